@@ -1,0 +1,211 @@
+"""PacketHub: where one camera's packets meet everyone who wants them.
+
+Rules:
+
+1. The hub lives on the event loop. ``publish`` never blocks and never awaits.
+2. It keeps the current GOP: every packet, audio included, from the newest video keyframe on. A GOP that outgrows
+   ``gop_max_bytes`` is forgotten as a whole (half a GOP shows nothing) and counted; the next keyframe starts anew.
+3. A newcomer gets the current GOP, then the live packets, with no gap and no repeat.
+4. There are two kinds of consumers. A *sink* is a plain function, called at once for each packet; it must be quick and
+   must not block (the WebRTC fan-out, the live window). A *subscription* has a bounded queue of its own, for whoever may
+   be slow (a disk, a decoder).
+5. Drop policy of a subscription: when its queue is full, packets are dropped up to the next video keyframe that finds
+   room, never from the middle of a GOP, and every one is counted. Its reader sees ``lost_before`` on the packet after
+   the gap.
+6. A fault of one consumer is that consumer's alone: a sink that raises is logged, counted and called again for the next
+   packet.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from gateway.media import Packet, StreamInfo
+
+log = logging.getLogger(__name__)
+
+GOP_MAX_BYTES = 32 * 1024 * 1024
+"""Room for 10 s of 20 Mbit/s, and for a camera with smart codec and a 20 MB GOP; beyond that joining would hurt."""
+
+QUEUE_MAX_PACKETS = 1024
+"""About 20 s of 30 fps video with audio: longer than any pause of a disk that is still alive."""
+
+QUEUE_MAX_BYTES = 64 * 1024 * 1024
+"""Two of the largest GOPs."""
+
+Sink = Callable[[Packet], None]
+
+
+class SubscriptionClosed(Exception):  # noqa: N818  (an end, not an error)
+    """Nothing will come any more."""
+
+
+class Subscription:
+    """One reader's bounded queue; see rule 5. Use it as an async iterator, or call :meth:`get`."""
+
+    def __init__(self, hub: "PacketHub", max_packets: int, max_bytes: int) -> None:
+        self._hub = hub
+        self._max_packets = max_packets
+        self._max_bytes = max_bytes
+        self._queue: deque[tuple[Packet, int]] = deque()
+        self._bytes = 0
+        self._wakeup = asyncio.Event()
+        self._closed = False
+        self._skipping = 0
+        self.dropped = 0
+        """Packets dropped since the start."""
+        self.lost_before = 0
+        """How many packets were dropped right before the packet that :meth:`get` returned last."""
+
+    def offer(self, packet: Packet) -> None:
+        """Take a packet or drop it. Called by the hub only."""
+        if self._closed:
+            return
+        full = len(self._queue) >= self._max_packets or self._bytes + len(packet.data) > self._max_bytes
+        starts_gop = packet.is_video and packet.is_keyframe
+        # A packet that alone is larger than the bound still passes an empty queue: else it could never be read.
+        if (full and self._queue) or (self._skipping and not starts_gop):
+            self._skipping += 1
+            self.dropped += 1
+            return
+        self._queue.append((packet, self._skipping))
+        self._skipping = 0
+        self._bytes += len(packet.data)
+        self._wakeup.set()
+
+    async def get(self) -> Packet:
+        """The next packet. Raises :class:`SubscriptionClosed` once closed and empty."""
+        while not self._queue:
+            if self._closed:
+                raise SubscriptionClosed
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        packet, self.lost_before = self._queue.popleft()
+        self._bytes -= len(packet.data)
+        return packet
+
+    def get_nowait(self) -> Packet | None:
+        """The next packet if one is waiting."""
+        if not self._queue:
+            return None
+        packet, self.lost_before = self._queue.popleft()
+        self._bytes -= len(packet.data)
+        return packet
+
+    def close(self) -> None:
+        """End it: the reader gets what is queued, then :class:`SubscriptionClosed`. Twice is fine."""
+        self._closed = True
+        self._hub.forget(self)
+        self._wakeup.set()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    async def __aiter__(self) -> AsyncIterator[Packet]:
+        while True:
+            try:
+                yield await self.get()
+            except SubscriptionClosed:
+                return
+
+
+class PacketHub:
+    """One camera's packets, its current GOP and its consumers; see the module's rules."""
+
+    def __init__(self, camera_id: str, gop_max_bytes: int = GOP_MAX_BYTES) -> None:
+        self.camera_id = camera_id
+        self.info: StreamInfo | None = None
+        """The stream at present; stays while the camera is away."""
+        self.newest: Packet | None = None
+        """The live edge: the newest video packet, whatever became of the camera since."""
+        self.packets_published = 0
+        self.gops_outgrown = 0
+        """GOPs forgotten because they were larger than the bound."""
+        self.sink_faults = 0
+        self._gop_max_bytes = gop_max_bytes
+        self._gop: list[Packet] = []
+        self._gop_bytes = 0
+        self._sinks: list[Sink] = []
+        self._subscriptions: list[Subscription] = []
+        self._dropped_before = 0
+
+    @property
+    def gop(self) -> Sequence[Packet]:
+        """The current GOP, keyframe first; empty before the first keyframe and after the end of a run."""
+        return self._gop
+
+    @property
+    def packets_dropped(self) -> int:
+        """Packets dropped by all subscriptions there ever were."""
+        return self._dropped_before + sum(subscription.dropped for subscription in self._subscriptions)
+
+    def publish(self, packet: Packet) -> None:
+        """Take the camera's next packet and hand it to everyone."""
+        if packet.is_video and packet.is_keyframe:
+            self._gop = [packet]
+            self._gop_bytes = len(packet.data)
+        elif self._gop:
+            self._gop.append(packet)
+            self._gop_bytes += len(packet.data)
+            if self._gop_bytes > self._gop_max_bytes:
+                self._gop, self._gop_bytes = [], 0
+                self.gops_outgrown += 1
+                log.warning(
+                    "camera %s: a GOP outgrew %d bytes and is not kept for newcomers; give the camera a shorter keyframe"
+                    " interval",
+                    self.camera_id,
+                    self._gop_max_bytes,
+                )
+        self.info = packet.info
+        if packet.is_video:
+            self.newest = packet
+        self.packets_published += 1
+        for sink in tuple(self._sinks):
+            self._call(sink, packet)
+        for subscription in tuple(self._subscriptions):
+            subscription.offer(packet)
+
+    def end_run(self) -> None:
+        """The camera is gone. Newcomers wait for its next keyframe: an old GOP is not the live edge."""
+        self._gop, self._gop_bytes = [], 0
+
+    def attach(self, sink: Sink, *, replay: bool = True) -> Callable[[], None]:
+        """Call ``sink`` for each packet from now on, with ``replay`` for the current GOP first. Returns the detacher."""
+        if replay:
+            for packet in tuple(self._gop):
+                self._call(sink, packet)
+        self._sinks.append(sink)
+
+        def detach() -> None:
+            if sink in self._sinks:
+                self._sinks.remove(sink)
+
+        return detach
+
+    def subscribe(
+        self, *, replay: bool = True, max_packets: int = QUEUE_MAX_PACKETS, max_bytes: int = QUEUE_MAX_BYTES
+    ) -> Subscription:
+        """A queue of the current GOP (with ``replay``) and all that follows. Close it when done."""
+        room = max_packets + (len(self._gop) if replay else 0)
+        subscription = Subscription(self, room, max_bytes + (self._gop_bytes if replay else 0))
+        if replay:
+            for packet in self._gop:
+                subscription.offer(packet)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def forget(self, subscription: Subscription) -> None:
+        """Drop a subscription that was closed."""
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+            self._dropped_before += subscription.dropped
+
+    def _call(self, sink: Sink, packet: Packet) -> None:
+        try:
+            sink(packet)
+        except Exception:
+            self.sink_faults += 1
+            # The first fault tells the story; a broken sink at 30 fps would drown it.
+            if self.sink_faults & (self.sink_faults - 1) == 0:
+                log.exception("camera %s: a consumer failed (fault %d)", self.camera_id, self.sink_faults)

@@ -1,0 +1,87 @@
+"""What travels through the house: coded packets, and the description of the stream that they belong to.
+
+Rules, kept by every engine and relied upon by everyone downstream:
+
+1. Video is Annex B (start codes), one access unit a packet, AUD and SEI allowed. Audio is one raw frame a packet (no
+   ADTS).
+2. ``pts_90k`` and ``dts_90k`` are integers of 90 kHz on one timeline per run; within a run and a kind ``dts_90k`` is
+   strictly increasing, and ``pts_90k >= dts_90k``. Video and audio share the timeline.
+3. ``captured_at_90k`` is the wall clock at which the camera made the picture, as well as it can be known: 90 kHz ticks
+   since the Unix epoch.
+4. Every packet names its :class:`StreamInfo`. A change of codec, size or parameter sets is a new object that compares
+   unequal; the first packet that carries it is a keyframe.
+5. ``run`` grows by one with each connection to the camera. Between runs the timelines have nothing to do with each
+   other; only ``captured_at_90k`` goes on.
+6. The first video packet of a run is a keyframe.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+
+class MediaKind(StrEnum):
+    """Which track a packet belongs to."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """A video track.
+
+    ``codec`` is FFmpeg's name (``h264``, ``hevc``). ``parameter_sets`` are the SPS and PPS (and VPS) in Annex B, each
+    after a four-byte start code. ``codec_string`` is that of RFC 6381 (``avc1.42e01f``). ``frame_rate`` is what the
+    stream declares, or ``None`` where it declares nothing. ``has_b_frames`` says whether decoding order may differ from
+    presentation order.
+    """
+
+    codec: str
+    codec_string: str
+    width: int
+    height: int
+    parameter_sets: bytes
+    frame_rate: Fraction | None = None
+    has_b_frames: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """An audio track. ``codec`` is FFmpeg's name (``aac``, ``pcm_alaw``, ``pcm_mulaw``, ``opus``…).
+
+    ``extradata`` is what a decoder needs first (for AAC the AudioSpecificConfig), empty where there is none.
+    """
+
+    codec: str
+    codec_string: str
+    sample_rate_hz: int
+    channels: int
+    extradata: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a camera sends at present."""
+
+    video: VideoInfo
+    audio: AudioInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One coded frame; see the module's rules. ``duration_90k`` is 0 where it is not known."""
+
+    kind: MediaKind
+    data: bytes
+    pts_90k: int
+    dts_90k: int
+    duration_90k: int
+    is_keyframe: bool
+    captured_at_90k: int
+    info: StreamInfo
+    run: int = 0
+
+    @property
+    def is_video(self) -> bool:
+        return self.kind is MediaKind.VIDEO
