@@ -1,0 +1,113 @@
+"""A real RTSP server in a process of its own, to be played from, stopped, killed, frozen and started again."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""Debian's own, since python3-gi is built for that one."""
+
+SCRIPT = Path(__file__).with_name("rtsp_server.py")
+
+VIEWER = ("viewer", "p@ss:word")
+"""A user of the guarded mounts."""
+
+AWKWARD = ("op/er#1", "a/b#c%20d?e f")
+"""Another, whose name and password are full of characters that mean something in a URL."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RtspServer:
+    """``tests/support/rtsp_server.py`` and its ports; the mounts are listed there. A context manager."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.guarded_port = 0
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Self:
+        """Start it, on the ports that it had before if it had any, and wait until it listens."""
+        assert self._process is None, "it runs already"
+        command = [SYSTEM_PYTHON, str(SCRIPT), f"--port={self.port}", f"--guarded-port={self.guarded_port}"]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            process.communicate()
+            raise RuntimeError(
+                f"{' '.join(command)} did not start; run it by hand to see why (make test installs its parts)"
+            )
+        ports = json.loads(line)
+        self.port, self.guarded_port = ports["port"], ports["guarded_port"]
+        self._process = process
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
+    def stop(self) -> None:
+        """End it in good manners. Stopping a stopped one is fine."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Kill it if it runs and start it on the same ports."""
+        self.kill()
+        self.start()
+
+    def freeze(self) -> None:
+        """Keep its sockets open and send nothing any more."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo :meth:`freeze`."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def url(self, mount: str = "/cam") -> str:
+        """The URL of an open mount."""
+        return f"rtsp://127.0.0.1:{self.port}/{mount.lstrip('/')}"
+
+    def guarded_url(self, mount: str = "/video", user: str = VIEWER[0], password: str = VIEWER[1]) -> str:
+        """The URL of a guarded mount, credentials percent-encoded."""
+        userinfo = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        return f"rtsp://{userinfo}@127.0.0.1:{self.guarded_port}/{mount.lstrip('/')}"
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
