@@ -1,0 +1,356 @@
+"""Camera: one configured source and everything that belongs to it, from wish to picture.
+
+Theory of operation. People want a camera in two ways: a *client* asks for it by command (``capture_start_request``) and
+takes its wish back by command; a *viewer* holds it for as long as it watches (:meth:`Camera.hold`). While there is either,
+or the settings say "always", one task drives the :class:`~gateway.session.CaptureSession`: it makes an attempt when one is
+due, gives each run a thread of its own, and publishes what comes to the :class:`~gateway.hub.PacketHub`.
+
+Rules:
+
+1. A command takes effect at once; a viewer who leaves is waited for ``CAPTURE_LINGER`` seconds, since most come back.
+2. No failure leaves this object: it becomes the session's state and error message.
+3. A run without a video packet for ``CAPTURE_TIMEOUT`` is over, whatever the engine thinks of it.
+4. Runs are numbered from 1 for the life of the process (:attr:`gateway.media.Packet.run`).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.capture.engine import CaptureEngine, CaptureSource
+from gateway.capture.runner import EngineRunner
+from gateway.clock import Clock
+from gateway.errors import CameraEndedError, CameraTimeoutError, CaptureError, UnavailableError
+from gateway.hub import PacketHub
+from gateway.jpeg import JpegFeed
+from gateway.media import Packet
+from gateway.session import CaptureSession, FrameCallback, RetryPolicy, SessionState
+from gateway.settings import CameraSettings, RecordMode, StartMode
+from gateway.status import CaptureStatus, StreamMeter
+
+log = logging.getLogger(__name__)
+
+ENGINE_GRACE_S = 1.0
+"""The engine's own watchdog knows better why a camera is silent; rule 3 strikes when it has not spoken by then."""
+
+THREAD_END_S = 1.0
+"""How long a stop waits for the engine's thread. A thread that hangs in a C library is left behind; it is a daemon."""
+
+Observer = Callable[["Camera"], None]
+
+
+class Hold:
+    """A viewer's hold on a camera. Release it once; again is harmless."""
+
+    def __init__(self, camera: "Camera", kind: str) -> None:
+        self._camera: Camera | None = camera
+        self.kind = kind
+
+    def release(self) -> None:
+        """The viewer has gone."""
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            camera.let_go(self.kind)
+
+
+class Camera:
+    """See the module. Lives on the event loop; made and closed by :class:`~gateway.service.CaptureService`."""
+
+    def __init__(
+        self,
+        camera_id: str,
+        settings: CameraSettings,
+        engine_factory: Callable[[CaptureSource, Clock], CaptureEngine],
+        clock: Clock,
+        on_change: Observer,
+    ) -> None:
+        self.id = camera_id
+        self.settings = settings
+        self.hub = PacketHub(camera_id)
+        self.jpeg = JpegFeed(self.hub, camera_id, clock)
+        self.session = CaptureSession(
+            settings.public_url,
+            RetryPolicy(
+                attempts=settings.connection_retry_attempts,
+                delay_s=settings.connection_retry_delay,
+                persistent=settings.start is StartMode.ALWAYS or settings.record is not RecordMode.NEVER,
+            ),
+        )
+        self._engine_factory = engine_factory
+        self._clock = clock
+        self._on_change = on_change
+        self._meter = StreamMeter()
+        self.hub.attach(self._meter.on_packet)
+        self._clients: dict[str, Mapping[str, Any]] = {}
+        self._holds: Counter[str] = Counter()
+        self._task: asyncio.Task[None] | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._callback_task: asyncio.Task[None] | None = None
+        self._keyframe = asyncio.Event()
+        self._kick = asyncio.Event()
+        self._run = 0
+        self._last_video_s = 0.0
+        self._last_keyframe_s: float | None = None
+        self._dropped = 0
+        self._always = False
+        self._closed = False
+
+    # --- who wants it
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody, or a setting, wants this camera captured."""
+        return not self._closed and (self._always or bool(self._clients) or self._holds.total() > 0)
+
+    @property
+    def clients(self) -> Mapping[str, Mapping[str, Any]]:
+        """Clients that asked for the capture, with the metadata that each of them gave."""
+        return self._clients
+
+    @property
+    def viewers(self) -> Mapping[str, int]:
+        """How many watch, by transport."""
+        return {kind: count for kind, count in sorted(self._holds.items()) if count}
+
+    def begin(self) -> None:
+        """Apply the settings: an always-on camera is captured from now on."""
+        self._always = self.settings.start is StartMode.ALWAYS or self.settings.record is RecordMode.ALWAYS
+        self._update()
+
+    def add_client(self, client_id: str, metadata: Mapping[str, Any] | None = None) -> None:
+        """A client's command to capture. Twice is once, with the newer metadata."""
+        self._clients[client_id] = dict(metadata or {})
+        if self.session.state is SessionState.FAILED:
+            # Whoever commands has a reason to think that it works now: the back-off is over.
+            self.session.start(self._clock.monotonic())
+            self._kick.set()
+        self._update()
+        self._changed()
+
+    async def remove_client(self, client_id: str) -> None:
+        """A client's command to stop. The capture goes on while anybody else wants it, and is over on return if not."""
+        if self._clients.pop(client_id, None) is None:
+            return
+        if not self.is_wanted:
+            await self._stop()
+        self._changed()
+
+    def lose_client(self, client_id: str) -> None:
+        """A client went away without a command: its wish ends, and the camera lingers as for a viewer."""
+        if self._clients.pop(client_id, None) is not None:
+            self._update()
+            self._changed()
+
+    def hold(self, kind: str) -> Hold:
+        """Keep the camera captured for a viewer on the transport ``kind``, until the hold is released."""
+        self._holds[kind] += 1
+        self._update()
+        self._changed()
+        return Hold(self, kind)
+
+    def let_go(self, kind: str) -> None:
+        """End one hold; called by :meth:`Hold.release`."""
+        self._holds[kind] -= 1
+        self._update()
+        self._changed()
+
+    async def wait_for_keyframe(self, timeout_s: float) -> None:
+        """Return as soon as a newcomer can be given pictures. Raises :class:`~gateway.errors.UnavailableError`."""
+        deadline = self._clock.monotonic() + timeout_s
+        while not self.hub.gop:
+            remaining_s = deadline - self._clock.monotonic()
+            if self._closed or not self.is_wanted or self.session.state is SessionState.FAILED:
+                remaining_s = 0.0
+            try:
+                await asyncio.wait_for(self._keyframe.wait(), max(0.0, remaining_s))
+            except TimeoutError:
+                why = self.session.error_message or "its first picture is not there yet"
+                raise UnavailableError(f"camera {self.id} is {self.session.state}: {why}", retry_after_s=2) from None
+
+    # --- what is known of it
+
+    def status(self) -> CaptureStatus:
+        """The camera at this moment."""
+        info = self.hub.info
+        newest = self.hub.newest
+        is_live = self.session.state is SessionState.LIVE
+        return CaptureStatus(
+            camera_id=self.id,
+            state=self.session.state,
+            is_active=self.session.is_active,
+            rtsp_url=self.session.rtsp_url,
+            error_message=self.session.error_message,
+            clients=len(self._clients),
+            viewers=self.viewers,
+            codec=info.video.codec if info else None,
+            width=info.video.width if info else None,
+            height=info.video.height if info else None,
+            audio_codec=info.audio.codec if info and info.audio else None,
+            fps=self._meter.fps if is_live else None,
+            bitrate_bps=self._meter.bitrate_bps if is_live else None,
+            keyframe_age_s=(
+                round(self._clock.monotonic() - self._last_keyframe_s, 3) if self._last_keyframe_s is not None else None
+            ),
+            keyframe_interval_s=self._meter.keyframe_interval_s,
+            live_edge_90k=newest.captured_at_90k if newest else None,
+            reconnects=self.session.reconnects,
+            packets_dropped=self._dropped + self.hub.packets_dropped,
+        )
+
+    def set_frame_callback(self, callback: FrameCallback | None) -> None:
+        """Call ``callback`` with each JPEG frame (at ``FRAME_RATE`` and ``FRAME_WIDTH``) while the camera is captured."""
+        self.session.frame_callback = callback
+        if self._callback_task is not None:
+            self._callback_task.cancel()
+            self._callback_task = None
+        if callback is not None and self._task is not None:
+            self._callback_task = asyncio.create_task(self._feed_callback(callback), name=f"frames-{self.id}")
+
+    # --- its life
+
+    async def aclose(self) -> None:
+        """Stop for good and release everything."""
+        self._closed = True
+        self._clients.clear()
+        await self._stop()
+        await self.jpeg.aclose()
+
+    def _update(self) -> None:
+        if self.is_wanted:
+            if self._linger is not None:
+                self._linger.cancel()
+                self._linger = None
+            if self._task is None or self._task.done():
+                self.session.start(self._clock.monotonic())
+                self._task = asyncio.create_task(self._drive(), name=f"capture-{self.id}")
+                self.set_frame_callback(self.session.frame_callback)
+                self._changed()
+        elif self._task is not None and self._linger is None and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._linger = loop.call_later(self.settings.capture_linger, self._linger_over)
+
+    def _linger_over(self) -> None:
+        self._linger = None
+        if not self.is_wanted and self._task is not None:
+            self._task.cancel()
+
+    async def _stop(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if self._callback_task is not None:
+            self._callback_task.cancel()
+            await asyncio.wait([self._callback_task])
+            self._callback_task = None
+
+    async def _drive(self) -> None:
+        """Make attempts until nobody wants the camera or the session gives up."""
+        try:
+            while self.session.attempt_at is not None:
+                await self._wait_until_due(self.session.attempt_at)
+                self.session.attempt()
+                try:
+                    await self._pull()
+                    error: CaptureError = CameraEndedError("the camera ended the stream")
+                except CaptureError as raised:
+                    error = raised
+                self.session.lost(self._clock.monotonic(), str(error))
+                level = logging.ERROR if self.session.state is SessionState.FAILED else logging.WARNING
+                log.log(level, "camera %s: %s: %s", self.id, self.session.state, error)
+                if error.__cause__ is not None:
+                    log.debug("camera %s: the cause", self.id, exc_info=error.__cause__)
+                self._changed()
+        except asyncio.CancelledError:
+            self.session.stop()
+            log.info("camera %s: stopped", self.id)
+        finally:
+            self._task = None
+            if self._callback_task is not None and not self.session.is_active:
+                self._callback_task.cancel()
+                self._callback_task = None
+            self._changed()
+            if self.session.state is SessionState.STOPPED:
+                # Somebody may have come while the last run was being put away.
+                self._update()
+
+    async def _wait_until_due(self, attempt_at: float) -> None:
+        self._kick.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._kick.wait(), max(0.0, attempt_at - self._clock.monotonic()))
+
+    async def _pull(self) -> None:
+        """One run, from opening to its end. Raises a :class:`~gateway.errors.CaptureError`."""
+        self._run += 1
+        source = CaptureSource(
+            camera_id=self.id,
+            url=self.settings.url.get_secret_value(),
+            timeout_s=self.settings.timeout_s,
+            buffer_size=self.settings.capture_buffer_size,
+            run=self._run,
+        )
+        runner = EngineRunner(self._engine_factory(source, self._clock), self._on_packet)
+        self._last_video_s = self._clock.monotonic()
+        runner.start()
+        ended = asyncio.ensure_future(runner.ended())
+        patience_s = self.settings.timeout_s + ENGINE_GRACE_S
+        try:
+            while not ended.done():
+                silent_s = self._clock.monotonic() - self._last_video_s
+                if silent_s > patience_s:
+                    raise CameraTimeoutError(
+                        f"no picture came for {silent_s:.1f} s; check the camera, or raise CAPTURE_TIMEOUT"
+                    )
+                await asyncio.wait({ended}, timeout=patience_s - silent_s + 0.05)
+            await ended
+        finally:
+            runner.interrupt()
+            self._keyframe.clear()
+            self.hub.end_run()
+            self._meter.reset()
+            self._dropped += runner.dropped
+            await asyncio.wait({ended}, timeout=THREAD_END_S)
+            ended.cancel()
+
+    def _on_packet(self, packet: Packet) -> None:
+        if packet.is_video:
+            self._last_video_s = self._clock.monotonic()
+            if packet.is_keyframe:
+                self._last_keyframe_s = self._last_video_s
+        info_changed = packet.info is not self.hub.info and packet.info != self.hub.info
+        self.hub.publish(packet)
+        if self.session.state is not SessionState.LIVE and packet.is_video and packet.is_keyframe:
+            self.session.picture(self._last_video_s)
+            video = packet.info.video
+            log.info("camera %s: live, %s %dx%d", self.id, video.codec, video.width, video.height)
+            info_changed = True
+        if self.hub.gop:
+            self._keyframe.set()
+        if info_changed:
+            self._changed()
+
+    async def _feed_callback(self, callback: FrameCallback) -> None:
+        reader = self.jpeg.subscribe(self.settings.frame_rate, self.settings.frame_width)
+        faults = 0
+        try:
+            while True:
+                frame = await reader.get()
+                try:
+                    result = callback(frame)
+                    if asyncio.iscoroutine(result):
+                        await result
+                except Exception:
+                    faults += 1
+                    if faults & (faults - 1) == 0:
+                        log.exception("camera %s: the frame callback failed (fault %d)", self.id, faults)
+        finally:
+            reader.close()
+
+    def _changed(self) -> None:
+        self._on_change(self)

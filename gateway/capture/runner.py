@@ -1,0 +1,126 @@
+"""EngineRunner: the thread that drives one CaptureEngine, and the bounded hand-over of its packets to the event loop.
+
+Rules:
+
+1. One daemon thread per run. It does nothing but ask the engine for packets; a camera that hangs hangs this thread only.
+2. Packets wait for the loop in one queue bounded in packets and bytes. When the loop is that far behind, packets are
+   dropped up to the next video keyframe that finds room, and counted.
+3. The loop is woken once per batch, not once per packet.
+4. :meth:`ended` is raised or returned exactly as the engine ended. After :meth:`interrupt` nothing is delivered any more.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from gateway.capture.engine import CaptureEngine
+from gateway.errors import CaptureError, redact
+from gateway.media import Packet
+
+HANDOVER_MAX_PACKETS = 512
+"""About 10 s of video and audio: a loop that is further behind than that has other troubles."""
+
+HANDOVER_MAX_BYTES = 64 * 1024 * 1024
+"""Room for the largest keyframes; the packet count is what binds in practice."""
+
+
+class EngineRunner:
+    """Drives ``engine`` in a thread and calls ``on_packet`` on the running loop; see the module's rules."""
+
+    def __init__(self, engine: CaptureEngine, on_packet: Callable[[Packet], None]) -> None:
+        self._engine = engine
+        self._on_packet = on_packet
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._lock = threading.Lock()
+        self._queue: deque[Packet] = deque()
+        self._bytes = 0
+        self._skipping = False
+        self._scheduled = False
+        self._interrupted = False
+        self.dropped = 0
+        """Packets that rule 2 dropped."""
+        self._thread = threading.Thread(target=self._run, name=f"capture-{engine.source.camera_id}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to pull."""
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread is still there."""
+        return self._thread.is_alive()
+
+    async def ended(self) -> None:
+        """Wait for the engine's end. Raises what the engine raised, always a :class:`~gateway.errors.CaptureError`."""
+        await asyncio.shield(self._ended)
+
+    def interrupt(self) -> None:
+        """Ask the engine to end, and deliver nothing more."""
+        self._interrupted = True
+        self._engine.interrupt()
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        packets = None
+        try:
+            packets = self._engine.packets()
+            for packet in packets:
+                if self._interrupted:
+                    break
+                self._offer(packet)
+        except CaptureError as raised:
+            error = raised
+        except Exception as raised:
+            # An engine may be anybody's code: whatever it throws is this camera's trouble, and no one else's.
+            error = CaptureError(f"the capture engine failed: {redact(f'{type(raised).__name__}: {raised}')}")
+            error.__cause__ = raised
+        finally:
+            close = getattr(packets, "close", None)
+            if close is not None:
+                close()
+        self._call_soon(self._finish, error)
+
+    def _offer(self, packet: Packet) -> None:
+        with self._lock:
+            full = len(self._queue) >= HANDOVER_MAX_PACKETS or self._bytes + len(packet.data) > HANDOVER_MAX_BYTES
+            if (full and self._queue) or (self._skipping and not (packet.is_video and packet.is_keyframe)):
+                self._skipping = True
+                self.dropped += 1
+                return
+            self._skipping = False
+            self._queue.append(packet)
+            self._bytes += len(packet.data)
+            wake = not self._scheduled
+            self._scheduled = True
+        if wake:
+            self._call_soon(self._drain)
+
+    def _drain(self) -> None:
+        with self._lock:
+            batch, self._queue = self._queue, deque()
+            self._bytes = 0
+            self._scheduled = False
+        for packet in batch:
+            if self._interrupted:
+                return
+            self._on_packet(packet)
+
+    def _finish(self, error: BaseException | None) -> None:
+        self._drain()
+        if self._ended.done():
+            return
+        if error is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
+            # Read it once: nobody may be waiting any more after an interrupt.
+            self._ended.exception()
+
+    def _call_soon(self, callback: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            # The loop is closed: the process is ending and nobody is there to be told.
+            return

@@ -1,0 +1,156 @@
+"""CaptureService: all cameras, and every command that reaches them.
+
+It is the ground floor's front door, usable without a web server::
+
+    service = CaptureService.from_url("rtsp://…")
+    service.set_frame_callback(print)
+    await service.start_capture()
+
+Commands name a client; the same client's second wish replaces its first. Everything lives on one event loop.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from gateway.camera import Camera
+from gateway.capture import engine_factory
+from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.errors import ConflictError, NotFoundError
+from gateway.session import FrameCallback
+from gateway.settings import DEFAULT_CAMERA, CameraSettings, load_settings
+from gateway.status import CaptureStatus
+
+log = logging.getLogger(__name__)
+
+LIBRARY_CLIENT = "library"
+"""The client that commands without a name come from."""
+
+Listener = Callable[[CaptureStatus], None]
+
+
+class CaptureService:
+    """See the module. ``cameras`` are complete settings by camera id."""
+
+    def __init__(self, cameras: Mapping[str, CameraSettings], clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._frame_callback: FrameCallback | None = None
+        self._cameras: dict[str, Camera] = {}
+        for camera_id, settings in cameras.items():
+            self._cameras[camera_id] = self._make(camera_id, settings)
+
+    @classmethod
+    def from_url(cls, url: str, **settings: Any) -> Self:
+        """One camera ``default`` at ``url``; ``settings`` as in the camera's table. Nothing is captured unasked.
+
+        Raises :class:`~gateway.errors.SettingsError`.
+        """
+        table = {"start": "on-demand", "record": "never", **settings, "url": url}
+        return cls({DEFAULT_CAMERA: load_settings().camera(DEFAULT_CAMERA, table)})
+
+    @property
+    def cameras(self) -> Mapping[str, Camera]:
+        """All cameras by id."""
+        return self._cameras
+
+    def camera(self, camera_id: str | None = None) -> Camera:
+        """One camera; without an id the default one, or the only or first one. Raises ``NotFoundError``."""
+        if camera_id is None:
+            camera_id = DEFAULT_CAMERA if DEFAULT_CAMERA in self._cameras else next(iter(self._cameras), DEFAULT_CAMERA)
+        try:
+            return self._cameras[camera_id]
+        except KeyError:
+            raise NotFoundError(f"there is no camera {camera_id!r}; GET /api/cameras lists what there is") from None
+
+    def start(self) -> None:
+        """Begin to capture what the settings want captured."""
+        for camera in self._cameras.values():
+            camera.begin()
+
+    async def close(self) -> None:
+        """Stop every camera, at the same time."""
+        await asyncio.gather(*(camera.aclose() for camera in self._cameras.values()))
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- commands
+
+    async def start_capture(
+        self,
+        client_id: str = LIBRARY_CLIENT,
+        camera_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> CaptureStatus:
+        """``client_id`` wants pictures. Returns at once; the status tells how far it is. Raises ``NotFoundError``."""
+        camera = self.camera(camera_id)
+        camera.add_client(client_id, metadata)
+        return camera.status()
+
+    async def stop_capture(self, client_id: str = LIBRARY_CLIENT, camera_id: str | None = None) -> CaptureStatus:
+        """``client_id`` wants no more. The capture is over on return unless somebody else wants it."""
+        camera = self.camera(camera_id)
+        await camera.remove_client(client_id)
+        return camera.status()
+
+    async def end_client(self, client_id: str) -> None:
+        """A client went away: all its wishes end; the cameras linger."""
+        for camera in self._cameras.values():
+            camera.lose_client(client_id)
+
+    def status(self, camera_id: str | None = None) -> CaptureStatus:
+        """One camera's status. Raises ``NotFoundError``."""
+        return self.camera(camera_id).status()
+
+    def set_frame_callback(self, callback: FrameCallback | None) -> None:
+        """Call ``callback`` with each JPEG frame of every captured camera; ``None`` ends it."""
+        self._frame_callback = callback
+        for camera in self._cameras.values():
+            camera.set_frame_callback(callback)
+
+    def on_status(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` on each change of a camera's status. Returns what takes it off again."""
+        self._listeners.append(listener)
+
+        def remove() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return remove
+
+    # --- cameras at run time
+
+    def add_camera(self, camera_id: str, settings: CameraSettings) -> Camera:
+        """Add a camera and begin as its settings say. Raises ``ConflictError`` where the id is taken."""
+        if camera_id in self._cameras:
+            raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
+        camera = self._cameras[camera_id] = self._make(camera_id, settings)
+        camera.begin()
+        return camera
+
+    async def remove_camera(self, camera_id: str) -> None:
+        """Stop a camera and forget it. Raises ``NotFoundError``."""
+        camera = self.camera(camera_id)
+        del self._cameras[camera_id]
+        await camera.aclose()
+
+    def _make(self, camera_id: str, settings: CameraSettings) -> Camera:
+        camera = Camera(camera_id, settings, engine_factory(settings.capture_engine), self._clock, self._notify)
+        camera.set_frame_callback(self._frame_callback)
+        return camera
+
+    def _notify(self, camera: Camera) -> None:
+        if not self._listeners:
+            return
+        status = camera.status()
+        for listener in tuple(self._listeners):
+            try:
+                listener(status)
+            except Exception:
+                log.exception("camera %s: a status listener failed", camera.id)
