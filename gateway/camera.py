@@ -1,9 +1,9 @@
 """Camera: one configured source and everything that belongs to it, from wish to picture.
 
 Theory of operation. People want a camera in two ways: a *client* asks for it by command (``capture_start_request``) and
-takes its wish back by command; a *viewer* holds it for as long as it watches (:meth:`Camera.hold`). While there is either,
-or the settings say "always", one task drives the :class:`~gateway.session.CaptureSession`: it makes an attempt when one is
-due, gives each run a thread of its own, and publishes what comes to the :class:`~gateway.hub.PacketHub`.
+takes its wish back by command; a *viewer* holds it for as long as it watches (:meth:`Camera.hold`). While there is
+either, or the settings say "always", one task drives the :class:`~gateway.session.CaptureSession`: it makes an attempt
+when one is due, gives each run a thread of its own, and publishes what comes to the :class:`~gateway.hub.PacketHub`.
 
 Rules:
 
@@ -201,7 +201,7 @@ class Camera:
         )
 
     def set_frame_callback(self, callback: FrameCallback | None) -> None:
-        """Call ``callback`` with each JPEG frame (at ``FRAME_RATE`` and ``FRAME_WIDTH``) while the camera is captured."""
+        """Call ``callback`` with each JPEG frame (``FRAME_RATE``, ``FRAME_WIDTH``) while the camera is captured."""
         self.session.frame_callback = callback
         if self._callback_task is not None:
             self._callback_task.cancel()

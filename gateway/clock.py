@@ -1,7 +1,7 @@
 """The two clocks, behind one port, so that the core can be tested with a clock in the hand.
 
-Wall-clock time travels as integers of 90 kHz since the Unix epoch (``*_90k``), monotonic time as float seconds that mean
-something only by their difference.
+Wall-clock time travels as integers of 90 kHz since the Unix epoch (``*_90k``), monotonic time as float seconds that
+mean something only by their difference.
 """
 
 import time

@@ -7,8 +7,8 @@ Rules:
    ``gop_max_bytes`` is forgotten as a whole (half a GOP shows nothing) and counted; the next keyframe starts anew.
 3. A newcomer gets the current GOP, then the live packets, with no gap and no repeat.
 4. There are two kinds of consumers. A *sink* is a plain function, called at once for each packet; it must be quick and
-   must not block (the WebRTC fan-out, the live window). A *subscription* has a bounded queue of its own, for whoever may
-   be slow (a disk, a decoder).
+   must not block (the WebRTC fan-out, the live window). A *subscription* has a bounded queue of its own, for whoever
+   may be slow (a disk, a decoder).
 5. Drop policy of a subscription: when its queue is full, packets are dropped up to the next video keyframe that finds
    room, never from the middle of a GOP, and every one is counted. Its reader sees ``lost_before`` on the packet after
    the gap.
@@ -152,8 +152,7 @@ class PacketHub:
                 self._gop, self._gop_bytes = [], 0
                 self.gops_outgrown += 1
                 log.warning(
-                    "camera %s: a GOP outgrew %d bytes and is not kept for newcomers; give the camera a shorter keyframe"
-                    " interval",
+                    "camera %s: a GOP outgrew %d bytes and is not kept for newcomers; set a shorter keyframe interval",
                     self.camera_id,
                     self._gop_max_bytes,
                 )
@@ -171,7 +170,7 @@ class PacketHub:
         self._gop, self._gop_bytes = [], 0
 
     def attach(self, sink: Sink, *, replay: bool = True) -> Callable[[], None]:
-        """Call ``sink`` for each packet from now on, with ``replay`` for the current GOP first. Returns the detacher."""
+        """Call ``sink`` for each packet from now on, with ``replay`` for the current GOP first. Returns its detacher."""
         if replay:
             for packet in tuple(self._gop):
                 self._call(sink, packet)

@@ -3,12 +3,13 @@
 Rules:
 
 1. ``start`` opens a session, ``stop`` ends it; both may be called in any state.
-2. Whoever drives the session makes an attempt when ``attempt_at`` is due, reports the first picture with ``picture`` and
-   every end that was not asked for with ``lost``. Nothing here reads a clock: ``now_s`` is monotonic seconds.
+2. Whoever drives the session makes an attempt when ``attempt_at`` is due, reports the first picture with ``picture``
+   and every end that was not asked for with ``lost``. Nothing here reads a clock: ``now_s`` is monotonic seconds.
 3. A camera that was live for ``STEADY_S`` and is lost is tried again at once, and then ``attempts`` times in all,
-   ``delay_s`` apart. A run that was shorter counts as one of those attempts, so that a flapping camera gets to rule 4 too.
-4. When the attempts are used up the session has failed. A persistent one goes on trying with doubling, jittered waits of
-   at most ``BACKOFF_MAX_S``; any other rests until somebody starts it again.
+   ``delay_s`` apart. A run that was shorter counts as one of those attempts, so that a flapping camera gets to rule 4
+   too.
+4. When the attempts are used up the session has failed. A persistent one goes on trying with doubling, jittered waits
+   of at most ``BACKOFF_MAX_S``; any other rests until somebody starts it again.
 
 The table below is the whole of it: an event that has no row is ignored in that state.
 """
@@ -39,7 +40,7 @@ class SessionState(StrEnum):
 
 
 class SessionEvent(StrEnum):
-    """What can happen. ``LOST`` and ``EXHAUSTED`` are one call, :meth:`CaptureSession.lost`; rule 4 tells them apart."""
+    """What can happen. ``LOST`` and ``EXHAUSTED`` are one call, :meth:`~CaptureSession.lost`; see rule 4."""
 
     START = "start"
     PICTURE = "picture"

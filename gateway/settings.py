@@ -1,8 +1,8 @@
 """Every setting, its default and its unit.
 
-A value is taken from the first place that has it: the process environment; ``.env.<ENVIRONMENT>`` and then ``.env`` in the
-working directory; ``liveedge.toml`` there (``LIVEEDGE_CONFIG`` names another). Names are upper case in the environment and
-lower case in the file. Cameras beyond the one of ``RTSP_URL`` are tables ``[cameras.ID]`` of the file.
+A value is taken from the first place that has it: the process environment; ``.env.<ENVIRONMENT>`` and then ``.env`` in
+the working directory; ``liveedge.toml`` there (``LIVEEDGE_CONFIG`` names another). Names are upper case in the
+environment and lower case in the file. Cameras beyond the one of ``RTSP_URL`` are tables ``[cameras.ID]`` of the file.
 """
 
 import os
@@ -174,7 +174,8 @@ class Settings(CaptureDefaults, BaseSettings):
         """One camera's table over the defaults. Raises :class:`~gateway.errors.SettingsError`."""
         if not CAMERA_ID.fullmatch(camera_id):
             raise SettingsError(
-                f"camera id {camera_id!r} cannot be used: take letters, digits, '-' and '_', 64 at most, no '-' or '_' first"
+                f"camera id {camera_id!r} cannot be used: take letters, digits, '-' and '_', 64 at most, a letter or"
+                " digit first"
             )
         values: dict[str, Any] = {name: getattr(self, name) for name in CaptureDefaults.model_fields}
         # With an EMS that starts and stops captures, capturing unasked would take the reins out of its hands.
@@ -222,7 +223,7 @@ def _check_url(camera_id: str, camera: CameraSettings) -> None:
 
 
 def _sentence(error: ValidationError, before: str = "") -> str:
-    """One sentence for all mistakes, naming each setting as its user wrote it, without repeating the value (secrets)."""
+    """One sentence for all mistakes, with each setting's name as its user wrote it, and no value (secrets)."""
     parts = []
     for item in error.errors(include_input=False, include_url=False):
         name = ".".join(str(part) for part in item["loc"]) or "settings"

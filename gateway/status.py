@@ -1,4 +1,4 @@
-"""CaptureStatus: what is known of one camera at one moment, for whoever asks; and the meter that measures the stream."""
+"""CaptureStatus: what is known of one camera at one moment; and the meter that measures its stream."""
 
 from collections import deque
 from collections.abc import Mapping

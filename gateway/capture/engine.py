@@ -1,9 +1,10 @@
 """CaptureEngine: the port through which cameras come in.
 
-Theory of operation. An engine is one pull of one source. It knows nothing of asyncio: its :meth:`~CaptureEngine.packets`
-is a blocking generator that a thread of its own drives, and that either yields :class:`~gateway.media.Packet` objects
-by the rules of that module, or raises a :class:`~gateway.errors.CaptureError`. An engine is used once: whoever wants to
-try again makes another. Retries, back-off, run numbers and the hand-over to the event loop are not its business.
+Theory of operation. An engine is one pull of one source. It knows nothing of asyncio: its
+:meth:`~CaptureEngine.packets` is a blocking generator that a thread of its own drives, and that either yields
+:class:`~gateway.media.Packet` objects by the rules of that module, or raises a :class:`~gateway.errors.CaptureError`.
+An engine is used once: whoever wants to try again makes another. Retries, back-off, run numbers and the hand-over to
+the event loop are not its business.
 """
 
 from abc import ABC, abstractmethod
@@ -18,8 +19,8 @@ from gateway.media import Packet
 class CaptureSource:
     """What an engine is told. ``url`` may carry credentials and so is kept out of ``repr``.
 
-    ``timeout_s`` bounds both the opening and each silence between two packets, in seconds. ``buffer_size`` is the number
-    of decoded frames that an engine which decodes may hold back (``CAPTURE_BUFFER_SIZE``).
+    ``timeout_s`` bounds both the opening and each silence between two packets, in seconds. ``buffer_size`` is the
+    number of decoded frames that an engine which decodes may hold back (``CAPTURE_BUFFER_SIZE``).
     """
 
     camera_id: str

@@ -2,11 +2,13 @@
 
 Rules:
 
-1. One daemon thread per run. It does nothing but ask the engine for packets; a camera that hangs hangs this thread only.
+1. One daemon thread per run. It does nothing but ask the engine for packets; a camera that hangs hangs this thread
+   only.
 2. Packets wait for the loop in one queue bounded in packets and bytes. When the loop is that far behind, packets are
    dropped up to the next video keyframe that finds room, and counted.
 3. The loop is woken once per batch, not once per packet.
-4. :meth:`ended` is raised or returned exactly as the engine ended. After :meth:`interrupt` nothing is delivered any more.
+4. :meth:`ended` is raised or returned exactly as the engine ended. After :meth:`interrupt` nothing is delivered any
+   more.
 """
 
 import asyncio
