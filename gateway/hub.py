@@ -170,7 +170,7 @@ class PacketHub:
         self._gop, self._gop_bytes = [], 0
 
     def attach(self, sink: Sink, *, replay: bool = True) -> Callable[[], None]:
-        """Call ``sink`` for each packet from now on, with ``replay`` for the current GOP first. Returns its detacher."""
+        """Call ``sink`` for each packet from now on, after the current GOP with ``replay``. Returns its detacher."""
         if replay:
             for packet in tuple(self._gop):
                 self._call(sink, packet)

@@ -1,0 +1,50 @@
+# liveedge: `make run` and `make test` set up all that they need from a bare checkout (Debian or alike, Python >= 3.11).
+# Each set-up step leaves a stamp and is not repeated until what it depends on changes.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV := $(shell command -v uv || echo .tools/bin/uv)
+RUN := $(UV) run --quiet --no-sync
+
+.PHONY: help run test check format bench clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+run: .venv/.ready ## run the gateway; settings come from the environment, .env and liveedge.toml
+	@exec .venv/bin/liveedge serve
+
+test: .venv/.dev-ready tests/node_modules/.ready ## run the whole test suite
+	@scripts/install-test-packages
+	@exec $(RUN) pytest
+
+check: .venv/.dev-ready ## lint and type-check strictly
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: .venv/.dev-ready ## put the code into its one form
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+clean: ## take back everything that set-up made
+	rm -rf .venv .tools tests/node_modules dist build
+
+.tools/bin/uv:
+	@scripts/bootstrap-uv $(PYTHON)
+
+.venv/.ready: pyproject.toml | $(filter .tools/bin/uv,$(UV))
+	@[ -e .venv/.dev-ready ] && $(UV) sync --quiet || $(UV) sync --quiet --no-dev
+	@touch $@
+
+.venv/.dev-ready: pyproject.toml | $(filter .tools/bin/uv,$(UV))
+	@$(UV) sync --quiet
+	@touch $@ .venv/.ready
+
+tests/node_modules/.ready: tests/package.json
+	@scripts/install-test-packages
+	@npm --prefix tests install --silent --no-audit --no-fund
+	@touch $@
