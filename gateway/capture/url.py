@@ -1,0 +1,108 @@
+"""Camera URLs as people paste them, and as libraries want them.
+
+Theory of operation. A camera's password is often full of characters that mean something in a URL, and people paste it
+as it is. :func:`normalise` finds out where the credentials end and percent-encodes them (RFC 3986 §2.1), so that libav,
+which decodes them again before it answers a digest challenge, sends what the person meant.
+
+Rules:
+
+1. A URL that RFC 3986 can read as a host that looks like one is read so.
+2. Else the credentials go up to the first "@" that a believable host follows (an address, a name with a dot, a port,
+   ``localhost``), or up to the last "@" that any host could follow.
+3. ``%`` and two hexadecimal digits is an encoded character already; every other ``%`` means itself.
+4. White space and control characters never reach the wire unencoded: a line break in a URL would be a header of its
+   own.
+"""
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from gateway.errors import CaptureError, redact
+
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
+_AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%a-z]+\]|[^\s\[\]/?#@:]+)(?::(?P<port>\d{0,5}))?(?=[/?#]|$)")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+_DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_TARGET_SAFE = "%/?#:@!$&'()*+,;=[]~"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraUrl:
+    """A URL in its parts. ``userinfo`` is percent-encoded, ``user:password`` or empty; ``target`` is path and query."""
+
+    scheme: str
+    userinfo: str = field(repr=False)
+    host: str
+    port: int | None
+    target: str = field(repr=False)
+
+    @property
+    def connect_port(self) -> int:
+        """The port to connect to, the scheme's own where the URL names none."""
+        return self.port or _DEFAULT_PORTS.get(self.scheme, 554)
+
+    def __str__(self) -> str:
+        credentials = f"{self.userinfo}@" if self.userinfo else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = f":{self.port}" if self.port else ""
+        return f"{self.scheme}://{credentials}{host}{port}{self.target}"
+
+
+def parse(url: str) -> CameraUrl:
+    """Read a URL by the rules above. Raises :class:`~gateway.errors.CaptureError` where no host can be found."""
+    match = _SCHEME.fullmatch(url.strip())
+    if match is None:
+        raise CaptureError(f"{redact(url)!r} is not a URL; write it as in rtsp://user:password@192.0.2.7/stream1")
+    rest = match["rest"]
+    at, authority = _find_authority(rest)
+    if authority is None or int(authority["port"] or 0) > 65_535:
+        raise CaptureError(f"{redact(url)!r} names no host; write it as in rtsp://user:password@192.0.2.7/stream1")
+    return CameraUrl(
+        scheme=match["scheme"].lower(),
+        userinfo=_userinfo(rest[:at]) if at >= 0 else "",
+        host=_host(authority["host"]),
+        port=int(authority["port"] or 0) or None,
+        target=quote(_LONE_PERCENT.sub("%25", rest[authority.end() :]), safe=_TARGET_SAFE),
+    )
+
+
+def normalise(url: str) -> str:
+    """The URL with its credentials and its target percent-encoded. Raises as :func:`parse` does."""
+    return str(parse(url))
+
+
+def _find_authority(rest: str) -> tuple[int, re.Match[str] | None]:
+    """Where the credentials end (the "@", or -1), and the host and port after them."""
+    plain = _AUTHORITY.match(rest)
+    if plain is not None:
+        return -1, plain
+    candidates = [
+        (at.start(), match) for at in re.finditer("@", rest) if (match := _AUTHORITY.match(rest, at.end())) is not None
+    ]
+    believable = [candidate for candidate in candidates if _looks_like_a_host(candidate[1])]
+    if believable:
+        return believable[0]
+    return candidates[-1] if candidates else (-1, None)
+
+
+def _looks_like_a_host(authority: re.Match[str]) -> bool:
+    host = authority["host"]
+    return bool(authority["port"]) or "." in host or host.startswith("[") or host == "localhost"
+
+
+def _userinfo(raw: str) -> str:
+    user, colon, password = raw.partition(":")
+    return colon.join(
+        quote(_LONE_PERCENT.sub("%25", part), safe="%") for part in ((user, password) if colon else (user,))
+    )
+
+
+def _host(host: str) -> str:
+    if host.startswith("["):
+        return host[1:-1]
+    try:
+        return host.encode("idna").decode("ascii") if not host.isascii() else host
+    except UnicodeError:
+        raise CaptureError(f"{host!r} is not a host name") from None
