@@ -5,6 +5,7 @@ mean something only by their difference.
 """
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 CLOCK_RATE = 90_000
@@ -44,3 +45,9 @@ def seconds_90k(seconds: float) -> int:
 def to_seconds(ticks_90k: int) -> float:
     """90 kHz ticks as seconds."""
     return ticks_90k / CLOCK_RATE
+
+
+def to_rfc3339(ticks_90k: int) -> str:
+    """A moment in 90 kHz since the Unix epoch as RFC 3339 in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(ticks_90k // CLOCK_RATE, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ticks_90k % CLOCK_RATE // 90:03d}Z"

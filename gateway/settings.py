@@ -68,13 +68,19 @@ def _split_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _engine(value: object) -> object:
+    if isinstance(value, str) and (value in tuple(EngineName) or re.fullmatch(r"[\w.]+:\w+", value)):
+        return value
+    raise ValueError("name pyav, opencv, fake, or an engine of your own as package.module:Class")
+
+
 CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
 
 
 class CaptureDefaults(BaseModel):
     """What may be set for all cameras, and for one camera over that."""
 
-    capture_engine: EngineName = EngineName.PYAV
+    capture_engine: Annotated[str, BeforeValidator(_engine)] = EngineName.PYAV
     capture_buffer_size: int = Field(1, ge=1, le=64, description="decoded frames that may wait; more is older")
     capture_timeout: int = Field(5000, ge=100, le=600_000, description="ms, for opening and for silence")
     connection_retry_attempts: int = Field(3, ge=0, le=1000)
@@ -131,8 +137,20 @@ class Settings(CaptureDefaults, BaseSettings):
     messaging: str = "socketio"
 
     webrtc_udp_port: int = Field(8189, ge=0, le=65_535, description="0 takes a free one")
-    webrtc_hosts: CommaList = Field(default_factory=list)
-    ice_servers: CommaList = Field(default_factory=list)
+    webrtc_hosts: def _engine(value: object) -> object:
+    if isinstance(value, str) and (value in tuple(EngineName) or re.fullmatch(r"[\w.]+:\w+", value)):
+        return value
+    raise ValueError("name pyav, opencv, fake, or an engine of your own as package.module:Class")
+
+
+CommaList = Field(default_factory=list)
+    ice_servers: def _engine(value: object) -> object:
+    if isinstance(value, str) and (value in tuple(EngineName) or re.fullmatch(r"[\w.]+:\w+", value)):
+        return value
+    raise ValueError("name pyav, opencv, fake, or an engine of your own as package.module:Class")
+
+
+CommaList = Field(default_factory=list)
 
     @field_validator("rtsp_url", "socketio_server_url", "database_url", "socketio_auth_token", mode="before")
     @classmethod
@@ -213,12 +231,13 @@ _SCHEMES = ("rtsp://", "rtsps://")
 
 def _check_url(camera_id: str, camera: CameraSettings) -> None:
     url = camera.url.get_secret_value()
-    if camera.capture_engine is EngineName.FAKE:
+    if camera.capture_engine not in (EngineName.PYAV, EngineName.OPENCV):
         return
     if not url.lower().startswith(_SCHEMES):
+        # The URL itself stays out of the sentence: without its scheme nobody can tell where the password ends.
         raise SettingsError(
-            f"camera {camera_id}: the URL {redact(url)!r} does not start with rtsp:// or rtsps://; set RTSP_URL or"
-            " the camera's url to what its manual gives, as in rtsp://user:password@192.0.2.7/stream1"
+            f"camera {camera_id}: its URL does not start with rtsp:// or rtsps://; set RTSP_URL or the camera's url to"
+            " what its manual gives, as in rtsp://user:password@192.0.2.7/stream1"
         )
 
 

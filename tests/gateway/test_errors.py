@@ -1,0 +1,45 @@
+"""No credential survives redaction, and every error knows its code."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import errors
+from gateway.errors import LiveedgeError, redact
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rtsp://cam/x", "rtsp://cam/x"),
+        ("rtsp://u:p@cam/x", "rtsp://cam/x"),
+        ("rtsp://viewer:p@ss:word@cam:554/x", "rtsp://cam:554/x"),
+        ("rtsp://u:p/a?s#s@cam/x", "rtsp://cam/x"),
+        ("failed: 'rtsp://u:p@cam/x' (111)", "failed: 'rtsp://cam/x' (111)"),
+        ("http://cam/cgi?user=a&password=s3cret&n=1", "http://cam/cgi?user=***&password=***&n=1"),
+        ("http://ems/?access_token=abc", "http://ems/?access_token=***"),
+        ("mail me @ noon", "mail me @ noon"),
+    ],
+)
+def test_redaction(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@given(
+    st.text(
+        st.characters(exclude_characters=" \t\r\n\v\f\x1c\x1d\x1e\x1f\x85'\"<>", exclude_categories=["Z", "Cs"]),
+        min_size=4,
+    )
+)
+def test_no_password_without_blanks_survives(password: str) -> None:
+    secret = f"S3{password}S3"
+    assert secret not in redact(f"could not open rtsp://viewer:{secret}@192.0.2.7/stream: refused")
+
+
+def test_codes_are_unique_and_statuses_are_errors() -> None:
+    def tree(kind: type[LiveedgeError]) -> list[type[LiveedgeError]]:
+        return [kind, *(leaf for child in kind.__subclasses__() for leaf in tree(child))]
+
+    kinds = [kind for kind in tree(LiveedgeError) if kind.__module__ == errors.__name__]
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    assert all(400 <= kind.status < 600 for kind in kinds)

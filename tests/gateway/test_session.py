@@ -1,0 +1,168 @@
+"""The capture state machine, with a clock in the hand."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.session import (
+    BACKOFF_MAX_S,
+    STEADY_S,
+    TRANSITIONS,
+    CaptureSession,
+    RetryPolicy,
+    SessionEvent,
+    SessionState,
+)
+
+URL = "rtsp://viewer:p@ss:word@192.0.2.7/stream"
+
+
+def session(
+    *, attempts: int = 3, delay_s: float = 2.0, persistent: bool = False, jitter: float = 1.0
+) -> CaptureSession:
+    return CaptureSession(URL, RetryPolicy(attempts, delay_s, persistent), jitter=lambda: jitter)
+
+
+def attempt_and_lose(subject: CaptureSession, error: str = "no route") -> float:
+    """Make the attempt that is due and let it fail; returns when it was made."""
+    assert subject.attempt_at is not None
+    now_s = subject.attempt_at
+    subject.attempt()
+    subject.lost(now_s, error)
+    return now_s
+
+
+def test_the_url_carries_no_credentials() -> None:
+    assert session().rtsp_url == "rtsp://192.0.2.7/stream"
+
+
+def test_a_start_is_an_attempt_at_once() -> None:
+    subject = session()
+    assert not subject.is_active
+    subject.start(10.0)
+    assert subject.state is SessionState.CONNECTING
+    assert subject.is_active
+    assert subject.attempt_at == 10.0
+
+
+def test_retries_are_as_many_and_as_far_apart_as_set_and_then_it_has_failed() -> None:
+    subject = session(attempts=3, delay_s=2.0)
+    subject.start(10.0)
+    made = [attempt_and_lose(subject) for _ in range(4)]
+    assert made == [10.0, 12.0, 14.0, 16.0]
+    assert subject.state is SessionState.FAILED
+    assert not subject.is_active
+    assert subject.error_message == "no route"
+    assert subject.attempt_at is None
+
+
+def test_no_attempts_at_all_means_to_fail_with_the_first_loss() -> None:
+    subject = session(attempts=0)
+    subject.start(0.0)
+    attempt_and_lose(subject)
+    assert subject.state is SessionState.FAILED
+
+
+def test_a_persistent_session_goes_on_with_capped_jittered_back_off() -> None:
+    subject = session(attempts=2, delay_s=2.0, persistent=True, jitter=1.0)
+    subject.start(0.0)
+    made = [attempt_and_lose(subject) for _ in range(12)]
+    waits = [after - before for before, after in itertools.pairwise(made)]
+    assert waits[:2] == [2.0, 2.0]
+    assert waits[2:5] == [4.0, 8.0, 16.0]
+    assert set(waits[5:]) == {BACKOFF_MAX_S}
+    assert subject.state is SessionState.FAILED
+    subject = session(attempts=0, delay_s=2.0, persistent=True, jitter=0.0)
+    subject.start(0.0)
+    attempt_and_lose(subject)
+    assert subject.attempt_at == 2.0
+
+
+def test_a_camera_that_comes_back_after_having_failed_is_live_again() -> None:
+    subject = session(attempts=0, persistent=True)
+    subject.start(0.0)
+    attempt_and_lose(subject)
+    subject.attempt()
+    subject.picture(50.0)
+    assert subject.state is SessionState.LIVE
+    assert subject.error_message is None
+
+
+def test_a_steady_run_that_is_lost_is_tried_again_at_once_with_all_attempts_anew() -> None:
+    subject = session(attempts=1)
+    subject.start(0.0)
+    attempt_and_lose(subject)
+    subject.attempt()
+    subject.picture(3.0)
+    subject.lost(3.0 + STEADY_S, "hung up")
+    assert subject.state is SessionState.RETRYING
+    assert subject.attempt_at == 3.0 + STEADY_S
+    assert subject.reconnects == 1
+
+
+def test_a_flapping_camera_uses_its_attempts_up() -> None:
+    subject = session(attempts=3)
+    subject.start(0.0)
+    for _ in range(4):
+        assert subject.state is not SessionState.FAILED
+        now_s = subject.attempt_at or 0.0
+        subject.attempt()
+        subject.picture(now_s)
+        subject.lost(now_s + 0.5, "hung up")
+    assert subject.state is SessionState.FAILED
+
+
+def test_a_start_after_failure_is_a_new_beginning() -> None:
+    subject = session(attempts=0)
+    subject.start(0.0)
+    attempt_and_lose(subject)
+    subject.start(9.0)
+    assert subject.state is SessionState.CONNECTING
+    assert subject.attempt_at == 9.0
+    assert subject.error_message is None
+
+
+def test_a_stop_ends_everything_and_a_late_loss_changes_nothing() -> None:
+    subject = session()
+    subject.start(0.0)
+    subject.attempt()
+    subject.picture(0.1)
+    subject.stop()
+    subject.lost(0.2, "interrupted")
+    assert subject.state is SessionState.STOPPED
+    assert subject.error_message is None
+    assert subject.attempt_at is None
+
+
+@pytest.mark.parametrize("state", SessionState)
+def test_every_state_can_be_stopped_and_left(state: SessionState) -> None:
+    if state is not SessionState.STOPPED:
+        assert TRANSITIONS[state, SessionEvent.STOP] is SessionState.STOPPED
+    assert any(origin is state for origin, _ in TRANSITIONS)
+
+
+@given(st.lists(st.sampled_from(["start", "attempt", "picture", "lost", "stop"]), max_size=60), st.booleans())
+def test_whatever_happens_the_session_stays_sound(events: list[str], persistent: bool) -> None:
+    subject = session(attempts=2, persistent=persistent)
+    now_s = 0.0
+    for event in events:
+        now_s += 1.0
+        match event:
+            case "start":
+                subject.start(now_s)
+            case "attempt":
+                subject.attempt()
+            case "picture":
+                subject.picture(now_s)
+            case "lost":
+                subject.lost(now_s, "lost")
+            case "stop":
+                subject.stop()
+        if subject.state is SessionState.STOPPED:
+            assert subject.attempt_at is None
+        if subject.state is SessionState.LIVE:
+            assert subject.error_message is None
+        if subject.attempt_at is not None:
+            assert subject.attempt_at - now_s <= BACKOFF_MAX_S

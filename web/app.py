@@ -1,0 +1,87 @@
+"""The roof: routes over the house, and the server that people start."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.settings import Settings
+from web import keys
+from web.errors import errors_as_json
+from web.house import House
+from web.routes import archive, cameras, hls, jpeg, page, status, whep
+
+log = logging.getLogger("liveedge")
+
+STATIC = Path(__file__).parent / "static"
+
+BODY_MAX_BYTES = 256 * 1024
+"""The largest honest request body is an SDP offer of some kilobytes."""
+
+SHUTDOWN_S = 1.0
+"""How long open requests may go on after the order to stop. Blocked playlists and MJPEG never end by themselves."""
+
+
+def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Application:
+    """The whole gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
+    house = House(settings, clock)
+    app = web.Application(middlewares=[errors_as_json], client_max_size=BODY_MAX_BYTES)
+    app[keys.HOUSE] = house
+    app[keys.SETTINGS] = settings
+    app[keys.CLOCK] = clock
+    app[keys.SERVICE] = house.service
+    app[keys.WEBRTC] = house.webrtc
+    app[keys.LIVE] = house.live
+    app[keys.ARCHIVE] = house.archive
+    app[keys.MESSAGING] = house.messaging
+    app[keys.BROWSER] = house.browser
+    house.browser.attach(app)
+    for module in (page, status, cameras, whep, hls, archive, jpeg):
+        app.add_routes(module.routes)
+    app.router.add_static("/static", STATIC)
+    app.cleanup_ctx.append(_lifetime)
+    return app
+
+
+async def _lifetime(app: web.Application) -> AsyncIterator[None]:
+    house = app[keys.HOUSE]
+    try:
+        await house.start()
+        yield
+    finally:
+        await house.close()
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises ``LiveedgeError``, and ``OSError`` where the port cannot be had."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    app = create_app(settings)
+    runner = web.AppRunner(
+        app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
+    )
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        _announce(app, runner)
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await runner.cleanup()
+
+
+def _announce(app: web.Application, runner: web.AppRunner) -> None:
+    host, port = runner.addresses[0][:2]
+    shown = f"[{host}]" if ":" in host else host
+    cameras_by_id = app[keys.SERVICE].cameras
+    for camera in cameras_by_id.values():
+        log.info("camera %s: %s", camera.id, camera.session.rtsp_url)
+    # On standard output, alone and without a prefix: this line is for the person who has just started it.
+    print(f"liveedge is at http://{shown}:{port}/ with {len(cameras_by_id)} camera(s)", flush=True)  # noqa: T201

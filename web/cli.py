@@ -1,0 +1,103 @@
+"""The ``liveedge`` command.
+
+    liveedge [serve]         run the gateway
+    liveedge probe URL       say what a camera sends, or why it does not
+    liveedge check           prove the index against the disk; --repair mends what differs
+
+Exit codes: 0 done, 1 the thing asked about is not well, 2 cannot start: one sentence on standard error says what to do.
+"""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+
+from gateway.errors import LiveedgeError, SettingsError, redact
+from gateway.settings import Settings, load_settings
+
+log = logging.getLogger("liveedge")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        set_up_logging(settings)
+        return int(options.run(settings, options))
+    except LiveedgeError as error:
+        print(f"liveedge: {redact(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="liveedge", description="RTSP cameras at their live edge.")
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the gateway (the default)")
+    serve.set_defaults(run=_serve)
+    probe = commands.add_parser("probe", help="say what a camera sends, or why it does not")
+    probe.add_argument("url", metavar="URL", help="rtsp://user:password@host/path")
+    probe.set_defaults(run=_probe)
+    check = commands.add_parser("check", help="prove the index of recordings against the disk")
+    check.add_argument("--repair", action="store_true", help="mend what differs")
+    check.set_defaults(run=_check)
+    return parser
+
+
+class RedactingFormatter(logging.Formatter):
+    """The last line of defence: no credential of any URL reaches the log, whoever wrote the line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def set_up_logging(settings: Settings) -> None:
+    """One line an event on standard error; ``DEBUG`` adds the detail of frames and libraries."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
+    for library in ("aioice", "aiortc", "socketio", "engineio", "libav", "sqlalchemy", "asyncio", "aiohttp.access"):
+        logging.getLogger(library).setLevel(logging.INFO if settings.debug else logging.WARNING)
+
+
+def _serve(settings: Settings, _options: argparse.Namespace) -> int:
+    from web.app import serve
+
+    try:
+        asyncio.run(serve(settings))
+    except OSError as error:
+        raise SettingsError(f"cannot serve on {settings.host} port {settings.port}: {error.strerror}") from error
+    return 0
+
+
+def _probe(settings: Settings, options: argparse.Namespace) -> int:
+    from web.probe import probe
+
+    camera = settings.camera("probe", {"url": options.url})
+    try:
+        for line in probe(camera):
+            print(line)
+    except LiveedgeError as error:
+        print(f"liveedge: {redact(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check(settings: Settings, options: argparse.Namespace) -> int:
+    from hls.check import check_archive
+
+    findings = check_archive(settings, repair=options.repair)
+    for finding in findings:
+        print(finding)
+    print("the archive is whole" if not findings else f"{len(findings)} finding(s)")
+    return 0 if not findings or options.repair else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,56 @@
+"""How errors leave the house: one JSON shape for all, the right status, and no traceback or credential in it.
+
+{"error": "<code>", "message": "<sentence>"}
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from gateway.errors import LiveedgeError, NegotiationError, UnavailableError, redact
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 416: "range"}
+"""Codes for what aiohttp itself refuses."""
+
+
+def error_response(error: LiveedgeError) -> web.Response:
+    """The answer for one of our own errors."""
+    body: dict[str, object] = {"error": error.code, "message": redact(error)}
+    headers = {"Cache-Control": "no-store"}
+    if isinstance(error, UnavailableError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif error.status == 503:
+        headers["Retry-After"] = "2"
+    if isinstance(error, NegotiationError):
+        body["transports"] = list(error.transports)
+    return web.json_response(body, status=error.status, headers=headers)
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into the one shape. What is nobody's request's fault is logged whole and answered 500."""
+    try:
+        return await handler(request)
+    except LiveedgeError as error:
+        if error.status >= 500 and error.status != 503:
+            log.exception("%s %s failed", request.method, request.path)
+        return error_response(error)
+    except web.HTTPException as error:
+        if error.status < 400 or error.content_type == "application/json":
+            raise
+        headers = {name: value for name, value in error.headers.items() if name in ("Allow", "Content-Range")}
+        code = CODES.get(error.status, "http")
+        message = f"{error.reason}: {request.method} {request.path}"
+        return web.json_response({"error": code, "message": message}, status=error.status, headers=headers)
+    except (ConnectionError, TimeoutError):
+        # The client went away, or its transport did: there is nobody to answer.
+        raise
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        message = "the gateway failed on this request; its log has the reason"
+        return web.json_response({"error": "internal", "message": message}, status=500)

@@ -1,0 +1,23 @@
+"""The application's keys: how routes reach what :mod:`web.app` has built."""
+
+from aiohttp import web
+from gateway.webrtc.server import WebRtcServer
+from hls.archive import Archive
+from hls.window import LiveHls
+from signaling.browser import BrowserSignaling
+from signaling.messaging import StreamMessaging
+
+from gateway.clock import Clock
+from gateway.service import CaptureService
+from gateway.settings import Settings
+from web.house import House
+
+SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
+CLOCK: web.AppKey[Clock] = web.AppKey("clock", Clock)
+SERVICE: web.AppKey[CaptureService] = web.AppKey("service", CaptureService)
+WEBRTC: web.AppKey[WebRtcServer] = web.AppKey("webrtc", WebRtcServer)
+LIVE: web.AppKey[LiveHls] = web.AppKey("live", LiveHls)
+ARCHIVE: web.AppKey[Archive] = web.AppKey("archive", Archive)
+MESSAGING: web.AppKey[StreamMessaging] = web.AppKey("messaging", StreamMessaging)
+BROWSER: web.AppKey[BrowserSignaling] = web.AppKey("browser", BrowserSignaling)
+HOUSE: web.AppKey[House] = web.AppKey("house", House)

@@ -1,0 +1,105 @@
+"""/api/cameras: what cameras there are, how they are, and the commands for people with curl."""
+
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.errors import BadRequestError, SettingsError
+from web import keys
+from web.views import camera_view
+
+routes = web.RouteTableDef()
+
+HTTP_CLIENT = "http"
+"""Whoever commands over HTTP without a name: one client for all of them, so that a stop undoes a start."""
+
+
+class CaptureCommand(BaseModel):
+    """The optional body of start and stop."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    client_id: str = Field(HTTP_CLIENT, min_length=1, max_length=200)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+@routes.get("/api/cameras")
+async def list_cameras(request: web.Request) -> web.Response:
+    """All cameras with their state, viewers and live edge."""
+    cameras = request.app[keys.SERVICE].cameras.values()
+    return web.json_response({"cameras": [camera_view(request.app, camera) for camera in cameras]})
+
+
+@routes.get("/api/cameras/{camera}")
+async def get_camera(request: web.Request) -> web.Response:
+    """One camera."""
+    camera = request.app[keys.SERVICE].camera(request.match_info["camera"])
+    return web.json_response(camera_view(request.app, camera))
+
+
+@routes.post("/api/cameras")
+async def add_camera(request: web.Request) -> web.Response:
+    """Add a camera: ``{"id": …, "url": …}`` and any setting of a camera's table."""
+    table = await _json_object(request)
+    camera_id = table.pop("id", None)
+    if not isinstance(camera_id, str):
+        raise BadRequestError('say which camera: {"id": "door", "url": "rtsp://…"}')
+    try:
+        camera = await request.app[keys.HOUSE].add_camera(camera_id, table)
+    except SettingsError as error:
+        raise BadRequestError(str(error)) from None
+    return web.json_response(
+        camera_view(request.app, camera), status=201, headers={"Location": f"/api/cameras/{camera_id}"}
+    )
+
+
+@routes.delete("/api/cameras/{camera}")
+async def remove_camera(request: web.Request) -> web.Response:
+    """Remove a camera; its recordings stay."""
+    await request.app[keys.HOUSE].remove_camera(request.match_info["camera"])
+    return web.Response(status=204)
+
+
+@routes.post("/api/cameras/{camera}/capture/start")
+async def start_capture(request: web.Request) -> web.Response:
+    """``capture_start_request``, for people with curl."""
+    command = await _command(request)
+    service = request.app[keys.SERVICE]
+    camera = service.camera(request.match_info["camera"])
+    await service.start_capture(command.client_id, camera.id, command.metadata)
+    return web.json_response(camera_view(request.app, camera))
+
+
+@routes.post("/api/cameras/{camera}/capture/stop")
+async def stop_capture(request: web.Request) -> web.Response:
+    """``capture_stop_request``, for people with curl."""
+    command = await _command(request)
+    service = request.app[keys.SERVICE]
+    camera = service.camera(request.match_info["camera"])
+    await service.stop_capture(command.client_id, camera.id)
+    return web.json_response(camera_view(request.app, camera))
+
+
+async def _command(request: web.Request) -> CaptureCommand:
+    if not request.can_read_body:
+        return CaptureCommand()  # type: ignore[call-arg]  # pydantic's defaults
+    try:
+        return CaptureCommand(**await _json_object(request))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise BadRequestError(f"{where}: {first['msg']}") from None
+
+
+async def _json_object(request: web.Request) -> dict[str, Any]:
+    # Demanding the type makes a browser ask first (CORS) before it sends another site's form here.
+    if request.content_type != "application/json":
+        raise BadRequestError("send the body as Content-Type: application/json")
+    try:
+        body = await request.json()
+    except ValueError:
+        raise BadRequestError("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise BadRequestError("the body is not a JSON object")
+    return body

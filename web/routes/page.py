@@ -1,0 +1,21 @@
+"""``/``: the page; and ``/health``."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+routes = web.RouteTableDef()
+
+PAGE = Path(__file__).parents[1] / "static" / "index.html"
+
+
+@routes.get("/")
+async def index(_request: web.Request) -> web.FileResponse:
+    """The page with every camera."""
+    return web.FileResponse(PAGE, headers={"Cache-Control": "no-cache"})
+
+
+@routes.get("/health")
+async def health(_request: web.Request) -> web.Response:
+    """Whether the process serves; what is ill is told by ``/api/status``."""
+    return web.json_response({"status": "ok"})
