@@ -137,20 +137,8 @@ class Settings(CaptureDefaults, BaseSettings):
     messaging: str = "socketio"
 
     webrtc_udp_port: int = Field(8189, ge=0, le=65_535, description="0 takes a free one")
-    webrtc_hosts: def _engine(value: object) -> object:
-    if isinstance(value, str) and (value in tuple(EngineName) or re.fullmatch(r"[\w.]+:\w+", value)):
-        return value
-    raise ValueError("name pyav, opencv, fake, or an engine of your own as package.module:Class")
-
-
-CommaList = Field(default_factory=list)
-    ice_servers: def _engine(value: object) -> object:
-    if isinstance(value, str) and (value in tuple(EngineName) or re.fullmatch(r"[\w.]+:\w+", value)):
-        return value
-    raise ValueError("name pyav, opencv, fake, or an engine of your own as package.module:Class")
-
-
-CommaList = Field(default_factory=list)
+    webrtc_hosts: CommaList = Field(default_factory=list)
+    ice_servers: CommaList = Field(default_factory=list)
 
     @field_validator("rtsp_url", "socketio_server_url", "database_url", "socketio_auth_token", mode="before")
     @classmethod
