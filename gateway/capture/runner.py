@@ -111,6 +111,8 @@ class EngineRunner:
 
     def _finish(self, error: BaseException | None) -> None:
         self._drain()
+        # Calling this was the thread's last act: the join is a matter of microseconds, and then it really is gone.
+        self._thread.join()
         if self._ended.done():
             return
         if error is None:

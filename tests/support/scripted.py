@@ -1,0 +1,55 @@
+"""A capture engine whose camera is the test: it sends and fails on command."""
+
+import queue
+from collections.abc import Iterator
+from typing import ClassVar
+
+from gateway.capture.engine import CaptureEngine, CaptureSource
+from gateway.clock import Clock
+from gateway.errors import CaptureError
+from gateway.media import MediaKind, Packet, StreamInfo, VideoInfo
+
+INFO = StreamInfo(VideoInfo("h264", "avc1.42e01f", 640, 360, b"\0\0\0\1\x67\x42\0\0\0\1\x68\xce"))
+
+
+class ScriptedEngine(CaptureEngine):
+    """Name it ``tests.support.scripted:ScriptedEngine``; reach the newest one of a camera through ``runs``."""
+
+    runs: ClassVar[dict[str, list["ScriptedEngine"]]] = {}
+
+    def __init__(self, source: CaptureSource, clock: Clock) -> None:
+        super().__init__(source, clock)
+        self._script: queue.Queue[Packet | Exception | None] = queue.Queue()
+        self._number = 0
+        self.interrupted = False
+        self.closed = False
+        self.runs.setdefault(source.url, []).append(self)
+
+    def packets(self) -> Iterator[Packet]:
+        try:
+            while True:
+                step = self._script.get()
+                if step is None:
+                    return
+                if isinstance(step, Exception):
+                    raise step
+                yield step
+        finally:
+            self.closed = True
+
+    def interrupt(self) -> None:
+        self.interrupted = True
+        self._script.put(None)
+
+    def send(self, *, key: bool = False, kind: MediaKind = MediaKind.VIDEO, info: StreamInfo = INFO) -> None:
+        """The camera sends a frame."""
+        time_90k = self._number * 3000
+        self._number += 1
+        captured_90k = self.clock.wall_90k()
+        self._script.put(
+            Packet(kind, b"\0\0\0\1\x65", time_90k, time_90k, 3000, key, captured_90k, info, self.source.run)
+        )
+
+    def fail(self, error: Exception | None = None) -> None:
+        """The camera is gone."""
+        self._script.put(error or CaptureError("the camera is gone"))
