@@ -1,0 +1,36 @@
+"""The ground floor of liveedge: cameras in, packets out. No HTTP, no Socket.IO, no disk.
+
+These names are the library; everything else may change.
+"""
+
+from gateway.camera import Camera, Hold
+from gateway.errors import CaptureError, LiveedgeError
+from gateway.hub import PacketHub, Subscription
+from gateway.jpeg import JpegFrame
+from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
+from gateway.service import CaptureService
+from gateway.session import CaptureSession, SessionState
+from gateway.settings import CameraSettings, Settings, load_settings
+from gateway.status import CaptureStatus
+
+__all__ = [
+    "AudioInfo",
+    "Camera",
+    "CameraSettings",
+    "CaptureError",
+    "CaptureService",
+    "CaptureSession",
+    "CaptureStatus",
+    "Hold",
+    "JpegFrame",
+    "LiveedgeError",
+    "MediaKind",
+    "Packet",
+    "PacketHub",
+    "SessionState",
+    "Settings",
+    "StreamInfo",
+    "Subscription",
+    "VideoInfo",
+    "load_settings",
+]
