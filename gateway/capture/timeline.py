@@ -1,0 +1,278 @@
+"""Timeline: what cameras call timestamps, made into the timeline that everyone downstream may rely on. Sans-IO.
+
+Theory of operation. There are two repairs, one after the other.
+
+*The media timeline.* A source timestamp becomes 90 kHz ticks, plus an offset that is kept per track. As long as a
+packet lies where its arrival lets one expect it, nothing else is done: a healthy camera's time passes through
+untouched. Where it does not, the source has jumped: it may have wrapped (32 bits of RTP, 33 of MPEG-TS), returned from
+a single bad timestamp, or followed a jump that the other track has made before; the first of these that explains the
+packet wins. Otherwise the timeline goes on as the monotonic clock did, and the new offset is remembered.
+
+*The capture time.* A picture cannot have been made after it came, and delay is never negative: so the frame with the
+smallest ``arrival - pts`` was the least delayed one, and its difference maps the timeline to the wall clock for all the
+others.
+
+Rules:
+
+1. A run begins at 0. Within a track ``dts_90k`` grows strictly, and ``pts_90k >= dts_90k``. All arithmetic is in
+   integers and from absolute source values: nothing accumulates.
+2. A missing timestamp is the previous one and a frame's duration, pulled gently towards the arrival. A source time that
+   stands still (some cameras always say 0) is a missing one. A first packet without a time is at source time 0, where
+   libav's RTP timelines begin.
+3. ``captured_at_90k`` is never later than the arrival. It falls to the least delayed frame at once and rises, should
+   the camera's clock be slow, by at most ``MAX_BEND_PPM``: a stall of the network does not move it. Only when every
+   frame of a whole window is later than ``LOST_90K`` is the mapping given up and taken anew.
+4. A step of the wall clock (it moves and the monotonic clock does not) moves the capture time with it.
+5. Only video teaches the capture time; audio is often ahead of its arrival by a buffer.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from gateway.clock import CLOCK_RATE, seconds_90k
+from gateway.media import MediaKind
+
+MAX_AHEAD_90K = 3 * CLOCK_RATE
+"""How far a packet's step may be ahead of the time that really passed, in ticks. Cameras and networks hold back 1-2 s
+now and then; beyond 3 s it is a jump, and believing it would tear a hole into every consumer's buffer."""
+
+MAX_BACKWARDS_90K = CLOCK_RATE // 2
+"""Steps back up to this, in ticks, are jitter and flattened; larger ones are jumps."""
+
+MAX_BEND_PPM = 500
+"""How fast the capture time may rise: 0.5 ms a second, ten times what a bad quartz needs, and below notice."""
+
+WINDOW_90K = 10 * CLOCK_RATE
+"""The least delayed frame of this long, in ticks, is the goal of the rise: several GOPs and several TCP stalls."""
+
+LOST_90K = 2 * CLOCK_RATE
+"""A mapping that is off by more than this for a whole window, in ticks, is wrong, and too far off for bending."""
+
+WALL_STEP_90K = CLOCK_RATE // 10
+"""Wall and monotonic clock apart by more than this between two packets, in ticks, is a step and not NTP's slewing."""
+
+WRAPS = (1 << 32, 1 << 33)
+"""Where source timestamps wrap, in their own ticks: RTP (RFC 3550 §5.1) and MPEG-TS (ISO/IEC 13818-1 §2.4.3.6)."""
+
+DEFAULT_FRAME_90K = CLOCK_RATE // 25
+"""A frame's duration where neither stream nor experience tells one."""
+
+PULL = 8
+"""A missing timestamp is pulled by this fraction of its distance to the arrival: smooth, and within 0.5 s of it even
+where the assumed frame rate is half the real one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTime:
+    """A packet's times as its source gave them, in ticks of ``time_base`` seconds; ``duration`` 0 is unknown."""
+
+    pts: int | None
+    dts: int | None
+    time_base: Fraction
+    duration: int = 0
+
+    def ticks_90k(self, value: int) -> int:
+        """``value`` at 90 kHz, rounded down."""
+        return value * self.time_base.numerator * CLOCK_RATE // self.time_base.denominator
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When a packet came: wall clock in ticks since the Unix epoch, monotonic clock in seconds."""
+
+    wall_90k: int
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The repaired times, by the rules of :mod:`gateway.media`."""
+
+    pts_90k: int
+    dts_90k: int
+    duration_90k: int
+    captured_at_90k: int
+
+
+@dataclass(slots=True)
+class _Last:
+    """The previous packet of a track: its repaired time, its arrival, and its source time if it had one."""
+
+    dts_90k: int
+    monotonic: float
+    source_90k: int | None
+
+
+@dataclass(slots=True)
+class _Track:
+    """What is remembered of one track. ``offset_90k`` turns source time into the timeline's.
+
+    ``anchor`` is the last packet whose time came from the source: dts, and monotonic arrival.
+    """
+
+    frame_90k: int = 0
+    offset_90k: int = 0
+    earlier_offset_90k: int = 0
+    anchor: tuple[int, float] = (0, 0.0)
+    last: _Last | None = None
+
+    @property
+    def assumed_frame_90k(self) -> int:
+        return self.frame_90k or DEFAULT_FRAME_90K
+
+
+@dataclass(slots=True)
+class _CaptureTime:
+    """The mapping from the timeline to the wall clock; rules 3 and 4.
+
+    ``delays`` holds (pts, arrival - pts) of the window, rising in both, so that its front is the smallest delay.
+    """
+
+    offset_90k: int | None = None
+    delays: deque[tuple[int, int]] = field(default_factory=deque)
+    raised_at_90k: int = 0
+    skew_90k: int | None = None
+
+    def follow_steps(self, arrival: Arrival) -> None:
+        skew = arrival.wall_90k - seconds_90k(arrival.monotonic)
+        step = 0 if self.skew_90k is None else skew - self.skew_90k
+        self.skew_90k = skew
+        if abs(step) > WALL_STEP_90K and self.offset_90k is not None:
+            self.offset_90k += step
+            self.delays = deque((pts, delay + step) for pts, delay in self.delays)
+
+    def learn(self, pts_90k: int, arrival: Arrival) -> None:
+        delay = arrival.wall_90k - pts_90k
+        while self.delays and self.delays[-1][1] >= delay:
+            self.delays.pop()
+        self.delays.append((pts_90k, delay))
+        whole = self.delays[0][0] < pts_90k - WINDOW_90K
+        while self.delays[0][0] < pts_90k - WINDOW_90K:
+            self.delays.popleft()
+        least = self.delays[0][1]
+        if self.offset_90k is None or delay <= self.offset_90k or (whole and least > self.offset_90k + LOST_90K):
+            self.offset_90k, self.raised_at_90k = least, pts_90k
+            return
+        # Below one tick of room the time since the last rise is kept, or small frames would never add up to a rise.
+        room = (pts_90k - self.raised_at_90k) * MAX_BEND_PPM // 1_000_000
+        if room > 0:
+            self.raised_at_90k = pts_90k
+            self.offset_90k += min(room, max(0, least - self.offset_90k))
+
+    def of(self, pts_90k: int, arrival: Arrival) -> int:
+        return arrival.wall_90k if self.offset_90k is None else min(pts_90k + self.offset_90k, arrival.wall_90k)
+
+
+class Timeline:
+    """One run's timeline, for video and audio together."""
+
+    def __init__(self) -> None:
+        self.repaired = 0
+        """Packets whose source time could not be taken as it was."""
+        self.jumps = 0
+        """How often a track's source time jumped."""
+        self._tracks = {kind: _Track() for kind in MediaKind}
+        self._capture = _CaptureTime()
+
+    def expect(self, kind: MediaKind, frame_90k: int) -> None:
+        """Tell a frame's usual duration in ticks, where the stream declares one."""
+        self._tracks[kind].frame_90k = frame_90k
+
+    def stamp(self, kind: MediaKind, time: SourceTime, arrival: Arrival, reorder: int = 0) -> Stamp:
+        """Place the next packet of a track. ``reorder`` is by how many frames decoding may run ahead of
+        presentation."""
+        track = self._tracks[kind]
+        last = track.last
+        pts, dts = time.pts, time.dts
+        if pts is None and dts is None and last is None:
+            pts = 0
+        source = dts if dts is not None else pts
+        if source is None or (last is not None and last.source_90k == time.ticks_90k(source)):
+            repaired = True
+            dts_90k = self._predict(track, arrival)
+            pts_90k = dts_90k
+        elif dts is None and reorder:
+            repaired = False
+            dts_90k, pts_90k = self._reordered(track, time.ticks_90k(source), arrival, reorder)
+        else:
+            repaired = False
+            offset_90k = self._offset(track, time.ticks_90k(source), arrival, time.time_base)
+            dts_90k = time.ticks_90k(source) + offset_90k
+            pts_90k = dts_90k if pts is None else time.ticks_90k(pts) + offset_90k
+        if last is not None and dts_90k <= last.dts_90k:
+            repaired, dts_90k = True, last.dts_90k + 1
+        if pts_90k < dts_90k:
+            repaired, pts_90k = True, dts_90k
+        self.repaired += repaired
+        if not repaired:
+            track.anchor = (dts_90k, arrival.monotonic)
+            if last is not None and 1 < dts_90k - last.dts_90k < CLOCK_RATE and kind is MediaKind.VIDEO:
+                track.frame_90k = dts_90k - last.dts_90k
+        elif last is None:
+            track.anchor = (dts_90k, arrival.monotonic)
+        # With B-frames a lone pts says nothing about the decoding order, and so cannot stand still.
+        known_90k = None if source is None or (dts is None and reorder) else time.ticks_90k(source)
+        track.last = _Last(dts_90k, arrival.monotonic, known_90k)
+        self._capture.follow_steps(arrival)
+        if kind is MediaKind.VIDEO:
+            self._capture.learn(pts_90k, arrival)
+        # What SDPs declare of video is often wrong, what an audio frame holds is counted.
+        duration_90k = track.frame_90k if kind is MediaKind.VIDEO else 0
+        if duration_90k == 0 and time.duration > 0:
+            duration_90k = time.ticks_90k(time.duration)
+        return Stamp(pts_90k, dts_90k, duration_90k, self._capture.of(pts_90k, arrival))
+
+    def _reordered(self, track: _Track, pts_90k: int, arrival: Arrival, reorder: int) -> tuple[int, int]:
+        """dts and pts of a frame that has but a pts, in a stream with B-frames: decoding goes on frame by frame."""
+        ahead_90k = reorder * track.assumed_frame_90k
+        # Presentation wanders by as many frames as may be reordered; the earliest it can be is what must not jump.
+        pts_90k += self._offset(track, pts_90k - ahead_90k, arrival, Fraction(1, CLOCK_RATE))
+        if track.last is None:
+            return pts_90k - ahead_90k, pts_90k
+        return min(track.last.dts_90k + track.assumed_frame_90k, pts_90k), pts_90k
+
+    def _predict(self, track: _Track, arrival: Arrival) -> int:
+        """Where a packet without a time belongs."""
+        if track.last is None:
+            return 0
+        next_90k = track.last.dts_90k + track.assumed_frame_90k
+        arrived_90k = track.anchor[0] + seconds_90k(arrival.monotonic - track.anchor[1])
+        return next_90k + (arrived_90k - next_90k) // PULL
+
+    def _offset(self, track: _Track, source_90k: int, arrival: Arrival, time_base: Fraction) -> int:
+        """The offset that explains this source time; a new one, remembered, if none of the known ones does."""
+        last = track.last
+        others = [other for other in self._tracks.values() if other is not track and other.last is not None]
+        if last is None:
+            track.offset_90k = track.earlier_offset_90k = self._first_offset(source_90k, arrival, others)
+            return track.offset_90k
+        elapsed_90k = max(0, seconds_90k(arrival.monotonic - last.monotonic))
+
+        def explains(offset_90k: int) -> bool:
+            step_90k = source_90k + offset_90k - last.dts_90k
+            return -MAX_BACKWARDS_90K <= step_90k <= elapsed_90k + MAX_AHEAD_90K
+
+        if explains(track.offset_90k):
+            return track.offset_90k
+        self.jumps += 1
+        known = [track.earlier_offset_90k, *(other.offset_90k for other in others)]
+        for wrap in WRAPS:
+            wrap_90k = wrap * time_base.numerator * CLOCK_RATE // time_base.denominator
+            known += [track.offset_90k + wrap_90k, track.offset_90k - wrap_90k]
+        offset_90k = next(
+            filter(explains, known), last.dts_90k + max(elapsed_90k, track.assumed_frame_90k) - source_90k
+        )
+        track.earlier_offset_90k, track.offset_90k = track.offset_90k, offset_90k
+        return offset_90k
+
+    def _first_offset(self, source_90k: int, arrival: Arrival, others: list[_Track]) -> int:
+        """The tracks of one source share a timeline, unless the second to come is nowhere near the first."""
+        for other in others:
+            assert other.last is not None
+            now_90k = other.last.dts_90k + seconds_90k(arrival.monotonic - other.last.monotonic)
+            if abs(source_90k + other.offset_90k - now_90k) <= MAX_AHEAD_90K:
+                return other.offset_90k
+            self.jumps += 1
+            return now_90k - source_90k
+        return -source_90k

@@ -1,0 +1,275 @@
+"""Whatever a camera calls time, the timeline's rules hold; and a healthy camera's time is left alone."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.capture.timeline import (
+    LOST_90K,
+    MAX_AHEAD_90K,
+    MAX_BEND_PPM,
+    WINDOW_90K,
+    Arrival,
+    SourceTime,
+    Stamp,
+    Timeline,
+)
+from gateway.clock import CLOCK_RATE, seconds_90k
+from gateway.media import MediaKind
+
+VIDEO, AUDIO = MediaKind.VIDEO, MediaKind.AUDIO
+RTP = Fraction(1, 90_000)
+MS = Fraction(1, 1000)
+FRAME = 3600
+EPOCH = 1_700_000_000 * CLOCK_RATE
+
+
+@dataclass
+class Camera:
+    """A timeline and the clocks of a gateway; ``at`` is the monotonic time in seconds."""
+
+    timeline: Timeline
+    at: float = 100.0
+    wall_90k: int = EPOCH
+
+    def wait(self, seconds: float) -> None:
+        self.at += seconds
+        self.wall_90k += seconds_90k(seconds)
+
+    def send(
+        self,
+        pts: int | None,
+        dts: int | None = None,
+        *,
+        kind: MediaKind = VIDEO,
+        base: Fraction = RTP,
+        reorder: int = 0,
+        wait: float = 0.04,
+        duration: int = 0,
+    ) -> Stamp:
+        time = SourceTime(pts, dts, base, duration)
+        stamp = self.timeline.stamp(kind, time, Arrival(self.wall_90k, self.at), reorder)
+        self.wait(wait)
+        return stamp
+
+
+@pytest.fixture
+def camera() -> Camera:
+    return Camera(Timeline())
+
+
+def dts_of(stamps: list[Stamp]) -> list[int]:
+    return [stamp.dts_90k for stamp in stamps]
+
+
+def test_healthy_time_passes_through(camera: Camera) -> None:
+    stamps = [camera.send(1_000_000 + n * FRAME, 1_000_000 + n * FRAME) for n in range(50)]
+    assert dts_of(stamps) == [n * FRAME for n in range(50)]
+    assert [stamp.captured_at_90k for stamp in stamps] == [EPOCH + n * FRAME for n in range(50)]
+    assert {stamp.duration_90k for stamp in stamps[1:]} == {FRAME}
+    assert camera.timeline.repaired == camera.timeline.jumps == 0
+
+
+def test_other_time_bases_do_not_drift(camera: Camera) -> None:
+    stamps = [camera.send(33 * n, base=MS, wait=0.033) for n in range(1000)]
+    assert stamps[-1].dts_90k == 33 * 999 * 90
+    thirds = Camera(Timeline())
+    assert [thirds.send(n, base=Fraction(1, 7), wait=1 / 7).dts_90k for n in range(8)][-1] == CLOCK_RATE
+
+
+def test_a_first_packet_without_time_is_at_zero(camera: Camera) -> None:
+    assert dts_of([camera.send(None), camera.send(3600, 3600), camera.send(7200, 7200)]) == [0, 3600, 7200]
+
+
+def test_no_time_at_all_follows_the_arrival(camera: Camera) -> None:
+    stamps = [camera.send(None, wait=1 / 15) for _ in range(150)]
+    assert abs(stamps[-1].dts_90k - 149 * CLOCK_RATE // 15) < CLOCK_RATE / 2
+    steps = {after.dts_90k - before.dts_90k for before, after in pairwise(stamps[-30:])}
+    assert max(steps) - min(steps) < 10, "and smoothly"
+
+
+def test_a_burst_without_time_is_spread(camera: Camera) -> None:
+    camera.timeline.expect(VIDEO, FRAME)
+    camera.send(None, wait=0)
+    stamps = [camera.send(None, wait=0) for _ in range(5)]
+    assert all(after.dts_90k - before.dts_90k > 1 for before, after in pairwise(stamps))
+
+
+def test_always_zero_is_no_time(camera: Camera) -> None:
+    stamps = [camera.send(0, 0) for _ in range(100)]
+    assert abs(stamps[-1].dts_90k - 99 * FRAME) < FRAME
+
+
+def test_a_jump_goes_on_where_the_clock_is(camera: Camera) -> None:
+    before = camera.send(0, 0)
+    after = camera.send(10**9, 10**9)
+    assert after.dts_90k - before.dts_90k == FRAME
+    assert camera.send(10**9 + FRAME, 10**9 + FRAME).dts_90k - after.dts_90k == FRAME
+    assert camera.timeline.jumps == 1
+
+
+def test_a_jump_back_does_not_freeze(camera: Camera) -> None:
+    for n in range(100):
+        camera.send(n * FRAME, n * FRAME)
+    back = [camera.send(n * FRAME, n * FRAME) for n in range(10)]
+    assert dts_of(back) == [(100 + n) * FRAME for n in range(10)]
+
+
+def test_a_single_bad_time_leaves_no_trace(camera: Camera) -> None:
+    times = [0, 1, 2, 2**40, 4, 5]
+    assert dts_of([camera.send(n * FRAME, n * FRAME) for n in times]) == [n * FRAME for n in range(6)]
+
+
+@pytest.mark.parametrize("bits", [32, 33])
+def test_wraps_are_exact(camera: Camera, bits: int) -> None:
+    start = (1 << bits) - 5 * FRAME + 17
+    stamps = []
+    for n in range(10):
+        time = (start + n * FRAME) % (1 << bits)
+        # A late arrival shows that the wrap is undone, and not the jump mended by the clock.
+        stamps.append(camera.send(time, time, wait=0.04 if n % 3 else 0.07))
+    assert dts_of(stamps) == [n * FRAME for n in range(10)]
+
+
+def test_a_stall_and_its_burst_keep_their_time(camera: Camera) -> None:
+    for n in range(25):
+        camera.send(n * FRAME, n * FRAME)
+    camera.wait(4)
+    burst = [camera.send(n * FRAME, n * FRAME, wait=0) for n in range(25, 125)]
+    assert dts_of(burst) == [n * FRAME for n in range(25, 125)]
+    assert [stamp.captured_at_90k for stamp in burst] == [EPOCH + n * FRAME for n in range(25, 125)]
+
+
+def test_small_steps_back_are_flattened(camera: Camera) -> None:
+    stamps = [camera.send(time, time) for time in (0, 3600, 3500, 7200)]
+    assert dts_of(stamps) == [0, 3600, 3601, 7200]
+    assert camera.timeline.jumps == 0
+
+
+def test_b_frames_without_dts(camera: Camera) -> None:
+    # What libav gives for I P B B P B B…: the first has no time, the next ones no dts.
+    given_times: list[tuple[int | None, int | None]] = [
+        (None, None),
+        (10_800, None),
+        (3600, None),
+        (7200, 3600),
+        (21_600, 7200),
+        (14_400, 10_800),
+        (18_000, 14_400),
+    ]
+    camera.timeline.expect(VIDEO, FRAME)
+    stamps = [camera.send(pts, dts, reorder=2) for pts, dts in given_times]
+    presented = [stamp.pts_90k - stamps[0].pts_90k for stamp in stamps]
+    assert presented == [0, 10_800, 3600, 7200, 21_600, 14_400, 18_000]
+    assert dts_of(stamps) == [n * FRAME for n in range(7)]
+
+
+def test_both_tracks_are_on_one_timeline(camera: Camera) -> None:
+    alaw = Fraction(1, 8000)
+    video = camera.send(900_000, 900_000, wait=0)
+    audio = camera.send(80_160, 80_160, kind=AUDIO, base=alaw, duration=160)
+    assert video.dts_90k == 0
+    assert audio.dts_90k == 1800
+    assert audio.duration_90k == 1800
+
+
+def test_an_unrelated_second_track_is_placed_by_its_arrival(camera: Camera) -> None:
+    camera.send(0, 0, wait=0.5)
+    assert camera.send(7 * 10**9, kind=AUDIO).dts_90k == CLOCK_RATE // 2
+
+
+def test_tracks_that_jump_together_stay_together(camera: Camera) -> None:
+    for n in range(10):
+        camera.send(n * FRAME, wait=0.01)
+        camera.send(n * FRAME, kind=AUDIO, wait=0.03)
+    jump = 10**8
+    video = camera.send(jump + 10 * FRAME, wait=0.035)
+    audio = camera.send(jump + 10 * FRAME, kind=AUDIO)
+    assert video.dts_90k == audio.dts_90k
+
+
+def test_the_least_delayed_frame_wins(camera: Camera) -> None:
+    # The camera sends a GOP that is 2 s old at once, and goes on live.
+    burst = [camera.send(n * FRAME, wait=0) for n in range(50)]
+    live = [camera.send(n * FRAME) for n in range(50, 60)]
+    assert [stamp.captured_at_90k for stamp in burst] == [EPOCH] * 50
+    assert [stamp.captured_at_90k for stamp in live] == [EPOCH + n * FRAME for n in range(10)]
+
+
+def test_a_slow_camera_clock_is_followed_gently(camera: Camera) -> None:
+    # The camera's crystal is 200 ppm slow: its ticks are worth more real time.
+    errors = []
+    for n in range(25 * 60):
+        real_90k = camera.wall_90k
+        stamp = camera.send(n * FRAME, wait=0.04 * 1.0002)
+        errors.append(real_90k - stamp.captured_at_90k)
+    assert max(errors) < 90 * 5, "within 5 ms after a minute"
+
+
+def test_lost_mappings_are_given_up(camera: Camera) -> None:
+    for n in range(50):
+        camera.send(n * FRAME)
+    camera.wait(4.5)  # and the camera's clock stood still
+    stamps = []
+    lags = []
+    for n in range(50, 400):
+        now = camera.wall_90k
+        stamps.append(camera.send(n * FRAME))
+        lags.append(now - stamps[-1].captured_at_90k)
+    assert lags[0] > LOST_90K
+    assert lags[-1] == 0
+    assert lags.index(0) * FRAME > WINDOW_90K - 3 * FRAME
+
+
+def test_wall_clock_steps_are_followed(camera: Camera) -> None:
+    camera.send(0)
+    camera.wall_90k -= 3600 * CLOCK_RATE
+    assert camera.send(FRAME).captured_at_90k == EPOCH + FRAME - 3600 * CLOCK_RATE
+    camera.wall_90k += 7200 * CLOCK_RATE
+    assert camera.send(2 * FRAME).captured_at_90k == EPOCH + 2 * FRAME + 3600 * CLOCK_RATE
+
+
+TICKS = st.one_of(st.none(), st.integers(-(2**40), 2**40), st.integers(0, 100_000), st.just(0))
+PACKETS = st.lists(
+    st.tuples(st.sampled_from(MediaKind), TICKS, TICKS, st.integers(0, 3), st.floats(0, 4), st.integers(-5, 10_000)),
+    max_size=60,
+)
+
+
+@given(PACKETS, st.sampled_from([RTP, MS, Fraction(1, 8000), Fraction(1001, 30_000)]))
+@settings(max_examples=200)
+def test_the_rules_hold_for_any_source(
+    packets: list[tuple[MediaKind, int | None, int | None, int, float, int]], base: Fraction
+) -> None:
+    camera = Camera(Timeline())
+    last: dict[MediaKind, tuple[int, float]] = {}
+    for kind, pts, dts, reorder, wait, duration in packets:
+        wall_90k, at = camera.wall_90k, camera.at
+        stamp = camera.send(pts, dts, kind=kind, base=base, reorder=reorder, wait=wait, duration=duration)
+        assert stamp.pts_90k >= stamp.dts_90k
+        assert stamp.captured_at_90k <= wall_90k
+        assert stamp.duration_90k >= 0
+        if kind in last:
+            step = stamp.dts_90k - last[kind][0]
+            assert 0 < step <= seconds_90k(at - last[kind][1]) + MAX_AHEAD_90K + 3 * CLOCK_RATE
+        last[kind] = (stamp.dts_90k, at)
+
+
+@given(st.lists(st.floats(0, 0.5), min_size=2, max_size=200))
+@settings(max_examples=100)
+def test_jittery_arrivals_never_move_capture_time_backwards_or_bend_it(delays: list[float]) -> None:
+    timeline = Timeline()
+    arrived = 0.0
+    previous: Stamp | None = None
+    for n, delay in enumerate(delays):
+        arrived = max(arrived, n * 0.04 + delay)
+        arrival = Arrival(EPOCH + seconds_90k(arrived), 100 + arrived)
+        stamp = timeline.stamp(VIDEO, SourceTime(n * FRAME, n * FRAME, RTP), arrival)
+        if previous is not None:
+            step = stamp.captured_at_90k - previous.captured_at_90k
+            assert 0 <= step <= FRAME + FRAME * MAX_BEND_PPM // 1_000_000 + 1
+        previous = stamp
