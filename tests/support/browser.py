@@ -1,0 +1,66 @@
+"""A real Chromium, and what tests want to know of a playing ``<video>``."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from playwright.async_api import Browser, Page, async_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+LOOK = """
+async (video, frames) => {
+  // Wait for decoded frames, as they are presented, and say what is in them.
+  const canvas = document.createElement("canvas");
+  canvas.width = 64; canvas.height = 36;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const seen = [];
+  for (let i = 0; i < frames; i++) {
+    const metadata = await new Promise((resolve) => video.requestVideoFrameCallback((_, data) => resolve(data)));
+    context.drawImage(video, 0, 0, 64, 36);
+    const pixels = context.getImageData(0, 0, 64, 36).data;
+    let sum = 0, hash = 0;
+    for (let p = 0; p < pixels.length; p += 4) {
+      const light = pixels[p] + pixels[p + 1] + pixels[p + 2];
+      sum += light; hash = (hash * 31 + light) | 0;
+    }
+    seen.push({ light: sum / (64 * 36 * 3), hash, width: metadata.width, height: metadata.height });
+  }
+  return seen;
+}
+"""
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Debian's Chromium without a window."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+async def look(page: Page, selector: str = "video", frames: int = 10) -> list[dict[str, Any]]:
+    """``frames`` presented frames of a video: mean light (0 to 255), a hash of the picture, its size in pixels."""
+    video = await page.wait_for_selector(selector, state="attached")
+    seen: list[dict[str, Any]] = await video.evaluate(f"(video, frames) => ({LOOK})(video, frames)", frames)
+    return seen
+
+
+def assert_moving_picture(seen: list[dict[str, Any]]) -> None:
+    """Decoded, not black, and not the same all the time."""
+    assert min(frame["light"] for frame in seen) > 8, seen
+    assert len({frame["hash"] for frame in seen}) > 1, seen

@@ -1,0 +1,131 @@
+"""The whole gateway in a process of its own, as people run it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+START_S = 30.0
+"""Far more than a start takes, even on a machine that does ten things at a time."""
+
+
+class Gateway:
+    """``liveedge serve`` with an environment of its own, on free ports, in a folder of its own. A context manager."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder = folder
+        self.log_path = folder / "gateway.log"
+        self.url = ""
+        inherited = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+        self.environment: dict[str, str] = {name: os.environ[name] for name in inherited if name in os.environ}
+        self.environment |= {"PORT": "0", "WEBRTC_UDP_PORT": "0", "DATA_DIR": str(folder / "data")}
+        self.environment |= {"ARCHIVE_MIN_FREE_BYTES": "0"}
+        self.environment |= {name: str(value) for name, value in settings.items()}
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Self:
+        """Start it and wait until it says where it is."""
+        with self.log_path.open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "web.cli", "serve"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=self.folder,
+                env=self.environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith("liveedge is at "):
+            self.process.wait(START_S)
+            raise AssertionError(f"the gateway did not start (exit code {self.process.returncode}):\n{self.log()}")
+        self.url = line.split()[3].rstrip("/")
+        # From now on it has this port for good: whoever restarts it finds it where it was.
+        self.environment["PORT"] = self.url.rsplit(":", 1)[1]
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def stop(self) -> float:
+        """SIGTERM, and wait. Returns how long it took, in seconds."""
+        assert self.process is not None
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(START_S)
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def log(self) -> str:
+        """All that it wrote to standard error so far."""
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.terminate()
+                try:
+                    self.process.wait(10)
+                except subprocess.TimeoutExpired:
+                    self.kill()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+        if error is not None:
+            print(self.log()[-8000:])
+
+    # --- its answers
+
+    def fetch(
+        self, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of one request, whatever the status."""
+        request = urllib.request.Request(self.url + path, data=body, method=method, headers=dict(headers or {}))
+        try:
+            with urllib.request.urlopen(request, timeout=START_S) as reply:
+                return reply.status, reply.headers, reply.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, error.read()
+
+    def json(self, path: str, method: str = "GET", body: object = None) -> Any:
+        """The JSON of an answer, whatever its status."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if data is not None else None
+        return json.loads(self.fetch(path, method, data, headers)[2])
+
+    def camera(self, camera_id: str = "default") -> dict[str, Any]:
+        """A camera as the API shows it."""
+        camera: dict[str, Any] = self.json(f"/api/cameras/{camera_id}")
+        return camera
+
+    def wait_for_state(self, state: str, camera_id: str = "default") -> dict[str, Any]:
+        """Wait until a camera is in ``state``; returns it."""
+        return until(lambda: (camera := self.camera(camera_id))["state"] == state and camera)
+
+
+def until(condition: Callable[[], Any], seconds: float = START_S) -> Any:
+    """What ``condition`` returns, once that is true. Fails after ``seconds``, which is no measure of speed."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if result := condition():
+            return result
+        time.sleep(0.05)
+    raise AssertionError(f"it did not come true in {seconds:g} s")
