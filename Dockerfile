@@ -1,0 +1,23 @@
+# Build: one stage with uv makes the environment, the next has nothing but it and runs as nobody in particular.
+FROM python:3.11-slim AS build
+RUN pip install --no-cache-dir "uv>=0.5"
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY gateway gateway
+COPY signaling signaling
+COPY hls hls
+COPY web web
+RUN uv venv /opt/liveedge && uv pip install --python /opt/liveedge/bin/python --no-cache .
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --create-home liveedge && install -d -o liveedge /data
+COPY --from=build /opt/liveedge /opt/liveedge
+USER liveedge
+WORKDIR /data
+ENV PATH=/opt/liveedge/bin:$PATH HOST=0.0.0.0 PORT=8000 DATA_DIR=/data PYTHONUNBUFFERED=1
+VOLUME /data
+EXPOSE 8000/tcp 8189/udp 8189/tcp
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=2)"]
+ENTRYPOINT ["liveedge"]
+CMD ["serve"]
