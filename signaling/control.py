@@ -1,0 +1,199 @@
+"""Control: what each command does, once for both doors.
+
+Theory of operation. A *door* (the connection to the EMS, the gateway's own server) hands in an event's name and data as
+they came, with the *caller*, and gets a :class:`Reply` back: an event to be sent to that caller, which is also what an
+acknowledgement carries. Whatever is wrong with a command becomes a reply too; nothing is raised at the door.
+
+Rules:
+
+1. Commands of one client are obeyed in the order of their coming (:mod:`signaling.lanes`).
+2. The same ``client_id`` at two doors is two clients: a browser cannot take back what the EMS asked for.
+3. A refused command changes nothing.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.camera import Camera
+from gateway.clock import to_rfc3339
+from gateway.errors import LiveedgeError, NegotiationError, NotFoundError, redact
+from gateway.service import CaptureService
+from gateway.status import CaptureStatus
+from signaling.events import (
+    COMMANDS,
+    CaptureRequest,
+    CaptureStatusRequest,
+    CaptureStatusResponse,
+    Door,
+    LiveEdge,
+    Refusal,
+    WebRtcError,
+    parse,
+)
+from signaling.lanes import Lanes
+
+log = logging.getLogger(__name__)
+
+STATUS = "capture_status_response"
+WEBRTC_ERROR = "webrtc_error"
+
+LiveEdgeSource = Callable[[str], Mapping[str, Any] | None]
+"""Where live is beyond its time: ``media_sequence``, ``part``, ``segment`` and ``offset_s``, as far as known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a command: through which door, on which connection (unique within the door)."""
+
+    door: Door
+    connection: str
+
+    def client(self, client_id: str) -> str:
+        """The client's name towards the service; see rule 2."""
+        return client_id if self.door is Door.EMS else f"browser:{client_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """``event`` with ``data`` goes to the caller; ``event`` is empty where the acknowledgement says it all."""
+
+    event: str
+    data: dict[str, Any]
+    refusal: Refusal | None = None
+
+    @property
+    def ack(self) -> dict[str, Any]:
+        """What an acknowledgement carries."""
+        return self.refusal.wire() if self.refusal is not None else self.data
+
+
+Handler = Callable[[Caller, Any], Awaitable[Reply]]
+
+
+class Control:
+    """See the module."""
+
+    def __init__(self, service: CaptureService, live_edge: LiveEdgeSource | None = None) -> None:
+        self.service = service
+        self.lanes = Lanes()
+        self._live_edge = live_edge
+        self._handlers: dict[str, Handler] = {
+            "capture_start_request": self._start,
+            "capture_stop_request": self._stop,
+            "capture_status_request": self._status,
+        }
+
+    def add_handler(self, event: str, handler: Handler) -> None:
+        """Obey ``event`` by ``handler``: it gets the caller and the parsed request, and may raise ``LiveedgeError``."""
+        self._handlers[event] = handler
+
+    async def execute(self, event: str, payload: object, caller: Caller) -> Reply:
+        """Obey a command. Returns the reply, be it a refusal; raises nothing."""
+        try:
+            command = COMMANDS.get(event)
+            handler = self._handlers.get(event)
+            if command is None or handler is None or caller.door not in command.doors:
+                raise NotFoundError(f"there is no command {event[:64]!r}; /asyncapi.json lists what there is")
+            async with self.lanes.turn(self._lane(payload, caller)):
+                return await handler(caller, parse(event, command.model, payload))
+        except LiveedgeError as error:
+            return self._refuse(event, payload, error)
+        except Exception:
+            log.exception("%s failed", event)
+            return self._refuse(
+                event, payload, LiveedgeError("the gateway failed on this command; its log has the reason")
+            )
+
+    def describe(self, status: CaptureStatus) -> CaptureStatusResponse:
+        """A camera's status as it is sent."""
+        edge: LiveEdge | None = None
+        if status.live_edge_90k is not None:
+            beyond = self._live_edge(status.camera_id) if self._live_edge is not None else None
+            known = {name: value for name, value in (beyond or {}).items() if name in LiveEdge.model_fields}
+            edge = LiveEdge(**{**known, "time": to_rfc3339(status.live_edge_90k)})
+        return CaptureStatusResponse(
+            is_active=status.is_active,
+            rtsp_url=status.rtsp_url,
+            error_message=status.error_message,
+            camera_id=status.camera_id,
+            state=status.state.value,
+            clients=status.clients,
+            viewers=dict(status.viewers),
+            codec=status.codec,
+            width=status.width,
+            height=status.height,
+            audio_codec=status.audio_codec,
+            fps=status.fps,
+            bitrate_bps=status.bitrate_bps,
+            keyframe_age_s=status.keyframe_age_s,
+            live_edge=edge,
+        )
+
+    # --- the capture commands
+
+    async def _start(self, caller: Caller, request: CaptureRequest) -> Reply:
+        client = caller.client(request.client_id)
+        status = await self.service.start_capture(client, request.camera_id, request.metadata)
+        return self._status_reply(status, request.client_id, request.metadata)
+
+    async def _stop(self, caller: Caller, request: CaptureRequest) -> Reply:
+        camera = self.service.camera(request.camera_id)
+        client = caller.client(request.client_id)
+        kept = camera.clients.get(client)
+        status = await self.service.stop_capture(client, camera.id)
+        return self._status_reply(status, request.client_id, request.metadata or kept)
+
+    async def _status(self, caller: Caller, request: CaptureStatusRequest) -> Reply:
+        camera = self.service.camera(request.camera_id)
+        kept = camera.clients.get(caller.client(request.requesting_client))
+        return self._status_reply(camera.status(), request.requesting_client, kept)
+
+    def _status_reply(self, status: CaptureStatus, client_id: str, metadata: Mapping[str, Any] | None) -> Reply:
+        answer = self.describe(status).model_copy(
+            update={"client_id": client_id, "metadata": dict(metadata) if metadata else None}
+        )
+        return Reply(STATUS, answer.wire())
+
+    # --- refusals
+
+    def _refuse(self, event: str, payload: object, error: LiveedgeError) -> Reply:
+        message = redact(error)
+        refusal = Refusal(error=error.code, message=message)
+        client_id = _text(payload, "client_id") or _text(payload, "requesting_client")
+        if event.startswith("webrtc_"):
+            transports = list(error.transports) if isinstance(error, NegotiationError) else None
+            told = WebRtcError(client_id=client_id, error=error.code, message=message, transports=transports)
+            return Reply(WEBRTC_ERROR, told.wire(), refusal)
+        if event.startswith("capture_"):
+            camera = self._meant(payload)
+            status = self.describe(camera.status()) if camera else CaptureStatusResponse(is_active=False, rtsp_url="")
+            told_status = status.model_copy(
+                update={"error_message": message, "error": error.code, "client_id": client_id}
+            )
+            return Reply(STATUS, told_status.wire(), refusal)
+        return Reply("", refusal.wire(), refusal)
+
+    def _meant(self, payload: object) -> Camera | None:
+        """The camera that a refused command was about, or the default one, so that the sender knows its state."""
+        metadata = payload.get("metadata") if isinstance(payload, dict) else None
+        camera_id = _text(metadata, "camera_id") or _text(payload, "camera_id")
+        if camera_id is not None and camera_id in self.service.cameras:
+            return self.service.cameras[camera_id]
+        try:
+            return self.service.camera()
+        except NotFoundError:
+            return None
+
+    def _lane(self, payload: object, caller: Caller) -> str:
+        # The EMS speaks for many clients, one of whom must not hold up another; a browser speaks for itself.
+        if caller.door is Door.BROWSER:
+            return caller.connection
+        return _text(payload, "client_id") or _text(payload, "requesting_client") or ""
+
+
+def _text(payload: object, name: str) -> str | None:
+    """A text of usable length out of data that was not validated."""
+    value = payload.get(name) if isinstance(payload, dict) else None
+    return value if isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable() else None
