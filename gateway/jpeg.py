@@ -249,12 +249,12 @@ class JpegFeed:
         subscription = self._hub.subscribe()
         stop = threading.Event()
         decoder = PictureDecoder(self.camera_id)
-        encoder = JpegEncoder()
         loop = asyncio.get_running_loop()
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"jpeg-{self.camera_id}")
         lag_90k = 0
         jumping = False
         try:
+            encoder = await loop.run_in_executor(executor, JpegEncoder)
             while True:
                 batch = await self._next_batch(subscription)
                 keyframe = next((i for i in reversed(range(len(batch))) if batch[i].is_keyframe), None)
@@ -369,7 +369,7 @@ class JpegFeed:
 
     async def _encode_snapshot(self, decoded: asyncio.Task[Picture], width: int | None) -> JpegFrame:
         picture = await asyncio.shield(decoded)
-        data, to_width, to_height = await asyncio.to_thread(JpegEncoder().encode, picture, width)
+        data, to_width, to_height = await asyncio.to_thread(_encode, picture, width)
         self._snapshots += 1
         return JpegFrame(data, self.camera_id, picture.captured_at_90k, self._snapshots, to_width, to_height)
 
@@ -381,3 +381,7 @@ def _newest_picture(camera_id: str, gop: Sequence[Packet]) -> Picture | None:
     for packet in gop:
         newest = decoder.decode(packet) or newest
     return newest
+
+
+def _encode(picture: Picture, width: int | None) -> tuple[bytes, int, int]:
+    return JpegEncoder().encode(picture, width)

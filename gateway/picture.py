@@ -9,7 +9,6 @@ import logging
 from collections import OrderedDict
 
 import av
-import cv2
 from av.codec.context import Flags
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -97,6 +96,11 @@ class JpegEncoder:
     """Pictures into JPEG. Keep one per stream of pictures: its scaler is set up once per size."""
 
     def __init__(self) -> None:
+        # Not before somebody looks: the import costs 60 MB.
+        import cv2
+
+        self._imencode = cv2.imencode
+        self._parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         self._reformatter = VideoReformatter()
 
     def encode(self, picture: Picture, width: int | None = None) -> tuple[bytes, int, int]:
@@ -105,7 +109,7 @@ class JpegEncoder:
         bgr = self._reformatter.reformat(
             picture.frame, to_width, to_height, "bgr24", interpolation=Interpolation.AREA
         ).to_ndarray()
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        _, data = self._imencode(".jpg", bgr, self._parameters)
         return data.tobytes(), to_width, to_height
 
 
