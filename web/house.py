@@ -6,20 +6,20 @@ bounded, and no failing step keeps the others from being done.
 """
 
 import asyncio
+import ipaddress
 import logging
 from collections.abc import Mapping
 from typing import Any
-
-from gateway.webrtc.server import WebRtcServer
-from hls.archive import Archive
-from hls.window import LiveHls
-from signaling.browser import BrowserSignaling
-from signaling.messaging import create_messaging
 
 from gateway.camera import Camera
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.service import CaptureService
 from gateway.settings import Settings
+from gateway.webrtc.server import WebRtcServer
+from hls.archive import Archive
+from hls.window import LiveHls
+from signaling.browser import BrowserSignaling
+from signaling.messaging import create_messaging
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class House:
             udp_port=settings.webrtc_udp_port,
             hosts=settings.webrtc_hosts,
             ice_servers=settings.ice_servers,
-            listen=settings.host,
+            listen=_media_addresses(settings),
             clock=clock,
         )
         self.messaging = create_messaging(settings, self.service, self.webrtc)
@@ -80,3 +80,12 @@ class House:
         for result in done:
             if isinstance(result, BaseException):
                 log.error("shutting down: %s: %s", type(result).__name__, result)
+
+
+def _media_addresses(settings: Settings) -> tuple[str, ...]:
+    """Where media is sent from: everywhere, but for a gateway that is this machine's alone, with no other to offer."""
+    try:
+        local = ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        local = settings.host == "localhost"
+    return ("127.0.0.1", "::1") if local and not settings.webrtc_hosts else ("0.0.0.0", "::")  # noqa: S104

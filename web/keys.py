@@ -1,15 +1,15 @@
 """The application's keys: how routes reach what :mod:`web.app` has built."""
 
 from aiohttp import web
+
+from gateway.clock import Clock
+from gateway.service import CaptureService
+from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from hls.archive import Archive
 from hls.window import LiveHls
 from signaling.browser import BrowserSignaling
 from signaling.messaging import StreamMessaging
-
-from gateway.clock import Clock
-from gateway.service import CaptureService
-from gateway.settings import Settings
 from web.house import House
 
 SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
