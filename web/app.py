@@ -38,8 +38,6 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.LIVE] = house.live
     app[keys.ARCHIVE] = house.archive
     app[keys.MESSAGING] = house.messaging
-    app[keys.BROWSER] = house.browser
-    house.browser.attach(app)
     for module in (page, status, cameras, whep, hls, archive, jpeg):
         app.add_routes(module.routes)
     app.router.add_static("/static", STATIC)

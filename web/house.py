@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.camera import Camera
-from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.service import CaptureService
 from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from hls.archive import Archive
 from hls.window import LiveHls
-from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
 
 log = logging.getLogger(__name__)
@@ -43,8 +42,7 @@ class House:
             listen=_media_addresses(settings),
             clock=clock,
         )
-        self.messaging = create_messaging(settings, self.service, self.webrtc)
-        self.browser = BrowserSignaling(settings, self.service, self.webrtc)
+        self.messaging = create_messaging(settings, self.service, self.webrtc, live_edge=self.live_edge)
 
     async def start(self) -> None:
         """Open the ports, heal the archive, begin to capture. Raises a ``LiveedgeError`` that names what is wrong."""
@@ -57,10 +55,24 @@ class House:
 
     async def close(self) -> None:
         """Finish files, close peers, leave nothing behind."""
-        await self._close_all(self.browser.close(), self.messaging.close(), self.webrtc.close())
+        await self._close_all(self.messaging.close(), self.webrtc.close())
         await self._close_all(self.live.close())
         await self._close_all(self.service.close())
         await self._close_all(self.archive.close())
+
+    def live_edge(self, camera_id: str) -> Mapping[str, Any] | None:
+        """Where life is, in every coordinate that a client can resume from; ``None`` before the first picture."""
+        newest = self.service.camera(camera_id).hub.newest
+        if newest is None:
+            return None
+        edge: dict[str, Any] = {"time": to_rfc3339(newest.captured_at_90k)}
+        part = self.live.window(camera_id).live_edge()
+        if part is not None:
+            edge["media_sequence"], edge["part"] = part[0], part[1]
+        position = self.archive.live_position(camera_id)
+        if position is not None:
+            edge["segment"], edge["offset_s"] = position[0], round(position[1], 3)
+        return edge
 
     async def add_camera(self, camera_id: str, table: Mapping[str, Any]) -> Camera:
         """Add a camera at run time. Raises ``SettingsError`` or ``ConflictError``."""

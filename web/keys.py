@@ -8,7 +8,6 @@ from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from hls.archive import Archive
 from hls.window import LiveHls
-from signaling.browser import BrowserSignaling
 from signaling.messaging import StreamMessaging
 from web.house import House
 
@@ -19,5 +18,4 @@ WEBRTC: web.AppKey[WebRtcServer] = web.AppKey("webrtc", WebRtcServer)
 LIVE: web.AppKey[LiveHls] = web.AppKey("live", LiveHls)
 ARCHIVE: web.AppKey[Archive] = web.AppKey("archive", Archive)
 MESSAGING: web.AppKey[StreamMessaging] = web.AppKey("messaging", StreamMessaging)
-BROWSER: web.AppKey[BrowserSignaling] = web.AppKey("browser", BrowserSignaling)
 HOUSE: web.AppKey[House] = web.AppKey("house", House)

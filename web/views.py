@@ -1,12 +1,10 @@
 """How things look in JSON: one function a resource."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from gateway.camera import Camera
-from gateway.clock import to_rfc3339
 from gateway.status import CaptureStatus
 from web import keys
 
@@ -16,7 +14,7 @@ def camera_view(app: web.Application, camera: Camera) -> dict[str, Any]:
     view = status_view(camera.status())
     view["record"] = camera.settings.record.value
     view["start"] = camera.settings.start.value
-    view["live_edge"] = live_edge_view(app, camera)
+    view["live_edge"] = app[keys.HOUSE].live_edge(camera.id)
     return view
 
 
@@ -41,18 +39,3 @@ def status_view(status: CaptureStatus) -> dict[str, Any]:
         "reconnects": status.reconnects,
         "packets_dropped": status.packets_dropped,
     }
-
-
-def live_edge_view(app: web.Application, camera: Camera) -> Mapping[str, Any] | None:
-    """Where life is, in every coordinate that a client can resume from; ``None`` before the first picture."""
-    newest = camera.hub.newest
-    if newest is None:
-        return None
-    edge: dict[str, Any] = {"time": to_rfc3339(newest.captured_at_90k)}
-    live = app[keys.LIVE].window(camera.id).live_edge()
-    if live is not None:
-        edge["media_sequence"], edge["part"] = live[0], live[1]
-    recording = app[keys.ARCHIVE].live_position(camera.id)
-    if recording is not None:
-        edge["segment"], edge["offset_s"] = recording[0], round(recording[1], 3)
-    return edge
