@@ -1,0 +1,146 @@
+"""PyAVCaptureEngine: cameras through libav, packets untouched and never decoded.
+
+Theory of operation. libav does RTSP (RFC 2326), RTP and its payload formats;
+:class:`~gateway.capture.assembler.Assembler` makes our packets of libav's. What is left here is to open fast, to
+notice when a camera falls silent, to come back when told to, and to say what went wrong.
+
+Rules:
+
+1. TCP first: it crosses NAT and loses nothing. libav tries UDP by itself where the camera refuses TCP (461).
+2. Nothing is probed: the session description and the first keyframe tell everything. What libav reads while opening is
+   kept (``fflags=nobuffer`` would throw the first keyframe away, and cost a whole GOP).
+3. ``timeout_s`` bounds the opening, each read, and the time without a picture: audio alone does not keep a camera
+   alive.
+4. A packet that is marked corrupt or cannot be read is passed over and counted; too many in a row end the run.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import av
+from av.container import InputContainer
+
+from gateway.capture.assembler import Assembler, RawPacket
+from gateway.capture.engine import CaptureEngine, CaptureSource
+from gateway.capture.faults import opening_fault, place, reading_fault, silent
+from gateway.capture.interruptible import interruptible
+from gateway.capture.names import check_name
+from gateway.capture.url import CameraUrl, parse
+from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.errors import CameraEndedError, NoVideoError, redact
+from gateway.media import Packet
+
+log = logging.getLogger(__name__)
+
+MAX_ERRORS_IN_A_ROW = 50
+"""Unreadable packets, one after the other, that end a run: 2 s of a stream in which nothing can be used any more."""
+
+KEYFRAME_PATIENCE_S = 60.0
+"""How long packets may come without a keyframe, in seconds. Cameras with a smart codec send one every 20 s or so;
+after a minute, none will come."""
+
+OPTIONS = {
+    "rtsp_transport": "tcp+udp",
+    "rtsp_flags": "prefer_tcp",
+    "analyzeduration": "0",
+    "probesize": "32",
+    # Two keyframes of 4K over UDP; libav's own default loses packets at the first one.
+    "buffer_size": str(2 * 1024 * 1024),
+}
+
+# libav writes to stderr what no log level of ours rules, URLs with passwords among it; all that matters is raised.
+av.logging.set_level(None)
+
+
+class PyAVCaptureEngine(CaptureEngine):
+    """One pull of an RTSP camera; see the module's rules."""
+
+    def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(source, clock)
+        self.passed_over = 0
+        """Packets that could not be used."""
+        self._stop = threading.Event()
+
+    def interrupt(self) -> None:
+        self._stop.set()
+
+    def packets(self) -> Iterator[Packet]:
+        url = parse(self.source.url)
+        with interruptible(self._stop):
+            container = self._open(url)
+            if container is None:
+                return
+            try:
+                yield from self._pull(container, url)
+            finally:
+                container.close()
+
+    def _open(self, url: CameraUrl) -> InputContainer | None:
+        """The opened camera, or ``None`` after an interrupt."""
+        check_name(url, self.source.timeout_s, self._stop)
+        if self._stop.is_set():
+            return None
+        try:
+            return av.open(str(url), "r", options=dict(OPTIONS), timeout=self.source.timeout_s)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            if self._stop.is_set():
+                return None
+            raise opening_fault(error, url, self.source.timeout_s) from None
+
+    def _pull(self, container: InputContainer, url: CameraUrl) -> Iterator[Packet]:
+        assembler = Assembler(container, self.source.run, place(url))
+        opened_at = picture_at = self.clock.monotonic()
+        for raw in self._demux(container, assembler, url):
+            now = self.clock.monotonic()
+            if raw.stream is assembler.video:
+                picture_at = now
+            elif now - picture_at > self.source.timeout_s:
+                raise silent(url, self.source.timeout_s)
+            if raw.is_corrupt:
+                self._pass_over("it is marked corrupt")
+                continue
+            for packet in assembler.assemble(raw, self.clock.wall_90k(), now):
+                yield packet
+                if self._stop.is_set():
+                    return
+            if assembler.info is None and now - opened_at > KEYFRAME_PATIENCE_S:
+                raise NoVideoError(
+                    f"the camera at {place(url)} has sent no keyframe with its parameter sets for"
+                    f" {KEYFRAME_PATIENCE_S:g} s; set its keyframe interval to 1 or 2 seconds"
+                )
+
+    def _demux(self, container: InputContainer, assembler: Assembler, url: CameraUrl) -> Iterator[RawPacket]:
+        """libav's packets until the end, over what cannot be read."""
+        in_a_row = 0
+        while not self._stop.is_set():
+            try:
+                for raw in container.demux(*assembler.streams):
+                    if self._stop.is_set():
+                        return
+                    if raw.size:
+                        in_a_row = 0
+                        yield raw
+                raise CameraEndedError(f"the camera at {place(url)} ended the stream")
+            except av.error.InvalidDataError as error:
+                in_a_row += 1
+                self._pass_over(error.strerror or "it is not valid")
+                if in_a_row >= MAX_ERRORS_IN_A_ROW:
+                    raise NoVideoError(
+                        f"{in_a_row} packets in a row from the camera at {place(url)} could not be read; restart it"
+                    ) from None
+            except av.FFmpegError as error:
+                if self._stop.is_set():
+                    return
+                raise reading_fault(error, url, self.source.timeout_s) from None
+
+    def _pass_over(self, why: str) -> None:
+        self.passed_over += 1
+        # The first tells the story, and then each power of two: a bad link would drown the log.
+        if self.passed_over & (self.passed_over - 1) == 0:
+            log.warning(
+                "camera %s: a packet was passed over (%d so far): %s",
+                self.source.camera_id,
+                self.passed_over,
+                redact(why),
+            )
