@@ -1,0 +1,267 @@
+"""Reading the boxes of our own MP4 files (ISO/IEC 14496-12): where the init segment ends, and where each fragment lies.
+
+Theory of operation. FFmpeg's ``hybrid_fragmented`` writes a recording in two shapes, one after the other:
+
+    growing   ftyp free free moov (moof mdat)*                     a fragmented MP4, whole after each mdat
+    closed    ftyp free mdat[ ftyp moov (moof mdat)* ] moov        an ordinary MP4; the old boxes are the payload
+
+Only the box headers between the first ``ftyp`` and the first ``moov`` differ; every ``moof`` keeps its place and bytes.
+So one walk reads both shapes: an ``mdat`` that comes before any ``moov`` is an envelope, and the walk goes on inside
+it.
+
+Rules:
+
+1. Nothing here writes, and nothing here trusts a size: a box that does not fit into the file ends the walk.
+2. A fragment is a ``moof`` together with the ``mdat`` after it; half of one is no fragment.
+3. The video is track 1 on a 90 kHz time scale; :mod:`hls.writer` sees to that.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gateway.errors import StorageError
+from hls.segment import Fragment
+
+VIDEO_TRACK_ID = 1
+
+MOOF_MAX_BYTES = 4 * 1024 * 1024
+"""A moof of ours has 8-16 bytes a sample and spans half a second; one this large is garbage in a size field."""
+
+INIT_MAX_BYTES = 1024 * 1024
+"""An init segment of ours has about 1.5 kB; parameter sets cannot make it this large."""
+
+# free(8), then free() around a copy of ftyp: what hybrid_fragmented writes before the moov of a growing file.
+_FREE = struct.Struct(">I4s")
+
+_NON_SYNC = 0x0001_0000
+"""``sample_is_non_sync_sample`` (ISO/IEC 14496-12 §8.8.3.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One box: where it lies, and where its content begins; all in bytes from the start of what was walked."""
+
+    kind: bytes
+    offset: int
+    content: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentBoxes:
+    """What a ``moof`` says about its video; times in 90 kHz."""
+
+    start_90k: int
+    duration_90k: int
+    frames: int
+    is_keyframe: bool
+    longest_gap_90k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a file holds.
+
+    ``head`` are the bytes before ``moov`` as they stood while the file grew, ``init_size`` the length of the whole init
+    segment, ``whole_bytes`` the end of the last whole fragment, ``is_closed`` whether the file has its final index.
+    """
+
+    head: bytes
+    init_size: int
+    fragments: tuple[Fragment, ...]
+    whole_bytes: int
+    file_bytes: int
+    is_closed: bool
+    longest_gap_90k: int
+
+
+def parse_boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
+    """The boxes side by side in ``data[start:end]``; stops at the first that does not fit."""
+    end = len(data) if end is None else end
+    while start + 8 <= end:
+        size, kind = _FREE.unpack_from(data, start)
+        content = start + 8
+        if size == 1 and start + 16 <= end:
+            size = int.from_bytes(data[start + 8 : start + 16], "big")
+            content = start + 16
+        if size < content - start or start + size > end:
+            return
+        yield Box(kind, start, content, start + size)
+        start += size
+
+
+def find_box(data: bytes, *path: bytes) -> Box | None:
+    """The first box at a path of kinds, as ``find_box(init, b"moov", b"trak")``."""
+    start, end = 0, len(data)
+    found: Box | None = None
+    for kind in path:
+        found = next((box for box in parse_boxes(data, start, end) if box.kind == kind), None)
+        if found is None:
+            return None
+        start, end = found.content, found.end
+    return found
+
+
+def parse_moof(moof: bytes) -> FragmentBoxes:
+    """Read the video's samples from one ``moof`` box. A fragment without video has no frames."""
+    start = duration = frames = longest = 0
+    is_keyframe = False
+    header = find_box(moof, b"moof")
+    if header is None:
+        return FragmentBoxes(0, 0, 0, False, 0)
+    for traf in parse_boxes(moof, header.content, header.end):
+        if traf.kind != b"traf":
+            continue
+        defaults: tuple[int, int, int] | None = None
+        for box in parse_boxes(moof, traf.content, traf.end):
+            if box.kind == b"tfhd":
+                defaults = _track_defaults(moof, box)
+            elif box.kind == b"tfdt" and defaults is not None and defaults[0] == VIDEO_TRACK_ID:
+                start = int.from_bytes(moof[box.content + 4 : box.end], "big")
+            elif box.kind == b"trun" and defaults is not None and defaults[0] == VIDEO_TRACK_ID:
+                for sample_duration, flags in _samples(moof, box, defaults):
+                    if frames == 0:
+                        is_keyframe = not flags & _NON_SYNC
+                    duration += sample_duration
+                    frames += 1
+                    longest = max(longest, sample_duration)
+    return FragmentBoxes(start, duration, frames, is_keyframe, longest)
+
+
+def add_fragment(fragments: list[Fragment], about: FragmentBoxes, offset: int, size: int) -> None:
+    """Append a fragment to those before it, so that they lie side by side in file and time.
+
+    The muxer knows the duration of a fragment's last frame only when the next one has come, and guesses where audio
+    made it cut: the start of the next fragment is the truth. A fragment without video belongs to the one before it.
+    """
+    if fragments:
+        last = fragments[-1]
+        if about.frames == 0:
+            fragments[-1] = replace(last, size=offset + size - last.offset)
+            return
+        fragments[-1] = replace(last, duration_90k=about.start_90k - last.start_90k)
+    fragments.append(Fragment(offset, size, about.start_90k, about.duration_90k, about.frames, about.is_keyframe))
+
+
+def scan(path: Path) -> Scan:
+    """Walk a file of ours. Raises :class:`~gateway.errors.StorageError` for one that is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        return _scan(descriptor, path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _scan(descriptor: int, path: Path) -> Scan:
+    file_bytes = os.fstat(descriptor).st_size
+    position, end = 0, file_bytes
+    moov: Box | None = None
+    envelope_end = 0
+    moof: tuple[Box, bytes] | None = None
+    fragments: list[Fragment] = []
+    longest_gap_90k = whole_bytes = 0
+    while (box := _box_at(descriptor, position, end)) is not None:
+        position = box.end
+        if box.kind == b"mdat" and moov is None:
+            envelope_end = box.end
+            position, end = box.content, box.end
+        elif box.kind == b"moov" and moov is None:
+            moov = box
+            whole_bytes = box.end
+        elif box.kind == b"moof" and moov is not None and box.end - box.offset <= MOOF_MAX_BYTES:
+            moof = (box, os.pread(descriptor, box.end - box.offset, box.offset))
+        elif box.kind == b"mdat" and moof is not None:
+            about = parse_moof(moof[1])
+            add_fragment(fragments, about, moof[0].offset, box.end - moof[0].offset)
+            longest_gap_90k = max(longest_gap_90k, about.longest_gap_90k)
+            whole_bytes = box.end
+            moof = None
+        elif box.kind not in (b"ftyp", b"free"):
+            break
+    if moov is None or moov.end > INIT_MAX_BYTES:
+        raise StorageError(f"{path} has no init segment: it is no recording, or its first bytes are lost")
+    head = growing_head(os.pread(descriptor, moov.offset, 0))
+    final = _box_at(descriptor, envelope_end, file_bytes) if envelope_end else None
+    return Scan(
+        head=head,
+        init_size=moov.end,
+        fragments=tuple(fragments),
+        whole_bytes=whole_bytes,
+        file_bytes=file_bytes,
+        is_closed=final is not None and final.kind == b"moov",
+        longest_gap_90k=longest_gap_90k,
+    )
+
+
+def growing_head(head: bytes) -> bytes:
+    """The bytes before ``moov`` as they stood while the file grew, whichever shape ``head`` is in.
+
+    That is ``ftyp``, an empty ``free`` kept for a 64-bit size, and a ``free`` around a copy of ``ftyp``.
+    """
+    ftyp_size = int.from_bytes(head[:4], "big")
+    if head[4:8] != b"ftyp" or not 8 <= ftyp_size <= len(head) - 16:
+        return head
+    rest = len(head) - ftyp_size - 8
+    return head[:ftyp_size] + _FREE.pack(8, b"free") + _FREE.pack(rest, b"free") + head[ftyp_size + 16 :]
+
+
+def _box_at(descriptor: int, offset: int, end: int) -> Box | None:
+    header = os.pread(descriptor, min(16, max(0, end - offset)), offset)
+    if len(header) < 8:
+        return None
+    size, kind = _FREE.unpack_from(header)
+    content = offset + 8
+    if size == 1 and len(header) == 16:
+        size = int.from_bytes(header[8:], "big")
+        content = offset + 16
+    if size < content - offset or offset + size > end:
+        return None
+    return Box(kind, offset, content, offset + size)
+
+
+def _track_defaults(data: bytes, box: Box) -> tuple[int, int, int]:
+    """Track id, default duration and default flags of a ``tfhd`` (§8.8.7)."""
+    flags = int.from_bytes(data[box.content + 1 : box.content + 4], "big")
+    words = [int.from_bytes(data[at : at + 4], "big") for at in range(box.content + 4, box.end, 4)]
+    track_id, position = words[0] if words else 0, 1
+    position += 2 * bool(flags & 0x1) + bool(flags & 0x2)  # base-data-offset, sample-description-index
+    duration = sample_flags = 0
+    if flags & 0x8 and position < len(words):
+        duration, position = words[position], position + 1
+    position += bool(flags & 0x10)  # default-sample-size
+    if flags & 0x20 and position < len(words):
+        sample_flags = words[position]
+    return track_id, duration, sample_flags
+
+
+def _samples(data: bytes, box: Box, defaults: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
+    """Duration and flags of each sample of a ``trun`` (§8.8.8)."""
+    flags = int.from_bytes(data[box.content + 1 : box.content + 4], "big")
+    count = int.from_bytes(data[box.content + 4 : box.content + 8], "big")
+    position = box.content + 8 + 4 * bool(flags & 0x1)
+    first_flags: int | None = None
+    if flags & 0x4:
+        first_flags = int.from_bytes(data[position : position + 4], "big")
+        position += 4
+    width = 4 * sum(bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800))
+    for index in range(count):
+        if position + width > box.end:
+            return
+        duration, sample_flags, at = defaults[1], defaults[2], position
+        if flags & 0x100:
+            duration, at = int.from_bytes(data[at : at + 4], "big"), at + 4
+        at += 4 * bool(flags & 0x200)
+        if flags & 0x400:
+            sample_flags = int.from_bytes(data[at : at + 4], "big")
+        if index == 0 and first_flags is not None:
+            sample_flags = first_flags
+        yield duration, sample_flags
+        position += width
