@@ -1,0 +1,246 @@
+"""What a crash left behind, put right before anything is recorded.
+
+Rules, in the order in which they are applied at every start:
+
+1. A row being deleted: its files go, then the row.
+2. A row that grows: nobody writes its file any more. It is closed if the file has its index, else the file is cut to
+   its last whole fragment and the row is healed. A file without a whole fragment goes, and its row with it.
+3. A row without a file goes.
+4. A file of ours without a row gets one, from what the file says of itself; if it cannot be read, it is left alone.
+5. A file that is none of ours (name, place or content) is left alone.
+
+Blocking; runs in a worker thread, or in ``liveedge check``. Nothing here stops the gateway: what cannot be put right is
+told and left as it is.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import av
+
+from gateway.errors import StorageError
+from gateway.settings import CAMERA_ID
+from hls.boxes import Scan, scan
+from hls.dvr import hls_segments
+from hls.index import SegmentIndex
+from hls.segment import EndReason, Fragment, Segment, SegmentState, parse_name, segment_path
+from hls.writer import IDENTITY_KEY
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What was done, for the log and for ``liveedge check``."""
+
+    healed: int = 0
+    closed: int = 0
+    adopted: int = 0
+    removed_rows: int = 0
+    removed_files: int = 0
+    unreadable: list[Path] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.healed} healed, {self.closed} found closed, {self.adopted} files taken into the index,"
+            f" {self.removed_rows} rows and {self.removed_files} empty files removed, {len(self.unreadable)} unreadable"
+        )
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all was in order."""
+        return self == Recovery()
+
+
+def recover(data_dir: Path, index: SegmentIndex) -> Recovery:
+    """Apply the module's rules. Raises :class:`~gateway.errors.StorageError` only for a failing index."""
+    done = Recovery()
+    deleting = index.in_state_now(SegmentState.DELETING)
+    for segment in deleting:
+        remove_files(segment.path(data_dir))
+    index.end_delete_now(deleting)
+    done.removed_rows += len(deleting)
+    for segment in index.in_state_now(SegmentState.GROWING):
+        _settle(data_dir, index, segment, done)
+    on_disk = cameras_on_disk(data_dir)
+    for camera_id in sorted({*index.cameras_now(), *on_disk}):
+        _compare(data_dir, index, camera_id, done)
+    return done
+
+
+def cameras_on_disk(data_dir: Path) -> list[str]:
+    """Folders that may be cameras'."""
+    try:
+        with os.scandir(data_dir) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and CAMERA_ID.fullmatch(entry.name))
+    except OSError:
+        return []
+
+
+def files_on_disk(data_dir: Path, camera_id: str) -> Iterator[Path]:
+    """The camera's files that have a name of ours and lie where that name says."""
+    try:
+        days = sorted(entry.path for entry in os.scandir(data_dir / camera_id) if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return
+    for day in days:
+        try:
+            with os.scandir(day) as entries:
+                paths = sorted(Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
+        except OSError:
+            continue
+        for path in paths:
+            if parse_name(path.stem) is not None and path == segment_path(data_dir, camera_id, path.stem):
+                yield path
+
+
+def remove_files(path: Path) -> None:
+    """Unlink a segment's file and its thumbnail. Raises ``OSError`` where the disk does not permit it."""
+    path.with_suffix(".jpg").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def heal(path: Path) -> Scan | None:
+    """Cut a file to its last whole fragment. ``None``: it had none, and was removed.
+
+    Raises :class:`~gateway.errors.StorageError` for a file that is no recording.
+    """
+    if path.stat().st_size == 0:
+        path.unlink()
+        return None
+    found = scan(path)
+    if found.is_closed:
+        return found
+    if not found.fragments:
+        path.unlink()
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, found.whole_bytes)
+            os.pwrite(descriptor, found.head, 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be healed: {error.strerror}") from None
+    return found
+
+
+def describe(path: Path, camera_id: str, found: Scan) -> Segment:
+    """A segment from what its file says of itself. Raises :class:`~gateway.errors.StorageError`."""
+    named_90k = parse_name(path.stem)
+    try:
+        with av.open(str(path)) as container:
+            tag = container.metadata.get(IDENTITY_KEY, "{}")
+            video = container.streams.video[0].codec_context
+            audio = container.streams.audio[0].codec_context if container.streams.audio else None
+            codec, extradata = video.name, video.extradata or b""
+            size = video.width, video.height
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise StorageError(f"{path} cannot be read as MP4: {type(error).__name__}") from None
+    try:
+        identity: dict[str, Any] = json.loads(tag)
+        start_90k, run = int(identity["start_90k"]), int(identity["run"])
+        continues = bool(identity["continues"])
+    except (ValueError, KeyError, TypeError):
+        if named_90k is None:
+            raise StorageError(f"{path} does not say when it began") from None
+        start_90k, run, continues = named_90k, 0, False
+    return _with_scan(
+        Segment(
+            camera_id=camera_id,
+            name=path.stem,
+            state=SegmentState.HEALED,
+            start_90k=start_90k,
+            duration_90k=0,
+            size=0,
+            codec=codec,
+            codec_string=_codec_string(codec, extradata),
+            audio_codec=audio.name if audio else None,
+            audio_codec_string="mp4a.40.2" if audio else None,
+            width=size[0],
+            height=size[1],
+            head=b"",
+            init_size=0,
+            run=run,
+            continues=continues,
+        ),
+        found,
+    )
+
+
+def _settle(data_dir: Path, index: SegmentIndex, segment: Segment, done: Recovery) -> None:
+    """Rule 2."""
+    path = segment.path(data_dir)
+    if not path.exists():
+        return  # rule 3 comes later
+    try:
+        found = heal(path)
+    except StorageError as error:
+        log.warning("%s; its row is kept", error)
+        done.unreadable.append(path)
+        index.save_now(replace(segment, state=SegmentState.HEALED, end_reason=EndReason.CRASHED), ())
+        return
+    if found is None:
+        index.end_delete_now([segment])
+        done.removed_files += 1
+        done.removed_rows += 1
+        return
+    index.save_now(_with_scan(segment, found), found.fragments)
+    done.closed += found.is_closed
+    done.healed += not found.is_closed
+
+
+def _compare(data_dir: Path, index: SegmentIndex, camera_id: str, done: Recovery) -> None:
+    """Rules 3 and 4."""
+    rows = index.names_now(camera_id)
+    adopted = False
+    for path in files_on_disk(data_dir, camera_id):
+        if rows.pop(path.stem, None) is not None:
+            continue
+        try:
+            found = heal(path)
+            if found is None:
+                done.removed_files += 1
+                continue
+            index.save_now(describe(path, camera_id, found), found.fragments)
+        except (StorageError, OSError) as error:
+            log.warning("%s; it is left alone", error)
+            done.unreadable.append(path)
+            continue
+        done.adopted += 1
+        adopted = True
+    for name in rows:
+        index.remove_now(camera_id, name)
+        done.removed_rows += 1
+    if adopted:
+        index.renumber_now(camera_id)
+
+
+def _with_scan(segment: Segment, found: Scan) -> Segment:
+    last: Fragment | None = found.fragments[-1] if found.fragments else None
+    return replace(
+        segment,
+        state=SegmentState.CLOSED if found.is_closed else SegmentState.HEALED,
+        end_reason=segment.end_reason or (EndReason.STOPPED if found.is_closed else EndReason.CRASHED),
+        duration_90k=last.end_90k if last else 0,
+        size=found.file_bytes if found.is_closed else found.whole_bytes,
+        frames=sum(fragment.frames for fragment in found.fragments),
+        longest_gap_90k=found.longest_gap_90k,
+        head=found.head,
+        init_size=found.init_size,
+        hls_segments=len(hls_segments(found.fragments, is_whole=True)),
+    )
+
+
+def _codec_string(codec: str, extradata: bytes) -> str:
+    """RFC 6381 from an ``avcC`` (ISO/IEC 14496-15 §5.3.3.1); for others the name alone."""
+    if codec == "h264" and len(extradata) > 4 and extradata[0] == 1:
+        return f"avc1.{extradata[1:4].hex()}"
+    return {"hevc": "hvc1"}.get(codec, codec)

@@ -1,0 +1,150 @@
+"""What a crash leaves behind, and what becomes of it at the next start."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import CLOCK_RATE
+from hls.boxes import scan
+from hls.index import SegmentIndex
+from hls.recovery import Recovery, recover
+from hls.segment import SegmentState
+from tests.support import recording
+from tests.support.ffprobe import decode, ffprobe
+from tests.support.film import START_90K, Film, film
+from tests.support.recording import index_of, record
+
+
+@pytest.mark.parametrize("kill_after", [3, 40, 61])
+def test_kill_9_loses_less_than_a_second_and_every_file_plays(tmp_path: Path, kill_after: int) -> None:
+    """Killed early in a file, late in it, and right after a rotation of the 2 s segments."""
+    process = subprocess.Popen([sys.executable, recording.__file__, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    handed_over_90k = 0
+    for _ in range(kill_after):
+        handed_over_90k = int(process.stdout.readline())
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+    index = index_of(tmp_path)
+    recover(tmp_path, index)
+    assert recover(tmp_path, index) == Recovery(), "a second start must find nothing to do"
+    segments = index.page_now("door", None, None, 100)
+    kept_to_90k = segments[-1].end_90k if segments else START_90K
+    assert handed_over_90k - kept_to_90k < CLOCK_RATE
+    for segment in segments:
+        path = segment.path(tmp_path)
+        assert path.stat().st_size == segment.size
+        assert decode(path) == ""
+        assert float(ffprobe(path)["format"]["duration"]) == pytest.approx(segment.duration_90k / CLOCK_RATE, abs=0.05)
+    index.close_now()
+
+
+def test_a_partial_fragment_is_cut_off(tmp_path: Path) -> None:
+    [(segment, fragments)] = record(tmp_path, film(), finish=False)
+    index = index_of(tmp_path, [(segment, fragments[:2])])
+    path = segment.path(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[fragments[0].offset : fragments[0].offset + 300])
+    done = recover(tmp_path, index)
+    assert (done.healed, done.adopted) == (1, 0)
+    healed = index.get_now("door", segment.name)
+    assert healed is not None
+    assert healed[0].state is SegmentState.HEALED
+    assert healed[1] == fragments
+    assert path.read_bytes() == whole
+    assert decode(path) == ""
+    index.close_now()
+
+
+def test_an_index_that_was_not_all_written_is_cut_off(tmp_path: Path) -> None:
+    """The crash fell between the last fragment and the end of the closing: either shape of the head must do."""
+    [(growing, fragments)] = record(tmp_path / "growing", film(), finish=False)
+    [(segment, all_fragments)] = record(tmp_path, film())
+    index = index_of(tmp_path, [(growing, fragments)])
+    path = segment.path(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[: all_fragments[-1].offset + all_fragments[-1].size + 20])
+    assert recover(tmp_path, index).healed == 1
+    found = scan(path)
+    assert found.fragments == all_fragments
+    assert not found.is_closed
+    assert decode(path) == ""
+    index.close_now()
+
+
+def test_a_file_closed_before_the_index_heard_of_it_is_closed(tmp_path: Path) -> None:
+    [(growing, fragments)] = record(tmp_path / "growing", film(), finish=False)
+    [(closed, all_fragments)] = record(tmp_path, film())
+    index = index_of(tmp_path, [(growing, fragments)])
+    assert recover(tmp_path, index).closed == 1
+    assert index.get_now("door", closed.name) is not None
+    segment, listed = index.get_now("door", closed.name) or (closed, ())
+    assert (segment.state, segment.size, listed) == (SegmentState.CLOSED, closed.size, all_fragments)
+    index.close_now()
+
+
+def test_a_lost_index_is_made_again_from_the_files(tmp_path: Path) -> None:
+    wholes = record(tmp_path, film(Film(seconds=9, audio=True)), segment_s=3)
+    assert len(wholes) == 3
+    index = index_of(tmp_path)
+    assert recover(tmp_path, index).adopted == 3
+    for segment, fragments in wholes:
+        found = index.get_now("door", segment.name)
+        assert found is not None
+        assert found[1] == fragments
+        for name in ("start_90k", "duration_90k", "size", "codec_string", "width", "height", "run", "frames", "head"):
+            assert getattr(found[0], name) == getattr(segment, name), name
+        assert found[0].continues == segment.continues
+        assert (found[0].sequence, found[0].discontinuities) == (segment.sequence, segment.discontinuities)
+    index.close_now()
+
+
+def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
+    wholes = record(tmp_path, film())
+    index = index_of(tmp_path, wholes)
+    day = wholes[0][0].path(tmp_path).parent
+    foreign = {
+        tmp_path / "notes.txt": b"hello",
+        day / "holiday.mp4": b"not ours",
+        day / "segment_20261122T185959Z.mp4": b"ours by name, and nothing else",
+        tmp_path / "door" / "2020-01-01" / "segment_20261122T190000Z.mp4": b"in the wrong place",
+    }
+    for path, content in foreign.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    done = recover(tmp_path, index)
+    assert done.unreadable == [day / "segment_20261122T185959Z.mp4"]
+    assert all(path.read_bytes() == content for path, content in foreign.items())
+    assert len(index.page_now("door", None, None, 10)) == 1
+    index.close_now()
+
+
+def test_rows_without_files_and_files_without_fragments_go(tmp_path: Path) -> None:
+    wholes = record(tmp_path, film(Film(seconds=6)), segment_s=2)
+    index = index_of(tmp_path, wholes)
+    wholes[0][0].path(tmp_path).unlink()
+    empty = wholes[1][0].path(tmp_path)
+    index.remove_now("door", wholes[1][0].name)
+    empty.write_bytes(wholes[1][0].head + empty.read_bytes()[len(wholes[1][0].head) : wholes[1][0].init_size])
+    index.begin_delete_now([wholes[2][0]])
+    done = recover(tmp_path, index)
+    assert done == Recovery(removed_rows=2, removed_files=1)
+    assert not empty.exists()
+    assert not wholes[2][0].path(tmp_path).exists()
+    index.close_now()
+
+
+def test_files_of_one_run_are_there_in_the_next(tmp_path: Path) -> None:
+    wholes = record(tmp_path, film(Film(seconds=4)), segment_s=2)
+    index_of(tmp_path, wholes).close_now()
+    index = SegmentIndex(tmp_path)
+    index.open_now()
+    assert recover(tmp_path, index) == Recovery()
+    assert [segment for segment, _ in wholes] == index.page_now("door", None, None, 10)
+    index.close_now()

@@ -1,0 +1,66 @@
+"""Films recorded as segments, without an event loop; and, run as a program, a recorder to be killed.
+
+``python tests/support/recording.py DATA_DIR`` writes a film in real time, prints the capture time of each frame after
+handing it over, and is meant to be killed.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from gateway.media import Packet
+from gateway.settings import FsyncMode
+from hls.index import SegmentIndex
+from hls.recorder import Numbers, Recording, Whole
+from hls.segment import EndReason
+from tests.support.film import Film, film
+
+
+def record(
+    data_dir: Path,
+    packets: Sequence[Packet],
+    camera_id: str = "door",
+    segment_s: int = 600,
+    numbers: Numbers | None = None,
+    *,
+    finish: bool = True,
+) -> list[Whole]:
+    """Write packets as a recorder does; gives all segments, the one that still grows (``finish=False``) last."""
+    recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER, numbers or Numbers())
+    progress = recording.write([(packet, 0) for packet in packets])
+    assert progress.error is None
+    wholes = list(progress.closed)
+    if finish:
+        return [*wholes, *recording.finish(EndReason.STOPPED).closed]
+    return [*wholes, progress.growing] if progress.growing else wholes
+
+
+def index_of(data_dir: Path, wholes: Sequence[Whole] = ()) -> SegmentIndex:
+    """An open index that knows these segments."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    index = SegmentIndex(data_dir)
+    index.open_now()
+    for segment, fragments in wholes:
+        index.save_now(segment, fragments)
+    return index
+
+
+def _record_for_ever(data_dir: Path) -> None:
+    index = index_of(data_dir)
+    recording = Recording("door", data_dir, 2, FsyncMode.ALWAYS, Numbers())
+    packets = film(Film(seconds=10, fps=25, gop=50))
+    began = time.monotonic()
+    for packet in packets:
+        time.sleep(max(0.0, began + packet.dts_90k / 90_000 - time.monotonic()))
+        progress = recording.write([(packet, 0)])
+        for segment, fragments in [*progress.closed, *([progress.growing] if progress.growing else [])]:
+            index.save_now(segment, fragments)
+        print(packet.captured_at_90k, flush=True)
+
+
+if __name__ == "__main__":
+    _record_for_ever(Path(sys.argv[1]))
