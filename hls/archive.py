@@ -1,0 +1,292 @@
+"""Archive: everything that is recorded, of all cameras, and the way to it.
+
+Theory of operation. There is one archive a process. It owns ``DATA_DIR`` (a lock in it keeps a second process out), the
+index, and a recorder per camera. What recorders bring to the disk is told to the index by one task, at once for a new
+segment and a finished one and every :data:`INDEX_EVERY_S` for growth; until then the recorders are asked as well, so
+that answers are never behind the disk.
+
+Rules:
+
+1. The event loop never waits for the disk or the database: worker threads do.
+2. What is told recorded is on disk. What is on disk is in the index, or becomes so at the next start.
+3. A disk or an index that fails is told in :meth:`Archive.status` and tried again; live goes on.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.camera import Camera
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
+from gateway.errors import LiveedgeError, NotFoundError, SettingsError
+from gateway.service import CaptureService
+from gateway.session import SessionState
+from gateway.settings import RecordMode, Settings
+from hls.index import SegmentIndex
+from hls.recorder import CameraRecorder, Numbers, RecorderStatus, Recording, Whole
+from hls.recovery import Recovery, recover
+from hls.segment import Segment, segment_path
+
+log = logging.getLogger(__name__)
+
+INDEX_EVERY_S = 2.0
+"""How far a growing segment's row may be behind its file."""
+
+WRITER_THREADS = 4
+"""Enough that one camera's sync does not wait for another's; few enough that a dying disk hangs few threads."""
+
+PAGE_MAX = 1000
+"""Segments in one answer: a week of 10-minute files, half a megabyte of JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A wall clock found in the archive: ``offset_90k`` into the segment."""
+
+    segment: Segment
+    offset_90k: int
+
+
+class Archive:
+    """See the module. Lives on the event loop."""
+
+    def __init__(self, settings: Settings, service: CaptureService, clock: Clock = SYSTEM_CLOCK) -> None:
+        url = settings.database_url
+        self.data_dir: Path = settings.data_dir
+        self.index = SegmentIndex(self.data_dir, url.get_secret_value() if url else None)
+        self.recovery: Recovery | None = None
+        """What the last start found and put right."""
+        self._service = service
+        self._clock = clock
+        self._recorders: dict[str, CameraRecorder] = {}
+        self._beginning: dict[str, asyncio.Task[None]] = {}
+        self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
+        self._lock: int | None = None
+        self._dirty = asyncio.Event()
+        self._told: dict[str, Segment] = {}
+        self._index_task: asyncio.Task[None] | None = None
+        self._index_error: str | None = None
+
+    # --- its life
+
+    async def start(self) -> None:
+        """Take hold of ``DATA_DIR``, heal what a crash left, begin to record.
+
+        Raises :class:`~gateway.errors.SettingsError` where the directory or the index cannot be used.
+        """
+        loop = asyncio.get_running_loop()
+        self._lock = await loop.run_in_executor(self._executor, take_data_dir, self.data_dir)
+        await self.index.open()
+        self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index)
+        if not self.recovery.is_nothing:
+            log.info("archive: %s", self.recovery)
+        self._index_task = asyncio.create_task(self._keep_index(), name="archive-index")
+        for camera in self._service.cameras.values():
+            self.add_camera(camera)
+
+    async def close(self) -> None:
+        """Finish the files and tell the index. Twice is fine."""
+        await asyncio.gather(*(self.remove_camera(camera_id) for camera_id in tuple(self._beginning)))
+        if self._index_task is not None:
+            self._index_task.cancel()
+            await asyncio.wait([self._index_task])
+            self._index_task = None
+        await self.index.close()
+        self._executor.shutdown(wait=False)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def add_camera(self, camera: Camera) -> None:
+        """Record a camera from its next packet on, if its settings want that."""
+        if camera.settings.record is RecordMode.NEVER or camera.id in self._beginning:
+            return
+        self._beginning[camera.id] = asyncio.create_task(self._begin(camera), name=f"record-{camera.id}")
+
+    async def remove_camera(self, camera_id: str) -> None:
+        """Finish the camera's segment. What is recorded stays."""
+        beginning = self._beginning.pop(camera_id, None)
+        if beginning is None:
+            return
+        if not beginning.done():
+            await asyncio.wait([beginning])
+        recorder = self._recorders.get(camera_id)
+        if recorder is not None:
+            await recorder.close()
+            with contextlib.suppress(LiveedgeError):
+                await self._tell(recorder)
+            del self._recorders[camera_id]
+
+    async def _begin(self, camera: Camera) -> None:
+        numbers = Numbers()
+        newest = await self.index.newest(camera.id)
+        if newest is not None:
+            numbers = Numbers(newest.sequence + newest.hls_segments, newest.discontinuities + 1)
+        settings = camera.settings
+        recording = Recording(
+            camera.id, self.data_dir, settings.archive_segment_seconds, settings.archive_fsync, numbers
+        )
+        recorder = CameraRecorder(
+            camera.hub,
+            recording,
+            self._executor,
+            is_live=lambda: camera.session.state is SessionState.LIVE,
+            on_progress=self._on_progress,
+        )
+        self._recorders[camera.id] = recorder
+        recorder.start()
+
+    # --- what there is
+
+    def status(self) -> Mapping[str, RecorderStatus]:
+        """Each recorded camera's recording."""
+        statuses = {camera_id: recorder.status() for camera_id, recorder in self._recorders.items()}
+        for status in statuses.values():
+            status.error = status.error or self._index_error
+        return statuses
+
+    def live_position(self, camera_id: str) -> tuple[str, float] | None:
+        """The segment that grows and how far it has come, in seconds; ``None`` while nothing is being recorded."""
+        recorder = self._recorders.get(camera_id)
+        if recorder is None or recorder.growing is None:
+            return None
+        segment = recorder.growing[0]
+        return segment.name, segment.duration_90k / CLOCK_RATE
+
+    async def find(self, camera_id: str, name: str) -> Whole:
+        """A segment and its fragments. Raises :class:`~gateway.errors.NotFoundError`."""
+        for segment, fragments in self._untold(camera_id):
+            if segment.name == name:
+                return segment, fragments
+        found = await self.index.get(camera_id, name)
+        if found is None:
+            raise NotFoundError(f"camera {camera_id} has no segment {name}")
+        return found
+
+    async def page(
+        self,
+        camera_id: str,
+        start_90k: int | None = None,
+        end_90k: int | None = None,
+        limit: int = 100,
+        after: tuple[int, str] | None = None,
+    ) -> list[Segment]:
+        """Segments that overlap [start, end), oldest first; ``after`` (start, name) goes on behind that one."""
+        limit = min(limit, PAGE_MAX)
+        segments = {
+            segment.name: segment for segment in await self.index.page(camera_id, start_90k, end_90k, limit, after)
+        }
+        for segment, _ in self._untold(camera_id):
+            overlaps = (end_90k is None or segment.start_90k < end_90k) and (
+                start_90k is None or segment.end_90k > start_90k
+            )
+            if overlaps and (after is None or (segment.start_90k, segment.name) > after):
+                segments[segment.name] = segment
+        return sorted(segments.values(), key=lambda segment: (segment.start_90k, segment.name))[:limit]
+
+    async def at(self, camera_id: str, time_90k: int) -> Moment:
+        """Where a wall clock lies. Raises :class:`~gateway.errors.NotFoundError`, saying what there is around it."""
+        before, after = await self.index.at(camera_id, time_90k)
+        for segment, _ in self._untold(camera_id):
+            if segment.start_90k <= time_90k:
+                if before is None or segment.start_90k >= before.start_90k:
+                    before = segment
+            elif after is None or segment.start_90k <= after.start_90k:
+                after = segment
+        if before is not None:
+            if time_90k < before.end_90k:
+                return Moment(before, time_90k - before.start_90k)
+            # Media time and wall clock part by some milliseconds over a segment: no moment is lost between two that
+            # follow upon each other, nor between the newest picture on disk and now.
+            if (after is not None and after.continues) or (after is None and self._is_growing(before)):
+                return Moment(before, before.duration_90k)
+        raise NotFoundError(_nothing_at(camera_id, before, after))
+
+    def path(self, segment: Segment) -> Path:
+        """Where a segment's file lies."""
+        return segment_path(self.data_dir, segment.camera_id, segment.name)
+
+    # --- the index
+
+    def _untold(self, camera_id: str) -> list[Whole]:
+        """What the index does not know yet, oldest first."""
+        recorder = self._recorders.get(camera_id)
+        if recorder is None:
+            return []
+        return [*recorder.closed, *([recorder.growing] if recorder.growing else [])]
+
+    def _is_growing(self, segment: Segment) -> bool:
+        position = self.live_position(segment.camera_id)
+        return position is not None and position[0] == segment.name
+
+    def _on_progress(self, recorder: CameraRecorder) -> None:
+        told = self._told.get(recorder.camera_id)
+        if recorder.closed or told is None or recorder.growing is None or told.name != recorder.growing[0].name:
+            self._dirty.set()
+
+    async def _keep_index(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INDEX_EVERY_S):
+                    await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                for recorder in tuple(self._recorders.values()):
+                    await self._tell(recorder)
+                self._index_error = None
+            except LiveedgeError as error:
+                if self._index_error is None:
+                    log.warning("archive: %s; recording goes on, and the index is tried again", error)
+                self._index_error = str(error)
+                await asyncio.sleep(INDEX_EVERY_S)
+
+    async def _tell(self, recorder: CameraRecorder) -> None:
+        while recorder.closed:
+            segment, fragments = recorder.closed[0]
+            await self.index.save(segment, fragments)
+            self._told[recorder.camera_id] = segment
+            recorder.closed.popleft()
+        growing = recorder.growing
+        if growing is not None and self._told.get(recorder.camera_id) != growing[0]:
+            await self.index.save(*growing)
+            self._told[recorder.camera_id] = growing[0]
+
+
+def take_data_dir(data_dir: Path) -> int:
+    """Make ``DATA_DIR``, see that it can be written, and lock it; gives the lock's descriptor.
+
+    Raises :class:`~gateway.errors.SettingsError`.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise SettingsError(
+            f"DATA_DIR {data_dir} cannot be written ({error.strerror}): give it to the user that runs liveedge, or set"
+            " DATA_DIR to a directory that is"
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise SettingsError(
+            f"another liveedge records into DATA_DIR {data_dir}: stop it, or give this one a DATA_DIR of its own"
+        ) from None
+    return descriptor
+
+
+def _nothing_at(camera_id: str, before: Segment | None, after: Segment | None) -> str:
+    if before is None and after is None:
+        return f"nothing of camera {camera_id} is recorded"
+    around = []
+    if before is not None:
+        around.append(f"the recording before ends at {to_rfc3339(before.end_90k)}")
+    if after is not None:
+        around.append(f"the next begins at {to_rfc3339(after.start_90k)}")
+    return f"camera {camera_id} was not recorded then: {' and '.join(around)}"
