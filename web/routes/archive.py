@@ -1,0 +1,211 @@
+"""The archive over HTTP: lists, look-ups, downloads.
+
+A segment's file can be downloaded while it grows: what is sent is what is on disk as whole fragments at the moment of
+the request, which is a valid fragmented MP4 of a length that is known.
+"""
+
+import asyncio
+import base64
+import binascii
+import os
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from gateway.clock import CLOCK_RATE, to_rfc3339
+from gateway.errors import BadRequestError, NotFoundError
+from hls.archive import PAGE_MAX
+from hls.segment import Segment, SegmentState, parse_name
+from web import keys
+from web.times import parse_time
+
+routes = web.RouteTableDef()
+
+PAGE_DEFAULT = 100
+
+CHUNK_BYTES = 256 * 1024
+"""What a download of a growing file holds in memory."""
+
+
+def segment_view(segment: Segment) -> dict[str, Any]:
+    """A segment as JSON: times RFC 3339 UTC, durations in seconds, sizes in bytes, rates measured."""
+    base = f"/archive/{segment.camera_id}/{segment.name}"
+    return {
+        "id": segment.name,
+        "camera_id": segment.camera_id,
+        "state": segment.state.value,
+        "start": to_rfc3339(segment.start_90k),
+        "end": to_rfc3339(segment.end_90k),
+        "duration_s": round(segment.duration_90k / CLOCK_RATE, 3),
+        "size": segment.size,
+        "codecs": segment.codecs,
+        "video_codec": segment.codec,
+        "audio_codec": segment.audio_codec,
+        "width": segment.width,
+        "height": segment.height,
+        "fps": round(float(segment.frame_rate), 3),
+        "frames": segment.frames,
+        "bitrate_bps": segment.bitrate_bps,
+        "longest_gap_s": round(segment.longest_gap_90k / CLOCK_RATE, 3),
+        "continues": segment.continues,
+        "end_reason": segment.end_reason.value if segment.end_reason else None,
+        "protected": segment.is_protected,
+        "sha256": segment.sha256,
+        "metadata": segment.metadata,
+        "url": f"{base}.mp4",
+        "thumbnail": f"{base}.jpg",
+    }
+
+
+@routes.get("/api/cameras/{camera}/segments")
+async def list_segments(request: web.Request) -> web.Response:
+    """``?start=&end=&limit=&cursor=``: segments that overlap the range, oldest first, and a cursor."""
+    archive, camera_id = request.app[keys.ARCHIVE], request.match_info["camera"]
+    start_90k, end_90k = time_range(request)
+    limit = _limit(request)
+    cursor = request.query.get("cursor")
+    after = _parse_cursor(cursor) if cursor else None
+    segments = await archive.page(camera_id, start_90k, end_90k, limit + 1, after)
+    if not segments:
+        await _require_camera(request, camera_id)
+    more = len(segments) > limit
+    segments = segments[:limit]
+    return web.json_response(
+        {
+            "segments": [segment_view(segment) for segment in segments],
+            "next_cursor": _cursor(segments[-1]) if more else None,
+        },
+        headers={"Cache-Control": "no-cache"},
+    )
+
+
+@routes.get("/api/cameras/{camera}/segments/at")
+async def segment_at(request: web.Request) -> web.Response:
+    """``?time=``: the segment of a moment, and the offset in it."""
+    archive, camera_id = request.app[keys.ARCHIVE], request.match_info["camera"]
+    text = request.query.get("time")
+    if text is None:
+        raise BadRequestError("time is missing: give a moment, or now")
+    now_90k = request.app[keys.CLOCK].wall_90k()
+    try:
+        moment = await archive.at(camera_id, parse_time(text, "time", now_90k))
+    except NotFoundError:
+        await _require_camera(request, camera_id)
+        raise
+    return web.json_response(
+        {
+            "segment": segment_view(moment.segment),
+            "offset_s": round(moment.offset_90k / CLOCK_RATE, 6),
+            "time": to_rfc3339(moment.segment.start_90k + moment.offset_90k),
+        },
+        headers={"Cache-Control": "no-cache"},
+    )
+
+
+@routes.get("/archive/{camera}/{segment}.mp4")
+async def download(request: web.Request) -> web.StreamResponse:
+    """A segment's file: Range, ETag, HEAD; see the module for one that grows."""
+    archive = request.app[keys.ARCHIVE]
+    segment, _ = await archive.find(request.match_info["camera"], segment_id(request))
+    path = archive.path(segment)
+    headers: dict[str, str] = {
+        hdrs.CONTENT_DISPOSITION: f'inline; filename="{segment.camera_id}_{segment.name}.mp4"',
+        hdrs.CACHE_CONTROL: "no-cache",
+    }
+    if segment.state is not SegmentState.GROWING:
+        return web.FileResponse(path, headers=headers)
+    return await _send_growing(request, os.fspath(path), segment, headers)
+
+
+async def _send_growing(
+    request: web.Request, path: str, segment: Segment, headers: dict[str, str]
+) -> web.StreamResponse:
+    etag = f'"{segment.name}-{segment.size}"'
+    headers |= {hdrs.ETAG: etag, hdrs.ACCEPT_RANGES: "bytes", hdrs.CONTENT_TYPE: "video/mp4"}
+    if request.headers.get(hdrs.IF_NONE_MATCH) == etag:
+        return web.Response(status=304, headers=headers)
+    status, start, end = 200, 0, segment.size
+    wants_range = request.headers.get(hdrs.IF_RANGE) in (None, etag)
+    try:
+        asked = request.http_range if wants_range else slice(None)
+        if asked.start is not None or asked.stop is not None:
+            start, end, _ = asked.indices(segment.size)
+            status = 206
+    except ValueError:
+        status, start, end = 416, 0, 0
+    if status == 416 or (status == 206 and start >= end):
+        raise web.HTTPRequestRangeNotSatisfiable(headers={hdrs.CONTENT_RANGE: f"bytes */{segment.size}"})
+    if status == 206:
+        headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{segment.size}"
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = end - start
+    await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:
+        return response
+    descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while start < end:
+            data = await asyncio.to_thread(os.pread, descriptor, min(CHUNK_BYTES, end - start), start)
+            if not data:
+                break
+            # The header of the first box changes when the file is closed; this answer is about the file as it grew.
+            if start < len(segment.head):
+                data = segment.head[start : start + len(data)] + data[len(segment.head) - start :]
+            await response.write(data)
+            start += len(data)
+    finally:
+        os.close(descriptor)
+    await response.write_eof()
+    return response
+
+
+# --- what clients say
+
+
+def segment_id(request: web.Request) -> str:
+    """The segment's name from the path. Raises :class:`~gateway.errors.NotFoundError` for what can be none."""
+    name = request.match_info["segment"]
+    if parse_name(name) is None:
+        raise NotFoundError(f"{name[:60]!r} is no segment: segments are named like segment_20261122T185000Z")
+    return name
+
+
+def time_range(request: web.Request) -> tuple[int | None, int | None]:
+    """``start`` and ``end``. Raises :class:`~gateway.errors.BadRequestError`."""
+    now_90k = request.app[keys.CLOCK].wall_90k()
+    start, end = request.query.get("start"), request.query.get("end")
+    start_90k = parse_time(start, "start", now_90k) if start else None
+    end_90k = parse_time(end, "end", now_90k) if end else None
+    if start_90k is not None and end_90k is not None and end_90k <= start_90k:
+        raise BadRequestError("end is not after start")
+    return start_90k, end_90k
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit", str(PAGE_DEFAULT))
+    # The archive's page has one more, which tells whether there is a next one.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) < PAGE_MAX):
+        raise BadRequestError(f"limit: {text[:20]!r} is no number from 1 to {PAGE_MAX - 1}")
+    return int(text)
+
+
+def _cursor(segment: Segment) -> str:
+    return base64.urlsafe_b64encode(f"{segment.start_90k}/{segment.name}".encode()).decode().rstrip("=")
+
+
+def _parse_cursor(text: str) -> tuple[int, str]:
+    try:
+        start, _, name = base64.urlsafe_b64decode(text[:200] + "==").decode("ascii").partition("/")
+        if start.isdecimal() and len(start) <= 18 and parse_name(name) is not None:
+            return int(start), name
+    except (binascii.Error, ValueError):
+        pass
+    raise BadRequestError("cursor is none of ours: take next_cursor of the answer before, or leave it out")
+
+
+async def _require_camera(request: web.Request, camera_id: str) -> None:
+    """A camera that is configured, or was recorded. Raises :class:`~gateway.errors.NotFoundError`."""
+    if camera_id not in request.app[keys.SERVICE].cameras and not await request.app[keys.ARCHIVE].page(
+        camera_id, limit=1
+    ):
+        raise NotFoundError(f"there is no camera {camera_id[:64]!r}")
