@@ -29,6 +29,9 @@ HEARTBEAT_S = 15.0
 WATCH_S = 0.5
 """How often it is looked whether a connection has ended in a way that wakes nobody."""
 
+ATTACHMENTS_MAX = 16
+"""Binary parts of one event. Ours have none; an event for somebody else may have a few, and is read to its end."""
+
 FAREWELL_S = 0.7
 """How long the EMS may take to hear that the gateway leaves. With what follows, closing stays under two seconds."""
 
@@ -47,6 +50,7 @@ class EmsClient(socketio.AsyncClient):
             request_timeout=CONNECT_S,
             websocket_extra_options={"heartbeat": HEARTBEAT_S},
         )
+        self._strange = 0
         self.joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on("connect", self._on_connect)
         self.on("connect_error", self._on_refused)
@@ -77,13 +81,19 @@ class EmsClient(socketio.AsyncClient):
             self.joined.exception()
 
     async def _handle_eio_message(self, data: object) -> None:
-        # The library runs this in a task that nobody looks at.
+        # The library runs this in a task that nobody looks at, and would wait for any number of attachments.
+        if isinstance(data, str):
+            self._binary_packet = None
         try:
             await super()._handle_eio_message(data)
+            if self._binary_packet is not None and self._binary_packet.attachment_count > ATTACHMENTS_MAX:
+                self._binary_packet = None
+                raise ValueError("too many attachments")
         except Exception as error:
-            log.warning(
-                "the EMS sent something that is not Socket.IO: %s", redact(f"{type(error).__name__}: {error}")[:200]
-            )
+            self._strange += 1
+            if self._strange & (self._strange - 1) == 0:
+                what = redact(f"{type(error).__name__}: {error}")[:200]
+                log.warning("the EMS sent something that is not Socket.IO (%d times): %s", self._strange, what)
 
     async def end(self) -> None:
         """Say goodbye if that is quick, and leave nothing of the connection behind in any case."""

@@ -35,7 +35,7 @@ class StreamMessaging(ABC):
 
     @abstractmethod
     def status(self) -> Mapping[str, Any]:
-        """The connection at this moment, as ``/api/status`` shows it: ``adapter``, ``connected`` and what else is known.
+        """The connection now, as ``/api/status`` shows it: ``adapter``, ``connected`` and what else is known.
 
         No credential in it.
         """

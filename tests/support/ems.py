@@ -12,6 +12,9 @@ from typing import Any, Self
 
 SCRIPT = Path(__file__).with_name("ems_server.py")
 
+LISTENER = "ems-listener"
+"""The task that reads what the EMS saw, for tests that look for tasks left behind."""
+
 PATIENCE_S = 20.0
 """For things that take milliseconds, on a machine that is busy with other tests."""
 
@@ -45,7 +48,7 @@ class Ems:
         )
         assert self._process.stdout is not None
         self.port = json.loads(await self._process.stdout.readline())["port"]
-        self._listener = asyncio.create_task(self._listen(self._process.stdout))
+        self._listener = asyncio.create_task(self._listen(self._process.stdout), name=LISTENER)
         return self
 
     async def stop(self, how: signal.Signals = signal.SIGKILL) -> None:

@@ -1,0 +1,354 @@
+"""The connection to the EMS, against a real Socket.IO server in a process of its own."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from gateway.errors import SettingsError
+from gateway.service import CaptureService
+from gateway.session import SessionState
+from gateway.settings import Settings, load_settings
+from signaling.events import CaptureStatusResponse, FrameMetadata
+from signaling.messaging import NoMessaging, StreamMessaging, create_messaging
+from tests.support.coded import HEIGHT, WIDTH, size_of
+from tests.support.ems import LISTENER, Ems, jpeg_of
+
+CAMERA = {
+    "url": "clip://viewer:s3cret@camera/door",
+    "engine": "tests.support.coded:ClipEngine",
+    "start": "on-demand",
+    "record": "never",
+    "capture_linger": 0,
+}
+
+
+class Gateway:
+    """The ground floor with two cameras, and the messaging over it."""
+
+    def __init__(self, ems_url: str, **settings: Any) -> None:
+        self.settings: Settings = load_settings(
+            socketio_server_url=ems_url, connection_retry_attempts=2, connection_retry_delay=0.05, **settings
+        )
+        self.service = CaptureService({name: self.settings.camera(name, CAMERA) for name in ("default", "yard")})
+        self.messaging: StreamMessaging = create_messaging(self.settings, self.service)
+
+    def state(self, camera_id: str = "default") -> SessionState:
+        return self.service.status(camera_id).state
+
+    async def __aenter__(self) -> "Gateway":
+        await self.messaging.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        began = asyncio.get_running_loop().time()
+        await self.messaging.close()
+        assert asyncio.get_running_loop().time() - began < 2
+        await self.service.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert [task for task in left if task.get_name() != LISTENER] == []
+
+
+@pytest.fixture
+async def ems() -> AsyncIterator[Ems]:
+    async with Ems() as ems:
+        yield ems
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+async def announced(ems: Ems, after: int = 0) -> int:
+    """Return once both cameras were announced."""
+    first, _ = await ems.expect("capture_status_response", lambda data: data["camera_id"] == "default", after)
+    second, _ = await ems.expect("capture_status_response", lambda data: data["camera_id"] == "yard", after)
+    return max(first, second)
+
+
+def ask(client: str = "operator", **metadata: Any) -> dict[str, Any]:
+    return {"client_id": client, "metadata": metadata}
+
+
+async def test_it_comes_as_a_service_and_announces_every_camera(ems: Ems) -> None:
+    async with Gateway(ems.url) as gateway:
+        _, connect = await ems.expect("connect")
+        assert "type=service" in connect["query"].split("&")
+        await announced(ems)
+        status = gateway.messaging.status()
+        assert status["connected"]
+        assert status["url"] == ems.url
+
+
+async def test_start_gives_status_and_frames_and_stop_ends_them(ems: Ems) -> None:
+    async with Gateway(ems.url, frame_rate=20) as gateway:
+        at = await announced(ems)
+        await ems.emit("capture_start_request", ask(purpose="door bell"))
+        at, answer = await ems.expect("capture_status_response", lambda data: data.get("client_id") == "operator", at)
+        assert answer["data"]["is_active"] is True
+        assert answer["data"]["rtsp_url"] == "clip://camera/door"
+        assert answer["data"]["metadata"] == {"purpose": "door bell"}
+        CaptureStatusResponse.model_validate(answer["data"])
+        await ems.expect("capture_status_response", lambda data: data["state"] == "live", at)
+        at, frame = await ems.expect("video_frame_from_service", after=at)
+        assert size_of(jpeg_of(frame)) == (WIDTH, HEIGHT)
+        assert FrameMetadata.model_validate(frame["data"]["metadata"]).camera_id == "default"
+        await ems.expect("video_frame_from_service", lambda data: data["metadata"]["sequence"] > 5, at)
+        await ems.emit("capture_stop_request", ask())
+        at, _ = await ems.expect("capture_status_response", lambda data: data["state"] == "stopped", at)
+        assert gateway.state() is SessionState.STOPPED
+        frames = ems.count("video_frame_from_service")
+        await ems.emit("capture_status_request", {"requesting_client": "operator"})
+        await ems.expect("capture_status_response", lambda data: data.get("client_id") == "operator", at)
+        assert ems.count("video_frame_from_service") == frames
+
+
+async def test_frames_are_made_for_nobody_but_the_ems_that_asked(ems: Ems) -> None:
+    async with Gateway(ems.url) as gateway:
+        at = await announced(ems)
+        await gateway.service.start_capture("library")
+        at, _ = await ems.expect("capture_status_response", lambda data: data["state"] == "live", at)
+        assert not gateway.service.camera().jpeg.is_decoding
+        assert ems.count("video_frame_from_service") == 0
+
+
+async def test_a_stop_by_one_client_leaves_the_other(ems: Ems) -> None:
+    async with Gateway(ems.url) as gateway:
+        at = await announced(ems)
+        for client in ("one", "two", "one"):
+            await ems.emit("capture_start_request", ask(client, camera_id="yard"))
+        await ems.emit("capture_stop_request", ask("one", camera_id="yard"))
+        at, answer = await ems.expect(
+            "capture_status_response", lambda data: data.get("client_id") == "one" and data["clients"] == 1, at
+        )
+        assert answer["data"]["is_active"] is True
+        await ems.emit("capture_stop_request", ask("one", camera_id="yard"))
+        await ems.expect("video_frame_from_service", lambda data: data["metadata"]["camera_id"] == "yard", at)
+        await ems.emit("capture_stop_request", ask("two", camera_id="yard"))
+        await ems.expect("capture_status_response", lambda data: data["state"] == "stopped", at)
+        assert gateway.state("default") is SessionState.STOPPED
+
+
+async def test_commands_that_cannot_be_understood_are_answered_and_harm_nothing(ems: Ems) -> None:
+    async with Gateway(ems.url):
+        at = await announced(ems)
+        for event, payload, why in (
+            ("capture_start_request", None, "valid dictionary"),
+            ("capture_start_request", {}, "client_id: Field required"),
+            ("capture_start_request", {"client_id": 7}, "client_id"),
+            ("capture_start_request", ask(camera_id="attic"), "there is no camera 'attic'"),
+            ("capture_start_request", ask(camera_id=["yard"]), "camera_id is not a string"),
+            ("capture_stop_request", ask(junk="x" * 9000), "more than 8192 bytes"),
+            ("capture_status_request", [1, 2], "valid dictionary"),
+        ):
+            await ems.emit(event, payload)
+            at, answer = await ems.expect("capture_status_response", lambda data: "error" in data, at)
+            assert why in answer["data"]["error_message"]
+            assert answer["data"]["is_active"] is False
+        await ems.emit("webrtc_offer", {"client_id": "a", "sdp": 5})
+        at, answer = await ems.expect("webrtc_error", after=at)
+        assert answer["data"]["client_id"] == "a"
+        await ems.emit("somebody_elses_event", {"x": 1})
+        await ems.order(emit=["capture_status_request", {"requesting_client": "a"}], ack=5)
+        at, ack = await ems.expect("ack", after=at)
+        assert ack["data"][0]["camera_id"] == "default"
+        assert ems.count("disconnect") == 0
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "9",
+        "2",
+        "2[]",
+        "2[5]",
+        "2{}",
+        "2[{}]",
+        "51-[]",
+        "5999999-[]",
+        "5999999999-[]",
+        "2" + "[" * 20000,
+        "zzz",
+        "3",
+        "2nonsense",
+    ],
+)
+async def test_packets_that_are_no_socketio_are_survived(ems: Ems, raw: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with Gateway(ems.url):
+        at = await announced(ems)
+        await ems.order(raw=raw)
+        await ems.emit("capture_status_request", {"requesting_client": "a"})
+        await ems.emit("capture_status_request", {"requesting_client": "a"})
+        await ems.expect("capture_status_response", lambda data: data.get("client_id") == "a", at)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_after_a_restart_of_the_ems_all_is_as_it_was(ems: Ems) -> None:
+    async with Gateway(ems.url) as gateway:
+        at = await announced(ems)
+        await ems.emit("capture_start_request", ask(camera_id="yard"))
+        at, _ = await ems.expect("video_frame_from_service", after=at)
+        await ems.stop()
+        await until(lambda: not gateway.messaging.status()["connected"])
+        assert gateway.state("yard") is SessionState.LIVE
+        at = len(ems.seen)
+        await ems.start()
+        at, _ = await ems.expect(
+            "capture_status_response", lambda data: data["camera_id"] == "yard" and data["state"] == "live", at
+        )
+        await ems.expect("video_frame_from_service", lambda data: data["metadata"]["camera_id"] == "yard", at)
+        assert gateway.messaging.status()["connects"] == 2
+
+
+async def test_a_goodbye_by_the_ems_is_not_for_good(ems: Ems) -> None:
+    async with Gateway(ems.url):
+        at = await announced(ems)
+        await ems.order(disconnect=True)
+        at, _ = await ems.expect("disconnect", after=at)
+        await ems.expect("connect", after=at)
+        await announced(ems, at)
+
+
+async def test_an_ems_that_says_goodbye_at_once_is_tried_again_with_growing_patience(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Ems("--goodbye") as ems, Gateway(ems.url):
+        at = 0
+        for _ in range(3):
+            at, _ = await ems.expect("connect", after=at)
+    assert sum("cannot be reached" in record.message for record in caplog.records) <= 1
+
+
+async def test_an_ems_that_is_not_there_is_reported_once_and_waited_for(
+    free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    ems = Ems(port=free_port)
+    async with Gateway(ems.url) as gateway:
+        await until(lambda: "cannot be reached" in caplog.text)
+        await gateway.service.start_capture()
+        await until(lambda: gateway.state() is SessionState.LIVE)
+        async with ems:
+            await announced(ems)
+        errors = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+        assert len(errors) == 1
+        assert "2 attempts failed" in errors[0]
+        assert "SOCKETIO_SERVER_URL" in errors[0]
+
+
+async def test_the_token_opens_the_door_and_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with Ems("--token=sesame") as ems:
+        async with Gateway(ems.url, socketio_auth_token="wr0ng") as gateway:
+            await ems.expect("refused")
+            await until(lambda: gateway.messaging.status()["error"])
+            assert "refuses the connection: wrong token" in str(gateway.messaging.status()["error"])
+            await until(lambda: "cannot be reached" in caplog.text)
+        async with Gateway(ems.url, socketio_auth_token="sesame"):
+            await announced(ems)
+    assert "wr0ng" not in caplog.text
+    assert "sesame" not in caplog.text
+
+
+async def test_credentials_in_the_address_are_told_to_nobody(caplog: pytest.LogCaptureFixture, free_port: int) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with Gateway(f"http://gate:s3cret@127.0.0.1:{free_port}/?token=t0ken") as gateway:
+        await until(lambda: "cannot be reached" in caplog.text)
+        told = caplog.text + str(gateway.messaging.status())
+    assert "s3cret" not in told
+    assert "t0ken" not in told
+
+
+async def test_a_path_in_the_address_is_where_socketio_is() -> None:
+    async with Ems("--path=ems/socket.io") as ems, Gateway(f"{ems.url}/ems?tenant=7"):
+        _, connect = await ems.expect("connect")
+        assert "tenant=7&type=service" in connect["query"]
+
+
+async def test_an_ems_that_does_not_acknowledge_gets_frames_too() -> None:
+    async with Ems("--no-ack") as ems, Gateway(ems.url, frame_rate=20) as gateway:
+        at = await announced(ems)
+        await ems.emit("capture_start_request", ask())
+        for _ in range(5):
+            at, _ = await ems.expect("video_frame_from_service", after=at)
+        assert int(gateway.messaging.status()["frames_sent"]) >= 4
+
+
+async def test_an_ems_that_hangs_costs_one_frame_and_delays_no_shutdown(ems: Ems) -> None:
+    async with Gateway(ems.url, frame_rate=25) as gateway:
+        at = await announced(ems)
+        await ems.emit("capture_start_request", ask())
+        at, _ = await ems.expect("video_frame_from_service", after=at)
+        ems.freeze()
+        feed = gateway.service.camera().jpeg
+        made = feed.frames_encoded
+        await until(lambda: feed.frames_encoded > made + 20)
+        sent = gateway.messaging.status()["frames_sent"]
+        await until(lambda: feed.frames_encoded > made + 40)
+        assert gateway.messaging.status()["frames_sent"] == sent
+        ems.thaw()
+        _, frame = await ems.expect("video_frame_from_service", lambda data: data["metadata"]["skipped"] >= 20, at)
+        assert frame["data"]["metadata"]["sequence"] > 20
+        ems.freeze()
+        await until(lambda: feed.frames_encoded > made + 60)
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nword", b"\x00\xff" * 50, b"HTTP/1.1 500 no\r\n\r\n"]
+)
+async def test_something_else_at_the_address(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read(100)
+            writer.write(said)
+            await writer.drain()
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, Gateway(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"):
+        await until(lambda: "cannot be reached" in caplog.text)
+    assert "Traceback" not in caplog.text
+
+
+async def test_an_address_that_accepts_and_says_nothing_does_not_delay_the_end() -> None:
+    accepted = asyncio.Event()
+    release = asyncio.Event()
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        await release.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with server:
+        gateway = Gateway(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        await gateway.messaging.start()
+        await accepted.wait()
+        await asyncio.wait_for(gateway.messaging.close(), 2)
+        await gateway.service.close()
+        release.set()
+
+
+@pytest.mark.parametrize("url", ["ems.example.org", "ftp://ems", "http://", "http://ems:99999", "http://[ems"])
+def test_an_address_that_cannot_be_meant_is_a_setting_to_mend(url: str) -> None:
+    with pytest.raises(SettingsError, match="SOCKETIO_SERVER_URL"):
+        Gateway(url)
+
+
+def test_no_ems_is_fine() -> None:
+    service = CaptureService({})
+    assert isinstance(create_messaging(load_settings(), service), NoMessaging)
+    configured = load_settings(messaging="none", socketio_server_url="http://127.0.0.1:1")
+    assert isinstance(create_messaging(configured, service), NoMessaging)
+
+
+@pytest.mark.parametrize(
+    "name", ["mqtt", "no.such.module:Adapter", "signaling.messaging:Nothing", "signaling.events:Event"]
+)
+def test_an_adapter_that_is_not_there_is_a_setting_to_mend(name: str) -> None:
+    with pytest.raises(SettingsError, match="MESSAGING"):
+        create_messaging(load_settings(messaging=name), CaptureService({}))
