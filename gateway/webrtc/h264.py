@@ -1,0 +1,98 @@
+"""H.264 access units as RTP payloads (RFC 6184), made once per camera and shared by all of its viewers.
+
+Rules:
+
+1. Packetisation is the non-interleaved mode: small NAL units are gathered in STAP-A, large ones cut into FU-A, the rest
+   go as they are (RFC 6184 §5.6, §5.7.1, §5.8). Receivers tell the three apart by the NAL unit type.
+2. Every IDR picture is preceded by its SPS and PPS: where the camera sends them out of band only, they are put in.
+3. Access unit delimiters, filler data and end-of-stream marks stay at home: RTP has the marker bit for that.
+4. Fragments of one NAL unit have one size, but for the last: the kernel can then cut a whole frame by itself (GSO).
+"""
+
+from collections.abc import Iterator
+
+MAX_PAYLOAD_BYTES = 1182
+"""What fits in the smallest path of all, IPv6 with an MTU of 1280 (RFC 8200 §5): 1232 bytes of UDP payload less the RTP
+header (12), our largest header extension (20), the SRTP tag (16) and the sequence number of a retransmission (2)."""
+
+_START_CODE = b"\x00\x00\x01"
+
+_IDR = 5
+_SPS = 7
+_PPS = 8
+_STAP_A = 24
+_FU_A = 28
+_VCL = range(1, 6)
+_NOT_SENT = frozenset({9, 10, 11, 12})
+"""Access unit delimiter, end of sequence, end of stream, filler data (H.264 table 7-1)."""
+
+
+def nal_units(annex_b: bytes) -> Iterator[bytes]:
+    """The NAL units of an Annex B byte stream, without start codes and trailing zeros. Never raises."""
+    at = annex_b.find(_START_CODE)
+    while at >= 0:
+        start = at + 3
+        at = annex_b.find(_START_CODE, start)
+        end = at if at >= 0 else len(annex_b)
+        # A NAL unit never ends in a zero byte (H.264 §7.4.1): what there is belongs to the next start code.
+        if unit := annex_b[start:end].rstrip(b"\x00"):
+            yield unit
+
+
+def access_unit(annex_b: bytes, parameter_sets: bytes = b"") -> list[bytes]:
+    """The NAL units of one picture that are worth sending, with SPS and PPS before an IDR.
+
+    ``parameter_sets`` are those of the stream, in Annex B. Empty where there is no coded slice.
+    """
+    units = [unit for unit in nal_units(annex_b) if unit[0] & 0x1F not in _NOT_SENT]
+    kinds = {unit[0] & 0x1F for unit in units}
+    if kinds.isdisjoint(_VCL):
+        return []
+    if _IDR in kinds and not {_SPS, _PPS} <= kinds:
+        units = [
+            *(unit for unit in nal_units(parameter_sets) if unit[0] & 0x1F in (_SPS, _PPS)),
+            *(unit for unit in units if unit[0] & 0x1F not in (_SPS, _PPS)),
+        ]
+    return units
+
+
+def payloads(units: list[bytes], max_bytes: int = MAX_PAYLOAD_BYTES) -> list[bytes]:
+    """RTP payloads of one access unit, each of ``max_bytes`` at most."""
+    result: list[bytes] = []
+    waiting: list[bytes] = []
+    waiting_bytes = 1
+    for unit in units:
+        if waiting and waiting_bytes + 2 + len(unit) > max_bytes:
+            result.append(_aggregate(waiting))
+            waiting, waiting_bytes = [], 1
+        if len(unit) > max_bytes:
+            result.extend(_fragments(unit, max_bytes))
+        else:
+            waiting.append(unit)
+            waiting_bytes += 2 + len(unit)
+    if waiting:
+        result.append(_aggregate(waiting))
+    return result
+
+
+def _aggregate(units: list[bytes]) -> bytes:
+    if len(units) == 1:
+        return units[0]
+    # F is the OR, NRI the maximum of what is inside (RFC 6184 §5.7.1).
+    forbidden = max(unit[0] & 0x80 for unit in units)
+    importance = max(unit[0] & 0x60 for unit in units)
+    parts = [bytes([forbidden | importance | _STAP_A])]
+    for unit in units:
+        parts += (len(unit).to_bytes(2, "big"), unit)
+    return b"".join(parts)
+
+
+def _fragments(unit: bytes, max_bytes: int) -> Iterator[bytes]:
+    indicator = unit[0] & 0xE0 | _FU_A
+    kind = unit[0] & 0x1F
+    room = max_bytes - 2
+    last = len(unit) - room
+    for at in range(1, len(unit), room):
+        start = 0x80 if at == 1 else 0
+        end = 0x40 if at >= last else 0
+        yield bytes((indicator, start | end | kind)) + unit[at : at + room]
