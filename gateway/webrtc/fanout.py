@@ -1,0 +1,179 @@
+"""One camera's packets on their way to all of its WebRTC viewers.
+
+Theory of operation. A :class:`CameraFanout` is a sink of the camera's hub while there are viewers. Each video packet
+becomes a :class:`~gateway.webrtc.rtp.Frame` once; viewers at the live edge are sent it at once, in the same call; those
+behind are brought forward by a pacer that ticks only while there are any. A fault of one viewer is that viewer's alone.
+
+Timestamps. Runs of a camera have nothing to do with each other but for the capture time; the fan-out lays them end to
+end on one timeline, so that viewers see a restart as a pause.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from gateway.clock import Clock
+from gateway.hub import PacketHub
+from gateway.media import Packet
+from gateway.webrtc import h264
+from gateway.webrtc.rtp import Frame, History
+from gateway.webrtc.sender import PACE_BYTES_PER_S, VideoSender
+
+log = logging.getLogger(__name__)
+
+PACER_TICK_S = 0.005
+"""One burst of 31 KB each makes the pace of 50 Mbit/s."""
+
+GAP_MAX_90K = 1 << 30
+"""A camera may be away for 3 h before its return is put nearer: beyond 2^31 a receiver would take it for the past."""
+
+UnfitListener = Callable[[str], None]
+
+
+class CameraFanout:
+    """See the module. ``on_unfit`` is called with a sentence when the camera begins to send what no viewer can have."""
+
+    def __init__(self, hub: PacketHub, clock: Clock, on_unfit: UnfitListener) -> None:
+        self.hub = hub
+        self.history = History()
+        self._clock = clock
+        self._on_unfit = on_unfit
+        self._senders: dict[VideoSender, Callable[[Exception], None]] = {}
+        self._behind: set[VideoSender] = set()
+        self._pacer: asyncio.TimerHandle | None = None
+        self._frames = 0
+        self._run: int | None = None
+        self._base = 0
+        """What is added to a packet's pts to get the timeline of :attr:`Frame.timestamp`."""
+        self._pace_bytes_per_s = PACE_BYTES_PER_S
+        self._detach: Callable[[], None] | None = hub.attach(self.on_packet)
+
+    def __len__(self) -> int:
+        return len(self._senders)
+
+    def close(self) -> None:
+        """Stop taking packets. Twice is fine."""
+        if self._detach is not None:
+            self._detach()
+            self._detach = None
+        if self._pacer is not None:
+            self._pacer.cancel()
+            self._pacer = None
+
+    def add(self, sender: VideoSender, on_fault: Callable[[Exception], None]) -> None:
+        """Send a viewer the current GOP, and then what comes. ``on_fault`` is called when that goes wrong."""
+        self._senders[sender] = on_fault
+        sender.pace_bytes_per_s = self._pace_bytes_per_s
+        # A camera that is away has a history, but no live edge.
+        if self.hub.gop and sender.start(self.history, self._clock.monotonic()):
+            self._fall_behind(sender)
+            self._pace()
+
+    def remove(self, sender: VideoSender) -> None:
+        """A viewer has gone. Twice is fine."""
+        self._senders.pop(sender, None)
+        self._behind.discard(sender)
+
+    def request_keyframe(self, sender: VideoSender) -> bool:
+        """Answer a viewer's PLI or FIR from the GOP; returns whether that was done."""
+        if not self.hub.gop or not sender.request_keyframe(self.history, self._clock.monotonic()):
+            return False
+        self._fall_behind(sender)
+        return True
+
+    def retransmit(self, sender: VideoSender, sequences: list[int]) -> None:
+        """Answer a viewer's NACK."""
+        sender.retransmit(sequences, self.history, self._clock.monotonic())
+
+    def on_packet(self, packet: Packet) -> None:
+        """The hub's sink."""
+        if not packet.is_video:
+            return
+        video = packet.info.video
+        if video.codec != "h264":
+            self._on_unfit(f"the camera now sends {video.codec}, which was not negotiated")
+            return
+        units = h264.access_unit(packet.data, video.parameter_sets)
+        payloads = h264.payloads(units)
+        if not payloads:
+            return
+        newest = self.history.newest
+        timestamp = self._timestamp(packet, newest)
+        if newest is not None and timestamp <= newest.timestamp:
+            self._on_unfit("the camera now sends B-frames, which WebRTC cannot carry")
+            return
+        frame = Frame(
+            number=self._frames,
+            first_index=self.history.end_index,
+            payloads=payloads,
+            timestamp=timestamp,
+            captured_at_90k=packet.captured_at_90k,
+            is_keyframe=packet.is_keyframe,
+            size_bytes=sum(map(len, payloads)),
+        )
+        if packet.is_keyframe:
+            self._measure_pace(frame)
+        self._frames += 1
+        self.history.append(frame)
+        self._send_live(frame)
+
+    def _send_live(self, frame: Frame) -> None:
+        now = self._clock.monotonic()
+        behind = self._behind
+        for sender in tuple(self._senders):
+            try:
+                if not sender.on_frame(frame, self.history, now) and sender not in behind:
+                    self._fall_behind(sender)
+            except Exception as error:
+                self._fault(sender, error)
+        if not behind:
+            frame.bursts_by_layout.clear()
+
+    def _timestamp(self, packet: Packet, newest: Frame | None) -> int:
+        if packet.run != self._run:
+            self._run = packet.run
+            if newest is None:
+                self._base = 0
+            else:
+                gap = min(max(packet.captured_at_90k - newest.captured_at_90k, 1), GAP_MAX_90K)
+                self._base = newest.timestamp + gap - packet.pts_90k
+        return packet.pts_90k + self._base
+
+    def _measure_pace(self, keyframe: Frame) -> None:
+        """Twice the camera's rate over the last GOP, where that is more than the pace."""
+        start = self.history.gop_start
+        if start is None:
+            return
+        rate = self.history.gop_bytes * 90_000 / max(1, keyframe.timestamp - start.timestamp)
+        self._pace_bytes_per_s = max(PACE_BYTES_PER_S, round(2 * rate))
+        for sender in self._senders:
+            sender.pace_bytes_per_s = self._pace_bytes_per_s
+
+    def _fall_behind(self, sender: VideoSender) -> None:
+        self._behind.add(sender)
+        if self._pacer is None:
+            self._pacer = asyncio.get_running_loop().call_later(PACER_TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._pacer = None
+        self._pace()
+        if self._behind:
+            self._pacer = asyncio.get_running_loop().call_later(PACER_TICK_S, self._tick)
+        else:
+            self.history.forget_bursts()
+
+    def _pace(self) -> None:
+        now = self._clock.monotonic()
+        for sender in tuple(self._behind):
+            try:
+                if sender.advance(self.history, now):
+                    self._behind.discard(sender)
+            except Exception as error:
+                self._fault(sender, error)
+
+    def _fault(self, sender: VideoSender, error: Exception) -> None:
+        log.warning("camera %s: a viewer's packets could not be sent: %s", self.hub.camera_id, error)
+        on_fault = self._senders.get(sender)
+        self.remove(sender)
+        if on_fault is not None:
+            on_fault(error)
