@@ -1,0 +1,82 @@
+"""RTCP as far as a sender needs it: reports written, reports and requests read (RFC 3550 §6, 4585, 5104).
+
+aiortc's classes do the parsing. What they make of wild bytes is turned into one outcome here: an empty list.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from aiortc.rtp import (
+    AnyRtcpPacket,
+    RtcpByePacket,
+    RtcpPacket,
+    RtcpReceiverInfo,
+    RtcpSdesPacket,
+    RtcpSenderInfo,
+    RtcpSourceInfo,
+    RtcpSrPacket,
+)
+
+from gateway.clock import CLOCK_RATE
+
+NTP_EPOCH_S = 2_208_988_800
+"""Seconds from 1900, where NTP counts from, to 1970 (RFC 868)."""
+
+_CNAME = 1
+
+
+@dataclass(slots=True)
+class Reception:
+    """What a viewer last reported of one stream (RFC 3550 §6.4.1)."""
+
+    fraction_lost: float = 0.0
+    """Of the packets since the report before, 0 to 1."""
+    packets_lost: int = 0
+    jitter_s: float = 0.0
+    round_trip_s: float | None = None
+    reports: int = 0
+
+    def take(self, report: RtcpReceiverInfo, clock_rate: int, now_90k: int) -> None:
+        """Take a report block that arrived at ``now_90k`` wall-clock ticks."""
+        self.reports += 1
+        self.fraction_lost = report.fraction_lost / 256
+        self.packets_lost = report.packets_lost
+        self.jitter_s = report.jitter / clock_rate
+        if report.lsr:
+            elapsed = (ntp(now_90k) >> 16 & 0xFFFFFFFF) - report.lsr - report.dlsr
+            round_trip_s = (elapsed & 0xFFFFFFFF) / 65_536
+            # A clock that was set, or a lie: no path on this planet takes a minute.
+            self.round_trip_s = round_trip_s if round_trip_s < 60 else None
+
+
+def ntp(wall_90k: int) -> int:
+    """A wall-clock time as 64-bit NTP timestamp."""
+    return (NTP_EPOCH_S << 32) + (wall_90k << 32) // CLOCK_RATE
+
+
+def sender_report(ssrc: int, wall_90k: int, rtp_timestamp: int, packets: int, payload_bytes: int, cname: str) -> bytes:
+    """A compound packet of sender report and CNAME: at ``wall_90k`` the stream's clock showed ``rtp_timestamp``."""
+    report = RtcpSrPacket(
+        ssrc=ssrc,
+        sender_info=RtcpSenderInfo(
+            ntp_timestamp=ntp(wall_90k),
+            rtp_timestamp=rtp_timestamp & 0xFFFFFFFF,
+            packet_count=packets & 0xFFFFFFFF,
+            octet_count=payload_bytes & 0xFFFFFFFF,
+        ),
+    )
+    source = RtcpSdesPacket(chunks=[RtcpSourceInfo(ssrc=ssrc, items=[(_CNAME, cname.encode())])])
+    return bytes(report) + bytes(source)
+
+
+def goodbye(ssrcs: list[int]) -> bytes:
+    """A BYE for these streams."""
+    return bytes(RtcpByePacket(sources=ssrcs))
+
+
+def parse(data: bytes) -> list[AnyRtcpPacket]:
+    """The packets of a compound packet; none where it is malformed. Never raises."""
+    try:
+        return RtcpPacket.parse(data)
+    except (ValueError, struct.error, IndexError):
+        return []

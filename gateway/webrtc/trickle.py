@@ -1,0 +1,67 @@
+"""Trickled candidates and ICE restarts: SDP fragments (RFC 8840), as WHEP carries them.
+
+Being lite, we need none of the viewer's candidates; they are checked for form and forgotten. What matters in a fragment
+is its user fragment: another one than the session's is an ICE restart (RFC 8839 §4.4.1.1.1).
+"""
+
+from dataclasses import dataclass
+
+from gateway.errors import BadRequestError
+
+FRAGMENT_MAX_LINES = 256
+"""A browser has some ten candidates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """What a fragment says. ``username`` and ``password`` are ``None`` where it does not."""
+
+    username: str | None
+    password: str | None
+    candidates: int
+
+
+def parse_fragment(text: str) -> Fragment:
+    """Read a fragment. Raises :class:`~gateway.errors.BadRequestError` for whatever is not one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise BadRequestError("the fragment is empty")
+    if len(lines) > FRAGMENT_MAX_LINES:
+        raise BadRequestError(f"the fragment has more than {FRAGMENT_MAX_LINES} lines")
+    values: dict[str, str] = {}
+    candidates = 0
+    for line in lines:
+        if len(line) < 2 or line[1] != "=" or not line[0].isalpha():
+            raise BadRequestError("the fragment is not SDP: a line is not of the form type=value")
+        name, _, value = line[2:].partition(":")
+        if line[0] != "a":
+            continue
+        if name == "candidate":
+            check_candidate(value)
+            candidates += 1
+        elif name in ("ice-ufrag", "ice-pwd"):
+            values[name] = value
+    username, password = values.get("ice-ufrag"), values.get("ice-pwd")
+    # RFC 8839 §5.4: at least 4 and 22 characters, 256 at most.
+    if username is not None and not 4 <= len(username) <= 256:
+        raise BadRequestError("the fragment's ice-ufrag is not 4 to 256 characters long")
+    if password is not None and not 22 <= len(password) <= 256:
+        raise BadRequestError("the fragment's ice-pwd is not 22 to 256 characters long")
+    return Fragment(username, password, candidates)
+
+
+def check_candidate(value: str) -> None:
+    """Check the value of a candidate attribute for form. Raises :class:`~gateway.errors.BadRequestError`."""
+    parts = value.split()
+    numbers = (parts[1], parts[3], parts[5]) if len(parts) >= 8 and parts[6] == "typ" else ()
+    if not numbers or not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in numbers):
+        raise BadRequestError("a candidate is not of the form of RFC 8839 §5.1")
+
+
+def write_fragment(username: str, password: str, mids: list[str], candidates: tuple[str, ...]) -> str:
+    """Our side after an ICE restart (RFC 9725 §4.3.3)."""
+    lines = ["a=ice-lite", "a=ice-options:ice2", f"a=ice-ufrag:{username}", f"a=ice-pwd:{password}"]
+    lines += ["m=video 9 UDP/TLS/RTP/SAVPF 0", f"a=mid:{mids[0]}"] if mids else []
+    lines += [f"a=candidate:{candidate}" for candidate in candidates]
+    lines.append("a=end-of-candidates")
+    return "\r\n".join(lines) + "\r\n"
