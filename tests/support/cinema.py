@@ -1,0 +1,130 @@
+"""A camera that plays a film in real time: H.264 encoded once by libx264, in a loop, through an engine of its own."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import ClassVar
+
+import av
+import numpy as np
+
+from gateway.camera import Camera
+from gateway.capture.engine import CaptureEngine, CaptureSource
+from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.errors import CameraEndedError
+from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
+from gateway.settings import CameraSettings
+
+
+@dataclass(frozen=True)
+class Film:
+    """Frames in Annex B with whether they are keyframes, to be repeated."""
+
+    video: VideoInfo
+    fps: int
+    frames: tuple[tuple[bytes, bool], ...]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Audio frames to be repeated; ``frame_90k`` ticks each."""
+
+    audio: AudioInfo
+    frame_90k: int
+    frames: tuple[bytes, ...]
+
+
+@lru_cache(maxsize=8)
+def film(
+    width: int = 320,
+    height: int = 180,
+    *,
+    fps: int = 30,
+    gop: int = 30,
+    gops: int = 1,
+    bit_rate: int = 400_000,
+    profile: str = "baseline",
+    b_frames: int = 0,
+) -> Film:
+    """A moving, bright, noisy picture; the noise makes the encoder need all of ``bit_rate``."""
+    encoder = av.CodecContext.create("libx264", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, fps), Fraction(fps)
+    encoder.bit_rate = bit_rate
+    encoder.gop_size = gop
+    rate = f"vbv-maxrate={bit_rate // 1000}:vbv-bufsize={bit_rate // 1000}"
+    encoder.options = {
+        "preset": "ultrafast",
+        "profile": profile,
+        "threads": "1",
+        "x264-params": f"scenecut=0:keyint={gop}:min-keyint={gop}:bframes={b_frames}:rc-lookahead=0:{rate}",
+    }
+    noise = np.random.default_rng(7).integers(-24, 24, (height, width, 3), dtype=np.int16)
+    frames: list[tuple[bytes, bool]] = []
+    for number in range(gop * gops):
+        picture = np.full((height, width, 3), 96, dtype=np.int16)
+        picture += np.roll(noise, (number * 7, number * 13), (0, 1))
+        left = number * 8 % (width - 32)
+        picture[height // 4 : height // 2, left : left + 32] = 230
+        frame = av.VideoFrame.from_ndarray(picture.clip(0, 255).astype(np.uint8), format="rgb24")
+        frame.pts = number
+        frames += [(bytes(packet), packet.is_keyframe) for packet in encoder.encode(frame)]
+    frames += [(bytes(packet), packet.is_keyframe) for packet in encoder.encode(None)]
+    units = [unit.rstrip(b"\0") for unit in frames[0][0].split(b"\0\0\1")]
+    sets = b"".join(b"\0\0\0\1" + unit for unit in units if unit and unit[0] & 0x1F in (7, 8))
+    video = VideoInfo("h264", f"avc1.{sets[5:8].hex()}", width, height, sets, Fraction(fps), bool(b_frames))
+    return Film(video, fps, tuple(frames))
+
+
+class FilmEngine(CaptureEngine):
+    """Plays what ``showing`` has under the URL's host. Put another film there, and the camera restarts with it."""
+
+    showing: ClassVar[dict[str, tuple[Film, Sound | None]]] = {}
+
+    def __init__(self, source: CaptureSource, clock: Clock) -> None:
+        super().__init__(source, clock)
+        self._stop = threading.Event()
+        self._name = source.url.removeprefix("film://")
+
+    def interrupt(self) -> None:
+        self._stop.set()
+
+    def packets(self) -> Iterator[Packet]:
+        programme = self.showing.get(self._name)
+        if programme is None:
+            raise CameraEndedError("there is no film")
+        playing, sound = programme
+        info = StreamInfo(playing.video, sound.audio if sound else None)
+        began, wall_90k, run = time.monotonic(), self.clock.wall_90k(), self.source.run
+        step = 90_000 // playing.fps
+        number = sounded = 0
+        while not self._stop.wait(max(0.0, began + number / playing.fps - time.monotonic())):
+            if self.showing.get(self._name) is not programme:
+                raise CameraEndedError("the film was changed")
+            data, is_keyframe = playing.frames[number % len(playing.frames)]
+            at = number * step
+            yield Packet(MediaKind.VIDEO, data, at, at, step, is_keyframe, wall_90k + at, info, run)
+            number += 1
+            while sound and sounded * sound.frame_90k <= at:
+                heard = sounded * sound.frame_90k
+                payload = sound.frames[sounded % len(sound.frames)]
+                yield Packet(MediaKind.AUDIO, payload, heard, heard, sound.frame_90k, True, wall_90k + heard, info, run)
+                sounded += 1
+
+
+def film_camera(playing: Film, sound: Sound | None = None, camera_id: str = "film", **settings: object) -> Camera:
+    """A camera that plays a film while somebody holds it."""
+    FilmEngine.showing[camera_id] = (playing, sound)
+    values: dict[str, object] = {
+        "url": f"film://{camera_id}",
+        "connection_retry_delay": 0.2,
+        "start": "on-demand",
+        "record": "never",
+        "capture_linger": 0.0,
+        **settings,
+    }
+    return Camera(camera_id, CameraSettings.model_validate(values), FilmEngine, SYSTEM_CLOCK, lambda _: None)
