@@ -62,13 +62,14 @@ class Archive:
         self.index = SegmentIndex(self.data_dir, url.get_secret_value() if url else None)
         self.recovery: Recovery | None = None
         """What the last start found and put right."""
-        self._service = service
+        self.service = service
         self._clock = clock
         self._recorders: dict[str, CameraRecorder] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
         self._lock: int | None = None
         self._dirty = asyncio.Event()
+        self._telling = asyncio.Lock()
         self._told: dict[str, Segment] = {}
         self._index_task: asyncio.Task[None] | None = None
         self._index_error: str | None = None
@@ -87,12 +88,12 @@ class Archive:
         if not self.recovery.is_nothing:
             log.info("archive: %s", self.recovery)
         self._index_task = asyncio.create_task(self._keep_index(), name="archive-index")
-        for camera in self._service.cameras.values():
+        for camera in self.service.cameras.values():
             self.add_camera(camera)
 
     async def close(self) -> None:
         """Finish the files and tell the index. Twice is fine."""
-        await asyncio.gather(*(self.remove_camera(camera_id) for camera_id in tuple(self._beginning)))
+        await asyncio.gather(*(self.remove_camera(camera_id) for camera_id in tuple(self._recorders)))
         if self._index_task is not None:
             self._index_task.cancel()
             await asyncio.wait([self._index_task])
@@ -104,34 +105,11 @@ class Archive:
             self._lock = None
 
     def add_camera(self, camera: Camera) -> None:
-        """Record a camera from its next packet on, if its settings want that."""
-        if camera.settings.record is RecordMode.NEVER or camera.id in self._beginning:
-            return
-        self._beginning[camera.id] = asyncio.create_task(self._begin(camera), name=f"record-{camera.id}")
-
-    async def remove_camera(self, camera_id: str) -> None:
-        """Finish the camera's segment. What is recorded stays."""
-        beginning = self._beginning.pop(camera_id, None)
-        if beginning is None:
-            return
-        if not beginning.done():
-            await asyncio.wait([beginning])
-        recorder = self._recorders.get(camera_id)
-        if recorder is not None:
-            await recorder.close()
-            with contextlib.suppress(LiveedgeError):
-                await self._tell(recorder)
-            del self._recorders[camera_id]
-
-    async def _begin(self, camera: Camera) -> None:
-        numbers = Numbers()
-        newest = await self.index.newest(camera.id)
-        if newest is not None:
-            numbers = Numbers(newest.sequence + newest.hls_segments, newest.discontinuities + 1)
+        """Record a camera from now on, if its settings want that."""
         settings = camera.settings
-        recording = Recording(
-            camera.id, self.data_dir, settings.archive_segment_seconds, settings.archive_fsync, numbers
-        )
+        if settings.record is RecordMode.NEVER or camera.id in self._recorders:
+            return
+        recording = Recording(camera.id, self.data_dir, settings.archive_segment_seconds, settings.archive_fsync)
         recorder = CameraRecorder(
             camera.hub,
             recording,
@@ -140,7 +118,34 @@ class Archive:
             on_progress=self._on_progress,
         )
         self._recorders[camera.id] = recorder
-        recorder.start()
+        self._beginning[camera.id] = asyncio.create_task(self._begin(recorder), name=f"record-{camera.id}")
+
+    async def remove_camera(self, camera_id: str) -> None:
+        """Finish the camera's segment. What is recorded stays."""
+        recorder = self._recorders.get(camera_id)
+        beginning = self._beginning.pop(camera_id, None)
+        if recorder is None:
+            return
+        if beginning is not None:
+            await asyncio.wait([beginning])
+        await recorder.close()
+        try:
+            await self._tell(recorder)
+        except LiveedgeError as error:
+            log.warning("archive: %s; the next start takes the camera's last files into the index", error)
+        self._recorders.pop(camera_id, None)
+        self._told.pop(camera_id, None)
+
+    async def _begin(self, recorder: CameraRecorder) -> None:
+        """Start a recorder, with the numbers that follow upon those of the camera's newest segment."""
+        while True:
+            try:
+                newest = await self.index.newest(recorder.camera_id)
+                break
+            except LiveedgeError as error:
+                self._index_error = str(error)
+                await asyncio.sleep(INDEX_EVERY_S)
+        recorder.start(Numbers.after(newest))
 
     # --- what there is
 
@@ -247,15 +252,16 @@ class Archive:
                 await asyncio.sleep(INDEX_EVERY_S)
 
     async def _tell(self, recorder: CameraRecorder) -> None:
-        while recorder.closed:
-            segment, fragments = recorder.closed[0]
-            await self.index.save(segment, fragments)
-            self._told[recorder.camera_id] = segment
-            recorder.closed.popleft()
-        growing = recorder.growing
-        if growing is not None and self._told.get(recorder.camera_id) != growing[0]:
-            await self.index.save(*growing)
-            self._told[recorder.camera_id] = growing[0]
+        async with self._telling:
+            while recorder.closed:
+                segment, fragments = recorder.closed[0]
+                await self.index.save(segment, fragments)
+                self._told[recorder.camera_id] = segment
+                recorder.closed.popleft()
+            growing = recorder.growing
+            if growing is not None and self._told.get(recorder.camera_id) != growing[0]:
+                await self.index.save(*growing)
+                self._told[recorder.camera_id] = growing[0]
 
 
 def take_data_dir(data_dir: Path) -> int:

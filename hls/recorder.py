@@ -73,6 +73,11 @@ class Numbers:
     sequence: int = 0
     discontinuities: int = 0
 
+    @classmethod
+    def after(cls, newest: Segment | None) -> "Numbers":
+        """Those of the segment that follows upon the camera's newest one."""
+        return cls(newest.sequence + newest.hls_segments, newest.discontinuities + 1) if newest else cls()
+
 
 def why_cut(
     segment: Segment, info: StreamInfo, base_dts_90k: int, packet: Packet, lost: int, every_90k: int
@@ -97,11 +102,11 @@ def why_cut(
 class Recording:
     """The blocking half; see the module. One worker thread at a time."""
 
-    def __init__(self, camera_id: str, data_dir: Path, segment_s: int, fsync: FsyncMode, numbers: Numbers) -> None:
+    def __init__(self, camera_id: str, data_dir: Path, segment_s: int, fsync: FsyncMode) -> None:
         self.camera_id = camera_id
         self.dropped = 0
         """Packets that the disk did not get."""
-        self.numbers = numbers
+        self.numbers = Numbers()
         self._data_dir = data_dir
         self._every_90k = segment_s * CLOCK_RATE
         self._fsync = fsync
@@ -267,8 +272,9 @@ class CameraRecorder:
         self._bytes_before = 0
         self._segments_closed = 0
 
-    def start(self) -> None:
-        """Begin to record."""
+    def start(self, numbers: Numbers) -> None:
+        """Begin to record, with what the hub has sent since this was made."""
+        self._recording.numbers = numbers
         self._task = asyncio.create_task(self._run(), name=f"record-{self.camera_id}")
 
     async def close(self) -> None:

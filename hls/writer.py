@@ -71,11 +71,10 @@ class _Sink:
 
     def write(self, data: bytes) -> int:
         if not self.discards:
-            if self._position < self.pending_from:
+            if self._position < self.pending_from + len(self.pending):
                 self.patches.append((self._position, bytes(data)))
             else:
-                at = self._position - self.pending_from
-                self.pending[at : at + len(data)] = data
+                self.pending += data
         self._position += len(data)
         return len(data)
 

@@ -30,7 +30,8 @@ def record(
     finish: bool = True,
 ) -> list[Whole]:
     """Write packets as a recorder does; gives all segments, the one that still grows (``finish=False``) last."""
-    recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER, numbers or Numbers())
+    recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER)
+    recording.numbers = numbers or Numbers()
     progress = recording.write([(packet, 0) for packet in packets])
     assert progress.error is None
     wholes = list(progress.closed)
@@ -51,7 +52,7 @@ def index_of(data_dir: Path, wholes: Sequence[Whole] = ()) -> SegmentIndex:
 
 def _record_for_ever(data_dir: Path) -> None:
     index = index_of(data_dir)
-    recording = Recording("door", data_dir, 2, FsyncMode.ALWAYS, Numbers())
+    recording = Recording("door", data_dir, 2, FsyncMode.ALWAYS)
     packets = film(Film(seconds=10, fps=25, gop=50))
     began = time.monotonic()
     for packet in packets:
