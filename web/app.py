@@ -38,7 +38,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.LIVE] = house.live
     app[keys.ARCHIVE] = house.archive
     app[keys.MESSAGING] = house.messaging
-    for module in (page, status, cameras, whep, hls, archive, jpeg):
+    for module in (page, status, cameras, whep, archive, hls, jpeg):
         app.add_routes(module.routes)
     app.router.add_static("/static", STATIC)
     app.cleanup_ctx.append(_lifetime)

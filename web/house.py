@@ -66,7 +66,7 @@ class House:
         if newest is None:
             return None
         edge: dict[str, Any] = {"time": to_rfc3339(newest.captured_at_90k)}
-        part = self.live.window(camera_id).live_edge()
+        part = self.live.window(camera_id).live_edge
         if part is not None:
             edge["media_sequence"], edge["part"] = part[0], part[1]
         position = self.archive.live_position(camera_id)
@@ -84,6 +84,7 @@ class House:
     async def remove_camera(self, camera_id: str) -> None:
         """Stop a camera and forget it; its recordings stay. Raises ``NotFoundError``."""
         await self.service.remove_camera(camera_id)
+        await self.webrtc.close_camera(camera_id, "the camera was removed")
         await self.archive.remove_camera(camera_id)
         await self.live.forget(camera_id)
 

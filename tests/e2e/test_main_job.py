@@ -56,13 +56,13 @@ async def test_a_real_camera_reaches_browser_hls_and_disk(
         return [segment for segment in listed if segment["state"] == "closed"]
 
     segment = (await asyncio.to_thread(until, closed_segments))[0]
-    status, headers, body = gateway.fetch(f"/archive/default/{segment['name']}.mp4")
+    status, headers, body = gateway.fetch(f"/archive/default/{segment['id']}.mp4")
     assert status == 200
-    assert int(headers["Content-Length"]) == len(body)
+    assert int(headers["Content-Length"]) == len(body) == segment["size"]
     copy = gateway.folder / "download.mp4"
     copy.write_bytes(body)
     assert not decode(copy)
-    status, headers, part = gateway.fetch(f"/archive/default/{segment['name']}.mp4", headers={"Range": "bytes=100-199"})
+    status, headers, part = gateway.fetch(f"/archive/default/{segment['id']}.mp4", headers={"Range": "bytes=100-199"})
     assert (status, part) == (206, body[100:200])
 
 
@@ -131,7 +131,7 @@ def test_a_recording_survives_kill_9_and_the_next_start_heals_it(gateways: Gatew
     assert before > 30
     gateway.start()
     segments = until(lambda: gateway.json("/api/cameras/default/segments")["segments"])
-    healed = next(segment for segment in segments if segment["name"] == torn.stem)
+    healed = next(segment for segment in segments if segment["id"] == torn.stem)
     assert healed["state"] == "closed"
     assert not decode(torn)
     gateway.wait_for_state("live")
