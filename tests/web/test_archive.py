@@ -1,0 +1,197 @@
+"""The archive over HTTP, on real files: what is served, and how nonsense is refused."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
+from gateway.service import CaptureService
+from gateway.settings import load_settings
+from hls.archive import Archive
+from tests.support.ffprobe import decode
+from tests.support.film import START_90K, Film, film
+from tests.support.recording import index_of, record
+from web import keys
+from web.errors import errors_as_json
+from web.routes import archive as archive_routes
+
+Client = TestClient[web.Request, web.Application]
+
+SEGMENTS = "/api/cameras/door/segments"
+
+
+def gateway(data_dir: Path) -> web.Application:
+    loaded = load_settings(
+        data_dir=data_dir,
+        cameras={"door": {"url": "rtsp://127.0.0.1:9/door"}, "yard": {"url": "rtsp://127.0.0.1:9/yard"}},
+        archive_segment_seconds=2,
+        archive_min_free_bytes=0,
+        start="on-demand",
+    )
+    app = web.Application(middlewares=[errors_as_json])
+    app[keys.SETTINGS] = loaded
+    app[keys.CLOCK] = SYSTEM_CLOCK
+    app[keys.SERVICE] = CaptureService(loaded.camera_settings())
+    app[keys.ARCHIVE] = Archive(loaded, app[keys.SERVICE])
+    app.add_routes(archive_routes.routes)
+
+    async def lifetime(app: web.Application) -> AsyncIterator[None]:
+        await app[keys.ARCHIVE].start()
+        yield
+        await app[keys.ARCHIVE].close()
+
+    app.cleanup_ctx.append(lifetime)
+    return app
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    """10 s in five closed segments, a gap of 10 s, and 3 s of which the last one still grows."""
+    index_of(tmp_path, record(tmp_path, film(Film(seconds=10)), segment_s=2)).close_now()
+    async with TestClient(TestServer(gateway(tmp_path))) as made:
+        archive = made.app[keys.ARCHIVE]
+        assert archive.recovery is not None
+        assert archive.recovery.is_nothing
+        hub = made.app[keys.SERVICE].camera("door").hub
+        for packet in film(Film(seconds=3), START_90K + 20 * CLOCK_RATE, run=2):
+            hub.publish(packet)
+        while (position := archive.live_position("door")) is None or position[0] != "segment_20261122T185022Z":
+            await asyncio.sleep(0.01)
+        yield made
+
+
+async def _json(client: Client, path: str, status: int = 200) -> dict[str, object]:
+    answer = await client.get(path)
+    body = await answer.json()
+    assert answer.status == status, body
+    assert isinstance(body, dict)
+    return body
+
+
+async def test_the_list_is_paged_with_a_cursor(client: Client) -> None:
+    ids, cursor = [], ""
+    while True:
+        page = await _json(client, f"{SEGMENTS}?limit=3{cursor}")
+        assert isinstance(page["segments"], list)
+        ids += [segment["id"] for segment in page["segments"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    seconds = ("00", "02", "04", "06", "08", "20", "22")
+    assert ids == [f"segment_20261122T1850{second}Z" for second in seconds]
+
+
+async def test_a_range_lists_what_overlaps_it(client: Client) -> None:
+    page = await _json(client, f"{SEGMENTS}?start=2026-11-22T18:50:03Z&end=2026-11-22T19:50:04.5+01:00")
+    assert isinstance(page["segments"], list)
+    first = page["segments"][0]
+    assert [segment["id"][-3:-1] for segment in page["segments"]] == ["02", "04"]
+    assert first["start"] == "2026-11-22T18:50:02.000Z"
+    assert first["end"] == "2026-11-22T18:50:04.000Z"
+    assert (first["state"], first["frames"], first["fps"], first["width"]) == ("closed", 20, 10.0, 160)
+    assert first["url"] == "/archive/door/segment_20261122T185002Z.mp4"
+
+
+async def test_a_moment_is_found_and_a_gap_says_what_is_around_it(client: Client) -> None:
+    at = f"{SEGMENTS}/at?time="
+    found = await _json(client, at + "2026-11-22T18:50:03.5Z")
+    assert isinstance(found["segment"], dict)
+    assert (found["segment"]["id"], found["offset_s"]) == ("segment_20261122T185002Z", 1.5)
+    seconds = START_90K / CLOCK_RATE
+    assert (await _json(client, at + str(seconds + 5)))["offset_s"] == 1.0
+    now = await _json(client, at + "now")
+    assert isinstance(now["segment"], dict)
+    assert now["segment"]["state"] == "growing"
+    gap = await _json(client, at + "2026-11-22T18:50:15Z", 404)
+    assert "ends at 2026-11-22T18:50:10.000Z and the next begins at 2026-11-22T18:50:20.000Z" in str(gap["message"])
+    await _json(client, "/api/cameras/yard/segments/at?time=now", 404)
+    await _json(client, "/api/cameras/nobody/segments/at?time=now", 404)
+    await _json(client, "/api/cameras/nobody/segments", 404)
+    assert (await _json(client, "/api/cameras/yard/segments"))["segments"] == []
+
+
+async def test_a_closed_file_is_served_whole_and_in_ranges(client: Client, tmp_path: Path) -> None:
+    url = "/archive/door/segment_20261122T185002Z.mp4"
+    data = (tmp_path / "door/2026-11-22/segment_20261122T185002Z.mp4").read_bytes()
+    answer = await client.get(url)
+    assert (answer.status, await answer.read()) == (200, data)
+    assert answer.content_type == "video/mp4"
+    part = await client.get(url, headers={"Range": "bytes=100-199"})
+    assert (part.status, await part.read()) == (206, data[100:200])
+    assert part.headers["Content-Range"] == f"bytes 100-199/{len(data)}"
+    assert (await client.get(url, headers={"If-None-Match": answer.headers["ETag"]})).status == 304
+    head = await client.head(url)
+    assert (head.status, head.headers["Content-Length"]) == (200, str(len(data)))
+
+
+async def test_a_growing_file_is_served_at_its_true_length_and_plays(client: Client, tmp_path: Path) -> None:
+    url = "/archive/door/segment_20261122T185022Z.mp4"
+    answer = await client.get(url)
+    data = await answer.read()
+    assert int(answer.headers["Content-Length"]) == len(data)
+    (tmp_path / "copy.mp4").write_bytes(data)
+    assert decode(tmp_path / "copy.mp4") == ""
+    for asked, expected in (("5-60", data[5:61]), ("70-", data[70:]), ("-30", data[-30:]), ("0-999999999", data)):
+        part = await client.get(url, headers={"Range": f"bytes={asked}"})
+        assert (part.status, await part.read()) == (206, expected)
+    assert (await client.get(url, headers={"If-None-Match": answer.headers["ETag"]})).status == 304
+    stale = await client.get(url, headers={"Range": "bytes=5-60", "If-Range": '"other"'})
+    assert (stale.status, await stale.read()) == (200, data)
+    head = await client.head(url)
+    assert (head.headers["Content-Length"], await head.read()) == (str(len(data)), b"")
+    await client.app[keys.ARCHIVE].remove_camera("door")
+    closed = await (await client.get(url)).read()
+    assert hashlib.sha256(closed[72 : len(data)]).digest() == hashlib.sha256(data[72:]).digest()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"{SEGMENTS}?start=yesterday", 400),
+        (f"{SEGMENTS}?start=2026-11-22T18:50:00", 400),
+        (f"{SEGMENTS}?start=2026-13-22T18:50:00Z", 400),
+        (f"{SEGMENTS}?start=-5", 400),
+        (f"{SEGMENTS}?start=1e400", 400),
+        (f"{SEGMENTS}?start=nan", 400),
+        (f"{SEGMENTS}?start=20&end=10", 400),
+        (f"{SEGMENTS}?limit=0", 400),
+        (f"{SEGMENTS}?limit=1001", 400),
+        (f"{SEGMENTS}?limit=%C2%B2", 400),
+        (f"{SEGMENTS}?cursor=AAAA", 400),
+        (f"{SEGMENTS}?cursor=%F0%9F%90%88", 400),
+        (f"{SEGMENTS}/at", 400),
+        (f"{SEGMENTS}/at?time=", 400),
+        ("/archive/door/..%2F..%2Findex.sqlite3.mp4", 404),
+        ("/archive/..%2F..%2Fetc/passwd.mp4", 404),
+        ("/archive/..%2Fdoor/segment_20261122T185002Z.mp4", 404),
+        ("/archive/door/segment_20261122T185003Z.mp4", 404),
+        ("/archive/door/segment_20261122T185002Z_999.mp4", 404),
+        ("/archive/nobody/segment_20261122T185002Z.mp4", 404),
+    ],
+)
+async def test_nonsense_is_refused_with_a_reason(client: Client, path: str, status: int) -> None:
+    body = await _json(client, path, status)
+    assert body["error"] in ("bad_request", "not_found")
+    assert body["message"]
+
+
+@pytest.mark.parametrize("name", ["segment_20261122T185002Z", "segment_20261122T185022Z"])
+@pytest.mark.parametrize("asked", ["bytes=999999999-", "bytes=9-5", "bytes=a-b", "lines=1-2"])
+async def test_hostile_ranges_are_416(client: Client, name: str, asked: str) -> None:
+    answer = await client.get(f"/archive/door/{name}.mp4", headers={"Range": asked})
+    assert answer.status == 416
+    assert answer.headers["Content-Range"].startswith("bytes */")
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=60), name=st.sampled_from(["start", "end", "cursor", "limit"]))
+async def test_no_parameter_makes_it_fail(client: Client, text: str, name: str) -> None:
+    answer = await client.get(SEGMENTS, params={name: text.encode("utf-8", "ignore").decode()})
+    assert answer.status in (200, 400)
