@@ -9,7 +9,8 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
 
 1. Target duration, part target and SERVER-CONTROL never change (§6.2.1).
 2. Media sequence numbers come from the wall clock, ``MSN_RATE`` a second, and then grow by one: a window that is made
-   later begins higher, also in another process (§6.2.2). So do discontinuity sequence numbers.
+   later begins higher, also in another process (§6.2.2). Discontinuity sequence numbers do so by the hour: hls.js walks
+   from 0 up to them at each reload, which took it seconds when they counted seconds.
 3. Names are unique for ever and so may be cached for ever. Parts are numbered through, whatever segment they fall in:
    the part that was hinted at is the part that comes.
 4. A segment leaves the playlist when ``WINDOW_SEGMENTS`` and ``WINDOW_TARGETS`` are kept without it, never below three
@@ -40,6 +41,12 @@ and must not outrun the clock either."""
 
 MSN_EPOCH_90K = 1_577_836_800 * CLOCK_RATE
 """2020-01-01T00:00:00Z: with it the numbers stay below 2^31, which some players need, until 2037."""
+
+DISCONTINUITY_EPOCH_90K = 1_767_225_600 * CLOCK_RATE
+"""2026-01-01T00:00:00Z."""
+
+DISCONTINUITY_UNIT_90K = 3600 * CLOCK_RATE
+"""A camera that is lost once an hour, all the time, does not outrun the clock."""
 
 WINDOW_SEGMENTS = 6
 WINDOW_TARGETS = 7
@@ -119,9 +126,8 @@ class LiveWindow:
         """Segments that left before their time, for want of memory."""
         self._max_bytes = max_bytes
         self._stamp = f"{wall_90k // 90:x}"
-        since_90k = max(0, wall_90k - MSN_EPOCH_90K)
-        self._next_msn = since_90k * MSN_RATE // CLOCK_RATE
-        self._discontinuities = since_90k // CLOCK_RATE
+        self._next_msn = max(0, wall_90k - MSN_EPOCH_90K) * MSN_RATE // CLOCK_RATE
+        self._discontinuities = max(0, wall_90k - DISCONTINUITY_EPOCH_90K) // DISCONTINUITY_UNIT_90K
         """Discontinuity tags that have left the playlist; the first number is the clock's."""
         if after is not None:
             self._next_msn = max(self._next_msn, after._next_msn)

@@ -196,6 +196,7 @@ class CameraWindow:
             finally:
                 self._waiters.discard(waiter)
                 waiter.cancel()
+        self._touch()
         return found
 
 

@@ -49,7 +49,7 @@ async def media_playlist(request: web.Request) -> web.Response:
     return _playlist(request, rendered, f"public, max-age={BLOCKED_TARGETS * plan.target_duration_s}")
 
 
-@routes.get(r"/hls/{camera}/{name:(?:init|part|segment)-[0-9a-f]+(?:-[0-9]+)?\.(?:mp4|m4s)}")
+@routes.get(r"/hls/{camera}/{name:[^/]+\.(?:mp4|m4s)}")
 async def media(request: web.Request) -> web.Response:
     """An init segment, a segment, or a part; a part that was hinted at when it is whole."""
     window = _window(request)

@@ -1,0 +1,86 @@
+"""The live HLS routes with real cameras behind them, on a port of their own."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.clock import SYSTEM_CLOCK
+from gateway.service import CaptureService
+from gateway.settings import CameraSettings
+from hls.window import LiveHls
+from web import keys
+from web.errors import errors_as_json
+from web.routes import hls
+
+REEL_ENGINE = "tests.support.reel_engine:ReelEngine"
+
+HLS_JS = Path(__file__).parents[1] / "node_modules" / "hls.js" / "dist"
+"""Where ``npm ci --prefix tests`` puts the reference player."""
+
+PLAYER = """<!doctype html><meta charset="utf-8"><title>hls.js</title>
+<script src="/hls.js/hls.min.js"></script><video muted playsinline></video>
+<script>
+const video = document.querySelector("video");
+window.faults = [];
+window.hls = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.5, enableWorker: false });
+hls.on(Hls.Events.ERROR, (_, data) => faults.push({ type: data.type, details: data.details, fatal: data.fatal }));
+hls.loadSource(new URLSearchParams(location.search).get("src"));
+hls.attachMedia(video);
+video.play();
+</script>"""
+
+
+@dataclass(frozen=True)
+class HlsServer:
+    """``url`` without a slash at its end."""
+
+    url: str
+    service: CaptureService
+    live: LiveHls
+
+
+def reel_camera(url: str = "reel://", *, start: str = "always", linger_s: float = 0.2) -> CameraSettings:
+    """A camera that is a :class:`~tests.support.reel.Reel`."""
+    return CameraSettings.model_validate(
+        {
+            "url": url,
+            "capture_engine": REEL_ENGINE,
+            "record": "never",
+            "start": start,
+            "capture_linger": linger_s,
+            "connection_retry_delay": 0.05,
+        }
+    )
+
+
+@asynccontextmanager
+async def hls_server(cameras: Mapping[str, CameraSettings]) -> AsyncIterator[HlsServer]:
+    """Serve ``cameras``, and the hls.js player under ``/player?src=``."""
+    service = CaptureService(cameras)
+    live = LiveHls(service)
+    app = web.Application(middlewares=[errors_as_json])
+    app[keys.LIVE] = live
+    app[keys.CLOCK] = SYSTEM_CLOCK
+    app.add_routes(hls.routes)
+    app.router.add_get("/player", _player)
+    app.router.add_static("/hls.js", HLS_JS)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    for camera in service.cameras.values():
+        live.open(camera)
+    service.start()
+    try:
+        yield HlsServer(f"http://127.0.0.1:{runner.addresses[0][1]}", service, live)
+    finally:
+        await runner.cleanup()
+        await live.close()
+        await service.close()
+
+
+async def _player(_: web.Request) -> web.Response:
+    return web.Response(text=PLAYER, content_type="text/html")
