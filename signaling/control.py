@@ -45,10 +45,15 @@ LiveEdgeSource = Callable[[str], Mapping[str, Any] | None]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends a command: through which door, on which connection (unique within the door)."""
+    """Who sends a command: through which door, on which connection (unique over all doors), from which address."""
 
     door: Door
     connection: str
+    address: str = ""
+
+    def address_of(self, client_id: str) -> str:
+        """What limits by address go by. The EMS does not tell where its clients are: each counts for itself."""
+        return self.address if self.door is Door.BROWSER else f"ems:{client_id}"
 
     def client(self, client_id: str) -> str:
         """The client's name towards the service; see rule 2."""

@@ -23,7 +23,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -263,13 +263,19 @@ class _Connection:
         with contextlib.suppress(socketio.exceptions.BadNamespaceError):
             await self._client.emit(event, data, callback=callback)
 
-    async def _send_frame(self, data: dict[str, Any]) -> None:
-        """Send one frame and return when it has arrived, or at least left (an EMS may not acknowledge)."""
-        arrived = asyncio.Event()
+    async def _send_frame(self, data: dict[str, Any], arrived: Callable[[], None]) -> None:
+        """Send one frame, and see it acknowledged, or at least gone (an EMS may not acknowledge)."""
+        try:
+            await self._send_and_wait(data)
+        finally:
+            arrived()
+
+    async def _send_and_wait(self, data: dict[str, Any]) -> None:
+        answered = asyncio.Event()
 
         def acknowledged(*_: object) -> None:
             self._acknowledges = True
-            arrived.set()
+            answered.set()
 
         # An unanswered callback stays with the library for the life of the connection: there is one at most.
         wants_ack = self._acknowledges is not False
@@ -279,7 +285,7 @@ class _Connection:
         if wants_ack:
             patience_s = ACK_MAX_S if self._acknowledges else ACK_PATIENCE_S
             try:
-                await asyncio.wait_for(arrived.wait(), patience_s)
+                await asyncio.wait_for(answered.wait(), patience_s)
             except TimeoutError:
                 self._acknowledges = False
 

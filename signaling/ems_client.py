@@ -10,6 +10,7 @@ import asyncio.trsock
 import contextlib
 import logging
 import socket
+from typing import Any
 
 import aiohttp
 import engineio
@@ -38,6 +39,8 @@ FAREWELL_S = 0.7
 
 class EmsClient(socketio.AsyncClient):
     """One connection's client. ``joined`` becomes done when the EMS has let us in, or failed when it refuses."""
+
+    _binary_packet: Any
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         logger = library_logger()

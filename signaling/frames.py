@@ -2,9 +2,10 @@
 
 Rules:
 
-1. One frame in flight per connection, whatever the number of its cameras: they share a *gate*. When a frame may go, the
-   newest is taken at that moment, so that a slow consumer gets fewer frames and not older ones.
-2. ``send`` returns when its frame has arrived: on the acknowledgement, or on the best sign of it that there is.
+1. One frame in flight per connection, whatever the number of its cameras: they share a *gate*. When a frame may go,
+   the newest is taken at that moment, so that a slow consumer gets fewer frames and not older ones.
+2. ``send`` is given a frame and a function to call, once, when that frame has arrived: on its acknowledgement, or on
+   the best sign of it that there is. Until then the gate is shut, even if the sender ends.
 3. Nothing but the reader's one slot holds frames, so that a consumer that does not read costs one frame.
 4. Only frames go through the gate. Answers and news do not wait for it; at most one frame is ahead of them on the wire.
 """
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 VIDEO_FRAME = "video_frame_from_service"
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[dict[str, Any], Callable[[], None]], Awaitable[None]]
 
 
 class FrameSender:
@@ -39,9 +40,9 @@ class FrameSender:
         """Send frames."""
         try:
             async for frame in self._reader:
-                async with self._gate:
-                    newest = self._reader.newest(frame)
-                    await self._send(to_event(newest))
+                await self._gate.acquire()
+                newest = self._reader.newest(frame)
+                await self._send(to_event(newest), self._gate.release)
                 self.frames_sent += 1
                 self.pictures_skipped += newest.skipped
         finally:

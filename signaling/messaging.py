@@ -16,6 +16,7 @@ from gateway.service import CaptureService
 from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from signaling.control import Control, LiveEdgeSource
+from signaling.webrtc import WebRtcRelay
 
 
 class StreamMessaging(ABC):
@@ -69,7 +70,10 @@ def create_control(
     service: CaptureService, webrtc: WebRtcServer | None = None, live_edge: LiveEdgeSource | None = None
 ) -> Control:
     """All commands that the parts at hand can obey."""
-    return Control(service, live_edge)
+    control = Control(service, live_edge)
+    if webrtc is not None:
+        WebRtcRelay(control, webrtc)
+    return control
 
 
 def _adapter(settings: Settings) -> type[StreamMessaging]:

@@ -1,0 +1,278 @@
+"""BrowserSignaling: the gateway's own Socket.IO server, for browsers and whoever else speaks it.
+
+Rules:
+
+1. Every command is answered twice: by its acknowledgement, and by the event that an EMS would get. An error is
+   ``{"error": code, "message": sentence}`` in the acknowledgement, as over HTTP.
+2. Everybody is told every camera's status, on connecting and on each change.
+3. Frames come after ``frames_subscribe`` and hold their camera captured. A frame is acknowledged by its receiver, who
+   gets no other before: its acknowledgement asks for the next one.
+4. A client's wishes end when the last connection that made them under that ``client_id`` has been gone for
+   :data:`GRACE_S`, or comes back within it and goes on.
+5. Whoever does not read, while commands and news pile up for it, is cut off at :data:`QUEUE_MAX` packets.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiohttp import web
+
+from gateway.camera import Camera, Hold
+from gateway.errors import ConflictError
+from gateway.service import CaptureService
+from gateway.settings import Settings
+from gateway.webrtc.server import WebRtcServer
+from signaling.announcer import StatusAnnouncer
+from signaling.control import STATUS, Caller, Control, LiveEdgeSource, Reply
+from signaling.events import CaptureRequest, Done, Door, FramesSubscribe, FramesSubscribed, FramesUnsubscribe, parse
+from signaling.frames import VIDEO_FRAME, FrameSender
+from signaling.messaging import create_control
+from signaling.socket_server import SocketServer
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 10.0
+"""A page that is reloaded, or a phone that changes networks, is back by then."""
+
+QUEUE_MAX = 512
+"""Packets that may wait for one client: minutes of news, for a reader that is slow; nobody honest has so many."""
+
+FAREWELL_S = 0.5
+"""How long clients may take to hear that the gateway stops."""
+
+CAMERAS_MAX = 16
+"""Cameras whose frames one client may ask for at the same time."""
+
+
+class BrowserSignaling:
+    """See the module. Made outside of the loop; ``attach`` it to the application, which starts it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        service: CaptureService,
+        webrtc: WebRtcServer | None = None,
+        *,
+        live_edge: LiveEdgeSource | None = None,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self.settings = settings
+        self.control: Control = create_control(service, webrtc, live_edge)
+        self.control.add_handler("frames_subscribe", self._subscribe)
+        self.control.add_handler("frames_unsubscribe", self._unsubscribe)
+        self._service = service
+        self._grace_s = grace_s
+        self._clients: dict[str, _Client] = {}
+        self._names: Counter[str] = Counter()
+        """By ``client_id`` towards the service: how many connections have made wishes under it."""
+        self._graces: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._announcer: StatusAnnouncer | None = None
+        self._sio = SocketServer()
+        self._sio.on("connect", self._on_connect)
+        self._sio.on("disconnect", self._on_disconnect)
+        self._sio.on("*", self._on_event)
+
+    def attach(self, app: web.Application) -> None:
+        """Serve ``/socket.io/`` in this application."""
+        self._sio.attach(app)
+
+        async def start(_: web.Application) -> None:
+            self._announcer = StatusAnnouncer(self._service, self.control.describe, self._announce)
+
+        async def stop(_: web.Application) -> None:
+            await self.close()
+
+        app.on_startup.append(start)
+        # Before the server waits for its connections to end, which these would not do by themselves.
+        app.on_shutdown.append(stop)
+
+    async def close(self) -> None:
+        """Let everybody go. Twice is fine."""
+        if self._announcer is not None:
+            await self._announcer.close()
+            self._announcer = None
+        for handle in self._graces.values():
+            handle.cancel()
+        self._graces.clear()
+        clients = tuple(self._clients.values())
+        for client in clients:
+            await client.close()
+        if clients:
+            farewells = [asyncio.ensure_future(self._sio.disconnect(client.sid)) for client in clients]
+            await asyncio.wait(farewells, timeout=FAREWELL_S)
+        self._sio.hang_up_all()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._sio.shutdown()
+
+    def status(self) -> dict[str, Any]:
+        """The server at this moment, as ``/api/status`` shows it."""
+        return {
+            "clients": len(self._clients),
+            "frames_sent": sum(client.frames_sent for client in self._clients.values()),
+            "pictures_skipped": sum(client.pictures_skipped for client in self._clients.values()),
+        }
+
+    # --- connections
+
+    async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
+        if sid in self._clients:
+            return  # an event that somebody calls "connect"
+        self._clients[sid] = _Client(self._sio, sid, environ["aiohttp.request"].remote or "")
+        # In a task, since until this returns the client is not connected.
+        self._spawn(self._tell_all(sid))
+
+    async def _tell_all(self, sid: str) -> None:
+        for camera in tuple(self._service.cameras.values()):
+            await self._sio.emit(STATUS, self.control.describe(camera.status()).wire(), to=sid)
+
+    async def _on_disconnect(self, sid: str, *_: object) -> None:
+        if self._sio.manager.is_connected(sid, "/"):
+            return  # an event that somebody calls "disconnect"
+        client = self._clients.pop(sid, None)
+        if client is None:
+            return
+        await client.close()
+        # Behind the commands that it has sent before it went.
+        self._spawn(self._end(client))
+
+    async def _end(self, client: "_Client") -> None:
+        async with self.control.lanes.turn(client.sid, bounded=False):
+            for name in client.names:
+                self._names[name] -= 1
+                if not self._names[name]:
+                    del self._names[name]
+                    loop = asyncio.get_running_loop()
+                    self._graces[name] = loop.call_later(self._grace_s, self._grace_over, name)
+
+    def _grace_over(self, name: str) -> None:
+        self._graces.pop(name, None)
+        self._spawn(self._service.end_client(name))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _announce(self, data: dict[str, Any]) -> None:
+        for client in tuple(self._clients.values()):
+            if client.is_clogged:
+                await self._cut_off(client)
+        await self._sio.emit(STATUS, data)
+
+    async def _cut_off(self, client: "_Client") -> None:
+        log.warning("a Socket.IO client at %s does not read and is cut off", client.address)
+        self._sio.hang_up(client.sid)
+
+    # --- commands
+
+    async def _on_event(self, event: object, sid: str, *args: object) -> Any:
+        client = self._clients.get(sid)
+        if client is None:
+            return None
+        if client.is_clogged:
+            await self._cut_off(client)
+            return None
+        payload = args[0] if args else None
+        name = event if isinstance(event, str) else ""
+        caller = Caller(Door.BROWSER, sid, client.address)
+        reply = await self.control.execute(name, payload, caller)
+        if reply.refusal is None and name == "capture_start_request":
+            self._note_name(client, caller.client(parse(name, CaptureRequest, payload).client_id))
+        if reply.event and sid in self._clients:
+            await self._sio.emit(reply.event, reply.data, to=sid)
+        return reply.ack
+
+    def _note_name(self, client: "_Client", name: str) -> None:
+        """Rule 4."""
+        if (grace := self._graces.pop(name, None)) is not None:
+            grace.cancel()
+        if name not in client.names:
+            client.names.add(name)
+            self._names[name] += 1
+
+    async def _subscribe(self, caller: Caller, request: FramesSubscribe) -> Reply:
+        camera = self._service.camera(request.camera_id)
+        frame_rate = request.frame_rate or camera.settings.frame_rate
+        width = request.width or camera.settings.frame_width
+        client = self._clients.get(caller.connection)
+        if client is not None:
+            await client.start_frames(camera, frame_rate, width)
+        return Reply("", FramesSubscribed(camera_id=camera.id, frame_rate=frame_rate, width=width).wire())
+
+    async def _unsubscribe(self, caller: Caller, request: FramesUnsubscribe) -> Reply:
+        camera = self._service.camera(request.camera_id)
+        client = self._clients.get(caller.connection)
+        if client is not None:
+            await client.stop_frames(camera.id)
+        return Reply("", Done().wire())
+
+
+class _Client:
+    """One connection, and the frames that go to it."""
+
+    def __init__(self, sio: SocketServer, sid: str, address: str) -> None:
+        self.sid = sid
+        self.address = address
+        self.names: set[str] = set()
+        self._sio = sio
+        self._gate = asyncio.Lock()
+        self._senders: dict[str, tuple[FrameSender, asyncio.Task[None], Hold]] = {}
+        self._frames_sent = 0
+        self._pictures_skipped = 0
+
+    @property
+    def is_clogged(self) -> bool:
+        """Rule 5."""
+        return self._sio.waiting_for(self.sid) > QUEUE_MAX
+
+    @property
+    def frames_sent(self) -> int:
+        return self._frames_sent + sum(sender.frames_sent for sender, _, _ in self._senders.values())
+
+    @property
+    def pictures_skipped(self) -> int:
+        return self._pictures_skipped + sum(sender.pictures_skipped for sender, _, _ in self._senders.values())
+
+    async def start_frames(self, camera: Camera, frame_rate: float, width: int | None) -> None:
+        """Send a camera's frames from now on. Raises :class:`~gateway.errors.ConflictError` where it is too many."""
+        await self.stop_frames(camera.id)
+        if len(self._senders) >= CAMERAS_MAX:
+            raise ConflictError(f"frames of {CAMERAS_MAX} cameras are sent to you already; unsubscribe from one first")
+        hold = camera.hold("jpeg")
+        sender = FrameSender(camera.jpeg.subscribe(frame_rate, width), self._send_frame, self._gate)
+        task = asyncio.create_task(sender.run(), name=f"frames-{self.sid}-{camera.id}")
+        task.add_done_callback(_log_failure)
+        self._senders[camera.id] = (sender, task, hold)
+
+    async def stop_frames(self, camera_id: str) -> None:
+        """Send no more of a camera's frames."""
+        if camera_id not in self._senders:
+            return
+        sender, task, hold = self._senders.pop(camera_id)
+        task.cancel()
+        await asyncio.wait([task])
+        hold.release()
+        self._frames_sent += sender.frames_sent
+        self._pictures_skipped += sender.pictures_skipped
+
+    async def close(self) -> None:
+        """Send no more frames."""
+        for camera_id in tuple(self._senders):
+            await self.stop_frames(camera_id)
+
+    async def _send_frame(self, data: dict[str, Any], arrived: Callable[[], None]) -> None:
+        """Send one frame; its acknowledgement lets the next one go (rule 3)."""
+        await self._sio.emit(VIDEO_FRAME, data, to=self.sid, callback=lambda *_: arrived())
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("frames to a browser have ended", exc_info=task.exception())

@@ -1,0 +1,93 @@
+"""SocketServer: python-socketio's server, with what it leaves open closed.
+
+1. Engine.IO waits for no more attachments than there can be, which is none: no command has binary parts.
+2. What is no Socket.IO is passed over without a traceback for each packet that a stranger sends.
+3. A connection can be ended at once (:meth:`SocketServer.hang_up`), whether the client reads or not: the library itself
+   would wait for its queue.
+"""
+
+import asyncio
+import logging
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import engineio
+import socketio
+from aiohttp import web
+
+from gateway.errors import redact
+from signaling.log import library_logger
+
+log = logging.getLogger(__name__)
+
+MESSAGE_MAX_BYTES = 256 * 1024
+"""The largest honest message is an SDP offer."""
+
+
+class _EngineServer(engineio.AsyncServer):
+    """Remembers which transport each Engine.IO session was seen on last; it changes when polling becomes WebSocket."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.carriers: WeakKeyDictionary[engineio.AsyncSocket, asyncio.Transport] = WeakKeyDictionary()
+
+    async def handle_request(self, request: web.Request) -> Any:
+        session = self.sockets.get(request.query.get("sid"))
+        if session is not None and request.transport is not None:
+            self.carriers[session] = request.transport
+        return await super().handle_request(request)
+
+
+class SocketServer(socketio.AsyncServer):
+    """See the module. Serves the default namespace to aiohttp."""
+
+    def __init__(self) -> None:
+        logger = library_logger()
+        super().__init__(
+            async_mode="aiohttp",
+            logger=logger,
+            engineio_logger=logger,
+            max_http_buffer_size=MESSAGE_MAX_BYTES,
+        )
+
+    def waiting_for(self, sid: str) -> int:
+        """Packets that wait to be sent to a client."""
+        session = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, "/"))
+        return session.queue.qsize() if session is not None else 0
+
+    def hang_up(self, sid: str) -> None:
+        """End a client's connection at once."""
+        self._abort(self.manager.eio_sid_from_sid(sid, "/"))
+
+    def hang_up_all(self) -> None:
+        """End every connection at once, of clients that have not joined as well."""
+        for eio_sid in tuple(self.eio.sockets):
+            self._abort(eio_sid)
+
+    def _abort(self, eio_sid: str | None) -> None:
+        session = self.eio.sockets.get(eio_sid)
+        carrier = self.eio.carriers.get(session) if session is not None else None
+        if carrier is None and eio_sid in self.environ:
+            carrier = self.environ[eio_sid]["aiohttp.request"].transport
+        if carrier is not None:
+            carrier.abort()
+
+    def _engineio_server_class(self) -> type[engineio.AsyncServer]:
+        return _EngineServer
+
+    async def _handle_eio_message(self, eio_sid: str, data: object) -> None:
+        if not isinstance(data, str):
+            return
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except Exception as error:
+            log.debug("a client sent something that is not Socket.IO: %s", redact(f"{type(error).__name__}: {error}"))
+        self._binary_packet.pop(eio_sid, None)
+
+    async def _handle_event_internal(
+        self, server: Any, sid: str, eio_sid: str, data: list[Any], namespace: str, id: int | None
+    ) -> None:
+        try:
+            await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
+        except Exception as error:
+            log.debug("a client sent an event that is none: %s", redact(f"{type(error).__name__}: {error}"))

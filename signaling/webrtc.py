@@ -1,0 +1,57 @@
+"""WebRtcRelay: signaling of WebRTC over Socket.IO, for those who do not use WHEP.
+
+The media path is the same as WHEP's; this room only remembers which viewer a client means. A viewer belongs to the
+connection that its offer came on and to its ``client_id``; the EMS is one connection, whatever became of its line in
+between. Nothing here ends a viewer but ``webrtc_close`` and a new offer: a viewer outlives the loss of its signaling.
+"""
+
+from gateway.errors import NotFoundError
+from gateway.service import CaptureService
+from gateway.webrtc.server import WebRtcServer
+from gateway.webrtc.viewer import Viewer
+from signaling.control import Caller, Control, Reply
+from signaling.events import Done, IceCandidate, WebRtcAnswer, WebRtcCandidate, WebRtcClose, WebRtcOffer
+
+
+class WebRtcRelay:
+    """Teaches a :class:`Control` the ``webrtc_…`` commands."""
+
+    def __init__(self, control: Control, webrtc: WebRtcServer) -> None:
+        self._service: CaptureService = control.service
+        self._webrtc = webrtc
+        self._viewers: dict[tuple[str, str], Viewer] = {}
+        control.add_handler("webrtc_offer", self._offer)
+        control.add_handler("webrtc_ice_candidate", self._candidate)
+        control.add_handler("webrtc_close", self._close)
+
+    async def _offer(self, caller: Caller, offer: WebRtcOffer) -> Reply:
+        camera = self._service.camera(offer.camera_id)
+        key = (caller.connection, offer.client_id)
+        viewer = await self._webrtc.join(camera, offer.sdp, client_address=caller.address_of(offer.client_id))
+        before = self._viewers.get(key)
+        self._viewers[key] = viewer
+        viewer.holds.append(lambda: self._forget(key, viewer))
+        if before is not None:
+            await before.close("its client made a new offer")
+        answer = WebRtcAnswer(client_id=offer.client_id, camera_id=camera.id, sdp=viewer.answer_sdp)
+        return Reply("webrtc_answer", answer.wire())
+
+    async def _candidate(self, caller: Caller, trickled: WebRtcCandidate) -> Reply:
+        candidate = trickled.candidate
+        text = candidate.candidate if isinstance(candidate, IceCandidate) else candidate
+        self._viewer(caller, trickled.client_id).add_remote_candidate(text or "")
+        return Reply("", Done().wire())
+
+    async def _close(self, caller: Caller, request: WebRtcClose) -> Reply:
+        await self._viewer(caller, request.client_id).close("its client closed it")
+        return Reply("", Done().wire())
+
+    def _viewer(self, caller: Caller, client_id: str) -> Viewer:
+        try:
+            return self._viewers[caller.connection, client_id]
+        except KeyError:
+            raise NotFoundError("this client has no WebRTC connection here; send webrtc_offer first") from None
+
+    def _forget(self, key: tuple[str, str], viewer: Viewer) -> None:
+        if self._viewers.get(key) is viewer:
+            del self._viewers[key]
