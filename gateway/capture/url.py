@@ -6,9 +6,10 @@ which decodes them again before it answers a digest challenge, sends what the pe
 
 Rules:
 
-1. A URL that RFC 3986 can read as a host that looks like one is read so.
-2. Else the credentials go up to the first "@" that a believable host follows (an address, a name with a dot, a port,
-   ``localhost``), or up to the last "@" that any host could follow.
+1. A host is believable if it is an address or ``localhost``, or has a dot or a port. A URL that begins with one has no
+   credentials, as RFC 3986 reads it.
+2. Else the credentials go up to the first "@" that a believable host follows, or up to the last that any host could
+   follow. A plain name before a "/" is a host all the same, unless a user, a ":" and a password lead up to that "@".
 3. ``%`` and two hexadecimal digits is an encoded character already; every other ``%`` means itself.
 4. White space and control characters never reach the wire unencoded: a line break in a URL would be a header of its
    own.
@@ -76,18 +77,20 @@ def normalise(url: str) -> str:
 def _find_authority(rest: str) -> tuple[int, re.Match[str] | None]:
     """Where the credentials end (the "@", or -1), and the host and port after them."""
     plain = _AUTHORITY.match(rest)
-    if plain is not None:
+    if plain is not None and _is_believable(plain):
         return -1, plain
     candidates = [
         (at.start(), match) for at in re.finditer("@", rest) if (match := _AUTHORITY.match(rest, at.end())) is not None
     ]
-    believable = [candidate for candidate in candidates if _looks_like_a_host(candidate[1])]
+    believable = [(at, match) for at, match in candidates if _is_believable(match)]
+    if plain is not None:
+        return next(((at, match) for at, match in believable if ":" in rest[:at]), (-1, plain))
     if believable:
         return believable[0]
     return candidates[-1] if candidates else (-1, None)
 
 
-def _looks_like_a_host(authority: re.Match[str]) -> bool:
+def _is_believable(authority: re.Match[str]) -> bool:
     host = authority["host"]
     return bool(authority["port"]) or "." in host or host.startswith("[") or host == "localhost"
 

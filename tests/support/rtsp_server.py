@@ -19,6 +19,7 @@ Every mount is 320x240 at 25 fps with a running clock in the picture, shared bet
     /resize    H.264 that changes between 320x240 and 480x360 every two seconds
     /mjpeg     Motion JPEG, no H.264 at all
     /audio     G.711 alone
+    /udp       H.264 over UDP only: TCP is refused with 461
 
 The guarded port asks for a digest and has /cam and /video; see ``USERS``.
 """
@@ -73,6 +74,7 @@ OPEN = {
     "/resize": f"( {h264()} )",
     "/mjpeg": f"( {PICTURE} ! jpegenc ! rtpjpegpay name=pay0 pt=26 )",
     "/audio": f"( {ALAW.replace('pay1', 'pay0')} )",
+    "/udp": f"( {h264()} )",
 }
 GUARDED = {"/cam": OPEN["/cam"], "/video": OPEN["/video"]}
 SIZES = ((320, 240), (480, 360))
@@ -117,6 +119,8 @@ def serve(port: int, mounts: dict[str, str], users: dict[str, str]) -> GstRtspSe
             permissions = GstRtspServer.RTSPPermissions()
             permissions.add_role_from_structure(role)
             factory.set_permissions(permissions)
+        if path == "/udp":
+            factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
         if path == "/resize":
             factory.connect("media-configure", keep_resizing)
         server.get_mount_points().add_factory(path, factory)

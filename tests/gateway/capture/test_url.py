@@ -25,6 +25,8 @@ ANY_TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, m
         ("rtsp://viewer:two words@cam/video", "viewer", "two words", "cam", "/video"),
         ("rtsp://viewer@cam/video", "viewer", "", "cam", "/video"),
         ("rtsp://u:p@10.0.0.2/live@main", "u", "p", "10.0.0.2", "/live@main"),
+        ("rtsp://op/er#1:a/b@10.0.0.1:554/video", "op/er#1", "a/b", "10.0.0.1", "/video"),
+        ("rtsp://cam/live@10.0.0.1", "", "", "cam", "/live@10.0.0.1"),
         ("rtsp://10.0.0.2/live@main", "", "", "10.0.0.2", "/live@main"),
         ("rtsp://u:p@[2001:db8::7]:8554/x", "u", "p", "2001:db8::7", "/x"),
         (" rtsp://cam/a b\r\nX: y ", "", "", "cam", "/a%20b%0D%0AX:%20y"),

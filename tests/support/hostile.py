@@ -1,0 +1,165 @@
+"""Servers that do what no camera should, on real sockets."""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import BinaryIO, Self
+
+Handler = Callable[[socket.socket, threading.Event], None]
+"""What is done with a connection, in a thread of its own, until it returns or the event is set."""
+
+SDP = "\r\n".join(
+    [
+        "v=0",
+        "o=- 0 0 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "m=video 0 RTP/AVP 96",
+        "a=rtpmap:96 H264/90000",
+        "a=fmtp:96 packetization-mode=1{sprop}",
+        "a=control:stream=0",
+        "",
+    ]
+)
+"""A session with one H.264 track; ``sprop`` is ``;sprop-parameter-sets=…`` or empty."""
+
+
+class HostileServer:
+    """A TCP server on a free port of 127.0.0.1. A context manager."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._ending = threading.Event()
+        self._connections: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self.port: int = self._listener.getsockname()[1]
+        self.connected = threading.Event()
+        """Somebody has connected."""
+
+    @property
+    def url(self) -> str:
+        return f"rtsp://viewer:hunter2@127.0.0.1:{self.port}/stream"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._connections.append(connection)
+                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+                self.connected.set()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            self._handler(connection, self._ending)
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+
+
+def say_nothing(_: socket.socket, ending: threading.Event) -> None:
+    """Accept, and never answer."""
+    ending.wait()
+
+
+def hang_up(connection: socket.socket, _: threading.Event) -> None:
+    """Read the request and close."""
+    connection.recv(4096)
+
+
+def talk_garbage(connection: socket.socket, ending: threading.Event) -> None:
+    """Send bytes that mean nothing for as long as somebody reads them."""
+    garbage = bytes(range(256)) * 64
+    while not ending.is_set():
+        connection.sendall(garbage)
+
+
+def speak_http(connection: socket.socket, _: threading.Event) -> None:
+    """Be the camera's web page."""
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def rtsp(
+    statuses: Mapping[str, int] | None = None,
+    sprop: str = "",
+    play: Callable[[], Iterator[bytes]] | None = None,
+) -> Handler:
+    """An RTSP server that answers each method with its status (200 if none is given).
+
+    After PLAY it sends what ``play`` yields, as it is; then it says nothing more.
+    """
+
+    def handle(connection: socket.socket, ending: threading.Event) -> None:
+        reader = connection.makefile("rb")
+        while not ending.is_set():
+            request = _read_request(reader)
+            if request is None:
+                return
+            method, sequence, transport = request
+            status = (statuses or {}).get(method, 200)
+            body = SDP.format(sprop=sprop) if method == "DESCRIBE" and status == 200 else ""
+            headers = [f"RTSP/1.0 {status} As Told", f"CSeq: {sequence}"]
+            if status == 401:
+                headers.append('WWW-Authenticate: Digest realm="camera", nonce="1"')
+            if method == "OPTIONS":
+                headers.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
+            if method == "SETUP":
+                headers += [f"Transport: {transport}", "Session: 1"]
+            if body:
+                headers += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+            connection.sendall(("\r\n".join(headers) + "\r\n\r\n" + body).encode())
+            if method == "PLAY" and status == 200:
+                for chunk in play() if play is not None else ():
+                    if ending.is_set():
+                        return
+                    connection.sendall(chunk)
+                ending.wait()
+
+    return handle
+
+
+def _read_request(reader: BinaryIO) -> tuple[str, str, str] | None:
+    method, sequence, transport = "", "0", ""
+    while True:
+        line = reader.readline().decode("latin-1")
+        if not line:
+            return None
+        if not line.strip():
+            if method:
+                return method, sequence, transport
+            continue
+        if not method:
+            method = line.split(" ")[0]
+        name, _, value = line.partition(":")
+        if name.lower() == "cseq":
+            sequence = value.strip()
+        elif name.lower() == "transport":
+            transport = value.strip()
+
+
+def interleaved(units: Iterator[tuple[bytes, int]], pause_s: float = 0.01) -> Iterator[bytes]:
+    """NAL units with their RTP times as single-NAL-unit RTP packets (RFC 6184 §5.6) in RTSP's TCP channel 0."""
+    for sequence, (unit, timestamp) in enumerate(units):
+        header = struct.pack(">BBHII", 0x80, 0x80 | 96, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, 7)
+        yield struct.pack(">cBH", b"$", 0, len(header) + len(unit)) + header + unit
+        time.sleep(pause_s)
