@@ -19,15 +19,18 @@ import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
-from gateway.errors import LiveedgeError, NotFoundError, SettingsError
+from gateway.errors import BadRequestError, LiveedgeError, NotFoundError, SettingsError, UnavailableError
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import RecordMode, Settings
+from hls import dvr
+from hls.boxes import read_init
 from hls.index import SegmentIndex
 from hls.recorder import CameraRecorder, Numbers, RecorderStatus, Recording, Whole
 from hls.recovery import Recovery, recover
@@ -43,6 +46,16 @@ WRITER_THREADS = 4
 
 PAGE_MAX = 1000
 """Segments in one answer: a week of 10-minute files, half a megabyte of JSON."""
+
+
+DVR_MAX_S = 24 * 3600
+"""The longest playlist: 20,000 lines of HLS segments, some 2 MB before gzip."""
+
+DVR_DEFAULT_S = 3600
+"""What is played where no start is given."""
+
+SPAN_MAX = 5000
+"""Segments that one playlist or clip may be made of: a day of files that were cut every quarter of a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +162,19 @@ class Archive:
 
     # --- what there is
 
-    def status(self) -> Mapping[str, RecorderStatus]:
+    def recorders(self) -> Mapping[str, RecorderStatus]:
         """Each recorded camera's recording."""
         statuses = {camera_id: recorder.status() for camera_id, recorder in self._recorders.items()}
         for status in statuses.values():
             status.error = status.error or self._index_error
         return statuses
+
+    def status(self) -> dict[str, Any]:
+        """The archive for ``/api/status``, as JSON has it."""
+        return {
+            "cameras": {camera_id: asdict(status) for camera_id, status in self.recorders().items()},
+            "index_error": self._index_error,
+        }
 
     def live_position(self, camera_id: str) -> tuple[str, float] | None:
         """The segment that grows and how far it has come, in seconds; ``None`` while nothing is being recorded."""
@@ -212,6 +232,38 @@ class Archive:
             if (after is not None and after.continues) or (after is None and self._is_growing(before)):
                 return Moment(before, before.duration_90k)
         raise NotFoundError(_nothing_at(camera_id, before, after))
+
+    async def playlist(self, camera_id: str, start_90k: int | None, end_90k: int | None, base: str) -> str:
+        """The recording in [start, end) as an HLS playlist, without an end one that goes on into live; :mod:`hls.dvr`.
+
+        Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
+        :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.UnavailableError` where there is nothing
+        (yet).
+        """
+        now_90k = self._clock.wall_90k()
+        if start_90k is None:
+            start_90k = (now_90k if end_90k is None else end_90k) - DVR_DEFAULT_S * CLOCK_RATE
+        until_90k = now_90k if end_90k is None else end_90k
+        if until_90k - start_90k > DVR_MAX_S * CLOCK_RATE:
+            raise BadRequestError(
+                f"a playlist holds {DVR_MAX_S // 3600} hours at most: take a later start, or an end nearer to it"
+            )
+        wholes = {whole[0].name: whole for whole in await self.index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
+        wholes |= {whole[0].name: whole for whole in self._untold(camera_id)}
+        ordered = sorted(wholes.values(), key=lambda whole: (whole[0].start_90k, whole[0].name))
+        is_recorded = camera_id in self._recorders
+        is_ended = not is_recorded if end_90k is None else end_90k <= now_90k
+        text = await asyncio.to_thread(dvr.playlist, ordered, start_90k, end_90k, is_ended=is_ended, base=base)
+        if text is not None:
+            return text
+        if end_90k is None and is_recorded:
+            raise UnavailableError(f"camera {camera_id} has recorded nothing in that time yet", retry_after_s=2)
+        raise NotFoundError(f"camera {camera_id} has no recording in that time")
+
+    async def init_segment(self, camera_id: str, name: str) -> bytes:
+        """The init segment of a file as it stood while the file grew. Raises :class:`~gateway.errors.NotFoundError`."""
+        segment, _ = await self.find(camera_id, name)
+        return await asyncio.to_thread(read_init, self.path(segment), segment)
 
     def path(self, segment: Segment) -> Path:
         """Where a segment's file lies."""

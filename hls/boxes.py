@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gateway.errors import StorageError
-from hls.segment import Fragment
+from gateway.errors import NotFoundError, StorageError
+from hls.segment import Fragment, Segment
 
 VIDEO_TRACK_ID = 1
 
@@ -211,6 +211,15 @@ def growing_head(head: bytes) -> bytes:
         return head
     rest = len(head) - ftyp_size - 8
     return head[:ftyp_size] + _FREE.pack(8, b"free") + _FREE.pack(rest, b"free") + head[ftyp_size + 16 :]
+
+
+def read_init(path: Path, segment: Segment) -> bytes:
+    """A segment's init segment as it stood while the file grew. Raises :class:`~gateway.errors.NotFoundError`."""
+    try:
+        with path.open("rb") as file:
+            return segment.head + file.read(segment.init_size)[len(segment.head) :]
+    except OSError as error:
+        raise NotFoundError(f"the file of segment {segment.name} cannot be read: {error.strerror}") from None
 
 
 def _box_at(descriptor: int, offset: int, end: int) -> Box | None:

@@ -7,13 +7,17 @@ Rules:
 2. None is longer than :data:`HLS_TARGET_S`, which is every playlist's EXT-X-TARGETDURATION (RFC 8216 §4.3.3.1: it MUST
    NOT change); with keyframes further apart, a segment may begin without one.
 3. The last segment of a growing file is listed when the next one begins, and not before.
+4. Each file is a discontinuity with its own EXT-X-MAP, since its media time begins at 0, and states its wall clock. A
+   gap in the recording is a jump of EXT-X-PROGRAM-DATE-TIME across a discontinuity.
+5. Media and discontinuity sequence numbers are the archive's own (:class:`~hls.segment.Segment`), so that they are
+   right wherever a playlist begins, after a restart, and after retention has taken what was in front.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.clock import CLOCK_RATE
-from hls.segment import Fragment
+from gateway.clock import CLOCK_RATE, to_rfc3339
+from hls.segment import Fragment, Segment
 
 HLS_TARGET_S = 10
 """Room for the 10 s keyframe interval of "smart" camera codecs."""
@@ -66,3 +70,60 @@ def _gather(first: Fragment, last: Fragment) -> HlsSegment:
         start_90k=first.start_90k,
         duration_90k=last.end_90k - first.start_90k,
     )
+
+
+def playlist(
+    wholes: Sequence[tuple[Segment, Sequence[Fragment]]],
+    start_90k: int,
+    end_90k: int | None,
+    *,
+    is_ended: bool,
+    base: str = "",
+) -> str | None:
+    """The media playlist of what is recorded in [start, end), or ``None`` where that is nothing.
+
+    It begins with the HLS segment that holds the start and states the start in EXT-X-START. Without ``is_ended`` it
+    goes on: a reload has what was recorded since. ``base`` goes before the addresses ``{camera}/{segment}.mp4``.
+    """
+    lines: list[str] = []
+    head: list[str] = []
+    for segment, fragments in wholes:
+        is_whole = is_ended or segment.end_reason is not None
+        url = f"{base}{segment.camera_id}/{segment.name}"
+        is_first = True
+        for number, part in enumerate(hls_segments(fragments, is_whole=is_whole)):
+            part_start_90k = segment.start_90k + part.start_90k
+            if part_start_90k + part.duration_90k <= start_90k:
+                continue
+            if end_90k is not None and part_start_90k >= end_90k:
+                break
+            if not lines:
+                head = _head(segment, number, start_90k - part_start_90k)
+            elif is_first:
+                lines.append("#EXT-X-DISCONTINUITY")
+            if is_first:
+                lines.append(f'#EXT-X-MAP:URI="{url}.init.mp4"')
+                lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{to_rfc3339(part_start_90k)}")
+                is_first = False
+            lines.append(f"#EXTINF:{part.duration_90k / CLOCK_RATE:.5f},")
+            lines.append(f"#EXT-X-BYTERANGE:{part.size}@{part.offset}")
+            lines.append(f"{url}.mp4")
+    if not lines:
+        return None
+    if is_ended:
+        head.insert(2, "#EXT-X-PLAYLIST-TYPE:VOD")
+        lines.append("#EXT-X-ENDLIST")
+    return "\n".join([*head, *lines, ""])
+
+
+def _head(segment: Segment, number: int, offset_90k: int) -> list[str]:
+    head = [
+        "#EXTM3U",
+        "#EXT-X-VERSION:7",
+        f"#EXT-X-TARGETDURATION:{HLS_TARGET_S}",
+        f"#EXT-X-MEDIA-SEQUENCE:{segment.sequence + number}",
+        f"#EXT-X-DISCONTINUITY-SEQUENCE:{segment.discontinuities}",
+    ]
+    if offset_90k > 0:
+        head.append(f"#EXT-X-START:TIME-OFFSET={offset_90k / CLOCK_RATE:.3f},PRECISE=YES")
+    return head

@@ -54,7 +54,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path: Path) -> None:
     publish(archive, film(Film(seconds=5)))
-    await until(lambda: archive.status()["door"].segments_closed == 2 and archive.live_position("door") is not None)
+    await until(lambda: archive.recorders()["door"].segments_closed == 2 and archive.live_position("door") is not None)
     first, second, growing = await archive.page("door")
     assert [segment.name for segment in (first, second, growing)] == [
         "segment_20261122T185000Z",
@@ -100,7 +100,7 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
 
 async def test_a_camera_that_is_lost_ends_its_segment(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1)))
-    await until(lambda: archive.status()["door"].segments_closed == 1)
+    await until(lambda: archive.recorders()["door"].segments_closed == 1)
     [segment] = await archive.page("door")
     assert (segment.end_reason, segment.frames) == (EndReason.CAMERA_LOST, 10)
 
@@ -137,23 +137,23 @@ async def test_a_failing_disk_is_told_and_heals(archive: Archive, tmp_path: Path
     folder = tmp_path / "door"
     folder.write_text("in the way")
     publish(archive, film(Film(seconds=1)))
-    await until(lambda: archive.status()["door"].error is not None)
-    assert "recording has stopped" in (archive.status()["door"].error or "")
+    await until(lambda: archive.recorders()["door"].error is not None)
+    assert "recording has stopped" in (archive.recorders()["door"].error or "")
     folder.unlink()
     lives = 0
-    while not archive.status()["door"].is_recording:
+    while not archive.recorders()["door"].is_recording:
         lives += 1
         publish(archive, film(Film(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
         await asyncio.sleep(0.05)
-    assert archive.status()["door"].error is None
-    assert archive.status()["door"].packets_dropped >= 10
+    assert archive.recorders()["door"].error is None
+    assert archive.recorders()["door"].packets_dropped >= 10
 
 
 async def test_a_camera_that_is_never_recorded_has_no_recorder(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, record="never")
     archive = Archive(settings, CaptureService(settings.camera_settings()))
     await archive.start()
-    assert archive.status() == {}
+    assert not archive.recorders()
     await archive.close()
 
 

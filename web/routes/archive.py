@@ -23,6 +23,12 @@ routes = web.RouteTableDef()
 
 PAGE_DEFAULT = 100
 
+CORS = {"Access-Control-Allow-Origin": "*"}
+"""Players live on other people's pages."""
+
+COMPRESS_IN_THREAD_BYTES = 64 * 1024
+"""Larger playlists are compressed off the event loop."""
+
 CHUNK_BYTES = 256 * 1024
 """What a download of a growing file holds in memory."""
 
@@ -75,7 +81,7 @@ async def list_segments(request: web.Request) -> web.Response:
             "segments": [segment_view(segment) for segment in segments],
             "next_cursor": _cursor(segments[-1]) if more else None,
         },
-        headers={"Cache-Control": "no-cache"},
+        headers=CORS | {hdrs.CACHE_CONTROL: "no-cache"},
     )
 
 
@@ -98,8 +104,36 @@ async def segment_at(request: web.Request) -> web.Response:
             "offset_s": round(moment.offset_90k / CLOCK_RATE, 6),
             "time": to_rfc3339(moment.segment.start_90k + moment.offset_90k),
         },
-        headers={"Cache-Control": "no-cache"},
+        headers=CORS | {hdrs.CACHE_CONTROL: "no-cache"},
     )
+
+
+@routes.get("/hls/{camera}/dvr.m3u8")
+async def dvr_playlist(request: web.Request) -> web.Response:
+    """``?start=&end=``: the recording as a seekable playlist; without an end it goes on into live."""
+    camera_id = request.match_info["camera"]
+    start_90k, end_90k = time_range(request)
+    try:
+        text = await request.app[keys.ARCHIVE].playlist(camera_id, start_90k, end_90k, base="../../archive/")
+    except NotFoundError:
+        await _require_camera(request, camera_id)
+        raise
+    response = web.Response(
+        text=text,
+        content_type="application/vnd.apple.mpegurl",
+        headers=CORS | {hdrs.CACHE_CONTROL: "no-cache"},
+        zlib_executor_size=COMPRESS_IN_THREAD_BYTES,
+    )
+    response.enable_compression()
+    return response
+
+
+@routes.get("/archive/{camera}/{segment}.init.mp4")
+async def init_segment(request: web.Request) -> web.Response:
+    """The init segment of a file: what EXT-X-MAP names, the same before and after the file is closed."""
+    data = await request.app[keys.ARCHIVE].init_segment(request.match_info["camera"], segment_id(request))
+    headers = CORS | {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
+    return web.Response(body=data, content_type="video/mp4", headers=headers)
 
 
 @routes.get("/archive/{camera}/{segment}.mp4")
@@ -108,7 +142,8 @@ async def download(request: web.Request) -> web.StreamResponse:
     archive = request.app[keys.ARCHIVE]
     segment, _ = await archive.find(request.match_info["camera"], segment_id(request))
     path = archive.path(segment)
-    headers: dict[str, str] = {
+    headers: dict[str, str] = CORS | {
+        "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag",
         hdrs.CONTENT_DISPOSITION: f'inline; filename="{segment.camera_id}_{segment.name}.mp4"',
         hdrs.CACHE_CONTROL: "no-cache",
     }
