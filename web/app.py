@@ -1,6 +1,7 @@
 """The roof: routes over the house, and the server that people start."""
 
 import asyncio
+import errno
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.errors import SettingsError
 from gateway.settings import Settings
 from web import keys
 from web.errors import errors_as_json
@@ -55,7 +57,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises ``LiveedgeError``, and ``OSError`` where the port cannot be had."""
+    """Serve until SIGTERM or Ctrl-C. Raises a ``LiveedgeError`` where that cannot be."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,13 +68,22 @@ async def serve(settings: Settings) -> None:
     )
     try:
         await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port)
-        await site.start()
+        await _listen(runner, settings)
         _announce(app, runner)
         await stop.wait()
         log.info("stopping")
     finally:
         await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+        raise SettingsError(
+            f"port {settings.port} on {settings.host} {why}; set PORT (0 takes a free one) or HOST to another"
+        ) from None
 
 
 def _announce(app: web.Application, runner: web.AppRunner) -> None:

@@ -13,7 +13,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from gateway.errors import LiveedgeError, SettingsError, redact
+from gateway.errors import LiveedgeError, redact
 from gateway.settings import Settings, load_settings
 
 log = logging.getLogger("liveedge")
@@ -62,17 +62,14 @@ def set_up_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
-    for library in ("aioice", "aiortc", "socketio", "engineio", "libav", "sqlalchemy", "asyncio", "aiohttp.access"):
+    for library in ("aioice", "aiortc", "socketio", "engineio", "libav", "asyncio"):
         logging.getLogger(library).setLevel(logging.INFO if settings.debug else logging.WARNING)
 
 
 def _serve(settings: Settings, _options: argparse.Namespace) -> int:
     from web.app import serve
 
-    try:
-        asyncio.run(serve(settings))
-    except OSError as error:
-        raise SettingsError(f"cannot serve on {settings.host} port {settings.port}: {error.strerror}") from error
+    asyncio.run(serve(settings))
     return 0
 
 

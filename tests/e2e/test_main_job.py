@@ -132,7 +132,7 @@ def test_a_recording_survives_kill_9_and_the_next_start_heals_it(gateways: Gatew
     gateway.start()
     segments = until(lambda: gateway.json("/api/cameras/default/segments")["segments"])
     healed = next(segment for segment in segments if segment["id"] == torn.stem)
-    assert healed["state"] == "closed"
+    assert healed["state"] == "healed"
     assert not decode(torn)
     gateway.wait_for_state("live")
 

@@ -1,0 +1,109 @@
+// Words, in the reader's language. English is the measure; a language has all of its keys.
+
+const en = {
+  // states of a camera
+  stopped: "Stopped",
+  connecting: "Connecting",
+  live: "Live",
+  retrying: "Reconnecting",
+  failed: "No picture",
+  // the player
+  player: "Live picture of camera {camera}",
+  recordingOf: "Recording of camera {camera}",
+  starting: "Connecting to the live edge…",
+  waiting: "No answer from the gateway. Trying again…",
+  missing: "There is no camera “{camera}” here.",
+  cameraStopped: "Capture is stopped.",
+  cameraConnecting: "The camera is coming up…",
+  cameraRetrying: "The camera is gone. Reconnecting…",
+  cameraFailed: "The camera gives no picture.",
+  signIn: "Please sign in to watch this camera.",
+  forbidden: "You may not watch this camera.",
+  paused: "Paused",
+  recorded: "Recording",
+  webrtc: "WebRTC",
+  hls: "LL-HLS",
+  jpeg: "JPEG",
+  mjpeg: "MJPEG",
+  fell: "{to} instead of {from}: {why}",
+  timeout: "no picture in time",
+  stalled: "pictures stopped",
+  broken: "the connection was lost",
+  refused: "not possible for this camera",
+  unavailable: "not there yet",
+  notRecorded: "Nothing was recorded at {time}.",
+  behind: "{latency} behind life",
+  play: "Play",
+  pause: "Pause",
+  mute: "Sound off",
+  unmute: "Sound on",
+  fullscreen: "Full screen",
+  pip: "Picture in picture",
+};
+
+export type Word = keyof typeof en;
+
+const ko: Record<Word, string> = {
+  stopped: "중지됨",
+  connecting: "연결 중",
+  live: "라이브",
+  retrying: "재연결 중",
+  failed: "영상 없음",
+  player: "{camera} 카메라 실시간 영상",
+  recordingOf: "{camera} 카메라 녹화 영상",
+  starting: "실시간 영상에 연결하는 중…",
+  waiting: "게이트웨이가 응답하지 않습니다. 다시 시도하는 중…",
+  missing: "“{camera}” 카메라가 없습니다.",
+  cameraStopped: "캡처가 중지되었습니다.",
+  cameraConnecting: "카메라를 준비하는 중…",
+  cameraRetrying: "카메라 연결이 끊겼습니다. 다시 연결하는 중…",
+  cameraFailed: "카메라 영상이 없습니다.",
+  signIn: "이 카메라를 보려면 로그인하세요.",
+  forbidden: "이 카메라를 볼 권한이 없습니다.",
+  paused: "일시 정지",
+  recorded: "녹화",
+  webrtc: "WebRTC",
+  hls: "LL-HLS",
+  jpeg: "JPEG",
+  mjpeg: "MJPEG",
+  fell: "{from} 대신 {to} 재생 중: {why}",
+  timeout: "제시간에 영상이 오지 않음",
+  stalled: "영상이 멈춤",
+  broken: "연결이 끊어짐",
+  refused: "이 카메라에서는 지원되지 않음",
+  unavailable: "아직 준비되지 않음",
+  notRecorded: "{time}에 녹화된 영상이 없습니다.",
+  behind: "실제보다 {latency} 늦음",
+  play: "재생",
+  pause: "일시 정지",
+  mute: "소리 끄기",
+  unmute: "소리 켜기",
+  fullscreen: "전체 화면",
+  pip: "화면 속 화면",
+};
+
+export const LANGUAGES = { en, ko } as const;
+export type Language = keyof typeof LANGUAGES;
+
+/** The first language of the reader's that we speak. */
+export function pickLanguage(wanted: readonly string[]): Language {
+  for (const tag of wanted) {
+    const language = tag.toLowerCase().split("-")[0];
+    if (language === "ko" || language === "en") return language;
+  }
+  return "en";
+}
+
+export function fill(text: string, values: Record<string, string | number>): string {
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+}
+
+/** A word in a language. */
+export function say(language: Language, word: Word, values: Record<string, string | number> = {}): string {
+  return fill(LANGUAGES[language][word], values);
+}
+
+/** A duration as people read it: 85 ms, 1.2 s. */
+export function shortDuration(ms: number): string {
+  return Math.abs(ms) < 995 ? `${Math.round(ms / 5) * 5} ms` : `${(ms / 1000).toFixed(1)} s`;
+}

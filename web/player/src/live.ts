@@ -1,0 +1,163 @@
+// Live playback of one camera: the ladder's hands and eyes. It has surfaces but no page.
+
+import type { Api, Camera } from "./core/api.ts";
+import { Latency } from "./core/clock.ts";
+import { Ladder, type Command, type Failure, type RungName } from "./core/ladder.ts";
+import { clockOf, localNow } from "./core/sync.ts";
+import { HlsRung } from "./rungs/hls.ts";
+import { JpegRung } from "./rungs/jpeg.ts";
+import { MjpegRung } from "./rungs/mjpeg.ts";
+import type { Rung, RungContext, RungStatistics } from "./rungs/rung.ts";
+import { WebRtcRung } from "./rungs/webrtc.ts";
+
+const TICK_MS = 200;
+const ASK_TIMEOUT_MS = 1500;
+
+const MAKERS: Record<RungName, new (context: RungContext) => Rung> = {
+  webrtc: WebRtcRung,
+  hls: HlsRung,
+  jpeg: JpegRung,
+  mjpeg: MjpegRung,
+};
+
+export interface LiveOptions {
+  api: Api;
+  camera: string;
+  rungs: readonly RungName[];
+  muted: boolean;
+  signaling: "whep" | "socketio";
+  width: number;
+}
+
+export interface LiveEvents {
+  /** A surface has come; it is to be laid under what is shown. */
+  mount(surface: HTMLElement): void;
+  /** This surface is the one to be seen. */
+  show(surface: HTMLElement): void;
+  unmount(surface: HTMLElement): void;
+  /** Something that can be read from here has changed. */
+  changed(): void;
+  picture(captured: number | null): void;
+}
+
+export class Live {
+  readonly ladder: Ladder;
+  readonly latency = new Latency();
+  private readonly rungs = new Map<number, Rung>();
+  private readonly ending = new AbortController();
+  private told = "";
+
+  constructor(
+    private readonly options: LiveOptions,
+    private readonly events: LiveEvents,
+  ) {
+    this.ladder = new Ladder(options.rungs);
+    const { signal } = this.ending;
+    const timer = setInterval(() => this.obey(this.ladder.tick(performance.now(), !document.hidden)), TICK_MS);
+    const wake = () => document.hidden || this.obey(this.ladder.wake(performance.now()));
+    document.addEventListener("visibilitychange", wake, { signal });
+    window.addEventListener("online", wake, { signal });
+    window.addEventListener("pageshow", wake, { signal });
+    signal.addEventListener("abort", () => clearInterval(timer));
+    this.obey(this.ladder.start(performance.now()));
+  }
+
+  stop(): void {
+    this.ending.abort();
+    this.obey(this.ladder.stop());
+  }
+
+  get rung(): Rung | null {
+    return this.rungs.get(this.ladder.current?.id ?? 0) ?? null;
+  }
+
+  /** Sound of whatever plays, now and later. */
+  mute(muted: boolean): void {
+    this.options.muted = muted;
+    for (const { surface } of this.rungs.values()) if (surface instanceof HTMLVideoElement) surface.muted = muted;
+  }
+
+  async statistics(): Promise<RungStatistics> {
+    return (await this.rung?.statistics()) ?? {};
+  }
+
+  private obey(commands: Command[]): void {
+    for (const command of commands) {
+      switch (command.do) {
+        case "start":
+          this.begin(command.id, command.rung);
+          break;
+        case "show": {
+          const rung = this.rungs.get(command.id);
+          this.latency.reset();
+          if (rung) this.events.show(rung.surface);
+          break;
+        }
+        case "stop":
+          this.end(command.id);
+          break;
+        case "ask":
+          void this.ask();
+          break;
+      }
+    }
+    const { phase, current, attempt, cameraDown, reason } = this.ladder;
+    const told = JSON.stringify([phase, current?.rung, attempt?.rung, cameraDown, reason]);
+    if (told !== this.told) {
+      this.told = told;
+      this.events.changed();
+    }
+  }
+
+  private begin(id: number, name: RungName): void {
+    const rung = new MAKERS[name]({
+      ...this.options,
+      picture: (captured) => this.picture(id, captured),
+      failed: (failure) => void this.failed(id, failure),
+    });
+    this.rungs.set(id, rung);
+    this.events.mount(rung.surface);
+    rung.start();
+  }
+
+  private end(id: number): void {
+    const rung = this.rungs.get(id);
+    if (!rung) return;
+    this.rungs.delete(id);
+    rung.stop();
+    this.events.unmount(rung.surface);
+  }
+
+  private picture(id: number, captured: number | null): void {
+    this.obey(this.ladder.picture(id, performance.now()));
+    if (id !== this.ladder.current?.id) return;
+    if (captured !== null) this.latency.add(captured, localNow(), clockOf(this.options.api).offset);
+    this.events.picture(captured);
+  }
+
+  /** 503 may mean the camera or this transport: only the camera's state tells. */
+  private async failed(id: number, failure: Failure): Promise<void> {
+    if (failure.kind === "unavailable") {
+      const camera = await this.camera();
+      if (camera === null || camera.state === "live") failure = { ...failure, kind: "broken" };
+      else if (camera.error_message) failure = { ...failure, message: camera.error_message };
+    }
+    this.obey(this.ladder.failed(id, failure, performance.now()));
+  }
+
+  private async ask(): Promise<void> {
+    const camera = await this.camera();
+    this.obey(this.ladder.cameraIs(camera?.state ?? null, camera?.error_message ?? "", performance.now()));
+  }
+
+  private async camera(): Promise<Camera | null> {
+    const { api, camera } = this.options;
+    try {
+      return await api.json<Camera>(`/api/cameras/${camera}`, {
+        signal: AbortSignal.any([this.ending.signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]),
+      });
+    } catch {
+      return null;
+    }
+  }
+}

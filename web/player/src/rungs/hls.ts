@@ -1,0 +1,123 @@
+// LL-HLS: hls.js in low-latency mode, or the browser's own player where there is no Media Source.
+
+import { ApiError, toFailure } from "../core/api.ts";
+import type { Failure } from "../core/ladder.ts";
+import { createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./rung.ts";
+import type { Hls } from "./hlsjs.ts";
+
+/** Further behind than this, it jumps; nearer, it plays a little faster. */
+const BEHIND_MAX_S = 6;
+
+export class HlsRung implements Rung {
+  readonly name = "hls";
+  readonly surface: HTMLVideoElement;
+  private readonly ending = new AbortController();
+  private hls: Hls | null = null;
+  private bytes = 0;
+
+  constructor(private readonly context: RungContext) {
+    this.surface = createVideo(context.muted);
+  }
+
+  start(): void {
+    this.load().catch((error: unknown) => this.fail(toFailure(error)));
+  }
+
+  stop(): void {
+    this.ending.abort();
+    this.hls?.destroy();
+    this.hls = null;
+    this.surface.removeAttribute("src");
+    this.surface.load();
+  }
+
+  async statistics(): Promise<RungStatistics> {
+    const quality = this.surface.getVideoPlaybackQuality();
+    const { videoWidth, videoHeight, buffered, currentTime } = this.surface;
+    const end = buffered.length > 0 ? buffered.end(buffered.length - 1) : currentTime;
+    return {
+      frames: quality.totalVideoFrames,
+      framesDropped: quality.droppedVideoFrames,
+      bytes: this.bytes,
+      jitterBufferMs: (end - currentTime) * 1000,
+      width: videoWidth,
+      height: videoHeight,
+      detail: this.hls ? "hls.js" : "native",
+    };
+  }
+
+  private async load(): Promise<void> {
+    const { api, camera } = this.context;
+    const url = api.url(`/hls/${camera}/index.m3u8`);
+    watchFrames(this.surface, this.ending.signal, () => {
+      this.context.picture(this.capturedAt());
+      this.catchUp();
+    });
+    const { Hls } = await import("./hlsjs.ts");
+    if (this.ending.signal.aborted) return;
+    if (!Hls.isSupported()) {
+      this.surface.onerror = () => this.fail({ kind: "broken", message: this.surface.error?.message ?? "" });
+      this.surface.src = url;
+      await play(this.surface);
+      return;
+    }
+    const hls = (this.hls = new Hls({
+      lowLatencyMode: true,
+      maxLiveSyncPlaybackRate: 1.5,
+      backBufferLength: 10,
+      maxBufferLength: 10,
+      manifestLoadPolicy: quick(10_000),
+      playlistLoadPolicy: quick(15_000),
+      fragLoadPolicy: quick(10_000),
+      ...(api.token ? { xhrSetup: (xhr: XMLHttpRequest) => xhr.setRequestHeader("Authorization", `Bearer ${api.token}`) } : {}),
+    }));
+    hls.on(Hls.Events.FRAG_LOADED, (_, { frag, part }) => (this.bytes += (part ?? frag).stats.loaded));
+    hls.on(Hls.Events.ERROR, (_, { fatal, response, details }) => {
+      const code = response?.code ?? 0;
+      if (code >= 400 && (fatal || code === 401 || code === 403)) {
+        this.fail(new ApiError(code, details, messageOf(response?.data) ?? "").failure);
+      } else if (fatal) {
+        this.fail({ kind: "broken", message: details });
+      }
+    });
+    hls.loadSource(url);
+    hls.attachMedia(this.surface);
+    await play(this.surface);
+  }
+
+  private capturedAt(): number | null {
+    const date = this.hls ? this.hls.playingDate : startDate(this.surface);
+    return date ? date.getTime() : null;
+  }
+
+  /** After a sleep, hls.js would take its time. */
+  private catchUp(): void {
+    const live = this.hls?.liveSyncPosition;
+    if (live && live - this.surface.currentTime > BEHIND_MAX_S) this.surface.currentTime = live;
+  }
+
+  private fail(failure: Failure): void {
+    if (!this.ending.signal.aborted) this.context.failed(failure);
+  }
+}
+
+/** One repetition, at once: after that it is the ladder's turn. */
+function quick(maxLoadTimeMs: number) {
+  const retry = { maxNumRetry: 1, retryDelayMs: 200, maxRetryDelayMs: 200 };
+  return { default: { maxTimeToFirstByteMs: maxLoadTimeMs, maxLoadTimeMs, timeoutRetry: null, errorRetry: retry } };
+}
+
+/** When the media's zero was, for a player of the browser's own. */
+function startDate(video: HTMLVideoElement & { getStartDate?: () => Date }): Date | null {
+  const zero = video.getStartDate?.().getTime() ?? Number.NaN;
+  return Number.isNaN(zero) ? null : new Date(zero + video.currentTime * 1000);
+}
+
+function messageOf(body: unknown): string | undefined {
+  try {
+    const { message } = JSON.parse(String(body)) as { message?: string };
+    return message;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,172 @@
+// WebRTC: the offer goes out as soon as it is made (the gateway is ICE-lite and learns our addresses from our checks), the
+// answer has everything in it.
+
+import { ApiError, toFailure } from "../core/api.ts";
+import { RtpClock } from "../core/clock.ts";
+import { createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./rung.ts";
+
+/** The gateway's clock is asked for what an RTP timestamp means this often; it drifts by less than a picture meanwhile. */
+const SYNC_MS = 20_000;
+
+/** TURN and STUN as the gateway told with its last answer: used from the second connection on. */
+const iceServersOf = new Map<string, RTCIceServer[]>();
+
+interface Session {
+  answer: string;
+  /** Where WHEP's session is; null with Socket.IO, whose connection is the session. */
+  resource: string | null;
+  close(): void;
+}
+
+export class WebRtcRung implements Rung {
+  readonly name = "webrtc";
+  readonly surface: HTMLVideoElement;
+  private readonly ending = new AbortController();
+  private readonly peer: RTCPeerConnection;
+  private readonly rtp = new RtpClock();
+  private session: Session | null = null;
+  private timer = 0;
+
+  constructor(private readonly context: RungContext) {
+    this.surface = createVideo(context.muted);
+    this.peer = new RTCPeerConnection({ iceServers: iceServersOf.get(context.api.base) ?? [], bundlePolicy: "max-bundle" });
+  }
+
+  start(): void {
+    this.connect().catch((error: unknown) => this.fail(error));
+  }
+
+  stop(): void {
+    this.ending.abort();
+    clearInterval(this.timer);
+    this.peer.close();
+    this.session?.close();
+    this.surface.srcObject = null;
+  }
+
+  async statistics(): Promise<RungStatistics> {
+    const result: RungStatistics = {};
+    for (const report of (await this.peer.getStats()).values()) {
+      if (report.type === "inbound-rtp" && report.kind === "video") {
+        result.frames = report.framesDecoded;
+        result.framesDropped = report.framesDropped;
+        result.bytes = report.bytesReceived;
+        result.packets = report.packetsReceived;
+        result.packetsLost = report.packetsLost;
+        result.width = report.frameWidth;
+        result.height = report.frameHeight;
+        if (report.jitterBufferEmittedCount > 0) {
+          result.jitterBufferMs = (report.jitterBufferDelay / report.jitterBufferEmittedCount) * 1000;
+        }
+      } else if (report.type === "candidate-pair" && report.nominated && report.state === "succeeded") {
+        if (typeof report.currentRoundTripTime === "number") result.roundTripMs = report.currentRoundTripTime * 1000;
+      } else if (report.type === "local-candidate") {
+        result.detail = String(report.protocol).toUpperCase();
+      }
+    }
+    return result;
+  }
+
+  private async connect(): Promise<void> {
+    const { peer, surface } = this;
+    for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
+    const stream = new MediaStream();
+    peer.ontrack = ({ track, receiver }) => {
+      // Live is what counts here, not smoothness.
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+      stream.addTrack(track);
+      surface.srcObject = stream;
+      void play(surface);
+    };
+    peer.onconnectionstatechange = () => {
+      if (["failed", "closed"].includes(peer.connectionState)) this.fail(null);
+    };
+    watchFrames(surface, this.ending.signal, (_, metadata) => this.context.picture(this.capturedAt(metadata)));
+    await peer.setLocalDescription();
+    const offer = peer.localDescription?.sdp ?? "";
+    this.session = await (this.context.signaling === "whep" ? this.askByWhep(offer) : this.askBySocket(offer));
+    if (this.ending.signal.aborted) {
+      this.session.close();
+      return;
+    }
+    await peer.setRemoteDescription({ type: "answer", sdp: this.session.answer });
+    if (this.session.resource !== null) {
+      void this.synchronise();
+      this.timer = window.setInterval(() => void this.synchronise(), SYNC_MS);
+    }
+  }
+
+  private async askByWhep(offer: string): Promise<Session> {
+    const { api, camera } = this.context;
+    const response = await api.fetch(`/whep/${camera}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/sdp" },
+      body: offer,
+    });
+    const location = response.headers.get("Location");
+    const servers = parseIceServers(response.headers.get("Link"));
+    if (servers.length > 0) iceServersOf.set(api.base, servers);
+    const resource = location === null ? null : new URL(location, response.url).href;
+    return {
+      answer: await response.text(),
+      resource,
+      close: () => {
+        // It may be gone already, and so may the gateway.
+        if (resource !== null) void fetch(resource, { method: "DELETE", headers: api.headers, keepalive: true }).catch(() => {});
+      },
+    };
+  }
+
+  private async askBySocket(offer: string): Promise<Session> {
+    const { connect, request } = await import("./socket.ts");
+    const socket = await connect(this.context.api);
+    const client = crypto.randomUUID();
+    try {
+      const { sdp } = await request<{ sdp: string }>(socket, "webrtc_offer", {
+        client_id: client,
+        camera_id: this.context.camera,
+        sdp: offer,
+      });
+      return { answer: sdp, resource: null, close: () => socket.disconnect() };
+    } catch (error) {
+      socket.disconnect();
+      throw error;
+    }
+  }
+
+  /** Learn what time the RTP clock shows. An older gateway does not tell: then there is no latency, and no harm. */
+  private async synchronise(): Promise<void> {
+    const { api } = this.context;
+    try {
+      const response = await fetch(this.session?.resource ?? "", { headers: api.headers, signal: this.ending.signal });
+      if (!response.ok) return;
+      const { rtp_timestamp, captured_at } = (await response.json()) as { rtp_timestamp: number; captured_at: string };
+      this.rtp.set(rtp_timestamp, Date.parse(captured_at));
+    } catch {
+      // Next time.
+    }
+  }
+
+  private capturedAt(metadata: VideoFrameCallbackMetadata | null): number | null {
+    return metadata?.rtpTimestamp === undefined ? null : this.rtp.captured(metadata.rtpTimestamp);
+  }
+
+  private fail(error: unknown): void {
+    if (this.ending.signal.aborted) return;
+    this.context.failed(error instanceof ApiError ? error.failure : toFailure(error));
+  }
+}
+
+/** ICE servers out of Link headers (the WHEP draft, "STUN/TURN server configuration"). */
+export function parseIceServers(links: string | null): RTCIceServer[] {
+  const servers: RTCIceServer[] = [];
+  for (const link of (links ?? "").split(/,(?=\s*<)/)) {
+    const url = /<([^>]+)>/.exec(link)?.[1];
+    if (!url || !/;\s*rel="?ice-server"?/i.test(link)) continue;
+    const value = (name: string) => new RegExp(`;\\s*${name}="((?:[^"\\\\]|\\\\.)*)"`, "i").exec(link)?.[1]?.replace(/\\(.)/g, "$1");
+    const username = value("username");
+    const credential = value("credential");
+    servers.push({ urls: url, ...(username === undefined ? {} : { username }), ...(credential === undefined ? {} : { credential }) });
+  }
+  return servers;
+}
