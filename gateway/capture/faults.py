@@ -31,12 +31,6 @@ _HUNG_UP = (
 # The first that fits wins. ``{where}`` is host and port, ``{wants}`` what a 401 asks for.
 _OPENING: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[CaptureError], str], ...] = (
     (
-        (av.error.ExitError, av.error.TimeoutError),
-        CameraTimeoutError,
-        "the camera at {where} did not answer within {timeout_s:g} s; check that it is on and that address and port are"
-        " right (RTSP's port is mostly 554), or raise CAPTURE_TIMEOUT",
-    ),
-    (
         av.error.ConnectionRefusedError,
         CameraUnreachableError,
         "nobody listens at {where}; check the port (RTSP's is mostly 554), and that RTSP is switched on in the camera",
@@ -91,13 +85,19 @@ def place(url: CameraUrl) -> str:
     return f"{url.host}:{url.connect_port}"
 
 
-def opening_fault(error: Exception, url: CameraUrl, timeout_s: float) -> CaptureError:
-    """What kept a camera from being opened."""
+def opening_fault(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s: float) -> CaptureError:
+    """What kept a camera from being opened, after ``elapsed_s`` seconds."""
     where = place(url)
+    # What a deadline cuts short in libav mostly comes out as "invalid data".
+    if elapsed_s >= timeout_s or isinstance(error, av.error.ExitError | av.error.TimeoutError):
+        return CameraTimeoutError(
+            f"the camera at {where} did not answer within {timeout_s:g} s; check that it is on and that address and"
+            " port are right (RTSP's port is mostly 554), or raise CAPTURE_TIMEOUT"
+        )
     wants = "other credentials than the URL's" if url.userinfo else "credentials, and the URL has none"
     for kinds, fault, sentence in _OPENING:
         if isinstance(error, kinds):
-            return fault(sentence.format(where=where, wants=wants, timeout_s=timeout_s))
+            return fault(sentence.format(where=where, wants=wants))
     number = getattr(error, "errno", None)
     if number == errno.EPROTONOSUPPORT:
         return CameraRefusedError(

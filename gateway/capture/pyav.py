@@ -16,6 +16,7 @@ Rules:
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 import av
@@ -81,12 +82,13 @@ class PyAVCaptureEngine(CaptureEngine):
         check_name(url, self.source.timeout_s, self._stop)
         if self._stop.is_set():
             return None
+        started = time.monotonic()
         try:
             return av.open(str(url), "r", options=dict(OPTIONS), timeout=self.source.timeout_s)
         except (av.FFmpegError, OSError, ValueError) as error:
             if self._stop.is_set():
                 return None
-            raise opening_fault(error, url, self.source.timeout_s) from None
+            raise opening_fault(error, url, self.source.timeout_s, time.monotonic() - started) from None
 
     def _pull(self, container: InputContainer, url: CameraUrl) -> Iterator[Packet]:
         assembler = Assembler(container, self.source.run, place(url))

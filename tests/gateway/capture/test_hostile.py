@@ -1,0 +1,199 @@
+"""Cameras that do what no camera should: each is one clear sentence, ends at once when told to, and leaves nothing
+behind."""
+
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count, cycle
+
+import pytest
+
+from gateway.capture.engine import CaptureSource
+from gateway.capture.pyav import KEYFRAME_PATIENCE_S, PyAVCaptureEngine
+from gateway.clock import CLOCK_RATE
+from gateway.errors import (
+    CameraEndedError,
+    CameraRefusedError,
+    CameraTimeoutError,
+    CameraUnauthorizedError,
+    CameraUnreachableError,
+    CaptureError,
+    NoVideoError,
+)
+from gateway.media import Packet
+from tests.support import hostile
+from tests.support.hostile import Handler, HostileServer, interleaved, rtsp
+from tests.support.rtsp import RtspServer
+
+SPROP = ";sprop-parameter-sets=Z0LAFdoGx+hAAAADAEAAAAyjxYuo,aM48gA=="
+LONG_S = 60.0
+"""A timeout that an interrupt must not wait for."""
+
+
+def slices() -> Iterator[bytes]:
+    """A stream whose SPS and PPS are nowhere."""
+    return interleaved((b"\x65" + bytes(range(1, 200)), number * 3600) for number in count())
+
+
+def garbage_after_play() -> Iterator[bytes]:
+    return cycle([bytes(range(256)) * 16])
+
+
+def garbage_as_video() -> Iterator[bytes]:
+    """RTP as it should be, around NAL units that are none."""
+    kinds = cycle([b"\x00", b"\x7c\x85", b"\x78\xff\xff", b"\x65", b"\x67", b"\x1f"])
+    return interleaved((next(kinds) + b"\xff" * 50, number * 3600) for number in count())
+
+
+class Pull:
+    """An engine in a thread of its own, as it is run in earnest."""
+
+    def __init__(self, url: str, timeout_s: float = LONG_S) -> None:
+        self.engine = PyAVCaptureEngine(CaptureSource("camera", url, timeout_s))
+        self.packets: list[Packet] = []
+        self.error: Exception | None = None
+        self.first = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            for packet in self.engine.packets():
+                self.packets.append(packet)
+                self.first.set()
+        except Exception as error:
+            self.error = error
+
+    def end(self) -> Exception | None:
+        """Wait for the end by itself."""
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        return self.error
+
+    def interrupt(self) -> None:
+        """Interrupt it; it must end soon and without an error."""
+        self.engine.interrupt()
+        self.thread.join(5)
+        assert not self.thread.is_alive(), "the interrupt did not reach it"
+        assert self.error is None
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive(), thread.name
+
+
+@pytest.mark.parametrize(
+    ("handler", "error", "says"),
+    [
+        (hostile.say_nothing, CameraTimeoutError, "did not answer within 0.4 s.*CAPTURE_TIMEOUT"),
+        (hostile.hang_up, CaptureError, "check the port|RTSP port"),
+        (hostile.talk_garbage, CaptureError, "check|CAPTURE_TIMEOUT"),
+        (hostile.speak_http, NoVideoError, "not RTSP"),
+        (rtsp({"DESCRIBE": 400}), CameraRefusedError, "web page"),
+        (rtsp({"DESCRIBE": 401}), CameraUnauthorizedError, "user and password"),
+        (rtsp({"DESCRIBE": 403}), CameraUnauthorizedError, "right"),
+        (rtsp({"DESCRIBE": 404}), CameraRefusedError, "path"),
+        (rtsp({"DESCRIBE": 503}), CameraRefusedError, "restart"),
+        (rtsp({"SETUP": 453}), CameraRefusedError, "too many viewers"),
+        (rtsp({"SETUP": 461}), CameraRefusedError, "TCP or UDP"),
+        (rtsp({"PLAY": 454}), CameraRefusedError, "refused"),
+        (rtsp(sprop=SPROP), CameraTimeoutError, "CAPTURE_TIMEOUT"),
+        (rtsp(sprop=SPROP, play=garbage_after_play), CameraTimeoutError, "CAPTURE_TIMEOUT"),
+    ],
+)
+def test_each_is_one_sentence(handler: Handler, error: type[CaptureError], says: str) -> None:
+    with HostileServer(handler) as server:
+        raised = Pull(server.url, timeout_s=0.4).end()
+    assert isinstance(raised, error), raised
+    message = str(raised)
+    assert "\n" not in message
+    assert "hunter2" not in message
+    assert f"127.0.0.1:{server.port}" in message
+    with pytest.raises(error, match=says):
+        raise raised
+
+
+def test_nobody_listens(free_port: int) -> None:
+    raised = Pull(f"rtsp://u:hunter2@127.0.0.1:{free_port}/x").end()
+    assert isinstance(raised, CameraUnreachableError)
+    assert "nobody listens" in str(raised)
+    assert "hunter2" not in str(raised)
+
+
+def test_no_such_name() -> None:
+    raised = Pull("rtsp://u:hunter2@camera.invalid/x").end()
+    assert isinstance(raised, CameraUnreachableError)
+    assert "camera.invalid" in str(raised)
+    assert "hunter2" not in str(raised)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        hostile.say_nothing,
+        rtsp(),
+        rtsp(sprop=SPROP),
+        rtsp(sprop=SPROP, play=garbage_after_play),
+        rtsp(sprop=SPROP, play=garbage_as_video),
+        rtsp(play=slices),
+    ],
+    ids=["silent", "silent-after-play", "silent-with-sdp", "garbage", "garbage-in-rtp", "no-parameter-sets"],
+)
+def test_an_interrupt_reaches_it_wherever_it_is(handler: Handler) -> None:
+    with HostileServer(handler) as server:
+        pull = Pull(server.url)
+        assert server.connected.wait(5)
+        pull.interrupt()
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_an_interrupt_reaches_it_in_mid_play(own_rtsp_server: RtspServer, freeze: bool) -> None:
+    pull = Pull(own_rtsp_server.url("/cam"))
+    assert pull.first.wait(10)
+    if freeze:
+        own_rtsp_server.freeze()
+    pull.interrupt()
+
+
+def test_an_interrupt_before_the_start_is_kept(rtsp_server: RtspServer) -> None:
+    engine = PyAVCaptureEngine(CaptureSource("camera", rtsp_server.url()))
+    engine.interrupt()
+    engine.interrupt()
+    assert list(engine.packets()) == []
+
+
+def test_an_interrupt_is_its_own_engine_s_alone(rtsp_server: RtspServer) -> None:
+    one, other = Pull(rtsp_server.url("/cam")), Pull(rtsp_server.url("/cam"))
+    assert one.first.wait(10)
+    assert other.first.wait(10)
+    one.interrupt()
+    so_far = len(other.packets)
+    while len(other.packets) < so_far + 5:
+        assert other.thread.is_alive()
+        threading.Event().wait(0.02)
+    other.interrupt()
+
+
+class Hurried:
+    """A clock that runs a second with each look."""
+
+    def __init__(self) -> None:
+        self._now = count()
+
+    def monotonic(self) -> float:
+        return float(next(self._now))
+
+    def wall_90k(self) -> int:
+        return next(self._now) * CLOCK_RATE
+
+
+@pytest.mark.parametrize("play", [slices, garbage_as_video])
+def test_parameter_sets_that_never_come(play: Callable[[], Iterator[bytes]]) -> None:
+    with HostileServer(rtsp(play=play)) as server:
+        source = CaptureSource("camera", server.url, KEYFRAME_PATIENCE_S * 10)
+        with pytest.raises((NoVideoError, CameraEndedError), match=r"restart|keyframe|broke"):
+            list(PyAVCaptureEngine(source, Hurried()).packets())
