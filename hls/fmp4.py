@@ -128,7 +128,7 @@ def without_parameter_sets(data: bytes, codec: str) -> bytes:
     return b"".join(kept) if kept else data
 
 
-def media_packet(data: bytes, sample: Sample, stream: VideoStream | AudioStream) -> av.Packet[Any]:
+def media_packet(data: bytes, sample: Sample, stream: VideoStream | AudioStream) -> "av.Packet[Any]":
     packet = av.Packet(data)
     packet.stream = stream
     assert stream.time_base is not None
