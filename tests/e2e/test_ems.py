@@ -31,7 +31,7 @@ async def test_an_ems_starts_and_stops_a_capture_and_gets_status_and_frames(
         await ems.emit("capture_start_request", {"client_id": "guard", "metadata": {"reason": "alarm"}})
         await ems.expect("capture_status_response", lambda data: data["is_active"] and data["state"] == "live")
         after, frame = await ems.expect("video_frame_from_service")
-        with av.open(BytesIO(jpeg_of(frame)), format="jpeg_pipe") as picture:
+        with av.open(BytesIO(jpeg_of(frame)), "r", format="jpeg_pipe") as picture:
             decoded = next(picture.decode(video=0))
         assert (decoded.width, decoded.height) == (320, 240)
         assert frame["data"]["metadata"]["camera_id"] == "default"
@@ -81,7 +81,16 @@ async def test_a_command_that_cannot_be_understood_is_answered_and_ends_nothing(
     async with Ems() as ems:
         await asyncio.to_thread(gateways, SOCKETIO_SERVER_URL=ems.url)
         after, _ = await ems.expect("connect")
-        for data in (None, 7, "x", [], {}, {"client_id": 5}, {"client_id": "a", "metadata": {"camera_id": "no"}}):
+        wrong: list[object] = [
+            None,
+            7,
+            "x",
+            [],
+            {},
+            {"client_id": 5},
+            {"client_id": "a", "metadata": {"camera_id": "no"}},
+        ]
+        for data in wrong:
             await ems.emit("capture_start_request", data)
             after, _ = await ems.expect("capture_status_response", lambda answer: answer.get("error_message"), after)
         await ems.emit("capture_start_request", {"client_id": "guard"})

@@ -56,6 +56,7 @@ async def chromium() -> AsyncIterator[Browser]:
 async def look(page: Page, selector: str = "video", frames: int = 10) -> list[dict[str, Any]]:
     """``frames`` presented frames of a video: mean light (0 to 255), a hash of the picture, its size in pixels."""
     video = await page.wait_for_selector(selector, state="attached")
+    assert video is not None
     seen: list[dict[str, Any]] = await video.evaluate(f"(video, frames) => ({LOOK})(video, frames)", frames)
     return seen
 

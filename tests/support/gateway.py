@@ -100,10 +100,10 @@ class Gateway:
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=dict(headers or {}))
         try:
             with urllib.request.urlopen(request, timeout=START_S) as reply:
-                return reply.status, reply.headers, reply.read()
+                return reply.status, dict(reply.headers.items()), reply.read()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, error.headers, error.read()
+                return error.code, dict(error.headers.items()), error.read()
 
     def json(self, path: str, method: str = "GET", body: object = None) -> Any:
         """The JSON of an answer, whatever its status."""

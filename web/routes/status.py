@@ -1,7 +1,5 @@
 """``/api/status``: what is well and what is ill, room by room."""
 
-from dataclasses import asdict
-
 from aiohttp import web
 
 from web import keys
@@ -19,7 +17,7 @@ async def status(request: web.Request) -> web.Response:
             "status": "ok",
             "cameras": [camera_view(app, camera) for camera in app[keys.SERVICE].cameras.values()],
             "messaging": app[keys.MESSAGING].status(),
-            "archive": {camera_id: asdict(status) for camera_id, status in app[keys.ARCHIVE].status().items()},
+            "archive": app[keys.ARCHIVE].status(),
             "webrtc": {"udp_port": app[keys.WEBRTC].udp_port, "viewers": len(app[keys.WEBRTC].viewers)},
         }
     )
