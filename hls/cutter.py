@@ -15,15 +15,18 @@ length of parts are strict, and cameras are not; so the boundary between two par
 4. A new run or a new StreamInfo is a discontinuity: the segment ends, and the next has its own init segment.
 5. Silence of ``SILENCE_S`` ends the segment; from there to the next keyframe there are gap parts, published as they
    fall due. Shorter silence is a network's, and its packets are still to come: they are worth more than a punctual gap.
-6. Whatever cannot be shown (before the first keyframe, after a gap) is dropped and counted.
+6. Audio lies in the same fragments, and is in the init segment only once any was heard; then its presence is promised,
+   and :mod:`hls.audio` keeps the promise. It begins with a segment, after a discontinuity.
+7. Whatever cannot be shown (before the first keyframe, after a gap) is dropped and counted.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
 from gateway.media import Packet, StreamInfo
+from hls.audio import AudioTrack, carried_audio
 from hls.fmp4 import FragmentMuxer, Sample
 from hls.plan import MIN_SEGMENT_S, LivePlan
 
@@ -80,7 +83,11 @@ class PartCutter:
         self.packets_dropped = 0
         self._sink = sink
         self._make_muxer = make_muxer
+        self.hears_audio = False
+        """Whether any audio has come. Set it where that is known beforehand."""
         self._muxer: FragmentMuxer | None = None
+        self._info: StreamInfo | None = None
+        self._audio: AudioTrack | None = None
         self._sequence = 0
         self._run = 0
         self._offset_90k = 0
@@ -102,6 +109,9 @@ class PartCutter:
     def feed(self, packet: Packet, now_s: float) -> None:
         """Take the next packet."""
         if not packet.is_video:
+            self.hears_audio = True
+            if self._audio is not None and packet.run == self._run and not self.is_silent:
+                self._audio.feed(packet)
             return
         self.advance(now_s)
         if not self.is_silent and self._is_break(packet):
@@ -171,12 +181,13 @@ class PartCutter:
             Sample(frame.data, at_90k, frame.pts_90k + self._offset_90k, end_90k - at_90k, frame.is_keyframe)
             for frame, at_90k, end_90k in zip(frames, starts, ends, strict=True)
         ]
+        audio = self._audio.take(boundary_90k) if self._audio is not None else ()
         self._sequence += 1
         part = Part(
             muxer=self._muxer,
             start_90k=start_90k,
             duration_90k=boundary_90k - start_90k,
-            data=self._muxer.fragment(video, (), self._sequence),
+            data=self._muxer.fragment(video, audio, self._sequence),
             captured_at_90k=frames[0].captured_at_90k,
             is_independent=any(frame.is_keyframe for frame in frames),
             is_discontinuity=self._is_discontinuous,
@@ -195,8 +206,12 @@ class PartCutter:
     def _is_break(self, packet: Packet) -> bool:
         assert self._muxer is not None
         is_jump = packet.dts_90k + self._offset_90k - self._edge_90k > seconds_90k(LAG_MAX_S)
-        info = self._muxer.info
-        return packet.run != self._run or is_jump or (packet.info is not info and packet.info != info)
+        is_change = packet.info is not self._info and packet.info != self._info
+        is_first_audio = packet.is_keyframe and self.hears_audio and self._audio is None
+        return packet.run != self._run or is_jump or is_change or (is_first_audio and self._can_carry(packet))
+
+    def _can_carry(self, packet: Packet) -> bool:
+        return carried_audio(packet.info.audio) is not None
 
     def _break_off(self) -> None:
         """What follows does not continue what was. The last frame lasts as long as frames do, if there is room."""
@@ -212,10 +227,15 @@ class PartCutter:
                 self._fill_gap(at_90k)
             self._end_segment()
             self._is_discontinuous = True
-        if self._muxer is None or self._muxer.info != keyframe.info:
-            self._muxer = self._make_muxer(keyframe.info)
         self._run = keyframe.run
         self._offset_90k = self._end_90k - keyframe.dts_90k
+        self._info = info = keyframe.info
+        self._audio = None
+        if info.audio is not None and self.hears_audio and self._can_carry(keyframe):
+            self._audio = AudioTrack(info.audio, self._end_90k, self._offset_90k)
+        carried = replace(info, audio=self._audio.info if self._audio is not None else None)
+        if self._muxer is None or self._muxer.info != carried:
+            self._muxer = self._make_muxer(carried)
         self.is_silent = False
 
     @property

@@ -261,6 +261,7 @@ class LiveWindow:
         self.plan = plan
         self._cutter = PartCutter(plan, self)
         probed, self._probed = self._probed, []
+        self._cutter.hears_audio = any(not each.is_video for each in probed)
         for each in probed:
             self._cutter.feed(each, now_s)
         if not self._segments:
