@@ -55,6 +55,10 @@ class AgentPath(Path, Protocol):
         """``udp`` or ``tcp``."""
         ...
 
+    def close(self) -> None:
+        """The agent does not need it any more."""
+        ...
+
 
 def ice_string(length: int) -> str:
     """Random ice-chars (RFC 8839 §5.4), six bits each."""
@@ -176,6 +180,7 @@ class IceRegistry:
             self._by_username.pop(agent.former[0], None)
         for path in agent.paths:
             self._forget(agent, path)
+            path.close()
         agent.paths.clear()
 
     def restart(self, agent: IceAgent) -> None:
@@ -251,6 +256,7 @@ class IceRegistry:
                 oldest = next(candidate for candidate in agent.paths if candidate is not agent.path)
                 agent.paths.remove(oldest)
                 self._forget(agent, oldest)
+                oldest.close()
 
     def _forget(self, agent: IceAgent, path: AgentPath) -> None:
         known = self._by_address.get(path.remote)

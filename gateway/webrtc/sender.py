@@ -58,6 +58,11 @@ _MAX_STRETCHES = 16
 class Path(Protocol):
     """The way to one viewer's socket."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether sending is in vain at present; asked before the work of encrypting."""
+        ...
+
     def send(self, data: memoryview | bytes, segment_bytes: int) -> bool:
         """Send datagrams of ``segment_bytes`` each (the last may be shorter). ``False``: full, nothing was taken."""
         ...
@@ -204,9 +209,9 @@ class VideoSender:
             if not self._retransmit(sequence, history):
                 self.retransmissions_refused += 1
 
-    def timestamp_of(self, frame: Frame) -> int:
-        """The RTP timestamp at which this viewer has, or would have, the frame at the live edge."""
-        return (frame.timestamp + self._shift) & 0xFFFFFFFF
+    def timestamp(self, timeline_90k: int) -> int:
+        """A time of the camera's timeline as this viewer's RTP timestamp."""
+        return (timeline_90k + self._shift) & 0xFFFFFFFF
 
     def _go_to(self, keyframe: Frame, history: History) -> None:
         newest = history.newest
@@ -253,7 +258,7 @@ class VideoSender:
         for burst in frame.bursts(self._layout):
             if burst.first < done:
                 continue
-            if self._bucket <= 0:
+            if self._bucket <= 0 or self.path.is_full:
                 return False
             data = self._srtp.protect_burst(burst, self._next_sequence, timestamp, self.ssrc)
             if not self.path.send(data, burst.stride):

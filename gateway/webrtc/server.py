@@ -26,6 +26,7 @@ from gateway.webrtc.answer import LocalSide, negotiate, parse_offer, refuse_b_fr
 from gateway.webrtc.certificate import SharedCertificate
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice import IceRegistry
+from gateway.webrtc.ice_tcp import TcpPort
 from gateway.webrtc.srtp import Scratch
 from gateway.webrtc.turn import IceServer, IceServers
 from gateway.webrtc.udp import UdpPort
@@ -47,6 +48,9 @@ RESOLVE_INTERVAL_S = 60.0
 """How often names in ``WEBRTC_HOSTS`` are looked up again."""
 
 DEFAULT_UDP_PORT = 8189
+
+BIND_ATTEMPTS = 8
+"""How many free UDP ports are tried for one that is free for TCP as well."""
 
 
 class WebRtcServer:
@@ -77,6 +81,7 @@ class WebRtcServer:
         self._scratch = Scratch()
         self.registry = IceRegistry()
         self._ports: list[UdpPort] = []
+        self._tcp = TcpPort(self.registry)
         self._fanouts: dict[str, CameraFanout] = {}
         self._viewers: dict[str, Viewer] = {}
         self._joining: Counter[str] = Counter()
@@ -91,15 +96,22 @@ class WebRtcServer:
         return self._viewers
 
     async def start(self) -> None:
-        """Bind the port on every address. Raises :class:`~gateway.errors.SettingsError`."""
-        try:
-            self._bind()
-        except OSError as error:
-            await self.close()
-            raise SettingsError(
-                f"UDP port {self.udp_port} cannot be used for WebRTC ({error.strerror or error}); set WEBRTC_UDP_PORT"
-                " to a free one, or stop who has it"
-            ) from None
+        """Bind the port, UDP and TCP, on every address. Raises :class:`~gateway.errors.SettingsError`."""
+        wanted = self.udp_port
+        for attempt in range(1, BIND_ATTEMPTS + 1):
+            try:
+                await self._bind()
+                break
+            except OSError as error:
+                self._unbind()
+                # A free UDP port that was found need not be free for TCP, or on the other address.
+                if wanted == 0 and attempt < BIND_ATTEMPTS:
+                    self.udp_port = 0
+                    continue
+                raise SettingsError(
+                    f"port {self.udp_port} cannot be used for WebRTC ({error.strerror or error}); set WEBRTC_UDP_PORT"
+                    " to one that is free for UDP and TCP, or stop who has it"
+                ) from None
         await self._resolve()
         self._keeper = asyncio.create_task(self._keep(), name="webrtc-keeper")
 
@@ -111,9 +123,7 @@ class WebRtcServer:
             await asyncio.wait([self._keeper])
             self._keeper = None
         await asyncio.gather(*(viewer.close("the gateway is stopping") for viewer in tuple(self._viewers.values())))
-        for port in self._ports:
-            port.close()
-        self._ports.clear()
+        self._unbind()
 
     def ice_server_offers(self) -> list[IceServer]:
         """The ICE servers for a viewer that comes now, with credentials of its own where they are limited in time."""
@@ -198,9 +208,14 @@ class WebRtcServer:
             priority = (126 << 24) + ((65_535 - place) << 8) + 255
             foundation = candidate_foundation("host", "udp", address)[:8]
             lines.append(f"{foundation} 1 udp {priority} {address} {self.udp_port} typ host")
+        for place, address in enumerate(addresses):
+            # RFC 6544 §4.2: below UDP, direction preference 4 for passive hosts.
+            priority = (90 << 24) + ((4 << 13) + 8191 - place << 8) + 255
+            foundation = candidate_foundation("host", "tcp", address)[:8]
+            lines.append(f"{foundation} 1 tcp {priority} {address} {self.udp_port} typ host tcptype passive")
         return tuple(lines)
 
-    def _bind(self) -> None:
+    async def _bind(self) -> None:
         for host in self._listen:
             try:
                 port = UdpPort(host, self.udp_port, self.registry)
@@ -213,8 +228,15 @@ class WebRtcServer:
             self._ports.append(port)
             self.udp_port = port.port
             port.start()
+            await self._tcp.start(host, self.udp_port)
         if not self._ports:
             raise OSError(f"none of {', '.join(self._listen)} can be bound")
+
+    def _unbind(self) -> None:
+        for port in self._ports:
+            port.close()
+        self._ports.clear()
+        self._tcp.close()
 
     def _local_addresses(self) -> list[str]:
         addresses: list[str] = []

@@ -43,6 +43,8 @@ class UdpPath:
     """The way to one address."""
 
     protocol = "udp"
+    is_full = False
+    """The socket is everybody's; that it is full shows when sending."""
 
     def __init__(self, port: "UdpPort", remote: Address, source: _Ancillary) -> None:
         self.remote = remote
@@ -78,6 +80,9 @@ class UdpPath:
                 return self.send(data, segment_bytes)
             self._port.send_errors += 1
         return True
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 class UdpPort:
