@@ -16,8 +16,10 @@ from gateway.clock import Clock
 from gateway.hub import PacketHub
 from gateway.media import Packet
 from gateway.webrtc import h264
+from gateway.webrtc.answer import AudioCodec
+from gateway.webrtc.audio import AudioSource
 from gateway.webrtc.rtp import Frame, History
-from gateway.webrtc.sender import PACE_BYTES_PER_S, VideoSender
+from gateway.webrtc.sender import PACE_BYTES_PER_S, AudioSender, VideoSender
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class CameraFanout:
         self._on_unfit = on_unfit
         self._senders: dict[VideoSender, Callable[[Exception], None]] = {}
         self._behind: set[VideoSender] = set()
+        self._audio: dict[AudioCodec, tuple[AudioSource, list[AudioSender]]] = {}
         self._pacer: asyncio.TimerHandle | None = None
         self._frames = 0
         self._run: int | None = None
@@ -88,6 +91,7 @@ class CameraFanout:
     def on_packet(self, packet: Packet) -> None:
         """The hub's sink."""
         if not packet.is_video:
+            self._on_audio(packet)
             return
         video = packet.info.video
         if video.codec != "h264":
@@ -116,6 +120,39 @@ class CameraFanout:
         self._frames += 1
         self.history.append(frame)
         self._send_live(frame)
+
+    def add_audio(self, sender: AudioSender, codec: AudioCodec) -> None:
+        """Send a viewer the camera's audio from now on, as ``codec``."""
+        self._audio.setdefault(codec, (AudioSource(codec), []))[1].append(sender)
+
+    def remove_audio(self, sender: AudioSender) -> None:
+        """A viewer has gone; with the last one of a codec its encoder goes. Twice is fine."""
+        for codec, (_, senders) in tuple(self._audio.items()):
+            if sender in senders:
+                senders.remove(sender)
+            if not senders:
+                del self._audio[codec]
+
+    def clock_at(self, wall_90k: int) -> int | None:
+        """The timeline at that moment of wall clock, for sender reports; ``None`` before the first frame.
+
+        Video and audio are both told by the newest frame's capture time, so that they stay together.
+        """
+        newest = self.history.newest
+        return None if newest is None else newest.timestamp + wall_90k - newest.captured_at_90k
+
+    def _on_audio(self, packet: Packet) -> None:
+        if packet.run != self._run:
+            # Of a run that has had no video yet: there is no place on the timeline for it.
+            return
+        for source, senders in tuple(self._audio.values()):
+            for payload, timestamp in source.payloads(packet, packet.pts_90k + self._base):
+                for sender in tuple(senders):
+                    try:
+                        sender.send(payload, timestamp)
+                    except Exception as error:
+                        log.warning("camera %s: a viewer goes without audio: %s", self.hub.camera_id, error)
+                        self.remove_audio(sender)
 
     def _send_live(self, frame: Frame) -> None:
         now = self._clock.monotonic()

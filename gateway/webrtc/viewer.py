@@ -43,7 +43,7 @@ from gateway.webrtc.answer import MID, PLAYOUT_DELAY, Negotiated, Track
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice import AgentPath, IceAgent
 from gateway.webrtc.rtp import layout, one_byte_extensions
-from gateway.webrtc.sender import VideoSender
+from gateway.webrtc.sender import AudioSender, VideoSender
 from gateway.webrtc.srtp import OutboundSrtp, Scratch, SrtpError
 from gateway.webrtc.trickle import check_candidate, parse_fragment, write_fragment
 
@@ -137,6 +137,8 @@ class Viewer:
         self._remote_username = negotiated.remote_username
         self._born_s = clock.monotonic()
         self._sender: VideoSender | None = None
+        self._audio: AudioSender | None = None
+        self._audio_clock_rate = 0
         self._srtp: OutboundSrtp | None = None
         self._dtls = RTCDtlsTransport(cast("RTCIceTransport", self.agent), [certificate])
         self._dtls._srtp_profiles = _PROFILES
@@ -271,11 +273,23 @@ class Viewer:
         )
         self.state = ViewerState.CONNECTED
         self.connected.set()
+        self._begin_audio(path, trailer)
         self._fanout.add(self._sender, lambda error: self.close_soon(f"sending failed: {error}"))
         log.info("camera %s: viewer %s is connected over %s", self.camera_id, self.id, path.protocol)
 
+    def _begin_audio(self, path: AgentPath, trailer_bytes: int) -> None:
+        track, codec = self.negotiated.audio, self.negotiated.audio_codec
+        if track is None or codec is None or self._srtp is None:
+            return
+        audio_layout = layout(track.payload_type, _extensions(track), trailer_bytes)
+        self._audio = AudioSender(self._srtp, audio_layout, self.audio_ssrc, path)
+        self._audio_clock_rate = codec.clock_rate
+        self._fanout.add_audio(self._audio, codec)
+
     async def _close(self) -> None:
         try:
+            if self._audio is not None:
+                self._fanout.remove_audio(self._audio)
             if self._sender is not None:
                 self._fanout.remove(self._sender)
                 self._say_goodbye()
@@ -297,15 +311,16 @@ class Viewer:
 
     def _say_goodbye(self) -> None:
         path = self.agent.path
-        if self._srtp is not None and path is not None:
-            data = self._srtp.protect_rtcp(
-                self._sender_report(self._clock.wall_90k()) + rtcp.goodbye([self.video_ssrc])
-            )
+        reports = self._sender_reports(self._clock.wall_90k())
+        if self._srtp is not None and path is not None and reports:
+            ssrcs = [sender.ssrc for sender in (self._sender, self._audio) if sender is not None]
+            data = self._srtp.protect_rtcp(reports + rtcp.goodbye(ssrcs))
             path.send(data, len(data))
 
     def _on_path(self, path: AgentPath) -> None:
-        if self._sender is not None:
-            self._sender.path = path
+        for sender in (self._sender, self._audio):
+            if sender is not None:
+                sender.path = path
 
     def _on_dtls_state(self) -> None:
         if self._dtls.state in ("closed", "failed"):
@@ -341,19 +356,25 @@ class Viewer:
 
     def _report(self, wall_90k: int) -> None:
         path = self.agent.path
-        if self._srtp is None or path is None or self._sender is None or not self._sender.packets_sent:
-            return
-        data = self._srtp.protect_rtcp(self._sender_report(wall_90k))
-        path.send(data, len(data))
+        reports = self._sender_reports(wall_90k)
+        if self._srtp is not None and path is not None and reports:
+            data = self._srtp.protect_rtcp(reports)
+            path.send(data, len(data))
 
-    def _sender_report(self, wall_90k: int) -> bytes:
-        sender = self._sender
-        assert sender is not None
-        newest = self._fanout.history.newest
-        timestamp = 0 if newest is None else sender.timestamp_of(newest) + wall_90k - newest.captured_at_90k
-        return rtcp.sender_report(
-            self.video_ssrc, wall_90k, timestamp, sender.packets_sent, sender.payload_bytes_sent, self.camera_id
-        )
+    def _sender_reports(self, wall_90k: int) -> bytes:
+        """A compound packet for what has been sent; empty before that (RFC 3550 §6.4)."""
+        clock = self._fanout.clock_at(wall_90k)
+        reports = b""
+        if clock is None:
+            return reports
+        video, audio, cname = self._sender, self._audio, self.camera_id
+        if video is not None and video.packets_sent:
+            at = video.timestamp(clock)
+            reports += rtcp.sender_report(video.ssrc, wall_90k, at, video.packets_sent, video.payload_bytes_sent, cname)
+        if audio is not None and audio.packets_sent:
+            at = audio.timestamp(clock * self._audio_clock_rate // CLOCK_RATE)
+            reports += rtcp.sender_report(audio.ssrc, wall_90k, at, audio.packets_sent, audio.payload_bytes_sent, cname)
+        return reports
 
 
 def _ssrcs(count: int) -> list[int]:
