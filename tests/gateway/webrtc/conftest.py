@@ -1,5 +1,6 @@
 """A WebRTC server on 127.0.0.1, cameras that play films, and a page of a real Chromium that watches."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ async (edit) => {
   // Watch through `join`, which the test provides; `edit` may rewrite the answer.
   const peer = window.peer = new RTCPeerConnection();
   const video = document.createElement("video");
-  video.muted = true; video.autoplay = true; video.playsInline = true;
+  video.autoplay = true; video.playsInline = true;
   document.body.replaceChildren(video);
   const stream = video.srcObject = new MediaStream();
   peer.ontrack = (event) => stream.addTrack(event.track);
@@ -33,8 +34,7 @@ STATS = """
 async () => Object.fromEntries([...(await window.peer.getStats()).values()]
   .filter((item) => item.type === "inbound-rtp" && item.kind === "video" ||
                     item.type === "inbound-rtp" && item.kind === "audio" ||
-                    item.type === "candidate-pair" && item.nominated ||
-                    item.type === "remote-outbound-rtp" && item.kind === "video")
+                    item.type === "candidate-pair" && item.nominated)
   .map((item) => [item.kind === "audio" ? "audio" : item.type, item]))
 """
 
@@ -82,6 +82,14 @@ async def watch(page: Page, server: WebRtcServer, camera: Camera, edit: str = ""
 
 
 async def stats_of(page: Page) -> dict[str, dict[str, Any]]:
-    """Chromium's own statistics: ``inbound-rtp`` (video), ``audio``, ``candidate-pair``, ``remote-outbound-rtp``."""
+    """Chromium's own statistics: ``inbound-rtp`` (video), ``audio``, ``candidate-pair``."""
     stats: dict[str, dict[str, Any]] = await page.evaluate(STATS)
     return stats
+
+
+async def stat(page: Page, kind: str, name: str) -> Any:
+    """One of Chromium's statistics, once it is there and not zero."""
+    async with asyncio.timeout(20):
+        while not (value := (await stats_of(page)).get(kind, {}).get(name)):
+            await asyncio.sleep(0.05)
+    return value

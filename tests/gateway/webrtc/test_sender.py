@@ -59,7 +59,7 @@ def test_a_newcomer_gets_the_whole_gop_contiguous_and_ending_now(reel: Reel) -> 
     assert times == sorted(times)
     newest = reel.history.newest
     assert newest is not None
-    assert packets[-1].timestamp == watcher.sender.timestamp_of(newest)
+    assert packets[-1].timestamp == watcher.sender.timestamp(newest.timestamp)
     assert times[-1] < 10_000, "the replay takes no longer than 0.1 s of media time"
 
 
@@ -132,10 +132,10 @@ def test_a_full_socket_holds_frames_back_and_nothing_is_lost(reel: Reel) -> None
     watcher.start()
     watcher.catch_up()
     last = watcher.wire.take()[-1]
-    watcher.wire.full = True
+    watcher.wire.is_full = True
     assert not watcher.live()
     assert not watcher.live()
-    watcher.wire.full = False
+    watcher.wire.is_full = False
     watcher.catch_up()
     packets = [last, *watcher.wire.take()]
     assert sequences(packets) == list(range(len(packets)))
@@ -148,10 +148,10 @@ def test_who_is_a_second_behind_is_dropped_to_the_next_keyframe_and_counted(reel
     watcher.start()
     watcher.catch_up()
     last = watcher.wire.take()[-1]
-    watcher.wire.full = True
+    watcher.wire.is_full = True
     for _ in range(40):
         watcher.live()
-    watcher.wire.full = False
+    watcher.wire.is_full = False
     assert watcher.sender.advance(reel.history, watcher.now), "it waits, and is in nobody's way"
     assert watcher.sender.waits_for_keyframe
     watcher.live()
@@ -168,10 +168,10 @@ def test_who_is_behind_when_a_keyframe_comes_goes_on_there(reel: Reel) -> None:
     watcher.start()
     watcher.catch_up()
     last = watcher.wire.take()[-1]
-    watcher.wire.full = True
+    watcher.wire.is_full = True
     for _ in range(20):
         watcher.live()
-    watcher.wire.full = False
+    watcher.wire.is_full = False
     assert watcher.live(key=True)
     packets = [last, *watcher.wire.take()]
     assert sequences(packets) == list(range(len(packets)))

@@ -27,24 +27,27 @@ def _policy(ssrc_type: int) -> Policy:
 
 
 class Wire:
-    """A path that keeps what it is given; ``full`` makes it refuse."""
+    """A path that keeps what it is given; ``is_full`` makes it refuse."""
 
     remote = ("192.0.2.1", 1234)
     protocol = "udp"
 
     def __init__(self) -> None:
-        self.full = False
+        self.is_full = False
         self.calls = 0
         self.datagrams: list[bytes] = []
         self._session = Session(_policy(Policy.SSRC_ANY_INBOUND))
 
     def send(self, data: memoryview | bytes, segment_bytes: int) -> bool:
-        if self.full:
+        if self.is_full:
             return False
         self.calls += 1
         whole = bytes(data)
         self.datagrams += [whole[at : at + segment_bytes] for at in range(0, len(whole), segment_bytes)]
         return True
+
+    def close(self) -> None:
+        """Nothing to close."""
 
     def take(self) -> list[RtpPacket]:
         """The packets since the last time, in order."""
