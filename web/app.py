@@ -5,7 +5,6 @@ import errno
 import logging
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from aiohttp import web
 
@@ -15,11 +14,10 @@ from gateway.settings import Settings
 from web import keys
 from web.errors import errors_as_json
 from web.house import House
-from web.routes import archive, cameras, hls, jpeg, page, status, whep
+from web.metrics import Metrics
+from web.routes import archive, cameras, hls, jpeg, metrics, page, player, status, whep
 
 log = logging.getLogger("liveedge")
-
-STATIC = Path(__file__).parent / "static"
 
 BODY_MAX_BYTES = 256 * 1024
 """The largest honest request body is an SDP offer of some kilobytes."""
@@ -40,9 +38,11 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.LIVE] = house.live
     app[keys.ARCHIVE] = house.archive
     app[keys.MESSAGING] = house.messaging
-    for module in (page, status, cameras, whep, archive, hls, jpeg):
+    app[keys.BROWSER] = house.browser
+    app[keys.METRICS] = Metrics(house)
+    house.browser.attach(app)
+    for module in (page, player, status, metrics, cameras, whep, archive, hls, jpeg):
         app.add_routes(module.routes)
-    app.router.add_static("/static", STATIC)
     app.cleanup_ctx.append(_lifetime)
     return app
 
@@ -50,10 +50,12 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     house = app[keys.HOUSE]
     try:
+        app[keys.METRICS].lag.start()
         await house.start()
         yield
     finally:
         await house.close()
+        await app[keys.METRICS].lag.close()
 
 
 async def serve(settings: Settings) -> None:

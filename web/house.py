@@ -18,6 +18,7 @@ from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from hls.archive import Archive
 from hls.window import LiveHls
+from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class House:
             clock=clock,
         )
         self.messaging = create_messaging(settings, self.service, self.webrtc, live_edge=self.live_edge)
+        self.browser = BrowserSignaling(settings, self.service, self.webrtc, live_edge=self.live_edge)
 
     async def start(self) -> None:
         """Open the ports, heal the archive, begin to capture. Raises a ``LiveedgeError`` that names what is wrong."""
@@ -55,7 +57,7 @@ class House:
 
     async def close(self) -> None:
         """Finish files, close peers, leave nothing behind."""
-        await self._close_all(self.messaging.close(), self.webrtc.close())
+        await self._close_all(self.browser.close(), self.messaging.close(), self.webrtc.close())
         await self._close_all(self.live.close())
         await self._close_all(self.service.close())
         await self._close_all(self.archive.close())

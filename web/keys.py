@@ -8,8 +8,10 @@ from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from hls.archive import Archive
 from hls.window import LiveHls
+from signaling.browser import BrowserSignaling
 from signaling.messaging import StreamMessaging
 from web.house import House
+from web.metrics import Metrics
 
 SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
 CLOCK: web.AppKey[Clock] = web.AppKey("clock", Clock)
@@ -19,3 +21,5 @@ LIVE: web.AppKey[LiveHls] = web.AppKey("live", LiveHls)
 ARCHIVE: web.AppKey[Archive] = web.AppKey("archive", Archive)
 MESSAGING: web.AppKey[StreamMessaging] = web.AppKey("messaging", StreamMessaging)
 HOUSE: web.AppKey[House] = web.AppKey("house", House)
+BROWSER: web.AppKey[BrowserSignaling] = web.AppKey("browser", BrowserSignaling)
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)

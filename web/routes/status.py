@@ -17,6 +17,7 @@ async def status(request: web.Request) -> web.Response:
             "status": "ok",
             "cameras": [camera_view(app, camera) for camera in app[keys.SERVICE].cameras.values()],
             "messaging": app[keys.MESSAGING].status(),
+            "browsers": app[keys.BROWSER].status(),
             "archive": app[keys.ARCHIVE].status(),
             "webrtc": {"udp_port": app[keys.WEBRTC].udp_port, "viewers": len(app[keys.WEBRTC].viewers)},
         }
