@@ -1,22 +1,18 @@
 """PyAVCaptureEngine: cameras through libav, packets untouched and never decoded.
 
 Theory of operation. libav does RTSP (RFC 2326), RTP and its payload formats;
-:class:`~gateway.capture.assembler.Assembler` makes our packets of libav's. What is left here is to open fast, to
-notice when a camera falls silent, to come back when told to, and to say what went wrong.
+:class:`~gateway.capture.assembler.Assembler` makes our packets of libav's. What is left here is to notice when a
+camera falls silent, to come back when told to, and to say what went wrong.
 
 Rules:
 
-1. TCP first: it crosses NAT and loses nothing. libav tries UDP by itself where the camera refuses TCP (461).
-2. Nothing is probed: the session description and the first keyframe tell everything. What libav reads while opening is
-   kept (``fflags=nobuffer`` would throw the first keyframe away, and cost a whole GOP).
-3. ``timeout_s`` bounds the opening, each read, and the time without a picture: audio alone does not keep a camera
+1. ``timeout_s`` bounds the opening, each read, and the time without a picture: audio alone does not keep a camera
    alive.
-4. A packet that is marked corrupt or cannot be read is passed over and counted; too many in a row end the run.
+2. A packet that is marked corrupt or cannot be read is passed over and counted; too many in a row end the run.
 """
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 
 import av
@@ -24,9 +20,9 @@ from av.container import InputContainer
 
 from gateway.capture.assembler import Assembler, RawPacket
 from gateway.capture.engine import CaptureEngine, CaptureSource
-from gateway.capture.faults import opening_fault, place, reading_fault, silent
+from gateway.capture.faults import place, reading_fault, silent
 from gateway.capture.interruptible import interruptible
-from gateway.capture.names import check_name
+from gateway.capture.opening import open_camera
 from gateway.capture.url import CameraUrl, parse
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import CameraEndedError, NoVideoError, redact
@@ -40,18 +36,6 @@ MAX_ERRORS_IN_A_ROW = 50
 KEYFRAME_PATIENCE_S = 60.0
 """How long packets may come without a keyframe, in seconds. Cameras with a smart codec send one every 20 s or so;
 after a minute, none will come."""
-
-OPTIONS = {
-    "rtsp_transport": "tcp+udp",
-    "rtsp_flags": "prefer_tcp",
-    "analyzeduration": "0",
-    "probesize": "32",
-    # Two keyframes of 4K over UDP; libav's own default loses packets at the first one.
-    "buffer_size": str(2 * 1024 * 1024),
-}
-
-# libav writes to stderr what no log level of ours rules, URLs with passwords among it; all that matters is raised.
-av.logging.set_level(None)
 
 
 class PyAVCaptureEngine(CaptureEngine):
@@ -69,26 +53,13 @@ class PyAVCaptureEngine(CaptureEngine):
     def packets(self) -> Iterator[Packet]:
         url = parse(self.source.url)
         with interruptible(self._stop):
-            container = self._open(url)
+            container = open_camera(url, self.source.timeout_s, self._stop)
             if container is None:
                 return
             try:
                 yield from self._pull(container, url)
             finally:
                 container.close()
-
-    def _open(self, url: CameraUrl) -> InputContainer | None:
-        """The opened camera, or ``None`` after an interrupt."""
-        check_name(url, self.source.timeout_s, self._stop)
-        if self._stop.is_set():
-            return None
-        started = time.monotonic()
-        try:
-            return av.open(str(url), "r", options=dict(OPTIONS), timeout=self.source.timeout_s)
-        except (av.FFmpegError, OSError, ValueError) as error:
-            if self._stop.is_set():
-                return None
-            raise opening_fault(error, url, self.source.timeout_s, time.monotonic() - started) from None
 
     def _pull(self, container: InputContainer, url: CameraUrl) -> Iterator[Packet]:
         assembler = Assembler(container, self.source.run, place(url))
