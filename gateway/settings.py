@@ -131,6 +131,7 @@ class Settings(CaptureDefaults, BaseSettings):
     debug: bool = False
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
+    archive_metadata: str | None = Field(None, description="module:function that adds JSON to each archive segment")
 
     socketio_server_url: SecretStr | None = None
     socketio_auth_token: SecretStr | None = None

@@ -155,6 +155,30 @@ class SegmentIndex:
         """Protect a segment from retention, or no longer. False where there is none."""
         return await self._call(SegmentIndex.set_protected_now, camera_id, name, is_protected)
 
+    async def totals(self) -> list[Totals]:
+        """Each camera's sums."""
+        return await self._call(SegmentIndex.totals_now)
+
+    async def oldest(self, camera_id: str, limit: int) -> list[Segment]:
+        """The camera's oldest segments that retention may take: neither growing nor protected."""
+        return await self._call(SegmentIndex.oldest_now, camera_id, limit)
+
+    async def begin_delete(self, segments: Sequence[Segment]) -> None:
+        """Rule 2, before the files go."""
+        await self._call(SegmentIndex.begin_delete_now, segments)
+
+    async def end_delete(self, segments: Sequence[Segment]) -> None:
+        """Rule 2, after the files have gone."""
+        await self._call(SegmentIndex.end_delete_now, segments)
+
+    async def set_facts(self, segment: Segment) -> None:
+        """Write ``sha256`` and ``metadata``, and nothing else."""
+        await self._call(SegmentIndex.set_facts_now, segment)
+
+    async def without_hash(self, limit: int) -> list[Segment]:
+        """Finished segments whose ``sha256`` is not known yet, newest first."""
+        return await self._call(SegmentIndex.without_hash_now, limit)
+
     # --- the same, on the index's thread
 
     def save_now(self, segment: Segment, fragments: tuple[Fragment, ...]) -> None:
@@ -223,6 +247,36 @@ class SegmentIndex:
                 update(schema.segment).where(self._is(camera_id, name), _LISTED).values(is_protected=is_protected)
             )
             return done.rowcount > 0
+
+    def oldest_now(self, camera_id: str, limit: int) -> list[Segment]:
+        table = schema.segment.c
+        query = (
+            select(schema.segment)
+            .where(table.camera_id == camera_id, table.state.in_(_FINISHED), table.is_protected.is_(False))
+            .order_by(*_OLDEST_FIRST)
+            .limit(limit)
+        )
+        with self.transaction() as connection:
+            return [from_row(row) for row in connection.execute(query)]
+
+    def set_facts_now(self, segment: Segment) -> None:
+        with self.transaction() as connection:
+            connection.execute(
+                update(schema.segment)
+                .where(self._is(segment.camera_id, segment.name))
+                .values(sha256=segment.sha256, metadata=segment.metadata)
+            )
+
+    def without_hash_now(self, limit: int) -> list[Segment]:
+        table = schema.segment.c
+        query = (
+            select(schema.segment)
+            .where(table.state.in_(_FINISHED), table.sha256.is_(None))
+            .order_by(table.start_90k.desc())
+            .limit(limit)
+        )
+        with self.transaction() as connection:
+            return [from_row(row) for row in connection.execute(query)]
 
     def in_state_now(self, state: SegmentState) -> list[Segment]:
         """All segments in a state that few can be in."""
@@ -373,6 +427,7 @@ class SegmentIndex:
 
 
 _LISTED = schema.segment.c.state != SegmentState.DELETING.value
+_FINISHED = (SegmentState.CLOSED.value, SegmentState.HEALED.value)
 _OLDEST_FIRST = (schema.segment.c.start_90k, schema.segment.c.name)
 
 
