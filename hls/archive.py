@@ -17,26 +17,35 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import BadRequestError, LiveedgeError, NotFoundError, SettingsError, UnavailableError
+from gateway.jpeg import JpegFrame
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import RecordMode, Settings
 from hls import dvr
 from hls.boxes import read_init
 from hls.index import SegmentIndex
+from hls.metadata import Finisher, MetadataExtractor, load_extractor
+from hls.playback import make_thumbnail, replay_jpeg
 from hls.recorder import CameraRecorder, Numbers, RecorderStatus, Recording, Whole
 from hls.recovery import Recovery, recover
+from hls.retention import CameraLimits
 from hls.segment import Segment, segment_path
+from hls.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 INDEX_EVERY_S = 2.0
 """How far a growing segment's row may be behind its file."""
@@ -47,6 +56,12 @@ WRITER_THREADS = 4
 PAGE_MAX = 1000
 """Segments in one answer: a week of 10-minute files, half a megabyte of JSON."""
 
+
+DECODER_THREADS = 2
+"""For thumbnails and replays: pictures of the past never take more than these from the live ones."""
+
+DECODES_WAITING_MAX = 64
+"""A page of thumbnails."""
 
 DVR_MAX_S = 24 * 3600
 """The longest playlist: 20,000 lines of HLS segments, some 2 MB before gzip."""
@@ -80,11 +95,27 @@ class Archive:
         self._recorders: dict[str, CameraRecorder] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
+        self._decoders = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="archive-decode")
+        self._decoding = 0
         self._lock: int | None = None
         self._dirty = asyncio.Event()
         self._telling = asyncio.Lock()
         self._told: dict[str, Segment] = {}
-        self._index_task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.extractors: list[MetadataExtractor] = (
+            [load_extractor(settings.archive_metadata)] if settings.archive_metadata else []
+        )
+        """What adds JSON to each finished segment, see :mod:`hls.metadata`; append before :meth:`start`."""
+        self.sweeper = Sweeper(
+            self.data_dir,
+            self.index,
+            self._executor,
+            clock,
+            self._limits,
+            settings.archive_max_bytes,
+            settings.archive_min_free_bytes,
+        )
+        self._finisher = Finisher(self.data_dir, self.index, self.extractors, self.pin)
         self._index_error: str | None = None
 
     # --- its life
@@ -100,19 +131,25 @@ class Archive:
         self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index)
         if not self.recovery.is_nothing:
             log.info("archive: %s", self.recovery)
-        self._index_task = asyncio.create_task(self._keep_index(), name="archive-index")
+        self._tasks = [
+            asyncio.create_task(self._keep_index(), name="archive-index"),
+            asyncio.create_task(self.sweeper.run(), name="archive-retention"),
+            asyncio.create_task(self._finisher.run(), name="archive-metadata"),
+        ]
         for camera in self.service.cameras.values():
             self.add_camera(camera)
 
     async def close(self) -> None:
         """Finish the files and tell the index. Twice is fine."""
         await asyncio.gather(*(self.remove_camera(camera_id) for camera_id in tuple(self._recorders)))
-        if self._index_task is not None:
-            self._index_task.cancel()
-            await asyncio.wait([self._index_task])
-            self._index_task = None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self.index.close()
         self._executor.shutdown(wait=False)
+        self._decoders.shutdown(wait=False, cancel_futures=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -174,6 +211,9 @@ class Archive:
         return {
             "cameras": {camera_id: asdict(status) for camera_id, status in self.recorders().items()},
             "index_error": self._index_error,
+            "retention_error": self.sweeper.error,
+            "free_bytes": self.sweeper.free_bytes,
+            "segments_deleted": dict(self.sweeper.deleted),
         }
 
     def live_position(self, camera_id: str) -> tuple[str, float] | None:
@@ -186,10 +226,10 @@ class Archive:
 
     async def find(self, camera_id: str, name: str) -> Whole:
         """A segment and its fragments. Raises :class:`~gateway.errors.NotFoundError`."""
+        found = await self.index.get(camera_id, name)
         for segment, fragments in self._untold(camera_id):
             if segment.name == name:
-                return segment, fragments
-        found = await self.index.get(camera_id, name)
+                return (_as_told(segment, found[0]) if found else segment), fragments
         if found is None:
             raise NotFoundError(f"camera {camera_id} has no segment {name}")
         return found
@@ -212,18 +252,12 @@ class Archive:
                 start_90k is None or segment.end_90k > start_90k
             )
             if overlaps and (after is None or (segment.start_90k, segment.name) > after):
-                segments[segment.name] = segment
+                segments[segment.name] = _as_told(segment, segments.get(segment.name, segment))
         return sorted(segments.values(), key=lambda segment: (segment.start_90k, segment.name))[:limit]
 
     async def at(self, camera_id: str, time_90k: int) -> Moment:
         """Where a wall clock lies. Raises :class:`~gateway.errors.NotFoundError`, saying what there is around it."""
-        before, after = await self.index.at(camera_id, time_90k)
-        for segment, _ in self._untold(camera_id):
-            if segment.start_90k <= time_90k:
-                if before is None or segment.start_90k >= before.start_90k:
-                    before = segment
-            elif after is None or segment.start_90k <= after.start_90k:
-                after = segment
+        before, after = await self._around(camera_id, time_90k)
         if before is not None:
             if time_90k < before.end_90k:
                 return Moment(before, time_90k - before.start_90k)
@@ -269,7 +303,99 @@ class Archive:
         """Where a segment's file lies."""
         return segment_path(self.data_dir, segment.camera_id, segment.name)
 
+    # --- what is done with it
+
+    async def protect(self, camera_id: str, name: str, is_protected: bool) -> Segment:
+        """Keep a segment whatever retention says, or no longer. Raises :class:`~gateway.errors.NotFoundError`."""
+        segment, _ = await self.find(camera_id, name)
+        recorder = self._recorders.get(camera_id)
+        if recorder is not None:
+            await self._tell(recorder)
+        if not await self.index.set_protected(camera_id, name, is_protected):
+            raise NotFoundError(f"camera {camera_id} has no segment {name}")
+        return replace(segment, is_protected=is_protected)
+
+    def pin(self, segment: Segment) -> AbstractContextManager[None]:
+        """Keep a segment's file while it is being read."""
+        return self.sweeper.pin(segment)
+
+    async def thumbnail(self, camera_id: str, name: str) -> Path:
+        """The JPEG of a segment's first picture, made when it is first asked for.
+
+        Raises :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.StorageError`.
+        """
+        segment, fragments = await self.find(camera_id, name)
+        with self.pin(segment):
+            return await self._decode(make_thumbnail, self.data_dir, segment, fragments)
+
+    async def find_from(self, camera_id: str, time_90k: int) -> Whole | None:
+        """The segment that holds a moment, or else the next one after it."""
+        before, after = await self._around(camera_id, time_90k)
+        segment = before if before is not None and time_90k < before.end_90k else after
+        return await self.find(camera_id, segment.name) if segment is not None else None
+
+    async def replay_jpeg(
+        self, camera_id: str, at_90k: int, frame_rate: float, width: int | None
+    ) -> AsyncIterator[JpegFrame]:
+        """The recording as JPEG in real time from a moment on, over segment borders, and on into live.
+
+        ``width`` is in pixels, ``None`` keeps the camera's. The caller holds the camera, so that there is a live edge
+        to arrive at; the replay of a camera that is not there any more ends with its recording. Close the generator
+        when done. Raises :class:`~gateway.errors.NotFoundError` before the first frame where nothing is recorded from
+        there on.
+        """
+        camera = self.service.cameras.get(camera_id)
+
+        def live_edge_90k() -> int | None:
+            return camera.hub.newest.captured_at_90k if camera is not None and camera.hub.newest is not None else None
+
+        replay = replay_jpeg(self, self._decoders, self._clock, camera_id, at_90k, frame_rate, width, live_edge_90k)
+        last: JpegFrame | None = None
+        async with contextlib.aclosing(replay):
+            async for frame in replay:
+                yield frame
+                last = frame
+        if camera is None or last is None:
+            return
+        reader = camera.jpeg.subscribe(frame_rate, width)
+        try:
+            sequence = last.sequence
+            async for frame in reader:
+                if frame.captured_at_90k > last.captured_at_90k:
+                    sequence += 1
+                    yield replace(frame, sequence=sequence)
+        finally:
+            reader.close()
+
+    async def _decode(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run what decodes, in one of few threads; who finds too many before him is sent away."""
+        if self._decoding >= DECODES_WAITING_MAX:
+            raise UnavailableError("too many pictures of the archive are asked for at once", retry_after_s=2)
+        self._decoding += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._decoders, lambda: function(*args, **kwargs))
+        finally:
+            self._decoding -= 1
+
     # --- the index
+
+    def _limits(self) -> Mapping[str, CameraLimits]:
+        return {
+            camera.id: CameraLimits(camera.settings.archive_max_age, camera.settings.archive_max_bytes)
+            for camera in self.service.cameras.values()
+        }
+
+    async def _around(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
+        """The newest segment that begins at or before a moment, and the oldest after it."""
+        before, after = await self.index.at(camera_id, time_90k)
+        for segment, _ in self._untold(camera_id):
+            if segment.start_90k <= time_90k:
+                if before is None or segment.start_90k >= before.start_90k:
+                    before = segment
+            elif after is None or segment.start_90k <= after.start_90k:
+                after = segment
+        return before, after
 
     def _untold(self, camera_id: str) -> list[Whole]:
         """What the index does not know yet, oldest first."""
@@ -286,6 +412,8 @@ class Archive:
         told = self._told.get(recorder.camera_id)
         if recorder.closed or told is None or recorder.growing is None or told.name != recorder.growing[0].name:
             self._dirty.set()
+        if recorder.status().error is not None:
+            self.sweeper.hurry()
 
     async def _keep_index(self) -> None:
         while True:
@@ -310,10 +438,16 @@ class Archive:
                 await self.index.save(segment, fragments)
                 self._told[recorder.camera_id] = segment
                 recorder.closed.popleft()
+                self._finisher.wake()
             growing = recorder.growing
             if growing is not None and self._told.get(recorder.camera_id) != growing[0]:
                 await self.index.save(*growing)
                 self._told[recorder.camera_id] = growing[0]
+
+
+def _as_told(segment: Segment, told: Segment) -> Segment:
+    """What a recorder knows of a segment, with what only the index knows."""
+    return replace(segment, is_protected=told.is_protected, sha256=told.sha256, metadata=told.metadata)
 
 
 def take_data_dir(data_dir: Path) -> int:

@@ -8,9 +8,13 @@ import asyncio
 import base64
 import binascii
 import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
@@ -56,7 +60,7 @@ def segment_view(segment: Segment) -> dict[str, Any]:
         "continues": segment.continues,
         "end_reason": segment.end_reason.value if segment.end_reason else None,
         "protected": segment.is_protected,
-        "sha256": segment.sha256,
+        "sha256": segment.sha256 or None,
         "metadata": segment.metadata,
         "url": f"{base}.mp4",
         "thumbnail": f"{base}.jpg",
@@ -128,6 +132,31 @@ async def dvr_playlist(request: web.Request) -> web.Response:
     return response
 
 
+@routes.post("/api/cameras/{camera}/segments/{segment}/protect")
+async def protect(request: web.Request) -> web.Response:
+    """Keep a segment, whatever retention says."""
+    return await _set_protected(request, True)
+
+
+@routes.delete("/api/cameras/{camera}/segments/{segment}/protect")
+async def unprotect(request: web.Request) -> web.Response:
+    """Leave a segment to retention again."""
+    return await _set_protected(request, False)
+
+
+async def _set_protected(request: web.Request, is_protected: bool) -> web.Response:
+    archive = request.app[keys.ARCHIVE]
+    segment = await archive.protect(request.match_info["camera"], segment_id(request), is_protected)
+    return web.json_response(segment_view(segment), headers=CORS)
+
+
+@routes.get("/archive/{camera}/{segment}.jpg")
+async def thumbnail(request: web.Request) -> web.StreamResponse:
+    """The first picture of a segment, small."""
+    path = await request.app[keys.ARCHIVE].thumbnail(request.match_info["camera"], segment_id(request))
+    return web.FileResponse(path, headers=CORS | {hdrs.CACHE_CONTROL: "public, max-age=86400"})
+
+
 @routes.get("/archive/{camera}/{segment}.init.mp4")
 async def init_segment(request: web.Request) -> web.Response:
     """The init segment of a file: what EXT-X-MAP names, the same before and after the file is closed."""
@@ -148,8 +177,21 @@ async def download(request: web.Request) -> web.StreamResponse:
         hdrs.CACHE_CONTROL: "no-cache",
     }
     if segment.state is not SegmentState.GROWING:
-        return web.FileResponse(path, headers=headers)
+        return PinnedFile(request.app[keys.ARCHIVE].pin(segment), path, headers=headers)
     return await _send_growing(request, os.fspath(path), segment, headers)
+
+
+class PinnedFile(web.FileResponse):
+    """A file that retention leaves alone until it is sent."""
+
+    def __init__(self, pin: AbstractContextManager[None], path: Path, headers: Mapping[str, str]) -> None:
+        super().__init__(path, headers=headers)
+        self._pin = pin
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send it all."""
+        with self._pin:
+            return await super().prepare(request)
 
 
 async def _send_growing(
