@@ -183,6 +183,11 @@ class LiveWindow:
         return self._cutter is None or self._cutter.is_silent
 
     @property
+    def packets_dropped(self) -> int:
+        """Packets that could not be shown: before a keyframe, or after a gap."""
+        return self._cutter.packets_dropped if self._cutter is not None else 0
+
+    @property
     def lifetime_s(self) -> int:
         """For how long a segment or part may be fetched, about; 0 before the plan is known."""
         return (WINDOW_TARGETS + 1) * self.plan.target_duration_s if self.plan is not None else 0
