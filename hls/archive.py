@@ -151,7 +151,7 @@ class Archive:
         self._executor.shutdown(wait=False)
         self._decoders.shutdown(wait=False, cancel_futures=True)
         if self._lock is not None:
-            os.close(self._lock)
+            release_data_dir(self._lock)
             self._lock = None
 
     def add_camera(self, camera: Camera) -> None:
@@ -471,6 +471,11 @@ def take_data_dir(data_dir: Path) -> int:
             f"another liveedge records into DATA_DIR {data_dir}: stop it, or give this one a DATA_DIR of its own"
         ) from None
     return descriptor
+
+
+def release_data_dir(lock: int) -> None:
+    """Give up what :func:`take_data_dir` took."""
+    os.close(lock)
 
 
 def _nothing_at(camera_id: str, before: Segment | None, after: Segment | None) -> str:

@@ -168,7 +168,7 @@ def _scan(descriptor: int, path: Path) -> Scan:
     moof: tuple[Box, bytes] | None = None
     fragments: list[Fragment] = []
     longest_gap_90k = whole_bytes = 0
-    while (box := _box_at(descriptor, position, end)) is not None:
+    while (box := _box_at(descriptor, position, end, clip_mdat=moov is None)) is not None:
         position = box.end
         if box.kind == b"mdat" and moov is None:
             envelope_end = box.end
@@ -222,7 +222,9 @@ def read_init(path: Path, segment: Segment) -> bytes:
         raise NotFoundError(f"the file of segment {segment.name} cannot be read: {error.strerror}") from None
 
 
-def _box_at(descriptor: int, offset: int, end: int) -> Box | None:
+def _box_at(descriptor: int, offset: int, end: int, *, clip_mdat: bool = False) -> Box | None:
+    """The box at an offset, if it fits. The envelope of a closed file that has lost its end counts as far as it
+    goes."""
     header = os.pread(descriptor, min(16, max(0, end - offset)), offset)
     if len(header) < 8:
         return None
@@ -231,6 +233,8 @@ def _box_at(descriptor: int, offset: int, end: int) -> Box | None:
     if size == 1 and len(header) == 16:
         size = int.from_bytes(header[8:], "big")
         content = offset + 16
+    if clip_mdat and kind == b"mdat":
+        size = min(size, end - offset)
     if size < content - offset or offset + size > end:
         return None
     return Box(kind, offset, content, offset + size)

@@ -152,7 +152,7 @@ def describe(path: Path, camera_id: str, found: Scan) -> Segment:
         if named_90k is None:
             raise StorageError(f"{path} does not say when it began") from None
         start_90k, run, continues = named_90k, 0, False
-    return _with_scan(
+    return with_scan(
         Segment(
             camera_id=camera_id,
             name=path.stem,
@@ -192,7 +192,7 @@ def _settle(data_dir: Path, index: SegmentIndex, segment: Segment, done: Recover
         done.removed_files += 1
         done.removed_rows += 1
         return
-    index.save_now(_with_scan(segment, found), found.fragments)
+    index.save_now(with_scan(segment, found), found.fragments)
     done.closed += found.is_closed
     done.healed += not found.is_closed
 
@@ -223,7 +223,8 @@ def _compare(data_dir: Path, index: SegmentIndex, camera_id: str, done: Recovery
         index.renumber_now(camera_id)
 
 
-def _with_scan(segment: Segment, found: Scan) -> Segment:
+def with_scan(segment: Segment, found: Scan) -> Segment:
+    """A segment's row as its file has it."""
     last: Fragment | None = found.fragments[-1] if found.fragments else None
     return replace(
         segment,
