@@ -1,0 +1,43 @@
+"""``/static/``: the page's and the player's files; and ``/api/time``, by which players tell how live they are.
+
+Files are revalidated at each use (they have an ETag), so that a page never runs with a player of an older gateway; the
+chunks of the player have their content's hash in their names and may be kept. Files that were compressed when they were
+built are sent so: aiohttp looks for ``.gz`` beside the file.
+"""
+
+import re
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.clock import to_rfc3339
+from gateway.errors import NotFoundError
+from web import keys
+
+routes = web.RouteTableDef()
+
+STATIC = Path(__file__).parents[1] / "static"
+
+CORS = {"Access-Control-Allow-Origin": "*"}
+"""Modules are fetched with CORS: other people's pages embed the player from here."""
+
+_NAME = re.compile(r"[a-z0-9][A-Za-z0-9_-]*\.(?:js|css|svg|html)")
+_HASHED = re.compile(r"player-[a-z]+-[A-Za-z0-9_-]{8}\.js")
+
+
+@routes.get("/static/{file}")
+async def static_file(request: web.Request) -> web.FileResponse:
+    """One file."""
+    name = request.match_info["file"]
+    path = STATIC / name
+    if not _NAME.fullmatch(name) or not path.is_file():
+        raise NotFoundError(f"there is no file {name[:64]!r} here")
+    caching = "public, max-age=31536000, immutable" if _HASHED.fullmatch(name) else "no-cache"
+    return web.FileResponse(path, headers={**CORS, "Cache-Control": caching, "Vary": "Accept-Encoding"})
+
+
+@routes.get("/api/time")
+async def time(request: web.Request) -> web.Response:
+    """The gateway's clock: ``{"time": RFC 3339}``."""
+    now = to_rfc3339(request.app[keys.CLOCK].wall_90k())
+    return web.json_response({"time": now}, headers={**CORS, "Cache-Control": "no-store"})
