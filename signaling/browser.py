@@ -20,7 +20,6 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.camera import Camera, Hold
 from gateway.errors import ConflictError
 from gateway.service import CaptureService
 from gateway.settings import Settings
@@ -28,7 +27,7 @@ from gateway.webrtc.server import WebRtcServer
 from signaling.announcer import StatusAnnouncer
 from signaling.control import STATUS, Caller, Control, LiveEdgeSource, Reply
 from signaling.events import CaptureRequest, Done, Door, FramesSubscribe, FramesSubscribed, FramesUnsubscribe, parse
-from signaling.frames import VIDEO_FRAME, FrameSender
+from signaling.frames import VIDEO_FRAME, FrameOutlet
 from signaling.messaging import create_control
 from signaling.socket_server import SocketServer
 
@@ -100,7 +99,7 @@ class BrowserSignaling:
         self._graces.clear()
         clients = tuple(self._clients.values())
         for client in clients:
-            await client.close()
+            await client.frames.close()
         if clients:
             farewells = [asyncio.ensure_future(self._sio.disconnect(client.sid)) for client in clients]
             await asyncio.wait(farewells, timeout=FAREWELL_S)
@@ -116,8 +115,8 @@ class BrowserSignaling:
         """The server at this moment, as ``/api/status`` shows it."""
         return {
             "clients": len(self._clients),
-            "frames_sent": sum(client.frames_sent for client in self._clients.values()),
-            "pictures_skipped": sum(client.pictures_skipped for client in self._clients.values()),
+            "frames_sent": sum(client.frames.frames_sent for client in self._clients.values()),
+            "pictures_skipped": sum(client.frames.pictures_skipped for client in self._clients.values()),
         }
 
     # --- connections
@@ -139,7 +138,7 @@ class BrowserSignaling:
         client = self._clients.pop(sid, None)
         if client is None:
             return
-        await client.close()
+        await client.frames.close()
         # Behind the commands that it has sent before it went.
         self._spawn(self._end(client))
 
@@ -204,14 +203,16 @@ class BrowserSignaling:
         width = request.width or camera.settings.frame_width
         client = self._clients.get(caller.connection)
         if client is not None:
-            await client.start_frames(camera, frame_rate, width)
+            if camera.id not in client.frames and len(client.frames) >= CAMERAS_MAX:
+                raise ConflictError(f"frames of {CAMERAS_MAX} cameras come to you already; unsubscribe from one first")
+            await client.frames.start(camera, frame_rate, width, hold=lambda: camera.hold("jpeg"))
         return Reply("", FramesSubscribed(camera_id=camera.id, frame_rate=frame_rate, width=width).wire())
 
     async def _unsubscribe(self, caller: Caller, request: FramesUnsubscribe) -> Reply:
         camera = self._service.camera(request.camera_id)
         client = self._clients.get(caller.connection)
         if client is not None:
-            await client.stop_frames(camera.id)
+            await client.frames.stop(camera.id)
         return Reply("", Done().wire())
 
 
@@ -222,57 +223,14 @@ class _Client:
         self.sid = sid
         self.address = address
         self.names: set[str] = set()
+        self.frames = FrameOutlet(self._send_frame)
         self._sio = sio
-        self._gate = asyncio.Lock()
-        self._senders: dict[str, tuple[FrameSender, asyncio.Task[None], Hold]] = {}
-        self._frames_sent = 0
-        self._pictures_skipped = 0
 
     @property
     def is_clogged(self) -> bool:
         """Rule 5."""
         return self._sio.waiting_for(self.sid) > QUEUE_MAX
 
-    @property
-    def frames_sent(self) -> int:
-        return self._frames_sent + sum(sender.frames_sent for sender, _, _ in self._senders.values())
-
-    @property
-    def pictures_skipped(self) -> int:
-        return self._pictures_skipped + sum(sender.pictures_skipped for sender, _, _ in self._senders.values())
-
-    async def start_frames(self, camera: Camera, frame_rate: float, width: int | None) -> None:
-        """Send a camera's frames from now on. Raises :class:`~gateway.errors.ConflictError` where it is too many."""
-        await self.stop_frames(camera.id)
-        if len(self._senders) >= CAMERAS_MAX:
-            raise ConflictError(f"frames of {CAMERAS_MAX} cameras are sent to you already; unsubscribe from one first")
-        hold = camera.hold("jpeg")
-        sender = FrameSender(camera.jpeg.subscribe(frame_rate, width), self._send_frame, self._gate)
-        task = asyncio.create_task(sender.run(), name=f"frames-{self.sid}-{camera.id}")
-        task.add_done_callback(_log_failure)
-        self._senders[camera.id] = (sender, task, hold)
-
-    async def stop_frames(self, camera_id: str) -> None:
-        """Send no more of a camera's frames."""
-        if camera_id not in self._senders:
-            return
-        sender, task, hold = self._senders.pop(camera_id)
-        task.cancel()
-        await asyncio.wait([task])
-        hold.release()
-        self._frames_sent += sender.frames_sent
-        self._pictures_skipped += sender.pictures_skipped
-
-    async def close(self) -> None:
-        """Send no more frames."""
-        for camera_id in tuple(self._senders):
-            await self.stop_frames(camera_id)
-
     async def _send_frame(self, data: dict[str, Any], arrived: Callable[[], None]) -> None:
         """Send one frame; its acknowledgement lets the next one go (rule 3)."""
         await self._sio.emit(VIDEO_FRAME, data, to=self.sid, callback=lambda *_: arrived())
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("frames to a browser have ended", exc_info=task.exception())

@@ -34,11 +34,11 @@ from gateway.errors import NotFoundError, SettingsError, redact
 from gateway.settings import Settings
 from signaling.announcer import StatusAnnouncer
 from signaling.backoff import Backoff
-from signaling.control import Caller, Control, Reply
+from signaling.control import STATUS, Caller, Control, Reply
 from signaling.delivery import delivered
 from signaling.ems_client import CONNECT_S, EmsClient
 from signaling.events import COMMANDS, CaptureRequest, Door, parse
-from signaling.frames import VIDEO_FRAME, FrameSender
+from signaling.frames import VIDEO_FRAME, FrameOutlet
 from signaling.messaging import StreamMessaging
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ class EmsMessaging(StreamMessaging):
             "url": self.public_url,
             "error": self._error,
             "connects": self._connects,
-            "frames_sent": self._frames_sent + (live.frames_sent if live else 0),
-            "pictures_skipped": self._pictures_skipped + (live.pictures_skipped if live else 0),
+            "frames_sent": self._frames_sent + (live.frames.frames_sent if live else 0),
+            "pictures_skipped": self._pictures_skipped + (live.frames.pictures_skipped if live else 0),
         }
 
     # --- rule 1
@@ -124,7 +124,7 @@ class EmsMessaging(StreamMessaging):
         """One connection from its beginning to its end: how long it lasted, in seconds (0: never), and why it ended."""
         async with aiohttp.ClientSession() as http:
             client = EmsClient(http)
-            connection = _Connection(self.control, client)
+            connection = _Connection(client)
 
             async def obey(event: object, *args: object) -> Any:
                 return await self._obey(connection, event, *args)
@@ -144,16 +144,13 @@ class EmsMessaging(StreamMessaging):
 
     async def _connect(self, client: EmsClient) -> str | None:
         """Connect. Returns why that failed, if it did."""
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                await client.connect(self._url, auth=self._auth, namespaces=["/"], socketio_path=self._path, wait=False)
-                await client.joined
-        except TimeoutError:
+        joining = client.spawn(client.join(self._url, self._path, self._auth))
+        await asyncio.wait([joining], timeout=CONNECT_S)
+        if not joining.done():
             return f"no answer within {CONNECT_S:g} s"
-        except Exception as error:
-            # The library lets anything through that the other side can provoke: aiohttp's errors, KeyError, IndexError…
-            return redact(error) or type(error).__name__
-        return None
+        error = joining.exception()
+        # The library lets anything through that the other side can provoke: aiohttp's errors, KeyError, IndexError…
+        return None if error is None else redact(error) or type(error).__name__
 
     async def _serve(self, client: EmsClient, connection: "_Connection") -> None:
         self._connects += 1
@@ -163,15 +160,15 @@ class EmsMessaging(StreamMessaging):
         try:
             self._connection = connection
             announcer.announce_all()
-            for camera_id in self._wishes:
-                connection.start_frames(camera_id)
+            for camera_id in tuple(self._wishes):
+                await self._start_frames(connection, camera_id)
             await client.over()
         finally:
             self._connection = None
             await announcer.close()
-            await connection.close()
-            self._frames_sent += connection.frames_sent
-            self._pictures_skipped += connection.pictures_skipped
+            await connection.frames.close()
+            self._frames_sent += connection.frames.frames_sent
+            self._pictures_skipped += connection.frames.pictures_skipped
 
     # --- commands
 
@@ -181,11 +178,11 @@ class EmsMessaging(StreamMessaging):
         payload = args[0] if args else None
         reply = await self.control.execute(event, payload, CALLER)
         if reply.refusal is None:
-            self._note_wish(event, payload)
+            await self._note_wish(event, payload)
         await connection.send_reply(reply)
         return reply.ack
 
-    def _note_wish(self, event: str, payload: object) -> None:
+    async def _note_wish(self, event: str, payload: object) -> None:
         """Rule 4: whom of the EMS's clients a camera's frames are for."""
         if event not in ("capture_start_request", "capture_stop_request"):
             return
@@ -198,65 +195,35 @@ class EmsMessaging(StreamMessaging):
             wishes.discard(request.client_id)
         if not wishes:
             del self._wishes[camera_id]
-        if self._connection is not None:
-            (self._connection.start_frames if wishes else self._connection.stop_frames)(camera_id)
+        connection = self._connection
+        if connection is None:
+            return
+        if not wishes:
+            await connection.frames.stop(camera_id)
+        elif camera_id not in connection.frames:
+            await self._start_frames(connection, camera_id)
+
+    async def _start_frames(self, connection: "_Connection", camera_id: str) -> None:
+        # A camera may have been removed since the EMS asked for it.
+        with contextlib.suppress(NotFoundError):
+            camera = self.control.service.camera(camera_id)
+            await connection.frames.start(camera, camera.settings.frame_rate, camera.settings.frame_width)
 
 
 class _Connection:
     """What goes out on one connection."""
 
-    def __init__(self, control: Control, client: EmsClient) -> None:
-        self._control = control
+    def __init__(self, client: EmsClient) -> None:
         self._client = client
-        self._gate = asyncio.Lock()
-        self._senders: dict[str, tuple[FrameSender, asyncio.Task[None]]] = {}
         self._acknowledges: bool | None = None
-        self._frames_sent = 0
-        self._pictures_skipped = 0
-
-    @property
-    def frames_sent(self) -> int:
-        return self._frames_sent + sum(sender.frames_sent for sender, _ in self._senders.values())
-
-    @property
-    def pictures_skipped(self) -> int:
-        return self._pictures_skipped + sum(sender.pictures_skipped for sender, _ in self._senders.values())
+        self.frames = FrameOutlet(self._send_frame)
 
     async def send_status(self, data: dict[str, Any]) -> None:
-        await self._emit("capture_status_response", data)
+        await self._emit(STATUS, data)
 
     async def send_reply(self, reply: Reply) -> None:
         if reply.event:
             await self._emit(reply.event, reply.data)
-
-    def start_frames(self, camera_id: str) -> None:
-        """Send a camera's frames from now on."""
-        if camera_id in self._senders and not self._senders[camera_id][1].done():
-            return
-        try:
-            camera = self._control.service.camera(camera_id)
-        except NotFoundError:
-            return
-        reader = camera.jpeg.subscribe(camera.settings.frame_rate, camera.settings.frame_width)
-        sender = FrameSender(reader, self._send_frame, self._gate)
-        task = asyncio.create_task(sender.run(), name=f"ems-frames-{camera_id}")
-        task.add_done_callback(_log_failure)
-        self._senders[camera_id] = (sender, task)
-
-    def stop_frames(self, camera_id: str) -> None:
-        """Send no more of a camera's frames."""
-        sender, task = self._senders.pop(camera_id, (None, None))
-        if sender is not None and task is not None:
-            task.cancel()
-            self._frames_sent += sender.frames_sent
-            self._pictures_skipped += sender.pictures_skipped
-
-    async def close(self) -> None:
-        tasks = [task for _, task in self._senders.values()]
-        for camera_id in tuple(self._senders):
-            self.stop_frames(camera_id)
-        if tasks:
-            await asyncio.wait(tasks)
 
     async def _emit(self, event: str, data: dict[str, Any], callback: Any = None) -> None:
         # Between an end and its being noticed there is nobody to send to; the next connect announces everything.
@@ -285,7 +252,8 @@ class _Connection:
         if wants_ack:
             patience_s = ACK_MAX_S if self._acknowledges else ACK_PATIENCE_S
             try:
-                await asyncio.wait_for(answered.wait(), patience_s)
+                async with asyncio.timeout(patience_s):
+                    await answered.wait()
             except TimeoutError:
                 self._acknowledges = False
 
@@ -306,8 +274,3 @@ def _endpoint(url: str) -> tuple[str, str]:
         path = f"{path}/socket.io".lstrip("/")
     query = "&".join(part for part in (parts.query, "type=service") if part)
     return f"{parts.scheme}://{parts.netloc}/?{query}", path
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("frames to the EMS have ended", exc_info=task.exception())

@@ -10,6 +10,7 @@ import asyncio.trsock
 import contextlib
 import logging
 import socket
+from collections.abc import Coroutine
 from typing import Any
 
 import aiohttp
@@ -54,9 +55,23 @@ class EmsClient(socketio.AsyncClient):
             websocket_extra_options={"heartbeat": HEARTBEAT_S},
         )
         self._strange = 0
+        self._tasks: list[asyncio.Task[None]] = []
         self.joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on("connect", self._on_connect)
         self.on("connect_error", self._on_refused)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run the library's code in a task of its own: it swallows cancellation, and must not swallow ours."""
+        task = asyncio.create_task(work, name="ems-client")
+        self._tasks.append(task)
+        # Nobody may be left to ask for it.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    async def join(self, url: str, path: str, auth: dict[str, str] | None) -> None:
+        """Connect and be let in. Raises whatever the other side can provoke."""
+        await self.connect(url, auth=auth, namespaces=["/"], socketio_path=path, wait=False)
+        await self.joined
 
     @property
     def socket(self) -> asyncio.trsock.TransportSocket | None:
@@ -100,17 +115,17 @@ class EmsClient(socketio.AsyncClient):
 
     async def end(self) -> None:
         """Say goodbye if that is quick, and leave nothing of the connection behind in any case."""
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self.disconnect(), FAREWELL_S)
+        await asyncio.wait([self.spawn(self.disconnect())], timeout=FAREWELL_S)
         if self.socket is not None:
             # Closing alone would wait for what is still to be sent, which a peer that hangs never takes.
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
-        tasks = [task for task in (self.eio.read_loop_task, self.eio.write_loop_task) if task and not task.done()]
-        for task in tasks:
+        tasks = [*self._tasks, self.eio.read_loop_task, self.eio.write_loop_task]
+        left = [task for task in tasks if task is not None and not task.done()]
+        for task in left:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=FAREWELL_S)
+        if left:
+            await asyncio.wait(left, timeout=FAREWELL_S)
         with contextlib.suppress(ValueError):
             # A module-wide list for the library's own handling of Ctrl-C; only a farewell that succeeds leaves it.
             engineio.base_client.connected_clients.remove(self.eio)

@@ -1,4 +1,4 @@
-"""FrameSender: the newest JPEG frame of one camera to one consumer, and never a second before the first has arrived.
+"""FrameOutlet: the newest JPEG frames to one consumer, and never a second before the first has arrived.
 
 Rules:
 
@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from gateway.camera import Camera, Hold
 from gateway.clock import to_rfc3339
 from gateway.jpeg import JpegFrame, JpegReader
 from signaling.events import FrameMetadata, VideoFrame
@@ -27,17 +28,24 @@ Send = Callable[[dict[str, Any], Callable[[], None]], Awaitable[None]]
 
 
 class FrameSender:
-    """Runs until its reader is closed or ``send`` raises. ``gate`` is shared by all senders of a connection."""
+    """One camera's frames to one consumer, from its making until :meth:`stop`, or until ``send`` raises."""
 
-    def __init__(self, reader: JpegReader, send: Send, gate: asyncio.Lock) -> None:
+    def __init__(self, reader: JpegReader, send: Send, gate: asyncio.Lock, hold: Hold | None = None) -> None:
+        self.frames_sent = 0
+        self.pictures_skipped = 0
         self._reader = reader
         self._send = send
         self._gate = gate
-        self.frames_sent = 0
-        self.pictures_skipped = 0
+        self._hold = hold
+        self._task = asyncio.create_task(self._run(), name="send-frames")
 
-    async def run(self) -> None:
-        """Send frames."""
+    async def stop(self) -> None:
+        """Send no more."""
+        self._reader.close()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
         try:
             async for frame in self._reader:
                 await self._gate.acquire()
@@ -45,8 +53,59 @@ class FrameSender:
                 await self._send(to_event(newest), self._gate.release)
                 self.frames_sent += 1
                 self.pictures_skipped += newest.skipped
+        except Exception:
+            log.exception("frames to a consumer have ended")
         finally:
             self._reader.close()
+            if self._hold is not None:
+                self._hold.release()
+
+
+class FrameOutlet:
+    """All frames that go out on one connection: a sender a camera, one gate for all."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._gate = asyncio.Lock()
+        self._senders: dict[str, FrameSender] = {}
+        self._frames_sent_before = 0
+        self._pictures_skipped_before = 0
+
+    def __len__(self) -> int:
+        return len(self._senders)
+
+    def __contains__(self, camera_id: str) -> bool:
+        return camera_id in self._senders
+
+    @property
+    def frames_sent(self) -> int:
+        return self._frames_sent_before + sum(sender.frames_sent for sender in self._senders.values())
+
+    @property
+    def pictures_skipped(self) -> int:
+        """Pictures of the cameras that were not sent, between those that were."""
+        return self._pictures_skipped_before + sum(sender.pictures_skipped for sender in self._senders.values())
+
+    async def start(
+        self, camera: Camera, frame_rate: float, width: int | None, *, hold: Callable[[], Hold] | None = None
+    ) -> None:
+        """Send a camera's frames from now on, in place of what was sent of it; ``hold`` keeps it captured meanwhile."""
+        await self.stop(camera.id)
+        reader = camera.jpeg.subscribe(frame_rate, width)
+        self._senders[camera.id] = FrameSender(reader, self._send, self._gate, hold() if hold is not None else None)
+
+    async def stop(self, camera_id: str) -> None:
+        """Send no more of a camera's frames."""
+        sender = self._senders.pop(camera_id, None)
+        if sender is not None:
+            await sender.stop()
+            self._frames_sent_before += sender.frames_sent
+            self._pictures_skipped_before += sender.pictures_skipped
+
+    async def close(self) -> None:
+        """Send no more."""
+        for camera_id in tuple(self._senders):
+            await self.stop(camera_id)
 
 
 def to_event(frame: JpegFrame) -> dict[str, Any]:
