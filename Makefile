@@ -8,6 +8,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := $(shell command -v uv || echo .tools/bin/uv)
 RUN := $(UV) run --quiet --no-sync
+# The player is built with the package; see web/player/hatch_build.py.
+PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell find web/player/src -type f)
 
 .PHONY: help run test check format bench clean
 
@@ -17,7 +19,7 @@ help: ## what there is
 run: .venv/.ready ## run the gateway; settings come from the environment, .env and liveedge.toml
 	@exec .venv/bin/liveedge serve
 
-test: .venv/.dev-ready tests/node_modules/.ready ## run the whole test suite
+test: .venv/.dev-ready web/player/node_modules/.ready tests/node_modules/.ready ## run the whole test suite
 	@scripts/install-test-packages
 	@exec $(RUN) pytest
 
@@ -31,18 +33,22 @@ format: .venv/.dev-ready ## put the code into its one form
 	$(RUN) ruff format .
 
 clean: ## take back everything that set-up made
-	rm -rf .venv .tools tests/node_modules dist build
+	rm -rf .venv .tools tests/node_modules web/player/node_modules web/static/player* dist build
 
 .tools/bin/uv:
 	@scripts/bootstrap-uv $(PYTHON)
 
-.venv/.ready: pyproject.toml | $(filter .tools/bin/uv,$(UV))
+.venv/.ready: pyproject.toml $(PLAYER) | $(filter .tools/bin/uv,$(UV))
 	@[ -e .venv/.dev-ready ] && $(UV) sync --quiet || $(UV) sync --quiet --no-dev
 	@touch $@
 
-.venv/.dev-ready: pyproject.toml | $(filter .tools/bin/uv,$(UV))
+.venv/.dev-ready: pyproject.toml $(PLAYER) | $(filter .tools/bin/uv,$(UV))
 	@$(UV) sync --quiet
 	@touch $@ .venv/.ready
+
+web/player/node_modules/.ready: web/player/package-lock.json | .venv/.dev-ready
+	@$(RUN) scripts/npm ci --loglevel=error
+	@touch $@
 
 tests/node_modules/.ready: tests/package.json
 	@scripts/install-test-packages

@@ -140,7 +140,7 @@ export class Live {
     if (failure.kind === "unavailable") {
       const camera = await this.camera();
       if (camera === null || camera.state === "live") failure = { ...failure, kind: "broken" };
-      else if (camera.error_message) failure = { ...failure, message: camera.error_message };
+      else failure = { ...failure, state: camera.state, message: camera.error_message ?? "" };
     }
     this.obey(this.ladder.failed(id, failure, performance.now()));
   }

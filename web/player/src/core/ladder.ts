@@ -31,6 +31,8 @@ export interface Failure {
   /** A sentence, of the server's where it gave one. */
   message: string;
   status?: number;
+  /** The camera's state, where it is the camera's fault. */
+  state?: string;
 }
 
 export type Command =
@@ -146,7 +148,7 @@ export class Ladder {
     this.failures.set(place.rung, failure);
     if (failure.kind === "unavailable" || failure.kind === "missing") {
       if (this.current) return [...commands, ...this.bar(place.rung, failure, now)];
-      this.cameraDown = { state: failure.kind, message: failure.message };
+      this.cameraDown = { state: failure.state ?? failure.kind, message: failure.message };
       this.phase = "waiting";
       this.waitUntil = now + (failure.kind === "missing" ? MISSING_RETRY_MS : RETRY_MS);
       return commands;
@@ -156,7 +158,7 @@ export class Ladder {
     if (!wasCurrent || failure.kind === "refused") this.bar(place.rung, failure, now);
     if (wasCurrent && this.attempt) return commands;
     if (this.current) return [...commands, ...this.tryBetter(now)];
-    return [...commands, ...this.tryBest(now)];
+    return [...commands, ...this.tryBest(now, wasCurrent ? 0 : this.rungs.indexOf(place.rung) + 1)];
   }
 
   /** How the camera is, answering `ask`; state null where that could not be learnt. */
@@ -229,8 +231,9 @@ export class Ladder {
     return this.attempt ? [] : this.tryBetter(now);
   }
 
-  private tryBest(now: number): Command[] {
-    const rung = this.rungs.find((name) => (this.barredUntil.get(name) ?? 0) <= now);
+  /** `from`: a fall goes on downwards, whatever might be tried again above meanwhile. */
+  private tryBest(now: number, from = 0): Command[] {
+    const rung = this.rungs.slice(from).find((name) => (this.barredUntil.get(name) ?? 0) <= now);
     if (rung) {
       if (!this.current) this.phase = "starting";
       return this.begin(rung, now);

@@ -139,7 +139,10 @@ export class WebRtcRung implements Rung {
     const { api } = this.context;
     try {
       const response = await fetch(this.session?.resource ?? "", { headers: api.headers, signal: this.ending.signal });
-      if (!response.ok) return;
+      if (!response.ok) {
+        clearInterval(this.timer);
+        return;
+      }
       const { rtp_timestamp, captured_at } = (await response.json()) as { rtp_timestamp: number; captured_at: string };
       this.rtp.set(rtp_timestamp, Date.parse(captured_at));
     } catch {

@@ -1,0 +1,16 @@
+"""The player's own tests: Vitest on its logic, the compiler on its types."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("arguments", [["test"], ["run", "check"]], ids=["vitest", "types"])
+def test_the_player(arguments: list[str]) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "npm"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

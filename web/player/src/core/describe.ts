@@ -1,0 +1,53 @@
+// What is going on, in words and a tone: the same for a badge, a notice and a screen reader.
+
+import type { Ladder } from "./ladder.ts";
+import { say, shortDuration, type Language, type Word } from "./words.ts";
+
+export type Tone = "live" | "wait" | "ill" | "off" | "past";
+
+export interface Description {
+  tone: Tone;
+  /** One or two words. */
+  label: string;
+  /** What more there is to say: the transport, the latency. */
+  more: string;
+  /** A sentence where something is not as it ought to be. */
+  notice: string;
+}
+
+const CAMERA_WORDS: Record<string, Word> = {
+  stopped: "cameraStopped",
+  connecting: "cameraConnecting",
+  retrying: "cameraRetrying",
+  failed: "cameraFailed",
+  unavailable: "cameraConnecting",
+};
+
+/** Describe live playback. */
+export function describeLive(ladder: Ladder, camera: string, latencyMs: number | null, language: Language): Description {
+  const word = (key: Word, values: Record<string, string> = {}) => say(language, key, values);
+  const { current, cameraDown, phase, reason } = ladder;
+  if (phase === "denied") {
+    const status = [...ladder.failures.values()].find(({ kind }) => kind === "denied")?.status;
+    return { tone: "ill", label: word("failed"), more: "", notice: word(status === 403 ? "forbidden" : "signIn") };
+  }
+  if (cameraDown) {
+    const notice =
+      cameraDown.state === "missing"
+        ? word("missing", { camera })
+        : [word(CAMERA_WORDS[cameraDown.state] ?? "cameraFailed"), cameraDown.message].filter(Boolean).join(" ");
+    const label: Word = cameraDown.state === "stopped" ? "stopped" : cameraDown.state === "retrying" ? "retrying" : "failed";
+    return { tone: cameraDown.state === "stopped" ? "off" : "ill", label: word(label), more: "", notice };
+  }
+  if (!current) {
+    const notice = phase === "waiting" ? word("waiting") : reason ? word("starting") : "";
+    return { tone: "wait", label: word("connecting"), more: "", notice };
+  }
+  const more = [word(current.rung), latencyMs === null ? "" : shortDuration(latencyMs)].filter(Boolean).join(" · ");
+  if (phase === "interrupted") return { tone: "wait", label: word("retrying"), more: word(current.rung), notice: "" };
+  if (!reason) return { tone: "live", label: word("live"), more, notice: "" };
+  const { kind, message } = reason.failure;
+  const why = message && kind !== "broken" ? message : word(kind as Word);
+  const notice = word("fell", { from: word(reason.rung), to: word(current.rung), why });
+  return { tone: "live", label: word("live"), more, notice };
+}

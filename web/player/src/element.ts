@@ -1,0 +1,410 @@
+// <live-edge-player>: one camera at its live edge, in anybody's page. docs/player.md is its reference.
+
+import { Api } from "./core/api.ts";
+import { describeLive, type Description } from "./core/describe.ts";
+import { RUNGS, type RungName } from "./core/ladder.ts";
+import { clockOf } from "./core/sync.ts";
+import { LANGUAGES, pickLanguage, say, type Language, type Word } from "./core/words.ts";
+import { Meter, type Statistics } from "./core/meter.ts";
+import { icon, type Icon } from "./icons.ts";
+import { Live } from "./live.ts";
+import type { Recording } from "./recording.ts";
+import css from "./element.css?inline";
+
+// From a variable: a literal would be taken for an asset by the bundler.
+const HERE = import.meta.url;
+const GATEWAY = new URL("..", HERE).href.replace(/\/$/, "");
+
+/** Out of sight for so long, it stops; a grid that is scrolled back and forth goes on. */
+const UNSEEN_MS = 10_000;
+/** A hidden tab plays on for so long: switching between two tabs costs nothing. */
+const HIDDEN_MS = 60_000;
+const NOTICE_MS = 8000;
+const METER_MS = 1000;
+
+export type PlayerMode = "live" | "recording" | "paused";
+
+export interface PlayerState extends Description {
+  mode: PlayerMode;
+  transport: RungName | null;
+  /** ms behind the camera's clock, as far as it is known. */
+  latencyMs: number | null;
+}
+
+export class LiveEdgePlayer extends HTMLElement {
+  static readonly observedAttributes = ["camera", "src", "transports", "token", "signaling", "muted", "lang", "controls"];
+
+  private readonly root = this.attachShadow({ mode: "open", delegatesFocus: true });
+  private readonly poster = document.createElement("img");
+  private readonly badge = part("div", "badge");
+  private readonly notice = part("div", "notice");
+  private readonly controls = part("div", "controls");
+  private readonly surfaces = part("div", "surfaces");
+  private readonly meter = new Meter();
+
+  private ending = new AbortController();
+  private live: Live | null = null;
+  private recording: Recording | null = null;
+  private seen = false;
+  private stopTimer = 0;
+  private noticeTimer = 0;
+  private noticed = "";
+  private userPaused = false;
+  private shownState: PlayerState | null = null;
+
+  constructor() {
+    super();
+    const style = document.createElement("style");
+    style.textContent = css;
+    this.poster.className = "poster";
+    this.poster.alt = "";
+    this.poster.hidden = true;
+    this.poster.setAttribute("part", "poster");
+    this.notice.setAttribute("role", "status");
+    this.notice.hidden = true;
+    this.root.append(style, this.surfaces, this.poster, this.badge, this.notice, this.controls);
+  }
+
+  // --- attributes as properties
+
+  /** Which camera. */
+  get camera(): string {
+    return this.getAttribute("camera") ?? "default";
+  }
+  set camera(value: string) {
+    this.setAttribute("camera", value);
+  }
+
+  /** Where the gateway is; by default, where this script came from. */
+  get src(): string {
+    return new URL(this.getAttribute("src") ?? GATEWAY, document.baseURI).href.replace(/\/$/, "");
+  }
+  set src(value: string) {
+    this.setAttribute("src", value);
+  }
+
+  /** The transports that may be used, best first. */
+  get transports(): readonly RungName[] {
+    const names = (this.getAttribute("transports") ?? "").split(/[\s,]+/);
+    const known = RUNGS.filter((rung) => names.includes(rung));
+    return known.length > 0 ? known : RUNGS;
+  }
+  set transports(value: readonly RungName[]) {
+    this.setAttribute("transports", value.join(" "));
+  }
+
+  /** A bearer token, where the gateway wants one. */
+  get token(): string | null {
+    return this.getAttribute("token");
+  }
+  set token(value: string | null) {
+    if (value === null) this.removeAttribute("token");
+    else this.setAttribute("token", value);
+  }
+
+  get muted(): boolean {
+    return this.getAttribute("muted") !== "false";
+  }
+  set muted(value: boolean) {
+    this.setAttribute("muted", String(value));
+  }
+
+  // --- state
+
+  /** What is going on; `statechange` tells when it is something else. */
+  get state(): PlayerState {
+    const transport = this.live?.ladder.current?.rung ?? null;
+    const latencyMs = this.live?.latency.value ?? null;
+    if (this.recording) return { ...this.recording.describe(this.language), mode: "recording", transport: null, latencyMs: null };
+    if (this.userPaused || !this.live) {
+      return { tone: "off", label: say(this.language, "paused"), more: "", notice: "", mode: "paused", transport: null, latencyMs: null };
+    }
+    const description = describeLive(this.live.ladder, this.camera, latencyMs, this.language);
+    return { ...description, mode: "live", transport, latencyMs };
+  }
+
+  /** The last second in figures. */
+  get statistics(): Statistics | null {
+    return this.meter.latest;
+  }
+
+  /** The surface with the picture: for tests, for canvases. */
+  get surface(): HTMLVideoElement | HTMLCanvasElement | null {
+    return this.recording?.surface ?? this.live?.rung?.surface ?? null;
+  }
+
+  /** The capture time of what is seen, ms since the Unix epoch on the gateway's clock; null where it is not known. */
+  get currentTime(): number | null {
+    if (this.recording) return this.recording.time;
+    const { offset } = clockOf(this.api);
+    const latency = this.live?.latency.value ?? null;
+    return offset === null || latency === null ? null : Date.now() + offset - latency;
+  }
+
+  get paused(): boolean {
+    return this.recording ? this.recording.surface.paused : this.userPaused;
+  }
+
+  // --- commands
+
+  play(): void {
+    if (this.recording) return this.recording.play();
+    this.userPaused = false;
+    this.update();
+  }
+
+  pause(): void {
+    if (this.recording) return this.recording.pause();
+    this.userPaused = true;
+    this.update();
+  }
+
+  /** Back to the live edge, from wherever. */
+  goLive(): void {
+    this.userPaused = false;
+    const old = this.recording;
+    this.recording = null;
+    old?.stop();
+    this.update();
+    this.tell();
+  }
+
+  /** Show what was recorded at a moment (ms since the Unix epoch). Past the live edge it is live. */
+  async seek(time: number): Promise<void> {
+    if (time >= this.now - 1000) return this.goLive();
+    if (!this.recording) {
+      const { Recording } = await import("./recording.ts");
+      if (!this.isConnected) return;
+      this.recording ??= new Recording(this.api, this.camera, this.muted, {
+        changed: () => this.tell(),
+        arrived: () => this.goLive(),
+        shown: (surface) => this.showSurface(surface),
+      });
+      this.surfaces.append(dress(this.recording.surface));
+      this.update();
+    }
+    await this.recording.seek(time);
+    this.tell();
+  }
+
+  /** Speed of a recording; live has one speed only. */
+  get playbackRate(): number {
+    return this.recording?.surface.playbackRate ?? 1;
+  }
+  set playbackRate(rate: number) {
+    if (this.recording) this.recording.rate = rate;
+  }
+
+  /** One picture forward or back, in a recording. */
+  step(pictures: number): void {
+    this.recording?.step(pictures);
+  }
+
+  /** The picture on the screen as a file. */
+  async capture(type = "image/jpeg"): Promise<Blob | null> {
+    const { surface } = this;
+    if (!surface) return null;
+    const canvas = document.createElement("canvas");
+    canvas.width = surface instanceof HTMLVideoElement ? surface.videoWidth : surface.width;
+    canvas.height = surface instanceof HTMLVideoElement ? surface.videoHeight : surface.height;
+    canvas.getContext("2d")?.drawImage(surface, 0, 0);
+    return new Promise((resolve) => canvas.toBlob(resolve, type, 0.92));
+  }
+
+  // --- life
+
+  connectedCallback(): void {
+    this.ending = new AbortController();
+    const { signal } = this.ending;
+    const observer = new IntersectionObserver(
+      ([entry]) => {
+        this.seen = entry?.isIntersecting ?? true;
+        this.update();
+      },
+      { rootMargin: "100px" },
+    );
+    observer.observe(this);
+    signal.addEventListener("abort", () => observer.disconnect());
+    document.addEventListener("visibilitychange", () => this.update(), { signal });
+    const timer = setInterval(() => void this.measure(), METER_MS);
+    signal.addEventListener("abort", () => clearInterval(timer));
+    this.setAttribute("role", "group");
+    this.buildControls();
+    this.tell();
+  }
+
+  disconnectedCallback(): void {
+    this.ending.abort();
+    clearTimeout(this.stopTimer);
+    clearTimeout(this.noticeTimer);
+    this.recording?.stop();
+    this.recording = null;
+    this.stopLive();
+    this.seen = false;
+  }
+
+  attributeChangedCallback(name: string, before: string | null, after: string | null): void {
+    if (before === after || !this.isConnected) return;
+    if (name === "muted") {
+      this.live?.mute(this.muted);
+      if (this.recording) this.recording.surface.muted = this.muted;
+      this.buildControls();
+    } else if (name === "lang" || name === "controls") {
+      this.buildControls();
+      this.tell();
+    } else {
+      this.recording?.stop();
+      this.recording = null;
+      this.stopLive();
+      this.update();
+    }
+  }
+
+  // --- inside
+
+  private get api(): Api {
+    return new Api(this.src, this.token);
+  }
+
+  /** The gateway's clock, ms. */
+  private get now(): number {
+    return Date.now() + (clockOf(this.api).offset ?? 0);
+  }
+
+  private get language(): Language {
+    const wanted = this.getAttribute("lang") ?? "";
+    return wanted in LANGUAGES ? (wanted as Language) : pickLanguage(navigator.languages);
+  }
+
+  /** Play live exactly while somebody can see it and wants it. */
+  private update(): void {
+    const wanted = this.isConnected && !this.userPaused && !this.recording;
+    clearTimeout(this.stopTimer);
+    if (!wanted) {
+      // A recording takes over with its first picture; until then the live picture stays.
+      if (!this.recording || this.recording.surface.classList.contains("shown")) this.stopLive();
+    } else if (this.seen && !document.hidden) {
+      if (!this.live) this.startLive();
+    } else if (this.live) {
+      this.stopTimer = window.setTimeout(() => this.stopLive(), document.hidden ? HIDDEN_MS : UNSEEN_MS);
+    }
+  }
+
+  private startLive(): void {
+    const { api, camera, muted, transports } = this;
+    clockOf(api);
+    void this.showPoster(api);
+    const width = Math.min(1920, Math.max(320, Math.ceil((this.clientWidth * devicePixelRatio) / 320) * 320));
+    this.live = new Live(
+      { api, camera, rungs: transports, muted, width, signaling: this.getAttribute("signaling") === "socketio" ? "socketio" : "whep" },
+      {
+        mount: (surface) => this.surfaces.append(dress(surface)),
+        show: (surface) => this.showSurface(surface),
+        unmount: (surface) => surface.remove(),
+        changed: () => this.tell(),
+        picture: () => {
+          if (!this.poster.hidden) this.poster.hidden = true;
+        },
+      },
+    );
+  }
+
+  private stopLive(): void {
+    const { live } = this;
+    this.live = null;
+    live?.stop();
+    this.meter.reset();
+    this.tell();
+  }
+
+  private showSurface(surface: HTMLElement): void {
+    for (const other of this.surfaces.children) other.classList.toggle("shown", other === surface);
+    this.poster.hidden = true;
+    if (surface === this.recording?.surface) this.stopLive();
+    this.tell();
+  }
+
+  /** The newest picture that the gateway has, while the first one of ours is on its way. */
+  private async showPoster(api: Api): Promise<void> {
+    try {
+      const response = await api.fetch(`/snapshot/${this.camera}.jpg?width=640`, { signal: this.ending.signal });
+      const url = URL.createObjectURL(await response.blob());
+      this.poster.onload = () => URL.revokeObjectURL(url);
+      this.poster.src = url;
+      this.poster.hidden = this.live?.ladder.current != null || this.recording !== null;
+    } catch {
+      // There is none.
+    }
+  }
+
+  private tell(): void {
+    const { state } = this;
+    this.badge.dataset.tone = state.tone;
+    const more = document.createElement("span");
+    more.className = "more";
+    more.textContent = state.more;
+    this.badge.replaceChildren(state.label, more);
+    this.surfaces.classList.toggle("stale", state.mode === "live" && state.tone !== "live");
+    this.ariaLabel = say(this.language, state.mode === "recording" ? "recordingOf" : "player", { camera: this.camera });
+    this.say(state);
+    const { shownState } = this;
+    this.shownState = state;
+    if (JSON.stringify({ ...shownState, latencyMs: 0, more: 0 }) !== JSON.stringify({ ...state, latencyMs: 0, more: 0 })) {
+      this.dispatchEvent(new CustomEvent<PlayerState>("statechange", { detail: state, bubbles: true, composed: true }));
+    }
+  }
+
+  /** What is wrong stays; what is merely worth knowing goes after a while. */
+  private say({ notice, tone }: PlayerState): void {
+    this.notice.dataset.tone = tone;
+    if (notice === this.noticed) return;
+    this.noticed = notice;
+    clearTimeout(this.noticeTimer);
+    this.notice.textContent = notice;
+    this.notice.hidden = notice === "";
+    if (notice && tone === "live") this.noticeTimer = window.setTimeout(() => (this.notice.hidden = true), NOTICE_MS);
+  }
+
+  private async measure(): Promise<void> {
+    const { live } = this;
+    if (!live) return;
+    const transport = live.ladder.current?.rung ?? null;
+    const counted = await live.statistics();
+    if (live !== this.live) return;
+    const statistics = this.meter.add(performance.now(), transport, live.latency.value, counted);
+    this.tell();
+    this.dispatchEvent(new CustomEvent<Statistics>("statistics", { detail: statistics }));
+  }
+
+  private buildControls(): void {
+    this.controls.hidden = !this.hasAttribute("controls");
+    if (this.controls.hidden) return;
+    const fullscreen = () => (document.fullscreenElement === this ? document.exitFullscreen() : this.requestFullscreen());
+    this.controls.replaceChildren(
+      this.button(this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", () => (this.muted = !this.muted)),
+      this.button("fullscreen", "fullscreen", () => void fullscreen()),
+    );
+  }
+
+  private button(symbol: Icon, word: Word, act: () => void): HTMLButtonElement {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.ariaLabel = button.title = say(this.language, word);
+    button.append(icon(symbol));
+    button.addEventListener("click", act);
+    return button;
+  }
+}
+
+function part(tag: string, name: string): HTMLElement {
+  const element = document.createElement(tag);
+  element.className = name;
+  element.setAttribute("part", name);
+  return element;
+}
+
+function dress<T extends HTMLElement>(surface: T): T {
+  surface.classList.add("surface");
+  surface.setAttribute("part", "surface");
+  return surface;
+}

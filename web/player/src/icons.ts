@@ -1,0 +1,39 @@
+// Icons, as strokes on a 24-pixel square.
+
+const PATHS = {
+  play: "M7 5l12 7-12 7z",
+  pause: "M8 5v14M16 5v14",
+  mute: "M5 9v6h4l5 4V5L9 9zM18 9l4 6M22 9l-4 6",
+  sound: "M5 9v6h4l5 4V5L9 9zM18 8.5a5 5 0 010 7M20.5 6a9 9 0 010 12",
+  fullscreen: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
+  pip: "M3 5h18v14H3zM12 12h7v5h-7z",
+  back: "M15 5l-7 7 7 7",
+  stepBack: "M16 6l-8 6 8 6zM6 6v12",
+  stepForward: "M8 6l8 6-8 6zM18 6v12",
+  download: "M12 4v11M7 11l5 5 5-5M5 20h14",
+  lock: "M6 11h12v9H6zM9 11V7a3 3 0 016 0v4",
+  unlock: "M6 11h12v9H6zM9 11V7a3 3 0 015.7-1.3",
+  camera: "M4 8h3l2-3h6l2 3h3v11H4zM12 16.5a3.5 3.5 0 100-7 3.5 3.5 0 000 7z",
+  chart: "M4 19h16M6 15l4-5 4 3 5-7",
+  cut: "M6 8a2.5 2.5 0 100-5 2.5 2.5 0 000 5zM6 21a2.5 2.5 0 100-5 2.5 2.5 0 000 5zM8 7l12 11M8 17L20 6",
+  close: "M6 6l12 12M18 6L6 18",
+  stop: "M6 6h12v12H6z",
+  zoomIn: "M11 18a7 7 0 100-14 7 7 0 000 14zM16 16l5 5M8 11h6M11 8v6",
+  zoomOut: "M11 18a7 7 0 100-14 7 7 0 000 14zM16 16l5 5M8 11h6",
+  disk: "M4 6c0-1.7 3.6-3 8-3s8 1.3 8 3-3.6 3-8 3-8-1.3-8-3zM4 6v12c0 1.7 3.6 3 8 3s8-1.3 8-3V6M4 12c0 1.7 3.6 3 8 3s8-1.3 8-3",
+  link: "M10 14a4 4 0 006 0l3-3a4 4 0 00-6-6l-1 1M14 10a4 4 0 00-6 0l-3 3a4 4 0 006 6l1-1",
+  grid: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
+} as const;
+
+export type Icon = keyof typeof PATHS;
+
+/** An icon for the eye only: whatever carries it has a name of its own. */
+export function icon(name: Icon): SVGSVGElement {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", PATHS[name]);
+  svg.append(path);
+  return svg;
+}

@@ -1,0 +1,69 @@
+// A camera's facts, and the two commands that it takes.
+
+import { ApiError, type Camera } from "../core/api.ts";
+import { say } from "../core/words.ts";
+import { h, setText } from "./dom.ts";
+import { bitrate } from "./format.ts";
+import { store } from "./store.ts";
+import { language, t, type PageWord } from "./words.ts";
+
+export class Details {
+  readonly element: HTMLElement;
+  private readonly facts = new Map<PageWord, HTMLElement>();
+  private readonly state = h("dd", { class: "state" });
+  private readonly error = h("p", { class: "error", role: "status" });
+  private readonly button = h("button", { type: "button", onclick: () => void this.toggle() });
+
+  constructor(private readonly id: string) {
+    const list = h("dl", {}, h("dt", {}, t("state")), this.state);
+    for (const word of ["picture", "rate", "keyframes", "viewers", "recording", "reconnects", "source"] as const) {
+      const value = h("dd", {});
+      this.facts.set(word, value);
+      list.append(h("dt", {}, t(word)), value);
+    }
+    this.element = h("section", { class: "card details", "aria-label": t("details") }, h("h2", {}, t("details")), list, this.error, this.button);
+  }
+
+  update(): void {
+    const camera = store.camera(this.id);
+    this.button.disabled = camera === null;
+    if (!camera) return;
+    this.state.dataset.state = camera.state;
+    setText(this.state, say(language, camera.state));
+    const set = (word: PageWord, text: string) => setText(this.facts.get(word)!, text || t("unknown"));
+    const codec = [camera.codec?.toUpperCase(), camera.audio_codec?.toUpperCase()].filter(Boolean).join(" + ");
+    set("picture", camera.width ? [`${camera.width}×${camera.height}`, codec].join(" · ") : "");
+    set("rate", camera.fps ? [`${camera.fps.toFixed(0)} fps`, bitrate(camera.bitrate_bps ?? 0)].join(" · ") : "");
+    const { keyframe_interval_s } = camera;
+    set("keyframes", keyframe_interval_s ? t("everySeconds", { seconds: Number(keyframe_interval_s.toFixed(1)) }) : "");
+    set("viewers", viewersOf(camera));
+    const archive = store.status?.archive.cameras[this.id];
+    set("recording", archive?.error ? t("recordingIll", { error: archive.error }) : t(archive?.is_recording ? "recordingNow" : "notRecording"));
+    set("reconnects", String(camera.reconnects));
+    set("source", camera.rtsp_url);
+    setText(this.error, camera.error_message ?? "");
+    setText(this.button, t(this.isWanted(camera) ? "stopCapture" : "startCapture"));
+  }
+
+  private isWanted(camera: Camera): boolean {
+    return camera.clients > 0;
+  }
+
+  private async toggle(): Promise<void> {
+    const camera = store.camera(this.id);
+    if (!camera) return;
+    this.button.disabled = true;
+    try {
+      await store.api.post(`/api/cameras/${this.id}/capture/${this.isWanted(camera) ? "stop" : "start"}`);
+    } catch (error) {
+      setText(this.error, t("failed", { message: error instanceof ApiError ? error.message : String(error) }));
+    }
+    await store.refresh();
+    this.button.focus();
+  }
+}
+
+function viewersOf({ viewers }: Camera): string {
+  const some = Object.entries(viewers).filter(([, count]) => count > 0);
+  return some.length === 0 ? t("nobody") : some.map(([transport, count]) => `${count} × ${transport}`).join(", ");
+}

@@ -1,0 +1,121 @@
+// Every camera at once. Tiles are as large as the window allows; each has its own player, which plays while it is seen.
+
+import type { Camera } from "../core/api.ts";
+import type { LiveEdgePlayer } from "../player.ts";
+import { h, setText } from "./dom.ts";
+import { bitrate } from "./format.ts";
+import { store } from "./store.ts";
+import { language, t } from "./words.ts";
+
+const GAP_PX = 12;
+const CAPTION_PX = 42;
+const TILE_MIN_PX = 300;
+
+/** How many columns make the largest 16:9 tiles, `count` of them in `width` × `height` pixels. */
+export function bestColumns(count: number, width: number, height: number): number {
+  const most = Math.max(1, Math.min(count, Math.floor((width + GAP_PX) / (Math.min(TILE_MIN_PX, width) + GAP_PX))));
+  let best = most;
+  let bestWidth = 0;
+  for (let columns = 1; columns <= most; columns++) {
+    const rows = Math.ceil(count / columns);
+    const byWidth = (width - (columns - 1) * GAP_PX) / columns;
+    const byHeight = ((height - (rows - 1) * GAP_PX) / rows - CAPTION_PX) * (16 / 9);
+    const tile = Math.min(byWidth, byHeight);
+    if (tile > bestWidth) [best, bestWidth] = [columns, tile];
+  }
+  // Where they cannot all be seen anyway, fill the width and scroll.
+  return bestWidth < TILE_MIN_PX ? most : best;
+}
+
+class Tile {
+  readonly player: LiveEdgePlayer;
+  readonly element: HTMLElement;
+  private readonly detail = h("span", { class: "detail" });
+  private readonly recording = h("span", { class: "rec", hidden: true }, "REC");
+
+  constructor(readonly id: string) {
+    this.player = h("live-edge-player" as "div", { camera: id, lang: language }) as unknown as LiveEdgePlayer;
+    if (store.api.token) this.player.token = store.api.token;
+    const link = h("a", { href: `#/camera/${id}`, class: "open" }, id);
+    this.element = h("article", { class: "tile", "data-camera": id }, this.player, h("footer", {}, h("h2", {}, link), this.recording, this.detail));
+  }
+
+  show(camera: Camera): void {
+    const facts: string[] = [];
+    if (camera.width) facts.push(`${camera.width}×${camera.height}`);
+    if (camera.fps) facts.push(`${Math.round(camera.fps)} fps`);
+    if (camera.bitrate_bps) facts.push(bitrate(camera.bitrate_bps));
+    setText(this.detail, facts.join(" · "));
+    const recording = store.status?.archive.cameras[this.id]?.is_recording ?? false;
+    this.recording.hidden = !recording;
+    this.recording.title = t("recordingNow");
+    this.element.dataset.state = camera.state;
+  }
+}
+
+export class Grid {
+  readonly element = h("main", { class: "grid", "aria-label": t("cameras") });
+  private readonly tiles = new Map<string, Tile>();
+  private columns = 0;
+
+  constructor() {
+    new ResizeObserver(() => this.layOut()).observe(this.element);
+    this.element.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  /** 0 lets the window decide. */
+  setColumns(columns: number): void {
+    this.columns = columns;
+    this.layOut();
+  }
+
+  update(): void {
+    const cameras = store.status?.cameras ?? [];
+    for (const [id, tile] of this.tiles) {
+      if (cameras.some((camera) => camera.camera_id === id)) continue;
+      tile.element.remove();
+      this.tiles.delete(id);
+    }
+    for (const camera of cameras) {
+      let tile = this.tiles.get(camera.camera_id);
+      if (!tile) {
+        tile = new Tile(camera.camera_id);
+        this.tiles.set(tile.id, tile);
+        this.element.append(tile.element);
+        this.layOut();
+      }
+      tile.show(camera);
+    }
+    const empty = this.element.querySelector(".empty");
+    if (store.status && cameras.length === 0 && !empty) {
+      this.element.append(h("section", { class: "empty" }, h("h2", {}, t("noCameras")), h("p", {}, t("noCamerasHelp"))));
+    } else if (cameras.length > 0) empty?.remove();
+  }
+
+  setToken(token: string): void {
+    for (const { player } of this.tiles.values()) player.token = token;
+  }
+
+  private layOut(): void {
+    const { clientWidth, offsetTop } = this.element;
+    const count = Math.max(1, this.tiles.size);
+    const columns = this.columns || bestColumns(count, clientWidth - 2 * GAP_PX, innerHeight - offsetTop - GAP_PX);
+    const rows = Math.ceil(count / columns);
+    // One screen where that is possible: a tile is no wider than its height lets it be.
+    const height = (innerHeight - offsetTop - GAP_PX - (rows - 1) * GAP_PX) / rows - CAPTION_PX;
+    const width = this.columns ? "1fr" : `${Math.max(TILE_MIN_PX, Math.floor(height * (16 / 9)))}px`;
+    this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${width}))`;
+  }
+
+  /** Arrow keys walk from tile to tile. */
+  private move(event: KeyboardEvent): void {
+    const links = [...this.element.querySelectorAll<HTMLElement>("a.open")];
+    const at = links.indexOf(event.target as HTMLElement);
+    const columns = getComputedStyle(this.element).gridTemplateColumns.split(" ").length;
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+    const next = step === undefined || at < 0 ? undefined : links[at + step];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+}

@@ -1,0 +1,64 @@
+// What the page knows of the gateway, asked again and again; whoever shows it is told.
+
+import { Api, ApiError, type Camera } from "../core/api.ts";
+
+// From a variable: a literal would be taken for an asset by the bundler.
+const HERE = import.meta.url;
+const POLL_MS = 2000;
+const TIMEOUT_MS = 5000;
+const TOKEN_KEY = "liveedge-token";
+
+export interface ArchiveCamera {
+  is_recording: boolean;
+  error: string | null;
+}
+
+export interface Status {
+  cameras: Camera[];
+  messaging: { adapter: string; connected: boolean };
+  archive: { cameras: Record<string, ArchiveCamera>; free_bytes?: number | null };
+}
+
+export type Trouble = "unreachable" | "unauthorized" | "forbidden" | null;
+
+export class Store extends EventTarget {
+  status: Status | null = null;
+  trouble: Trouble = null;
+  readonly api: Api;
+  private timer = 0;
+
+  constructor() {
+    super();
+    this.api = new Api(new URL("..", HERE).href.replace(/\/$/, ""), sessionStorage.getItem(TOKEN_KEY));
+    document.addEventListener("visibilitychange", () => document.hidden || void this.refresh());
+  }
+
+  camera(id: string): Camera | null {
+    return this.status?.cameras.find((camera) => camera.camera_id === id) ?? null;
+  }
+
+  /** Ask now, and from then on. */
+  async refresh(): Promise<void> {
+    clearTimeout(this.timer);
+    try {
+      this.status = await this.api.json<Status>("/api/status", { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      this.trouble = null;
+    } catch (error) {
+      const status = error instanceof ApiError ? error.status : 0;
+      this.trouble = status === 401 ? "unauthorized" : status === 403 ? "forbidden" : "unreachable";
+    }
+    this.dispatchEvent(new Event("change"));
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => void this.refresh(), document.hidden ? 5 * POLL_MS : POLL_MS);
+  }
+
+  /** Use another token, for as long as the tab lives. */
+  async signIn(token: string): Promise<void> {
+    sessionStorage.setItem(TOKEN_KEY, token);
+    this.api.token = token;
+    await this.refresh();
+    this.dispatchEvent(new Event("token"));
+  }
+}
+
+export const store = new Store();

@@ -1,0 +1,9 @@
+// The entry for everybody: defines <live-edge-player>, and hands its parts to our own page.
+
+import { LiveEdgePlayer } from "./element.ts";
+
+if (!customElements.get("live-edge-player")) customElements.define("live-edge-player", LiveEdgePlayer);
+
+export { LiveEdgePlayer };
+export type { PlayerMode, PlayerState } from "./element.ts";
+export type { Statistics } from "./core/meter.ts";

@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import { parts } from "../src/rungs/mjpeg.ts";
+import { parseIceServers } from "../src/rungs/webrtc.ts";
+
+function stream(chunks: Uint8Array<ArrayBuffer>[]): ReadableStream<Uint8Array<ArrayBuffer>> {
+  return new ReadableStream({
+    start(controller) {
+      for (const chunk of chunks) controller.enqueue(chunk);
+      controller.close();
+    },
+  });
+}
+
+async function collect(chunks: Uint8Array<ArrayBuffer>[]): Promise<string[]> {
+  const seen: string[] = [];
+  for await (const { headers, body } of parts(stream(chunks))) seen.push(`${headers.get("x-sequence")}:${new TextDecoder().decode(body)}`);
+  return seen;
+}
+
+const encode = (text: string) => new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
+const body = encode(
+  "--x\r\nContent-Type: image/jpeg\r\nContent-Length: 5\r\nX-Sequence: 1\r\n\r\nfirst\r\n--x\r\nContent-Length: 6\r\nX-Sequence: 2\r\n\r\nsecond\r\n--x\r\n",
+);
+
+describe("MJPEG", () => {
+  it("is read in one piece", async () => {
+    expect(await collect([body])).toEqual(["1:first", "2:second"]);
+  });
+
+  it("is read wherever it is cut", async () => {
+    for (let at = 1; at < body.length; at++) expect(await collect([body.slice(0, at), body.slice(at)])).toEqual(["1:first", "2:second"]);
+    expect(await collect([...body].map((byte) => Uint8Array.of(byte)))).toEqual(["1:first", "2:second"]);
+  });
+
+  it("without lengths is refused", async () => {
+    await expect(collect([encode("--x\r\nContent-Type: image/jpeg\r\n\r\nfirst")])).rejects.toThrow("length");
+  });
+});
+
+describe("ICE servers of a Link header", () => {
+  it("are read with their credentials", () => {
+    const links =
+      '<stun:stun.example:3478>; rel="ice-server", <turn:turn.example:3478?transport=udp>; rel="ice-server"; username="a,b"; credential="c\\"d"; credential-type="password"';
+    expect(parseIceServers(links)).toEqual([
+      { urls: "stun:stun.example:3478" },
+      { urls: "turn:turn.example:3478?transport=udp", username: "a,b", credential: 'c"d' },
+    ]);
+  });
+
+  it("are none where there is none", () => {
+    expect(parseIceServers(null)).toEqual([]);
+    expect(parseIceServers('<https://example>; rel="help"')).toEqual([]);
+  });
+});

@@ -1,0 +1,25 @@
+import { describe, expect, it } from "vitest";
+import { LANGUAGES, fill, pickLanguage, say, shortDuration } from "../src/core/words.ts";
+
+describe("words", () => {
+  it("has the same gaps in every language", () => {
+    const gaps = (text: string) => (text.match(/\{\w+\}/g) ?? []).sort();
+    for (const [key, text] of Object.entries(LANGUAGES.en)) {
+      expect(gaps(LANGUAGES.ko[key as keyof typeof LANGUAGES.en]), key).toEqual(gaps(text));
+    }
+  });
+
+  it("takes the reader's first language that it speaks", () => {
+    expect(pickLanguage(["de-DE", "ko-KR", "en"])).toBe("ko");
+    expect(pickLanguage(["fr"])).toBe("en");
+  });
+
+  it("fills in what is given", () => {
+    expect(fill("{a} and {b}", { a: 1 })).toBe("1 and {b}");
+    expect(say("ko", "missing", { camera: "door" })).toContain("door");
+  });
+
+  it("shortens durations", () => {
+    expect([shortDuration(83), shortDuration(1240)]).toEqual(["85 ms", "1.2 s"]);
+  });
+});
