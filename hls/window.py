@@ -64,7 +64,7 @@ class CameraWindow:
 
     async def multivariant_playlist(self) -> Rendered:
         """The entry. Raises :class:`~gateway.errors.UnavailableError` if the camera has no pictures soon."""
-        await self._until(lambda: True if self.live.is_playable else None, READY_S)
+        await self._until(lambda: self.live.is_playable or None, READY_S, is_entry=True)
         return self.live.multivariant_playlist()
 
     async def media_playlist(self, msn: int | None = None, part: int | None = None, *, delta: bool = False) -> Rendered:
@@ -73,7 +73,7 @@ class CameraWindow:
         Raises :class:`~gateway.errors.BadRequestError` and :class:`~gateway.errors.UnavailableError`.
         """
         if self.live.plan is None:
-            await self._until(lambda: self.live.plan, READY_S)
+            await self._until(lambda: self.live.plan, READY_S, is_entry=True)
         assert self.live.plan is not None
         if msn is not None:
             wanted = msn
@@ -174,15 +174,19 @@ class CameraWindow:
     def _patience_s(self, target_duration_s: int) -> float:
         return 3.0 * target_duration_s
 
-    async def _until(self, look: Callable[[], T | None], timeout_s: float) -> T:
-        """Wait until ``look`` finds something."""
+    async def _until(self, look: Callable[[], T | None], timeout_s: float, *, is_entry: bool = False) -> T:
+        """Wait until ``look`` finds something.
+
+        Whoever enters is told of a camera that has failed; whoever is in goes on with gaps, and so sees it come back.
+        """
         self._touch()
         loop = asyncio.get_running_loop()
         deadline_s = self._clock.monotonic() + timeout_s
         while (found := look()) is None:
             remaining_s = deadline_s - self._clock.monotonic()
-            status = self.camera.status()
-            if self._closed or remaining_s <= 0 or (status.state is SessionState.FAILED and self.live.is_silent):
+            has_failed = is_entry and self.live.is_silent and self.camera.session.state is SessionState.FAILED
+            if self._closed or remaining_s <= 0 or has_failed:
+                status = self.camera.status()
                 why = f": {status.error_message}" if status.error_message else ""
                 raise UnavailableError(
                     f"camera {self.camera.id} is {status.state} and has no pictures at present{why}", retry_after_s=2

@@ -52,6 +52,7 @@ def reel_camera(url: str = "reel://", *, start: str = "always", linger_s: float 
             "start": start,
             "capture_linger": linger_s,
             "connection_retry_delay": 0.05,
+            "connection_retry_attempts": 1000,
         }
     )
 
