@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from gateway.errors import UnavailableError
 from hls import window
+from hls.cutter import SILENCE_S
+from tests.hls.llhls_rules import Watch, boxes, check, check_media, parse
 from tests.support.browser import assert_moving_picture, chromium, look
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.hls_server import HlsServer, hls_server, reel_camera
+from tests.support.reel_engine import ReelEngine
 
 GIVE_UP_S = 30.0
 """No measure of speed: where a wait ends that would otherwise hang the suite."""
@@ -19,7 +23,7 @@ GIVE_UP_S = 30.0
 
 @pytest.fixture
 async def server() -> AsyncIterator[HlsServer]:
-    async with hls_server({"yard": reel_camera("reel://gop=15")}) as server:
+    async with hls_server({"yard": reel_camera("reel://gop=15,frame_90k=6000")}) as server:
         yield server
 
 
@@ -136,6 +140,68 @@ async def test_a_camera_without_pictures_is_told_as_503(monkeypatch: pytest.Monk
             async with client.get(f"/hls/gone/{name}") as answer:
                 assert answer.status == 503
                 assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_the_served_playlists_keep_every_rule(server: HlsServer, client: aiohttp.ClientSession) -> None:
+    """A low-latency client over HTTP: blocking reloads with delta updates, each part as soon as it is hinted at."""
+    async with client.get("/hls/yard/index.m3u8"):
+        pass
+    watch = Watch(punctual_s=SILENCE_S)
+    loop = asyncio.get_running_loop()
+    async with client.get("/hls/yard/live.m3u8") as answer:
+        playlist = watch.see(await answer.text(), loop.time())
+    for _ in range(15):
+        msn, part = playlist.edge
+        async with (
+            client.get(f"/hls/yard/{playlist.hints[0]['URI']}") as hinted,
+            client.get(f"/hls/yard/live.m3u8?_HLS_msn={msn}&_HLS_part={part}&_HLS_skip=YES") as answer,
+        ):
+            assert (hinted.status, answer.status) == (200, 200)
+            assert "max-age=12" in answer.headers["Cache-Control"]
+            (moof, _), (mdat, _) = boxes(await hinted.read())
+            assert (moof, mdat) == (b"moof", b"mdat")
+            playlist = watch.see(await answer.text(), loop.time())
+            assert playlist.edge >= (msn, part + 1) or playlist.edge[0] > msn
+    window = server.live.window("yard").live
+    text = window.media_playlist().body.decode()
+    check_media(parse(text), lambda uri: bytes(data) if (data := window.media(uri)) is not None else None)
+
+
+async def test_a_reload_that_waits_for_nothing_ends(server: HlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """§6.2.5.2: 503 when what was asked for does not come, though gaps go on."""
+    yard = server.live.window("yard")
+    await yard.multivariant_playlist()
+    monkeypatch.setattr(yard, "_patience_s", lambda _: 0.05)
+    last = yard.live.live_edge
+    assert last is not None
+    with pytest.raises(UnavailableError):
+        await yard.media_playlist(last[0] + 1)
+
+
+async def test_a_silent_camera_shows_gaps_and_comes_back_after_a_discontinuity(
+    server: HlsServer, client: aiohttp.ClientSession
+) -> None:
+    url = server.service.camera("yard").settings.url.get_secret_value()
+    async with client.get("/hls/yard/index.m3u8"):
+        pass
+
+    async def until(wanted: str) -> str:
+        async with asyncio.timeout(GIVE_UP_S):
+            while True:
+                async with client.get("/hls/yard/live.m3u8") as answer:
+                    text = await answer.text()
+                if wanted in text:
+                    return text
+                await asyncio.sleep(0.05)
+
+    ReelEngine.silenced.add(url)
+    try:
+        await until("GAP=YES")
+    finally:
+        ReelEngine.silenced.discard(url)
+    text = await until("#EXT-X-DISCONTINUITY\n")
+    assert "#EXT-X-GAP\n" in text
+    check(parse(text))
 
 
 async def test_hls_js_plays_at_the_live_edge(server: HlsServer) -> None:
