@@ -33,6 +33,7 @@ from gateway.session import SessionState
 from gateway.settings import RecordMode, Settings
 from hls import dvr
 from hls.boxes import read_init
+from hls.clip import CLIP_MAX_S, VirtualFile, make_clip
 from hls.index import SegmentIndex
 from hls.metadata import Finisher, MetadataExtractor, load_extractor
 from hls.playback import make_thumbnail, replay_jpeg
@@ -282,12 +283,10 @@ class Archive:
             raise BadRequestError(
                 f"a playlist holds {DVR_MAX_S // 3600} hours at most: take a later start, or an end nearer to it"
             )
-        wholes = {whole[0].name: whole for whole in await self.index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
-        wholes |= {whole[0].name: whole for whole in self._untold(camera_id)}
-        ordered = sorted(wholes.values(), key=lambda whole: (whole[0].start_90k, whole[0].name))
+        wholes = await self._span(camera_id, start_90k, end_90k)
         is_recorded = camera_id in self._recorders
         is_ended = not is_recorded if end_90k is None else end_90k <= now_90k
-        text = await asyncio.to_thread(dvr.playlist, ordered, start_90k, end_90k, is_ended=is_ended, base=base)
+        text = await asyncio.to_thread(dvr.playlist, wholes, start_90k, end_90k, is_ended=is_ended, base=base)
         if text is not None:
             return text
         if end_90k is None and is_recorded:
@@ -327,6 +326,21 @@ class Archive:
         segment, fragments = await self.find(camera_id, name)
         with self.pin(segment):
             return await self._decode(make_thumbnail, self.data_dir, segment, fragments)
+
+    @contextlib.asynccontextmanager
+    async def clip(self, camera_id: str, start_90k: int, end_90k: int) -> AsyncIterator[VirtualFile]:
+        """The recording in [start, end) as one MP4, its files kept meanwhile; see :mod:`hls.clip`.
+
+        Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
+        :class:`~gateway.errors.NotFoundError` where nothing of it is recorded.
+        """
+        if end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
+            raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several")
+        wholes = await self._span(camera_id, start_90k, end_90k)
+        with contextlib.ExitStack() as pins:
+            for segment, _ in wholes:
+                pins.enter_context(self.pin(segment))
+            yield await self._decode(make_clip, self.data_dir, wholes, start_90k, end_90k)
 
     async def find_from(self, camera_id: str, time_90k: int) -> Whole | None:
         """The segment that holds a moment, or else the next one after it."""
@@ -385,6 +399,12 @@ class Archive:
             camera.id: CameraLimits(camera.settings.archive_max_age, camera.settings.archive_max_bytes)
             for camera in self.service.cameras.values()
         }
+
+    async def _span(self, camera_id: str, start_90k: int, end_90k: int | None) -> list[Whole]:
+        """All that overlaps a span, oldest first, with fragments."""
+        wholes = {whole[0].name: whole for whole in await self.index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
+        wholes |= {whole[0].name: whole for whole in self._untold(camera_id)}
+        return sorted(wholes.values(), key=lambda whole: (whole[0].start_90k, whole[0].name))
 
     async def _around(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
         """The newest segment that begins at or before a moment, and the oldest after it."""

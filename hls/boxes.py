@@ -30,13 +30,16 @@ VIDEO_TRACK_ID = 1
 MOOF_MAX_BYTES = 4 * 1024 * 1024
 """A moof of ours has 8-16 bytes a sample and spans half a second; one this large is garbage in a size field."""
 
+RUN_MAX_SAMPLES = 100_000
+"""Where a run's count is all that speaks of its samples, as many as a day of one frame a second."""
+
 INIT_MAX_BYTES = 1024 * 1024
 """An init segment of ours has about 1.5 kB; parameter sets cannot make it this large."""
 
-# free(8), then free() around a copy of ftyp: what hybrid_fragmented writes before the moov of a growing file.
-_FREE = struct.Struct(">I4s")
+# Size and kind, with which every box begins (§4.2).
+_HEADER = struct.Struct(">I4s")
 
-_NON_SYNC = 0x0001_0000
+NON_SYNC = 0x0001_0000
 """``sample_is_non_sync_sample`` (ISO/IEC 14496-12 §8.8.3.1)."""
 
 
@@ -62,6 +65,19 @@ class FragmentBoxes:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Samples of one track that lie side by side, from ``data_offset`` after the start of their ``moof``.
+
+    ``decode_time`` is in the track's time scale; a sample is (duration, size, flags, composition offset).
+    """
+
+    track_id: int
+    decode_time: int
+    data_offset: int
+    samples: list[tuple[int, int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     """What a file holds.
 
@@ -82,7 +98,7 @@ def parse_boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator
     """The boxes side by side in ``data[start:end]``; stops at the first that does not fit."""
     end = len(data) if end is None else end
     while start + 8 <= end:
-        size, kind = _FREE.unpack_from(data, start)
+        size, kind = _HEADER.unpack_from(data, start)
         content = start + 8
         if size == 1 and start + 16 <= end:
             size = int.from_bytes(data[start + 8 : start + 16], "big")
@@ -105,30 +121,42 @@ def find_box(data: bytes, *path: bytes) -> Box | None:
     return found
 
 
-def parse_moof(moof: bytes) -> FragmentBoxes:
-    """Read the video's samples from one ``moof`` box. A fragment without video has no frames."""
-    start = duration = frames = longest = 0
-    is_keyframe = False
+def parse_runs(moof: bytes) -> list[Run]:
+    """Every run of samples in one ``moof`` box; nothing of what cannot be read as one."""
+    runs: list[Run] = []
     header = find_box(moof, b"moof")
     if header is None:
-        return FragmentBoxes(0, 0, 0, False, 0)
+        return runs
     for traf in parse_boxes(moof, header.content, header.end):
         if traf.kind != b"traf":
             continue
-        defaults: tuple[int, int, int] | None = None
+        defaults: tuple[int, int, int, int] | None = None
+        decode_time = 0
         for box in parse_boxes(moof, traf.content, traf.end):
             if box.kind == b"tfhd":
                 defaults = _track_defaults(moof, box)
-            elif box.kind == b"tfdt" and defaults is not None and defaults[0] == VIDEO_TRACK_ID:
-                start = int.from_bytes(moof[box.content + 4 : box.end], "big")
-            elif box.kind == b"trun" and defaults is not None and defaults[0] == VIDEO_TRACK_ID:
-                for sample_duration, flags in _samples(moof, box, defaults):
-                    if frames == 0:
-                        is_keyframe = not flags & _NON_SYNC
-                    duration += sample_duration
-                    frames += 1
-                    longest = max(longest, sample_duration)
-    return FragmentBoxes(start, duration, frames, is_keyframe, longest)
+            elif box.kind == b"tfdt":
+                decode_time = int.from_bytes(moof[box.content + 4 : box.end], "big")
+            elif box.kind == b"trun" and defaults is not None:
+                run = _run(moof, box, decode_time, defaults)
+                decode_time += sum(sample[0] for sample in run.samples)
+                runs.append(run)
+    return runs
+
+
+def parse_moof(moof: bytes) -> FragmentBoxes:
+    """What a ``moof`` box says of its video. A fragment without video has no frames."""
+    video = [run for run in parse_runs(moof) if run.track_id == VIDEO_TRACK_ID and run.samples]
+    if not video:
+        return FragmentBoxes(0, 0, 0, False, 0)
+    durations = [sample[0] for run in video for sample in run.samples]
+    return FragmentBoxes(
+        start_90k=video[0].decode_time,
+        duration_90k=sum(durations),
+        frames=len(durations),
+        is_keyframe=not video[0].samples[0][2] & NON_SYNC,
+        longest_gap_90k=max(durations),
+    )
 
 
 def add_fragment(fragments: list[Fragment], about: FragmentBoxes, offset: int, size: int) -> None:
@@ -210,7 +238,7 @@ def growing_head(head: bytes) -> bytes:
     if head[4:8] != b"ftyp" or not 8 <= ftyp_size <= len(head) - 16:
         return head
     rest = len(head) - ftyp_size - 8
-    return head[:ftyp_size] + _FREE.pack(8, b"free") + _FREE.pack(rest, b"free") + head[ftyp_size + 16 :]
+    return head[:ftyp_size] + _HEADER.pack(8, b"free") + _HEADER.pack(rest, b"free") + head[ftyp_size + 16 :]
 
 
 def read_init(path: Path, segment: Segment) -> bytes:
@@ -228,7 +256,7 @@ def _box_at(descriptor: int, offset: int, end: int, *, clip_mdat: bool = False) 
     header = os.pread(descriptor, min(16, max(0, end - offset)), offset)
     if len(header) < 8:
         return None
-    size, kind = _FREE.unpack_from(header)
+    size, kind = _HEADER.unpack_from(header)
     content = offset + 8
     if size == 1 and len(header) == 16:
         size = int.from_bytes(header[8:], "big")
@@ -240,41 +268,49 @@ def _box_at(descriptor: int, offset: int, end: int, *, clip_mdat: bool = False) 
     return Box(kind, offset, content, offset + size)
 
 
-def _track_defaults(data: bytes, box: Box) -> tuple[int, int, int]:
-    """Track id, default duration and default flags of a ``tfhd`` (§8.8.7)."""
+def _track_defaults(data: bytes, box: Box) -> tuple[int, int, int, int]:
+    """Track id, default duration, size and flags of a ``tfhd`` (§8.8.7)."""
     flags = int.from_bytes(data[box.content + 1 : box.content + 4], "big")
     words = [int.from_bytes(data[at : at + 4], "big") for at in range(box.content + 4, box.end, 4)]
-    track_id, position = words[0] if words else 0, 1
-    position += 2 * bool(flags & 0x1) + bool(flags & 0x2)  # base-data-offset, sample-description-index
-    duration = sample_flags = 0
-    if flags & 0x8 and position < len(words):
-        duration, position = words[position], position + 1
-    position += bool(flags & 0x10)  # default-sample-size
-    if flags & 0x20 and position < len(words):
-        sample_flags = words[position]
-    return track_id, duration, sample_flags
+    found = [words[0] if words else 0, 0, 0, 0]
+    position = 1 + 2 * bool(flags & 0x1) + bool(flags & 0x2)  # base-data-offset, sample-description-index
+    for place, bit in ((1, 0x8), (2, 0x10), (3, 0x20)):
+        if flags & bit and position < len(words):
+            found[place] = words[position]
+            position += 1
+    return found[0], found[1], found[2], found[3]
 
 
-def _samples(data: bytes, box: Box, defaults: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
-    """Duration and flags of each sample of a ``trun`` (§8.8.8)."""
+def _run(data: bytes, box: Box, decode_time: int, defaults: tuple[int, int, int, int]) -> Run:
+    """The samples of a ``trun`` (§8.8.8)."""
+    track_id, *default = defaults
     flags = int.from_bytes(data[box.content + 1 : box.content + 4], "big")
     count = int.from_bytes(data[box.content + 4 : box.content + 8], "big")
-    position = box.content + 8 + 4 * bool(flags & 0x1)
+    position = box.content + 8
+    data_offset = 0
     first_flags: int | None = None
+    if flags & 0x1:
+        data_offset = int.from_bytes(data[position : position + 4], "big", signed=True)
+        position += 4
     if flags & 0x4:
         first_flags = int.from_bytes(data[position : position + 4], "big")
         position += 4
-    width = 4 * sum(bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800))
-    for index in range(count):
-        if position + width > box.end:
-            return
-        duration, sample_flags, at = defaults[1], defaults[2], position
-        if flags & 0x100:
-            duration, at = int.from_bytes(data[at : at + 4], "big"), at + 4
-        at += 4 * bool(flags & 0x200)
-        if flags & 0x400:
-            sample_flags = int.from_bytes(data[at : at + 4], "big")
-        if index == 0 and first_flags is not None:
-            sample_flags = first_flags
-        yield duration, sample_flags
-        position += width
+    present = [bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800)]
+    record = struct.Struct(">" + "".join(kind for kind, is_there in zip("IIIi", present, strict=True) if is_there))
+    # A count that the box has no room for is garbage, and without any field per sample nothing else bounds it.
+    end = position + min(count * record.size, box.end - position) if record.size else position
+    end -= (end - position) % record.size if record.size else 0
+    if present == [True, True, True, True]:
+        samples = [(a, b, c, d) for a, b, c, d in record.iter_unpack(data[position:end])]
+    else:
+        samples = []
+        fields = record.iter_unpack(data[position:end]) if record.size else iter([()] * min(count, RUN_MAX_SAMPLES))
+        for values in fields:
+            given = iter(values)
+            duration, size, sample_flags = (
+                next(given) if is_there else default[place] for place, is_there in enumerate(present[:3])
+            )
+            samples.append((duration, size, sample_flags, next(given) if present[3] else 0))
+    if samples and first_flags is not None:
+        samples[0] = (samples[0][0], samples[0][1], first_flags, samples[0][3])
+    return Run(track_id, decode_time, data_offset, samples)

@@ -15,7 +15,7 @@ Rules:
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def stream_info(segment: Segment) -> StreamInfo:
     )
 
 
-def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]) -> Iterator[Packet]:
+def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]) -> Generator[Packet, None, None]:
     """The video packets of side-by-side fragments, in Annex B. Raises NotFoundError or StorageError."""
     if not fragments:
         return
@@ -200,7 +200,7 @@ class _SegmentFrames:
 
     def close(self) -> None:
         """Let go of the file. Blocking."""
-        self._packets.close()  # type: ignore[attr-defined]
+        self._packets.close()
 
 
 async def replay_jpeg(
@@ -212,7 +212,7 @@ async def replay_jpeg(
     frame_rate: float,
     width: int | None,
     live_edge_90k: Callable[[], int | None],
-) -> AsyncIterator[JpegFrame]:
+) -> AsyncGenerator[JpegFrame, None]:
     """The recording as JPEG from a moment on, by the module's rules, until there is nothing left that is worth waiting
     for.
 

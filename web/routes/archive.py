@@ -7,8 +7,7 @@ the request, which is a valid fragmented MP4 of a length that is known.
 import asyncio
 import base64
 import binascii
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from aiohttp.abc import AbstractStreamWriter
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
 from hls.archive import PAGE_MAX
+from hls.clip import VirtualFile, growing_file
 from hls.segment import Segment, SegmentState, parse_name
 from web import keys
 from web.times import parse_time
@@ -33,8 +33,8 @@ CORS = {"Access-Control-Allow-Origin": "*"}
 COMPRESS_IN_THREAD_BYTES = 64 * 1024
 """Larger playlists are compressed off the event loop."""
 
-CHUNK_BYTES = 256 * 1024
-"""What a download of a growing file holds in memory."""
+SEND_BYTES = 512 * 1024
+"""What the download of a growing file or a clip holds in memory."""
 
 
 def segment_view(segment: Segment) -> dict[str, Any]:
@@ -178,7 +178,28 @@ async def download(request: web.Request) -> web.StreamResponse:
     }
     if segment.state is not SegmentState.GROWING:
         return PinnedFile(request.app[keys.ARCHIVE].pin(segment), path, headers=headers)
-    return await _send_growing(request, os.fspath(path), segment, headers)
+    return await send_virtual(request, growing_file(path, segment), headers)
+
+
+@routes.get("/api/cameras/{camera}/clip.mp4")
+async def clip(request: web.Request) -> web.StreamResponse:
+    """``?start=&end=``: exactly that span as one MP4, across segments and gaps; Range works."""
+    archive, camera_id = request.app[keys.ARCHIVE], request.match_info["camera"]
+    start_90k, end_90k = time_range(request)
+    if start_90k is None or end_90k is None:
+        raise BadRequestError("a clip has a start and an end: give both")
+    name = f"{camera_id}_{to_rfc3339(start_90k).replace(':', '')}.mp4"
+    try:
+        async with archive.clip(camera_id, start_90k, end_90k) as file:
+            headers = CORS | {
+                hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
+                hdrs.CACHE_CONTROL: "no-cache",
+                "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag",
+            }
+            return await send_virtual(request, file, headers)
+    except NotFoundError:
+        await _require_camera(request, camera_id)
+        raise
 
 
 class PinnedFile(web.FileResponse):
@@ -194,46 +215,45 @@ class PinnedFile(web.FileResponse):
             return await super().prepare(request)
 
 
-async def _send_growing(
-    request: web.Request, path: str, segment: Segment, headers: dict[str, str]
-) -> web.StreamResponse:
-    etag = f'"{segment.name}-{segment.size}"'
-    headers |= {hdrs.ETAG: etag, hdrs.ACCEPT_RANGES: "bytes", hdrs.CONTENT_TYPE: "video/mp4"}
-    if request.headers.get(hdrs.IF_NONE_MATCH) == etag:
+async def send_virtual(request: web.Request, file: VirtualFile, headers: Mapping[str, str]) -> web.StreamResponse:
+    """A virtual file with Range, ETag and HEAD (RFC 9110 §13, §14). One range; several are answered with all of it."""
+    headers = {**headers, hdrs.ETAG: file.etag, hdrs.ACCEPT_RANGES: "bytes", hdrs.CONTENT_TYPE: "video/mp4"}
+    if file.etag in request.headers.get(hdrs.IF_NONE_MATCH, ""):
         return web.Response(status=304, headers=headers)
-    status, start, end = 200, 0, segment.size
-    wants_range = request.headers.get(hdrs.IF_RANGE) in (None, etag)
-    try:
-        asked = request.http_range if wants_range else slice(None)
-        if asked.start is not None or asked.stop is not None:
-            start, end, _ = asked.indices(segment.size)
-            status = 206
-    except ValueError:
-        status, start, end = 416, 0, 0
-    if status == 416 or (status == 206 and start >= end):
-        raise web.HTTPRequestRangeNotSatisfiable(headers={hdrs.CONTENT_RANGE: f"bytes */{segment.size}"})
-    if status == 206:
-        headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{segment.size}"
+    status, start, end = 200, 0, file.length
+    asked = request.headers.get(hdrs.RANGE)
+    if asked is not None and "," not in asked and request.headers.get(hdrs.IF_RANGE) in (None, file.etag):
+        try:
+            start, end, _ = request.http_range.indices(file.length)
+        except ValueError:
+            end = 0
+        if start >= end:
+            raise web.HTTPRequestRangeNotSatisfiable(headers={hdrs.CONTENT_RANGE: f"bytes */{file.length}"})
+        status = 206
+        headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{file.length}"
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = end - start
     await response.prepare(request)
     if request.method == hdrs.METH_HEAD:
         return response
-    descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+    pieces = file.read(start, end)
     try:
-        while start < end:
-            data = await asyncio.to_thread(os.pread, descriptor, min(CHUNK_BYTES, end - start), start)
-            if not data:
-                break
-            # The header of the first box changes when the file is closed; this answer is about the file as it grew.
-            if start < len(segment.head):
-                data = segment.head[start : start + len(data)] + data[len(segment.head) - start :]
+        while data := await asyncio.to_thread(_gather, pieces):
             await response.write(data)
-            start += len(data)
+        await response.write_eof()
     finally:
-        os.close(descriptor)
-    await response.write_eof()
+        await asyncio.shield(asyncio.to_thread(pieces.close))
     return response
+
+
+def _gather(pieces: Iterable[bytes]) -> bytes:
+    """Small pieces as one, so that each trip to a thread is worth it."""
+    gathered = bytearray()
+    for piece in pieces:
+        gathered += piece
+        if len(gathered) >= SEND_BYTES:
+            break
+    return bytes(gathered)
 
 
 # --- what clients say
