@@ -46,6 +46,16 @@ def split(data: bytes) -> Iterator[bytes]:
         start = following
 
 
+def units_at(data: bytes) -> list[int]:
+    """Where the NAL units of a byte stream begin, behind their start codes."""
+    starts = []
+    at = data.find(b"\x00\x00\x01")
+    while at >= 0:
+        starts.append(at + 3)
+        at = data.find(b"\x00\x00\x01", at + 3)
+    return starts
+
+
 def nal_type(codec: str, unit: bytes) -> int:
     """nal_unit_type of H.264 or H.265."""
     return unit[0] & 0x1F if codec == "h264" else (unit[0] >> 1) & 0x3F

@@ -7,8 +7,7 @@ Rules:
 2. Parameter sets that change in a keyframe make a new :class:`~gateway.media.StreamInfo` from that keyframe on.
 3. Whether a stream has B-frames is told by its presentation times. Its SPS is believed until a whole GOP was seen:
    cameras that could reorder and never do are many. Without B-frames, decoding time is presentation time.
-4. Length-prefixed video (avcC and hvcC, as in files) becomes Annex B.
-5. Audio that nobody could decode, AAC without its AudioSpecificConfig, is left out.
+4. Audio that nobody could decode, AAC without its AudioSpecificConfig, is left out.
 """
 
 from collections.abc import Iterator
@@ -17,9 +16,9 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 import av
-from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 
+from gateway.capture.access_units import AccessUnit, AccessUnits
 from gateway.capture.annexb import ParameterSets, describe, extradata_to_annex_b, find_parameter_sets
 from gateway.capture.sps import MAX_FRAME_RATE
 from gateway.capture.timeline import Arrival, SourceTime, Stamp, Timeline
@@ -37,6 +36,9 @@ _CODEC_STRINGS = {"opus": "opus", "pcm_alaw": "alaw", "pcm_mulaw": "ulaw", "mp3"
 MAX_REORDER_S = 1
 """A presentation time further back than this, in seconds, is a jump and no B-frame: 16 frames are the most (H.264
 §A.3)."""
+
+UNTOLD_REORDER = 2
+"""Frames by which a stream with B-frames reorders that does not tell: as much as two levels of B-frames need."""
 
 
 class Assembler:
@@ -58,9 +60,8 @@ class Assembler:
         self._sets: ParameterSets | None = find_parameter_sets(
             self._codec, extradata_to_annex_b(self._codec, extradata)
         )
-        self._to_annex_b: BitStreamFilterContext | None = None
-        if extradata[:1] == b"\x01":
-            self._to_annex_b = BitStreamFilterContext(f"{self._codec}_mp4toannexb", self.video)
+        self._time_base = self.video.time_base or Fraction(1, CLOCK_RATE)
+        self._units = AccessUnits(self._codec, float(self._time_base))
         self._reorder = 0
         self._order_seen = False
         self._newest_pts: int | None = None
@@ -71,27 +72,22 @@ class Assembler:
         return [self.video] if self.audio is None else [self.video, self.audio]
 
     def assemble(self, raw: RawPacket, wall_90k: int, monotonic: float) -> Iterator[Packet]:
-        """Our packets of one of libav's, which arrived at these clocks: mostly one, none while there is no keyframe."""
+        """Our packets of one of libav's, which arrived at these clocks: none before a keyframe or in mid-picture."""
         arrival = Arrival(wall_90k, monotonic)
         if raw.stream is self.audio:
             yield from self._assemble_audio(raw, arrival)
-        elif self._to_annex_b is None:
-            yield from self._assemble_video(raw, arrival)
-        else:
-            for converted in self._to_annex_b.filter(raw):
-                yield from self._assemble_video(converted, arrival)
+            return
+        for unit in self._units.push(bytes(raw), raw.pts, arrival):
+            yield from self._assemble_video(unit)
 
-    def _assemble_video(self, raw: RawPacket, arrival: Arrival) -> Iterator[Packet]:
-        data = bytes(raw)
-        self._observe_order(raw)
-        if raw.is_keyframe:
-            self._read_parameter_sets(data)
-        # libav delays dts by as many frames as the SPS allows to be reordered, whether or not any ever is.
-        dts = raw.dts if self._reorder or raw.pts is None else raw.pts
-        time = SourceTime(raw.pts, dts, raw.time_base or Fraction(1, CLOCK_RATE), raw.duration or 0)
-        stamp = self.timeline.stamp(MediaKind.VIDEO, time, arrival, self._reorder)
+    def _assemble_video(self, unit: AccessUnit) -> Iterator[Packet]:
+        self._observe_order(unit)
+        if unit.is_keyframe:
+            self._read_parameter_sets(unit.data)
+        time = SourceTime(unit.pts, None, self._time_base)
+        stamp = self.timeline.stamp(MediaKind.VIDEO, time, unit.arrival, self._reorder)
         if self.info is not None:
-            yield self._packet(MediaKind.VIDEO, data, stamp, is_keyframe=raw.is_keyframe, info=self.info)
+            yield self._packet(MediaKind.VIDEO, unit.data, stamp, is_keyframe=unit.is_keyframe, info=self.info)
 
     def _assemble_audio(self, raw: RawPacket, arrival: Arrival) -> Iterator[Packet]:
         time = SourceTime(raw.pts, raw.dts, raw.time_base or Fraction(1, CLOCK_RATE), raw.duration or 0)
@@ -112,18 +108,19 @@ class Assembler:
             run=self._run,
         )
 
-    def _observe_order(self, raw: RawPacket) -> None:
+    def _observe_order(self, unit: AccessUnit) -> None:
         """See whether presentation order differs from decoding order."""
-        if raw.pts is None:
+        if unit.pts is None:
             return
-        if raw.is_keyframe or self._newest_pts is None:
+        if unit.is_keyframe or self._newest_pts is None:
             # What steps back from GOP to GOP is the camera's clock, and no B-frame.
-            self._newest_pts = raw.pts
-        elif raw.pts > self._newest_pts:
-            self._newest_pts = raw.pts
-        elif (self._newest_pts - raw.pts) * (raw.time_base or 0) < MAX_REORDER_S and raw.pts < self._newest_pts:
+            self._newest_pts = unit.pts
+            return
+        back = self._newest_pts - unit.pts
+        self._newest_pts = max(self._newest_pts, unit.pts)
+        if 0 < back * self._time_base < MAX_REORDER_S:
             self._order_seen = True
-            self._reorder = self._reorder or 1
+            self._reorder = self._reorder or UNTOLD_REORDER
 
     def _read_parameter_sets(self, data: bytes) -> None:
         """Learn from a keyframe what the stream is from here on."""

@@ -5,6 +5,7 @@ Rules:
 1. TCP first: it crosses NAT and loses nothing. libav tries UDP by itself where the camera refuses TCP (461).
 2. Nothing is probed: the session description and the first keyframe tell everything. What libav reads while opening is
    kept (``fflags=nobuffer`` would throw the first keyframe away, and cost a whole GOP).
+3. RTP's pieces come as they are: :mod:`gateway.capture.access_units` tells why.
 """
 
 import threading
@@ -22,6 +23,7 @@ OPTIONS = {
     "rtsp_flags": "prefer_tcp",
     "analyzeduration": "0",
     "probesize": "32",
+    "fflags": "noparse",
     # Bytes; room for two keyframes of 4K over UDP, where the system's default loses packets at the first.
     "buffer_size": str(2 * 1024 * 1024),
 }

@@ -26,6 +26,7 @@ Rules:
 5. Only video teaches the capture time; audio is often ahead of its arrival by a buffer.
 """
 
+from bisect import insort
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -116,6 +117,8 @@ class _Track:
     earlier_offset_90k: int = 0
     anchor: tuple[int, float] = (0, 0.0)
     last: _Last | None = None
+    presented: list[int] = field(default_factory=list)
+    """The latest presentation times of a stream with B-frames, in their order."""
 
     @property
     def assumed_frame_90k(self) -> int:
@@ -207,7 +210,7 @@ class Timeline:
         self.repaired += repaired
         if not repaired:
             track.anchor = (dts_90k, arrival.monotonic)
-            if last is not None and 1 < dts_90k - last.dts_90k < CLOCK_RATE and kind is MediaKind.VIDEO:
+            if last is not None and 1 < dts_90k - last.dts_90k < CLOCK_RATE:
                 track.frame_90k = dts_90k - last.dts_90k
         elif last is None:
             track.anchor = (dts_90k, arrival.monotonic)
@@ -217,17 +220,24 @@ class Timeline:
         self._capture.follow_steps(arrival)
         if kind is MediaKind.VIDEO:
             self._capture.learn(pts_90k, arrival)
-        # What SDPs declare of video is often wrong, what an audio frame holds is counted.
-        duration_90k = track.frame_90k if kind is MediaKind.VIDEO else 0
-        if duration_90k == 0 and time.duration > 0:
+        # What an audio frame holds is counted; what is declared of video is often wrong.
+        duration_90k = track.frame_90k
+        if time.duration > 0 and (kind is MediaKind.AUDIO or not duration_90k):
             duration_90k = time.ticks_90k(time.duration)
         return Stamp(pts_90k, dts_90k, duration_90k, self._capture.of(pts_90k, arrival))
 
     def _reordered(self, track: _Track, pts_90k: int, arrival: Arrival, reorder: int) -> tuple[int, int]:
-        """dts and pts of a frame that has but a pts, in a stream with B-frames: decoding goes on frame by frame."""
+        """dts and pts of a frame that has but a pts, in a stream with B-frames.
+
+        Decoding takes the presentation times in their order, ``reorder`` frames ahead.
+        """
         ahead_90k = reorder * track.assumed_frame_90k
         # Presentation wanders by as many frames as may be reordered; the earliest it can be is what must not jump.
         pts_90k += self._offset(track, pts_90k - ahead_90k, arrival, Fraction(1, CLOCK_RATE))
+        insort(track.presented, pts_90k)
+        del track.presented[: -(reorder + 1)]
+        if len(track.presented) > reorder:
+            return track.presented[0], pts_90k
         if track.last is None:
             return pts_90k - ahead_90k, pts_90k
         return min(track.last.dts_90k + track.assumed_frame_90k, pts_90k), pts_90k
