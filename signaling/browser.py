@@ -70,6 +70,7 @@ class BrowserSignaling:
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._announcer: StatusAnnouncer | None = None
+        self._closed = False
         self._sio = SocketServer()
         self._sio.on("connect", self._on_connect)
         self._sio.on("disconnect", self._on_disconnect)
@@ -91,6 +92,9 @@ class BrowserSignaling:
 
     async def close(self) -> None:
         """Let everybody go. Twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
         if self._announcer is not None:
             await self._announcer.close()
             self._announcer = None
@@ -103,7 +107,7 @@ class BrowserSignaling:
         if clients:
             farewells = [asyncio.ensure_future(self._sio.disconnect(client.sid)) for client in clients]
             await asyncio.wait(farewells, timeout=FAREWELL_S)
-        self._sio.hang_up_all()
+        await self._sio.hang_up_all()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -168,7 +172,7 @@ class BrowserSignaling:
 
     async def _cut_off(self, client: "_Client") -> None:
         log.warning("a Socket.IO client at %s does not read and is cut off", client.address)
-        self._sio.hang_up(client.sid)
+        await self._sio.hang_up(client.sid)
 
     # --- commands
 

@@ -9,7 +9,7 @@
 import asyncio
 import logging
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import engineio
 import socketio
@@ -25,16 +25,16 @@ MESSAGE_MAX_BYTES = 256 * 1024
 
 
 class _EngineServer(engineio.AsyncServer):
-    """Remembers which transport each Engine.IO session was seen on last; it changes when polling becomes WebSocket."""
+    """Remembers the transports that each Engine.IO session is seen on: polling has two, WebSocket another."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.carriers: WeakKeyDictionary[engineio.AsyncSocket, asyncio.Transport] = WeakKeyDictionary()
+        self.carriers: WeakKeyDictionary[engineio.AsyncSocket, WeakSet[asyncio.Transport]] = WeakKeyDictionary()
 
     async def handle_request(self, request: web.Request) -> Any:
         session = self.sockets.get(request.query.get("sid"))
         if session is not None and request.transport is not None:
-            self.carriers[session] = request.transport
+            self.carriers.setdefault(session, WeakSet()).add(request.transport)
         return await super().handle_request(request)
 
 
@@ -55,22 +55,26 @@ class SocketServer(socketio.AsyncServer):
         session = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, "/"))
         return session.queue.qsize() if session is not None else 0
 
-    def hang_up(self, sid: str) -> None:
+    async def hang_up(self, sid: str) -> None:
         """End a client's connection at once."""
-        self._abort(self.manager.eio_sid_from_sid(sid, "/"))
+        await self._abort(self.manager.eio_sid_from_sid(sid, "/"))
 
-    def hang_up_all(self) -> None:
+    async def hang_up_all(self) -> None:
         """End every connection at once, of clients that have not joined as well."""
         for eio_sid in tuple(self.eio.sockets):
-            self._abort(eio_sid)
+            await self._abort(eio_sid)
 
-    def _abort(self, eio_sid: str | None) -> None:
+    async def _abort(self, eio_sid: str | None) -> None:
         session = self.eio.sockets.get(eio_sid)
-        carrier = self.eio.carriers.get(session) if session is not None else None
-        if carrier is None and eio_sid in self.environ:
-            carrier = self.environ[eio_sid]["aiohttp.request"].transport
-        if carrier is not None:
-            carrier.abort()
+        carriers = [*self.eio.carriers.get(session, ())] if session is not None else []
+        if eio_sid in self.environ:
+            carriers.append(self.environ[eio_sid]["aiohttp.request"].transport)
+        if session is not None:
+            # Else a client that polls would go on with another connection.
+            await session.close(wait=False, abort=True)
+        for carrier in carriers:
+            if carrier is not None:
+                carrier.abort()
 
     def _engineio_server_class(self) -> type[engineio.AsyncServer]:
         return _EngineServer

@@ -1,0 +1,71 @@
+"""A gateway's ground floor with the Socket.IO server for browsers on it."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import socketio
+from aiohttp import web
+
+from gateway.service import CaptureService
+from gateway.settings import load_settings
+from signaling.browser import BrowserSignaling
+
+CAMERA = {
+    "url": "clip://viewer:s3cret@camera/door",
+    "engine": "tests.support.coded:ClipEngine",
+    "start": "on-demand",
+    "record": "never",
+    "capture_linger": 0,
+}
+
+
+class Door:
+    """Two cameras, the server, and clients that are disconnected at the end."""
+
+    def __init__(self, grace_s: float = 0.05) -> None:
+        self.settings = load_settings(frame_rate=20)
+        self.service = CaptureService({name: self.settings.camera(name, CAMERA) for name in ("default", "yard")})
+        self.browser = BrowserSignaling(
+            self.settings,
+            self.service,
+            live_edge=lambda camera_id: {"media_sequence": 7, "part": 3} if camera_id == "default" else None,
+            grace_s=grace_s,
+        )
+        self.url = ""
+        self._runner: web.AppRunner | None = None
+        self._clients: list[socketio.AsyncClient] = []
+
+    async def start(self) -> None:
+        app = web.Application()
+        self.browser.attach(app)
+        self._runner = web.AppRunner(app, shutdown_timeout=1, handler_cancellation=True)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def client(self, **options: Any) -> socketio.AsyncClient:
+        """A connected client."""
+        client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+        self._clients.append(client)
+        for event, handler in options.pop("on", {}).items():
+            client.on(event, handler)
+        await client.connect(self.url, wait_timeout=10, **options)
+        return client
+
+    async def close(self) -> None:
+        # First, since a client that polls cannot leave before its poll is answered.
+        await self.browser.close()
+        for client in self._clients:
+            await client.disconnect()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self.service.close()
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    door = Door()
+    await door.start()
+    yield door
+    await door.close()

@@ -1,0 +1,283 @@
+"""The gateway's own Socket.IO server, with real clients."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from gateway.session import SessionState
+from signaling.events import CaptureStatusResponse, FramesSubscribed
+from tests.support.coded import HEIGHT, WIDTH, size_of
+
+if TYPE_CHECKING:
+    from tests.signaling.conftest import Door
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+class Inbox:
+    """What a client was sent."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, Any]] = []
+
+    def handler(self, event: str, answer: object = None) -> Callable[[Any], Any]:
+        def take(data: Any) -> Any:
+            self.seen.append((event, data))
+            return answer
+
+        return take
+
+    def of(self, event: str) -> list[Any]:
+        return [data for name, data in self.seen if name == event]
+
+
+ASK = {"requesting_client": "a"}
+STATUS, FRAME = "capture_status_response", "video_frame_from_service"
+
+
+async def test_a_client_is_told_every_camera_and_every_change(door: "Door") -> None:
+    inbox = Inbox()
+    await door.client(on={STATUS: inbox.handler(STATUS)})
+    await until(lambda: {data["camera_id"] for data in inbox.of(STATUS)} == {"default", "yard"})
+    await door.service.start_capture(camera_id="yard")
+    await until(lambda: any(data["state"] == "live" for data in inbox.of(STATUS)))
+    assert all(data["rtsp_url"] == "clip://camera/door" for data in inbox.of(STATUS))
+    for data in inbox.of(STATUS):
+        CaptureStatusResponse.model_validate(data)
+
+
+async def test_commands_are_answered_by_acknowledgement_and_by_event(door: "Door") -> None:
+    inbox = Inbox()
+    client = await door.client(on={STATUS: inbox.handler(STATUS)})
+    started = await client.call(
+        "capture_start_request", {"client_id": "tab", "metadata": {"why": "to see"}}, timeout=10
+    )
+    assert started["is_active"]
+    assert started["metadata"] == {"why": "to see"}
+    await until(lambda: started in inbox.of(STATUS))
+    await until(lambda: door.service.status().state is SessionState.LIVE)
+    status = await client.call("capture_status_request", {"requesting_client": "tab"}, timeout=10)
+    assert status["metadata"] == {"why": "to see"}
+    assert status["live_edge"]["media_sequence"] == 7
+    assert status["live_edge"]["time"].endswith("Z")
+    stopped = await client.call("capture_stop_request", {"client_id": "tab"}, timeout=10)
+    assert (stopped["is_active"], stopped["state"]) == (False, "stopped")
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "error"),
+    [
+        ("capture_start_request", {}, "bad_request"),
+        ("capture_start_request", "door", "bad_request"),
+        ("capture_start_request", {"client_id": "a", "metadata": {"camera_id": "attic"}}, "not_found"),
+        ("frames_subscribe", {"frame_rate": 0}, "bad_request"),
+        ("frames_subscribe", {"width": 1e3}, "bad_request"),
+        ("frames_subscribe", {"camera_id": "attic"}, "not_found"),
+        ("webrtc_offer", {"client_id": "a", "sdp": "v=0"}, "not_found"),
+        ("no_such_command", {}, "not_found"),
+        ("connect", {}, "not_found"),
+    ],
+)
+async def test_what_cannot_be_obeyed_is_acknowledged_with_the_reason(
+    door: "Door", event: str, payload: object, error: str
+) -> None:
+    client = await door.client()
+    if event == "connect":
+        await client.emit(event, payload)
+        await client.emit("disconnect", "a reason")
+    else:
+        answer = await client.call(event, payload, timeout=10)
+        assert answer["error"] == error
+        assert answer["message"]
+    assert (await client.call("capture_status_request", {"requesting_client": "a"}, timeout=10))[
+        "camera_id"
+    ] == "default"
+
+
+async def test_frames_come_one_for_each_acknowledgement_and_hold_the_camera(door: "Door") -> None:
+    inbox = Inbox()
+    client = await door.client(on={FRAME: inbox.handler(FRAME)})
+    answer = await client.call("frames_subscribe", {"camera_id": "yard", "frame_rate": 25, "width": 80}, timeout=10)
+    assert FramesSubscribed.model_validate(answer) == FramesSubscribed(camera_id="yard", frame_rate=25, width=80)
+    await until(lambda: len(inbox.of(FRAME)) >= 5)
+    assert door.service.status("yard").viewers == {"jpeg": 1}
+    frame = inbox.of(FRAME)[-1]
+    assert size_of(frame["frame_data"]) == (80, 60)
+    assert frame["metadata"]["camera_id"] == "yard"
+    assert await client.call("frames_subscribe", {"camera_id": "yard"}, timeout=10)
+    await until(lambda: size_of(inbox.of(FRAME)[-1]["frame_data"]) == (WIDTH, HEIGHT))
+    assert await client.call("frames_unsubscribe", {"camera_id": "yard"}, timeout=10) == {"ok": True}
+    assert door.service.status("yard").viewers == {}
+    count = len(inbox.of(FRAME))
+    await client.call("capture_status_request", {"requesting_client": "a"}, timeout=10)
+    assert len(inbox.of(FRAME)) == count
+
+
+async def test_without_an_acknowledgement_no_second_frame_comes_and_commands_pass(door: "Door") -> None:
+    arrived: list[Any] = []
+    go_on = asyncio.Event()
+
+    async def take(data: Any) -> None:
+        arrived.append(data)
+        await go_on.wait()
+
+    client = await door.client(on={FRAME: take})
+    feed = door.service.camera().jpeg
+    for _ in range(5):
+        await client.call("frames_subscribe", {"frame_rate": 25}, timeout=10)
+    await until(lambda: feed.frames_encoded > 20)
+    assert (await client.call("capture_status_request", {"requesting_client": "a"}, timeout=10))["state"] == "live"
+    assert len(arrived) == 1
+    go_on.set()
+    await until(lambda: len(arrived) >= 3)
+    assert arrived[1]["metadata"]["sequence"] > 10
+    assert door.browser.status()["frames_sent"] >= 3
+
+
+async def test_two_commands_of_one_client_do_not_overtake_each_other(door: "Door") -> None:
+    client = await door.client()
+    for _ in range(10):
+        await client.emit("capture_start_request", {"client_id": "tab"})
+        await client.emit("capture_stop_request", {"client_id": "tab"})
+    last = await client.call("capture_status_request", {"requesting_client": "tab"}, timeout=10)
+    assert (last["state"], last["clients"]) == ("stopped", 0)
+
+
+async def test_too_many_commands_at_once_are_refused_and_said_so(door: "Door") -> None:
+    client = await door.client()
+    answers: list[Any] = []
+    async with door.browser.control.lanes.turn(client.get_sid()):
+        for _ in range(100):
+            await client.emit("capture_status_request", {"requesting_client": "a"}, callback=answers.append)
+        await until(lambda: len(answers) >= 37)
+    await until(lambda: len(answers) == 100)
+    refused = [answer for answer in answers if answer.get("error") == "unavailable"]
+    assert len(refused) == 37
+
+
+async def test_a_wish_survives_a_short_absence_and_ends_after_the_grace() -> None:
+    from tests.signaling.conftest import Door
+
+    door = Door(grace_s=0.5)
+    await door.start()
+    try:
+        first = await door.client()
+        await first.call("capture_start_request", {"client_id": "tab"}, timeout=10)
+        await first.disconnect()
+        second = await door.client()
+        await second.call("capture_start_request", {"client_id": "tab"}, timeout=10)
+        await until(lambda: not door.browser._graces)
+        assert door.service.status().clients == 1
+        other = await door.client()
+        await other.call("capture_start_request", {"client_id": "tab"}, timeout=10)
+        await second.disconnect()
+        await until(lambda: len(door.browser._clients) == 1)
+        assert not door.browser._graces
+        await other.disconnect()
+        await until(lambda: door.service.status().clients == 0)
+        await until(lambda: door.service.status().state is SessionState.STOPPED)
+    finally:
+        await door.close()
+
+
+async def test_the_ems_and_a_browser_of_the_same_name_are_two(door: "Door") -> None:
+    await door.service.start_capture("tab")
+    client = await door.client()
+    answer = await client.call("capture_stop_request", {"client_id": "tab"}, timeout=10)
+    assert answer["is_active"] is True
+    assert answer["clients"] == 1
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
+async def test_either_transport_carries_commands_and_frames(door: "Door", transports: list[str]) -> None:
+    inbox = Inbox()
+    client = await door.client(on={FRAME: inbox.handler(FRAME)}, transports=transports)
+    await client.call("frames_subscribe", {}, timeout=10)
+    await until(lambda: len(inbox.of(FRAME)) >= 3)
+    assert size_of(inbox.of(FRAME)[0]["frame_data"]) == (WIDTH, HEIGHT)
+
+
+GARBAGE = (
+    "2[]",
+    "2[5]",
+    "2[{}]",
+    "2{",
+    "2[[]]",
+    "5999999-[]",
+    '51-["capture_start_request",{}]',
+    "0/other,",
+    "3",
+    "1/x,",
+    "9",
+    "zzz",
+    "2" + "[" * 20000,
+)
+
+
+async def test_garbage_does_not_end_the_connection(door: "Door", caplog: pytest.LogCaptureFixture) -> None:
+    address = f"{door.url}/socket.io/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as http, http.ws_connect(address) as socket:
+        assert (await socket.receive_str()).startswith("0")
+        await socket.send_str("40")
+        while not (await socket.receive_str()).startswith("40"):
+            pass
+        for garbage in GARBAGE:
+            await socket.send_str("4" + garbage)
+            await socket.send_bytes(b"\x00" * 10)
+        await socket.send_str('427["capture_status_request",{"requesting_client":"a"}]')
+        while not (await socket.receive_str()).startswith("437["):
+            pass
+    await until(lambda: not door.browser._clients)
+    assert "Traceback" not in caplog.text
+
+
+async def test_whoever_does_not_read_is_cut_off_and_nobody_else_notices(door: "Door") -> None:
+    client = await door.client()
+    _, writer = await asyncio.open_connection("127.0.0.1", int(door.url.rsplit(":", 1)[1]), limit=1024)
+    key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+    writer.write(
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"{key}\r\n".encode()
+    )
+
+    def frame(text: str) -> bytes:
+        data = text.encode()
+        assert len(data) < 65536
+        head = bytes([0x81, 0x80 | 126]) + len(data).to_bytes(2, "big")
+        return head + b"\0\0\0\0" + data
+
+    writer.write(frame("40"))
+    await until(lambda: len(door.browser._clients) == 2)
+    answer = {"requesting_client": "x" * 128, "camera_id": "yard"}
+    command = frame('42["capture_status_request",' + json.dumps(answer) + "]")
+    # Answers of some hundred bytes fill the sockets' buffers (megabytes), and then the queue.
+    while len(door.browser._clients) == 2:
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            writer.write(command * 200)
+            async with asyncio.timeout(0.05):
+                await writer.drain()
+    assert (await client.call("capture_status_request", {"requesting_client": "a"}, timeout=10))[
+        "camera_id"
+    ] == "default"
+    writer.close()
+
+
+async def test_closing_does_not_wait_for_clients(door: "Door") -> None:
+    gone = asyncio.Event()
+
+    def leave(*_: object) -> None:
+        gone.set()
+
+    await door.client(on={"disconnect": leave})
+    began = asyncio.get_running_loop().time()
+    await door.browser.close()
+    assert asyncio.get_running_loop().time() - began < 2
+    await gone.wait()
