@@ -17,6 +17,9 @@ from web import keys
 
 routes = web.RouteTableDef()
 
+CORS = {"Access-Control-Allow-Origin": "*"}
+"""Players live on other people's pages."""
+
 PICTURE_WAIT_S = 10.0
 """How long a request waits for a camera that is coming up: longer than CAPTURE_TIMEOUT is by default."""
 
@@ -39,6 +42,7 @@ async def snapshot(request: web.Request) -> web.Response:
         hold.release()
     age_90k = max(0, request.app[keys.CLOCK].wall_90k() - frame.captured_at_90k)
     headers = {
+        **CORS,
         "Cache-Control": "no-store",
         "Age": str(age_90k // CLOCK_RATE),
         "X-Age-Seconds": f"{age_90k / CLOCK_RATE:.3f}",
@@ -58,7 +62,7 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
         await camera.wait_for_keyframe(PICTURE_WAIT_S)
         reader = camera.jpeg.subscribe(frame_rate, width)
         try:
-            response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+            response = web.StreamResponse(headers={**CORS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
             response.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
             await response.prepare(request)
             await response.write(f"--{BOUNDARY}\r\n".encode())
