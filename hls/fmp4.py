@@ -33,10 +33,12 @@ from gateway.media import StreamInfo
 VIDEO_TIME_BASE = Fraction(1, CLOCK_RATE)
 
 # ``frag_custom`` leaves the cutting to us, ``frag_discont`` with ``make_non_negative`` writes true decode times.
+# ``use_editlist=0``: otherwise the muxer takes the first sample's presentation time for its decode time.
 # ``max_interleave_delta=0``: nothing is written before the end anyway, and a silent track must not warn or wait.
 _FRAGMENT_OPTIONS = {
     "movflags": "empty_moov+default_base_moof+frag_custom+frag_discont+skip_trailer",
     "avoid_negative_ts": "make_non_negative",
+    "use_editlist": "0",
     "max_interleave_delta": "0",
     "video_track_timescale": str(CLOCK_RATE),
 }
