@@ -3,28 +3,33 @@
 A value is taken from the first place that has it: the process environment; ``.env.<ENVIRONMENT>`` and then ``.env`` in
 the working directory; ``liveedge.toml`` there (``LIVEEDGE_CONFIG`` names another). Names are upper case in the
 environment and lower case in the file. Cameras beyond the one of ``RTSP_URL`` are tables ``[cameras.ID]`` of the file.
+
+What cannot be meant is refused: a name that is no setting, a value out of its range, two settings that contradict each
+other; with its line, where it is in the file. The environment is everybody's, so a name in it that only looks like one
+of ours is told (:func:`misspelt`) and not refused.
 """
 
 import os
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from gateway.errors import SettingsError, redact
+from gateway.settings_file import SettingsFile, suggestion
 
 CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """A camera's id stands in URLs, file names and metrics, and so is kept to what is plain in all of them."""
@@ -54,6 +59,13 @@ class StartMode(StrEnum):
 
     ALWAYS = "always"
     ON_DEMAND = "on-demand"
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks: for people, or one JSON object."""
+
+    CONSOLE = "console"
+    JSON = "json"
 
 
 class FsyncMode(StrEnum):
@@ -129,6 +141,7 @@ class Settings(CaptureDefaults, BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535, description="0 takes a free one")
     debug: bool = False
+    log_format: LogFormat = LogFormat.CONSOLE
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
     archive_metadata: str | None = Field(None, description="module:function that adds JSON to each archive segment")
@@ -155,30 +168,33 @@ class Settings(CaptureDefaults, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        environment = os.environ.get("ENVIRONMENT")
-        files = (".env", f".env.{environment}") if environment else (".env",)
         return (
             init_settings,
             EnvSettingsSource(settings_cls, env_ignore_empty=True),
-            DotEnvSettingsSource(settings_cls, env_file=files, env_ignore_empty=True),
-            TomlConfigSettingsSource(settings_cls, toml_file=_config_file()),
+            DotEnvSettingsSource(settings_cls, env_file=env_files(), env_ignore_empty=True),
+            InitSettingsSource(settings_cls, dict(SettingsFile.read(config_file()).values)),
         )
+
+    def camera_tables(self) -> dict[str, dict[str, Any]]:
+        """The tables of all cameras that the file and ``RTSP_URL`` configure, as they stand."""
+        tables = dict(self.cameras)
+        if self.rtsp_url is not None:
+            tables[DEFAULT_CAMERA] = {**tables.get(DEFAULT_CAMERA, {}), "url": self.rtsp_url.get_secret_value()}
+        return tables
 
     def camera_settings(self) -> Mapping[str, CameraSettings]:
         """Every camera with its defaults filled in; camera ``demo`` where none is configured.
 
         Raises :class:`~gateway.errors.SettingsError`.
         """
-        tables = dict(self.cameras)
-        if self.rtsp_url is not None:
-            tables.setdefault(DEFAULT_CAMERA, {})
-            tables[DEFAULT_CAMERA] = {**tables[DEFAULT_CAMERA], "url": self.rtsp_url.get_secret_value()}
-        if not tables:
-            tables[DEMO_CAMERA] = {"url": "fake://demo", "engine": EngineName.FAKE}
+        tables = self.camera_tables() or DEMO_TABLES
         return {camera_id: self.camera(camera_id, table) for camera_id, table in tables.items()}
 
-    def camera(self, camera_id: str, table: Mapping[str, Any]) -> CameraSettings:
-        """One camera's table over the defaults. Raises :class:`~gateway.errors.SettingsError`."""
+    def camera(self, camera_id: str, table: Mapping[str, Any], where: "Where | None" = None) -> CameraSettings:
+        """One camera's table over the defaults. ``where`` tells where a key of the table is written, for the message.
+
+        Raises :class:`~gateway.errors.SettingsError`.
+        """
         if not CAMERA_ID.fullmatch(camera_id):
             raise SettingsError(
                 f"camera id {camera_id!r} cannot be used: take letters, digits, '-' and '_', 64 at most, a letter or"
@@ -188,31 +204,160 @@ class Settings(CaptureDefaults, BaseSettings):
         # With an EMS that starts and stops captures, capturing unasked would take the reins out of its hands.
         values["start"] = self.start or (StartMode.ON_DEMAND if self.socketio_server_url else StartMode.ALWAYS)
         values["record"] = self.record or RecordMode.CAPTURE
+        _check_table(camera_id, table, where)
         given = dict(table)
         if "engine" in given:
             given["capture_engine"] = given.pop("engine")
         try:
             camera = CameraSettings(**{**values, **given})
         except ValidationError as error:
-            raise SettingsError(_sentence(error, f"camera {camera_id}: ")) from None
+            raise SettingsError(_sentence(error, where, f"camera {camera_id}: ")) from None
         _check_url(camera_id, camera)
+        if camera.archive_max_age is not None and camera.archive_max_age < camera.archive_segment_seconds:
+            raise SettingsError(
+                f"camera {camera_id}: ARCHIVE_MAX_AGE ({camera.archive_max_age:g} s) is shorter than"
+                f" ARCHIVE_SEGMENT_SECONDS ({camera.archive_segment_seconds} s), so that a recording would go as soon"
+                " as it is finished: raise the first or lower the second"
+            )
         return camera
+
+
+DEMO_TABLES: Mapping[str, Mapping[str, Any]] = {DEMO_CAMERA: {"url": "fake://demo", "engine": EngineName.FAKE.value}}
+"""What there is to see where no camera is configured."""
+
+CAMERA_ONLY = ("url", "engine")
+"""What only a camera's table has; the rest of it is also a default for all."""
+
+ENVIRONMENT_ONLY = ("environment", "liveedge_config")
+"""What says which files are read, and so cannot stand in one."""
+
+Where = Callable[..., str]
+"""Gives the beginning of a sentence that says where a key is written: ``liveedge.toml, line 7: ``, or nothing."""
 
 
 def load_settings(**overrides: Any) -> Settings:
     """Settings of this process; ``overrides`` win over everything. Raises :class:`~gateway.errors.SettingsError`."""
+    file = SettingsFile.read(config_file())
+    if os.environ.get("LIVEEDGE_CONFIG") and not file.path.exists():
+        raise SettingsError(f"LIVEEDGE_CONFIG names {file.path}, which is not there")
+    _check_names(file)
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
     except ValidationError as error:
-        raise SettingsError(_sentence(error)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{_config_file()} is not valid TOML: {error}") from None
+        raise SettingsError(_sentence(error, lambda *keys: "" if _is_outside(keys[0]) else file.where(*keys))) from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"a settings file is not UTF-8: {error.reason}") from None
+    _check_together(settings, file)
+    for camera_id, table in settings.camera_tables().items():
+        settings.camera(camera_id, table, lambda *keys, at=camera_id: file.where("cameras", at, *keys))
+    return settings
 
 
-def _config_file() -> Path:
+def config_file() -> Path:
+    """Where ``liveedge.toml`` is, if it is."""
     return Path(os.environ.get("LIVEEDGE_CONFIG") or "liveedge.toml")
+
+
+def env_files() -> tuple[str, ...]:
+    """The ``.env`` files that are read, the last one first in rank."""
+    environment = os.environ.get("ENVIRONMENT")
+    return (".env", f".env.{environment}") if environment else (".env",)
+
+
+OUR_PREFIXES = ("capture_", "archive_", "webrtc_", "socketio_", "connection_retry_", "liveedge_", "rtsp_")
+"""Names that begin so are ours, or are meant to be."""
+
+ENV_CUTOFF = 0.86
+"""Likeness from which a name of the environment is taken for a slip: it holds many names that are not ours."""
+
+
+def misspelt() -> list[str]:
+    """A sentence for every name in the environment and the ``.env`` files that looks like a setting and is none."""
+    known = {*Settings.model_fields, *ENVIRONMENT_ONLY} - {"cameras"}
+    places = [("the environment", os.environ.keys()), *((file, dotenv_values(file).keys()) for file in env_files())]
+    told = []
+    for place, names in places:
+        for name in sorted(names):
+            if name.lower() in known:
+                continue
+            is_ours = name.lower().startswith(OUR_PREFIXES)
+            meant = suggestion(name, known, 0.6 if is_ours else ENV_CUTOFF) if len(name) > 4 else None
+            if meant is not None:
+                told.append(f"{name} in {place} is not a setting and does nothing: did you mean {meant.upper()}?")
+            elif is_ours:
+                told.append(f"{name} in {place} is not a setting and does nothing")
+    return told
+
+
+# --- what is refused
+
+
+def _is_outside(name: str) -> bool:
+    """Whether a setting comes from the environment or a ``.env`` file, which win over the file."""
+    names: set[str] = set(os.environ)
+    for file in env_files():
+        names.update(dotenv_values(file))
+    return name.lower() in {each.lower() for each in names}
+
+
+def _check_names(file: SettingsFile) -> None:
+    known = Settings.model_fields.keys()
+    for name in file.values:
+        if name not in known:
+            raise SettingsError(f"{file.where(name)}{_unknown(name, known)}")
+
+
+def _check_table(camera_id: str, table: Mapping[str, Any], where: "Where | None") -> None:
+    if not isinstance(table, Mapping):
+        raise SettingsError(f"cameras.{camera_id} is not a table: write [cameras.{camera_id}], and url below it")
+    known = (*CAMERA_ONLY, *CameraSettings.model_fields)
+    for name in table:
+        if name in known:
+            continue
+        before = (where(name) if where else "") + f"camera {camera_id}: "
+        if name in Settings.model_fields:
+            raise SettingsError(
+                f"{before}{name} is a setting of the whole gateway: put it above the first [table] of the file"
+            )
+        raise SettingsError(f"{before}{_unknown(name, known)}")
+    if "engine" in table and "capture_engine" in table:
+        at = where("capture_engine") if where else ""
+        raise SettingsError(f"{at}camera {camera_id}: engine and capture_engine are the same setting: leave one out")
+    if table.get("record") == RecordMode.ALWAYS and table.get("start") == StartMode.ON_DEMAND:
+        at = where("start") if where else ""
+        raise SettingsError(
+            f'{at}camera {camera_id}: record = "always" keeps it captured, which start = "on-demand" contradicts: take'
+            ' record = "capture" to record only while somebody watches, or leave start out'
+        )
+
+
+def _check_together(settings: Settings, file: SettingsFile) -> None:
+    if settings.port and settings.port == settings.webrtc_udp_port:
+        raise SettingsError(
+            f"PORT and WEBRTC_UDP_PORT are both {settings.port}, and WebRTC takes its port for TCP too: set one of them"
+            " to another"
+        )
+    if settings.messaging == "none" and settings.socketio_server_url is not None:
+        raise SettingsError(
+            "SOCKETIO_SERVER_URL names an event service, and MESSAGING = none says to use none: leave one of them out"
+        )
+    if settings.record is RecordMode.ALWAYS and settings.start is StartMode.ON_DEMAND:
+        raise SettingsError(
+            "RECORD = always keeps cameras captured, which START = on-demand contradicts: take RECORD = capture to"
+            " record only while somebody watches, or leave START out"
+        )
+    default = file.values.get("cameras", {}).get(DEFAULT_CAMERA, {})
+    if "rtsp_url" in file.values and isinstance(default, Mapping) and "url" in default:
+        raise SettingsError(
+            f"{file.where('rtsp_url')}rtsp_url is the url of [cameras.default], which has one too: leave one out"
+        )
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    meant = suggestion(name, known)
+    return f"{name} is not a setting" + (
+        f": did you mean {meant}?" if meant else "; docs/configuration.md has them all"
+    )
 
 
 _SCHEMES = ("rtsp://", "rtsps://")
@@ -230,13 +375,13 @@ def _check_url(camera_id: str, camera: CameraSettings) -> None:
         )
 
 
-def _sentence(error: ValidationError, before: str = "") -> str:
+def _sentence(error: ValidationError, where: "Where | None" = None, before: str = "") -> str:
     """One sentence for all mistakes, with each setting's name as its user wrote it, and no value (secrets)."""
     parts = []
     for item in error.errors(include_input=False, include_url=False):
-        name = ".".join(str(part) for part in item["loc"]) or "settings"
-        if item["type"] == "extra_forbidden":
-            parts.append(f"{name} is not a setting")
-        else:
-            parts.append(f"{name.upper()}: {item['msg'][:1].lower()}{item['msg'][1:]}")
-    return before + "; ".join(parts)
+        keys = [str(part) for part in item["loc"]] or ["settings"]
+        place = where(*keys) if where else ""
+        if not place and keys[0] == "capture_engine" and where:
+            place = where("engine")
+        parts.append(f"{place}{before}{'.'.join(keys).upper()}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+    return "; ".join(parts)
