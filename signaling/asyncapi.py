@@ -1,0 +1,91 @@
+"""The AsyncAPI 3 document of all Socket.IO events, made from :data:`signaling.events.EVENTS`.
+
+AsyncAPI speaks of what an application *receives* and *sends*; the application is the gateway. Each event is a message
+on the channel of every door that it passes, and its acknowledgement is the ``reply`` of the operation. Socket.IO has
+no binding in AsyncAPI: a message's ``name`` is the event's name.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from signaling.events import EVENTS, Direction, Door, Event, Refusal
+
+CHANNELS = {
+    Door.EMS: ("ems", "The gateway as client of the Event Management Service at SOCKETIO_SERVER_URL?type=service."),
+    Door.BROWSER: ("browser", "The gateway's own Socket.IO server at /socket.io/, default namespace."),
+}
+
+
+def asyncapi_document(version: str) -> dict[str, Any]:
+    """The document, as ``/asyncapi.json`` serves it. ``version`` is the gateway's."""
+    models: list[type[BaseModel]] = list(dict.fromkeys([event.model for event in EVENTS]))
+    models += [event.ack for event in EVENTS if event.ack is not None and event.ack not in models]
+    models.append(Refusal)
+    unique = list(dict.fromkeys(models))
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in unique], ref_template="#/components/schemas/{model}"
+    )
+    messages: dict[str, Any] = {}
+    for event in EVENTS:
+        messages[_key(event)] = {
+            "name": event.name,
+            "title": event.summary,
+            "payload": _schema(event.model),
+        }
+        if event.ack is not None:
+            messages[f"{_key(event)}_ack"] = {
+                "name": event.name,
+                "title": f"Acknowledgement of {event.name}",
+                "payload": {"oneOf": [_schema(event.ack), _schema(Refusal)]},
+            }
+    channels: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
+    for door, (name, description) in CHANNELS.items():
+        passing = [event for event in EVENTS if door in event.doors]
+        keys = [_key(event) for event in passing]
+        keys += [f"{_key(event)}_ack" for event in passing if event.ack is not None]
+        channels[name] = {
+            "address": "/socket.io/",
+            "description": description,
+            "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in keys},
+        }
+        for event in passing:
+            operations[f"{name}_{_key(event)}"] = _operation(event, name)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "liveedge",
+            "version": version,
+            "description": "Steering the gateway, and JPEG frames, over Socket.IO.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "channels": channels,
+        "operations": operations,
+        "components": {"messages": messages, "schemas": definitions["$defs"]},
+    }
+
+
+def _operation(event: Event, channel: str) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "action": "receive" if event.direction is Direction.IN else "send",
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "summary": event.summary,
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{_key(event)}"}],
+    }
+    if event.ack is not None:
+        operation["reply"] = {
+            "channel": {"$ref": f"#/channels/{channel}"},
+            "messages": [{"$ref": f"#/channels/{channel}/messages/{_key(event)}_ack"}],
+        }
+    return operation
+
+
+def _key(event: Event) -> str:
+    # webrtc_ice_candidate goes both ways.
+    return f"{event.name}_{event.direction.value}"
+
+
+def _schema(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
