@@ -221,6 +221,11 @@ class Viewer:
             return
         self._report(wall_90k)
 
+    def rtp_timestamp(self, wall_90k: int) -> int | None:
+        """What this viewer's video clock shows for pictures captured at ``wall_90k``; ``None`` before the first."""
+        clock = self._fanout.clock_at(wall_90k)
+        return None if clock is None or self._sender is None else self._sender.timestamp(clock)
+
     def stats(self) -> ViewerStats:
         """Counters since the start, and what the viewer last reported."""
         sender, path = self._sender, self.agent.path

@@ -1,4 +1,4 @@
-"""``/static/``: the page's and the player's files; and ``/api/time``, by which players tell how live they are.
+"""``/static/``: the page's and the player's files; and the clocks by which players tell how live they are.
 
 Files are revalidated at each use (they have an ETag), so that a page never runs with a player of an older gateway; the
 chunks of the player have their content's hash in their names and may be kept. Files that were compressed when they were
@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.clock import to_rfc3339
-from gateway.errors import NotFoundError
+from gateway.errors import NotFoundError, UnavailableError
 from web import keys
 
 routes = web.RouteTableDef()
@@ -41,3 +41,18 @@ async def time(request: web.Request) -> web.Response:
     """The gateway's clock: ``{"time": RFC 3339}``."""
     now = to_rfc3339(request.app[keys.CLOCK].wall_90k())
     return web.json_response({"time": now}, headers={**CORS, "Cache-Control": "no-store"})
+
+
+@routes.get("/api/cameras/{camera}/viewers/{viewer}/clock")
+async def viewer_clock(request: web.Request) -> web.Response:
+    """The clock of a WebRTC viewer: pictures with RTP timestamp ``rtp_timestamp`` are captured at ``time``.
+
+    Sender reports say the same, but browsers keep them to themselves.
+    """
+    viewer = request.app[keys.WEBRTC].viewer(request.match_info["viewer"], request.match_info["camera"])
+    now_90k = request.app[keys.CLOCK].wall_90k()
+    timestamp = viewer.rtp_timestamp(now_90k)
+    if timestamp is None:
+        raise UnavailableError("this viewer has had no picture yet")
+    body = {"time": to_rfc3339(now_90k), "rtp_timestamp": timestamp}
+    return web.json_response(body, headers={**CORS, "Cache-Control": "no-store"})

@@ -91,7 +91,8 @@ export class WebRtcRung implements Rung {
     }
     await peer.setRemoteDescription({ type: "answer", sdp: this.session.answer });
     if (this.session.resource !== null) {
-      void this.synchronise();
+      // Asked with the first pictures, when the gateway knows.
+      surface.addEventListener("playing", () => void this.synchronise(), { once: true, signal: this.ending.signal });
       this.timer = window.setInterval(() => void this.synchronise(), SYNC_MS);
     }
   }
@@ -134,19 +135,16 @@ export class WebRtcRung implements Rung {
     }
   }
 
-  /** Learn what time the RTP clock shows. An older gateway does not tell: then there is no latency, and no harm. */
+  /** Learn what time the RTP clock shows. Another WHEP server does not tell: then there is no latency, and no harm. */
   private async synchronise(): Promise<void> {
-    const { api } = this.context;
+    const { api, camera } = this.context;
+    const viewer = this.session?.resource?.split("/").at(-1) ?? "";
     try {
-      const response = await fetch(this.session?.resource ?? "", { headers: api.headers, signal: this.ending.signal });
-      if (!response.ok) {
-        clearInterval(this.timer);
-        return;
-      }
-      const { rtp_timestamp, captured_at } = (await response.json()) as { rtp_timestamp: number; captured_at: string };
-      this.rtp.set(rtp_timestamp, Date.parse(captured_at));
-    } catch {
-      // Next time.
+      const response = await api.fetch(`/api/cameras/${camera}/viewers/${viewer}/clock`, { signal: this.ending.signal });
+      const { rtp_timestamp, time } = (await response.json()) as { rtp_timestamp: number; time: string };
+      this.rtp.set(rtp_timestamp, Date.parse(time));
+    } catch (error) {
+      if (error instanceof ApiError && error.status !== 503) clearInterval(this.timer);
     }
   }
 
