@@ -17,7 +17,22 @@ from itertools import count
 
 import av.container.core
 
-_stops: dict[int, threading.Event] = {}
+
+class Reins:
+    """What holds a thread back from waiting on. ``deadline`` is on the monotonic clock, in seconds; ``None`` is
+    never."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.stop = stop
+        self.deadline: float | None = None
+
+    @property
+    def are_drawn(self) -> bool:
+        """Whether the thread is to come back now."""
+        return self.stop.is_set() or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+
+_reins: dict[int, Reins] = {}
 _beyond_any_deadline = count(10**9, 10**9)
 
 
@@ -26,10 +41,10 @@ class _Time:
 
     @staticmethod
     def monotonic() -> float:
-        stop = _stops.get(threading.get_ident())
-        if stop is None or not stop.is_set():
+        reins = _reins.get(threading.get_ident())
+        if reins is None or not reins.are_drawn:
             return time.monotonic()
-        # Later with each call: a deadline that is set after the stop has passed as well.
+        # Later with each call: a deadline that PyAV sets after this has passed as well.
         return time.monotonic() + next(_beyond_any_deadline)
 
 
@@ -37,12 +52,12 @@ av.container.core.time = _Time  # type: ignore[attr-defined]
 
 
 @contextmanager
-def interruptible(stop: threading.Event) -> Iterator[None]:
-    """While inside, setting ``stop`` makes this thread's calls of PyAV that have a timeout raise ``av.ExitError``
-    soon."""
+def interruptible(stop: threading.Event) -> Iterator[Reins]:
+    """While inside, this thread's calls of PyAV that have a timeout raise ``av.ExitError`` soon after ``stop`` is
+    set."""
     thread = threading.get_ident()
-    _stops[thread] = stop
+    _reins[thread] = reins = Reins(stop)
     try:
-        yield
+        yield reins
     finally:
-        del _stops[thread]
+        del _reins[thread]

@@ -210,7 +210,7 @@ class OpenCVCaptureEngine(CaptureEngine):
 
     def _explain(self, url: CameraUrl) -> None:
         """Raise what libav says of a camera that OpenCV could not open, if it says anything."""
-        with interruptible(self._stop):
-            container = open_camera(url, self.source.timeout_s, self._stop)
+        with interruptible(self._stop) as reins:
+            container = open_camera(url, self.source.timeout_s, reins)
             if container is not None:
                 container.close()

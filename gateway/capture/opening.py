@@ -8,13 +8,13 @@ Rules:
 3. RTP's pieces come as they are: :mod:`gateway.capture.access_units` tells why.
 """
 
-import threading
 import time
 
 import av
 from av.container import InputContainer
 
 from gateway.capture.faults import opening_fault
+from gateway.capture.interruptible import Reins
 from gateway.capture.names import check_name
 from gateway.capture.url import CameraUrl
 
@@ -32,19 +32,29 @@ OPTIONS = {
 av.logging.set_level(None)
 
 
-def open_camera(url: CameraUrl, timeout_s: float, stop: threading.Event) -> InputContainer | None:
-    """The opened camera, each read of which is bounded by ``timeout_s``; ``None`` once ``stop`` is set.
+def open_camera(url: CameraUrl, timeout_s: float, reins: Reins) -> InputContainer | None:
+    """The opened camera, within ``timeout_s`` seconds, which bound each later read as well; ``None`` once stopped.
 
-    To be called inside of :func:`~gateway.capture.interruptible.interruptible`. Raises a
-    :class:`~gateway.errors.CaptureError`.
+    Raises a :class:`~gateway.errors.CaptureError`.
     """
-    check_name(url, timeout_s, stop)
-    if stop.is_set():
-        return None
     started = time.monotonic()
+    check_name(url, timeout_s, reins.stop)
+    if reins.stop.is_set():
+        return None
+    # PyAV's own timeout is for each of the two steps of opening, and a camera may be slow in both.
+    reins.deadline = started + timeout_s
     try:
-        return av.open(str(url), "r", options=dict(OPTIONS), timeout=timeout_s)
+        container = av.open(str(url), "r", options=dict(OPTIONS), timeout=timeout_s)
+        if not reins.are_drawn:
+            return container
+        # What is cut short while it describes the streams counts as opened for libav.
+        container.close()
+        if reins.stop.is_set():
+            return None
+        raise av.error.ExitError(0, "out of time")
     except (av.FFmpegError, OSError, ValueError) as error:
-        if stop.is_set():
+        if reins.stop.is_set():
             return None
         raise opening_fault(error, url, timeout_s, time.monotonic() - started) from None
+    finally:
+        reins.deadline = None

@@ -52,8 +52,8 @@ class PyAVCaptureEngine(CaptureEngine):
 
     def packets(self) -> Iterator[Packet]:
         url = parse(self.source.url)
-        with interruptible(self._stop):
-            container = open_camera(url, self.source.timeout_s, self._stop)
+        with interruptible(self._stop) as reins:
+            container = open_camera(url, self.source.timeout_s, reins)
             if container is None:
                 return
             try:

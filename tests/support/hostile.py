@@ -93,6 +93,15 @@ def talk_garbage(connection: socket.socket, ending: threading.Event) -> None:
         connection.sendall(garbage)
 
 
+def drip(connection: socket.socket, ending: threading.Event) -> None:
+    """Answer so slowly that no single read ever times out."""
+    connection.recv(4096)
+    for byte in b"RTSP/1.0 200 OK\r\nX-Filling: " + b"x" * 4000:
+        if ending.wait(0.05):
+            return
+        connection.sendall(bytes([byte]))
+
+
 def speak_http(connection: socket.socket, _: threading.Event) -> None:
     """Be the camera's web page."""
     connection.recv(4096)

@@ -19,6 +19,7 @@ Every mount is 320x240 at 25 fps with a running clock in the picture, shared bet
     /resize    H.264 that changes between 320x240 and 480x360 every two seconds
     /mjpeg     Motion JPEG, no H.264 at all
     /audio     G.711 alone
+    /halfdead  H.264 and G.711 A-law; the video ends after a second, the audio goes on
     /udp       H.264 over UDP only: TCP is refused with 461
 
 The guarded port asks for a digest and has /cam and /video; see ``USERS``.
@@ -74,6 +75,7 @@ OPEN = {
     "/resize": f"( {h264()} )",
     "/mjpeg": f"( {PICTURE} ! jpegenc ! rtpjpegpay name=pay0 pt=26 )",
     "/audio": f"( {ALAW.replace('pay1', 'pay0')} )",
+    "/halfdead": f"( {h264().replace('! rtph264pay', '! valve name=tap ! rtph264pay')} {ALAW} )",
     "/udp": f"( {h264()} )",
 }
 GUARDED = {"/cam": OPEN["/cam"], "/video": OPEN["/video"]}
@@ -94,6 +96,16 @@ def keep_resizing(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer
         return True
 
     GLib.timeout_add(2000, resize)
+
+
+def shut_soon(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
+    tap = media.get_element().get_by_name("tap")
+
+    def shut() -> bool:
+        tap.set_property("drop", True)
+        return False
+
+    GLib.timeout_add(1000, shut)
 
 
 def serve(port: int, mounts: dict[str, str], users: dict[str, str]) -> GstRtspServer.RTSPServer:
@@ -119,6 +131,8 @@ def serve(port: int, mounts: dict[str, str], users: dict[str, str]) -> GstRtspSe
             permissions = GstRtspServer.RTSPPermissions()
             permissions.add_role_from_structure(role)
             factory.set_permissions(permissions)
+        if path == "/halfdead":
+            factory.connect("media-configure", shut_soon)
         if path == "/udp":
             factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
         if path == "/resize":

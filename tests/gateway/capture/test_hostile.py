@@ -3,11 +3,16 @@ behind."""
 
 import threading
 from collections.abc import Callable, Iterator
-from itertools import count, cycle
+from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import count, cycle, pairwise
 
 import pytest
 
+from gateway.capture.annexb import split
+from gateway.capture.encoder import H264Encoder
 from gateway.capture.engine import CaptureSource
+from gateway.capture.picture import ClockPicture
 from gateway.capture.pyav import KEYFRAME_PATIENCE_S, PyAVCaptureEngine
 from gateway.clock import CLOCK_RATE
 from gateway.errors import (
@@ -90,6 +95,7 @@ def no_thread_stays() -> Iterator[None]:
     ("handler", "error", "says"),
     [
         (hostile.say_nothing, CameraTimeoutError, "did not answer within 0.4 s.*CAPTURE_TIMEOUT"),
+        (hostile.drip, CameraTimeoutError, "CAPTURE_TIMEOUT"),
         (hostile.hang_up, CaptureError, "check the port|RTSP port"),
         (hostile.talk_garbage, CaptureError, "check|CAPTURE_TIMEOUT"),
         (hostile.speak_http, NoVideoError, "not RTSP"),
@@ -135,13 +141,14 @@ def test_no_such_name() -> None:
     "handler",
     [
         hostile.say_nothing,
+        hostile.drip,
         rtsp(),
         rtsp(sprop=SPROP),
         rtsp(sprop=SPROP, play=garbage_after_play),
         rtsp(sprop=SPROP, play=garbage_as_video),
         rtsp(play=slices),
     ],
-    ids=["silent", "silent-after-play", "silent-with-sdp", "garbage", "garbage-in-rtp", "no-parameter-sets"],
+    ids=["silent", "drip", "silent-after-play", "silent-with-sdp", "garbage", "garbage-in-rtp", "no-parameter-sets"],
 )
 def test_an_interrupt_reaches_it_wherever_it_is(handler: Handler) -> None:
     with HostileServer(handler) as server:
@@ -157,6 +164,53 @@ def test_an_interrupt_reaches_it_in_mid_play(own_rtsp_server: RtspServer, freeze
     if freeze:
         own_rtsp_server.freeze()
     pull.interrupt()
+
+
+def test_audio_alone_does_not_keep_a_camera_alive(own_rtsp_server: RtspServer) -> None:
+    pull = Pull(own_rtsp_server.url("/halfdead"), timeout_s=1.0)
+    raised = pull.end()
+    assert isinstance(raised, CameraTimeoutError)
+    assert "no picture" in str(raised)
+    assert not pull.packets[-1].is_video
+
+
+def film_and_then(tail: Iterator[bytes]) -> Callable[[], Iterator[bytes]]:
+    def play() -> Iterator[bytes]:
+        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
+        for number in range(10):
+            planes = picture.draw(datetime(2026, 1, 1, tzinfo=UTC), number * 40)
+            packets = encoder.encode(planes, number * 3600, 0)
+            yield from interleaved((unit, number * 3600) for packet in packets for unit in split(packet.data))
+        yield from tail
+
+    return play
+
+
+def test_garbage_in_mid_play() -> None:
+    with HostileServer(rtsp(play=film_and_then(cycle([bytes(range(256)) * 16])))) as server:
+        pull = Pull(server.url, timeout_s=0.5)
+        raised = pull.end()
+    assert isinstance(raised, CameraTimeoutError | CameraEndedError)
+    assert pull.packets
+
+
+def test_a_jump_of_the_camera_s_clock() -> None:
+    def jumping() -> Iterator[bytes]:
+        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
+        for number in range(200):
+            planes = picture.draw(datetime(2026, 1, 1, tzinfo=UTC), number * 40)
+            packets = encoder.encode(planes, number * 3600, 0)
+            at = number * 3600 + (0 if number < 20 else 2**31 - 7)
+            yield from interleaved(((unit, at) for packet in packets for unit in split(packet.data)), 0.005)
+
+    with HostileServer(rtsp(play=jumping)) as server:
+        pull = Pull(server.url)
+        while len(pull.packets) < 40:
+            assert pull.thread.is_alive()
+            threading.Event().wait(0.02)
+        pull.interrupt()
+    steps = [after.dts_90k - before.dts_90k for before, after in pairwise(pull.packets)]
+    assert all(0 < step < 90_000 for step in steps)
 
 
 def test_an_interrupt_before_the_start_is_kept(rtsp_server: RtspServer) -> None:
