@@ -165,7 +165,8 @@ class Camera:
             if self._closed or not self.is_wanted or self.session.state is SessionState.FAILED:
                 remaining_s = 0.0
             try:
-                await asyncio.wait_for(self._keyframe.wait(), max(0.0, remaining_s))
+                async with asyncio.timeout(max(0.0, remaining_s)):
+                    await self._keyframe.wait()
             except TimeoutError:
                 why = self.session.error_message or "its first picture is not there yet"
                 raise UnavailableError(f"camera {self.id} is {self.session.state}: {why}", retry_after_s=2) from None
@@ -282,8 +283,10 @@ class Camera:
 
     async def _wait_until_due(self, attempt_at: float) -> None:
         self._kick.clear()
+        # Not wait_for: Python 3.11's may swallow a cancellation that comes together with the event.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._kick.wait(), max(0.0, attempt_at - self._clock.monotonic()))
+            async with asyncio.timeout(max(0.0, attempt_at - self._clock.monotonic())):
+                await self._kick.wait()
 
     async def _pull(self) -> None:
         """One run, from opening to its end. Raises a :class:`~gateway.errors.CaptureError`."""
