@@ -3,6 +3,8 @@
     LiveedgeError
     ├── SettingsError            a setting cannot be meant; the process does not start (exit code 2)
     ├── BadRequestError          400  what was asked cannot be meant
+    ├── UnauthorizedError        401  whoever asks has to say, or say better, who they are
+    ├── ForbiddenError           403  not for this one
     ├── NotFoundError            404  what was asked for is not there
     ├── ConflictError            409  what was asked cannot be now
     ├── NegotiationError         406  no common media; says why, and which transports would work
@@ -45,6 +47,29 @@ class BadRequestError(LiveedgeError):
 
     code = "bad_request"
     status = 400
+
+
+class UnauthorizedError(LiveedgeError):
+    """Nobody knows who asks. ``is_invalid`` where a token was given and is none."""
+
+    code = "unauthorized"
+    status = 401
+
+    def __init__(self, message: str, *, is_invalid: bool = False) -> None:
+        super().__init__(message)
+        self.is_invalid = is_invalid
+
+
+class ForbiddenError(LiveedgeError):
+    """Whoever asks may not. ``scope`` (and ``camera_id``) is what would be needed, where a token could have it."""
+
+    code = "forbidden"
+    status = 403
+
+    def __init__(self, message: str, scope: str | None = None, camera_id: str | None = None) -> None:
+        super().__init__(message)
+        self.scope = scope
+        self.camera_id = camera_id
 
 
 class NotFoundError(LiveedgeError):

@@ -23,11 +23,11 @@ from pydantic_settings import (
     DotEnvSettingsSource,
     EnvSettingsSource,
     InitSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from gateway.access import AccessSettings, CommaList
 from gateway.errors import SettingsError, redact
 from gateway.settings_file import SettingsFile, suggestion
 
@@ -76,17 +76,10 @@ class FsyncMode(StrEnum):
     NEVER = "never"
 
 
-def _split_commas(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 def _engine(value: object) -> object:
     if isinstance(value, str) and (value in tuple(EngineName) or re.fullmatch(r"[\w.]+:\w+", value)):
         return value
     raise ValueError("name pyav, opencv, fake, or an engine of your own as package.module:Class")
-
-
-CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
 
 
 class CaptureDefaults(BaseModel):
@@ -126,7 +119,7 @@ class CameraSettings(CaptureDefaults):
         return self.capture_timeout / 1000
 
 
-class Settings(CaptureDefaults, BaseSettings):
+class Settings(CaptureDefaults, AccessSettings, BaseSettings):
     """The whole process. Build it with :func:`load_settings`, which turns every mistake into a sentence."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
