@@ -78,50 +78,6 @@ def find_parameter_sets(codec: str, data: bytes) -> ParameterSets | None:
     return ParameterSets(tuple(found[vps_type]), tuple(found[sps_type]), tuple(found[pps_type]))
 
 
-def has_slices(codec: str, data: bytes) -> bool:
-    """Whether an access unit holds any picture at all."""
-    slices = _H264_SLICES if codec == "h264" else _HEVC_SLICES
-    return any(nal_type(codec, unit) in slices for unit in split(data))
-
-
-def extradata_to_annex_b(codec: str, extradata: bytes) -> bytes:
-    """Parameter sets of extradata in Annex B, from Annex B or from an avcC or hvcC box (ISO/IEC 14496-15 §5.3.3,
-    §8.3.3).
-
-    Extradata that is neither gives nothing.
-    """
-    if not extradata or extradata[0] != 1:
-        return extradata
-    try:
-        units = list(_avcc_units(extradata) if codec == "h264" else _hvcc_units(extradata))
-    except IndexError:
-        return b""
-    return b"".join(START_CODE + unit for unit in units)
-
-
-def _avcc_units(box: bytes) -> Iterator[bytes]:
-    at, count = 6, box[5] & 0x1F
-    for _ in range(2):
-        for _ in range(count):
-            size = box[at] << 8 | box[at + 1]
-            yield box[at + 2 : at + 2 + size]
-            at += 2 + size
-        if at >= len(box):
-            return
-        count, at = box[at], at + 1
-
-
-def _hvcc_units(box: bytes) -> Iterator[bytes]:
-    at = 23
-    for _ in range(box[22]):
-        count = box[at + 1] << 8 | box[at + 2]
-        at += 3
-        for _ in range(count):
-            size = box[at] << 8 | box[at + 1]
-            yield box[at + 2 : at + 2 + size]
-            at += 2 + size
-
-
 def describe(codec: str, sets: ParameterSets, declared_rate: Fraction | None = None) -> tuple[VideoInfo, Sps]:
     """What a stream is, by its parameter sets.
 

@@ -19,7 +19,7 @@ import av
 from av.container import InputContainer
 
 from gateway.capture.access_units import AccessUnit, AccessUnits
-from gateway.capture.annexb import ParameterSets, describe, extradata_to_annex_b, find_parameter_sets
+from gateway.capture.annexb import ParameterSets, describe, find_parameter_sets
 from gateway.capture.sps import MAX_FRAME_RATE
 from gateway.capture.timeline import Arrival, SourceTime, Stamp, Timeline
 from gateway.clock import CLOCK_RATE
@@ -57,9 +57,7 @@ class Assembler:
         if self._declared_rate:
             self.timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / self._declared_rate))
         extradata = self.video.codec_context.extradata or b""
-        self._sets: ParameterSets | None = find_parameter_sets(
-            self._codec, extradata_to_annex_b(self._codec, extradata)
-        )
+        self._sets: ParameterSets | None = find_parameter_sets(self._codec, extradata)
         self._time_base = self.video.time_base or Fraction(1, CLOCK_RATE)
         self._units = AccessUnits(self._codec, float(self._time_base))
         self._reorder = 0

@@ -17,6 +17,9 @@ from gateway.capture.faults import opening_fault
 from gateway.capture.interruptible import Reins
 from gateway.capture.names import check_name
 from gateway.capture.url import CameraUrl
+from gateway.errors import CaptureError
+
+SCHEMES = frozenset({"rtsp", "rtsps"})
 
 OPTIONS = {
     "rtsp_transport": "tcp+udp",
@@ -37,6 +40,8 @@ def open_camera(url: CameraUrl, timeout_s: float, reins: Reins) -> InputContaine
 
     Raises a :class:`~gateway.errors.CaptureError`.
     """
+    if url.scheme not in SCHEMES:
+        raise CaptureError(f"{url.scheme}:// is not how cameras are pulled; write rtsp:// or rtsps://")
     started = time.monotonic()
     check_name(url, timeout_s, reins.stop)
     if reins.stop.is_set():
@@ -51,7 +56,7 @@ def open_camera(url: CameraUrl, timeout_s: float, reins: Reins) -> InputContaine
         container.close()
         if reins.stop.is_set():
             return None
-        raise av.error.ExitError(0, "out of time")
+        raise opening_fault(TimeoutError(), url, timeout_s, timeout_s)
     except (av.FFmpegError, OSError, ValueError) as error:
         if reins.stop.is_set():
             return None

@@ -1,7 +1,6 @@
 """Parameter sets as real encoders write them are read as ffprobe reads them; garbage is said to be garbage."""
 
 from fractions import Fraction
-from io import BytesIO
 
 import av
 import numpy as np
@@ -13,9 +12,7 @@ from gateway.capture.annexb import (
     START_CODE,
     ParameterSets,
     describe,
-    extradata_to_annex_b,
     find_parameter_sets,
-    has_slices,
     split,
 )
 from gateway.capture.sps import BitsError, parse_h264_sps, parse_hevc_sps
@@ -65,28 +62,6 @@ def test_hevc_of_x265() -> None:
     assert info.codec_string == "hvc1.1.6.L63.90"
 
 
-@pytest.mark.parametrize(("codec", "name"), [("libx264", "h264"), ("libx265", "hevc")])
-def test_extradata_of_mp4(codec: str, name: str) -> None:
-    file = BytesIO()
-    with av.open(file, "w", format="mp4") as output:
-        stream = output.add_stream(codec, rate=25)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        stream.options = {"x264-params": "log=-1", "x265-params": "log-level=none"}
-        picture = av.VideoFrame.from_ndarray(np.zeros((360, 320), np.uint8), format="yuv420p")
-        output.mux([*stream.encode(picture), *stream.encode(None)])
-    file.seek(0)
-    with av.open(file) as container:
-        extradata = container.streams.video[0].codec_context.extradata
-    assert extradata is not None
-    assert extradata[0] == 1
-    sets = find_parameter_sets(name, extradata_to_annex_b(name, extradata))
-    assert sets is not None
-    assert describe(name, sets)[0].width == 320
-    for cut in range(len(extradata)):
-        extradata_to_annex_b(name, extradata[:cut])
-
-
 def test_a_scaling_matrix_is_passed_over() -> None:
     data = encode("libx264", 642, 362, 15, {"profile": "high", "x264-params": "log=-1:cqm=jvt:bframes=2"})
     sets = find_parameter_sets("h264", data)
@@ -107,8 +82,6 @@ def test_split_takes_both_start_codes_and_trailing_zeros() -> None:
 
 def test_parameter_sets_after_a_slice_belong_to_the_next_picture() -> None:
     assert find_parameter_sets("h264", b"\x00\x00\x01\x65x\x00\x00\x01\x67a\x00\x00\x01\x68b") is None
-    assert has_slices("h264", b"\x00\x00\x01\x67a\x00\x00\x01\x65x")
-    assert not has_slices("h264", b"\x00\x00\x01\x67a\x00\x00\x01\x09\xf0")
 
 
 def test_unreadable_parameter_sets_are_no_video() -> None:
@@ -129,5 +102,4 @@ def test_garbage_is_said_to_be_garbage(unit: bytes, codec: str) -> None:
 @given(st.binary(max_size=200), st.sampled_from(["h264", "hevc"]))
 def test_any_bytes_can_be_searched(data: bytes, codec: str) -> None:
     find_parameter_sets(codec, data)
-    extradata_to_annex_b(codec, b"\x01" + data)
     assert START_CODE + START_CODE.join(split(data)) == START_CODE or all(split(data))

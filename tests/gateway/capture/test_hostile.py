@@ -130,6 +130,14 @@ def test_nobody_listens(free_port: int) -> None:
     assert "hunter2" not in str(raised)
 
 
+@pytest.mark.parametrize("url", ["http://u:hunter2@camera/x", "file:///etc/passwd", "camera", ""])
+def test_what_is_no_camera_s_url(url: str) -> None:
+    raised = Pull(url).end()
+    assert isinstance(raised, CaptureError)
+    assert "rtsp://" in str(raised)
+    assert "hunter2" not in str(raised)
+
+
 def test_no_such_name() -> None:
     raised = Pull("rtsp://u:hunter2@camera.invalid/x").end()
     assert isinstance(raised, CameraUnreachableError)
