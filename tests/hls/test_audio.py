@@ -30,7 +30,7 @@ def end_to_end(samples: list[Sample], first: int = 0) -> bool:
 def heard(track: AudioTrack, samples: list[Sample]) -> np.ndarray:
     """Loudness of each 64 ms, decoded."""
     muxer = FragmentMuxer(replace(Shape().info, audio=track.info))
-    with av.open(BytesIO(muxer.init + muxer.fragment((), samples, 1))) as container:
+    with av.open(BytesIO(muxer.init + muxer.fragment((), samples, 1)), "r") as container:
         pieces = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
     wave = np.concatenate(pieces)
     size = track.info.sample_rate_hz * 64 // 1000

@@ -41,7 +41,7 @@ class Segments:
         found: list[tuple[int, int]] = []
         for part in self.parts:
             if not part.is_gap:
-                with av.open(BytesIO(part.muxer.init + part.data)) as container:
+                with av.open(BytesIO(part.muxer.init + part.data), "r") as container:
                     packets = (packet for packet in container.demux(video=0) if packet.size)
                     found += [(packet.dts or 0, packet.pts or 0) for packet in packets]
         return found

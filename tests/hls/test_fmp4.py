@@ -27,7 +27,7 @@ class Seen:
 
 
 def demux(muxer: FragmentMuxer, *fragments: bytes) -> list[Seen]:
-    with av.open(BytesIO(muxer.init + b"".join(fragments))) as container:
+    with av.open(BytesIO(muxer.init + b"".join(fragments)), "r") as container:
         return [
             Seen(packet.stream.type, packet.dts, packet.pts, bytes(packet))
             for packet in container.demux()
@@ -68,7 +68,7 @@ def test_fragments_follow_each_other_without_a_seam_and_decode() -> None:
 
 def test_a_fragment_alone_decodes_from_its_keyframe() -> None:
     muxer = FragmentMuxer(Shape(gop=5).info)
-    with av.open(BytesIO(muxer.init + muxer.fragment(samples(10)[5:], (), 2))) as container:
+    with av.open(BytesIO(muxer.init + muxer.fragment(samples(10)[5:], (), 2)), "r") as container:
         assert len(list(container.decode(video=0))) == 5
 
 

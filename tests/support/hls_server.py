@@ -25,9 +25,11 @@ PLAYER = """<!doctype html><meta charset="utf-8"><title>hls.js</title>
 <script>
 const video = document.querySelector("video");
 window.faults = [];
-window.hls = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.5, enableWorker: false });
+const options = new URLSearchParams(location.search);
+const lowLatencyMode = !options.has("plain");
+window.hls = new Hls({ lowLatencyMode, maxLiveSyncPlaybackRate: 1.5, liveSyncOnStallIncrease: 0 });
 hls.on(Hls.Events.ERROR, (_, data) => faults.push({ type: data.type, details: data.details, fatal: data.fatal }));
-hls.loadSource(new URLSearchParams(location.search).get("src"));
+hls.loadSource(options.get("src"));
 hls.attachMedia(video);
 video.play();
 </script>"""
@@ -42,12 +44,14 @@ class HlsServer:
     live: LiveHls
 
 
-def reel_camera(url: str = "reel://", *, start: str = "always", linger_s: float = 0.2) -> CameraSettings:
-    """A camera that is a :class:`~tests.support.reel.Reel`."""
+def reel_camera(
+    url: str = "reel://", *, start: str = "always", linger_s: float = 0.2, engine: str = REEL_ENGINE
+) -> CameraSettings:
+    """A camera that is a :class:`~tests.support.reel.Reel`, or what another engine makes of ``url``."""
     return CameraSettings.model_validate(
         {
             "url": url,
-            "capture_engine": REEL_ENGINE,
+            "capture_engine": engine,
             "record": "never",
             "start": start,
             "capture_linger": linger_s,
