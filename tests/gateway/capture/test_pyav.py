@@ -1,9 +1,13 @@
 """PyAVCaptureEngine at a real RTSP server."""
 
+from collections.abc import Iterator
+from fractions import Fraction
 from itertools import islice, pairwise
 
 import av
+import numpy as np
 import pytest
+from av.video.frame import PictureType
 
 from gateway.capture.annexb import find_parameter_sets, split
 from gateway.capture.engine import CaptureSource
@@ -16,6 +20,7 @@ from gateway.errors import (
     NoVideoError,
 )
 from gateway.media import Packet
+from tests.support.hostile import HostileServer, interleaved, rtsp
 from tests.support.rtsp import AWKWARD, VIEWER, RtspServer
 
 
@@ -174,3 +179,25 @@ def test_a_camera_that_freezes(own_rtsp_server: RtspServer) -> None:
 def test_parameter_sets_can_be_split(rtsp_server: RtspServer) -> None:
     info = pull(rtsp_server.url("/hevc"), 1)[0].info
     assert len(list(split(info.video.parameter_sets))) == 3
+
+
+def test_b_frames_that_never_come_are_not_told_for_long() -> None:
+    def play() -> Iterator[bytes]:
+        context = av.CodecContext.create("libx264", "w")
+        assert isinstance(context, av.VideoCodecContext)
+        context.width, context.height, context.pix_fmt, context.framerate = 160, 96, "yuv420p", Fraction(25)
+        context.time_base = Fraction(1, 25)
+        context.options = {"preset": "fast", "x264-params": "log=-1:bframes=2:keyint=10:rc-lookahead=3:threads=1"}
+        picture = np.full((144, 160), 90, np.uint8)
+        for number in range(200):
+            frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+            frame.pts, frame.pict_type = number, PictureType.I if number % 10 == 0 else PictureType.P
+            units = [unit for packet in context.encode(frame) for unit in split(bytes(packet))]
+            yield from interleaved(iter([(unit, number * 3600) for unit in units]), 0.002)
+
+    with HostileServer(rtsp(play=play)) as server:
+        packets = pull(server.url, 30)
+    told = [packet.info.video.has_b_frames for packet in packets if packet.is_keyframe]
+    assert told == [True, False, False]
+    assert [packet.info.video.has_b_frames for packet in packets] == [True] * 10 + [False] * 20
+    keeps_the_rules(packets)
