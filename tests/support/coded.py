@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
+from typing import ClassVar
 
 import av
 import cv2
@@ -77,8 +78,11 @@ class ClipEngine(CaptureEngine):
     """A camera that plays the clip, round and round, in real time: ``engine = "tests.support.coded:ClipEngine"``."""
 
     interrupted = False
+    newest: ClassVar["ClipEngine | None"] = None
+    """The one that was started last; :meth:`interrupt` it, and the camera has hung up."""
 
     def packets(self) -> Iterator[Packet]:
+        type(self).newest = self
         coded_pictures()
         began = time.monotonic()
         number = 0
