@@ -1,0 +1,171 @@
+"""What many LL-HLS players cost one camera, and how soon each of them has a part once it exists.
+
+    uv run python -m bench.hls_load [--players 200] [--seconds 20] [--kilobits 2000]
+
+Players are as greedy as hls.js: a blocking playlist reload with delta updates and the hinted part, both at once, over
+two connections that stay open. They live in a process of their own and speak just enough HTTP. The gateway's CPU is
+that of its whole process; the camera's packets are made beforehand and cost next to nothing. A part exists when the
+live window has it; both processes read the same monotonic clock.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psutil
+
+from gateway.media import Packet
+from hls.cutter import Part
+from hls.live import LiveWindow
+from tests.support.hls_server import hls_server, reel_camera
+from tests.support.reel_engine import ReelEngine
+
+_HINT = re.compile(rb'PRELOAD-HINT:TYPE=PART,URI="([^"]+)"')
+_MEDIA_SEQUENCE = re.compile(rb"MEDIA-SEQUENCE:(\d+)")
+_LENGTH = re.compile(rb"Content-Length: (\d+)")
+
+
+class FilledEngine(ReelEngine):
+    """A reel of a real camera's weight: H.264 filler data (NAL type 12) that no decoder minds."""
+
+    bytes_per_frame = 0
+
+    def packets(self) -> Iterator[Packet]:
+        filler = b"\x00\x00\x01\x0c" + b"\xff" * self.bytes_per_frame + b"\x80"
+        for packet in super().packets():
+            yield replace(packet, data=packet.data + filler) if packet.is_video else packet
+
+
+async def serve(kilobits: int) -> None:
+    """The gateway's part: says where it is, and in the end when each part came to exist and what it cost."""
+    FilledEngine.bytes_per_frame = kilobits * 1000 // 8 // 15
+    exists: dict[str, float] = {}
+    add_part = LiveWindow.add_part
+
+    def noting(window: LiveWindow, part: Part) -> None:
+        add_part(window, part)
+        name = next(reversed(window._open.parts)).name if window._open is not None else ""
+        exists[name] = time.monotonic()
+
+    LiveWindow.add_part = noting  # type: ignore[assignment,method-assign]
+    camera = reel_camera("reel://gop=30", engine="bench.hls_load:FilledEngine")
+    async with hls_server({"yard": camera}) as server:
+        await server.live.window("yard").multivariant_playlist()
+        print(json.dumps({"url": server.url}), flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        print(json.dumps(exists), flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+
+
+class Connection:
+    """One HTTP connection that stays open."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: gateway\r\nAccept-Encoding: identity\r\n\r\n".encode())
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        found = _LENGTH.search(head)
+        body = await self._reader.readexactly(int(found[1])) if found is not None else b""
+        return int(head[9:12]), body
+
+
+async def play(host: str, port: int, until_s: float, arrivals: list[tuple[str, float]], refusals: list[int]) -> None:
+    """One player."""
+    playlists = Connection(*await asyncio.open_connection(host, port))
+    media = Connection(*await asyncio.open_connection(host, port))
+    _, text = await playlists.get("/hls/yard/live.m3u8")
+    while time.monotonic() < until_s:
+        hint = _hint(text)
+        msn, part = _next(text)
+        (status, text), (got, _) = await asyncio.gather(
+            playlists.get(f"/hls/yard/live.m3u8?_HLS_msn={msn}&_HLS_part={part}&_HLS_skip=YES"),
+            _timed(media, hint, arrivals),
+        )
+        refusals.extend(each for each in (status, got) if each != 200)
+        if status != 200:
+            return
+
+
+async def _timed(media: Connection, name: str, arrivals: list[tuple[str, float]]) -> tuple[int, bytes]:
+    answer = await media.get(f"/hls/yard/{name}")
+    arrivals.append((name, time.monotonic()))
+    return answer
+
+
+def _hint(text: bytes) -> str:
+    found = _HINT.search(text)
+    assert found is not None
+    return found[1].decode()
+
+
+def _next(text: bytes) -> tuple[int, int]:
+    """The coordinates of the part that comes next."""
+    first = _MEDIA_SEQUENCE.search(text)
+    assert first is not None
+    skipped = re.search(rb"SKIPPED-SEGMENTS=(\d+)", text)
+    whole, _, tail = text.rpartition(b"#EXTINF")
+    done = whole.count(b"#EXTINF") + bool(whole) + (int(skipped[1]) if skipped else 0)
+    return int(first[1]) + done, tail.count(b"#EXT-X-PART:")
+
+
+def quantile(values: list[float], part: float) -> float:
+    """A quantile of sorted values."""
+    return values[min(len(values) - 1, int(part * len(values)))]
+
+
+async def load(url: str, players: int, seconds: float) -> tuple[list[tuple[str, float]], list[int]]:
+    """All players, and what they noted: arrivals of parts, and answers that were not 200."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    arrivals: list[tuple[str, float]] = []
+    refusals: list[int] = []
+    until_s = time.monotonic() + seconds
+    async with asyncio.TaskGroup() as group:
+        for _ in range(players):
+            group.create_task(play(host, int(port), until_s, arrivals, refusals))
+    return arrivals, refusals
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--players", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--kilobits", type=int, default=2000, help="the camera's bit rate, kbit/s")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        asyncio.run(serve(options.kilobits))
+        return
+    command = [sys.executable, "-m", "bench.hls_load", "--serve", "--kilobits", str(options.kilobits)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["url"]
+    watched = psutil.Process(process.pid)
+    before, began_s = watched.cpu_times(), time.monotonic()
+    arrivals, refusals = asyncio.run(load(url, options.players, options.seconds))
+    after, took_s = watched.cpu_times(), time.monotonic() - began_s
+    memory = watched.memory_info().rss
+    process.stdin.write("\n")
+    process.stdin.flush()
+    exists: dict[str, float] = json.loads(process.stdout.readline())
+    process.stdin.close()
+    process.wait(10)
+    late_ms = sorted((at_s - exists[name]) * 1000 for name, at_s in arrivals if name in exists)
+    cpu = (after.user + after.system - before.user - before.system) / took_s
+    print(f"{options.players} players, {options.kilobits} kbit/s, {took_s:.0f} s, {len(arrivals)} parts delivered")
+    print(f"gateway: {cpu:.0%} of a core, {memory / 1e6:.0f} MB; {len(refusals)} answers were not 200 {set(refusals)}")
+    print(
+        "a part after it exists: " + ", ".join(f"p{p * 100:g} {quantile(late_ms, p):.1f} ms" for p in (0.5, 0.95, 0.99))
+    )
+
+
+if __name__ == "__main__":
+    main()
