@@ -17,7 +17,7 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -350,7 +350,7 @@ class Archive:
 
     async def replay_jpeg(
         self, camera_id: str, at_90k: int, frame_rate: float, width: int | None
-    ) -> AsyncIterator[JpegFrame]:
+    ) -> AsyncGenerator[JpegFrame, None]:
         """The recording as JPEG in real time from a moment on, over segment borders, and on into live.
 
         ``width`` is in pixels, ``None`` keeps the camera's. The caller holds the camera, so that there is a live edge

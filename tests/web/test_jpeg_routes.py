@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,7 +14,10 @@ from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import load_settings
+from hls.archive import Archive
 from tests.support.coded import HEIGHT, WIDTH, ClipEngine, size_of
+from tests.support.film import Film, film
+from tests.support.recording import index_of, record
 from web import keys
 from web.errors import errors_as_json
 from web.routes import jpeg
@@ -217,3 +221,33 @@ async def test_a_reader_that_does_not_read_keeps_no_frames_and_stops_nobody(
         while feed.frames_encoded < made + 30:
             await next_part(parts)
     lazy.close()
+
+
+async def test_mjpeg_from_a_moment_plays_the_recording(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    index_of(tmp_path, record(tmp_path, film(Film(seconds=4)), segment_s=2)).close_now()
+    settings = load_settings(data_dir=tmp_path, archive_min_free_bytes=0, frame_rate=60)
+    service = CaptureService(
+        {"door": settings.camera("door", {**CAMERA, "engine": "pyav", "url": "rtsp://127.0.0.1:1"})}
+    )
+    archive = Archive(settings, service)
+    await archive.start()
+    app = web.Application(middlewares=[errors_as_json])
+    app[keys.SERVICE], app[keys.ARCHIVE] = service, archive
+    app.add_routes(jpeg.routes)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/mjpeg/door?at="
+    async with http.get(url + "2026-11-22T18:50:01.5Z&width=80") as reply:
+        parts = aiohttp.MultipartReader.from_response(reply)
+        shown = [(await next_part(parts))[0]["X-Captured-At"] for _ in range(8)]
+    assert shown[0] == "2026-11-22T18:50:01.500Z"
+    assert shown == sorted(set(shown))
+    assert shown[-1] > "2026-11-22T18:50:02.000Z"
+    async with http.get(url + "2030-01-01T00:00:00Z") as reply:
+        assert reply.status == 404
+    async with http.get(url + "yesterday") as reply:
+        assert reply.status == 400
+    await runner.cleanup()
+    await service.close()
+    await archive.close()

@@ -1,19 +1,24 @@
 """/mjpeg and /snapshot: pictures for whatever can show a JPEG.
 
-Both serve the live edge, and keep their camera captured while they need it. MJPEG is ``multipart/x-mixed-replace``: a
-part a frame, always the newest; the next is taken when the one before has left the machine. Each part is followed by
-the next boundary at once, since Chromium shows a part only when it has seen the boundary after it.
+Both serve the live edge (MJPEG also a recording), and keep their camera captured while they need it. MJPEG is
+``multipart/x-mixed-replace``: a part a frame, always the newest; the next is taken when the one before has left the
+machine. Each part is followed by the next boundary at once, since Chromium shows a part only when it has seen the
+boundary after it.
 """
 
+import contextlib
 import math
+from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
+from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import BadRequestError
 from gateway.jpeg import JpegFrame
 from signaling.delivery import delivered
 from web import keys
+from web.times import parse_time
 
 routes = web.RouteTableDef()
 
@@ -53,27 +58,46 @@ async def snapshot(request: web.Request) -> web.Response:
 
 @routes.get("/mjpeg/{camera}")
 async def mjpeg(request: web.Request) -> web.StreamResponse:
-    """The live edge as MJPEG. ``?width=`` in pixels and ``?frame_rate=`` a second, at most."""
+    """MJPEG of the live edge, or with ``?at=`` of the recording from that moment on and then into live.
+
+    ``?width=`` in pixels and ``?frame_rate=`` a second, at most.
+    """
     camera = request.app[keys.SERVICE].camera(request.match_info["camera"])
     width = _width(request, camera.settings.frame_width)
     frame_rate = _frame_rate(request, camera.settings.frame_rate)
+    at = request.query.get("at", "now")
+    at_90k = parse_time(at, "at", now_90k=0)
     hold = camera.hold("mjpeg")
     try:
-        await camera.wait_for_keyframe(PICTURE_WAIT_S)
-        reader = camera.jpeg.subscribe(frame_rate, width)
-        try:
-            response = web.StreamResponse(headers={**CORS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-            response.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-            await response.prepare(request)
-            await response.write(f"--{BOUNDARY}\r\n".encode())
-            socket = request.transport.get_extra_info("socket") if request.transport is not None else None
-            async for frame in reader:
-                await response.write(_part(frame))
-                await delivered(socket)
-        finally:
-            reader.close()
+        if at == "now":
+            await camera.wait_for_keyframe(PICTURE_WAIT_S)
+            frames = _live(camera, frame_rate, width)
+        else:
+            frames = request.app[keys.ARCHIVE].replay_jpeg(camera.id, at_90k, frame_rate, width)
+        async with contextlib.aclosing(frames):
+            return await _send(request, frames)
     finally:
         hold.release()
+
+
+async def _live(camera: Camera, frame_rate: float, width: int | None) -> AsyncGenerator[JpegFrame, None]:
+    with contextlib.closing(camera.jpeg.subscribe(frame_rate, width)) as reader:
+        async for frame in reader:
+            yield frame
+
+
+async def _send(request: web.Request, frames: AsyncGenerator[JpegFrame, None]) -> web.StreamResponse:
+    # Before the headers, since it may be that there is none, and why.
+    frame = await anext(frames)
+    response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    response.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+    await response.prepare(request)
+    socket = request.transport.get_extra_info("socket") if request.transport is not None else None
+    await response.write(f"--{BOUNDARY}\r\n".encode() + _part(frame))
+    await delivered(socket)
+    async for frame in frames:
+        await response.write(_part(frame))
+        await delivered(socket)
     return response
 
 
