@@ -60,4 +60,6 @@ def interruptible(stop: threading.Event) -> Iterator[Reins]:
     try:
         yield reins
     finally:
-        del _reins[thread]
+        # A generator that was never closed is ended whenever it is collected, perhaps long after its successor began.
+        if _reins.get(thread) is reins:
+            del _reins[thread]

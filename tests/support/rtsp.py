@@ -33,15 +33,20 @@ def free_port() -> int:
 class RtspServer:
     """``tests/support/rtsp_server.py`` and its ports; the mounts are listed there. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
+        """``certificate`` is a PEM file with a certificate and its key, to serve over TLS as well."""
         self.port = 0
         self.guarded_port = 0
+        self.tls_port = 0
+        self._certificate = certificate
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
         """Start it, on the ports that it had before if it had any, and wait until it listens."""
         assert self._process is None, "it runs already"
         command = [SYSTEM_PYTHON, str(SCRIPT), f"--port={self.port}", f"--guarded-port={self.guarded_port}"]
+        if self._certificate is not None:
+            command.append(f"--certificate={self._certificate}")
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -53,7 +58,7 @@ class RtspServer:
                 f"{' '.join(command)} did not start; run it by hand to see why (make test installs its parts)"
             )
         ports = json.loads(line)
-        self.port, self.guarded_port = ports["port"], ports["guarded_port"]
+        self.port, self.guarded_port, self.tls_port = ports["port"], ports["guarded_port"], ports.get("tls_port", 0)
         self._process = process
         return self
 

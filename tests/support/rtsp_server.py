@@ -22,8 +22,8 @@ Every mount is 320x240 at 25 fps with a running clock in the picture, shared bet
     /halfdead  H.264 and G.711 A-law; the video ends after a second, the audio goes on
     /udp       H.264 over UDP only: TCP is refused with 461
 
-The guarded port asks for a digest and has /cam and /video; see ``USERS``.
-"""
+The guarded port asks for a digest and has /cam and /video; see ``USERS``. With ``--certificate FILE`` (PEM, with its
+key) there is a ``tls_port`` as well, which is the guarded one over TLS."""
 
 import argparse
 import json
@@ -34,7 +34,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 USERS = {"viewer": "p@ss:word", "op/er#1": "a/b#c%20d?e f", "plain": "plain"}
 ROLE = "viewer"
@@ -108,7 +108,9 @@ def shut_soon(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTS
     GLib.timeout_add(1000, shut)
 
 
-def serve(port: int, mounts: dict[str, str], users: dict[str, str]) -> GstRtspServer.RTSPServer:
+def serve(
+    port: int, mounts: dict[str, str], users: dict[str, str], certificate: str | None = None
+) -> GstRtspServer.RTSPServer:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(str(port))
@@ -119,6 +121,8 @@ def serve(port: int, mounts: dict[str, str], users: dict[str, str]) -> GstRtspSe
         token.set_string("media.factory.role", ROLE)
         for user, password in users.items():
             auth.add_digest(user, password, token)
+        if certificate:
+            auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(certificate))
         server.set_auth(auth)
     for path, launch in mounts.items():
         factory = GstRtspServer.RTSPMediaFactory()
@@ -147,11 +151,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--guarded-port", type=int, default=0)
+    parser.add_argument("--certificate")
     ports = parser.parse_args()
     Gst.init(None)
     opened = serve(ports.port, OPEN, {})
     guarded = serve(ports.guarded_port, GUARDED, USERS)
-    print(json.dumps({"port": opened.get_bound_port(), "guarded_port": guarded.get_bound_port()}), flush=True)
+    bound = {"port": opened.get_bound_port(), "guarded_port": guarded.get_bound_port()}
+    if ports.certificate:
+        secured = serve(0, GUARDED, USERS, ports.certificate)
+        bound["tls_port"] = secured.get_bound_port()
+    print(json.dumps(bound), flush=True)
     loop = GLib.MainLoop()
 
     def leave(*_: object) -> bool:

@@ -1,13 +1,20 @@
 """PyAVCaptureEngine at a real RTSP server."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import islice, pairwise
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from av.video.frame import PictureType
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from gateway.capture.annexb import find_parameter_sets, split
 from gateway.capture.engine import CaptureSource
@@ -201,3 +208,29 @@ def test_b_frames_that_never_come_are_not_told_for_long() -> None:
     assert told == [True, False, False]
     assert [packet.info.video.has_b_frames for packet in packets] == [True] * 10 + [False] * 20
     keeps_the_rules(packets)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate that a camera has signed for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "camera")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = tmp_path / "camera.pem"
+    path.write_bytes(signed.public_bytes(Encoding.PEM) + secret)
+    return path
+
+
+def test_rtsps_of_a_camera_that_signs_for_itself(certificate: Path) -> None:
+    with RtspServer(certificate) as server:
+        packets = pull(f"rtsps://viewer:p@ss:word@127.0.0.1:{server.tls_port}/video", 5)
+        keeps_the_rules(packets)
+        with pytest.raises(CameraUnauthorizedError):
+            pull(f"rtsps://viewer:hunter2@127.0.0.1:{server.tls_port}/video", 1)
