@@ -38,7 +38,7 @@ _OPENING: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[Captur
     (
         av.error.HTTPUnauthorizedError,
         CameraUnauthorizedError,
-        "the camera at {where} wants {wants} (401); check user and password, which stand before the host and an @ in the URL",
+        "the camera at {where} wants {wants} (401); check user and password, which stand before the host in the URL",
     ),
     (
         av.error.HTTPForbiddenError,
