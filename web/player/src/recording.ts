@@ -9,7 +9,7 @@
 import type { Api } from "./core/api.ts";
 import type { Description } from "./core/describe.ts";
 import { say, type Language } from "./core/words.ts";
-import { Hls } from "./rungs/hlsjs.ts";
+import { Hls, type Fragment } from "./rungs/hlsjs.ts";
 import { createVideo, play, watchFrames } from "./rungs/rung.ts";
 
 const BEFORE_MS = 30_000;
@@ -32,7 +32,6 @@ export class Recording {
   private window: { start: number; end: number } | null = null;
   private wanted: number | null = null;
   private missing: number | null = null;
-  private wantedRate = 1;
 
   constructor(
     private readonly api: Api,
@@ -55,8 +54,8 @@ export class Recording {
   }
 
   set rate(rate: number) {
-    this.wantedRate = rate;
-    this.surface.playbackRate = rate;
+    // The default too: a video forgets its rate with each window that is loaded.
+    this.surface.defaultPlaybackRate = this.surface.playbackRate = rate;
   }
 
   play(): void {
@@ -93,11 +92,11 @@ export class Recording {
   describe(language: Language): Description {
     const at = this.time;
     const label = say(language, this.surface.paused ? "paused" : "recorded");
-    const more = at === null ? "" : new Date(at).toLocaleTimeString(language);
+    const more = at === null ? "" : new Date(at).toLocaleTimeString(language, { hourCycle: "h23" });
     const notice =
       this.missing === null
         ? ""
-        : say(language, "notRecorded", { time: new Date(this.missing).toLocaleString(language) });
+        : say(language, "notRecorded", { time: new Date(this.missing).toLocaleString(language, { hourCycle: "h23" }) });
     return { tone: this.missing === null ? "past" : "off", label, more, notice };
   }
 
@@ -120,14 +119,11 @@ export class Recording {
       maxBufferLength: 20,
       ...(api.token ? { xhrSetup: (xhr: XMLHttpRequest) => xhr.setRequestHeader("Authorization", `Bearer ${api.token}`) } : {}),
     }));
-    hls.on(Hls.Events.MANIFEST_PARSED, () => hls.startLoad(0));
-    hls.once(Hls.Events.LEVEL_LOADED, () => {
-      // Details are there, nothing is fetched yet: begin with the segment that is wanted.
-      const position = this.positionOf(time) ?? 0;
-      hls.stopLoad();
+    hls.once(Hls.Events.LEVEL_LOADED, (_, { details }) => {
+      // The playlist is there, nothing else is fetched yet: begin with the segment that is wanted.
+      const position = positionIn(details.fragments, time) ?? 0;
       hls.startLoad(position);
       this.surface.currentTime = position;
-      this.surface.playbackRate = this.wantedRate;
       this.play();
     });
     hls.on(Hls.Events.ERROR, (_, { fatal, response }) => {
@@ -151,14 +147,16 @@ export class Recording {
   /** Where a moment is on the video's own time, or the next that is recorded in this window; null outside of it. */
   private positionOf(time: number): number | null {
     const { window } = this;
-    const fragments = this.hls?.levels[0]?.details?.fragments ?? [];
     if (!window || time < window.start || time >= window.end) return null;
-    for (const fragment of fragments) {
-      const start = fragment.programDateTime;
-      if (start === null) continue;
-      if (time < start) return fragment.start + 0.001;
-      if (time < start + fragment.duration * 1000) return fragment.start + (time - start) / 1000;
-    }
-    return null;
+    return positionIn(this.hls?.levels[0]?.details?.fragments ?? [], time);
   }
+}
+
+function positionIn(fragments: readonly Fragment[], time: number): number | null {
+  for (const { start, duration, programDateTime } of fragments) {
+    if (programDateTime === null) continue;
+    if (time < programDateTime) return start + 0.001;
+    if (time < programDateTime + duration * 1000) return start + (time - programDateTime) / 1000;
+  }
+  return null;
 }

@@ -32,13 +32,11 @@ const en = {
   refused: "not possible for this camera",
   unavailable: "not there yet",
   notRecorded: "Nothing was recorded at {time}.",
-  behind: "{latency} behind life",
   play: "Play",
   pause: "Pause",
   mute: "Sound off",
   unmute: "Sound on",
   fullscreen: "Full screen",
-  pip: "Picture in picture",
 };
 
 export type Word = keyof typeof en;
@@ -73,13 +71,11 @@ const ko: Record<Word, string> = {
   refused: "이 카메라에서는 지원되지 않음",
   unavailable: "아직 준비되지 않음",
   notRecorded: "{time}에 녹화된 영상이 없습니다.",
-  behind: "실제보다 {latency} 늦음",
   play: "재생",
   pause: "일시 정지",
   mute: "소리 끄기",
   unmute: "소리 켜기",
   fullscreen: "전체 화면",
-  pip: "화면 속 화면",
 };
 
 export const LANGUAGES = { en, ko } as const;

@@ -42,6 +42,8 @@ export class Details {
     set("reconnects", String(camera.reconnects));
     set("source", camera.rtsp_url);
     setText(this.error, camera.error_message ?? "");
+    // Nobody can stop what is always on.
+    this.button.hidden = !this.isWanted(camera) && (camera.start === "always" || camera.record === "always");
     setText(this.button, t(this.isWanted(camera) ? "stopCapture" : "startCapture"));
   }
 

@@ -78,7 +78,7 @@ export class Plots {
 
   add(statistics: Statistics): void {
     const { transport, detail, roundTripMs } = statistics;
-    const facts = [transport ? say(language, transport) : t("unknown"), detail, roundTripMs ? `RTT ${shortDuration(roundTripMs)}` : ""];
+    const facts = [transport ? say(language, transport) : t("unknown"), detail, roundTripMs && roundTripMs >= 3 ? `RTT ${shortDuration(roundTripMs)}` : ""];
     setText(this.transport, facts.filter(Boolean).join(" · "));
     this.latency.add(statistics.latencyMs);
     this.fps.add(statistics.fps);

@@ -3,3 +3,4 @@
 import Hls from "hls.js/light";
 
 export { Hls };
+export type { Fragment } from "hls.js";

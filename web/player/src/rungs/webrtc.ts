@@ -46,7 +46,8 @@ export class WebRtcRung implements Rung {
 
   async statistics(): Promise<RungStatistics> {
     const result: RungStatistics = {};
-    for (const report of (await this.peer.getStats()).values()) {
+    const reports = await this.peer.getStats();
+    for (const report of reports.values()) {
       if (report.type === "inbound-rtp" && report.kind === "video") {
         result.frames = report.framesDecoded;
         result.framesDropped = report.framesDropped;
@@ -60,8 +61,7 @@ export class WebRtcRung implements Rung {
         }
       } else if (report.type === "candidate-pair" && report.nominated && report.state === "succeeded") {
         if (typeof report.currentRoundTripTime === "number") result.roundTripMs = report.currentRoundTripTime * 1000;
-      } else if (report.type === "local-candidate") {
-        result.detail = String(report.protocol).toUpperCase();
+        result.detail = String(reports.get(report.localCandidateId)?.protocol ?? "").toUpperCase();
       }
     }
     return result;

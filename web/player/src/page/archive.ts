@@ -1,0 +1,71 @@
+// The archive's segments of a stretch of time, as the gateway lists them.
+
+import type { View } from "../core/timeline.ts";
+import { store } from "./store.ts";
+
+const PAGE = 500;
+/** A week of 10-minute files is two pages; of files of a few seconds, the newest must do. */
+const PAGES_MAX = 6;
+
+export interface Segment {
+  id: string;
+  state: "growing" | "closed" | "healed";
+  start: string;
+  end: string;
+  duration_s: number;
+  size: number;
+  protected: boolean;
+  url: string;
+  thumbnail: string;
+}
+
+/** All segments with something in the view, oldest first. */
+export async function segmentsOf(camera: string, view: View, signal: AbortSignal): Promise<Segment[]> {
+  const query = new URLSearchParams({ start: iso(view.from), end: iso(view.to), limit: String(PAGE) });
+  const all: Segment[] = [];
+  for (let page = 0; page < PAGES_MAX; page++) {
+    const { segments, next_cursor } = await store.api.json<{ segments: Segment[]; next_cursor: string | null }>(
+      `/api/cameras/${camera}/segments?${query}`,
+      { signal },
+    );
+    all.push(...segments);
+    if (next_cursor === null) break;
+    query.set("cursor", next_cursor);
+  }
+  return all;
+}
+
+export async function protect(camera: string, segment: Segment): Promise<Segment> {
+  const method = segment.protected ? "DELETE" : "POST";
+  return store.api.json<Segment>(`/api/cameras/${camera}/segments/${segment.id}/protect`, { method });
+}
+
+export function clipUrl(camera: string, from: number, to: number): string {
+  return store.api.url(`/api/cameras/${camera}/clip.mp4?${new URLSearchParams({ start: iso(from), end: iso(to) })}`);
+}
+
+export function iso(time: number): string {
+  return new Date(time).toISOString();
+}
+
+/** Save what is behind an address, under a name: by a link, or with the token where one is needed. */
+export async function save(url: string, name: string): Promise<void> {
+  if (!store.api.token) return follow(url, name);
+  const response = await fetch(url, { headers: store.api.headers });
+  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+  saveBlob(await response.blob(), name);
+}
+
+export function saveBlob(blob: Blob, name: string): void {
+  const url = URL.createObjectURL(blob);
+  follow(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function follow(href: string, download: string): void {
+  const link = document.createElement("a");
+  Object.assign(link, { href, download });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}

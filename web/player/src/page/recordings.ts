@@ -1,0 +1,94 @@
+// The archive of the day as a list: when, how long, how large; to look at, to keep, to take away.
+
+import { icon } from "../icons.ts";
+import { protect, save, type Segment } from "./archive.ts";
+import { h } from "./dom.ts";
+import { bytes, clock, length } from "./format.ts";
+import { store } from "./store.ts";
+import { t } from "./words.ts";
+
+const SHOWN_FIRST = 24;
+
+export class Recordings {
+  readonly element: HTMLElement;
+  private readonly list = h("ul", {});
+  private readonly empty = h("p", { class: "quiet", hidden: true }, t("noRecordings"));
+  private readonly more = h("button", { type: "button", hidden: true, onclick: () => this.showMore() }, t("more"));
+  private segments: Segment[] = [];
+  private shown = SHOWN_FIRST;
+  private drawn = "";
+
+  constructor(
+    private readonly camera: string,
+    private readonly seek: (time: number) => void,
+    private readonly changed: () => void,
+    private readonly failed: (error: unknown) => void,
+  ) {
+    this.element = h("section", { class: "card recordings", "aria-label": t("recordings") }, h("h2", {}, t("recordings")), this.empty, this.list, this.more);
+  }
+
+  /** Segments, oldest first; the newest is shown first. */
+  show(segments: Segment[]): void {
+    this.segments = [...segments].reverse();
+    this.draw();
+  }
+
+  private showMore(): void {
+    this.shown += 4 * SHOWN_FIRST;
+    this.draw();
+  }
+
+  private draw(): void {
+    const visible = this.segments.slice(0, this.shown);
+    this.empty.hidden = visible.length > 0;
+    this.more.hidden = this.segments.length <= this.shown;
+    const drawn = JSON.stringify(visible.map(({ id, size, state, protected: isProtected }) => [id, size, state, isProtected]));
+    if (drawn === this.drawn) return;
+    this.drawn = drawn;
+    const focused = document.activeElement?.getAttribute("data-key");
+    this.list.replaceChildren(...visible.map((segment) => this.row(segment)));
+    if (focused) this.list.querySelector<HTMLElement>(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  private row(segment: Segment): HTMLElement {
+    const start = Date.parse(segment.start);
+    const facts = [length(segment.duration_s * 1000), bytes(segment.size)];
+    if (segment.state === "growing") facts.push(t("growing"));
+    if (segment.protected) facts.push(t("protectedMark"));
+    const span = `${clock(start)} – ${clock(Date.parse(segment.end))}`;
+    const file = `${this.camera}_${segment.id.replace("segment_", "")}.mp4`;
+    const protectWord = t(segment.protected ? "unprotect" : "protect");
+    const image = h("img", { src: store.api.url(segment.thumbnail), alt: "", loading: "lazy", width: 96, height: 54 });
+    image.addEventListener("error", () => image.classList.add("none"));
+    return h(
+      "li",
+      {},
+      h("button", { type: "button", class: "jump", "data-key": `${segment.id}-jump`, onclick: () => this.seek(start) }, image, h("span", {}, h("b", {}, span), h("small", {}, facts.join(" · ")))),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "icon",
+          title: protectWord,
+          "aria-label": `${protectWord}: ${span}`,
+          "aria-pressed": String(segment.protected),
+          "data-key": `${segment.id}-protect`,
+          onclick: () => void protect(this.camera, segment).then(this.changed, this.failed),
+        },
+        icon(segment.protected ? "lock" : "unlock"),
+      ),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "icon",
+          title: t("download"),
+          "aria-label": `${t("download")}: ${span}`,
+          "data-key": `${segment.id}-download`,
+          onclick: () => void save(store.api.url(segment.url), file).catch(this.failed),
+        },
+        icon("download"),
+      ),
+    );
+  }
+}

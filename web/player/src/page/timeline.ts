@@ -1,0 +1,254 @@
+// The strip of time: what was recorded, where we are, what is marked. A slider for keyboards and screen readers, a canvas
+// for the eye.
+
+import { pan, reveal, stretches, ticks, toTime, toX, zoom, type Recorded, type View } from "../core/timeline.ts";
+import { h, setText } from "./dom.ts";
+import { clock, day, shortClock } from "./format.ts";
+import { language, t } from "./words.ts";
+
+const HEIGHT = 76;
+const RULER = 24;
+const LABEL_GAP_PX = 70;
+const DRAG_PX = 4;
+
+export interface TimelineEvents {
+  /** Somebody wants to be there. */
+  seek(time: number): void;
+  live(): void;
+  viewed(view: View): void;
+  marked(): void;
+  /** A picture of that moment, for the hover. */
+  thumbnail(time: number): string | null;
+}
+
+export class Timeline {
+  readonly element: HTMLElement;
+  view: View;
+  /** The stretch to be saved. */
+  mark: { from: number | null; to: number | null } = { from: null, to: null };
+  private readonly canvas = h("canvas", { "aria-hidden": "true" });
+  private readonly bubbleImage = h("img", { alt: "", hidden: true });
+  private readonly bubbleTime = h("span", {});
+  private readonly bubble = h("div", { class: "bubble", hidden: true }, this.bubbleImage, this.bubbleTime);
+  private readonly slider: HTMLElement;
+  private recorded: Recorded[] = [];
+  private playhead: number | null = null;
+  private now = Date.now();
+  private isLive = true;
+  private drag: { x: number; view: View; kind: "seek" | "pan" | "mark"; moved: boolean } | null = null;
+
+  constructor(
+    camera: string,
+    view: View,
+    private readonly events: TimelineEvents,
+  ) {
+    this.view = view;
+    this.slider = h(
+      "div",
+      { class: "strip", role: "slider", tabindex: 0, "aria-label": t("timeline", { camera }), "aria-describedby": "timeline-help" },
+      this.canvas,
+    );
+    this.element = h("div", { class: "timeline" }, this.slider, this.bubble, h("p", { id: "timeline-help", class: "sr" }, t("timelineHelp")));
+    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    this.slider.addEventListener("keydown", (event) => this.key(event));
+    this.slider.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    this.slider.addEventListener("pointerdown", (event) => this.press(event));
+    this.slider.addEventListener("pointermove", (event) => this.move(event));
+    this.slider.addEventListener("pointerup", (event) => this.release(event));
+    this.slider.addEventListener("pointercancel", () => (this.drag = null));
+    this.slider.addEventListener("pointerleave", () => (this.bubble.hidden = true));
+  }
+
+  setRecorded(recorded: Recorded[]): void {
+    this.recorded = stretches(recorded);
+    this.draw();
+  }
+
+  /** Where the picture is from; `isLive` where it is the live edge. */
+  setPlayhead(time: number | null, now: number, isLive: boolean): void {
+    this.playhead = time;
+    this.now = now;
+    if (isLive && !this.drag) {
+      // Live moves; whoever looks at it moves along.
+      if (this.isLive && this.view.to > now - (this.view.to - this.view.from)) this.setView(reveal(this.view, now), false);
+    }
+    this.isLive = isLive;
+    const value = Math.round((time ?? now) / 1000);
+    this.slider.setAttribute("aria-valuemin", String(Math.round(this.view.from / 1000)));
+    this.slider.setAttribute("aria-valuemax", String(Math.round(now / 1000)));
+    this.slider.setAttribute("aria-valuenow", String(value));
+    this.slider.setAttribute("aria-valuetext", isLive ? t("jumpLive") : `${day(time ?? now)} ${clock(time ?? now)}`);
+    this.draw();
+  }
+
+  setView(view: View, tell = true): void {
+    const changed = view.from !== this.view.from || view.to !== this.view.to;
+    this.view = view;
+    this.draw();
+    if (changed && tell) this.events.viewed(view);
+  }
+
+  zoom(factor: number): void {
+    this.setView(zoom(this.view, factor, this.inView(this.playhead ?? this.now) ? (this.playhead ?? this.now) : (this.view.from + this.view.to) / 2));
+  }
+
+  setMark(edge: "from" | "to"): void {
+    this.mark[edge] = this.playhead ?? this.now;
+    const { from, to } = this.mark;
+    if (from !== null && to !== null && from > to) this.mark = edge === "from" ? { from, to: null } : { from: null, to };
+    this.draw();
+    this.events.marked();
+  }
+
+  clearMark(): void {
+    this.mark = { from: null, to: null };
+    this.draw();
+    this.events.marked();
+  }
+
+  private inView(time: number): boolean {
+    return time >= this.view.from && time <= this.view.to;
+  }
+
+  // --- hands
+
+  private key(event: KeyboardEvent): void {
+    const at = this.playhead ?? this.now;
+    const step = event.shiftKey ? 60_000 : 10_000;
+    const jumps: Record<string, number> = { ArrowLeft: -step, ArrowRight: step, ArrowDown: -step, ArrowUp: step, PageDown: -600_000, PageUp: 600_000 };
+    const jump = jumps[event.key];
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (jump !== undefined) this.events.seek(at + jump);
+    else if (event.key === "Home") this.events.seek(this.recorded.find(({ end }) => end > this.view.from)?.start ?? this.view.from);
+    else if (event.key === "End") this.events.live();
+    else if (event.key === "+" || event.key === "=") this.zoom(1 / 2);
+    else if (event.key === "-") this.zoom(2);
+    else if (event.key === "[") this.setMark("from");
+    else if (event.key === "]") this.setMark("to");
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  private wheel(event: WheelEvent): void {
+    event.preventDefault();
+    const { clientWidth } = this.canvas;
+    const span = this.view.to - this.view.from;
+    if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.setView(pan(this.view, (event.deltaX / clientWidth) * span));
+    else this.setView(zoom(this.view, 1.0015 ** event.deltaY, toTime(this.view, event.offsetX, clientWidth)));
+  }
+
+  private press(event: PointerEvent): void {
+    if (event.button !== 0) return;
+    this.slider.setPointerCapture(event.pointerId);
+    const kind = event.shiftKey ? "mark" : event.offsetY < RULER ? "pan" : "seek";
+    this.drag = { x: event.offsetX, view: this.view, kind, moved: false };
+    if (kind === "seek") this.seekTo(event.offsetX);
+  }
+
+  private move(event: PointerEvent): void {
+    const { clientWidth } = this.canvas;
+    const x = Math.min(clientWidth, Math.max(0, event.offsetX));
+    this.hover(x);
+    const { drag } = this;
+    if (!drag) return;
+    if (Math.abs(event.offsetX - drag.x) > DRAG_PX) drag.moved = true;
+    if (!drag.moved) return;
+    if (drag.kind === "pan") this.setView(pan(drag.view, ((drag.x - event.offsetX) / clientWidth) * (drag.view.to - drag.view.from)));
+    else if (drag.kind === "seek") this.seekTo(x);
+    else {
+      const [a, b] = [toTime(this.view, drag.x, clientWidth), toTime(this.view, x, clientWidth)];
+      this.mark = { from: Math.min(a, b), to: Math.min(Math.max(a, b), this.now) };
+      this.draw();
+      this.events.marked();
+    }
+  }
+
+  private release(event: PointerEvent): void {
+    const { drag } = this;
+    this.drag = null;
+    if (drag?.kind === "pan" && !drag.moved) this.seekTo(event.offsetX);
+  }
+
+  private seekTo(x: number): void {
+    this.events.seek(toTime(this.view, x, this.canvas.clientWidth));
+  }
+
+  private hover(x: number): void {
+    const { clientWidth } = this.canvas;
+    const time = toTime(this.view, x, clientWidth);
+    setText(this.bubbleTime, clock(time));
+    const thumbnail = this.events.thumbnail(time);
+    this.bubbleImage.hidden = thumbnail === null;
+    if (thumbnail !== null && this.bubbleImage.getAttribute("src") !== thumbnail) this.bubbleImage.src = thumbnail;
+    this.bubble.hidden = false;
+    const half = this.bubble.offsetWidth / 2;
+    this.bubble.style.left = `${Math.min(clientWidth - half, Math.max(half, x))}px`;
+  }
+
+  // --- eyes
+
+  private draw(): void {
+    const { canvas, view } = this;
+    const width = canvas.clientWidth;
+    const context = canvas.getContext("2d");
+    if (!context || width === 0) return;
+    const ratio = devicePixelRatio;
+    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
+    if (canvas.height !== Math.round(HEIGHT * ratio)) canvas.height = Math.round(HEIGHT * ratio);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, HEIGHT);
+    const style = getComputedStyle(this.slider);
+    const color = (name: string) => style.getPropertyValue(`--${name}`);
+    const x = (time: number) => toX(view, time, width);
+    const top = RULER + 6;
+    const height = HEIGHT - top - 8;
+
+    // What is missing: up to now, and dim; nothing where the future is.
+    context.fillStyle = color("raised");
+    context.fillRect(0, top, Math.max(0, Math.min(width, x(this.now))), height);
+    for (const { start, end, isProtected } of this.recorded) {
+      if (end < view.from || start > view.to) continue;
+      const left = Math.max(0, x(start));
+      context.fillStyle = color(isProtected ? "protected" : "recorded");
+      context.fillRect(left, top, Math.max(1, Math.min(width, x(end)) - left), height);
+    }
+
+    context.font = `12px ${style.fontFamily}`;
+    context.textBaseline = "middle";
+    for (const { time, isDay } of ticks(view, width, LABEL_GAP_PX)) {
+      const at = Math.round(x(time)) + 0.5;
+      context.fillStyle = color("line");
+      context.fillRect(at - 0.5, RULER - 4, 1, HEIGHT - RULER);
+      context.fillStyle = color("quiet");
+      const seconds = view.to - view.from < 20 * 60_000;
+      const label = isDay ? new Date(time).toLocaleDateString(language, { month: "short", day: "numeric" }) : seconds ? clock(time) : shortClock(time);
+      if (at + 4 + context.measureText(label).width < width) context.fillText(label, at + 4, RULER / 2 + 1);
+    }
+
+    const { from, to } = this.mark;
+    if (from !== null || to !== null) {
+      const left = x(from ?? to!);
+      const right = x(to ?? from!);
+      context.fillStyle = color("ink");
+      context.globalAlpha = 0.22;
+      context.fillRect(left, top - 3, Math.max(2, right - left), height + 6);
+      context.globalAlpha = 1;
+      context.fillRect(left - 1, top - 5, 2, height + 10);
+      if (to !== null && from !== null) context.fillRect(right - 1, top - 5, 2, height + 10);
+    }
+
+    const head = this.playhead ?? (this.isLive ? this.now : null);
+    if (head !== null && this.inView(head)) {
+      const at = x(head);
+      context.fillStyle = color(this.isLive ? "live" : "past");
+      context.fillRect(at - 1, RULER - 2, 2, HEIGHT - RULER + 2);
+      context.beginPath();
+      context.moveTo(at - 6, RULER - 6);
+      context.lineTo(at + 6, RULER - 6);
+      context.lineTo(at, RULER + 3);
+      context.fill();
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import { describe, expect, it } from "vitest";
+import {
+  SPAN_MAX_MS,
+  SPAN_MIN_MS,
+  dayOf,
+  pan,
+  recordedWithin,
+  reveal,
+  stretches,
+  ticks,
+  toTime,
+  toX,
+  zoom,
+  type View,
+} from "../src/core/timeline.ts";
+
+const HOUR = 3_600_000;
+const noon = new Date(2026, 10, 23, 12).getTime();
+const view: View = { from: noon, to: noon + HOUR };
+
+describe("a view", () => {
+  it("turns time into pixels and back", () => {
+    expect(toX(view, noon + HOUR / 2, 1000)).toBe(500);
+    expect(toTime(view, toX(view, noon + 1234, 777), 777)).toBeCloseTo(noon + 1234, 3);
+  });
+
+  it("zooms around what is pointed at", () => {
+    const around = noon + HOUR / 4;
+    const zoomed = zoom(view, 0.5, around);
+    expect(zoomed.to - zoomed.from).toBe(HOUR / 2);
+    expect(toX(zoomed, around, 1000)).toBe(toX(view, around, 1000));
+  });
+
+  it("has its limits", () => {
+    const near = zoom(view, 1e-9, noon);
+    const far = zoom(view, 1e9, noon);
+    expect([near.to - near.from, far.to - far.from]).toEqual([SPAN_MIN_MS, SPAN_MAX_MS]);
+  });
+
+  it("moves only where it has to", () => {
+    expect(reveal(view, noon + HOUR / 2)).toBe(view);
+    const later = reveal(view, noon + 2 * HOUR);
+    expect(later.to).toBeGreaterThan(noon + 2 * HOUR);
+    expect(later.to - later.from).toBe(HOUR);
+    expect(reveal(view, noon - HOUR).from).toBeLessThan(noon - HOUR);
+    expect(pan(view, 5)).toEqual({ from: noon + 5, to: noon + HOUR + 5 });
+  });
+});
+
+describe("recordings", () => {
+  const at = (start: number, end: number, isProtected = false) => ({ start, end, isProtected });
+
+  it("that follow each other are one stretch", () => {
+    expect(stretches([at(600, 1200), at(0, 600), at(1210, 1800)])).toEqual([at(0, 1800)]);
+  });
+
+  it("with a gap, or another protection, are two", () => {
+    expect(stretches([at(0, 1000), at(5000, 6000)])).toHaveLength(2);
+    expect(stretches([at(0, 1000), at(1000, 2000, true), at(2000, 3000)])).toHaveLength(3);
+  });
+
+  it("are left as they were", () => {
+    const given = [at(0, 600), at(600, 1200)];
+    stretches(given);
+    expect(given).toEqual([at(0, 600), at(600, 1200)]);
+  });
+
+  it("are counted within a range", () => {
+    expect(recordedWithin([at(0, 100), at(200, 400)], 50, 300)).toBe(150);
+  });
+});
+
+describe("the ruler", () => {
+  it("has its marks at round times, far enough apart", () => {
+    for (const span of [60_000, 7 * 60_000, HOUR, 5 * HOUR, 24 * HOUR, 7 * 24 * HOUR]) {
+      const wide = { from: noon - 12_345, to: noon - 12_345 + span };
+      const marks = ticks(wide, 1000, 70);
+      expect(marks.length).toBeGreaterThan(1);
+      expect(marks.length).toBeLessThanOrEqual(1000 / 70 + 2);
+      for (const { time } of marks) expect(new Date(time).getMilliseconds()).toBe(0);
+    }
+  });
+
+  it("marks midnight", () => {
+    const day = dayOf(noon);
+    expect(ticks({ from: day.from - HOUR, to: day.from + HOUR }, 1000, 70).filter(({ isDay }) => isDay)).toEqual([
+      { time: day.from, isDay: true },
+    ]);
+  });
+
+  it("knows that days are not all 24 hours long", () => {
+    const day = dayOf(noon);
+    expect(new Date(day.to).getHours()).toBe(0);
+    expect(day.from).toBeLessThanOrEqual(noon);
+  });
+});
