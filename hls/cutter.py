@@ -101,6 +101,9 @@ class PartCutter:
         self._ends_soon = False
         self.frame_90k = plan.part_target_90k
         """How long the newest frame but one lasted."""
+        self.longest_gop_90k = 0
+        """The longest that went without a keyframe."""
+        self._keyframe_90k = 0
         # Where the newest frame lies on the timeline, and when it came.
         self._edge_90k = 0
         self._edge_at_s = 0.0
@@ -125,6 +128,9 @@ class PartCutter:
             self._cut(packet)
         self._frames.append(packet)
         self._edge_90k = packet.dts_90k + self._offset_90k
+        if packet.is_keyframe:
+            self._keyframe_90k = self._edge_90k
+        self.longest_gop_90k = max(self.longest_gop_90k, self._edge_90k - self._keyframe_90k)
         self._edge_at_s = now_s
         self._edge_captured_90k = packet.captured_at_90k
 

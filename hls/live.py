@@ -33,7 +33,7 @@ from gateway.media import Packet
 from hls import playlist
 from hls.cutter import Part, PartCutter
 from hls.fmp4 import FragmentMuxer
-from hls.plan import LivePlan, PlanProbe
+from hls.plan import MAX_TARGET_S, LivePlan, PlanProbe
 
 MSN_RATE = 4
 """Media sequence numbers a second. Segments last a second and more; a camera that comes and goes makes shorter ones,
@@ -129,7 +129,11 @@ class LiveWindow:
         self._next_msn = max(0, wall_90k - MSN_EPOCH_90K) * MSN_RATE // CLOCK_RATE
         self._discontinuities = max(0, wall_90k - DISCONTINUITY_EPOCH_90K) // DISCONTINUITY_UNIT_90K
         """Discontinuity tags that have left the playlist; the first number is the clock's."""
+        self._longest_gop_90k = 0
         if after is not None:
+            self._longest_gop_90k = after._longest_gop_90k
+            if after._cutter is not None:
+                self._longest_gop_90k = max(self._longest_gop_90k, after._cutter.longest_gop_90k)
             self._next_msn = max(self._next_msn, after._next_msn)
             self._discontinuities = max(self._discontinuities, after._discontinuities + len(after._segments) + 1)
         self._next_serial = 0
@@ -186,6 +190,13 @@ class LiveWindow:
     def packets_dropped(self) -> int:
         """Packets that could not be shown: before a keyframe, or after a gap."""
         return self._cutter.packets_dropped if self._cutter is not None else 0
+
+    @property
+    def is_outgrown(self) -> bool:
+        """Whether GOPs turned out to be longer than the target duration, and a longer one would be better."""
+        if self.plan is None or self._cutter is None or self.plan.target_duration_s >= MAX_TARGET_S:
+            return False
+        return self._cutter.longest_gop_90k > self.plan.target_duration_90k
 
     @property
     def lifetime_s(self) -> int:
@@ -257,7 +268,7 @@ class LiveWindow:
         if self._probe is None:
             if not (packet.is_video and packet.is_keyframe):
                 return
-            self._probe = PlanProbe()
+            self._probe = PlanProbe(self._longest_gop_90k)
         self._probed.append(packet)
         self._probed_bytes += len(packet.data)
         plan = self._probe.add(packet) if packet.is_video else None

@@ -32,6 +32,9 @@ PROBE_MAX_S = 4.0
 LONG_GOP_TARGET_S = 12
 """Target duration where the GOP is longer than the probe: 10 s, the longest that cameras commonly offer, with room."""
 
+MAX_TARGET_S = 60
+"""Smart codecs stretch GOPs further. Beyond this, segments without a keyframe are better than a window of minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
@@ -51,10 +54,14 @@ class LivePlan:
 
 
 class PlanProbe:
-    """Looks at the video packets of one run, from a keyframe on, until it knows the plan."""
+    """Looks at the video packets of one run, from a keyframe on, until it knows the plan.
 
-    def __init__(self) -> None:
+    ``longest_gop_90k`` is what the camera was seen to do before.
+    """
+
+    def __init__(self, longest_gop_90k: int = 0) -> None:
         self._dts_90k: list[int] = []
+        self._longest_gop_90k = longest_gop_90k
 
     def add(self, packet: Packet) -> LivePlan | None:
         """Take the next video packet; the plan, once it is known."""
@@ -71,9 +78,9 @@ class PlanProbe:
         frames = max(1, round(seconds_90k(PART_AIM_S) / frame_90k))
         # Whole milliseconds, upwards: the playlist's figure is then the very one that parts are held to.
         part_target_90k = math.ceil(frames * frame_90k * PART_MARGIN / 90) * 90
-        if segment_90k is None:
-            return LivePlan(part_target_90k, LONG_GOP_TARGET_S)
         # Room for a GOP that a camera stretches by a frame or some, and never less than 2 s: a target duration is the
         # unit of every timeout of the protocol.
-        target_s = math.ceil((segment_90k * 1.15 + part_target_90k) / CLOCK_RATE)
-        return LivePlan(part_target_90k, max(2, target_s))
+        longest_90k = max(segment_90k or 0, self._longest_gop_90k)
+        target_s = math.ceil((longest_90k * 1.15 + part_target_90k) / CLOCK_RATE)
+        least_s = 2 if segment_90k is not None else LONG_GOP_TARGET_S
+        return LivePlan(part_target_90k, min(max(least_s, target_s), MAX_TARGET_S))

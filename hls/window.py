@@ -12,7 +12,8 @@ Rules:
    hinted part (rfc8216bis §6.2.5.2), then :class:`~gateway.errors.UnavailableError`.
 3. A change wakes all who wait, each to look for itself; what they then get is rendered once.
 4. The plan of a playlist is for life, and a camera may be set up anew. A window that nobody has asked for in
-   ``RENEW_S`` is replaced when the camera's next run or stream begins; its numbers go on.
+   ``RENEW_S`` is replaced when the camera's next run or stream begins, or its GOPs outgrew the target duration; its
+   numbers go on.
 """
 
 import asyncio
@@ -118,7 +119,8 @@ class CameraWindow:
         is_new = packet.run != self._run or (packet.info is not self._info and packet.info != self._info)
         self._run, self._info = packet.run, packet.info
         now_s = self._clock.monotonic()
-        if is_new and self.live.plan is not None and now_s - self._asked_at_s > RENEW_S:
+        is_due = is_new or (packet.is_keyframe and packet.is_video and self.live.is_outgrown)
+        if is_due and self.live.plan is not None and now_s - self._asked_at_s > RENEW_S:
             self.live = LiveWindow(self._clock.wall_90k(), after=self.live)
         version = self.live.version
         self.live.feed(packet, now_s)
