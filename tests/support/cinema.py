@@ -21,11 +21,11 @@ from gateway.settings import CameraSettings
 
 @dataclass(frozen=True)
 class Film:
-    """Frames in Annex B with whether they are keyframes, to be repeated."""
+    """Frames in Annex B, whether they are keyframes and how many frames later they are shown; to be repeated."""
 
     video: VideoInfo
     fps: int
-    frames: tuple[tuple[bytes, bool], ...]
+    frames: tuple[tuple[bytes, bool, int], ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def film(
         "x264-params": f"scenecut=0:keyint={gop}:min-keyint={gop}:bframes={b_frames}:rc-lookahead=0:{rate}",
     }
     noise = np.random.default_rng(7).integers(-24, 24, (height, width, 3), dtype=np.int16)
-    frames: list[tuple[bytes, bool]] = []
+    coded: list[av.Packet[av.VideoStream]] = []
     for number in range(gop * gops):
         picture = np.full((height, width, 3), 96, dtype=np.int16)
         picture += np.roll(noise, (number * 7, number * 13), (0, 1))
@@ -72,8 +72,12 @@ def film(
         picture[height // 4 : height // 2, left : left + 32] = 230
         frame = av.VideoFrame.from_ndarray(picture.clip(0, 255).astype(np.uint8), format="rgb24")
         frame.pts = number
-        frames += [(bytes(packet), packet.is_keyframe) for packet in encoder.encode(frame)]
-    frames += [(bytes(packet), packet.is_keyframe) for packet in encoder.encode(None)]
+        coded += encoder.encode(frame)
+    coded += encoder.encode(None)
+    delay = max(place - (packet.pts or 0) for place, packet in enumerate(coded))
+    frames = [
+        (bytes(packet), packet.is_keyframe, (packet.pts or 0) + delay - place) for place, packet in enumerate(coded)
+    ]
     units = [unit.rstrip(b"\0") for unit in frames[0][0].split(b"\0\0\1")]
     sets = b"".join(b"\0\0\0\1" + unit for unit in units if unit and unit[0] & 0x1F in (7, 8))
     video = VideoInfo("h264", f"avc1.{sets[5:8].hex()}", width, height, sets, Fraction(fps), bool(b_frames))
@@ -105,9 +109,9 @@ class FilmEngine(CaptureEngine):
         while not self._stop.wait(max(0.0, began + number / playing.fps - time.monotonic())):
             if self.showing.get(self._name) is not programme:
                 raise CameraEndedError("the film was changed")
-            data, is_keyframe = playing.frames[number % len(playing.frames)]
+            data, is_keyframe, later = playing.frames[number % len(playing.frames)]
             at = number * step
-            yield Packet(MediaKind.VIDEO, data, at, at, step, is_keyframe, wall_90k + at, info, run)
+            yield Packet(MediaKind.VIDEO, data, at + later * step, at, step, is_keyframe, wall_90k + at, info, run)
             number += 1
             while sound and sounded * sound.frame_90k <= at:
                 heard = sounded * sound.frame_90k

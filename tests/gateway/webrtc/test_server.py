@@ -1,0 +1,357 @@
+"""The server with real peers of a second kind (aiortc): joining, leaving, limits, silence, and what stays behind."""
+
+import asyncio
+import gc
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from unittest.mock import patch
+
+import psutil
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
+from gateway.camera import Camera
+from gateway.errors import NegotiationError, NotFoundError, SettingsError, UnavailableError
+from gateway.webrtc.server import WebRtcServer
+from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, SILENCE_MAX_S, Viewer, ViewerState
+from tests.gateway.webrtc.conftest import Cameras
+from tests.support.cinema import FilmEngine, film
+
+Join = Callable[..., Awaitable[tuple[RTCPeerConnection, Viewer]]]
+
+
+@pytest.fixture
+async def join(server: WebRtcServer) -> AsyncIterator[Join]:
+    """Has an aiortc peer join a camera; returns the peer and the server's viewer, connected."""
+    peers: list[RTCPeerConnection] = []
+
+    async def join(
+        camera: Camera, on: WebRtcServer = server, host: str = "127.0.0.1"
+    ) -> tuple[RTCPeerConnection, Viewer]:
+        peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        peers.append(peer)
+        peer.addTransceiver("video", direction="recvonly")
+        # aioice leaves the loopback out, which is all that a test may rely on.
+        with patch("aioice.ice.get_host_addresses", return_value=[host]):
+            await peer.setLocalDescription(await peer.createOffer())
+        viewer = await on.join(camera, peer.localDescription.sdp, client_address="127.0.0.1")
+        await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
+        async with asyncio.timeout(10):
+            await viewer.connected.wait()
+            while peer.connectionState != "connected":
+                await asyncio.sleep(0.01)
+        return peer, viewer
+
+    yield join
+    await asyncio.gather(*(peer.close() for peer in peers))
+
+
+async def offer() -> str:
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("video", direction="recvonly")
+    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+        await peer.setLocalDescription(await peer.createOffer())
+    sdp = peer.localDescription.sdp
+    await peer.close()
+    return sdp
+
+
+async def test_an_aiortc_client_decodes_the_picture(camera_with: Cameras, join: Join) -> None:
+    peer, viewer = await join(camera_with(film()))
+    track = peer.getReceivers()[0].track
+    async with asyncio.timeout(10):
+        frames = [await track.recv() for _ in range(5)]
+    assert {(frame.width, frame.height) for frame in frames} == {(320, 180)}  # type: ignore[union-attr]
+    assert frames[-1].to_ndarray(format="gray").mean() > 60  # type: ignore[union-attr]
+    assert viewer.state is ViewerState.CONNECTED
+
+
+async def test_the_camera_is_held_while_a_viewer_lives(camera_with: Cameras, join: Join) -> None:
+    camera = camera_with(film())
+    peer, viewer = await join(camera)
+    assert camera.viewers == {"webrtc": 1}
+    await peer.close()
+    async with asyncio.timeout(5):
+        await viewer.closed.wait()
+    assert camera.viewers == {}
+    assert not camera.is_wanted
+
+
+async def test_an_order_ends_a_viewer_and_the_peer_is_told(
+    server: WebRtcServer, camera_with: Cameras, join: Join
+) -> None:
+    peer, viewer = await join(camera_with(film()))
+    await viewer.close("by order")
+    await viewer.close("again")
+    assert viewer.reason == "by order"
+    with pytest.raises(NotFoundError):
+        server.viewer(viewer.id)
+    async with asyncio.timeout(5):
+        while peer.connectionState != "closed":
+            await asyncio.sleep(0.02)
+
+
+async def test_a_viewer_is_found_under_its_camera_only(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
+    _, viewer = await join(camera_with(film()))
+    assert server.viewer(viewer.id, "film") is viewer
+    with pytest.raises(NotFoundError):
+        server.viewer(viewer.id, "other")
+
+
+async def test_silence_ends_a_viewer(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
+    _, viewer = await join(camera_with(film()))
+    heard = viewer.agent.last_heard_s
+    viewer.tick(heard + SILENCE_MAX_S - 0.1, 0)
+    assert viewer.state is ViewerState.CONNECTED
+    viewer.tick(heard + SILENCE_MAX_S + 0.1, 0)
+    async with asyncio.timeout(5):
+        await viewer.closed.wait()
+    assert viewer.reason == "silent for 10 s"
+
+
+async def test_who_never_comes_is_forgotten(server: WebRtcServer, camera_with: Cameras) -> None:
+    camera = camera_with(film())
+    viewer = await server.join(camera, await offer(), client_address="192.0.2.9")
+    viewer.tick(viewer._born_s + CONNECT_TIMEOUT_S + 0.1, 0)
+    await viewer.closed.wait()
+    assert viewer.reason is not None
+    assert "nothing came from it" in viewer.reason
+    assert len(server.registry) == 0
+    assert camera.viewers == {}
+
+
+async def test_a_peer_with_another_certificate_is_refused(server: WebRtcServer, camera_with: Cameras) -> None:
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("video", direction="recvonly")
+    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+        await peer.setLocalDescription(await peer.createOffer())
+    lines = peer.localDescription.sdp.split("\r\n")
+    forged = ":".join(["AB"] * 32)
+    sdp = "\r\n".join(
+        f"a=fingerprint:sha-256 {forged}" if line.startswith("a=fingerprint:sha-256") else line for line in lines
+    )
+    viewer = await server.join(camera_with(film()), sdp, client_address="127.0.0.1")
+    await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
+    async with asyncio.timeout(10):
+        await viewer.closed.wait()
+    assert viewer.reason == "its DTLS handshake failed"
+    assert viewer.stats().packets_sent == 0
+    await peer.close()
+
+
+async def test_limits_for_a_camera_and_for_an_address(camera_with: Cameras) -> None:
+    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=3, viewers_per_address=2)
+    await server.start()
+    camera, sdp = camera_with(film()), await offer()
+    await server.join(camera, sdp, client_address="192.0.2.1")
+    await server.join(camera, sdp, client_address="192.0.2.1")
+    with pytest.raises(UnavailableError, match="your address has 2"):
+        await server.join(camera, sdp, client_address="192.0.2.1")
+    await server.join(camera, sdp, client_address="192.0.2.2")
+    with pytest.raises(UnavailableError, match="camera film has 3"):
+        await server.join(camera, sdp, client_address="192.0.2.3")
+    await server.close()
+    assert camera.viewers == {}
+
+
+async def test_joins_under_way_count_against_the_limit(camera_with: Cameras) -> None:
+    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_address=2)
+    await server.start()
+    camera, sdp = camera_with(film()), await offer()
+    results = await asyncio.gather(
+        *(server.join(camera, sdp, client_address="192.0.2.1") for _ in range(6)), return_exceptions=True
+    )
+    assert sum(isinstance(result, UnavailableError) for result in results) == 4
+    await server.close()
+
+
+async def test_a_camera_that_does_not_come_up_is_unavailable_and_let_go(
+    server: WebRtcServer, camera_with: Cameras, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.webrtc.server.KEYFRAME_WAIT_S", 0.2)
+    camera = camera_with(film())
+    FilmEngine.showing.clear()
+    with pytest.raises(UnavailableError):
+        await server.join(camera, await offer(), client_address="192.0.2.1")
+    assert camera.viewers == {}
+
+
+async def test_b_frames_are_refused_with_the_reason(server: WebRtcServer, camera_with: Cameras) -> None:
+    camera = camera_with(film(b_frames=2, profile="main"))
+    with pytest.raises(NegotiationError, match="B-frames"):
+        await server.join(camera, await offer(), client_address="192.0.2.1")
+    assert camera.viewers == {}
+
+
+async def test_h265_is_refused_with_the_reason(server: WebRtcServer, camera_with: Cameras) -> None:
+    plain = film()
+    camera = camera_with(replace(plain, video=replace(plain.video, codec="hevc")))
+    with pytest.raises(NegotiationError, match=r"H\.265"):
+        await server.join(camera, await offer(), client_address="192.0.2.1")
+    assert camera.viewers == {}
+
+
+async def test_a_codec_that_was_not_negotiated_ends_a_viewer(
+    server: WebRtcServer, camera_with: Cameras, join: Join
+) -> None:
+    plain = film()
+    camera = camera_with(plain)
+    _, viewer = await join(camera)
+    FilmEngine.showing["film"] = (replace(plain, video=replace(plain.video, codec="hevc")), None)
+    async with asyncio.timeout(10):
+        await viewer.closed.wait()
+    assert viewer.reason is not None
+    assert "hevc" in viewer.reason
+
+
+async def test_a_viewer_outlives_a_camera_that_is_away(camera_with: Cameras, join: Join) -> None:
+    camera = camera_with(film(), connection_retry_attempts=1000)
+    _, viewer = await join(camera)
+    showing = FilmEngine.showing.pop("film")
+    async with asyncio.timeout(10):
+        while camera.session.state == "live":
+            await asyncio.sleep(0.02)
+    sent = viewer.stats().packets_sent
+    FilmEngine.showing["film"] = showing
+    async with asyncio.timeout(10):
+        while viewer.stats().packets_sent == sent:
+            await asyncio.sleep(0.02)
+    assert viewer.state is ViewerState.CONNECTED
+
+
+async def test_ice_restarts_with_new_credentials(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
+    _, viewer = await join(camera_with(film()))
+    before = viewer.etag
+    assert viewer.patch("a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n") is None
+    assert viewer.etag == before
+    fragment = viewer.patch("a=ice-ufrag:newone\r\na=ice-pwd:" + "x" * 24 + "\r\n")
+    assert fragment is not None
+    assert viewer.etag != before
+    assert f"a=ice-ufrag:{viewer.agent.username}" in fragment
+    assert f" {server.udp_port} typ host" in fragment
+
+
+async def test_over_ipv6(camera_with: Cameras, join: Join) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        with pytest.raises(SettingsError):
+            await WebRtcServer(udp_port=0, listen=("::1",)).start()
+        return
+    server = WebRtcServer(udp_port=0, listen=("::1",))
+    await server.start()
+    _, viewer = await join(camera_with(film()), server, "::1")
+    assert viewer.agent.path is not None
+    assert viewer.agent.path.remote[0] == "::1"
+    await server.close()
+
+
+async def test_on_every_address_an_answer_comes_from_the_one_that_was_asked(camera_with: Cameras, join: Join) -> None:
+    server = WebRtcServer(udp_port=0, listen=("0.0.0.0",), hosts=["127.0.0.77"])
+    await server.start()
+    server._local_addresses = list  # type: ignore[method-assign]
+    _, viewer = await join(camera_with(film()), server)
+    assert " 127.0.0.77 " in viewer.answer_sdp
+    assert viewer.state is ViewerState.CONNECTED
+    await server.close()
+
+
+async def test_names_are_resolved_and_what_cannot_be_is_left_out() -> None:
+    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), hosts=["localhost", "no.such.host.invalid", "192.0.2.4"])
+    await server.start()
+    lines = server.candidates()
+    assert any(" 192.0.2.4 " in line and line.endswith("typ host") for line in lines)
+    assert any(" 192.0.2.4 " in line and line.endswith("tcptype passive") for line in lines)
+    assert not any("invalid" in line for line in lines)
+    assert sum(" 127.0.0.1 " in line for line in lines) == 2
+    await server.close()
+
+
+async def test_a_port_in_use_is_one_clear_sentence() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        server = WebRtcServer(udp_port=other.getsockname()[1], listen=("127.0.0.1",))
+        with pytest.raises(SettingsError, match="WEBRTC_UDP_PORT"):
+            await server.start()
+
+
+async def test_wild_datagrams_reach_nobody_and_leave_nothing(
+    server: WebRtcServer, camera_with: Cameras, join: Join
+) -> None:
+    _, viewer = await join(camera_with(film()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.connect(("127.0.0.1", server.udp_port))
+        stranger.setblocking(False)
+        for first in range(256):
+            stranger.send(bytes((first,)) + os.urandom(first))
+            stranger.send(bytes((first,)))
+        stranger.send(b"\x00\x01" + bytes(4000))
+        async with asyncio.timeout(5):
+            while server.registry.refused.total() < 400:
+                await asyncio.sleep(0.02)
+        with pytest.raises(BlockingIOError):
+            stranger.recv(100)
+    assert server.registry.refused["fault"] == 0
+    assert server.registry.addresses == 1
+    assert viewer.state is ViewerState.CONNECTED
+
+
+async def test_replayed_and_forged_srtcp_is_refused(camera_with: Cameras, join: Join) -> None:
+    _, viewer = await join(camera_with(film()))
+    heard = viewer.agent.last_heard_s
+    for first in (0x80, 0x81, 0xBF):
+        viewer.agent.receive(bytes((first, 201)) + os.urandom(60))
+        viewer.agent.receive(bytes((first, 206)) + os.urandom(3000))
+        viewer.agent.receive(bytes((first,)))
+    assert viewer.srtp_refused == 6
+    assert viewer.agent.last_heard_s == heard
+
+
+async def test_a_stranger_over_tcp_is_sent_away(server: WebRtcServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.udp_port)) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        async with asyncio.timeout(5):
+            while not server.registry.refused["malformed"]:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        assert stranger.recv(100) == b"", "closed, and nothing was said"
+
+
+async def test_a_hundred_joins_and_leaves_leave_nothing_behind(camera_with: Cameras) -> None:
+    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",))
+    await server.start()
+    camera = camera_with(film())
+    hold = camera.hold("test")
+    process = psutil.Process()
+
+    async def come_and_go(times: int) -> None:
+        for _ in range(times):
+            peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+            peer.addTransceiver("video", direction="recvonly")
+            with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+                await peer.setLocalDescription(await peer.createOffer())
+            viewer = await server.join(camera, peer.localDescription.sdp, client_address="127.0.0.1")
+            await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
+            await viewer.connected.wait()
+            await viewer.close()
+            await peer.close()
+        await asyncio.sleep(0.1)
+        gc.collect()
+
+    def held() -> tuple[int, int, int, int]:
+        viewers = sum(isinstance(item, Viewer) for item in gc.get_objects())
+        return threading.active_count(), len(asyncio.all_tasks()), process.num_fds(), viewers
+
+    await come_and_go(10)
+    (*before, few), memory = held(), process.memory_info().rss
+    await come_and_go(100)
+    *after, viewers = held()
+    assert after == before
+    assert viewers <= few + 3, "the last ones may still be in a frame that has just ended"
+    assert process.memory_info().rss - memory < 12 * 1024 * 1024
+    assert len(server.registry) == server.registry.addresses == 0
+    hold.release()
+    await server.close()
