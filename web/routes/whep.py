@@ -6,14 +6,17 @@ DELETE  /whep/{camera}/{viewer}   leave
 OPTIONS on either                 for browsers on other origins, and Accept-Post
 """
 
+import functools
 import re
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gateway.errors import BadRequestError
+from gateway.errors import BadRequestError, LiveedgeError
 from gateway.webrtc.answer import OFFER_MAX_BYTES
 from gateway.webrtc.turn import IceServer
 from gateway.webrtc.viewer import Viewer
+from web.errors import error_response
 from web.keys import SERVICE, WEBRTC
 
 routes = web.RouteTableDef()
@@ -33,6 +36,27 @@ CORS = {
 _ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
 
 
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def _from_anywhere(handler: Handler) -> Handler:
+    """Let pages of other origins read every answer, refusals included."""
+
+    @functools.wraps(handler)
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            response = await handler(request)
+        except LiveedgeError as error:
+            response = error_response(error)
+        except web.HTTPException as error:
+            error.headers.update(CORS)
+            raise
+        response.headers.update(CORS)
+        return response
+
+    return handle
+
+
 class _Refusal(web.HTTPException):
     """A status of HTTP that is none of our own errors."""
 
@@ -43,14 +67,16 @@ class _Refusal(web.HTTPException):
 
 
 @routes.options("/whep/{camera}")
+@_from_anywhere
 async def preflight(request: web.Request) -> web.Response:
     """What can be posted here; the ICE servers, for clients that gather before they offer."""
-    response = web.Response(status=204, headers={**CORS, "Accept-Post": SDP, "Allow": "OPTIONS, POST"})
+    response = web.Response(status=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
     _add_links(response, request.app[WEBRTC].ice_server_offers())
     return response
 
 
 @routes.post("/whep/{camera}")
+@_from_anywhere
 async def join(request: web.Request) -> web.Response:
     """Answer an offer."""
     _require_type(request, SDP, {"Accept-Post": SDP})
@@ -63,7 +89,6 @@ async def join(request: web.Request) -> web.Response:
         text=viewer.answer_sdp,
         content_type=SDP,
         headers={
-            **CORS,
             "Location": f"/whep/{camera.id}/{viewer.id}",
             "ETag": f'"{viewer.etag}"',
             "Accept-Patch": FRAGMENT,
@@ -75,12 +100,14 @@ async def join(request: web.Request) -> web.Response:
 
 
 @routes.options("/whep/{camera}/{viewer}")
+@_from_anywhere
 async def preflight_viewer(_: web.Request) -> web.Response:
     """What can be done with a session."""
-    return web.Response(status=204, headers={**CORS, "Accept-Patch": FRAGMENT, "Allow": "OPTIONS, PATCH, DELETE"})
+    return web.Response(status=204, headers={"Accept-Patch": FRAGMENT, "Allow": "OPTIONS, PATCH, DELETE"})
 
 
 @routes.patch("/whep/{camera}/{viewer}")
+@_from_anywhere
 async def patch(request: web.Request) -> web.Response:
     """Take candidates (204), or restart ICE (200 with a fragment of ours); see RFC 9725 §4.3."""
     _require_type(request, FRAGMENT, {"Accept-Patch": FRAGMENT})
@@ -95,15 +122,16 @@ async def patch(request: web.Request) -> web.Response:
             raise _Refusal(412, "precondition_failed", "this is not the ICE session's ETag any more")
     answer = viewer.patch(fragment)
     if answer is None:
-        return web.Response(status=204, headers=CORS)
-    return web.Response(text=answer, content_type=FRAGMENT, headers={**CORS, "ETag": f'"{viewer.etag}"'})
+        return web.Response(status=204)
+    return web.Response(text=answer, content_type=FRAGMENT, headers={"ETag": f'"{viewer.etag}"'})
 
 
 @routes.delete("/whep/{camera}/{viewer}")
+@_from_anywhere
 async def leave(request: web.Request) -> web.Response:
     """End a session."""
     await _viewer(request).close("it left")
-    return web.Response(headers=CORS)
+    return web.Response()
 
 
 def _viewer(request: web.Request) -> Viewer:
