@@ -65,6 +65,11 @@ class Assembler:
         self._newest_pts: int | None = None
 
     @property
+    def is_prompt(self) -> bool:
+        """Whether pictures are let go before the next one begins."""
+        return self._units.is_trusted
+
+    @property
     def streams(self) -> list["av.VideoStream | av.AudioStream"]:
         """What is to be demuxed."""
         return [self.video] if self.audio is None else [self.video, self.audio]

@@ -46,6 +46,12 @@ class PyAVCaptureEngine(CaptureEngine):
         self.passed_over = 0
         """Packets that could not be used."""
         self._stop = threading.Event()
+        self._assembler: Assembler | None = None
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether pictures are let go with their last RTP packet; see :mod:`gateway.capture.access_units`."""
+        return self._assembler is not None and self._assembler.is_prompt
 
     def interrupt(self) -> None:
         self._stop.set()
@@ -62,7 +68,7 @@ class PyAVCaptureEngine(CaptureEngine):
                 container.close()
 
     def _pull(self, container: InputContainer, url: CameraUrl) -> Iterator[Packet]:
-        assembler = Assembler(container, self.source.run, place(url))
+        self._assembler = assembler = Assembler(container, self.source.run, place(url))
         opened_at = picture_at = self.clock.monotonic()
         for raw in self._demux(container, assembler, url):
             now = self.clock.monotonic()
