@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 
 from gateway.errors import LiveedgeError, redact
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings, load_settings, misspelt
+from web.logs import set_up_logging
 
 log = logging.getLogger("liveedge")
 
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         set_up_logging(settings)
+        for sentence in misspelt():
+            log.warning("%s", sentence)
         return int(options.run(settings, options))
     except LiveedgeError as error:
         print(f"liveedge: {redact(error)}", file=sys.stderr)
@@ -46,24 +49,6 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--repair", action="store_true", help="mend what differs")
     check.set_defaults(run=_check)
     return parser
-
-
-class RedactingFormatter(logging.Formatter):
-    """The last line of defence: no credential of any URL reaches the log, whoever wrote the line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
-
-
-def set_up_logging(settings: Settings) -> None:
-    """One line an event on standard error; ``DEBUG`` adds the detail of frames and libraries."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
-    for library in ("aioice", "aiortc", "socketio", "engineio", "libav", "asyncio"):
-        logging.getLogger(library).setLevel(logging.INFO if settings.debug else logging.WARNING)
 
 
 def _serve(settings: Settings, _options: argparse.Namespace) -> int:
