@@ -39,6 +39,9 @@ ENGINE_GRACE_S = 1.0
 THREAD_END_S = 1.0
 """How long a stop waits for the engine's thread. A thread that hangs in a C library is left behind; it is a daemon."""
 
+RUN_SETTINGS = ("url", "capture_engine", "capture_buffer_size", "capture_timeout")
+"""What a run is begun with: a change of one of them begins another."""
+
 Observer = Callable[["Camera"], None]
 
 
@@ -71,14 +74,7 @@ class Camera:
         self.settings = settings
         self.hub = PacketHub(camera_id)
         self.jpeg = JpegFeed(self.hub, camera_id, clock)
-        self.session = CaptureSession(
-            settings.public_url,
-            RetryPolicy(
-                attempts=settings.connection_retry_attempts,
-                delay_s=settings.connection_retry_delay,
-                persistent=settings.start is StartMode.ALWAYS or settings.record is not RecordMode.NEVER,
-            ),
-        )
+        self.session = CaptureSession(settings.public_url, _retry_policy(settings))
         self._engine_factory = engine_factory
         self._clock = clock
         self._on_change = on_change
@@ -119,6 +115,23 @@ class Camera:
         """Apply the settings: an always-on camera is captured from now on."""
         self._always = self.settings.start is StartMode.ALWAYS or self.settings.record is RecordMode.ALWAYS
         self._update()
+
+    def reconfigure(
+        self, settings: CameraSettings, engine_factory: Callable[[CaptureSource, Clock], CaptureEngine]
+    ) -> None:
+        """Go on with other settings. Viewers and clients stay; a new run begins only where the old one cannot go on."""
+        before, self.settings = self.settings, settings
+        self._engine_factory = engine_factory
+        self.session.reconfigure(settings.public_url, _retry_policy(settings))
+        if self._task is not None and any(getattr(before, name) != getattr(settings, name) for name in RUN_SETTINGS):
+            log.info("camera %s: begins anew with other settings", self.id)
+            # What ends it looks whether it is wanted; a task that had not yet begun has no such end, and has this one.
+            self._task.add_done_callback(lambda _: self._update())
+            self._task.cancel()
+        if (before.frame_rate, before.frame_width) != (settings.frame_rate, settings.frame_width):
+            self.set_frame_callback(self.session.frame_callback)
+        self.begin()
+        self._changed()
 
     def add_client(self, client_id: str, metadata: Mapping[str, Any] | None = None) -> None:
         """A client's command to capture. Twice is once, with the newer metadata."""
@@ -357,3 +370,11 @@ class Camera:
 
     def _changed(self) -> None:
         self._on_change(self)
+
+
+def _retry_policy(settings: CameraSettings) -> RetryPolicy:
+    return RetryPolicy(
+        attempts=settings.connection_retry_attempts,
+        delay_s=settings.connection_retry_delay,
+        persistent=settings.start is StartMode.ALWAYS or settings.record is not RecordMode.NEVER,
+    )

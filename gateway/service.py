@@ -134,6 +134,12 @@ class CaptureService:
         camera.begin()
         return camera
 
+    def change_camera(self, camera_id: str, settings: CameraSettings) -> Camera:
+        """Go on with other settings; see :meth:`Camera.reconfigure`. Raises ``NotFoundError``, ``SettingsError``."""
+        camera = self.camera(camera_id)
+        camera.reconfigure(settings, engine_factory(settings.capture_engine))
+        return camera
+
     async def remove_camera(self, camera_id: str) -> None:
         """Stop a camera and forget it. Raises ``NotFoundError``."""
         camera = self.camera(camera_id)

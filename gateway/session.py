@@ -104,6 +104,11 @@ class CaptureSession:
         self._live_since: float | None = None
         self._jitter = jitter
 
+    def reconfigure(self, rtsp_url: str, policy: RetryPolicy) -> None:
+        """Go on with another URL (credentials are cut out of it) and another policy."""
+        self.rtsp_url = redact(rtsp_url)
+        self.policy = policy
+
     @property
     def is_active(self) -> bool:
         """Whether the camera is captured, or is about to be."""

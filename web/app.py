@@ -4,18 +4,22 @@ import asyncio
 import errno
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError
-from gateway.settings import Settings
+from gateway.settings import Settings, load_settings
 from web import keys
+from web.auth.gate import GATE, OWNERS, Gate, guard
 from web.errors import errors_as_json
 from web.house import House
+from web.logs import set_up_logging
 from web.metrics import Metrics
-from web.routes import archive, cameras, hls, jpeg, metrics, page, player, status, whep
+from web.reload import SettingsWatch
+from web.routes import archive, auth, cameras, hls, jpeg, metrics, page, player, status, whep
+from web.security import Door
 
 log = logging.getLogger("liveedge")
 
@@ -29,7 +33,10 @@ SHUTDOWN_S = 1.0
 def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Application:
     """The whole gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     house = House(settings, clock)
-    app = web.Application(middlewares=[errors_as_json], client_max_size=BODY_MAX_BYTES)
+    gate, door = Gate(settings, clock), Door(settings)
+    app = web.Application(middlewares=[errors_as_json, door.middleware, guard], client_max_size=BODY_MAX_BYTES)
+    app.on_response_prepare.append(door.on_prepare)
+    app[GATE], app[OWNERS] = gate, {}
     app[keys.HOUSE] = house
     app[keys.SETTINGS] = settings
     app[keys.CLOCK] = clock
@@ -40,8 +47,8 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.MESSAGING] = house.messaging
     app[keys.BROWSER] = house.browser
     app[keys.METRICS] = Metrics(house)
-    house.browser.attach(app)
-    for module in (page, player, status, metrics, cameras, whep, archive, hls, jpeg):
+    house.browser.attach(app, gate.admit_socket)
+    for module in (page, player, auth, status, metrics, cameras, whep, archive, hls, jpeg):
         app.add_routes(module.routes)
     app.cleanup_ctx.append(_lifetime)
     return app
@@ -55,16 +62,20 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         yield
     finally:
         await house.close()
+        await app[GATE].close()
         await app[keys.METRICS].lag.close()
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises a ``LiveedgeError`` where that cannot be."""
+async def serve(settings: Settings, load: Callable[[], Settings] = load_settings) -> None:
+    """Serve until SIGTERM or Ctrl-C; ``load`` reads settings that changed. Raises a ``LiveedgeError``."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     app = create_app(settings)
+    app[keys.HOUSE].on_reload.append(set_up_logging)
+    watch = SettingsWatch(app[keys.HOUSE], load)
+    loop.add_signal_handler(signal.SIGHUP, watch.hurry)
     runner = web.AppRunner(
         app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
     )
@@ -72,9 +83,11 @@ async def serve(settings: Settings) -> None:
         await runner.setup()
         await _listen(runner, settings)
         _announce(app, runner)
+        watch.start()
         await stop.wait()
         log.info("stopping")
     finally:
+        await watch.close()
         await runner.cleanup()
 
 

@@ -8,20 +8,34 @@ bounded, and no failing step keeps the others from being done.
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.camera import Camera
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
+from gateway.errors import ConflictError
 from gateway.service import CaptureService
-from gateway.settings import Settings
+from gateway.settings import CameraSettings, CaptureDefaults, Settings
 from gateway.webrtc.server import WebRtcServer
 from hls.archive import Archive
 from hls.window import LiveHls
 from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
+from web.cameras import CameraBook
 
 log = logging.getLogger(__name__)
+
+RECORDING_SETTINGS = ("record", "archive_segment_seconds", "archive_fsync")
+"""What a recorder is made with: a change of one of them finishes the segment and begins another."""
+
+AT_ONCE = {"cameras", "rtsp_url", "record", "start", "debug", "log_format"}
+NEXT_START = tuple(
+    name
+    for name in Settings.model_fields
+    if name not in AT_ONCE
+    and (name not in CaptureDefaults.model_fields or name in ("archive_max_bytes", "archive_min_free_bytes"))
+)
+"""Settings that ports, files and connections were made with: they wait for the next start, and that is told."""
 
 CLOSE_STEP_S = 4.0
 """No step of the shutdown takes longer: together with the rest it is done within the 5 s that people wait."""
@@ -33,7 +47,8 @@ class House:
     def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         self.settings = settings
         self.clock = clock
-        self.service = CaptureService(settings.camera_settings(), clock)
+        self.book = CameraBook(settings)
+        self.service = CaptureService(self.book.cameras(), clock)
         self.live = LiveHls(self.service, clock=clock)
         self.archive = Archive(settings, self.service, clock)
         self.webrtc = WebRtcServer(
@@ -45,6 +60,11 @@ class House:
         )
         self.messaging = create_messaging(settings, self.service, self.webrtc, live_edge=self.live_edge)
         self.browser = BrowserSignaling(settings, self.service, self.webrtc, live_edge=self.live_edge)
+        self.reload_error: str | None = None
+        """Why the settings that were changed last are not in force."""
+        self.on_reload: list[Callable[[Settings], None]] = []
+        """Called with settings that are in force from now on."""
+        self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """Open the ports, heal the archive, begin to capture. Raises a ``LiveedgeError`` that names what is wrong."""
@@ -76,15 +96,73 @@ class House:
             edge["segment"], edge["offset_s"] = position[0], round(position[1], 3)
         return edge
 
+    # --- cameras at run time
+
     async def add_camera(self, camera_id: str, table: Mapping[str, Any]) -> Camera:
-        """Add a camera at run time. Raises ``SettingsError`` or ``ConflictError``."""
-        camera = self.service.add_camera(camera_id, self.settings.camera(camera_id, table))
+        """Add a camera, and keep it over restarts.
+
+        Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``.
+        """
+        async with self._changing:
+            if camera_id in self.service.cameras:
+                raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
+            return self._open(camera_id, await self.book.add(camera_id, table))
+
+    async def change_camera(self, camera_id: str, patch: Mapping[str, Any]) -> Camera:
+        """Change some settings of a camera, and keep that over restarts; ``None`` takes one back.
+
+        Raises ``NotFoundError``, ``BadRequestError`` and ``UnavailableError``.
+        """
+        async with self._changing:
+            camera = self.service.camera(camera_id)
+            await self._change(camera, await self.book.patch(camera_id, patch))
+            return camera
+
+    async def remove_camera(self, camera_id: str) -> None:
+        """Stop a camera and forget it; its recordings stay. Raises ``NotFoundError`` and ``ConflictError``."""
+        async with self._changing:
+            self.service.camera(camera_id)
+            await self.book.remove(camera_id)
+            await self._close(camera_id)
+
+    async def reload(self, settings: Settings) -> str:
+        """Make other settings be in force; cameras that are the same in both go on without a blink.
+
+        Returns what was done, in words. Raises ``SettingsError``; everything is then as it was.
+        """
+        async with self._changing:
+            wanted = self.book.cameras(settings)
+            present = self.service.cameras
+            removed = [camera_id for camera_id in present if camera_id not in wanted]
+            changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
+            added = [camera_id for camera_id in wanted if camera_id not in present]
+            later = [name.upper() for name in NEXT_START if getattr(settings, name) != getattr(self.settings, name)]
+            self.book.reconfigure(settings)
+            for listener in self.on_reload:
+                listener(settings)
+            for camera_id in removed:
+                await self._close(camera_id)
+            for camera_id in changed:
+                await self._change(present[camera_id], wanted[camera_id])
+            for camera_id in added:
+                self._open(camera_id, wanted[camera_id])
+        parts = {"added": added, "changed": changed, "removed": removed, "in force after a restart": later}
+        return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
+
+    def _open(self, camera_id: str, settings: CameraSettings) -> Camera:
+        camera = self.service.add_camera(camera_id, settings)
         self.live.open(camera)
         self.archive.add_camera(camera)
         return camera
 
-    async def remove_camera(self, camera_id: str) -> None:
-        """Stop a camera and forget it; its recordings stay. Raises ``NotFoundError``."""
+    async def _change(self, camera: Camera, settings: CameraSettings) -> None:
+        before = camera.settings
+        self.service.change_camera(camera.id, settings)
+        if any(getattr(before, name) != getattr(settings, name) for name in RECORDING_SETTINGS):
+            await self.archive.remove_camera(camera.id)
+            self.archive.add_camera(camera)
+
+    async def _close(self, camera_id: str) -> None:
         await self.service.remove_camera(camera_id)
         await self.webrtc.close_camera(camera_id, "the camera was removed")
         await self.archive.remove_camera(camera_id)

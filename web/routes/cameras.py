@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.errors import BadRequestError, SettingsError
+from gateway.errors import BadRequestError
 from web import keys
 from web.views import camera_view
 
@@ -45,13 +45,18 @@ async def add_camera(request: web.Request) -> web.Response:
     camera_id = table.pop("id", None)
     if not isinstance(camera_id, str):
         raise BadRequestError('say which camera: {"id": "door", "url": "rtsp://…"}')
-    try:
-        camera = await request.app[keys.HOUSE].add_camera(camera_id, table)
-    except SettingsError as error:
-        raise BadRequestError(str(error)) from None
+    camera = await request.app[keys.HOUSE].add_camera(camera_id, table)
     return web.json_response(
         camera_view(request.app, camera), status=201, headers={"Location": f"/api/cameras/{camera_id}"}
     )
+
+
+@routes.patch("/api/cameras/{camera}")
+async def change_camera(request: web.Request) -> web.Response:
+    """Change a camera's settings: a JSON merge patch; only what it names changes, and ``null`` takes a setting back."""
+    patch = await _json_object(request, "application/json", "application/merge-patch+json")
+    camera = await request.app[keys.HOUSE].change_camera(request.match_info["camera"], patch)
+    return web.json_response(camera_view(request.app, camera))
 
 
 @routes.delete("/api/cameras/{camera}")
@@ -92,9 +97,9 @@ async def _command(request: web.Request) -> CaptureCommand:
         raise BadRequestError(f"{where}: {first['msg']}") from None
 
 
-async def _json_object(request: web.Request) -> dict[str, Any]:
+async def _json_object(request: web.Request, *types: str) -> dict[str, Any]:
     # Demanding the type makes a browser ask first (CORS) before it sends another site's form here.
-    if request.content_type != "application/json":
+    if request.content_type not in (types or ("application/json",)):
         raise BadRequestError("send the body as Content-Type: application/json")
     try:
         body = await request.json()

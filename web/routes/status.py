@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from web import keys
+from web.problems import problems
 from web.views import camera_view
 
 routes = web.RouteTableDef()
@@ -10,11 +11,13 @@ routes = web.RouteTableDef()
 
 @routes.get("/api/status")
 async def status(request: web.Request) -> web.Response:
-    """The whole house at this moment."""
+    """The whole house now: ``status`` is ``ok``, or ``ill`` with a sentence in ``problems`` for each thing."""
     app = request.app
+    ill = problems(app[keys.HOUSE])
     return web.json_response(
         {
-            "status": "ok",
+            "status": "ill" if ill else "ok",
+            "problems": ill,
             "cameras": [camera_view(app, camera) for camera in app[keys.SERVICE].cameras.values()],
             "messaging": app[keys.MESSAGING].status(),
             "browsers": app[keys.BROWSER].status(),

@@ -1,0 +1,266 @@
+"""Cameras that come, change and go at run time: by API, kept over a restart; by the file, while the others go on."""
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.errors import SettingsError
+from gateway.session import SessionState
+from gateway.settings import Settings, load_settings
+from tests.support.scripted import ScriptedEngine
+from web import keys
+from web.app import create_app
+from web.cameras import CameraBook
+from web.reload import SettingsWatch
+
+Client = TestClient[web.Request, web.Application]
+
+SCRIPTED = "tests.support.scripted:ScriptedEngine"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in [*Settings.model_fields, "environment", "liveedge_config"]:
+        monkeypatch.delenv(name.upper(), raising=False)
+    return tmp_path
+
+
+def load() -> Settings:
+    return load_settings(data_dir=Path("data"), webrtc_udp_port=0, archive_min_free_bytes=0)
+
+
+def write(place: Path, **cameras: dict[str, object]) -> None:
+    """A settings file with these cameras, made by scripted engines."""
+    lines = []
+    for camera_id, table in cameras.items():
+        lines.append(f"[cameras.{camera_id}]")
+        values = {
+            "url": f"scripted://u:s3cret@{place.name}/{camera_id}",
+            "engine": SCRIPTED,
+            "record": "never",
+            **table,
+        }
+        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    (place / "liveedge.toml").write_text("\n".join(lines))
+
+
+def engines(place: Path, camera_id: str, user: str = "u:s3cret@") -> list[ScriptedEngine]:
+    return ScriptedEngine.runs.get(f"scripted://{user}{place.name}/{camera_id}", [])
+
+
+@pytest.fixture
+async def open_house(place: Path) -> AsyncIterator[Callable[[], Any]]:
+    """Opens a house by the settings file as it stands."""
+    clients: list[Client] = []
+
+    async def open_it() -> Client:
+        client = TestClient(TestServer(create_app(load())))
+        await client.start_server()
+        clients.append(client)
+        return client
+
+    yield open_it
+    for client in clients:
+        await client.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(400):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come true")
+
+
+# --- by API
+
+
+async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    new = {"id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
+    assert (await client.post("/api/cameras", json=new)).status == 201
+    assert (await client.patch("/api/cameras/door", json={"frame_rate": 3})).status == 200
+    assert (await client.patch("/api/cameras/yard", json={"frame_rate": 4, "frame_width": 320})).status == 200
+    assert (await client.patch("/api/cameras/yard", json={"frame_width": None})).status == 200
+    await client.close()
+    file = place / "data" / "cameras.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    client = await open_house()
+    cameras = client.app[keys.SERVICE].cameras
+    assert set(cameras) == {"door", "yard"}
+    assert cameras["door"].settings.frame_rate == 3
+    assert (cameras["yard"].settings.frame_rate, cameras["yard"].settings.frame_width) == (4, None)
+    assert cameras["yard"].settings.url.get_secret_value() == "rtsp://u:s3cret@127.0.0.1:1/x"
+    assert (await client.delete("/api/cameras/yard")).status == 204
+    await client.close()
+    client = await open_house()
+    assert set(client.app[keys.SERVICE].cameras) == {"door"}
+
+
+async def test_a_configured_camera_is_not_removed_by_api(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    reply = await client.delete("/api/cameras/door")
+    assert reply.status == 409
+    assert "liveedge.toml" in (await reply.json())["message"]
+    assert (await client.get("/api/cameras/door")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("patch", "status"),
+    [
+        ({"frame_rate": "fast"}, 400),
+        ({"colour": 1}, 400),
+        ({"port": 80}, 400),
+        ({"url": "file:///etc/passwd"}, 400),
+        ({"engine": "os:system"}, 400),
+        ({"capture_engine": "tests.support.scripted:ScriptedEngine"}, 400),
+        ({"engine": {}}, 400),
+        ({"id": "other"}, 400),
+        ({"record": "always", "start": "on-demand"}, 400),
+        ({}, 200),
+    ],
+)
+async def test_a_patch_that_cannot_be_meant_changes_nothing(
+    place: Path, open_house: Callable[[], Any], patch: dict[str, object], status: int
+) -> None:
+    (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://u:s3cret@127.0.0.1:1/'\nstart = 'on-demand'")
+    client = await open_house()
+    before = client.app[keys.SERVICE].camera("door").settings
+    reply = await client.patch("/api/cameras/door", json=patch)
+    assert reply.status == status, await reply.text()
+    assert "s3cret" not in await reply.text()
+    assert client.app[keys.SERVICE].camera("door").settings == before
+    assert not (place / "data" / "cameras.json").exists() or status == 200
+    assert (await client.patch("/api/cameras/nosuch", json={})).status == 404
+
+
+async def test_a_patch_touches_only_what_changed(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={}, yard={})
+    client = await open_house()
+    service = client.app[keys.SERVICE]
+    await until(lambda: engines(place, "door") and engines(place, "yard"))
+    (run,) = engines(place, "door")
+    run.send(key=True)
+    await until(lambda: service.camera("door").session.state is SessionState.LIVE)
+    hold = service.camera("door").hold("test")
+
+    await client.patch("/api/cameras/door", json={"frame_rate": 2, "connection_retry_attempts": 9})
+    assert service.camera("door").session.policy.attempts == 9
+    assert engines(place, "door") == [run]
+    assert not run.interrupted
+
+    # The engine's own settings need another run; the viewer stays.
+    await client.patch("/api/cameras/door", json={"capture_timeout": 4321})
+    await until(lambda: len(engines(place, "door")) == 2)
+    assert run.interrupted
+    assert engines(place, "door")[1].source.timeout_s == 4.321
+    engines(place, "door")[1].send(key=True)
+    await until(lambda: service.camera("door").session.state is SessionState.LIVE)
+    assert service.camera("door").viewers == {"test": 1}
+    assert len(engines(place, "yard")) == 1
+    assert not engines(place, "yard")[0].interrupted
+    hold.release()
+
+
+async def test_a_change_that_cannot_be_kept_is_not_made(
+    place: Path, open_house: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("web.cameras.os.fsync", full)
+    reply = await client.post("/api/cameras", json={"id": "yard", "url": "rtsp://127.0.0.1/"})
+    assert reply.status == 503
+    assert "No space left" in (await reply.json())["message"]
+    assert set(client.app[keys.SERVICE].cameras) == {"door"}
+    assert not [path for path in (place / "data").iterdir() if "cameras.json" in path.name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"version": 1, "cameras": []}',
+        '{"version": 2, "cameras": {}}',
+        '{"version":1,"cameras":{"a":1}}',
+    ],
+)
+def test_a_damaged_file_keeps_the_gateway_from_forgetting_cameras(place: Path, text: str) -> None:
+    (place / "data").mkdir()
+    (place / "data" / "cameras.json").write_text(text)
+    with pytest.raises(SettingsError, match=r"cameras\.json"):
+        CameraBook(load())
+
+
+def test_one_camera_that_cannot_be_used_any_more_is_left_out_and_kept(place: Path) -> None:
+    (place / "data").mkdir()
+    kept = {"yard": {"url": "rtsp://u:s3cret@h/", "frame_rate": 900}, "door": {"url": "rtsp://h/"}}
+    (place / "data" / "cameras.json").write_text(json.dumps({"version": 1, "cameras": kept}))
+    book = CameraBook(load())
+    assert set(book.cameras()) == {"door"}
+    assert "FRAME_RATE" in book.faults["yard"]
+    assert "s3cret" not in book.faults["yard"]
+    assert json.loads((place / "data" / "cameras.json").read_text())["cameras"] == kept
+
+
+# --- by the file
+
+
+async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
+    place: Path, open_house: Callable[[], Any]
+) -> None:
+    write(place, door={}, yard={}, gate={})
+    client = await open_house()
+    house, service = client.app[keys.HOUSE], client.app[keys.SERVICE]
+    await until(lambda: all(engines(place, camera_id) for camera_id in ("door", "yard", "gate")))
+    watch = SettingsWatch(house, load)
+    watch.start()
+    try:
+        write(place, door={}, yard={"url": f"scripted://{place.name}/yard"}, shed={})
+        watch.hurry()
+        await until(lambda: set(service.cameras) == {"door", "yard", "shed"})
+        await until(lambda: engines(place, "yard", user="") and engines(place, "shed"))
+        assert engines(place, "yard")[0].interrupted
+        assert engines(place, "gate")[0].interrupted
+        assert len(engines(place, "door")) == 1
+        assert not engines(place, "door")[0].interrupted
+
+        (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://h/'\ncolour = 1")
+        watch.hurry()
+        await until(lambda: house.reload_error)
+        assert "line 3" in house.reload_error
+        assert set(service.cameras) == {"door", "yard", "shed"}
+        assert not engines(place, "door")[0].interrupted
+        status = await (await client.get("/api/status")).json()
+        assert any("line 3" in problem["message"] for problem in status["problems"])
+
+        # Nobody hurries: a changed file is seen.
+        write(place, door={}, yard={"url": f"scripted://{place.name}/yard"})
+        await until(lambda: set(service.cameras) == {"door", "yard"})
+        await until(lambda: house.reload_error is None)
+        assert len(engines(place, "door")) == 1
+    finally:
+        await watch.close()
+
+
+async def test_settings_that_wait_for_a_restart_are_told(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    file = place / "liveedge.toml"
+    file.write_text("host = '127.0.0.2'\n" + file.read_text())
+    assert await client.app[keys.HOUSE].reload(load()) == "in force after a restart: HOST"
