@@ -204,10 +204,18 @@ async def test_a_silent_camera_shows_gaps_and_comes_back_after_a_discontinuity(
     check(parse(text))
 
 
-async def test_hls_js_plays_at_the_live_edge(server: HlsServer) -> None:
-    async with chromium() as browser:
-        page = await browser.new_page()
-        await page.goto(f"{server.url}/player?src=/hls/yard/index.m3u8")
-        assert_moving_picture(await look(page, frames=15))
-        state = await page.evaluate("({lowLatency: hls.lowLatencyMode, target: hls.targetLatency, faults})")
-        assert state == {"lowLatency": True, "target": pytest.approx(0.615), "faults": []}
+async def test_hls_js_plays_at_the_live_edge_with_sound_of_any_codec_or_none() -> None:
+    cameras = {name: reel_camera(f"reel://gop=15{sound}") for name, sound in SOUNDS.items()}
+    async with hls_server(cameras) as server, chromium() as browser:
+        for name in cameras:
+            page = await browser.new_page()
+            await page.goto(f"{server.url}/player?src=/hls/{name}/index.m3u8")
+            assert_moving_picture(await look(page, frames=15))
+            state = await page.evaluate("({lowLatency: hls.lowLatencyMode, target: hls.targetLatency, faults})")
+            assert state == {"lowLatency": True, "target": pytest.approx(0.615), "faults": []}
+            heard = await page.evaluate("document.querySelector('video').webkitAudioDecodedByteCount")
+            assert (heard > 0) is (name != "mute")
+            await page.close()
+
+
+SOUNDS = {"mute": "", "aac": ",audio=aac", "g711": ",audio=pcma"}
