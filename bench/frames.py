@@ -1,0 +1,190 @@
+"""JPEG frames over Socket.IO: how late they are, and what they cost beside the plain way.
+
+    uv run python -m bench.frames [--seconds 10]
+
+The plain way is what one writes first: ``cv2.VideoCapture``, ``cv2.imencode`` of each frame that is due, ``emit`` to
+each client. Both servers run in a process of their own, whose CPU time is taken; the clients are real, in this
+process. CPU is compared on an RTSP camera (1280x720, 30 fps). Latency is from the clock that the ``fake`` camera
+films to the arrival of the whole JPEG at the client; camera, gateway and clients share a machine, and its clock.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import socketio
+from aiohttp import web
+
+from gateway.capture import picture_clock
+from gateway.service import CaptureService
+from gateway.settings import load_settings
+from signaling.browser import BrowserSignaling
+
+WARM_UP_S = 3.0
+FRAME = "video_frame_from_service"
+
+
+# --- the two servers
+
+
+async def serve(app: web.Application) -> None:
+    """Serve until standard input ends; the port goes to standard output."""
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await runner.cleanup()
+
+
+async def serve_ours(url: str, fps: float) -> None:
+    engine = "fake" if url.startswith("fake:") else "pyav"
+    settings = load_settings(frame_rate=fps, start="on-demand", record="never")
+    service = CaptureService({"default": settings.camera("default", {"url": url, "engine": engine})})
+    app = web.Application()
+    BrowserSignaling(settings, service).attach(app)
+    await serve(app)
+    await service.close()
+
+
+async def serve_plain(url: str, fps: float) -> None:
+    server = socketio.AsyncServer(async_mode="aiohttp")
+    clients: list[str] = []
+    server.on("connect", lambda sid, *_: clients.append(sid))
+    loop = asyncio.get_running_loop()
+
+    async def send(data: bytes) -> None:
+        for sid in clients:
+            await server.emit(FRAME, {"frame_data": data}, to=sid)
+
+    def capture() -> None:
+        camera = cv2.VideoCapture(url, cv2.CAP_FFMPEG)
+        due = time.monotonic()
+        while camera.isOpened():
+            ok, picture = camera.read()
+            now = time.monotonic()
+            if ok and now >= due - 0.005:
+                due = max(due + 1 / fps, now - 1 / fps)
+                _, data = cv2.imencode(".jpg", picture)
+                asyncio.run_coroutine_threadsafe(send(data.tobytes()), loop)
+
+    threading.Thread(target=capture, daemon=True).start()
+    app = web.Application()
+    server.attach(app)
+    await serve(app)
+
+
+# --- the clients
+
+
+@contextlib.contextmanager
+def child(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process, and its first line; it ends when its standard input does."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.communicate()
+
+
+class Receiver:
+    """One client, counting; with ``reads_clock`` it reads the time that is in each picture."""
+
+    def __init__(self, *, reads_clock: bool) -> None:
+        self.frames = 0
+        self.late_ms: list[float] = []
+        self._reads_clock = reads_clock
+        self._client = socketio.AsyncClient(handle_sigint=False, reconnection=False)
+        self._client.on(FRAME, self._on_frame)
+
+    async def start(self, port: str, *, subscribe: bool) -> None:
+        await self._client.connect(f"http://127.0.0.1:{port}", transports=["websocket"], wait_timeout=10)
+        if subscribe:
+            await self._client.call("frames_subscribe", {}, timeout=20)
+
+    async def stop(self) -> None:
+        await self._client.disconnect()
+
+    def _on_frame(self, frame: dict[str, Any]) -> None:
+        now_ms = time.time() * 1000
+        self.frames += 1
+        if self._reads_clock:
+            luma = cv2.imdecode(np.frombuffer(frame["frame_data"], np.uint8), cv2.IMREAD_GRAYSCALE)
+            made_ms = picture_clock.read(luma)  # type: ignore[arg-type]
+            if made_ms is not None:
+                self.late_ms.append(now_ms - made_ms)
+
+
+@contextlib.asynccontextmanager
+async def receivers(port: str, count: int, *, subscribe: bool, reads_clock: bool) -> AsyncIterator[list[Receiver]]:
+    made = [Receiver(reads_clock=reads_clock and number == 0) for number in range(count)]
+    for receiver in made:
+        await receiver.start(port, subscribe=subscribe)
+    try:
+        yield made
+    finally:
+        for receiver in made:
+            await receiver.stop()
+
+
+async def measure(
+    role: str, url: str, fps: float, count: int, seconds: float, *, reads_clock: bool = False
+) -> tuple[float, float, list[float]]:
+    """CPU of the server (of one core), frames a second at each client, and latencies of one client in ms."""
+    with child(sys.executable, "-m", "bench.frames", "--role", role, "--url", url, "--fps", str(fps)) as (
+        process,
+        port,
+    ):
+        async with receivers(port, count, subscribe=role == "ours", reads_clock=reads_clock) as clients:
+            await asyncio.sleep(WARM_UP_S)
+            for client in clients:
+                client.frames, client.late_ms = 0, []
+            server = psutil.Process(process.pid)
+            before, began = server.cpu_times(), time.monotonic()
+            await asyncio.sleep(seconds)
+            after, took = server.cpu_times(), time.monotonic() - began
+            cpu = (after.user + after.system - before.user - before.system) / took
+            return cpu, sum(client.frames for client in clients) / count / took, clients[0].late_ms
+
+
+async def main(seconds: float) -> None:
+    print("CPU, 1280x720 at 30 fps from RTSP")
+    with child("/usr/bin/python3", str(Path(__file__).with_name("rtsp_camera.py"))) as (_, url):
+        for fps in (10.0, 30.0):
+            for count, goal in ((1, 0.5), (20, 0.1)):
+                ours, ours_fps, _ = await measure("ours", url, fps, count, seconds)
+                plain, plain_fps, _ = await measure("plain", url, fps, count, seconds)
+                ratio = f"ours {ours:6.1%}, plain {plain:6.1%}: {ours / plain:.2f} (goal {goal})"
+                rates = f"{ours_fps:.1f} and {plain_fps:.1f} frames/s at each client"
+                print(f"  {fps:2.0f} fps, {count:2d} clients: {ratio}, {rates}", flush=True)
+    print("latency, from the clock in the picture to the client (goal: p95 of 150 ms)")
+    for fps in (10.0, 30.0):
+        for count in (1, 20):
+            camera = "fake://clock?width=1280&height=720&fps=30"
+            _, _, late = await measure("ours", camera, fps, count, seconds, reads_clock=True)
+            p50, p95 = (float(value) for value in np.quantile(late, (0.5, 0.95)))
+            print(f"  {fps:2.0f} fps, {count:2d} clients: p50 {p50:.0f} ms, p95 {p95:.0f} ms", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--role", choices=("ours", "plain"), help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--fps", type=float, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.role:
+        asyncio.run((serve_ours if options.role == "ours" else serve_plain)(options.url, options.fps))
+    else:
+        asyncio.run(main(options.seconds))

@@ -1,0 +1,33 @@
+#!/usr/bin/python3
+"""A 1280x720 RTSP camera at 30 fps for benches, by GStreamer; it runs under the system's Python, where Debian puts gi.
+
+Its first line on standard output is its URL; it leaves when its standard input closes.
+"""
+
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+LAUNCH = (
+    "( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=1280,height=720,framerate=30/1"
+    " ! timeoverlay ! x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=60 bitrate=4000"
+    " ! video/x-h264,profile=constrained-baseline ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+)
+
+Gst.init(None)
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1")
+server.set_service("0")
+factory = GstRtspServer.RTSPMediaFactory()
+factory.set_launch(LAUNCH)
+factory.set_shared(True)
+server.get_mount_points().add_factory("/cam", factory)
+server.attach(None)
+print(f"rtsp://127.0.0.1:{server.get_bound_port()}/cam", flush=True)
+loop = GLib.MainLoop()
+GLib.io_add_watch(sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IOCondition.HUP, lambda *_: loop.quit())
+loop.run()

@@ -1,0 +1,76 @@
+"""Readers that do not read: 1,000 frames to ten of them, and an eleventh that does.
+
+    uv run python -m bench.slow_reader
+
+The ten subscribe to JPEG frames over Socket.IO and never read their socket again. The server's memory must not grow
+with the frames (goal: less than 5 MB), and the eleventh must see no difference.
+"""
+
+import asyncio
+import sys
+import time
+
+import numpy as np
+import psutil
+
+from bench.frames import Receiver, child
+
+FRAMES = 1000
+FPS = 30.0
+LAZY = 10
+CAMERA = "fake://clock?width=1280&height=720&fps=30"
+
+
+async def lazy_client(port: str) -> asyncio.StreamWriter:
+    """A client that joins, asks for frames and then reads nothing, by hand, since no library is so rude."""
+    _, writer = await asyncio.open_connection("127.0.0.1", int(port), limit=2048)
+
+    def message(text: str) -> bytes:
+        data = text.encode()
+        assert len(data) < 126
+        return bytes([0x81, 0x80 | len(data), 0, 0, 0, 0]) + data  # masked with zeros (RFC 6455 §5.2)
+
+    writer.write(
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\n"
+        b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    writer.write(message("40"))
+    await asyncio.sleep(0.2)
+    writer.write(message('42["frames_subscribe",{}]'))
+    return writer
+
+
+async def watch(reader: Receiver, frames: int) -> tuple[float, list[float]]:
+    """Frames a second, and the latencies of so many frames in ms."""
+    reader.frames, reader.late_ms = 0, []
+    began = time.monotonic()
+    while reader.frames < frames:
+        await asyncio.sleep(0.05)
+    return reader.frames / (time.monotonic() - began), reader.late_ms
+
+
+async def main() -> None:
+    command = (sys.executable, "-m", "bench.frames", "--role", "ours", "--url", CAMERA, "--fps", str(FPS))
+    with child(*command) as (process, port):
+        server = psutil.Process(process.pid)
+        eleventh = Receiver(reads_clock=True)
+        await eleventh.start(port, subscribe=True)
+        await watch(eleventh, 200)
+        print("alone:          ", figures(*await watch(eleventh, 200)))
+        before = server.memory_info().rss
+        lazy = [await lazy_client(port) for _ in range(LAZY)]
+        print("beside lazy ones:", figures(*await watch(eleventh, FRAMES)))
+        grown = (server.memory_info().rss - before) / 1e6
+        print(f"memory grew by {grown:.1f} MB over {FRAMES} frames (goal: less than 5 MB)")
+        for writer in lazy:
+            writer.close()
+        await eleventh.stop()
+
+
+def figures(fps: float, late_ms: list[float]) -> str:
+    p50, p95 = (float(value) for value in np.quantile(late_ms, (0.5, 0.95)))
+    return f"{fps:.1f} frames/s, p50 {p50:.0f} ms, p95 {p95:.0f} ms"
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
