@@ -72,14 +72,17 @@ class PyAVCaptureEngine(CaptureEngine):
         opened_at = picture_at = self.clock.monotonic()
         for raw in self._demux(container, assembler, url):
             now = self.clock.monotonic()
-            if raw.stream is assembler.video:
+            if assembler.info is None and raw.stream is assembler.video:
+                # Before the first keyframe, anything of the video is a sign of life.
                 picture_at = now
-            elif now - picture_at > self.source.timeout_s:
+            if now - picture_at > self.source.timeout_s:
                 raise silent(url, self.source.timeout_s)
             if raw.is_corrupt:
                 self._pass_over("it is marked corrupt")
                 continue
             for packet in assembler.assemble(raw, self.clock.wall_90k(), now):
+                if packet.is_video:
+                    picture_at = now
                 yield packet
                 if self._stop.is_set():
                     return

@@ -202,6 +202,15 @@ def test_garbage_in_mid_play() -> None:
     assert pull.packets
 
 
+def test_pieces_that_make_no_picture_do_not_keep_a_camera_alive() -> None:
+    nothing = interleaved((b"\x1f" + b"\xff" * 50, number * 3600) for number in count(10))
+    with HostileServer(rtsp(play=film_and_then(nothing))) as server:
+        pull = Pull(server.url, timeout_s=0.5)
+        raised = pull.end()
+    assert isinstance(raised, CameraTimeoutError)
+    assert pull.packets
+
+
 def test_a_jump_of_the_camera_s_clock() -> None:
     def jumping() -> Iterator[bytes]:
         encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
