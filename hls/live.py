@@ -23,7 +23,7 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
 
 import gzip
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -63,17 +63,32 @@ PROBE_MAX_BYTES = 32 * 1024 * 1024
 
 PLAYLIST_NAME = "live.m3u8"
 
+QUERIES_MAX = 64
+"""Forms of one playlist with a query that are kept: it lives for a part, and each viewer asks for it once or twice."""
+
 
 class Rendered:
     """A playlist as it is sent."""
 
     def __init__(self, text: str) -> None:
         self.body = text.encode()
+        self._with_query: OrderedDict[str, Rendered] = OrderedDict()
 
     @cached_property
     def gzipped(self) -> bytes:
         """The same, gzip-encoded; made on first use."""
         return gzip.compress(self.body, compresslevel=4, mtime=0)
+
+    def with_query(self, query: str) -> "Rendered":
+        """The same with ``query`` in every address, made once for all who come with it; itself without one."""
+        if not query:
+            return self
+        rendered = self._with_query.get(query)
+        if rendered is None:
+            rendered = self._with_query[query] = Rendered(playlist.with_query(self.body.decode(), query))
+            if len(self._with_query) > QUERIES_MAX:
+                self._with_query.popitem(last=False)
+        return rendered
 
 
 @dataclass(slots=True)
@@ -301,6 +316,7 @@ class LiveWindow:
             self._media.setdefault(segment.init_name, segment.muxer.init)
             self._bytes += len(part.data)
             self._edge = (segment.msn, len(segment.parts) - 1, part.captured_at_90k)
+            self._shed()
         self._changed()
 
     def end_segment(self) -> None:
@@ -353,9 +369,12 @@ class LiveWindow:
                 break
             self._remove_first()
         self._expire()
-        while self._bytes > self._max_bytes and len(self._segments) > 1:
-            self.segments_cut_short += 1
+
+    def _shed(self) -> None:
+        """Keep to ``max_bytes``. The open segment, which a target duration bounds, is never touched."""
+        while self._bytes > self._max_bytes and (self._expiring or len(self._segments) > 1):
             if self._expiring:
+                self.segments_cut_short += 1
                 self._forget(self._expiring.popleft())
             else:
                 self._remove_first()

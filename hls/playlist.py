@@ -4,6 +4,7 @@ Durations are written in seconds with five decimals, which is finer than a tick 
 true. URIs are relative to the playlist.
 """
 
+import re
 from fractions import Fraction
 
 from gateway.clock import to_rfc3339, to_seconds
@@ -23,6 +24,17 @@ SKIP_TARGETS = 6
 
 HOLD_BACK_TARGETS = 3
 """HOLD-BACK in target durations and PART-HOLD-BACK in part targets: the least that is recommended (§4.4.3.8)."""
+
+
+_ADDRESS = re.compile(r'(?P<tag>URI="[^"?]*)(?P<tag_query>\?)?|(?m:^(?P<line>[^#\s?][^?\s]*)(?P<line_query>\?)?)')
+"""A URI, in a tag or on a line of its own, up to its query."""
+
+
+def with_query(text: str, query: str) -> str:
+    """The playlist with ``query`` (``name=value``) in front in every URI; unchanged where it is empty."""
+    if not query:
+        return text
+    return _ADDRESS.sub(lambda match: f"{match[1] or match[3]}?{query}{'&' if match[2] or match[4] else ''}", text)
 
 
 def seconds(ticks_90k: int) -> str:
