@@ -9,7 +9,9 @@ Rules:
    gets no other before: its acknowledgement asks for the next one.
 4. A client's wishes end when the last connection that made them under that ``client_id`` has been gone for
    :data:`GRACE_S`, or comes back within it and goes on.
-5. Whoever does not read, while commands and news pile up for it, is cut off at :data:`QUEUE_MAX` packets.
+5. Where somebody guards the door (:mod:`signaling.access`), a client hears of no camera that it may not view, and ends
+   with its grant.
+6. Whoever does not read, while commands and news pile up for it, is cut off at :data:`QUEUE_MAX` packets.
 """
 
 import asyncio
@@ -19,11 +21,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiohttp import web
+from socketio.exceptions import ConnectionRefusedError as Refused
 
-from gateway.errors import ConflictError
+from gateway.errors import ConflictError, LiveedgeError, redact
 from gateway.service import CaptureService
 from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
+from signaling.access import UNGUARDED, Access, Admit
 from signaling.announcer import StatusAnnouncer
 from signaling.control import STATUS, Caller, Control, LiveEdgeSource, Reply
 from signaling.events import CaptureRequest, Done, Door, FramesSubscribe, FramesSubscribed, FramesUnsubscribe, parse
@@ -76,8 +80,9 @@ class BrowserSignaling:
         self._sio.on("disconnect", self._on_disconnect)
         self._sio.on("*", self._on_event)
 
-    def attach(self, app: web.Application) -> None:
-        """Serve ``/socket.io/`` in this application."""
+    def attach(self, app: web.Application, admit: Admit | None = None) -> None:
+        """Serve ``/socket.io/`` in this application, to whom ``admit`` lets in."""
+        self._admit = admit
         self._sio.attach(app)
 
         async def start(_: web.Application) -> None:
@@ -119,21 +124,37 @@ class BrowserSignaling:
         """The server at this moment, as ``/api/status`` shows it."""
         return {
             "clients": len(self._clients),
-            "frames_sent": sum(client.frames.frames_sent for client in self._clients.values()),
-            "pictures_skipped": sum(client.frames.pictures_skipped for client in self._clients.values()),
+            "frames_sent": self._frames_sent + sum(c.frames.frames_sent for c in self._clients.values()),
+            "pictures_skipped": self._pictures_skipped + sum(c.frames.pictures_skipped for c in self._clients.values()),
         }
 
     # --- connections
 
-    async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
+    async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         if sid in self._clients:
             return  # an event that somebody calls "connect"
-        self._clients[sid] = _Client(self._sio, sid, environ["aiohttp.request"].remote or "")
+        request: web.Request = environ["aiohttp.request"]
+        access = UNGUARDED
+        if self._admit is not None:
+            try:
+                access = await self._admit(request, auth)
+            except LiveedgeError as error:
+                told = {"status": error.status, "error": error.code, "message": redact(error)}
+                raise Refused(redact(error), told) from None
+            if not self._sio.is_there(environ):
+                raise Refused("it has left")
+        client = self._clients[sid] = _Client(self._sio, sid, request.remote or "", access)
+        if access.expires_in_s is not None:
+            loop = asyncio.get_running_loop()
+            client.end = loop.call_later(access.expires_in_s, lambda: self._spawn(self._sio.hang_up(sid)))
         # In a task, since until this returns the client is not connected.
         self._spawn(self._tell_all(sid))
 
     async def _tell_all(self, sid: str) -> None:
         for camera in tuple(self._service.cameras.values()):
+            client = self._clients.get(sid)
+            if client is None or not client.access.may_view(camera.id):
+                continue
             await self._sio.emit(STATUS, self.control.describe(camera.status()).wire(), to=sid)
 
     async def _on_disconnect(self, sid: str, *_: object) -> None:
@@ -142,6 +163,8 @@ class BrowserSignaling:
         client = self._clients.pop(sid, None)
         if client is None:
             return
+        if client.end is not None:
+            client.end.cancel()
         await client.frames.close()
         # Behind the commands that it has sent before it went.
         self._spawn(self._end(client))
@@ -168,7 +191,8 @@ class BrowserSignaling:
         for client in tuple(self._clients.values()):
             if client.is_clogged:
                 await self._cut_off(client)
-        await self._sio.emit(STATUS, data)
+            elif client.access.may_view(data["camera_id"]):
+                await self._sio.emit(STATUS, data, to=client.sid)
 
     async def _cut_off(self, client: "_Client") -> None:
         log.warning("a Socket.IO client at %s does not read and is cut off", client.address)
@@ -185,7 +209,7 @@ class BrowserSignaling:
             return None
         payload = args[0] if args else None
         name = event if isinstance(event, str) else ""
-        caller = Caller(Door.BROWSER, sid, client.address)
+        caller = Caller(Door.BROWSER, sid, client.address, client.access.authorize)
         reply = await self.control.execute(name, payload, caller)
         if reply.refusal is None and name == "capture_start_request":
             self._note_name(client, caller.client(parse(name, CaptureRequest, payload).client_id))
@@ -223,16 +247,18 @@ class BrowserSignaling:
 class _Client:
     """One connection, and the frames that go to it."""
 
-    def __init__(self, sio: SocketServer, sid: str, address: str) -> None:
+    def __init__(self, sio: SocketServer, sid: str, address: str, access: Access) -> None:
         self.sid = sid
         self.address = address
+        self.access = access
+        self.end: asyncio.TimerHandle | None = None
         self.names: set[str] = set()
         self.frames = FrameOutlet(self._send_frame)
         self._sio = sio
 
     @property
     def is_clogged(self) -> bool:
-        """Rule 5."""
+        """Rule 6."""
         return self._sio.waiting_for(self.sid) > QUEUE_MAX
 
     async def _send_frame(self, data: dict[str, Any], arrived: Callable[[], None]) -> None:

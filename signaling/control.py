@@ -8,7 +8,7 @@ Rules:
 
 1. Commands of one client are obeyed in the order of their coming (:mod:`signaling.lanes`).
 2. The same ``client_id`` at two doors is two clients: a browser cannot take back what the EMS asked for.
-3. A refused command changes nothing.
+3. A refused command changes nothing. One that its caller may not send tells nothing either.
 """
 
 import logging
@@ -16,9 +16,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.access import Authorize
 from gateway.camera import Camera
 from gateway.clock import to_rfc3339
-from gateway.errors import LiveedgeError, NegotiationError, NotFoundError, redact
+from gateway.errors import (
+    ForbiddenError,
+    LiveedgeError,
+    NegotiationError,
+    NotFoundError,
+    UnauthorizedError,
+    redact,
+)
 from gateway.service import CaptureService
 from gateway.status import CaptureStatus
 from signaling.events import (
@@ -45,11 +53,15 @@ LiveEdgeSource = Callable[[str], Mapping[str, Any] | None]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends a command: through which door, on which connection (unique over all doors), from which address."""
+    """Who sends a command: through which door, on which connection (unique over all doors), from which address.
+
+    ``authorize`` is asked about each command, and again once its camera is known; the EMS is not asked.
+    """
 
     door: Door
     connection: str
     address: str = ""
+    authorize: Authorize | None = None
 
     def address_of(self, client_id: str) -> str:
         """What limits by address go by. The EMS does not tell where its clients are: each counts for itself."""
@@ -101,15 +113,19 @@ class Control:
             handler = self._handlers.get(event)
             if command is None or handler is None or caller.door not in command.doors:
                 raise NotFoundError(f"there is no command {event[:64]!r}; /asyncapi.json lists what there is")
+            if caller.authorize is not None:
+                caller.authorize(event, None)
             async with self.lanes.turn(self._lane(payload, caller)):
-                return await handler(caller, parse(event, command.model, payload))
+                request = parse(event, command.model, payload)
+                if caller.authorize is not None and hasattr(request, "camera_id"):
+                    caller.authorize(event, request.camera_id or self.service.camera().id)
+                return await handler(caller, request)
         except LiveedgeError as error:
-            return self._refuse(event, payload, error)
+            return self._refuse(event, payload, error, caller)
         except Exception:
             log.exception("%s failed", event)
-            return self._refuse(
-                event, payload, LiveedgeError("the gateway failed on this command; its log has the reason")
-            )
+            failure = LiveedgeError("the gateway failed on this command; its log has the reason")
+            return self._refuse(event, payload, failure, caller)
 
     def describe(self, status: CaptureStatus) -> CaptureStatusResponse:
         """A camera's status as it is sent."""
@@ -163,7 +179,7 @@ class Control:
 
     # --- refusals
 
-    def _refuse(self, event: str, payload: object, error: LiveedgeError) -> Reply:
+    def _refuse(self, event: str, payload: object, error: LiveedgeError, caller: Caller) -> Reply:
         message = redact(error)
         refusal = Refusal(error=error.code, message=message)
         client_id = _text(payload, "client_id") or _text(payload, "requesting_client")
@@ -173,6 +189,8 @@ class Control:
             return Reply(WEBRTC_ERROR, told.wire(), refusal)
         if event.startswith("capture_"):
             camera = self._meant(payload)
+            if camera is not None and not _may_hear(caller, event, camera):
+                camera = None
             status = self.describe(camera.status()) if camera else CaptureStatusResponse(is_active=False, rtsp_url="")
             told_status = status.model_copy(
                 update={"error_message": message, "error": error.code, "client_id": client_id}
@@ -196,6 +214,15 @@ class Control:
         if caller.door is Door.BROWSER:
             return caller.connection
         return _text(payload, "client_id") or _text(payload, "requesting_client") or ""
+
+
+def _may_hear(caller: Caller, event: str, camera: Camera) -> bool:
+    try:
+        if caller.authorize is not None:
+            caller.authorize(event, camera.id)
+    except (ForbiddenError, UnauthorizedError):
+        return False
+    return True
 
 
 def _text(payload: object, name: str) -> str | None:

@@ -48,12 +48,18 @@ class SocketServer(socketio.AsyncServer):
             logger=logger,
             engineio_logger=logger,
             max_http_buffer_size=MESSAGE_MAX_BYTES,
+            # Origins are looked at by the house's own door, for every route alike.
+            cors_allowed_origins=[],
         )
 
     def waiting_for(self, sid: str) -> int:
         """Packets that wait to be sent to a client."""
         session = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, "/"))
         return session.queue.qsize() if session is not None else 0
+
+    def is_there(self, environ: dict[str, Any]) -> bool:
+        """Whether the connection of an environment is one still."""
+        return any(known is environ for known in self.environ.values())
 
     async def hang_up(self, sid: str) -> None:
         """End a client's connection at once."""

@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gateway.errors import LiveedgeError, NegotiationError, UnavailableError, redact
+from gateway.errors import (
+    ForbiddenError,
+    LiveedgeError,
+    NegotiationError,
+    UnauthorizedError,
+    UnavailableError,
+    redact,
+)
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +33,13 @@ def error_response(error: LiveedgeError) -> web.Response:
         headers["Retry-After"] = str(error.retry_after_s)
     elif error.status == 503:
         headers["Retry-After"] = "2"
+    if isinstance(error, UnauthorizedError):
+        # RFC 6750 §3
+        why = ', error="invalid_token"' if error.is_invalid else ""
+        headers["WWW-Authenticate"] = f'Bearer realm="liveedge"{why}'
+    if isinstance(error, ForbiddenError) and error.scope is not None:
+        headers["WWW-Authenticate"] = f'Bearer realm="liveedge", error="insufficient_scope", scope="{error.scope}"'
+        body |= {"scope": error.scope, "camera": error.camera_id}
     if isinstance(error, NegotiationError):
         body["transports"] = list(error.transports)
     return web.json_response(body, status=error.status, headers=headers)

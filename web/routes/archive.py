@@ -19,8 +19,10 @@ from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
 from hls.archive import PAGE_MAX
 from hls.clip import VirtualFile, growing_file
+from hls.playlist import with_query
 from hls.segment import Segment, SegmentState, parse_name
 from web import keys
+from web.auth.gate import carried_query
 from web.times import parse_time
 
 routes = web.RouteTableDef()
@@ -123,7 +125,7 @@ async def dvr_playlist(request: web.Request) -> web.Response:
         await _require_camera(request, camera_id)
         raise
     response = web.Response(
-        text=text,
+        text=with_query(text, carried_query(request)),
         content_type="application/vnd.apple.mpegurl",
         headers=CORS | {hdrs.CACHE_CONTROL: "no-cache"},
         zlib_executor_size=COMPRESS_IN_THREAD_BYTES,

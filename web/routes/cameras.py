@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.errors import BadRequestError
 from web import keys
+from web.auth.gate import may_view
 from web.views import camera_view
 
 routes = web.RouteTableDef()
@@ -27,7 +28,7 @@ class CaptureCommand(BaseModel):
 @routes.get("/api/cameras")
 async def list_cameras(request: web.Request) -> web.Response:
     """All cameras with their state, viewers and live edge."""
-    cameras = request.app[keys.SERVICE].cameras.values()
+    cameras = [camera for camera in request.app[keys.SERVICE].cameras.values() if may_view(request, camera.id)]
     return web.json_response({"cameras": [camera_view(request.app, camera) for camera in cameras]})
 
 

@@ -15,6 +15,7 @@ from hls import playlist
 from hls.live import PLAYLIST_NAME, Rendered
 from hls.window import CameraWindow
 from web import keys
+from web.auth.gate import carried_query
 
 routes = web.RouteTableDef()
 
@@ -84,6 +85,7 @@ def _number(request: web.Request, directive: str) -> int | None:
 
 
 def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> web.Response:
+    rendered = rendered.with_query(carried_query(request))
     headers = {**CORS, "Cache-Control": cache_control, "Vary": "Accept-Encoding"}
     body = rendered.body
     if _accepts_gzip(request.headers.get("Accept-Encoding", "")):

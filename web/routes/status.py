@@ -2,7 +2,9 @@
 
 from aiohttp import web
 
+from gateway.access import Scope
 from web import keys
+from web.auth.gate import grant_of, may_view
 from web.problems import problems
 from web.views import camera_view
 
@@ -11,17 +13,26 @@ routes = web.RouteTableDef()
 
 @routes.get("/api/status")
 async def status(request: web.Request) -> web.Response:
-    """The whole house now: ``status`` is ``ok``, or ``ill`` with a sentence in ``problems`` for each thing."""
+    """The whole house now: ``status`` is ``ok``, or ``ill`` with a sentence in ``problems`` for each thing.
+
+    Whoever may view some cameras alone is told of those, and not of the rest of the house.
+    """
     app = request.app
-    ill = problems(app[keys.HOUSE])
+    is_whole = grant_of(request).may_everywhere(Scope.VIEW)
+    ill = problems(app[keys.HOUSE]) if is_whole else []
+    archive = app[keys.ARCHIVE].status()
+    if not is_whole:
+        recorders = archive["cameras"].items()
+        archive = {"cameras": {camera_id: each for camera_id, each in recorders if may_view(request, camera_id)}}
+    cameras = [camera for camera in app[keys.SERVICE].cameras.values() if may_view(request, camera.id)]
     return web.json_response(
         {
             "status": "ill" if ill else "ok",
             "problems": ill,
-            "cameras": [camera_view(app, camera) for camera in app[keys.SERVICE].cameras.values()],
+            "cameras": [camera_view(app, camera) for camera in cameras],
             "messaging": app[keys.MESSAGING].status(),
             "browsers": app[keys.BROWSER].status(),
-            "archive": app[keys.ARCHIVE].status(),
+            "archive": archive,
             "webrtc": {"udp_port": app[keys.WEBRTC].udp_port, "viewers": len(app[keys.WEBRTC].viewers)},
         }
     )

@@ -16,6 +16,7 @@ from gateway.errors import BadRequestError, LiveedgeError
 from gateway.webrtc.answer import OFFER_MAX_BYTES
 from gateway.webrtc.turn import IceServer
 from gateway.webrtc.viewer import Viewer
+from web.auth.gate import own, require_owner
 from web.errors import error_response
 from web.keys import SERVICE, WEBRTC
 
@@ -84,6 +85,7 @@ async def join(request: web.Request) -> web.Response:
     offer = await _text(request)
     camera = request.app[SERVICE].camera(request.match_info["camera"])
     viewer = await request.app[WEBRTC].join(camera, offer, client_address=request.remote or "")
+    own(request, viewer)
     response = web.Response(
         status=201,
         text=viewer.answer_sdp,
@@ -135,7 +137,9 @@ async def leave(request: web.Request) -> web.Response:
 
 
 def _viewer(request: web.Request) -> Viewer:
-    return request.app[WEBRTC].viewer(request.match_info["viewer"], request.match_info["camera"])
+    viewer = request.app[WEBRTC].viewer(request.match_info["viewer"], request.match_info["camera"])
+    require_owner(request, viewer)
+    return viewer
 
 
 def _require_type(request: web.Request, wanted: str, headers: dict[str, str]) -> None:

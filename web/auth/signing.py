@@ -1,0 +1,92 @@
+"""Signed URLs: ``?token=`` for what cannot send headers (``<video>``, ``<img>``, ffplay, a link in a mail).
+
+A signed URL is a JWT of our own, under a key of its own: one scope, one camera, one end; reading only. It is either
+good for exactly one address, query included, or for all that a playlist leads to (the camera's media in that scope).
+It never outlives the grant that it was made by, and ends with the static token that it was made by.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode
+
+import jwt
+from jwt.exceptions import InvalidTokenError
+
+from gateway.access import AccessSettings, Scope
+from gateway.clock import Clock
+from gateway.errors import UnauthorizedError
+from web.auth.grant import JWT_NAME, Grant
+from web.auth.tokens import StaticTokens
+
+PARAMETER = "token"
+
+ALGORITHM = "HS256"
+AUDIENCE = "liveedge-url"
+TOKEN_MAX_CHARS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """``token`` goes into the query; it is good until ``expires_at_s`` (Unix seconds)."""
+
+    token: str
+    expires_at_s: int
+
+
+class UrlSigner:
+    """See the module. ``random_key`` is used where none is configured."""
+
+    def __init__(self, settings: AccessSettings, tokens: StaticTokens, clock: Clock, random_key: str) -> None:
+        key = settings.auth_signing_key
+        self._key = key.get_secret_value() if key is not None else random_key
+        self._tokens = tokens
+        self._clock = clock
+        self.lifetime_s = settings.auth_url_lifetime
+
+    def sign(
+        self, grant: Grant, scope: Scope, camera_id: str, address: str | None, lifetime_s: int | None = None
+    ) -> SignedUrl:
+        """Make a token. ``address`` is the one that it is good for, or ``None`` for the camera's media in ``scope``.
+
+        Raises :class:`~gateway.errors.ForbiddenError` where the grant does not go so far.
+        """
+        grant.require(scope, camera_id)
+        expires_at_s = self._now_s() + min(lifetime_s or self.lifetime_s, self.lifetime_s)
+        if grant.expires_at_s is not None:
+            expires_at_s = min(expires_at_s, grant.expires_at_s)
+        claims = {"aud": AUDIENCE, "n": grant.name, "s": scope.value, "c": camera_id, "exp": int(expires_at_s)}
+        if address is not None:
+            claims["a"] = canonical(address)
+        return SignedUrl(jwt.encode(claims, self._key, ALGORITHM), int(expires_at_s))
+
+    def verify(self, token: str, address: str) -> Grant | None:
+        """The grant of a token for ``address`` (path and query as they came, this token among it).
+
+        Raises :class:`~gateway.errors.UnauthorizedError` for one that is over.
+        """
+        if len(token) > TOKEN_MAX_CHARS:
+            return None
+        try:
+            claims = jwt.decode(
+                token, self._key, algorithms=[ALGORITHM], audience=AUDIENCE, options={"verify_exp": False}
+            )
+        except InvalidTokenError:
+            return None
+        name, scope, camera_id = claims["n"], Scope(claims["s"]), claims["c"]
+        issuer = self._tokens.named(name)
+        is_static = not name.startswith(JWT_NAME)
+        is_taken_back = is_static and (issuer is None or not issuer.may(scope, camera_id))
+        if self._now_s() >= claims["exp"] or is_taken_back:
+            raise UnauthorizedError("this signed URL is over; ask POST /api/sign for another", is_invalid=True)
+        if claims.get("a") not in (None, canonical(address)):
+            raise UnauthorizedError("this URL was signed for another address", is_invalid=True)
+        return Grant(name, frozenset({scope}), frozenset({camera_id}), claims["exp"])
+
+    def _now_s(self) -> float:
+        return self._clock.wall_90k() / 90_000
+
+
+def canonical(address: str) -> str:
+    """An address without its token, with its query in order."""
+    path, _, query = address.partition("?")
+    pairs = sorted(pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != PARAMETER)
+    return f"{path}?{urlencode(pairs)}" if pairs else path

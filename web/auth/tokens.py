@@ -1,0 +1,48 @@
+"""Static bearer tokens: ``AUTH_TOKEN`` and the file's ``[auth.tokens.NAME]``.
+
+Only hashes are kept. A comparison takes the same time whatever was guessed: all hashes are compared, each in constant
+time.
+"""
+
+import hashlib
+import hmac
+
+from gateway.access import AccessSettings, Scope
+from web.auth.grant import Grant
+
+ADMIN_NAME = "admin"
+"""What the bearer of ``AUTH_TOKEN`` is called in the log."""
+
+
+class StaticTokens:
+    """See the module."""
+
+    def __init__(self, settings: AccessSettings) -> None:
+        self._grants: list[tuple[bytes, Grant]] = []
+        if settings.auth_token is not None:
+            grant = Grant(ADMIN_NAME, frozenset({Scope.ADMIN}))
+            self._grants.append((_digest(settings.auth_token.get_secret_value()), grant))
+        for name, table in settings.auth.tokens.items():
+            cameras = None if table.cameras is None else frozenset(table.cameras)
+            if table.token is not None:
+                digest = _digest(table.token.get_secret_value())
+            else:
+                digest = bytes.fromhex(table.token_sha256 or "")
+            self._grants.append((digest, Grant(f"token {name}", frozenset(table.scopes), cameras)))
+
+    def find(self, token: str) -> Grant | None:
+        """The grant of a token."""
+        digest = _digest(token)
+        found = None
+        for known, grant in self._grants:
+            if hmac.compare_digest(known, digest):
+                found = grant
+        return found
+
+    def named(self, name: str) -> Grant | None:
+        """The grant of a name, for what was derived from it earlier."""
+        return next((grant for _, grant in self._grants if grant.name == name), None)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
