@@ -330,10 +330,6 @@ def _check_together(settings: Settings, file: SettingsFile) -> None:
             f"PORT and WEBRTC_UDP_PORT are both {settings.port}, and WebRTC takes its port for TCP too: set one of them"
             " to another"
         )
-    if settings.messaging == "none" and settings.socketio_server_url is not None:
-        raise SettingsError(
-            "SOCKETIO_SERVER_URL names an event service, and MESSAGING = none says to use none: leave one of them out"
-        )
     if settings.record is RecordMode.ALWAYS and settings.start is StartMode.ON_DEMAND:
         raise SettingsError(
             "RECORD = always keeps cameras captured, which START = on-demand contradicts: take RECORD = capture to"

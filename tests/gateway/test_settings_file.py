@@ -41,7 +41,6 @@ def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("cameras.door = 5", r"line 1: CAMERAS.DOOR: "),
         ("port = \ndebug = true", "not valid TOML.*line 1"),
         ("port = 8189", "PORT and WEBRTC_UDP_PORT are both 8189"),
-        ("messaging = 'none'\nsocketio_server_url = 'http://h/'", "SOCKETIO_SERVER_URL .* MESSAGING"),
         ("record = 'always'\nstart = 'on-demand'", "RECORD = always .* START = on-demand"),
         ("[cameras.d]\nurl='rtsp://h/'\nrecord='always'\nstart='on-demand'", r"line 4: camera d: record = \"always\""),
         ("[cameras.d]\nurl='rtsp://h/'\nengine='pyav'\ncapture_engine='opencv'", r"line 4: camera d: engine and"),
