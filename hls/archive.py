@@ -27,12 +27,13 @@ from typing import Any, ParamSpec, TypeVar
 from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import BadRequestError, LiveedgeError, NotFoundError, SettingsError, UnavailableError
+from gateway.histogram import Histogram
 from gateway.jpeg import JpegFrame
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import RecordMode, Settings
 from hls import dvr
-from hls.boxes import read_init
+from hls.boxes import read_init, shared_init
 from hls.clip import CLIP_MAX_S, VirtualFile, make_clip
 from hls.index import SegmentIndex
 from hls.metadata import Finisher, MetadataExtractor, load_extractor
@@ -207,6 +208,10 @@ class Archive:
             status.error = status.error or self._index_error
         return statuses
 
+    def syncs(self) -> Mapping[str, Histogram]:
+        """How long the disk took to sync, for each recorded camera."""
+        return {camera_id: recorder.syncs for camera_id, recorder in self._recorders.items()}
+
     def status(self) -> dict[str, Any]:
         """The archive for ``/api/status``, as JSON has it."""
         return {
@@ -293,10 +298,17 @@ class Archive:
             raise UnavailableError(f"camera {camera_id} has recorded nothing in that time yet", retry_after_s=2)
         raise NotFoundError(f"camera {camera_id} has no recording in that time")
 
-    async def init_segment(self, camera_id: str, name: str) -> bytes:
-        """The init segment of a file as it stood while the file grew. Raises :class:`~gateway.errors.NotFoundError`."""
-        segment, _ = await self.find(camera_id, name)
-        return await asyncio.to_thread(read_init, self.path(segment), segment)
+    async def init_segment(self, camera_id: str, init_id: str) -> bytes:
+        """The init segment of all files whose tracks are described alike, named by :attr:`Segment.init_id`.
+
+        Raises :class:`~gateway.errors.NotFoundError`.
+        """
+        segment = next((whole[0] for whole in self._untold(camera_id) if whole[0].init_id == init_id), None)
+        if segment is None:
+            segment = await self.index.with_init(camera_id, init_id)
+        if segment is None:
+            raise NotFoundError(f"camera {camera_id} has no recording with init segment {init_id[:16]!r}")
+        return shared_init(await asyncio.to_thread(read_init, self.path(segment), segment))
 
     def path(self, segment: Segment) -> Path:
         """Where a segment's file lies."""

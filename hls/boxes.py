@@ -16,6 +16,7 @@ Rules:
 3. The video is track 1 on a 90 kHz time scale; :mod:`hls.writer` sees to that.
 """
 
+import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ class Scan:
 
     head: bytes
     init_size: int
+    init_id: str
     fragments: tuple[Fragment, ...]
     whole_bytes: int
     file_bytes: int
@@ -221,6 +223,7 @@ def _scan(descriptor: int, path: Path) -> Scan:
     return Scan(
         head=head,
         init_size=moov.end,
+        init_id=init_id(head + os.pread(descriptor, moov.end - moov.offset, moov.offset)),
         fragments=tuple(fragments),
         whole_bytes=whole_bytes,
         file_bytes=file_bytes,
@@ -239,6 +242,22 @@ def growing_head(head: bytes) -> bytes:
         return head
     rest = len(head) - ftyp_size - 8
     return head[:ftyp_size] + _HEADER.pack(8, b"free") + _HEADER.pack(rest, b"free") + head[ftyp_size + 16 :]
+
+
+def shared_init(init: bytes) -> bytes:
+    """An init segment without what it says of its own file: the same for all files whose tracks are described alike."""
+    ftyp, moov = find_box(init, b"ftyp"), find_box(init, b"moov")
+    if ftyp is None or moov is None:
+        return init
+    boxes = parse_boxes(init, moov.content, moov.end)
+    content = b"".join(init[box.offset : box.end] for box in boxes if box.kind in (b"mvhd", b"trak", b"mvex"))
+    return init[ftyp.offset : ftyp.end] + _HEADER.pack(8 + len(content), b"moov") + content
+
+
+def init_id(init: bytes) -> str:
+    """A name for :func:`shared_init`: its hash and its length, in hexadecimal."""
+    shared = shared_init(init)
+    return f"{hashlib.sha256(shared).hexdigest()[:16]}-{len(shared):x}"
 
 
 def read_init(path: Path, segment: Segment) -> bytes:

@@ -7,8 +7,8 @@ Rules:
 2. None is longer than :data:`HLS_TARGET_S`, which is every playlist's EXT-X-TARGETDURATION (RFC 8216 §4.3.3.1: it MUST
    NOT change); with keyframes further apart, a segment may begin without one.
 3. The last segment of a growing file is listed when the next one begins, and not before.
-4. Each file is a discontinuity with its own EXT-X-MAP, since its media time begins at 0, and states its wall clock. A
-   gap in the recording is a jump of EXT-X-PROGRAM-DATE-TIME across a discontinuity.
+4. Each file is a discontinuity, since its media time begins at 0, and states its wall clock. A gap in the recording is
+   a jump of EXT-X-PROGRAM-DATE-TIME across a discontinuity. There is one EXT-X-MAP until the tracks change.
 5. Media and discontinuity sequence numbers are the archive's own (:class:`~hls.segment.Segment`), so that they are
    right wherever a playlist begins, after a restart, and after retention has taken what was in front.
 """
@@ -87,6 +87,7 @@ def playlist(
     """
     lines: list[str] = []
     head: list[str] = []
+    init_id = ""
     for segment, fragments in wholes:
         is_whole = is_ended or segment.end_reason is not None
         url = f"{base}{segment.camera_id}/{segment.name}"
@@ -101,8 +102,12 @@ def playlist(
                 head = _head(segment, number, start_90k - part_start_90k)
             elif is_first:
                 lines.append("#EXT-X-DISCONTINUITY")
+            if is_first and segment.init_id != init_id:
+                # The range says nothing new, but FFmpeg keeps that of a segment for a later request without one.
+                init_id = segment.init_id
+                address = f"{base}{segment.camera_id}/init-{init_id}.mp4"
+                lines.append(f'#EXT-X-MAP:URI="{address}",BYTERANGE="{segment.init_length}@0"')
             if is_first:
-                lines.append(f'#EXT-X-MAP:URI="{url}.init.mp4"')
                 lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{to_rfc3339(part_start_90k)}")
                 is_first = False
             lines.append(f"#EXTINF:{part.duration_90k / CLOCK_RATE:.5f},")

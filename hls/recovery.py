@@ -236,6 +236,7 @@ def with_scan(segment: Segment, found: Scan) -> Segment:
         longest_gap_90k=found.longest_gap_90k,
         head=found.head,
         init_size=found.init_size,
+        init_id=found.init_id,
         hls_segments=len(hls_segments(found.fragments, is_whole=True)),
     )
 

@@ -60,6 +60,7 @@ segment = Table(
     Column("height", Integer, nullable=False),
     Column("head", LargeBinary, nullable=False),
     Column("init_size", Integer, nullable=False),
+    Column("init_id", String(32), nullable=False),
     Column("run", Integer, nullable=False),
     Column("continues", Boolean, nullable=False),
     Column("end_reason", String(32)),
@@ -77,6 +78,7 @@ segment = Table(
 # What lists, look-ups by time and retention walk along.
 Index("segment_time", segment.c.camera_id, segment.c.start_90k, segment.c.id)
 Index("segment_state", segment.c.state)
+Index("segment_init", segment.c.camera_id, segment.c.init_id)
 
 fragment_list = Table(
     "fragment_list",

@@ -74,7 +74,8 @@ class Segment:
     ``size`` counts whole bytes on disk. ``continues``: its first frame directly follows the last one of the camera's
     segment before. ``sequence`` and ``discontinuities`` number its first HLS segment within the camera's whole archive
     (RFC 8216 §4.3.3.2, §4.3.3.3), so that a playlist's numbers do not depend on where it begins. ``head`` are the first
-    bytes of the init segment as they stood while the file grew, ``init_size`` is the length of all of it.
+    bytes of the init segment as they stood while the file grew, ``init_size`` is the length of all of it, and
+    ``init_id`` the same for files whose tracks are described by the same bytes.
     """
 
     camera_id: str
@@ -89,6 +90,7 @@ class Segment:
     height: int
     head: bytes = field(repr=False)
     init_size: int
+    init_id: str = ""
     audio_codec: str | None = None
     audio_codec_string: str | None = None
     run: int = 0
@@ -102,6 +104,11 @@ class Segment:
     is_protected: bool = False
     sha256: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def init_length(self) -> int:
+        """Bytes of the init segment that it shares with others, see :func:`hls.boxes.init_id`."""
+        return int(self.init_id.rpartition("-")[2] or "0", 16)
 
     @property
     def end_90k(self) -> int:

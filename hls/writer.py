@@ -29,9 +29,10 @@ from av.container import OutputContainer
 from av.stream import Stream
 
 from gateway.clock import CLOCK_RATE
+from gateway.histogram import Histogram
 from gateway.media import Packet, StreamInfo
 from gateway.settings import FsyncMode
-from hls.boxes import Box, add_fragment, growing_head, parse_boxes, parse_moof
+from hls.boxes import Box, add_fragment, growing_head, init_id, parse_boxes, parse_moof
 from hls.fmp4 import declare_streams, without_parameter_sets
 from hls.segment import EndReason, Fragment, Segment, SegmentState
 
@@ -109,6 +110,8 @@ class SegmentWriter:
         self.fragments: list[Fragment] = []
         self.audio_left_out = 0
         """Audio packets from before the first frame, and such as the muxer refused."""
+        self.syncs: Histogram | None = None
+        """Takes how long each sync of the file's data took, in seconds."""
         self._segment = segment
         self._fsync = fsync
         self._synced_at_s = time.monotonic()
@@ -242,7 +245,12 @@ class SegmentWriter:
         moof: Box | None = None
         for box in parse_boxes(pending):
             if box.kind == b"moov" and self._segment.init_size == 0:
-                self._segment = replace(self._segment, head=growing_head(pending[: box.offset]), init_size=box.end)
+                self._segment = replace(
+                    self._segment,
+                    head=growing_head(pending[: box.offset]),
+                    init_size=box.end,
+                    init_id=init_id(pending[: box.end]),
+                )
             elif box.kind == b"moof":
                 moof = box
             elif box.kind == b"mdat" and moof is not None:
@@ -264,6 +272,8 @@ class SegmentWriter:
         if force or self._fsync is FsyncMode.ALWAYS or now_s - self._synced_at_s >= FSYNC_INTERVAL_S:
             os.fdatasync(self._descriptor)
             self._synced_at_s = now_s
+            if self.syncs is not None:
+                self.syncs.observe(time.monotonic() - now_s)
 
 
 def identity(segment: Segment) -> dict[str, Any]:

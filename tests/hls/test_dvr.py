@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
+from hls.boxes import shared_init
 from hls.dvr import HLS_TARGET_S, hls_segments, playlist
 from hls.recorder import Numbers, Whole
 from hls.segment import Fragment
-from tests.support.ffprobe import decode
+from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
 
@@ -77,7 +78,8 @@ def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:
         whole = next(whole for whole in wholes if whole[0].name == name)
         size, offset = (int(number) for number in segment.byterange.split("@"))
         assert offset + size <= whole[0].size
-        assert segment.init_section.uri == f"door/{name}.init.mp4"
+        assert segment.init_section.uri == f"door/init-{whole[0].init_id}.mp4"
+    assert text.count("#EXT-X-MAP") == 2, "one until the tracks change"
 
 
 def test_a_playlist_begins_with_the_segment_of_the_start_and_numbers_follow(tmp_path: Path) -> None:
@@ -107,11 +109,37 @@ def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
     wholes = recorded(tmp_path)
     for segment, _ in wholes:
         data = segment.path(tmp_path).read_bytes()
+        init = shared_init(segment.head + data[len(segment.head) : segment.init_size])
+        assert len(init) == segment.init_length
         folder = tmp_path / "www" / "door"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{segment.name}.mp4").write_bytes(data)
-        (folder / f"{segment.name}.init.mp4").write_bytes(segment.head + data[len(segment.head) : segment.init_size])
+        (folder / f"init-{segment.init_id}.mp4").write_bytes(init)
     text = playlist(wholes, START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
     assert text is not None
     (tmp_path / "www" / "dvr.m3u8").write_text(text)
     assert decode(tmp_path / "www" / "dvr.m3u8", "-allowed_extensions", "ALL") == ""
+
+
+def test_every_file_of_a_playlist_is_whole_and_begins_where_it_says(tmp_path: Path) -> None:
+    """As a player does: the init segment, then the byte ranges up to the next discontinuity."""
+    wholes = recorded(tmp_path)
+    by_name = {segment.name: segment for segment, _ in wholes}
+    text = playlist(wholes, START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    assert text is not None
+    timelines: list[bytes] = []
+    for part in m3u8.loads(text).segments:
+        segment = by_name[Path(part.uri).stem]
+        data = segment.path(tmp_path).read_bytes()
+        if part.discontinuity or not timelines:
+            timelines.append(shared_init(segment.head + data[len(segment.head) : segment.init_size]))
+        size, offset = (int(number) for number in part.byterange.split("@"))
+        timelines[-1] += data[offset : offset + size]
+    for number, timeline in enumerate(timelines):
+        path = tmp_path / f"{number}.mp4"
+        path.write_bytes(timeline)
+        assert decode(path) == ""
+        probed = ffprobe(path, "-count_frames")
+        assert int(probed["streams"][0]["nb_read_frames"]) == 60
+        assert float(probed["streams"][0]["start_time"]) == 0
+    assert len(timelines) == 3

@@ -159,12 +159,13 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(path, headers=CORS | {hdrs.CACHE_CONTROL: "public, max-age=86400"})
 
 
-@routes.get("/archive/{camera}/{segment}.init.mp4")
-async def init_segment(request: web.Request) -> web.Response:
-    """The init segment of a file: what EXT-X-MAP names, the same before and after the file is closed."""
-    data = await request.app[keys.ARCHIVE].init_segment(request.match_info["camera"], segment_id(request))
+@routes.get("/archive/{camera}/init-{init}.mp4")
+async def init_segment(request: web.Request) -> web.StreamResponse:
+    """What EXT-X-MAP names: the init segment of all files of a camera whose tracks are alike."""
+    init_id = request.match_info["init"]
+    data = await request.app[keys.ARCHIVE].init_segment(request.match_info["camera"], init_id)
     headers = CORS | {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
-    return web.Response(body=data, content_type="video/mp4", headers=headers)
+    return await send_virtual(request, VirtualFile(data, [], f'"{init_id}"'), headers)
 
 
 @routes.get("/archive/{camera}/{segment}.mp4")
