@@ -15,6 +15,7 @@ Rules:
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,7 +39,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import SettingsError, StorageError, UnavailableError, redact
@@ -163,6 +171,10 @@ class SegmentIndex:
         """The camera's oldest segments that retention may take: neither growing nor protected."""
         return await self._call(SegmentIndex.oldest_now, camera_id, limit)
 
+    async def with_init(self, camera_id: str, init_id: str) -> Segment | None:
+        """Some finished segment with this init segment."""
+        return await self._call(SegmentIndex.with_init_now, camera_id, init_id)
+
     async def begin_delete(self, segments: Sequence[Segment]) -> None:
         """Rule 2, before the files go."""
         await self._call(SegmentIndex.begin_delete_now, segments)
@@ -188,7 +200,9 @@ class SegmentIndex:
             row_id = connection.scalar(select(schema.segment.c.id).where(key))
             packed = pack_fragments(fragments)
             if row_id is None:
-                row_id = connection.execute(insert(schema.segment).values(row)).inserted_primary_key[0]
+                inserted = connection.execute(insert(schema.segment).values(row)).inserted_primary_key
+                assert inserted is not None
+                row_id = inserted[0]
                 connection.execute(insert(schema.fragment_list).values(segment_id=row_id, packed=packed))
                 return
             del row["is_protected"]
@@ -258,6 +272,13 @@ class SegmentIndex:
         )
         with self.transaction() as connection:
             return [from_row(row) for row in connection.execute(query)]
+
+    def with_init_now(self, camera_id: str, init_id: str) -> Segment | None:
+        table = schema.segment.c
+        query = select(schema.segment).where(table.camera_id == camera_id, table.init_id == init_id, _LISTED).limit(1)
+        with self.transaction() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else from_row(row)
 
     def set_facts_now(self, segment: Segment) -> None:
         with self.transaction() as connection:
@@ -388,8 +409,16 @@ class SegmentIndex:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _prepare_sqlite)
         try:
-            with engine.begin() as connection:
-                schema.migrate(connection)
+            try:
+                with engine.begin() as connection:
+                    schema.migrate(connection)
+            except DatabaseError as error:
+                engine.dispose()
+                if self._path is None or isinstance(error, OperationalError):
+                    raise
+                _put_aside(self._path)
+                with engine.begin() as connection:
+                    schema.migrate(connection)
         except SQLAlchemyError as error:
             engine.dispose()
             raise SettingsError(f"the index cannot be opened: {_cause(error)}; see DATA_DIR and DATABASE_URL") from None
@@ -439,6 +468,18 @@ def _later(start_90k: int, name: str) -> Any:
 def _unpacked(row: Row[Any]) -> tuple[Segment, tuple[Fragment, ...]]:
     segment = from_row(row)
     return segment, unpack_fragments(row._mapping["packed"], segment.init_size)
+
+
+def _put_aside(path: Path) -> None:
+    """A file that is no database (any more) makes room for a new index, which recovery fills from the recordings."""
+    aside = path.with_name(f"{path.name}.broken-{time.time_ns() // 1_000_000}")
+    log.error("%s is damaged: it is kept as %s, and the index is made again from the recordings", path, aside.name)
+    try:
+        path.rename(aside)
+        for companion in ("-wal", "-shm"):
+            path.with_name(path.name + companion).unlink(missing_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{path} is damaged and cannot be put aside: {error.strerror}") from None
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -1,0 +1,251 @@
+"""The index: pages, moments, migrations, and what becomes of a database that cannot be used."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_mock_engine
+from sqlalchemy.dialects import postgresql
+
+from gateway.clock import CLOCK_RATE
+from gateway.errors import SettingsError, StorageError, UnavailableError
+from hls import index as index_module
+from hls import schema
+from hls.index import INDEX_FILE, SegmentIndex
+from hls.segment import (
+    EndReason,
+    Fragment,
+    Segment,
+    SegmentState,
+    pack_fragments,
+    parse_name,
+    segment_name,
+    segment_path,
+    unpack_fragments,
+)
+from tests.support.film import START_90K
+
+
+def make(number: int, camera_id: str = "door", **more: object) -> Segment:
+    """The n-th ten-minute segment of a camera."""
+    start_90k = START_90K + number * 600 * CLOCK_RATE
+    made = Segment(
+        camera_id=camera_id,
+        name=segment_name(start_90k),
+        state=SegmentState.CLOSED,
+        start_90k=start_90k,
+        duration_90k=600 * CLOCK_RATE,
+        size=1000 + number,
+        codec="h264",
+        codec_string="avc1.42e01f",
+        width=640,
+        height=360,
+        head=b"\0\1\2",
+        init_size=100,
+        end_reason=EndReason.BOUNDARY,
+        sequence=number * 150,
+        hls_segments=150,
+        discontinuities=number,
+        metadata={"weather": "mild"},
+    )
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+FRAGMENTS = (Fragment(100, 50, 0, 45_000, 15, True), Fragment(150, 60, 45_000, 45_001, 14, False))
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[SegmentIndex]:
+    made = SegmentIndex(tmp_path)
+    made.open_now()
+    yield made
+    made.close_now()
+
+
+def test_a_segment_comes_back_as_it_went_in(index: SegmentIndex) -> None:
+    segment = make(0, audio_codec="aac", audio_codec_string="mp4a.40.2", sha256="ab" * 32, run=3, continues=True)
+    index.save_now(segment, FRAGMENTS)
+    assert index.get_now("door", segment.name) == (segment, FRAGMENTS)
+    assert index.get_now("yard", segment.name) is None
+
+
+def test_saving_again_replaces_all_but_the_protection(index: SegmentIndex) -> None:
+    growing = make(0, state=SegmentState.GROWING, end_reason=None, size=10)
+    index.save_now(growing, FRAGMENTS[:1])
+    assert index.set_protected_now("door", growing.name, True)
+    index.save_now(make(0), FRAGMENTS)
+    assert index.get_now("door", growing.name) == (make(0, is_protected=True), FRAGMENTS)
+    assert not index.set_protected_now("door", "segment_20200101T000000Z", True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    numbers=st.sets(st.integers(0, 30), max_size=15),
+    start=st.none() | st.integers(-2, 35),
+    end=st.none() | st.integers(-2, 35),
+    limit=st.integers(1, 5),
+)
+def test_pages_hold_what_overlaps_in_order_and_once(
+    tmp_path_factory: pytest.TempPathFactory, numbers: set[int], start: int | None, end: int | None, limit: int
+) -> None:
+    index = SegmentIndex(tmp_path_factory.mktemp("index"))
+    index.open_now()
+    for number in numbers:
+        index.save_now(make(number), ())
+        index.save_now(make(number, "yard"), ())
+    # Half-way into a segment, so that its neighbours are told apart.
+    start_90k = None if start is None else START_90K + (start * 600 + 300) * CLOCK_RATE
+    end_90k = None if end is None else START_90K + (end * 600 + 300) * CLOCK_RATE
+    found: list[Segment] = []
+    after = None
+    while page := index.page_now("door", start_90k, end_90k, limit, after):
+        assert len(page) <= limit
+        found += page
+        after = page[-1].start_90k, page[-1].name
+    index.close_now()
+    expected = [n for n in sorted(numbers) if (start is None or n >= start) and (end is None or n <= end)]
+    assert found == [make(number) for number in expected]
+
+
+def test_moments_have_a_segment_before_and_after(index: SegmentIndex) -> None:
+    for number in (0, 1, 5):
+        index.save_now(make(number), ())
+    for at_s, before, after in ((-1, None, 0), (0, 0, 1), (599, 0, 1), (601, 1, 5), (9_000_000, 5, None)):
+        found = index.at_now("door", START_90K + at_s * CLOCK_RATE)
+        assert found == (None if before is None else make(before), None if after is None else make(after))
+
+
+def test_what_is_being_deleted_is_not_listed(index: SegmentIndex) -> None:
+    for number in range(3):
+        index.save_now(make(number), ())
+    index.begin_delete_now([make(1)])
+    assert index.page_now("door", None, None, 10) == [make(0), make(2)]
+    assert index.get_now("door", make(1).name) is None
+    assert [total.size for total in index.totals_now()] == [2002]
+    index.end_delete_now([make(1)])
+    assert index.in_state_now(SegmentState.DELETING) == []
+    with index.transaction() as connection:
+        assert connection.scalar(schema.fragment_list.select().with_only_columns(schema.fragment_list.c.segment_id))
+        assert len(connection.execute(schema.fragment_list.select()).all()) == 2
+
+
+def test_totals_and_oldest_know_what_is_kept(index: SegmentIndex) -> None:
+    index.save_now(make(0), ())
+    index.set_protected_now("door", make(0).name, True)
+    index.save_now(make(1), ())
+    index.save_now(make(2, state=SegmentState.GROWING), ())
+    [total] = index.totals_now()
+    assert (total.segments, total.size, total.protected_size, total.oldest_90k) == (3, 3003, 1000, START_90K)
+    assert index.oldest_now("door", 10) == [make(1)]
+
+
+def test_the_newest_segment_has_the_highest_number(index: SegmentIndex) -> None:
+    assert index.newest_now("door") is None
+    for number in (2, 0, 1):
+        index.save_now(make(number), ())
+    assert index.newest_now("door") == make(2)
+
+
+def test_an_index_of_a_newer_liveedge_is_left_alone(tmp_path: Path, index: SegmentIndex) -> None:
+    with sqlite3.connect(tmp_path / INDEX_FILE) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+    connection.close()
+    with pytest.raises(SettingsError, match="schema version 99"):
+        SegmentIndex(tmp_path).open_now()
+
+
+def test_opening_twice_migrates_once(tmp_path: Path, index: SegmentIndex) -> None:
+    index.save_now(make(0), FRAGMENTS)
+    again = SegmentIndex(tmp_path)
+    again.open_now()
+    assert again.get_now("door", make(0).name) == (make(0), FRAGMENTS)
+    again.close_now()
+
+
+def test_the_schema_is_good_for_postgresql() -> None:
+    statements: list[str] = []
+    engine = create_mock_engine(
+        "postgresql+psycopg://", lambda sql, *_, **__: statements.append(str(sql.compile(dialect=postgresql.dialect())))
+    )
+    schema.tables.create_all(engine, checkfirst=False)
+    text = "\n".join(statements)
+    assert "id BIGSERIAL NOT NULL" in text
+    assert "head BYTEA NOT NULL" in text
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("nonsense", "DATABASE_URL cannot be used"),
+        ("oracle9000://user:secret@host/x", "DATABASE_URL cannot be used"),
+        ("postgresql+psycopg://user:secret@127.0.0.1:9/x", "wants the Python package 'psycopg'"),
+        ("sqlite:////nowhere/at/all/index.sqlite3", "the index cannot be opened"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_clear_sentence(tmp_path: Path, url: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence) as raised:
+        SegmentIndex(tmp_path, url).open_now()
+    assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_put_aside_and_made_anew(tmp_path: Path) -> None:
+    (tmp_path / INDEX_FILE).write_bytes(b"this is no database, and it is long enough to be taken for one" * 100)
+    index = SegmentIndex(tmp_path)
+    index.open_now()
+    assert index.page_now("door", None, None, 10) == []
+    index.close_now()
+    [aside] = tmp_path.glob(f"{INDEX_FILE}.broken-*")
+    assert aside.read_bytes().startswith(b"this is no database")
+
+
+async def test_a_database_that_fails_later_is_a_storage_error(tmp_path: Path) -> None:
+    index = SegmentIndex(tmp_path)
+    await index.open()
+    with sqlite3.connect(tmp_path / INDEX_FILE) as connection:
+        connection.execute("DROP TABLE fragment_list")
+    connection.close()
+    with pytest.raises(StorageError, match="no such table"):
+        await index.save(make(0), ())
+    await index.close()
+    with pytest.raises(StorageError, match="not open"):
+        index.page_now("door", None, None, 1)
+
+
+async def test_calls_queue_up_boundedly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "CALLS_WAITING_MAX", 3)
+    index = SegmentIndex(tmp_path)
+    await index.open()
+    done = await asyncio.gather(*(index.newest("door") for _ in range(5)), return_exceptions=True)
+    assert [type(result) for result in done] == [type(None)] * 3 + [UnavailableError] * 2
+    assert await index.newest("door") is None
+    await index.close()
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 65_535), st.booleans())))
+def test_fragments_pack_and_unpack(values: list[tuple[int, int, int, bool]]) -> None:
+    fragments: list[Fragment] = []
+    offset, start = 77, 0
+    for size, duration, frames, is_keyframe in values:
+        fragments.append(Fragment(offset, size, start, duration, frames, is_keyframe))
+        offset, start = offset + size, start + duration
+    assert unpack_fragments(pack_fragments(tuple(fragments)), 77) == tuple(fragments)
+
+
+@given(st.integers(0, 4_000_000_000), st.integers(0, 999))
+def test_names_say_their_second_and_sort(seconds: int, suffix: int) -> None:
+    name = segment_name(seconds * CLOCK_RATE + 1, suffix)
+    assert parse_name(name) == seconds * CLOCK_RATE
+    assert name < segment_name((seconds + 1) * CLOCK_RATE)
+    path = segment_path(Path("data"), "door", name)
+    assert path.parent.name.replace("-", "") in name
+
+
+@given(st.text(max_size=40))
+def test_other_names_are_no_names(text: str) -> None:
+    assert parse_name(text) is None
+    assert parse_name(f"segment_{text}") is None or text[:8].isdecimal()
