@@ -29,6 +29,7 @@ import av
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import redact
+from gateway.histogram import Histogram
 from gateway.hub import PacketHub, SubscriptionClosed
 from gateway.media import Packet, StreamInfo
 from gateway.settings import FsyncMode
@@ -106,6 +107,8 @@ class Recording:
         self.camera_id = camera_id
         self.dropped = 0
         """Packets that the disk did not get."""
+        self.syncs = Histogram()
+        """How long the disk took for each sync, in seconds."""
         self.numbers = Numbers()
         self._data_dir = data_dir
         self._every_90k = segment_s * CLOCK_RATE
@@ -184,6 +187,7 @@ class Recording:
             try:
                 path = segment_path(self._data_dir, self.camera_id, segment.name)
                 self._writer = SegmentWriter(path, segment, info, self._fsync)
+                self._writer.syncs = self.syncs
                 break
             except FileExistsError:
                 continue
@@ -235,6 +239,8 @@ class RecorderStatus:
     lag_s: float = 0.0
     bytes_written: int = 0
     segments_closed: int = 0
+    gaps: int = 0
+    """Finished segments before which something is missing."""
     packets_dropped: int = 0
     error: str | None = None
 
@@ -271,11 +277,17 @@ class CameraRecorder:
         self._error: str | None = None
         self._bytes_before = 0
         self._segments_closed = 0
+        self._gaps = 0
 
     def start(self, numbers: Numbers) -> None:
         """Begin to record, with what the hub has sent since this was made."""
         self._recording.numbers = numbers
         self._task = asyncio.create_task(self._run(), name=f"record-{self.camera_id}")
+
+    @property
+    def syncs(self) -> Histogram:
+        """How long the disk took for each sync, in seconds."""
+        return self._recording.syncs
 
     async def close(self) -> None:
         """Write what is queued and finish the segment under way."""
@@ -295,6 +307,7 @@ class CameraRecorder:
             lag_s=max(0, behind_90k) / CLOCK_RATE,
             bytes_written=self._bytes_before + (growing.size if growing else 0),
             segments_closed=self._segments_closed,
+            gaps=self._gaps,
             packets_dropped=self._subscription.dropped + self._recording.dropped,
             error=self._error,
         )
@@ -326,6 +339,7 @@ class CameraRecorder:
             self.closed.append((segment, fragments))
             self._bytes_before += segment.size
             self._segments_closed += 1
+            self._gaps += not segment.continues
         changed = bool(progress.closed) or (progress.growing and progress.growing[0].size) != (
             self.growing and self.growing[0].size
         )

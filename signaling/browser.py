@@ -73,6 +73,8 @@ class BrowserSignaling:
         """By ``client_id`` towards the service: how many connections have made wishes under it."""
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._frames_sent = self._pictures_skipped = 0
+        """What clients that have gone had got."""
         self._announcer: StatusAnnouncer | None = None
         self._closed = False
         self._sio = SocketServer()
@@ -166,6 +168,8 @@ class BrowserSignaling:
         if client.end is not None:
             client.end.cancel()
         await client.frames.close()
+        self._frames_sent += client.frames.frames_sent
+        self._pictures_skipped += client.frames.pictures_skipped
         # Behind the commands that it has sent before it went.
         self._spawn(self._end(client))
 

@@ -20,6 +20,7 @@ from web.metrics import Metrics
 from web.reload import SettingsWatch
 from web.routes import archive, auth, cameras, hls, jpeg, metrics, page, player, status, whep
 from web.security import Door
+from web.traffic import Traffic
 
 log = logging.getLogger("liveedge")
 
@@ -34,7 +35,10 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     """The whole gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     house = House(settings, clock)
     gate, door = Gate(settings, clock), Door(settings)
-    app = web.Application(middlewares=[errors_as_json, door.middleware, guard], client_max_size=BODY_MAX_BYTES)
+    traffic = Traffic()
+    app = web.Application(
+        middlewares=[traffic.middleware, errors_as_json, door.middleware, guard], client_max_size=BODY_MAX_BYTES
+    )
     app.on_response_prepare.append(door.on_prepare)
     app[GATE], app[OWNERS] = gate, {}
     app[keys.HOUSE] = house
@@ -46,8 +50,9 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.ARCHIVE] = house.archive
     app[keys.MESSAGING] = house.messaging
     app[keys.BROWSER] = house.browser
-    app[keys.METRICS] = Metrics(house)
+    app[keys.METRICS] = Metrics(house, traffic)
     house.browser.attach(app, gate.admit_socket)
+    house.on_reload.append(gate.reload)
     for module in (page, player, auth, status, metrics, cameras, whep, archive, hls, jpeg):
         app.add_routes(module.routes)
     app.cleanup_ctx.append(_lifetime)

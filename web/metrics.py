@@ -6,21 +6,44 @@ units follow Prometheus' rules (base units, ``_total`` for what only grows).
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from gateway.camera import Camera
+from gateway.clock import CLOCK_RATE
+from gateway.histogram import Histogram
 from gateway.session import SessionState
+from gateway.webrtc.server import Totals
 from web.house import House
+from web.problems import problems
+from web.traffic import Traffic
+from web.views import webrtc_view
 
 LAG_INTERVAL_S = 0.5
 """How often the event loop's lag is measured; a timer of this rate costs nothing."""
 
 CAMERA = ["camera"]
+
+WEBRTC_HELP = {
+    "viewers": "WebRTC viewers that there were",
+    "packets_sent": "RTP packets sent to WebRTC viewers",
+    "bytes_sent": "Bytes of RTP payload sent to WebRTC viewers",
+    "frames_dropped": "Frames left out for WebRTC viewers that could not keep up",
+    "retransmitted": "RTP packets sent again",
+    "packets_lost": "RTP packets that WebRTC viewers report as lost",
+}
 
 
 class LoopLag:
@@ -58,15 +81,34 @@ class LoopLag:
 class HouseCollector(Collector):
     """All that is known of one house, as Prometheus has it."""
 
-    def __init__(self, house: House, lag: LoopLag) -> None:
+    def __init__(self, house: House, lag: LoopLag, traffic: Traffic) -> None:
         self._house = house
         self._lag = lag
+        self._traffic = traffic
 
     def collect(self) -> Iterable[Metric]:
         """The metric families, read now."""
         yield from self._cameras()
+        yield from self._webrtc()
+        yield from self._hls()
         yield from self._archive()
         yield from self._messaging()
+        yield from self._process()
+
+    def _process(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "liveedge_http_requests", "HTTP requests answered, by route", labels=["route", "method", "status"]
+        )
+        for key, count in self._traffic.requests.items():
+            requests.add_metric(key, count)
+        yield requests
+        ill = GaugeMetricFamily("liveedge_problems", "What is ill now, as /api/status tells it", labels=["room"])
+        found = [problem["room"] for problem in problems(self._house)]
+        for room in ("settings", "capture", "archive", "messaging"):
+            ill.add_metric([room], found.count(room))
+        yield ill
+        yield GaugeMetricFamily("liveedge_threads", "Threads of the process", threading.active_count())
+        yield GaugeMetricFamily("liveedge_tasks", "Tasks of the event loop", len(asyncio.all_tasks()))
         lag = GaugeMetricFamily("liveedge_event_loop_lag_seconds", "Worst lag of the event loop since the last scrape")
         lag.add_metric([], self._lag.take_worst())
         yield lag
@@ -113,15 +155,62 @@ class HouseCollector(Collector):
             "reconnects", "Times the camera was lost after a picture", lambda camera: camera.session.reconnects
         )
         yield counter("packets", "Packets from the camera", lambda camera: camera.hub.packets_published)
-        yield counter(
-            "packets_dropped", "Packets that a slow consumer lost", lambda camera: camera.status().packets_dropped
+        dropped = CounterMetricFamily(
+            "liveedge_camera_packets_dropped",
+            "Packets dropped: at the hand-over from the camera's thread, or before a slow consumer",
+            labels=["camera", "reason"],
         )
+        for camera in cameras:
+            of_consumers = camera.hub.packets_dropped
+            dropped.add_metric([camera.id, "handover"], camera.status().packets_dropped - of_consumers)
+            dropped.add_metric([camera.id, "consumer"], of_consumers)
+        yield dropped
         yield counter(
             "gops_outgrown", "GOPs too large to be kept for newcomers", lambda camera: camera.hub.gops_outgrown
         )
         yield counter("consumer_faults", "Packets that a consumer failed on", lambda camera: camera.hub.sink_faults)
         yield counter("pictures_decoded", "Pictures decoded for JPEG", lambda camera: camera.jpeg.pictures_decoded)
         yield counter("jpeg_frames_encoded", "JPEG frames encoded", lambda camera: camera.jpeg.frames_encoded)
+
+    def _webrtc(self) -> Iterable[Metric]:
+        server = self._house.webrtc
+        totals = {camera_id: server.totals(camera_id) for camera_id in self._house.service.cameras}
+        for field in fields(Totals):
+            family = CounterMetricFamily(f"liveedge_webrtc_{field.name}", WEBRTC_HELP[field.name], labels=CAMERA)
+            for camera_id, total in totals.items():
+                family.add_metric([camera_id], getattr(total, field.name))
+            yield family
+        lost = GaugeMetricFamily("liveedge_webrtc_loss_ratio", "Mean loss that viewers report", labels=CAMERA)
+        trip = GaugeMetricFamily("liveedge_webrtc_round_trip_seconds", "Mean round trip of viewers", labels=CAMERA)
+        jitter = GaugeMetricFamily("liveedge_webrtc_jitter_seconds", "Mean jitter that viewers report", labels=CAMERA)
+        for camera_id in totals:
+            view = webrtc_view([viewer.stats() for viewer in server.viewers_of(camera_id)])
+            for gauge, name in ((lost, "fraction_lost"), (trip, "round_trip_s"), (jitter, "jitter_s")):
+                if view[name] is not None:
+                    gauge.add_metric([camera_id], view[name])
+        yield from (lost, trip, jitter)
+        yield _histogram(
+            "liveedge_webrtc_first_picture_seconds",
+            "From a viewer's offer to the first picture's leaving",
+            {(camera_id,): histogram for camera_id, histogram in server.first_picture_s.items()},
+            CAMERA,
+        )
+
+    def _hls(self) -> Iterable[Metric]:
+        yield _histogram(
+            "liveedge_hls_request_seconds",
+            "Time to the answer of HLS requests; a blocked one waits for its part on purpose",
+            self._traffic.hls,
+            ["camera", "kind"],
+        )
+        delay = GaugeMetricFamily(
+            "liveedge_hls_part_delay_seconds", "How far the newest part is behind the newest picture", labels=CAMERA
+        )
+        for camera in self._house.service.cameras.values():
+            edge, newest = self._house.live.window(camera.id).live_edge, camera.hub.newest
+            if edge is not None and newest is not None:
+                delay.add_metric([camera.id], max(0, newest.captured_at_90k - edge[2]) / CLOCK_RATE)
+        yield delay
 
     def _archive(self) -> Iterable[Metric]:
         recorders: dict[str, dict[str, Any]] = self._house.archive.status()["cameras"]
@@ -132,6 +221,7 @@ class HouseCollector(Collector):
         written = CounterMetricFamily("liveedge_archive_bytes", "Bytes recorded", labels=CAMERA)
         closed = CounterMetricFamily("liveedge_archive_segments", "Archive segments finished", labels=CAMERA)
         dropped = CounterMetricFamily("liveedge_archive_packets_dropped", "Packets lost to a slow disk", labels=CAMERA)
+        gaps = CounterMetricFamily("liveedge_archive_gaps", "Segments before which something is missing", labels=CAMERA)
         failing = GaugeMetricFamily("liveedge_archive_failing", "1 while recording fails", labels=CAMERA)
         for camera_id, status in recorders.items():
             recording.add_metric([camera_id], float(status["is_recording"]))
@@ -139,8 +229,15 @@ class HouseCollector(Collector):
             written.add_metric([camera_id], status["bytes_written"])
             closed.add_metric([camera_id], status["segments_closed"])
             dropped.add_metric([camera_id], status["packets_dropped"])
+            gaps.add_metric([camera_id], status["gaps"])
             failing.add_metric([camera_id], float(status["error"] is not None))
-        yield from (recording, lag, written, closed, dropped, failing)
+        yield from (recording, lag, written, closed, dropped, gaps, failing)
+        yield _histogram(
+            "liveedge_archive_fsync_seconds",
+            "How long the disk takes to keep a fragment",
+            {(camera_id,): histogram for camera_id, histogram in self._house.archive.syncs().items()},
+            CAMERA,
+        )
         free = GaugeMetricFamily("liveedge_archive_disk_free_bytes", "Free space where recordings go")
         try:
             free.add_metric([], shutil.disk_usage(self._house.settings.data_dir).free)
@@ -153,6 +250,19 @@ class HouseCollector(Collector):
         connected = GaugeMetricFamily("liveedge_messaging_connected", "1 while the event service is connected")
         connected.add_metric([], float(bool(status.get("connected"))))
         yield connected
+        if "connects" in status:
+            connects = CounterMetricFamily("liveedge_messaging_connects", "Connections to the event service made")
+            connects.add_metric([], status["connects"])
+            yield connects
+        browsers = self._house.browser.status()
+        yield GaugeMetricFamily("liveedge_browser_clients", "Socket.IO clients connected", browsers["clients"])
+        frames = CounterMetricFamily("liveedge_browser_frames", "JPEG frames sent to Socket.IO clients")
+        frames.add_metric([], browsers["frames_sent"])
+        late = CounterMetricFamily(
+            "liveedge_browser_pictures_skipped", "Pictures that a newer one replaced before they were sent"
+        )
+        late.add_metric([], browsers["pictures_skipped"])
+        yield from (frames, late)
         if "frames_sent" in status:
             sent = CounterMetricFamily("liveedge_messaging_frames", "JPEG frames sent to the event service")
             sent.add_metric([], status["frames_sent"])
@@ -163,13 +273,22 @@ class HouseCollector(Collector):
             yield from (sent, skipped)
 
 
+def _histogram(
+    name: str, text: str, histograms: Mapping[tuple[str, ...], Histogram], labels: Sequence[str]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, histogram in tuple(histograms.items()):
+        family.add_metric(values, histogram.cumulative(), histogram.sum)
+    return family
+
+
 class Metrics:
     """The registry of one house."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, traffic: Traffic) -> None:
         self.lag = LoopLag()
         self._registry = CollectorRegistry()
-        self._registry.register(HouseCollector(house, self.lag))
+        self._registry.register(HouseCollector(house, self.lag, traffic))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)

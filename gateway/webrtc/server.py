@@ -13,6 +13,7 @@ import secrets
 import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from aioice.candidate import candidate_foundation
 from aioice.ice import get_host_addresses
@@ -21,6 +22,7 @@ from aiortc import RTCCertificate
 from gateway.camera import Camera
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NotFoundError, SettingsError, UnavailableError
+from gateway.histogram import Histogram
 from gateway.media import Packet
 from gateway.webrtc.answer import LocalSide, negotiate, parse_offer, refuse_b_frames, write_answer
 from gateway.webrtc.certificate import SharedCertificate
@@ -30,7 +32,7 @@ from gateway.webrtc.ice_tcp import TcpPort
 from gateway.webrtc.srtp import Scratch
 from gateway.webrtc.turn import IceServer, IceServers
 from gateway.webrtc.udp import UdpPort
-from gateway.webrtc.viewer import Viewer
+from gateway.webrtc.viewer import Viewer, ViewerStats
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,29 @@ DEFAULT_UDP_PORT = 8189
 
 BIND_ATTEMPTS = 8
 """How many free UDP ports are tried for one that is free for TCP as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counters over viewers; see :class:`~gateway.webrtc.viewer.ViewerStats` for each."""
+
+    viewers: int = 0
+    packets_sent: int = 0
+    bytes_sent: int = 0
+    frames_dropped: int = 0
+    retransmitted: int = 0
+    packets_lost: int = 0
+
+    def plus(self, stats: ViewerStats) -> "Totals":
+        """With one more viewer. A receiver may count back its losses (RFC 3550 §6.4.1); ours stay."""
+        return Totals(
+            self.viewers + 1,
+            self.packets_sent + stats.packets_sent,
+            self.bytes_sent + stats.bytes_sent,
+            self.frames_dropped + stats.frames_dropped,
+            self.retransmitted + stats.retransmitted,
+            self.packets_lost + max(0, stats.packets_lost),
+        )
 
 
 class WebRtcServer:
@@ -88,6 +113,10 @@ class WebRtcServer:
         """Joins under way, by ``camera:`` and ``address:`` keys: they count against the limits."""
         self._resolved: tuple[str, ...] = ()
         self._keeper: asyncio.Task[None] | None = None
+        self._past: dict[str, Totals] = {}
+        """What the viewers that have gone were sent, by camera."""
+        self.first_picture_s: dict[str, Histogram] = {}
+        """From the offer to the first picture's leaving, by camera."""
         self._closed = False
 
     @property
@@ -140,6 +169,13 @@ class WebRtcServer:
         """The viewers of one camera."""
         return [viewer for viewer in self._viewers.values() if viewer.camera_id == camera_id]
 
+    def totals(self, camera_id: str) -> "Totals":
+        """What all viewers of a camera were sent since the start, those that have gone included. It only grows."""
+        totals = self._past.get(camera_id, Totals())
+        for viewer in self.viewers_of(camera_id):
+            totals = totals.plus(viewer.stats())
+        return totals
+
     async def close_camera(self, camera_id: str, reason: str) -> None:
         """End all viewers of a camera that was removed."""
         await asyncio.gather(*(viewer.close(reason) for viewer in self.viewers_of(camera_id)))
@@ -151,6 +187,7 @@ class WebRtcServer:
         in common, and ``UnavailableError`` where the camera does not come up, a limit is reached or the server ends.
         """
         offer = parse_offer(offer_sdp)
+        began_s = self._clock.monotonic()
         with self._place(camera.id, client_address):
             hold = camera.hold("webrtc")
             try:
@@ -180,6 +217,8 @@ class WebRtcServer:
                 hold.release()
                 raise
             viewer.holds.append(hold.release)
+            first_picture_s = self.first_picture_s.setdefault(camera.id, Histogram())
+            viewer.on_begun = lambda: first_picture_s.observe(self._clock.monotonic() - began_s)
             self._viewers[viewer.id] = viewer
             self.registry.add(viewer.agent)
         viewer.answer_sdp = write_answer(
@@ -315,7 +354,8 @@ class WebRtcServer:
 
     def _forget(self, viewer: Viewer) -> None:
         self.registry.remove(viewer.agent)
-        self._viewers.pop(viewer.id, None)
+        if self._viewers.pop(viewer.id, None) is not None:
+            self._past[viewer.camera_id] = self._past.get(viewer.camera_id, Totals()).plus(viewer.stats())
         if not self.viewers_of(viewer.camera_id):
             fanout = self._fanouts.pop(viewer.camera_id, None)
             if fanout is not None:

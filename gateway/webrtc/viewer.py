@@ -148,6 +148,8 @@ class Viewer:
         self._closing: asyncio.Task[None] | None = None
         self.holds: list[Callable[[], None]] = []
         """Called once, when it has ended."""
+        self.on_begun: Callable[[], None] | None = None
+        """Called when the first picture is on its way."""
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
 
@@ -280,6 +282,8 @@ class Viewer:
         self.connected.set()
         self._begin_audio(path, trailer)
         self._fanout.add(self._sender, lambda error: self.close_soon(f"sending failed: {error}"))
+        if self.on_begun is not None:
+            self.on_begun()
         log.info("camera %s: viewer %s is connected over %s", self.camera_id, self.id, path.protocol)
 
     def _begin_audio(self, path: AgentPath, trailer_bytes: int) -> None:
