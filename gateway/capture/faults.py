@@ -108,10 +108,11 @@ def opening_fault(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s:
     return CameraUnreachableError(f"the camera at {where} could not be opened ({_words(error)}); check its URL")
 
 
-def reading_fault(error: Exception, url: CameraUrl, timeout_s: float) -> CaptureError:
-    """What ended a stream that had been opened."""
+def reading_fault(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s: float) -> CaptureError:
+    """What ended a stream that had been opened, ``elapsed_s`` seconds after its last packet."""
     where = place(url)
-    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+    # A deadline that cuts a packet in two comes out as an "input/output error".
+    if elapsed_s >= timeout_s or isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return silent(url, timeout_s)
     if isinstance(error, _HUNG_UP):
         return CameraEndedError(f"the camera at {where} ended the stream")

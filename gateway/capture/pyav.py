@@ -13,6 +13,7 @@ Rules:
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 import av
@@ -95,6 +96,7 @@ class PyAVCaptureEngine(CaptureEngine):
     def _demux(self, container: InputContainer, assembler: Assembler, url: CameraUrl) -> Iterator[RawPacket]:
         """libav's packets until the end, over what cannot be read."""
         in_a_row = 0
+        reading_since = time.monotonic()
         while not self._stop.is_set():
             try:
                 for raw in container.demux(*assembler.streams):
@@ -103,18 +105,20 @@ class PyAVCaptureEngine(CaptureEngine):
                     if raw.size:
                         in_a_row = 0
                         yield raw
+                    reading_since = time.monotonic()
                 raise CameraEndedError(f"the camera at {place(url)} ended the stream")
-            except av.error.InvalidDataError as error:
+            except av.FFmpegError as error:
+                if self._stop.is_set():
+                    return
                 in_a_row += 1
-                self._pass_over(error.strerror or "it is not valid")
+                elapsed_s = time.monotonic() - reading_since
+                if not isinstance(error, av.error.InvalidDataError) or elapsed_s >= self.source.timeout_s:
+                    raise reading_fault(error, url, self.source.timeout_s, elapsed_s) from None
                 if in_a_row >= MAX_ERRORS_IN_A_ROW:
                     raise NoVideoError(
                         f"{in_a_row} packets in a row from the camera at {place(url)} could not be read; restart it"
                     ) from None
-            except av.FFmpegError as error:
-                if self._stop.is_set():
-                    return
-                raise reading_fault(error, url, self.source.timeout_s) from None
+                self._pass_over(error.strerror or "it is not valid")
 
     def _pass_over(self, why: str) -> None:
         self.passed_over += 1
