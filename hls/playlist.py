@@ -23,11 +23,8 @@ SKIP_TARGETS = 6
 """CAN-SKIP-UNTIL in target durations: the least that is allowed (§4.4.3.8)."""
 
 HOLD_BACK_TARGETS = 3
-"""HOLD-BACK in target durations: the least that is allowed (§4.4.3.8)."""
-
-PART_HOLD_BACK_TARGETS = 3.5
-"""PART-HOLD-BACK in part targets. Three are the least that is recommended (§4.4.3.8); the half more is a tenth of a
-second, and keeps a busy machine's player from running dry."""
+"""HOLD-BACK in target durations, the least that is allowed, and PART-HOLD-BACK in part targets, the least that is
+recommended (§4.4.3.8). hls.js begins up to a part further behind and stays there, so that more would be a second."""
 
 
 _ADDRESS = re.compile(r'(?P<tag>URI="[^"?]*)(?P<tag_query>\?)?|(?m:^(?P<line>[^#\s?][^?\s]*)(?P<line_query>\?)?)')
@@ -55,7 +52,7 @@ def header(plan: LivePlan, version: int, media_sequence: int, discontinuity_sequ
         "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES"
         f",CAN-SKIP-UNTIL={SKIP_TARGETS * plan.target_duration_s}"
         f",HOLD-BACK={HOLD_BACK_TARGETS * plan.target_duration_s}"
-        f",PART-HOLD-BACK={seconds(round(PART_HOLD_BACK_TARGETS * plan.part_target_90k))}\n"
+        f",PART-HOLD-BACK={seconds(HOLD_BACK_TARGETS * plan.part_target_90k)}\n"
         f"#EXT-X-PART-INF:PART-TARGET={seconds(plan.part_target_90k)}\n"
         f"#EXT-X-MEDIA-SEQUENCE:{media_sequence}\n"
         f"#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity_sequence}\n"
