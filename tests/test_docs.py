@@ -1,0 +1,107 @@
+"""The examples of the documentation: each is run, and is what the page shows."""
+
+import asyncio
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from gateway.service import CaptureService
+from gateway.session import SessionState
+from gateway.settings import load_settings
+from hls.metadata import load_extractor
+from signaling.browser import BrowserSignaling
+from signaling.messaging import create_messaging
+from tests.support.coded import size_of
+from tests.support.film import Film, film
+from tests.support.recording import record
+
+DOCS = Path(__file__).parents[1] / "docs"
+WALL = {"url": "wall://here", "engine": "examples.capture_engine:WallEngine", "start": "on-demand", "record": "never"}
+
+
+@pytest.fixture(autouse=True)
+def examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    importlib.invalidate_caches()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (DOCS / "examples").glob("*.py")))
+def test_the_page_shows_the_file_that_is_run(example: str) -> None:
+    code = (DOCS / "examples" / example).read_text()
+    assert f"```python\n{code}```\n" in (DOCS / "extending.md").read_text()
+
+
+async def test_the_engine_and_the_frame_callback() -> None:
+    from examples.frame_callback import look  # type: ignore[import-not-found]
+
+    frames = await look("wall://here", 3, engine=WALL["engine"])
+    assert [size_of(frame.data) for frame in frames] == [(160, 120)] * 3
+    assert [frame.sequence for frame in frames] == sorted({frame.sequence for frame in frames})
+
+
+async def test_the_messaging_adapter(tmp_path: Path) -> None:
+    settings = load_settings(messaging="examples.messaging_adapter:FileMessaging", data_dir=tmp_path)
+    service = CaptureService({"default": settings.camera("default", WALL)})
+    messaging = create_messaging(settings, service)
+    await messaging.start()
+    orders = tmp_path / "orders.jsonl"
+    orders.write_text(json.dumps(["capture_start_request", {"client_id": "me"}]) + "\n")
+    await until(lambda: service.status().state is SessionState.LIVE)
+    with orders.open("a") as file:
+        file.write(json.dumps(["capture_start_request", {}]) + "\n")
+    news = tmp_path / "news.jsonl"
+    await until(lambda: "client_id: Field required" in news.read_text())
+    await until(lambda: '"live"' in news.read_text())
+    assert messaging.status() == {"adapter": "file", "connected": True}
+    await messaging.close()
+    await service.close()
+
+
+def test_the_metadata_extractor(tmp_path: Path) -> None:
+    ((segment, _), *_) = record(tmp_path, film(Film(seconds=2)), segment_s=2)
+    brightness = load_extractor("examples.metadata_extractor:brightness")
+    (path,) = tmp_path.rglob("*.mp4")
+    found = brightness(segment, path)
+    assert 0 < found["brightness"] < 255
+
+
+async def test_the_javascript_client_of_the_page(tmp_path: Path) -> None:
+    code = (DOCS / "examples" / "frames.mjs").read_text()
+    assert f"```js\n{code}```\n" in (DOCS / "socketio.md").read_text()
+    settings = load_settings(data_dir=tmp_path)
+    service = CaptureService({"default": settings.camera("default", WALL)})
+    browser = BrowserSignaling(settings, service)
+    app = web.Application()
+    browser.attach(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    # From where its imports are found.
+    node = await asyncio.create_subprocess_exec(
+        "node",
+        "--input-type=module",
+        "-e",
+        code,
+        "--",
+        url,
+        "3",
+        cwd=Path(__file__).parent,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, _ = await node.communicate()
+    lines = out.decode().splitlines()
+    assert "default stopped" in lines
+    assert [line.split()[1] for line in lines if "T" in line.split()[0]] == ["1", "2", "3"]
+    await runner.cleanup()
+    await service.close()
