@@ -1,0 +1,16 @@
+"""Fixtures of the roof: a house that asks who one is."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.guarded import Client, guarded
+
+
+@pytest.fixture
+async def shut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    """A house with tokens; see :mod:`tests.support.guarded`."""
+    monkeypatch.chdir(tmp_path)
+    async with guarded(tmp_path) as client:
+        yield client
