@@ -33,6 +33,7 @@ from gateway.histogram import Histogram
 from gateway.hub import PacketHub, SubscriptionClosed
 from gateway.media import Packet, StreamInfo
 from gateway.settings import FsyncMode
+from hls.audio import AAC_FRAME, Transcoder, carried_audio
 from hls.dvr import hls_segments
 from hls.segment import NAME_SUFFIX_MAX, EndReason, Fragment, Segment, SegmentState, segment_name, segment_path
 from hls.writer import SegmentWriter
@@ -115,6 +116,7 @@ class Recording:
         self._fsync = fsync
         self._writer: SegmentWriter | None = None
         self._info: StreamInfo | None = None
+        self._transcoder: Transcoder | None = None
         self._base_dts_90k = 0
         self._closed: list[Whole] = []
         self._error: str | None = None
@@ -142,7 +144,8 @@ class Recording:
         if not packet.is_video:
             if writer is None or self._info is None or packet.run != writer.start.run:
                 return
-            writer.write(packet)
+            for coded in self._coded(packet):
+                writer.write(coded)
             return
         reason: EndReason | None = None
         if writer is not None and self._info is not None:
@@ -157,10 +160,24 @@ class Recording:
         assert self._writer is not None
         self._writer.write(packet)
 
+    def _coded(self, packet: Packet) -> list[Packet]:
+        """An audio packet as MP4 carries it. Audio that breaks never stops video."""
+        if self._transcoder is None:
+            return [packet]
+        try:
+            frames = self._transcoder.feed(packet)
+        except (av.FFmpegError, ValueError):
+            return []
+        rate_hz = self._transcoder.info.sample_rate_hz
+        duration_90k = AAC_FRAME * CLOCK_RATE // rate_hz
+        times = [(position * CLOCK_RATE // rate_hz, data) for position, data in frames]
+        return [replace(packet, data=data, pts_90k=at, dts_90k=at, duration_90k=duration_90k) for at, data in times]
+
     def _open(self, packet: Packet, *, continues: bool) -> None:
-        info = packet.info
-        if info.audio is not None and info.audio.codec != "aac":
-            info = replace(info, audio=None)
+        source = packet.info.audio
+        carried = carried_audio(source)
+        info = packet.info if carried is source else replace(packet.info, audio=carried)
+        self._transcoder = Transcoder(source) if source is not None and carried not in (None, source) else None
         video, audio = info.video, info.audio
         segment = Segment(
             camera_id=self.camera_id,

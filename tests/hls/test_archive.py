@@ -98,6 +98,18 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
     assert names == sorted(names) == ["segment_20261122T185000Z" + suffix for suffix in ("", "_001", "_002")]
 
 
+async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> None:
+    publish(archive, film(Film(seconds=1.8, g711=True)))
+    await archive.remove_camera("door")
+    [segment] = await archive.page("door")
+    assert segment.audio_codec == "aac"
+    probed = ffprobe(archive.path(segment))
+    audio = next(stream for stream in probed["streams"] if stream["codec_type"] == "audio")
+    assert (audio["codec_name"], audio["sample_rate"]) == ("aac", "16000")
+    assert float(audio["duration"]) == pytest.approx(1.8, abs=0.3)
+    assert decode(archive.path(segment)) == ""
+
+
 async def test_a_camera_that_is_lost_ends_its_segment(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1)))
     await until(lambda: archive.recorders()["door"].segments_closed == 1)

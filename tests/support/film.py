@@ -26,6 +26,7 @@ class Film:
     height: int = 120
     audio: bool = False
     noise: bool = False
+    g711: bool = False
 
 
 DEFAULT_FILM = Film()
@@ -47,6 +48,13 @@ def film(what: Film = DEFAULT_FILM, start_90k: int = START_90K, run: int = 1) ->
         for n, data in enumerate(_audio(what)):
             at = n * 1024 * CLOCK_RATE // 48_000
             packets.append(Packet(MediaKind.AUDIO, data, at, at, 1920, True, start_90k + at, info, run))
+    if what.g711:
+        info = replace(info, audio=AudioInfo("pcm_alaw", "", 8000, 1))
+        packets = [replace(packet, info=info) for packet in packets]
+        for n in range(int(what.seconds * 50)):
+            at = n * 1800
+            packets.append(Packet(MediaKind.AUDIO, b"\xd5\x95" * 80, at, at, 1800, True, start_90k + at, info, run))
+    if info.audio is not None:
         packets.sort(key=lambda packet: (packet.dts_90k, not packet.is_video))
     return tuple(packets)
 
