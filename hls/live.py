@@ -21,18 +21,15 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
    time goes on from the last segment until the clock has caught up.
 """
 
-import gzip
 import math
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections import deque
 
 from gateway.clock import CLOCK_RATE, to_seconds
 from gateway.errors import BadRequestError
 from gateway.media import Packet
 from hls import playlist
 from hls.cutter import Part, PartCutter
-from hls.fmp4 import FragmentMuxer
+from hls.live_segment import LivePart, LiveSegment
 from hls.plan import MAX_TARGET_S, LivePlan, PlanProbe
 
 MSN_RATE = 4
@@ -56,74 +53,10 @@ PART_TARGETS = 3
 """PART tags are listed for so many target durations from the end."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Room for a whole window of 7 s at 2 s GOPs and 16 Mbit/s."""
+"""A window of GOPs of 2 s at 16 Mbit/s takes 52 MB."""
 
 PROBE_MAX_BYTES = 32 * 1024 * 1024
 """A stream that does not show its second keyframe within this is not waited for."""
-
-PLAYLIST_NAME = "live.m3u8"
-
-QUERIES_MAX = 64
-"""Forms of one playlist with a query that are kept: it lives for a part, and each viewer asks for it once or twice."""
-
-
-class Rendered:
-    """A playlist as it is sent."""
-
-    def __init__(self, text: str) -> None:
-        self.body = text.encode()
-        self._with_query: OrderedDict[str, Rendered] = OrderedDict()
-
-    @cached_property
-    def gzipped(self) -> bytes:
-        """The same, gzip-encoded; made on first use."""
-        return gzip.compress(self.body, compresslevel=4, mtime=0)
-
-    def with_query(self, query: str) -> "Rendered":
-        """The same with ``query`` in every address, made once for all who come with it; itself without one."""
-        if not query:
-            return self
-        rendered = self._with_query.get(query)
-        if rendered is None:
-            rendered = self._with_query[query] = Rendered(playlist.with_query(self.body.decode(), query))
-            if len(self._with_query) > QUERIES_MAX:
-                self._with_query.popitem(last=False)
-        return rendered
-
-
-@dataclass(slots=True)
-class LivePart:
-    """A part under its name."""
-
-    name: str
-    part: Part
-    line: str
-
-
-@dataclass(slots=True, eq=False)
-class LiveSegment:
-    """A segment; complete once it has a ``tail``."""
-
-    msn: int
-    name: str
-    muxer: FragmentMuxer
-    program_date_90k: int
-    is_discontinuity: bool
-    head: str
-    parts: list[LivePart] = field(default_factory=list)
-    duration_90k: int = 0
-    size: int = 0
-    tail: str = ""
-    appeared_s: float = 0.0
-    longest_playlist_90k: int = 0
-
-    @property
-    def is_gap(self) -> bool:
-        return self.parts[0].part.is_gap
-
-    @property
-    def init_name(self) -> str:
-        return f"init-{self.muxer.init_id}.mp4"
 
 
 class LiveWindow:
@@ -165,7 +98,7 @@ class LiveWindow:
         self._bytes = 0
         self._duration_90k = 0
         self._edge: tuple[int, int, int] | None = None
-        self._rendered: dict[str, Rendered] = {}
+        self._rendered: dict[str, playlist.Rendered] = {}
 
     # --- in
 
@@ -228,18 +161,18 @@ class LiveWindow:
         """Bytes of media in memory."""
         return self._bytes
 
-    def media_playlist(self, *, delta: bool = False) -> Rendered:
+    def media_playlist(self, *, delta: bool = False) -> playlist.Rendered:
         """The playlist of this version. ``delta`` leaves out what the client is known to have (§6.2.5.1)."""
         skipped = self._skippable() if delta else 0
         key = f"media-{skipped}"
         if key not in self._rendered:
-            self._rendered[key] = Rendered(self._media_text(skipped))
+            self._rendered[key] = playlist.Rendered(self._media_text(skipped))
         return self._rendered[key]
 
-    def multivariant_playlist(self) -> Rendered:
+    def multivariant_playlist(self) -> playlist.Rendered:
         """The playlist that names the media playlist, with what the stream says of itself."""
         if "multivariant" not in self._rendered:
-            self._rendered["multivariant"] = Rendered(self._multivariant_text())
+            self._rendered["multivariant"] = playlist.Rendered(self._multivariant_text())
         return self._rendered["multivariant"]
 
     def media(self, name: str) -> bytes | memoryview | None:
@@ -460,5 +393,5 @@ class LiveWindow:
         assert self._cutter is not None
         frame_rate = info.video.frame_rate or CLOCK_RATE / self._cutter.frame_90k
         return playlist.multivariant(
-            info, frame_rate, max(rates_bps), size * 8 * CLOCK_RATE // duration_90k, PLAYLIST_NAME
+            info, frame_rate, max(rates_bps), size * 8 * CLOCK_RATE // duration_90k, playlist.LIVE_NAME
         )

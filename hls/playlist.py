@@ -4,14 +4,23 @@ Durations are written in seconds with five decimals, which is finer than a tick 
 true. URIs are relative to the playlist.
 """
 
+import gzip
 import re
+from collections import OrderedDict
 from fractions import Fraction
+from functools import cached_property
 
 from gateway.clock import to_rfc3339, to_seconds
 from gateway.media import StreamInfo
 from hls.plan import LivePlan
 
 CONTENT_TYPE = "application/vnd.apple.mpegurl"
+
+LIVE_NAME = "live.m3u8"
+"""The live media playlist, beside the multivariant one."""
+
+QUERIES_MAX = 64
+"""Forms of one playlist with a query that are kept: it lives for a part, and each viewer asks for it once or twice."""
 
 FULL_VERSION = 6
 """EXT-X-MAP in a playlist that is not of I-frames only (§8)."""
@@ -105,3 +114,27 @@ def multivariant(
         f",FRAME-RATE={float(frame_rate):.3f}\n"
         f"{media_playlist}\n"
     )
+
+
+class Rendered:
+    """A playlist as it is sent."""
+
+    def __init__(self, text: str) -> None:
+        self.body = text.encode()
+        self._with_query: OrderedDict[str, Rendered] = OrderedDict()
+
+    @cached_property
+    def gzipped(self) -> bytes:
+        """The same, gzip-encoded; made on first use."""
+        return gzip.compress(self.body, compresslevel=4, mtime=0)
+
+    def with_query(self, query: str) -> "Rendered":
+        """The same with ``query`` in every address, made once for all who come with it; itself without one."""
+        if not query:
+            return self
+        rendered = self._with_query.get(query)
+        if rendered is None:
+            rendered = self._with_query[query] = Rendered(with_query(self.body.decode(), query))
+            if len(self._with_query) > QUERIES_MAX:
+                self._with_query.popitem(last=False)
+        return rendered

@@ -26,7 +26,8 @@ from gateway.errors import NotFoundError, UnavailableError
 from gateway.media import Packet, StreamInfo
 from gateway.service import CaptureService
 from gateway.session import SessionState
-from hls.live import LiveWindow, Rendered
+from hls.live import LiveWindow
+from hls.playlist import Rendered
 
 HOLD_S = 10.0
 """Longer than a player's pause between two requests: a target duration, or a stalled connection."""

@@ -11,8 +11,7 @@ from email.utils import formatdate
 from aiohttp import web
 
 from gateway.errors import BadRequestError
-from hls import playlist
-from hls.live import PLAYLIST_NAME, Rendered
+from hls.playlist import CONTENT_TYPE, LIVE_NAME, Rendered
 from hls.window import CameraWindow
 from web import keys
 from web.auth.gate import carried_query
@@ -35,7 +34,7 @@ async def multivariant(request: web.Request) -> web.Response:
     return _playlist(request, rendered, "no-cache")
 
 
-@routes.get(f"/hls/{{camera}}/{PLAYLIST_NAME}")
+@routes.get(f"/hls/{{camera}}/{LIVE_NAME}")
 async def media_playlist(request: web.Request) -> web.Response:
     """The media playlist, with the delivery directives of §6.2.5."""
     window = _window(request)
@@ -91,7 +90,7 @@ def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> w
     if _accepts_gzip(request.headers.get("Accept-Encoding", "")):
         body = rendered.gzipped
         headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, content_type=playlist.CONTENT_TYPE, headers=headers)
+    return web.Response(body=body, content_type=CONTENT_TYPE, headers=headers)
 
 
 def _accepts_gzip(accept_encoding: str) -> bool:
