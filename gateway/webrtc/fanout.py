@@ -70,7 +70,7 @@ class CameraFanout:
         # A camera that is away has a history, but no live edge.
         if self.hub.gop and sender.start(self.history, self._clock.monotonic()):
             self._fall_behind(sender)
-            self._pace()
+            self._advance(sender, self._clock.monotonic())
 
     def remove(self, sender: VideoSender) -> None:
         """A viewer has gone. Twice is fine."""
@@ -202,11 +202,14 @@ class CameraFanout:
     def _pace(self) -> None:
         now = self._clock.monotonic()
         for sender in tuple(self._behind):
-            try:
-                if sender.advance(self.history, now):
-                    self._behind.discard(sender)
-            except Exception as error:
-                self._fault(sender, error)
+            self._advance(sender, now)
+
+    def _advance(self, sender: VideoSender, now: float) -> None:
+        try:
+            if sender.advance(self.history, now):
+                self._behind.discard(sender)
+        except Exception as error:
+            self._fault(sender, error)
 
     def _fault(self, sender: VideoSender, error: Exception) -> None:
         log.warning("camera %s: a viewer's packets could not be sent: %s", self.hub.camera_id, error)
