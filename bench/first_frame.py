@@ -1,0 +1,76 @@
+"""From the click to the first picture: Chromium joins a camera with a GOP of 10 s at random moments.
+
+    uv run python -m bench.first_frame [--joins 20]
+
+Timed in the page, from before the offer's POST to ``requestVideoFrameCallback``. The page is loaded, the offer made.
+"""
+
+import argparse
+import asyncio
+import random
+
+from playwright.async_api import async_playwright
+
+from bench.support import webrtc_load as load
+from tests.support.browser import CHROMIUM, FLAGS
+
+GOAL_P95_MS = 300.0
+
+JOIN = """
+async (url) => {
+  const peer = new RTCPeerConnection();
+  const video = document.createElement("video");
+  video.muted = true; video.autoplay = true;
+  document.body.replaceChildren(video);
+  peer.ontrack = (event) => { video.srcObject = new MediaStream([event.track]); };
+  peer.addTransceiver("video", { direction: "recvonly" });
+  await peer.setLocalDescription();
+  const began = performance.now();
+  const headers = { "Content-Type": "application/sdp" };
+  const reply = await fetch(url, { method: "POST", body: peer.localDescription.sdp, headers });
+  await peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
+  const answered = performance.now();
+  const connected = new Promise((resolve) => {
+    const look = () => { if (peer.connectionState === "connected") resolve(performance.now()); };
+    peer.addEventListener("connectionstatechange", look); look();
+  });
+  await new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+  const shown = performance.now();
+  const result = { answered: answered - began, connected: await connected - began, shown: shown - began };
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  for (const item of (await peer.getStats()).values()) if (item.kind === "video" && item.type === "inbound-rtp") {
+    result.freezes = item.freezeCount; result.decoded = item.framesDecoded;
+  }
+  peer.close();
+  return result;
+}
+"""
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--joins", type=int, default=20)
+    options = parser.parse_args()
+    with load.server("liveedge", "--gop", "300") as server:
+        results = []
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            page = await browser.new_page()
+            await page.goto(f"{server.address}/")
+            # The first connection of a browser's life starts its media services.
+            await page.evaluate(JOIN, server.url)
+            for _ in range(options.joins):
+                await asyncio.sleep(random.uniform(0, 2))
+                results.append(await page.evaluate(JOIN, server.url))
+            await browser.close()
+    for name in ("answered", "connected", "shown"):
+        values = [result[name] for result in results]
+        p50, p95 = load.percentile(values, 50), load.percentile(values, 95)
+        print(f"{name:9}: p50 {p50:4.0f} ms, p95 {p95:4.0f} ms, longest {max(values):4.0f} ms")
+    p95 = load.percentile([result["shown"] for result in results], 95)
+    print(f"freezes: {sum(result.get('freezes') or 0 for result in results)} in {len(results)} joins")
+    print(f"first picture p95 {p95:.0f} ms (goal {GOAL_P95_MS:.0f} ms: {'met' if p95 <= GOAL_P95_MS else 'missed'})")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
