@@ -288,10 +288,15 @@ class Archive:
             raise BadRequestError(
                 f"a playlist holds {DVR_MAX_S // 3600} hours at most: take a later start, or an end nearer to it"
             )
-        wholes = await self._span(camera_id, start_90k, end_90k)
         is_recorded = camera_id in self._recorders
         is_ended = not is_recorded if end_90k is None else end_90k <= now_90k
-        text = await asyncio.to_thread(dvr.playlist, wholes, start_90k, end_90k, is_ended=is_ended, base=base)
+        found = await self.index.hls_span(camera_id, start_90k, end_90k, SPAN_MAX)
+        parts = {segment.name: (segment, listed) for segment, listed in found}
+        for segment, fragments in self._untold(camera_id):
+            is_whole = is_ended or segment.end_reason is not None
+            parts[segment.name] = segment, dvr.hls_segments(fragments, is_whole=is_whole)
+        ordered = sorted(parts.values(), key=lambda part: (part[0].start_90k, part[0].name))
+        text = await asyncio.to_thread(dvr.playlist, ordered, start_90k, end_90k, is_ended=is_ended, base=base)
         if text is not None:
             return text
         if end_90k is None and is_recorded:

@@ -13,6 +13,7 @@ Rules:
    right wherever a playlist begins, after a restart, and after retention has taken what was in front.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,26 @@ class HlsSegment:
         return self.start_90k + self.duration_90k
 
 
+# As fragments do, HLS segments lie side by side: size and duration say it all.
+_PACKED = struct.Struct("<II")
+
+
+def pack_hls(segments: Sequence[HlsSegment]) -> bytes:
+    """HLS segments as the index keeps them; :func:`unpack_hls` reads them."""
+    return b"".join(_PACKED.pack(segment.size, segment.duration_90k) for segment in segments)
+
+
+def unpack_hls(packed: bytes, init_size: int) -> list[HlsSegment]:
+    """The inverse of :func:`pack_hls`; the first one begins where the init segment ends."""
+    segments = []
+    offset, start_90k = init_size, 0
+    for size, duration_90k in _PACKED.iter_unpack(packed):
+        segments.append(HlsSegment(offset, size, start_90k, duration_90k))
+        offset += size
+        start_90k += duration_90k
+    return segments
+
+
 def hls_segments(fragments: Sequence[Fragment], *, is_whole: bool) -> list[HlsSegment]:
     """Gather fragments by the module's rules; ``is_whole`` where the file has ended."""
     segments: list[HlsSegment] = []
@@ -73,7 +94,7 @@ def _gather(first: Fragment, last: Fragment) -> HlsSegment:
 
 
 def playlist(
-    wholes: Sequence[tuple[Segment, Sequence[Fragment]]],
+    recorded: Sequence[tuple[Segment, Sequence[HlsSegment]]],
     start_90k: int,
     end_90k: int | None,
     *,
@@ -88,11 +109,10 @@ def playlist(
     lines: list[str] = []
     head: list[str] = []
     init_id = ""
-    for segment, fragments in wholes:
-        is_whole = is_ended or segment.end_reason is not None
+    for segment, parts in recorded:
         url = f"{base}{segment.camera_id}/{segment.name}"
         is_first = True
-        for number, part in enumerate(hls_segments(fragments, is_whole=is_whole)):
+        for number, part in enumerate(parts):
             part_start_90k = segment.start_90k + part.start_90k
             if part_start_90k + part.duration_90k <= start_90k:
                 continue

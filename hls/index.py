@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -51,6 +51,7 @@ from sqlalchemy.exc import (
 from gateway.clock import CLOCK_RATE
 from gateway.errors import SettingsError, StorageError, UnavailableError, redact
 from hls import schema
+from hls.dvr import HlsSegment, hls_segments, pack_hls, unpack_hls
 from hls.segment import EndReason, Fragment, Segment, SegmentState, pack_fragments, unpack_fragments
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ SEGMENT_MAX_90K = 2 * 86_400 * CLOCK_RATE
 """No segment lasts longer: ``ARCHIVE_SEGMENT_SECONDS`` is a day at most, and then it takes one keyframe more."""
 
 _COLUMNS = tuple(item.name for item in fields(Segment))
+_SELECTED = tuple(schema.segment.c[name] for name in _COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,11 @@ def to_row(segment: Segment) -> dict[str, Any]:
     return {name: getattr(segment, name) for name in _COLUMNS}
 
 
-def from_row(row: Row[Any]) -> Segment:
-    """The inverse of :func:`to_row`."""
-    values = {name: row._mapping[name] for name in _COLUMNS}
-    values["state"] = SegmentState(values["state"])
-    values["end_reason"] = EndReason(values["end_reason"]) if values["end_reason"] else None
-    values["head"] = bytes(values["head"])
-    return Segment(**values)
+def from_row(row: Sequence[Any]) -> Segment:
+    """The inverse of :func:`to_row`, for a row that begins with :data:`_SELECTED`."""
+    segment = Segment(*row[: len(_COLUMNS)])
+    end_reason = EndReason(segment.end_reason) if segment.end_reason else None
+    return replace(segment, state=SegmentState(segment.state), end_reason=end_reason, head=bytes(segment.head))
 
 
 class SegmentIndex:
@@ -155,6 +155,12 @@ class SegmentIndex:
         """As :meth:`page`, with fragments."""
         return await self._call(SegmentIndex.span_now, camera_id, start_90k, end_90k, limit)
 
+    async def hls_span(
+        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
+    ) -> list[tuple[Segment, list[HlsSegment]]]:
+        """As :meth:`page`, with HLS segments."""
+        return await self._call(SegmentIndex.hls_span_now, camera_id, start_90k, end_90k, limit)
+
     async def newest(self, camera_id: str) -> Segment | None:
         """The camera's newest segment by its number."""
         return await self._call(SegmentIndex.newest_now, camera_id)
@@ -199,16 +205,21 @@ class SegmentIndex:
             key = self._is(segment.camera_id, segment.name)
             row_id = connection.scalar(select(schema.segment.c.id).where(key))
             packed = pack_fragments(fragments)
+            packed_hls = pack_hls(hls_segments(fragments, is_whole=segment.state is not SegmentState.GROWING))
             if row_id is None:
                 inserted = connection.execute(insert(schema.segment).values(row)).inserted_primary_key
                 assert inserted is not None
                 row_id = inserted[0]
-                connection.execute(insert(schema.fragment_list).values(segment_id=row_id, packed=packed))
+                connection.execute(
+                    insert(schema.fragment_list).values(segment_id=row_id, packed=packed, packed_hls=packed_hls)
+                )
                 return
             del row["is_protected"]
             connection.execute(update(schema.segment).where(schema.segment.c.id == row_id).values(row))
             connection.execute(
-                update(schema.fragment_list).where(schema.fragment_list.c.segment_id == row_id).values(packed=packed)
+                update(schema.fragment_list)
+                .where(schema.fragment_list.c.segment_id == row_id)
+                .values(packed=packed, packed_hls=packed_hls)
             )
 
     def get_now(self, camera_id: str, name: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
@@ -225,7 +236,7 @@ class SegmentIndex:
         after: tuple[int, str] | None = None,
     ) -> list[Segment]:
         with self.transaction() as connection:
-            found = select(schema.segment).where(*self._overlap(camera_id, start_90k, end_90k))
+            found = select(*_SELECTED).where(*self._overlap(camera_id, start_90k, end_90k))
             if after is not None:
                 found = found.where(_later(*after))
             rows = connection.execute(found.order_by(*_OLDEST_FIRST).limit(limit)).all()
@@ -239,9 +250,19 @@ class SegmentIndex:
             rows = connection.execute(found.order_by(*_OLDEST_FIRST).limit(limit)).all()
         return [_unpacked(row) for row in rows]
 
+    def hls_span_now(
+        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
+    ) -> list[tuple[Segment, list[HlsSegment]]]:
+        with self.transaction() as connection:
+            found = select(*_SELECTED, schema.fragment_list.c.packed_hls).join(schema.fragment_list)
+            found = found.where(*self._overlap(camera_id, start_90k, end_90k)).order_by(*_OLDEST_FIRST).limit(limit)
+            rows = connection.execute(found).all()
+        wholes = [(from_row(row), row.packed_hls) for row in rows]
+        return [(segment, unpack_hls(packed, segment.init_size)) for segment, packed in wholes]
+
     def at_now(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
         table = schema.segment.c
-        mine = select(schema.segment).where(table.camera_id == camera_id, _LISTED)
+        mine = select(*_SELECTED).where(table.camera_id == camera_id, _LISTED)
         before = mine.where(table.start_90k <= time_90k).order_by(table.start_90k.desc(), table.name.desc()).limit(1)
         after = mine.where(table.start_90k > time_90k).order_by(*_OLDEST_FIRST).limit(1)
         with self.transaction() as connection:
@@ -250,7 +271,7 @@ class SegmentIndex:
 
     def newest_now(self, camera_id: str) -> Segment | None:
         table = schema.segment.c
-        newest = select(schema.segment).where(table.camera_id == camera_id).order_by(table.sequence.desc()).limit(1)
+        newest = select(*_SELECTED).where(table.camera_id == camera_id).order_by(table.sequence.desc()).limit(1)
         with self.transaction() as connection:
             row = connection.execute(newest).first()
         return None if row is None else from_row(row)
@@ -265,7 +286,7 @@ class SegmentIndex:
     def oldest_now(self, camera_id: str, limit: int) -> list[Segment]:
         table = schema.segment.c
         query = (
-            select(schema.segment)
+            select(*_SELECTED)
             .where(table.camera_id == camera_id, table.state.in_(_FINISHED), table.is_protected.is_(False))
             .order_by(*_OLDEST_FIRST)
             .limit(limit)
@@ -275,7 +296,7 @@ class SegmentIndex:
 
     def with_init_now(self, camera_id: str, init_id: str) -> Segment | None:
         table = schema.segment.c
-        query = select(schema.segment).where(table.camera_id == camera_id, table.init_id == init_id, _LISTED).limit(1)
+        query = select(*_SELECTED).where(table.camera_id == camera_id, table.init_id == init_id, _LISTED).limit(1)
         with self.transaction() as connection:
             row = connection.execute(query).first()
         return None if row is None else from_row(row)
@@ -291,7 +312,7 @@ class SegmentIndex:
     def without_hash_now(self, limit: int) -> list[Segment]:
         table = schema.segment.c
         query = (
-            select(schema.segment)
+            select(*_SELECTED)
             .where(table.state.in_(_FINISHED), table.sha256.is_(None))
             .order_by(table.start_90k.desc())
             .limit(limit)
@@ -302,7 +323,7 @@ class SegmentIndex:
     def in_state_now(self, state: SegmentState) -> list[Segment]:
         """All segments in a state that few can be in."""
         with self.transaction() as connection:
-            rows = connection.execute(select(schema.segment).where(schema.segment.c.state == state.value)).all()
+            rows = connection.execute(select(*_SELECTED).where(schema.segment.c.state == state.value)).all()
         return [from_row(row) for row in rows]
 
     def names_now(self, camera_id: str) -> dict[str, tuple[SegmentState, int]]:
@@ -438,7 +459,7 @@ class SegmentIndex:
 
     @staticmethod
     def _with_fragments() -> Any:
-        return select(schema.segment, schema.fragment_list.c.packed).join(schema.fragment_list)
+        return select(*_SELECTED, schema.fragment_list.c.packed).join(schema.fragment_list)
 
     @staticmethod
     def _overlap(camera_id: str | None, start_90k: int | None, end_90k: int | None) -> list[Any]:

@@ -1,7 +1,8 @@
 """The index's tables, and how an older index becomes one of today.
 
 ``segment``: one row an archive segment, from its first fragment on. ``fragment_list``: its fragments, packed (see
-:func:`hls.segment.pack_fragments`), apart from the row because lists and look-ups never want them.
+:func:`hls.segment.pack_fragments`), and the HLS segments that they make, a tenth of that, which playlists read instead;
+apart from the row because lists and look-ups never want them.
 
 Rules:
 
@@ -85,6 +86,7 @@ fragment_list = Table(
     tables,
     Column("segment_id", _Id, ForeignKey("segment.id", ondelete="CASCADE"), primary_key=True),
     Column("packed", LargeBinary, nullable=False),
+    Column("packed_hls", LargeBinary, nullable=False),
 )
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
 from hls.boxes import shared_init
-from hls.dvr import HLS_TARGET_S, hls_segments, playlist
+from hls.dvr import HLS_TARGET_S, HlsSegment, hls_segments, pack_hls, playlist, unpack_hls
 from hls.recorder import Numbers, Whole
-from hls.segment import Fragment
+from hls.segment import Fragment, Segment
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
@@ -61,9 +61,22 @@ def recorded(data_dir: Path) -> list[Whole]:
     return [*first, *record(data_dir, later, segment_s=6, numbers=numbers)]
 
 
+def listed(wholes: list[Whole]) -> list[tuple[Segment, list[HlsSegment]]]:
+    """As the archive hands them to the playlist."""
+    return [
+        (segment, hls_segments(fragments, is_whole=segment.end_reason is not None)) for segment, fragments in wholes
+    ]
+
+
+@given(spans)
+def test_hls_segments_pack_and_unpack(given_spans: list[tuple[int, bool]]) -> None:
+    segments = hls_segments(make_fragments(given_spans), is_whole=True)
+    assert unpack_hls(pack_hls(segments), 1000) == segments
+
+
 def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:
     wholes = recorded(tmp_path)
-    text = playlist(wholes, START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    text = playlist(listed(wholes), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
     assert text is not None
     parsed = m3u8.loads(text)
     assert parsed.is_endlist
@@ -84,13 +97,13 @@ def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:
 
 def test_a_playlist_begins_with_the_segment_of_the_start_and_numbers_follow(tmp_path: Path) -> None:
     wholes = recorded(tmp_path)
-    text = playlist(wholes, START_90K + 11 * CLOCK_RATE, None, is_ended=False)
+    text = playlist(listed(wholes), START_90K + 11 * CLOCK_RATE, None, is_ended=False)
     assert text is not None
     parsed = m3u8.loads(text)
     assert not parsed.is_endlist
     assert (parsed.media_sequence, parsed.discontinuity_sequence) == (103, 8)
     assert parsed.start.time_offset == pytest.approx(1.0)
-    assert playlist(wholes, START_90K + 20 * CLOCK_RATE, START_90K + 50 * CLOCK_RATE, is_ended=True) is None
+    assert playlist(listed(wholes), START_90K + 20 * CLOCK_RATE, START_90K + 50 * CLOCK_RATE, is_ended=True) is None
 
 
 def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
@@ -98,7 +111,7 @@ def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
     before: list[str] = []
     for count in range(20, 141, 10):
         wholes = record(tmp_path / str(count), packets[:count], segment_s=6, finish=False)
-        text = playlist(wholes, START_90K, None, is_ended=False)
+        text = playlist(listed(wholes), START_90K, None, is_ended=False)
         lines = text.splitlines() if text else []
         assert lines[: len(before)] == before
         before = lines
@@ -115,7 +128,7 @@ def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{segment.name}.mp4").write_bytes(data)
         (folder / f"init-{segment.init_id}.mp4").write_bytes(init)
-    text = playlist(wholes, START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    text = playlist(listed(wholes), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
     assert text is not None
     (tmp_path / "www" / "dvr.m3u8").write_text(text)
     assert decode(tmp_path / "www" / "dvr.m3u8", "-allowed_extensions", "ALL") == ""
@@ -125,7 +138,7 @@ def test_every_file_of_a_playlist_is_whole_and_begins_where_it_says(tmp_path: Pa
     """As a player does: the init segment, then the byte ranges up to the next discontinuity."""
     wholes = recorded(tmp_path)
     by_name = {segment.name: segment for segment, _ in wholes}
-    text = playlist(wholes, START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    text = playlist(listed(wholes), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
     assert text is not None
     timelines: list[bytes] = []
     for part in m3u8.loads(text).segments:
