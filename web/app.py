@@ -18,7 +18,7 @@ from web.house import House
 from web.logs import set_up_logging
 from web.metrics import Metrics
 from web.reload import SettingsWatch
-from web.routes import archive, auth, cameras, hls, jpeg, metrics, page, player, status, whep
+from web.routes import archive, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
 from web.security import Door
 from web.traffic import Traffic
 
@@ -53,8 +53,9 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.METRICS] = Metrics(house, traffic)
     house.browser.attach(app, gate.admit_socket)
     house.on_reload.append(gate.reload)
-    for module in (page, player, auth, status, metrics, cameras, whep, archive, hls, jpeg):
+    for module in (page, player, auth, status, metrics, cameras, whep, archive, hls, jpeg, asyncapi, openapi):
         app.add_routes(module.routes)
+    openapi.prepare(app)
     app.cleanup_ctx.append(_lifetime)
     return app
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gateway.service import CaptureService
 from gateway.settings import load_settings
+from gateway.webrtc.server import WebRtcServer
 from signaling.browser import BrowserSignaling
 
 CAMERA = {
@@ -23,12 +24,13 @@ CAMERA = {
 class Door:
     """Two cameras, the server, and clients that are disconnected at the end."""
 
-    def __init__(self, grace_s: float = 0.05) -> None:
+    def __init__(self, grace_s: float = 0.05, webrtc: WebRtcServer | None = None) -> None:
         self.settings = load_settings(frame_rate=20)
         self.service = CaptureService({name: self.settings.camera(name, CAMERA) for name in ("default", "yard")})
         self.browser = BrowserSignaling(
             self.settings,
             self.service,
+            webrtc,
             live_edge=lambda camera_id: {"media_sequence": 7, "part": 3} if camera_id == "default" else None,
             grace_s=grace_s,
         )

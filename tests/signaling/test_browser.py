@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from signaling.events import CaptureStatusResponse, FramesSubscribed
 from tests.support.coded import HEIGHT, WIDTH, size_of
@@ -281,3 +283,26 @@ async def test_closing_does_not_wait_for_clients(door: "Door") -> None:
     await door.browser.close()
     assert asyncio.get_running_loop().time() - began < 2
     await gone.wait()
+
+
+async def test_frames_are_at_the_live_edge_after_a_cut(door: "Door") -> None:
+    await door.service.start_capture("somebody else")
+    hub = door.service.camera().hub
+    inbox = Inbox()
+    first = await door.client(on={FRAME: inbox.handler(FRAME)})
+    await first.call("frames_subscribe", {}, timeout=10)
+    await until(lambda: inbox.of(FRAME))
+    await door.browser._sio.hang_up(first.get_sid())
+    await until(lambda: "jpeg" not in door.service.status().viewers)
+    published = hub.packets_published
+    await until(lambda: hub.packets_published >= published + 50)
+    again = Inbox()
+    second = await door.client(on={FRAME: again.handler(FRAME)})
+    await second.call("frames_subscribe", {}, timeout=10)
+    await until(lambda: again.of(FRAME))
+    metadata = again.of(FRAME)[0]["metadata"]
+    assert hub.newest is not None
+    captured_90k = round(datetime.fromisoformat(metadata["timestamp"]).timestamp() * CLOCK_RATE)
+    assert hub.newest.captured_at_90k - captured_90k < CLOCK_RATE
+    assert metadata["timestamp"] > inbox.of(FRAME)[-1]["metadata"]["timestamp"]
+    assert metadata["skipped"] == 0

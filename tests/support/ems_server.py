@@ -30,7 +30,7 @@ def say(**what: Any) -> None:
     print(json.dumps(plain(what)), flush=True)
 
 
-class Server(socketio.AsyncServer):  # type: ignore[misc]
+class Server(socketio.AsyncServer):
     """Can be told not to acknowledge, as most JavaScript servers do not."""
 
     acknowledges = True

@@ -1,0 +1,134 @@
+"""WebRTC signaling over Socket.IO, through both doors, with real peers (aiortc)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
+from gateway.service import CaptureService
+from gateway.settings import load_settings
+from gateway.webrtc.server import WebRtcServer
+from signaling.events import WebRtcAnswer
+from signaling.messaging import create_messaging
+from tests.signaling.conftest import CAMERA, Door
+from tests.support.coded import HEIGHT, WIDTH
+from tests.support.ems import Ems
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def webrtc() -> AsyncIterator[WebRtcServer]:
+    webrtc = WebRtcServer(udp_port=0, listen=("127.0.0.1",))
+    await webrtc.start()
+    yield webrtc
+    await webrtc.close()
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[RTCPeerConnection]:
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("video", direction="recvonly")
+    yield peer
+    await peer.close()
+
+
+async def offer_of(peer: RTCPeerConnection) -> str:
+    await peer.setLocalDescription(await peer.createOffer())
+    sdp: str = peer.localDescription.sdp
+    return sdp
+
+
+async def watch(peer: RTCPeerConnection, sdp: str) -> None:
+    """Return with the first picture."""
+    (transceiver,) = peer.getTransceivers()
+    await peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+    picture: Any = await transceiver.receiver.track.recv()
+    assert (picture.width, picture.height) == (WIDTH, HEIGHT)
+
+
+async def test_a_browser_watches_through_its_socket(webrtc: WebRtcServer, peer: RTCPeerConnection) -> None:
+    door = Door(webrtc=webrtc)
+    await door.start()
+    try:
+        events: list[Any] = []
+        client = await door.client(on={"webrtc_answer": events.append})
+        offer = {"client_id": "tab", "camera_id": "yard", "sdp": await offer_of(peer)}
+        answer = await client.call("webrtc_offer", offer, timeout=20)
+        assert WebRtcAnswer.model_validate(answer).camera_id == "yard"
+        await until(lambda: events == [answer])
+        candidate = {"candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host", "sdpMid": "0", "sdpMLineIndex": 0}
+        for data in (candidate, candidate["candidate"], None, ""):
+            trickled = {"client_id": "tab", "candidate": data}
+            assert await client.call("webrtc_ice_candidate", trickled, timeout=10) == {"ok": True}
+        await watch(peer, answer["sdp"])
+        other = await door.client()
+        stolen = await other.call("webrtc_close", {"client_id": "tab"}, timeout=10)
+        assert stolen["error"] == "not_found"
+        (viewer,) = webrtc.viewers.values()
+        await client.call("webrtc_offer", offer, timeout=20)
+        await until(lambda: viewer.id not in webrtc.viewers)
+        assert viewer.reason == "its client made a new offer"
+        assert await client.call("webrtc_close", {"client_id": "tab"}, timeout=10) == {"ok": True}
+        assert not webrtc.viewers
+        gone = await client.call("webrtc_ice_candidate", {"client_id": "tab", "candidate": None}, timeout=10)
+        assert gone["error"] == "not_found"
+    finally:
+        await door.close()
+
+
+async def test_a_viewer_outlives_its_signaling(webrtc: WebRtcServer, peer: RTCPeerConnection) -> None:
+    door = Door(webrtc=webrtc)
+    await door.start()
+    try:
+        client = await door.client()
+        answer = await client.call("webrtc_offer", {"client_id": "tab", "sdp": await offer_of(peer)}, timeout=20)
+        await watch(peer, answer["sdp"])
+        await client.disconnect()
+        await until(lambda: not door.browser._clients)
+        assert len(webrtc.viewers) == 1
+        track: Any = peer.getTransceivers()[0].receiver.track
+        for _ in range(5):
+            await track.recv()
+    finally:
+        await door.close()
+
+
+async def test_what_is_no_offer_is_refused_with_the_reason(webrtc: WebRtcServer) -> None:
+    door = Door(webrtc=webrtc)
+    await door.start()
+    try:
+        errors: list[Any] = []
+        client = await door.client(on={"webrtc_error": errors.append})
+        answer = await client.call("webrtc_offer", {"client_id": "tab", "sdp": "nonsense"}, timeout=20)
+        assert answer["error"] == "bad_request"
+        await until(lambda: errors)
+        assert errors[0] == {"client_id": "tab", **answer}
+        assert not webrtc.viewers
+    finally:
+        await door.close()
+
+
+async def test_the_ems_relays_an_offer(webrtc: WebRtcServer, peer: RTCPeerConnection) -> None:
+    async with Ems() as ems:
+        settings = load_settings(socketio_server_url=ems.url)
+        service = CaptureService({"default": settings.camera("default", CAMERA)})
+        messaging = create_messaging(settings, service, webrtc)
+        await messaging.start()
+        await ems.expect("capture_status_response")
+        await ems.emit("webrtc_offer", {"client_id": "guard", "sdp": await offer_of(peer)})
+        at, answer = await ems.expect("webrtc_answer")
+        assert answer["data"]["client_id"] == "guard"
+        await watch(peer, answer["data"]["sdp"])
+        await ems.emit("webrtc_offer", {"client_id": "other", "sdp": "v=0"})
+        _, error = await ems.expect("webrtc_error", after=at)
+        assert (error["data"]["client_id"], error["data"]["error"]) == ("other", "bad_request")
+        await ems.emit("webrtc_close", {"client_id": "guard"})
+        await until(lambda: not webrtc.viewers)
+        await messaging.close()
+        await service.close()
