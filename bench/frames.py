@@ -167,7 +167,8 @@ async def main(seconds: float) -> None:
                 print(
                     f"  {fps:2.0f} fps, {count:2d} clients: a delivered frame takes {ours_ms:.2f} ms of CPU,"
                     f" the plain way {plain_ms:.2f} ms: {ours_ms / plain_ms:.2f} (goal {goal});"
-                    f" of a core {ours:.0%} and {plain:.0%}; frames/s at each client {ours_fps:.1f} and {plain_fps:.1f}",
+                    f" of a core {ours:.0%} and {plain:.0%};"
+                    f" frames/s at each client {ours_fps:.1f} and {plain_fps:.1f}",
                     flush=True,
                 )
     print("latency, from the clock in the picture to the client (goal: p95 of 150 ms)")

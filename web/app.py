@@ -18,7 +18,7 @@ from web.house import House
 from web.logs import set_up_logging
 from web.metrics import Metrics
 from web.reload import SettingsWatch
-from web.routes import archive, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
+from web.routes import archive, asyncapi, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
 from web.security import Door
 from web.traffic import Traffic
 
