@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -164,6 +165,23 @@ async def test_a_keyframe_that_waits_is_jumped_to(scene: Scene) -> None:
     assert number_of(frame.data) == 2 * GOP + 2
     assert scene.feed.packets_skipped == 2 * GOP - 1
     assert frame.skipped == 2
+
+
+async def test_a_decoder_that_is_behind_and_does_not_catch_up_jumps_to_the_next_keyframe(scene: Scene) -> None:
+    reader = scene.feed.subscribe(25, None)
+    scene.publish(0)
+    await reader.get()
+    # All at once, as after a long decode: nine pictures of half a second each, and no keyframe among them.
+    for number in range(1, GOP):
+        late = packet(number)
+        scene.hub.publish(replace(late, captured_at_90k=late.captured_at_90k + number * CLOCK_RATE // 2))
+    while scene.feed.packets_skipped < GOP - 1:
+        await asyncio.sleep(0.002)
+    assert reader.take() is None
+    scene.hub.publish(replace(packet(GOP), captured_at_90k=6 * CLOCK_RATE))
+    frame = await reader.get()
+    assert (number_of(frame.data), frame.captured_at_90k) == (GOP, 6 * CLOCK_RATE)
+    assert scene.feed.pictures_decoded == 2
 
 
 async def test_closing_the_feed_ends_its_readers(scene: Scene) -> None:
