@@ -7,6 +7,8 @@ from datetime import datetime
 from gateway.clock import CLOCK_RATE
 from gateway.errors import BadRequestError
 
+TIME_HELP = "RFC 3339 with a zone, Unix seconds, or ``now``"
+
 _SECONDS = re.compile(r"\d{1,11}(?:\.\d{1,9})?", re.ASCII)
 
 # An unescaped "+" of a zone reaches us as a space; nothing else can be meant by one there.

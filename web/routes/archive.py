@@ -9,6 +9,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from hls.archive import PAGE_MAX
 from hls.clip import VirtualFile, growing_file
 from hls.playlist import with_query
 from hls.segment import Segment, SegmentState, parse_name
-from web import keys
+from web import keys, schemas
 from web.auth.gate import carried_query
-from web.times import parse_time
+from web.describe import RANGE, SPAN, TIME, Parameter, describe
+from web.times import TIME_HELP, parse_time
 
 routes = web.RouteTableDef()
 
@@ -70,6 +72,16 @@ def segment_view(segment: Segment) -> dict[str, Any]:
 
 
 @routes.get("/api/cameras/{camera}/segments")
+@describe(
+    "archive",
+    {200: schemas.SegmentPage},
+    query={
+        **SPAN,
+        "limit": Parameter("Segments in one answer", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX - 1}),
+        "cursor": Parameter("``next_cursor`` of the answer before"),
+    },
+    errors=(400, 404),
+)
 async def list_segments(request: web.Request) -> web.Response:
     """``?start=&end=&limit=&cursor=``: segments that overlap the range, oldest first, and a cursor."""
     archive, camera_id = request.app[keys.ARCHIVE], request.match_info["camera"]
@@ -92,6 +104,12 @@ async def list_segments(request: web.Request) -> web.Response:
 
 
 @routes.get("/api/cameras/{camera}/segments/at")
+@describe(
+    "archive",
+    {200: schemas.Moment},
+    query={"time": Parameter(f"The moment. {TIME_HELP}", TIME, required=True)},
+    errors=(400, 404),
+)
 async def segment_at(request: web.Request) -> web.Response:
     """``?time=``: the segment of a moment, and the offset in it."""
     archive, camera_id = request.app[keys.ARCHIVE], request.match_info["camera"]
@@ -115,6 +133,7 @@ async def segment_at(request: web.Request) -> web.Response:
 
 
 @routes.get("/hls/{camera}/dvr.m3u8")
+@describe("HLS", {200: "application/vnd.apple.mpegurl"}, query=SPAN, errors=(400, 404, 503))
 async def dvr_playlist(request: web.Request) -> web.Response:
     """``?start=&end=``: the recording as a seekable playlist; without an end it goes on into live."""
     camera_id = request.match_info["camera"]
@@ -135,12 +154,14 @@ async def dvr_playlist(request: web.Request) -> web.Response:
 
 
 @routes.post("/api/cameras/{camera}/segments/{segment}/protect")
+@describe("archive", {200: schemas.Segment}, errors=(404,))
 async def protect(request: web.Request) -> web.Response:
     """Keep a segment, whatever retention says."""
     return await _set_protected(request, True)
 
 
 @routes.delete("/api/cameras/{camera}/segments/{segment}/protect")
+@describe("archive", {200: schemas.Segment}, errors=(404,))
 async def unprotect(request: web.Request) -> web.Response:
     """Leave a segment to retention again."""
     return await _set_protected(request, False)
@@ -153,6 +174,7 @@ async def _set_protected(request: web.Request, is_protected: bool) -> web.Respon
 
 
 @routes.get("/archive/{camera}/{segment}.jpg")
+@describe("archive", {200: "image/jpeg"}, errors=(404, 503))
 async def thumbnail(request: web.Request) -> web.StreamResponse:
     """The first picture of a segment, small."""
     path = await request.app[keys.ARCHIVE].thumbnail(request.match_info["camera"], segment_id(request))
@@ -160,6 +182,7 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/archive/{camera}/init-{init}.mp4")
+@describe("HLS", {200: "video/mp4", 206: "video/mp4", 304: None}, headers={"Range": RANGE}, errors=(404, 416))
 async def init_segment(request: web.Request) -> web.StreamResponse:
     """What EXT-X-MAP names: the init segment of all files of a camera whose tracks are alike."""
     init_id = request.match_info["init"]
@@ -169,6 +192,7 @@ async def init_segment(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/archive/{camera}/{segment}.mp4")
+@describe("archive", {200: "video/mp4", 206: "video/mp4", 304: None}, headers={"Range": RANGE}, errors=(404, 416))
 async def download(request: web.Request) -> web.StreamResponse:
     """A segment's file: Range, ETag, HEAD; see the module for one that grows."""
     archive = request.app[keys.ARCHIVE]
@@ -185,6 +209,13 @@ async def download(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/api/cameras/{camera}/clip.mp4")
+@describe(
+    "archive",
+    {200: "video/mp4", 206: "video/mp4", 304: None},
+    query={name: replace(parameter, required=True) for name, parameter in SPAN.items()},
+    headers={"Range": RANGE},
+    errors=(400, 404, 416, 503),
+)
 async def clip(request: web.Request) -> web.StreamResponse:
     """``?start=&end=``: exactly that span as one MP4, across segments and gaps; Range works."""
     archive, camera_id = request.app[keys.ARCHIVE], request.match_info["camera"]

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from aiohttp import web
 
 from signaling.asyncapi import asyncapi_document
+from web.describe import describe
 
 routes = web.RouteTableDef()
 
@@ -16,6 +17,7 @@ def _text() -> str:
 
 
 @routes.get("/asyncapi.json")
+@describe("machines", {200: "application/json"})
 async def asyncapi(_: web.Request) -> web.Response:
     """The AsyncAPI 3 document."""
     return web.Response(text=_text(), content_type="application/json")

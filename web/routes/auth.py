@@ -9,10 +9,12 @@ from yarl import URL
 from gateway.access import Scope
 from gateway.clock import to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
+from web import schemas
 from web.auth import policy
 from web.auth.gate import GATE, grant_of
 from web.auth.policy import Signed
 from web.auth.signing import PARAMETER, canonical
+from web.describe import describe
 
 routes = web.RouteTableDef()
 
@@ -31,6 +33,7 @@ class SignRequest(BaseModel):
 
 
 @routes.get("/api/access")
+@describe("access", {200: schemas.Access})
 async def access(request: web.Request) -> web.Response:
     """What whoever asks may do: ``cameras`` is ``null`` for all of them."""
     grant = grant_of(request)
@@ -48,6 +51,7 @@ async def access(request: web.Request) -> web.Response:
 
 
 @routes.post("/api/sign")
+@describe("access", {201: schemas.Signed}, body=SignRequest, errors=(400, 404))
 async def sign(request: web.Request) -> web.Response:
     """Sign an address; see :mod:`web.auth.signing`. With auth off, it comes back as it was."""
     asked = request.clone()  # while its body is not read

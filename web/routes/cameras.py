@@ -3,29 +3,23 @@
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from gateway.errors import BadRequestError
-from web import keys
+from web import keys, schemas
 from web.auth.gate import may_view
+from web.describe import describe
+from web.schemas import CaptureCommand
 from web.views import camera_view
 
 routes = web.RouteTableDef()
 
-HTTP_CLIENT = "http"
-"""Whoever commands over HTTP without a name: one client for all of them, so that a stop undoes a start."""
 
-
-class CaptureCommand(BaseModel):
-    """The optional body of start and stop."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    client_id: str = Field(HTTP_CLIENT, min_length=1, max_length=200)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+PATCHES = {"application/json": schemas.CameraPatch, "application/merge-patch+json": schemas.CameraPatch}
 
 
 @routes.get("/api/cameras")
+@describe("cameras", {200: schemas.CameraList})
 async def list_cameras(request: web.Request) -> web.Response:
     """All cameras with their state, viewers and live edge."""
     cameras = [camera for camera in request.app[keys.SERVICE].cameras.values() if may_view(request, camera.id)]
@@ -33,6 +27,7 @@ async def list_cameras(request: web.Request) -> web.Response:
 
 
 @routes.get("/api/cameras/{camera}")
+@describe("cameras", {200: schemas.Camera}, errors=(404,))
 async def get_camera(request: web.Request) -> web.Response:
     """One camera."""
     camera = request.app[keys.SERVICE].camera(request.match_info["camera"])
@@ -40,6 +35,7 @@ async def get_camera(request: web.Request) -> web.Response:
 
 
 @routes.post("/api/cameras")
+@describe("cameras", {201: schemas.Camera}, body=schemas.NewCamera, errors=(400, 409, 503))
 async def add_camera(request: web.Request) -> web.Response:
     """Add a camera: ``{"id": …, "url": …}`` and any setting of a camera's table."""
     table = await _json_object(request)
@@ -53,6 +49,7 @@ async def add_camera(request: web.Request) -> web.Response:
 
 
 @routes.patch("/api/cameras/{camera}")
+@describe("cameras", {200: schemas.Camera}, body=PATCHES, errors=(400, 404, 503))
 async def change_camera(request: web.Request) -> web.Response:
     """Change a camera's settings: a JSON merge patch; only what it names changes, and ``null`` takes a setting back."""
     patch = await _json_object(request, "application/json", "application/merge-patch+json")
@@ -61,6 +58,7 @@ async def change_camera(request: web.Request) -> web.Response:
 
 
 @routes.delete("/api/cameras/{camera}")
+@describe("cameras", {204: None}, errors=(404, 409, 503))
 async def remove_camera(request: web.Request) -> web.Response:
     """Remove a camera; its recordings stay."""
     await request.app[keys.HOUSE].remove_camera(request.match_info["camera"])
@@ -68,6 +66,7 @@ async def remove_camera(request: web.Request) -> web.Response:
 
 
 @routes.post("/api/cameras/{camera}/capture/start")
+@describe("cameras", {200: schemas.Camera}, body=CaptureCommand, body_required=False, errors=(400, 404))
 async def start_capture(request: web.Request) -> web.Response:
     """``capture_start_request``, for people with curl."""
     command = await _command(request)
@@ -78,6 +77,7 @@ async def start_capture(request: web.Request) -> web.Response:
 
 
 @routes.post("/api/cameras/{camera}/capture/stop")
+@describe("cameras", {200: schemas.Camera}, body=CaptureCommand, body_required=False, errors=(400, 404))
 async def stop_capture(request: web.Request) -> web.Response:
     """``capture_stop_request``, for people with curl."""
     command = await _command(request)

@@ -15,6 +15,7 @@ from hls.playlist import CONTENT_TYPE, LIVE_NAME, Rendered
 from hls.window import CameraWindow
 from web import keys
 from web.auth.gate import carried_query
+from web.describe import Parameter, describe
 
 routes = web.RouteTableDef()
 
@@ -28,6 +29,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @routes.get("/hls/{camera}/index.m3u8")
+@describe("HLS", {200: CONTENT_TYPE}, errors=(404, 503))
 async def multivariant(request: web.Request) -> web.Response:
     """The entry; waits for a camera that is coming up."""
     rendered = await _window(request).multivariant_playlist()
@@ -35,6 +37,16 @@ async def multivariant(request: web.Request) -> web.Response:
 
 
 @routes.get(f"/hls/{{camera}}/{LIVE_NAME}")
+@describe(
+    "HLS",
+    {200: CONTENT_TYPE},
+    query={
+        "_HLS_msn": Parameter("Wait for this media sequence number", {"type": "integer", "minimum": 0}),
+        "_HLS_part": Parameter("Wait for this part of it", {"type": "integer", "minimum": 0}),
+        "_HLS_skip": Parameter("Leave out what is old (a delta update)", {"enum": ["YES", "v2"]}),
+    },
+    errors=(400, 404, 503),
+)
 async def media_playlist(request: web.Request) -> web.Response:
     """The media playlist, with the delivery directives of §6.2.5."""
     window = _window(request)
@@ -50,6 +62,7 @@ async def media_playlist(request: web.Request) -> web.Response:
 
 
 @routes.get(r"/hls/{camera}/{name:[^/]+\.(?:mp4|m4s)}")
+@describe("HLS", {200: "video/mp4"}, errors=(404, 503))
 async def media(request: web.Request) -> web.Response:
     """An init segment, a segment, or a part; a part that was hinted at when it is whole."""
     window = _window(request)
@@ -64,6 +77,7 @@ async def media(request: web.Request) -> web.Response:
 
 
 @routes.options("/hls/{camera}/{tail:.*}")
+@describe("HLS", {204: None})
 async def preflight(request: web.Request) -> web.Response:
     """What a browser asks before a request with headers of its own."""
     headers = {"Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Allow-Headers": "*"}

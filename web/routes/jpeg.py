@@ -18,7 +18,8 @@ from gateway.errors import BadRequestError
 from gateway.jpeg import JpegFrame
 from signaling.delivery import delivered
 from web import keys
-from web.times import parse_time
+from web.describe import TIME, WIDTH, Parameter, describe
+from web.times import TIME_HELP, parse_time
 
 routes = web.RouteTableDef()
 
@@ -35,6 +36,7 @@ FRAME_RATE_MAX = 60.0
 
 
 @routes.get("/snapshot/{camera}.jpg")
+@describe("pictures", {200: "image/jpeg"}, query={"width": WIDTH}, errors=(400, 404, 503))
 async def snapshot(request: web.Request) -> web.Response:
     """The live edge as one JPEG. ``?width=`` in pixels. ``Age`` and ``X-Captured-At`` say how live it is."""
     camera = request.app[keys.SERVICE].camera(request.match_info["camera"])
@@ -57,6 +59,16 @@ async def snapshot(request: web.Request) -> web.Response:
 
 
 @routes.get("/mjpeg/{camera}")
+@describe(
+    "pictures",
+    {200: "multipart/x-mixed-replace"},
+    query={
+        "at": Parameter(f"From this moment on, then into live. {TIME_HELP}", TIME),
+        "width": WIDTH,
+        "frame_rate": Parameter("Frames a second, at most", {"type": "number", "minimum": 0.01, "maximum": 60}),
+    },
+    errors=(400, 404, 503),
+)
 async def mjpeg(request: web.Request) -> web.StreamResponse:
     """MJPEG of the live edge, or with ``?at=`` of the recording from that moment on and then into live.
 

@@ -3,11 +3,13 @@
 from aiohttp import web
 
 from web import keys
+from web.describe import describe
 
 routes = web.RouteTableDef()
 
 
 @routes.get("/metrics")
+@describe("machines", {200: "text/plain"})
 async def metrics(request: web.Request) -> web.Response:
     """The text exposition format."""
     headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store"}

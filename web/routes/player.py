@@ -12,7 +12,8 @@ from aiohttp import web
 
 from gateway.clock import to_rfc3339
 from gateway.errors import NotFoundError, UnavailableError
-from web import keys
+from web import keys, schemas
+from web.describe import describe
 
 routes = web.RouteTableDef()
 
@@ -26,6 +27,7 @@ _HASHED = re.compile(r"player-[a-z]+-[A-Za-z0-9_-]{8}\.js")
 
 
 @routes.get("/static/{file}")
+@describe("page", {200: "*/*", 304: None}, errors=(404,))
 async def static_file(request: web.Request) -> web.FileResponse:
     """One file."""
     name = request.match_info["file"]
@@ -37,6 +39,7 @@ async def static_file(request: web.Request) -> web.FileResponse:
 
 
 @routes.get("/api/time")
+@describe("page", {200: schemas.Time})
 async def time(request: web.Request) -> web.Response:
     """The gateway's clock: ``{"time": RFC 3339}``."""
     now = to_rfc3339(request.app[keys.CLOCK].wall_90k())
@@ -44,6 +47,7 @@ async def time(request: web.Request) -> web.Response:
 
 
 @routes.get("/api/cameras/{camera}/viewers/{viewer}/clock")
+@describe("WebRTC", {200: schemas.ViewerClock}, errors=(404, 503))
 async def viewer_clock(request: web.Request) -> web.Response:
     """The clock of a WebRTC viewer: pictures with RTP timestamp ``rtp_timestamp`` are captured at ``time``.
 

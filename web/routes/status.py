@@ -3,8 +3,9 @@
 from aiohttp import web
 
 from gateway.access import Scope
-from web import keys
+from web import keys, schemas
 from web.auth.gate import grant_of, may_view
+from web.describe import describe
 from web.problems import problems
 from web.views import camera_view
 
@@ -12,6 +13,7 @@ routes = web.RouteTableDef()
 
 
 @routes.get("/api/status")
+@describe("cameras", {200: schemas.Status})
 async def status(request: web.Request) -> web.Response:
     """The whole house now: ``status`` is ``ok``, or ``ill`` with a sentence in ``problems`` for each thing.
 
@@ -19,7 +21,11 @@ async def status(request: web.Request) -> web.Response:
     """
     app = request.app
     is_whole = grant_of(request).may_everywhere(Scope.VIEW)
-    ill = problems(app[keys.HOUSE]) if is_whole else []
+    ill = [
+        problem
+        for problem in problems(app[keys.HOUSE])
+        if is_whole or (problem["camera"] is not None and may_view(request, problem["camera"]))
+    ]
     archive = app[keys.ARCHIVE].status()
     if not is_whole:
         recorders = archive["cameras"].items()

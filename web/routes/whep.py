@@ -17,6 +17,7 @@ from gateway.webrtc.answer import OFFER_MAX_BYTES
 from gateway.webrtc.turn import IceServer
 from gateway.webrtc.viewer import Viewer
 from web.auth.gate import own, require_owner
+from web.describe import Parameter, describe
 from web.errors import error_response
 from web.keys import SERVICE, WEBRTC
 
@@ -68,6 +69,7 @@ class _Refusal(web.HTTPException):
 
 
 @routes.options("/whep/{camera}")
+@describe("WebRTC", {204: None})
 @_from_anywhere
 async def preflight(request: web.Request) -> web.Response:
     """What can be posted here; the ICE servers, for clients that gather before they offer."""
@@ -77,6 +79,7 @@ async def preflight(request: web.Request) -> web.Response:
 
 
 @routes.post("/whep/{camera}")
+@describe("WebRTC", {201: SDP}, body={SDP: None}, errors=(400, 404, 406, 415, 503))
 @_from_anywhere
 async def join(request: web.Request) -> web.Response:
     """Answer an offer."""
@@ -102,6 +105,7 @@ async def join(request: web.Request) -> web.Response:
 
 
 @routes.options("/whep/{camera}/{viewer}")
+@describe("WebRTC", {204: None})
 @_from_anywhere
 async def preflight_viewer(_: web.Request) -> web.Response:
     """What can be done with a session."""
@@ -109,6 +113,13 @@ async def preflight_viewer(_: web.Request) -> web.Response:
 
 
 @routes.patch("/whep/{camera}/{viewer}")
+@describe(
+    "WebRTC",
+    {200: FRAGMENT, 204: None},
+    headers={"If-Match": Parameter('The ETag of the ICE session, or "*"', required=True)},
+    body={FRAGMENT: None},
+    errors=(400, 404, 412, 415, 428),
+)
 @_from_anywhere
 async def patch(request: web.Request) -> web.Response:
     """Take candidates (204), or restart ICE (200 with a fragment of ours); see RFC 9725 §4.3."""
@@ -129,6 +140,7 @@ async def patch(request: web.Request) -> web.Response:
 
 
 @routes.delete("/whep/{camera}/{viewer}")
+@describe("WebRTC", {200: None}, errors=(404,))
 @_from_anywhere
 async def leave(request: web.Request) -> web.Response:
     """End a session."""
