@@ -1,0 +1,111 @@
+"""What recording costs: 20 cameras of 2 Mbit/s, LL-HLS and archive, nobody watching.
+
+    uv run python -m bench.recording [--cameras 20] [--seconds 30]
+
+Each stage runs in a process of its own: cameras alone (what the made-up cameras and the hub cost), with live windows,
+and with the archive. Goal for all but the cameras: at most 25 % of a core, and 25 MB a camera.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from gateway.capture.engine import CaptureEngine
+from gateway.media import Packet
+from gateway.service import CaptureService
+from gateway.settings import load_settings
+from hls.archive import Archive
+from hls.window import LiveHls
+from tests.support.reel_engine import ReelEngine
+
+GOAL_CORE = 0.25
+GOAL_MB = 25.0
+FRAME_BYTES = 2_000_000 // 8 // 15
+WARM_UP_S = 8.0
+
+_FILLER = b"\0\0\0\1\x0c"
+"""Filler data (ITU-T H.264 §7.3.2.7): what a camera of constant bitrate sends in a dull scene."""
+
+
+class FillingEngine(ReelEngine):
+    """15 frames a second of 2 Mbit/s, a keyframe every 2 s."""
+
+    def packets(self) -> Iterator[Packet]:
+        for packet in super().packets():
+            filler = _FILLER + b"\xff" * max(0, FRAME_BYTES - len(packet.data) - 6) + b"\x80"
+            yield replace(packet, data=packet.data + filler)
+
+
+assert issubclass(FillingEngine, CaptureEngine)
+
+
+async def stage(name: str, data_dir: Path, cameras: int, seconds: float) -> tuple[float, float, float]:
+    """CPU seconds a second, MB of memory, and MB on disk of one stage."""
+    process = psutil.Process()
+    # What is loaded is the program's; cameras are what is counted.
+    before_mb = process.memory_info().rss / 1e6
+    settings = load_settings(
+        data_dir=data_dir,
+        cameras={
+            f"camera{number}": {"url": "reel://width=640,height=360", "engine": "bench.recording:FillingEngine"}
+            for number in range(cameras)
+        },
+        record="always",
+        archive_min_free_bytes=0,
+    )
+    service = CaptureService(settings.camera_settings())
+    live = LiveHls(service)
+    archive = Archive(settings, service)
+    if name == "archive":
+        await archive.start()
+    if name in ("live", "archive"):
+        for camera in service.cameras.values():
+            live.open(camera)
+    service.start()
+    await asyncio.sleep(WARM_UP_S)
+    cpu, began = time.process_time(), time.monotonic()
+    await asyncio.sleep(seconds)
+    share = (time.process_time() - cpu) / (time.monotonic() - began)
+    memory_mb = process.memory_info().rss / 1e6 - before_mb
+    await live.close()
+    await service.close()
+    await archive.close()
+    disk_mb = sum(path.stat().st_size for path in data_dir.rglob("*.mp4")) / 1e6
+    return share, memory_mb, disk_mb
+
+
+def run_stage(name: str, cameras: int, seconds: float) -> tuple[float, float, float]:
+    """:func:`stage` in this process, with a directory of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(stage(name, Path(folder), cameras, seconds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cameras", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=30)
+    options = parser.parse_args()
+    base = 0.0
+    for name in ("cameras", "live", "archive"):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            share, memory_mb, disk_mb = pool.apply(run_stage, (name, options.cameras, options.seconds))
+        base = base or share
+        per_camera = memory_mb / options.cameras
+        print(
+            f"{name:8} {share * 100:5.1f} % of a core, {(share - base) * 100:5.1f} % above the cameras;"
+            f" {per_camera:5.1f} MB a camera; {disk_mb:6.1f} MB on disk",
+            flush=True,
+        )
+    met = share - base <= GOAL_CORE and per_camera <= GOAL_MB
+    print("goal met" if met else f"goal of {GOAL_CORE * 100:.0f} % and {GOAL_MB:.0f} MB a camera missed")
+
+
+if __name__ == "__main__":
+    main()
