@@ -159,32 +159,32 @@ async def test_commands_that_cannot_be_understood_are_answered_and_harm_nothing(
         assert ems.count("disconnect") == 0
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        "",
-        "9",
-        "2",
-        "2[]",
-        "2[5]",
-        "2{}",
-        "2[{}]",
-        "51-[]",
-        "5999999-[]",
-        "5999999999-[]",
-        "2" + "[" * 20000,
-        "zzz",
-        "3",
-        "2nonsense",
-    ],
+GARBAGE = (
+    "",
+    "9",
+    "2",
+    "2[]",
+    "2[5]",
+    "2{}",
+    "2[{}]",
+    "51-[]",
+    "5999999-[]",
+    "5999999999-[]",
+    "2" + "[" * 20000,
+    "zzz",
+    "3",
+    "2nonsense",
 )
-async def test_packets_that_are_no_socketio_are_survived(ems: Ems, raw: str, caplog: pytest.LogCaptureFixture) -> None:
+
+
+async def test_packets_that_are_no_socketio_are_survived(ems: Ems, caplog: pytest.LogCaptureFixture) -> None:
     async with Gateway(ems.url):
         at = await announced(ems)
-        await ems.order(raw=raw)
-        await ems.emit("capture_status_request", {"requesting_client": "a"})
-        await ems.emit("capture_status_request", {"requesting_client": "a"})
-        await ems.expect("capture_status_response", lambda data: data.get("client_id") == "a", at)
+        for raw in GARBAGE:
+            await ems.order(raw=raw)
+            await ems.emit("capture_status_request", {"requesting_client": "a"})
+            at, _ = await ems.expect("capture_status_response", lambda data: data.get("client_id") == "a", at)
+        assert ems.count("connect") == 1
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
