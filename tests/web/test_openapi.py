@@ -1,0 +1,159 @@
+"""/openapi.json says what there is: every route is in it, it is valid, and what is answered is what it says."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import HealthCheck
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis import GenerationMode, checks
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from gateway.settings import CameraSettings, load_settings
+from tests.support.gateway import Gateway
+from web.app import create_app
+from web.describe import description_of
+
+Client = TestClient[web.Request, web.Application]
+
+SOCKET_IO = "/socket.io/"
+"""The one route that is Socket.IO's own; /asyncapi.json describes it."""
+
+
+@pytest.fixture
+async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(data_dir=tmp_path / "data", webrtc_udp_port=0, archive_min_free_bytes=0)
+    async with TestClient(TestServer(create_app(settings))) as client:
+        yield client
+
+
+async def test_every_route_is_described(client: Client) -> None:
+    document = await (await client.get("/openapi.json")).json()
+    OpenAPIV31SpecValidator(document).validate()
+    described = {
+        (method.upper(), re.sub(r"\{\w+\}", "{}", path)) for path, item in document["paths"].items() for method in item
+    }
+    assert client.app is not None
+    routes = set()
+    for route in client.app.router.routes():
+        assert route.resource is not None
+        if route.resource.canonical == SOCKET_IO or route.method == "HEAD":
+            continue
+        assert description_of(route.handler), f"{route.method} {route.resource.canonical} has no @describe"
+        routes.add((route.method, re.sub(r"\{\w+\}", "{}", route.resource.canonical)))
+    assert described == routes
+    operations = [operation for item in document["paths"].values() for operation in item.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    assert all(operation["summary"] for operation in operations)
+    tags = {tag["name"] for tag in document["tags"]}
+    assert {tag for operation in operations for tag in operation["tags"]} == tags
+    assert not [text for text in re.findall(r"password.{0,40}", json.dumps(document)) if "default" in text]
+
+
+async def test_a_cameras_settings_are_all_there(client: Client) -> None:
+    schemas = (await (await client.get("/openapi.json")).json())["components"]["schemas"]
+    wanted = {"engine" if name == "capture_engine" else name for name in CameraSettings.model_fields}
+    assert set(schemas["CameraPatch"]["properties"]) == wanted
+    assert set(schemas["NewCamera"]["properties"]) == wanted | {"id"}
+    assert schemas["NewCamera"]["required"] == ["id", "url"]
+    assert {"minimum": 100, "maximum": 600000, "type": "integer"} in schemas["CameraPatch"]["properties"][
+        "capture_timeout"
+    ]["anyOf"]
+
+
+# --- what is answered is what it says, whatever is asked
+
+
+@schemathesis.serializer("application/sdp", "application/trickle-ice-sdpfrag")
+def as_text(_context: Any, value: Any) -> bytes:
+    """WebRTC's own media types are plain text."""
+    return str(value).encode("utf-8", "replace")
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with its demo, which is live, and a camera that can be spoilt."""
+    folder = tmp_path_factory.mktemp("openapi")
+    (folder / "liveedge.toml").write_text(
+        """
+        [cameras.demo]
+        url = "fake://demo?width=320&height=180&fps=10"
+        engine = "fake"
+        [cameras.yard]
+        url = "rtsp://127.0.0.1:1/"
+        start = "on-demand"
+        record = "never"
+        """
+    )
+    with Gateway(folder) as gateway:
+        gateway.wait_for_state("live", "demo")
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def api(gateway: Gateway) -> Any:
+    api = schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")
+
+    @api.hook
+    def map_path_parameters(context: Any, parameters: Any) -> Any:
+        if parameters and "camera" in parameters:
+            # Random ids would never get past the first question. What changes a camera has one for itself.
+            is_safe = context.operation.method in ("get", "post", "options")
+            parameters["camera"] = "demo" if is_safe else "yard"
+        return parameters
+
+    @api.hook
+    def map_body(context: Any, body: Any) -> Any:
+        if context.operation.label == "POST /api/cameras" and isinstance(body, dict):
+            return {**body, "start": "on-demand", "record": "never"}
+        return body
+
+    # MJPEG never ends.
+    return api.exclude(path="/mjpeg/{camera}")
+
+
+CHECKS = (
+    checks.not_a_server_error,
+    openapi_checks.status_code_conformance,
+    openapi_checks.content_type_conformance,
+    openapi_checks.response_schema_conformance,
+)
+
+EXAMPLES = 8
+"""Of each operation and kind: some six hundred requests in all, in half a minute."""
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_whatever_is_asked_is_answered_as_it_says(api: Any, gateway: Gateway, mode: GenerationMode) -> None:
+    operations = [result.ok() for result in api.get_all_operations()]
+    assert len(operations) > 25
+    for operation in operations:
+
+        @hypothesis.settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[hypothesis.Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case: Any) -> None:
+            response = case.call(timeout=30)
+            case.validate_response(response, checks=list(CHECKS))
+
+        try:
+            ask()
+        except hypothesis.errors.Unsatisfiable:
+            assert mode is GenerationMode.NEGATIVE  # an operation that takes nothing cannot be asked wrongly
+    assert gateway.process is not None
+    assert gateway.process.poll() is None
+    assert "Traceback" not in gateway.log()
