@@ -52,6 +52,9 @@ R = TypeVar("R")
 INDEX_EVERY_S = 2.0
 """How far a growing segment's row may be behind its file."""
 
+BEGIN_S = 1.0
+"""How long the end of a recording waits for its beginning."""
+
 WRITER_THREADS = 4
 """Enough that one camera's sync does not wait for another's; few enough that a dying disk hangs few threads."""
 
@@ -179,7 +182,9 @@ class Archive:
         if recorder is None:
             return
         if beginning is not None:
-            await asyncio.wait([beginning])
+            # It waits for an index that fails: what the recorder holds is lost with it then.
+            await asyncio.wait([beginning], timeout=BEGIN_S)
+            beginning.cancel()
         await recorder.close()
         try:
             await self._tell(recorder)

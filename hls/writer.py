@@ -121,12 +121,17 @@ class SegmentWriter:
         self._longest_gap_90k = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        self._sink = _Sink(self._descriptor)
-        self._container: OutputContainer = av.open(self._sink, "w", format="mp4", options=_OPTIONS)
-        self._container.metadata[IDENTITY_KEY] = json.dumps(identity(segment), separators=(",", ":"))
-        self._video, self._audio = declare_streams(self._container, info)
-        if fsync is not FsyncMode.NEVER:
-            _sync_directory(path.parent)
+        try:
+            self._sink = _Sink(self._descriptor)
+            self._container: OutputContainer = av.open(self._sink, "w", format="mp4", options=_OPTIONS)
+            self._container.metadata[IDENTITY_KEY] = json.dumps(identity(segment), separators=(",", ":"))
+            self._video, self._audio = declare_streams(self._container, info)
+            if fsync is not FsyncMode.NEVER:
+                _sync_directory(path.parent)
+        except BaseException:
+            os.close(self._descriptor)
+            path.unlink(missing_ok=True)
+            raise
 
     @property
     def segment(self) -> Segment:

@@ -1,6 +1,7 @@
 """The archive as a whole: hubs in, files and answers out."""
 
 import asyncio
+import errno
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -205,3 +206,31 @@ def _target(link: str) -> str:
         return os.readlink(f"/proc/self/fd/{link}")
     except OSError:
         return ""
+
+
+async def test_a_disk_that_fails_in_mid_segment_leaves_what_was_whole(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packets = film(Film(seconds=6))
+    publish(archive, packets[:12])
+    await until(lambda: archive.recorders()["door"].is_recording)
+    whole = archive.recorders()["door"].bytes_written
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("hls.writer.os.pwrite", full)
+    publish(archive, packets[12:20])
+    await until(lambda: archive.recorders()["door"].error is not None)
+    assert "No space left on device" in (archive.recorders()["door"].error or "")
+    monkeypatch.undo()
+    [segment] = await archive.page("door")
+    assert (segment.state, segment.end_reason) == (SegmentState.HEALED, EndReason.DISK_FAILED)
+    assert segment.size == whole == archive.path(segment).stat().st_size
+    assert decode(archive.path(segment)) == ""
+    lives = 0
+    while not archive.recorders()["door"].is_recording:
+        lives += 1
+        publish(archive, film(Film(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
+        await asyncio.sleep(0.05)
+    assert archive.recorders()["door"].error is None
