@@ -85,7 +85,8 @@ class Camera:
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._callback_task: asyncio.Task[None] | None = None
-        self._keyframe = asyncio.Event()
+        self._news = asyncio.Event()
+        """Set, and replaced, whenever something has changed that a newcomer may wait for."""
         self._kick = asyncio.Event()
         self._run = 0
         self._last_video_s = 0.0
@@ -174,12 +175,10 @@ class Camera:
         """Return as soon as a newcomer can be given pictures. Raises :class:`~gateway.errors.UnavailableError`."""
         deadline = self._clock.monotonic() + timeout_s
         while not self.hub.gop:
-            remaining_s = deadline - self._clock.monotonic()
-            if self._closed or not self.is_wanted or self.session.state is SessionState.FAILED:
-                remaining_s = 0.0
+            hopeless = self._closed or not self.is_wanted or self.session.state is SessionState.FAILED
             try:
-                async with asyncio.timeout(max(0.0, remaining_s)):
-                    await self._keyframe.wait()
+                async with asyncio.timeout(0.0 if hopeless else max(0.0, deadline - self._clock.monotonic())):
+                    await self._news.wait()
             except TimeoutError:
                 why = self.session.error_message or "its first picture is not there yet"
                 raise UnavailableError(f"camera {self.id} is {self.session.state}: {why}", retry_after_s=2) from None
@@ -327,7 +326,6 @@ class Camera:
             await ended
         finally:
             runner.interrupt()
-            self._keyframe.clear()
             self.hub.end_run()
             self._meter.reset()
             self._dropped += runner.dropped
@@ -346,8 +344,8 @@ class Camera:
             video = packet.info.video
             log.info("camera %s: live, %s %dx%d", self.id, video.codec, video.width, video.height)
             info_changed = True
-        if self.hub.gop:
-            self._keyframe.set()
+        if packet.is_video and packet.is_keyframe:
+            self._tell_news()
         if info_changed:
             self._changed()
 
@@ -369,7 +367,12 @@ class Camera:
             reader.close()
 
     def _changed(self) -> None:
+        self._tell_news()
         self._on_change(self)
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
 
 def _retry_policy(settings: CameraSettings) -> RetryPolicy:

@@ -240,6 +240,18 @@ async def test_waiting_for_a_keyframe_ends_with_it(scenes: Callable[..., Scene])
         await scene.camera.wait_for_keyframe(0.01)
 
 
+async def test_whoever_waits_for_a_picture_is_told_at_once_that_there_will_be_none(
+    scenes: Callable[..., Scene],
+) -> None:
+    scene = scenes(connection_retry_attempts=0)
+    scene.camera.hold("webrtc")
+    waiting = asyncio.ensure_future(scene.camera.wait_for_keyframe(60))
+    await until(lambda: len(scene.runs) == 1)
+    scene.runs[0].fail()
+    with pytest.raises(UnavailableError, match="the camera is gone"):
+        await waiting
+
+
 async def test_a_change_of_the_stream_is_told(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     await scene.service.start_capture()
