@@ -98,7 +98,7 @@ def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]
     except OSError as error:
         raise NotFoundError(f"the file of segment {segment.name} cannot be read: {error.strerror}") from None
     try:
-        with av.open(file, format="mp4") as container:
+        with av.open(file, "r", format="mp4") as container:
             video = container.streams.video[0]
             to_annex_b = BitStreamFilterContext(f"{segment.codec}_mp4toannexb", video)
             for coded in container.demux(video):
