@@ -27,7 +27,13 @@ const video = document.querySelector("video");
 window.faults = [];
 const options = new URLSearchParams(location.search);
 const lowLatencyMode = !options.has("plain");
-window.hls = new Hls({ lowLatencyMode, maxLiveSyncPlaybackRate: 1.5, liveSyncOnStallIncrease: 0 });
+window.hls = new Hls({ lowLatencyMode, liveSyncOnStallIncrease: 0 });
+// hls.js itself catches up only with more than a second of buffer, which there never is at the live edge.
+if (lowLatencyMode) setInterval(() => {
+  const late = hls.latency - hls.targetLatency > 0.1;
+  const ahead = video.buffered.length ? video.buffered.end(video.buffered.length - 1) - video.currentTime : 0;
+  video.playbackRate = late && ahead > 0.4 ? 1.05 : 1;
+}, 200);
 hls.on(Hls.Events.ERROR, (_, data) => faults.push({ type: data.type, details: data.details, fatal: data.fatal }));
 hls.loadSource(options.get("src"));
 hls.attachMedia(video);

@@ -213,9 +213,8 @@ async def test_hls_js_plays_at_the_live_edge_with_sound_of_any_codec_or_none() -
             assert_moving_picture(await look(page, frames=15))
             state = await page.evaluate("({lowLatency: hls.lowLatencyMode, target: hls.targetLatency})")
             assert state == {"lowLatency": True, "target": pytest.approx(0.615)}
-            # A busy machine may make it stall; anything else would be the stream's fault.
-            faults = await page.evaluate("faults.map((fault) => fault.details)")
-            assert set(faults) <= {"bufferStalledError", "bufferNudgeOnStall"}
+            # A busy machine may make it stall and look for a way on; what it cannot get over is the stream's fault.
+            assert await page.evaluate("faults.filter((fault) => fault.fatal)") == []
             if name != "mute":
                 await page.wait_for_function("document.querySelector('video').webkitAudioDecodedByteCount > 0")
             await page.close()
