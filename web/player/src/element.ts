@@ -15,6 +15,9 @@ import css from "./element.css?inline";
 const HERE = import.meta.url;
 const GATEWAY = new URL("..", HERE).href.replace(/\/$/, "");
 
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(css);
+
 /** Out of sight for so long, it stops; a grid that is scrolled back and forth goes on. */
 const UNSEEN_MS = 10_000;
 /** A hidden tab plays on for so long: switching between two tabs costs nothing. */
@@ -54,15 +57,15 @@ export class LiveEdgePlayer extends HTMLElement {
 
   constructor() {
     super();
-    const style = document.createElement("style");
-    style.textContent = css;
     this.poster.className = "poster";
     this.poster.alt = "";
     this.poster.hidden = true;
     this.poster.setAttribute("part", "poster");
     this.notice.setAttribute("role", "status");
     this.notice.hidden = true;
-    this.root.append(style, this.surfaces, this.poster, this.badge, this.notice, this.controls);
+    // Constructed, and no <style>: a page's content security policy need not allow inline styles.
+    this.root.adoptedStyleSheets = [sheet];
+    this.root.append(this.surfaces, this.poster, this.badge, this.notice, this.controls);
   }
 
   // --- attributes as properties
@@ -228,6 +231,7 @@ export class LiveEdgePlayer extends HTMLElement {
     document.addEventListener("visibilitychange", () => this.update(), { signal });
     const timer = setInterval(() => void this.measure(), METER_MS);
     signal.addEventListener("abort", () => clearInterval(timer));
+    for (const name of ["camera", "src", "transports", "token", "muted"] as const) this.adopt(name);
     this.setAttribute("role", "group");
     this.buildControls();
     this.tell();
@@ -261,6 +265,14 @@ export class LiveEdgePlayer extends HTMLElement {
   }
 
   // --- inside
+
+  /** A property that was set before this script had come hides the one of the class. */
+  private adopt(name: "camera" | "src" | "transports" | "token" | "muted"): void {
+    if (!Object.hasOwn(this, name)) return;
+    const value: unknown = this[name];
+    delete (this as Record<string, unknown>)[name];
+    Object.assign(this, { [name]: value });
+  }
 
   private get api(): Api {
     return new Api(this.src, this.token);

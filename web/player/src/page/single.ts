@@ -85,7 +85,6 @@ export class Single {
   close(): void {
     this.ending.abort();
     clearTimeout(this.settle);
-    this.element.remove();
   }
 
   private build(): HTMLElement {

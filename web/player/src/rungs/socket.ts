@@ -21,6 +21,8 @@ export function connect(api: Api): Promise<Socket> {
   });
   return new Promise((resolve, reject) => {
     socket.once("connect", () => resolve(socket));
+    // Opened, and closed before it was connected.
+    socket.io.once("close", (reason) => reject(new Error(reason)));
     socket.once("connect_error", (error: Error & { data?: { status?: number; message?: string } }) => {
       socket.disconnect();
       const status = error.data?.status;
