@@ -1,6 +1,6 @@
 """A house with its door shut: tokens of every kind, and a clock in the hand."""
 
-import os
+import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -46,8 +46,7 @@ class HandClock:
 
 @asynccontextmanager
 async def guarded(folder: Path, clock: HandClock | None = None, **settings: Any) -> AsyncIterator[Client]:
-    """A house with two scripted cameras ``door`` and ``yard``; in ``folder``, which becomes the working directory."""
-    os.chdir(folder)
+    """A house with two scripted cameras ``door`` and ``yard``; in ``folder``, the working directory meanwhile."""
     cameras: Mapping[str, Any] = {
         camera_id: {
             "url": f"scripted://viewer:s3cret@camera/{folder.name}/{camera_id}",
@@ -64,6 +63,7 @@ async def guarded(folder: Path, clock: HandClock | None = None, **settings: Any)
         "webrtc_udp_port": 0,
         "archive_min_free_bytes": 0,
     }
-    app = create_app(load_settings(**{**values, **settings}), clock or HandClock())
-    async with TestClient(TestServer(app)) as client:
-        yield client
+    with contextlib.chdir(folder):
+        app = create_app(load_settings(**{**values, **settings}), clock or HandClock())
+        async with TestClient(TestServer(app)) as client:
+            yield client

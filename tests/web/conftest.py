@@ -9,8 +9,7 @@ from tests.support.guarded import Client, guarded
 
 
 @pytest.fixture
-async def shut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+async def shut(tmp_path: Path) -> AsyncIterator[Client]:
     """A house with tokens; see :mod:`tests.support.guarded`."""
-    monkeypatch.chdir(tmp_path)
     async with guarded(tmp_path) as client:
         yield client

@@ -13,7 +13,7 @@ import logging
 from typing import Any
 
 import jwt
-from jwt.exceptions import InvalidTokenError
+from jwt.exceptions import PyJWTError
 
 from gateway.access import AccessSettings, Scope
 from gateway.clock import Clock
@@ -83,7 +83,7 @@ class JwtVerifier:
                     "verify_aud": self._audience is not None,
                 },
             )
-        except InvalidTokenError as error:
+        except PyJWTError as error:
             log.debug("a JWT is refused: %s", error)
             return None
         return self._grant(claims)

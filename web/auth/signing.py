@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 import jwt
-from jwt.exceptions import InvalidTokenError
+from jwt.exceptions import PyJWTError
 
 from gateway.access import AccessSettings, Scope
 from gateway.clock import Clock
@@ -69,7 +69,7 @@ class UrlSigner:
             claims = jwt.decode(
                 token, self._key, algorithms=[ALGORITHM], audience=AUDIENCE, options={"verify_exp": False}
             )
-        except InvalidTokenError:
+        except PyJWTError:
             return None
         name, scope, camera_id = claims["n"], Scope(claims["s"]), claims["c"]
         issuer = self._tokens.named(name)

@@ -10,6 +10,7 @@ from web import keys, schemas
 from web.auth.gate import may_view
 from web.describe import describe
 from web.schemas import CaptureCommand
+from web.targets import check_target
 from web.views import camera_view
 
 routes = web.RouteTableDef()
@@ -42,6 +43,7 @@ async def add_camera(request: web.Request) -> web.Response:
     camera_id = table.pop("id", None)
     if not isinstance(camera_id, str):
         raise BadRequestError('say which camera: {"id": "door", "url": "rtsp://…"}')
+    await _check_target(request, table)
     camera = await request.app[keys.HOUSE].add_camera(camera_id, table)
     return web.json_response(
         camera_view(request.app, camera), status=201, headers={"Location": f"/api/cameras/{camera_id}"}
@@ -53,6 +55,7 @@ async def add_camera(request: web.Request) -> web.Response:
 async def change_camera(request: web.Request) -> web.Response:
     """Change a camera's settings: a JSON merge patch; only what it names changes, and ``null`` takes a setting back."""
     patch = await _json_object(request, "application/json", "application/merge-patch+json")
+    await _check_target(request, patch)
     camera = await request.app[keys.HOUSE].change_camera(request.match_info["camera"], patch)
     return web.json_response(camera_view(request.app, camera))
 
@@ -85,6 +88,11 @@ async def stop_capture(request: web.Request) -> web.Response:
     camera = service.camera(request.match_info["camera"])
     await service.stop_capture(command.client_id, camera.id)
     return web.json_response(camera_view(request.app, camera))
+
+
+async def _check_target(request: web.Request, table: dict[str, Any]) -> None:
+    configured = [camera.settings for camera in request.app[keys.SERVICE].cameras.values()]
+    await check_target(table, request.app[keys.SETTINGS], configured)
 
 
 async def _command(request: web.Request) -> CaptureCommand:

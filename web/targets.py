@@ -1,0 +1,99 @@
+"""Where cameras that come by API may be. What stands in the configuration was written by whoever owns the machine.
+
+An admin's token lets the gateway connect to an address of their choosing and shows what answers: it must not become a
+way to what only this machine reaches (server-side request forgery).
+
+Rules:
+
+1. The scheme is rtsp or rtsps, or what a configured camera has; files are no cameras.
+2. The engine is one of ours or one that is configured: the name of another would be code to import.
+3. The host has an address now, and none of its addresses is link-local or a cloud's metadata service, unless
+   ``ALLOW_METADATA_ADDRESSES`` says so. It is read by the same parser that the engines connect with. A name that leads
+   elsewhere later is not seen here: such a name is for a firewall.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.capture.url import parse
+from gateway.errors import BadRequestError, CaptureError
+from gateway.settings import CameraSettings, EngineName, Settings
+
+SCHEMES = frozenset({"rtsp", "rtsps", "fake"})
+
+RESOLVE_S = 5.0
+
+METADATA = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "169.254.0.0/16",  # link-local; AWS, GCP, Azure, OpenStack
+        "fe80::/10",  # link-local
+        "fd00:ec2::254/128",  # AWS
+        "fd20:ce::254/128",  # GCP
+        "100.100.100.200/32",  # Alibaba
+        "192.0.0.192/32",  # Oracle
+        "168.63.129.16/32",  # Azure
+    )
+)
+
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""RFC 6052 §2.1: an IPv4 address in disguise, as IPv4-mapped ones are."""
+
+
+async def check_target(table: Mapping[str, Any], settings: Settings, configured: Iterable[CameraSettings]) -> None:
+    """Look at what an API call says of a camera. Raises :class:`~gateway.errors.BadRequestError`."""
+    configured = tuple(configured)
+    engine = table.get("engine", table.get("capture_engine"))
+    engines = {*map(str, EngineName), settings.capture_engine, *(camera.capture_engine for camera in configured)}
+    if engine is not None and engine not in engines:
+        raise BadRequestError("engine: name pyav, opencv or fake; an engine of your own has to be configured first")
+    url = table.get("url")
+    if not isinstance(url, str):
+        return  # its absence, or its type, is somebody else's to tell
+    schemes = SCHEMES | {_scheme(camera.url.get_secret_value()) for camera in configured}
+    if _scheme(url) not in schemes:
+        raise BadRequestError("url: it does not start with rtsp:// or rtsps://")
+    if _scheme(url) not in ("rtsp", "rtsps"):
+        return
+    try:
+        host = parse(url).host
+    except CaptureError as error:
+        raise BadRequestError(f"url: {error}") from None
+    if settings.allow_metadata_addresses:
+        return
+    for address in await _addresses(host):
+        if is_metadata(address):
+            raise BadRequestError(
+                f"url: {host} is at {address}, where no camera is but perhaps this machine's own credentials;"
+                " ALLOW_METADATA_ADDRESSES=true allows it"
+            )
+
+
+def is_metadata(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether this is link-local or a cloud's metadata service, in whatever notation."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_metadata(address.ipv4_mapped)
+        if address in NAT64:
+            return is_metadata(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    return any(address in network for network in METADATA)
+
+
+def _scheme(url: str) -> str:
+    return url.strip().partition("://")[0].lower()
+
+
+async def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVE_S):
+            # It reads the odd notations of addresses too (0xa9fea9fe, 2852039166), as connecting would.
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError):
+        raise BadRequestError(
+            f"url: there is no address for {host} now; check its spelling, or write the camera's address"
+        ) from None
+    return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
