@@ -1,0 +1,160 @@
+"""The reverse-proxy recipe of the documentation, run by nginx: everything that people do goes through it."""
+
+import asyncio
+import re
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import m3u8
+import pytest
+import socketio
+from aiortc import RTCConfiguration, RTCPeerConnection
+
+from tests.support.gateway import Gateway, until
+from tests.support.nginx import Nginx
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    settings = {
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "ALLOWED_HOSTS": "liveedge.example",
+        "ARCHIVE_SEGMENT_SECONDS": "4",
+    }
+    with Gateway(tmp_path_factory.mktemp("behind"), **settings) as gateway:
+        gateway.wait_for_state("live", "demo")
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def nginx(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    with Nginx(tmp_path_factory.mktemp("nginx"), gateway.url.removeprefix("http://")) as nginx:
+        yield nginx
+
+
+@pytest.fixture
+async def session(nginx: Nginx) -> AsyncIterator[aiohttp.ClientSession]:
+    context = ssl.create_default_context(cafile=nginx.folder / "fullchain.pem")
+    context.check_hostname = False
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with aiohttp.ClientSession(nginx.url, connector=connector) as session:
+        yield session
+
+
+def curl(nginx: Nginx, path: str, *options: str) -> str:
+    """What curl, which speaks HTTP/2, prints."""
+    done = subprocess.run(
+        ["curl", "--silent", "--show-error", "--insecure", "--max-time", "20", *options, nginx.url + path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_the_page_comes_over_http_2_and_plain_http_leads_to_it(nginx: Nginx) -> None:
+    head = curl(nginx, "/", "--http2", "--dump-header", "-", "--output", "/dev/null")
+    assert head.startswith("HTTP/2 200")
+    assert "content-security-policy:" in head.lower()
+    assert curl(nginx, "/health", "--http2") == '{"status": "ok"}'
+    plain = subprocess.run(
+        [
+            "curl",
+            "--silent",
+            "--include",
+            "--header",
+            "Host: liveedge.example",
+            f"http://127.0.0.1:{nginx.plain_port}/x",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.search(r"301.*location: https://liveedge\.example/x", plain, re.DOTALL | re.IGNORECASE)
+    named = curl(nginx, "/api/cameras", "--header", "Host: liveedge.example")
+    assert '"camera_id": "demo"' in named
+
+
+async def test_whep_joins_and_leaves(session: aiohttp.ClientSession, gateway: Gateway) -> None:
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    try:
+        peer.addTransceiver("video", direction="recvonly")
+        await peer.setLocalDescription(await peer.createOffer())
+        async with session.post(
+            "/whep/demo", data=peer.localDescription.sdp, headers={"Content-Type": "application/sdp"}
+        ) as reply:
+            assert reply.status == 201, await reply.text()
+            assert "m=video" in await reply.text()
+            location = reply.headers["Location"]
+        assert location.startswith("/whep/demo/")
+        async with session.delete(location) as reply:
+            assert reply.status == 200
+        async with session.delete(location) as reply:
+            assert reply.status == 404
+    finally:
+        await peer.close()
+
+
+async def test_socket_io_is_a_websocket(session: aiohttp.ClientSession, nginx: Nginx) -> None:
+    client = socketio.AsyncClient(http_session=session, reconnection=False)
+    statuses: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    client.on("capture_status_response", statuses.put)
+    await client.connect(nginx.url, transports=["websocket"])
+    try:
+        assert client.transport() == "websocket"
+        assert (await asyncio.wait_for(statuses.get(), 20))["camera_id"] == "demo"
+        answer = await client.call("capture_status_request", {"requesting_client": "proxy"}, timeout=20)
+        assert answer["is_active"] is True
+    finally:
+        await client.disconnect()
+
+
+async def test_a_blocked_playlist_waits_for_its_part(session: aiohttp.ClientSession, nginx: Nginx) -> None:
+    async with session.get("/hls/demo/index.m3u8") as reply:
+        (variant,) = m3u8.loads(await reply.text()).playlists
+    media = f"/hls/demo/{variant.uri.partition('?')[0]}"
+    async with session.get(media) as reply:
+        playlist = m3u8.loads(await reply.text())
+    next_msn = playlist.media_sequence + len(playlist.segments)
+    answers = await asyncio.gather(*(_blocked(session, media, next_msn, part) for part in (0, 1)))
+    for text in answers:
+        reloaded = m3u8.loads(text)
+        assert reloaded.media_sequence + len(reloaded.segments) >= next_msn
+    part = [part.uri for segment in m3u8.loads(answers[-1]).segments for part in segment.parts][-1]
+    head = curl(nginx, f"/hls/demo/{part}", "--http2", "--dump-header", "-", "--output", "/dev/null")
+    assert head.startswith("HTTP/2 200")
+    assert "immutable" in head
+
+
+async def _blocked(session: aiohttp.ClientSession, media: str, msn: int, part: int) -> str:
+    async with session.get(media, params={"_HLS_msn": msn, "_HLS_part": part}) as reply:
+        assert reply.status == 200
+        return await reply.text()
+
+
+async def test_a_recording_is_downloaded_in_ranges(session: aiohttp.ClientSession, gateway: Gateway) -> None:
+    def finished() -> list[str]:
+        segments = gateway.json("/api/cameras/demo/segments")["segments"]
+        return [segment["url"] for segment in segments if segment["state"] == "closed"]
+
+    (url, *_) = await asyncio.to_thread(until, finished)
+    async with session.get(url) as reply:
+        whole = await reply.read()
+        assert reply.headers["Accept-Ranges"] == "bytes"
+    async with session.get(url, headers={"Range": "bytes=100-1099"}) as reply:
+        assert reply.status == 206
+        assert await reply.read() == whole[100:1100]
+    async with session.head(url) as reply:
+        assert int(reply.headers["Content-Length"]) == len(whole)
+
+
+async def test_mjpeg_comes_as_it_is_made(session: aiohttp.ClientSession) -> None:
+    async with session.get("/mjpeg/demo?width=160") as reply:
+        parts = 0
+        async for line in reply.content:
+            parts += line.startswith(b"Content-Type: image/jpeg")
+            if parts == 3:
+                break
+    assert parts == 3
