@@ -60,9 +60,8 @@ def test_decode_times_are_absolute_and_durations_true(at_90k: int) -> None:
 def test_fragments_follow_each_other_without_a_seam_and_decode() -> None:
     muxer = FragmentMuxer(Shape(gop=5).info)
     every = samples(10)
-    with av.open(
-        BytesIO(muxer.init + muxer.fragment(every[:3], (), 1) + muxer.fragment(every[3:], (), 2))
-    ) as container:
+    data = muxer.init + muxer.fragment(every[:3], (), 1) + muxer.fragment(every[3:], (), 2)
+    with av.open(BytesIO(data), "r") as container:
         assert [frame.pts for frame in container.decode(video=0)] == [n * 6000 for n in range(10)]
 
 
