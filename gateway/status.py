@@ -48,6 +48,7 @@ class StreamMeter:
         self._bytes = 0
         self._frames = 0
         self._run: int | None = None
+        self._now_90k: int | None = None
         self._keyframe_90k: int | None = None
         self.keyframe_interval_s: float | None = None
 
@@ -60,10 +61,15 @@ class StreamMeter:
             if self._keyframe_90k is not None:
                 self.keyframe_interval_s = (packet.dts_90k - self._keyframe_90k) / CLOCK_RATE
             self._keyframe_90k = packet.dts_90k
-        self._packets.append((packet.dts_90k, len(packet.data), packet.is_video))
+        if packet.is_video:
+            self._now_90k = packet.dts_90k
+        elif self._now_90k is None:
+            return
+        # Audio is counted at the picture that it came with: its own time may be seconds away on a struggling camera.
+        self._packets.append((self._now_90k, len(packet.data), packet.is_video))
         self._bytes += len(packet.data)
         self._frames += packet.is_video
-        oldest_kept = packet.dts_90k - METER_WINDOW_S * CLOCK_RATE
+        oldest_kept = self._now_90k - METER_WINDOW_S * CLOCK_RATE
         while self._packets and self._packets[0][0] < oldest_kept:
             _, size, is_video = self._packets.popleft()
             self._bytes -= size
@@ -73,7 +79,7 @@ class StreamMeter:
         """Forget a run that has ended."""
         self._packets.clear()
         self._bytes = self._frames = 0
-        self._run = self._keyframe_90k = self.keyframe_interval_s = None
+        self._run = self._now_90k = self._keyframe_90k = self.keyframe_interval_s = None
 
     @property
     def fps(self) -> float | None:

@@ -43,6 +43,17 @@ def test_audio_counts_for_the_bitrate_and_not_for_the_frame_rate() -> None:
     assert meter.bitrate_bps == pytest.approx(500 * 50 * 8, rel=0.05)
 
 
+@pytest.mark.parametrize("ahead_s", [-8, 8])
+def test_audio_seconds_away_from_its_pictures_does_not_bend_the_rates(ahead_s: int) -> None:
+    meter = StreamMeter()
+    for i in range(200):
+        kind = MediaKind.VIDEO if i % 2 == 0 else MediaKind.AUDIO
+        time_90k = 900_000 + i * 1800 + (0 if i % 2 == 0 else ahead_s * 90_000)
+        meter.on_packet(Packet(kind, bytes(500), time_90k, time_90k, 0, i == 0, 0, INFO, 1))
+    assert meter.fps == pytest.approx(25, abs=0.5)
+    assert meter.bitrate_bps == pytest.approx(500 * 50 * 8, rel=0.05)
+
+
 def test_a_new_run_begins_anew_and_memory_is_bounded() -> None:
     meter = StreamMeter()
     feed(meter, 600)
