@@ -201,7 +201,9 @@ class Door:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without its port."""
+    """The name in a Host header, without its port; empty where that is none."""
+    if "@" in host:
+        return ""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
