@@ -47,10 +47,9 @@ clean: ## take back everything that set-up made
 	@touch $@ .venv/.ready
 
 web/player/node_modules/.ready: web/player/package-lock.json | .venv/.dev-ready
-	@$(RUN) scripts/npm ci --loglevel=error
+	@$(RUN) scripts/npm web/player ci --loglevel=error
 	@touch $@
 
-tests/node_modules/.ready: tests/package.json
-	@scripts/install-test-packages
-	@npm --prefix tests install --silent --no-audit --no-fund
+tests/node_modules/.ready: tests/package-lock.json | .venv/.dev-ready
+	@$(RUN) scripts/npm tests ci --loglevel=error
 	@touch $@

@@ -17,6 +17,7 @@ from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
 from tests.support.coded import size_of
 from tests.support.film import Film, film
+from tests.support.node import NODE
 from tests.support.recording import record
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -88,7 +89,7 @@ async def test_the_javascript_client_of_the_page(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     # From where its imports are found.
     node = await asyncio.create_subprocess_exec(
-        "node",
+        NODE,
         "--input-type=module",
         "-e",
         code,

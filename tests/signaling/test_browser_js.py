@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signaling.events import CaptureStatusResponse, FrameMetadata, FramesSubscribed, Refusal
+from tests.support.node import NODE
 
 if TYPE_CHECKING:
     from tests.signaling.conftest import Door
@@ -16,7 +17,7 @@ CLIENT = Path(__file__).with_name("client.mjs")
 
 async def test_the_official_client(door: "Door") -> None:
     process = await asyncio.create_subprocess_exec(
-        "node", str(CLIENT), door.url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        NODE, str(CLIENT), door.url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     async with asyncio.timeout(60):
         out, complaints = await process.communicate()

