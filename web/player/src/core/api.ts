@@ -96,6 +96,13 @@ export class Api {
     return (await (await this.fetch(path, init)).json()) as T;
   }
 
+  /** An address that works without a header, for `src` and `href`: signed for this path where there is a token. */
+  async link(path: string): Promise<string> {
+    if (!this.token) return this.url(path);
+    const { url } = await this.post<{ url: string }>("/api/sign", { path });
+    return this.url(url);
+  }
+
   async post<T>(path: string, body: unknown = {}): Promise<T> {
     return this.json<T>(path, {
       method: "POST",

@@ -40,20 +40,32 @@ export async function protect(camera: string, segment: Segment): Promise<Segment
   return store.api.json<Segment>(`/api/cameras/${camera}/segments/${segment.id}/protect`, { method });
 }
 
-export function clipUrl(camera: string, from: number, to: number): string {
-  return store.api.url(`/api/cameras/${camera}/clip.mp4?${new URLSearchParams({ start: iso(from), end: iso(to) })}`);
+export function clipPath(camera: string, from: number, to: number): string {
+  return `/api/cameras/${camera}/clip.mp4?${new URLSearchParams({ start: iso(from), end: iso(to) })}`;
 }
 
 export function iso(time: number): string {
   return new Date(time).toISOString();
 }
 
-/** Save what is behind an address, under a name: by a link, or with the token where one is needed. */
-export async function save(url: string, name: string): Promise<void> {
-  if (!store.api.token) return follow(url, name);
-  const response = await fetch(url, { headers: store.api.headers });
-  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
-  saveBlob(await response.blob(), name);
+/** Save what the gateway has at a path, under a name. */
+export async function save(path: string, name: string): Promise<void> {
+  follow(await store.api.link(path), name);
+}
+
+const links = new Map<string, string>();
+
+/** The address of a picture; null until it is known, and then it is there at the next call. */
+export function pictureLink(path: string): string | null {
+  const known = links.get(path);
+  if (known !== undefined) return known || null;
+  if (!store.api.token) return store.api.url(path);
+  links.set(path, "");
+  store.api.link(path).then(
+    (url) => links.set(path, url),
+    () => links.delete(path),
+  );
+  return null;
 }
 
 export function saveBlob(blob: Blob, name: string): void {

@@ -43,7 +43,8 @@ export class Details {
     set("source", camera.rtsp_url);
     setText(this.error, camera.error_message ?? "");
     // Nobody can stop what is always on.
-    this.button.hidden = !this.isWanted(camera) && (camera.start === "always" || camera.record === "always");
+    const isAlwaysOn = camera.start === "always" || camera.record === "always";
+    this.button.hidden = !store.may("control") || (isAlwaysOn && !this.isWanted(camera));
     setText(this.button, t(this.isWanted(camera) ? "stopCapture" : "startCapture"));
   }
 

@@ -58,7 +58,8 @@ export class Recordings {
     const span = `${clock(start)} – ${clock(Date.parse(segment.end))}`;
     const file = `${this.camera}_${segment.id.replace("segment_", "")}.mp4`;
     const protectWord = t(segment.protected ? "unprotect" : "protect");
-    const image = h("img", { src: store.api.url(segment.thumbnail), alt: "", loading: "lazy", width: 96, height: 54 });
+    const image = h("img", { alt: "", loading: "lazy", width: 96, height: 54 });
+    void store.api.link(segment.thumbnail).then((url) => (image.src = url), this.failed);
     image.addEventListener("error", () => image.classList.add("none"));
     return h(
       "li",
@@ -72,6 +73,7 @@ export class Recordings {
           title: protectWord,
           "aria-label": `${protectWord}: ${span}`,
           "aria-pressed": String(segment.protected),
+          disabled: !store.may("control"),
           "data-key": `${segment.id}-protect`,
           onclick: () => void protect(this.camera, segment).then(this.changed, this.failed),
         },
@@ -85,7 +87,7 @@ export class Recordings {
           title: t("download"),
           "aria-label": `${t("download")}: ${span}`,
           "data-key": `${segment.id}-download`,
-          onclick: () => void save(store.api.url(segment.url), file).catch(this.failed),
+          onclick: () => void save(segment.url, file).catch(this.failed),
         },
         icon("download"),
       ),

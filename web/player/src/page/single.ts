@@ -4,7 +4,7 @@ import { ApiError } from "../core/api.ts";
 import { dayOf, recordedWithin, reveal, type Recorded, type View } from "../core/timeline.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
 import { icon, type Icon } from "../icons.ts";
-import { clipUrl, save, saveBlob, segmentsOf, type Segment } from "./archive.ts";
+import { clipPath, pictureLink, save, saveBlob, segmentsOf, type Segment } from "./archive.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day, length } from "./format.ts";
@@ -95,7 +95,7 @@ export class Single {
       h("div", { class: "stage" }, this.player),
       h(
         "section",
-        { class: "card time" },
+        { class: "card time", hidden: !store.may("archive") },
         h(
           "div",
           { class: "tools" },
@@ -127,7 +127,7 @@ export class Single {
         ),
         this.message,
       ),
-      h("aside", {}, this.details.element, this.plots.element, this.recordings.element),
+      h("aside", {}, this.details.element, this.plots.element, store.may("archive") && this.recordings.element),
     );
   }
 
@@ -231,7 +231,7 @@ export class Single {
 
   private thumbnail(time: number): string | null {
     const segment = this.segments.find(({ start, end }) => Date.parse(start) <= time && time < Date.parse(end));
-    return segment ? store.api.url(segment.thumbnail) : null;
+    return segment ? pictureLink(segment.thumbnail) : null;
   }
 
   private showMark(): void {
@@ -246,7 +246,7 @@ export class Single {
     const { from, to } = this.timeline.mark;
     if (from === null || to === null) return;
     const name = `${this.id}_${new Date(from).toISOString().replace(/[-:]|\.\d+/g, "")}.mp4`;
-    void save(clipUrl(this.id, from, to), name).catch((error: unknown) => this.fail(error));
+    void save(clipPath(this.id, from, to), name).catch((error: unknown) => this.fail(error));
   }
 
   private async savePicture(): Promise<void> {

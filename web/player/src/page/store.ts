@@ -19,12 +19,19 @@ export interface Status {
   archive: { cameras: Record<string, ArchiveCamera>; free_bytes?: number | null };
 }
 
+/** Who one is, and what one may. */
+interface Access {
+  auth: boolean;
+  scopes: string[];
+}
+
 export type Trouble = "unreachable" | "unauthorized" | "forbidden" | null;
 
 export class Store extends EventTarget {
   status: Status | null = null;
   trouble: Trouble = null;
   readonly api: Api;
+  private access: Access | null = null;
   private timer = 0;
 
   constructor() {
@@ -37,11 +44,18 @@ export class Store extends EventTarget {
     return this.status?.cameras.find((camera) => camera.camera_id === id) ?? null;
   }
 
+  /** Whether a scope is given; where nothing is known, the gateway decides. */
+  may(scope: "control" | "archive"): boolean {
+    const { access } = this;
+    return access === null || !access.auth || access.scopes.includes(scope) || access.scopes.includes("admin");
+  }
+
   /** Ask now, and from then on. */
   async refresh(): Promise<void> {
     clearTimeout(this.timer);
     try {
-      this.status = await this.api.json<Status>("/api/status", { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      this.access ??= await this.ask<Access>("/api/access");
+      this.status = await this.askStatus();
       this.trouble = null;
     } catch (error) {
       const status = error instanceof ApiError ? error.status : 0;
@@ -52,10 +66,26 @@ export class Store extends EventTarget {
     this.timer = window.setTimeout(() => void this.refresh(), document.hidden ? 5 * POLL_MS : POLL_MS);
   }
 
+  /** The whole house, or the cameras alone for those who may see no more. */
+  private async askStatus(): Promise<Status> {
+    try {
+      return await this.ask<Status>("/api/status");
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 403) throw error;
+      const { cameras } = await this.ask<{ cameras: Camera[] }>("/api/cameras");
+      return { cameras, messaging: { adapter: "none", connected: false }, archive: { cameras: {} } };
+    }
+  }
+
+  private ask<T>(path: string): Promise<T> {
+    return this.api.json<T>(path, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  }
+
   /** Use another token, for as long as the tab lives. */
   async signIn(token: string): Promise<void> {
     sessionStorage.setItem(TOKEN_KEY, token);
     this.api.token = token;
+    this.access = null;
     await this.refresh();
     this.dispatchEvent(new Event("token"));
   }

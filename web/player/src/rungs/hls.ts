@@ -48,7 +48,7 @@ export class HlsRung implements Rung {
 
   private async load(): Promise<void> {
     const { api, camera } = this.context;
-    const url = api.url(`/hls/${camera}/index.m3u8`);
+    const path = `/hls/${camera}/index.m3u8`;
     watchFrames(this.surface, this.ending.signal, () => {
       this.context.picture(this.capturedAt());
       this.catchUp();
@@ -57,7 +57,7 @@ export class HlsRung implements Rung {
     if (this.ending.signal.aborted) return;
     if (!Hls.isSupported()) {
       this.surface.onerror = () => this.fail({ kind: "broken", message: this.surface.error?.message ?? "" });
-      this.surface.src = url;
+      this.surface.src = await api.link(path);
       await play(this.surface);
       return;
     }
@@ -80,7 +80,7 @@ export class HlsRung implements Rung {
         this.fail({ kind: "broken", message: details });
       }
     });
-    hls.loadSource(url);
+    hls.loadSource(api.url(path));
     hls.attachMedia(this.surface);
     await play(this.surface);
   }
