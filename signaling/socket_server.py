@@ -2,7 +2,8 @@
 
 1. Engine.IO waits for no more attachments than there can be, which is none: no command has binary parts.
 2. What is no Socket.IO is passed over without a traceback for each packet that a stranger sends.
-3. A connection can be ended at once (:meth:`SocketServer.hang_up`), whether the client reads or not: the library itself
+3. A connection that has not joined after :data:`JOIN_S` ends, and there are :data:`SESSIONS_MAX` of them at most.
+4. A connection can be ended at once (:meth:`SocketServer.hang_up`), whether the client reads or not: the library itself
    would wait for its queue.
 """
 
@@ -15,7 +16,7 @@ import engineio
 import socketio
 from aiohttp import web
 
-from gateway.errors import redact
+from gateway.errors import UnavailableError, redact
 from signaling.log import library_logger
 
 log = logging.getLogger(__name__)
@@ -24,18 +25,34 @@ MESSAGE_MAX_BYTES = 256 * 1024
 """The largest honest message is an SDP offer."""
 
 
+JOIN_S = 20.0
+"""From connecting to Socket.IO's own CONNECT, which is the next packet: time for a slow line and a delayed refusal."""
+
+SESSIONS_MAX = 1024
+SESSIONS_PER_ADDRESS_MAX = 128
+"""Limits as WebRTC's: an office behind one address has this many, an attack more."""
+
+
 class _EngineServer(engineio.AsyncServer):
     """Remembers the transports that each Engine.IO session is seen on: polling has two, WebSocket another."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.addresses: WeakKeyDictionary[engineio.AsyncSocket, str] = WeakKeyDictionary()
         self.carriers: WeakKeyDictionary[engineio.AsyncSocket, WeakSet[asyncio.Transport]] = WeakKeyDictionary()
 
     async def handle_request(self, request: web.Request) -> Any:
         session = self.sockets.get(request.query.get("sid"))
+        if "sid" not in request.query and self._is_full(request.remote or ""):
+            raise UnavailableError("too many Socket.IO connections are open; try again later", retry_after_s=10)
         if session is not None and request.transport is not None:
             self.carriers.setdefault(session, WeakSet()).add(request.transport)
         return await super().handle_request(request)
+
+    def _is_full(self, address: str) -> bool:
+        if len(self.sockets) >= SESSIONS_MAX:
+            return True
+        return sum(known == address for known in self.addresses.values()) >= SESSIONS_PER_ADDRESS_MAX
 
 
 class SocketServer(socketio.AsyncServer):
@@ -51,6 +68,9 @@ class SocketServer(socketio.AsyncServer):
             # Origins are looked at by the house's own door, for every route alike.
             cors_allowed_origins=[],
         )
+
+        self._joining: dict[str, asyncio.TimerHandle] = {}
+        self._ending: set[asyncio.Future[None]] = set()
 
     def waiting_for(self, sid: str) -> int:
         """Packets that wait to be sent to a client."""
@@ -84,6 +104,24 @@ class SocketServer(socketio.AsyncServer):
 
     def _engineio_server_class(self) -> type[engineio.AsyncServer]:
         return _EngineServer
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        self.eio.addresses[self.eio.sockets[eio_sid]] = environ["aiohttp.request"].remote or ""
+        timer = asyncio.get_running_loop().call_later(JOIN_S, self._end_unless_joined, eio_sid)
+        self._joining[eio_sid] = timer
+        return await super()._handle_eio_connect(eio_sid, environ)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        if (timer := self._joining.pop(eio_sid, None)) is not None:
+            timer.cancel()
+        await super()._handle_eio_disconnect(eio_sid, reason)
+
+    def _end_unless_joined(self, eio_sid: str) -> None:
+        del self._joining[eio_sid]
+        if self.manager.sid_from_eio_sid(eio_sid, "/") is None:
+            task = asyncio.ensure_future(self._abort(eio_sid))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def _handle_eio_message(self, eio_sid: str, data: object) -> None:
         if not isinstance(data, str):

@@ -21,6 +21,7 @@ from web.reload import SettingsWatch
 from web.routes import archive, asyncapi, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
 from web.security import Door
 from web.traffic import Traffic
+from web.vestibule import GuardedSite
 
 log = logging.getLogger("liveedge")
 
@@ -99,7 +100,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> None:
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await GuardedSite(runner, settings).start()
     except OSError as error:
         why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
         raise SettingsError(

@@ -3,7 +3,8 @@
 Rules, in this order:
 
 1. A proxy named in ``TRUSTED_PROXIES`` is believed who it forwards for, by which scheme and which host; nobody else is.
-2. One address has at most ``CONNECTIONS_PER_ADDRESS`` requests open at a time, the endless ones among them.
+2. One address has at most ``CONNECTIONS_PER_ADDRESS`` requests open at a time, the endless ones among them. What
+   changes something is not endless, however slowly its body comes.
 3. While auth is off, the gateway answers only under names that no stranger can point at it: addresses, names without a
    dot, and those of ``ALLOWED_HOSTS``. Otherwise a web page could make its own name lead here (DNS rebinding) and read
    every camera as its own.
@@ -14,6 +15,7 @@ Rules, in this order:
    framing by others, and no address (it may be signed) in a Referer.
 """
 
+import asyncio
 import ipaddress
 import logging
 from collections import Counter
@@ -35,6 +37,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 
 SOCKET_IO = "/socket.io/"
+
+CHANGE_S = 30.0
+"""A request that changes something takes so long at most, its body included: three times what a camera may take."""
 
 PAGE_POLICY = "; ".join(
     (
@@ -84,8 +89,9 @@ class UnknownHostError(ForbiddenError):
 class Door:
     """See the module."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, change_s: float = CHANGE_S) -> None:
         self._settings = settings
+        self._change_s = change_s
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         self._hosts = frozenset(host.lower() for host in (*settings.allowed_hosts, settings.host))
         self._open: Counter[str] = Counter()
@@ -105,12 +111,20 @@ class Door:
                 retry_after_s=2,
             )
         self._open[address] += 1
+        bound: asyncio.Timeout | None = None
         try:
             self._check_host(request)
             self._check_origin(request)
             if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
                 return web.Response(status=204, headers=PREFLIGHT)
-            return await handler(request)
+            if request.method in SAFE_METHODS or request.path == SOCKET_IO:
+                return await handler(request)
+            async with asyncio.timeout(self._change_s) as bound:
+                return await handler(request)
+        except TimeoutError:
+            if bound is None or not bound.expired():
+                raise
+            raise web.HTTPRequestTimeout from None
         finally:
             self._open[address] -= 1
             if not self._open[address]:
@@ -152,11 +166,11 @@ class Door:
 
     def _forwarded(self, request: web.Request) -> web.Request:
         proxies = self._settings.trusted_proxies
-        if not proxies or not _is_in(request.remote, proxies):
+        if not proxies or not is_in(request.remote, proxies):
             return request
         hops = [hop.strip() for value in request.headers.getall("X-Forwarded-For", []) for hop in value.split(",")]
         # The last one that is no proxy of ours: what stands before it, anybody can have written.
-        client = next((hop for hop in reversed(hops) if not _is_in(hop, proxies)), None)
+        client = next((hop for hop in reversed(hops) if not is_in(hop, proxies)), None)
         changes: dict[str, Any] = {}
         if client is not None and _address(client) is not None:
             changes["remote"] = client
@@ -251,7 +265,8 @@ def _address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address 
         return None
 
 
-def _is_in(text: str | None, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+def is_in(text: str | None, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    """Whether an address, as text, is in one of the networks."""
     address = _address(text)
     return address is not None and any(address in network for network in networks)
 

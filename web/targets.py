@@ -48,7 +48,7 @@ async def check_target(table: Mapping[str, Any], settings: Settings, configured:
     configured = tuple(configured)
     engine = table.get("engine", table.get("capture_engine"))
     engines = {*map(str, EngineName), settings.capture_engine, *(camera.capture_engine for camera in configured)}
-    if engine is not None and engine not in engines:
+    if isinstance(engine, str) and engine not in engines:
         raise BadRequestError("engine: name pyav, opencv or fake; an engine of your own has to be configured first")
     url = table.get("url")
     if not isinstance(url, str):
