@@ -257,7 +257,17 @@ def env_files() -> tuple[str, ...]:
     return (".env", f".env.{environment}") if environment else (".env",)
 
 
-OUR_PREFIXES = ("capture_", "archive_", "webrtc_", "socketio_", "connection_retry_", "liveedge_", "rtsp_")
+OUR_PREFIXES = (
+    "capture_",
+    "archive_",
+    "webrtc_",
+    "socketio_",
+    "connection_retry_",
+    "liveedge_",
+    "rtsp_",
+    "auth_",
+    "cors_",
+)
 """Names that begin so are ours, or are meant to be."""
 
 ENV_CUTOFF = 0.86
@@ -372,5 +382,9 @@ def _sentence(error: ValidationError, where: "Where | None" = None, before: str 
         place = where(*keys) if where else ""
         if not place and keys[0] == "capture_engine" and where:
             place = where("engine")
-        parts.append(f"{place}{before}{'.'.join(keys).upper()}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+        name = ".".join(keys).upper()
+        if item["type"] == "extra_forbidden":
+            parts.append(f"{place}{before}{name.lower()} is not a setting; docs/configuration.md has them all")
+        else:
+            parts.append(f"{place}{before}{name}: {item['msg'][:1].lower()}{item['msg'][1:]}")
     return "; ".join(parts)
