@@ -1,13 +1,16 @@
+# scripts/check-dockerfile does what stands here without Docker.
+#
 # Build: one stage with uv makes the environment, the next has nothing but it and runs as nobody in particular.
 FROM python:3.11-slim AS build
 RUN pip install --no-cache-dir "uv>=0.5"
+ENV UV_NO_CACHE=1
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 COPY signaling signaling
 COPY hls hls
 COPY web web
-RUN uv venv /opt/liveedge && uv pip install --python /opt/liveedge/bin/python --no-cache .
+RUN uv venv /opt/liveedge && uv pip install --python /opt/liveedge/bin/python .
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --create-home liveedge && install -d -o liveedge /data

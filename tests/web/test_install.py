@@ -1,0 +1,107 @@
+"""What people install by: the image, compose, the systemd unit and the example of the settings say what is true."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.settings import Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+
+EXAMPLE = ROOT / "liveedge.example.toml"
+
+
+@pytest.fixture(autouse=True)
+def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [*Settings.model_fields, "environment", "liveedge_config"]:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+# --- the example
+
+
+def commented() -> dict[str, tuple[Any, str]]:
+    """The settings that are commented out, and what is said of each."""
+    found = {}
+    for line in EXAMPLE.read_text().splitlines():
+        if match := re.fullmatch(r"# ([a-z_]+ = .+?)(?:\s+# (.*))?", line):
+            ((name, value),) = tomllib.loads(match[1]).items()
+            found[name] = value, match[2] or ""
+    return found
+
+
+def test_the_example_has_every_setting_and_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEEDGE_CONFIG", str(EXAMPLE))
+    settings = load_settings()
+    assert list(settings.camera_settings()) == ["door", "yard"]
+    tables = set(tomllib.loads(EXAMPLE.read_text()))
+    assert set(commented()) | tables == set(Settings.model_fields)
+    assert not set(commented()) & tables
+
+    everything = tmp_path / "everything.toml"
+    everything.write_text(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", EXAMPLE.read_text()))
+    monkeypatch.setenv("LIVEEDGE_CONFIG", str(everything))
+    assert list(load_settings().camera_settings()) == ["door", "yard", "default"]
+
+
+def test_what_the_example_shows_as_defaults_are_the_defaults() -> None:
+    defaults = load_settings()
+    for name, (value, about) in commented().items():
+        assert about, f"{name} is not explained"
+        if not about.startswith("example") and "; example" not in about and "example." not in about:
+            default = getattr(defaults, name)
+            assert value == (str(default) if isinstance(default, Path) else default), name
+
+
+def test_every_setting_is_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    missing = [name for name in Settings.model_fields if f"`{name.upper()}`" not in text and f"`[{name}" not in text]
+    assert not missing
+
+
+# --- image and compose
+
+
+def test_the_images_steps_work_without_docker() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "check-dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "HEALTHCHECK passes" in done.stdout
+
+
+def test_compose_sets_what_there_is_and_publishes_what_the_image_exposes() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    liveedge = services["liveedge"]
+    assert not [name for name in liveedge["environment"] if name.lower() not in Settings.model_fields]
+    exposed = re.search(r"^EXPOSE (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert exposed
+    published = {port.split(":")[1] if "/" in port else f"{port.split(':')[1]}/tcp" for port in liveedge["ports"]}
+    assert published == set(exposed[1].split())
+    assert services["camera"]["environment"]["MTX_PATHS_CAM_RUNONINIT"].endswith(
+        liveedge["environment"]["RTSP_URL"].replace("//camera:", "//localhost:")
+    )
+
+
+# --- systemd
+
+
+def test_the_unit_is_understood_by_systemd(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "liveedge.service").read_text()
+    for name in re.findall(r"\b([A-Z_]+)=/", "".join(re.findall(r"^Environment=(.*)$", text, re.MULTILINE))):
+        assert name.lower() in Settings.model_fields or name == "LIVEEDGE_CONFIG"
+    analyze = shutil.which("systemd-analyze")
+    assert analyze, "scripts/install-test-packages brings it"
+    unit = tmp_path / "liveedge.service"
+    unit.write_text(text.replace("/opt/liveedge/bin/liveedge", sys.executable).replace("User=liveedge", "User=daemon"))
+    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    ours = [line for line in done.stderr.splitlines() if "liveedge" in line]
+    assert not ours
