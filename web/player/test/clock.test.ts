@@ -50,6 +50,12 @@ describe("latency", () => {
     expect(latency.value).toBe(80);
   });
 
+  it("is never less than nothing", () => {
+    const latency = new Latency();
+    latency.add(1000, 990, 0);
+    expect(latency.value).toBe(0);
+  });
+
   it("is smooth while it jitters and quick when it jumps", () => {
     const latency = new Latency();
     latency.add(0, 100, 0);

@@ -219,6 +219,26 @@ describe("a camera that is away", () => {
   });
 });
 
+describe("a camera that is not there yet", () => {
+  it("is asked about while the gateway holds its answer, and nobody falls", () => {
+    const bench = new Bench().pass(ASK_EVERY_MS + 100);
+    expect(bench.asked).toBe(1);
+    for (let second = 0; second < 30; second++) {
+      bench.obey(bench.ladder.cameraIs("connecting", "", bench.now)).pass(ASK_EVERY_MS + 100);
+    }
+    expect(bench.log).toEqual(["start webrtc"]);
+    expect(bench.ladder.cameraDown).toEqual({ state: "connecting", message: "" });
+    bench.picture("webrtc");
+    expect(bench.ladder.cameraDown).toBeNull();
+  });
+
+  it("is not to blame when it is live: the attempt has its time and no more", () => {
+    const bench = new Bench();
+    for (let second = 0; second < 5; second++) bench.pass(1000).obey(bench.ladder.cameraIs("live", "", bench.now));
+    expect(bench.log).toEqual(["start webrtc", "stop webrtc", "start hls"]);
+  });
+});
+
 describe("nobody looks", () => {
   it("and nothing is judged", () => {
     const bench = new Bench().picture("webrtc").pass(600_000, undefined, false);

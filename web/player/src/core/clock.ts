@@ -54,7 +54,8 @@ export class Latency {
   /** A picture captured at `captured` (the gateway's clock) is shown at `shown` (local clock), `offset` apart. */
   add(captured: number, shown: number, offset: number | null): void {
     if (offset === null || !Number.isFinite(captured)) return;
-    const age = shown + offset - captured;
+    // No picture is from the future: what is less than nothing is the offset's error.
+    const age = Math.max(0, shown + offset - captured);
     this.value = this.value === null || Math.abs(age - this.value) > JUMP_MS ? age : this.value + (age - this.value) * WEIGHT;
   }
 

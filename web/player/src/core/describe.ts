@@ -23,6 +23,13 @@ const CAMERA_WORDS: Record<string, Word> = {
   unavailable: "cameraConnecting",
 };
 
+const CAMERA_LABELS: Record<string, [Word, Tone]> = {
+  stopped: ["stopped", "off"],
+  connecting: ["connecting", "wait"],
+  unavailable: ["connecting", "wait"],
+  retrying: ["retrying", "ill"],
+};
+
 /** Describe live playback. */
 export function describeLive(ladder: Ladder, camera: string, latencyMs: number | null, language: Language): Description {
   const word = (key: Word, values: Record<string, string> = {}) => say(language, key, values);
@@ -36,8 +43,8 @@ export function describeLive(ladder: Ladder, camera: string, latencyMs: number |
       cameraDown.state === "missing"
         ? word("missing", { camera })
         : [word(CAMERA_WORDS[cameraDown.state] ?? "cameraFailed"), cameraDown.message].filter(Boolean).join(" ");
-    const label: Word = cameraDown.state === "stopped" ? "stopped" : cameraDown.state === "retrying" ? "retrying" : "failed";
-    return { tone: cameraDown.state === "stopped" ? "off" : "ill", label: word(label), more: "", notice };
+    const [label, tone] = CAMERA_LABELS[cameraDown.state] ?? ["failed", "ill"];
+    return { tone, label: word(label), more: "", notice };
   }
   if (!current) {
     const notice = phase === "waiting" ? word("waiting") : reason ? word("starting") : "";

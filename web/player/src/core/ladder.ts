@@ -10,7 +10,8 @@
 // 2. A rung that fails is barred. It is tried again while a lower one plays: after CLIMB_FIRST_MS, then twice as long each
 //    time, up to CLIMB_MAX_MS.
 // 3. A current without pictures is asked about before it is given up: while the camera itself is down, no other rung would
-//    have pictures either, and the connection stays for the moment when it is back.
+//    have pictures either, and the connection stays for the moment when it is back. So is an attempt that takes its time:
+//    the gateway may hold its answer until the camera is there.
 // 4. Nothing is judged while nobody looks: a hidden tab presents no pictures.
 // 5. Denied (401, 403) ends everything until there is another token.
 
@@ -163,7 +164,15 @@ export class Ladder {
 
   /** How the camera is, answering `ask`; state null where that could not be learnt. */
   cameraIs(state: string | null, message: string, now: number): Command[] {
-    if (this.askedAt === null || !this.current) return [];
+    if (this.askedAt === null) return [];
+    if (!this.current) {
+      if (state === "live") this.cameraDown = null;
+      if (this.attempt && state !== null && state !== "live") {
+        this.cameraDown = { state, message };
+        this.attempt.since = now;
+      }
+      return [];
+    }
     if (state !== null && state !== "live") {
       this.cameraDown = { state, message };
       this.phase = "interrupted";
@@ -188,6 +197,10 @@ export class Ladder {
     if (!watched) {
       this.excuse(now);
       return [];
+    }
+    if (this.attempt && !this.current && now - Math.max(this.attempt.since, this.askedAt ?? 0) >= ASK_EVERY_MS) {
+      this.askedAt = now;
+      return [{ do: "ask" }];
     }
     if (this.attempt && now - this.attempt.since > PATIENCE_MS[this.attempt.rung]) {
       return this.failed(this.attempt.id, { kind: "timeout", message: "" }, now);

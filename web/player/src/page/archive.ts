@@ -1,6 +1,7 @@
 // The archive's segments of a stretch of time, as the gateway lists them.
 
 import type { View } from "../core/timeline.ts";
+import { parts } from "../rungs/mjpeg.ts";
 import { store } from "./store.ts";
 
 const PAGE = 500;
@@ -42,6 +43,15 @@ export async function protect(camera: string, segment: Segment): Promise<Segment
 
 export function clipPath(camera: string, from: number, to: number): string {
   return `/api/cameras/${camera}/clip.mp4?${new URLSearchParams({ start: iso(from), end: iso(to) })}`;
+}
+
+/** The very picture of a moment, `width` pixels wide; null where nothing was recorded. */
+export async function pictureAt(camera: string, time: number, width: number, signal: AbortSignal): Promise<Blob | null> {
+  const query = new URLSearchParams({ at: iso(time), width: String(width), frame_rate: "1" });
+  const { body } = await store.api.fetch(`/mjpeg/${camera}?${query}`, { signal });
+  if (!body) return null;
+  for await (const part of parts(body)) return new Blob([part.body], { type: "image/jpeg" });
+  return null;
 }
 
 export function iso(time: number): string {

@@ -4,7 +4,7 @@ import { ApiError } from "../core/api.ts";
 import { dayOf, recordedWithin, reveal, type Recorded, type View } from "../core/timeline.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
 import { icon, type Icon } from "../icons.ts";
-import { clipPath, pictureLink, save, saveBlob, segmentsOf, type Segment } from "./archive.ts";
+import { clipPath, pictureAt, pictureLink, save, saveBlob, segmentsOf, type Segment } from "./archive.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day, length } from "./format.ts";
@@ -17,6 +17,7 @@ import { language, t, type PageWord } from "./words.ts";
 const HOUR_MS = 3_600_000;
 const RELOAD_MS = 10_000;
 const SETTLE_MS = 150;
+const THUMBNAIL_PX = 384;
 const PLAYHEAD_MS = 200;
 const SPEEDS = [0.5, 1, 2, 4, 8];
 /** Less than this recorded today, and the day is too wide a view to begin with. */
@@ -62,6 +63,7 @@ export class Single {
       viewed: () => this.reloadSoon(),
       marked: () => this.showMark(),
       thumbnail: (time) => this.thumbnail(time),
+      picture: (time, signal) => pictureAt(id, time, THUMBNAIL_PX, signal),
     });
     this.recordings = new Recordings(id, (time) => this.seek(time), () => void this.reload(), (error) => this.fail(error));
     this.element = this.build();

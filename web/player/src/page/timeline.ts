@@ -10,6 +10,8 @@ const HEIGHT = 76;
 const RULER = 24;
 const LABEL_GAP_PX = 70;
 const DRAG_PX = 4;
+/** A pointer that rests so long wants to know exactly. */
+const REST_MS = 120;
 
 export interface TimelineEvents {
   /** Somebody wants to be there. */
@@ -17,8 +19,10 @@ export interface TimelineEvents {
   live(): void;
   viewed(view: View): void;
   marked(): void;
-  /** A picture of that moment, for the hover. */
+  /** A picture of about that time, at once. */
   thumbnail(time: number): string | null;
+  /** The picture of that moment. */
+  picture(time: number, signal: AbortSignal): Promise<Blob | null>;
 }
 
 export class Timeline {
@@ -35,6 +39,9 @@ export class Timeline {
   private playhead: number | null = null;
   private now = Date.now();
   private isLive = true;
+  private resting = 0;
+  private looking = new AbortController();
+  private blobUrl = "";
   private drag: { x: number; view: View; kind: "seek" | "pan" | "mark"; moved: boolean } | null = null;
 
   constructor(
@@ -57,7 +64,7 @@ export class Timeline {
     this.slider.addEventListener("pointermove", (event) => this.move(event));
     this.slider.addEventListener("pointerup", (event) => this.release(event));
     this.slider.addEventListener("pointercancel", () => (this.drag = null));
-    this.slider.addEventListener("pointerleave", () => (this.bubble.hidden = true));
+    this.slider.addEventListener("pointerleave", () => this.leave());
   }
 
   setRecorded(recorded: Recorded[]): void {
@@ -180,11 +187,31 @@ export class Timeline {
     const time = toTime(this.view, x, clientWidth);
     setText(this.bubbleTime, clock(time));
     const thumbnail = this.events.thumbnail(time);
+    if (thumbnail !== null && this.bubbleImage.hidden) this.bubbleImage.src = thumbnail;
     this.bubbleImage.hidden = thumbnail === null;
-    if (thumbnail !== null && this.bubbleImage.getAttribute("src") !== thumbnail) this.bubbleImage.src = thumbnail;
+    this.leave();
+    if (thumbnail !== null) this.resting = window.setTimeout(() => void this.look(time), REST_MS);
     this.bubble.hidden = false;
     const half = this.bubble.offsetWidth / 2;
     this.bubble.style.left = `${Math.min(clientWidth - half, Math.max(half, x))}px`;
+  }
+
+  private leave(): void {
+    this.bubble.hidden = true;
+    clearTimeout(this.resting);
+    this.looking.abort();
+  }
+
+  private async look(time: number): Promise<void> {
+    const { signal } = (this.looking = new AbortController());
+    try {
+      const picture = await this.events.picture(time, signal);
+      if (!picture || signal.aborted) return;
+      URL.revokeObjectURL(this.blobUrl);
+      this.bubbleImage.src = this.blobUrl = URL.createObjectURL(picture);
+    } catch {
+      // The thumbnail must do.
+    }
   }
 
   // --- eyes
