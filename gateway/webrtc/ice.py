@@ -103,6 +103,9 @@ class IceAgent:
         self._on_path = on_path
         self._on_srtp = on_srtp
         self.path: AgentPath | None = None
+        """The one to send on; ``None`` before the first check, and after the last connection was closed."""
+        self.path_lost_s = 0.0
+        """When :attr:`path` became ``None`` again."""
         self.last_heard_s = clock.monotonic()
         """When an authenticated datagram came last: consent, in the sense of RFC 7675."""
         self.paths: deque[AgentPath] = deque()
@@ -120,6 +123,18 @@ class IceAgent:
         if path is not self.path:
             self.path = path
             self._on_path(path)
+
+    def lose(self, path: AgentPath) -> None:
+        """A path was closed by the other end. The newest of the others is taken; without any, the next check's."""
+        if path in self.paths:
+            self.paths.remove(path)
+        if path is not self.path:
+            return
+        if self.paths:
+            self.select(self.paths[-1])
+        else:
+            self.path = None
+            self.path_lost_s = self._clock.monotonic()
 
     def receive(self, data: bytes) -> None:
         """A datagram other than STUN from a path of this agent (RFC 7983 tells them apart)."""

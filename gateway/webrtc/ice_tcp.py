@@ -78,6 +78,8 @@ class TcpPath(asyncio.Protocol):
         self._transport = None
         self._end_probation()
         self._port.forget(self)
+        if self._agent is not None:
+            self._agent.lose(self)
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer

@@ -230,9 +230,9 @@ class WebRtcServer:
                 password=viewer.agent.password,
                 fingerprint=self._fingerprint,
                 candidates=self.candidates(),
-                video_ssrc=viewer.video_ssrc,
-                rtx_ssrc=viewer.rtx_ssrc,
-                audio_ssrc=viewer.audio_ssrc,
+                video_ssrc=viewer.ssrcs.video,
+                rtx_ssrc=viewer.ssrcs.retransmission,
+                audio_ssrc=viewer.ssrcs.audio,
             ),
         )
         viewer.start()

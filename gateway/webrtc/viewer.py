@@ -7,7 +7,8 @@ Rules:
 
 1. A viewer ends by itself (DTLS closed, BYE, silence), by an order (DELETE, a limit, the server's end), or because the
    camera sends what it did not negotiate. It never ends because a camera is away.
-2. Silence is ``SILENCE_MAX_S`` without anything authenticated: neither a check of consent nor RTCP.
+2. Silence is ``SILENCE_MAX_S`` without anything authenticated: neither a check of consent nor RTCP. Who is known to
+   have no way left, since its last TCP connection was closed, has ``RETURN_MAX_S`` to come back.
 3. Closing releases everything, whatever fails in it, and can be done twice.
 """
 
@@ -27,48 +28,34 @@ from aiortc.rtcdtlstransport import (
     RTCDtlsFingerprint,
     RTCDtlsParameters,
 )
-from aiortc.rtp import (
-    RtcpByePacket,
-    RtcpPsfbPacket,
-    RtcpRrPacket,
-    RtcpRtpfbPacket,
-    RtcpSrPacket,
-    is_rtcp,
-)
 
-from gateway.clock import CLOCK_RATE, Clock
+from gateway.clock import Clock
 from gateway.errors import BadRequestError
-from gateway.webrtc import rtcp
-from gateway.webrtc.answer import MID, PLAYOUT_DELAY, Negotiated, Track
+from gateway.webrtc.answer import Negotiated
 from gateway.webrtc.fanout import CameraFanout
+from gateway.webrtc.flow import Flow, Heard, Ssrcs
 from gateway.webrtc.ice import AgentPath, IceAgent
-from gateway.webrtc.rtp import layout, one_byte_extensions
-from gateway.webrtc.sender import AudioSender, VideoSender
-from gateway.webrtc.srtp import OutboundSrtp, Scratch, SrtpError
+from gateway.webrtc.rtcp import Reception
+from gateway.webrtc.srtp import OutboundSrtp, Scratch
 from gateway.webrtc.trickle import check_candidate, parse_fragment, write_fragment
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 15.0
-"""From the answer to the end of the DTLS handshake; ICE agents give up after about as long."""
+CONNECT_TIMEOUT_S = 10.0
+"""From the answer to the end of the DTLS handshake; whoever is there has repeated itself three times by then (RFC 6347
+§4.2.4.1: after 1, 3 and 7 s)."""
 
 SILENCE_MAX_S = 10.0
 """Browsers ask for consent every 2.5 to 5 s (RFC 7675 §5.1): two of these may be lost."""
 
-PLAYOUT_AT_ONCE = bytes(3)
-"""Minimum and maximum playout delay of zero: show each picture when it is there."""
+RETURN_MAX_S = 3.0
+"""How long a viewer whose TCP connection was closed may take to connect again: Chromium does so with its next check,
+and checks a good connection every 2.5 s."""
 
 _PROFILES = [profile for profile in (SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_80) if profile in SRTP_PROFILES]
 """In order of preference, by CPU: 2.9 µs and 3.6 µs a packet; AES-256-GCM takes 5.3."""
 
 _TRAILER_BYTES = {SRTP_AEAD_AES_128_GCM.openssl_profile: 16, SRTP_AES128_CM_SHA1_80.openssl_profile: 10}
-
-_MID_MAX_BYTES = 11
-"""With the playout delay a block of 20 bytes, which is what the payload's size leaves room for."""
-
-_NACK = 1
-_PLI = 1
-_FIR = 4
 
 
 class ViewerState(StrEnum):
@@ -125,8 +112,7 @@ class Viewer:
         """Why it ended."""
         self.answer_sdp = ""
         self.agent = IceAgent(clock, self._on_path, self._on_srtp)
-        self.video_ssrc, self.rtx_ssrc, self.audio_ssrc = _ssrcs(3)
-        self.reception = rtcp.Reception()
+        self.ssrcs = Ssrcs.random()
         self.srtp_refused = 0
         """SRTP and SRTCP datagrams that were not genuine."""
         self._fanout = fanout
@@ -136,10 +122,7 @@ class Viewer:
         self._on_closed = on_closed
         self._remote_username = negotiated.remote_username
         self._born_s = clock.monotonic()
-        self._sender: VideoSender | None = None
-        self._audio: AudioSender | None = None
-        self._audio_clock_rate = 0
-        self._srtp: OutboundSrtp | None = None
+        self._flow: Flow | None = None
         self._dtls = RTCDtlsTransport(cast("RTCIceTransport", self.agent), [certificate])
         self._dtls._srtp_profiles = _PROFILES
         self._dtls._set_role(negotiated.dtls_role)
@@ -220,33 +203,35 @@ class Viewer:
             return
         if now - self.agent.last_heard_s > SILENCE_MAX_S:
             self.close_soon(f"silent for {SILENCE_MAX_S:.0f} s")
-            return
-        self._report(wall_90k)
+        elif self.agent.path is None and now - self.agent.path_lost_s > RETURN_MAX_S:
+            self.close_soon("its connection was closed, and it did not come back")
+        elif self._flow is not None:
+            self._flow.report(wall_90k)
 
     def rtp_timestamp(self, wall_90k: int) -> int | None:
         """What this viewer's video clock shows for pictures captured at ``wall_90k``; ``None`` before the first."""
-        clock = self._fanout.clock_at(wall_90k)
-        return None if clock is None or self._sender is None else self._sender.timestamp(clock)
+        return None if self._flow is None else self._flow.rtp_timestamp(wall_90k)
 
     def stats(self) -> ViewerStats:
         """Counters since the start, and what the viewer last reported."""
-        sender, path = self._sender, self.agent.path
+        path, flow = self.agent.path, self._flow
+        video, reception = (flow.video, flow.reception) if flow is not None else (None, Reception())
         return ViewerStats(
             viewer_id=self.id,
             camera_id=self.camera_id,
             state=self.state,
             client_address=self.client_address,
             transport=path.protocol if path else None,
-            packets_sent=sender.packets_sent if sender else 0,
-            bytes_sent=sender.payload_bytes_sent if sender else 0,
-            frames_dropped=sender.frames_dropped if sender else 0,
-            replays=sender.replays if sender else 0,
-            retransmitted=sender.retransmitted if sender else 0,
-            retransmissions_refused=sender.retransmissions_refused if sender else 0,
-            fraction_lost=self.reception.fraction_lost,
-            packets_lost=self.reception.packets_lost,
-            jitter_s=self.reception.jitter_s,
-            round_trip_s=self.reception.round_trip_s,
+            packets_sent=video.packets_sent if video else 0,
+            bytes_sent=video.payload_bytes_sent if video else 0,
+            frames_dropped=video.frames_dropped if video else 0,
+            replays=video.replays if video else 0,
+            retransmitted=video.retransmitted if video else 0,
+            retransmissions_refused=video.retransmissions_refused if video else 0,
+            fraction_lost=reception.fraction_lost,
+            packets_lost=reception.packets_lost,
+            jitter_s=reception.jitter_s,
+            round_trip_s=reception.round_trip_s,
         )
 
     async def _connect(self) -> None:
@@ -263,46 +248,34 @@ class Viewer:
         path = self.agent.path
         if self._closing is not None or path is None:
             return
-        track = self.negotiated.video
         ssl: Any = self._dtls._ssl
-        trailer = _TRAILER_BYTES[ssl.get_selected_srtp_profile()]
-        extensions = _extensions(track)
-        self._srtp = OutboundSrtp(self._dtls._tx_srtp, self._scratch)
-        retransmission = None
-        if track.rtx_payload_type is not None:
-            retransmission = layout(track.rtx_payload_type, extensions, trailer), self.rtx_ssrc
-        self._sender = VideoSender(
-            self._srtp,
-            layout(track.payload_type, extensions, trailer),
-            self.video_ssrc,
-            path,
-            retransmission=retransmission,
+        self._flow = Flow(
+            self.negotiated,
+            self.ssrcs,
+            self.camera_id,
+            outbound=OutboundSrtp(self._dtls._tx_srtp, self._scratch),
+            inbound=self._dtls._rx_srtp,
+            trailer_bytes=_TRAILER_BYTES[ssl.get_selected_srtp_profile()],
+            path=path,
+            fanout=self._fanout,
+            clock=self._clock,
         )
         self.state = ViewerState.CONNECTED
         self.connected.set()
-        self._begin_audio(path, trailer)
-        self._fanout.add(self._sender, lambda error: self.close_soon(f"sending failed: {error}"))
+        self._flow.begin(lambda error: self.close_soon(f"sending failed: {error}"))
         if self.on_begun is not None:
             self.on_begun()
         log.info("camera %s: viewer %s is connected over %s", self.camera_id, self.id, path.protocol)
 
-    def _begin_audio(self, path: AgentPath, trailer_bytes: int) -> None:
-        track, codec = self.negotiated.audio, self.negotiated.audio_codec
-        if track is None or codec is None or self._srtp is None:
-            return
-        audio_layout = layout(track.payload_type, _extensions(track), trailer_bytes)
-        self._audio = AudioSender(self._srtp, audio_layout, self.audio_ssrc, path)
-        self._audio_clock_rate = codec.clock_rate
-        self._fanout.add_audio(self._audio, codec)
-
     async def _close(self) -> None:
         try:
-            if self._audio is not None:
-                self._fanout.remove_audio(self._audio)
-            if self._sender is not None:
-                self._fanout.remove(self._sender)
-                self._say_goodbye()
+            if self._flow is not None:
+                self._flow.end()
             if self._connecting is not None:
+                if not self._connecting.done():
+                    # A cancellation that meets a datagram is lost in asyncio.wait_for before Python 3.12; the end of
+                    # the agent is not.
+                    self.agent.close()
                 self._connecting.cancel()
                 await asyncio.wait([self._connecting])
             self._dtls.remove_all_listeners()
@@ -318,86 +291,21 @@ class Viewer:
             self.closed.set()
             log.info("camera %s: viewer %s has gone: %s", self.camera_id, self.id, self.reason)
 
-    def _say_goodbye(self) -> None:
-        path = self.agent.path
-        reports = self._sender_reports(self._clock.wall_90k())
-        if self._srtp is not None and path is not None and reports:
-            ssrcs = [sender.ssrc for sender in (self._sender, self._audio) if sender is not None]
-            data = self._srtp.protect_rtcp(reports + rtcp.goodbye(ssrcs))
-            path.send(data, len(data))
-
     def _on_path(self, path: AgentPath) -> None:
-        for sender in (self._sender, self._audio):
-            if sender is not None:
-                sender.path = path
+        if self._flow is not None:
+            self._flow.move(path)
 
     def _on_dtls_state(self) -> None:
         if self._dtls.state in ("closed", "failed"):
             self.close_soon("it closed the connection" if self._dtls.state == "closed" else "its DTLS handshake failed")
 
     def _on_srtp(self, data: bytes) -> None:
-        session = self._dtls._rx_srtp
-        # A viewer has no media to send.
-        if session is None or not is_rtcp(data):
+        if self._flow is None:
             return
-        try:
-            plain = session.unprotect_rtcp(data)
-        except (SrtpError, ValueError):
+        heard = self._flow.receive(data)
+        if heard is Heard.REFUSED:
             self.srtp_refused += 1
-            return
-        self.agent.heard()
-        for packet in rtcp.parse(plain):
-            self._on_rtcp(packet)
-
-    def _on_rtcp(self, packet: object) -> None:
-        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
-            for report in packet.reports:
-                if report.ssrc == self.video_ssrc:
-                    self.reception.take(report, CLOCK_RATE, self._clock.wall_90k())
-        elif isinstance(packet, RtcpRtpfbPacket):
-            if packet.fmt == _NACK and packet.media_ssrc == self.video_ssrc and self._sender is not None:
-                self._fanout.retransmit(self._sender, packet.lost)
-        elif isinstance(packet, RtcpPsfbPacket):
-            if packet.fmt in (_PLI, _FIR) and self._sender is not None:
-                self._fanout.request_keyframe(self._sender)
-        elif isinstance(packet, RtcpByePacket):
+        elif heard is not Heard.NOTHING:
+            self.agent.heard()
+        if heard is Heard.GOODBYE:
             self.close_soon("it said goodbye")
-
-    def _report(self, wall_90k: int) -> None:
-        path = self.agent.path
-        reports = self._sender_reports(wall_90k)
-        if self._srtp is not None and path is not None and reports:
-            data = self._srtp.protect_rtcp(reports)
-            path.send(data, len(data))
-
-    def _sender_reports(self, wall_90k: int) -> bytes:
-        """A compound packet for what has been sent; empty before that (RFC 3550 §6.4)."""
-        clock = self._fanout.clock_at(wall_90k)
-        reports = b""
-        if clock is None:
-            return reports
-        video, audio, cname = self._sender, self._audio, self.camera_id
-        if video is not None and video.packets_sent:
-            at = video.timestamp(clock)
-            reports += rtcp.sender_report(video.ssrc, wall_90k, at, video.packets_sent, video.payload_bytes_sent, cname)
-        if audio is not None and audio.packets_sent:
-            at = audio.timestamp(clock * self._audio_clock_rate // CLOCK_RATE)
-            reports += rtcp.sender_report(audio.ssrc, wall_90k, at, audio.packets_sent, audio.payload_bytes_sent, cname)
-        return reports
-
-
-def _ssrcs(count: int) -> list[int]:
-    """Distinct, and not 0, which libsrtp takes for none."""
-    chosen: set[int] = set()
-    while len(chosen) < count:
-        chosen.add(secrets.randbits(32) or 1)
-    return list(chosen)
-
-
-def _extensions(track: Track) -> bytes:
-    values: dict[int, bytes] = {}
-    if MID in track.extensions and 1 <= len(track.mid.encode()) <= _MID_MAX_BYTES:
-        values[track.extensions[MID]] = track.mid.encode()
-    if PLAYOUT_DELAY in track.extensions:
-        values[track.extensions[PLAYOUT_DELAY]] = PLAYOUT_AT_ONCE
-    return one_byte_extensions(values)
