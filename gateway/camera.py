@@ -337,6 +337,9 @@ class Camera:
             self._last_video_s = self._clock.monotonic()
             if packet.is_keyframe:
                 self._last_keyframe_s = self._last_video_s
+            if log.isEnabledFor(logging.DEBUG):
+                kind = "keyframe" if packet.is_keyframe else "frame"
+                log.debug("camera %s: %s of %d bytes at %d", self.id, kind, len(packet.data), packet.pts_90k)
         info_changed = packet.info is not self.hub.info and packet.info != self.hub.info
         self.hub.publish(packet)
         if self.session.state is not SessionState.LIVE and packet.is_video and packet.is_keyframe:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.camera import Camera
+from gateway.capture import engine_factory
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import ConflictError
 from gateway.service import CaptureService
@@ -132,6 +133,8 @@ class House:
         """
         async with self._changing:
             wanted = self.book.cameras(settings)
+            for camera in wanted.values():
+                engine_factory(camera.capture_engine)  # one that cannot be had is told before anything is done
             present = self.service.cameras
             removed = [camera_id for camera_id in present if camera_id not in wanted]
             changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]

@@ -240,6 +240,13 @@ async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
         assert len(engines(place, "door")) == 1
         assert not engines(place, "door")[0].interrupted
 
+        write(place, door={"engine": "no.such:Engine"}, shed={})
+        watch.hurry()
+        await until(lambda: house.reload_error)
+        assert "no.such" in house.reload_error
+        assert set(service.cameras) == {"door", "yard", "shed"}
+
+        house.reload_error = None
         (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://h/'\ncolour = 1")
         watch.hurry()
         await until(lambda: house.reload_error)
