@@ -45,8 +45,8 @@ def crash(data_dir: Path, after_s: float) -> tuple[float, int, list[str]]:
     process.stdout.close()
     index = index_of(data_dir)
     recover(data_dir, index)
-    segments = index.page_now("door", None, None, 100)
-    index.close_now()
+    segments = index.page("door", None, None, 100)
+    index.close()
     wrong = [f"{segment.name}: {said}" for segment in segments if (said := decode(segment.path(data_dir)))]
     wrong += [str(finding) for finding in check_archive(load_settings(data_dir=data_dir))]
     kept_to_90k = segments[-1].end_90k if segments else START_90K

@@ -21,8 +21,8 @@ from gateway.settings import load_settings
 from hls import schema
 from hls.archive import Archive
 from hls.dvr import hls_segments, pack_hls
-from hls.index import SegmentIndex, to_row
 from hls.segment import EndReason, Fragment, Segment, SegmentState, pack_fragments, segment_name
+from hls.table import SegmentTable, to_row
 
 GOAL_MS = 20.0
 YEAR_90K = 1_767_225_600 * CLOCK_RATE
@@ -31,7 +31,7 @@ SEGMENT_90K = 600 * CLOCK_RATE
 FRAGMENTS = 1200
 
 
-def fill(index: SegmentIndex, count: int) -> None:
+def fill(table: SegmentTable, count: int) -> None:
     """``count`` ten-minute segments with a fragment every half second and a keyframe every two."""
     fragments = tuple(
         Fragment(1300 + number * 125_000, 125_000, number * 45_000, 45_000, 12, number % 4 == 0)
@@ -41,7 +41,7 @@ def fill(index: SegmentIndex, count: int) -> None:
         "packed": pack_fragments(fragments),
         "packed_hls": pack_hls(hls_segments(fragments, is_whole=True)),
     }
-    with index.transaction() as connection:
+    with table.transaction() as connection:
         for first in range(0, count, 1000):
             rows = []
             for number in range(first, min(count, first + 1000)):
@@ -94,7 +94,7 @@ async def run(data_dir: Path, count: int, calls: int) -> None:
     # Not started: no file of this archive exists, and recovery would say so.
     await archive.index.open()
     began = time.perf_counter()
-    fill(archive.index, count)
+    fill(archive.index.table, count)
     size = sum(path.stat().st_size for path in data_dir.iterdir())
     print(f"{count} segments written in {time.perf_counter() - began:.1f} s, index of {size / 1e6:.0f} MB", flush=True)
     until_90k = YEAR_90K + count * SEGMENT_90K

@@ -133,7 +133,7 @@ class Archive:
         loop = asyncio.get_running_loop()
         self._lock = await loop.run_in_executor(self._executor, take_data_dir, self.data_dir)
         await self.index.open()
-        self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index)
+        self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
         if not self.recovery.is_nothing:
             log.info("archive: %s", self.recovery)
         self._tasks = [

@@ -26,10 +26,10 @@ from gateway.errors import SettingsError, StorageError
 from gateway.settings import Settings
 from hls.archive import release_data_dir, take_data_dir
 from hls.boxes import scan
-from hls.index import SegmentIndex
 from hls.metadata import UNREADABLE, sha256_of
 from hls.recovery import cameras_on_disk, files_on_disk, heal, recover, with_scan
 from hls.segment import Fragment, Segment, SegmentState
+from hls.table import SegmentTable
 
 PAGE = 200
 
@@ -79,19 +79,19 @@ def check_archive(settings: Settings, *, repair: bool = False) -> list[Finding]:
         if repair:
             raise
     url = settings.database_url
-    index = SegmentIndex(data_dir, url.get_secret_value() if url else None)
+    index = SegmentTable(data_dir, url.get_secret_value() if url else None)
     try:
-        index.open_now()
+        index.open()
         checker = _Checker(data_dir, index, is_alone=lock is not None, repair=repair)
         return list(checker.findings())
     finally:
-        index.close_now()
+        index.close()
         if lock is not None:
             release_data_dir(lock)
 
 
 class _Checker:
-    def __init__(self, data_dir: Path, index: SegmentIndex, *, is_alone: bool, repair: bool) -> None:
+    def __init__(self, data_dir: Path, index: SegmentTable, *, is_alone: bool, repair: bool) -> None:
         self._data_dir = data_dir
         self._index = index
         self._is_alone = is_alone
@@ -99,9 +99,9 @@ class _Checker:
 
     def findings(self) -> Iterator[Finding]:
         """All of them; repairs on the way, and what recovery does in one go at the end."""
-        for segment in self._index.in_state_now(SegmentState.DELETING):
+        for segment in self._index.in_state(SegmentState.DELETING):
             yield self._found(segment, Fault.HALF_DELETED)
-        for camera_id in sorted({*self._index.cameras_now(), *cameras_on_disk(self._data_dir)}):
+        for camera_id in sorted({*self._index.cameras(), *cameras_on_disk(self._data_dir)}):
             yield from self._rows(camera_id)
             yield from self._files(camera_id)
         if self._repair:
@@ -110,7 +110,7 @@ class _Checker:
     def _rows(self, camera_id: str) -> Iterator[Finding]:
         after: tuple[int, str] | None = None
         numbers: list[tuple[int, int]] = []
-        while page := self._index.page_now(camera_id, None, None, PAGE, after):
+        while page := self._index.page(camera_id, None, None, PAGE, after):
             after = page[-1].start_90k, page[-1].name
             for segment in page:
                 numbers.append((segment.sequence, segment.sequence + segment.hls_segments))
@@ -118,7 +118,7 @@ class _Checker:
         numbers.sort()
         if any(later[0] < before[1] for before, later in pairwise(numbers)):
             if self._repair:
-                self._index.renumber_now(camera_id)
+                self._index.renumber(camera_id)
             yield Finding(camera_id, "*", Fault.NUMBERS, is_repaired=self._repair)
 
     def _row(self, segment: Segment) -> Iterator[Finding]:
@@ -132,7 +132,7 @@ class _Checker:
         except StorageError as error:
             yield self._found(segment, Fault.UNREADABLE if path.exists() else Fault.NO_FILE, str(error))
             return
-        whole = self._index.get_now(segment.camera_id, segment.name)
+        whole = self._index.get(segment.camera_id, segment.name)
         fragments: tuple[Fragment, ...] = whole[1] if whole else ()
         faults = []
         if found.file_bytes != segment.size:
@@ -151,12 +151,12 @@ class _Checker:
             with suppress(StorageError):
                 found = heal(path) or found
             mended = replace(with_scan(segment, found), sha256=digest if found.is_closed else None)
-            self._index.save_now(mended, found.fragments)
+            self._index.save(mended, found.fragments)
         for fault, detail in faults:
             yield Finding(segment.camera_id, segment.name, fault, detail, self._repair)
 
     def _files(self, camera_id: str) -> Iterator[Finding]:
-        rows = self._index.names_now(camera_id)
+        rows = self._index.names(camera_id)
         for path in files_on_disk(self._data_dir, camera_id):
             if path.stem in rows:
                 continue

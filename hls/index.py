@@ -1,138 +1,66 @@
-"""SegmentIndex: the table of archive segments.
+"""SegmentIndex: the table of archive segments, for the event loop.
 
-Theory of operation. The database is SQLite in ``DATA_DIR`` (WAL, so that readers never wait for the writer), or
-whatever ``DATABASE_URL`` names. Every call runs in one thread of its own and the event loop awaits it; calls queue up,
-boundedly. The index can be made again from the files at any time, so it is synced by the database's own habit and not
-per row.
-
-Rules:
-
-1. A row says no more than the disk has: the file is synced first, the row is written after.
-2. A row goes in two steps: ``deleting`` before the file is unlinked, away after.
-3. No answer is unbounded: every list has a limit.
+Every call runs in one thread of its own and the event loop awaits it; calls queue up, boundedly. What they do is
+:mod:`hls.table`'s.
 """
 
 import asyncio
-import logging
-import sqlite3
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Row,
-    and_,
-    case,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DatabaseError,
-    DBAPIError,
-    NoSuchModuleError,
-    OperationalError,
-    SQLAlchemyError,
-)
-
-from gateway.clock import CLOCK_RATE
-from gateway.errors import SettingsError, StorageError, UnavailableError, redact
-from hls import schema
-from hls.dvr import HlsSegment, hls_segments, pack_hls, unpack_hls
-from hls.segment import EndReason, Fragment, Segment, SegmentState, pack_fragments, unpack_fragments
-
-log = logging.getLogger(__name__)
+from gateway.errors import UnavailableError
+from hls.dvr import HlsSegment
+from hls.segment import Fragment, Segment
+from hls.table import SegmentTable, Totals
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-INDEX_FILE = "index.sqlite3"
-
 CALLS_WAITING_MAX = 256
 """A look-up takes a millisecond: whoever finds so many before him had better come again."""
-
-BUSY_TIMEOUT_S = 5.0
-"""How long SQLite waits for another process, such as ``liveedge check``, to end its transaction."""
-
-SEGMENT_MAX_90K = 2 * 86_400 * CLOCK_RATE
-"""No segment lasts longer: ``ARCHIVE_SEGMENT_SECONDS`` is a day at most, and then it takes one keyframe more."""
-
-_COLUMNS = tuple(item.name for item in fields(Segment))
-_SELECTED = tuple(schema.segment.c[name] for name in _COLUMNS)
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What one camera has on disk, as retention wants it."""
-
-    camera_id: str
-    segments: int
-    size: int
-    protected_size: int
-    oldest_90k: int
-
-
-def to_row(segment: Segment) -> dict[str, Any]:
-    """A segment as column values."""
-    return {name: getattr(segment, name) for name in _COLUMNS}
-
-
-def from_row(row: Sequence[Any]) -> Segment:
-    """The inverse of :func:`to_row`, for a row that begins with :data:`_SELECTED`."""
-    segment = Segment(*row[: len(_COLUMNS)])
-    end_reason = EndReason(segment.end_reason) if segment.end_reason else None
-    return replace(segment, state=SegmentState(segment.state), end_reason=end_reason, head=bytes(segment.head))
 
 
 class SegmentIndex:
     """See the module. Every coroutine raises :class:`~gateway.errors.StorageError` where the database fails."""
 
     def __init__(self, data_dir: Path, database_url: str | None = None) -> None:
-        self._path = data_dir / INDEX_FILE if database_url is None else None
-        self._url = database_url or f"sqlite:///{self._path}"
-        self._engine: Engine | None = None
+        self.table = SegmentTable(data_dir, database_url)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._waiting = 0
 
     async def open(self) -> None:
         """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` where that cannot be."""
-        await self._call(SegmentIndex._open)
+        await self.call(SegmentTable.open)
 
     async def close(self) -> None:
-        """Wait for the calls under way, and disconnect."""
-        if self._engine is not None:
-            await self._call(lambda index: index._dispose())
+        """Wait for the calls under way, and disconnect. Twice is fine."""
+        if self.table.is_open:
+            await self.call(SegmentTable.close)
         self._executor.shutdown(wait=False)
 
-    def open_now(self) -> None:
-        """:meth:`open` without an event loop, for the command line and its tests."""
-        self._open()
+    async def call(self, function: Callable[Concatenate[SegmentTable, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run what asks the table, in the index's thread.
 
-    def close_now(self) -> None:
-        """:meth:`close` without an event loop."""
-        self._dispose()
-        self._executor.shutdown(wait=False)
+        Raises :class:`~gateway.errors.UnavailableError` where too much waits for it already.
+        """
+        if self._waiting >= CALLS_WAITING_MAX:
+            raise UnavailableError("the index has too much to do just now", retry_after_s=2)
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, lambda: function(self.table, *args, **kwargs))
+        finally:
+            self._waiting -= 1
 
     async def save(self, segment: Segment, fragments: tuple[Fragment, ...]) -> None:
         """Insert the segment, or replace what the index knows of it; its protection stays as it is."""
-        await self._call(SegmentIndex.save_now, segment, fragments)
+        await self.call(SegmentTable.save, segment, fragments)
 
     async def get(self, camera_id: str, name: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
         """A segment and its fragments."""
-        return await self._call(SegmentIndex.get_now, camera_id, name)
+        return await self.call(SegmentTable.get, camera_id, name)
 
     async def page(
         self,
@@ -143,370 +71,56 @@ class SegmentIndex:
         after: tuple[int, str] | None = None,
     ) -> list[Segment]:
         """Segments that overlap [start, end), oldest first, at most ``limit``; ``after`` (start, name) to go on."""
-        return await self._call(SegmentIndex.page_now, camera_id, start_90k, end_90k, limit, after)
+        return await self.call(SegmentTable.page, camera_id, start_90k, end_90k, limit, after)
 
     async def at(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
         """The newest segment that begins at or before this wall clock, and the oldest after it."""
-        return await self._call(SegmentIndex.at_now, camera_id, time_90k)
+        return await self.call(SegmentTable.at, camera_id, time_90k)
 
     async def span(
         self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
     ) -> list[tuple[Segment, tuple[Fragment, ...]]]:
         """As :meth:`page`, with fragments."""
-        return await self._call(SegmentIndex.span_now, camera_id, start_90k, end_90k, limit)
+        return await self.call(SegmentTable.span, camera_id, start_90k, end_90k, limit)
 
     async def hls_span(
         self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
     ) -> list[tuple[Segment, list[HlsSegment]]]:
         """As :meth:`page`, with HLS segments."""
-        return await self._call(SegmentIndex.hls_span_now, camera_id, start_90k, end_90k, limit)
+        return await self.call(SegmentTable.hls_span, camera_id, start_90k, end_90k, limit)
 
     async def newest(self, camera_id: str) -> Segment | None:
         """The camera's newest segment by its number."""
-        return await self._call(SegmentIndex.newest_now, camera_id)
+        return await self.call(SegmentTable.newest, camera_id)
 
     async def set_protected(self, camera_id: str, name: str, is_protected: bool) -> bool:
         """Protect a segment from retention, or no longer. False where there is none."""
-        return await self._call(SegmentIndex.set_protected_now, camera_id, name, is_protected)
+        return await self.call(SegmentTable.set_protected, camera_id, name, is_protected)
 
     async def totals(self) -> list[Totals]:
         """Each camera's sums."""
-        return await self._call(SegmentIndex.totals_now)
+        return await self.call(SegmentTable.totals)
 
     async def oldest(self, camera_id: str, limit: int) -> list[Segment]:
         """The camera's oldest segments that retention may take: neither growing nor protected."""
-        return await self._call(SegmentIndex.oldest_now, camera_id, limit)
+        return await self.call(SegmentTable.oldest, camera_id, limit)
 
     async def with_init(self, camera_id: str, init_id: str) -> Segment | None:
         """Some finished segment with this init segment."""
-        return await self._call(SegmentIndex.with_init_now, camera_id, init_id)
+        return await self.call(SegmentTable.with_init, camera_id, init_id)
 
     async def begin_delete(self, segments: Sequence[Segment]) -> None:
         """Rule 2, before the files go."""
-        await self._call(SegmentIndex.begin_delete_now, segments)
+        await self.call(SegmentTable.begin_delete, segments)
 
     async def end_delete(self, segments: Sequence[Segment]) -> None:
         """Rule 2, after the files have gone."""
-        await self._call(SegmentIndex.end_delete_now, segments)
+        await self.call(SegmentTable.end_delete, segments)
 
     async def set_facts(self, segment: Segment) -> None:
         """Write ``sha256`` and ``metadata``, and nothing else."""
-        await self._call(SegmentIndex.set_facts_now, segment)
+        await self.call(SegmentTable.set_facts, segment)
 
     async def without_hash(self, limit: int) -> list[Segment]:
         """Finished segments whose ``sha256`` is not known yet, newest first."""
-        return await self._call(SegmentIndex.without_hash_now, limit)
-
-    # --- the same, on the index's thread
-
-    def save_now(self, segment: Segment, fragments: tuple[Fragment, ...]) -> None:
-        with self.transaction() as connection:
-            row = to_row(segment)
-            key = self._is(segment.camera_id, segment.name)
-            row_id = connection.scalar(select(schema.segment.c.id).where(key))
-            packed = pack_fragments(fragments)
-            packed_hls = pack_hls(hls_segments(fragments, is_whole=segment.state is not SegmentState.GROWING))
-            if row_id is None:
-                inserted = connection.execute(insert(schema.segment).values(row)).inserted_primary_key
-                assert inserted is not None
-                row_id = inserted[0]
-                connection.execute(
-                    insert(schema.fragment_list).values(segment_id=row_id, packed=packed, packed_hls=packed_hls)
-                )
-                return
-            del row["is_protected"]
-            connection.execute(update(schema.segment).where(schema.segment.c.id == row_id).values(row))
-            connection.execute(
-                update(schema.fragment_list)
-                .where(schema.fragment_list.c.segment_id == row_id)
-                .values(packed=packed, packed_hls=packed_hls)
-            )
-
-    def get_now(self, camera_id: str, name: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
-        with self.transaction() as connection:
-            row = connection.execute(self._with_fragments().where(self._is(camera_id, name), _LISTED)).first()
-        return None if row is None else _unpacked(row)
-
-    def page_now(
-        self,
-        camera_id: str | None,
-        start_90k: int | None,
-        end_90k: int | None,
-        limit: int,
-        after: tuple[int, str] | None = None,
-    ) -> list[Segment]:
-        with self.transaction() as connection:
-            found = select(*_SELECTED).where(*self._overlap(camera_id, start_90k, end_90k))
-            if after is not None:
-                found = found.where(_later(*after))
-            rows = connection.execute(found.order_by(*_OLDEST_FIRST).limit(limit)).all()
-        return [from_row(row) for row in rows]
-
-    def span_now(
-        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
-    ) -> list[tuple[Segment, tuple[Fragment, ...]]]:
-        with self.transaction() as connection:
-            found = self._with_fragments().where(*self._overlap(camera_id, start_90k, end_90k))
-            rows = connection.execute(found.order_by(*_OLDEST_FIRST).limit(limit)).all()
-        return [_unpacked(row) for row in rows]
-
-    def hls_span_now(
-        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
-    ) -> list[tuple[Segment, list[HlsSegment]]]:
-        with self.transaction() as connection:
-            found = select(*_SELECTED, schema.fragment_list.c.packed_hls).join(schema.fragment_list)
-            found = found.where(*self._overlap(camera_id, start_90k, end_90k)).order_by(*_OLDEST_FIRST).limit(limit)
-            rows = connection.execute(found).all()
-        wholes = [(from_row(row), row.packed_hls) for row in rows]
-        return [(segment, unpack_hls(packed, segment.init_size)) for segment, packed in wholes]
-
-    def at_now(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
-        table = schema.segment.c
-        mine = select(*_SELECTED).where(table.camera_id == camera_id, _LISTED)
-        before = mine.where(table.start_90k <= time_90k).order_by(table.start_90k.desc(), table.name.desc()).limit(1)
-        after = mine.where(table.start_90k > time_90k).order_by(*_OLDEST_FIRST).limit(1)
-        with self.transaction() as connection:
-            rows = connection.execute(before).first(), connection.execute(after).first()
-        return (from_row(rows[0]) if rows[0] else None), (from_row(rows[1]) if rows[1] else None)
-
-    def newest_now(self, camera_id: str) -> Segment | None:
-        table = schema.segment.c
-        newest = select(*_SELECTED).where(table.camera_id == camera_id).order_by(table.sequence.desc()).limit(1)
-        with self.transaction() as connection:
-            row = connection.execute(newest).first()
-        return None if row is None else from_row(row)
-
-    def set_protected_now(self, camera_id: str, name: str, is_protected: bool) -> bool:
-        with self.transaction() as connection:
-            done = connection.execute(
-                update(schema.segment).where(self._is(camera_id, name), _LISTED).values(is_protected=is_protected)
-            )
-            return done.rowcount > 0
-
-    def oldest_now(self, camera_id: str, limit: int) -> list[Segment]:
-        table = schema.segment.c
-        query = (
-            select(*_SELECTED)
-            .where(table.camera_id == camera_id, table.state.in_(_FINISHED), table.is_protected.is_(False))
-            .order_by(*_OLDEST_FIRST)
-            .limit(limit)
-        )
-        with self.transaction() as connection:
-            return [from_row(row) for row in connection.execute(query)]
-
-    def with_init_now(self, camera_id: str, init_id: str) -> Segment | None:
-        table = schema.segment.c
-        query = select(*_SELECTED).where(table.camera_id == camera_id, table.init_id == init_id, _LISTED).limit(1)
-        with self.transaction() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else from_row(row)
-
-    def set_facts_now(self, segment: Segment) -> None:
-        with self.transaction() as connection:
-            connection.execute(
-                update(schema.segment)
-                .where(self._is(segment.camera_id, segment.name))
-                .values(sha256=segment.sha256, metadata=segment.metadata)
-            )
-
-    def without_hash_now(self, limit: int) -> list[Segment]:
-        table = schema.segment.c
-        query = (
-            select(*_SELECTED)
-            .where(table.state.in_(_FINISHED), table.sha256.is_(None))
-            .order_by(table.start_90k.desc())
-            .limit(limit)
-        )
-        with self.transaction() as connection:
-            return [from_row(row) for row in connection.execute(query)]
-
-    def in_state_now(self, state: SegmentState) -> list[Segment]:
-        """All segments in a state that few can be in."""
-        with self.transaction() as connection:
-            rows = connection.execute(select(*_SELECTED).where(schema.segment.c.state == state.value)).all()
-        return [from_row(row) for row in rows]
-
-    def names_now(self, camera_id: str) -> dict[str, tuple[SegmentState, int]]:
-        """Every name of a camera, with state and size."""
-        table = schema.segment.c
-        with self.transaction() as connection:
-            rows = connection.execute(select(table.name, table.state, table.size).where(table.camera_id == camera_id))
-            return {row.name: (SegmentState(row.state), row.size) for row in rows}
-
-    def cameras_now(self) -> list[str]:
-        """Every camera that the index knows of."""
-        with self.transaction() as connection:
-            return list(connection.scalars(select(schema.segment.c.camera_id).distinct()))
-
-    def begin_delete_now(self, segments: Sequence[Segment]) -> None:
-        """Rule 2, before the files go."""
-        with self.transaction() as connection:
-            for segment in segments:
-                connection.execute(
-                    update(schema.segment)
-                    .where(self._is(segment.camera_id, segment.name))
-                    .values(state=SegmentState.DELETING.value)
-                )
-
-    def end_delete_now(self, segments: Sequence[Segment]) -> None:
-        """Rule 2, after the files have gone."""
-        with self.transaction() as connection:
-            for segment in segments:
-                connection.execute(delete(schema.segment).where(self._is(segment.camera_id, segment.name)))
-
-    def remove_now(self, camera_id: str, name: str) -> None:
-        """Forget a row whose file is not there."""
-        with self.transaction() as connection:
-            connection.execute(delete(schema.segment).where(self._is(camera_id, name)))
-
-    def renumber_now(self, camera_id: str) -> None:
-        """Number the HLS segments of a camera anew, by time: rows have come in between."""
-        table = schema.segment.c
-        sequence = 0
-        with self.transaction() as connection:
-            rows = connection.execute(
-                select(table.id, table.hls_segments).where(table.camera_id == camera_id).order_by(*_OLDEST_FIRST)
-            ).all()
-            for number, row in enumerate(rows):
-                values = {"sequence": sequence, "discontinuities": number}
-                connection.execute(update(schema.segment).where(table.id == row.id).values(values))
-                sequence += row.hls_segments
-
-    def totals_now(self) -> list[Totals]:
-        """Each camera's sums; growing segments count."""
-        table = schema.segment.c
-        query = (
-            select(
-                table.camera_id,
-                func.count(),
-                func.sum(table.size),
-                func.sum(case((table.is_protected, table.size), else_=0)),
-                func.min(table.start_90k),
-            )
-            .where(_LISTED)
-            .group_by(table.camera_id)
-        )
-        with self.transaction() as connection:
-            return [Totals(*row) for row in connection.execute(query)]
-
-    # --- how
-
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """One transaction. Raises :class:`~gateway.errors.StorageError`."""
-        if self._engine is None:
-            raise StorageError("the index is not open")
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise StorageError(f"the index failed: {_cause(error)}") from None
-
-    async def _call(
-        self, function: Callable[Concatenate["SegmentIndex", P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        if self._waiting >= CALLS_WAITING_MAX:
-            raise UnavailableError("the index has too much to do just now", retry_after_s=2)
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, lambda: function(self, *args, **kwargs))
-        finally:
-            self._waiting -= 1
-
-    def _open(self) -> None:
-        try:
-            url = make_url(self._url)
-            options: dict[str, Any] = {}
-            if url.get_backend_name() == "sqlite":
-                options = {"connect_args": {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}}
-            engine = create_engine(url, **options)
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise SettingsError(f"DATABASE_URL cannot be used: {redact(error)}") from None
-        except ModuleNotFoundError as error:
-            raise SettingsError(
-                f"DATABASE_URL wants the Python package {error.name!r}, which is not there: install it beside liveedge"
-            ) from None
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _prepare_sqlite)
-        try:
-            try:
-                with engine.begin() as connection:
-                    schema.migrate(connection)
-            except DatabaseError as error:
-                engine.dispose()
-                if self._path is None or isinstance(error, OperationalError):
-                    raise
-                _put_aside(self._path)
-                with engine.begin() as connection:
-                    schema.migrate(connection)
-        except SQLAlchemyError as error:
-            engine.dispose()
-            raise SettingsError(f"the index cannot be opened: {_cause(error)}; see DATA_DIR and DATABASE_URL") from None
-        except SettingsError:
-            engine.dispose()
-            raise
-        self._engine = engine
-
-    def _dispose(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
-
-    @staticmethod
-    def _is(camera_id: str, name: str) -> Any:
-        return and_(schema.segment.c.camera_id == camera_id, schema.segment.c.name == name)
-
-    @staticmethod
-    def _with_fragments() -> Any:
-        return select(*_SELECTED, schema.fragment_list.c.packed).join(schema.fragment_list)
-
-    @staticmethod
-    def _overlap(camera_id: str | None, start_90k: int | None, end_90k: int | None) -> list[Any]:
-        table = schema.segment.c
-        conditions: list[Any] = [_LISTED]
-        if camera_id is not None:
-            conditions.append(table.camera_id == camera_id)
-        if end_90k is not None:
-            conditions.append(table.start_90k < end_90k)
-        if start_90k is not None:
-            # The first condition is for the time index alone: it keeps the walk from beginning years ago.
-            conditions.append(table.start_90k > start_90k - SEGMENT_MAX_90K)
-            conditions.append(table.start_90k + table.duration_90k > start_90k)
-        return conditions
-
-
-_LISTED = schema.segment.c.state != SegmentState.DELETING.value
-_FINISHED = (SegmentState.CLOSED.value, SegmentState.HEALED.value)
-_OLDEST_FIRST = (schema.segment.c.start_90k, schema.segment.c.name)
-
-
-def _later(start_90k: int, name: str) -> Any:
-    table = schema.segment.c
-    return or_(table.start_90k > start_90k, and_(table.start_90k == start_90k, table.name > name))
-
-
-def _unpacked(row: Row[Any]) -> tuple[Segment, tuple[Fragment, ...]]:
-    segment = from_row(row)
-    return segment, unpack_fragments(row._mapping["packed"], segment.init_size)
-
-
-def _put_aside(path: Path) -> None:
-    """A file that is no database (any more) makes room for a new index, which recovery fills from the recordings."""
-    aside = path.with_name(f"{path.name}.broken-{time.time_ns() // 1_000_000}")
-    log.error("%s is damaged: it is kept as %s, and the index is made again from the recordings", path, aside.name)
-    try:
-        path.rename(aside)
-        for companion in ("-wal", "-shm"):
-            path.with_name(path.name + companion).unlink(missing_ok=True)
-    except OSError as error:
-        raise SettingsError(f"{path} is damaged and cannot be put aside: {error.strerror}") from None
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-8192"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _cause(error: SQLAlchemyError) -> str:
-    return redact(error.orig if isinstance(error, DBAPIError) and error.orig else error)
+        return await self.call(SegmentTable.without_hash, limit)

@@ -27,8 +27,8 @@ from gateway.errors import StorageError
 from gateway.settings import CAMERA_ID
 from hls.boxes import Scan, scan
 from hls.dvr import hls_segments
-from hls.index import SegmentIndex
 from hls.segment import EndReason, Fragment, Segment, SegmentState, parse_name, segment_path
+from hls.table import SegmentTable
 from hls.writer import IDENTITY_KEY
 
 log = logging.getLogger(__name__)
@@ -57,18 +57,18 @@ class Recovery:
         return self == Recovery()
 
 
-def recover(data_dir: Path, index: SegmentIndex) -> Recovery:
+def recover(data_dir: Path, index: SegmentTable) -> Recovery:
     """Apply the module's rules. Raises :class:`~gateway.errors.StorageError` only for a failing index."""
     done = Recovery()
-    deleting = index.in_state_now(SegmentState.DELETING)
+    deleting = index.in_state(SegmentState.DELETING)
     for segment in deleting:
         remove_files(segment.path(data_dir))
-    index.end_delete_now(deleting)
+    index.end_delete(deleting)
     done.removed_rows += len(deleting)
-    for segment in index.in_state_now(SegmentState.GROWING):
+    for segment in index.in_state(SegmentState.GROWING):
         _settle(data_dir, index, segment, done)
     on_disk = cameras_on_disk(data_dir)
-    for camera_id in sorted({*index.cameras_now(), *on_disk}):
+    for camera_id in sorted({*index.cameras(), *on_disk}):
         _compare(data_dir, index, camera_id, done)
     return done
 
@@ -175,7 +175,7 @@ def describe(path: Path, camera_id: str, found: Scan) -> Segment:
     )
 
 
-def _settle(data_dir: Path, index: SegmentIndex, segment: Segment, done: Recovery) -> None:
+def _settle(data_dir: Path, index: SegmentTable, segment: Segment, done: Recovery) -> None:
     """Rule 2."""
     path = segment.path(data_dir)
     if not path.exists():
@@ -185,21 +185,21 @@ def _settle(data_dir: Path, index: SegmentIndex, segment: Segment, done: Recover
     except StorageError as error:
         log.warning("%s; its row is kept", error)
         done.unreadable.append(path)
-        index.save_now(replace(segment, state=SegmentState.HEALED, end_reason=EndReason.CRASHED), ())
+        index.save(replace(segment, state=SegmentState.HEALED, end_reason=EndReason.CRASHED), ())
         return
     if found is None:
-        index.end_delete_now([segment])
+        index.end_delete([segment])
         done.removed_files += 1
         done.removed_rows += 1
         return
-    index.save_now(with_scan(segment, found), found.fragments)
+    index.save(with_scan(segment, found), found.fragments)
     done.closed += found.is_closed
     done.healed += not found.is_closed
 
 
-def _compare(data_dir: Path, index: SegmentIndex, camera_id: str, done: Recovery) -> None:
+def _compare(data_dir: Path, index: SegmentTable, camera_id: str, done: Recovery) -> None:
     """Rules 3 and 4."""
-    rows = index.names_now(camera_id)
+    rows = index.names(camera_id)
     adopted = False
     for path in files_on_disk(data_dir, camera_id):
         if rows.pop(path.stem, None) is not None:
@@ -209,7 +209,7 @@ def _compare(data_dir: Path, index: SegmentIndex, camera_id: str, done: Recovery
             if found is None:
                 done.removed_files += 1
                 continue
-            index.save_now(describe(path, camera_id, found), found.fragments)
+            index.save(describe(path, camera_id, found), found.fragments)
         except (StorageError, OSError) as error:
             log.warning("%s; it is left alone", error)
             done.unreadable.append(path)
@@ -217,10 +217,10 @@ def _compare(data_dir: Path, index: SegmentIndex, camera_id: str, done: Recovery
         done.adopted += 1
         adopted = True
     for name in rows:
-        index.remove_now(camera_id, name)
+        index.remove(camera_id, name)
         done.removed_rows += 1
     if adopted:
-        index.renumber_now(camera_id)
+        index.renumber(camera_id)
 
 
 def with_scan(segment: Segment, found: Scan) -> Segment:

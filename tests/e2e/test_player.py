@@ -208,7 +208,7 @@ def two_hours(gateways: Gateways, tmp_path: Path) -> tuple[Gateway, int]:
     first = record(data, hours[0])
     numbers = None
     second = record(data, hours[1], numbers=numbers)
-    index_of(data, [*first, *second]).close_now()
+    index_of(data, [*first, *second]).close()
     return gateways(), start_s
 
 

@@ -11,13 +11,13 @@ from gateway.errors import SettingsError
 from gateway.settings import Settings, load_settings
 from hls.archive import release_data_dir, take_data_dir
 from hls.check import Fault, check_archive
-from hls.index import SegmentIndex
 from hls.recorder import Whole
 from hls.segment import SegmentState
+from hls.table import SegmentTable
 from tests.support.film import Film, film
 from tests.support.recording import index_of, record
 
-Break = Callable[[Path, SegmentIndex, list[Whole]], object]
+Break = Callable[[Path, SegmentTable, list[Whole]], object]
 
 
 @pytest.fixture
@@ -25,16 +25,16 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(data_dir=tmp_path, cameras={"door": {"url": "rtsp://127.0.0.1:9/door"}})
 
 
-def _truncate(data_dir: Path, _: SegmentIndex, wholes: list[Whole]) -> None:
+def _truncate(data_dir: Path, _: SegmentTable, wholes: list[Whole]) -> None:
     path = wholes[1][0].path(data_dir)
     path.write_bytes(path.read_bytes()[: wholes[1][1][-1].offset + 50])
 
 
-def _shift_fragments(_: Path, index: SegmentIndex, wholes: list[Whole]) -> None:
-    index.save_now(wholes[1][0], (replace(wholes[1][1][0], duration_90k=1), *wholes[1][1][1:]))
+def _shift_fragments(_: Path, index: SegmentTable, wholes: list[Whole]) -> None:
+    index.save(wholes[1][0], (replace(wholes[1][1][0], duration_90k=1), *wholes[1][1][1:]))
 
 
-def _flip_a_bit(data_dir: Path, _: SegmentIndex, wholes: list[Whole]) -> None:
+def _flip_a_bit(data_dir: Path, _: SegmentTable, wholes: list[Whole]) -> None:
     path = wholes[1][0].path(data_dir)
     data = bytearray(path.read_bytes())
     data[wholes[1][1][0].offset + wholes[1][1][0].size - 1] ^= 1
@@ -43,30 +43,30 @@ def _flip_a_bit(data_dir: Path, _: SegmentIndex, wholes: list[Whole]) -> None:
 
 BREAKS: dict[Fault, Break] = {
     Fault.NO_FILE: lambda data_dir, index, wholes: wholes[1][0].path(data_dir).unlink(),
-    Fault.SIZE: lambda data_dir, index, wholes: index.save_now(replace(wholes[1][0], size=7), wholes[1][1]),
+    Fault.SIZE: lambda data_dir, index, wholes: index.save(replace(wholes[1][0], size=7), wholes[1][1]),
     Fault.STATE: _truncate,
     Fault.FRAGMENTS: _shift_fragments,
     Fault.SHA256: _flip_a_bit,
-    Fault.NO_ROW: lambda data_dir, index, wholes: index.remove_now("door", wholes[1][0].name),
-    Fault.HALF_DELETED: lambda data_dir, index, wholes: index.begin_delete_now([wholes[1][0]]),
-    Fault.LEFT_GROWING: lambda data_dir, index, wholes: index.save_now(
+    Fault.NO_ROW: lambda data_dir, index, wholes: index.remove("door", wholes[1][0].name),
+    Fault.HALF_DELETED: lambda data_dir, index, wholes: index.begin_delete([wholes[1][0]]),
+    Fault.LEFT_GROWING: lambda data_dir, index, wholes: index.save(
         replace(wholes[1][0], state=SegmentState.GROWING), wholes[1][1]
     ),
-    Fault.NUMBERS: lambda data_dir, index, wholes: index.save_now(replace(wholes[1][0], sequence=0), wholes[1][1]),
+    Fault.NUMBERS: lambda data_dir, index, wholes: index.save(replace(wholes[1][0], sequence=0), wholes[1][1]),
 }
 
 
-def archive(tmp_path: Path) -> tuple[SegmentIndex, list[Whole]]:
+def archive(tmp_path: Path) -> tuple[SegmentTable, list[Whole]]:
     wholes = record(tmp_path, film(Film(seconds=6)), segment_s=2)
     index = index_of(tmp_path, wholes)
     digest = hashlib.sha256(wholes[1][0].path(tmp_path).read_bytes()).hexdigest()
     wholes[1] = (replace(wholes[1][0], sha256=digest), wholes[1][1])
-    index.save_now(*wholes[1])
+    index.save(*wholes[1])
     return index, wholes
 
 
 def test_a_whole_archive_has_no_findings(tmp_path: Path, settings: Settings) -> None:
-    archive(tmp_path)[0].close_now()
+    archive(tmp_path)[0].close()
     assert check_archive(settings) == []
 
 
@@ -74,7 +74,7 @@ def test_a_whole_archive_has_no_findings(tmp_path: Path, settings: Settings) -> 
 def test_what_is_broken_is_found_repaired_and_whole_again(tmp_path: Path, settings: Settings, fault: Fault) -> None:
     index, wholes = archive(tmp_path)
     BREAKS[fault](tmp_path, index, wholes)
-    index.close_now()
+    index.close()
     findings = check_archive(settings)
     assert fault in [finding.fault for finding in findings]
     assert not any(finding.is_repaired for finding in findings)
@@ -89,7 +89,7 @@ def test_what_is_broken_is_found_repaired_and_whole_again(tmp_path: Path, settin
 
 def test_an_unreadable_file_is_told_and_kept(tmp_path: Path, settings: Settings) -> None:
     index, wholes = archive(tmp_path)
-    index.close_now()
+    index.close()
     path = wholes[1][0].path(tmp_path)
     path.write_bytes(b"garbage")
     for repair in (True, False):
@@ -101,7 +101,7 @@ def test_an_unreadable_file_is_told_and_kept(tmp_path: Path, settings: Settings)
 def test_beside_a_running_gateway_it_looks_but_does_not_touch(tmp_path: Path, settings: Settings) -> None:
     index, wholes = archive(tmp_path)
     BREAKS[Fault.LEFT_GROWING](tmp_path, index, wholes)
-    index.close_now()
+    index.close()
     lock = take_data_dir(tmp_path)
     assert check_archive(settings) == []
     with pytest.raises(SettingsError, match="another liveedge"):

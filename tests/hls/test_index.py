@@ -16,7 +16,8 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import SettingsError, StorageError, UnavailableError
 from hls import index as index_module
 from hls import schema
-from hls.index import INDEX_FILE, SegmentIndex
+from hls.database import INDEX_FILE
+from hls.index import SegmentIndex
 from hls.segment import (
     EndReason,
     Fragment,
@@ -28,6 +29,7 @@ from hls.segment import (
     segment_path,
     unpack_fragments,
 )
+from hls.table import SegmentTable
 from tests.support.film import START_90K
 
 
@@ -60,27 +62,27 @@ FRAGMENTS = (Fragment(100, 50, 0, 45_000, 15, True), Fragment(150, 60, 45_000, 4
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> Iterator[SegmentIndex]:
-    made = SegmentIndex(tmp_path)
-    made.open_now()
+def index(tmp_path: Path) -> Iterator[SegmentTable]:
+    made = SegmentTable(tmp_path)
+    made.open()
     yield made
-    made.close_now()
+    made.close()
 
 
-def test_a_segment_comes_back_as_it_went_in(index: SegmentIndex) -> None:
+def test_a_segment_comes_back_as_it_went_in(index: SegmentTable) -> None:
     segment = make(0, audio_codec="aac", audio_codec_string="mp4a.40.2", sha256="ab" * 32, run=3, continues=True)
-    index.save_now(segment, FRAGMENTS)
-    assert index.get_now("door", segment.name) == (segment, FRAGMENTS)
-    assert index.get_now("yard", segment.name) is None
+    index.save(segment, FRAGMENTS)
+    assert index.get("door", segment.name) == (segment, FRAGMENTS)
+    assert index.get("yard", segment.name) is None
 
 
-def test_saving_again_replaces_all_but_the_protection(index: SegmentIndex) -> None:
+def test_saving_again_replaces_all_but_the_protection(index: SegmentTable) -> None:
     growing = make(0, state=SegmentState.GROWING, end_reason=None, size=10)
-    index.save_now(growing, FRAGMENTS[:1])
-    assert index.set_protected_now("door", growing.name, True)
-    index.save_now(make(0), FRAGMENTS)
-    assert index.get_now("door", growing.name) == (make(0, is_protected=True), FRAGMENTS)
-    assert not index.set_protected_now("door", "segment_20200101T000000Z", True)
+    index.save(growing, FRAGMENTS[:1])
+    assert index.set_protected("door", growing.name, True)
+    index.save(make(0), FRAGMENTS)
+    assert index.get("door", growing.name) == (make(0, is_protected=True), FRAGMENTS)
+    assert not index.set_protected("door", "segment_20200101T000000Z", True)
 
 
 @settings(deadline=None, max_examples=60)
@@ -93,78 +95,78 @@ def test_saving_again_replaces_all_but_the_protection(index: SegmentIndex) -> No
 def test_pages_hold_what_overlaps_in_order_and_once(
     tmp_path_factory: pytest.TempPathFactory, numbers: set[int], start: int | None, end: int | None, limit: int
 ) -> None:
-    index = SegmentIndex(tmp_path_factory.mktemp("index"))
-    index.open_now()
+    index = SegmentTable(tmp_path_factory.mktemp("index"))
+    index.open()
     for number in numbers:
-        index.save_now(make(number), ())
-        index.save_now(make(number, "yard"), ())
+        index.save(make(number), ())
+        index.save(make(number, "yard"), ())
     # Half-way into a segment, so that its neighbours are told apart.
     start_90k = None if start is None else START_90K + (start * 600 + 300) * CLOCK_RATE
     end_90k = None if end is None else START_90K + (end * 600 + 300) * CLOCK_RATE
     found: list[Segment] = []
     after = None
-    while page := index.page_now("door", start_90k, end_90k, limit, after):
+    while page := index.page("door", start_90k, end_90k, limit, after):
         assert len(page) <= limit
         found += page
         after = page[-1].start_90k, page[-1].name
-    index.close_now()
+    index.close()
     expected = [n for n in sorted(numbers) if (start is None or n >= start) and (end is None or n <= end)]
     assert found == [make(number) for number in expected]
 
 
-def test_moments_have_a_segment_before_and_after(index: SegmentIndex) -> None:
+def test_moments_have_a_segment_before_and_after(index: SegmentTable) -> None:
     for number in (0, 1, 5):
-        index.save_now(make(number), ())
+        index.save(make(number), ())
     for at_s, before, after in ((-1, None, 0), (0, 0, 1), (599, 0, 1), (601, 1, 5), (9_000_000, 5, None)):
-        found = index.at_now("door", START_90K + at_s * CLOCK_RATE)
+        found = index.at("door", START_90K + at_s * CLOCK_RATE)
         assert found == (None if before is None else make(before), None if after is None else make(after))
 
 
-def test_what_is_being_deleted_is_not_listed(index: SegmentIndex) -> None:
+def test_what_is_being_deleted_is_not_listed(index: SegmentTable) -> None:
     for number in range(3):
-        index.save_now(make(number), ())
-    index.begin_delete_now([make(1)])
-    assert index.page_now("door", None, None, 10) == [make(0), make(2)]
-    assert index.get_now("door", make(1).name) is None
-    assert [total.size for total in index.totals_now()] == [2002]
-    index.end_delete_now([make(1)])
-    assert index.in_state_now(SegmentState.DELETING) == []
+        index.save(make(number), ())
+    index.begin_delete([make(1)])
+    assert index.page("door", None, None, 10) == [make(0), make(2)]
+    assert index.get("door", make(1).name) is None
+    assert [total.size for total in index.totals()] == [2002]
+    index.end_delete([make(1)])
+    assert index.in_state(SegmentState.DELETING) == []
     with index.transaction() as connection:
         assert connection.scalar(schema.fragment_list.select().with_only_columns(schema.fragment_list.c.segment_id))
         assert len(connection.execute(schema.fragment_list.select()).all()) == 2
 
 
-def test_totals_and_oldest_know_what_is_kept(index: SegmentIndex) -> None:
-    index.save_now(make(0), ())
-    index.set_protected_now("door", make(0).name, True)
-    index.save_now(make(1), ())
-    index.save_now(make(2, state=SegmentState.GROWING), ())
-    [total] = index.totals_now()
+def test_totals_and_oldest_know_what_is_kept(index: SegmentTable) -> None:
+    index.save(make(0), ())
+    index.set_protected("door", make(0).name, True)
+    index.save(make(1), ())
+    index.save(make(2, state=SegmentState.GROWING), ())
+    [total] = index.totals()
     assert (total.segments, total.size, total.protected_size, total.oldest_90k) == (3, 3003, 1000, START_90K)
-    assert index.oldest_now("door", 10) == [make(1)]
+    assert index.oldest("door", 10) == [make(1)]
 
 
-def test_the_newest_segment_has_the_highest_number(index: SegmentIndex) -> None:
-    assert index.newest_now("door") is None
+def test_the_newest_segment_has_the_highest_number(index: SegmentTable) -> None:
+    assert index.newest("door") is None
     for number in (2, 0, 1):
-        index.save_now(make(number), ())
-    assert index.newest_now("door") == make(2)
+        index.save(make(number), ())
+    assert index.newest("door") == make(2)
 
 
-def test_an_index_of_a_newer_liveedge_is_left_alone(tmp_path: Path, index: SegmentIndex) -> None:
+def test_an_index_of_a_newer_liveedge_is_left_alone(tmp_path: Path, index: SegmentTable) -> None:
     with sqlite3.connect(tmp_path / INDEX_FILE) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
     connection.close()
     with pytest.raises(SettingsError, match="schema version 99"):
-        SegmentIndex(tmp_path).open_now()
+        SegmentTable(tmp_path).open()
 
 
-def test_opening_twice_migrates_once(tmp_path: Path, index: SegmentIndex) -> None:
-    index.save_now(make(0), FRAGMENTS)
-    again = SegmentIndex(tmp_path)
-    again.open_now()
-    assert again.get_now("door", make(0).name) == (make(0), FRAGMENTS)
-    again.close_now()
+def test_opening_twice_migrates_once(tmp_path: Path, index: SegmentTable) -> None:
+    index.save(make(0), FRAGMENTS)
+    again = SegmentTable(tmp_path)
+    again.open()
+    assert again.get("door", make(0).name) == (make(0), FRAGMENTS)
+    again.close()
 
 
 def test_the_schema_is_good_for_postgresql() -> None:
@@ -189,16 +191,16 @@ def test_the_schema_is_good_for_postgresql() -> None:
 )
 def test_a_database_that_cannot_be_used_is_one_clear_sentence(tmp_path: Path, url: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence) as raised:
-        SegmentIndex(tmp_path, url).open_now()
+        SegmentTable(tmp_path, url).open()
     assert "secret" not in str(raised.value)
 
 
 def test_a_file_that_is_no_database_is_put_aside_and_made_anew(tmp_path: Path) -> None:
     (tmp_path / INDEX_FILE).write_bytes(b"this is no database, and it is long enough to be taken for one" * 100)
-    index = SegmentIndex(tmp_path)
-    index.open_now()
-    assert index.page_now("door", None, None, 10) == []
-    index.close_now()
+    index = SegmentTable(tmp_path)
+    index.open()
+    assert index.page("door", None, None, 10) == []
+    index.close()
     [aside] = tmp_path.glob(f"{INDEX_FILE}.broken-*")
     assert aside.read_bytes().startswith(b"this is no database")
 
@@ -213,7 +215,7 @@ async def test_a_database_that_fails_later_is_a_storage_error(tmp_path: Path) ->
         await index.save(make(0), ())
     await index.close()
     with pytest.raises(StorageError, match="not open"):
-        index.page_now("door", None, None, 1)
+        index.table.page("door", None, None, 1)
 
 
 async def test_calls_queue_up_boundedly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from gateway.clock import CLOCK_RATE
 from hls.boxes import scan
-from hls.index import SegmentIndex
 from hls.recovery import Recovery, recover
 from hls.segment import SegmentState
+from hls.table import SegmentTable
 from tests.support import recording
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
@@ -34,7 +34,7 @@ def test_kill_9_loses_less_than_a_second_and_every_file_plays(tmp_path: Path, ki
     index = index_of(tmp_path)
     recover(tmp_path, index)
     assert recover(tmp_path, index) == Recovery(), "a second start must find nothing to do"
-    segments = index.page_now("door", None, None, 100)
+    segments = index.page("door", None, None, 100)
     kept_to_90k = segments[-1].end_90k if segments else START_90K
     assert handed_over_90k - kept_to_90k < CLOCK_RATE
     for segment in segments:
@@ -42,7 +42,7 @@ def test_kill_9_loses_less_than_a_second_and_every_file_plays(tmp_path: Path, ki
         assert path.stat().st_size == segment.size
         assert decode(path) == ""
         assert float(ffprobe(path)["format"]["duration"]) == pytest.approx(segment.duration_90k / CLOCK_RATE, abs=0.05)
-    index.close_now()
+    index.close()
 
 
 def test_a_partial_fragment_is_cut_off(tmp_path: Path) -> None:
@@ -53,13 +53,13 @@ def test_a_partial_fragment_is_cut_off(tmp_path: Path) -> None:
     path.write_bytes(whole + whole[fragments[0].offset : fragments[0].offset + 300])
     done = recover(tmp_path, index)
     assert (done.healed, done.adopted) == (1, 0)
-    healed = index.get_now("door", segment.name)
+    healed = index.get("door", segment.name)
     assert healed is not None
     assert healed[0].state is SegmentState.HEALED
     assert healed[1] == fragments
     assert path.read_bytes() == whole
     assert decode(path) == ""
-    index.close_now()
+    index.close()
 
 
 def test_an_index_that_was_not_all_written_is_cut_off(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_an_index_that_was_not_all_written_is_cut_off(tmp_path: Path) -> None:
     assert found.fragments == all_fragments
     assert not found.is_closed
     assert decode(path) == ""
-    index.close_now()
+    index.close()
 
 
 def test_a_file_closed_before_the_index_heard_of_it_is_closed(tmp_path: Path) -> None:
@@ -83,10 +83,10 @@ def test_a_file_closed_before_the_index_heard_of_it_is_closed(tmp_path: Path) ->
     [(closed, all_fragments)] = record(tmp_path, film())
     index = index_of(tmp_path, [(growing, fragments)])
     assert recover(tmp_path, index).closed == 1
-    assert index.get_now("door", closed.name) is not None
-    segment, listed = index.get_now("door", closed.name) or (closed, ())
+    assert index.get("door", closed.name) is not None
+    segment, listed = index.get("door", closed.name) or (closed, ())
     assert (segment.state, segment.size, listed) == (SegmentState.CLOSED, closed.size, all_fragments)
-    index.close_now()
+    index.close()
 
 
 def test_a_lost_index_is_made_again_from_the_files(tmp_path: Path) -> None:
@@ -95,14 +95,14 @@ def test_a_lost_index_is_made_again_from_the_files(tmp_path: Path) -> None:
     index = index_of(tmp_path)
     assert recover(tmp_path, index).adopted == 3
     for segment, fragments in wholes:
-        found = index.get_now("door", segment.name)
+        found = index.get("door", segment.name)
         assert found is not None
         assert found[1] == fragments
         for name in ("start_90k", "duration_90k", "size", "codec_string", "width", "height", "run", "frames", "head"):
             assert getattr(found[0], name) == getattr(segment, name), name
         assert found[0].continues == segment.continues
         assert (found[0].sequence, found[0].discontinuities) == (segment.sequence, segment.discontinuities)
-    index.close_now()
+    index.close()
 
 
 def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
     done = recover(tmp_path, index)
     assert done.unreadable == [day / "segment_20261122T185959Z.mp4"]
     assert all(path.read_bytes() == content for path, content in foreign.items())
-    assert len(index.page_now("door", None, None, 10)) == 1
-    index.close_now()
+    assert len(index.page("door", None, None, 10)) == 1
+    index.close()
 
 
 def test_rows_without_files_and_files_without_fragments_go(tmp_path: Path) -> None:
@@ -130,21 +130,21 @@ def test_rows_without_files_and_files_without_fragments_go(tmp_path: Path) -> No
     index = index_of(tmp_path, wholes)
     wholes[0][0].path(tmp_path).unlink()
     empty = wholes[1][0].path(tmp_path)
-    index.remove_now("door", wholes[1][0].name)
+    index.remove("door", wholes[1][0].name)
     empty.write_bytes(wholes[1][0].head + empty.read_bytes()[len(wholes[1][0].head) : wholes[1][0].init_size])
-    index.begin_delete_now([wholes[2][0]])
+    index.begin_delete([wholes[2][0]])
     done = recover(tmp_path, index)
     assert done == Recovery(removed_rows=2, removed_files=1)
     assert not empty.exists()
     assert not wholes[2][0].path(tmp_path).exists()
-    index.close_now()
+    index.close()
 
 
 def test_files_of_one_run_are_there_in_the_next(tmp_path: Path) -> None:
     wholes = record(tmp_path, film(Film(seconds=4)), segment_s=2)
-    index_of(tmp_path, wholes).close_now()
-    index = SegmentIndex(tmp_path)
-    index.open_now()
+    index_of(tmp_path, wholes).close()
+    index = SegmentTable(tmp_path)
+    index.open()
     assert recover(tmp_path, index) == Recovery()
-    assert [segment for segment, _ in wholes] == index.page_now("door", None, None, 10)
-    index.close_now()
+    assert [segment for segment, _ in wholes] == index.page("door", None, None, 10)
+    index.close()

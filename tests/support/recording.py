@@ -14,9 +14,9 @@ if __name__ == "__main__":
 
 from gateway.media import Packet
 from gateway.settings import FsyncMode
-from hls.index import SegmentIndex
 from hls.recorder import Numbers, Recording, Whole
 from hls.segment import EndReason
+from hls.table import SegmentTable
 from tests.support.film import Film, film
 
 
@@ -40,13 +40,13 @@ def record(
     return [*wholes, progress.growing] if progress.growing else wholes
 
 
-def index_of(data_dir: Path, wholes: Sequence[Whole] = ()) -> SegmentIndex:
+def index_of(data_dir: Path, wholes: Sequence[Whole] = ()) -> SegmentTable:
     """An open index that knows these segments."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    index = SegmentIndex(data_dir)
-    index.open_now()
+    index = SegmentTable(data_dir)
+    index.open()
     for segment, fragments in wholes:
-        index.save_now(segment, fragments)
+        index.save(segment, fragments)
     return index
 
 
@@ -59,7 +59,7 @@ def _record_for_ever(data_dir: Path) -> None:
         time.sleep(max(0.0, began + packet.dts_90k / 90_000 - time.monotonic()))
         progress = recording.write([(packet, 0)])
         for segment, fragments in [*progress.closed, *([progress.growing] if progress.growing else [])]:
-            index.save_now(segment, fragments)
+            index.save(segment, fragments)
         print(packet.captured_at_90k, flush=True)
 
 

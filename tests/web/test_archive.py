@@ -56,7 +56,7 @@ def gateway(data_dir: Path) -> web.Application:
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
     """10 s in five closed segments, a gap of 10 s, and 3 s of which the last one still grows."""
-    index_of(tmp_path, record(tmp_path, film(Film(seconds=10)), segment_s=2)).close_now()
+    index_of(tmp_path, record(tmp_path, film(Film(seconds=10)), segment_s=2)).close()
     async with TestClient(TestServer(gateway(tmp_path))) as made:
         archive = made.app[keys.ARCHIVE]
         assert archive.recovery is not None

@@ -32,7 +32,7 @@ async def test_the_recording_plays_over_borders_and_gaps_to_its_end(tmp_path: Pa
     wholes = record(tmp_path, film(Film(seconds=12, audio=True)), segment_s=6, numbers=numbers)
     later = film(Film(seconds=6, width=320, height=240, audio=True), START_90K + 60 * CLOCK_RATE, run=2)
     wholes += record(tmp_path, later, segment_s=6, numbers=numbers)
-    index_of(tmp_path, wholes).close_now()
+    index_of(tmp_path, wholes).close()
 
     settings = load_settings(
         data_dir=tmp_path, cameras={"door": {"url": "rtsp://127.0.0.1:9/door"}}, start="on-demand", port=0

@@ -224,7 +224,7 @@ async def test_a_reader_that_does_not_read_keeps_no_frames_and_stops_nobody(
 
 
 async def test_mjpeg_from_a_moment_plays_the_recording(tmp_path: Path, http: aiohttp.ClientSession) -> None:
-    index_of(tmp_path, record(tmp_path, film(Film(seconds=4)), segment_s=2)).close_now()
+    index_of(tmp_path, record(tmp_path, film(Film(seconds=4)), segment_s=2)).close()
     settings = load_settings(data_dir=tmp_path, archive_min_free_bytes=0, frame_rate=60)
     service = CaptureService(
         {"door": settings.camera("door", {**CAMERA, "engine": "pyav", "url": "rtsp://127.0.0.1:1"})}
