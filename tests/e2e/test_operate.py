@@ -36,7 +36,7 @@ def test_sighup_and_changed_files_are_obeyed_by_the_camera_that_changed(
 
     file.write_text(f"[cameras.stays]\n{small}[cameras.comes]\n{small}")
     os.kill(gateway.pid, signal.SIGHUP)
-    gateway.wait_for_state("live", "comes")
+    until(lambda: gateway.camera("comes").get("state") == "live")
     stays = gateway.camera("stays")
     assert (stays["state"], stays["reconnects"]) == ("live", 0)
     assert stays["live_edge"]["time"] > before
