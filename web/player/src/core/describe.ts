@@ -39,10 +39,9 @@ export function describeLive(ladder: Ladder, camera: string, latencyMs: number |
     return { tone: "ill", label: word("failed"), more: "", notice: word(status === 403 ? "forbidden" : "signIn") };
   }
   if (cameraDown) {
-    const notice =
-      cameraDown.state === "missing"
-        ? word("missing", { camera })
-        : [word(CAMERA_WORDS[cameraDown.state] ?? "cameraFailed"), cameraDown.message].filter(Boolean).join(" ");
+    const what = word(CAMERA_WORDS[cameraDown.state] ?? "cameraFailed");
+    const why = cameraDown.message && `${what.replace(/[.…]+$/, "")}: ${cameraDown.message}`;
+    const notice = cameraDown.state === "missing" ? word("missing", { camera }) : why || what;
     const [label, tone] = CAMERA_LABELS[cameraDown.state] ?? ["failed", "ill"];
     return { tone, label: word(label), more: "", notice };
   }

@@ -1,0 +1,57 @@
+import { describe, expect, it } from "vitest";
+import { describeLive } from "../src/core/describe.ts";
+import { Ladder, type Failure } from "../src/core/ladder.ts";
+
+function fallen(failure: Failure): Ladder {
+  const ladder = new Ladder();
+  ladder.start(0);
+  ladder.failed(ladder.attempt?.id ?? 0, failure, 0);
+  ladder.picture(ladder.attempt?.id ?? 0, 0);
+  return ladder;
+}
+
+describe("what is going on", () => {
+  it("is live, over what, and how live", () => {
+    const ladder = new Ladder();
+    ladder.start(0);
+    ladder.picture(ladder.attempt?.id ?? 0, 0);
+    expect(describeLive(ladder, "door", 83, "en")).toEqual({ tone: "live", label: "Live", more: "WebRTC · 85 ms", notice: "" });
+    expect(describeLive(ladder, "door", null, "ko")).toMatchObject({ label: "라이브", more: "WebRTC" });
+  });
+
+  it("says why it is not the best transport, in the gateway's words where it has some", () => {
+    const refused = fallen({ kind: "refused", message: "H.265 cannot go over WebRTC" });
+    expect(describeLive(refused, "door", null, "en").notice).toBe("LL-HLS instead of WebRTC: H.265 cannot go over WebRTC");
+    const timeout = fallen({ kind: "timeout", message: "" });
+    expect(describeLive(timeout, "door", null, "en").notice).toBe("LL-HLS instead of WebRTC: no picture in time");
+  });
+
+  it.each([
+    ["failed", "No picture", "ill", "The camera gives no picture: nobody listens"],
+    ["retrying", "Reconnecting", "ill", "The camera is gone. Reconnecting: nobody listens"],
+    ["connecting", "Connecting", "wait", "The camera is coming up: nobody listens"],
+    ["stopped", "Stopped", "off", "Capture is stopped: nobody listens"],
+  ])("says how a camera is that is %s", (state, label, tone, notice) => {
+    const ladder = new Ladder();
+    ladder.start(0);
+    ladder.failed(ladder.attempt?.id ?? 0, { kind: "unavailable", message: "nobody listens", state }, 0);
+    expect(describeLive(ladder, "door", null, "en")).toEqual({ tone, label, more: "", notice });
+  });
+
+  it.each([
+    [401, "sign in"],
+    [403, "may not"],
+  ])("tells 401 and 403 in words: %s", (status, words) => {
+    const ladder = new Ladder();
+    ladder.start(0);
+    ladder.failed(ladder.attempt?.id ?? 0, { kind: "denied", message: "", status }, 0);
+    expect(describeLive(ladder, "door", null, "en").notice).toContain(words);
+  });
+
+  it("names a camera that does not exist", () => {
+    const ladder = new Ladder();
+    ladder.start(0);
+    ladder.failed(ladder.attempt?.id ?? 0, { kind: "missing", message: "", status: 404 }, 0);
+    expect(describeLive(ladder, "attic", null, "en").notice).toContain("attic");
+  });
+});
