@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.capture.engine import CaptureEngine
+from gateway.capture.rules import PacketRules
 from gateway.errors import CaptureError, redact
 from gateway.media import Packet
 
@@ -68,9 +69,11 @@ class EngineRunner:
         packets = None
         try:
             packets = self._engine.packets()
+            rules = PacketRules(self._engine.source.run)
             for packet in packets:
                 if self._interrupted:
                     break
+                rules.check(packet)
                 self._offer(packet)
         except CaptureError as raised:
             error = raised

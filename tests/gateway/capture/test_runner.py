@@ -41,7 +41,7 @@ class Burst(CaptureEngine):
 
 
 def burst(count: int, error: Exception | None = None) -> Burst:
-    engine = Burst(CaptureSource("door", "burst://"), SYSTEM_CLOCK)
+    engine = Burst(CaptureSource("door", "burst://", run=1), SYSTEM_CLOCK)
     engine.count, engine.error, engine.done = count, error, threading.Event()
     return engine
 
