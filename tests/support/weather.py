@@ -39,7 +39,9 @@ class Sky(StrEnum):
     GARBAGE = "garbage"
     """Bytes that mean nothing, in packets that look right."""
     WILD_TIMES = "wild times"
-    """Times that stand, jump and run backwards, of media and of the wall: no rule of gateway.media is kept."""
+    """Media times that stand, jump and run backwards: no rule of gateway.media is kept."""
+    WILD_CLOCK = "wild clock"
+    """Times of capture from years ago to years ahead."""
     SMALL = "small"
     """Half the size, which is another stream."""
     FLOOD = "flood"
@@ -99,8 +101,7 @@ def _under(sky: Sky, packet: Packet, dice: random.Random) -> Packet:
         return replace(packet, data=packet.data + FILLER)
     if sky is Sky.WILD_TIMES:
         dts_90k = dice.choice((0, packet.dts_90k, -packet.dts_90k, dice.randrange(-(2**40), 2**40)))
-        captured_at_90k = max(0, packet.captured_at_90k + dice.randrange(-(2**36), 2**36))
-        return replace(
-            packet, dts_90k=dts_90k, pts_90k=dts_90k + dice.randrange(-9000, 9000), captured_at_90k=captured_at_90k
-        )
+        return replace(packet, dts_90k=dts_90k, pts_90k=dts_90k + dice.randrange(-9000, 9000))
+    if sky is Sky.WILD_CLOCK:
+        return replace(packet, captured_at_90k=max(0, packet.captured_at_90k + dice.randrange(-(2**44), 2**44)))
     return packet
