@@ -6,7 +6,9 @@ section of the offer either one codec, send-only, or that it is not wanted. Ever
 
 Choice of the H.264 payload type: the profile that the camera sends, else one that contains it, else whatever H.264 the
 viewer has, since decoders do more than browsers admit (Firefox offers baseline and decodes high); and of equals the one
-with packetization-mode 1. A viewer that only offers mode 0 gets fragments too, which receivers know by their type.
+that says packetization-mode 1. One that says mode 0 is never chosen: each NAL unit would have to fit in one packet
+(RFC 6184 §6.2), which no camera's keyframes do. One that says nothing is taken at less than its word, which would be
+mode 0 too (§8.1): it is how GStreamer's clients offer, and they read fragments.
 """
 
 from collections.abc import Mapping
@@ -244,20 +246,30 @@ def _choose_video(
 ) -> tuple[int, MediaDescription, RTCRtpCodecParameters]:
     wanted = _profile(video.codec_string.removeprefix("avc1."))
     best: tuple[tuple[int, int, int], int, MediaDescription, RTCRtpCodecParameters] | None = None
+    is_unfragmented = False
     for section, media in enumerate(offer.media):
         if media.kind != "video" or media.port == 0 or media.direction in ("sendonly", "inactive"):
             continue
         for place, codec in enumerate(media.rtp.codecs):
             if codec.mimeType.lower() != "video/h264" or codec.payloadType not in media.fmt:
                 continue
+            packetization = str(codec.parameters.get("packetization-mode", ""))
+            if packetization not in ("", "1"):
+                is_unfragmented = True
+                continue
             offered = _profile(str(codec.parameters.get("profile-level-id", "42000a")))
             fit = 2 if offered == wanted else 1 if offered in _CONTAINS.get(wanted, frozenset()) else 0
-            mode = int(str(codec.parameters.get("packetization-mode", "0")) == "1")
-            rank = (fit, mode, -place)
+            rank = (fit, int(packetization == "1"), -place)
             if best is None or rank > best[0]:
                 best = rank, section, media, codec
         if best is not None:
             break
+    if best is None and is_unfragmented:
+        raise NegotiationError(
+            f"the offer has H.264 with another packetization-mode than 1, and camera {camera_id}'s pictures do not fit"
+            " in single packets; offer packetization-mode=1, or use HLS or MJPEG",
+            OTHER_TRANSPORTS,
+        )
     if best is None:
         raise NegotiationError(
             f"camera {camera_id} sends H.264, and the offer has no video section that receives it",

@@ -116,10 +116,22 @@ def test_h264_of_another_profile_is_better_than_nothing() -> None:
     assert meet(HEAD + baseline + "\n", sends("avc1.640028")).video.payload_type in (102, 106)
 
 
-def test_packetization_mode_0_is_taken_where_there_is_no_other() -> None:
-    kept = [line for line in VIDEO.splitlines() if not line.startswith(("a=rtpmap:102", "a=fmtp:102"))]
-    kept = [line for line in kept if not line.startswith(("a=rtpmap:106", "a=rtpmap:12", "a=fmtp:106", "a=fmtp:12"))]
-    assert meet(HEAD + "\n".join(kept).replace("a=rtcp-fb:106 nack\n", "") + "\n").video.payload_type == 104
+def with_modes(mode: str) -> str:
+    """The offer with another packetization-mode everywhere."""
+    return HEAD + VIDEO.replace("packetization-mode=0", mode).replace("packetization-mode=1", mode)
+
+
+@pytest.mark.parametrize("mode", ["0", "2"])
+def test_an_offer_whose_modes_have_no_fragments_is_refused_with_the_reason(mode: str) -> None:
+    with pytest.raises(NegotiationError, match="another packetization-mode than 1") as caught:
+        meet(with_modes(f"packetization-mode={mode}"))
+    assert caught.value.transports == ("hls", "mjpeg")
+
+
+def test_packetization_mode_1_is_better_than_one_that_is_not_said() -> None:
+    unsaid = VIDEO.replace("packetization-mode=0;", "")
+    assert meet(HEAD + unsaid).video.payload_type == 106
+    assert meet(with_modes("level-asymmetry-allowed=1")).video.payload_type == 104
 
 
 def test_the_answer_is_what_a_browser_expects() -> None:
