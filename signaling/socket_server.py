@@ -5,6 +5,8 @@
 3. A connection that has not joined after :data:`JOIN_S` ends, and there are :data:`SESSIONS_MAX` of them at most.
 4. A connection can be ended at once (:meth:`SocketServer.hang_up`), whether the client reads or not: the library itself
    would wait for its queue.
+5. Nothing is compressed on a WebSocket, though browsers offer it (RFC 7692): a JPEG does not get smaller, and deflating
+   it cost half as much again as sending it.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import engineio
 import socketio
 from aiohttp import web
+from engineio.async_drivers.aiohttp import WebSocket
 
 from gateway.errors import UnavailableError, redact
 from signaling.log import library_logger
@@ -33,11 +36,25 @@ SESSIONS_PER_ADDRESS_MAX = 128
 """Limits as WebRTC's: an office behind one address has this many, an attack more."""
 
 
+class _WebSocket(WebSocket):
+    """Rule 5."""
+
+    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
+        self._sock = web.WebSocketResponse(max_msg_size=self.server.max_http_buffer_size, compress=False)
+        await self._sock.prepare(environ["aiohttp.request"])
+        self.environ = environ
+        await self.handler(self)
+        return self._sock
+
+
 class _EngineServer(engineio.AsyncServer):
     """Remembers the transports that each Engine.IO session is seen on: polling has two, WebSocket another."""
 
+    _async: dict[str, Any]
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._async = {**self._async, "websocket": _WebSocket}
         self.addresses: WeakKeyDictionary[engineio.AsyncSocket, str] = WeakKeyDictionary()
         self.carriers: WeakKeyDictionary[engineio.AsyncSocket, WeakSet[asyncio.Transport]] = WeakKeyDictionary()
 

@@ -241,6 +241,13 @@ async def test_garbage_does_not_end_the_connection(door: "Door", caplog: pytest.
     assert "Traceback" not in caplog.text
 
 
+async def test_nothing_is_compressed_though_browsers_offer_it(door: "Door") -> None:
+    address = f"{door.url}/socket.io/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as http, http.ws_connect(address, compress=15) as socket:
+        assert not socket.compress
+        assert (await socket.receive_str()).startswith("0")
+
+
 async def test_whoever_does_not_read_is_cut_off_and_nobody_else_notices(door: "Door") -> None:
     client = await door.client()
     _, writer = await asyncio.open_connection("127.0.0.1", int(door.url.rsplit(":", 1)[1]), limit=1024)
