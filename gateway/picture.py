@@ -106,8 +106,9 @@ class JpegEncoder:
     def encode(self, picture: Picture, width: int | None = None) -> tuple[bytes, int, int]:
         """The JPEG, its width and its height. ``width`` is in pixels, never more than the picture's own."""
         to_width, to_height = scaled_size(picture.width, picture.height, width)
+        # One thread, since swscale's own wait for each other longer than they work.
         bgr = self._reformatter.reformat(
-            picture.frame, to_width, to_height, "bgr24", interpolation=Interpolation.AREA
+            picture.frame, to_width, to_height, "bgr24", interpolation=Interpolation.AREA, threads=1
         ).to_ndarray()
         _, data = self._imencode(".jpg", bgr, self._parameters)
         return data.tobytes(), to_width, to_height
