@@ -207,8 +207,9 @@ class Settings(CaptureDefaults, AccessSettings, BaseSettings):
             raise SettingsError(_sentence(error, where, f"camera {camera_id}: ")) from None
         _check_url(camera_id, camera)
         if camera.archive_max_age is not None and camera.archive_max_age < camera.archive_segment_seconds:
+            at = (where("archive_max_age") or where("archive_segment_seconds")) if where else ""
             raise SettingsError(
-                f"camera {camera_id}: ARCHIVE_MAX_AGE ({camera.archive_max_age:g} s) is shorter than"
+                f"{at}camera {camera_id}: ARCHIVE_MAX_AGE ({camera.archive_max_age:g} s) is shorter than"
                 f" ARCHIVE_SEGMENT_SECONDS ({camera.archive_segment_seconds} s), so that a recording would go as soon"
                 " as it is finished: raise the first or lower the second"
             )
@@ -335,15 +336,18 @@ def _check_table(camera_id: str, table: Mapping[str, Any], where: "Where | None"
 
 
 def _check_together(settings: Settings, file: SettingsFile) -> None:
+    def where(*names: str) -> str:
+        return next((place for name in names if not _is_outside(name) and (place := file.where(name))), "")
+
     if settings.port and settings.port == settings.webrtc_udp_port:
         raise SettingsError(
-            f"PORT and WEBRTC_UDP_PORT are both {settings.port}, and WebRTC takes its port for TCP too: set one of them"
-            " to another"
+            f"{where('port', 'webrtc_udp_port')}PORT and WEBRTC_UDP_PORT are both {settings.port}, and WebRTC takes its"
+            " port for TCP too: set one of them to another"
         )
     if settings.record is RecordMode.ALWAYS and settings.start is StartMode.ON_DEMAND:
         raise SettingsError(
-            "RECORD = always keeps cameras captured, which START = on-demand contradicts: take RECORD = capture to"
-            " record only while somebody watches, or leave START out"
+            f"{where('start', 'record')}RECORD = always keeps cameras captured, which START = on-demand contradicts:"
+            " take RECORD = capture to record only while somebody watches, or leave START out"
         )
     default = file.values.get("cameras", {}).get(DEFAULT_CAMERA, {})
     if "rtsp_url" in file.values and isinstance(default, Mapping) and "url" in default:

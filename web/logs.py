@@ -54,6 +54,8 @@ def set_up_logging(settings: Settings) -> None:
 
 def subjects(record: logging.LogRecord) -> dict[str, str]:
     """Which camera and which viewer a line is about; rule 4."""
+    if isinstance(known := getattr(record, "subjects", None), dict):
+        return known
     found: dict[str, str] = {}
     if not isinstance(record.args, tuple):
         return found
@@ -121,7 +123,7 @@ class CalmHandler(logging.StreamHandler[TextIO]):
         if storm is not None:
             storm.times += 1
             return
-        self._storms[key] = _Storm(record, self._clock())
+        self._storms[key] = _Storm(_bare(record), self._clock())
         if len(self._storms) > STORMS_MAX:
             self._tell(self._storms.popitem(last=False)[1])
         super().emit(record)
@@ -148,11 +150,22 @@ class CalmHandler(logging.StreamHandler[TextIO]):
     def _tell(self, storm: _Storm) -> None:
         if not storm.times:
             return
-        summary = logging.makeLogRecord(storm.record.__dict__)
-        summary.exc_info = summary.exc_text = None
-        summary.created = time.time()
-        summary.repeated = storm.times
-        super().emit(summary)
+        storm.record.created = time.time()
+        storm.record.repeated = storm.times
+        super().emit(storm.record)
+
+
+def _bare(record: logging.LogRecord) -> logging.LogRecord:
+    """A record to keep: its words, and nothing that would keep a traceback and all in its frames alive."""
+    return logging.makeLogRecord(
+        {
+            "name": record.name,
+            "levelno": record.levelno,
+            "levelname": record.levelname,
+            "msg": _message(record),
+            "subjects": subjects(record),
+        }
+    )
 
 
 def _message(record: logging.LogRecord) -> str:

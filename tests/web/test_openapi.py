@@ -69,6 +69,17 @@ async def test_a_cameras_settings_are_all_there(client: Client) -> None:
     ]["anyOf"]
 
 
+async def test_the_documentation_lists_every_route(client: Client) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    for path in (await (await client.get("/openapi.json")).json())["paths"]:
+        # What playlists lead to, and what the player alone asks for, is nobody's to call by hand.
+        if path.startswith(("/hls/{camera}/{", "/hls/{camera}/live", "/archive/{camera}/init-")):
+            continue
+        if path not in ("/api/time", "/api/cameras/{camera}/viewers/{viewer}/clock", "/whep/{camera}/{viewer}"):
+            known = path.replace("[/{camera}]", "").replace(".jpg", "").replace("/start", "").replace("/stop", "")
+            assert known in page.replace("[/{camera}]", "/{camera}"), path
+
+
 # --- what is answered is what it says, whatever is asked
 
 
@@ -134,8 +145,8 @@ CHECKS = (
     openapi_checks.response_schema_conformance,
 )
 
-EXAMPLES = 8
-"""Of each operation and kind: some six hundred requests in all, in half a minute."""
+EXAMPLES = 5
+"""Of each operation and kind: some four hundred requests in all."""
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
