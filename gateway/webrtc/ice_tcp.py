@@ -6,14 +6,19 @@ that agent. It is read frame by frame, each of which is what a UDP datagram woul
 Rules:
 
 1. A connection that does not prove itself within ``PROOF_TIMEOUT_S`` is closed; there are ``STRANGERS_MAX`` at most.
-2. What the viewer does not read waits in ``WRITE_BUFFER_BYTES`` and no more; beyond, the path is full.
+2. What the viewer does not read waits in ``UNSENT_BYTES`` of the kernel and ``WRITE_BUFFER_BYTES`` of ours and no more;
+   beyond, the path is full.
 3. A frame too long, or of nothing, ends the connection: whoever sends it is no ICE agent.
 """
 
 import asyncio
 import logging
+import socket
 
 from gateway.webrtc.ice import Address, IceAgent, IceRegistry
+
+_TCP_NOTSENT_LOWAT = 25
+"""Linux's, which Python does not name before 3.13."""
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +26,11 @@ FRAME_MAX_BYTES = 2048
 """As for UDP: more than any browser sends."""
 
 WRITE_BUFFER_BYTES = 128 * 1024
-"""A quarter of a second of 4 Mbit/s; with the kernel's own buffer behind it, more would be delay."""
+"""A quarter of a second of 4 Mbit/s: more would be delay, less would cut large keyframes in two."""
+
+UNSENT_BYTES = 64 * 1024
+"""What the kernel takes beyond what is in flight (TCP_NOTSENT_LOWAT). Left to itself it takes megabytes, seconds of
+video, before a viewer that does not read is noticed."""
 
 PROOF_TIMEOUT_S = 5.0
 STRANGERS_MAX = 64
@@ -72,6 +81,7 @@ class TcpPath(asyncio.Protocol):
             transport.abort()
             return
         self.remote = (peer[0], peer[1])
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._proof = asyncio.get_running_loop().call_later(PROOF_TIMEOUT_S, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -36,6 +36,9 @@ BUFFER_BYTES = 4 * 1024 * 1024
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS})
 _NO_SEGMENTS = frozenset({errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
 
+_SIZES_MAX = 64
+"""Packet sizes whose ancillary data is remembered by a path; nearly all bursts have the one full size."""
+
 _Ancillary = list[tuple[int, int, bytes]]
 
 
@@ -56,29 +59,38 @@ class UdpPath:
 
     def send(self, data: memoryview | bytes, segment_bytes: int) -> bool:
         """Send datagrams of ``segment_bytes`` each. What the network refuses is lost, as on any network."""
+        if len(data) <= segment_bytes or not self._segments:
+            return self._send_each(data, segment_bytes)
+        ancillary = self._ancillary.get(segment_bytes)
+        if ancillary is None:
+            if len(self._ancillary) >= _SIZES_MAX:
+                self._ancillary.clear()
+            segment = (_SOL_UDP, _UDP_SEGMENT, _SEGMENT.pack(segment_bytes))
+            ancillary = self._ancillary[segment_bytes] = [segment, *self._source]
         try:
-            if len(data) <= segment_bytes:
-                self._socket.sendmsg((data,), self._source, 0, self.remote)
-            elif self._segments:
-                ancillary = self._ancillary.get(segment_bytes)
-                if ancillary is None:
-                    if len(self._ancillary) > 64:
-                        self._ancillary.clear()
-                    segment = (_SOL_UDP, _UDP_SEGMENT, _SEGMENT.pack(segment_bytes))
-                    ancillary = self._ancillary[segment_bytes] = [segment, *self._source]
-                self._socket.sendmsg((data,), ancillary, 0, self.remote)
-            else:
-                for at in range(0, len(data), segment_bytes):
-                    self._socket.sendmsg((data[at : at + segment_bytes],), self._source, 0, self.remote)
+            self._socket.sendmsg((data,), ancillary, 0, self.remote)
         except OSError as error:
             if error.errno in _FULL:
                 self._port.full += 1
                 return False
-            if self._segments and len(data) > segment_bytes and error.errno in _NO_SEGMENTS:
+            if error.errno in _NO_SEGMENTS:
                 self._segments = False
                 self._port.note_no_segments(error)
-                return self.send(data, segment_bytes)
+                return self._send_each(data, segment_bytes)
             self._port.send_errors += 1
+        return True
+
+    def _send_each(self, data: memoryview | bytes, segment_bytes: int) -> bool:
+        for at in range(0, len(data), segment_bytes):
+            try:
+                self._socket.sendmsg((data[at : at + segment_bytes],), self._source, 0, self.remote)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    self._port.send_errors += 1
+                    continue
+                self._port.full += 1
+                # What has left cannot be taken back: the rest is lost, and asked for again.
+                return at > 0
         return True
 
     def close(self) -> None:

@@ -1,14 +1,17 @@
 """A WebRTC server on 127.0.0.1, cameras that play films, and a page of a real Chromium that watches."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from playwright.async_api import Page
 
 from gateway.camera import Camera
 from gateway.webrtc.server import WebRtcServer
+from gateway.webrtc.viewer import Viewer
 from tests.support.browser import chromium
 from tests.support.cinema import Film, Sound, film_camera
 
@@ -39,6 +42,7 @@ async () => Object.fromEntries([...(await window.peer.getStats()).values()]
 """
 
 Cameras = Callable[..., Camera]
+Join = Callable[..., Awaitable[tuple[RTCPeerConnection, Viewer]]]
 
 
 @pytest.fixture
@@ -62,6 +66,38 @@ async def camera_with() -> AsyncIterator[Cameras]:
     yield make
     for camera in cameras:
         await camera.aclose()
+
+
+@pytest.fixture
+async def join(server: WebRtcServer) -> AsyncIterator[Join]:
+    """Has an aiortc peer join a camera; returns the peer and the server's viewer, connected.
+
+    ``edit`` may rewrite the answer.
+    """
+    peers: list[RTCPeerConnection] = []
+
+    async def join(
+        camera: Camera,
+        on: WebRtcServer = server,
+        host: str = "127.0.0.1",
+        edit: Callable[[str], str] = lambda answer: answer,
+    ) -> tuple[RTCPeerConnection, Viewer]:
+        peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        peers.append(peer)
+        peer.addTransceiver("video", direction="recvonly")
+        # aioice leaves the loopback out, which is all that a test may rely on.
+        with patch("aioice.ice.get_host_addresses", return_value=[host]):
+            await peer.setLocalDescription(await peer.createOffer())
+        viewer = await on.join(camera, peer.localDescription.sdp, client_address="127.0.0.1")
+        await peer.setRemoteDescription(RTCSessionDescription(edit(viewer.answer_sdp), "answer"))
+        async with asyncio.timeout(10):
+            await viewer.connected.wait()
+            while peer.connectionState != "connected":
+                await asyncio.sleep(0.01)
+        return peer, viewer
+
+    yield join
+    await asyncio.gather(*(peer.close() for peer in peers))
 
 
 @pytest.fixture

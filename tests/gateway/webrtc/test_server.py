@@ -5,7 +5,6 @@ import gc
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -13,40 +12,11 @@ import psutil
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from gateway.camera import Camera
 from gateway.errors import NegotiationError, NotFoundError, SettingsError, UnavailableError
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, SILENCE_MAX_S, Viewer, ViewerState
-from tests.gateway.webrtc.conftest import Cameras
+from tests.gateway.webrtc.conftest import Cameras, Join
 from tests.support.cinema import FilmEngine, film
-
-Join = Callable[..., Awaitable[tuple[RTCPeerConnection, Viewer]]]
-
-
-@pytest.fixture
-async def join(server: WebRtcServer) -> AsyncIterator[Join]:
-    """Has an aiortc peer join a camera; returns the peer and the server's viewer, connected."""
-    peers: list[RTCPeerConnection] = []
-
-    async def join(
-        camera: Camera, on: WebRtcServer = server, host: str = "127.0.0.1"
-    ) -> tuple[RTCPeerConnection, Viewer]:
-        peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        peers.append(peer)
-        peer.addTransceiver("video", direction="recvonly")
-        # aioice leaves the loopback out, which is all that a test may rely on.
-        with patch("aioice.ice.get_host_addresses", return_value=[host]):
-            await peer.setLocalDescription(await peer.createOffer())
-        viewer = await on.join(camera, peer.localDescription.sdp, client_address="127.0.0.1")
-        await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
-        async with asyncio.timeout(10):
-            await viewer.connected.wait()
-            while peer.connectionState != "connected":
-                await asyncio.sleep(0.01)
-        return peer, viewer
-
-    yield join
-    await asyncio.gather(*(peer.close() for peer in peers))
 
 
 async def offer() -> str:
