@@ -101,13 +101,13 @@ async def run(data_dir: Path, count: int, calls: int) -> None:
     hour_90k = 3600 * CLOCK_RATE
 
     async def list_page(at_90k: int) -> object:
-        return await archive.page("door", at_90k, None, 100)
+        return await archive.reader.page("door", at_90k, None, 100)
 
     async def look_up(at_90k: int) -> object:
-        return await archive.at("door", at_90k)
+        return await archive.reader.at("door", at_90k)
 
     async def play(at_90k: int) -> object:
-        return await archive.playlist("door", at_90k, at_90k + hour_90k, "../../archive/")
+        return await archive.reader.playlist("door", at_90k, at_90k + hour_90k, "../../archive/")
 
     await measure("list, 100 segments", calls, list_page, until_90k)
     await measure("at", calls, look_up, until_90k)

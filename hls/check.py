@@ -24,8 +24,8 @@ from pathlib import Path
 
 from gateway.errors import SettingsError, StorageError
 from gateway.settings import Settings
-from hls.archive import release_data_dir, take_data_dir
 from hls.boxes import scan
+from hls.data_dir import release_data_dir, take_data_dir
 from hls.metadata import UNREADABLE, sha256_of
 from hls.recovery import cameras_on_disk, files_on_disk, heal, recover, with_scan
 from hls.segment import Fragment, Segment, SegmentState

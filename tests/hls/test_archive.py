@@ -56,7 +56,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path: Path) -> None:
     publish(archive, film(Film(seconds=5)))
     await until(lambda: archive.recorders()["door"].segments_closed == 2 and archive.live_position("door") is not None)
-    first, second, growing = await archive.page("door")
+    first, second, growing = await archive.reader.page("door")
     assert [segment.name for segment in (first, second, growing)] == [
         "segment_20261122T185000Z",
         "segment_20261122T185002Z",
@@ -64,15 +64,15 @@ async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path
     ]
     assert (first.state, first.end_reason, first.continues) == (SegmentState.CLOSED, EndReason.BOUNDARY, False)
     assert (growing.state, growing.end_reason, growing.continues) == (SegmentState.GROWING, None, True)
-    moment = await archive.at("door", START_90K + 3 * CLOCK_RATE)
+    moment = await archive.reader.at("door", START_90K + 3 * CLOCK_RATE)
     assert (moment.segment.name, moment.offset_90k) == (second.name, CLOCK_RATE)
     position = archive.live_position("door")
     assert position is not None
     assert position[0] == growing.name
-    assert decode(archive.path(growing)) == ""
+    assert decode(archive.reader.path(growing)) == ""
     await archive.close()
-    assert float(ffprobe(archive.path(growing))["format"]["duration"]) == pytest.approx(1.0, abs=0.02)
-    assert decode(archive.path(growing)) == ""
+    assert float(ffprobe(archive.reader.path(growing))["format"]["duration"]) == pytest.approx(1.0, abs=0.02)
+    assert decode(archive.reader.path(growing)) == ""
 
 
 async def test_a_new_run_and_a_new_stream_begin_new_segments_and_lose_nothing(archive: Archive) -> None:
@@ -80,14 +80,14 @@ async def test_a_new_run_and_a_new_stream_begin_new_segments_and_lose_nothing(ar
     publish(archive, film(Film(seconds=1), START_90K + 3 * CLOCK_RATE, run=2))
     publish(archive, film(Film(seconds=1, width=320, height=240), START_90K + 4 * CLOCK_RATE, run=2))
     await archive.remove_camera("door")
-    segments = await archive.page("door")
+    segments = await archive.reader.page("door")
     assert [(s.frames, s.width, s.end_reason) for s in segments] == [
         (15, 160, EndReason.CAMERA_RESTARTED),
         (10, 160, EndReason.STREAM_CHANGED),
         (10, 320, EndReason.STOPPED),
     ]
     with pytest.raises(NotFoundError, match="was not recorded then"):
-        await archive.at("door", START_90K + 2 * CLOCK_RATE)
+        await archive.reader.at("door", START_90K + 2 * CLOCK_RATE)
 
 
 async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive) -> None:
@@ -95,26 +95,26 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
     for run in (2, 3):
         publish(archive, film(Film(seconds=0.3), START_90K + run * CLOCK_RATE // 10, run=run))
     await archive.remove_camera("door")
-    names = [segment.name for segment in await archive.page("door")]
+    names = [segment.name for segment in await archive.reader.page("door")]
     assert names == sorted(names) == ["segment_20261122T185000Z" + suffix for suffix in ("", "_001", "_002")]
 
 
 async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1.8, g711=True)))
     await archive.remove_camera("door")
-    [segment] = await archive.page("door")
+    [segment] = await archive.reader.page("door")
     assert segment.audio_codec == "aac"
-    probed = ffprobe(archive.path(segment))
+    probed = ffprobe(archive.reader.path(segment))
     audio = next(stream for stream in probed["streams"] if stream["codec_type"] == "audio")
     assert (audio["codec_name"], audio["sample_rate"]) == ("aac", "16000")
     assert float(audio["duration"]) == pytest.approx(1.8, abs=0.3)
-    assert decode(archive.path(segment)) == ""
+    assert decode(archive.reader.path(segment)) == ""
 
 
 async def test_a_camera_that_is_lost_ends_its_segment(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1)))
     await until(lambda: archive.recorders()["door"].segments_closed == 1)
-    [segment] = await archive.page("door")
+    [segment] = await archive.reader.page("door")
     assert (segment.end_reason, segment.frames) == (EndReason.CAMERA_LOST, 10)
 
 
@@ -123,7 +123,7 @@ async def test_a_stepped_clock_begins_a_new_segment(archive: Archive) -> None:
     stepped = [replace(packet, captured_at_90k=packet.captured_at_90k - 3600 * CLOCK_RATE) for packet in packets[10:]]
     publish(archive, [*packets[:10], *stepped])
     await archive.remove_camera("door")
-    assert [(s.start_90k, s.end_reason) for s in await archive.page("door")] == [
+    assert [(s.start_90k, s.end_reason) for s in await archive.reader.page("door")] == [
         (START_90K - 3599 * CLOCK_RATE, EndReason.STOPPED),
         (START_90K, EndReason.CLOCK_STEPPED),
     ]
@@ -140,7 +140,7 @@ async def test_recordings_of_one_life_are_there_in_the_next_and_numbers_go_on(tm
         assert archive.recovery.is_nothing
     archive = Archive(settings, CaptureService(settings.camera_settings()))
     await archive.start()
-    segments = await archive.page("door")
+    segments = await archive.reader.page("door")
     assert [segment.sequence for segment in segments] == [0, 1, 2, 3]
     assert [segment.discontinuities for segment in segments] == [0, 1, 2, 3]
     await archive.close()
@@ -224,10 +224,10 @@ async def test_a_disk_that_fails_in_mid_segment_leaves_what_was_whole(
     await until(lambda: archive.recorders()["door"].error is not None)
     assert "No space left on device" in (archive.recorders()["door"].error or "")
     monkeypatch.undo()
-    [segment] = await archive.page("door")
+    [segment] = await archive.reader.page("door")
     assert (segment.state, segment.end_reason) == (SegmentState.HEALED, EndReason.DISK_FAILED)
-    assert segment.size == whole == archive.path(segment).stat().st_size
-    assert decode(archive.path(segment)) == ""
+    assert segment.size == whole == archive.reader.path(segment).stat().st_size
+    assert decode(archive.reader.path(segment)) == ""
     lives = 0
     while not archive.recorders()["door"].is_recording:
         lives += 1

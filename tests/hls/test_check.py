@@ -9,8 +9,8 @@ import pytest
 
 from gateway.errors import SettingsError
 from gateway.settings import Settings, load_settings
-from hls.archive import release_data_dir, take_data_dir
 from hls.check import Fault, check_archive
+from hls.data_dir import release_data_dir, take_data_dir
 from hls.recorder import Whole
 from hls.segment import SegmentState
 from hls.table import SegmentTable

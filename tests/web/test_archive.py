@@ -173,7 +173,7 @@ async def test_the_recording_is_a_playlist_that_ffmpeg_plays_and_that_goes_on(cl
 
 
 async def test_an_init_segment_stays_the_same_when_its_file_is_closed(client: Client) -> None:
-    segment = (await client.app[keys.ARCHIVE].page("door"))[-1]
+    segment = (await client.app[keys.ARCHIVE].reader.page("door"))[-1]
     assert segment.state is SegmentState.GROWING
     url = f"/archive/door/init-{segment.init_id}.mp4"
     before = await (await client.get(url)).read()

@@ -18,9 +18,9 @@ from aiohttp.abc import AbstractStreamWriter
 
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
-from hls.archive import PAGE_MAX
 from hls.clip import VirtualFile, growing_file
 from hls.playlist import with_query
+from hls.reader import PAGE_MAX
 from hls.segment import Segment, SegmentState, parse_name
 from web import keys, schemas
 from web.auth.gate import carried_query
@@ -89,7 +89,7 @@ async def list_segments(request: web.Request) -> web.Response:
     limit = _limit(request)
     cursor = request.query.get("cursor")
     after = _parse_cursor(cursor) if cursor else None
-    segments = await archive.page(camera_id, start_90k, end_90k, limit + 1, after)
+    segments = await archive.reader.page(camera_id, start_90k, end_90k, limit + 1, after)
     if not segments:
         await _require_camera(request, camera_id)
     more = len(segments) > limit
@@ -118,7 +118,7 @@ async def segment_at(request: web.Request) -> web.Response:
         raise BadRequestError("time is missing: give a moment, or now")
     now_90k = request.app[keys.CLOCK].wall_90k()
     try:
-        moment = await archive.at(camera_id, parse_time(text, "time", now_90k))
+        moment = await archive.reader.at(camera_id, parse_time(text, "time", now_90k))
     except NotFoundError:
         await _require_camera(request, camera_id)
         raise
@@ -139,7 +139,7 @@ async def dvr_playlist(request: web.Request) -> web.Response:
     camera_id = request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     try:
-        text = await request.app[keys.ARCHIVE].playlist(camera_id, start_90k, end_90k, base="../../archive/")
+        text = await request.app[keys.ARCHIVE].reader.playlist(camera_id, start_90k, end_90k, base="../../archive/")
     except NotFoundError:
         await _require_camera(request, camera_id)
         raise
@@ -177,7 +177,7 @@ async def _set_protected(request: web.Request, is_protected: bool) -> web.Respon
 @describe("archive", {200: "image/jpeg"}, errors=(404, 503))
 async def thumbnail(request: web.Request) -> web.StreamResponse:
     """The first picture of a segment, small."""
-    path = await request.app[keys.ARCHIVE].thumbnail(request.match_info["camera"], segment_id(request))
+    path = await request.app[keys.ARCHIVE].reader.thumbnail(request.match_info["camera"], segment_id(request))
     return web.FileResponse(path, headers=CORS | {hdrs.CACHE_CONTROL: "public, max-age=86400"})
 
 
@@ -186,7 +186,7 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
 async def init_segment(request: web.Request) -> web.StreamResponse:
     """What EXT-X-MAP names: the init segment of all files of a camera whose tracks are alike."""
     init_id = request.match_info["init"]
-    data = await request.app[keys.ARCHIVE].init_segment(request.match_info["camera"], init_id)
+    data = await request.app[keys.ARCHIVE].reader.init_segment(request.match_info["camera"], init_id)
     headers = CORS | {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
     return await send_virtual(request, VirtualFile(data, [], f'"{init_id}"'), headers)
 
@@ -196,8 +196,8 @@ async def init_segment(request: web.Request) -> web.StreamResponse:
 async def download(request: web.Request) -> web.StreamResponse:
     """A segment's file: Range, ETag, HEAD; see the module for one that grows."""
     archive = request.app[keys.ARCHIVE]
-    segment, _ = await archive.find(request.match_info["camera"], segment_id(request))
-    path = archive.path(segment)
+    segment, _ = await archive.reader.find(request.match_info["camera"], segment_id(request))
+    path = archive.reader.path(segment)
     headers: dict[str, str] = CORS | {
         "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag",
         hdrs.CONTENT_DISPOSITION: f'inline; filename="{segment.camera_id}_{segment.name}.mp4"',
@@ -224,7 +224,7 @@ async def clip(request: web.Request) -> web.StreamResponse:
         raise BadRequestError("a clip has a start and an end: give both")
     name = f"{camera_id}_{to_rfc3339(start_90k).replace(':', '')}.mp4"
     try:
-        async with archive.clip(camera_id, start_90k, end_90k) as file:
+        async with archive.reader.clip(camera_id, start_90k, end_90k) as file:
             headers = CORS | {
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
                 hdrs.CACHE_CONTROL: "no-cache",
@@ -336,7 +336,7 @@ def _parse_cursor(text: str) -> tuple[int, str]:
 
 async def _require_camera(request: web.Request, camera_id: str) -> None:
     """A camera that is configured, or was recorded. Raises :class:`~gateway.errors.NotFoundError`."""
-    if camera_id not in request.app[keys.SERVICE].cameras and not await request.app[keys.ARCHIVE].page(
+    if camera_id not in request.app[keys.SERVICE].cameras and not await request.app[keys.ARCHIVE].reader.page(
         camera_id, limit=1
     ):
         raise NotFoundError(f"there is no camera {camera_id[:64]!r}")
