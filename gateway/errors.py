@@ -160,7 +160,10 @@ class CameraEndedError(CaptureError):
 # A password may hold any character, an unescaped "@" or "/" included; the last "@" before white space, a quote or a
 # bracket ends it. Cutting too much from a sentence is harmless, cutting too little is not.
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"<>]*@")
-_SECRET_QUERY = re.compile(r"(?i)([?&;](?:[a-z_-]*(?:auth|user|pass|pwd|token|secret|key|sig)[a-z_-]*)=)[^&\s'\"<>#;]*")
+# Some cameras have theirs in the path, as in /user=admin_password=…_channel=1: "/" begins a query here too.
+_SECRET_QUERY = re.compile(
+    r"(?i)([?&;/](?:[a-z_-]*(?:auth|user|pass|pwd|token|secret|key|sig)[a-z_-]*)=)[^&\s'\"<>#;]*"
+)
 
 
 def redact(text: object) -> str:

@@ -266,9 +266,8 @@ def _endpoint(url: str) -> tuple[str, str]:
     except ValueError:
         valid = False
     if not valid:
-        raise SettingsError(
-            f"SOCKETIO_SERVER_URL: {redact(url)!r} is not an address; give one like http://ems.example.org:5000"
-        )
+        # What it is instead may be a secret in the wrong place, and so is not repeated.
+        raise SettingsError("SOCKETIO_SERVER_URL is not an address; give one like http://ems.example.org:5000")
     path = parts.path.strip("/")
     if not path.endswith("socket.io"):
         path = f"{path}/socket.io".lstrip("/")

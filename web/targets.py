@@ -6,8 +6,7 @@ way to what only this machine reaches (server-side request forgery).
 Rules:
 
 1. The scheme is rtsp or rtsps, or what a configured camera has; files are no cameras.
-2. The engine is one of ours or one that is configured: the name of another would be code to import.
-3. The host has an address now, and none of its addresses is link-local or a cloud's metadata service, unless
+2. The host has an address now, and none of its addresses is link-local or a cloud's metadata service, unless
    ``ALLOW_METADATA_ADDRESSES`` says so. It is read by the same parser that the engines connect with. A name that leads
    elsewhere later is not seen here: such a name is for a firewall.
 """
@@ -20,7 +19,7 @@ from typing import Any
 
 from gateway.capture.url import parse
 from gateway.errors import BadRequestError, CaptureError
-from gateway.settings import CameraSettings, EngineName, Settings
+from gateway.settings import CameraSettings, Settings
 
 SCHEMES = frozenset({"rtsp", "rtsps", "fake"})
 
@@ -45,11 +44,6 @@ NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 async def check_target(table: Mapping[str, Any], settings: Settings, configured: Iterable[CameraSettings]) -> None:
     """Look at what an API call says of a camera. Raises :class:`~gateway.errors.BadRequestError`."""
-    configured = tuple(configured)
-    engine = table.get("engine", table.get("capture_engine"))
-    engines = {*map(str, EngineName), settings.capture_engine, *(camera.capture_engine for camera in configured)}
-    if isinstance(engine, str) and engine not in engines:
-        raise BadRequestError("engine: name pyav, opencv or fake; an engine of your own has to be configured first")
     url = table.get("url")
     if not isinstance(url, str):
         return  # its absence, or its type, is somebody else's to tell

@@ -17,6 +17,7 @@ from gateway.errors import LiveedgeError, redact
         ("rtsp://u:p/a?s#s@cam/x", "rtsp://cam/x"),
         ("failed: 'rtsp://u:p@cam/x' (111)", "failed: 'rtsp://cam/x' (111)"),
         ("http://cam/cgi?user=a&password=s3cret&n=1", "http://cam/cgi?user=***&password=***&n=1"),
+        ("rtsp://cam/user=admin_password=s3cret_channel=1_stream=0.sdp", "rtsp://cam/user=***"),
         ("http://ems/?access_token=abc", "http://ems/?access_token=***"),
         ("mail me @ noon", "mail me @ noon"),
     ],

@@ -82,7 +82,8 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("DELETE", "/api/cameras/{camera}"): ADMIN,
     ("POST", "/api/cameras/{camera}/capture/start"): CONTROL,
     ("POST", "/api/cameras/{camera}/capture/stop"): CONTROL,
-    ("OPTIONS", "/whep/{camera}"): OPEN,
+    # A browser's preflight is answered before; this one tells the TURN servers, credentials and all.
+    ("OPTIONS", "/whep/{camera}"): VIEW,
     ("POST", "/whep/{camera}"): VIEW,
     ("OPTIONS", "/whep/{camera}/{viewer}"): OPEN,
     ("GET", "/api/cameras/{camera}/viewers/{viewer}/clock"): VIEW,

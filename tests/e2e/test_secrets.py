@@ -1,0 +1,325 @@
+"""A gateway with a known secret in every place where one can be, on a hostile tour; then all that it said is searched.
+
+What is searched: both its outputs, with DEBUG on, every answer with its headers, and every file that it wrote. A secret
+counts as found in whatever form it could leave: as it is, percent-encoded, in Base64, in hexadecimal.
+"""
+
+import asyncio
+import base64
+import functools
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import socketio
+from socketio.exceptions import ConnectionError as Refused
+
+from tests.support.gateway import Gateway, until
+from tests.support.rtsp import VIEWER, RtspServer
+
+Gateways = Callable[..., Gateway]
+
+RTSP_PASSWORD = VIEWER[1]
+"""Of a camera that it opens."""
+
+WRONG_PASSWORD = "Wr0ng-Camera/P@ss"
+QUERY_KEY = "Camera-Query-K3y"
+EMS_PASSWORD = "Ems-Userinfo-P4ss"
+EMS_KEY = "Ems-Query-K3y"
+EMS_TOKEN = "Ems-Socket-T0ken"
+ADMIN = "Admin-Bearer-T0ken-of-this-gateway"
+VIEW = "View-Bearer-T0ken-of-this-gateway"
+JWT_SECRET = "Jwt-S3cret-of-this-gateway-which-is-long-enough"
+SIGNING_KEY = "Signing-K3y-of-this-gateway-which-is-long-enough"
+JWKS_KEY = "Jwks-Query-K3y"
+TURN_SECRET = "Turn-Shared-S3cret"
+DATABASE_KEY = "Database-Query-K3y"
+GUESS = "Wrong-Guess-that-is-the-T0ken-of-another-service"
+API_PASSWORD = "Api-Camera-P4ss"
+"""Of cameras that come by API; kept in ``cameras.json``, which its owner alone may read, and nowhere else."""
+
+SECRETS = (
+    RTSP_PASSWORD,
+    WRONG_PASSWORD,
+    QUERY_KEY,
+    EMS_PASSWORD,
+    EMS_KEY,
+    EMS_TOKEN,
+    ADMIN,
+    VIEW,
+    JWT_SECRET,
+    SIGNING_KEY,
+    JWKS_KEY,
+    TURN_SECRET,
+    DATABASE_KEY,
+    GUESS,
+    API_PASSWORD,
+)
+
+
+def forms(secret: str) -> Iterator[bytes]:
+    """A secret in all that it could be written as."""
+    raw = secret.encode()
+    yield raw
+    yield quote(secret).encode()
+    yield quote(secret, safe="").encode()
+    yield json.dumps(secret).encode()[1:-1]
+    yield raw.hex().encode()
+    for shift in range(3):
+        # Base64 of it, wherever it stands in what was encoded: the ends depend on its neighbours.
+        encoded = base64.b64encode(b"\0" * shift + raw)
+        yield encoded[4 if shift else 0 : len(encoded) // 4 * 4 - 4]
+
+
+def found_in(data: bytes) -> set[str]:
+    """The secrets that are in some bytes."""
+    return {secret for secret in SECRETS if any(form in data for form in forms(secret))}
+
+
+class Tour:
+    """Asks, and remembers every answer."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.answers: list[tuple[str, bytes]] = []
+
+    def has_failed(self, address: str) -> bool:
+        """Whether a camera gives no pictures."""
+        return self.ask(address)[1]["state"] in ("retrying", "failed")
+
+    def note(self, name: str, *data: object) -> None:
+        """Remember what came unasked."""
+        self.answers.append((name, repr(data).encode()))
+
+    def ask(
+        self, path: str, method: str = "GET", body: object = None, token: str | None = ADMIN, **headers: str
+    ) -> tuple[int, Any]:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        status, answered, content = self.gateway.fetch(path, method, data, sent)
+        told = "\n".join(f"{name}: {value}" for name, value in answered.items()).encode()
+        self.answers.append((f"{method} {path} {status}", told + b"\n\n" + content))
+        try:
+            return status, json.loads(content)
+        except ValueError:
+            return status, content
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, rtsp_server: RtspServer, free_port: int) -> dict[str, str]:
+    """Settings with a secret each; the file's share of them is written."""
+    host = f"127.0.0.1:{rtsp_server.guarded_port}"
+    (tmp_path / "liveedge.toml").write_text(f"""
+[cameras.wrong]
+url = "rtsp://viewer:{WRONG_PASSWORD}@{host}/video"
+[cameras.dead]
+url = "rtsp://viewer:{WRONG_PASSWORD}@127.0.0.1:{free_port}/stream?password={QUERY_KEY}"
+[cameras.opencv]
+url = "rtsp://viewer:{WRONG_PASSWORD}@{host}/video?auth={QUERY_KEY}"
+engine = "opencv"
+[auth.tokens.viewer]
+token = "{VIEW}"
+scopes = ["view"]
+""")
+    # Nobody listens there.
+    ems = f"http://user:{EMS_PASSWORD}@127.0.0.1:{free_port}/?apikey={EMS_KEY}"
+    return {
+        "RTSP_URL": rtsp_server.guarded_url("video"),
+        "SOCKETIO_SERVER_URL": ems,
+        "SOCKETIO_AUTH_TOKEN": EMS_TOKEN,
+        "AUTH_TOKEN": ADMIN,
+        "AUTH_JWT_SECRET": JWT_SECRET,
+        "AUTH_SIGNING_KEY": SIGNING_KEY,
+        "AUTH_JWKS_URL": f"http://user:{JWKS_KEY}@127.0.0.1:{free_port}/keys?key={JWKS_KEY}",
+        "AUTH_JWT_AUDIENCE": "liveedge",
+        "ICE_SERVERS": f"turn:{TURN_SECRET}@127.0.0.1:{free_port}",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/index.db?secret={DATABASE_KEY}",
+        "START": "always",
+        "RECORD": "capture",
+        "DEBUG": "true",
+        "CAPTURE_TIMEOUT": "2000",
+        "CONNECTION_RETRY_ATTEMPTS": "2",
+        "CONNECTION_RETRY_DELAY": "0.1",
+    }
+
+
+def questions(tour: Tour) -> None:
+    """Every address, with every kind of right, and with what cannot be meant."""
+    cameras = ("default", "wrong", "dead", "opencv", "nosuch")
+    paths = ["/", "/health", "/metrics", "/api/status", "/api/cameras", "/api/access", "/api/time", "/nowhere"]
+    paths += ["/openapi.json", "/asyncapi.json", "/static/player.js"]
+    for camera in cameras:
+        paths += [f"/api/cameras/{camera}", f"/api/cameras/{camera}/segments", f"/snapshot/{camera}.jpg?width=x"]
+        paths += [f"/api/cameras/{camera}/segments/at?time=now", f"/mjpeg/{camera}?frame_rate=x"]
+        paths += [f"/hls/{camera}/part-1.m4s", f"/hls/{camera}/dvr.m3u8", f"/api/cameras/{camera}/clip.mp4?start=1"]
+        paths += [f"/archive/{camera}/segment_20261122T185000Z.mp4", f"/archive/{camera}/x.jpg"]
+    for path in paths:
+        for token in (ADMIN, VIEW, None):
+            tour.ask(path, token=token)
+    tour.ask("/hls/default/index.m3u8")
+    tour.ask("/hls/default/live.m3u8")
+    for token in (GUESS, f"eyJhbGciOiJSUzI1NiJ9.{GUESS}.AAAA", "x"):
+        tour.ask("/api/cameras", token=token)
+        tour.ask(f"/hls/default/index.m3u8?token={token}", token=None)
+        tour.ask(f"/api/cameras?token={token}", token=None)
+    for body in (b"{", b"[]", b"\xff", {"client_id": 5}, {"metadata": {"password": "x" * 9000}}):
+        tour.ask("/api/cameras/default/capture/start", "POST", body)
+        tour.ask("/api/sign", "POST", body)
+    tour.ask("/api/sign", "POST", {"path": f"/nowhere?token={GUESS}"})
+    for camera in cameras:
+        tour.ask(f"/whep/{camera}", "OPTIONS")
+        tour.ask(f"/whep/{camera}", "OPTIONS", token=None)
+        tour.ask(f"/whep/{camera}", "POST", b"v=0\r\n", Content_Type="application/sdp")
+    for number, url in enumerate(
+        (
+            f"rtsp://viewer:{API_PASSWORD}@169.254.169.254/",
+            f"http://viewer:{API_PASSWORD}@127.0.0.1/",
+            f"rtsp://viewer:{API_PASSWORD}@no-such-camera.invalid/",
+            f"rtsp://viewer:{API_PASSWORD}@127.0.0.1:1/user=admin_password={API_PASSWORD}_channel=1",
+            f"{API_PASSWORD}",
+            f"rtsp://viewer:{API_PASSWORD}@[::1",
+        )
+    ):
+        tour.ask("/api/cameras", "POST", {"id": f"api-{number}", "url": url})
+    tour.ask(
+        "/api/cameras", "POST", {"id": "api", "url": f"rtsp://viewer:{API_PASSWORD}@127.0.0.1:1/?pwd={API_PASSWORD}"}
+    )
+    tour.ask("/api/cameras/api", "PATCH", {"url": f"ftp://viewer:{API_PASSWORD}@127.0.0.1/"})
+    tour.ask("/api/cameras/api", "PATCH", {"capture_timeout": API_PASSWORD})
+    tour.ask("/api/cameras/api", "PATCH", {API_PASSWORD[:0] + "unknown": API_PASSWORD})
+
+
+async def sockets(tour: Tour) -> None:
+    """Socket.IO, with right and wrong tokens, and commands that cannot be meant."""
+    for auth in ({"token": GUESS}, {"token": VIEW}, {"token": ADMIN}, GUESS):
+        sio = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+        sio.on("*", tour.note)
+        sio.on("connect_error", functools.partial(tour.note, "connect_error"))
+        try:
+            await sio.connect(tour.gateway.url, auth=auth, transports=["websocket"])
+        except Refused as error:
+            tour.answers.append(("refused", repr(error).encode()))
+            continue
+        for event, data in (
+            ("capture_start_request", {"client_id": "c", "metadata": {"camera_id": "wrong"}}),
+            ("capture_status_request", {"requesting_client": "c", "camera_id": "dead"}),
+            ("capture_status_request", {"requesting_client": 5}),
+            ("webrtc_offer", {"client_id": "c", "camera_id": "wrong", "sdp": "v=0"}),
+            ("frames_subscribe", {"camera_id": "opencv"}),
+            ("no_such_event", {}),
+        ):
+            answer = await sio.call(event, data, timeout=30)
+            tour.answers.append((event, repr(answer).encode()))
+        await sio.disconnect()
+
+
+def test_no_secret_leaves(gateways: Gateways, tmp_path: Path, configuration: dict[str, str]) -> None:
+    gateway = gateways(**configuration)
+    tour = Tour(gateway)
+    until(lambda: tour.ask("/api/cameras/default")[1]["state"] == "live")
+    for camera in ("wrong", "dead", "opencv"):
+        address = f"/api/cameras/{camera}"
+        until(functools.partial(tour.has_failed, address))
+    questions(tour)
+    asyncio.run(sockets(tour))
+    until(lambda: tour.ask("/api/cameras/default/segments")[1]["segments"])
+    gateway.stop()
+    assert gateway.process is not None
+    assert gateway.process.stdout is not None
+    said = gateway.process.stdout.read().encode() + gateway.log().encode()
+    # The tour was one: it saw cameras live and failing, refusals of every kind, and a log worth the name.
+    statuses = {int(name.split()[2]) for name, _ in tour.answers if name.count(" ") == 2}
+    assert {200, 400, 401, 403, 404} <= statuses
+    assert b"DEBUG" in said
+    assert b"wrong token from" in said
+    assert b"AUTH_JWKS_URL" in said
+
+    assert found_in(said) == set(), gateway.log()
+    for name, answer in tour.answers:
+        assert found_in(answer) == set(), (name, answer[:2000])
+    searched = 0
+    for path in tmp_path.rglob("*"):
+        if not path.is_file() or path.name in ("liveedge.toml", "gateway.log"):
+            continue
+        searched += 1
+        found = found_in(path.read_bytes()) | found_in(os.fsencode(path.relative_to(tmp_path)))
+        if path.name == "cameras.json":
+            assert found == {API_PASSWORD}
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        else:
+            assert found == set(), path
+    assert searched >= 3, "index, recording, cameras"
+
+
+BAD_STARTS: list[dict[str, str]] = [
+    {"DATABASE_URL": f"postgresql://user:{DATABASE_KEY}@127.0.0.1:1/index"},
+    {"DATABASE_URL": f"mysql://user:{DATABASE_KEY}@127.0.0.1:1/index"},
+    {"DATABASE_URL": f"no-such-kind://user:{DATABASE_KEY}@127.0.0.1/index"},
+    {"DATABASE_URL": DATABASE_KEY},
+    {"RTSP_URL": f"http://viewer:{WRONG_PASSWORD}@127.0.0.1/"},
+    {"RTSP_URL": WRONG_PASSWORD},
+    {"SOCKETIO_SERVER_URL": f"ftp://user:{EMS_PASSWORD}@127.0.0.1/"},
+    {"SOCKETIO_SERVER_URL": EMS_PASSWORD},
+    {"AUTH_TOKEN": ADMIN, "AUTH_DISABLED": "true"},
+    {"AUTH_TOKEN": ADMIN[:12]},
+    {"AUTH_JWT_SECRET": JWT_SECRET[:20]},
+    {"AUTH_JWKS_URL": f"http://user:{JWKS_KEY}@issuer.example.org/", "AUTH_JWT_AUDIENCE": "x"},
+    {"AUTH_JWKS_URL": JWKS_KEY},
+    {"ICE_SERVERS": f"user:{TURN_SECRET}@127.0.0.1"},
+    {"FILE": f'[auth.tokens.a]\ntoken = "{VIEW}"\nscopes = ["everything"]'},
+    {"FILE": f'[auth.tokens.a]\ntoken = "{VIEW}"\ntoken_sha256 = "{VIEW}"\nscopes = ["view"]'},
+    {"FILE": f'[auth.tokens.a]\ntoken = "{VIEW}\n'},
+    {"FILE": f"[auth.tokens.a]\ntoken = {VIEW}\n"},
+    {"FILE": f'auth_token = ["{ADMIN}"]'},
+    {"FILE": f'[cameras.a]\nurl = "rtsp://user:{WRONG_PASSWORD}@127.0.0.1/"\nurl = "{WRONG_PASSWORD}"'},
+    {"FILE": f'[cameras.a]\nurl = ["rtsp://user:{WRONG_PASSWORD}@127.0.0.1/"]'},
+]
+"""Settings that cannot be meant; ``FILE`` is what stands in ``liveedge.toml``."""
+
+START_EACH = """
+import json, os, sys
+from web.cli import main
+environment = dict(os.environ)
+for number, settings in enumerate(json.load(sys.stdin)):
+    with open("liveedge.toml", "w") as file:
+        file.write(settings.pop("FILE", ""))
+    os.environ.clear()
+    os.environ.update(environment | settings)
+    print(f"--- {number}", file=sys.stderr, flush=True)
+    print(f"--- {number} exit code {main(['serve'])}", flush=True)
+"""
+"""One process for all, since importing is what takes its time."""
+
+
+def test_a_start_that_fails_says_why_and_no_secret(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", START_EACH],
+        cwd=tmp_path,
+        env=environment | {"PORT": "0", "WEBRTC_UDP_PORT": "0", "DEBUG": "1", "ARCHIVE_MIN_FREE_BYTES": "0"},
+        input=json.dumps(BAD_STARTS),
+        text=True,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.stdout.splitlines() == [f"--- {number} exit code 2" for number in range(len(BAD_STARTS))], done.stderr
+    _, *told = re.split(r"^--- \d+$", done.stderr, flags=re.MULTILINE)
+    for settings, text in zip(BAD_STARTS, told, strict=True):
+        assert "liveedge: " in text, settings
+        assert "Traceback" not in text, settings
+        assert found_in(text.encode()) == set(), (settings, text)
+        assert ADMIN[:12] not in text
+        assert JWT_SECRET[:20] not in text
