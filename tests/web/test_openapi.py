@@ -145,15 +145,18 @@ CHECKS = (
     openapi_checks.response_schema_conformance,
 )
 
-EXAMPLES = 5
-"""Of each operation and kind: some four hundred requests in all."""
+EXAMPLES = 12
+"""Of each operation and kind: some five hundred requests in all."""
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_whatever_is_asked_is_answered_as_it_says(api: Any, gateway: Gateway, mode: GenerationMode) -> None:
     operations = [result.ok() for result in api.get_all_operations()]
     assert len(operations) > 25
+    asked = 0
     for operation in operations:
+        if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
+            continue  # what takes nothing cannot be asked wrongly
 
         @hypothesis.settings(
             max_examples=EXAMPLES,
@@ -168,10 +171,9 @@ def test_whatever_is_asked_is_answered_as_it_says(api: Any, gateway: Gateway, mo
             response = case.call(timeout=30)
             case.validate_response(response, checks=list(CHECKS))
 
-        try:
-            ask()
-        except hypothesis.errors.Unsatisfiable:
-            assert mode is GenerationMode.NEGATIVE  # an operation that takes nothing cannot be asked wrongly
+        ask()
+        asked += 1
+    assert asked > 10
     assert gateway.process is not None
     assert gateway.process.poll() is None
     assert "Traceback" not in gateway.log()
