@@ -197,6 +197,8 @@ class HouseCollector(Collector):
         )
 
     def _hls(self) -> Iterable[Metric]:
+        for camera_id in {key[0] for key in self._traffic.hls} - self._house.service.cameras.keys():
+            self._traffic.forget(camera_id)
         yield _histogram(
             "liveedge_hls_request_seconds",
             "Time to the answer of HLS requests; a blocked one waits for its part on purpose",

@@ -29,6 +29,11 @@ class Traffic:
         self.hls: dict[tuple[str, ...], Histogram] = {}
         """Seconds to the answer, by camera and kind of request; a blocked reload waits for its part on purpose."""
 
+    def forget(self, camera_id: str) -> None:
+        """Forget a camera that was removed: cameras come and go by API, and their series must not pile up."""
+        for key in [key for key in self.hls if key[0] == camera_id]:
+            del self.hls[key]
+
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count one request."""

@@ -179,6 +179,8 @@ class WebRtcServer:
     async def close_camera(self, camera_id: str, reason: str) -> None:
         """End all viewers of a camera that was removed."""
         await asyncio.gather(*(viewer.close(reason) for viewer in self.viewers_of(camera_id)))
+        self._past.pop(camera_id, None)
+        self.first_picture_s.pop(camera_id, None)
 
     async def join(self, camera: Camera, offer_sdp: str, *, client_address: str) -> Viewer:
         """Make a viewer out of an offer; its ``answer_sdp`` is ready. The camera is held while the viewer lives.

@@ -78,6 +78,16 @@ async def test_what_is_named_is_there_and_counts(client: Client) -> None:
         assert asked <= known | OF_OTHERS, asked - known
 
 
+async def test_a_camera_that_was_removed_leaves_no_series_behind(client: Client) -> None:
+    assert (await client.get("/hls/demo/index.m3u8")).status == 200
+    new = {"id": "yard", "url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
+    assert (await client.post("/api/cameras", json=new)).status == 201
+    assert (await client.delete("/api/cameras/demo")).status == 204
+    samples = await scrape(client)
+    cameras = {dict(labels).get("camera") for by_labels in samples.values() for labels in by_labels}
+    assert cameras == {"yard", None}
+
+
 def names(file: str) -> set[str]:
     """The metrics that the expressions of a dashboard or of alert rules name."""
     text = (DOCS / file).read_text()
