@@ -1,7 +1,10 @@
 """WHEP over HTTP: what the draft says, status by status, and what a client may get wrong."""
 
 import asyncio
+import json
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import cast
 from unittest.mock import patch
 
@@ -15,9 +18,12 @@ from gateway.errors import NotFoundError
 from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
 from tests.support.cinema import FilmEngine, film, film_camera
+from tests.support.rtsp import SYSTEM_PYTHON
 from web.errors import errors_as_json
 from web.keys import SERVICE, WEBRTC
 from web.routes import whep
+
+GSTREAMER = Path(__file__).parents[1] / "support" / "gst_whep_client.py"
 
 SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
@@ -91,6 +97,21 @@ async def test_a_client_joins_watches_and_leaves(client: Client, peer: RTCPeerCo
     assert left.status == 200
     assert camera.viewers == {}
     assert (await client.delete(reply.headers["Location"])).status == 404
+
+
+async def test_gstreamer_watches_and_leaves(client: Client, camera: Camera) -> None:
+    process = await asyncio.create_subprocess_exec(
+        SYSTEM_PYTHON, str(GSTREAMER), str(client.make_url("/whep/film")), stdout=PIPE, stderr=PIPE
+    )
+    output, complaints = await process.communicate()
+    assert process.returncode == 0, complaints.decode()
+    seen = json.loads(output)
+    assert seen.get("status") == 201, complaints.decode()
+    assert (seen["width"], seen["height"]) == (320, 180)
+    assert seen["frames"] >= 10
+    assert seen["left"] == 200
+    assert "packetization-mode" not in seen["offer"]
+    assert camera.viewers == {}
 
 
 async def join(client: Client, peer: RTCPeerConnection) -> tuple[str, str]:
