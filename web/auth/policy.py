@@ -93,7 +93,6 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/hls/{camera}/live.m3u8"): LIVE,
     ("GET", "/hls/{camera}/{name}"): LIVE,
     ("GET", "/hls/{camera}/dvr.m3u8"): DVR,
-    ("OPTIONS", "/hls/{camera}/{tail}"): OPEN,
     ("GET", "/snapshot/{camera}.jpg"): PICTURE,
     ("GET", "/mjpeg/{camera}"): PICTURE,
     ("GET", "/api/cameras/{camera}/segments"): ARCHIVE,

@@ -31,9 +31,6 @@ routes = web.RouteTableDef()
 
 PAGE_DEFAULT = 100
 
-CORS = {"Access-Control-Allow-Origin": "*"}
-"""Players live on other people's pages."""
-
 COMPRESS_IN_THREAD_BYTES = 64 * 1024
 """Larger playlists are compressed off the event loop."""
 
@@ -99,7 +96,7 @@ async def list_segments(request: web.Request) -> web.Response:
             "segments": [segment_view(segment) for segment in segments],
             "next_cursor": _cursor(segments[-1]) if more else None,
         },
-        headers=CORS | {hdrs.CACHE_CONTROL: "no-cache"},
+        headers={hdrs.CACHE_CONTROL: "no-cache"},
     )
 
 
@@ -128,7 +125,7 @@ async def segment_at(request: web.Request) -> web.Response:
             "offset_s": round(moment.offset_90k / CLOCK_RATE, 6),
             "time": to_rfc3339(moment.segment.start_90k + moment.offset_90k),
         },
-        headers=CORS | {hdrs.CACHE_CONTROL: "no-cache"},
+        headers={hdrs.CACHE_CONTROL: "no-cache"},
     )
 
 
@@ -146,7 +143,7 @@ async def dvr_playlist(request: web.Request) -> web.Response:
     response = web.Response(
         text=with_query(text, carried_query(request)),
         content_type="application/vnd.apple.mpegurl",
-        headers=CORS | {hdrs.CACHE_CONTROL: "no-cache"},
+        headers={hdrs.CACHE_CONTROL: "no-cache"},
         zlib_executor_size=COMPRESS_IN_THREAD_BYTES,
     )
     response.enable_compression()
@@ -170,7 +167,7 @@ async def unprotect(request: web.Request) -> web.Response:
 async def _set_protected(request: web.Request, is_protected: bool) -> web.Response:
     archive = request.app[keys.ARCHIVE]
     segment = await archive.protect(request.match_info["camera"], segment_id(request), is_protected)
-    return web.json_response(segment_view(segment), headers=CORS)
+    return web.json_response(segment_view(segment))
 
 
 @routes.get("/archive/{camera}/{segment}.jpg")
@@ -178,7 +175,7 @@ async def _set_protected(request: web.Request, is_protected: bool) -> web.Respon
 async def thumbnail(request: web.Request) -> web.StreamResponse:
     """The first picture of a segment, small."""
     path = await request.app[keys.ARCHIVE].reader.thumbnail(request.match_info["camera"], segment_id(request))
-    return web.FileResponse(path, headers=CORS | {hdrs.CACHE_CONTROL: "public, max-age=86400"})
+    return web.FileResponse(path, headers={hdrs.CACHE_CONTROL: "public, max-age=86400"})
 
 
 @routes.get("/archive/{camera}/init-{init}.mp4")
@@ -187,7 +184,7 @@ async def init_segment(request: web.Request) -> web.StreamResponse:
     """What EXT-X-MAP names: the init segment of all files of a camera whose tracks are alike."""
     init_id = request.match_info["init"]
     data = await request.app[keys.ARCHIVE].reader.init_segment(request.match_info["camera"], init_id)
-    headers = CORS | {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
+    headers: dict[str, str] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
     return await send_virtual(request, VirtualFile(data, [], f'"{init_id}"'), headers)
 
 
@@ -198,8 +195,7 @@ async def download(request: web.Request) -> web.StreamResponse:
     archive = request.app[keys.ARCHIVE]
     segment, _ = await archive.reader.find(request.match_info["camera"], segment_id(request))
     path = archive.reader.path(segment)
-    headers: dict[str, str] = CORS | {
-        "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag",
+    headers: dict[str, str] = {
         hdrs.CONTENT_DISPOSITION: f'inline; filename="{segment.camera_id}_{segment.name}.mp4"',
         hdrs.CACHE_CONTROL: "no-cache",
     }
@@ -225,10 +221,9 @@ async def clip(request: web.Request) -> web.StreamResponse:
     name = f"{camera_id}_{to_rfc3339(start_90k).replace(':', '')}.mp4"
     try:
         async with archive.reader.clip(camera_id, start_90k, end_90k) as file:
-            headers = CORS | {
+            headers: dict[str, str] = {
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
                 hdrs.CACHE_CONTROL: "no-cache",
-                "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag",
             }
             return await send_virtual(request, file, headers)
     except NotFoundError:

@@ -19,9 +19,6 @@ from web.describe import Parameter, describe
 
 routes = web.RouteTableDef()
 
-CORS = {"Access-Control-Allow-Origin": "*"}
-"""Players live on other people's pages."""
-
 BLOCKED_TARGETS = 6
 """How many target durations an answer to delivery directives may be cached (appendix B)."""
 
@@ -69,19 +66,10 @@ async def media(request: web.Request) -> web.Response:
     data = await window.media(request.match_info["name"])
     lifetime_s = window.live.lifetime_s
     headers = {
-        **CORS,
         "Cache-Control": f"public, max-age={lifetime_s}, immutable",
         "Expires": formatdate(request.app[keys.CLOCK].wall_90k() // 90_000 + lifetime_s, usegmt=True),
     }
     return web.Response(body=data, content_type="video/mp4", headers=headers)
-
-
-@routes.options("/hls/{camera}/{tail:.*}")
-@describe("HLS", {204: None})
-async def preflight(request: web.Request) -> web.Response:
-    """What a browser asks before a request with headers of its own."""
-    headers = {"Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Allow-Headers": "*"}
-    return web.Response(status=204, headers={**CORS, **headers, "Access-Control-Max-Age": "86400"})
 
 
 def _window(request: web.Request) -> CameraWindow:
@@ -99,7 +87,7 @@ def _number(request: web.Request, directive: str) -> int | None:
 
 def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> web.Response:
     rendered = rendered.with_query(carried_query(request))
-    headers = {**CORS, "Cache-Control": cache_control, "Vary": "Accept-Encoding"}
+    headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding"}
     body = rendered.body
     if _accepts_gzip(request.headers.get("Accept-Encoding", "")):
         body = rendered.gzipped

@@ -23,9 +23,6 @@ from web.times import TIME_HELP, parse_time
 
 routes = web.RouteTableDef()
 
-CORS = {"Access-Control-Allow-Origin": "*"}
-"""Players live on other people's pages."""
-
 PICTURE_WAIT_S = 10.0
 """How long a request waits for a camera that is coming up: longer than CAPTURE_TIMEOUT is by default."""
 
@@ -49,7 +46,6 @@ async def snapshot(request: web.Request) -> web.Response:
         hold.release()
     age_90k = max(0, request.app[keys.CLOCK].wall_90k() - frame.captured_at_90k)
     headers = {
-        **CORS,
         "Cache-Control": "no-store",
         "Age": str(age_90k // CLOCK_RATE),
         "X-Age-Seconds": f"{age_90k / CLOCK_RATE:.3f}",

@@ -43,7 +43,7 @@ async def static_file(request: web.Request) -> web.FileResponse:
 async def time(request: web.Request) -> web.Response:
     """The gateway's clock: ``{"time": RFC 3339}``."""
     now = to_rfc3339(request.app[keys.CLOCK].wall_90k())
-    return web.json_response({"time": now}, headers={**CORS, "Cache-Control": "no-store"})
+    return web.json_response({"time": now}, headers={"Cache-Control": "no-store"})
 
 
 @routes.get("/api/cameras/{camera}/viewers/{viewer}/clock")
@@ -59,4 +59,4 @@ async def viewer_clock(request: web.Request) -> web.Response:
     if timestamp is None:
         raise UnavailableError("this viewer has had no picture yet")
     body = {"time": to_rfc3339(now_90k), "rtp_timestamp": timestamp}
-    return web.json_response(body, headers={**CORS, "Cache-Control": "no-store"})
+    return web.json_response(body, headers={"Cache-Control": "no-store"})
