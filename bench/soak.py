@@ -270,7 +270,7 @@ def report(record: Record) -> bool:
     return all_flat and not record.failures
 
 
-async def soak(minutes: float, viewers: int) -> bool:
+async def soak(minutes: float, viewers: int, csv: Path | None = None) -> bool:
     """Run it all; true if everything was flat."""
     record = Record()
     with tempfile.TemporaryDirectory() as name:
@@ -289,6 +289,9 @@ async def soak(minutes: float, viewers: int) -> bool:
                     for _ in range(1 if transport == "archive" else viewers):
                         group.create_task(come_and_go(transport, gateway, http, record, until))
             log = gateway.log()
+    if csv is not None:
+        rows = [f"{name},{at:.1f},{value:.2f}\n" for name, points in record.series.items() for at, value in points]
+        csv.write_text("".join(rows))
     faults = log.count("Traceback")
     if faults:
         print(f"the log has {faults} tracebacks; the first:\n{log[log.index('Traceback') :][:3000]}")
@@ -299,8 +302,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--viewers", type=int, default=2, help="places on each transport")
+    parser.add_argument("--csv", type=Path, help="where all samples go: name,seconds,value")
     options = parser.parse_args()
-    raise SystemExit(0 if asyncio.run(soak(options.minutes, options.viewers)) else 1)
+    raise SystemExit(0 if asyncio.run(soak(options.minutes, options.viewers, options.csv)) else 1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from gateway.errors import (
 
 log = logging.getLogger(__name__)
 
+CLIENT_GONE = 499
+"""nginx's number for it; it is counted, and nobody sees it."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 416: "range"}
@@ -61,10 +64,14 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         code = CODES.get(error.status, "http")
         message = f"{error.reason}: {request.method} {request.path}"
         return web.json_response({"error": code, "message": message}, status=error.status, headers=headers)
-    except (ConnectionError, TimeoutError):
-        # The client went away, or its transport did: there is nobody to answer.
+    except TimeoutError:
+        # The client's transport has: there is nobody to answer.
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+            # The client went away in mid-answer, as every viewer does: nobody is there to be told, and nothing is ill.
+            # Raised on, aiohttp would log a traceback for each.
+            return web.Response(status=CLIENT_GONE)
         log.exception("%s %s failed", request.method, request.path)
         message = "the gateway failed on this request; its log has the reason"
         return web.json_response({"error": "internal", "message": message}, status=500)
