@@ -76,17 +76,31 @@ segment = Table(
     UniqueConstraint("camera_id", "name", name="segment_name"),
 )
 
-# What lists, look-ups by time and retention walk along.
-Index("segment_time", segment.c.camera_id, segment.c.start_90k, segment.c.id)
+# What lists, look-ups by time and retention walk along, in the order of their answers; with all that they choose and
+# add up by, so that only the rows of an answer are read.
+Index(
+    "segment_time",
+    segment.c.camera_id,
+    segment.c.start_90k,
+    segment.c.name,
+    segment.c.duration_90k,
+    segment.c.size,
+    segment.c.state,
+    segment.c.is_protected,
+)
 Index("segment_state", segment.c.state)
+# What is still to be hashed: few rows, whatever there is.
+_IS_UNHASHED = segment.c.sha256.is_(None)
+Index("segment_unhashed", segment.c.start_90k, sqlite_where=_IS_UNHASHED, postgresql_where=_IS_UNHASHED)
 Index("segment_init", segment.c.camera_id, segment.c.init_id)
 
 fragment_list = Table(
     "fragment_list",
     tables,
     Column("segment_id", _Id, ForeignKey("segment.id", ondelete="CASCADE"), primary_key=True),
-    Column("packed", LargeBinary, nullable=False),
+    # First: what comes behind a large value costs SQLite all of that one's pages.
     Column("packed_hls", LargeBinary, nullable=False),
+    Column("packed", LargeBinary, nullable=False),
 )
 
 

@@ -10,7 +10,7 @@ Rules:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Row, and_, case, delete, func, insert, or_, select, update
@@ -25,6 +25,7 @@ SEGMENT_MAX_90K = 2 * 86_400 * CLOCK_RATE
 """No segment lasts longer: ``ARCHIVE_SEGMENT_SECONDS`` is a day at most, and then it takes one keyframe more."""
 
 _COLUMNS = tuple(item.name for item in fields(Segment))
+_STATE, _END_REASON, _HEAD = (_COLUMNS.index(name) for name in ("state", "end_reason", "head"))
 _SELECTED = tuple(schema.segment.c[name] for name in _COLUMNS)
 
 
@@ -46,9 +47,11 @@ def to_row(segment: Segment) -> dict[str, Any]:
 
 def from_row(row: Sequence[Any]) -> Segment:
     """The inverse of :func:`to_row`, for a row that begins with :data:`_SELECTED`."""
-    segment = Segment(*row[: len(_COLUMNS)])
-    end_reason = EndReason(segment.end_reason) if segment.end_reason else None
-    return replace(segment, state=SegmentState(segment.state), end_reason=end_reason, head=bytes(segment.head))
+    values = list(row[: len(_COLUMNS)])
+    values[_STATE] = SegmentState(values[_STATE])
+    values[_END_REASON] = EndReason(values[_END_REASON]) if values[_END_REASON] else None
+    values[_HEAD] = bytes(values[_HEAD])
+    return Segment(*values)
 
 
 class SegmentTable(Database):
@@ -180,7 +183,7 @@ class SegmentTable(Database):
         table = schema.segment.c
         query = (
             select(*_SELECTED)
-            .where(table.state.in_(_FINISHED), table.sha256.is_(None))
+            .where(table.sha256.is_(None), table.state.not_in(_UNFINISHED))
             .order_by(table.start_90k.desc())
             .limit(limit)
         )
@@ -280,13 +283,15 @@ class SegmentTable(Database):
 
 
 _LISTED = schema.segment.c.state != SegmentState.DELETING.value
+_UNFINISHED = (SegmentState.GROWING.value, SegmentState.DELETING.value)
 _FINISHED = (SegmentState.CLOSED.value, SegmentState.HEALED.value)
 _OLDEST_FIRST = (schema.segment.c.start_90k, schema.segment.c.name)
 
 
 def _later(start_90k: int, name: str) -> Any:
     table = schema.segment.c
-    return or_(table.start_90k > start_90k, and_(table.start_90k == start_90k, table.name > name))
+    # The first condition is for the time index alone, which cannot be entered by one with "or" in it.
+    return and_(table.start_90k >= start_90k, or_(table.start_90k > start_90k, table.name > name))
 
 
 def _unpacked(row: Row[Any]) -> tuple[Segment, tuple[Fragment, ...]]:

@@ -2,14 +2,15 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_mock_engine
+from sqlalchemy import create_mock_engine, event
 from sqlalchemy.dialects import postgresql
 
 from gateway.clock import CLOCK_RATE
@@ -151,6 +152,36 @@ def test_the_newest_segment_has_the_highest_number(index: SegmentTable) -> None:
     for number in (2, 0, 1):
         index.save(make(number), ())
     assert index.newest("door") == make(2)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda index: index.page("door", START_90K, None, 100),
+        lambda index: index.page("door", None, None, 100, (START_90K, "segment")),
+        lambda index: index.hls_span("door", START_90K, START_90K + 1, 100),
+        lambda index: index.at("door", START_90K),
+        lambda index: index.oldest("door", 64),
+        lambda index: index.without_hash(16),
+        lambda index: index.totals(),
+    ],
+)
+def test_nothing_that_is_asked_often_sorts_or_walks_the_table(
+    index: SegmentTable, ask: Callable[[SegmentTable], object]
+) -> None:
+    plans: list[str] = []
+    with index.transaction() as connection:
+        engine = connection.engine
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def explain(_: object, cursor: sqlite3.Cursor, statement: str, parameters: tuple[Any, ...], *__: object) -> None:
+        plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    ask(index)
+    assert plans
+    for step in plans:
+        assert "TEMP B-TREE" not in step
+        assert "INDEX" in step or "PRIMARY KEY" in step
 
 
 def test_an_index_of_a_newer_liveedge_is_left_alone(tmp_path: Path, index: SegmentTable) -> None:

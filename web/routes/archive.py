@@ -54,7 +54,7 @@ def segment_view(segment: Segment) -> dict[str, Any]:
         "audio_codec": segment.audio_codec,
         "width": segment.width,
         "height": segment.height,
-        "fps": round(float(segment.frame_rate), 3),
+        "fps": round(segment.frames * CLOCK_RATE / max(1, segment.duration_90k), 3),
         "frames": segment.frames,
         "bitrate_bps": segment.bitrate_bps,
         "longest_gap_s": round(segment.longest_gap_90k / CLOCK_RATE, 3),
