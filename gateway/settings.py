@@ -239,6 +239,8 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**overrides)
     except ValidationError as error:
         raise SettingsError(_sentence(error, lambda *keys: "" if _is_outside(keys[0]) else file.where(*keys))) from None
+    except OSError as error:
+        raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"a settings file is not UTF-8: {error.reason}") from None
     _check_together(settings, file)

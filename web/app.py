@@ -53,7 +53,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.BROWSER] = house.browser
     app[keys.METRICS] = Metrics(house, traffic)
     house.browser.attach(app, gate.admit_socket)
-    house.on_reload.append(gate.reload)
+    house.on_reload += [gate.reload, door.reload]  # the gate may refuse
     for module in (page, player, auth, status, metrics, cameras, whep, archive, hls, jpeg, asyncapi, openapi):
         app.add_routes(module.routes)
     openapi.prepare(app)

@@ -34,6 +34,7 @@ NEXT_START = tuple(
     name
     for name in Settings.model_fields
     if name not in AT_ONCE
+    and not name.startswith(("auth", "cors_", "allowed_", "trusted_"))
     and (name not in CaptureDefaults.model_fields or name in ("archive_max_bytes", "archive_min_free_bytes"))
 )
 """Settings that ports, files and connections were made with: they wait for the next start, and that is told."""
@@ -64,7 +65,7 @@ class House:
         self.reload_error: str | None = None
         """Why the settings that were changed last are not in force."""
         self.on_reload: list[Callable[[Settings], None]] = []
-        """Called with settings that are in force from now on."""
+        """Called with settings that are in force from now on; a ``SettingsError`` of the first keeps them from it."""
         self._changing = asyncio.Lock()
 
     async def start(self) -> None:
@@ -140,9 +141,9 @@ class House:
             changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
             added = [camera_id for camera_id in wanted if camera_id not in present]
             later = [name.upper() for name in NEXT_START if getattr(settings, name) != getattr(self.settings, name)]
-            self.book.reconfigure(settings)
             for listener in self.on_reload:
-                listener(settings)
+                listener(settings)  # may raise as well
+            self.book.reconfigure(settings)
             for camera_id in removed:
                 await self._close(camera_id)
             for camera_id in changed:

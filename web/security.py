@@ -90,11 +90,15 @@ class Door:
     """See the module."""
 
     def __init__(self, settings: Settings, *, change_s: float = CHANGE_S) -> None:
-        self._settings = settings
         self._change_s = change_s
+        self._open: Counter[str] = Counter()
+        self.reload(settings)
+
+    def reload(self, settings: Settings) -> None:
+        """Let other origins, hosts, proxies and limits be in force from now on."""
+        self._settings = settings
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         self._hosts = frozenset(host.lower() for host in (*settings.allowed_hosts, settings.host))
-        self._open: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """By reason."""
 

@@ -271,3 +271,25 @@ async def test_settings_that_wait_for_a_restart_are_told(place: Path, open_house
     file = place / "liveedge.toml"
     file.write_text("host = '127.0.0.2'\n" + file.read_text())
     assert await client.app[keys.HOUSE].reload(load()) == "in force after a restart: HOST"
+
+
+async def test_tokens_that_change_are_in_force_or_nothing_is(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    file = place / "liveedge.toml"
+    before = file.read_text()
+    assert (await client.get("/api/cameras")).status == 200
+    file.write_text('allowed_hosts = ["door.example"]\n' + before)
+    assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 403
+    assert await client.app[keys.HOUSE].reload(load()) == "nothing changed"
+    assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 200
+    file.write_text('auth_token = "a-token-of-sixteen-and-more"\n' + before)
+    assert await client.app[keys.HOUSE].reload(load()) == "nothing changed"
+    assert (await client.get("/api/cameras")).status == 401
+
+    contradiction = 'auth_token = "a-token-of-sixteen-and-more"\nauth_disabled = true\n'
+    file.write_text(contradiction + before.replace("door", "yard"))
+    with pytest.raises(SettingsError):
+        await client.app[keys.HOUSE].reload(load())
+    assert set(client.app[keys.SERVICE].cameras) == {"door"}
+    assert (await client.get("/api/cameras")).status == 401
