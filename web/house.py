@@ -108,7 +108,9 @@ class House:
         async with self._changing:
             if camera_id in self.service.cameras:
                 raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
-            return self._open(camera_id, await self.book.add(camera_id, table))
+            settings = await self.book.add(camera_id, table)
+            log.info("camera %s: added by API", camera_id)
+            return self._open(camera_id, settings)
 
     async def change_camera(self, camera_id: str, patch: Mapping[str, Any]) -> Camera:
         """Change some settings of a camera, and keep that over restarts; ``None`` takes one back.
@@ -117,7 +119,9 @@ class House:
         """
         async with self._changing:
             camera = self.service.camera(camera_id)
-            await self._change(camera, await self.book.patch(camera_id, patch))
+            settings = await self.book.patch(camera_id, patch)
+            log.info("camera %s: changed by API: %s", camera_id, ", ".join(patch) or "nothing")
+            await self._change(camera, settings)
             return camera
 
     async def remove_camera(self, camera_id: str) -> None:
@@ -125,6 +129,7 @@ class House:
         async with self._changing:
             self.service.camera(camera_id)
             await self.book.remove(camera_id)
+            log.info("camera %s: removed by API", camera_id)
             await self._close(camera_id)
 
     async def reload(self, settings: Settings) -> str:
