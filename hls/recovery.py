@@ -13,6 +13,7 @@ Blocking; runs in a worker thread, or in ``liveedge check``. Nothing here stops 
 told and left as it is.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from typing import Any
 
 import av
 
+from gateway.capture.sps import Bits, BitsError, hevc_codec_string
 from gateway.errors import StorageError
 from gateway.settings import CAMERA_ID
 from hls.boxes import Scan, scan
@@ -242,7 +244,10 @@ def with_scan(segment: Segment, found: Scan) -> Segment:
 
 
 def _codec_string(codec: str, extradata: bytes) -> str:
-    """RFC 6381 from an ``avcC`` (ISO/IEC 14496-15 §5.3.3.1); for others the name alone."""
+    """RFC 6381 from an ``avcC`` or ``hvcC`` (ISO/IEC 14496-15 §5.3.3.1, §8.3.3.1); for others the name alone."""
     if codec == "h264" and len(extradata) > 4 and extradata[0] == 1:
         return f"avc1.{extradata[1:4].hex()}"
+    if codec == "hevc" and extradata[:1] == b"\1":
+        with contextlib.suppress(BitsError):
+            return hevc_codec_string(Bits(extradata[1:13]), sub_layers=1)
     return {"hevc": "hvc1"}.get(codec, codec)

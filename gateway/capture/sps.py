@@ -161,7 +161,7 @@ def parse_hevc_sps(unit: bytes) -> Sps:
     bits.u(4)
     sub_layers = bits.u(3) + 1
     bits.flag()
-    codec_string = _hevc_profile_tier_level(bits, sub_layers)
+    codec_string = hevc_codec_string(bits, sub_layers)
     bits.ue()
     chroma = bits.ue()
     if chroma == 3:
@@ -185,8 +185,8 @@ def parse_hevc_sps(unit: bytes) -> Sps:
     return Sps(codec_string, width, height, None, reorder)
 
 
-def _hevc_profile_tier_level(bits: Bits, sub_layers: int) -> str:
-    """Read profile_tier_level (§7.3.3) and write it as ISO/IEC 14496-15 §E.3 says."""
+def hevc_codec_string(bits: Bits, sub_layers: int) -> str:
+    """Read profile_tier_level (§7.3.3) and write it as ISO/IEC 14496-15 §E.3 says. Raises :class:`BitsError`."""
     space, tier, profile = bits.u(2), bits.u(1), bits.u(5)
     compatibility = bits.u(32)
     constraints = bits.u(48).to_bytes(6, "big").rstrip(b"\x00")

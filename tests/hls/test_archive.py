@@ -16,9 +16,12 @@ from gateway.media import Packet
 from gateway.service import CaptureService
 from gateway.settings import Settings, load_settings
 from hls.archive import Archive
+from hls.database import INDEX_FILE
+from hls.recovery import recover
 from hls.segment import EndReason, SegmentState
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
+from tests.support.recording import index_of
 
 
 def settings_for(data_dir: Path, **more: object) -> Settings:
@@ -109,6 +112,75 @@ async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> No
     assert (audio["codec_name"], audio["sample_rate"]) == ("aac", "16000")
     assert float(audio["duration"]) == pytest.approx(1.8, abs=0.3)
     assert decode(archive.reader.path(segment)) == ""
+
+
+async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
+    archive: Archive, tmp_path: Path
+) -> None:
+    packets = film(Film(seconds=3, hevc=True))
+    publish(archive, packets)
+    await archive.remove_camera("door")
+    segments = await archive.reader.page("door")
+    assert [(s.codec, s.frames, s.state) for s in segments] == [
+        ("hevc", 20, SegmentState.CLOSED),
+        ("hevc", 10, SegmentState.CLOSED),
+    ]
+    assert packets[0].info.video.codec_string.startswith("hvc1.1.6.L")
+    assert {segment.codec_string for segment in segments} == {packets[0].info.video.codec_string}
+    for segment in segments:
+        [video] = ffprobe(archive.reader.path(segment))["streams"]
+        assert (video["codec_name"], video["codec_tag_string"], video["width"]) == ("hevc", "hvc1", 160)
+        assert decode(archive.reader.path(segment)) == ""
+    await archive.close()
+    (tmp_path / INDEX_FILE).unlink()
+    index = index_of(tmp_path)
+    assert recover(tmp_path, index).adopted == 2
+    assert {segment.codec_string for segment in index.page("door", None, None, 9)} == {segments[0].codec_string}
+    index.close()
+
+
+async def test_a_slow_disk_drops_to_the_next_keyframe_and_heals(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's thread is held in a sync while more comes than its queue holds; the hub's other readers go on."""
+    packets = film(Film(seconds=150))
+    is_well = threading.Event()
+    fdatasync = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        is_well.wait()
+        fdatasync(descriptor)
+
+    monkeypatch.setattr("hls.writer.os.fdatasync", slow)
+    hub = archive.service.camera("door").hub
+    live = hub.subscribe()
+    try:
+        publish(archive, packets[:20])
+        await asyncio.sleep(0.2)  # until the thread has what there is
+        taken = 0
+        for packet in packets[20:1400]:
+            hub.publish(packet)
+            while live.get_nowait() is not None:
+                taken += 1
+        assert (taken, live.dropped) == (1400, 0)
+        status = archive.recorders()["door"]
+        assert status.packets_dropped > 300
+    finally:
+        is_well.set()
+        live.close()
+    dropped = archive.recorders()["door"].packets_dropped
+    await until(lambda: archive.recorders()["door"].segments_closed > 10)
+    publish(archive, packets[1400:])
+    await until(lambda: archive.recorders()["door"].lag_s < 1)
+    await archive.remove_camera("door")
+    segments = await archive.reader.page("door")
+    assert sum(segment.frames for segment in segments) + dropped == len(packets)
+    [lost] = [segment for segment in segments if segment.end_reason is EndReason.PACKETS_LOST]
+    after = segments[segments.index(lost) + 1]
+    assert after.start_90k - lost.end_90k == dropped * CLOCK_RATE // 10
+    assert (after.start_90k - START_90K) % CLOCK_RATE == 0, "it goes on with a keyframe"
+    assert not after.continues
+    assert all(decode(archive.reader.path(segment)) == "" for segment in (lost, after))
 
 
 async def test_a_camera_that_is_lost_ends_its_segment(archive: Archive) -> None:

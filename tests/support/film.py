@@ -1,4 +1,4 @@
-"""Real coded packets without a camera: libx264 and AAC, by the rules of :mod:`gateway.media`."""
+"""Real coded packets without a camera: libx264, libx265 and AAC, by the rules of :mod:`gateway.media`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,8 +8,9 @@ from functools import lru_cache
 import av
 import numpy as np
 
+from gateway.capture.annexb import describe, find_parameter_sets
 from gateway.clock import CLOCK_RATE
-from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
+from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 
 START_90K = 1_795_373_400 * CLOCK_RATE
 """2026-11-22T18:50:00Z: a multiple of 600 s."""
@@ -27,6 +28,7 @@ class Film:
     audio: bool = False
     noise: bool = False
     g711: bool = False
+    hevc: bool = False
 
 
 DEFAULT_FILM = Film()
@@ -36,7 +38,10 @@ DEFAULT_FILM = Film()
 def film(what: Film = DEFAULT_FILM, start_90k: int = START_90K, run: int = 1) -> tuple[Packet, ...]:
     """The packets of a film that was captured from ``start_90k`` on. Frame n is a grey of 20 + n mod 200."""
     video = list(_video(what))
-    info = StreamInfo(_video_info(what, video[0][0]))
+    codec = "hevc" if what.hevc else "h264"
+    sets = find_parameter_sets(codec, video[0][0])
+    assert sets is not None
+    info = StreamInfo(describe(codec, sets, Fraction(what.fps))[0])
     tick = CLOCK_RATE // what.fps
     packets = [
         Packet(MediaKind.VIDEO, data, n * tick, n * tick, tick, is_key, start_90k + n * tick, info, run)
@@ -60,12 +65,17 @@ def film(what: Film = DEFAULT_FILM, start_90k: int = START_90K, run: int = 1) ->
 
 
 def _video(what: Film) -> Iterator[tuple[bytes, bool]]:
-    encoder = av.CodecContext.create("libx264", "w")
+    encoder = av.CodecContext.create("libx265" if what.hevc else "libx264", "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = what.width, what.height, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, what.fps), Fraction(what.fps)
     encoder.gop_size = what.gop
-    encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "threads": "1", "sc_threshold": "0"}
+    if what.hevc:
+        keyframes = f"keyint={what.gop}:min-keyint={what.gop}:scenecut=0:repeat-headers=1"
+        params = f"log-level=none:pools=1:frame-threads=1:bframes=0:{keyframes}"
+        encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "x265-params": params}
+    else:
+        encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "threads": "1", "sc_threshold": "0"}
     random = np.random.default_rng(1)
     for number in range(round(what.seconds * what.fps)):
         picture = np.full((what.height * 3 // 2, what.width), 128, np.uint8)
@@ -87,16 +97,3 @@ def _audio(what: Film) -> Iterator[bytes]:
         frame = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
         frame.sample_rate, frame.pts = 48_000, number * 1024
         yield from (bytes(packet) for packet in encoder.encode(frame))
-
-
-def _video_info(what: Film, keyframe: bytes) -> VideoInfo:
-    units = [unit.rstrip(b"\0") for unit in keyframe.split(b"\0\0\1") if unit.strip(b"\0")]
-    sets = [unit for unit in units if unit[0] & 0x1F in (7, 8)]
-    return VideoInfo(
-        codec="h264",
-        codec_string=f"avc1.{sets[0][1:4].hex()}",
-        width=what.width,
-        height=what.height,
-        parameter_sets=b"".join(b"\0\0\0\1" + unit for unit in sets),
-        frame_rate=Fraction(what.fps),
-    )
