@@ -8,8 +8,8 @@ bounded, and no failing step keeps the others from being done.
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from gateway.camera import Camera
 from gateway.capture import engine_factory
@@ -25,6 +25,8 @@ from signaling.messaging import create_messaging
 from web.cameras import CameraBook
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RECORDING_SETTINGS = ("record", "archive_segment_seconds", "archive_fsync")
 """What a recorder is made with: a change of one of them finishes the segment and begins another."""
@@ -67,6 +69,7 @@ class House:
         self.on_reload: list[Callable[[Settings], None]] = []
         """Called with settings that are in force from now on; a ``SettingsError`` of the first keeps them from it."""
         self._changing = asyncio.Lock()
+        self._changes: set[asyncio.Future[Any]] = set()
 
     async def start(self) -> None:
         """Open the ports, heal the archive, begin to capture. Raises a ``LiveedgeError`` that names what is wrong."""
@@ -79,6 +82,8 @@ class House:
 
     async def close(self) -> None:
         """Finish files, close peers, leave nothing behind."""
+        if self._changes:
+            await asyncio.wait(self._changes, timeout=CLOSE_STEP_S)
         await self._close_all(self.browser.close(), self.messaging.close(), self.webrtc.close())
         await self._close_all(self.live.close())
         await self._close_all(self.service.close())
@@ -105,32 +110,41 @@ class House:
 
         Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``.
         """
-        async with self._changing:
+
+        async def add() -> Camera:
             if camera_id in self.service.cameras:
                 raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
             settings = await self.book.add(camera_id, table)
             log.info("camera %s: added by API", camera_id)
             return self._open(camera_id, settings)
 
+        return await self._whole(add)
+
     async def change_camera(self, camera_id: str, patch: Mapping[str, Any]) -> Camera:
         """Change some settings of a camera, and keep that over restarts; ``None`` takes one back.
 
         Raises ``NotFoundError``, ``BadRequestError`` and ``UnavailableError``.
         """
-        async with self._changing:
+
+        async def change() -> Camera:
             camera = self.service.camera(camera_id)
             settings = await self.book.patch(camera_id, patch)
             log.info("camera %s: changed by API: %s", camera_id, ", ".join(patch) or "nothing")
             await self._change(camera, settings)
             return camera
 
+        return await self._whole(change)
+
     async def remove_camera(self, camera_id: str) -> None:
         """Stop a camera and forget it; its recordings stay. Raises ``NotFoundError`` and ``ConflictError``."""
-        async with self._changing:
+
+        async def remove() -> None:
             self.service.camera(camera_id)
             await self.book.remove(camera_id)
             log.info("camera %s: removed by API", camera_id)
             await self._close(camera_id)
+
+        await self._whole(remove)
 
     async def reload(self, settings: Settings) -> str:
         """Make other settings be in force; cameras that are the same in both go on without a blink.
@@ -157,6 +171,18 @@ class House:
                 self._open(camera_id, wanted[camera_id])
         parts = {"added": added, "changed": changed, "removed": removed, "in force after a restart": later}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
+
+    async def _whole(self, change: Callable[[], Awaitable[T]]) -> T:
+        """One change after the other, each to its end: who asked for it may hang up in the middle."""
+
+        async def make() -> T:
+            async with self._changing:
+                return await change()
+
+        task = asyncio.create_task(make(), name="cameras-change")
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
 
     def _open(self, camera_id: str, settings: CameraSettings) -> Camera:
         camera = self.service.add_camera(camera_id, settings)

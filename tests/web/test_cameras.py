@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from gateway.settings import Settings, load_settings
 from tests.support.scripted import ScriptedEngine
 from web import keys
 from web.app import create_app
-from web.cameras import CameraBook
+from web.cameras import CameraBook, _write
 from web.reload import SettingsWatch
 
 Client = TestClient[web.Request, web.Application]
@@ -187,6 +188,33 @@ async def test_a_change_that_cannot_be_kept_is_not_made(
     assert "No space left" in (await reply.json())["message"]
     assert set(client.app[keys.SERVICE].cameras) == {"door"}
     assert not [path for path in (place / "data").iterdir() if "cameras.json" in path.name]
+
+
+async def test_who_hangs_up_in_the_middle_leaves_no_half_change(
+    place: Path, open_house: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    house = client.app[keys.HOUSE]
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        _write(*arguments)
+
+    monkeypatch.setattr("web.cameras._write", slow)
+    table = {"url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
+    request = asyncio.create_task(house.add_camera("yard", table))
+    await asyncio.to_thread(begun.wait, 20)
+    request.cancel()
+    await asyncio.wait([request])
+    assert request.cancelled()
+    go_on.set()
+    await until(lambda: "yard" in house.service.cameras)
+    assert "yard" in json.loads((place / "data" / "cameras.json").read_text())["cameras"]
+    await house.remove_camera("yard")
+    assert set(house.service.cameras) == {"door"}
 
 
 @pytest.mark.parametrize(
