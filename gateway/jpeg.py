@@ -1,9 +1,9 @@
 """JpegFeed: one camera's pictures as JPEG, for those whom nothing better reaches.
 
-Theory of operation. While there is at least one :class:`JpegReader`, a task reads the hub and hands what has come, as a
-batch, to a thread. There every packet is decoded, since each one builds on those before, and the newest picture is
-encoded for those who are due one. Readers of equal width and rate are one *stream*: they get the same bytes. The first
-batch is the whole current GOP, and so the first JPEG is of the live edge, at once.
+Theory of operation. While there is at least one :class:`JpegReader`, a task reads the hub and, once a picture is due,
+hands what has come, as a batch, to a thread. There every packet is decoded, since each one builds on those before, and
+the newest picture is encoded for those who are due one. Readers of equal width and rate are one *stream*: they get the
+same bytes. The first batch is the whole current GOP, and so the first JPEG is of the live edge, at once.
 
 Rules:
 
@@ -24,16 +24,20 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, seconds_90k
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, Subscription, SubscriptionClosed
 from gateway.media import Packet
+from gateway.pace import Pace
 from gateway.picture import JpegEncoder, Picture, PictureDecoder
 
 log = logging.getLogger(__name__)
 
 BEHIND_90K = CLOCK_RATE
 """A picture of more than a second ago is not the live edge."""
+
+GATHER_MAX_90K = CLOCK_RATE // 4
+"""How much video may wait for a picture that is due. Decoding it then takes a few milliseconds at once."""
 
 SNAPSHOT_REUSE_S = 0.1
 """A snapshot serves those who ask within this many seconds after it: a crowd costs ten decodes a second at most."""
@@ -115,32 +119,6 @@ class JpegReader:
                 yield await self.get()
             except SubscriptionClosed:
                 return
-
-
-class Pace:
-    """Which pictures of a camera make a stream of ``frame_rate``. Sans-IO.
-
-    A picture is due once its capture time is within half an interval of the time that the rate asks for, so that 10 out
-    of 30 a second is every third, and 10 out of 15 is two out of three.
-    """
-
-    def __init__(self, frame_rate: float) -> None:
-        self._interval_90k = max(1, round(CLOCK_RATE / frame_rate))
-        self._due_90k: int | None = None
-
-    def take(self, captured_at_90k: int) -> bool:
-        """Whether this picture is one of the stream. Call it once per picture, in order."""
-        interval_90k = self._interval_90k
-        due_90k = self._due_90k
-        # A clock that was set back, or a camera that was away, begins a new pace.
-        if due_90k is None or abs(captured_at_90k - due_90k) > 4 * interval_90k + CLOCK_RATE:
-            self._due_90k = captured_at_90k + interval_90k
-            return True
-        if captured_at_90k < due_90k - min(interval_90k // 8, seconds_90k(0.005)):
-            return False
-        # Never more than one interval behind: what was missed is not made up for.
-        self._due_90k = max(due_90k + interval_90k, captured_at_90k - interval_90k + 1)
-        return True
 
 
 class _Stream:
@@ -280,15 +258,21 @@ class JpegFeed:
             self._newest = None
 
     async def _next_batch(self, subscription: Subscription) -> list[Packet]:
-        """All video packets that wait, at least one."""
+        """All video packets that wait, at least one; where no picture is due yet, those up to one that is."""
         batch: list[Packet] = []
-        while not batch:
+        while not batch or not self._is_enough(batch):
             packet: Packet | None = await subscription.get()
             while packet is not None:
                 if packet.is_video:
                     batch.append(packet)
                 packet = subscription.get_nowait()
         return batch
+
+    def _is_enough(self, batch: Sequence[Packet]) -> bool:
+        newest_90k = batch[-1].captured_at_90k
+        if abs(newest_90k - batch[0].captured_at_90k) >= GATHER_MAX_90K:
+            return True
+        return any(stream.pace.is_due(newest_90k) for stream in self._streams.values())
 
     def _lag_90k(self, captured_at_90k: int) -> int:
         """How far behind the live edge a picture is."""

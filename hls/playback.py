@@ -27,8 +27,9 @@ from av.bitstream import BitStreamFilterContext
 
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.errors import NotFoundError, StorageError
-from gateway.jpeg import JpegFrame, Pace
+from gateway.jpeg import JpegFrame
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
+from gateway.pace import Pace
 from gateway.picture import JpegEncoder, PictureDecoder
 from hls.boxes import read_init
 from hls.segment import Fragment, Segment

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from gateway.clock import CLOCK_RATE
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, SubscriptionClosed
-from gateway.jpeg import JpegFeed, JpegReader, Pace
+from gateway.jpeg import JpegFeed, JpegReader
 from gateway.media import MediaKind, Packet
+from gateway.pace import Pace
 from gateway.picture import scaled_size
 from tests.support.coded import COUNT, FRAME_90K, GOP, HEIGHT, INFO, WIDTH, number_of, packet, size_of, stream_info
 
@@ -103,6 +104,29 @@ async def test_the_rate_is_kept_and_what_it_leaves_out_is_counted(scene: Scene) 
         if (frame := reader.take()) is not None:
             shown.append((number_of(frame.data), frame.sequence, frame.skipped))
     assert shown == [(0, 1, 0), (5, 2, 4), (10, 3, 4), (15, 4, 4)]
+
+
+async def test_packets_wait_for_a_picture_that_is_due(scene: Scene) -> None:
+    reader = scene.feed.subscribe(5, None)
+    scene.publish(0)
+    await reader.get()
+    for number in range(1, 5):
+        scene.publish(number)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert scene.feed.pictures_decoded == 1
+    scene.publish(5)
+    frame = await reader.get()
+    assert (number_of(frame.data), frame.skipped, scene.feed.pictures_decoded) == (5, 4, 6)
+
+
+async def test_packets_do_not_wait_for_longer_than_a_quarter_of_a_second(scene: Scene) -> None:
+    reader = scene.feed.subscribe(0.5, None)
+    scene.publish(0)
+    await reader.get()
+    scene.publish(*range(1, 9))
+    await scene.settled(9)
+    assert reader.take() is None
 
 
 async def test_a_frame_that_waited_is_replaced_by_a_newer_one(scene: Scene) -> None:
