@@ -67,9 +67,9 @@ class _EngineServer(engineio.AsyncServer):
         return await super().handle_request(request)
 
     def _is_full(self, address: str) -> bool:
-        if len(self.sockets) >= SESSIONS_MAX:
-            return True
-        return sum(known == address for known in self.addresses.values()) >= SESSIONS_PER_ADDRESS_MAX
+        # The library forgets those that are closed only now and then.
+        addresses = [self.addresses.get(session) for session in self.sockets.values() if not session.closed]
+        return len(addresses) >= SESSIONS_MAX or addresses.count(address) >= SESSIONS_PER_ADDRESS_MAX
 
 
 class SocketServer(socketio.AsyncServer):
