@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import av
 
@@ -54,6 +55,8 @@ CLOCK_STEP_90K = 2 * CLOCK_RATE
 
 UNTOLD_MAX = 1000
 """Closed segments that wait for a failing index; beyond that the next start finds them on disk."""
+
+T = TypeVar("T")
 
 Whole = tuple[Segment, tuple[Fragment, ...]]
 
@@ -291,6 +294,7 @@ class CameraRecorder:
         self._on_progress = on_progress
         self._subscription = hub.subscribe()
         self._task: asyncio.Task[None] | None = None
+        self._writing_since_s: float | None = None
         self._error: str | None = None
         self._bytes_before = 0
         self._segments_closed = 0
@@ -318,10 +322,12 @@ class CameraRecorder:
         growing = self.growing[0] if self.growing else None
         newest = self._hub.newest
         behind_90k = newest.captured_at_90k - growing.end_90k if growing and newest else 0
+        # What hangs before the segment's first fragment is seen by the clock alone.
+        hanging_s = time.monotonic() - self._writing_since_s if self._writing_since_s is not None else 0.0
         return RecorderStatus(
             is_recording=growing is not None,
             segment=growing.name if growing else None,
-            lag_s=max(0, behind_90k) / CLOCK_RATE,
+            lag_s=max(0.0, behind_90k / CLOCK_RATE, hanging_s),
             bytes_written=self._bytes_before + (growing.size if growing else 0),
             segments_closed=self._segments_closed,
             gaps=self._gaps,
@@ -330,16 +336,13 @@ class CameraRecorder:
         )
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 async with asyncio.timeout(SILENCE_S):
                     packet = await self._subscription.get()
             except TimeoutError:
                 if self.growing is not None and not self._is_live():
-                    self._took(
-                        await loop.run_in_executor(self._executor, self._recording.finish, EndReason.CAMERA_LOST)
-                    )
+                    await self._work(self._recording.finish, EndReason.CAMERA_LOST)
                 continue
             except SubscriptionClosed:
                 break
@@ -348,8 +351,17 @@ class CameraRecorder:
                 await asyncio.sleep(BATCH_S)
             while (more := self._subscription.get_nowait()) is not None:
                 batch.append((more, self._subscription.lost_before))
-            self._took(await loop.run_in_executor(self._executor, self._recording.write, batch))
-        self._took(await loop.run_in_executor(self._executor, self._recording.finish, self.stop_reason))
+            await self._work(self._recording.write, batch)
+        await self._work(self._recording.finish, self.stop_reason)
+
+    async def _work(self, function: Callable[[T], Progress], argument: T) -> None:
+        """One call of the blocking half, in a worker thread."""
+        self._writing_since_s = time.monotonic()
+        try:
+            progress = await asyncio.get_running_loop().run_in_executor(self._executor, function, argument)
+        finally:
+            self._writing_since_s = None
+        self._took(progress)
 
     def _took(self, progress: Progress) -> None:
         for segment, fragments in progress.closed:

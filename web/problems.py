@@ -10,6 +10,9 @@ from typing import Any
 from gateway.session import SessionState
 from web.house import House
 
+LAG_ILL_S = 5.0
+"""A disk that spins up takes as long; what is recorded is lost when it is 20 s behind, or so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -46,6 +49,9 @@ def _archive(house: House) -> Iterator[Problem]:
     for camera_id, recorder in status["cameras"].items():
         if recorder["error"] is not None and recorder["error"] != status["index_error"]:
             yield Problem("archive", camera_id, f"the camera is not recorded: {recorder['error']}")
+        elif recorder["lag_s"] > LAG_ILL_S:
+            late = f"the recording is {recorder['lag_s']:.0f} s behind the camera"
+            yield Problem("archive", camera_id, f"{late}: the disk of DATA_DIR is slow or hangs")
     if status["index_error"] is not None:
         yield Problem("archive", None, f"the index cannot be written, recording goes on: {status['index_error']}")
     if status["retention_error"] is not None:

@@ -1,0 +1,193 @@
+"""A disk that is full, read-only, slow or damaged: live goes on, it is told, and it heals."""
+
+import os
+import resource
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from gateway.session import SessionState
+from tests.support.ffprobe import decode
+from tests.support.gateway import Gateway
+from tests.support.gateway import until as wait_until
+from tests.support.weather import ENGINE
+from tests.weather.conftest import Site, Sites, until
+from tests.weather.test_camera_weather import Gaps
+
+INDEX_FILE = "index.sqlite3"
+
+CAMERA = '[cameras.door]\nurl = "weather://door"\nengine = "' + ENGINE + '"\n'
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway of its own process, with one recorded camera."""
+    (tmp_path / "liveedge.toml").write_text(CAMERA)
+    with Gateway(tmp_path, ARCHIVE_SEGMENT_SECONDS=2) as gateway:
+        gateway.wait_for_state("live", "door")
+        wait_until(lambda: closed(gateway))
+        yield gateway
+
+
+def closed(gateway: Gateway) -> list[dict[str, Any]]:
+    """Finished segments, as the API lists them."""
+    answer = gateway.json("/api/cameras/door/segments?limit=500")
+    return [segment for segment in answer.get("segments", []) if segment["state"] == "closed"]
+
+
+def ill(gateway: Gateway) -> str:
+    """What is ill, in one string."""
+    return " ".join(problem["message"] for problem in gateway.json("/api/status")["problems"])
+
+
+def metric(gateway: Gateway, name: str) -> float:
+    lines = gateway.fetch("/metrics")[2].decode().splitlines()
+    return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + " "))
+
+
+def live_goes_on(gateway: Gateway) -> None:
+    """HLS and status move on while the disk does not."""
+    edge = gateway.camera("door")["live_edge"]
+    assert edge is not None
+    wait_until(lambda: gateway.camera("door")["live_edge"]["media_sequence"] > edge["media_sequence"])
+    assert gateway.json("/health") == {"status": "ok"}
+    assert gateway.camera("door")["state"] == "live"
+
+
+def heals(gateway: Gateway) -> None:
+    """It records again, into files that play, and says so."""
+    count = len(closed(gateway))
+    wait_until(lambda: len(closed(gateway)) > count + 1)
+    wait_until(lambda: not ill(gateway))
+    newest = closed(gateway)[-1]
+    copy = gateway.folder / "newest.mp4"
+    copy.write_bytes(gateway.fetch(newest["url"])[2])
+    assert not decode(copy)
+    assert metric(gateway, 'liveedge_archive_failing{camera="door"}') == 0
+
+
+def test_a_full_disk(gateway: Gateway) -> None:
+    """No file may grow any more: neither a recording nor the index (``EFBIG`` where a full disk says ``ENOSPC``)."""
+    process = psutil.Process(gateway.pid)
+    process.rlimit(psutil.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    try:
+        wait_until(lambda: "not recorded" in ill(gateway))
+        wait_until(lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1)
+        live_goes_on(gateway)
+    finally:
+        process.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    heals(gateway)
+    gateway.stop()
+    assert gateway.process is not None
+    assert gateway.process.returncode == 0, gateway.log()
+    assert "Traceback" not in gateway.log(), gateway.log()
+
+
+def test_a_disk_that_cannot_be_written(gateway: Gateway) -> None:
+    """Where recordings go there is something else, for root as for anybody."""
+    folder = gateway.folder / "data" / "door"
+    aside = folder.with_name("door-aside")
+    folder.rename(aside)
+    folder.write_text("in the way")
+    wait_until(lambda: "not recorded" in ill(gateway))
+    live_goes_on(gateway)
+    folder.unlink()
+    aside.rename(folder)
+    heals(gateway)
+
+
+async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sync blocks its thread until the disk is well, as of a network share that is away."""
+    is_well = threading.Event()
+    is_well.set()
+    fdatasync = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        is_well.wait()
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    # More cameras than there are writer threads.
+    names = [f"cam{number}" for number in range(6)]
+    site = await sites({name: f"weather://{name}" for name in names}, archive_segment_seconds=2)
+    service = site.house.service
+    try:
+        await until(lambda: all(status.segments_closed for status in site.house.archive.recorders().values()))
+        is_well.clear()
+        gaps = Gaps(site.house, names)
+        edge = site.house.live_edge("cam0")
+        assert edge is not None
+        await until(lambda: (site.house.live_edge("cam0") or {})["media_sequence"] > edge["media_sequence"] + 1)
+        assert all(service.camera(name).session.state is SessionState.LIVE for name in names)
+        await until_told(site, "behind")
+        assert await site.metric('liveedge_archive_lag_seconds{camera="cam0"}') > 1
+        gaps.close()
+        assert not gaps.missing
+    finally:
+        is_well.set()
+    await until(lambda: all(status.lag_s < 2 for status in site.house.archive.recorders().values()))
+    assert not await site.problems()
+    # Twenty seconds fit into a queue: nothing was lost.
+    assert all(status.packets_dropped == 0 for status in site.house.archive.recorders().values())
+
+
+async def until_told(site: Site, word: str) -> None:
+    """Wait until /api/status has a problem with this word."""
+
+    async def is_told() -> bool:
+        return any(word in message for message in await site.problems())
+
+    while not await is_told():
+        pass
+
+
+async def test_an_index_that_somebody_locks(sites: Sites, tmp_path: Path) -> None:
+    site = await sites({"door": "weather://door"}, archive_segment_seconds=2)
+    archive = site.house.archive
+    await until(lambda: archive.recorders()["door"].segments_closed > 0)
+    other = sqlite3.connect(tmp_path / "data" / INDEX_FILE, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    count, edge = archive.recorders()["door"].segments_closed, site.house.live_edge("door")
+    assert edge is not None
+    await until_told(site, "index")
+    await until(lambda: archive.recorders()["door"].segments_closed > count + 1)
+    assert (site.house.live_edge("door") or {})["media_sequence"] > edge["media_sequence"]
+    async with site.client.get("/api/cameras/door/segments") as reply:
+        assert reply.status in (200, 503)
+    other.execute("ROLLBACK")
+    other.close()
+    await until(lambda: archive.status()["index_error"] is None)
+    listed = (await site.json("/api/cameras/door/segments"))["segments"]
+    assert len(listed) >= count + 2
+    assert not await site.problems()
+
+
+def everything(path: Path) -> None:
+    path.write_bytes(b"not a database at all, for as long as you read" * 1000)
+
+
+def pages(path: Path) -> None:
+    """The first page stays, so that it still looks like a database."""
+    with path.open("r+b") as file:
+        size = path.stat().st_size
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+
+
+@pytest.mark.parametrize("damage", [everything, pages])
+def test_a_damaged_index_is_made_again_from_the_recordings(gateway: Gateway, damage: Callable[[Path], None]) -> None:
+    index = gateway.folder / "data" / INDEX_FILE
+    names = {segment["id"] for segment in closed(gateway)}
+    gateway.stop()
+    damage(index)
+    gateway.start()
+    gateway.wait_for_state("live", "door")
+    listed = wait_until(lambda: closed(gateway))
+    assert names <= {segment["id"] for segment in listed}
+    heals(gateway)
+    assert any(index.parent.glob(f"{INDEX_FILE}.broken-*"))
