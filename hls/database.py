@@ -50,7 +50,8 @@ class Database:
         """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` where that cannot be."""
         try:
             url = make_url(self._url)
-            options: dict[str, Any] = {}
+            # A server may have been restarted since the last call.
+            options: dict[str, Any] = {"pool_pre_ping": True}
             if url.get_backend_name() == "sqlite":
                 options = {"connect_args": {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}}
             engine = create_engine(url, **options)
@@ -59,6 +60,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise SettingsError(
                 f"DATABASE_URL wants the Python package {error.name!r}, which is not there: install it beside liveedge"
+                " (for PostgreSQL: pip install 'liveedge[postgres]')"
             ) from None
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _prepare_sqlite)

@@ -257,7 +257,9 @@ class SegmentTable(Database):
             .group_by(table.camera_id)
         )
         with self.transaction() as connection:
-            return [Totals(*row) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+        # PostgreSQL adds 64-bit integers up to decimals.
+        return [Totals(row[0], row[1], int(row[2]), int(row[3]), row[4]) for row in rows]
 
     @staticmethod
     def _is(camera_id: str, name: str) -> Any:

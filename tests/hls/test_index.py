@@ -18,6 +18,7 @@ from gateway.errors import SettingsError, StorageError, UnavailableError
 from hls import index as index_module
 from hls import schema
 from hls.database import INDEX_FILE
+from hls.dvr import hls_segments
 from hls.index import SegmentIndex
 from hls.segment import (
     EndReason,
@@ -32,6 +33,7 @@ from hls.segment import (
 )
 from hls.table import SegmentTable
 from tests.support.film import START_90K
+from tests.support.postgres import postgres
 
 
 def make(number: int, camera_id: str = "door", **more: object) -> Segment:
@@ -70,20 +72,40 @@ def index(tmp_path: Path) -> Iterator[SegmentTable]:
     made.close()
 
 
-def test_a_segment_comes_back_as_it_went_in(index: SegmentTable) -> None:
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_index(request: pytest.FixtureRequest) -> Iterator[SegmentTable]:
+    """The index in each of the databases that it is meant for."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("index")
+        return
+    made = SegmentTable(Path("/nowhere"), request.getfixturevalue("postgres_url"))
+    made.open()
+    yield made
+    with made.transaction() as connection:
+        schema.tables.drop_all(connection)
+    made.close()
+
+
+def test_a_segment_comes_back_as_it_went_in(any_index: SegmentTable) -> None:
     segment = make(0, audio_codec="aac", audio_codec_string="mp4a.40.2", sha256="ab" * 32, run=3, continues=True)
-    index.save(segment, FRAGMENTS)
-    assert index.get("door", segment.name) == (segment, FRAGMENTS)
-    assert index.get("yard", segment.name) is None
+    any_index.save(segment, FRAGMENTS)
+    assert any_index.get("door", segment.name) == (segment, FRAGMENTS)
+    assert any_index.get("yard", segment.name) is None
 
 
-def test_saving_again_replaces_all_but_the_protection(index: SegmentTable) -> None:
+def test_saving_again_replaces_all_but_the_protection(any_index: SegmentTable) -> None:
     growing = make(0, state=SegmentState.GROWING, end_reason=None, size=10)
-    index.save(growing, FRAGMENTS[:1])
-    assert index.set_protected("door", growing.name, True)
-    index.save(make(0), FRAGMENTS)
-    assert index.get("door", growing.name) == (make(0, is_protected=True), FRAGMENTS)
-    assert not index.set_protected("door", "segment_20200101T000000Z", True)
+    any_index.save(growing, FRAGMENTS[:1])
+    assert any_index.set_protected("door", growing.name, True)
+    any_index.save(make(0), FRAGMENTS)
+    assert any_index.get("door", growing.name) == (make(0, is_protected=True), FRAGMENTS)
+    assert not any_index.set_protected("door", "segment_20200101T000000Z", True)
 
 
 @settings(deadline=None, max_examples=60)
@@ -115,43 +137,43 @@ def test_pages_hold_what_overlaps_in_order_and_once(
     assert found == [make(number) for number in expected]
 
 
-def test_moments_have_a_segment_before_and_after(index: SegmentTable) -> None:
+def test_moments_have_a_segment_before_and_after(any_index: SegmentTable) -> None:
     for number in (0, 1, 5):
-        index.save(make(number), ())
+        any_index.save(make(number), ())
     for at_s, before, after in ((-1, None, 0), (0, 0, 1), (599, 0, 1), (601, 1, 5), (9_000_000, 5, None)):
-        found = index.at("door", START_90K + at_s * CLOCK_RATE)
+        found = any_index.at("door", START_90K + at_s * CLOCK_RATE)
         assert found == (None if before is None else make(before), None if after is None else make(after))
 
 
-def test_what_is_being_deleted_is_not_listed(index: SegmentTable) -> None:
+def test_what_is_being_deleted_is_not_listed(any_index: SegmentTable) -> None:
     for number in range(3):
-        index.save(make(number), ())
-    index.begin_delete([make(1)])
-    assert index.page("door", None, None, 10) == [make(0), make(2)]
-    assert index.get("door", make(1).name) is None
-    assert [total.size for total in index.totals()] == [2002]
-    index.end_delete([make(1)])
-    assert index.in_state(SegmentState.DELETING) == []
-    with index.transaction() as connection:
+        any_index.save(make(number), ())
+    any_index.begin_delete([make(1)])
+    assert any_index.page("door", None, None, 10) == [make(0), make(2)]
+    assert any_index.get("door", make(1).name) is None
+    assert [total.size for total in any_index.totals()] == [2002]
+    any_index.end_delete([make(1)])
+    assert any_index.in_state(SegmentState.DELETING) == []
+    with any_index.transaction() as connection:
         assert connection.scalar(schema.fragment_list.select().with_only_columns(schema.fragment_list.c.segment_id))
         assert len(connection.execute(schema.fragment_list.select()).all()) == 2
 
 
-def test_totals_and_oldest_know_what_is_kept(index: SegmentTable) -> None:
-    index.save(make(0), ())
-    index.set_protected("door", make(0).name, True)
-    index.save(make(1), ())
-    index.save(make(2, state=SegmentState.GROWING), ())
-    [total] = index.totals()
+def test_totals_and_oldest_know_what_is_kept(any_index: SegmentTable) -> None:
+    any_index.save(make(0), ())
+    any_index.set_protected("door", make(0).name, True)
+    any_index.save(make(1), ())
+    any_index.save(make(2, state=SegmentState.GROWING), ())
+    [total] = any_index.totals()
     assert (total.segments, total.size, total.protected_size, total.oldest_90k) == (3, 3003, 1000, START_90K)
-    assert index.oldest("door", 10) == [make(1)]
+    assert any_index.oldest("door", 10) == [make(1)]
 
 
-def test_the_newest_segment_has_the_highest_number(index: SegmentTable) -> None:
-    assert index.newest("door") is None
+def test_the_newest_segment_has_the_highest_number(any_index: SegmentTable) -> None:
+    assert any_index.newest("door") is None
     for number in (2, 0, 1):
-        index.save(make(number), ())
-    assert index.newest("door") == make(2)
+        any_index.save(make(number), ())
+    assert any_index.newest("door") == make(2)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +204,26 @@ def test_nothing_that_is_asked_often_sorts_or_walks_the_table(
     for step in plans:
         assert "TEMP B-TREE" not in step
         assert "INDEX" in step or "PRIMARY KEY" in step
+
+
+def test_pages_spans_and_the_unhashed_are_the_same_in_every_database(any_index: SegmentTable) -> None:
+    segments = [make(number) for number in range(4)]
+    for segment in segments:
+        any_index.save(segment, FRAGMENTS)
+    after = segments[0].start_90k, segments[0].name
+    assert any_index.page("door", None, segments[3].start_90k, 9, after) == segments[1:3]
+    middle_90k = segments[2].start_90k + CLOCK_RATE
+    assert any_index.span("door", middle_90k, middle_90k + 1, 9) == [(segments[2], FRAGMENTS)]
+    [(segment, parts)] = any_index.hls_span("door", middle_90k, middle_90k + 1, 9)
+    assert (segment, parts) == (segments[2], hls_segments(FRAGMENTS, is_whole=True))
+    any_index.set_facts(replace(segments[3], sha256="ab" * 32, metadata={"weather": {"wind": 3}}))
+    assert any_index.without_hash(9) == [segments[2], segments[1], segments[0]]
+    any_index.remove("door", segments[1].name)
+    any_index.renumber("door")
+    assert [s.sequence for s in any_index.page("door", None, None, 9)] == [0, 150, 300]
+    assert any_index.names("door")[segments[3].name] == (SegmentState.CLOSED, segments[3].size)
+    assert any_index.cameras() == ["door"]
+    assert any_index.page("door", None, None, 9)[-1].metadata == {"weather": {"wind": 3}}
 
 
 def test_an_index_of_a_newer_liveedge_is_left_alone(tmp_path: Path, index: SegmentTable) -> None:
@@ -216,7 +258,8 @@ def test_the_schema_is_good_for_postgresql() -> None:
     [
         ("nonsense", "DATABASE_URL cannot be used"),
         ("oracle9000://user:secret@host/x", "DATABASE_URL cannot be used"),
-        ("postgresql+psycopg://user:secret@127.0.0.1:9/x", "wants the Python package 'psycopg'"),
+        ("postgresql+psycopg://user:secret@127.0.0.1:9/x", "the index cannot be opened"),
+        ("mysql+pymysql://user:secret@127.0.0.1:9/x", "wants the Python package 'pymysql'"),
         ("sqlite:////nowhere/at/all/index.sqlite3", "the index cannot be opened"),
     ],
 )
