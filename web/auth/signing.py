@@ -6,6 +6,8 @@ It never outlives the grant that it was made by, and ends with the static token 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import jwt
@@ -22,6 +24,9 @@ PARAMETER = "token"
 ALGORITHM = "HS256"
 AUDIENCE = "liveedge-url"
 TOKEN_MAX_CHARS = 4096
+
+DECODED_MAX = 1024
+"""Tokens whose signature was checked already: the viewers of a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class UrlSigner:
         self._tokens = tokens
         self._clock = clock
         self.lifetime_s = settings.auth_url_lifetime
+        # A player brings its token with every part: what was signed by us once stays so, until its end.
+        self._decode = lru_cache(maxsize=DECODED_MAX)(self._decode_anew)
 
     def sign(
         self, grant: Grant, scope: Scope, camera_id: str, address: str | None, lifetime_s: int | None = None
@@ -66,9 +73,7 @@ class UrlSigner:
         if len(token) > TOKEN_MAX_CHARS:
             return None
         try:
-            claims = jwt.decode(
-                token, self._key, algorithms=[ALGORITHM], audience=AUDIENCE, options={"verify_exp": False}
-            )
+            claims = self._decode(token)
         except PyJWTError:
             return None
         name, scope, camera_id = claims["n"], Scope(claims["s"]), claims["c"]
@@ -77,9 +82,12 @@ class UrlSigner:
         is_taken_back = is_static and (issuer is None or not issuer.may(scope, camera_id))
         if self._now_s() >= claims["exp"] or is_taken_back:
             raise UnauthorizedError("this signed URL is over; ask POST /api/sign for another", is_invalid=True)
-        if claims.get("a") not in (None, canonical(address)):
+        if "a" in claims and claims["a"] != canonical(address):
             raise UnauthorizedError("this URL was signed for another address", is_invalid=True)
         return Grant(name, frozenset({scope}), frozenset({camera_id}), claims["exp"])
+
+    def _decode_anew(self, token: str) -> dict[str, Any]:
+        return jwt.decode(token, self._key, algorithms=[ALGORITHM], audience=AUDIENCE, options={"verify_exp": False})
 
     def _now_s(self) -> float:
         return self._clock.wall_90k() / 90_000
