@@ -103,7 +103,9 @@ class Receiver:
         self.frames = 0
         self.late_ms: list[float] = []
         self._reads_clock = reads_clock
-        self._client = socketio.AsyncClient(handle_sigint=False, reconnection=False)
+        # Compression is offered as browsers and the official client do; a server that takes the offer pays for it.
+        offer = {"compress": 15}
+        self._client = socketio.AsyncClient(handle_sigint=False, reconnection=False, websocket_extra_options=offer)
         self._client.on(FRAME, self._on_frame)
 
     async def start(self, port: str, *, subscribe: bool) -> None:
