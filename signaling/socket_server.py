@@ -18,6 +18,7 @@ import engineio
 import socketio
 from aiohttp import web
 from engineio.async_drivers.aiohttp import WebSocket
+from engineio.packet import Packet
 
 from gateway.errors import UnavailableError, redact
 from signaling.log import library_logger
@@ -45,6 +46,17 @@ class _WebSocket(WebSocket):
         self.environ = environ
         await self.handler(self)
         return self._sock
+
+    async def wait(self) -> Any:
+        """The next message; ``None``, which ends the connection, for one that is no Engine.IO packet at all."""
+        data = await super().wait()
+        try:
+            Packet(encoded_packet=data)
+        except Exception as error:
+            # The library would let it through to the server's log, with a traceback for each.
+            log.debug("a client sent something that is not Engine.IO: %s", redact(f"{type(error).__name__}: {error}"))
+            return None
+        return data
 
 
 class _EngineServer(engineio.AsyncServer):

@@ -90,3 +90,13 @@ async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
+
+
+async def playable_house(site: Site) -> None:
+    """Wait until every camera has something to play, live and recorded."""
+    await until(
+        lambda: all(
+            site.house.live.window(name).live_edge is not None and status.segments_closed > 0
+            for name, status in site.house.archive.recorders().items()
+        )
+    )
