@@ -10,7 +10,10 @@ Exit codes: 0 done, 1 the thing asked about is not well, 2 cannot start: one sen
 import argparse
 import asyncio
 import logging
+import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 from gateway.errors import LiveedgeError, redact
@@ -18,6 +21,9 @@ from gateway.settings import Settings, load_settings, misspelt
 from web.logs import set_up_logging
 
 log = logging.getLogger("liveedge")
+
+THREADS_END_S = 0.5
+"""Whatever thread is well has ended by then: all it had to do was done before."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +61,27 @@ def _serve(settings: Settings, _options: argparse.Namespace) -> int:
     from web.app import serve
 
     asyncio.run(serve(settings))
+    _leave_hanging_threads()
     return 0
+
+
+def _leave_hanging_threads() -> None:
+    """End the process although threads of it wait for a disk that hangs: Python itself would wait for them for ever.
+
+    What they were writing is healed by the next start, as after a crash.
+    """
+    deadline_s = time.monotonic() + THREADS_END_S
+    hanging = []
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+            if thread.is_alive():
+                hanging.append(thread.name)
+    if hanging:
+        log.error("left behind: %s; what they were writing is healed at the next start", ", ".join(hanging))
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _probe(settings: Settings, options: argparse.Namespace) -> int:

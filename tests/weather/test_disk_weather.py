@@ -191,3 +191,20 @@ def test_a_damaged_index_is_made_again_from_the_recordings(gateway: Gateway, dam
     assert names <= {segment["id"] for segment in listed}
     heals(gateway)
     assert any(index.parent.glob(f"{INDEX_FILE}.broken-*"))
+
+
+def test_sigterm_while_the_disk_hangs(tmp_path: Path) -> None:
+    """Threads that wait for the disk are left behind: the next start heals what they were writing."""
+    table = '[cameras.door]\nurl = "weather://door"\nengine = "tests.support.stuck_disk:Engine"\n'
+    (tmp_path / "liveedge.toml").write_text(table)
+    with Gateway(tmp_path, ARCHIVE_SEGMENT_SECONDS=2) as gateway:
+        gateway.wait_for_state("live", "door")
+        wait_until(lambda: closed(gateway))
+        (tmp_path / "stuck").touch()
+        wait_until(lambda: "behind" in ill(gateway))
+        took_s = gateway.stop()
+        assert took_s < 10, "the contract's bound, and as much again for a disk that hangs"
+        (tmp_path / "stuck").unlink()
+        gateway.start()
+        gateway.wait_for_state("live", "door")
+        heals(gateway)

@@ -1,0 +1,24 @@
+"""A disk that hangs for ever once a file named ``stuck`` lies beside the data: importing this makes it so.
+
+Name it as an engine (``tests.support.stuck_disk:Engine``); the gateway then imports it in its own process.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.weather import WeatherEngine as Engine
+
+__all__ = ["Engine"]
+
+_fdatasync = os.fdatasync
+
+
+def _hang(descriptor: Any) -> None:
+    while Path("stuck").exists():
+        time.sleep(0.1)
+    _fdatasync(descriptor)
+
+
+os.fdatasync = _hang
