@@ -21,7 +21,7 @@ run: .venv/.ready ## run the gateway; settings come from the environment, .env a
 
 test: .venv/.dev-ready web/player/node_modules/.ready tests/node_modules/.ready ## run the whole test suite
 	@scripts/install-test-packages
-	@exec $(RUN) pytest
+	@exec $(RUN) pytest -n 2 --dist loadfile
 
 check: .venv/.dev-ready ## lint and type-check strictly
 	$(RUN) ruff check .
