@@ -25,7 +25,8 @@ from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE
 from gateway.histogram import Histogram
 from gateway.session import SessionState
-from gateway.webrtc.server import Totals
+from gateway.webrtc.ice import REFUSALS
+from gateway.webrtc.stats import Totals
 from web.house import House
 from web.problems import problems
 from web.traffic import Traffic
@@ -41,7 +42,9 @@ WEBRTC_HELP = {
     "packets_sent": "RTP packets sent to WebRTC viewers",
     "bytes_sent": "Bytes of RTP payload sent to WebRTC viewers",
     "frames_dropped": "Frames left out for WebRTC viewers that could not keep up",
+    "replays": "Times that a WebRTC viewer was sent the GOP from its start: for joining, PLI and FIR",
     "retransmitted": "RTP packets sent again",
+    "retransmissions_refused": "RTP packets asked for that were gone, or over the limit",
     "packets_lost": "RTP packets that WebRTC viewers report as lost",
 }
 
@@ -189,6 +192,19 @@ class HouseCollector(Collector):
                 if view[name] is not None:
                     gauge.add_metric([camera_id], view[name])
         yield from (lost, trip, jitter)
+        refused = CounterMetricFamily(
+            "liveedge_webrtc_datagrams_refused",
+            "Datagrams on the WebRTC port that reached no viewer",
+            labels=["reason"],
+        )
+        for reason in REFUSALS:
+            refused.add_metric([reason], server.datagrams_refused.get(reason, 0))
+        failed = CounterMetricFamily(
+            "liveedge_webrtc_sends_failed", "Sendings that the kernel refused", labels=["reason"]
+        )
+        for reason, count in server.sends_failed.items():
+            failed.add_metric([reason], count)
+        yield from (refused, failed)
         yield _histogram(
             "liveedge_webrtc_first_picture_seconds",
             "From a viewer's offer to the first picture's leaving",

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.camera import Camera
 from gateway.status import CaptureStatus
-from gateway.webrtc.viewer import ViewerStats
+from gateway.webrtc.stats import ViewerStats
 from web import keys
 
 

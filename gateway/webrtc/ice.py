@@ -34,6 +34,15 @@ PATHS_MAX = 8
 DTLS_QUEUE_MAX = 32
 """Datagrams; a handshake has fewer."""
 
+REFUSALS = {
+    "stranger": "not STUN, from an address that no viewer has proved to be its own",
+    "stun": "STUN that is malformed or names no viewer",
+    "password": "a check with a wrong password",
+    "malformed": "too long, empty, or no frame of RFC 4571",
+    "fault": "one that we failed on; the log has it",
+}
+"""Why datagrams reach nobody."""
+
 _BINDING_REQUEST = b"\x00\x01"
 _COOKIE = b"\x21\x12\xa4\x42"
 _USERNAME = 0x0006
@@ -174,7 +183,7 @@ class IceRegistry:
         self._by_username: dict[str, IceAgent] = {}
         self._by_address: dict[Address, tuple[IceAgent, AgentPath]] = {}
         self.refused: Counter[str] = Counter()
-        """Datagrams that reached nobody, by why."""
+        """Datagrams that reached nobody, by the keys of ``REFUSALS``."""
 
     def __len__(self) -> int:
         return len(self._by_username)

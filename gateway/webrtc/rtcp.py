@@ -32,6 +32,7 @@ class Reception:
     fraction_lost: float = 0.0
     """Of the packets since the report before, 0 to 1."""
     packets_lost: int = 0
+    """Since the start. A receiver counts back what comes late or twice (RFC 3550 §6.4.1); this stays at the most."""
     jitter_s: float = 0.0
     round_trip_s: float | None = None
     reports: int = 0
@@ -40,7 +41,7 @@ class Reception:
         """Take a report block that arrived at ``now_90k`` wall-clock ticks."""
         self.reports += 1
         self.fraction_lost = report.fraction_lost / 256
-        self.packets_lost = report.packets_lost
+        self.packets_lost = max(self.packets_lost, report.packets_lost)
         self.jitter_s = report.jitter / clock_rate
         if report.lsr:
             elapsed = (ntp(now_90k) >> 16 & 0xFFFFFFFF) - report.lsr - report.dlsr

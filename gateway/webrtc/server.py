@@ -13,7 +13,6 @@ import secrets
 import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from aioice.candidate import candidate_foundation
 from aioice.ice import get_host_addresses
@@ -30,9 +29,10 @@ from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice import IceRegistry
 from gateway.webrtc.ice_tcp import TcpPort
 from gateway.webrtc.srtp import Scratch
+from gateway.webrtc.stats import Totals
 from gateway.webrtc.turn import IceServer, IceServers
 from gateway.webrtc.udp import UdpPort
-from gateway.webrtc.viewer import Viewer, ViewerStats
+from gateway.webrtc.viewer import Viewer
 
 log = logging.getLogger(__name__)
 
@@ -53,29 +53,6 @@ DEFAULT_UDP_PORT = 8189
 
 BIND_ATTEMPTS = 8
 """How many free UDP ports are tried for one that is free for TCP as well."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Counters over viewers; see :class:`~gateway.webrtc.viewer.ViewerStats` for each."""
-
-    viewers: int = 0
-    packets_sent: int = 0
-    bytes_sent: int = 0
-    frames_dropped: int = 0
-    retransmitted: int = 0
-    packets_lost: int = 0
-
-    def plus(self, stats: ViewerStats) -> "Totals":
-        """With one more viewer. A receiver may count back its losses (RFC 3550 §6.4.1); ours stay."""
-        return Totals(
-            self.viewers + 1,
-            self.packets_sent + stats.packets_sent,
-            self.bytes_sent + stats.bytes_sent,
-            self.frames_dropped + stats.frames_dropped,
-            self.retransmitted + stats.retransmitted,
-            self.packets_lost + max(0, stats.packets_lost),
-        )
 
 
 class WebRtcServer:
@@ -169,12 +146,25 @@ class WebRtcServer:
         """The viewers of one camera."""
         return [viewer for viewer in self._viewers.values() if viewer.camera_id == camera_id]
 
-    def totals(self, camera_id: str) -> "Totals":
+    def totals(self, camera_id: str) -> Totals:
         """What all viewers of a camera were sent since the start, those that have gone included. It only grows."""
         totals = self._past.get(camera_id, Totals())
         for viewer in self.viewers_of(camera_id):
             totals = totals.plus(viewer.stats())
         return totals
+
+    @property
+    def datagrams_refused(self) -> Mapping[str, int]:
+        """Datagrams, UDP and TCP, that reached no viewer, by why; they only grow."""
+        return self.registry.refused
+
+    @property
+    def sends_failed(self) -> Mapping[str, int]:
+        """Sendings over UDP that the kernel refused: its buffer was ``full``, or another ``error``; they only grow."""
+        return {
+            "full": sum(port.full for port in self._ports),
+            "error": sum(port.send_errors for port in self._ports),
+        }
 
     async def close_camera(self, camera_id: str, reason: str) -> None:
         """End all viewers of a camera that was removed."""

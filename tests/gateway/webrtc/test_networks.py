@@ -15,7 +15,8 @@ from playwright.async_api import Page
 
 from gateway.webrtc.ice_tcp import TcpPath
 from gateway.webrtc.server import WebRtcServer
-from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, RETURN_MAX_S, Viewer, ViewerState
+from gateway.webrtc.stats import ViewerState
+from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, RETURN_MAX_S, Viewer
 from tests.gateway.webrtc.conftest import Cameras, Join, watch
 from tests.gateway.webrtc.relay import TcpRelay
 from tests.gateway.webrtc.test_chromium import TCP_ONLY

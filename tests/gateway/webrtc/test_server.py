@@ -14,7 +14,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from gateway.errors import NegotiationError, NotFoundError, SettingsError, UnavailableError
 from gateway.webrtc.server import WebRtcServer
-from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, SILENCE_MAX_S, Viewer, ViewerState
+from gateway.webrtc.stats import Totals, ViewerState
+from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, SILENCE_MAX_S, Viewer
 from tests.gateway.webrtc.conftest import Cameras, Join
 from tests.support.cinema import FilmEngine, film
 
@@ -69,6 +70,23 @@ async def test_a_viewer_is_found_under_its_camera_only(server: WebRtcServer, cam
     assert server.viewer(viewer.id, "film") is viewer
     with pytest.raises(NotFoundError):
         server.viewer(viewer.id, "other")
+
+
+async def test_totals_stay_when_viewers_go(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
+    camera = camera_with(film())
+    assert server.totals("film") == Totals()
+    _, first = await join(camera)
+    await join(camera)
+    async with asyncio.timeout(10):
+        while not all(viewer.stats().packets_sent for viewer in server.viewers.values()):
+            await asyncio.sleep(0.02)
+    await first.close()
+    gone = first.stats()
+    totals = server.totals("film")
+    assert totals.viewers == 2
+    assert totals.replays == 2
+    assert totals.packets_sent > gone.packets_sent > 0
+    assert server.totals("other") == Totals()
 
 
 async def test_silence_ends_a_viewer(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
