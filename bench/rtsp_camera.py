@@ -1,7 +1,10 @@
 #!/usr/bin/python3
-"""A 1280x720 RTSP camera at 30 fps for benches, by GStreamer; it runs under the system's Python, where Debian puts gi.
+"""An RTSP camera at 30 fps for benches, by GStreamer; it runs under the system's Python, where Debian puts gi.
 
-Its first line on standard output is its URL; it leaves when its standard input closes.
+    /usr/bin/python3 rtsp_camera.py [noise]
+
+1280x720 with a ball in it, or 640x360 of noise that takes all of its 4 Mbit/s. Its first line on standard output is its
+URL; it leaves when its standard input closes.
 """
 
 import sys
@@ -12,8 +15,13 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
+PICTURES = {
+    "ball": "pattern=ball ! video/x-raw,width=1280,height=720",
+    "noise": "pattern=snow ! video/x-raw,width=640,height=360",
+}
+PICTURE = PICTURES[sys.argv[1] if len(sys.argv) > 1 else "ball"]
 LAUNCH = (
-    "( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=1280,height=720,framerate=30/1"
+    f"( videotestsrc is-live=true {PICTURE},format=I420,framerate=30/1"
     " ! timeoverlay ! x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=60 bitrate=4000"
     " ! video/x-h264,profile=constrained-baseline ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
 )

@@ -5,32 +5,67 @@ process and its children.
 """
 
 import asyncio
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import aiohttp
 import psutil
+from aioice import ice
 from aioice.ice import StunProtocol
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 CONNECT_S = 60.0
 
+_SO_RCVBUFFORCE = 33
+"""Linux: beyond net.core.rmem_max, for root."""
+RECEIVE_BYTES = 4 * 1024 * 1024
+"""Eight seconds of one viewer."""
+
 
 @dataclass
 class Arrivals:
-    """What one viewer was sent: packets, bytes, when the first came, and the longest pause since it was cleared."""
+    """What one viewer was sent: packets, bytes, the first frame as a whole, the longest pause since it was cleared."""
 
     packets: int = 0
     size_bytes: int = 0
-    first_s: float | None = None
     last_s: float = 0.0
     longest_gap_s: float = 0.0
+    first_frame_s: float | None = None
+    """When the last missing packet of the first frame came, which is a keyframe."""
+    first_frame_packets: int = 0
+    _stream: bytes = b""
+    _first_sequence: int = 0
+    _end: int | None = None
+
+    def take(self, data: bytes) -> None:
+        """One SRTP packet; its header is in the clear."""
+        now = time.monotonic()
+        if self.packets:
+            self.longest_gap_s = max(self.longest_gap_s, now - self.last_s)
+        self.packets += 1
+        self.size_bytes += len(data)
+        self.last_s = now
+        if self.first_frame_s is None:
+            self._gather(data, now)
+
+    def _gather(self, data: bytes, now: float) -> None:
+        sequence, stream = int.from_bytes(data[2:4], "big"), data[4:12]
+        if not self._stream:
+            self._stream, self._first_sequence = stream, sequence
+        if stream != self._stream:  # another timestamp or SSRC
+            return
+        self.first_frame_packets += 1
+        if data[1] & 0x80:
+            self._end = sequence
+        if self._end is not None and self.first_frame_packets > (self._end - self._first_sequence) & 0xFFFF:
+            self.first_frame_s = now
 
 
 @dataclass
@@ -50,23 +85,19 @@ def _count(protocol: Any, data: Any, addr: tuple[str, int]) -> None:
     if len(data) > 1 and 128 <= data[0] < 192 and not 64 <= data[1] & 0x7F < 96:
         arrivals = _arrivals.get(protocol.receiver)
         if arrivals is not None:
-            now = time.monotonic()
-            arrivals.packets += 1
-            arrivals.size_bytes += len(data)
-            if arrivals.first_s is None:
-                arrivals.first_s = now
-            else:
-                arrivals.longest_gap_s = max(arrivals.longest_gap_s, now - arrivals.last_s)
-            arrivals.last_s = now
+            arrivals.take(data)
             return
     _receive(protocol, data, addr)
 
 
+_gathered = ["127.0.0.1"]
+own_addresses = ice.get_host_addresses
+ice.get_host_addresses = lambda use_ipv4, use_ipv6: list(_gathered)
 StunProtocol.datagram_received = _count  # type: ignore[method-assign,assignment]
 
 
 class Server:
-    """A server process of :mod:`bench.support.webrtc_server`."""
+    """A server process, and what it costs."""
 
     def __init__(self, process: subprocess.Popen[str], address: str) -> None:
         self.process = process
@@ -77,13 +108,21 @@ class Server:
         return f"{self.address}/whep"
 
     def cpu_s(self) -> float:
-        """CPU seconds so far, of the process and its children."""
+        """CPU seconds so far, of the process and its children, by the scheduler's own account (in ns, proc(5))."""
         process = psutil.Process(self.process.pid)
-        total = 0.0
+        total = 0
         for member in (process, *process.children(recursive=True)):
-            times = member.cpu_times()
-            total += times.user + times.system
-        return total
+            for thread in Path(f"/proc/{member.pid}/task").iterdir():
+                with suppress(OSError):  # a thread that has ended
+                    total += int((thread / "schedstat").read_text().split()[0])
+        return total / 1e9
+
+
+async def cpu_share(server: Server, seconds: float) -> float:
+    """CPU seconds a second, over that time."""
+    cpu, began = server.cpu_s(), time.monotonic()
+    await asyncio.sleep(seconds)
+    return (server.cpu_s() - cpu) / (time.monotonic() - began)
 
 
 @contextmanager
@@ -95,19 +134,53 @@ def server(kind: str, *options: str) -> Iterator[Server]:
         assert process.stdout is not None
         yield Server(process, process.stdout.readline().strip())
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        end(process)
+
+
+@contextmanager
+def rtsp_camera() -> Iterator[str]:
+    """An RTSP camera of 4 Mbit/s at 30 fps in a process of its own; its URL."""
+    script = Path(__file__).parents[1] / "rtsp_camera.py"
+    process = subprocess.Popen(
+        ["/usr/bin/python3", str(script), "noise"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process, whatever it takes."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def gather_on(*addresses: str) -> None:
+    """Which addresses the viewers to come have; at first ``127.0.0.1`` alone, which aioice would leave out."""
+    _gathered[:] = addresses
+
+
+def count(viewer: Viewer) -> None:
+    """Count from now on what comes for a viewer, whose candidates have been gathered."""
+    connection = viewer.peer.getTransceivers()[0].receiver.transport.transport._connection
+    _arrivals[connection] = viewer.arrivals
+    for protocol in connection._protocols:
+        # A hundred viewers share this process: what one of them would read at once waits for the others here.
+        with suppress(OSError):
+            protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BYTES)
 
 
 async def offer() -> RTCPeerConnection:
     """A peer with its offer made."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver("video", direction="recvonly")
-    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
-        await peer.setLocalDescription(await peer.createOffer())
+    await peer.setLocalDescription(await peer.createOffer())
     return peer
 
 
@@ -119,8 +192,7 @@ async def join(http: aiohttp.ClientSession, url: str, peer: RTCPeerConnection | 
         if reply.status != 201:
             raise SystemExit(f"the server answered {reply.status}: {answer[:300]}")
     viewer = Viewer(peer)
-    connection = peer.getTransceivers()[0].receiver.transport.transport._connection
-    _arrivals[connection] = viewer.arrivals
+    count(viewer)
     await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
     return viewer
 
@@ -142,3 +214,13 @@ def percentile(values: list[float], percent: float) -> float:
     """The smallest value that ``percent`` of all do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def row(name: str, figure: str, goal: str = "") -> None:
+    """Print a row of the table in docs/webrtc.md."""
+    print(f"| {name} | {figure} | {goal} |", flush=True)
+
+
+def verdict(value: float, goal: float, unit: str) -> str:
+    """A goal, and whether it is met."""
+    return f"{goal:g} {unit}: {'met' if value <= goal else 'missed'}"

@@ -1,14 +1,14 @@
 """A WebRTC server in a process of its own, for the benches: ours, or stock aiortc passing packets through.
 
-    python -m bench.support.webrtc_server liveedge|aiortc [--gop FRAMES] [--bit-rate BPS]
+    python -m bench.support.webrtc_server liveedge|aiortc [--url RTSP] [--gop FRAMES]
 
-Both are fed by the same film camera in the same way. Prints its address, serves WHEP until it is told to stop. ``GET
-/delays`` (liveedge) gives the number of viewers at the live edge, and for each packet how long it took from the hub to
-the last viewer's ``sendmsg``, in ms: of the clock, and of CPU.
+Both are fed in the same way: by an RTSP camera, or by a film of 4 Mbit/s. Prints its address, serves WHEP until it is
+told to stop. ``GET /delays`` (liveedge) gives, for each frame since the last time, how long it took from the hub to the
+last packet's ``sendmsg`` for the last viewer, in ms; the CPU of the first sending, in ms; whether it is a keyframe; and
+how often viewers were behind the live edge meanwhile (replays, frames dropped).
 """
 
 import argparse
-import json
 import time
 from fractions import Fraction
 from typing import Any
@@ -16,14 +16,18 @@ from typing import Any
 import av
 from aiohttp import web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from av.frame import Frame
 
 from gateway.camera import Camera
+from gateway.capture import engine_factory
+from gateway.clock import SYSTEM_CLOCK
 from gateway.hub import Subscription
 from gateway.media import Packet
+from gateway.settings import CameraSettings
 from gateway.webrtc.fanout import CameraFanout
+from gateway.webrtc.rtp import Frame
+from gateway.webrtc.sender import VideoSender
 from gateway.webrtc.server import WebRtcServer
-from tests.support.cinema import film, film_camera
+from tests.support.cinema import Film, film, film_camera
 from web.errors import errors_as_json
 
 VIEWERS_MAX = 1000
@@ -32,11 +36,10 @@ VIEWERS_MAX = 1000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("server", choices=["liveedge", "aiortc"])
-    parser.add_argument("--gop", type=int, default=60)
-    parser.add_argument("--bit-rate", type=int, default=4_000_000)
+    parser.add_argument("--url", help="an RTSP camera; else a film is played")
+    parser.add_argument("--gop", type=int, default=60, help="the film's keyframe interval in frames")
     options = parser.parse_args()
-    playing = film(1280, 720, fps=30, gop=options.gop, bit_rate=options.bit_rate)
-    camera = film_camera(playing)
+    camera = _rtsp(options.url) if options.url else film_camera(realistic(options.gop))
     app = web.Application(middlewares=[errors_as_json])
     app.cleanup_ctx.append(lambda _: _hold(camera))
     if options.server == "liveedge":
@@ -47,6 +50,16 @@ def main() -> None:
     else:
         _aiortc(app, camera)
     web.run_app(app, host="127.0.0.1", port=0, print=_announce, handler_cancellation=True)
+
+
+def realistic(gop: int) -> Film:
+    """4 Mbit/s at 30 fps with keyframes of 50 to 80 KB, as a camera has them."""
+    return film(1280, 720, fps=30, gop=gop, gops=max(1, 120 // gop), bit_rate=4_600_000, buffer_s=0.25)
+
+
+def _rtsp(url: str) -> Camera:
+    settings = CameraSettings.model_validate({"url": url, "start": "on-demand", "record": "never"})
+    return Camera("bench", settings, engine_factory("pyav"), SYSTEM_CLOCK, lambda _: None)
 
 
 def _announce(text: str) -> None:
@@ -68,16 +81,7 @@ async def _liveedge(app: web.Application, camera: Camera) -> Any:
     )
     await server.start()
     app["join"] = lambda sdp: server.join(camera, sdp, client_address="127.0.0.1")
-    app["delays"] = []
-    app["at_live_edge"] = lambda: sum(len(fanout) - len(fanout._behind) for fanout in server._fanouts.values())
-    send_live = CameraFanout.on_packet
-
-    def timed(fanout: CameraFanout, packet: Packet) -> None:
-        began, began_cpu = time.perf_counter(), time.thread_time()
-        send_live(fanout, packet)
-        app["delays"].append(((time.perf_counter() - began) * 1000, (time.thread_time() - began_cpu) * 1000))
-
-    CameraFanout.on_packet = timed  # type: ignore[method-assign,assignment]
+    app["delays"] = Delays(server)
     yield
     await server.close()
 
@@ -91,10 +95,48 @@ async def _page(_: web.Request) -> web.Response:
     return web.Response(text="<!doctype html><title>bench</title>", content_type="text/html")
 
 
+class Delays:
+    """When each frame came to the fan-out, and when its last packet left."""
+
+    def __init__(self, server: WebRtcServer) -> None:
+        self._server = server
+        self._frames: dict[int, list[float]] = {}
+        """By number: when it came, when it was last sent as a whole, CPU ms, 1 for a keyframe."""
+        self._behind = 0
+        take, send, frames = CameraFanout.on_packet, VideoSender._send, self._frames
+
+        def timed_take(fanout: CameraFanout, packet: Packet) -> None:
+            came, cpu = time.perf_counter(), time.thread_time()
+            frames[fanout._frames] = entry = [came, 0.0, 0.0, float(packet.is_keyframe)]
+            take(fanout, packet)
+            entry[2] = (time.thread_time() - cpu) * 1000
+
+        def timed_send(sender: VideoSender, frame: Frame) -> bool:
+            done = send(sender, frame)
+            if done and frame.number in frames:
+                frames[frame.number][1] = time.perf_counter()
+            return done
+
+        CameraFanout.on_packet = timed_take  # type: ignore[method-assign,assignment]
+        VideoSender._send = timed_send  # type: ignore[method-assign,assignment]
+
+    def take(self) -> dict[str, Any]:
+        """All frames since the last time but for the newest, which may not have left."""
+        stats = [viewer.stats() for viewer in self._server.viewers.values()]
+        behind = sum(item.replays + item.frames_dropped for item in stats)
+        frames = list(self._frames.values())[:-1]
+        result = {
+            "frames": [((left - came) * 1000, cpu, key) for came, left, cpu, key in frames if left],
+            "behind": behind - self._behind,
+        }
+        self._frames.clear()
+        self._behind = behind
+        return result
+
+
 async def _delays(request: web.Request) -> web.Response:
-    delays, request.app["delays"][:] = list(request.app["delays"]), []
-    at_live_edge = request.app["at_live_edge"]()
-    return web.Response(text=json.dumps([at_live_edge, delays]), content_type="application/json")
+    delays: Delays = request.app["delays"]
+    return web.json_response(delays.take())
 
 
 class _Passthrough(MediaStreamTrack):
@@ -106,7 +148,7 @@ class _Passthrough(MediaStreamTrack):
         super().__init__()
         self._subscription = subscription
 
-    async def recv(self) -> Frame | Any:
+    async def recv(self) -> Any:
         packet = await self._subscription.get()
         result = av.Packet(packet.data)
         result.pts, result.time_base = packet.pts_90k, _TIME_BASE

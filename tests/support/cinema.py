@@ -48,15 +48,19 @@ def film(
     bit_rate: int = 400_000,
     profile: str = "baseline",
     b_frames: int = 0,
+    buffer_s: float = 1.0,
 ) -> Film:
-    """A moving, bright, noisy picture; the noise makes the encoder need all of ``bit_rate``."""
+    """A moving, bright, noisy picture; the noise makes the encoder need all of ``bit_rate``.
+
+    ``buffer_s`` of the bit rate is the most that a keyframe takes; a camera's keyframe has about 0.2.
+    """
     encoder = av.CodecContext.create("libx264", "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, fps), Fraction(fps)
     encoder.bit_rate = bit_rate
     encoder.gop_size = gop
-    rate = f"vbv-maxrate={bit_rate // 1000}:vbv-bufsize={bit_rate // 1000}"
+    rate = f"vbv-maxrate={bit_rate // 1000}:vbv-bufsize={round(bit_rate * buffer_s / 1000)}"
     encoder.options = {
         "preset": "ultrafast",
         "profile": profile,
