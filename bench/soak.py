@@ -34,8 +34,11 @@ from tests.support.gateway import Gateway
 
 SAMPLE_S = 5.0
 
-WARM_UP = 0.25
-"""Of the samples, left out: caches fill, the live window and the retention's allowance too."""
+WARM_UP_S = 300.0
+"""Left out: caches fill, the live windows and the allowance of the retention too."""
+
+WARM_UP_MAX = 0.4
+"""Of a run."""
 
 SAMPLES_MAX = 400
 """For the slope: it looks at all pairs. Of more samples, neighbours are put together."""
@@ -253,7 +256,8 @@ def report(record: Record) -> bool:
     print(f"{'':22}{'first':>9}{'median':>9}{'last':>9}{'slope/h':>10}{'growth':>9}")
     all_flat = True
     for name, points in record.series.items():
-        steady = points[int(len(points) * WARM_UP) :]
+        warm_up_s = min(WARM_UP_S, points[-1][0] * WARM_UP_MAX)
+        steady = [point for point in points if point[0] >= warm_up_s]
         if len(steady) < 3:
             continue
         slope = theil_sen(steady)
