@@ -18,7 +18,7 @@ import engineio
 import socketio
 from aiohttp import web
 from engineio.async_drivers.aiohttp import WebSocket
-from engineio.packet import Packet
+from engineio.packet import Packet, packet_names
 
 from gateway.errors import UnavailableError, redact
 from signaling.log import library_logger
@@ -51,7 +51,7 @@ class _WebSocket(WebSocket):
         """The next message; ``None``, which ends the connection, for one that is no Engine.IO packet at all."""
         data = await super().wait()
         try:
-            Packet(encoded_packet=data)
+            packet_names[Packet(encoded_packet=data).packet_type]
         except Exception as error:
             # The library would let it through to the server's log, with a traceback for each.
             log.debug("a client sent something that is not Engine.IO: %s", redact(f"{type(error).__name__}: {error}"))

@@ -21,4 +21,4 @@ def _hang(descriptor: Any) -> None:
     _fdatasync(descriptor)
 
 
-os.fdatasync = _hang
+os.fdatasync = _hang  # type: ignore[assignment]
