@@ -3,7 +3,7 @@
     uv run python -m bench.latency [--viewers 1,100] [--seconds 15]
 
 Measured in the server over every frame of a 4 Mbit/s, 30 fps camera, with all viewers at the live edge. Keyframes (80
-KB, one in 60 frames) are told apart: of them more than the bucket's 32 KB is sent at 50 Mbit/s on purpose, which
+KB, one in 60 frames) are told apart: of them more than the bucket holds is sent at 50 Mbit/s on purpose, which
 counts here. The load runs beside it on the same machine; the CPU time says what the clock would say without.
 """
 
