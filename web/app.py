@@ -92,8 +92,8 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         await _listen(runner, settings)
         _announce(app, runner)
         watch.start()
-        # What is loaded by now lives as long as the process. Left in the collector's care, each of its full rounds would
-        # stop the event loop, and every viewer with it, for some 100 ms.
+        # What is loaded by now lives as long as the process. Left in the collector's care, each of its full rounds
+        # would stop the event loop, and every viewer with it, for some 100 ms.
         gc.collect()
         gc.freeze()
         await stop.wait()
