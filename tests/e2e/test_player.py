@@ -38,6 +38,10 @@ async (player, count) => {
   const seen = [];
   for (let i = 0; i < count; i++) {
     await new Promise((resolve) => setTimeout(resolve, 120));
+    if (!player.surface) {
+      seen.push(0); // between two transports there is nothing to see
+      continue;
+    }
     context.drawImage(player.surface, 0, 0, 32, 18);
     const { data } = context.getImageData(0, 0, 32, 18);
     seen.push(data.reduce((sum, value, index) => (index % 4 === 3 ? sum : sum + value), 0) / (32 * 18 * 3));

@@ -26,11 +26,12 @@ async (video, frames) => {
   canvas.width = 64; canvas.height = 36;
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const seen = [];
-  for (let i = 0; i < frames; i++) {
+  while (seen.length < frames) {
     const metadata = await new Promise((resolve) => video.requestVideoFrameCallback((_, data) => resolve(data)));
     context.drawImage(video, 0, 0, 64, 36);
     const pixels = context.getImageData(0, 0, 64, 36).data;
     let sum = 0, hash = 0;
+    if (pixels[3] === 0) continue; // drawn before the element had a picture: transparent, not black
     for (let p = 0; p < pixels.length; p += 4) {
       const light = pixels[p] + pixels[p + 1] + pixels[p + 2];
       sum += light; hash = (hash * 31 + light) | 0;
