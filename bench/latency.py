@@ -24,7 +24,7 @@ async def main() -> None:
     parser.add_argument("--viewers", default="1,100")
     parser.add_argument("--seconds", type=float, default=15)
     options = parser.parse_args()
-    with load.server("liveedge") as server:
+    with load.server("liveedge", "--delays") as server:
         async with aiohttp.ClientSession() as http:
             for count in (int(count) for count in options.viewers.split(",")):
                 viewers = [await load.join(http, server.url) for _ in range(count)]

@@ -3,9 +3,9 @@
     python -m bench.support.webrtc_server liveedge|aiortc [--url RTSP] [--gop FRAMES]
 
 Both are fed in the same way: by an RTSP camera, or by a film of 4 Mbit/s. Prints its address, serves WHEP until it is
-told to stop. ``GET /delays`` (liveedge) gives, for each frame since the last time, how long it took from the hub to the
-last packet's ``sendmsg`` for the last viewer, in ms; the CPU of the first sending, in ms; whether it is a keyframe; and
-how often viewers were behind the live edge meanwhile (replays, frames dropped).
+told to stop. ``GET /delays`` (liveedge, with ``--delays``) gives, for each frame since the last time, how long it took
+from the hub to the last packet's ``sendmsg`` for the last viewer, in ms; the CPU of the first sending, in ms; whether
+it is a keyframe; and how often viewers were behind the live edge meanwhile (replays, frames dropped).
 """
 
 import argparse
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("server", choices=["liveedge", "aiortc"])
     parser.add_argument("--url", help="an RTSP camera; else a film is played")
     parser.add_argument("--gop", type=int, default=60, help="the film's keyframe interval in frames")
+    parser.add_argument("--delays", action="store_true", help="measure each frame, which costs CPU")
     options = parser.parse_args()
     camera = _rtsp(options.url) if options.url else film_camera(realistic(options.gop))
     app = web.Application(middlewares=[errors_as_json])
@@ -46,7 +47,9 @@ def main() -> None:
         app.cleanup_ctx.append(lambda application: _liveedge(application, camera))
         app.router.add_post("/whep", _join)
         app.router.add_get("/", _page)
-        app.router.add_get("/delays", _delays)
+        if options.delays:
+            app["delays"] = Delays()
+            app.router.add_get("/delays", _delays)
     else:
         _aiortc(app, camera)
     web.run_app(app, host="127.0.0.1", port=0, print=_announce, handler_cancellation=True)
@@ -81,7 +84,8 @@ async def _liveedge(app: web.Application, camera: Camera) -> Any:
     )
     await server.start()
     app["join"] = lambda sdp: server.join(camera, sdp, client_address="127.0.0.1")
-    app["delays"] = Delays(server)
+    if "delays" in app:
+        app["delays"].server = server
     yield
     await server.close()
 
@@ -98,8 +102,9 @@ async def _page(_: web.Request) -> web.Response:
 class Delays:
     """When each frame came to the fan-out, and when its last packet left."""
 
-    def __init__(self, server: WebRtcServer) -> None:
-        self._server = server
+    server: WebRtcServer
+
+    def __init__(self) -> None:
         self._frames: dict[int, list[float]] = {}
         """By number: when it came, when it was last sent as a whole, CPU ms, 1 for a keyframe."""
         self._behind = 0
@@ -122,7 +127,7 @@ class Delays:
 
     def take(self) -> dict[str, Any]:
         """All frames since the last time but for the newest, which may not have left."""
-        stats = [viewer.stats() for viewer in self._server.viewers.values()]
+        stats = [viewer.stats() for viewer in self.server.viewers.values()]
         behind = sum(item.replays + item.frames_dropped for item in stats)
         frames = list(self._frames.values())[:-1]
         result = {
