@@ -68,7 +68,6 @@ class Progress:
     growing: Whole | None = None
     closed: Sequence[Whole] = ()
     error: str | None = None
-    written_to_90k: int | None = None
 
 
 @dataclass(slots=True)
@@ -132,7 +131,7 @@ class Recording:
                 self._take(packet, lost)
             except (OSError, av.FFmpegError, ValueError) as error:
                 self._fail(error)
-        return self._progress(batch[-1][0].captured_at_90k if batch else None)
+        return self._progress()
 
     def finish(self, reason: EndReason) -> Progress:
         """End the segment under way, if there is one."""
@@ -140,7 +139,7 @@ class Recording:
             self._close(reason)
         except (OSError, av.FFmpegError, ValueError) as error:
             self._fail(error)
-        return self._progress(None)
+        return self._progress()
 
     def _take(self, packet: Packet, lost: int) -> None:
         writer = self._writer
@@ -243,11 +242,11 @@ class Recording:
         self.numbers.discontinuities += 1
         self._closed.append((segment, fragments))
 
-    def _progress(self, written_to_90k: int | None) -> Progress:
+    def _progress(self) -> Progress:
         writer = self._writer
         growing = (writer.segment, tuple(writer.fragments)) if writer is not None and writer.fragments else None
         closed, self._closed = self._closed, []
-        return Progress(growing, closed, self._error, written_to_90k)
+        return Progress(growing, closed, self._error)
 
 
 @dataclass(slots=True)
