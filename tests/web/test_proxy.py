@@ -1,9 +1,7 @@
-"""The reverse-proxy recipe of the documentation, run by nginx: everything that people do goes through it."""
+"""The reverse-proxy recipes of the documentation, run by nginx and Caddy: all that people do goes through them."""
 
 import asyncio
 import re
-import ssl
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
@@ -13,68 +11,54 @@ import socketio
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from tests.support.gateway import Gateway, until
-from tests.support.nginx import Nginx
+from tests.support.proxies import NAME, Caddy, Nginx, Proxy
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    settings = {
-        "TRUSTED_PROXIES": "127.0.0.1",
-        "ALLOWED_HOSTS": "liveedge.example",
-        "ARCHIVE_SEGMENT_SECONDS": "4",
-    }
+    settings = {"TRUSTED_PROXIES": "127.0.0.1", "ALLOWED_HOSTS": NAME, "ARCHIVE_SEGMENT_SECONDS": "4"}
     with Gateway(tmp_path_factory.mktemp("behind"), **settings) as gateway:
         gateway.wait_for_state("live", "demo")
         yield gateway
 
 
-@pytest.fixture(scope="module")
-def nginx(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    with Nginx(tmp_path_factory.mktemp("nginx"), gateway.url.removeprefix("http://")) as nginx:
-        yield nginx
+@pytest.fixture(scope="module", params=[Nginx, Caddy])
+def proxy(
+    request: pytest.FixtureRequest, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    folder = tmp_path_factory.mktemp("proxy")
+    with request.param(folder, gateway.url.removeprefix("http://")) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-async def session(nginx: Nginx) -> AsyncIterator[aiohttp.ClientSession]:
-    context = ssl.create_default_context(cafile=nginx.folder / "fullchain.pem")
-    context.check_hostname = False
-    connector = aiohttp.TCPConnector(ssl=context)
-    async with aiohttp.ClientSession(nginx.url, connector=connector) as session:
+async def session(proxy: Proxy) -> AsyncIterator[aiohttp.ClientSession]:
+    async with proxy.session() as session:
         yield session
 
 
-def curl(nginx: Nginx, path: str, *options: str) -> str:
-    """What curl, which speaks HTTP/2, prints."""
-    done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--insecure", "--max-time", "20", *options, nginx.url + path],
-        capture_output=True,
-        text=True,
-        check=True,
+def test_the_page_comes_over_http_2_and_plain_http_leads_to_it(proxy: Proxy) -> None:
+    """ALPN has to come to HTTP/2 by itself, as with a browser."""
+    told = proxy.curl("/", "--dump-header", "-", "--output", "/dev/null", "--write-out", "ALPN gave %{http_version}")
+    assert told.startswith("HTTP/2 200")
+    assert told.endswith("ALPN gave 2")
+    assert "content-security-policy:" in told.lower()
+    assert proxy.curl("/health") == '{"status": "ok"}'
+    plain = proxy.curl(f"http://{NAME}:{proxy.plain_port}/x", "--include")
+    assert re.search(rf"30[18].*location: https://{NAME}(:{proxy.port})?/x", plain, re.DOTALL | re.IGNORECASE)
+    assert '"camera_id": "demo"' in proxy.curl("/api/cameras")
+
+
+def test_many_requests_share_a_connection(proxy: Proxy) -> None:
+    """Apple's players ask for playlist, part and next playlist at once, on one connection of HTTP/2."""
+    paths = ("/health", "/api/cameras", "/metrics", "/hls/demo/index.m3u8")
+    others = [option for path in paths for option in (proxy.url + path, "--output", "/dev/null")]
+    told = proxy.curl(
+        "/", "--parallel", "--output", "/dev/null", *others, "--write-out", "%{http_version} %{num_connects}\n"
     )
-    return done.stdout
-
-
-def test_the_page_comes_over_http_2_and_plain_http_leads_to_it(nginx: Nginx) -> None:
-    head = curl(nginx, "/", "--http2", "--dump-header", "-", "--output", "/dev/null")
-    assert head.startswith("HTTP/2 200")
-    assert "content-security-policy:" in head.lower()
-    assert curl(nginx, "/health", "--http2") == '{"status": "ok"}'
-    plain = subprocess.run(
-        [
-            "curl",
-            "--silent",
-            "--include",
-            "--header",
-            "Host: liveedge.example",
-            f"http://127.0.0.1:{nginx.plain_port}/x",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert re.search(r"301.*location: https://liveedge\.example/x", plain, re.DOTALL | re.IGNORECASE)
-    named = curl(nginx, "/api/cameras", "--header", "Host: liveedge.example")
-    assert '"camera_id": "demo"' in named
+    versions, connects = zip(*(line.split() for line in told.splitlines()), strict=True)
+    assert set(versions) == {"2"}
+    assert sum(map(int, connects)) == 1
 
 
 async def test_whep_joins_and_leaves(session: aiohttp.ClientSession, gateway: Gateway) -> None:
@@ -97,11 +81,11 @@ async def test_whep_joins_and_leaves(session: aiohttp.ClientSession, gateway: Ga
         await peer.close()
 
 
-async def test_socket_io_is_a_websocket(session: aiohttp.ClientSession, nginx: Nginx) -> None:
+async def test_socket_io_is_a_websocket(session: aiohttp.ClientSession, proxy: Proxy) -> None:
     client = socketio.AsyncClient(http_session=session, reconnection=False)
     statuses: asyncio.Queue[dict[str, object]] = asyncio.Queue()
     client.on("capture_status_response", statuses.put)
-    await client.connect(nginx.url, transports=["websocket"])
+    await client.connect(proxy.url, transports=["websocket"])
     try:
         assert client.transport() == "websocket"
         assert (await asyncio.wait_for(statuses.get(), 20))["camera_id"] == "demo"
@@ -111,7 +95,7 @@ async def test_socket_io_is_a_websocket(session: aiohttp.ClientSession, nginx: N
         await client.disconnect()
 
 
-async def test_a_blocked_playlist_waits_for_its_part(session: aiohttp.ClientSession, nginx: Nginx) -> None:
+async def test_a_blocked_playlist_waits_for_its_part(session: aiohttp.ClientSession, proxy: Proxy) -> None:
     async with session.get("/hls/demo/index.m3u8") as reply:
         (variant,) = m3u8.loads(await reply.text()).playlists
     media = f"/hls/demo/{variant.uri.partition('?')[0]}"
@@ -123,7 +107,7 @@ async def test_a_blocked_playlist_waits_for_its_part(session: aiohttp.ClientSess
         reloaded = m3u8.loads(text)
         assert reloaded.media_sequence + len(reloaded.segments) >= next_msn
     part = [part.uri for segment in m3u8.loads(answers[-1]).segments for part in segment.parts][-1]
-    head = curl(nginx, f"/hls/demo/{part}", "--http2", "--dump-header", "-", "--output", "/dev/null")
+    head = proxy.curl(f"/hls/demo/{part}", "--dump-header", "-", "--output", "/dev/null")
     assert head.startswith("HTTP/2 200")
     assert "immutable" in head
 
@@ -150,7 +134,9 @@ async def test_a_recording_is_downloaded_in_ranges(session: aiohttp.ClientSessio
         assert int(reply.headers["Content-Length"]) == len(whole)
 
 
-async def test_mjpeg_comes_as_it_is_made(session: aiohttp.ClientSession) -> None:
+async def test_mjpeg_comes_as_it_is_made_and_ends_when_nobody_reads_it(
+    session: aiohttp.ClientSession, gateway: Gateway
+) -> None:
     async with session.get("/mjpeg/demo?width=160") as reply:
         parts = 0
         async for line in reply.content:
@@ -158,3 +144,4 @@ async def test_mjpeg_comes_as_it_is_made(session: aiohttp.ClientSession) -> None
             if parts == 3:
                 break
     assert parts == 3
+    await asyncio.to_thread(until, lambda: not gateway.camera("demo")["viewers"].get("mjpeg"))
