@@ -6,8 +6,9 @@ and bad viewers do: not read, or hang up.
 
 import asyncio
 import contextlib
-import re
 import socket
+
+from tests.support.netem import only_way
 
 READ_BUFFER_BYTES = 8192
 """As little as the kernel gives: what is not read backs up to the sender at once."""
@@ -62,8 +63,7 @@ class TcpRelay(asyncio.DatagramProtocol):
 
     def answer(self, sdp: str) -> str:
         """The server's answer with the relay as the only way to it."""
-        lines = [line for line in sdp.split("\r\n") if "tcptype" not in line]
-        return re.sub(r"(a=candidate:\S+ 1 udp \d+) \S+ \d+", rf"\1 127.0.0.1 {self.udp_port}", "\r\n".join(lines))
+        return only_way(sdp, self.udp_port)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._peer = addr
