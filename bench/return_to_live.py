@@ -1,0 +1,250 @@
+"""How long ``<live-edge-player>`` takes to be back at the live edge, from the moment at which that is possible again.
+
+    uv run python -m bench.return_to_live [--rounds 5] [--cases restart,network] [--players ladder,hls]
+
+Chromium shows the camera that films a clock, over each transport alone and over the whole ladder, and something is
+taken away from it and given back, without a click. What counts is a picture on the screen that is as young as that
+transport's pictures are (``EDGE_MS``), by the clock in the picture. It is possible again:
+
+=========  =============================================================================================
+restart    SIGTERM, and the gateway is started at once: when its camera is live
+kill       the same, with kill -9
+camera     the camera is away for ``OUTAGE_S``: when the gateway has its next keyframe
+frozen     the tab is hidden and frozen for ``FROZEN_S``: when it is in front again
+hidden     the tab is hidden for more than a minute, so that the player stops: when it is in front again
+cut        nothing gets through for ``OUTAGE_S``, over the same network: when it does again
+network    the same, over another network: what was connected before is dead, and nobody says so
+=========  =============================================================================================
+
+The longest takes half a minute a round, but for ``hidden``, of which there are fewer.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from playwright.async_api import BrowserContext, Page
+
+from bench.support.picture_reader import READER
+from bench.support.switched_camera import ENGINE
+from bench.support.webrtc_load import percentile
+from tests.support.gateway import Gateway
+from tests.support.player import embed
+from tests.support.rtsp import free_port
+from tests.support.tabs import chromium_with_tabs, frozen
+from tests.support.way import PORT_AHEAD, Way
+
+GOAL_MS = 2000.0
+
+EDGE_MS = {"webrtc": 500, "hls": 2000, "jpeg": 1000, "mjpeg": 1000}
+"""No older than this is a picture at the live edge of its transport."""
+
+PLAYERS = {"webrtc": "webrtc", "hls": "hls", "jpeg": "jpeg", "mjpeg": "mjpeg", "ladder": ""}
+"""The attribute ``transports``."""
+
+OUTAGE_S = 5.0
+FROZEN_S = 10.0
+HIDDEN_S = 65.0
+SETTLE_S = 4.0
+"""Between two rounds: it plays, and what it has learnt of the camera is true again."""
+
+PATIENCE_S = 40.0
+
+WATCH = f"""
+window.seen = [];
+window.watchPictures = () => {{
+  const read = {READER};
+  const player = document.querySelector("live-edge-player");
+  let last = null;
+  setInterval(() => {{
+    const {{ surface }} = player;
+    const made = surface ? read(surface) : null;
+    if (made === null || made === last) return;
+    last = made;
+    window.seen.push({{ at: Date.now(), made, transport: player.state.transport }});
+  }}, 20);
+}};
+"""
+
+
+class Stage:
+    """A gateway, a camera and a tab with a player."""
+
+    def __init__(self, gateway: Gateway, context: BrowserContext, switch: Path, media_port: int) -> None:
+        self.gateway = gateway
+        self.context = context
+        self.switch = switch
+        self.media_port = media_port
+
+    @asynccontextmanager
+    async def player(self, transports: str, url: str, ports: dict[int, int] | None = None) -> AsyncIterator[Page]:
+        """A tab that plays."""
+        page = await self.context.new_page()
+        try:
+            await page.add_init_script(WATCH)
+            if ports is not None:
+                await page.add_init_script(f"({PORT_AHEAD})({ports})")
+            await embed(page, url, f'transports="{transports}" style="width: 640px"', "default")
+            await page.evaluate("watchPictures()")
+            await page.bring_to_front()
+            await self.live(page, now_ms(), PATIENCE_S)
+            yield page
+        finally:
+            await page.close()
+
+    async def live(self, page: Page, since_ms: float, patience_s: float) -> dict[str, Any] | None:
+        """The first picture at the live edge that was seen after ``since_ms``, or none in time."""
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            seen: list[dict[str, Any]] = await page.evaluate(
+                "([since]) => (seen = seen.filter(({ at }) => at >= since))", [since_ms]
+            )
+            for picture in seen:
+                if picture["at"] - picture["made"] <= EDGE_MS.get(picture["transport"], 0):
+                    return picture
+            await asyncio.sleep(0.1)
+        return None
+
+    async def camera_live(self) -> float:
+        """Wait until the gateway has a live camera; returns when that was, ms since the Unix epoch."""
+        async with aiohttp.ClientSession() as http:
+            while True:
+                try:
+                    async with http.get(f"{self.gateway.url}/api/cameras/default") as reply:
+                        if (await reply.json())["state"] == "live":
+                            return now_ms()
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.02)
+
+    # --- the cases: each takes something away, gives it back and returns when it was possible again
+
+    async def restart(self, _: Page, __: Way | None) -> float:
+        await asyncio.to_thread(self.gateway.stop)
+        return await self._start()
+
+    async def kill(self, _: Page, __: Way | None) -> float:
+        await asyncio.to_thread(self.gateway.kill)
+        return await self._start()
+
+    async def camera(self, _: Page, __: Way | None) -> float:
+        self.switch.touch()
+        await asyncio.sleep(OUTAGE_S)
+        self.switch.unlink()
+        return await self.camera_live()
+
+    async def frozen(self, page: Page, _: Way | None) -> float:
+        async with frozen(page):
+            await asyncio.sleep(FROZEN_S)
+        return await self._in_front(page)
+
+    async def hidden(self, page: Page, _: Way | None) -> float:
+        await self.context.new_page()
+        await asyncio.sleep(HIDDEN_S)
+        return await self._in_front(page)
+
+    async def cut(self, _: Page, way: Way | None) -> float:
+        assert way is not None
+        way.cut(forget=False)
+        return await self._open(way)
+
+    async def network(self, _: Page, way: Way | None) -> float:
+        assert way is not None
+        way.cut(forget=True)
+        return await self._open(way)
+
+    async def _start(self) -> float:
+        await asyncio.to_thread(self.gateway.start)
+        return await self.camera_live()
+
+    async def _open(self, way: Way) -> float:
+        await asyncio.sleep(OUTAGE_S)
+        way.open()
+        return now_ms()
+
+    async def _in_front(self, page: Page) -> float:
+        began = now_ms()
+        await page.bring_to_front()
+        for other in self.context.pages:
+            if other is not page:
+                await other.close()
+        return began
+
+
+CASES = {
+    "restart": Stage.restart,
+    "kill": Stage.kill,
+    "camera": Stage.camera,
+    "frozen": Stage.frozen,
+    "hidden": Stage.hidden,
+    "cut": Stage.cut,
+    "network": Stage.network,
+}
+NEED_A_WAY = {"cut", "network"}
+
+
+def now_ms() -> float:
+    """Unix time, as the page has it."""
+    return time.time() * 1000
+
+
+async def measure(stage: Stage, case: str, player: str, rounds: int) -> None:
+    """All rounds of one case with one player, and their row."""
+    times: list[float] = []
+    over: list[str] = []
+    gateway_port = int(stage.gateway.url.rsplit(":", 1)[1])
+    async with Way(gateway_port, stage.media_port) as way:
+        has_way = case in NEED_A_WAY
+        url = f"http://127.0.0.1:{way.ports[gateway_port]}" if has_way else stage.gateway.url
+        async with stage.player(PLAYERS[player], url, way.ports if has_way else None) as page:
+            for _ in range(rounds):
+                await asyncio.sleep(SETTLE_S)
+                since = await CASES[case](stage, page, way)
+                picture = await stage.live(page, since, PATIENCE_S)
+                times.append(picture["at"] - since if picture else PATIENCE_S * 1000)
+                over.append(picture["transport"] if picture else "nothing")
+    p50, longest = percentile(times, 50), max(times)
+    verdict = "met" if longest <= GOAL_MS else "MISSED"
+    ways = "" if set(over) == {player} else f" (over {', '.join(sorted(set(over)))})"
+    figures = f"{p50 / 1000:.2f} s | {longest / 1000:.2f} s"
+    print(f"| {case} | {player}{ways} | {len(times)} | {figures} | {verdict} |", flush=True)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--hidden-rounds", type=int, default=2)
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--players", default=",".join(PLAYERS))
+    parser.add_argument("--camera", default="fake://demo?width=640&height=360&fps=15&gop=2")
+    options = parser.parse_args()
+    media_port = free_port()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        switch = folder / "away"
+        settings = {
+            "RTSP_URL": f"{options.camera}&away={switch}",
+            "CAPTURE_ENGINE": ENGINE,
+            "CONNECTION_RETRY_DELAY": 0.2,
+            "RECORD": "never",
+            "START": "always",
+            "WEBRTC_UDP_PORT": media_port,
+        }
+        print("| what | player | rounds | p50 | longest | goal 2 s |\n|---|---|---|---|---|---|")
+        with Gateway(folder, **settings) as gateway:
+            async with chromium_with_tabs() as context:
+                stage = Stage(gateway, context, switch, media_port)
+                for case in options.cases.split(","):
+                    for player in options.players.split(","):
+                        rounds = options.hidden_rounds if case == "hidden" else options.rounds
+                        await measure(stage, case, player, rounds)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
