@@ -1,0 +1,102 @@
+"""Our own page in a real Chromium: its grid, its words, its weight, who may look at it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from playwright.async_api import Browser, Page, Request
+
+from tests.support.gateway import Gateway
+from tests.support.player import PATIENCE_MS, cameras, plays
+
+Gateways = Callable[..., Gateway]
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "web" / "player" / "node_modules" / "axe-core" / "axe.min.js"
+
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+async def test_nine_cameras_and_only_those_that_are_seen(gateways: Gateways, tmp_path: Path, browser: Browser) -> None:
+    names = [f"cam{number}" for number in range(1, 10)]
+    cameras(tmp_path, *names)
+    gateway = gateways()
+    page = await browser.new_page(viewport={"width": 1440, "height": 900})
+    await page.goto(gateway.url)
+    for name in names:
+        await plays(page, "webrtc", f'[data-camera="{name}"] live-edge-player')
+    await page.close()
+
+    phone = await browser.new_page(viewport={"width": 390, "height": 700})
+    await phone.goto(gateway.url)
+    await plays(phone, "webrtc", '[data-camera="cam1"] live-edge-player')
+    unseen = '[data-camera="cam9"] live-edge-player'
+    assert await phone.eval_on_selector(unseen, "(player) => player.state.transport") is None
+    await phone.locator('[data-camera="cam9"]').scroll_into_view_if_needed()
+    await plays(phone, "webrtc", unseen)
+
+
+async def test_accessibility(two_hours: tuple[Gateway, int], page: Page) -> None:
+    gateway, _ = two_hours
+    for path in ("/", "/#/camera/door"):
+        await page.goto(gateway.url + path)
+        await plays(page, "webrtc")
+        await page.evaluate(AXE.read_text())
+        for scheme in SCHEMES:
+            await page.emulate_media(color_scheme=scheme)
+            await page.wait_for_timeout(300)
+            found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+            serious = [
+                f"{scheme}: {violation['id']}: {node['html'][:120]}"
+                for violation in found["violations"]
+                if violation["impact"] in ("serious", "critical")
+                for node in violation["nodes"]
+            ]
+            assert not serious, serious
+
+
+async def test_it_speaks_korean(door: Gateway, browser: Browser) -> None:
+    page = await (await browser.new_context(locale="ko-KR")).new_page()
+    await page.goto(f"{door.url}/#/camera/door")
+    await page.get_by_text("모든 카메라").wait_for()
+    assert await page.evaluate("document.documentElement.lang") == "ko"
+    await page.wait_for_function("() => document.querySelector('live-edge-player').state.label === '라이브'")
+
+
+async def test_the_first_screen_is_small(door: Gateway, page: Page) -> None:
+    requests: list[Request] = []
+    page.on("requestfinished", lambda request: requests.append(request))
+    await page.goto(door.url)
+    await plays(page, "webrtc")
+    files = [request for request in requests if re.search(r"/static/|:\d+/$", request.url)]
+    sizes = [(await request.sizes())["responseBodySize"] for request in files]
+    assert len(sizes) >= 4
+    assert 5000 < sum(sizes) < 200_000
+
+
+async def test_signing_in(gateways: Gateways, tmp_path: Path, page: Page) -> None:
+    cameras(tmp_path, "door")
+    gateway = gateways(AUTH_TOKEN="correct-horse-battery-staple")
+    await page.goto(f"{gateway.url}/#/camera/door")
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Token").fill("wrong-horse-battery-staple")
+    await dialog.get_by_role("button", name="Sign in").click()
+    await dialog.get_by_text("not accepted").wait_for()
+    await dialog.get_by_label("Token").fill("correct-horse-battery-staple")
+    await dialog.get_by_role("button", name="Sign in").click()
+    await dialog.wait_for(state="hidden")
+    for transport in ("webrtc", "hls", "jpeg", "mjpeg"):
+        await page.eval_on_selector(
+            "live-edge-player", "(player, transport) => { player.transports = [transport] }", transport
+        )
+        await plays(page, transport)
+    # The archive's pictures and files by signed addresses.
+    row = page.locator(".recordings li").first
+    await row.wait_for(timeout=PATIENCE_MS)
+    async with page.expect_download() as download:
+        await row.get_by_role("button", name="Download").click()
+    assert (await (await download.value).path()).stat().st_size > 1000
+
+    await page.eval_on_selector("live-edge-player", "(player) => { player.token = 'wrong-horse-battery-staple' }")
+    await page.wait_for_function("() => document.querySelector('live-edge-player').state.notice.includes('sign in')")
