@@ -4,11 +4,11 @@ import { Api } from "./core/api.ts";
 import { describeLive, type Description } from "./core/describe.ts";
 import { RUNGS, type RungName } from "./core/ladder.ts";
 import { clockOf } from "./core/sync.ts";
-import { LANGUAGES, pickLanguage, say, type Language, type Word } from "./core/words.ts";
+import { LANGUAGES, pickLanguage, say, type Language } from "./core/words.ts";
 import { Meter, type Statistics } from "./core/meter.ts";
-import { icon, type Icon } from "./icons.ts";
 import { Live } from "./live.ts";
-import type { Recording } from "./recording.ts";
+import { Overlay, part } from "./overlay.ts";
+import { RecordingControl } from "./recording-control.ts";
 import css from "./element.css?inline";
 
 // From a variable: a literal would be taken for an asset by the bundler.
@@ -22,7 +22,6 @@ sheet.replaceSync(css);
 const UNSEEN_MS = 10_000;
 /** A hidden tab plays on for so long: switching between two tabs costs nothing. */
 const HIDDEN_MS = 60_000;
-const NOTICE_MS = 8000;
 const METER_MS = 1000;
 
 export type PlayerMode = "live" | "recording" | "paused";
@@ -39,19 +38,25 @@ export class LiveEdgePlayer extends HTMLElement {
 
   private readonly root = this.attachShadow({ mode: "open", delegatesFocus: true });
   private readonly poster = document.createElement("img");
-  private readonly badge = part("div", "badge");
-  private readonly notice = part("div", "notice");
-  private readonly controls = part("div", "controls");
+  private readonly overlay = new Overlay();
   private readonly surfaces = part("div", "surfaces");
   private readonly meter = new Meter();
 
   private ending = new AbortController();
   private live: Live | null = null;
-  private recording: Recording | null = null;
+  private readonly past = new RecordingControl(this, {
+    api: () => this.api,
+    now: () => this.now,
+    mount: (surface) => {
+      this.surfaces.append(dress(surface));
+      this.update();
+    },
+    show: (surface) => this.showSurface(surface),
+    changed: () => this.tell(),
+    goLive: () => this.goLive(),
+  });
   private seen = false;
   private stopTimer = 0;
-  private noticeTimer = 0;
-  private noticed = "";
   private userPaused = false;
   private shownState: PlayerState | null = null;
 
@@ -61,11 +66,10 @@ export class LiveEdgePlayer extends HTMLElement {
     this.poster.alt = "";
     this.poster.hidden = true;
     this.poster.setAttribute("part", "poster");
-    this.notice.setAttribute("role", "status");
-    this.notice.hidden = true;
     // Constructed, and no <style>: a page's content security policy need not allow inline styles.
     this.root.adoptedStyleSheets = [sheet];
-    this.root.append(this.surfaces, this.poster, this.badge, this.notice, this.controls);
+    const { badge, notice, controls } = this.overlay;
+    this.root.append(this.surfaces, this.poster, badge, notice, controls);
   }
 
   // --- attributes as properties
@@ -165,29 +169,14 @@ export class LiveEdgePlayer extends HTMLElement {
   /** Back to the live edge, from wherever. */
   goLive(): void {
     this.userPaused = false;
-    const old = this.recording;
-    this.recording = null;
-    old?.stop();
+    this.past.stop();
     this.update();
     this.tell();
   }
 
   /** Show what was recorded at a moment (ms since the Unix epoch). Past the live edge it is live. */
   async seek(time: number): Promise<void> {
-    if (time >= this.now - 1000) return this.goLive();
-    if (!this.recording) {
-      const { Recording } = await import("./recording.ts");
-      if (!this.isConnected) return;
-      this.recording ??= new Recording(this.api, this.camera, this.muted, {
-        changed: () => this.tell(),
-        arrived: () => this.goLive(),
-        shown: (surface) => this.showSurface(surface),
-      });
-      this.surfaces.append(dress(this.recording.surface));
-      this.update();
-    }
-    await this.recording.seek(time);
-    this.tell();
+    await this.past.seek(time);
   }
 
   /** Speed of a recording; live has one speed only. */
@@ -200,7 +189,7 @@ export class LiveEdgePlayer extends HTMLElement {
 
   /** One picture forward or back, in a recording. */
   step(pictures: number): void {
-    this.recording?.step(pictures);
+    void this.recording?.step(pictures);
   }
 
   /** The picture on the screen as a file. */
@@ -240,9 +229,8 @@ export class LiveEdgePlayer extends HTMLElement {
   disconnectedCallback(): void {
     this.ending.abort();
     clearTimeout(this.stopTimer);
-    clearTimeout(this.noticeTimer);
-    this.recording?.stop();
-    this.recording = null;
+    this.overlay.close();
+    this.past.stop();
     this.stopLive();
     this.seen = false;
   }
@@ -257,8 +245,7 @@ export class LiveEdgePlayer extends HTMLElement {
       this.buildControls();
       this.tell();
     } else {
-      this.recording?.stop();
-      this.recording = null;
+      this.past.stop();
       this.stopLive();
       this.update();
     }
@@ -294,7 +281,7 @@ export class LiveEdgePlayer extends HTMLElement {
     clearTimeout(this.stopTimer);
     if (!wanted) {
       // A recording takes over with its first picture; until then the live picture stays.
-      if (!this.recording || this.recording.surface.classList.contains("shown")) this.stopLive();
+      if (!this.recording || this.past.isShown) this.stopLive();
     } else if (this.seen && !document.hidden) {
       if (!this.live) this.startLive();
     } else if (this.live) {
@@ -351,14 +338,9 @@ export class LiveEdgePlayer extends HTMLElement {
 
   private tell(): void {
     const { state } = this;
-    this.badge.dataset.tone = state.tone;
-    const more = document.createElement("span");
-    more.className = "more";
-    more.textContent = state.more;
-    this.badge.replaceChildren(state.label, more);
+    this.overlay.show(state);
     this.surfaces.classList.toggle("stale", state.mode === "live" && state.tone !== "live");
     this.ariaLabel = say(this.language, state.mode === "recording" ? "recordingOf" : "player", { camera: this.camera });
-    this.say(state);
     const { shownState } = this;
     this.shownState = state;
     if (JSON.stringify({ ...shownState, latencyMs: 0, more: 0 }) !== JSON.stringify({ ...state, latencyMs: 0, more: 0 })) {
@@ -366,53 +348,30 @@ export class LiveEdgePlayer extends HTMLElement {
     }
   }
 
-  /** What is wrong stays; what is merely worth knowing goes after a while. */
-  private say({ notice, tone }: PlayerState): void {
-    this.notice.dataset.tone = tone;
-    if (notice === this.noticed) return;
-    this.noticed = notice;
-    clearTimeout(this.noticeTimer);
-    this.notice.textContent = notice;
-    this.notice.hidden = notice === "";
-    if (notice && tone === "live") this.noticeTimer = window.setTimeout(() => (this.notice.hidden = true), NOTICE_MS);
-  }
-
   private async measure(): Promise<void> {
-    const { live } = this;
-    if (!live) return;
-    const transport = live.ladder.current?.rung ?? null;
-    const counted = await live.statistics();
-    if (live !== this.live) return;
-    const statistics = this.meter.add(performance.now(), transport, live.latency.value, counted);
+    const { live, recording } = this;
+    const source = recording ?? live;
+    if (!source) return;
+    const transport = recording ? null : (live?.ladder.current?.rung ?? null);
+    const counted = await source.statistics();
+    if (source !== (this.recording ?? this.live)) return;
+    const statistics = this.meter.add(performance.now(), transport, recording ? null : (live?.latency.value ?? null), counted);
     this.tell();
     this.dispatchEvent(new CustomEvent<Statistics>("statistics", { detail: statistics }));
   }
 
   private buildControls(): void {
-    this.controls.hidden = !this.hasAttribute("controls");
-    if (this.controls.hidden) return;
+    if (!this.hasAttribute("controls")) return this.overlay.setControls(this.language, []);
     const fullscreen = () => (document.fullscreenElement === this ? document.exitFullscreen() : this.requestFullscreen());
-    this.controls.replaceChildren(
-      this.button(this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", () => (this.muted = !this.muted)),
-      this.button("fullscreen", "fullscreen", () => void fullscreen()),
-    );
+    this.overlay.setControls(this.language, [
+      [this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", () => (this.muted = !this.muted)],
+      ["fullscreen", "fullscreen", () => void fullscreen()],
+    ]);
   }
 
-  private button(symbol: Icon, word: Word, act: () => void): HTMLButtonElement {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.ariaLabel = button.title = say(this.language, word);
-    button.append(icon(symbol));
-    button.addEventListener("click", act);
-    return button;
+  private get recording() {
+    return this.past.current;
   }
-}
-
-function part(tag: string, name: string): HTMLElement {
-  const element = document.createElement(tag);
-  element.className = name;
-  element.setAttribute("part", name);
-  return element;
 }
 
 function dress<T extends HTMLElement>(surface: T): T {

@@ -5,15 +5,23 @@
 //    the video; one outside loads another window.
 // 2. Moments are those of EXT-X-PROGRAM-DATE-TIME, so that gaps are jumped over and never shift what follows.
 // 3. Whoever plays past the end of what is recorded has arrived in live.
+// 4. While a window is on its way, seeks only change what is wanted of it: dragging along a year asks for one at a time.
+// 5. A step goes to the middle of a picture, found from where the one that is shown begins: no rounding shows it twice.
 
 import type { Api } from "./core/api.ts";
 import type { Description } from "./core/describe.ts";
 import { say, type Language } from "./core/words.ts";
 import { Hls, type Fragment } from "./rungs/hlsjs.ts";
-import { createVideo, play, watchFrames } from "./rungs/rung.ts";
+import { createVideo, play, watchFrames, type RungStatistics } from "./rungs/rung.ts";
 
-const BEFORE_MS = 30_000;
+const BEFORE_MS = 10 * 60_000;
 const WINDOW_MS = 30 * 60_000;
+/** How long a picture is taken to last, in s, until two in a row were seen: the longest try is TRIES doublings of it. */
+const PICTURE_S = 1 / 30;
+const PICTURE_MAX_S = 4;
+const TRIES = 7;
+/** After a seek its picture is on the screen by then. */
+const PRESENTED_MS = 120;
 /** So near to now there is nothing whole on disk yet. */
 const EDGE_MS = 8000;
 
@@ -32,6 +40,15 @@ export class Recording {
   private window: { start: number; end: number } | null = null;
   private wanted: number | null = null;
   private missing: number | null = null;
+  private isLoading = false;
+  private bytes = 0;
+  /** Where on the video's time the picture on the screen begins, and how long a picture lasts, s. */
+  private pictureAt: number | null = null;
+  private pictureS: number | null = null;
+  private presented = 0;
+  private hasSought = false;
+  private steps = 0;
+  private isStepping = false;
 
   constructor(
     private readonly api: Api,
@@ -40,11 +57,13 @@ export class Recording {
     private readonly events: RecordingEvents,
   ) {
     this.surface = createVideo(muted);
-    watchFrames(this.surface, this.ending.signal, () => {
+    watchFrames(this.surface, this.ending.signal, (_, metadata) => {
       this.wanted = null;
+      if (metadata) this.learn(metadata);
       if (!this.surface.classList.contains("shown")) events.shown(this.surface);
       events.changed();
     });
+    this.surface.addEventListener("seeking", () => (this.hasSought = true), { signal: this.ending.signal });
     this.surface.addEventListener("ended", () => this.goOn(), { signal: this.ending.signal });
   }
 
@@ -66,20 +85,34 @@ export class Recording {
     this.surface.pause();
   }
 
-  step(pictures: number): void {
+  /** Show the picture so many further on, or back. Steps that come while one is being done are added up. */
+  async step(pictures: number): Promise<void> {
     this.surface.pause();
-    this.surface.currentTime += pictures / this.frameRate;
+    this.steps += pictures;
+    if (this.isStepping) return;
+    this.isStepping = true;
+    while (this.steps !== 0 && !this.ending.signal.aborted) {
+      const by = this.steps;
+      this.steps = 0;
+      await this.stepBy(by);
+    }
+    this.isStepping = false;
   }
 
-  async seek(time: number): Promise<void> {
+  seek(time: number): void {
     this.wanted = time;
     this.missing = null;
+    if (this.isLoading) return;
     const position = this.positionOf(time);
-    if (position !== null) {
-      this.surface.currentTime = position;
-      return;
-    }
-    this.load(time);
+    if (position !== null) this.surface.currentTime = position;
+    else this.load(time);
+  }
+
+  /** Counters as a transport has them. */
+  async statistics(): Promise<RungStatistics> {
+    const { videoWidth: width, videoHeight: height } = this.surface;
+    const { totalVideoFrames: frames, droppedVideoFrames: framesDropped } = this.surface.getVideoPlaybackQuality();
+    return { frames, framesDropped, bytes: this.bytes, width, height };
   }
 
   stop(): void {
@@ -100,12 +133,46 @@ export class Recording {
     return { tone: this.missing === null ? "past" : "off", label, more, notice };
   }
 
-  private get frameRate(): number {
-    return this.hls?.levels[0]?.frameRate || 25;
+  private learn({ mediaTime, presentedFrames }: VideoFrameCallbackMetadata): void {
+    const lasted = mediaTime - (this.pictureAt ?? mediaTime);
+    // After a seek it is no neighbour, and at speed not each picture is presented.
+    const isNext = presentedFrames === this.presented + 1 && !this.hasSought && this.surface.playbackRate <= 1;
+    if (isNext && lasted > 0.001 && lasted < PICTURE_MAX_S) this.pictureS = Math.min(lasted, this.pictureS ?? lasted);
+    this.pictureAt = mediaTime;
+    this.presented = presentedFrames;
+    this.hasSought = false;
+  }
+
+  private async stepBy(pictures: number): Promise<void> {
+    const from = this.pictureAt ?? this.surface.currentTime;
+    const known = this.pictureS;
+    if (known === null && pictures < 0) {
+      await this.settle(from - 0.001);
+      if (this.pictureAt !== null && this.pictureAt < from) this.pictureS = from - this.pictureAt;
+      return;
+    }
+    // Where the picture lasts longer than was thought, further on it is another one.
+    let lasts = known ?? PICTURE_S;
+    for (let tries = 0; tries < TRIES; tries++, lasts *= 2) {
+      await this.settle(from + (pictures + 0.5) * lasts);
+      if (this.pictureAt === null || Math.abs(this.pictureAt - from) > 0.001) break;
+    }
+  }
+
+  /** Seek on the video's time, and wait for the picture. */
+  private async settle(position: number): Promise<void> {
+    const { surface } = this;
+    await new Promise<void>((resolve) => {
+      surface.addEventListener("seeked", () => setTimeout(resolve, PRESENTED_MS), { once: true });
+      surface.requestVideoFrameCallback?.(() => resolve());
+      surface.currentTime = Math.max(0, position);
+    });
   }
 
   private load(time: number): void {
     this.hls?.destroy();
+    this.isLoading = true;
+    this.pictureAt = this.pictureS = null;
     const end = time + WINDOW_MS;
     const isOpen = end > Date.now() - EDGE_MS;
     this.window = { start: time - BEFORE_MS, end };
@@ -120,19 +187,24 @@ export class Recording {
       ...(api.token ? { xhrSetup: (xhr: XMLHttpRequest) => xhr.setRequestHeader("Authorization", `Bearer ${api.token}`) } : {}),
     }));
     hls.once(Hls.Events.LEVEL_LOADED, (_, { details }) => {
+      this.isLoading = false;
+      const wanted = this.wanted ?? time;
+      if (!this.isInWindow(wanted)) return this.load(wanted);
       // The playlist is there, nothing else is fetched yet: begin with the segment that is wanted.
-      const position = positionIn(details.fragments, time) ?? 0;
+      const position = positionIn(details.fragments, wanted) ?? 0;
       hls.startLoad(position);
       this.surface.currentTime = position;
       this.play();
     });
     hls.on(Hls.Events.ERROR, (_, { fatal, response }) => {
       if (!fatal) return;
+      this.isLoading = false;
       if (response?.code === 404 || response?.code === undefined || response.code < 500) {
         this.missing = time;
         this.events.changed();
       }
     });
+    hls.on(Hls.Events.FRAG_LOADED, (_, { frag }) => (this.bytes += frag.stats.loaded));
     hls.attachMedia(this.surface);
     hls.loadSource(api.url(`/hls/${this.camera}/dvr.m3u8?${query}`));
   }
@@ -141,14 +213,18 @@ export class Recording {
   private goOn(): void {
     const at = this.time ?? this.window?.end ?? Date.now();
     if (at > Date.now() - 3 * EDGE_MS) this.events.arrived();
-    else void this.seek(at + 100);
+    else this.seek(at + 100);
   }
 
   /** Where a moment is on the video's own time, or the next that is recorded in this window; null outside of it. */
   private positionOf(time: number): number | null {
-    const { window } = this;
-    if (!window || time < window.start || time >= window.end) return null;
+    if (!this.isInWindow(time)) return null;
     return positionIn(this.hls?.levels[0]?.details?.fragments ?? [], time);
+  }
+
+  private isInWindow(time: number): boolean {
+    const { window } = this;
+    return window !== null && time >= window.start && time < window.end;
   }
 }
 

@@ -1,0 +1,66 @@
+// What lies over the picture: a badge, a sentence where there is something to say, the buttons.
+
+import type { Description } from "./core/describe.ts";
+import { say, type Language, type Word } from "./core/words.ts";
+import { icon, type Icon } from "./icons.ts";
+
+const NOTICE_MS = 8000;
+
+export class Overlay {
+  readonly badge = part("div", "badge");
+  readonly notice = part("div", "notice");
+  readonly controls = part("div", "controls");
+  private noticeTimer = 0;
+  private noticed = "";
+
+  constructor() {
+    this.notice.setAttribute("role", "status");
+    this.notice.hidden = true;
+  }
+
+  show({ tone, label, more, notice }: Description): void {
+    this.badge.dataset.tone = tone;
+    const rest = document.createElement("span");
+    rest.className = "more";
+    rest.textContent = more;
+    this.badge.replaceChildren(label, rest);
+    this.say(notice, tone === "live");
+    this.notice.dataset.tone = tone;
+  }
+
+  /** What is wrong stays; what is merely worth knowing (`passes`) goes after a while. */
+  private say(notice: string, passes: boolean): void {
+    if (notice === this.noticed) return;
+    this.noticed = notice;
+    clearTimeout(this.noticeTimer);
+    this.notice.textContent = notice;
+    this.notice.hidden = notice === "";
+    if (notice && passes) this.noticeTimer = window.setTimeout(() => (this.notice.hidden = true), NOTICE_MS);
+  }
+
+  /** Buttons, each with its icon, its name and what it does; none hides them. */
+  setControls(language: Language, buttons: readonly (readonly [Icon, Word, () => void])[]): void {
+    this.controls.hidden = buttons.length === 0;
+    this.controls.replaceChildren(
+      ...buttons.map(([symbol, word, act]) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.ariaLabel = button.title = say(language, word);
+        button.append(icon(symbol));
+        button.addEventListener("click", act);
+        return button;
+      }),
+    );
+  }
+
+  close(): void {
+    clearTimeout(this.noticeTimer);
+  }
+}
+
+export function part(tag: string, name: string): HTMLElement {
+  const element = document.createElement(tag);
+  element.className = name;
+  element.setAttribute("part", name);
+  return element;
+}
