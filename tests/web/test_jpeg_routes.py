@@ -156,6 +156,19 @@ async def test_mjpeg_is_the_live_edge_part_by_part(site: Site, http: aiohttp.Cli
     assert not site.service.camera("door").jpeg.is_decoding
 
 
+async def test_mjpeg_by_another_name_for_a_reader_that_is_no_image_viewer(
+    site: Site, http: aiohttp.ClientSession
+) -> None:
+    for accept, kind in (
+        ("multipart/mixed", "multipart/mixed"),
+        ("image/avif,image/*;q=0.8,*/*;q=0.5", "multipart/x-mixed-replace"),
+    ):
+        async with http.get(f"{site.url}/mjpeg/door", headers={"Accept": accept}) as reply:
+            assert reply.content_type == kind
+            headers, data = await next_part(aiohttp.MultipartReader.from_response(reply))
+            assert int(headers["Content-Length"]) == len(data)
+
+
 async def test_a_part_ends_with_the_next_boundary(site: Site, http: aiohttp.ClientSession) -> None:
     """Chromium shows a part when it has seen the boundary after it, and so must not wait for the next picture."""
     async with http.get(f"{site.url}/mjpeg/door?frame_rate=0.01") as reply:

@@ -3,7 +3,8 @@
 Both serve the live edge (MJPEG also a recording), and keep their camera captured while they need it. MJPEG is
 ``multipart/x-mixed-replace``: a part a frame, always the newest; the next is taken when the one before has left the
 machine. Each part is followed by the next boundary at once, since Chromium shows a part only when it has seen the
-boundary after it.
+boundary after it. Whoever reads the parts itself asks for ``multipart/mixed`` (RFC 2046 §5.1.3) in ``Accept`` and gets
+the same bytes under that name: WebKit takes ``multipart/x-mixed-replace`` apart before a script's ``fetch`` can see it.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ PICTURE_WAIT_S = 10.0
 """How long a request waits for a camera that is coming up: longer than CAPTURE_TIMEOUT is by default."""
 
 BOUNDARY = "liveedge"
+REPLACING, MIXED = "multipart/x-mixed-replace", "multipart/mixed"
 
 WIDTH_MIN, WIDTH_MAX = 16, 7680
 FRAME_RATE_MAX = 60.0
@@ -57,7 +59,7 @@ async def snapshot(request: web.Request) -> web.Response:
 @routes.get("/mjpeg/{camera}")
 @describe(
     "pictures",
-    {200: "multipart/x-mixed-replace"},
+    {200: REPLACING},
     query={
         "at": Parameter(f"From this moment on, then into live. {TIME_HELP}", TIME),
         "width": WIDTH,
@@ -68,7 +70,8 @@ async def snapshot(request: web.Request) -> web.Response:
 async def mjpeg(request: web.Request) -> web.StreamResponse:
     """MJPEG of the live edge, or with ``?at=`` of the recording from that moment on and then into live.
 
-    ``?width=`` in pixels and ``?frame_rate=`` a second, at most.
+    ``?width=`` in pixels and ``?frame_rate=`` a second, at most. With ``Accept: multipart/mixed`` that is its type, for
+    readers that are no image viewers.
     """
     camera = request.app[keys.SERVICE].camera(request.match_info["camera"])
     width = _width(request, camera.settings.frame_width)
@@ -98,7 +101,8 @@ async def _send(request: web.Request, frames: AsyncGenerator[JpegFrame, None]) -
     # Before the headers, since it may be that there is none, and why.
     frame = await anext(frames)
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    response.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+    kind = MIXED if MIXED in request.headers.get("Accept", "").lower() else REPLACING
+    response.content_type = f"{kind}; boundary={BOUNDARY}"
     await response.prepare(request)
     socket = request.transport.get_extra_info("socket") if request.transport is not None else None
     await response.write(f"--{BOUNDARY}\r\n".encode() + _part(frame))

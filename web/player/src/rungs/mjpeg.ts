@@ -34,7 +34,11 @@ export class MjpegRung implements Rung {
 
   private async read(): Promise<void> {
     const { api, camera, width } = this.context;
-    const response = await api.fetch(`/mjpeg/${camera}?width=${width}`, { signal: this.ending.signal });
+    const response = await api.fetch(`/mjpeg/${camera}?width=${width}`, {
+      signal: this.ending.signal,
+      // By this name: multipart/x-mixed-replace is taken apart by WebKit before we can see it.
+      headers: { Accept: "multipart/mixed" },
+    });
     if (!response.body) throw new TypeError("no body");
     for await (const part of parts(response.body)) {
       await this.canvas.draw(part.body);
