@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.capture.engine import CaptureEngine, CaptureSource
+from gateway.capture.engine import CaptureEngine, CaptureSource, CheckAddress
 from gateway.capture.runner import EngineRunner
 from gateway.clock import Clock
 from gateway.errors import CameraEndedError, CameraTimeoutError, CaptureError, UnavailableError
@@ -39,10 +39,20 @@ ENGINE_GRACE_S = 1.0
 THREAD_END_S = 1.0
 """How long a stop waits for the engine's thread. A thread that hangs in a C library is left behind; it is a daemon."""
 
-RUN_SETTINGS = ("url", "capture_engine", "capture_buffer_size", "capture_timeout")
+RUN_SETTINGS = (
+    "url",
+    "capture_engine",
+    "capture_buffer_size",
+    "capture_timeout",
+    "capture_tls_verify",
+    "capture_tls_ca_file",
+)
 """What a run is begun with: a change of one of them begins another."""
 
 Observer = Callable[["Camera"], None]
+
+AddressCheck = Callable[[str], CheckAddress | None]
+"""By a camera's id, what is to look at the addresses that its next run connects to; ``None`` where nothing has to."""
 
 
 class Hold:
@@ -69,6 +79,7 @@ class Camera:
         engine_factory: Callable[[CaptureSource, Clock], CaptureEngine],
         clock: Clock,
         on_change: Observer,
+        address_check: AddressCheck | None = None,
     ) -> None:
         self.id = camera_id
         self.settings = settings
@@ -78,6 +89,7 @@ class Camera:
         self._engine_factory = engine_factory
         self._clock = clock
         self._on_change = on_change
+        self._address_check = address_check
         self._meter = StreamMeter()
         self.hub.attach(self._meter.on_packet)
         self._clients: dict[str, Mapping[str, Any]] = {}
@@ -309,6 +321,9 @@ class Camera:
             timeout_s=self.settings.timeout_s,
             buffer_size=self.settings.capture_buffer_size,
             run=self._run,
+            check_address=self._address_check(self.id) if self._address_check is not None else None,
+            tls_verify=self.settings.capture_tls_verify,
+            tls_ca_file=self.settings.capture_tls_ca_file,
         )
         runner = EngineRunner(self._engine_factory(source, self._clock), self._on_packet)
         self._last_video_s = self._clock.monotonic()

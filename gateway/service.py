@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from gateway.camera import Camera
+from gateway.camera import AddressCheck, Camera
 from gateway.capture import engine_factory
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import ConflictError, NotFoundError
@@ -31,10 +31,21 @@ Listener = Callable[[CaptureStatus], None]
 
 
 class CaptureService:
-    """See the module. ``cameras`` are complete settings by camera id."""
+    """See the module. ``cameras`` are complete settings by camera id.
 
-    def __init__(self, cameras: Mapping[str, CameraSettings], clock: Clock = SYSTEM_CLOCK) -> None:
+    ``address_check`` is asked at the beginning of each run, with the camera's id, for what is to look at the addresses
+    that the run connects to (:class:`~gateway.capture.engine.CaptureSource`); ``None`` where nothing has to.
+    """
+
+    def __init__(
+        self,
+        cameras: Mapping[str, CameraSettings],
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        address_check: AddressCheck | None = None,
+    ) -> None:
         self._clock = clock
+        self._address_check = address_check
         self._listeners: list[Listener] = []
         self._frame_callback: FrameCallback | None = None
         self._cameras: dict[str, Camera] = {}
@@ -147,7 +158,8 @@ class CaptureService:
         await camera.aclose()
 
     def _make(self, camera_id: str, settings: CameraSettings) -> Camera:
-        camera = Camera(camera_id, settings, engine_factory(settings.capture_engine), self._clock, self._notify)
+        factory = engine_factory(settings.capture_engine)
+        camera = Camera(camera_id, settings, factory, self._clock, self._notify, self._address_check)
         camera.set_frame_callback(self._frame_callback)
         return camera
 

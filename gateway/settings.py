@@ -90,6 +90,8 @@ class CaptureDefaults(BaseModel):
     capture_timeout: int = Field(5000, ge=100, le=600_000, description="ms, for opening and for silence")
     connection_retry_attempts: int = Field(3, ge=0, le=1000)
     connection_retry_delay: float = Field(2.0, ge=0.05, le=3600, description="s")
+    capture_tls_verify: bool = Field(False, description="whether a camera on rtsps:// has to prove its name")
+    capture_tls_ca_file: Path | None = Field(None, description="PEM of who vouches for cameras; None: the system's")
     capture_linger: float = Field(10.0, ge=0, le=3600, description="s between the last viewer's leaving and the stop")
     archive_segment_seconds: int = Field(600, ge=2, le=86_400, description="s of wall clock a file")
     archive_max_age: float | None = Field(None, gt=0, description="s; None keeps for ever")
@@ -206,6 +208,7 @@ class Settings(CaptureDefaults, AccessSettings, BaseSettings):
         except ValidationError as error:
             raise SettingsError(_sentence(error, where, f"camera {camera_id}: ")) from None
         _check_url(camera_id, camera)
+        _check_tls(camera_id, camera, where)
         if camera.archive_max_age is not None and camera.archive_max_age < camera.archive_segment_seconds:
             at = (where("archive_max_age") or where("archive_segment_seconds")) if where else ""
             raise SettingsError(
@@ -377,6 +380,20 @@ def _check_url(camera_id: str, camera: CameraSettings) -> None:
         raise SettingsError(
             f"camera {camera_id}: its URL does not start with rtsp:// or rtsps://; set RTSP_URL or the camera's url to"
             " what its manual gives, as in rtsp://user:password@192.0.2.7/stream1"
+        )
+
+
+def _check_tls(camera_id: str, camera: CameraSettings, where: "Where | None") -> None:
+    if not camera.url.get_secret_value().lower().startswith("rtsps://"):
+        return
+    at = (where("capture_tls_verify") or where("capture_tls_ca_file") or where("engine")) if where else ""
+    if camera.capture_tls_verify and camera.capture_engine == EngineName.OPENCV:
+        raise SettingsError(
+            f"{at}camera {camera_id}: the engine opencv cannot verify certificates (CAPTURE_TLS_VERIFY): take pyav"
+        )
+    if camera.capture_tls_ca_file is not None and not camera.capture_tls_verify:
+        raise SettingsError(
+            f"{at}camera {camera_id}: CAPTURE_TLS_CA_FILE does nothing without CAPTURE_TLS_VERIFY=true: set both"
         )
 
 

@@ -11,7 +11,8 @@ Rules:
 3. The file is replaced whole and is on disk before the change is told done. It holds credentials: mode 0600.
 4. An entry that cannot be used is told, left out and kept; a file that cannot be read keeps the gateway from starting,
    since going on would mean to forget cameras and, with the next change, to overwrite them.
-5. Python classes as engines come from the settings alone: an API that loads code is a way in.
+5. Python classes as engines and names of files come from the settings alone: an API that loads code is a way in, and
+   one that reads files tells what files there are.
 """
 
 import asyncio
@@ -75,6 +76,10 @@ class CameraBook:
         """Whether the settings, and not the API, brought this camera."""
         return camera_id in self.settings.camera_tables()
 
+    def is_url_by_api(self, camera_id: str) -> bool:
+        """Whether the URL that a camera is pulled from came by API."""
+        return "url" in self._changes.get(camera_id, {})
+
     async def add(self, camera_id: str, table: Mapping[str, Any]) -> CameraSettings:
         """A new camera. Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``."""
         if camera_id in self._changes or self.is_configured(camera_id):
@@ -111,6 +116,8 @@ class CameraBook:
         engine = changes.get("engine", changes.get("capture_engine"))
         if engine is not None and engine not in tuple(EngineName):
             raise BadRequestError("engine: name pyav, opencv or fake; an engine of your own is set in liveedge.toml")
+        if changes.get("capture_tls_ca_file") is not None:
+            raise BadRequestError("capture_tls_ca_file: files are named in liveedge.toml or the environment alone")
         configured = self.settings.camera_tables().get(camera_id, {})
         try:
             camera = self.settings.camera(camera_id, _over(configured, changes))

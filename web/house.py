@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from gateway.camera import Camera
 from gateway.capture import engine_factory
+from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import ConflictError
 from gateway.service import CaptureService
@@ -23,6 +24,7 @@ from hls.window import LiveHls
 from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
 from web.cameras import CameraBook
+from web.targets import refuse_metadata
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class House:
         self.settings = settings
         self.clock = clock
         self.book = CameraBook(settings)
-        self.service = CaptureService(self.book.cameras(), clock)
+        self.service = CaptureService(self.book.cameras(), clock, address_check=self._address_check)
         self.live = LiveHls(self.service, clock=clock)
         self.archive = Archive(settings, self.service, clock)
         self.webrtc = WebRtcServer(
@@ -171,6 +173,10 @@ class House:
                 self._open(camera_id, wanted[camera_id])
         parts = {"added": added, "changed": changed, "removed": removed, "in force after a restart": later}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
+
+    def _address_check(self, camera_id: str) -> CheckAddress | None:
+        allows_all = self.book.settings.allow_metadata_addresses or not self.book.is_url_by_api(camera_id)
+        return None if allows_all else refuse_metadata
 
     async def _whole(self, change: Callable[[], Awaitable[T]]) -> T:
         """One change after the other, each to its end: who asked for it may hang up in the middle."""

@@ -104,10 +104,10 @@ class CaptureCommand(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-def _optional(name: str, doc: str, *without: str, **fields: Any) -> type[BaseModel]:
+def _optional(name: str, doc: str, **fields: Any) -> type[BaseModel]:
     """A camera's table in which nothing has to be: types and ranges are the settings' own."""
     for each, about in CameraSettings.model_fields.items():
-        if each not in fields and each not in without:
+        if each not in fields and each not in ("capture_engine", "capture_tls_ca_file"):
             # The bounds stand in the annotation's metadata, within the union: null is no number.
             inner: Any = about.rebuild_annotation()
             fields[each] = (inner | None, Field(None, description=about.description))
@@ -119,14 +119,12 @@ _ENGINE = (EngineName | None, None)
 CameraPatch = _optional(
     "CameraPatch",
     "Settings of a camera to change (RFC 7396): what is named is set, ``null`` takes it back to the default.",
-    "capture_engine",
     engine=_ENGINE,
 )
 
 NewCamera = _optional(
     "NewCamera",
     "A camera to add: its id, its URL and any setting of a camera's table.",
-    "capture_engine",
     id=(str, Field(pattern=f"^{CAMERA_ID.pattern}$")),
     url=(str, Field(description="rtsp://user:password@host/path", json_schema_extra={"writeOnly": True})),
     engine=_ENGINE,

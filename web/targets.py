@@ -6,9 +6,12 @@ way to what only this machine reaches (server-side request forgery).
 Rules:
 
 1. The scheme is rtsp or rtsps, or what a configured camera has; files are no cameras.
-2. The host has an address now, and none of its addresses is link-local or a cloud's metadata service, unless
-   ``ALLOW_METADATA_ADDRESSES`` says so. It is read by the same parser that the engines connect with. A name that leads
-   elsewhere later is not seen here: such a name is for a firewall.
+2. The host has an address, and none of its addresses is link-local or a cloud's metadata service, unless
+   ``ALLOW_METADATA_ADDRESSES`` says so. It is read by the same parser that the engines connect with.
+3. A name may lead elsewhere tomorrow. So the addresses are looked at with each connect as well, after a restart too,
+   and the connection is made to an address that was looked at (:mod:`gateway.capture.names`).
+4. Where a camera sends us (a redirect, ``source=`` of a transport) is out of our sight: libav goes there by itself.
+   ``docs/security.md`` says what is left of it, and what keeps it in.
 """
 
 import asyncio
@@ -17,8 +20,9 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gateway.capture.engine import Address
 from gateway.capture.url import parse
-from gateway.errors import BadRequestError, CaptureError
+from gateway.errors import BadRequestError, CameraRefusedError, CaptureError
 from gateway.settings import CameraSettings, Settings
 
 SCHEMES = frozenset({"rtsp", "rtsps", "fake"})
@@ -66,11 +70,22 @@ async def check_target(table: Mapping[str, Any], settings: Settings, configured:
             )
 
 
-def is_metadata(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def refuse_metadata(address: Address) -> None:
+    """Rule 3. Raises :class:`~gateway.errors.CameraRefusedError`."""
+    if is_metadata(address):
+        raise CameraRefusedError(
+            f"the camera's name leads to {address} now, where no camera is but perhaps this machine's own credentials,"
+            " and no connection was made; correct the name, or set ALLOW_METADATA_ADDRESSES=true"
+        )
+
+
+def is_metadata(address: Address) -> bool:
     """Whether this is link-local or a cloud's metadata service, in whatever notation."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_metadata(address.ipv4_mapped)
+        if address.sixtofour is not None:
+            return is_metadata(address.sixtofour)
         if address in NAT64:
             return is_metadata(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     return any(address in network for network in METADATA)
@@ -80,7 +95,7 @@ def _scheme(url: str) -> str:
     return url.strip().partition("://")[0].lower()
 
 
-async def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+async def _addresses(host: str) -> list[Address]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_S):

@@ -10,9 +10,16 @@ the event loop are not its business.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.media import Packet
+
+Address = IPv4Address | IPv6Address
+
+CheckAddress = Callable[[Address], None]
+"""May a camera be at this address? Raises a :class:`~gateway.errors.CaptureError` where not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,11 @@ class CaptureSource:
 
     ``timeout_s`` bounds both the opening and each silence between two packets, in seconds. ``buffer_size`` is the
     number of decoded frames that an engine which decodes may hold back (``CAPTURE_BUFFER_SIZE``).
+
+    Where there is a ``check_address``, an engine asks it about every address of the camera's host before each connect,
+    and connects to an address that it has asked about; it is called on the engine's thread. With ``tls_verify`` a
+    camera on TLS has to prove its name, by a certificate that ``tls_ca_file`` (PEM; ``None``: the system's) vouches
+    for.
     """
 
     camera_id: str
@@ -28,6 +40,9 @@ class CaptureSource:
     timeout_s: float = 5.0
     buffer_size: int = 1
     run: int = 0
+    check_address: CheckAddress | None = None
+    tls_verify: bool = False
+    tls_ca_file: Path | None = None
 
 
 class CaptureEngine(ABC):

@@ -119,6 +119,15 @@ def reading_fault(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s:
     return CameraEndedError(f"the stream of the camera at {where} broke off ({_words(error)})")
 
 
+def unproven(url: CameraUrl) -> CameraRefusedError:
+    """A certificate that does not do."""
+    return CameraRefusedError(
+        f"the camera at {place(url)} does not prove by its certificate that it is {url.host}; give CAPTURE_TLS_CA_FILE"
+        " the certificate of who signed it (the camera's own, if it signs for itself), and name the camera in its URL"
+        " as the certificate does; or set CAPTURE_TLS_VERIFY=false"
+    )
+
+
 def silent(url: CameraUrl, timeout_s: float) -> CameraTimeoutError:
     """No picture for too long."""
     return CameraTimeoutError(

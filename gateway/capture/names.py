@@ -1,13 +1,20 @@
-"""Host names, looked up so that an interrupt does not have to wait for a name server.
+"""Host names, looked up so that an interrupt does not have to wait for a name server, and nobody is led astray.
 
 libav resolves names where nothing can interrupt it. Asking first, from a thread that may be left to its own end, makes
-the system's resolver answer libav from its cache, and gives a name that does not exist its own error."""
+the system's resolver answer libav from its cache, and gives a name that does not exist its own error.
+
+Where a source checks addresses, libav gets an address that was checked in place of the name: whoever answers for a name
+can answer the next question otherwise (DNS rebinding), and libav's would be the next. The camera then reads the address
+in its requests, where it is used to read whatever people call it by.
+"""
 
 import ipaddress
 import socket
 import threading
 import time
+from dataclasses import replace
 
+from gateway.capture.engine import Address, CaptureSource
 from gateway.capture.url import CameraUrl
 from gateway.errors import CameraTimeoutError, CameraUnreachableError
 
@@ -15,24 +22,35 @@ LOOK_S = 0.05
 """How often an interrupt is looked for, in seconds."""
 
 
-def check_name(url: CameraUrl, timeout_s: float, stop: threading.Event) -> None:
-    """Return once the URL's host has an address, or once ``stop`` is set.
+def destinations(url: CameraUrl, source: CaptureSource, stop: threading.Event) -> list[CameraUrl]:
+    """The URL as it may be connected to, or one for each address of its host where addresses are checked.
 
-    Raises :class:`~gateway.errors.CameraUnreachableError` for a name that has none, and
-    :class:`~gateway.errors.CameraTimeoutError` where no name server answers.
+    They are in the order to try them in (RFC 6724); none once ``stop`` is set. Raises
+    :class:`~gateway.errors.CameraUnreachableError` for a name without an address,
+    :class:`~gateway.errors.CameraTimeoutError` where no name server answers, and what ``source.check_address`` raises.
     """
+    addresses = _look_up(url, source.timeout_s, stop)
+    if source.check_address is None:
+        return [url] if addresses else []
+    for address in addresses:
+        source.check_address(address)
+    return [replace(url, host=str(address)) for address in addresses]
+
+
+def _look_up(url: CameraUrl, timeout_s: float, stop: threading.Event) -> list[Address]:
     try:
-        ipaddress.ip_address(url.host.partition("%")[0])
+        return [ipaddress.ip_address(url.host)]
     except ValueError:
         pass
-    else:
-        return
+    found: dict[Address, None] = {}
     failure: list[OSError | UnicodeError] = []
     done = threading.Event()
 
     def look_up() -> None:
         try:
-            socket.getaddrinfo(url.host, url.connect_port, type=socket.SOCK_STREAM)
+            # It reads the odd notations of addresses too (0xa9fea9fe, 2852039166), as connecting would.
+            for entry in socket.getaddrinfo(url.host, url.connect_port, type=socket.SOCK_STREAM):
+                found[ipaddress.ip_address(entry[4][0])] = None
         except (OSError, UnicodeError) as error:
             failure.append(error)
         done.set()
@@ -41,7 +59,7 @@ def check_name(url: CameraUrl, timeout_s: float, stop: threading.Event) -> None:
     deadline = time.monotonic() + timeout_s
     while not done.wait(LOOK_S):
         if stop.is_set():
-            return
+            return []
         if time.monotonic() > deadline:
             raise CameraTimeoutError(
                 f"no name server told the address of {url.host} within {timeout_s:g} s; check this machine's DNS, or"
@@ -51,3 +69,4 @@ def check_name(url: CameraUrl, timeout_s: float, stop: threading.Event) -> None:
         raise CameraUnreachableError(
             f"there is no address for the name {url.host}; check its spelling, or write the camera's address"
         )
+    return list(found)

@@ -32,7 +32,7 @@ from gateway.capture.encoder import H264Encoder
 from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.capture.faults import place, silent
 from gateway.capture.interruptible import interruptible
-from gateway.capture.names import check_name
+from gateway.capture.names import destinations
 from gateway.capture.opening import open_camera
 from gateway.capture.sps import MAX_FRAME_RATE
 from gateway.capture.timeline import Arrival, SourceTime, Timeline
@@ -177,10 +177,11 @@ class OpenCVCaptureEngine(CaptureEngine):
 
     def packets(self) -> Iterator[Packet]:
         url = parse(self.source.url)
-        check_name(url, self.source.timeout_s, self._stop)
-        self._reader = reader = _Reader(self.source, url, self.clock, self._stop)
-        if self._stop.is_set():
+        found = destinations(url, self.source, self._stop)
+        if not found:
             return
+        # Which of several addresses answers, OpenCV would not tell: the first has to.
+        self._reader = reader = _Reader(self.source, found[0], self.clock, self._stop)
         reader.start()
         try:
             yield from self._encode(reader)
@@ -211,6 +212,6 @@ class OpenCVCaptureEngine(CaptureEngine):
     def _explain(self, url: CameraUrl) -> None:
         """Raise what libav says of a camera that OpenCV could not open, if it says anything."""
         with interruptible(self._stop) as reins:
-            container = open_camera(url, self.source.timeout_s, reins)
+            container = open_camera(url, self.source, reins)
             if container is not None:
                 container.close()

@@ -6,18 +6,24 @@ Rules:
 2. Nothing is probed: the session description and the first keyframe tell everything. What libav reads while opening is
    kept (``fflags=nobuffer`` would throw the first keyframe away, and cost a whole GOP).
 3. RTP's pieces come as they are: :mod:`gateway.capture.access_units` tells why.
+4. Of several addresses that were checked (:mod:`gateway.capture.names`), the first that can be reached is taken; each
+   has its share of the time.
+5. A camera's certificate is looked at only where that is asked for: most sign their own.
 """
 
+import errno
+import ssl
 import time
 
 import av
 from av.container import InputContainer
 
-from gateway.capture.faults import opening_fault
+from gateway.capture.engine import CaptureSource
+from gateway.capture.faults import opening_fault, unproven
 from gateway.capture.interruptible import Reins
-from gateway.capture.names import check_name
+from gateway.capture.names import destinations
 from gateway.capture.url import CameraUrl
-from gateway.errors import CaptureError
+from gateway.errors import CameraTimeoutError, CameraUnreachableError, CaptureError
 
 SCHEMES = frozenset({"rtsp", "rtsps"})
 
@@ -35,21 +41,32 @@ OPTIONS = {
 av.logging.set_level(None)
 
 
-def open_camera(url: CameraUrl, timeout_s: float, reins: Reins) -> InputContainer | None:
+def open_camera(url: CameraUrl, source: CaptureSource, reins: Reins) -> InputContainer | None:
     """The opened camera, within ``timeout_s`` seconds, which bound each later read as well; ``None`` once stopped.
 
-    Raises a :class:`~gateway.errors.CaptureError`.
+    ``url`` is the parsed one of ``source``. Raises a :class:`~gateway.errors.CaptureError`.
     """
     if url.scheme not in SCHEMES:
         raise CaptureError(f"{url.scheme}:// is not how cameras are pulled; write rtsp:// or rtsps://")
     started = time.monotonic()
-    check_name(url, timeout_s, reins.stop)
-    if reins.stop.is_set():
-        return None
-    # PyAV's own timeout is for each of the two steps of opening, and a camera may be slow in both.
-    reins.deadline = started + timeout_s
+    options = OPTIONS | _tls(url, source)
+    found = destinations(url, source, reins.stop)
+    for place, destination in enumerate(found, start=1):
+        # PyAV's own timeout is for each of the two steps of opening, and a camera may be slow in both.
+        reins.deadline = started + source.timeout_s * place / len(found)
+        try:
+            return _open(url, destination, options, source.timeout_s, reins)
+        except (CameraUnreachableError, CameraTimeoutError):
+            if place == len(found):
+                raise
+    return None
+
+
+def _open(
+    url: CameraUrl, destination: CameraUrl, options: dict[str, str], timeout_s: float, reins: Reins
+) -> InputContainer | None:
     try:
-        container = av.open(str(url), "r", options=dict(OPTIONS), timeout=timeout_s)
+        container = av.open(str(destination), "r", options=dict(options), timeout=timeout_s)
         if not reins.are_drawn:
             return container
         # What is cut short while it describes the streams counts as opened for libav.
@@ -60,6 +77,18 @@ def open_camera(url: CameraUrl, timeout_s: float, reins: Reins) -> InputContaine
     except (av.FFmpegError, OSError, ValueError) as error:
         if reins.stop.is_set():
             return None
-        raise opening_fault(error, url, timeout_s, time.monotonic() - started) from None
+        if "tls_verify" in options and getattr(error, "errno", None) == errno.EIO:
+            raise unproven(url) from None
+        raise opening_fault(error, url, timeout_s, timeout_s if reins.are_drawn else 0.0) from None
     finally:
         reins.deadline = None
+
+
+def _tls(url: CameraUrl, source: CaptureSource) -> dict[str, str]:
+    """Rule 5: libav's options of TLS."""
+    if url.scheme != "rtsps" or not source.tls_verify:
+        return {}
+    # What libav was built with need not know where this system keeps its certificates.
+    ca_file = source.tls_ca_file or ssl.get_default_verify_paths().cafile
+    trusted = {"ca_file": str(ca_file)} if ca_file is not None else {}
+    return {"tls_verify": "1", "verifyhost": url.host, **trusted}

@@ -60,7 +60,7 @@ class PyAVCaptureEngine(CaptureEngine):
     def packets(self) -> Iterator[Packet]:
         url = parse(self.source.url)
         with interruptible(self._stop) as reins:
-            container = open_camera(url, self.source.timeout_s, reins)
+            container = open_camera(url, self.source, reins)
             if container is None:
                 return
             try:

@@ -17,6 +17,9 @@ Client = TestClient[web.Request, web.Application]
 
 ADMIN_TOKEN = "the-token-of-the-admin"
 
+OFF: dict[str, Any] = {"auth_token": None, "auth": {}}
+"""Nobody is asked."""
+
 TABLES: dict[str, dict[str, Any]] = {
     "door-view": {"token": "may-view-the-door", "scopes": ["view"], "cameras": ["door", "ghost"]},
     "door-control": {"token": "may-control-the-door", "scopes": ["control"], "cameras": ["door", "ghost"]},

@@ -147,6 +147,18 @@ def rtsp(
     return handle
 
 
+def redirect(location: str) -> Handler:
+    """An RTSP server that has everybody go elsewhere (RFC 2326 §11.3)."""
+
+    def handle(connection: socket.socket, _: threading.Event) -> None:
+        reader = connection.makefile("rb")
+        while (request := _read_request(reader)) is not None:
+            head = f"RTSP/1.0 302 Found\r\nCSeq: {request[1]}\r\nLocation: {location}\r\n\r\n"
+            connection.sendall(head.encode())
+
+    return handle
+
+
 def _read_request(reader: BinaryIO) -> tuple[str, str, str] | None:
     method, sequence, transport = "", "0", ""
     while True:

@@ -1,7 +1,6 @@
 """The door: names, origins, proxies, limits, what every answer says, and where cameras may be."""
 
 import asyncio
-import ipaddress
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,10 @@ from hypothesis import strategies as st
 from socketio.exceptions import ConnectionError as Refused
 from yarl import URL
 
-from gateway.errors import BadRequestError
-from gateway.settings import load_settings
-from tests.support.guarded import ADMIN_TOKEN, Client, bearer, guarded
+from tests.support.guarded import ADMIN_TOKEN, OFF, Client, bearer, guarded
 from web.auth.policy import ROUTES
 from web.security import PAGE_POLICY, host_name
-from web.targets import check_target, is_metadata
 
-OFF: dict[str, Any] = {"auth_token": None, "auth": {}}
 EVIL = "https://evil.example.org"
 
 
@@ -296,81 +291,7 @@ async def test_a_shared_cache_keeps_nothing_that_needed_a_token(tmp_path: Path) 
             assert "Authorization" in answer.headers["Vary"]
 
 
-# --- cameras that come by API
-
-
-async def add(client: Client, **table: Any) -> tuple[int, dict[str, Any]]:
-    async with client.post("/api/cameras", json={"id": "new", **table}) as answer:
-        return answer.status, await answer.json()
-
-
-METADATA_URLS = [
-    "rtsp://169.254.169.254/latest/meta-data/",
-    "rtsp://user:password@169.254.169.254:80/",
-    "rtsp://2852039166/",
-    "rtsp://0xa9fea9fe/",
-    "rtsp://0251.0376.0251.0376/",
-    "rtsp://[fe80::1]/",
-    "rtsp://[fd00:ec2::254]/",
-    "rtsp://[::ffff:169.254.169.254]/",
-    "rtsp://[64:ff9b::a9fe:a9fe]/",
-    "rtsps://100.100.100.200/",
-    "RTSP://169.254.169.254/",
-    " rtsp://169.254.169.254/",
-]
-
-
-async def test_no_camera_at_a_metadata_address(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF) as client:
-        for url in METADATA_URLS:
-            status, body = await add(client, url=url)
-            assert (status, body["error"]) == (400, "bad_request"), body
-            assert "ALLOW_METADATA_ADDRESSES" in body["message"]
-            async with client.patch("/api/cameras/door", json={"url": url}) as answer:
-                assert answer.status == 400
-
-
-NO_CAMERAS: list[tuple[dict[str, Any], str]] = [
-    ({"url": "file:///etc/passwd"}, "rtsp"),
-    ({"url": "/etc/passwd"}, "rtsp"),
-    ({"url": "http://127.0.0.1/"}, "rtsp"),
-    ({"url": "concat:/etc/passwd|/etc/shadow"}, "rtsp"),
-    ({"url": "rtsp://"}, "host"),
-    ({"url": "rtsp://no-such-camera.invalid/"}, "no address"),
-    ({"url": "rtsp://127.0.0.1/", "engine": "os:system"}, "engine"),
-    ({"url": "rtsp://127.0.0.1/", "capture_engine": "subprocess:Popen"}, "engine"),
-    ({"url": "file:///etc/passwd", "engine": "tests.support.scripted:ScriptedEngine"}, "rtsp"),
-    ({"url": 5}, "url"),
-    ({}, "url"),
-]
-
-
-async def test_no_file_no_other_scheme_and_no_code(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF) as client:
-        for table, word in NO_CAMERAS:
-            status, body = await add(client, **table)
-            assert (status, body["error"]) == (400, "bad_request"), body
-            assert word in body["message"].lower()
-            assert "passwd" not in body["message"]
-
-
-async def test_who_means_it_may(tmp_path: Path) -> None:
-    settings = load_settings(data_dir=tmp_path, allow_metadata_addresses=True)
-    await check_target({"url": "rtsp://169.254.7.7/stream"}, settings, [])
-    settings = load_settings(data_dir=tmp_path)
-    for url in ("rtsp://127.0.0.1/", "rtsp://192.168.1.5:8554/x", "rtsp://[::1]/", "fake://x"):
-        await check_target({"url": url}, settings, [])
-    with pytest.raises(BadRequestError):
-        await check_target({"url": "rtsp://169.254.7.7/stream"}, settings, [])
-
-
-@given(st.ip_addresses())
-def test_only_few_addresses_are_refused(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    if isinstance(address, ipaddress.IPv4Address):
-        mapped = ipaddress.IPv6Address(f"::ffff:{address}")
-        assert is_metadata(address) == is_metadata(mapped)
-        if address.is_link_local:
-            assert is_metadata(address)
+# --- paths
 
 
 async def test_paths_cannot_leave_the_data_directory(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ async def stop_capture(request: web.Request) -> web.Response:
 
 async def _check_target(request: web.Request, table: dict[str, Any]) -> None:
     configured = [camera.settings for camera in request.app[keys.SERVICE].cameras.values()]
-    await check_target(table, request.app[keys.SETTINGS], configured)
+    await check_target(table, request.app[keys.HOUSE].book.settings, configured)
 
 
 async def _command(request: web.Request) -> CaptureCommand:
