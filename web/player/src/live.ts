@@ -2,16 +2,17 @@
 
 import type { Api, Camera } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
-import { Ladder, type Command, type Failure, type RungName } from "./core/ladder.ts";
-import { clockOf, localNow } from "./core/sync.ts";
+import { Ladder, type CameraAnswer, type Command, type Failure, type RungName } from "./core/ladder.ts";
+import { clockOf, isAnswer, localNow, whenReachable } from "./core/sync.ts";
 import { HlsRung } from "./rungs/hls.ts";
 import { JpegRung } from "./rungs/jpeg.ts";
 import { MjpegRung } from "./rungs/mjpeg.ts";
-import type { Rung, RungContext, RungStatistics } from "./rungs/rung.ts";
+import { play, type Rung, type RungContext, type RungStatistics } from "./rungs/rung.ts";
 import { WebRtcRung } from "./rungs/webrtc.ts";
 
-const TICK_MS = 200;
-const ASK_TIMEOUT_MS = 1500;
+const TICK_MS = 100;
+/** Longer than the slowest round trip on which anything plays. */
+const ASK_TIMEOUT_MS = 1200;
 
 const MAKERS: Record<RungName, new (context: RungContext) => Rung> = {
   webrtc: WebRtcRung,
@@ -54,8 +55,9 @@ export class Live {
     this.ladder = new Ladder(options.rungs);
     const { signal } = this.ending;
     const timer = setInterval(() => this.obey(this.ladder.tick(performance.now(), !document.hidden)), TICK_MS);
-    const wake = () => document.hidden || this.obey(this.ladder.wake(performance.now()));
+    const wake = () => document.hidden || this.wake();
     document.addEventListener("visibilitychange", wake, { signal });
+    document.addEventListener("resume", wake, { signal });
     window.addEventListener("online", wake, { signal });
     window.addEventListener("pageshow", wake, { signal });
     signal.addEventListener("abort", () => clearInterval(timer));
@@ -99,6 +101,9 @@ export class Live {
         case "ask":
           void this.ask();
           break;
+        case "reach":
+          whenReachable(this.options.api, this.ending.signal, () => this.obey(this.ladder.reachable(performance.now())));
+          break;
       }
     }
     const { phase, current, attempt, cameraDown, reason } = this.ladder;
@@ -107,6 +112,12 @@ export class Live {
       this.told = told;
       this.events.changed();
     }
+  }
+
+  private wake(): void {
+    // A browser pauses what it freezes, and leaves it so.
+    for (const { surface } of this.rungs.values()) if (surface instanceof HTMLVideoElement && surface.paused) void play(surface);
+    this.obey(this.ladder.wake(performance.now()));
   }
 
   private begin(id: number, name: RungName): void {
@@ -135,29 +146,33 @@ export class Live {
     this.events.picture(captured);
   }
 
-  /** 503 may mean the camera or this transport: only the camera's state tells. */
+  /** 503 may mean the camera or this transport, and no answer this transport or the gateway: only asking tells. */
   private async failed(id: number, failure: Failure): Promise<void> {
-    if (failure.kind === "unavailable") {
-      const camera = await this.camera();
-      if (camera === null || camera.state === "live") failure = { ...failure, kind: "broken" };
-      else failure = { ...failure, state: camera.state, message: camera.error_message ?? "" };
+    if (failure.kind === "unavailable" || failure.kind === "broken") {
+      const answer = await this.camera();
+      if (!this.rungs.has(id)) return;
+      if (answer === null) failure = { ...failure, kind: "unreachable" };
+      else if (answer.state === null || answer.state === "live") failure = { ...failure, kind: "broken" };
+      else if (failure.kind === "unavailable") failure = { ...failure, state: answer.state, message: answer.message };
     }
     this.obey(this.ladder.failed(id, failure, performance.now()));
   }
 
   private async ask(): Promise<void> {
-    const camera = await this.camera();
-    this.obey(this.ladder.cameraIs(camera?.state ?? null, camera?.error_message ?? "", performance.now()));
+    const answer = await this.camera();
+    this.obey(answer === null ? this.ladder.unreachable() : this.ladder.cameraIs(answer, performance.now()));
   }
 
-  private async camera(): Promise<Camera | null> {
+  /** How the camera is; null where the gateway does not answer. */
+  private async camera(): Promise<CameraAnswer | null> {
     const { api, camera } = this.options;
     try {
-      return await api.json<Camera>(`/api/cameras/${camera}`, {
+      const { state, error_message, live_edge } = await api.json<Camera>(`/api/cameras/${camera}`, {
         signal: AbortSignal.any([this.ending.signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]),
       });
-    } catch {
-      return null;
+      return { state, message: error_message ?? "", edge: live_edge ? Date.parse(live_edge.time) : null };
+    } catch (error) {
+      return isAnswer(error) ? { state: null, message: "", edge: null } : null;
     }
   }
 }

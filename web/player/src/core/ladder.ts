@@ -9,11 +9,16 @@
 //    tried again after RETRY_MS, from the top. Coming back after an outage takes no longer than that.
 // 2. A rung that fails is barred. It is tried again while a lower one plays: after CLIMB_FIRST_MS, then twice as long each
 //    time, up to CLIMB_MAX_MS.
-// 3. A current without pictures is asked about before it is given up: while the camera itself is down, no other rung would
-//    have pictures either, and the connection stays for the moment when it is back. So is an attempt that takes its time:
-//    the gateway may hold its answer until the camera is there.
-// 4. Nothing is judged while nobody looks: a hidden tab presents no pictures.
-// 5. Denied (401, 403) ends everything until there is another token.
+// 3. A current without pictures is asked about soon (QUIET_MS), long before it is given up. While the camera itself is
+//    down, no other rung would have pictures either, and the connection stays for the moment when it is back. So does it
+//    while the camera is silent, or slow: the rung is at fault only where the gateway has had newer pictures for
+//    LATE_MS. An attempt that takes its time is asked about as well: the gateway may hold its answer until the camera
+//    is there.
+// 4. While the gateway cannot be reached, nothing is judged and nothing tried. The moment it answers again, what has had
+//    no picture since is begun anew: its connection may be dead without knowing.
+// 5. Nothing is judged while nobody looks: a hidden tab presents no pictures. Looked at again, after a sleep or on another
+//    network, it is asked at once.
+// 6. Denied (401, 403) ends everything until there is another token.
 
 export const RUNGS = ["webrtc", "hls", "jpeg", "mjpeg"] as const;
 export type RungName = (typeof RUNGS)[number];
@@ -23,6 +28,7 @@ export type FailureKind =
   | "unavailable" // the camera is not there: no rung could play it
   | "denied" // 401 or 403
   | "missing" // 404: there is no such camera
+  | "unreachable" // the gateway does not answer at all
   | "broken" // the connection, the server or the media
   | "timeout" // no first picture in time
   | "stalled"; // pictures stopped
@@ -40,25 +46,45 @@ export type Command =
   | { do: "start"; id: number; rung: RungName }
   | { do: "show"; id: number; rung: RungName }
   | { do: "stop"; id: number }
-  | { do: "ask" }; // how is the camera? answered by cameraIs()
+  | { do: "ask" } // how is the camera? answered by cameraIs() or unreachable()
+  | { do: "reach" }; // try the gateway until it answers, then call reachable()
 
 export type Phase = "idle" | "starting" | "playing" | "interrupted" | "waiting" | "denied";
+
+/** What the gateway says of the camera; null where it does not say. */
+export interface CameraAnswer {
+  state: string | null;
+  message: string;
+  /** Capture time of the gateway's newest picture, ms. */
+  edge: number | null;
+}
 
 interface Place {
   id: number;
   rung: RungName;
   since: number;
   lastPicture: number;
-  /** Mean distance of pictures, ms. */
-  interval: number;
+  /** Mean distance of pictures, ms; null before the second one. */
+  interval: number | null;
+}
+
+/** A current without pictures: what the gateway has had since. */
+interface Doubt {
+  edge: number | null;
+  /** When it was first known that the gateway has newer pictures. */
+  newerSince: number | null;
 }
 
 /** Time for the first picture. ICE over a blocked network fails only after 15 s and more: nobody waits for that. */
 export const PATIENCE_MS: Record<RungName, number> = { webrtc: 4000, hls: 8000, jpeg: 5000, mjpeg: 8000 };
-/** Pictures are missed after this long, and after STALL_INTERVALS of the stream's own picture distance. */
+/** Pictures are missed after this long, and after QUIET_INTERVALS of the stream's own picture distance: somebody asks. */
+export const QUIET_MS = 600;
+export const QUIET_INTERVALS = 6;
+/** A picture that the gateway has is on the screen after this long, or the rung is at fault. */
+export const LATE_MS: Record<RungName, number> = { webrtc: 500, hls: 2500, jpeg: 800, mjpeg: 800 };
+/** So long without a picture is an interruption, whoever's fault it is; where the gateway says nothing of its pictures, the rung's. */
 export const STALL_MS = 2000;
-export const STALL_INTERVALS = 6;
-/** Between rounds while nothing works: a restarted gateway is found again in less than a second. */
+/** Between rounds while nothing works. */
 export const RETRY_MS = 700;
 /** A camera that does not exist may come to exist, but not every second. */
 export const MISSING_RETRY_MS = 5000;
@@ -67,6 +93,11 @@ export const CLIMB_MAX_MS = 60_000;
 /** A refusal holds as long as the camera sends what it sends. */
 export const REFUSED_MS = 120_000;
 export const ASK_EVERY_MS = 1000;
+/** While it is in doubt whose fault it is. */
+export const DOUBT_EVERY_MS = 250;
+/** Between two ticks, which come several times a second: everything slept. */
+export const SLEPT_MS = 2000;
+const INTERVAL_MAX_MS = 5000;
 /** Long enough to know that the rung is good again: its failures are forgotten. */
 export const PROVEN_MS = 20_000;
 
@@ -83,8 +114,12 @@ export class Ladder {
   private readonly counts = new Map<RungName, number>();
   private waitUntil = 0;
   private askedAt: number | null = null;
+  private doubt: Doubt | null = null;
+  /** The gateway cannot be reached. */
+  private away = false;
   private nextId = 1;
   private watched = true;
+  private ticked: number | null = null;
 
   constructor(private readonly rungs: readonly RungName[] = RUNGS) {}
 
@@ -103,7 +138,8 @@ export class Ladder {
     const commands: Command[] = [this.current, this.attempt].flatMap((place) => (place ? [{ do: "stop", id: place.id }] : []));
     this.current = this.attempt = null;
     this.phase = "idle";
-    this.askedAt = null;
+    this.believe();
+    this.away = false;
     return commands;
   }
 
@@ -111,10 +147,14 @@ export class Ladder {
   picture(id: number, now: number): Command[] {
     const place = this.place(id);
     if (!place) return [];
-    if (place.lastPicture > place.since) place.interval += (Math.min(now - place.lastPicture, 5000) - place.interval) / 8;
+    if (place.lastPicture > place.since) {
+      const distance = Math.min(now - place.lastPicture, INTERVAL_MAX_MS);
+      place.interval = place.interval === null ? distance : place.interval + (distance - place.interval) / 8;
+    }
     place.lastPicture = Math.max(now, place.since + 1);
-    this.askedAt = null;
     if (place === this.current) {
+      this.believe();
+      this.away = false;
       this.cameraDown = null;
       this.phase = "playing";
       if (now - place.since > PROVEN_MS) this.counts.delete(place.rung);
@@ -123,6 +163,8 @@ export class Ladder {
     const old = this.current;
     this.current = place;
     this.attempt = null;
+    this.believe();
+    this.away = false;
     this.cameraDown = null;
     this.phase = "playing";
     place.since = now;
@@ -138,13 +180,19 @@ export class Ladder {
     if (!place) return [];
     const commands: Command[] = [{ do: "stop", id }];
     const wasCurrent = place === this.current;
-    if (wasCurrent) this.current = null;
-    else this.attempt = null;
+    if (wasCurrent) {
+      this.current = null;
+      this.believe();
+    } else this.attempt = null;
     if (failure.kind === "denied") {
       commands.push(...this.stop());
       this.failures.set(place.rung, failure);
       this.phase = "denied";
       return commands;
+    }
+    if (failure.kind === "unreachable" || this.away) {
+      if (!this.current && !this.attempt) return [...commands, ...this.reach()];
+      failure = { ...failure, kind: "broken" };
     }
     this.failures.set(place.rung, failure);
     if (failure.kind === "unavailable" || failure.kind === "missing") {
@@ -162,10 +210,11 @@ export class Ladder {
     return [...commands, ...this.tryBest(now, wasCurrent ? 0 : this.rungs.indexOf(place.rung) + 1)];
   }
 
-  /** How the camera is, answering `ask`; state null where that could not be learnt. */
-  cameraIs(state: string | null, message: string, now: number): Command[] {
+  /** How the camera is, answering `ask`. */
+  cameraIs({ state, message, edge }: CameraAnswer, now: number): Command[] {
     if (this.askedAt === null) return [];
-    if (!this.current) {
+    const { current } = this;
+    if (!current) {
       if (state === "live") this.cameraDown = null;
       if (this.attempt && state !== null && state !== "live") {
         this.cameraDown = { state, message };
@@ -176,38 +225,55 @@ export class Ladder {
     if (state !== null && state !== "live") {
       this.cameraDown = { state, message };
       this.phase = "interrupted";
+      this.doubt = null;
       return [];
     }
-    if (state === "live" && this.cameraDown) {
+    if (this.cameraDown) {
       // It has just come back: pictures get their time again.
       this.cameraDown = null;
-      this.current.lastPicture = now;
-      this.askedAt = null;
+      current.lastPicture = now;
+      this.believe();
       return [];
     }
-    this.askedAt = null;
-    return this.failed(this.current.id, { kind: "stalled", message: "" }, now);
+    this.doubt ??= { edge, newerSince: null };
+    if (edge !== null && this.doubt.edge !== null && edge > this.doubt.edge) this.doubt.newerSince ??= now;
+    return this.judge(current, now);
+  }
+
+  /** The gateway did not answer `ask`. */
+  unreachable(): Command[] {
+    return this.askedAt === null ? [] : this.reach();
+  }
+
+  /** The gateway answers again. */
+  reachable(now: number): Command[] {
+    if (!this.away) return [];
+    this.away = false;
+    this.forgive();
+    const commands: Command[] = this.attempt ? [{ do: "stop", id: this.attempt.id }] : [];
+    this.attempt = null;
+    if (!this.current) return [...commands, ...this.tryBest(now)];
+    return [...commands, ...this.failed(this.current.id, { kind: "stalled", message: "" }, now)];
   }
 
   /** The clock has moved. `watched` is false while the tab is hidden. Call it a few times a second. */
   tick(now: number, watched = true): Command[] {
     if (this.phase === "idle" || this.phase === "denied") return [];
-    if (watched && !this.watched) this.excuse(now);
+    const woken = watched && (!this.watched || (this.ticked !== null && now - this.ticked > SLEPT_MS));
     this.watched = watched;
-    if (!watched) {
-      this.excuse(now);
-      return [];
-    }
+    this.ticked = now;
+    if (!watched || woken) this.excuse(now);
+    if (!watched || this.away) return [];
+    if (woken && this.current) return this.ask(now);
     if (this.attempt && !this.current && now - Math.max(this.attempt.since, this.askedAt ?? 0) >= ASK_EVERY_MS) {
-      this.askedAt = now;
-      return [{ do: "ask" }];
+      return this.ask(now);
     }
     if (this.attempt && now - this.attempt.since > PATIENCE_MS[this.attempt.rung]) {
       return this.failed(this.attempt.id, { kind: "timeout", message: "" }, now);
     }
     if (this.current) return this.tickCurrent(this.current, now);
     if (!this.attempt && now >= this.waitUntil) {
-      for (const [rung, failure] of this.failures) if (failure.kind !== "refused") this.barredUntil.delete(rung);
+      this.forgive();
       return this.tryBest(now);
     }
     return [];
@@ -217,8 +283,10 @@ export class Ladder {
   wake(now: number): Command[] {
     if (this.phase === "idle" || this.phase === "denied") return [];
     this.waitUntil = now;
-    for (const [rung, failure] of this.failures) if (failure.kind !== "refused") this.barredUntil.delete(rung);
-    return this.tick(now, this.watched);
+    this.forgive();
+    const commands = this.tick(now, true);
+    if (commands.length > 0 || this.away || !this.current || this.askedAt !== null) return commands;
+    return this.ask(now);
   }
 
   /** Why the best rung does not play: the failure of the best one above the current. */
@@ -233,15 +301,48 @@ export class Ladder {
 
   private tickCurrent(current: Place, now: number): Command[] {
     const quiet = now - current.lastPicture;
-    if (quiet > Math.max(STALL_MS, STALL_INTERVALS * current.interval)) {
-      this.phase = "interrupted";
-      if (this.askedAt === null || now - this.askedAt >= ASK_EVERY_MS) {
-        this.askedAt = now;
-        return [{ do: "ask" }];
-      }
-      return [];
-    }
-    return this.attempt ? [] : this.tryBetter(now);
+    if (quiet > Math.max(STALL_MS, QUIET_INTERVALS * (current.interval ?? 0))) this.phase = "interrupted";
+    const isQuiet = quiet > Math.max(QUIET_MS, QUIET_INTERVALS * (current.interval ?? 0));
+    if (this.askedAt === null && !isQuiet) return this.attempt ? [] : this.tryBetter(now);
+    const commands = this.judge(current, now);
+    if (commands.length > 0 || now - (this.askedAt ?? 0) < (this.cameraDown ? ASK_EVERY_MS : DOUBT_EVERY_MS)) return commands;
+    return this.ask(now);
+  }
+
+  /** Is the rung at fault for having no pictures? */
+  private judge(current: Place, now: number): Command[] {
+    const { doubt } = this;
+    if (!doubt) return [];
+    const isLate =
+      doubt.edge === null
+        ? now - current.lastPicture > Math.max(STALL_MS, QUIET_INTERVALS * (current.interval ?? 0))
+        : doubt.newerSince !== null && now - doubt.newerSince >= LATE_MS[current.rung];
+    return isLate ? this.failed(current.id, { kind: "stalled", message: "" }, now) : [];
+  }
+
+  private ask(now: number): Command[] {
+    this.askedAt = now;
+    return [{ do: "ask" }];
+  }
+
+  private reach(): Command[] {
+    this.believe();
+    this.phase = this.current ? "interrupted" : "waiting";
+    if (this.away) return [];
+    this.away = true;
+    this.cameraDown = null;
+    return [{ do: "reach" }];
+  }
+
+  /** No question is open any more. */
+  private believe(): void {
+    this.askedAt = null;
+    this.doubt = null;
+  }
+
+  /** What has failed may be tried again, but for what cannot be. */
+  private forgive(): void {
+    for (const [rung, failure] of this.failures) if (failure.kind !== "refused") this.barredUntil.delete(rung);
   }
 
   /** `from`: a fall goes on downwards, whatever might be tried again above meanwhile. */
@@ -264,7 +365,7 @@ export class Ladder {
 
   private begin(rung: RungName, now: number): Command[] {
     const id = this.nextId++;
-    this.attempt = { id, rung, since: now, lastPicture: now, interval: 0 };
+    this.attempt = { id, rung, since: now, lastPicture: now, interval: null };
     return [{ do: "start", id, rung }];
   }
 

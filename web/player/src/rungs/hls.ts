@@ -1,12 +1,14 @@
 // LL-HLS: hls.js in low-latency mode, or the browser's own player where there is no Media Source.
 
 import { ApiError, toFailure } from "../core/api.ts";
+import { catchUp, type Range } from "../core/catchup.ts";
 import type { Failure } from "../core/ladder.ts";
 import { createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./rung.ts";
 import type { Hls } from "./hlsjs.ts";
 
-/** Further behind than this, it jumps; nearer, it plays a little faster. */
-const BEHIND_MAX_S = 6;
+const CATCH_UP_EVERY_MS = 100;
+/** What was jumped to has to be loaded and decoded before it can be judged. */
+const JUMP_EVERY_MS = 700;
 
 export class HlsRung implements Rung {
   readonly name = "hls";
@@ -14,6 +16,8 @@ export class HlsRung implements Rung {
   private readonly ending = new AbortController();
   private hls: Hls | null = null;
   private bytes = 0;
+  private timer = 0;
+  private jumped = Number.NEGATIVE_INFINITY;
 
   constructor(private readonly context: RungContext) {
     this.surface = createVideo(context.muted);
@@ -25,6 +29,7 @@ export class HlsRung implements Rung {
 
   stop(): void {
     this.ending.abort();
+    clearInterval(this.timer);
     this.hls?.destroy();
     this.hls = null;
     this.surface.removeAttribute("src");
@@ -49,10 +54,7 @@ export class HlsRung implements Rung {
   private async load(): Promise<void> {
     const { api, camera } = this.context;
     const path = `/hls/${camera}/index.m3u8`;
-    watchFrames(this.surface, this.ending.signal, () => {
-      this.context.picture(this.capturedAt());
-      this.catchUp();
-    });
+    watchFrames(this.surface, this.ending.signal, () => this.context.picture(this.capturedAt()));
     const { Hls } = await import("./hlsjs.ts");
     if (this.ending.signal.aborted) return;
     if (!Hls.isSupported()) {
@@ -63,7 +65,9 @@ export class HlsRung implements Rung {
     }
     const hls = (this.hls = new Hls({
       lowLatencyMode: true,
-      maxLiveSyncPlaybackRate: 1.5,
+      // Otherwise each stall puts it a second further behind, for good. And its own catching up wants more buffer than there
+      // is at the live edge.
+      liveSyncOnStallIncrease: 0,
       backBufferLength: 10,
       maxBufferLength: 10,
       manifestLoadPolicy: quick(10_000),
@@ -82,6 +86,7 @@ export class HlsRung implements Rung {
     });
     hls.loadSource(api.url(path));
     hls.attachMedia(this.surface);
+    this.timer = window.setInterval(() => this.catchUp(hls), CATCH_UP_EVERY_MS);
     await play(this.surface);
   }
 
@@ -90,15 +95,32 @@ export class HlsRung implements Rung {
     return date ? date.getTime() : null;
   }
 
-  /** After a sleep, hls.js would take its time. */
-  private catchUp(): void {
-    const live = this.hls?.liveSyncPosition;
-    if (live && live - this.surface.currentTime > BEHIND_MAX_S) this.surface.currentTime = live;
+  private catchUp(hls: Hls): void {
+    const { surface } = this;
+    const target = targetOf(hls);
+    if (target === null || surface.paused || surface.readyState === HTMLMediaElement.HAVE_NOTHING) return;
+    const { buffered } = surface;
+    const ranges = Array.from({ length: buffered.length }, (_, index): Range => [buffered.start(index), buffered.end(index)]);
+    const { seek, rate } = catchUp(surface.currentTime, target, ranges);
+    if (surface.playbackRate !== rate) surface.playbackRate = rate;
+    const now = performance.now();
+    if (seek === null || now - this.jumped < JUMP_EVERY_MS) return;
+    this.jumped = now;
+    surface.currentTime = seek;
   }
 
   private fail(failure: Failure): void {
     if (!this.ending.signal.aborted) this.context.failed(failure);
   }
+}
+
+/** Where it should be by now, s; null while there are no pictures there (the camera is away, or has just come back). */
+function targetOf(hls: Hls): number | null {
+  const target = hls.liveSyncPosition;
+  const parts = hls.latestLevelDetails?.partList;
+  if (target === null || !parts) return target;
+  const part = parts.find(({ end }) => end > target);
+  return part && !part.gap && !part.fragment.gap && part.start <= target ? target : null;
 }
 
 /** One repetition, at once: after that it is the ladder's turn. */

@@ -8,6 +8,9 @@ import { createVideo, play, watchFrames, type Rung, type RungContext, type RungS
 /** The gateway's clock is asked for what an RTP timestamp means this often; it drifts by less than a picture meanwhile. */
 const SYNC_MS = 20_000;
 
+/** Longer than the gateway waits for a camera that is coming up. */
+const ANSWER_MS = 15_000;
+
 /** TURN and STUN as the gateway told with its last answer: used from the second connection on. */
 const iceServersOf = new Map<string, RTCIceServer[]>();
 
@@ -103,6 +106,7 @@ export class WebRtcRung implements Rung {
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
       body: offer,
+      signal: AbortSignal.timeout(ANSWER_MS),
     });
     const location = response.headers.get("Location");
     const servers = parseIceServers(response.headers.get("Link"));
