@@ -6,15 +6,16 @@ Chromium shows the camera that films a clock, over each transport alone and over
 taken away from it and given back, without a click. What counts is a picture on the screen that is as young as that
 transport's pictures are (``EDGE_MS``), by the clock in the picture. It is possible again:
 
-=========  =============================================================================================
-restart    SIGTERM, and the gateway is started at once: when its camera is live
+=========  ===============================================================================================
+restart    SIGTERM, and the gateway is started at once: when its camera is live, and for LL-HLS, which needs to have
+           seen a GOP, when it has a playlist
 kill       the same, with kill -9
 camera     the camera is away for ``OUTAGE_S``: when the gateway has its next keyframe
 frozen     the tab is hidden and frozen for ``FROZEN_S``: when it is in front again
 hidden     the tab is hidden for more than a minute, so that the player stops: when it is in front again
 cut        nothing gets through for ``OUTAGE_S``, over the same network: when it does again
 network    the same, over another network: what was connected before is dead, and nobody says so
-=========  =============================================================================================
+=========  ===============================================================================================
 
 The longest takes half a minute a round, but for ``hidden``, of which there are fewer.
 """
@@ -111,57 +112,60 @@ class Stage:
             await asyncio.sleep(0.1)
         return None
 
-    async def camera_live(self) -> float:
+    async def camera_live(self, *, has_playlist: bool = False) -> float:
         """Wait until the gateway has a live camera; returns when that was, ms since the Unix epoch."""
         async with aiohttp.ClientSession() as http:
             while True:
                 try:
                     async with http.get(f"{self.gateway.url}/api/cameras/default") as reply:
-                        if (await reply.json())["state"] == "live":
-                            return now_ms()
+                        is_live = (await reply.json())["state"] == "live"
+                    if is_live and has_playlist:
+                        async with http.get(f"{self.gateway.url}/hls/default/live.m3u8") as reply:
+                            is_live = reply.status == 200
+                    if is_live:
+                        return now_ms()
                 except aiohttp.ClientError:
                     pass
                 await asyncio.sleep(0.02)
 
     # --- the cases: each takes something away, gives it back and returns when it was possible again
 
-    async def restart(self, _: Page, __: Way | None) -> float:
+    async def restart(self, page: Page, _: Way) -> float:
         await asyncio.to_thread(self.gateway.stop)
-        return await self._start()
+        return await self._start(page)
 
-    async def kill(self, _: Page, __: Way | None) -> float:
+    async def kill(self, page: Page, _: Way) -> float:
         await asyncio.to_thread(self.gateway.kill)
-        return await self._start()
+        return await self._start(page)
 
-    async def camera(self, _: Page, __: Way | None) -> float:
+    async def camera(self, _: Page, __: Way) -> float:
         self.switch.touch()
         await asyncio.sleep(OUTAGE_S)
         self.switch.unlink()
         return await self.camera_live()
 
-    async def frozen(self, page: Page, _: Way | None) -> float:
+    async def frozen(self, page: Page, _: Way) -> float:
         async with frozen(page):
             await asyncio.sleep(FROZEN_S)
         return await self._in_front(page)
 
-    async def hidden(self, page: Page, _: Way | None) -> float:
+    async def hidden(self, page: Page, _: Way) -> float:
         await self.context.new_page()
         await asyncio.sleep(HIDDEN_S)
         return await self._in_front(page)
 
-    async def cut(self, _: Page, way: Way | None) -> float:
-        assert way is not None
+    async def cut(self, _: Page, way: Way) -> float:
         way.cut(forget=False)
         return await self._open(way)
 
-    async def network(self, _: Page, way: Way | None) -> float:
-        assert way is not None
+    async def network(self, _: Page, way: Way) -> float:
         way.cut(forget=True)
         return await self._open(way)
 
-    async def _start(self) -> float:
+    async def _start(self, page: Page) -> float:
         await asyncio.to_thread(self.gateway.start)
-        return await self.camera_live()
+        transports = await page.eval_on_selector("live-edge-player", "(player) => player.transports")
+        return await self.camera_live(has_playlist=transports == ["hls"])
 
     async def _open(self, way: Way) -> float:
         await asyncio.sleep(OUTAGE_S)

@@ -2,8 +2,8 @@
 
 Theory of operation. A :class:`Way` listens on TCP ports, and on UDP ports of the same numbers, and passes everything on
 to those of the gateway. Cut, it passes nothing. Opened again it is the network that it was, where what was held back
-arrives; or it is another one: what comes now goes through, TCP connections of before are dead and nobody tells their
-ends (a NAT that has forgotten them), and UDP leaves from another port.
+arrives; or it is another one: what comes now goes through, TCP connections of before are dead, and those begun
+meanwhile, and nobody tells their ends (a NAT that has forgotten them), and UDP leaves from another port.
 """
 
 import asyncio
@@ -39,6 +39,7 @@ class Way:
         """The way's port for each of the gateway's."""
         self._is_open = asyncio.Event()
         self._is_open.set()
+        self._forgets = False
         self._servers: list[asyncio.Server] = []
         self._datagrams: list[_Datagrams] = []
         self._flows: set[asyncio.Task[None]] = set()
@@ -47,6 +48,7 @@ class Way:
     def cut(self, *, forget: bool) -> None:
         """Nothing goes through from now on. ``forget``: and nothing of now ever will."""
         self._is_open.clear()
+        self._forgets = forget
         if not forget:
             return
         for flow in self._flows:
@@ -83,6 +85,9 @@ class Way:
         await asyncio.gather(*self._flows, return_exceptions=True)
 
     def _connected(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._forgets and not self._is_open.is_set():
+            self._dead.append(writer)
+            return
         flow = asyncio.create_task(self._serve(reader, writer, port))
         self._flows.add(flow)
         flow.add_done_callback(self._flows.discard)
