@@ -46,6 +46,7 @@ WEBRTC_HELP = {
     "retransmitted": "RTP packets sent again",
     "retransmissions_refused": "RTP packets asked for that were gone, or over the limit",
     "packets_lost": "RTP packets that WebRTC viewers report as lost",
+    "limits": "Times that a WebRTC viewer's network was found too narrow for the camera",
 }
 
 
@@ -186,12 +187,18 @@ class HouseCollector(Collector):
         lost = GaugeMetricFamily("liveedge_webrtc_loss_ratio", "Mean loss that viewers report", labels=CAMERA)
         trip = GaugeMetricFamily("liveedge_webrtc_round_trip_seconds", "Mean round trip of viewers", labels=CAMERA)
         jitter = GaugeMetricFamily("liveedge_webrtc_jitter_seconds", "Mean jitter that viewers report", labels=CAMERA)
+        limited = GaugeMetricFamily(
+            "liveedge_webrtc_viewers_limited",
+            "WebRTC viewers that are sent fewer pictures, since their networks carry no more",
+            labels=CAMERA,
+        )
         for camera_id in totals:
             view = webrtc_view([viewer.stats() for viewer in server.viewers_of(camera_id)])
+            limited.add_metric([camera_id], view["limited"])
             for gauge, name in ((lost, "fraction_lost"), (trip, "round_trip_s"), (jitter, "jitter_s")):
                 if view[name] is not None:
                     gauge.add_metric([camera_id], view[name])
-        yield from (lost, trip, jitter)
+        yield from (lost, trip, jitter, limited)
         refused = CounterMetricFamily(
             "liveedge_webrtc_datagrams_refused",
             "Datagrams on the WebRTC port that reached no viewer",
@@ -231,7 +238,8 @@ class HouseCollector(Collector):
         yield delay
 
     def _archive(self) -> Iterable[Metric]:
-        recorders: dict[str, dict[str, Any]] = self._house.archive.status()["cameras"]
+        archive = self._house.archive.status()
+        recorders: dict[str, dict[str, Any]] = archive["cameras"]
         recording = GaugeMetricFamily("liveedge_archive_recording", "1 while the camera is recorded", labels=CAMERA)
         lag = GaugeMetricFamily(
             "liveedge_archive_lag_seconds", "How far the disk is behind the newest picture", labels=CAMERA

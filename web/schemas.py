@@ -54,6 +54,8 @@ class WebRtcFigures(BaseModel):
     frames_dropped: int
     packets_lost: int
     retransmitted: int
+    limited: int = Field(description="viewers that are sent fewer pictures, since their networks carry no more")
+    degraded: list[str] = Field(description="why, a sentence a viewer; also for networks that lose whatever is sent")
     fraction_lost: float | None
     jitter_s: float | None
     round_trip_s: float | None
@@ -219,3 +221,4 @@ class ViewerClock(BaseModel):
 
     time: str = TIME
     rtp_timestamp: int
+    degraded: str | None = Field(description="why this viewer sees fewer or broken pictures, in a sentence")

@@ -11,6 +11,9 @@ from gateway.status import CaptureStatus
 from gateway.webrtc.stats import ViewerStats
 from web import keys
 
+DEGRADED_MAX = 16
+"""Sentences about viewers in one answer; how many there are is a number."""
+
 
 def camera_view(app: web.Application, camera: Camera) -> dict[str, Any]:
     """A camera with its state, viewers and live edge, as ``GET /api/cameras/{camera}`` shows it."""
@@ -42,6 +45,8 @@ def webrtc_view(viewers: list[ViewerStats]) -> dict[str, Any]:
         "frames_dropped": sum(viewer.frames_dropped for viewer in viewers),
         "packets_lost": sum(viewer.packets_lost for viewer in viewers),
         "retransmitted": sum(viewer.retransmitted for viewer in viewers),
+        "limited": sum(viewer.limit_bps is not None for viewer in viewers),
+        "degraded": [viewer.degraded for viewer in viewers if viewer.degraded is not None][:DEGRADED_MAX],
         "fraction_lost": round(fmean(viewer.fraction_lost for viewer in viewers), 4) if viewers else None,
         "jitter_s": round(fmean(viewer.jitter_s for viewer in viewers), 5) if viewers else None,
         "round_trip_s": round(fmean(round_trips), 5) if round_trips else None,

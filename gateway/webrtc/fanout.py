@@ -18,8 +18,9 @@ from gateway.media import Packet
 from gateway.webrtc import h264
 from gateway.webrtc.answer import AudioCodec
 from gateway.webrtc.audio import AudioSource
+from gateway.webrtc.audio_sender import AudioSender
 from gateway.webrtc.rtp import Frame, History
-from gateway.webrtc.sender import PACE_BYTES_PER_S, AudioSender, VideoSender
+from gateway.webrtc.sender import PACE_BYTES_PER_S, RETRANSMIT_BYTES_PER_S, VideoSender
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class CameraFanout:
         self._base = 0
         """What is added to a packet's pts to get the timeline of :attr:`Frame.timestamp`."""
         self._pace_bytes_per_s = PACE_BYTES_PER_S
+        self.bytes_per_s = 0.0
+        """The camera's rate over its last GOP; 0 before there was one."""
         self._detach: Callable[[], None] | None = hub.attach(self.on_packet)
 
     def __len__(self) -> int:
@@ -66,7 +69,7 @@ class CameraFanout:
     def add(self, sender: VideoSender, on_fault: Callable[[Exception], None]) -> None:
         """Send a viewer the current GOP, and then what comes. ``on_fault`` is called when that goes wrong."""
         self._senders[sender] = on_fault
-        sender.pace_bytes_per_s = self._pace_bytes_per_s
+        self._set_pace(sender)
         # A camera that is away has a history, but no live edge.
         if self.hub.gop and sender.start(self.history, self._clock.monotonic()):
             self._fall_behind(sender)
@@ -163,7 +166,8 @@ class CameraFanout:
                     self._fall_behind(sender)
             except Exception as error:
                 self._fault(sender, error)
-        if not behind:
+        # Under a limit packets go one by one, and nobody wants the bursts of later on.
+        if not behind or all(sender.limit_bytes_per_s is not None for sender in behind):
             frame.bursts_by_layout.clear()
 
     def _timestamp(self, packet: Packet, newest: Frame | None) -> int:
@@ -181,10 +185,14 @@ class CameraFanout:
         start = self.history.gop_start
         if start is None:
             return
-        rate = self.history.gop_bytes * 90_000 / max(1, keyframe.timestamp - start.timestamp)
-        self._pace_bytes_per_s = max(PACE_BYTES_PER_S, round(2 * rate))
+        self.bytes_per_s = self.history.gop_bytes * 90_000 / max(1, keyframe.timestamp - start.timestamp)
+        self._pace_bytes_per_s = max(PACE_BYTES_PER_S, round(2 * self.bytes_per_s))
         for sender in self._senders:
-            sender.pace_bytes_per_s = self._pace_bytes_per_s
+            self._set_pace(sender)
+
+    def _set_pace(self, sender: VideoSender) -> None:
+        sender.pace_bytes_per_s = self._pace_bytes_per_s
+        sender.retransmit_bytes_per_s = max(RETRANSMIT_BYTES_PER_S, round(self.bytes_per_s))
 
     def _fall_behind(self, sender: VideoSender) -> None:
         self._behind.add(sender)

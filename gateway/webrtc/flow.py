@@ -2,8 +2,8 @@
 
 Theory of operation. A flow begins when DTLS has keys and ends with its viewer. It owns the viewer's senders, which the
 camera's fan-out feeds, and its SRTP sessions. RTCP that is genuine is consent (it was encrypted with the viewer's keys)
-and is acted on here: reports are kept, NACK is answered from the history, PLI and FIR from the GOP. Who comes or goes,
-and why, is the viewer's business: :meth:`Flow.receive` tells it what it needs.
+and is acted on here: reports are kept and may limit what is sent, NACK is answered from the history, PLI and FIR from
+the GOP. Who comes or goes, and why, is the viewer's business: :meth:`Flow.receive` tells it what it needs.
 """
 
 import secrets
@@ -15,6 +15,7 @@ from aiortc.rtp import (
     AnyRtcpPacket,
     RtcpByePacket,
     RtcpPsfbPacket,
+    RtcpReceiverInfo,
     RtcpRrPacket,
     RtcpRtpfbPacket,
     RtcpSrPacket,
@@ -25,10 +26,12 @@ from pylibsrtp import Session
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.webrtc import rtcp
 from gateway.webrtc.answer import MID, PLAYOUT_DELAY, Negotiated, Track
+from gateway.webrtc.audio_sender import AudioSender
+from gateway.webrtc.capacity import Capacity
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice import AgentPath
 from gateway.webrtc.rtp import layout, one_byte_extensions
-from gateway.webrtc.sender import AudioSender, Path, VideoSender
+from gateway.webrtc.sender import Path, VideoSender
 from gateway.webrtc.srtp import OutboundSrtp, SrtpError
 
 PLAYOUT_AT_ONCE = bytes(3)
@@ -110,6 +113,7 @@ class Flow:
             self.audio = AudioSender(outbound, audio_layout, ssrcs.audio, path)
         self.reception = rtcp.Reception()
         """What the viewer last reported of its video."""
+        self.capacity = Capacity()
 
     def begin(self, on_fault: Callable[[Exception], None]) -> None:
         """Have the current GOP sent, and then all that comes. ``on_fault`` is called when sending goes wrong."""
@@ -164,11 +168,23 @@ class Flow:
             for report in packet.reports:
                 if report.ssrc == self.video.ssrc:
                     self.reception.take(report, CLOCK_RATE, self._clock.wall_90k())
+                    self._adapt(report)
         elif isinstance(packet, RtcpRtpfbPacket):
             if packet.fmt == _NACK and packet.media_ssrc == self.video.ssrc:
                 self._fanout.retransmit(self.video, packet.lost)
         elif isinstance(packet, RtcpPsfbPacket) and packet.fmt in (_PLI, _FIR):
             self._fanout.request_keyframe(self.video)
+
+    def _adapt(self, report: RtcpReceiverInfo) -> None:
+        self.capacity.take(
+            self._clock.monotonic(),
+            highest_sequence=report.highest_sequence,
+            packets_lost=report.packets_lost,
+            round_trip_s=self.reception.round_trip_s,
+            sent_bytes=self.video.payload_bytes_sent,
+            camera_bytes_per_s=self._fanout.bytes_per_s,
+        )
+        self.video.limit(self.capacity.limit_bytes_per_s)
 
     def _reports(self, wall_90k: int) -> bytes:
         """A compound packet for what has been sent; empty before that (RFC 3550 §6.4)."""

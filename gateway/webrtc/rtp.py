@@ -65,6 +65,15 @@ def one_byte_extensions(elements: dict[int, bytes]) -> bytes:
     return b"\xbe\xde" + (len(body) // 4).to_bytes(2, "big") + body
 
 
+def plain_packet(layout: Layout, payload: bytes, sequence: int, timestamp: int, ssrc: int, *, marker: bool) -> bytes:
+    """One RTP packet by itself, with no room for its SRTP tag."""
+    header = bytearray(layout.header(marker=marker))
+    header[2:4] = (sequence & 0xFFFF).to_bytes(2, "big")
+    header[4:8] = timestamp.to_bytes(4, "big")
+    header[8:12] = ssrc.to_bytes(4, "big")
+    return bytes(header) + payload
+
+
 @dataclass(slots=True, eq=False)
 class Burst:
     """Plain packets side by side: all of ``packet_bytes`` but for the last, each followed by room for its SRTP tag."""

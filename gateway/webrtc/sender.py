@@ -15,6 +15,9 @@ Rules:
 4. Who is behind by more than ``LAG_MAX_90K`` (not counting a replay) is sent nothing up to the next keyframe. Who is
    still behind when a keyframe comes goes on there. The frames left out are counted.
 5. A retransmission is the very packet of the first time: same timestamp, same payload.
+6. Under a limit (:mod:`gateway.webrtc.capacity`) the limit is the pace, so that rule 4 leaves out what is too much: the
+   rest of a GOP, or whole ones. A keyframe that was begun is sent to its end however long that takes, or nobody
+   would ever see one; PLI and FIR are answered by the next.
 """
 
 import secrets
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.clock import CLOCK_RATE
-from gateway.webrtc.rtp import Frame, History, Layout
+from gateway.webrtc.rtp import Frame, History, Layout, plain_packet
 from gateway.webrtc.srtp import OutboundSrtp
 
 PACE_BYTES_PER_S = 50_000_000 // 8
@@ -43,11 +46,18 @@ CATCH_UP_90K = CLOCK_RATE // 2
 REPLAY_STEP_90K = 90
 """Replayed frames are 1 ms apart: distinct for every receiver's millisecond clock, and 300 of them are 0.3 s."""
 
-RETRANSMIT_BYTES_PER_S = PACE_BYTES_PER_S // 2
-"""Retransmissions never take more than half the pace: on a full link they are what fills it."""
+RETRANSMIT_BYTES_PER_S = 1_000_000 // 8
+"""Or the camera's rate, where that is more: on a full link retransmissions are what fills it. As much again as there is
+to see repairs a link that loses half of it."""
+
+REPAIR_S = 0.5
+"""Under a limit, retransmissions go before what is new by this much of it."""
 
 RETRANSMIT_BUCKET_BYTES = 256 * 1024
 """A lost keyframe, once."""
+
+LIMITED_BUCKET_S = 0.1
+"""Under a limit no more than this leaves at once: queues that are short are short at narrow places."""
 
 KEYFRAME_INTERVAL_S = 1.0
 """PLI and FIR are answered once a second at most; Chromium repeats a PLI every 200 ms until it sees a keyframe."""
@@ -126,6 +136,13 @@ class VideoSender:
         self._keyframe_at = 0.0
         self._keyframe_cost_s = 0.0
         self.pace_bytes_per_s = PACE_BYTES_PER_S
+        self.retransmit_bytes_per_s = RETRANSMIT_BYTES_PER_S
+        self._limit_bytes_per_s: int | None = None
+        self._bucket_bytes: float = BUCKET_BYTES
+        self._goes_singly = False
+        """Under a limit, and then to the end of the frame: the cursor may stand within a burst."""
+        self._kept: Frame | None = None
+        """Under a limit: the keyframe that is on its way, or was last, which may take longer than the history lasts."""
 
         self.packets_sent = 0
         self.payload_bytes_sent = 0
@@ -140,6 +157,19 @@ class VideoSender:
     @property
     def waits_for_keyframe(self) -> bool:
         return self._next_index < 0
+
+    @property
+    def limit_bytes_per_s(self) -> int | None:
+        """What the viewer's network carries, where that is less than what there is to send."""
+        return self._limit_bytes_per_s
+
+    def limit(self, bytes_per_s: int | None) -> None:
+        """Send no more than this from now on; ``None`` for everything. A new limit begins with the next keyframe."""
+        if bytes_per_s is not None and self._limit_bytes_per_s is None:
+            self._next_index = -1
+        self._limit_bytes_per_s = bytes_per_s
+        self._goes_singly |= bytes_per_s is not None
+        self._bucket_bytes = BUCKET_BYTES if bytes_per_s is None else LIMITED_BUCKET_S * bytes_per_s
 
     def start(self, history: History, now: float) -> bool:
         """Go to the current GOP's keyframe, or wait for the next one. Returns whether there is something to send."""
@@ -157,7 +187,7 @@ class VideoSender:
 
         Not while a replay is under way, and not again before the last one can have arrived.
         """
-        if self._next_index < history.end_index or self.waits_for_keyframe:
+        if self._next_index < history.end_index or self.waits_for_keyframe or self._limit_bytes_per_s is not None:
             return False
         keyframe = history.gop_start
         if keyframe is None or now - self._keyframe_at < max(KEYFRAME_INTERVAL_S, 2 * self._keyframe_cost_s):
@@ -173,8 +203,10 @@ class VideoSender:
                 self.frames_dropped += self._next_index < 0 and self._last_timestamp is not None
                 return self._next_index < 0
             if self._next_index >= 0:
-                current = history.frame_of(self._next_index)
-                if current is not None and frame.timestamp - current.timestamp <= CATCH_UP_90K:
+                current = self._frame_of(self._next_index, history)
+                if current is not None and (
+                    frame.timestamp - current.timestamp <= CATCH_UP_90K or self._is_begun(current)
+                ):
                     return False
                 self.frames_dropped += frame.number - current.number if current is not None else 1
             self._go_to(frame, history)
@@ -187,12 +219,17 @@ class VideoSender:
         """Send what is due of what is missing. Returns whether the viewer is at the live edge, or waits."""
         self._refill(now)
         while 0 <= self._next_index < history.end_index:
-            frame = history.frame_of(self._next_index)
+            frame = self._frame_of(self._next_index, history)
             newest = history.newest
             assert newest is not None
             is_live = frame is not None and frame.number >= self._stretches[-1].replay_until
-            if frame is None or (is_live and newest.timestamp - frame.timestamp > LAG_MAX_90K):
-                self.frames_dropped += newest.number - frame.number + 1 if frame is not None else 1
+            if frame is None or (
+                is_live and newest.timestamp - frame.timestamp > LAG_MAX_90K and not self._is_begun(frame)
+            ):
+                left_out = frame.number if frame is not None else newest.number
+                if frame is None and self._kept is not None and self._kept.end_index == self._next_index:
+                    left_out = self._kept.number + 1
+                self.frames_dropped += newest.number - left_out + 1
                 self._next_index = -1
                 return True
             if not self._send(frame):
@@ -204,8 +241,9 @@ class VideoSender:
         elapsed = now - self._retransmit_at
         self._retransmit_at = now
         self._retransmit_bucket = min(
-            RETRANSMIT_BUCKET_BYTES, self._retransmit_bucket + elapsed * RETRANSMIT_BYTES_PER_S
+            RETRANSMIT_BUCKET_BYTES, self._retransmit_bucket + elapsed * self.retransmit_bytes_per_s
         )
+        self._refill(now)
         for sequence in sequences:
             if not self._retransmit(sequence, history):
                 self.retransmissions_refused += 1
@@ -247,11 +285,22 @@ class VideoSender:
         self._keyframe_cost_s = history.gop_bytes / self.pace_bytes_per_s
 
     def _refill(self, now: float) -> None:
-        self._bucket = min(BUCKET_BYTES, self._bucket + (now - self._bucket_at) * self.pace_bytes_per_s)
+        pace = self._limit_bytes_per_s or self.pace_bytes_per_s
+        self._bucket = min(self._bucket_bytes, self._bucket + (now - self._bucket_at) * pace)
         self._bucket_at = now
+
+    def _frame_of(self, index: int, history: History) -> Frame | None:
+        kept = self._kept
+        return kept if kept is not None and kept.first_index <= index < kept.end_index else history.frame_of(index)
+
+    def _is_begun(self, frame: Frame) -> bool:
+        """Whether it is a keyframe that is to be sent to its end, under a limit."""
+        return self._limit_bytes_per_s is not None and frame.is_keyframe and self._next_index > frame.first_index
 
     def _send(self, frame: Frame) -> bool:
         """Send the frame from the cursor on. Returns whether it went out as a whole."""
+        if self._goes_singly:
+            return self._send_singly(frame)
         stretch = self._stretches[-1]
         timestamp = stretch.timestamp(frame)
         done = self._next_index - frame.first_index
@@ -273,13 +322,44 @@ class VideoSender:
             self._last_timestamp = timestamp
         return True
 
+    def _send_singly(self, frame: Frame) -> bool:
+        """As :meth:`_send`, under a limit: a burst of 32 packets would be a second of a narrow network."""
+        if frame.is_keyframe:
+            self._kept = frame
+        timestamp = self._stretches[-1].timestamp(frame)
+        while self._next_index < frame.end_index:
+            if self._bucket <= 0 or self.path.is_full:
+                return False
+            payload = frame.payloads[self._next_index - frame.first_index]
+            marker = self._next_index == frame.end_index - 1
+            plain = plain_packet(
+                self._layout, payload, self._next_sequence, timestamp & 0xFFFFFFFF, self.ssrc, marker=marker
+            )
+            data = self._srtp.protect_packet(plain)
+            if not self.path.send(data, len(data)):
+                return False
+            self._bucket -= len(data)
+            self._next_index += 1
+            self._next_sequence += 1
+            self.packets_sent += 1
+            self.payload_bytes_sent += len(payload)
+            self._last_timestamp = timestamp
+        self._goes_singly = self._limit_bytes_per_s is not None
+        if not self._goes_singly:
+            self._kept = None
+        return True
+
     def _retransmit(self, sequence: int, history: History) -> bool:
         full = self._next_sequence - 1 - ((self._next_sequence - 1 - sequence) & 0xFFFF)
         stretch = next((stretch for stretch in reversed(self._stretches) if stretch.first_sequence <= full), None)
         if stretch is None:
             return False
+        limit = self._limit_bytes_per_s
+        if limit is not None and (stretch is not self._stretches[-1] or self._bucket < -REPAIR_S * limit):
+            # What was skipped is not wanted any more, and all shares one pace.
+            return False
         index = stretch.first_index + full - stretch.first_sequence
-        frame = history.frame_of(index)
+        frame = self._frame_of(index, history)
         if frame is None:
             return False
         place = index - frame.first_index
@@ -289,54 +369,16 @@ class VideoSender:
         marker = index == frame.end_index - 1
         timestamp = stretch.timestamp(frame) & 0xFFFFFFFF
         if self._rtx_layout is None:
-            plain = _packet(self._layout, payload, sequence, timestamp, self.ssrc, marker=marker)
+            plain = plain_packet(self._layout, payload, sequence, timestamp, self.ssrc, marker=marker)
         else:
             body = sequence.to_bytes(2, "big") + payload
-            plain = _packet(self._rtx_layout, body, self._rtx_sequence, timestamp, self.rtx_ssrc, marker=marker)
+            plain = plain_packet(self._rtx_layout, body, self._rtx_sequence, timestamp, self.rtx_ssrc, marker=marker)
             self._rtx_sequence += 1
         data = self._srtp.protect_packet(plain)
         self._retransmit_bucket -= len(data)
+        if limit is not None:
+            self._bucket -= len(data)
         if not self.path.send(data, len(data)):
             return False
         self.retransmitted += 1
         return True
-
-
-def _packet(layout: Layout, payload: bytes, sequence: int, timestamp: int, ssrc: int, *, marker: bool) -> bytes:
-    header = bytearray(layout.header(marker=marker))
-    header[2:4] = (sequence & 0xFFFF).to_bytes(2, "big")
-    header[4:8] = timestamp.to_bytes(4, "big")
-    header[8:12] = ssrc.to_bytes(4, "big")
-    return bytes(header) + payload
-
-
-class AudioSender:
-    """One viewer's audio: every packet as it comes, nothing kept, nothing repeated."""
-
-    def __init__(self, srtp: OutboundSrtp, layout: Layout, ssrc: int, path: Path) -> None:
-        self._srtp = srtp
-        self._layout = layout
-        self.ssrc = ssrc
-        self.path = path
-        self._sequence = secrets.randbelow(1 << 15)
-        self._shift = secrets.randbits(32)
-        self.packets_sent = 0
-        self.payload_bytes_sent = 0
-        self.packets_dropped = 0
-
-    def send(self, payload: bytes, timestamp: int) -> None:
-        """Send one packet; ``timestamp`` is in the codec's clock."""
-        timestamp = self.timestamp(timestamp)
-        marker = self.packets_sent == 0
-        plain = _packet(self._layout, payload, self._sequence, timestamp, self.ssrc, marker=marker)
-        self._sequence += 1
-        data = self._srtp.protect_packet(plain)
-        if not self.path.send(data, len(data)):
-            self.packets_dropped += 1
-            return
-        self.packets_sent += 1
-        self.payload_bytes_sent += len(payload)
-
-    def timestamp(self, timestamp: int) -> int:
-        """The camera's audio timestamp as this viewer's RTP timestamp."""
-        return (timestamp + self._shift) & 0xFFFFFFFF

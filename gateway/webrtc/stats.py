@@ -31,6 +31,11 @@ class ViewerStats:
     packets_lost: int
     jitter_s: float
     round_trip_s: float | None
+    limits: int
+    limit_bps: int | None
+    """Bits a second that it is sent at most, since its network carries no more."""
+    degraded: str | None
+    """Why it sees fewer pictures than there are, or broken ones, in words; ``None`` while its network is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Totals:
     retransmitted: int = 0
     retransmissions_refused: int = 0
     packets_lost: int = 0
+    limits: int = 0
 
     def plus(self, stats: ViewerStats) -> "Totals":
         """With one more viewer."""
@@ -57,4 +63,5 @@ class Totals:
             self.retransmitted + stats.retransmitted,
             self.retransmissions_refused + stats.retransmissions_refused,
             self.packets_lost + stats.packets_lost,
+            self.limits + stats.limits,
         )

@@ -97,6 +97,7 @@ class Viewer:
         self._dtls._srtp_profiles = _PROFILES
         self._dtls._set_role(negotiated.dtls_role)
         self._dtls.on("statechange", self._on_dtls_state)
+        self._told: str | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.holds: list[Callable[[], None]] = []
@@ -182,6 +183,11 @@ class Viewer:
         """What this viewer's video clock shows for pictures captured at ``wall_90k``; ``None`` before the first."""
         return None if self._flow is None else self._flow.rtp_timestamp(wall_90k)
 
+    @property
+    def degraded(self) -> str | None:
+        """Why it sees fewer pictures than there are, or broken ones, in words; ``None`` while its network is well."""
+        return None if self._flow is None else self._flow.capacity.reason
+
     def stats(self) -> ViewerStats:
         """Counters since the start, and what the viewer last reported."""
         path, flow = self.agent.path, self._flow
@@ -202,6 +208,9 @@ class Viewer:
             packets_lost=reception.packets_lost,
             jitter_s=reception.jitter_s,
             round_trip_s=reception.round_trip_s,
+            limits=flow.capacity.limits if flow else 0,
+            limit_bps=8 * flow.capacity.limit_bytes_per_s if flow and flow.capacity.limit_bytes_per_s else None,
+            degraded=self.degraded,
         )
 
     async def _connect(self) -> None:
@@ -277,5 +286,13 @@ class Viewer:
             self.srtp_refused += 1
         elif heard is not Heard.NOTHING:
             self.agent.heard()
+            self._tell()
         if heard is Heard.GOODBYE:
             self.close_soon("it said goodbye")
+
+    def _tell(self) -> None:
+        """Log that its network has become worse or better."""
+        reason = self.degraded
+        if reason != self._told:
+            self._told = reason
+            log.info("camera %s: viewer %s: %s", self.camera_id, self.id, reason or "its network carries all again")

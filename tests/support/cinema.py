@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import ClassVar
+from urllib.parse import parse_qsl, urlsplit
 
 import av
 import numpy as np
@@ -89,14 +90,21 @@ def film(
 
 
 class FilmEngine(CaptureEngine):
-    """Plays what ``showing`` has under the URL's host. Put another film there, and the camera restarts with it."""
+    """Plays what ``showing`` has under the URL's host. Put another film there, and the camera restarts with it.
+
+    For a gateway in another process the URL says what film: ``film://NAME?fps=15&gop=15&bit_rate=1500000``.
+    """
 
     showing: ClassVar[dict[str, tuple[Film, Sound | None]]] = {}
 
     def __init__(self, source: CaptureSource, clock: Clock) -> None:
         super().__init__(source, clock)
         self._stop = threading.Event()
-        self._name = source.url.removeprefix("film://")
+        parts = urlsplit(source.url)
+        self._name = parts.netloc
+        if parts.query:
+            asked = {name: int(value) for name, value in parse_qsl(parts.query)}
+            self.showing.setdefault(self._name, (film(**asked), None))  # type: ignore[arg-type]
 
     def interrupt(self) -> None:
         self._stop.set()

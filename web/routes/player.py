@@ -51,12 +51,12 @@ async def time(request: web.Request) -> web.Response:
 async def viewer_clock(request: web.Request) -> web.Response:
     """The clock of a WebRTC viewer: pictures with RTP timestamp ``rtp_timestamp`` are captured at ``time``.
 
-    Sender reports say the same, but browsers keep them to themselves.
+    Sender reports say the same, but browsers keep them to themselves. ``degraded`` says why it is sent fewer pictures.
     """
     viewer = request.app[keys.WEBRTC].viewer(request.match_info["viewer"], request.match_info["camera"])
     now_90k = request.app[keys.CLOCK].wall_90k()
     timestamp = viewer.rtp_timestamp(now_90k)
     if timestamp is None:
         raise UnavailableError("this viewer has had no picture yet")
-    body = {"time": to_rfc3339(now_90k), "rtp_timestamp": timestamp}
+    body = {"time": to_rfc3339(now_90k), "rtp_timestamp": timestamp, "degraded": viewer.degraded}
     return web.json_response(body, headers={"Cache-Control": "no-store"})

@@ -8,9 +8,10 @@ from gateway.clock import CLOCK_RATE
 from gateway.hub import PacketHub
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 from gateway.webrtc.answer import AudioCodec
+from gateway.webrtc.audio_sender import AudioSender
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp import layout
-from gateway.webrtc.sender import AudioSender, VideoSender
+from gateway.webrtc.sender import VideoSender
 from tests.gateway.webrtc.test_ice import HandClock
 from tests.gateway.webrtc.wire import FRAME_90K, INFO, VIDEO, Wire, packet, sequences, srtp, timestamps
 

@@ -1,7 +1,9 @@
 """One viewer's stream: joining, pacing, falling behind, asking again."""
 
+from itertools import pairwise
+
 import pytest
-from aiortc.rtp import unwrap_rtx
+from aiortc.rtp import RtpPacket, unwrap_rtx
 
 from gateway.webrtc.sender import BUCKET_BYTES, PACE_BYTES_PER_S, VideoSender
 from tests.gateway.webrtc.wire import FRAME_90K, RTX, VIDEO, Reel, Wire, sequences, srtp, timestamps
@@ -265,3 +267,112 @@ def test_retransmissions_have_a_limit(reel: Reel) -> None:
         watcher.sender.retransmit([lost], reel.history, watcher.now)
     assert sum(map(len, watcher.wire.datagrams)) < 300_000
     assert watcher.sender.retransmissions_refused > 700
+
+
+LIMIT = 40_000
+"""Bytes a second; the reel's 30 frames of 3000 bytes are 90,000."""
+
+
+def limited(reel: Reel, **options: bool) -> Watcher:
+    """A watcher at the live edge that has just got a limit."""
+    watcher = Watcher(reel, **options)
+    watcher.start()
+    watcher.catch_up()
+    watcher.wire.take()
+    watcher.sender.limit(LIMIT)
+    return watcher
+
+
+def play(watcher: Watcher, seconds: int, *, key_size: int = 20_000, gop: int = 30) -> None:
+    """A camera in real time, with the pacer's ticks between its frames."""
+    for number in range(seconds * 30):
+        is_key = number % gop == 0
+        frame = watcher.reel.add(key=is_key, size=key_size if is_key else 3000)
+        watcher.sender.on_frame(frame, watcher.reel.history, watcher.now)
+        for _ in range(6):
+            watcher.sender.advance(watcher.reel.history, watcher.now)
+            watcher.now += 1 / 180
+
+
+def frames_of(packets: list[RtpPacket]) -> list[list[RtpPacket]]:
+    """Packets by frame, in order of sending."""
+    frames: list[list[RtpPacket]] = []
+    for item in packets:
+        if not frames or frames[-1][0].timestamp != item.timestamp:
+            frames.append([])
+        frames[-1].append(item)
+    return frames
+
+
+def is_keyframe(frame: list[RtpPacket]) -> bool:
+    """Whether it begins with a part of an IDR picture (FU-A, RFC 6184 §5.8)."""
+    return frame[0].payload[0] & 0x1F == 28 and frame[0].payload[1] & 0x1F == 5
+
+
+@pytest.mark.parametrize("key_size", [20_000, 100_000], ids=["GOP heads", "a keyframe lasts for GOPs"])
+def test_under_a_limit_whole_frames_from_a_keyframe_on_are_sent_at_its_pace(reel: Reel, key_size: int) -> None:
+    watcher = limited(reel)
+    watcher.live()
+    assert watcher.wire.take() == [], "it waits for a keyframe"
+    play(watcher, 12, key_size=key_size)
+    sizes = sum(map(len, watcher.wire.datagrams))
+    assert 0.6 * 12 * LIMIT < sizes < 1.1 * 12 * LIMIT
+    packets = watcher.wire.take()
+    assert sequences(packets) == list(range(len(packets))), "nothing to ask for"
+    assert timestamps(packets) == sorted(timestamps(packets))
+    frames = frames_of(packets)
+    assert is_keyframe(frames[0])
+    for frame, following in pairwise(frames):
+        assert frame[-1].marker or is_keyframe(following), "a frame that is not whole ends at a keyframe"
+    keys = [frame for frame in frames if is_keyframe(frame)]
+    assert len(keys) >= 4
+    assert all(frame[-1].marker for frame in keys[:-1]), "a keyframe that was begun is sent to its end"
+    assert watcher.sender.frames_dropped > 100
+
+
+def test_under_a_limit_little_leaves_at_once(reel: Reel) -> None:
+    watcher = limited(reel)
+    watcher.now += 10
+    watcher.live(key=True, size=60_000)
+    assert sum(map(len, watcher.wire.datagrams)) < 0.1 * LIMIT + 1500
+
+
+def test_a_limit_that_is_gone_in_mid_frame_leaves_nothing_out(reel: Reel) -> None:
+    watcher = limited(reel)
+    watcher.live(key=True, size=60_000)
+    watcher.sender.limit(None)
+    watcher.now += 0.1
+    watcher.catch_up()
+    watcher.live()
+    packets = watcher.wire.take()
+    assert sequences(packets) == list(range(len(packets)))
+    assert [len(frame) for frame in frames_of(packets)] == [len(watcher.reel.history._frames[-2].payloads), 3]
+    assert b"".join(packet.payload for packet in packets[-3:]) == b"".join(watcher.reel.history._frames[-1].payloads)
+
+
+def test_under_a_limit_repairs_share_the_pace_and_go_first(reel: Reel) -> None:
+    watcher = limited(reel, rtx=True)
+    watcher.live(key=True, size=60_000)
+    lost = watcher.wire.take()[0].sequence_number
+    for _ in range(1000):
+        watcher.sender.retransmit([lost], reel.history, watcher.now)
+    repairs = sum(map(len, watcher.wire.datagrams))
+    assert 0.3 * LIMIT < repairs < 0.7 * LIMIT
+    watcher.wire.take()
+    watcher.sender.advance(reel.history, watcher.now)
+    assert watcher.wire.take() == [], "what is new waits for them"
+
+
+def test_under_a_limit_what_was_skipped_is_not_repaired_nor_a_pli_answered(reel: Reel) -> None:
+    watcher = Watcher(reel, rtx=True)
+    watcher.start()
+    watcher.catch_up()
+    lost = watcher.wire.take()[-1].sequence_number
+    watcher.sender.limit(LIMIT)
+    watcher.live(key=True)
+    watcher.wire.take()
+    watcher.sender.retransmit([lost], reel.history, watcher.now)
+    watcher.now += 30
+    assert not watcher.sender.request_keyframe(reel.history, watcher.now)
+    assert watcher.wire.take() == []
+    assert watcher.sender.retransmissions_refused == 1
