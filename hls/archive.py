@@ -1,9 +1,9 @@
 """Archive: everything that is recorded, of all cameras.
 
 Theory of operation. There is one archive a process. It owns ``DATA_DIR`` (a lock in it keeps a second process out), the
-index, and a recorder per camera. What recorders bring to the disk is told to the index by one task, at once for a new
-segment and a finished one and every :data:`INDEX_EVERY_S` for growth; until then :class:`~hls.reader.ArchiveReader`,
-which answers all questions, asks the recorders as well.
+index, and a recorder per camera. What recorders bring to the disk is told to the index by
+:class:`~hls.keeper.IndexKeeper`, a little later; until then :class:`~hls.reader.ArchiveReader`, which answers all
+questions, asks the recorders as well.
 
 Rules:
 
@@ -13,7 +13,6 @@ Rules:
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +28,9 @@ from gateway.histogram import Histogram
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import RecordMode, Settings
-from hls.data_dir import release_data_dir, take_data_dir
+from hls.data_dir import DataDirLock, release_data_dir, see_data_dir, take_data_dir
 from hls.index import SegmentIndex
+from hls.keeper import INDEX_EVERY_S, IndexKeeper
 from hls.metadata import Finisher, MetadataExtractor, load_extractor
 from hls.reader import ArchiveReader
 from hls.recorder import CameraRecorder, Numbers, RecorderStatus, Recording, Whole
@@ -40,9 +40,6 @@ from hls.segment import Segment
 from hls.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
-
-INDEX_EVERY_S = 2.0
-"""How far a growing segment's row may be behind its file."""
 
 BEGIN_S = 1.0
 """How long the end of a recording waits for its beginning."""
@@ -66,10 +63,7 @@ class Archive:
         self._recorders: dict[str, CameraRecorder] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
-        self._lock: int | None = None
-        self._dirty = asyncio.Event()
-        self._telling = asyncio.Lock()
-        self._told: dict[str, Segment] = {}
+        self._lock: DataDirLock | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.extractors: list[MetadataExtractor] = (
             [load_extractor(settings.archive_metadata)] if settings.archive_metadata else []
@@ -85,7 +79,9 @@ class Archive:
             settings.archive_min_free_bytes,
         )
         self._finisher = Finisher(self.data_dir, self.index, self.extractors, self.pin)
-        self._index_error: str | None = None
+        self._keeper = IndexKeeper(
+            self.data_dir, self.index, self._executor, self._recorders, self._see_data_dir, self._finisher.wake
+        )
 
     # --- its life
 
@@ -101,7 +97,7 @@ class Archive:
         if not self.recovery.is_nothing:
             log.info("archive: %s", self.recovery)
         self._tasks = [
-            asyncio.create_task(self._keep_index(), name="archive-index"),
+            asyncio.create_task(self._keeper.run(), name="archive-index"),
             asyncio.create_task(self.sweeper.run(), name="archive-retention"),
             asyncio.create_task(self._finisher.run(), name="archive-metadata"),
         ]
@@ -128,7 +124,9 @@ class Archive:
         settings = camera.settings
         if settings.record is RecordMode.NEVER or camera.id in self._recorders:
             return
-        recording = Recording(camera.id, self.data_dir, settings.archive_segment_seconds, settings.archive_fsync)
+        recording = Recording(
+            camera.id, self.data_dir, settings.archive_segment_seconds, settings.archive_fsync, self._see_data_dir
+        )
         recorder = CameraRecorder(
             camera.hub,
             recording,
@@ -151,11 +149,11 @@ class Archive:
             beginning.cancel()
         await recorder.close()
         try:
-            await self._tell(recorder)
+            await self._keeper.tell(recorder)
         except LiveedgeError as error:
             log.warning("archive: %s; the next start takes the camera's last files into the index", error)
         self._recorders.pop(camera_id, None)
-        self._told.pop(camera_id, None)
+        self._keeper.forget(camera_id)
 
     async def _begin(self, recorder: CameraRecorder) -> None:
         """Start a recorder, with the numbers that follow upon those of the camera's newest segment."""
@@ -164,7 +162,7 @@ class Archive:
                 newest = await self.index.newest(recorder.camera_id)
                 break
             except LiveedgeError as error:
-                self._index_error = str(error)
+                self._keeper.error = str(error)
                 await asyncio.sleep(INDEX_EVERY_S)
         recorder.start(Numbers.after(newest))
 
@@ -174,7 +172,7 @@ class Archive:
         """Each recorded camera's recording."""
         statuses = {camera_id: recorder.status() for camera_id, recorder in self._recorders.items()}
         for status in statuses.values():
-            status.error = status.error or self._index_error
+            status.error = status.error or self._keeper.error
         return statuses
 
     def syncs(self) -> Mapping[str, Histogram]:
@@ -185,7 +183,9 @@ class Archive:
         """The archive for ``/api/status``, as JSON has it."""
         return {
             "cameras": {camera_id: asdict(status) for camera_id, status in self.recorders().items()},
-            "index_error": self._index_error,
+            "index_error": self._keeper.error,
+            "index_is_incomplete": self._keeper.is_incomplete,
+            "index_mended": self._keeper.mended,
             "retention_error": self.sweeper.error,
             "free_bytes": self.sweeper.free_bytes,
             "segments_deleted": dict(self.sweeper.deleted),
@@ -215,7 +215,7 @@ class Archive:
         segment, _ = await self.reader.find(camera_id, name)
         recorder = self._recorders.get(camera_id)
         if recorder is not None:
-            await self._tell(recorder)
+            await self._keeper.tell(recorder)
         if not await self.index.set_protected(camera_id, name, is_protected):
             raise NotFoundError(f"camera {camera_id} has no segment {name}")
         return replace(segment, is_protected=is_protected)
@@ -224,7 +224,7 @@ class Archive:
         """Keep a segment's file while it is being read."""
         return self.sweeper.pin(segment)
 
-    # --- the index
+    # --- what its parts ask
 
     def _limits(self) -> Mapping[str, CameraLimits]:
         return {
@@ -233,37 +233,10 @@ class Archive:
         }
 
     def _on_progress(self, recorder: CameraRecorder) -> None:
-        told = self._told.get(recorder.camera_id)
-        if recorder.closed or told is None or recorder.growing is None or told.name != recorder.growing[0].name:
-            self._dirty.set()
+        self._keeper.progress(recorder)
         if recorder.status().error is not None:
             self.sweeper.hurry()
 
-    async def _keep_index(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(INDEX_EVERY_S):
-                    await self._dirty.wait()
-            self._dirty.clear()
-            try:
-                for recorder in tuple(self._recorders.values()):
-                    await self._tell(recorder)
-                self._index_error = None
-            except LiveedgeError as error:
-                if self._index_error is None:
-                    log.warning("archive: %s; recording goes on, and the index is tried again", error)
-                self._index_error = str(error)
-                await asyncio.sleep(INDEX_EVERY_S)
-
-    async def _tell(self, recorder: CameraRecorder) -> None:
-        async with self._telling:
-            while recorder.closed:
-                segment, fragments = recorder.closed[0]
-                await self.index.save(segment, fragments)
-                self._told[recorder.camera_id] = segment
-                recorder.closed.popleft()
-                self._finisher.wake()
-            growing = recorder.growing
-            if growing is not None and self._told.get(recorder.camera_id) != growing[0]:
-                await self.index.save(*growing)
-                self._told[recorder.camera_id] = growing[0]
+    def _see_data_dir(self) -> None:
+        if self._lock is not None:
+            see_data_dir(self._lock)

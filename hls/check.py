@@ -25,7 +25,7 @@ from pathlib import Path
 from gateway.errors import SettingsError, StorageError
 from gateway.settings import Settings
 from hls.boxes import scan
-from hls.data_dir import release_data_dir, take_data_dir
+from hls.data_dir import DataDirLock, release_data_dir, take_data_dir
 from hls.metadata import UNREADABLE, sha256_of
 from hls.recovery import cameras_on_disk, files_on_disk, heal, recover, with_scan
 from hls.segment import Fragment, Segment, SegmentState
@@ -72,7 +72,7 @@ def check_archive(settings: Settings, *, repair: bool = False) -> list[Finding]:
     data_dir = settings.data_dir
     if not data_dir.is_dir():
         raise SettingsError(f"DATA_DIR {data_dir} is no directory: there is nothing to check")
-    lock: int | None = None
+    lock: DataDirLock | None = None
     try:
         lock = take_data_dir(data_dir)
     except SettingsError:

@@ -1,18 +1,25 @@
 """Database: where the index lies. SQLite in ``DATA_DIR``, or whatever ``DATABASE_URL`` names.
 
 SQLite runs in WAL mode, so that readers never wait for the writer. The index can be made again from the files at any
-time, so it is synced by the database's own habit and not per row, and a damaged file is put aside for a new one.
+time, so it is synced by the database's own habit and not per row.
+
+A file that is damaged, at the start or found so later, is put aside for a new one. What speaks for damage sets
+:attr:`Database.is_suspect` (an error that says so, a file that is not where it was opened); :meth:`Database.mend` then
+connects anew, looks the whole file through and decides. A disk that is full or busy is no damage: the connection stays,
+and reading goes on. A database behind ``DATABASE_URL`` is its own administrator's to mend.
 """
 
+import contextlib
 import logging
+import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -34,6 +41,20 @@ BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for another process, such as ``liveedge check``, to end its transaction."""
 
 
+BROKEN_MAX = 3
+"""Damaged files that are kept to be looked into, beside the newest of which the older ones tell nothing."""
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
+_DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED}
+"""Result codes of SQLite (sqlite.org/rescode.html) after which the file has to be looked through."""
+
+_MAGIC = b"SQLite format 3\0"
+"""How a database begins (sqlite.org/fileformat.html §1.3)."""
+
+_Place = tuple[int, int]
+"""Device and inode."""
+
+
 class Database:
     """See the module. Blocking; one thread at a time."""
 
@@ -41,6 +62,12 @@ class Database:
         self._path = data_dir / INDEX_FILE if database_url is None else None
         self._url = database_url or f"sqlite:///{self._path}"
         self._engine: Engine | None = None
+        self.is_suspect = False
+        """Whether something has spoken for damage since the file was opened."""
+        self._is_new = False
+        self._opened: _Place | None = None
+        self._opened_wal: _Place | None = None
+        self._salvaged: Set[tuple[str, str]] = frozenset()
 
     @property
     def is_open(self) -> bool:
@@ -53,6 +80,8 @@ class Database:
             # A server may have been restarted since the last call.
             options: dict[str, Any] = {"pool_pre_ping": True}
             if url.get_backend_name() == "sqlite":
+                if url.database not in (None, "", ":memory:"):
+                    self._path = Path(url.database)
                 options = {"connect_args": {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}}
             engine = create_engine(url, **options)
         except (ArgumentError, NoSuchModuleError) as error:
@@ -66,15 +95,13 @@ class Database:
             event.listen(engine, "connect", _prepare_sqlite)
         try:
             try:
-                with engine.begin() as connection:
-                    schema.migrate(connection)
+                self._prepare(engine)
             except DatabaseError as error:
                 engine.dispose()
                 if self._path is None or isinstance(error, OperationalError):
                     raise
-                _put_aside(self._path)
-                with engine.begin() as connection:
-                    schema.migrate(connection)
+                self._salvaged = _put_aside(self._path)
+                self._prepare(engine)
         except SQLAlchemyError as error:
             engine.dispose()
             raise SettingsError(f"the index cannot be opened: {_cause(error)}; see DATA_DIR and DATABASE_URL") from None
@@ -82,6 +109,53 @@ class Database:
             engine.dispose()
             raise
         self._engine = engine
+        self.is_suspect = False
+        self._opened, self._opened_wal = self._place(), self._place("-wal")
+
+    def _prepare(self, engine: Engine) -> None:
+        """Look the file through and migrate. Raises SQLAlchemy's errors."""
+        with engine.begin() as connection:
+            if (
+                self._path is not None
+                and (fault := connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()) != "ok"
+            ):
+                raise DatabaseError(None, None, sqlite3.DatabaseError(fault))
+            self._is_new = schema.migrate(connection)
+
+    def is_in_place(self) -> bool:
+        """Whether the file that was opened still is where it was, and begins as a database does. Costs microseconds."""
+        if self._path is None or self._engine is None:
+            return True
+        try:
+            if (self._place(), self._place("-wal")) != (self._opened, self._opened_wal):
+                return False
+            with self._path.open("rb") as file:
+                return file.read(len(_MAGIC)) == _MAGIC
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # it cannot be told; whoever reads or writes will find out
+
+    def _place(self, suffix: str = "") -> _Place | None:
+        if self._path is None:
+            return None
+        try:
+            status = os.stat(f"{self._path}{suffix}")
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def mend(self) -> bool:
+        """Connect anew, with a new file in place of a damaged one or of one that is gone.
+
+        True where it is not the file that was open before, so that rows may be missing. Raises
+        :class:`~gateway.errors.SettingsError`; the index is closed then, and this may be called again.
+        """
+        before = self._opened
+        # What stands in the write-ahead log goes into the file, also into one that has lost its name.
+        self.close()
+        self.open()
+        return self._is_new or self._opened != before
 
     def close(self) -> None:
         """Disconnect. Twice is fine."""
@@ -89,7 +163,7 @@ class Database:
             self._engine.dispose()
             self._engine = None
 
-    @contextmanager
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction. Raises :class:`~gateway.errors.StorageError`."""
         if self._engine is None:
@@ -98,19 +172,43 @@ class Database:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            self.is_suspect = self.is_suspect or (self._path is not None and _speaks_for_damage(error))
             raise StorageError(f"the index failed: {_cause(error)}") from None
 
 
-def _put_aside(path: Path) -> None:
-    """A file that is no database (any more) makes room for a new index, which recovery fills from the recordings."""
+def _speaks_for_damage(error: SQLAlchemyError) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    code = getattr(cause, "sqlite_errorcode", 0)
+    # The tables of a file that is open do not go by themselves.
+    return code & 0xFF in _DAMAGE or code in _DAMAGE_EXTENDED or "no such table" in str(cause)
+
+
+def _put_aside(path: Path) -> Set[tuple[str, str]]:
+    """A file that is no database (any more) makes room for a new index, which recovery fills from the recordings.
+
+    Gives camera and name of the segments that were protected, as far as that can still be read: no recording tells it.
+    """
+    protected = set(_read_protected(path))
     aside = path.with_name(f"{path.name}.broken-{time.time_ns() // 1_000_000}")
     log.error("%s is damaged: it is kept as %s, and the index is made again from the recordings", path, aside.name)
     try:
         path.rename(aside)
         for companion in ("-wal", "-shm"):
             path.with_name(path.name + companion).unlink(missing_ok=True)
+        for old in sorted(path.parent.glob(f"{path.name}.broken-*"))[:-BROKEN_MAX]:
+            old.unlink()
     except OSError as error:
         raise SettingsError(f"{path} is damaged and cannot be put aside: {error.strerror}") from None
+    return protected
+
+
+def _read_protected(path: Path) -> Iterator[tuple[str, str]]:
+    query = select(schema.segment.c.camera_id, schema.segment.c.name).where(schema.segment.c.is_protected)
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            yield from connection.execute(str(query.compile(dialect=sqlite.dialect())))
+    except sqlite3.Error as error:
+        log.warning("%s: which segments were protected cannot be read whole: %s", path, error)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

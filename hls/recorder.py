@@ -29,7 +29,7 @@ from typing import TypeVar
 import av
 
 from gateway.clock import CLOCK_RATE
-from gateway.errors import redact
+from gateway.errors import StorageError, redact
 from gateway.histogram import Histogram
 from gateway.hub import PacketHub, SubscriptionClosed
 from gateway.media import Packet, StreamInfo
@@ -104,9 +104,19 @@ def why_cut(
 
 
 class Recording:
-    """The blocking half; see the module. One worker thread at a time."""
+    """The blocking half; see the module. One worker thread at a time.
 
-    def __init__(self, camera_id: str, data_dir: Path, segment_s: int, fsync: FsyncMode) -> None:
+    ``see_data_dir`` raises :class:`~gateway.errors.StorageError` where no segment may be begun.
+    """
+
+    def __init__(
+        self,
+        camera_id: str,
+        data_dir: Path,
+        segment_s: int,
+        fsync: FsyncMode,
+        see_data_dir: Callable[[], None] = lambda: None,
+    ) -> None:
         self.camera_id = camera_id
         self.dropped = 0
         """Packets that the disk did not get."""
@@ -116,6 +126,7 @@ class Recording:
         self._data_dir = data_dir
         self._every_90k = segment_s * CLOCK_RATE
         self._fsync = fsync
+        self._see_data_dir = see_data_dir
         self._writer: SegmentWriter | None = None
         self._info: StreamInfo | None = None
         self._transcoder: Transcoder | None = None
@@ -129,7 +140,7 @@ class Recording:
         for packet, lost in batch:
             try:
                 self._take(packet, lost)
-            except (OSError, av.FFmpegError, ValueError) as error:
+            except (OSError, StorageError, av.FFmpegError, ValueError) as error:
                 self._fail(error)
         return self._progress()
 
@@ -176,6 +187,7 @@ class Recording:
         return [replace(packet, data=data, pts_90k=at, dts_90k=at, duration_90k=duration_90k) for at, data in times]
 
     def _open(self, packet: Packet, *, continues: bool) -> None:
+        self._see_data_dir()
         source = packet.info.audio
         carried = carried_audio(source)
         info = packet.info if carried is source else replace(packet.info, audio=carried)

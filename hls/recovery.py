@@ -177,6 +177,16 @@ def describe(path: Path, camera_id: str, found: Scan) -> Segment:
     )
 
 
+def read_recording(path: Path, camera_id: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
+    """What a file says of itself, which is left as it is. ``None``: nothing (yet), or none of ours."""
+    try:
+        found = scan(path)
+        return (describe(path, camera_id, found), found.fragments) if found.fragments else None
+    except (StorageError, OSError) as error:
+        log.debug("%s; it is left alone", error)
+        return None
+
+
 def _settle(data_dir: Path, index: SegmentTable, segment: Segment, done: Recovery) -> None:
     """Rule 2."""
     path = segment.path(data_dir)

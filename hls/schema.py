@@ -112,8 +112,11 @@ MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables,)
 """The n-th makes version n out of version n - 1."""
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the index up to date. Raises :class:`~gateway.errors.SettingsError` for one of a newer liveedge."""
+def migrate(connection: Connection) -> bool:
+    """Bring the index up to date; true where it had to be made.
+
+    Raises :class:`~gateway.errors.SettingsError` for one of a newer liveedge.
+    """
     version = 0
     if inspect(connection).has_table(schema_version.name):
         version = connection.scalar(select(schema_version.c.version)) or 0
@@ -128,3 +131,4 @@ def migrate(connection: Connection) -> None:
             connection.execute(insert(schema_version).values(version=number))
         else:
             connection.execute(update(schema_version).values(version=number))
+    return version == 0

@@ -11,6 +11,7 @@ Rules:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Row, and_, case, delete, func, insert, or_, select, update
@@ -66,6 +67,7 @@ class SegmentTable(Database):
             packed = pack_fragments(fragments)
             packed_hls = pack_hls(hls_segments(fragments, is_whole=segment.state is not SegmentState.GROWING))
             if row_id is None:
+                row["is_protected"] |= (segment.camera_id, segment.name) in self._salvaged
                 inserted = connection.execute(insert(schema.segment).values(row)).inserted_primary_key
                 assert inserted is not None
                 row_id = inserted[0]
@@ -80,6 +82,14 @@ class SegmentTable(Database):
                 .where(schema.fragment_list.c.segment_id == row_id)
                 .values(packed=packed, packed_hls=packed_hls)
             )
+
+    def adopt(self, segment: Segment, fragments: tuple[Fragment, ...]) -> bool:
+        """Insert a segment found on disk. False where the index has it meanwhile: whoever records it knows better."""
+        with self.transaction() as connection:
+            if connection.scalar(select(schema.segment.c.id).where(self._is(segment.camera_id, segment.name))):
+                return False
+        self.save(segment, fragments)
+        return True
 
     def get(self, camera_id: str, name: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
         """A segment and its fragments."""
@@ -229,18 +239,27 @@ class SegmentTable(Database):
         with self.transaction() as connection:
             connection.execute(delete(schema.segment).where(self._is(camera_id, name)))
 
-    def renumber(self, camera_id: str) -> None:
-        """Number the HLS segments of a camera anew, by time: rows have come in between."""
+    def renumber(self, camera_id: str, known: Segment | None = None) -> None:
+        """Number the HLS segments of a camera anew, by time: rows have come in between.
+
+        ``known`` keeps its numbers, and the others are counted from it: players that are watching go on.
+        """
         table = schema.segment.c
-        sequence = 0
         with self.transaction() as connection:
             rows = connection.execute(
-                select(table.id, table.hls_segments).where(table.camera_id == camera_id).order_by(*_OLDEST_FIRST)
+                select(table.id, table.name, table.hls_segments)
+                .where(table.camera_id == camera_id)
+                .order_by(*_OLDEST_FIRST)
             ).all()
+            sequences = list(accumulate((row.hls_segments for row in rows), initial=0))
+            first, first_sequence = 0, 0
             for number, row in enumerate(rows):
-                values = {"sequence": sequence, "discontinuities": number}
+                if known is not None and row.name == known.name:
+                    first_sequence = max(0, known.sequence - sequences[number])
+                    first = max(0, known.discontinuities - number)
+            for number, row in enumerate(rows):
+                values = {"sequence": first_sequence + sequences[number], "discontinuities": first + number}
                 connection.execute(update(schema.segment).where(table.id == row.id).values(values))
-                sequence += row.hls_segments
 
     def totals(self) -> list[Totals]:
         """Each camera's sums; growing segments count."""

@@ -54,5 +54,8 @@ def _archive(house: House) -> Iterator[Problem]:
             yield Problem("archive", camera_id, f"{late}: the disk of DATA_DIR is slow or hangs")
     if status["index_error"] is not None:
         yield Problem("archive", None, f"the index cannot be written, recording goes on: {status['index_error']}")
+    elif status["index_is_incomplete"]:
+        why = "the index was damaged or gone and is being made again from the recordings"
+        yield Problem("archive", None, f"{why}: those that are not in it yet cannot be found")
     if status["retention_error"] is not None:
         yield Problem("archive", None, f"old recordings cannot be deleted: {status['retention_error']}")

@@ -2,9 +2,8 @@
 
 import os
 import resource
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ from tests.support.gateway import until as wait_until
 from tests.support.weather import ENGINE
 from tests.weather.conftest import Site, Sites, until
 from tests.weather.test_camera_weather import Gaps
-
-INDEX_FILE = "index.sqlite3"
 
 CAMERA = '[cameras.door]\nurl = "weather://door"\nengine = "' + ENGINE + '"\n'
 
@@ -144,53 +141,6 @@ async def until_told(site: Site, word: str) -> None:
 
     while not await is_told():
         pass
-
-
-async def test_an_index_that_somebody_locks(sites: Sites, tmp_path: Path) -> None:
-    site = await sites({"door": "weather://door"}, archive_segment_seconds=2)
-    archive = site.house.archive
-    await until(lambda: archive.recorders()["door"].segments_closed > 0)
-    other = sqlite3.connect(tmp_path / "data" / INDEX_FILE, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    count, edge = archive.recorders()["door"].segments_closed, site.house.live_edge("door")
-    assert edge is not None
-    await until_told(site, "index")
-    await until(lambda: archive.recorders()["door"].segments_closed > count + 1)
-    assert (site.house.live_edge("door") or {})["media_sequence"] > edge["media_sequence"]
-    async with site.client.get("/api/cameras/door/segments") as reply:
-        assert reply.status in (200, 503)
-    other.execute("ROLLBACK")
-    other.close()
-    await until(lambda: archive.status()["index_error"] is None)
-    listed = (await site.json("/api/cameras/door/segments"))["segments"]
-    assert len(listed) >= count + 2
-    assert not await site.problems()
-
-
-def everything(path: Path) -> None:
-    path.write_bytes(b"not a database at all, for as long as you read" * 1000)
-
-
-def pages(path: Path) -> None:
-    """The first page stays, so that it still looks like a database."""
-    with path.open("r+b") as file:
-        size = path.stat().st_size
-        file.seek(4096)
-        file.write(b"\xa5" * (size - 4096))
-
-
-@pytest.mark.parametrize("damage", [everything, pages])
-def test_a_damaged_index_is_made_again_from_the_recordings(gateway: Gateway, damage: Callable[[Path], None]) -> None:
-    index = gateway.folder / "data" / INDEX_FILE
-    names = {segment["id"] for segment in closed(gateway)}
-    gateway.stop()
-    damage(index)
-    gateway.start()
-    gateway.wait_for_state("live", "door")
-    listed = wait_until(lambda: closed(gateway))
-    assert names <= {segment["id"] for segment in listed}
-    heals(gateway)
-    assert any(index.parent.glob(f"{INDEX_FILE}.broken-*"))
 
 
 def test_sigterm_while_the_disk_hangs(tmp_path: Path) -> None:
