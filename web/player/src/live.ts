@@ -168,7 +168,8 @@ export class Live {
     const { api, camera } = this.options;
     try {
       const { state, error_message, live_edge } = await api.json<Camera>(`/api/cameras/${camera}`, {
-        signal: AbortSignal.any([this.ending.signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]),
+        // Not AbortSignal.any with our ending: Safari has it from 17.4 on only, and what comes after the end is not heard.
+        signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
       });
       return { state, message: error_message ?? "", edge: live_edge ? Date.parse(live_edge.time) : null };
     } catch (error) {

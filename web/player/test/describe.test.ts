@@ -26,6 +26,30 @@ describe("what is going on", () => {
     expect(describeLive(timeout, "door", null, "en").notice).toBe("LL-HLS instead of WebRTC: no picture in time");
   });
 
+  it("says what this browser cannot do, in the reader's language and not in the gateway's", () => {
+    const failure: Failure = { kind: "refused", message: "the offer has no video section that receives it", word: "noH264" };
+    expect(describeLive(fallen(failure), "door", null, "en").notice).toBe(
+      "LL-HLS instead of WebRTC: this browser cannot decode H.264 in WebRTC",
+    );
+    expect(describeLive(fallen(failure), "door", null, "ko").notice).toContain("이 브라우저는");
+    const noWay: Failure = { kind: "broken", message: "", word: "noWay" };
+    expect(describeLive(fallen(noWay), "door", null, "en").notice).toContain("makes no connection");
+  });
+
+  it("does not blame the gateway where nothing plays for another reason", () => {
+    const only = (failure: Failure): string => {
+      const ladder = new Ladder(["webrtc"]);
+      ladder.start(0);
+      ladder.failed(ladder.attempt?.id ?? 0, failure, 0);
+      expect(ladder.phase).toBe("waiting");
+      return describeLive(ladder, "door", null, "en").notice;
+    };
+    expect(only({ kind: "refused", message: "", word: "noWebRtc" })).toBe("WebRTC: this browser has no WebRTC. Trying again…");
+    expect(only({ kind: "timeout", message: "" })).toBe("WebRTC: no picture in time. Trying again…");
+    expect(only({ kind: "broken", message: "" })).toBe("No answer from the gateway. Trying again…");
+    expect(only({ kind: "unreachable", message: "" })).toBe("No answer from the gateway. Trying again…");
+  });
+
   it.each([
     ["failed", "No picture", "ill", "The camera gives no picture: nobody listens"],
     ["retrying", "Reconnecting", "ill", "The camera is gone. Reconnecting: nobody listens"],

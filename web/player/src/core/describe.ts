@@ -1,6 +1,6 @@
 // What is going on, in words and a tone: the same for a badge, a notice and a screen reader.
 
-import type { Ladder } from "./ladder.ts";
+import type { Failure, Ladder } from "./ladder.ts";
 import { say, shortDuration, type Language, type Word } from "./words.ts";
 
 export type Tone = "live" | "wait" | "ill" | "off" | "past";
@@ -46,14 +46,29 @@ export function describeLive(ladder: Ladder, camera: string, latencyMs: number |
     return { tone, label: word(label), more: "", notice };
   }
   if (!current) {
-    const notice = phase === "waiting" ? word("waiting") : reason ? word("starting") : "";
+    const notice = phase === "waiting" ? waitingFor(ladder, language) : reason ? word("starting") : "";
     return { tone: "wait", label: word("connecting"), more: "", notice };
   }
   const more = [word(current.rung), latencyMs === null ? "" : shortDuration(latencyMs)].filter(Boolean).join(" · ");
   if (phase === "interrupted") return { tone: "wait", label: word("retrying"), more: word(current.rung), notice: "" };
   if (!reason) return { tone: "live", label: word("live"), more, notice: "" };
-  const { kind, message } = reason.failure;
-  const why = message && kind !== "broken" ? message : word(kind as Word);
-  const notice = word("fell", { from: word(reason.rung), to: word(current.rung), why });
+  const notice = word("fell", { from: word(reason.rung), to: word(current.rung), why: whyOf(reason.failure, language) });
   return { tone: "live", label: word("live"), more, notice };
+}
+
+/** Nothing plays: the gateway is silent, or says why not, or this browser cannot. */
+function waitingFor({ away, reason }: Ladder, language: Language): string {
+  if (away || !reason || isMere(reason.failure)) return say(language, "waiting");
+  return say(language, "unplayable", { rung: say(language, reason.rung), why: whyOf(reason.failure, language) });
+}
+
+/** A connection that broke, and nobody knows more. */
+function isMere({ kind, word }: Failure): boolean {
+  return kind === "broken" && word === undefined;
+}
+
+function whyOf(failure: Failure, language: Language): string {
+  const { kind, message, word } = failure;
+  if (word !== undefined) return say(language, word);
+  return message && !isMere(failure) ? message : say(language, kind as Word);
 }

@@ -20,6 +20,8 @@
 //    network, it is asked at once.
 // 6. Denied (401, 403) ends everything until there is another token.
 
+import type { Word } from "./words.ts";
+
 export const RUNGS = ["webrtc", "hls", "jpeg", "mjpeg"] as const;
 export type RungName = (typeof RUNGS)[number];
 
@@ -37,6 +39,8 @@ export interface Failure {
   kind: FailureKind;
   /** A sentence, of the server's where it gave one. */
   message: string;
+  /** What the player itself knows of the reason, to be said in the reader's language. */
+  word?: Word;
   status?: number;
   /** The camera's state, where it is the camera's fault. */
   state?: string;
@@ -116,7 +120,7 @@ export class Ladder {
   private askedAt: number | null = null;
   private doubt: Doubt | null = null;
   /** The gateway cannot be reached. */
-  private away = false;
+  away = false;
   private nextId = 1;
   private watched = true;
   private ticked: number | null = null;

@@ -2,6 +2,7 @@
 
 import type { Api } from "../core/api.ts";
 import type { Failure, RungName } from "../core/ladder.ts";
+import type { Word } from "../core/words.ts";
 
 export interface RungContext {
   api: Api;
@@ -38,6 +39,16 @@ export interface Rung {
   /** Lets go of everything; nothing is told after it. */
   stop(): void;
   statistics(): Promise<RungStatistics>;
+}
+
+/** What this browser cannot do, whatever the gateway does. */
+export class UnableError extends Error {
+  readonly failure: Failure;
+
+  constructor(kind: "refused" | "broken", word: Word) {
+    super(word);
+    this.failure = { kind, message: "", word };
+  }
 }
 
 /** A <video> as all of them want it. */

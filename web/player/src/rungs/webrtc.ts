@@ -3,13 +3,16 @@
 
 import { ApiError, toFailure } from "../core/api.ts";
 import { RtpClock } from "../core/clock.ts";
-import { createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./rung.ts";
+import { UnableError, createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./rung.ts";
 
 /** The gateway's clock is asked for what an RTP timestamp means this often; it drifts by less than a picture meanwhile. */
 const SYNC_MS = 20_000;
 
 /** Longer than the gateway waits for a camera that is coming up. */
 const ANSWER_MS = 15_000;
+
+/** By then all candidates of both sides are known: what has no pair to check now will never have one. */
+const PAIRS_MS = 500;
 
 /** TURN and STUN as the gateway told with its last answer: used from the second connection on. */
 const iceServersOf = new Map<string, RTCIceServer[]>();
@@ -25,14 +28,14 @@ export class WebRtcRung implements Rung {
   readonly name = "webrtc";
   readonly surface: HTMLVideoElement;
   private readonly ending = new AbortController();
-  private readonly peer: RTCPeerConnection;
+  private peer: RTCPeerConnection | null = null;
   private readonly rtp = new RtpClock();
   private session: Session | null = null;
   private timer = 0;
+  private pairTimer = 0;
 
   constructor(private readonly context: RungContext) {
     this.surface = createVideo(context.muted);
-    this.peer = new RTCPeerConnection({ iceServers: iceServersOf.get(context.api.base) ?? [], bundlePolicy: "max-bundle" });
   }
 
   start(): void {
@@ -42,15 +45,16 @@ export class WebRtcRung implements Rung {
   stop(): void {
     this.ending.abort();
     clearInterval(this.timer);
-    this.peer.close();
+    clearTimeout(this.pairTimer);
+    this.peer?.close();
     this.session?.close();
     this.surface.srcObject = null;
   }
 
   async statistics(): Promise<RungStatistics> {
     const result: RungStatistics = {};
-    const reports = await this.peer.getStats();
-    for (const report of reports.values()) {
+    const reports = await this.peer?.getStats();
+    for (const report of reports?.values() ?? []) {
       if (report.type === "inbound-rtp" && report.kind === "video") {
         result.frames = report.framesDecoded;
         result.framesDropped = report.framesDropped;
@@ -64,14 +68,17 @@ export class WebRtcRung implements Rung {
         }
       } else if (report.type === "candidate-pair" && report.nominated && report.state === "succeeded") {
         if (typeof report.currentRoundTripTime === "number") result.roundTripMs = report.currentRoundTripTime * 1000;
-        result.detail = String(reports.get(report.localCandidateId)?.protocol ?? "").toUpperCase();
+        result.detail = String(reports?.get(report.localCandidateId)?.protocol ?? "").toUpperCase();
       }
     }
     return result;
   }
 
   private async connect(): Promise<void> {
-    const { peer, surface } = this;
+    const { surface } = this;
+    if (!("RTCPeerConnection" in globalThis)) throw new UnableError("refused", "noWebRtc");
+    const iceServers = iceServersOf.get(this.context.api.base) ?? [];
+    const peer = (this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" }));
     for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
     const stream = new MediaStream();
     peer.ontrack = ({ track, receiver }) => {
@@ -93,6 +100,7 @@ export class WebRtcRung implements Rung {
       return;
     }
     await peer.setRemoteDescription({ type: "answer", sdp: this.session.answer });
+    this.pairTimer = window.setTimeout(() => void this.expectPairs(peer), PAIRS_MS);
     if (this.session.resource !== null) {
       // Asked with the first pictures, when the gateway knows.
       surface.addEventListener("playing", () => void this.synchronise(), { once: true, signal: this.ending.signal });
@@ -139,6 +147,13 @@ export class WebRtcRung implements Rung {
     }
   }
 
+  /** Firefox does not even try addresses of this machine alone, and says so only after 5 s. */
+  private async expectPairs(peer: RTCPeerConnection): Promise<void> {
+    if (peer.iceGatheringState !== "complete" || !["new", "checking"].includes(peer.iceConnectionState)) return;
+    const reports = [...(await peer.getStats()).values()];
+    if (!reports.some(({ type }) => type === "candidate-pair")) this.fail(new UnableError("broken", "noWay"));
+  }
+
   /** Learn what time the RTP clock shows. Another WHEP server does not tell: then there is no latency, and no harm. */
   private async synchronise(): Promise<void> {
     const { api, camera } = this.context;
@@ -158,8 +173,17 @@ export class WebRtcRung implements Rung {
 
   private fail(error: unknown): void {
     if (this.ending.signal.aborted) return;
-    this.context.failed(error instanceof ApiError ? error.failure : toFailure(error));
+    const failure = error instanceof UnableError ? error.failure : toFailure(error);
+    // The gateway's sentence speaks of our offer, which is not the reader's.
+    if (failure.kind === "refused" && failure.word === undefined && !decodesH264()) failure.word = "noH264";
+    this.context.failed(failure);
   }
+}
+
+/** Firefox does not before it has fetched its plugin, and Chromium as some distributions build it never does. */
+function decodesH264(): boolean {
+  const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+  return codecs.some(({ mimeType }) => mimeType.toLowerCase() === "video/h264");
 }
 
 /** ICE servers out of Link headers (the WHEP draft, "STUN/TURN server configuration"). */
