@@ -9,12 +9,14 @@ Rules:
    gets no other before: its acknowledgement asks for the next one.
 4. A client's wishes end when the last connection that made them under that ``client_id`` has been gone for
    :data:`GRACE_S`, or comes back within it and goes on.
-5. Where somebody guards the door (:mod:`signaling.access`), a client hears of no camera that it may not view, and ends
-   with its grant.
+5. Where somebody guards the door (:mod:`signaling.access`), a client hears of no camera that it may not view. When its
+   right to something that it has is over, that ends, and ``access_ended`` tells why; when it may not be here at all any
+   more, so does its connection.
 6. Whoever does not read, while commands and news pile up for it, is cut off at :data:`QUEUE_MAX` packets.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -23,14 +25,24 @@ from typing import Any
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from gateway.camera import Hold
 from gateway.errors import ConflictError, LiveedgeError, redact
 from gateway.service import CaptureService
 from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
-from signaling.access import UNGUARDED, Access, Admit
+from signaling.access import UNGUARDED, Access, Admit, Release
 from signaling.announcer import StatusAnnouncer
 from signaling.control import STATUS, Caller, Control, LiveEdgeSource, Reply
-from signaling.events import CaptureRequest, Done, Door, FramesSubscribe, FramesSubscribed, FramesUnsubscribe, parse
+from signaling.events import (
+    AccessEnded,
+    CaptureRequest,
+    Done,
+    Door,
+    FramesSubscribe,
+    FramesSubscribed,
+    FramesUnsubscribe,
+    parse,
+)
 from signaling.frames import VIDEO_FRAME, FrameOutlet
 from signaling.messaging import create_control
 from signaling.socket_server import SocketServer
@@ -44,7 +56,7 @@ QUEUE_MAX = 512
 """Packets that may wait for one client: minutes of news, for a reader that is slow; nobody honest has so many."""
 
 FAREWELL_S = 0.5
-"""How long clients may take to hear that the gateway stops."""
+"""How long clients may take to hear that the gateway stops, or that their token is over."""
 
 CAMERAS_MAX = 16
 """Cameras whose frames one client may ask for at the same time."""
@@ -146,9 +158,7 @@ class BrowserSignaling:
             if not self._sio.is_there(environ):
                 raise Refused("it has left")
         client = self._clients[sid] = _Client(self._sio, sid, request.remote or "", access)
-        if access.expires_in_s is not None:
-            loop = asyncio.get_running_loop()
-            client.end = loop.call_later(access.expires_in_s, lambda: self._spawn(self._sio.hang_up(sid)))
+        client.release = access.keep(None, None, lambda error: self._dismiss(client, error))
         # In a task, since until this returns the client is not connected.
         self._spawn(self._tell_all(sid))
 
@@ -165,8 +175,7 @@ class BrowserSignaling:
         client = self._clients.pop(sid, None)
         if client is None:
             return
-        if client.end is not None:
-            client.end.cancel()
+        client.release()
         await client.frames.close()
         self._frames_sent += client.frames.frames_sent
         self._pictures_skipped += client.frames.pictures_skipped
@@ -198,6 +207,29 @@ class BrowserSignaling:
             elif client.access.may_view(data["camera_id"]):
                 await self._sio.emit(STATUS, data, to=client.sid)
 
+    def _dismiss(self, client: "_Client", error: LiveedgeError) -> None:
+        """End a connection whose token is over."""
+        client.is_dismissed = True
+        self._spawn(self._say_farewell(client, error))
+
+    async def _say_farewell(self, client: "_Client", error: LiveedgeError) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await client.frames.close()
+                await self._tell_end(client, None, error)
+                await self._sio.drain(client.sid)
+        await self._sio.hang_up(client.sid)
+
+    async def _end_frames(self, client: "_Client", camera_id: str, error: LiveedgeError) -> None:
+        """End frames of a camera that a client may not see any more."""
+        await client.frames.stop(camera_id)
+        if not client.is_dismissed:
+            await self._tell_end(client, camera_id, error)
+
+    async def _tell_end(self, client: "_Client", camera_id: str | None, error: LiveedgeError) -> None:
+        ended = AccessEnded(camera_id=camera_id, error=error.code, message=redact(error))
+        await self._sio.emit("access_ended", ended.wire(), to=client.sid)
+
     async def _cut_off(self, client: "_Client") -> None:
         log.warning("a Socket.IO client at %s does not read and is cut off", client.address)
         await self._sio.hang_up(client.sid)
@@ -213,7 +245,7 @@ class BrowserSignaling:
             return None
         payload = args[0] if args else None
         name = event if isinstance(event, str) else ""
-        caller = Caller(Door.BROWSER, sid, client.address, client.access.authorize)
+        caller = Caller(Door.BROWSER, sid, client.address, client.access.authorize, client.access.keep)
         reply = await self.control.execute(name, payload, caller)
         if reply.refusal is None and name == "capture_start_request":
             self._note_name(client, caller.client(parse(name, CaptureRequest, payload).client_id))
@@ -237,7 +269,12 @@ class BrowserSignaling:
         if client is not None:
             if camera.id not in client.frames and len(client.frames) >= CAMERAS_MAX:
                 raise ConflictError(f"frames of {CAMERAS_MAX} cameras come to you already; unsubscribe from one first")
-            await client.frames.start(camera, frame_rate, width, hold=lambda: camera.hold("jpeg"))
+            kept = caller.keep(
+                "frames_subscribe",
+                camera.id,
+                lambda error: self._spawn(self._end_frames(client, camera.id, error)),
+            )
+            await client.frames.start(camera, frame_rate, width, hold=lambda: _AllowedHold(camera.hold("jpeg"), kept))
         return Reply("", FramesSubscribed(camera_id=camera.id, frame_rate=frame_rate, width=width).wire())
 
     async def _unsubscribe(self, caller: Caller, request: FramesUnsubscribe) -> Reply:
@@ -248,6 +285,19 @@ class BrowserSignaling:
         return Reply("", Done().wire())
 
 
+class _AllowedHold:
+    """Keeps a camera captured for frames, and in mind that they end with the right to see them."""
+
+    def __init__(self, hold: Hold, kept: Release) -> None:
+        self._hold = hold
+        self._kept = kept
+
+    def release(self) -> None:
+        """No more frames go out."""
+        self._kept()
+        self._hold.release()
+
+
 class _Client:
     """One connection, and the frames that go to it."""
 
@@ -255,7 +305,8 @@ class _Client:
         self.sid = sid
         self.address = address
         self.access = access
-        self.end: asyncio.TimerHandle | None = None
+        self.release: Release = lambda: None
+        self.is_dismissed = False
         self.names: set[str] = set()
         self.frames = FrameOutlet(self._send_frame)
         self._sio = sio

@@ -29,6 +29,7 @@ from gateway.errors import (
 )
 from gateway.service import CaptureService
 from gateway.status import CaptureStatus
+from signaling.access import Keep, kept_for_good
 from signaling.events import (
     COMMANDS,
     CaptureRequest,
@@ -55,13 +56,15 @@ LiveEdgeSource = Callable[[str], Mapping[str, Any] | None]
 class Caller:
     """Who sends a command: through which door, on which connection (unique over all doors), from which address.
 
-    ``authorize`` is asked about each command, and again once its camera is known; the EMS is not asked.
+    ``authorize`` is asked about each command, and again once its camera is known; the EMS is not asked. What a command
+    opens is ended by ``keep`` when they may send it no more.
     """
 
     door: Door
     connection: str
     address: str = ""
     authorize: Authorize | None = None
+    keep: Keep = kept_for_good
 
     def address_of(self, client_id: str) -> str:
         """What limits by address go by. The EMS does not tell where its clients are: each counts for itself."""

@@ -189,6 +189,14 @@ class WebRtcError(Outbound):
     transports: list[str] | None = None
 
 
+class AccessEnded(Outbound):
+    """The token is over, or does not reach ``camera_id`` any more; without a camera, the connection ends."""
+
+    camera_id: str | None = None
+    error: str
+    message: str
+
+
 class FramesSubscribed(Outbound):
     """What frames will come."""
 
@@ -252,6 +260,7 @@ EVENTS: tuple[Event, ...] = (
     Event("video_frame_from_service", _OUT, VideoFrame, _BOTH, "The newest JPEG frame"),
     Event("webrtc_answer", _OUT, WebRtcAnswer, _BOTH, "The answer to an offer"),
     Event("webrtc_ice_candidate", _OUT, WebRtcCandidate, _BOTH, "One more way to reach the gateway"),
+    Event("access_ended", _OUT, AccessEnded, Door.BROWSER, "What the client has no right to any more, and why"),
     Event("webrtc_error", _OUT, WebRtcError, _BOTH, "Why there is no WebRTC connection"),
 )
 

@@ -14,9 +14,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
-from gateway.camera import Camera, Hold
+from gateway.camera import Camera
 from gateway.clock import to_rfc3339
 from gateway.jpeg import JpegFrame, JpegReader
 from signaling.events import FrameMetadata
@@ -28,10 +28,17 @@ VIDEO_FRAME = "video_frame_from_service"
 Send = Callable[[dict[str, Any], Callable[[], None]], Awaitable[None]]
 
 
+class Held(Protocol):
+    """What is held while frames go out."""
+
+    def release(self) -> None:
+        """They do not any more."""
+
+
 class FrameSender:
     """One camera's frames to one consumer, from its making until :meth:`stop`, or until ``send`` raises."""
 
-    def __init__(self, reader: JpegReader, send: Send, gate: asyncio.Lock, hold: Hold | None = None) -> None:
+    def __init__(self, reader: JpegReader, send: Send, gate: asyncio.Lock, hold: Held | None = None) -> None:
         self.frames_sent = 0
         self.pictures_skipped = 0
         self._reader = reader
@@ -88,7 +95,7 @@ class FrameOutlet:
         return self._pictures_skipped_before + sum(sender.pictures_skipped for sender in self._senders.values())
 
     async def start(
-        self, camera: Camera, frame_rate: float, width: int | None, *, hold: Callable[[], Hold] | None = None
+        self, camera: Camera, frame_rate: float, width: int | None, *, hold: Callable[[], Held] | None = None
     ) -> None:
         """Send a camera's frames from now on, in place of what was sent of it; ``hold`` keeps it captured meanwhile."""
         await self.stop(camera.id)

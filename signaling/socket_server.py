@@ -106,6 +106,12 @@ class SocketServer(socketio.AsyncServer):
         session = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, "/"))
         return session.queue.qsize() if session is not None else 0
 
+    async def drain(self, sid: str) -> None:
+        """Wait until all that waits for a client is sent."""
+        session = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, "/"))
+        if session is not None:
+            await session.queue.join()
+
     def is_there(self, environ: dict[str, Any]) -> bool:
         """Whether the connection of an environment is one still."""
         return any(known is environ for known in self.environ.values())

@@ -2,7 +2,8 @@
 
 The media path is the same as WHEP's; this room only remembers which viewer a client means. A viewer belongs to the
 connection that its offer came on and to its ``client_id``; the EMS is one connection, whatever became of its line in
-between. Nothing here ends a viewer but ``webrtc_close`` and a new offer: a viewer outlives the loss of its signaling.
+between. Nothing here ends a viewer but ``webrtc_close``, a new offer and the end of its client's right to see the
+camera: a viewer outlives the loss of its signaling.
 """
 
 from gateway.errors import NotFoundError
@@ -31,6 +32,8 @@ class WebRtcRelay:
         before = self._viewers.get(key)
         self._viewers[key] = viewer
         viewer.holds.append(lambda: self._forget(key, viewer))
+        kept = caller.keep("webrtc_offer", camera.id, lambda error: viewer.close_soon(f"not allowed: {error}"))
+        viewer.holds.append(kept)
         if before is not None:
             await before.close("its client made a new offer")
         answer = WebRtcAnswer(client_id=offer.client_id, camera_id=camera.id, sdp=viewer.answer_sdp)

@@ -13,7 +13,7 @@ from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError
 from gateway.settings import Settings, load_settings
 from web import keys
-from web.auth.gate import GATE, OWNERS, Gate, guard
+from web.auth.gate import GATE, OWNERS, Gate, guard, note_begun
 from web.errors import errors_as_json
 from web.house import House
 from web.logs import set_up_logging
@@ -41,7 +41,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app = web.Application(
         middlewares=[traffic.middleware, errors_as_json, door.middleware, guard], client_max_size=BODY_MAX_BYTES
     )
-    app.on_response_prepare.append(door.on_prepare)
+    app.on_response_prepare.extend([door.on_prepare, note_begun])
     app[GATE], app[OWNERS] = gate, {}
     app[keys.HOUSE] = house
     app[keys.SETTINGS] = settings
@@ -66,6 +66,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     house = app[keys.HOUSE]
     try:
         app[keys.METRICS].lag.start()
+        app[GATE].start()
         await house.start()
         yield
     finally:

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from aiortc import RTCConfiguration, RTCPeerConnection
 
 from gateway.settings import load_settings
 from web.app import create_app
+from web.auth.gate import Gate
 
 Client = TestClient[web.Request, web.Application]
 
@@ -29,6 +32,11 @@ TABLES: dict[str, dict[str, Any]] = {
 }
 """Camera ``ghost`` is none: what is let in there finds nothing, and waits for nothing."""
 
+DEMO = {"demo": {"url": "fake://demo?width=320&height=180&gop=5", "engine": "fake", "record": "never"}}
+"""A camera that gives pictures."""
+
+JWT_SECRET = "a-secret-of-thirty-two-bytes-and-more"
+
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
@@ -45,6 +53,22 @@ class HandClock:
 
     def monotonic(self) -> float:
         return time.monotonic() + self.ahead_s
+
+
+def gate(clock: HandClock | None = None, **values: Any) -> Gate:
+    """The gate alone."""
+    return Gate(load_settings(**values), clock or HandClock())
+
+
+@asynccontextmanager
+async def offered() -> AsyncIterator[str]:
+    """A browser's offer to watch."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("video", direction="recvonly")
+    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+        await peer.setLocalDescription(await peer.createOffer())
+    yield peer.localDescription.sdp
+    await peer.close()
 
 
 @asynccontextmanager

@@ -13,3 +13,9 @@ async def shut(tmp_path: Path) -> AsyncIterator[Client]:
     """A house with tokens; see :mod:`tests.support.guarded`."""
     async with guarded(tmp_path) as client:
         yield client
+
+
+@pytest.fixture
+def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without settings."""
+    monkeypatch.chdir(tmp_path)

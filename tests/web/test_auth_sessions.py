@@ -5,24 +5,18 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import aiohttp
 import jwt
 import pytest
 import socketio
-from aiortc import RTCConfiguration, RTCPeerConnection
 from socketio.exceptions import ConnectionError as Refused
 
 from gateway.settings import load_settings
 from signaling import socket_server
-from tests.support.guarded import ADMIN_TOKEN, Client, HandClock, bearer, guarded
+from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, Client, HandClock, bearer, guarded, offered
 from web.auth.gate import GATE, OWNERS
 from web.auth.jwt import LEEWAY_S
-
-SECRET = "a-secret-of-thirty-two-bytes-and-more"
-
-DEMO = {"demo": {"url": "fake://demo?width=320&height=180&gop=5", "engine": "fake", "record": "never"}}
 
 TOKENS: dict[str, Any] = {
     "tokens": {
@@ -38,12 +32,8 @@ FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*"}
 
 @pytest.fixture
 async def offer() -> AsyncIterator[str]:
-    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    peer.addTransceiver("video", direction="recvonly")
-    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
-        await peer.setLocalDescription(await peer.createOffer())
-    yield peer.localDescription.sdp
-    await peer.close()
+    async with offered() as sdp:
+        yield sdp
 
 
 async def test_a_viewer_is_its_makers(tmp_path: Path, offer: str) -> None:
@@ -95,9 +85,9 @@ async def connected(client: Client, **options: Any) -> tuple[socketio.AsyncClien
 
 async def test_a_connection_ends_with_its_token(tmp_path: Path) -> None:
     clock = HandClock()
-    async with guarded(tmp_path, clock, auth_jwt_secret=SECRET) as client:
+    async with guarded(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
         ends_s = time.time() + 600
-        token = jwt.encode({"exp": ends_s, "scope": "view"}, SECRET, "HS256")
+        token = jwt.encode({"exp": ends_s, "scope": "view"}, JWT_SECRET, "HS256")
         clock.ahead_s = 600 + LEEWAY_S - 0.3  # a third of a second is left
         _, ended = await connected(client, auth={"token": token})
         async with asyncio.timeout(20):

@@ -7,37 +7,44 @@ Rules:
 2. A bearer token comes in ``Authorization: Bearer`` or in Socket.IO's ``auth``; never in an address, where it would
    stay in logs and histories. ``?token=`` takes signed URLs only.
 3. A route that is not in the table of :mod:`web.auth.policy` is shut.
-4. What a token opened stays open until it ends by itself: a grant is asked once a request, and once for each event.
-   A Socket.IO connection ends with its grant.
+4. What a token opened ends with it (:mod:`web.auth.visits`): requests that are still being answered, WebRTC viewers,
+   Socket.IO connections and what they subscribed to. An answer that has not begun becomes the refusal; one that has is
+   cut.
 """
 
+import asyncio
+import contextlib
 import ipaddress
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
 from gateway.access import Scope
-from gateway.clock import CLOCK_RATE, Clock
-from gateway.errors import ForbiddenError, NotFoundError, SettingsError, UnauthorizedError
+from gateway.clock import Clock
+from gateway.errors import ForbiddenError, LiveedgeError, NotFoundError, SettingsError, UnauthorizedError
 from gateway.settings import Settings
 from gateway.webrtc.viewer import Viewer
 from signaling.access import Access
 from web.auth import policy
 from web.auth.grant import EVERYBODY, Grant
 from web.auth.jwt import JwtVerifier
-from web.auth.policy import Over, Signed
+from web.auth.policy import Rule, Signed
 from web.auth.signing import PARAMETER, UrlSigner
 from web.auth.throttle import GuessThrottle
 from web.auth.tokens import StaticTokens
+from web.auth.visits import Proof, Release, Visit, Visits
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_GRANT = web.RequestKey("grant", Grant)
-_URL_TOKEN = web.RequestKey("url_token", str)
+_VISIT = web.RequestKey("visit", Visit)
+_RULE = web.RequestKey("rule", Rule)
+_HAS_BEGUN = web.RequestKey("has_begun", bool)
+"""Whether an answer is on its way, so that no other can be given."""
 
 
 class Gate:
@@ -49,12 +56,18 @@ class Gate:
         self._random_key = secrets.token_urlsafe(32)
         self.throttle = GuessThrottle(clock)
         self._take(settings)
+        self.visits = Visits(self._ask, clock)
         if settings.auth_disabled and not is_loopback(settings.host):
             log.warning("AUTH_DISABLED: everybody who reaches %s may watch and change every camera", settings.host)
 
     def reload(self, settings: Settings) -> None:
         """Let other tokens be in force from now on. Raises ``SettingsError``, and leaves all as it was."""
         self._take(settings)
+        self.visits.tokens_changed()
+
+    def start(self) -> None:
+        """Begin to end what tokens opened that are over."""
+        self.visits.start()
 
     def _take(self, settings: Settings) -> None:
         is_on = settings.has_auth
@@ -75,23 +88,38 @@ class Gate:
 
     async def close(self) -> None:
         """Let go of what is under way."""
+        await self.visits.close()
         await self.jwt.close()
 
-    async def identify(self, token: object, address: str) -> Grant:
-        """The grant of a bearer token that came from ``address``; everybody's while auth is off.
+    async def identify(self, token: object, address: str) -> Visit:
+        """Who has this bearer token, and came from ``address``; anybody while auth is off.
 
         Raises :class:`~gateway.errors.UnauthorizedError`, for a wrong token after a delay.
         """
+        return await self._enter(Proof(token if isinstance(token, str) and token else None), address)
+
+    async def _enter(self, proof: Proof, address: str) -> Visit:
+        try:
+            return await self.visits.enter(proof)
+        except _WrongTokenError:
+            await self.throttle.punish(address)
+            raise
+
+    async def _ask(self, proof: Proof) -> Grant:
         if not self.is_on:
             return EVERYBODY
-        if not isinstance(token, str) or not token:
+        if proof.token is None:
             raise UnauthorizedError(
                 "this needs a token: as Authorization: Bearer over HTTP, as auth.token over Socket.IO"
             )
-        grant = self.tokens.find(token) or await self.jwt.verify(token)
+        if proof.address is not None:
+            grant = self.signer.verify(proof.token, proof.address)
+            if grant is None:
+                raise _WrongTokenError("this URL is not signed by this gateway; ask POST /api/sign", is_invalid=True)
+            return grant
+        grant = self.tokens.find(proof.token) or await self.jwt.verify(proof.token)
         if grant is None:
-            await self.throttle.punish(address)
-            raise UnauthorizedError("this token is not known here", is_invalid=True)
+            raise _WrongTokenError("this token is not known here", is_invalid=True)
         return grant
 
     async def admit_socket(self, request: web.Request, auth: object) -> Access:
@@ -100,19 +128,24 @@ class Gate:
         token = auth.get("token") if isinstance(auth, dict) else None
         if token is None and scheme.lower() == "bearer":
             token = bearer.strip()
-        grant = await self.identify(token, request.remote or "")
+        visit = await self.identify(token, request.remote or "")
 
         def authorize(event: str, camera_id: str | None) -> None:
             if event not in policy.EVENTS:
                 raise ForbiddenError("nobody may do this")
-            grant.require(policy.EVENTS[event], camera_id)
+            visit.grant.require(policy.EVENTS[event], camera_id)
 
         def may_view(camera_id: str) -> bool:
-            return grant.may(Scope.VIEW, camera_id)
+            return visit.grant.may(Scope.VIEW, camera_id)
 
-        if grant.expires_at_s is None:
-            return Access(authorize, may_view)
-        return Access(authorize, may_view, max(0.0, grant.expires_at_s - self._clock.wall_90k() / CLOCK_RATE))
+        def keep(event: str | None, camera_id: str | None, end: Callable[[LiveedgeError], None]) -> Release:
+            def require(grant: Grant) -> None:
+                if event is not None:
+                    grant.require(policy.EVENTS[event], camera_id)
+
+            return visit.hold(require, end)
+
+        return Access(authorize, may_view, keep)
 
     async def admit(self, request: web.Request) -> None:
         """Let a request in, or raise ``UnauthorizedError`` or ``ForbiddenError``."""
@@ -120,52 +153,99 @@ class Gate:
         if match.http_exception is not None:
             return  # it leads nowhere
         rule = policy.rule_of(request.method, match)
-        if not self.is_on or (rule is not None and rule.is_open):
-            request[_GRANT] = EVERYBODY if not self.is_on else NOBODY
+        if rule is not None and rule.is_open:
+            grant = EVERYBODY if not self.is_on else NOBODY
+            request[_VISIT] = Visit(self.visits, Proof(), grant, 0)
             return
         if rule is None:
             log.error("%s %s is missing in web/auth/policy.py and so is shut", request.method, match.route.resource)
             raise ForbiddenError("nobody may do this")
-        grant = await self._grant_of(request, rule)
-        scope = rule.scope_of(request.query)
-        if scope is not None and rule.over is Over.ALL:
-            grant.require_everywhere(scope)
-        elif scope is not None:
-            grant.require(scope, match.get("camera") if rule.over is Over.CAMERA else None)
-        request[_GRANT] = grant
+        visit = await self._visit_of(request, rule)
+        rule.require(visit.grant, request)
+        request[_VISIT], request[_RULE] = visit, rule
 
-    async def _grant_of(self, request: web.Request, rule: policy.Rule) -> Grant:
+    async def _visit_of(self, request: web.Request, rule: Rule) -> Visit:
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() == "bearer":
             return await self.identify(token.strip(), request.remote or "")
         url_token = request.query.get(PARAMETER)
         if url_token is None or rule.signed is Signed.NO or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
             return await self.identify(None, request.remote or "")
-        grant = self.signer.verify(url_token, request.path_qs)
-        if grant is None:
-            await self.throttle.punish(request.remote or "")
-            raise UnauthorizedError("this URL is not signed by this gateway; ask POST /api/sign", is_invalid=True)
-        request[_URL_TOKEN] = url_token
-        return grant
+        return await self._enter(Proof(url_token, request.path_qs), request.remote or "")
+
+
+class _WrongTokenError(UnauthorizedError):
+    """A guess."""
 
 
 NOBODY = Grant("nobody", frozenset())
 """Whoever comes to an open door unasked."""
 
 GATE: web.AppKey[Gate] = web.AppKey("gate", Gate)
-OWNERS: web.AppKey[dict[str, str]] = web.AppKey("whep_owners", dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a WebRTC viewer is, and what forgets that it ends with their token."""
+
+    name: str
+    release: Release
+
+
+OWNERS: web.AppKey[dict[str, Owner]] = web.AppKey("whep_owners", dict)
 
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Nobody comes past it without a grant."""
     await request.app[GATE].admit(request)
-    return await handler(request)
+    async with while_allowed(request):
+        return await handler(request)
+
+
+@contextlib.asynccontextmanager
+async def while_allowed(request: web.Request, *, has_begun: bool = False) -> AsyncIterator[None]:
+    """While what reads is inside, it is ended with the token that opened it; see the module's rule 4.
+
+    Raises what refuses the request where nothing is answered yet, and ``ConnectionResetError`` once the answer is cut;
+    with ``has_begun`` only that.
+    """
+    rule = request.get(_RULE)
+    if rule is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        yield
+        return
+    verdict: LiveedgeError | None = None
+    try:
+        async with asyncio.timeout(None) as bound:
+
+            def end(error: LiveedgeError) -> None:
+                nonlocal verdict
+                verdict = error
+                bound.reschedule(asyncio.get_running_loop().time())
+
+            release = request[_VISIT].hold(lambda grant: rule.require(grant, request), end, is_file=rule.is_file)
+            try:
+                yield
+            finally:
+                release()
+    except TimeoutError:
+        if verdict is None:
+            raise
+        if not (has_begun or request.get(_HAS_BEGUN)):
+            raise verdict from None
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("its token is over") from None
+
+
+async def note_begun(request: web.Request, _: web.StreamResponse) -> None:
+    """An answer is on its way."""
+    request[_HAS_BEGUN] = True
 
 
 def grant_of(request: web.Request) -> Grant:
     """What whoever sent this may do."""
-    return request[_GRANT] if GATE in request.app else EVERYBODY
+    return request[_VISIT].grant if GATE in request.app else EVERYBODY
 
 
 def may_view(request: web.Request, camera_id: str) -> bool:
@@ -175,22 +255,38 @@ def may_view(request: web.Request, camera_id: str) -> bool:
 
 def carried_query(request: web.Request) -> str:
     """What every address in an answer has to carry on, so that it can be fetched as this was: a query, or nothing."""
-    token = request.get(_URL_TOKEN)
-    return f"{PARAMETER}={token}" if token is not None else ""
+    proof = request[_VISIT].proof if GATE in request.app else Proof()
+    return f"{PARAMETER}={proof.token}" if proof.address is not None else ""
 
 
 def own(request: web.Request, viewer: Viewer) -> None:
-    """Whoever sent this, and nobody else, may change or end this viewer."""
+    """Whoever sent this, and nobody else, may change or end this viewer, which ends with their token."""
     owners = request.app.get(OWNERS)
     if owners is not None:
-        owners[viewer.id] = grant_of(request).name
-        viewer.holds.append(lambda: owners.__delitem__(viewer.id))
+        owners[viewer.id] = _owner(request, viewer)
+        viewer.holds.append(lambda: owners.pop(viewer.id).release())
+
+
+def _owner(request: web.Request, viewer: Viewer) -> Owner:
+    def require(grant: Grant) -> None:
+        grant.require(Scope.VIEW, viewer.camera_id)
+
+    return Owner(
+        grant_of(request).name, request[_VISIT].hold(require, lambda error: viewer.close_soon(f"not allowed: {error}"))
+    )
 
 
 def require_owner(request: web.Request, viewer: Viewer) -> None:
-    """Raises :class:`~gateway.errors.NotFoundError` for a viewer of somebody else: not even its being is told."""
+    """Raises :class:`~gateway.errors.NotFoundError` for a viewer of somebody else: not even its being is told.
+
+    From now on the viewer ends with the token that its owner has just shown: newer ones keep it alive.
+    """
     owners, grant = request.app.get(OWNERS), grant_of(request)
-    if owners is not None and owners.get(viewer.id) != grant.name and not grant.may_everywhere(Scope.ADMIN):
+    owner = owners.get(viewer.id) if owners is not None else None
+    if owners is not None and owner is not None and owner.name == grant.name:
+        owners[viewer.id] = _owner(request, viewer)
+        owner.release()
+    elif owners is not None and not grant.may_everywhere(Scope.ADMIN):
         raise NotFoundError("there is no such viewer; it may have left, or be somebody else's")
 
 

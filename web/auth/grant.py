@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.access import Scope
-from gateway.errors import ForbiddenError
+from gateway.errors import ForbiddenError, UnauthorizedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,13 @@ JWT_NAME = "jwt"
 
 EVERYBODY = Grant("anybody", frozenset({Scope.ADMIN}))
 """While auth is off."""
+
+
+class ExpiredError(UnauthorizedError):
+    """It was right, and its time is over."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, is_invalid=True)
 
 
 def forbidden(scope: Scope, camera_id: str | None) -> ForbiddenError:

@@ -17,8 +17,8 @@ from jwt.exceptions import PyJWTError
 
 from gateway.access import AccessSettings, Scope
 from gateway.clock import Clock
-from gateway.errors import SettingsError, UnauthorizedError
-from web.auth.grant import JWT_NAME, Grant
+from gateway.errors import SettingsError
+from web.auth.grant import JWT_NAME, ExpiredError, Grant
 from web.auth.jwks import Jwks
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class JwtVerifier:
     async def verify(self, token: str) -> Grant | None:
         """The grant of a token; ``None`` for what is none of ours, be it no JWT at all.
 
-        Raises :class:`~gateway.errors.UnauthorizedError` for one that has expired, and
+        Raises :class:`~web.auth.grant.ExpiredError` for one that has expired, and
         :class:`~gateway.errors.UnavailableError` while the issuer's keys cannot be had.
         """
         if (self._secret is None and self._jwks is None) or token.count(".") != 2 or len(token) > TOKEN_MAX_CHARS:
@@ -101,7 +101,7 @@ class JwtVerifier:
             return None
         now_s = self._clock.wall_90k() / 90_000
         if now_s >= expires_at_s + LEEWAY_S or now_s < begins_at_s - LEEWAY_S:
-            raise UnauthorizedError("this token has expired; get another where this one came from", is_invalid=True)
+            raise ExpiredError("this token has expired; get another where this one came from")
         words = claims.get("scopes", claims.get("scope", ""))
         words = words.split() if isinstance(words, str) else words
         known = {_SCOPES.get(word) for word in words if isinstance(word, str)} if isinstance(words, list) else set()

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from aiohttp import web
 
 from gateway.access import Scope
+from web.auth.grant import Grant
 
 
 class Over(Enum):
@@ -46,6 +47,19 @@ class Rule:
     signed: Signed = Signed.NO
     is_open: bool = False
     recorded_by: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the answer is a file, which ends by itself; all other answers that last are streams."""
+        return self.scope is Scope.ARCHIVE and self.signed is Signed.EXACTLY
+
+    def require(self, grant: Grant, request: web.Request) -> None:
+        """Raises :class:`~gateway.errors.ForbiddenError` where a grant does not reach what a request asks for."""
+        scope = self.scope_of(request.query)
+        if scope is not None and self.over is Over.ALL:
+            grant.require_everywhere(scope)
+        elif scope is not None:
+            grant.require(scope, request.match_info.get("camera") if self.over is Over.CAMERA else None)
 
     def scope_of(self, query: Mapping[str, str]) -> Scope | None:
         """The scope that a request with this query needs."""

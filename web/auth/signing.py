@@ -16,7 +16,7 @@ from jwt.exceptions import PyJWTError
 from gateway.access import AccessSettings, Scope
 from gateway.clock import Clock
 from gateway.errors import UnauthorizedError
-from web.auth.grant import JWT_NAME, Grant
+from web.auth.grant import JWT_NAME, ExpiredError, Grant
 from web.auth.tokens import StaticTokens
 
 PARAMETER = "token"
@@ -80,8 +80,11 @@ class UrlSigner:
         issuer = self._tokens.named(name)
         is_static = not name.startswith(JWT_NAME)
         is_taken_back = is_static and (issuer is None or not issuer.may(scope, camera_id))
-        if self._now_s() >= claims["exp"] or is_taken_back:
-            raise UnauthorizedError("this signed URL is over; ask POST /api/sign for another", is_invalid=True)
+        over = "this signed URL is over; ask POST /api/sign for another"
+        if is_taken_back:
+            raise UnauthorizedError(over, is_invalid=True)
+        if self._now_s() >= claims["exp"]:
+            raise ExpiredError(over)
         if "a" in claims and claims["a"] != canonical(address):
             raise UnauthorizedError("this URL was signed for another address", is_invalid=True)
         return Grant(name, frozenset({scope}), frozenset({camera_id}), claims["exp"])

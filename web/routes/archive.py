@@ -23,7 +23,7 @@ from hls.playlist import with_query
 from hls.reader import PAGE_MAX
 from hls.segment import Segment, SegmentState, parse_name
 from web import keys, schemas
-from web.auth.gate import carried_query
+from web.auth.gate import carried_query, while_allowed
 from web.describe import RANGE, SPAN, TIME, Parameter, describe
 from web.times import TIME_HELP, parse_time
 
@@ -200,7 +200,7 @@ async def download(request: web.Request) -> web.StreamResponse:
         hdrs.CACHE_CONTROL: "no-cache",
     }
     if segment.state is not SegmentState.GROWING:
-        return PinnedFile(request.app[keys.ARCHIVE].pin(segment), path, headers=headers)
+        return PinnedFile(request, request.app[keys.ARCHIVE].pin(segment), path, headers)
     return await send_virtual(request, growing_file(path, segment), headers)
 
 
@@ -232,16 +232,20 @@ async def clip(request: web.Request) -> web.StreamResponse:
 
 
 class PinnedFile(web.FileResponse):
-    """A file that retention leaves alone until it is sent."""
+    """A file that retention leaves alone until it is sent, to whoever may have it until then."""
 
-    def __init__(self, pin: AbstractContextManager[None], path: Path, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, asked: web.Request, pin: AbstractContextManager[None], path: Path, headers: Mapping[str, str]
+    ) -> None:
         super().__init__(path, headers=headers)
+        self._asked = asked
         self._pin = pin
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send it all."""
         with self._pin:
-            return await super().prepare(request)
+            async with while_allowed(self._asked, has_begun=True):
+                return await super().prepare(request)
 
 
 async def send_virtual(request: web.Request, file: VirtualFile, headers: Mapping[str, str]) -> web.StreamResponse:

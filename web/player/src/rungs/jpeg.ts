@@ -36,7 +36,7 @@ export class JpegRung implements Rung {
   }
 
   private async connect(): Promise<void> {
-    const { connect, request } = await import("./socket.ts");
+    const { connect, refusal, request } = await import("./socket.ts");
     if (this.stopped) return;
     const socket = await connect(this.context.api);
     this.socket = socket;
@@ -45,6 +45,7 @@ export class JpegRung implements Rung {
       return;
     }
     socket.on("disconnect", () => this.fail(null));
+    socket.on("access_ended", (ended: { error: string; message: string }) => this.fail(refusal(ended)));
     socket.on("video_frame_from_service", (frame: VideoFrame, acknowledge?: (answer: object) => void) => {
       this.canvas
         .draw(frame.frame_data)

@@ -42,11 +42,14 @@ const STATUS: Record<string, number> = {
   unavailable: 503,
 };
 
+/** An error that came as an answer, or as access_ended. */
+export function refusal({ error = "", message = error }: { error?: string; message?: string }): ApiError {
+  return new ApiError(STATUS[error] ?? 500, error, message);
+}
+
 /** A command and its acknowledgement. Throws ApiError for a refusal. */
 export async function request<T>(socket: Socket, event: string, data: object): Promise<T> {
   const answer = (await socket.timeout(TIMEOUT_MS).emitWithAck(event, data)) as T & { error?: string; message?: string };
-  if (typeof answer?.error === "string") {
-    throw new ApiError(STATUS[answer.error] ?? 500, answer.error, answer.message ?? answer.error);
-  }
+  if (typeof answer?.error === "string") throw refusal(answer);
   return answer;
 }
