@@ -264,6 +264,11 @@ class HouseCollector(Collector):
             {(camera_id,): histogram for camera_id, histogram in self._house.archive.syncs().items()},
             CAMERA,
         )
+        yield CounterMetricFamily(
+            "liveedge_archive_index_mended",
+            "Times that the index was found damaged or gone and was opened or made anew",
+            archive["index_mended"],
+        )
         free = GaugeMetricFamily("liveedge_archive_disk_free_bytes", "Free space where recordings go")
         try:
             free.add_metric([], shutil.disk_usage(self._house.settings.data_dir).free)
