@@ -145,9 +145,6 @@ class Door:
         if is_page:
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
             headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
-        for name in [name for name in headers if name.lower().startswith("access-control-allow-")]:
-            if name not in PREFLIGHT:
-                del headers[name]
         is_public = request.path.startswith(PUBLIC_PREFIX)
         # With auth on, knowing a signed address is the right to see what it shows, whatever page it is on.
         is_shared = is_public or self._settings.has_auth or bool(self._origins)

@@ -16,14 +16,18 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from gateway.camera import Camera
 from gateway.errors import NotFoundError
 from gateway.service import CaptureService
+from gateway.settings import load_settings
 from gateway.webrtc.server import WebRtcServer
 from tests.support.cinema import FilmEngine, film, film_camera
 from tests.support.rtsp import SYSTEM_PYTHON
 from web.errors import errors_as_json
 from web.keys import SERVICE, WEBRTC
 from web.routes import whep
+from web.security import Door
 
 GSTREAMER = Path(__file__).parents[1] / "support" / "gst_whep_client.py"
+
+ORIGIN = "https://wall.example.org"
 
 SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
@@ -58,11 +62,13 @@ async def client(camera: Camera) -> AsyncIterator[Client]:
         udp_port=0, listen=("127.0.0.1",), ice_servers=["stun:stun.example:3478", "turn:u:p@turn.example"]
     )
     await server.start()
-    app = web.Application(middlewares=[errors_as_json])
+    door = Door(load_settings(cors_origins=ORIGIN))
+    app = web.Application(middlewares=[errors_as_json, door.middleware])
+    app.on_response_prepare.append(door.on_prepare)
     app[SERVICE] = cast("CaptureService", OneCamera(camera))
     app[WEBRTC] = server
     app.add_routes(whep.routes)
-    async with TestClient(TestServer(app)) as client:
+    async with TestClient(TestServer(app), headers={"Origin": ORIGIN}) as client:
         yield client
     await server.close()
 
@@ -84,7 +90,7 @@ async def test_a_client_joins_watches_and_leaves(client: Client, peer: RTCPeerCo
     assert reply.headers["Location"].startswith("/whep/film/")
     assert reply.headers["ETag"].startswith('"')
     assert reply.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
-    assert reply.headers["Access-Control-Allow-Origin"] == "*"
+    assert reply.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert {"Location", "ETag", "Link"} <= set(reply.headers["Access-Control-Expose-Headers"].split(", "))
     stun, turn = reply.headers.getall("Link")
     assert stun == '<stun:stun.example:3478>; rel="ice-server"'
@@ -156,7 +162,7 @@ async def test_patches_that_are_refused(
     reply = await client.patch(location, data=body, headers=headers)
     assert reply.status == status
     assert set(await reply.json()) >= {"error", "message"}
-    assert reply.headers["Access-Control-Allow-Origin"] == "*"
+    assert reply.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 @pytest.mark.parametrize(
@@ -177,7 +183,7 @@ async def test_offers_that_are_refused(
     reply = await client.post(path, data=body, headers={"Content-Type": "application/octet-stream", **headers})
     assert reply.status == status
     assert set(await reply.json()) >= {"error", "message"}
-    assert reply.headers["Access-Control-Allow-Origin"] == "*"
+    assert reply.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 async def test_an_offer_without_h264_names_what_would_work(client: Client, peer: RTCPeerConnection) -> None:
@@ -208,13 +214,18 @@ async def test_other_methods_are_not_allowed(client: Client, method: str, path: 
 
 
 async def test_options_for_browsers_on_other_origins(client: Client) -> None:
-    reply = await client.options("/whep/film", headers={"Origin": "https://example"})
+    reply = await client.options("/whep/film")
     assert reply.status == 204
     assert reply.headers["Accept-Post"] == "application/sdp"
     assert len(reply.headers.getall("Link")) == 2
     session = await client.options("/whep/film/x")
     assert session.status == 204
-    assert "PATCH" in session.headers["Access-Control-Allow-Methods"]
+    assert session.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
+    asked = await client.options("/whep/film/x", headers={"Access-Control-Request-Method": "PATCH"})
+    assert "PATCH" in asked.headers["Access-Control-Allow-Methods"]
+    assert {"Authorization", "Content-Type", "If-Match"} <= set(
+        asked.headers["Access-Control-Allow-Headers"].split(", ")
+    )
 
 
 async def test_a_session_that_is_not_there(client: Client) -> None:

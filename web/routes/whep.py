@@ -3,22 +3,19 @@
 POST    /whep/{camera}            an offer; 201 with the answer, Location, ETag and Link
 PATCH   /whep/{camera}/{viewer}   trickled candidates or an ICE restart (RFC 8840 fragments)
 DELETE  /whep/{camera}/{viewer}   leave
-OPTIONS on either                 for browsers on other origins, and Accept-Post
+OPTIONS on either                 Accept-Post and Accept-Patch; a browser's preflight is answered by the door
 """
 
-import functools
 import re
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gateway.errors import BadRequestError, LiveedgeError
+from gateway.errors import BadRequestError
 from gateway.webrtc.answer import OFFER_MAX_BYTES
 from gateway.webrtc.turn import IceServer
 from gateway.webrtc.viewer import Viewer
 from web.auth.gate import own, require_owner
 from web.describe import Parameter, describe
-from web.errors import error_response
 from web.keys import SERVICE, WEBRTC
 
 routes = web.RouteTableDef()
@@ -26,37 +23,7 @@ routes = web.RouteTableDef()
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "OPTIONS, POST, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
-    "Access-Control-Expose-Headers": "Location, ETag, Link, Accept-Post, Accept-Patch, Retry-After",
-    "Access-Control-Max-Age": "86400",
-}
-"""Players live on other people's pages; what is secret here is guarded by a token and not by the page's origin."""
-
 _ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
-
-
-Handler = Callable[[web.Request], Awaitable[web.Response]]
-
-
-def _from_anywhere(handler: Handler) -> Handler:
-    """Let pages of other origins read every answer, refusals included."""
-
-    @functools.wraps(handler)
-    async def handle(request: web.Request) -> web.Response:
-        try:
-            response = await handler(request)
-        except LiveedgeError as error:
-            response = error_response(error)
-        except web.HTTPException as error:
-            error.headers.update(CORS)
-            raise
-        response.headers.update(CORS)
-        return response
-
-    return handle
 
 
 class _Refusal(web.HTTPException):
@@ -70,7 +37,6 @@ class _Refusal(web.HTTPException):
 
 @routes.options("/whep/{camera}")
 @describe("WebRTC", {204: None})
-@_from_anywhere
 async def preflight(request: web.Request) -> web.Response:
     """What can be posted here; the ICE servers, for clients that gather before they offer."""
     response = web.Response(status=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
@@ -80,7 +46,6 @@ async def preflight(request: web.Request) -> web.Response:
 
 @routes.post("/whep/{camera}")
 @describe("WebRTC", {201: SDP}, body={SDP: None}, errors=(400, 404, 406, 415, 503))
-@_from_anywhere
 async def join(request: web.Request) -> web.Response:
     """Answer an offer."""
     _require_type(request, SDP, {"Accept-Post": SDP})
@@ -106,7 +71,6 @@ async def join(request: web.Request) -> web.Response:
 
 @routes.options("/whep/{camera}/{viewer}")
 @describe("WebRTC", {204: None})
-@_from_anywhere
 async def preflight_viewer(_: web.Request) -> web.Response:
     """What can be done with a session."""
     return web.Response(status=204, headers={"Accept-Patch": FRAGMENT, "Allow": "OPTIONS, PATCH, DELETE"})
@@ -120,7 +84,6 @@ async def preflight_viewer(_: web.Request) -> web.Response:
     body={FRAGMENT: None},
     errors=(400, 404, 412, 415, 428),
 )
-@_from_anywhere
 async def patch(request: web.Request) -> web.Response:
     """Take candidates (204), or restart ICE (200 with a fragment of ours); see RFC 9725 §4.3."""
     _require_type(request, FRAGMENT, {"Accept-Patch": FRAGMENT})
@@ -141,7 +104,6 @@ async def patch(request: web.Request) -> web.Response:
 
 @routes.delete("/whep/{camera}/{viewer}")
 @describe("WebRTC", {200: None}, errors=(404,))
-@_from_anywhere
 async def leave(request: web.Request) -> web.Response:
     """End a session."""
     await _viewer(request).close("it left")
