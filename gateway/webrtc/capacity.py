@@ -43,6 +43,10 @@ SHORTEST_S = 30.0
 STRAIN_S = 1.5
 """Two reports at least: one may be somebody's microwave oven."""
 
+LOSS_HOPELESS = 0.5
+"""Of a viewer that has never told anything better: it has no picture yet and its player will not wait for long, so that
+no second report is waited for."""
+
 HEADROOM = 0.85
 """Of what arrived: a full queue has to become empty again, and sound and retransmissions want their part."""
 
@@ -52,11 +56,12 @@ LIMIT_MIN_BYTES_PER_S = 8_000
 PROOF_MIN = 0.2
 """A report on less than this part of the limit tells nothing."""
 
-GROWTH_MAX = 0.25
+GROWTH_FIRST = 0.5
 GROWTH_STEP = 0.05
+GROWTH_MAX = 0.25
 """For each second's worth of the limit that arrived well. At first the limit is low, since retransmissions had their
-part of the link. Once it grew too far it begins anew with small steps: a link that has become five times as wide is
-full after 9 s, and one that has not is overrun by little before the report comes."""
+part of the link, or it was away for a moment. Once it grew too far it begins anew with small steps: a link that has
+become five times as wide is full after 9 s, and one that has not is overrun by little before the report comes."""
 
 HOLD_S = 3.0
 HOLD_MAX_S = 40.0
@@ -146,6 +151,7 @@ class Capacity:
         self._round_trip_s = 0.0
         self._strain = Tally()
         """The reports since which all are bad."""
+        self._was_good = False
         self._judged = Tally()
         """The last that tell of the limit, up to ``JUDGE_REPORTS``."""
         self._full_s = 0.0
@@ -192,9 +198,11 @@ class Capacity:
                 self._clear()
         elif not is_bad:
             self._strain = Tally()
+            self._was_good = True
         else:
             self._strain.add(report)
-            if self._strain.reports > 1 and self._strain.seconds >= STRAIN_S:
+            is_sure = self._strain.reports > 1 and self._strain.seconds >= STRAIN_S
+            if is_sure or (report.loss >= LOSS_HOPELESS and not self._was_good):
                 self._limit(now, delay_s, camera_bytes_per_s)
 
     def _delay_s(self, now: float, round_trip_s: float | None) -> float:
@@ -246,7 +254,7 @@ class Capacity:
         proof = min(report.seconds, report.sent_bytes / limit)
         self._proof += proof
         if self._proof > self._hold_s:
-            step = min(GROWTH_MAX, GROWTH_STEP * (self._proof - self._hold_s)) if self._hold_s else GROWTH_MAX
+            step = min(GROWTH_MAX, GROWTH_STEP * (self._proof - self._hold_s)) if self._hold_s else GROWTH_FIRST
             most = LIMIT_MAX_SHARE * camera_bytes_per_s or limit
             self.limit_bytes_per_s = round(max(limit, min(most, limit * (1 + step) ** proof)))
         is_full = report.sent_bytes >= CLEAR_SHARE * camera_bytes_per_s * report.seconds

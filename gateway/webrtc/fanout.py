@@ -87,6 +87,11 @@ class CameraFanout:
         self._fall_behind(sender)
         return True
 
+    def limit(self, sender: VideoSender, bytes_per_s: int | None) -> None:
+        """A viewer's network carries so much and no more; ``None``: everything."""
+        if sender.limit(bytes_per_s, self.history):
+            self._fall_behind(sender)
+
     def retransmit(self, sender: VideoSender, sequences: list[int]) -> None:
         """Answer a viewer's NACK."""
         sender.retransmit(sequences, self.history, self._clock.monotonic())

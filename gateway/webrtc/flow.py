@@ -184,7 +184,7 @@ class Flow:
             sent_bytes=self.video.payload_bytes_sent,
             camera_bytes_per_s=self._fanout.bytes_per_s,
         )
-        self.video.limit(self.capacity.limit_bytes_per_s)
+        self._fanout.limit(self.video, self.capacity.limit_bytes_per_s)
 
     def _reports(self, wall_90k: int) -> bytes:
         """A compound packet for what has been sent; empty before that (RFC 3550 §6.4)."""

@@ -163,13 +163,22 @@ class VideoSender:
         """What the viewer's network carries, where that is less than what there is to send."""
         return self._limit_bytes_per_s
 
-    def limit(self, bytes_per_s: int | None) -> None:
-        """Send no more than this from now on; ``None`` for everything. A new limit begins with the next keyframe."""
-        if bytes_per_s is not None and self._limit_bytes_per_s is None:
-            self._next_index = -1
+    def limit(self, bytes_per_s: int | None, history: History) -> bool:
+        """Send no more than this from now on; ``None`` for everything. Returns whether it is behind by that.
+
+        A limit where there was none begins with the GOP's keyframe: what was sent since is mostly lost.
+        """
+        is_new = bytes_per_s is not None and self._limit_bytes_per_s is None and self._next_index >= 0
+        if is_new:
+            keyframe = history.gop_start
+            if keyframe is None:
+                self._next_index = -1
+            else:
+                self._go_to(keyframe, history)
         self._limit_bytes_per_s = bytes_per_s
         self._goes_singly |= bytes_per_s is not None
         self._bucket_bytes = BUCKET_BYTES if bytes_per_s is None else LIMITED_BUCKET_S * bytes_per_s
+        return is_new
 
     def start(self, history: History, now: float) -> bool:
         """Go to the current GOP's keyframe, or wait for the next one. Returns whether there is something to send."""
@@ -222,10 +231,7 @@ class VideoSender:
             frame = self._frame_of(self._next_index, history)
             newest = history.newest
             assert newest is not None
-            is_live = frame is not None and frame.number >= self._stretches[-1].replay_until
-            if frame is None or (
-                is_live and newest.timestamp - frame.timestamp > LAG_MAX_90K and not self._is_begun(frame)
-            ):
+            if frame is None or self._is_late(frame, newest):
                 left_out = frame.number if frame is not None else newest.number
                 if frame is None and self._kept is not None and self._kept.end_index == self._next_index:
                     left_out = self._kept.number + 1
@@ -292,6 +298,14 @@ class VideoSender:
     def _frame_of(self, index: int, history: History) -> Frame | None:
         kept = self._kept
         return kept if kept is not None and kept.first_index <= index < kept.end_index else history.frame_of(index)
+
+    def _is_late(self, frame: Frame, newest: Frame) -> bool:
+        if newest.timestamp - frame.timestamp <= LAG_MAX_90K:
+            return False
+        if self._limit_bytes_per_s is None:
+            return frame.number >= self._stretches[-1].replay_until
+        # Of a replay the keyframe alone is worth its time.
+        return not frame.is_keyframe or (frame.number >= self._stretches[-1].replay_until and not self._is_begun(frame))
 
     def _is_begun(self, frame: Frame) -> bool:
         """Whether it is a keyframe that is to be sent to its end, under a limit."""

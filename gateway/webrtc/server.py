@@ -70,7 +70,8 @@ class WebRtcServer:
         viewers_per_address: int = VIEWERS_PER_ADDRESS,
     ) -> None:
         self.udp_port = udp_port
-        self._ice_servers = IceServers(ice_servers)
+        self.ice_servers = IceServers(ice_servers)
+        """What viewers that come are given. May be replaced at any time."""
         self._hosts = tuple(hosts)
         self._listen = tuple(listen)
         self._clock = clock
@@ -133,7 +134,7 @@ class WebRtcServer:
 
     def ice_server_offers(self) -> list[IceServer]:
         """The ICE servers for a viewer that comes now, with credentials of its own where they are limited in time."""
-        return self._ice_servers.offers(self._clock.wall_90k())
+        return self.ice_servers.offers(self._clock.wall_90k())
 
     def viewer(self, viewer_id: str, camera_id: str | None = None) -> Viewer:
         """A viewer by its id (and camera). Raises :class:`~gateway.errors.NotFoundError`."""

@@ -274,12 +274,14 @@ LIMIT = 40_000
 
 
 def limited(reel: Reel, **options: bool) -> Watcher:
-    """A watcher at the live edge that has just got a limit."""
+    """A watcher under a limit that has had the keyframe of the present GOP."""
     watcher = Watcher(reel, **options)
     watcher.start()
     watcher.catch_up()
     watcher.wire.take()
-    watcher.sender.limit(LIMIT)
+    watcher.sender.limit(LIMIT, watcher.reel.history)
+    watcher.catch_up()
+    watcher.wire.take()
     return watcher
 
 
@@ -307,6 +309,25 @@ def frames_of(packets: list[RtpPacket]) -> list[list[RtpPacket]]:
 def is_keyframe(frame: list[RtpPacket]) -> bool:
     """Whether it begins with a part of an IDR picture (FU-A, RFC 6184 §5.8)."""
     return frame[0].payload[0] & 0x1F == 28 and frame[0].payload[1] & 0x1F == 5
+
+
+def test_a_limit_begins_with_the_keyframe_of_the_present_gop_alone(reel: Reel) -> None:
+    watcher = Watcher(reel)
+    watcher.start()
+    watcher.catch_up()
+    last = watcher.wire.take()[-1]
+    assert watcher.sender.limit(LIMIT, reel.history)
+    began = watcher.now
+    watcher.catch_up()
+    assert watcher.now - began > 25_000 / LIMIT, "at its pace"
+    packets = [last, *watcher.wire.take()]
+    assert sequences(packets) == list(range(len(packets)))
+    frames = frames_of(packets[1:])
+    assert len(frames) == 1
+    assert is_keyframe(frames[0])
+    assert b"".join(packet.payload for packet in frames[0]) == b"".join(reel.history._frames[0].payloads)
+    assert not watcher.sender.limit(LIMIT // 2, reel.history)
+    assert watcher.sender.waits_for_keyframe
 
 
 @pytest.mark.parametrize("key_size", [20_000, 100_000], ids=["GOP heads", "a keyframe lasts for GOPs"])
@@ -340,7 +361,7 @@ def test_under_a_limit_little_leaves_at_once(reel: Reel) -> None:
 def test_a_limit_that_is_gone_in_mid_frame_leaves_nothing_out(reel: Reel) -> None:
     watcher = limited(reel)
     watcher.live(key=True, size=60_000)
-    watcher.sender.limit(None)
+    watcher.sender.limit(None, reel.history)
     watcher.now += 0.1
     watcher.catch_up()
     watcher.live()
@@ -368,7 +389,7 @@ def test_under_a_limit_what_was_skipped_is_not_repaired_nor_a_pli_answered(reel:
     watcher.start()
     watcher.catch_up()
     lost = watcher.wire.take()[-1].sequence_number
-    watcher.sender.limit(LIMIT)
+    watcher.sender.limit(LIMIT, watcher.reel.history)
     watcher.live(key=True)
     watcher.wire.take()
     watcher.sender.retransmit([lost], reel.history, watcher.now)
