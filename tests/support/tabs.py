@@ -26,6 +26,7 @@ async def chromium_with_tabs() -> AsyncIterator[BrowserContext]:
             CHROMIUM,
             *FLAGS,
             "--headless=new",
+            "--window-size=1280,1000",
             "--remote-debugging-port=0",
             f"--user-data-dir={profile}",
             "about:blank",
