@@ -191,7 +191,8 @@ export class Recording {
       const wanted = this.wanted ?? time;
       if (!this.isInWindow(wanted)) return this.load(wanted);
       // The playlist is there, nothing else is fetched yet: begin with the segment that is wanted.
-      const position = positionIn(details.fragments, wanted) ?? 0;
+      const position = positionIn(details.fragments, wanted);
+      if (position === null) return void this.skip(wanted);
       hls.startLoad(position);
       this.surface.currentTime = position;
       this.play();
@@ -199,14 +200,37 @@ export class Recording {
     hls.on(Hls.Events.ERROR, (_, { fatal, response }) => {
       if (!fatal) return;
       this.isLoading = false;
-      if (response?.code === 404 || response?.code === undefined || response.code < 500) {
-        this.missing = time;
-        this.events.changed();
-      }
+      if (response?.code === 404) void this.skip(this.wanted ?? time);
+      else if (response?.code === undefined || response.code < 500) this.miss(time);
     });
     hls.on(Hls.Events.FRAG_LOADED, (_, { frag }) => (this.bytes += frag.stats.loaded));
     hls.attachMedia(this.surface);
     hls.loadSource(api.url(`/hls/${this.camera}/dvr.m3u8?${query}`));
+  }
+
+  /** Nothing was recorded from a moment to the end of its window: on with what comes next. */
+  private async skip(time: number): Promise<void> {
+    this.isLoading = true;
+    const query = new URLSearchParams({ start: new Date(time).toISOString(), limit: "1" });
+    let next: number | null = null;
+    try {
+      const { signal } = this.ending;
+      const { segments } = await this.api.json<{ segments: { start: string }[] }>(`/api/cameras/${this.camera}/segments?${query}`, { signal });
+      next = segments[0] ? Date.parse(segments[0].start) : null;
+    } catch {
+      // What is not known is not there.
+    }
+    this.isLoading = false;
+    if (this.ending.signal.aborted) return;
+    // Somebody may have thought better of it meanwhile.
+    if (this.wanted !== null && this.wanted !== time) this.seek(this.wanted);
+    else if (next !== null && next > time) this.seek(next);
+    else this.miss(time);
+  }
+
+  private miss(time: number): void {
+    this.missing = time;
+    this.events.changed();
   }
 
   /** The end of the window: on with the next one, or into live. */

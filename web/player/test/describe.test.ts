@@ -62,6 +62,13 @@ describe("what is going on", () => {
     expect(describeLive(ladder, "door", null, "en")).toEqual({ tone, label, more: "", notice });
   });
 
+  it("puts the gateway's sentence on a line of its own where the language is another", () => {
+    const ladder = new Ladder();
+    ladder.start(0);
+    ladder.failed(ladder.attempt?.id ?? 0, { kind: "unavailable", message: "nobody listens", state: "failed" }, 0);
+    expect(describeLive(ladder, "door", null, "ko").notice).toBe("카메라 영상이 없습니다.\nnobody listens");
+  });
+
   it.each([
     [401, "sign in"],
     [403, "may not"],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parts } from "../src/rungs/mjpeg.ts";
+import { parts, showNewest } from "../src/rungs/mjpeg.ts";
 import { parseIceServers } from "../src/rungs/webrtc.ts";
 
 function stream(chunks: Uint8Array<ArrayBuffer>[]): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -34,6 +34,42 @@ describe("MJPEG", () => {
 
   it("without lengths is refused", async () => {
     await expect(collect([encode("--x\r\nContent-Type: image/jpeg\r\n\r\nfirst")])).rejects.toThrow("length");
+  });
+});
+
+describe("pictures that come faster than they are drawn", () => {
+  async function* numbers(count: number, pause: () => Promise<void>): AsyncGenerator<number> {
+    for (let number = 1; number <= count; number++) {
+      await pause();
+      yield number;
+    }
+  }
+  const turn = () => new Promise<void>((resolve) => setTimeout(resolve));
+
+  it("are left out, but for the first and the newest", async () => {
+    const seen: number[] = [];
+    await showNewest(numbers(100, async () => {}), async (number) => {
+      await turn();
+      seen.push(number);
+    });
+    expect(seen).toEqual([1, 100]);
+  });
+
+  it("are all shown where there is time", async () => {
+    const seen: number[] = [];
+    await showNewest(numbers(20, turn), async (number) => {
+      await Promise.resolve();
+      seen.push(number);
+    });
+    expect(seen).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+  });
+
+  it.each([1, 2, 50])("tell what is wrong with picture %i of 50", async (bad) => {
+    const shown = showNewest(numbers(50, turn), async (number) => {
+      await Promise.resolve();
+      if (number === bad) throw new Error("no picture");
+    });
+    await expect(shown).rejects.toThrow("no picture");
   });
 });
 

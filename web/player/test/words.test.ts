@@ -20,6 +20,6 @@ describe("words", () => {
   });
 
   it("shortens durations", () => {
-    expect([shortDuration(83), shortDuration(1240)]).toEqual(["85 ms", "1.2 s"]);
+    expect([shortDuration(0), shortDuration(83), shortDuration(1240)]).toEqual(["< 5 ms", "85 ms", "1.2 s"]);
   });
 });

@@ -40,7 +40,8 @@ export function describeLive(ladder: Ladder, camera: string, latencyMs: number |
   }
   if (cameraDown) {
     const what = word(CAMERA_WORDS[cameraDown.state] ?? "cameraFailed");
-    const why = cameraDown.message && `${what.replace(/[.…]+$/, "")}: ${cameraDown.message}`;
+    // The gateway's own sentence is English: in a sentence of another language it is one of its own.
+    const why = cameraDown.message && (language === "en" ? `${what.replace(/[.…]+$/, "")}: ${cameraDown.message}` : `${what}\n${cameraDown.message}`);
     const notice = cameraDown.state === "missing" ? word("missing", { camera }) : why || what;
     const [label, tone] = CAMERA_LABELS[cameraDown.state] ?? ["failed", "ill"];
     return { tone, label: word(label), more: "", notice };

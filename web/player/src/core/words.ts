@@ -64,16 +64,16 @@ const ko: Record<Word, string> = {
   signIn: "이 카메라를 보려면 로그인하세요.",
   forbidden: "이 카메라를 볼 권한이 없습니다.",
   paused: "일시 정지",
-  recorded: "녹화",
+  recorded: "녹화 재생",
   webrtc: "WebRTC",
   hls: "LL-HLS",
   jpeg: "JPEG",
   mjpeg: "MJPEG",
   fell: "{from} 대신 {to} 재생 중: {why}",
-  timeout: "제시간에 영상이 오지 않음",
+  timeout: "제한 시간 안에 영상을 받지 못함",
   stalled: "영상이 멈춤",
   broken: "연결이 끊어짐",
-  refused: "이 카메라에서는 지원되지 않음",
+  refused: "이 카메라에서는 사용할 수 없음",
   unavailable: "아직 준비되지 않음",
   noWebRtc: "이 브라우저에는 WebRTC가 없음",
   noH264: "이 브라우저는 WebRTC에서 H.264를 디코딩할 수 없음",
@@ -109,7 +109,8 @@ export function say(language: Language, word: Word, values: Record<string, strin
   return fill(LANGUAGES[language][word], values);
 }
 
-/** A duration as people read it: 85 ms, 1.2 s. */
+/** A duration as people read it: 85 ms, 1.2 s. Below 5 ms nothing is known that well. */
 export function shortDuration(ms: number): string {
+  if (Math.abs(ms) < 2.5) return "< 5 ms";
   return Math.abs(ms) < 995 ? `${Math.round(ms / 5) * 5} ms` : `${(ms / 1000).toFixed(1)} s`;
 }

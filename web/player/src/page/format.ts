@@ -1,6 +1,6 @@
 // Figures as people read them.
 
-import { language } from "./words.ts";
+import { language, t, type PageWord } from "./words.ts";
 
 export function bitrate(bps: number): string {
   return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bps / 1000)} kbit/s`;
@@ -16,12 +16,13 @@ export function bytes(count: number): string {
   return `${count >= 100 || unit === 0 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
 }
 
-/** 3 min 20 s. */
+/** 3 min 20 s, 3분 20초; two units at most, and none that is nothing. */
 export function length(ms: number): string {
   const seconds = Math.round(ms / 1000);
   const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
-  const parts = hours > 0 ? [`${hours} h`, `${minutes} min`] : minutes > 0 ? [`${minutes} min`, `${rest} s`] : [`${rest} s`];
-  return parts.join(" ");
+  const parts: [number, PageWord][] = hours > 0 ? [[hours, "hours"], [minutes, "minutes"]] : [[minutes, "minutes"], [rest, "seconds"]];
+  const some = parts.filter(([count]) => count > 0);
+  return (some.length > 0 ? some : parts.slice(-1)).map(([count, unit]) => t(unit, { count })).join(" ");
 }
 
 export function clock(ms: number): string {
@@ -34,4 +35,8 @@ export function shortClock(ms: number): string {
 
 export function day(ms: number): string {
   return new Date(ms).toLocaleDateString(language, { weekday: "short", year: "numeric", month: "short", day: "numeric" });
+}
+
+export function shortDay(ms: number): string {
+  return new Date(ms).toLocaleDateString(language, { month: "short", day: "numeric" });
 }

@@ -2,30 +2,11 @@
 
 import type { Camera } from "../core/api.ts";
 import type { LiveEdgePlayer } from "../player.ts";
+import { GAP_PX, TILE_MIN_PX, WALL_GAP_PX, bestColumns } from "../core/layout.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
 import { store } from "./store.ts";
 import { language, t } from "./words.ts";
-
-const GAP_PX = 12;
-const CAPTION_PX = 42;
-const TILE_MIN_PX = 300;
-
-/** How many columns make the largest 16:9 tiles, `count` of them in `width` × `height` pixels. */
-export function bestColumns(count: number, width: number, height: number): number {
-  const most = Math.max(1, Math.min(count, Math.floor((width + GAP_PX) / (Math.min(TILE_MIN_PX, width) + GAP_PX))));
-  let best = most;
-  let bestWidth = 0;
-  for (let columns = 1; columns <= most; columns++) {
-    const rows = Math.ceil(count / columns);
-    const byWidth = (width - (columns - 1) * GAP_PX) / columns;
-    const byHeight = ((height - (rows - 1) * GAP_PX) / rows - CAPTION_PX) * (16 / 9);
-    const tile = Math.min(byWidth, byHeight);
-    if (tile > bestWidth) [best, bestWidth] = [columns, tile];
-  }
-  // Where they cannot all be seen anyway, fill the width and scroll.
-  return bestWidth < TILE_MIN_PX ? most : best;
-}
 
 class Tile {
   readonly player: LiveEdgePlayer;
@@ -48,6 +29,7 @@ class Tile {
     setText(this.detail, facts.join(" · "));
     const recording = store.status?.archive.cameras[this.id]?.is_recording ?? false;
     this.recording.hidden = !recording;
+    this.recording.ariaLabel = t("recordingNow");
     this.recording.title = t("recordingNow");
     this.element.dataset.state = camera.state;
   }
@@ -57,10 +39,19 @@ export class Grid {
   readonly element = h("main", { class: "grid", "aria-label": t("cameras") });
   private readonly tiles = new Map<string, Tile>();
   private columns = 0;
+  private isWall = false;
 
   constructor() {
     new ResizeObserver(() => this.layOut()).observe(this.element);
+    addEventListener("resize", () => this.layOut());
     this.element.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  /** Nothing but pictures, to the edges of the screen. */
+  setWall(isWall: boolean): void {
+    this.isWall = isWall;
+    this.element.classList.toggle("wall", isWall);
+    this.layOut();
   }
 
   /** 0 lets the window decide. */
@@ -97,14 +88,16 @@ export class Grid {
   }
 
   private layOut(): void {
+    const gap = this.isWall ? WALL_GAP_PX : GAP_PX;
     const { clientWidth, offsetTop } = this.element;
+    const [width, height] = [clientWidth - 2 * gap, innerHeight - offsetTop - 2 * gap];
     const count = Math.max(1, this.tiles.size);
-    const columns = this.columns || bestColumns(count, clientWidth - 2 * GAP_PX, innerHeight - offsetTop - GAP_PX);
+    const columns = this.columns || bestColumns(count, width, height, gap);
     const rows = Math.ceil(count / columns);
     // One screen where that is possible: a tile is no wider than its height lets it be.
-    const height = (innerHeight - offsetTop - GAP_PX - (rows - 1) * GAP_PX) / rows - CAPTION_PX;
-    const width = this.columns ? "1fr" : `${Math.max(TILE_MIN_PX, Math.floor(height * (16 / 9)))}px`;
-    this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${width}))`;
+    const tile = Math.floor(((height - (rows - 1) * gap) / rows) * (16 / 9));
+    this.element.style.setProperty("--gap", `${gap}px`);
+    this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${this.columns ? "1fr" : `${Math.max(TILE_MIN_PX, tile)}px`}))`;
   }
 
   /** Arrow keys walk from tile to tile. */

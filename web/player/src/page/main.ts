@@ -2,12 +2,14 @@
 
 import "../player.ts";
 import { h, setText } from "./dom.ts";
+import { icon, type Icon } from "../icons.ts";
 import { bytes } from "./format.ts";
 import { Grid } from "./grid.ts";
+import { showHelp } from "./help.ts";
 import { askForToken } from "./signin.ts";
 import { Single } from "./single.ts";
 import { store } from "./store.ts";
-import { language, t } from "./words.ts";
+import { language, t, type PageWord } from "./words.ts";
 
 const COLUMNS_KEY = "liveedge-columns";
 
@@ -20,6 +22,7 @@ const columns = h(
   { "aria-label": t("columns"), title: t("columns"), onchange: () => chooseColumns(columns.value) },
   ...["0", "1", "2", "3", "4", "5", "6"].map((count) => h("option", { value: count }, count === "0" ? `${t("columns")}: ${t("auto")}` : `${t("columns")}: ${count}`)),
 );
+const wall = headButton("wall", "wall", enterWall);
 const head = h(
   "header",
   { class: "head" },
@@ -29,6 +32,8 @@ const head = h(
   ems,
   storage,
   columns,
+  wall,
+  headButton("help", "keys", showHelp),
 );
 
 const grid = new Grid();
@@ -46,8 +51,14 @@ store.addEventListener("token", () => {
 });
 addEventListener("hashchange", route);
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && single && !document.fullscreenElement && !document.querySelector("dialog[open]")) location.hash = "#/";
+  if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) return;
+  const isWall = document.body.classList.contains("wall");
+  if (event.key === "Escape" && (single || isWall) && !document.fullscreenElement) location.hash = "#/";
+  else if (event.key === "?") showHelp();
+  else if (event.key.toLowerCase() === "w") isWall ? leaveWall() : enterWall();
 });
+document.addEventListener("fullscreenchange", () => document.fullscreenElement || leaveWall());
 await store.refresh();
 route();
 
@@ -59,13 +70,15 @@ function route(): void {
   if (id === undefined) {
     document.title = t("title");
     show(grid.element);
+    grid.setWall(location.hash === "#/wall");
     if (left !== null) grid.element.querySelector<HTMLElement>(`[data-camera="${left}"] a.open`)?.focus();
   } else {
     document.title = `${id} · ${t("title")}`;
     single = new Single(id);
     show(single.element);
   }
-  columns.hidden = single !== null;
+  document.body.classList.toggle("wall", single === null && location.hash === "#/wall");
+  columns.hidden = wall.hidden = single !== null;
   update();
 }
 
@@ -88,12 +101,36 @@ function update(): void {
   setText(summary, t("summary", { live, all: status.cameras.length }));
   ems.hidden = status.messaging.adapter === "none";
   ems.dataset.tone = status.messaging.connected ? "live" : "ill";
-  setText(ems, t(status.messaging.connected ? "emsConnected" : "emsLost"));
+  const emsWord = t(status.messaging.connected ? "emsConnected" : "emsLost");
+  if (ems.title !== emsWord) {
+    ems.title = emsWord;
+    ems.replaceChildren("EMS", h("span", { class: "long" }, emsWord.replace("EMS", "")));
+  }
   const free = status.archive.free_bytes ?? null;
   storage.hidden = free === null;
-  if (free !== null) setText(storage, t("storageFree", { free: bytes(free) }));
+  if (free !== null) {
+    const whole = t("storageFree", { free: bytes(free) });
+    const [before = "", after = ""] = t("storageFree").split("{free}");
+    if (storage.title !== whole) storage.replaceChildren(h("span", { class: "long" }, before), bytes(free), h("span", { class: "long" }, after));
+    storage.title = whole;
+  }
   grid.update();
   single?.update();
+}
+
+function headButton(symbol: Icon, word: PageWord, act: () => void): HTMLButtonElement {
+  return h("button", { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act }, icon(symbol));
+}
+
+/** A kiosk opens #/wall by itself; full screen needs somebody's hand. */
+function enterWall(): void {
+  location.hash = "#/wall";
+  void document.documentElement.requestFullscreen?.().catch(() => {});
+}
+
+function leaveWall(): void {
+  if (location.hash === "#/wall") location.hash = "#/";
+  if (document.fullscreenElement === document.documentElement) void document.exitFullscreen();
 }
 
 function chooseColumns(value: string): void {

@@ -76,9 +76,10 @@ export class Plots {
     );
   }
 
-  add(statistics: Statistics): void {
+  /** `isPast`: of a recording, which has no latency and no loss. */
+  add(statistics: Statistics, isPast: boolean): void {
     const { transport, detail, roundTripMs } = statistics;
-    const facts = [transport ? say(language, transport) : t("unknown"), detail, roundTripMs && roundTripMs >= 3 ? `RTT ${shortDuration(roundTripMs)}` : ""];
+    const facts = [transport ? say(language, transport) : isPast ? say(language, "recorded") : t("unknown"), detail, roundTripMs && roundTripMs >= 3 ? `RTT ${shortDuration(roundTripMs)}` : ""];
     setText(this.transport, facts.filter(Boolean).join(" · "));
     this.latency.add(statistics.latencyMs);
     this.fps.add(statistics.fps);

@@ -39,6 +39,9 @@ export class Single {
   private readonly time = h("output", { class: "time" });
   private readonly dayLabel = h("span", { class: "day" });
   private readonly clip = h("button", { type: "button", class: "primary", hidden: true, onclick: () => this.saveClip() }, icon("download"), t("saveClip"));
+  private readonly markFrom = this.button("markIn", "clipFrom", () => this.timeline.setMark("from"));
+  private readonly markTo = this.button("markOut", "clipTo", () => this.timeline.setMark("to"));
+  private readonly cut = this.button("cut", "cut", () => this.timeline.markHere());
   private readonly clear = this.button("close", "clear", () => this.timeline.clearMark());
   private readonly marked = h("span", { class: "quiet" });
   private readonly message = h("p", { class: "message", role: "status" });
@@ -50,7 +53,7 @@ export class Single {
     this.details = new Details(id);
     this.player = h("live-edge-player" as "div", { camera: id, lang: language, controls: true }) as unknown as LiveEdgePlayer;
     if (store.api.token) this.player.token = store.api.token;
-    this.player.addEventListener("statistics", (event) => this.plots.add((event as CustomEvent<Statistics>).detail));
+    this.player.addEventListener("statistics", (event) => this.plots.add((event as CustomEvent<Statistics>).detail, !this.isLive));
     this.speed = h(
       "select",
       { "aria-label": t("speed"), title: t("speed"), onchange: () => (this.player.playbackRate = Number(this.speed.value)) },
@@ -75,12 +78,14 @@ export class Single {
     };
     every(PLAYHEAD_MS, () => this.follow());
     every(RELOAD_MS, () => document.hidden || void this.reload());
-    this.element.addEventListener("keydown", (event) => this.key(event));
+    document.addEventListener("keydown", (event) => this.key(event), { signal });
     void this.reload();
     this.follow();
   }
 
   update(): void {
+    const { width, height } = store.camera(this.id) ?? {};
+    if (width && height) this.element.style.setProperty("--aspect", `${width} / ${height}`);
     this.details.update();
   }
 
@@ -110,9 +115,10 @@ export class Single {
           h("span", { class: "spring" }),
           this.marked,
           this.clip,
+          this.markFrom,
+          this.markTo,
           this.clear,
-          this.button("cut", "clipFrom", () => this.timeline.setMark("from"), "["),
-          this.button("cut", "clipTo", () => this.timeline.setMark("to"), "]"),
+          this.cut,
           this.button("camera", "savePicture", () => void this.savePicture()),
         ),
         this.timeline.element,
@@ -133,8 +139,8 @@ export class Single {
     );
   }
 
-  private button(symbol: Icon, word: PageWord, act: () => void, text = ""): HTMLButtonElement {
-    return h("button", { type: "button", class: text ? "" : "icon", title: t(word), "aria-label": t(word), onclick: act }, text || icon(symbol));
+  private button(symbol: Icon, word: PageWord, act: () => void): HTMLButtonElement {
+    return h("button", { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act }, icon(symbol));
   }
 
   // --- playing
@@ -174,6 +180,9 @@ export class Single {
     const { from, to } = this.timeline.view;
     setText(this.dayLabel, day((from + to) / 2));
     this.liveButton.setAttribute("aria-pressed", String(isLive));
+    // It comes to live by itself, and a recording begins at its natural speed.
+    const rate = String(player.playbackRate);
+    if (this.speed.value !== rate && document.activeElement !== this.speed) this.speed.value = rate;
     for (const control of [this.back, this.forward, this.speed]) control.disabled = isLive;
     const word = player.paused ? "play" : "pause";
     if (this.playButton.dataset.word !== word) {
@@ -184,12 +193,15 @@ export class Single {
   }
 
   private key(event: KeyboardEvent): void {
-    const target = event.target as HTMLElement;
-    if (event.ctrlKey || event.altKey || event.metaKey || /^(INPUT|SELECT|BUTTON|A)$/.test(target.tagName)) return;
+    const { tagName } = event.target as HTMLElement;
+    if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+    if (/^(INPUT|SELECT)$/.test(tagName) || (event.key === " " && /^(BUTTON|A)$/.test(tagName))) return;
+    if (["ArrowLeft", "ArrowRight", "[", "]", "+", "=", "-"].includes(event.key)) return this.timeline.key(event);
     if (event.key === " ") this.playOrPause();
     else if (event.key === "," && !this.isLive) this.player.step(-1);
     else if (event.key === "." && !this.isLive) this.player.step(1);
-    else if (event.key === "l") this.goLive();
+    else if (event.key.toLowerCase() === "l") this.goLive();
+    else if (event.key.toLowerCase() === "f") void (document.fullscreenElement ? document.exitFullscreen() : this.player.requestFullscreen());
     else return;
     event.preventDefault();
   }
@@ -240,7 +252,8 @@ export class Single {
     const { from, to } = this.timeline.mark;
     const isWhole = from !== null && to !== null;
     this.clip.hidden = !isWhole;
-    this.clear.hidden = from === null && to === null;
+    this.cut.hidden = from !== null || to !== null;
+    this.clear.hidden = this.markFrom.hidden = this.markTo.hidden = !this.cut.hidden;
     setText(this.marked, isWhole ? t("clipLength", { length: length(to - from) }) : "");
   }
 

@@ -5,6 +5,8 @@ import { Api, ApiError, type Camera } from "../core/api.ts";
 // From a variable: a literal would be taken for an asset by the bundler.
 const HERE = import.meta.url;
 const POLL_MS = 2000;
+/** What does not answer is asked less and less often, down to this. */
+const POLL_MAX_MS = 8000;
 const TIMEOUT_MS = 5000;
 const TOKEN_KEY = "liveedge-token";
 
@@ -33,11 +35,14 @@ export class Store extends EventTarget {
   readonly api: Api;
   private access: Access | null = null;
   private timer = 0;
+  private failures = 0;
 
   constructor() {
     super();
     this.api = new Api(new URL("..", HERE).href.replace(/\/$/, ""), sessionStorage.getItem(TOKEN_KEY));
+    // Nobody looks at a hidden tab: it asks nothing, and at once when it is seen again.
     document.addEventListener("visibilitychange", () => document.hidden || void this.refresh());
+    addEventListener("online", () => void this.refresh());
   }
 
   camera(id: string): Camera | null {
@@ -57,13 +62,16 @@ export class Store extends EventTarget {
       this.access ??= await this.ask<Access>("/api/access");
       this.status = await this.askStatus();
       this.trouble = null;
+      this.failures = 0;
     } catch (error) {
       const status = error instanceof ApiError ? error.status : 0;
       this.trouble = status === 401 ? "unauthorized" : status === 403 ? "forbidden" : "unreachable";
+      this.failures += 1;
     }
     this.dispatchEvent(new Event("change"));
     clearTimeout(this.timer);
-    this.timer = window.setTimeout(() => void this.refresh(), document.hidden ? 5 * POLL_MS : POLL_MS);
+    if (document.hidden) return;
+    this.timer = window.setTimeout(() => void this.refresh(), Math.min(POLL_MAX_MS, POLL_MS * 2 ** Math.max(0, this.failures - 1)));
   }
 
   /** The whole house, or the cameras alone for those who may see no more. */

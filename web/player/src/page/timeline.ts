@@ -1,15 +1,17 @@
 // The strip of time: what was recorded, where we are, what is marked. A slider for keyboards and screen readers, a canvas
 // for the eye.
 
-import { pan, reveal, stretches, ticks, toTime, toX, zoom, type Recorded, type View } from "../core/timeline.ts";
+import { pan, reveal, stretches, toTime, toX, zoom, type Recorded, type View } from "../core/timeline.ts";
 import { h, setText } from "./dom.ts";
-import { clock, day, shortClock } from "./format.ts";
-import { language, t } from "./words.ts";
+import { clock, day } from "./format.ts";
+import { HEIGHT, RULER, paint, type Mark } from "./strip.ts";
+import { t } from "./words.ts";
 
-const HEIGHT = 76;
-const RULER = 24;
-const LABEL_GAP_PX = 70;
 const DRAG_PX = 4;
+/** A finger takes hold of an edge from so far. */
+const EDGE_PX = 12;
+/** What is marked first around the picture that is seen, to either side. */
+const MARK_MS = 30_000;
 /** A pointer that rests so long wants to know exactly. */
 const REST_MS = 120;
 
@@ -29,7 +31,7 @@ export class Timeline {
   readonly element: HTMLElement;
   view: View;
   /** The stretch to be saved. */
-  mark: { from: number | null; to: number | null } = { from: null, to: null };
+  mark: Mark = { from: null, to: null };
   private readonly canvas = h("canvas", { "aria-hidden": "true" });
   private readonly bubbleImage = h("img", { alt: "", hidden: true });
   private readonly bubbleTime = h("span", {});
@@ -42,7 +44,7 @@ export class Timeline {
   private resting = 0;
   private looking = new AbortController();
   private blobUrl = "";
-  private drag: { x: number; view: View; kind: "seek" | "pan" | "mark"; moved: boolean } | null = null;
+  private drag: { x: number; view: View; kind: "seek" | "pan" | "mark" | "from" | "to"; moved: boolean } | null = null;
 
   constructor(
     camera: string,
@@ -57,7 +59,7 @@ export class Timeline {
     );
     this.element = h("div", { class: "timeline" }, this.slider, this.bubble, h("p", { id: "timeline-help", class: "sr" }, t("timelineHelp")));
     new ResizeObserver(() => this.draw()).observe(this.canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(query).addEventListener("change", () => this.draw());
     this.slider.addEventListener("keydown", (event) => this.key(event));
     this.slider.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.slider.addEventListener("pointerdown", (event) => this.press(event));
@@ -108,6 +110,18 @@ export class Timeline {
     this.events.marked();
   }
 
+  /** Mark a minute around the picture, to be dragged to size. */
+  markHere(): void {
+    const at = this.playhead ?? this.now;
+    const to = Math.min(at + MARK_MS, this.now);
+    this.mark = { from: to - 2 * MARK_MS, to };
+    // Where it would be too small to be taken hold of, nearer.
+    const width = (toX(this.view, to, this.canvas.clientWidth) - toX(this.view, to - 2 * MARK_MS, this.canvas.clientWidth)) / (4 * EDGE_PX);
+    if (width < 1) this.setView(zoom(this.view, width, at));
+    this.draw();
+    this.events.marked();
+  }
+
   clearMark(): void {
     this.mark = { from: null, to: null };
     this.draw();
@@ -120,7 +134,8 @@ export class Timeline {
 
   // --- hands
 
-  private key(event: KeyboardEvent): void {
+  /** A key that is meant for the strip, wherever it was pressed. */
+  key(event: KeyboardEvent): void {
     const at = this.playhead ?? this.now;
     const step = event.shiftKey ? 60_000 : 10_000;
     const jumps: Record<string, number> = { ArrowLeft: -step, ArrowRight: step, ArrowDown: -step, ArrowUp: step, PageDown: -600_000, PageUp: 600_000 };
@@ -149,7 +164,7 @@ export class Timeline {
   private press(event: PointerEvent): void {
     if (event.button !== 0) return;
     this.slider.setPointerCapture(event.pointerId);
-    const kind = event.shiftKey ? "mark" : event.offsetY < RULER ? "pan" : "seek";
+    const kind = event.shiftKey ? "mark" : (this.edgeAt(event) ?? (event.offsetY < RULER ? "pan" : "seek"));
     this.drag = { x: event.offsetX, view: this.view, kind, moved: false };
     if (kind === "seek") this.seekTo(event.offsetX);
   }
@@ -159,17 +174,40 @@ export class Timeline {
     const x = Math.min(clientWidth, Math.max(0, event.offsetX));
     this.hover(x);
     const { drag } = this;
+    this.slider.style.cursor = this.edgeAt(event) || drag?.kind === "from" || drag?.kind === "to" ? "ew-resize" : event.offsetY < RULER ? "grab" : "";
     if (!drag) return;
     if (Math.abs(event.offsetX - drag.x) > DRAG_PX) drag.moved = true;
     if (!drag.moved) return;
     if (drag.kind === "pan") this.setView(pan(drag.view, ((drag.x - event.offsetX) / clientWidth) * (drag.view.to - drag.view.from)));
     else if (drag.kind === "seek") this.seekTo(x);
+    else if (drag.kind === "from" || drag.kind === "to") this.dragEdge(drag.kind, toTime(this.view, x, clientWidth));
     else {
       const [a, b] = [toTime(this.view, drag.x, clientWidth), toTime(this.view, x, clientWidth)];
       this.mark = { from: Math.min(a, b), to: Math.min(Math.max(a, b), this.now) };
       this.draw();
       this.events.marked();
     }
+  }
+
+  /** The edge of the marked stretch that is pointed at. */
+  private edgeAt({ offsetX, offsetY }: PointerEvent): "from" | "to" | null {
+    if (offsetY < RULER) return null;
+    const away = (edge: "from" | "to") => {
+      const time = this.mark[edge];
+      return time === null ? Infinity : Math.abs(toX(this.view, time, this.canvas.clientWidth) - offsetX);
+    };
+    const nearest = away("from") < away("to") ? "from" : "to";
+    return away(nearest) <= EDGE_PX ? nearest : null;
+  }
+
+  private dragEdge(edge: "from" | "to", time: number): void {
+    const { from, to } = this.mark;
+    const wanted = Math.min(time, this.now);
+    // Never past the other one: a second remains.
+    if (edge === "from") this.mark = { from: to === null ? wanted : Math.min(wanted, to - 1000), to };
+    else this.mark = { from, to: from === null ? wanted : Math.max(wanted, from + 1000) };
+    this.draw();
+    this.events.marked();
   }
 
   private release(event: PointerEvent): void {
@@ -217,7 +255,7 @@ export class Timeline {
   // --- eyes
 
   private draw(): void {
-    const { canvas, view } = this;
+    const { canvas, view, recorded, now, mark, isLive } = this;
     const width = canvas.clientWidth;
     const context = canvas.getContext("2d");
     if (!context || width === 0) return;
@@ -225,57 +263,7 @@ export class Timeline {
     if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
     if (canvas.height !== Math.round(HEIGHT * ratio)) canvas.height = Math.round(HEIGHT * ratio);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, HEIGHT);
-    const style = getComputedStyle(this.slider);
-    const color = (name: string) => style.getPropertyValue(`--${name}`);
-    const x = (time: number) => toX(view, time, width);
-    const top = RULER + 6;
-    const height = HEIGHT - top - 8;
-
-    // What is missing: up to now, and dim; nothing where the future is.
-    context.fillStyle = color("raised");
-    context.fillRect(0, top, Math.max(0, Math.min(width, x(this.now))), height);
-    for (const { start, end, isProtected } of this.recorded) {
-      if (end < view.from || start > view.to) continue;
-      const left = Math.max(0, x(start));
-      context.fillStyle = color(isProtected ? "protected" : "recorded");
-      context.fillRect(left, top, Math.max(1, Math.min(width, x(end)) - left), height);
-    }
-
-    context.font = `12px ${style.fontFamily}`;
-    context.textBaseline = "middle";
-    for (const { time, isDay } of ticks(view, width, LABEL_GAP_PX)) {
-      const at = Math.round(x(time)) + 0.5;
-      context.fillStyle = color("line");
-      context.fillRect(at - 0.5, RULER - 4, 1, HEIGHT - RULER);
-      context.fillStyle = color("quiet");
-      const seconds = view.to - view.from < 20 * 60_000;
-      const label = isDay ? new Date(time).toLocaleDateString(language, { month: "short", day: "numeric" }) : seconds ? clock(time) : shortClock(time);
-      if (at + 4 + context.measureText(label).width < width) context.fillText(label, at + 4, RULER / 2 + 1);
-    }
-
-    const { from, to } = this.mark;
-    if (from !== null || to !== null) {
-      const left = x(from ?? to!);
-      const right = x(to ?? from!);
-      context.fillStyle = color("ink");
-      context.globalAlpha = 0.22;
-      context.fillRect(left, top - 3, Math.max(2, right - left), height + 6);
-      context.globalAlpha = 1;
-      context.fillRect(left - 1, top - 5, 2, height + 10);
-      if (to !== null && from !== null) context.fillRect(right - 1, top - 5, 2, height + 10);
-    }
-
-    const head = this.playhead ?? (this.isLive ? this.now : null);
-    if (head !== null && this.inView(head)) {
-      const at = x(head);
-      context.fillStyle = color(this.isLive ? "live" : "past");
-      context.fillRect(at - 1, RULER - 2, 2, HEIGHT - RULER + 2);
-      context.beginPath();
-      context.moveTo(at - 6, RULER - 6);
-      context.lineTo(at + 6, RULER - 6);
-      context.lineTo(at, RULER + 3);
-      context.fill();
-    }
+    const head = this.playhead ?? (isLive ? now : null);
+    paint(context, getComputedStyle(this.slider), width, { view, recorded, now, mark, head, isLive });
   }
 }

@@ -1,0 +1,128 @@
+// The strip of time as it is painted. What tells stretches apart is their shape, and colour only beside it: recorded is a block,
+// protected a hatched one with a lid, missing a dashed line. Every colour has 3:1 against the panel (WCAG 1.4.11), and
+// what lies over a block has a rim of the panel's own (test/contrast.test.ts).
+
+import { ticks, toX, type Recorded, type View } from "../core/timeline.ts";
+import { clock, shortClock, shortDay } from "./format.ts";
+
+export const HEIGHT = 76;
+/** The ruler above the blocks. */
+export const RULER = 24;
+const TOP = RULER + 6;
+const BLOCK = HEIGHT - TOP - 8;
+const LABEL_GAP_PX = 70;
+const HATCH_PX = 7;
+const LID_PX = 4;
+const SECONDS_BELOW_MS = 20 * 60_000;
+
+export interface Mark {
+  from: number | null;
+  to: number | null;
+}
+
+export interface Strip {
+  view: View;
+  recorded: readonly Recorded[];
+  now: number;
+  mark: Mark;
+  head: number | null;
+  isLive: boolean;
+}
+
+/** Paint it over a canvas `width` pixels wide; `style` has the page's colours. */
+export function paint(context: CanvasRenderingContext2D, style: CSSStyleDeclaration, width: number, strip: Strip): void {
+  const { view, recorded, now, mark, head, isLive } = strip;
+  const color = (name: string) => style.getPropertyValue(`--${name}`);
+  const x = (time: number) => toX(view, time, width);
+  context.clearRect(0, 0, width, HEIGHT);
+
+  // What is missing: up to now, and nothing where the future is.
+  context.strokeStyle = color("missing");
+  context.lineWidth = 2;
+  context.setLineDash([3, 5]);
+  line(context, 0, TOP + BLOCK / 2, Math.max(0, Math.min(width, x(now))), TOP + BLOCK / 2);
+  context.setLineDash([]);
+
+  for (const { start, end, isProtected } of recorded) {
+    if (end < view.from || start > view.to) continue;
+    const left = Math.max(0, x(start));
+    block(context, color, left, Math.max(1, Math.min(width, x(end)) - left), isProtected);
+  }
+
+  context.font = `12px ${style.fontFamily}`;
+  context.textBaseline = "middle";
+  for (const { time, isDay } of ticks(view, width, LABEL_GAP_PX)) {
+    const at = Math.round(x(time));
+    context.fillStyle = color("line");
+    context.fillRect(at, RULER - 4, 1, 6);
+    context.fillStyle = color("quiet");
+    const seconds = view.to - view.from < SECONDS_BELOW_MS;
+    const label = isDay ? shortDay(time) : seconds ? clock(time) : shortClock(time);
+    if (at + 4 + context.measureText(label).width < width) context.fillText(label, at + 4, RULER / 2 + 1);
+  }
+
+  paintMark(context, color, mark, x);
+  if (head !== null && head >= view.from && head <= view.to) paintHead(context, color, x(head), isLive);
+}
+
+type Color = (name: string) => string;
+
+function block(context: CanvasRenderingContext2D, color: Color, left: number, width: number, isProtected: boolean): void {
+  context.fillStyle = color("panel");
+  context.fillRect(left - 1, TOP, width + 2, BLOCK);
+  context.fillStyle = color(isProtected ? "protected" : "recorded");
+  context.fillRect(left, TOP, width, BLOCK);
+  if (!isProtected) return;
+  context.save();
+  context.beginPath();
+  context.rect(left, TOP, width, BLOCK);
+  context.clip();
+  context.strokeStyle = color("panel");
+  context.lineWidth = 1.5;
+  // From a raster of the whole strip, so that it holds still while the view moves over it by pixels.
+  for (let at = left - (left % HATCH_PX) - BLOCK; at < left + width; at += HATCH_PX) line(context, at, TOP + BLOCK, at + BLOCK, TOP);
+  context.restore();
+  context.fillStyle = color("protected");
+  context.fillRect(left, TOP - LID_PX, width, LID_PX);
+}
+
+function paintMark(context: CanvasRenderingContext2D, color: Color, { from, to }: Mark, x: (time: number) => number): void {
+  const edges = [from, to].filter((edge) => edge !== null).map(x);
+  if (edges.length === 2) {
+    context.fillStyle = color("ink");
+    context.globalAlpha = 0.22;
+    context.fillRect(edges[0]!, TOP, edges[1]! - edges[0]!, BLOCK);
+    context.globalAlpha = 1;
+    rimmed(context, color, "ink", edges[0]!, TOP - 5, edges[1]! - edges[0]!, 2);
+    rimmed(context, color, "ink", edges[0]!, TOP + BLOCK + 3, edges[1]! - edges[0]!, 2);
+  }
+  for (const edge of edges) {
+    rimmed(context, color, "ink", edge - 1, TOP - 5, 2, BLOCK + 10);
+    // What it is taken hold of by.
+    rimmed(context, color, "ink", edge - 3, TOP + BLOCK / 2 - 8, 6, 16);
+  }
+}
+
+function paintHead(context: CanvasRenderingContext2D, color: Color, at: number, isLive: boolean): void {
+  const name = isLive ? "live" : "past";
+  rimmed(context, color, name, at - 1, RULER - 2, 2, HEIGHT - RULER + 2);
+  context.beginPath();
+  context.moveTo(at - 6, RULER - 6);
+  context.lineTo(at + 6, RULER - 6);
+  context.lineTo(at, RULER + 3);
+  context.fill();
+}
+
+function rimmed(context: CanvasRenderingContext2D, color: Color, name: string, x: number, y: number, width: number, height: number): void {
+  context.fillStyle = color("panel");
+  context.fillRect(x - 1, y - 1, width + 2, height + 2);
+  context.fillStyle = color(name);
+  context.fillRect(x, y, width, height);
+}
+
+function line(context: CanvasRenderingContext2D, x1: number, y1: number, x2: number, y2: number): void {
+  context.beginPath();
+  context.moveTo(x1, y1);
+  context.lineTo(x2, y2);
+  context.stroke();
+}
