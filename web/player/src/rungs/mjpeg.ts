@@ -40,13 +40,36 @@ export class MjpegRung implements Rung {
       headers: { Accept: "multipart/mixed" },
     });
     if (!response.body) throw new TypeError("no body");
-    for await (const part of parts(response.body)) {
-      await this.canvas.draw(part.body);
-      if (this.ending.signal.aborted) return;
-      this.context.picture(Date.parse(part.headers.get("x-captured-at") ?? ""));
-    }
+    await showNewest(parts(response.body), async ({ headers, body }) => {
+      await this.canvas.draw(body);
+      if (!this.ending.signal.aborted) this.context.picture(Date.parse(headers.get("x-captured-at") ?? ""));
+    });
     throw new TypeError("the stream ended");
   }
+}
+
+/** Show one after the other; what has waited while another came is not shown: after a sleep, a whole queue is there. */
+export async function showNewest<T>(items: AsyncIterable<T>, show: (item: T) => Promise<void>): Promise<void> {
+  const waiting: T[] = [];
+  let isShowing = false;
+  let shown = Promise.resolve();
+  const showAll = async (): Promise<void> => {
+    isShowing = true;
+    try {
+      for (let item = waiting.pop(); item !== undefined; item = waiting.pop()) await show(item);
+    } finally {
+      isShowing = false;
+    }
+  };
+  for await (const item of items) {
+    waiting[0] = item;
+    if (isShowing) continue;
+    // What failed is told here, with the next one, and below.
+    await shown;
+    shown = showAll();
+    shown.catch(() => {});
+  }
+  await shown;
 }
 
 export interface Part {
