@@ -13,6 +13,7 @@ kill       the same, with kill -9
 camera     the camera is away for ``OUTAGE_S``: when the gateway has its next keyframe
 frozen     the tab is hidden and frozen for ``FROZEN_S``: when it is in front again
 hidden     the tab is hidden for more than a minute, so that the player stops: when it is in front again
+busy       the page's main thread does something else for ``BUSY_S``: when it is free again
 cut        nothing gets through for ``OUTAGE_S``, over the same network: when it does again
 network    the same, over another network: what was connected before is dead, and nobody says so
 =========  ===============================================================================================
@@ -51,6 +52,7 @@ PLAYERS = {"webrtc": "webrtc", "hls": "hls", "jpeg": "jpeg", "mjpeg": "mjpeg", "
 
 OUTAGE_S = 5.0
 FROZEN_S = 10.0
+BUSY_S = 5.0
 HIDDEN_S = 65.0
 SETTLE_S = 4.0
 """Between two rounds: it plays, and what it has learnt of the camera is true again."""
@@ -154,6 +156,12 @@ class Stage:
         await asyncio.sleep(HIDDEN_S)
         return await self._in_front(page)
 
+    async def busy(self, page: Page, _: Way) -> float:
+        await page.evaluate(
+            "(ms) => { for (const end = performance.now() + ms; performance.now() < end; ); }", BUSY_S * 1000
+        )
+        return now_ms()
+
     async def cut(self, _: Page, way: Way) -> float:
         way.cut(forget=False)
         return await self._open(way)
@@ -187,6 +195,7 @@ CASES = {
     "camera": Stage.camera,
     "frozen": Stage.frozen,
     "hidden": Stage.hidden,
+    "busy": Stage.busy,
     "cut": Stage.cut,
     "network": Stage.network,
 }
