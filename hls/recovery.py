@@ -141,6 +141,8 @@ def describe(path: Path, camera_id: str, found: Scan) -> Segment:
         with av.open(str(path)) as container:
             tag = container.metadata.get(IDENTITY_KEY, "{}")
             video = container.streams.video[0].codec_context
+            if video is None:  # whatever PyAV's types say: libav has no decoder for it
+                raise StorageError(f"{path} cannot be read as MP4: its video is of no known codec")
             audio = container.streams.audio[0].codec_context if container.streams.audio else None
             codec, extradata = video.name, video.extradata or b""
             size = video.width, video.height

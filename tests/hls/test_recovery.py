@@ -125,6 +125,16 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
     index.close()
 
 
+def test_a_recording_of_an_unknown_codec_is_left_alone(tmp_path: Path) -> None:
+    [(segment, _)] = record(tmp_path, film())
+    path = segment.path(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1"))
+    index = index_of(tmp_path)
+    assert recover(tmp_path, index).unreadable == [path]
+    assert path.exists()
+    index.close()
+
+
 def test_rows_without_files_and_files_without_fragments_go(tmp_path: Path) -> None:
     wholes = record(tmp_path, film(Film(seconds=6)), segment_s=2)
     index = index_of(tmp_path, wholes)
