@@ -5,7 +5,8 @@ Rules:
 1. Packetisation is the non-interleaved mode: small NAL units are gathered in STAP-A, large ones cut into FU-A, the rest
    go as they are (RFC 6184 §5.6, §5.7.1, §5.8). Receivers tell the three apart by the NAL unit type.
 2. Every IDR picture is preceded by its SPS and PPS: where the camera sends them out of band only, they are put in.
-3. Access unit delimiters, filler data and end-of-stream marks stay at home: RTP has the marker bit for that.
+3. Access unit delimiters, filler data and end-of-stream marks stay at home: RTP has the marker bit for that. So do NAL
+   units of unspecified types: a receiver would take them for aggregates and fragments (RFC 6184 §5.2).
 4. Fragments of one NAL unit have one size, but for the last: the kernel can then cut a whole frame by itself (GSO).
 """
 
@@ -23,8 +24,8 @@ _PPS = 8
 _STAP_A = 24
 _FU_A = 28
 _VCL = range(1, 6)
-_NOT_SENT = frozenset({9, 10, 11, 12})
-"""Access unit delimiter, end of sequence, end of stream, filler data (H.264 table 7-1)."""
+_NOT_SENT = frozenset({0, 9, 10, 11, 12, *range(24, 32)})
+"""Access unit delimiter, end of sequence, end of stream, filler data, and what is unspecified (H.264 table 7-1)."""
 
 
 def nal_units(annex_b: bytes) -> Iterator[bytes]:

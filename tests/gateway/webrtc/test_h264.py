@@ -1,5 +1,6 @@
 """RFC 6184: every payload that is made is read back by aiortc's depacketiser."""
 
+import pytest
 from aiortc.codecs.h264 import H264PayloadDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,12 @@ def test_a_large_unit_is_cut_into_fragments_of_one_size() -> None:
     assert [payload[1] >> 6 for payload in payloads] == [2, *[0] * (len(payloads) - 2), 1]
     assert {payload[0] for payload in payloads} == {0x60 | 28}
     assert read_back(payloads) == annex_b(large)
+
+
+@pytest.mark.parametrize("kind", [0, 9, 12, 24, 28, 31])
+def test_what_a_receiver_would_take_for_something_else_stays_at_home(kind: int) -> None:
+    slice_ = unit(1, 100)
+    assert h264.access_unit(annex_b(unit(kind, 50), slice_, unit(kind, 3000))) == [slice_]
 
 
 @given(st.lists(st.integers(2, 4000), min_size=1, max_size=8), st.integers(16, 1200))
