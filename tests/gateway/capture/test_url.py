@@ -67,6 +67,17 @@ def test_no_text_brings_it_down(text: str) -> None:
     assert not any(character.isspace() for character in once)
 
 
+def test_what_is_no_host_is_none_encoded_either() -> None:
+    once = normalise("rtsp://c/d@tsA:/A://:c@cam.\0e4/e")
+    assert normalise(once) == once
+
+
+@pytest.mark.parametrize("wrong", ["rtsp://cam\0/x", "rtsp://u:p@cam.example\x01:554/x", "rtsp://cam\x7f/x"])
+def test_a_host_has_no_control_characters(wrong: str) -> None:
+    with pytest.raises(CaptureError):
+        parse(wrong)
+
+
 @pytest.mark.parametrize("wrong", ["", "cam", "rtsp://", "rtsp:///x", "rtsp://cam:99999/x", "rtsp://u:p@/x"])
 def test_no_host_is_said(wrong: str) -> None:
     with pytest.raises(CaptureError, match="rtsp://user:password@"):
