@@ -90,7 +90,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     )
     try:
         await runner.setup()
-        await _listen(runner, settings)
+        app[keys.HOUSE].on_reload.append((await _listen(runner, settings)).reload)
         _announce(app, runner)
         watch.start()
         # What is loaded by now lives as long as the process. Left in the collector's care, each of its full rounds
@@ -104,14 +104,16 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+async def _listen(runner: web.AppRunner, settings: Settings) -> GuardedSite:
+    site = GuardedSite(runner, settings)
     try:
-        await GuardedSite(runner, settings).start()
+        await site.start()
     except OSError as error:
         why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
         raise SettingsError(
             f"port {settings.port} on {settings.host} {why}; set PORT (0 takes a free one) or HOST to another"
         ) from None
+    return site
 
 
 def _announce(app: web.Application, runner: web.AppRunner) -> None:

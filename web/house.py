@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from gateway.access import AccessSettings
 from gateway.camera import Camera
 from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
@@ -19,6 +20,7 @@ from gateway.errors import ConflictError
 from gateway.service import CaptureService
 from gateway.settings import CameraSettings, CaptureDefaults, Settings
 from gateway.webrtc.server import WebRtcServer
+from gateway.webrtc.turn import IceServers
 from hls.archive import Archive
 from hls.window import LiveHls
 from signaling.browser import BrowserSignaling
@@ -33,12 +35,13 @@ T = TypeVar("T")
 RECORDING_SETTINGS = ("record", "archive_segment_seconds", "archive_fsync")
 """What a recorder is made with: a change of one of them finishes the segment and begins another."""
 
-AT_ONCE = {"cameras", "rtsp_url", "record", "start", "debug", "log_format"}
+AT_ONCE = ("record", "start", "debug", "log_format", "ice_servers", *AccessSettings.model_fields)
+"""Settings that are in force as soon as they are read again, beside the cameras' own."""
+
 NEXT_START = tuple(
     name
     for name in Settings.model_fields
-    if name not in AT_ONCE
-    and not name.startswith(("auth", "cors_", "allowed_", "trusted_"))
+    if name not in (*AT_ONCE, "cameras", "rtsp_url")
     and (name not in CaptureDefaults.model_fields or name in ("archive_max_bytes", "archive_min_free_bytes"))
 )
 """Settings that ports, files and connections were made with: they wait for the next start, and that is told."""
@@ -68,6 +71,8 @@ class House:
         self.browser = BrowserSignaling(settings, self.service, self.webrtc, live_edge=self.live_edge)
         self.reload_error: str | None = None
         """Why the settings that were changed last are not in force."""
+        self.restart_needed: list[str] = []
+        """Settings that were changed, and will be in force after a restart."""
         self.on_reload: list[Callable[[Settings], None]] = []
         """Called with settings that are in force from now on; a ``SettingsError`` of the first keeps them from it."""
         self._changing = asyncio.Lock()
@@ -161,9 +166,15 @@ class House:
             removed = [camera_id for camera_id in present if camera_id not in wanted]
             changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
             added = [camera_id for camera_id in wanted if camera_id not in present]
-            later = [name.upper() for name in NEXT_START if getattr(settings, name) != getattr(self.settings, name)]
+            before = self.book.settings
+            now = [name.upper() for name in AT_ONCE if getattr(settings, name) != getattr(before, name)]
+            ice_servers = IceServers(settings.ice_servers)  # may raise
             for listener in self.on_reload:
                 listener(settings)  # may raise as well
+            self.webrtc.ice_servers = ice_servers
+            self.restart_needed = [
+                name.upper() for name in NEXT_START if getattr(settings, name) != getattr(self.settings, name)
+            ]
             self.book.reconfigure(settings)
             for camera_id in removed:
                 await self._close(camera_id)
@@ -171,7 +182,7 @@ class House:
                 await self._change(present[camera_id], wanted[camera_id])
             for camera_id in added:
                 self._open(camera_id, wanted[camera_id])
-        parts = {"added": added, "changed": changed, "removed": removed, "in force after a restart": later}
+        parts = {"added": added, "changed": changed, "removed": removed, "in force": now}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
 
     def _address_check(self, camera_id: str) -> CheckAddress | None:

@@ -2,7 +2,8 @@
 
 Theory of operation. The files are looked at every ``POLL_S``, which costs a few ``stat`` calls and works on every file
 system, a mounted ConfigMap included; SIGHUP looks at once. Files that cannot be meant are told, once for each state of
-them, and everything stays as it was.
+them, and everything stays as it was. What a process cannot change while it runs (:data:`web.house.NEXT_START`) is told
+in the log, and under ``settings`` of ``GET /api/status`` until the restart.
 """
 
 import asyncio
@@ -72,6 +73,8 @@ class SettingsWatch:
         else:
             self._house.reload_error = None
             log.info("settings read again: %s", told)
+            if self._house.restart_needed:
+                log.warning("restart needed for: %s", ", ".join(self._house.restart_needed))
 
 
 def _stamp() -> Stamp:

@@ -141,6 +141,13 @@ class Problem(BaseModel):
     message: str
 
 
+class SettingsState(BaseModel):
+    """What became of settings that changed while the gateway runs."""
+
+    error: str | None = Field(description="why those that were read last are not in force")
+    restart_needed: list[str] = Field(description="names of those that are in force after a restart")
+
+
 class Status(BaseModel):
     """The whole house: ``ill`` with a sentence for each thing, or ``ok``."""
 
@@ -148,6 +155,7 @@ class Status(BaseModel):
 
     status: Literal["ok", "ill"]
     problems: list[Problem]
+    settings: SettingsState | None = Field(description="for whoever may see the whole house")
     cameras: list[Camera]
     messaging: dict[str, Any]
     browsers: dict[str, Any]

@@ -92,6 +92,8 @@ class Door:
     def __init__(self, settings: Settings, *, change_s: float = CHANGE_S) -> None:
         self._change_s = change_s
         self._open: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        """By reason."""
         self.reload(settings)
 
     def reload(self, settings: Settings) -> None:
@@ -99,8 +101,6 @@ class Door:
         self._settings = settings
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         self._hosts = frozenset(host.lower() for host in (*settings.allowed_hosts, settings.host))
-        self.refused: Counter[str] = Counter()
-        """By reason."""
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -39,6 +39,10 @@ class GuardedSite(web.BaseSite):
         self._head_s = head_s
         self._crowd = Crowd(runner, settings)
 
+    def reload(self, settings: Settings) -> None:
+        """Let another limit and other proxies be in force for whoever connects from now on."""
+        self._crowd.reload(settings)
+
     @property
     def name(self) -> str:
         """What is listened on, for the log."""
@@ -63,10 +67,14 @@ class Crowd:
 
     def __init__(self, runner: web.AppRunner, settings: Settings) -> None:
         self._runner = runner
-        self._limit = settings.connections_per_address
-        self._proxies = settings.trusted_proxies
         self.refused = 0
         """Connections that were one too many."""
+        self.reload(settings)
+
+    def reload(self, settings: Settings) -> None:
+        """Let another limit and other proxies be in force."""
+        self._limit = settings.connections_per_address
+        self._proxies = settings.trusted_proxies
 
     def has_room(self, address: str) -> bool:
         """Whether there may be one more from ``address``."""

@@ -1,11 +1,16 @@
 """Fixtures of the roof: a house that asks who one is."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
+from gateway.settings import Settings
+from tests.support.configured import load
 from tests.support.guarded import Client, guarded
+from web.app import create_app
 
 
 @pytest.fixture
@@ -19,3 +24,28 @@ async def shut(tmp_path: Path) -> AsyncIterator[Client]:
 def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working directory without settings."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory, and no settings in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*Settings.model_fields, "environment", "liveedge_config"]:
+        monkeypatch.delenv(name.upper(), raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+async def open_house(place: Path) -> AsyncIterator[Callable[[], Any]]:
+    """Opens a house by the settings file as it stands."""
+    clients: list[Client] = []
+
+    async def open_it() -> Client:
+        client = TestClient(TestServer(create_app(load())))
+        await client.start_server()
+        clients.append(client)
+        return client
+
+    yield open_it
+    for client in clients:
+        await client.close()

@@ -1,87 +1,22 @@
-"""Cameras that come, change and go at run time: by API, kept over a restart; by the file, while the others go on."""
+"""Cameras that come, change and go at run time by API, kept over a restart."""
 
 import asyncio
 import json
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.errors import SettingsError
 from gateway.session import SessionState
-from gateway.settings import Settings, load_settings
-from tests.support.scripted import ScriptedEngine
+from tests.support.configured import engines, load, until, write
 from web import keys
-from web.app import create_app
 from web.cameras import CameraBook, _write
-from web.reload import SettingsWatch
 
-Client = TestClient[web.Request, web.Application]
-
-SCRIPTED = "tests.support.scripted:ScriptedEngine"
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in [*Settings.model_fields, "environment", "liveedge_config"]:
-        monkeypatch.delenv(name.upper(), raising=False)
-    return tmp_path
-
-
-def load() -> Settings:
-    return load_settings(data_dir=Path("data"), webrtc_udp_port=0, archive_min_free_bytes=0)
-
-
-def write(place: Path, **cameras: dict[str, object]) -> None:
-    """A settings file with these cameras, made by scripted engines."""
-    lines = []
-    for camera_id, table in cameras.items():
-        lines.append(f"[cameras.{camera_id}]")
-        values = {
-            "url": f"scripted://u:s3cret@{place.name}/{camera_id}",
-            "engine": SCRIPTED,
-            "record": "never",
-            **table,
-        }
-        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
-    (place / "liveedge.toml").write_text("\n".join(lines))
-
-
-def engines(place: Path, camera_id: str, user: str = "u:s3cret@") -> list[ScriptedEngine]:
-    return ScriptedEngine.runs.get(f"scripted://{user}{place.name}/{camera_id}", [])
-
-
-@pytest.fixture
-async def open_house(place: Path) -> AsyncIterator[Callable[[], Any]]:
-    """Opens a house by the settings file as it stands."""
-    clients: list[Client] = []
-
-    async def open_it() -> Client:
-        client = TestClient(TestServer(create_app(load())))
-        await client.start_server()
-        clients.append(client)
-        return client
-
-    yield open_it
-    for client in clients:
-        await client.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(400):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come true")
-
-
-# --- by API
+pytestmark = pytest.mark.usefixtures("place")
 
 
 async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_house: Callable[[], Any]) -> None:
@@ -244,80 +179,3 @@ def test_one_camera_that_cannot_be_used_any_more_is_left_out_and_kept(place: Pat
     assert "FRAME_RATE" in book.faults["yard"]
     assert "s3cret" not in book.faults["yard"]
     assert json.loads((place / "data" / "cameras.json").read_text())["cameras"] == kept
-
-
-# --- by the file
-
-
-async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
-    place: Path, open_house: Callable[[], Any]
-) -> None:
-    write(place, door={}, yard={}, gate={})
-    client = await open_house()
-    house, service = client.app[keys.HOUSE], client.app[keys.SERVICE]
-    await until(lambda: all(engines(place, camera_id) for camera_id in ("door", "yard", "gate")))
-    watch = SettingsWatch(house, load)
-    watch.start()
-    try:
-        write(place, door={}, yard={"url": f"scripted://{place.name}/yard"}, shed={})
-        watch.hurry()
-        await until(lambda: set(service.cameras) == {"door", "yard", "shed"})
-        await until(lambda: engines(place, "yard", user="") and engines(place, "shed"))
-        assert engines(place, "yard")[0].interrupted
-        assert engines(place, "gate")[0].interrupted
-        assert len(engines(place, "door")) == 1
-        assert not engines(place, "door")[0].interrupted
-
-        write(place, door={"engine": "no.such:Engine"}, shed={})
-        watch.hurry()
-        await until(lambda: house.reload_error)
-        assert "no.such" in house.reload_error
-        assert set(service.cameras) == {"door", "yard", "shed"}
-
-        house.reload_error = None
-        (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://h/'\ncolour = 1")
-        watch.hurry()
-        await until(lambda: house.reload_error)
-        assert "line 3" in house.reload_error
-        assert set(service.cameras) == {"door", "yard", "shed"}
-        assert not engines(place, "door")[0].interrupted
-        status = await (await client.get("/api/status")).json()
-        assert any("line 3" in problem["message"] for problem in status["problems"])
-
-        # Nobody hurries: a changed file is seen.
-        write(place, door={}, yard={"url": f"scripted://{place.name}/yard"})
-        await until(lambda: set(service.cameras) == {"door", "yard"})
-        await until(lambda: house.reload_error is None)
-        assert len(engines(place, "door")) == 1
-    finally:
-        await watch.close()
-
-
-async def test_settings_that_wait_for_a_restart_are_told(place: Path, open_house: Callable[[], Any]) -> None:
-    write(place, door={"start": "on-demand"})
-    client = await open_house()
-    file = place / "liveedge.toml"
-    file.write_text("host = '127.0.0.2'\n" + file.read_text())
-    assert await client.app[keys.HOUSE].reload(load()) == "in force after a restart: HOST"
-
-
-async def test_tokens_that_change_are_in_force_or_nothing_is(place: Path, open_house: Callable[[], Any]) -> None:
-    write(place, door={"start": "on-demand"})
-    client = await open_house()
-    file = place / "liveedge.toml"
-    before = file.read_text()
-    assert (await client.get("/api/cameras")).status == 200
-    file.write_text('allowed_hosts = ["door.example"]\n' + before)
-    assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 403
-    assert await client.app[keys.HOUSE].reload(load()) == "nothing changed"
-    assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 200
-    file.write_text('auth_token = "a-token-of-sixteen-and-more"\n' + before)
-    assert await client.app[keys.HOUSE].reload(load()) == "nothing changed"
-    assert (await client.get("/api/cameras")).status == 401
-
-    contradiction = 'auth_token = "a-token-of-sixteen-and-more"\nauth_disabled = true\n'
-    file.write_text(contradiction + before.replace("door", "yard"))
-    with pytest.raises(SettingsError):
-        await client.app[keys.HOUSE].reload(load())
-    assert set(client.app[keys.SERVICE].cameras) == {"door"}
-    assert (await client.get("/api/cameras")).status == 401

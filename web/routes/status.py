@@ -1,11 +1,14 @@
 """``/api/status``: what is well and what is ill, room by room."""
 
+from typing import Any
+
 from aiohttp import web
 
 from gateway.access import Scope
 from web import keys, schemas
 from web.auth.gate import grant_of, may_view
 from web.describe import describe
+from web.house import House
 from web.problems import problems
 from web.views import camera_view
 
@@ -35,6 +38,7 @@ async def status(request: web.Request) -> web.Response:
         {
             "status": "ill" if ill else "ok",
             "problems": ill,
+            "settings": _settings(app[keys.HOUSE]) if is_whole else None,
             "cameras": [camera_view(app, camera) for camera in cameras],
             "messaging": app[keys.MESSAGING].status(),
             "browsers": app[keys.BROWSER].status(),
@@ -42,3 +46,7 @@ async def status(request: web.Request) -> web.Response:
             "webrtc": {"udp_port": app[keys.WEBRTC].udp_port, "viewers": len(app[keys.WEBRTC].viewers)},
         }
     )
+
+
+def _settings(house: House) -> dict[str, Any]:
+    return {"error": house.reload_error, "restart_needed": house.restart_needed}

@@ -1,0 +1,42 @@
+"""A house by a settings file that changes, with cameras that are scripted."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.settings import Settings, load_settings
+from tests.support.scripted import ScriptedEngine
+
+SCRIPTED = "tests.support.scripted:ScriptedEngine"
+
+
+def load() -> Settings:
+    return load_settings(data_dir=Path("data"), webrtc_udp_port=0, archive_min_free_bytes=0)
+
+
+def write(place: Path, **cameras: dict[str, object]) -> None:
+    """A settings file with these cameras, made by scripted engines."""
+    lines = []
+    for camera_id, table in cameras.items():
+        lines.append(f"[cameras.{camera_id}]")
+        values = {
+            "url": f"scripted://u:s3cret@{place.name}/{camera_id}",
+            "engine": SCRIPTED,
+            "record": "never",
+            **table,
+        }
+        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    (place / "liveedge.toml").write_text("\n".join(lines))
+
+
+def engines(place: Path, camera_id: str, user: str = "u:s3cret@") -> list[ScriptedEngine]:
+    return ScriptedEngine.runs.get(f"scripted://{user}{place.name}/{camera_id}", [])
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(400):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come true")

@@ -1,0 +1,183 @@
+"""Settings that change while the gateway runs: in force at once, or told; and nobody else blinks."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.errors import SettingsError
+from tests.support.configured import engines, load, until, write
+from web import keys
+from web.house import NEXT_START
+from web.reload import SettingsWatch
+
+pytestmark = pytest.mark.usefixtures("place")
+
+
+async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
+    place: Path, open_house: Callable[[], Any]
+) -> None:
+    write(place, door={}, yard={}, gate={})
+    client = await open_house()
+    house, service = client.app[keys.HOUSE], client.app[keys.SERVICE]
+    await until(lambda: all(engines(place, camera_id) for camera_id in ("door", "yard", "gate")))
+    watch = SettingsWatch(house, load)
+    watch.start()
+    try:
+        write(place, door={}, yard={"url": f"scripted://{place.name}/yard"}, shed={})
+        watch.hurry()
+        await until(lambda: set(service.cameras) == {"door", "yard", "shed"})
+        await until(lambda: engines(place, "yard", user="") and engines(place, "shed"))
+        assert engines(place, "yard")[0].interrupted
+        assert engines(place, "gate")[0].interrupted
+        assert len(engines(place, "door")) == 1
+        assert not engines(place, "door")[0].interrupted
+
+        write(place, door={"engine": "no.such:Engine"}, shed={})
+        watch.hurry()
+        await until(lambda: house.reload_error)
+        assert "no.such" in house.reload_error
+        assert set(service.cameras) == {"door", "yard", "shed"}
+
+        house.reload_error = None
+        (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://h/'\ncolour = 1")
+        watch.hurry()
+        await until(lambda: house.reload_error)
+        assert "line 3" in house.reload_error
+        assert set(service.cameras) == {"door", "yard", "shed"}
+        assert not engines(place, "door")[0].interrupted
+        status = await (await client.get("/api/status")).json()
+        assert any("line 3" in problem["message"] for problem in status["problems"])
+
+        # Nobody hurries: a changed file is seen.
+        write(place, door={}, yard={"url": f"scripted://{place.name}/yard"})
+        await until(lambda: set(service.cameras) == {"door", "yard"})
+        await until(lambda: house.reload_error is None)
+        assert len(engines(place, "door")) == 1
+    finally:
+        await watch.close()
+
+
+async def test_settings_that_wait_for_a_restart_are_told_until_then(
+    place: Path, open_house: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    house, file = client.app[keys.HOUSE], place / "liveedge.toml"
+    before = file.read_text()
+    watch = SettingsWatch(house, load)
+
+    async def told() -> Any:
+        return (await (await client.get("/api/status")).json())["settings"]
+
+    assert await told() == {"error": None, "restart_needed": []}
+    file.write_text("host = '127.0.0.2'\nwebrtc_hosts = ['192.0.2.1']\n" + before)
+    for _ in range(2):
+        caplog.clear()
+        await watch.reload()
+        assert "restart needed for: HOST, WEBRTC_HOSTS" in caplog.text, "however often they are read"
+        assert (await told())["restart_needed"] == ["HOST", "WEBRTC_HOSTS"]
+    file.write_text("colour = 1\n" + before)
+    await watch.reload()
+    assert "colour" in (await told())["error"]
+    caplog.clear()
+    file.write_text(before)
+    await watch.reload()
+    assert await told() == {"error": None, "restart_needed": []}
+    assert "restart needed" not in caplog.text
+
+
+def test_the_example_marks_what_waits_for_a_restart() -> None:
+    example = (Path(__file__).parents[2] / "liveedge.example.toml").read_text()
+    marked = {line.split()[1] for line in example.splitlines() if line.startswith("# ") and line.endswith("(restart)")}
+    assert marked == set(NEXT_START)
+
+
+async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={}, yard={})
+    client = await open_house()
+    house, service, file = client.app[keys.HOUSE], client.app[keys.SERVICE], place / "liveedge.toml"
+    await until(lambda: engines(place, "door") and engines(place, "yard"))
+    seen: list[int] = []
+    service.camera("door").hub.attach(lambda packet: seen.append(packet.run))
+    before = file.read_text()
+    token = {"Authorization": "Bearer a-token-of-sixteen-and-more"}
+    auth = 'auth_token = "a-token-of-sixteen-and-more"\n'
+    wall = {"Origin": "https://wall.example.org"}
+
+    async def reload(text: str) -> str:
+        file.write_text(text + before)
+        engines(place, "door")[0].send(key=True)
+        told: str = await house.reload(load())
+        engines(place, "door")[0].send(key=True)
+        return told
+
+    async def status(path: str = "/api/cameras", method: str = "GET", **headers: str) -> int:
+        answer = await client.request(method, path, headers={name.replace("_", "-"): v for name, v in headers.items()})
+        return int(answer.status)
+
+    # On and off.
+    assert await status() == 200
+    assert await reload(auth) == "in force: AUTH_TOKEN"
+    assert (await status(), await status(**token)) == (401, 200)
+    assert await reload("") == "in force: AUTH_TOKEN"
+    assert await status() == 200
+    # Origins.
+    assert await status(**wall) == 403
+    assert await reload('cors_origins = ["https://wall.example.org"]\n') == "in force: CORS_ORIGINS"
+    assert await status(**wall) == 200
+    # Names.
+    assert await status(Host="door.example") == 403
+    await reload('allowed_hosts = ["door.example"]\n')
+    assert (await status(Host="door.example"), await status(**wall)) == (200, 403)
+    # Proxies: whom they forward for is who asks.
+    await reload('trusted_proxies = ["127.0.0.0/8"]\n')
+    await reload('trusted_proxies = ["127.0.0.0/8"]\nconnections_per_address = 4\n')
+    held = [asyncio.create_task(status("/snapshot/yard.jpg", X_Forwarded_For="192.0.2.7")) for _ in range(4)]
+    await until(lambda: service.camera("yard").viewers.get("snapshot") == 4)
+    assert await status(X_Forwarded_For="192.0.2.7") == 429
+    assert await status(X_Forwarded_For="192.0.2.8") == 200
+    await reload('trusted_proxies = ["127.0.0.0/8"]\nconnections_per_address = 5\n')
+    assert await status(X_Forwarded_For="192.0.2.7") == 200
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
+    # Metadata addresses, and what WebRTC is given.
+    new = {"id": "new", "url": "rtsp://169.254.7.7/", "start": "on-demand", "record": "never"}
+    assert (await client.post("/api/cameras", json=new)).status == 400
+    await reload("allow_metadata_addresses = true\nice_servers = ['stun:stun.example']\n")
+    assert (await client.post("/api/cameras", json=new)).status == 201
+    assert "stun.example" in (await client.options("/whep/door")).headers["Link"]
+    with pytest.raises(SettingsError, match="ICE_SERVERS"):
+        await reload(auth + "ice_servers = ['nonsense']\n")
+    assert await status() == 200, "all of it, or nothing"
+
+    await until(lambda: len(seen) == 17)
+    assert set(seen) == {1}
+    for camera_id in ("door", "yard"):
+        assert len(engines(place, camera_id)) == 1
+        assert not engines(place, camera_id)[0].interrupted
+
+
+async def test_tokens_that_change_are_in_force_or_nothing_is(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    file = place / "liveedge.toml"
+    before = file.read_text()
+    assert (await client.get("/api/cameras")).status == 200
+    file.write_text('allowed_hosts = ["door.example"]\n' + before)
+    assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 403
+    assert await client.app[keys.HOUSE].reload(load()) == "in force: ALLOWED_HOSTS"
+    assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 200
+    file.write_text('auth_token = "a-token-of-sixteen-and-more"\n' + before)
+    assert await client.app[keys.HOUSE].reload(load()) == "in force: AUTH_TOKEN, ALLOWED_HOSTS"
+    assert (await client.get("/api/cameras")).status == 401
+
+    contradiction = 'auth_token = "a-token-of-sixteen-and-more"\nauth_disabled = true\n'
+    file.write_text(contradiction + before.replace("door", "yard"))
+    with pytest.raises(SettingsError):
+        await client.app[keys.HOUSE].reload(load())
+    assert set(client.app[keys.SERVICE].cameras) == {"door"}
+    assert (await client.get("/api/cameras")).status == 401
