@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,13 +29,15 @@ class Gateway:
         self.environment |= {"PORT": "0", "WEBRTC_UDP_PORT": "0", "DATA_DIR": str(folder / "data")}
         self.environment |= {"ARCHIVE_MIN_FREE_BYTES": "0"}
         self.environment |= {name: str(value) for name, value in settings.items()}
+        self.prefix: Sequence[str] = ()
+        """What comes before the command; it has to end with running what follows in its place."""
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
         """Start it and wait until it says where it is."""
         with self.log_path.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "web.cli", "serve"],
+                [*self.prefix, sys.executable, "-m", "web.cli", "serve"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
