@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from gateway.errors import LiveedgeError, redact
 from gateway.settings import Settings, load_settings, misspelt
+from web.heap import limit_arenas
 from web.logs import set_up_logging
 
 log = logging.getLogger("liveedge")
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(settings: Settings, _options: argparse.Namespace) -> int:
     from web.app import serve
 
+    limit_arenas()
     asyncio.run(serve(settings))
     _leave_hanging_threads()
     return 0
