@@ -138,7 +138,7 @@ def describe(path: Path, camera_id: str, found: Scan) -> Segment:
     """A segment from what its file says of itself. Raises :class:`~gateway.errors.StorageError`."""
     named_90k = parse_name(path.stem)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             tag = container.metadata.get(IDENTITY_KEY, "{}")
             video = container.streams.video[0].codec_context
             if video is None:  # whatever PyAV's types say: libav has no decoder for it
@@ -146,7 +146,7 @@ def describe(path: Path, camera_id: str, found: Scan) -> Segment:
             audio = container.streams.audio[0].codec_context if container.streams.audio else None
             codec, extradata = video.name, video.extradata or b""
             size = video.width, video.height
-    except (av.FFmpegError, OSError, IndexError) as error:
+    except (av.FFmpegError, OSError, IndexError, ValueError) as error:
         raise StorageError(f"{path} cannot be read as MP4: {type(error).__name__}") from None
     try:
         identity: dict[str, Any] = json.loads(tag)

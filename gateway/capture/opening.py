@@ -66,7 +66,8 @@ def _open(
     url: CameraUrl, destination: CameraUrl, options: dict[str, str], timeout_s: float, reins: Reins
 ) -> InputContainer | None:
     try:
-        container = av.open(str(destination), "r", options=dict(options), timeout=timeout_s)
+        # Cameras name their sessions in whatever encoding their makers had; nobody here reads the names.
+        container = av.open(str(destination), "r", options=dict(options), timeout=timeout_s, metadata_errors="replace")
         if not reins.are_drawn:
             return container
         # What is cut short while it describes the streams counts as opened for libav.

@@ -135,6 +135,15 @@ def test_a_recording_of_an_unknown_codec_is_left_alone(tmp_path: Path) -> None:
     index.close()
 
 
+def test_a_recording_whose_tags_are_no_utf_8_is_adopted(tmp_path: Path) -> None:
+    [(segment, _)] = record(tmp_path, film())
+    path = segment.path(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"VideoHandler", b"Video\xffandler"))
+    index = index_of(tmp_path)
+    assert recover(tmp_path, index).adopted == 1
+    index.close()
+
+
 def test_rows_without_files_and_files_without_fragments_go(tmp_path: Path) -> None:
     wholes = record(tmp_path, film(Film(seconds=6)), segment_s=2)
     index = index_of(tmp_path, wholes)

@@ -112,10 +112,11 @@ def rtsp(
     statuses: Mapping[str, int] | None = None,
     sprop: str = "",
     play: Callable[[], Iterator[bytes]] | None = None,
+    name: bytes = b"-",
 ) -> Handler:
     """An RTSP server that answers each method with its status (200 if none is given).
 
-    After PLAY it sends what ``play`` yields, as it is; then it says nothing more.
+    After PLAY it sends what ``play`` yields, as it is; then it says nothing more. ``name`` is the session's.
     """
 
     def handle(connection: socket.socket, ending: threading.Event) -> None:
@@ -126,7 +127,8 @@ def rtsp(
                 return
             method, sequence, transport = request
             status = (statuses or {}).get(method, 200)
-            body = SDP.format(sprop=sprop) if method == "DESCRIBE" and status == 200 else ""
+            described = method == "DESCRIBE" and status == 200
+            body = SDP.format(sprop=sprop).encode().replace(b"s=-", b"s=" + name) if described else b""
             headers = [f"RTSP/1.0 {status} As Told", f"CSeq: {sequence}"]
             if status == 401:
                 headers.append('WWW-Authenticate: Digest realm="camera", nonce="1"')
@@ -136,7 +138,7 @@ def rtsp(
                 headers += [f"Transport: {transport}", "Session: 1"]
             if body:
                 headers += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
-            connection.sendall(("\r\n".join(headers) + "\r\n\r\n" + body).encode())
+            connection.sendall(("\r\n".join(headers) + "\r\n\r\n").encode() + body)
             if method == "PLAY" and status == 200:
                 for chunk in play() if play is not None else ():
                     if ending.is_set():

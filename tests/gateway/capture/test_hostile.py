@@ -211,6 +211,19 @@ def test_pieces_that_make_no_picture_do_not_keep_a_camera_alive() -> None:
     assert pull.packets
 
 
+def test_a_session_name_that_is_no_utf_8() -> None:
+    def one_picture() -> Iterator[bytes]:
+        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
+        for number in range(10):
+            packets = encoder.encode(picture.draw(datetime(2026, 1, 1, tzinfo=UTC), number * 40), number * 3600, 0)
+            yield from interleaved((unit, number * 3600) for packet in packets for unit in split(packet.data))
+
+    with HostileServer(rtsp(play=one_picture, name="정문 카메라".encode("euc-kr"))) as server:
+        pull = Pull(server.url)
+        assert pull.first.wait(10), pull.error
+        pull.interrupt()
+
+
 def test_a_jump_of_the_camera_s_clock() -> None:
     def jumping() -> Iterator[bytes]:
         encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
