@@ -23,7 +23,7 @@ from gateway.errors import CaptureError, redact
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _AUTHORITY = re.compile(
-    r"(?P<host>\[[0-9A-Fa-f:.%a-z]+\]|[^\x00-\x20\x7f\s\[\]/?#@:%]+)(?::(?P<port>\d{0,5}))?(?=[/?#]|$)"
+    r"(?P<host>\[[0-9A-Fa-f]*:[0-9A-Fa-f:.%a-z]*\]|[^\x00-\x20\x7f\s\[\]/?#@:%]+)(?::(?P<port>\d{0,5}))?(?=[/?#]|$)"
 )
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 

@@ -67,8 +67,12 @@ def test_no_text_brings_it_down(text: str) -> None:
     assert not any(character.isspace() for character in once)
 
 
-def test_what_is_no_host_is_none_encoded_either() -> None:
-    once = normalise("rtsp://c/d@tsA:/A://:c@cam.\0e4/e")
+@pytest.mark.parametrize("strange", ["rtsp://c/d@tsA:/A://:c@cam.\0e4/e", "rtsp://[f%1]/s://4:!@cam", "rtsp://[fe]/x"])
+def test_what_is_no_host_is_none_encoded_either(strange: str) -> None:
+    try:
+        once = normalise(strange)
+    except CaptureError:
+        return
     assert normalise(once) == once
 
 
