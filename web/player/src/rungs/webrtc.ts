@@ -8,6 +8,8 @@ import { UnableError, createVideo, play, watchFrames, type Rung, type RungContex
 /** The gateway's clock is asked for what an RTP timestamp means this often; it drifts by less than a picture meanwhile. */
 const SYNC_MS = 20_000;
 
+/** A goodbye over a dead network would keep one of the browser's few connections. */
+const GOODBYE_MS = 3000;
 /** Longer than the gateway waits for a camera that is coming up. */
 const ANSWER_MS = 15_000;
 
@@ -125,7 +127,9 @@ export class WebRtcRung implements Rung {
       resource,
       close: () => {
         // It may be gone already, and so may the gateway.
-        if (resource !== null) void fetch(resource, { method: "DELETE", headers: api.headers, keepalive: true }).catch(() => {});
+        if (resource === null) return;
+        const signal = AbortSignal.timeout(GOODBYE_MS);
+        void fetch(resource, { method: "DELETE", headers: api.headers, keepalive: true, signal }).catch(() => {});
       },
     };
   }
