@@ -80,7 +80,7 @@ class AccessSettings(BaseModel):
     auth_jwt_audience: str | None = None
     auth_jwt_issuer: str | None = None
     auth_signing_key: SecretStr | None = Field(
-        None, min_length=JWT_SECRET_MIN_BYTES, description="signs URLs; without it each start has another"
+        None, min_length=JWT_SECRET_MIN_BYTES, description="signs URLs; without it one is kept in DATA_DIR"
     )
     auth_url_lifetime: int = Field(3600, ge=10, le=604_800, description="s, the longest that a signed URL is good for")
 

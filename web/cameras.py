@@ -16,17 +16,15 @@ Rules:
 """
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gateway.errors import BadRequestError, ConflictError, NotFoundError, SettingsError, UnavailableError
 from gateway.settings import DEMO_CAMERA, DEMO_TABLES, CameraSettings, EngineName, Settings
+from web.files import write_private
 
 log = logging.getLogger(__name__)
 
@@ -166,20 +164,4 @@ def _read(path: Path) -> Tables:
 
 def _write(path: Path, changes: Tables) -> None:
     """Rule 3. Raises ``OSError``; the file is then as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{FILE_NAME}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"version": VERSION, "cameras": changes}, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_private(path, json.dumps({"version": VERSION, "cameras": changes}, indent=2).encode())

@@ -1,6 +1,8 @@
 """Signed URLs: what they open, for how long, and that playlists carry them on."""
 
+import os
 import re
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ import pytest
 
 from gateway.settings import load_settings
 from hls.playlist import with_query
-from tests.support.guarded import ADMIN_TOKEN, TABLES, Client, HandClock, bearer, guarded
+from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, TABLES, Client, HandClock, bearer, gate, guarded
 from web.auth.gate import GATE
 from web.auth.signing import AUDIENCE, canonical
+from web.auth.signing_key import kept_key
 
 SEGMENT = "/archive/ghost/segment_20261122T185000Z"
 
@@ -114,12 +117,11 @@ async def test_what_cannot_be_signed(shut: Client, body: object, status: int) ->
 
 async def test_it_ends(tmp_path: Path) -> None:
     clock = HandClock()
-    secret = "a-secret-of-thirty-two-bytes-and-more"
-    async with guarded(tmp_path, clock, auth_jwt_secret=secret, auth_url_lifetime=300) as client:
+    async with guarded(tmp_path, clock, auth_jwt_secret=JWT_SECRET, auth_url_lifetime=300) as client:
         short = (await sign(client, "/snapshot/ghost.jpg", expires_s=60))["url"]
         longest = (await sign(client, "/snapshot/ghost.jpg", expires_s=10**9))["url"]
         ends_s = time.time() + 100
-        bearer_token = jwt.encode({"exp": ends_s, "scope": "view"}, secret, "HS256")
+        bearer_token = jwt.encode({"exp": ends_s, "scope": "view"}, JWT_SECRET, "HS256")
         derived = (await sign(client, "/snapshot/ghost.jpg", bearer_token))["url"]
         for ahead_s, good in ((0, {short, longest, derived}), (61, {longest, derived}), (140, {longest}), (301, set())):
             clock.ahead_s = ahead_s
@@ -136,14 +138,91 @@ async def test_it_ends_with_the_token_that_made_it(tmp_path: Path) -> None:
         client.app[GATE].reload(load_settings(auth_token=ADMIN_TOKEN, auth={"tokens": tables}))
         assert await status_of(client, url) == 401
         assert await status_of(client, other) == 404
+        # Another token under the same name is another token.
+        tables["all-view"] = tables["all-view"] | {"token": "may-view-everything-too"}
+        client.app[GATE].reload(load_settings(auth_token=ADMIN_TOKEN, auth={"tokens": tables}))
+        assert await status_of(client, other) == 401
 
 
-async def test_a_key_of_ones_own_outlives_a_restart_and_the_random_one_does_not(tmp_path: Path) -> None:
-    for key, status in (("k" * 32, 404), (None, 401)):
-        async with guarded(tmp_path, auth_signing_key=key) as client:
-            url = (await sign(client, "/snapshot/ghost.jpg"))["url"]
-        async with guarded(tmp_path, auth_signing_key=key) as client:
+async def test_it_ends_when_what_made_its_jwt_good_is_set_otherwise(tmp_path: Path) -> None:
+    async with guarded(tmp_path, auth_jwt_secret=JWT_SECRET) as client:
+        assert client.app is not None
+        token = jwt.encode({"exp": time.time() + 100, "scope": "view"}, JWT_SECRET, "HS256")
+        url = (await sign(client, "/snapshot/ghost.jpg", token))["url"]
+        admins = (await sign(client, "/snapshot/ghost.jpg"))["url"]
+        for secret, status in ((JWT_SECRET, 404), (JWT_SECRET + "!", 401)):
+            client.app[GATE].reload(load_settings(auth_token=ADMIN_TOKEN, auth_jwt_secret=secret))
             assert await status_of(client, url) == status
+            assert await status_of(client, admins) == 404
+
+
+# --- the key
+
+
+@pytest.mark.parametrize("key", ["k" * 32, None])
+async def test_it_outlives_a_restart(tmp_path: Path, key: str | None) -> None:
+    async with guarded(tmp_path, auth_signing_key=key) as client:
+        url = (await sign(client, "/snapshot/ghost.jpg"))["url"]
+    file = tmp_path / "data" / "signing.key"
+    assert file.exists() == (key is None)
+    async with guarded(tmp_path, auth_signing_key=key) as client:
+        assert await status_of(client, url) == 404
+        assert await status_of(client, url.replace("ghost", "door")) == 401
+    if key is None:
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        file.unlink()
+        async with guarded(tmp_path) as client:
+            assert await status_of(client, url) == 401, "how to end all of them at once"
+
+
+@pytest.mark.usefixtures("empty_place")
+def test_no_key_where_nobody_signs(tmp_path: Path) -> None:
+    gate(data_dir=tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+    house = gate(data_dir=tmp_path / "data")
+    house.reload(load_settings(auth_token=ADMIN_TOKEN))
+    assert (tmp_path / "data" / "signing.key").exists()
+
+
+def test_a_key_that_others_could_have_read_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "signing.key"
+    key = kept_key(tmp_path)
+    assert kept_key(tmp_path) == key
+    assert not caplog.records
+
+    def replaced() -> bool:
+        nonlocal key
+        caplog.clear()
+        before, key = key, kept_key(tmp_path)
+        told = "signing.key is replaced" in caplog.text and before not in caplog.text and key not in caplog.text
+        return told and key != before and stat.S_IMODE(file.stat().st_mode) == 0o600 and not file.is_symlink()
+
+    for mode in (0o640, 0o604, 0o620):
+        file.chmod(mode)
+        assert replaced()
+    for text in ("", "short", key + "x", "\n" * len(key), "\udcff" * len(key)):
+        file.write_text(text, errors="surrogateescape")
+        assert replaced(), text
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text(key)
+    elsewhere.chmod(0o600)
+    file.unlink()
+    file.symlink_to(elsewhere)
+    assert replaced()
+    assert elsewhere.exists()
+    file.unlink()
+    os.mkfifo(file, 0o600)
+    assert replaced(), "and nobody waits for a writer"
+
+
+def test_a_disk_that_keeps_nothing_does_not_keep_the_gateway_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "data").write_text("a file")
+    first, second = kept_key(tmp_path / "data"), kept_key(tmp_path / "data")
+    assert len(first) == len(second) == 43
+    assert first != second
+    assert "end with this process" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["none", "other key", "bearer's claims"])

@@ -117,7 +117,7 @@ async def test_a_change_that_cannot_be_kept_is_not_made(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("web.cameras.os.fsync", full)
+    monkeypatch.setattr("web.files.os.fsync", full)
     reply = await client.post("/api/cameras", json={"id": "yard", "url": "rtsp://127.0.0.1/"})
     assert reply.status == 503
     assert "No space left" in (await reply.json())["message"]

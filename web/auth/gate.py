@@ -33,6 +33,7 @@ from web.auth.grant import EVERYBODY, Grant
 from web.auth.jwt import JwtVerifier
 from web.auth.policy import Rule, Signed
 from web.auth.signing import PARAMETER, UrlSigner
+from web.auth.signing_key import kept_key
 from web.auth.throttle import GuessThrottle
 from web.auth.tokens import StaticTokens
 from web.auth.visits import Proof, Release, Visit, Visits
@@ -53,7 +54,8 @@ class Gate:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._clock = clock
         self._host = settings.host
-        self._random_key = secrets.token_urlsafe(32)
+        self._data_dir = settings.data_dir
+        self._kept_key: str | None = None
         self.throttle = GuessThrottle(clock)
         self._take(settings)
         self.visits = Visits(self._ask, clock)
@@ -84,7 +86,9 @@ class Gate:
         jwt = JwtVerifier(settings, self._clock)
         tokens = StaticTokens(settings)
         self.is_on, self.tokens, self.jwt = is_on, tokens, jwt
-        self.signer = UrlSigner(settings, tokens, self._clock, self._random_key)
+        if is_on and settings.auth_signing_key is None and self._kept_key is None:
+            self._kept_key = kept_key(self._data_dir)
+        self.signer = UrlSigner(settings, tokens, self._clock, self._kept_key or secrets.token_urlsafe(32))
 
     async def close(self) -> None:
         """Let go of what is under way."""

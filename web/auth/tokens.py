@@ -43,6 +43,10 @@ class StaticTokens:
         """The grant of a name, for what was derived from it earlier."""
         return next((grant for _, grant in self._grants if grant.name == name), None)
 
+    def digest_of(self, name: str) -> bytes | None:
+        """The hash of the token of a name: another token has another."""
+        return next((digest for digest, grant in self._grants if grant.name == name), None)
+
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="surrogateescape")).digest()

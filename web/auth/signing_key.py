@@ -1,0 +1,69 @@
+"""The key that signs URLs where ``AUTH_SIGNING_KEY`` is not set: made once, and kept in ``DATA_DIR/signing.key``.
+
+A link in a mail, or a player that was left running, should not end because the gateway was restarted. Whoever can read
+the file can sign any address for as long as it is good; beside it lie the recordings and the cameras' passwords, which
+are more. What a URL ends with (its time, and the token that made it) is the same whatever key it was signed with.
+
+Rules:
+
+1. The file is its owner's alone (0600). One that others could read or write, or that is no regular file of ours, is
+   replaced, and that is told: what it signed ends.
+2. Where it cannot be kept, there is a key for the life of the process, and that is told.
+"""
+
+import logging
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from web.files import write_private
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "signing.key"
+
+KEY_BYTES = 32
+KEY_CHARS = 43
+"""Of :data:`KEY_BYTES` in Base64."""
+
+_KEY = re.compile(rb"[A-Za-z0-9_-]{%d}" % KEY_CHARS)
+
+
+def kept_key(data_dir: Path) -> str:
+    """The key of this data directory, made if there is none. Never raises; see rule 2."""
+    path = data_dir / FILE_NAME
+    try:
+        key = _read(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        log.warning("%s is replaced, and addresses that it signed end: %s", path, _why(error))
+    else:
+        return key
+    key = secrets.token_urlsafe(KEY_BYTES)
+    try:
+        write_private(path, key.encode())
+    except OSError as error:
+        log.warning("%s cannot be kept (%s): signed addresses end with this process", path, _why(error))
+    return key
+
+
+def _read(path: Path) -> str:
+    """Raises ``OSError``, and ``ValueError`` for what is none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            raise ValueError("it is not a file of the user that runs liveedge")
+        if status.st_mode & 0o077:
+            raise ValueError("others could read it; its mode has to be 0600")
+        key = file.read(KEY_CHARS + 1)
+    if not _KEY.fullmatch(key):
+        raise ValueError("it is not a key")
+    return key.decode()
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
