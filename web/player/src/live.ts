@@ -107,7 +107,7 @@ export class Live {
       }
     }
     const { phase, current, attempt, cameraDown, reason } = this.ladder;
-    const told = JSON.stringify([phase, current?.rung, attempt?.rung, cameraDown, reason]);
+    const told = JSON.stringify([phase, current?.rung, current?.slow, attempt?.rung, cameraDown, reason]);
     if (told !== this.told) {
       this.told = told;
       this.events.changed();
@@ -124,6 +124,10 @@ export class Live {
     const rung = new MAKERS[name]({
       ...this.options,
       picture: (captured) => this.picture(id, captured),
+      slow: (isSlow) => {
+        this.ladder.slow(id, isSlow);
+        this.obey([]);
+      },
       failed: (failure) => void this.failed(id, failure),
     });
     this.rungs.set(id, rung);

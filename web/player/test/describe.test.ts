@@ -19,6 +19,17 @@ describe("what is going on", () => {
     expect(describeLive(ladder, "door", null, "ko")).toMatchObject({ label: "라이브", more: "WebRTC" });
   });
 
+  it("says that the network leaves pictures out", () => {
+    const ladder = new Ladder();
+    ladder.start(0);
+    const id = ladder.attempt?.id ?? 0;
+    ladder.picture(id, 0);
+    ladder.slow(id, true);
+    expect(describeLive(ladder, "door", null, "en")).toMatchObject({ tone: "live", notice: expect.stringContaining("left out") });
+    ladder.slow(id, false);
+    expect(describeLive(ladder, "door", null, "en").notice).toBe("");
+  });
+
   it("says why it is not the best transport, in the gateway's words where it has some", () => {
     const refused = fallen({ kind: "refused", message: "H.265 cannot go over WebRTC" });
     expect(describeLive(refused, "door", null, "en").notice).toBe("LL-HLS instead of WebRTC: H.265 cannot go over WebRTC");

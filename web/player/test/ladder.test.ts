@@ -9,6 +9,7 @@ import {
   QUIET_MS,
   RETRY_MS,
   RUNGS,
+  SLOW_MS,
   STALL_MS,
   type Command,
   type Failure,
@@ -433,6 +434,39 @@ describe("slow cameras", () => {
     expect(bench.log).toEqual(["start webrtc", "show webrtc"]);
     bench.picture("webrtc");
     expect(bench.ladder.phase).toBe("playing");
+  });
+});
+
+describe("a network that is too narrow", () => {
+  /** Pictures every so many ms, while the gateway has new ones all the time. */
+  const few = (bench: Bench, distance: number, count: number) => {
+    for (let number = 0; number < count; number++) {
+      bench.passAnswered(distance, () => bench.now).picture("webrtc");
+    }
+  };
+
+  it("has time for its first picture, and for each that follows", () => {
+    const bench = new Bench();
+    bench.ladder.slow(bench.id("webrtc"), true);
+    few(bench, SLOW_MS - 1000, 5);
+    expect(bench.log).toEqual(["start webrtc", "show webrtc"]);
+    expect(bench.ladder.phase).toBe("playing");
+  });
+
+  it("is left all the same when nothing comes", () => {
+    const bench = new Bench().picture("webrtc");
+    bench.ladder.slow(bench.id("webrtc"), true);
+    bench.passAnswered(SLOW_MS + 2000, () => bench.now);
+    expect(bench.log).toContain("stop webrtc");
+  });
+
+  it("is judged as ever when it is wide again", () => {
+    const bench = new Bench();
+    bench.ladder.slow(bench.id("webrtc"), true);
+    bench.picture("webrtc");
+    bench.ladder.slow(bench.id("webrtc"), false);
+    bench.passAnswered(STALL_MS, () => bench.now);
+    expect(bench.log).toContain("stop webrtc");
   });
 });
 

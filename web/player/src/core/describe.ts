@@ -52,7 +52,7 @@ export function describeLive(ladder: Ladder, camera: string, latencyMs: number |
   }
   const more = [word(current.rung), latencyMs === null ? "" : shortDuration(latencyMs)].filter(Boolean).join(" · ");
   if (phase === "interrupted") return { tone: "wait", label: word("retrying"), more: word(current.rung), notice: "" };
-  if (!reason) return { tone: "live", label: word("live"), more, notice: "" };
+  if (!reason) return { tone: "live", label: word("live"), more, notice: current.slow ? word("slow") : "" };
   const notice = word("fell", { from: word(reason.rung), to: word(current.rung), why: whyOf(reason.failure, language) });
   return { tone: "live", label: word("live"), more, notice };
 }

@@ -19,6 +19,8 @@
 // 5. Nothing is judged while nobody looks: a hidden tab presents no pictures. Looked at again, after a sleep or on another
 //    network, it is asked at once.
 // 6. Denied (401, 403) ends everything until there is another token.
+// 7. Whose network is too narrow for the camera, as the gateway says, is sent few pictures, and has time for them
+//    (SLOW_MS): no other rung would bring more of them, and this one knows when the network is good again.
 
 import type { Word } from "./words.ts";
 
@@ -70,6 +72,8 @@ interface Place {
   lastPicture: number;
   /** Mean distance of pictures, ms; null before the second one. */
   interval: number | null;
+  /** The gateway says that the network is too narrow. */
+  slow: boolean;
 }
 
 /** A current without pictures: what the gateway has had since. */
@@ -88,6 +92,8 @@ export const QUIET_INTERVALS = 6;
 export const LATE_MS: Record<RungName, number> = { webrtc: 500, hls: 2500, jpeg: 800, mjpeg: 800 };
 /** So long without a picture is an interruption, whoever's fault it is; where the gateway says nothing of its pictures, the rung's. */
 export const STALL_MS = 2000;
+/** Between pictures over a network that is too narrow: a large keyframe over 64 kbit/s. */
+export const SLOW_MS = 10_000;
 /** Between rounds while nothing works. */
 export const RETRY_MS = 700;
 /** A camera that does not exist may come to exist, but not every second. */
@@ -177,6 +183,12 @@ export class Ladder {
     const commands: Command[] = [{ do: "show", id, rung: place.rung }];
     if (old) commands.push({ do: "stop", id: old.id });
     return commands;
+  }
+
+  /** Whether the gateway says that the network of this rung is too narrow for the camera. */
+  slow(id: number, isSlow: boolean): void {
+    const place = this.place(id);
+    if (place) place.slow = isSlow;
   }
 
   failed(id: number, failure: Failure, now: number): Command[] {
@@ -272,7 +284,7 @@ export class Ladder {
     if (this.attempt && !this.current && now - Math.max(this.attempt.since, this.askedAt ?? 0) >= ASK_EVERY_MS) {
       return this.ask(now);
     }
-    if (this.attempt && now - this.attempt.since > PATIENCE_MS[this.attempt.rung]) {
+    if (this.attempt && now - this.attempt.since > (this.attempt.slow ? SLOW_MS : PATIENCE_MS[this.attempt.rung])) {
       return this.failed(this.attempt.id, { kind: "timeout", message: "" }, now);
     }
     if (this.current) return this.tickCurrent(this.current, now);
@@ -305,7 +317,7 @@ export class Ladder {
 
   private tickCurrent(current: Place, now: number): Command[] {
     const quiet = now - current.lastPicture;
-    if (quiet > Math.max(STALL_MS, QUIET_INTERVALS * (current.interval ?? 0))) this.phase = "interrupted";
+    if (quiet > Math.max(current.slow ? SLOW_MS : STALL_MS, QUIET_INTERVALS * (current.interval ?? 0))) this.phase = "interrupted";
     const isQuiet = quiet > Math.max(QUIET_MS, QUIET_INTERVALS * (current.interval ?? 0));
     if (this.askedAt === null && !isQuiet) return this.attempt ? [] : this.tryBetter(now);
     const commands = this.judge(current, now);
@@ -319,8 +331,8 @@ export class Ladder {
     if (!doubt) return [];
     const isLate =
       doubt.edge === null
-        ? now - current.lastPicture > Math.max(STALL_MS, QUIET_INTERVALS * (current.interval ?? 0))
-        : doubt.newerSince !== null && now - doubt.newerSince >= LATE_MS[current.rung];
+        ? now - current.lastPicture > Math.max(current.slow ? SLOW_MS : STALL_MS, QUIET_INTERVALS * (current.interval ?? 0))
+        : doubt.newerSince !== null && now - doubt.newerSince >= (current.slow ? SLOW_MS : LATE_MS[current.rung]);
     return isLate ? this.failed(current.id, { kind: "stalled", message: "" }, now) : [];
   }
 
@@ -369,7 +381,7 @@ export class Ladder {
 
   private begin(rung: RungName, now: number): Command[] {
     const id = this.nextId++;
-    this.attempt = { id, rung, since: now, lastPicture: now, interval: null };
+    this.attempt = { id, rung, since: now, lastPicture: now, interval: null, slow: false };
     return [{ do: "start", id, rung }];
   }
 

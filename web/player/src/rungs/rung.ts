@@ -14,6 +14,8 @@ export interface RungContext {
   width: number;
   /** A picture was presented; `captured` is its capture time on the gateway's clock, ms, where that is known. */
   picture(captured: number | null): void;
+  /** Whether the gateway says that the network is too narrow for all pictures. */
+  slow(isSlow: boolean): void;
   /** It is over. */
   failed(failure: Failure): void;
 }

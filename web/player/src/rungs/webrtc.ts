@@ -8,6 +8,9 @@ import { UnableError, createVideo, play, watchFrames, type Rung, type RungContex
 /** The gateway's clock is asked for what an RTP timestamp means this often; it drifts by less than a picture meanwhile. */
 const SYNC_MS = 20_000;
 
+/** Without a picture for so long, the gateway is asked whether it knows why; while it does, again and again. */
+const CARE_MS = 1000;
+
 /** A goodbye over a dead network would keep one of the browser's few connections. */
 const GOODBYE_MS = 3000;
 /** Longer than the gateway waits for a camera that is coming up. */
@@ -34,6 +37,9 @@ export class WebRtcRung implements Rung {
   private readonly rtp = new RtpClock();
   private session: Session | null = null;
   private timer = 0;
+  private careTimer = 0;
+  private lastPicture = 0;
+  private slow = false;
   private pairTimer = 0;
 
   constructor(private readonly context: RungContext) {
@@ -47,6 +53,7 @@ export class WebRtcRung implements Rung {
   stop(): void {
     this.ending.abort();
     clearInterval(this.timer);
+    clearInterval(this.careTimer);
     clearTimeout(this.pairTimer);
     this.peer?.close();
     this.session?.close();
@@ -93,7 +100,10 @@ export class WebRtcRung implements Rung {
     peer.onconnectionstatechange = () => {
       if (["failed", "closed"].includes(peer.connectionState)) this.fail(null);
     };
-    watchFrames(surface, this.ending.signal, (_, metadata) => this.context.picture(this.capturedAt(metadata)));
+    watchFrames(surface, this.ending.signal, (now, metadata) => {
+      this.lastPicture = now;
+      this.context.picture(this.capturedAt(metadata));
+    });
     await peer.setLocalDescription();
     const offer = peer.localDescription?.sdp ?? "";
     this.session = await (this.context.signaling === "whep" ? this.askByWhep(offer) : this.askBySocket(offer));
@@ -107,6 +117,8 @@ export class WebRtcRung implements Rung {
       // Asked with the first pictures, when the gateway knows.
       surface.addEventListener("playing", () => void this.synchronise(), { once: true, signal: this.ending.signal });
       this.timer = window.setInterval(() => void this.synchronise(), SYNC_MS);
+      this.lastPicture = performance.now();
+      this.careTimer = window.setInterval(() => this.care(), CARE_MS);
     }
   }
 
@@ -158,16 +170,27 @@ export class WebRtcRung implements Rung {
     if (!reports.some(({ type }) => type === "candidate-pair")) this.fail(new UnableError("broken", "noWay"));
   }
 
-  /** Learn what time the RTP clock shows. Another WHEP server does not tell: then there is no latency, and no harm. */
+  private care(): void {
+    if (!document.hidden && (this.slow || performance.now() - this.lastPicture > CARE_MS)) void this.synchronise();
+  }
+
+  /**
+   * Learn what time the RTP clock shows, and whether the network is too narrow. Another WHEP server does not tell: then
+   * there is no latency, and no harm.
+   */
   private async synchronise(): Promise<void> {
     const { api, camera } = this.context;
     const viewer = this.session?.resource?.split("/").at(-1) ?? "";
     try {
       const response = await api.fetch(`/api/cameras/${camera}/viewers/${viewer}/clock`, { signal: this.ending.signal });
-      const { rtp_timestamp, time } = (await response.json()) as { rtp_timestamp: number; time: string };
-      this.rtp.set(rtp_timestamp, Date.parse(time));
+      const clock = (await response.json()) as { rtp_timestamp: number; time: string; degraded?: string | null };
+      this.rtp.set(clock.rtp_timestamp, Date.parse(clock.time));
+      this.slow = typeof clock.degraded === "string";
+      if (!this.ending.signal.aborted) this.context.slow(this.slow);
     } catch (error) {
-      if (error instanceof ApiError && error.status !== 503) clearInterval(this.timer);
+      if (!(error instanceof ApiError) || error.status === 503) return;
+      clearInterval(this.timer);
+      clearInterval(this.careTimer);
     }
   }
 
