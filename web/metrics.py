@@ -150,7 +150,7 @@ class HouseCollector(Collector):
 
         yield gauge("clients", "Clients that asked for the capture", lambda camera: len(camera.clients))
         yield gauge("frames_per_second", "Measured frame rate", lambda camera: camera.status().fps)
-        yield gauge("bits_per_second", "Measured bitrate, all tracks", lambda camera: camera.status().bitrate_bps)
+        yield gauge("bytes_per_second", "Measured bitrate, all tracks", _bytes_per_second)
         yield gauge("keyframe_age_seconds", "Age of the last keyframe", lambda camera: camera.status().keyframe_age_s)
         yield gauge(
             "keyframe_interval_seconds", "Last keyframe interval", lambda camera: camera.status().keyframe_interval_s
@@ -214,7 +214,8 @@ class HouseCollector(Collector):
         yield from (refused, failed)
         yield _histogram(
             "liveedge_webrtc_first_picture_seconds",
-            "From a viewer's offer to the first picture's leaving",
+            "Time to first frame: from a viewer's offer to when the first picture has left the gateway; the way to the"
+            " viewer and its decoding come on top",
             {(camera_id,): histogram for camera_id, histogram in server.first_picture_s.items()},
             CAMERA,
         )
@@ -302,6 +303,11 @@ class HouseCollector(Collector):
             )
             skipped.add_metric([], status["pictures_skipped"])
             yield from (sent, skipped)
+
+
+def _bytes_per_second(camera: Camera) -> float | None:
+    bitrate_bps = camera.status().bitrate_bps
+    return None if bitrate_bps is None else bitrate_bps / 8
 
 
 def _histogram(

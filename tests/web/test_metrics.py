@@ -80,6 +80,60 @@ async def test_what_is_named_is_there_and_counts(client: Client) -> None:
         assert asked <= known | OF_OTHERS, asked - known
 
 
+PROMISED = {
+    "state": "liveedge_camera_state",
+    "fps": "liveedge_camera_frames_per_second",
+    "bitrate": "liveedge_camera_bytes_per_second",
+    "keyframe age": "liveedge_camera_keyframe_age_seconds",
+    "keyframe interval": "liveedge_camera_keyframe_interval_seconds",
+    "reconnects": "liveedge_camera_reconnects",
+    "packets": "liveedge_camera_packets",
+    "drops by reason": "liveedge_camera_packets_dropped",
+    "viewers by transport": "liveedge_camera_viewers",
+    "time to first frame": "liveedge_webrtc_first_picture_seconds",
+    "loss": "liveedge_webrtc_loss_ratio",
+    "RTT": "liveedge_webrtc_round_trip_seconds",
+    "HLS requests": "liveedge_hls_request_seconds",
+    "HLS part delay": "liveedge_hls_part_delay_seconds",
+    "archive bytes": "liveedge_archive_bytes",
+    "archive lag": "liveedge_archive_lag_seconds",
+    "archive fsync time": "liveedge_archive_fsync_seconds",
+    "archive gaps": "liveedge_archive_gaps",
+    "disk free": "liveedge_archive_disk_free_bytes",
+    "frames sent": "liveedge_browser_frames",
+    "frames skipped": "liveedge_browser_pictures_skipped",
+    "EMS state": "liveedge_messaging_connected",
+    "event-loop lag": "liveedge_event_loop_lag_seconds",
+    "memory": "process_resident_memory_bytes",
+    "CPU": "process_cpu_seconds",
+}
+
+OF_WHAT = {"camera", "state", "transport", "reason", "room", "kind", "route", "method", "status", "le"}
+"""Every label there is but those of a camera's stream and of the process: none is a viewer's."""
+
+
+async def test_what_is_promised_is_there_with_type_and_unit_and_never_by_viewer(client: Client) -> None:
+    async with client.get("/mjpeg/demo"), client.get("/hls/demo/index.m3u8"):
+        families = {
+            family.name: family
+            for family in text_string_to_metric_families(await (await client.get("/metrics")).text())
+        }
+    assert not set(PROMISED.values()) - families.keys()
+    for name, family in families.items():
+        assert family.documentation, name
+        assert family.type in ("gauge", "counter", "histogram", "info"), (name, family.type)
+        if not name.startswith("liveedge_"):
+            continue
+        labels = {label for sample in family.samples for label in sample.labels}
+        assert labels <= OF_WHAT | ({"codec", "size", "audio"} if family.type == "gauge" else set()), (name, labels)
+        if family.type == "histogram":
+            assert name.endswith("_seconds"), name
+        if family.type == "counter":
+            assert all(sample.name.endswith(("_total", "_created")) for sample in family.samples), name
+        if name.startswith(("liveedge_camera_", "liveedge_webrtc_loss", "liveedge_archive_lag")):
+            assert all("camera" in sample.labels for sample in family.samples), name
+
+
 async def test_a_camera_that_was_removed_leaves_no_series_behind(client: Client) -> None:
     assert (await client.get("/hls/demo/index.m3u8")).status == 200
     new = {"id": "yard", "url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
@@ -110,6 +164,18 @@ def names(file: str) -> set[str]:
         found |= set(re.findall(r"\b(?:liveedge|process|python)_\w+", bare))
         assert expression.count("(") == expression.count(")")
     return found
+
+
+def test_every_alert_has_a_case_in_which_it_fires() -> None:
+    """``bench.monitoring`` runs them by Prometheus' own tool."""
+    alerts = {
+        rule["alert"]
+        for group in yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"]
+        for rule in group["rules"]
+    }
+    tests = yaml.safe_load((DOCS / "alerts.test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case.get("exp_alerts")}
+    assert fired == alerts
 
 
 def test_a_histogram_counts_what_is_at_most_its_bounds() -> None:

@@ -1,0 +1,156 @@
+"""Prometheus itself on /metrics, the alert rules and the dashboard: `uv run python -m bench.monitoring`.
+
+It wants Debian's package ``prometheus`` (the server and ``promtool``), which the tests do without: they hold the names
+in rules and dashboard to what /metrics has, and this runs them. In order: ``promtool check rules``, ``promtool test
+rules`` (docs/alerts.test.yml), ``promtool check metrics`` on a gateway that is being watched by WebRTC, LL-HLS and
+MJPEG, and then every expression of docs/grafana.json and docs/alerts.yml asked of a Prometheus that has scraped it
+meanwhile. A panel without data is a fault, and so is a rule that cannot be evaluated or fires.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import m3u8
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
+from tests.support.gateway import Gateway, until
+from tests.support.rtsp import free_port
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def promtool(*words: str | Path, given: bytes | None = None) -> None:
+    """Run it, and print what it says. Raises ``SystemExit`` where it finds fault."""
+    done = subprocess.run(
+        ["promtool", *words], input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    print(
+        f"promtool {' '.join(map(str, words))}: {'fine' if done.returncode == 0 else done.stdout.decode()}", flush=True
+    )
+    if done.returncode:
+        raise SystemExit(1)
+
+
+@contextmanager
+def prometheus(folder: Path, target: str) -> Iterator[str]:
+    """A server that scrapes ``target`` each second; gives its address."""
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(DOCS / "alerts.yml")],
+        "scrape_configs": [{"job_name": "liveedge", "static_configs": [{"targets": [target]}]}],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config))  # which is YAML
+    address = f"127.0.0.1:{free_port()}"
+    places = f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"
+    with (folder / "prometheus.log").open("wb") as log:
+        server = subprocess.Popen(["prometheus", *places, f"--web.listen-address={address}"], stderr=log)
+    try:
+        yield f"http://{address}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def ask(server: str, path: str, **query: str) -> Any:
+    """What the HTTP API answers under ``data``."""
+    url = f"{server}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return json.load(reply)["data"]
+
+
+async def watch(gateway: Gateway, seconds: float, look: Callable[[], int]) -> int:
+    """One viewer of each transport for a while; then what ``look`` gives, with all of them still there."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("video", direction="recvonly")
+    await peer.setLocalDescription(await peer.createOffer())
+    async with aiohttp.ClientSession(gateway.url) as session:
+        headers = {"Content-Type": "application/sdp"}
+        async with session.post("/whep/demo", data=peer.localDescription.sdp, headers=headers) as reply:
+            await peer.setRemoteDescription(RTCSessionDescription(await reply.text(), "answer"))
+        track = peer.getReceivers()[0].track
+
+        async def webrtc() -> None:
+            while True:
+                await track.recv()
+
+        async def mjpeg() -> None:
+            async with session.get("/mjpeg/demo?width=320") as reply:
+                while True:
+                    await reply.content.readany()
+
+        async def hls() -> None:
+            async with session.get("/hls/demo/index.m3u8") as reply:
+                (variant,) = m3u8.loads(await reply.text()).playlists
+            while True:
+                async with session.get(f"/hls/demo/{variant.uri}") as reply:
+                    await reply.text()
+                await asyncio.sleep(0.5)
+
+        tasks = [asyncio.create_task(each()) for each in (webrtc, mjpeg, hls)]
+        done, _ = await asyncio.wait(tasks, timeout=seconds)
+        faults = await asyncio.to_thread(look)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in done:
+            task.result()
+    await peer.close()
+    return faults
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Title and expression of everything on the dashboard, for all cameras."""
+    for panel in json.loads((DOCS / "grafana.json").read_text())["panels"]:
+        for target in panel.get("targets", []):
+            yield panel["title"], target["expr"].replace("$camera", ".*")
+
+
+def look(gateway: Gateway, server: str) -> int:
+    """Print what becomes of every expression; gives the number of faults."""
+    promtool("check", "metrics", given=gateway.fetch("/metrics")[2])
+    until(lambda: ask(server, "query", query="up == 1")["result"])
+    faults = 0
+    for title, expression in expressions():
+        found = ask(server, "query", query=expression)["result"]
+        print(f"{'data   ' if found else 'NOTHING'} {title}: {expression}")
+        faults += not found
+    (group,) = ask(server, "rules", type="alert")["groups"]
+    for rule in group["rules"]:
+        is_fine = rule["health"] == "ok" and rule["state"] != "firing"
+        print(f"{'fine   ' if is_fine else 'WRONG  '} {rule['name']}: {rule.get('lastError', rule['state'])}")
+        faults += not is_fine
+    return faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=45, help="how long the gateway is watched")
+    options = parser.parse_args()
+    if not shutil.which("promtool") or not shutil.which("prometheus"):
+        print("Prometheus and promtool are missing: apt-get install prometheus", file=sys.stderr)
+        return 2
+    promtool("check", "rules", DOCS / "alerts.yml")
+    promtool("test", "rules", DOCS / "alerts.test.yml")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Gateway(folder, ARCHIVE_SEGMENT_SECONDS=10) as gateway, prometheus(folder, gateway.url[7:]) as server:
+            gateway.wait_for_state("live", "demo")
+            faults = asyncio.run(watch(gateway, options.seconds, lambda: look(gateway, server)))
+    print(f"{faults} faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
