@@ -113,3 +113,128 @@ async def test_by_keyboard_alone(two_hours: tuple[Gateway, int], page: Page) -> 
     await plays(page, "webrtc")
     await page.keyboard.press("Escape")
     await page.wait_for_selector("a.open:focus")
+
+
+NUMBER = """
+(player) => {
+  // Frame n is a grey of 20 + n mod 200, in the range of television; the screen has the full one.
+  const canvas = new OffscreenCanvas(16, 16);
+  const context = canvas.getContext("2d");
+  context.drawImage(player.surface, 0, 0, 16, 16);
+  return Math.round(context.getImageData(8, 8, 1, 1).data[0] * 219 / 255 + 16 - 20);
+}
+"""
+
+RATE = """
+async (player, seconds) => {
+  // Once it moves: how much of the recording passes in a second of ours.
+  const { surface } = player;
+  const begin = surface.currentTime;
+  while (surface.currentTime < begin + 0.5) await new Promise((resolve) => setTimeout(resolve, 20));
+  const [wall, media] = [performance.now(), surface.currentTime];
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  return (surface.currentTime - media) / ((performance.now() - wall) / 1000);
+}
+"""
+
+
+async def test_speeds(two_hours: tuple[Gateway, int], page: Page) -> None:
+    gateway, start_s = two_hours
+    await page.goto(f"{gateway.url}/#/camera/door")
+    player = page.locator("live-edge-player")
+    speed = page.get_by_label("Speed")
+    assert await speed.is_disabled(), "live has one speed"
+    await seek(page, start_s + 600)
+    await page.get_by_role("button", name="Play", exact=True).click()
+    for rate in (0.5, 2, 4, 8):
+        await speed.select_option(str(rate))
+        seen = await player.evaluate(RATE, 2)
+        assert 0.6 * rate < seen < 1.4 * rate, rate
+    # It outlives a seek out of what is loaded, and ends with the return to live.
+    await player.evaluate("(player, time) => player.seek(time * 1000)", start_s + 2 * HOUR_S + 600)
+    await page.wait_for_function(
+        "(time) => document.querySelector('live-edge-player').currentTime > time",
+        arg=(start_s + 2 * HOUR_S + 602) * 1000,
+        timeout=PATIENCE_MS,
+    )
+    assert await player.evaluate("(player) => player.playbackRate") == 8
+    await page.get_by_role("button", name="Live", exact=True).click()
+    await plays(page, "webrtc")
+    await seek(page, start_s + 600)
+    assert await player.evaluate("(player) => player.playbackRate") == 1
+    assert await speed.input_value() == "1"
+
+
+async def test_picture_by_picture(two_hours: tuple[Gateway, int], page: Page) -> None:
+    gateway, start_s = two_hours
+    await page.goto(f"{gateway.url}/#/camera/door")
+    player = page.locator("live-edge-player")
+    await seek(page, start_s + 100.1)
+    shown = await player.evaluate(NUMBER)
+
+    async def expect(number: int) -> None:
+        await page.wait_for_function(
+            f"(number) => ({NUMBER})(document.querySelector('live-edge-player')) === number",
+            arg=number % 200,
+            timeout=PATIENCE_MS,
+        )
+
+    await page.get_by_role("button", name="One picture forward").click()
+    await expect(shown + 1)
+    await page.get_by_role("button", name="One picture back").click()
+    await expect(shown)
+    # By keyboard, over a keyframe (every 8 pictures) and back, quicker than pictures come.
+    for _ in range(9):
+        await page.keyboard.press(".")
+    await expect(shown + 9)
+    for _ in range(10):
+        await page.keyboard.press(",")
+    await expect(shown - 1)
+    assert await player.evaluate("(player) => player.paused")
+
+
+async def test_dragging_hovering_and_a_clip_by_hand(two_hours: tuple[Gateway, int], page: Page) -> None:
+    gateway, start_s = two_hours
+    await page.goto(f"{gateway.url}/#/camera/door")
+    player = page.locator("live-edge-player")
+    await plays(page, "webrtc")
+    slider = page.get_by_role("slider")
+    box = await slider.bounding_box()
+    assert box is not None
+    await page.locator(".recordings li").first.wait_for(timeout=PATIENCE_MS)
+    await seek(page, start_s + 2 * HOUR_S + 1800)
+    await page.get_by_role("button", name="Choose a clip").click()
+    await page.get_by_text("1 min selected").wait_for()
+    await page.get_by_role("button", name="Clear selection").click()
+
+    # Marked with Shift, then made longer at its end.
+    x, y = box["width"] / 2, box["y"] + 60
+    marked = page.locator(".tools.foot .quiet")
+    await page.keyboard.down("Shift")
+    await page.mouse.move(box["x"] + x - 100, y)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + x, y, steps=4)
+    await page.mouse.up()
+    await page.keyboard.up("Shift")
+    await page.get_by_role("button", name="Save clip").wait_for()
+    short = await marked.inner_text()
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + x + 100, y, steps=4)
+    await page.mouse.up()
+    assert await marked.inner_text() != short
+    assert await player.evaluate("(player) => player.state.mode") == "recording"
+
+    # A thumbnail on hover, then a drag along the strip to another picture.
+    bubble = page.locator(".bubble img")
+    await page.mouse.move(box["x"] + x - 150, box["y"] + 50)
+    await bubble.wait_for(state="visible", timeout=PATIENCE_MS)
+    await page.wait_for_function("() => document.querySelector('.bubble img').naturalWidth > 0", timeout=PATIENCE_MS)
+    before = await player.evaluate("(player) => player.currentTime")
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + x - 300, box["y"] + 50, steps=8)
+    await page.mouse.up()
+    await page.wait_for_function(
+        "(before) => document.querySelector('live-edge-player').currentTime < before - 10_000",
+        arg=before,
+        timeout=PATIENCE_MS,
+    )

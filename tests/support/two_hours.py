@@ -1,27 +1,47 @@
 """Two hours of archive with a gap between them, made in a moment."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.clock import CLOCK_RATE
+from gateway.media import Packet
 from tests.support.film import Film, film
 from tests.support.player import cameras
 from tests.support.recording import index_of, record
 
 HOUR_S = 3600
 
+SLOW = Film(fps=2, gop=8)
+"""Two pictures a second, the n-th of an hour with a grey of its own (:func:`tests.support.film.film`)."""
 
-def two_hours_of(folder: Path) -> int:
-    """A camera ``door``, recorded for an hour, away for an hour, recorded for an hour. Returns when that began, Unix s.
+GREYS = 200
+"""The film has so many greys, so that an hour of it is the same pictures again and again, coded once."""
 
-    Two pictures a second, the n-th of an hour with a grey of its own (:func:`tests.support.film.film`).
-    """
+
+def two_hours_of(folder: Path, what: Film = SLOW) -> int:
+    """A camera ``door``, recorded for an hour, away for an hour, recorded for an hour. Gives its beginning, Unix s."""
+    assert GREYS % what.gop == 0, "the next round begins with a keyframe"
     cameras(folder, "door", extra='record = "never"\n')
     start_s = int(time.time()) // 600 * 600 - 4 * HOUR_S
-    what = Film(seconds=HOUR_S, fps=2, gop=8)
     data = folder / "data"
     wholes = []
     for hour in (0, 2):
-        wholes += record(data, film(what, (start_s + hour * HOUR_S) * CLOCK_RATE, run=1 + hour))
+        wholes += record(data, _hour(what, (start_s + hour * HOUR_S) * CLOCK_RATE, run=1 + hour))
     index_of(data, wholes).close()
     return start_s
+
+
+def _hour(what: Film, start_90k: int, run: int) -> list[Packet]:
+    round_90k = GREYS * CLOCK_RATE // what.fps
+    packets = film(replace(what, seconds=GREYS / what.fps), start_90k, run)
+    return [
+        replace(
+            packet,
+            pts_90k=packet.pts_90k + later_90k,
+            dts_90k=packet.dts_90k + later_90k,
+            captured_at_90k=packet.captured_at_90k + later_90k,
+        )
+        for later_90k in range(0, HOUR_S * CLOCK_RATE, round_90k)
+        for packet in packets
+    ]

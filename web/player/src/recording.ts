@@ -20,8 +20,10 @@ const WINDOW_MS = 30 * 60_000;
 const PICTURE_S = 1 / 30;
 const PICTURE_MAX_S = 4;
 const TRIES = 7;
-/** After a seek its picture is on the screen by then. */
-const PRESENTED_MS = 120;
+/** After a seek in what is loaded, a new picture is on the screen by then; where it must be loaded, by LOADED_MS. */
+const PRESENTED_MS = 150;
+const LOADED_MS = 5000;
+const LOOK_MS = 10;
 /** So near to now there is nothing whole on disk yet. */
 const EDGE_MS = 8000;
 
@@ -145,28 +147,35 @@ export class Recording {
 
   private async stepBy(pictures: number): Promise<void> {
     const from = this.pictureAt ?? this.surface.currentTime;
-    const known = this.pictureS;
-    if (known === null && pictures < 0) {
-      await this.settle(from - 0.001);
-      if (this.pictureAt !== null && this.pictureAt < from) this.pictureS = from - this.pictureAt;
+    if (this.pictureS !== null) {
+      // A browser takes a place just before what is loaded for the beginning of that: it is asked again when more has come.
+      const position = from + (pictures + 0.5) * this.pictureS;
+      for (let tries = 0; tries < LOADED_MS / PRESENTED_MS; tries++) if (await this.settle(position, from)) return;
       return;
     }
-    // Where the picture lasts longer than was thought, further on it is another one.
-    let lasts = known ?? PICTURE_S;
+    // Not known how long one lasts: one step tells, and the rest comes after it.
+    const one = Math.sign(pictures);
+    this.steps += pictures - one;
+    let lasts = PICTURE_S;
     for (let tries = 0; tries < TRIES; tries++, lasts *= 2) {
-      await this.settle(from + (pictures + 0.5) * lasts);
-      if (this.pictureAt === null || Math.abs(this.pictureAt - from) > 0.001) break;
+      // Just before it is the one before; further on is another one where this one lasts no longer than was thought.
+      const position = one < 0 ? from - 0.001 : from + 1.5 * lasts;
+      if (await this.settle(position, from)) break;
     }
+    if (this.pictureAt !== null && this.pictureAt !== from) this.pictureS = Math.abs(this.pictureAt - from);
   }
 
-  /** Seek on the video's time, and wait for the picture. */
-  private async settle(position: number): Promise<void> {
+  /** Seek on the video's time; true when a picture other than the one at `from` is there, false where none comes. */
+  private async settle(position: number, from: number): Promise<boolean> {
     const { surface } = this;
-    await new Promise<void>((resolve) => {
-      surface.addEventListener("seeked", () => setTimeout(resolve, PRESENTED_MS), { once: true });
-      surface.requestVideoFrameCallback?.(() => resolve());
-      surface.currentTime = Math.max(0, position);
-    });
+    surface.currentTime = Math.max(0, position);
+    const isThere = () => !surface.seeking && this.pictureAt !== null && Math.abs(this.pictureAt - from) > 0.001;
+    // What is not loaded yet takes its time; what is, is there soon or never.
+    for (let waited = 0; waited < LOADED_MS && (surface.seeking || waited < PRESENTED_MS); waited += LOOK_MS) {
+      if (isThere()) return true;
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    return isThere();
   }
 
   private load(time: number): void {

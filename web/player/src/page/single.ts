@@ -41,6 +41,12 @@ export class Single {
   private readonly clip = h("button", { type: "button", class: "primary", hidden: true, onclick: () => this.saveClip() }, icon("download"), t("saveClip"));
   private readonly markFrom = this.button("markIn", "clipFrom", () => this.timeline.setMark("from"));
   private readonly markTo = this.button("markOut", "clipTo", () => this.timeline.setMark("to"));
+  /** Gives way to what can be done with a marked stretch, so that the strip stays where it is. */
+  private readonly legend = h(
+    "span",
+    { class: "legends" },
+    ...(["legendRecorded", "legendProtected", "legendMissing"] as const).map((word) => h("span", { class: `legend ${word}` }, t(word))),
+  );
   private readonly cut = this.button("cut", "cut", () => this.timeline.markHere());
   private readonly clear = this.button("close", "clear", () => this.timeline.clearMark());
   private readonly marked = h("span", { class: "quiet" });
@@ -113,11 +119,6 @@ export class Single {
           this.liveButton,
           this.time,
           h("span", { class: "spring" }),
-          this.marked,
-          this.clip,
-          this.markFrom,
-          this.markTo,
-          this.clear,
           this.cut,
           this.button("camera", "savePicture", () => void this.savePicture()),
         ),
@@ -129,7 +130,12 @@ export class Single {
           this.dayLabel,
           this.button("next", "nextDay", () => this.turn(1)),
           h("span", { class: "spring" }),
-          ...(["legendRecorded", "legendProtected", "legendMissing"] as const).map((word) => h("span", { class: `legend ${word}` }, t(word))),
+          this.legend,
+          this.marked,
+          this.clip,
+          this.markFrom,
+          this.markTo,
+          this.clear,
           this.button("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
           this.button("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
         ),
@@ -252,8 +258,9 @@ export class Single {
     const { from, to } = this.timeline.mark;
     const isWhole = from !== null && to !== null;
     this.clip.hidden = !isWhole;
-    this.cut.hidden = from !== null || to !== null;
-    this.clear.hidden = this.markFrom.hidden = this.markTo.hidden = !this.cut.hidden;
+    const isMarking = from !== null || to !== null;
+    this.cut.disabled = this.legend.hidden = isMarking;
+    this.clear.hidden = this.markFrom.hidden = this.markTo.hidden = this.marked.hidden = !isMarking;
     setText(this.marked, isWhole ? t("clipLength", { length: length(to - from) }) : "");
   }
 
