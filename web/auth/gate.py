@@ -103,11 +103,16 @@ class Gate:
         return await self._enter(Proof(token if isinstance(token, str) and token else None), address)
 
     async def _enter(self, proof: Proof, address: str) -> Visit:
+        if self.is_on and proof.token is not None:
+            self.throttle.check(address, proof.token)
         try:
-            return await self.visits.enter(proof)
+            visit = await self.visits.enter(proof)
         except _WrongTokenError:
             await self.throttle.punish(address)
             raise
+        if proof.token is not None:
+            self.throttle.remember(address, proof.token)
+        return visit
 
     async def _ask(self, proof: Proof) -> Grant:
         if not self.is_on:

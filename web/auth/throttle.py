@@ -1,16 +1,21 @@
-"""GuessThrottle: wrong guesses cost time, right tokens never do.
+"""GuessThrottle: wrong guesses cost time, and tokens that are known to be right never do.
 
 A wrong token is answered after a delay that doubles with each wrong one from the same address and is a little random,
-so that it says nothing about the comparison. Only so many answers wait at a time; beyond that a wrong guess is
-answered at once, and tells that there are too many. Whoever has the right token is let in at once, whatever others at
-the same address do: a token has 16 characters at least, and no rate of guessing finds it.
+so that it says nothing about the comparison. Only so many answers wait at a time. While that many do, another token is
+not looked at, and told so at once: right or wrong, it learns nothing. Else whoever sends guesses beyond the waiting
+ones would be told of a right one as fast as they can send.
+
+Tokens that were right from the same address lately are excepted, so that nobody who is in is kept out by others at
+their address. Who comes there anew meanwhile comes again in some seconds.
 """
 
 import asyncio
+import hashlib
 import ipaddress
 import logging
 import random
 from collections import OrderedDict
+from functools import lru_cache
 
 from gateway.clock import Clock
 from gateway.errors import UnavailableError
@@ -25,8 +30,13 @@ FORGET_S = 600.0
 ADDRESSES_MAX = 4096
 """Addresses that are remembered; the one that was wrong longest ago is forgotten for another."""
 
-WAITING_MAX = 256
+WAITING_MAX = 2048
+"""An attacker needs as many addresses as this has eights to keep newcomers out elsewhere."""
+
 WAITING_PER_ADDRESS_MAX = 8
+
+KNOWN_MAX = 4096
+"""Tokens at addresses that are remembered to be right, by their hashes; the one unused for longest is forgotten."""
 
 
 class TooManyError(UnavailableError):
@@ -51,8 +61,26 @@ class GuessThrottle:
         self._delay_max_s = delay_max_s
         self._guesses: OrderedDict[str, _Guesses] = OrderedDict()
         self._waiting = 0
+        self._known: OrderedDict[bytes, None] = OrderedDict()
         self.wrong = 0
         """Wrong guesses there ever were."""
+
+    def check(self, address: str, token: str) -> None:
+        """Raises :class:`TooManyError` where a token is not to be looked at now."""
+        guesses = self._guesses.get(network_of(address))
+        is_crowded = self._waiting >= WAITING_MAX or (
+            guesses is not None and guesses.waiting >= WAITING_PER_ADDRESS_MAX
+        )
+        if is_crowded and _digest(address, token) not in self._known:
+            raise self._too_many()
+
+    def remember(self, address: str, token: str) -> None:
+        """A token is right."""
+        digest = _digest(address, token)
+        self._known[digest] = None
+        self._known.move_to_end(digest)
+        if len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
 
     def note(self, address: str) -> float:
         """A wrong guess; returns for how long its answer is to wait, in seconds."""
@@ -77,7 +105,7 @@ class GuessThrottle:
         delay_s = self.note(address)
         guesses = self._guesses[network_of(address)]
         if guesses.waiting >= WAITING_PER_ADDRESS_MAX or self._waiting >= WAITING_MAX:
-            raise TooManyError("too many wrong tokens at a time", retry_after_s=max(1, round(self._delay_max_s)))
+            raise self._too_many()
         guesses.waiting += 1
         self._waiting += 1
         try:
@@ -86,15 +114,28 @@ class GuessThrottle:
             guesses.waiting -= 1
             self._waiting -= 1
 
+    def _too_many(self) -> TooManyError:
+        return TooManyError(
+            "too many wrong tokens came from this address, and no other is looked at now; try again in some seconds",
+            retry_after_s=max(1, round(self._delay_max_s)),
+        )
 
+
+def _digest(address: str, token: str) -> bytes:
+    return hashlib.sha256(f"{network_of(address)} {token}".encode(errors="surrogateescape")).digest()
+
+
+@lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
-    """What one client has: an IPv4 address, or a /64 of IPv6."""
+    """What one client has: an IPv4 address (in whatever notation, 6to4 among them), or a /64 of IPv6."""
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address.strip("[]").partition("%")[0])
     except ValueError:
         return address
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return str(ip.ipv4_mapped)
+        if ip.sixtofour is not None:
+            return str(ip.sixtofour)
         return str(ipaddress.ip_network((ip, 64), strict=False))
     return str(ip)
