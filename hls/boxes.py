@@ -34,6 +34,10 @@ MOOF_MAX_BYTES = 4 * 1024 * 1024
 RUN_MAX_SAMPLES = 100_000
 """Where a run's count is all that speaks of its samples, as many as a day of one frame a second."""
 
+FRAGMENT_MAX_FRAMES = 65_535
+FRAGMENT_MAX = 2**32 - 1
+"""Ticks from a file's beginning (13 hours), and bytes: the index has room for more than any file of ours has."""
+
 INIT_MAX_BYTES = 1024 * 1024
 """An init segment of ours has about 1.5 kB; parameter sets cannot make it this large."""
 
@@ -210,6 +214,8 @@ def _scan(descriptor: int, path: Path) -> Scan:
             moof = (box, os.pread(descriptor, box.end - box.offset, box.offset))
         elif box.kind == b"mdat" and moof is not None:
             about = parse_moof(moof[1])
+            if not _is_plausible(about, box.end - moof[0].offset, fragments):
+                break
             add_fragment(fragments, about, moof[0].offset, box.end - moof[0].offset)
             longest_gap_90k = max(longest_gap_90k, about.longest_gap_90k)
             whole_bytes = box.end
@@ -229,6 +235,16 @@ def _scan(descriptor: int, path: Path) -> Scan:
         file_bytes=file_bytes,
         is_closed=final is not None and final.kind == b"moov",
         longest_gap_90k=longest_gap_90k,
+    )
+
+
+def _is_plausible(about: FragmentBoxes, size: int, before: list[Fragment]) -> bool:
+    """Whether a fragment can be one of ours: what follows a wild one is not to be trusted either."""
+    since_90k = about.start_90k - before[-1].start_90k if before and about.frames else 0
+    return (
+        about.frames <= FRAGMENT_MAX_FRAMES
+        and max(about.duration_90k, about.start_90k, since_90k, size) <= FRAGMENT_MAX
+        and since_90k >= 0
     )
 
 

@@ -14,6 +14,7 @@ told and left as it is.
 """
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -138,7 +139,10 @@ def describe(path: Path, camera_id: str, found: Scan) -> Segment:
     """A segment from what its file says of itself. Raises :class:`~gateway.errors.StorageError`."""
     named_90k = parse_name(path.stem)
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with path.open("rb") as file:
+            init = found.head + file.read(found.init_size)[len(found.head) :]
+        # Its tracks are all that is asked for: libav believes whatever number of samples a wild fragment claims.
+        with av.open(io.BytesIO(init), metadata_errors="replace") as container:
             tag = container.metadata.get(IDENTITY_KEY, "{}")
             video = container.streams.video[0].codec_context
             if video is None:  # whatever PyAV's types say: libav has no decoder for it

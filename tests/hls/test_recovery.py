@@ -1,6 +1,7 @@
 """What a crash leaves behind, and what becomes of it at the next start."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -141,6 +142,38 @@ def test_a_recording_whose_tags_are_no_utf_8_is_adopted(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"VideoHandler", b"Video\xffandler"))
     index = index_of(tmp_path)
     assert recover(tmp_path, index).adopted == 1
+    index.close()
+
+
+@pytest.mark.parametrize(
+    ("decode_time", "run"),
+    [
+        ((0, 900_000), (0, 50_000_000)),  # as many samples
+        ((0, 900_000), (0x100, 2, 2**32 - 1, 2**32 - 1)),  # as long ones
+        ((2**31, 7), (0, 1)),  # in the year 2600
+        ((0, 0), (0, 1)),  # before the one before
+    ],
+)
+def test_a_fragment_that_cannot_be_ends_the_recording_and_not_the_start(
+    tmp_path: Path, decode_time: tuple[int, int], run: tuple[int, ...]
+) -> None:
+    def box(kind: bytes, *content: bytes) -> bytes:
+        whole = b"".join(content)
+        return (8 + len(whole)).to_bytes(4, "big") + kind + whole
+
+    def words(*values: int) -> bytes:
+        return b"".join(value.to_bytes(4, "big") for value in values)
+
+    track = box(b"tfhd", words(0x8, 1, 3000)), box(b"tfdt", words(2**24, *decode_time)), box(b"trun", words(*run))
+    fragment = box(b"moof", box(b"mfhd", words(0, 99)), box(b"traf", *track)) + box(b"mdat", b"x")
+    [(segment, fragments)] = record(tmp_path, film(), finish=False)
+    path = segment.path(tmp_path)
+    path.write_bytes(path.read_bytes() + fragment)
+    index = index_of(tmp_path)
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert recover(tmp_path, index).adopted == 1
+    assert index.page("door", None, None, 10)[0].frames == sum(part.frames for part in fragments)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 300 * 1024
     index.close()
 
 
