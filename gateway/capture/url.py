@@ -19,12 +19,13 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from gateway.errors import CaptureError, redact
+from gateway.errors import CaptureError, redact_url
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _AUTHORITY = re.compile(
     r"(?P<host>\[[0-9A-Fa-f]*:[0-9A-Fa-f:.%a-z]*\]|[^\x00-\x20\x7f\s\[\]/?#@:%]+)(?::(?P<port>\d{0,5}))?(?=[/?#]|$)"
 )
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -57,11 +58,11 @@ def parse(url: str) -> CameraUrl:
     """Read a URL by the rules above. Raises :class:`~gateway.errors.CaptureError` where no host can be found."""
     match = _SCHEME.fullmatch(url.strip())
     if match is None:
-        raise CaptureError(f"{redact(url)!r} is not a URL; write it as in rtsp://user:password@192.0.2.7/stream1")
+        raise CaptureError(f"{redact_url(url)!r} is not a URL; write it as in rtsp://user:password@192.0.2.7/stream1")
     rest = match["rest"]
     at, authority = _find_authority(rest)
     if authority is None or int(authority["port"] or 0) > 65_535:
-        raise CaptureError(f"{redact(url)!r} names no host; write it as in rtsp://user:password@192.0.2.7/stream1")
+        raise CaptureError(f"{redact_url(url)!r} names no host; write it as in rtsp://user:password@192.0.2.7/stream1")
     return CameraUrl(
         scheme=match["scheme"].lower(),
         userinfo=_userinfo(rest[:at]) if at >= 0 else "",
@@ -107,7 +108,13 @@ def _userinfo(raw: str) -> str:
 def _host(host: str) -> str:
     if host.startswith("["):
         return host[1:-1]
+    if host.isascii():
+        return host
     try:
-        return host.encode("idna").decode("ascii") if not host.isascii() else host
+        encoded = host.encode("idna").decode("ascii")
     except UnicodeError:
-        raise CaptureError(f"{host!r} is not a host name") from None
+        encoded = ""
+    # Letters of compatibility become others first, some of them a space (RFC 3490 §4.1).
+    if not _HOST_NAME.fullmatch(encoded):
+        raise CaptureError(f"{host!r} is not a host name")
+    return encoded

@@ -76,7 +76,9 @@ def test_what_is_no_host_is_none_encoded_either(strange: str) -> None:
     assert normalise(once) == once
 
 
-@pytest.mark.parametrize("wrong", ["rtsp://cam\0/x", "rtsp://u:p@cam.example\x01:554/x", "rtsp://cam\x7f/x"])
+@pytest.mark.parametrize(
+    "wrong", ["rtsp://cam\0/x", "rtsp://u:p@cam.example\x01:554/x", "rtsp://cam\x7f/x", "rtsp://˘.example/x"]
+)
 def test_a_host_has_no_control_characters(wrong: str) -> None:
     with pytest.raises(CaptureError):
         parse(wrong)
