@@ -1,0 +1,96 @@
+"""Fuzzes every parser of what strangers, cameras and disks hand us.
+
+    uv run --with atheris python -m bench.fuzz [TARGET …] [--seconds 60]
+
+libFuzzer, by way of atheris, changes real samples and keeps what reaches new lines of ours, of aioice's STUN and of
+aiortc's SDP and RTCP. Each target runs in a process of its own, since libFuzzer ends its process. What is said to be
+raised for bad input is no finding; every other exception, a broken invariant, 5 s over one input and 1 GB of memory
+are. A finding is kept in ``fuzz-findings/``: it is played again with ``--replay FILE TARGET``, and belongs into a
+regression test. Goal: none.
+"""
+
+import argparse
+import importlib.util
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.support.fuzz_targets import TARGETS
+
+INSTRUMENTED = ("gateway", "hls", "web.times", "aioice.stun", "aiortc.rtp", "aiortc.sdp")
+FINDINGS = Path("fuzz-findings")
+INPUT_MAX_BYTES = 16_384
+INPUT_TIMEOUT_S = 5
+MEMORY_MAX_MB = 1024
+
+_DONE = re.compile(r"Done (\d+) runs in (\d+) second")
+_COVERED = re.compile(r"cov: (\d+)")
+
+
+def inside(name: str, seconds: int) -> None:
+    """Fuzz one target until the time is up or something is found; does not return."""
+    atheris: Any = importlib.import_module("atheris")
+    with atheris.instrument_imports(include=list(INSTRUMENTED)):
+        samples, run = TARGETS[name]()
+    with tempfile.TemporaryDirectory(prefix=f"fuzz-{name}-") as corpus:
+        for number, sample in enumerate(samples):
+            (Path(corpus) / str(number)).write_bytes(sample)
+        FINDINGS.mkdir(exist_ok=True)
+        limits = [
+            f"-max_total_time={seconds}",
+            f"-max_len={INPUT_MAX_BYTES}",
+            f"-timeout={INPUT_TIMEOUT_S}",
+            f"-rss_limit_mb={MEMORY_MAX_MB}",
+            f"-artifact_prefix={FINDINGS}/{name}-",
+        ]
+        atheris.Setup([name, *limits, corpus], run, enable_python_coverage=True)
+        atheris.Fuzz()
+
+
+def fuzz(name: str, seconds: int) -> bool:
+    """One target in a process of its own, and a line of a table; whether it found nothing."""
+    command = [sys.executable, "-m", "bench.fuzz", "--inside", name, f"--seconds={seconds}"]
+    began = time.monotonic()
+    process = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    took_s = time.monotonic() - began
+    done, covered = _DONE.search(process.stderr), _COVERED.findall(process.stderr)
+    runs = int(done[1]) if done else 0
+    is_clean = process.returncode == 0 and done is not None
+    print(
+        f"{name:15} {runs:>10,} runs {runs / max(took_s, 1):>8,.0f}/s {covered[-1] if covered else '-':>6} branches  "
+        + ("nothing found" if is_clean else f"FOUND (exit code {process.returncode})"),
+        flush=True,
+    )
+    if not is_clean:
+        print((process.stdout + process.stderr)[-3000:])
+    return is_clean
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all")
+    parser.add_argument("--seconds", type=int, default=60, help="each")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="run one input through one target")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if unknown := set(options.targets) - set(TARGETS):
+        parser.error(f"there is no target {', '.join(sorted(unknown))}")
+    if options.replay is not None:
+        if len(options.targets) != 1:
+            parser.error("--replay wants one target")
+        TARGETS[options.targets[0]]()[1](options.replay.read_bytes())
+    elif options.inside:
+        inside(options.targets[0], options.seconds)
+    elif importlib.util.find_spec("atheris") is None:
+        parser.error("atheris is missing: uv run --with atheris python -m bench.fuzz")
+    else:
+        found = [name for name in options.targets or TARGETS if not fuzz(name, options.seconds)]
+        sys.exit(len(found))
+
+
+if __name__ == "__main__":
+    main()
