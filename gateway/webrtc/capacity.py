@@ -50,13 +50,16 @@ no second report is waited for."""
 HEADROOM = 0.85
 """Of what arrived: a full queue has to become empty again, and sound and retransmissions want their part."""
 
+DRAIN = 0.7
+"""Of that, where a queue makes packets late: it has to become shorter by itself."""
+
 LIMIT_MIN_BYTES_PER_S = 8_000
 """64 kbit/s, a keyframe of 80 KB in ten seconds: less is no picture, and any network should carry it."""
 
 PROOF_MIN = 0.2
 """A report on less than this part of the limit tells nothing."""
 
-GROWTH_FIRST = 0.5
+GROWTH_FIRST = 0.3
 GROWTH_STEP = 0.05
 GROWTH_MAX = 0.25
 """For each second's worth of the limit that arrived well. At first the limit is low, since retransmissions had their
@@ -76,9 +79,9 @@ what a short while is too much."""
 LIMIT_MAX_SHARE = 2.0
 """Of the camera's rate: keyframes come in bursts, and beyond that a limit is none."""
 
-JUDGE_AFTER_S = 2.0
-"""From a limit (or a lower one) to reports that tell of it, beside two round trips: what was under way before has
-arrived by then, or never will."""
+JUDGE_AFTER_S = 1.0
+"""From a limit (or a lower one) to reports that tell of it, beside a round trip: what was under way before has arrived
+by then, or never will."""
 
 JUDGE_REPORTS = 3
 
@@ -192,7 +195,7 @@ class Capacity:
         report = Tally(1, now - mark.at_s, sent, sent * (1 - lost / packets) if packets else sent, packets, lost)
         is_bad = delay_s >= DELAY_BAD_S or (report.loss >= LOSS_BAD and lost >= LOST_MIN)
         if self.state is State.LIMITED:
-            self._adapt(now, report, camera_bytes_per_s, is_bad=is_bad)
+            self._adapt(now, report, delay_s, camera_bytes_per_s, is_bad=is_bad)
         elif self.state is State.INDIFFERENT:
             if not is_bad or now - self._since_s >= INDIFFERENT_S:
                 self._clear()
@@ -225,12 +228,12 @@ class Capacity:
         self.limits += 1
         self._proof = self._hold_s = self._full_s = 0.0
         self._judged = Tally()
-        self._set(now, HEADROOM * arrived)
+        self._set(now, (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * arrived)
         signs = [f"{self._strain.loss:.0%} of the packets are lost"] if self._strain.loss >= LOSS_BAD else []
         signs += [f"they come {delay_s:.1f} s late"] if delay_s >= DELAY_BAD_S else []
         self.reason = f"its network carries about {arrived * 8 / 1000:.0f} kbit/s ({', '.join(signs)})"
 
-    def _adapt(self, now: float, report: Tally, camera_bytes_per_s: float, *, is_bad: bool) -> None:
+    def _adapt(self, now: float, report: Tally, delay_s: float, camera_bytes_per_s: float, *, is_bad: bool) -> None:
         limit = self.limit_bytes_per_s
         assert limit is not None
         if now < self._trusted_s:
@@ -247,7 +250,10 @@ class Capacity:
             if self._proof > self._hold_s or not self._hold_s:
                 self._hold_s = min(max(HOLD_S, 2 * self._hold_s), HOLD_MAX_S)
             self._proof = self._full_s = 0.0
-            self._set(now, limit * HEADROOM * (1 - report.loss if is_proof else 1))
+            arrived = report.arrived_bytes / report.seconds
+            is_used = report.sent_bytes >= 0.5 * limit * report.seconds
+            lower = min(limit, arrived) if is_used else limit * (1 - report.loss)
+            self._set(now, (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * lower)
             return
         if report.loss >= LOSS_GOOD or not is_proof:
             return
@@ -265,7 +271,7 @@ class Capacity:
     def _set(self, now: float, bytes_per_s: float) -> None:
         """A lower limit."""
         self.limit_bytes_per_s = max(LIMIT_MIN_BYTES_PER_S, round(bytes_per_s))
-        self._trusted_s = now + JUDGE_AFTER_S + 2 * self._round_trip_s
+        self._trusted_s = now + JUDGE_AFTER_S + self._round_trip_s
 
     def _is_in_vain(self, after: Tally) -> bool:
         """Whether much less is sent, and the same part of it lost."""
