@@ -39,9 +39,12 @@ async def test_nine_cameras_and_only_those_that_are_seen(gateways: Gateways, tmp
 
 async def test_accessibility(two_hours: tuple[Gateway, int], page: Page) -> None:
     gateway, _ = two_hours
-    for path in ("/", "/#/camera/door"):
-        await page.goto(gateway.url + path)
+    for path in ("/", "/#/wall", "/#/camera/door", "/#/camera/door?"):
+        await page.goto(gateway.url + path.rstrip("?"))
         await plays(page, "webrtc")
+        if path.endswith("?"):
+            await page.keyboard.press("?")
+            await page.get_by_role("dialog", name="Keys").wait_for()
         await page.evaluate(AXE.read_text())
         for scheme in SCHEMES:
             await page.emulate_media(color_scheme=scheme)
@@ -54,6 +57,59 @@ async def test_accessibility(two_hours: tuple[Gateway, int], page: Page) -> None
                 for node in violation["nodes"]
             ]
             assert not serious, serious
+
+
+async def test_the_wall_is_pictures_alone(door: Gateway, page: Page) -> None:
+    await page.goto(door.url)
+    await plays(page, "webrtc")
+    await page.keyboard.press("w")
+    await page.locator("header").wait_for(state="hidden", timeout=PATIENCE_MS)
+    await plays(page, "webrtc")
+    tile = await page.locator(".tile").bounding_box()
+    assert tile is not None
+    assert tile["height"] > 700, "of 800"
+    await page.keyboard.press("w")
+    await page.locator("header").wait_for(timeout=PATIENCE_MS)
+    # A kiosk opens it by its address.
+    await page.goto(f"{door.url}/#/wall")
+    await page.locator("header").wait_for(state="hidden", timeout=PATIENCE_MS)
+
+
+async def test_large_type_and_colours_of_ones_own(two_hours: tuple[Gateway, int], browser: Browser) -> None:
+    gateway, _ = two_hours
+    # 1280 pixels at 400 % are 320 (WCAG 1.4.10): everything is there without a scroll bar below.
+    page = await browser.new_page(
+        viewport={"width": 320, "height": 256}, forced_colors="active", reduced_motion="reduce"
+    )
+    for path in ("/", "/#/camera/door"):
+        await page.goto(gateway.url + path)
+        await plays(page, "webrtc")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320, path
+    painted = await page.locator(".strip canvas").evaluate(
+        """(canvas) =>
+          canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"""
+    )
+    assert painted
+
+
+async def test_a_hidden_tab_asks_nothing(door: Gateway, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(door.url)
+    await plays(page, "webrtc")
+    await page.evaluate(
+        """() => {
+          Object.defineProperty(document, "hidden", { get: () => window.isAway, configurable: true });
+          window.isAway = true;
+        }"""
+    )
+    # What was on its way may come to its end.
+    await page.wait_for_timeout(2500)
+    asked.clear()
+    await page.wait_for_timeout(4500)
+    assert not [url for url in asked if url.endswith("/api/status")]
+    async with page.expect_request("**/api/status"):
+        await page.evaluate("window.isAway = false; document.dispatchEvent(new Event('visibilitychange'))")
 
 
 async def test_it_speaks_korean(door: Gateway, browser: Browser) -> None:
