@@ -1,11 +1,12 @@
 """Bad networks, one viewer at a time, beside a neighbour with a good one.
 
-    uv run python -m bench.network [--seconds 20] [--only webrtc,hls,jpeg,mjpeg,ladder]
+    uv run python -m bench.network [--seconds 20] [--only webrtc,hls,jpeg,mjpeg,ladder,kernel]
 
 A camera of 1.5 Mbit/s at 15 fps with a keyframe a second; gateway in a process of its own; two real Chromiums with
 ``<live-edge-player>``, one behind a network of :mod:`tests.support.netem`, the other with none. For each transport and
 network: what the viewer saw and was told, and what the neighbour saw meanwhile, to be held against the first row, in
-which both networks are good. ``ladder`` is the player with all transports, everything through 300 kbit/s.
+which both networks are good. ``ladder`` is the player with all transports, everything through 300 kbit/s; ``kernel`` is
+the same through the kernel's own 300 kbit/s: a network namespace behind ``tbf``, for root on Linux.
 
 A freeze is half a second without a new picture. Latency is the player's own figure, from capture to screen. Losses are
 of UDP alone: what TCP loses it repairs below us. Figures begin when the player shows its first picture.
@@ -13,17 +14,21 @@ of UDP alone: what TCP loses it repairs below us. Figures begin when the player 
 
 import argparse
 import asyncio
+import os
+import shutil
+import subprocess
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, Route
+from playwright.async_api import Browser, Page, Route, async_playwright
 
-from tests.support.browser import chromium
+from tests.support.browser import CHROMIUM, FLAGS, chromium
 from tests.support.gateway import Gateway
 from tests.support.netem import Link, TcpNetwork, UdpNetwork
 from tests.support.player import embed
@@ -42,6 +47,7 @@ NETWORKS = {
     "200 ms": (Link(delay_s=0.1, jitter_s=0.03), Link(delay_s=0.1, jitter_s=0.03)),
     "300 kbit/s": (NARROW, Link(delay_s=0.01)),
 }
+VETH, OUTSIDE, INSIDE = "liveedge-bench", "10.77.0.1", "10.77.0.2"
 TRANSPORTS = ("webrtc", "hls", "jpeg", "mjpeg")
 SETTLE_S = 3.0
 """After the first picture: joining is another bench."""
@@ -143,26 +149,75 @@ async def measure(gateway: Gateway, transports: str, network: str, seconds: floa
         # The player itself comes over a good network; what it asks for does not.
         await embed(viewer, tcp.url, f'transports="{transports}"', camera="film")
         tcp.down.link, tcp.up.link = down, up
-        waited_s = await first_picture(viewer)
-        await asyncio.sleep(SETTLE_S)
-        for page in (viewer, neighbour):
-            await clear(page)
-        await asyncio.sleep(seconds)
-        saw, beside = await take(viewer, seconds), await take(neighbour, seconds)
-        counted = gateway.camera("film")["webrtc"]
-    repaired = ""
-    if own == "webrtc":
-        lost = udp.down.lost + udp.down.overflowed
-        repaired = f"{counted['retransmitted']} of {lost}"
+        row = await watch(gateway, viewer, neighbour, seconds, udp if own == "webrtc" else None)
+    return f"| {transports} | {network} | {row} |"
+
+
+async def watch(gateway: Gateway, viewer: Page, neighbour: Page, seconds: float, udp: UdpNetwork | None) -> str:
+    """What both pages see from the viewer's first picture on."""
+    waited_s = await first_picture(viewer)
+    await asyncio.sleep(SETTLE_S)
+    for page in (viewer, neighbour):
+        await clear(page)
+    await asyncio.sleep(seconds)
+    saw, beside = await take(viewer, seconds), await take(neighbour, seconds)
+    counted = gateway.camera("film")["webrtc"]
+    repaired = "" if udp is None else f"{counted['retransmitted']} of {udp.down.lost + udp.down.overflowed}"
     told = "; ".join([*saw.told[:3], *counted["degraded"]])
     first = "-" if waited_s is None else f"{waited_s:.1f} s"
-    return f"| {transports} | {network} | {first} | {saw.row()} | {repaired} | {told} | {beside.row()} |"
+    return f"{first} | {saw.row()} | {repaired} | {told} | {beside.row()}"
+
+
+@contextmanager
+def namespace(folder: Path) -> Iterator[Path]:
+    """A network namespace with one way out, of 300 kbit/s; gives a Chromium that lives in it."""
+    name, queue = f"liveedge{os.getpid()}", "burst 4kb limit 40kb"
+    inside = f"ip netns exec {name}"
+    browser = folder / "chromium"
+    browser.write_text(f'#!/bin/sh\nexec {inside} {CHROMIUM} "$@"\n')
+    browser.chmod(0o755)
+    try:
+        for command in (
+            f"ip netns add {name}",
+            f"ip link add {VETH} type veth peer name eth0 netns {name}",
+            f"ip addr add {OUTSIDE}/30 dev {VETH}",
+            f"ip link set {VETH} up",
+            f"{inside} ip addr add {INSIDE}/30 dev eth0",
+            f"{inside} ip link set eth0 up",
+            f"{inside} ip link set lo up",
+            f"tc qdisc add dev {VETH} root tbf rate 300kbit {queue}",
+        ):
+            subprocess.run(command.split(), check=True)
+        yield browser
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+async def measure_kernel(seconds: float) -> str:
+    """The ladder's row, through the kernel's own narrow network."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "liveedge.toml").write_text(CAMERA)
+        with (
+            namespace(Path(folder)) as browser,
+            Gateway(Path(folder), FRAME_RATE=15, HOST=OUTSIDE, AUTH_DISABLED="true", WEBRTC_HOSTS=OUTSIDE) as gateway,
+        ):
+            async with async_playwright() as playwright:
+                near = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+                far = await playwright.chromium.launch(executable_path=browser, args=FLAGS)
+                neighbour, viewer = await open_page(near), await open_page(far)
+                await embed(neighbour, gateway.url, 'transports="webrtc"', camera="film")
+                await first_picture(neighbour)
+                await embed(viewer, gateway.url, f'transports="{" ".join(TRANSPORTS)}"', camera="film")
+                row = await watch(gateway, viewer, neighbour, seconds, None)
+                await far.close()
+                await near.close()
+    return f"| {' '.join(TRANSPORTS)} | kernel, 300 kbit/s | {row} |"
 
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--only", default=",".join((*TRANSPORTS, "ladder")))
+    parser.add_argument("--only", default=",".join((*TRANSPORTS, "ladder", "kernel")))
     parser.add_argument("--networks", default=",".join(NETWORKS))
     options = parser.parse_args()
     print("| transport | network | first picture | fps | freezes | latency p50 / p95 ms | repaired | told |", end="")
@@ -171,6 +226,12 @@ async def main() -> None:
         Path(folder, "liveedge.toml").write_text(CAMERA)
         with Gateway(Path(folder), FRAME_RATE=15) as gateway:
             for transport in options.only.split(","):
+                if transport == "kernel":
+                    if os.geteuid() or not shutil.which("tc"):
+                        print("the kernel's own network needs root, ip and tc", flush=True)
+                        continue
+                    print(await measure_kernel(2 * options.seconds), flush=True)
+                    continue
                 if transport == "ladder":
                     print(await measure(gateway, " ".join(TRANSPORTS), "300 kbit/s", 2 * options.seconds), flush=True)
                     continue
