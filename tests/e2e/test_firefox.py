@@ -51,6 +51,15 @@ async def test_a_browser_without_webrtc_has_the_page_and_its_keyboard_all_the_sa
         assert await tab.evaluate(f"() => {PLAYER}.state.notice") == (
             "LL-HLS instead of WebRTC: this browser has no WebRTC"
         )
+        # As on an iPhone: no element can fill the screen but a video, and by another name.
+        await tab.evaluate(
+            """() => {
+              delete Element.prototype.requestFullscreen;
+              HTMLVideoElement.prototype.webkitEnterFullscreen = function () { window.filled = this.tagName; };
+            }"""
+        )
+        await tab.press("f")
+        await tab.wait_for("() => window.filled === 'VIDEO'")
         await tab.evaluate("() => document.querySelector('[role=slider]').focus()")
         await tab.press(HOME)
         await tab.wait_for(f"() => {PLAYER}.state.mode === 'recording' && {PLAYER}.surface.readyState >= 2")

@@ -6,6 +6,7 @@ import { RUNGS, type RungName } from "./core/ladder.ts";
 import { clockOf } from "./core/sync.ts";
 import { LANGUAGES, pickLanguage, say, type Language } from "./core/words.ts";
 import { Meter, type Statistics } from "./core/meter.ts";
+import { toggleFullscreen } from "./fullscreen.ts";
 import { Live } from "./live.ts";
 import { Overlay, part } from "./overlay.ts";
 import { RecordingControl } from "./recording-control.ts";
@@ -362,10 +363,9 @@ export class LiveEdgePlayer extends HTMLElement {
 
   private buildControls(): void {
     if (!this.hasAttribute("controls")) return this.overlay.setControls(this.language, []);
-    const fullscreen = () => (document.fullscreenElement === this ? document.exitFullscreen() : this.requestFullscreen());
     this.overlay.setControls(this.language, [
       [this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", () => (this.muted = !this.muted)],
-      ["fullscreen", "fullscreen", () => void fullscreen()],
+      ["fullscreen", "fullscreen", () => toggleFullscreen(this, this.surface)],
     ]);
   }
 

@@ -3,6 +3,7 @@
 import { ApiError } from "../core/api.ts";
 import { dayOf, recordedWithin, reveal, type Recorded, type View } from "../core/timeline.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
+import { toggleFullscreen } from "../fullscreen.ts";
 import { icon, type Icon } from "../icons.ts";
 import { clipPath, pictureAt, pictureLink, save, saveBlob, segmentsOf, type Segment } from "./archive.ts";
 import { Details } from "./details.ts";
@@ -207,7 +208,7 @@ export class Single {
     else if (event.key === "," && !this.isLive) this.player.step(-1);
     else if (event.key === "." && !this.isLive) this.player.step(1);
     else if (event.key.toLowerCase() === "l") this.goLive();
-    else if (event.key.toLowerCase() === "f") void (document.fullscreenElement ? document.exitFullscreen() : this.player.requestFullscreen());
+    else if (event.key.toLowerCase() === "f") toggleFullscreen(this.player, this.player.surface);
     else return;
     event.preventDefault();
   }
