@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from gateway.errors import CaptureError, redact_url
+from gateway.errors import CaptureError
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _AUTHORITY = re.compile(
@@ -29,6 +29,9 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_UNREADABLE = "cannot be read; write it as in rtsp://user:password@192.0.2.7/stream1"
+# It is not repeated: without a host nobody can tell where the password ends.
+
 _TARGET_SAFE = "%/?#:@!$&'()*+,;=[]~"
 
 
@@ -58,11 +61,11 @@ def parse(url: str) -> CameraUrl:
     """Read a URL by the rules above. Raises :class:`~gateway.errors.CaptureError` where no host can be found."""
     match = _SCHEME.fullmatch(url.strip())
     if match is None:
-        raise CaptureError(f"{redact_url(url)!r} is not a URL; write it as in rtsp://user:password@192.0.2.7/stream1")
+        raise CaptureError(f"the camera's URL {_UNREADABLE}")
     rest = match["rest"]
     at, authority = _find_authority(rest)
     if authority is None or int(authority["port"] or 0) > 65_535:
-        raise CaptureError(f"{redact_url(url)!r} names no host; write it as in rtsp://user:password@192.0.2.7/stream1")
+        raise CaptureError(f"the camera's URL names no host, or {_UNREADABLE}")
     return CameraUrl(
         scheme=match["scheme"].lower(),
         userinfo=_userinfo(rest[:at]) if at >= 0 else "",
@@ -95,7 +98,7 @@ def _find_authority(rest: str) -> tuple[int, re.Match[str] | None]:
 
 def _is_believable(authority: re.Match[str]) -> bool:
     host = authority["host"]
-    return bool(authority["port"]) or "." in host or host.startswith("[") or host == "localhost"
+    return int(authority["port"] or 0) > 0 or "." in host or host.startswith("[") or host == "localhost"
 
 
 def _userinfo(raw: str) -> str:

@@ -67,7 +67,10 @@ def test_no_text_brings_it_down(text: str) -> None:
     assert not any(character.isspace() for character in once)
 
 
-@pytest.mark.parametrize("strange", ["rtsp://c/d@tsA:/A://:c@cam.\0e4/e", "rtsp://[f%1]/s://4:!@cam", "rtsp://[fe]/x"])
+@pytest.mark.parametrize(
+    "strange",
+    ["rtsp://c/d@tsA:/A://:c@cam.\0e4/e", "rtsp://[f%1]/s://4:!@cam", "rtsp://[fe]/x", "rtsp://r:@ec:0/@a@H:"],
+)
 def test_what_is_no_host_is_none_encoded_either(strange: str) -> None:
     try:
         once = normalise(strange)
