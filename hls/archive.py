@@ -23,7 +23,7 @@ from typing import Any
 
 from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
-from gateway.errors import LiveedgeError, NotFoundError
+from gateway.errors import LiveedgeError, NotFoundError, StorageError
 from gateway.histogram import Histogram
 from gateway.service import CaptureService
 from gateway.session import SessionState
@@ -38,6 +38,7 @@ from hls.recovery import Recovery, recover
 from hls.retention import CameraLimits
 from hls.segment import Segment
 from hls.sweeper import Sweeper
+from hls.table import SegmentTable
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,12 @@ class Archive:
         loop = asyncio.get_running_loop()
         self._lock = await loop.run_in_executor(self._executor, take_data_dir, self.data_dir)
         await self.index.open()
-        self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
+        try:
+            self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
+        except StorageError as error:
+            log.warning("archive: %s; it is looked into", error)
+            await self.index.call(SegmentTable.mend)
+            self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
         if not self.recovery.is_nothing:
             log.info("archive: %s", self.recovery)
         self._tasks = [

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -73,8 +73,12 @@ class Database:
     def is_open(self) -> bool:
         return self._engine is not None
 
-    def open(self) -> None:
-        """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` where that cannot be."""
+    def open(self, *, check_all: bool = False) -> None:
+        """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` where that cannot be.
+
+        What lists are made from is looked through, and with ``check_all`` the packed fragments too: a gigabyte a year
+        and camera, which a start does not wait for.
+        """
         try:
             url = make_url(self._url)
             # A server may have been restarted since the last call.
@@ -86,6 +90,12 @@ class Database:
             engine = create_engine(url, **options)
         except (ArgumentError, NoSuchModuleError) as error:
             raise SettingsError(f"DATABASE_URL cannot be used: {redact(error)}") from None
+        except ValueError:
+            # Its text repeats what should have been the port, and may be the end of a password.
+            raise SettingsError(
+                "DATABASE_URL cannot be used: its host or port cannot be read; what is special in user and password"
+                " (@ : /) has to be percent-encoded"
+            ) from None
         except ModuleNotFoundError as error:
             raise SettingsError(
                 f"DATABASE_URL wants the Python package {error.name!r}, which is not there: install it beside liveedge"
@@ -95,13 +105,13 @@ class Database:
             event.listen(engine, "connect", _prepare_sqlite)
         try:
             try:
-                self._prepare(engine)
+                self._prepare(engine, check_all)
             except DatabaseError as error:
                 engine.dispose()
                 if self._path is None or isinstance(error, OperationalError):
                     raise
                 self._salvaged = _put_aside(self._path)
-                self._prepare(engine)
+                self._prepare(engine, check_all)
         except SQLAlchemyError as error:
             engine.dispose()
             raise SettingsError(f"the index cannot be opened: {_cause(error)}; see DATA_DIR and DATABASE_URL") from None
@@ -112,13 +122,12 @@ class Database:
         self.is_suspect = False
         self._opened, self._opened_wal = self._place(), self._place("-wal")
 
-    def _prepare(self, engine: Engine) -> None:
+    def _prepare(self, engine: Engine, check_all: bool) -> None:
         """Look the file through and migrate. Raises SQLAlchemy's errors."""
+        check = "PRAGMA quick_check(1)" if check_all else f"PRAGMA quick_check('{schema.segment.name}')"
         with engine.begin() as connection:
-            if (
-                self._path is not None
-                and (fault := connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()) != "ok"
-            ):
+            is_there = self._path is not None and inspect(connection).has_table(schema.segment.name)
+            if is_there and (fault := connection.exec_driver_sql(check).scalar()) != "ok":
                 raise DatabaseError(None, None, sqlite3.DatabaseError(fault))
             self._is_new = schema.migrate(connection)
 
@@ -154,7 +163,7 @@ class Database:
         before = self._opened
         # What stands in the write-ahead log goes into the file, also into one that has lost its name.
         self.close()
-        self.open()
+        self.open(check_all=True)
         return self._is_new or self._opened != before
 
     def close(self) -> None:
