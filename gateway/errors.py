@@ -24,6 +24,7 @@ goes through :func:`redact` before it goes anywhere.
 
 import re
 from typing import ClassVar
+from urllib.parse import quote
 
 
 class LiveedgeError(Exception):
@@ -165,8 +166,20 @@ _SECRET_QUERY = re.compile(
     r"(?i)([?&;/](?:[a-z_-]*(?:auth|user|pass|pwd|token|secret|key|sig)[a-z_-]*)=)[^&\s'\"<>#;]*"
 )
 
+_NOT_IN_URLS = re.compile(r"[\s'\"<>]")
+
 
 def redact(text: object) -> str:
     """``str(text)`` without user names and passwords of any URL in it, and without secret-looking query values."""
     cut = _USERINFO.sub(lambda match: match["scheme"], str(text))
     return _SECRET_QUERY.sub(r"\1***", cut)
+
+
+def redact_url(url: object) -> str:
+    """A text that is one URL, without its user and password, whatever characters they were pasted with.
+
+    In running text (:func:`redact`) white space and quotes end a URL; here nothing does, and they come out encoded.
+    """
+    scheme, separator, rest = str(url).partition("://")
+    public = _NOT_IN_URLS.sub(lambda match: quote(match[0]), rest.rpartition("@")[2])
+    return redact(f"{scheme}{separator}{public}")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from gateway.errors import redact
+from gateway.errors import redact_url
 
 STEADY_S = 5.0
 """A run of this length was a good one: shorter than any camera's reboot, longer than what a flapping one manages."""
@@ -90,7 +90,7 @@ class CaptureSession:
     def __init__(
         self, rtsp_url: str, policy: RetryPolicy = RetryPolicy(), jitter: Callable[[], float] = random.random
     ) -> None:
-        self.rtsp_url = redact(rtsp_url)
+        self.rtsp_url = redact_url(rtsp_url)
         self.policy = policy
         self.state = SessionState.STOPPED
         self.error_message: str | None = None
@@ -106,7 +106,7 @@ class CaptureSession:
 
     def reconfigure(self, rtsp_url: str, policy: RetryPolicy) -> None:
         """Go on with another URL (credentials are cut out of it) and another policy."""
-        self.rtsp_url = redact(rtsp_url)
+        self.rtsp_url = redact_url(rtsp_url)
         self.policy = policy
 
     @property

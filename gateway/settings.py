@@ -12,6 +12,7 @@ of ours is told (:func:`misspelt`) and not refused.
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +29,8 @@ from pydantic_settings import (
 )
 
 from gateway.access import AccessSettings, CommaList
-from gateway.errors import SettingsError, redact
+from gateway.capture.url import parse
+from gateway.errors import CaptureError, SettingsError, redact_url
 from gateway.settings_file import SettingsFile, suggestion
 
 CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -114,7 +116,12 @@ class CameraSettings(CaptureDefaults):
     @property
     def public_url(self) -> str:
         """The URL without user and password, for people and for the wire."""
-        return redact(self.url.get_secret_value())
+        url = self.url.get_secret_value()
+        try:
+            return redact_url(replace(parse(url), userinfo=""))
+        except CaptureError:
+            # Nobody can tell where the password ends.
+            return redact_url(f"{url.partition('://')[0]}://@") if "://" in url else ""
 
     @property
     def timeout_s(self) -> float:

@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import socketio
 
-from gateway.errors import NotFoundError, SettingsError, redact
+from gateway.errors import NotFoundError, SettingsError, redact, redact_url
 from gateway.settings import Settings
 from signaling.announcer import StatusAnnouncer
 from signaling.backoff import Backoff
@@ -59,7 +59,7 @@ class EmsMessaging(StreamMessaging):
         super().__init__(settings, control)
         assert settings.socketio_server_url is not None
         self._url, self._path = _endpoint(settings.socketio_server_url.get_secret_value())
-        self.public_url = redact(settings.socketio_server_url.get_secret_value())
+        self.public_url = redact_url(settings.socketio_server_url.get_secret_value())
         token = settings.socketio_auth_token
         self._auth = {"token": token.get_secret_value()} if token is not None else None
         self._backoff = Backoff(settings.connection_retry_attempts, settings.connection_retry_delay)

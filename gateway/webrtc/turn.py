@@ -76,7 +76,7 @@ def _entry(text: str) -> _Entry:
         raise SettingsError("ICE_SERVERS: an entry is not of the form stun:host:port or turn:user:password@host:port")
     is_turn = scheme.lower().startswith("turn")
     if is_turn and not at:
-        raise SettingsError(f"ICE_SERVERS: {scheme}:{host} has no credentials; write turn:user:password@{host}")
+        raise SettingsError("ICE_SERVERS: an entry of TURN has no credentials; write turn:user:password@host:port")
     url = f"{scheme.lower()}:{host}"
     if not is_turn:
         return _Entry(url, None, None, None)

@@ -1,11 +1,14 @@
 """No credential survives redaction, and every error knows its code."""
 
+from urllib.parse import quote
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway import errors
-from gateway.errors import LiveedgeError, redact
+from gateway.errors import LiveedgeError, redact, redact_url
+from gateway.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,22 @@ def test_redaction(text: str, expected: str) -> None:
 def test_no_password_without_blanks_survives(password: str) -> None:
     secret = f"S3{password}S3"
     assert secret not in redact(f"could not open rtsp://viewer:{secret}@192.0.2.7/stream: refused")
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=4), st.sampled_from(["/s", "/s?a=b&password={}", "/"])
+)
+@example("it's a p@ss w\"rd", "/s")
+@example("a b&c", "/s?token={}")
+def test_no_password_survives_in_a_url_whatever_is_in_it(password: str, path: str) -> None:
+    secret = f"S3{password}S3"
+    in_query = quote(secret, safe=" '\"<>")
+    shown = redact_url(f"rtsp://viewer:{secret}@192.0.2.7{path.format(in_query)}")
+    assert shown.startswith("rtsp://192.0.2.7/")
+    assert secret not in shown
+    assert "S3" not in shown
+    settings = load_settings().camera("a", {"url": f"rtsp://viewer:{secret}@192.0.2.7/s"})
+    assert "S3" not in settings.public_url
 
 
 def test_codes_are_unique_and_statuses_are_errors() -> None:
