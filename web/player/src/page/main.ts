@@ -99,7 +99,10 @@ function update(): void {
   if (!status) return;
   const live = status.cameras.filter(({ state }) => state === "live").length;
   setText(summary, t("summary", { live, all: status.cameras.length }));
-  ems.hidden = status.messaging.adapter === "none";
+  // What was true before the gateway went is not told as what is.
+  const isStale = store.trouble === "unreachable";
+  summary.hidden = isStale;
+  ems.hidden = isStale || status.messaging.adapter === "none";
   ems.dataset.tone = status.messaging.connected ? "live" : "ill";
   const emsWord = t(status.messaging.connected ? "emsConnected" : "emsLost");
   if (ems.title !== emsWord) {

@@ -100,7 +100,7 @@ export type PageWord = keyof typeof en;
 const ko: Record<PageWord, string> = {
   title: "liveedge",
   cameras: "카메라",
-  summary: "{all}대 중 {live}대 라이브 중",
+  summary: "라이브 {live}/{all}대",
   noCameras: "아직 카메라가 없습니다",
   noCamerasHelp: "RTSP_URL을 설정하거나 liveedge.toml에 카메라를 추가한 뒤 게이트웨이를 다시 시작하세요.",
   gatewayGone: "게이트웨이가 응답하지 않습니다. 응답이 돌아오면 자동으로 다시 연결됩니다.",
