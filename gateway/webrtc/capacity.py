@@ -19,7 +19,10 @@ Rules:
    next to nothing proves nothing.
 4. Whose loss stays with much less sent loses it to something else (radio, an old cable): leaving pictures out does not
    help, and is not done for ``INDIFFERENT_S``.
-5. ``now`` is monotonic seconds. Nothing here waits or sends.
+5. What looked narrow may have been an outage of two seconds. A first limit doubles while there is nothing to send (a
+   long GOP's next keyframe is waited for) and is soon gone; who needs another one within ``DOUBT_S`` is narrow, and
+   silence proves nothing any more.
+6. ``now`` is monotonic seconds. Nothing here waits or sends.
 """
 
 from dataclasses import dataclass
@@ -70,6 +73,8 @@ HOLD_S = 3.0
 HOLD_MAX_S = 40.0
 """Seconds' worth of the limit that arrive well before it grows again; twice as many each time that it grew too far,
 since each such time costs pictures."""
+
+DOUBT_S = 30.0
 
 CLEAR_S = 4.0
 CLEAR_SHARE = 0.8
@@ -155,6 +160,8 @@ class Capacity:
         self._strain = Tally()
         """The reports since which all are bad."""
         self._was_good = False
+        self._doubted_s = -DOUBT_S
+        """When a first limit was given up without proof."""
         self._judged = Tally()
         """The last that tell of the limit, up to ``JUDGE_REPORTS``."""
         self._full_s = 0.0
@@ -226,7 +233,8 @@ class Capacity:
             arrived = min(arrived, camera_bytes_per_s * (1 - self._strain.loss))
         self.state = State.LIMITED
         self.limits += 1
-        self._proof = self._hold_s = self._full_s = 0.0
+        self._proof = self._full_s = 0.0
+        self._hold_s = HOLD_S if now - self._doubted_s < DOUBT_S else 0.0
         self._judged = Tally()
         self._set(now, (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * arrived)
         signs = [f"{self._strain.loss:.0%} of the packets are lost"] if self._strain.loss >= LOSS_BAD else []
@@ -254,6 +262,12 @@ class Capacity:
             is_used = report.sent_bytes >= 0.5 * limit * report.seconds
             lower = min(limit, arrived) if is_used else limit * (1 - report.loss)
             self._set(now, (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * lower)
+            return
+        if report.packets == 0 and not self._hold_s:
+            self.limit_bytes_per_s = 2 * limit
+            if self.limit_bytes_per_s > camera_bytes_per_s:
+                self._doubted_s = now
+                self._clear()
             return
         if report.loss >= LOSS_GOOD or not is_proof:
             return

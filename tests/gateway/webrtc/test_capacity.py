@@ -28,6 +28,8 @@ class Line:
     loss: float = 0.0
     round_trip_s: float = 0.02
     camera: float = CAMERA
+    is_idle: bool = False
+    """The sender waits for a keyframe."""
     now: float = 1000.0
     sent_bytes: int = 0
     sequence: int = (1 << 32) - 500
@@ -39,6 +41,7 @@ class Line:
         for _ in range(round(seconds / report_s)):
             limit = self.capacity.limit_bytes_per_s
             packets = round(min(self.camera, limit if limit is not None else self.camera) * report_s / PACKET)
+            packets = 0 if self.is_idle else packets
             for _ in range(packets):
                 self._waiting = max(0.0, self._waiting - self.bytes_per_s * report_s / packets)
                 self.sequence = (self.sequence + 1) & 0xFFFFFFFF
@@ -148,6 +151,23 @@ def test_silence_proves_nothing() -> None:
     line.camera = 100.0
     line.run(120)
     assert line.limit <= limit
+
+
+def test_an_outage_is_not_held_against_who_waits_for_a_keyframe_unless_it_comes_again() -> None:
+    line = Line().run(10)
+    line.loss = 0.9
+    line.run(3)
+    assert line.capacity.state is State.LIMITED
+    line.loss, line.is_idle = 0.0, True
+    line.run(10)
+    assert line.capacity.limit_bytes_per_s is None
+    line.is_idle = False
+    line.loss = 0.9
+    line.run(3)
+    line.loss, line.is_idle = 0.0, True
+    limit = line.limit
+    line.run(20)
+    assert line.limit == limit
 
 
 def test_a_dead_line_has_a_limit_too() -> None:
