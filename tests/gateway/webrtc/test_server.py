@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import random
 import socket
 import threading
 from dataclasses import replace
@@ -11,12 +12,14 @@ from unittest.mock import patch
 import psutil
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from av import VideoFrame
 
 from gateway.errors import NegotiationError, NotFoundError, SettingsError, UnavailableError
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.stats import Totals, ViewerState
 from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, SILENCE_MAX_S, Viewer
 from tests.gateway.webrtc.conftest import Cameras, Join
+from tests.gateway.webrtc.test_ice import check
 from tests.support.cinema import FilmEngine, film
 
 
@@ -285,6 +288,48 @@ async def test_wild_datagrams_reach_nobody_and_leave_nothing(
     assert server.registry.refused["fault"] == 0
     assert server.registry.addresses == 1
     assert viewer.state is ViewerState.CONNECTED
+
+
+async def test_a_viewer_that_sends_mutations_of_everything_disturbs_no_other(
+    server: WebRtcServer, camera_with: Cameras, join: Join
+) -> None:
+    camera = camera_with(film())
+    peer, _ = await join(camera)
+    _, hostile = await join(camera)
+    chance = random.Random(1)
+    samples = [
+        check(hostile.agent),
+        b"\x16\xfe\xfd" + bytes(8) + b"\0\x20" + chance.randbytes(32),
+        b"\x81\xc9\0\x07" + chance.randbytes(44),
+        b"\x81\xcd\0\x03" + chance.randbytes(28),
+    ]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+        wire.connect(("127.0.0.1", server.udp_port))
+        wire.setblocking(False)
+        wire.send(samples[0])
+        async with asyncio.timeout(5):
+            while server.registry.path_to(wire.getsockname()) is None:
+                await asyncio.sleep(0.01)
+        before_bytes = psutil.Process().memory_info().rss
+        for number in range(6000):
+            data = bytearray(chance.choice(samples))
+            for _ in range(chance.randint(1, 4)):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+            wire.send(data[: chance.randint(1, len(data))] if number % 3 == 0 else data)
+            if number % 50 == 0:
+                await asyncio.sleep(0.001)
+    track = peer.getReceivers()[0].track
+    seen_s = 0.0
+    async with asyncio.timeout(10):
+        while seen_s < 2.5:  # more than was under way before
+            picture = await track.recv()
+            assert isinstance(picture, VideoFrame)
+            seen_s = picture.time or 0.0
+    assert server.registry.refused["fault"] == 0
+    assert server.registry.refused["password"] > 0
+    assert hostile.srtp_refused > 0
+    assert server.registry.addresses <= 3
+    assert psutil.Process().memory_info().rss - before_bytes < 20_000_000
 
 
 async def test_replayed_and_forged_srtcp_is_refused(camera_with: Cameras, join: Join) -> None:
