@@ -164,3 +164,28 @@ async def test_players_that_send_no_headers_play_by_signed_addresses(
     loads += " image.onload = () => resolve(image.naturalWidth); image.onerror = () => resolve(0); image.src = url; })"
     assert await page.evaluate(loads, sign("/snapshot/door.jpg")) > 0
     assert await page.evaluate(loads, gateway.url + "/snapshot/door.jpg") == 0
+
+
+@pytest.mark.parametrize("transport", ["webrtc", "hls", "jpeg", "mjpeg"])
+async def test_a_token_that_is_taken_back_ends_the_picture_and_the_player_says_so(
+    gateways: Gateways, tmp_path: Path, page: Page, transport: str
+) -> None:
+    guest = '\n[auth.tokens.guest]\ntoken = "a-guest-who-has-to-leave"\nscopes = ["view"]\n'
+    door(tmp_path, guest)
+    gateway = gateways(AUTH_TOKEN=TOKEN)
+    await page.goto(gateway.url)
+    await page.evaluate(
+        """([token, transport]) => {
+          const player = document.createElement("live-edge-player");
+          Object.assign(player, { camera: "door", token, transports: [transport], lang: "en" });
+          document.body.replaceChildren(player);
+        }""",
+        ["a-guest-who-has-to-leave", transport],
+    )
+    watched = "document.querySelector('live-edge-player').state"
+    # As functions, since the page's policy lets nothing be evaluated.
+    await page.wait_for_function(f"() => {watched}.latencyMs !== null", timeout=PATIENCE_MS)
+    door(tmp_path)
+    notice = "Please sign in to watch this camera."
+    await page.wait_for_function(f"() => {watched}.notice === '{notice}'", timeout=PATIENCE_MS)
+    assert "settings read again" in gateway.log()
