@@ -143,6 +143,7 @@ async def test_speeds(two_hours: tuple[Gateway, int], page: Page) -> None:
     await page.goto(f"{gateway.url}/#/camera/door")
     player = page.locator("live-edge-player")
     speed = page.get_by_label("Speed")
+    await plays(page, "webrtc")
     assert await speed.is_disabled(), "live has one speed"
     await seek(page, start_s + 600)
     await page.get_by_role("button", name="Play", exact=True).click()
@@ -169,6 +170,7 @@ async def test_picture_by_picture(two_hours: tuple[Gateway, int], page: Page) ->
     gateway, start_s = two_hours
     await page.goto(f"{gateway.url}/#/camera/door")
     player = page.locator("live-edge-player")
+    await plays(page, "webrtc")
     await seek(page, start_s + 100.1)
     shown = await player.evaluate(NUMBER)
 

@@ -169,7 +169,9 @@ export class Recording {
   private async settle(position: number, from: number): Promise<boolean> {
     const { surface } = this;
     surface.currentTime = Math.max(0, position);
-    const isThere = () => !surface.seeking && this.pictureAt !== null && Math.abs(this.pictureAt - from) > 0.001;
+    // One that begins later is that of another place: the nearest that is loaded.
+    const isThere = () =>
+      !surface.seeking && this.pictureAt !== null && Math.abs(this.pictureAt - from) > 0.001 && this.pictureAt <= Math.max(0, position) + 0.001;
     // What is not loaded yet takes its time; what is, is there soon or never.
     for (let waited = 0; waited < LOADED_MS && (surface.seeking || waited < PRESENTED_MS); waited += LOOK_MS) {
       if (isThere()) return true;
