@@ -20,6 +20,9 @@ START_CODE = b"\x00\x00\x00\x01"
 _H264_SPS, _H264_PPS, _H264_SLICES = 7, 8, range(1, 6)
 _HEVC_VPS, _HEVC_SPS, _HEVC_PPS, _HEVC_SLICES = 32, 33, 34, range(32)
 
+SETS_MAX = 256
+"""Of each kind: as many as pic_parameter_set_id can name (H.264 §7.4.2.2). More are nobody's picture."""
+
 
 @dataclass(frozen=True, slots=True)
 class ParameterSets:
@@ -71,7 +74,7 @@ def find_parameter_sets(codec: str, data: bytes) -> ParameterSets | None:
         kind = nal_type(codec, unit)
         if kind in slices:
             break
-        if kind in found and unit not in found[kind]:
+        if kind in found and len(found[kind]) < SETS_MAX and unit not in found[kind]:
             found[kind].append(unit)
     if not found[sps_type] or not found[pps_type]:
         return None

@@ -16,6 +16,10 @@ _SUB_WIDTH = {0: 1, 1: 2, 2: 2, 3: 1}
 _SUB_HEIGHT = {0: 1, 1: 2, 2: 1, 3: 1}
 
 
+UNIT_MAX_BYTES = 4096
+"""What is read of a parameter set. With all its scaling lists it has some hundreds; a number of megabytes is slow."""
+
+
 class BitsError(ValueError):
     """The bits end too early, or mean what cannot be."""
 
@@ -35,7 +39,7 @@ class Bits:
     """A reader of fixed-length and exp-Golomb codes (H.264 §9.1), emulation prevention removed."""
 
     def __init__(self, unit: bytes) -> None:
-        payload = unit.replace(b"\x00\x00\x03", b"\x00\x00")
+        payload = unit[:UNIT_MAX_BYTES].replace(b"\x00\x00\x03", b"\x00\x00")
         self._value = int.from_bytes(payload, "big")
         self._left = len(payload) * 8
 

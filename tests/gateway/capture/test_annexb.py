@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.capture.annexb import (
+    SETS_MAX,
     START_CODE,
     ParameterSets,
     describe,
     find_parameter_sets,
     split,
 )
-from gateway.capture.sps import BitsError, parse_h264_sps, parse_hevc_sps
+from gateway.capture.sps import UNIT_MAX_BYTES, Bits, BitsError, parse_h264_sps, parse_hevc_sps
 from gateway.errors import NoVideoError
 
 
@@ -82,6 +83,20 @@ def test_split_takes_both_start_codes_and_trailing_zeros() -> None:
 
 def test_parameter_sets_after_a_slice_belong_to_the_next_picture() -> None:
     assert find_parameter_sets("h264", b"\x00\x00\x01\x65x\x00\x00\x01\x67a\x00\x00\x01\x68b") is None
+
+
+def test_a_flood_of_parameter_sets_is_cut_short() -> None:
+    flood = [b"\x68" + number.to_bytes(4, "big") + b"\x80" for number in range(0x01010101, 0x01010101 + 5000)]
+    sets = find_parameter_sets("h264", b"".join(START_CODE + unit for unit in (b"\x67\x42", *flood)))
+    assert sets is not None
+    assert sets.pps == tuple(flood[:SETS_MAX])
+
+
+def test_of_a_parameter_set_of_megabytes_only_the_beginning_is_read() -> None:
+    bits = Bits(b"\x01" * 4_000_000)
+    assert bits.u(8 * UNIT_MAX_BYTES) & 0xFF == 1
+    with pytest.raises(BitsError):
+        bits.u(1)
 
 
 def test_unreadable_parameter_sets_are_no_video() -> None:
