@@ -10,14 +10,13 @@ MAX_SIDE = 16_384
 MAX_FRAME_RATE = 300
 """Frames a second; an SPS that tells more was filled with zeros or ones."""
 
+UNIT_MAX_BYTES = 4096
+"""What is read of a parameter set. With all its scaling lists it has some hundreds; a number of megabytes is slow."""
+
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 _EXTENDED_SAR = 255
 _SUB_WIDTH = {0: 1, 1: 2, 2: 2, 3: 1}
 _SUB_HEIGHT = {0: 1, 1: 2, 2: 1, 3: 1}
-
-
-UNIT_MAX_BYTES = 4096
-"""What is read of a parameter set. With all its scaling lists it has some hundreds; a number of megabytes is slow."""
 
 
 class BitsError(ValueError):
