@@ -104,7 +104,7 @@ class FilmEngine(CaptureEngine):
         self._name = parts.netloc
         if parts.query:
             asked = {name: int(value) for name, value in parse_qsl(parts.query)}
-            self.showing.setdefault(self._name, (film(**asked), None))  # type: ignore[arg-type]
+            self.showing.setdefault(self._name, (film(**asked), None))
 
     def interrupt(self) -> None:
         self._stop.set()
