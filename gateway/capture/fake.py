@@ -1,9 +1,9 @@
 """FakeLiveStreamGenerator: a camera for those who have none. It films a clock.
 
 Theory of operation. A picture is drawn and encoded in real time, and leaves as the packets of any camera do; nobody
-downstream can tell. ``fake://NAME?width=1280&height=720&fps=15&gop=2&audio=none`` says what kind of camera it is: its
-size in pixels, its frames a second, its keyframe interval in seconds, and ``aac``, ``alaw`` or ``none`` for a short
-tone each second.
+downstream can tell. ``fake://NAME?width=1280&height=720&fps=15&gop=2&audio=none`` says what kind of camera it is: the
+name in its picture, which gives it its colour, its size in pixels, its frames a second, its keyframe interval in
+seconds, and ``aac``, ``alaw`` or ``none`` for a short tone each second.
 
 Drawing is cheap, since this runs where somebody tries liveedge on a small machine: a background is drawn once, and then
 only the clock, a light that runs under it and the strip of :mod:`gateway.capture.picture_clock` are put over it.
@@ -38,7 +38,8 @@ class FakeLiveStreamGenerator(CaptureEngine):
         self._stop.set()
 
     def packets(self) -> Iterator[Packet]:
-        query = parse_qs(urlsplit(self.source.url).query)
+        url = urlsplit(self.source.url)
+        query = parse_qs(url.query)
         width, height = _number(query, "width", 1280, 160, 3840) & ~1, _number(query, "height", 720, 96, 2160) & ~1
         fps = _number(query, "fps", 15, 1, 60)
         tone = _tone(query, self.source.run)
@@ -50,7 +51,7 @@ class FakeLiveStreamGenerator(CaptureEngine):
             self.source.run,
             tone.info if tone is not None else None,
         )
-        picture = ClockPicture(width, height)
+        picture = ClockPicture(width, height, url.netloc)
         started = self.clock.monotonic()
         number = 0
         while not self._stop.wait(max(0.0, started + number / fps - self.clock.monotonic())):

@@ -1,5 +1,7 @@
 """ClockPicture: what the fake camera films. Drawn straight into I420 planes, and only where something changes."""
 
+import math
+import zlib
 from datetime import datetime
 
 import cv2
@@ -18,8 +20,11 @@ _INK = 235
 _TOP_LUMA, _BOTTOM_LUMA = 58, 22
 """Luma of the background's ends."""
 
-_NIGHT_U, _NIGHT_V = 146, 116
-"""Chroma of a dark blue."""
+_NIGHT_DEGREES, _NIGHT_CHROMA = -34, 22
+"""Hue in the plane of U and V, and saturation, of a dark blue."""
+
+_DEMO = "demo"
+"""The camera that there is where none is configured."""
 
 _AMBER_U, _AMBER_V = 70, 170
 """Chroma of the light."""
@@ -29,11 +34,12 @@ _LAP_MS = 4000
 
 
 class ClockPicture:
-    """A dark gradient, the product's name, a large clock, a light that moves, and the strip for machines."""
+    """A dark gradient, a name, a large clock, a light that moves, and the strip for machines."""
 
-    def __init__(self, width: int, height: int) -> None:
-        """Both in pixels, even, at least 160x96."""
+    def __init__(self, width: int, height: int, name: str = _DEMO) -> None:
+        """Both in pixels, even, at least 160x96. Each ``name`` has a colour of its own."""
         self._width, self._height = width, height
+        self._name = name
         self._planes = self._background()
         self._luma = self._planes[:height]
         self._clock = _Line(self._luma, (width // 2, round(height * 0.52)), width * 0.80, "00:00:00.000")
@@ -57,11 +63,16 @@ class ClockPicture:
         planes[:height] = luma.clip(16, 235)
         chroma = planes[height:].reshape(-1)
         half = chroma.size // 2
-        chroma[:half], chroma[half:] = _NIGHT_U, _NIGHT_V
+        is_demo = self._name == _DEMO
+        hue = math.radians(_NIGHT_DEGREES + (0 if is_demo else zlib.crc32(self._name.encode()) % 360))
+        chroma[:half] = round(128 + _NIGHT_CHROMA * math.cos(hue))
+        chroma[half:] = round(128 + _NIGHT_CHROMA * math.sin(hue))
         scale = width / 1280
+        title = "liveedge" if is_demo else self._name
+        line = "no camera is configured yet" if is_demo else "it is no camera"
         for text, y, size, ink in (
-            ("liveedge", 0.15, 2.0, _INK),
-            ("This picture is made here: no camera is configured yet.", 0.23, 0.8, 150),
+            (title, 0.26, 2.0, _INK),
+            (f"This picture is made here: {line}.", 0.34, 0.8, 150),
         ):
             cv2.putText(
                 planes[:height],

@@ -1,5 +1,6 @@
 """The camera that films a clock: what leaves it is what any camera sends, and the clock in it is right."""
 
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import av
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.capture import picture_clock
 from gateway.capture.engine import CaptureSource
 from gateway.capture.fake import FakeLiveStreamGenerator
+from gateway.capture.picture import ClockPicture
 from gateway.errors import CaptureError
 from gateway.media import Packet
 
@@ -25,6 +27,16 @@ def film(url: str, packets: int) -> list[Packet]:
         if len(taken) == packets:
             engine.interrupt()
     return taken
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=30))
+def test_each_name_has_its_picture_and_machines_read_the_clock_in_all(name: str) -> None:
+    picture = ClockPicture(160, 96, name).draw(datetime(2026, 1, 2, tzinfo=UTC), 1_767_312_000_456)
+    assert picture_clock.read(picture[:96]) == 1_767_312_000_456
+    again = ClockPicture(160, 96, name).draw(datetime(2026, 1, 2, tzinfo=UTC), 1_767_312_000_456)
+    assert np.array_equal(picture, again)
+    other = ClockPicture(160, 96, name + "x").draw(datetime(2026, 1, 2, tzinfo=UTC), 1_767_312_000_456)
+    assert not np.array_equal(picture, other)
 
 
 def test_its_packets_keep_the_rules() -> None:
