@@ -15,6 +15,7 @@ from gateway.settings import Settings, load_settings
 from web import keys
 from web.auth.gate import GATE, OWNERS, Gate, guard, note_begun
 from web.errors import errors_as_json
+from web.heap import keep_trimmed
 from web.house import House
 from web.logs import set_up_logging
 from web.metrics import Metrics
@@ -85,6 +86,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     app[keys.HOUSE].on_reload.append(set_up_logging)
     watch = SettingsWatch(app[keys.HOUSE], load)
     loop.add_signal_handler(signal.SIGHUP, watch.hurry)
+    trimming = asyncio.create_task(keep_trimmed(), name="heap")
     runner = web.AppRunner(
         app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
     )
@@ -100,6 +102,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         await stop.wait()
         log.info("stopping")
     finally:
+        trimming.cancel()
         await watch.close()
         await runner.cleanup()
 

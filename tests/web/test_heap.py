@@ -1,4 +1,4 @@
-"""The heap stays together: counted by glibc itself, in a process of its own."""
+"""The heap stays together, and what is free goes back: told by glibc and the kernel, of processes of their own."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 from web.heap import ARENAS_MAX
 
 COUNT = """
-import ctypes, re, sys, threading
+import ctypes, sys, threading
 from web.heap import limit_arenas
 
 if sys.argv[1] == "limited":
@@ -28,11 +28,40 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-libc.fflush.argtypes = libc.fclose.argtypes = [ctypes.c_void_p]
+libc.fclose.argtypes = [ctypes.c_void_p]
 libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
 told = libc.fopen(b"/dev/stdout", b"w")
 libc.malloc_info(0, told)
 libc.fclose(told)
+"""
+
+HOLES = """
+import asyncio, ctypes
+from pathlib import Path
+from web.heap import keep_trimmed
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+places = []
+for number in range(2000):
+    places.append(libc.malloc(50_000))
+    ctypes.memset(ctypes.c_void_p(places[-1]), 1, 50_000)
+for place in places[:-1]:  # the last one keeps all before it from being given back by itself
+    libc.free(ctypes.c_void_p(place))
+before = resident()
+
+async def main():
+    trimming = asyncio.create_task(keep_trimmed(0.01))
+    while resident() > before - 90_000_000:
+        assert not trimming.done()
+        await asyncio.sleep(0.01)
+    trimming.cancel()
+
+asyncio.run(asyncio.wait_for(main(), 60))
 """
 
 
@@ -44,3 +73,7 @@ def test_threads_share_few_arenas(limit: str) -> None:
         assert 1 <= arenas <= ARENAS_MAX
     else:
         assert arenas > ARENAS_MAX
+
+
+def test_free_pages_go_back_to_the_system() -> None:
+    subprocess.run([sys.executable, "-c", HOLES], check=True)
