@@ -62,8 +62,8 @@ url = "rtsp://127.0.0.1:9/"
 """
 
 ALLOWED = {"rss_mb": 5.0, "threads": 4.0, "descriptors": 4.0, "tasks": 6.0}
-"""Growth that is noise: what comes and goes with a viewer more or less at the moment of the sample. Pools of threads (6 of
-the event loop, 4 writers, the decoders) begin another where all are busy, and so fill up over hours."""
+"""Growth that is noise: what comes and goes with a viewer more or less at the moment of the sample. Pools of threads
+(6 of the event loop, 4 writers, 2 decoders) begin another where all are busy, and so fill up over hours."""
 
 LATENCY_ALLOWED = 30.0
 """ms: this machine does other things too."""

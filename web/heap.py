@@ -1,13 +1,15 @@
 """The C heap, which libav, OpenCV and Python's larger objects share, kept together and given back.
 
 Theory of operation. glibc keeps what is freed, for whoever wants it next, and there its holes stay: in a soak with a
-camera that comes and goes the heap grew for an hour, while what was in use in it did not. Two things are done about it.
+camera that comes and goes the heap grew for an hour, while what was in use in it did not. Two things are done about
+that.
 
-1. Few arenas. By default threads that allocate at the same time get one each, up to eight a core, and what is free in one
-   is of no use to the others. Each run of a camera is a thread of its own, so that every arena grows to the most that any
-   run ever took. With few, threads wait for each other a little where they allocate at once, which Python's do seldom.
+1. Few arenas. By default threads that allocate at the same time get one each, up to eight a core, and what is free in
+   one is of no use to the others. Each run of a camera is a thread of its own, so that every arena grows to the most
+   that any run ever took. With few, threads wait for each other a little where they allocate at once, which Python's
+   do seldom.
 2. Whole free pages go back to the system now and then (malloc_trim(3)). It takes a millisecond for 50 MB. A low
-   M_MMAP_THRESHOLD would do as well, at the price of page faults with each picture: a tenth of all CPU in the same soak.
+   M_MMAP_THRESHOLD would do as well, at the price of page faults with each picture: a tenth of all CPU in that soak.
 
 Where the C library is another (musl, macOS), nothing of it is there, and nothing is done.
 """
