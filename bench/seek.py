@@ -81,7 +81,8 @@ class Moments:
             offset_s = self.random.uniform(0, 3 * HOUR_S - 10)
             if is_drag:
                 offset_s = self.offset_s + self.random.uniform(-DRAG_S, DRAG_S)
-                if not 0 <= offset_s < 3 * HOUR_S - 10:
+                if not 0 <= offset_s < 3 * HOUR_S - 10 or offset_s // HOUR_S == 1:
+                    # Deep in the gap all moments around have one and the same picture.
                     offset_s = self.random.uniform(0, HOUR_S)
             number = self.number(offset_s)
             if APART < (number - before) % GREYS < GREYS - APART:
