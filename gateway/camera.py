@@ -23,9 +23,15 @@ from typing import Any
 from gateway.capture.engine import CaptureEngine, CaptureSource, CheckAddress
 from gateway.capture.runner import EngineRunner
 from gateway.clock import Clock
-from gateway.errors import CameraEndedError, CameraTimeoutError, CaptureError, UnavailableError
+from gateway.errors import (
+    CameraEndedError,
+    CameraTimeoutError,
+    CaptureError,
+    UnavailableError,
+)
 from gateway.hub import PacketHub
 from gateway.jpeg import JpegFeed
+from gateway.knocking import when_answered
 from gateway.media import Packet
 from gateway.session import CaptureSession, FrameCallback, RetryPolicy, SessionState
 from gateway.settings import CameraSettings, RecordMode, StartMode
@@ -277,13 +283,14 @@ class Camera:
 
     async def _drive(self) -> None:
         """Make attempts until nobody wants the camera or the session gives up."""
+        error: CaptureError | None = None
         try:
             while self.session.attempt_at is not None:
-                await self._wait_until_due(self.session.attempt_at)
+                await self._wait_until_due(self.session.attempt_at, error)
                 self.session.attempt()
                 try:
                     await self._pull()
-                    error: CaptureError = CameraEndedError("the camera ended the stream")
+                    error = CameraEndedError("the camera ended the stream")
                 except CaptureError as raised:
                     error = raised
                 self.session.lost(self._clock.monotonic(), str(error))
@@ -305,12 +312,16 @@ class Camera:
                 # Somebody may have come while the last run was being put away.
                 self._update()
 
-    async def _wait_until_due(self, attempt_at: float) -> None:
+    async def _wait_until_due(self, attempt_at: float, error: CaptureError | None) -> None:
         self._kick.clear()
-        # Not wait_for: Python 3.11's may swallow a cancellation that comes together with the event.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, attempt_at - self._clock.monotonic())):
-                await self._kick.wait()
+        knocking = asyncio.create_task(when_answered(error, self._kick.set), name=f"knocking-{self.id}")
+        try:
+            # Not wait_for: Python 3.11's may swallow a cancellation that comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, attempt_at - self._clock.monotonic())):
+                    await self._kick.wait()
+        finally:
+            knocking.cancel()
 
     async def _pull(self) -> None:
         """One run, from opening to its end. Raises a :class:`~gateway.errors.CaptureError`."""

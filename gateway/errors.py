@@ -121,6 +121,9 @@ class CaptureError(LiveedgeError):
     code = "capture"
     status = 503
 
+    silent_at: tuple[str, int] | None = None
+    """Host and port where nobody answered (:mod:`gateway.knocking`)."""
+
 
 class CameraUnreachableError(CaptureError):
     """No route to the camera, no such name, or nobody listens there."""

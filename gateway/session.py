@@ -3,8 +3,9 @@
 Rules:
 
 1. ``start`` opens a session, ``stop`` ends it; both may be called in any state.
-2. Whoever drives the session makes an attempt when ``attempt_at`` is due, reports the first picture with ``picture``
-   and every end that was not asked for with ``lost``. Nothing here reads a clock: ``now_s`` is monotonic seconds.
+2. Whoever drives the session makes an attempt when ``attempt_at`` is due (or earlier, where there is hope), reports the
+   first picture with ``picture`` and every end that was not asked for with ``lost``. Nothing here reads a clock:
+   ``now_s`` is monotonic seconds.
 3. A camera that was live for ``STEADY_S`` and is lost is tried again at once, and then ``attempts`` times in all,
    ``delay_s`` apart. A run that was shorter counts as one of those attempts, so that a flapping camera gets to rule 4
    too.

@@ -80,7 +80,10 @@ def _open(
             return None
         if "tls_verify" in options and getattr(error, "errno", None) == errno.EIO:
             raise unproven(url) from None
-        raise opening_fault(error, url, timeout_s, timeout_s if reins.are_drawn else 0.0) from None
+        fault = opening_fault(error, url, timeout_s, timeout_s if reins.are_drawn else 0.0)
+        if isinstance(fault, CameraUnreachableError | CameraTimeoutError):
+            fault.silent_at = (destination.host, destination.connect_port)
+        raise fault from None
     finally:
         reins.deadline = None
 
