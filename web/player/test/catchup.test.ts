@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { catchUp, JUMP_S, KEEP_S, SLACK_S, type Range } from "../src/core/catchup.ts";
+import { catchUp, JUMP_S, KEEP_S, MARGIN_HOLD_MS, MARGIN_MAX_S, MARGIN_STEP_S, Margin, SLACK_S, type Range } from "../src/core/catchup.ts";
 
 /** Play a live stream for `seconds`: the buffer is always `buffered` ahead of the target. Returns how late it is then. */
 function play(late: number, seconds: number, { buffered = 0.5, from = 0 } = {}): { late: number; jumps: number } {
@@ -72,5 +72,34 @@ describe("catching up", () => {
         [11.1, 11.15],
       ]).seek,
     ).toBeNull();
+  });
+});
+
+describe("Margin", () => {
+  it("is nothing as long as nothing happens", () => {
+    expect(new Margin().at(1_000_000)).toBe(0);
+  });
+
+  it("grows with each stall, is kept, and shrinks again", () => {
+    const margin = new Margin();
+    margin.stalled(1000);
+    margin.stalled(2000);
+    expect(margin.at(2000)).toBeCloseTo(2 * MARGIN_STEP_S);
+    expect(margin.at(2000 + MARGIN_HOLD_MS)).toBeCloseTo(2 * MARGIN_STEP_S);
+    expect(margin.at(2000 + 2 * MARGIN_HOLD_MS)).toBeCloseTo(MARGIN_STEP_S);
+    expect(margin.at(2000 + 9 * MARGIN_HOLD_MS)).toBe(0);
+  });
+
+  it("begins from what is left of the last one", () => {
+    const margin = new Margin();
+    margin.stalled(0);
+    margin.stalled(1.5 * MARGIN_HOLD_MS);
+    expect(margin.at(1.5 * MARGIN_HOLD_MS)).toBeCloseTo(1.5 * MARGIN_STEP_S);
+  });
+
+  it("has an end", () => {
+    const margin = new Margin();
+    for (let stall = 0; stall < 100; stall++) margin.stalled(stall);
+    expect(margin.at(100)).toBe(MARGIN_MAX_S);
   });
 });

@@ -6,6 +6,7 @@
 // 3. Further than JUMP_S (a sleep, an outage), it jumps, as far as the buffer goes; where there is nothing newer in it, to
 //    the target itself, and whoever loads has to load there.
 // 4. A hole in the buffer (the camera was away) is jumped over as soon as there is something behind it.
+// 5. Who runs dry keeps more distance for a while: a line that trembles by half a second does so again. See Margin.
 
 /** Seconds. */
 export const SLACK_S = 0.1;
@@ -19,6 +20,12 @@ const FAST_S = 0.4;
 const LEAST_S = 0.15;
 /** Nearer to the end of a range than this, it plays no more. */
 const END_S = 0.05;
+
+/** A part's length, more or less: what came too late did so by that much. */
+export const MARGIN_STEP_S = 0.2;
+export const MARGIN_MAX_S = 2;
+/** So long it is kept, and so long it takes to lose a step again. */
+export const MARGIN_HOLD_MS = 30_000;
 
 /** Beginning and end of what is buffered, s. */
 export type Range = readonly [number, number];
@@ -47,4 +54,22 @@ export function catchUp(position: number, target: number, ranges: readonly Range
 /** The place in a range that is nearest to the target, and plays. */
 function within([start, end]: Range, target: number): number {
   return Math.max(start, Math.min(target, end - LEAST_S));
+}
+
+/** How much further from the live edge than asked for it is safe to be. Grows with each stall, shrinks without. */
+export class Margin {
+  private seconds = 0;
+  private since = 0;
+
+  /** It ran dry at `now`, ms. */
+  stalled(now: number): void {
+    this.seconds = Math.min(this.at(now) + MARGIN_STEP_S, MARGIN_MAX_S);
+    this.since = now;
+  }
+
+  /** Seconds. */
+  at(now: number): number {
+    const calm = Math.max(0, now - this.since - MARGIN_HOLD_MS);
+    return Math.max(0, this.seconds - (calm / MARGIN_HOLD_MS) * MARGIN_STEP_S);
+  }
 }

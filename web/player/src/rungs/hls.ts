@@ -1,7 +1,7 @@
 // LL-HLS: hls.js in low-latency mode, or the browser's own player where there is no Media Source.
 
 import { ApiError, toFailure } from "../core/api.ts";
-import { catchUp, type Range } from "../core/catchup.ts";
+import { catchUp, Margin, type Range } from "../core/catchup.ts";
 import type { Failure } from "../core/ladder.ts";
 import { createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./rung.ts";
 import type { Hls } from "./hlsjs.ts";
@@ -18,6 +18,7 @@ export class HlsRung implements Rung {
   private bytes = 0;
   private timer = 0;
   private jumped = Number.NEGATIVE_INFINITY;
+  private readonly margin = new Margin();
 
   constructor(private readonly context: RungContext) {
     this.surface = createVideo(context.muted);
@@ -87,6 +88,7 @@ export class HlsRung implements Rung {
     hls.loadSource(api.url(path));
     hls.attachMedia(this.surface);
     this.timer = window.setInterval(() => this.catchUp(hls), CATCH_UP_EVERY_MS);
+    this.surface.addEventListener("waiting", () => this.ranDry());
     await play(this.surface);
   }
 
@@ -97,7 +99,7 @@ export class HlsRung implements Rung {
 
   private catchUp(hls: Hls): void {
     const { surface } = this;
-    const target = targetOf(hls);
+    const target = targetOf(hls, this.margin.at(performance.now()));
     if (target === null || surface.paused || surface.readyState === HTMLMediaElement.HAVE_NOTHING) return;
     const { buffered } = surface;
     const ranges = Array.from({ length: buffered.length }, (_, index): Range => [buffered.start(index), buffered.end(index)]);
@@ -109,16 +111,25 @@ export class HlsRung implements Rung {
     surface.currentTime = seek;
   }
 
+  private ranDry(): void {
+    const { surface } = this;
+    const now = performance.now();
+    // To begin and to jump is to wait as well, and says nothing of the line.
+    if (surface.seeking || surface.played.length === 0 || now - this.jumped < JUMP_EVERY_MS) return;
+    this.margin.stalled(now);
+  }
+
   private fail(failure: Failure): void {
     if (!this.ending.signal.aborted) this.context.failed(failure);
   }
 }
 
 /** Where it should be by now, s; null while there are no pictures there (the camera is away, or has just come back). */
-function targetOf(hls: Hls): number | null {
-  const target = hls.liveSyncPosition;
+function targetOf(hls: Hls, margin: number): number | null {
+  if (hls.liveSyncPosition === null) return null;
+  const target = hls.liveSyncPosition - margin;
   const parts = hls.latestLevelDetails?.partList;
-  if (target === null || !parts) return target;
+  if (!parts) return target;
   const part = parts.find(({ end }) => end > target);
   return part && !part.gap && !part.fragment.gap && part.start <= target ? target : null;
 }
