@@ -154,6 +154,8 @@ async def test_a_lost_keyframe_is_asked_for_and_healed_from_the_gop(
     (viewer,) = server.viewers.values()
     monkeypatch.setattr(UdpPath, "send", lossy)
     monkeypatch.setattr("gateway.webrtc.sender.RETRANSMIT_BUCKET_BYTES", 0)
+    # A loss like this may be taken for a narrow network, whose limit heals it in a way of its own.
+    monkeypatch.setattr("gateway.webrtc.flow.Flow._adapt", lambda *_: None)
     assert viewer.stats().replays == 1
     lost = 1
     async with asyncio.timeout(20):
