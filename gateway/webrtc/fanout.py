@@ -89,7 +89,12 @@ class CameraFanout:
 
     def limit(self, sender: VideoSender, bytes_per_s: int | None) -> None:
         """A viewer's network carries so much and no more; ``None``: everything."""
-        if sender.limit(bytes_per_s, self.history):
+        is_over = bytes_per_s is None and sender.limit_bytes_per_s is not None
+        is_behind = sender.limit(bytes_per_s, self.history)
+        if is_over and sender.waits_for_keyframe and self.hub.gop:
+            # Who waits when a limit goes gets the present GOP: the next keyframe may be 20 s away.
+            is_behind = sender.start(self.history, self._clock.monotonic())
+        if is_behind:
             self._fall_behind(sender)
 
     def retransmit(self, sender: VideoSender, sequences: list[int]) -> None:

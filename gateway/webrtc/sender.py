@@ -166,23 +166,11 @@ class VideoSender:
     def limit(self, bytes_per_s: int | None, history: History) -> bool:
         """Send no more than this from now on; ``None`` for everything. Returns whether it is behind by that.
 
-        A limit where there was none begins with the GOP's keyframe: what was sent since is mostly lost. Who waits for a
-        keyframe when the limit goes gets the GOP's as well: the next one may be 20 s away.
+        A limit where there was none begins with the GOP's keyframe: what was sent since is mostly lost.
         """
-        keyframe = history.gop_start
-        if (
-            bytes_per_s is None
-            and self._limit_bytes_per_s is not None
-            and self._next_index < 0
-            and keyframe is not None
-        ):
-            self._limit_bytes_per_s = None
-            self._bucket_bytes = BUCKET_BYTES
-            self._go_to(keyframe, history)
-            self.replays += 1
-            return True
         is_new = bytes_per_s is not None and self._limit_bytes_per_s is None and self._next_index >= 0
         if is_new:
+            keyframe = history.gop_start
             if keyframe is None:
                 self._next_index = -1
             else:

@@ -108,6 +108,25 @@ async def test_while_a_camera_is_away_a_newcomer_waits(stage: Stage) -> None:
     assert len(timestamps(wire.take())) == 1
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["the camera is there", "the camera is away"])
+async def test_who_waits_when_a_limit_goes_gets_the_present_gop(stage: Stage, is_there: bool) -> None:
+    gop = [packet(number, key=number == 0) for number in range(60)]
+    stage.publish(*gop)
+    sender, wire = stage.viewer()
+    stage.fanout.limit(sender, 10_000)
+    stage.catch_up()
+    assert sender.waits_for_keyframe
+    wire.take()
+    if not is_there:
+        stage.hub.end_run()
+    stage.fanout.limit(sender, None)
+    stage.catch_up()
+    packets = wire.take()
+    assert len({item.timestamp for item in packets}) == (len(gop) if is_there else 0)
+    assert sender.waits_for_keyframe is not is_there
+    assert not stage.faults
+
+
 async def test_b_frames_end_it_with_the_reason(stage: Stage) -> None:
     stage.publish(packet(0, key=True), packet(1, reorder_90k=3 * FRAME_90K), packet(2))
     assert stage.unfit
