@@ -22,8 +22,8 @@ from pathlib import Path
 
 from gateway.clock import CLOCK_RATE
 from gateway.settings import load_settings
-from hls.check import check_archive
-from hls.recovery import recover
+from hls.archive.check import check_archive
+from hls.archive.recovery import recover
 from tests.support import recording
 from tests.support.ffprobe import decode
 from tests.support.film import START_90K

@@ -26,7 +26,7 @@ import psutil
 import socketio
 from aiohttp import web
 
-from gateway.capture import picture_clock
+from gateway.capture.engines import picture_clock
 from gateway.service import CaptureService
 from gateway.settings import load_settings
 from signaling.browser import BrowserSignaling

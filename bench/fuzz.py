@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.support.fuzz_targets import TARGETS
 
-INSTRUMENTED = ("gateway", "hls", "web.times", "aioice.stun", "aiortc.rtp", "aiortc.sdp")
+INSTRUMENTED = ("gateway", "hls", "web.api.times", "aioice.stun", "aiortc.rtp", "aiortc.sdp")
 FINDINGS = Path("fuzz-findings")
 INPUT_MAX_BYTES = 16_384
 INPUT_TIMEOUT_S = 5

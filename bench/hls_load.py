@@ -21,8 +21,8 @@ from dataclasses import replace
 import psutil
 
 from gateway.media import Packet
-from hls.cutter import Part
-from hls.live import LiveWindow
+from hls.live.segmenter import Part
+from hls.live.window import LiveWindow
 from tests.support.hls_server import hls_server, reel_camera
 from tests.support.reel_engine import ReelEngine
 

@@ -19,11 +19,11 @@ from sqlalchemy import insert, text
 from gateway.clock import CLOCK_RATE
 from gateway.service import CaptureService
 from gateway.settings import load_settings
-from hls import schema
-from hls.archive import Archive
-from hls.dvr import hls_segments, pack_hls
-from hls.segment import EndReason, Fragment, Segment, SegmentState, pack_fragments, segment_name
-from hls.table import SegmentTable, to_row
+from hls.archive import schema
+from hls.archive.segment import EndReason, Fragment, Segment, SegmentState, pack_fragments, segment_name
+from hls.archive.service import Archive
+from hls.archive.table import SegmentTable, to_row
+from hls.playback.dvr import hls_segments, pack_hls
 
 GOAL_MS = 20.0
 YEAR_90K = 1_767_225_600 * CLOCK_RATE

@@ -21,8 +21,8 @@ from gateway.capture.engine import CaptureEngine
 from gateway.media import Packet
 from gateway.service import CaptureService
 from gateway.settings import load_settings
-from hls.archive import Archive
-from hls.window import LiveHls
+from hls.archive.service import Archive
+from hls.live.service import LiveHls
 from tests.support.reel_engine import ReelEngine
 
 GOAL_CORE = 0.25

@@ -38,9 +38,9 @@ from bench.support.picture_reader import READER
 from bench.support.switched_camera import ENGINE
 from tests.support.gateway import Gateway
 from tests.support.player import embed
+from tests.support.proxy import PORT_AHEAD, Way
 from tests.support.rtsp import free_port
 from tests.support.tabs import chromium_with_tabs, frozen
-from tests.support.way import PORT_AHEAD, Way
 
 GOAL_MS = 2000.0
 

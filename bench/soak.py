@@ -53,7 +53,7 @@ engine = "fake"
 
 [cameras.flapping]
 url = "weather://flapping?flap=4"
-engine = "tests.support.weather:WeatherEngine"
+engine = "tests.support.fault_injection:WeatherEngine"
 connection_retry_attempts = 1000
 connection_retry_delay = 0.3
 

@@ -6,7 +6,7 @@ These names are the library; everything else may change.
 from gateway.camera import Camera, Hold
 from gateway.errors import CaptureError, LiveedgeError
 from gateway.hub import PacketHub, Subscription
-from gateway.jpeg import JpegFrame
+from gateway.jpeg.feed import JpegFrame
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 from gateway.service import CaptureService
 from gateway.session import CaptureSession, SessionState

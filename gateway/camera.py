@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.capture.engine import CaptureEngine, CaptureSource, CheckAddress
+from gateway.capture.port_probe import when_answered
 from gateway.capture.runner import EngineRunner
 from gateway.clock import Clock
 from gateway.errors import (
@@ -30,8 +31,7 @@ from gateway.errors import (
     UnavailableError,
 )
 from gateway.hub import PacketHub
-from gateway.jpeg import JpegFeed
-from gateway.knocking import when_answered
+from gateway.jpeg.feed import JpegFeed
 from gateway.media import Packet
 from gateway.session import CaptureSession, FrameCallback, RetryPolicy, SessionState
 from gateway.settings import CameraSettings, RecordMode, StartMode

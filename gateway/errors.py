@@ -122,7 +122,7 @@ class CaptureError(LiveedgeError):
     status = 503
 
     silent_at: tuple[str, int] | None = None
-    """Host and port where nobody answered (:mod:`gateway.knocking`)."""
+    """Host and port where nobody answered (:mod:`gateway.capture.port_probe`)."""
 
 
 class CameraUnreachableError(CaptureError):

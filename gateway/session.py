@@ -82,7 +82,7 @@ class RetryPolicy:
 
 
 FrameCallback = Callable[[Any], Any]
-"""Called with each :class:`~gateway.jpeg.JpegFrame`; may be a coroutine function."""
+"""Called with each :class:`~gateway.jpeg.feed.JpegFrame`; may be a coroutine function."""
 
 
 class CaptureSession:

@@ -6,7 +6,7 @@ acknowledgement carries. Whatever is wrong with a command becomes a reply too; n
 
 Rules:
 
-1. Commands of one client are obeyed in the order of their coming (:mod:`signaling.lanes`).
+1. Commands of one client are obeyed in the order of their coming (:mod:`signaling.command_queue`).
 2. The same ``client_id`` at two doors is two clients: a browser cannot take back what the EMS asked for.
 3. A refused command changes nothing. One that its caller may not send tells nothing either.
 """
@@ -30,6 +30,7 @@ from gateway.errors import (
 from gateway.service import CaptureService
 from gateway.status import CaptureStatus
 from signaling.access import Keep, kept_for_good
+from signaling.command_queue import Lanes
 from signaling.events import (
     COMMANDS,
     CaptureRequest,
@@ -41,7 +42,6 @@ from signaling.events import (
     WebRtcError,
     parse,
 )
-from signaling.lanes import Lanes
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ exceptions, and does not come back after the server has said goodbye.
 Rules:
 
 1. The EMS may be absent, slow, wrong or hostile: the gateway serves on. ``CONNECTION_RETRY_ATTEMPTS`` failures in a row
-   are reported once, as an error in the log; attempts go on (:mod:`signaling.backoff`).
+   are reported once, as an error in the log; attempts go on (:mod:`gateway.backoff`).
 2. A connection is over when the other side says so, when its transport ends, or when it does not answer a WebSocket
    ping in time (:mod:`signaling.ems_client`).
 3. What the EMS asked for outlives the connection. On each connect the state of every camera is announced, and frames go
@@ -30,12 +30,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import socketio
 
+from gateway.backoff import Backoff
 from gateway.errors import NotFoundError, SettingsError, redact, redact_url
 from gateway.settings import Settings
+from gateway.tcp_backlog import delivered
 from signaling.announcer import StatusAnnouncer
-from signaling.backoff import Backoff
 from signaling.control import STATUS, Caller, Control, Reply
-from signaling.delivery import delivered
 from signaling.ems_client import CONNECT_S, EmsClient
 from signaling.events import COMMANDS, CaptureRequest, Door, parse
 from signaling.frames import VIDEO_FRAME, FrameOutlet

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from gateway.camera import Camera
 from gateway.clock import to_rfc3339
-from gateway.jpeg import JpegFrame, JpegReader
+from gateway.jpeg.feed import JpegFrame, JpegReader
 from signaling.events import FrameMetadata
 
 log = logging.getLogger(__name__)

@@ -1,10 +1,13 @@
 """Fixtures that the whole suite shares: real cameras and free ports."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.support import rtsp
+from tests.support.gateway import Gateway
 from tests.support.rtsp import RtspServer
 
 
@@ -26,3 +29,10 @@ def own_rtsp_server() -> Iterator[RtspServer]:
 def free_port() -> int:
     """A TCP port of 127.0.0.1 on which nobody listens."""
     return rtsp.free_port()
+
+
+@pytest.fixture
+def gateways(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """Makes and starts gateways in the test's folder, and ends them."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(Gateway(tmp_path, **settings))

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import load_settings
-from hls.metadata import load_extractor
+from hls.archive.metadata import load_extractor
 from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
 from tests.support.coded import size_of

@@ -12,18 +12,18 @@ from aiohttp import web
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError
 from gateway.settings import Settings, load_settings
-from web import keys
-from web.auth.gate import GATE, OWNERS, Gate, guard, note_begun
-from web.errors import errors_as_json
+from web.api import keys
+from web.api.routes import archive, asyncapi, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
+from web.auth.authenticator import GATE, OWNERS, Gate, guard, note_begun
+from web.gateway import House
 from web.heap import keep_trimmed
-from web.house import House
-from web.logs import set_up_logging
-from web.metrics import Metrics
+from web.middleware.errors import errors_as_json
+from web.middleware.header_timeout import GuardedSite
+from web.middleware.security import Door
+from web.observability.http_metrics import Traffic
+from web.observability.logs import set_up_logging
+from web.observability.metrics import Metrics
 from web.reload import SettingsWatch
-from web.routes import archive, asyncapi, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
-from web.security import Door
-from web.traffic import Traffic
-from web.vestibule import GuardedSite
 
 log = logging.getLogger("liveedge")
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from gateway.errors import LiveedgeError, redact
 from gateway.settings import Settings, load_settings, misspelt
 from web.heap import limit_arenas
-from web.logs import set_up_logging
+from web.observability.logs import set_up_logging
 
 log = logging.getLogger("liveedge")
 
@@ -100,7 +100,7 @@ def _probe(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> int:
-    from hls.check import check_archive
+    from hls.archive.check import check_archive
 
     findings = check_archive(settings, repair=options.repair)
     for finding in findings:

@@ -2,8 +2,8 @@
 
 Theory of operation. The files are looked at every ``POLL_S``, which costs a few ``stat`` calls and works on every file
 system, a mounted ConfigMap included; SIGHUP looks at once. Files that cannot be meant are told, once for each state of
-them, and everything stays as it was. What a process cannot change while it runs (:data:`web.house.NEXT_START`) is told
-in the log, and under ``settings`` of ``GET /api/status`` until the restart.
+them, and everything stays as it was. What a process cannot change while it runs (:data:`web.gateway.NEXT_START`) is
+told in the log, and under ``settings`` of ``GET /api/status`` until the restart.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.errors import LiveedgeError
 from gateway.settings import Settings, config_file, env_files
-from web.house import House
+from web.gateway import House
 
 log = logging.getLogger("liveedge")
 

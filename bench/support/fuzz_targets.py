@@ -24,7 +24,7 @@ def stun() -> tuple[list[bytes], Run]:
     from aioice import stun as message
 
     from gateway.clock import SYSTEM_CLOCK
-    from gateway.webrtc.ice import IceAgent, IceRegistry
+    from gateway.webrtc.ice.agent import IceAgent, IceRegistry
     from tests.gateway.webrtc.wire import Wire
 
     registry = IceRegistry()
@@ -69,7 +69,7 @@ def rtcp() -> tuple[list[bytes], Run]:
     from aiortc import rtp
 
     from gateway.clock import CLOCK_RATE
-    from gateway.webrtc.rtcp import Reception, goodbye, parse, sender_report
+    from gateway.webrtc.rtp.rtcp import Reception, goodbye, parse, sender_report
 
     block = rtp.RtcpReceiverInfo(ssrc=1, fraction_lost=3, packets_lost=7, highest_sequence=99, jitter=5, lsr=77, dlsr=2)
     samples = [
@@ -95,8 +95,8 @@ def framing() -> tuple[list[bytes], Run]:
     """Frames of RFC 4571, as ICE-TCP connections bring them, in pieces."""
     import asyncio
 
-    from gateway.webrtc.ice import IceRegistry
-    from gateway.webrtc.ice_tcp import FRAME_MAX_BYTES, TcpPath, TcpPort
+    from gateway.webrtc.ice.agent import IceRegistry
+    from gateway.webrtc.ice.tcp import FRAME_MAX_BYTES, TcpPath, TcpPort
 
     class Nowhere(asyncio.Transport):
         """The other end of a connection that nobody has."""
@@ -125,8 +125,8 @@ def offer() -> tuple[list[bytes], Run]:
 
     from gateway.errors import BadRequestError, NegotiationError
     from gateway.media import AudioInfo
-    from gateway.webrtc.answer import negotiate, parse_offer, write_answer
-    from tests.gateway.webrtc.test_answer import AUDIO, DATA, HEAD, LOCAL, VIDEO
+    from gateway.webrtc.sdp.answer import negotiate, parse_offer, write_answer
+    from tests.gateway.webrtc.sdp.test_answer import AUDIO, DATA, HEAD, LOCAL, VIDEO
     from tests.gateway.webrtc.wire import INFO
 
     infos = [INFO, replace(INFO, audio=AudioInfo("pcm_alaw", "alaw", 8000, 1, b""))]
@@ -147,7 +147,7 @@ def offer() -> tuple[list[bytes], Run]:
 def fragment() -> tuple[list[bytes], Run]:
     """SDP fragments of trickle ICE and of restarts."""
     from gateway.errors import BadRequestError
-    from gateway.webrtc.trickle import parse_fragment, write_fragment
+    from gateway.webrtc.sdp.fragment import parse_fragment, write_fragment
 
     samples = [
         write_fragment("abcd", "p" * 22, ["0"], ("1 1 udp 2130706431 192.0.2.1 8189 typ host",)),
@@ -163,7 +163,7 @@ def fragment() -> tuple[list[bytes], Run]:
 
 def picture() -> tuple[list[bytes], Run]:
     """Access units in RTP payloads, and back."""
-    from gateway.webrtc.h264 import access_unit, payloads
+    from gateway.webrtc.rtp.h264 import access_unit, payloads
     from tests.support.film import film
 
     def run(data: bytes) -> None:
@@ -192,7 +192,7 @@ def picture() -> tuple[list[bytes], Run]:
 
 def parameter_sets() -> tuple[list[bytes], Run]:
     """SPS and PPS of H.264 (first byte even) and H.265 (odd), in Annex B."""
-    from gateway.capture.annexb import describe, find_parameter_sets
+    from gateway.codec.annexb import describe, find_parameter_sets
     from gateway.errors import NoVideoError
     from tests.support.film import Film, film
 
@@ -245,9 +245,9 @@ def access_units() -> tuple[list[bytes], Run]:
 def boxes() -> tuple[list[bytes], Run]:
     """Files found on the disk, walked box by box; growing ones and closed ones, with and without sound."""
     from gateway.errors import StorageError
-    from hls.boxes import growing_head, init_id, parse_runs, scan
-    from hls.dvr import hls_segments, pack_hls
-    from hls.segment import pack_fragments
+    from hls.archive.segment import pack_fragments
+    from hls.mp4.boxes import growing_head, init_id, parse_runs, scan
+    from hls.playback.dvr import hls_segments, pack_hls
 
     descriptor = os.memfd_create("fuzz")
     path = Path(f"/proc/self/fd/{descriptor}")
@@ -274,7 +274,7 @@ def healing() -> tuple[list[bytes], Run]:
     import av.logging
 
     from gateway.errors import StorageError
-    from hls.recovery import heal, read_recording
+    from hls.archive.recovery import heal, read_recording
 
     av.logging.set_level(av.logging.PANIC)
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -335,7 +335,7 @@ def time() -> tuple[list[bytes], Run]:
     """Times in queries."""
     from gateway.clock import to_rfc3339
     from gateway.errors import BadRequestError
-    from web.times import parse_time
+    from web.api.times import parse_time
 
     def run(data: bytes) -> None:
         with contextlib.suppress(BadRequestError):

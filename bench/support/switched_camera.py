@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from gateway.capture.fake import FakeLiveStreamGenerator
+from gateway.capture.engines.fake import FakeLiveStreamGenerator
 from gateway.errors import CameraEndedError
 from gateway.media import Packet
 

@@ -24,11 +24,11 @@ from gateway.hub import Subscription
 from gateway.media import Packet
 from gateway.settings import CameraSettings
 from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.rtp import Frame
-from gateway.webrtc.sender import VideoSender
+from gateway.webrtc.rtp.packets import Frame
+from gateway.webrtc.rtp.video_sender import VideoSender
 from gateway.webrtc.server import WebRtcServer
 from tests.support.cinema import Film, film, film_camera
-from web.errors import errors_as_json
+from web.middleware.errors import errors_as_json
 
 VIEWERS_MAX = 1000
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from gateway.capture.encoder import H264Encoder
 from gateway.capture.engine import CaptureEngine, CaptureSource
+from gateway.capture.engines.h264_encoder import H264Encoder
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.media import Packet
 

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from gateway.jpeg import JpegFrame
+from gateway.jpeg.feed import JpegFrame
 from gateway.service import CaptureService
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import av
 
-from hls.segment import Segment
+from hls.archive.segment import Segment
 
 
 def brightness(segment: Segment, path: Path) -> Mapping[str, Any]:

@@ -6,9 +6,9 @@ from gateway.capture.engine import CaptureEngine, EngineFactory
 from gateway.errors import SettingsError
 
 ENGINES = {
-    "pyav": "gateway.capture.pyav:PyAVCaptureEngine",
-    "opencv": "gateway.capture.opencv:OpenCVCaptureEngine",
-    "fake": "gateway.capture.fake:FakeLiveStreamGenerator",
+    "pyav": "gateway.capture.engines.pyav:PyAVCaptureEngine",
+    "opencv": "gateway.capture.engines.opencv:OpenCVCaptureEngine",
+    "fake": "gateway.capture.engines.fake:FakeLiveStreamGenerator",
 }
 """Where each of liveedge's own engines lives. They are imported when first needed: OpenCV alone costs 60 MB."""
 

@@ -20,8 +20,8 @@ Rules:
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gateway.capture.annexb import START_CODE, units_at
 from gateway.capture.timeline import Arrival
+from gateway.codec.annexb import START_CODE, units_at
 
 TRIAL = 25
 """Pictures, about a second's: a camera's habits show in its first keyframe and a few pictures after it."""

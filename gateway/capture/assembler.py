@@ -19,10 +19,10 @@ import av
 from av.container import InputContainer
 
 from gateway.capture.access_units import AccessUnit, AccessUnits
-from gateway.capture.annexb import ParameterSets, describe, find_parameter_sets
-from gateway.capture.sps import MAX_FRAME_RATE
 from gateway.capture.timeline import Arrival, SourceTime, Stamp, Timeline
 from gateway.clock import CLOCK_RATE
+from gateway.codec.annexb import ParameterSets, describe, find_parameter_sets
+from gateway.codec.sps import MAX_FRAME_RATE
 from gateway.errors import NoVideoError
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.capture.engine import CaptureEngine
-from gateway.capture.rules import PacketRules
+from gateway.capture.packet_rules import PacketRules
 from gateway.errors import CaptureError, redact
 from gateway.media import Packet
 

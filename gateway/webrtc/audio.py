@@ -17,7 +17,7 @@ from av.audio.resampler import AudioResampler
 
 from gateway.clock import CLOCK_RATE
 from gateway.media import AudioInfo, Packet
-from gateway.webrtc.answer import AudioCodec, native_codec
+from gateway.webrtc.sdp.answer import AudioCodec, native_codec
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,9 @@
 """One camera's packets on their way to all of its WebRTC viewers.
 
 Theory of operation. A :class:`CameraFanout` is a sink of the camera's hub while there are viewers. Each video packet
-becomes a :class:`~gateway.webrtc.rtp.Frame` once; viewers at the live edge are sent it at once, in the same call; those
-behind are brought forward by a pacer that ticks only while there are any. A fault of one viewer is that viewer's alone.
+becomes a :class:`~gateway.webrtc.rtp.packets.Frame` once; viewers at the live edge are sent it at once, in the same
+call; those behind are brought forward by a pacer that ticks only while there are any. A fault of one viewer is that
+viewer's alone.
 
 Timestamps. Runs of a camera have nothing to do with each other but for the capture time; the fan-out lays them end to
 end on one timeline, so that viewers see a restart as a pause.
@@ -15,12 +16,12 @@ from collections.abc import Callable
 from gateway.clock import Clock
 from gateway.hub import PacketHub
 from gateway.media import Packet
-from gateway.webrtc import h264
-from gateway.webrtc.answer import AudioCodec
 from gateway.webrtc.audio import AudioSource
-from gateway.webrtc.audio_sender import AudioSender
-from gateway.webrtc.rtp import Frame, History
-from gateway.webrtc.sender import PACE_BYTES_PER_S, RETRANSMIT_BYTES_PER_S, VideoSender
+from gateway.webrtc.rtp import h264
+from gateway.webrtc.rtp.audio_sender import AudioSender
+from gateway.webrtc.rtp.packets import Frame, History
+from gateway.webrtc.rtp.video_sender import PACE_BYTES_PER_S, RETRANSMIT_BYTES_PER_S, VideoSender
+from gateway.webrtc.sdp.answer import AudioCodec
 
 log = logging.getLogger(__name__)
 

@@ -23,15 +23,15 @@ from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NotFoundError, SettingsError, UnavailableError
 from gateway.histogram import Histogram
 from gateway.media import Packet
-from gateway.webrtc.answer import LocalSide, negotiate, parse_offer, refuse_b_frames, write_answer
 from gateway.webrtc.certificate import SharedCertificate
 from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.ice import IceRegistry
-from gateway.webrtc.ice_tcp import TcpPort
-from gateway.webrtc.srtp import Scratch
+from gateway.webrtc.ice.agent import IceRegistry
+from gateway.webrtc.ice.servers import IceServer, IceServers
+from gateway.webrtc.ice.tcp import TcpPort
+from gateway.webrtc.ice.udp import UdpPort
+from gateway.webrtc.rtp.srtp import Scratch
+from gateway.webrtc.sdp.answer import LocalSide, negotiate, parse_offer, refuse_b_frames, write_answer
 from gateway.webrtc.stats import Totals
-from gateway.webrtc.turn import IceServer, IceServers
-from gateway.webrtc.udp import UdpPort
 from gateway.webrtc.viewer import Viewer
 
 log = logging.getLogger(__name__)

@@ -29,14 +29,14 @@ from aiortc.rtcdtlstransport import (
 
 from gateway.clock import Clock
 from gateway.errors import BadRequestError
-from gateway.webrtc.answer import Negotiated
 from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.flow import Flow, Heard, Ssrcs
-from gateway.webrtc.ice import AgentPath, IceAgent
-from gateway.webrtc.rtcp import Reception
-from gateway.webrtc.srtp import OutboundSrtp, Scratch
+from gateway.webrtc.ice.agent import AgentPath, IceAgent
+from gateway.webrtc.rtp.rtcp import Reception
+from gateway.webrtc.rtp.srtp import OutboundSrtp, Scratch
+from gateway.webrtc.sdp.answer import Negotiated
+from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
+from gateway.webrtc.session import Flow, Heard, Ssrcs
 from gateway.webrtc.stats import ViewerState, ViewerStats
-from gateway.webrtc.trickle import check_candidate, parse_fragment, write_fragment
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 import av
 import numpy as np
 
-from gateway.capture.annexb import describe, find_parameter_sets
 from gateway.clock import CLOCK_RATE
+from gateway.codec.annexb import describe, find_parameter_sets
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 
 START_90K = 1_795_373_400 * CLOCK_RATE

@@ -14,7 +14,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 
 from gateway.settings import load_settings
 from web.app import create_app
-from web.auth.gate import Gate
+from web.auth.authenticator import Gate
 
 Client = TestClient[web.Request, web.Application]
 

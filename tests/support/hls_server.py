@@ -10,10 +10,10 @@ from aiohttp import web
 from gateway.clock import SYSTEM_CLOCK
 from gateway.service import CaptureService
 from gateway.settings import CameraSettings
-from hls.window import LiveHls
-from web import keys
-from web.errors import errors_as_json
-from web.routes import hls
+from hls.live.service import LiveHls
+from web.api import keys
+from web.api.routes import hls
+from web.middleware.errors import errors_as_json
 
 REEL_ENGINE = "tests.support.reel_engine:ReelEngine"
 

@@ -14,9 +14,9 @@ if __name__ == "__main__":
 
 from gateway.media import Packet
 from gateway.settings import FsyncMode
-from hls.recorder import Numbers, Recording, Whole
-from hls.segment import EndReason
-from hls.table import SegmentTable
+from hls.archive.recorder import Numbers, Recording, Whole
+from hls.archive.segment import EndReason
+from hls.archive.table import SegmentTable
 from tests.support.film import Film, film
 
 

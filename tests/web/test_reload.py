@@ -9,8 +9,8 @@ import pytest
 
 from gateway.errors import SettingsError
 from tests.support.configured import engines, load, until, write
-from web import keys
-from web.house import NEXT_START
+from web.api import keys
+from web.gateway import NEXT_START
 from web.reload import SettingsWatch
 
 pytestmark = pytest.mark.usefixtures("place")

@@ -1,6 +1,6 @@
 """The table of access: every route and every Socket.IO event, with the scope that it needs.
 
-What is not in it is refused while auth is on. ``tests/web/test_auth_policy.py`` walks the router and the events along
+What is not in it is refused while auth is on. ``tests/web/auth/test_policy.py`` walks the router and the events along
 it.
 """
 

@@ -18,7 +18,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from web.files import write_private
+from web.private_files import write_private
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.capture.access_units import TRIAL, AccessUnit, AccessUnits
-from gateway.capture.annexb import START_CODE
 from gateway.capture.timeline import Arrival
+from gateway.codec.annexb import START_CODE
 
 FRAME = 3600
 SPS, PPS, AUD = b"\x67sps", b"\x68pps", b"\x09\xf0"

@@ -9,12 +9,12 @@ from itertools import count, cycle, pairwise
 
 import pytest
 
-from gateway.capture.annexb import split
-from gateway.capture.encoder import H264Encoder
 from gateway.capture.engine import CaptureSource
-from gateway.capture.picture import ClockPicture
-from gateway.capture.pyav import KEYFRAME_PATIENCE_S, PyAVCaptureEngine
+from gateway.capture.engines.h264_encoder import H264Encoder
+from gateway.capture.engines.pyav import KEYFRAME_PATIENCE_S, PyAVCaptureEngine
+from gateway.capture.engines.test_pattern import ClockPicture
 from gateway.clock import CLOCK_RATE
+from gateway.codec.annexb import split
 from gateway.errors import (
     CameraEndedError,
     CameraRefusedError,

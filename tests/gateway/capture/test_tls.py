@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from gateway.capture.engine import CaptureSource
-from gateway.capture.pyav import PyAVCaptureEngine
+from gateway.capture.engines.pyav import PyAVCaptureEngine
 from gateway.errors import CameraRefusedError, SettingsError
 from gateway.settings import load_settings
 from tests.support.resolver import Resolver

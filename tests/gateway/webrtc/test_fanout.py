@@ -7,12 +7,12 @@ import pytest
 from gateway.clock import CLOCK_RATE
 from gateway.hub import PacketHub
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
-from gateway.webrtc.answer import AudioCodec
-from gateway.webrtc.audio_sender import AudioSender
 from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.rtp import layout
-from gateway.webrtc.sender import VideoSender
-from tests.gateway.webrtc.test_ice import HandClock
+from gateway.webrtc.rtp.audio_sender import AudioSender
+from gateway.webrtc.rtp.packets import layout
+from gateway.webrtc.rtp.video_sender import VideoSender
+from gateway.webrtc.sdp.answer import AudioCodec
+from tests.gateway.webrtc.ice.test_agent import HandClock
 from tests.gateway.webrtc.wire import FRAME_90K, INFO, VIDEO, Wire, packet, sequences, srtp, timestamps
 
 

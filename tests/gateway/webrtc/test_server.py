@@ -18,9 +18,9 @@ from gateway.errors import NegotiationError, NotFoundError, SettingsError, Unava
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.stats import Totals, ViewerState
 from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, SILENCE_MAX_S, Viewer
-from tests.gateway.webrtc.conftest import Cameras, Join
-from tests.gateway.webrtc.test_ice import check
+from tests.gateway.webrtc.ice.test_agent import check
 from tests.support.cinema import FilmEngine, film
+from tests.support.webrtc import Cameras, Join
 
 
 async def offer() -> str:

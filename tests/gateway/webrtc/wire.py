@@ -7,9 +7,9 @@ from pylibsrtp import Policy, Session
 
 from gateway.clock import CLOCK_RATE
 from gateway.media import MediaKind, Packet, StreamInfo, VideoInfo
-from gateway.webrtc import h264
-from gateway.webrtc.rtp import Frame, History, layout
-from gateway.webrtc.srtp import OutboundSrtp, Scratch
+from gateway.webrtc.rtp import h264
+from gateway.webrtc.rtp.packets import Frame, History, layout
+from gateway.webrtc.rtp.srtp import OutboundSrtp, Scratch
 
 KEY = bytes(range(28))
 SETS = b"\0\0\0\1\x67\x42\xc0\x1f\0\0\0\1\x68\xce\x3c\x80"

@@ -1,0 +1,371 @@
+"""JpegFeed: one camera's pictures as JPEG, for those whom nothing better reaches.
+
+Theory of operation. While there is at least one :class:`JpegReader`, a task reads the hub and, once a picture is due,
+hands what has come, as a batch, to a thread. There every packet is decoded, since each one builds on those before, and
+the newest picture is encoded for those who are due one. Readers of equal width and rate are one *stream*: they get the
+same bytes. The first batch is the whole current GOP, and so the first JPEG is of the live edge, at once.
+
+Rules:
+
+1. Nothing is decoded while nobody looks.
+2. One decode for all, one encode per width, whatever the number of readers.
+3. Latest wins: a batch yields one picture, its newest, and a reader has room for one frame. What a reader did not get
+   is counted in the ``skipped`` of the next frame that it does get.
+4. A picture that is :data:`BEHIND_90K` behind the live edge is not shown. A decoder that is so far behind, and does not
+   catch up, jumps to the next keyframe; if one waits already, every decoder does. Packets jumped over are counted in
+   ``packets_skipped``.
+5. A snapshot needs no reader and leaves nothing running: it decodes the current GOP, once for all who ask meanwhile.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
+from gateway.errors import UnavailableError
+from gateway.hub import PacketHub, Subscription, SubscriptionClosed
+from gateway.jpeg.codec import JpegEncoder, Picture, PictureDecoder
+from gateway.jpeg.frame_rate import Pace
+from gateway.media import Packet
+
+log = logging.getLogger(__name__)
+
+BEHIND_90K = CLOCK_RATE
+"""A picture of more than a second ago is not the live edge."""
+
+GATHER_MAX_90K = CLOCK_RATE // 4
+"""How much video may wait for a picture that is due. Decoding it then takes a few milliseconds at once."""
+
+SNAPSHOT_REUSE_S = 0.1
+"""A snapshot serves those who ask within this many seconds after it: a crowd costs ten decodes a second at most."""
+
+SNAPSHOT_WIDTHS_MAX = 16
+"""Sizes of one snapshot that may be asked for at the same time; each costs an encode."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegFrame:
+    """One JPEG.
+
+    ``captured_at_90k`` is when the camera made the picture, in 90 kHz ticks since the Unix epoch. ``sequence`` counts
+    the frames of a width and rate. ``skipped`` is how many pictures of the camera its reader did not get right before.
+    """
+
+    data: bytes = field(repr=False)
+    camera_id: str
+    captured_at_90k: int
+    sequence: int
+    width: int
+    height: int
+    skipped: int = 0
+
+
+class JpegReader:
+    """One reader's slot for the newest frame. Use it as an async iterator, or call :meth:`get`; close it when done."""
+
+    def __init__(self, feed: "JpegFeed", frame_rate: float, width: int | None) -> None:
+        self.frame_rate = frame_rate
+        self.width = width
+        self._feed = feed
+        self._frame: JpegFrame | None = None
+        self._arrived = asyncio.Event()
+        self._closed = False
+        self._skipped = 0
+
+    def offer(self, frame: JpegFrame) -> None:
+        """Take a frame in place of one that was not read. Called by the feed only."""
+        if self._frame is not None:
+            self._skipped += self._frame.skipped + 1
+        self._frame = frame
+        self._arrived.set()
+
+    async def get(self) -> JpegFrame:
+        """The newest frame not returned before. Raises :class:`~gateway.hub.SubscriptionClosed` once closed."""
+        while True:
+            if self._closed:
+                raise SubscriptionClosed
+            frame = self.take()
+            if frame is not None:
+                return frame
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def take(self) -> JpegFrame | None:
+        """The newest frame if there is one that was not returned before."""
+        frame, self._frame = self._frame, None
+        if frame is None:
+            return None
+        skipped, self._skipped = self._skipped, 0
+        return replace(frame, skipped=frame.skipped + skipped) if skipped else frame
+
+    def newest(self, frame: JpegFrame) -> JpegFrame:
+        """``frame``, or what came in its place while it waited to be used; ``frame`` then counts as skipped."""
+        newer = self.take()
+        return frame if newer is None else replace(newer, skipped=newer.skipped + frame.skipped + 1)
+
+    def close(self) -> None:
+        """Leave. Twice is fine."""
+        self._closed = True
+        self._frame = None
+        self._feed.forget(self)
+        self._arrived.set()
+
+    async def __aiter__(self) -> AsyncIterator[JpegFrame]:
+        while True:
+            try:
+                yield await self.get()
+            except SubscriptionClosed:
+                return
+
+
+class _Stream:
+    """Readers of one width and rate."""
+
+    def __init__(self, frame_rate: float, width: int | None) -> None:
+        self.width = width
+        self.pace = Pace(frame_rate)
+        self.readers: list[JpegReader] = []
+        self.sequence = 0
+        self.skipped = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What the thread brings back: the newest picture, how many came out, and the JPEG per width that was due."""
+
+    picture: Picture | None
+    pictures: int
+    jpegs: dict[int | None, tuple[bytes, int, int]]
+    due: list[_Stream]
+
+
+class JpegFeed:
+    """See the module. Lives on the event loop."""
+
+    def __init__(self, hub: PacketHub, camera_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.camera_id = camera_id
+        self.frames_encoded = 0
+        self.pictures_decoded = 0
+        self.packets_skipped = 0
+        """Packets that were not decoded because the decoder was behind (rule 4)."""
+        self._hub = hub
+        self._clock = clock
+        self._streams: dict[tuple[float, int | None], _Stream] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._snapshot: asyncio.Task[Picture] | None = None
+        self._snapshot_jpegs: dict[int | None, asyncio.Task[JpegFrame]] = {}
+        self._snapshots = 0
+        self._newest: Picture | None = None
+        self._closed = False
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether anybody looks."""
+        return bool(self._streams)
+
+    def subscribe(self, frame_rate: float, width: int | None) -> JpegReader:
+        """Read the live edge at up to ``frame_rate`` frames a second and ``width`` pixels (``None``: the camera's).
+
+        The reader keeps the decoder running, not the camera: whoever needs that holds the camera beside it.
+        """
+        reader = JpegReader(self, frame_rate, width)
+        stream = self._streams.setdefault((frame_rate, width), _Stream(frame_rate, width))
+        stream.readers.append(reader)
+        if self._closed:
+            reader.close()
+        elif self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name=f"jpeg-{self.camera_id}")
+        return reader
+
+    def forget(self, reader: JpegReader) -> None:
+        """Drop a reader that was closed."""
+        key = (reader.frame_rate, reader.width)
+        stream = self._streams.get(key)
+        if stream is None or reader not in stream.readers:
+            return
+        stream.readers.remove(reader)
+        if not stream.readers:
+            del self._streams[key]
+        if not self._streams and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def snapshot(self, width: int | None = None) -> JpegFrame:
+        """The live edge as one JPEG, from what is cached. Raises :class:`~gateway.errors.UnavailableError`."""
+        if self._snapshot is None:
+            self._snapshot = asyncio.create_task(self._decode_gop(), name=f"snapshot-{self.camera_id}")
+            self._snapshot.add_done_callback(self._snapshot_done)
+        decoded = self._snapshot
+        encoded = self._snapshot_jpegs.get(width)
+        if encoded is None:
+            if len(self._snapshot_jpegs) >= SNAPSHOT_WIDTHS_MAX:
+                raise UnavailableError(f"camera {self.camera_id}: too many sizes of one snapshot are asked for at once")
+            encoded = self._snapshot_jpegs[width] = asyncio.create_task(self._encode_snapshot(decoded, width))
+            # Askers may all have left by the time that it fails.
+            encoded.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # One asker who leaves must not take the picture away from the others.
+        return await asyncio.shield(encoded)
+
+    async def aclose(self) -> None:
+        """End every reader and wait for the thread."""
+        self._closed = True
+        tasks = [task for task in (self._task, self._snapshot, *self._snapshot_jpegs.values()) if task is not None]
+        for stream in tuple(self._streams.values()):
+            for reader in tuple(stream.readers):
+                reader.close()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # --- the live decoder
+
+    async def _run(self) -> None:
+        subscription = self._hub.subscribe()
+        stop = threading.Event()
+        decoder = PictureDecoder(self.camera_id)
+        loop = asyncio.get_running_loop()
+        executor = ThreadPoolExecutor(1, thread_name_prefix=f"jpeg-{self.camera_id}")
+        lag_90k = 0
+        jumping = False
+        try:
+            encoder = await loop.run_in_executor(executor, JpegEncoder)
+            while True:
+                batch = await self._next_batch(subscription)
+                keyframe = next((i for i in reversed(range(len(batch))) if batch[i].is_keyframe), None)
+                lag_90k, lag_before_90k = self._lag_90k(batch[keyframe or 0].captured_at_90k), lag_90k
+                if keyframe is None and (jumping or (lag_90k > BEHIND_90K and lag_90k >= lag_before_90k)):
+                    jumping = True
+                    self.packets_skipped += len(batch)
+                    continue
+                jumping = False
+                self.packets_skipped += keyframe or 0
+                batch = batch[keyframe or 0 :]
+                self._deliver(await loop.run_in_executor(executor, self._work, batch, decoder, encoder, stop))
+        except SubscriptionClosed:
+            pass
+        except Exception:
+            log.exception("camera %s: the JPEG feed failed; its readers are ended", self.camera_id)
+            for reader in [reader for stream in self._streams.values() for reader in stream.readers]:
+                reader.close()
+        finally:
+            stop.set()
+            subscription.close()
+            executor.shutdown(wait=False)
+            self._newest = None
+
+    async def _next_batch(self, subscription: Subscription) -> list[Packet]:
+        """All video packets that wait, at least one; where no picture is due yet, those up to one that is."""
+        batch: list[Packet] = []
+        while not batch or not self._is_enough(batch):
+            packet: Packet | None = await subscription.get()
+            while packet is not None:
+                if packet.is_video:
+                    batch.append(packet)
+                packet = subscription.get_nowait()
+        return batch
+
+    def _is_enough(self, batch: Sequence[Packet]) -> bool:
+        newest_90k = batch[-1].captured_at_90k
+        if abs(newest_90k - batch[0].captured_at_90k) >= GATHER_MAX_90K:
+            return True
+        return any(stream.pace.is_due(newest_90k) for stream in self._streams.values())
+
+    def _lag_90k(self, captured_at_90k: int) -> int:
+        """How far behind the live edge a picture is."""
+        newest = self._hub.newest
+        return newest.captured_at_90k - captured_at_90k if newest is not None else 0
+
+    def _work(
+        self, batch: Sequence[Packet], decoder: PictureDecoder, encoder: JpegEncoder, stop: threading.Event
+    ) -> _Batch:
+        """In the thread. The feed is only read; a reader that comes or goes meanwhile is seen next time."""
+        newest: Picture | None = None
+        pictures = 0
+        for packet in batch:
+            if stop.is_set():
+                break
+            picture = decoder.decode(packet)
+            if picture is not None:
+                newest, pictures = picture, pictures + 1
+        done = _Batch(newest, pictures, {}, [])
+        if newest is None or stop.is_set() or self._lag_90k(newest.captured_at_90k) > BEHIND_90K:
+            return done
+        for stream in tuple(self._streams.values()):
+            if stream.pace.take(newest.captured_at_90k):
+                done.due.append(stream)
+                if stream.width not in done.jpegs:
+                    done.jpegs[stream.width] = encoder.encode(newest, stream.width)
+        return done
+
+    def _deliver(self, done: _Batch) -> None:
+        self.pictures_decoded += done.pictures
+        self.frames_encoded += len(done.jpegs)
+        if done.picture is None:
+            return
+        self._newest = done.picture
+        for stream in self._streams.values():
+            if stream not in done.due:
+                stream.skipped += done.pictures
+        for stream in done.due:
+            data, width, height = done.jpegs[stream.width]
+            stream.sequence += 1
+            frame = JpegFrame(
+                data=data,
+                camera_id=self.camera_id,
+                captured_at_90k=done.picture.captured_at_90k,
+                sequence=stream.sequence,
+                width=width,
+                height=height,
+                # Before a stream's first frame nothing was promised, and so nothing was skipped.
+                skipped=stream.skipped + done.pictures - 1 if stream.sequence > 1 else 0,
+            )
+            stream.skipped = 0
+            for reader in stream.readers:
+                reader.offer(frame)
+
+    # --- snapshots
+
+    def _snapshot_done(self, task: asyncio.Task[Picture]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            asyncio.get_running_loop().call_later(SNAPSHOT_REUSE_S, self._forget_snapshot)
+        else:
+            self._forget_snapshot()
+
+    def _forget_snapshot(self) -> None:
+        self._snapshot = None
+        self._snapshot_jpegs = {}
+
+    async def _decode_gop(self) -> Picture:
+        if self._newest is not None and self._hub.gop:
+            # Somebody looks already: the live decoder's newest picture is the live edge.
+            return self._newest
+        gop = [packet for packet in self._hub.gop if packet.is_video]
+        if not gop:
+            raise UnavailableError(f"camera {self.camera_id} has no picture yet; ask again in a moment")
+        picture = await asyncio.to_thread(_newest_picture, self.camera_id, gop)
+        if picture is None:
+            raise UnavailableError(f"camera {self.camera_id} sends pictures that cannot be decoded", retry_after_s=5)
+        return picture
+
+    async def _encode_snapshot(self, decoded: asyncio.Task[Picture], width: int | None) -> JpegFrame:
+        picture = await asyncio.shield(decoded)
+        data, to_width, to_height = await asyncio.to_thread(_encode, picture, width)
+        self._snapshots += 1
+        return JpegFrame(data, self.camera_id, picture.captured_at_90k, self._snapshots, to_width, to_height)
+
+
+def _newest_picture(camera_id: str, gop: Sequence[Packet]) -> Picture | None:
+    """The newest picture of a GOP. Blocks for as long as it takes to decode it all."""
+    decoder = PictureDecoder(camera_id)
+    newest: Picture | None = None
+    for packet in gop:
+        newest = decoder.decode(packet) or newest
+    return newest
+
+
+def _encode(picture: Picture, width: int | None) -> tuple[bytes, int, int]:
+    return JpegEncoder().encode(picture, width)

@@ -1,0 +1,295 @@
+"""ICE-lite (RFC 8445 §2.5) for all viewers behind one port.
+
+Theory of operation. Each viewer has an :class:`IceAgent` with a user fragment and password of its own. A STUN binding
+request names the agent by user fragment and proves itself with the password; only then is the address that it came
+from tied to the agent, and only then do DTLS and SRTP datagrams from there reach anybody. Being lite, the agent sends
+no checks: it answers them, and the browser's choice (USE-CANDIDATE) is its choice. The browser's candidates are not
+needed: where it sends from is what counts, mDNS names and symmetric NATs included.
+
+Rules:
+
+1. What is not authenticated is answered nothing, remembered nowhere and counted (no amplification, no reflection).
+2. An address can be tied to an agent, or taken from one, only with that agent's password.
+3. Every queue and table is bounded: addresses an agent, DTLS datagrams waiting.
+"""
+
+import asyncio
+import logging
+import secrets
+import struct
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Protocol
+
+from aioice import stun
+
+from gateway.clock import Clock
+from gateway.webrtc.rtp.video_sender import Path
+
+log = logging.getLogger(__name__)
+
+PATHS_MAX = 8
+"""Addresses of one viewer at a time: a machine's interfaces, with and without NAT; the oldest goes first."""
+
+DTLS_QUEUE_MAX = 32
+"""Datagrams; a handshake has fewer."""
+
+REFUSALS = {
+    "stranger": "not STUN, from an address that no viewer has proved to be its own",
+    "stun": "STUN that is malformed or names no viewer",
+    "password": "a check with a wrong password",
+    "malformed": "too long, empty, or no frame of RFC 4571",
+    "fault": "one that we failed on; the log has it",
+}
+"""Why datagrams reach nobody."""
+
+_BINDING_REQUEST = b"\x00\x01"
+_COOKIE = b"\x21\x12\xa4\x42"
+_USERNAME = 0x0006
+_ICE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+Address = tuple[str, int]
+
+
+class AgentPath(Path, Protocol):
+    """A way to send that is known by where it leads to."""
+
+    @property
+    def remote(self) -> Address:
+        """The other end's address and port."""
+        ...
+
+    @property
+    def protocol(self) -> str:
+        """``udp`` or ``tcp``."""
+        ...
+
+    def close(self) -> None:
+        """The agent does not need it any more."""
+        ...
+
+
+def ice_string(length: int) -> str:
+    """Random ice-chars (RFC 8839 §5.4), six bits each."""
+    return "".join(secrets.choice(_ICE_ALPHABET) for _ in range(length))
+
+
+def username_of(data: bytes) -> str | None:
+    """The local user fragment that a binding request is for; ``None`` for whatever is not one. Never raises, cheap."""
+    if len(data) < 28 or data[:2] != _BINDING_REQUEST or data[4:8] != _COOKIE:
+        return None
+    if int.from_bytes(data[2:4], "big") != len(data) - 20:
+        return None
+    at = 20
+    while at + 4 <= len(data):
+        kind, length = struct.unpack_from("!HH", data, at)
+        if kind == _USERNAME:
+            local, colon, _ = data[at + 4 : at + 4 + length].partition(b":")
+            return local.decode("ascii", "replace") if colon else None
+        at += 4 + length + (-length % 4)
+    return None
+
+
+class IceAgent:
+    """One viewer's end. aiortc's ``RTCDtlsTransport`` takes it for its ``RTCIceTransport``.
+
+    ``on_path`` is called when the path is chosen and on each change, ``on_srtp`` with each SRTP or SRTCP datagram.
+    """
+
+    role = "controlled"
+
+    def __init__(
+        self,
+        clock: Clock,
+        on_path: Callable[[AgentPath], None],
+        on_srtp: Callable[[bytes], None],
+    ) -> None:
+        self.username = ice_string(8)
+        self.password = ice_string(24)
+        self.former: tuple[str, str] | None = None
+        """User fragment and password from before an ICE restart, good until the new ones are used."""
+        self._clock = clock
+        self._on_path = on_path
+        self._on_srtp = on_srtp
+        self.path: AgentPath | None = None
+        """The one to send on; ``None`` before the first check, and after the last connection was closed."""
+        self.path_lost_s = 0.0
+        """When :attr:`path` became ``None`` again."""
+        self.last_heard_s = clock.monotonic()
+        """When an authenticated datagram came last: consent, in the sense of RFC 7675."""
+        self.paths: deque[AgentPath] = deque()
+        self.closed = False
+        self._dtls: deque[bytes] = deque()
+        self._wakeup = asyncio.Event()
+        self.dtls_dropped = 0
+
+    def heard(self) -> None:
+        """Something authenticated came."""
+        self.last_heard_s = self._clock.monotonic()
+
+    def select(self, path: AgentPath) -> None:
+        """Send on this path from now on."""
+        if path is not self.path:
+            self.path = path
+            self._on_path(path)
+
+    def lose(self, path: AgentPath) -> None:
+        """A path was closed by the other end. The newest of the others is taken; without any, the next check's."""
+        if path in self.paths:
+            self.paths.remove(path)
+        if path is not self.path:
+            return
+        if self.paths:
+            self.select(self.paths[-1])
+        else:
+            self.path = None
+            self.path_lost_s = self._clock.monotonic()
+
+    def receive(self, data: bytes) -> None:
+        """A datagram other than STUN from a path of this agent (RFC 7983 tells them apart)."""
+        first = data[0]
+        if 128 <= first < 192:
+            self._on_srtp(data)
+        elif 20 <= first < 64:
+            if len(self._dtls) >= DTLS_QUEUE_MAX:
+                self.dtls_dropped += 1
+                return
+            self._dtls.append(data)
+            self._wakeup.set()
+
+    def close(self) -> None:
+        """Nothing is received or sent any more; whoever waits in ``_recv`` is told. Twice is fine."""
+        self.closed = True
+        self._wakeup.set()
+
+    async def _recv(self) -> bytes:
+        while not self._dtls:
+            if self.closed:
+                raise ConnectionError("the ICE agent is closed")
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        return self._dtls.popleft()
+
+    async def _send(self, data: bytes) -> None:
+        if self.closed or self.path is None:
+            raise ConnectionError("the ICE agent has no path")
+        self.path.send(data, len(data))
+
+
+class IceRegistry:
+    """All agents, found by user fragment and then by address."""
+
+    def __init__(self) -> None:
+        self._by_username: dict[str, IceAgent] = {}
+        self._by_address: dict[Address, tuple[IceAgent, AgentPath]] = {}
+        self.refused: Counter[str] = Counter()
+        """Datagrams that reached nobody, by the keys of ``REFUSALS``."""
+
+    def __len__(self) -> int:
+        return len(self._by_username)
+
+    @property
+    def addresses(self) -> int:
+        """How many UDP addresses are tied to agents."""
+        return len(self._by_address)
+
+    def add(self, agent: IceAgent) -> None:
+        """Make an agent reachable."""
+        self._by_username[agent.username] = agent
+
+    def remove(self, agent: IceAgent) -> None:
+        """Forget an agent and its addresses. Twice is fine."""
+        self._by_username.pop(agent.username, None)
+        if agent.former is not None:
+            self._by_username.pop(agent.former[0], None)
+        for path in agent.paths:
+            self._forget(agent, path)
+            path.close()
+        agent.paths.clear()
+
+    def restart(self, agent: IceAgent) -> None:
+        """Give an agent a new user fragment and password (RFC 8445 §9); the present ones last until those are used."""
+        if agent.former is not None:
+            self._by_username.pop(agent.former[0], None)
+        agent.former = (agent.username, agent.password)
+        agent.username, agent.password = ice_string(8), ice_string(24)
+        self.add(agent)
+
+    def path_to(self, address: Address) -> AgentPath | None:
+        """The path that is already tied to this UDP address."""
+        known = self._by_address.get(address)
+        return known[1] if known else None
+
+    def receive(self, data: bytes, address: Address) -> None:
+        """A UDP datagram other than STUN."""
+        known = self._by_address.get(address)
+        if known is None:
+            self.refused["stranger"] += 1
+        else:
+            known[0].receive(data)
+
+    def check(
+        self, data: bytes, remote: Address, path: Callable[[], AgentPath]
+    ) -> tuple[bytes, IceAgent | None] | None:
+        """Answer a binding request: the answer, and the agent if it proved itself. ``None``: no answer is due.
+
+        ``path`` makes (or finds) the way back; it is called for authenticated requests only.
+        """
+        username = username_of(data)
+        agent = self._by_username.get(username) if username is not None else None
+        if agent is None:
+            self.refused["stun"] += 1
+            return None
+        is_former = agent.former is not None and username == agent.former[0]
+        password = agent.former[1] if is_former and agent.former is not None else agent.password
+        key = password.encode()
+        try:
+            request = stun.parse_message(data)
+            genuine = request.check_message_integrity(key)
+        except (ValueError, struct.error, KeyError, IndexError):
+            self.refused["stun"] += 1
+            return None
+        if not genuine:
+            self.refused["password"] += 1
+            return None
+        if "ICE-CONTROLLED" in request.attributes:
+            # We are lite and cannot control: the other side has to (RFC 8445 §7.3.1.1).
+            return _error(request, 487, "Role Conflict", key), None
+        agent.heard()
+        if not is_former and agent.former is not None:
+            self._by_username.pop(agent.former[0], None)
+            agent.former = None
+        way = path()
+        self._tie(agent, way)
+        if agent.path is None or "USE-CANDIDATE" in request.attributes:
+            agent.select(way)
+        answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
+        answer.attributes["XOR-MAPPED-ADDRESS"] = remote
+        answer.add_message_integrity(key)
+        return bytes(answer), agent
+
+    def _tie(self, agent: IceAgent, path: AgentPath) -> None:
+        if path.protocol == "udp":
+            known = self._by_address.get(path.remote)
+            if known is not None and known[0] is not agent and path in known[0].paths:
+                known[0].paths.remove(path)
+            self._by_address[path.remote] = (agent, path)
+        if path not in agent.paths:
+            agent.paths.append(path)
+            if len(agent.paths) > PATHS_MAX:
+                oldest = next(candidate for candidate in agent.paths if candidate is not agent.path)
+                agent.paths.remove(oldest)
+                self._forget(agent, oldest)
+                oldest.close()
+
+    def _forget(self, agent: IceAgent, path: AgentPath) -> None:
+        known = self._by_address.get(path.remote)
+        if known is not None and known[0] is agent and known[1] is path:
+            del self._by_address[path.remote]
+
+
+def _error(request: stun.Message, code: int, reason: str, key: bytes) -> bytes:
+    answer = stun.Message(request.message_method, stun.Class.ERROR, request.transaction_id)
+    answer.attributes["ERROR-CODE"] = (code, reason)
+    answer.add_message_integrity(key)
+    return bytes(answer)

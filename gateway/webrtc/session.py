@@ -1,0 +1,216 @@
+"""Flow: what goes between the gateway and one connected viewer, media out and RTCP both ways.
+
+Theory of operation. A flow begins when DTLS has keys and ends with its viewer. It owns the viewer's senders, which the
+camera's fan-out feeds, and its SRTP sessions. RTCP that is genuine is consent (it was encrypted with the viewer's keys)
+and is acted on here: reports are kept and may limit what is sent, NACK is answered from the history, PLI and FIR from
+the GOP. Who comes or goes, and why, is the viewer's business: :meth:`Flow.receive` tells it what it needs.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from aiortc.rtp import (
+    AnyRtcpPacket,
+    RtcpByePacket,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtcpSrPacket,
+    is_rtcp,
+)
+from pylibsrtp import Session
+
+from gateway.clock import CLOCK_RATE, Clock
+from gateway.webrtc.bandwidth import Capacity
+from gateway.webrtc.fanout import CameraFanout
+from gateway.webrtc.ice.agent import AgentPath
+from gateway.webrtc.rtp import rtcp
+from gateway.webrtc.rtp.audio_sender import AudioSender
+from gateway.webrtc.rtp.packets import layout, one_byte_extensions
+from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpError
+from gateway.webrtc.rtp.video_sender import Path, VideoSender
+from gateway.webrtc.sdp.answer import MID, PLAYOUT_DELAY, Negotiated, Track
+
+PLAYOUT_AT_ONCE = bytes(3)
+"""Minimum and maximum playout delay of zero: show each picture when it is there."""
+
+_MID_MAX_BYTES = 11
+"""With the playout delay a block of 20 bytes, which is what the payload's size leaves room for."""
+
+_NACK = 1
+_PLI = 1
+_FIR = 4
+
+
+@dataclass(slots=True, frozen=True)
+class Ssrcs:
+    """The numbers of a viewer's streams, as its answer names them."""
+
+    video: int
+    retransmission: int
+    audio: int
+
+    @classmethod
+    def random(cls) -> "Ssrcs":
+        """Distinct ones, and none of them 0, which libsrtp takes for no SSRC."""
+        chosen: set[int] = set()
+        while len(chosen) < 3:
+            chosen.add(secrets.randbits(32) or 1)
+        return cls(*chosen)
+
+
+class Heard(Enum):
+    """What came of a datagram from the viewer."""
+
+    NOTHING = "not RTCP; a viewer has no media to send"
+    REFUSED = "not genuine"
+    GENUINE = "genuine"
+    GOODBYE = "genuine, and the last one"
+
+
+class Flow:
+    """See the module. Begun with :meth:`begin`, ended with :meth:`end`."""
+
+    def __init__(
+        self,
+        negotiated: Negotiated,
+        ssrcs: Ssrcs,
+        cname: str,
+        *,
+        outbound: OutboundSrtp,
+        inbound: Session,
+        trailer_bytes: int,
+        path: AgentPath,
+        fanout: CameraFanout,
+        clock: Clock,
+    ) -> None:
+        self._cname = cname
+        self._fanout = fanout
+        self._clock = clock
+        self._outbound = outbound
+        self._inbound = inbound
+        self._path: Path = path
+        track = negotiated.video
+        retransmission = None
+        if track.rtx_payload_type is not None:
+            rtx_layout = layout(track.rtx_payload_type, _extensions(track), trailer_bytes)
+            retransmission = rtx_layout, ssrcs.retransmission
+        self.video = VideoSender(
+            outbound,
+            layout(track.payload_type, _extensions(track), trailer_bytes),
+            ssrcs.video,
+            path,
+            retransmission=retransmission,
+        )
+        self.audio: AudioSender | None = None
+        self._audio_codec = negotiated.audio_codec
+        if negotiated.audio is not None and negotiated.audio_codec is not None:
+            track = negotiated.audio
+            audio_layout = layout(track.payload_type, _extensions(track), trailer_bytes)
+            self.audio = AudioSender(outbound, audio_layout, ssrcs.audio, path)
+        self.reception = rtcp.Reception()
+        """What the viewer last reported of its video."""
+        self.capacity = Capacity()
+
+    def begin(self, on_fault: Callable[[Exception], None]) -> None:
+        """Have the current GOP sent, and then all that comes. ``on_fault`` is called when sending goes wrong."""
+        if self.audio is not None and self._audio_codec is not None:
+            self._fanout.add_audio(self.audio, self._audio_codec)
+        self._fanout.add(self.video, on_fault)
+
+    def move(self, path: AgentPath) -> None:
+        """Send on this path from now on."""
+        self._path = self.video.path = path
+        if self.audio is not None:
+            self.audio.path = path
+
+    def end(self) -> None:
+        """Send nothing more, and say so with a BYE (RFC 3550 §6.6)."""
+        self._fanout.remove(self.video)
+        ssrcs = [self.video.ssrc]
+        if self.audio is not None:
+            self._fanout.remove_audio(self.audio)
+            ssrcs.append(self.audio.ssrc)
+        if reports := self._reports(self._clock.wall_90k()):
+            self._send(reports + rtcp.goodbye(ssrcs))
+
+    def report(self, wall_90k: int) -> None:
+        """Send a sender report of each stream that has begun."""
+        if reports := self._reports(wall_90k):
+            self._send(reports)
+
+    def rtp_timestamp(self, wall_90k: int) -> int | None:
+        """What the video's RTP clock shows for pictures captured at ``wall_90k``; ``None`` before the first."""
+        clock = self._fanout.clock_at(wall_90k)
+        return None if clock is None else self.video.timestamp(clock)
+
+    def receive(self, data: bytes) -> Heard:
+        """An SRTP or SRTCP datagram came from the viewer. Never raises."""
+        if not is_rtcp(data):
+            return Heard.NOTHING
+        try:
+            plain = self._inbound.unprotect_rtcp(data)
+        except (SrtpError, ValueError):
+            return Heard.REFUSED
+        heard = Heard.GENUINE
+        for packet in rtcp.parse(plain):
+            if isinstance(packet, RtcpByePacket):
+                heard = Heard.GOODBYE
+            else:
+                self._take(packet)
+        return heard
+
+    def _take(self, packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == self.video.ssrc:
+                    self.reception.take(report, CLOCK_RATE, self._clock.wall_90k())
+                    self._adapt(report)
+        elif isinstance(packet, RtcpRtpfbPacket):
+            if packet.fmt == _NACK and packet.media_ssrc == self.video.ssrc:
+                self._fanout.retransmit(self.video, packet.lost)
+        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt in (_PLI, _FIR):
+            self._fanout.request_keyframe(self.video)
+
+    def _adapt(self, report: RtcpReceiverInfo) -> None:
+        self.capacity.take(
+            self._clock.monotonic(),
+            highest_sequence=report.highest_sequence,
+            packets_lost=report.packets_lost,
+            round_trip_s=self.reception.round_trip_s,
+            sent_bytes=self.video.payload_bytes_sent,
+            camera_bytes_per_s=self._fanout.bytes_per_s,
+        )
+        self._fanout.limit(self.video, self.capacity.limit_bytes_per_s)
+
+    def _reports(self, wall_90k: int) -> bytes:
+        """A compound packet for what has been sent; empty before that (RFC 3550 §6.4)."""
+        clock = self._fanout.clock_at(wall_90k)
+        reports = b""
+        if clock is None:
+            return reports
+        senders: list[tuple[VideoSender | AudioSender, int]] = [(self.video, CLOCK_RATE)]
+        if self.audio is not None and self._audio_codec is not None:
+            senders.append((self.audio, self._audio_codec.clock_rate))
+        for sender, rate in senders:
+            if sender.packets_sent:
+                at = sender.timestamp(clock * rate // CLOCK_RATE)
+                packets, size = sender.packets_sent, sender.payload_bytes_sent
+                reports += rtcp.sender_report(sender.ssrc, wall_90k, at, packets, size, self._cname)
+        return reports
+
+    def _send(self, compound: bytes) -> None:
+        data = self._outbound.protect_rtcp(compound)
+        self._path.send(data, len(data))
+
+
+def _extensions(track: Track) -> bytes:
+    values: dict[int, bytes] = {}
+    if MID in track.extensions and 1 <= len(track.mid.encode()) <= _MID_MAX_BYTES:
+        values[track.extensions[MID]] = track.mid.encode()
+    if PLAYOUT_DELAY in track.extensions:
+        values[track.extensions[PLAYOUT_DELAY]] = PLAYOUT_AT_ONCE
+    return one_byte_extensions(values)

@@ -1,0 +1,172 @@
+"""The archive's invariants, and the proof of them: ``liveedge check [--repair]``.
+
+1. Every row has its file, where its name says.
+2. A finished row's size is its file's size; a growing row's is no more than that.
+3. A closed row's file has its index; a healed row's file ends with its last whole fragment.
+4. A row's fragments are those of its file: same places, sizes and times; and its duration is theirs.
+5. A row's SHA-256, where it has one, is that of its file.
+6. Every file that is named like a segment and can be read as one has a row.
+7. Nothing is half deleted.
+8. The numbers of a camera's HLS segments only grow.
+
+While a gateway runs on the same directory the check looks without touching, and leaves growing segments alone;
+repairing then is refused. ``--repair`` believes the disk: rows are made, corrected and removed after the files, and
+the only files that are changed are those that recovery would change at the next start (:mod:`hls.archive.recovery`).
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+
+from gateway.errors import SettingsError, StorageError
+from gateway.settings import Settings
+from hls.archive.data_dir import DataDirLock, release_data_dir, take_data_dir
+from hls.archive.metadata import UNREADABLE, sha256_of
+from hls.archive.recovery import cameras_on_disk, files_on_disk, heal, recover, with_scan
+from hls.archive.segment import Fragment, Segment, SegmentState
+from hls.archive.table import SegmentTable
+from hls.mp4.boxes import scan
+
+PAGE = 200
+
+
+class Fault(StrEnum):
+    """Which invariant does not hold."""
+
+    NO_FILE = "no file"
+    SIZE = "size differs"
+    STATE = "state differs"
+    FRAGMENTS = "fragments differ"
+    SHA256 = "SHA-256 differs"
+    NO_ROW = "not in the index"
+    UNREADABLE = "cannot be read"
+    HALF_DELETED = "half deleted"
+    LEFT_GROWING = "left growing"
+    NUMBERS = "numbers do not grow"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    camera_id: str
+    name: str
+    fault: Fault
+    detail: str = ""
+    is_repaired: bool = False
+
+    def __str__(self) -> str:
+        done = ", repaired" if self.is_repaired else ""
+        return f"{self.camera_id}/{self.name}: {self.fault}{done}{': ' + self.detail if self.detail else ''}"
+
+
+def check_archive(settings: Settings, *, repair: bool = False) -> list[Finding]:
+    """Prove the invariants; with ``repair`` mend what does not hold. Blocking; reads every file once.
+
+    Raises :class:`~gateway.errors.SettingsError` where directory or index cannot be used, or are in use.
+    """
+    data_dir = settings.data_dir
+    if not data_dir.is_dir():
+        raise SettingsError(f"DATA_DIR {data_dir} is no directory: there is nothing to check")
+    lock: DataDirLock | None = None
+    try:
+        lock = take_data_dir(data_dir)
+    except SettingsError:
+        if repair:
+            raise
+    url = settings.database_url
+    index = SegmentTable(data_dir, url.get_secret_value() if url else None)
+    try:
+        index.open()
+        checker = _Checker(data_dir, index, is_alone=lock is not None, repair=repair)
+        return list(checker.findings())
+    finally:
+        index.close()
+        if lock is not None:
+            release_data_dir(lock)
+
+
+class _Checker:
+    def __init__(self, data_dir: Path, index: SegmentTable, *, is_alone: bool, repair: bool) -> None:
+        self._data_dir = data_dir
+        self._index = index
+        self._is_alone = is_alone
+        self._repair = repair
+
+    def findings(self) -> Iterator[Finding]:
+        """All of them; repairs on the way, and what recovery does in one go at the end."""
+        for segment in self._index.in_state(SegmentState.DELETING):
+            yield self._found(segment, Fault.HALF_DELETED)
+        for camera_id in sorted({*self._index.cameras(), *cameras_on_disk(self._data_dir)}):
+            yield from self._rows(camera_id)
+            yield from self._files(camera_id)
+        if self._repair:
+            recover(self._data_dir, self._index)
+
+    def _rows(self, camera_id: str) -> Iterator[Finding]:
+        after: tuple[int, str] | None = None
+        numbers: list[tuple[int, int]] = []
+        while page := self._index.page(camera_id, None, None, PAGE, after):
+            after = page[-1].start_90k, page[-1].name
+            for segment in page:
+                numbers.append((segment.sequence, segment.sequence + segment.hls_segments))
+                yield from self._row(segment)
+        numbers.sort()
+        if any(later[0] < before[1] for before, later in pairwise(numbers)):
+            if self._repair:
+                self._index.renumber(camera_id)
+            yield Finding(camera_id, "*", Fault.NUMBERS, is_repaired=self._repair)
+
+    def _row(self, segment: Segment) -> Iterator[Finding]:
+        path = segment.path(self._data_dir)
+        if segment.state is SegmentState.GROWING:
+            if self._is_alone:
+                yield self._found(segment, Fault.LEFT_GROWING, "nobody writes it")
+            return
+        try:
+            found = scan(path)
+        except StorageError as error:
+            yield self._found(segment, Fault.UNREADABLE if path.exists() else Fault.NO_FILE, str(error))
+            return
+        whole = self._index.get(segment.camera_id, segment.name)
+        fragments: tuple[Fragment, ...] = whole[1] if whole else ()
+        faults = []
+        if found.file_bytes != segment.size:
+            faults.append((Fault.SIZE, f"{found.file_bytes} bytes on disk, {segment.size} in the index"))
+        if found.is_closed is not (segment.state is SegmentState.CLOSED):
+            faults.append((Fault.STATE, f"the index says {segment.state}"))
+        if found.fragments != fragments or (fragments and fragments[-1].end_90k != segment.duration_90k):
+            faults.append((Fault.FRAGMENTS, f"{len(found.fragments)} on disk, {len(fragments)} in the index"))
+        digest = None
+        if segment.sha256 not in (None, UNREADABLE):
+            with suppress(OSError):
+                digest = sha256_of(path, threading.Event())
+            if digest != segment.sha256:
+                faults.append((Fault.SHA256, "the file has changed since it was recorded"))
+        if faults and self._repair:
+            with suppress(StorageError):
+                found = heal(path) or found
+            mended = replace(with_scan(segment, found), sha256=digest if found.is_closed else None)
+            self._index.save(mended, found.fragments)
+        for fault, detail in faults:
+            yield Finding(segment.camera_id, segment.name, fault, detail, self._repair)
+
+    def _files(self, camera_id: str) -> Iterator[Finding]:
+        rows = self._index.names(camera_id)
+        for path in files_on_disk(self._data_dir, camera_id):
+            if path.stem in rows:
+                continue
+            try:
+                scan(path)
+            except StorageError:
+                continue  # named like ours, and none of ours: harmless
+            yield Finding(camera_id, path.stem, Fault.NO_ROW, is_repaired=self._repair)
+
+    def _found(self, segment: Segment, fault: Fault, detail: str = "") -> Finding:
+        # An unreadable file stays as it is, and its row keeps saying so: nothing that we know is better than that.
+        repaired = self._repair and fault is not Fault.UNREADABLE
+        return Finding(segment.camera_id, segment.name, fault, detail, repaired)

@@ -1,0 +1,229 @@
+"""Database: where the index lies. SQLite in ``DATA_DIR``, or whatever ``DATABASE_URL`` names.
+
+SQLite runs in WAL mode, so that readers never wait for the writer. The index can be made again from the files at any
+time, so it is synced by the database's own habit and not per row.
+
+A file that is damaged, at the start or found so later, is put aside for a new one. What speaks for damage sets
+:attr:`Database.is_suspect` (an error that says so, a file that is not where it was opened); :meth:`Database.mend` then
+connects anew, looks the whole file through and decides. A disk that is full or busy is no damage: the connection stays,
+and reading goes on. A database behind ``DATABASE_URL`` is its own administrator's to mend.
+"""
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+
+from gateway.errors import SettingsError, StorageError, redact
+from hls.archive import schema
+
+log = logging.getLogger(__name__)
+
+INDEX_FILE = "index.sqlite3"
+
+BUSY_TIMEOUT_S = 5.0
+"""How long SQLite waits for another process, such as ``liveedge check``, to end its transaction."""
+
+
+BROKEN_MAX = 3
+"""Damaged files that are kept to be looked into, beside the newest of which the older ones tell nothing."""
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
+_DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED}
+"""Result codes of SQLite (sqlite.org/rescode.html) after which the file has to be looked through."""
+
+_MAGIC = b"SQLite format 3\0"
+"""How a database begins (sqlite.org/fileformat.html §1.3)."""
+
+_Place = tuple[int, int]
+"""Device and inode."""
+
+
+class Database:
+    """See the module. Blocking; one thread at a time."""
+
+    def __init__(self, data_dir: Path, database_url: str | None = None) -> None:
+        self._path = data_dir / INDEX_FILE if database_url is None else None
+        self._url = database_url or f"sqlite:///{self._path}"
+        self._engine: Engine | None = None
+        self.is_suspect = False
+        """Whether something has spoken for damage since the file was opened."""
+        self._is_new = False
+        self._opened: _Place | None = None
+        self._opened_wal: _Place | None = None
+        self._salvaged: Set[tuple[str, str]] = frozenset()
+
+    @property
+    def is_open(self) -> bool:
+        return self._engine is not None
+
+    def open(self, *, check_all: bool = False) -> None:
+        """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` where that cannot be.
+
+        What lists are made from is looked through, and with ``check_all`` the packed fragments too: a gigabyte a year
+        and camera, which a start does not wait for.
+        """
+        try:
+            url = make_url(self._url)
+            # A server may have been restarted since the last call.
+            options: dict[str, Any] = {"pool_pre_ping": True}
+            if url.get_backend_name() == "sqlite":
+                if url.database not in (None, "", ":memory:"):
+                    self._path = Path(url.database)
+                options = {"connect_args": {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}}
+            engine = create_engine(url, **options)
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise SettingsError(f"DATABASE_URL cannot be used: {redact(error)}") from None
+        except ValueError:
+            # Its text repeats what should have been the port, and may be the end of a password.
+            raise SettingsError(
+                "DATABASE_URL cannot be used: its host or port cannot be read; what is special in user and password"
+                " (@ : /) has to be percent-encoded"
+            ) from None
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"DATABASE_URL wants the Python package {error.name!r}, which is not there: install it beside liveedge"
+                " (for PostgreSQL: pip install 'liveedge[postgres]')"
+            ) from None
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _prepare_sqlite)
+        try:
+            try:
+                self._prepare(engine, check_all)
+            except DatabaseError as error:
+                engine.dispose()
+                if self._path is None or isinstance(error, OperationalError):
+                    raise
+                self._salvaged = _put_aside(self._path)
+                self._prepare(engine, check_all)
+        except SQLAlchemyError as error:
+            engine.dispose()
+            raise SettingsError(f"the index cannot be opened: {_cause(error)}; see DATA_DIR and DATABASE_URL") from None
+        except SettingsError:
+            engine.dispose()
+            raise
+        self._engine = engine
+        self.is_suspect = False
+        self._opened, self._opened_wal = self._place(), self._place("-wal")
+
+    def _prepare(self, engine: Engine, check_all: bool) -> None:
+        """Look the file through and migrate. Raises SQLAlchemy's errors."""
+        check = "PRAGMA quick_check(1)" if check_all else f"PRAGMA quick_check('{schema.segment.name}')"
+        with engine.begin() as connection:
+            is_there = self._path is not None and inspect(connection).has_table(schema.segment.name)
+            if is_there and (fault := connection.exec_driver_sql(check).scalar()) != "ok":
+                raise DatabaseError(None, None, sqlite3.DatabaseError(fault))
+            self._is_new = schema.migrate(connection)
+
+    def is_in_place(self) -> bool:
+        """Whether the file that was opened still is where it was, and begins as a database does. Costs microseconds."""
+        if self._path is None or self._engine is None:
+            return True
+        try:
+            if (self._place(), self._place("-wal")) != (self._opened, self._opened_wal):
+                return False
+            with self._path.open("rb") as file:
+                return file.read(len(_MAGIC)) == _MAGIC
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # it cannot be told; whoever reads or writes will find out
+
+    def _place(self, suffix: str = "") -> _Place | None:
+        if self._path is None:
+            return None
+        try:
+            status = os.stat(f"{self._path}{suffix}")
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def mend(self) -> bool:
+        """Connect anew, with a new file in place of a damaged one or of one that is gone.
+
+        True where it is not the file that was open before, so that rows may be missing. Raises
+        :class:`~gateway.errors.SettingsError`; the index is closed then, and this may be called again.
+        """
+        before = self._opened
+        # What stands in the write-ahead log goes into the file, also into one that has lost its name.
+        self.close()
+        self.open(check_all=True)
+        return self._is_new or self._opened != before
+
+    def close(self) -> None:
+        """Disconnect. Twice is fine."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction. Raises :class:`~gateway.errors.StorageError`."""
+        if self._engine is None:
+            raise StorageError("the index is not open")
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            self.is_suspect = self.is_suspect or (self._path is not None and _speaks_for_damage(error))
+            raise StorageError(f"the index failed: {_cause(error)}") from None
+
+
+def _speaks_for_damage(error: SQLAlchemyError) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    code = getattr(cause, "sqlite_errorcode", 0)
+    # The tables of a file that is open do not go by themselves.
+    return code & 0xFF in _DAMAGE or code in _DAMAGE_EXTENDED or "no such table" in str(cause)
+
+
+def _put_aside(path: Path) -> Set[tuple[str, str]]:
+    """A file that is no database (any more) makes room for a new index, which recovery fills from the recordings.
+
+    Gives camera and name of the segments that were protected, as far as that can still be read: no recording tells it.
+    """
+    protected = set(_read_protected(path))
+    aside = path.with_name(f"{path.name}.broken-{time.time_ns() // 1_000_000}")
+    log.error("%s is damaged: it is kept as %s, and the index is made again from the recordings", path, aside.name)
+    try:
+        path.rename(aside)
+        for companion in ("-wal", "-shm"):
+            path.with_name(path.name + companion).unlink(missing_ok=True)
+        for old in sorted(path.parent.glob(f"{path.name}.broken-*"))[:-BROKEN_MAX]:
+            old.unlink()
+    except OSError as error:
+        raise SettingsError(f"{path} is damaged and cannot be put aside: {error.strerror}") from None
+    return protected
+
+
+def _read_protected(path: Path) -> Iterator[tuple[str, str]]:
+    query = select(schema.segment.c.camera_id, schema.segment.c.name).where(schema.segment.c.is_protected)
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            yield from connection.execute(str(query.compile(dialect=sqlite.dialect())))
+    except sqlite3.Error as error:
+        log.warning("%s: which segments were protected cannot be read whole: %s", path, error)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-8192"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    return redact(error.orig if isinstance(error, DBAPIError) and error.orig else error)

@@ -1,0 +1,126 @@
+"""SegmentIndex: the table of archive segments, for the event loop.
+
+Every call runs in one thread of its own and the event loop awaits it; calls queue up, boundedly. What they do is
+:mod:`hls.archive.table`'s.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from gateway.errors import UnavailableError
+from hls.archive.segment import Fragment, Segment
+from hls.archive.table import SegmentTable, Totals
+from hls.playback.dvr import HlsSegment
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CALLS_WAITING_MAX = 256
+"""A look-up takes a millisecond: whoever finds so many before him had better come again."""
+
+
+class SegmentIndex:
+    """See the module. Every coroutine raises :class:`~gateway.errors.StorageError` where the database fails."""
+
+    def __init__(self, data_dir: Path, database_url: str | None = None) -> None:
+        self.table = SegmentTable(data_dir, database_url)
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="index")
+        self._waiting = 0
+
+    async def open(self) -> None:
+        """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` where that cannot be."""
+        await self.call(SegmentTable.open)
+
+    async def close(self) -> None:
+        """Wait for the calls under way, and disconnect. Twice is fine."""
+        if self.table.is_open:
+            await self.call(SegmentTable.close)
+        self._executor.shutdown(wait=False)
+
+    async def call(self, function: Callable[Concatenate[SegmentTable, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run what asks the table, in the index's thread.
+
+        Raises :class:`~gateway.errors.UnavailableError` where too much waits for it already.
+        """
+        if self._waiting >= CALLS_WAITING_MAX:
+            raise UnavailableError("the index has too much to do just now", retry_after_s=2)
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, lambda: function(self.table, *args, **kwargs))
+        finally:
+            self._waiting -= 1
+
+    async def save(self, segment: Segment, fragments: tuple[Fragment, ...]) -> None:
+        """Insert the segment, or replace what the index knows of it; its protection stays as it is."""
+        await self.call(SegmentTable.save, segment, fragments)
+
+    async def get(self, camera_id: str, name: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
+        """A segment and its fragments."""
+        return await self.call(SegmentTable.get, camera_id, name)
+
+    async def page(
+        self,
+        camera_id: str,
+        start_90k: int | None,
+        end_90k: int | None,
+        limit: int,
+        after: tuple[int, str] | None = None,
+    ) -> list[Segment]:
+        """Segments that overlap [start, end), oldest first, at most ``limit``; ``after`` (start, name) to go on."""
+        return await self.call(SegmentTable.page, camera_id, start_90k, end_90k, limit, after)
+
+    async def at(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
+        """The newest segment that begins at or before this wall clock, and the oldest after it."""
+        return await self.call(SegmentTable.at, camera_id, time_90k)
+
+    async def span(
+        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
+    ) -> list[tuple[Segment, tuple[Fragment, ...]]]:
+        """As :meth:`page`, with fragments."""
+        return await self.call(SegmentTable.span, camera_id, start_90k, end_90k, limit)
+
+    async def hls_span(
+        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
+    ) -> list[tuple[Segment, list[HlsSegment]]]:
+        """As :meth:`page`, with HLS segments."""
+        return await self.call(SegmentTable.hls_span, camera_id, start_90k, end_90k, limit)
+
+    async def newest(self, camera_id: str) -> Segment | None:
+        """The camera's newest segment by its number."""
+        return await self.call(SegmentTable.newest, camera_id)
+
+    async def set_protected(self, camera_id: str, name: str, is_protected: bool) -> bool:
+        """Protect a segment from retention, or no longer. False where there is none."""
+        return await self.call(SegmentTable.set_protected, camera_id, name, is_protected)
+
+    async def totals(self) -> list[Totals]:
+        """Each camera's sums."""
+        return await self.call(SegmentTable.totals)
+
+    async def oldest(self, camera_id: str, limit: int) -> list[Segment]:
+        """The camera's oldest segments that retention may take: neither growing nor protected."""
+        return await self.call(SegmentTable.oldest, camera_id, limit)
+
+    async def with_init(self, camera_id: str, init_id: str) -> Segment | None:
+        """Some finished segment with this init segment."""
+        return await self.call(SegmentTable.with_init, camera_id, init_id)
+
+    async def begin_delete(self, segments: Sequence[Segment]) -> None:
+        """Rule 2, before the files go."""
+        await self.call(SegmentTable.begin_delete, segments)
+
+    async def end_delete(self, segments: Sequence[Segment]) -> None:
+        """Rule 2, after the files have gone."""
+        await self.call(SegmentTable.end_delete, segments)
+
+    async def set_facts(self, segment: Segment) -> None:
+        """Write ``sha256`` and ``metadata``, and nothing else."""
+        await self.call(SegmentTable.set_facts, segment)
+
+    async def without_hash(self, limit: int) -> list[Segment]:
+        """Finished segments whose ``sha256`` is not known yet, newest first."""
+        return await self.call(SegmentTable.without_hash, limit)

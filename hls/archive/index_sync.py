@@ -1,0 +1,168 @@
+"""IndexKeeper: sees that the index knows what is on disk.
+
+Theory of operation. One task tells the index what recorders have brought to the disk, at once for a new segment and a
+finished one and every :data:`INDEX_EVERY_S` for growth. Before each round it looks whether the index is well. One that
+is damaged or gone is put aside and begun anew (:meth:`hls.archive.database.Database.mend`); what is recorded from then
+on is in it at once, and a second task takes the files that it does not know into it, one by one, while everything goes
+on.
+
+Rules:
+
+1. Recording never waits for the index: what cannot be told stays with its recorder, boundedly, and is told later.
+2. An index that fails is told in :attr:`IndexKeeper.error` and tried again for ever.
+3. Files are read and never changed here: what looks like a crash's leavings may be growing. The next start heals.
+4. A camera that is being recorded keeps its numbers, and its older segments are numbered backwards from them, so that
+   whoever is watching a recording goes on watching it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from gateway.errors import LiveedgeError
+from hls.archive.index import SegmentIndex
+from hls.archive.recorder import CameraRecorder
+from hls.archive.recovery import cameras_on_disk, files_on_disk, read_recording
+from hls.archive.segment import Segment
+from hls.archive.table import SegmentTable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+log = logging.getLogger(__name__)
+
+INDEX_EVERY_S = 2.0
+"""How far a growing segment's row may be behind its file."""
+
+
+class IndexKeeper:
+    """See the module. Lives on the event loop.
+
+    ``see_data_dir`` raises :class:`~gateway.errors.StorageError` while the disk is away; ``on_finished`` is called when
+    the index knows of a segment that has ended.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        index: SegmentIndex,
+        executor: Executor,
+        recorders: Mapping[str, CameraRecorder],
+        see_data_dir: Callable[[], None],
+        on_finished: Callable[[], None],
+    ) -> None:
+        self.error: str | None = None
+        """Why the index does not take what is told to it."""
+        self.is_incomplete = False
+        """Whether the index has been made anew and does not know all files yet."""
+        self.mended = 0
+        """Times that the index was found ill and was opened or made anew."""
+        self._data_dir = data_dir
+        self._index = index
+        self._executor = executor
+        self._recorders = recorders
+        self._see_data_dir = see_data_dir
+        self._on_finished = on_finished
+        self._dirty = asyncio.Event()
+        self._telling = asyncio.Lock()
+        self._told: dict[str, Segment] = {}
+        self._adopting: asyncio.Task[None] | None = None
+
+    def progress(self, recorder: CameraRecorder) -> None:
+        """A recorder has brought something to the disk: a new segment and a finished one are told at once."""
+        told = self._told.get(recorder.camera_id)
+        if recorder.closed or told is None or recorder.growing is None or told.name != recorder.growing[0].name:
+            self._dirty.set()
+
+    def forget(self, camera_id: str) -> None:
+        """The camera is no longer recorded."""
+        self._told.pop(camera_id, None)
+
+    async def run(self) -> None:
+        """Keep the index until cancelled."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(INDEX_EVERY_S):
+                        await self._dirty.wait()
+                self._dirty.clear()
+                try:
+                    await self._look_after()
+                    for recorder in tuple(self._recorders.values()):
+                        await self.tell(recorder)
+                    self.error = None
+                except LiveedgeError as error:
+                    if self.error is None:
+                        log.warning("archive: %s; recording goes on, and the index is tried again", error)
+                    self.error = str(error)
+                    await asyncio.sleep(INDEX_EVERY_S)
+        finally:
+            if self._adopting is not None:
+                self._adopting.cancel()
+                await asyncio.wait([self._adopting])
+
+    async def tell(self, recorder: CameraRecorder) -> None:
+        """Bring the index up to what a recorder has on disk. Raises :class:`~gateway.errors.LiveedgeError`."""
+        async with self._telling:
+            while recorder.closed:
+                segment, fragments = recorder.closed[0]
+                await self._index.save(segment, fragments)
+                self._told[recorder.camera_id] = segment
+                recorder.closed.popleft()
+                self._on_finished()
+            growing = recorder.growing
+            if growing is not None and self._told.get(recorder.camera_id) != growing[0]:
+                await self._index.save(*growing)
+                self._told[recorder.camera_id] = growing[0]
+
+    async def _look_after(self) -> None:
+        """Mend the index if it is ill, and see that it becomes whole again."""
+        if not await self._index.call(_is_well):
+            await self._in_thread(self._see_data_dir)
+            log.error("archive: the index is damaged or has been taken away; it is looked into")
+            is_new = await self._index.call(SegmentTable.mend)
+            self.mended += 1
+            if is_new:
+                self._told.clear()
+                self.is_incomplete = True
+        if self.is_incomplete and (self._adopting is None or self._adopting.done()):
+            self._adopting = asyncio.create_task(self._adopt(), name="archive-adopt")
+
+    async def _adopt(self) -> None:
+        """Take all files into the index that it does not know."""
+        count = 0
+        try:
+            for camera_id in await self._in_thread(cameras_on_disk, self._data_dir):
+                known = await self._index.call(SegmentTable.names, camera_id)
+                adopted = 0
+                for path in await self._in_thread(lambda name: list(files_on_disk(self._data_dir, name)), camera_id):
+                    if path.stem in known or path.stem == self._growing(camera_id):
+                        continue
+                    whole = await self._in_thread(read_recording, path, camera_id)
+                    if whole is not None:
+                        adopted += await self._index.call(SegmentTable.adopt, *whole)
+                if adopted:
+                    await self._index.call(SegmentTable.renumber, camera_id, self._told.get(camera_id))
+                count += adopted
+        except LiveedgeError as error:
+            log.warning("archive: %s; the index is made whole later", error)
+            return
+        self.is_incomplete = False
+        self._on_finished()
+        log.info("archive: the index is whole again: %d files taken into it", count)
+
+    def _growing(self, camera_id: str) -> str | None:
+        recorder = self._recorders.get(camera_id)
+        return recorder.growing[0].name if recorder is not None and recorder.growing is not None else None
+
+    async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+
+def _is_well(table: SegmentTable) -> bool:
+    return table.is_open and not table.is_suspect and table.is_in_place()

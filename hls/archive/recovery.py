@@ -1,0 +1,269 @@
+"""What a crash left behind, put right before anything is recorded.
+
+Rules, in the order in which they are applied at every start:
+
+1. A row being deleted: its files go, then the row.
+2. A row that grows: nobody writes its file any more. It is closed if the file has its index, else the file is cut to
+   its last whole fragment and the row is healed. A file without a whole fragment goes, and its row with it.
+3. A row without a file goes.
+4. A file of ours without a row gets one, from what the file says of itself; if it cannot be read, it is left alone.
+5. A file that is none of ours (name, place or content) is left alone.
+
+Blocking; runs in a worker thread, or in ``liveedge check``. Nothing here stops the gateway: what cannot be put right is
+told and left as it is.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import av
+
+from gateway.codec.sps import Bits, BitsError, hevc_codec_string
+from gateway.errors import StorageError
+from gateway.settings import CAMERA_ID
+from hls.archive.segment import EndReason, Fragment, Segment, SegmentState, parse_name, segment_path
+from hls.archive.table import SegmentTable
+from hls.archive.writer import IDENTITY_KEY
+from hls.mp4.boxes import Scan, scan
+from hls.playback.dvr import hls_segments
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What was done, for the log and for ``liveedge check``."""
+
+    healed: int = 0
+    closed: int = 0
+    adopted: int = 0
+    removed_rows: int = 0
+    removed_files: int = 0
+    unreadable: list[Path] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.healed} healed, {self.closed} found closed, {self.adopted} files taken into the index,"
+            f" {self.removed_rows} rows and {self.removed_files} empty files removed, {len(self.unreadable)} unreadable"
+        )
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all was in order."""
+        return self == Recovery()
+
+
+def recover(data_dir: Path, index: SegmentTable) -> Recovery:
+    """Apply the module's rules. Raises :class:`~gateway.errors.StorageError` only for a failing index."""
+    done = Recovery()
+    deleting = index.in_state(SegmentState.DELETING)
+    for segment in deleting:
+        remove_files(segment.path(data_dir))
+    index.end_delete(deleting)
+    done.removed_rows += len(deleting)
+    for segment in index.in_state(SegmentState.GROWING):
+        _settle(data_dir, index, segment, done)
+    on_disk = cameras_on_disk(data_dir)
+    for camera_id in sorted({*index.cameras(), *on_disk}):
+        _compare(data_dir, index, camera_id, done)
+    return done
+
+
+def cameras_on_disk(data_dir: Path) -> list[str]:
+    """Folders that may be cameras'."""
+    try:
+        with os.scandir(data_dir) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and CAMERA_ID.fullmatch(entry.name))
+    except OSError:
+        return []
+
+
+def files_on_disk(data_dir: Path, camera_id: str) -> Iterator[Path]:
+    """The camera's files that have a name of ours and lie where that name says."""
+    try:
+        days = sorted(entry.path for entry in os.scandir(data_dir / camera_id) if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return
+    for day in days:
+        try:
+            with os.scandir(day) as entries:
+                paths = sorted(Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
+        except OSError:
+            continue
+        for path in paths:
+            if parse_name(path.stem) is not None and path == segment_path(data_dir, camera_id, path.stem):
+                yield path
+
+
+def remove_files(path: Path) -> None:
+    """Unlink a segment's file and its thumbnail. Raises ``OSError`` where the disk does not permit it."""
+    path.with_suffix(".jpg").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def heal(path: Path) -> Scan | None:
+    """Cut a file to its last whole fragment. ``None``: it had none, and was removed.
+
+    Raises :class:`~gateway.errors.StorageError` for a file that is no recording.
+    """
+    if path.stat().st_size == 0:
+        path.unlink()
+        return None
+    found = scan(path)
+    if found.is_closed:
+        return found
+    if not found.fragments:
+        path.unlink()
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, found.whole_bytes)
+            os.pwrite(descriptor, found.head, 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be healed: {error.strerror}") from None
+    return found
+
+
+def describe(path: Path, camera_id: str, found: Scan) -> Segment:
+    """A segment from what its file says of itself. Raises :class:`~gateway.errors.StorageError`."""
+    named_90k = parse_name(path.stem)
+    try:
+        with path.open("rb") as file:
+            init = found.head + file.read(found.init_size)[len(found.head) :]
+        # Its tracks are all that is asked for: libav believes whatever number of samples a wild fragment claims.
+        with av.open(io.BytesIO(init), metadata_errors="replace") as container:
+            tag = container.metadata.get(IDENTITY_KEY, "{}")
+            video = container.streams.video[0].codec_context
+            if video is None:  # whatever PyAV's types say: libav has no decoder for it
+                raise StorageError(f"{path} cannot be read as MP4: its video is of no known codec")
+            audio = container.streams.audio[0].codec_context if container.streams.audio else None
+            codec, extradata = video.name, video.extradata or b""
+            size = video.width, video.height
+    except (av.FFmpegError, OSError, IndexError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read as MP4: {type(error).__name__}") from None
+    try:
+        identity: dict[str, Any] = json.loads(tag)
+        start_90k, run = int(identity["start_90k"]), int(identity["run"])
+        continues = bool(identity["continues"])
+    except (ValueError, KeyError, TypeError):
+        if named_90k is None:
+            raise StorageError(f"{path} does not say when it began") from None
+        start_90k, run, continues = named_90k, 0, False
+    return with_scan(
+        Segment(
+            camera_id=camera_id,
+            name=path.stem,
+            state=SegmentState.HEALED,
+            start_90k=start_90k,
+            duration_90k=0,
+            size=0,
+            codec=codec,
+            codec_string=_codec_string(codec, extradata),
+            audio_codec=audio.name if audio else None,
+            audio_codec_string="mp4a.40.2" if audio else None,
+            width=size[0],
+            height=size[1],
+            head=b"",
+            init_size=0,
+            run=run,
+            continues=continues,
+        ),
+        found,
+    )
+
+
+def read_recording(path: Path, camera_id: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
+    """What a file says of itself, which is left as it is. ``None``: nothing (yet), or none of ours."""
+    try:
+        found = scan(path)
+        return (describe(path, camera_id, found), found.fragments) if found.fragments else None
+    except (StorageError, OSError) as error:
+        log.debug("%s; it is left alone", error)
+        return None
+
+
+def _settle(data_dir: Path, index: SegmentTable, segment: Segment, done: Recovery) -> None:
+    """Rule 2."""
+    path = segment.path(data_dir)
+    if not path.exists():
+        return  # rule 3 comes later
+    try:
+        found = heal(path)
+    except StorageError as error:
+        log.warning("%s; its row is kept", error)
+        done.unreadable.append(path)
+        index.save(replace(segment, state=SegmentState.HEALED, end_reason=EndReason.CRASHED), ())
+        return
+    if found is None:
+        index.end_delete([segment])
+        done.removed_files += 1
+        done.removed_rows += 1
+        return
+    index.save(with_scan(segment, found), found.fragments)
+    done.closed += found.is_closed
+    done.healed += not found.is_closed
+
+
+def _compare(data_dir: Path, index: SegmentTable, camera_id: str, done: Recovery) -> None:
+    """Rules 3 and 4."""
+    rows = index.names(camera_id)
+    adopted = False
+    for path in files_on_disk(data_dir, camera_id):
+        if rows.pop(path.stem, None) is not None:
+            continue
+        try:
+            found = heal(path)
+            if found is None:
+                done.removed_files += 1
+                continue
+            index.save(describe(path, camera_id, found), found.fragments)
+        except (StorageError, OSError) as error:
+            log.warning("%s; it is left alone", error)
+            done.unreadable.append(path)
+            continue
+        done.adopted += 1
+        adopted = True
+    for name in rows:
+        index.remove(camera_id, name)
+        done.removed_rows += 1
+    if adopted:
+        index.renumber(camera_id)
+
+
+def with_scan(segment: Segment, found: Scan) -> Segment:
+    """A segment's row as its file has it."""
+    last: Fragment | None = found.fragments[-1] if found.fragments else None
+    return replace(
+        segment,
+        state=SegmentState.CLOSED if found.is_closed else SegmentState.HEALED,
+        end_reason=segment.end_reason or (EndReason.STOPPED if found.is_closed else EndReason.CRASHED),
+        duration_90k=last.end_90k if last else 0,
+        size=found.file_bytes if found.is_closed else found.whole_bytes,
+        frames=sum(fragment.frames for fragment in found.fragments),
+        longest_gap_90k=found.longest_gap_90k,
+        head=found.head,
+        init_size=found.init_size,
+        init_id=found.init_id,
+        hls_segments=len(hls_segments(found.fragments, is_whole=True)),
+    )
+
+
+def _codec_string(codec: str, extradata: bytes) -> str:
+    """RFC 6381 from an ``avcC`` or ``hvcC`` (ISO/IEC 14496-15 §5.3.3.1, §8.3.3.1); for others the name alone."""
+    if codec == "h264" and len(extradata) > 4 and extradata[0] == 1:
+        return f"avc1.{extradata[1:4].hex()}"
+    if codec == "hevc" and extradata[:1] == b"\1":
+        with contextlib.suppress(BitsError):
+            return hevc_codec_string(Bits(extradata[1:13]), sub_layers=1)
+    return {"hevc": "hvc1"}.get(codec, codec)

@@ -1,0 +1,134 @@
+"""The index's tables, and how an older index becomes one of today.
+
+``segment``: one row an archive segment, from its first fragment on. ``fragment_list``: its fragments, packed (see
+:func:`hls.archive.segment.pack_fragments`), and the HLS segments that they make, a tenth of that, which playlists read
+instead; apart from the row because lists and look-ups never want them.
+
+Rules:
+
+1. Times are 90 kHz since the Unix epoch, UTC; durations are 90 kHz. Both are 64-bit integers.
+2. (camera_id, name) is unique, and says where the file lies.
+3. The version in ``schema_version`` is the number of the last migration that was applied. Migrations are only ever
+   added, each in one transaction with its number; an index newer than the code is left alone.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from gateway.errors import SettingsError
+
+tables = MetaData()
+
+# SQLite gives a 64-bit row id of its own to INTEGER PRIMARY KEY alone, and not to BIGINT.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+schema_version = Table("schema_version", tables, Column("version", Integer, nullable=False))
+
+segment = Table(
+    "segment",
+    tables,
+    Column("id", _Id, primary_key=True),
+    Column("camera_id", String(64), nullable=False),
+    Column("name", String(40), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("start_90k", BigInteger, nullable=False),
+    Column("duration_90k", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("codec", String(16), nullable=False),
+    Column("codec_string", String(64), nullable=False),
+    Column("audio_codec", String(16)),
+    Column("audio_codec_string", String(64)),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("init_size", Integer, nullable=False),
+    Column("init_id", String(32), nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("continues", Boolean, nullable=False),
+    Column("end_reason", String(32)),
+    Column("frames", Integer, nullable=False),
+    Column("longest_gap_90k", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hls_segments", Integer, nullable=False),
+    Column("discontinuities", BigInteger, nullable=False),
+    Column("is_protected", Boolean, nullable=False),
+    Column("sha256", String(64)),
+    Column("metadata", JSON, nullable=False),
+    UniqueConstraint("camera_id", "name", name="segment_name"),
+)
+
+# What lists, look-ups by time and retention walk along, in the order of their answers; with all that they choose and
+# add up by, so that only the rows of an answer are read.
+Index(
+    "segment_time",
+    segment.c.camera_id,
+    segment.c.start_90k,
+    segment.c.name,
+    segment.c.duration_90k,
+    segment.c.size,
+    segment.c.state,
+    segment.c.is_protected,
+)
+Index("segment_state", segment.c.state)
+# What is still to be hashed: few rows, whatever there is.
+_IS_UNHASHED = segment.c.sha256.is_(None)
+Index("segment_unhashed", segment.c.start_90k, sqlite_where=_IS_UNHASHED, postgresql_where=_IS_UNHASHED)
+Index("segment_init", segment.c.camera_id, segment.c.init_id)
+
+fragment_list = Table(
+    "fragment_list",
+    tables,
+    Column("segment_id", _Id, ForeignKey("segment.id", ondelete="CASCADE"), primary_key=True),
+    # First: what comes behind a large value costs SQLite all of that one's pages.
+    Column("packed_hls", LargeBinary, nullable=False),
+    Column("packed", LargeBinary, nullable=False),
+)
+
+
+def _first_tables(connection: Connection) -> None:
+    tables.create_all(connection)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables,)
+"""The n-th makes version n out of version n - 1."""
+
+
+def migrate(connection: Connection) -> bool:
+    """Bring the index up to date; true where it had to be made.
+
+    Raises :class:`~gateway.errors.SettingsError` for one of a newer liveedge.
+    """
+    version = 0
+    if inspect(connection).has_table(schema_version.name):
+        version = connection.scalar(select(schema_version.c.version)) or 0
+    if version > len(MIGRATIONS):
+        raise SettingsError(
+            f"the index has schema version {version}, but this liveedge knows only {len(MIGRATIONS)}:"
+            " run the newer liveedge that wrote it, or point DATA_DIR or DATABASE_URL elsewhere"
+        )
+    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
+        step(connection)
+        if number == 1:
+            connection.execute(insert(schema_version).values(version=number))
+        else:
+            connection.execute(update(schema_version).values(version=number))
+    return version == 0

@@ -1,0 +1,180 @@
+"""The archive's two nouns: the archive segment (one file) and the fragment (the least of it that is on disk as a
+whole).
+
+Times inside a segment are media time from its first frame; ``start_90k`` puts that frame on the wall clock.
+"""
+
+import re
+import struct
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import CLOCK_RATE
+
+SEGMENT_NAME = re.compile(r"segment_(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z(?:_\d{3})?")
+"""UTC, to the second. A number follows where a second segment began within one second; names sort by time."""
+
+NAME_SUFFIX_MAX = 999
+"""Segments of one camera that can begin within one second; a camera that restarts more often is not recording."""
+
+
+class SegmentState(StrEnum):
+    """Where a segment is in its life."""
+
+    GROWING = "growing"
+    CLOSED = "closed"
+    """An ordinary MP4 with its index."""
+    HEALED = "healed"
+    """Cut short by a crash or a broken disk: a fragmented MP4, whole to its last fragment."""
+    DELETING = "deleting"
+    """Being removed: not listed any more, its file may be gone already."""
+
+
+class EndReason(StrEnum):
+    """Why a segment ended."""
+
+    BOUNDARY = "boundary"
+    CAMERA_LOST = "camera_lost"
+    CAMERA_RESTARTED = "camera_restarted"
+    STREAM_CHANGED = "stream_changed"
+    PACKETS_LOST = "packets_lost"
+    CLOCK_STEPPED = "clock_stepped"
+    STOPPED = "stopped"
+    DISK_FAILED = "disk_failed"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A ``moof`` and its ``mdat``: ``size`` bytes from ``offset`` of the file, ``frames`` pictures.
+
+    ``start_90k`` is media time from the segment's first frame. ``is_keyframe``: its first frame is one.
+    """
+
+    offset: int
+    size: int
+    start_90k: int
+    duration_90k: int
+    frames: int
+    is_keyframe: bool
+
+    @property
+    def end_90k(self) -> int:
+        return self.start_90k + self.duration_90k
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One archive segment, as the index keeps it.
+
+    ``size`` counts whole bytes on disk. ``continues``: its first frame directly follows the last one of the camera's
+    segment before. ``sequence`` and ``discontinuities`` number its first HLS segment within the camera's whole archive
+    (RFC 8216 §4.3.3.2, §4.3.3.3), so that a playlist's numbers do not depend on where it begins. ``head`` are the first
+    bytes of the init segment as they stood while the file grew, ``init_size`` is the length of all of it, and
+    ``init_id`` the same for files whose tracks are described by the same bytes.
+    """
+
+    camera_id: str
+    name: str
+    state: SegmentState
+    start_90k: int
+    duration_90k: int
+    size: int
+    codec: str
+    codec_string: str
+    width: int
+    height: int
+    head: bytes = field(repr=False)
+    init_size: int
+    init_id: str = ""
+    audio_codec: str | None = None
+    audio_codec_string: str | None = None
+    run: int = 0
+    continues: bool = False
+    end_reason: EndReason | None = None
+    frames: int = 0
+    longest_gap_90k: int = 0
+    sequence: int = 0
+    hls_segments: int = 0
+    discontinuities: int = 0
+    is_protected: bool = False
+    sha256: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def init_length(self) -> int:
+        """Bytes of the init segment that it shares with others, see :func:`hls.mp4.boxes.init_id`."""
+        return int(self.init_id.rpartition("-")[2] or "0", 16)
+
+    @property
+    def end_90k(self) -> int:
+        """Wall clock of its end."""
+        return self.start_90k + self.duration_90k
+
+    @property
+    def codecs(self) -> str:
+        """Codec strings of all tracks (RFC 6381)."""
+        return ",".join(filter(None, (self.codec_string, self.audio_codec_string)))
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """Mean pictures a second."""
+        return Fraction(self.frames * CLOCK_RATE, self.duration_90k) if self.duration_90k else Fraction(0)
+
+    @property
+    def bitrate_bps(self) -> int:
+        """Mean bits a second, container included."""
+        return self.size * 8 * CLOCK_RATE // self.duration_90k if self.duration_90k else 0
+
+    def path(self, data_dir: Path) -> Path:
+        """Where its file lies."""
+        return segment_path(data_dir, self.camera_id, self.name)
+
+
+def segment_name(start_90k: int, suffix: int = 0) -> str:
+    """The name of a segment that begins at this wall clock; ``suffix`` tells it from others of the same second."""
+    start = datetime.fromtimestamp(start_90k // CLOCK_RATE, UTC)
+    name = f"segment_{start:%Y%m%dT%H%M%SZ}"
+    return f"{name}_{suffix:03}" if suffix else name
+
+
+def parse_name(name: str) -> int | None:
+    """The wall clock in a segment's name, in 90 kHz ticks; ``None`` for a name that is none of ours."""
+    match = SEGMENT_NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        start = datetime(*(int(part) for part in match.groups()), tzinfo=UTC)  # type: ignore[arg-type, misc]
+    except ValueError:
+        return None
+    return int(start.timestamp()) * CLOCK_RATE
+
+
+def segment_path(data_dir: Path, camera_id: str, name: str) -> Path:
+    """``DATA_DIR/<camera>/<YYYY-MM-DD>/<name>.mp4``; the day is that of the name."""
+    digits = name.removeprefix("segment_")
+    return data_dir / camera_id / f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}" / f"{name}.mp4"
+
+
+# Fragments lie side by side in file and time, so sizes and durations say it all: 11 bytes each, 13 kB for 10 minutes.
+_PACKED = struct.Struct("<IIHB")
+
+
+def pack_fragments(fragments: tuple[Fragment, ...]) -> bytes:
+    """Fragments as the index keeps them; :func:`unpack_fragments` reads them."""
+    return b"".join(_PACKED.pack(f.size, f.duration_90k, f.frames, f.is_keyframe) for f in fragments)
+
+
+def unpack_fragments(packed: bytes, init_size: int) -> tuple[Fragment, ...]:
+    """The inverse of :func:`pack_fragments`; the first fragment begins where the init segment ends."""
+    fragments = []
+    offset, start_90k = init_size, 0
+    for size, duration_90k, frames, is_keyframe in _PACKED.iter_unpack(packed):
+        fragments.append(Fragment(offset, size, start_90k, duration_90k, frames, bool(is_keyframe)))
+        offset += size
+        start_90k += duration_90k
+    return tuple(fragments)

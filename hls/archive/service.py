@@ -1,0 +1,248 @@
+"""Archive: everything that is recorded, of all cameras.
+
+Theory of operation. There is one archive a process. It owns ``DATA_DIR`` (a lock in it keeps a second process out), the
+index, and a recorder per camera. What recorders bring to the disk is told to the index by
+:class:`~hls.archive.index_sync.IndexKeeper`, a little later; until then :class:`~hls.playback.reader.ArchiveReader`,
+which answers all questions, asks the recorders as well.
+
+Rules:
+
+1. The event loop never waits for the disk or the database: worker threads do.
+2. What is told recorded is on disk. What is on disk is in the index, or becomes so at the next start.
+3. A disk or an index that fails is told in :meth:`Archive.status` and tried again; live goes on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from gateway.camera import Camera
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
+from gateway.errors import LiveedgeError, NotFoundError, StorageError
+from gateway.histogram import Histogram
+from gateway.service import CaptureService
+from gateway.session import SessionState
+from gateway.settings import RecordMode, Settings
+from hls.archive.data_dir import DataDirLock, release_data_dir, see_data_dir, take_data_dir
+from hls.archive.index import SegmentIndex
+from hls.archive.index_sync import INDEX_EVERY_S, IndexKeeper
+from hls.archive.metadata import Finisher, MetadataExtractor, load_extractor
+from hls.archive.recorder import CameraRecorder, Numbers, RecorderStatus, Recording, Whole
+from hls.archive.recovery import Recovery, recover
+from hls.archive.retention import CameraLimits
+from hls.archive.retention_job import Sweeper
+from hls.archive.segment import Segment
+from hls.archive.table import SegmentTable
+from hls.playback.reader import ArchiveReader
+
+log = logging.getLogger(__name__)
+
+BEGIN_S = 1.0
+"""How long the end of a recording waits for its beginning."""
+
+WRITER_THREADS = 4
+"""Enough that one camera's sync does not wait for another's; few enough that a dying disk hangs few threads."""
+
+
+class Archive:
+    """See the module. Lives on the event loop."""
+
+    def __init__(self, settings: Settings, service: CaptureService, clock: Clock = SYSTEM_CLOCK) -> None:
+        url = settings.database_url
+        self.data_dir: Path = settings.data_dir
+        self.index = SegmentIndex(self.data_dir, url.get_secret_value() if url else None)
+        self.recovery: Recovery | None = None
+        """What the last start found and put right."""
+        self.service = service
+        self.reader = ArchiveReader(self.data_dir, self.index, self, service, clock)
+        """What there is, for whoever asks."""
+        self._recorders: dict[str, CameraRecorder] = {}
+        self._beginning: dict[str, asyncio.Task[None]] = {}
+        self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
+        self._lock: DataDirLock | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.extractors: list[MetadataExtractor] = (
+            [load_extractor(settings.archive_metadata)] if settings.archive_metadata else []
+        )
+        """What adds JSON to each finished segment, see :mod:`hls.archive.metadata`; append before :meth:`start`."""
+        self.sweeper = Sweeper(
+            self.data_dir,
+            self.index,
+            self._executor,
+            clock,
+            self._limits,
+            settings.archive_max_bytes,
+            settings.archive_min_free_bytes,
+        )
+        self._finisher = Finisher(self.data_dir, self.index, self.extractors, self.pin)
+        self._keeper = IndexKeeper(
+            self.data_dir, self.index, self._executor, self._recorders, self._see_data_dir, self._finisher.wake
+        )
+
+    # --- its life
+
+    async def start(self) -> None:
+        """Take hold of ``DATA_DIR``, heal what a crash left, begin to record.
+
+        Raises :class:`~gateway.errors.SettingsError` where the directory or the index cannot be used.
+        """
+        loop = asyncio.get_running_loop()
+        self._lock = await loop.run_in_executor(self._executor, take_data_dir, self.data_dir)
+        await self.index.open()
+        try:
+            self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
+        except StorageError as error:
+            log.warning("archive: %s; it is looked into", error)
+            await self.index.call(SegmentTable.mend)
+            self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
+        if not self.recovery.is_nothing:
+            log.info("archive: %s", self.recovery)
+        self._tasks = [
+            asyncio.create_task(self._keeper.run(), name="archive-index"),
+            asyncio.create_task(self.sweeper.run(), name="archive-retention"),
+            asyncio.create_task(self._finisher.run(), name="archive-metadata"),
+        ]
+        for camera in self.service.cameras.values():
+            self.add_camera(camera)
+
+    async def close(self) -> None:
+        """Finish the files and tell the index. Twice is fine."""
+        await asyncio.gather(*(self.remove_camera(camera_id) for camera_id in tuple(self._recorders)))
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self.index.close()
+        self._executor.shutdown(wait=False)
+        self.reader.close()
+        if self._lock is not None:
+            release_data_dir(self._lock)
+            self._lock = None
+
+    def add_camera(self, camera: Camera) -> None:
+        """Record a camera from now on, if its settings want that."""
+        settings = camera.settings
+        if settings.record is RecordMode.NEVER or camera.id in self._recorders:
+            return
+        recording = Recording(
+            camera.id, self.data_dir, settings.archive_segment_seconds, settings.archive_fsync, self._see_data_dir
+        )
+        recorder = CameraRecorder(
+            camera.hub,
+            recording,
+            self._executor,
+            is_live=lambda: camera.session.state is SessionState.LIVE,
+            on_progress=self._on_progress,
+        )
+        self._recorders[camera.id] = recorder
+        self._beginning[camera.id] = asyncio.create_task(self._begin(recorder), name=f"record-{camera.id}")
+
+    async def remove_camera(self, camera_id: str) -> None:
+        """Finish the camera's segment. What is recorded stays."""
+        recorder = self._recorders.get(camera_id)
+        beginning = self._beginning.pop(camera_id, None)
+        if recorder is None:
+            return
+        if beginning is not None:
+            # It waits for an index that fails: what the recorder holds is lost with it then.
+            await asyncio.wait([beginning], timeout=BEGIN_S)
+            beginning.cancel()
+        await recorder.close()
+        try:
+            await self._keeper.tell(recorder)
+        except LiveedgeError as error:
+            log.warning("archive: %s; the next start takes the camera's last files into the index", error)
+        self._recorders.pop(camera_id, None)
+        self._keeper.forget(camera_id)
+
+    async def _begin(self, recorder: CameraRecorder) -> None:
+        """Start a recorder, with the numbers that follow upon those of the camera's newest segment."""
+        while True:
+            try:
+                newest = await self.index.newest(recorder.camera_id)
+                break
+            except LiveedgeError as error:
+                self._keeper.error = str(error)
+                await asyncio.sleep(INDEX_EVERY_S)
+        recorder.start(Numbers.after(newest))
+
+    # --- what there is
+
+    def recorders(self) -> Mapping[str, RecorderStatus]:
+        """Each recorded camera's recording."""
+        statuses = {camera_id: recorder.status() for camera_id, recorder in self._recorders.items()}
+        for status in statuses.values():
+            status.error = status.error or self._keeper.error
+        return statuses
+
+    def syncs(self) -> Mapping[str, Histogram]:
+        """How long the disk took to sync, for each recorded camera."""
+        return {camera_id: recorder.syncs for camera_id, recorder in self._recorders.items()}
+
+    def status(self) -> dict[str, Any]:
+        """The archive for ``/api/status``, as JSON has it."""
+        return {
+            "cameras": {camera_id: asdict(status) for camera_id, status in self.recorders().items()},
+            "index_error": self._keeper.error,
+            "index_is_incomplete": self._keeper.is_incomplete,
+            "index_mended": self._keeper.mended,
+            "retention_error": self.sweeper.error,
+            "free_bytes": self.sweeper.free_bytes,
+            "segments_deleted": dict(self.sweeper.deleted),
+        }
+
+    def live_position(self, camera_id: str) -> tuple[str, float] | None:
+        """The segment that grows and how far it has come, in seconds; ``None`` while nothing is being recorded."""
+        recorder = self._recorders.get(camera_id)
+        if recorder is None or recorder.growing is None:
+            return None
+        segment = recorder.growing[0]
+        return segment.name, segment.duration_90k / CLOCK_RATE
+
+    def is_recorded(self, camera_id: str) -> bool:
+        """Whether more of this camera may come."""
+        return camera_id in self._recorders
+
+    def untold(self, camera_id: str) -> list[Whole]:
+        """What the index does not know yet, oldest first."""
+        recorder = self._recorders.get(camera_id)
+        if recorder is None:
+            return []
+        return [*recorder.closed, *([recorder.growing] if recorder.growing else [])]
+
+    async def protect(self, camera_id: str, name: str, is_protected: bool) -> Segment:
+        """Keep a segment whatever retention says, or no longer. Raises :class:`~gateway.errors.NotFoundError`."""
+        segment, _ = await self.reader.find(camera_id, name)
+        recorder = self._recorders.get(camera_id)
+        if recorder is not None:
+            await self._keeper.tell(recorder)
+        if not await self.index.set_protected(camera_id, name, is_protected):
+            raise NotFoundError(f"camera {camera_id} has no segment {name}")
+        return replace(segment, is_protected=is_protected)
+
+    def pin(self, segment: Segment) -> AbstractContextManager[None]:
+        """Keep a segment's file while it is being read."""
+        return self.sweeper.pin(segment)
+
+    # --- what its parts ask
+
+    def _limits(self) -> Mapping[str, CameraLimits]:
+        return {
+            camera.id: CameraLimits(camera.settings.archive_max_age, camera.settings.archive_max_bytes)
+            for camera in self.service.cameras.values()
+        }
+
+    def _on_progress(self, recorder: CameraRecorder) -> None:
+        self._keeper.progress(recorder)
+        if recorder.status().error is not None:
+            self.sweeper.hurry()
+
+    def _see_data_dir(self) -> None:
+        if self._lock is not None:
+            see_data_dir(self._lock)

@@ -1,0 +1,140 @@
+"""The text of live playlists, tag by tag. Sections are those of draft-pantos-hls-rfc8216bis.
+
+Durations are written in seconds with five decimals, which is finer than a tick of 90 kHz; what is written is what is
+true. URIs are relative to the playlist.
+"""
+
+import gzip
+import re
+from collections import OrderedDict
+from fractions import Fraction
+from functools import cached_property
+
+from gateway.clock import to_rfc3339, to_seconds
+from gateway.media import StreamInfo
+from hls.live.target_duration import LivePlan
+
+CONTENT_TYPE = "application/vnd.apple.mpegurl"
+
+LIVE_NAME = "live.m3u8"
+"""The live media playlist, beside the multivariant one."""
+
+QUERIES_MAX = 64
+"""Forms of one playlist with a query that are kept: it lives for a part, and each viewer asks for it once or twice."""
+
+FULL_VERSION = 6
+"""EXT-X-MAP in a playlist that is not of I-frames only (§8)."""
+
+DELTA_VERSION = 9
+"""EXT-X-SKIP (§8)."""
+
+SKIP_TARGETS = 6
+"""CAN-SKIP-UNTIL in target durations: the least that is allowed (§4.4.3.8)."""
+
+HOLD_BACK_TARGETS = 3
+"""HOLD-BACK in target durations, the least that is allowed, and PART-HOLD-BACK in part targets, the least that is
+recommended (§4.4.3.8). hls.js begins up to a part further behind and stays there, so that more would be a second."""
+
+
+_ADDRESS = re.compile(r'(?P<tag>URI="[^"?]*)(?P<tag_query>\?)?|(?m:^(?P<line>[^#\s?][^?\s]*)(?P<line_query>\?)?)')
+"""A URI, in a tag or on a line of its own, up to its query."""
+
+
+def with_query(text: str, query: str) -> str:
+    """The playlist with ``query`` (``name=value``) in front in every URI; unchanged where it is empty."""
+    if not query:
+        return text
+    return _ADDRESS.sub(lambda match: f"{match[1] or match[3]}?{query}{'&' if match[2] or match[4] else ''}", text)
+
+
+def seconds(ticks_90k: int) -> str:
+    """A duration as the playlist writes it."""
+    return f"{to_seconds(ticks_90k):.5f}"
+
+
+def header(plan: LivePlan, version: int, media_sequence: int, discontinuity_sequence: int) -> str:
+    """Everything before the first segment of a live media playlist."""
+    return (
+        "#EXTM3U\n"
+        f"#EXT-X-VERSION:{version}\n"
+        f"#EXT-X-TARGETDURATION:{plan.target_duration_s}\n"
+        "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES"
+        f",CAN-SKIP-UNTIL={SKIP_TARGETS * plan.target_duration_s}"
+        f",HOLD-BACK={HOLD_BACK_TARGETS * plan.target_duration_s}"
+        f",PART-HOLD-BACK={seconds(HOLD_BACK_TARGETS * plan.part_target_90k)}\n"
+        f"#EXT-X-PART-INF:PART-TARGET={seconds(plan.part_target_90k)}\n"
+        f"#EXT-X-MEDIA-SEQUENCE:{media_sequence}\n"
+        f"#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity_sequence}\n"
+    )
+
+
+def skip(segments: int) -> str:
+    """What stands for the first ``segments`` segments in a delta update (§4.4.5.2)."""
+    return f"#EXT-X-SKIP:SKIPPED-SEGMENTS={segments}\n"
+
+
+def segment_head(captured_at_90k: int, *, is_discontinuity: bool) -> str:
+    """What precedes the first part of a segment (§4.4.4.9), but for its map."""
+    mark = "#EXT-X-DISCONTINUITY\n" if is_discontinuity else ""
+    return f"{mark}#EXT-X-PROGRAM-DATE-TIME:{to_rfc3339(captured_at_90k)}\n"
+
+
+def media_map(uri: str) -> str:
+    """The init segment of what follows (§4.4.4.5)."""
+    return f'#EXT-X-MAP:URI="{uri}"\n'
+
+
+def part(uri: str, duration_90k: int, *, is_independent: bool, is_gap: bool) -> str:
+    """One partial segment (§4.4.4.9)."""
+    independent = ",INDEPENDENT=YES" if is_independent else ""
+    gap = ",GAP=YES" if is_gap else ""
+    return f'#EXT-X-PART:DURATION={seconds(duration_90k)},URI="{uri}"{independent}{gap}\n'
+
+
+def segment_tail(uri: str, duration_90k: int, *, is_gap: bool) -> str:
+    """What makes a segment of the parts before it (§4.4.4.1, §4.4.4.7)."""
+    gap = "#EXT-X-GAP\n" if is_gap else ""
+    return f"{gap}#EXTINF:{seconds(duration_90k)},\n{uri}\n"
+
+
+def preload_hint(uri: str) -> str:
+    """The part that comes next (§4.4.5.3)."""
+    return f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{uri}"\n'
+
+
+def multivariant(
+    info: StreamInfo, frame_rate: Fraction | float, peak_bps: int, average_bps: int, media_playlist: str
+) -> str:
+    """The one variant that a camera has (§4.4.6.2). Audio is in it, so that there is no other rendition to report."""
+    codecs = info.video.codec_string + (f",{info.audio.codec_string}" if info.audio is not None else "")
+    return (
+        "#EXTM3U\n"
+        f"#EXT-X-STREAM-INF:BANDWIDTH={peak_bps},AVERAGE-BANDWIDTH={average_bps}"
+        f',CODECS="{codecs}",RESOLUTION={info.video.width}x{info.video.height}'
+        f",FRAME-RATE={float(frame_rate):.3f}\n"
+        f"{media_playlist}\n"
+    )
+
+
+class Rendered:
+    """A playlist as it is sent."""
+
+    def __init__(self, text: str) -> None:
+        self.body = text.encode()
+        self._with_query: OrderedDict[str, Rendered] = OrderedDict()
+
+    @cached_property
+    def gzipped(self) -> bytes:
+        """The same, gzip-encoded; made on first use."""
+        return gzip.compress(self.body, compresslevel=4, mtime=0)
+
+    def with_query(self, query: str) -> "Rendered":
+        """The same with ``query`` in every address, made once for all who come with it; itself without one."""
+        if not query:
+            return self
+        rendered = self._with_query.get(query)
+        if rendered is None:
+            rendered = self._with_query[query] = Rendered(with_query(self.body.decode(), query))
+            if len(self._with_query) > QUERIES_MAX:
+                self._with_query.popitem(last=False)
+        return rendered

@@ -1,0 +1,305 @@
+"""Clips: an ordinary MP4 of any span of a recording, put together from the files without copying or decoding.
+
+Theory of operation. The samples of the span are looked up in the fragments; an index (:mod:`hls.mp4.moov`) is written
+for them in memory, and the media data is slices of the recordings, in order. So a clip has a length, can be read in
+ranges and sought in, needs no temporary file, and costs what its bytes cost.
+
+Rules:
+
+1. A clip shows the frames whose time lies in [start, end), to the frame. Where the start is between keyframes, the
+   frames since the last keyframe are there but not shown: an edit list skips them.
+2. What was not recorded is not in it: across a gap the next frame follows the last. Sound keeps to its pictures.
+3. A change of size or codec parameters within a clip is another sample description, not another file.
+4. Blocking, and bounded by :data:`CLIP_MAX_S`.
+"""
+
+import hashlib
+import os
+from bisect import bisect_right
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from gateway.clock import CLOCK_RATE
+from gateway.errors import NotFoundError, StorageError
+from hls.archive.segment import Fragment, Segment
+from hls.mp4.boxes import NON_SYNC, VIDEO_TRACK_ID, Run, find_box, parse_boxes, parse_runs, read_init
+from hls.mp4.moov import Chunk, TrackTable, header
+from hls.playback.replay import fragments_from
+
+CLIP_MAX_S = 2 * 3600
+"""200,000 pictures with their sounds: 5 MB of index, and a second of work."""
+
+READ_BYTES = 256 * 1024
+
+_MOOF_READ_BYTES = 4096
+"""A moof of half a second has about 1 kB: one read finds it whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """``size`` bytes at ``offset`` of a file."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+class VirtualFile:
+    """Bytes that are nowhere together: ``head``, then ``slices``. ``length`` in bytes."""
+
+    def __init__(self, head: bytes, slices: Sequence[Slice], etag: str, duration_90k: int = 0) -> None:
+        self.head = head
+        self.etag = etag
+        self.duration_90k = duration_90k
+        """What of it is shown, in 90 kHz."""
+        self._slices = slices
+        self._starts = list(accumulate((part.size for part in slices), initial=len(head)))
+        self.length = self._starts.pop()
+
+    def read(self, start: int, end: int) -> Generator[bytes, None, None]:
+        """The bytes [start, end) in pieces of at most :data:`READ_BYTES`. Blocking.
+
+        Raises :class:`~gateway.errors.StorageError` where a file is gone.
+        """
+        if start < len(self.head):
+            yield self.head[start : min(end, len(self.head))]
+            start = len(self.head)
+        number = bisect_right(self._starts, start) - 1
+        descriptor, path = -1, None
+        try:
+            while start < end:
+                part = self._slices[number]
+                within = start - self._starts[number]
+                if part.path != path:
+                    if descriptor >= 0:
+                        os.close(descriptor)
+                        descriptor = -1
+                    descriptor, path = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC), part.path
+                data = os.pread(descriptor, min(READ_BYTES, part.size - within, end - start), part.offset + within)
+                if not data:
+                    raise StorageError(f"{part.path} is shorter than its index says")
+                yield data
+                start += len(data)
+                number += within + len(data) == part.size
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def growing_file(path: Path, segment: Segment) -> VirtualFile:
+    """A growing segment's file as far as it is whole; it stays valid when the file is closed and its head changes."""
+    head = len(segment.head)
+    return VirtualFile(segment.head, [Slice(path, head, segment.size - head)], f'"{segment.name}-{segment.size}"')
+
+
+def make_clip(
+    data_dir: Path, wholes: Sequence[tuple[Segment, Sequence[Fragment]]], start_90k: int, end_90k: int
+) -> VirtualFile:
+    """The clip [start, end) of segments in order. Raises ``NotFoundError`` where they hold no picture of it."""
+    builder = _Builder()
+    digest = hashlib.sha256(f"{start_90k}-{end_90k}".encode())
+    for segment, fragments in wholes:
+        from_90k = max(0, start_90k - segment.start_90k)
+        to_90k = end_90k - segment.start_90k
+        chosen = [fragment for fragment in fragments_from(fragments, from_90k) if fragment.start_90k < to_90k]
+        if not chosen or chosen[-1].end_90k <= from_90k or to_90k <= 0:
+            continue
+        digest.update(f"{segment.name}-{chosen[0].offset}-{chosen[-1].offset + chosen[-1].size}".encode())
+        builder.add(segment.path(data_dir), segment, chosen, from_90k, to_90k)
+    return builder.build(digest.hexdigest()[:32])
+
+
+@dataclass(slots=True)
+class _Init:
+    """What a file's init segment says of its tracks: sample description and time scale, by track id."""
+
+    entries: dict[int, bytes]
+    timescales: dict[int, int]
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self._video = TrackTable(CLOCK_RATE, is_video=True)
+        self._audio: TrackTable | None = None
+        self._slices: list[Slice] = []
+        self._bytes = 0
+        self._shown_to_90k = 0
+        self._base_90k = 0
+        """Where the next file's pictures begin in the clip's media time, what is skipped included."""
+        self._audio_end = 0
+        """Media time of the sound's end so far, in its time scale."""
+
+    def add(self, path: Path, segment: Segment, fragments: Sequence[Fragment], from_90k: int, to_90k: int) -> None:
+        """Add the pictures and sounds of one file. Raises ``NotFoundError`` or ``StorageError``."""
+        init = _read_tracks(read_init(path, segment))
+        if VIDEO_TRACK_ID not in init.entries:
+            raise StorageError(f"{path} has no video track")
+        first_dts: int | None = None
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise NotFoundError(f"{path} cannot be read: {error.strerror}") from None
+        try:
+            runs = [(fragment.offset, run) for fragment in fragments for run in _runs(descriptor, fragment)]
+        finally:
+            os.close(descriptor)
+        frames = 0
+        end_dts = 0
+        last = self._last_shown(runs, to_90k)
+        for offset, run in runs:
+            if run.track_id != VIDEO_TRACK_ID:
+                continue
+            if first_dts is None:
+                first_dts = run.decode_time
+                shown_from = max(from_90k, min((run.decode_time + sample[3] for sample in run.samples), default=0))
+            samples = run.samples[: max(0, last + 1 - frames)]
+            frames += len(samples)
+            if samples:
+                end_dts = run.decode_time + sum(sample[0] for sample in samples)
+                self._take_video(path, offset, run, samples, self._video.describe(init.entries[VIDEO_TRACK_ID]))
+        if first_dts is None or last < 0:
+            return
+        if self._base_90k == 0:
+            self._video.skip = max(0, shown_from - first_dts)
+        self._video.width = max(self._video.width, segment.width)
+        self._video.height = max(self._video.height, segment.height)
+        self._add_audio(path, init, runs, first_dts, max(first_dts, from_90k), min(end_dts, to_90k))
+        self._base_90k += end_dts - first_dts
+        self._shown_to_90k = self._base_90k - max(0, end_dts - to_90k)
+
+    def build(self, etag: str) -> VirtualFile:
+        """Raises :class:`~gateway.errors.NotFoundError` where nothing was added."""
+        if not self._video.sizes:
+            raise NotFoundError("nothing is recorded in that time")
+        self._video.shown_90k = self._shown_to_90k - self._video.skip
+        tracks = [self._video]
+        audio = self._audio
+        if audio is not None and audio.sizes:
+            audio.shown_90k = max(0, self._video.shown_90k - audio.delay_90k)
+            tracks.append(audio)
+        head = header(tracks, self._bytes)
+        return VirtualFile(head, self._slices, f'"{etag}"', self._video.shown_90k)
+
+    @staticmethod
+    def _last_shown(runs: Sequence[tuple[int, Run]], to_90k: int) -> int:
+        """The last picture, in decoding order, that is shown before ``to_90k``: all before it are needed; -1 for
+        none."""
+        last, number = -1, -1
+        for _, run in runs:
+            if run.track_id != VIDEO_TRACK_ID:
+                continue
+            dts = run.decode_time
+            for duration, _, _, offset in run.samples:
+                number += 1
+                if dts + offset < to_90k:
+                    last = number
+                dts += duration
+        return last
+
+    def _take_video(
+        self, path: Path, offset: int, run: Run, samples: Sequence[tuple[int, int, int, int]], description: int
+    ) -> None:
+        track = self._video
+        for duration, size, flags, composition in samples:
+            track.durations.append(duration)
+            track.sizes.append(size)
+            track.composition.append(composition)
+            if not flags & NON_SYNC:
+                track.sync.append(len(track.sizes))
+        self._take(track, path, offset + run.data_offset, samples, description)
+
+    def _add_audio(
+        self, path: Path, init: _Init, runs: Sequence[tuple[int, Run]], first_dts: int, from_90k: int, to_90k: int
+    ) -> None:
+        """The sounds between two moments of a file's media time, put where its pictures are in the clip."""
+        audio_ids = [track_id for track_id in init.entries if track_id != VIDEO_TRACK_ID]
+        if not audio_ids:
+            return
+        track_id = audio_ids[0]
+        scale = init.timescales[track_id]
+        if self._audio is None:
+            self._audio = TrackTable(scale, is_video=False)
+        track = self._audio
+        description = track.describe(init.entries[track_id])
+        for offset, run in runs:
+            if run.track_id != track_id:
+                continue
+            time = run.decode_time
+            data_offset = offset + run.data_offset
+            taken: list[tuple[int, int, int, int]] = []
+            taken_from = data_offset
+            for sample in run.samples:
+                time_90k = time * CLOCK_RATE // scale
+                if from_90k <= time_90k < to_90k:
+                    at = (self._base_90k + time_90k - first_dts) * track.timescale // CLOCK_RATE
+                    self._place_audio(track, at, sample[0] * track.timescale // scale)
+                    if not taken:
+                        taken_from = data_offset
+                    taken.append(sample)
+                    track.sizes.append(sample[1])
+                    track.composition.append(0)
+                data_offset += sample[1]
+                time += sample[0]
+            if taken:
+                self._take(track, path, taken_from, taken, description)
+
+    def _place_audio(self, track: TrackTable, at: int, duration: int) -> None:
+        """Append a sample's duration so that it begins at ``at``: the one before it lasts until then."""
+        if not track.durations:
+            skipped = self._video.skip * track.timescale // CLOCK_RATE
+            track.delay_90k = max(0, at - skipped) * CLOCK_RATE // track.timescale
+            self._audio_end = at
+        else:
+            stretched = max(1, track.durations[-1] + at - self._audio_end)
+            self._audio_end += stretched - track.durations[-1]
+            track.durations[-1] = stretched
+        track.durations.append(duration)
+        self._audio_end += duration
+
+    def _take(
+        self, track: TrackTable, path: Path, offset: int, samples: Sequence[tuple[int, int, int, int]], description: int
+    ) -> None:
+        size = sum(sample[1] for sample in samples)
+        track.chunks.append(Chunk(self._bytes, len(samples), description))
+        before = self._slices[-1] if self._slices else None
+        if before is not None and before.path == path and before.offset + before.size == offset:
+            self._slices[-1] = Slice(path, before.offset, before.size + size)
+        else:
+            self._slices.append(Slice(path, offset, size))
+        self._bytes += size
+
+
+def _runs(descriptor: int, fragment: Fragment) -> list[Run]:
+    data = os.pread(descriptor, min(_MOOF_READ_BYTES, fragment.size), fragment.offset)
+    size = int.from_bytes(data[:4], "big")
+    if size > len(data):
+        data = os.pread(descriptor, min(size, fragment.size), fragment.offset)
+    return parse_runs(data[:size])
+
+
+def _read_tracks(init: bytes) -> _Init:
+    tracks = _Init({}, {})
+    moov = find_box(init, b"moov")
+    for trak in parse_boxes(init, moov.content, moov.end) if moov else ():
+        if trak.kind != b"trak":
+            continue
+        data = init[trak.offset : trak.end]
+        tkhd, mdhd = find_box(data, b"trak", b"tkhd"), find_box(data, b"trak", b"mdia", b"mdhd")
+        stsd = find_box(data, b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+        if tkhd is None or mdhd is None or stsd is None:
+            continue
+        # Version 1 has two 64-bit times before what we want, version 0 two of 32 bits.
+        track_id = _after_times(data, tkhd.content)
+        tracks.timescales[track_id] = _after_times(data, mdhd.content)
+        entry_size = int.from_bytes(data[stsd.content + 8 : stsd.content + 12], "big")
+        tracks.entries[track_id] = data[stsd.content + 8 : stsd.content + 8 + entry_size]
+    return tracks
+
+
+def _after_times(data: bytes, content: int) -> int:
+    at = content + 4 + (16 if data[content] == 1 else 8)
+    return int.from_bytes(data[at : at + 4], "big")

@@ -1,0 +1,301 @@
+"""ArchiveReader: what is asked of the archive. Lists, moments, playlists, clips, pictures.
+
+What recorders have brought to the disk and the index has not heard of yet is part of every answer, so that none is
+behind the disk.
+
+Rules:
+
+1. The event loop never waits for the disk or the database: worker threads do.
+2. No answer is unbounded: a page, a playlist and a clip have their limits, and few threads decode.
+3. Retention leaves a file alone while it is being read.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+from gateway.clock import CLOCK_RATE, Clock, to_rfc3339
+from gateway.errors import BadRequestError, NotFoundError, UnavailableError
+from gateway.jpeg.feed import JpegFrame
+from gateway.service import CaptureService
+from hls.archive.index import SegmentIndex
+from hls.archive.recorder import Whole
+from hls.archive.segment import Segment, segment_path
+from hls.mp4.boxes import read_init, shared_init
+from hls.playback import dvr
+from hls.playback.clip import CLIP_MAX_S, VirtualFile, make_clip
+from hls.playback.replay import make_thumbnail, replay_jpeg
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PAGE_MAX = 1000
+"""Segments in one answer: a week of 10-minute files, half a megabyte of JSON."""
+
+DECODER_THREADS = 2
+"""For thumbnails and replays: pictures of the past never take more than these from the live ones."""
+
+DECODES_WAITING_MAX = 64
+"""A page of thumbnails."""
+
+DVR_MAX_S = 24 * 3600
+"""The longest playlist: 20,000 lines of HLS segments, some 2 MB before gzip."""
+
+DVR_DEFAULT_S = 3600
+"""What is played where no start is given."""
+
+SPAN_MAX = 5000
+"""Segments that one playlist or clip may be made of: a day of files that were cut every quarter of a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A wall clock found in the archive: ``offset_90k`` into the segment."""
+
+    segment: Segment
+    offset_90k: int
+
+
+class Recorded(Protocol):
+    """What a reader asks of those who record."""
+
+    def is_recorded(self, camera_id: str) -> bool:
+        """Whether more of this camera may come."""
+        ...
+
+    def untold(self, camera_id: str) -> list[Whole]:
+        """What the index does not know yet, oldest first."""
+        ...
+
+    def pin(self, segment: Segment) -> AbstractContextManager[None]:
+        """Keep a segment's file while it is being read."""
+        ...
+
+
+class ArchiveReader:
+    """See the module. Lives on the event loop."""
+
+    def __init__(
+        self, data_dir: Path, index: SegmentIndex, recorded: Recorded, service: CaptureService, clock: Clock
+    ) -> None:
+        self.data_dir = data_dir
+        self._index = index
+        self._recorded = recorded
+        self._service = service
+        self._clock = clock
+        self._decoders = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="archive-decode")
+        self._decoding = 0
+
+    def close(self) -> None:
+        """Let go of the threads. Twice is fine."""
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+
+    async def find(self, camera_id: str, name: str) -> Whole:
+        """A segment and its fragments. Raises :class:`~gateway.errors.NotFoundError`."""
+        found = await self._index.get(camera_id, name)
+        for segment, fragments in self._recorded.untold(camera_id):
+            if segment.name == name:
+                return (_as_told(segment, found[0]) if found else segment), fragments
+        if found is None:
+            raise NotFoundError(f"camera {camera_id} has no segment {name}")
+        return found
+
+    async def page(
+        self,
+        camera_id: str,
+        start_90k: int | None = None,
+        end_90k: int | None = None,
+        limit: int = 100,
+        after: tuple[int, str] | None = None,
+    ) -> list[Segment]:
+        """Segments that overlap [start, end), oldest first; ``after`` (start, name) goes on behind that one."""
+        limit = min(limit, PAGE_MAX)
+        segments = {
+            segment.name: segment for segment in await self._index.page(camera_id, start_90k, end_90k, limit, after)
+        }
+        for segment, _ in self._recorded.untold(camera_id):
+            overlaps = (end_90k is None or segment.start_90k < end_90k) and (
+                start_90k is None or segment.end_90k > start_90k
+            )
+            if overlaps and (after is None or (segment.start_90k, segment.name) > after):
+                segments[segment.name] = _as_told(segment, segments.get(segment.name, segment))
+        return sorted(segments.values(), key=lambda segment: (segment.start_90k, segment.name))[:limit]
+
+    async def at(self, camera_id: str, time_90k: int) -> Moment:
+        """Where a wall clock lies. Raises :class:`~gateway.errors.NotFoundError`, saying what there is around it."""
+        before, after = await self._around(camera_id, time_90k)
+        if before is not None:
+            if time_90k < before.end_90k:
+                return Moment(before, time_90k - before.start_90k)
+            # Media time and wall clock part by some milliseconds over a segment: no moment is lost between two that
+            # follow upon each other, nor between the newest picture on disk and now.
+            if (after is not None and after.continues) or (after is None and self._is_growing(before)):
+                return Moment(before, before.duration_90k)
+        raise NotFoundError(_nothing_at(camera_id, before, after))
+
+    async def playlist(self, camera_id: str, start_90k: int | None, end_90k: int | None, base: str) -> str:
+        """The recording in [start, end) as an HLS playlist, without an end one that goes on into live;
+        :mod:`hls.playback.dvr`.
+
+        Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
+        :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.UnavailableError` where there is nothing
+        (yet).
+        """
+        now_90k = self._clock.wall_90k()
+        if start_90k is None:
+            start_90k = (now_90k if end_90k is None else end_90k) - DVR_DEFAULT_S * CLOCK_RATE
+        until_90k = now_90k if end_90k is None else end_90k
+        if until_90k - start_90k > DVR_MAX_S * CLOCK_RATE:
+            raise BadRequestError(
+                f"a playlist holds {DVR_MAX_S // 3600} hours at most: take a later start, or an end nearer to it"
+            )
+        is_recorded = self._recorded.is_recorded(camera_id)
+        is_ended = not is_recorded if end_90k is None else end_90k <= now_90k
+        found = await self._index.hls_span(camera_id, start_90k, end_90k, SPAN_MAX)
+        parts = {segment.name: (segment, listed) for segment, listed in found}
+        for segment, fragments in self._recorded.untold(camera_id):
+            is_whole = is_ended or segment.end_reason is not None
+            parts[segment.name] = segment, dvr.hls_segments(fragments, is_whole=is_whole)
+        ordered = sorted(parts.values(), key=lambda part: (part[0].start_90k, part[0].name))
+        text = await asyncio.to_thread(dvr.playlist, ordered, start_90k, end_90k, is_ended=is_ended, base=base)
+        if text is not None:
+            return text
+        if end_90k is None and is_recorded:
+            raise UnavailableError(f"camera {camera_id} has recorded nothing in that time yet", retry_after_s=2)
+        raise NotFoundError(f"camera {camera_id} has no recording in that time")
+
+    async def init_segment(self, camera_id: str, init_id: str) -> bytes:
+        """The init segment of all files whose tracks are described alike, named by :attr:`Segment.init_id`.
+
+        Raises :class:`~gateway.errors.NotFoundError`.
+        """
+        segment = next((whole[0] for whole in self._recorded.untold(camera_id) if whole[0].init_id == init_id), None)
+        if segment is None:
+            segment = await self._index.with_init(camera_id, init_id)
+        if segment is None:
+            raise NotFoundError(f"camera {camera_id} has no recording with init segment {init_id[:16]!r}")
+        return shared_init(await asyncio.to_thread(read_init, self.path(segment), segment))
+
+    def path(self, segment: Segment) -> Path:
+        """Where a segment's file lies."""
+        return segment_path(self.data_dir, segment.camera_id, segment.name)
+
+    def pin(self, segment: Segment) -> AbstractContextManager[None]:
+        """Keep a segment's file while it is being read."""
+        return self._recorded.pin(segment)
+
+    async def thumbnail(self, camera_id: str, name: str) -> Path:
+        """The JPEG of a segment's first picture, made when it is first asked for.
+
+        Raises :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.StorageError`.
+        """
+        segment, fragments = await self.find(camera_id, name)
+        with self.pin(segment):
+            return await self._decode(make_thumbnail, self.data_dir, segment, fragments)
+
+    @contextlib.asynccontextmanager
+    async def clip(self, camera_id: str, start_90k: int, end_90k: int) -> AsyncIterator[VirtualFile]:
+        """The recording in [start, end) as one MP4, its files kept meanwhile; see :mod:`hls.playback.clip`.
+
+        Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
+        :class:`~gateway.errors.NotFoundError` where nothing of it is recorded.
+        """
+        if end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
+            raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several")
+        wholes = await self._span(camera_id, start_90k, end_90k)
+        with contextlib.ExitStack() as pins:
+            for segment, _ in wholes:
+                pins.enter_context(self.pin(segment))
+            yield await self._decode(make_clip, self.data_dir, wholes, start_90k, end_90k)
+
+    async def find_from(self, camera_id: str, time_90k: int) -> Whole | None:
+        """The segment that holds a moment, or else the next one after it."""
+        before, after = await self._around(camera_id, time_90k)
+        segment = before if before is not None and time_90k < before.end_90k else after
+        return await self.find(camera_id, segment.name) if segment is not None else None
+
+    async def replay_jpeg(
+        self, camera_id: str, at_90k: int, frame_rate: float, width: int | None
+    ) -> AsyncGenerator[JpegFrame, None]:
+        """The recording as JPEG in real time from a moment on, over segment borders, and on into live.
+
+        ``width`` is in pixels, ``None`` keeps the camera's. The caller holds the camera, so that there is a live edge
+        to arrive at; the replay of a camera that is not there any more ends with its recording. Close the generator
+        when done. Raises :class:`~gateway.errors.NotFoundError` before the first frame where nothing is recorded from
+        there on.
+        """
+        camera = self._service.cameras.get(camera_id)
+
+        def live_edge_90k() -> int | None:
+            return camera.hub.newest.captured_at_90k if camera is not None and camera.hub.newest is not None else None
+
+        replay = replay_jpeg(self, self._decoders, self._clock, camera_id, at_90k, frame_rate, width, live_edge_90k)
+        last: JpegFrame | None = None
+        async with contextlib.aclosing(replay):
+            async for frame in replay:
+                yield frame
+                last = frame
+        if camera is None or last is None:
+            return
+        reader = camera.jpeg.subscribe(frame_rate, width)
+        try:
+            sequence = last.sequence
+            async for frame in reader:
+                if frame.captured_at_90k > last.captured_at_90k:
+                    sequence += 1
+                    yield replace(frame, sequence=sequence)
+        finally:
+            reader.close()
+
+    async def _decode(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run what decodes, in one of few threads; who finds too many before him is sent away."""
+        if self._decoding >= DECODES_WAITING_MAX:
+            raise UnavailableError("too many pictures of the archive are asked for at once", retry_after_s=2)
+        self._decoding += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._decoders, lambda: function(*args, **kwargs))
+        finally:
+            self._decoding -= 1
+
+    async def _span(self, camera_id: str, start_90k: int, end_90k: int | None) -> list[Whole]:
+        """All that overlaps a span, oldest first, with fragments."""
+        wholes = {whole[0].name: whole for whole in await self._index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
+        wholes |= {whole[0].name: whole for whole in self._recorded.untold(camera_id)}
+        return sorted(wholes.values(), key=lambda whole: (whole[0].start_90k, whole[0].name))
+
+    async def _around(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
+        """The newest segment that begins at or before a moment, and the oldest after it."""
+        before, after = await self._index.at(camera_id, time_90k)
+        for segment, _ in self._recorded.untold(camera_id):
+            if segment.start_90k <= time_90k:
+                if before is None or segment.start_90k >= before.start_90k:
+                    before = segment
+            elif after is None or segment.start_90k <= after.start_90k:
+                after = segment
+        return before, after
+
+    def _is_growing(self, segment: Segment) -> bool:
+        untold = self._recorded.untold(segment.camera_id)
+        return any(whole[0].name == segment.name and whole[0].end_reason is None for whole in untold)
+
+
+def _as_told(segment: Segment, told: Segment) -> Segment:
+    """What a recorder knows of a segment, with what only the index knows."""
+    return replace(segment, is_protected=told.is_protected, sha256=told.sha256, metadata=told.metadata)
+
+
+def _nothing_at(camera_id: str, before: Segment | None, after: Segment | None) -> str:
+    if before is None and after is None:
+        return f"nothing of camera {camera_id} is recorded"
+    around = []
+    if before is not None:
+        around.append(f"the recording before ends at {to_rfc3339(before.end_90k)}")
+    if after is not None:
+        around.append(f"the next begins at {to_rfc3339(after.start_90k)}")
+    return f"camera {camera_id} was not recorded then: {' and '.join(around)}"

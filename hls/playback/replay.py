@@ -1,0 +1,268 @@
+"""Playback: coded packets out of archive segments, from any moment on, and JPEG in real time.
+
+Theory of operation. A segment's fragments are known, so the file is never searched: the reader is given the init
+segment and, right behind it, the fragments from the last keyframe before the wanted moment on, as if that were the
+whole file. It is the same for growing, closed and healed files, and costs the memory of a read buffer.
+
+Rules:
+
+1. Reading and decoding are blocking and belong to a thread.
+2. Packets keep their media time; ``captured_at_90k`` is that plus the segment's start.
+3. A replay plays in real time over segment borders, jumps over gaps, and shows no picture from before its moment.
+4. A replay that is near the live edge plays a little faster than life until it has nothing left to play; then it goes
+   on with the live pictures. One that is far behind keeps its distance.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import av
+from av.bitstream import BitStreamFilterContext
+
+from gateway.clock import CLOCK_RATE, Clock
+from gateway.errors import NotFoundError, StorageError
+from gateway.jpeg.codec import JpegEncoder, PictureDecoder
+from gateway.jpeg.feed import JpegFrame
+from gateway.jpeg.frame_rate import Pace
+from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
+from hls.archive.segment import Fragment, Segment
+from hls.mp4.boxes import read_init
+
+CATCH_UP_WITHIN_90K = 30 * CLOCK_RATE
+CATCH_UP_SPEED = 1.25
+"""Rule 4: a client that was away for 10 s is back at the live edge after 40 s, and hardly sees how."""
+
+ARRIVED_90K = 2 * CLOCK_RATE
+"""Nearer to the live edge than this, the next pictures are not on disk yet: the live ones are nearer than these."""
+
+THUMBNAIL_WIDTH = 320
+"""Pixels; a row of a list shows no more."""
+
+
+class _Spliced:
+    """A file that cannot be sought: the init segment, then one range of the segment's file."""
+
+    def __init__(self, init: bytes, path: Path, offset: int, end: int) -> None:
+        self._init = init
+        self._offset = offset
+        self._end = end
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, size: int) -> bytes:
+        if self._init:
+            data, self._init = self._init[:size], self._init[size:]
+            return data
+        data = os.pread(self._descriptor, min(size, self._end - self._offset), self._offset)
+        self._offset += len(data)
+        return data
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def fragments_from(fragments: Sequence[Fragment], media_90k: int) -> Sequence[Fragment]:
+    """The fragments from the last one before ``media_90k`` that begins with a keyframe."""
+    first = 0
+    for number, fragment in enumerate(fragments):
+        if fragment.start_90k > media_90k:
+            break
+        if fragment.is_keyframe:
+            first = number
+    return fragments[first:]
+
+
+def stream_info(segment: Segment) -> StreamInfo:
+    """The stream of a segment as its packets name it. Parameter sets travel in the keyframes."""
+    audio = None
+    if segment.audio_codec is not None:
+        audio = AudioInfo(segment.audio_codec, segment.audio_codec_string or "", 0, 0)
+    return StreamInfo(
+        VideoInfo(segment.codec, segment.codec_string, segment.width, segment.height, parameter_sets=b""), audio
+    )
+
+
+def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]) -> Generator[Packet, None, None]:
+    """The video packets of side-by-side fragments, in Annex B. Raises NotFoundError or StorageError."""
+    if not fragments:
+        return
+    path = segment.path(data_dir)
+    init = read_init(path, segment)
+    info = stream_info(segment)
+    try:
+        file = _Spliced(init, path, fragments[0].offset, fragments[-1].offset + fragments[-1].size)
+    except OSError as error:
+        raise NotFoundError(f"the file of segment {segment.name} cannot be read: {error.strerror}") from None
+    try:
+        with av.open(file, "r", format="mp4") as container:
+            video = container.streams.video[0]
+            to_annex_b = BitStreamFilterContext(f"{segment.codec}_mp4toannexb", video)
+            for coded in container.demux(video):
+                if coded.dts is None or coded.pts is None:
+                    continue
+                is_keyframe, pts, dts, duration = coded.is_keyframe, coded.pts, coded.dts, coded.duration or 0
+                for filtered in to_annex_b.filter(coded):
+                    yield Packet(
+                        MediaKind.VIDEO,
+                        bytes(filtered),
+                        pts,
+                        dts,
+                        duration,
+                        is_keyframe,
+                        segment.start_90k + pts,
+                        info,
+                        segment.run,
+                    )
+    except (av.FFmpegError, IndexError) as error:
+        raise StorageError(f"segment {segment.name} cannot be read: {type(error).__name__}") from None
+    finally:
+        file.close()
+
+
+def make_thumbnail(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]) -> Path:
+    """The JPEG of a segment's first picture, made once and kept beside the file. Raises as :func:`read_packets`."""
+    path = segment.path(data_dir).with_suffix(".jpg")
+    if path.exists():
+        return path
+    decoder = PictureDecoder(segment.camera_id)
+    for packet in read_packets(data_dir, segment, fragments[:1]):
+        picture = decoder.decode(packet)
+        if picture is None:
+            continue
+        data, _, _ = JpegEncoder().encode(picture, THUMBNAIL_WIDTH)
+        partial = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        except OSError as error:
+            raise StorageError(f"the thumbnail of {segment.name} cannot be kept: {error.strerror}") from None
+        return path
+    raise NotFoundError(f"segment {segment.name} has no picture that can be shown")
+
+
+class ReplaySource(Protocol):
+    """What a replay asks of the archive."""
+
+    data_dir: Path
+
+    async def find_from(self, camera_id: str, time_90k: int) -> tuple[Segment, Sequence[Fragment]] | None:
+        """The segment that holds a moment, or else the next one after it."""
+        ...
+
+    def pin(self, segment: Segment) -> AbstractContextManager[None]:
+        """Keep the segment's file while it is read."""
+        ...
+
+
+@dataclass(slots=True)
+class _Shown:
+    """A picture of a replay on its way out."""
+
+    jpeg: tuple[bytes, int, int]
+    captured_at_90k: int
+
+
+class _SegmentFrames:
+    """The due pictures of one segment from a moment on, one at a time, in a thread."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        segment: Segment,
+        fragments: Sequence[Fragment],
+        from_90k: int,
+        pace: Pace,
+        width: int | None,
+    ) -> None:
+        self._packets = read_packets(data_dir, segment, fragments_from(fragments, from_90k - segment.start_90k))
+        self._decoder = PictureDecoder(segment.camera_id)
+        self._encoder = JpegEncoder()
+        self._from_90k = from_90k
+        self._pace = pace
+        self._width = width
+        self.read_to_90k = from_90k
+        """Capture time of the newest packet that was read."""
+
+    def next(self) -> _Shown | None:
+        """The next due picture, or ``None`` at the end. Blocking."""
+        for packet in self._packets:
+            self.read_to_90k = max(self.read_to_90k, packet.captured_at_90k)
+            picture = self._decoder.decode(packet)
+            if picture is None or picture.captured_at_90k < self._from_90k:
+                continue
+            if self._pace.take(picture.captured_at_90k):
+                return _Shown(self._encoder.encode(picture, self._width), picture.captured_at_90k)
+        return None
+
+    def close(self) -> None:
+        """Let go of the file. Blocking."""
+        self._packets.close()
+
+
+async def replay_jpeg(
+    source: ReplaySource,
+    executor: Executor,
+    clock: Clock,
+    camera_id: str,
+    at_90k: int,
+    frame_rate: float,
+    width: int | None,
+    live_edge_90k: Callable[[], int | None],
+) -> AsyncGenerator[JpegFrame, None]:
+    """The recording as JPEG from a moment on, by the module's rules, until there is nothing left that is worth waiting
+    for.
+
+    Raises :class:`~gateway.errors.NotFoundError` before the first frame where nothing is recorded from there on.
+    """
+    loop = asyncio.get_running_loop()
+    pace = Pace(frame_rate)
+    position_90k = at_90k
+    sequence = 0
+    due_s: float | None = None
+    shown_90k = at_90k
+    while True:
+        found = await source.find_from(camera_id, position_90k)
+        if found is None:
+            if sequence == 0:
+                raise NotFoundError(f"camera {camera_id} has no recording from that time on")
+            return
+        segment, fragments = found
+        if segment.start_90k > position_90k + CLOCK_RATE:
+            due_s = None  # rule 3: a gap is jumped over
+        from_90k = max(position_90k, segment.start_90k)
+        frames = _SegmentFrames(source.data_dir, segment, fragments, from_90k, pace, width)
+        with source.pin(segment):
+            try:
+                while (shown := await loop.run_in_executor(executor, frames.next)) is not None:
+                    edge_90k = live_edge_90k()
+                    behind_90k = edge_90k - shown.captured_at_90k if edge_90k is not None else CATCH_UP_WITHIN_90K
+                    speed = CATCH_UP_SPEED if behind_90k < CATCH_UP_WITHIN_90K else 1.0
+                    now_s = clock.monotonic()
+                    if due_s is None:
+                        due_s = now_s
+                    else:
+                        due_s += (shown.captured_at_90k - shown_90k) / CLOCK_RATE / speed
+                        # A reader that was slow is not chased: time goes on from here.
+                        due_s = max(due_s, now_s - 1.0)
+                    shown_90k = shown.captured_at_90k
+                    if due_s > now_s:
+                        await asyncio.sleep(due_s - now_s)
+                    sequence += 1
+                    data, to_width, to_height = shown.jpeg
+                    yield JpegFrame(data, camera_id, shown.captured_at_90k, sequence, to_width, to_height)
+            finally:
+                await loop.run_in_executor(executor, frames.close)
+        if frames.read_to_90k < position_90k + 1 and segment.end_reason is None:
+            return
+        position_90k = max(frames.read_to_90k + 1, from_90k + 1)
+        if segment.end_reason is None:
+            edge_90k = live_edge_90k()
+            if edge_90k is None or edge_90k - position_90k < ARRIVED_90K:
+                return
+        elif position_90k < segment.end_90k:
+            position_90k = segment.end_90k

@@ -1,0 +1,101 @@
+"""hls.js in Chromium plays the recording: over file borders, a change of size and a gap, to its end, and seeks in
+it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from aiohttp import web
+
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, to_rfc3339
+from gateway.service import CaptureService
+from gateway.settings import load_settings
+from hls.archive.recorder import Numbers
+from hls.archive.service import Archive
+from tests.support.browser import chromium
+from tests.support.film import START_90K, Film, film
+from tests.support.hls_server import HLS_JS, PLAYER, REEL_ENGINE
+from tests.support.recording import index_of, record
+from web.api import keys
+from web.api.routes import archive as archive_routes
+from web.middleware.errors import errors_as_json
+
+SPAN = "start=2026-11-22T18:50:01Z&end=2026-11-22T18:52:00Z"
+
+
+async def _player(_: web.Request) -> web.Response:
+    return web.Response(text=PLAYER, content_type="text/html")
+
+
+@asynccontextmanager
+async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
+    """The archive's routes and camera "door", with the player; gives the address."""
+    settings = load_settings(data_dir=data_dir, cameras={"door": camera}, archive_min_free_bytes=0)
+    service = CaptureService(settings.camera_settings())
+    archive = Archive(settings, service)
+    app = web.Application(middlewares=[errors_as_json])
+    app[keys.SERVICE], app[keys.ARCHIVE], app[keys.CLOCK] = service, archive, SYSTEM_CLOCK
+    app.add_routes(archive_routes.routes)
+    app.router.add_get("/player", _player)
+    app.router.add_static("/hls.js", HLS_JS)
+    await archive.start()
+    service.start()
+    runner = web.AppRunner(app, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+        await service.close()
+        await archive.close()
+
+
+async def test_the_recording_plays_over_borders_and_gaps_to_its_end(tmp_path: Path) -> None:
+    numbers = Numbers()
+    wholes = record(tmp_path, film(Film(seconds=12, audio=True)), segment_s=6, numbers=numbers)
+    later = film(Film(seconds=6, width=320, height=240, audio=True), START_90K + 60 * CLOCK_RATE, run=2)
+    wholes += record(tmp_path, later, segment_s=6, numbers=numbers)
+    index_of(tmp_path, wholes).close()
+
+    async with gateway(tmp_path, url="rtsp://127.0.0.1:9/door", start="on-demand") as address, chromium() as browser:
+        page = await browser.new_page()
+        await page.goto(f"{address}/player?src={quote(f'/hls/door/dvr.m3u8?{SPAN}', safe='')}")
+        await page.wait_for_function("document.querySelector('video').currentTime > 1.2")
+        state = await page.evaluate(
+            "(() => { const v = document.querySelector('video');"
+            " return [v.duration, v.seekable.end(0), v.videoWidth]; })()"
+        )
+        assert [round(state[0]), round(state[1]), state[2]] == [18, 18, 160]
+        # Over the border between two files, and then over the gap into pictures of another size.
+        for seek, until, width in ((5.5, 6.6, 160), (11.5, 12.6, 320)):
+            await page.evaluate(f"document.querySelector('video').currentTime = {seek}")
+            await page.wait_for_function(
+                f"(v => !v.seeking && v.currentTime > {until} && v.videoWidth === {width})"
+                "(document.querySelector('video'))"
+            )
+        date = await page.evaluate("hls.playingDate.toISOString()")
+        assert date.startswith("2026-11-22T18:51:0"), "the wall clock jumps over the gap"
+        await page.evaluate("document.querySelector('video').currentTime = 17")
+        await page.wait_for_function("document.querySelector('video').ended")
+        assert [fault for fault in await page.evaluate("faults") if fault["fatal"]] == []
+
+
+async def test_a_playlist_without_an_end_runs_on_into_live(tmp_path: Path) -> None:
+    """6 s of the past, a pause, and a camera that sends now: played in one go, and what comes meanwhile as well."""
+    began_90k = SYSTEM_CLOCK.wall_90k() - 9 * CLOCK_RATE
+    index_of(tmp_path, record(tmp_path, film(Film(seconds=6), began_90k), segment_s=86_400)).close()
+    camera = {"url": "reel://width=320,height=180", "engine": REEL_ENGINE, "record": "always", "start": "always"}
+    async with gateway(tmp_path, **camera) as address, chromium() as browser:
+        page = await browser.new_page()
+        span = f"start={to_rfc3339(began_90k)}"
+        await page.goto(f"{address}/player?plain&src={quote(f'/hls/door/dvr.m3u8?{span}', safe='')}")
+        for until_s, width in ((1, 160), (7, 320), (13, 320)):
+            await page.wait_for_function(
+                f"(v => v.currentTime > {until_s} && v.videoWidth === {width})(document.querySelector('video'))",
+                timeout=60_000,
+            )
+        behind_s = await page.evaluate("(Date.now() - hls.playingDate) / 1000")
+        assert 0 < behind_s < 30
+        assert [fault for fault in await page.evaluate("faults") if fault["fatal"]] == []

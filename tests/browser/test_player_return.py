@@ -1,0 +1,125 @@
+"""Back at the live edge, by itself: after outages of the gateway, the camera and the network, and after a sleep.
+
+How quickly is `bench.return_to_live`; here it only has to happen, on every transport, without a click.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.async_api import Page
+
+from tests.support.gateway import Gateway
+from tests.support.player import PATIENCE_MS, cameras, embed, plays
+from tests.support.proxy import PORT_AHEAD, Way
+from tests.support.rtsp import RtspServer, free_port
+from tests.support.tabs import chromium_with_tabs, frozen
+
+Gateways = Callable[..., Gateway]
+
+TRANSPORTS = ("webrtc", "hls", "jpeg", "mjpeg")
+
+INTERRUPTED = "() => players.every(({ state }) => state.tone !== 'live')"
+
+
+async def embed_all(page: Page, url: str) -> None:
+    """A player for each transport."""
+    await embed(page, url)
+    await page.evaluate(
+        """(transports) => {
+          const attributes = 'camera="door" lang="en" style="width: 320px"';
+          document.body.innerHTML = transports.map((transport) =>
+            `<live-edge-player ${attributes} transports="${transport}"></live-edge-player>`
+          ).join("");
+          window.players = [...document.querySelectorAll("live-edge-player")];
+        }""",
+        TRANSPORTS,
+    )
+    await all_play(page)
+
+
+async def all_play(page: Page) -> None:
+    for transport in TRANSPORTS:
+        await plays(page, transport, f'live-edge-player[transports="{transport}"]')
+
+
+async def all_live(page: Page, since_ms: float) -> None:
+    """They play, and what they show was captured after ``since_ms``: nobody is still in the past."""
+    await all_play(page)
+    await page.wait_for_function(
+        "(since) => players.every(({ currentTime }) => currentTime > since)", arg=since_ms, timeout=PATIENCE_MS
+    )
+
+
+async def now_ms(page: Page) -> float:
+    return float(await page.evaluate("Date.now()"))
+
+
+async def test_a_restarted_camera_and_a_restarted_gateway(
+    gateways: Gateways, page: Page, own_rtsp_server: RtspServer
+) -> None:
+    gateway = gateways(RTSP_URL=own_rtsp_server.url("cam"), CONNECTION_RETRY_DELAY="0.2", CAPTURE_TIMEOUT="2000")
+    await page.goto(f"{gateway.url}/#/camera/default")
+    await plays(page, "webrtc")
+    await page.evaluate("window.surface = document.querySelector('live-edge-player').surface")
+
+    own_rtsp_server.kill()
+    await page.wait_for_function(
+        "() => document.querySelector('live-edge-player').state.notice.includes('camera')", timeout=PATIENCE_MS
+    )
+    await asyncio.to_thread(own_rtsp_server.restart)
+    await plays(page, "webrtc")
+    assert await page.evaluate("window.surface === document.querySelector('live-edge-player').surface")
+
+    await asyncio.to_thread(gateway.stop)
+    await page.get_by_role("alert").filter(has_text="does not answer").wait_for(timeout=PATIENCE_MS)
+    await asyncio.to_thread(gateway.start)
+    await plays(page, "webrtc")
+    await page.get_by_role("alert").filter(has_text="does not answer").wait_for(state="hidden", timeout=PATIENCE_MS)
+
+
+async def test_a_killed_gateway(door: Gateway, page: Page) -> None:
+    await embed_all(page, door.url)
+    await asyncio.to_thread(door.kill)
+    await page.wait_for_function(INTERRUPTED, timeout=PATIENCE_MS)
+    await asyncio.to_thread(door.start)
+    await all_live(page, await now_ms(page))
+    # Nobody says anything: an outage is no fault of a transport.
+    assert await page.evaluate("players.map(({ state }) => state.notice).join('')") == ""
+
+
+async def test_a_network_that_is_cut_and_one_that_is_another(gateways: Gateways, tmp_path: Path, page: Page) -> None:
+    cameras(tmp_path, "door")
+    media_port = free_port()
+    port = int(gateways(WEBRTC_UDP_PORT=media_port).url.rsplit(":", 1)[1])
+    async with Way(port, media_port) as way:
+        await page.add_init_script(f"({PORT_AHEAD})({way.ports})")
+        await embed_all(page, f"http://127.0.0.1:{way.ports[port]}")
+        for forget in (False, True):
+            way.cut(forget=forget)
+            await page.wait_for_function(INTERRUPTED, timeout=PATIENCE_MS)
+            way.open()
+            await all_live(page, await now_ms(page))
+
+
+async def test_a_frozen_tab(door: Gateway) -> None:
+    async with chromium_with_tabs() as context:
+        page = context.pages[0]
+        await embed_all(page, door.url)
+        async with frozen(page):
+            await asyncio.sleep(4)  # more than LL-HLS has in its buffer
+        await page.bring_to_front()
+        await all_live(page, await now_ms(page))
+
+
+async def test_a_page_that_was_busy_catches_up(door: Gateway, page: Page) -> None:
+    await embed_all(page, door.url)
+    await page.evaluate(
+        """() => {
+          window.surfaces = players.map(({ surface }) => surface);
+          for (const end = performance.now() + 4000; performance.now() < end; );
+        }"""
+    )
+    await all_live(page, await now_ms(page))
+    same = await page.evaluate("players.every(({ surface }, index) => surface === surfaces[index])")
+    assert same, "none was begun anew for it"

@@ -1,0 +1,177 @@
+"""A real Chromium watches real streams."""
+
+import asyncio
+import time
+from fractions import Fraction
+from functools import cache
+
+import av
+import numpy as np
+import pytest
+from playwright.async_api import Page
+
+from gateway.media import AudioInfo
+from gateway.webrtc.ice.udp import UdpPath
+from gateway.webrtc.rtp.rtcp import NTP_EPOCH_S
+from gateway.webrtc.server import WebRtcServer
+from tests.support.browser import assert_moving_picture, look
+from tests.support.cinema import FilmEngine, Sound, film
+from tests.support.webrtc import Cameras, stat, stats_of, watch
+
+TCP_ONLY = "return sdp.split('\\r\\n').filter((line) => !/^a=candidate.* udp /.test(line)).join('\\r\\n')"
+
+
+@cache
+def tone(codec: str, rate_hz: int, samples: int) -> Sound:
+    """A second of 440 Hz, as a camera's microphone would send it."""
+    encoder = av.CodecContext.create(codec, "w")
+    assert isinstance(encoder, av.AudioCodecContext)
+    encoder.sample_rate, encoder.layout = rate_hz, "mono"
+    encoder.format = "fltp" if codec == "aac" else "s16"
+    encoder.time_base = Fraction(1, rate_hz)
+    encoder.open()
+    frames = []
+    for number in range(rate_hz // samples):
+        wave = 0.5 * np.sin(2 * np.pi * 440 / rate_hz * np.arange(number * samples, (number + 1) * samples))
+        block = wave.astype("f4") if codec == "aac" else (wave * 32_767).astype("i2")
+        frame = av.AudioFrame.from_ndarray(block[None, :], format=encoder.format.name, layout="mono")
+        frame.sample_rate, frame.pts = rate_hz, number * samples
+        frames += [bytes(packet) for packet in encoder.encode(frame)]
+    info = AudioInfo(codec, codec, rate_hz, 1, bytes(encoder.extradata or b""))
+    return Sound(info, samples * 90_000 // rate_hz, tuple(frames))
+
+
+async def test_it_plays_h264_as_the_camera_sends_it(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
+    await watch(page, server, camera_with(film()))
+    assert_moving_picture(await look(page))
+    stats = await stats_of(page)
+    assert stats["inbound-rtp"]["packetsLost"] == 0
+    assert stats["inbound-rtp"]["frameWidth"] == 320
+
+
+async def test_it_plays_high_profile_and_large_keyframes(
+    server: WebRtcServer, camera_with: Cameras, page: Page
+) -> None:
+    await watch(page, server, camera_with(film(1280, 720, fps=15, gop=15, bit_rate=6_000_000, profile="high")))
+    seen = await look(page)
+    assert_moving_picture(seen)
+    assert (seen[-1]["width"], seen[-1]["height"]) == (1280, 720)
+
+
+async def test_it_plays_over_tcp_alone(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
+    await watch(page, server, camera_with(film(bit_rate=2_000_000)), TCP_ONLY)
+    assert_moving_picture(await look(page))
+    (viewer,) = server.viewers.values()
+    assert viewer.stats().transport == "tcp"
+
+
+async def test_a_camera_that_restarts_at_another_size_goes_on_in_the_same_connection(
+    server: WebRtcServer, camera_with: Cameras, page: Page
+) -> None:
+    camera = camera_with(film())
+    await watch(page, server, camera)
+    before = (await stats_of(page))["inbound-rtp"]["ssrc"]
+    FilmEngine.showing["film"] = (film(480, 270), None)
+    await page.wait_for_function("() => document.querySelector('video').videoWidth === 480")
+    assert_moving_picture(await look(page))
+    assert (await stats_of(page))["inbound-rtp"]["ssrc"] == before
+    assert await page.evaluate("() => peer.connectionState") == "connected"
+    assert len(server.viewers) == 1
+
+
+@pytest.mark.parametrize(
+    ("sound", "mime_type"),
+    [
+        (("pcm_alaw", 8000, 160), "audio/PCMA"),
+        (("pcm_mulaw", 8000, 160), "audio/PCMU"),
+        (("libopus", 48_000, 960), "audio/opus"),
+        (("aac", 16_000, 1024), "audio/opus"),
+    ],
+)
+async def test_it_plays_the_sound(
+    server: WebRtcServer, camera_with: Cameras, page: Page, sound: tuple[str, int, int], mime_type: str
+) -> None:
+    codec, rate_hz, samples = sound
+    heard = tone(codec, rate_hz, samples)
+    if codec == "libopus":
+        heard = Sound(AudioInfo("opus", "opus", rate_hz, 1), heard.frame_90k, heard.frames)
+    await watch(page, server, camera_with(film(), heard))
+    assert await stat(page, "audio", "totalAudioEnergy") > 0
+    stats = await stats_of(page)
+    codecs = await page.evaluate("async () => [...(await peer.getStats()).values()].filter((i) => i.type === 'codec')")
+    assert {item["mimeType"] for item in codecs if item["id"] == stats["audio"]["codecId"]} == {mime_type}
+    assert_moving_picture(await look(page))
+
+
+async def test_sender_reports_put_sound_and_picture_on_the_wall_clock(
+    server: WebRtcServer, camera_with: Cameras, page: Page
+) -> None:
+    await watch(page, server, camera_with(film(), tone("pcm_alaw", 8000, 160)))
+    for kind in ("inbound-rtp", "audio"):
+        shown_ms = await stat(page, kind, "estimatedPlayoutTimestamp")
+        assert abs(shown_ms - (time.time() + NTP_EPOCH_S) * 1000) < 2000
+
+
+async def test_lost_packets_are_asked_for_and_sent_again(
+    server: WebRtcServer, camera_with: Cameras, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, count = UdpPath.send, 0
+
+    def lossy(path: UdpPath, data: memoryview | bytes, segment_bytes: int) -> bool:
+        nonlocal count
+        count += 1
+        # Media only, and one burst in eleven: RTCP, DTLS and STUN are shorter.
+        if len(data) > 300 and count % 11 == 0:
+            return True
+        return send(path, data, segment_bytes)
+
+    monkeypatch.setattr(UdpPath, "send", lossy)
+    await watch(page, server, camera_with(film(bit_rate=2_000_000)))
+    (viewer,) = server.viewers.values()
+    async with asyncio.timeout(20):
+        while viewer.stats().retransmitted < 20:
+            await asyncio.sleep(0.05)
+    assert_moving_picture(await look(page))
+    inbound = (await stats_of(page))["inbound-rtp"]
+    assert inbound["nackCount"] > 0
+    assert inbound["retransmittedPacketsReceived"] > 0
+
+
+async def test_a_lost_keyframe_is_asked_for_and_healed_from_the_gop(
+    server: WebRtcServer, camera_with: Cameras, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a GOP of 20 s, and NACK unanswered, only the answer to a PLI brings the picture back."""
+    send, lost = UdpPath.send, 0
+
+    def lossy(path: UdpPath, data: memoryview | bytes, segment_bytes: int) -> bool:
+        nonlocal lost
+        if len(data) > 300 and 0 < lost <= 40:
+            lost += 1
+            return True
+        return send(path, data, segment_bytes)
+
+    await watch(page, server, camera_with(film(gop=600)))
+    (viewer,) = server.viewers.values()
+    monkeypatch.setattr(UdpPath, "send", lossy)
+    monkeypatch.setattr("gateway.webrtc.rtp.video_sender.RETRANSMIT_BUCKET_BYTES", 0)
+    # A loss like this may be taken for a narrow network, whose limit heals it in a way of its own.
+    monkeypatch.setattr("gateway.webrtc.session.Flow._adapt", lambda *_: None)
+    assert viewer.stats().replays == 1
+    lost = 1
+    async with asyncio.timeout(20):
+        while viewer.stats().replays < 2:
+            await asyncio.sleep(0.05)
+    assert_moving_picture(await look(page))
+    assert (await stats_of(page))["inbound-rtp"]["pliCount"] > 0
+
+
+async def test_leaving_is_noticed_at_once(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
+    camera = camera_with(film())
+    await watch(page, server, camera)
+    (viewer,) = server.viewers.values()
+    await page.evaluate("() => peer.close()")
+    async with asyncio.timeout(5):
+        await viewer.closed.wait()
+    assert viewer.reason == "it closed the connection"
+    assert not camera.viewers
+    assert not server.viewers

@@ -1,0 +1,105 @@
+"""A whole house in this process, with cameras under weather."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.settings import load_settings
+from tests.support.fault_injection import ENGINE, WeatherEngine
+from tests.support.webrtc import camera_with, join, page, server
+from web.api import keys
+from web.app import create_app
+from web.gateway import House
+
+__all__ = ["camera_with", "join", "page", "server"]
+
+Client = TestClient[web.Request, web.Application]
+
+
+class Site:
+    """One house, its door and who knocks there."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        assert client.app is not None
+        self.house: House = client.app[keys.HOUSE]
+
+    async def json(self, path: str) -> Any:
+        """The JSON of an answer, which has to be one of 200."""
+        async with self.client.get(path) as reply:
+            assert reply.status == 200, await reply.text()
+            return await reply.json()
+
+    async def problems(self) -> list[str]:
+        """What is ill, in sentences."""
+        return [problem["message"] for problem in (await self.json("/api/status"))["problems"]]
+
+    async def metric(self, name: str) -> float:
+        """A sample of ``/metrics``, named with its labels."""
+        async with self.client.get("/metrics") as reply:
+            lines = (await reply.text()).splitlines()
+        return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.rsplit(" ", 1)[0] == name)
+
+
+Sites = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture
+async def sites(tmp_path: Path) -> AsyncIterator[Sites]:
+    """Builds houses: ``await sites({"door": "weather://door"}, archive_segment_seconds=2)``."""
+    async with AsyncExitStack() as stack:
+
+        async def build(
+            cameras: Mapping[str, str | Mapping[str, object]], clock: Clock = SYSTEM_CLOCK, **settings: object
+        ) -> Site:
+            tables: dict[str, dict[str, object]] = {}
+            for camera_id, camera in cameras.items():
+                given: dict[str, object] = {"url": camera} if isinstance(camera, str) else dict(camera)
+                tables[camera_id] = {"engine": ENGINE, **given} if str(given["url"]).startswith("weather:") else given
+            values: dict[str, object] = {
+                "cameras": tables,
+                "data_dir": tmp_path / "data",
+                "webrtc_udp_port": 0,
+                "archive_min_free_bytes": 0,
+                "connection_retry_attempts": 1000,
+                "connection_retry_delay": 0.05,
+                "capture_linger": 0.0,
+                **settings,
+            }
+            app = create_app(load_settings(**values), clock)
+            return Site(await stack.enter_async_context(TestClient(TestServer(app))))
+
+        yield build
+
+
+@pytest.fixture(autouse=True)
+def clear_sky() -> Iterator[None]:
+    """Every test begins in fair weather."""
+    WeatherEngine.sky.clear()
+    WeatherEngine.runs.clear()
+    yield
+    WeatherEngine.sky.clear()
+
+
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait for something to come true; the bound is no measure of speed."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def playable_house(site: Site) -> None:
+    """Wait until every camera has something to play, live and recorded."""
+    await until(
+        lambda: all(
+            site.house.live.window(name).live_edge is not None and status.segments_closed > 0
+            for name, status in site.house.archive.recorders().items()
+        )
+    )

@@ -1,0 +1,226 @@
+"""Cameras that flap, lie, shout and die: their viewers stay, the other cameras do not notice, and nothing leaks."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+
+import psutil
+import pytest
+from aiohttp import ClientResponse
+
+from gateway.capture.runner import EngineRunner
+from gateway.media import Packet
+from gateway.session import SessionState
+from tests.faults.conftest import Site, Sites, until
+from tests.support.fault_injection import Sky, WeatherEngine
+from tests.support.hostile import HostileServer, hang_up, say_nothing, talk_garbage
+from web.gateway import House
+
+FLAPS = 100
+
+
+def held() -> dict[str, int]:
+    """What this process holds that could leak."""
+    gc.collect()
+    alive = Counter(type(item) for item in gc.get_objects())
+    return {
+        "threads": threading.active_count(),
+        "tasks": len(asyncio.all_tasks()),
+        "descriptors": psutil.Process().num_fds(),
+        "runners": alive[EngineRunner],
+        "engines": alive[WeatherEngine],
+        "packets": alive[Packet],
+    }
+
+
+def forget_log(caplog: pytest.LogCaptureFixture) -> None:
+    """pytest keeps every record, and an exception in a record keeps all that it went through."""
+    caplog.set_level(logging.CRITICAL, "gateway")
+
+
+async def jpegs(reply: ClientResponse) -> AsyncIterator[bytes]:
+    """The pictures of an MJPEG answer."""
+    while line := await reply.content.readline():
+        if line.startswith(b"Content-Length:"):
+            while (await reply.content.readline()).strip():
+                pass
+            yield await reply.content.readexactly(int(line.split(b":")[1]))
+
+
+async def test_a_camera_that_flaps_a_hundred_times_keeps_its_viewer_and_leaks_nothing(
+    sites: Sites, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_log(caplog)
+    site = await sites({"door": "weather://door?fps=60&gop=6", "yard": "weather://yard"}, archive_segment_seconds=2)
+    house = site.house
+    door, yard = house.service.camera("door"), house.service.camera("yard")
+    async with site.client.get("/mjpeg/door") as reply:
+        assert reply.status == 200
+        pictures = jpegs(reply)
+        await anext(pictures)
+        await until(lambda: yard.session.state is SessionState.LIVE)
+        WeatherEngine.sky["door"] = Sky.HANGS_UP
+        await until(lambda: WeatherEngine.runs["door"] > 10)
+        before = held()
+        await until(lambda: WeatherEngine.runs["door"] > 10 + FLAPS)
+        after = held()
+        WeatherEngine.sky["door"] = Sky.FAIR
+        run = WeatherEngine.runs["door"]
+        await until(lambda: door.session.state is SessionState.LIVE and door.hub.newest.run > run)  # type: ignore[union-attr]
+        for _ in range(100):  # what was sent before, and then the new run
+            await anext(pictures)
+    assert yard.hub.newest is not None
+    assert (yard.hub.newest.run, yard.session.reconnects) == (1, 0)
+    assert after["runners"] <= before["runners"] + 1
+    assert after["engines"] <= before["engines"] + 1
+    # The live window and the GOPs hold packets, and no more of them than before.
+    assert after["packets"] <= before["packets"] * 1.5 + 200
+    for name in ("threads", "tasks", "descriptors"):
+        assert after[name] <= before[name] + 8, (name, before, after)
+    recorded = [segment for segment in await house.archive.reader.page("door", limit=1000) if segment.end_reason]
+    assert len({segment.name for segment in recorded}) == len(recorded) >= FLAPS // 2
+    assert not await site.problems()
+
+
+async def test_a_real_camera_that_hangs_up_a_hundred_times_leaks_nothing(
+    sites: Sites, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same with FFmpeg underneath, whose sockets and threads are its own."""
+    forget_log(caplog)
+    connections = 0
+
+    def count(connection: object, ending: threading.Event) -> None:
+        nonlocal connections
+        connections += 1
+        hang_up(connection, ending)  # type: ignore[arg-type]
+
+    with HostileServer(count) as server:
+        await sites({"door": server.url})
+        await until(lambda: connections > 10)
+        before = held()
+        await until(lambda: connections > 10 + FLAPS)
+        after = held()
+    assert after["runners"] <= before["runners"] + 1
+    for name in ("threads", "tasks", "descriptors"):
+        assert after[name] <= before[name] + 8, (name, before, after)
+
+
+class Gaps:
+    """What comes of some cameras, and whether anything of it was missing."""
+
+    def __init__(self, house: House, names: list[str]) -> None:
+        self.frames: Counter[str] = Counter()
+        self.missing: Counter[str] = Counter()
+        self._detach = [house.service.camera(name).hub.attach(self._sink(name), replay=False) for name in names]
+
+    def _sink(self, name: str) -> Callable[[Packet], None]:
+        last: Packet | None = None
+
+        def take(packet: Packet) -> None:
+            nonlocal last
+            if last is not None and (packet.run, packet.dts_90k) != (last.run, last.dts_90k + last.duration_90k):
+                self.missing[name] += 1
+            last = packet
+            self.frames[name] += 1
+
+        return take
+
+    def close(self) -> None:
+        for detach in self._detach:
+            detach()
+
+
+async def test_of_twenty_cameras_five_are_dead_and_fifteen_do_not_notice(sites: Sites, free_port: int) -> None:
+    alive = [f"alive{number}" for number in range(15)]
+    site = await sites(
+        {name: f"weather://{name}" for name in alive}, record="never", capture_timeout=300, connection_retry_delay=0.05
+    )
+    service = site.house.service
+    await until(lambda: all(service.camera(name).session.state is SessionState.LIVE for name in alive))
+    well = Gaps(site.house, alive)
+    await asyncio.sleep(2)
+    well.close()
+    with ExitStack() as stack:
+        hostile = [stack.enter_context(HostileServer(each)).url for each in (say_nothing, hang_up, talk_garbage)]
+        dead = [*hostile, f"rtsp://127.0.0.1:{free_port}/", "rtsp://camera.invalid/stream"]
+        for number, url in enumerate(dead):
+            await site.house.add_camera(f"dead{number}", {"url": url, "record": "never"})
+        among = Gaps(site.house, alive)
+        await asyncio.sleep(4)
+        among.close()
+        states = {service.camera(f"dead{number}").session.state for number in range(len(dead))}
+        assert SessionState.LIVE not in states
+        ill = {problem["camera"] for problem in (await site.json("/api/status"))["problems"]}
+        assert ill == {f"dead{number}" for number in range(len(dead))}
+    assert not well.missing
+    assert not among.missing
+    # Twice the time is twice the frames, as a ratio of the same machine in the same minute.
+    ratio = sum(among.frames.values()) / sum(well.frames.values())
+    assert 1.5 < ratio < 2.7
+    assert min(among.frames.values()) > 0.7 * max(among.frames.values())
+    assert all(service.status(name).packets_dropped == 0 for name in alive)
+
+
+SKIES = (Sky.GARBAGE, Sky.WILD_TIMES, Sky.WILD_CLOCK, Sky.SMALL, Sky.SILENT, Sky.FLOOD, Sky.FAULT)
+
+
+async def test_whatever_falls_on_cameras_their_neighbour_stays_dry_and_they_come_back(
+    sites: Sites, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Everything at once, each on a camera of its own."""
+    skies = dict(zip("abcdefg", SKIES, strict=True))
+    cameras = {name: f"weather://{name}" for name in (*skies, "yard")}
+    site = await sites(cameras, capture_timeout=500)
+    service = site.house.service
+    await asyncio.gather(*(playable(site, name) for name in cameras))
+    neighbour = Gaps(site.house, ["yard"])
+    async with contextlib.AsyncExitStack() as stack:
+        viewers = {
+            name: jpegs(await stack.enter_async_context(site.client.get(f"/mjpeg/{name}?width=80"))) for name in skies
+        }
+        await asyncio.gather(*(anext(pictures) for pictures in viewers.values()))
+        WeatherEngine.sky.update(skies)
+        await asyncio.sleep(2.0)
+        for name in skies:
+            for path in (f"/api/cameras/{name}", "/api/status", "/metrics", f"/api/cameras/{name}/segments"):
+                async with site.client.get(path) as answer:
+                    assert answer.status == 200, (path, await answer.text())
+        await asyncio.gather(*(playlist_is_no_fault(site, name) for name in skies))
+        WeatherEngine.sky.clear()
+        for name, sky in skies.items():
+            camera = service.camera(name)
+            await until(lambda camera=camera: camera.session.state is SessionState.LIVE and bool(camera.hub.gop))  # type: ignore[misc]
+            await playable(site, name)
+            try:
+                async with asyncio.timeout(20):
+                    for _ in range(30):
+                        await anext(viewers[name])
+            except TimeoutError:
+                raise AssertionError(f"the viewer under {sky} sees nothing any more") from None
+    assert not neighbour.missing
+    assert neighbour.frames["yard"] > 15
+    assert service.camera("yard").session.reconnects == 0
+    assert "hunter2" not in caplog.text
+    for name, sky in {**skies, "yard": Sky.FAIR}.items():
+        assert service.camera(name).hub.sink_faults == 0, (sky, caplog.text[:4000])
+
+
+async def playlist_is_no_fault(site: Site, camera_id: str) -> None:
+    with contextlib.suppress(TimeoutError):  # a camera that is coming up is waited for
+        async with asyncio.timeout(1), site.client.get(f"/hls/{camera_id}/index.m3u8") as answer:
+            assert answer.status in (200, 503)
+
+
+async def playable(site: Site, camera_id: str) -> None:
+    """Wait until a player that comes now gets playlist and media."""
+    async with asyncio.timeout(30):
+        while True:
+            async with site.client.get(f"/hls/{camera_id}/index.m3u8") as reply:
+                if reply.status == 200:
+                    return
+            await asyncio.sleep(0.1)

@@ -1,0 +1,204 @@
+"""A disk that is full, read-only, slow or damaged: live goes on, it is told, and it heals."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.session import SessionState
+from tests.faults.conftest import Site, Sites, until
+from tests.faults.test_camera_faults import Gaps
+from tests.support.disk import Disk, MountedDisk, make_disk
+from tests.support.fault_injection import ENGINE
+from tests.support.ffprobe import decode
+from tests.support.gateway import Gateway
+from tests.support.gateway import until as wait_until
+
+CAMERA = '[cameras.door]\nurl = "weather://door"\nengine = "' + ENGINE + '"\n'
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk with a gateway of its own process on it, which records one camera."""
+    (tmp_path / "liveedge.toml").write_text(CAMERA)
+    disk = make_disk(tmp_path)
+    disk.gateway = Gateway(tmp_path, ARCHIVE_SEGMENT_SECONDS=2)
+    disk.gateway.prefix = disk.prefix
+    with disk.gateway as gateway:
+        wait_until(lambda: closed(gateway))
+        yield disk
+
+
+def closed(gateway: Gateway) -> list[dict[str, Any]]:
+    """Finished segments, as the API lists them."""
+    answer = gateway.json("/api/cameras/door/segments?limit=500")
+    return [segment for segment in answer.get("segments", []) if segment["state"] == "closed"]
+
+
+def ill(gateway: Gateway) -> str:
+    """What is ill, in one string."""
+    return " ".join(problem["message"] for problem in gateway.json("/api/status")["problems"])
+
+
+def metric(gateway: Gateway, name: str) -> float:
+    lines = gateway.fetch("/metrics")[2].decode().splitlines()
+    return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + " "))
+
+
+def live_goes_on(gateway: Gateway) -> None:
+    """HLS and status move on while the disk does not."""
+    edge = gateway.camera("door")["live_edge"]
+    assert edge is not None
+    wait_until(lambda: gateway.camera("door")["live_edge"]["media_sequence"] > edge["media_sequence"])
+    assert gateway.json("/health") == {"status": "ok"}
+    assert gateway.camera("door")["state"] == "live"
+
+
+def heals(gateway: Gateway) -> None:
+    """It records again, into files that play, and says so."""
+    count = len(closed(gateway))
+    wait_until(lambda: len(closed(gateway)) > count)
+    wait_until(lambda: not ill(gateway))
+    newest = closed(gateway)[-1]
+    copy = gateway.folder / "newest.mp4"
+    copy.write_bytes(gateway.fetch(newest["url"])[2])
+    assert not decode(copy)
+    assert metric(gateway, 'liveedge_archive_failing{camera="door"}') == 0
+
+
+def all_is_kept(disk: Disk, names: set[str]) -> None:
+    """Nothing of it is lost, neither in the index nor on disk."""
+    assert names <= {segment["id"] for segment in closed(disk.gateway)}
+    assert not disk.check()
+
+
+def test_a_full_disk(disk: Disk) -> None:
+    """``ENOSPC`` for recording and index."""
+    gateway = disk.gateway
+    names = {segment["id"] for segment in closed(gateway)}
+    disk.fill()
+    wait_until(lambda: "not recorded" in ill(gateway))
+    wait_until(lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1)
+    live_goes_on(gateway)
+    assert names <= {segment["id"] for segment in closed(gateway)}, "what is there can be found meanwhile"
+    disk.make_room()
+    heals(gateway)
+    all_is_kept(disk, names)
+    gateway.stop()
+    assert gateway.process is not None
+    assert gateway.process.returncode == 0, gateway.log()
+    assert "Traceback" not in gateway.log(), gateway.log()
+
+
+def test_a_full_disk_of_the_index_alone(tmp_path: Path) -> None:
+    """Recording goes on meanwhile, and all of it is told to the index as soon as there is room."""
+    (tmp_path / "liveedge.toml").write_text(CAMERA)
+    disk = make_disk(tmp_path)
+    disk.data.mkdir(exist_ok=True)
+    recordings = tmp_path / "recordings"
+    places = {"DATA_DIR": recordings, "DATABASE_URL": f"sqlite:///{disk.data}/index.sqlite3"}
+    disk.gateway = Gateway(tmp_path, ARCHIVE_SEGMENT_SECONDS=2, **places)
+    disk.gateway.prefix = disk.prefix
+    with disk.gateway as gateway:
+        wait_until(lambda: closed(gateway))
+        disk.fill()
+        # A limit on files is one on recordings too.
+        alone = isinstance(disk, MountedDisk)
+        wait_until(lambda: ("the index cannot be written" if alone else "not recorded") in ill(gateway))
+        live_goes_on(gateway)
+        if alone:
+            files = len(list(recordings.rglob("*.mp4")))
+            wait_until(lambda: len(list(recordings.rglob("*.mp4"))) > files)
+        disk.make_room()
+        heals(gateway)
+        all_is_kept(disk, {path.stem for path in sorted(recordings.rglob("*.mp4"))[:-1]})
+
+
+def test_a_disk_that_becomes_read_only(disk: Disk) -> None:
+    gateway = disk.gateway
+    names = {segment["id"] for segment in closed(gateway)}
+    disk.forbid()
+    wait_until(lambda: "not recorded" in ill(gateway))
+    live_goes_on(gateway)
+    disk.permit()
+    heals(gateway)
+    all_is_kept(disk, names)
+
+
+def test_a_disk_that_is_pulled_and_comes_back(disk: Disk) -> None:
+    """Nothing is recorded into the empty mount point meanwhile: it would fill the system's disk, unseen."""
+    gateway = disk.gateway
+    names = {segment["id"] for segment in closed(gateway)}
+    disk.pull()
+    wait_until(lambda: "has been taken away" in ill(gateway))
+    wait_until(lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1)
+    live_goes_on(gateway)
+    assert not list(disk.data.glob("*"))
+    disk.plug_in()
+    heals(gateway)
+    all_is_kept(disk, names)
+
+
+async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sync blocks its thread until the disk is well, as of a network share that is away."""
+    is_well = threading.Event()
+    is_well.set()
+    fdatasync = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        is_well.wait()
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    # More cameras than there are writer threads.
+    names = [f"cam{number}" for number in range(6)]
+    site = await sites({name: f"weather://{name}" for name in names}, archive_segment_seconds=2)
+    service = site.house.service
+    try:
+        await until(lambda: all(status.segments_closed for status in site.house.archive.recorders().values()))
+        is_well.clear()
+        gaps = Gaps(site.house, names)
+        edge = site.house.live_edge("cam0")
+        assert edge is not None
+        await until(lambda: (site.house.live_edge("cam0") or {})["media_sequence"] > edge["media_sequence"] + 1)
+        assert all(service.camera(name).session.state is SessionState.LIVE for name in names)
+        await until_told(site, "behind")
+        assert await site.metric('liveedge_archive_lag_seconds{camera="cam0"}') > 1
+        gaps.close()
+        assert not gaps.missing
+    finally:
+        is_well.set()
+    await until(lambda: all(status.lag_s < 2 for status in site.house.archive.recorders().values()))
+    assert not await site.problems()
+    # Twenty seconds fit into a queue: nothing was lost.
+    assert all(status.packets_dropped == 0 for status in site.house.archive.recorders().values())
+
+
+async def until_told(site: Site, word: str) -> None:
+    """Wait until /api/status has a problem with this word."""
+
+    async def is_told() -> bool:
+        return any(word in message for message in await site.problems())
+
+    while not await is_told():
+        pass
+
+
+def test_sigterm_while_the_disk_hangs(tmp_path: Path) -> None:
+    """Threads that wait for the disk are left behind: the next start heals what they were writing."""
+    table = '[cameras.door]\nurl = "weather://door"\nengine = "tests.support.stuck_disk:Engine"\n'
+    (tmp_path / "liveedge.toml").write_text(table)
+    with Gateway(tmp_path, ARCHIVE_SEGMENT_SECONDS=2) as gateway:
+        gateway.wait_for_state("live", "door")
+        wait_until(lambda: closed(gateway))
+        (tmp_path / "stuck").touch()
+        wait_until(lambda: metric(gateway, 'liveedge_archive_lag_seconds{camera="door"}') > 1)
+        took_s = gateway.stop()
+        assert took_s < 10, "the contract's bound, and as much again for a disk that hangs"
+        (tmp_path / "stuck").unlink()
+        gateway.start()
+        gateway.wait_for_state("live", "door")
+        heals(gateway)

@@ -1,0 +1,172 @@
+"""An index that is locked, damaged or taken away, closed and open: recording goes on, and it heals."""
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hls.archive.check import check_archive
+from hls.archive.database import INDEX_FILE
+from tests.faults.conftest import Site, Sites, until
+from tests.faults.test_camera_faults import Gaps
+
+JUNK = b"not a database at all, for as long as you read. " * 4096
+
+
+async def listed(site: Site) -> list[str]:
+    """The names of all segments, as the API lists them."""
+    return [segment["id"] for segment in (await site.json("/api/cameras/door/segments?limit=500"))["segments"]]
+
+
+async def is_well(site: Site) -> bool:
+    return not await site.problems()
+
+
+async def until_async(condition: Callable[[], Awaitable[object]]) -> None:
+    """As :func:`until`, for what has to be asked."""
+    async with asyncio.timeout(30):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def recorded_site(sites: Sites) -> Site:
+    site = await sites({"door": "weather://door"}, archive_segment_seconds=2)
+    await until(lambda: site.house.archive.recorders()["door"].segments_closed > 0)
+    return site
+
+
+async def test_an_index_that_somebody_locks(sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hls.archive.database.BUSY_TIMEOUT_S", 0.3)
+    site = await recorded_site(sites)
+    archive = site.house.archive
+    with closing(sqlite3.connect(tmp_path / "data" / INDEX_FILE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        count, edge = archive.recorders()["door"].segments_closed, site.house.live_edge("door")
+        assert edge is not None
+
+        async def is_told() -> bool:
+            return any("index" in message for message in await site.problems())
+
+        await until_async(is_told)
+        await until(lambda: archive.recorders()["door"].segments_closed > count)
+        assert (site.house.live_edge("door") or {})["media_sequence"] > edge["media_sequence"]
+        async with site.client.get("/api/cameras/door/segments") as reply:
+            assert reply.status in (200, 503)
+        other.execute("ROLLBACK")
+    await until(lambda: archive.status()["index_error"] is None)
+    assert len(await listed(site)) >= count + 1
+    assert not await site.problems()
+
+
+# --- what happens to it while it is open
+
+
+def header(path: Path) -> None:
+    """Somebody writes over its beginning."""
+    with path.open("r+b") as file:
+        file.write(JUNK[:100])
+
+
+def everything(path: Path) -> None:
+    path.write_bytes(JUNK)
+
+
+def page_in_the_middle(path: Path) -> None:
+    """A page goes bad, and is read again: what SQLite holds of it in memory has been let go."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = other.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'segment'").fetchone()
+        with path.open("r+b") as file:
+            file.seek((root - 1) * 4096)
+            file.write(JUNK[:4096])
+        other.execute("PRAGMA user_version = 1")  # a commit: whoever is connected reads anew
+
+
+def file_deleted(path: Path) -> None:
+    path.unlink()
+
+
+def log_deleted(path: Path) -> None:
+    """The write-ahead log, with all that is not in the file yet."""
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def replaced(path: Path) -> None:
+    """A well-meant backup of nothing comes back over it."""
+    other = path.with_name("other")
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    other.replace(path)
+
+
+async def test_whatever_happens_to_the_index_while_it_is_open(
+    sites: Sites, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = await recorded_site(sites)
+    archive, path = site.house.archive, tmp_path / "data" / INDEX_FILE
+    gaps = Gaps(site.house, ["door"])
+    for number, damage in enumerate(
+        [header, page_in_the_middle, file_deleted, log_deleted, replaced, everything], start=1
+    ):
+        before = set(await listed(site))
+        edge, written = site.house.live_edge("door"), archive.recorders()["door"].bytes_written
+        assert edge is not None
+        caplog.clear()
+        damage(path)
+        await until(lambda number=number: archive.status()["index_mended"] == number)  # type: ignore[misc]
+        assert "the index is damaged or has been taken away" in caplog.text, damage
+        assert await site.metric("liveedge_archive_index_mended_total") == number
+        await until(lambda: not archive.status()["index_is_incomplete"])
+        after = await listed(site)
+        assert before <= set(after), damage
+        assert after == sorted(after)
+        await until(lambda written=written: archive.recorders()["door"].bytes_written > written)  # type: ignore[misc]
+        assert (site.house.live_edge("door") or {})["media_sequence"] >= edge["media_sequence"]
+        await until_async(lambda: is_well(site))
+    gaps.close()
+    assert not gaps.missing
+    recorder = archive.recorders()["door"]
+    assert (recorder.packets_dropped, recorder.error) == (0, None)
+    # Every file is in the index (but one that has only just begun), and numbers only grow: it is one playlist.
+    *files, _ = sorted(file.stem for file in (tmp_path / "data" / "door").rglob("*.mp4"))
+    segments = await archive.reader.page("door", limit=1000)
+    assert set(files) <= {segment.name for segment in segments}
+    assert all(
+        after.sequence >= before.sequence + before.hls_segments for before, after in itertools.pairwise(segments)
+    )
+    async with site.client.get("/hls/door/dvr.m3u8") as reply:
+        assert reply.status == 200
+    assert not await asyncio.to_thread(check_archive, site.house.settings)
+
+
+@pytest.mark.parametrize("tree", ["segment", "segment_time", "fragment_list"])
+async def test_an_index_that_is_damaged_at_the_start_is_made_again(sites: Sites, tmp_path: Path, tree: str) -> None:
+    """A tree has lost its root, and the first page is left, so that it still looks like a database."""
+    site = await recorded_site(sites)
+    protected = (await listed(site))[0]
+    async with site.client.post(f"/api/cameras/door/segments/{protected}/protect") as reply:
+        assert reply.status == 200, await reply.text()
+    await site.client.close()
+    path = tmp_path / "data" / INDEX_FILE
+    with closing(sqlite3.connect(path)) as index:
+        (root,) = index.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (tree,)).fetchone()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(JUNK[:4096])
+    again = await sites({"door": "weather://door"}, archive_segment_seconds=2)
+    # What playlists are made of is looked through when it is asked for: the start does not wait for gigabytes.
+    await until(lambda: any(path.parent.glob(f"{INDEX_FILE}.broken-*")))
+
+    async def is_found() -> bool:
+        return any(segment.name == protected for segment in await again.house.archive.reader.page("door", limit=1000))
+
+    await until_async(is_found)
+    (segment, _) = await again.house.archive.reader.find("door", protected)
+    if tree == "fragment_list":
+        assert segment.is_protected, "no recording tells it, and the damaged index still did"
+    assert len(list(path.parent.glob(f"{INDEX_FILE}.broken-*"))) == 1
+    await until_async(lambda: is_well(again))

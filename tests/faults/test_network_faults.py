@@ -1,0 +1,316 @@
+"""Several viewers of one camera, each behind a network of its own: who has a bad one degrades and is told, others not.
+
+The camera has 1.5 Mbit/s at 15 fps and a keyframe each second. The bad networks lose 5 %, are 200 ms long, or carry
+300 kbit/s; see :mod:`tests.support.netem`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+from unittest.mock import patch
+
+import aiohttp
+import pytest
+import socketio
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from playwright.async_api import Page, Route
+
+from gateway.webrtc.stats import ViewerStats
+from tests.faults.conftest import Site, Sites, until
+from tests.support.browser import chromium
+from tests.support.cinema import FilmEngine, film
+from tests.support.netem import Link, TcpNetwork, UdpNetwork
+
+FPS = 15
+NARROW = Link(bits_per_s=300_000, queue_bytes=30_000, delay_s=0.01)
+
+WATCH = """
+async (path) => {
+  const peer = (window.peer = new RTCPeerConnection());
+  peer.addTransceiver("video", { direction: "recvonly" });
+  const video = document.createElement("video");
+  video.muted = video.autoplay = true;
+  document.body.replaceChildren(video);
+  peer.ontrack = ({ track }) => (video.srcObject = new MediaStream([track]));
+  await peer.setLocalDescription();
+  const headers = { "Content-Type": "application/sdp" };
+  const reply = await fetch(path, { method: "POST", body: peer.localDescription.sdp, headers });
+  await peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
+  return reply.headers.get("Location");
+}
+"""
+
+DECODED = """
+async () => [...(await window.peer.getStats()).values()].find((item) => item.type === "inbound-rtp")?.framesDecoded ?? 0
+"""
+
+
+@dataclass
+class Watcher:
+    """An aiortc peer that decodes what it is sent."""
+
+    site: Site
+    peer: RTCPeerConnection
+    viewer_id: str
+    pictures: int = 0
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def stats(self) -> ViewerStats:
+        return self.site.house.webrtc.viewers[self.viewer_id].stats()
+
+    async def count(self) -> None:
+        track = self.peer.getReceivers()[0].track
+        while True:
+            await track.recv()
+            self.pictures += 1
+
+
+@dataclass
+class Town:
+    """A house with a camera, and networks that lead to it."""
+
+    site: Site
+    stack: AsyncExitStack
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.site.client.port}"
+
+    @property
+    def pictures(self) -> int:
+        """How many the camera has given."""
+        return self.site.house.service.camera("film").hub.packets_published
+
+    async def udp(self, down: Link, up: Link | None = None) -> UdpNetwork:
+        network = UdpNetwork(self.site.house.webrtc.udp_port, down, up)
+        await network.start()
+        self.stack.push_async_callback(network.close)
+        return network
+
+    async def tcp(self, down: Link) -> TcpNetwork:
+        assert self.site.client.port is not None
+        network = TcpNetwork(self.site.client.port, down)
+        await network.start()
+        self.stack.push_async_callback(network.close)
+        return network
+
+    async def watch(self, network: UdpNetwork | None = None) -> Watcher:
+        """Join with a peer, and wait for its first picture."""
+        peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        peer.addTransceiver("video", direction="recvonly")
+        # aioice leaves the loopback out, which is all that a test may rely on.
+        with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+            await peer.setLocalDescription(await peer.createOffer())
+        headers = {"Content-Type": "application/sdp"}
+        async with self.site.client.post("/whep/film", data=peer.localDescription.sdp, headers=headers) as reply:
+            assert reply.status == 201
+            answer, viewer_id = await reply.text(), reply.headers["Location"].rsplit("/", 1)[1]
+        await peer.setRemoteDescription(
+            RTCSessionDescription(network.answer(answer) if network is not None else answer, "answer")
+        )
+        watcher = Watcher(self.site, peer, viewer_id)
+        watcher.tasks.append(asyncio.create_task(watcher.count()))
+        self.stack.push_async_callback(self._leave, watcher)
+        await until(lambda: watcher.pictures)
+        return watcher
+
+    async def _leave(self, watcher: Watcher) -> None:
+        for task in watcher.tasks:
+            task.cancel()
+        await asyncio.wait(watcher.tasks)
+        await watcher.peer.close()
+
+
+@pytest.fixture
+async def town(sites: Sites) -> AsyncIterator[Town]:
+    FilmEngine.showing["film"] = (film(fps=FPS, gop=FPS, gops=2, bit_rate=1_500_000, buffer_s=0.25), None)
+    site = await sites(
+        {"film": {"url": "film://film", "engine": "tests.support.cinema:FilmEngine"}}, record="never", frame_rate=FPS
+    )
+    async with AsyncExitStack() as stack:
+        yield Town(site, stack)
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    async with chromium() as browser:
+        yield await browser.new_page()
+
+
+async def watch_in_chromium(page: Page, town: Town, network: UdpNetwork) -> str:
+    """Have a page watch through a network; returns the viewer's id."""
+
+    async def lead_through(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, body=network.answer(await answer.text()))
+
+    await page.route("**/whep/film", lead_through)
+    await page.goto(f"{town.url}/health")
+    location: str = await page.evaluate(WATCH, "/whep/film")
+    return location.rsplit("/", 1)[1]
+
+
+async def more(page: Page, pictures: int) -> None:
+    """Wait until the page has decoded so many more."""
+    wanted = await page.evaluate(DECODED) + pictures
+    async with asyncio.timeout(40):
+        while await page.evaluate(DECODED) < wanted:
+            await asyncio.sleep(0.1)
+
+
+async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_else_notices(
+    town: Town, page: Page, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.webrtc")
+    clean, slow = await town.watch(), await town.watch(await town.udp(Link(delay_s=0.1), Link(delay_s=0.1)))
+    network = await town.udp(NARROW)
+    began, given = [clean.pictures, slow.pictures], town.pictures
+    viewer_id = await watch_in_chromium(page, town, network)
+    viewer = town.site.house.webrtc.viewers[viewer_id]
+
+    await until(lambda: viewer.stats().limit_bps)
+    await more(page, 3)
+    stats = viewer.stats()
+    assert stats.limit_bps is not None
+    assert stats.limit_bps < 600_000
+    assert stats.frames_dropped > FPS
+    assert (await town.site.json(f"/api/cameras/film/viewers/{viewer_id}/clock"))["degraded"] == stats.degraded
+    (camera,) = (await town.site.json("/api/status"))["cameras"]
+    assert camera["webrtc"]["limited"] == 1
+    assert camera["webrtc"]["degraded"] == [stats.degraded]
+    assert "its network carries about" in str(stats.degraded)
+    assert await town.site.metric('liveedge_webrtc_viewers_limited{camera="film"}') == 1
+    assert await town.site.metric('liveedge_webrtc_limits_total{camera="film"}') >= 1
+    told = [record.getMessage() for record in caplog.records if "carries about" in record.getMessage()]
+    assert told[-1] == f"camera film: viewer {viewer_id}: {stats.degraded}"
+
+    for neighbour, before in zip((clean, slow), began, strict=True):
+        seen, there = neighbour.pictures - before, town.pictures - given
+        assert seen > 0.9 * there - FPS, "as many as the camera gave"
+        stats = neighbour.stats()
+        assert (stats.degraded, stats.frames_dropped, stats.packets_lost, stats.replays) == (None, 0, 0, 1)
+
+    # The network is good again, and so is what it shows.
+    network.down.link = Link()
+    await until(lambda: viewer.degraded is None, 60)
+    await more(page, 2 * FPS)
+    await until(lambda: "carries all again" in caplog.text)
+
+
+async def test_what_a_lossy_network_loses_is_sent_again_and_every_picture_seen(town: Town) -> None:
+    network = await town.udp(Link(loss=0.05), Link(loss=0.05))
+    clean, lossy = await town.watch(), await town.watch(network)
+    began, given = lossy.pictures, town.pictures
+    await until(lambda: town.pictures - given >= 5 * FPS)
+    await asyncio.sleep(0.5)
+    assert network.down.lost > 10
+    assert lossy.pictures - began > 0.85 * 5 * FPS
+    stats = lossy.stats()
+    assert stats.retransmitted > 0.6 * network.down.lost
+    assert (stats.degraded, stats.frames_dropped) == (None, 0)
+    assert (clean.stats().packets_lost, clean.stats().retransmitted) == (0, 0)
+
+
+async def test_a_cable_that_is_pulled_for_a_moment_is_seen_by_one_viewer_alone(town: Town) -> None:
+    network = await town.udp(Link())
+    clean, cut = await town.watch(), await town.watch(network)
+    network.cut()
+    given, seen, at_cut = town.pictures, clean.pictures, cut.pictures
+    await until(lambda: town.pictures - given >= 2 * FPS)
+    assert cut.pictures <= at_cut + 3
+    network.restore()
+    before = cut.pictures
+    await until(lambda: cut.pictures >= before + FPS)
+    assert clean.pictures - seen > 0.9 * (town.pictures - given) - FPS
+    assert clean.stats().packets_lost == 0
+
+
+async def follow_hls(url: str, seconds: float) -> tuple[int, int]:
+    """Fetch parts as a player does, all and in order; returns how many came, and how many of them were gone by then."""
+    came: dict[str, int] = {}
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds), aiohttp.ClientSession(url) as http:
+            while True:
+                async with http.get("/hls/film/live.m3u8") as reply:
+                    playlist = await reply.text()
+                for uri in re.findall(r'#EXT-X-PART:.*?URI="([^"]+)"', playlist)[-12:]:
+                    if uri not in came:
+                        async with http.get(f"/hls/film/{uri}") as part:
+                            await part.read()
+                            came[uri] = part.status
+                await asyncio.sleep(0.05)
+    return sum(status == 200 for status in came.values()), sum(status != 200 for status in came.values())
+
+
+async def test_hls_through_a_narrow_network_falls_behind_by_itself(town: Town) -> None:
+    network = await town.tcp(NARROW)
+    async with town.site.client.get("/hls/film/index.m3u8") as reply:
+        assert "live.m3u8" in await reply.text()
+    (narrow, _), (seen, gone) = await asyncio.gather(follow_hls(network.url, 6), follow_hls(town.url, 6))
+    assert narrow < seen / 2
+    assert gone == 0
+
+
+async def read_mjpeg(url: str, pictures: int) -> list[dict[str, int]]:
+    """The headers of so many parts of MJPEG, as numbers."""
+    seen: list[dict[str, int]] = []
+    async with aiohttp.ClientSession(read_bufsize=4096) as http, http.get(f"{url}/mjpeg/film") as reply:
+        while len(seen) < pictures:
+            part: dict[str, int] = {}
+            while (line := (await reply.content.readline()).strip().decode()) or not part:
+                name, colon, value = line.partition(": ")
+                if colon and value.isdecimal():
+                    part[name.lower()] = int(value)
+            await reply.content.readexactly(part["content-length"])
+            seen.append(part)
+    return seen
+
+
+async def read_socket(url: str, pictures: int) -> list[dict[str, Any]]:
+    """The metadata of so many frames over Socket.IO."""
+    seen: list[dict[str, Any]] = []
+    done = asyncio.Event()
+
+    async def frame(data: dict[str, Any]) -> dict[str, bool]:
+        seen.append(data["metadata"])
+        if len(seen) >= pictures:
+            done.set()
+        return {"ok": True}
+
+    client = socketio.AsyncClient(reconnection=False)
+    client.on("video_frame_from_service", frame)
+    await client.connect(url, transports=["websocket"])
+    await client.call("frames_subscribe", {"camera_id": "film"})
+    await done.wait()
+    await client.disconnect()
+    return seen
+
+
+def skipped(seen: list[dict[str, Any]], name: str, sequence: str) -> int:
+    """What was told as skipped, which has to be what is missing of the sequence."""
+    for one, following in pairwise(seen):
+        assert following[sequence] > one[sequence], "never an older picture than before"
+    return sum(part[name] for part in seen[1:])
+
+
+@pytest.mark.parametrize(
+    ("read", "names"),
+    [(read_mjpeg, ("x-skipped", "x-sequence")), (read_socket, ("skipped", "sequence"))],
+    ids=["MJPEG", "Socket.IO"],
+)
+async def test_jpeg_through_a_narrow_network_is_the_newest_picture_and_the_others_all_come_elsewhere(
+    town: Town, read: Callable[[str, int], Any], names: tuple[str, str]
+) -> None:
+    network = await town.tcp(NARROW)
+    async with asyncio.timeout(60):
+        neighbour = asyncio.create_task(read(town.url, 4 * FPS))
+        narrow = await read(network.url, 8)
+        seen = await neighbour
+    assert skipped(narrow, *names) > 8, "more are left out than are sent"
+    assert skipped(seen, *names) < FPS

@@ -1,0 +1,161 @@
+"""Networks and viewers that misbehave, with real sockets: no GSO, TCP unread or hung up, half a handshake."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from aioice import stun
+from aiortc import RTCPeerConnection
+from OpenSSL import SSL
+from playwright.async_api import Page
+
+from gateway.webrtc.ice.tcp import TcpPath
+from gateway.webrtc.server import WebRtcServer
+from gateway.webrtc.stats import ViewerState
+from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, RETURN_MAX_S, Viewer
+from tests.browser.test_webrtc_in_chromium import TCP_ONLY
+from tests.gateway.webrtc.relay import TcpRelay
+from tests.gateway.webrtc.test_server import offer
+from tests.support.browser import assert_moving_picture, look
+from tests.support.cinema import film
+from tests.support.webrtc import Cameras, Join, watch
+
+SO_NO_CHECK = 11
+"""Linux: send without UDP checksums. The kernel then refuses to cut datagrams up (EINVAL), as some tunnels make it."""
+
+
+@pytest.fixture
+async def relay(server: WebRtcServer) -> AsyncIterator[TcpRelay]:
+    """Has an aiortc peer watch over TCP."""
+    relay = TcpRelay(server.udp_port)
+    await relay.start()
+    yield relay
+    await relay.close()
+
+
+async def pictures(peer: RTCPeerConnection, count: int) -> None:
+    """Wait for decoded pictures of a peer."""
+    track = peer.getReceivers()[0].track
+    async with asyncio.timeout(15):
+        for _ in range(count):
+            await track.recv()
+
+
+async def test_where_the_kernel_does_not_cut_datagrams_each_is_sent_by_itself(
+    server: WebRtcServer, camera_with: Cameras, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    (port,) = server._ports
+    port.socket.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+    camera = camera_with(film(bit_rate=2_000_000))
+    with caplog.at_level(logging.WARNING, "gateway.webrtc"):
+        for _ in range(2):
+            peer, viewer = await join(camera)
+            await pictures(peer, 30)
+            assert viewer.stats().packets_sent > 100
+    assert [record.getMessage() for record in caplog.records if "UDP" in record.getMessage()] == [
+        "the kernel does not cut UDP datagrams here ([Errno 22] Invalid argument): a call a packet, at more CPU"
+    ], "said once, not for each viewer"
+    assert port.send_errors == 0
+
+
+async def test_who_does_not_read_goes_on_at_a_keyframe_and_nobody_else_notices(
+    server: WebRtcServer, camera_with: Cameras, join: Join, relay: TcpRelay
+) -> None:
+    camera = camera_with(film(bit_rate=4_000_000, gop=15))
+    slow_peer, slow = await join(camera, edit=relay.answer)
+    quick_peer, quick = await join(camera)
+    assert (slow.stats().transport, quick.stats().transport) == ("tcp", "udp")
+    await asyncio.gather(pictures(slow_peer, 5), pictures(quick_peer, 5))
+
+    relay.pause()
+    async with asyncio.timeout(20):
+        while slow.stats().frames_dropped < 30:
+            await asyncio.sleep(0.02)
+    sent = slow.stats().packets_sent
+    await pictures(quick_peer, 15)
+    assert slow.stats().packets_sent == sent, "nothing is heaped up for it"
+    assert quick.stats().frames_dropped == 0
+
+    relay.resume()
+    async with asyncio.timeout(20):
+        while slow.stats().packets_sent < sent + 200:
+            await asyncio.sleep(0.02)
+    await pictures(slow_peer, 15)
+    assert slow.state is ViewerState.CONNECTED
+
+
+async def test_whose_only_connection_is_closed_is_gone_unless_it_comes_back(
+    server: WebRtcServer, camera_with: Cameras, join: Join, relay: TcpRelay
+) -> None:
+    camera = camera_with(film())
+    _, viewer = await join(camera, edit=relay.answer)
+    relay.hang_up()
+    async with asyncio.timeout(5):
+        while viewer.agent.path is not None:
+            await asyncio.sleep(0.01)
+    lost = viewer.agent.path_lost_s
+    viewer.tick(lost + RETURN_MAX_S - 0.1, 0)
+    assert viewer.state is ViewerState.CONNECTED
+    viewer.tick(lost + RETURN_MAX_S + 0.1, 0)
+    async with asyncio.timeout(5):
+        await viewer.closed.wait()
+    assert viewer.reason == "its connection was closed, and it did not come back"
+    assert not camera.viewers
+    assert server._tcp.connections == 0
+
+
+async def test_chromium_comes_back_when_its_connection_breaks(
+    server: WebRtcServer, camera_with: Cameras, page: Page
+) -> None:
+    await watch(page, server, camera_with(film()), TCP_ONLY)
+    (viewer,) = server.viewers.values()
+    broken = viewer.agent.path
+    assert isinstance(broken, TcpPath)
+    broken.close()
+    async with asyncio.timeout(10):
+        while viewer.agent.path in (broken, None):
+            await asyncio.sleep(0.02)
+    assert_moving_picture(await look(page))
+    assert list(server.viewers) == [viewer.id]
+
+
+@contextmanager
+def half_a_handshake(viewer: Viewer, port: int) -> Iterator[None]:
+    """Prove the ICE password, say ClientHello, and never another word."""
+    check = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    check.attributes["USERNAME"] = f"{viewer.agent.username}:them"
+    check.attributes["PRIORITY"] = 1
+    check.attributes["ICE-CONTROLLING"] = 7
+    check.attributes["USE-CANDIDATE"] = None
+    check.add_message_integrity(viewer.agent.password.encode())
+    hello: Any = SSL.Connection(SSL.Context(SSL.DTLS_METHOD))
+    hello.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        hello.do_handshake()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.connect(("127.0.0.1", port))
+        peer.send(bytes(check))
+        peer.send(hello.bio_read(2048))
+        yield
+
+
+async def test_who_leaves_in_mid_handshake_is_gone_in_bounded_time(server: WebRtcServer, camera_with: Cameras) -> None:
+    camera = camera_with(film())
+    viewer = await server.join(camera, await offer(), client_address="192.0.2.9")
+    with half_a_handshake(viewer, server.udp_port):
+        async with asyncio.timeout(5):
+            while viewer.dtls_state != "connecting" or viewer.agent.path is None:
+                await asyncio.sleep(0.01)
+        viewer.tick(viewer._born_s + CONNECT_TIMEOUT_S - 0.1, 0)
+        assert viewer.state is ViewerState.NEW
+        viewer.tick(viewer._born_s + CONNECT_TIMEOUT_S + 0.1, 0)
+        async with asyncio.timeout(5):
+            await viewer.closed.wait()
+    assert viewer.reason == "not connected after 10 s: its DTLS handshake did not end"
+    assert len(server.registry) == server.registry.addresses == 0
+    assert camera.viewers == {}
+    assert not [task for task in asyncio.all_tasks() if viewer.id in task.get_name() and not task.done()]

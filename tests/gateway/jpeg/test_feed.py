@@ -1,0 +1,326 @@
+"""JpegFeed: really coded pictures through the real decoder and encoder."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.clock import CLOCK_RATE
+from gateway.errors import UnavailableError
+from gateway.hub import PacketHub, SubscriptionClosed
+from gateway.jpeg.codec import scaled_size
+from gateway.jpeg.feed import JpegFeed, JpegReader
+from gateway.jpeg.frame_rate import Pace
+from gateway.media import MediaKind, Packet
+from tests.support.coded import COUNT, FRAME_90K, GOP, HEIGHT, INFO, WIDTH, number_of, packet, size_of, stream_info
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.hub = PacketHub("door")
+        self.feed = JpegFeed(self.hub, "door")
+
+    def publish(self, *numbers: int) -> None:
+        for number in numbers:
+            self.hub.publish(packet(number))
+
+    async def settled(self, pictures: int) -> None:
+        """Return when so many pictures were decoded in all."""
+        while self.feed.pictures_decoded < pictures:
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    yield scene
+    await scene.feed.aclose()
+
+
+async def test_a_newcomer_sees_the_live_edge_not_the_keyframe(scene: Scene) -> None:
+    scene.publish(*range(GOP, GOP + 7))
+    frame = await scene.feed.subscribe(10, None).get()
+    assert number_of(frame.data) == GOP + 6
+    assert frame.captured_at_90k == packet(GOP + 6).captured_at_90k
+    assert (frame.width, frame.height) == size_of(frame.data) == (WIDTH, HEIGHT)
+    assert (frame.camera_id, frame.sequence, frame.skipped) == ("door", 1, 0)
+
+
+async def test_nothing_is_decoded_while_nobody_looks(scene: Scene) -> None:
+    scene.publish(*range(5))
+    assert not scene.feed.is_decoding
+    reader = scene.feed.subscribe(25, None)
+    await reader.get()
+    reader.close()
+    assert not scene.feed.is_decoding
+    decoded = scene.feed.pictures_decoded
+    scene.publish(*range(5, 10))
+    await asyncio.sleep(0)
+    assert scene.feed.pictures_decoded == decoded == 5
+    with pytest.raises(SubscriptionClosed):
+        await reader.get()
+
+
+async def test_readers_of_one_size_and_rate_share_the_very_bytes(scene: Scene) -> None:
+    readers = [scene.feed.subscribe(25, 80) for _ in range(20)]
+    scene.publish(0)
+    frames = [await reader.get() for reader in readers]
+    assert all(frame.data is frames[0].data for frame in frames)
+    assert scene.feed.frames_encoded == 1
+    assert size_of(frames[0].data) == (80, 60)
+
+
+async def test_a_size_is_encoded_once_for_all_its_rates(scene: Scene) -> None:
+    fast, slow, small = scene.feed.subscribe(25, None), scene.feed.subscribe(1, None), scene.feed.subscribe(25, 80)
+    scene.publish(0)
+    assert (await fast.get()).data is (await slow.get()).data
+    assert (await small.get()).width == 80
+    assert scene.feed.frames_encoded == 2
+    assert scene.feed.pictures_decoded == 1
+
+
+async def test_a_reader_that_does_not_read_finds_the_newest_and_the_count_of_the_rest(scene: Scene) -> None:
+    reader, witness = scene.feed.subscribe(25, None), scene.feed.subscribe(25, 80)
+    for number in range(8):
+        scene.publish(number)
+        await witness.get()
+    frame = await reader.get()
+    assert number_of(frame.data) == 7
+    assert (frame.sequence, frame.skipped) == (8, 7)
+    assert reader.take() is None
+
+
+async def test_the_rate_is_kept_and_what_it_leaves_out_is_counted(scene: Scene) -> None:
+    reader, witness = scene.feed.subscribe(5, None), scene.feed.subscribe(25, 80)
+    shown = []
+    for number in range(20):
+        scene.publish(number)
+        await witness.get()
+        if (frame := reader.take()) is not None:
+            shown.append((number_of(frame.data), frame.sequence, frame.skipped))
+    assert shown == [(0, 1, 0), (5, 2, 4), (10, 3, 4), (15, 4, 4)]
+
+
+async def test_packets_wait_for_a_picture_that_is_due(scene: Scene) -> None:
+    reader = scene.feed.subscribe(5, None)
+    scene.publish(0)
+    await reader.get()
+    for number in range(1, 5):
+        scene.publish(number)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert scene.feed.pictures_decoded == 1
+    scene.publish(5)
+    frame = await reader.get()
+    assert (number_of(frame.data), frame.skipped, scene.feed.pictures_decoded) == (5, 4, 6)
+
+
+async def test_packets_do_not_wait_for_longer_than_a_quarter_of_a_second(scene: Scene) -> None:
+    reader = scene.feed.subscribe(0.5, None)
+    scene.publish(0)
+    await reader.get()
+    scene.publish(*range(1, 9))
+    await scene.settled(9)
+    assert reader.take() is None
+
+
+async def test_a_frame_that_waited_is_replaced_by_a_newer_one(scene: Scene) -> None:
+    reader, witness = scene.feed.subscribe(25, None), scene.feed.subscribe(25, 80)
+    scene.publish(0)
+    first = await reader.get()
+    await witness.get()
+    assert reader.newest(first) is first
+    scene.publish(1)
+    await witness.get()
+    newer = reader.newest(first)
+    assert (number_of(newer.data), newer.skipped) == (1, 1)
+
+
+async def test_a_new_size_and_a_new_run_are_followed(scene: Scene) -> None:
+    reader = scene.feed.subscribe(25, None)
+    scene.publish(0)
+    await reader.get()
+    scene.hub.end_run()
+    larger = stream_info(320, 240)
+    scene.hub.publish(packet(COUNT, run=2, info=larger))
+    frame = await reader.get()
+    assert size_of(frame.data) == (320, 240)
+    scene.hub.publish(packet(COUNT + 1, run=2, info=larger))
+    assert number_of((await reader.get()).data) == 1
+
+
+async def test_packets_that_cannot_be_decoded_are_passed_over(scene: Scene) -> None:
+    reader = scene.feed.subscribe(25, None)
+    scene.publish(0)
+    await reader.get()
+    good = packet(1)
+    scene.hub.publish(
+        Packet(
+            good.kind, b"\0\0\0\1\x41garbage" * 9, good.pts_90k, good.dts_90k, 0, False, good.captured_at_90k, INFO, 1
+        )
+    )
+    scene.publish(*range(GOP, GOP + 3))
+    frame = await reader.get()
+    while number_of(frame.data) != GOP + 2:
+        frame = await reader.get()
+
+
+async def test_audio_is_no_picture(scene: Scene) -> None:
+    reader = scene.feed.subscribe(25, None)
+    scene.publish(0)
+    await reader.get()
+    scene.hub.publish(Packet(MediaKind.AUDIO, b"\xd5" * 160, 0, 0, 1800, True, 0, INFO, 1))
+    scene.publish(1)
+    assert number_of((await reader.get()).data) == 1
+    assert scene.feed.packets_skipped == 0
+
+
+async def test_a_keyframe_that_waits_is_jumped_to(scene: Scene) -> None:
+    reader = scene.feed.subscribe(25, None)
+    scene.publish(0)
+    await reader.get()
+    scene.publish(*range(1, 2 * GOP + 3))
+    frame = await reader.get()
+    assert number_of(frame.data) == 2 * GOP + 2
+    assert scene.feed.packets_skipped == 2 * GOP - 1
+    assert frame.skipped == 2
+
+
+async def test_a_decoder_that_is_behind_and_does_not_catch_up_jumps_to_the_next_keyframe(scene: Scene) -> None:
+    reader = scene.feed.subscribe(25, None)
+    scene.publish(0)
+    await reader.get()
+    # All at once, as after a long decode: nine pictures of half a second each, and no keyframe among them.
+    for number in range(1, GOP):
+        late = packet(number)
+        scene.hub.publish(replace(late, captured_at_90k=late.captured_at_90k + number * CLOCK_RATE // 2))
+    while scene.feed.packets_skipped < GOP - 1:
+        await asyncio.sleep(0.002)
+    assert reader.take() is None
+    scene.hub.publish(replace(packet(GOP), captured_at_90k=6 * CLOCK_RATE))
+    frame = await reader.get()
+    assert (number_of(frame.data), frame.captured_at_90k) == (GOP, 6 * CLOCK_RATE)
+    assert scene.feed.pictures_decoded == 2
+
+
+async def test_closing_the_feed_ends_its_readers(scene: Scene) -> None:
+    reader = scene.feed.subscribe(25, None)
+    scene.publish(0)
+    await reader.get()
+    await scene.feed.aclose()
+    with pytest.raises(SubscriptionClosed):
+        await reader.get()
+    assert [frame async for frame in scene.feed.subscribe(25, None)] == []
+
+
+# --- snapshots
+
+
+async def test_a_snapshot_is_of_the_live_edge_and_leaves_nothing_running(scene: Scene) -> None:
+    scene.publish(*range(GOP, GOP + 4))
+    frame = await scene.feed.snapshot()
+    assert number_of(frame.data) == GOP + 3
+    assert frame.captured_at_90k == packet(GOP + 3).captured_at_90k
+    assert not scene.feed.is_decoding
+
+
+async def test_many_askers_cost_one_decode_and_one_encode_a_size(scene: Scene) -> None:
+    scene.publish(*range(5))
+    frames = await asyncio.gather(*(scene.feed.snapshot(width) for width in (None, 80) * 10))
+    assert len({id(frame) for frame in frames}) == 2
+    assert {size_of(frame.data) for frame in frames} == {(WIDTH, HEIGHT), (80, 60)}
+
+
+async def test_an_asker_who_leaves_does_not_take_the_picture_away(scene: Scene) -> None:
+    scene.publish(*range(5))
+    leaving = asyncio.create_task(scene.feed.snapshot())
+    await asyncio.sleep(0)
+    staying = asyncio.create_task(scene.feed.snapshot())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert number_of((await staying).data) == 4
+
+
+async def test_a_snapshot_beside_a_reader_uses_its_picture(scene: Scene) -> None:
+    scene.publish(*range(5))
+    reader = scene.feed.subscribe(25, None)
+    await reader.get()
+    assert number_of((await scene.feed.snapshot(80)).data) == 4
+    assert scene.feed.pictures_decoded == 5
+
+
+async def test_no_snapshot_without_a_keyframe(scene: Scene) -> None:
+    with pytest.raises(UnavailableError, match="no picture yet"):
+        await scene.feed.snapshot()
+    scene.publish(0)
+    assert (await scene.feed.snapshot()).sequence == 1
+    scene.hub.end_run()
+    await asyncio.sleep(0.11)  # the snapshot before serves that long
+    with pytest.raises(UnavailableError):
+        await scene.feed.snapshot()
+
+
+async def test_sizes_of_one_snapshot_are_bounded(scene: Scene) -> None:
+    scene.publish(0)
+    askers = [asyncio.create_task(scene.feed.snapshot(width)) for width in range(20, 60, 2)]
+    done = await asyncio.gather(*askers, return_exceptions=True)
+    refused = [result for result in done if isinstance(result, UnavailableError)]
+    assert len(refused) == 4
+    assert all(isinstance(result, UnavailableError) or result.width for result in done)  # type: ignore[union-attr]
+
+
+# --- sans-IO
+
+
+@given(st.floats(0.5, 60), st.floats(5, 60))
+def test_pace_keeps_the_rate(frame_rate: float, camera_fps: float) -> None:
+    pace = Pace(frame_rate)
+    seconds = 20
+    taken = [at for n in range(round(camera_fps * seconds)) if pace.take(at := round(n * CLOCK_RATE / camera_fps))]
+    expected = min(frame_rate, camera_fps) * seconds
+    assert expected * 0.9 - 2 <= len(taken) <= expected * 1.1 + 2
+    if taken:
+        assert taken[0] == 0
+
+
+def test_pace_begins_anew_after_a_clock_that_was_set_back() -> None:
+    pace = Pace(10)
+    assert pace.take(100 * CLOCK_RATE)
+    assert not pace.take(100 * CLOCK_RATE + FRAME_90K)
+    assert pace.take(50 * CLOCK_RATE)
+    assert not pace.take(50 * CLOCK_RATE + FRAME_90K)
+
+
+def test_ten_of_thirty_is_every_third() -> None:
+    pace = Pace(10)
+    taken = [number for number in range(60) if pace.take(number * 3000)]
+    assert {later - earlier for earlier, later in pairwise(taken)} == {3}
+
+
+@given(st.integers(2, 8000), st.integers(2, 8000), st.none() | st.integers(16, 7680))
+def test_scaling_never_enlarges_and_keeps_the_aspect(width: int, height: int, to_width: int | None) -> None:
+    new_width, new_height = scaled_size(width, height, to_width)
+    assert new_width <= width
+    assert new_height >= 2
+    if (new_width, new_height) != (width, height):
+        assert new_width % 2 == new_height % 2 == 0
+        assert abs(new_height - height * new_width / width) <= 2
+
+
+async def test_a_cancelled_reader_is_closed_by_its_owner(scene: Scene) -> None:
+    async def look(reader: JpegReader) -> None:
+        with contextlib.closing(reader):
+            await reader.get()
+
+    reader = scene.feed.subscribe(25, None)
+    task = asyncio.create_task(look(reader))
+    await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert not scene.feed.is_decoding

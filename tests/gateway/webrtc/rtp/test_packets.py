@@ -1,0 +1,111 @@
+"""Layouts, bursts and the shared history."""
+
+from aiortc.rtp import HeaderExtensionsMap, RtpPacket, unpack_header_extensions
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.webrtc.rtp.packets import (
+    BURST_MAX_PACKETS,
+    HISTORY_MIN_PACKETS,
+    Frame,
+    History,
+    layout,
+    one_byte_extensions,
+)
+from tests.gateway.webrtc.wire import FRAME_90K, VIDEO, Reel, Wire, srtp
+
+
+def frame_of(sizes: list[int]) -> Frame:
+    payloads = [bytes([place % 256]) * size for place, size in enumerate(sizes)]
+    return Frame(0, 0, payloads, 0, 0, True, sum(sizes))
+
+
+def test_one_byte_extensions_are_read_back_by_aiortc() -> None:
+    block = one_byte_extensions({4: b"video0", 11: bytes(3)})
+    assert len(block) % 4 == 0
+    assert int.from_bytes(block[2:4], "big") * 4 == len(block) - 4
+    assert unpack_header_extensions(0xBEDE, block[4:]) == [(4, b"video0"), (11, bytes(3))]
+    assert one_byte_extensions({}) == b""
+
+
+def test_equal_values_give_the_same_layout() -> None:
+    assert layout(96, b"", 16) is VIDEO
+    assert layout(96, b"", 10) is not VIDEO
+
+
+@given(st.lists(st.integers(1, 1182), min_size=1, max_size=80))
+def test_packets_of_a_burst_have_one_size_but_for_the_last(sizes: list[int]) -> None:
+    bursts = frame_of(sizes).bursts(VIDEO)
+    assert [burst.first for burst in bursts] == [sum(item.count for item in bursts[:n]) for n in range(len(bursts))]
+    assert sum(burst.count for burst in bursts) == len(sizes)
+    for burst in bursts:
+        within = sizes[burst.first : burst.first + burst.count]
+        assert set(within[:-1]) <= {within[0]}
+        assert within[-1] <= within[0]
+        assert burst.count <= BURST_MAX_PACKETS
+        assert burst.stride == within[0] + 12 + 16
+
+
+@given(st.lists(st.integers(1, 1182), min_size=1, max_size=80), st.integers(0, 65_535), st.integers(0, 2**40))
+def test_a_burst_is_real_srtp_with_the_marker_at_the_end(sizes: list[int], sequence: int, timestamp: int) -> None:
+    wire, sealed, frame = Wire(), srtp(), frame_of(sizes)
+    for burst in frame.bursts(VIDEO):
+        wire.send(sealed.protect_burst(burst, sequence + burst.first, timestamp, 0xCAFE), burst.stride)
+    packets = wire.take()
+    assert [packet.payload for packet in packets] == frame.payloads
+    assert [packet.marker for packet in packets] == [*[0] * (len(sizes) - 1), 1]
+    assert {packet.timestamp for packet in packets} == {timestamp & 0xFFFFFFFF}
+    assert [packet.sequence_number for packet in packets] == [(sequence + n) & 0xFFFF for n in range(len(sizes))]
+    assert {packet.ssrc for packet in packets} == {0xCAFE}
+
+
+def test_header_extensions_are_on_every_packet() -> None:
+    with_mid = layout(96, one_byte_extensions({3: b"0"}), 16)
+    packet = RtpPacket.parse(with_mid.header(marker=True) + b"payload", HeaderExtensionsMap())
+    assert packet.payload == b"payload"
+    assert packet.marker == 1
+
+
+def test_the_history_keeps_the_whole_gop_however_long() -> None:
+    reel = Reel()
+    reel.add(key=True)
+    reel.add(count=2000)
+    assert reel.history.gop_start is not None
+    assert reel.history.gop_start.number == 0
+    assert len(reel.history) == 2001
+
+
+def test_the_history_keeps_a_second_and_1024_packets_beyond_the_gop() -> None:
+    reel = Reel()
+    for _ in range(200):
+        reel.add(key=True)
+        reel.add(count=29)
+    assert reel.history.end_index - reel.history.start_index >= HISTORY_MIN_PACKETS
+    assert reel.history.end_index - reel.history.start_index < HISTORY_MIN_PACKETS + 100
+    small = Reel()
+    small.add(key=True, size=100, count=1)
+    for _ in range(60):
+        small.add(key=True, size=100, count=30)
+    assert len(small.history) >= HISTORY_MIN_PACKETS
+
+
+def test_a_gop_beyond_the_bound_is_not_kept_for_newcomers() -> None:
+    reel = Reel(History(max_bytes=2_000_000))
+    reel.add(key=True)
+    reel.add(count=2000)
+    assert reel.history.gop_start is None
+    assert reel.history.size_bytes <= 4_000_000
+    assert reel.history.end_index - reel.history.start_index >= HISTORY_MIN_PACKETS
+    reel.add(key=True)
+    assert reel.history.gop_start is not None
+
+
+def test_a_packet_is_found_in_its_frame() -> None:
+    reel = Reel()
+    reel.add(key=True)
+    last = reel.add(count=10)
+    for index in range(last.first_index, last.end_index):
+        assert reel.history.frame_of(index) is last
+    assert reel.history.frame_of(last.end_index) is None
+    assert reel.history.frame_of(-1) is None
+    assert last.timestamp == 10 * FRAME_90K

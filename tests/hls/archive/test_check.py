@@ -1,0 +1,114 @@
+"""Every invariant broken once, found, repaired, and proven again."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import SettingsError
+from gateway.settings import Settings, load_settings
+from hls.archive.check import Fault, check_archive
+from hls.archive.data_dir import release_data_dir, take_data_dir
+from hls.archive.recorder import Whole
+from hls.archive.segment import SegmentState
+from hls.archive.table import SegmentTable
+from tests.support.film import Film, film
+from tests.support.recording import index_of, record
+
+Break = Callable[[Path, SegmentTable, list[Whole]], object]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(data_dir=tmp_path, cameras={"door": {"url": "rtsp://127.0.0.1:9/door"}})
+
+
+def _truncate(data_dir: Path, _: SegmentTable, wholes: list[Whole]) -> None:
+    path = wholes[1][0].path(data_dir)
+    path.write_bytes(path.read_bytes()[: wholes[1][1][-1].offset + 50])
+
+
+def _shift_fragments(_: Path, index: SegmentTable, wholes: list[Whole]) -> None:
+    index.save(wholes[1][0], (replace(wholes[1][1][0], duration_90k=1), *wholes[1][1][1:]))
+
+
+def _flip_a_bit(data_dir: Path, _: SegmentTable, wholes: list[Whole]) -> None:
+    path = wholes[1][0].path(data_dir)
+    data = bytearray(path.read_bytes())
+    data[wholes[1][1][0].offset + wholes[1][1][0].size - 1] ^= 1
+    path.write_bytes(data)
+
+
+BREAKS: dict[Fault, Break] = {
+    Fault.NO_FILE: lambda data_dir, index, wholes: wholes[1][0].path(data_dir).unlink(),
+    Fault.SIZE: lambda data_dir, index, wholes: index.save(replace(wholes[1][0], size=7), wholes[1][1]),
+    Fault.STATE: _truncate,
+    Fault.FRAGMENTS: _shift_fragments,
+    Fault.SHA256: _flip_a_bit,
+    Fault.NO_ROW: lambda data_dir, index, wholes: index.remove("door", wholes[1][0].name),
+    Fault.HALF_DELETED: lambda data_dir, index, wholes: index.begin_delete([wholes[1][0]]),
+    Fault.LEFT_GROWING: lambda data_dir, index, wholes: index.save(
+        replace(wholes[1][0], state=SegmentState.GROWING), wholes[1][1]
+    ),
+    Fault.NUMBERS: lambda data_dir, index, wholes: index.save(replace(wholes[1][0], sequence=0), wholes[1][1]),
+}
+
+
+def archive(tmp_path: Path) -> tuple[SegmentTable, list[Whole]]:
+    wholes = record(tmp_path, film(Film(seconds=6)), segment_s=2)
+    index = index_of(tmp_path, wholes)
+    digest = hashlib.sha256(wholes[1][0].path(tmp_path).read_bytes()).hexdigest()
+    wholes[1] = (replace(wholes[1][0], sha256=digest), wholes[1][1])
+    index.save(*wholes[1])
+    return index, wholes
+
+
+def test_a_whole_archive_has_no_findings(tmp_path: Path, settings: Settings) -> None:
+    archive(tmp_path)[0].close()
+    assert check_archive(settings) == []
+
+
+@pytest.mark.parametrize("fault", list(BREAKS), ids=[fault.value for fault in BREAKS])
+def test_what_is_broken_is_found_repaired_and_whole_again(tmp_path: Path, settings: Settings, fault: Fault) -> None:
+    index, wholes = archive(tmp_path)
+    BREAKS[fault](tmp_path, index, wholes)
+    index.close()
+    findings = check_archive(settings)
+    assert fault in [finding.fault for finding in findings]
+    assert not any(finding.is_repaired for finding in findings)
+    assert {finding.name for finding in findings} <= {wholes[1][0].name, "*"}
+    assert check_archive(settings) == findings, "looking changes nothing"
+    repaired = check_archive(settings, repair=True)
+    assert [finding.fault for finding in repaired] == [finding.fault for finding in findings]
+    assert all(finding.is_repaired for finding in repaired)
+    assert "repaired" in str(repaired[0])
+    assert check_archive(settings) == []
+
+
+def test_an_unreadable_file_is_told_and_kept(tmp_path: Path, settings: Settings) -> None:
+    index, wholes = archive(tmp_path)
+    index.close()
+    path = wholes[1][0].path(tmp_path)
+    path.write_bytes(b"garbage")
+    for repair in (True, False):
+        [finding] = check_archive(settings, repair=repair)
+        assert (finding.fault, finding.is_repaired) == (Fault.UNREADABLE, False)
+    assert path.read_bytes() == b"garbage"
+
+
+def test_beside_a_running_gateway_it_looks_but_does_not_touch(tmp_path: Path, settings: Settings) -> None:
+    index, wholes = archive(tmp_path)
+    BREAKS[Fault.LEFT_GROWING](tmp_path, index, wholes)
+    index.close()
+    lock = take_data_dir(tmp_path)
+    assert check_archive(settings) == []
+    with pytest.raises(SettingsError, match="another liveedge"):
+        check_archive(settings, repair=True)
+    release_data_dir(lock)
+
+
+def test_no_directory_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nothing to check"):
+        check_archive(load_settings(data_dir=tmp_path / "none"))

@@ -1,0 +1,327 @@
+"""The index: pages, moments, migrations, and what becomes of a database that cannot be used."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_mock_engine, event
+from sqlalchemy.dialects import postgresql
+
+from gateway.clock import CLOCK_RATE
+from gateway.errors import SettingsError, StorageError, UnavailableError
+from hls.archive import index as index_module
+from hls.archive import schema
+from hls.archive.database import INDEX_FILE
+from hls.archive.index import SegmentIndex
+from hls.archive.segment import (
+    EndReason,
+    Fragment,
+    Segment,
+    SegmentState,
+    pack_fragments,
+    parse_name,
+    segment_name,
+    segment_path,
+    unpack_fragments,
+)
+from hls.archive.table import SegmentTable
+from hls.playback.dvr import hls_segments
+from tests.support.film import START_90K
+from tests.support.postgres import postgres
+
+
+def make(number: int, camera_id: str = "door", **more: object) -> Segment:
+    """The n-th ten-minute segment of a camera."""
+    start_90k = START_90K + number * 600 * CLOCK_RATE
+    made = Segment(
+        camera_id=camera_id,
+        name=segment_name(start_90k),
+        state=SegmentState.CLOSED,
+        start_90k=start_90k,
+        duration_90k=600 * CLOCK_RATE,
+        size=1000 + number,
+        codec="h264",
+        codec_string="avc1.42e01f",
+        width=640,
+        height=360,
+        head=b"\0\1\2",
+        init_size=100,
+        end_reason=EndReason.BOUNDARY,
+        sequence=number * 150,
+        hls_segments=150,
+        discontinuities=number,
+        metadata={"weather": "mild"},
+    )
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+FRAGMENTS = (Fragment(100, 50, 0, 45_000, 15, True), Fragment(150, 60, 45_000, 45_001, 14, False))
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[SegmentTable]:
+    made = SegmentTable(tmp_path)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_index(request: pytest.FixtureRequest) -> Iterator[SegmentTable]:
+    """The index in each of the databases that it is meant for."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("index")
+        return
+    made = SegmentTable(Path("/nowhere"), request.getfixturevalue("postgres_url"))
+    made.open()
+    yield made
+    with made.transaction() as connection:
+        schema.tables.drop_all(connection)
+    made.close()
+
+
+def test_a_segment_comes_back_as_it_went_in(any_index: SegmentTable) -> None:
+    segment = make(0, audio_codec="aac", audio_codec_string="mp4a.40.2", sha256="ab" * 32, run=3, continues=True)
+    any_index.save(segment, FRAGMENTS)
+    assert any_index.get("door", segment.name) == (segment, FRAGMENTS)
+    assert any_index.get("yard", segment.name) is None
+
+
+def test_saving_again_replaces_all_but_the_protection(any_index: SegmentTable) -> None:
+    growing = make(0, state=SegmentState.GROWING, end_reason=None, size=10)
+    any_index.save(growing, FRAGMENTS[:1])
+    assert any_index.set_protected("door", growing.name, True)
+    any_index.save(make(0), FRAGMENTS)
+    assert any_index.get("door", growing.name) == (make(0, is_protected=True), FRAGMENTS)
+    assert not any_index.set_protected("door", "segment_20200101T000000Z", True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    numbers=st.sets(st.integers(0, 30), max_size=15),
+    start=st.none() | st.integers(-2, 35),
+    end=st.none() | st.integers(-2, 35),
+    limit=st.integers(1, 5),
+)
+def test_pages_hold_what_overlaps_in_order_and_once(
+    tmp_path_factory: pytest.TempPathFactory, numbers: set[int], start: int | None, end: int | None, limit: int
+) -> None:
+    index = SegmentTable(tmp_path_factory.mktemp("index"))
+    index.open()
+    for number in numbers:
+        index.save(make(number), ())
+        index.save(make(number, "yard"), ())
+    # Half-way into a segment, so that its neighbours are told apart.
+    start_90k = None if start is None else START_90K + (start * 600 + 300) * CLOCK_RATE
+    end_90k = None if end is None else START_90K + (end * 600 + 300) * CLOCK_RATE
+    found: list[Segment] = []
+    after = None
+    while page := index.page("door", start_90k, end_90k, limit, after):
+        assert len(page) <= limit
+        found += page
+        after = page[-1].start_90k, page[-1].name
+    index.close()
+    expected = [n for n in sorted(numbers) if (start is None or n >= start) and (end is None or n <= end)]
+    assert found == [make(number) for number in expected]
+
+
+def test_moments_have_a_segment_before_and_after(any_index: SegmentTable) -> None:
+    for number in (0, 1, 5):
+        any_index.save(make(number), ())
+    for at_s, before, after in ((-1, None, 0), (0, 0, 1), (599, 0, 1), (601, 1, 5), (9_000_000, 5, None)):
+        found = any_index.at("door", START_90K + at_s * CLOCK_RATE)
+        assert found == (None if before is None else make(before), None if after is None else make(after))
+
+
+def test_what_is_being_deleted_is_not_listed(any_index: SegmentTable) -> None:
+    for number in range(3):
+        any_index.save(make(number), ())
+    any_index.begin_delete([make(1)])
+    assert any_index.page("door", None, None, 10) == [make(0), make(2)]
+    assert any_index.get("door", make(1).name) is None
+    assert [total.size for total in any_index.totals()] == [2002]
+    any_index.end_delete([make(1)])
+    assert any_index.in_state(SegmentState.DELETING) == []
+    with any_index.transaction() as connection:
+        assert connection.scalar(schema.fragment_list.select().with_only_columns(schema.fragment_list.c.segment_id))
+        assert len(connection.execute(schema.fragment_list.select()).all()) == 2
+
+
+def test_totals_and_oldest_know_what_is_kept(any_index: SegmentTable) -> None:
+    any_index.save(make(0), ())
+    any_index.set_protected("door", make(0).name, True)
+    any_index.save(make(1), ())
+    any_index.save(make(2, state=SegmentState.GROWING), ())
+    [total] = any_index.totals()
+    assert (total.segments, total.size, total.protected_size, total.oldest_90k) == (3, 3003, 1000, START_90K)
+    assert any_index.oldest("door", 10) == [make(1)]
+
+
+def test_the_newest_segment_has_the_highest_number(any_index: SegmentTable) -> None:
+    assert any_index.newest("door") is None
+    for number in (2, 0, 1):
+        any_index.save(make(number), ())
+    assert any_index.newest("door") == make(2)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda index: index.page("door", START_90K, None, 100),
+        lambda index: index.page("door", None, None, 100, (START_90K, "segment")),
+        lambda index: index.hls_span("door", START_90K, START_90K + 1, 100),
+        lambda index: index.at("door", START_90K),
+        lambda index: index.oldest("door", 64),
+        lambda index: index.without_hash(16),
+        lambda index: index.totals(),
+    ],
+)
+def test_nothing_that_is_asked_often_sorts_or_walks_the_table(
+    index: SegmentTable, ask: Callable[[SegmentTable], object]
+) -> None:
+    plans: list[str] = []
+    with index.transaction() as connection:
+        engine = connection.engine
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def explain(_: object, cursor: sqlite3.Cursor, statement: str, parameters: tuple[Any, ...], *__: object) -> None:
+        plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    ask(index)
+    assert plans
+    for step in plans:
+        assert "TEMP B-TREE" not in step
+        assert "INDEX" in step or "PRIMARY KEY" in step
+
+
+def test_pages_spans_and_the_unhashed_are_the_same_in_every_database(any_index: SegmentTable) -> None:
+    segments = [make(number) for number in range(4)]
+    for segment in segments:
+        any_index.save(segment, FRAGMENTS)
+    after = segments[0].start_90k, segments[0].name
+    assert any_index.page("door", None, segments[3].start_90k, 9, after) == segments[1:3]
+    middle_90k = segments[2].start_90k + CLOCK_RATE
+    assert any_index.span("door", middle_90k, middle_90k + 1, 9) == [(segments[2], FRAGMENTS)]
+    [(segment, parts)] = any_index.hls_span("door", middle_90k, middle_90k + 1, 9)
+    assert (segment, parts) == (segments[2], hls_segments(FRAGMENTS, is_whole=True))
+    any_index.set_facts(replace(segments[3], sha256="ab" * 32, metadata={"weather": {"wind": 3}}))
+    assert any_index.without_hash(9) == [segments[2], segments[1], segments[0]]
+    any_index.remove("door", segments[1].name)
+    any_index.renumber("door")
+    assert [s.sequence for s in any_index.page("door", None, None, 9)] == [0, 150, 300]
+    assert any_index.names("door")[segments[3].name] == (SegmentState.CLOSED, segments[3].size)
+    assert any_index.cameras() == ["door"]
+    assert any_index.page("door", None, None, 9)[-1].metadata == {"weather": {"wind": 3}}
+
+
+def test_an_index_of_a_newer_liveedge_is_left_alone(tmp_path: Path, index: SegmentTable) -> None:
+    with sqlite3.connect(tmp_path / INDEX_FILE) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+    connection.close()
+    with pytest.raises(SettingsError, match="schema version 99"):
+        SegmentTable(tmp_path).open()
+
+
+def test_opening_twice_migrates_once(tmp_path: Path, index: SegmentTable) -> None:
+    index.save(make(0), FRAGMENTS)
+    again = SegmentTable(tmp_path)
+    again.open()
+    assert again.get("door", make(0).name) == (make(0), FRAGMENTS)
+    again.close()
+
+
+def test_the_schema_is_good_for_postgresql() -> None:
+    statements: list[str] = []
+    engine = create_mock_engine(
+        "postgresql+psycopg://", lambda sql, *_, **__: statements.append(str(sql.compile(dialect=postgresql.dialect())))
+    )
+    schema.tables.create_all(engine, checkfirst=False)
+    text = "\n".join(statements)
+    assert "id BIGSERIAL NOT NULL" in text
+    assert "head BYTEA NOT NULL" in text
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("nonsense", "DATABASE_URL cannot be used"),
+        ("oracle9000://user:secret@host/x", "DATABASE_URL cannot be used"),
+        ("postgresql+psycopg://user:secret@127.0.0.1:9/x", "the index cannot be opened"),
+        ("mysql+pymysql://user:secret@127.0.0.1:9/x", "wants the Python package 'pymysql'"),
+        ("sqlite:////nowhere/at/all/index.sqlite3", "the index cannot be opened"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_clear_sentence(tmp_path: Path, url: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence) as raised:
+        SegmentTable(tmp_path, url).open()
+    assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_put_aside_and_made_anew(tmp_path: Path) -> None:
+    (tmp_path / INDEX_FILE).write_bytes(b"this is no database, and it is long enough to be taken for one" * 100)
+    index = SegmentTable(tmp_path)
+    index.open()
+    assert index.page("door", None, None, 10) == []
+    index.close()
+    [aside] = tmp_path.glob(f"{INDEX_FILE}.broken-*")
+    assert aside.read_bytes().startswith(b"this is no database")
+
+
+async def test_a_database_that_fails_later_is_a_storage_error(tmp_path: Path) -> None:
+    index = SegmentIndex(tmp_path)
+    await index.open()
+    with sqlite3.connect(tmp_path / INDEX_FILE) as connection:
+        connection.execute("DROP TABLE fragment_list")
+    connection.close()
+    with pytest.raises(StorageError, match="no such table"):
+        await index.save(make(0), ())
+    await index.close()
+    with pytest.raises(StorageError, match="not open"):
+        index.table.page("door", None, None, 1)
+
+
+async def test_calls_queue_up_boundedly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "CALLS_WAITING_MAX", 3)
+    index = SegmentIndex(tmp_path)
+    await index.open()
+    done = await asyncio.gather(*(index.newest("door") for _ in range(5)), return_exceptions=True)
+    assert [type(result) for result in done] == [type(None)] * 3 + [UnavailableError] * 2
+    assert await index.newest("door") is None
+    await index.close()
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 65_535), st.booleans())))
+def test_fragments_pack_and_unpack(values: list[tuple[int, int, int, bool]]) -> None:
+    fragments: list[Fragment] = []
+    offset, start = 77, 0
+    for size, duration, frames, is_keyframe in values:
+        fragments.append(Fragment(offset, size, start, duration, frames, is_keyframe))
+        offset, start = offset + size, start + duration
+    assert unpack_fragments(pack_fragments(tuple(fragments)), 77) == tuple(fragments)
+
+
+@given(st.integers(0, 4_000_000_000), st.integers(0, 999))
+def test_names_say_their_second_and_sort(seconds: int, suffix: int) -> None:
+    name = segment_name(seconds * CLOCK_RATE + 1, suffix)
+    assert parse_name(name) == seconds * CLOCK_RATE
+    assert name < segment_name((seconds + 1) * CLOCK_RATE)
+    path = segment_path(Path("data"), "door", name)
+    assert path.parent.name.replace("-", "") in name
+
+
+@given(st.text(max_size=40))
+def test_other_names_are_no_names(text: str) -> None:
+    assert parse_name(text) is None
+    assert parse_name(f"segment_{text}") is None or text[:8].isdecimal()

@@ -1,0 +1,107 @@
+"""What is added to a finished segment: hash, and the JSON of the user's own functions."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from gateway.errors import SettingsError
+from hls.archive.index import SegmentIndex
+from hls.archive.metadata import METADATA_MAX_BYTES, Finisher, extract, load_extractor, sha256_of
+from hls.archive.segment import Segment
+from tests.support.film import Film, film
+from tests.support.recording import record
+
+
+def brightness(segment: Segment, path: Path) -> Mapping[str, Any]:
+    """The example of the documentation."""
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    return {"brightness": round(float(frame.to_ndarray(format="gray").mean()))}
+
+
+def broken(segment: Segment, path: Path) -> Mapping[str, Any]:
+    raise RuntimeError("it does not work")
+
+
+def large(segment: Segment, path: Path) -> Mapping[str, Any]:
+    return {"text": "x" * METADATA_MAX_BYTES}
+
+
+def no_json(segment: Segment, path: Path) -> Mapping[str, Any]:
+    return {"path": path}
+
+
+async def test_finished_segments_get_hash_and_metadata_and_are_done_once(tmp_path: Path) -> None:
+    wholes = record(tmp_path, film(Film(seconds=4)), segment_s=2)
+    index = SegmentIndex(tmp_path)
+    await index.open()
+    for whole in wholes:
+        await index.save(*whole)
+    calls: list[str] = []
+
+    def counting(segment: Segment, path: Path) -> Mapping[str, Any]:
+        calls.append(segment.name)
+        return {"frames": segment.frames}
+
+    finisher = Finisher(tmp_path, index, [counting, brightness], lambda segment: nullcontext())
+    task = asyncio.create_task(finisher.run())
+    while await index.without_hash(10):
+        await asyncio.sleep(0.01)
+    segments = await index.page("door", None, None, 10)
+    for segment in segments:
+        assert segment.sha256 == hashlib.sha256(segment.path(tmp_path).read_bytes()).hexdigest()
+    assert [segment.metadata for segment in segments] == [
+        {"frames": 20, "brightness": 5},
+        {"frames": 20, "brightness": pytest.approx(28, abs=2)},
+    ]
+    finisher.wake()
+    task.cancel()
+    await asyncio.wait([task])
+    assert sorted(calls) == [segment.name for segment in segments]
+    await index.close()
+
+
+async def test_a_file_that_is_gone_is_not_tried_for_ever(tmp_path: Path) -> None:
+    [whole] = record(tmp_path, film())
+    index = SegmentIndex(tmp_path)
+    await index.open()
+    await index.save(*whole)
+    whole[0].path(tmp_path).unlink()
+    task = asyncio.create_task(Finisher(tmp_path, index, [], lambda segment: nullcontext()).run())
+    while await index.without_hash(10):
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    await index.close()
+
+
+@pytest.mark.parametrize(
+    ("extractor", "error"),
+    [(broken, "RuntimeError: it does not work"), (large, "more than 65536 bytes"), (no_json, "TypeError")],
+)
+def test_an_extractor_that_fails_is_noted_and_the_rest_stands(tmp_path: Path, extractor: Any, error: str) -> None:
+    [(segment, _)] = record(tmp_path, film())
+    metadata = extract([extractor, brightness], segment, segment.path(tmp_path))
+    assert error in metadata["error"]
+    assert "brightness" in metadata
+
+
+def test_a_hash_stops_when_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    stop = threading.Event()
+    stop.set()
+    assert sha256_of(tmp_path / "file", stop) is None
+
+
+def test_extractors_are_loaded_by_name() -> None:
+    assert load_extractor("json:dumps").__name__ == "dumps"  # type: ignore[attr-defined]
+    for name in ("json", "json:nothing", "no.such.module:f", ":", "json:__name__", ""):
+        with pytest.raises(SettingsError, match="ARCHIVE_METADATA"):
+            load_extractor(name)

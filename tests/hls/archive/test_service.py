@@ -1,0 +1,308 @@
+"""The archive as a whole: hubs in, files and answers out."""
+
+import asyncio
+import errno
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import CLOCK_RATE
+from gateway.errors import NotFoundError, SettingsError
+from gateway.media import Packet
+from gateway.service import CaptureService
+from gateway.settings import Settings, load_settings
+from hls.archive.database import INDEX_FILE
+from hls.archive.recovery import recover
+from hls.archive.segment import EndReason, SegmentState
+from hls.archive.service import Archive
+from tests.support.ffprobe import decode, ffprobe
+from tests.support.film import START_90K, Film, film
+from tests.support.recording import index_of
+
+
+def settings_for(data_dir: Path, **more: object) -> Settings:
+    return load_settings(
+        data_dir=data_dir,
+        cameras={"door": {"url": "rtsp://127.0.0.1:9/door"}},
+        archive_segment_seconds=2,
+        archive_min_free_bytes=0,
+        start="on-demand",
+        **more,
+    )
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
+    settings = settings_for(tmp_path)
+    made = Archive(settings, CaptureService(settings.camera_settings()))
+    await made.start()
+    yield made
+    await made.close()
+
+
+def publish(archive: Archive, packets: Sequence[Packet]) -> None:
+    hub = archive.service.camera("door").hub
+    for packet in packets:
+        hub.publish(packet)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path: Path) -> None:
+    publish(archive, film(Film(seconds=5)))
+    await until(lambda: archive.recorders()["door"].segments_closed == 2 and archive.live_position("door") is not None)
+    first, second, growing = await archive.reader.page("door")
+    assert [segment.name for segment in (first, second, growing)] == [
+        "segment_20261122T185000Z",
+        "segment_20261122T185002Z",
+        "segment_20261122T185004Z",
+    ]
+    assert (first.state, first.end_reason, first.continues) == (SegmentState.CLOSED, EndReason.BOUNDARY, False)
+    assert (growing.state, growing.end_reason, growing.continues) == (SegmentState.GROWING, None, True)
+    moment = await archive.reader.at("door", START_90K + 3 * CLOCK_RATE)
+    assert (moment.segment.name, moment.offset_90k) == (second.name, CLOCK_RATE)
+    position = archive.live_position("door")
+    assert position is not None
+    assert position[0] == growing.name
+    assert decode(archive.reader.path(growing)) == ""
+    await archive.close()
+    assert float(ffprobe(archive.reader.path(growing))["format"]["duration"]) == pytest.approx(1.0, abs=0.02)
+    assert decode(archive.reader.path(growing)) == ""
+
+
+async def test_a_new_run_and_a_new_stream_begin_new_segments_and_lose_nothing(archive: Archive) -> None:
+    publish(archive, film(Film(seconds=1.5)))
+    publish(archive, film(Film(seconds=1), START_90K + 3 * CLOCK_RATE, run=2))
+    publish(archive, film(Film(seconds=1, width=320, height=240), START_90K + 4 * CLOCK_RATE, run=2))
+    await archive.remove_camera("door")
+    segments = await archive.reader.page("door")
+    assert [(s.frames, s.width, s.end_reason) for s in segments] == [
+        (15, 160, EndReason.CAMERA_RESTARTED),
+        (10, 160, EndReason.STREAM_CHANGED),
+        (10, 320, EndReason.STOPPED),
+    ]
+    with pytest.raises(NotFoundError, match="was not recorded then"):
+        await archive.reader.at("door", START_90K + 2 * CLOCK_RATE)
+
+
+async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive) -> None:
+    publish(archive, film(Film(seconds=0.3)))
+    for run in (2, 3):
+        publish(archive, film(Film(seconds=0.3), START_90K + run * CLOCK_RATE // 10, run=run))
+    await archive.remove_camera("door")
+    names = [segment.name for segment in await archive.reader.page("door")]
+    assert names == sorted(names) == ["segment_20261122T185000Z" + suffix for suffix in ("", "_001", "_002")]
+
+
+async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> None:
+    publish(archive, film(Film(seconds=1.8, g711=True)))
+    await archive.remove_camera("door")
+    [segment] = await archive.reader.page("door")
+    assert segment.audio_codec == "aac"
+    probed = ffprobe(archive.reader.path(segment))
+    audio = next(stream for stream in probed["streams"] if stream["codec_type"] == "audio")
+    assert (audio["codec_name"], audio["sample_rate"]) == ("aac", "16000")
+    assert float(audio["duration"]) == pytest.approx(1.8, abs=0.3)
+    assert decode(archive.reader.path(segment)) == ""
+
+
+async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
+    archive: Archive, tmp_path: Path
+) -> None:
+    packets = film(Film(seconds=3, hevc=True))
+    publish(archive, packets)
+    await archive.remove_camera("door")
+    segments = await archive.reader.page("door")
+    assert [(s.codec, s.frames, s.state) for s in segments] == [
+        ("hevc", 20, SegmentState.CLOSED),
+        ("hevc", 10, SegmentState.CLOSED),
+    ]
+    assert packets[0].info.video.codec_string.startswith("hvc1.1.6.L")
+    assert {segment.codec_string for segment in segments} == {packets[0].info.video.codec_string}
+    for segment in segments:
+        [video] = ffprobe(archive.reader.path(segment))["streams"]
+        assert (video["codec_name"], video["codec_tag_string"], video["width"]) == ("hevc", "hvc1", 160)
+        assert decode(archive.reader.path(segment)) == ""
+    await archive.close()
+    (tmp_path / INDEX_FILE).unlink()
+    index = index_of(tmp_path)
+    assert recover(tmp_path, index).adopted == 2
+    assert {segment.codec_string for segment in index.page("door", None, None, 9)} == {segments[0].codec_string}
+    index.close()
+
+
+async def test_a_slow_disk_drops_to_the_next_keyframe_and_heals(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's thread is held in a sync while more comes than its queue holds; the hub's other readers go on."""
+    packets = film(Film(seconds=150))
+    is_well = threading.Event()
+    fdatasync = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        is_well.wait()
+        fdatasync(descriptor)
+
+    monkeypatch.setattr("hls.archive.writer.os.fdatasync", slow)
+    hub = archive.service.camera("door").hub
+    live = hub.subscribe()
+    try:
+        publish(archive, packets[:20])
+        await asyncio.sleep(0.2)  # until the thread has what there is
+        taken = 0
+        for packet in packets[20:1400]:
+            hub.publish(packet)
+            while live.get_nowait() is not None:
+                taken += 1
+        assert (taken, live.dropped) == (1400, 0)
+        status = archive.recorders()["door"]
+        assert status.packets_dropped > 300
+    finally:
+        is_well.set()
+        live.close()
+    dropped = archive.recorders()["door"].packets_dropped
+    await until(lambda: archive.recorders()["door"].segments_closed > 10)
+    publish(archive, packets[1400:])
+    await until(lambda: archive.recorders()["door"].lag_s < 1)
+    await archive.remove_camera("door")
+    segments = await archive.reader.page("door")
+    assert sum(segment.frames for segment in segments) + dropped == len(packets)
+    [lost] = [segment for segment in segments if segment.end_reason is EndReason.PACKETS_LOST]
+    after = segments[segments.index(lost) + 1]
+    assert after.start_90k - lost.end_90k == dropped * CLOCK_RATE // 10
+    assert (after.start_90k - START_90K) % CLOCK_RATE == 0, "it goes on with a keyframe"
+    assert not after.continues
+    assert all(decode(archive.reader.path(segment)) == "" for segment in (lost, after))
+
+
+async def test_a_camera_that_is_lost_ends_its_segment(archive: Archive) -> None:
+    publish(archive, film(Film(seconds=1)))
+    await until(lambda: archive.recorders()["door"].segments_closed == 1)
+    [segment] = await archive.reader.page("door")
+    assert (segment.end_reason, segment.frames) == (EndReason.CAMERA_LOST, 10)
+
+
+async def test_a_stepped_clock_begins_a_new_segment(archive: Archive) -> None:
+    packets = film(Film(seconds=2))
+    stepped = [replace(packet, captured_at_90k=packet.captured_at_90k - 3600 * CLOCK_RATE) for packet in packets[10:]]
+    publish(archive, [*packets[:10], *stepped])
+    await archive.remove_camera("door")
+    assert [(s.start_90k, s.end_reason) for s in await archive.reader.page("door")] == [
+        (START_90K - 3599 * CLOCK_RATE, EndReason.STOPPED),
+        (START_90K, EndReason.CLOCK_STEPPED),
+    ]
+
+
+async def test_recordings_of_one_life_are_there_in_the_next_and_numbers_go_on(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    for life in range(2):
+        archive = Archive(settings, CaptureService(settings.camera_settings()))
+        await archive.start()
+        publish(archive, film(Film(seconds=3), START_90K + life * 10 * CLOCK_RATE))
+        await archive.close()
+        assert archive.recovery is not None
+        assert archive.recovery.is_nothing
+    archive = Archive(settings, CaptureService(settings.camera_settings()))
+    await archive.start()
+    segments = await archive.reader.page("door")
+    assert [segment.sequence for segment in segments] == [0, 1, 2, 3]
+    assert [segment.discontinuities for segment in segments] == [0, 1, 2, 3]
+    await archive.close()
+
+
+async def test_a_failing_disk_is_told_and_heals(archive: Archive, tmp_path: Path) -> None:
+    folder = tmp_path / "door"
+    folder.write_text("in the way")
+    publish(archive, film(Film(seconds=1)))
+    await until(lambda: archive.recorders()["door"].error is not None)
+    assert "recording has stopped" in (archive.recorders()["door"].error or "")
+    folder.unlink()
+    lives = 0
+    while not archive.recorders()["door"].is_recording:
+        lives += 1
+        publish(archive, film(Film(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
+        await asyncio.sleep(0.05)
+    assert archive.recorders()["door"].error is None
+    assert archive.recorders()["door"].packets_dropped >= 10
+
+
+async def test_a_camera_that_is_never_recorded_has_no_recorder(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, record="never")
+    archive = Archive(settings, CaptureService(settings.camera_settings()))
+    await archive.start()
+    assert not archive.recorders()
+    await archive.close()
+
+
+async def test_a_second_gateway_is_kept_out_of_the_directory(archive: Archive, tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    second = Archive(settings, CaptureService(settings.camera_settings()))
+    with pytest.raises(SettingsError, match="another liveedge"):
+        await second.start()
+    await second.close()
+
+
+async def test_a_directory_that_cannot_be_used_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    settings = settings_for(tmp_path / "file" / "data")
+    archive = Archive(settings, CaptureService(settings.camera_settings()))
+    with pytest.raises(SettingsError, match=r"DATA_DIR .* cannot be written"):
+        await archive.start()
+    await archive.close()
+
+
+async def test_every_thread_ends_with_the_archive(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    archive = Archive(settings, CaptureService(settings.camera_settings()))
+    await archive.start()
+    publish(archive, film())
+    await archive.close()
+    await until(lambda: not any(name.startswith(("archive", "index")) for name in thread_names()))
+    assert not [link for link in os.listdir("/proc/self/fd") if str(tmp_path) in _target(link)]
+
+
+def thread_names() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{link}")
+    except OSError:
+        return ""
+
+
+async def test_a_disk_that_fails_in_mid_segment_leaves_what_was_whole(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packets = film(Film(seconds=6))
+    publish(archive, packets[:12])
+    await until(lambda: archive.recorders()["door"].is_recording)
+    whole = archive.recorders()["door"].bytes_written
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("hls.archive.writer.os.pwrite", full)
+    publish(archive, packets[12:20])
+    await until(lambda: archive.recorders()["door"].error is not None)
+    assert "No space left on device" in (archive.recorders()["door"].error or "")
+    monkeypatch.undo()
+    [segment] = await archive.reader.page("door")
+    assert (segment.state, segment.end_reason) == (SegmentState.HEALED, EndReason.DISK_FAILED)
+    assert segment.size == whole == archive.reader.path(segment).stat().st_size
+    assert decode(archive.reader.path(segment)) == ""
+    lives = 0
+    while not archive.recorders()["door"].is_recording:
+        lives += 1
+        publish(archive, film(Film(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
+        await asyncio.sleep(0.05)
+    assert archive.recorders()["door"].error is None

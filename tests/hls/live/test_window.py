@@ -1,0 +1,210 @@
+"""What a window keeps, names and answers."""
+
+import gzip
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.clock import CLOCK_RATE, seconds_90k
+from gateway.errors import BadRequestError
+from hls.live.target_duration import LivePlan
+from hls.live.window import LiveWindow
+from tests.hls.live.llhls_rules import Playlist, parse
+from tests.support.reel import PCMA, START_90K, Reel, Shape
+
+
+def play(window: LiveWindow, frames: int, reel: Reel | None = None, from_s: float = 0.0) -> LiveWindow:
+    reel = reel or Reel(Shape(gop=30))
+    first_90k = reel.first_dts_90k
+    for packet in reel.frames(frames):
+        window.feed(packet, from_s + (packet.dts_90k - first_90k) / CLOCK_RATE)
+    return window
+
+
+def read(window: LiveWindow) -> Playlist:
+    return parse(window.media_playlist().body.decode())
+
+
+@pytest.mark.parametrize(
+    ("frame_90k", "gop", "part_target", "target"),
+    [
+        (3000, 60, 0.205, 3),
+        (3600, 50, 0.205, 3),
+        (6000, 15, 0.205, 2),
+        (6000, 5, 0.205, 2),
+        (9000, 40, 0.205, 5),
+        (45_000, 2, 0.513, 2),
+        (90_000, 2, 1.025, 4),
+        (6000, 150, 0.205, 12),
+    ],
+)
+def test_the_plan_fits_the_camera(frame_90k: int, gop: int, part_target: float, target: int) -> None:
+    window = play(LiveWindow(START_90K), 1 + 5 * CLOCK_RATE // frame_90k, Reel(Shape(frame_90k=frame_90k, gop=gop)))
+    assert window.plan == LivePlan(round(part_target * CLOCK_RATE), target)
+
+
+def test_a_long_gop_is_playable_before_it_ends() -> None:
+    window = play(LiveWindow(START_90K), 15 * 4 + 8, Reel(Shape(gop=150)))
+    assert window.is_playable
+    assert read(window).complete[0].parts[0].independent
+
+
+def test_numbers_and_names_grow_over_a_restart_and_a_replacement() -> None:
+    first = play(LiveWindow(START_90K), 15 * 60)
+    restarted = play(LiveWindow(START_90K + seconds_90k(61)), 200)
+    stepped_back = play(LiveWindow(START_90K - seconds_90k(3600), after=first), 200)
+    last = read(first).edge[0]
+    assert read(restarted).media_sequence > last
+    assert read(stepped_back).media_sequence > last
+    for later in (restarted, stepped_back):
+        assert (read(later).discontinuity_sequence or 0) >= (read(first).discontinuity_sequence or 0)
+        names = {part.uri for each in read(later).segments for part in each.parts}
+        assert not names & {part.uri for each in read(first).segments for part in each.parts}
+
+
+def test_media_sequence_numbers_fit_31_bits_and_discontinuities_stay_small() -> None:
+    playlist = read(play(LiveWindow(START_90K), 100))
+    assert playlist.media_sequence < 2**30
+    # hls.js walks up to the number at each reload.
+    assert 0 < (playlist.discontinuity_sequence or 0) < 100_000
+
+
+def test_segments_and_parts_outlive_their_lines_and_then_go() -> None:
+    window = LiveWindow(START_90K)
+    reel = Reel(Shape(gop=15))
+    first_names: dict[str, float] = {}
+    gone_at_s: dict[str, float] = {}
+    unlisted_at_s: dict[str, float] = {}
+    for packet in reel.frames(15 * 60):
+        now_s = packet.dts_90k / CLOCK_RATE
+        window.feed(packet, now_s)
+        if not window.live_edge:
+            continue
+        text = window.media_playlist().body.decode()
+        if not first_names and window.is_playable:
+            segment = parse(text).complete[0]
+            names = [segment.uri or "", *(part.uri for part in segment.parts)]
+            first_names = dict.fromkeys(names, now_s)
+        for name in first_names:
+            if name not in text:
+                unlisted_at_s.setdefault(name, now_s)
+            if window.media(name) is None:
+                gone_at_s.setdefault(name, now_s)
+    assert set(gone_at_s) == set(first_names)
+    target_s = 2
+    segment_name, *part_names = first_names
+    for name in part_names:
+        assert gone_at_s[name] - unlisted_at_s[name] >= 3 * target_s
+    assert gone_at_s[segment_name] > unlisted_at_s[segment_name]
+    # Nothing stays for ever: init, some twenty segments, and their parts.
+    assert len(window._media) < 1 + 20 * 7
+
+
+def test_memory_is_bounded_and_what_went_early_is_counted() -> None:
+    window = LiveWindow(START_90K, max_bytes=20_000)
+    reel = Reel(Shape(gop=30))
+    for _ in range(60):
+        play(window, 15, reel)
+        # Never more than that but for the segment in the making, and one whole one that a player may begin with.
+        assert window.held_bytes <= max(20_000, 2 * 7_000)
+    assert len(read(window).complete) < 6
+    assert window.segments_cut_short > 0
+    assert window.is_playable
+
+
+def test_a_stream_that_never_shows_a_keyframe_holds_nothing() -> None:
+    window = LiveWindow(START_90K)
+    reel = Reel(Shape(gop=1000), number=1)
+    play(window, 900, reel)
+    assert window.plan is None
+    assert not window.is_playable
+    assert window.live_edge is None
+
+
+def test_everything_is_rendered_once_a_version() -> None:
+    window = play(LiveWindow(START_90K), 200)
+    assert window.media_playlist() is window.media_playlist()
+    assert window.media_playlist().gzipped is window.media_playlist().gzipped
+    assert gzip.decompress(window.media_playlist().gzipped) == window.media_playlist().body
+    before, version = window.media_playlist(), window.version
+    play(window, 4, Reel(Shape(gop=30), run=2), from_s=14)
+    assert window.version > version
+    assert window.media_playlist() is not before
+
+
+def test_blocking_reload_answers_what_is_there_and_waits_for_what_comes() -> None:
+    window = play(LiveWindow(START_90K), 15 * 6 + 8)
+    playlist = read(window)
+    last = playlist.complete[-1]
+    open_parts = len(playlist.segments[-1].parts)
+    assert open_parts == 2
+    assert window.has(last.msn, None)
+    assert window.has(last.msn - 100, None)
+    assert window.has(last.msn, len(last.parts) - 1)
+    assert not window.has(last.msn + 1, None)
+    assert window.has(last.msn + 1, open_parts - 1)
+    assert not window.has(last.msn + 1, open_parts)
+    assert not window.has(last.msn + 2, None)
+    assert not window.has(last.msn + 2, 0)
+    # Beyond the last part of a segment is the first of the next one.
+    assert window.has(last.msn, len(last.parts))
+    for msn, part in [
+        (last.msn + 3, None),
+        (last.msn + 3, 0),
+        (last.msn + 1, open_parts + 15),
+        (last.msn + 2, 15),
+        (last.msn, len(last.parts) + 15),
+    ]:
+        with pytest.raises(BadRequestError):
+            window.has(msn, part)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**63), st.one_of(st.none(), st.integers(0, 2**63)), st.booleans())
+def test_no_directive_breaks_anything(msn: int, part: int | None, delta: bool) -> None:
+    try:
+        answer = PLAYED.has(msn, part)
+    except BadRequestError:
+        return
+    assert isinstance(answer, bool)
+    assert PLAYED.media_playlist(delta=delta).body.startswith(b"#EXTM3U\n")
+
+
+PLAYED = play(LiveWindow(START_90K), 15 * 30)
+
+
+def test_the_live_edge_is_told_as_coordinates() -> None:
+    window = play(LiveWindow(START_90K), 15 * 6 + 4)
+    edge = window.live_edge
+    assert edge is not None
+    msn, part, captured_at_90k = edge
+    segment = read(window).segments[-1]
+    assert (msn, part) == (segment.msn, len(segment.parts) - 1)
+    assert captured_at_90k == START_90K + 6 * CLOCK_RATE
+
+
+def test_the_multivariant_playlist_tells_what_the_stream_says_of_itself() -> None:
+    window = LiveWindow(START_90K)
+    for packet in Reel(Shape(gop=15, audio=PCMA)).with_sound(100):
+        window.feed(packet, packet.dts_90k / CLOCK_RATE)
+    text = window.multivariant_playlist().body.decode()
+    assert 'CODECS="avc1.42c00a,mp4a.40.2"' in text
+    assert "RESOLUTION=160x120" in text
+    assert "FRAME-RATE=15.000" in text
+    peak = int(text.partition("BANDWIDTH=")[2].partition(",")[0])
+    media = [window.media(segment.uri or "") for segment in read(window).complete]
+    assert peak == max(len(data) * 8 for data in media if data is not None)
+    assert text.splitlines()[-1] == "live.m3u8"
+
+
+def test_an_outage_of_hours_is_over_with_the_next_gop() -> None:
+    window = play(LiveWindow(START_90K), 15 * 30)
+    window.advance(10 * 3600)
+    assert not window.is_playable
+    playlist = read(window)
+    assert playlist.complete[-1].gap
+    again = Reel(Shape(gop=15), run=2)
+    play(window, 31, again, from_s=10 * 3600 + 1)
+    assert window.is_playable
+    assert window.held_bytes < 100_000

@@ -1,0 +1,144 @@
+"""Audio lies end to end and in step with the picture, whatever comes or does not."""
+
+from dataclasses import replace
+from io import BytesIO
+
+import av
+import numpy as np
+import pytest
+
+from gateway.clock import CLOCK_RATE, seconds_90k
+from gateway.media import AudioInfo, Packet
+from hls.mp4.audio import LAG_MAX_S, AudioTrack, carried_audio
+from hls.mp4.fragments import FragmentMuxer, Sample
+from tests.support.reel import AAC, PCMA, PCMU, Reel, Shape
+
+
+def sound(audio: AudioInfo, seconds: float) -> list[Packet]:
+    return list(Reel(Shape(audio=audio)).sound(seconds_90k(seconds)))
+
+
+def end_to_end(samples: list[Sample], first: int = 0) -> bool:
+    at = first
+    for sample in samples:
+        if sample.dts != at:
+            return False
+        at += sample.duration
+    return True
+
+
+def heard(track: AudioTrack, samples: list[Sample]) -> np.ndarray:
+    """Loudness of each 64 ms, decoded."""
+    muxer = FragmentMuxer(replace(Shape().info, audio=track.info))
+    with av.open(BytesIO(muxer.init + muxer.fragment((), samples, 1)), "r") as container:
+        pieces = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+    wave = np.concatenate(pieces)
+    size = track.info.sample_rate_hz * 64 // 1000
+    return np.sqrt((wave[: len(wave) // size * size].reshape(-1, size) ** 2).mean(axis=1))
+
+
+def test_aac_passes_untouched() -> None:
+    track = AudioTrack(AAC, 0, 0)
+    packets = sound(AAC, 2)
+    for packet in packets:
+        track.feed(packet)
+    samples = track.take(seconds_90k(2))
+    assert [sample.data for sample in samples] == [packet.data for packet in packets]
+    assert end_to_end(samples)
+    assert track.info is AAC
+
+
+@pytest.mark.parametrize("audio", [PCMA, PCMU])
+def test_g711_becomes_aac_of_the_same_sound_at_the_same_time(audio: AudioInfo) -> None:
+    start_90k, offset_90k = 90_000, 90_000
+    track = AudioTrack(audio, start_90k, offset_90k)
+    for packet in sound(audio, 3):
+        # Silence, but for the second second.
+        if not 1 <= packet.pts_90k / CLOCK_RATE < 2:
+            packet = replace(packet, data=b"\xd5" * 160 if audio is PCMA else b"\xff" * 160)
+        track.feed(packet)
+    samples = track.take(start_90k + seconds_90k(2.8))
+    assert track.info.codec == "aac"
+    assert end_to_end(samples, first=16_000)
+    loud = np.flatnonzero(heard(track, samples) > 0.1) * 0.064
+    assert abs(loud[0] - 1) < 0.13
+    assert abs(loud[-1] + 0.064 - 2) < 0.13
+    assert track.faults == 0
+
+
+def test_what_nobody_decodes_is_left_out() -> None:
+    assert carried_audio(None) is None
+    assert carried_audio(AudioInfo("no_such_codec", "", 8000, 1)) is None
+
+
+def test_a_hole_is_filled_with_silence() -> None:
+    track = AudioTrack(AAC, 0, 0)
+    for packet in sound(AAC, 3):
+        if not 1 <= packet.pts_90k / CLOCK_RATE < 2:
+            track.feed(packet)
+    samples = track.take(seconds_90k(3))
+    assert end_to_end(samples)
+    loudness = heard(track, samples)
+    assert loudness[2:14].min() > 0.1
+    assert loudness[18:30].max() < 0.01
+    assert loudness[34:44].min() > 0.1
+
+
+def test_a_track_that_falls_silent_never_ends_before_the_picture() -> None:
+    track = AudioTrack(PCMA, 0, 0)
+    for packet in sound(PCMA, 1):
+        track.feed(packet)
+    taken: list[Sample] = []
+    for tenth in range(1, 50):
+        taken += track.take(seconds_90k(tenth / 10))
+        assert tenth / 10 - (taken[-1].dts + 1024) / 16_000 <= LAG_MAX_S + 0.064
+    assert end_to_end(taken)
+
+
+def test_late_audio_goes_into_the_next_part_and_is_not_lost() -> None:
+    track = AudioTrack(AAC, 0, 0)
+    packets = sound(AAC, 4)
+    taken: list[Sample] = []
+    for tenth in range(1, 40):
+        until_90k = seconds_90k(tenth / 10)
+        while packets and packets[0].pts_90k < until_90k - seconds_90k(0.3):
+            track.feed(packets.pop(0))
+        taken += track.take(until_90k)
+    assert end_to_end(taken)
+    assert track.frames_dropped == 0
+    assert heard(track, taken)[2:].min() > 0.1
+
+
+def test_audio_later_than_that_is_replaced_and_returns_when_it_is_in_time() -> None:
+    track = AudioTrack(AAC, 0, 0)
+    packets = sound(AAC, 6)
+    taken: list[Sample] = []
+    for tenth in range(1, 60):
+        late_s = 1.0 if tenth < 30 else 0.0
+        until_90k = seconds_90k(tenth / 10)
+        while packets and packets[0].pts_90k < until_90k - seconds_90k(late_s):
+            track.feed(packets.pop(0))
+        taken += track.take(until_90k)
+    assert end_to_end(taken)
+    assert track.frames_dropped > 0
+    loudness = heard(track, taken)
+    assert loudness[:40].max() < 0.01
+    assert loudness[50:].min() > 0.1
+
+
+def test_trembling_time_stamps_move_nothing() -> None:
+    track = AudioTrack(AAC, 0, 0)
+    for number, packet in enumerate(sound(AAC, 2)):
+        track.feed(replace(packet, pts_90k=packet.pts_90k + (number * 977) % 3600))
+    assert end_to_end(samples := track.take(seconds_90k(2)))
+    assert track.frames_dropped == 0
+    assert len(samples) > 90
+
+
+def test_broken_packets_are_counted_and_end_nothing() -> None:
+    opus = AudioInfo("opus", "opus", 48_000, 2)
+    track = AudioTrack(opus, 0, 0)
+    for packet in sound(PCMA, 1):
+        track.feed(replace(packet, data=b""))
+        track.feed(replace(packet, data=b"\xff" * 3))
+    assert end_to_end(track.take(seconds_90k(1)))

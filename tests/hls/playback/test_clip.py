@@ -1,0 +1,142 @@
+"""Clips: exact to the frame, across segments, gaps and changes of size, and readable in any range."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.clock import CLOCK_RATE
+from gateway.errors import NotFoundError, StorageError
+from hls.archive.recorder import Numbers, Whole
+from hls.playback.clip import Slice, VirtualFile, growing_file, make_clip
+from tests.support.ffprobe import decode, ffprobe
+from tests.support.film import START_90K, Film, film
+from tests.support.recording import record
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="module")
+def wholes(data_dir: Path) -> list[Whole]:
+    """6 s in 2 s files with sound, a gap until second 60, and 4 s of another size, the last 2 s still growing."""
+    numbers = Numbers()
+    first = record(data_dir, film(Film(seconds=6, audio=True)), segment_s=2, numbers=numbers)
+    later = film(Film(seconds=4, audio=True, width=320, height=240), START_90K + 60 * CLOCK_RATE, run=2)
+    return [*first, *record(data_dir, later, segment_s=2, numbers=numbers, finish=False)]
+
+
+def cut(data_dir: Path, wholes: list[Whole], start_s: float, end_s: float) -> VirtualFile:
+    return make_clip(data_dir, wholes, START_90K + round(start_s * CLOCK_RATE), START_90K + round(end_s * CLOCK_RATE))
+
+
+def whole_bytes(file: VirtualFile) -> bytes:
+    return b"".join(file.read(0, file.length))
+
+
+def pictures(path: Path) -> list[tuple[float, int]]:
+    """When each picture is shown, and which it is: frame n is a grey of 20 + n."""
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        assert video.time_base is not None
+        return [
+            (round(float(frame.pts * video.time_base), 3), round(float(frame.to_ndarray(format="yuv420p")[0, 0])) - 20)
+            for frame in container.decode(video)
+            if frame.pts is not None
+        ]
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "numbers"),
+    [
+        (0, 2, range(20)),
+        (0.5, 1.5, range(5, 15)),
+        (1.8, 4.2, range(18, 42)),
+        (0.9, 1.0, range(9, 10)),
+        (2.3, 61.2, [*range(23, 60), *range(12)]),
+        (60.5, 62.5, range(5, 25)),
+        (-100, 1000, [*range(60), *range(35)]),
+    ],
+)
+def test_a_clip_shows_exactly_its_frames(
+    data_dir: Path, wholes: list[Whole], tmp_path: Path, start_s: float, end_s: float, numbers: list[int]
+) -> None:
+    file = cut(data_dir, wholes, start_s, end_s)
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(whole_bytes(file))
+    shown = pictures(path)
+    assert [at for at, _ in shown] == [round(n / 10, 3) for n in range(len(shown))], "no gap, from 0 on"
+    expected = list(numbers)
+    assert [number for _, number in shown][: len(expected)] == pytest.approx(expected, abs=1)
+    assert len(shown) == len(expected)
+    assert decode(path) == ""
+    probed = ffprobe(path)
+    assert float(probed["format"]["duration"]) == pytest.approx(len(expected) / 10, abs=0.03)
+    assert {stream["codec_name"] for stream in probed["streams"]} == {"h264", "aac"}
+
+
+def test_sound_keeps_to_its_pictures_across_a_gap(data_dir: Path, wholes: list[Whole], tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(whole_bytes(cut(data_dir, wholes, 4.0, 61.0)))
+    with av.open(str(path)) as container:
+        times = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.pts is not None]
+    # 2 s before the gap and 1 s after it, whose sounds begin where its pictures do: within one AAC frame of second 2.
+    assert min(abs(time - 2.0) for time in times) < 0.022
+    assert times[-1] == pytest.approx(3.0, abs=0.05)
+    assert all(before < after for before, after in pairwise(times))
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_any_range_of_a_clip_is_that_range(data_dir: Path, wholes: list[Whole], data: st.DataObject) -> None:
+    file = cut(data_dir, wholes, 1.25, 61.5)
+    start = data.draw(st.integers(0, file.length))
+    end = data.draw(st.integers(start, file.length))
+    assert b"".join(file.read(start, end)) == whole_bytes(file)[start:end]
+
+
+@settings(deadline=None, max_examples=25)
+@given(start_ms=st.integers(-500, 64_500), length_ms=st.integers(1, 70_000))
+def test_any_span_is_a_file_or_says_that_nothing_is_there(
+    data_dir: Path, wholes: list[Whole], start_ms: int, length_ms: int
+) -> None:
+    try:
+        file = cut(data_dir, wholes, start_ms / 1000, (start_ms + length_ms) / 1000)
+    except NotFoundError:
+        return
+    assert len(whole_bytes(file)) == file.length
+    assert 0 < file.duration_90k <= length_ms * 90
+
+
+def test_nothing_recorded_is_not_found(data_dir: Path, wholes: list[Whole]) -> None:
+    for start_s, end_s in ((-10, -5), (10, 50), (70, 80)):
+        with pytest.raises(NotFoundError, match="nothing is recorded"):
+            cut(data_dir, wholes, start_s, end_s)
+
+
+def test_a_clip_is_the_same_file_each_time(data_dir: Path, wholes: list[Whole]) -> None:
+    first, again, other = (cut(data_dir, wholes, 0, end_s) for end_s in (3, 3, 4))
+    assert whole_bytes(first) == whole_bytes(again)
+    assert first.etag == again.etag != other.etag
+
+
+def test_a_growing_file_reads_as_it_grew_even_after_it_was_closed(tmp_path: Path) -> None:
+    [(growing, _)] = record(tmp_path / "a", film(), finish=False)
+    before = growing.path(tmp_path / "a").read_bytes()
+    [(closed, _)] = record(tmp_path / "b", film())
+    file = growing_file(closed.path(tmp_path / "b"), growing)
+    assert whole_bytes(file) == before[: growing.size]
+
+
+def test_a_file_that_is_gone_or_short_is_a_storage_error(tmp_path: Path) -> None:
+    path = tmp_path / "short"
+    path.write_bytes(b"12345")
+    for slices in ([Slice(path, 3, 10)], [Slice(tmp_path / "gone", 0, 5)]):
+        file = VirtualFile(b"head", slices, '"etag"')
+        with pytest.raises(StorageError):
+            whole_bytes(file)

@@ -1,0 +1,158 @@
+"""The archive as HLS: segment borders and playlists."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import m3u8
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.clock import CLOCK_RATE
+from hls.archive.recorder import Numbers, Whole
+from hls.archive.segment import Fragment, Segment
+from hls.mp4.boxes import shared_init
+from hls.playback.dvr import HLS_TARGET_S, HlsSegment, hls_segments, pack_hls, playlist, unpack_hls
+from tests.support.ffprobe import decode, ffprobe
+from tests.support.film import START_90K, Film, film
+from tests.support.recording import record
+
+
+def make_fragments(spans: list[tuple[int, bool]]) -> list[Fragment]:
+    fragments: list[Fragment] = []
+    offset, start = 1000, 0
+    for index, (duration_90k, is_keyframe) in enumerate(spans):
+        fragments.append(Fragment(offset, 10 + index, start, duration_90k, 5, is_keyframe or index == 0))
+        offset, start = offset + 10 + index, start + duration_90k
+    return fragments
+
+
+spans = st.lists(st.tuples(st.integers(1, 90_000), st.booleans()), max_size=80)
+
+
+@given(spans)
+def test_hls_segments_cover_the_file_once_and_never_exceed_the_target(given_spans: list[tuple[int, bool]]) -> None:
+    fragments = make_fragments(given_spans)
+    segments = hls_segments(fragments, is_whole=True)
+    assert sum(segment.size for segment in segments) == sum(fragment.size for fragment in fragments)
+    for before, after in pairwise(segments):
+        assert before.offset + before.size == after.offset
+        assert before.end_90k == after.start_90k
+    assert all(round(segment.duration_90k / CLOCK_RATE) <= HLS_TARGET_S for segment in segments)
+
+
+@given(spans, st.integers(0, 80))
+def test_what_is_listed_while_a_file_grows_stays_as_it_is(given_spans: list[tuple[int, bool]], so_far: int) -> None:
+    fragments = make_fragments(given_spans)
+    early = hls_segments(fragments[:so_far], is_whole=False)
+    assert hls_segments(fragments, is_whole=True)[: len(early)] == early
+
+
+def test_long_gops_are_cut_at_the_target() -> None:
+    segments = hls_segments(make_fragments([(45_000, False)] * 60), is_whole=True)
+    assert [segment.duration_90k / CLOCK_RATE for segment in segments] == [10.0, 10.0, 10.0]
+
+
+def recorded(data_dir: Path) -> list[Whole]:
+    """12 s in files of 6 s, a gap, and 6 s of another size."""
+    numbers = Numbers(sequence=100, discontinuities=7)
+    first = record(data_dir, film(Film(seconds=12)), segment_s=6, numbers=numbers)
+    later = film(Film(seconds=6, width=320, height=240), START_90K + 60 * CLOCK_RATE, run=2)
+    return [*first, *record(data_dir, later, segment_s=6, numbers=numbers)]
+
+
+def listed(wholes: list[Whole]) -> list[tuple[Segment, list[HlsSegment]]]:
+    """As the archive hands them to the playlist."""
+    return [
+        (segment, hls_segments(fragments, is_whole=segment.end_reason is not None)) for segment, fragments in wholes
+    ]
+
+
+@given(spans)
+def test_hls_segments_pack_and_unpack(given_spans: list[tuple[int, bool]]) -> None:
+    segments = hls_segments(make_fragments(given_spans), is_whole=True)
+    assert unpack_hls(pack_hls(segments), 1000) == segments
+
+
+def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:
+    wholes = recorded(tmp_path)
+    text = playlist(listed(wholes), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    assert text is not None
+    parsed = m3u8.loads(text)
+    assert parsed.is_endlist
+    assert parsed.playlist_type == "vod"
+    assert (parsed.target_duration, parsed.media_sequence, parsed.discontinuity_sequence) == (HLS_TARGET_S, 100, 7)
+    assert [segment.discontinuity for segment in parsed.segments] == [False, False, True, False, True, False]
+    times = [str(segment.program_date_time)[17:26] for segment in parsed.segments if segment.program_date_time]
+    assert times[0] == "00+00:00"
+    assert str(parsed.segments[4].program_date_time) == "2026-11-22 18:51:00+00:00"
+    for segment in parsed.segments:
+        name = Path(segment.uri).stem
+        whole = next(whole for whole in wholes if whole[0].name == name)
+        size, offset = (int(number) for number in segment.byterange.split("@"))
+        assert offset + size <= whole[0].size
+        assert segment.init_section.uri == f"door/init-{whole[0].init_id}.mp4"
+    assert text.count("#EXT-X-MAP") == 2, "one until the tracks change"
+
+
+def test_a_playlist_begins_with_the_segment_of_the_start_and_numbers_follow(tmp_path: Path) -> None:
+    wholes = recorded(tmp_path)
+    text = playlist(listed(wholes), START_90K + 11 * CLOCK_RATE, None, is_ended=False)
+    assert text is not None
+    parsed = m3u8.loads(text)
+    assert not parsed.is_endlist
+    assert (parsed.media_sequence, parsed.discontinuity_sequence) == (103, 8)
+    assert parsed.start.time_offset == pytest.approx(1.0)
+    assert playlist(listed(wholes), START_90K + 20 * CLOCK_RATE, START_90K + 50 * CLOCK_RATE, is_ended=True) is None
+
+
+def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
+    packets = film(Film(seconds=14))
+    before: list[str] = []
+    for count in range(20, 141, 10):
+        wholes = record(tmp_path / str(count), packets[:count], segment_s=6, finish=False)
+        text = playlist(listed(wholes), START_90K, None, is_ended=False)
+        lines = text.splitlines() if text else []
+        assert lines[: len(before)] == before
+        before = lines
+    assert len(before) > 10
+
+
+def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
+    wholes = recorded(tmp_path)
+    for segment, _ in wholes:
+        data = segment.path(tmp_path).read_bytes()
+        init = shared_init(segment.head + data[len(segment.head) : segment.init_size])
+        assert len(init) == segment.init_length
+        folder = tmp_path / "www" / "door"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{segment.name}.mp4").write_bytes(data)
+        (folder / f"init-{segment.init_id}.mp4").write_bytes(init)
+    text = playlist(listed(wholes), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    assert text is not None
+    (tmp_path / "www" / "dvr.m3u8").write_text(text)
+    assert decode(tmp_path / "www" / "dvr.m3u8", "-allowed_extensions", "ALL") == ""
+
+
+def test_every_file_of_a_playlist_is_whole_and_begins_where_it_says(tmp_path: Path) -> None:
+    """As a player does: the init segment, then the byte ranges up to the next discontinuity."""
+    wholes = recorded(tmp_path)
+    by_name = {segment.name: segment for segment, _ in wholes}
+    text = playlist(listed(wholes), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    assert text is not None
+    timelines: list[bytes] = []
+    for part in m3u8.loads(text).segments:
+        segment = by_name[Path(part.uri).stem]
+        data = segment.path(tmp_path).read_bytes()
+        if part.discontinuity or not timelines:
+            timelines.append(shared_init(segment.head + data[len(segment.head) : segment.init_size]))
+        size, offset = (int(number) for number in part.byterange.split("@"))
+        timelines[-1] += data[offset : offset + size]
+    for number, timeline in enumerate(timelines):
+        path = tmp_path / f"{number}.mp4"
+        path.write_bytes(timeline)
+        assert decode(path) == ""
+        probed = ffprobe(path, "-count_frames")
+        assert int(probed["streams"][0]["nb_read_frames"]) == 60
+        assert float(probed["streams"][0]["start_time"]) == 0
+    assert len(timelines) == 3

@@ -1,0 +1,191 @@
+"""Packets, thumbnails and JPEG replays out of recordings."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gateway.clock import CLOCK_RATE
+from gateway.errors import NotFoundError, StorageError
+from gateway.jpeg.feed import JpegFrame
+from hls.archive.recorder import Whole
+from hls.archive.segment import EndReason, Fragment, Segment
+from hls.playback.replay import ARRIVED_90K, fragments_from, make_thumbnail, read_packets, replay_jpeg
+from tests.support.film import START_90K, Film, film
+from tests.support.recording import record
+
+
+def brightness(jpeg: bytes) -> int:
+    """Which frame of a film this is, within one or two."""
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    # The film is limited-range video, the JPEG is full-range.
+    return round(float(picture.mean()) * 219 / 255 + 16) - 20
+
+
+def test_packets_come_back_as_they_went_in(tmp_path: Path) -> None:
+    packets = [packet for packet in film(Film(seconds=4, audio=True)) if packet.is_video]
+    [(segment, fragments)] = record(tmp_path, film(Film(seconds=4, audio=True)))
+    for first in (0, 10, 30):
+        read = list(read_packets(tmp_path, segment, fragments_from(fragments, first * 9000)))
+        expected = packets[first - first % 10 :]
+        assert [(p.captured_at_90k, p.pts_90k, p.is_keyframe) for p in read] == [
+            (p.captured_at_90k, p.pts_90k, p.is_keyframe) for p in expected
+        ]
+        assert all(p.data.startswith((b"\0\0\0\1", b"\0\0\1")) for p in read)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage" * 1000])
+def test_a_file_that_is_gone_or_broken_is_an_error_of_ours(tmp_path: Path, content: bytes | None) -> None:
+    [(segment, fragments)] = record(tmp_path, film())
+    path = segment.path(tmp_path)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises((NotFoundError, StorageError)):
+        list(read_packets(tmp_path, segment, fragments))
+
+
+def test_a_thumbnail_is_the_first_picture_and_made_once(tmp_path: Path) -> None:
+    [(segment, fragments)] = record(tmp_path, film(Film(width=640, height=480)), finish=False)
+    path = make_thumbnail(tmp_path, segment, fragments)
+    assert path == segment.path(tmp_path).with_suffix(".jpg")
+    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == (240, 320, 3)
+    assert brightness(path.read_bytes()) == pytest.approx(0, abs=2)
+    path.write_bytes(b"kept")
+    assert make_thumbnail(tmp_path, segment, fragments).read_bytes() == b"kept"
+    assert not list(tmp_path.rglob("*.part"))
+
+
+class Archive:
+    """Recordings in a list; the newest may have grown since it was last asked for."""
+
+    def __init__(self, data_dir: Path, wholes: Sequence[Whole]) -> None:
+        self.data_dir = data_dir
+        self.wholes = list(wholes)
+
+    async def find_from(self, camera_id: str, time_90k: int) -> tuple[Segment, Sequence[Fragment]] | None:
+        return next((whole for whole in self.wholes if whole[0].end_90k > time_90k), None)
+
+    def pin(self, segment: Segment) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class HandClock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def wall_90k(self) -> int:
+        return START_90K
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+async def executor() -> AsyncIterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as made:
+        yield made
+
+
+async def replay(
+    archive: Archive,
+    executor: ThreadPoolExecutor,
+    at_s: float,
+    live_edge_s: float | None,
+    monkeypatch: pytest.MonkeyPatch,
+    frame_rate: float = 10,
+) -> list[tuple[float, JpegFrame]]:
+    """All frames of a replay, and when each came, in seconds from the first."""
+    clock = HandClock()
+    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
+    edge_90k = None if live_edge_s is None else START_90K + round(live_edge_s * CLOCK_RATE)
+    at_90k = START_90K + round(at_s * CLOCK_RATE)
+    frames = replay_jpeg(archive, executor, clock, "door", at_90k, frame_rate, None, lambda: edge_90k)
+    return [(round(clock.now_s - 1000.0, 3), frame) async for frame in frames]
+
+
+def recorded(data_dir: Path) -> Archive:
+    """6 s in 2 s files, a gap, and 2 s from second 20 on."""
+    first = record(data_dir, film(Film(seconds=6)), segment_s=2)
+    return Archive(data_dir, [*first, *record(data_dir, film(Film(seconds=2), START_90K + 20 * CLOCK_RATE, run=2))])
+
+
+async def test_a_replay_begins_exactly_and_crosses_borders_and_gaps_in_real_time(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = await replay(recorded(tmp_path), executor, 1.7, 1000, monkeypatch)
+    numbers = [*range(17, 60), *range(20)]
+    assert [brightness(frame.data) for _, frame in frames] == pytest.approx(numbers, abs=2)
+    assert frames[0][1].captured_at_90k == START_90K + 17 * 9000
+    assert [frame.sequence for _, frame in frames] == list(range(1, 64))
+    # 43 pictures a tenth of a second apart; then the gap is jumped over.
+    assert [at for at, _ in frames[:43]] == pytest.approx([n / 10 for n in range(43)], abs=0.001)
+    assert frames[43][0] == frames[42][0]
+    assert frames[-1][0] == pytest.approx(frames[43][0] + 1.9, abs=0.001)
+
+
+async def test_a_lower_frame_rate_takes_fewer_pictures_at_the_same_pace(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = await replay(recorded(tmp_path), executor, 0, 1000, monkeypatch, frame_rate=2)
+    assert len(frames) == 16
+    assert [at for at, _ in frames[:12]] == pytest.approx([n / 2 for n in range(12)], abs=0.001)
+
+
+async def test_near_the_live_edge_it_plays_faster_and_ends_where_live_begins(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wholes = record(tmp_path, film(Film(seconds=6)), finish=False)
+    assert wholes[0][0].end_reason is None
+    frames = await replay(Archive(tmp_path, wholes), executor, 1, 6.5, monkeypatch)
+    shown_to_90k = frames[-1][1].captured_at_90k
+    assert START_90K + 6.5 * CLOCK_RATE - shown_to_90k < ARRIVED_90K
+    lasted_s = (shown_to_90k - frames[0][1].captured_at_90k) / CLOCK_RATE
+    assert frames[-1][0] == pytest.approx(lasted_s / 1.25, abs=0.001)
+
+
+async def test_a_growing_file_is_read_on_as_it_grows(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive(tmp_path, record(tmp_path, film(Film(seconds=6)), finish=False))
+    segment, fragments = archive.wholes[0]
+    grown = iter(range(2, len(fragments) + 1))
+
+    class Growing(Archive):
+        async def find_from(self, camera_id: str, time_90k: int) -> tuple[Segment, Sequence[Fragment]] | None:
+            return segment, fragments[: next(grown, len(fragments))]
+
+    frames = [frame for _, frame in await replay(Growing(tmp_path, archive.wholes), executor, 0, 60, monkeypatch)]
+    assert len(frames) >= 50
+    assert [frame.captured_at_90k for frame in frames] == [START_90K + n * 9000 for n in range(len(frames))]
+
+
+async def test_nothing_recorded_from_there_on_is_not_found(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotFoundError):
+        await replay(recorded(tmp_path), executor, 100, 1000, monkeypatch)
+
+
+async def test_a_reader_that_leaves_leaves_no_file_open(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    archive = recorded(tmp_path)
+    assert archive.wholes[0][0].end_reason is EndReason.BOUNDARY
+    frames = replay_jpeg(archive, executor, HandClock(), "door", START_90K, 10, 80, lambda: None)
+    frame = await anext(frames)
+    assert (frame.width, frame.height) == (80, 60)
+    await frames.aclose()
+    links = [path.resolve() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not [path for path in links if path.is_relative_to(tmp_path)]

@@ -1,0 +1,181 @@
+"""Cameras that come, change and go at run time by API, kept over a restart."""
+
+import asyncio
+import json
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.errors import SettingsError
+from gateway.session import SessionState
+from tests.support.configured import engines, load, until, write
+from web.api import keys
+from web.camera_store import CameraBook, _write
+
+pytestmark = pytest.mark.usefixtures("place")
+
+
+async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    new = {"id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
+    assert (await client.post("/api/cameras", json=new)).status == 201
+    assert (await client.patch("/api/cameras/door", json={"frame_rate": 3})).status == 200
+    assert (await client.patch("/api/cameras/yard", json={"frame_rate": 4, "frame_width": 320})).status == 200
+    assert (await client.patch("/api/cameras/yard", json={"frame_width": None})).status == 200
+    await client.close()
+    file = place / "data" / "cameras.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    client = await open_house()
+    cameras = client.app[keys.SERVICE].cameras
+    assert set(cameras) == {"door", "yard"}
+    assert cameras["door"].settings.frame_rate == 3
+    assert (cameras["yard"].settings.frame_rate, cameras["yard"].settings.frame_width) == (4, None)
+    assert cameras["yard"].settings.url.get_secret_value() == "rtsp://u:s3cret@127.0.0.1:1/x"
+    assert (await client.delete("/api/cameras/yard")).status == 204
+    await client.close()
+    client = await open_house()
+    assert set(client.app[keys.SERVICE].cameras) == {"door"}
+
+
+async def test_a_configured_camera_is_not_removed_by_api(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    reply = await client.delete("/api/cameras/door")
+    assert reply.status == 409
+    assert "liveedge.toml" in (await reply.json())["message"]
+    assert (await client.get("/api/cameras/door")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("patch", "status"),
+    [
+        ({"frame_rate": "fast"}, 400),
+        ({"colour": 1}, 400),
+        ({"port": 80}, 400),
+        ({"url": "file:///etc/passwd"}, 400),
+        ({"engine": "os:system"}, 400),
+        ({"capture_engine": "tests.support.scripted:ScriptedEngine"}, 400),
+        ({"engine": {}}, 400),
+        ({"id": "other"}, 400),
+        ({"record": "always", "start": "on-demand"}, 400),
+        ({}, 200),
+    ],
+)
+async def test_a_patch_that_cannot_be_meant_changes_nothing(
+    place: Path, open_house: Callable[[], Any], patch: dict[str, object], status: int
+) -> None:
+    (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://u:s3cret@127.0.0.1:1/'\nstart = 'on-demand'")
+    client = await open_house()
+    before = client.app[keys.SERVICE].camera("door").settings
+    reply = await client.patch("/api/cameras/door", json=patch)
+    assert reply.status == status, await reply.text()
+    assert "s3cret" not in await reply.text()
+    assert client.app[keys.SERVICE].camera("door").settings == before
+    assert not (place / "data" / "cameras.json").exists() or status == 200
+    assert (await client.patch("/api/cameras/nosuch", json={})).status == 404
+
+
+async def test_a_patch_touches_only_what_changed(place: Path, open_house: Callable[[], Any]) -> None:
+    write(place, door={}, yard={})
+    client = await open_house()
+    service = client.app[keys.SERVICE]
+    await until(lambda: engines(place, "door") and engines(place, "yard"))
+    (run,) = engines(place, "door")
+    run.send(key=True)
+    await until(lambda: service.camera("door").session.state is SessionState.LIVE)
+    hold = service.camera("door").hold("test")
+
+    await client.patch("/api/cameras/door", json={"frame_rate": 2, "connection_retry_attempts": 9})
+    assert service.camera("door").session.policy.attempts == 9
+    assert engines(place, "door") == [run]
+    assert not run.interrupted
+
+    # The engine's own settings need another run; the viewer stays.
+    await client.patch("/api/cameras/door", json={"capture_timeout": 4321})
+    await until(lambda: len(engines(place, "door")) == 2)
+    assert run.interrupted
+    assert engines(place, "door")[1].source.timeout_s == 4.321
+    engines(place, "door")[1].send(key=True)
+    await until(lambda: service.camera("door").session.state is SessionState.LIVE)
+    assert service.camera("door").viewers == {"test": 1}
+    assert len(engines(place, "yard")) == 1
+    assert not engines(place, "yard")[0].interrupted
+    hold.release()
+
+
+async def test_a_change_that_cannot_be_kept_is_not_made(
+    place: Path, open_house: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("web.private_files.os.fsync", full)
+    reply = await client.post("/api/cameras", json={"id": "yard", "url": "rtsp://127.0.0.1/"})
+    assert reply.status == 503
+    assert "No space left" in (await reply.json())["message"]
+    assert set(client.app[keys.SERVICE].cameras) == {"door"}
+    assert not [path for path in (place / "data").iterdir() if "cameras.json" in path.name]
+
+
+async def test_who_hangs_up_in_the_middle_leaves_no_half_change(
+    place: Path, open_house: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_house()
+    house = client.app[keys.HOUSE]
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        _write(*arguments)
+
+    monkeypatch.setattr("web.camera_store._write", slow)
+    table = {"url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
+    request = asyncio.create_task(house.add_camera("yard", table))
+    await asyncio.to_thread(begun.wait, 20)
+    request.cancel()
+    await asyncio.wait([request])
+    assert request.cancelled()
+    go_on.set()
+    await until(lambda: "yard" in house.service.cameras)
+    assert "yard" in json.loads((place / "data" / "cameras.json").read_text())["cameras"]
+    await house.remove_camera("yard")
+    assert set(house.service.cameras) == {"door"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"version": 1, "cameras": []}',
+        '{"version": 2, "cameras": {}}',
+        '{"version":1,"cameras":{"a":1}}',
+    ],
+)
+def test_a_damaged_file_keeps_the_gateway_from_forgetting_cameras(place: Path, text: str) -> None:
+    (place / "data").mkdir()
+    (place / "data" / "cameras.json").write_text(text)
+    with pytest.raises(SettingsError, match=r"cameras\.json"):
+        CameraBook(load())
+
+
+def test_one_camera_that_cannot_be_used_any_more_is_left_out_and_kept(place: Path) -> None:
+    (place / "data").mkdir()
+    kept = {"yard": {"url": "rtsp://u:s3cret@h/", "frame_rate": 900}, "door": {"url": "rtsp://h/"}}
+    (place / "data" / "cameras.json").write_text(json.dumps({"version": 1, "cameras": kept}))
+    book = CameraBook(load())
+    assert set(book.cameras()) == {"door"}
+    assert "FRAME_RATE" in book.faults["yard"]
+    assert "s3cret" not in book.faults["yard"]
+    assert json.loads((place / "data" / "cameras.json").read_text())["cameras"] == kept

@@ -1,0 +1,243 @@
+"""Who asks, by JWT: what a token has to say, and where an issuer's keys come from."""
+
+import asyncio
+import base64
+import functools
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from gateway.access import Scope
+from gateway.errors import UnauthorizedError
+from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, HandClock, bearer, gate, guarded
+from web.auth.authenticator import Gate
+from web.auth.jwks import REFRESH_S, RETRY_S, STALE_S
+from web.auth.jwt import LEEWAY_S
+
+pytestmark = pytest.mark.usefixtures("empty_place")
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    return {"sub": "ada", "exp": time.time() + 600, "scope": "openid view", "cameras": ["door"], **changes}
+
+
+async def test_a_jwt_says_who_may_what() -> None:
+    door = gate(auth_jwt_secret=JWT_SECRET)
+    grant = (await door.identify(jwt.encode(claims(), JWT_SECRET, "HS256"), "192.0.2.7")).grant
+    assert grant.name == "jwt 'ada'"
+    assert grant.may(Scope.VIEW, "door")
+    assert not grant.may(Scope.VIEW, "yard")
+    assert not grant.may(Scope.ARCHIVE)
+    listed = claims(scopes=["archive", "unknown", 5, {}])
+    del listed["cameras"]
+    grant = (await door.identify(jwt.encode(listed, JWT_SECRET, "HS256"), "192.0.2.7")).grant
+    assert grant.scopes == {Scope.ARCHIVE}
+    assert grant.may_everywhere(Scope.ARCHIVE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": "tomorrow"},
+        {"exp": True},
+        {"exp": -1},
+        {"exp": 1e300},
+        {"cameras": "door"},
+        {"cameras": [1]},
+        {"nbf": "now"},
+        {"aud": "another"},
+        {"iss": "another"},
+    ],
+)
+async def test_claims_that_cannot_be_meant(changes: dict[str, Any]) -> None:
+    door = gate(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
+    good = claims(aud="liveedge", iss="issuer")
+    assert (await door.jwt.verify(jwt.encode(good, JWT_SECRET, "HS256"))) is not None
+    assert await door.jwt.verify(jwt.encode({**good, **changes}, JWT_SECRET, "HS256")) is None
+
+
+@pytest.mark.parametrize("missing", ["exp", "aud", "iss"])
+async def test_claims_that_are_needed(missing: str) -> None:
+    door = gate(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
+    short = claims(aud="liveedge", iss="issuer")
+    del short[missing]
+    assert await door.jwt.verify(jwt.encode(short, JWT_SECRET, "HS256")) is None
+
+
+async def test_a_jwt_ends_and_begins() -> None:
+    clock = HandClock()
+    door = gate(clock, auth_jwt_secret=JWT_SECRET)
+    token = jwt.encode(claims(nbf=time.time() + 300, exp=time.time() + 600), JWT_SECRET, "HS256")
+    for ahead_s, is_good in ((0, False), (301, True), (599, True), (600 + LEEWAY_S + 1, False)):
+        clock.ahead_s = ahead_s
+        if is_good:
+            assert await door.jwt.verify(token) is not None
+        else:
+            with pytest.raises(UnauthorizedError, match="expired"):
+                await door.jwt.verify(token)
+
+
+async def test_the_algorithm_cannot_be_chosen_by_the_token() -> None:
+    door = gate(auth_jwt_secret=JWT_SECRET)
+    for algorithm in ("HS384", "HS512"):
+        assert await door.jwt.verify(jwt.encode(claims(), JWT_SECRET + JWT_SECRET, algorithm)) is None
+    assert await door.jwt.verify(jwt.encode(claims(), "", "none")) is None
+    assert await door.jwt.verify(jwt.encode(claims(), "b" * 40, "HS256")) is None
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    assert await door.jwt.verify(jwt.encode(claims(), key, "RS256")) is None
+
+
+@functools.cache
+def any_gate() -> Gate:
+    return gate(auth_jwt_secret=JWT_SECRET, auth_token=ADMIN_TOKEN)
+
+
+@given(st.text(max_size=200) | st.from_regex(r"\A[A-Za-z0-9_-]{1,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\Z"))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_text_is_a_token_by_accident_or_ends_in_an_exception(text: str) -> None:
+    door = any_gate()
+    assert asyncio.run(door.jwt.verify(text)) is None
+    assert door.tokens.find(text) is None
+    assert door.signer.verify(text, "/snapshot/door.jpg") is None
+
+
+class Issuer:
+    """An identity provider's JWKS, over HTTP."""
+
+    def __init__(self) -> None:
+        self.keys: list[dict[str, Any]] = []
+        self.answer: bytes | None = None
+        self.fetches = 0
+        self.is_down = False
+
+    async def jwks(self, _: web.Request) -> web.Response:
+        self.fetches += 1
+        if self.is_down:
+            return web.Response(status=500)
+        return web.Response(body=self.answer or json.dumps({"keys": self.keys}).encode())
+
+    def add(self, kid: str, kind: str = "RSA") -> Any:
+        """A new key; returns its private half."""
+        key: Any
+        if kind == "RSA":
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            public = json.loads(RSAAlgorithm.to_jwk(key.public_key()))
+        else:
+            key = ec.generate_private_key(ec.SECP256R1())
+            public = json.loads(ECAlgorithm.to_jwk(key.public_key()))
+        self.keys.append({**public, "kid": kid, "use": "sig"})
+        return key
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[tuple[Issuer, dict[str, Any]]]:
+    """An issuer, and the settings that name it."""
+    issuer = Issuer()
+    app = web.Application()
+    app.router.add_get("/keys", issuer.jwks)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/keys"))
+        yield issuer, {"auth_jwks_url": url, "auth_jwt_audience": "liveedge", "auth_jwt_secret": JWT_SECRET}
+
+
+def signed(key: Any, algorithm: str, kid: str | None, **changes: Any) -> str:
+    headers = {"kid": kid} if kid is not None else None
+    return jwt.encode(claims(aud="liveedge", **changes), key, algorithm, headers=headers)
+
+
+def forged(public_key: bytes, kid: str) -> str:
+    """HS256 with a public key as its secret, which PyJWT would not make."""
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"alg": "HS256", "typ": "JWT", "kid": kid}, claims(aud="liveedge"))
+    ]
+    mac = hmac.digest(public_key, b".".join(parts), "sha256")
+    return b".".join([*parts, base64.urlsafe_b64encode(mac).rstrip(b"=")]).decode()
+
+
+async def test_keys_of_an_issuer(issuer: tuple[Issuer, dict[str, Any]]) -> None:
+    keys, values = issuer
+    old, curve = keys.add("old"), keys.add("curve", "EC")
+    keys.keys.append({"kty": "oct", "k": "c2VjcmV0", "kid": "symmetric"})
+    door = gate(**values)
+    await asyncio.gather(*(door.identify(signed(old, "RS256", "old"), "192.0.2.7") for _ in range(5)))
+    assert keys.fetches == 1
+    assert await door.jwt.verify(signed(curve, "ES256", "curve")) is not None
+    assert await door.jwt.verify(signed(old, "RS256", None)) is not None, "the only RSA key needs no id"
+    assert await door.jwt.verify(signed(curve, "ES256", "old")) is None
+    assert await door.jwt.verify(signed(keys.add("unpublished"), "RS256", "old")) is None
+    assert await door.jwt.verify(signed(JWT_SECRET, "HS256", None)) is not None, "both kinds at the same time"
+    public = old.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert await door.jwt.verify(forged(public, "old")) is None, "RFC 8725 §2.1"
+    await door.close()
+
+
+async def test_a_new_key_is_seen_but_nobody_can_make_us_ask_often(issuer: tuple[Issuer, dict[str, Any]]) -> None:
+    keys, values = issuer
+    clock = HandClock()
+    door = gate(clock, **values)
+    old = keys.add("old")
+    assert await door.jwt.verify(signed(old, "RS256", "old")) is not None
+    new = keys.add("new")
+    for number in range(20):
+        assert await door.jwt.verify(signed(new, "RS256", f"made-up-{number}")) is None
+    assert keys.fetches == 1
+    clock.ahead_s += RETRY_S + 1
+    assert await door.jwt.verify(signed(new, "RS256", "new")) is not None
+    assert keys.fetches == 2
+    del keys.keys[0]
+    clock.ahead_s += REFRESH_S + 1
+    assert await door.jwt.verify(signed(old, "RS256", "old", exp=time.time() + 9999)) is None, "taken back"
+    assert keys.fetches == 3
+    await door.close()
+
+
+async def test_an_issuer_that_is_away(tmp_path: Path, issuer: tuple[Issuer, dict[str, Any]]) -> None:
+    keys, values = issuer
+    clock = HandClock()
+    key = keys.add("key")
+    token = signed(key, "RS256", "key", exp=time.time() + 10 * STALE_S, cameras=None)
+    keys.is_down = True
+    async with guarded(tmp_path, clock, **values) as client:
+
+        async def status() -> int:
+            async with client.get("/api/cameras", headers=bearer(token)) as answer:
+                return answer.status
+
+        assert await status() == 503, "nobody can tell whether it is right"
+        keys.is_down = False
+        clock.ahead_s += RETRY_S + 1
+        assert await status() == 200
+        keys.is_down = True
+        clock.ahead_s += REFRESH_S + 1
+        assert await status() == 200, "keys that are known stay good for a while"
+        clock.ahead_s += STALE_S
+        assert await status() == 503
+        async with client.get("/api/cameras", headers=bearer(ADMIN_TOKEN)) as answer:
+            assert answer.status == 200, "other ways in do not depend on it"
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"{}", b"no json", b'{"keys": [1]}', b'{"keys": []}', b" " * 300_000])
+async def test_answers_that_are_no_keys(
+    issuer: tuple[Issuer, dict[str, Any]], answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys, values = issuer
+    key = keys.add("key")
+    keys.answer = answer
+    door = gate(**values)
+    with pytest.raises(Exception, match="keys cannot be had"):
+        await door.jwt.verify(signed(key, "RS256", "key"))
+    assert "AUTH_JWKS_URL" in caplog.text

@@ -1,0 +1,325 @@
+"""A token that is taken back, expires or shrinks ends what it opened: on every route, and by every event."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.settings import load_settings
+from tests.support.film import Film, film
+from tests.support.guarded import (
+    ADMIN_TOKEN,
+    DEMO,
+    JWT_SECRET,
+    OFF,
+    TABLES,
+    Client,
+    HandClock,
+    bearer,
+    gate,
+    guarded,
+    offered,
+)
+from tests.support.recording import index_of, record
+from web.api import keys
+from web.auth.authenticator import GATE, Gate, guard, note_begun
+from web.auth.jwt import LEEWAY_S
+from web.auth.policy import ROUTES
+from web.auth.sessions import RENEW_S
+from web.middleware.errors import errors_as_json
+
+GUEST = "the-token-of-a-guest-who-leaves"
+
+ALL = ["view", "control", "archive"]
+
+Answered = tuple[int, str]
+
+
+def tables(scopes: list[str] | None = None, cameras: list[str] | None = None, token: str = GUEST) -> dict[str, Any]:
+    """A guest's token beside the others."""
+    guest = {"token": token, "scopes": scopes or ALL, "cameras": cameras}
+    return {"tokens": TABLES | {"guest": guest}}
+
+
+def reload(house: Client | Gate, **values: Any) -> None:
+    """Other settings are in force."""
+    if isinstance(house, TestClient):
+        assert house.app is not None
+        house = house.app[GATE]
+    house.reload(load_settings(**{"auth_token": ADMIN_TOKEN, "auth": {"tokens": TABLES}, **values}))
+
+
+def jwt_until(ends_in_s: float, **claims: Any) -> str:
+    """A JWT that is over in some seconds, leeway included."""
+    return jwt.encode({"exp": time.time() + ends_in_s - LEEWAY_S, "scope": "view", **claims}, JWT_SECRET, "HS256")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come true")
+
+
+# --- every route, along the table
+
+
+@asynccontextmanager
+async def waiting_rooms(door: Gate) -> AsyncIterator[tuple[Client, asyncio.Semaphore]]:
+    """Every address of the table, answered never; the semaphore counts who waits."""
+    waiting = asyncio.Semaphore(0)
+
+    async def wait(_: web.Request) -> web.Response:
+        waiting.release()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = web.Application(middlewares=[errors_as_json, guard], handler_args={"handler_cancellation": True})
+    app.on_response_prepare.append(note_begun)
+    app[GATE] = door
+    for (method, path), rule in ROUTES.items():
+        if method == "GET" and not rule.is_open:
+            app.router.add_get(path, wait)
+    door.start()
+    try:
+        async with TestClient(TestServer(app)) as client:
+            yield client, waiting
+    finally:
+        await door.close()
+
+
+WAITING = [path for (method, path), rule in ROUTES.items() if method == "GET" and not rule.is_open]
+
+
+async def asked_everywhere(client: Client, headers: Mapping[str, str]) -> dict[str, asyncio.Task[Answered]]:
+    async def ask(path: str) -> Answered:
+        async with client.get(path, headers=headers) as answer:
+            return answer.status, (await answer.json())["error"]
+
+    filled = {
+        path: path.format(camera="door", name="part-1.m4s", viewer="v", segment="s", init="i") for path in WAITING
+    }
+    return {path: asyncio.create_task(ask(address)) for path, address in filled.items()}
+
+
+TAKEN_BACK: dict[str, tuple[dict[str, Any], Answered | None]] = {
+    "gone": ({}, (401, "unauthorized")),
+    "another token": ({"auth": tables(token="the-guest-has-another-token")}, (401, "unauthorized")),
+    "no rights": ({"auth": tables(["control"])}, (403, "forbidden")),
+    "another camera": ({"auth": tables(cameras=["yard"])}, (403, "forbidden")),
+    "the same again": ({"auth": tables()}, None),
+    "nobody is asked": ({**OFF, "host": "127.0.0.1"}, None),
+}
+
+
+@pytest.mark.usefixtures("empty_place")
+@pytest.mark.parametrize("change", TAKEN_BACK)
+async def test_every_request_that_waits_is_refused_then(change: str) -> None:
+    values, expected = TAKEN_BACK[change]
+    door = gate(auth_token=ADMIN_TOKEN, auth=tables())
+    async with waiting_rooms(door) as (client, waiting):
+        asked = await asked_everywhere(client, bearer(GUEST))
+        others = await asked_everywhere(client, bearer(ADMIN_TOKEN))
+        for _ in (*asked, *others):
+            await waiting.acquire()
+        reload(door, **values)
+        await door.visits.review()
+        if expected is not None:
+            # Some need no more than a token, some answer with whatever cameras one has.
+            lasting = {
+                path
+                for path in WAITING
+                if (expected[0] == 403 and ROUTES["GET", path].scope is None)
+                or (change == "another camera" and ROUTES["GET", path].over.name == "ANY")
+            }
+            for path, task in asked.items():
+                if path not in lasting:
+                    async with asyncio.timeout(10):
+                        assert await task == expected, path
+            assert not any(asked[path].done() for path in lasting)
+        else:
+            assert not any(task.done() for task in asked.values())
+        assert not any(task.done() for task in others.values()), "nobody else notices"
+        for task in (*asked.values(), *others.values()):
+            task.cancel()
+        await asyncio.gather(*asked.values(), *others.values(), return_exceptions=True)
+        await until(lambda: not door.visits.held)
+
+
+async def test_turning_auth_on_ends_what_nobody_was_asked_for(tmp_path: Path) -> None:
+    async with guarded(tmp_path, **OFF, cameras=DEMO) as client, client.get("/mjpeg/demo") as stream:
+        await stream.content.readany()
+        reload(client)
+        await drained(stream)
+        async with client.get("/mjpeg/demo") as again:
+            assert again.status == 401
+
+
+# --- streams
+
+
+async def drained(answer: aiohttp.ClientResponse) -> None:
+    """Read until the gateway cuts it, in mid-answer."""
+    async with asyncio.timeout(20):
+        with pytest.raises(aiohttp.ClientError):
+            await answer.read()
+
+
+async def test_mjpeg_ends_with_its_token_however_it_came(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with guarded(tmp_path, clock, cameras=DEMO, auth=tables(), auth_jwt_secret=JWT_SECRET) as client:
+
+        async def sign(token: str) -> str:
+            async with client.post("/api/sign", json={"path": "/mjpeg/demo"}, headers=bearer(token)) as answer:
+                return str((await answer.json())["url"])
+
+        async with contextlib.AsyncExitStack() as stack:
+
+            async def stream(url: str, headers: Mapping[str, str] | None = None) -> aiohttp.ClientResponse:
+                answer = await stack.enter_async_context(client.get(url, headers=headers))
+                assert answer.status == 200
+                await answer.content.readany()
+                return answer
+
+            taken = [await stream("/mjpeg/demo", bearer(GUEST)), await stream(await sign(GUEST))]
+            expiring = [await stream("/mjpeg/demo", bearer(jwt_until(600))), await stream(await sign(jwt_until(600)))]
+            good = await stream(await sign(ADMIN_TOKEN))
+            reload(client, auth_jwt_secret=JWT_SECRET)
+            for each in taken:
+                await drained(each)
+            for each in (*expiring, good):
+                assert await each.content.readany()
+            clock.ahead_s = 601
+            for each in expiring:
+                await drained(each)
+            assert await good.content.readany()
+            clock.ahead_s = 3700
+            await drained(good)  # AUTH_URL_LIFETIME is an hour
+
+
+async def test_a_file_is_cut_by_taking_back_and_not_by_the_clock(tmp_path: Path) -> None:
+    clock = HandClock()
+    whole = record(tmp_path / "data", film(Film(seconds=2)))[0]
+    index_of(tmp_path / "data", [whole]).close()
+    name, size = whole[0].name, 64 << 20
+    (path,) = (tmp_path / "data").rglob(f"{name}.mp4")
+    with path.open("ab") as file:
+        file.truncate(size)  # more than all buffers on the way
+    values: dict[str, Any] = {"auth_jwt_secret": JWT_SECRET}
+    async with guarded(tmp_path, clock, auth=tables(), **values) as client:
+        url = f"/archive/door/{name}.mp4"
+        expiring = jwt_until(600, scope="archive")
+        async with (
+            client.get(url, headers=bearer(GUEST)) as taken,
+            client.get(url, headers=bearer(expiring)) as over,
+        ):
+            assert (taken.status, over.status) == (200, 200)
+            clock.ahead_s = 601
+            assert client.app is not None
+            await client.app[GATE].visits.review()
+            reload(client, **values)
+            await client.app[GATE].visits.review()
+            with pytest.raises(aiohttp.ClientError):
+                await taken.read()
+            assert len(await over.read()) == size
+        async with client.get(url, headers=bearer(expiring)) as again:
+            assert again.status == 401
+
+
+# --- WebRTC
+
+
+SDP = {"Content-Type": "application/sdp"}
+FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*"}
+
+
+async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_path: Path) -> None:
+    clock = HandClock()
+    values: dict[str, Any] = {"auth_jwt_secret": JWT_SECRET}
+    async with offered() as offer, guarded(tmp_path, clock, cameras=DEMO, auth=tables(), **values) as client:
+        assert client.app is not None
+        webrtc = client.app[keys.WEBRTC]
+
+        async def join(token: str) -> str:
+            async with client.post("/whep/demo", data=offer, headers=SDP | bearer(token)) as answer:
+                assert answer.status == 201, await answer.text()
+                return answer.headers["Location"].rpartition("/")[2]
+
+        guest, ada, bob, admin = [
+            await join(token) for token in (GUEST, jwt_until(600, sub="ada"), jwt_until(600, sub="bob"), ADMIN_TOKEN)
+        ]
+        gone = webrtc.viewer(guest)
+        reload(client, auth=tables(["archive"]), **values)
+        await until(lambda: guest not in webrtc.viewers)
+        assert "scope view" in (gone.reason or "")
+        assert set(webrtc.viewers) == {ada, bob, admin}
+        newer = SDP | FRAGMENT | bearer(jwt_until(1200, sub="ada"))
+        async with client.patch(f"/whep/demo/{ada}", data="a=end-of-candidates\r\n", headers=newer) as answer:
+            assert answer.status == 204
+        # An admin's look at somebody's viewer does not make it the admin's.
+        any_admin = SDP | FRAGMENT | bearer(ADMIN_TOKEN)
+        async with client.patch(f"/whep/demo/{bob}", data="a=end-of-candidates\r\n", headers=any_admin) as answer:
+            assert answer.status == 204
+        # The clock is put forward for the tokens alone: a viewer that hears nothing for so long would end by itself.
+        visits = client.app[GATE].visits
+        visits._clock = ahead = HandClock()
+        ahead.ahead_s = 601
+        await until(lambda: bob not in webrtc.viewers)
+        assert set(webrtc.viewers) == {ada, admin}
+        async with client.delete(f"/whep/demo/{ada}", headers=any_admin) as answer:
+            assert answer.status == 200
+        async with client.delete(f"/whep/demo/{admin}", headers=any_admin) as answer:
+            assert answer.status == 200
+        assert not visits.held
+
+
+# --- an issuer
+
+
+@pytest.mark.usefixtures("empty_place")
+async def test_a_key_that_an_issuer_takes_back_is_heard_without_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HandClock()
+    door = gate(clock, auth_jwt_secret=JWT_SECRET)
+    visit = await door.identify(jwt_until(9000), "192.0.2.7")
+    ended: list[str] = []
+    visit.hold(lambda _: None, lambda error: ended.append(error.code))
+    # What the verifier will say is what it would say of a key that is gone.
+    door.jwt._secret = "another" + JWT_SECRET
+    await door.visits.review()
+    assert not ended
+    clock.ahead_s += RENEW_S + 1
+    await door.visits.review()
+    assert ended == ["unauthorized"]
+    assert not door.visits.held
+
+
+@pytest.mark.usefixtures("empty_place")
+async def test_an_issuer_that_is_away_ends_nothing() -> None:
+    clock = HandClock()
+    door = gate(
+        clock, auth_jwks_url="http://127.0.0.1:1/keys", auth_jwt_audience="liveedge", auth_jwt_secret=JWT_SECRET
+    )
+    visit = await door.identify(jwt_until(9000, aud="liveedge"), "192.0.2.7")
+    ended: list[str] = []
+    visit.hold(lambda _: None, lambda error: ended.append(error.code))
+    unknown = jwt.encode({"exp": time.time() + 9000}, JWT_SECRET, "HS256", headers={"kid": "k"})
+    head = unknown.split(".")
+    head[0] = jwt.utils.base64url_encode(b'{"alg":"RS256","kid":"k"}').decode()
+    visit.proof = type(visit.proof)(".".join(head))
+    door.visits.tokens_changed()
+    await door.visits.review()
+    assert not ended
+    clock.ahead_s += 9001
+    await door.visits.review()
+    assert ended == ["unauthorized"], "but its own end does"
+    await door.jwt.close()

@@ -1,0 +1,177 @@
+"""A token that is over ends what it opened over Socket.IO, and tells why."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import socketio
+from socketio.exceptions import ConnectionError as Refused
+
+from gateway.settings import load_settings
+from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, OFF, Client, HandClock, guarded, offered
+from web.api import keys
+from web.auth.authenticator import GATE
+from web.auth.jwt import LEEWAY_S
+
+GUEST = "the-token-of-a-guest-who-leaves"
+
+DEMOS = dict.fromkeys(("demo", "demo2"), DEMO["demo"])
+
+
+def tables(cameras: list[str] | None = None, *scopes: str) -> dict[str, Any]:
+    return {"tokens": {"guest": {"token": GUEST, "scopes": [*(scopes or ("view", "control"))], "cameras": cameras}}}
+
+
+def reload(client: Client, **values: Any) -> None:
+    assert client.app is not None
+    client.app[GATE].reload(load_settings(**{"auth_token": ADMIN_TOKEN, **values}))
+
+
+class Guest:
+    """Somebody who is connected, and all that they were told."""
+
+    def __init__(self) -> None:
+        self.sio = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+        self.ended: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.gone = asyncio.Event()
+        self.frames: dict[str, int] = {}
+        self.sio.on("access_ended", self.ended.put)
+        self.sio.on("disconnect", lambda *_: self.gone.set())
+        self.sio.on("video_frame_from_service", self._on_frame)
+
+    def _on_frame(self, data: dict[str, Any]) -> None:
+        camera_id = data["metadata"]["camera_id"]
+        self.frames[camera_id] = self.frames.get(camera_id, 0) + 1
+
+    async def call(self, event: str, **data: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = await self.sio.call(event, data, timeout=20)
+        return answer
+
+    async def seen(self, camera_id: str) -> None:
+        """Wait for another frame of a camera."""
+        before = self.frames.get(camera_id, 0)
+        async with asyncio.timeout(20):
+            while self.frames.get(camera_id, 0) == before:
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def visiting(client: Client, token: str | None = GUEST, transport: str = "websocket") -> AsyncIterator[Guest]:
+    guest = Guest()
+    auth = {"token": token} if token is not None else None
+    await guest.sio.connect(str(client.make_url("/")), auth=auth, transports=[transport])
+    yield guest
+    await guest.sio.disconnect()
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_connection_ends_and_says_why(tmp_path: Path, transport: str) -> None:
+    async with (
+        guarded(tmp_path, cameras=DEMOS, auth=tables()) as client,
+        visiting(client, transport=transport) as guest,
+        visiting(client, ADMIN_TOKEN) as admin,
+    ):
+        assert (await guest.call("frames_subscribe", camera_id="demo")).get("camera_id") == "demo"
+        await guest.seen("demo")
+        reload(client)
+        async with asyncio.timeout(20):
+            told = await guest.ended.get()
+            assert told == {"error": "unauthorized", "message": "this token is not known here"}
+            await guest.gone.wait()
+        with pytest.raises(Refused):
+            async with visiting(client):
+                pass
+        assert "state" in await admin.call("capture_status_request", requesting_client="admin")
+        assert client.app is not None
+        camera = client.app[keys.SERVICE].camera("demo")
+        async with asyncio.timeout(20):
+            while camera.viewers:
+                await asyncio.sleep(0.02)
+
+
+async def test_it_ends_with_its_jwt(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with guarded(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
+        token = jwt.encode({"exp": time.time() + 600, "scope": "view"}, JWT_SECRET, "HS256")
+        async with visiting(client, token) as guest:
+            assert client.app is not None
+            await client.app[GATE].visits.review()
+            assert guest.ended.empty()
+            clock.ahead_s = 601 + LEEWAY_S
+            async with asyncio.timeout(20):
+                assert (await guest.ended.get())["error"] == "unauthorized"
+                await guest.gone.wait()
+
+
+async def test_turning_auth_on_ends_who_was_not_asked(tmp_path: Path) -> None:
+    async with guarded(tmp_path, **OFF) as client, visiting(client, None) as guest, visiting(client, GUEST) as known:
+        reload(client, auth=tables())
+        async with asyncio.timeout(20):
+            assert (await guest.ended.get())["error"] == "unauthorized"
+            await guest.gone.wait()
+        assert "state" in await known.call("capture_status_request", requesting_client="known")
+
+
+async def test_what_a_token_does_not_reach_any_more_ends_and_the_rest_goes_on(tmp_path: Path) -> None:
+    async with (
+        offered() as offer,
+        guarded(tmp_path, cameras=DEMOS, auth=tables()) as client,
+        visiting(client) as guest,
+    ):
+        assert client.app is not None
+        webrtc = client.app[keys.WEBRTC]
+        for camera_id in DEMOS:
+            assert "sdp" in await guest.call("webrtc_offer", client_id=camera_id, camera_id=camera_id, sdp=offer)
+            await guest.call("frames_subscribe", camera_id=camera_id)
+            await guest.seen(camera_id)
+        gone = next(viewer for viewer in webrtc.viewers.values() if viewer.camera_id == "demo")
+        reload(client, auth=tables(["demo2"]))
+        async with asyncio.timeout(20):
+            told = await guest.ended.get()
+        assert (told["camera_id"], told["error"]) == ("demo", "forbidden")
+        assert "scope view over camera 'demo'" in told["message"]
+        async with asyncio.timeout(20):
+            await gone.closed.wait()
+        assert "scope view" in (gone.reason or "")
+        assert [viewer.camera_id for viewer in webrtc.viewers.values()] == ["demo2"]
+        await guest.seen("demo2")
+        before = guest.frames["demo"]
+        await guest.seen("demo2")
+        assert guest.frames["demo"] == before
+        # What it may do is what it may do now: news of a camera as well as commands.
+        assert (await guest.call("frames_subscribe", camera_id="demo"))["error"] == "forbidden"
+        assert (await guest.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})).get("state")
+        reload(client, auth=tables(["demo2"], "view"))
+        refused = await guest.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})
+        for _ in range(100):
+            if refused.get("error") == "forbidden":
+                break
+            await asyncio.sleep(0.05)
+            refused = await guest.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})
+        assert refused["error"] == "forbidden"
+        assert not guest.gone.is_set()
+        # A viewer lives on without its signaling, but not without its right.
+        await guest.sio.disconnect()
+        assert webrtc.viewers
+        reload(client)
+        async with asyncio.timeout(20):
+            while webrtc.viewers:
+                await asyncio.sleep(0.02)
+        assert not client.app[GATE].visits.held
+
+
+async def test_who_does_not_listen_is_ended_all_the_same(tmp_path: Path) -> None:
+    async with guarded(tmp_path, auth=tables()) as client, visiting(client) as guest:
+        assert client.app is not None
+        transport = guest.sio.eio.ws._response.connection.transport
+        transport.pause_reading()
+        reload(client)
+        async with asyncio.timeout(20):
+            while client.app[keys.BROWSER].status()["clients"]:
+                await asyncio.sleep(0.02)
+        transport.resume_reading()

@@ -1,0 +1,144 @@
+"""What lasts longer than a request: WebRTC viewers and Socket.IO connections, and whose they are."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+import socketio
+from socketio.exceptions import ConnectionError as Refused
+
+from gateway.settings import load_settings
+from signaling import socket_server
+from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, Client, HandClock, bearer, guarded, offered
+from web.auth.authenticator import GATE, OWNERS
+from web.auth.jwt import LEEWAY_S
+
+TOKENS: dict[str, Any] = {
+    "tokens": {
+        name: {"token": f"the-token-of-{name}-the-viewer", "scopes": ["view"], "cameras": ["demo"]}
+        for name in ("ada", "bob")
+    }
+}
+ADA, BOB = (bearer(f"the-token-of-{name}-the-viewer") for name in ("ada", "bob"))
+
+SDP = {"Content-Type": "application/sdp"}
+FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*"}
+
+
+@pytest.fixture
+async def offer() -> AsyncIterator[str]:
+    async with offered() as sdp:
+        yield sdp
+
+
+async def test_a_viewer_is_its_makers(tmp_path: Path, offer: str) -> None:
+    async with guarded(tmp_path, cameras=DEMO, auth=TOKENS, ice_servers="turn:u:p@turn.example.org") as client:
+
+        async def status(method: str, path: str, who: dict[str, str], **more: Any) -> int:
+            async with client.request(method, path, headers={**who, **more.pop("headers", {})}, **more) as answer:
+                return answer.status
+
+        async with client.post("/whep/demo", data=offer, headers={**SDP, **ADA}) as answer:
+            assert answer.status == 201, await answer.text()
+            path = answer.headers["Location"]
+            assert "turn.example.org" in answer.headers["Link"]
+        viewer = path.rpartition("/")[2]
+        candidate = {"data": "a=end-of-candidates\r\n", "headers": FRAGMENT}
+        assert await status("PATCH", path, {}, **candidate) == 401
+        assert await status("PATCH", path, BOB, **candidate) == 404, "not even its being is told"
+        assert await status("DELETE", path, BOB) == 404
+        assert await status("PATCH", path, ADA, **candidate) == 204
+        assert await status("GET", f"/api/cameras/demo/viewers/{viewer}/clock", {}) == 401
+        assert await status("DELETE", path, ADA) == 200
+        assert client.app is not None
+        assert client.app[OWNERS] == {}, "who left is forgotten"
+        async with client.post("/whep/demo", data=offer, headers={**SDP, **ADA}) as answer:
+            path = answer.headers["Location"]
+        assert await status("DELETE", path, bearer(ADMIN_TOKEN)) == 200
+
+
+async def test_turn_credentials_are_for_viewers(tmp_path: Path) -> None:
+    async with guarded(tmp_path, cameras=DEMO, auth=TOKENS, ice_servers="turn:u:p@turn.example.org") as client:
+        async with client.options("/whep/demo") as answer:
+            assert answer.status == 401
+            assert "Link" not in answer.headers
+        async with client.options("/whep/demo", headers=ADA) as answer:
+            assert answer.status == 204
+            assert "turn.example.org" in answer.headers["Link"]
+
+
+# --- Socket.IO
+
+
+async def connected(client: Client, **options: Any) -> tuple[socketio.AsyncClient, asyncio.Event]:
+    """A client, and what is set when its connection ends."""
+    sio, ended = socketio.AsyncClient(reconnection=False, handle_sigint=False), asyncio.Event()
+    sio.on("disconnect", lambda *_: ended.set())
+    await sio.connect(str(client.make_url("/")), **{"transports": ["websocket"], **options})
+    return sio, ended
+
+
+async def test_a_connection_ends_with_its_token(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with guarded(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
+        ends_s = time.time() + 600
+        token = jwt.encode({"exp": ends_s, "scope": "view"}, JWT_SECRET, "HS256")
+        clock.ahead_s = 600 + LEEWAY_S - 0.3  # a third of a second is left
+        _, ended = await connected(client, auth={"token": token})
+        async with asyncio.timeout(20):
+            await ended.wait()
+
+
+async def test_the_header_of_the_connection_will_do(shut: Client) -> None:
+    for options in ({"headers": bearer(ADMIN_TOKEN)}, {"auth": {"token": ADMIN_TOKEN}}):
+        for transport in ("websocket", "polling"):
+            sio, _ = await connected(shut, transports=[transport], **options)
+            await sio.disconnect()
+    with pytest.raises(Refused):
+        await connected(shut, headers=bearer("a-wrong-guess-of-a-token"))
+
+
+async def test_who_does_not_join_is_ended(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_server, "JOIN_S", 0.2)
+    url = shut.make_url("/socket.io/?EIO=4&transport=websocket")
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
+        assert (await line.receive()).data.startswith("0")
+        async with asyncio.timeout(20):
+            while (await line.receive()).type is aiohttp.WSMsgType.TEXT:
+                pass
+
+
+async def test_connections_are_bounded_for_an_address(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_server, "SESSIONS_PER_ADDRESS_MAX", 3)
+    options = {"auth": {"token": ADMIN_TOKEN}}
+    clients = [(await connected(shut, **options))[0] for _ in range(3)]
+    with pytest.raises(Refused):
+        await connected(shut, **options)
+    async with shut.get("/socket.io/?EIO=4&transport=polling") as answer:
+        assert (answer.status, (await answer.json())["error"]) == (503, "unavailable")
+    for sio in clients:
+        await sio.disconnect()
+    for _ in range(200):
+        try:
+            sio, _ = await connected(shut, **options)
+            break
+        except Refused:
+            await asyncio.sleep(0.02)  # the server has not seen them go
+    else:
+        pytest.fail("there is no room again")
+    await sio.disconnect()
+
+
+async def test_a_reload_reaches_the_next_connection(tmp_path: Path) -> None:
+    async with guarded(tmp_path) as client:
+        assert client.app is not None
+        client.app[GATE].reload(load_settings(auth_token="another-token-of-the-admin"))
+        with pytest.raises(Refused):
+            await connected(client, auth={"token": ADMIN_TOKEN})
+        sio, _ = await connected(client, auth={"token": "another-token-of-the-admin"})
+        await sio.disconnect()

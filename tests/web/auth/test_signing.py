@@ -1,0 +1,273 @@
+"""Signed URLs: what they open, for how long, and that playlists carry them on."""
+
+import os
+import re
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from gateway.settings import load_settings
+from hls.live.playlist import with_query
+from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, TABLES, Client, HandClock, bearer, gate, guarded
+from web.auth.authenticator import GATE
+from web.auth.signing import AUDIENCE, canonical
+from web.auth.signing_key import kept_key
+
+SEGMENT = "/archive/ghost/segment_20261122T185000Z"
+
+
+async def sign(client: Client, path: str, token: str = ADMIN_TOKEN, **more: Any) -> dict[str, Any]:
+    async with client.post("/api/sign", json={"path": path, **more}, headers=bearer(token)) as answer:
+        assert answer.status == 201, await answer.text()
+        signed: dict[str, Any] = await answer.json()
+        return signed
+
+
+async def status_of(client: Client, url: str, method: str = "GET") -> int:
+    async with client.request(method, url) as answer:
+        return answer.status
+
+
+async def test_a_file_is_signed_exactly(shut: Client) -> None:
+    for path in (f"{SEGMENT}.mp4", f"{SEGMENT}.jpg", "/snapshot/ghost.jpg?width=640", "/mjpeg/ghost"):
+        signed = await sign(shut, path)
+        assert await status_of(shut, signed["url"]) == 404, "let in; and there is no ghost"
+        assert await status_of(shut, signed["url"], "HEAD") == 404
+        other = f"{SEGMENT.replace('1850', '1900')}.mp4?token={signed['token']}"
+        assert await status_of(shut, other) == 401
+        assert await status_of(shut, signed["url"] + "&width=1280") == 401
+    clip = await sign(shut, "/api/cameras/ghost/clip.mp4?start=1&end=2")
+    assert await status_of(shut, clip["url"]) not in (401, 403)
+    assert await status_of(shut, clip["url"].replace("end=2", "end=2000")) == 401
+
+
+async def test_the_order_of_a_query_is_no_matter() -> None:
+    assert canonical("/a?end=2&start=1&token=x") == canonical("/a?start=1&token=y&end=2") == "/a?end=2&start=1"
+    assert canonical("/a?token=x") == "/a"
+    assert canonical("/a?b=%20&c=") == canonical("/a?c=&b=+")
+
+
+async def test_a_playlist_leads_on_but_nowhere_else(shut: Client) -> None:
+    live = (await sign(shut, "/hls/ghost/index.m3u8", "may-view-the-door"))["token"]
+    for path in ("/hls/ghost/index.m3u8", "/hls/ghost/live.m3u8", "/hls/ghost/part-1.m4s", "/snapshot/ghost.jpg"):
+        assert await status_of(shut, f"{path}?token={live}&_HLS_msn=7") == 404, path
+    for path in (f"{SEGMENT}.mp4", "/hls/ghost/dvr.m3u8", "/hls/door/index.m3u8", "/mjpeg/ghost?at=1"):
+        separator = "&" if "?" in path else "?"
+        assert await status_of(shut, f"{path}{separator}token={live}") == 403, path
+    dvr = (await sign(shut, "/hls/ghost/dvr.m3u8?start=1", "may-rewind-the-door"))["token"]
+    for path in ("/hls/ghost/dvr.m3u8", f"{SEGMENT}.mp4", f"{SEGMENT}.jpg"):
+        assert await status_of(shut, f"{path}?token={dvr}") == 404, path
+    assert await status_of(shut, f"/hls/ghost/live.m3u8?token={dvr}") == 403
+
+
+async def test_it_reads_and_does_nothing_else(shut: Client) -> None:
+    token = (await sign(shut, "/hls/door/index.m3u8"))["token"]
+    for method, path in (
+        ("GET", "/api/cameras"),
+        ("GET", "/api/cameras/door"),
+        ("POST", "/whep/door"),
+        ("POST", "/api/sign"),
+        ("DELETE", "/api/cameras/door"),
+    ):
+        assert await status_of(shut, f"{path}?token={token}", method) == 401, path
+    async with shut.get("/api/cameras", headers=bearer(token)) as answer:
+        assert answer.status == 401, "nor is it a bearer token"
+
+
+async def test_nobody_signs_what_they_may_not_see(shut: Client) -> None:
+    for path, token in (
+        (f"{SEGMENT}.mp4", "may-view-the-door"),
+        ("/hls/ghost/index.m3u8", "may-rewind-the-door"),
+        ("/hls/yard/index.m3u8", "may-view-the-door"),
+        ("/mjpeg/door?at=2026-11-22T18:50:00Z", "may-view-the-door"),
+    ):
+        async with shut.post("/api/sign", json={"path": path}, headers=bearer(token)) as answer:
+            assert answer.status == 403, path
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"path": ""}, 400),
+        ({"path": "//evil.example.org/hls/door/index.m3u8"}, 400),
+        ({"path": "/\\evil.example.org"}, 400),
+        ({"path": "https://evil.example.org/hls/door/index.m3u8"}, 400),
+        ({"path": "/hls/door/index.m3u8", "expires_s": 0}, 400),
+        ({"path": "/hls/door/index.m3u8", "expires_s": "1"}, 400),
+        ({"path": "/hls/door/index.m3u8", "scope": "admin"}, 400),
+        ([], 400),
+        ({"path": "/api/cameras"}, 404),
+        ({"path": "/metrics"}, 404),
+        ({"path": "/static/player.js"}, 404),
+        ({"path": "/nowhere"}, 404),
+        ({"path": "/whep/door"}, 404),
+        ({"path": "/hls/../api/cameras"}, 404),
+    ],
+)
+async def test_what_cannot_be_signed(shut: Client, body: object, status: int) -> None:
+    async with shut.post("/api/sign", json=body, headers=bearer(ADMIN_TOKEN)) as answer:
+        assert answer.status == status, await answer.text()
+        assert (await answer.json())["message"]
+
+
+async def test_it_ends(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with guarded(tmp_path, clock, auth_jwt_secret=JWT_SECRET, auth_url_lifetime=300) as client:
+        short = (await sign(client, "/snapshot/ghost.jpg", expires_s=60))["url"]
+        longest = (await sign(client, "/snapshot/ghost.jpg", expires_s=10**9))["url"]
+        ends_s = time.time() + 100
+        bearer_token = jwt.encode({"exp": ends_s, "scope": "view"}, JWT_SECRET, "HS256")
+        derived = (await sign(client, "/snapshot/ghost.jpg", bearer_token))["url"]
+        for ahead_s, good in ((0, {short, longest, derived}), (61, {longest, derived}), (140, {longest}), (301, set())):
+            clock.ahead_s = ahead_s
+            for url in (short, longest, derived):
+                assert await status_of(client, url) == (404 if url in good else 401), (ahead_s, url)
+
+
+async def test_it_ends_with_the_token_that_made_it(tmp_path: Path) -> None:
+    async with guarded(tmp_path) as client:
+        assert client.app is not None
+        url = (await sign(client, "/snapshot/ghost.jpg", "may-view-the-door"))["url"]
+        other = (await sign(client, "/snapshot/ghost.jpg", "may-view-everything"))["url"]
+        tables = {name: table for name, table in TABLES.items() if name != "door-view"}
+        client.app[GATE].reload(load_settings(auth_token=ADMIN_TOKEN, auth={"tokens": tables}))
+        assert await status_of(client, url) == 401
+        assert await status_of(client, other) == 404
+        # Another token under the same name is another token.
+        tables["all-view"] = tables["all-view"] | {"token": "may-view-everything-too"}
+        client.app[GATE].reload(load_settings(auth_token=ADMIN_TOKEN, auth={"tokens": tables}))
+        assert await status_of(client, other) == 401
+
+
+async def test_it_ends_when_what_made_its_jwt_good_is_set_otherwise(tmp_path: Path) -> None:
+    async with guarded(tmp_path, auth_jwt_secret=JWT_SECRET) as client:
+        assert client.app is not None
+        token = jwt.encode({"exp": time.time() + 100, "scope": "view"}, JWT_SECRET, "HS256")
+        url = (await sign(client, "/snapshot/ghost.jpg", token))["url"]
+        admins = (await sign(client, "/snapshot/ghost.jpg"))["url"]
+        for secret, status in ((JWT_SECRET, 404), (JWT_SECRET + "!", 401)):
+            client.app[GATE].reload(load_settings(auth_token=ADMIN_TOKEN, auth_jwt_secret=secret))
+            assert await status_of(client, url) == status
+            assert await status_of(client, admins) == 404
+
+
+# --- the key
+
+
+@pytest.mark.parametrize("key", ["k" * 32, None])
+async def test_it_outlives_a_restart(tmp_path: Path, key: str | None) -> None:
+    async with guarded(tmp_path, auth_signing_key=key) as client:
+        url = (await sign(client, "/snapshot/ghost.jpg"))["url"]
+    file = tmp_path / "data" / "signing.key"
+    assert file.exists() == (key is None)
+    async with guarded(tmp_path, auth_signing_key=key) as client:
+        assert await status_of(client, url) == 404
+        assert await status_of(client, url.replace("ghost", "door")) == 401
+    if key is None:
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        file.unlink()
+        async with guarded(tmp_path) as client:
+            assert await status_of(client, url) == 401, "how to end all of them at once"
+
+
+@pytest.mark.usefixtures("empty_place")
+def test_no_key_where_nobody_signs(tmp_path: Path) -> None:
+    gate(data_dir=tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+    house = gate(data_dir=tmp_path / "data")
+    house.reload(load_settings(auth_token=ADMIN_TOKEN))
+    assert (tmp_path / "data" / "signing.key").exists()
+
+
+def test_a_key_that_others_could_have_read_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "signing.key"
+    key = kept_key(tmp_path)
+    assert kept_key(tmp_path) == key
+    assert not caplog.records
+
+    def replaced() -> bool:
+        nonlocal key
+        caplog.clear()
+        before, key = key, kept_key(tmp_path)
+        told = "signing.key is replaced" in caplog.text and before not in caplog.text and key not in caplog.text
+        return told and key != before and stat.S_IMODE(file.stat().st_mode) == 0o600 and not file.is_symlink()
+
+    for mode in (0o640, 0o604, 0o620):
+        file.chmod(mode)
+        assert replaced()
+    for text in ("", "short", key + "x", "\n" * len(key), "\udcff" * len(key)):
+        file.write_text(text, errors="surrogateescape")
+        assert replaced(), text
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text(key)
+    elsewhere.chmod(0o600)
+    file.unlink()
+    file.symlink_to(elsewhere)
+    assert replaced()
+    assert elsewhere.exists()
+    file.unlink()
+    os.mkfifo(file, 0o600)
+    assert replaced(), "and nobody waits for a writer"
+
+
+def test_a_disk_that_keeps_nothing_does_not_keep_the_gateway_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "data").write_text("a file")
+    first, second = kept_key(tmp_path / "data"), kept_key(tmp_path / "data")
+    assert len(first) == len(second) == 43
+    assert first != second
+    assert "end with this process" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["none", "other key", "bearer's claims"])
+async def test_it_cannot_be_forged(shut: Client, kind: str) -> None:
+    claims = {"aud": AUDIENCE, "n": "admin", "s": "admin", "c": "door", "exp": time.time() + 60}
+    token = jwt.encode(claims, "" if kind == "none" else "k" * 32, "none" if kind == "none" else "HS256")
+    assert await status_of(shut, f"/snapshot/door.jpg?token={token}") == 401
+
+
+async def test_with_auth_off_an_address_comes_back_as_it_was(tmp_path: Path) -> None:
+    async with guarded(tmp_path, auth_token=None, auth={}) as client:
+        async with client.post("/api/sign", json={"path": "/hls/door/index.m3u8"}) as answer:
+            assert await answer.json() == {"url": "/hls/door/index.m3u8", "token": None, "expires": None}
+        async with client.get("/api/access") as answer:
+            body = await answer.json()
+            assert (body["auth"], body["cameras"]) == (False, None)
+            assert body["scopes"] == ["admin", "archive", "control", "view"]
+
+
+PLAYLIST = """#EXTM3U
+#EXT-X-VERSION:9
+#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES
+#EXT-X-MAP:URI="init-1.mp4"
+#EXT-X-PART:DURATION=0.2,URI="part-1.m4s",INDEPENDENT=YES
+#EXTINF:2.00000,
+segment-1.m4s
+#EXT-X-BYTERANGE:10@20
+../../archive/door/segment_1.mp4?x=1
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI="part-2.m4s?y=2"
+"""
+
+
+def test_every_address_of_a_playlist_carries_the_query_and_nothing_else_changes() -> None:
+    carried = with_query(PLAYLIST, "token=T")
+    addresses = re.findall(r'URI="([^"]*)"', carried) + [
+        line for line in carried.splitlines() if line and not line.startswith("#")
+    ]
+    assert sorted(addresses) == sorted(
+        [
+            "init-1.mp4?token=T",
+            "part-1.m4s?token=T",
+            "segment-1.m4s?token=T",
+            "../../archive/door/segment_1.mp4?token=T&x=1",
+            "part-2.m4s?token=T&y=2",
+        ]
+    )
+    assert carried.replace("?token=T&", "?").replace("?token=T", "") == PLAYLIST
+    assert with_query(PLAYLIST, "") is PLAYLIST

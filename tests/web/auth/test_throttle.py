@@ -1,0 +1,245 @@
+"""What a wrong guess costs, whichever way it comes."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+
+from gateway.access import Scope
+from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, Client, HandClock, bearer, gate
+from web.auth.authenticator import GATE
+from web.auth.throttle import (
+    ADDRESSES_MAX,
+    DELAY_MAX_S,
+    KNOWN_MAX,
+    WAITING_PER_ADDRESS_MAX,
+    GuessThrottle,
+    TooManyError,
+    network_of,
+)
+
+pytestmark = pytest.mark.usefixtures("empty_place")
+
+VIEWER = "may-view-everything"
+
+
+async def test_wrong_guesses_wait_longer_and_longer_and_the_right_token_never() -> None:
+    throttle = GuessThrottle(HandClock())
+    delays = [throttle.note("192.0.2.7") for _ in range(12)]
+    assert delays[0] < 0.2
+    assert delays[-1] > DELAY_MAX_S / 2
+    assert max(delays) <= DELAY_MAX_S
+    assert throttle.note("192.0.2.8") < 0.2, "another address"
+    assert throttle.note("2001:db8::1") < throttle.note("2001:db8::2"), "one /64 is one client"
+    door = gate(auth_token=ADMIN_TOKEN)
+    door.throttle = GuessThrottle(HandClock())
+    for _ in range(50):
+        door.throttle.note("192.0.2.7")
+    guess = asyncio.create_task(door.identify("a-wrong-guess-of-a-token", "192.0.2.7"))
+    assert (await door.identify(ADMIN_TOKEN, "192.0.2.7")).grant.may(Scope.ADMIN)
+    assert not guess.done()
+    guess.cancel()
+
+
+async def test_the_table_of_guesses_is_bounded_and_forgets() -> None:
+    clock = HandClock()
+    throttle = GuessThrottle(clock)
+    for number in range(ADDRESSES_MAX + 100):
+        throttle.note(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}")
+    assert len(throttle._guesses) == ADDRESSES_MAX
+    for _ in range(20):
+        throttle.note("192.0.2.7")
+    clock.ahead_s += 3600
+    assert throttle.note("192.0.2.7") < 0.2
+
+
+async def test_only_so_many_wrong_guesses_wait_at_a_time() -> None:
+    throttle = GuessThrottle(HandClock(), delay_max_s=0.3)
+    results = await asyncio.gather(*(throttle.punish("192.0.2.7") for _ in range(30)), return_exceptions=True)
+    assert sum(result is None for result in results) == WAITING_PER_ADDRESS_MAX
+    assert sum(isinstance(result, TooManyError) for result in results) == 30 - WAITING_PER_ADDRESS_MAX
+
+
+async def test_a_storm_of_guesses_is_no_storm_of_lines(caplog: pytest.LogCaptureFixture) -> None:
+    throttle = GuessThrottle(HandClock())
+    for _ in range(1000):
+        throttle.note("192.0.2.7")
+    assert len(caplog.records) == 10
+
+
+# --- no way around it
+
+
+STORM = 60
+
+
+async def by_many_connections(client: Client, token: str) -> int:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+        session.get(client.make_url("/api/cameras"), headers=bearer(token)) as answer,
+    ):
+        return answer.status
+
+
+async def by_one_connection(client: Client, token: str) -> int:
+    async with client.get("/api/cameras", headers=bearer(token)) as answer:
+        return answer.status
+
+
+async def by_forwarding(client: Client, token: str) -> int:
+    # Nobody is believed who they come for, unless they are named.
+    claimed = hashlib.sha256(token.encode()).digest()
+    headers = {"X-Forwarded-For": ".".join(str(byte) for byte in claimed[:4]), "Forwarded": "for=192.0.2.7"}
+    async with client.get("/api/cameras", headers=headers | bearer(token)) as answer:
+        return answer.status
+
+
+async def by_signed_address(client: Client, token: str) -> int:
+    async with client.get("/snapshot/ghost.jpg", params={"token": token}) as answer:
+        return answer.status
+
+
+async def by_joining_socketio(client: Client, token: str) -> int:
+    """As many CONNECT packets on one connection as one likes."""
+    url = client.make_url("/socket.io/?EIO=4&transport=websocket")
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
+        await line.receive()
+        await line.send_str("40" + json.dumps({"token": token}))
+        while not (said := (await line.receive()).data).startswith("4"):
+            pass
+        return 200 if said.startswith("40") else int(json.loads(said[2:])["data"]["status"])
+
+
+@pytest.mark.parametrize(
+    "way", [by_many_connections, by_one_connection, by_forwarding, by_signed_address, by_joining_socketio]
+)
+async def test_a_storm_finds_nothing_whichever_way_it_comes(
+    shut: Client, way: Callable[[Client, str], Coroutine[Any, Any, int]]
+) -> None:
+    assert shut.app is not None
+    throttle = shut.app[GATE].throttle
+    assert await by_one_connection(shut, VIEWER) == 200
+    for _ in range(10):
+        throttle.note("127.0.0.1")  # from now on each takes seconds
+    looked_at: list[object] = []
+    find = shut.app[GATE].tokens.find
+
+    def counted(token: str) -> Any:
+        looked_at.append(token)
+        return find(token)
+
+    shut.app[GATE].tokens.find = counted  # type: ignore[method-assign]
+    storm = [asyncio.create_task(way(shut, f"a-wrong-guess-of-a-token-{number}")) for number in range(STORM)]
+    try:
+        async with asyncio.timeout(20):
+            while throttle._waiting < WAITING_PER_ADDRESS_MAX:
+                await asyncio.sleep(0.01)
+        assert list(throttle._guesses) == ["127.0.0.1"], "all of them are one"
+        # The one that would be right is not looked at either; and who is in stays in.
+        assert await by_one_connection(shut, ADMIN_TOKEN) == 429
+        assert await by_one_connection(shut, VIEWER) == 200
+        assert ADMIN_TOKEN not in looked_at
+        assert throttle.wrong < STORM
+    finally:
+        for task in storm:
+            task.cancel()
+        done = await asyncio.gather(*storm, return_exceptions=True)
+    statuses = {each for each in done if isinstance(each, int)}
+    assert 429 in statuses
+    assert statuses <= {401, 429}
+
+
+async def test_one_connection_that_joins_again_and_again_waits_each_time(shut: Client) -> None:
+    assert shut.app is not None
+    shut.app[GATE].throttle = throttle = GuessThrottle(HandClock(), delay_max_s=0.3)
+    url = shut.make_url("/socket.io/?EIO=4&transport=websocket")
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
+        await line.receive()
+        for number in range(6):
+            await line.send_str("40" + json.dumps({"token": f"a-wrong-guess-of-a-token-{number}"}))
+        for answered in range(1, 4):
+            async with asyncio.timeout(20):
+                message = await line.receive()
+            assert json.loads(message.data.removeprefix("44"))["data"]["status"] == 401
+            assert throttle.wrong <= answered + 1, "one after the other, each after its delay"
+
+
+@pytest.mark.parametrize(
+    ("form", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:c000:207", "192.0.2.7"),
+        ("2002:c000:207::1", "192.0.2.7"),
+        ("2002:c000:207:ffff::9", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:DB8:0:0:ffff::", "2001:db8::/64"),
+        ("[2001:db8::7]", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("fe80::2%eth1", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_one_client_is_one_in_whatever_notation(form: str, network: str) -> None:
+    assert network_of(form) == network
+
+
+def test_what_is_known_is_bounded_and_goes_by_address() -> None:
+    throttle = GuessThrottle(HandClock())
+    for number in range(KNOWN_MAX + 10):
+        throttle.remember("192.0.2.7", f"token-{number}")
+    assert len(throttle._known) == KNOWN_MAX
+    throttle.note("192.0.2.7")
+    throttle.note("192.0.2.8")
+    for guesses in throttle._guesses.values():
+        guesses.waiting = WAITING_PER_ADDRESS_MAX
+    throttle.check("192.0.2.7", f"token-{KNOWN_MAX}")
+    for address, token in (("192.0.2.7", "token-0"), ("192.0.2.8", f"token-{KNOWN_MAX}")):
+        with pytest.raises(TooManyError):
+            throttle.check(address, token)
+    throttle.check("192.0.2.9", "token-0")
+
+
+# --- comparisons
+
+
+async def test_every_kind_of_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+    real = hmac.compare_digest
+
+    def compare(first: Any, second: Any) -> bool:
+        compared.append((len(first), len(second)))
+        return real(first, second)
+
+    digest = hashlib.sha256(b"only-its-hash-is-in-the-file").hexdigest()
+    tokens = {"hashed": {"token_sha256": digest, "scopes": ["view"]}, "plain": {"token": VIEWER, "scopes": ["view"]}}
+    door = gate(auth_token=ADMIN_TOKEN, auth={"tokens": tokens}, auth_jwt_secret=JWT_SECRET)
+    claims = {"exp": time.time() + 60, "scope": "view"}
+    good = jwt.encode(claims, JWT_SECRET, "HS256")
+    grant = (await door.identify(ADMIN_TOKEN, "192.0.2.7")).grant
+    signed = door.signer.sign(grant, Scope.VIEW, "door", None).token
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    # Static ones: all hashes, whole, whatever was guessed and wherever the right one stands.
+    for guess in (ADMIN_TOKEN, VIEWER, "only-its-hash-is-in-the-file", "x", ADMIN_TOKEN[:-1], "y" * 5000):
+        compared.clear()
+        door.tokens.find(guess)
+        assert compared == [(32, 32)] * 3
+    # Signatures: whole, whatever is in them.
+    for token, verify in ((good, door.jwt.verify), (signed, door.signer._decode_anew)):
+        head, _, signature = token.rpartition(".")
+        for forged in (token, f"{head}.{'A' * len(signature)}", f"{head}.{signature[:-4]}AAAA"):
+            compared.clear()
+            try:
+                result = verify(forged)
+                if asyncio.iscoroutine(result):
+                    await result
+            except jwt.PyJWTError:
+                pass
+            assert compared == [(32, 32)], forged

@@ -1,0 +1,160 @@
+"""Connections that want nothing, or too much: real sockets against the real server."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from gateway.settings import load_settings
+from web.middleware.errors import errors_as_json
+from web.middleware.header_timeout import GuardedSite
+from web.middleware.security import Door
+
+OPEN_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+"""A whole request, for a raw connection."""
+
+
+@asynccontextmanager
+async def listening(
+    folder: Path, head_s: float = 60.0, change_s: float = 60.0, **settings: object
+) -> AsyncIterator[int]:
+    """An app that answers ``ok`` and reads what is posted, behind the gateway's door; gives its port."""
+    values = load_settings(data_dir=folder, port=0, **settings)
+    door = Door(values, change_s=change_s)
+    app = web.Application(middlewares=[errors_as_json, door.middleware])
+    app.on_response_prepare.append(door.on_prepare)
+
+    async def ok(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def read(request: web.Request) -> web.Response:
+        return web.Response(text=str(len(await request.read())))
+
+    app.router.add_get("/", ok)
+    app.router.add_post("/", read)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await GuardedSite(runner, values, head_s=head_s).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+class Peer:
+    """A raw connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def connect(cls, port: int) -> "Peer":
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    async def __aenter__(self) -> "Peer":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+
+    async def ask(self, head: bytes = OPEN_HEAD) -> bytes:
+        """Send, and give the status line of the answer, whose rest is read too."""
+        self.writer.write(head)
+        answer = await self.reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", answer)
+        assert length is not None
+        await self.reader.readexactly(int(length[1]))
+        return answer.partition(b"\r\n")[0]
+
+    async def ends(self) -> bool:
+        """Waits until the other end has closed or reset."""
+        try:
+            return await self.reader.read() == b""
+        except ConnectionError:
+            return True
+
+
+@pytest.fixture(autouse=True)
+def _empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+async def test_who_says_nothing_is_cut_off(tmp_path: Path) -> None:
+    async with listening(tmp_path, head_s=0.2) as port, await Peer.connect(port) as silent:
+        assert await silent.ends()
+
+
+async def test_who_never_ends_a_head_is_cut_off(tmp_path: Path) -> None:
+    async with listening(tmp_path, head_s=0.3) as port, await Peer.connect(port) as slow:
+        for byte in OPEN_HEAD[:-1]:
+            slow.writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+        assert await slow.ends()
+
+
+async def test_a_head_in_single_bytes_is_a_head(tmp_path: Path) -> None:
+    async with listening(tmp_path) as port, await Peer.connect(port) as slow:
+        for byte in OPEN_HEAD:
+            slow.writer.write(bytes([byte]))
+            await slow.writer.drain()
+        assert b"200" in await slow.ask(b"")
+        assert b"200" in await slow.ask(), "and the connection goes on"
+
+
+async def test_after_its_head_a_request_may_take_its_time(tmp_path: Path) -> None:
+    async with listening(tmp_path, head_s=0.2) as port, await Peer.connect(port) as peer:
+        peer.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
+        await asyncio.sleep(0.4)
+        assert b"200" in await peer.ask(b"cde")
+
+
+async def test_a_body_that_never_ends_does(tmp_path: Path) -> None:
+    async with listening(tmp_path, change_s=0.2) as port, await Peer.connect(port) as peer:
+        assert b"408" in await peer.ask(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
+
+
+async def test_one_address_has_only_so_many_connections(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(tmp_path, connections_per_address=4) as port, AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(await Peer.connect(port)) for _ in range(4)]
+        for peer in peers:
+            assert b"200" in await peer.ask()
+        for _ in range(5):
+            assert await (await stack.enter_async_context(await Peer.connect(port))).ends()
+        assert b"200" in await peers[0].ask(), "whoever is in stays"
+        assert len([each for each in caplog.records if "too many connections" in each.getMessage()]) == 3
+        peers[0].writer.close()
+        for _ in range(100):
+            async with await Peer.connect(port) as another:
+                try:
+                    assert b"200" in await another.ask()
+                    break
+                except (asyncio.IncompleteReadError, ConnectionError):
+                    await asyncio.sleep(0.01)  # the server has not seen it go
+        else:
+            pytest.fail("there is no room again")
+
+
+async def test_a_trusted_proxy_is_not_counted_but_whom_it_forwards_for(tmp_path: Path) -> None:
+    async with (
+        listening(tmp_path, connections_per_address=4, trusted_proxies="127.0.0.1") as port,
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(8):
+            peer = await stack.enter_async_context(await Peer.connect(port))
+            assert b"200" in await peer.ask()
+        waiting = []
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 198.51.100.%d\r\nContent-Length: 5\r\n\r\n"
+        for _ in range(4):
+            peer = await stack.enter_async_context(await Peer.connect(port))
+            peer.writer.write(head % 7)
+            waiting.append(peer)
+        crowded = await stack.enter_async_context(await Peer.connect(port))
+        assert b"429" in await crowded.ask(head % 7)
+        other = await stack.enter_async_context(await Peer.connect(port))
+        assert b"200" in await other.ask(head % 8 + b"abcde")
+        for peer in waiting:
+            assert b"200" in await peer.ask(b"abcde")

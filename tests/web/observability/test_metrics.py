@@ -1,0 +1,186 @@
+"""/metrics: what it holds grows where it should, and dashboard and alerts name nothing that is not in it."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.histogram import Histogram
+from gateway.settings import load_settings
+from web.app import create_app
+
+Client = TestClient[web.Request, web.Application]
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+OF_OTHERS = {"ALERTS", "up"}
+"""Metrics that Prometheus itself makes."""
+
+
+@pytest.fixture
+async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(data_dir=tmp_path / "data", webrtc_udp_port=0, archive_min_free_bytes=0)
+    async with TestClient(TestServer(create_app(settings))) as client:
+        yield client
+
+
+async def scrape(client: Client) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    """Samples by name and labels."""
+    samples: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for family in text_string_to_metric_families(await (await client.get("/metrics")).text()):
+        assert family.documentation, family.name
+        assert family.type != "unknown", family.name
+        for sample in family.samples:
+            samples.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return samples
+
+
+async def test_what_is_named_is_there_and_counts(client: Client) -> None:
+    for _ in range(400):
+        camera = await (await client.get("/api/cameras/demo")).json()
+        if camera["state"] == "live" and (camera["live_edge"] or {}).get("segment"):
+            break
+        await asyncio.sleep(0.05)
+    assert (await client.get("/hls/demo/index.m3u8")).status == 200
+    assert (await client.get("/hls/nosuch/index.m3u8")).status == 404
+    assert (await client.get("/nowhere")).status == 404
+    samples = await scrape(client)
+    demo = (("camera", "demo"),)
+    assert samples["liveedge_camera_packets_total"][demo] > 0
+    assert samples["liveedge_hls_request_seconds_count"][*demo, ("kind", "multivariant")] == 1
+    assert samples["liveedge_archive_fsync_seconds_count"][demo] > 0
+    assert samples["liveedge_archive_fsync_seconds_sum"][demo] > 0
+    assert samples["liveedge_http_requests_total"][("method", "any"), ("route", "none"), ("status", "4xx")] == 1
+    assert samples["liveedge_problems"][(("room", "capture"),)] == 0
+    assert samples["liveedge_webrtc_packets_sent_total"][demo] == 0
+    assert samples["liveedge_webrtc_datagrams_refused_total"][(("reason", "stranger"),)] == 0
+    assert samples["liveedge_webrtc_sends_failed_total"][(("reason", "full"),)] == 0
+    assert samples["process_resident_memory_bytes"][()] > 0
+    assert not [label for labels in samples["liveedge_http_requests_total"] for label in labels if "nosuch" in label[1]]
+    cameras = {dict(labels).get("camera") for by_labels in samples.values() for labels in by_labels}
+    assert cameras <= {"demo", None}
+
+    # What dashboard and alerts ask for is among it. Metrics that have no value yet have their HELP all the same.
+    known = set(samples)
+    for line in (await (await client.get("/metrics")).text()).splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            known |= {f"{name}{suffix}" for suffix in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}
+    for file in ("grafana.json", "alerts.yml"):
+        asked = names(file)
+        assert len(asked) > 5
+        assert asked <= known | OF_OTHERS, asked - known
+
+
+PROMISED = {
+    "state": "liveedge_camera_state",
+    "fps": "liveedge_camera_frames_per_second",
+    "bitrate": "liveedge_camera_bytes_per_second",
+    "keyframe age": "liveedge_camera_keyframe_age_seconds",
+    "keyframe interval": "liveedge_camera_keyframe_interval_seconds",
+    "reconnects": "liveedge_camera_reconnects",
+    "packets": "liveedge_camera_packets",
+    "drops by reason": "liveedge_camera_packets_dropped",
+    "viewers by transport": "liveedge_camera_viewers",
+    "time to first frame": "liveedge_webrtc_first_picture_seconds",
+    "loss": "liveedge_webrtc_loss_ratio",
+    "RTT": "liveedge_webrtc_round_trip_seconds",
+    "HLS requests": "liveedge_hls_request_seconds",
+    "HLS part delay": "liveedge_hls_part_delay_seconds",
+    "archive bytes": "liveedge_archive_bytes",
+    "archive lag": "liveedge_archive_lag_seconds",
+    "archive fsync time": "liveedge_archive_fsync_seconds",
+    "archive gaps": "liveedge_archive_gaps",
+    "disk free": "liveedge_archive_disk_free_bytes",
+    "frames sent": "liveedge_browser_frames",
+    "frames skipped": "liveedge_browser_pictures_skipped",
+    "EMS state": "liveedge_messaging_connected",
+    "event-loop lag": "liveedge_event_loop_lag_seconds",
+    "memory": "process_resident_memory_bytes",
+    "CPU": "process_cpu_seconds",
+}
+
+OF_WHAT = {"camera", "state", "transport", "reason", "room", "kind", "route", "method", "status", "le"}
+"""Every label there is but those of a camera's stream and of the process: none is a viewer's."""
+
+
+async def test_what_is_promised_is_there_with_type_and_unit_and_never_by_viewer(client: Client) -> None:
+    async with client.get("/mjpeg/demo"), client.get("/hls/demo/index.m3u8"):
+        families = {
+            family.name: family
+            for family in text_string_to_metric_families(await (await client.get("/metrics")).text())
+        }
+    assert not set(PROMISED.values()) - families.keys()
+    for name, family in families.items():
+        assert family.documentation, name
+        assert family.type in ("gauge", "counter", "histogram", "info"), (name, family.type)
+        if not name.startswith("liveedge_"):
+            continue
+        labels = {label for sample in family.samples for label in sample.labels}
+        assert labels <= OF_WHAT | ({"codec", "size", "audio"} if family.type == "gauge" else set()), (name, labels)
+        if family.type == "histogram":
+            assert name.endswith("_seconds"), name
+        if family.type == "counter":
+            assert all(sample.name.endswith(("_total", "_created")) for sample in family.samples), name
+        if name.startswith(("liveedge_camera_", "liveedge_webrtc_loss", "liveedge_archive_lag")):
+            assert all("camera" in sample.labels for sample in family.samples), name
+
+
+async def test_a_camera_that_was_removed_leaves_no_series_behind(client: Client) -> None:
+    assert (await client.get("/hls/demo/index.m3u8")).status == 200
+    new = {"id": "yard", "url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
+    assert (await client.post("/api/cameras", json=new)).status == 201
+    assert (await client.delete("/api/cameras/demo")).status == 204
+    samples = await scrape(client)
+    cameras = {dict(labels).get("camera") for by_labels in samples.values() for labels in by_labels}
+    assert cameras == {"yard", None}
+
+
+def names(file: str) -> set[str]:
+    """The metrics that the expressions of a dashboard or of alert rules name."""
+    text = (DOCS / file).read_text()
+    if file.endswith(".json"):
+        panels = json.loads(text)["panels"]
+        expressions = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    else:
+        groups = yaml.safe_load(text)["groups"]
+        expressions = [rule["expr"] for group in groups for rule in group["rules"]]
+        for group in groups:
+            for rule in group["rules"]:
+                assert rule["annotations"]["summary"]
+                assert rule["labels"]["severity"] in ("warning", "critical")
+    assert expressions
+    found: set[str] = set()
+    for expression in expressions:
+        bare = re.sub(r"\{[^}]*\}|\"[^\"]*\"|(?:by|without|on|ignoring|group_left)\s*\([^)]*\)", "", expression)
+        found |= set(re.findall(r"\b(?:liveedge|process|python)_\w+", bare))
+        assert expression.count("(") == expression.count(")")
+    return found
+
+
+def test_every_alert_has_a_case_in_which_it_fires() -> None:
+    """``bench.monitoring`` runs them by Prometheus' own tool."""
+    alerts = {
+        rule["alert"]
+        for group in yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"]
+        for rule in group["rules"]
+    }
+    tests = yaml.safe_load((DOCS / "alerts.test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case.get("exp_alerts")}
+    assert fired == alerts
+
+
+def test_a_histogram_counts_what_is_at_most_its_bounds() -> None:
+    histogram = Histogram((0.1, 1.0))
+    for value in (0.05, 0.1, 0.5, 3.0):
+        histogram.observe(value)
+    assert histogram.cumulative() == [("0.1", 2), ("1.0", 3), ("+Inf", 4)]
+    assert histogram.sum == pytest.approx(3.65)

@@ -1,0 +1,180 @@
+"""Where cameras may be that come by API: when they come, at each connect, and after a restart."""
+
+import asyncio
+import ipaddress
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import BadRequestError
+from gateway.session import SessionState
+from gateway.settings import load_settings
+from tests.support.guarded import OFF, Client, guarded
+from tests.support.resolver import Resolver
+from tests.support.rtsp import RtspServer
+from web.address_policy import check_target, is_metadata
+from web.api import keys
+
+
+async def add(client: Client, **table: Any) -> tuple[int, dict[str, Any]]:
+    async with client.post("/api/cameras", json={"id": "new", **table}) as answer:
+        return answer.status, await answer.json()
+
+
+METADATA_URLS = [
+    "rtsp://169.254.169.254/latest/meta-data/",
+    "rtsp://user:password@169.254.169.254:80/",
+    "rtsp://2852039166/",
+    "rtsp://0xa9fea9fe/",
+    "rtsp://0251.0376.0251.0376/",
+    "rtsp://[fe80::1]/",
+    "rtsp://[fd00:ec2::254]/",
+    "rtsp://[::ffff:169.254.169.254]/",
+    "rtsp://[64:ff9b::a9fe:a9fe]/",
+    "rtsp://[2002:a9fe:a9fe::1]/",
+    "rtsps://100.100.100.200/",
+    "RTSP://169.254.169.254/",
+    " rtsp://169.254.169.254/",
+]
+
+
+async def test_no_camera_at_a_metadata_address(tmp_path: Path) -> None:
+    async with guarded(tmp_path, **OFF) as client:
+        for url in METADATA_URLS:
+            status, body = await add(client, url=url)
+            assert (status, body["error"]) == (400, "bad_request"), body
+            assert "ALLOW_METADATA_ADDRESSES" in body["message"]
+            async with client.patch("/api/cameras/door", json={"url": url}) as answer:
+                assert answer.status == 400
+
+
+NO_CAMERAS: list[tuple[dict[str, Any], str]] = [
+    ({"url": "file:///etc/passwd"}, "rtsp"),
+    ({"url": "/etc/passwd"}, "rtsp"),
+    ({"url": "http://127.0.0.1/"}, "rtsp"),
+    ({"url": "concat:/etc/passwd|/etc/shadow"}, "rtsp"),
+    ({"url": "rtsp://"}, "host"),
+    ({"url": "rtsp://no-such-camera.invalid/"}, "no address"),
+    ({"url": "rtsp://127.0.0.1/", "engine": "os:system"}, "engine"),
+    ({"url": "rtsp://127.0.0.1/", "capture_engine": "subprocess:Popen"}, "engine"),
+    ({"url": "file:///etc/passwd", "engine": "tests.support.scripted:ScriptedEngine"}, "rtsp"),
+    ({"url": "rtsp://127.0.0.1/", "capture_tls_ca_file": "/etc/shadow"}, "files are named in"),
+    ({"url": 5}, "url"),
+    ({}, "url"),
+]
+
+
+async def test_no_file_no_other_scheme_and_no_code(tmp_path: Path) -> None:
+    async with guarded(tmp_path, **OFF) as client:
+        for table, word in NO_CAMERAS:
+            status, body = await add(client, **table)
+            assert (status, body["error"]) == (400, "bad_request"), body
+            assert word in body["message"].lower()
+            assert "passwd" not in body["message"]
+
+
+async def test_who_means_it_may(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path, allow_metadata_addresses=True)
+    await check_target({"url": "rtsp://169.254.7.7/stream"}, settings, [])
+    settings = load_settings(data_dir=tmp_path)
+    for url in ("rtsp://127.0.0.1/", "rtsp://192.168.1.5:8554/x", "rtsp://[::1]/", "fake://x"):
+        await check_target({"url": url}, settings, [])
+    with pytest.raises(BadRequestError):
+        await check_target({"url": "rtsp://169.254.7.7/stream"}, settings, [])
+
+
+@given(st.ip_addresses())
+def test_only_few_addresses_are_refused(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    if isinstance(address, ipaddress.IPv4Address):
+        mapped = ipaddress.IPv6Address(f"::ffff:{address}")
+        assert is_metadata(address) == is_metadata(mapped)
+        if address.is_link_local:
+            assert is_metadata(address)
+
+
+# --- names that lead elsewhere later
+
+
+NAME = "camera.test"
+METADATA = "169.254.169.254"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come true")
+
+
+def is_refused(client: Client) -> bool:
+    """Whether the camera was not connected to, since it is where no camera is."""
+    assert client.app is not None
+    session = client.app[keys.SERVICE].camera("new").session
+    return session.state is SessionState.RETRYING and "ALLOW_METADATA_ADDRESSES" in (session.error_message or "")
+
+
+def is_live(client: Client) -> bool:
+    assert client.app is not None
+    return client.app[keys.SERVICE].camera("new").session.state is SessionState.LIVE
+
+
+async def test_a_name_that_is_rebound_is_seen_at_each_connect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_rtsp_server: RtspServer
+) -> None:
+    resolver = Resolver(monkeypatch)
+    resolver.addresses[NAME] = ["127.0.0.1"]
+    url = own_rtsp_server.url("/video").replace("127.0.0.1", NAME)
+    quick = {"connection_retry_delay": 0.05, "connection_retry_attempts": 1000, "record": "never", "start": "always"}
+    async with guarded(tmp_path, **OFF, cameras={}) as client:
+        assert (await add(client, url=url, **quick))[0] == 201
+        await until(lambda: is_live(client))
+        # The camera goes away, and its name leads elsewhere when it is looked for.
+        resolver.addresses[NAME] = [METADATA]
+        await asyncio.to_thread(own_rtsp_server.restart)
+        await until(lambda: is_refused(client))
+        resolver.addresses[NAME] = ["127.0.0.1"]
+        await until(lambda: is_live(client))
+    # One of several addresses is enough, after a restart.
+    resolver.addresses[NAME] = ["127.0.0.1", METADATA]
+    async with guarded(tmp_path, **OFF, cameras={}) as client:
+        await until(lambda: is_refused(client))
+    # Unless it is meant so.
+    resolver.addresses[NAME] = ["127.0.0.1"]
+    async with guarded(tmp_path, **OFF, cameras={}, allow_metadata_addresses=True) as client:
+        assert client.app is not None
+        assert client.app[keys.HOUSE]._address_check("new") is None
+
+
+async def test_a_url_that_came_by_api_is_looked_at_whoever_named_the_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Resolver(monkeypatch)
+    resolver.addresses[NAME] = ["127.0.0.1"]
+    # Nobody is asked to explain the addresses in the configuration.
+    cameras = {
+        "new": {
+            "url": f"rtsp://{NAME}:1/",
+            "connection_retry_delay": 0.05,
+            "connection_retry_attempts": 1000,
+            "record": "never",
+        }
+    }
+    async with guarded(tmp_path, **OFF, cameras=cameras) as client:
+        assert client.app is not None
+        house = client.app[keys.HOUSE]
+        assert house._address_check("new") is None
+        async with client.patch("/api/cameras/new", json={"frame_rate": 3}) as answer:
+            assert answer.status == 200
+        assert house._address_check("new") is None
+        async with client.patch("/api/cameras/new", json={"url": f"rtsp://{NAME}:2/"}) as answer:
+            assert answer.status == 200
+        resolver.addresses[NAME] = [METADATA]
+        await until(lambda: is_refused(client))
+        async with client.patch("/api/cameras/new", json={"url": None}) as answer:
+            assert answer.status == 200
+        assert house._address_check("new") is None

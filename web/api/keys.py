@@ -1,0 +1,25 @@
+"""The application's keys: how routes reach what :mod:`web.app` has built."""
+
+from aiohttp import web
+
+from gateway.clock import Clock
+from gateway.service import CaptureService
+from gateway.settings import Settings
+from gateway.webrtc.server import WebRtcServer
+from hls.archive.service import Archive
+from hls.live.service import LiveHls
+from signaling.browser import BrowserSignaling
+from signaling.messaging import StreamMessaging
+from web.gateway import House
+from web.observability.metrics import Metrics
+
+SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
+CLOCK: web.AppKey[Clock] = web.AppKey("clock", Clock)
+SERVICE: web.AppKey[CaptureService] = web.AppKey("service", CaptureService)
+WEBRTC: web.AppKey[WebRtcServer] = web.AppKey("webrtc", WebRtcServer)
+LIVE: web.AppKey[LiveHls] = web.AppKey("live", LiveHls)
+ARCHIVE: web.AppKey[Archive] = web.AppKey("archive", Archive)
+MESSAGING: web.AppKey[StreamMessaging] = web.AppKey("messaging", StreamMessaging)
+HOUSE: web.AppKey[House] = web.AppKey("house", House)
+BROWSER: web.AppKey[BrowserSignaling] = web.AppKey("browser", BrowserSignaling)
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)

@@ -1,0 +1,165 @@
+"""``/openapi.json``: the HTTP API as an OpenAPI 3.1 document, made from the router and what routes say of themselves.
+
+Addresses and parameters of the path are the router's, summaries the handlers' docstrings, scopes the access table's,
+bodies and answers what :func:`web.api.describe.describe` was told. A route that nobody described is left out, which a
+test does not let pass.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from web.api.describe import Answer, Description, Parameter, description_of
+from web.api.models import Error
+from web.auth.policy import ROUTES, Over, Signed
+
+REFS = "#/components/schemas/{model}"
+
+PATH_PARAMETERS = {
+    "camera": "The camera's id",
+    "viewer": "The viewer, as Location gave it",
+    "segment": "The archive segment, as in segment_20261122T185000Z",
+    "init": "The init segment, as EXT-X-MAP gives it",
+    "name": "The name that the playlist gives",
+    "file": "The file",
+}
+
+TAGS = {
+    "cameras": "What cameras there are, how they are, and commands to them",
+    "WebRTC": "WHEP: WebRTC by HTTP",
+    "HLS": "Low-Latency HLS, live and of the recording",
+    "archive": "What was recorded",
+    "pictures": "JPEG",
+    "access": "Who may do what",
+    "machines": "For machines",
+    "page": "The page and its files",
+}
+
+
+def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
+    """The document of an application with all its routes."""
+    operations = list(_operations(app))
+    models = {Error} | {model for _, _, _, description in operations for model in _models(description)}
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)], ref_template=REFS
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    same: dict[str, str] = {}
+    for method, path, handler, description in operations:
+        # Two templates that differ in a parameter's name alone are one path (OpenAPI 3.1 §4.8.8.2).
+        path = same.setdefault(re.sub(r"\{\w+\}", "{}", path), path)
+        paths.setdefault(path, {})[method.lower()] = _operation(method, path, handler, description)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "liveedge",
+            "version": version,
+            "description": "RTSP cameras at their live edge. Times are RFC 3339 with a zone, or Unix seconds; answers"
+            " are RFC 3339 UTC. What Socket.IO carries is in /asyncapi.json.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "signed": {
+                    "type": "apiKey",
+                    "in": "query",
+                    "name": "token",
+                    "description": "A short-lived token for one address, from POST /api/sign",
+                },
+            },
+        },
+    }
+
+
+def _operations(app: web.Application) -> Iterator[tuple[str, str, object, Description]]:
+    for route in app.router.routes():
+        resource = route.resource
+        description = description_of(route.handler)
+        if resource is not None and description is not None and route.method != "HEAD":
+            yield route.method, resource.canonical, route.handler, description
+
+
+def _operation(method: str, path: str, handler: object, description: Description) -> dict[str, Any]:
+    summary, _, rest = (inspect.getdoc(handler) or "").partition("\n")
+    rule = ROUTES.get((method, path))
+    access = ""
+    security: list[dict[str, list[str]]] = []
+    if rule is not None and not rule.is_open:
+        if rule.scope is not None:
+            access = f"Needs the scope `{rule.scope.value}`" + (" for every camera." if rule.over is Over.ALL else ".")
+        security = [{}, {"bearer": []}]
+        if rule.signed is not Signed.NO:
+            security.append({"signed": []})
+    operation: dict[str, Any] = {
+        "operationId": getattr(handler, "__name__", "") + ("" if method != "OPTIONS" else f"_{len(path)}"),
+        "tags": [description.tag],
+        "summary": summary.replace("``", "`"),
+        "description": "\n\n".join(part for part in (rest.strip().replace("``", "`"), access) if part),
+        "security": security,
+        "parameters": [
+            *(_path_parameter(name) for name in re.findall(r"\{(\w+)\}", path)),
+            *(_parameter(name, "query", parameter) for name, parameter in description.query.items()),
+            *(_parameter(name, "header", parameter) for name, parameter in description.headers.items()),
+        ],
+        "responses": {
+            **{str(status): _answer(status, answer) for status, answer in description.answers.items()},
+            **{str(status): _answer(status, Error) for status in description.errors},
+            "default": {"description": "Any other error", **_content(Error)},
+        },
+    }
+    if description.body:
+        operation["requestBody"] = {
+            "required": description.body_required,
+            "content": {kind: {"schema": _schema(model)} for kind, model in description.body.items()},
+        }
+    return operation
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    text = PATH_PARAMETERS.get(name, "")
+    return {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string"}}
+
+
+def _parameter(name: str, where: str, parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": where,
+        "required": parameter.required,
+        "description": parameter.description.replace("``", "`"),
+        "schema": dict(parameter.schema),
+    }
+
+
+def _answer(status: int, answer: Answer) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        described["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+    return described | _content(answer)
+
+
+def _content(answer: Answer) -> dict[str, Any]:
+    if answer is None:
+        return {}
+    if isinstance(answer, str):
+        return {"content": {answer: {}}}
+    return {"content": {"application/json": {"schema": _schema(answer)}}}
+
+
+def _schema(model: type[BaseModel] | None) -> dict[str, Any]:
+    return {"type": "string"} if model is None else {"$ref": REFS.format(model=model.__name__)}
+
+
+def _models(description: Description) -> Iterator[type[BaseModel]]:
+    for each in (*description.answers.values(), *description.body.values()):
+        if isinstance(each, type):
+            yield each

@@ -1,0 +1,104 @@
+"""Live LL-HLS over HTTP: ``/hls/{camera}/``. What is answered is :mod:`hls.live.service`'s; how, is said here.
+
+Media has names that are never used twice, so it may be kept by caches for as long as we would serve it. A playlist that
+was asked for with delivery directives belongs to them (rfc8216bis §6.2.5, appendix B) and may be kept too; the playlist
+as such may not.
+"""
+
+import re
+from email.utils import formatdate
+
+from aiohttp import web
+
+from gateway.errors import BadRequestError
+from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, Rendered
+from hls.live.service import CameraWindow
+from web.api import keys
+from web.api.describe import Parameter, describe
+from web.auth.authenticator import carried_query
+
+routes = web.RouteTableDef()
+
+BLOCKED_TARGETS = 6
+"""How many target durations an answer to delivery directives may be cached (appendix B)."""
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+@routes.get("/hls/{camera}/index.m3u8")
+@describe("HLS", {200: CONTENT_TYPE}, errors=(404, 503))
+async def multivariant(request: web.Request) -> web.Response:
+    """The entry; waits for a camera that is coming up."""
+    rendered = await _window(request).multivariant_playlist()
+    return _playlist(request, rendered, "no-cache")
+
+
+@routes.get(f"/hls/{{camera}}/{LIVE_NAME}")
+@describe(
+    "HLS",
+    {200: CONTENT_TYPE},
+    query={
+        "_HLS_msn": Parameter("Wait for this media sequence number", {"type": "integer", "minimum": 0}),
+        "_HLS_part": Parameter("Wait for this part of it", {"type": "integer", "minimum": 0}),
+        "_HLS_skip": Parameter("Leave out what is old (a delta update)", {"enum": ["YES", "v2"]}),
+    },
+    errors=(400, 404, 503),
+)
+async def media_playlist(request: web.Request) -> web.Response:
+    """The media playlist, with the delivery directives of §6.2.5."""
+    window = _window(request)
+    msn, part = _number(request, "_HLS_msn"), _number(request, "_HLS_part")
+    if part is not None and msn is None:
+        raise BadRequestError("_HLS_part is given without _HLS_msn, the segment that it would be a part of")
+    delta = request.query.get("_HLS_skip") in ("YES", "v2")
+    rendered = await window.media_playlist(msn, part, delta=delta)
+    plan = window.live.plan
+    if msn is None or plan is None:
+        return _playlist(request, rendered, "no-cache")
+    return _playlist(request, rendered, f"public, max-age={BLOCKED_TARGETS * plan.target_duration_s}")
+
+
+@routes.get(r"/hls/{camera}/{name:[^/]+\.(?:mp4|m4s)}")
+@describe("HLS", {200: "video/mp4"}, errors=(404, 503))
+async def media(request: web.Request) -> web.Response:
+    """An init segment, a segment, or a part; a part that was hinted at when it is whole."""
+    window = _window(request)
+    data = await window.media(request.match_info["name"])
+    lifetime_s = window.live.lifetime_s
+    headers = {
+        "Cache-Control": f"public, max-age={lifetime_s}, immutable",
+        "Expires": formatdate(request.app[keys.CLOCK].wall_90k() // 90_000 + lifetime_s, usegmt=True),
+    }
+    return web.Response(body=data, content_type="video/mp4", headers=headers)
+
+
+def _window(request: web.Request) -> CameraWindow:
+    return request.app[keys.LIVE].window(request.match_info["camera"])
+
+
+def _number(request: web.Request, directive: str) -> int | None:
+    value = request.query.get(directive)
+    if value is None:
+        return None
+    if not _NUMBER.fullmatch(value):
+        raise BadRequestError(f"{directive} is no decimal number")
+    return int(value)
+
+
+def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> web.Response:
+    rendered = rendered.with_query(carried_query(request))
+    headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding"}
+    body = rendered.body
+    if _accepts_gzip(request.headers.get("Accept-Encoding", "")):
+        body = rendered.gzipped
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, content_type=CONTENT_TYPE, headers=headers)
+
+
+def _accepts_gzip(accept_encoding: str) -> bool:
+    for item in accept_encoding.lower().split(","):
+        name, _, parameters = item.partition(";")
+        if name.strip() in ("gzip", "*"):
+            quality = parameters.strip().removeprefix("q=") or "1"
+            return quality.strip("0.") != ""
+    return False

@@ -1,0 +1,16 @@
+"""``/metrics``, for Prometheus."""
+
+from aiohttp import web
+
+from web.api import keys
+from web.api.describe import describe
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/metrics")
+@describe("machines", {200: "text/plain"})
+async def metrics(request: web.Request) -> web.Response:
+    """The text exposition format."""
+    headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store"}
+    return web.Response(body=request.app[keys.METRICS].render(), headers=headers)

@@ -1,0 +1,26 @@
+"""``/``: the page; and ``/health``."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+from web.api import models
+from web.api.describe import describe
+
+routes = web.RouteTableDef()
+
+PAGE = Path(__file__).parents[2] / "static" / "index.html"
+
+
+@routes.get("/")
+@describe("page", {200: "text/html"})
+async def index(_request: web.Request) -> web.FileResponse:
+    """The page with every camera."""
+    return web.FileResponse(PAGE, headers={"Cache-Control": "no-cache"})
+
+
+@routes.get("/health")
+@describe("machines", {200: models.Health})
+async def health(_request: web.Request) -> web.Response:
+    """Whether the process serves; what is ill is told by ``/api/status``."""
+    return web.json_response({"status": "ok"})

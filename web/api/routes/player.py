@@ -1,0 +1,62 @@
+"""``/static/``: the page's and the player's files; and the clocks by which players tell how live they are.
+
+Files are revalidated at each use (they have an ETag), so that a page never runs with a player of an older gateway; the
+chunks of the player have their content's hash in their names and may be kept. Files that were compressed when they were
+built are sent so: aiohttp looks for ``.gz`` beside the file.
+"""
+
+import re
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.clock import to_rfc3339
+from gateway.errors import NotFoundError, UnavailableError
+from web.api import keys, models
+from web.api.describe import describe
+
+routes = web.RouteTableDef()
+
+STATIC = Path(__file__).parents[2] / "static"
+
+CORS = {"Access-Control-Allow-Origin": "*"}
+"""Modules are fetched with CORS: other people's pages embed the player from here."""
+
+_NAME = re.compile(r"[a-z0-9][A-Za-z0-9_-]*\.(?:js|css|svg|html)")
+_HASHED = re.compile(r"player-[a-z]+-[A-Za-z0-9_-]{8}\.js")
+
+
+@routes.get("/static/{file}")
+@describe("page", {200: "*/*", 304: None}, errors=(404,))
+async def static_file(request: web.Request) -> web.FileResponse:
+    """One file."""
+    name = request.match_info["file"]
+    path = STATIC / name
+    if not _NAME.fullmatch(name) or not path.is_file():
+        raise NotFoundError(f"there is no file {name[:64]!r} here")
+    caching = "public, max-age=31536000, immutable" if _HASHED.fullmatch(name) else "no-cache"
+    return web.FileResponse(path, headers={**CORS, "Cache-Control": caching, "Vary": "Accept-Encoding"})
+
+
+@routes.get("/api/time")
+@describe("page", {200: models.Time})
+async def time(request: web.Request) -> web.Response:
+    """The gateway's clock: ``{"time": RFC 3339}``."""
+    now = to_rfc3339(request.app[keys.CLOCK].wall_90k())
+    return web.json_response({"time": now}, headers={"Cache-Control": "no-store"})
+
+
+@routes.get("/api/cameras/{camera}/viewers/{viewer}/clock")
+@describe("WebRTC", {200: models.ViewerClock}, errors=(404, 503))
+async def viewer_clock(request: web.Request) -> web.Response:
+    """The clock of a WebRTC viewer: pictures with RTP timestamp ``rtp_timestamp`` are captured at ``time``.
+
+    Sender reports say the same, but browsers keep them to themselves. ``degraded`` says why it is sent fewer pictures.
+    """
+    viewer = request.app[keys.WEBRTC].viewer(request.match_info["viewer"], request.match_info["camera"])
+    now_90k = request.app[keys.CLOCK].wall_90k()
+    timestamp = viewer.rtp_timestamp(now_90k)
+    if timestamp is None:
+        raise UnavailableError("this viewer has had no picture yet")
+    body = {"time": to_rfc3339(now_90k), "rtp_timestamp": timestamp, "degraded": viewer.degraded}
+    return web.json_response(body, headers={"Cache-Control": "no-store"})

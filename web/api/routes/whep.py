@@ -1,0 +1,149 @@
+"""WHEP: WebRTC by HTTP (draft-ietf-wish-whep, with RFC 9725's rules for the resource of a session).
+
+POST    /whep/{camera}            an offer; 201 with the answer, Location, ETag and Link
+PATCH   /whep/{camera}/{viewer}   trickled candidates or an ICE restart (RFC 8840 fragments)
+DELETE  /whep/{camera}/{viewer}   leave
+OPTIONS on either                 Accept-Post and Accept-Patch; a browser's preflight is answered by the door
+"""
+
+import re
+
+from aiohttp import web
+
+from gateway.errors import BadRequestError
+from gateway.webrtc.ice.servers import IceServer
+from gateway.webrtc.sdp.answer import OFFER_MAX_BYTES
+from gateway.webrtc.viewer import Viewer
+from web.api.describe import Parameter, describe
+from web.api.keys import SERVICE, WEBRTC
+from web.auth.authenticator import own, require_owner
+
+routes = web.RouteTableDef()
+
+SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+
+_ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
+
+
+class _Refusal(web.HTTPException):
+    """A status of HTTP that is none of our own errors."""
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        self.status_code = status
+        body = {"error": code, "message": message}
+        super().__init__(text=web.json_response(body).text, headers=headers, content_type="application/json")
+
+
+@routes.options("/whep/{camera}")
+@describe("WebRTC", {204: None})
+async def preflight(request: web.Request) -> web.Response:
+    """What can be posted here; the ICE servers, for clients that gather before they offer."""
+    response = web.Response(status=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
+    _add_links(response, request.app[WEBRTC].ice_server_offers())
+    return response
+
+
+@routes.post("/whep/{camera}")
+@describe("WebRTC", {201: SDP}, body={SDP: None}, errors=(400, 404, 406, 415, 503))
+async def join(request: web.Request) -> web.Response:
+    """Answer an offer."""
+    _require_type(request, SDP, {"Accept-Post": SDP})
+    _require_accepted(request)
+    offer = await _text(request)
+    camera = request.app[SERVICE].camera(request.match_info["camera"])
+    viewer = await request.app[WEBRTC].join(camera, offer, client_address=request.remote or "")
+    own(request, viewer)
+    response = web.Response(
+        status=201,
+        text=viewer.answer_sdp,
+        content_type=SDP,
+        headers={
+            "Location": f"/whep/{camera.id}/{viewer.id}",
+            "ETag": f'"{viewer.etag}"',
+            "Accept-Patch": FRAGMENT,
+            "Cache-Control": "no-store",
+        },
+    )
+    _add_links(response, request.app[WEBRTC].ice_server_offers())
+    return response
+
+
+@routes.options("/whep/{camera}/{viewer}")
+@describe("WebRTC", {204: None})
+async def preflight_viewer(_: web.Request) -> web.Response:
+    """What can be done with a session."""
+    return web.Response(status=204, headers={"Accept-Patch": FRAGMENT, "Allow": "OPTIONS, PATCH, DELETE"})
+
+
+@routes.patch("/whep/{camera}/{viewer}")
+@describe(
+    "WebRTC",
+    {200: FRAGMENT, 204: None},
+    headers={"If-Match": Parameter('The ETag of the ICE session, or "*"', required=True)},
+    body={FRAGMENT: None},
+    errors=(400, 404, 412, 415, 428),
+)
+async def patch(request: web.Request) -> web.Response:
+    """Take candidates (204), or restart ICE (200 with a fragment of ours); see RFC 9725 §4.3."""
+    _require_type(request, FRAGMENT, {"Accept-Patch": FRAGMENT})
+    viewer = _viewer(request)
+    fragment = await _text(request)
+    condition = request.headers.get("If-Match")
+    if condition is None:
+        raise _Refusal(428, "precondition_required", 'say which ICE session is meant: If-Match with its ETag, or "*"')
+    if condition.strip() not in ("*", '"*"'):
+        match = _ETAG.fullmatch(condition)
+        if match is None or match[1] != viewer.etag:
+            raise _Refusal(412, "precondition_failed", "this is not the ICE session's ETag any more")
+    answer = viewer.patch(fragment)
+    if answer is None:
+        return web.Response(status=204)
+    return web.Response(text=answer, content_type=FRAGMENT, headers={"ETag": f'"{viewer.etag}"'})
+
+
+@routes.delete("/whep/{camera}/{viewer}")
+@describe("WebRTC", {200: None}, errors=(404,))
+async def leave(request: web.Request) -> web.Response:
+    """End a session."""
+    await _viewer(request).close("it left")
+    return web.Response()
+
+
+def _viewer(request: web.Request) -> Viewer:
+    viewer = request.app[WEBRTC].viewer(request.match_info["viewer"], request.match_info["camera"])
+    require_owner(request, viewer)
+    return viewer
+
+
+def _require_type(request: web.Request, wanted: str, headers: dict[str, str]) -> None:
+    if request.content_type != wanted:
+        raise _Refusal(415, "unsupported_media_type", f"the body has to be {wanted}", headers)
+
+
+def _require_accepted(request: web.Request) -> None:
+    accepted = request.headers.get("Accept")
+    if accepted is None:
+        return
+    types = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
+    if not types & {SDP, "application/*", "*/*", ""}:
+        raise _Refusal(406, "not_acceptable", f"the answer is {SDP}, which the request does not accept")
+
+
+async def _text(request: web.Request) -> str:
+    if (request.content_length or 0) > OFFER_MAX_BYTES:
+        raise BadRequestError(f"the body is longer than {OFFER_MAX_BYTES} bytes")
+    body = await request.content.read(OFFER_MAX_BYTES + 1)
+    while len(body) <= OFFER_MAX_BYTES and (more := await request.content.read(OFFER_MAX_BYTES + 1 - len(body))):
+        body += more
+    if len(body) > OFFER_MAX_BYTES:
+        raise BadRequestError(f"the body is longer than {OFFER_MAX_BYTES} bytes")
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise BadRequestError("the body is not UTF-8") from None
+
+
+def _add_links(response: web.Response, servers: list[IceServer]) -> None:
+    for server in servers:
+        response.headers.add("Link", server.link())

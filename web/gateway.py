@@ -1,0 +1,236 @@
+"""House: everything that one gateway process is made of, built from Settings, started and stopped in order.
+
+Order matters at both ends. Starting, whoever consumes packets is there before the first camera sends one. Stopping, the
+doors close first (nobody new comes in), then the cameras, then whoever still writes what the cameras sent; each step is
+bounded, and no failing step keeps the others from being done.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from gateway.access import AccessSettings
+from gateway.camera import Camera
+from gateway.capture import engine_factory
+from gateway.capture.engine import CheckAddress
+from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
+from gateway.errors import ConflictError
+from gateway.service import CaptureService
+from gateway.settings import CameraSettings, CaptureDefaults, Settings
+from gateway.webrtc.ice.servers import IceServers
+from gateway.webrtc.server import WebRtcServer
+from hls.archive.service import Archive
+from hls.live.service import LiveHls
+from signaling.browser import BrowserSignaling
+from signaling.messaging import create_messaging
+from web.address_policy import refuse_metadata
+from web.camera_store import CameraBook
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RECORDING_SETTINGS = ("record", "archive_segment_seconds", "archive_fsync")
+"""What a recorder is made with: a change of one of them finishes the segment and begins another."""
+
+AT_ONCE = ("record", "start", "debug", "log_format", "ice_servers", *AccessSettings.model_fields)
+"""Settings that are in force as soon as they are read again, beside the cameras' own."""
+
+NEXT_START = tuple(
+    name
+    for name in Settings.model_fields
+    if name not in (*AT_ONCE, "cameras", "rtsp_url")
+    and (name not in CaptureDefaults.model_fields or name in ("archive_max_bytes", "archive_min_free_bytes"))
+)
+"""Settings that ports, files and connections were made with: they wait for the next start, and that is told."""
+
+CLOSE_STEP_S = 4.0
+"""No step of the shutdown takes longer: together with the rest it is done within the 5 s that people wait."""
+
+
+class House:
+    """See the module. Raises :class:`~gateway.errors.SettingsError` where a camera's settings cannot be used."""
+
+    def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.book = CameraBook(settings)
+        self.service = CaptureService(self.book.cameras(), clock, address_check=self._address_check)
+        self.live = LiveHls(self.service, clock=clock)
+        self.archive = Archive(settings, self.service, clock)
+        self.webrtc = WebRtcServer(
+            udp_port=settings.webrtc_udp_port,
+            hosts=settings.webrtc_hosts,
+            ice_servers=settings.ice_servers,
+            listen=_media_addresses(settings),
+            clock=clock,
+        )
+        self.messaging = create_messaging(settings, self.service, self.webrtc, live_edge=self.live_edge)
+        self.browser = BrowserSignaling(settings, self.service, self.webrtc, live_edge=self.live_edge)
+        self.reload_error: str | None = None
+        """Why the settings that were changed last are not in force."""
+        self.restart_needed: list[str] = []
+        """Settings that were changed, and will be in force after a restart."""
+        self.on_reload: list[Callable[[Settings], None]] = []
+        """Called with settings that are in force from now on; a ``SettingsError`` of the first keeps them from it."""
+        self._changing = asyncio.Lock()
+        self._changes: set[asyncio.Future[Any]] = set()
+
+    async def start(self) -> None:
+        """Open the ports, heal the archive, begin to capture. Raises a ``LiveedgeError`` that names what is wrong."""
+        await self.archive.start()
+        await self.webrtc.start()
+        for camera in self.service.cameras.values():
+            self.live.open(camera)
+        self.service.start()
+        await self.messaging.start()
+
+    async def close(self) -> None:
+        """Finish files, close peers, leave nothing behind."""
+        if self._changes:
+            await asyncio.wait(self._changes, timeout=CLOSE_STEP_S)
+        await self._close_all(self.browser.close(), self.messaging.close(), self.webrtc.close())
+        await self._close_all(self.live.close())
+        await self._close_all(self.service.close())
+        await self._close_all(self.archive.close())
+
+    def live_edge(self, camera_id: str) -> Mapping[str, Any] | None:
+        """Where life is, in every coordinate that a client can resume from; ``None`` before the first picture."""
+        newest = self.service.camera(camera_id).hub.newest
+        if newest is None:
+            return None
+        edge: dict[str, Any] = {"time": to_rfc3339(newest.captured_at_90k)}
+        part = self.live.window(camera_id).live_edge
+        if part is not None:
+            edge["media_sequence"], edge["part"] = part[0], part[1]
+        position = self.archive.live_position(camera_id)
+        if position is not None:
+            edge["segment"], edge["offset_s"] = position[0], round(position[1], 3)
+        return edge
+
+    # --- cameras at run time
+
+    async def add_camera(self, camera_id: str, table: Mapping[str, Any]) -> Camera:
+        """Add a camera, and keep it over restarts.
+
+        Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``.
+        """
+
+        async def add() -> Camera:
+            if camera_id in self.service.cameras:
+                raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
+            settings = await self.book.add(camera_id, table)
+            log.info("camera %s: added by API", camera_id)
+            return self._open(camera_id, settings)
+
+        return await self._whole(add)
+
+    async def change_camera(self, camera_id: str, patch: Mapping[str, Any]) -> Camera:
+        """Change some settings of a camera, and keep that over restarts; ``None`` takes one back.
+
+        Raises ``NotFoundError``, ``BadRequestError`` and ``UnavailableError``.
+        """
+
+        async def change() -> Camera:
+            camera = self.service.camera(camera_id)
+            settings = await self.book.patch(camera_id, patch)
+            log.info("camera %s: changed by API: %s", camera_id, ", ".join(patch) or "nothing")
+            await self._change(camera, settings)
+            return camera
+
+        return await self._whole(change)
+
+    async def remove_camera(self, camera_id: str) -> None:
+        """Stop a camera and forget it; its recordings stay. Raises ``NotFoundError`` and ``ConflictError``."""
+
+        async def remove() -> None:
+            self.service.camera(camera_id)
+            await self.book.remove(camera_id)
+            log.info("camera %s: removed by API", camera_id)
+            await self._close(camera_id)
+
+        await self._whole(remove)
+
+    async def reload(self, settings: Settings) -> str:
+        """Make other settings be in force; cameras that are the same in both go on without a blink.
+
+        Returns what was done, in words. Raises ``SettingsError``; everything is then as it was.
+        """
+        async with self._changing:
+            wanted = self.book.cameras(settings)
+            for camera in wanted.values():
+                engine_factory(camera.capture_engine)  # one that cannot be had is told before anything is done
+            present = self.service.cameras
+            removed = [camera_id for camera_id in present if camera_id not in wanted]
+            changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
+            added = [camera_id for camera_id in wanted if camera_id not in present]
+            before = self.book.settings
+            now = [name.upper() for name in AT_ONCE if getattr(settings, name) != getattr(before, name)]
+            ice_servers = IceServers(settings.ice_servers)  # may raise
+            for listener in self.on_reload:
+                listener(settings)  # may raise as well
+            self.webrtc.ice_servers = ice_servers
+            self.restart_needed = [
+                name.upper() for name in NEXT_START if getattr(settings, name) != getattr(self.settings, name)
+            ]
+            self.book.reconfigure(settings)
+            for camera_id in removed:
+                await self._close(camera_id)
+            for camera_id in changed:
+                await self._change(present[camera_id], wanted[camera_id])
+            for camera_id in added:
+                self._open(camera_id, wanted[camera_id])
+        parts = {"added": added, "changed": changed, "removed": removed, "in force": now}
+        return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
+
+    def _address_check(self, camera_id: str) -> CheckAddress | None:
+        allows_all = self.book.settings.allow_metadata_addresses or not self.book.is_url_by_api(camera_id)
+        return None if allows_all else refuse_metadata
+
+    async def _whole(self, change: Callable[[], Awaitable[T]]) -> T:
+        """One change after the other, each to its end: who asked for it may hang up in the middle."""
+
+        async def make() -> T:
+            async with self._changing:
+                return await change()
+
+        task = asyncio.create_task(make(), name="cameras-change")
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
+
+    def _open(self, camera_id: str, settings: CameraSettings) -> Camera:
+        camera = self.service.add_camera(camera_id, settings)
+        self.live.open(camera)
+        self.archive.add_camera(camera)
+        return camera
+
+    async def _change(self, camera: Camera, settings: CameraSettings) -> None:
+        before = camera.settings
+        self.service.change_camera(camera.id, settings)
+        if any(getattr(before, name) != getattr(settings, name) for name in RECORDING_SETTINGS):
+            await self.archive.remove_camera(camera.id)
+            self.archive.add_camera(camera)
+
+    async def _close(self, camera_id: str) -> None:
+        await self.service.remove_camera(camera_id)
+        await self.webrtc.close_camera(camera_id, "the camera was removed")
+        await self.archive.remove_camera(camera_id)
+        await self.live.forget(camera_id)
+
+    async def _close_all(self, *steps: Any) -> None:
+        done = await asyncio.gather(*(asyncio.wait_for(step, CLOSE_STEP_S) for step in steps), return_exceptions=True)
+        for result in done:
+            if isinstance(result, BaseException):
+                log.error("shutting down: %s: %s", type(result).__name__, result)
+
+
+def _media_addresses(settings: Settings) -> tuple[str, ...]:
+    """Where media is sent from: everywhere, but for a gateway that is this machine's alone, with no other to offer."""
+    try:
+        local = ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        local = settings.host == "localhost"
+    return ("127.0.0.1", "::1") if local and not settings.webrtc_hosts else ("0.0.0.0", "::")  # noqa: S104

@@ -1,0 +1,61 @@
+"""What is ill in a house, in sentences: ``problems`` of ``GET /api/status``.
+
+Each room is asked for what it knows to be wrong now. A camera that nobody wants, or that is just coming up, is well.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gateway.session import SessionState
+from web.gateway import House
+
+LAG_ILL_S = 5.0
+"""A disk that spins up takes as long; what is recorded is lost when it is 20 s behind, or so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is ill. ``camera`` is ``None`` for what is not one camera's."""
+
+    room: str
+    camera: str | None
+    message: str
+
+
+def problems(house: House) -> list[dict[str, Any]]:
+    """All that is ill now, as JSON has it; empty while everything is well."""
+    return [asdict(problem) for problem in _problems(house)]
+
+
+def _problems(house: House) -> Iterator[Problem]:
+    if house.reload_error is not None:
+        yield Problem("settings", None, f"the changed settings are not in force: {house.reload_error}")
+    for camera_id, why in house.book.faults.items():
+        yield Problem("settings", camera_id, f"the camera is left out: {why}")
+    for camera in house.service.cameras.values():
+        if camera.session.state in (SessionState.RETRYING, SessionState.FAILED):
+            why = camera.session.error_message or "it gives no pictures"
+            yield Problem("capture", camera.id, f"the camera is {camera.session.state}: {why}")
+    yield from _archive(house)
+    messaging = house.messaging.status()
+    if messaging.get("adapter") != "none" and not messaging.get("connected"):
+        why = messaging.get("error") or "no connection yet"
+        yield Problem("messaging", None, f"the event service is not connected: {why}")
+
+
+def _archive(house: House) -> Iterator[Problem]:
+    status = house.archive.status()
+    for camera_id, recorder in status["cameras"].items():
+        if recorder["error"] is not None and recorder["error"] != status["index_error"]:
+            yield Problem("archive", camera_id, f"the camera is not recorded: {recorder['error']}")
+        elif recorder["lag_s"] > LAG_ILL_S:
+            late = f"the recording is {recorder['lag_s']:.0f} s behind the camera"
+            yield Problem("archive", camera_id, f"{late}: the disk of DATA_DIR is slow or hangs")
+    if status["index_error"] is not None:
+        yield Problem("archive", None, f"the index cannot be written, recording goes on: {status['index_error']}")
+    elif status["index_is_incomplete"]:
+        why = "the index was damaged or gone and is being made again from the recordings"
+        yield Problem("archive", None, f"{why}: those that are not in it yet cannot be found")
+    if status["retention_error"] is not None:
+        yield Problem("archive", None, f"old recordings cannot be deleted: {status['retention_error']}")

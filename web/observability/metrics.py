@@ -1,0 +1,335 @@
+"""``/metrics`` for Prometheus: read off the house when somebody asks, so that nobody pays for it in between.
+
+Labels are cameras, transports and reasons, never viewers: the configuration bounds the number of series. Names and
+units follow Prometheus' rules (base units, ``_total`` for what only grows).
+"""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from gateway.camera import Camera
+from gateway.clock import CLOCK_RATE
+from gateway.histogram import Histogram
+from gateway.session import SessionState
+from gateway.webrtc.ice.agent import REFUSALS
+from gateway.webrtc.stats import Totals
+from web.api.views import webrtc_view
+from web.gateway import House
+from web.observability.health import problems
+from web.observability.http_metrics import Traffic
+
+LAG_INTERVAL_S = 0.5
+"""How often the event loop's lag is measured; a timer of this rate costs nothing."""
+
+CAMERA = ["camera"]
+
+WEBRTC_HELP = {
+    "viewers": "WebRTC viewers that there were",
+    "packets_sent": "RTP packets sent to WebRTC viewers",
+    "bytes_sent": "Bytes of RTP payload sent to WebRTC viewers",
+    "frames_dropped": "Frames left out for WebRTC viewers that could not keep up",
+    "replays": "Times that a WebRTC viewer was sent the GOP from its start: for joining, PLI and FIR",
+    "retransmitted": "RTP packets sent again",
+    "retransmissions_refused": "RTP packets asked for that were gone, or over the limit",
+    "packets_lost": "RTP packets that WebRTC viewers report as lost",
+    "limits": "Times that a WebRTC viewer's network was found too narrow for the camera",
+}
+
+
+class LoopLag:
+    """How late the event loop runs a timer: the time that everybody waits because somebody blocks."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        """The last lag."""
+        self.worst_seconds = 0.0
+        """The worst since the last look."""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._measure(), name="loop-lag")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def take_worst(self) -> float:
+        """The worst lag since the last call, in seconds."""
+        worst, self.worst_seconds = self.worst_seconds, 0.0
+        return worst
+
+    async def _measure(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_INTERVAL_S
+            await asyncio.sleep(LAG_INTERVAL_S)
+            self.seconds = max(0.0, loop.time() - due)
+            self.worst_seconds = max(self.worst_seconds, self.seconds)
+
+
+class HouseCollector(Collector):
+    """All that is known of one house, as Prometheus has it."""
+
+    def __init__(self, house: House, lag: LoopLag, traffic: Traffic) -> None:
+        self._house = house
+        self._lag = lag
+        self._traffic = traffic
+
+    def collect(self) -> Iterable[Metric]:
+        """The metric families, read now."""
+        yield from self._cameras()
+        yield from self._webrtc()
+        yield from self._hls()
+        yield from self._archive()
+        yield from self._messaging()
+        yield from self._process()
+
+    def _process(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "liveedge_http_requests", "HTTP requests answered, by route", labels=["route", "method", "status"]
+        )
+        for key, count in self._traffic.requests.items():
+            requests.add_metric(key, count)
+        yield requests
+        ill = GaugeMetricFamily("liveedge_problems", "What is ill now, as /api/status tells it", labels=["room"])
+        found = [problem["room"] for problem in problems(self._house)]
+        for room in ("settings", "capture", "archive", "messaging"):
+            ill.add_metric([room], found.count(room))
+        yield ill
+        yield GaugeMetricFamily("liveedge_threads", "Threads of the process", threading.active_count())
+        yield GaugeMetricFamily("liveedge_tasks", "Tasks of the event loop", len(asyncio.all_tasks()))
+        lag = GaugeMetricFamily("liveedge_event_loop_lag_seconds", "Worst lag of the event loop since the last scrape")
+        lag.add_metric([], self._lag.take_worst())
+        yield lag
+
+    def _cameras(self) -> Iterable[Metric]:
+        cameras = list(self._house.service.cameras.values())
+        state = GaugeMetricFamily(
+            "liveedge_camera_state", "1 for the state that the camera is in", labels=["camera", "state"]
+        )
+        stream = InfoMetricFamily("liveedge_camera_stream", "What the camera sends", labels=CAMERA)
+        viewers = GaugeMetricFamily("liveedge_camera_viewers", "Viewers by transport", labels=["camera", "transport"])
+        for camera in cameras:
+            status = camera.status()
+            for each in SessionState:
+                state.add_metric([camera.id, each.value], float(status.state is each))
+            for transport, count in status.viewers.items():
+                viewers.add_metric([camera.id, transport], count)
+            if status.codec is not None:
+                size = f"{status.width}x{status.height}"
+                stream.add_metric([camera.id], {"codec": status.codec, "size": size, "audio": status.audio_codec or ""})
+        yield from (state, stream, viewers)
+
+        def gauge(name: str, text: str, value: Callable[[Camera], float | None]) -> Metric:
+            family = GaugeMetricFamily(f"liveedge_camera_{name}", text, labels=CAMERA)
+            for camera in cameras:
+                if (number := value(camera)) is not None:
+                    family.add_metric([camera.id], number)
+            return family
+
+        def counter(name: str, text: str, value: Callable[[Camera], float]) -> Metric:
+            family = CounterMetricFamily(f"liveedge_camera_{name}", text, labels=CAMERA)
+            for camera in cameras:
+                family.add_metric([camera.id], value(camera))
+            return family
+
+        yield gauge("clients", "Clients that asked for the capture", lambda camera: len(camera.clients))
+        yield gauge("frames_per_second", "Measured frame rate", lambda camera: camera.status().fps)
+        yield gauge("bytes_per_second", "Measured bitrate, all tracks", _bytes_per_second)
+        yield gauge("keyframe_age_seconds", "Age of the last keyframe", lambda camera: camera.status().keyframe_age_s)
+        yield gauge(
+            "keyframe_interval_seconds", "Last keyframe interval", lambda camera: camera.status().keyframe_interval_s
+        )
+        yield counter(
+            "reconnects", "Times the camera was lost after a picture", lambda camera: camera.session.reconnects
+        )
+        yield counter("packets", "Packets from the camera", lambda camera: camera.hub.packets_published)
+        dropped = CounterMetricFamily(
+            "liveedge_camera_packets_dropped",
+            "Packets dropped: at the hand-over from the camera's thread, or before a slow consumer",
+            labels=["camera", "reason"],
+        )
+        for camera in cameras:
+            of_consumers = camera.hub.packets_dropped
+            dropped.add_metric([camera.id, "handover"], camera.status().packets_dropped - of_consumers)
+            dropped.add_metric([camera.id, "consumer"], of_consumers)
+        yield dropped
+        yield counter(
+            "gops_outgrown", "GOPs too large to be kept for newcomers", lambda camera: camera.hub.gops_outgrown
+        )
+        yield counter("consumer_faults", "Packets that a consumer failed on", lambda camera: camera.hub.sink_faults)
+        yield counter("pictures_decoded", "Pictures decoded for JPEG", lambda camera: camera.jpeg.pictures_decoded)
+        yield counter("jpeg_frames_encoded", "JPEG frames encoded", lambda camera: camera.jpeg.frames_encoded)
+
+    def _webrtc(self) -> Iterable[Metric]:
+        server = self._house.webrtc
+        totals = {camera_id: server.totals(camera_id) for camera_id in self._house.service.cameras}
+        for field in fields(Totals):
+            family = CounterMetricFamily(f"liveedge_webrtc_{field.name}", WEBRTC_HELP[field.name], labels=CAMERA)
+            for camera_id, total in totals.items():
+                family.add_metric([camera_id], getattr(total, field.name))
+            yield family
+        lost = GaugeMetricFamily("liveedge_webrtc_loss_ratio", "Mean loss that viewers report", labels=CAMERA)
+        trip = GaugeMetricFamily("liveedge_webrtc_round_trip_seconds", "Mean round trip of viewers", labels=CAMERA)
+        jitter = GaugeMetricFamily("liveedge_webrtc_jitter_seconds", "Mean jitter that viewers report", labels=CAMERA)
+        limited = GaugeMetricFamily(
+            "liveedge_webrtc_viewers_limited",
+            "WebRTC viewers that are sent fewer pictures, since their networks carry no more",
+            labels=CAMERA,
+        )
+        for camera_id in totals:
+            view = webrtc_view([viewer.stats() for viewer in server.viewers_of(camera_id)])
+            limited.add_metric([camera_id], view["limited"])
+            for gauge, name in ((lost, "fraction_lost"), (trip, "round_trip_s"), (jitter, "jitter_s")):
+                if view[name] is not None:
+                    gauge.add_metric([camera_id], view[name])
+        yield from (lost, trip, jitter, limited)
+        refused = CounterMetricFamily(
+            "liveedge_webrtc_datagrams_refused",
+            "Datagrams on the WebRTC port that reached no viewer",
+            labels=["reason"],
+        )
+        for reason in REFUSALS:
+            refused.add_metric([reason], server.datagrams_refused.get(reason, 0))
+        failed = CounterMetricFamily(
+            "liveedge_webrtc_sends_failed", "Sendings that the kernel refused", labels=["reason"]
+        )
+        for reason, count in server.sends_failed.items():
+            failed.add_metric([reason], count)
+        yield from (refused, failed)
+        yield _histogram(
+            "liveedge_webrtc_first_picture_seconds",
+            "Time to first frame: from a viewer's offer to when the first picture has left the gateway; the way to the"
+            " viewer and its decoding come on top",
+            {(camera_id,): histogram for camera_id, histogram in server.first_picture_s.items()},
+            CAMERA,
+        )
+
+    def _hls(self) -> Iterable[Metric]:
+        for camera_id in {key[0] for key in self._traffic.hls} - self._house.service.cameras.keys():
+            self._traffic.forget(camera_id)
+        yield _histogram(
+            "liveedge_hls_request_seconds",
+            "Time to the answer of HLS requests; a blocked one waits for its part on purpose",
+            self._traffic.hls,
+            ["camera", "kind"],
+        )
+        delay = GaugeMetricFamily(
+            "liveedge_hls_part_delay_seconds", "How far the newest part is behind the newest picture", labels=CAMERA
+        )
+        for camera in self._house.service.cameras.values():
+            edge, newest = self._house.live.window(camera.id).live_edge, camera.hub.newest
+            if edge is not None and newest is not None:
+                delay.add_metric([camera.id], max(0, newest.captured_at_90k - edge[2]) / CLOCK_RATE)
+        yield delay
+
+    def _archive(self) -> Iterable[Metric]:
+        archive = self._house.archive.status()
+        recorders: dict[str, dict[str, Any]] = archive["cameras"]
+        recording = GaugeMetricFamily("liveedge_archive_recording", "1 while the camera is recorded", labels=CAMERA)
+        lag = GaugeMetricFamily(
+            "liveedge_archive_lag_seconds", "How far the disk is behind the newest picture", labels=CAMERA
+        )
+        written = CounterMetricFamily("liveedge_archive_bytes", "Bytes recorded", labels=CAMERA)
+        closed = CounterMetricFamily("liveedge_archive_segments", "Archive segments finished", labels=CAMERA)
+        dropped = CounterMetricFamily("liveedge_archive_packets_dropped", "Packets lost to a slow disk", labels=CAMERA)
+        gaps = CounterMetricFamily("liveedge_archive_gaps", "Segments before which something is missing", labels=CAMERA)
+        failing = GaugeMetricFamily("liveedge_archive_failing", "1 while recording fails", labels=CAMERA)
+        for camera_id, status in recorders.items():
+            recording.add_metric([camera_id], float(status["is_recording"]))
+            lag.add_metric([camera_id], status["lag_s"])
+            written.add_metric([camera_id], status["bytes_written"])
+            closed.add_metric([camera_id], status["segments_closed"])
+            dropped.add_metric([camera_id], status["packets_dropped"])
+            gaps.add_metric([camera_id], status["gaps"])
+            failing.add_metric([camera_id], float(status["error"] is not None))
+        yield from (recording, lag, written, closed, dropped, gaps, failing)
+        yield _histogram(
+            "liveedge_archive_fsync_seconds",
+            "How long the disk takes to keep a fragment",
+            {(camera_id,): histogram for camera_id, histogram in self._house.archive.syncs().items()},
+            CAMERA,
+        )
+        yield CounterMetricFamily(
+            "liveedge_archive_index_mended",
+            "Times that the index was found damaged or gone and was opened or made anew",
+            archive["index_mended"],
+        )
+        free = GaugeMetricFamily("liveedge_archive_disk_free_bytes", "Free space where recordings go")
+        try:
+            free.add_metric([], shutil.disk_usage(self._house.settings.data_dir).free)
+        except OSError:
+            return  # a disk that is gone has no size; liveedge_archive_failing tells it
+        yield free
+
+    def _messaging(self) -> Iterable[Metric]:
+        status = self._house.messaging.status()
+        connected = GaugeMetricFamily("liveedge_messaging_connected", "1 while the event service is connected")
+        connected.add_metric([], float(bool(status.get("connected"))))
+        yield connected
+        if "connects" in status:
+            connects = CounterMetricFamily("liveedge_messaging_connects", "Connections to the event service made")
+            connects.add_metric([], status["connects"])
+            yield connects
+        browsers = self._house.browser.status()
+        yield GaugeMetricFamily("liveedge_browser_clients", "Socket.IO clients connected", browsers["clients"])
+        frames = CounterMetricFamily("liveedge_browser_frames", "JPEG frames sent to Socket.IO clients")
+        frames.add_metric([], browsers["frames_sent"])
+        late = CounterMetricFamily(
+            "liveedge_browser_pictures_skipped", "Pictures that a newer one replaced before they were sent"
+        )
+        late.add_metric([], browsers["pictures_skipped"])
+        yield from (frames, late)
+        if "frames_sent" in status:
+            sent = CounterMetricFamily("liveedge_messaging_frames", "JPEG frames sent to the event service")
+            sent.add_metric([], status["frames_sent"])
+            skipped = CounterMetricFamily(
+                "liveedge_messaging_pictures_skipped", "Pictures that a newer one replaced before they were sent"
+            )
+            skipped.add_metric([], status["pictures_skipped"])
+            yield from (sent, skipped)
+
+
+def _bytes_per_second(camera: Camera) -> float | None:
+    bitrate_bps = camera.status().bitrate_bps
+    return None if bitrate_bps is None else bitrate_bps / 8
+
+
+def _histogram(
+    name: str, text: str, histograms: Mapping[tuple[str, ...], Histogram], labels: Sequence[str]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, histogram in tuple(histograms.items()):
+        family.add_metric(values, histogram.cumulative(), histogram.sum)
+    return family
+
+
+class Metrics:
+    """The registry of one house."""
+
+    def __init__(self, house: House, traffic: Traffic) -> None:
+        self.lag = LoopLag()
+        self._registry = CollectorRegistry()
+        self._registry.register(HouseCollector(house, self.lag, traffic))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """The text exposition format, version 0.0.4."""
+        return generate_latest(self._registry)
