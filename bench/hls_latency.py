@@ -4,8 +4,8 @@ our own player with its own way of catching up.
     uv run python -m bench.hls_latency [--seconds 60] [--only hls.js,plain,player] [--camera fake://demo?fps=15&gop=2]
 
 The camera films a clock (:mod:`gateway.capture.engines.picture_clock`); the page reads it off each frame that the
-browser presents and compares it with the time at which that frame is on the screen. Gateway, browser and camera share a
-machine and its clock. hls.js as such comes from ``npm ci --prefix tests``; ``player`` is ``<live-edge-player
+browser presents and compares it with the time at which that frame is on the screen. The gateway, browser and camera
+share a machine and its clock. hls.js as such comes from ``npm ci --prefix tests``; ``player`` is ``<live-edge-player
 transports="hls">`` of a whole gateway.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.support.picture_reader import READER
 from tests.support.browser import chromium
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.hls_server import HlsServer, hls_server, reel_camera
 from tests.support.player import embed, plays
 
@@ -66,7 +66,7 @@ async def measure_player(camera: str, seconds: float) -> dict[str, Any]:
     """What our own player shows, of a whole gateway."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"RTSP_URL": camera, "CAPTURE_ENGINE": "fake", "RECORD": "never", "START": "always"}
-        with Gateway(Path(folder), **settings) as gateway:
+        with GatewayProcess(Path(folder), **settings) as gateway:
             async with chromium() as browser:
                 page = await browser.new_page()
                 await embed(page, gateway.url, 'transports="hls"', "default")

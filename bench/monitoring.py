@@ -25,7 +25,7 @@ import aiohttp
 import m3u8
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway_process import GatewayProcess, until
 from tests.support.rtsp import free_port
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -70,7 +70,7 @@ def ask(server: str, path: str, **query: str) -> Any:
         return json.load(reply)["data"]
 
 
-async def watch(gateway: Gateway, seconds: float, look: Callable[[], int]) -> int:
+async def watch(gateway: GatewayProcess, seconds: float, look: Callable[[], int]) -> int:
     """One viewer of each transport for a while; then what ``look`` gives, with all of them still there."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver("video", direction="recvonly")
@@ -117,7 +117,7 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield panel["title"], target["expr"].replace("$camera", ".*")
 
 
-def look(gateway: Gateway, server: str) -> int:
+def look(gateway: GatewayProcess, server: str) -> int:
     """Print what becomes of every expression; gives the number of faults."""
     promtool("check", "metrics", given=gateway.fetch("/metrics")[2])
     until(lambda: ask(server, "query", query="up == 1")["result"])
@@ -145,7 +145,10 @@ def main() -> int:
     promtool("test", "rules", DOCS / "alerts.test.yml")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with Gateway(folder, ARCHIVE_SEGMENT_SECONDS=10) as gateway, prometheus(folder, gateway.url[7:]) as server:
+        with (
+            GatewayProcess(folder, ARCHIVE_SEGMENT_SECONDS=10) as gateway,
+            prometheus(folder, gateway.url[7:]) as server,
+        ):
             gateway.wait_for_state("live", "demo")
             faults = asyncio.run(watch(gateway, options.seconds, lambda: look(gateway, server)))
     print(f"{faults} faults")

@@ -29,7 +29,7 @@ from typing import Any
 from playwright.async_api import Browser, Page, Route, async_playwright
 
 from tests.support.browser import CHROMIUM, FLAGS, chromium
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.netem import Link, TcpNetwork, UdpNetwork
 from tests.support.player import embed
 
@@ -125,7 +125,7 @@ async def first_picture(page: Page) -> float | None:
     return None
 
 
-async def measure(gateway: Gateway, transports: str, network: str, seconds: float) -> str:
+async def measure(gateway: GatewayProcess, transports: str, network: str, seconds: float) -> str:
     """One row."""
     down, up = NETWORKS[network]
     async with AsyncExitStack() as stack:
@@ -153,7 +153,7 @@ async def measure(gateway: Gateway, transports: str, network: str, seconds: floa
     return f"| {transports} | {network} | {row} |"
 
 
-async def watch(gateway: Gateway, viewer: Page, neighbour: Page, seconds: float, udp: UdpNetwork | None) -> str:
+async def watch(gateway: GatewayProcess, viewer: Page, neighbour: Page, seconds: float, udp: UdpNetwork | None) -> str:
     """What both pages see from the viewer's first picture on."""
     waited_s = await first_picture(viewer)
     await asyncio.sleep(SETTLE_S)
@@ -199,7 +199,9 @@ async def measure_kernel(seconds: float) -> str:
         Path(folder, "liveedge.toml").write_text(CAMERA)
         with (
             namespace(Path(folder)) as browser,
-            Gateway(Path(folder), FRAME_RATE=15, HOST=OUTSIDE, AUTH_DISABLED="true", WEBRTC_HOSTS=OUTSIDE) as gateway,
+            GatewayProcess(
+                Path(folder), FRAME_RATE=15, HOST=OUTSIDE, AUTH_DISABLED="true", WEBRTC_HOSTS=OUTSIDE
+            ) as gateway,
         ):
             async with async_playwright() as playwright:
                 near = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -224,7 +226,7 @@ async def main() -> None:
     print(" neighbour: fps | freezes | latency |\n|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "liveedge.toml").write_text(CAMERA)
-        with Gateway(Path(folder), FRAME_RATE=15) as gateway:
+        with GatewayProcess(Path(folder), FRAME_RATE=15) as gateway:
             for transport in options.only.split(","):
                 if transport == "kernel":
                     if os.geteuid() or not shutil.which("tc"):

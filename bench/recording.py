@@ -22,7 +22,7 @@ from gateway.media import Packet
 from gateway.service import CaptureService
 from gateway.settings import load_settings
 from hls.archive.service import Archive
-from hls.live.service import LiveHls
+from hls.live.service import LiveService
 from tests.support.reel_engine import ReelEngine
 
 GOAL_CORE = 0.25
@@ -61,7 +61,7 @@ async def stage(name: str, data_dir: Path, cameras: int, seconds: float) -> tupl
         archive_min_free_bytes=0,
     )
     service = CaptureService(settings.camera_settings())
-    live = LiveHls(service)
+    live = LiveService(service)
     archive = Archive(settings, service)
     if name == "archive":
         await archive.start()

@@ -36,7 +36,7 @@ from playwright.async_api import BrowserContext, Page
 
 from bench.support.picture_reader import READER
 from bench.support.switched_camera import ENGINE
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import embed
 from tests.support.proxy import PORT_AHEAD, Way
 from tests.support.rtsp import free_port
@@ -79,7 +79,7 @@ window.watchPictures = () => {{
 class Stage:
     """A gateway, a camera and a tab with a player."""
 
-    def __init__(self, gateway: Gateway, context: BrowserContext, switch: Path, media_port: int) -> None:
+    def __init__(self, gateway: GatewayProcess, context: BrowserContext, switch: Path, media_port: int) -> None:
         self.gateway = gateway
         self.context = context
         self.switch = switch
@@ -250,7 +250,7 @@ async def main() -> None:
             "WEBRTC_UDP_PORT": media_port,
         }
         print("| what | player | rounds | p50 | longest | goal 2 s |\n|---|---|---|---|---|---|")
-        with Gateway(folder, **settings) as gateway:
+        with GatewayProcess(folder, **settings) as gateway:
             async with chromium_with_tabs() as context:
                 stage = Stage(gateway, context, switch, media_port)
                 for case in options.cases.split(","):

@@ -19,7 +19,7 @@ from playwright.async_api import Page
 from bench.support.webrtc_load import percentile
 from tests.support.browser import chromium
 from tests.support.film import Film
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import embed
 from tests.support.two_hours import HOUR_S, two_hours_of
 
@@ -114,7 +114,7 @@ async def main() -> None:
         folder = Path(name)
         start_s = two_hours_of(folder, Film(fps=options.fps, gop=options.gop, width=640, height=360))
         moments = Moments(start_s, options.fps)
-        with Gateway(folder) as gateway:
+        with GatewayProcess(folder) as gateway:
             async with chromium() as browser:
                 page = await browser.new_page(viewport={"width": 1280, "height": 720})
                 await embed(page, gateway.url)

@@ -30,7 +30,7 @@ import psutil
 import socketio
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 
 SAMPLE_S = 5.0
 
@@ -79,10 +79,12 @@ class Record:
     failures: Counter[str] = field(default_factory=Counter)
 
 
-Visit = Callable[[Gateway, aiohttp.ClientSession, str, float, Record], Awaitable[None]]
+Stay = Callable[[GatewayProcess, aiohttp.ClientSession, str, float, Record], Awaitable[None]]
 
 
-async def whep(gateway: Gateway, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record) -> None:
+async def whep(
+    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record
+) -> None:
     """A WebRTC viewer that decodes; noted is the time from the offer to the first picture."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     try:
@@ -115,7 +117,7 @@ _PDT = re.compile(r"#EXT-X-PROGRAM-DATE-TIME:(\S+)")
 _PART = re.compile(r"#EXT-X-PART:DURATION=([0-9.]+)")
 
 
-async def hls(gateway: Gateway, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record) -> None:
+async def hls(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record) -> None:
     """An LL-HLS player that reloads blockingly and fetches each part; noted is how late a part's last picture is."""
     base = f"{gateway.url}/hls/{camera}/"
     async with http.get(base + "index.m3u8") as reply:
@@ -144,7 +146,9 @@ async def hls(gateway: Gateway, http: aiohttp.ClientSession, camera: str, stay_s
                 await reply.read()
 
 
-async def mjpeg(gateway: Gateway, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record) -> None:
+async def mjpeg(
+    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record
+) -> None:
     """An MJPEG viewer; noted is how late its pictures are."""
     async with http.get(f"{gateway.url}/mjpeg/{camera}") as reply:
         reply.raise_for_status()
@@ -160,7 +164,9 @@ async def mjpeg(gateway: Gateway, http: aiohttp.ClientSession, camera: str, stay
                     record.late_ms["mjpeg"].append((time.time() - captured) * 1000)
 
 
-async def browser(gateway: Gateway, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record) -> None:
+async def browser(
+    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record
+) -> None:
     """A Socket.IO client that takes frames; noted is how late they are."""
     client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
 
@@ -180,7 +186,7 @@ async def browser(gateway: Gateway, http: aiohttp.ClientSession, camera: str, st
         await client.disconnect()
 
 
-async def archive(gateway: Gateway, http: aiohttp.ClientSession, camera: str, stay_s: float, _: Record) -> None:
+async def archive(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, _: Record) -> None:
     """Somebody who looks something up in the archive: pages, a thumbnail, a download, a clip, a replay."""
     api = f"{gateway.url}/api/cameras/{camera}"
     async with http.get(api + "/segments", params={"limit": "20"}) as reply:
@@ -200,10 +206,12 @@ async def archive(gateway: Gateway, http: aiohttp.ClientSession, camera: str, st
     await asyncio.sleep(stay_s / 4)
 
 
-VISITS: dict[str, Visit] = {"whep": whep, "hls": hls, "mjpeg": mjpeg, "socket.io": browser, "archive": archive}
+VISITS: dict[str, Stay] = {"whep": whep, "hls": hls, "mjpeg": mjpeg, "socket.io": browser, "archive": archive}
 
 
-async def come_and_go(name: str, gateway: Gateway, http: aiohttp.ClientSession, record: Record, until: float) -> None:
+async def come_and_go(
+    name: str, gateway: GatewayProcess, http: aiohttp.ClientSession, record: Record, until: float
+) -> None:
     """One place on a transport, taken by one viewer after the other."""
     while time.monotonic() < until:
         camera = random.choices(["steady", "flapping", "dead"], [6, 4, 1])[0]
@@ -217,7 +225,7 @@ async def come_and_go(name: str, gateway: Gateway, http: aiohttp.ClientSession, 
             await asyncio.sleep(1)
 
 
-async def sample(gateway: Gateway, http: aiohttp.ClientSession, record: Record, until: float) -> None:
+async def sample(gateway: GatewayProcess, http: aiohttp.ClientSession, record: Record, until: float) -> None:
     """Note what the gateway holds, every few seconds."""
     process, began = psutil.Process(gateway.pid), time.monotonic()
     while time.monotonic() < until:
@@ -282,7 +290,7 @@ async def soak(minutes: float, viewers: int, csv: Path | None = None) -> bool:
         folder = Path(name)
         (folder / "liveedge.toml").write_text(CONFIG)
         settings = {"ARCHIVE_SEGMENT_SECONDS": 3, "ARCHIVE_MAX_BYTES": 6_000_000, "CONNECTIONS_PER_ADDRESS": 1000}
-        with Gateway(folder, **settings) as gateway:
+        with GatewayProcess(folder, **settings) as gateway:
             timeout = aiohttp.ClientTimeout(total=60)
             until = time.monotonic() + minutes * 60
             async with (

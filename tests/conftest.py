@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import rtsp
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import RtspServer
 
 
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def gateways(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+def gateways(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
     """Makes and starts gateways in the test's folder, and ends them."""
     with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(Gateway(tmp_path, **settings))
+        yield lambda **settings: stack.enter_context(GatewayProcess(tmp_path, **settings))

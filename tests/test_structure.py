@@ -1,4 +1,4 @@
-"""The house stands: arrows between the floors run one way, and README's library lines do what they say."""
+"""The gateway stands: arrows between the floors run one way, and README's library lines do what they say."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""The roof: routes over the house, and the server that people start."""
+"""The roof: routes over the gateway, and the server that people start."""
 
 import asyncio
 import errno
@@ -14,12 +14,12 @@ from gateway.errors import SettingsError
 from gateway.settings import Settings, load_settings
 from web.api import keys
 from web.api.routes import archive, asyncapi, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
-from web.auth.authenticator import GATE, OWNERS, Gate, guard, note_begun
-from web.gateway import House
+from web.auth.authenticator import AUTHENTICATOR, OWNERS, Authenticator, guard, note_begun
+from web.gateway import Gateway
 from web.heap import keep_trimmed
 from web.middleware.errors import errors_as_json
-from web.middleware.header_timeout import GuardedSite
-from web.middleware.security import Door
+from web.middleware.header_timeout import LimitedSite
+from web.middleware.security import SecurityMiddleware
 from web.observability.http_metrics import Traffic
 from web.observability.logs import set_up_logging
 from web.observability.metrics import Metrics
@@ -36,26 +36,26 @@ SHUTDOWN_S = 1.0
 
 def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Application:
     """The whole gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
-    house = House(settings, clock)
-    gate, door = Gate(settings, clock), Door(settings)
+    gateway = Gateway(settings, clock)
+    authenticator, security = Authenticator(settings, clock), SecurityMiddleware(settings)
     traffic = Traffic()
     app = web.Application(
-        middlewares=[traffic.middleware, errors_as_json, door.middleware, guard], client_max_size=BODY_MAX_BYTES
+        middlewares=[traffic.middleware, errors_as_json, security.middleware, guard], client_max_size=BODY_MAX_BYTES
     )
-    app.on_response_prepare.extend([door.on_prepare, note_begun])
-    app[GATE], app[OWNERS] = gate, {}
-    app[keys.HOUSE] = house
+    app.on_response_prepare.extend([security.on_prepare, note_begun])
+    app[AUTHENTICATOR], app[OWNERS] = authenticator, {}
+    app[keys.GATEWAY] = gateway
     app[keys.SETTINGS] = settings
     app[keys.CLOCK] = clock
-    app[keys.SERVICE] = house.service
-    app[keys.WEBRTC] = house.webrtc
-    app[keys.LIVE] = house.live
-    app[keys.ARCHIVE] = house.archive
-    app[keys.MESSAGING] = house.messaging
-    app[keys.BROWSER] = house.browser
-    app[keys.METRICS] = Metrics(house, traffic)
-    house.browser.attach(app, gate.admit_socket)
-    house.on_reload += [gate.reload, door.reload]  # the gate may refuse
+    app[keys.SERVICE] = gateway.service
+    app[keys.WEBRTC] = gateway.webrtc
+    app[keys.LIVE] = gateway.live
+    app[keys.ARCHIVE] = gateway.archive
+    app[keys.MESSAGING] = gateway.messaging
+    app[keys.BROWSER] = gateway.browser
+    app[keys.METRICS] = Metrics(gateway, traffic)
+    gateway.browser.attach(app, authenticator.admit_socket)
+    gateway.on_reload += [authenticator.reload, security.reload]  # the authenticator may refuse
     for module in (page, player, auth, status, metrics, cameras, whep, archive, hls, jpeg, asyncapi, openapi):
         app.add_routes(module.routes)
     openapi.prepare(app)
@@ -64,15 +64,15 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
 
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
-    house = app[keys.HOUSE]
+    gateway = app[keys.GATEWAY]
     try:
         app[keys.METRICS].lag.start()
-        app[GATE].start()
-        await house.start()
+        app[AUTHENTICATOR].start()
+        await gateway.start()
         yield
     finally:
-        await house.close()
-        await app[GATE].close()
+        await gateway.close()
+        await app[AUTHENTICATOR].close()
         await app[keys.METRICS].lag.close()
 
 
@@ -83,8 +83,8 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     app = create_app(settings)
-    app[keys.HOUSE].on_reload.append(set_up_logging)
-    watch = SettingsWatch(app[keys.HOUSE], load)
+    app[keys.GATEWAY].on_reload.append(set_up_logging)
+    watch = SettingsWatch(app[keys.GATEWAY], load)
     loop.add_signal_handler(signal.SIGHUP, watch.hurry)
     trimming = asyncio.create_task(keep_trimmed(), name="heap")
     runner = web.AppRunner(
@@ -92,7 +92,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     )
     try:
         await runner.setup()
-        app[keys.HOUSE].on_reload.append((await _listen(runner, settings)).reload)
+        app[keys.GATEWAY].on_reload.append((await _listen(runner, settings)).reload)
         _announce(app, runner)
         watch.start()
         # What is loaded by now lives as long as the process. Left in the collector's care, each of its full rounds
@@ -107,8 +107,8 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> GuardedSite:
-    site = GuardedSite(runner, settings)
+async def _listen(runner: web.AppRunner, settings: Settings) -> LimitedSite:
+    site = LimitedSite(runner, settings)
     try:
         await site.start()
     except OSError as error:

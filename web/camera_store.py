@@ -1,4 +1,4 @@
-"""CameraBook: which cameras there are, out of the settings and of what people changed by API.
+"""CameraStore: which cameras there are, out of the settings and of what people changed by API.
 
 Theory of operation. The settings (``liveedge.toml``, ``RTSP_URL``) configure cameras. What is added or changed at run
 time lies over them, setting by setting, and is kept in ``DATA_DIR/cameras.json``, so that it is there after a restart.
@@ -37,7 +37,7 @@ CAMERAS_MAX = 1000
 Tables = dict[str, dict[str, Any]]
 
 
-class CameraBook:
+class CameraStore:
     """See the module. Raises :class:`~gateway.errors.SettingsError` for a file that cannot be read."""
 
     def __init__(self, settings: Settings) -> None:

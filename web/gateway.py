@@ -1,4 +1,4 @@
-"""House: everything that one gateway process is made of, built from Settings, started and stopped in order.
+"""Gateway: everything that one gateway process is made of, built from Settings, started and stopped in order.
 
 Order matters at both ends. Starting, whoever consumes packets is there before the first camera sends one. Stopping, the
 doors close first (nobody new comes in), then the cameras, then whoever still writes what the cameras sent; each step is
@@ -22,11 +22,11 @@ from gateway.settings import CameraSettings, CaptureDefaults, Settings
 from gateway.webrtc.ice.servers import IceServers
 from gateway.webrtc.server import WebRtcServer
 from hls.archive.service import Archive
-from hls.live.service import LiveHls
+from hls.live.service import LiveService
 from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
 from web.address_policy import refuse_metadata
-from web.camera_store import CameraBook
+from web.camera_store import CameraStore
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +50,15 @@ CLOSE_STEP_S = 4.0
 """No step of the shutdown takes longer: together with the rest it is done within the 5 s that people wait."""
 
 
-class House:
+class Gateway:
     """See the module. Raises :class:`~gateway.errors.SettingsError` where a camera's settings cannot be used."""
 
     def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         self.settings = settings
         self.clock = clock
-        self.book = CameraBook(settings)
-        self.service = CaptureService(self.book.cameras(), clock, address_check=self._address_check)
-        self.live = LiveHls(self.service, clock=clock)
+        self.camera_store = CameraStore(settings)
+        self.service = CaptureService(self.camera_store.cameras(), clock, address_check=self._address_check)
+        self.live = LiveService(self.service, clock=clock)
         self.archive = Archive(settings, self.service, clock)
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
@@ -121,7 +121,7 @@ class House:
         async def add() -> Camera:
             if camera_id in self.service.cameras:
                 raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
-            settings = await self.book.add(camera_id, table)
+            settings = await self.camera_store.add(camera_id, table)
             log.info("camera %s: added by API", camera_id)
             return self._open(camera_id, settings)
 
@@ -135,7 +135,7 @@ class House:
 
         async def change() -> Camera:
             camera = self.service.camera(camera_id)
-            settings = await self.book.patch(camera_id, patch)
+            settings = await self.camera_store.patch(camera_id, patch)
             log.info("camera %s: changed by API: %s", camera_id, ", ".join(patch) or "nothing")
             await self._change(camera, settings)
             return camera
@@ -147,7 +147,7 @@ class House:
 
         async def remove() -> None:
             self.service.camera(camera_id)
-            await self.book.remove(camera_id)
+            await self.camera_store.remove(camera_id)
             log.info("camera %s: removed by API", camera_id)
             await self._close(camera_id)
 
@@ -159,14 +159,14 @@ class House:
         Returns what was done, in words. Raises ``SettingsError``; everything is then as it was.
         """
         async with self._changing:
-            wanted = self.book.cameras(settings)
+            wanted = self.camera_store.cameras(settings)
             for camera in wanted.values():
                 engine_factory(camera.capture_engine)  # one that cannot be had is told before anything is done
             present = self.service.cameras
             removed = [camera_id for camera_id in present if camera_id not in wanted]
             changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
             added = [camera_id for camera_id in wanted if camera_id not in present]
-            before = self.book.settings
+            before = self.camera_store.settings
             now = [name.upper() for name in AT_ONCE if getattr(settings, name) != getattr(before, name)]
             ice_servers = IceServers(settings.ice_servers)  # may raise
             for listener in self.on_reload:
@@ -175,7 +175,7 @@ class House:
             self.restart_needed = [
                 name.upper() for name in NEXT_START if getattr(settings, name) != getattr(self.settings, name)
             ]
-            self.book.reconfigure(settings)
+            self.camera_store.reconfigure(settings)
             for camera_id in removed:
                 await self._close(camera_id)
             for camera_id in changed:
@@ -186,7 +186,9 @@ class House:
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
 
     def _address_check(self, camera_id: str) -> CheckAddress | None:
-        allows_all = self.book.settings.allow_metadata_addresses or not self.book.is_url_by_api(camera_id)
+        allows_all = self.camera_store.settings.allow_metadata_addresses or not self.camera_store.is_url_by_api(
+            camera_id
+        )
         return None if allows_all else refuse_metadata
 
     async def _whole(self, change: Callable[[], Awaitable[T]]) -> T:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.errors import LiveedgeError
 from gateway.settings import Settings, config_file, env_files
-from web.gateway import House
+from web.gateway import Gateway
 
 log = logging.getLogger("liveedge")
 
@@ -27,8 +27,8 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 class SettingsWatch:
     """See the module. Lives on the event loop."""
 
-    def __init__(self, house: House, load: Callable[[], Settings]) -> None:
-        self._house = house
+    def __init__(self, gateway: Gateway, load: Callable[[], Settings]) -> None:
+        self._gateway = gateway
         self._load = load
         self._hurried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -63,18 +63,18 @@ class SettingsWatch:
         """Read the settings and make them be in force. Never raises: what is wrong is told."""
         try:
             settings = await asyncio.to_thread(self._load)
-            told = await self._house.reload(settings)
+            told = await self._gateway.reload(settings)
         except LiveedgeError as error:
-            self._house.reload_error = str(error)
+            self._gateway.reload_error = str(error)
             log.error("the settings stay as they were: %s", error)  # noqa: TRY400  (the sentence says it all)
         except Exception:
-            self._house.reload_error = "the new settings could not be taken over; the log has the reason"
+            self._gateway.reload_error = "the new settings could not be taken over; the log has the reason"
             log.exception("the new settings could not be taken over")
         else:
-            self._house.reload_error = None
+            self._gateway.reload_error = None
             log.info("settings read again: %s", told)
-            if self._house.restart_needed:
-                log.warning("restart needed for: %s", ", ".join(self._house.restart_needed))
+            if self._gateway.restart_needed:
+                log.warning("restart needed for: %s", ", ".join(self._gateway.restart_needed))
 
 
 def _stamp() -> Stamp:

@@ -18,7 +18,7 @@ from itertools import count
 import av.container.core
 
 
-class Reins:
+class Interrupt:
     """What holds a thread back from waiting on. ``deadline`` is on the monotonic clock, in seconds; ``None`` is
     never."""
 
@@ -27,12 +27,12 @@ class Reins:
         self.deadline: float | None = None
 
     @property
-    def are_drawn(self) -> bool:
+    def is_set(self) -> bool:
         """Whether the thread is to come back now."""
         return self.stop.is_set() or (self.deadline is not None and time.monotonic() >= self.deadline)
 
 
-_reins: dict[int, Reins] = {}
+_reins: dict[int, Interrupt] = {}
 _beyond_any_deadline = count(10**9, 10**9)
 
 
@@ -42,7 +42,7 @@ class _Time:
     @staticmethod
     def monotonic() -> float:
         reins = _reins.get(threading.get_ident())
-        if reins is None or not reins.are_drawn:
+        if reins is None or not reins.is_set:
             return time.monotonic()
         # Later with each call: a deadline that PyAV sets after this has passed as well.
         return time.monotonic() + next(_beyond_any_deadline)
@@ -52,11 +52,11 @@ av.container.core.time = _Time  # type: ignore[attr-defined]
 
 
 @contextmanager
-def interruptible(stop: threading.Event) -> Iterator[Reins]:
+def interruptible(stop: threading.Event) -> Iterator[Interrupt]:
     """While inside, this thread's calls of PyAV that have a timeout raise ``av.ExitError`` soon after ``stop`` is
     set."""
     thread = threading.get_ident()
-    _reins[thread] = reins = Reins(stop)
+    _reins[thread] = reins = Interrupt(stop)
     try:
         yield reins
     finally:

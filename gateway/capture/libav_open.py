@@ -19,7 +19,7 @@ import av
 from av.container import InputContainer
 
 from gateway.capture.engine import CaptureSource
-from gateway.capture.interrupt import Reins
+from gateway.capture.interrupt import Interrupt
 from gateway.capture.libav_errors import opening_fault, unproven
 from gateway.capture.resolver import destinations
 from gateway.capture.url import CameraUrl
@@ -41,7 +41,7 @@ OPTIONS = {
 av.logging.set_level(None)
 
 
-def open_camera(url: CameraUrl, source: CaptureSource, reins: Reins) -> InputContainer | None:
+def open_camera(url: CameraUrl, source: CaptureSource, reins: Interrupt) -> InputContainer | None:
     """The opened camera, within ``timeout_s`` seconds, which bound each later read as well; ``None`` once stopped.
 
     ``url`` is the parsed one of ``source``. Raises a :class:`~gateway.errors.CaptureError`.
@@ -63,12 +63,12 @@ def open_camera(url: CameraUrl, source: CaptureSource, reins: Reins) -> InputCon
 
 
 def _open(
-    url: CameraUrl, destination: CameraUrl, options: dict[str, str], timeout_s: float, reins: Reins
+    url: CameraUrl, destination: CameraUrl, options: dict[str, str], timeout_s: float, reins: Interrupt
 ) -> InputContainer | None:
     try:
         # Cameras name their sessions in whatever encoding their makers had; nobody here reads the names.
         container = av.open(str(destination), "r", options=dict(options), timeout=timeout_s, metadata_errors="replace")
-        if not reins.are_drawn:
+        if not reins.is_set:
             return container
         # What is cut short while it describes the streams counts as opened for libav.
         container.close()
@@ -80,7 +80,7 @@ def _open(
             return None
         if "tls_verify" in options and getattr(error, "errno", None) == errno.EIO:
             raise unproven(url) from None
-        fault = opening_fault(error, url, timeout_s, timeout_s if reins.are_drawn else 0.0)
+        fault = opening_fault(error, url, timeout_s, timeout_s if reins.is_set else 0.0)
         if isinstance(fault, CameraUnreachableError | CameraTimeoutError):
             fault.silent_at = (destination.host, destination.connect_port)
         raise fault from None

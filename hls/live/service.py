@@ -1,6 +1,6 @@
-"""LiveHls: the live windows of all cameras, and what their viewers wait for.
+"""LiveService: the live windows of all cameras, and what their viewers wait for.
 
-Theory of operation. Each camera has one :class:`CameraWindow`. It is a sink of the camera's hub, so that its
+Theory of operation. Each camera has one :class:`LiveStream`. It is a sink of the camera's hub, so that its
 :class:`~hls.live.window.LiveWindow` is fed while the camera is captured, watched or not: a playlist is there at once. A
 viewer's requests keep the camera captured; HLS has no connection, so a camera is let go ``HOLD_S`` after the last one.
 
@@ -41,7 +41,7 @@ RENEW_S = 60.0
 T = TypeVar("T")
 
 
-class CameraWindow:
+class LiveStream:
     """One camera's live window and its viewers; see the module."""
 
     def __init__(self, camera: Camera, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -207,20 +207,20 @@ class CameraWindow:
         return found
 
 
-class LiveHls:
+class LiveService:
     """The windows of all cameras, by id."""
 
     def __init__(self, service: CaptureService, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._service = service
         self._clock = clock
-        self._windows: dict[str, CameraWindow] = {}
+        self._windows: dict[str, LiveStream] = {}
 
-    def open(self, camera: Camera) -> CameraWindow:
+    def open(self, camera: Camera) -> LiveStream:
         """Begin to keep a window of ``camera``."""
-        window = self._windows[camera.id] = CameraWindow(camera, self._clock)
+        window = self._windows[camera.id] = LiveStream(camera, self._clock)
         return window
 
-    def window(self, camera_id: str) -> CameraWindow:
+    def window(self, camera_id: str) -> LiveStream:
         """A camera's window. Raises :class:`~gateway.errors.NotFoundError`."""
         window = self._windows.get(camera_id)
         if window is None:

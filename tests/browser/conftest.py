@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from tests.support.browser import chromium
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import cameras
 from tests.support.two_hours import two_hours_of
 from tests.support.webrtc import camera_with, join, server
@@ -30,14 +30,14 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-def door(gateways: Callable[..., Gateway], tmp_path: Path) -> Gateway:
+def door(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> GatewayProcess:
     """A gateway with one camera, ``door``."""
     cameras(tmp_path, "door")
     return gateways()
 
 
 @pytest.fixture
-def two_hours(gateways: Callable[..., Gateway], tmp_path: Path) -> tuple[Gateway, int]:
+def two_hours(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> tuple[GatewayProcess, int]:
     """A gateway with two hours of archive and a gap between them; when they began, Unix s."""
     start_s = two_hours_of(tmp_path)
     return gateways(), start_s

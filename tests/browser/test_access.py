@@ -13,9 +13,9 @@ import pytest
 from playwright.async_api import Page
 
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.gateway import Gateway, until
+from tests.support.gateway_process import GatewayProcess, until
 
-Gateways = Callable[..., Gateway]
+Gateways = Callable[..., GatewayProcess]
 
 TOKEN = "correct-horse-battery-staple"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import cameras, plays
 
-Gateways = Callable[..., Gateway]
+Gateways = Callable[..., GatewayProcess]
 
 
 @pytest.fixture

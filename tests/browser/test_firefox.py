@@ -1,7 +1,7 @@
 """The player and the page in a real Firefox. Debian's has no decoder of H.264 for WebRTC before it has fetched one."""
 
 from tests.support.firefox import Tab, firefox
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import SAMPLE
 
 PLAYER = "document.querySelector('live-edge-player')"
@@ -28,7 +28,7 @@ async def plays(tab: Tab, transport: str) -> None:
     assert len({round(light, 2) for light in seen}) > 2, seen
 
 
-async def test_what_firefox_can_play_it_plays_and_for_the_rest_it_says_why(door: Gateway) -> None:
+async def test_what_firefox_can_play_it_plays_and_for_the_rest_it_says_why(door: GatewayProcess) -> None:
     async with firefox() as tab:
         for transport in ("hls", "jpeg", "mjpeg"):
             await embed(tab, door.url, f'transports="{transport}"')
@@ -44,7 +44,7 @@ async def test_what_firefox_can_play_it_plays_and_for_the_rest_it_says_why(door:
         await tab.wait_for(f"() => {PLAYER}.state.notice.startsWith('WebRTC: this browser cannot')")
 
 
-async def test_a_browser_without_webrtc_has_the_page_and_its_keyboard_all_the_same(door: Gateway) -> None:
+async def test_a_browser_without_webrtc_has_the_page_and_its_keyboard_all_the_same(door: GatewayProcess) -> None:
     async with firefox({"media.peerconnection.enabled": False}) as tab:
         await tab.goto(f"{door.url}/?lang=en#/camera/door")
         await plays(tab, "hls")

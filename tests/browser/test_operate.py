@@ -6,10 +6,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway_process import GatewayProcess, until
 
 
-def test_the_log_is_json_and_slips_are_told(gateways: Callable[..., Gateway], tmp_path: Path) -> None:
+def test_the_log_is_json_and_slips_are_told(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> None:
     (tmp_path / "liveedge.toml").write_text('[cameras.dead]\nurl = "rtsp://u:s3cret@127.0.0.1:1/x"\n')
     gateway = gateways(LOG_FORMAT="json", CAPTURE_TIMEOUTS="5", CONNECTION_RETRY_DELAY="0.1")
     gateway.wait_for_state("failed", "dead")
@@ -25,7 +25,7 @@ def test_the_log_is_json_and_slips_are_told(gateways: Callable[..., Gateway], tm
 
 
 def test_sighup_and_changed_files_are_obeyed_by_the_camera_that_changed(
-    gateways: Callable[..., Gateway], tmp_path: Path
+    gateways: Callable[..., GatewayProcess], tmp_path: Path
 ) -> None:
     file = tmp_path / "liveedge.toml"
     small = 'engine = "fake"\nurl = "fake://x?width=320&height=180&fps=5"\nrecord = "never"\n'
@@ -52,7 +52,7 @@ def test_sighup_and_changed_files_are_obeyed_by_the_camera_that_changed(
     until(lambda: gateway.json("/api/status")["problems"] == [])
 
 
-def test_a_camera_that_was_added_is_there_after_kill_9(gateways: Callable[..., Gateway]) -> None:
+def test_a_camera_that_was_added_is_there_after_kill_9(gateways: Callable[..., GatewayProcess]) -> None:
     gateway = gateways()
     table = {"id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
     assert gateway.json("/api/cameras", "POST", table)["camera_id"] == "yard"

@@ -7,10 +7,10 @@ from typing import Literal
 
 from playwright.async_api import Browser, Page, Request
 
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import PATIENCE_MS, cameras, plays
 
-Gateways = Callable[..., Gateway]
+Gateways = Callable[..., GatewayProcess]
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "web" / "player" / "node_modules" / "axe-core" / "axe.min.js"
@@ -37,7 +37,7 @@ async def test_nine_cameras_and_only_those_that_are_seen(gateways: Gateways, tmp
     await plays(phone, "webrtc", unseen)
 
 
-async def test_accessibility(two_hours: tuple[Gateway, int], page: Page) -> None:
+async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
     gateway, _ = two_hours
     for path in ("/", "/#/wall", "/#/camera/door", "/#/camera/door?"):
         await page.goto(gateway.url + path.rstrip("?"))
@@ -59,7 +59,7 @@ async def test_accessibility(two_hours: tuple[Gateway, int], page: Page) -> None
             assert not serious, serious
 
 
-async def test_the_wall_is_pictures_alone(door: Gateway, page: Page) -> None:
+async def test_the_wall_is_pictures_alone(door: GatewayProcess, page: Page) -> None:
     await page.goto(door.url)
     await plays(page, "webrtc")
     await page.keyboard.press("w")
@@ -75,7 +75,7 @@ async def test_the_wall_is_pictures_alone(door: Gateway, page: Page) -> None:
     await page.locator("header").wait_for(state="hidden", timeout=PATIENCE_MS)
 
 
-async def test_large_type_and_colours_of_ones_own(two_hours: tuple[Gateway, int], browser: Browser) -> None:
+async def test_large_type_and_colours_of_ones_own(two_hours: tuple[GatewayProcess, int], browser: Browser) -> None:
     gateway, _ = two_hours
     # 1280 pixels at 400 % are 320 (WCAG 1.4.10): everything is there without a scroll bar below.
     page = await browser.new_page(
@@ -92,7 +92,7 @@ async def test_large_type_and_colours_of_ones_own(two_hours: tuple[Gateway, int]
     assert painted
 
 
-async def test_a_hidden_tab_asks_nothing(door: Gateway, page: Page) -> None:
+async def test_a_hidden_tab_asks_nothing(door: GatewayProcess, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     await page.goto(door.url)
@@ -112,7 +112,7 @@ async def test_a_hidden_tab_asks_nothing(door: Gateway, page: Page) -> None:
         await page.evaluate("window.isAway = false; document.dispatchEvent(new Event('visibilitychange'))")
 
 
-async def test_it_speaks_korean(door: Gateway, browser: Browser) -> None:
+async def test_it_speaks_korean(door: GatewayProcess, browser: Browser) -> None:
     page = await (await browser.new_context(locale="ko-KR")).new_page()
     await page.goto(f"{door.url}/#/camera/door")
     await page.get_by_text("모든 카메라").wait_for()
@@ -120,7 +120,7 @@ async def test_it_speaks_korean(door: Gateway, browser: Browser) -> None:
     await page.wait_for_function("() => document.querySelector('live-edge-player').state.label === '라이브'")
 
 
-async def test_the_first_screen_is_small(door: Gateway, page: Page) -> None:
+async def test_the_first_screen_is_small(door: GatewayProcess, page: Page) -> None:
     requests: list[Request] = []
     page.on("requestfinished", lambda request: requests.append(request))
     await page.goto(door.url)

@@ -5,12 +5,12 @@ import re
 
 from playwright.async_api import Page, Route, WebSocketRoute
 
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import PATIENCE_MS, embed, notice, plays
 from tests.support.rtsp import free_port
 
 
-async def test_every_transport_plays_and_tells_how_live_it_is(door: Gateway, page: Page) -> None:
+async def test_every_transport_plays_and_tells_how_live_it_is(door: GatewayProcess, page: Page) -> None:
     for attributes in ("webrtc", 'webrtc" signaling="socketio', "hls", "jpeg", "mjpeg"):
         await embed(page, door.url, f'transports="{attributes}"')
         await plays(page, attributes.split('"')[0])
@@ -20,7 +20,7 @@ async def test_every_transport_plays_and_tells_how_live_it_is(door: Gateway, pag
             assert -1000 < latency_ms < 20_000, "no measure of speed: two clocks that agree"
 
 
-async def test_a_blocked_transport_falls_to_the_next_and_climbs_back(door: Gateway, page: Page) -> None:
+async def test_a_blocked_transport_falls_to_the_next_and_climbs_back(door: GatewayProcess, page: Page) -> None:
     shut = {"whep", "hls", "socket.io"}
 
     async def guard(route: Route) -> None:
@@ -49,7 +49,7 @@ async def test_a_blocked_transport_falls_to_the_next_and_climbs_back(door: Gatew
     assert await notice(page) == ""
 
 
-async def test_media_that_does_not_get_through_is_not_waited_for(door: Gateway, page: Page) -> None:
+async def test_media_that_does_not_get_through_is_not_waited_for(door: GatewayProcess, page: Page) -> None:
     nowhere = free_port()
 
     async def misdirect(route: Route) -> None:
@@ -68,7 +68,7 @@ async def test_media_that_does_not_get_through_is_not_waited_for(door: Gateway, 
     await plays(page, "jpeg")
 
 
-async def test_the_snapshot_is_there_before_the_picture(door: Gateway, page: Page) -> None:
+async def test_the_snapshot_is_there_before_the_picture(door: GatewayProcess, page: Page) -> None:
     for pattern in ("**/whep/**", "**/hls/**", "**/socket.io/**", "**/mjpeg/**"):
         await page.route(pattern, lambda _: asyncio.sleep(0))
     await page.route_web_socket("**/socket.io/**", lambda _: None)

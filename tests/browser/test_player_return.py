@@ -9,13 +9,13 @@ from pathlib import Path
 
 from playwright.async_api import Page
 
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import PATIENCE_MS, cameras, embed, plays
 from tests.support.proxy import PORT_AHEAD, Way
 from tests.support.rtsp import RtspServer, free_port
 from tests.support.tabs import chromium_with_tabs, frozen
 
-Gateways = Callable[..., Gateway]
+Gateways = Callable[..., GatewayProcess]
 
 TRANSPORTS = ("webrtc", "hls", "jpeg", "mjpeg")
 
@@ -78,7 +78,7 @@ async def test_a_restarted_camera_and_a_restarted_gateway(
     await page.get_by_role("alert").filter(has_text="does not answer").wait_for(state="hidden", timeout=PATIENCE_MS)
 
 
-async def test_a_killed_gateway(door: Gateway, page: Page) -> None:
+async def test_a_killed_gateway(door: GatewayProcess, page: Page) -> None:
     await embed_all(page, door.url)
     await asyncio.to_thread(door.kill)
     await page.wait_for_function(INTERRUPTED, timeout=PATIENCE_MS)
@@ -102,7 +102,7 @@ async def test_a_network_that_is_cut_and_one_that_is_another(gateways: Gateways,
             await all_live(page, await now_ms(page))
 
 
-async def test_a_frozen_tab(door: Gateway) -> None:
+async def test_a_frozen_tab(door: GatewayProcess) -> None:
     async with chromium_with_tabs() as context:
         page = context.pages[0]
         await embed_all(page, door.url)
@@ -112,7 +112,7 @@ async def test_a_frozen_tab(door: Gateway) -> None:
         await all_live(page, await now_ms(page))
 
 
-async def test_a_page_that_was_busy_catches_up(door: Gateway, page: Page) -> None:
+async def test_a_page_that_was_busy_catches_up(door: GatewayProcess, page: Page) -> None:
     await embed_all(page, door.url)
     await page.evaluate(
         """() => {

@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.async_api import Page
 
 from tests.support.ffprobe import ffprobe
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import PATIENCE_MS, plays
 from tests.support.two_hours import HOUR_S
 
@@ -34,7 +34,7 @@ async def seek(page: Page, time_s: float) -> float:
     )
 
 
-async def test_two_hours_with_a_gap(two_hours: tuple[Gateway, int], page: Page, tmp_path: Path) -> None:
+async def test_two_hours_with_a_gap(two_hours: tuple[GatewayProcess, int], page: Page, tmp_path: Path) -> None:
     gateway, start_s = two_hours
     await page.goto(f"{gateway.url}/#/camera/door")
     await plays(page, "webrtc")
@@ -71,7 +71,7 @@ async def test_two_hours_with_a_gap(two_hours: tuple[Gateway, int], page: Page, 
     assert probed["streams"][0]["codec_name"] == "h264"
 
 
-async def test_the_archive_is_listed_and_protected(two_hours: tuple[Gateway, int], page: Page) -> None:
+async def test_the_archive_is_listed_and_protected(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
     gateway, _ = two_hours
     await page.goto(f"{gateway.url}/#/camera/door")
     rows = page.locator(".recordings li")
@@ -85,7 +85,7 @@ async def test_the_archive_is_listed_and_protected(two_hours: tuple[Gateway, int
     assert (await download.value).suggested_filename.startswith("door_")
 
 
-async def test_by_keyboard_alone(two_hours: tuple[Gateway, int], page: Page) -> None:
+async def test_by_keyboard_alone(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
     gateway, start_s = two_hours
     await page.goto(gateway.url)
     await page.wait_for_selector("a.open")
@@ -138,7 +138,7 @@ async (player, seconds) => {
 """
 
 
-async def test_speeds(two_hours: tuple[Gateway, int], page: Page) -> None:
+async def test_speeds(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
     gateway, start_s = two_hours
     await page.goto(f"{gateway.url}/#/camera/door")
     player = page.locator("live-edge-player")
@@ -166,7 +166,7 @@ async def test_speeds(two_hours: tuple[Gateway, int], page: Page) -> None:
     assert await speed.input_value() == "1"
 
 
-async def test_picture_by_picture(two_hours: tuple[Gateway, int], page: Page) -> None:
+async def test_picture_by_picture(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
     gateway, start_s = two_hours
     await page.goto(f"{gateway.url}/#/camera/door")
     player = page.locator("live-edge-player")
@@ -195,7 +195,7 @@ async def test_picture_by_picture(two_hours: tuple[Gateway, int], page: Page) ->
     assert await player.evaluate("(player) => player.paused")
 
 
-async def test_dragging_hovering_and_a_clip_by_hand(two_hours: tuple[Gateway, int], page: Page) -> None:
+async def test_dragging_hovering_and_a_clip_by_hand(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
     gateway, start_s = two_hours
     await page.goto(f"{gateway.url}/#/camera/door")
     player = page.locator("live-edge-player")

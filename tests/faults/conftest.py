@@ -1,4 +1,4 @@
-"""A whole house in this process, with cameras under weather."""
+"""A whole gateway in this process, with cameras under weather."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ from tests.support.fault_injection import ENGINE, WeatherEngine
 from tests.support.webrtc import camera_with, join, page, server
 from web.api import keys
 from web.app import create_app
-from web.gateway import House
+from web.gateway import Gateway
 
 __all__ = ["camera_with", "join", "page", "server"]
 
@@ -24,12 +24,12 @@ Client = TestClient[web.Request, web.Application]
 
 
 class Site:
-    """One house, its door and who knocks there."""
+    """One gateway, its door and who knocks there."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         assert client.app is not None
-        self.house: House = client.app[keys.HOUSE]
+        self.gateway: Gateway = client.app[keys.GATEWAY]
 
     async def json(self, path: str) -> Any:
         """The JSON of an answer, which has to be one of 200."""
@@ -95,11 +95,11 @@ async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
             await asyncio.sleep(0.02)
 
 
-async def playable_house(site: Site) -> None:
+async def wait_until_playable(site: Site) -> None:
     """Wait until every camera has something to play, live and recorded."""
     await until(
         lambda: all(
-            site.house.live.window(name).live_edge is not None and status.segments_closed > 0
-            for name, status in site.house.archive.recorders().items()
+            site.gateway.live.window(name).live_edge is not None and status.segments_closed > 0
+            for name, status in site.gateway.archive.recorders().items()
         )
     )

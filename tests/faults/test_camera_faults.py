@@ -19,7 +19,7 @@ from gateway.session import SessionState
 from tests.faults.conftest import Site, Sites, until
 from tests.support.fault_injection import Sky, WeatherEngine
 from tests.support.hostile import HostileServer, hang_up, say_nothing, talk_garbage
-from web.gateway import House
+from web.gateway import Gateway
 
 FLAPS = 100
 
@@ -57,8 +57,8 @@ async def test_a_camera_that_flaps_a_hundred_times_keeps_its_viewer_and_leaks_no
 ) -> None:
     forget_log(caplog)
     site = await sites({"door": "weather://door?fps=60&gop=6", "yard": "weather://yard"}, archive_segment_seconds=2)
-    house = site.house
-    door, yard = house.service.camera("door"), house.service.camera("yard")
+    gateway = site.gateway
+    door, yard = gateway.service.camera("door"), gateway.service.camera("yard")
     async with site.client.get("/mjpeg/door") as reply:
         assert reply.status == 200
         pictures = jpegs(reply)
@@ -82,7 +82,7 @@ async def test_a_camera_that_flaps_a_hundred_times_keeps_its_viewer_and_leaks_no
     assert after["packets"] <= before["packets"] * 1.5 + 200
     for name in ("threads", "tasks", "descriptors"):
         assert after[name] <= before[name] + 8, (name, before, after)
-    recorded = [segment for segment in await house.archive.reader.page("door", limit=1000) if segment.end_reason]
+    recorded = [segment for segment in await gateway.archive.reader.page("door", limit=1000) if segment.end_reason]
     assert len({segment.name for segment in recorded}) == len(recorded) >= FLAPS // 2
     assert not await site.problems()
 
@@ -113,10 +113,10 @@ async def test_a_real_camera_that_hangs_up_a_hundred_times_leaks_nothing(
 class Gaps:
     """What comes of some cameras, and whether anything of it was missing."""
 
-    def __init__(self, house: House, names: list[str]) -> None:
+    def __init__(self, gateway: Gateway, names: list[str]) -> None:
         self.frames: Counter[str] = Counter()
         self.missing: Counter[str] = Counter()
-        self._detach = [house.service.camera(name).hub.attach(self._sink(name), replay=False) for name in names]
+        self._detach = [gateway.service.camera(name).hub.attach(self._sink(name), replay=False) for name in names]
 
     def _sink(self, name: str) -> Callable[[Packet], None]:
         last: Packet | None = None
@@ -140,17 +140,17 @@ async def test_of_twenty_cameras_five_are_dead_and_fifteen_do_not_notice(sites: 
     site = await sites(
         {name: f"weather://{name}" for name in alive}, record="never", capture_timeout=300, connection_retry_delay=0.05
     )
-    service = site.house.service
+    service = site.gateway.service
     await until(lambda: all(service.camera(name).session.state is SessionState.LIVE for name in alive))
-    well = Gaps(site.house, alive)
+    well = Gaps(site.gateway, alive)
     await asyncio.sleep(2)
     well.close()
     with ExitStack() as stack:
         hostile = [stack.enter_context(HostileServer(each)).url for each in (say_nothing, hang_up, talk_garbage)]
         dead = [*hostile, f"rtsp://127.0.0.1:{free_port}/", "rtsp://camera.invalid/stream"]
         for number, url in enumerate(dead):
-            await site.house.add_camera(f"dead{number}", {"url": url, "record": "never"})
-        among = Gaps(site.house, alive)
+            await site.gateway.add_camera(f"dead{number}", {"url": url, "record": "never"})
+        among = Gaps(site.gateway, alive)
         await asyncio.sleep(4)
         among.close()
         states = {service.camera(f"dead{number}").session.state for number in range(len(dead))}
@@ -176,9 +176,9 @@ async def test_whatever_falls_on_cameras_their_neighbour_stays_dry_and_they_come
     skies = dict(zip("abcdefg", SKIES, strict=True))
     cameras = {name: f"weather://{name}" for name in (*skies, "yard")}
     site = await sites(cameras, capture_timeout=500)
-    service = site.house.service
+    service = site.gateway.service
     await asyncio.gather(*(playable(site, name) for name in cameras))
-    neighbour = Gaps(site.house, ["yard"])
+    neighbour = Gaps(site.gateway, ["yard"])
     async with contextlib.AsyncExitStack() as stack:
         viewers = {
             name: jpegs(await stack.enter_async_context(site.client.get(f"/mjpeg/{name}?width=80"))) for name in skies

@@ -14,8 +14,8 @@ from tests.faults.test_camera_faults import Gaps
 from tests.support.disk import Disk, MountedDisk, make_disk
 from tests.support.fault_injection import ENGINE
 from tests.support.ffprobe import decode
-from tests.support.gateway import Gateway
-from tests.support.gateway import until as wait_until
+from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import until as wait_until
 
 CAMERA = '[cameras.door]\nurl = "weather://door"\nengine = "' + ENGINE + '"\n'
 
@@ -25,30 +25,30 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     """A disk with a gateway of its own process on it, which records one camera."""
     (tmp_path / "liveedge.toml").write_text(CAMERA)
     disk = make_disk(tmp_path)
-    disk.gateway = Gateway(tmp_path, ARCHIVE_SEGMENT_SECONDS=2)
+    disk.gateway = GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=2)
     disk.gateway.prefix = disk.prefix
     with disk.gateway as gateway:
         wait_until(lambda: closed(gateway))
         yield disk
 
 
-def closed(gateway: Gateway) -> list[dict[str, Any]]:
+def closed(gateway: GatewayProcess) -> list[dict[str, Any]]:
     """Finished segments, as the API lists them."""
     answer = gateway.json("/api/cameras/door/segments?limit=500")
     return [segment for segment in answer.get("segments", []) if segment["state"] == "closed"]
 
 
-def ill(gateway: Gateway) -> str:
+def ill(gateway: GatewayProcess) -> str:
     """What is ill, in one string."""
     return " ".join(problem["message"] for problem in gateway.json("/api/status")["problems"])
 
 
-def metric(gateway: Gateway, name: str) -> float:
+def metric(gateway: GatewayProcess, name: str) -> float:
     lines = gateway.fetch("/metrics")[2].decode().splitlines()
     return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + " "))
 
 
-def live_goes_on(gateway: Gateway) -> None:
+def live_goes_on(gateway: GatewayProcess) -> None:
     """HLS and status move on while the disk does not."""
     edge = gateway.camera("door")["live_edge"]
     assert edge is not None
@@ -57,7 +57,7 @@ def live_goes_on(gateway: Gateway) -> None:
     assert gateway.camera("door")["state"] == "live"
 
 
-def heals(gateway: Gateway) -> None:
+def heals(gateway: GatewayProcess) -> None:
     """It records again, into files that play, and says so."""
     count = len(closed(gateway))
     wait_until(lambda: len(closed(gateway)) > count)
@@ -100,7 +100,7 @@ def test_a_full_disk_of_the_index_alone(tmp_path: Path) -> None:
     disk.data.mkdir(exist_ok=True)
     recordings = tmp_path / "recordings"
     places = {"DATA_DIR": recordings, "DATABASE_URL": f"sqlite:///{disk.data}/index.sqlite3"}
-    disk.gateway = Gateway(tmp_path, ARCHIVE_SEGMENT_SECONDS=2, **places)
+    disk.gateway = GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=2, **places)
     disk.gateway.prefix = disk.prefix
     with disk.gateway as gateway:
         wait_until(lambda: closed(gateway))
@@ -156,14 +156,14 @@ async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytes
     # More cameras than there are writer threads.
     names = [f"cam{number}" for number in range(6)]
     site = await sites({name: f"weather://{name}" for name in names}, archive_segment_seconds=2)
-    service = site.house.service
+    service = site.gateway.service
     try:
-        await until(lambda: all(status.segments_closed for status in site.house.archive.recorders().values()))
+        await until(lambda: all(status.segments_closed for status in site.gateway.archive.recorders().values()))
         is_well.clear()
-        gaps = Gaps(site.house, names)
-        edge = site.house.live_edge("cam0")
+        gaps = Gaps(site.gateway, names)
+        edge = site.gateway.live_edge("cam0")
         assert edge is not None
-        await until(lambda: (site.house.live_edge("cam0") or {})["media_sequence"] > edge["media_sequence"] + 1)
+        await until(lambda: (site.gateway.live_edge("cam0") or {})["media_sequence"] > edge["media_sequence"] + 1)
         assert all(service.camera(name).session.state is SessionState.LIVE for name in names)
         await until_told(site, "behind")
         assert await site.metric('liveedge_archive_lag_seconds{camera="cam0"}') > 1
@@ -171,10 +171,10 @@ async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytes
         assert not gaps.missing
     finally:
         is_well.set()
-    await until(lambda: all(status.lag_s < 2 for status in site.house.archive.recorders().values()))
+    await until(lambda: all(status.lag_s < 2 for status in site.gateway.archive.recorders().values()))
     assert not await site.problems()
     # Twenty seconds fit into a queue: nothing was lost.
-    assert all(status.packets_dropped == 0 for status in site.house.archive.recorders().values())
+    assert all(status.packets_dropped == 0 for status in site.gateway.archive.recorders().values())
 
 
 async def until_told(site: Site, word: str) -> None:
@@ -191,7 +191,7 @@ def test_sigterm_while_the_disk_hangs(tmp_path: Path) -> None:
     """Threads that wait for the disk are left behind: the next start heals what they were writing."""
     table = '[cameras.door]\nurl = "weather://door"\nengine = "tests.support.stuck_disk:Engine"\n'
     (tmp_path / "liveedge.toml").write_text(table)
-    with Gateway(tmp_path, ARCHIVE_SEGMENT_SECONDS=2) as gateway:
+    with GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=2) as gateway:
         gateway.wait_for_state("live", "door")
         wait_until(lambda: closed(gateway))
         (tmp_path / "stuck").touch()

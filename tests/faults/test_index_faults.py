@@ -35,17 +35,17 @@ async def until_async(condition: Callable[[], Awaitable[object]]) -> None:
 
 async def recorded_site(sites: Sites) -> Site:
     site = await sites({"door": "weather://door"}, archive_segment_seconds=2)
-    await until(lambda: site.house.archive.recorders()["door"].segments_closed > 0)
+    await until(lambda: site.gateway.archive.recorders()["door"].segments_closed > 0)
     return site
 
 
 async def test_an_index_that_somebody_locks(sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hls.archive.database.BUSY_TIMEOUT_S", 0.3)
     site = await recorded_site(sites)
-    archive = site.house.archive
+    archive = site.gateway.archive
     with closing(sqlite3.connect(tmp_path / "data" / INDEX_FILE, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        count, edge = archive.recorders()["door"].segments_closed, site.house.live_edge("door")
+        count, edge = archive.recorders()["door"].segments_closed, site.gateway.live_edge("door")
         assert edge is not None
 
         async def is_told() -> bool:
@@ -53,7 +53,7 @@ async def test_an_index_that_somebody_locks(sites: Sites, tmp_path: Path, monkey
 
         await until_async(is_told)
         await until(lambda: archive.recorders()["door"].segments_closed > count)
-        assert (site.house.live_edge("door") or {})["media_sequence"] > edge["media_sequence"]
+        assert (site.gateway.live_edge("door") or {})["media_sequence"] > edge["media_sequence"]
         async with site.client.get("/api/cameras/door/segments") as reply:
             assert reply.status in (200, 503)
         other.execute("ROLLBACK")
@@ -107,13 +107,13 @@ async def test_whatever_happens_to_the_index_while_it_is_open(
     sites: Sites, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = await recorded_site(sites)
-    archive, path = site.house.archive, tmp_path / "data" / INDEX_FILE
-    gaps = Gaps(site.house, ["door"])
+    archive, path = site.gateway.archive, tmp_path / "data" / INDEX_FILE
+    gaps = Gaps(site.gateway, ["door"])
     for number, damage in enumerate(
         [header, page_in_the_middle, file_deleted, log_deleted, replaced, everything], start=1
     ):
         before = set(await listed(site))
-        edge, written = site.house.live_edge("door"), archive.recorders()["door"].bytes_written
+        edge, written = site.gateway.live_edge("door"), archive.recorders()["door"].bytes_written
         assert edge is not None
         caplog.clear()
         damage(path)
@@ -125,7 +125,7 @@ async def test_whatever_happens_to_the_index_while_it_is_open(
         assert before <= set(after), damage
         assert after == sorted(after)
         await until(lambda written=written: archive.recorders()["door"].bytes_written > written)  # type: ignore[misc]
-        assert (site.house.live_edge("door") or {})["media_sequence"] >= edge["media_sequence"]
+        assert (site.gateway.live_edge("door") or {})["media_sequence"] >= edge["media_sequence"]
         await until_async(lambda: is_well(site))
     gaps.close()
     assert not gaps.missing
@@ -140,7 +140,7 @@ async def test_whatever_happens_to_the_index_while_it_is_open(
     )
     async with site.client.get("/hls/door/dvr.m3u8") as reply:
         assert reply.status == 200
-    assert not await asyncio.to_thread(check_archive, site.house.settings)
+    assert not await asyncio.to_thread(check_archive, site.gateway.settings)
 
 
 @pytest.mark.parametrize("tree", ["segment", "segment_time", "fragment_list"])
@@ -162,10 +162,10 @@ async def test_an_index_that_is_damaged_at_the_start_is_made_again(sites: Sites,
     await until(lambda: any(path.parent.glob(f"{INDEX_FILE}.broken-*")))
 
     async def is_found() -> bool:
-        return any(segment.name == protected for segment in await again.house.archive.reader.page("door", limit=1000))
+        return any(segment.name == protected for segment in await again.gateway.archive.reader.page("door", limit=1000))
 
     await until_async(is_found)
-    (segment, _) = await again.house.archive.reader.find("door", protected)
+    (segment, _) = await again.gateway.archive.reader.find("door", protected)
     if tree == "fragment_list":
         assert segment.is_protected, "no recording tells it, and the damaged index still did"
     assert len(list(path.parent.glob(f"{INDEX_FILE}.broken-*"))) == 1

@@ -62,7 +62,7 @@ class Watcher:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def stats(self) -> ViewerStats:
-        return self.site.house.webrtc.viewers[self.viewer_id].stats()
+        return self.site.gateway.webrtc.viewers[self.viewer_id].stats()
 
     async def count(self) -> None:
         track = self.peer.getReceivers()[0].track
@@ -73,7 +73,7 @@ class Watcher:
 
 @dataclass
 class Town:
-    """A house with a camera, and networks that lead to it."""
+    """A gateway with a camera, and networks that lead to it."""
 
     site: Site
     stack: AsyncExitStack
@@ -85,10 +85,10 @@ class Town:
     @property
     def pictures(self) -> int:
         """How many the camera has given."""
-        return self.site.house.service.camera("film").hub.packets_published
+        return self.site.gateway.service.camera("film").hub.packets_published
 
     async def udp(self, down: Link, up: Link | None = None) -> UdpNetwork:
-        network = UdpNetwork(self.site.house.webrtc.udp_port, down, up)
+        network = UdpNetwork(self.site.gateway.webrtc.udp_port, down, up)
         await network.start()
         self.stack.push_async_callback(network.close)
         return network
@@ -172,7 +172,7 @@ async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_els
     network = await town.udp(NARROW)
     began, given = [clean.pictures, slow.pictures], town.pictures
     viewer_id = await watch_in_chromium(page, town, network)
-    viewer = town.site.house.webrtc.viewers[viewer_id]
+    viewer = town.site.gateway.webrtc.viewers[viewer_id]
 
     await until(lambda: viewer.stats().limit_bps)
     await more(page, 3)

@@ -23,8 +23,8 @@ from tests.faults.conftest import Site, Sites, until
 from tests.faults.test_camera_faults import Gaps, jpegs, playable
 from tests.support.fault_injection import ENGINE
 from tests.support.ffprobe import decode
-from tests.support.gateway import Gateway
-from tests.support.gateway import until as wait_until
+from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import until as wait_until
 
 HOUR_90K = 3600 * CLOCK_RATE
 
@@ -32,10 +32,10 @@ CAMERAS = "".join(f'[cameras.cam{number}]\nurl = "weather://cam{number}"\nengine
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
+def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
     """A gateway of its own process, with four recorded cameras."""
     (tmp_path / "liveedge.toml").write_text(CAMERAS)
-    with Gateway(tmp_path, ARCHIVE_SEGMENT_SECONDS=3) as gateway:
+    with GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=3) as gateway:
         for number in range(4):
             gateway.wait_for_state("live", f"cam{number}")
         wait_until(
@@ -44,7 +44,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
         yield gateway
 
 
-def connect(gateway: Gateway, path: str) -> socket.socket:
+def connect(gateway: GatewayProcess, path: str) -> socket.socket:
     """A connection with a request on it whose answer nobody reads."""
     host, port = urlsplit(gateway.url).netloc.split(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
@@ -52,7 +52,7 @@ def connect(gateway: Gateway, path: str) -> socket.socket:
     return connection
 
 
-def blocked_reload(gateway: Gateway, camera: str) -> str:
+def blocked_reload(gateway: GatewayProcess, camera: str) -> str:
     """A playlist request that waits for what is to come."""
     text = gateway.fetch(f"/hls/{camera}/index.m3u8")[2].decode()
     name = next(line for line in text.splitlines() if line and not line.startswith("#"))
@@ -60,7 +60,7 @@ def blocked_reload(gateway: Gateway, camera: str) -> str:
     return f"/hls/{camera}/{name}?_HLS_msn={edge + 2}"
 
 
-def test_sigterm_under_load(gateway: Gateway) -> None:
+def test_sigterm_under_load(gateway: GatewayProcess) -> None:
     """Endless answers, waiting ones and readers that do not read do not hold it up, and no file is left unfinished."""
     with ExitStack() as stack:
         for number in range(40):
@@ -79,7 +79,7 @@ def test_sigterm_under_load(gateway: Gateway) -> None:
     assert not [path for path in files if decode(path)]
 
 
-def test_a_process_that_is_frozen_goes_on_where_life_is(gateway: Gateway) -> None:
+def test_a_process_that_is_frozen_goes_on_where_life_is(gateway: GatewayProcess) -> None:
     """As a virtual machine that was paused, or a laptop that slept."""
     before = gateway.camera("cam0")["live_edge"]["media_sequence"]
     os.kill(gateway.pid, signal.SIGSTOP)
@@ -90,7 +90,7 @@ def test_a_process_that_is_frozen_goes_on_where_life_is(gateway: Gateway) -> Non
     assert "Traceback" not in gateway.log(), gateway.log()
 
 
-def test_out_of_descriptors(gateway: Gateway) -> None:
+def test_out_of_descriptors(gateway: GatewayProcess) -> None:
     """Whoever is there stays, newcomers wait, what cannot be written is told; with descriptors all is well again."""
     process = psutil.Process(gateway.pid)
     limit = process.rlimit(psutil.RLIMIT_NOFILE)
@@ -153,25 +153,25 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> None:
     clock = StepClock()
     site = await sites({"door": "weather://door"}, clock, archive_segment_seconds=2)
-    house = site.house
-    camera = house.service.camera("door")
+    gateway = site.gateway
+    camera = gateway.service.camera("door")
     await playable(site, "door")
-    await until(lambda: house.archive.recorders()["door"].segments_closed > 0)
+    await until(lambda: gateway.archive.recorders()["door"].segments_closed > 0)
     peer, track = await whep(site, "door")
     async with site.client.get("/mjpeg/door") as reply:
         pictures = jpegs(reply)
         await anext(pictures)
-        edge = house.live.window("door").live_edge
+        edge = gateway.live.window("door").live_edge
         assert edge is not None
-        closed = house.archive.recorders()["door"].segments_closed
+        closed = gateway.archive.recorders()["door"].segments_closed
         clock.step_90k = step_90k
         async with asyncio.timeout(30):
             for _ in range(30):
                 await anext(pictures)
             for _ in range(30):
                 await track.recv()
-        await until(lambda: (house.live.window("door").live_edge or edge)[0] > edge[0] + 2)
-        await until(lambda: house.archive.recorders()["door"].segments_closed > closed + 1)
+        await until(lambda: (gateway.live.window("door").live_edge or edge)[0] > edge[0] + 2)
+        await until(lambda: gateway.archive.recorders()["door"].segments_closed > closed + 1)
     await peer.close()
     assert camera.session.reconnects == 0
     segments = (await site.json("/api/cameras/door/segments?limit=500"))["segments"]
@@ -187,11 +187,11 @@ async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> 
 async def test_the_event_loop_is_blocked_for_three_seconds(sites: Sites) -> None:
     """Longer than CAPTURE_TIMEOUT: a loop that sleeps is no camera that is silent, and nothing is lost meanwhile."""
     site = await sites({"door": "weather://door", "yard": "weather://yard"}, capture_timeout=1000)
-    service = site.house.service
+    service = site.gateway.service
     await playable(site, "door")
     await playable(site, "yard")
     peer, track = await whep(site, "door")
-    gaps = Gaps(site.house, ["door", "yard"])
+    gaps = Gaps(site.gateway, ["door", "yard"])
     time.sleep(3)
     async with asyncio.timeout(20):
         for _ in range(30):

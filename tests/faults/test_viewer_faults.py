@@ -25,7 +25,7 @@ async def test_viewers_that_vanish_leave_no_trace_in_the_log(sites: Sites, caplo
 
     for _ in range(5):
         await asyncio.gather(*(vanish() for _ in range(12)))
-    await until(lambda: not site.house.service.camera("door").viewers)
+    await until(lambda: not site.gateway.service.camera("door").viewers)
     assert "Error handling request" not in caplog.text
     assert "Traceback" not in caplog.text
 

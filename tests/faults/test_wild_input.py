@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gateway.errors import SettingsError
 from gateway.settings import Settings, load_settings
 from hls.archive.recovery import recover
-from tests.faults.conftest import Sites, playable_house
+from tests.faults.conftest import Sites, wait_until_playable
 from tests.support.film import Film, film
 from tests.support.recording import index_of, record
 
@@ -100,7 +100,7 @@ def routes(app: web.Application) -> list[str]:
 
 async def test_no_query_or_range_on_any_route_makes_it_fail(sites: Sites, caplog: pytest.LogCaptureFixture) -> None:
     site = await sites({"door": "weather://door"}, archive_segment_seconds=2)
-    await playable_house(site)
+    await wait_until_playable(site)
     assert site.client.app is not None
     paths = routes(site.client.app)
     assert len(paths) > 20

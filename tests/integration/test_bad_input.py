@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway_process import GatewayProcess, until
 from tests.support.rtsp import RtspServer
 
-Gateways = Callable[..., Gateway]
+Gateways = Callable[..., GatewayProcess]
 
 PASSWORD = "s3cret-W0rd"
 

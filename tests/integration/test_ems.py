@@ -7,10 +7,10 @@ from io import BytesIO
 import av
 
 from tests.support.ems import Ems, jpeg_of
-from tests.support.gateway import Gateway, until
+from tests.support.gateway_process import GatewayProcess, until
 from tests.support.rtsp import RtspServer
 
-Gateways = Callable[..., Gateway]
+Gateways = Callable[..., GatewayProcess]
 
 PASSWORD = "p@ss:word"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway_process import GatewayProcess, until
 
 CAMERA = {"RTSP_URL": "fake://x?width=640&height=360&fps=20", "CAPTURE_ENGINE": "fake", "RECORD": "never"}
 BYTES_PER_S = 10_000
@@ -20,7 +20,7 @@ BYTES_PER_S = 10_000
 class Line:
     """One Socket.IO connection by hand, so that no library reads ahead: what is not read stays with the gateway."""
 
-    def __init__(self, gateway: Gateway, bytes_per_s: int | None = None) -> None:
+    def __init__(self, gateway: GatewayProcess, bytes_per_s: int | None = None) -> None:
         self._bytes_per_s = bytes_per_s
         self._socket = socket.socket()
         if bytes_per_s is not None:
@@ -80,11 +80,11 @@ class Line:
         return data
 
 
-def live_edge(gateway: Gateway) -> float:
+def live_edge(gateway: GatewayProcess) -> float:
     return datetime.fromisoformat(gateway.camera()["live_edge"]["time"]).timestamp()
 
 
-def test_a_line_of_10_kb_a_second_gets_fewer_frames_and_fresh_ones(gateways: Callable[..., Gateway]) -> None:
+def test_a_line_of_10_kb_a_second_gets_fewer_frames_and_fresh_ones(gateways: Callable[..., GatewayProcess]) -> None:
     gateway = gateways(**CAMERA)
     gateway.wait_for_state("live")
     line = Line(gateway, BYTES_PER_S)
@@ -105,7 +105,9 @@ def test_a_line_of_10_kb_a_second_gets_fewer_frames_and_fresh_ones(gateways: Cal
     line.close()
 
 
-def test_after_a_restart_of_the_gateway_the_first_frame_is_the_live_edge(gateways: Callable[..., Gateway]) -> None:
+def test_after_a_restart_of_the_gateway_the_first_frame_is_the_live_edge(
+    gateways: Callable[..., GatewayProcess],
+) -> None:
     gateway = gateways(**CAMERA)
     gateway.wait_for_state("live")
     for again in range(2):

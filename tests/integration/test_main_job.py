@@ -12,13 +12,13 @@ from playwright.async_api import Page
 
 from tests.support.browser import assert_moving_picture, look
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.gateway import Gateway, until
+from tests.support.gateway_process import GatewayProcess, until
 from tests.support.rtsp import AWKWARD, VIEWER, RtspServer
 
-Gateways = Callable[..., Gateway]
+Gateways = Callable[..., GatewayProcess]
 
 
-def files(gateway: Gateway, pattern: str = "*.mp4") -> list[Path]:
+def files(gateway: GatewayProcess, pattern: str = "*.mp4") -> list[Path]:
     return sorted((gateway.folder / "data").rglob(pattern))
 
 
@@ -112,7 +112,7 @@ async def test_a_camera_that_dies_and_comes_back_keeps_its_viewer(
     assert "#EXT-X-DISCONTINUITY" in playlist
 
 
-def media_playlist(gateway: Gateway) -> str:
+def media_playlist(gateway: GatewayProcess) -> str:
     """The media playlist behind the multivariant one."""
     lines = gateway.fetch("/hls/default/index.m3u8")[2].decode().splitlines()
     name = next(line for line in lines if line and not line.startswith("#"))

@@ -22,10 +22,10 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as Refused
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway_process import GatewayProcess, until
 from tests.support.rtsp import AWKWARD, VIEWER, RtspServer
 
-Gateways = Callable[..., Gateway]
+Gateways = Callable[..., GatewayProcess]
 
 RTSP_PASSWORD = VIEWER[1]
 """Of a camera that it opens."""
@@ -103,7 +103,7 @@ def found_in(data: bytes) -> set[str]:
 class Tour:
     """Asks, and remembers every answer."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: GatewayProcess) -> None:
         self.gateway = gateway
         self.answers: list[tuple[str, bytes]] = []
 

@@ -26,7 +26,7 @@ CAMERA = {
 }
 
 
-class Gateway:
+class GatewayProcess:
     """The ground floor with two cameras, and the messaging over it."""
 
     def __init__(self, ems_url: str, **settings: Any) -> None:
@@ -39,7 +39,7 @@ class Gateway:
     def state(self, camera_id: str = "default") -> SessionState:
         return self.service.status(camera_id).state
 
-    async def __aenter__(self) -> "Gateway":
+    async def __aenter__(self) -> "GatewayProcess":
         await self.messaging.start()
         return self
 
@@ -75,7 +75,7 @@ def ask(client: str = "operator", **metadata: Any) -> dict[str, Any]:
 
 
 async def test_it_comes_as_a_service_and_announces_every_camera(ems: Ems) -> None:
-    async with Gateway(ems.url) as gateway:
+    async with GatewayProcess(ems.url) as gateway:
         _, connect = await ems.expect("connect")
         assert "type=service" in connect["query"].split("&")
         await announced(ems)
@@ -85,7 +85,7 @@ async def test_it_comes_as_a_service_and_announces_every_camera(ems: Ems) -> Non
 
 
 async def test_start_gives_status_and_frames_and_stop_ends_them(ems: Ems) -> None:
-    async with Gateway(ems.url, frame_rate=20) as gateway:
+    async with GatewayProcess(ems.url, frame_rate=20) as gateway:
         at = await announced(ems)
         await ems.emit("capture_start_request", ask(purpose="door bell"))
         at, answer = await ems.expect("capture_status_response", lambda data: data.get("client_id") == "operator", at)
@@ -108,7 +108,7 @@ async def test_start_gives_status_and_frames_and_stop_ends_them(ems: Ems) -> Non
 
 
 async def test_frames_are_made_for_nobody_but_the_ems_that_asked(ems: Ems) -> None:
-    async with Gateway(ems.url) as gateway:
+    async with GatewayProcess(ems.url) as gateway:
         at = await announced(ems)
         await gateway.service.start_capture("library")
         at, _ = await ems.expect("capture_status_response", lambda data: data["state"] == "live", at)
@@ -117,7 +117,7 @@ async def test_frames_are_made_for_nobody_but_the_ems_that_asked(ems: Ems) -> No
 
 
 async def test_a_stop_by_one_client_leaves_the_other(ems: Ems) -> None:
-    async with Gateway(ems.url) as gateway:
+    async with GatewayProcess(ems.url) as gateway:
         at = await announced(ems)
         for client in ("one", "two", "one"):
             await ems.emit("capture_start_request", ask(client, camera_id="yard"))
@@ -134,7 +134,7 @@ async def test_a_stop_by_one_client_leaves_the_other(ems: Ems) -> None:
 
 
 async def test_commands_that_cannot_be_understood_are_answered_and_harm_nothing(ems: Ems) -> None:
-    async with Gateway(ems.url):
+    async with GatewayProcess(ems.url):
         at = await announced(ems)
         for event, payload, why in (
             ("capture_start_request", None, "valid dictionary"),
@@ -178,7 +178,7 @@ GARBAGE = (
 
 
 async def test_packets_that_are_no_socketio_are_survived(ems: Ems, caplog: pytest.LogCaptureFixture) -> None:
-    async with Gateway(ems.url):
+    async with GatewayProcess(ems.url):
         at = await announced(ems)
         for raw in GARBAGE:
             await ems.order(raw=raw)
@@ -189,7 +189,7 @@ async def test_packets_that_are_no_socketio_are_survived(ems: Ems, caplog: pytes
 
 
 async def test_after_a_restart_of_the_ems_all_is_as_it_was(ems: Ems) -> None:
-    async with Gateway(ems.url) as gateway:
+    async with GatewayProcess(ems.url) as gateway:
         at = await announced(ems)
         await ems.emit("capture_start_request", ask(camera_id="yard"))
         at, _ = await ems.expect("video_frame_from_service", after=at)
@@ -206,7 +206,7 @@ async def test_after_a_restart_of_the_ems_all_is_as_it_was(ems: Ems) -> None:
 
 
 async def test_a_goodbye_by_the_ems_is_not_for_good(ems: Ems) -> None:
-    async with Gateway(ems.url):
+    async with GatewayProcess(ems.url):
         at = await announced(ems)
         await ems.order(disconnect=True)
         at, _ = await ems.expect("disconnect", after=at)
@@ -217,7 +217,7 @@ async def test_a_goodbye_by_the_ems_is_not_for_good(ems: Ems) -> None:
 async def test_an_ems_that_says_goodbye_at_once_is_tried_again_with_growing_patience(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with Ems("--goodbye") as ems, Gateway(ems.url):
+    async with Ems("--goodbye") as ems, GatewayProcess(ems.url):
         at = 0
         for _ in range(3):
             at, _ = await ems.expect("connect", after=at)
@@ -228,7 +228,7 @@ async def test_an_ems_that_is_not_there_is_reported_once_and_waited_for(
     free_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     ems = Ems(port=free_port)
-    async with Gateway(ems.url) as gateway:
+    async with GatewayProcess(ems.url) as gateway:
         await until(lambda: "cannot be reached" in caplog.text)
         await gateway.service.start_capture()
         await until(lambda: gateway.state() is SessionState.LIVE)
@@ -243,12 +243,12 @@ async def test_an_ems_that_is_not_there_is_reported_once_and_waited_for(
 async def test_the_token_opens_the_door_and_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with Ems("--token=sesame") as ems:
-        async with Gateway(ems.url, socketio_auth_token="wr0ng") as gateway:
+        async with GatewayProcess(ems.url, socketio_auth_token="wr0ng") as gateway:
             await ems.expect("refused")
             await until(lambda: gateway.messaging.status()["error"])
             assert "refuses the connection: wrong token" in str(gateway.messaging.status()["error"])
             await until(lambda: "cannot be reached" in caplog.text)
-        async with Gateway(ems.url, socketio_auth_token="sesame"):
+        async with GatewayProcess(ems.url, socketio_auth_token="sesame"):
             await announced(ems)
     assert "wr0ng" not in caplog.text
     assert "sesame" not in caplog.text
@@ -256,7 +256,7 @@ async def test_the_token_opens_the_door_and_is_told_to_nobody(caplog: pytest.Log
 
 async def test_credentials_in_the_address_are_told_to_nobody(caplog: pytest.LogCaptureFixture, free_port: int) -> None:
     caplog.set_level(logging.DEBUG)
-    async with Gateway(f"http://gate:s3cret@127.0.0.1:{free_port}/?token=t0ken") as gateway:
+    async with GatewayProcess(f"http://gate:s3cret@127.0.0.1:{free_port}/?token=t0ken") as gateway:
         await until(lambda: "cannot be reached" in caplog.text)
         told = caplog.text + str(gateway.messaging.status())
     assert "s3cret" not in told
@@ -264,13 +264,13 @@ async def test_credentials_in_the_address_are_told_to_nobody(caplog: pytest.LogC
 
 
 async def test_a_path_in_the_address_is_where_socketio_is() -> None:
-    async with Ems("--path=ems/socket.io") as ems, Gateway(f"{ems.url}/ems?tenant=7"):
+    async with Ems("--path=ems/socket.io") as ems, GatewayProcess(f"{ems.url}/ems?tenant=7"):
         _, connect = await ems.expect("connect")
         assert "tenant=7&type=service" in connect["query"]
 
 
 async def test_an_ems_that_does_not_acknowledge_gets_frames_too() -> None:
-    async with Ems("--no-ack") as ems, Gateway(ems.url, frame_rate=20) as gateway:
+    async with Ems("--no-ack") as ems, GatewayProcess(ems.url, frame_rate=20) as gateway:
         at = await announced(ems)
         await ems.emit("capture_start_request", ask())
         for _ in range(5):
@@ -279,7 +279,7 @@ async def test_an_ems_that_does_not_acknowledge_gets_frames_too() -> None:
 
 
 async def test_an_ems_that_hangs_costs_one_frame_and_delays_no_shutdown(ems: Ems) -> None:
-    async with Gateway(ems.url, frame_rate=25) as gateway:
+    async with GatewayProcess(ems.url, frame_rate=25) as gateway:
         at = await announced(ems)
         await ems.emit("capture_start_request", ask())
         at, _ = await ems.expect("video_frame_from_service", after=at)
@@ -309,7 +309,7 @@ async def test_something_else_at_the_address(said: bytes, caplog: pytest.LogCapt
             writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server, Gateway(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"):
+    async with server, GatewayProcess(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"):
         await until(lambda: "cannot be reached" in caplog.text)
     assert "Traceback" not in caplog.text
 
@@ -325,7 +325,7 @@ async def test_an_address_that_accepts_and_says_nothing_does_not_delay_the_end()
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     async with server:
-        gateway = Gateway(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        gateway = GatewayProcess(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         await gateway.messaging.start()
         await accepted.wait()
         await asyncio.wait_for(gateway.messaging.close(), 2)
@@ -336,7 +336,7 @@ async def test_an_address_that_accepts_and_says_nothing_does_not_delay_the_end()
 @pytest.mark.parametrize("url", ["ems.example.org", "ftp://ems", "http://", "http://ems:99999", "http://[ems"])
 def test_an_address_that_cannot_be_meant_is_a_setting_to_mend(url: str) -> None:
     with pytest.raises(SettingsError, match="SOCKETIO_SERVER_URL"):
-        Gateway(url)
+        GatewayProcess(url)
 
 
 def test_no_ems_is_fine() -> None:

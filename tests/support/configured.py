@@ -1,4 +1,4 @@
-"""A house by a settings file that changes, with cameras that are scripted."""
+"""A gateway by a settings file that changes, with cameras that are scripted."""
 
 import asyncio
 import json

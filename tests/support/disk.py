@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 
 SIZE_MB = 8
 """Some minutes of the weather engine's pictures, and soon filled."""
@@ -26,7 +26,7 @@ class Disk:
 
     prefix: Sequence[str] = ()
     """What comes before the gateway's command."""
-    gateway: Gateway
+    gateway: GatewayProcess
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""A house with its door shut: tokens of every kind, and a clock in the hand."""
+"""A gateway with its door shut: tokens of every kind, and a clock in the hand."""
 
 import contextlib
 import time
@@ -14,7 +14,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 
 from gateway.settings import load_settings
 from web.app import create_app
-from web.auth.authenticator import Gate
+from web.auth.authenticator import Authenticator
 
 Client = TestClient[web.Request, web.Application]
 
@@ -55,9 +55,9 @@ class HandClock:
         return time.monotonic() + self.ahead_s
 
 
-def gate(clock: HandClock | None = None, **values: Any) -> Gate:
-    """The gate alone."""
-    return Gate(load_settings(**values), clock or HandClock())
+def authenticator(clock: HandClock | None = None, **values: Any) -> Authenticator:
+    """The authenticator alone."""
+    return Authenticator(load_settings(**values), clock or HandClock())
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ async def offered() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def guarded(folder: Path, clock: HandClock | None = None, **settings: Any) -> AsyncIterator[Client]:
-    """A house with two scripted cameras ``door`` and ``yard``; in ``folder``, the working directory meanwhile."""
+    """A gateway with two scripted cameras ``door`` and ``yard``; in ``folder``, the working directory meanwhile."""
     cameras: Mapping[str, Any] = {
         camera_id: {
             "url": f"scripted://viewer:s3cret@camera/{folder.name}/{camera_id}",

@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.clock import SYSTEM_CLOCK
 from gateway.service import CaptureService
 from gateway.settings import CameraSettings
-from hls.live.service import LiveHls
+from hls.live.service import LiveService
 from web.api import keys
 from web.api.routes import hls
 from web.middleware.errors import errors_as_json
@@ -47,7 +47,7 @@ class HlsServer:
 
     url: str
     service: CaptureService
-    live: LiveHls
+    live: LiveService
 
 
 def reel_camera(
@@ -71,7 +71,7 @@ def reel_camera(
 async def hls_server(cameras: Mapping[str, CameraSettings]) -> AsyncIterator[HlsServer]:
     """Serve ``cameras``, and the hls.js player under ``/player?src=``."""
     service = CaptureService(cameras)
-    live = LiveHls(service)
+    live = LiveService(service)
     app = web.Application(middlewares=[errors_as_json])
     app[keys.LIVE] = live
     app[keys.CLOCK] = SYSTEM_CLOCK

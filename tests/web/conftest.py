@@ -1,4 +1,4 @@
-"""Fixtures of the roof: a house that asks who one is."""
+"""Fixtures of the roof: a gateway that asks who one is."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from web.app import create_app
 
 @pytest.fixture
 async def shut(tmp_path: Path) -> AsyncIterator[Client]:
-    """A house with tokens; see :mod:`tests.support.guarded`."""
+    """A gateway with tokens; see :mod:`tests.support.guarded`."""
     async with guarded(tmp_path) as client:
         yield client
 
@@ -36,8 +36,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-async def open_house(place: Path) -> AsyncIterator[Callable[[], Any]]:
-    """Opens a house by the settings file as it stands."""
+async def open_gateway(place: Path) -> AsyncIterator[Callable[[], Any]]:
+    """Opens a gateway by the settings file as it stands."""
     clients: list[Client] = []
 
     async def open_it() -> Client:

@@ -147,7 +147,7 @@ async def test_a_name_that_is_rebound_is_seen_at_each_connect(
     resolver.addresses[NAME] = ["127.0.0.1"]
     async with guarded(tmp_path, **OFF, cameras={}, allow_metadata_addresses=True) as client:
         assert client.app is not None
-        assert client.app[keys.HOUSE]._address_check("new") is None
+        assert client.app[keys.GATEWAY]._address_check("new") is None
 
 
 async def test_a_url_that_came_by_api_is_looked_at_whoever_named_the_camera(
@@ -166,15 +166,15 @@ async def test_a_url_that_came_by_api_is_looked_at_whoever_named_the_camera(
     }
     async with guarded(tmp_path, **OFF, cameras=cameras) as client:
         assert client.app is not None
-        house = client.app[keys.HOUSE]
-        assert house._address_check("new") is None
+        gateway = client.app[keys.GATEWAY]
+        assert gateway._address_check("new") is None
         async with client.patch("/api/cameras/new", json={"frame_rate": 3}) as answer:
             assert answer.status == 200
-        assert house._address_check("new") is None
+        assert gateway._address_check("new") is None
         async with client.patch("/api/cameras/new", json={"url": f"rtsp://{NAME}:2/"}) as answer:
             assert answer.status == 200
         resolver.addresses[NAME] = [METADATA]
         await until(lambda: is_refused(client))
         async with client.patch("/api/cameras/new", json={"url": None}) as answer:
             assert answer.status == 200
-        assert house._address_check("new") is None
+        assert gateway._address_check("new") is None

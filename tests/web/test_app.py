@@ -1,4 +1,4 @@
-"""The whole house in one process: it opens, answers, and leaves nothing behind."""
+"""The whole gateway in one process: it opens, answers, and leaves nothing behind."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ Client = TestClient[web.Request, web.Application]
 
 @pytest.fixture
 async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
-    """A house with one scripted camera ``door``, on demand."""
+    """A gateway with one scripted camera ``door``, on demand."""
     monkeypatch.chdir(tmp_path)
     door = {
         "url": f"scripted://viewer:s3cret@camera/{tmp_path.name}",

@@ -17,13 +17,13 @@ pytestmark = pytest.mark.usefixtures("place")
 
 
 async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
-    place: Path, open_house: Callable[[], Any]
+    place: Path, open_gateway: Callable[[], Any]
 ) -> None:
     write(place, door={}, yard={}, gate={})
-    client = await open_house()
-    house, service = client.app[keys.HOUSE], client.app[keys.SERVICE]
+    client = await open_gateway()
+    gateway, service = client.app[keys.GATEWAY], client.app[keys.SERVICE]
     await until(lambda: all(engines(place, camera_id) for camera_id in ("door", "yard", "gate")))
-    watch = SettingsWatch(house, load)
+    watch = SettingsWatch(gateway, load)
     watch.start()
     try:
         write(place, door={}, yard={"url": f"scripted://{place.name}/yard"}, shed={})
@@ -37,15 +37,15 @@ async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
 
         write(place, door={"engine": "no.such:Engine"}, shed={})
         watch.hurry()
-        await until(lambda: house.reload_error)
-        assert "no.such" in house.reload_error
+        await until(lambda: gateway.reload_error)
+        assert "no.such" in gateway.reload_error
         assert set(service.cameras) == {"door", "yard", "shed"}
 
-        house.reload_error = None
+        gateway.reload_error = None
         (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://h/'\ncolour = 1")
         watch.hurry()
-        await until(lambda: house.reload_error)
-        assert "line 3" in house.reload_error
+        await until(lambda: gateway.reload_error)
+        assert "line 3" in gateway.reload_error
         assert set(service.cameras) == {"door", "yard", "shed"}
         assert not engines(place, "door")[0].interrupted
         status = await (await client.get("/api/status")).json()
@@ -54,20 +54,20 @@ async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
         # Nobody hurries: a changed file is seen.
         write(place, door={}, yard={"url": f"scripted://{place.name}/yard"})
         await until(lambda: set(service.cameras) == {"door", "yard"})
-        await until(lambda: house.reload_error is None)
+        await until(lambda: gateway.reload_error is None)
         assert len(engines(place, "door")) == 1
     finally:
         await watch.close()
 
 
 async def test_settings_that_wait_for_a_restart_are_told_until_then(
-    place: Path, open_house: Callable[[], Any], caplog: pytest.LogCaptureFixture
+    place: Path, open_gateway: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     write(place, door={"start": "on-demand"})
-    client = await open_house()
-    house, file = client.app[keys.HOUSE], place / "liveedge.toml"
+    client = await open_gateway()
+    gateway, file = client.app[keys.GATEWAY], place / "liveedge.toml"
     before = file.read_text()
-    watch = SettingsWatch(house, load)
+    watch = SettingsWatch(gateway, load)
 
     async def told() -> Any:
         return (await (await client.get("/api/status")).json())["settings"]
@@ -95,10 +95,10 @@ def test_the_example_marks_what_waits_for_a_restart() -> None:
     assert marked == set(NEXT_START)
 
 
-async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open_house: Callable[[], Any]) -> None:
+async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={}, yard={})
-    client = await open_house()
-    house, service, file = client.app[keys.HOUSE], client.app[keys.SERVICE], place / "liveedge.toml"
+    client = await open_gateway()
+    gateway, service, file = client.app[keys.GATEWAY], client.app[keys.SERVICE], place / "liveedge.toml"
     await until(lambda: engines(place, "door") and engines(place, "yard"))
     seen: list[int] = []
     service.camera("door").hub.attach(lambda packet: seen.append(packet.run))
@@ -110,7 +110,7 @@ async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open
     async def reload(text: str) -> str:
         file.write_text(text + before)
         engines(place, "door")[0].send(key=True)
-        told: str = await house.reload(load())
+        told: str = await gateway.reload(load())
         engines(place, "door")[0].send(key=True)
         return told
 
@@ -161,23 +161,23 @@ async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open
         assert not engines(place, camera_id)[0].interrupted
 
 
-async def test_tokens_that_change_are_in_force_or_nothing_is(place: Path, open_house: Callable[[], Any]) -> None:
+async def test_tokens_that_change_are_in_force_or_nothing_is(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
-    client = await open_house()
+    client = await open_gateway()
     file = place / "liveedge.toml"
     before = file.read_text()
     assert (await client.get("/api/cameras")).status == 200
     file.write_text('allowed_hosts = ["door.example"]\n' + before)
     assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 403
-    assert await client.app[keys.HOUSE].reload(load()) == "in force: ALLOWED_HOSTS"
+    assert await client.app[keys.GATEWAY].reload(load()) == "in force: ALLOWED_HOSTS"
     assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 200
     file.write_text('auth_token = "a-token-of-sixteen-and-more"\n' + before)
-    assert await client.app[keys.HOUSE].reload(load()) == "in force: AUTH_TOKEN, ALLOWED_HOSTS"
+    assert await client.app[keys.GATEWAY].reload(load()) == "in force: AUTH_TOKEN, ALLOWED_HOSTS"
     assert (await client.get("/api/cameras")).status == 401
 
     contradiction = 'auth_token = "a-token-of-sixteen-and-more"\nauth_disabled = true\n'
     file.write_text(contradiction + before.replace("door", "yard"))
     with pytest.raises(SettingsError):
-        await client.app[keys.HOUSE].reload(load())
+        await client.app[keys.GATEWAY].reload(load())
     assert set(client.app[keys.SERVICE].cameras) == {"door"}
     assert (await client.get("/api/cameras")).status == 401

@@ -7,19 +7,19 @@ from gateway.service import CaptureService
 from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from hls.archive.service import Archive
-from hls.live.service import LiveHls
+from hls.live.service import LiveService
 from signaling.browser import BrowserSignaling
 from signaling.messaging import StreamMessaging
-from web.gateway import House
+from web.gateway import Gateway
 from web.observability.metrics import Metrics
 
 SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
 CLOCK: web.AppKey[Clock] = web.AppKey("clock", Clock)
 SERVICE: web.AppKey[CaptureService] = web.AppKey("service", CaptureService)
 WEBRTC: web.AppKey[WebRtcServer] = web.AppKey("webrtc", WebRtcServer)
-LIVE: web.AppKey[LiveHls] = web.AppKey("live", LiveHls)
+LIVE: web.AppKey[LiveService] = web.AppKey("live", LiveService)
 ARCHIVE: web.AppKey[Archive] = web.AppKey("archive", Archive)
 MESSAGING: web.AppKey[StreamMessaging] = web.AppKey("messaging", StreamMessaging)
-HOUSE: web.AppKey[House] = web.AppKey("house", House)
+GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)
 BROWSER: web.AppKey[BrowserSignaling] = web.AppKey("browser", BrowserSignaling)
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)

@@ -149,13 +149,13 @@ class SettingsState(BaseModel):
 
 
 class Status(BaseModel):
-    """The whole house: ``ill`` with a sentence for each thing, or ``ok``."""
+    """The whole gateway: ``ill`` with a sentence for each thing, or ``ok``."""
 
     model_config = ConfigDict(extra="allow")
 
     status: Literal["ok", "ill"]
     problems: list[Problem]
-    settings: SettingsState | None = Field(description="for whoever may see the whole house")
+    settings: SettingsState | None = Field(description="for whoever may see the whole gateway")
     cameras: list[Camera]
     messaging: dict[str, Any]
     browsers: dict[str, Any]

@@ -21,7 +21,7 @@ def camera_view(app: web.Application, camera: Camera) -> dict[str, Any]:
         **status_view(camera.status()),
         "record": camera.settings.record.value,
         "start": camera.settings.start.value,
-        "live_edge": app[keys.HOUSE].live_edge(camera.id),
+        "live_edge": app[keys.GATEWAY].live_edge(camera.id),
         "webrtc": webrtc_view([viewer.stats() for viewer in app[keys.WEBRTC].viewers_of(camera.id)]),
     }
 

@@ -1,4 +1,4 @@
-"""Gate: who a request comes from, and whether it may; the same for Socket.IO.
+"""Authenticator: who a request comes from, and whether it may; the same for Socket.IO.
 
 Rules:
 
@@ -32,7 +32,7 @@ from web.auth import policy
 from web.auth.grant import EVERYBODY, Grant
 from web.auth.jwt import JwtVerifier
 from web.auth.policy import Rule, Signed
-from web.auth.sessions import Proof, Release, Visit, Visits
+from web.auth.sessions import AuthSession, AuthSessions, Proof, Release
 from web.auth.signing import PARAMETER, UrlSigner
 from web.auth.signing_key import kept_key
 from web.auth.throttle import GuessThrottle
@@ -42,13 +42,13 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_VISIT = web.RequestKey("visit", Visit)
+_VISIT = web.RequestKey("visit", AuthSession)
 _RULE = web.RequestKey("rule", Rule)
 _HAS_BEGUN = web.RequestKey("has_begun", bool)
 """Whether an answer is on its way, so that no other can be given."""
 
 
-class Gate:
+class Authenticator:
     """See the module. Raises :class:`~gateway.errors.SettingsError`."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -58,7 +58,7 @@ class Gate:
         self._kept_key: str | None = None
         self.throttle = GuessThrottle(clock)
         self._take(settings)
-        self.visits = Visits(self._ask, clock)
+        self.visits = AuthSessions(self._ask, clock)
         if settings.auth_disabled and not is_loopback(settings.host):
             log.warning("AUTH_DISABLED: everybody who reaches %s may watch and change every camera", settings.host)
 
@@ -95,14 +95,14 @@ class Gate:
         await self.visits.close()
         await self.jwt.close()
 
-    async def identify(self, token: object, address: str) -> Visit:
+    async def identify(self, token: object, address: str) -> AuthSession:
         """Who has this bearer token, and came from ``address``; anybody while auth is off.
 
         Raises :class:`~gateway.errors.UnauthorizedError`, for a wrong token after a delay.
         """
         return await self._enter(Proof(token if isinstance(token, str) and token else None), address)
 
-    async def _enter(self, proof: Proof, address: str) -> Visit:
+    async def _enter(self, proof: Proof, address: str) -> AuthSession:
         if self.is_on and proof.token is not None:
             self.throttle.check(address, proof.token)
         try:
@@ -164,7 +164,7 @@ class Gate:
         rule = policy.rule_of(request.method, match)
         if rule is not None and rule.is_open:
             grant = EVERYBODY if not self.is_on else NOBODY
-            request[_VISIT] = Visit(self.visits, Proof(), grant, 0)
+            request[_VISIT] = AuthSession(self.visits, Proof(), grant, 0)
             return
         if rule is None:
             log.error("%s %s is missing in web/auth/policy.py and so is shut", request.method, match.route.resource)
@@ -173,7 +173,7 @@ class Gate:
         rule.require(visit.grant, request)
         request[_VISIT], request[_RULE] = visit, rule
 
-    async def _visit_of(self, request: web.Request, rule: Rule) -> Visit:
+    async def _visit_of(self, request: web.Request, rule: Rule) -> AuthSession:
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() == "bearer":
             return await self.identify(token.strip(), request.remote or "")
@@ -190,7 +190,7 @@ class _WrongTokenError(UnauthorizedError):
 NOBODY = Grant("nobody", frozenset())
 """Whoever comes to an open door unasked."""
 
-GATE: web.AppKey[Gate] = web.AppKey("gate", Gate)
+AUTHENTICATOR: web.AppKey[Authenticator] = web.AppKey("authenticator", Authenticator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ OWNERS: web.AppKey[dict[str, Owner]] = web.AppKey("whep_owners", dict)
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Nobody comes past it without a grant."""
-    await request.app[GATE].admit(request)
+    await request.app[AUTHENTICATOR].admit(request)
     async with while_allowed(request):
         return await handler(request)
 
@@ -254,7 +254,7 @@ async def note_begun(request: web.Request, _: web.StreamResponse) -> None:
 
 def grant_of(request: web.Request) -> Grant:
     """What whoever sent this may do."""
-    return request[_VISIT].grant if GATE in request.app else EVERYBODY
+    return request[_VISIT].grant if AUTHENTICATOR in request.app else EVERYBODY
 
 
 def may_view(request: web.Request, camera_id: str) -> bool:
@@ -264,7 +264,7 @@ def may_view(request: web.Request, camera_id: str) -> bool:
 
 def carried_query(request: web.Request) -> str:
     """What every address in an answer has to carry on, so that it can be fetched as this was: a query, or nothing."""
-    proof = request[_VISIT].proof if GATE in request.app else Proof()
+    proof = request[_VISIT].proof if AUTHENTICATOR in request.app else Proof()
     return f"{PARAMETER}={proof.token}" if proof.address is not None else ""
 
 

@@ -1,8 +1,8 @@
-"""Visits: what a token opened ends with the token.
+"""AuthSessions: what a token opened ends with the token.
 
 Theory of operation. Most requests are over before anything changes. What lasts (a stream, a WebRTC viewer, a Socket.IO
 connection and what was subscribed on it) is *held* by a visit: the proof that somebody came with, and the grant that it
-was good for. :class:`Visits` looks at all of them every :data:`REVIEW_S` and after each change of the tokens.
+was good for. :class:`AuthSessions` looks at all of them every :data:`REVIEW_S` and after each change of the tokens.
 
 Rules:
 
@@ -61,10 +61,10 @@ class _Hold:
     is_file: bool
 
 
-class Visit:
+class AuthSession:
     """Somebody's stay. ``grant`` is what they may do at this moment."""
 
-    def __init__(self, visits: "Visits", proof: Proof, grant: Grant, version: int) -> None:
+    def __init__(self, visits: "AuthSessions", proof: Proof, grant: Grant, version: int) -> None:
         self.proof = proof
         self.grant = grant
         self.version = version
@@ -86,11 +86,11 @@ class Visit:
         return release
 
 
-class Visits:
+class AuthSessions:
     """See the module. Lives on the event loop."""
 
     def __init__(self, ask: Ask, clock: Clock) -> None:
-        self.held: dict[Visit, None] = {}
+        self.held: dict[AuthSession, None] = {}
         """Those that hold something."""
         self.ended = 0
         """What was ended because its token was, since the start."""
@@ -101,11 +101,11 @@ class Visits:
         self._hurried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def enter(self, proof: Proof) -> Visit:
+    async def enter(self, proof: Proof) -> AuthSession:
         """A visit by a proof. Raises ``UnauthorizedError`` and ``UnavailableError``."""
         # Read before the question: whoever changes the tokens meanwhile has it asked again.
         version = self._version
-        return Visit(self, proof, await self._ask(proof), version)
+        return AuthSession(self, proof, await self._ask(proof), version)
 
     def start(self) -> None:
         """Begin to look."""
@@ -147,7 +147,7 @@ class Visits:
             self._hurried.clear()
             await self.review()
 
-    async def _review(self, visit: Visit) -> int:
+    async def _review(self, visit: AuthSession) -> int:
         """End what has to end; returns how much that was."""
         error: LiveedgeError | None = None
         if visit.version != self._version:

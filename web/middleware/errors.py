@@ -1,4 +1,4 @@
-"""How errors leave the house: one JSON shape for all, the right status, and no traceback or credential in it.
+"""How errors leave the gateway: one JSON shape for all, the right status, and no traceback or credential in it.
 
 {"error": "<code>", "message": "<sentence>"}
 """

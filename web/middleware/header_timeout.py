@@ -1,4 +1,4 @@
-"""Vestibule: where a connection waits until it has said what it wants.
+"""HeaderTimeoutProtocol: where a connection waits until it has said what it wants.
 
 aiohttp bounds the size of a request's head, and the time between requests, but not the time that the first head takes:
 a stranger could hold a connection open for ever by sending nothing, or a byte a minute.
@@ -30,14 +30,14 @@ END_OF_HEAD = b"\r\n\r\n"
 BACKLOG = 128
 
 
-class GuardedSite(web.BaseSite):
-    """Listens, with a :class:`Vestibule` for each connection."""
+class LimitedSite(web.BaseSite):
+    """Listens, with a :class:`HeaderTimeoutProtocol` for each connection."""
 
     def __init__(self, runner: web.AppRunner, settings: Settings, *, head_s: float = HEAD_S) -> None:
         super().__init__(runner, backlog=BACKLOG)
         self._settings = settings
         self._head_s = head_s
-        self._crowd = Crowd(runner, settings)
+        self._crowd = ConnectionLimiter(runner, settings)
 
     def reload(self, settings: Settings) -> None:
         """Let another limit and other proxies be in force for whoever connects from now on."""
@@ -55,14 +55,14 @@ class GuardedSite(web.BaseSite):
         assert server is not None
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Vestibule(server(), self._crowd, self._head_s),
+            lambda: HeaderTimeoutProtocol(server(), self._crowd, self._head_s),
             self._settings.host,
             self._settings.port,
             backlog=self._backlog,
         )
 
 
-class Crowd:
+class ConnectionLimiter:
     """Who is connected; rule 2."""
 
     def __init__(self, runner: web.AppRunner, settings: Settings) -> None:
@@ -92,10 +92,10 @@ class Crowd:
         return False
 
 
-class Vestibule(asyncio.Protocol):
+class HeaderTimeoutProtocol(asyncio.Protocol):
     """One connection until its first request's head is whole; see the module."""
 
-    def __init__(self, inner: asyncio.Protocol, crowd: Crowd, head_s: float) -> None:
+    def __init__(self, inner: asyncio.Protocol, crowd: ConnectionLimiter, head_s: float) -> None:
         self._inner = inner
         self._crowd = crowd
         self._head_s = head_s

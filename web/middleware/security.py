@@ -1,4 +1,4 @@
-"""The door of the house: what is looked at before anybody asks who somebody is, and what every answer says.
+"""The security of the gateway: what is looked at before anybody asks who somebody is, and what every answer says.
 
 Rules, in this order:
 
@@ -86,7 +86,7 @@ class UnknownHostError(ForbiddenError):
     code = "forbidden_host"
 
 
-class Door:
+class SecurityMiddleware:
     """See the module."""
 
     def __init__(self, settings: Settings, *, change_s: float = CHANGE_S) -> None:

@@ -1,4 +1,4 @@
-"""What is ill in a house, in sentences: ``problems`` of ``GET /api/status``.
+"""What is ill in a gateway, in sentences: ``problems`` of ``GET /api/status``.
 
 Each room is asked for what it knows to be wrong now. A camera that nobody wants, or that is just coming up, is well.
 """
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gateway.session import SessionState
-from web.gateway import House
+from web.gateway import Gateway
 
 LAG_ILL_S = 5.0
 """A disk that spins up takes as long; what is recorded is lost when it is 20 s behind, or so."""
@@ -23,29 +23,29 @@ class Problem:
     message: str
 
 
-def problems(house: House) -> list[dict[str, Any]]:
+def problems(gateway: Gateway) -> list[dict[str, Any]]:
     """All that is ill now, as JSON has it; empty while everything is well."""
-    return [asdict(problem) for problem in _problems(house)]
+    return [asdict(problem) for problem in _problems(gateway)]
 
 
-def _problems(house: House) -> Iterator[Problem]:
-    if house.reload_error is not None:
-        yield Problem("settings", None, f"the changed settings are not in force: {house.reload_error}")
-    for camera_id, why in house.book.faults.items():
+def _problems(gateway: Gateway) -> Iterator[Problem]:
+    if gateway.reload_error is not None:
+        yield Problem("settings", None, f"the changed settings are not in force: {gateway.reload_error}")
+    for camera_id, why in gateway.camera_store.faults.items():
         yield Problem("settings", camera_id, f"the camera is left out: {why}")
-    for camera in house.service.cameras.values():
+    for camera in gateway.service.cameras.values():
         if camera.session.state in (SessionState.RETRYING, SessionState.FAILED):
             why = camera.session.error_message or "it gives no pictures"
             yield Problem("capture", camera.id, f"the camera is {camera.session.state}: {why}")
-    yield from _archive(house)
-    messaging = house.messaging.status()
+    yield from _archive(gateway)
+    messaging = gateway.messaging.status()
     if messaging.get("adapter") != "none" and not messaging.get("connected"):
         why = messaging.get("error") or "no connection yet"
         yield Problem("messaging", None, f"the event service is not connected: {why}")
 
 
-def _archive(house: House) -> Iterator[Problem]:
-    status = house.archive.status()
+def _archive(gateway: Gateway) -> Iterator[Problem]:
+    status = gateway.archive.status()
     for camera_id, recorder in status["cameras"].items():
         if recorder["error"] is not None and recorder["error"] != status["index_error"]:
             yield Problem("archive", camera_id, f"the camera is not recorded: {recorder['error']}")

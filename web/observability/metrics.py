@@ -1,4 +1,4 @@
-"""``/metrics`` for Prometheus: read off the house when somebody asks, so that nobody pays for it in between.
+"""``/metrics`` for Prometheus: read off the gateway when somebody asks, so that nobody pays for it in between.
 
 Labels are cameras, transports and reasons, never viewers: the configuration bounds the number of series. Names and
 units follow Prometheus' rules (base units, ``_total`` for what only grows).
@@ -28,7 +28,7 @@ from gateway.session import SessionState
 from gateway.webrtc.ice.agent import REFUSALS
 from gateway.webrtc.stats import Totals
 from web.api.views import webrtc_view
-from web.gateway import House
+from web.gateway import Gateway
 from web.observability.health import problems
 from web.observability.http_metrics import Traffic
 
@@ -82,11 +82,11 @@ class LoopLag:
             self.worst_seconds = max(self.worst_seconds, self.seconds)
 
 
-class HouseCollector(Collector):
-    """All that is known of one house, as Prometheus has it."""
+class GatewayCollector(Collector):
+    """All that is known of one gateway, as Prometheus has it."""
 
-    def __init__(self, house: House, lag: LoopLag, traffic: Traffic) -> None:
-        self._house = house
+    def __init__(self, gateway: Gateway, lag: LoopLag, traffic: Traffic) -> None:
+        self._gateway = gateway
         self._lag = lag
         self._traffic = traffic
 
@@ -107,7 +107,7 @@ class HouseCollector(Collector):
             requests.add_metric(key, count)
         yield requests
         ill = GaugeMetricFamily("liveedge_problems", "What is ill now, as /api/status tells it", labels=["room"])
-        found = [problem["room"] for problem in problems(self._house)]
+        found = [problem["room"] for problem in problems(self._gateway)]
         for room in ("settings", "capture", "archive", "messaging"):
             ill.add_metric([room], found.count(room))
         yield ill
@@ -118,7 +118,7 @@ class HouseCollector(Collector):
         yield lag
 
     def _cameras(self) -> Iterable[Metric]:
-        cameras = list(self._house.service.cameras.values())
+        cameras = list(self._gateway.service.cameras.values())
         state = GaugeMetricFamily(
             "liveedge_camera_state", "1 for the state that the camera is in", labels=["camera", "state"]
         )
@@ -177,8 +177,8 @@ class HouseCollector(Collector):
         yield counter("jpeg_frames_encoded", "JPEG frames encoded", lambda camera: camera.jpeg.frames_encoded)
 
     def _webrtc(self) -> Iterable[Metric]:
-        server = self._house.webrtc
-        totals = {camera_id: server.totals(camera_id) for camera_id in self._house.service.cameras}
+        server = self._gateway.webrtc
+        totals = {camera_id: server.totals(camera_id) for camera_id in self._gateway.service.cameras}
         for field in fields(Totals):
             family = CounterMetricFamily(f"liveedge_webrtc_{field.name}", WEBRTC_HELP[field.name], labels=CAMERA)
             for camera_id, total in totals.items():
@@ -221,7 +221,7 @@ class HouseCollector(Collector):
         )
 
     def _hls(self) -> Iterable[Metric]:
-        for camera_id in {key[0] for key in self._traffic.hls} - self._house.service.cameras.keys():
+        for camera_id in {key[0] for key in self._traffic.hls} - self._gateway.service.cameras.keys():
             self._traffic.forget(camera_id)
         yield _histogram(
             "liveedge_hls_request_seconds",
@@ -232,14 +232,14 @@ class HouseCollector(Collector):
         delay = GaugeMetricFamily(
             "liveedge_hls_part_delay_seconds", "How far the newest part is behind the newest picture", labels=CAMERA
         )
-        for camera in self._house.service.cameras.values():
-            edge, newest = self._house.live.window(camera.id).live_edge, camera.hub.newest
+        for camera in self._gateway.service.cameras.values():
+            edge, newest = self._gateway.live.window(camera.id).live_edge, camera.hub.newest
             if edge is not None and newest is not None:
                 delay.add_metric([camera.id], max(0, newest.captured_at_90k - edge[2]) / CLOCK_RATE)
         yield delay
 
     def _archive(self) -> Iterable[Metric]:
-        archive = self._house.archive.status()
+        archive = self._gateway.archive.status()
         recorders: dict[str, dict[str, Any]] = archive["cameras"]
         recording = GaugeMetricFamily("liveedge_archive_recording", "1 while the camera is recorded", labels=CAMERA)
         lag = GaugeMetricFamily(
@@ -262,7 +262,7 @@ class HouseCollector(Collector):
         yield _histogram(
             "liveedge_archive_fsync_seconds",
             "How long the disk takes to keep a fragment",
-            {(camera_id,): histogram for camera_id, histogram in self._house.archive.syncs().items()},
+            {(camera_id,): histogram for camera_id, histogram in self._gateway.archive.syncs().items()},
             CAMERA,
         )
         yield CounterMetricFamily(
@@ -272,13 +272,13 @@ class HouseCollector(Collector):
         )
         free = GaugeMetricFamily("liveedge_archive_disk_free_bytes", "Free space where recordings go")
         try:
-            free.add_metric([], shutil.disk_usage(self._house.settings.data_dir).free)
+            free.add_metric([], shutil.disk_usage(self._gateway.settings.data_dir).free)
         except OSError:
             return  # a disk that is gone has no size; liveedge_archive_failing tells it
         yield free
 
     def _messaging(self) -> Iterable[Metric]:
-        status = self._house.messaging.status()
+        status = self._gateway.messaging.status()
         connected = GaugeMetricFamily("liveedge_messaging_connected", "1 while the event service is connected")
         connected.add_metric([], float(bool(status.get("connected"))))
         yield connected
@@ -286,7 +286,7 @@ class HouseCollector(Collector):
             connects = CounterMetricFamily("liveedge_messaging_connects", "Connections to the event service made")
             connects.add_metric([], status["connects"])
             yield connects
-        browsers = self._house.browser.status()
+        browsers = self._gateway.browser.status()
         yield GaugeMetricFamily("liveedge_browser_clients", "Socket.IO clients connected", browsers["clients"])
         frames = CounterMetricFamily("liveedge_browser_frames", "JPEG frames sent to Socket.IO clients")
         frames.add_metric([], browsers["frames_sent"])
@@ -320,12 +320,12 @@ def _histogram(
 
 
 class Metrics:
-    """The registry of one house."""
+    """The registry of one gateway."""
 
-    def __init__(self, house: House, traffic: Traffic) -> None:
+    def __init__(self, gateway: Gateway, traffic: Traffic) -> None:
         self.lag = LoopLag()
         self._registry = CollectorRegistry()
-        self._registry.register(HouseCollector(house, self.lag, traffic))
+        self._registry.register(GatewayCollector(gateway, self.lag, traffic))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)

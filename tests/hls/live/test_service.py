@@ -9,7 +9,7 @@ from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, UnavailableError
 from gateway.service import CaptureService
-from hls.live.service import RENEW_S, CameraWindow, LiveHls
+from hls.live.service import RENEW_S, LiveService, LiveStream
 from tests.hls.live.llhls_rules import parse
 from tests.support.hls_server import reel_camera
 from tests.support.reel import START_90K, Reel, Shape
@@ -43,8 +43,8 @@ async def camera() -> AsyncIterator[Camera]:
 
 
 @pytest.fixture
-async def window(camera: Camera, clock: HandClock) -> AsyncIterator[CameraWindow]:
-    window = CameraWindow(camera, clock)
+async def window(camera: Camera, clock: HandClock) -> AsyncIterator[LiveStream]:
+    window = LiveStream(camera, clock)
     yield window
     window.close()
 
@@ -55,7 +55,7 @@ def play(camera: Camera, clock: HandClock, reel: Reel, frames: int) -> None:
         clock.now_s += reel.shape.frame_90k / CLOCK_RATE
 
 
-async def test_it_is_fed_unwatched_and_answers_at_once(camera: Camera, clock: HandClock, window: CameraWindow) -> None:
+async def test_it_is_fed_unwatched_and_answers_at_once(camera: Camera, clock: HandClock, window: LiveStream) -> None:
     play(camera, clock, Reel(Shape(gop=15)), 60)
     assert not camera.is_wanted
     assert (await window.multivariant_playlist()).body.endswith(b"live.m3u8\n")
@@ -66,7 +66,7 @@ async def test_it_is_fed_unwatched_and_answers_at_once(camera: Camera, clock: Ha
 
 
 async def test_all_who_wait_for_a_part_get_the_same_playlist(
-    camera: Camera, clock: HandClock, window: CameraWindow
+    camera: Camera, clock: HandClock, window: LiveStream
 ) -> None:
     reel = Reel(Shape(gop=15))
     play(camera, clock, reel, 38)
@@ -85,7 +85,7 @@ async def test_all_who_wait_for_a_part_get_the_same_playlist(
 
 
 async def test_closing_sends_away_who_waits_and_lets_the_camera_go(
-    camera: Camera, clock: HandClock, window: CameraWindow
+    camera: Camera, clock: HandClock, window: LiveStream
 ) -> None:
     waiting = asyncio.create_task(window.multivariant_playlist())
     await asyncio.sleep(0)
@@ -96,7 +96,7 @@ async def test_closing_sends_away_who_waits_and_lets_the_camera_go(
     assert camera.viewers == {}
 
 
-async def test_who_stops_waiting_leaves_nothing_behind(camera: Camera, clock: HandClock, window: CameraWindow) -> None:
+async def test_who_stops_waiting_leaves_nothing_behind(camera: Camera, clock: HandClock, window: LiveStream) -> None:
     waiting = asyncio.create_task(window.multivariant_playlist())
     await asyncio.sleep(0)
     assert len(window._waiters) == 1
@@ -106,7 +106,7 @@ async def test_who_stops_waiting_leaves_nothing_behind(camera: Camera, clock: Ha
 
 
 async def test_a_hinted_part_that_becomes_a_gap_is_not_found(
-    camera: Camera, clock: HandClock, window: CameraWindow
+    camera: Camera, clock: HandClock, window: LiveStream
 ) -> None:
     play(camera, clock, Reel(Shape(gop=15)), 60)
     hint = parse((await window.media_playlist()).body.decode()).hints[0]["URI"]
@@ -122,7 +122,7 @@ async def test_a_hinted_part_that_becomes_a_gap_is_not_found(
 
 
 async def test_a_camera_that_was_set_up_anew_gets_a_new_plan_once_nobody_watches(
-    camera: Camera, clock: HandClock, window: CameraWindow
+    camera: Camera, clock: HandClock, window: LiveStream
 ) -> None:
     play(camera, clock, Reel(Shape(gop=30)), 100)
     before = parse((await window.media_playlist()).body.decode())
@@ -137,7 +137,7 @@ async def test_a_camera_that_was_set_up_anew_gets_a_new_plan_once_nobody_watches
 
 
 async def test_gops_that_outgrow_the_target_duration_are_learnt(
-    camera: Camera, clock: HandClock, window: CameraWindow
+    camera: Camera, clock: HandClock, window: LiveStream
 ) -> None:
     play(camera, clock, Reel(Shape(gop=300)), 905)
     playlist = parse((await window.media_playlist()).body.decode())
@@ -147,7 +147,7 @@ async def test_gops_that_outgrow_the_target_duration_are_learnt(
 
 async def test_windows_are_found_by_camera(camera: Camera, clock: HandClock) -> None:
     service = CaptureService({"yard": reel_camera(start="on-demand")})
-    live = LiveHls(service, clock=clock)
+    live = LiveService(service, clock=clock)
     window = live.open(service.camera("yard"))
     assert live.window("yard") is window
     with pytest.raises(NotFoundError):

@@ -17,7 +17,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from gateway.settings import CameraSettings, load_settings
-from tests.support.gateway import Gateway
+from tests.support.gateway_process import GatewayProcess
 from web.api.describe import description_of
 from web.app import create_app
 
@@ -90,7 +90,7 @@ def as_text(_context: Any, value: Any) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A gateway with its demo, which is live, and a camera that can be spoilt."""
     folder = tmp_path_factory.mktemp("openapi")
     (folder / "liveedge.toml").write_text(
@@ -104,13 +104,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         record = "never"
         """
     )
-    with Gateway(folder) as gateway:
+    with GatewayProcess(folder) as gateway:
         gateway.wait_for_state("live", "demo")
         yield gateway
 
 
 @pytest.fixture(scope="module")
-def api(gateway: Gateway) -> Any:
+def api(gateway: GatewayProcess) -> Any:
     api = schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")
 
     @api.hook
@@ -150,7 +150,7 @@ EXAMPLES = 12
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_whatever_is_asked_is_answered_as_it_says(api: Any, gateway: Gateway, mode: GenerationMode) -> None:
+def test_whatever_is_asked_is_answered_as_it_says(api: Any, gateway: GatewayProcess, mode: GenerationMode) -> None:
     operations = [result.ok() for result in api.get_all_operations()]
     assert len(operations) > 25
     asked = 0

@@ -9,7 +9,7 @@ import pytest
 from gateway.access import Scope
 from gateway.errors import SettingsError
 from gateway.settings import load_settings
-from tests.support.guarded import ADMIN_TOKEN, Client, bearer, gate, guarded
+from tests.support.guarded import ADMIN_TOKEN, Client, authenticator, bearer, guarded
 
 pytestmark = pytest.mark.usefixtures("empty_place")
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("empty_place")
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
 async def test_off_by_default_on_loopback(host: str) -> None:
-    door = gate(host=host)
+    door = authenticator(host=host)
     assert not door.is_on
     assert (await door.identify(None, "127.0.0.1")).grant.may_everywhere(Scope.ADMIN)
 
@@ -27,10 +27,10 @@ async def test_off_by_default_on_loopback(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "cameras.example.org", ""])
 def test_listening_elsewhere_needs_a_token_or_a_word(host: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SettingsError, match=r"AUTH_TOKEN.*AUTH_DISABLED=true"):
-        gate(host=host)
-    assert gate(host=host, auth_token="a-token-of-some-length").is_on
+        authenticator(host=host)
+    assert authenticator(host=host, auth_token="a-token-of-some-length").is_on
     assert not caplog.records
-    assert not gate(host=host, auth_disabled=True).is_on
+    assert not authenticator(host=host, auth_disabled=True).is_on
     assert "everybody" in caplog.text
 
 
@@ -53,12 +53,12 @@ def test_listening_elsewhere_needs_a_token_or_a_word(host: str, caplog: pytest.L
 )
 def test_settings_that_cannot_be_meant_are_refused_without_repeating_the_secret(values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError) as caught:
-        gate(**values)
+        authenticator(**values)
     assert "a-token-of-some-length" not in str(caught.value)
 
 
 async def test_a_reload_takes_tokens_back_and_never_opens_the_door(tmp_path: Path) -> None:
-    door = gate(host="192.0.2.1", auth_token="the-first-of-two-tokens")
+    door = authenticator(host="192.0.2.1", auth_token="the-first-of-two-tokens")
     door.reload(load_settings(host="192.0.2.1", auth_token="the-second-of-two-tokens"))
     assert (await door.identify("the-second-of-two-tokens", "192.0.2.7")).grant.may(Scope.ADMIN)
     assert door.tokens.find("the-first-of-two-tokens") is None

@@ -22,8 +22,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from gateway.access import Scope
 from gateway.errors import UnauthorizedError
-from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, HandClock, bearer, gate, guarded
-from web.auth.authenticator import Gate
+from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, HandClock, authenticator, bearer, guarded
+from web.auth.authenticator import Authenticator
 from web.auth.jwks import REFRESH_S, RETRY_S, STALE_S
 from web.auth.jwt import LEEWAY_S
 
@@ -35,7 +35,7 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 async def test_a_jwt_says_who_may_what() -> None:
-    door = gate(auth_jwt_secret=JWT_SECRET)
+    door = authenticator(auth_jwt_secret=JWT_SECRET)
     grant = (await door.identify(jwt.encode(claims(), JWT_SECRET, "HS256"), "192.0.2.7")).grant
     assert grant.name == "jwt 'ada'"
     assert grant.may(Scope.VIEW, "door")
@@ -63,7 +63,7 @@ async def test_a_jwt_says_who_may_what() -> None:
     ],
 )
 async def test_claims_that_cannot_be_meant(changes: dict[str, Any]) -> None:
-    door = gate(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
+    door = authenticator(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
     good = claims(aud="liveedge", iss="issuer")
     assert (await door.jwt.verify(jwt.encode(good, JWT_SECRET, "HS256"))) is not None
     assert await door.jwt.verify(jwt.encode({**good, **changes}, JWT_SECRET, "HS256")) is None
@@ -71,7 +71,7 @@ async def test_claims_that_cannot_be_meant(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("missing", ["exp", "aud", "iss"])
 async def test_claims_that_are_needed(missing: str) -> None:
-    door = gate(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
+    door = authenticator(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
     short = claims(aud="liveedge", iss="issuer")
     del short[missing]
     assert await door.jwt.verify(jwt.encode(short, JWT_SECRET, "HS256")) is None
@@ -79,7 +79,7 @@ async def test_claims_that_are_needed(missing: str) -> None:
 
 async def test_a_jwt_ends_and_begins() -> None:
     clock = HandClock()
-    door = gate(clock, auth_jwt_secret=JWT_SECRET)
+    door = authenticator(clock, auth_jwt_secret=JWT_SECRET)
     token = jwt.encode(claims(nbf=time.time() + 300, exp=time.time() + 600), JWT_SECRET, "HS256")
     for ahead_s, is_good in ((0, False), (301, True), (599, True), (600 + LEEWAY_S + 1, False)):
         clock.ahead_s = ahead_s
@@ -91,7 +91,7 @@ async def test_a_jwt_ends_and_begins() -> None:
 
 
 async def test_the_algorithm_cannot_be_chosen_by_the_token() -> None:
-    door = gate(auth_jwt_secret=JWT_SECRET)
+    door = authenticator(auth_jwt_secret=JWT_SECRET)
     for algorithm in ("HS384", "HS512"):
         assert await door.jwt.verify(jwt.encode(claims(), JWT_SECRET + JWT_SECRET, algorithm)) is None
     assert await door.jwt.verify(jwt.encode(claims(), "", "none")) is None
@@ -101,8 +101,8 @@ async def test_the_algorithm_cannot_be_chosen_by_the_token() -> None:
 
 
 @functools.cache
-def any_gate() -> Gate:
-    return gate(auth_jwt_secret=JWT_SECRET, auth_token=ADMIN_TOKEN)
+def any_gate() -> Authenticator:
+    return authenticator(auth_jwt_secret=JWT_SECRET, auth_token=ADMIN_TOKEN)
 
 
 @given(st.text(max_size=200) | st.from_regex(r"\A[A-Za-z0-9_-]{1,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\Z"))
@@ -172,7 +172,7 @@ async def test_keys_of_an_issuer(issuer: tuple[Issuer, dict[str, Any]]) -> None:
     keys, values = issuer
     old, curve = keys.add("old"), keys.add("curve", "EC")
     keys.keys.append({"kty": "oct", "k": "c2VjcmV0", "kid": "symmetric"})
-    door = gate(**values)
+    door = authenticator(**values)
     await asyncio.gather(*(door.identify(signed(old, "RS256", "old"), "192.0.2.7") for _ in range(5)))
     assert keys.fetches == 1
     assert await door.jwt.verify(signed(curve, "ES256", "curve")) is not None
@@ -188,7 +188,7 @@ async def test_keys_of_an_issuer(issuer: tuple[Issuer, dict[str, Any]]) -> None:
 async def test_a_new_key_is_seen_but_nobody_can_make_us_ask_often(issuer: tuple[Issuer, dict[str, Any]]) -> None:
     keys, values = issuer
     clock = HandClock()
-    door = gate(clock, **values)
+    door = authenticator(clock, **values)
     old = keys.add("old")
     assert await door.jwt.verify(signed(old, "RS256", "old")) is not None
     new = keys.add("new")
@@ -237,7 +237,7 @@ async def test_answers_that_are_no_keys(
     keys, values = issuer
     key = keys.add("key")
     keys.answer = answer
-    door = gate(**values)
+    door = authenticator(**values)
     with pytest.raises(Exception, match="keys cannot be had"):
         await door.jwt.verify(signed(key, "RS256", "key"))
     assert "AUTH_JWKS_URL" in caplog.text

@@ -24,14 +24,14 @@ from tests.support.guarded import (
     TABLES,
     Client,
     HandClock,
+    authenticator,
     bearer,
-    gate,
     guarded,
     offered,
 )
 from tests.support.recording import index_of, record
 from web.api import keys
-from web.auth.authenticator import GATE, Gate, guard, note_begun
+from web.auth.authenticator import AUTHENTICATOR, Authenticator, guard, note_begun
 from web.auth.jwt import LEEWAY_S
 from web.auth.policy import ROUTES
 from web.auth.sessions import RENEW_S
@@ -50,12 +50,12 @@ def tables(scopes: list[str] | None = None, cameras: list[str] | None = None, to
     return {"tokens": TABLES | {"guest": guest}}
 
 
-def reload(house: Client | Gate, **values: Any) -> None:
+def reload(gateway: Client | Authenticator, **values: Any) -> None:
     """Other settings are in force."""
-    if isinstance(house, TestClient):
-        assert house.app is not None
-        house = house.app[GATE]
-    house.reload(load_settings(**{"auth_token": ADMIN_TOKEN, "auth": {"tokens": TABLES}, **values}))
+    if isinstance(gateway, TestClient):
+        assert gateway.app is not None
+        gateway = gateway.app[AUTHENTICATOR]
+    gateway.reload(load_settings(**{"auth_token": ADMIN_TOKEN, "auth": {"tokens": TABLES}, **values}))
 
 
 def jwt_until(ends_in_s: float, **claims: Any) -> str:
@@ -75,7 +75,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def waiting_rooms(door: Gate) -> AsyncIterator[tuple[Client, asyncio.Semaphore]]:
+async def waiting_rooms(door: Authenticator) -> AsyncIterator[tuple[Client, asyncio.Semaphore]]:
     """Every address of the table, answered never; the semaphore counts who waits."""
     waiting = asyncio.Semaphore(0)
 
@@ -86,7 +86,7 @@ async def waiting_rooms(door: Gate) -> AsyncIterator[tuple[Client, asyncio.Semap
 
     app = web.Application(middlewares=[errors_as_json, guard], handler_args={"handler_cancellation": True})
     app.on_response_prepare.append(note_begun)
-    app[GATE] = door
+    app[AUTHENTICATOR] = door
     for (method, path), rule in ROUTES.items():
         if method == "GET" and not rule.is_open:
             app.router.add_get(path, wait)
@@ -126,7 +126,7 @@ TAKEN_BACK: dict[str, tuple[dict[str, Any], Answered | None]] = {
 @pytest.mark.parametrize("change", TAKEN_BACK)
 async def test_every_request_that_waits_is_refused_then(change: str) -> None:
     values, expected = TAKEN_BACK[change]
-    door = gate(auth_token=ADMIN_TOKEN, auth=tables())
+    door = authenticator(auth_token=ADMIN_TOKEN, auth=tables())
     async with waiting_rooms(door) as (client, waiting):
         asked = await asked_everywhere(client, bearer(GUEST))
         others = await asked_everywhere(client, bearer(ADMIN_TOKEN))
@@ -226,9 +226,9 @@ async def test_a_file_is_cut_by_taking_back_and_not_by_the_clock(tmp_path: Path)
             assert (taken.status, over.status) == (200, 200)
             clock.ahead_s = 601
             assert client.app is not None
-            await client.app[GATE].visits.review()
+            await client.app[AUTHENTICATOR].visits.review()
             reload(client, **values)
-            await client.app[GATE].visits.review()
+            await client.app[AUTHENTICATOR].visits.review()
             with pytest.raises(aiohttp.ClientError):
                 await taken.read()
             assert len(await over.read()) == size
@@ -271,7 +271,7 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
         async with client.patch(f"/whep/demo/{bob}", data="a=end-of-candidates\r\n", headers=any_admin) as answer:
             assert answer.status == 204
         # The clock is put forward for the tokens alone: a viewer that hears nothing for so long would end by itself.
-        visits = client.app[GATE].visits
+        visits = client.app[AUTHENTICATOR].visits
         visits._clock = ahead = HandClock()
         ahead.ahead_s = 601
         await until(lambda: bob not in webrtc.viewers)
@@ -289,7 +289,7 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
 @pytest.mark.usefixtures("empty_place")
 async def test_a_key_that_an_issuer_takes_back_is_heard_without_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = HandClock()
-    door = gate(clock, auth_jwt_secret=JWT_SECRET)
+    door = authenticator(clock, auth_jwt_secret=JWT_SECRET)
     visit = await door.identify(jwt_until(9000), "192.0.2.7")
     ended: list[str] = []
     visit.hold(lambda _: None, lambda error: ended.append(error.code))
@@ -306,7 +306,7 @@ async def test_a_key_that_an_issuer_takes_back_is_heard_without_a_reload(monkeyp
 @pytest.mark.usefixtures("empty_place")
 async def test_an_issuer_that_is_away_ends_nothing() -> None:
     clock = HandClock()
-    door = gate(
+    door = authenticator(
         clock, auth_jwks_url="http://127.0.0.1:1/keys", auth_jwt_audience="liveedge", auth_jwt_secret=JWT_SECRET
     )
     visit = await door.identify(jwt_until(9000, aud="liveedge"), "192.0.2.7")

@@ -15,7 +15,7 @@ from socketio.exceptions import ConnectionError as Refused
 from gateway.settings import load_settings
 from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, OFF, Client, HandClock, guarded, offered
 from web.api import keys
-from web.auth.authenticator import GATE
+from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
 
 GUEST = "the-token-of-a-guest-who-leaves"
@@ -29,7 +29,7 @@ def tables(cameras: list[str] | None = None, *scopes: str) -> dict[str, Any]:
 
 def reload(client: Client, **values: Any) -> None:
     assert client.app is not None
-    client.app[GATE].reload(load_settings(**{"auth_token": ADMIN_TOKEN, **values}))
+    client.app[AUTHENTICATOR].reload(load_settings(**{"auth_token": ADMIN_TOKEN, **values}))
 
 
 class Guest:
@@ -100,7 +100,7 @@ async def test_it_ends_with_its_jwt(tmp_path: Path) -> None:
         token = jwt.encode({"exp": time.time() + 600, "scope": "view"}, JWT_SECRET, "HS256")
         async with visiting(client, token) as guest:
             assert client.app is not None
-            await client.app[GATE].visits.review()
+            await client.app[AUTHENTICATOR].visits.review()
             assert guest.ended.empty()
             clock.ahead_s = 601 + LEEWAY_S
             async with asyncio.timeout(20):
@@ -162,7 +162,7 @@ async def test_what_a_token_does_not_reach_any_more_ends_and_the_rest_goes_on(tm
         async with asyncio.timeout(20):
             while webrtc.viewers:
                 await asyncio.sleep(0.02)
-        assert not client.app[GATE].visits.held
+        assert not client.app[AUTHENTICATOR].visits.held
 
 
 async def test_who_does_not_listen_is_ended_all_the_same(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from socketio.exceptions import ConnectionError as Refused
 from gateway.settings import load_settings
 from signaling import socket_server
 from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, Client, HandClock, bearer, guarded, offered
-from web.auth.authenticator import GATE, OWNERS
+from web.auth.authenticator import AUTHENTICATOR, OWNERS
 from web.auth.jwt import LEEWAY_S
 
 TOKENS: dict[str, Any] = {
@@ -137,7 +137,7 @@ async def test_connections_are_bounded_for_an_address(shut: Client, monkeypatch:
 async def test_a_reload_reaches_the_next_connection(tmp_path: Path) -> None:
     async with guarded(tmp_path) as client:
         assert client.app is not None
-        client.app[GATE].reload(load_settings(auth_token="another-token-of-the-admin"))
+        client.app[AUTHENTICATOR].reload(load_settings(auth_token="another-token-of-the-admin"))
         with pytest.raises(Refused):
             await connected(client, auth={"token": ADMIN_TOKEN})
         sio, _ = await connected(client, auth={"token": "another-token-of-the-admin"})

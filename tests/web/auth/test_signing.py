@@ -12,8 +12,8 @@ import pytest
 
 from gateway.settings import load_settings
 from hls.live.playlist import with_query
-from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, TABLES, Client, HandClock, bearer, gate, guarded
-from web.auth.authenticator import GATE
+from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, TABLES, Client, HandClock, authenticator, bearer, guarded
+from web.auth.authenticator import AUTHENTICATOR
 from web.auth.signing import AUDIENCE, canonical
 from web.auth.signing_key import kept_key
 
@@ -135,12 +135,12 @@ async def test_it_ends_with_the_token_that_made_it(tmp_path: Path) -> None:
         url = (await sign(client, "/snapshot/ghost.jpg", "may-view-the-door"))["url"]
         other = (await sign(client, "/snapshot/ghost.jpg", "may-view-everything"))["url"]
         tables = {name: table for name, table in TABLES.items() if name != "door-view"}
-        client.app[GATE].reload(load_settings(auth_token=ADMIN_TOKEN, auth={"tokens": tables}))
+        client.app[AUTHENTICATOR].reload(load_settings(auth_token=ADMIN_TOKEN, auth={"tokens": tables}))
         assert await status_of(client, url) == 401
         assert await status_of(client, other) == 404
         # Another token under the same name is another token.
         tables["all-view"] = tables["all-view"] | {"token": "may-view-everything-too"}
-        client.app[GATE].reload(load_settings(auth_token=ADMIN_TOKEN, auth={"tokens": tables}))
+        client.app[AUTHENTICATOR].reload(load_settings(auth_token=ADMIN_TOKEN, auth={"tokens": tables}))
         assert await status_of(client, other) == 401
 
 
@@ -151,7 +151,7 @@ async def test_it_ends_when_what_made_its_jwt_good_is_set_otherwise(tmp_path: Pa
         url = (await sign(client, "/snapshot/ghost.jpg", token))["url"]
         admins = (await sign(client, "/snapshot/ghost.jpg"))["url"]
         for secret, status in ((JWT_SECRET, 404), (JWT_SECRET + "!", 401)):
-            client.app[GATE].reload(load_settings(auth_token=ADMIN_TOKEN, auth_jwt_secret=secret))
+            client.app[AUTHENTICATOR].reload(load_settings(auth_token=ADMIN_TOKEN, auth_jwt_secret=secret))
             assert await status_of(client, url) == status
             assert await status_of(client, admins) == 404
 
@@ -177,10 +177,10 @@ async def test_it_outlives_a_restart(tmp_path: Path, key: str | None) -> None:
 
 @pytest.mark.usefixtures("empty_place")
 def test_no_key_where_nobody_signs(tmp_path: Path) -> None:
-    gate(data_dir=tmp_path / "data")
+    authenticator(data_dir=tmp_path / "data")
     assert not (tmp_path / "data").exists()
-    house = gate(data_dir=tmp_path / "data")
-    house.reload(load_settings(auth_token=ADMIN_TOKEN))
+    gateway = authenticator(data_dir=tmp_path / "data")
+    gateway.reload(load_settings(auth_token=ADMIN_TOKEN))
     assert (tmp_path / "data" / "signing.key").exists()
 
 

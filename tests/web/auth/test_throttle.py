@@ -13,8 +13,8 @@ import jwt
 import pytest
 
 from gateway.access import Scope
-from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, Client, HandClock, bearer, gate
-from web.auth.authenticator import GATE
+from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, Client, HandClock, authenticator, bearer
+from web.auth.authenticator import AUTHENTICATOR
 from web.auth.throttle import (
     ADDRESSES_MAX,
     DELAY_MAX_S,
@@ -38,7 +38,7 @@ async def test_wrong_guesses_wait_longer_and_longer_and_the_right_token_never() 
     assert max(delays) <= DELAY_MAX_S
     assert throttle.note("192.0.2.8") < 0.2, "another address"
     assert throttle.note("2001:db8::1") < throttle.note("2001:db8::2"), "one /64 is one client"
-    door = gate(auth_token=ADMIN_TOKEN)
+    door = authenticator(auth_token=ADMIN_TOKEN)
     door.throttle = GuessThrottle(HandClock())
     for _ in range(50):
         door.throttle.note("192.0.2.7")
@@ -124,18 +124,18 @@ async def test_a_storm_finds_nothing_whichever_way_it_comes(
     shut: Client, way: Callable[[Client, str], Coroutine[Any, Any, int]]
 ) -> None:
     assert shut.app is not None
-    throttle = shut.app[GATE].throttle
+    throttle = shut.app[AUTHENTICATOR].throttle
     assert await by_one_connection(shut, VIEWER) == 200
     for _ in range(10):
         throttle.note("127.0.0.1")  # from now on each takes seconds
     looked_at: list[object] = []
-    find = shut.app[GATE].tokens.find
+    find = shut.app[AUTHENTICATOR].tokens.find
 
     def counted(token: str) -> Any:
         looked_at.append(token)
         return find(token)
 
-    shut.app[GATE].tokens.find = counted  # type: ignore[method-assign]
+    shut.app[AUTHENTICATOR].tokens.find = counted  # type: ignore[method-assign]
     storm = [asyncio.create_task(way(shut, f"a-wrong-guess-of-a-token-{number}")) for number in range(STORM)]
     try:
         async with asyncio.timeout(20):
@@ -158,7 +158,7 @@ async def test_a_storm_finds_nothing_whichever_way_it_comes(
 
 async def test_one_connection_that_joins_again_and_again_waits_each_time(shut: Client) -> None:
     assert shut.app is not None
-    shut.app[GATE].throttle = throttle = GuessThrottle(HandClock(), delay_max_s=0.3)
+    shut.app[AUTHENTICATOR].throttle = throttle = GuessThrottle(HandClock(), delay_max_s=0.3)
     url = shut.make_url("/socket.io/?EIO=4&transport=websocket")
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
         await line.receive()
@@ -220,7 +220,7 @@ async def test_every_kind_of_token_is_compared_in_constant_time(monkeypatch: pyt
 
     digest = hashlib.sha256(b"only-its-hash-is-in-the-file").hexdigest()
     tokens = {"hashed": {"token_sha256": digest, "scopes": ["view"]}, "plain": {"token": VIEWER, "scopes": ["view"]}}
-    door = gate(auth_token=ADMIN_TOKEN, auth={"tokens": tokens}, auth_jwt_secret=JWT_SECRET)
+    door = authenticator(auth_token=ADMIN_TOKEN, auth={"tokens": tokens}, auth_jwt_secret=JWT_SECRET)
     claims = {"exp": time.time() + 60, "scope": "view"}
     good = jwt.encode(claims, JWT_SECRET, "HS256")
     grant = (await door.identify(ADMIN_TOKEN, "192.0.2.7")).grant

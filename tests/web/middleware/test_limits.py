@@ -11,8 +11,8 @@ from aiohttp import web
 
 from gateway.settings import load_settings
 from web.middleware.errors import errors_as_json
-from web.middleware.header_timeout import GuardedSite
-from web.middleware.security import Door
+from web.middleware.header_timeout import LimitedSite
+from web.middleware.security import SecurityMiddleware
 
 OPEN_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 """A whole request, for a raw connection."""
@@ -24,7 +24,7 @@ async def listening(
 ) -> AsyncIterator[int]:
     """An app that answers ``ok`` and reads what is posted, behind the gateway's door; gives its port."""
     values = load_settings(data_dir=folder, port=0, **settings)
-    door = Door(values, change_s=change_s)
+    door = SecurityMiddleware(values, change_s=change_s)
     app = web.Application(middlewares=[errors_as_json, door.middleware])
     app.on_response_prepare.append(door.on_prepare)
 
@@ -39,7 +39,7 @@ async def listening(
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await GuardedSite(runner, values, head_s=head_s).start()
+        await LimitedSite(runner, values, head_s=head_s).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -10,21 +10,21 @@ import pytest
 import socketio
 from aiortc import RTCConfiguration, RTCPeerConnection
 
-from tests.support.gateway import Gateway, until
+from tests.support.gateway_process import GatewayProcess, until
 from tests.support.proxies import NAME, Caddy, Nginx, Proxy
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     settings = {"TRUSTED_PROXIES": "127.0.0.1", "ALLOWED_HOSTS": NAME, "ARCHIVE_SEGMENT_SECONDS": "4"}
-    with Gateway(tmp_path_factory.mktemp("behind"), **settings) as gateway:
+    with GatewayProcess(tmp_path_factory.mktemp("behind"), **settings) as gateway:
         gateway.wait_for_state("live", "demo")
         yield gateway
 
 
 @pytest.fixture(scope="module", params=[Nginx, Caddy])
 def proxy(
-    request: pytest.FixtureRequest, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
     folder = tmp_path_factory.mktemp("proxy")
     with request.param(folder, gateway.url.removeprefix("http://")) as proxy:
@@ -61,7 +61,7 @@ def test_many_requests_share_a_connection(proxy: Proxy) -> None:
     assert sum(map(int, connects)) == 1
 
 
-async def test_whep_joins_and_leaves(session: aiohttp.ClientSession, gateway: Gateway) -> None:
+async def test_whep_joins_and_leaves(session: aiohttp.ClientSession, gateway: GatewayProcess) -> None:
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     try:
         peer.addTransceiver("video", direction="recvonly")
@@ -118,7 +118,7 @@ async def _blocked(session: aiohttp.ClientSession, media: str, msn: int, part: i
         return await reply.text()
 
 
-async def test_a_recording_is_downloaded_in_ranges(session: aiohttp.ClientSession, gateway: Gateway) -> None:
+async def test_a_recording_is_downloaded_in_ranges(session: aiohttp.ClientSession, gateway: GatewayProcess) -> None:
     def finished() -> list[str]:
         segments = gateway.json("/api/cameras/demo/segments")["segments"]
         return [segment["url"] for segment in segments if segment["state"] == "closed"]
@@ -135,7 +135,7 @@ async def test_a_recording_is_downloaded_in_ranges(session: aiohttp.ClientSessio
 
 
 async def test_mjpeg_comes_as_it_is_made_and_ends_when_nobody_reads_it(
-    session: aiohttp.ClientSession, gateway: Gateway
+    session: aiohttp.ClientSession, gateway: GatewayProcess
 ) -> None:
     async with session.get("/mjpeg/demo?width=160") as reply:
         parts = 0

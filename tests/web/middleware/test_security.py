@@ -295,7 +295,7 @@ async def test_a_shared_cache_keeps_nothing_that_needed_a_token(tmp_path: Path) 
 
 
 async def test_paths_cannot_leave_the_data_directory(tmp_path: Path) -> None:
-    (tmp_path / "secret.mp4").write_text("of the house")
+    (tmp_path / "secret.mp4").write_text("of the gateway")
     async with guarded(tmp_path, **OFF) as client:
         base = str(client.make_url("/")).rstrip("/")
         async with aiohttp.ClientSession() as session:
@@ -312,4 +312,4 @@ async def test_paths_cannot_leave_the_data_directory(tmp_path: Path) -> None:
             ):
                 async with session.get(URL(base + path, encoded=True)) as answer:
                     assert answer.status in (400, 404), path
-                    assert "of the house" not in await answer.text()
+                    assert "of the gateway" not in await answer.text()

@@ -12,7 +12,7 @@ from gateway.errors import BadRequestError, NotFoundError
 from web.api import models
 from web.api.describe import describe
 from web.auth import policy
-from web.auth.authenticator import GATE, grant_of
+from web.auth.authenticator import AUTHENTICATOR, grant_of
 from web.auth.policy import Signed
 from web.auth.signing import PARAMETER, canonical
 
@@ -40,7 +40,7 @@ async def access(request: web.Request) -> web.Response:
     scopes = tuple(Scope) if Scope.ADMIN in grant.scopes else grant.scopes
     return web.json_response(
         {
-            "auth": request.app[GATE].is_on,
+            "auth": request.app[AUTHENTICATOR].is_on,
             "name": grant.name,
             "scopes": sorted(scope.value for scope in scopes),
             "cameras": None if grant.cameras is None else sorted(grant.cameras),
@@ -57,10 +57,10 @@ async def sign(request: web.Request) -> web.Response:
     asked = request.clone()  # while its body is not read
     address = canonical((wish := await _wish(request)).path)
     camera_id, scope, leads = await _meant(asked, address)
-    gate = request.app[GATE]
-    if not gate.is_on:
+    authenticator = request.app[AUTHENTICATOR]
+    if not authenticator.is_on:
         return web.json_response({"url": address, "token": None, "expires": None}, status=201, headers=NO_STORE)
-    signed = gate.signer.sign(grant_of(request), scope, camera_id, None if leads else address, wish.expires_s)
+    signed = authenticator.signer.sign(grant_of(request), scope, camera_id, None if leads else address, wish.expires_s)
     url = f"{address}{'&' if '?' in address else '?'}{PARAMETER}={signed.token}"
     body = {"url": url, "token": signed.token, "expires": _time(signed.expires_at_s)}
     return web.json_response(body, status=201, headers=NO_STORE)

@@ -44,7 +44,7 @@ async def add_camera(request: web.Request) -> web.Response:
     if not isinstance(camera_id, str):
         raise BadRequestError('say which camera: {"id": "door", "url": "rtsp://…"}')
     await _check_target(request, table)
-    camera = await request.app[keys.HOUSE].add_camera(camera_id, table)
+    camera = await request.app[keys.GATEWAY].add_camera(camera_id, table)
     return web.json_response(
         camera_view(request.app, camera), status=201, headers={"Location": f"/api/cameras/{camera_id}"}
     )
@@ -56,7 +56,7 @@ async def change_camera(request: web.Request) -> web.Response:
     """Change a camera's settings: a JSON merge patch; only what it names changes, and ``null`` takes a setting back."""
     patch = await _json_object(request, "application/json", "application/merge-patch+json")
     await _check_target(request, patch)
-    camera = await request.app[keys.HOUSE].change_camera(request.match_info["camera"], patch)
+    camera = await request.app[keys.GATEWAY].change_camera(request.match_info["camera"], patch)
     return web.json_response(camera_view(request.app, camera))
 
 
@@ -64,7 +64,7 @@ async def change_camera(request: web.Request) -> web.Response:
 @describe("cameras", {204: None}, errors=(404, 409, 503))
 async def remove_camera(request: web.Request) -> web.Response:
     """Remove a camera; its recordings stay."""
-    await request.app[keys.HOUSE].remove_camera(request.match_info["camera"])
+    await request.app[keys.GATEWAY].remove_camera(request.match_info["camera"])
     return web.Response(status=204)
 
 
@@ -92,7 +92,7 @@ async def stop_capture(request: web.Request) -> web.Response:
 
 async def _check_target(request: web.Request, table: dict[str, Any]) -> None:
     configured = [camera.settings for camera in request.app[keys.SERVICE].cameras.values()]
-    await check_target(table, request.app[keys.HOUSE].book.settings, configured)
+    await check_target(table, request.app[keys.GATEWAY].camera_store.settings, configured)
 
 
 async def _command(request: web.Request) -> CaptureCommand:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.errors import BadRequestError
 from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, Rendered
-from hls.live.service import CameraWindow
+from hls.live.service import LiveStream
 from web.api import keys
 from web.api.describe import Parameter, describe
 from web.auth.authenticator import carried_query
@@ -72,7 +72,7 @@ async def media(request: web.Request) -> web.Response:
     return web.Response(body=data, content_type="video/mp4", headers=headers)
 
 
-def _window(request: web.Request) -> CameraWindow:
+def _window(request: web.Request) -> LiveStream:
     return request.app[keys.LIVE].window(request.match_info["camera"])
 
 

@@ -9,7 +9,7 @@ from web.api import keys, models
 from web.api.describe import describe
 from web.api.views import camera_view
 from web.auth.authenticator import grant_of, may_view
-from web.gateway import House
+from web.gateway import Gateway
 from web.observability.health import problems
 
 routes = web.RouteTableDef()
@@ -18,15 +18,15 @@ routes = web.RouteTableDef()
 @routes.get("/api/status")
 @describe("cameras", {200: models.Status})
 async def status(request: web.Request) -> web.Response:
-    """The whole house now: ``status`` is ``ok``, or ``ill`` with a sentence in ``problems`` for each thing.
+    """The whole gateway now: ``status`` is ``ok``, or ``ill`` with a sentence in ``problems`` for each thing.
 
-    Whoever may view some cameras alone is told of those, and not of the rest of the house.
+    Whoever may view some cameras alone is told of those, and not of the rest of the gateway.
     """
     app = request.app
     is_whole = grant_of(request).may_everywhere(Scope.VIEW)
     ill = [
         problem
-        for problem in problems(app[keys.HOUSE])
+        for problem in problems(app[keys.GATEWAY])
         if is_whole or (problem["camera"] is not None and may_view(request, problem["camera"]))
     ]
     archive = app[keys.ARCHIVE].status()
@@ -38,7 +38,7 @@ async def status(request: web.Request) -> web.Response:
         {
             "status": "ill" if ill else "ok",
             "problems": ill,
-            "settings": _settings(app[keys.HOUSE]) if is_whole else None,
+            "settings": _settings(app[keys.GATEWAY]) if is_whole else None,
             "cameras": [camera_view(app, camera) for camera in cameras],
             "messaging": app[keys.MESSAGING].status(),
             "browsers": app[keys.BROWSER].status(),
@@ -48,5 +48,5 @@ async def status(request: web.Request) -> web.Response:
     )
 
 
-def _settings(house: House) -> dict[str, Any]:
-    return {"error": house.reload_error, "restart_needed": house.restart_needed}
+def _settings(gateway: Gateway) -> dict[str, Any]:
+    return {"error": gateway.reload_error, "restart_needed": gateway.restart_needed}

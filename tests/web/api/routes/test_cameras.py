@@ -14,14 +14,14 @@ from gateway.errors import SettingsError
 from gateway.session import SessionState
 from tests.support.configured import engines, load, until, write
 from web.api import keys
-from web.camera_store import CameraBook, _write
+from web.camera_store import CameraStore, _write
 
 pytestmark = pytest.mark.usefixtures("place")
 
 
-async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_house: Callable[[], Any]) -> None:
+async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
-    client = await open_house()
+    client = await open_gateway()
     new = {"id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
     assert (await client.post("/api/cameras", json=new)).status == 201
     assert (await client.patch("/api/cameras/door", json={"frame_rate": 3})).status == 200
@@ -30,7 +30,7 @@ async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_house
     await client.close()
     file = place / "data" / "cameras.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    client = await open_house()
+    client = await open_gateway()
     cameras = client.app[keys.SERVICE].cameras
     assert set(cameras) == {"door", "yard"}
     assert cameras["door"].settings.frame_rate == 3
@@ -38,13 +38,13 @@ async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_house
     assert cameras["yard"].settings.url.get_secret_value() == "rtsp://u:s3cret@127.0.0.1:1/x"
     assert (await client.delete("/api/cameras/yard")).status == 204
     await client.close()
-    client = await open_house()
+    client = await open_gateway()
     assert set(client.app[keys.SERVICE].cameras) == {"door"}
 
 
-async def test_a_configured_camera_is_not_removed_by_api(place: Path, open_house: Callable[[], Any]) -> None:
+async def test_a_configured_camera_is_not_removed_by_api(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
-    client = await open_house()
+    client = await open_gateway()
     reply = await client.delete("/api/cameras/door")
     assert reply.status == 409
     assert "liveedge.toml" in (await reply.json())["message"]
@@ -67,10 +67,10 @@ async def test_a_configured_camera_is_not_removed_by_api(place: Path, open_house
     ],
 )
 async def test_a_patch_that_cannot_be_meant_changes_nothing(
-    place: Path, open_house: Callable[[], Any], patch: dict[str, object], status: int
+    place: Path, open_gateway: Callable[[], Any], patch: dict[str, object], status: int
 ) -> None:
     (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://u:s3cret@127.0.0.1:1/'\nstart = 'on-demand'")
-    client = await open_house()
+    client = await open_gateway()
     before = client.app[keys.SERVICE].camera("door").settings
     reply = await client.patch("/api/cameras/door", json=patch)
     assert reply.status == status, await reply.text()
@@ -80,9 +80,9 @@ async def test_a_patch_that_cannot_be_meant_changes_nothing(
     assert (await client.patch("/api/cameras/nosuch", json={})).status == 404
 
 
-async def test_a_patch_touches_only_what_changed(place: Path, open_house: Callable[[], Any]) -> None:
+async def test_a_patch_touches_only_what_changed(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={}, yard={})
-    client = await open_house()
+    client = await open_gateway()
     service = client.app[keys.SERVICE]
     await until(lambda: engines(place, "door") and engines(place, "yard"))
     (run,) = engines(place, "door")
@@ -109,10 +109,10 @@ async def test_a_patch_touches_only_what_changed(place: Path, open_house: Callab
 
 
 async def test_a_change_that_cannot_be_kept_is_not_made(
-    place: Path, open_house: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    place: Path, open_gateway: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(place, door={"start": "on-demand"})
-    client = await open_house()
+    client = await open_gateway()
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -126,11 +126,11 @@ async def test_a_change_that_cannot_be_kept_is_not_made(
 
 
 async def test_who_hangs_up_in_the_middle_leaves_no_half_change(
-    place: Path, open_house: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    place: Path, open_gateway: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(place, door={"start": "on-demand"})
-    client = await open_house()
-    house = client.app[keys.HOUSE]
+    client = await open_gateway()
+    gateway = client.app[keys.GATEWAY]
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(*arguments: Any) -> None:
@@ -140,16 +140,16 @@ async def test_who_hangs_up_in_the_middle_leaves_no_half_change(
 
     monkeypatch.setattr("web.camera_store._write", slow)
     table = {"url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
-    request = asyncio.create_task(house.add_camera("yard", table))
+    request = asyncio.create_task(gateway.add_camera("yard", table))
     await asyncio.to_thread(begun.wait, 20)
     request.cancel()
     await asyncio.wait([request])
     assert request.cancelled()
     go_on.set()
-    await until(lambda: "yard" in house.service.cameras)
+    await until(lambda: "yard" in gateway.service.cameras)
     assert "yard" in json.loads((place / "data" / "cameras.json").read_text())["cameras"]
-    await house.remove_camera("yard")
-    assert set(house.service.cameras) == {"door"}
+    await gateway.remove_camera("yard")
+    assert set(gateway.service.cameras) == {"door"}
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,14 @@ def test_a_damaged_file_keeps_the_gateway_from_forgetting_cameras(place: Path, t
     (place / "data").mkdir()
     (place / "data" / "cameras.json").write_text(text)
     with pytest.raises(SettingsError, match=r"cameras\.json"):
-        CameraBook(load())
+        CameraStore(load())
 
 
 def test_one_camera_that_cannot_be_used_any_more_is_left_out_and_kept(place: Path) -> None:
     (place / "data").mkdir()
     kept = {"yard": {"url": "rtsp://u:s3cret@h/", "frame_rate": 900}, "door": {"url": "rtsp://h/"}}
     (place / "data" / "cameras.json").write_text(json.dumps({"version": 1, "cameras": kept}))
-    book = CameraBook(load())
+    book = CameraStore(load())
     assert set(book.cameras()) == {"door"}
     assert "FRAME_RATE" in book.faults["yard"]
     assert "s3cret" not in book.faults["yard"]

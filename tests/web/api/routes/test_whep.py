@@ -23,7 +23,7 @@ from tests.support.rtsp import SYSTEM_PYTHON
 from web.api.keys import SERVICE, WEBRTC
 from web.api.routes import whep
 from web.middleware.errors import errors_as_json
-from web.middleware.security import Door
+from web.middleware.security import SecurityMiddleware
 
 GSTREAMER = Path(__file__).parents[3] / "support" / "gst_whep_client.py"
 
@@ -62,7 +62,7 @@ async def client(camera: Camera) -> AsyncIterator[Client]:
         udp_port=0, listen=("127.0.0.1",), ice_servers=["stun:stun.example:3478", "turn:u:p@turn.example"]
     )
     await server.start()
-    door = Door(load_settings(cors_origins=ORIGIN))
+    door = SecurityMiddleware(load_settings(cors_origins=ORIGIN))
     app = web.Application(middlewares=[errors_as_json, door.middleware])
     app.on_response_prepare.append(door.on_prepare)
     app[SERVICE] = cast("CaptureService", OneCamera(camera))

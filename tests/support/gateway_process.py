@@ -17,7 +17,7 @@ START_S = 30.0
 """Far more than a start takes, even on a machine that does ten things at a time."""
 
 
-class Gateway:
+class GatewayProcess:
     """``liveedge serve`` with an environment of its own, on free ports, in a folder of its own. A context manager."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
