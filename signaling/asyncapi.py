@@ -1,7 +1,7 @@
 """The AsyncAPI 3 document of all Socket.IO events, made from :data:`signaling.events.EVENTS`.
 
 AsyncAPI speaks of what an application *receives* and *sends*; the application is the gateway. Each event is a message
-on the channel of every door that it passes, and its acknowledgement is the ``reply`` of the operation. Socket.IO has
+on the channel of every endpoint that carries it. Its acknowledgement is the ``reply`` of the operation. Socket.IO has
 no binding in AsyncAPI: a message's ``name`` is the event's name.
 """
 
@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from signaling.events import EVENTS, Direction, Door, Event, Refusal
+from signaling.events import EVENTS, Direction, Endpoint, Event, Refusal
 
 CHANNELS = {
-    Door.EMS: ("ems", "The gateway as client of the Event Management Service at SOCKETIO_SERVER_URL?type=service."),
-    Door.BROWSER: ("browser", "The gateway's own Socket.IO server at /socket.io/, default namespace."),
+    Endpoint.EMS: ("ems", "The gateway as client of the Event Management Service at SOCKETIO_SERVER_URL?type=service."),
+    Endpoint.BROWSER: ("browser", "The gateway's own Socket.IO server at /socket.io/, default namespace."),
 }
 
 
@@ -42,8 +42,8 @@ def asyncapi_document(version: str) -> dict[str, Any]:
             }
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
-    for door, (name, description) in CHANNELS.items():
-        passing = [event for event in EVENTS if door in event.doors]
+    for endpoint, (name, description) in CHANNELS.items():
+        passing = [event for event in EVENTS if endpoint in event.endpoints]
         keys = [_key(event) for event in passing]
         keys += [f"{_key(event)}_ack" for event in passing if event.ack is not None]
         channels[name] = {

@@ -37,7 +37,7 @@ from signaling.events import (
     AccessEnded,
     CaptureRequest,
     Done,
-    Door,
+    Endpoint,
     FramesSubscribe,
     FramesSubscribed,
     FramesUnsubscribe,
@@ -245,7 +245,7 @@ class BrowserSignaling:
             return None
         payload = args[0] if args else None
         name = event if isinstance(event, str) else ""
-        caller = Caller(Door.BROWSER, sid, client.address, client.access.authorize, client.access.keep)
+        caller = Caller(Endpoint.BROWSER, sid, client.address, client.access.authorize, client.access.keep)
         reply = await self.control.execute(name, payload, caller)
         if reply.refusal is None and name == "capture_start_request":
             self._note_name(client, caller.client(parse(name, CaptureRequest, payload).client_id))

@@ -1,13 +1,13 @@
-"""Control: what each command does, once for both doors.
+"""Control: what each command does, once for both endpoints.
 
-Theory of operation. A *door* (the connection to the EMS, the gateway's own server) hands in an event's name and data as
-they came, with the *caller*, and gets a :class:`Reply` back: an event to be sent to that caller, which is also what an
-acknowledgement carries. Whatever is wrong with a command becomes a reply too; nothing is raised at the door.
+Theory of operation. An *endpoint* (the connection to the EMS, or the gateway's own server) passes an event's name and
+data as they came, with the *caller*. It gets a :class:`Reply` back: an event to send to that caller, which is also the
+content of the acknowledgement. An error in a command becomes a reply too; :meth:`Control.execute` raises nothing.
 
 Rules:
 
 1. Commands of one client are obeyed in the order of their coming (:mod:`signaling.command_queue`).
-2. The same ``client_id`` at two doors is two clients: a browser cannot take back what the EMS asked for.
+2. The same ``client_id`` at two endpoints is two clients: a browser cannot take back what the EMS asked for.
 3. A refused command changes nothing. One that its caller may not send tells nothing either.
 """
 
@@ -36,7 +36,7 @@ from signaling.events import (
     CaptureRequest,
     CaptureStatusRequest,
     CaptureStatusResponse,
-    Door,
+    Endpoint,
     LiveEdge,
     Refusal,
     WebRtcError,
@@ -54,13 +54,13 @@ LiveEdgeSource = Callable[[str], Mapping[str, Any] | None]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends a command: through which door, on which connection (unique over all doors), from which address.
+    """Who sends a command: on which endpoint and connection (unique over all endpoints), from which address.
 
     ``authorize`` is asked about each command, and again once its camera is known; the EMS is not asked. What a command
     opens is ended by ``keep`` when they may send it no more.
     """
 
-    door: Door
+    endpoint: Endpoint
     connection: str
     address: str = ""
     authorize: Authorize | None = None
@@ -68,11 +68,11 @@ class Caller:
 
     def address_of(self, client_id: str) -> str:
         """What limits by address go by. The EMS does not tell where its clients are: each counts for itself."""
-        return self.address if self.door is Door.BROWSER else f"ems:{client_id}"
+        return self.address if self.endpoint is Endpoint.BROWSER else f"ems:{client_id}"
 
     def client(self, client_id: str) -> str:
         """The client's name towards the service; see rule 2."""
-        return client_id if self.door is Door.EMS else f"browser:{client_id}"
+        return client_id if self.endpoint is Endpoint.EMS else f"browser:{client_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Control:
         try:
             command = COMMANDS.get(event)
             handler = self._handlers.get(event)
-            if command is None or handler is None or caller.door not in command.doors:
+            if command is None or handler is None or caller.endpoint not in command.endpoints:
                 raise NotFoundError(f"there is no command {event[:64]!r}; /asyncapi.json lists what there is")
             if caller.authorize is not None:
                 caller.authorize(event, None)
@@ -214,7 +214,7 @@ class Control:
 
     def _lane(self, payload: object, caller: Caller) -> str:
         # The EMS speaks for many clients, one of whom must not hold up another; a browser speaks for itself.
-        if caller.door is Door.BROWSER:
+        if caller.endpoint is Endpoint.BROWSER:
             return caller.connection
         return _text(payload, "client_id") or _text(payload, "requesting_client") or ""
 

@@ -37,7 +37,7 @@ from gateway.tcp_backlog import delivered
 from signaling.announcer import StatusAnnouncer
 from signaling.control import STATUS, Caller, Control, Reply
 from signaling.ems_client import CONNECT_S, EmsClient
-from signaling.events import COMMANDS, CaptureRequest, Door, parse
+from signaling.events import COMMANDS, CaptureRequest, Endpoint, parse
 from signaling.frames import VIDEO_FRAME, FrameOutlet
 from signaling.messaging import StreamMessaging
 
@@ -49,7 +49,7 @@ ACK_PATIENCE_S = 2.0
 ACK_MAX_S = 30.0
 """A frame that was not acknowledged by then is given up; the next may go."""
 
-CALLER = Caller(Door.EMS, "ems")
+CALLER = Caller(Endpoint.EMS, "ems")
 
 
 class EmsMessaging(StreamMessaging):
@@ -173,7 +173,7 @@ class EmsMessaging(StreamMessaging):
     # --- commands
 
     async def _obey(self, connection: "_Connection", event: object, *args: object) -> Any:
-        if not isinstance(event, str) or event not in COMMANDS or Door.EMS not in COMMANDS[event].doors:
+        if not isinstance(event, str) or event not in COMMANDS or Endpoint.EMS not in COMMANDS[event].endpoints:
             return None
         payload = args[0] if args else None
         reply = await self.control.execute(event, payload, CALLER)

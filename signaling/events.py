@@ -225,7 +225,7 @@ class Direction(StrEnum):
     OUT = "out"
 
 
-class Door(Flag):
+class Endpoint(Flag):
     """Which connection an event travels on."""
 
     EMS = auto()
@@ -239,12 +239,12 @@ class Event:
     name: str
     direction: Direction
     model: type[BaseModel]
-    doors: Door
+    endpoints: Endpoint
     summary: str
     ack: type[BaseModel] | None = None
 
 
-_BOTH = Door.EMS | Door.BROWSER
+_BOTH = Endpoint.EMS | Endpoint.BROWSER
 _IN, _OUT = Direction.IN, Direction.OUT
 
 EVENTS: tuple[Event, ...] = (
@@ -254,13 +254,13 @@ EVENTS: tuple[Event, ...] = (
     Event("webrtc_offer", _IN, WebRtcOffer, _BOTH, "Watch over WebRTC", WebRtcAnswer),
     Event("webrtc_ice_candidate", _IN, WebRtcCandidate, _BOTH, "One more way to reach the viewer", Done),
     Event("webrtc_close", _IN, WebRtcClose, _BOTH, "Watch no more", Done),
-    Event("frames_subscribe", _IN, FramesSubscribe, Door.BROWSER, "Get JPEG frames", FramesSubscribed),
-    Event("frames_unsubscribe", _IN, FramesUnsubscribe, Door.BROWSER, "Get no more JPEG frames", Done),
+    Event("frames_subscribe", _IN, FramesSubscribe, Endpoint.BROWSER, "Get JPEG frames", FramesSubscribed),
+    Event("frames_unsubscribe", _IN, FramesUnsubscribe, Endpoint.BROWSER, "Get no more JPEG frames", Done),
     Event("capture_status_response", _OUT, CaptureStatusResponse, _BOTH, "A camera's state, as answer and as news"),
     Event("video_frame_from_service", _OUT, VideoFrame, _BOTH, "The newest JPEG frame"),
     Event("webrtc_answer", _OUT, WebRtcAnswer, _BOTH, "The answer to an offer"),
     Event("webrtc_ice_candidate", _OUT, WebRtcCandidate, _BOTH, "One more way to reach the gateway"),
-    Event("access_ended", _OUT, AccessEnded, Door.BROWSER, "What the client has no right to any more, and why"),
+    Event("access_ended", _OUT, AccessEnded, Endpoint.BROWSER, "What the client has no right to any more, and why"),
     Event("webrtc_error", _OUT, WebRtcError, _BOTH, "Why there is no WebRTC connection"),
 )
 

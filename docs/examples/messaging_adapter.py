@@ -9,7 +9,7 @@ from typing import Any
 from gateway.settings import Settings
 from signaling.announcer import StatusAnnouncer
 from signaling.control import Caller, Control
-from signaling.events import Door
+from signaling.events import Endpoint
 from signaling.messaging import StreamMessaging
 
 INTERVAL_S = 0.05
@@ -46,7 +46,7 @@ class FileMessaging(StreamMessaging):
             orders = await asyncio.to_thread(_lines, self._orders)
             for event, data in orders[read:]:
                 # Whatever is wrong with a command is in the reply; nothing is raised.
-                reply = await self.control.execute(event, data, Caller(Door.EMS, "file"))
+                reply = await self.control.execute(event, data, Caller(Endpoint.EMS, "file"))
                 await self._tell(reply.data)
             read = len(orders)
 

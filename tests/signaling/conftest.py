@@ -21,7 +21,7 @@ CAMERA = {
 }
 
 
-class Door:
+class SignalingServer:
     """Two cameras, the server, and clients that are disconnected at the end."""
 
     def __init__(self, grace_s: float = 0.05, webrtc: WebRtcServer | None = None) -> None:
@@ -66,8 +66,8 @@ class Door:
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    door = Door()
-    await door.start()
-    yield door
-    await door.close()
+async def server() -> AsyncIterator[SignalingServer]:
+    server = SignalingServer()
+    await server.start()
+    yield server
+    await server.close()

@@ -16,7 +16,7 @@ from signaling.events import CaptureStatusResponse, FramesSubscribed
 from tests.support.coded import HEIGHT, WIDTH, size_of
 
 if TYPE_CHECKING:
-    from tests.signaling.conftest import Door
+    from tests.signaling.conftest import SignalingServer
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -45,27 +45,27 @@ ASK = {"requesting_client": "a"}
 STATUS, FRAME = "capture_status_response", "video_frame_from_service"
 
 
-async def test_a_client_is_told_every_camera_and_every_change(door: "Door") -> None:
+async def test_a_client_is_told_every_camera_and_every_change(server: "SignalingServer") -> None:
     inbox = Inbox()
-    await door.client(on={STATUS: inbox.handler(STATUS)})
+    await server.client(on={STATUS: inbox.handler(STATUS)})
     await until(lambda: {data["camera_id"] for data in inbox.of(STATUS)} == {"default", "yard"})
-    await door.service.start_capture(camera_id="yard")
+    await server.service.start_capture(camera_id="yard")
     await until(lambda: any(data["state"] == "live" for data in inbox.of(STATUS)))
     assert all(data["rtsp_url"] == "clip://camera/door" for data in inbox.of(STATUS))
     for data in inbox.of(STATUS):
         CaptureStatusResponse.model_validate(data)
 
 
-async def test_commands_are_answered_by_acknowledgement_and_by_event(door: "Door") -> None:
+async def test_commands_are_answered_by_acknowledgement_and_by_event(server: "SignalingServer") -> None:
     inbox = Inbox()
-    client = await door.client(on={STATUS: inbox.handler(STATUS)})
+    client = await server.client(on={STATUS: inbox.handler(STATUS)})
     started = await client.call(
         "capture_start_request", {"client_id": "tab", "metadata": {"why": "to see"}}, timeout=10
     )
     assert started["is_active"]
     assert started["metadata"] == {"why": "to see"}
     await until(lambda: started in inbox.of(STATUS))
-    await until(lambda: door.service.status().state is SessionState.LIVE)
+    await until(lambda: server.service.status().state is SessionState.LIVE)
     status = await client.call("capture_status_request", {"requesting_client": "tab"}, timeout=10)
     assert status["metadata"] == {"why": "to see"}
     assert status["live_edge"]["media_sequence"] == 7
@@ -89,9 +89,9 @@ async def test_commands_are_answered_by_acknowledgement_and_by_event(door: "Door
     ],
 )
 async def test_what_cannot_be_obeyed_is_acknowledged_with_the_reason(
-    door: "Door", event: str, payload: object, error: str
+    server: "SignalingServer", event: str, payload: object, error: str
 ) -> None:
-    client = await door.client()
+    client = await server.client()
     if event == "connect":
         await client.emit(event, payload)
         await client.emit("disconnect", "a reason")
@@ -104,26 +104,26 @@ async def test_what_cannot_be_obeyed_is_acknowledged_with_the_reason(
     ] == "default"
 
 
-async def test_frames_come_one_for_each_acknowledgement_and_hold_the_camera(door: "Door") -> None:
+async def test_frames_come_one_for_each_acknowledgement_and_hold_the_camera(server: "SignalingServer") -> None:
     inbox = Inbox()
-    client = await door.client(on={FRAME: inbox.handler(FRAME)})
+    client = await server.client(on={FRAME: inbox.handler(FRAME)})
     answer = await client.call("frames_subscribe", {"camera_id": "yard", "frame_rate": 25, "width": 80}, timeout=10)
     assert FramesSubscribed.model_validate(answer) == FramesSubscribed(camera_id="yard", frame_rate=25, width=80)
     await until(lambda: len(inbox.of(FRAME)) >= 5)
-    assert door.service.status("yard").viewers == {"jpeg": 1}
+    assert server.service.status("yard").viewers == {"jpeg": 1}
     frame = inbox.of(FRAME)[-1]
     assert size_of(frame["frame_data"]) == (80, 60)
     assert frame["metadata"]["camera_id"] == "yard"
     assert await client.call("frames_subscribe", {"camera_id": "yard"}, timeout=10)
     await until(lambda: size_of(inbox.of(FRAME)[-1]["frame_data"]) == (WIDTH, HEIGHT))
     assert await client.call("frames_unsubscribe", {"camera_id": "yard"}, timeout=10) == {"ok": True}
-    assert door.service.status("yard").viewers == {}
+    assert server.service.status("yard").viewers == {}
     count = len(inbox.of(FRAME))
     await client.call("capture_status_request", {"requesting_client": "a"}, timeout=10)
     assert len(inbox.of(FRAME)) == count
 
 
-async def test_without_an_acknowledgement_no_second_frame_comes_and_commands_pass(door: "Door") -> None:
+async def test_without_an_acknowledgement_no_second_frame_comes_and_commands_pass(server: "SignalingServer") -> None:
     arrived: list[Any] = []
     go_on = asyncio.Event()
 
@@ -131,8 +131,8 @@ async def test_without_an_acknowledgement_no_second_frame_comes_and_commands_pas
         arrived.append(data)
         await go_on.wait()
 
-    client = await door.client(on={FRAME: take})
-    feed = door.service.camera().jpeg
+    client = await server.client(on={FRAME: take})
+    feed = server.service.camera().jpeg
     for _ in range(5):
         await client.call("frames_subscribe", {"frame_rate": 25}, timeout=10)
     await until(lambda: feed.frames_encoded > 20)
@@ -141,11 +141,11 @@ async def test_without_an_acknowledgement_no_second_frame_comes_and_commands_pas
     go_on.set()
     await until(lambda: len(arrived) >= 3)
     assert arrived[1]["metadata"]["sequence"] > 10
-    await until(lambda: door.browser.status()["frames_sent"] >= 3)  # it is counted once it is sent
+    await until(lambda: server.browser.status()["frames_sent"] >= 3)  # it is counted once it is sent
 
 
-async def test_two_commands_of_one_client_do_not_overtake_each_other(door: "Door") -> None:
-    client = await door.client()
+async def test_two_commands_of_one_client_do_not_overtake_each_other(server: "SignalingServer") -> None:
+    client = await server.client()
     for _ in range(10):
         await client.emit("capture_start_request", {"client_id": "tab"})
         await client.emit("capture_stop_request", {"client_id": "tab"})
@@ -153,10 +153,10 @@ async def test_two_commands_of_one_client_do_not_overtake_each_other(door: "Door
     assert (last["state"], last["clients"]) == ("stopped", 0)
 
 
-async def test_too_many_commands_at_once_are_refused_and_said_so(door: "Door") -> None:
-    client = await door.client()
+async def test_too_many_commands_at_once_are_refused_and_said_so(server: "SignalingServer") -> None:
+    client = await server.client()
     answers: list[Any] = []
-    async with door.browser.control.lanes.turn(client.get_sid()):
+    async with server.browser.control.lanes.turn(client.get_sid()):
         for _ in range(100):
             await client.emit("capture_status_request", {"requesting_client": "a"}, callback=answers.append)
         await until(lambda: len(answers) >= 37)
@@ -166,42 +166,42 @@ async def test_too_many_commands_at_once_are_refused_and_said_so(door: "Door") -
 
 
 async def test_a_wish_survives_a_short_absence_and_ends_after_the_grace() -> None:
-    from tests.signaling.conftest import Door
+    from tests.signaling.conftest import SignalingServer
 
-    door = Door(grace_s=0.5)
-    await door.start()
+    server = SignalingServer(grace_s=0.5)
+    await server.start()
     try:
-        first = await door.client()
+        first = await server.client()
         await first.call("capture_start_request", {"client_id": "tab"}, timeout=10)
         await first.disconnect()
-        second = await door.client()
+        second = await server.client()
         await second.call("capture_start_request", {"client_id": "tab"}, timeout=10)
-        await until(lambda: not door.browser._graces)
-        assert door.service.status().clients == 1
-        other = await door.client()
+        await until(lambda: not server.browser._graces)
+        assert server.service.status().clients == 1
+        other = await server.client()
         await other.call("capture_start_request", {"client_id": "tab"}, timeout=10)
         await second.disconnect()
-        await until(lambda: len(door.browser._clients) == 1)
-        assert not door.browser._graces
+        await until(lambda: len(server.browser._clients) == 1)
+        assert not server.browser._graces
         await other.disconnect()
-        await until(lambda: door.service.status().clients == 0)
-        await until(lambda: door.service.status().state is SessionState.STOPPED)
+        await until(lambda: server.service.status().clients == 0)
+        await until(lambda: server.service.status().state is SessionState.STOPPED)
     finally:
-        await door.close()
+        await server.close()
 
 
-async def test_the_ems_and_a_browser_of_the_same_name_are_two(door: "Door") -> None:
-    await door.service.start_capture("tab")
-    client = await door.client()
+async def test_the_ems_and_a_browser_of_the_same_name_are_two(server: "SignalingServer") -> None:
+    await server.service.start_capture("tab")
+    client = await server.client()
     answer = await client.call("capture_stop_request", {"client_id": "tab"}, timeout=10)
     assert answer["is_active"] is True
     assert answer["clients"] == 1
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
-async def test_either_transport_carries_commands_and_frames(door: "Door", transports: list[str]) -> None:
+async def test_either_transport_carries_commands_and_frames(server: "SignalingServer", transports: list[str]) -> None:
     inbox = Inbox()
-    client = await door.client(on={FRAME: inbox.handler(FRAME)}, transports=transports)
+    client = await server.client(on={FRAME: inbox.handler(FRAME)}, transports=transports)
     await client.call("frames_subscribe", {}, timeout=10)
     await until(lambda: len(inbox.of(FRAME)) >= 3)
     assert size_of(inbox.of(FRAME)[0]["frame_data"]) == (WIDTH, HEIGHT)
@@ -224,8 +224,8 @@ GARBAGE = (
 )
 
 
-async def test_garbage_does_not_end_the_connection(door: "Door", caplog: pytest.LogCaptureFixture) -> None:
-    address = f"{door.url}/socket.io/?EIO=4&transport=websocket"
+async def test_garbage_does_not_end_the_connection(server: "SignalingServer", caplog: pytest.LogCaptureFixture) -> None:
+    address = f"{server.url}/socket.io/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as http, http.ws_connect(address) as socket:
         assert (await socket.receive_str()).startswith("0")
         await socket.send_str("40")
@@ -237,20 +237,20 @@ async def test_garbage_does_not_end_the_connection(door: "Door", caplog: pytest.
         await socket.send_str('427["capture_status_request",{"requesting_client":"a"}]')
         while not (await socket.receive_str()).startswith("437["):
             pass
-    await until(lambda: not door.browser._clients)
+    await until(lambda: not server.browser._clients)
     assert "Traceback" not in caplog.text
 
 
-async def test_nothing_is_compressed_though_browsers_offer_it(door: "Door") -> None:
-    address = f"{door.url}/socket.io/?EIO=4&transport=websocket"
+async def test_nothing_is_compressed_though_browsers_offer_it(server: "SignalingServer") -> None:
+    address = f"{server.url}/socket.io/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as http, http.ws_connect(address, compress=15) as socket:
         assert not socket.compress
         assert (await socket.receive_str()).startswith("0")
 
 
-async def test_whoever_does_not_read_is_cut_off_and_nobody_else_notices(door: "Door") -> None:
-    client = await door.client()
-    _, writer = await asyncio.open_connection("127.0.0.1", int(door.url.rsplit(":", 1)[1]), limit=1024)
+async def test_whoever_does_not_read_is_cut_off_and_nobody_else_notices(server: "SignalingServer") -> None:
+    client = await server.client()
+    _, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]), limit=1024)
     key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
     writer.write(
         "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -264,11 +264,11 @@ async def test_whoever_does_not_read_is_cut_off_and_nobody_else_notices(door: "D
         return head + b"\0\0\0\0" + data
 
     writer.write(frame("40"))
-    await until(lambda: len(door.browser._clients) == 2)
+    await until(lambda: len(server.browser._clients) == 2)
     answer = {"requesting_client": "x" * 128, "camera_id": "yard"}
     command = frame('42["capture_status_request",' + json.dumps(answer) + "]")
     # Answers of some hundred bytes fill the sockets' buffers (megabytes), and then the queue.
-    while len(door.browser._clients) == 2:
+    while len(server.browser._clients) == 2:
         with contextlib.suppress(TimeoutError, ConnectionError):
             writer.write(command * 200)
             async with asyncio.timeout(0.05):
@@ -279,32 +279,32 @@ async def test_whoever_does_not_read_is_cut_off_and_nobody_else_notices(door: "D
     writer.close()
 
 
-async def test_closing_does_not_wait_for_clients(door: "Door") -> None:
+async def test_closing_does_not_wait_for_clients(server: "SignalingServer") -> None:
     gone = asyncio.Event()
 
     def leave(*_: object) -> None:
         gone.set()
 
-    await door.client(on={"disconnect": leave})
+    await server.client(on={"disconnect": leave})
     began = asyncio.get_running_loop().time()
-    await door.browser.close()
+    await server.browser.close()
     assert asyncio.get_running_loop().time() - began < 2
     await gone.wait()
 
 
-async def test_frames_are_at_the_live_edge_after_a_cut(door: "Door") -> None:
-    await door.service.start_capture("somebody else")
-    hub = door.service.camera().hub
+async def test_frames_are_at_the_live_edge_after_a_cut(server: "SignalingServer") -> None:
+    await server.service.start_capture("somebody else")
+    hub = server.service.camera().hub
     inbox = Inbox()
-    first = await door.client(on={FRAME: inbox.handler(FRAME)})
+    first = await server.client(on={FRAME: inbox.handler(FRAME)})
     await first.call("frames_subscribe", {}, timeout=10)
     await until(lambda: inbox.of(FRAME))
-    await door.browser._sio.hang_up(first.get_sid())
-    await until(lambda: "jpeg" not in door.service.status().viewers)
+    await server.browser._sio.hang_up(first.get_sid())
+    await until(lambda: "jpeg" not in server.service.status().viewers)
     published = hub.packets_published
     await until(lambda: hub.packets_published >= published + 50)
     again = Inbox()
-    second = await door.client(on={FRAME: again.handler(FRAME)})
+    second = await server.client(on={FRAME: again.handler(FRAME)})
     await second.call("frames_subscribe", {}, timeout=10)
     await until(lambda: again.of(FRAME))
     metadata = again.of(FRAME)[0]["metadata"]

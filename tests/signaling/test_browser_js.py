@@ -10,14 +10,14 @@ from signaling.events import CaptureStatusResponse, FrameMetadata, FramesSubscri
 from tests.support.node import NODE
 
 if TYPE_CHECKING:
-    from tests.signaling.conftest import Door
+    from tests.signaling.conftest import SignalingServer
 
 CLIENT = Path(__file__).with_name("client.mjs")
 
 
-async def test_the_official_client(door: "Door") -> None:
+async def test_the_official_client(server: "SignalingServer") -> None:
     process = await asyncio.create_subprocess_exec(
-        NODE, str(CLIENT), door.url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        NODE, str(CLIENT), server.url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     async with asyncio.timeout(60):
         out, complaints = await process.communicate()

@@ -13,7 +13,15 @@ from gateway.service import CaptureService
 from gateway.settings import load_settings
 from signaling.asyncapi import asyncapi_document
 from signaling.control import Caller, Control
-from signaling.events import COMMANDS, EVENTS, METADATA_MAX_BYTES, CaptureRequest, CaptureStatusResponse, Door, parse
+from signaling.events import (
+    COMMANDS,
+    EVENTS,
+    METADATA_MAX_BYTES,
+    CaptureRequest,
+    CaptureStatusResponse,
+    Endpoint,
+    parse,
+)
 
 DOCUMENT = asyncapi_document("1.2.3")
 
@@ -34,7 +42,7 @@ def references(node: Any) -> list[str]:
 
 def test_every_event_is_in_the_document_on_the_channels_that_it_passes() -> None:
     for event in EVENTS:
-        for door, channel in ((Door.EMS, "ems"), (Door.BROWSER, "browser")):
+        for endpoint, channel in ((Endpoint.EMS, "ems"), (Endpoint.BROWSER, "browser")):
             names = {
                 (resolve(operation["messages"][0]["$ref"].replace("channels/" + channel, "channels/" + channel)))[
                     "$ref"
@@ -43,7 +51,7 @@ def test_every_event_is_in_the_document_on_the_channels_that_it_passes() -> None
                 if operation["channel"]["$ref"] == f"#/channels/{channel}"
             }
             message = f"#/components/messages/{event.name}_{event.direction.value}"
-            assert (message in names) == (door in event.doors)
+            assert (message in names) == (endpoint in event.endpoints)
 
 
 def test_every_reference_leads_somewhere() -> None:
@@ -56,7 +64,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 def test_the_contract_of_the_first_version_holds() -> None:
     """Other people's programs depend on these."""
-    names = {(event.name, event.direction.value) for event in EVENTS if Door.EMS in event.doors}
+    names = {(event.name, event.direction.value) for event in EVENTS if Endpoint.EMS in event.endpoints}
     assert names >= {
         ("capture_start_request", "in"),
         ("capture_stop_request", "in"),
@@ -151,15 +159,15 @@ commands = st.sampled_from(sorted(COMMANDS)).flatmap(about) | st.tuples(st.text(
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(st.lists(commands, min_size=1, max_size=4), st.sampled_from([Door.EMS, Door.BROWSER]))
+@given(st.lists(commands, min_size=1, max_size=4), st.sampled_from([Endpoint.EMS, Endpoint.BROWSER]))
 def test_whatever_is_sent_is_answered_and_the_answer_is_what_the_document_says(
-    sent: list[tuple[str, Any]], door: Door
+    sent: list[tuple[str, Any]], endpoint: Endpoint
 ) -> None:
     async def run() -> None:
         camera = {"url": "clip://u:s3cret@camera", "engine": "tests.support.coded:ClipEngine", "start": "on-demand"}
         service = CaptureService({"default": load_settings().camera("default", {**camera, "record": "never"})})
         control = Control(service)
-        replies = await asyncio.gather(*(control.execute(name, data, Caller(door, "x")) for name, data in sent))
+        replies = await asyncio.gather(*(control.execute(name, data, Caller(endpoint, "x")) for name, data in sent))
         for (name, _), reply in zip(sent, replies, strict=True):
             text = json.dumps([reply.data, reply.ack], allow_nan=False)
             assert "s3cret" not in text

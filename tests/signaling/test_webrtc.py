@@ -1,4 +1,4 @@
-"""WebRTC signaling over Socket.IO, through both doors, with real peers (aiortc)."""
+"""WebRTC signaling over Socket.IO, through both endpoints, with real peers (aiortc)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +12,7 @@ from gateway.settings import load_settings
 from gateway.webrtc.server import WebRtcServer
 from signaling.events import WebRtcAnswer
 from signaling.messaging import create_messaging
-from tests.signaling.conftest import CAMERA, Door
+from tests.signaling.conftest import CAMERA, SignalingServer
 from tests.support.coded import HEIGHT, WIDTH
 from tests.support.ems import Ems
 
@@ -53,11 +53,11 @@ async def watch(peer: RTCPeerConnection, sdp: str) -> None:
 
 
 async def test_a_browser_watches_through_its_socket(webrtc: WebRtcServer, peer: RTCPeerConnection) -> None:
-    door = Door(webrtc=webrtc)
-    await door.start()
+    server = SignalingServer(webrtc=webrtc)
+    await server.start()
     try:
         events: list[Any] = []
-        client = await door.client(on={"webrtc_answer": events.append})
+        client = await server.client(on={"webrtc_answer": events.append})
         offer = {"client_id": "tab", "camera_id": "yard", "sdp": await offer_of(peer)}
         answer = await client.call("webrtc_offer", offer, timeout=20)
         assert WebRtcAnswer.model_validate(answer).camera_id == "yard"
@@ -67,7 +67,7 @@ async def test_a_browser_watches_through_its_socket(webrtc: WebRtcServer, peer: 
             trickled = {"client_id": "tab", "candidate": data}
             assert await client.call("webrtc_ice_candidate", trickled, timeout=10) == {"ok": True}
         await watch(peer, answer["sdp"])
-        other = await door.client()
+        other = await server.client()
         stolen = await other.call("webrtc_close", {"client_id": "tab"}, timeout=10)
         assert stolen["error"] == "not_found"
         (viewer,) = webrtc.viewers.values()
@@ -79,39 +79,39 @@ async def test_a_browser_watches_through_its_socket(webrtc: WebRtcServer, peer: 
         gone = await client.call("webrtc_ice_candidate", {"client_id": "tab", "candidate": None}, timeout=10)
         assert gone["error"] == "not_found"
     finally:
-        await door.close()
+        await server.close()
 
 
 async def test_a_viewer_outlives_its_signaling(webrtc: WebRtcServer, peer: RTCPeerConnection) -> None:
-    door = Door(webrtc=webrtc)
-    await door.start()
+    server = SignalingServer(webrtc=webrtc)
+    await server.start()
     try:
-        client = await door.client()
+        client = await server.client()
         answer = await client.call("webrtc_offer", {"client_id": "tab", "sdp": await offer_of(peer)}, timeout=20)
         await watch(peer, answer["sdp"])
         await client.disconnect()
-        await until(lambda: not door.browser._clients)
+        await until(lambda: not server.browser._clients)
         assert len(webrtc.viewers) == 1
         track: Any = peer.getTransceivers()[0].receiver.track
         for _ in range(5):
             await track.recv()
     finally:
-        await door.close()
+        await server.close()
 
 
 async def test_what_is_no_offer_is_refused_with_the_reason(webrtc: WebRtcServer) -> None:
-    door = Door(webrtc=webrtc)
-    await door.start()
+    server = SignalingServer(webrtc=webrtc)
+    await server.start()
     try:
         errors: list[Any] = []
-        client = await door.client(on={"webrtc_error": errors.append})
+        client = await server.client(on={"webrtc_error": errors.append})
         answer = await client.call("webrtc_offer", {"client_id": "tab", "sdp": "nonsense"}, timeout=20)
         assert answer["error"] == "bad_request"
         await until(lambda: errors)
         assert errors[0] == {"client_id": "tab", **answer}
         assert not webrtc.viewers
     finally:
-        await door.close()
+        await server.close()
 
 
 async def test_the_ems_relays_an_offer(webrtc: WebRtcServer, peer: RTCPeerConnection) -> None:

@@ -9,7 +9,7 @@ from aiohttp import ClientTimeout
 from socketio.exceptions import ConnectionError as Refused
 
 from gateway.access import Scope
-from signaling.events import COMMANDS, Door
+from signaling.events import COMMANDS, Endpoint
 from tests.support.guarded import ADMIN_TOKEN, Client, bearer
 from web.auth.policy import EVENTS, ROUTES, Over, Rule
 
@@ -194,7 +194,7 @@ class Socket:
 
 
 def test_every_command_of_a_browser_is_in_the_table() -> None:
-    assert set(EVENTS) == {name for name, event in COMMANDS.items() if Door.BROWSER in event.doors}
+    assert set(EVENTS) == {name for name, event in COMMANDS.items() if Endpoint.BROWSER in event.endpoints}
     assert set(EVENTS) == set(PAYLOADS)
 
 
