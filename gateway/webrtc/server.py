@@ -21,7 +21,7 @@ from aiortc import RTCCertificate
 from gateway.camera import Camera
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NotFoundError, SettingsError, UnavailableError
-from gateway.histogram import Histogram
+from gateway.latency import latency_histogram, remove_series
 from gateway.media import Packet
 from gateway.webrtc.certificate import SharedCertificate
 from gateway.webrtc.fanout import CameraFanout
@@ -93,8 +93,12 @@ class WebRtcServer:
         self._keeper: asyncio.Task[None] | None = None
         self._past: dict[str, Totals] = {}
         """What the viewers that have gone were sent, by camera."""
-        self.first_picture_s: dict[str, Histogram] = {}
-        """From the offer to the first picture's leaving, by camera."""
+        self.first_picture_s = latency_histogram(
+            "liveedge_webrtc_first_picture_seconds",
+            "Time to first frame: from a viewer's offer to when the first picture has left the gateway; the way to the"
+            " viewer and its decoding come on top",
+            ["camera"],
+        )
         self._closed = False
 
     @property
@@ -171,7 +175,7 @@ class WebRtcServer:
         """End all viewers of a camera that was removed."""
         await asyncio.gather(*(viewer.close(reason) for viewer in self.viewers_of(camera_id)))
         self._past.pop(camera_id, None)
-        self.first_picture_s.pop(camera_id, None)
+        remove_series(self.first_picture_s, camera_id)
 
     async def join(self, camera: Camera, offer_sdp: str, *, client_address: str) -> Viewer:
         """Make a viewer out of an offer; its ``answer_sdp`` is ready. The camera is held while the viewer lives.
@@ -210,7 +214,7 @@ class WebRtcServer:
                 hold.release()
                 raise
             viewer.holds.append(hold.release)
-            first_picture_s = self.first_picture_s.setdefault(camera.id, Histogram())
+            first_picture_s = self.first_picture_s.labels(camera.id)
             viewer.on_begun = lambda: first_picture_s.observe(self._clock.monotonic() - began_s)
             self._viewers[viewer.id] = viewer
             self.registry.add(viewer.agent)

@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import av
+from prometheus_client import Histogram
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import StorageError, redact
-from gateway.histogram import Histogram
 from gateway.hub import PacketHub, SubscriptionClosed
 from gateway.media import Packet, StreamInfo
 from gateway.settings import FsyncMode
@@ -106,7 +106,8 @@ def why_cut(
 class Recording:
     """The blocking half; see the module. One worker thread at a time.
 
-    ``see_data_dir`` raises :class:`~gateway.errors.StorageError` where no segment may be begun.
+    ``see_data_dir`` raises :class:`~gateway.errors.StorageError` where no segment may be begun. ``sync_s`` observes how
+    long the disk took for each sync, in seconds.
     """
 
     def __init__(
@@ -116,17 +117,17 @@ class Recording:
         segment_s: int,
         fsync: FsyncMode,
         see_data_dir: Callable[[], None] = lambda: None,
+        sync_s: Histogram | None = None,
     ) -> None:
         self.camera_id = camera_id
         self.dropped = 0
         """Packets that the disk did not get."""
-        self.syncs = Histogram()
-        """How long the disk took for each sync, in seconds."""
         self.numbers = Numbers()
         self._data_dir = data_dir
         self._every_90k = segment_s * CLOCK_RATE
         self._fsync = fsync
         self._see_data_dir = see_data_dir
+        self._sync_s = sync_s
         self._writer: SegmentWriter | None = None
         self._info: StreamInfo | None = None
         self._transcoder: Transcoder | None = None
@@ -218,7 +219,7 @@ class Recording:
             try:
                 path = segment_path(self._data_dir, self.camera_id, segment.name)
                 self._writer = SegmentWriter(path, segment, info, self._fsync)
-                self._writer.syncs = self.syncs
+                self._writer.sync_s = self._sync_s
                 break
             except FileExistsError:
                 continue
@@ -315,11 +316,6 @@ class CameraRecorder:
         """Begin to record, with what the hub has sent since this was made."""
         self._recording.numbers = numbers
         self._task = asyncio.create_task(self._run(), name=f"record-{self.camera_id}")
-
-    @property
-    def syncs(self) -> Histogram:
-        """How long the disk took for each sync, in seconds."""
-        return self._recording.syncs
 
     async def close(self) -> None:
         """Write what is queued and finish the segment under way."""

@@ -24,7 +24,7 @@ from typing import Any
 from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import LiveedgeError, NotFoundError, StorageError
-from gateway.histogram import Histogram
+from gateway.latency import latency_histogram, remove_series
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import RecordMode, Settings
@@ -61,6 +61,9 @@ class Archive:
         self.service = service
         self.reader = ArchiveReader(self.data_dir, self.index, self, service, clock)
         """What there is, for whoever asks."""
+        self.sync_s = latency_histogram(
+            "liveedge_archive_fsync_seconds", "How long the disk takes to keep a fragment", ["camera"]
+        )
         self._recorders: dict[str, CameraRecorder] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
@@ -131,7 +134,12 @@ class Archive:
         if settings.record is RecordMode.NEVER or camera.id in self._recorders:
             return
         recording = Recording(
-            camera.id, self.data_dir, settings.archive_segment_seconds, settings.archive_fsync, self._see_data_dir
+            camera.id,
+            self.data_dir,
+            settings.archive_segment_seconds,
+            settings.archive_fsync,
+            self._see_data_dir,
+            self.sync_s.labels(camera.id),
         )
         recorder = CameraRecorder(
             camera.hub,
@@ -159,6 +167,7 @@ class Archive:
         except LiveedgeError as error:
             log.warning("archive: %s; the next start takes the camera's last files into the index", error)
         self._recorders.pop(camera_id, None)
+        remove_series(self.sync_s, camera_id)
         self._keeper.forget(camera_id)
 
     async def _begin(self, recorder: CameraRecorder) -> None:
@@ -180,10 +189,6 @@ class Archive:
         for status in statuses.values():
             status.error = status.error or self._keeper.error
         return statuses
-
-    def syncs(self) -> Mapping[str, Histogram]:
-        """How long the disk took to sync, for each recorded camera."""
-        return {camera_id: recorder.syncs for camera_id, recorder in self._recorders.items()}
 
     def status(self) -> dict[str, Any]:
         """The archive for ``/api/status``, as JSON has it."""

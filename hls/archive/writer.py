@@ -27,9 +27,9 @@ from typing import Any
 import av
 from av.container import OutputContainer
 from av.stream import Stream
+from prometheus_client import Histogram
 
 from gateway.clock import CLOCK_RATE
-from gateway.histogram import Histogram
 from gateway.media import Packet, StreamInfo
 from gateway.settings import FsyncMode
 from hls.archive.segment import EndReason, Fragment, Segment, SegmentState
@@ -110,7 +110,7 @@ class SegmentWriter:
         self.fragments: list[Fragment] = []
         self.audio_left_out = 0
         """Audio packets from before the first frame, and such as the muxer refused."""
-        self.syncs: Histogram | None = None
+        self.sync_s: Histogram | None = None
         """Takes how long each sync of the file's data took, in seconds."""
         self._segment = segment
         self._fsync = fsync
@@ -277,8 +277,8 @@ class SegmentWriter:
         if force or self._fsync is FsyncMode.ALWAYS or now_s - self._synced_at_s >= FSYNC_INTERVAL_S:
             os.fdatasync(self._descriptor)
             self._synced_at_s = now_s
-            if self.syncs is not None:
-                self.syncs.observe(time.monotonic() - now_s)
+            if self.sync_s is not None:
+                self.sync_s.observe(time.monotonic() - now_s)
 
 
 def identity(segment: Segment) -> dict[str, Any]:

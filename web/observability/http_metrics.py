@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gateway.histogram import Histogram
+from gateway.latency import latency_histogram, remove_series
 
 HLS_KINDS = {
     "/hls/{camera}/index.m3u8": "multivariant",
@@ -26,13 +26,23 @@ class Traffic:
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str, str]] = Counter()
         """By route, method and status class (``2xx``)."""
-        self.hls: dict[tuple[str, ...], Histogram] = {}
-        """Seconds to the answer, by camera and kind of request; a blocked reload waits for its part on purpose."""
+        self.hls_s = latency_histogram(
+            "liveedge_hls_request_seconds",
+            "Time to the answer of HLS requests; a blocked one waits for its part on purpose",
+            ["camera", "kind"],
+        )
+        self._hls_series: set[tuple[str, str]] = set()
+
+    @property
+    def hls_cameras(self) -> set[str]:
+        """Cameras of which live HLS was requested."""
+        return {camera_id for camera_id, _ in self._hls_series}
 
     def forget(self, camera_id: str) -> None:
         """Forget a camera that was removed: cameras come and go by API, and their series must not pile up."""
-        for key in [key for key in self.hls if key[0] == camera_id]:
-            del self.hls[key]
+        for series in [series for series in self._hls_series if series[0] == camera_id]:
+            self._hls_series.remove(series)
+            remove_series(self.hls_s, *series)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -58,4 +68,6 @@ class Traffic:
         if kind == "playlist" and "_HLS_msn" in request.query:
             kind = "blocked"
         # The answer was a success: the camera is one of ours, and their number is bounded.
-        self.hls.setdefault((request.match_info["camera"], kind), Histogram()).observe(took_s)
+        series = (request.match_info["camera"], kind)
+        self._hls_series.add(series)
+        self.hls_s.labels(*series).observe(took_s)

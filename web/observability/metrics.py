@@ -7,15 +7,21 @@ units follow Prometheus' rules (base units, ``_total`` for what only grows).
 import asyncio
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
@@ -23,7 +29,6 @@ from prometheus_client.registry import Collector
 
 from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE
-from gateway.histogram import Histogram
 from gateway.session import SessionState
 from gateway.webrtc.ice.agent import REFUSALS
 from gateway.webrtc.stats import Totals
@@ -212,23 +217,12 @@ class GatewayCollector(Collector):
         for reason, count in server.sends_failed.items():
             failed.add_metric([reason], count)
         yield from (refused, failed)
-        yield _histogram(
-            "liveedge_webrtc_first_picture_seconds",
-            "Time to first frame: from a viewer's offer to when the first picture has left the gateway; the way to the"
-            " viewer and its decoding come on top",
-            {(camera_id,): histogram for camera_id, histogram in server.first_picture_s.items()},
-            CAMERA,
-        )
+        yield from _collect(server.first_picture_s)
 
     def _hls(self) -> Iterable[Metric]:
-        for camera_id in {key[0] for key in self._traffic.hls} - self._gateway.service.cameras.keys():
+        for camera_id in self._traffic.hls_cameras - self._gateway.service.cameras.keys():
             self._traffic.forget(camera_id)
-        yield _histogram(
-            "liveedge_hls_request_seconds",
-            "Time to the answer of HLS requests; a blocked one waits for its part on purpose",
-            self._traffic.hls,
-            ["camera", "kind"],
-        )
+        yield from _collect(self._traffic.hls_s)
         delay = GaugeMetricFamily(
             "liveedge_hls_part_delay_seconds", "How far the newest part is behind the newest picture", labels=CAMERA
         )
@@ -259,12 +253,7 @@ class GatewayCollector(Collector):
             gaps.add_metric([camera_id], status["gaps"])
             failing.add_metric([camera_id], float(status["error"] is not None))
         yield from (recording, lag, written, closed, dropped, gaps, failing)
-        yield _histogram(
-            "liveedge_archive_fsync_seconds",
-            "How long the disk takes to keep a fragment",
-            {(camera_id,): histogram for camera_id, histogram in self._gateway.archive.syncs().items()},
-            CAMERA,
-        )
+        yield from _collect(self._gateway.archive.sync_s)
         yield CounterMetricFamily(
             "liveedge_archive_index_mended",
             "Times that the index was found damaged or gone and was opened or made anew",
@@ -310,13 +299,11 @@ def _bytes_per_second(camera: Camera) -> float | None:
     return None if bitrate_bps is None else bitrate_bps / 8
 
 
-def _histogram(
-    name: str, text: str, histograms: Mapping[tuple[str, ...], Histogram], labels: Sequence[str]
-) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for values, histogram in tuple(histograms.items()):
-        family.add_metric(values, histogram.cumulative(), histogram.sum)
-    return family
+def _collect(histogram: Histogram) -> Iterable[Metric]:
+    """The histogram's buckets, sum and count, without the time at which each series was made."""
+    for family in histogram.collect():
+        family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+        yield family
 
 
 class Metrics:

@@ -12,7 +12,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.histogram import Histogram
 from gateway.settings import load_settings
 from web.app import create_app
 
@@ -176,11 +175,3 @@ def test_every_alert_has_a_case_in_which_it_fires() -> None:
     tests = yaml.safe_load((DOCS / "alerts.test.yml").read_text())["tests"]
     fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case.get("exp_alerts")}
     assert fired == alerts
-
-
-def test_a_histogram_counts_what_is_at_most_its_bounds() -> None:
-    histogram = Histogram((0.1, 1.0))
-    for value in (0.05, 0.1, 0.5, 3.0):
-        histogram.observe(value)
-    assert histogram.cumulative() == [("0.1", 2), ("1.0", 3), ("+Inf", 4)]
-    assert histogram.sum == pytest.approx(3.65)
