@@ -6,14 +6,17 @@ Rules:
 2. It keeps the current GOP: every packet, audio included, from the newest video keyframe on. A GOP that outgrows
    ``gop_max_bytes`` is forgotten as a whole (half a GOP shows nothing) and counted; the next keyframe starts anew.
 3. A newcomer gets the current GOP, then the live packets, with no gap and no repeat.
-4. There are two kinds of consumers. A *sink* is a plain function, called at once for each packet; it must be quick and
-   must not block (the WebRTC fan-out, the live window). A *subscription* has a bounded queue of its own, for whoever
-   may be slow (a disk, a decoder).
-5. Drop policy of a subscription: when its queue is full, packets are dropped up to the next video keyframe that finds
-   room, never from the middle of a GOP, and every one is counted. Its reader sees ``lost_before`` on the packet after
-   the gap.
-6. A fault of one consumer is that consumer's alone: a sink that raises is logged, counted and called again for the next
-   packet.
+4. There are two kinds of consumers. A *sink* is a plain function that is called for each packet. It must be quick and
+   must not block (the WebRTC fan-out, the live window). A *subscription* has a bounded queue of its own, for consumers
+   that may be slow (a disk, a decoder).
+5. For each packet, sinks attached with ``first=True`` are called before all other sinks, and sinks before
+   subscriptions. Within these groups the order is that of attaching. The WebRTC fan-out is attached with
+   ``first=True``: its latency must not include the muxing of LL-HLS.
+6. Drop policy of a subscription: when its queue is full, packets are dropped up to the next video keyframe that fits.
+   A GOP is never cut in the middle, and every dropped packet is counted. On the packet after the gap, the reader sees
+   the number in ``lost_before``.
+7. A fault of one consumer does not affect the others: a sink that raises is logged, counted and called again for the
+   next packet.
 """
 
 import asyncio
@@ -42,7 +45,7 @@ class SubscriptionClosed(Exception):  # noqa: N818  (an end, not an error)
 
 
 class Subscription:
-    """One reader's bounded queue; see rule 5. Use it as an async iterator, or call :meth:`get`."""
+    """One reader's bounded queue; see rule 6. Use it as an async iterator, or call :meth:`get`."""
 
     def __init__(self, hub: "PacketHub", max_packets: int, max_bytes: int) -> None:
         self._hub = hub
@@ -126,6 +129,7 @@ class PacketHub:
         self._gop_max_bytes = gop_max_bytes
         self._gop: list[Packet] = []
         self._gop_bytes = 0
+        self._first_sinks: list[Sink] = []
         self._sinks: list[Sink] = []
         self._subscriptions: list[Subscription] = []
         self._dropped_before = 0
@@ -160,7 +164,7 @@ class PacketHub:
         if packet.is_video:
             self.newest = packet
         self.packets_published += 1
-        for sink in tuple(self._sinks):
+        for sink in (*self._first_sinks, *self._sinks):
             self._call(sink, packet)
         for subscription in tuple(self._subscriptions):
             subscription.offer(packet)
@@ -169,16 +173,20 @@ class PacketHub:
         """The camera is gone. Newcomers wait for its next keyframe: an old GOP is not the live edge."""
         self._gop, self._gop_bytes = [], 0
 
-    def attach(self, sink: Sink, *, replay: bool = True) -> Callable[[], None]:
-        """Call ``sink`` for each packet from now on, after the current GOP with ``replay``. Returns its detacher."""
+    def attach(self, sink: Sink, *, first: bool = False, replay: bool = True) -> Callable[[], None]:
+        """Call ``sink`` for each packet from now on, and with ``replay`` for the current GOP before.
+
+        ``first`` calls it before the other sinks (rule 5). Returns a function that detaches it.
+        """
         if replay:
             for packet in tuple(self._gop):
                 self._call(sink, packet)
-        self._sinks.append(sink)
+        sinks = self._first_sinks if first else self._sinks
+        sinks.append(sink)
 
         def detach() -> None:
-            if sink in self._sinks:
-                self._sinks.remove(sink)
+            if sink in sinks:
+                sinks.remove(sink)
 
         return detach
 

@@ -53,7 +53,7 @@ class CameraFanout:
         self._pace_bytes_per_s = PACE_BYTES_PER_S
         self.bytes_per_s = 0.0
         """The camera's rate over its last GOP; 0 before there was one."""
-        self._detach: Callable[[], None] | None = hub.attach(self.on_packet)
+        self._detach: Callable[[], None] | None = hub.attach(self.on_packet, first=True)
 
     def __len__(self) -> int:
         return len(self._senders)

@@ -34,6 +34,23 @@ async def test_a_newcomer_gets_the_gop_and_then_the_live_packets_without_gap_or_
     assert [number(item) for item in seen] == [5, 6, 7, 8, 9]
 
 
+def test_sinks_that_are_to_be_first_are_called_first_whenever_they_were_attached() -> None:
+    hub = PacketHub("door")
+    calls: list[str] = []
+    detach = [
+        hub.attach(lambda _: calls.append("hls")),
+        hub.attach(lambda _: calls.append("webrtc"), first=True),
+        hub.attach(lambda _: calls.append("jpeg")),
+        hub.attach(lambda _: calls.append("webrtc 2"), first=True),
+    ]
+    hub.publish(packet(0, key=True))
+    assert calls == ["webrtc", "webrtc 2", "hls", "jpeg"]
+    detach[1]()
+    calls.clear()
+    hub.publish(packet(1))
+    assert calls == ["webrtc 2", "hls", "jpeg"]
+
+
 async def test_audio_belongs_to_the_gop_and_does_not_begin_one() -> None:
     hub = PacketHub("door")
     hub.publish(packet(0, key=True, kind=MediaKind.AUDIO))
