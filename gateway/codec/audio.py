@@ -1,0 +1,148 @@
+"""Audio transcoding: decode a camera's audio, resample it and encode it as another codec.
+
+WebRTC needs Opus (RFC 7874 §3), HLS and recordings need AAC. Both use :class:`AudioTranscoder`, with PyAV.
+
+Rules:
+
+1. Time passes through: a coded frame's position follows from the ``pts_90k`` of the packets that it was made of. Jitter
+   and gaps of the camera appear in the positions; smoothing them is the caller's task.
+2. Positions include the encoder's delay. The first frame of AAC begins 1024 samples before the first packet, and that
+   of Opus 120 samples before it.
+3. Only mono and stereo are encoded. A source with more channels becomes stereo.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+
+from gateway.clock import CLOCK_RATE
+from gateway.media import AudioInfo
+
+_LAYOUTS = {1: "mono", 2: "stereo"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    """How FFmpeg encodes a codec."""
+
+    name: str
+    codec_string: str
+    sample_format: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+_ENCODERS: Mapping[str, _Encoder] = {
+    "aac": _Encoder("aac", "mp4a.40.2", "fltp"),
+    "opus": _Encoder("libopus", "opus", "s16", {"application": "lowdelay"}),
+}
+
+
+class EncodedAudioFrame(NamedTuple):
+    """One coded frame. ``position`` is its first sample's time, in samples of the encoder's rate."""
+
+    position: int
+    data: bytes
+
+
+class AudioEncoder:
+    """Raw samples in, coded frames of ``frame_samples`` out.
+
+    ``codec`` is ``aac`` or ``opus``, ``channels`` is 1 or 2. Frames to encode have the attributes ``sample_format``,
+    ``layout`` and ``sample_rate_hz``, and a ``pts`` in samples. Raises ``av.FFmpegError`` or ``ValueError``.
+    """
+
+    def __init__(
+        self, codec: str, sample_rate_hz: int, channels: int, *, frame_samples: int, bit_rate_bps: int
+    ) -> None:
+        if codec not in _ENCODERS:
+            raise ValueError(f"there is no encoder for {codec}")
+        encoder = _ENCODERS[codec]
+        self.sample_format = encoder.sample_format
+        self.layout = _layout(channels)
+        self.sample_rate_hz = sample_rate_hz
+        self.frame_samples = frame_samples
+        context = av.CodecContext.create(encoder.name, "w")
+        assert isinstance(context, av.AudioCodecContext)
+        context.sample_rate, context.layout, context.format = sample_rate_hz, self.layout, self.sample_format
+        context.bit_rate = bit_rate_bps
+        context.time_base = Fraction(1, sample_rate_hz)
+        options = dict(encoder.options)
+        if codec == "opus":
+            options["frame_duration"] = f"{frame_samples * 1000 / sample_rate_hz:g}"
+        context.options = options
+        context.open()
+        if context.frame_size != frame_samples:
+            raise ValueError(f"{codec} has frames of {context.frame_size} samples, not {frame_samples}")
+        self._context = context
+        self.info = AudioInfo(codec, encoder.codec_string, sample_rate_hz, channels, bytes(context.extradata or b""))
+        """The coded audio, with what its decoder needs (AudioSpecificConfig, OpusHead) as ``extradata``."""
+
+    def encode(self, frame: av.AudioFrame) -> list[EncodedAudioFrame]:
+        """The coded frames that are complete."""
+        return [EncodedAudioFrame(packet.pts or 0, bytes(packet)) for packet in self._context.encode(frame)]
+
+
+class AudioTranscoder:
+    """Packets of any codec that FFmpeg decodes in, coded frames out.
+
+    ``codec``, ``sample_rate_hz``, ``channels``, ``frame_samples`` and ``bit_rate_bps`` describe the output; see
+    :class:`AudioEncoder`. Raises ``av.FFmpegError`` or ``ValueError`` where source or output are not supported.
+    """
+
+    def __init__(
+        self,
+        source: AudioInfo,
+        codec: str,
+        sample_rate_hz: int,
+        channels: int,
+        *,
+        frame_samples: int,
+        bit_rate_bps: int,
+    ) -> None:
+        decoder = av.CodecContext.create(source.codec, "r")
+        if not isinstance(decoder, av.AudioCodecContext):
+            raise ValueError(f"{source.codec} is not an audio codec")  # noqa: TRY004  (one type for all bad arguments)
+        decoder.sample_rate = source.sample_rate_hz
+        decoder.layout = _layout(min(source.channels, 2))
+        if source.extradata:
+            decoder.extradata = source.extradata
+        self._decoder = decoder
+        self._encoder = AudioEncoder(
+            codec, sample_rate_hz, channels, frame_samples=frame_samples, bit_rate_bps=bit_rate_bps
+        )
+        self._resampler = av.AudioResampler(
+            self._encoder.sample_format, self._encoder.layout, sample_rate_hz, frame_samples
+        )
+
+    @property
+    def info(self) -> AudioInfo:
+        """The coded audio; see :attr:`AudioEncoder.info`."""
+        return self._encoder.info
+
+    def transcode(self, data: bytes, pts_90k: int) -> list[EncodedAudioFrame]:
+        """Take one packet whose first sample is at ``pts_90k``; returns the coded frames that are complete.
+
+        Raises ``av.FFmpegError`` or ``ValueError`` for a packet that cannot be decoded. The next one may be given.
+        """
+        if not data:
+            # FFmpeg takes an empty packet as the end of the stream, and no packets after it.
+            raise ValueError("an audio packet is empty")
+        coded = av.Packet(data)
+        coded.time_base = Fraction(1, CLOCK_RATE)
+        coded.pts = coded.dts = pts_90k
+        done: list[EncodedAudioFrame] = []
+        for decoded in self._decoder.decode(coded):
+            decoded.pts, decoded.time_base = pts_90k, Fraction(1, CLOCK_RATE)
+            pts_90k += decoded.samples * CLOCK_RATE // decoded.sample_rate
+            for frame in self._resampler.resample(decoded):
+                done.extend(self._encoder.encode(frame))
+        return done
+
+
+def _layout(channels: int) -> str:
+    if channels not in _LAYOUTS:
+        raise ValueError(f"audio with {channels} channels is not supported")
+    return _LAYOUTS[channels]
