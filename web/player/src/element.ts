@@ -1,13 +1,13 @@
 // <live-edge-player>: one camera at its live edge, in anybody's page. docs/player.md is its reference.
 
 import { Api } from "./core/api.ts";
-import { describeLive, type Description } from "./core/describe.ts";
-import { RUNGS, type RungName } from "./core/ladder.ts";
-import { clockOf } from "./core/sync.ts";
-import { LANGUAGES, pickLanguage, say, type Language } from "./core/words.ts";
-import { Meter, type Statistics } from "./core/meter.ts";
+import { describeLive, type Description } from "./core/status-text.ts";
+import { RUNGS, type RungName } from "./core/fallback.ts";
+import { clockOf } from "./core/clock-sync.ts";
+import { LANGUAGES, pickLanguage, say, type Language } from "./core/i18n.ts";
+import { Meter, type Statistics } from "./core/stats.ts";
 import { toggleFullscreen } from "./fullscreen.ts";
-import { Live } from "./live.ts";
+import { Live } from "./live-playback.ts";
 import { Overlay, part } from "./overlay.ts";
 import { RecordingControl } from "./recording-control.ts";
 import css from "./element.css?inline";

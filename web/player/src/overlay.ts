@@ -1,7 +1,7 @@
 // What lies over the picture: a badge, a sentence where there is something to say, the buttons.
 
-import type { Description } from "./core/describe.ts";
-import { say, type Language, type Word } from "./core/words.ts";
+import type { Description } from "./core/status-text.ts";
+import { say, type Language, type Word } from "./core/i18n.ts";
 import { icon, type Icon } from "./icons.ts";
 
 const NOTICE_MS = 8000;

@@ -6,4 +6,4 @@ if (!customElements.get("live-edge-player")) customElements.define("live-edge-pl
 
 export { LiveEdgePlayer };
 export type { PlayerMode, PlayerState } from "./element.ts";
-export type { Statistics } from "./core/meter.ts";
+export type { Statistics } from "./core/stats.ts";

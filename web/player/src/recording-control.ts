@@ -5,7 +5,7 @@
 // 2. The speed is the recording's: it outlives seeks, and ends with the return to live.
 
 import type { Api } from "./core/api.ts";
-import type { Recording } from "./recording.ts";
+import type { Recording } from "./recording-playback.ts";
 
 /** So near to now it is live. */
 const EDGE_MS = 1000;
@@ -48,7 +48,7 @@ export class RecordingControl {
     const { player, events } = this;
     if (time >= events.now() - EDGE_MS) return events.goLive();
     if (!this.current) {
-      const { Recording } = await import("./recording.ts");
+      const { Recording } = await import("./recording-playback.ts");
       if (!player.isConnected) return;
       // Another seek may have been quicker.
       if (!this.current) {

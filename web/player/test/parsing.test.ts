@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { parts, showNewest } from "../src/rungs/mjpeg.ts";
-import { parseIceServers } from "../src/rungs/webrtc.ts";
+import { parts, showNewest } from "../src/transports/mjpeg.ts";
+import { parseIceServers } from "../src/transports/webrtc.ts";
 
 function stream(chunks: Uint8Array<ArrayBuffer>[]): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream({

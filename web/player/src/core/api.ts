@@ -1,6 +1,6 @@
 // The gateway's HTTP: where it is, who asks, and what its refusals mean.
 
-import type { Failure } from "./ladder.ts";
+import type { Failure } from "./fallback.ts";
 
 export interface Camera {
   camera_id: string;

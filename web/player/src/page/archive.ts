@@ -1,7 +1,7 @@
 // The archive's segments of a stretch of time, as the gateway lists them.
 
 import type { View } from "../core/timeline.ts";
-import { parts } from "../rungs/mjpeg.ts";
+import { parts } from "../transports/mjpeg.ts";
 import { store } from "./store.ts";
 
 const PAGE = 500;

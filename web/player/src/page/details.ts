@@ -1,11 +1,11 @@
 // A camera's facts, and the two commands that it takes.
 
 import { ApiError, type Camera } from "../core/api.ts";
-import { say } from "../core/words.ts";
+import { say } from "../core/i18n.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
 import { store } from "./store.ts";
-import { language, t, type PageWord } from "./words.ts";
+import { language, t, type PageWord } from "./i18n.ts";
 
 export class Details {
   readonly element: HTMLElement;

@@ -1,6 +1,6 @@
 // Figures as people read them.
 
-import { language, t, type PageWord } from "./words.ts";
+import { language, t, type PageWord } from "./i18n.ts";
 
 export function bitrate(bps: number): string {
   return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bps / 1000)} kbit/s`;

@@ -6,7 +6,7 @@ import { GAP_PX, TILE_MIN_PX, WALL_GAP_PX, bestColumns } from "../core/layout.ts
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
 import { store } from "./store.ts";
-import { language, t } from "./words.ts";
+import { language, t } from "./i18n.ts";
 
 class Tile {
   readonly player: LiveEdgePlayer;

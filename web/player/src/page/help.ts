@@ -2,7 +2,7 @@
 
 import { icon } from "../icons.ts";
 import { h } from "./dom.ts";
-import { t, type PageWord } from "./words.ts";
+import { t, type PageWord } from "./i18n.ts";
 
 const KEYS: readonly (readonly [keys: string, word: PageWord])[] = [
   ["Space", "keyPlay"],

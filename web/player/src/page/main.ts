@@ -7,9 +7,9 @@ import { bytes } from "./format.ts";
 import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
 import { askForToken } from "./signin.ts";
-import { Single } from "./single.ts";
+import { Single } from "./camera-view.ts";
 import { store } from "./store.ts";
-import { language, t, type PageWord } from "./words.ts";
+import { language, t, type PageWord } from "./i18n.ts";
 
 const COLUMNS_KEY = "liveedge-columns";
 

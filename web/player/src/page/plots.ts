@@ -1,10 +1,10 @@
 // The last two minutes as small live plots, each with its figure.
 
 import type { Statistics } from "../player.ts";
-import { shortDuration, say } from "../core/words.ts";
+import { shortDuration, say } from "../core/i18n.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
-import { language, t } from "./words.ts";
+import { language, t } from "./i18n.ts";
 
 const SAMPLES = 120;
 const WIDTH = 240;

@@ -5,7 +5,7 @@ import { protect, save, type Segment } from "./archive.ts";
 import { h } from "./dom.ts";
 import { bytes, clock, length } from "./format.ts";
 import { store } from "./store.ts";
-import { t } from "./words.ts";
+import { t } from "./i18n.ts";
 
 const SHOWN_FIRST = 24;
 

@@ -2,7 +2,7 @@
 
 import { h, setText } from "./dom.ts";
 import { store } from "./store.ts";
-import { t } from "./words.ts";
+import { t } from "./i18n.ts";
 
 let box: HTMLDialogElement | null = null;
 

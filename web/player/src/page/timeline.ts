@@ -4,8 +4,8 @@
 import { pan, reveal, stretches, toTime, toX, zoom, type Recorded, type View } from "../core/timeline.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day } from "./format.ts";
-import { HEIGHT, RULER, paint, type Mark } from "./strip.ts";
-import { t } from "./words.ts";
+import { HEIGHT, RULER, paint, type Mark } from "./timeline-canvas.ts";
+import { t } from "./i18n.ts";
 
 const DRAG_PX = 4;
 /** A finger takes hold of an edge from so far. */

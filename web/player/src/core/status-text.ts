@@ -1,7 +1,7 @@
 // What is going on, in words and a tone: the same for a badge, a notice and a screen reader.
 
-import type { Failure, Ladder } from "./ladder.ts";
-import { say, shortDuration, type Language, type Word } from "./words.ts";
+import type { Failure, Ladder } from "./fallback.ts";
+import { say, shortDuration, type Language, type Word } from "./i18n.ts";
 
 export type Tone = "live" | "wait" | "ill" | "off" | "past";
 

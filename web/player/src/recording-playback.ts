@@ -9,10 +9,10 @@
 // 5. A step goes to the middle of a picture, found from where the one that is shown begins: no rounding shows it twice.
 
 import type { Api } from "./core/api.ts";
-import type { Description } from "./core/describe.ts";
-import { say, type Language } from "./core/words.ts";
-import { Hls, type Fragment } from "./rungs/hlsjs.ts";
-import { createVideo, play, watchFrames, type RungStatistics } from "./rungs/rung.ts";
+import type { Description } from "./core/status-text.ts";
+import { say, type Language } from "./core/i18n.ts";
+import { Hls, type Fragment } from "./transports/hlsjs.ts";
+import { createVideo, play, watchFrames, type RungStatistics } from "./transports/transport.ts";
 
 const BEFORE_MS = 10 * 60_000;
 const WINDOW_MS = 30 * 60_000;

@@ -13,7 +13,7 @@ import { Plots } from "./plots.ts";
 import { Recordings } from "./recordings.ts";
 import { store } from "./store.ts";
 import { Timeline } from "./timeline.ts";
-import { language, t, type PageWord } from "./words.ts";
+import { language, t, type PageWord } from "./i18n.ts";
 
 const HOUR_MS = 3_600_000;
 const RELOAD_MS = 10_000;

@@ -1,8 +1,8 @@
 // What every transport has in common: a surface on which pictures appear, and news of them.
 
 import type { Api } from "../core/api.ts";
-import type { Failure, RungName } from "../core/ladder.ts";
-import type { Word } from "../core/words.ts";
+import type { Failure, RungName } from "../core/fallback.ts";
+import type { Word } from "../core/i18n.ts";
 
 export interface RungContext {
   api: Api;

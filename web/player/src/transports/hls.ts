@@ -1,9 +1,9 @@
 // LL-HLS: hls.js in low-latency mode, or the browser's own player where there is no Media Source.
 
 import { ApiError, toFailure } from "../core/api.ts";
-import { catchUp, Margin, type Range } from "../core/catchup.ts";
-import type { Failure } from "../core/ladder.ts";
-import { createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./rung.ts";
+import { catchUp, Margin, type Range } from "../core/live-sync.ts";
+import type { Failure } from "../core/fallback.ts";
+import { createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./transport.ts";
 import type { Hls } from "./hlsjs.ts";
 
 const CATCH_UP_EVERY_MS = 100;

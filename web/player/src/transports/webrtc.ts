@@ -3,7 +3,7 @@
 
 import { ApiError, toFailure } from "../core/api.ts";
 import { RtpClock } from "../core/clock.ts";
-import { UnableError, createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./rung.ts";
+import { UnableError, createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./transport.ts";
 
 /** The gateway's clock is asked for what an RTP timestamp means this often; it drifts by less than a picture meanwhile. */
 const SYNC_MS = 20_000;

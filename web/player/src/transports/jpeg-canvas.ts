@@ -1,6 +1,6 @@
 // A surface for JPEG: decoded beside the main thread, drawn when it is ready.
 
-import type { RungStatistics } from "./rung.ts";
+import type { RungStatistics } from "./transport.ts";
 
 export class Canvas {
   readonly element = document.createElement("canvas");

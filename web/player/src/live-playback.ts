@@ -2,13 +2,13 @@
 
 import type { Api, Camera } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
-import { Ladder, type CameraAnswer, type Command, type Failure, type RungName } from "./core/ladder.ts";
-import { clockOf, isAnswer, localNow, whenReachable } from "./core/sync.ts";
-import { HlsRung } from "./rungs/hls.ts";
-import { JpegRung } from "./rungs/jpeg.ts";
-import { MjpegRung } from "./rungs/mjpeg.ts";
-import { play, type Rung, type RungContext, type RungStatistics } from "./rungs/rung.ts";
-import { WebRtcRung } from "./rungs/webrtc.ts";
+import { Ladder, type CameraAnswer, type Command, type Failure, type RungName } from "./core/fallback.ts";
+import { clockOf, isAnswer, localNow, whenReachable } from "./core/clock-sync.ts";
+import { HlsRung } from "./transports/hls.ts";
+import { JpegRung } from "./transports/jpeg.ts";
+import { MjpegRung } from "./transports/mjpeg.ts";
+import { play, type Rung, type RungContext, type RungStatistics } from "./transports/transport.ts";
+import { WebRtcRung } from "./transports/webrtc.ts";
 
 const TICK_MS = 100;
 /** Longer than the slowest round trip on which anything plays. */

@@ -2,8 +2,8 @@
 // on the screen and acknowledged.
 
 import { toFailure } from "../core/api.ts";
-import { Canvas } from "./canvas.ts";
-import type { Rung, RungContext, RungStatistics } from "./rung.ts";
+import { Canvas } from "./jpeg-canvas.ts";
+import type { Rung, RungContext, RungStatistics } from "./transport.ts";
 import type { Socket } from "./socket.ts";
 
 interface VideoFrame {

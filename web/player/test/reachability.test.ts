@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ApiError, type Api } from "../src/core/api.ts";
-import { clockOf, isAnswer, whenReachable } from "../src/core/sync.ts";
+import { clockOf, isAnswer, whenReachable } from "../src/core/clock-sync.ts";
 
 /** A gateway that answers as it is told to. */
 class Gateway {

@@ -22,7 +22,7 @@
 // 7. Whose network is too narrow for the camera, as the gateway says, is sent few pictures, and has time for them
 //    (SLOW_MS): no other rung would bring more of them, and this one knows when the network is good again.
 
-import type { Word } from "./words.ts";
+import type { Word } from "./i18n.ts";
 
 export const RUNGS = ["webrtc", "hls", "jpeg", "mjpeg"] as const;
 export type RungName = (typeof RUNGS)[number];

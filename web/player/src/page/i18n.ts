@@ -1,6 +1,6 @@
 // The page's words; the player's own are in core/words.ts.
 
-import { fill, pickLanguage, type Language } from "../core/words.ts";
+import { fill, pickLanguage, type Language } from "../core/i18n.ts";
 
 const en = {
   title: "liveedge",

@@ -2,8 +2,8 @@
 // every picture, when it was captured, and when there are none.
 
 import { toFailure } from "../core/api.ts";
-import { Canvas } from "./canvas.ts";
-import type { Rung, RungContext, RungStatistics } from "./rung.ts";
+import { Canvas } from "./jpeg-canvas.ts";
+import type { Rung, RungContext, RungStatistics } from "./transport.ts";
 
 /** No part of ours is larger; beyond it, this is not MJPEG. */
 const PART_MAX_BYTES = 16 * 1024 * 1024;

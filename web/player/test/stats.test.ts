@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Meter } from "../src/core/meter.ts";
+import { Meter } from "../src/core/stats.ts";
 
 describe("a meter", () => {
   it("knows no rate before the second look", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { describeLive } from "../src/core/describe.ts";
-import { Ladder, type Failure } from "../src/core/ladder.ts";
+import { describeLive } from "../src/core/status-text.ts";
+import { Ladder, type Failure } from "../src/core/fallback.ts";
 
 function fallen(failure: Failure): Ladder {
   const ladder = new Ladder();

@@ -14,7 +14,7 @@ import {
   type Command,
   type Failure,
   type RungName,
-} from "../src/core/ladder.ts";
+} from "../src/core/fallback.ts";
 
 const broken: Failure = { kind: "broken", message: "" };
 const refused: Failure = { kind: "refused", message: "H.265 cannot go over WebRTC", status: 406 };
