@@ -1,4 +1,4 @@
-"""The player's own tests: Vitest on its logic, the compiler on its types."""
+"""The player's own tests: Vitest on its logic, Biome and the compiler on its sources."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("arguments", [["test"], ["run", "check"]], ids=["vitest", "types"])
+@pytest.mark.parametrize("arguments", [["test"], ["run", "check"]], ids=["vitest", "check"])
 def test_the_player(arguments: list[str]) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "npm"), "web/player", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

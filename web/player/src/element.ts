@@ -1,16 +1,16 @@
 // <live-edge-player>: one camera at its live edge, in anybody's page. docs/player.md is its reference.
 
 import { Api } from "./core/api.ts";
-import { describeLive, type Description } from "./core/status-text.ts";
-import { RUNGS, type RungName } from "./core/fallback.ts";
 import { clockOf } from "./core/clock-sync.ts";
-import { LANGUAGES, pickLanguage, say, type Language } from "./core/i18n.ts";
+import { RUNGS, type RungName } from "./core/fallback.ts";
+import { LANGUAGES, type Language, pickLanguage, say } from "./core/i18n.ts";
 import { Meter, type Statistics } from "./core/stats.ts";
+import { type Description, describeLive } from "./core/status-text.ts";
+import css from "./element.css?inline";
 import { toggleFullscreen } from "./fullscreen.ts";
 import { Live } from "./live-playback.ts";
-import { Overlay, part } from "./overlay.ts";
+import { type Button, Overlay, part } from "./overlay.ts";
 import { RecordingControl } from "./recording-control.ts";
-import css from "./element.css?inline";
 
 // From a variable: a literal would be taken for an asset by the bundler.
 const HERE = import.meta.url;
@@ -35,7 +35,16 @@ export interface PlayerState extends Description {
 }
 
 export class LiveEdgePlayer extends HTMLElement {
-  static readonly observedAttributes = ["camera", "src", "transports", "token", "signaling", "muted", "lang", "controls"];
+  static readonly observedAttributes = [
+    "camera",
+    "src",
+    "transports",
+    "token",
+    "signaling",
+    "muted",
+    "lang",
+    "controls",
+  ];
 
   private readonly root = this.attachShadow({ mode: "open", delegatesFocus: true });
   private readonly poster = document.createElement("img");
@@ -123,9 +132,18 @@ export class LiveEdgePlayer extends HTMLElement {
   get state(): PlayerState {
     const transport = this.live?.ladder.current?.rung ?? null;
     const latencyMs = this.live?.latency.value ?? null;
-    if (this.recording) return { ...this.recording.describe(this.language), mode: "recording", transport: null, latencyMs: null };
+    if (this.recording)
+      return { ...this.recording.describe(this.language), mode: "recording", transport: null, latencyMs: null };
     if (this.userPaused || !this.live) {
-      return { tone: "off", label: say(this.language, "paused"), more: "", notice: "", mode: "paused", transport: null, latencyMs: null };
+      return {
+        tone: "off",
+        label: say(this.language, "paused"),
+        more: "",
+        notice: "",
+        mode: "paused",
+        transport: null,
+        latencyMs: null,
+      };
     }
     const description = describeLive(this.live.ladder, this.camera, latencyMs, this.language);
     return { ...description, mode: "live", transport, latencyMs };
@@ -156,15 +174,19 @@ export class LiveEdgePlayer extends HTMLElement {
   // --- commands
 
   play(): void {
-    if (this.recording) return this.recording.play();
-    this.userPaused = false;
-    this.update();
+    if (this.recording) this.recording.play();
+    else {
+      this.userPaused = false;
+      this.update();
+    }
   }
 
   pause(): void {
-    if (this.recording) return this.recording.pause();
-    this.userPaused = true;
-    this.update();
+    if (this.recording) this.recording.pause();
+    else {
+      this.userPaused = true;
+      this.update();
+    }
   }
 
   /** Back to the live edge, from wherever. */
@@ -296,7 +318,14 @@ export class LiveEdgePlayer extends HTMLElement {
     void this.showPoster(api);
     const width = Math.min(1920, Math.max(320, Math.ceil((this.clientWidth * devicePixelRatio) / 320) * 320));
     this.live = new Live(
-      { api, camera, rungs: transports, muted, width, signaling: this.getAttribute("signaling") === "socketio" ? "socketio" : "whep" },
+      {
+        api,
+        camera,
+        rungs: transports,
+        muted,
+        width,
+        signaling: this.getAttribute("signaling") === "socketio" ? "socketio" : "whep",
+      },
       {
         mount: (surface) => this.surfaces.append(dress(surface)),
         show: (surface) => this.showSurface(surface),
@@ -344,7 +373,9 @@ export class LiveEdgePlayer extends HTMLElement {
     this.ariaLabel = say(this.language, state.mode === "recording" ? "recordingOf" : "player", { camera: this.camera });
     const { shownState } = this;
     this.shownState = state;
-    if (JSON.stringify({ ...shownState, latencyMs: 0, more: 0 }) !== JSON.stringify({ ...state, latencyMs: 0, more: 0 })) {
+    if (
+      JSON.stringify({ ...shownState, latencyMs: 0, more: 0 }) !== JSON.stringify({ ...state, latencyMs: 0, more: 0 })
+    ) {
       this.dispatchEvent(new CustomEvent<PlayerState>("statechange", { detail: state, bubbles: true, composed: true }));
     }
   }
@@ -356,17 +387,22 @@ export class LiveEdgePlayer extends HTMLElement {
     const transport = recording ? null : (live?.ladder.current?.rung ?? null);
     const counted = await source.statistics();
     if (source !== (this.recording ?? this.live)) return;
-    const statistics = this.meter.add(performance.now(), transport, recording ? null : (live?.latency.value ?? null), counted);
+    const statistics = this.meter.add(
+      performance.now(),
+      transport,
+      recording ? null : (live?.latency.value ?? null),
+      counted,
+    );
     this.tell();
     this.dispatchEvent(new CustomEvent<Statistics>("statistics", { detail: statistics }));
   }
 
   private buildControls(): void {
-    if (!this.hasAttribute("controls")) return this.overlay.setControls(this.language, []);
-    this.overlay.setControls(this.language, [
+    const buttons: Button[] = [
       [this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", () => (this.muted = !this.muted)],
       ["fullscreen", "fullscreen", () => toggleFullscreen(this, this.surface)],
-    ]);
+    ];
+    this.overlay.setControls(this.language, this.hasAttribute("controls") ? buttons : []);
   }
 
   private get recording() {

@@ -2,8 +2,8 @@
 
 import type { Api, Camera } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
-import { Ladder, type CameraAnswer, type Command, type Failure, type RungName } from "./core/fallback.ts";
 import { clockOf, isAnswer, localNow, whenReachable } from "./core/clock-sync.ts";
+import { type CameraAnswer, type Command, type Failure, Ladder, type RungName } from "./core/fallback.ts";
 import { HlsRung } from "./transports/hls.ts";
 import { JpegRung } from "./transports/jpeg.ts";
 import { MjpegRung } from "./transports/mjpeg.ts";
@@ -102,7 +102,9 @@ export class Live {
           void this.ask();
           break;
         case "reach":
-          whenReachable(this.options.api, this.ending.signal, () => this.obey(this.ladder.reachable(performance.now())));
+          whenReachable(this.options.api, this.ending.signal, () =>
+            this.obey(this.ladder.reachable(performance.now())),
+          );
           break;
       }
     }
@@ -116,7 +118,8 @@ export class Live {
 
   private wake(): void {
     // A browser pauses what it freezes, and leaves it so.
-    for (const { surface } of this.rungs.values()) if (surface instanceof HTMLVideoElement && surface.paused) void play(surface);
+    for (const { surface } of this.rungs.values())
+      if (surface instanceof HTMLVideoElement && surface.paused) void play(surface);
     this.obey(this.ladder.wake(performance.now()));
   }
 
@@ -151,7 +154,8 @@ export class Live {
   }
 
   /** 503 may mean the camera or this transport, and no answer this transport or the gateway: only asking tells. */
-  private async failed(id: number, failure: Failure): Promise<void> {
+  private async failed(id: number, reported: Failure): Promise<void> {
+    let failure = reported;
     if (failure.kind === "unavailable" || failure.kind === "broken") {
       const answer = await this.camera();
       if (!this.rungs.has(id)) return;

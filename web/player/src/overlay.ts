@@ -1,10 +1,13 @@
 // What lies over the picture: a badge, a sentence where there is something to say, the buttons.
 
+import { type Language, say, type Word } from "./core/i18n.ts";
 import type { Description } from "./core/status-text.ts";
-import { say, type Language, type Word } from "./core/i18n.ts";
-import { icon, type Icon } from "./icons.ts";
+import { type Icon, icon } from "./icons.ts";
 
 const NOTICE_MS = 8000;
+
+/** Its icon, its name, what it does. */
+export type Button = readonly [Icon, Word, () => void];
 
 export class Overlay {
   readonly badge = part("div", "badge");
@@ -39,7 +42,7 @@ export class Overlay {
   }
 
   /** Buttons, each with its icon, its name and what it does; none hides them. */
-  setControls(language: Language, buttons: readonly (readonly [Icon, Word, () => void])[]): void {
+  setControls(language: Language, buttons: readonly Button[]): void {
     this.controls.hidden = buttons.length === 0;
     this.controls.replaceChildren(
       ...buttons.map(([symbol, word, act]) => {

@@ -4,6 +4,6 @@ import { LiveEdgePlayer } from "./element.ts";
 
 if (!customElements.get("live-edge-player")) customElements.define("live-edge-player", LiveEdgePlayer);
 
-export { LiveEdgePlayer };
-export type { PlayerMode, PlayerState } from "./element.ts";
 export type { Statistics } from "./core/stats.ts";
+export type { PlayerMode, PlayerState } from "./element.ts";
+export { LiveEdgePlayer };

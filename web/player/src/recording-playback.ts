@@ -9,10 +9,10 @@
 // 5. A step goes to the middle of a picture, found from where the one that is shown begins: no rounding shows it twice.
 
 import type { Api } from "./core/api.ts";
+import { type Language, say } from "./core/i18n.ts";
 import type { Description } from "./core/status-text.ts";
-import { say, type Language } from "./core/i18n.ts";
-import { Hls, type Fragment } from "./transports/hlsjs.ts";
-import { createVideo, play, watchFrames, type RungStatistics } from "./transports/transport.ts";
+import { type Fragment, Hls } from "./transports/hlsjs.ts";
+import { createVideo, play, type RungStatistics, watchFrames } from "./transports/transport.ts";
 
 const BEFORE_MS = 10 * 60_000;
 const WINDOW_MS = 30 * 60_000;
@@ -171,7 +171,10 @@ export class Recording {
     surface.currentTime = Math.max(0, position);
     // One that begins later is that of another place: the nearest that is loaded.
     const isThere = () =>
-      !surface.seeking && this.pictureAt !== null && Math.abs(this.pictureAt - from) > 0.001 && this.pictureAt <= Math.max(0, position) + 0.001;
+      !surface.seeking &&
+      this.pictureAt !== null &&
+      Math.abs(this.pictureAt - from) > 0.001 &&
+      this.pictureAt <= Math.max(0, position) + 0.001;
     // What is not loaded yet takes its time; what is, is there soon or never.
     for (let waited = 0; waited < LOADED_MS && (surface.seeking || waited < PRESENTED_MS); waited += LOOK_MS) {
       if (isThere()) return true;
@@ -191,12 +194,15 @@ export class Recording {
     // Without an end it would go on into live, and never stop reloading: live has better ways.
     query.set("end", new Date(isOpen ? Date.now() : end).toISOString());
     const { api } = this;
-    const hls = (this.hls = new Hls({
+    const hls = new Hls({
       autoStartLoad: false,
       backBufferLength: 60,
       maxBufferLength: 20,
-      ...(api.token ? { xhrSetup: (xhr: XMLHttpRequest) => xhr.setRequestHeader("Authorization", `Bearer ${api.token}`) } : {}),
-    }));
+      ...(api.token
+        ? { xhrSetup: (xhr: XMLHttpRequest) => xhr.setRequestHeader("Authorization", `Bearer ${api.token}`) }
+        : {}),
+    });
+    this.hls = hls;
     hls.once(Hls.Events.LEVEL_LOADED, (_, { details }) => {
       this.isLoading = false;
       const wanted = this.wanted ?? time;
@@ -226,7 +232,10 @@ export class Recording {
     let next: number | null = null;
     try {
       const { signal } = this.ending;
-      const { segments } = await this.api.json<{ segments: { start: string }[] }>(`/api/cameras/${this.camera}/segments?${query}`, { signal });
+      const { segments } = await this.api.json<{ segments: { start: string }[] }>(
+        `/api/cameras/${this.camera}/segments?${query}`,
+        { signal },
+      );
       next = segments[0] ? Date.parse(segments[0].start) : null;
     } catch {
       // What is not known is not there.

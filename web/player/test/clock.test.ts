@@ -24,7 +24,8 @@ describe("the gateway's clock", () => {
   it("forgets old measurements: clocks drift and are set", () => {
     const clock = new ServerClock();
     clock.add({ sent: 0, received: 1, server: 0.5 });
-    for (let at = 1; at <= 8; at++) clock.add({ sent: at * 100, received: at * 100 + 20, server: at * 100 + 3_600_010 });
+    for (let at = 1; at <= 8; at++)
+      clock.add({ sent: at * 100, received: at * 100 + 20, server: at * 100 + 3_600_010 });
     expect(clock.offset).toBe(3_600_000);
   });
 

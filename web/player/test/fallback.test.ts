@@ -2,18 +2,18 @@ import { describe, expect, it } from "vitest";
 import {
   ASK_EVERY_MS,
   CLIMB_FIRST_MS,
+  type Command,
   DOUBT_EVERY_MS,
-  Ladder,
+  type Failure,
   LATE_MS,
+  Ladder,
   PATIENCE_MS,
   QUIET_MS,
   RETRY_MS,
   RUNGS,
+  type RungName,
   SLOW_MS,
   STALL_MS,
-  type Command,
-  type Failure,
-  type RungName,
 } from "../src/core/fallback.ts";
 
 const broken: Failure = { kind: "broken", message: "" };
@@ -151,7 +151,10 @@ describe("falling", () => {
 
 describe("climbing", () => {
   it("tries the better rung while the lower one plays, and stops the lower one only for a picture", () => {
-    const bench = new Bench().fail("webrtc").picture("hls").pass(CLIMB_FIRST_MS + 200, "hls");
+    const bench = new Bench()
+      .fail("webrtc")
+      .picture("hls")
+      .pass(CLIMB_FIRST_MS + 200, "hls");
     expect(bench.log.slice(-1)).toEqual(["start webrtc"]);
     expect(bench.running.size).toBe(2);
     bench.picture("webrtc");
@@ -180,7 +183,11 @@ describe("climbing", () => {
   });
 
   it("climbs one rung where the best is out of reach", () => {
-    const bench = new Bench().fail("webrtc", refused).fail("hls").picture("jpeg").pass(CLIMB_FIRST_MS + 200, "jpeg");
+    const bench = new Bench()
+      .fail("webrtc", refused)
+      .fail("hls")
+      .picture("jpeg")
+      .pass(CLIMB_FIRST_MS + 200, "jpeg");
     expect(bench.log.at(-1)).toBe("start hls");
   });
 });
@@ -232,7 +239,10 @@ describe("a camera that is away", () => {
 
   it.each(RUNGS)("gives %s its time when it is back", (rung) => {
     const bench = new Bench(new Ladder([rung])).picture(rung).pass(QUIET_MS + 100);
-    bench.answer("retrying").pass(ASK_EVERY_MS + 100).answer("live", "", bench.now);
+    bench
+      .answer("retrying")
+      .pass(ASK_EVERY_MS + 100)
+      .answer("live", "", bench.now);
     bench.passAnswered(LATE_MS[rung], () => bench.now);
     expect(bench.running.size).toBe(1);
     expect(bench.log).toEqual([`start ${rung}`, `show ${rung}`]);
@@ -293,7 +303,10 @@ describe("pictures that stop while the gateway has them", () => {
 
 describe("a gateway that is away", () => {
   it("is tried until it answers, and nothing else is begun or given up meanwhile", () => {
-    const bench = new Bench().picture("webrtc").pass(QUIET_MS + 100).unreachable();
+    const bench = new Bench()
+      .picture("webrtc")
+      .pass(QUIET_MS + 100)
+      .unreachable();
     expect(bench.ladder.phase).toBe("interrupted");
     bench.pass(60_000);
     expect(bench.reaching).toBe(1);
@@ -302,7 +315,12 @@ describe("a gateway that is away", () => {
   });
 
   it("has its pictures begun anew at once when it is back", () => {
-    const bench = new Bench().picture("webrtc").pass(QUIET_MS + 100).unreachable().pass(5000).reachable();
+    const bench = new Bench()
+      .picture("webrtc")
+      .pass(QUIET_MS + 100)
+      .unreachable()
+      .pass(5000)
+      .reachable();
     expect(bench.log.slice(-2)).toEqual(["stop webrtc", "start webrtc"]);
     bench.picture("webrtc");
     expect(bench.ladder.reason).toBeNull();
@@ -320,7 +338,10 @@ describe("a gateway that is away", () => {
   });
 
   it("fails attempts that it cannot have answered, without a fall", () => {
-    const bench = new Bench().pass(ASK_EVERY_MS + 100).unreachable().pass(20_000);
+    const bench = new Bench()
+      .pass(ASK_EVERY_MS + 100)
+      .unreachable()
+      .pass(20_000);
     expect(bench.log).toEqual(["start webrtc"]);
     bench.fail("webrtc").pass(1000);
     expect(bench.log).toEqual(["start webrtc", "stop webrtc"]);
@@ -329,12 +350,22 @@ describe("a gateway that is away", () => {
   });
 
   it("has an attempt of before the outage begun anew", () => {
-    const bench = new Bench().pass(ASK_EVERY_MS + 100).unreachable().pass(5000).reachable();
+    const bench = new Bench()
+      .pass(ASK_EVERY_MS + 100)
+      .unreachable()
+      .pass(5000)
+      .reachable();
     expect(bench.log).toEqual(["start webrtc", "stop webrtc", "start webrtc"]);
   });
 
   it("is forgotten when pictures come all the same", () => {
-    const bench = new Bench().picture("webrtc").pass(QUIET_MS + 100).unreachable().pass(500).picture("webrtc").reachable();
+    const bench = new Bench()
+      .picture("webrtc")
+      .pass(QUIET_MS + 100)
+      .unreachable()
+      .pass(500)
+      .picture("webrtc")
+      .reachable();
     expect(bench.log).toEqual(["start webrtc", "show webrtc"]);
     expect(bench.ladder.phase).toBe("playing");
   });
@@ -342,13 +373,22 @@ describe("a gateway that is away", () => {
   it("is waited for anew after the next outage", () => {
     const bench = new Bench().picture("webrtc");
     for (let outage = 1; outage <= 3; outage++) {
-      bench.pass(QUIET_MS + 200).unreachable().pass(2000).reachable().picture("webrtc").pass(1000, "webrtc");
+      bench
+        .pass(QUIET_MS + 200)
+        .unreachable()
+        .pass(2000)
+        .reachable()
+        .picture("webrtc")
+        .pass(1000, "webrtc");
       expect(bench.reaching).toBe(outage);
     }
   });
 
   it("costs a climb and not the picture", () => {
-    const bench = new Bench().fail("webrtc").picture("hls").pass(CLIMB_FIRST_MS + 200, "hls");
+    const bench = new Bench()
+      .fail("webrtc")
+      .picture("hls")
+      .pass(CLIMB_FIRST_MS + 200, "hls");
     bench.fail("webrtc", { kind: "unreachable", message: "" }).pass(1000, "hls");
     expect(bench.ladder.current?.rung).toBe("hls");
     expect(bench.ladder.failures.get("webrtc")?.kind).toBe("broken");
@@ -483,7 +523,10 @@ describe("denied", () => {
 
 describe("stopping", () => {
   it("leaves nothing running and hears nothing more", () => {
-    const bench = new Bench().fail("webrtc").picture("hls").pass(CLIMB_FIRST_MS + 200, "hls");
+    const bench = new Bench()
+      .fail("webrtc")
+      .picture("hls")
+      .pass(CLIMB_FIRST_MS + 200, "hls");
     const id = bench.id("hls");
     bench.obey(bench.ladder.stop());
     expect(bench.running.size).toBe(0);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { LANGUAGES, fill, pickLanguage, say, shortDuration } from "../src/core/i18n.ts";
+import { fill, LANGUAGES, pickLanguage, say, shortDuration } from "../src/core/i18n.ts";
 
 describe("words", () => {
   it("has the same gaps in every language", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { GAP_PX, TILE_MIN_PX, bestColumns } from "../src/core/layout.ts";
+import { bestColumns, GAP_PX, TILE_MIN_PX } from "../src/core/layout.ts";
 
 /** How wide a 16:9 tile can be in so many columns. */
 function tile(columns: number, count: number, width: number, height: number): number {
@@ -29,7 +29,8 @@ describe("columns", () => {
       const [width, height] = [1200 + count * 37, 700 + ((count * 53) % 400)];
       const best = tile(bestColumns(count, width, height), count, width, height);
       if (best < TILE_MIN_PX) continue;
-      for (let columns = 1; columns <= count; columns++) expect(tile(columns, count, width, height)).toBeLessThanOrEqual(best);
+      for (let columns = 1; columns <= count; columns++)
+        expect(tile(columns, count, width, height)).toBeLessThanOrEqual(best);
     }
   });
 

@@ -1,5 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { catchUp, JUMP_S, KEEP_S, MARGIN_HOLD_MS, MARGIN_MAX_S, MARGIN_STEP_S, Margin, SLACK_S, type Range } from "../src/core/live-sync.ts";
+import {
+  catchUp,
+  JUMP_S,
+  KEEP_S,
+  MARGIN_HOLD_MS,
+  MARGIN_MAX_S,
+  MARGIN_STEP_S,
+  Margin,
+  type Range,
+  SLACK_S,
+} from "../src/core/live-sync.ts";
 
 /** Play a live stream for `seconds`: the buffer is always `buffered` ahead of the target. Returns how late it is then. */
 function play(late: number, seconds: number, { buffered = 0.5, from = 0 } = {}): { late: number; jumps: number } {

@@ -13,7 +13,8 @@ function stream(chunks: Uint8Array<ArrayBuffer>[]): ReadableStream<Uint8Array<Ar
 
 async function collect(chunks: Uint8Array<ArrayBuffer>[]): Promise<string[]> {
   const seen: string[] = [];
-  for await (const { headers, body } of parts(stream(chunks))) seen.push(`${headers.get("x-sequence")}:${new TextDecoder().decode(body)}`);
+  for await (const { headers, body } of parts(stream(chunks)))
+    seen.push(`${headers.get("x-sequence")}:${new TextDecoder().decode(body)}`);
   return seen;
 }
 
@@ -28,7 +29,8 @@ describe("MJPEG", () => {
   });
 
   it("is read wherever it is cut", async () => {
-    for (let at = 1; at < body.length; at++) expect(await collect([body.slice(0, at), body.slice(at)])).toEqual(["1:first", "2:second"]);
+    for (let at = 1; at < body.length; at++)
+      expect(await collect([body.slice(0, at), body.slice(at)])).toEqual(["1:first", "2:second"]);
     expect(await collect([...body].map((byte) => Uint8Array.of(byte)))).toEqual(["1:first", "2:second"]);
   });
 
@@ -48,10 +50,13 @@ describe("pictures that come faster than they are drawn", () => {
 
   it("are left out, but for the first and the newest", async () => {
     const seen: number[] = [];
-    await showNewest(numbers(100, async () => {}), async (number) => {
-      await turn();
-      seen.push(number);
-    });
+    await showNewest(
+      numbers(100, async () => {}),
+      async (number) => {
+        await turn();
+        seen.push(number);
+      },
+    );
     expect(seen).toEqual([1, 100]);
   });
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { ApiError, type Api } from "../src/core/api.ts";
+import { type Api, ApiError } from "../src/core/api.ts";
 import { clockOf, isAnswer, whenReachable } from "../src/core/clock-sync.ts";
 
 /** A gateway that answers as it is told to. */

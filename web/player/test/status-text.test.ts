@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { type Failure, Ladder } from "../src/core/fallback.ts";
 import { describeLive } from "../src/core/status-text.ts";
-import { Ladder, type Failure } from "../src/core/fallback.ts";
 
 function fallen(failure: Failure): Ladder {
   const ladder = new Ladder();
@@ -15,7 +15,12 @@ describe("what is going on", () => {
     const ladder = new Ladder();
     ladder.start(0);
     ladder.picture(ladder.attempt?.id ?? 0, 0);
-    expect(describeLive(ladder, "door", 83, "en")).toEqual({ tone: "live", label: "Live", more: "WebRTC · 85 ms", notice: "" });
+    expect(describeLive(ladder, "door", 83, "en")).toEqual({
+      tone: "live",
+      label: "Live",
+      more: "WebRTC · 85 ms",
+      notice: "",
+    });
     expect(describeLive(ladder, "door", null, "ko")).toMatchObject({ label: "라이브", more: "WebRTC" });
   });
 
@@ -25,20 +30,29 @@ describe("what is going on", () => {
     const id = ladder.attempt?.id ?? 0;
     ladder.picture(id, 0);
     ladder.slow(id, true);
-    expect(describeLive(ladder, "door", null, "en")).toMatchObject({ tone: "live", notice: expect.stringContaining("left out") });
+    expect(describeLive(ladder, "door", null, "en")).toMatchObject({
+      tone: "live",
+      notice: expect.stringContaining("left out"),
+    });
     ladder.slow(id, false);
     expect(describeLive(ladder, "door", null, "en").notice).toBe("");
   });
 
   it("says why it is not the best transport, in the gateway's words where it has some", () => {
     const refused = fallen({ kind: "refused", message: "H.265 cannot go over WebRTC" });
-    expect(describeLive(refused, "door", null, "en").notice).toBe("LL-HLS instead of WebRTC: H.265 cannot go over WebRTC");
+    expect(describeLive(refused, "door", null, "en").notice).toBe(
+      "LL-HLS instead of WebRTC: H.265 cannot go over WebRTC",
+    );
     const timeout = fallen({ kind: "timeout", message: "" });
     expect(describeLive(timeout, "door", null, "en").notice).toBe("LL-HLS instead of WebRTC: no picture in time");
   });
 
   it("says what this browser cannot do, in the reader's language and not in the gateway's", () => {
-    const failure: Failure = { kind: "refused", message: "the offer has no video section that receives it", word: "noH264" };
+    const failure: Failure = {
+      kind: "refused",
+      message: "the offer has no video section that receives it",
+      word: "noH264",
+    };
     expect(describeLive(fallen(failure), "door", null, "en").notice).toBe(
       "LL-HLS instead of WebRTC: this browser cannot decode H.264 in WebRTC",
     );
@@ -55,7 +69,9 @@ describe("what is going on", () => {
       expect(ladder.phase).toBe("waiting");
       return describeLive(ladder, "door", null, "en").notice;
     };
-    expect(only({ kind: "refused", message: "", word: "noWebRtc" })).toBe("WebRTC: this browser has no WebRTC. Trying again…");
+    expect(only({ kind: "refused", message: "", word: "noWebRtc" })).toBe(
+      "WebRTC: this browser has no WebRTC. Trying again…",
+    );
     expect(only({ kind: "timeout", message: "" })).toBe("WebRTC: no picture in time. Trying again…");
     expect(only({ kind: "broken", message: "" })).toBe("No answer from the gateway. Trying again…");
     expect(only({ kind: "unreachable", message: "" })).toBe("No answer from the gateway. Trying again…");

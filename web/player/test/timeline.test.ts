@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
 import {
-  SPAN_MAX_MS,
-  SPAN_MIN_MS,
   dayOf,
   pan,
   recordedWithin,
   reveal,
+  SPAN_MAX_MS,
+  SPAN_MIN_MS,
   stretches,
   ticks,
   toTime,
   toX,
-  zoom,
   type View,
+  zoom,
 } from "../src/core/timeline.ts";
 
 const HOUR = 3_600_000;

@@ -76,7 +76,11 @@ export class Api {
 
   /** One request. Throws ApiError for a refusal, TypeError where there is no answer. */
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
-    const response = await fetch(this.url(path), { cache: "no-store", ...init, headers: { ...this.headers, ...init.headers } });
+    const response = await fetch(this.url(path), {
+      cache: "no-store",
+      ...init,
+      headers: { ...this.headers, ...init.headers },
+    });
     if (response.ok) return response;
     let code = "http";
     let message = `${response.status} ${response.statusText}`.trim();

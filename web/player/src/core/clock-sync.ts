@@ -1,6 +1,6 @@
 // The gateway's clock, asked over HTTP, and whether there is a gateway at all: one conversation for all players of a page.
 
-import { ApiError, type Api } from "./api.ts";
+import { type Api, ApiError } from "./api.ts";
 import { ServerClock } from "./clock.ts";
 
 const FIRST_SAMPLES = 3;
@@ -60,7 +60,8 @@ const waiting = new Map<string, Set<() => void>>();
 export function whenReachable(api: Api, signal: AbortSignal, then: () => void): void {
   let waiters = waiting.get(api.base);
   if (!waiters) {
-    waiting.set(api.base, (waiters = new Set()));
+    waiters = new Set();
+    waiting.set(api.base, waiters);
     reach(api, waiters);
   }
   waiters.add(then);

@@ -56,7 +56,8 @@ export class Latency {
     if (offset === null || !Number.isFinite(captured)) return;
     // No picture is from the future: what is less than nothing is the offset's error.
     const age = Math.max(0, shown + offset - captured);
-    this.value = this.value === null || Math.abs(age - this.value) > JUMP_MS ? age : this.value + (age - this.value) * WEIGHT;
+    this.value =
+      this.value === null || Math.abs(age - this.value) > JUMP_MS ? age : this.value + (age - this.value) * WEIGHT;
   }
 
   reset(): void {

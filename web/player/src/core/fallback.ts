@@ -145,7 +145,9 @@ export class Ladder {
   }
 
   stop(): Command[] {
-    const commands: Command[] = [this.current, this.attempt].flatMap((place) => (place ? [{ do: "stop", id: place.id }] : []));
+    const commands: Command[] = [this.current, this.attempt].flatMap((place) =>
+      place ? [{ do: "stop", id: place.id }] : [],
+    );
     this.current = this.attempt = null;
     this.phase = "idle";
     this.believe();
@@ -191,7 +193,8 @@ export class Ladder {
     if (place) place.slow = isSlow;
   }
 
-  failed(id: number, failure: Failure, now: number): Command[] {
+  failed(id: number, reported: Failure, now: number): Command[] {
+    let failure = reported;
     const place = this.place(id);
     if (!place) return [];
     const commands: Command[] = [{ do: "stop", id }];
@@ -317,11 +320,13 @@ export class Ladder {
 
   private tickCurrent(current: Place, now: number): Command[] {
     const quiet = now - current.lastPicture;
-    if (quiet > Math.max(current.slow ? SLOW_MS : STALL_MS, QUIET_INTERVALS * (current.interval ?? 0))) this.phase = "interrupted";
+    if (quiet > Math.max(current.slow ? SLOW_MS : STALL_MS, QUIET_INTERVALS * (current.interval ?? 0)))
+      this.phase = "interrupted";
     const isQuiet = quiet > Math.max(QUIET_MS, QUIET_INTERVALS * (current.interval ?? 0));
     if (this.askedAt === null && !isQuiet) return this.attempt ? [] : this.tryBetter(now);
     const commands = this.judge(current, now);
-    if (commands.length > 0 || now - (this.askedAt ?? 0) < (this.cameraDown ? ASK_EVERY_MS : DOUBT_EVERY_MS)) return commands;
+    if (commands.length > 0 || now - (this.askedAt ?? 0) < (this.cameraDown ? ASK_EVERY_MS : DOUBT_EVERY_MS))
+      return commands;
     return this.ask(now);
   }
 
@@ -331,7 +336,8 @@ export class Ladder {
     if (!doubt) return [];
     const isLate =
       doubt.edge === null
-        ? now - current.lastPicture > Math.max(current.slow ? SLOW_MS : STALL_MS, QUIET_INTERVALS * (current.interval ?? 0))
+        ? now - current.lastPicture >
+          Math.max(current.slow ? SLOW_MS : STALL_MS, QUIET_INTERVALS * (current.interval ?? 0))
         : doubt.newerSince !== null && now - doubt.newerSince >= (current.slow ? SLOW_MS : LATE_MS[current.rung]);
     return isLate ? this.failed(current.id, { kind: "stalled", message: "" }, now) : [];
   }

@@ -1,7 +1,7 @@
 // Counters of a transport as figures a second.
 
-import type { RungName } from "./fallback.ts";
 import type { RungStatistics } from "../transports/transport.ts";
+import type { RungName } from "./fallback.ts";
 
 export interface Statistics {
   transport: RungName | null;

@@ -1,7 +1,7 @@
 // What is going on, in words and a tone: the same for a badge, a notice and a screen reader.
 
 import type { Failure, Ladder } from "./fallback.ts";
-import { say, shortDuration, type Language, type Word } from "./i18n.ts";
+import { type Language, say, shortDuration, type Word } from "./i18n.ts";
 
 export type Tone = "live" | "wait" | "ill" | "off" | "past";
 
@@ -31,7 +31,12 @@ const CAMERA_LABELS: Record<string, [Word, Tone]> = {
 };
 
 /** Describe live playback. */
-export function describeLive(ladder: Ladder, camera: string, latencyMs: number | null, language: Language): Description {
+export function describeLive(
+  ladder: Ladder,
+  camera: string,
+  latencyMs: number | null,
+  language: Language,
+): Description {
   const word = (key: Word, values: Record<string, string> = {}) => say(language, key, values);
   const { current, cameraDown, phase, reason } = ladder;
   if (phase === "denied") {
@@ -41,7 +46,9 @@ export function describeLive(ladder: Ladder, camera: string, latencyMs: number |
   if (cameraDown) {
     const what = word(CAMERA_WORDS[cameraDown.state] ?? "cameraFailed");
     // The gateway's own sentence is English: in a sentence of another language it is one of its own.
-    const why = cameraDown.message && (language === "en" ? `${what.replace(/[.…]+$/, "")}: ${cameraDown.message}` : `${what}\n${cameraDown.message}`);
+    const why =
+      cameraDown.message &&
+      (language === "en" ? `${what.replace(/[.…]+$/, "")}: ${cameraDown.message}` : `${what}\n${cameraDown.message}`);
     const notice = cameraDown.state === "missing" ? word("missing", { camera }) : why || what;
     const [label, tone] = CAMERA_LABELS[cameraDown.state] ?? ["failed", "ill"];
     return { tone, label: word(label), more: "", notice };
@@ -53,7 +60,11 @@ export function describeLive(ladder: Ladder, camera: string, latencyMs: number |
   const more = [word(current.rung), latencyMs === null ? "" : shortDuration(latencyMs)].filter(Boolean).join(" · ");
   if (phase === "interrupted") return { tone: "wait", label: word("retrying"), more: word(current.rung), notice: "" };
   if (!reason) return { tone: "live", label: word("live"), more, notice: current.slow ? word("slow") : "" };
-  const notice = word("fell", { from: word(reason.rung), to: word(current.rung), why: whyOf(reason.failure, language) });
+  const notice = word("fell", {
+    from: word(reason.rung),
+    to: word(current.rung),
+    why: whyOf(reason.failure, language),
+  });
   return { tone: "live", label: word("live"), more, notice };
 }
 

@@ -19,7 +19,10 @@ export const SPAN_MAX_MS = 7 * 86_400_000;
 const JOIN_MS = 1500;
 
 /** Steps of the ruler, ms: what people count time in. */
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400].map((s) => s * 1000);
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200].map(
+  (s) => s * 1000,
+);
+const STEP_MAX_MS = 86_400_000;
 
 export function toX(view: View, time: number, width: number): number {
   return ((time - view.from) / (view.to - view.from)) * width;
@@ -75,7 +78,7 @@ export interface Tick {
 /** Where the ruler has its marks, `gap` pixels apart at least, at round local times. */
 export function ticks(view: View, width: number, gap: number): Tick[] {
   const least = ((view.to - view.from) * gap) / width;
-  const step = STEPS.find((candidate) => candidate >= least) ?? STEPS.at(-1)!;
+  const step = STEPS.find((candidate) => candidate >= least) ?? STEP_MAX_MS;
   const result: Tick[] = [];
   const midnight = new Date(view.from);
   midnight.setHours(0, 0, 0, 0);

@@ -46,7 +46,12 @@ export function clipPath(camera: string, from: number, to: number): string {
 }
 
 /** The very picture of a moment, `width` pixels wide; null where nothing was recorded. */
-export async function pictureAt(camera: string, time: number, width: number, signal: AbortSignal): Promise<Blob | null> {
+export async function pictureAt(
+  camera: string,
+  time: number,
+  width: number,
+  signal: AbortSignal,
+): Promise<Blob | null> {
   const query = new URLSearchParams({ at: iso(time), width: String(width), frame_rate: "1" });
   const { body } = await store.api.fetch(`/mjpeg/${camera}?${query}`, { signal });
   if (!body) return null;

@@ -1,19 +1,19 @@
 // One camera, large, with all that there is to know and to do: live, its past, its files.
 
 import { ApiError } from "../core/api.ts";
-import { dayOf, recordedWithin, reveal, type Recorded, type View } from "../core/timeline.ts";
-import type { LiveEdgePlayer, Statistics } from "../player.ts";
+import { dayOf, type Recorded, recordedWithin, reveal, type View } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
-import { icon, type Icon } from "../icons.ts";
-import { clipPath, pictureAt, pictureLink, save, saveBlob, segmentsOf, type Segment } from "./archive.ts";
+import { type Icon, icon } from "../icons.ts";
+import type { LiveEdgePlayer, Statistics } from "../player.ts";
+import { clipPath, pictureAt, pictureLink, type Segment, save, saveBlob, segmentsOf } from "./archive.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day, length } from "./format.ts";
+import { language, type PageWord, t } from "./i18n.ts";
 import { Plots } from "./plots.ts";
 import { Recordings } from "./recordings.ts";
 import { store } from "./store.ts";
 import { Timeline } from "./timeline.ts";
-import { language, t, type PageWord } from "./i18n.ts";
 
 const HOUR_MS = 3_600_000;
 const RELOAD_MS = 10_000;
@@ -36,17 +36,28 @@ export class Single {
   private readonly back = this.button("stepBack", "stepBack", () => this.player.step(-1));
   private readonly forward = this.button("stepForward", "stepForward", () => this.player.step(1));
   private readonly speed: HTMLSelectElement;
-  private readonly liveButton = h("button", { type: "button", class: "live", onclick: () => this.goLive() }, t("jumpLive"));
+  private readonly liveButton = h(
+    "button",
+    { type: "button", class: "live", onclick: () => this.goLive() },
+    t("jumpLive"),
+  );
   private readonly time = h("output", { class: "time" });
   private readonly dayLabel = h("span", { class: "day" });
-  private readonly clip = h("button", { type: "button", class: "primary", hidden: true, onclick: () => this.saveClip() }, icon("download"), t("saveClip"));
+  private readonly clip = h(
+    "button",
+    { type: "button", class: "primary", hidden: true, onclick: () => this.saveClip() },
+    icon("download"),
+    t("saveClip"),
+  );
   private readonly markFrom = this.button("markIn", "clipFrom", () => this.timeline.setMark("from"));
   private readonly markTo = this.button("markOut", "clipTo", () => this.timeline.setMark("to"));
   /** Gives way to what can be done with a marked stretch, so that the strip stays where it is. */
   private readonly legend = h(
     "span",
     { class: "legends" },
-    ...(["legendRecorded", "legendProtected", "legendMissing"] as const).map((word) => h("span", { class: `legend ${word}` }, t(word))),
+    ...(["legendRecorded", "legendProtected", "legendMissing"] as const).map((word) =>
+      h("span", { class: `legend ${word}` }, t(word)),
+    ),
   );
   private readonly cut = this.button("cut", "cut", () => this.timeline.markHere());
   private readonly clear = this.button("close", "clear", () => this.timeline.clearMark());
@@ -58,24 +69,43 @@ export class Single {
 
   constructor(readonly id: string) {
     this.details = new Details(id);
-    this.player = h("live-edge-player" as "div", { camera: id, lang: language, controls: true }) as unknown as LiveEdgePlayer;
+    this.player = h("live-edge-player" as "div", {
+      camera: id,
+      lang: language,
+      controls: true,
+    }) as unknown as LiveEdgePlayer;
     if (store.api.token) this.player.token = store.api.token;
-    this.player.addEventListener("statistics", (event) => this.plots.add((event as CustomEvent<Statistics>).detail, !this.isLive));
+    this.player.addEventListener("statistics", (event) =>
+      this.plots.add((event as CustomEvent<Statistics>).detail, !this.isLive),
+    );
     this.speed = h(
       "select",
-      { "aria-label": t("speed"), title: t("speed"), onchange: () => (this.player.playbackRate = Number(this.speed.value)) },
+      {
+        "aria-label": t("speed"),
+        title: t("speed"),
+        onchange: () => (this.player.playbackRate = Number(this.speed.value)),
+      },
       ...SPEEDS.map((speed) => h("option", { value: speed, selected: speed === 1 }, `${speed}×`)),
     );
     const now = Date.now();
-    this.timeline = new Timeline(id, { from: now - 0.95 * HOUR_MS, to: now + 0.05 * HOUR_MS }, {
-      seek: (time) => this.seek(time),
-      live: () => this.goLive(),
-      viewed: () => this.reloadSoon(),
-      marked: () => this.showMark(),
-      thumbnail: (time) => this.thumbnail(time),
-      picture: (time, signal) => pictureAt(id, time, THUMBNAIL_PX, signal),
-    });
-    this.recordings = new Recordings(id, (time) => this.seek(time), () => void this.reload(), (error) => this.fail(error));
+    this.timeline = new Timeline(
+      id,
+      { from: now - 0.95 * HOUR_MS, to: now + 0.05 * HOUR_MS },
+      {
+        seek: (time) => this.seek(time),
+        live: () => this.goLive(),
+        viewed: () => this.reloadSoon(),
+        marked: () => this.showMark(),
+        thumbnail: (time) => this.thumbnail(time),
+        picture: (time, signal) => pictureAt(id, time, THUMBNAIL_PX, signal),
+      },
+    );
+    this.recordings = new Recordings(
+      id,
+      (time) => this.seek(time),
+      () => void this.reload(),
+      (error) => this.fail(error),
+    );
     this.element = this.build();
     this.showMark();
     const { signal } = this.ending;
@@ -147,7 +177,11 @@ export class Single {
   }
 
   private button(symbol: Icon, word: PageWord, act: () => void): HTMLButtonElement {
-    return h("button", { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act }, icon(symbol));
+    return h(
+      "button",
+      { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act },
+      icon(symbol),
+    );
   }
 
   // --- playing
@@ -201,9 +235,19 @@ export class Single {
 
   private key(event: KeyboardEvent): void {
     const { tagName } = event.target as HTMLElement;
-    if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+    if (
+      event.defaultPrevented ||
+      event.ctrlKey ||
+      event.altKey ||
+      event.metaKey ||
+      document.querySelector("dialog[open]")
+    )
+      return;
     if (/^(INPUT|SELECT)$/.test(tagName) || (event.key === " " && /^(BUTTON|A)$/.test(tagName))) return;
-    if (["ArrowLeft", "ArrowRight", "[", "]", "+", "=", "-"].includes(event.key)) return this.timeline.key(event);
+    if (["ArrowLeft", "ArrowRight", "[", "]", "+", "=", "-"].includes(event.key)) {
+      this.timeline.key(event);
+      return;
+    }
     if (event.key === " ") this.playOrPause();
     else if (event.key === "," && !this.isLive) this.player.step(-1);
     else if (event.key === "." && !this.isLive) this.player.step(1);
@@ -274,7 +318,11 @@ export class Single {
 
   private async savePicture(): Promise<void> {
     const picture = await this.player.capture();
-    if (picture) saveBlob(picture, `${this.id}_${new Date(this.player.currentTime ?? Date.now()).toISOString().replace(/[-:]|\.\d+/g, "")}.jpg`);
+    if (picture)
+      saveBlob(
+        picture,
+        `${this.id}_${new Date(this.player.currentTime ?? Date.now()).toISOString().replace(/[-:]|\.\d+/g, "")}.jpg`,
+      );
   }
 
   private fail(error: unknown): void {

@@ -4,8 +4,8 @@ import { ApiError, type Camera } from "../core/api.ts";
 import { say } from "../core/i18n.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
+import { language, type PageWord, t } from "./i18n.ts";
 import { store } from "./store.ts";
-import { language, t, type PageWord } from "./i18n.ts";
 
 export class Details {
   readonly element: HTMLElement;
@@ -21,7 +21,14 @@ export class Details {
       this.facts.set(word, value);
       list.append(h("dt", {}, t(word)), value);
     }
-    this.element = h("section", { class: "card details", "aria-label": t("details") }, h("h2", {}, t("details")), list, this.error, this.button);
+    this.element = h(
+      "section",
+      { class: "card details", "aria-label": t("details") },
+      h("h2", {}, t("details")),
+      list,
+      this.error,
+      this.button,
+    );
   }
 
   update(): void {
@@ -30,7 +37,10 @@ export class Details {
     if (!camera) return;
     this.state.dataset.state = camera.state;
     setText(this.state, say(language, camera.state));
-    const set = (word: PageWord, text: string) => setText(this.facts.get(word)!, text || t("unknown"));
+    const set = (word: PageWord, text: string) => {
+      const value = this.facts.get(word);
+      if (value) setText(value, text || t("unknown"));
+    };
     const codec = [camera.codec?.toUpperCase(), camera.audio_codec?.toUpperCase()].filter(Boolean).join(" + ");
     set("picture", camera.width ? [`${camera.width}×${camera.height}`, codec].join(" · ") : "");
     set("rate", camera.fps ? [`${camera.fps.toFixed(0)} fps`, bitrate(camera.bitrate_bps ?? 0)].join(" · ") : "");
@@ -38,7 +48,12 @@ export class Details {
     set("keyframes", keyframe_interval_s ? t("everySeconds", { seconds: Number(keyframe_interval_s.toFixed(1)) }) : "");
     set("viewers", viewersOf(camera));
     const archive = store.status?.archive.cameras[this.id];
-    set("recording", archive?.error ? t("recordingIll", { error: archive.error }) : t(archive?.is_recording ? "recordingNow" : "notRecording"));
+    set(
+      "recording",
+      archive?.error
+        ? t("recordingIll", { error: archive.error })
+        : t(archive?.is_recording ? "recordingNow" : "notRecording"),
+    );
     set("reconnects", String(camera.reconnects));
     set("source", camera.rtsp_url);
     setText(this.error, camera.error_message ?? "");

@@ -1,6 +1,6 @@
 // Figures as people read them.
 
-import { language, t, type PageWord } from "./i18n.ts";
+import { language, type PageWord, t } from "./i18n.ts";
 
 export function bitrate(bps: number): string {
   return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bps / 1000)} kbit/s`;
@@ -8,25 +8,39 @@ export function bitrate(bps: number): string {
 
 export function bytes(count: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  while (count >= 1000 && unit < units.length - 1) {
-    count /= 1000;
+  let [value, unit] = [count, 0];
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
     unit += 1;
   }
-  return `${count >= 100 || unit === 0 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
+  return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
 /** 3 min 20 s, 3분 20초; two units at most, and none that is nothing. */
 export function length(ms: number): string {
   const seconds = Math.round(ms / 1000);
   const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
-  const parts: [number, PageWord][] = hours > 0 ? [[hours, "hours"], [minutes, "minutes"]] : [[minutes, "minutes"], [rest, "seconds"]];
+  const parts: [number, PageWord][] =
+    hours > 0
+      ? [
+          [hours, "hours"],
+          [minutes, "minutes"],
+        ]
+      : [
+          [minutes, "minutes"],
+          [rest, "seconds"],
+        ];
   const some = parts.filter(([count]) => count > 0);
   return (some.length > 0 ? some : parts.slice(-1)).map(([count, unit]) => t(unit, { count })).join(" ");
 }
 
 export function clock(ms: number): string {
-  return new Date(ms).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  return new Date(ms).toLocaleTimeString(language, {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hourCycle: "h23",
+  });
 }
 
 export function shortClock(ms: number): string {
@@ -34,7 +48,12 @@ export function shortClock(ms: number): string {
 }
 
 export function day(ms: number): string {
-  return new Date(ms).toLocaleDateString(language, { weekday: "short", year: "numeric", month: "short", day: "numeric" });
+  return new Date(ms).toLocaleDateString(language, {
+    weekday: "short",
+    year: "numeric",
+    month: "short",
+    day: "numeric",
+  });
 }
 
 export function shortDay(ms: number): string {

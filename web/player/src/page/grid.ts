@@ -1,12 +1,12 @@
 // Every camera at once. Tiles are as large as the window allows; each has its own player, which plays while it is seen.
 
 import type { Camera } from "../core/api.ts";
+import { bestColumns, GAP_PX, TILE_MIN_PX, WALL_GAP_PX } from "../core/layout.ts";
 import type { LiveEdgePlayer } from "../player.ts";
-import { GAP_PX, TILE_MIN_PX, WALL_GAP_PX, bestColumns } from "../core/layout.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
-import { store } from "./store.ts";
 import { language, t } from "./i18n.ts";
+import { store } from "./store.ts";
 
 class Tile {
   readonly player: LiveEdgePlayer;
@@ -18,7 +18,12 @@ class Tile {
     this.player = h("live-edge-player" as "div", { camera: id, lang: language }) as unknown as LiveEdgePlayer;
     if (store.api.token) this.player.token = store.api.token;
     const link = h("a", { href: `#/camera/${id}`, class: "open" }, id);
-    this.element = h("article", { class: "tile", "data-camera": id }, this.player, h("footer", {}, h("h2", {}, link), this.recording, this.detail));
+    this.element = h(
+      "article",
+      { class: "tile", "data-camera": id },
+      this.player,
+      h("footer", {}, h("h2", {}, link), this.recording, this.detail),
+    );
   }
 
   show(camera: Camera): void {
@@ -79,7 +84,9 @@ export class Grid {
     }
     const empty = this.element.querySelector(".empty");
     if (store.status && cameras.length === 0 && !empty) {
-      this.element.append(h("section", { class: "empty" }, h("h2", {}, t("noCameras")), h("p", {}, t("noCamerasHelp"))));
+      this.element.append(
+        h("section", { class: "empty" }, h("h2", {}, t("noCameras")), h("p", {}, t("noCamerasHelp"))),
+      );
     } else if (cameras.length > 0) empty?.remove();
   }
 

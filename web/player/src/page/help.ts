@@ -2,7 +2,7 @@
 
 import { icon } from "../icons.ts";
 import { h } from "./dom.ts";
-import { t, type PageWord } from "./i18n.ts";
+import { type PageWord, t } from "./i18n.ts";
 
 const KEYS: readonly (readonly [keys: string, word: PageWord])[] = [
   ["Space", "keyPlay"],
@@ -29,8 +29,18 @@ export function showHelp(): void {
   }
   const box: HTMLDialogElement = h(
     "dialog",
-    { class: "help", "aria-label": t("keys"), onclose: () => box.remove(), onclick: ({ target }) => target === box && box.close() },
-    h("form", { method: "dialog" }, h("h2", {}, t("keys")), h("button", { class: "icon", "aria-label": t("close"), title: t("close") }, icon("close"))),
+    {
+      class: "help",
+      "aria-label": t("keys"),
+      onclose: () => box.remove(),
+      onclick: ({ target }) => target === box && box.close(),
+    },
+    h(
+      "form",
+      { method: "dialog" },
+      h("h2", {}, t("keys")),
+      h("button", { class: "icon", "aria-label": t("close"), title: t("close") }, icon("close")),
+    ),
     list,
   );
   document.body.append(box);

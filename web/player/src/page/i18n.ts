@@ -1,6 +1,6 @@
 // The page's words; the player's own are in core/words.ts.
 
-import { fill, pickLanguage, type Language } from "../core/i18n.ts";
+import { fill, type Language, pickLanguage } from "../core/i18n.ts";
 
 const en = {
   title: "liveedge",
@@ -59,7 +59,8 @@ const en = {
   recordings: "Recordings",
   noRecordings: "Nothing was recorded on this day.",
   timeline: "Timeline of {camera}",
-  timelineHelp: "Arrow keys move by 10 seconds, with Shift by a minute, Page keys by ten minutes; End goes to live; plus and minus zoom; [ and ] mark a stretch.",
+  timelineHelp:
+    "Arrow keys move by 10 seconds, with Shift by a minute, Page keys by ten minutes; End goes to live; plus and minus zoom; [ and ] mark a stretch.",
   jumpLive: "Live",
   play: "Play",
   pause: "Pause",
@@ -154,7 +155,8 @@ const ko: Record<PageWord, string> = {
   recordings: "녹화 목록",
   noRecordings: "이 날짜에는 녹화된 영상이 없습니다.",
   timeline: "{camera} 타임라인",
-  timelineHelp: "화살표 키로 10초씩, Shift를 함께 누르면 1분씩, Page Up과 Page Down 키로 10분씩 이동합니다. End 키를 누르면 라이브로 돌아갑니다. +와 - 키로 확대·축소하고, [와 ] 키로 구간을 지정합니다.",
+  timelineHelp:
+    "화살표 키로 10초씩, Shift를 함께 누르면 1분씩, Page Up과 Page Down 키로 10분씩 이동합니다. End 키를 누르면 라이브로 돌아갑니다. +와 - 키로 확대·축소하고, [와 ] 키로 구간을 지정합니다.",
   jumpLive: "라이브",
   play: "재생",
   pause: "일시 정지",

@@ -1,15 +1,15 @@
 // Our own page: a head, and under it either all cameras or one.
 
 import "../player.ts";
+import { type Icon, icon } from "../icons.ts";
+import { Single } from "./camera-view.ts";
 import { h, setText } from "./dom.ts";
-import { icon, type Icon } from "../icons.ts";
 import { bytes } from "./format.ts";
 import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
+import { language, type PageWord, t } from "./i18n.ts";
 import { askForToken } from "./signin.ts";
-import { Single } from "./camera-view.ts";
 import { store } from "./store.ts";
-import { language, t, type PageWord } from "./i18n.ts";
 
 const COLUMNS_KEY = "liveedge-columns";
 
@@ -20,13 +20,25 @@ const trouble = h("p", { class: "trouble", role: "alert", hidden: true });
 const columns = h(
   "select",
   { "aria-label": t("columns"), title: t("columns"), onchange: () => chooseColumns(columns.value) },
-  ...["0", "1", "2", "3", "4", "5", "6"].map((count) => h("option", { value: count }, count === "0" ? `${t("columns")}: ${t("auto")}` : `${t("columns")}: ${count}`)),
+  ...["0", "1", "2", "3", "4", "5", "6"].map((count) =>
+    h("option", { value: count }, count === "0" ? `${t("columns")}: ${t("auto")}` : `${t("columns")}: ${count}`),
+  ),
 );
 const wall = headButton("wall", "wall", enterWall);
 const head = h(
   "header",
   { class: "head" },
-  h("h1", {}, h("a", { href: "#/" }, h("img", { src: `${store.api.base}/static/icon.svg`, alt: "", width: 22, height: 22 }), "live", h("span", {}, "edge"))),
+  h(
+    "h1",
+    {},
+    h(
+      "a",
+      { href: "#/" },
+      h("img", { src: `${store.api.base}/static/icon.svg`, alt: "", width: 22, height: 22 }),
+      "live",
+      h("span", {}, "edge"),
+    ),
+  ),
   summary,
   h("span", { class: "spring" }),
   ems,
@@ -114,7 +126,8 @@ function update(): void {
   if (free !== null) {
     const whole = t("storageFree", { free: bytes(free) });
     const [before = "", after = ""] = t("storageFree").split("{free}");
-    if (storage.title !== whole) storage.replaceChildren(h("span", { class: "long" }, before), bytes(free), h("span", { class: "long" }, after));
+    if (storage.title !== whole)
+      storage.replaceChildren(h("span", { class: "long" }, before), bytes(free), h("span", { class: "long" }, after));
     storage.title = whole;
   }
   grid.update();
@@ -122,7 +135,11 @@ function update(): void {
 }
 
 function headButton(symbol: Icon, word: PageWord, act: () => void): HTMLButtonElement {
-  return h("button", { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act }, icon(symbol));
+  return h(
+    "button",
+    { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act },
+    icon(symbol),
+  );
 }
 
 /** A kiosk opens #/wall by itself; full screen needs somebody's hand. */

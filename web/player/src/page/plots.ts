@@ -1,7 +1,7 @@
 // The last two minutes as small live plots, each with its figure.
 
+import { say, shortDuration } from "../core/i18n.ts";
 import type { Statistics } from "../player.ts";
-import { shortDuration, say } from "../core/i18n.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
 import { language, t } from "./i18n.ts";
@@ -79,7 +79,11 @@ export class Plots {
   /** `isPast`: of a recording, which has no latency and no loss. */
   add(statistics: Statistics, isPast: boolean): void {
     const { transport, detail, roundTripMs } = statistics;
-    const facts = [transport ? say(language, transport) : isPast ? say(language, "recorded") : t("unknown"), detail, roundTripMs && roundTripMs >= 3 ? `RTT ${shortDuration(roundTripMs)}` : ""];
+    const facts = [
+      transport ? say(language, transport) : isPast ? say(language, "recorded") : t("unknown"),
+      detail,
+      roundTripMs && roundTripMs >= 3 ? `RTT ${shortDuration(roundTripMs)}` : "",
+    ];
     setText(this.transport, facts.filter(Boolean).join(" · "));
     this.latency.add(statistics.latencyMs);
     this.fps.add(statistics.fps);

@@ -1,11 +1,11 @@
 // The archive of the day as a list: when, how long, how large; to look at, to keep, to take away.
 
 import { icon } from "../icons.ts";
-import { protect, save, type Segment } from "./archive.ts";
+import { protect, type Segment, save } from "./archive.ts";
 import { h } from "./dom.ts";
 import { bytes, clock, length } from "./format.ts";
-import { store } from "./store.ts";
 import { t } from "./i18n.ts";
+import { store } from "./store.ts";
 
 const SHOWN_FIRST = 24;
 
@@ -24,7 +24,14 @@ export class Recordings {
     private readonly changed: () => void,
     private readonly failed: (error: unknown) => void,
   ) {
-    this.element = h("section", { class: "card recordings", "aria-label": t("recordings") }, h("h2", {}, t("recordings")), this.empty, this.list, this.more);
+    this.element = h(
+      "section",
+      { class: "card recordings", "aria-label": t("recordings") },
+      h("h2", {}, t("recordings")),
+      this.empty,
+      this.list,
+      this.more,
+    );
   }
 
   /** Segments, oldest first; the newest is shown first. */
@@ -42,7 +49,9 @@ export class Recordings {
     const visible = this.segments.slice(0, this.shown);
     this.empty.hidden = visible.length > 0;
     this.more.hidden = this.segments.length <= this.shown;
-    const drawn = JSON.stringify(visible.map(({ id, size, state, protected: isProtected }) => [id, size, state, isProtected]));
+    const drawn = JSON.stringify(
+      visible.map(({ id, size, state, protected: isProtected }) => [id, size, state, isProtected]),
+    );
     if (drawn === this.drawn) return;
     this.drawn = drawn;
     const focused = document.activeElement?.getAttribute("data-key");
@@ -64,7 +73,12 @@ export class Recordings {
     return h(
       "li",
       {},
-      h("button", { type: "button", class: "jump", "data-key": `${segment.id}-jump`, onclick: () => this.seek(start) }, image, h("span", {}, h("b", {}, span), h("small", {}, facts.join(" · ")))),
+      h(
+        "button",
+        { type: "button", class: "jump", "data-key": `${segment.id}-jump`, onclick: () => this.seek(start) },
+        image,
+        h("span", {}, h("b", {}, span), h("small", {}, facts.join(" · "))),
+      ),
       h(
         "button",
         {

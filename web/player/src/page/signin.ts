@@ -1,15 +1,21 @@
 // The box that asks for a token, where the gateway wants one.
 
 import { h, setText } from "./dom.ts";
-import { store } from "./store.ts";
 import { t } from "./i18n.ts";
+import { store } from "./store.ts";
 
 let box: HTMLDialogElement | null = null;
 
 /** Ask, unless that is being done already. */
 export function askForToken(): void {
   if (box) return;
-  const token = h("input", { type: "password", autocomplete: "current-password", required: true, name: "token", id: "token" });
+  const token = h("input", {
+    type: "password",
+    autocomplete: "current-password",
+    required: true,
+    name: "token",
+    id: "token",
+  });
   const wrong = h("p", { class: "wrong", role: "alert" }, store.api.token ? t("wrongToken") : "");
   const form = h(
     "form",

@@ -71,7 +71,10 @@ export class Store extends EventTarget {
     this.dispatchEvent(new Event("change"));
     clearTimeout(this.timer);
     if (document.hidden) return;
-    this.timer = window.setTimeout(() => void this.refresh(), Math.min(POLL_MAX_MS, POLL_MS * 2 ** Math.max(0, this.failures - 1)));
+    this.timer = window.setTimeout(
+      () => void this.refresh(),
+      Math.min(POLL_MAX_MS, POLL_MS * 2 ** Math.max(0, this.failures - 1)),
+    );
   }
 
   /** The whole house, or the cameras alone for those who may see no more. */

@@ -2,7 +2,7 @@
 // protected a hatched one with a lid, missing a dashed line. Every colour has 3:1 against the panel (WCAG 1.4.11), and
 // what lies over a block has a rim of the panel's own (test/contrast.test.ts).
 
-import { ticks, toX, type Recorded, type View } from "../core/timeline.ts";
+import { type Recorded, ticks, toX, type View } from "../core/timeline.ts";
 import { clock, shortClock, shortDay } from "./format.ts";
 
 export const HEIGHT = 76;
@@ -30,7 +30,12 @@ export interface Strip {
 }
 
 /** Paint it over a canvas `width` pixels wide; `style` has the page's colours. */
-export function paint(context: CanvasRenderingContext2D, style: CSSStyleDeclaration, width: number, strip: Strip): void {
+export function paint(
+  context: CanvasRenderingContext2D,
+  style: CSSStyleDeclaration,
+  width: number,
+  strip: Strip,
+): void {
   const { view, recorded, now, mark, head, isLive } = strip;
   const color = (name: string) => style.getPropertyValue(`--${name}`);
   const x = (time: number) => toX(view, time, width);
@@ -67,7 +72,13 @@ export function paint(context: CanvasRenderingContext2D, style: CSSStyleDeclarat
 
 type Color = (name: string) => string;
 
-function block(context: CanvasRenderingContext2D, color: Color, left: number, width: number, isProtected: boolean): void {
+function block(
+  context: CanvasRenderingContext2D,
+  color: Color,
+  left: number,
+  width: number,
+  isProtected: boolean,
+): void {
   context.fillStyle = color("panel");
   context.fillRect(left - 1, TOP, width + 2, BLOCK);
   context.fillStyle = color(isProtected ? "protected" : "recorded");
@@ -80,23 +91,29 @@ function block(context: CanvasRenderingContext2D, color: Color, left: number, wi
   context.strokeStyle = color("panel");
   context.lineWidth = 1.5;
   // From a raster of the whole strip, so that it holds still while the view moves over it by pixels.
-  for (let at = left - (left % HATCH_PX) - BLOCK; at < left + width; at += HATCH_PX) line(context, at, TOP + BLOCK, at + BLOCK, TOP);
+  for (let at = left - (left % HATCH_PX) - BLOCK; at < left + width; at += HATCH_PX)
+    line(context, at, TOP + BLOCK, at + BLOCK, TOP);
   context.restore();
   context.fillStyle = color("protected");
   context.fillRect(left, TOP - LID_PX, width, LID_PX);
 }
 
-function paintMark(context: CanvasRenderingContext2D, color: Color, { from, to }: Mark, x: (time: number) => number): void {
-  const edges = [from, to].filter((edge) => edge !== null).map(x);
-  if (edges.length === 2) {
+function paintMark(
+  context: CanvasRenderingContext2D,
+  color: Color,
+  { from, to }: Mark,
+  x: (time: number) => number,
+): void {
+  if (from !== null && to !== null) {
+    const [left, width] = [x(from), x(to) - x(from)];
     context.fillStyle = color("ink");
     context.globalAlpha = 0.22;
-    context.fillRect(edges[0]!, TOP, edges[1]! - edges[0]!, BLOCK);
+    context.fillRect(left, TOP, width, BLOCK);
     context.globalAlpha = 1;
-    rimmed(context, color, "ink", edges[0]!, TOP - 5, edges[1]! - edges[0]!, 2);
-    rimmed(context, color, "ink", edges[0]!, TOP + BLOCK + 3, edges[1]! - edges[0]!, 2);
+    rimmed(context, color, "ink", left, TOP - 5, width, 2);
+    rimmed(context, color, "ink", left, TOP + BLOCK + 3, width, 2);
   }
-  for (const edge of edges) {
+  for (const edge of [from, to].filter((time) => time !== null).map(x)) {
     rimmed(context, color, "ink", edge - 1, TOP - 5, 2, BLOCK + 10);
     // What it is taken hold of by.
     rimmed(context, color, "ink", edge - 3, TOP + BLOCK / 2 - 8, 6, 16);
@@ -113,7 +130,15 @@ function paintHead(context: CanvasRenderingContext2D, color: Color, at: number, 
   context.fill();
 }
 
-function rimmed(context: CanvasRenderingContext2D, color: Color, name: string, x: number, y: number, width: number, height: number): void {
+function rimmed(
+  context: CanvasRenderingContext2D,
+  color: Color,
+  name: string,
+  x: number,
+  y: number,
+  width: number,
+  height: number,
+): void {
   context.fillStyle = color("panel");
   context.fillRect(x - 1, y - 1, width + 2, height + 2);
   context.fillStyle = color(name);

@@ -1,11 +1,11 @@
 // The strip of time: what was recorded, where we are, what is marked. A slider for keyboards and screen readers, a canvas
 // for the eye.
 
-import { pan, reveal, stretches, toTime, toX, zoom, type Recorded, type View } from "../core/timeline.ts";
+import { pan, type Recorded, reveal, stretches, toTime, toX, type View, zoom } from "../core/timeline.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day } from "./format.ts";
-import { HEIGHT, RULER, paint, type Mark } from "./timeline-canvas.ts";
 import { t } from "./i18n.ts";
+import { HEIGHT, type Mark, paint, RULER } from "./timeline-canvas.ts";
 
 const DRAG_PX = 4;
 /** A finger takes hold of an edge from so far. */
@@ -54,12 +54,25 @@ export class Timeline {
     this.view = view;
     this.slider = h(
       "div",
-      { class: "strip", role: "slider", tabindex: 0, "aria-label": t("timeline", { camera }), "aria-describedby": "timeline-help" },
+      {
+        class: "strip",
+        role: "slider",
+        tabindex: 0,
+        "aria-label": t("timeline", { camera }),
+        "aria-describedby": "timeline-help",
+      },
       this.canvas,
     );
-    this.element = h("div", { class: "timeline" }, this.slider, this.bubble, h("p", { id: "timeline-help", class: "sr" }, t("timelineHelp")));
+    this.element = h(
+      "div",
+      { class: "timeline" },
+      this.slider,
+      this.bubble,
+      h("p", { id: "timeline-help", class: "sr" }, t("timelineHelp")),
+    );
     new ResizeObserver(() => this.draw()).observe(this.canvas);
-    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(query).addEventListener("change", () => this.draw());
+    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"])
+      matchMedia(query).addEventListener("change", () => this.draw());
     this.slider.addEventListener("keydown", (event) => this.key(event));
     this.slider.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.slider.addEventListener("pointerdown", (event) => this.press(event));
@@ -80,7 +93,8 @@ export class Timeline {
     this.now = now;
     if (isLive && !this.drag) {
       // Live moves; whoever looks at it moves along.
-      if (this.isLive && this.view.to > now - (this.view.to - this.view.from)) this.setView(reveal(this.view, now), false);
+      if (this.isLive && this.view.to > now - (this.view.to - this.view.from))
+        this.setView(reveal(this.view, now), false);
     }
     this.isLive = isLive;
     const value = Math.round((time ?? now) / 1000);
@@ -99,13 +113,20 @@ export class Timeline {
   }
 
   zoom(factor: number): void {
-    this.setView(zoom(this.view, factor, this.inView(this.playhead ?? this.now) ? (this.playhead ?? this.now) : (this.view.from + this.view.to) / 2));
+    this.setView(
+      zoom(
+        this.view,
+        factor,
+        this.inView(this.playhead ?? this.now) ? (this.playhead ?? this.now) : (this.view.from + this.view.to) / 2,
+      ),
+    );
   }
 
   setMark(edge: "from" | "to"): void {
     this.mark[edge] = this.playhead ?? this.now;
     const { from, to } = this.mark;
-    if (from !== null && to !== null && from > to) this.mark = edge === "from" ? { from, to: null } : { from: null, to };
+    if (from !== null && to !== null && from > to)
+      this.mark = edge === "from" ? { from, to: null } : { from: null, to };
     this.draw();
     this.events.marked();
   }
@@ -116,7 +137,9 @@ export class Timeline {
     const to = Math.min(at + MARK_MS, this.now);
     this.mark = { from: to - 2 * MARK_MS, to };
     // Where it would be too small to be taken hold of, nearer.
-    const width = (toX(this.view, to, this.canvas.clientWidth) - toX(this.view, to - 2 * MARK_MS, this.canvas.clientWidth)) / (4 * EDGE_PX);
+    const width =
+      (toX(this.view, to, this.canvas.clientWidth) - toX(this.view, to - 2 * MARK_MS, this.canvas.clientWidth)) /
+      (4 * EDGE_PX);
     if (width < 1) this.setView(zoom(this.view, width, at));
     this.draw();
     this.events.marked();
@@ -138,11 +161,19 @@ export class Timeline {
   key(event: KeyboardEvent): void {
     const at = this.playhead ?? this.now;
     const step = event.shiftKey ? 60_000 : 10_000;
-    const jumps: Record<string, number> = { ArrowLeft: -step, ArrowRight: step, ArrowDown: -step, ArrowUp: step, PageDown: -600_000, PageUp: 600_000 };
+    const jumps: Record<string, number> = {
+      ArrowLeft: -step,
+      ArrowRight: step,
+      ArrowDown: -step,
+      ArrowUp: step,
+      PageDown: -600_000,
+      PageUp: 600_000,
+    };
     const jump = jumps[event.key];
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (jump !== undefined) this.events.seek(at + jump);
-    else if (event.key === "Home") this.events.seek(this.recorded.find(({ end }) => end > this.view.from)?.start ?? this.view.from);
+    else if (event.key === "Home")
+      this.events.seek(this.recorded.find(({ end }) => end > this.view.from)?.start ?? this.view.from);
     else if (event.key === "End") this.events.live();
     else if (event.key === "+" || event.key === "=") this.zoom(1 / 2);
     else if (event.key === "-") this.zoom(2);
@@ -157,7 +188,8 @@ export class Timeline {
     event.preventDefault();
     const { clientWidth } = this.canvas;
     const span = this.view.to - this.view.from;
-    if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.setView(pan(this.view, (event.deltaX / clientWidth) * span));
+    if (Math.abs(event.deltaX) > Math.abs(event.deltaY))
+      this.setView(pan(this.view, (event.deltaX / clientWidth) * span));
     else this.setView(zoom(this.view, 1.0015 ** event.deltaY, toTime(this.view, event.offsetX, clientWidth)));
   }
 
@@ -174,11 +206,17 @@ export class Timeline {
     const x = Math.min(clientWidth, Math.max(0, event.offsetX));
     this.hover(x);
     const { drag } = this;
-    this.slider.style.cursor = this.edgeAt(event) || drag?.kind === "from" || drag?.kind === "to" ? "ew-resize" : event.offsetY < RULER ? "grab" : "";
+    this.slider.style.cursor =
+      this.edgeAt(event) || drag?.kind === "from" || drag?.kind === "to"
+        ? "ew-resize"
+        : event.offsetY < RULER
+          ? "grab"
+          : "";
     if (!drag) return;
     if (Math.abs(event.offsetX - drag.x) > DRAG_PX) drag.moved = true;
     if (!drag.moved) return;
-    if (drag.kind === "pan") this.setView(pan(drag.view, ((drag.x - event.offsetX) / clientWidth) * (drag.view.to - drag.view.from)));
+    if (drag.kind === "pan")
+      this.setView(pan(drag.view, ((drag.x - event.offsetX) / clientWidth) * (drag.view.to - drag.view.from)));
     else if (drag.kind === "seek") this.seekTo(x);
     else if (drag.kind === "from" || drag.kind === "to") this.dragEdge(drag.kind, toTime(this.view, x, clientWidth));
     else {
@@ -241,7 +279,8 @@ export class Timeline {
   }
 
   private async look(time: number): Promise<void> {
-    const { signal } = (this.looking = new AbortController());
+    this.looking = new AbortController();
+    const { signal } = this.looking;
     try {
       const picture = await this.events.picture(time, signal);
       if (!picture || signal.aborted) return;

@@ -1,10 +1,10 @@
 // LL-HLS: hls.js in low-latency mode, or the browser's own player where there is no Media Source.
 
 import { ApiError, toFailure } from "../core/api.ts";
-import { catchUp, Margin, type Range } from "../core/live-sync.ts";
 import type { Failure } from "../core/fallback.ts";
-import { createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./transport.ts";
+import { catchUp, Margin, type Range } from "../core/live-sync.ts";
 import type { Hls } from "./hlsjs.ts";
+import { createVideo, play, type Rung, type RungContext, type RungStatistics, watchFrames } from "./transport.ts";
 
 const CATCH_UP_EVERY_MS = 100;
 /** What was jumped to has to be loaded and decoded before it can be judged. */
@@ -64,7 +64,7 @@ export class HlsRung implements Rung {
       await play(this.surface);
       return;
     }
-    const hls = (this.hls = new Hls({
+    const hls = new Hls({
       lowLatencyMode: true,
       // Otherwise each stall puts it a second further behind, for good. And its own catching up wants more buffer than there
       // is at the live edge.
@@ -74,8 +74,11 @@ export class HlsRung implements Rung {
       manifestLoadPolicy: quick(10_000),
       playlistLoadPolicy: quick(15_000),
       fragLoadPolicy: quick(10_000),
-      ...(api.token ? { xhrSetup: (xhr: XMLHttpRequest) => xhr.setRequestHeader("Authorization", `Bearer ${api.token}`) } : {}),
-    }));
+      ...(api.token
+        ? { xhrSetup: (xhr: XMLHttpRequest) => xhr.setRequestHeader("Authorization", `Bearer ${api.token}`) }
+        : {}),
+    });
+    this.hls = hls;
     hls.on(Hls.Events.FRAG_LOADED, (_, { frag, part }) => (this.bytes += (part ?? frag).stats.loaded));
     hls.on(Hls.Events.ERROR, (_, { fatal, response, details }) => {
       const code = response?.code ?? 0;
@@ -102,7 +105,10 @@ export class HlsRung implements Rung {
     const target = targetOf(hls, this.margin.at(performance.now()));
     if (target === null || surface.paused || surface.readyState === HTMLMediaElement.HAVE_NOTHING) return;
     const { buffered } = surface;
-    const ranges = Array.from({ length: buffered.length }, (_, index): Range => [buffered.start(index), buffered.end(index)]);
+    const ranges = Array.from(
+      { length: buffered.length },
+      (_, index): Range => [buffered.start(index), buffered.end(index)],
+    );
     const { seek, rate } = catchUp(surface.currentTime, target, ranges);
     if (surface.playbackRate !== rate) surface.playbackRate = rate;
     const now = performance.now();

@@ -2,5 +2,5 @@
 
 import Hls from "hls.js/light";
 
-export { Hls };
 export type { Fragment } from "hls.js";
+export { Hls };

@@ -3,8 +3,8 @@
 
 import { toFailure } from "../core/api.ts";
 import { Canvas } from "./jpeg-canvas.ts";
-import type { Rung, RungContext, RungStatistics } from "./transport.ts";
 import type { Socket } from "./socket.ts";
+import type { Rung, RungContext, RungStatistics } from "./transport.ts";
 
 interface VideoFrame {
   frame_data: ArrayBuffer;

@@ -93,8 +93,11 @@ export async function* parts(stream: ReadableStream<Uint8Array<ArrayBuffer>>): A
   };
   try {
     for (;;) {
-      let end: number;
-      while ((end = endOfHeaders(buffer)) < 0) if (!(await more())) return;
+      let end = endOfHeaders(buffer);
+      while (end < 0) {
+        if (!(await more())) return;
+        end = endOfHeaders(buffer);
+      }
       const headers = new Map<string, string>();
       for (const line of new TextDecoder().decode(buffer.subarray(0, end)).split("\r\n")) {
         const colon = line.indexOf(":");

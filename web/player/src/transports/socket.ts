@@ -1,7 +1,7 @@
 // Socket.IO towards the gateway: one connection for whoever asks, without reconnecting. Trying again is the ladder's.
 
 import { io, type Socket } from "socket.io-client";
-import { ApiError, type Api } from "../core/api.ts";
+import { type Api, ApiError } from "../core/api.ts";
 
 const TIMEOUT_MS = 4000;
 
@@ -49,7 +49,10 @@ export function refusal({ error = "", message = error }: { error?: string; messa
 
 /** A command and its acknowledgement. Throws ApiError for a refusal. */
 export async function request<T>(socket: Socket, event: string, data: object): Promise<T> {
-  const answer = (await socket.timeout(TIMEOUT_MS).emitWithAck(event, data)) as T & { error?: string; message?: string };
+  const answer = (await socket.timeout(TIMEOUT_MS).emitWithAck(event, data)) as T & {
+    error?: string;
+    message?: string;
+  };
   if (typeof answer?.error === "string") throw refusal(answer);
   return answer;
 }

@@ -3,7 +3,15 @@
 
 import { ApiError, toFailure } from "../core/api.ts";
 import { RtpClock } from "../core/clock.ts";
-import { UnableError, createVideo, play, watchFrames, type Rung, type RungContext, type RungStatistics } from "./transport.ts";
+import {
+  createVideo,
+  play,
+  type Rung,
+  type RungContext,
+  type RungStatistics,
+  UnableError,
+  watchFrames,
+} from "./transport.ts";
 
 /** The gateway's clock is asked for what an RTP timestamp means this often; it drifts by less than a picture meanwhile. */
 const SYNC_MS = 20_000;
@@ -87,7 +95,8 @@ export class WebRtcRung implements Rung {
     const { surface } = this;
     if (!("RTCPeerConnection" in globalThis)) throw new UnableError("refused", "noWebRtc");
     const iceServers = iceServersOf.get(this.context.api.base) ?? [];
-    const peer = (this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" }));
+    const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.peer = peer;
     for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
     const stream = new MediaStream();
     peer.ontrack = ({ track, receiver }) => {
@@ -182,7 +191,9 @@ export class WebRtcRung implements Rung {
     const { api, camera } = this.context;
     const viewer = this.session?.resource?.split("/").at(-1) ?? "";
     try {
-      const response = await api.fetch(`/api/cameras/${camera}/viewers/${viewer}/clock`, { signal: this.ending.signal });
+      const response = await api.fetch(`/api/cameras/${camera}/viewers/${viewer}/clock`, {
+        signal: this.ending.signal,
+      });
       const clock = (await response.json()) as { rtp_timestamp: number; time: string; degraded?: string | null };
       this.rtp.set(clock.rtp_timestamp, Date.parse(clock.time));
       this.slow = typeof clock.degraded === "string";
@@ -219,10 +230,15 @@ export function parseIceServers(links: string | null): RTCIceServer[] {
   for (const link of (links ?? "").split(/,(?=\s*<)/)) {
     const url = /<([^>]+)>/.exec(link)?.[1];
     if (!url || !/;\s*rel="?ice-server"?/i.test(link)) continue;
-    const value = (name: string) => new RegExp(`;\\s*${name}="((?:[^"\\\\]|\\\\.)*)"`, "i").exec(link)?.[1]?.replace(/\\(.)/g, "$1");
+    const value = (name: string) =>
+      new RegExp(`;\\s*${name}="((?:[^"\\\\]|\\\\.)*)"`, "i").exec(link)?.[1]?.replace(/\\(.)/g, "$1");
     const username = value("username");
     const credential = value("credential");
-    servers.push({ urls: url, ...(username === undefined ? {} : { username }), ...(credential === undefined ? {} : { credential }) });
+    servers.push({
+      urls: url,
+      ...(username === undefined ? {} : { username }),
+      ...(credential === undefined ? {} : { credential }),
+    });
   }
   return servers;
 }
