@@ -245,9 +245,11 @@ def access_units() -> tuple[list[bytes], Run]:
 def boxes() -> tuple[list[bytes], Run]:
     """Files found on the disk, walked box by box; growing ones and closed ones, with and without sound."""
     from gateway.errors import StorageError
-    from hls.archive.segment import pack_fragments
-    from hls.mp4.boxes import growing_head, init_id, parse_runs, scan
-    from hls.playback.dvr import hls_segments, pack_hls
+    from hls.archive.fragment import pack_fragments
+    from hls.archive.hls_segments import hls_segments, pack_hls
+    from hls.archive.scan import scan
+    from hls.mp4.init_segment import growing_head, init_id
+    from hls.mp4.moof import parse_runs
 
     descriptor = os.memfd_create("fuzz")
     path = Path(f"/proc/self/fd/{descriptor}")

@@ -25,11 +25,12 @@ from pathlib import Path
 from gateway.errors import SettingsError, StorageError
 from gateway.settings import Settings
 from hls.archive.data_dir import DataDirLock, release_data_dir, take_data_dir
+from hls.archive.fragment import Fragment
 from hls.archive.metadata import UNREADABLE, sha256_of
 from hls.archive.recovery import cameras_on_disk, files_on_disk, heal, recover, with_scan
-from hls.archive.segment import Fragment, Segment, SegmentState
+from hls.archive.scan import scan
+from hls.archive.segment import Segment, SegmentState
 from hls.archive.table import SegmentTable
-from hls.mp4.boxes import scan
 
 PAGE = 200
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.errors import UnavailableError
-from hls.archive.segment import Fragment, Segment
+from hls.archive.fragment import Fragment
+from hls.archive.hls_segments import HlsSegment
+from hls.archive.segment import Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable, Totals
-from hls.playback.dvr import HlsSegment
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +59,7 @@ class SegmentIndex:
         """Insert the segment, or replace what the index knows of it; its protection stays as it is."""
         await self.call(SegmentTable.save, segment, fragments)
 
-    async def get(self, camera_id: str, name: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
+    async def get(self, camera_id: str, name: str) -> SegmentWithFragments | None:
         """A segment and its fragments."""
         return await self.call(SegmentTable.get, camera_id, name)
 
@@ -79,7 +80,7 @@ class SegmentIndex:
 
     async def span(
         self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
-    ) -> list[tuple[Segment, tuple[Fragment, ...]]]:
+    ) -> list[SegmentWithFragments]:
         """As :meth:`page`, with fragments."""
         return await self.call(SegmentTable.span, camera_id, start_90k, end_90k, limit)
 

@@ -34,10 +34,19 @@ from gateway.errors import StorageError, redact
 from gateway.hub import PacketHub, SubscriptionClosed
 from gateway.media import Packet, StreamInfo
 from gateway.settings import FsyncMode
-from hls.archive.segment import NAME_SUFFIX_MAX, EndReason, Fragment, Segment, SegmentState, segment_name, segment_path
+from hls.archive.fragment import Fragment
+from hls.archive.hls_segments import hls_segments
+from hls.archive.segment import (
+    NAME_SUFFIX_MAX,
+    EndReason,
+    Segment,
+    SegmentState,
+    SegmentWithFragments,
+    segment_name,
+    segment_path,
+)
 from hls.archive.writer import SegmentWriter
 from hls.mp4.audio import AAC_FRAME, Transcoder, carried_audio
-from hls.playback.dvr import hls_segments
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +67,13 @@ UNTOLD_MAX = 1000
 
 T = TypeVar("T")
 
-Whole = tuple[Segment, tuple[Fragment, ...]]
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What a batch has brought to the disk. ``error`` is why the disk gets nothing at present."""
 
-    growing: Whole | None = None
-    closed: Sequence[Whole] = ()
+    growing: SegmentWithFragments | None = None
+    closed: Sequence[SegmentWithFragments] = ()
     error: str | None = None
 
 
@@ -132,7 +139,7 @@ class Recording:
         self._info: StreamInfo | None = None
         self._transcoder: Transcoder | None = None
         self._base_dts_90k = 0
-        self._closed: list[Whole] = []
+        self._closed: list[SegmentWithFragments] = []
         self._error: str | None = None
         self._retry_at_s = 0.0
 
@@ -253,11 +260,13 @@ class Recording:
         segment = replace(segment, hls_segments=len(hls_segments(fragments, is_whole=True)))
         self.numbers.sequence += segment.hls_segments
         self.numbers.discontinuities += 1
-        self._closed.append((segment, fragments))
+        self._closed.append(SegmentWithFragments(segment, fragments))
 
     def _progress(self) -> Progress:
         writer = self._writer
-        growing = (writer.segment, tuple(writer.fragments)) if writer is not None and writer.fragments else None
+        growing = None
+        if writer is not None and writer.fragments:
+            growing = SegmentWithFragments(writer.segment, tuple(writer.fragments))
         closed, self._closed = self._closed, []
         return Progress(growing, closed, self._error)
 
@@ -294,9 +303,9 @@ class CameraRecorder:
         on_progress: Callable[["CameraRecorder"], None],
     ) -> None:
         self.camera_id = recording.camera_id
-        self.growing: Whole | None = None
+        self.growing: SegmentWithFragments | None = None
         """The segment under way, as far as it is on disk."""
-        self.closed: deque[Whole] = deque(maxlen=UNTOLD_MAX)
+        self.closed: deque[SegmentWithFragments] = deque(maxlen=UNTOLD_MAX)
         """Segments that have ended and that the index does not know yet, oldest first."""
         self.stop_reason = EndReason.STOPPED
         self._hub = hub
@@ -372,7 +381,7 @@ class CameraRecorder:
 
     def _took(self, progress: Progress) -> None:
         for segment, fragments in progress.closed:
-            self.closed.append((segment, fragments))
+            self.closed.append(SegmentWithFragments(segment, fragments))
             self._bytes_before += segment.size
             self._segments_closed += 1
             self._gaps += not segment.continues

@@ -28,11 +28,12 @@ import av
 from gateway.codec.sps import Bits, BitsError, hevc_codec_string
 from gateway.errors import StorageError
 from gateway.settings import CAMERA_ID
-from hls.archive.segment import EndReason, Fragment, Segment, SegmentState, parse_name, segment_path
+from hls.archive.fragment import Fragment
+from hls.archive.hls_segments import hls_segments
+from hls.archive.scan import Scan, scan
+from hls.archive.segment import EndReason, Segment, SegmentState, SegmentWithFragments, parse_name, segment_path
 from hls.archive.table import SegmentTable
 from hls.archive.writer import IDENTITY_KEY
-from hls.mp4.boxes import Scan, scan
-from hls.playback.dvr import hls_segments
 
 log = logging.getLogger(__name__)
 
@@ -183,11 +184,11 @@ def describe(path: Path, camera_id: str, found: Scan) -> Segment:
     )
 
 
-def read_recording(path: Path, camera_id: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
+def read_recording(path: Path, camera_id: str) -> SegmentWithFragments | None:
     """What a file says of itself, which is left as it is. ``None``: nothing (yet), or none of ours."""
     try:
         found = scan(path)
-        return (describe(path, camera_id, found), found.fragments) if found.fragments else None
+        return SegmentWithFragments(describe(path, camera_id, found), found.fragments) if found.fragments else None
     except (StorageError, OSError) as error:
         log.debug("%s; it is left alone", error)
         return None

@@ -1,7 +1,7 @@
 """The index's tables, and how an older index becomes one of today.
 
 ``segment``: one row an archive segment, from its first fragment on. ``fragment_list``: its fragments, packed (see
-:func:`hls.archive.segment.pack_fragments`), and the HLS segments that they make, a tenth of that, which playlists read
+:func:`hls.archive.fragment.pack_fragments`), and the HLS segments that they make, a tenth of that, which playlists read
 instead; apart from the row because lists and look-ups never want them.
 
 Rules:

@@ -1,19 +1,19 @@
-"""The archive's two nouns: the archive segment (one file) and the fragment (the least of it that is on disk as a
-whole).
+"""Segment: one recorded file of a camera, as the index keeps it, and the name and place of that file.
 
 Times inside a segment are media time from its first frame; ``start_90k`` puts that frame on the wall clock.
 """
 
 import re
-import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.clock import CLOCK_RATE
+from gateway.errors import NotFoundError
+from hls.archive.fragment import Fragment
 
 SEGMENT_NAME = re.compile(r"segment_(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z(?:_\d{3})?")
 """UTC, to the second. A number follows where a second segment began within one second; names sort by time."""
@@ -46,25 +46,6 @@ class EndReason(StrEnum):
     STOPPED = "stopped"
     DISK_FAILED = "disk_failed"
     CRASHED = "crashed"
-
-
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """A ``moof`` and its ``mdat``: ``size`` bytes from ``offset`` of the file, ``frames`` pictures.
-
-    ``start_90k`` is media time from the segment's first frame. ``is_keyframe``: its first frame is one.
-    """
-
-    offset: int
-    size: int
-    start_90k: int
-    duration_90k: int
-    frames: int
-    is_keyframe: bool
-
-    @property
-    def end_90k(self) -> int:
-        return self.start_90k + self.duration_90k
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +88,7 @@ class Segment:
 
     @property
     def init_length(self) -> int:
-        """Bytes of the init segment that it shares with others, see :func:`hls.mp4.boxes.init_id`."""
+        """Bytes of the init segment that it shares with others, see :func:`hls.mp4.init_segment.init_id`."""
         return int(self.init_id.rpartition("-")[2] or "0", 16)
 
     @property
@@ -135,6 +116,13 @@ class Segment:
         return segment_path(data_dir, self.camera_id, self.name)
 
 
+class SegmentWithFragments(NamedTuple):
+    """An archive segment and its fragments."""
+
+    segment: Segment
+    fragments: tuple[Fragment, ...]
+
+
 def segment_name(start_90k: int, suffix: int = 0) -> str:
     """The name of a segment that begins at this wall clock; ``suffix`` tells it from others of the same second."""
     start = datetime.fromtimestamp(start_90k // CLOCK_RATE, UTC)
@@ -160,21 +148,10 @@ def segment_path(data_dir: Path, camera_id: str, name: str) -> Path:
     return data_dir / camera_id / f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}" / f"{name}.mp4"
 
 
-# Fragments lie side by side in file and time, so sizes and durations say it all: 11 bytes each, 13 kB for 10 minutes.
-_PACKED = struct.Struct("<IIHB")
-
-
-def pack_fragments(fragments: tuple[Fragment, ...]) -> bytes:
-    """Fragments as the index keeps them; :func:`unpack_fragments` reads them."""
-    return b"".join(_PACKED.pack(f.size, f.duration_90k, f.frames, f.is_keyframe) for f in fragments)
-
-
-def unpack_fragments(packed: bytes, init_size: int) -> tuple[Fragment, ...]:
-    """The inverse of :func:`pack_fragments`; the first fragment begins where the init segment ends."""
-    fragments = []
-    offset, start_90k = init_size, 0
-    for size, duration_90k, frames, is_keyframe in _PACKED.iter_unpack(packed):
-        fragments.append(Fragment(offset, size, start_90k, duration_90k, frames, bool(is_keyframe)))
-        offset += size
-        start_90k += duration_90k
-    return tuple(fragments)
+def read_init(path: Path, segment: Segment) -> bytes:
+    """A segment's init segment as it stood while the file grew. Raises :class:`~gateway.errors.NotFoundError`."""
+    try:
+        with path.open("rb") as file:
+            return segment.head + file.read(segment.init_size)[len(segment.head) :]
+    except OSError as error:
+        raise NotFoundError(f"the file of segment {segment.name} cannot be read: {error.strerror}") from None

@@ -32,11 +32,11 @@ from hls.archive.data_dir import DataDirLock, release_data_dir, see_data_dir, ta
 from hls.archive.index import SegmentIndex
 from hls.archive.index_sync import INDEX_EVERY_S, IndexKeeper
 from hls.archive.metadata import Finisher, MetadataExtractor, load_extractor
-from hls.archive.recorder import CameraRecorder, Numbers, RecorderStatus, Recording, Whole
+from hls.archive.recorder import CameraRecorder, Numbers, RecorderStatus, Recording
 from hls.archive.recovery import Recovery, recover
 from hls.archive.retention import CameraLimits
 from hls.archive.retention_job import Sweeper
-from hls.archive.segment import Segment
+from hls.archive.segment import Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from hls.playback.reader import ArchiveReader
 
@@ -214,7 +214,7 @@ class Archive:
         """Whether more of this camera may come."""
         return camera_id in self._recorders
 
-    def untold(self, camera_id: str) -> list[Whole]:
+    def untold(self, camera_id: str) -> list[SegmentWithFragments]:
         """What the index does not know yet, oldest first."""
         recorder = self._recorders.get(camera_id)
         if recorder is None:

@@ -19,8 +19,9 @@ from sqlalchemy import Row, and_, case, delete, func, insert, or_, select, updat
 from gateway.clock import CLOCK_RATE
 from hls.archive import schema
 from hls.archive.database import Database
-from hls.archive.segment import EndReason, Fragment, Segment, SegmentState, pack_fragments, unpack_fragments
-from hls.playback.dvr import HlsSegment, hls_segments, pack_hls, unpack_hls
+from hls.archive.fragment import Fragment, pack_fragments, unpack_fragments
+from hls.archive.hls_segments import HlsSegment, hls_segments, pack_hls, unpack_hls
+from hls.archive.segment import EndReason, Segment, SegmentState, SegmentWithFragments
 
 SEGMENT_MAX_90K = 2 * 86_400 * CLOCK_RATE
 """No segment lasts longer: ``ARCHIVE_SEGMENT_SECONDS`` is a day at most, and then it takes one keyframe more."""
@@ -91,7 +92,7 @@ class SegmentTable(Database):
         self.save(segment, fragments)
         return True
 
-    def get(self, camera_id: str, name: str) -> tuple[Segment, tuple[Fragment, ...]] | None:
+    def get(self, camera_id: str, name: str) -> SegmentWithFragments | None:
         """A segment and its fragments."""
         with self.transaction() as connection:
             row = connection.execute(self._with_fragments().where(self._is(camera_id, name), _LISTED)).first()
@@ -115,7 +116,7 @@ class SegmentTable(Database):
 
     def span(
         self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
-    ) -> list[tuple[Segment, tuple[Fragment, ...]]]:
+    ) -> list[SegmentWithFragments]:
         """As :meth:`page`, with fragments."""
         with self.transaction() as connection:
             found = self._with_fragments().where(*self._overlap(camera_id, start_90k, end_90k))
@@ -315,6 +316,6 @@ def _later(start_90k: int, name: str) -> Any:
     return and_(table.start_90k >= start_90k, or_(table.start_90k > start_90k, table.name > name))
 
 
-def _unpacked(row: Row[Any]) -> tuple[Segment, tuple[Fragment, ...]]:
+def _unpacked(row: Row[Any]) -> SegmentWithFragments:
     segment = from_row(row)
-    return segment, unpack_fragments(row._mapping["packed"], segment.init_size)
+    return SegmentWithFragments(segment, unpack_fragments(row._mapping["packed"], segment.init_size))

@@ -3,7 +3,7 @@
 Theory of operation. FFmpeg's muxer turns packets into fragments and hands them to a sink in memory; whatever of it is
 whole goes to the disk in one write and is synced before anybody hears of it. The file is a fragmented MP4 all the while
 and becomes an ordinary one when :meth:`SegmentWriter.close` writes its index behind the fragments; see
-:mod:`hls.mp4.boxes` for the two shapes.
+:mod:`hls.archive.scan` for the two shapes.
 
 Rules:
 
@@ -32,9 +32,12 @@ from prometheus_client import Histogram
 from gateway.clock import CLOCK_RATE
 from gateway.media import Packet, StreamInfo
 from gateway.settings import FsyncMode
-from hls.archive.segment import EndReason, Fragment, Segment, SegmentState
-from hls.mp4.boxes import Box, add_fragment, growing_head, init_id, parse_boxes, parse_moof
+from hls.archive.fragment import Fragment, add_fragment
+from hls.archive.segment import EndReason, Segment, SegmentState
+from hls.mp4.boxes import Box, parse_boxes
 from hls.mp4.fragments import declare_streams, without_parameter_sets
+from hls.mp4.init_segment import growing_head, init_id
+from hls.mp4.moof import parse_moof
 
 FRAGMENT_US = 500_000
 """A fragment ends here or at a keyframe, so that a crash loses less than a second whatever the keyframe interval."""

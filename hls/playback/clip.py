@@ -23,8 +23,10 @@ from pathlib import Path
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
-from hls.archive.segment import Fragment, Segment
-from hls.mp4.boxes import NON_SYNC, VIDEO_TRACK_ID, Run, find_box, parse_boxes, parse_runs, read_init
+from hls.archive.fragment import Fragment
+from hls.archive.segment import Segment, read_init
+from hls.mp4.boxes import find_box, parse_boxes
+from hls.mp4.moof import NON_SYNC, VIDEO_TRACK_ID, Run, parse_runs
 from hls.mp4.moov import Chunk, TrackTable, header
 from hls.playback.replay import fragments_from
 

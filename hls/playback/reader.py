@@ -23,10 +23,10 @@ from gateway.clock import CLOCK_RATE, Clock, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError, UnavailableError
 from gateway.jpeg.feed import JpegFrame
 from gateway.service import CaptureService
+from hls.archive.hls_segments import hls_segments
 from hls.archive.index import SegmentIndex
-from hls.archive.recorder import Whole
-from hls.archive.segment import Segment, segment_path
-from hls.mp4.boxes import read_init, shared_init
+from hls.archive.segment import Segment, SegmentWithFragments, read_init, segment_path
+from hls.mp4.init_segment import shared_init
 from hls.playback import dvr
 from hls.playback.clip import CLIP_MAX_S, VirtualFile, make_clip
 from hls.playback.replay import make_thumbnail, replay_jpeg
@@ -68,7 +68,7 @@ class Recorded(Protocol):
         """Whether more of this camera may come."""
         ...
 
-    def untold(self, camera_id: str) -> list[Whole]:
+    def untold(self, camera_id: str) -> list[SegmentWithFragments]:
         """What the index does not know yet, oldest first."""
         ...
 
@@ -95,12 +95,12 @@ class ArchiveReader:
         """Let go of the threads. Twice is fine."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
-    async def find(self, camera_id: str, name: str) -> Whole:
+    async def find(self, camera_id: str, name: str) -> SegmentWithFragments:
         """A segment and its fragments. Raises :class:`~gateway.errors.NotFoundError`."""
         found = await self._index.get(camera_id, name)
         for segment, fragments in self._recorded.untold(camera_id):
             if segment.name == name:
-                return (_as_told(segment, found[0]) if found else segment), fragments
+                return SegmentWithFragments(_as_told(segment, found[0]) if found else segment, fragments)
         if found is None:
             raise NotFoundError(f"camera {camera_id} has no segment {name}")
         return found
@@ -160,7 +160,7 @@ class ArchiveReader:
         parts = {segment.name: (segment, listed) for segment, listed in found}
         for segment, fragments in self._recorded.untold(camera_id):
             is_whole = is_ended or segment.end_reason is not None
-            parts[segment.name] = segment, dvr.hls_segments(fragments, is_whole=is_whole)
+            parts[segment.name] = segment, hls_segments(fragments, is_whole=is_whole)
         ordered = sorted(parts.values(), key=lambda part: (part[0].start_90k, part[0].name))
         text = await asyncio.to_thread(dvr.playlist, ordered, start_90k, end_90k, is_ended=is_ended, base=base)
         if text is not None:
@@ -213,7 +213,7 @@ class ArchiveReader:
                 pins.enter_context(self.pin(segment))
             yield await self._decode(make_clip, self.data_dir, wholes, start_90k, end_90k)
 
-    async def find_from(self, camera_id: str, time_90k: int) -> Whole | None:
+    async def find_from(self, camera_id: str, time_90k: int) -> SegmentWithFragments | None:
         """The segment that holds a moment, or else the next one after it."""
         before, after = await self._around(camera_id, time_90k)
         segment = before if before is not None and time_90k < before.end_90k else after
@@ -263,7 +263,7 @@ class ArchiveReader:
         finally:
             self._decoding -= 1
 
-    async def _span(self, camera_id: str, start_90k: int, end_90k: int | None) -> list[Whole]:
+    async def _span(self, camera_id: str, start_90k: int, end_90k: int | None) -> list[SegmentWithFragments]:
         """All that overlaps a span, oldest first, with fragments."""
         wholes = {whole[0].name: whole for whole in await self._index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
         wholes |= {whole[0].name: whole for whole in self._recorded.untold(camera_id)}

@@ -31,8 +31,8 @@ from gateway.jpeg.codec import JpegEncoder, PictureDecoder
 from gateway.jpeg.feed import JpegFrame
 from gateway.jpeg.frame_rate import Pace
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
-from hls.archive.segment import Fragment, Segment
-from hls.mp4.boxes import read_init
+from hls.archive.fragment import Fragment
+from hls.archive.segment import Segment, read_init
 
 CATCH_UP_WITHIN_90K = 30 * CLOCK_RATE
 CATCH_UP_SPEED = 1.25

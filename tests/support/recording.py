@@ -14,8 +14,9 @@ if __name__ == "__main__":
 
 from gateway.media import Packet
 from gateway.settings import FsyncMode
-from hls.archive.recorder import Numbers, Recording, Whole
-from hls.archive.segment import EndReason
+from hls.archive.fragment import Fragment
+from hls.archive.recorder import Numbers, Recording
+from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from tests.support.film import Film, film
 
@@ -28,7 +29,7 @@ def record(
     numbers: Numbers | None = None,
     *,
     finish: bool = True,
-) -> list[Whole]:
+) -> list[SegmentWithFragments]:
     """Write packets as a recorder does; gives all segments, the one that still grows (``finish=False``) last."""
     recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER)
     recording.numbers = numbers or Numbers()
@@ -40,7 +41,7 @@ def record(
     return [*wholes, progress.growing] if progress.growing else wholes
 
 
-def index_of(data_dir: Path, wholes: Sequence[Whole] = ()) -> SegmentTable:
+def index_of(data_dir: Path, wholes: Sequence[tuple[Segment, tuple[Fragment, ...]]] = ()) -> SegmentTable:
     """An open index that knows these segments."""
     data_dir.mkdir(parents=True, exist_ok=True)
     index = SegmentTable(data_dir)

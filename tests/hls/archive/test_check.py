@@ -11,13 +11,12 @@ from gateway.errors import SettingsError
 from gateway.settings import Settings, load_settings
 from hls.archive.check import Fault, check_archive
 from hls.archive.data_dir import release_data_dir, take_data_dir
-from hls.archive.recorder import Whole
-from hls.archive.segment import SegmentState
+from hls.archive.segment import SegmentState, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from tests.support.film import Film, film
 from tests.support.recording import index_of, record
 
-Break = Callable[[Path, SegmentTable, list[Whole]], object]
+Break = Callable[[Path, SegmentTable, list[SegmentWithFragments]], object]
 
 
 @pytest.fixture
@@ -25,16 +24,16 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(data_dir=tmp_path, cameras={"door": {"url": "rtsp://127.0.0.1:9/door"}})
 
 
-def _truncate(data_dir: Path, _: SegmentTable, wholes: list[Whole]) -> None:
+def _truncate(data_dir: Path, _: SegmentTable, wholes: list[SegmentWithFragments]) -> None:
     path = wholes[1][0].path(data_dir)
     path.write_bytes(path.read_bytes()[: wholes[1][1][-1].offset + 50])
 
 
-def _shift_fragments(_: Path, index: SegmentTable, wholes: list[Whole]) -> None:
+def _shift_fragments(_: Path, index: SegmentTable, wholes: list[SegmentWithFragments]) -> None:
     index.save(wholes[1][0], (replace(wholes[1][1][0], duration_90k=1), *wholes[1][1][1:]))
 
 
-def _flip_a_bit(data_dir: Path, _: SegmentTable, wholes: list[Whole]) -> None:
+def _flip_a_bit(data_dir: Path, _: SegmentTable, wholes: list[SegmentWithFragments]) -> None:
     path = wholes[1][0].path(data_dir)
     data = bytearray(path.read_bytes())
     data[wholes[1][1][0].offset + wholes[1][1][0].size - 1] ^= 1
@@ -56,11 +55,11 @@ BREAKS: dict[Fault, Break] = {
 }
 
 
-def archive(tmp_path: Path) -> tuple[SegmentTable, list[Whole]]:
+def archive(tmp_path: Path) -> tuple[SegmentTable, list[SegmentWithFragments]]:
     wholes = record(tmp_path, film(Film(seconds=6)), segment_s=2)
     index = index_of(tmp_path, wholes)
     digest = hashlib.sha256(wholes[1][0].path(tmp_path).read_bytes()).hexdigest()
-    wholes[1] = (replace(wholes[1][0], sha256=digest), wholes[1][1])
+    wholes[1] = SegmentWithFragments(replace(wholes[1].segment, sha256=digest), wholes[1].fragments)
     index.save(*wholes[1])
     return index, wholes
 

@@ -18,20 +18,11 @@ from gateway.errors import SettingsError, StorageError, UnavailableError
 from hls.archive import index as index_module
 from hls.archive import schema
 from hls.archive.database import INDEX_FILE
+from hls.archive.fragment import Fragment, pack_fragments, unpack_fragments
+from hls.archive.hls_segments import hls_segments
 from hls.archive.index import SegmentIndex
-from hls.archive.segment import (
-    EndReason,
-    Fragment,
-    Segment,
-    SegmentState,
-    pack_fragments,
-    parse_name,
-    segment_name,
-    segment_path,
-    unpack_fragments,
-)
+from hls.archive.segment import EndReason, Segment, SegmentState, parse_name, segment_name, segment_path
 from hls.archive.table import SegmentTable
-from hls.playback.dvr import hls_segments
 from tests.support.film import START_90K
 from tests.support.postgres import postgres
 

@@ -11,9 +11,9 @@ import pytest
 
 from gateway.clock import CLOCK_RATE
 from hls.archive.recovery import Recovery, recover
+from hls.archive.scan import scan
 from hls.archive.segment import SegmentState
 from hls.archive.table import SegmentTable
-from hls.mp4.boxes import scan
 from tests.support import recording
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
-from hls.archive.recorder import Numbers, Whole
+from hls.archive.recorder import Numbers
+from hls.archive.segment import SegmentWithFragments
 from hls.playback.clip import Slice, VirtualFile, growing_file, make_clip
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
@@ -23,7 +24,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wholes(data_dir: Path) -> list[Whole]:
+def wholes(data_dir: Path) -> list[SegmentWithFragments]:
     """6 s in 2 s files with sound, a gap until second 60, and 4 s of another size, the last 2 s still growing."""
     numbers = Numbers()
     first = record(data_dir, film(Film(seconds=6, audio=True)), segment_s=2, numbers=numbers)
@@ -31,7 +32,7 @@ def wholes(data_dir: Path) -> list[Whole]:
     return [*first, *record(data_dir, later, segment_s=2, numbers=numbers, finish=False)]
 
 
-def cut(data_dir: Path, wholes: list[Whole], start_s: float, end_s: float) -> VirtualFile:
+def cut(data_dir: Path, wholes: list[SegmentWithFragments], start_s: float, end_s: float) -> VirtualFile:
     return make_clip(data_dir, wholes, START_90K + round(start_s * CLOCK_RATE), START_90K + round(end_s * CLOCK_RATE))
 
 
@@ -64,7 +65,7 @@ def pictures(path: Path) -> list[tuple[float, int]]:
     ],
 )
 def test_a_clip_shows_exactly_its_frames(
-    data_dir: Path, wholes: list[Whole], tmp_path: Path, start_s: float, end_s: float, numbers: list[int]
+    data_dir: Path, wholes: list[SegmentWithFragments], tmp_path: Path, start_s: float, end_s: float, numbers: list[int]
 ) -> None:
     file = cut(data_dir, wholes, start_s, end_s)
     path = tmp_path / "clip.mp4"
@@ -80,7 +81,9 @@ def test_a_clip_shows_exactly_its_frames(
     assert {stream["codec_name"] for stream in probed["streams"]} == {"h264", "aac"}
 
 
-def test_sound_keeps_to_its_pictures_across_a_gap(data_dir: Path, wholes: list[Whole], tmp_path: Path) -> None:
+def test_sound_keeps_to_its_pictures_across_a_gap(
+    data_dir: Path, wholes: list[SegmentWithFragments], tmp_path: Path
+) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(whole_bytes(cut(data_dir, wholes, 4.0, 61.0)))
     with av.open(str(path)) as container:
@@ -93,7 +96,9 @@ def test_sound_keeps_to_its_pictures_across_a_gap(data_dir: Path, wholes: list[W
 
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
-def test_any_range_of_a_clip_is_that_range(data_dir: Path, wholes: list[Whole], data: st.DataObject) -> None:
+def test_any_range_of_a_clip_is_that_range(
+    data_dir: Path, wholes: list[SegmentWithFragments], data: st.DataObject
+) -> None:
     file = cut(data_dir, wholes, 1.25, 61.5)
     start = data.draw(st.integers(0, file.length))
     end = data.draw(st.integers(start, file.length))
@@ -103,7 +108,7 @@ def test_any_range_of_a_clip_is_that_range(data_dir: Path, wholes: list[Whole], 
 @settings(deadline=None, max_examples=25)
 @given(start_ms=st.integers(-500, 64_500), length_ms=st.integers(1, 70_000))
 def test_any_span_is_a_file_or_says_that_nothing_is_there(
-    data_dir: Path, wholes: list[Whole], start_ms: int, length_ms: int
+    data_dir: Path, wholes: list[SegmentWithFragments], start_ms: int, length_ms: int
 ) -> None:
     try:
         file = cut(data_dir, wholes, start_ms / 1000, (start_ms + length_ms) / 1000)
@@ -113,13 +118,13 @@ def test_any_span_is_a_file_or_says_that_nothing_is_there(
     assert 0 < file.duration_90k <= length_ms * 90
 
 
-def test_nothing_recorded_is_not_found(data_dir: Path, wholes: list[Whole]) -> None:
+def test_nothing_recorded_is_not_found(data_dir: Path, wholes: list[SegmentWithFragments]) -> None:
     for start_s, end_s in ((-10, -5), (10, 50), (70, 80)):
         with pytest.raises(NotFoundError, match="nothing is recorded"):
             cut(data_dir, wholes, start_s, end_s)
 
 
-def test_a_clip_is_the_same_file_each_time(data_dir: Path, wholes: list[Whole]) -> None:
+def test_a_clip_is_the_same_file_each_time(data_dir: Path, wholes: list[SegmentWithFragments]) -> None:
     first, again, other = (cut(data_dir, wholes, 0, end_s) for end_s in (3, 3, 4))
     assert whole_bytes(first) == whole_bytes(again)
     assert first.etag == again.etag != other.etag

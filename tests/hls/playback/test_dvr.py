@@ -1,59 +1,22 @@
-"""The archive as HLS: segment borders and playlists."""
+"""The playlist over the recording."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import m3u8
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
-from hls.archive.recorder import Numbers, Whole
-from hls.archive.segment import Fragment, Segment
-from hls.mp4.boxes import shared_init
-from hls.playback.dvr import HLS_TARGET_S, HlsSegment, hls_segments, pack_hls, playlist, unpack_hls
+from hls.archive.hls_segments import HLS_TARGET_S, HlsSegment, hls_segments
+from hls.archive.recorder import Numbers
+from hls.archive.segment import Segment, SegmentWithFragments
+from hls.mp4.init_segment import shared_init
+from hls.playback.dvr import playlist
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
 
 
-def make_fragments(spans: list[tuple[int, bool]]) -> list[Fragment]:
-    fragments: list[Fragment] = []
-    offset, start = 1000, 0
-    for index, (duration_90k, is_keyframe) in enumerate(spans):
-        fragments.append(Fragment(offset, 10 + index, start, duration_90k, 5, is_keyframe or index == 0))
-        offset, start = offset + 10 + index, start + duration_90k
-    return fragments
-
-
-spans = st.lists(st.tuples(st.integers(1, 90_000), st.booleans()), max_size=80)
-
-
-@given(spans)
-def test_hls_segments_cover_the_file_once_and_never_exceed_the_target(given_spans: list[tuple[int, bool]]) -> None:
-    fragments = make_fragments(given_spans)
-    segments = hls_segments(fragments, is_whole=True)
-    assert sum(segment.size for segment in segments) == sum(fragment.size for fragment in fragments)
-    for before, after in pairwise(segments):
-        assert before.offset + before.size == after.offset
-        assert before.end_90k == after.start_90k
-    assert all(round(segment.duration_90k / CLOCK_RATE) <= HLS_TARGET_S for segment in segments)
-
-
-@given(spans, st.integers(0, 80))
-def test_what_is_listed_while_a_file_grows_stays_as_it_is(given_spans: list[tuple[int, bool]], so_far: int) -> None:
-    fragments = make_fragments(given_spans)
-    early = hls_segments(fragments[:so_far], is_whole=False)
-    assert hls_segments(fragments, is_whole=True)[: len(early)] == early
-
-
-def test_long_gops_are_cut_at_the_target() -> None:
-    segments = hls_segments(make_fragments([(45_000, False)] * 60), is_whole=True)
-    assert [segment.duration_90k / CLOCK_RATE for segment in segments] == [10.0, 10.0, 10.0]
-
-
-def recorded(data_dir: Path) -> list[Whole]:
+def recorded(data_dir: Path) -> list[SegmentWithFragments]:
     """12 s in files of 6 s, a gap, and 6 s of another size."""
     numbers = Numbers(sequence=100, discontinuities=7)
     first = record(data_dir, film(Film(seconds=12)), segment_s=6, numbers=numbers)
@@ -61,17 +24,11 @@ def recorded(data_dir: Path) -> list[Whole]:
     return [*first, *record(data_dir, later, segment_s=6, numbers=numbers)]
 
 
-def listed(wholes: list[Whole]) -> list[tuple[Segment, list[HlsSegment]]]:
+def listed(wholes: list[SegmentWithFragments]) -> list[tuple[Segment, list[HlsSegment]]]:
     """As the archive hands them to the playlist."""
     return [
         (segment, hls_segments(fragments, is_whole=segment.end_reason is not None)) for segment, fragments in wholes
     ]
-
-
-@given(spans)
-def test_hls_segments_pack_and_unpack(given_spans: list[tuple[int, bool]]) -> None:
-    segments = hls_segments(make_fragments(given_spans), is_whole=True)
-    assert unpack_hls(pack_hls(segments), 1000) == segments
 
 
 def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
 from gateway.jpeg.feed import JpegFrame
-from hls.archive.recorder import Whole
-from hls.archive.segment import EndReason, Fragment, Segment
+from hls.archive.fragment import Fragment
+from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.playback.replay import ARRIVED_90K, fragments_from, make_thumbnail, read_packets, replay_jpeg
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
@@ -67,7 +67,7 @@ def test_a_thumbnail_is_the_first_picture_and_made_once(tmp_path: Path) -> None:
 class Archive:
     """Recordings in a list; the newest may have grown since it was last asked for."""
 
-    def __init__(self, data_dir: Path, wholes: Sequence[Whole]) -> None:
+    def __init__(self, data_dir: Path, wholes: Sequence[SegmentWithFragments]) -> None:
         self.data_dir = data_dir
         self.wholes = list(wholes)
 
