@@ -23,7 +23,7 @@ from typing import Any
 from gateway.capture.engine import CaptureEngine, CaptureSource, CheckAddress
 from gateway.capture.port_probe import when_answered
 from gateway.capture.runner import EngineRunner
-from gateway.clock import Clock
+from gateway.clock import Clock, to_rfc3339
 from gateway.errors import (
     CameraEndedError,
     CameraTimeoutError,
@@ -35,7 +35,7 @@ from gateway.jpeg.feed import JpegFeed
 from gateway.media import Packet
 from gateway.session import CaptureSession, FrameCallback, RetryPolicy, SessionState
 from gateway.settings import CameraSettings, RecordMode, StartMode
-from gateway.status import CaptureStatus, StreamMeter
+from gateway.status import CaptureStatus, LiveEdge, StreamMeter
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ class Camera:
             rtsp_url=self.session.rtsp_url,
             error_message=self.session.error_message,
             clients=len(self._clients),
-            viewers=self.viewers,
+            viewers=dict(self.viewers),
             codec=info.video.codec if info else None,
             width=info.video.width if info else None,
             height=info.video.height if info else None,
@@ -226,9 +226,9 @@ class Camera:
                 round(self._clock.monotonic() - self._last_keyframe_s, 3) if self._last_keyframe_s is not None else None
             ),
             keyframe_interval_s=self._meter.keyframe_interval_s,
-            live_edge_90k=newest.captured_at_90k if newest else None,
             reconnects=self.session.reconnects,
             packets_dropped=self._dropped + self.hub.packets_dropped,
+            live_edge=LiveEdge(time=to_rfc3339(newest.captured_at_90k)) if newest else None,
         )
 
     def set_frame_callback(self, callback: FrameCallback | None) -> None:

@@ -1,8 +1,12 @@
-"""CaptureStatus: what is known of one camera at one moment; and the meter that measures its stream."""
+"""CaptureStatus: what is known of one camera at one moment; and the meter that measures its stream.
+
+:class:`CaptureStatus` and :class:`LiveEdge` are the only models of a camera's status. HTTP (``GET /api/cameras``),
+Socket.IO (``capture_status_response``), both API documents and the player's TypeScript types are made from them.
+"""
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.clock import CLOCK_RATE
 from gateway.media import Packet
@@ -12,21 +16,32 @@ METER_WINDOW_S = 5
 """Frame rate and bitrate are means over this: long enough to hold a keyframe of most cameras, short enough to react."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureStatus:
-    """One camera. Rates are measured, not declared; ``None`` is what is not known (yet).
+class LiveEdge(BaseModel):
+    """Current live position, for every protocol that a client can resume on."""
 
-    ``clients`` are those who asked for the capture by command, ``viewers`` those who watch, by transport.
-    ``live_edge_90k`` is the capture time of the newest picture, in 90 kHz ticks since the Unix epoch.
-    """
+    model_config = ConfigDict(frozen=True)
+
+    time: str = Field(
+        description="capture time of the newest picture, RFC 3339 UTC", json_schema_extra={"format": "date-time"}
+    )
+    media_sequence: int | None = Field(default=None, description="LL-HLS: media sequence number of the newest segment")
+    part: int | None = Field(default=None, description="LL-HLS: index of the newest part in that segment")
+    segment: str | None = Field(default=None, description="archive: the segment that is being recorded")
+    offset_s: float | None = Field(default=None, description="archive: seconds recorded in that segment")
+
+
+class CaptureStatus(BaseModel):
+    """State, stream and viewers of one camera. Rates are measured, not declared; ``null`` is not known (yet)."""
+
+    model_config = ConfigDict(frozen=True)
 
     camera_id: str
     state: SessionState
-    is_active: bool
-    rtsp_url: str
-    error_message: str | None = None
-    clients: int = 0
-    viewers: Mapping[str, int] = field(default_factory=dict)
+    is_active: bool = Field(description="whether the camera is captured, or an attempt to do so goes on")
+    rtsp_url: str = Field(description="without user and password")
+    error_message: str | None = Field(default=None, description="why there is no picture, as a sentence")
+    clients: int = Field(default=0, description="clients that asked for the capture by command")
+    viewers: dict[str, int] = Field(default_factory=dict, description="number of viewers by transport")
     codec: str | None = None
     width: int | None = None
     height: int | None = None
@@ -35,9 +50,9 @@ class CaptureStatus:
     bitrate_bps: int | None = None
     keyframe_age_s: float | None = None
     keyframe_interval_s: float | None = None
-    live_edge_90k: int | None = None
-    reconnects: int = 0
+    reconnects: int = Field(default=0, description="times that the camera was lost after a picture")
     packets_dropped: int = 0
+    live_edge: LiveEdge | None = None
 
 
 class StreamMeter:

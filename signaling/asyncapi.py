@@ -5,10 +5,10 @@ on the channel of every endpoint that carries it. Its acknowledgement is the ``r
 no binding in AsyncAPI: a message's ``name`` is the event's name.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from signaling.events import EVENTS, Direction, Endpoint, Event, Refusal
 
@@ -20,13 +20,15 @@ CHANNELS = {
 
 def asyncapi_document(version: str) -> dict[str, Any]:
     """The document, as ``/asyncapi.json`` serves it. ``version`` is the gateway's."""
-    models: list[type[BaseModel]] = list(dict.fromkeys([event.model for event in EVENTS]))
-    models += [event.ack for event in EVENTS if event.ack is not None and event.ack not in models]
-    models.append(Refusal)
-    unique = list(dict.fromkeys(models))
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in unique], ref_template="#/components/schemas/{model}"
-    )
+    received = dict.fromkeys(event.model for event in EVENTS if event.direction is Direction.IN)
+    sent = dict.fromkeys(event.model for event in EVENTS if event.direction is Direction.OUT)
+    sent |= dict.fromkeys(event.ack for event in EVENTS if event.ack is not None)
+    sent[Refusal] = None
+    modes: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
+        *((model, "validation") for model in received),
+        *((model, "serialization") for model in sent if model not in received),
+    ]
+    _, definitions = models_json_schema(modes, ref_template="#/components/schemas/{model}", schema_generator=_Schemas)
     messages: dict[str, Any] = {}
     for event in EVENTS:
         messages[_key(event)] = {
@@ -65,6 +67,15 @@ def asyncapi_document(version: str) -> dict[str, Any]:
         "operations": operations,
         "components": {"messages": messages, "schemas": definitions["$defs"]},
     }
+
+
+class _Schemas(GenerateJsonSchema):
+    """What the gateway sends has every field whose value is not ``None``."""
+
+    def field_is_required(self, field: Any, *rest: Any, **options: Any) -> bool:
+        if self.mode == "validation":
+            return super().field_is_required(field, *rest, **options)
+        return field["schema"].get("default", ...) is not None
 
 
 def _operation(event: Event, channel: str) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from typing import Any
 
 from gateway.access import Authorize
 from gateway.camera import Camera
-from gateway.clock import to_rfc3339
 from gateway.errors import (
     ForbiddenError,
     LiveedgeError,
@@ -28,7 +27,7 @@ from gateway.errors import (
     redact,
 )
 from gateway.service import CaptureService
-from gateway.status import CaptureStatus
+from gateway.status import CaptureStatus, LiveEdge
 from signaling.access import Keep, kept_for_good
 from signaling.command_queue import Lanes
 from signaling.events import (
@@ -37,7 +36,6 @@ from signaling.events import (
     CaptureStatusRequest,
     CaptureStatusResponse,
     Endpoint,
-    LiveEdge,
     Refusal,
     WebRtcError,
     parse,
@@ -48,8 +46,8 @@ log = logging.getLogger(__name__)
 STATUS = "capture_status_response"
 WEBRTC_ERROR = "webrtc_error"
 
-LiveEdgeSource = Callable[[str], Mapping[str, Any] | None]
-"""Where live is beyond its time: ``media_sequence``, ``part``, ``segment`` and ``offset_s``, as far as known."""
+LiveEdgeSource = Callable[[str], LiveEdge | None]
+"""The live edge of a camera by its id, with the positions in HLS and in the archive as far as known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,28 +130,10 @@ class Control:
 
     def describe(self, status: CaptureStatus) -> CaptureStatusResponse:
         """A camera's status as it is sent."""
-        edge: LiveEdge | None = None
-        if status.live_edge_90k is not None:
-            beyond = self._live_edge(status.camera_id) if self._live_edge is not None else None
-            known = {name: value for name, value in (beyond or {}).items() if name in LiveEdge.model_fields}
-            edge = LiveEdge(**{**known, "time": to_rfc3339(status.live_edge_90k)})
-        return CaptureStatusResponse(
-            is_active=status.is_active,
-            rtsp_url=status.rtsp_url,
-            error_message=status.error_message,
-            camera_id=status.camera_id,
-            state=status.state.value,
-            clients=status.clients,
-            viewers=dict(status.viewers),
-            codec=status.codec,
-            width=status.width,
-            height=status.height,
-            audio_codec=status.audio_codec,
-            fps=status.fps,
-            bitrate_bps=status.bitrate_bps,
-            keyframe_age_s=status.keyframe_age_s,
-            live_edge=edge,
-        )
+        live_edge = status.live_edge
+        if live_edge is not None and self._live_edge is not None:
+            live_edge = self._live_edge(status.camera_id) or live_edge
+        return CaptureStatusResponse(**{**dict(status), "live_edge": live_edge})
 
     # --- the capture commands
 

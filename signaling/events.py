@@ -15,6 +15,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from gateway.errors import BadRequestError
+from gateway.session import SessionState
+from gateway.status import CaptureStatus
 
 METADATA_MAX_BYTES = 8 * 1024
 """Metadata is kept for as long as the wish, and echoed: room for a form's worth of fields, not for files."""
@@ -116,41 +118,18 @@ class Outbound(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
-class LiveEdge(Outbound):
-    """Where live is, so that a client can resume from it on any transport.
+class CaptureStatusResponse(CaptureStatus):
+    """A camera's status: an answer, or a change. ``client_id`` and ``metadata`` are those of the client it answers."""
 
-    ``media_sequence`` and ``part`` are those of the LL-HLS playlist; ``segment`` is the archive segment being written
-    and ``offset_s`` the place in it.
-    """
-
-    time: str
-    media_sequence: int | None = None
-    part: int | None = None
-    segment: str | None = None
-    offset_s: float | None = None
-
-
-class CaptureStatusResponse(Outbound):
-    """A camera's state: an answer, or news. ``client_id`` and ``metadata`` are those of the client that is answered."""
-
-    is_active: bool
-    rtsp_url: str = Field(description="never with user or password")
-    error_message: str | None = None
-    error: str | None = Field(default=None, description="the error's code, when a command was refused")
-    camera_id: str | None = None
-    state: str = "stopped"
-    clients: int = Field(default=0, description="clients that asked for the capture")
-    viewers: dict[str, int] = Field(default_factory=dict, description="viewers by transport")
-    codec: str | None = None
-    width: int | None = None
-    height: int | None = None
-    audio_codec: str | None = None
-    fps: float | None = None
-    bitrate_bps: int | None = None
-    keyframe_age_s: float | None = None
-    live_edge: LiveEdge | None = None
+    camera_id: str | None = None  # type: ignore[assignment]  # a refused command may concern no camera
+    state: SessionState = SessionState.STOPPED
+    error: str | None = Field(default=None, description="error code, when a command was refused")
     client_id: str | None = None
     metadata: dict[str, Any] | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """As it is sent."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class FrameMetadata(Outbound):

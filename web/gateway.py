@@ -19,6 +19,7 @@ from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import ConflictError
 from gateway.service import CaptureService
 from gateway.settings import CameraSettings, CaptureDefaults, Settings
+from gateway.status import LiveEdge
 from gateway.webrtc.ice.servers import IceServers
 from gateway.webrtc.server import WebRtcServer
 from hls.archive.service import Archive
@@ -96,19 +97,20 @@ class Gateway:
         await self._close_all(self.service.close())
         await self._close_all(self.archive.close())
 
-    def live_edge(self, camera_id: str) -> Mapping[str, Any] | None:
-        """Where life is, in every coordinate that a client can resume from; ``None`` before the first picture."""
+    def live_edge(self, camera_id: str) -> LiveEdge | None:
+        """Current live position, for every protocol that a client can resume on; ``None`` before the first picture."""
         newest = self.service.camera(camera_id).hub.newest
         if newest is None:
             return None
-        edge: dict[str, Any] = {"time": to_rfc3339(newest.captured_at_90k)}
-        part = self.live.window(camera_id).live_edge
-        if part is not None:
-            edge["media_sequence"], edge["part"] = part[0], part[1]
-        position = self.archive.live_position(camera_id)
-        if position is not None:
-            edge["segment"], edge["offset_s"] = position[0], round(position[1], 3)
-        return edge
+        media_sequence, part, _ = self.live.window(camera_id).live_edge or (None, None, None)
+        segment, offset_s = self.archive.live_position(camera_id) or (None, None)
+        return LiveEdge(
+            time=to_rfc3339(newest.captured_at_90k),
+            media_sequence=media_sequence,
+            part=part,
+            segment=segment,
+            offset_s=None if offset_s is None else round(offset_s, 3),
+        )
 
     # --- cameras at run time
 

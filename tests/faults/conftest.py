@@ -41,6 +41,13 @@ class Site:
         """What is ill, in sentences."""
         return [problem["message"] for problem in (await self.json("/api/status"))["problems"]]
 
+    def media_sequence(self, camera_id: str) -> int:
+        """The media sequence number of a camera's newest HLS segment."""
+        edge = self.gateway.live_edge(camera_id)
+        assert edge is not None
+        assert edge.media_sequence is not None
+        return edge.media_sequence
+
     async def metric(self, name: str) -> float:
         """A sample of ``/metrics``, named with its labels."""
         async with self.client.get("/metrics") as reply:

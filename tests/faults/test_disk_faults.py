@@ -161,9 +161,8 @@ async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytes
         await until(lambda: all(status.segments_closed for status in site.gateway.archive.recorders().values()))
         is_well.clear()
         gaps = Gaps(site.gateway, names)
-        edge = site.gateway.live_edge("cam0")
-        assert edge is not None
-        await until(lambda: (site.gateway.live_edge("cam0") or {})["media_sequence"] > edge["media_sequence"] + 1)
+        edge = site.media_sequence("cam0")
+        await until(lambda: site.media_sequence("cam0") > edge + 1)
         assert all(service.camera(name).session.state is SessionState.LIVE for name in names)
         await until_told(site, "behind")
         assert await site.metric('liveedge_archive_lag_seconds{camera="cam0"}') > 1

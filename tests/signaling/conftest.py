@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gateway.service import CaptureService
 from gateway.settings import load_settings
+from gateway.status import LiveEdge
 from gateway.webrtc.server import WebRtcServer
 from signaling.browser import BrowserSignaling
 
@@ -31,12 +32,18 @@ class SignalingServer:
             self.settings,
             self.service,
             webrtc,
-            live_edge=lambda camera_id: {"media_sequence": 7, "part": 3} if camera_id == "default" else None,
+            live_edge=self._live_edge,
             grace_s=grace_s,
         )
         self.url = ""
         self._runner: web.AppRunner | None = None
         self._clients: list[socketio.AsyncClient] = []
+
+    def _live_edge(self, camera_id: str) -> LiveEdge | None:
+        edge = self.service.status(camera_id).live_edge
+        if edge is None or camera_id != "default":
+            return None
+        return edge.model_copy(update={"media_sequence": 7, "part": 3})
 
     async def start(self) -> None:
         app = web.Application()

@@ -92,6 +92,8 @@ def test_nothing_is_sent_that_is_null() -> None:
         "state": "stopped",
         "clients": 0,
         "viewers": {},
+        "reconnects": 0,
+        "packets_dropped": 0,
     }
 
 

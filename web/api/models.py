@@ -1,17 +1,26 @@
-"""What travels over the HTTP API as JSON, as models: the document at ``/openapi.json`` is made of them.
+"""What the HTTP API takes and answers, as models.
 
-Answers are written by :mod:`web.api.views` and the routes; a test holds each of them to its model here.
+Every JSON answer is made from its model here (:func:`web.api.answer.json_answer`), and ``/openapi.json`` is generated
+from the same models, so that the two cannot differ. ``of`` makes a model from the gateway's own objects.
 """
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from gateway.session import SessionState
+from gateway.access import Scope
+from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.settings import CAMERA_ID, CameraSettings, EngineName, RecordMode, StartMode
+from gateway.status import CaptureStatus
+from gateway.webrtc.stats import ViewerStats
+from hls.archive.recorder import RecorderStatus
 from hls.archive.segment import EndReason, SegmentState
+from hls.archive.segment import Segment as ArchiveSegment
 
-TIME = Field(json_schema_extra={"format": "date-time"})
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""RFC 3339, UTC."""
 
 
 class Error(BaseModel):
@@ -26,26 +35,20 @@ class Error(BaseModel):
 class Health(BaseModel):
     """The process serves."""
 
-    status: Literal["ok"]
+    status: Literal["ok"] = "ok"
 
 
-class Time(BaseModel):
+class ServerTime(BaseModel):
     """The gateway's clock."""
 
-    time: str = TIME
+    time: Time
 
 
-class LiveEdge(BaseModel):
-    """Where life is, in every coordinate that a client can resume from."""
-
-    time: str = TIME
-    media_sequence: int | None = Field(None, description="of the newest HLS segment")
-    part: int | None = Field(None, description="the newest part in it")
-    segment: str | None = Field(None, description="the archive segment that grows")
-    offset_s: float | None = Field(None, description="how far it has come")
+DEGRADED_MAX = 16
+"""The most sentences about viewers in one answer. Their number is not limited."""
 
 
-class WebRtcFigures(BaseModel):
+class WebRtcStats(BaseModel):
     """All WebRTC viewers of a camera together: sums, and means over those that have reported."""
 
     viewers: int
@@ -55,40 +58,40 @@ class WebRtcFigures(BaseModel):
     packets_lost: int
     retransmitted: int
     limited: int = Field(description="viewers that are sent fewer pictures, since their networks carry no more")
-    degraded: list[str] = Field(description="why, a sentence a viewer; also for networks that lose whatever is sent")
+    degraded: list[str] = Field(description="why viewers see fewer or broken pictures, a sentence for each viewer")
     fraction_lost: float | None
     jitter_s: float | None
     round_trip_s: float | None
 
+    @classmethod
+    def of(cls, viewers: Sequence[ViewerStats]) -> Self:
+        """The sums and means of ``viewers``."""
+        round_trips = [viewer.round_trip_s for viewer in viewers if viewer.round_trip_s is not None]
+        return cls(
+            viewers=len(viewers),
+            packets_sent=sum(viewer.packets_sent for viewer in viewers),
+            bytes_sent=sum(viewer.bytes_sent for viewer in viewers),
+            frames_dropped=sum(viewer.frames_dropped for viewer in viewers),
+            packets_lost=sum(viewer.packets_lost for viewer in viewers),
+            retransmitted=sum(viewer.retransmitted for viewer in viewers),
+            limited=sum(viewer.limit_bps is not None for viewer in viewers),
+            degraded=[viewer.degraded for viewer in viewers if viewer.degraded is not None][:DEGRADED_MAX],
+            fraction_lost=round(fmean(viewer.fraction_lost for viewer in viewers), 4) if viewers else None,
+            jitter_s=round(fmean(viewer.jitter_s for viewer in viewers), 5) if viewers else None,
+            round_trip_s=round(fmean(round_trips), 5) if round_trips else None,
+        )
 
-class Camera(BaseModel):
-    """A camera with its state, viewers and live edge. Rates are measured; ``null`` is what is not known (yet)."""
 
-    camera_id: str
-    state: SessionState
-    is_active: bool
-    rtsp_url: str = Field(description="without user and password")
-    error_message: str | None = Field(description="why there is no picture, in a sentence")
-    clients: int = Field(description="those who asked for the capture by command")
-    viewers: dict[str, int] = Field(description="those who watch, by transport")
-    codec: str | None
-    width: int | None
-    height: int | None
-    audio_codec: str | None
-    fps: float | None
-    bitrate_bps: int | None
-    keyframe_age_s: float | None
-    keyframe_interval_s: float | None
-    reconnects: int
-    packets_dropped: int
+class Camera(CaptureStatus):
+    """A camera with its state, viewers and live edge. Rates are measured; ``null`` is not known (yet)."""
+
     record: RecordMode
     start: StartMode
-    live_edge: LiveEdge | None
-    webrtc: WebRtcFigures
+    webrtc: WebRtcStats
 
 
 class CameraList(BaseModel):
-    """All cameras that one may see."""
+    """All cameras that the request's credentials allow to view."""
 
     cameras: list[Camera]
 
@@ -102,7 +105,7 @@ class CaptureCommand(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    client_id: str = Field(HTTP_CLIENT, min_length=1, max_length=200)
+    client_id: str = Field(default=HTTP_CLIENT, min_length=1, max_length=200)
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -112,7 +115,7 @@ def _optional(name: str, doc: str, **fields: Any) -> type[BaseModel]:
         if each not in fields and each not in ("capture_engine", "capture_tls_ca_file"):
             # The bounds stand in the annotation's metadata, within the union: null is no number.
             inner: Any = about.rebuild_annotation()
-            fields[each] = (inner | None, Field(None, description=about.description))
+            fields[each] = (inner | None, Field(default=None, description=about.description))
     return create_model(name, __doc__=doc, __config__=ConfigDict(extra="forbid"), **fields)
 
 
@@ -134,7 +137,7 @@ NewCamera = _optional(
 
 
 class Problem(BaseModel):
-    """One thing that is ill; ``camera`` is ``null`` where it is not one camera's."""
+    """One thing that is wrong; ``camera`` is ``null`` if it concerns no single camera."""
 
     room: str
     camera: str | None
@@ -144,23 +147,62 @@ class Problem(BaseModel):
 class SettingsState(BaseModel):
     """What became of settings that changed while the gateway runs."""
 
-    error: str | None = Field(description="why those that were read last are not in force")
-    restart_needed: list[str] = Field(description="names of those that are in force after a restart")
+    error: str | None = Field(description="why the settings that were read last are not in force")
+    restart_needed: list[str] = Field(description="names of settings that take effect after a restart")
 
 
-class Status(BaseModel):
-    """The whole gateway: ``ill`` with a sentence for each thing, or ``ok``."""
+class MessagingStatus(BaseModel):
+    """The connection to the event service. An adapter may add fields."""
 
     model_config = ConfigDict(extra="allow")
 
+    adapter: str
+    connected: bool
+    url: str | None = None
+    error: str | None = None
+    connects: int | None = Field(default=None, description="connections made since the start")
+    frames_sent: int | None = None
+    pictures_skipped: int | None = None
+
+
+class BrowsersStatus(BaseModel):
+    """The gateway's own Socket.IO server."""
+
+    clients: int
+    frames_sent: int
+    pictures_skipped: int
+
+
+class ArchiveStatus(BaseModel):
+    """The archive. Credentials for some cameras only see those cameras; the other fields are then ``null``."""
+
+    cameras: dict[str, RecorderStatus]
+    index_error: str | None = None
+    index_is_incomplete: bool | None = None
+    index_mended: int | None = None
+    retention_error: str | None = None
+    free_bytes: int | None = None
+    segments_deleted: dict[str, int] | None = None
+
+
+class WebRtcServerStatus(BaseModel):
+    """The WebRTC server."""
+
+    udp_port: int
+    viewers: int
+
+
+class Status(BaseModel):
+    """The whole gateway: ``ok``, or ``ill`` with a sentence for each problem."""
+
     status: Literal["ok", "ill"]
     problems: list[Problem]
-    settings: SettingsState | None = Field(description="for whoever may see the whole gateway")
+    settings: SettingsState | None = Field(description="null unless the credentials allow to view every camera")
     cameras: list[Camera]
-    messaging: dict[str, Any]
-    browsers: dict[str, Any]
-    archive: dict[str, Any]
-    webrtc: dict[str, Any]
+    messaging: MessagingStatus
+    browsers: BrowsersStatus
+    archive: ArchiveStatus
+    webrtc: WebRtcServerStatus
 
 
 class Segment(BaseModel):
@@ -169,8 +211,8 @@ class Segment(BaseModel):
     id: str
     camera_id: str
     state: SegmentState
-    start: str = TIME
-    end: str = TIME
+    start: Time
+    end: Time
     duration_s: float
     size: int
     codecs: str
@@ -182,51 +224,81 @@ class Segment(BaseModel):
     frames: int
     bitrate_bps: int | None
     longest_gap_s: float
-    continues: bool = Field(description="whether nothing is missing between the one before and this")
+    continues: bool = Field(description="whether nothing is missing between the previous segment and this one")
     end_reason: EndReason | None
-    protected: bool
+    protected: bool = Field(description="whether retention keeps it")
     sha256: str | None
     metadata: dict[str, Any] | None
     url: str
     thumbnail: str
 
+    @classmethod
+    def of(cls, segment: ArchiveSegment) -> Self:
+        """A segment of the archive."""
+        base = f"/archive/{segment.camera_id}/{segment.name}"
+        return cls(
+            id=segment.name,
+            camera_id=segment.camera_id,
+            state=segment.state,
+            start=to_rfc3339(segment.start_90k),
+            end=to_rfc3339(segment.end_90k),
+            duration_s=round(segment.duration_90k / CLOCK_RATE, 3),
+            size=segment.size,
+            codecs=segment.codecs,
+            video_codec=segment.codec,
+            audio_codec=segment.audio_codec,
+            width=segment.width,
+            height=segment.height,
+            fps=round(segment.frames * CLOCK_RATE / max(1, segment.duration_90k), 3),
+            frames=segment.frames,
+            bitrate_bps=segment.bitrate_bps,
+            longest_gap_s=round(segment.longest_gap_90k / CLOCK_RATE, 3),
+            continues=segment.continues,
+            end_reason=segment.end_reason,
+            protected=segment.is_protected,
+            sha256=segment.sha256 or None,
+            metadata=segment.metadata,
+            url=f"{base}.mp4",
+            thumbnail=f"{base}.jpg",
+        )
+
 
 class SegmentPage(BaseModel):
-    """Segments, oldest first; ``next_cursor`` asks for those that follow."""
+    """Segments, oldest first; ``next_cursor`` requests those that follow."""
 
     segments: list[Segment]
     next_cursor: str | None
 
 
-class Moment(BaseModel):
-    """Where a moment lies in the archive."""
+class ArchivePosition(BaseModel):
+    """The archive segment of a moment, and the offset of the moment in it."""
 
     segment: Segment
     offset_s: float
-    time: str = TIME
+    time: Time
 
 
 class Access(BaseModel):
-    """What whoever asks may do; ``cameras`` is ``null`` for all."""
+    """What the request's credentials allow; ``cameras`` is ``null`` for all."""
 
-    auth: bool
+    auth: bool = Field(description="whether the gateway requires credentials")
     name: str
-    scopes: list[str]
+    scopes: list[Scope]
     cameras: list[str] | None
-    expires: str | None
+    expires: Time | None
 
 
-class Signed(BaseModel):
-    """An address for what cannot send headers; without a token where auth is off."""
+class SignedUrl(BaseModel):
+    """A URL that needs no header; without a token if authentication is off."""
 
     url: str
-    token: str | None
-    expires: str | None
+    token: str | None = None
+    expires: Time | None = None
 
 
 class ViewerClock(BaseModel):
     """Pictures with this RTP timestamp were captured at this time."""
 
-    time: str = TIME
+    time: Time
     rtp_timestamp: int
-    degraded: str | None = Field(description="why this viewer sees fewer or broken pictures, in a sentence")
+    degraded: str | None = Field(description="why this viewer sees fewer or broken pictures, as a sentence")

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from web.api.describe import Answer, Description, Parameter, description_of
 from web.api.models import Error
@@ -45,9 +45,15 @@ TAGS = {
 def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
     """The document of an application with all its routes."""
     operations = list(_operations(app))
-    models = {Error} | {model for _, _, _, description in operations for model in _models(description)}
+    answers = {Error} | {model for _, _, _, description in operations for model in _answers(description)}
+    bodies = {model for _, _, _, description in operations for model in description.body.values() if model is not None}
     _, schemas = models_json_schema(
-        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)], ref_template=REFS
+        [
+            *((model, "serialization") for model in sorted(answers, key=lambda model: model.__name__)),
+            *((model, "validation") for model in sorted(bodies, key=lambda model: model.__name__)),
+        ],
+        ref_template=REFS,
+        schema_generator=_Schemas,
     )
     paths: dict[str, dict[str, Any]] = {}
     same: dict[str, str] = {}
@@ -79,6 +85,13 @@ def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
             },
         },
     }
+
+
+class _Schemas(GenerateJsonSchema):
+    """An answer has every field of its model; a request body may leave out those with a default."""
+
+    def field_is_required(self, field: Any, *rest: Any, **options: Any) -> bool:
+        return self.mode == "serialization" or super().field_is_required(field, *rest, **options)
 
 
 def _operations(app: web.Application) -> Iterator[tuple[str, str, object, Description]]:
@@ -159,7 +172,7 @@ def _schema(model: type[BaseModel] | None) -> dict[str, Any]:
     return {"type": "string"} if model is None else {"$ref": REFS.format(model=model.__name__)}
 
 
-def _models(description: Description) -> Iterator[type[BaseModel]]:
-    for each in (*description.answers.values(), *description.body.values()):
-        if isinstance(each, type):
-            yield each
+def _answers(description: Description) -> Iterator[type[BaseModel]]:
+    for answer in description.answers.values():
+        if isinstance(answer, type):
+            yield answer

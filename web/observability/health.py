@@ -4,58 +4,52 @@ Each room is asked for what it knows to be wrong now. A camera that nobody wants
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from gateway.session import SessionState
+from web.api.models import Problem
 from web.gateway import Gateway
 
 LAG_ILL_S = 5.0
 """A disk that spins up takes as long; what is recorded is lost when it is 20 s behind, or so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is ill. ``camera`` is ``None`` for what is not one camera's."""
-
-    room: str
-    camera: str | None
-    message: str
+Finding = tuple[str, str | None, str]
+"""Component, camera id, message."""
 
 
-def problems(gateway: Gateway) -> list[dict[str, Any]]:
-    """All that is ill now, as JSON has it; empty while everything is well."""
-    return [asdict(problem) for problem in _problems(gateway)]
+def problems(gateway: Gateway) -> list[Problem]:
+    """Everything that is wrong now; empty while everything works."""
+    return [Problem(room=room, camera=camera, message=message) for room, camera, message in _findings(gateway)]
 
 
-def _problems(gateway: Gateway) -> Iterator[Problem]:
+def _findings(gateway: Gateway) -> Iterator[Finding]:
     if gateway.reload_error is not None:
-        yield Problem("settings", None, f"the changed settings are not in force: {gateway.reload_error}")
+        yield ("settings", None, f"the changed settings are not in force: {gateway.reload_error}")
     for camera_id, why in gateway.camera_store.faults.items():
-        yield Problem("settings", camera_id, f"the camera is left out: {why}")
+        yield ("settings", camera_id, f"the camera is left out: {why}")
     for camera in gateway.service.cameras.values():
         if camera.session.state in (SessionState.RETRYING, SessionState.FAILED):
             why = camera.session.error_message or "it gives no pictures"
-            yield Problem("capture", camera.id, f"the camera is {camera.session.state}: {why}")
+            yield ("capture", camera.id, f"the camera is {camera.session.state}: {why}")
     yield from _archive(gateway)
     messaging = gateway.messaging.status()
     if messaging.get("adapter") != "none" and not messaging.get("connected"):
         why = messaging.get("error") or "no connection yet"
-        yield Problem("messaging", None, f"the event service is not connected: {why}")
+        yield ("messaging", None, f"the event service is not connected: {why}")
 
 
-def _archive(gateway: Gateway) -> Iterator[Problem]:
+def _archive(gateway: Gateway) -> Iterator[Finding]:
     status = gateway.archive.status()
     for camera_id, recorder in status["cameras"].items():
         if recorder["error"] is not None and recorder["error"] != status["index_error"]:
-            yield Problem("archive", camera_id, f"the camera is not recorded: {recorder['error']}")
+            yield ("archive", camera_id, f"the camera is not recorded: {recorder['error']}")
         elif recorder["lag_s"] > LAG_ILL_S:
             late = f"the recording is {recorder['lag_s']:.0f} s behind the camera"
-            yield Problem("archive", camera_id, f"{late}: the disk of DATA_DIR is slow or hangs")
+            yield ("archive", camera_id, f"{late}: the disk of DATA_DIR is slow or hangs")
     if status["index_error"] is not None:
-        yield Problem("archive", None, f"the index cannot be written, recording goes on: {status['index_error']}")
+        yield ("archive", None, f"the index cannot be written, recording goes on: {status['index_error']}")
     elif status["index_is_incomplete"]:
         why = "the index was damaged or gone and is being made again from the recordings"
-        yield Problem("archive", None, f"{why}: those that are not in it yet cannot be found")
+        yield ("archive", None, f"{why}: those that are not in it yet cannot be found")
     if status["retention_error"] is not None:
-        yield Problem("archive", None, f"old recordings cannot be deleted: {status['retention_error']}")
+        yield ("archive", None, f"old recordings cannot be deleted: {status['retention_error']}")

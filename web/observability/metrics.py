@@ -32,7 +32,7 @@ from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from gateway.webrtc.ice.agent import REFUSALS
 from gateway.webrtc.stats import Totals
-from web.api.views import webrtc_view
+from web.api.models import WebRtcStats
 from web.gateway import Gateway
 from web.observability.health import problems
 from web.observability.http_metrics import Traffic
@@ -112,7 +112,7 @@ class GatewayCollector(Collector):
             requests.add_metric(key, count)
         yield requests
         ill = GaugeMetricFamily("liveedge_problems", "What is ill now, as /api/status tells it", labels=["room"])
-        found = [problem["room"] for problem in problems(self._gateway)]
+        found = [problem.room for problem in problems(self._gateway)]
         for room in ("settings", "capture", "archive", "messaging"):
             ill.add_metric([room], found.count(room))
         yield ill
@@ -198,11 +198,11 @@ class GatewayCollector(Collector):
             labels=CAMERA,
         )
         for camera_id in totals:
-            view = webrtc_view([viewer.stats() for viewer in server.viewers_of(camera_id)])
-            limited.add_metric([camera_id], view["limited"])
-            for gauge, name in ((lost, "fraction_lost"), (trip, "round_trip_s"), (jitter, "jitter_s")):
-                if view[name] is not None:
-                    gauge.add_metric([camera_id], view[name])
+            stats = WebRtcStats.of([viewer.stats() for viewer in server.viewers_of(camera_id)])
+            limited.add_metric([camera_id], stats.limited)
+            for gauge, value in ((lost, stats.fraction_lost), (trip, stats.round_trip_s), (jitter, stats.jitter_s)):
+                if value is not None:
+                    gauge.add_metric([camera_id], value)
         yield from (lost, trip, jitter, limited)
         refused = CounterMetricFamily(
             "liveedge_webrtc_datagrams_refused",

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -23,6 +22,7 @@ from hls.live.playlist import with_query
 from hls.playback.clip import VirtualFile, growing_file
 from hls.playback.reader import PAGE_MAX
 from web.api import keys, models
+from web.api.answer import json_answer
 from web.api.describe import RANGE, SPAN, TIME, Parameter, describe
 from web.api.times import TIME_HELP, parse_time
 from web.auth.authenticator import carried_query, while_allowed
@@ -36,36 +36,6 @@ COMPRESS_IN_THREAD_BYTES = 64 * 1024
 
 SEND_BYTES = 512 * 1024
 """What the download of a growing file or a clip holds in memory."""
-
-
-def segment_view(segment: Segment) -> dict[str, Any]:
-    """A segment as JSON: times RFC 3339 UTC, durations in seconds, sizes in bytes, rates measured."""
-    base = f"/archive/{segment.camera_id}/{segment.name}"
-    return {
-        "id": segment.name,
-        "camera_id": segment.camera_id,
-        "state": segment.state.value,
-        "start": to_rfc3339(segment.start_90k),
-        "end": to_rfc3339(segment.end_90k),
-        "duration_s": round(segment.duration_90k / CLOCK_RATE, 3),
-        "size": segment.size,
-        "codecs": segment.codecs,
-        "video_codec": segment.codec,
-        "audio_codec": segment.audio_codec,
-        "width": segment.width,
-        "height": segment.height,
-        "fps": round(segment.frames * CLOCK_RATE / max(1, segment.duration_90k), 3),
-        "frames": segment.frames,
-        "bitrate_bps": segment.bitrate_bps,
-        "longest_gap_s": round(segment.longest_gap_90k / CLOCK_RATE, 3),
-        "continues": segment.continues,
-        "end_reason": segment.end_reason.value if segment.end_reason else None,
-        "protected": segment.is_protected,
-        "sha256": segment.sha256 or None,
-        "metadata": segment.metadata,
-        "url": f"{base}.mp4",
-        "thumbnail": f"{base}.jpg",
-    }
 
 
 @routes.get("/api/cameras/{camera}/segments")
@@ -91,19 +61,17 @@ async def list_segments(request: web.Request) -> web.Response:
         await _require_camera(request, camera_id)
     more = len(segments) > limit
     segments = segments[:limit]
-    return web.json_response(
-        {
-            "segments": [segment_view(segment) for segment in segments],
-            "next_cursor": _cursor(segments[-1]) if more else None,
-        },
-        headers={hdrs.CACHE_CONTROL: "no-cache"},
+    page = models.SegmentPage(
+        segments=[models.Segment.of(segment) for segment in segments],
+        next_cursor=_cursor(segments[-1]) if more else None,
     )
+    return json_answer(page, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
 @routes.get("/api/cameras/{camera}/segments/at")
 @describe(
     "archive",
-    {200: models.Moment},
+    {200: models.ArchivePosition},
     query={"time": Parameter(f"The moment. {TIME_HELP}", TIME, required=True)},
     errors=(400, 404),
 )
@@ -119,14 +87,12 @@ async def segment_at(request: web.Request) -> web.Response:
     except NotFoundError:
         await _require_camera(request, camera_id)
         raise
-    return web.json_response(
-        {
-            "segment": segment_view(moment.segment),
-            "offset_s": round(moment.offset_90k / CLOCK_RATE, 6),
-            "time": to_rfc3339(moment.segment.start_90k + moment.offset_90k),
-        },
-        headers={hdrs.CACHE_CONTROL: "no-cache"},
+    position = models.ArchivePosition(
+        segment=models.Segment.of(moment.segment),
+        offset_s=round(moment.offset_90k / CLOCK_RATE, 6),
+        time=to_rfc3339(moment.segment.start_90k + moment.offset_90k),
     )
+    return json_answer(position, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
 @routes.get("/hls/{camera}/dvr.m3u8")
@@ -167,7 +133,7 @@ async def unprotect(request: web.Request) -> web.Response:
 async def _set_protected(request: web.Request, is_protected: bool) -> web.Response:
     archive = request.app[keys.ARCHIVE]
     segment = await archive.protect(request.match_info["camera"], segment_id(request), is_protected)
-    return web.json_response(segment_view(segment))
+    return json_answer(models.Segment.of(segment))
 
 
 @routes.get("/archive/{camera}/{segment}.jpg")

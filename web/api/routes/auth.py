@@ -1,7 +1,5 @@
 """``/api/access``: what one may do here; ``/api/sign``: an address for what cannot send headers."""
 
-from typing import Any
-
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
@@ -10,6 +8,7 @@ from gateway.access import Scope
 from gateway.clock import to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
 from web.api import models
+from web.api.answer import json_answer
 from web.api.describe import describe
 from web.auth import policy
 from web.auth.authenticator import AUTHENTICATOR, grant_of
@@ -38,20 +37,18 @@ async def access(request: web.Request) -> web.Response:
     """What whoever asks may do: ``cameras`` is ``null`` for all of them."""
     grant = grant_of(request)
     scopes = tuple(Scope) if Scope.ADMIN in grant.scopes else grant.scopes
-    return web.json_response(
-        {
-            "auth": request.app[AUTHENTICATOR].is_on,
-            "name": grant.name,
-            "scopes": sorted(scope.value for scope in scopes),
-            "cameras": None if grant.cameras is None else sorted(grant.cameras),
-            "expires": _time(grant.expires_at_s),
-        },
-        headers=NO_STORE,
+    answer = models.Access(
+        auth=request.app[AUTHENTICATOR].is_on,
+        name=grant.name,
+        scopes=sorted(scopes),
+        cameras=None if grant.cameras is None else sorted(grant.cameras),
+        expires=_time(grant.expires_at_s),
     )
+    return json_answer(answer, headers=NO_STORE)
 
 
 @routes.post("/api/sign")
-@describe("access", {201: models.Signed}, body=SignRequest, errors=(400, 404))
+@describe("access", {201: models.SignedUrl}, body=SignRequest, errors=(400, 404))
 async def sign(request: web.Request) -> web.Response:
     """Sign an address; see :mod:`web.auth.signing`. With auth off, it comes back as it was."""
     asked = request.clone()  # while its body is not read
@@ -59,11 +56,11 @@ async def sign(request: web.Request) -> web.Response:
     camera_id, scope, leads = await _meant(asked, address)
     authenticator = request.app[AUTHENTICATOR]
     if not authenticator.is_on:
-        return web.json_response({"url": address, "token": None, "expires": None}, status=201, headers=NO_STORE)
+        return json_answer(models.SignedUrl(url=address), status=201, headers=NO_STORE)
     signed = authenticator.signer.sign(grant_of(request), scope, camera_id, None if leads else address, wish.expires_s)
     url = f"{address}{'&' if '?' in address else '?'}{PARAMETER}={signed.token}"
-    body = {"url": url, "token": signed.token, "expires": _time(signed.expires_at_s)}
-    return web.json_response(body, status=201, headers=NO_STORE)
+    answer = models.SignedUrl(url=url, token=signed.token, expires=_time(signed.expires_at_s))
+    return json_answer(answer, status=201, headers=NO_STORE)
 
 
 async def _wish(request: web.Request) -> SignRequest:
@@ -93,5 +90,5 @@ async def _meant(request: web.Request, address: str) -> tuple[str, Scope, bool]:
     return match["camera"], scope, rule.signed is Signed.LEADING
 
 
-def _time(seconds: float | None) -> Any:
+def _time(seconds: float | None) -> str | None:
     return None if seconds is None else to_rfc3339(round(seconds * 90_000))

@@ -5,12 +5,13 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
+from gateway.camera import Camera
 from gateway.errors import BadRequestError
 from web.address_policy import check_target
 from web.api import keys, models
+from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.models import CaptureCommand
-from web.api.views import camera_view
 from web.auth.authenticator import may_view
 
 routes = web.RouteTableDef()
@@ -24,7 +25,7 @@ PATCHES = {"application/json": models.CameraPatch, "application/merge-patch+json
 async def list_cameras(request: web.Request) -> web.Response:
     """All cameras with their state, viewers and live edge."""
     cameras = [camera for camera in request.app[keys.SERVICE].cameras.values() if may_view(request, camera.id)]
-    return web.json_response({"cameras": [camera_view(request.app, camera) for camera in cameras]})
+    return json_answer(models.CameraList(cameras=[camera_answer(request.app, camera) for camera in cameras]))
 
 
 @routes.get("/api/cameras/{camera}")
@@ -32,7 +33,7 @@ async def list_cameras(request: web.Request) -> web.Response:
 async def get_camera(request: web.Request) -> web.Response:
     """One camera."""
     camera = request.app[keys.SERVICE].camera(request.match_info["camera"])
-    return web.json_response(camera_view(request.app, camera))
+    return json_answer(camera_answer(request.app, camera))
 
 
 @routes.post("/api/cameras")
@@ -45,9 +46,8 @@ async def add_camera(request: web.Request) -> web.Response:
         raise BadRequestError('say which camera: {"id": "door", "url": "rtsp://…"}')
     await _check_target(request, table)
     camera = await request.app[keys.GATEWAY].add_camera(camera_id, table)
-    return web.json_response(
-        camera_view(request.app, camera), status=201, headers={"Location": f"/api/cameras/{camera_id}"}
-    )
+    headers = {"Location": f"/api/cameras/{camera_id}"}
+    return json_answer(camera_answer(request.app, camera), status=201, headers=headers)
 
 
 @routes.patch("/api/cameras/{camera}")
@@ -57,7 +57,7 @@ async def change_camera(request: web.Request) -> web.Response:
     patch = await _json_object(request, "application/json", "application/merge-patch+json")
     await _check_target(request, patch)
     camera = await request.app[keys.GATEWAY].change_camera(request.match_info["camera"], patch)
-    return web.json_response(camera_view(request.app, camera))
+    return json_answer(camera_answer(request.app, camera))
 
 
 @routes.delete("/api/cameras/{camera}")
@@ -76,7 +76,7 @@ async def start_capture(request: web.Request) -> web.Response:
     service = request.app[keys.SERVICE]
     camera = service.camera(request.match_info["camera"])
     await service.start_capture(command.client_id, camera.id, command.metadata)
-    return web.json_response(camera_view(request.app, camera))
+    return json_answer(camera_answer(request.app, camera))
 
 
 @routes.post("/api/cameras/{camera}/capture/stop")
@@ -87,7 +87,18 @@ async def stop_capture(request: web.Request) -> web.Response:
     service = request.app[keys.SERVICE]
     camera = service.camera(request.match_info["camera"])
     await service.stop_capture(command.client_id, camera.id)
-    return web.json_response(camera_view(request.app, camera))
+    return json_answer(camera_answer(request.app, camera))
+
+
+def camera_answer(app: web.Application, camera: Camera) -> models.Camera:
+    """A camera as the API shows it."""
+    status = camera.status()
+    return models.Camera(
+        **{**dict(status), "live_edge": app[keys.GATEWAY].live_edge(camera.id) or status.live_edge},
+        record=camera.settings.record,
+        start=camera.settings.start,
+        webrtc=models.WebRtcStats.of([viewer.stats() for viewer in app[keys.WEBRTC].viewers_of(camera.id)]),
+    )
 
 
 async def _check_target(request: web.Request, table: dict[str, Any]) -> None:
@@ -97,7 +108,7 @@ async def _check_target(request: web.Request, table: dict[str, Any]) -> None:
 
 async def _command(request: web.Request) -> CaptureCommand:
     if not request.can_read_body:
-        return CaptureCommand()  # type: ignore[call-arg]  # pydantic's defaults
+        return CaptureCommand()
     try:
         return CaptureCommand(**await _json_object(request))
     except ValidationError as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from aiohttp import web
 
 from web.api import models
+from web.api.answer import json_answer
 from web.api.describe import describe
 
 routes = web.RouteTableDef()
@@ -23,4 +24,4 @@ async def index(_request: web.Request) -> web.FileResponse:
 @describe("machines", {200: models.Health})
 async def health(_request: web.Request) -> web.Response:
     """Whether the process serves; what is ill is told by ``/api/status``."""
-    return web.json_response({"status": "ok"})
+    return json_answer(models.Health())

@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.clock import to_rfc3339
 from gateway.errors import NotFoundError, UnavailableError
 from web.api import keys, models
+from web.api.answer import json_answer
 from web.api.describe import describe
 
 routes = web.RouteTableDef()
@@ -39,11 +40,11 @@ async def static_file(request: web.Request) -> web.FileResponse:
 
 
 @routes.get("/api/time")
-@describe("page", {200: models.Time})
+@describe("page", {200: models.ServerTime})
 async def time(request: web.Request) -> web.Response:
     """The gateway's clock: ``{"time": RFC 3339}``."""
     now = to_rfc3339(request.app[keys.CLOCK].wall_90k())
-    return web.json_response({"time": now}, headers={"Cache-Control": "no-store"})
+    return json_answer(models.ServerTime(time=now), headers={"Cache-Control": "no-store"})
 
 
 @routes.get("/api/cameras/{camera}/viewers/{viewer}/clock")
@@ -58,5 +59,5 @@ async def viewer_clock(request: web.Request) -> web.Response:
     timestamp = viewer.rtp_timestamp(now_90k)
     if timestamp is None:
         raise UnavailableError("this viewer has had no picture yet")
-    body = {"time": to_rfc3339(now_90k), "rtp_timestamp": timestamp, "degraded": viewer.degraded}
-    return web.json_response(body, headers={"Cache-Control": "no-store"})
+    clock = models.ViewerClock(time=to_rfc3339(now_90k), rtp_timestamp=timestamp, degraded=viewer.degraded)
+    return json_answer(clock, headers={"Cache-Control": "no-store"})

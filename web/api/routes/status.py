@@ -1,13 +1,12 @@
 """``/api/status``: what is well and what is ill, room by room."""
 
-from typing import Any
-
 from aiohttp import web
 
 from gateway.access import Scope
 from web.api import keys, models
+from web.api.answer import json_answer
 from web.api.describe import describe
-from web.api.views import camera_view
+from web.api.routes.cameras import camera_answer
 from web.auth.authenticator import grant_of, may_view
 from web.gateway import Gateway
 from web.observability.health import problems
@@ -27,26 +26,27 @@ async def status(request: web.Request) -> web.Response:
     ill = [
         problem
         for problem in problems(app[keys.GATEWAY])
-        if is_whole or (problem["camera"] is not None and may_view(request, problem["camera"]))
+        if is_whole or (problem.camera is not None and may_view(request, problem.camera))
     ]
-    archive = app[keys.ARCHIVE].status()
+    archive = models.ArchiveStatus.model_validate(app[keys.ARCHIVE].status())
     if not is_whole:
-        recorders = archive["cameras"].items()
-        archive = {"cameras": {camera_id: each for camera_id, each in recorders if may_view(request, camera_id)}}
+        recorders = archive.cameras.items()
+        archive = models.ArchiveStatus(cameras={key: each for key, each in recorders if may_view(request, key)})
     cameras = [camera for camera in app[keys.SERVICE].cameras.values() if may_view(request, camera.id)]
-    return web.json_response(
-        {
-            "status": "ill" if ill else "ok",
-            "problems": ill,
-            "settings": _settings(app[keys.GATEWAY]) if is_whole else None,
-            "cameras": [camera_view(app, camera) for camera in cameras],
-            "messaging": app[keys.MESSAGING].status(),
-            "browsers": app[keys.BROWSER].status(),
-            "archive": archive,
-            "webrtc": {"udp_port": app[keys.WEBRTC].udp_port, "viewers": len(app[keys.WEBRTC].viewers)},
-        }
+    webrtc = app[keys.WEBRTC]
+    return json_answer(
+        models.Status(
+            status="ill" if ill else "ok",
+            problems=ill,
+            settings=_settings(app[keys.GATEWAY]) if is_whole else None,
+            cameras=[camera_answer(app, camera) for camera in cameras],
+            messaging=models.MessagingStatus.model_validate(app[keys.MESSAGING].status()),
+            browsers=models.BrowsersStatus.model_validate(app[keys.BROWSER].status()),
+            archive=archive,
+            webrtc=models.WebRtcServerStatus(udp_port=webrtc.udp_port, viewers=len(webrtc.viewers)),
+        )
     )
 
 
-def _settings(gateway: Gateway) -> dict[str, Any]:
-    return {"error": gateway.reload_error, "restart_needed": gateway.restart_needed}
+def _settings(gateway: Gateway) -> models.SettingsState:
+    return models.SettingsState(error=gateway.reload_error, restart_needed=gateway.restart_needed)
