@@ -11,7 +11,7 @@ RUN := $(UV) run --quiet --no-sync
 # The player is built with the package; see web/player/hatch_build.py.
 PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell find web/player/src -type f)
 
-.PHONY: help run test check format bench clean
+.PHONY: help run test check format types bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -27,10 +27,14 @@ check: .venv/.dev-ready ## lint and type-check strictly
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	$(RUN) scripts/generate-types --check
 
 format: .venv/.dev-ready ## put the code into its one form
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+types: .venv/.dev-ready ## generate the player's TypeScript types from the API documents
+	$(RUN) scripts/generate-types
 
 clean: ## take back everything that set-up made
 	rm -rf .venv .tools tests/node_modules web/player/node_modules web/static/player* dist build
