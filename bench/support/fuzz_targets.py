@@ -192,7 +192,7 @@ def picture() -> tuple[list[bytes], Run]:
 
 def parameter_sets() -> tuple[list[bytes], Run]:
     """SPS and PPS of H.264 (first byte even) and H.265 (odd), in Annex B."""
-    from gateway.codec.annexb import describe, find_parameter_sets
+    from gateway.codec.parameter_sets import find_parameter_sets, video_info
     from gateway.errors import NoVideoError
     from tests.support.film import Film, film
 
@@ -207,7 +207,7 @@ def parameter_sets() -> tuple[list[bytes], Run]:
         with contextlib.suppress(NoVideoError):
             sets = find_parameter_sets(codec, data[1:])
             if sets is not None:
-                info, _ = describe(codec, sets)
+                info, _ = video_info(codec, sets)
                 assert 0 < info.width <= 16_384
                 assert 0 < info.height <= 16_384
                 assert info.frame_rate is None or 0 < info.frame_rate <= 300

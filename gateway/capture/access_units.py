@@ -21,7 +21,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gateway.capture.timeline import Arrival
-from gateway.codec.annexb import START_CODE, units_at
+from gateway.codec import h264
+from gateway.codec.annexb import START_CODE, nal_offsets
+from gateway.codec.parameter_sets import NAL_SYNTAX
 
 TRIAL = 25
 """Pictures, about a second's: a camera's habits show in its first keyframe and a few pictures after it."""
@@ -68,7 +70,7 @@ class AccessUnits:
         """``codec`` is ``h264`` or ``hevc``; ``time_base`` is a tick of the source's time in seconds."""
         self.guessed_wrong = 0
         """Pictures let go too early: 0 or 1, by rule 3."""
-        self._hevc = codec == "hevc"
+        self._syntax = NAL_SYNTAX[codec]
         self._time_base = time_base
         self._picture: _Picture | None = None
         self._has_random_access = False
@@ -90,7 +92,7 @@ class AccessUnits:
             yield from self._push_continuation(piece, pts, arrival)
 
     def _push_start(self, piece: bytes, pts: int | None, arrival: Arrival) -> Iterator[AccessUnit]:
-        starts = units_at(piece)
+        starts = list(nal_offsets(piece))
         picture = self._picture
         if picture is None or self._begins_picture(piece, starts[0], picture, pts):
             if picture is not None:
@@ -100,7 +102,7 @@ class AccessUnits:
             self._note(piece, start, picture)
         # Of several units in one packet none is a fragment (RFC 6184 §5.7.1).
         is_whole = len(starts) > 1 or len(piece) - len(START_CODE) <= self._full
-        self._before = 0 if is_whole else len(piece) - len(START_CODE) - (2 if self._hevc else 1)
+        self._before = 0 if is_whole else len(piece) - len(START_CODE) - self._syntax.header_bytes
         yield from self._add(piece, picture, arrival, is_whole and self._is_slice(piece, starts[-1]))
 
     def _push_continuation(self, piece: bytes, pts: int | None, arrival: Arrival) -> Iterator[AccessUnit]:
@@ -150,55 +152,27 @@ class AccessUnits:
         yield AccessUnit(b"".join(picture.pieces), picture.pts, picture.arrival, is_keyframe)
 
     def _begins_picture(self, piece: bytes, start: int, picture: _Picture, pts: int | None) -> bool:
-        kind = self._kind(piece, start)
-        if not self._is_slice(piece, start):
-            delimits = kind in _HEVC_DELIMITERS if self._hevc else kind in _H264_DELIMITERS
-            return delimits and picture.slices > 0
-        header = start + (2 if self._hevc else 1)
+        kind = self._syntax.type_of(piece, start)
+        if kind not in self._syntax.slices:
+            return kind in self._syntax.delimiters and picture.slices > 0
+        header = start + self._syntax.header_bytes
         # first_mb_in_slice is 0, first_slice_segment_in_pic_flag is set: both are a leading 1 bit. The second field of
         # a picture begins at 0 as well, and at the same time.
         is_first = len(piece) > header and piece[header] & 0x80 > 0
         return picture.slices > 0 and is_first and not (picture.pts is not None and picture.pts == pts)
 
     def _note(self, piece: bytes, start: int, picture: _Picture) -> None:
-        kind = self._kind(piece, start)
-        if self._is_slice(piece, start):
+        kind = self._syntax.type_of(piece, start)
+        if kind in self._syntax.slices:
             picture.slices += 1
-            picture.is_random_access |= 16 <= kind <= 23 if self._hevc else kind == 5
-        elif kind == 6 and not self._hevc:
-            picture.has_recovery_point |= _has_sei(piece[start + 1 :], _RECOVERY_POINT)
-
-    def _kind(self, piece: bytes, start: int) -> int:
-        if start >= len(piece):
-            return -1
-        return piece[start] >> 1 & 0x3F if self._hevc else piece[start] & 0x1F
+            picture.is_random_access |= kind in self._syntax.random_access
+        elif kind == self._syntax.sei and self._syntax is h264.NAL:
+            picture.has_recovery_point |= h264.has_sei(piece[start + 1 :], _RECOVERY_POINT)
 
     def _is_slice(self, piece: bytes, start: int) -> bool:
-        kind = self._kind(piece, start)
-        return 0 <= kind <= 31 if self._hevc else 1 <= kind <= 5
+        return self._syntax.type_of(piece, start) in self._syntax.slices
 
     def _is_same_time(self, picture: _Picture, pts: int | None) -> bool:
         if picture.pts is None or pts is None:
             return True
         return abs(pts - picture.pts) * self._time_base < SAME_TIME_S
-
-
-_H264_DELIMITERS = frozenset({6, 7, 8, 9, 14, 15, 16, 17, 18})
-_HEVC_DELIMITERS = frozenset({32, 33, 34, 35, 39, *range(41, 45), *range(48, 56)})
-
-
-def _has_sei(payload: bytes, wanted: int) -> bool:
-    """Whether an SEI NAL unit (H.264 §7.3.2.3) holds a message of this type."""
-    at = 0
-    while at + 2 <= len(payload) and payload[at] != 0x80:
-        kind = size = 0
-        while at < len(payload) and payload[at] == 0xFF:
-            kind, at = kind + 255, at + 1
-        kind, at = kind + (payload[at] if at < len(payload) else 0), at + 1
-        while at < len(payload) and payload[at] == 0xFF:
-            size, at = size + 255, at + 1
-        size, at = size + (payload[at] if at < len(payload) else 0), at + 1
-        if kind == wanted:
-            return True
-        at += size
-    return False

@@ -21,7 +21,8 @@ from av.container import InputContainer
 from gateway.capture.access_units import AccessUnit, AccessUnits
 from gateway.capture.timeline import Arrival, SourceTime, Stamp, Timeline
 from gateway.clock import CLOCK_RATE
-from gateway.codec.annexb import ParameterSets, describe, find_parameter_sets
+from gateway.codec import aac
+from gateway.codec.parameter_sets import ParameterSets, find_parameter_sets, video_info
 from gateway.codec.sps import MAX_FRAME_RATE
 from gateway.errors import NoVideoError
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
@@ -137,7 +138,7 @@ class Assembler:
                 return
             video = replace(self.info.video, has_b_frames=has_b_frames)
         else:
-            video, sps = describe(self._codec, sets, self._declared_rate)
+            video, sps = video_info(self._codec, sets, self._declared_rate)
             self._sets = sets
             self._reorder = sps.max_reorder or 0
             self._order_seen = False
@@ -166,12 +167,11 @@ def _choose_audio(container: InputContainer) -> "tuple[av.AudioStream | None, Au
     for stream in container.streams.audio:
         codec = _codec_name(stream)
         extradata = stream.codec_context.extradata or b"" if codec else b""
-        if not codec or (codec == "aac" and len(extradata) < 2):
+        if not codec:
             continue
-        string = _CODEC_STRINGS.get(codec, codec)
-        if codec == "aac":
-            # audioObjectType is the first five bits (ISO/IEC 14496-3 §1.6.2.1).
-            string = f"mp4a.40.{extradata[0] >> 3}"
+        string = aac.codec_string(extradata) if codec == "aac" else _CODEC_STRINGS.get(codec, codec)
+        if string is None:
+            continue
         context = stream.codec_context
         return stream, AudioInfo(codec, string, context.sample_rate or 0, context.channels, extradata)
     return None, None

@@ -1,105 +1,63 @@
-"""Annex B: NAL units in a byte stream, and what can be known of a stream without decoding it.
+"""Annex B byte streams (H.264 Annex B, H.265 Annex B): where NAL units begin, and what type they are.
 
-Theory of operation. Keyframes are searched for parameter sets (ITU-T H.264 §7.4.1.2.1, H.265 §7.4.2.4), and from them
-a :class:`~gateway.media.VideoInfo` is made; nothing else of a picture is looked at. libav knows the same things only
-after it has decoded, which a gateway never does.
-
-Only the syntax elements up to what is needed are read, by :mod:`gateway.codec.sps`.
+This is the only place that searches for start codes. A NAL unit never ends in a zero byte (H.264 §7.4.1): zeros at its
+end belong to the next start code.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-
-from gateway.codec.sps import BitsError, Sps, parse_h264_sps, parse_hevc_sps
-from gateway.errors import NoVideoError
-from gateway.media import VideoInfo
 
 START_CODE = b"\x00\x00\x00\x01"
+"""What liveedge writes before each NAL unit. Streams may also have the three-byte form."""
 
-_H264_SPS, _H264_PPS, _H264_SLICES = 7, 8, range(1, 6)
-_HEVC_VPS, _HEVC_SPS, _HEVC_PPS, _HEVC_SLICES = 32, 33, 34, range(32)
+_PREFIX = b"\x00\x00\x01"
 
-SETS_MAX = 256
-"""Of each kind: as many as pic_parameter_set_id can name (H.264 §7.4.2.2). More are nobody's picture."""
+
+def nal_units(data: bytes) -> list[bytes]:
+    """The NAL units of a byte stream, without start codes and trailing zeros. Bytes before the first are ignored."""
+    return [unit for part in data.split(_PREFIX)[1:] if (unit := part.rstrip(b"\x00"))]
+
+
+def nal_offsets(data: bytes) -> Iterator[int]:
+    """Where each NAL unit begins: the offset of its header, after the start code.
+
+    Lazy: a caller that stops at the first slice does not pay for a search through its bytes.
+    """
+    at = data.find(_PREFIX)
+    while at >= 0:
+        at += len(_PREFIX)
+        yield at
+        at = data.find(_PREFIX, at)
+
+
+def join(*units: bytes) -> bytes:
+    """NAL units as a byte stream."""
+    return b"".join(START_CODE + unit for unit in units)
 
 
 @dataclass(frozen=True, slots=True)
-class ParameterSets:
-    """The parameter sets of a stream, each list in order of appearance and without start codes."""
+class NalSyntax:
+    """How one codec writes its NAL unit header, and which types mean what.
 
-    vps: tuple[bytes, ...]
-    sps: tuple[bytes, ...]
-    pps: tuple[bytes, ...]
-
-    @property
-    def annex_b(self) -> bytes:
-        return b"".join(START_CODE + unit for unit in (*self.vps, *self.sps, *self.pps))
-
-
-def split(data: bytes) -> Iterator[bytes]:
-    """The NAL units of a byte stream (H.264 Annex B), without start codes and trailing zeros."""
-    start = data.find(b"\x00\x00\x01")
-    while start >= 0:
-        start += 3
-        following = data.find(b"\x00\x00\x01", start)
-        unit = (data[start:] if following < 0 else data[start:following]).rstrip(b"\x00")
-        if unit:
-            yield unit
-        start = following
-
-
-def units_at(data: bytes) -> list[int]:
-    """Where the NAL units of a byte stream begin, behind their start codes."""
-    starts = []
-    at = data.find(b"\x00\x00\x01")
-    while at >= 0:
-        starts.append(at + 3)
-        at = data.find(b"\x00\x00\x01", at + 3)
-    return starts
-
-
-def nal_type(codec: str, unit: bytes) -> int:
-    """nal_unit_type of H.264 or H.265."""
-    return unit[0] & 0x1F if codec == "h264" else (unit[0] >> 1) & 0x3F
-
-
-def find_parameter_sets(codec: str, data: bytes) -> ParameterSets | None:
-    """The parameter sets before the first slice of an access unit, or of extradata; ``None`` without SPS and PPS."""
-    vps_type, sps_type, pps_type, slices = (
-        (-1, _H264_SPS, _H264_PPS, _H264_SLICES) if codec == "h264" else (_HEVC_VPS, _HEVC_SPS, _HEVC_PPS, _HEVC_SLICES)
-    )
-    found: dict[int, list[bytes]] = {vps_type: [], sps_type: [], pps_type: []}
-    for unit in split(data):
-        kind = nal_type(codec, unit)
-        if kind in slices:
-            break
-        if kind in found and len(found[kind]) < SETS_MAX and unit not in found[kind]:
-            found[kind].append(unit)
-    if not found[sps_type] or not found[pps_type]:
-        return None
-    return ParameterSets(tuple(found[vps_type]), tuple(found[sps_type]), tuple(found[pps_type]))
-
-
-def describe(codec: str, sets: ParameterSets, declared_rate: Fraction | None = None) -> tuple[VideoInfo, Sps]:
-    """What a stream is, by its parameter sets.
-
-    ``declared_rate`` is the frame rate that the session description declares; the SPS's own is believed first. Raises
-    :class:`~gateway.errors.NoVideoError` where the SPS cannot be read.
+    ``type_shift`` and ``type_mask`` take nal_unit_type out of the first header byte. ``delimiters`` are the types that
+    begin a new access unit when they follow a slice. ``vps`` is ``None`` for H.264, which has none.
     """
-    try:
-        sps = parse_h264_sps(sets.sps[0]) if codec == "h264" else parse_hevc_sps(sets.sps[0])
-    except BitsError as error:
-        raise NoVideoError(
-            f"the camera's sequence parameter set cannot be read ({error}); restart the camera, or try its other stream"
-        ) from None
-    info = VideoInfo(
-        codec=codec,
-        codec_string=sps.codec_string,
-        width=sps.width,
-        height=sps.height,
-        parameter_sets=sets.annex_b,
-        frame_rate=sps.frame_rate or declared_rate,
-        has_b_frames=bool(sps.max_reorder),
-    )
-    return info, sps
+
+    header_bytes: int
+    type_shift: int
+    type_mask: int
+    slices: range
+    random_access: range
+    vps: int | None
+    sps: int
+    pps: int
+    sei: int
+    delimiters: frozenset[int]
+
+    def type_of(self, data: bytes, offset: int = 0) -> int:
+        """nal_unit_type of the NAL unit at ``offset``; -1 where ``data`` ends before it."""
+        return data[offset] >> self.type_shift & self.type_mask if offset < len(data) else -1
+
+    def is_parameter_set(self, nal_type: int) -> bool:
+        """Whether this type is an SPS, PPS or VPS."""
+        return nal_type in (self.sps, self.pps, self.vps)

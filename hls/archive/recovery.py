@@ -13,7 +13,6 @@ Blocking; runs in a worker thread, or in ``liveedge check``. Nothing here stops 
 told and left as it is.
 """
 
-import contextlib
 import io
 import json
 import logging
@@ -25,7 +24,8 @@ from typing import Any
 
 import av
 
-from gateway.codec.sps import Bits, BitsError, hevc_codec_string
+from gateway.codec.h264 import codec_string_of_avcc
+from gateway.codec.h265 import codec_string_of_hvcc
 from gateway.errors import StorageError
 from gateway.settings import CAMERA_ID
 from hls.archive.fragment import Fragment
@@ -261,10 +261,9 @@ def with_scan(segment: Segment, found: Scan) -> Segment:
 
 
 def _codec_string(codec: str, extradata: bytes) -> str:
-    """RFC 6381 from an ``avcC`` or ``hvcC`` (ISO/IEC 14496-15 §5.3.3.1, §8.3.3.1); for others the name alone."""
-    if codec == "h264" and len(extradata) > 4 and extradata[0] == 1:
-        return f"avc1.{extradata[1:4].hex()}"
-    if codec == "hevc" and extradata[:1] == b"\1":
-        with contextlib.suppress(BitsError):
-            return hevc_codec_string(Bits(extradata[1:13]), sub_layers=1)
-    return {"hevc": "hvc1"}.get(codec, codec)
+    """The codec string from an ``avcC`` or ``hvcC``; the codec's name alone where there is none."""
+    if codec == "h264":
+        return codec_string_of_avcc(extradata) or codec
+    if codec == "hevc":
+        return codec_string_of_hvcc(extradata) or "hvc1"
+    return codec

@@ -28,6 +28,8 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from gateway.clock import CLOCK_RATE
+from gateway.codec.annexb import nal_offsets
+from gateway.codec.parameter_sets import NAL_SYNTAX
 from gateway.media import StreamInfo
 
 VIDEO_TIME_BASE = Fraction(1, CLOCK_RATE)
@@ -42,8 +44,6 @@ _FRAGMENT_OPTIONS = {
     "max_interleave_delta": "0",
     "video_track_timescale": str(CLOCK_RATE),
 }
-
-_START_CODE = b"\x00\x00\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +109,20 @@ class FragmentMuxer:
 
 def without_parameter_sets(data: bytes, codec: str) -> bytes:
     """The access unit (Annex B) without SPS, PPS and VPS. Looks no further than the first slice."""
+    syntax = NAL_SYNTAX["h264" if codec == "h264" else "hevc"]
     kept: list[bytes] = []
-    start = data.find(_START_CODE)
-    while start != -1:
-        header = data[start + 3] if start + 3 < len(data) else 0
-        if codec == "h264":
-            nal_type = header & 0x1F
-            is_parameter_set, is_slice = nal_type in (7, 8), 1 <= nal_type <= 5
-        else:
-            nal_type = header >> 1 & 0x3F
-            is_parameter_set, is_slice = nal_type in (32, 33, 34), nal_type < 32
-        if is_slice:
-            kept.append(data[start:])
+    kept_from: int | None = None
+    for offset in nal_offsets(data):
+        # A three-byte start code needs no zero before it; trailing zeros belong to no NAL unit (ITU-T H.264 B.1.1).
+        start = offset - 3
+        if kept_from is not None:
+            kept.append(data[kept_from:start])
+        nal_type = syntax.type_of(data, offset)
+        kept_from = None if syntax.is_parameter_set(nal_type) else start
+        if nal_type in syntax.slices:
             break
-        end = data.find(_START_CODE, start + 3)
-        if not is_parameter_set:
-            kept.append(data[start:end] if end != -1 else data[start:])
-        start = end
-    # A three-byte start code needs no zero before it; trailing zeros belong to no NAL unit (ITU-T H.264 B.1.1).
+    if kept_from is not None:
+        kept.append(data[kept_from:])
     return b"".join(kept) if kept else data
 
 

@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from gateway.clock import CLOCK_RATE
-from gateway.codec.annexb import describe, find_parameter_sets
+from gateway.codec.parameter_sets import find_parameter_sets, video_info
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 
 START_90K = 1_795_373_400 * CLOCK_RATE
@@ -41,7 +41,7 @@ def film(what: Film = DEFAULT_FILM, start_90k: int = START_90K, run: int = 1) ->
     codec = "hevc" if what.hevc else "h264"
     sets = find_parameter_sets(codec, video[0][0])
     assert sets is not None
-    info = StreamInfo(describe(codec, sets, Fraction(what.fps))[0])
+    info = StreamInfo(video_info(codec, sets, Fraction(what.fps))[0])
     tick = CLOCK_RATE // what.fps
     packets = [
         Packet(MediaKind.VIDEO, data, n * tick, n * tick, tick, is_key, start_90k + n * tick, info, run)

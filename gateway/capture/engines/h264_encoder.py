@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.clock import CLOCK_RATE, seconds_90k
-from gateway.codec.annexb import describe, find_parameter_sets
+from gateway.codec.parameter_sets import find_parameter_sets, video_info
 from gateway.errors import CaptureError
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 
@@ -65,7 +65,7 @@ class H264Encoder:
             if self.info is None:
                 sets = find_parameter_sets("h264", data)
                 assert sets is not None, "the first packet of libx264 carries its parameter sets"
-                self.info = StreamInfo(describe("h264", sets, self._rate)[0], self._audio)
+                self.info = StreamInfo(video_info("h264", sets, self._rate)[0], self._audio)
             yield Packet(
                 kind=MediaKind.VIDEO,
                 data=data,

@@ -12,11 +12,11 @@ Rules:
 
 from collections.abc import Iterator
 
+from gateway.codec.annexb import nal_units
+
 MAX_PAYLOAD_BYTES = 1182
 """What fits in the smallest path of all, IPv6 with an MTU of 1280 (RFC 8200 §5): 1232 bytes of UDP payload less the RTP
 header (12), our largest header extension (20), the SRTP tag (16) and the sequence number of a retransmission (2)."""
-
-_START_CODE = b"\x00\x00\x01"
 
 _IDR = 5
 _SPS = 7
@@ -26,18 +26,6 @@ _FU_A = 28
 _VCL = range(1, 6)
 _NOT_SENT = frozenset({0, 9, 10, 11, 12, *range(24, 32)})
 """Access unit delimiter, end of sequence, end of stream, filler data, and what is unspecified (H.264 table 7-1)."""
-
-
-def nal_units(annex_b: bytes) -> Iterator[bytes]:
-    """The NAL units of an Annex B byte stream, without start codes and trailing zeros. Never raises."""
-    at = annex_b.find(_START_CODE)
-    while at >= 0:
-        start = at + 3
-        at = annex_b.find(_START_CODE, start)
-        end = at if at >= 0 else len(annex_b)
-        # A NAL unit never ends in a zero byte (H.264 §7.4.1): what there is belongs to the next start code.
-        if unit := annex_b[start:end].rstrip(b"\x00"):
-            yield unit
 
 
 def access_unit(annex_b: bytes, parameter_sets: bytes = b"") -> list[bytes]:

@@ -14,7 +14,7 @@ from gateway.capture.engines.h264_encoder import H264Encoder
 from gateway.capture.engines.pyav import KEYFRAME_PATIENCE_S, PyAVCaptureEngine
 from gateway.capture.engines.test_pattern import ClockPicture
 from gateway.clock import CLOCK_RATE
-from gateway.codec.annexb import split
+from gateway.codec.annexb import nal_units
 from gateway.errors import (
     CameraEndedError,
     CameraRefusedError,
@@ -188,7 +188,7 @@ def film_and_then(tail: Iterator[bytes]) -> Callable[[], Iterator[bytes]]:
         for number in range(10):
             planes = picture.draw(datetime(2026, 1, 1, tzinfo=UTC), number * 40)
             packets = encoder.encode(planes, number * 3600, 0)
-            yield from interleaved((unit, number * 3600) for packet in packets for unit in split(packet.data))
+            yield from interleaved((unit, number * 3600) for packet in packets for unit in nal_units(packet.data))
         yield from tail
 
     return play
@@ -216,7 +216,7 @@ def test_a_session_name_that_is_no_utf_8() -> None:
         encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
         for number in range(10):
             packets = encoder.encode(picture.draw(datetime(2026, 1, 1, tzinfo=UTC), number * 40), number * 3600, 0)
-            yield from interleaved((unit, number * 3600) for packet in packets for unit in split(packet.data))
+            yield from interleaved((unit, number * 3600) for packet in packets for unit in nal_units(packet.data))
 
     with HostileServer(rtsp(play=one_picture, name="정문 카메라".encode("euc-kr"))) as server:
         pull = Pull(server.url)
@@ -231,7 +231,7 @@ def test_a_jump_of_the_camera_s_clock() -> None:
             planes = picture.draw(datetime(2026, 1, 1, tzinfo=UTC), number * 40)
             packets = encoder.encode(planes, number * 3600, 0)
             at = number * 3600 + (0 if number < 20 else 2**31 - 7)
-            yield from interleaved(((unit, at) for packet in packets for unit in split(packet.data)), 0.005)
+            yield from interleaved(((unit, at) for packet in packets for unit in nal_units(packet.data)), 0.005)
 
     with HostileServer(rtsp(play=jumping)) as server:
         pull = Pull(server.url)

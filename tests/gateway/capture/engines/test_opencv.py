@@ -16,7 +16,7 @@ from gateway.capture.engines.h264_encoder import H264Encoder
 from gateway.capture.engines.opencv import OpenCVCaptureEngine
 from gateway.capture.engines.pyav import PyAVCaptureEngine
 from gateway.capture.engines.test_pattern import ClockPicture
-from gateway.codec.annexb import split
+from gateway.codec.annexb import nal_units
 from gateway.errors import (
     CameraEndedError,
     CameraRefusedError,
@@ -142,7 +142,7 @@ def film_with_faults() -> Iterator[bytes]:
                 continue
             planes = picture.draw(_MOMENT, number * 40)
             for packet in encoder.encode(np.ascontiguousarray(planes), pts_90k, 0):
-                for unit in split(packet.data):
+                for unit in nal_units(packet.data):
                     yield unit, pts_90k
 
     return interleaved(units(), 0.005)

@@ -18,7 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from gateway.capture.engine import CaptureSource
 from gateway.capture.engines.pyav import PyAVCaptureEngine
-from gateway.codec.annexb import find_parameter_sets, split
+from gateway.codec.annexb import nal_units
+from gateway.codec.parameter_sets import find_parameter_sets
 from gateway.errors import (
     CameraEndedError,
     CameraRefusedError,
@@ -197,7 +198,7 @@ def test_a_camera_that_freezes(own_rtsp_server: RtspServer) -> None:
 
 def test_parameter_sets_can_be_split(rtsp_server: RtspServer) -> None:
     info = pull(rtsp_server.url("/hevc"), 1)[0].info
-    assert len(list(split(info.video.parameter_sets))) == 3
+    assert len(list(nal_units(info.video.parameter_sets))) == 3
 
 
 def test_b_frames_that_never_come_are_not_told_for_long() -> None:
@@ -211,7 +212,7 @@ def test_b_frames_that_never_come_are_not_told_for_long() -> None:
         for number in range(200):
             frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
             frame.pts, frame.pict_type = number, PictureType.I if number % 10 == 0 else PictureType.P
-            units = [unit for packet in context.encode(frame) for unit in split(bytes(packet))]
+            units = [unit for packet in context.encode(frame) for unit in nal_units(bytes(packet))]
             yield from interleaved(iter([(unit, number * 3600) for unit in units]), 0.002)
 
     with HostileServer(rtsp(play=play)) as server:

@@ -5,25 +5,15 @@ from aiortc.codecs.h264 import H264PayloadDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.codec.annexb import nal_units
 from gateway.webrtc.rtp import h264
 from tests.gateway.webrtc.wire import SETS, annex_b, unit
 
-SPS, PPS = h264.nal_units(SETS)
+SPS, PPS = nal_units(SETS)
 
 
 def read_back(payloads: list[bytes]) -> bytes:
     return b"".join(H264PayloadDescriptor.parse(payload)[1] for payload in payloads)
-
-
-def test_start_codes_of_three_and_four_bytes_and_trailing_zeros() -> None:
-    data = b"\0\0\0\1\x67\x01" + b"\0\0\1\x68\x02" + b"\0\0\0\0\1\x65\x03\0\0"
-    assert list(h264.nal_units(data)) == [b"\x67\x01", b"\x68\x02", b"\x65\x03"]
-
-
-def test_what_is_no_annex_b_has_no_nal_units() -> None:
-    assert list(h264.nal_units(b"")) == []
-    assert list(h264.nal_units(b"\0\0\0\x05\x65\x01\x02\x03\x04")) == []
-    assert list(h264.nal_units(b"\0\0\1")) == []
 
 
 def test_delimiters_and_filler_stay_at_home() -> None:
@@ -91,7 +81,7 @@ def test_whatever_the_sizes_it_comes_back_whole_and_fits(sizes: list[int], max_b
 
 @given(st.binary(max_size=400).map(lambda data: data.replace(b"\x07", b"\0\0\1")))
 def test_wild_bytes_are_taken_apart_without_an_error(data: bytes) -> None:
-    for item in h264.nal_units(data):
+    for item in nal_units(data):
         assert item
         assert item[-1:] != b"\0"
     assert all(h264.payloads(h264.access_unit(data, data)))
