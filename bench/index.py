@@ -25,6 +25,7 @@ from hls.archive.hls_segments import hls_segments, pack_hls
 from hls.archive.segment import EndReason, Segment, SegmentState, segment_name
 from hls.archive.service import Archive
 from hls.archive.table import SegmentTable, to_row
+from hls.playback.reader import ArchiveReader
 
 GOAL_MS = 20.0
 YEAR_90K = 1_767_225_600 * CLOCK_RATE
@@ -99,6 +100,7 @@ async def measure(name: str, calls: int, call: Callable[[int], Awaitable[object]
 async def run(data_dir: Path, count: int, calls: int) -> None:
     settings = load_settings(data_dir=data_dir, cameras={"yard": {"url": "rtsp://127.0.0.1:9/yard"}}, start="on-demand")
     archive = Archive(settings, CaptureService(settings.camera_settings()))
+    reader = ArchiveReader(archive, archive.service)
     # Not started: no file of this archive exists, and recovery would say so.
     await archive.index.open()
     began = time.perf_counter()
@@ -113,18 +115,19 @@ async def run(data_dir: Path, count: int, calls: int) -> None:
     hour_90k = 3600 * CLOCK_RATE
 
     async def list_page(at_90k: int) -> object:
-        return await archive.reader.page("door", at_90k, None, 100)
+        return await reader.page("door", at_90k, None, 100)
 
     async def look_up(at_90k: int) -> object:
-        return await archive.reader.at("door", at_90k)
+        return await reader.at("door", at_90k)
 
     async def play(at_90k: int) -> object:
-        return await archive.reader.playlist("door", at_90k, at_90k + hour_90k, "../../archive/")
+        return await reader.playlist("door", at_90k, at_90k + hour_90k, "../../archive/")
 
     await measure("list, 100 segments", calls, list_page, until_90k)
     await measure("at", calls, look_up, until_90k)
     await measure("dvr.m3u8 of an hour", calls, play, until_90k)
     await archive.close()
+    reader.close()
 
 
 def main() -> None:

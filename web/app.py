@@ -51,6 +51,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.WEBRTC] = gateway.webrtc
     app[keys.LIVE] = gateway.live
     app[keys.ARCHIVE] = gateway.archive
+    app[keys.ARCHIVE_READER] = gateway.archive_reader
     app[keys.MESSAGING] = gateway.messaging
     app[keys.BROWSER] = gateway.browser
     app[keys.METRICS] = Metrics(gateway, traffic)

@@ -24,6 +24,7 @@ from gateway.webrtc.ice.servers import IceServers
 from gateway.webrtc.server import WebRtcServer
 from hls.archive.service import Archive
 from hls.live.service import LiveService
+from hls.playback.reader import ArchiveReader
 from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
 from web.address_policy import refuse_metadata
@@ -61,6 +62,7 @@ class Gateway:
         self.service = CaptureService(self.camera_store.cameras(), clock, address_check=self._address_check)
         self.live = LiveService(self.service, clock=clock)
         self.archive = Archive(settings, self.service, clock)
+        self.archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
             hosts=settings.webrtc_hosts,
@@ -96,6 +98,7 @@ class Gateway:
         await self._close_all(self.live.close())
         await self._close_all(self.service.close())
         await self._close_all(self.archive.close())
+        self.archive_reader.close()
 
     def live_edge(self, camera_id: str) -> LiveEdge | None:
         """Current live position, for every protocol that a client can resume on; ``None`` before the first picture."""

@@ -2,8 +2,7 @@
 
 Theory of operation. There is one archive a process. It owns ``DATA_DIR`` (a lock in it keeps a second process out), the
 index, and a recorder per camera. What recorders bring to the disk is told to the index by
-:class:`~hls.archive.index_sync.IndexKeeper`, a little later; until then :class:`~hls.playback.reader.ArchiveReader`,
-which answers all questions, asks the recorders as well.
+:class:`~hls.archive.index_sync.IndexKeeper`, a little later; until then :meth:`Archive.unindexed` has it.
 
 Rules:
 
@@ -17,7 +16,7 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ from hls.archive.retention import CameraLimits
 from hls.archive.retention_job import Sweeper
 from hls.archive.segment import Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
-from hls.playback.reader import ArchiveReader
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +57,6 @@ class Archive:
         self.recovery: Recovery | None = None
         """What the last start found and put right."""
         self.service = service
-        self.reader = ArchiveReader(self.data_dir, self.index, self, service, clock)
-        """What there is, for whoever asks."""
         self.sync_s = latency_histogram(
             "liveedge_archive_fsync_seconds", "How long the disk takes to keep a fragment", ["camera"]
         )
@@ -123,7 +119,6 @@ class Archive:
             await asyncio.wait(tasks)
         await self.index.close()
         self._executor.shutdown(wait=False)
-        self.reader.close()
         if self._lock is not None:
             release_data_dir(self._lock)
             self._lock = None
@@ -214,22 +209,20 @@ class Archive:
         """Whether more of this camera may come."""
         return camera_id in self._recorders
 
-    def untold(self, camera_id: str) -> list[SegmentWithFragments]:
+    def unindexed(self, camera_id: str) -> list[SegmentWithFragments]:
         """What the index does not know yet, oldest first."""
         recorder = self._recorders.get(camera_id)
         if recorder is None:
             return []
         return [*recorder.closed, *([recorder.growing] if recorder.growing else [])]
 
-    async def protect(self, camera_id: str, name: str, is_protected: bool) -> Segment:
-        """Keep a segment whatever retention says, or no longer. Raises :class:`~gateway.errors.NotFoundError`."""
-        segment, _ = await self.reader.find(camera_id, name)
+    async def protect(self, camera_id: str, name: str, is_protected: bool) -> None:
+        """Protect a segment from retention, or stop protecting it. Raises :class:`~gateway.errors.NotFoundError`."""
         recorder = self._recorders.get(camera_id)
         if recorder is not None:
             await self._keeper.tell(recorder)
         if not await self.index.set_protected(camera_id, name, is_protected):
             raise NotFoundError(f"camera {camera_id} has no segment {name}")
-        return replace(segment, is_protected=is_protected)
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
         """Keep a segment's file while it is being read."""

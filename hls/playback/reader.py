@@ -17,15 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
-from gateway.clock import CLOCK_RATE, Clock, to_rfc3339
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError, UnavailableError
 from gateway.jpeg.feed import JpegFrame
 from gateway.service import CaptureService
 from hls.archive.hls_segments import hls_segments
-from hls.archive.index import SegmentIndex
 from hls.archive.segment import Segment, SegmentWithFragments, read_init, segment_path
+from hls.archive.service import Archive
 from hls.mp4.init_segment import shared_init
 from hls.playback import dvr
 from hls.playback.clip import CLIP_MAX_S, VirtualFile, make_clip
@@ -54,38 +54,20 @@ SPAN_MAX = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """A wall clock found in the archive: ``offset_90k`` into the segment."""
+class SegmentPosition:
+    """A point in time in the archive: ``offset_90k`` after the start of ``segment``."""
 
     segment: Segment
     offset_90k: int
 
 
-class Recorded(Protocol):
-    """What a reader asks of those who record."""
-
-    def is_recorded(self, camera_id: str) -> bool:
-        """Whether more of this camera may come."""
-        ...
-
-    def untold(self, camera_id: str) -> list[SegmentWithFragments]:
-        """What the index does not know yet, oldest first."""
-        ...
-
-    def pin(self, segment: Segment) -> AbstractContextManager[None]:
-        """Keep a segment's file while it is being read."""
-        ...
-
-
 class ArchiveReader:
     """See the module. Lives on the event loop."""
 
-    def __init__(
-        self, data_dir: Path, index: SegmentIndex, recorded: Recorded, service: CaptureService, clock: Clock
-    ) -> None:
-        self.data_dir = data_dir
-        self._index = index
-        self._recorded = recorded
+    def __init__(self, archive: Archive, service: CaptureService, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.data_dir = archive.data_dir
+        self._archive = archive
+        self._index = archive.index
         self._service = service
         self._clock = clock
         self._decoders = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="archive-decode")
@@ -98,7 +80,7 @@ class ArchiveReader:
     async def find(self, camera_id: str, name: str) -> SegmentWithFragments:
         """A segment and its fragments. Raises :class:`~gateway.errors.NotFoundError`."""
         found = await self._index.get(camera_id, name)
-        for segment, fragments in self._recorded.untold(camera_id):
+        for segment, fragments in self._archive.unindexed(camera_id):
             if segment.name == name:
                 return SegmentWithFragments(_as_told(segment, found[0]) if found else segment, fragments)
         if found is None:
@@ -118,7 +100,7 @@ class ArchiveReader:
         segments = {
             segment.name: segment for segment in await self._index.page(camera_id, start_90k, end_90k, limit, after)
         }
-        for segment, _ in self._recorded.untold(camera_id):
+        for segment, _ in self._archive.unindexed(camera_id):
             overlaps = (end_90k is None or segment.start_90k < end_90k) and (
                 start_90k is None or segment.end_90k > start_90k
             )
@@ -126,16 +108,16 @@ class ArchiveReader:
                 segments[segment.name] = _as_told(segment, segments.get(segment.name, segment))
         return sorted(segments.values(), key=lambda segment: (segment.start_90k, segment.name))[:limit]
 
-    async def at(self, camera_id: str, time_90k: int) -> Moment:
+    async def at(self, camera_id: str, time_90k: int) -> SegmentPosition:
         """Where a wall clock lies. Raises :class:`~gateway.errors.NotFoundError`, saying what there is around it."""
         before, after = await self._around(camera_id, time_90k)
         if before is not None:
             if time_90k < before.end_90k:
-                return Moment(before, time_90k - before.start_90k)
+                return SegmentPosition(before, time_90k - before.start_90k)
             # Media time and wall clock part by some milliseconds over a segment: no moment is lost between two that
             # follow upon each other, nor between the newest picture on disk and now.
             if (after is not None and after.continues) or (after is None and self._is_growing(before)):
-                return Moment(before, before.duration_90k)
+                return SegmentPosition(before, before.duration_90k)
         raise NotFoundError(_nothing_at(camera_id, before, after))
 
     async def playlist(self, camera_id: str, start_90k: int | None, end_90k: int | None, base: str) -> str:
@@ -154,11 +136,11 @@ class ArchiveReader:
             raise BadRequestError(
                 f"a playlist holds {DVR_MAX_S // 3600} hours at most: take a later start, or an end nearer to it"
             )
-        is_recorded = self._recorded.is_recorded(camera_id)
+        is_recorded = self._archive.is_recorded(camera_id)
         is_ended = not is_recorded if end_90k is None else end_90k <= now_90k
         found = await self._index.hls_span(camera_id, start_90k, end_90k, SPAN_MAX)
         parts = {segment.name: (segment, listed) for segment, listed in found}
-        for segment, fragments in self._recorded.untold(camera_id):
+        for segment, fragments in self._archive.unindexed(camera_id):
             is_whole = is_ended or segment.end_reason is not None
             parts[segment.name] = segment, hls_segments(fragments, is_whole=is_whole)
         ordered = sorted(parts.values(), key=lambda part: (part[0].start_90k, part[0].name))
@@ -174,7 +156,7 @@ class ArchiveReader:
 
         Raises :class:`~gateway.errors.NotFoundError`.
         """
-        segment = next((whole[0] for whole in self._recorded.untold(camera_id) if whole[0].init_id == init_id), None)
+        segment = next((whole[0] for whole in self._archive.unindexed(camera_id) if whole[0].init_id == init_id), None)
         if segment is None:
             segment = await self._index.with_init(camera_id, init_id)
         if segment is None:
@@ -187,7 +169,7 @@ class ArchiveReader:
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
         """Keep a segment's file while it is being read."""
-        return self._recorded.pin(segment)
+        return self._archive.pin(segment)
 
     async def thumbnail(self, camera_id: str, name: str) -> Path:
         """The JPEG of a segment's first picture, made when it is first asked for.
@@ -266,13 +248,13 @@ class ArchiveReader:
     async def _span(self, camera_id: str, start_90k: int, end_90k: int | None) -> list[SegmentWithFragments]:
         """All that overlaps a span, oldest first, with fragments."""
         wholes = {whole[0].name: whole for whole in await self._index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
-        wholes |= {whole[0].name: whole for whole in self._recorded.untold(camera_id)}
+        wholes |= {whole[0].name: whole for whole in self._archive.unindexed(camera_id)}
         return sorted(wholes.values(), key=lambda whole: (whole[0].start_90k, whole[0].name))
 
     async def _around(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
         """The newest segment that begins at or before a moment, and the oldest after it."""
         before, after = await self._index.at(camera_id, time_90k)
-        for segment, _ in self._recorded.untold(camera_id):
+        for segment, _ in self._archive.unindexed(camera_id):
             if segment.start_90k <= time_90k:
                 if before is None or segment.start_90k >= before.start_90k:
                     before = segment
@@ -281,8 +263,8 @@ class ArchiveReader:
         return before, after
 
     def _is_growing(self, segment: Segment) -> bool:
-        untold = self._recorded.untold(segment.camera_id)
-        return any(whole[0].name == segment.name and whole[0].end_reason is None for whole in untold)
+        unindexed = self._archive.unindexed(segment.camera_id)
+        return any(whole[0].name == segment.name and whole[0].end_reason is None for whole in unindexed)
 
 
 def _as_told(segment: Segment, told: Segment) -> Segment:

@@ -13,6 +13,7 @@ from gateway.service import CaptureService
 from gateway.settings import load_settings
 from hls.archive.recorder import Numbers
 from hls.archive.service import Archive
+from hls.playback.reader import ArchiveReader
 from tests.support.browser import chromium
 from tests.support.film import START_90K, Film, film
 from tests.support.hls_server import HLS_JS, PLAYER, REEL_ENGINE
@@ -36,6 +37,7 @@ async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
     archive = Archive(settings, service)
     app = web.Application(middlewares=[errors_as_json])
     app[keys.SERVICE], app[keys.ARCHIVE], app[keys.CLOCK] = service, archive, SYSTEM_CLOCK
+    app[keys.ARCHIVE_READER] = ArchiveReader(archive, service)
     app.add_routes(archive_routes.routes)
     app.router.add_get("/player", _player)
     app.router.add_static("/hls.js", HLS_JS)
@@ -50,6 +52,7 @@ async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
         await runner.cleanup()
         await service.close()
         await archive.close()
+        app[keys.ARCHIVE_READER].close()
 
 
 async def test_the_recording_plays_over_borders_and_gaps_to_its_end(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ async def test_whatever_happens_to_the_index_while_it_is_open(
     assert (recorder.packets_dropped, recorder.error) == (0, None)
     # Every file is in the index (but one that has only just begun), and numbers only grow: it is one playlist.
     *files, _ = sorted(file.stem for file in (tmp_path / "data" / "door").rglob("*.mp4"))
-    segments = await archive.reader.page("door", limit=1000)
+    segments = await site.gateway.archive_reader.page("door", limit=1000)
     assert set(files) <= {segment.name for segment in segments}
     assert all(
         after.sequence >= before.sequence + before.hls_segments for before, after in itertools.pairwise(segments)
@@ -160,10 +160,10 @@ async def test_an_index_that_is_damaged_at_the_start_is_made_again(sites: Sites,
     await until(lambda: any(path.parent.glob(f"{INDEX_FILE}.broken-*")))
 
     async def is_found() -> bool:
-        return any(segment.name == protected for segment in await again.gateway.archive.reader.page("door", limit=1000))
+        return any(segment.name == protected for segment in await again.gateway.archive_reader.page("door", limit=1000))
 
     await until_async(is_found)
-    (segment, _) = await again.gateway.archive.reader.find("door", protected)
+    (segment, _) = await again.gateway.archive_reader.find("door", protected)
     if tree == "fragment_list":
         assert segment.is_protected, "no recording tells it, and the damaged index still did"
     assert len(list(path.parent.glob(f"{INDEX_FILE}.broken-*"))) == 1

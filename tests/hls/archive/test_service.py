@@ -19,6 +19,7 @@ from hls.archive.database import INDEX_FILE
 from hls.archive.recovery import recover
 from hls.archive.segment import EndReason, SegmentState
 from hls.archive.service import Archive
+from hls.playback.reader import ArchiveReader
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import index_of
@@ -44,6 +45,10 @@ async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
     await made.close()
 
 
+def reader_of(archive: Archive) -> ArchiveReader:
+    return ArchiveReader(archive, archive.service)
+
+
 def publish(archive: Archive, packets: Sequence[Packet]) -> None:
     hub = archive.service.camera("door").hub
     for packet in packets:
@@ -59,7 +64,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path: Path) -> None:
     publish(archive, film(Film(seconds=5)))
     await until(lambda: archive.recorders()["door"].segments_closed == 2 and archive.live_position("door") is not None)
-    first, second, growing = await archive.reader.page("door")
+    first, second, growing = await reader_of(archive).page("door")
     assert [segment.name for segment in (first, second, growing)] == [
         "segment_20261122T185000Z",
         "segment_20261122T185002Z",
@@ -67,15 +72,15 @@ async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path
     ]
     assert (first.state, first.end_reason, first.continues) == (SegmentState.CLOSED, EndReason.BOUNDARY, False)
     assert (growing.state, growing.end_reason, growing.continues) == (SegmentState.GROWING, None, True)
-    moment = await archive.reader.at("door", START_90K + 3 * CLOCK_RATE)
+    moment = await reader_of(archive).at("door", START_90K + 3 * CLOCK_RATE)
     assert (moment.segment.name, moment.offset_90k) == (second.name, CLOCK_RATE)
     position = archive.live_position("door")
     assert position is not None
     assert position[0] == growing.name
-    assert decode(archive.reader.path(growing)) == ""
+    assert decode(reader_of(archive).path(growing)) == ""
     await archive.close()
-    assert float(ffprobe(archive.reader.path(growing))["format"]["duration"]) == pytest.approx(1.0, abs=0.02)
-    assert decode(archive.reader.path(growing)) == ""
+    assert float(ffprobe(reader_of(archive).path(growing))["format"]["duration"]) == pytest.approx(1.0, abs=0.02)
+    assert decode(reader_of(archive).path(growing)) == ""
 
 
 async def test_a_new_run_and_a_new_stream_begin_new_segments_and_lose_nothing(archive: Archive) -> None:
@@ -83,14 +88,14 @@ async def test_a_new_run_and_a_new_stream_begin_new_segments_and_lose_nothing(ar
     publish(archive, film(Film(seconds=1), START_90K + 3 * CLOCK_RATE, run=2))
     publish(archive, film(Film(seconds=1, width=320, height=240), START_90K + 4 * CLOCK_RATE, run=2))
     await archive.remove_camera("door")
-    segments = await archive.reader.page("door")
+    segments = await reader_of(archive).page("door")
     assert [(s.frames, s.width, s.end_reason) for s in segments] == [
         (15, 160, EndReason.CAMERA_RESTARTED),
         (10, 160, EndReason.STREAM_CHANGED),
         (10, 320, EndReason.STOPPED),
     ]
     with pytest.raises(NotFoundError, match="was not recorded then"):
-        await archive.reader.at("door", START_90K + 2 * CLOCK_RATE)
+        await reader_of(archive).at("door", START_90K + 2 * CLOCK_RATE)
 
 
 async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive) -> None:
@@ -98,20 +103,20 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
     for run in (2, 3):
         publish(archive, film(Film(seconds=0.3), START_90K + run * CLOCK_RATE // 10, run=run))
     await archive.remove_camera("door")
-    names = [segment.name for segment in await archive.reader.page("door")]
+    names = [segment.name for segment in await reader_of(archive).page("door")]
     assert names == sorted(names) == ["segment_20261122T185000Z" + suffix for suffix in ("", "_001", "_002")]
 
 
 async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1.8, g711=True)))
     await archive.remove_camera("door")
-    [segment] = await archive.reader.page("door")
+    [segment] = await reader_of(archive).page("door")
     assert segment.audio_codec == "aac"
-    probed = ffprobe(archive.reader.path(segment))
+    probed = ffprobe(reader_of(archive).path(segment))
     audio = next(stream for stream in probed["streams"] if stream["codec_type"] == "audio")
     assert (audio["codec_name"], audio["sample_rate"]) == ("aac", "16000")
     assert float(audio["duration"]) == pytest.approx(1.8, abs=0.3)
-    assert decode(archive.reader.path(segment)) == ""
+    assert decode(reader_of(archive).path(segment)) == ""
 
 
 async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
@@ -120,7 +125,7 @@ async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
     packets = film(Film(seconds=3, hevc=True))
     publish(archive, packets)
     await archive.remove_camera("door")
-    segments = await archive.reader.page("door")
+    segments = await reader_of(archive).page("door")
     assert [(s.codec, s.frames, s.state) for s in segments] == [
         ("hevc", 20, SegmentState.CLOSED),
         ("hevc", 10, SegmentState.CLOSED),
@@ -128,9 +133,9 @@ async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
     assert packets[0].info.video.codec_string.startswith("hvc1.1.6.L")
     assert {segment.codec_string for segment in segments} == {packets[0].info.video.codec_string}
     for segment in segments:
-        [video] = ffprobe(archive.reader.path(segment))["streams"]
+        [video] = ffprobe(reader_of(archive).path(segment))["streams"]
         assert (video["codec_name"], video["codec_tag_string"], video["width"]) == ("hevc", "hvc1", 160)
-        assert decode(archive.reader.path(segment)) == ""
+        assert decode(reader_of(archive).path(segment)) == ""
     await archive.close()
     (tmp_path / INDEX_FILE).unlink()
     index = index_of(tmp_path)
@@ -173,20 +178,20 @@ async def test_a_slow_disk_drops_to_the_next_keyframe_and_heals(
     publish(archive, packets[1400:])
     await until(lambda: archive.recorders()["door"].lag_s < 1)
     await archive.remove_camera("door")
-    segments = await archive.reader.page("door")
+    segments = await reader_of(archive).page("door")
     assert sum(segment.frames for segment in segments) + dropped == len(packets)
     [lost] = [segment for segment in segments if segment.end_reason is EndReason.PACKETS_LOST]
     after = segments[segments.index(lost) + 1]
     assert after.start_90k - lost.end_90k == dropped * CLOCK_RATE // 10
     assert (after.start_90k - START_90K) % CLOCK_RATE == 0, "it goes on with a keyframe"
     assert not after.continues
-    assert all(decode(archive.reader.path(segment)) == "" for segment in (lost, after))
+    assert all(decode(reader_of(archive).path(segment)) == "" for segment in (lost, after))
 
 
 async def test_a_camera_that_is_lost_ends_its_segment(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1)))
     await until(lambda: archive.recorders()["door"].segments_closed == 1)
-    [segment] = await archive.reader.page("door")
+    [segment] = await reader_of(archive).page("door")
     assert (segment.end_reason, segment.frames) == (EndReason.CAMERA_LOST, 10)
 
 
@@ -195,7 +200,7 @@ async def test_a_stepped_clock_begins_a_new_segment(archive: Archive) -> None:
     stepped = [replace(packet, captured_at_90k=packet.captured_at_90k - 3600 * CLOCK_RATE) for packet in packets[10:]]
     publish(archive, [*packets[:10], *stepped])
     await archive.remove_camera("door")
-    assert [(s.start_90k, s.end_reason) for s in await archive.reader.page("door")] == [
+    assert [(s.start_90k, s.end_reason) for s in await reader_of(archive).page("door")] == [
         (START_90K - 3599 * CLOCK_RATE, EndReason.STOPPED),
         (START_90K, EndReason.CLOCK_STEPPED),
     ]
@@ -212,7 +217,7 @@ async def test_recordings_of_one_life_are_there_in_the_next_and_numbers_go_on(tm
         assert archive.recovery.is_nothing
     archive = Archive(settings, CaptureService(settings.camera_settings()))
     await archive.start()
-    segments = await archive.reader.page("door")
+    segments = await reader_of(archive).page("door")
     assert [segment.sequence for segment in segments] == [0, 1, 2, 3]
     assert [segment.discontinuities for segment in segments] == [0, 1, 2, 3]
     await archive.close()
@@ -296,10 +301,10 @@ async def test_a_disk_that_fails_in_mid_segment_leaves_what_was_whole(
     await until(lambda: archive.recorders()["door"].error is not None)
     assert "No space left on device" in (archive.recorders()["door"].error or "")
     monkeypatch.undo()
-    [segment] = await archive.reader.page("door")
+    [segment] = await reader_of(archive).page("door")
     assert (segment.state, segment.end_reason) == (SegmentState.HEALED, EndReason.DISK_FAILED)
-    assert segment.size == whole == archive.reader.path(segment).stat().st_size
-    assert decode(archive.reader.path(segment)) == ""
+    assert segment.size == whole == reader_of(archive).path(segment).stat().st_size
+    assert decode(reader_of(archive).path(segment)) == ""
     lives = 0
     while not archive.recorders()["door"].is_recording:
         lives += 1

@@ -51,12 +51,12 @@ SEND_BYTES = 512 * 1024
 )
 async def list_segments(request: web.Request) -> web.Response:
     """``?start=&end=&limit=&cursor=``: segments that overlap the range, oldest first, and a cursor."""
-    archive, camera_id = request.app[keys.ARCHIVE], request.match_info["camera"]
+    reader, camera_id = request.app[keys.ARCHIVE_READER], request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     limit = _limit(request)
     cursor = request.query.get("cursor")
     after = _parse_cursor(cursor) if cursor else None
-    segments = await archive.reader.page(camera_id, start_90k, end_90k, limit + 1, after)
+    segments = await reader.page(camera_id, start_90k, end_90k, limit + 1, after)
     if not segments:
         await _require_camera(request, camera_id)
     more = len(segments) > limit
@@ -77,13 +77,13 @@ async def list_segments(request: web.Request) -> web.Response:
 )
 async def segment_at(request: web.Request) -> web.Response:
     """``?time=``: the segment of a moment, and the offset in it."""
-    archive, camera_id = request.app[keys.ARCHIVE], request.match_info["camera"]
+    reader, camera_id = request.app[keys.ARCHIVE_READER], request.match_info["camera"]
     text = request.query.get("time")
     if text is None:
         raise BadRequestError("time is missing: give a moment, or now")
     now_90k = request.app[keys.CLOCK].wall_90k()
     try:
-        moment = await archive.reader.at(camera_id, parse_time(text, "time", now_90k))
+        moment = await reader.at(camera_id, parse_time(text, "time", now_90k))
     except NotFoundError:
         await _require_camera(request, camera_id)
         raise
@@ -102,7 +102,7 @@ async def dvr_playlist(request: web.Request) -> web.Response:
     camera_id = request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     try:
-        text = await request.app[keys.ARCHIVE].reader.playlist(camera_id, start_90k, end_90k, base="../../archive/")
+        text = await request.app[keys.ARCHIVE_READER].playlist(camera_id, start_90k, end_90k, base="../../archive/")
     except NotFoundError:
         await _require_camera(request, camera_id)
         raise
@@ -131,8 +131,9 @@ async def unprotect(request: web.Request) -> web.Response:
 
 
 async def _set_protected(request: web.Request, is_protected: bool) -> web.Response:
-    archive = request.app[keys.ARCHIVE]
-    segment = await archive.protect(request.match_info["camera"], segment_id(request), is_protected)
+    camera_id, name = request.match_info["camera"], segment_id(request)
+    await request.app[keys.ARCHIVE].protect(camera_id, name, is_protected)
+    segment, _ = await request.app[keys.ARCHIVE_READER].find(camera_id, name)
     return json_answer(models.Segment.of(segment))
 
 
@@ -140,7 +141,7 @@ async def _set_protected(request: web.Request, is_protected: bool) -> web.Respon
 @describe("archive", {200: "image/jpeg"}, errors=(404, 503))
 async def thumbnail(request: web.Request) -> web.StreamResponse:
     """The first picture of a segment, small."""
-    path = await request.app[keys.ARCHIVE].reader.thumbnail(request.match_info["camera"], segment_id(request))
+    path = await request.app[keys.ARCHIVE_READER].thumbnail(request.match_info["camera"], segment_id(request))
     return web.FileResponse(path, headers={hdrs.CACHE_CONTROL: "public, max-age=86400"})
 
 
@@ -149,7 +150,7 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
 async def init_segment(request: web.Request) -> web.StreamResponse:
     """What EXT-X-MAP names: the init segment of all files of a camera whose tracks are alike."""
     init_id = request.match_info["init"]
-    data = await request.app[keys.ARCHIVE].reader.init_segment(request.match_info["camera"], init_id)
+    data = await request.app[keys.ARCHIVE_READER].init_segment(request.match_info["camera"], init_id)
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
     return await send_virtual(request, VirtualFile(data, [], f'"{init_id}"'), headers)
 
@@ -158,15 +159,15 @@ async def init_segment(request: web.Request) -> web.StreamResponse:
 @describe("archive", {200: "video/mp4", 206: "video/mp4", 304: None}, headers={"Range": RANGE}, errors=(404, 416))
 async def download(request: web.Request) -> web.StreamResponse:
     """A segment's file: Range, ETag, HEAD; see the module for one that grows."""
-    archive = request.app[keys.ARCHIVE]
-    segment, _ = await archive.reader.find(request.match_info["camera"], segment_id(request))
-    path = archive.reader.path(segment)
+    reader = request.app[keys.ARCHIVE_READER]
+    segment, _ = await reader.find(request.match_info["camera"], segment_id(request))
+    path = reader.path(segment)
     headers: dict[str, str] = {
         hdrs.CONTENT_DISPOSITION: f'inline; filename="{segment.camera_id}_{segment.name}.mp4"',
         hdrs.CACHE_CONTROL: "no-cache",
     }
     if segment.state is not SegmentState.GROWING:
-        return PinnedFile(request, request.app[keys.ARCHIVE].pin(segment), path, headers)
+        return PinnedFile(request, reader.pin(segment), path, headers)
     return await send_virtual(request, growing_file(path, segment), headers)
 
 
@@ -180,13 +181,13 @@ async def download(request: web.Request) -> web.StreamResponse:
 )
 async def clip(request: web.Request) -> web.StreamResponse:
     """``?start=&end=``: exactly that span as one MP4, across segments and gaps; Range works."""
-    archive, camera_id = request.app[keys.ARCHIVE], request.match_info["camera"]
+    reader, camera_id = request.app[keys.ARCHIVE_READER], request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     if start_90k is None or end_90k is None:
         raise BadRequestError("a clip has a start and an end: give both")
     name = f"{camera_id}_{to_rfc3339(start_90k).replace(':', '')}.mp4"
     try:
-        async with archive.reader.clip(camera_id, start_90k, end_90k) as file:
+        async with reader.clip(camera_id, start_90k, end_90k) as file:
             headers: dict[str, str] = {
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
                 hdrs.CACHE_CONTROL: "no-cache",
@@ -301,7 +302,7 @@ def _parse_cursor(text: str) -> tuple[int, str]:
 
 async def _require_camera(request: web.Request, camera_id: str) -> None:
     """A camera that is configured, or was recorded. Raises :class:`~gateway.errors.NotFoundError`."""
-    if camera_id not in request.app[keys.SERVICE].cameras and not await request.app[keys.ARCHIVE].reader.page(
+    if camera_id not in request.app[keys.SERVICE].cameras and not await request.app[keys.ARCHIVE_READER].page(
         camera_id, limit=1
     ):
         raise NotFoundError(f"there is no camera {camera_id[:64]!r}")

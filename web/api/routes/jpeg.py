@@ -84,7 +84,7 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
             await camera.wait_for_keyframe(PICTURE_WAIT_S)
             frames = _live(camera, frame_rate, width)
         else:
-            frames = request.app[keys.ARCHIVE].reader.replay_jpeg(camera.id, at_90k, frame_rate, width)
+            frames = request.app[keys.ARCHIVE_READER].replay_jpeg(camera.id, at_90k, frame_rate, width)
         async with contextlib.aclosing(frames):
             return await _send(request, frames)
     finally:

@@ -17,6 +17,7 @@ from gateway.service import CaptureService
 from gateway.settings import load_settings
 from hls.archive.segment import SegmentState
 from hls.archive.service import Archive
+from hls.playback.reader import ArchiveReader
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import index_of, record
@@ -42,12 +43,14 @@ def gateway(data_dir: Path) -> web.Application:
     app[keys.CLOCK] = SYSTEM_CLOCK
     app[keys.SERVICE] = CaptureService(loaded.camera_settings())
     app[keys.ARCHIVE] = Archive(loaded, app[keys.SERVICE])
+    app[keys.ARCHIVE_READER] = ArchiveReader(app[keys.ARCHIVE], app[keys.SERVICE])
     app.add_routes(archive_routes.routes)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         await app[keys.ARCHIVE].start()
         yield
         await app[keys.ARCHIVE].close()
+        app[keys.ARCHIVE_READER].close()
 
     app.cleanup_ctx.append(lifetime)
     return app
@@ -173,7 +176,7 @@ async def test_the_recording_is_a_playlist_that_ffmpeg_plays_and_that_goes_on(cl
 
 
 async def test_an_init_segment_stays_the_same_when_its_file_is_closed(client: Client) -> None:
-    segment = (await client.app[keys.ARCHIVE].reader.page("door"))[-1]
+    segment = (await client.app[keys.ARCHIVE_READER].page("door"))[-1]
     assert segment.state is SegmentState.GROWING
     url = f"/archive/door/init-{segment.init_id}.mp4"
     before = await (await client.get(url)).read()

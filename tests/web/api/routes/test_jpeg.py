@@ -15,6 +15,7 @@ from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import load_settings
 from hls.archive.service import Archive
+from hls.playback.reader import ArchiveReader
 from tests.support.coded import HEIGHT, WIDTH, ClipEngine, size_of
 from tests.support.film import Film, film
 from tests.support.recording import index_of, record
@@ -245,7 +246,7 @@ async def test_mjpeg_from_a_moment_plays_the_recording(tmp_path: Path, http: aio
     archive = Archive(settings, service)
     await archive.start()
     app = web.Application(middlewares=[errors_as_json])
-    app[keys.SERVICE], app[keys.ARCHIVE] = service, archive
+    app[keys.SERVICE], app[keys.ARCHIVE_READER] = service, ArchiveReader(archive, service)
     app.add_routes(jpeg.routes)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
@@ -264,3 +265,4 @@ async def test_mjpeg_from_a_moment_plays_the_recording(tmp_path: Path, http: aio
     await runner.cleanup()
     await service.close()
     await archive.close()
+    app[keys.ARCHIVE_READER].close()
