@@ -5,7 +5,6 @@ A *scope* is one kind of right; a *grant* is scopes over cameras. ``view`` is th
 cameras themselves.
 """
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
 
@@ -28,11 +27,6 @@ class Scope(StrEnum):
     CONTROL = "control"
     ARCHIVE = "archive"
     ADMIN = "admin"
-
-
-Authorize = Callable[[str, str | None], None]
-"""May this caller send this event, about this camera? Without a camera: about any. Raises ``ForbiddenError`` or
-``UnauthorizedError``."""
 
 
 def split_commas(value: object) -> object:

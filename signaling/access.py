@@ -1,45 +1,58 @@
-"""What the roof knows of whoever connects, as the doors below need it: no more than these three things."""
+"""ClientAccess: what one Socket.IO client may do, as its credential stands at the moment of each call.
+
+This is a port. :class:`web.auth.socket_access.SocketAccess` implements it; this package does not know how clients
+authenticate.
+"""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import web
 
-from gateway.access import Authorize
 from gateway.errors import LiveedgeError
 
-Release = Callable[[], None]
+OnRevoke = Callable[[LiveedgeError], None]
+"""Called with the reason when the access is revoked; once, at most."""
 
-Keep = Callable[[str | None, str | None, Callable[[LiveedgeError], None]], Release]
-"""``keep(event, camera_id, end)``: have ``end`` called, with the reason, once this caller may not send this event about
-this camera any more; without an event, once they may not be connected. What is returned forgets it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One connection's rights, as they are whenever they are asked for."""
-
-    authorize: Authorize
-    may_view: Callable[[str], bool]
-    keep: Keep
+Unsubscribe = Callable[[], None]
+"""Removes a callback. A second call does nothing."""
 
 
-Admit = Callable[[web.Request, object], Awaitable[Access]]
-"""Who is it: the request that connects, and Socket.IO's ``auth`` as it came. Raises ``UnauthorizedError``."""
+class ClientAccess(Protocol):
+    """See the module."""
+
+    def authorize(self, event: str, camera_id: str | None) -> None:
+        """Check that the client may send an event about a camera; ``None`` is any camera.
+
+        Raises ``ForbiddenError`` or ``UnauthorizedError``.
+        """
+
+    def may_view(self, camera_id: str) -> bool:
+        """Whether the client may see a camera and its status."""
+
+    def on_revoke(self, callback: OnRevoke, event: str | None = None, camera_id: str | None = None) -> Unsubscribe:
+        """Call ``callback`` once the client may no longer send ``event`` about a camera.
+
+        Without an event: once it may no longer be connected.
+        """
 
 
-def kept_for_good(_event: str | None, _camera_id: str | None, _end: Callable[[LiveedgeError], None]) -> Release:
-    """Where nobody's rights end."""
-    return lambda: None
+Authenticate = Callable[[web.Request, object], Awaitable[ClientAccess]]
+"""Authenticates a connection by its request and by the ``auth`` of Socket.IO. Raises ``UnauthorizedError``."""
 
 
-def _nothing_asked(_event: str, _camera_id: str | None) -> None:
-    return
+class _Unrestricted:
+    """Allows everything and is never revoked."""
+
+    def authorize(self, event: str, camera_id: str | None) -> None:
+        return
+
+    def may_view(self, camera_id: str) -> bool:
+        return True
+
+    def on_revoke(self, callback: OnRevoke, event: str | None = None, camera_id: str | None = None) -> Unsubscribe:
+        return lambda: None
 
 
-def _all_shown(_camera_id: str) -> bool:
-    return True
-
-
-UNGUARDED = Access(_nothing_asked, _all_shown, kept_for_good)
-"""Where nobody guards the door."""
+UNRESTRICTED: ClientAccess = _Unrestricted()
+"""For the EMS, and for a server without authentication."""

@@ -9,9 +9,9 @@ Rules:
    gets no other before: its acknowledgement asks for the next one.
 4. A client's wishes end when the last connection that made them under that ``client_id`` has been gone for
    :data:`GRACE_S`, or comes back within it and goes on.
-5. Where somebody guards the door (:mod:`signaling.access`), a client hears of no camera that it may not view. When its
-   right to something that it has is over, that ends, and ``access_ended`` tells why; when it may not be here at all any
-   more, so does its connection.
+5. With authentication (:mod:`signaling.access`), a client receives nothing about a camera that it may not view. When
+   its access to frames that it receives is revoked, they stop, and ``access_ended`` gives the reason. When it may no
+   longer be connected, its connection is closed too.
 6. Whoever does not read, while commands and news pile up for it, is cut off at :data:`QUEUE_MAX` packets.
 """
 
@@ -25,12 +25,12 @@ from typing import Any
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from gateway.camera import Hold
+from gateway.camera import Camera
 from gateway.errors import ConflictError, LiveedgeError, redact
 from gateway.service import CaptureService
 from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
-from signaling.access import UNGUARDED, Access, Admit, Release
+from signaling.access import UNRESTRICTED, Authenticate, ClientAccess, Unsubscribe
 from signaling.announcer import StatusAnnouncer
 from signaling.control import STATUS, Caller, Control, LiveEdgeSource, Reply
 from signaling.events import (
@@ -94,9 +94,9 @@ class BrowserSignaling:
         self._sio.on("disconnect", self._on_disconnect)
         self._sio.on("*", self._on_event)
 
-    def attach(self, app: web.Application, admit: Admit | None = None) -> None:
-        """Serve ``/socket.io/`` in this application, to whom ``admit`` lets in."""
-        self._admit = admit
+    def attach(self, app: web.Application, authenticate: Authenticate | None = None) -> None:
+        """Serve ``/socket.io/`` in this application. Without ``authenticate``, to every client."""
+        self._authenticate = authenticate
         self._sio.attach(app)
 
         async def start(_: web.Application) -> None:
@@ -148,17 +148,17 @@ class BrowserSignaling:
         if sid in self._clients:
             return  # an event that somebody calls "connect"
         request: web.Request = environ["aiohttp.request"]
-        access = UNGUARDED
-        if self._admit is not None:
+        access = UNRESTRICTED
+        if self._authenticate is not None:
             try:
-                access = await self._admit(request, auth)
+                access = await self._authenticate(request, auth)
             except LiveedgeError as error:
                 told = {"status": error.status, "error": error.code, "message": redact(error)}
                 raise Refused(redact(error), told) from None
             if not self._sio.is_there(environ):
                 raise Refused("it has left")
         client = self._clients[sid] = _Client(self._sio, sid, request.remote or "", access)
-        client.release = access.keep(None, None, lambda error: self._dismiss(client, error))
+        client.unsubscribe = access.on_revoke(lambda error: self._dismiss(client, error))
         # In a task, since until this returns the client is not connected.
         self._spawn(self._tell_all(sid))
 
@@ -175,7 +175,7 @@ class BrowserSignaling:
         client = self._clients.pop(sid, None)
         if client is None:
             return
-        client.release()
+        client.unsubscribe()
         await client.frames.close()
         self._frames_sent += client.frames.frames_sent
         self._pictures_skipped += client.frames.pictures_skipped
@@ -208,7 +208,7 @@ class BrowserSignaling:
                 await self._sio.emit(STATUS, data, to=client.sid)
 
     def _dismiss(self, client: "_Client", error: LiveedgeError) -> None:
-        """End a connection whose token is over."""
+        """Close a connection whose credential was revoked or expired."""
         client.is_dismissed = True
         self._spawn(self._say_farewell(client, error))
 
@@ -245,7 +245,7 @@ class BrowserSignaling:
             return None
         payload = args[0] if args else None
         name = event if isinstance(event, str) else ""
-        caller = Caller(Endpoint.BROWSER, sid, client.address, client.access.authorize, client.access.keep)
+        caller = Caller(Endpoint.BROWSER, sid, client.address, client.access)
         reply = await self.control.execute(name, payload, caller)
         if reply.refusal is None and name == "capture_start_request":
             self._note_name(client, caller.client(parse(name, CaptureRequest, payload).client_id))
@@ -269,13 +269,21 @@ class BrowserSignaling:
         if client is not None:
             if camera.id not in client.frames and len(client.frames) >= CAMERAS_MAX:
                 raise ConflictError(f"frames of {CAMERAS_MAX} cameras come to you already; unsubscribe from one first")
-            kept = caller.keep(
-                "frames_subscribe",
-                camera.id,
-                lambda error: self._spawn(self._end_frames(client, camera.id, error)),
-            )
-            await client.frames.start(camera, frame_rate, width, hold=lambda: _AllowedHold(camera.hold("jpeg"), kept))
+            await client.frames.start(camera, frame_rate, width, hold=lambda: self._hold_for_frames(client, camera))
         return Reply("", FramesSubscribed(camera_id=camera.id, frame_rate=frame_rate, width=width).wire())
+
+    def _hold_for_frames(self, client: "_Client", camera: Camera) -> Callable[[], None]:
+        """Keep a camera captured for a client's frames, until they stop or are revoked. Returns what releases it."""
+        hold = camera.hold("jpeg")
+        unsubscribe = client.access.on_revoke(
+            lambda error: self._spawn(self._end_frames(client, camera.id, error)), "frames_subscribe", camera.id
+        )
+
+        def release() -> None:
+            unsubscribe()
+            hold.release()
+
+        return release
 
     async def _unsubscribe(self, caller: Caller, request: FramesUnsubscribe) -> Reply:
         camera = self._service.camera(request.camera_id)
@@ -285,27 +293,14 @@ class BrowserSignaling:
         return Reply("", Done().wire())
 
 
-class _AllowedHold:
-    """Keeps a camera captured for frames, and in mind that they end with the right to see them."""
-
-    def __init__(self, hold: Hold, kept: Release) -> None:
-        self._hold = hold
-        self._kept = kept
-
-    def release(self) -> None:
-        """No more frames go out."""
-        self._kept()
-        self._hold.release()
-
-
 class _Client:
     """One connection, and the frames that go to it."""
 
-    def __init__(self, sio: SocketServer, sid: str, address: str, access: Access) -> None:
+    def __init__(self, sio: SocketServer, sid: str, address: str, access: ClientAccess) -> None:
         self.sid = sid
         self.address = address
         self.access = access
-        self.release: Release = lambda: None
+        self.unsubscribe: Unsubscribe = lambda: None
         self.is_dismissed = False
         self.names: set[str] = set()
         self.frames = FrameOutlet(self._send_frame)

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.access import Authorize
 from gateway.camera import Camera
 from gateway.errors import (
     ForbiddenError,
@@ -28,7 +27,7 @@ from gateway.errors import (
 )
 from gateway.service import CaptureService
 from gateway.status import CaptureStatus, LiveEdge
-from signaling.access import Keep, kept_for_good
+from signaling.access import UNRESTRICTED, ClientAccess
 from signaling.command_queue import Lanes
 from signaling.events import (
     COMMANDS,
@@ -54,15 +53,13 @@ LiveEdgeSource = Callable[[str], LiveEdge | None]
 class Caller:
     """Who sends a command: on which endpoint and connection (unique over all endpoints), from which address.
 
-    ``authorize`` is asked about each command, and again once its camera is known; the EMS is not asked. What a command
-    opens is ended by ``keep`` when they may send it no more.
+    ``access`` is checked before each command, and again when the command's camera is known. The EMS is unrestricted.
     """
 
     endpoint: Endpoint
     connection: str
     address: str = ""
-    authorize: Authorize | None = None
-    keep: Keep = kept_for_good
+    access: ClientAccess = UNRESTRICTED
 
     def address_of(self, client_id: str) -> str:
         """What limits by address go by. The EMS does not tell where its clients are: each counts for itself."""
@@ -114,12 +111,11 @@ class Control:
             handler = self._handlers.get(event)
             if command is None or handler is None or caller.endpoint not in command.endpoints:
                 raise NotFoundError(f"there is no command {event[:64]!r}; /asyncapi.json lists what there is")
-            if caller.authorize is not None:
-                caller.authorize(event, None)
+            caller.access.authorize(event, None)
             async with self.lanes.turn(self._lane(payload, caller)):
                 request = parse(event, command.model, payload)
-                if caller.authorize is not None and hasattr(request, "camera_id"):
-                    caller.authorize(event, request.camera_id or self.service.camera().id)
+                if hasattr(request, "camera_id"):
+                    caller.access.authorize(event, request.camera_id or self.service.camera().id)
                 return await handler(caller, request)
         except LiveedgeError as error:
             return self._refuse(event, payload, error, caller)
@@ -201,8 +197,7 @@ class Control:
 
 def _may_hear(caller: Caller, event: str, camera: Camera) -> bool:
     try:
-        if caller.authorize is not None:
-            caller.authorize(event, camera.id)
+        caller.access.authorize(event, camera.id)
     except (ForbiddenError, UnauthorizedError):
         return False
     return True

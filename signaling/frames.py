@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.camera import Camera
 from gateway.clock import to_rfc3339
@@ -27,24 +27,19 @@ VIDEO_FRAME = "video_frame_from_service"
 
 Send = Callable[[dict[str, Any], Callable[[], None]], Awaitable[None]]
 
-
-class Held(Protocol):
-    """What is held while frames go out."""
-
-    def release(self) -> None:
-        """They do not any more."""
+Release = Callable[[], None]
 
 
 class FrameSender:
     """One camera's frames to one consumer, from its making until :meth:`stop`, or until ``send`` raises."""
 
-    def __init__(self, reader: JpegReader, send: Send, gate: asyncio.Lock, hold: Held | None = None) -> None:
+    def __init__(self, reader: JpegReader, send: Send, gate: asyncio.Lock, release: Release | None = None) -> None:
         self.frames_sent = 0
         self.pictures_skipped = 0
         self._reader = reader
         self._send = send
         self._gate = gate
-        self._hold = hold
+        self._release = release
         self._task = asyncio.create_task(self._run(), name="send-frames")
 
     async def stop(self) -> None:
@@ -65,8 +60,8 @@ class FrameSender:
             log.exception("frames to a consumer have ended")
         finally:
             self._reader.close()
-            if self._hold is not None:
-                self._hold.release()
+            if self._release is not None:
+                self._release()
 
 
 class FrameOutlet:
@@ -95,9 +90,12 @@ class FrameOutlet:
         return self._pictures_skipped_before + sum(sender.pictures_skipped for sender in self._senders.values())
 
     async def start(
-        self, camera: Camera, frame_rate: float, width: int | None, *, hold: Callable[[], Held] | None = None
+        self, camera: Camera, frame_rate: float, width: int | None, *, hold: Callable[[], Release] | None = None
     ) -> None:
-        """Send a camera's frames from now on, in place of what was sent of it; ``hold`` keeps it captured meanwhile."""
+        """Send a camera's frames, in place of those sent before.
+
+        ``hold`` is called when sending starts, and what it returns when sending stops.
+        """
         await self.stop(camera.id)
         reader = camera.jpeg.subscribe(frame_rate, width)
         self._senders[camera.id] = FrameSender(reader, self._send, self._gate, hold() if hold is not None else None)

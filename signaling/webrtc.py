@@ -32,8 +32,10 @@ class WebRtcRelay:
         before = self._viewers.get(key)
         self._viewers[key] = viewer
         viewer.holds.append(lambda: self._forget(key, viewer))
-        kept = caller.keep("webrtc_offer", camera.id, lambda error: viewer.close_soon(f"not allowed: {error}"))
-        viewer.holds.append(kept)
+        unsubscribe = caller.access.on_revoke(
+            lambda error: viewer.close_soon(f"not allowed: {error}"), "webrtc_offer", camera.id
+        )
+        viewer.holds.append(unsubscribe)
         if before is not None:
             await before.close("its client made a new offer")
         answer = WebRtcAnswer(client_id=offer.client_id, camera_id=camera.id, sdp=viewer.answer_sdp)

@@ -14,9 +14,12 @@ from gateway.errors import SettingsError
 from gateway.settings import Settings, load_settings
 from web.api import keys
 from web.api.routes import archive, asyncapi, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
-from web.auth.authenticator import AUTHENTICATOR, OWNERS, Authenticator, guard, note_begun
+from web.auth.authenticator import AUTHENTICATOR, Authenticator
+from web.auth.revocation import note_response_started
+from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
 from web.gateway import Gateway
 from web.heap import keep_trimmed
+from web.middleware.authentication import authentication
 from web.middleware.errors import errors_as_json
 from web.middleware.header_timeout import LimitedSite
 from web.middleware.security import SecurityMiddleware
@@ -40,10 +43,11 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     authenticator, security = Authenticator(settings, clock), SecurityMiddleware(settings)
     traffic = Traffic()
     app = web.Application(
-        middlewares=[traffic.middleware, errors_as_json, security.middleware, guard], client_max_size=BODY_MAX_BYTES
+        middlewares=[traffic.middleware, errors_as_json, security.middleware, authentication],
+        client_max_size=BODY_MAX_BYTES,
     )
-    app.on_response_prepare.extend([security.on_prepare, note_begun])
-    app[AUTHENTICATOR], app[OWNERS] = authenticator, {}
+    app.on_response_prepare.extend([security.on_prepare, note_response_started])
+    app[AUTHENTICATOR], app[VIEWER_OWNERSHIP] = authenticator, ViewerOwnership()
     app[keys.GATEWAY] = gateway
     app[keys.SETTINGS] = settings
     app[keys.CLOCK] = clock
@@ -55,7 +59,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.MESSAGING] = gateway.messaging
     app[keys.BROWSER] = gateway.browser
     app[keys.METRICS] = Metrics(gateway, traffic)
-    gateway.browser.attach(app, authenticator.admit_socket)
+    gateway.browser.attach(app, authenticator.authenticate_socket)
     gateway.on_reload += [authenticator.reload, security.reload]  # the authenticator may refuse
     for module in (page, player, auth, status, metrics, cameras, whep, archive, hls, jpeg, asyncapi, openapi):
         app.add_routes(module.routes)

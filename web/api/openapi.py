@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from web.api.describe import Answer, Description, Parameter, description_of
 from web.api.models import Error
-from web.auth.policy import ROUTES, Over, Signed
+from web.auth.policy import ROUTES, CameraMatch, UrlSigning
 
 REFS = "#/components/schemas/{model}"
 
@@ -107,11 +107,13 @@ def _operation(method: str, path: str, handler: object, description: Description
     rule = ROUTES.get((method, path))
     access = ""
     security: list[dict[str, list[str]]] = []
-    if rule is not None and not rule.is_open:
+    if rule is not None and not rule.is_public:
         if rule.scope is not None:
-            access = f"Needs the scope `{rule.scope.value}`" + (" for every camera." if rule.over is Over.ALL else ".")
+            access = f"Needs the scope `{rule.scope.value}`" + (
+                " for every camera." if rule.cameras is CameraMatch.ALL else "."
+            )
         security = [{}, {"bearer": []}]
-        if rule.signed is not Signed.NO:
+        if rule.signing is not UrlSigning.NONE:
             security.append({"signed": []})
     operation: dict[str, Any] = {
         "operationId": getattr(handler, "__name__", "") + ("" if method != "OPTIONS" else f"_{len(path)}"),

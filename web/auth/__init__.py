@@ -1,1 +1,1 @@
-"""Access: who asks (a token, a JWT, a signed URL), and whether they may (the table in :mod:`web.auth.policy`)."""
+"""Authentication (tokens, JWTs, signed URLs) and authorization (the access table in :mod:`web.auth.policy`)."""

@@ -1,14 +1,17 @@
-"""Grant: what somebody may do. Who they are is only a name for the log."""
+"""Grant: what the holder of a credential may do. Its name is used in the log and for ownership of viewers."""
 
 from dataclasses import dataclass
 
 from gateway.access import Scope
 from gateway.errors import ForbiddenError, UnauthorizedError
 
+JWT_NAME = "jwt"
+"""Grants of JWTs have names that begin so. They cannot be revoked one by one: no list of them is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """``scopes`` over ``cameras`` (``None``: all of them), until ``expires_at_s`` (Unix seconds; ``None``: always)."""
+    """``scopes`` over ``cameras`` (``None``: all), until ``expires_at_s`` (Unix seconds; ``None``: never)."""
 
     name: str
     scopes: frozenset[Scope]
@@ -16,41 +19,41 @@ class Grant:
     expires_at_s: float | None = None
 
     def may(self, scope: Scope, camera_id: str | None = None) -> bool:
-        """Whether this is allowed on a camera; without one, on any at all."""
+        """Whether a scope is granted over a camera; without ``camera_id``, over at least one."""
         if scope not in self.scopes and Scope.ADMIN not in self.scopes:
             return False
         return camera_id is None or self.cameras is None or camera_id in self.cameras
 
     def may_everywhere(self, scope: Scope) -> bool:
-        """Whether this is allowed whatever the camera."""
+        """Whether a scope is granted over all cameras."""
         return self.cameras is None and self.may(scope)
 
     def require(self, scope: Scope, camera_id: str | None = None) -> None:
-        """Raises :class:`~gateway.errors.ForbiddenError`, which says what would be needed."""
+        """Raise :class:`~gateway.errors.ForbiddenError`, naming the missing scope, unless :meth:`may`."""
         if not self.may(scope, camera_id):
             raise forbidden(scope, camera_id)
 
     def require_everywhere(self, scope: Scope) -> None:
-        """Raises :class:`~gateway.errors.ForbiddenError`, which says what would be needed."""
+        """Raise :class:`~gateway.errors.ForbiddenError`, naming the missing scope, unless :meth:`may_everywhere`."""
         if not self.may_everywhere(scope):
             raise ForbiddenError(f"this needs a token with the scope {scope} over all cameras", scope)
 
 
-JWT_NAME = "jwt"
-"""How the names of grants begin that nobody here can take back."""
+UNRESTRICTED = Grant("anonymous", frozenset({Scope.ADMIN}))
+"""Every client's grant while authentication is off."""
 
-EVERYBODY = Grant("anybody", frozenset({Scope.ADMIN}))
-"""While auth is off."""
+ANONYMOUS = Grant("anonymous", frozenset())
+"""The grant of a request to a public route while authentication is on."""
 
 
 class ExpiredError(UnauthorizedError):
-    """It was right, and its time is over."""
+    """The credential was valid and has expired."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, is_invalid=True)
 
 
 def forbidden(scope: Scope, camera_id: str | None) -> ForbiddenError:
-    """What is missing, in a sentence."""
+    """The error that names the scope, and the camera, that a grant lacks."""
     over = f" over camera {camera_id[:64]!r}" if camera_id is not None else ""
     return ForbiddenError(f"this needs a token with the scope {scope}{over}", scope, camera_id)

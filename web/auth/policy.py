@@ -1,7 +1,7 @@
-"""The table of access: every route and every Socket.IO event, with the scope that it needs.
+"""The access table: every route and every Socket.IO event, with the scope that it needs.
 
-What is not in it is refused while auth is on. ``tests/web/auth/test_policy.py`` walks the router and the events along
-it.
+While authentication is on, a route or event that is not in the table is refused. ``tests/web/auth/test_policy.py``
+compares the table with the router and the events.
 """
 
 from collections.abc import Mapping
@@ -14,92 +14,95 @@ from gateway.access import Scope
 from web.auth.grant import Grant
 
 
-class Over(Enum):
-    """Which cameras a scope has to reach."""
+class CameraMatch(Enum):
+    """Which cameras a grant has to include."""
 
-    CAMERA = auto()
-    """The one that the address names."""
+    NAMED = auto()
+    """The camera in the path."""
     ANY = auto()
-    """At least one; the answer shows only those."""
+    """At least one; the answer shows only those that the grant includes."""
     ALL = auto()
-    """Every one."""
+    """Every camera."""
 
 
-class Signed(Enum):
-    """Whether an address can be signed."""
+class UrlSigning(Enum):
+    """What a signed URL of a route is valid for."""
 
-    NO = auto()
-    EXACTLY = auto()
-    """For itself alone."""
-    LEADING = auto()
-    """With all that it leads to: playlists."""
+    NONE = auto()
+    """The route accepts no signed URL."""
+    EXACT = auto()
+    """This URL alone, query included."""
+    PLAYLIST = auto()
+    """This URL and everything that the playlist refers to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row. Without a ``scope`` any token will do; ``is_open`` needs none.
+    """A row of the table. ``is_public``: no token needed. Without a ``scope``, every valid token is accepted.
 
-    With the query parameter ``recorded_by``, the same address shows recordings and needs ``archive`` instead.
+    With the query parameter ``archive_parameter`` the same path shows a recording, and needs the scope ``archive``.
     """
 
     scope: Scope | None = None
-    over: Over = Over.CAMERA
-    signed: Signed = Signed.NO
-    is_open: bool = False
-    recorded_by: str | None = None
+    cameras: CameraMatch = CameraMatch.NAMED
+    signing: UrlSigning = UrlSigning.NONE
+    is_public: bool = False
+    archive_parameter: str | None = None
 
     @property
-    def is_file(self) -> bool:
-        """Whether the answer is a file, which ends by itself; all other answers that last are streams."""
-        return self.scope is Scope.ARCHIVE and self.signed is Signed.EXACTLY
+    def is_download(self) -> bool:
+        """Whether the answer is a file, which ends by itself. All other long answers are streams."""
+        return self.scope is Scope.ARCHIVE and self.signing is UrlSigning.EXACT
 
     def require(self, grant: Grant, request: web.Request) -> None:
-        """Raises :class:`~gateway.errors.ForbiddenError` where a grant does not reach what a request asks for."""
+        """Raise :class:`~gateway.errors.ForbiddenError` unless the grant allows the request."""
         scope = self.scope_of(request.query)
-        if scope is not None and self.over is Over.ALL:
+        if scope is not None and self.cameras is CameraMatch.ALL:
             grant.require_everywhere(scope)
         elif scope is not None:
-            grant.require(scope, request.match_info.get("camera") if self.over is Over.CAMERA else None)
+            camera_id = request.match_info.get("camera") if self.cameras is CameraMatch.NAMED else None
+            grant.require(scope, camera_id)
 
     def scope_of(self, query: Mapping[str, str]) -> Scope | None:
         """The scope that a request with this query needs."""
-        return Scope.ARCHIVE if self.recorded_by is not None and self.recorded_by in query else self.scope
+        is_archive = self.archive_parameter is not None and self.archive_parameter in query
+        return Scope.ARCHIVE if is_archive else self.scope
 
 
-OPEN = Rule(is_open=True)
-ANYBODY_KNOWN = Rule()
+PUBLIC = Rule(is_public=True)
+AUTHENTICATED = Rule()
 VIEW = Rule(Scope.VIEW)
 CONTROL = Rule(Scope.CONTROL)
 ARCHIVE = Rule(Scope.ARCHIVE)
-ADMIN = Rule(Scope.ADMIN, Over.ALL)
-PICTURE = Rule(Scope.VIEW, signed=Signed.EXACTLY, recorded_by="at")
-LIVE = Rule(Scope.VIEW, signed=Signed.LEADING)
-DVR = Rule(Scope.ARCHIVE, signed=Signed.LEADING)
-FILE = Rule(Scope.ARCHIVE, signed=Signed.EXACTLY)
+ADMIN = Rule(Scope.ADMIN, CameraMatch.ALL)
+PICTURE = Rule(Scope.VIEW, signing=UrlSigning.EXACT, archive_parameter="at")
+LIVE = Rule(Scope.VIEW, signing=UrlSigning.PLAYLIST)
+DVR = Rule(Scope.ARCHIVE, signing=UrlSigning.PLAYLIST)
+FILE = Rule(Scope.ARCHIVE, signing=UrlSigning.EXACT)
 
 ROUTES: Mapping[tuple[str, str], Rule] = {
-    # The page shows nothing by itself.
-    ("GET", "/"): OPEN,
-    ("GET", "/static/{file}"): OPEN,
-    ("GET", "/health"): OPEN,
-    ("GET", "/api/time"): OPEN,
-    ("GET", "/openapi.json"): OPEN,
-    ("GET", "/asyncapi.json"): OPEN,
-    ("GET", "/api/access"): ANYBODY_KNOWN,
-    ("POST", "/api/sign"): ANYBODY_KNOWN,
-    ("GET", "/api/status"): Rule(Scope.VIEW, Over.ANY),
-    ("GET", "/metrics"): Rule(Scope.VIEW, Over.ALL),
-    ("GET", "/api/cameras"): Rule(Scope.VIEW, Over.ANY),
+    # The page itself shows no camera.
+    ("GET", "/"): PUBLIC,
+    ("GET", "/static/{file}"): PUBLIC,
+    ("GET", "/health"): PUBLIC,
+    ("GET", "/api/time"): PUBLIC,
+    ("GET", "/openapi.json"): PUBLIC,
+    ("GET", "/asyncapi.json"): PUBLIC,
+    ("GET", "/api/access"): AUTHENTICATED,
+    ("POST", "/api/sign"): AUTHENTICATED,
+    ("GET", "/api/status"): Rule(Scope.VIEW, CameraMatch.ANY),
+    ("GET", "/metrics"): Rule(Scope.VIEW, CameraMatch.ALL),
+    ("GET", "/api/cameras"): Rule(Scope.VIEW, CameraMatch.ANY),
     ("GET", "/api/cameras/{camera}"): VIEW,
     ("POST", "/api/cameras"): ADMIN,
     ("PATCH", "/api/cameras/{camera}"): ADMIN,
     ("DELETE", "/api/cameras/{camera}"): ADMIN,
     ("POST", "/api/cameras/{camera}/capture/start"): CONTROL,
     ("POST", "/api/cameras/{camera}/capture/stop"): CONTROL,
-    # A browser's preflight is answered before; this one tells the TURN servers, credentials and all.
+    # Not a browser's preflight, which is answered earlier: this answer has the credentials of the TURN servers.
     ("OPTIONS", "/whep/{camera}"): VIEW,
     ("POST", "/whep/{camera}"): VIEW,
-    ("OPTIONS", "/whep/{camera}/{viewer}"): OPEN,
+    ("OPTIONS", "/whep/{camera}/{viewer}"): PUBLIC,
     ("GET", "/api/cameras/{camera}/viewers/{viewer}/clock"): VIEW,
     ("PATCH", "/whep/{camera}/{viewer}"): VIEW,
     ("DELETE", "/whep/{camera}/{viewer}"): VIEW,
@@ -117,12 +120,12 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/archive/{camera}/{segment}.mp4"): FILE,
     ("GET", "/archive/{camera}/init-{init}.mp4"): FILE,
     ("GET", "/archive/{camera}/{segment}.jpg"): FILE,
-    # Who connects is asked for a token by Socket.IO itself, and each event goes by EVENTS.
-    ("GET", "/socket.io/"): OPEN,
-    ("POST", "/socket.io/"): OPEN,
-    ("OPTIONS", "/socket.io/"): OPEN,
+    # Socket.IO authenticates each connection itself, and checks each event against EVENTS.
+    ("GET", "/socket.io/"): PUBLIC,
+    ("POST", "/socket.io/"): PUBLIC,
+    ("OPTIONS", "/socket.io/"): PUBLIC,
 }
-"""By method and address. HEAD goes by GET."""
+"""By method and path. HEAD has the rule of GET."""
 
 EVENTS: Mapping[str, Scope] = {
     "capture_start_request": Scope.CONTROL,
@@ -134,10 +137,10 @@ EVENTS: Mapping[str, Scope] = {
     "frames_subscribe": Scope.VIEW,
     "frames_unsubscribe": Scope.VIEW,
 }
-"""What a browser may send. News of a camera goes to whoever may view it."""
+"""Events that a browser may send. Status events of a camera go to every client that may view it."""
 
 
 def rule_of(method: str, match: web.UrlMappingMatchInfo) -> Rule | None:
-    """The rule of a request whose route is found; ``None`` for one that is missing in the table."""
+    """The rule of a request that matched a route; ``None`` if the table has none."""
     resource = match.route.resource
     return ROUTES.get(("GET" if method == "HEAD" else method, resource.canonical)) if resource is not None else None

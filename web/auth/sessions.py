@@ -1,17 +1,18 @@
-"""AuthSessions: what a token opened ends with the token.
+"""AuthSessions: revoke what a credential opened when the credential ends.
 
-Theory of operation. Most requests are over before anything changes. What lasts (a stream, a WebRTC viewer, a Socket.IO
-connection and what was subscribed on it) is *held* by a visit: the proof that somebody came with, and the grant that it
-was good for. :class:`AuthSessions` looks at all of them every :data:`REVIEW_S` and after each change of the tokens.
+Theory of operation. Most requests are answered before a credential can change. Everything that lasts (a stream, a
+download, a WebRTC viewer, a Socket.IO connection, a subscription on it) registers a callback with
+:meth:`AuthSession.on_revoke`. An :class:`AuthSession` is a credential and its current grant. :class:`AuthSessions`
+checks all sessions that have callbacks every :data:`CHECK_INTERVAL_S`, and at once when the configured tokens change.
 
 Rules:
 
-1. A grant that is over ends what it holds, a file that is being sent excepted: that is over by itself, and was allowed
-   when it was asked for.
-2. When tokens have changed, and every :data:`RENEW_S` since an issuer takes keys back without telling, each proof is
-   asked for its grant anew. What that reaches goes on; what it does not ends, files too.
-3. An issuer that cannot be reached ends nothing.
-4. Whatever is ended is told why, with the error that a request would get now.
+1. When a grant expires, its callbacks are called. Downloads are excepted: they finish, since they were allowed when
+   they were requested.
+2. Each credential is verified again when the tokens change, and every :data:`VERIFY_INTERVAL_S`, because an issuer
+   gives no notice when it revokes a key. What the new grant allows goes on. Everything else is revoked, downloads too.
+3. While an issuer cannot be reached, nothing is revoked for that reason.
+4. A callback gets the error that a request with this credential would get now.
 """
 
 import asyncio
@@ -23,164 +24,170 @@ from dataclasses import dataclass, field
 
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.errors import ForbiddenError, LiveedgeError, UnauthorizedError, UnavailableError
+from signaling.access import OnRevoke, Unsubscribe
 from web.auth.grant import ExpiredError, Grant
 
 log = logging.getLogger(__name__)
 
-REVIEW_S = 1.0
-"""How long something may outlive its token. Nothing is computed but a comparison for each."""
+CHECK_INTERVAL_S = 1.0
+"""How long something may outlive its credential. A check is one comparison for each callback."""
 
-RENEW_S = 60.0
-"""A signature costs some 50 µs to check: a thousand viewers' are a thousandth of a core."""
+VERIFY_INTERVAL_S = 60.0
+"""Verifying a signature takes about 50 µs: for a thousand viewers, a thousandth of a core."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """What somebody came with: a bearer token, or the token of the signed ``address`` (path and query); or nothing."""
+class Credential:
+    """A bearer token; or the token of a signed URL, with that ``url`` (path and query); or nothing."""
 
     token: str | None = field(default=None, repr=False)
-    address: str | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)
 
 
-Ask = Callable[[Proof], Awaitable[Grant]]
-"""What a proof is good for now. Raises ``UnauthorizedError`` and ``UnavailableError``."""
+Verify = Callable[[Credential], Awaitable[Grant]]
+"""Gives the current grant of a credential. Raises ``UnauthorizedError`` and ``UnavailableError``."""
 
 Require = Callable[[Grant], None]
-"""Raises :class:`~gateway.errors.ForbiddenError` where a grant does not reach what is held."""
+"""Raises :class:`~gateway.errors.ForbiddenError` for a grant that does not allow what was opened."""
 
-End = Callable[[LiveedgeError], None]
-"""Ends what is held. Called once, at most."""
 
-Release = Callable[[], None]
+def _require_nothing(_: Grant) -> None:
+    return
 
 
 @dataclass(eq=False, slots=True)
-class _Hold:
+class _Subscription:
+    callback: OnRevoke
     require: Require
-    end: End
-    is_file: bool
+    is_download: bool
 
 
 class AuthSession:
-    """Somebody's stay. ``grant`` is what they may do at this moment."""
+    """A verified credential. ``grant`` is what it allows at this moment."""
 
-    def __init__(self, visits: "AuthSessions", proof: Proof, grant: Grant, version: int) -> None:
-        self.proof = proof
+    def __init__(self, sessions: "AuthSessions", credential: Credential, grant: Grant, version: int = 0) -> None:
+        self.credential = credential
         self.grant = grant
         self.version = version
-        """Of the tokens that the grant was made by."""
-        self.holds: dict[_Hold, None] = {}
-        self._visits = visits
+        """Of the configured tokens that ``grant`` was made with."""
+        self.subscriptions: dict[_Subscription, None] = {}
+        self._sessions = sessions
 
-    def hold(self, require: Require, end: End, *, is_file: bool = False) -> Release:
-        """Have ``end`` called once the grant does not reach this any more; what is returned forgets it again."""
-        hold = _Hold(require, end, is_file)
-        self.holds[hold] = None
-        self._visits.held[self] = None
+    def on_revoke(
+        self, callback: OnRevoke, *, require: Require = _require_nothing, is_download: bool = False
+    ) -> Unsubscribe:
+        """Call ``callback`` once, with the reason, when the credential ends or ``require`` refuses its grant.
 
-        def release() -> None:
-            self.holds.pop(hold, None)
-            if not self.holds:
-                self._visits.held.pop(self, None)
+        Returns a function that removes the callback. ``is_download``: see rule 1.
+        """
+        subscription = _Subscription(callback, require, is_download)
+        self.subscriptions[subscription] = None
+        self._sessions.active[self] = None
 
-        return release
+        def unsubscribe() -> None:
+            self.subscriptions.pop(subscription, None)
+            if not self.subscriptions:
+                self._sessions.active.pop(self, None)
+
+        return unsubscribe
 
 
 class AuthSessions:
-    """See the module. Lives on the event loop."""
+    """See the module. Runs on the event loop."""
 
-    def __init__(self, ask: Ask, clock: Clock) -> None:
-        self.held: dict[AuthSession, None] = {}
-        """Those that hold something."""
-        self.ended = 0
-        """What was ended because its token was, since the start."""
-        self._ask = ask
+    def __init__(self, verify: Verify, clock: Clock) -> None:
+        self.active: dict[AuthSession, None] = {}
+        """Sessions that have callbacks."""
+        self.revoked = 0
+        """Callbacks that were called."""
+        self._verify = verify
         self._clock = clock
         self._version = 0
-        self._renewed_at_s = clock.monotonic()
-        self._hurried = asyncio.Event()
+        self._verified_at_s = clock.monotonic()
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def enter(self, proof: Proof) -> AuthSession:
-        """A visit by a proof. Raises ``UnauthorizedError`` and ``UnavailableError``."""
-        # Read before the question: whoever changes the tokens meanwhile has it asked again.
+    async def open(self, credential: Credential) -> AuthSession:
+        """Verify a credential. Raises ``UnauthorizedError`` and ``UnavailableError``."""
+        # The version is read first: if the tokens change while this waits, the next check verifies again.
         version = self._version
-        return AuthSession(self, proof, await self._ask(proof), version)
+        return AuthSession(self, credential, await self._verify(credential), version)
 
     def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.create_task(self._watch(), name="visits")
+        """Start the checks."""
+        self._task = asyncio.create_task(self._run(), name="auth-sessions")
 
     async def close(self) -> None:
-        """Look no more."""
+        """Stop the checks."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
     def tokens_changed(self) -> None:
-        """Look again, at every proof, now."""
+        """Verify every credential again, now."""
         self._version += 1
-        self._hurried.set()
+        self._wake.set()
 
-    async def review(self) -> None:
-        """Look at all visits once."""
+    async def check(self) -> None:
+        """Check all sessions once."""
         now_s = self._clock.monotonic()
-        if now_s - self._renewed_at_s > RENEW_S:
-            self._renewed_at_s = now_s
+        if now_s - self._verified_at_s > VERIFY_INTERVAL_S:
+            self._verified_at_s = now_s
             self._version += 1
-        ended: Counter[str] = Counter()
-        for visit in tuple(self.held):
+        revoked: Counter[str] = Counter()
+        for session in tuple(self.active):
             try:
-                ended[visit.grant.name] += await self._review(visit)
+                revoked[session.grant.name] += await self._check(session)
             except Exception:
-                log.exception("what %s holds could not be looked at", visit.grant.name)
-        self.ended += ended.total()
-        for name, count in ended.items():
+                log.exception("the credential of %s could not be checked", session.grant.name)
+        self.revoked += revoked.total()
+        for name, count in revoked.items():
             if count:
-                log.info("%d stream(s) or connection(s) ended with their token: %s", count, name)
+                log.info("%s: access revoked, %d stream(s) or connection(s) closed", name, count)
 
-    async def _watch(self) -> None:
+    async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REVIEW_S):
-                    await self._hurried.wait()
-            self._hurried.clear()
-            await self.review()
+                async with asyncio.timeout(CHECK_INTERVAL_S):
+                    await self._wake.wait()
+            self._wake.clear()
+            await self.check()
 
-    async def _review(self, visit: AuthSession) -> int:
-        """End what has to end; returns how much that was."""
+    async def _check(self, session: AuthSession) -> int:
+        """Revoke what a session no longer allows; returns how much that was."""
         error: LiveedgeError | None = None
-        if visit.version != self._version:
+        if session.version != self._version:
             version = self._version
             try:
-                visit.grant = await self._ask(visit.proof)
+                session.grant = await self._verify(session.credential)
             except UnavailableError:
                 pass  # rule 3
             except UnauthorizedError as raised:
-                visit.version, error = version, raised
+                session.version, error = version, raised
             else:
-                visit.version = version
+                session.version = version
             await asyncio.sleep(0)
-        expires_at_s = visit.grant.expires_at_s
+        expires_at_s = session.grant.expires_at_s
         if error is None and expires_at_s is not None and self._clock.wall_90k() / CLOCK_RATE >= expires_at_s:
-            error = ExpiredError("the token that opened this has expired; come again with another")
+            error = ExpiredError("the token that opened this has expired; connect again with a new one")
         count = 0
-        for hold in tuple(visit.holds):
-            verdict = _verdict(hold, visit.grant, error)
-            if verdict is not None and hold in visit.holds:
-                del visit.holds[hold]
+        for subscription in tuple(session.subscriptions):
+            reason = _reason(subscription, session.grant, error)
+            if reason is not None and subscription in session.subscriptions:
+                del session.subscriptions[subscription]
                 count += 1
-                hold.end(verdict)
-        if not visit.holds:
-            self.held.pop(visit, None)
+                subscription.callback(reason)
+        if not session.subscriptions:
+            self.active.pop(session, None)
         return count
 
 
-def _verdict(hold: _Hold, grant: Grant, error: LiveedgeError | None) -> LiveedgeError | None:
-    if error is not None and not (hold.is_file and isinstance(error, ExpiredError)):
+def _reason(subscription: _Subscription, grant: Grant, error: LiveedgeError | None) -> LiveedgeError | None:
+    """Why a subscription is to be revoked; ``None`` if it is still allowed."""
+    if error is not None and not (subscription.is_download and isinstance(error, ExpiredError)):
         return error
     try:
-        hold.require(grant)
+        subscription.require(grant)
     except ForbiddenError as raised:
         return raised
     return None

@@ -1,9 +1,9 @@
 """Signed URLs: ``?token=`` for what cannot send headers (``<video>``, ``<img>``, ffplay, a link in a mail).
 
-A signed URL is a JWT of our own, under a key of its own: one scope, one camera, one end; reading only. It is either
-good for exactly one address, query included, or for all that a playlist leads to (the camera's media in that scope).
-It never outlives the grant that it was made by, and ends with the token that it was made by: when a static one is taken
-back or replaced, and for JWT when what they are checked by is set otherwise.
+The token is a JWT that the gateway signs with a key of its own. It grants one scope over one camera until one time, and
+only reads. It is valid for exactly one URL, query included, or for everything that a playlist refers to (the camera's
+media in that scope). It expires no later than the grant that it was made with. It ends with the credential that it was
+made with: when a static token is removed or replaced, and for JWTs when the settings that verify them change.
 """
 
 import hmac
@@ -27,39 +27,39 @@ ALGORITHM = "HS256"
 AUDIENCE = "liveedge-url"
 TOKEN_MAX_CHARS = 4096
 
-MARK_CHARS = 16
+FINGERPRINT_CHARS = 16
 
 DECODED_MAX = 1024
-"""Tokens whose signature was checked already: the viewers of a while."""
+"""Tokens whose signature was verified already, and is not verified again."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """``token`` goes into the query; it is good until ``expires_at_s`` (Unix seconds)."""
+    """``token`` goes into the query; it is valid until ``expires_at_s`` (Unix seconds)."""
 
     token: str
     expires_at_s: int
 
 
 class UrlSigner:
-    """See the module. ``kept_key`` is used where none is configured."""
+    """See the module. ``kept_key`` is used if ``AUTH_SIGNING_KEY`` is not set."""
 
     def __init__(self, settings: AccessSettings, tokens: StaticTokens, clock: Clock, kept_key: str) -> None:
         key = settings.auth_signing_key
         self._key = key.get_secret_value() if key is not None else kept_key
-        self._jwt_mark = self._mark(_jwt_settings(settings))
+        self._jwt_fingerprint = self._fingerprint(_jwt_settings(settings))
         self._tokens = tokens
         self._clock = clock
         self.lifetime_s = settings.auth_url_lifetime
-        # A player brings its token with every part: what was signed by us once stays so, until its end.
-        self._decode = lru_cache(maxsize=DECODED_MAX)(self._decode_anew)
+        # A player sends its token with every part. A signature that was valid once stays valid.
+        self._decode = lru_cache(maxsize=DECODED_MAX)(self._verify_signature)
 
     def sign(
-        self, grant: Grant, scope: Scope, camera_id: str, address: str | None, lifetime_s: int | None = None
+        self, grant: Grant, scope: Scope, camera_id: str, url: str | None, lifetime_s: int | None = None
     ) -> SignedUrl:
-        """Make a token. ``address`` is the one that it is good for, or ``None`` for the camera's media in ``scope``.
+        """Make a token for one ``url``, or for all media of the camera in ``scope`` if ``url`` is ``None``.
 
-        Raises :class:`~gateway.errors.ForbiddenError` where the grant does not go so far.
+        Raises :class:`~gateway.errors.ForbiddenError` if the grant does not allow that.
         """
         grant.require(scope, camera_id)
         expires_at_s = self._now_s() + min(lifetime_s or self.lifetime_s, self.lifetime_s)
@@ -68,19 +68,19 @@ class UrlSigner:
         claims = {
             "aud": AUDIENCE,
             "n": grant.name,
-            "m": self._mark_of(grant.name),
+            "m": self._fingerprint_of(grant.name),
             "s": scope.value,
             "c": camera_id,
             "exp": int(expires_at_s),
         }
-        if address is not None:
-            claims["a"] = canonical(address)
+        if url is not None:
+            claims["a"] = canonical(url)
         return SignedUrl(jwt.encode(claims, self._key, ALGORITHM), int(expires_at_s))
 
-    def verify(self, token: str, address: str) -> Grant | None:
-        """The grant of a token for ``address`` (path and query as they came, this token among it).
+    def verify(self, token: str, url: str) -> Grant | None:
+        """The grant of a token for ``url`` (path and query as they came, with this token); ``None`` if it is not ours.
 
-        Raises :class:`~gateway.errors.UnauthorizedError` for one that is over.
+        Raises :class:`~gateway.errors.UnauthorizedError` for a token that has ended, or was made for another URL.
         """
         if len(token) > TOKEN_MAX_CHARS:
             return None
@@ -90,28 +90,29 @@ class UrlSigner:
             return None
         name, scope, camera_id = claims["n"], Scope(claims["s"]), claims["c"]
         issuer = self._tokens.named(name)
-        is_short = not name.startswith(JWT_NAME) and (issuer is None or not issuer.may(scope, camera_id))
-        over = "this signed URL is over; ask POST /api/sign for another"
-        if is_short or claims.get("m") != self._mark_of(name):
-            raise UnauthorizedError(over, is_invalid=True)
+        is_revoked = not name.startswith(JWT_NAME) and (issuer is None or not issuer.may(scope, camera_id))
+        ended = "this signed URL has ended; ask POST /api/sign for a new one"
+        if is_revoked or claims.get("m") != self._fingerprint_of(name):
+            raise UnauthorizedError(ended, is_invalid=True)
         if self._now_s() >= claims["exp"]:
-            raise ExpiredError(over)
-        if "a" in claims and claims["a"] != canonical(address):
-            raise UnauthorizedError("this URL was signed for another address", is_invalid=True)
+            raise ExpiredError(ended)
+        if "a" in claims and claims["a"] != canonical(url):
+            raise UnauthorizedError("this token was signed for another URL", is_invalid=True)
         return Grant(name, frozenset({scope}), frozenset({camera_id}), claims["exp"])
 
-    def _mark_of(self, name: str) -> str | None:
-        """What tells the token of a name from the next one of that name."""
+    def _fingerprint_of(self, name: str) -> str | None:
+        """Tells the credential of a name from a later one of the same name."""
         if name.startswith(JWT_NAME):
-            return self._jwt_mark
+            return self._jwt_fingerprint
         digest = self._tokens.digest_of(name)
-        return None if digest is None else self._mark(digest)
+        return None if digest is None else self._fingerprint(digest)
 
-    def _mark(self, secret: bytes) -> str:
-        # By our key, since whoever has a signed URL must not be able to try tokens on it.
-        return hmac.digest(self._key.encode(), secret, "sha256").hex()[:MARK_CHARS]
+    def _fingerprint(self, secret: bytes) -> str:
+        # Keyed, so that the holder of a signed URL cannot test guesses of the token against it.
+        return hmac.digest(self._key.encode(), secret, "sha256").hex()[:FINGERPRINT_CHARS]
 
-    def _decode_anew(self, token: str) -> dict[str, Any]:
+    def _verify_signature(self, token: str) -> dict[str, Any]:
+        # The result is cached, and so without exp, which PyJWT could check only now.
         return jwt.decode(token, self._key, algorithms=[ALGORITHM], audience=AUDIENCE, options={"verify_exp": False})
 
     def _now_s(self) -> float:
@@ -124,8 +125,8 @@ def _jwt_settings(settings: AccessSettings) -> bytes:
     return repr((secret.get_secret_value() if secret is not None else None, *values)).encode()
 
 
-def canonical(address: str) -> str:
-    """An address without its token, with its query in order."""
-    path, _, query = address.partition("?")
+def canonical(url: str) -> str:
+    """A URL without its token, with its query sorted."""
+    path, _, query = url.partition("?")
     pairs = sorted(pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != PARAMETER)
     return f"{path}?{urlencode(pairs)}" if pairs else path

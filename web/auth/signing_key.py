@@ -1,14 +1,14 @@
-"""The key that signs URLs where ``AUTH_SIGNING_KEY`` is not set: made once, and kept in ``DATA_DIR/signing.key``.
+"""The key that signs URLs if ``AUTH_SIGNING_KEY`` is not set: made once, and kept in ``DATA_DIR/signing.key``.
 
-A link in a mail, or a player that was left running, should not end because the gateway was restarted. Whoever can read
-the file can sign any address for as long as it is good; beside it lie the recordings and the cameras' passwords, which
-are more. What a URL ends with (its time, and the token that made it) is the same whatever key it was signed with.
+A link in a mail, or a player that was left running, should still work after a restart of the gateway. Whoever can read
+the file can sign any URL, but could also read the recordings and the cameras' passwords beside it. When a URL ends (by
+its time, or with the token that it was made with) does not depend on the key.
 
 Rules:
 
-1. The file is its owner's alone (0600). One that others could read or write, or that is no regular file of ours, is
-   replaced, and that is told: what it signed ends.
-2. Where it cannot be kept, there is a key for the life of the process, and that is told.
+1. The file has mode 0600. A file that others could read or write, or that is not a regular file of our user, is
+   replaced with a warning: the URLs that it signed end.
+2. If the file cannot be written, the key lives as long as the process, with a warning.
 """
 
 import logging
@@ -26,39 +26,39 @@ FILE_NAME = "signing.key"
 
 KEY_BYTES = 32
 KEY_CHARS = 43
-"""Of :data:`KEY_BYTES` in Base64."""
+"""Length of :data:`KEY_BYTES` in Base64."""
 
 _KEY = re.compile(rb"[A-Za-z0-9_-]{%d}" % KEY_CHARS)
 
 
 def kept_key(data_dir: Path) -> str:
-    """The key of this data directory, made if there is none. Never raises; see rule 2."""
+    """The key of a data directory; makes one if there is none. Never raises; see rule 2."""
     path = data_dir / FILE_NAME
     try:
         key = _read(path)
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
-        log.warning("%s is replaced, and addresses that it signed end: %s", path, _why(error))
+        log.warning("%s is replaced, and the URLs that it signed end: %s", path, _why(error))
     else:
         return key
     key = secrets.token_urlsafe(KEY_BYTES)
     try:
         write_private(path, key.encode())
     except OSError as error:
-        log.warning("%s cannot be kept (%s): signed addresses end with this process", path, _why(error))
+        log.warning("%s cannot be written (%s): signed URLs end with this process", path, _why(error))
     return key
 
 
 def _read(path: Path) -> str:
-    """Raises ``OSError``, and ``ValueError`` for what is none."""
+    """Raises ``OSError``, and ``ValueError`` for a file that must not be used."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise ValueError("it is not a file of the user that runs liveedge")
         if status.st_mode & 0o077:
-            raise ValueError("others could read it; its mode has to be 0600")
+            raise ValueError("others could read it; its mode must be 0600")
         key = file.read(KEY_CHARS + 1)
     if not _KEY.fullmatch(key):
         raise ValueError("it is not a key")

@@ -1,7 +1,7 @@
 """Static bearer tokens: ``AUTH_TOKEN`` and the file's ``[auth.tokens.NAME]``.
 
-Only hashes are kept. A comparison takes the same time whatever was guessed: all hashes are compared, each in constant
-time.
+Only hashes are kept. A look-up compares all hashes, each in constant time, so that its duration does not depend on the
+token.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from gateway.access import AccessSettings, Scope
 from web.auth.grant import Grant
 
 ADMIN_NAME = "admin"
-"""What the bearer of ``AUTH_TOKEN`` is called in the log."""
+"""The name of the grant of ``AUTH_TOKEN``."""
 
 
 class StaticTokens:
@@ -31,7 +31,7 @@ class StaticTokens:
             self._grants.append((digest, Grant(f"token {name}", frozenset(table.scopes), cameras)))
 
     def find(self, token: str) -> Grant | None:
-        """The grant of a token."""
+        """The grant of a token; ``None`` for an unknown one."""
         digest = _digest(token)
         found = None
         for known, grant in self._grants:
@@ -40,11 +40,11 @@ class StaticTokens:
         return found
 
     def named(self, name: str) -> Grant | None:
-        """The grant of a name, for what was derived from it earlier."""
+        """The grant with a name, to check what was derived from it earlier."""
         return next((grant for _, grant in self._grants if grant.name == name), None)
 
     def digest_of(self, name: str) -> bytes | None:
-        """The hash of the token of a name: another token has another."""
+        """The hash of the token with a name."""
         return next((digest for digest, grant in self._grants if grant.name == name), None)
 
 

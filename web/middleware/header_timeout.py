@@ -17,7 +17,7 @@ import logging
 from aiohttp import web
 
 from gateway.settings import Settings
-from web.auth.throttle import network_of
+from web.auth.client_network import client_network
 from web.middleware.security import is_in
 
 log = logging.getLogger(__name__)
@@ -81,9 +81,9 @@ class ConnectionLimiter:
         server = self._runner.server
         if server is None or is_in(address, self._proxies):
             return True
-        network = network_of(address)
+        network = client_network(address)
         peers = (each.transport for each in server.connections if each.transport is not None)
-        if sum(network_of(peer_of(peer)) == network for peer in peers) < self._limit:
+        if sum(client_network(peer_of(peer)) == network for peer in peers) < self._limit:
             return True
         self.refused += 1
         # At the powers of two: a storm of connections is no storm of lines.

@@ -28,7 +28,8 @@ from aiohttp import hdrs, web
 from gateway.errors import ForbiddenError
 from gateway.settings import Settings
 from web.auth import policy
-from web.auth.throttle import TooManyError, network_of
+from web.auth.client_network import client_network
+from web.auth.rate_limiter import TooManyError
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class SecurityMiddleware:
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Rules 1 to 4."""
         request = self._forwarded(request)
-        address = network_of(request.remote or "")
+        address = client_network(request.remote or "")
         if self._open[address] >= self._settings.connections_per_address:
             self.refused["connections"] += 1
             raise TooManyError(
@@ -256,7 +257,7 @@ def _origin_of(referer: str) -> str | None:
 def _is_open(request: web.Request) -> bool:
     match = request.match_info
     rule = policy.rule_of(request.method, match) if match.http_exception is None else None
-    return rule is not None and rule.is_open
+    return rule is not None and rule.is_public
 
 
 def _address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -19,19 +19,19 @@ pytestmark = pytest.mark.usefixtures("empty_place")
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
 async def test_off_by_default_on_loopback(host: str) -> None:
-    door = authenticator(host=host)
-    assert not door.is_on
-    assert (await door.identify(None, "127.0.0.1")).grant.may_everywhere(Scope.ADMIN)
+    auth = authenticator(host=host)
+    assert not auth.is_enabled
+    assert (await auth.authenticate(None, "127.0.0.1")).grant.may_everywhere(Scope.ADMIN)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "cameras.example.org", ""])
 def test_listening_elsewhere_needs_a_token_or_a_word(host: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SettingsError, match=r"AUTH_TOKEN.*AUTH_DISABLED=true"):
         authenticator(host=host)
-    assert authenticator(host=host, auth_token="a-token-of-some-length").is_on
+    assert authenticator(host=host, auth_token="a-token-of-some-length").is_enabled
     assert not caplog.records
-    assert not authenticator(host=host, auth_disabled=True).is_on
-    assert "everybody" in caplog.text
+    assert not authenticator(host=host, auth_disabled=True).is_enabled
+    assert "every client" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_settings_that_cannot_be_meant_are_refused_without_repeating_the_secret(
 
 
 async def test_a_reload_takes_tokens_back_and_never_opens_the_door(tmp_path: Path) -> None:
-    door = authenticator(host="192.0.2.1", auth_token="the-first-of-two-tokens")
-    door.reload(load_settings(host="192.0.2.1", auth_token="the-second-of-two-tokens"))
-    assert (await door.identify("the-second-of-two-tokens", "192.0.2.7")).grant.may(Scope.ADMIN)
-    assert door.tokens.find("the-first-of-two-tokens") is None
+    auth = authenticator(host="192.0.2.1", auth_token="the-first-of-two-tokens")
+    auth.reload(load_settings(host="192.0.2.1", auth_token="the-second-of-two-tokens"))
+    assert (await auth.authenticate("the-second-of-two-tokens", "192.0.2.7")).grant.may(Scope.ADMIN)
+    assert auth.tokens.find("the-first-of-two-tokens") is None
     with pytest.raises(SettingsError, match="AUTH_TOKEN"):
-        door.reload(load_settings(host="127.0.0.1"))
-    assert door.is_on
-    assert door.tokens.find("the-second-of-two-tokens") is not None
+        auth.reload(load_settings(host="127.0.0.1"))
+    assert auth.is_enabled
+    assert auth.tokens.find("the-second-of-two-tokens") is not None
 
 
 # --- static tokens

@@ -35,15 +35,15 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 async def test_a_jwt_says_who_may_what() -> None:
-    door = authenticator(auth_jwt_secret=JWT_SECRET)
-    grant = (await door.identify(jwt.encode(claims(), JWT_SECRET, "HS256"), "192.0.2.7")).grant
+    auth = authenticator(auth_jwt_secret=JWT_SECRET)
+    grant = (await auth.authenticate(jwt.encode(claims(), JWT_SECRET, "HS256"), "192.0.2.7")).grant
     assert grant.name == "jwt 'ada'"
     assert grant.may(Scope.VIEW, "door")
     assert not grant.may(Scope.VIEW, "yard")
     assert not grant.may(Scope.ARCHIVE)
     listed = claims(scopes=["archive", "unknown", 5, {}])
     del listed["cameras"]
-    grant = (await door.identify(jwt.encode(listed, JWT_SECRET, "HS256"), "192.0.2.7")).grant
+    grant = (await auth.authenticate(jwt.encode(listed, JWT_SECRET, "HS256"), "192.0.2.7")).grant
     assert grant.scopes == {Scope.ARCHIVE}
     assert grant.may_everywhere(Scope.ARCHIVE)
 
@@ -63,55 +63,55 @@ async def test_a_jwt_says_who_may_what() -> None:
     ],
 )
 async def test_claims_that_cannot_be_meant(changes: dict[str, Any]) -> None:
-    door = authenticator(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
+    auth = authenticator(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
     good = claims(aud="liveedge", iss="issuer")
-    assert (await door.jwt.verify(jwt.encode(good, JWT_SECRET, "HS256"))) is not None
-    assert await door.jwt.verify(jwt.encode({**good, **changes}, JWT_SECRET, "HS256")) is None
+    assert (await auth.jwt.verify(jwt.encode(good, JWT_SECRET, "HS256"))) is not None
+    assert await auth.jwt.verify(jwt.encode({**good, **changes}, JWT_SECRET, "HS256")) is None
 
 
 @pytest.mark.parametrize("missing", ["exp", "aud", "iss"])
 async def test_claims_that_are_needed(missing: str) -> None:
-    door = authenticator(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
+    auth = authenticator(auth_jwt_secret=JWT_SECRET, auth_jwt_audience="liveedge", auth_jwt_issuer="issuer")
     short = claims(aud="liveedge", iss="issuer")
     del short[missing]
-    assert await door.jwt.verify(jwt.encode(short, JWT_SECRET, "HS256")) is None
+    assert await auth.jwt.verify(jwt.encode(short, JWT_SECRET, "HS256")) is None
 
 
 async def test_a_jwt_ends_and_begins() -> None:
     clock = HandClock()
-    door = authenticator(clock, auth_jwt_secret=JWT_SECRET)
+    auth = authenticator(clock, auth_jwt_secret=JWT_SECRET)
     token = jwt.encode(claims(nbf=time.time() + 300, exp=time.time() + 600), JWT_SECRET, "HS256")
     for ahead_s, is_good in ((0, False), (301, True), (599, True), (600 + LEEWAY_S + 1, False)):
         clock.ahead_s = ahead_s
         if is_good:
-            assert await door.jwt.verify(token) is not None
+            assert await auth.jwt.verify(token) is not None
         else:
             with pytest.raises(UnauthorizedError, match="expired"):
-                await door.jwt.verify(token)
+                await auth.jwt.verify(token)
 
 
 async def test_the_algorithm_cannot_be_chosen_by_the_token() -> None:
-    door = authenticator(auth_jwt_secret=JWT_SECRET)
+    auth = authenticator(auth_jwt_secret=JWT_SECRET)
     for algorithm in ("HS384", "HS512"):
-        assert await door.jwt.verify(jwt.encode(claims(), JWT_SECRET + JWT_SECRET, algorithm)) is None
-    assert await door.jwt.verify(jwt.encode(claims(), "", "none")) is None
-    assert await door.jwt.verify(jwt.encode(claims(), "b" * 40, "HS256")) is None
+        assert await auth.jwt.verify(jwt.encode(claims(), JWT_SECRET + JWT_SECRET, algorithm)) is None
+    assert await auth.jwt.verify(jwt.encode(claims(), "", "none")) is None
+    assert await auth.jwt.verify(jwt.encode(claims(), "b" * 40, "HS256")) is None
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    assert await door.jwt.verify(jwt.encode(claims(), key, "RS256")) is None
+    assert await auth.jwt.verify(jwt.encode(claims(), key, "RS256")) is None
 
 
 @functools.cache
-def any_gate() -> Authenticator:
+def any_authenticator() -> Authenticator:
     return authenticator(auth_jwt_secret=JWT_SECRET, auth_token=ADMIN_TOKEN)
 
 
 @given(st.text(max_size=200) | st.from_regex(r"\A[A-Za-z0-9_-]{1,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\Z"))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_text_is_a_token_by_accident_or_ends_in_an_exception(text: str) -> None:
-    door = any_gate()
-    assert asyncio.run(door.jwt.verify(text)) is None
-    assert door.tokens.find(text) is None
-    assert door.signer.verify(text, "/snapshot/door.jpg") is None
+    auth = any_authenticator()
+    assert asyncio.run(auth.jwt.verify(text)) is None
+    assert auth.tokens.find(text) is None
+    assert auth.signer.verify(text, "/snapshot/door.jpg") is None
 
 
 class Issuer:
@@ -172,37 +172,37 @@ async def test_keys_of_an_issuer(issuer: tuple[Issuer, dict[str, Any]]) -> None:
     keys, values = issuer
     old, curve = keys.add("old"), keys.add("curve", "EC")
     keys.keys.append({"kty": "oct", "k": "c2VjcmV0", "kid": "symmetric"})
-    door = authenticator(**values)
-    await asyncio.gather(*(door.identify(signed(old, "RS256", "old"), "192.0.2.7") for _ in range(5)))
+    auth = authenticator(**values)
+    await asyncio.gather(*(auth.authenticate(signed(old, "RS256", "old"), "192.0.2.7") for _ in range(5)))
     assert keys.fetches == 1
-    assert await door.jwt.verify(signed(curve, "ES256", "curve")) is not None
-    assert await door.jwt.verify(signed(old, "RS256", None)) is not None, "the only RSA key needs no id"
-    assert await door.jwt.verify(signed(curve, "ES256", "old")) is None
-    assert await door.jwt.verify(signed(keys.add("unpublished"), "RS256", "old")) is None
-    assert await door.jwt.verify(signed(JWT_SECRET, "HS256", None)) is not None, "both kinds at the same time"
+    assert await auth.jwt.verify(signed(curve, "ES256", "curve")) is not None
+    assert await auth.jwt.verify(signed(old, "RS256", None)) is not None, "the only RSA key needs no id"
+    assert await auth.jwt.verify(signed(curve, "ES256", "old")) is None
+    assert await auth.jwt.verify(signed(keys.add("unpublished"), "RS256", "old")) is None
+    assert await auth.jwt.verify(signed(JWT_SECRET, "HS256", None)) is not None, "both kinds at the same time"
     public = old.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    assert await door.jwt.verify(forged(public, "old")) is None, "RFC 8725 §2.1"
-    await door.close()
+    assert await auth.jwt.verify(forged(public, "old")) is None, "RFC 8725 §2.1"
+    await auth.close()
 
 
 async def test_a_new_key_is_seen_but_nobody_can_make_us_ask_often(issuer: tuple[Issuer, dict[str, Any]]) -> None:
     keys, values = issuer
     clock = HandClock()
-    door = authenticator(clock, **values)
+    auth = authenticator(clock, **values)
     old = keys.add("old")
-    assert await door.jwt.verify(signed(old, "RS256", "old")) is not None
+    assert await auth.jwt.verify(signed(old, "RS256", "old")) is not None
     new = keys.add("new")
     for number in range(20):
-        assert await door.jwt.verify(signed(new, "RS256", f"made-up-{number}")) is None
+        assert await auth.jwt.verify(signed(new, "RS256", f"made-up-{number}")) is None
     assert keys.fetches == 1
     clock.ahead_s += RETRY_S + 1
-    assert await door.jwt.verify(signed(new, "RS256", "new")) is not None
+    assert await auth.jwt.verify(signed(new, "RS256", "new")) is not None
     assert keys.fetches == 2
     del keys.keys[0]
     clock.ahead_s += REFRESH_S + 1
-    assert await door.jwt.verify(signed(old, "RS256", "old", exp=time.time() + 9999)) is None, "taken back"
+    assert await auth.jwt.verify(signed(old, "RS256", "old", exp=time.time() + 9999)) is None, "taken back"
     assert keys.fetches == 3
-    await door.close()
+    await auth.close()
 
 
 async def test_an_issuer_that_is_away(tmp_path: Path, issuer: tuple[Issuer, dict[str, Any]]) -> None:
@@ -237,7 +237,7 @@ async def test_answers_that_are_no_keys(
     keys, values = issuer
     key = keys.add("key")
     keys.answer = answer
-    door = authenticator(**values)
+    auth = authenticator(**values)
     with pytest.raises(Exception, match="keys cannot be had"):
-        await door.jwt.verify(signed(key, "RS256", "key"))
+        await auth.jwt.verify(signed(key, "RS256", "key"))
     assert "AUTH_JWKS_URL" in caplog.text

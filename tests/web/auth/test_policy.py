@@ -11,7 +11,7 @@ from socketio.exceptions import ConnectionError as Refused
 from gateway.access import Scope
 from signaling.events import COMMANDS, Endpoint
 from tests.support.guarded import ADMIN_TOKEN, Client, bearer
-from web.auth.policy import EVENTS, ROUTES, Over, Rule
+from web.auth.policy import EVENTS, ROUTES, CameraMatch, Rule
 
 TOKENS = {
     Scope.VIEW: "may-view-the-door",
@@ -31,7 +31,7 @@ NAMES = {
     "tail": "live.m3u8",
 }
 
-GUARDED = [(method, path, rule) for (method, path), rule in ROUTES.items() if not rule.is_open]
+GUARDED = [(method, path, rule) for (method, path), rule in ROUTES.items() if not rule.is_public]
 ASKED = [(method, path, rule) for method, path, rule in GUARDED if rule.scope is not None]
 
 
@@ -59,11 +59,11 @@ async def test_every_route_is_in_the_table_and_every_row_leads_somewhere(shut: C
 
 def test_what_changes_something_is_not_open_and_admin_is_not_for_some_cameras() -> None:
     for (method, path), rule in ROUTES.items():
-        if rule.is_open:
+        if rule.is_public:
             assert method in ("GET", "OPTIONS") or path == "/socket.io/", path
         if rule.scope is Scope.ADMIN:
-            assert rule.over is Over.ALL
-        if "{camera}" in path and not rule.is_open:
+            assert rule.cameras is CameraMatch.ALL
+        if "{camera}" in path and not rule.is_public:
             assert rule.scope is not None, path
 
 
@@ -72,7 +72,7 @@ async def test_without_a_token_nothing_but_what_is_open(shut: Client) -> None:
         status, body = await status_of(shut, method, path, None)
         assert (status, body["error"]) == (401, "unauthorized"), (method, path)
     for (method, path), rule in ROUTES.items():
-        if rule.is_open:
+        if rule.is_public:
             status, _ = await status_of(shut, method, path, None)
             assert status not in (401, 403), (method, path)
 
@@ -95,7 +95,7 @@ async def test_the_wrong_scope_is_refused_and_told(shut: Client) -> None:
 
 async def test_the_wrong_camera_is_refused_whether_it_exists_or_not(shut: Client) -> None:
     for method, path, rule in ASKED:
-        if rule.over is Over.ANY:
+        if rule.cameras is CameraMatch.ANY:
             continue
         status, body = await status_of(shut, method, path, OTHER_CAMERA)
         assert (status, body["error"]) == (403, "forbidden"), (method, path)
@@ -104,7 +104,7 @@ async def test_the_wrong_camera_is_refused_whether_it_exists_or_not(shut: Client
 async def test_the_right_scope_is_let_in(shut: Client) -> None:
     for method, path, rule in GUARDED:
         token = TOKENS[rule.scope] if rule.scope is not None else TOKENS[Scope.VIEW]
-        if (rule.scope, rule.over) == (Scope.VIEW, Over.ALL):
+        if (rule.scope, rule.cameras) == (Scope.VIEW, CameraMatch.ALL):
             token = "may-view-everything"
         for each in {token, ADMIN_TOKEN}:
             status, body = await status_of(shut, method, path, each)
@@ -112,10 +112,10 @@ async def test_the_right_scope_is_let_in(shut: Client) -> None:
 
 
 async def test_a_recording_needs_archive_wherever_it_is_shown(shut: Client) -> None:
-    recorded = [(method, path, rule) for method, path, rule in GUARDED if rule.recorded_by is not None]
+    recorded = [(method, path, rule) for method, path, rule in GUARDED if rule.archive_parameter is not None]
     assert recorded
     for method, path, rule in recorded:
-        moment = f"{path}?{rule.recorded_by}=2026-11-22T18:50:00Z"
+        moment = f"{path}?{rule.archive_parameter}=2026-11-22T18:50:00Z"
         assert (await status_of(shut, method, moment, TOKENS[Scope.VIEW]))[0] == 403
         assert (await status_of(shut, method, moment, TOKENS[Scope.ARCHIVE]))[0] not in (401, 403)
 
@@ -138,7 +138,7 @@ async def test_lists_show_what_one_may_view(shut: Client) -> None:
 
 
 def test_with_nothing_asked_for_a_rule_is_shut() -> None:
-    assert not Rule().is_open
+    assert not Rule().is_public
 
 
 # --- Socket.IO

@@ -31,10 +31,12 @@ from tests.support.guarded import (
 )
 from tests.support.recording import index_of, record
 from web.api import keys
-from web.auth.authenticator import AUTHENTICATOR, Authenticator, guard, note_begun
+from web.auth.authenticator import AUTHENTICATOR, Authenticator
 from web.auth.jwt import LEEWAY_S
 from web.auth.policy import ROUTES
-from web.auth.sessions import RENEW_S
+from web.auth.revocation import note_response_started
+from web.auth.sessions import VERIFY_INTERVAL_S
+from web.middleware.authentication import authentication
 from web.middleware.errors import errors_as_json
 
 GUEST = "the-token-of-a-guest-who-leaves"
@@ -75,7 +77,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def waiting_rooms(door: Authenticator) -> AsyncIterator[tuple[Client, asyncio.Semaphore]]:
+async def waiting_rooms(auth: Authenticator) -> AsyncIterator[tuple[Client, asyncio.Semaphore]]:
     """Every address of the table, answered never; the semaphore counts who waits."""
     waiting = asyncio.Semaphore(0)
 
@@ -84,21 +86,21 @@ async def waiting_rooms(door: Authenticator) -> AsyncIterator[tuple[Client, asyn
         await asyncio.Event().wait()
         raise AssertionError
 
-    app = web.Application(middlewares=[errors_as_json, guard], handler_args={"handler_cancellation": True})
-    app.on_response_prepare.append(note_begun)
-    app[AUTHENTICATOR] = door
+    app = web.Application(middlewares=[errors_as_json, authentication], handler_args={"handler_cancellation": True})
+    app.on_response_prepare.append(note_response_started)
+    app[AUTHENTICATOR] = auth
     for (method, path), rule in ROUTES.items():
-        if method == "GET" and not rule.is_open:
+        if method == "GET" and not rule.is_public:
             app.router.add_get(path, wait)
-    door.start()
+    auth.start()
     try:
         async with TestClient(TestServer(app)) as client:
             yield client, waiting
     finally:
-        await door.close()
+        await auth.close()
 
 
-WAITING = [path for (method, path), rule in ROUTES.items() if method == "GET" and not rule.is_open]
+WAITING = [path for (method, path), rule in ROUTES.items() if method == "GET" and not rule.is_public]
 
 
 async def asked_everywhere(client: Client, headers: Mapping[str, str]) -> dict[str, asyncio.Task[Answered]]:
@@ -126,21 +128,21 @@ TAKEN_BACK: dict[str, tuple[dict[str, Any], Answered | None]] = {
 @pytest.mark.parametrize("change", TAKEN_BACK)
 async def test_every_request_that_waits_is_refused_then(change: str) -> None:
     values, expected = TAKEN_BACK[change]
-    door = authenticator(auth_token=ADMIN_TOKEN, auth=tables())
-    async with waiting_rooms(door) as (client, waiting):
+    auth = authenticator(auth_token=ADMIN_TOKEN, auth=tables())
+    async with waiting_rooms(auth) as (client, waiting):
         asked = await asked_everywhere(client, bearer(GUEST))
         others = await asked_everywhere(client, bearer(ADMIN_TOKEN))
         for _ in (*asked, *others):
             await waiting.acquire()
-        reload(door, **values)
-        await door.visits.review()
+        reload(auth, **values)
+        await auth.sessions.check()
         if expected is not None:
             # Some need no more than a token, some answer with whatever cameras one has.
             lasting = {
                 path
                 for path in WAITING
                 if (expected[0] == 403 and ROUTES["GET", path].scope is None)
-                or (change == "another camera" and ROUTES["GET", path].over.name == "ANY")
+                or (change == "another camera" and ROUTES["GET", path].cameras.name == "ANY")
             }
             for path, task in asked.items():
                 if path not in lasting:
@@ -153,7 +155,7 @@ async def test_every_request_that_waits_is_refused_then(change: str) -> None:
         for task in (*asked.values(), *others.values()):
             task.cancel()
         await asyncio.gather(*asked.values(), *others.values(), return_exceptions=True)
-        await until(lambda: not door.visits.held)
+        await until(lambda: not auth.sessions.active)
 
 
 async def test_turning_auth_on_ends_what_nobody_was_asked_for(tmp_path: Path) -> None:
@@ -226,9 +228,9 @@ async def test_a_file_is_cut_by_taking_back_and_not_by_the_clock(tmp_path: Path)
             assert (taken.status, over.status) == (200, 200)
             clock.ahead_s = 601
             assert client.app is not None
-            await client.app[AUTHENTICATOR].visits.review()
+            await client.app[AUTHENTICATOR].sessions.check()
             reload(client, **values)
-            await client.app[AUTHENTICATOR].visits.review()
+            await client.app[AUTHENTICATOR].sessions.check()
             with pytest.raises(aiohttp.ClientError):
                 await taken.read()
             assert len(await over.read()) == size
@@ -271,8 +273,8 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
         async with client.patch(f"/whep/demo/{bob}", data="a=end-of-candidates\r\n", headers=any_admin) as answer:
             assert answer.status == 204
         # The clock is put forward for the tokens alone: a viewer that hears nothing for so long would end by itself.
-        visits = client.app[AUTHENTICATOR].visits
-        visits._clock = ahead = HandClock()
+        sessions = client.app[AUTHENTICATOR].sessions
+        sessions._clock = ahead = HandClock()
         ahead.ahead_s = 601
         await until(lambda: bob not in webrtc.viewers)
         assert set(webrtc.viewers) == {ada, admin}
@@ -280,7 +282,7 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
             assert answer.status == 200
         async with client.delete(f"/whep/demo/{admin}", headers=any_admin) as answer:
             assert answer.status == 200
-        assert not visits.held
+        assert not sessions.active
 
 
 # --- an issuer
@@ -289,37 +291,37 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
 @pytest.mark.usefixtures("empty_place")
 async def test_a_key_that_an_issuer_takes_back_is_heard_without_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = HandClock()
-    door = authenticator(clock, auth_jwt_secret=JWT_SECRET)
-    visit = await door.identify(jwt_until(9000), "192.0.2.7")
+    auth = authenticator(clock, auth_jwt_secret=JWT_SECRET)
+    session = await auth.authenticate(jwt_until(9000), "192.0.2.7")
     ended: list[str] = []
-    visit.hold(lambda _: None, lambda error: ended.append(error.code))
+    session.on_revoke(lambda error: ended.append(error.code))
     # What the verifier will say is what it would say of a key that is gone.
-    door.jwt._secret = "another" + JWT_SECRET
-    await door.visits.review()
+    auth.jwt._secret = "another" + JWT_SECRET
+    await auth.sessions.check()
     assert not ended
-    clock.ahead_s += RENEW_S + 1
-    await door.visits.review()
+    clock.ahead_s += VERIFY_INTERVAL_S + 1
+    await auth.sessions.check()
     assert ended == ["unauthorized"]
-    assert not door.visits.held
+    assert not auth.sessions.active
 
 
 @pytest.mark.usefixtures("empty_place")
 async def test_an_issuer_that_is_away_ends_nothing() -> None:
     clock = HandClock()
-    door = authenticator(
+    auth = authenticator(
         clock, auth_jwks_url="http://127.0.0.1:1/keys", auth_jwt_audience="liveedge", auth_jwt_secret=JWT_SECRET
     )
-    visit = await door.identify(jwt_until(9000, aud="liveedge"), "192.0.2.7")
+    session = await auth.authenticate(jwt_until(9000, aud="liveedge"), "192.0.2.7")
     ended: list[str] = []
-    visit.hold(lambda _: None, lambda error: ended.append(error.code))
+    session.on_revoke(lambda error: ended.append(error.code))
     unknown = jwt.encode({"exp": time.time() + 9000}, JWT_SECRET, "HS256", headers={"kid": "k"})
     head = unknown.split(".")
     head[0] = jwt.utils.base64url_encode(b'{"alg":"RS256","kid":"k"}').decode()
-    visit.proof = type(visit.proof)(".".join(head))
-    door.visits.tokens_changed()
-    await door.visits.review()
+    session.credential = type(session.credential)(".".join(head))
+    auth.sessions.tokens_changed()
+    await auth.sessions.check()
     assert not ended
     clock.ahead_s += 9001
-    await door.visits.review()
+    await auth.sessions.check()
     assert ended == ["unauthorized"], "but its own end does"
-    await door.jwt.close()
+    await auth.jwt.close()

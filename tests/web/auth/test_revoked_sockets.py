@@ -81,7 +81,7 @@ async def test_a_connection_ends_and_says_why(tmp_path: Path, transport: str) ->
         reload(client)
         async with asyncio.timeout(20):
             told = await guest.ended.get()
-            assert told == {"error": "unauthorized", "message": "this token is not known here"}
+            assert told == {"error": "unauthorized", "message": "this token is unknown"}
             await guest.gone.wait()
         with pytest.raises(Refused):
             async with visiting(client):
@@ -100,7 +100,7 @@ async def test_it_ends_with_its_jwt(tmp_path: Path) -> None:
         token = jwt.encode({"exp": time.time() + 600, "scope": "view"}, JWT_SECRET, "HS256")
         async with visiting(client, token) as guest:
             assert client.app is not None
-            await client.app[AUTHENTICATOR].visits.review()
+            await client.app[AUTHENTICATOR].sessions.check()
             assert guest.ended.empty()
             clock.ahead_s = 601 + LEEWAY_S
             async with asyncio.timeout(20):
@@ -162,7 +162,7 @@ async def test_what_a_token_does_not_reach_any_more_ends_and_the_rest_goes_on(tm
         async with asyncio.timeout(20):
             while webrtc.viewers:
                 await asyncio.sleep(0.02)
-        assert not client.app[AUTHENTICATOR].visits.held
+        assert not client.app[AUTHENTICATOR].sessions.active
 
 
 async def test_who_does_not_listen_is_ended_all_the_same(tmp_path: Path) -> None:

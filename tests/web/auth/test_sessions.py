@@ -1,4 +1,4 @@
-"""What lasts longer than a request: WebRTC viewers and Socket.IO connections, and whose they are."""
+"""What lasts longer than a request: WebRTC viewers, their owners, and Socket.IO connections."""
 
 import asyncio
 import time
@@ -15,8 +15,9 @@ from socketio.exceptions import ConnectionError as Refused
 from gateway.settings import load_settings
 from signaling import socket_server
 from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, Client, HandClock, bearer, guarded, offered
-from web.auth.authenticator import AUTHENTICATOR, OWNERS
+from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
+from web.auth.viewer_ownership import VIEWER_OWNERSHIP
 
 TOKENS: dict[str, Any] = {
     "tokens": {
@@ -36,7 +37,7 @@ async def offer() -> AsyncIterator[str]:
         yield sdp
 
 
-async def test_a_viewer_is_its_makers(tmp_path: Path, offer: str) -> None:
+async def test_only_its_owner_or_an_admin_changes_a_viewer(tmp_path: Path, offer: str) -> None:
     async with guarded(tmp_path, cameras=DEMO, auth=TOKENS, ice_servers="turn:u:p@turn.example.org") as client:
 
         async def status(method: str, path: str, who: dict[str, str], **more: Any) -> int:
@@ -50,13 +51,13 @@ async def test_a_viewer_is_its_makers(tmp_path: Path, offer: str) -> None:
         viewer = path.rpartition("/")[2]
         candidate = {"data": "a=end-of-candidates\r\n", "headers": FRAGMENT}
         assert await status("PATCH", path, {}, **candidate) == 401
-        assert await status("PATCH", path, BOB, **candidate) == 404, "not even its being is told"
+        assert await status("PATCH", path, BOB, **candidate) == 404, "as for a viewer that does not exist"
         assert await status("DELETE", path, BOB) == 404
         assert await status("PATCH", path, ADA, **candidate) == 204
         assert await status("GET", f"/api/cameras/demo/viewers/{viewer}/clock", {}) == 401
         assert await status("DELETE", path, ADA) == 200
         assert client.app is not None
-        assert client.app[OWNERS] == {}, "who left is forgotten"
+        assert len(client.app[VIEWER_OWNERSHIP]) == 0, "a viewer that left is forgotten"
         async with client.post("/whep/demo", data=offer, headers={**SDP, **ADA}) as answer:
             path = answer.headers["Location"]
         assert await status("DELETE", path, bearer(ADMIN_TOKEN)) == 200
@@ -76,14 +77,14 @@ async def test_turn_credentials_are_for_viewers(tmp_path: Path) -> None:
 
 
 async def connected(client: Client, **options: Any) -> tuple[socketio.AsyncClient, asyncio.Event]:
-    """A client, and what is set when its connection ends."""
+    """A client, and an event that is set when its connection ends."""
     sio, ended = socketio.AsyncClient(reconnection=False, handle_sigint=False), asyncio.Event()
     sio.on("disconnect", lambda *_: ended.set())
     await sio.connect(str(client.make_url("/")), **{"transports": ["websocket"], **options})
     return sio, ended
 
 
-async def test_a_connection_ends_with_its_token(tmp_path: Path) -> None:
+async def test_a_connection_ends_when_its_token_expires(tmp_path: Path) -> None:
     clock = HandClock()
     async with guarded(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
         ends_s = time.time() + 600
@@ -94,7 +95,7 @@ async def test_a_connection_ends_with_its_token(tmp_path: Path) -> None:
             await ended.wait()
 
 
-async def test_the_header_of_the_connection_will_do(shut: Client) -> None:
+async def test_the_authorization_header_of_the_connection_is_accepted(shut: Client) -> None:
     for options in ({"headers": bearer(ADMIN_TOKEN)}, {"auth": {"token": ADMIN_TOKEN}}):
         for transport in ("websocket", "polling"):
             sio, _ = await connected(shut, transports=[transport], **options)
@@ -103,7 +104,7 @@ async def test_the_header_of_the_connection_will_do(shut: Client) -> None:
         await connected(shut, headers=bearer("a-wrong-guess-of-a-token"))
 
 
-async def test_who_does_not_join_is_ended(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_never_joins_is_closed(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_server, "JOIN_S", 0.2)
     url = shut.make_url("/socket.io/?EIO=4&transport=websocket")
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
@@ -113,7 +114,7 @@ async def test_who_does_not_join_is_ended(shut: Client, monkeypatch: pytest.Monk
                 pass
 
 
-async def test_connections_are_bounded_for_an_address(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_of_one_address_are_limited(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_server, "SESSIONS_PER_ADDRESS_MAX", 3)
     options = {"auth": {"token": ADMIN_TOKEN}}
     clients = [(await connected(shut, **options))[0] for _ in range(3)]
@@ -128,13 +129,13 @@ async def test_connections_are_bounded_for_an_address(shut: Client, monkeypatch:
             sio, _ = await connected(shut, **options)
             break
         except Refused:
-            await asyncio.sleep(0.02)  # the server has not seen them go
+            await asyncio.sleep(0.02)  # the server has not noticed yet that they left
     else:
-        pytest.fail("there is no room again")
+        pytest.fail("no connection is accepted any more")
     await sio.disconnect()
 
 
-async def test_a_reload_reaches_the_next_connection(tmp_path: Path) -> None:
+async def test_a_reload_applies_to_the_next_connection(tmp_path: Path) -> None:
     async with guarded(tmp_path) as client:
         assert client.app is not None
         client.app[AUTHENTICATOR].reload(load_settings(auth_token="another-token-of-the-admin"))

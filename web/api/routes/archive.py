@@ -25,7 +25,8 @@ from web.api import keys, models
 from web.api.answer import json_answer
 from web.api.describe import RANGE, SPAN, TIME, Parameter, describe
 from web.api.times import TIME_HELP, parse_time
-from web.auth.authenticator import carried_query, while_allowed
+from web.auth.requests import token_query
+from web.auth.revocation import cancel_on_revoke
 
 routes = web.RouteTableDef()
 
@@ -107,7 +108,7 @@ async def dvr_playlist(request: web.Request) -> web.Response:
         await _require_camera(request, camera_id)
         raise
     response = web.Response(
-        text=with_query(text, carried_query(request)),
+        text=with_query(text, token_query(request)),
         content_type="application/vnd.apple.mpegurl",
         headers={hdrs.CACHE_CONTROL: "no-cache"},
         zlib_executor_size=COMPRESS_IN_THREAD_BYTES,
@@ -211,7 +212,7 @@ class PinnedFile(web.FileResponse):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send it all."""
         with self._pin:
-            async with while_allowed(self._asked, has_begun=True):
+            async with cancel_on_revoke(self._asked, is_started=True):
                 return await super().prepare(request)
 
 

@@ -11,8 +11,9 @@ from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.auth import policy
-from web.auth.authenticator import AUTHENTICATOR, grant_of
-from web.auth.policy import Signed
+from web.auth.authenticator import AUTHENTICATOR
+from web.auth.policy import UrlSigning
+from web.auth.requests import grant_of
 from web.auth.signing import PARAMETER, canonical
 
 routes = web.RouteTableDef()
@@ -38,7 +39,7 @@ async def access(request: web.Request) -> web.Response:
     grant = grant_of(request)
     scopes = tuple(Scope) if Scope.ADMIN in grant.scopes else grant.scopes
     answer = models.Access(
-        auth=request.app[AUTHENTICATOR].is_on,
+        auth=request.app[AUTHENTICATOR].is_enabled,
         name=grant.name,
         scopes=sorted(scopes),
         cameras=None if grant.cameras is None else sorted(grant.cameras),
@@ -55,7 +56,7 @@ async def sign(request: web.Request) -> web.Response:
     address = canonical((wish := await _wish(request)).path)
     camera_id, scope, leads = await _meant(asked, address)
     authenticator = request.app[AUTHENTICATOR]
-    if not authenticator.is_on:
+    if not authenticator.is_enabled:
         return json_answer(models.SignedUrl(url=address), status=201, headers=NO_STORE)
     signed = authenticator.signer.sign(grant_of(request), scope, camera_id, None if leads else address, wish.expires_s)
     url = f"{address}{'&' if '?' in address else '?'}{PARAMETER}={signed.token}"
@@ -85,9 +86,9 @@ async def _meant(request: web.Request, address: str) -> tuple[str, Scope, bool]:
         raise BadRequestError("path is no address of this gateway") from None
     rule = policy.rule_of(hdrs.METH_GET, match) if match.http_exception is None else None
     scope = rule.scope_of(url.query) if rule is not None else None
-    if rule is None or scope is None or rule.signed is Signed.NO:
+    if rule is None or scope is None or rule.signing is UrlSigning.NONE:
         raise NotFoundError("there is nothing at this path that can be signed: playlists, pictures, clips, files can")
-    return match["camera"], scope, rule.signed is Signed.LEADING
+    return match["camera"], scope, rule.signing is UrlSigning.PLAYLIST
 
 
 def _time(seconds: float | None) -> str | None:

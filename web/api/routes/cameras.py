@@ -12,7 +12,7 @@ from web.api import keys, models
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.models import CaptureCommand
-from web.auth.authenticator import may_view
+from web.auth.requests import may_view
 
 routes = web.RouteTableDef()
 

@@ -15,7 +15,7 @@ from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, Rendered
 from hls.live.service import LiveStream
 from web.api import keys
 from web.api.describe import Parameter, describe
-from web.auth.authenticator import carried_query
+from web.auth.requests import token_query
 
 routes = web.RouteTableDef()
 
@@ -86,7 +86,7 @@ def _number(request: web.Request, directive: str) -> int | None:
 
 
 def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> web.Response:
-    rendered = rendered.with_query(carried_query(request))
+    rendered = rendered.with_query(token_query(request))
     headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding"}
     body = rendered.body
     if _accepts_gzip(request.headers.get("Accept-Encoding", "")):

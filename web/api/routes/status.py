@@ -7,7 +7,7 @@ from web.api import keys, models
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.routes.cameras import camera_answer
-from web.auth.authenticator import grant_of, may_view
+from web.auth.requests import grant_of, may_view
 from web.gateway import Gateway
 from web.observability.health import problems
 

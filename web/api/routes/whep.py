@@ -16,7 +16,7 @@ from gateway.webrtc.sdp.answer import OFFER_MAX_BYTES
 from gateway.webrtc.viewer import Viewer
 from web.api.describe import Parameter, describe
 from web.api.keys import SERVICE, WEBRTC
-from web.auth.authenticator import own, require_owner
+from web.auth.viewer_ownership import VIEWER_OWNERSHIP
 
 routes = web.RouteTableDef()
 
@@ -53,7 +53,7 @@ async def join(request: web.Request) -> web.Response:
     offer = await _text(request)
     camera = request.app[SERVICE].camera(request.match_info["camera"])
     viewer = await request.app[WEBRTC].join(camera, offer, client_address=request.remote or "")
-    own(request, viewer)
+    request.app[VIEWER_OWNERSHIP].assign(request, viewer)
     response = web.Response(
         status=201,
         text=viewer.answer_sdp,
@@ -112,7 +112,7 @@ async def leave(request: web.Request) -> web.Response:
 
 def _viewer(request: web.Request) -> Viewer:
     viewer = request.app[WEBRTC].viewer(request.match_info["viewer"], request.match_info["camera"])
-    require_owner(request, viewer)
+    request.app[VIEWER_OWNERSHIP].require(request, viewer)
     return viewer
 
 

@@ -22,6 +22,7 @@ from tests.support.cinema import FilmEngine, film, film_camera
 from tests.support.rtsp import SYSTEM_PYTHON
 from web.api.keys import SERVICE, WEBRTC
 from web.api.routes import whep
+from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
 from web.middleware.errors import errors_as_json
 from web.middleware.security import SecurityMiddleware
 
@@ -67,6 +68,7 @@ async def client(camera: Camera) -> AsyncIterator[Client]:
     app.on_response_prepare.append(door.on_prepare)
     app[SERVICE] = cast("CaptureService", OneCamera(camera))
     app[WEBRTC] = server
+    app[VIEWER_OWNERSHIP] = ViewerOwnership()
     app.add_routes(whep.routes)
     async with TestClient(TestServer(app), headers={"Origin": ORIGIN}) as client:
         yield client

@@ -15,14 +15,14 @@ import pytest
 from gateway.access import Scope
 from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, Client, HandClock, authenticator, bearer
 from web.auth.authenticator import AUTHENTICATOR
-from web.auth.throttle import (
-    ADDRESSES_MAX,
+from web.auth.client_network import client_network
+from web.auth.rate_limiter import (
     DELAY_MAX_S,
     KNOWN_MAX,
-    WAITING_PER_ADDRESS_MAX,
-    GuessThrottle,
+    NETWORKS_MAX,
+    WAITING_PER_NETWORK_MAX,
+    AuthRateLimiter,
     TooManyError,
-    network_of,
 )
 
 pytestmark = pytest.mark.usefixtures("empty_place")
@@ -31,46 +31,46 @@ VIEWER = "may-view-everything"
 
 
 async def test_wrong_guesses_wait_longer_and_longer_and_the_right_token_never() -> None:
-    throttle = GuessThrottle(HandClock())
-    delays = [throttle.note("192.0.2.7") for _ in range(12)]
+    limiter = AuthRateLimiter(HandClock())
+    delays = [limiter.record_failure("192.0.2.7") for _ in range(12)]
     assert delays[0] < 0.2
     assert delays[-1] > DELAY_MAX_S / 2
     assert max(delays) <= DELAY_MAX_S
-    assert throttle.note("192.0.2.8") < 0.2, "another address"
-    assert throttle.note("2001:db8::1") < throttle.note("2001:db8::2"), "one /64 is one client"
-    door = authenticator(auth_token=ADMIN_TOKEN)
-    door.throttle = GuessThrottle(HandClock())
+    assert limiter.record_failure("192.0.2.8") < 0.2, "another address"
+    assert limiter.record_failure("2001:db8::1") < limiter.record_failure("2001:db8::2"), "one /64 is one client"
+    auth = authenticator(auth_token=ADMIN_TOKEN)
+    auth.rate_limiter = AuthRateLimiter(HandClock())
     for _ in range(50):
-        door.throttle.note("192.0.2.7")
-    guess = asyncio.create_task(door.identify("a-wrong-guess-of-a-token", "192.0.2.7"))
-    assert (await door.identify(ADMIN_TOKEN, "192.0.2.7")).grant.may(Scope.ADMIN)
+        auth.rate_limiter.record_failure("192.0.2.7")
+    guess = asyncio.create_task(auth.authenticate("a-wrong-guess-of-a-token", "192.0.2.7"))
+    assert (await auth.authenticate(ADMIN_TOKEN, "192.0.2.7")).grant.may(Scope.ADMIN)
     assert not guess.done()
     guess.cancel()
 
 
 async def test_the_table_of_guesses_is_bounded_and_forgets() -> None:
     clock = HandClock()
-    throttle = GuessThrottle(clock)
-    for number in range(ADDRESSES_MAX + 100):
-        throttle.note(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}")
-    assert len(throttle._guesses) == ADDRESSES_MAX
+    limiter = AuthRateLimiter(clock)
+    for number in range(NETWORKS_MAX + 100):
+        limiter.record_failure(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}")
+    assert len(limiter._failures) == NETWORKS_MAX
     for _ in range(20):
-        throttle.note("192.0.2.7")
+        limiter.record_failure("192.0.2.7")
     clock.ahead_s += 3600
-    assert throttle.note("192.0.2.7") < 0.2
+    assert limiter.record_failure("192.0.2.7") < 0.2
 
 
 async def test_only_so_many_wrong_guesses_wait_at_a_time() -> None:
-    throttle = GuessThrottle(HandClock(), delay_max_s=0.3)
-    results = await asyncio.gather(*(throttle.punish("192.0.2.7") for _ in range(30)), return_exceptions=True)
-    assert sum(result is None for result in results) == WAITING_PER_ADDRESS_MAX
-    assert sum(isinstance(result, TooManyError) for result in results) == 30 - WAITING_PER_ADDRESS_MAX
+    limiter = AuthRateLimiter(HandClock(), delay_max_s=0.3)
+    results = await asyncio.gather(*(limiter.delay_failure("192.0.2.7") for _ in range(30)), return_exceptions=True)
+    assert sum(result is None for result in results) == WAITING_PER_NETWORK_MAX
+    assert sum(isinstance(result, TooManyError) for result in results) == 30 - WAITING_PER_NETWORK_MAX
 
 
 async def test_a_storm_of_guesses_is_no_storm_of_lines(caplog: pytest.LogCaptureFixture) -> None:
-    throttle = GuessThrottle(HandClock())
+    limiter = AuthRateLimiter(HandClock())
     for _ in range(1000):
-        throttle.note("192.0.2.7")
+        limiter.record_failure("192.0.2.7")
     assert len(caplog.records) == 10
 
 
@@ -124,10 +124,10 @@ async def test_a_storm_finds_nothing_whichever_way_it_comes(
     shut: Client, way: Callable[[Client, str], Coroutine[Any, Any, int]]
 ) -> None:
     assert shut.app is not None
-    throttle = shut.app[AUTHENTICATOR].throttle
+    limiter = shut.app[AUTHENTICATOR].rate_limiter
     assert await by_one_connection(shut, VIEWER) == 200
     for _ in range(10):
-        throttle.note("127.0.0.1")  # from now on each takes seconds
+        limiter.record_failure("127.0.0.1")  # from now on each takes seconds
     looked_at: list[object] = []
     find = shut.app[AUTHENTICATOR].tokens.find
 
@@ -139,14 +139,14 @@ async def test_a_storm_finds_nothing_whichever_way_it_comes(
     storm = [asyncio.create_task(way(shut, f"a-wrong-guess-of-a-token-{number}")) for number in range(STORM)]
     try:
         async with asyncio.timeout(20):
-            while throttle._waiting < WAITING_PER_ADDRESS_MAX:
+            while limiter._waiting < WAITING_PER_NETWORK_MAX:
                 await asyncio.sleep(0.01)
-        assert list(throttle._guesses) == ["127.0.0.1"], "all of them are one"
+        assert list(limiter._failures) == ["127.0.0.1"], "all of them are one"
         # The one that would be right is not looked at either; and who is in stays in.
         assert await by_one_connection(shut, ADMIN_TOKEN) == 429
         assert await by_one_connection(shut, VIEWER) == 200
         assert ADMIN_TOKEN not in looked_at
-        assert throttle.wrong < STORM
+        assert limiter.failures < STORM
     finally:
         for task in storm:
             task.cancel()
@@ -158,7 +158,7 @@ async def test_a_storm_finds_nothing_whichever_way_it_comes(
 
 async def test_one_connection_that_joins_again_and_again_waits_each_time(shut: Client) -> None:
     assert shut.app is not None
-    shut.app[AUTHENTICATOR].throttle = throttle = GuessThrottle(HandClock(), delay_max_s=0.3)
+    shut.app[AUTHENTICATOR].rate_limiter = limiter = AuthRateLimiter(HandClock(), delay_max_s=0.3)
     url = shut.make_url("/socket.io/?EIO=4&transport=websocket")
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
         await line.receive()
@@ -168,7 +168,7 @@ async def test_one_connection_that_joins_again_and_again_waits_each_time(shut: C
             async with asyncio.timeout(20):
                 message = await line.receive()
             assert json.loads(message.data.removeprefix("44"))["data"]["status"] == 401
-            assert throttle.wrong <= answered + 1, "one after the other, each after its delay"
+            assert limiter.failures <= answered + 1, "one after the other, each after its delay"
 
 
 @pytest.mark.parametrize(
@@ -188,23 +188,23 @@ async def test_one_connection_that_joins_again_and_again_waits_each_time(shut: C
     ],
 )
 def test_one_client_is_one_in_whatever_notation(form: str, network: str) -> None:
-    assert network_of(form) == network
+    assert client_network(form) == network
 
 
 def test_what_is_known_is_bounded_and_goes_by_address() -> None:
-    throttle = GuessThrottle(HandClock())
+    limiter = AuthRateLimiter(HandClock())
     for number in range(KNOWN_MAX + 10):
-        throttle.remember("192.0.2.7", f"token-{number}")
-    assert len(throttle._known) == KNOWN_MAX
-    throttle.note("192.0.2.7")
-    throttle.note("192.0.2.8")
-    for guesses in throttle._guesses.values():
-        guesses.waiting = WAITING_PER_ADDRESS_MAX
-    throttle.check("192.0.2.7", f"token-{KNOWN_MAX}")
+        limiter.record_success("192.0.2.7", f"token-{number}")
+    assert len(limiter._known) == KNOWN_MAX
+    limiter.record_failure("192.0.2.7")
+    limiter.record_failure("192.0.2.8")
+    for guesses in limiter._failures.values():
+        guesses.waiting = WAITING_PER_NETWORK_MAX
+    limiter.check("192.0.2.7", f"token-{KNOWN_MAX}")
     for address, token in (("192.0.2.7", "token-0"), ("192.0.2.8", f"token-{KNOWN_MAX}")):
         with pytest.raises(TooManyError):
-            throttle.check(address, token)
-    throttle.check("192.0.2.9", "token-0")
+            limiter.check(address, token)
+    limiter.check("192.0.2.9", "token-0")
 
 
 # --- comparisons
@@ -220,19 +220,19 @@ async def test_every_kind_of_token_is_compared_in_constant_time(monkeypatch: pyt
 
     digest = hashlib.sha256(b"only-its-hash-is-in-the-file").hexdigest()
     tokens = {"hashed": {"token_sha256": digest, "scopes": ["view"]}, "plain": {"token": VIEWER, "scopes": ["view"]}}
-    door = authenticator(auth_token=ADMIN_TOKEN, auth={"tokens": tokens}, auth_jwt_secret=JWT_SECRET)
+    auth = authenticator(auth_token=ADMIN_TOKEN, auth={"tokens": tokens}, auth_jwt_secret=JWT_SECRET)
     claims = {"exp": time.time() + 60, "scope": "view"}
     good = jwt.encode(claims, JWT_SECRET, "HS256")
-    grant = (await door.identify(ADMIN_TOKEN, "192.0.2.7")).grant
-    signed = door.signer.sign(grant, Scope.VIEW, "door", None).token
+    grant = (await auth.authenticate(ADMIN_TOKEN, "192.0.2.7")).grant
+    signed = auth.signer.sign(grant, Scope.VIEW, "door", None).token
     monkeypatch.setattr(hmac, "compare_digest", compare)
     # Static ones: all hashes, whole, whatever was guessed and wherever the right one stands.
     for guess in (ADMIN_TOKEN, VIEWER, "only-its-hash-is-in-the-file", "x", ADMIN_TOKEN[:-1], "y" * 5000):
         compared.clear()
-        door.tokens.find(guess)
+        auth.tokens.find(guess)
         assert compared == [(32, 32)] * 3
     # Signatures: whole, whatever is in them.
-    for token, verify in ((good, door.jwt.verify), (signed, door.signer._decode_anew)):
+    for token, verify in ((good, auth.jwt.verify), (signed, auth.signer._verify_signature)):
         head, _, signature = token.rpartition(".")
         for forged in (token, f"{head}.{'A' * len(signature)}", f"{head}.{signature[:-4]}AAAA"):
             compared.clear()

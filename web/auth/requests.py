@@ -1,0 +1,34 @@
+"""The authenticated request: its session, and what its sender may do.
+
+:mod:`web.middleware.authentication` stores the session. In an application without that middleware every request is
+unrestricted.
+"""
+
+from aiohttp import web
+
+from gateway.access import Scope
+from web.auth.grant import UNRESTRICTED, Grant
+from web.auth.policy import Rule
+from web.auth.sessions import AuthSession
+from web.auth.signing import PARAMETER
+
+SESSION = web.RequestKey("auth_session", AuthSession)
+RULE = web.RequestKey("auth_rule", Rule)
+"""The row of the access table for this request; not set for public routes."""
+
+
+def grant_of(request: web.Request) -> Grant:
+    """What the sender of a request may do."""
+    session = request.get(SESSION)
+    return session.grant if session is not None else UNRESTRICTED
+
+
+def may_view(request: web.Request, camera_id: str) -> bool:
+    """Whether the answer may contain a camera."""
+    return grant_of(request).may(Scope.VIEW, camera_id)
+
+
+def token_query(request: web.Request) -> str:
+    """The query that every URL in the answer needs, so that it can be fetched as this one was: ``token=…`` or empty."""
+    session = request.get(SESSION)
+    return f"{PARAMETER}={session.credential.token}" if session is not None and session.credential.url else ""

@@ -1,0 +1,18 @@
+"""Authentication of HTTP requests."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from web.auth.authenticator import AUTHENTICATOR
+from web.auth.revocation import cancel_on_revoke
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a request without a sufficient grant; cancel one whose grant is revoked meanwhile."""
+    await request.app[AUTHENTICATOR].authenticate_request(request)
+    async with cancel_on_revoke(request):
+        return await handler(request)
