@@ -21,13 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gateway.clock import CLOCK_RATE
-from gateway.settings import load_settings
 from hls.archive.check import check_archive
 from hls.archive.recovery import recover
 from tests.support import recording
 from tests.support.ffprobe import decode
 from tests.support.film import START_90K
 from tests.support.recording import index_of
+from web.settings import load_settings
 
 GOAL_S = 1.0
 

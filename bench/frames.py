@@ -28,8 +28,8 @@ from aiohttp import web
 
 from gateway.capture.engines import picture_clock
 from gateway.service import CaptureService
-from gateway.settings import load_settings
 from signaling.browser import BrowserSignaling
+from web.settings import load_settings
 
 WARM_UP_S = 3.0
 FRAME = "video_frame_from_service"

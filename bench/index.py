@@ -18,7 +18,6 @@ from sqlalchemy import insert, text
 
 from gateway.clock import CLOCK_RATE
 from gateway.service import CaptureService
-from gateway.settings import load_settings
 from hls.archive import schema
 from hls.archive.fragment import Fragment, pack_fragments
 from hls.archive.hls_segments import hls_segments, pack_hls
@@ -26,6 +25,7 @@ from hls.archive.segment import EndReason, Segment, SegmentState, segment_name
 from hls.archive.service import Archive
 from hls.archive.table import SegmentTable, to_row
 from hls.playback.reader import ArchiveReader
+from web.settings import load_settings
 
 GOAL_MS = 20.0
 YEAR_90K = 1_767_225_600 * CLOCK_RATE

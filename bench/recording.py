@@ -20,10 +20,10 @@ import psutil
 from gateway.capture.engine import CaptureEngine
 from gateway.media import Packet
 from gateway.service import CaptureService
-from gateway.settings import load_settings
 from hls.archive.service import Archive
 from hls.live.service import LiveService
 from tests.support.reel_engine import ReelEngine
+from web.settings import load_settings
 
 GOAL_CORE = 0.25
 GOAL_MB = 25.0

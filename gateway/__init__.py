@@ -4,13 +4,14 @@ These names are the library; everything else may change.
 """
 
 from gateway.camera import Camera, Hold
+from gateway.camera_settings import CameraSettings
 from gateway.errors import CaptureError, LiveedgeError
 from gateway.hub import PacketHub, Subscription
 from gateway.jpeg.feed import JpegFrame
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 from gateway.service import CaptureService
 from gateway.session import CaptureSession, SessionState
-from gateway.settings import CameraSettings, Settings, load_settings
+from gateway.settings import GatewaySettings, load_settings
 from gateway.status import CaptureStatus
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "CaptureService",
     "CaptureSession",
     "CaptureStatus",
+    "GatewaySettings",
     "Hold",
     "JpegFrame",
     "LiveedgeError",
@@ -28,7 +30,6 @@ __all__ = [
     "Packet",
     "PacketHub",
     "SessionState",
-    "Settings",
     "StreamInfo",
     "Subscription",
     "VideoInfo",

@@ -20,10 +20,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.camera_settings import CameraSettings, RecordMode, StartMode
 from gateway.capture.engine import CaptureEngine, CaptureSource, CheckAddress
 from gateway.capture.port_probe import when_answered
 from gateway.capture.runner import EngineRunner
 from gateway.clock import Clock, to_rfc3339
+from gateway.config.field import Applies, names_changed
 from gateway.errors import (
     CameraEndedError,
     CameraTimeoutError,
@@ -34,7 +36,6 @@ from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
 from gateway.media import Packet
 from gateway.session import CaptureSession, FrameCallback, RetryPolicy, SessionState
-from gateway.settings import CameraSettings, RecordMode, StartMode
 from gateway.status import CaptureStatus, LiveEdge, StreamMeter
 
 log = logging.getLogger(__name__)
@@ -44,16 +45,6 @@ ENGINE_GRACE_S = 1.0
 
 THREAD_END_S = 1.0
 """How long a stop waits for the engine's thread. A thread that hangs in a C library is left behind; it is a daemon."""
-
-RUN_SETTINGS = (
-    "url",
-    "capture_engine",
-    "capture_buffer_size",
-    "capture_timeout",
-    "capture_tls_verify",
-    "capture_tls_ca_file",
-)
-"""What a run is begun with: a change of one of them begins another."""
 
 Observer = Callable[["Camera"], None]
 
@@ -142,7 +133,7 @@ class Camera:
         before, self.settings = self.settings, settings
         self._engine_factory = engine_factory
         self.session.reconfigure(settings.public_url, _retry_policy(settings))
-        if self._task is not None and any(getattr(before, name) != getattr(settings, name) for name in RUN_SETTINGS):
+        if self._task is not None and names_changed(before, settings, Applies.RUN):
             log.info("camera %s: begins anew with other settings", self.id)
             # What ends it looks whether it is wanted; a task that had not yet begun has no such end, and has this one.
             self._task.add_done_callback(lambda _: self._update())

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from gateway.camera import AddressCheck, Camera
+from gateway.camera_settings import CameraSettings
 from gateway.capture import engine_factory
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import ConflictError, NotFoundError
 from gateway.session import FrameCallback
-from gateway.settings import DEFAULT_CAMERA, CameraSettings, load_settings
+from gateway.settings import DEFAULT_CAMERA, load_settings
 from gateway.status import CaptureStatus
 
 log = logging.getLogger(__name__)

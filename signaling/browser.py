@@ -28,7 +28,6 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 from gateway.camera import Camera
 from gateway.errors import ConflictError, LiveedgeError, redact
 from gateway.service import CaptureService
-from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from signaling.access import UNRESTRICTED, Authenticate, ClientAccess, Unsubscribe
 from signaling.announcer import StatusAnnouncer
@@ -45,6 +44,7 @@ from signaling.events import (
 )
 from signaling.frames import VIDEO_FRAME, FrameOutlet
 from signaling.messaging import create_control
+from signaling.settings import MessagingSettings
 from signaling.socket_server import SocketServer
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class BrowserSignaling:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: MessagingSettings,
         service: CaptureService,
         webrtc: WebRtcServer | None = None,
         *,

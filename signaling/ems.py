@@ -32,7 +32,6 @@ import socketio
 
 from gateway.backoff import Backoff
 from gateway.errors import NotFoundError, SettingsError, redact, redact_url
-from gateway.settings import Settings
 from gateway.tcp_backlog import delivered
 from signaling.announcer import StatusAnnouncer
 from signaling.control import STATUS, Caller, Control, Reply
@@ -40,6 +39,7 @@ from signaling.ems_client import CONNECT_S, EmsClient
 from signaling.events import COMMANDS, CaptureRequest, Endpoint, parse
 from signaling.frames import VIDEO_FRAME, FrameOutlet
 from signaling.messaging import StreamMessaging
+from signaling.settings import MessagingSettings
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ CALLER = Caller(Endpoint.EMS, "ems")
 class EmsMessaging(StreamMessaging):
     """See the module. Raises :class:`~gateway.errors.SettingsError` for an address that cannot be meant."""
 
-    def __init__(self, settings: Settings, control: Control) -> None:
+    def __init__(self, settings: MessagingSettings, control: Control) -> None:
         super().__init__(settings, control)
         assert settings.socketio_server_url is not None
         self._url, self._path = _endpoint(settings.socketio_server_url.get_secret_value())

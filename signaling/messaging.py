@@ -13,16 +13,16 @@ from typing import Any
 
 from gateway.errors import SettingsError
 from gateway.service import CaptureService
-from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from signaling.control import Control, LiveEdgeSource
+from signaling.settings import MessagingSettings
 from signaling.webrtc import WebRtcRelay
 
 
 class StreamMessaging(ABC):
     """A connection to an event service."""
 
-    def __init__(self, settings: Settings, control: Control) -> None:
+    def __init__(self, settings: MessagingSettings, control: Control) -> None:
         self.settings = settings
         self.control = control
 
@@ -56,7 +56,7 @@ class NoMessaging(StreamMessaging):
 
 
 def create_messaging(
-    settings: Settings,
+    settings: MessagingSettings,
     service: CaptureService,
     webrtc: WebRtcServer | None = None,
     *,
@@ -76,7 +76,7 @@ def create_control(
     return control
 
 
-def _adapter(settings: Settings) -> type[StreamMessaging]:
+def _adapter(settings: MessagingSettings) -> type[StreamMessaging]:
     from signaling.ems import EmsMessaging  # it implements this module's port
 
     name = settings.messaging.strip()

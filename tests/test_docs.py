@@ -11,7 +11,6 @@ from aiohttp import web
 
 from gateway.service import CaptureService
 from gateway.session import SessionState
-from gateway.settings import load_settings
 from hls.archive.metadata import load_extractor
 from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
@@ -19,6 +18,7 @@ from tests.support.coded import size_of
 from tests.support.film import Film, film
 from tests.support.node import NODE
 from tests.support.recording import record
+from web.settings import load_settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 WALL = {"url": "wall://here", "engine": "examples.capture_engine:WallEngine", "start": "on-demand", "record": "never"}

@@ -26,6 +26,7 @@ PACKAGES = {
 
 FOLDERS = {
     "gateway": {
+        "config": {"gateway"},
         "codec": {"gateway"},
         "rtsp": {"gateway", "codec"},
         "capture": {"gateway", "codec", "rtsp"},

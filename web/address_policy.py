@@ -20,10 +20,11 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gateway.camera_settings import CameraSettings
 from gateway.capture.engine import Address
 from gateway.capture.url import parse
 from gateway.errors import BadRequestError, CameraRefusedError, CaptureError
-from gateway.settings import CameraSettings, Settings
+from web.settings import Settings
 
 SCHEMES = frozenset({"rtsp", "rtsps", "fake"})
 

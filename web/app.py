@@ -11,7 +11,6 @@ from aiohttp import web
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError
-from gateway.settings import Settings, load_settings
 from web.api import keys
 from web.api.routes import archive, asyncapi, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
@@ -27,6 +26,7 @@ from web.observability.http_metrics import Traffic
 from web.observability.logs import set_up_logging
 from web.observability.metrics import Metrics
 from web.reload import SettingsWatch
+from web.settings import Settings, load_settings
 
 log = logging.getLogger("liveedge")
 

@@ -22,9 +22,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.camera_settings import CameraSettings, EngineName
 from gateway.errors import BadRequestError, ConflictError, NotFoundError, SettingsError, UnavailableError
-from gateway.settings import DEMO_CAMERA, DEMO_TABLES, CameraSettings, EngineName, Settings
+from gateway.settings import DEMO_CAMERA, DEMO_TABLES
 from web.private_files import write_private
+from web.settings import Settings
 
 log = logging.getLogger(__name__)
 

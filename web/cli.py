@@ -16,10 +16,11 @@ import threading
 import time
 from collections.abc import Sequence
 
+from gateway.config.loader import unknown_names
 from gateway.errors import LiveedgeError, redact
-from gateway.settings import Settings, load_settings, misspelt
 from web.heap import limit_arenas
 from web.observability.logs import set_up_logging
+from web.settings import PREFIXES, Settings, load_settings
 
 log = logging.getLogger("liveedge")
 
@@ -33,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         set_up_logging(settings)
-        for sentence in misspelt():
-            log.warning("%s", sentence)
+        for warning in unknown_names(Settings, PREFIXES):
+            log.warning("%s", warning)
         return int(options.run(settings, options))
     except LiveedgeError as error:
         print(f"liveedge: {redact(error)}", file=sys.stderr)

@@ -11,42 +11,30 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from gateway.access import AccessSettings
 from gateway.camera import Camera
+from gateway.camera_settings import CameraSettings
 from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
+from gateway.config.field import Applies, names_changed
 from gateway.errors import ConflictError
 from gateway.service import CaptureService
-from gateway.settings import CameraSettings, CaptureDefaults, Settings
 from gateway.status import LiveEdge
 from gateway.webrtc.ice.servers import IceServers
 from gateway.webrtc.server import WebRtcServer
 from hls.archive.service import Archive
 from hls.live.service import LiveService
 from hls.playback.reader import ArchiveReader
+from hls.settings import needs_new_recorder
 from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
 from web.address_policy import refuse_metadata
 from web.camera_store import CameraStore
+from web.settings import Settings
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-RECORDING_SETTINGS = ("record", "archive_segment_seconds", "archive_fsync")
-"""What a recorder is made with: a change of one of them finishes the segment and begins another."""
-
-AT_ONCE = ("record", "start", "debug", "log_format", "ice_servers", *AccessSettings.model_fields)
-"""Settings that are in force as soon as they are read again, beside the cameras' own."""
-
-NEXT_START = tuple(
-    name
-    for name in Settings.model_fields
-    if name not in (*AT_ONCE, "cameras", "rtsp_url")
-    and (name not in CaptureDefaults.model_fields or name in ("archive_max_bytes", "archive_min_free_bytes"))
-)
-"""Settings that ports, files and connections were made with: they wait for the next start, and that is told."""
 
 CLOSE_STEP_S = 4.0
 """No step of the shutdown takes longer: together with the rest it is done within the 5 s that people wait."""
@@ -171,15 +159,12 @@ class Gateway:
             removed = [camera_id for camera_id in present if camera_id not in wanted]
             changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
             added = [camera_id for camera_id in wanted if camera_id not in present]
-            before = self.camera_store.settings
-            now = [name.upper() for name in AT_ONCE if getattr(settings, name) != getattr(before, name)]
+            in_force = names_changed(self.camera_store.settings, settings, Applies.LIVE, Applies.RUN)
             ice_servers = IceServers(settings.ice_servers)  # may raise
             for listener in self.on_reload:
                 listener(settings)  # may raise as well
             self.webrtc.ice_servers = ice_servers
-            self.restart_needed = [
-                name.upper() for name in NEXT_START if getattr(settings, name) != getattr(self.settings, name)
-            ]
+            self.restart_needed = names_changed(self.settings, settings, Applies.RESTART)
             self.camera_store.reconfigure(settings)
             for camera_id in removed:
                 await self._close(camera_id)
@@ -187,7 +172,7 @@ class Gateway:
                 await self._change(present[camera_id], wanted[camera_id])
             for camera_id in added:
                 self._open(camera_id, wanted[camera_id])
-        parts = {"added": added, "changed": changed, "removed": removed, "in force": now}
+        parts = {"added": added, "changed": changed, "removed": removed, "in force": in_force}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
 
     def _address_check(self, camera_id: str) -> CheckAddress | None:
@@ -217,7 +202,7 @@ class Gateway:
     async def _change(self, camera: Camera, settings: CameraSettings) -> None:
         before = camera.settings
         self.service.change_camera(camera.id, settings)
-        if any(getattr(before, name) != getattr(settings, name) for name in RECORDING_SETTINGS):
+        if needs_new_recorder(before, settings):
             await self.archive.remove_camera(camera.id)
             self.archive.add_camera(camera)
 

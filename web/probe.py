@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from gateway.camera_settings import CameraSettings
 from gateway.capture import engine_factory
 from gateway.capture.engine import CaptureSource
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
 from gateway.media import Packet, StreamInfo
-from gateway.settings import CameraSettings
 
 PROBE_S = 12
 """Long enough to see two keyframes of a camera with a 10 s GOP."""

@@ -12,9 +12,10 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.config.loader import config_file, env_files
 from gateway.errors import LiveedgeError
-from gateway.settings import Settings, config_file, env_files
 from web.gateway import Gateway
+from web.settings import Settings
 
 log = logging.getLogger("liveedge")
 

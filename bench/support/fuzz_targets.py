@@ -351,8 +351,8 @@ def time() -> tuple[list[bytes], Run]:
 
 def settings() -> tuple[list[bytes], Run]:
     """``liveedge.toml``."""
+    from gateway.config.file import SettingsFile
     from gateway.errors import SettingsError
-    from gateway.settings_file import SettingsFile
 
     descriptor = os.memfd_create("fuzz")
     path = Path(f"/proc/self/fd/{descriptor}")

@@ -18,11 +18,11 @@ from aiohttp import web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from gateway.camera import Camera
+from gateway.camera_settings import CameraSettings
 from gateway.capture import engine_factory
 from gateway.clock import SYSTEM_CLOCK
 from gateway.hub import Subscription
 from gateway.media import Packet
-from gateway.settings import CameraSettings
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.packets import Frame
 from gateway.webrtc.rtp.video_sender import VideoSender

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.settings import Settings
 from signaling.announcer import StatusAnnouncer
 from signaling.control import Caller, Control
 from signaling.events import Endpoint
 from signaling.messaging import StreamMessaging
+from web.settings import Settings
 
 INTERVAL_S = 0.05
 

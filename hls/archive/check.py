@@ -23,7 +23,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from gateway.errors import SettingsError, StorageError
-from gateway.settings import Settings
 from hls.archive.data_dir import DataDirLock, release_data_dir, take_data_dir
 from hls.archive.fragment import Fragment
 from hls.archive.metadata import UNREADABLE, sha256_of
@@ -31,6 +30,7 @@ from hls.archive.recovery import cameras_on_disk, files_on_disk, heal, recover, 
 from hls.archive.scan import scan
 from hls.archive.segment import Segment, SegmentState
 from hls.archive.table import SegmentTable
+from hls.settings import ArchiveSettings
 
 PAGE = 200
 
@@ -65,7 +65,7 @@ class Finding:
         return f"{self.camera_id}/{self.name}: {self.fault}{done}{': ' + self.detail if self.detail else ''}"
 
 
-def check_archive(settings: Settings, *, repair: bool = False) -> list[Finding]:
+def check_archive(settings: ArchiveSettings, *, repair: bool = False) -> list[Finding]:
     """Prove the invariants; with ``repair`` mend what does not hold. Blocking; reads every file once.
 
     Raises :class:`~gateway.errors.SettingsError` where directory or index cannot be used, or are in use.

@@ -33,7 +33,6 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import StorageError, redact
 from gateway.hub import PacketHub, SubscriptionClosed
 from gateway.media import Packet, StreamInfo
-from gateway.settings import FsyncMode
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import hls_segments
 from hls.archive.segment import (
@@ -47,6 +46,7 @@ from hls.archive.segment import (
 )
 from hls.archive.writer import SegmentWriter
 from hls.mp4.audio import AAC_FRAME, Transcoder, carried_audio
+from hls.settings import FsyncMode
 
 log = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ from typing import Any
 
 import av
 
+from gateway.camera_settings import CAMERA_ID
 from gateway.codec.h264 import codec_string_of_avcc
 from gateway.codec.h265 import codec_string_of_hvcc
 from gateway.errors import StorageError
-from gateway.settings import CAMERA_ID
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import hls_segments
 from hls.archive.scan import Scan, scan

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.camera import Camera
+from gateway.camera_settings import RecordMode
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import LiveedgeError, NotFoundError, StorageError
 from gateway.latency import latency_histogram, remove_series
 from gateway.service import CaptureService
 from gateway.session import SessionState
-from gateway.settings import RecordMode, Settings
 from hls.archive.data_dir import DataDirLock, release_data_dir, see_data_dir, take_data_dir
 from hls.archive.index import SegmentIndex
 from hls.archive.index_sync import INDEX_EVERY_S, IndexKeeper
@@ -37,6 +37,7 @@ from hls.archive.retention import CameraLimits
 from hls.archive.retention_job import Sweeper
 from hls.archive.segment import Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
+from hls.settings import ArchiveSettings, recording_settings
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ WRITER_THREADS = 4
 class Archive:
     """See the module. Lives on the event loop."""
 
-    def __init__(self, settings: Settings, service: CaptureService, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, settings: ArchiveSettings, service: CaptureService, clock: Clock = SYSTEM_CLOCK) -> None:
         url = settings.database_url
         self.data_dir: Path = settings.data_dir
         self.index = SegmentIndex(self.data_dir, url.get_secret_value() if url else None)
@@ -125,9 +126,9 @@ class Archive:
 
     def add_camera(self, camera: Camera) -> None:
         """Record a camera from now on, if its settings want that."""
-        settings = camera.settings
-        if settings.record is RecordMode.NEVER or camera.id in self._recorders:
+        if camera.settings.record is RecordMode.NEVER or camera.id in self._recorders:
             return
+        settings = recording_settings(camera.settings)
         recording = Recording(
             camera.id,
             self.data_dir,
@@ -231,10 +232,11 @@ class Archive:
     # --- what its parts ask
 
     def _limits(self) -> Mapping[str, CameraLimits]:
-        return {
-            camera.id: CameraLimits(camera.settings.archive_max_age, camera.settings.archive_max_bytes)
-            for camera in self.service.cameras.values()
-        }
+        limits = {}
+        for camera in self.service.cameras.values():
+            settings = recording_settings(camera.settings)
+            limits[camera.id] = CameraLimits(settings.archive_max_age, settings.archive_max_bytes)
+        return limits
 
     def _on_progress(self, recorder: CameraRecorder) -> None:
         self._keeper.progress(recorder)

@@ -31,13 +31,13 @@ from prometheus_client import Histogram
 
 from gateway.clock import CLOCK_RATE
 from gateway.media import Packet, StreamInfo
-from gateway.settings import FsyncMode
 from hls.archive.fragment import Fragment, add_fragment
 from hls.archive.segment import EndReason, Segment, SegmentState
 from hls.mp4.boxes import Box, parse_boxes
 from hls.mp4.fragments import declare_streams, without_parameter_sets
 from hls.mp4.init_segment import growing_head, init_id
 from hls.mp4.moof import parse_moof
+from hls.settings import FsyncMode
 
 FRAGMENT_US = 500_000
 """A fragment ends here or at a keyframe, so that a crash loses less than a second whatever the keyframe interval."""

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, to_rfc3339
 from gateway.service import CaptureService
-from gateway.settings import load_settings
 from hls.archive.recorder import Numbers
 from hls.archive.service import Archive
 from hls.playback.reader import ArchiveReader
@@ -21,6 +20,7 @@ from tests.support.recording import index_of, record
 from web.api import keys
 from web.api.routes import archive as archive_routes
 from web.middleware.errors import errors_as_json
+from web.settings import load_settings
 
 SPAN = "start=2026-11-22T18:50:01Z&end=2026-11-22T18:52:00Z"
 

@@ -11,12 +11,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.settings import load_settings
 from tests.support.fault_injection import ENGINE, WeatherEngine
 from tests.support.webrtc import camera_with, join, page, server
 from web.api import keys
 from web.app import create_app
 from web.gateway import Gateway
+from web.settings import load_settings
 
 __all__ = ["camera_with", "join", "page", "server"]
 

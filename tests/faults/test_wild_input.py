@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import SettingsError
-from gateway.settings import Settings, load_settings
 from hls.archive.recovery import recover
 from tests.faults.conftest import Sites, wait_until_playable
 from tests.support.film import Film, film
 from tests.support.recording import index_of, record
+from web.settings import Settings, load_settings
 
 SOCKET = "/socket.io/?EIO=4&transport=websocket"
 

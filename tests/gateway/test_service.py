@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from gateway.camera_settings import CameraSettings
 from gateway.errors import CameraUnauthorizedError, ConflictError, NotFoundError, UnavailableError
 from gateway.media import StreamInfo
 from gateway.service import CaptureService
 from gateway.session import SessionState
-from gateway.settings import CameraSettings, load_settings
+from gateway.settings import load_settings
 from gateway.status import CaptureStatus
 from tests.support.scripted import INFO, ScriptedEngine
 

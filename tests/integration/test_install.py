@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.settings import Settings, load_settings
+from web.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 

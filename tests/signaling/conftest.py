@@ -8,10 +8,10 @@ import socketio
 from aiohttp import web
 
 from gateway.service import CaptureService
-from gateway.settings import load_settings
 from gateway.status import LiveEdge
 from gateway.webrtc.server import WebRtcServer
 from signaling.browser import BrowserSignaling
+from web.settings import load_settings
 
 CAMERA = {
     "url": "clip://viewer:s3cret@camera/door",

@@ -11,11 +11,11 @@ import pytest
 from gateway.errors import SettingsError
 from gateway.service import CaptureService
 from gateway.session import SessionState
-from gateway.settings import Settings, load_settings
 from signaling.events import CaptureStatusResponse, FrameMetadata
 from signaling.messaging import NoMessaging, StreamMessaging, create_messaging
 from tests.support.coded import HEIGHT, WIDTH, size_of
 from tests.support.ems import LISTENER, Ems, jpeg_of
+from web.settings import Settings, load_settings
 
 CAMERA = {
     "url": "clip://viewer:s3cret@camera/door",

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequestError
 from gateway.service import CaptureService
-from gateway.settings import load_settings
 from signaling.asyncapi import asyncapi_document
 from signaling.control import Caller, Control
 from signaling.events import (
@@ -22,6 +21,7 @@ from signaling.events import (
     Endpoint,
     parse,
 )
+from web.settings import load_settings
 
 DOCUMENT = asyncapi_document("1.2.3")
 

@@ -8,13 +8,13 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from gateway.service import CaptureService
-from gateway.settings import load_settings
 from gateway.webrtc.server import WebRtcServer
 from signaling.events import WebRtcAnswer
 from signaling.messaging import create_messaging
 from tests.signaling.conftest import CAMERA, SignalingServer
 from tests.support.coded import HEIGHT, WIDTH
 from tests.support.ems import Ems
+from web.settings import load_settings
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -13,11 +13,11 @@ import av
 import numpy as np
 
 from gateway.camera import Camera
+from gateway.camera_settings import CameraSettings
 from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import CameraEndedError
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
-from gateway.settings import CameraSettings
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.settings import Settings, load_settings
 from tests.support.scripted import ScriptedEngine
+from web.settings import Settings, load_settings
 
 SCRIPTED = "tests.support.scripted:ScriptedEngine"
 

@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiortc import RTCConfiguration, RTCPeerConnection
 
-from gateway.settings import load_settings
 from web.app import create_app
 from web.auth.authenticator import Authenticator
+from web.settings import load_settings
 
 Client = TestClient[web.Request, web.Application]
 

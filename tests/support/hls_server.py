@@ -7,9 +7,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from gateway.camera_settings import CameraSettings
 from gateway.clock import SYSTEM_CLOCK
 from gateway.service import CaptureService
-from gateway.settings import CameraSettings
 from hls.live.service import LiveService
 from web.api import keys
 from web.api.routes import hls

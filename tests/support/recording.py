@@ -13,11 +13,11 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gateway.media import Packet
-from gateway.settings import FsyncMode
 from hls.archive.fragment import Fragment
 from hls.archive.recorder import Numbers, Recording
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
+from hls.settings import FsyncMode
 from tests.support.film import Film, film
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.settings import Settings
 from tests.support.configured import load
 from tests.support.guarded import Client, guarded
 from web.app import create_app
+from web.settings import Settings
 
 
 @pytest.fixture

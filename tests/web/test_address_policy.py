@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequestError
 from gateway.session import SessionState
-from gateway.settings import load_settings
 from tests.support.guarded import OFF, Client, guarded
 from tests.support.resolver import Resolver
 from tests.support.rtsp import RtspServer
 from web.address_policy import check_target, is_metadata
 from web.api import keys
+from web.settings import load_settings
 
 
 async def add(client: Client, **table: Any) -> tuple[int, dict[str, Any]]:

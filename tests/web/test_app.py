@@ -11,9 +11,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.settings import load_settings
 from tests.support.scripted import ScriptedEngine
 from web.app import create_app
+from web.settings import load_settings
 
 Client = TestClient[web.Request, web.Application]
 

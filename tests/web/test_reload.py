@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from gateway.config.field import Applies, settings_of
 from gateway.errors import SettingsError
 from tests.support.configured import engines, load, until, write
 from web.api import keys
-from web.gateway import NEXT_START
 from web.reload import SettingsWatch
+from web.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -92,7 +93,7 @@ async def test_settings_that_wait_for_a_restart_are_told_until_then(
 def test_the_example_marks_what_waits_for_a_restart() -> None:
     example = (Path(__file__).parents[2] / "liveedge.example.toml").read_text()
     marked = {line.split()[1] for line in example.splitlines() if line.startswith("# ") and line.endswith("(restart)")}
-    assert marked == set(NEXT_START)
+    assert marked == {each.name for each in settings_of(Settings) if each.applies is Applies.RESTART}
 
 
 async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open_gateway: Callable[[], Any]) -> None:
@@ -172,7 +173,7 @@ async def test_tokens_that_change_are_in_force_or_nothing_is(place: Path, open_g
     assert await client.app[keys.GATEWAY].reload(load()) == "in force: ALLOWED_HOSTS"
     assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 200
     file.write_text('auth_token = "a-token-of-sixteen-and-more"\n' + before)
-    assert await client.app[keys.GATEWAY].reload(load()) == "in force: AUTH_TOKEN, ALLOWED_HOSTS"
+    assert await client.app[keys.GATEWAY].reload(load()) == "in force: ALLOWED_HOSTS, AUTH_TOKEN"
     assert (await client.get("/api/cameras")).status == 401
 
     contradiction = 'auth_token = "a-token-of-sixteen-and-more"\nauth_disabled = true\n'

@@ -4,7 +4,6 @@ from aiohttp import web
 
 from gateway.clock import Clock
 from gateway.service import CaptureService
-from gateway.settings import Settings
 from gateway.webrtc.server import WebRtcServer
 from hls.archive.service import Archive
 from hls.live.service import LiveService
@@ -13,6 +12,7 @@ from signaling.browser import BrowserSignaling
 from signaling.messaging import StreamMessaging
 from web.gateway import Gateway
 from web.observability.metrics import Metrics
+from web.settings import Settings
 
 SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
 CLOCK: web.AppKey[Clock] = web.AppKey("clock", Clock)

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from gateway.access import Scope
+from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, StartMode
 from gateway.clock import CLOCK_RATE, to_rfc3339
-from gateway.settings import CAMERA_ID, CameraSettings, EngineName, RecordMode, StartMode
 from gateway.status import CaptureStatus
 from gateway.webrtc.stats import ViewerStats
 from hls.archive.recorder import RecorderStatus
 from hls.archive.segment import EndReason, SegmentState
 from hls.archive.segment import Segment as ArchiveSegment
+from hls.settings import RecordedCameraSettings
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, UTC."""
@@ -111,7 +112,7 @@ class CaptureCommand(BaseModel):
 
 def _optional(name: str, doc: str, **fields: Any) -> type[BaseModel]:
     """A camera's table in which nothing has to be: types and ranges are the settings' own."""
-    for each, about in CameraSettings.model_fields.items():
+    for each, about in RecordedCameraSettings.model_fields.items():
         if each not in fields and each not in ("capture_engine", "capture_tls_ca_file"):
             # The bounds stand in the annotation's metadata, within the union: null is no number.
             inner: Any = about.rebuild_annotation()

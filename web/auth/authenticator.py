@@ -18,7 +18,6 @@ from aiohttp import hdrs, web
 
 from gateway.clock import Clock
 from gateway.errors import ForbiddenError, SettingsError, UnauthorizedError
-from gateway.settings import Settings
 from web.auth import policy
 from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant
 from web.auth.jwt import JwtVerifier
@@ -30,6 +29,7 @@ from web.auth.signing import PARAMETER, UrlSigner
 from web.auth.signing_key import kept_key
 from web.auth.socket_access import SocketAccess
 from web.auth.tokens import StaticTokens
+from web.settings import Settings
 
 log = logging.getLogger(__name__)
 

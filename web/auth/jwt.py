@@ -15,11 +15,12 @@ from typing import Any
 import jwt
 from jwt.exceptions import PyJWTError
 
-from gateway.access import AccessSettings, Scope
+from gateway.access import Scope
 from gateway.clock import Clock
 from gateway.errors import SettingsError
 from web.auth.grant import JWT_NAME, ExpiredError, Grant
 from web.auth.jwks import Jwks
+from web.auth.settings import AuthSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _SCOPES = {scope.value: scope for scope in Scope}
 class JwtVerifier:
     """See the module. Raises :class:`~gateway.errors.SettingsError`."""
 
-    def __init__(self, settings: AccessSettings, clock: Clock) -> None:
+    def __init__(self, settings: AuthSettings, clock: Clock) -> None:
         self._clock = clock
         self._secret = settings.auth_jwt_secret.get_secret_value() if settings.auth_jwt_secret else None
         self._audience = settings.auth_jwt_audience

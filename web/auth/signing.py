@@ -15,10 +15,11 @@ from urllib.parse import parse_qsl, urlencode
 import jwt
 from jwt.exceptions import PyJWTError
 
-from gateway.access import AccessSettings, Scope
+from gateway.access import Scope
 from gateway.clock import Clock
 from gateway.errors import UnauthorizedError
 from web.auth.grant import JWT_NAME, ExpiredError, Grant
+from web.auth.settings import AuthSettings
 from web.auth.tokens import StaticTokens
 
 PARAMETER = "token"
@@ -44,7 +45,7 @@ class SignedUrl:
 class UrlSigner:
     """See the module. ``kept_key`` is used if ``AUTH_SIGNING_KEY`` is not set."""
 
-    def __init__(self, settings: AccessSettings, tokens: StaticTokens, clock: Clock, kept_key: str) -> None:
+    def __init__(self, settings: AuthSettings, tokens: StaticTokens, clock: Clock, kept_key: str) -> None:
         key = settings.auth_signing_key
         self._key = key.get_secret_value() if key is not None else kept_key
         self._jwt_fingerprint = self._fingerprint(_jwt_settings(settings))
@@ -119,7 +120,7 @@ class UrlSigner:
         return self._clock.wall_90k() / 90_000
 
 
-def _jwt_settings(settings: AccessSettings) -> bytes:
+def _jwt_settings(settings: AuthSettings) -> bytes:
     secret = settings.auth_jwt_secret
     values = (settings.auth_jwks_url, settings.auth_jwt_audience, settings.auth_jwt_issuer)
     return repr((secret.get_secret_value() if secret is not None else None, *values)).encode()

@@ -7,8 +7,9 @@ token.
 import hashlib
 import hmac
 
-from gateway.access import AccessSettings, Scope
+from gateway.access import Scope
 from web.auth.grant import Grant
+from web.auth.settings import AuthSettings
 
 ADMIN_NAME = "admin"
 """The name of the grant of ``AUTH_TOKEN``."""
@@ -17,7 +18,7 @@ ADMIN_NAME = "admin"
 class StaticTokens:
     """See the module."""
 
-    def __init__(self, settings: AccessSettings) -> None:
+    def __init__(self, settings: AuthSettings) -> None:
         self._grants: list[tuple[bytes, Grant]] = []
         if settings.auth_token is not None:
             grant = Grant(ADMIN_NAME, frozenset({Scope.ADMIN}))

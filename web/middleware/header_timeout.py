@@ -16,9 +16,9 @@ import logging
 
 from aiohttp import web
 
-from gateway.settings import Settings
 from web.auth.client_network import client_network
 from web.middleware.security import is_in
+from web.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from gateway.errors import ForbiddenError
-from gateway.settings import Settings
 from web.auth import policy
 from web.auth.client_network import client_network
 from web.auth.rate_limiter import TooManyError
+from web.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from gateway.errors import redact
-from gateway.settings import LogFormat, Settings
+from web.settings import LogFormat, Settings
 
 STORM_S = 10.0
 """Longer than CONNECTION_RETRY_DELAY: a camera that cannot be reached is a line now and then, not one an attempt."""

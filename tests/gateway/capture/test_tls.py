@@ -106,7 +106,7 @@ def test_a_camera_proves_its_name_and_not_the_address_that_it_was_found_at(
     ("table", "why"),
     [
         ({"capture_tls_ca_file": "ca.pem"}, "CAPTURE_TLS_VERIFY=true"),
-        ({"capture_tls_verify": True, "engine": "opencv"}, "take pyav"),
+        ({"capture_tls_verify": True, "engine": "opencv"}, "use the engine pyav"),
     ],
 )
 def test_settings_that_would_prove_nothing(table: dict[str, Any], why: str) -> None:

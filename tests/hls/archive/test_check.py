@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import SettingsError
-from gateway.settings import Settings, load_settings
 from hls.archive.check import Fault, check_archive
 from hls.archive.data_dir import release_data_dir, take_data_dir
 from hls.archive.segment import SegmentState, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from tests.support.film import Film, film
 from tests.support.recording import index_of, record
+from web.settings import Settings, load_settings
 
 Break = Callable[[Path, SegmentTable, list[SegmentWithFragments]], object]
 

@@ -14,7 +14,6 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, SettingsError
 from gateway.media import Packet
 from gateway.service import CaptureService
-from gateway.settings import Settings, load_settings
 from hls.archive.database import INDEX_FILE
 from hls.archive.recovery import recover
 from hls.archive.segment import EndReason, SegmentState
@@ -23,6 +22,7 @@ from hls.playback.reader import ArchiveReader
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import index_of
+from web.settings import Settings, load_settings
 
 
 def settings_for(data_dir: Path, **more: object) -> Settings:

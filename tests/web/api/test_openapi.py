@@ -16,10 +16,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from gateway.settings import CameraSettings, load_settings
+from hls.settings import RecordedCameraSettings
 from tests.support.gateway_process import GatewayProcess
 from web.api.describe import description_of
 from web.app import create_app
+from web.settings import load_settings
 
 Client = TestClient[web.Request, web.Application]
 
@@ -60,7 +61,7 @@ async def test_every_route_is_described(client: Client) -> None:
 
 async def test_a_cameras_settings_are_all_there(client: Client) -> None:
     schemas = (await (await client.get("/openapi.json")).json())["components"]["schemas"]
-    wanted = {*CameraSettings.model_fields, "engine"} - {"capture_engine", "capture_tls_ca_file"}
+    wanted = {*RecordedCameraSettings.model_fields, "engine"} - {"capture_engine", "capture_tls_ca_file"}
     assert set(schemas["CameraPatch"]["properties"]) == wanted
     assert set(schemas["NewCamera"]["properties"]) == wanted | {"id"}
     assert schemas["NewCamera"]["required"] == ["id", "url"]

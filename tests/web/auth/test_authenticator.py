@@ -8,8 +8,8 @@ import pytest
 
 from gateway.access import Scope
 from gateway.errors import SettingsError
-from gateway.settings import load_settings
 from tests.support.guarded import ADMIN_TOKEN, Client, authenticator, bearer, guarded
+from web.settings import load_settings
 
 pytestmark = pytest.mark.usefixtures("empty_place")
 

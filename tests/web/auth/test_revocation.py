@@ -14,7 +14,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.settings import load_settings
 from tests.support.film import Film, film
 from tests.support.guarded import (
     ADMIN_TOKEN,
@@ -38,6 +37,7 @@ from web.auth.revocation import note_response_started
 from web.auth.sessions import VERIFY_INTERVAL_S
 from web.middleware.authentication import authentication
 from web.middleware.errors import errors_as_json
+from web.settings import load_settings
 
 GUEST = "the-token-of-a-guest-who-leaves"
 

@@ -12,11 +12,11 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as Refused
 
-from gateway.settings import load_settings
 from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, OFF, Client, HandClock, guarded, offered
 from web.api import keys
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
+from web.settings import load_settings
 
 GUEST = "the-token-of-a-guest-who-leaves"
 

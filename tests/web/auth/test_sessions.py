@@ -12,12 +12,12 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as Refused
 
-from gateway.settings import load_settings
 from signaling import socket_server
 from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, Client, HandClock, bearer, guarded, offered
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
+from web.settings import load_settings
 
 TOKENS: dict[str, Any] = {
     "tokens": {

@@ -10,12 +10,12 @@ from typing import Any
 import jwt
 import pytest
 
-from gateway.settings import load_settings
 from hls.live.playlist import with_query
 from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, TABLES, Client, HandClock, authenticator, bearer, guarded
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.signing import AUDIENCE, canonical
 from web.auth.signing_key import kept_key
+from web.settings import load_settings
 
 SEGMENT = "/archive/ghost/segment_20261122T185000Z"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.settings import load_settings
 from web.middleware.errors import errors_as_json
 from web.middleware.header_timeout import LimitedSite
 from web.middleware.security import SecurityMiddleware
+from web.settings import load_settings
 
 OPEN_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 """A whole request, for a raw connection."""

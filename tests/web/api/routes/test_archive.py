@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
 from gateway.service import CaptureService
-from gateway.settings import load_settings
 from hls.archive.segment import SegmentState
 from hls.archive.service import Archive
 from hls.playback.reader import ArchiveReader
@@ -24,6 +23,7 @@ from tests.support.recording import index_of, record
 from web.api import keys
 from web.api.routes import archive as archive_routes
 from web.middleware.errors import errors_as_json
+from web.settings import load_settings
 
 Client = TestClient[web.Request, web.Application]
 

@@ -13,7 +13,6 @@ from aiohttp import web
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
 from gateway.service import CaptureService
 from gateway.session import SessionState
-from gateway.settings import load_settings
 from hls.archive.service import Archive
 from hls.playback.reader import ArchiveReader
 from tests.support.coded import HEIGHT, WIDTH, ClipEngine, size_of
@@ -22,6 +21,7 @@ from tests.support.recording import index_of, record
 from web.api import keys
 from web.api.routes import jpeg
 from web.middleware.errors import errors_as_json
+from web.settings import load_settings
 
 CAMERA = {"url": "clip://camera", "engine": "tests.support.coded:ClipEngine", "start": "on-demand", "record": "never"}
 

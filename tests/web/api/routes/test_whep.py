@@ -16,7 +16,6 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from gateway.camera import Camera
 from gateway.errors import NotFoundError
 from gateway.service import CaptureService
-from gateway.settings import load_settings
 from gateway.webrtc.server import WebRtcServer
 from tests.support.cinema import FilmEngine, film, film_camera
 from tests.support.rtsp import SYSTEM_PYTHON
@@ -25,6 +24,7 @@ from web.api.routes import whep
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
 from web.middleware.errors import errors_as_json
 from web.middleware.security import SecurityMiddleware
+from web.settings import load_settings
 
 GSTREAMER = Path(__file__).parents[3] / "support" / "gst_whep_client.py"
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.camera_settings import EngineName, RecordMode, StartMode
 from gateway.errors import SettingsError
-from gateway.settings import EngineName, RecordMode, StartMode, load_settings
+from web.settings import load_settings
 
 
 @pytest.fixture(autouse=True)

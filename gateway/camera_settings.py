@@ -1,0 +1,197 @@
+"""The settings of one camera.
+
+:class:`CameraDefaults` are the settings that can be set for all cameras and, in a table ``[cameras.ID]``, for one.
+:class:`CameraSettings` are those of one camera, complete.
+"""
+
+import re
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, ConfigDict, SecretStr
+
+from gateway.capture.url import parse
+from gateway.config.field import Applies, SettingsGroup, setting
+from gateway.errors import CaptureError, redact_url
+
+CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""A camera's id is part of URLs, file names and metrics. These characters need no escaping in any of them."""
+
+
+class EngineName(StrEnum):
+    """The CaptureEngine that pulls a camera."""
+
+    PYAV = "pyav"
+    OPENCV = "opencv"
+    FAKE = "fake"
+
+
+class RecordMode(StrEnum):
+    """When a camera is recorded. ``always`` keeps it captured too."""
+
+    ALWAYS = "always"
+    CAPTURE = "capture"
+    NEVER = "never"
+
+
+class StartMode(StrEnum):
+    """Whether a camera is captured from the start of the process, or only while it has viewers or clients."""
+
+    ALWAYS = "always"
+    ON_DEMAND = "on-demand"
+
+
+def _check_engine(value: object) -> object:
+    if isinstance(value, str) and (value in tuple(EngineName) or re.fullmatch(r"[\w.]+:\w+", value)):
+        return value
+    raise ValueError("name pyav, opencv, fake, or your own engine as package.module:Class")
+
+
+class CaptureSettings(SettingsGroup):
+    """How a camera is captured."""
+
+    title: ClassVar[str] = "Capture"
+
+    capture_engine: Annotated[str, BeforeValidator(_check_engine)] = setting(
+        EngineName.PYAV,
+        help="the engine that pulls the camera: `pyav`, `opencv`, `fake`, or your own as `package.module:Class`."
+        " In a camera's table the name `engine` is also accepted",
+        applies=Applies.RUN,
+    )
+    capture_timeout: int = setting(
+        5000,
+        ge=100,
+        le=600_000,
+        unit="ms",
+        help="how long opening a camera may take, and how long a camera may be silent before it counts as lost",
+        applies=Applies.RUN,
+    )
+    capture_buffer_size: int = setting(
+        1,
+        ge=1,
+        le=64,
+        unit="frames",
+        help="decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures",
+        applies=Applies.RUN,
+    )
+    capture_tls_verify: bool = setting(
+        False,
+        help="whether a camera on `rtsps://` has to prove its name with a certificate",
+        applies=Applies.RUN,
+    )
+    capture_tls_ca_file: Path | None = setting(
+        None,
+        unset="the system's authorities",
+        example="/etc/liveedge/cameras.pem",
+        help="PEM file of the authorities that sign the cameras' certificates; cannot be set through the API",
+        applies=Applies.RUN,
+    )
+    capture_linger: float = setting(
+        10.0,
+        ge=0,
+        le=3600,
+        unit="s",
+        help="how long a camera stays captured after its last viewer left; a stop command stops it at once",
+        applies=Applies.LIVE,
+    )
+
+
+class RetrySettings(SettingsGroup):
+    """How a lost connection is opened again."""
+
+    title: ClassVar[str] = "Lost connections"
+
+    connection_retry_attempts: int = setting(
+        3,
+        ge=0,
+        le=1000,
+        help="attempts to reconnect before a lost camera has failed; the event service's connection uses the value that"
+        " it started with",
+        applies=Applies.LIVE,
+    )
+    connection_retry_delay: float = setting(
+        2.0,
+        ge=0.05,
+        le=3600,
+        unit="s",
+        help="time between attempts to reconnect",
+        applies=Applies.LIVE,
+    )
+
+
+class JpegSettings(SettingsGroup):
+    """JPEG frames: MJPEG, Socket.IO and the frame callback."""
+
+    title: ClassVar[str] = "JPEG"
+
+    frame_rate: float = setting(
+        10.0,
+        gt=0,
+        le=60,
+        unit="frames/s",
+        help="most JPEG frames per second; open streams keep the rate that they began with",
+        applies=Applies.LIVE,
+    )
+    frame_width: int | None = setting(
+        None,
+        ge=16,
+        le=7680,
+        unit="px",
+        unset="the camera's width",
+        example=640,
+        help="width of JPEG frames; open streams keep the width that they began with",
+        applies=Applies.LIVE,
+    )
+
+
+class CameraDefaults(CaptureSettings, RetrySettings, JpegSettings):
+    """Settings for all cameras. A camera's table sets them for that camera."""
+
+    title: ClassVar[str] = "Cameras"
+
+    record: RecordMode = setting(
+        RecordMode.CAPTURE,
+        help="when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too."
+        " A change finishes the file that is being written",
+        applies=Applies.LIVE,
+    )
+    start: StartMode | None = setting(
+        None,
+        unset="`always`; `on-demand` with an event service",
+        example=StartMode.ON_DEMAND,
+        help="whether a camera is captured all the time, or only while it has viewers or clients",
+        applies=Applies.LIVE,
+    )
+
+
+class CameraSettings(CameraDefaults):
+    """One camera, all defaults filled in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: SecretStr = setting(
+        help="where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters",
+        example="rtsp://user:password@192.0.2.7/stream1",
+        applies=Applies.RUN,
+    )
+    start: StartMode = setting(
+        StartMode.ALWAYS,
+        help="whether a camera is captured all the time, or only while it has viewers or clients",
+        applies=Applies.LIVE,
+    )
+
+    @property
+    def public_url(self) -> str:
+        """The URL without user and password: for people, and for the network."""
+        url = self.url.get_secret_value()
+        try:
+            return redact_url(replace(parse(url), userinfo=""))
+        except CaptureError:
+            # It is not known where the password ends.
+            return redact_url(f"{url.partition('://')[0]}://@") if "://" in url else ""
+
+    @property
+    def timeout_s(self) -> float:
+        return self.capture_timeout / 1000

@@ -1,0 +1,81 @@
+"""A camera's table, as the file, the API or a library call gives it: what is refused in it.
+
+Everything here raises :class:`~gateway.config.messages.InvalidSettingsError`. No message contains a value of the table.
+"""
+
+from collections.abc import Collection, Mapping
+
+from gateway.camera_settings import CAMERA_ID, CameraSettings, EngineName, RecordMode, StartMode
+from gateway.config.messages import Fault, InvalidSettingsError, Where, unknown
+
+TABLE_ONLY = ("url", "engine")
+"""Names that only a camera's table has. Its other names are also settings for all cameras."""
+
+_SCHEMES = ("rtsp://", "rtsps://")
+
+
+def check_camera_id(camera_id: str) -> None:
+    if not CAMERA_ID.fullmatch(camera_id):
+        message = (
+            f"camera id {camera_id!r} cannot be used: use letters, digits, '-' and '_', at most 64, and begin with a"
+            " letter or a digit"
+        )
+        raise InvalidSettingsError(Fault("", "cameras", message))
+
+
+def check_table(
+    camera_id: str, table: object, model: type[CameraSettings], process_names: Collection[str], where: Where
+) -> None:
+    """Check the names of a table. ``process_names`` are the settings of the whole process."""
+    if not isinstance(table, Mapping):
+        message = f"cameras.{camera_id} is not a table: write [cameras.{camera_id}], and url below it"
+        raise InvalidSettingsError(Fault("", f"cameras.{camera_id}", message))
+    known = (*TABLE_ONLY, *model.model_fields)
+    for name in table:
+        if name in known:
+            continue
+        if name in process_names:
+            message = f"{name} is a setting of the whole gateway: move it above the first [table] of the file"
+        else:
+            message = unknown(name, known)
+        raise _fault(camera_id, message, where, name)
+    if "engine" in table and "capture_engine" in table:
+        message = "engine and capture_engine are the same setting: remove one of them"
+        raise _fault(camera_id, message, where, "capture_engine")
+    if table.get("record") == RecordMode.ALWAYS and table.get("start") == StartMode.ON_DEMAND:
+        message = (
+            'record = "always" keeps the camera captured, which contradicts start = "on-demand": set'
+            ' record = "capture" to record only while it is captured, or remove start'
+        )
+        raise _fault(camera_id, message, where, "start")
+
+
+def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
+    """Check that the engines for RTSP have an RTSP URL."""
+    if camera.capture_engine not in (EngineName.PYAV, EngineName.OPENCV):
+        return
+    if not camera.url.get_secret_value().lower().startswith(_SCHEMES):
+        # The message does not show the URL: without its scheme it is not known where the password ends.
+        message = (
+            "its URL does not start with rtsp:// or rtsps://: set RTSP_URL, or url in the camera's table, to the URL in"
+            " the camera's manual, as in rtsp://user:password@192.0.2.7/stream1"
+        )
+        raise _fault(camera_id, message, where, "url")
+
+
+def check_tls(camera_id: str, camera: CameraSettings, where: Where) -> None:
+    """Check that the certificate of a camera on ``rtsps://`` is verified where the settings ask for it."""
+    if not camera.url.get_secret_value().lower().startswith("rtsps://"):
+        return
+    names = ("capture_tls_verify", "capture_tls_ca_file", "engine")
+    if camera.capture_tls_verify and camera.capture_engine == EngineName.OPENCV:
+        message = "the engine opencv cannot verify certificates (CAPTURE_TLS_VERIFY): use the engine pyav"
+        raise _fault(camera_id, message, where, *names)
+    if camera.capture_tls_ca_file is not None and not camera.capture_tls_verify:
+        message = "CAPTURE_TLS_CA_FILE does nothing without CAPTURE_TLS_VERIFY=true: set both"
+        raise _fault(camera_id, message, where, *names)
+
+
+def _fault(camera_id: str, message: str, where: Where, *names: str) -> InvalidSettingsError:
+    place = next((place for name in names if (place := where(name))), "")
+    return InvalidSettingsError(Fault(place, names[0], f"camera {camera_id}: {message}"))

@@ -1,0 +1,128 @@
+"""A setting as data: default, unit, help text and when a change applies.
+
+Rules:
+
+1. Every field of a :class:`SettingsGroup` is made by :func:`setting`. A field without its data is refused when the
+   class is defined, so that it cannot be missing from the reload, the documentation and the annotated example.
+2. The name of a field is the name of the setting: lower case in ``liveedge.toml``, upper case in the environment.
+3. A group is one section of the documentation. Its ``title`` is the section's heading.
+
+Nothing else has to be edited for a new setting: :func:`changed` (reload), :mod:`gateway.config.loader` and
+:mod:`web.settings_docs` read this data.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import NoDecode
+
+_KEY = "setting"
+
+
+class Applies(StrEnum):
+    """When a changed value applies, once the settings are read again."""
+
+    LIVE = "live"
+    """At once."""
+    RUN = "run"
+    """From the camera's next run. The change begins one."""
+    RESTART = "restart"
+    """After a restart of the process."""
+
+
+def setting(
+    default: Any = ...,
+    *,
+    help: str,
+    applies: Applies,
+    unit: str | None = None,
+    unset: str | None = None,
+    example: Any = None,
+    **constraints: Any,
+) -> Any:
+    """A field with its data. Without a default the setting is required.
+
+    ``unset`` says what applies while the setting has no value; ``example`` is shown where there is no default to show.
+    ``constraints`` are those of :func:`pydantic.Field`: ``ge``, ``le``, ``min_length``, ``pattern`` and so on.
+    """
+    data = {"applies": applies, "unit": unit, "unset": unset, "example": example}
+    return Field(default, description=help, json_schema_extra={_KEY: data}, **constraints)
+
+
+class SettingsGroup(BaseModel):
+    """Settings that belong together: one section of the documentation."""
+
+    title: ClassVar[str] = ""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        for name, field in cls.model_fields.items():
+            if _data(field) is None:
+                raise TypeError(f"{cls.__name__}.{name}: define this setting with gateway.config.field.setting()")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a model."""
+
+    name: str
+    group: str
+    field: FieldInfo
+    help: str
+    applies: Applies
+    unit: str | None
+    unset: str | None
+    example: Any
+
+
+def settings_of(model: type[BaseModel]) -> Iterator[Setting]:
+    """Every setting of ``model``, group by group, in the order in which they are written."""
+    seen = set()
+    for group in model.__mro__:
+        if not issubclass(group, SettingsGroup):
+            continue
+        for name in group.__annotations__:
+            field = model.model_fields.get(name)
+            if field is None or name in seen:
+                continue
+            seen.add(name)
+            yield Setting(name, group.title, field, field.description or "", **(_data(field) or {}))
+
+
+def changed(before: BaseModel, after: BaseModel) -> list[Setting]:
+    """The settings that differ between two sets of settings of one class."""
+    return [each for each in settings_of(type(after)) if getattr(before, each.name) != getattr(after, each.name)]
+
+
+def names_changed(before: BaseModel, after: BaseModel, *applies: Applies) -> list[str]:
+    """The names of those that apply so, as the environment writes them, sorted."""
+    return sorted(each.name.upper() for each in changed(before, after) if each.applies in applies)
+
+
+def _data(field: FieldInfo) -> Mapping[str, Any] | None:
+    extra = field.json_schema_extra
+    data = extra.get(_KEY) if isinstance(extra, dict) else None
+    return data if isinstance(data, dict) else None
+
+
+# --- types of values
+
+
+def split_commas(value: object) -> object:
+    """``a, b`` as an environment variable writes a list."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+CommaList = Annotated[list[str], NoDecode, BeforeValidator(split_commas)]
+"""A list in ``liveedge.toml``; text with commas in the environment."""
+
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty)]
+"""A secret, or nothing. Empty text is nothing."""

@@ -1,0 +1,151 @@
+"""Load settings: from the environment, ``.env`` files and ``liveedge.toml``.
+
+A value is taken from the first place that has it: an argument of :func:`load`; the process environment;
+``.env.<ENVIRONMENT>`` and then ``.env`` in the working directory; ``liveedge.toml`` there (``LIVEEDGE_CONFIG`` names
+another file). Names are upper case in the environment and lower case in the file.
+
+Rules:
+
+1. A wrong value is refused with the place where it is written and what to do.
+2. A name in ``liveedge.toml`` that is not a setting is refused. The settings of one package alone ignore it, because it
+   may be the setting of another package (:attr:`LoadedSettings.is_complete`).
+3. The environment is shared with other programs. A name there that only looks like a setting is a warning
+   (:func:`unknown_names`).
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from gateway.config.file import SettingsFile, suggestion
+from gateway.config.messages import Fault, InvalidSettingsError, explain, unknown
+from gateway.errors import SettingsError
+
+ENVIRONMENT_ONLY = ("environment", "liveedge_config")
+"""These name the files to read, and so cannot be written in one."""
+
+LIKENESS = 0.86
+"""Likeness from which a name of the environment is taken for a misspelt setting. Most names there are not settings."""
+
+LIKENESS_WITH_PREFIX = 0.6
+"""The same for a name that begins like a setting."""
+
+NAME_MIN_CHARS = 5
+"""Shorter names are too easily alike."""
+
+
+class LoadedSettings(BaseSettings):
+    """Base of settings that :func:`load` builds."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    is_complete: ClassVar[bool] = False
+    """Whether these are all settings of the program; see rule 2."""
+
+    def check_file(self, file: SettingsFile) -> None:
+        """Check what needs the places of the file. Raises :class:`~gateway.errors.SettingsError`."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (
+            init_settings,
+            EnvSettingsSource(settings_cls, env_ignore_empty=True),
+            DotEnvSettingsSource(settings_cls, env_file=env_files(), env_ignore_empty=True),
+            InitSettingsSource(settings_cls, dict(SettingsFile.read(config_file()).values)),
+        )
+
+
+S = TypeVar("S", bound=LoadedSettings)
+
+
+def load(model: type[S], overrides: Mapping[str, Any]) -> S:
+    """Settings of this process. ``overrides`` win over everything. Raises :class:`~gateway.errors.SettingsError`."""
+    file = SettingsFile.read(config_file())
+    if os.environ.get("LIVEEDGE_CONFIG") and not file.path.exists():
+        raise SettingsError(f"LIVEEDGE_CONFIG names {file.path}, which does not exist: correct the path or unset it")
+    if model.is_complete:
+        for name in file.values:
+            if name not in model.model_fields:
+                raise InvalidSettingsError(Fault(file.where(name), name, unknown(name, model.model_fields)))
+
+    def where(*keys: str) -> str:
+        if keys[0] in overrides:
+            return ""
+        return place_outside(keys[0]) or file.where(*keys)
+
+    try:
+        settings = model(**overrides)
+    except ValidationError as error:
+        raise explain(error, where) from None
+    except OSError as error:
+        raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"a settings file is not UTF-8: {error.reason}") from None
+    settings.check_file(file)
+    return settings
+
+
+def config_file() -> Path:
+    """The path of ``liveedge.toml``, which may not exist."""
+    return Path(os.environ.get("LIVEEDGE_CONFIG") or "liveedge.toml")
+
+
+def env_files() -> tuple[str, ...]:
+    """The ``.env`` files to read. A later one wins."""
+    environment = os.environ.get("ENVIRONMENT")
+    return (".env", f".env.{environment}") if environment else (".env",)
+
+
+def place_outside(name: str) -> str:
+    """Where a setting is given that wins over ``liveedge.toml``: ``environment: `` or ``.env: ``, or empty text."""
+    for place, values in _places():
+        if any(key.lower() == name.lower() and value for key, value in values.items()):
+            return f"{place}: "
+    return ""
+
+
+def unknown_names(model: type[BaseSettings], prefixes: tuple[str, ...]) -> list[str]:
+    """A warning for every name in the environment and the ``.env`` files that looks like a setting and is none.
+
+    A name that begins with one of ``prefixes`` looks like a setting, whatever follows.
+    """
+    known = {*model.model_fields, *ENVIRONMENT_ONLY} - {"cameras"}
+    warnings = []
+    for place, values in _places():
+        for name in sorted(values):
+            if name.lower() in known:
+                continue
+            has_prefix = name.lower().startswith(prefixes)
+            likeness = LIKENESS_WITH_PREFIX if has_prefix else LIKENESS
+            meant = suggestion(name, known, likeness) if len(name) >= NAME_MIN_CHARS else None
+            if meant is not None:
+                warnings.append(f"{place}: {name} is not a setting and is ignored: did you mean {meant.upper()}?")
+            elif has_prefix:
+                warnings.append(f"{place}: {name} is not a setting and is ignored")
+    return warnings
+
+
+def _places() -> Iterator[tuple[str, Mapping[str, str | None]]]:
+    """The places that win over ``liveedge.toml``, the strongest first, with their names and values."""
+    yield "environment", os.environ
+    for file in reversed(env_files()):
+        yield file, dotenv_values(file)

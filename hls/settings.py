@@ -1,0 +1,137 @@
+"""The settings of this package: recordings and their archive."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import model_validator
+
+from gateway.camera_settings import CameraSettings
+from gateway.config.field import Applies, OptionalSecret, SettingsGroup, setting
+from gateway.config.messages import contradiction
+
+
+class FsyncMode(StrEnum):
+    """When recorded fragments are forced to the disk."""
+
+    ALWAYS = "always"
+    INTERVAL = "interval"
+    NEVER = "never"
+
+
+class RecorderSettings(SettingsGroup):
+    """How files are written. A change of one of these begins a new recorder, and so a new file."""
+
+    title: ClassVar[str] = "Recordings"
+
+    archive_segment_seconds: int = setting(
+        600,
+        ge=2,
+        le=86_400,
+        unit="s",
+        help="length of a recorded file, in time of the wall clock; a change finishes the file that is being written",
+        applies=Applies.LIVE,
+    )
+    archive_fsync: FsyncMode = setting(
+        FsyncMode.ALWAYS,
+        help="when recorded fragments are forced to the disk; a change finishes the file that is being written",
+        applies=Applies.LIVE,
+    )
+
+
+class RetentionSettings(SettingsGroup):
+    """Which recordings of a camera are deleted."""
+
+    title: ClassVar[str] = "Recordings"
+
+    archive_max_age: float | None = setting(
+        None,
+        gt=0,
+        unit="s",
+        unset="no limit",
+        example=604_800.0,
+        help="recordings that are older are deleted",
+        applies=Applies.LIVE,
+    )
+    archive_max_bytes: int | None = setting(
+        None,
+        gt=0,
+        unit="bytes",
+        unset="no limit",
+        help="the oldest recordings of the camera are deleted beyond this size",
+        applies=Applies.LIVE,
+    )
+
+
+class RecordingSettings(RecorderSettings, RetentionSettings):
+    """How a camera is recorded: for all cameras, and in a camera's table for that camera."""
+
+
+class ArchiveSettings(RecordingSettings):
+    """The archive of all cameras."""
+
+    title: ClassVar[str] = "Archive"
+
+    data_dir: Path = setting(
+        Path("data"),
+        help="directory of the recordings, their index and the cameras that the API added",
+        applies=Applies.RESTART,
+    )
+    database_url: OptionalSecret = setting(
+        None,
+        unset="SQLite in `DATA_DIR`",
+        example="sqlite:////srv/liveedge/index.db",
+        help="SQLAlchemy URL of the index of recordings",
+        applies=Applies.RESTART,
+    )
+    archive_max_bytes: int | None = setting(
+        None,
+        gt=0,
+        unit="bytes",
+        unset="no limit",
+        example=500_000_000_000,
+        help="the oldest recordings are deleted beyond this size: a limit for each camera, which applies at once, and"
+        " for all cameras together",
+        applies=Applies.RESTART,
+    )
+    archive_min_free_bytes: int = setting(
+        1 << 30,
+        ge=0,
+        unit="bytes",
+        help="free space that recordings leave on the disk",
+        applies=Applies.RESTART,
+    )
+    archive_metadata: str | None = setting(
+        None,
+        example="mymodule:describe",
+        help="`module:function` that adds JSON to each finished archive segment, see [extending](extending.md)",
+        applies=Applies.RESTART,
+    )
+
+
+class RecordedCameraSettings(CameraSettings, RecordingSettings):
+    """One camera, with the settings of its recordings."""
+
+    @model_validator(mode="after")
+    def _check_age(self) -> Self:
+        if self.archive_max_age is not None and self.archive_max_age < self.archive_segment_seconds:
+            raise contradiction(
+                f"ARCHIVE_MAX_AGE ({self.archive_max_age:g} s) is shorter than ARCHIVE_SEGMENT_SECONDS"
+                f" ({self.archive_segment_seconds} s), which would delete a recording as soon as it is finished:"
+                " raise the first or lower the second",
+                "archive_max_age",
+                "archive_segment_seconds",
+            )
+        return self
+
+
+def needs_new_recorder(before: CameraSettings, after: CameraSettings) -> bool:
+    """Whether a camera's recorder cannot go on with changed settings."""
+    old, new = recording_settings(before), recording_settings(after)
+    names = RecorderSettings.model_fields
+    return before.record is not after.record or any(getattr(old, name) != getattr(new, name) for name in names)
+
+
+def recording_settings(camera: CameraSettings) -> RecordingSettings:
+    """How a camera is recorded. A camera that is configured without this package has the defaults."""
+    return camera if isinstance(camera, RecordingSettings) else RecordingSettings()

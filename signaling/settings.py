@@ -1,0 +1,31 @@
+"""The settings of this package: the connection to the event service."""
+
+from typing import ClassVar
+
+from gateway.camera_settings import RetrySettings
+from gateway.config.field import Applies, OptionalSecret, setting
+
+
+class MessagingSettings(RetrySettings):
+    """The Event Management Service (EMS), or another adapter for messages."""
+
+    title: ClassVar[str] = "Event service"
+
+    socketio_server_url: OptionalSecret = setting(
+        None,
+        example="https://ems.example",
+        help="URL of the EMS; `?type=service` is added. With an EMS cameras start on its command, unless `START` says"
+        " otherwise",
+        applies=Applies.RESTART,
+    )
+    socketio_auth_token: OptionalSecret = setting(
+        None,
+        example="secret",
+        help="token for the EMS, sent as Socket.IO `auth`",
+        applies=Applies.RESTART,
+    )
+    messaging: str = setting(
+        "socketio",
+        help="`socketio`, `none`, or your own adapter as `package.module:Class`",
+        applies=Applies.RESTART,
+    )

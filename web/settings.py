@@ -1,0 +1,122 @@
+"""The settings of the HTTP server and the log, and :class:`Settings`: those of the whole program.
+
+Each package defines its own settings; this module puts the groups together. :func:`load_settings` loads them.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BeforeValidator, IPvAnyNetwork, model_validator
+from pydantic_settings import NoDecode
+
+from gateway.camera_settings import CameraSettings, StartMode
+from gateway.config.field import Applies, CommaList, SettingsGroup, setting, split_commas
+from gateway.config.loader import load
+from gateway.config.messages import contradiction
+from gateway.settings import GatewaySettings
+from hls.settings import ArchiveSettings, RecordedCameraSettings
+from signaling.settings import MessagingSettings
+from web.auth.settings import AuthSettings
+
+Networks = Annotated[list[IPvAnyNetwork], NoDecode, BeforeValidator(split_commas)]
+
+
+class LogFormat(StrEnum):
+    """A line of the log: text for people, or one JSON object."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class ServerSettings(SettingsGroup):
+    """The HTTP server."""
+
+    title: ClassVar[str] = "HTTP server"
+
+    host: str = setting(
+        "127.0.0.1",
+        help="address to serve HTTP on; `0.0.0.0` serves on every address. Beyond loopback,"
+        " [authentication](security.md) is required",
+        applies=Applies.RESTART,
+    )
+    port: int = setting(8000, ge=0, le=65_535, help="port for HTTP; `0` takes a free port", applies=Applies.RESTART)
+    cors_origins: CommaList = setting(
+        [],
+        example=["https://intranet.example"],
+        help="origins of other pages that may use the gateway",
+        applies=Applies.LIVE,
+    )
+    allowed_hosts: CommaList = setting(
+        [],
+        example=["liveedge.example"],
+        help="host names that the gateway is reached by while authentication is off",
+        applies=Applies.LIVE,
+    )
+    trusted_proxies: Networks = setting(
+        [],
+        example=["127.0.0.1"],
+        help="addresses and networks of proxies whose `X-Forwarded-…` headers are trusted",
+        applies=Applies.LIVE,
+    )
+    connections_per_address: int = setting(
+        256, ge=4, le=65_536, help="requests that one address may have open at a time", applies=Applies.LIVE
+    )
+    allow_metadata_addresses: bool = setting(
+        False,
+        help="whether the API may add cameras at link-local and cloud metadata addresses",
+        applies=Applies.LIVE,
+    )
+
+
+class LogSettings(SettingsGroup):
+    """The log on standard error."""
+
+    title: ClassVar[str] = "Log"
+
+    debug: bool = setting(False, help="log details of frames and libraries", applies=Applies.LIVE)
+    log_format: LogFormat = setting(
+        LogFormat.CONSOLE, help="format of the log, see [operations](operations.md#the-log)", applies=Applies.LIVE
+    )
+
+
+class Settings(GatewaySettings, ArchiveSettings, MessagingSettings, ServerSettings, AuthSettings, LogSettings):
+    """All settings of the program. Build it with :func:`load_settings`."""
+
+    is_complete: ClassVar[bool] = True
+    camera_model: ClassVar[type[CameraSettings]] = RecordedCameraSettings
+
+    @property
+    def default_start(self) -> StartMode:
+        """On demand with an EMS: it starts and stops captures."""
+        return StartMode.ON_DEMAND if self.socketio_server_url else StartMode.ALWAYS
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> Self:
+        if self.port and self.port == self.webrtc_udp_port:
+            raise contradiction(
+                f"PORT and WEBRTC_UDP_PORT are both {self.port}, and WebRTC uses its port for TCP too: change one of"
+                " them",
+                "port",
+                "webrtc_udp_port",
+            )
+        return self
+
+
+PREFIXES = (
+    "archive_",
+    "auth_",
+    "capture_",
+    "connection_retry_",
+    "cors_",
+    "liveedge_",
+    "rtsp_",
+    "socketio_",
+    "webrtc_",
+)
+"""A name of the environment that begins so is probably meant as a setting; see
+:func:`~gateway.config.loader.unknown_names`."""
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings of this process; ``overrides`` win over everything. Raises :class:`~gateway.errors.SettingsError`."""
+    return load(Settings, overrides)
