@@ -31,11 +31,11 @@ class WebRtcRelay:
         viewer = await self._webrtc.join(camera, offer.sdp, client_address=caller.address_of(offer.client_id))
         before = self._viewers.get(key)
         self._viewers[key] = viewer
-        viewer.holds.append(lambda: self._forget(key, viewer))
+        viewer.close_callbacks.append(lambda: self._forget(key, viewer))
         unsubscribe = caller.access.on_revoke(
             lambda error: viewer.close_soon(f"not allowed: {error}"), "webrtc_offer", camera.id
         )
-        viewer.holds.append(unsubscribe)
+        viewer.close_callbacks.append(unsubscribe)
         if before is not None:
             await before.close("its client made a new offer")
         answer = WebRtcAnswer(client_id=offer.client_id, camera_id=camera.id, sdp=viewer.answer_sdp)

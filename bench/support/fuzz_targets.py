@@ -69,7 +69,7 @@ def rtcp() -> tuple[list[bytes], Run]:
     from aiortc import rtp
 
     from gateway.clock import CLOCK_RATE
-    from gateway.webrtc.rtp.rtcp import Reception, goodbye, parse, sender_report
+    from gateway.webrtc.rtp.rtcp import RemoteInboundStats, goodbye, parse, sender_report
 
     block = rtp.RtcpReceiverInfo(ssrc=1, fraction_lost=3, packets_lost=7, highest_sequence=99, jitter=5, lsr=77, dlsr=2)
     samples = [
@@ -81,7 +81,7 @@ def rtcp() -> tuple[list[bytes], Run]:
     ]
 
     def run(data: bytes) -> None:
-        reception = Reception()
+        reception = RemoteInboundStats()
         for packet in parse(data):
             for report in getattr(packet, "reports", ()):
                 reception.take(report, CLOCK_RATE, 90_000 * 1_800_000_000)
@@ -96,7 +96,7 @@ def framing() -> tuple[list[bytes], Run]:
     import asyncio
 
     from gateway.webrtc.ice.agent import IceRegistry
-    from gateway.webrtc.ice.tcp import FRAME_MAX_BYTES, TcpPath, TcpPort
+    from gateway.webrtc.ice.tcp import FRAME_MAX_BYTES, TcpPort, TcpTransport
 
     class Nowhere(asyncio.Transport):
         """The other end of a connection that nobody has."""
@@ -106,7 +106,7 @@ def framing() -> tuple[list[bytes], Run]:
 
     def run(data: bytes) -> None:
         registry = IceRegistry()
-        path = TcpPath(TcpPort(registry))
+        path = TcpTransport(TcpPort(registry))
         path._transport = transport = Nowhere()
         transport.is_open = True
         for at in range(0, len(data), 700):
@@ -114,7 +114,7 @@ def framing() -> tuple[list[bytes], Run]:
             if not transport.is_open:
                 break
             assert len(path._buffer) <= FRAME_MAX_BYTES + 2
-        assert registry.refused["fault"] == 0
+        assert registry.refused["error"] == 0
 
     return [b"\0\x14" + b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12), b"\0\1\x80" * 5, b"\x08\x01" + bytes(2049)], run
 

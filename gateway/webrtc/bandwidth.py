@@ -1,27 +1,27 @@
-"""How much of a camera's video a viewer's network carries, judged by what the viewer reports.
+"""BandwidthEstimator: how much video a viewer's network carries, from the viewer's RTCP receiver reports.
 
-Theory of operation. A camera's bitrate is its own, and there is no smaller rendition to go down to: a network that is
-too narrow can only be sent fewer pictures. :class:`Capacity` takes receiver reports, which come once a second or so,
-and gives a limit in bytes a second, or none. What is left out under a limit is the sender's business.
+Theory of operation. A camera has one bitrate, and there is no smaller rendition to switch to. A network that is too
+narrow can only be sent fewer pictures. :class:`BandwidthEstimator` takes the receiver reports, about one a second, and
+gives a limit in bytes a second, or none. Which pictures are left out under a limit is the sender's decision.
 
-          ┌──── bad for STRAIN_S ─────▶           ┌── as bad with much less ──▶
-    CLEAR                               LIMITED                                 INDIFFERENT
-      ▲ └◀── everything arrives well ───┘                                            │
-      └◀───────────────────────────── good again, or INDIFFERENT_S later ────────────┘
+              ┌── bad for OVERUSE_S ──▶         ┌── as bad with much less sent ──▶
+    UNLIMITED                           LIMITED                                    RANDOM_LOSS
+      ▲  └◀── everything arrives well ──┘                                               │
+      └◀───────────────────────── good again, or RANDOM_LOSS_S later ───────────────────┘
 
 Rules:
 
-1. A report is bad with ``LOSS_BAD`` or more lost, or a round trip ``DELAY_BAD_S`` longer than the shortest: packets are
-   dropped, or stand in somebody's queue. With less than ``LOSS_GOOD`` lost it is good. What is between says nothing:
-   that is what retransmissions are for. (The thresholds of draft-ietf-rmcat-gcc-02 §6.)
-2. Who is strained is limited to a little less than what arrived meanwhile: a full link delivers what it can.
-3. Under a limit, bad reports take it down, and what arrived well takes it up after a while. That nothing was lost of
-   next to nothing proves nothing.
-4. Whose loss stays with much less sent loses it to something else (radio, an old cable): leaving pictures out does not
-   help, and is not done for ``INDIFFERENT_S``.
-5. What looked narrow may have been an outage of two seconds. A first limit doubles while there is nothing to send (a
-   long GOP's next keyframe is waited for) and is soon gone; who needs another one within ``DOUBT_S`` is narrow, and
-   silence proves nothing any more.
+1. A report is bad if ``LOSS_BAD`` or more is lost, or if the round trip is ``DELAY_BAD_S`` longer than the shortest:
+   packets are dropped, or wait in a queue. It is good if less than ``LOSS_GOOD`` is lost. Anything between changes
+   nothing: retransmissions repair it. (The thresholds of draft-ietf-rmcat-gcc-02 §6.)
+2. On overuse the limit is a little less than what arrived meanwhile: a full link delivers what it can.
+3. Under a limit, bad reports lower it, and data that arrives well raises it after a while. If next to nothing was sent,
+   that none of it was lost is no evidence.
+4. If the loss stays the same with much less sent, it has another cause than congestion (radio, a bad cable). Leaving
+   pictures out does not help then, and is not done for ``RANDOM_LOSS_S``.
+5. What looked like a narrow link may have been an outage of two seconds. A first limit doubles with every report while
+   there is nothing to send (the next keyframe of a long GOP is awaited), and is soon removed. If another limit is
+   needed within ``RELAPSE_S``, the link is narrow, and reports without data no longer raise the limit.
 6. ``now`` is monotonic seconds. Nothing here waits or sends.
 """
 
@@ -29,87 +29,90 @@ from dataclasses import dataclass
 from enum import Enum
 
 REPORT_S = 0.8
-"""Reports are added up to this: Chromium may put one beside each NACK, with three packets in it."""
+"""Shorter reports are added up to this: Chromium may send one with each NACK, and it covers three packets."""
 
 LOSS_BAD = 0.10
 LOSS_GOOD = 0.02
 
 LOST_MIN = 3
-"""Packets: under a limit a report may tell of ten, and one lost of ten is no news."""
+"""Packets. Under a limit a report may cover only ten, and one lost of ten means little."""
 
 DELAY_BAD_S = 0.5
-"""Home routers' queues are 0.1 to 0.3 s long where they are well made; beyond, a picture is no live picture."""
+"""Queues of good home routers are 0.1 to 0.3 s long. With more delay than this, video is no longer live."""
 
-SHORTEST_S = 30.0
-"""How long the shortest round trip is remembered, at least; twice that at most. People walk from Wi-Fi to 4G."""
+MIN_RTT_WINDOW_S = 30.0
+"""How long the shortest round trip is remembered: this at least, twice this at most. Viewers move from Wi-Fi to 4G."""
 
-STRAIN_S = 1.5
-"""Two reports at least: one may be somebody's microwave oven."""
+OVERUSE_S = 1.5
+"""Two reports at least: a single bad one may be short interference."""
 
-LOSS_HOPELESS = 0.5
-"""Of a viewer that has never told anything better: it has no picture yet and its player will not wait for long, so that
-no second report is waited for."""
+LOSS_SEVERE = 0.5
+"""For a viewer whose reports have never been good: it has no picture yet and its player will not wait long, so the
+limit is set without waiting for a second report."""
 
 HEADROOM = 0.85
-"""Of what arrived: a full queue has to become empty again, and sound and retransmissions want their part."""
+"""Share of what arrived: a full queue must drain, and audio and retransmissions need their share."""
 
 DRAIN = 0.7
-"""Of that, where a queue makes packets late: it has to become shorter by itself."""
+"""Multiplied with that where a queue delays packets: less must be sent than leaves the queue."""
 
 LIMIT_MIN_BYTES_PER_S = 8_000
-"""64 kbit/s, a keyframe of 80 KB in ten seconds: less is no picture, and any network should carry it."""
+"""64 kbit/s, a keyframe of 80 KB in ten seconds. With less there is no picture, and any network should carry this."""
 
-PROOF_MIN = 0.2
-"""A report on less than this part of the limit tells nothing."""
+CONFIRMING_SHARE = 0.2
+"""A report that covers less than this share of the limit does not count as evidence."""
 
 GROWTH_FIRST = 0.3
 GROWTH_STEP = 0.05
 GROWTH_MAX = 0.25
-"""For each second's worth of the limit that arrived well. At first the limit is low, since retransmissions had their
-part of the link, or it was away for a moment. Once it grew too far it begins anew with small steps: a link that has
-become five times as wide is full after 9 s, and one that has not is overrun by little before the report comes."""
+"""Growth for each second's worth of the limit that arrived well. The first limit is too low, since retransmissions took
+their share of the link, or the link was down for a moment, so growth begins fast. After it has grown too far it begins
+again with small steps: a link that has become five times as wide is full after 9 s, and a link that has not is exceeded
+only slightly before the next report."""
 
-HOLD_S = 3.0
-HOLD_MAX_S = 40.0
-"""Seconds' worth of the limit that arrive well before it grows again; twice as many each time that it grew too far,
-since each such time costs pictures."""
+GROWTH_DELAY_S = 3.0
+GROWTH_DELAY_MAX_S = 40.0
+"""Seconds' worth of the limit that must arrive well before it grows again. Doubled each time it grew too far, since
+each time costs pictures."""
 
-DOUBT_S = 30.0
+RELAPSE_S = 30.0
+"""See rule 5."""
 
-CLEAR_S = 4.0
-CLEAR_SHARE = 0.8
-"""Who was sent this part of the camera's rate for so long, and got it, needs no limit. Less would not do: a queue hides
-what a short while is too much."""
+UNLIMITED_AFTER_S = 4.0
+UNLIMITED_SHARE = 0.8
+"""The limit is removed after this share of the camera's rate has arrived for so long. A shorter time would not be
+enough: a queue hides an overload for a while."""
 
 LIMIT_MAX_SHARE = 2.0
-"""Of the camera's rate: keyframes come in bursts, and beyond that a limit is none."""
+"""Share of the camera's rate. Keyframes are bursts; a limit above this has no effect."""
 
-JUDGE_AFTER_S = 1.0
-"""From a limit (or a lower one) to reports that tell of it, beside a round trip: what was under way before has arrived
-by then, or never will."""
+EVALUATE_AFTER_S = 1.0
+"""From a new limit to the first report that is evaluated, in addition to a round trip: packets sent before have arrived
+by then, or are lost."""
 
-JUDGE_REPORTS = 3
+EVALUATE_REPORTS = 3
+"""Reports under a limit that are summed up before random loss is told from congestion."""
 
-LESS = 0.7
-"""Much less than before, and no better."""
+REDUCED_SHARE = 0.7
+"""Sending this share or less counts as much less; losing this share or more counts as no better."""
 
-IN_VAIN_MAX = 0.5
-"""Who loses more is not helped by sending everything either."""
+RANDOM_LOSS_MAX = 0.5
+"""Above this loss, sending everything does not help either."""
 
-INDIFFERENT_S = 120.0
+RANDOM_LOSS_S = 120.0
 
 
-class State(Enum):
-    """What is done about a viewer's network."""
+class BandwidthState(Enum):
+    """The estimator's state."""
 
-    CLEAR = "nothing: it carries everything, or has not told yet"
-    LIMITED = "pictures are left out"
-    INDIFFERENT = "nothing: it loses whatever is sent"
+    UNLIMITED = "everything is sent"
+    LIMITED = "pictures are left out to stay below the limit"
+    RANDOM_LOSS = "everything is sent: the loss does not depend on the rate"
 
 
 @dataclass(slots=True)
-class Tally:
-    """One report, or several."""
+class ReportTotals:
+    """The sum of one or more reports."""
 
     reports: int = 0
     seconds: float = 0.0
@@ -118,7 +121,7 @@ class Tally:
     packets: int = 0
     lost: int = 0
 
-    def add(self, more: "Tally") -> None:
+    def add(self, more: "ReportTotals") -> None:
         self.reports += more.reports
         self.seconds += more.seconds
         self.sent_bytes += more.sent_bytes
@@ -132,7 +135,7 @@ class Tally:
 
 
 @dataclass(slots=True, frozen=True)
-class _Mark:
+class _ReportSnapshot:
     """Counters at the end of a report."""
 
     at_s: float
@@ -141,39 +144,40 @@ class _Mark:
     sent_bytes: int
 
 
-class Capacity:
-    """One viewer's; see the module's rules."""
+class BandwidthEstimator:
+    """The estimator of one viewer; see the module's rules."""
 
     def __init__(self) -> None:
-        self.state = State.CLEAR
+        self.state = BandwidthState.UNLIMITED
         self.limit_bytes_per_s: int | None = None
-        """``None``: send everything."""
+        """``None``: no limit."""
         self.reason: str | None = None
-        """Why pictures are left out, or why it stutters all the same; ``None`` while all is well."""
+        """Why pictures are left out, or why video stutters although they are not; ``None`` while the network is
+        good."""
         self.limits = 0
-        """Times that a limit was put on."""
-        self._mark: _Mark | None = None
-        self._shortest_s = [float("inf"), float("inf")]
-        """The shortest round trips of this period of ``SHORTEST_S`` and of the one before."""
-        self._shortest_at_s = 0.0
+        """How often a limit was set."""
+        self._snapshot: _ReportSnapshot | None = None
+        self._min_rtt_s = [float("inf"), float("inf")]
+        """The shortest round trips of this period of ``MIN_RTT_WINDOW_S`` and of the one before."""
+        self._min_rtt_window_start_s = 0.0
         self._round_trip_s = 0.0
-        self._strain = Tally()
-        """The reports since which all are bad."""
+        self._overuse = ReportTotals()
+        """Sum of the bad reports since the last one that was not."""
         self._was_good = False
-        self._doubted_s = -DOUBT_S
-        """When a first limit was given up without proof."""
-        self._judged = Tally()
-        """The last that tell of the limit, up to ``JUDGE_REPORTS``."""
+        self._unconfirmed_clear_s = -RELAPSE_S
+        """When a first limit was removed although nothing showed that the network carries more."""
+        self._evaluated = ReportTotals()
+        """Sum of up to ``EVALUATE_REPORTS`` reports under the present limit."""
         self._full_s = 0.0
-        """How long all that the camera gave has arrived well under the limit."""
-        self._since_s = 0.0
-        """When it was found to be indifferent."""
-        self._trusted_s = 0.0
-        """From when on reports tell of the present limit."""
-        self._proof = 0.0
+        """How long everything the camera sends has arrived well under the limit."""
+        self._random_loss_since_s = 0.0
+        """When the state became ``RANDOM_LOSS``."""
+        self._evaluate_from_s = 0.0
+        """From when on reports are about the present limit."""
+        self._confirmed_s = 0.0
         """Seconds' worth of the limit that arrived well since the last bad report."""
-        self._hold_s = 0.0
-        """Seconds' worth that come before growth; 0 until it grew too far for the first time."""
+        self._growth_delay_s = 0.0
+        """Seconds' worth that must arrive before growth; 0 until it grew too far for the first time."""
 
     def take(
         self,
@@ -185,113 +189,128 @@ class Capacity:
         sent_bytes: int,
         camera_bytes_per_s: float,
     ) -> None:
-        """Take a report block (RFC 3550 §6.4.1) and what had been sent by then of the stream that it is about.
+        """Take a report block (RFC 3550 §6.4.1), with the bytes sent of its stream by then.
 
-        Retransmissions are another stream: they come in bursts, and are lost in other proportions.
+        Not retransmissions: they are another stream, come in bursts, and are lost in other proportions.
         """
-        mark = self._mark
-        if mark is not None and now - mark.at_s < REPORT_S:
+        last = self._snapshot
+        if last is not None and now - last.at_s < REPORT_S:
             return
-        self._mark = _Mark(now, highest_sequence, packets_lost, sent_bytes)
+        self._snapshot = _ReportSnapshot(now, highest_sequence, packets_lost, sent_bytes)
         delay_s = self._delay_s(now, round_trip_s)
-        if mark is None:
+        if last is None:
             return
-        packets = (highest_sequence - mark.highest_sequence) & 0xFFFFFFFF
-        lost = min(max(0, packets_lost - mark.packets_lost), packets)
-        sent = sent_bytes - mark.sent_bytes
-        report = Tally(1, now - mark.at_s, sent, sent * (1 - lost / packets) if packets else sent, packets, lost)
+        packets = (highest_sequence - last.highest_sequence) & 0xFFFFFFFF
+        lost = min(max(0, packets_lost - last.packets_lost), packets)
+        sent = sent_bytes - last.sent_bytes
+        report = ReportTotals(1, now - last.at_s, sent, sent * (1 - lost / packets) if packets else sent, packets, lost)
         is_bad = delay_s >= DELAY_BAD_S or (report.loss >= LOSS_BAD and lost >= LOST_MIN)
-        if self.state is State.LIMITED:
+        if self.state is BandwidthState.LIMITED:
             self._adapt(now, report, delay_s, camera_bytes_per_s, is_bad=is_bad)
-        elif self.state is State.INDIFFERENT:
-            if not is_bad or now - self._since_s >= INDIFFERENT_S:
-                self._clear()
+        elif self.state is BandwidthState.RANDOM_LOSS:
+            if not is_bad or now - self._random_loss_since_s >= RANDOM_LOSS_S:
+                self._remove_limit()
         elif not is_bad:
-            self._strain = Tally()
+            self._overuse = ReportTotals()
             self._was_good = True
         else:
-            self._strain.add(report)
-            is_sure = self._strain.reports > 1 and self._strain.seconds >= STRAIN_S
-            if is_sure or (report.loss >= LOSS_HOPELESS and not self._was_good):
+            self._overuse.add(report)
+            is_sure = self._overuse.reports > 1 and self._overuse.seconds >= OVERUSE_S
+            if is_sure or (report.loss >= LOSS_SEVERE and not self._was_good):
                 self._limit(now, delay_s, camera_bytes_per_s)
 
     def _delay_s(self, now: float, round_trip_s: float | None) -> float:
         """How much longer than the shortest a round trip is."""
-        if now - self._shortest_at_s >= SHORTEST_S:
-            self._shortest_s = [float("inf"), self._shortest_s[0]]
-            self._shortest_at_s = now
+        if now - self._min_rtt_window_start_s >= MIN_RTT_WINDOW_S:
+            self._min_rtt_s = [float("inf"), self._min_rtt_s[0]]
+            self._min_rtt_window_start_s = now
         if round_trip_s is None:
             return 0.0
         self._round_trip_s = round_trip_s
-        self._shortest_s[0] = min(self._shortest_s[0], round_trip_s)
-        return round_trip_s - min(self._shortest_s)
+        self._min_rtt_s[0] = min(self._min_rtt_s[0], round_trip_s)
+        return round_trip_s - min(self._min_rtt_s)
 
     def _limit(self, now: float, delay_s: float, camera_bytes_per_s: float) -> None:
-        arrived = self._strain.arrived_bytes / self._strain.seconds
+        arrived = self._overuse.arrived_bytes / self._overuse.seconds
         if camera_bytes_per_s:
-            # Replays for PLI are sent beside.
-            arrived = min(arrived, camera_bytes_per_s * (1 - self._strain.loss))
-        self.state = State.LIMITED
+            # Replays for PLI come on top of the camera's rate.
+            arrived = min(arrived, camera_bytes_per_s * (1 - self._overuse.loss))
+        self.state = BandwidthState.LIMITED
         self.limits += 1
-        self._proof = self._full_s = 0.0
-        self._hold_s = HOLD_S if now - self._doubted_s < DOUBT_S else 0.0
-        self._judged = Tally()
-        self._set(now, (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * arrived)
-        signs = [f"{self._strain.loss:.0%} of the packets are lost"] if self._strain.loss >= LOSS_BAD else []
-        signs += [f"they come {delay_s:.1f} s late"] if delay_s >= DELAY_BAD_S else []
+        self._confirmed_s = self._full_s = 0.0
+        self._growth_delay_s = GROWTH_DELAY_S if now - self._unconfirmed_clear_s < RELAPSE_S else 0.0
+        self._evaluated = ReportTotals()
+        self._lower_limit(now, (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * arrived)
+        signs = [f"{self._overuse.loss:.0%} of the packets are lost"] if self._overuse.loss >= LOSS_BAD else []
+        signs += [f"they are {delay_s:.1f} s late"] if delay_s >= DELAY_BAD_S else []
         self.reason = f"its network carries about {arrived * 8 / 1000:.0f} kbit/s ({', '.join(signs)})"
 
-    def _adapt(self, now: float, report: Tally, delay_s: float, camera_bytes_per_s: float, *, is_bad: bool) -> None:
+    def _adapt(
+        self, now: float, report: ReportTotals, delay_s: float, camera_bytes_per_s: float, *, is_bad: bool
+    ) -> None:
         limit = self.limit_bytes_per_s
         assert limit is not None
-        if now < self._trusted_s:
+        if now < self._evaluate_from_s:
             return
-        self._judged.add(report)
-        if self._judged.reports == JUDGE_REPORTS:
-            judged, self._judged = self._judged, Tally()
-            if self._is_in_vain(judged):
-                self.state, self.limit_bytes_per_s, self._since_s = State.INDIFFERENT, None, now
-                self.reason = f"its network loses {judged.loss:.0%} of the packets, however few are sent"
+        self._evaluated.add(report)
+        if self._evaluated.reports == EVALUATE_REPORTS:
+            evaluated, self._evaluated = self._evaluated, ReportTotals()
+            if self._is_random_loss(evaluated):
+                self.state, self.limit_bytes_per_s, self._random_loss_since_s = BandwidthState.RANDOM_LOSS, None, now
+                self.reason = f"its network loses {evaluated.loss:.0%} of the packets, however few are sent"
                 return
-        is_proof = report.sent_bytes >= PROOF_MIN * limit * report.seconds
+        is_confirming = report.sent_bytes >= CONFIRMING_SHARE * limit * report.seconds
         if is_bad:
-            if self._proof > self._hold_s or not self._hold_s:
-                self._hold_s = min(max(HOLD_S, 2 * self._hold_s), HOLD_MAX_S)
-            self._proof = self._full_s = 0.0
+            if self._confirmed_s > self._growth_delay_s or not self._growth_delay_s:
+                self._growth_delay_s = min(max(GROWTH_DELAY_S, 2 * self._growth_delay_s), GROWTH_DELAY_MAX_S)
+            self._confirmed_s = self._full_s = 0.0
             arrived = report.arrived_bytes / report.seconds
             is_used = report.sent_bytes >= 0.5 * limit * report.seconds
             lower = min(limit, arrived) if is_used else limit * (1 - report.loss)
-            self._set(now, (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * lower)
+            self._lower_limit(now, (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * lower)
             return
-        if report.packets == 0 and not self._hold_s:
+        if report.packets == 0 and not self._growth_delay_s:
             self.limit_bytes_per_s = 2 * limit
             if self.limit_bytes_per_s > camera_bytes_per_s:
-                self._doubted_s = now
-                self._clear()
+                self._unconfirmed_clear_s = now
+                self._remove_limit()
             return
-        if report.loss >= LOSS_GOOD or not is_proof:
+        if report.loss >= LOSS_GOOD or not is_confirming:
             return
-        proof = min(report.seconds, report.sent_bytes / limit)
-        self._proof += proof
-        if self._proof > self._hold_s:
-            step = min(GROWTH_MAX, GROWTH_STEP * (self._proof - self._hold_s)) if self._hold_s else GROWTH_FIRST
+        confirmed_s = min(report.seconds, report.sent_bytes / limit)
+        self._confirmed_s += confirmed_s
+        if self._confirmed_s > self._growth_delay_s:
+            step = (
+                min(GROWTH_MAX, GROWTH_STEP * (self._confirmed_s - self._growth_delay_s))
+                if self._growth_delay_s
+                else GROWTH_FIRST
+            )
             most = LIMIT_MAX_SHARE * camera_bytes_per_s or limit
-            self.limit_bytes_per_s = round(max(limit, min(most, limit * (1 + step) ** proof)))
-        is_full = report.sent_bytes >= CLEAR_SHARE * camera_bytes_per_s * report.seconds
+            self.limit_bytes_per_s = round(max(limit, min(most, limit * (1 + step) ** confirmed_s)))
+        is_full = report.sent_bytes >= UNLIMITED_SHARE * camera_bytes_per_s * report.seconds
         self._full_s = self._full_s + report.seconds if is_full and camera_bytes_per_s else 0.0
-        if self._full_s >= CLEAR_S:
-            self._clear()
+        if self._full_s >= UNLIMITED_AFTER_S:
+            self._remove_limit()
 
-    def _set(self, now: float, bytes_per_s: float) -> None:
-        """A lower limit."""
+    def _lower_limit(self, now: float, bytes_per_s: float) -> None:
+        """Set a new limit that is not above the last one."""
         self.limit_bytes_per_s = max(LIMIT_MIN_BYTES_PER_S, round(bytes_per_s))
-        self._trusted_s = now + JUDGE_AFTER_S + self._round_trip_s
+        self._evaluate_from_s = now + EVALUATE_AFTER_S + self._round_trip_s
 
-    def _is_in_vain(self, after: Tally) -> bool:
-        """Whether much less is sent, and the same part of it lost."""
-        before = self._strain
-        less = after.sent_bytes / after.seconds <= LESS * before.sent_bytes / before.seconds
-        return less and after.lost >= LOST_MIN and max(LOSS_BAD, LESS * before.loss) <= after.loss <= IN_VAIN_MAX
+    def _is_random_loss(self, after: ReportTotals) -> bool:
+        """Whether much less was sent and the same share of it was lost."""
+        before = self._overuse
+        less = after.sent_bytes / after.seconds <= REDUCED_SHARE * before.sent_bytes / before.seconds
+        return (
+            less
+            and after.lost >= LOST_MIN
+            and max(LOSS_BAD, REDUCED_SHARE * before.loss) <= after.loss <= RANDOM_LOSS_MAX
+        )
 
-    def _clear(self) -> None:
-        self.state, self.limit_bytes_per_s, self.reason, self._strain = State.CLEAR, None, None, Tally()
+    def _remove_limit(self) -> None:
+        self.state, self.limit_bytes_per_s, self.reason, self._overuse = (
+            BandwidthState.UNLIMITED,
+            None,
+            None,
+            ReportTotals(),
+        )

@@ -19,29 +19,29 @@ from gateway.media import Packet
 from gateway.webrtc.audio import AudioSource
 from gateway.webrtc.rtp import h264
 from gateway.webrtc.rtp.audio_sender import AudioSender
-from gateway.webrtc.rtp.packets import Frame, History
+from gateway.webrtc.rtp.packets import Frame, PacketHistory
 from gateway.webrtc.rtp.video_sender import PACE_BYTES_PER_S, RETRANSMIT_BYTES_PER_S, VideoSender
 from gateway.webrtc.sdp.answer import AudioCodec
 
 log = logging.getLogger(__name__)
 
 PACER_TICK_S = 0.005
-"""One burst of 31 KB each makes the pace of 50 Mbit/s."""
+"""One batch of 31 KB each makes the pace of 50 Mbit/s."""
 
 GAP_MAX_90K = 1 << 30
 """A camera may be away for 3 h before its return is put nearer: beyond 2^31 a receiver would take it for the past."""
 
-UnfitListener = Callable[[str], None]
+UnsupportedListener = Callable[[str], None]
 
 
 class CameraFanout:
-    """See the module. ``on_unfit`` is called with a sentence when the camera begins to send what no viewer can have."""
+    """See the module. ``on_unsupported`` is called with the reason when the camera sends what WebRTC cannot carry."""
 
-    def __init__(self, hub: PacketHub, clock: Clock, on_unfit: UnfitListener) -> None:
+    def __init__(self, hub: PacketHub, clock: Clock, on_unsupported: UnsupportedListener) -> None:
         self.hub = hub
-        self.history = History()
+        self.history = PacketHistory()
         self._clock = clock
-        self._on_unfit = on_unfit
+        self._on_unsupported = on_unsupported
         self._senders: dict[VideoSender, Callable[[Exception], None]] = {}
         self._behind: set[VideoSender] = set()
         self._audio: dict[AudioCodec, tuple[AudioSource, list[AudioSender]]] = {}
@@ -88,11 +88,11 @@ class CameraFanout:
         self._fall_behind(sender)
         return True
 
-    def limit(self, sender: VideoSender, bytes_per_s: int | None) -> None:
+    def set_limit(self, sender: VideoSender, bytes_per_s: int | None) -> None:
         """A viewer's network carries so much and no more; ``None``: everything."""
         is_over = bytes_per_s is None and sender.limit_bytes_per_s is not None
-        is_behind = sender.limit(bytes_per_s, self.history)
-        if is_over and sender.waits_for_keyframe and self.hub.gop:
+        is_behind = sender.set_limit(bytes_per_s, self.history)
+        if is_over and sender.is_waiting_for_keyframe and self.hub.gop:
             # Who waits when a limit goes gets the present GOP: the next keyframe may be 20 s away.
             is_behind = sender.start(self.history, self._clock.monotonic())
         if is_behind:
@@ -109,7 +109,7 @@ class CameraFanout:
             return
         video = packet.info.video
         if video.codec != "h264":
-            self._on_unfit(f"the camera now sends {video.codec}, which was not negotiated")
+            self._on_unsupported(f"the camera now sends {video.codec}, which was not negotiated")
             return
         units = h264.access_unit(packet.data, video.parameter_sets)
         payloads = h264.payloads(units)
@@ -118,7 +118,7 @@ class CameraFanout:
         newest = self.history.newest
         timestamp = self._timestamp(packet, newest)
         if newest is not None and timestamp <= newest.timestamp:
-            self._on_unfit("the camera now sends B-frames, which WebRTC cannot carry")
+            self._on_unsupported("the camera now sends B-frames, which WebRTC cannot carry")
             return
         frame = Frame(
             number=self._frames,
@@ -147,7 +147,7 @@ class CameraFanout:
             if not senders:
                 del self._audio[codec]
 
-    def clock_at(self, wall_90k: int) -> int | None:
+    def timeline_at(self, wall_90k: int) -> int | None:
         """The timeline at that moment of wall clock, for sender reports; ``None`` before the first frame.
 
         Video and audio are both told by the newest frame's capture time, so that they stay together.
@@ -177,9 +177,9 @@ class CameraFanout:
                     self._fall_behind(sender)
             except Exception as error:
                 self._fault(sender, error)
-        # Under a limit packets go one by one, and nobody wants the bursts of later on.
+        # Under a limit packets go one by one, and nobody wants the gso_batches of later on.
         if not behind or all(sender.limit_bytes_per_s is not None for sender in behind):
-            frame.bursts_by_layout.clear()
+            frame.gso_batches_by_template.clear()
 
     def _timestamp(self, packet: Packet, newest: Frame | None) -> int:
         if packet.run != self._run:
@@ -216,7 +216,7 @@ class CameraFanout:
         if self._behind:
             self._pacer = asyncio.get_running_loop().call_later(PACER_TICK_S, self._tick)
         else:
-            self.history.forget_bursts()
+            self.history.discard_gso_batches()
 
     def _pace(self) -> None:
         now = self._clock.monotonic()

@@ -29,8 +29,8 @@ from gateway.webrtc.ice.agent import IceRegistry
 from gateway.webrtc.ice.servers import IceServer, IceServers
 from gateway.webrtc.ice.tcp import TcpPort
 from gateway.webrtc.ice.udp import UdpPort
-from gateway.webrtc.rtp.srtp import Scratch
-from gateway.webrtc.sdp.answer import LocalSide, negotiate, parse_offer, refuse_b_frames, write_answer
+from gateway.webrtc.rtp.srtp import SrtpBuffer
+from gateway.webrtc.sdp.answer import LocalDescription, negotiate, parse_offer, refuse_b_frames, write_answer
 from gateway.webrtc.stats import Totals
 from gateway.webrtc.viewer import Viewer
 
@@ -81,7 +81,7 @@ class WebRtcServer:
         self._fingerprint = next(
             (item.algorithm, item.value) for item in self._certificate.getFingerprints() if item.algorithm == "sha-256"
         )
-        self._scratch = Scratch()
+        self._srtp_buffer = SrtpBuffer()
         self.registry = IceRegistry()
         self._ports: list[UdpPort] = []
         self._tcp = TcpPort(self.registry)
@@ -205,7 +205,7 @@ class WebRtcServer:
                     negotiated=negotiated,
                     fanout=fanout,
                     certificate=self._certificate,
-                    scratch=self._scratch,
+                    srtp_buffer=self._srtp_buffer,
                     clock=self._clock,
                     on_restart=self._restart_ice,
                     on_closed=self._forget,
@@ -213,14 +213,14 @@ class WebRtcServer:
             except BaseException:
                 hold.release()
                 raise
-            viewer.holds.append(hold.release)
+            viewer.close_callbacks.append(hold.release)
             first_picture_s = self.first_picture_s.labels(camera.id)
-            viewer.on_begun = lambda: first_picture_s.observe(self._clock.monotonic() - began_s)
+            viewer.on_first_frame = lambda: first_picture_s.observe(self._clock.monotonic() - began_s)
             self._viewers[viewer.id] = viewer
             self.registry.add(viewer.agent)
         viewer.answer_sdp = write_answer(
             negotiated,
-            LocalSide(
+            LocalDescription(
                 session_id=secrets.randbits(62),
                 stream_name=camera.id,
                 username=viewer.agent.username,

@@ -1,9 +1,10 @@
-"""Flow: what goes between the gateway and one connected viewer, media out and RTCP both ways.
+"""MediaSession: what goes between the gateway and one connected viewer, media out and RTCP both ways.
 
-Theory of operation. A flow begins when DTLS has keys and ends with its viewer. It owns the viewer's senders, which the
-camera's fan-out feeds, and its SRTP sessions. RTCP that is genuine is consent (it was encrypted with the viewer's keys)
-and is acted on here: reports are kept and may limit what is sent, NACK is answered from the history, PLI and FIR from
-the GOP. Who comes or goes, and why, is the viewer's business: :meth:`Flow.receive` tells it what it needs.
+Theory of operation. A session begins when DTLS has keys, and ends with its viewer. It owns the viewer's senders, which
+the camera's fan-out feeds, and its SRTP sessions. RTCP is authenticated with the viewer's keys, so it counts as consent
+(RFC 7675), and is handled here: reports are stored and may limit what is sent, a NACK is answered from the packet
+history, PLI and FIR from the GOP. The viewer's life cycle is not decided here: :meth:`MediaSession.receive` returns
+what the viewer needs for it.
 """
 
 import secrets
@@ -24,15 +25,15 @@ from aiortc.rtp import (
 from pylibsrtp import Session
 
 from gateway.clock import CLOCK_RATE, Clock
-from gateway.webrtc.bandwidth import Capacity
+from gateway.webrtc.bandwidth import BandwidthEstimator
 from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.ice.agent import AgentPath
 from gateway.webrtc.rtp import rtcp
 from gateway.webrtc.rtp.audio_sender import AudioSender
-from gateway.webrtc.rtp.packets import layout, one_byte_extensions
+from gateway.webrtc.rtp.packets import one_byte_extensions, packet_template
 from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpError
-from gateway.webrtc.rtp.video_sender import Path, VideoSender
-from gateway.webrtc.sdp.answer import MID, PLAYOUT_DELAY, Negotiated, Track
+from gateway.webrtc.rtp.video_sender import VideoSender
+from gateway.webrtc.sdp.answer import MID, PLAYOUT_DELAY, NegotiatedSession, Track
+from gateway.webrtc.transport import PeerTransport, Transport
 
 PLAYOUT_AT_ONCE = bytes(3)
 """Minimum and maximum playout delay of zero: show each picture when it is there."""
@@ -46,7 +47,7 @@ _FIR = 4
 
 
 @dataclass(slots=True, frozen=True)
-class Ssrcs:
+class LocalSsrcs:
     """The numbers of a viewer's streams, as its answer names them."""
 
     video: int
@@ -54,7 +55,7 @@ class Ssrcs:
     audio: int
 
     @classmethod
-    def random(cls) -> "Ssrcs":
+    def random(cls) -> "LocalSsrcs":
         """Distinct ones, and none of them 0, which libsrtp takes for no SSRC."""
         chosen: set[int] = set()
         while len(chosen) < 3:
@@ -62,28 +63,28 @@ class Ssrcs:
         return cls(*chosen)
 
 
-class Heard(Enum):
+class RtcpResult(Enum):
     """What came of a datagram from the viewer."""
 
-    NOTHING = "not RTCP; a viewer has no media to send"
-    REFUSED = "not genuine"
-    GENUINE = "genuine"
-    GOODBYE = "genuine, and the last one"
+    NOT_RTCP = "not RTCP; a viewer has no media to send"
+    REJECTED = "not genuine"
+    ACCEPTED = "genuine"
+    BYE = "genuine, and the last one"
 
 
-class Flow:
+class MediaSession:
     """See the module. Begun with :meth:`begin`, ended with :meth:`end`."""
 
     def __init__(
         self,
-        negotiated: Negotiated,
-        ssrcs: Ssrcs,
+        negotiated: NegotiatedSession,
+        ssrcs: LocalSsrcs,
         cname: str,
         *,
         outbound: OutboundSrtp,
         inbound: Session,
-        trailer_bytes: int,
-        path: AgentPath,
+        auth_tag_bytes: int,
+        transport: PeerTransport,
         fanout: CameraFanout,
         clock: Clock,
     ) -> None:
@@ -92,28 +93,28 @@ class Flow:
         self._clock = clock
         self._outbound = outbound
         self._inbound = inbound
-        self._path: Path = path
+        self._transport: Transport = transport
         track = negotiated.video
         retransmission = None
         if track.rtx_payload_type is not None:
-            rtx_layout = layout(track.rtx_payload_type, _extensions(track), trailer_bytes)
-            retransmission = rtx_layout, ssrcs.retransmission
+            rtx_template = packet_template(track.rtx_payload_type, _extensions(track), auth_tag_bytes)
+            retransmission = rtx_template, ssrcs.retransmission
         self.video = VideoSender(
             outbound,
-            layout(track.payload_type, _extensions(track), trailer_bytes),
+            packet_template(track.payload_type, _extensions(track), auth_tag_bytes),
             ssrcs.video,
-            path,
+            transport,
             retransmission=retransmission,
         )
         self.audio: AudioSender | None = None
         self._audio_codec = negotiated.audio_codec
         if negotiated.audio is not None and negotiated.audio_codec is not None:
             track = negotiated.audio
-            audio_layout = layout(track.payload_type, _extensions(track), trailer_bytes)
-            self.audio = AudioSender(outbound, audio_layout, ssrcs.audio, path)
-        self.reception = rtcp.Reception()
+            audio_template = packet_template(track.payload_type, _extensions(track), auth_tag_bytes)
+            self.audio = AudioSender(outbound, audio_template, ssrcs.audio, transport)
+        self.remote_inbound = rtcp.RemoteInboundStats()
         """What the viewer last reported of its video."""
-        self.capacity = Capacity()
+        self.bandwidth = BandwidthEstimator()
 
     def begin(self, on_fault: Callable[[Exception], None]) -> None:
         """Have the current GOP sent, and then all that comes. ``on_fault`` is called when sending goes wrong."""
@@ -121,11 +122,11 @@ class Flow:
             self._fanout.add_audio(self.audio, self._audio_codec)
         self._fanout.add(self.video, on_fault)
 
-    def move(self, path: AgentPath) -> None:
-        """Send on this path from now on."""
-        self._path = self.video.path = path
+    def move(self, transport: PeerTransport) -> None:
+        """Send on this transport from now on."""
+        self._transport = self.video.transport = transport
         if self.audio is not None:
-            self.audio.path = path
+            self.audio.transport = transport
 
     def end(self) -> None:
         """Send nothing more, and say so with a BYE (RFC 3550 §6.6)."""
@@ -144,30 +145,30 @@ class Flow:
 
     def rtp_timestamp(self, wall_90k: int) -> int | None:
         """What the video's RTP clock shows for pictures captured at ``wall_90k``; ``None`` before the first."""
-        clock = self._fanout.clock_at(wall_90k)
+        clock = self._fanout.timeline_at(wall_90k)
         return None if clock is None else self.video.timestamp(clock)
 
-    def receive(self, data: bytes) -> Heard:
+    def receive(self, data: bytes) -> RtcpResult:
         """An SRTP or SRTCP datagram came from the viewer. Never raises."""
         if not is_rtcp(data):
-            return Heard.NOTHING
+            return RtcpResult.NOT_RTCP
         try:
             plain = self._inbound.unprotect_rtcp(data)
         except (SrtpError, ValueError):
-            return Heard.REFUSED
-        heard = Heard.GENUINE
+            return RtcpResult.REJECTED
+        result = RtcpResult.ACCEPTED
         for packet in rtcp.parse(plain):
             if isinstance(packet, RtcpByePacket):
-                heard = Heard.GOODBYE
+                result = RtcpResult.BYE
             else:
                 self._take(packet)
-        return heard
+        return result
 
     def _take(self, packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
                 if report.ssrc == self.video.ssrc:
-                    self.reception.take(report, CLOCK_RATE, self._clock.wall_90k())
+                    self.remote_inbound.take(report, CLOCK_RATE, self._clock.wall_90k())
                     self._adapt(report)
         elif isinstance(packet, RtcpRtpfbPacket):
             if packet.fmt == _NACK and packet.media_ssrc == self.video.ssrc:
@@ -176,19 +177,19 @@ class Flow:
             self._fanout.request_keyframe(self.video)
 
     def _adapt(self, report: RtcpReceiverInfo) -> None:
-        self.capacity.take(
+        self.bandwidth.take(
             self._clock.monotonic(),
             highest_sequence=report.highest_sequence,
             packets_lost=report.packets_lost,
-            round_trip_s=self.reception.round_trip_s,
+            round_trip_s=self.remote_inbound.round_trip_s,
             sent_bytes=self.video.payload_bytes_sent,
             camera_bytes_per_s=self._fanout.bytes_per_s,
         )
-        self._fanout.limit(self.video, self.capacity.limit_bytes_per_s)
+        self._fanout.set_limit(self.video, self.bandwidth.limit_bytes_per_s)
 
     def _reports(self, wall_90k: int) -> bytes:
         """A compound packet for what has been sent; empty before that (RFC 3550 §6.4)."""
-        clock = self._fanout.clock_at(wall_90k)
+        clock = self._fanout.timeline_at(wall_90k)
         reports = b""
         if clock is None:
             return reports
@@ -204,7 +205,7 @@ class Flow:
 
     def _send(self, compound: bytes) -> None:
         data = self._outbound.protect_rtcp(compound)
-        self._path.send(data, len(data))
+        self._transport.send(data, len(data))
 
 
 def _extensions(track: Track) -> bytes:

@@ -1,14 +1,14 @@
 """One WebRTC viewer's life, from its offer to its end.
 
-    NEW ──path and DTLS──▶ CONNECTED ──close──▶ CLOSED
+    NEW ──transport and DTLS──▶ CONNECTED ──close──▶ CLOSED
      └──────── nothing within CONNECT_TIMEOUT_S, DTLS failed ────────▶ CLOSED
 
 Rules:
 
 1. A viewer ends by itself (DTLS closed, BYE, silence), by an order (DELETE, a limit, the server's end), or because the
    camera sends what it did not negotiate. It never ends because a camera is away.
-2. Silence is ``SILENCE_MAX_S`` without anything authenticated: neither a check of consent nor RTCP. Who is known to
-   have no way left, since its last TCP connection was closed, has ``RETURN_MAX_S`` to come back.
+2. Silence is ``CONSENT_TIMEOUT_S`` without anything authenticated: neither a check of consent nor RTCP. Who is known to
+   have no way left, since its last TCP connection was closed, has ``RECONNECT_MAX_S`` to come back.
 3. Closing releases everything, whatever fails in it, and can be done twice.
 """
 
@@ -30,13 +30,14 @@ from aiortc.rtcdtlstransport import (
 from gateway.clock import Clock
 from gateway.errors import BadRequestError
 from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.ice.agent import AgentPath, IceAgent
-from gateway.webrtc.rtp.rtcp import Reception
-from gateway.webrtc.rtp.srtp import OutboundSrtp, Scratch
-from gateway.webrtc.sdp.answer import Negotiated
+from gateway.webrtc.ice.agent import IceAgent
+from gateway.webrtc.rtp.rtcp import RemoteInboundStats
+from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpBuffer
+from gateway.webrtc.sdp.answer import NegotiatedSession
 from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
-from gateway.webrtc.session import Flow, Heard, Ssrcs
+from gateway.webrtc.session import LocalSsrcs, MediaSession, RtcpResult
 from gateway.webrtc.stats import ViewerState, ViewerStats
+from gateway.webrtc.transport import PeerTransport
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +45,17 @@ CONNECT_TIMEOUT_S = 10.0
 """From the answer to the end of the DTLS handshake; whoever is there has repeated itself three times by then (RFC 6347
 §4.2.4.1: after 1, 3 and 7 s)."""
 
-SILENCE_MAX_S = 10.0
+CONSENT_TIMEOUT_S = 10.0
 """Browsers ask for consent every 2.5 to 5 s (RFC 7675 §5.1): two of these may be lost."""
 
-RETURN_MAX_S = 3.0
+RECONNECT_MAX_S = 3.0
 """How long a viewer whose TCP connection was closed may take to connect again: Chromium does so with its next check,
 and checks a good connection every 2.5 s."""
 
 _PROFILES = [profile for profile in (SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_80) if profile in SRTP_PROFILES]
 """In order of preference, by CPU: 2.9 µs and 3.6 µs a packet; AES-256-GCM takes 5.3."""
 
-_TRAILER_BYTES = {SRTP_AEAD_AES_128_GCM.openssl_profile: 16, SRTP_AES128_CM_SHA1_80.openssl_profile: 10}
+_AUTH_TAG_BYTES = {SRTP_AEAD_AES_128_GCM.openssl_profile: 16, SRTP_AES128_CM_SHA1_80.openssl_profile: 10}
 
 
 class Viewer:
@@ -65,10 +66,10 @@ class Viewer:
         *,
         camera_id: str,
         client_address: str,
-        negotiated: Negotiated,
+        negotiated: NegotiatedSession,
         fanout: CameraFanout,
         certificate: RTCCertificate,
-        scratch: Scratch,
+        srtp_buffer: SrtpBuffer,
         clock: Clock,
         on_restart: Callable[["Viewer"], tuple[str, ...]],
         on_closed: Callable[["Viewer"], None],
@@ -81,18 +82,18 @@ class Viewer:
         self.reason: str | None = None
         """Why it ended."""
         self.answer_sdp = ""
-        self.agent = IceAgent(clock, self._on_path, self._on_srtp)
-        self.ssrcs = Ssrcs.random()
-        self.srtp_refused = 0
+        self.agent = IceAgent(clock, self._on_transport, self._on_srtp)
+        self.ssrcs = LocalSsrcs.random()
+        self.srtp_rejected = 0
         """SRTP and SRTCP datagrams that were not genuine."""
         self._fanout = fanout
-        self._scratch = scratch
+        self._srtp_buffer = srtp_buffer
         self._clock = clock
         self._on_restart = on_restart
         self._on_closed = on_closed
         self._remote_username = negotiated.remote_username
         self._born_s = clock.monotonic()
-        self._flow: Flow | None = None
+        self._session: MediaSession | None = None
         self._dtls = RTCDtlsTransport(cast("RTCIceTransport", self.agent), [certificate])
         self._dtls._srtp_profiles = _PROFILES
         self._dtls._set_role(negotiated.dtls_role)
@@ -100,9 +101,9 @@ class Viewer:
         self._told: str | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self.holds: list[Callable[[], None]] = []
+        self.close_callbacks: list[Callable[[], None]] = []
         """Called once, when it has ended."""
-        self.on_begun: Callable[[], None] | None = None
+        self.on_first_frame: Callable[[], None] | None = None
         """Called when the first picture is on its way."""
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
@@ -169,47 +170,51 @@ class Viewer:
             return
         if self.state is ViewerState.NEW:
             if now - self._born_s > CONNECT_TIMEOUT_S:
-                heard = "nothing came from it" if self.agent.path is None else "its DTLS handshake did not end"
-                self.close_soon(f"not connected after {CONNECT_TIMEOUT_S:.0f} s: {heard}")
+                result = "nothing came from it" if self.agent.transport is None else "its DTLS handshake did not end"
+                self.close_soon(f"not connected after {CONNECT_TIMEOUT_S:.0f} s: {result}")
             return
-        if now - self.agent.last_heard_s > SILENCE_MAX_S:
-            self.close_soon(f"silent for {SILENCE_MAX_S:.0f} s")
-        elif self.agent.path is None and now - self.agent.path_lost_s > RETURN_MAX_S:
+        if now - self.agent.last_consent_s > CONSENT_TIMEOUT_S:
+            self.close_soon(f"silent for {CONSENT_TIMEOUT_S:.0f} s")
+        elif self.agent.transport is None and now - self.agent.transport_lost_s > RECONNECT_MAX_S:
             self.close_soon("its connection was closed, and it did not come back")
-        elif self._flow is not None:
-            self._flow.report(wall_90k)
+        elif self._session is not None:
+            self._session.report(wall_90k)
 
     def rtp_timestamp(self, wall_90k: int) -> int | None:
         """What this viewer's video clock shows for pictures captured at ``wall_90k``; ``None`` before the first."""
-        return None if self._flow is None else self._flow.rtp_timestamp(wall_90k)
+        return None if self._session is None else self._session.rtp_timestamp(wall_90k)
 
     @property
     def degraded(self) -> str | None:
         """Why it sees fewer pictures than there are, or broken ones, in words; ``None`` while its network is well."""
-        return None if self._flow is None else self._flow.capacity.reason
+        return None if self._session is None else self._session.bandwidth.reason
 
     def stats(self) -> ViewerStats:
         """Counters since the start, and what the viewer last reported."""
-        path, flow = self.agent.path, self._flow
-        video, reception = (flow.video, flow.reception) if flow is not None else (None, Reception())
+        transport, session = self.agent.transport, self._session
+        video, remote_inbound = (
+            (session.video, session.remote_inbound) if session is not None else (None, RemoteInboundStats())
+        )
         return ViewerStats(
             viewer_id=self.id,
             camera_id=self.camera_id,
             state=self.state,
             client_address=self.client_address,
-            transport=path.protocol if path else None,
+            transport=transport.protocol if transport else None,
             packets_sent=video.packets_sent if video else 0,
             bytes_sent=video.payload_bytes_sent if video else 0,
             frames_dropped=video.frames_dropped if video else 0,
             replays=video.replays if video else 0,
             retransmitted=video.retransmitted if video else 0,
             retransmissions_refused=video.retransmissions_refused if video else 0,
-            fraction_lost=reception.fraction_lost,
-            packets_lost=reception.packets_lost,
-            jitter_s=reception.jitter_s,
-            round_trip_s=reception.round_trip_s,
-            limits=flow.capacity.limits if flow else 0,
-            limit_bps=8 * flow.capacity.limit_bytes_per_s if flow and flow.capacity.limit_bytes_per_s else None,
+            fraction_lost=remote_inbound.fraction_lost,
+            packets_lost=remote_inbound.packets_lost,
+            jitter_s=remote_inbound.jitter_s,
+            round_trip_s=remote_inbound.round_trip_s,
+            limits=session.bandwidth.limits if session else 0,
+            limit_bps=8 * session.bandwidth.limit_bytes_per_s
+            if session and session.bandwidth.limit_bytes_per_s
+            else None,
             degraded=self.degraded,
         )
 
@@ -224,32 +229,32 @@ class Viewer:
             self.close_soon(f"could not be connected: {error}")
 
     def _begin(self) -> None:
-        path = self.agent.path
-        if self._closing is not None or path is None:
+        transport = self.agent.transport
+        if self._closing is not None or transport is None:
             return
         ssl: Any = self._dtls._ssl
-        self._flow = Flow(
+        self._session = MediaSession(
             self.negotiated,
             self.ssrcs,
             self.camera_id,
-            outbound=OutboundSrtp(self._dtls._tx_srtp, self._scratch),
+            outbound=OutboundSrtp(self._dtls._tx_srtp, self._srtp_buffer),
             inbound=self._dtls._rx_srtp,
-            trailer_bytes=_TRAILER_BYTES[ssl.get_selected_srtp_profile()],
-            path=path,
+            auth_tag_bytes=_AUTH_TAG_BYTES[ssl.get_selected_srtp_profile()],
+            transport=transport,
             fanout=self._fanout,
             clock=self._clock,
         )
         self.state = ViewerState.CONNECTED
         self.connected.set()
-        self._flow.begin(lambda error: self.close_soon(f"sending failed: {error}"))
-        if self.on_begun is not None:
-            self.on_begun()
-        log.info("camera %s: viewer %s is connected over %s", self.camera_id, self.id, path.protocol)
+        self._session.begin(lambda error: self.close_soon(f"sending failed: {error}"))
+        if self.on_first_frame is not None:
+            self.on_first_frame()
+        log.info("camera %s: viewer %s is connected over %s", self.camera_id, self.id, transport.protocol)
 
     async def _close(self) -> None:
         try:
-            if self._flow is not None:
-                self._flow.end()
+            if self._session is not None:
+                self._session.end()
             if self._connecting is not None:
                 if not self._connecting.done():
                     # A cancellation that meets a datagram is lost in asyncio.wait_for before Python 3.12; the end of
@@ -264,30 +269,30 @@ class Viewer:
         finally:
             self.agent.close()
             self.state = ViewerState.CLOSED
-            while self.holds:
-                self.holds.pop()()
+            while self.close_callbacks:
+                self.close_callbacks.pop()()
             self._on_closed(self)
             self.closed.set()
             log.info("camera %s: viewer %s has gone: %s", self.camera_id, self.id, self.reason)
 
-    def _on_path(self, path: AgentPath) -> None:
-        if self._flow is not None:
-            self._flow.move(path)
+    def _on_transport(self, transport: PeerTransport) -> None:
+        if self._session is not None:
+            self._session.move(transport)
 
     def _on_dtls_state(self) -> None:
         if self._dtls.state in ("closed", "failed"):
             self.close_soon("it closed the connection" if self._dtls.state == "closed" else "its DTLS handshake failed")
 
     def _on_srtp(self, data: bytes) -> None:
-        if self._flow is None:
+        if self._session is None:
             return
-        heard = self._flow.receive(data)
-        if heard is Heard.REFUSED:
-            self.srtp_refused += 1
-        elif heard is not Heard.NOTHING:
+        result = self._session.receive(data)
+        if result is RtcpResult.REJECTED:
+            self.srtp_rejected += 1
+        elif result is not RtcpResult.NOT_RTCP:
             self.agent.heard()
             self._tell()
-        if heard is Heard.GOODBYE:
+        if result is RtcpResult.BYE:
             self.close_soon("it said goodbye")
 
     def _tell(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Page
 
 from gateway.media import AudioInfo
-from gateway.webrtc.ice.udp import UdpPath
+from gateway.webrtc.ice.udp import UdpTransport
 from gateway.webrtc.rtp.rtcp import NTP_EPOCH_S
 from gateway.webrtc.server import WebRtcServer
 from tests.support.browser import assert_moving_picture, look
@@ -115,9 +115,9 @@ async def test_sender_reports_put_sound_and_picture_on_the_wall_clock(
 async def test_lost_packets_are_asked_for_and_sent_again(
     server: WebRtcServer, camera_with: Cameras, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, count = UdpPath.send, 0
+    send, count = UdpTransport.send, 0
 
-    def lossy(path: UdpPath, data: memoryview | bytes, segment_bytes: int) -> bool:
+    def lossy(path: UdpTransport, data: memoryview | bytes, segment_bytes: int) -> bool:
         nonlocal count
         count += 1
         # Media only, and one burst in eleven: RTCP, DTLS and STUN are shorter.
@@ -125,7 +125,7 @@ async def test_lost_packets_are_asked_for_and_sent_again(
             return True
         return send(path, data, segment_bytes)
 
-    monkeypatch.setattr(UdpPath, "send", lossy)
+    monkeypatch.setattr(UdpTransport, "send", lossy)
     await watch(page, server, camera_with(film(bit_rate=2_000_000)))
     (viewer,) = server.viewers.values()
     async with asyncio.timeout(20):
@@ -141,9 +141,9 @@ async def test_a_lost_keyframe_is_asked_for_and_healed_from_the_gop(
     server: WebRtcServer, camera_with: Cameras, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a GOP of 20 s, and NACK unanswered, only the answer to a PLI brings the picture back."""
-    send, lost = UdpPath.send, 0
+    send, lost = UdpTransport.send, 0
 
-    def lossy(path: UdpPath, data: memoryview | bytes, segment_bytes: int) -> bool:
+    def lossy(path: UdpTransport, data: memoryview | bytes, segment_bytes: int) -> bool:
         nonlocal lost
         if len(data) > 300 and 0 < lost <= 40:
             lost += 1
@@ -152,10 +152,10 @@ async def test_a_lost_keyframe_is_asked_for_and_healed_from_the_gop(
 
     await watch(page, server, camera_with(film(gop=600)))
     (viewer,) = server.viewers.values()
-    monkeypatch.setattr(UdpPath, "send", lossy)
+    monkeypatch.setattr(UdpTransport, "send", lossy)
     monkeypatch.setattr("gateway.webrtc.rtp.video_sender.RETRANSMIT_BUCKET_BYTES", 0)
     # A loss like this may be taken for a narrow network, whose limit heals it in a way of its own.
-    monkeypatch.setattr("gateway.webrtc.session.Flow._adapt", lambda *_: None)
+    monkeypatch.setattr("gateway.webrtc.session.MediaSession._adapt", lambda *_: None)
     assert viewer.stats().replays == 1
     lost = 1
     async with asyncio.timeout(20):

@@ -13,10 +13,10 @@ from aiortc import RTCPeerConnection
 from OpenSSL import SSL
 from playwright.async_api import Page
 
-from gateway.webrtc.ice.tcp import TcpPath
+from gateway.webrtc.ice.tcp import TcpTransport
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.stats import ViewerState
-from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, RETURN_MAX_S, Viewer
+from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, RECONNECT_MAX_S, Viewer
 from tests.browser.test_webrtc_in_chromium import TCP_ONLY
 from tests.gateway.webrtc.relay import TcpRelay
 from tests.gateway.webrtc.test_server import offer
@@ -95,12 +95,12 @@ async def test_whose_only_connection_is_closed_is_gone_unless_it_comes_back(
     _, viewer = await join(camera, edit=relay.answer)
     relay.hang_up()
     async with asyncio.timeout(5):
-        while viewer.agent.path is not None:
+        while viewer.agent.transport is not None:
             await asyncio.sleep(0.01)
-    lost = viewer.agent.path_lost_s
-    viewer.tick(lost + RETURN_MAX_S - 0.1, 0)
+    lost = viewer.agent.transport_lost_s
+    viewer.tick(lost + RECONNECT_MAX_S - 0.1, 0)
     assert viewer.state is ViewerState.CONNECTED
-    viewer.tick(lost + RETURN_MAX_S + 0.1, 0)
+    viewer.tick(lost + RECONNECT_MAX_S + 0.1, 0)
     async with asyncio.timeout(5):
         await viewer.closed.wait()
     assert viewer.reason == "its connection was closed, and it did not come back"
@@ -113,11 +113,11 @@ async def test_chromium_comes_back_when_its_connection_breaks(
 ) -> None:
     await watch(page, server, camera_with(film()), TCP_ONLY)
     (viewer,) = server.viewers.values()
-    broken = viewer.agent.path
-    assert isinstance(broken, TcpPath)
+    broken = viewer.agent.transport
+    assert isinstance(broken, TcpTransport)
     broken.close()
     async with asyncio.timeout(10):
-        while viewer.agent.path in (broken, None):
+        while viewer.agent.transport in (broken, None):
             await asyncio.sleep(0.02)
     assert_moving_picture(await look(page))
     assert list(server.viewers) == [viewer.id]
@@ -148,7 +148,7 @@ async def test_who_leaves_in_mid_handshake_is_gone_in_bounded_time(server: WebRt
     viewer = await server.join(camera, await offer(), client_address="192.0.2.9")
     with half_a_handshake(viewer, server.udp_port):
         async with asyncio.timeout(5):
-            while viewer.dtls_state != "connecting" or viewer.agent.path is None:
+            while viewer.dtls_state != "connecting" or viewer.agent.transport is None:
                 await asyncio.sleep(0.01)
         viewer.tick(viewer._born_s + CONNECT_TIMEOUT_S - 0.1, 0)
         assert viewer.state is ViewerState.NEW

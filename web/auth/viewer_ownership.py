@@ -34,7 +34,7 @@ class ViewerOwnership:
         """Make the sender of a request the owner of a viewer. The viewer is closed when their access is revoked."""
         if (owner := _owner(request, viewer)) is not None:
             self._owners[viewer.id] = owner
-            viewer.holds.append(lambda: self._owners.pop(viewer.id).unsubscribe())
+            viewer.close_callbacks.append(lambda: self._owners.pop(viewer.id).unsubscribe())
 
     def require(self, request: web.Request, viewer: Viewer) -> None:
         """Raise :class:`~gateway.errors.NotFoundError`, as for an unknown viewer, unless the sender may change it.

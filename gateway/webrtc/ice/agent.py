@@ -19,27 +19,26 @@ import secrets
 import struct
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Protocol
 
 from aioice import stun
 
 from gateway.clock import Clock
-from gateway.webrtc.rtp.video_sender import Path
+from gateway.webrtc.transport import Address, PeerTransport
 
 log = logging.getLogger(__name__)
 
-PATHS_MAX = 8
+TRANSPORTS_MAX = 8
 """Addresses of one viewer at a time: a machine's interfaces, with and without NAT; the oldest goes first."""
 
 DTLS_QUEUE_MAX = 32
 """Datagrams; a handshake has fewer."""
 
 REFUSALS = {
-    "stranger": "not STUN, from an address that no viewer has proved to be its own",
-    "stun": "STUN that is malformed or names no viewer",
-    "password": "a check with a wrong password",
+    "unknown_address": "not STUN, from an address that no viewer has proved to be its own",
+    "invalid_stun": "STUN that is malformed or names no viewer",
+    "wrong_password": "a check with a wrong password",
     "malformed": "too long, empty, or no frame of RFC 4571",
-    "fault": "one that we failed on; the log has it",
+    "error": "one that we failed on; the log has it",
 }
 """Why datagrams reach nobody."""
 
@@ -47,26 +46,6 @@ _BINDING_REQUEST = b"\x00\x01"
 _COOKIE = b"\x21\x12\xa4\x42"
 _USERNAME = 0x0006
 _ICE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-
-Address = tuple[str, int]
-
-
-class AgentPath(Path, Protocol):
-    """A way to send that is known by where it leads to."""
-
-    @property
-    def remote(self) -> Address:
-        """The other end's address and port."""
-        ...
-
-    @property
-    def protocol(self) -> str:
-        """``udp`` or ``tcp``."""
-        ...
-
-    def close(self) -> None:
-        """The agent does not need it any more."""
-        ...
 
 
 def ice_string(length: int) -> str:
@@ -91,9 +70,10 @@ def username_of(data: bytes) -> str | None:
 
 
 class IceAgent:
-    """One viewer's end. aiortc's ``RTCDtlsTransport`` takes it for its ``RTCIceTransport``.
+    """The local ICE agent of one viewer.
 
-    ``on_path`` is called when the path is chosen and on each change, ``on_srtp`` with each SRTP or SRTCP datagram.
+    ``on_transport`` is called when a transport is selected and on each change, ``on_srtp`` with each SRTP or SRTCP
+    datagram.
     """
 
     role = "controlled"
@@ -101,23 +81,23 @@ class IceAgent:
     def __init__(
         self,
         clock: Clock,
-        on_path: Callable[[AgentPath], None],
+        on_transport: Callable[[PeerTransport], None],
         on_srtp: Callable[[bytes], None],
     ) -> None:
         self.username = ice_string(8)
         self.password = ice_string(24)
-        self.former: tuple[str, str] | None = None
+        self.previous: tuple[str, str] | None = None
         """User fragment and password from before an ICE restart, good until the new ones are used."""
         self._clock = clock
-        self._on_path = on_path
+        self._on_transport = on_transport
         self._on_srtp = on_srtp
-        self.path: AgentPath | None = None
+        self.transport: PeerTransport | None = None
         """The one to send on; ``None`` before the first check, and after the last connection was closed."""
-        self.path_lost_s = 0.0
-        """When :attr:`path` became ``None`` again."""
-        self.last_heard_s = clock.monotonic()
+        self.transport_lost_s = 0.0
+        """When :attr:`transport` became ``None`` again."""
+        self.last_consent_s = clock.monotonic()
         """When an authenticated datagram came last: consent, in the sense of RFC 7675."""
-        self.paths: deque[AgentPath] = deque()
+        self.transports: deque[PeerTransport] = deque()
         self.closed = False
         self._dtls: deque[bytes] = deque()
         self._wakeup = asyncio.Event()
@@ -125,28 +105,28 @@ class IceAgent:
 
     def heard(self) -> None:
         """Something authenticated came."""
-        self.last_heard_s = self._clock.monotonic()
+        self.last_consent_s = self._clock.monotonic()
 
-    def select(self, path: AgentPath) -> None:
-        """Send on this path from now on."""
-        if path is not self.path:
-            self.path = path
-            self._on_path(path)
+    def select(self, transport: PeerTransport) -> None:
+        """Send on this transport from now on."""
+        if transport is not self.transport:
+            self.transport = transport
+            self._on_transport(transport)
 
-    def lose(self, path: AgentPath) -> None:
-        """A path was closed by the other end. The newest of the others is taken; without any, the next check's."""
-        if path in self.paths:
-            self.paths.remove(path)
-        if path is not self.path:
+    def lose(self, transport: PeerTransport) -> None:
+        """A transport was closed by the other end. The newest of the others is taken; without any, the next check's."""
+        if transport in self.transports:
+            self.transports.remove(transport)
+        if transport is not self.transport:
             return
-        if self.paths:
-            self.select(self.paths[-1])
+        if self.transports:
+            self.select(self.transports[-1])
         else:
-            self.path = None
-            self.path_lost_s = self._clock.monotonic()
+            self.transport = None
+            self.transport_lost_s = self._clock.monotonic()
 
     def receive(self, data: bytes) -> None:
-        """A datagram other than STUN from a path of this agent (RFC 7983 tells them apart)."""
+        """A datagram other than STUN from a transport of this agent (RFC 7983 tells them apart)."""
         first = data[0]
         if 128 <= first < 192:
             self._on_srtp(data)
@@ -171,9 +151,9 @@ class IceAgent:
         return self._dtls.popleft()
 
     async def _send(self, data: bytes) -> None:
-        if self.closed or self.path is None:
-            raise ConnectionError("the ICE agent has no path")
-        self.path.send(data, len(data))
+        if self.closed or self.transport is None:
+            raise ConnectionError("the ICE agent has no transport")
+        self.transport.send(data, len(data))
 
 
 class IceRegistry:
@@ -181,7 +161,7 @@ class IceRegistry:
 
     def __init__(self) -> None:
         self._by_username: dict[str, IceAgent] = {}
-        self._by_address: dict[Address, tuple[IceAgent, AgentPath]] = {}
+        self._by_address: dict[Address, tuple[IceAgent, PeerTransport]] = {}
         self.refused: Counter[str] = Counter()
         """Datagrams that reached nobody, by the keys of ``REFUSALS``."""
 
@@ -200,23 +180,23 @@ class IceRegistry:
     def remove(self, agent: IceAgent) -> None:
         """Forget an agent and its addresses. Twice is fine."""
         self._by_username.pop(agent.username, None)
-        if agent.former is not None:
-            self._by_username.pop(agent.former[0], None)
-        for path in agent.paths:
-            self._forget(agent, path)
-            path.close()
-        agent.paths.clear()
+        if agent.previous is not None:
+            self._by_username.pop(agent.previous[0], None)
+        for transport in agent.transports:
+            self._forget(agent, transport)
+            transport.close()
+        agent.transports.clear()
 
     def restart(self, agent: IceAgent) -> None:
         """Give an agent a new user fragment and password (RFC 8445 §9); the present ones last until those are used."""
-        if agent.former is not None:
-            self._by_username.pop(agent.former[0], None)
-        agent.former = (agent.username, agent.password)
+        if agent.previous is not None:
+            self._by_username.pop(agent.previous[0], None)
+        agent.previous = (agent.username, agent.password)
         agent.username, agent.password = ice_string(8), ice_string(24)
         self.add(agent)
 
-    def path_to(self, address: Address) -> AgentPath | None:
-        """The path that is already tied to this UDP address."""
+    def transport_to(self, address: Address) -> PeerTransport | None:
+        """The transport that is already tied to this UDP address."""
         known = self._by_address.get(address)
         return known[1] if known else None
 
@@ -224,68 +204,68 @@ class IceRegistry:
         """A UDP datagram other than STUN."""
         known = self._by_address.get(address)
         if known is None:
-            self.refused["stranger"] += 1
+            self.refused["unknown_address"] += 1
         else:
             known[0].receive(data)
 
     def check(
-        self, data: bytes, remote: Address, path: Callable[[], AgentPath]
+        self, data: bytes, remote: Address, transport: Callable[[], PeerTransport]
     ) -> tuple[bytes, IceAgent | None] | None:
         """Answer a binding request: the answer, and the agent if it proved itself. ``None``: no answer is due.
 
-        ``path`` makes (or finds) the way back; it is called for authenticated requests only.
+        ``transport`` makes (or finds) the way back; it is called for authenticated requests only.
         """
         username = username_of(data)
         agent = self._by_username.get(username) if username is not None else None
         if agent is None:
-            self.refused["stun"] += 1
+            self.refused["invalid_stun"] += 1
             return None
-        is_former = agent.former is not None and username == agent.former[0]
-        password = agent.former[1] if is_former and agent.former is not None else agent.password
+        is_previous = agent.previous is not None and username == agent.previous[0]
+        password = agent.previous[1] if is_previous and agent.previous is not None else agent.password
         key = password.encode()
         try:
             request = stun.parse_message(data)
             genuine = request.check_message_integrity(key)
         except (ValueError, struct.error, KeyError, IndexError):
-            self.refused["stun"] += 1
+            self.refused["invalid_stun"] += 1
             return None
         if not genuine:
-            self.refused["password"] += 1
+            self.refused["wrong_password"] += 1
             return None
         if "ICE-CONTROLLED" in request.attributes:
             # We are lite and cannot control: the other side has to (RFC 8445 §7.3.1.1).
             return _error(request, 487, "Role Conflict", key), None
         agent.heard()
-        if not is_former and agent.former is not None:
-            self._by_username.pop(agent.former[0], None)
-            agent.former = None
-        way = path()
-        self._tie(agent, way)
-        if agent.path is None or "USE-CANDIDATE" in request.attributes:
+        if not is_previous and agent.previous is not None:
+            self._by_username.pop(agent.previous[0], None)
+            agent.previous = None
+        way = transport()
+        self._bind(agent, way)
+        if agent.transport is None or "USE-CANDIDATE" in request.attributes:
             agent.select(way)
         answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
         answer.attributes["XOR-MAPPED-ADDRESS"] = remote
         answer.add_message_integrity(key)
         return bytes(answer), agent
 
-    def _tie(self, agent: IceAgent, path: AgentPath) -> None:
-        if path.protocol == "udp":
-            known = self._by_address.get(path.remote)
-            if known is not None and known[0] is not agent and path in known[0].paths:
-                known[0].paths.remove(path)
-            self._by_address[path.remote] = (agent, path)
-        if path not in agent.paths:
-            agent.paths.append(path)
-            if len(agent.paths) > PATHS_MAX:
-                oldest = next(candidate for candidate in agent.paths if candidate is not agent.path)
-                agent.paths.remove(oldest)
+    def _bind(self, agent: IceAgent, transport: PeerTransport) -> None:
+        if transport.protocol == "udp":
+            known = self._by_address.get(transport.remote)
+            if known is not None and known[0] is not agent and transport in known[0].transports:
+                known[0].transports.remove(transport)
+            self._by_address[transport.remote] = (agent, transport)
+        if transport not in agent.transports:
+            agent.transports.append(transport)
+            if len(agent.transports) > TRANSPORTS_MAX:
+                oldest = next(candidate for candidate in agent.transports if candidate is not agent.transport)
+                agent.transports.remove(oldest)
                 self._forget(agent, oldest)
                 oldest.close()
 
-    def _forget(self, agent: IceAgent, path: AgentPath) -> None:
-        known = self._by_address.get(path.remote)
-        if known is not None and known[0] is agent and known[1] is path:
-            del self._by_address[path.remote]
+    def _forget(self, agent: IceAgent, transport: PeerTransport) -> None:
+        known = self._by_address.get(transport.remote)
+        if known is not None and known[0] is agent and known[1] is transport:
+            del self._by_address[transport.remote]
 
 
 def _error(request: stun.Message, code: int, reason: str, key: bytes) -> bytes:

@@ -1,24 +1,26 @@
 """ICE over TCP for networks without UDP: passive candidates (RFC 6544), datagrams framed as in RFC 4571, the same port.
 
-Theory of operation. A connection is nobody's until a binding request on it proves itself; then it is one more path of
-that agent. It is read frame by frame, each of which is what a UDP datagram would have been.
+Theory of operation. A connection belongs to no agent until a binding request on it is authenticated. Then it is one
+more transport of that agent. Each frame on it is handled like a UDP datagram.
 
 Rules:
 
-1. A connection that does not prove itself within ``PROOF_TIMEOUT_S`` is closed; there are ``STRANGERS_MAX`` at most.
-2. What the viewer does not read waits in ``UNSENT_BYTES`` of the kernel and ``WRITE_BUFFER_BYTES`` of ours and no more;
-   beyond, the path is full.
-3. A frame too long, or of nothing, ends the connection: whoever sends it is no ICE agent.
+1. A connection without an authenticated binding request within ``AUTHENTICATION_TIMEOUT_S`` is closed. There are at
+   most ``UNAUTHENTICATED_MAX`` of them.
+2. Data that the viewer does not read waits in at most ``UNSENT_BYTES`` of the kernel and ``WRITE_BUFFER_BYTES`` here.
+   Then the transport is full.
+3. A frame that is empty or too long ends the connection: its sender is not an ICE agent.
 """
 
 import asyncio
 import logging
 import socket
 
-from gateway.webrtc.ice.agent import Address, IceAgent, IceRegistry
+from gateway.webrtc.ice.agent import IceAgent, IceRegistry
+from gateway.webrtc.transport import Address
 
 _TCP_NOTSENT_LOWAT = 25
-"""Linux's, which Python does not name before 3.13."""
+"""Linux's value. Python has a name for it since 3.13."""
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +28,17 @@ FRAME_MAX_BYTES = 2048
 """As for UDP: more than any browser sends."""
 
 WRITE_BUFFER_BYTES = 128 * 1024
-"""A quarter of a second of 4 Mbit/s: more would be delay, less would cut large keyframes in two."""
+"""A quarter of a second of 4 Mbit/s. More would add delay, less would split large keyframes."""
 
 UNSENT_BYTES = 64 * 1024
-"""What the kernel takes beyond what is in flight (TCP_NOTSENT_LOWAT). Left to itself it takes megabytes, seconds of
+"""How much the kernel buffers beyond what is in flight (TCP_NOTSENT_LOWAT). By default it buffers megabytes, seconds of
 video, before a viewer that does not read is noticed."""
 
-PROOF_TIMEOUT_S = 5.0
-STRANGERS_MAX = 64
+AUTHENTICATION_TIMEOUT_S = 5.0
+UNAUTHENTICATED_MAX = 64
 
 
-class TcpPath(asyncio.Protocol):
+class TcpTransport(asyncio.Protocol):
     """One connection."""
 
     protocol = "tcp"
@@ -46,16 +48,16 @@ class TcpPath(asyncio.Protocol):
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._agent: IceAgent | None = None
-        self._proof: asyncio.TimerHandle | None = None
+        self._timeout: asyncio.TimerHandle | None = None
         self.remote: Address = ("", 0)
 
     @property
     def is_full(self) -> bool:
-        """Whether the viewer has not read enough of what it was sent."""
+        """Whether too much that was sent is still unread."""
         return self._transport is not None and self._transport.get_write_buffer_size() > WRITE_BUFFER_BYTES
 
     def send(self, data: memoryview | bytes, segment_bytes: int) -> bool:
-        """Send frames of ``segment_bytes`` each. On a closed connection they are lost, as on a network."""
+        """Send frames of ``segment_bytes`` each. On a closed connection they are lost, as in a network."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return True
@@ -69,7 +71,7 @@ class TcpPath(asyncio.Protocol):
         return True
 
     def close(self) -> None:
-        """End the connection at once: there is nobody who would read what waits."""
+        """Close the connection at once. Unsent data is dropped."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -82,11 +84,11 @@ class TcpPath(asyncio.Protocol):
             return
         self.remote = (peer[0], peer[1])
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        self._proof = asyncio.get_running_loop().call_later(PROOF_TIMEOUT_S, transport.abort)
+        self._timeout = asyncio.get_running_loop().call_later(AUTHENTICATION_TIMEOUT_S, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._end_probation()
+        self._cancel_timeout()
         self._port.forget(self)
         if self._agent is not None:
             self._agent.lose(self)
@@ -114,20 +116,20 @@ class TcpPath(asyncio.Protocol):
                 if answer is not None:
                     if answer[1] is not None:
                         self._agent = answer[1]
-                        self._end_probation()
+                        self._cancel_timeout()
                     self.send(answer[0], len(answer[0]))
             elif self._agent is not None:
                 self._agent.receive(data)
             else:
-                self._port.registry.refused["stranger"] += 1
+                self._port.registry.refused["unknown_address"] += 1
         except Exception:
-            self._port.registry.refused["fault"] += 1
+            self._port.registry.refused["error"] += 1
             log.exception("a frame from %s could not be handled", self.remote[0])
 
-    def _end_probation(self) -> None:
-        if self._proof is not None:
-            self._proof.cancel()
-            self._proof = None
+    def _cancel_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
             self._port.admitted(self)
 
 
@@ -136,8 +138,8 @@ class TcpPort:
 
     def __init__(self, registry: IceRegistry) -> None:
         self.registry = registry
-        self._connections: set[TcpPath] = set()
-        self._strangers: set[TcpPath] = set()
+        self._connections: set[TcpTransport] = set()
+        self._unauthenticated: set[TcpTransport] = set()
         self._servers: list[asyncio.Server] = []
 
     @property
@@ -145,30 +147,30 @@ class TcpPort:
         return len(self._connections)
 
     async def start(self, host: str, port: int) -> None:
-        """Listen on one more address. Raises ``OSError`` where that cannot be."""
-        self._servers.append(await asyncio.get_running_loop().create_server(lambda: TcpPath(self), host, port))
+        """Listen on one more address. Raises ``OSError`` if that fails."""
+        self._servers.append(await asyncio.get_running_loop().create_server(lambda: TcpTransport(self), host, port))
 
     def close(self) -> None:
-        """Stop listening and end all connections. Twice is fine."""
+        """Stop listening and close all connections. May be called twice."""
         while self._servers:
             self._servers.pop().close()
         for connection in tuple(self._connections):
             connection.close()
 
-    def admit(self, connection: TcpPath) -> bool:
-        """Whether one more stranger may stay for now."""
-        if len(self._strangers) >= STRANGERS_MAX:
-            self.registry.refused["stranger"] += 1
+    def admit(self, connection: TcpTransport) -> bool:
+        """Add a connection that is not authenticated. ``False``: there are too many."""
+        if len(self._unauthenticated) >= UNAUTHENTICATED_MAX:
+            self.registry.refused["unknown_address"] += 1
             return False
-        self._strangers.add(connection)
+        self._unauthenticated.add(connection)
         self._connections.add(connection)
         return True
 
-    def admitted(self, connection: TcpPath) -> None:
-        """It is no stranger any more."""
-        self._strangers.discard(connection)
+    def admitted(self, connection: TcpTransport) -> None:
+        """The connection is authenticated, or closed."""
+        self._unauthenticated.discard(connection)
 
-    def forget(self, connection: TcpPath) -> None:
-        """It is closed."""
-        self._strangers.discard(connection)
+    def forget(self, connection: TcpTransport) -> None:
+        """The connection is closed."""
+        self._unauthenticated.discard(connection)
         self._connections.discard(connection)

@@ -13,7 +13,8 @@ import logging
 import socket
 import struct
 
-from gateway.webrtc.ice.agent import Address, IceRegistry
+from gateway.webrtc.ice.agent import IceRegistry
+from gateway.webrtc.transport import Address
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ _PKTINFO4 = struct.Struct("=i4s4s")
 _PKTINFO6 = struct.Struct("=16si")
 
 DATAGRAM_MAX_BYTES = 2048
-"""More than any browser sends on a path with an MTU of 1500; what is longer is cut, and dropped."""
+"""More than any browser sends on a transport with an MTU of 1500; what is longer is cut, and dropped."""
 
 READS_A_WAKEUP = 64
 """So that a flood cannot keep the loop from sending."""
@@ -37,12 +38,12 @@ _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS})
 _NO_SEGMENTS = frozenset({errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
 
 _SIZES_MAX = 64
-"""Packet sizes whose ancillary data is remembered by a path; nearly all bursts have the one full size."""
+"""Packet sizes whose ancillary data is remembered by a transport; nearly all bursts have the one full size."""
 
 _Ancillary = list[tuple[int, int, bytes]]
 
 
-class UdpPath:
+class UdpTransport:
     """The way to one address."""
 
     protocol = "udp"
@@ -168,7 +169,7 @@ class UdpPort:
                 self._datagram(data, (sender[0], sender[1]), ancillary)
             except Exception:
                 # A datagram can come from anybody; none may end the reading of the others.
-                self._registry.refused["fault"] += 1
+                self._registry.refused["error"] += 1
                 log.exception("a datagram from %s could not be handled", sender[0])
 
     def _datagram(self, data: bytes, remote: Address, ancillary: list[tuple[int, int, bytes]]) -> None:
@@ -176,15 +177,15 @@ class UdpPort:
             self._registry.receive(data, remote)
             return
 
-        def path() -> UdpPath:
-            known = self._registry.path_to(remote)
-            if isinstance(known, UdpPath) and known._port is self:
+        def transport() -> UdpTransport:
+            known = self._registry.transport_to(remote)
+            if isinstance(known, UdpTransport) and known._port is self:
                 return known
-            return UdpPath(self, remote, _source(ancillary))
+            return UdpTransport(self, remote, _source(ancillary))
 
-        answer = self._registry.check(data, remote, path)
+        answer = self._registry.check(data, remote, transport)
         if answer is not None:
-            UdpPath(self, remote, _source(ancillary)).send(answer[0], len(answer[0]))
+            UdpTransport(self, remote, _source(ancillary)).send(answer[0], len(answer[0]))
 
 
 def _source(ancillary: list[tuple[int, int, bytes]]) -> _Ancillary:

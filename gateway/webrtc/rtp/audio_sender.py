@@ -2,21 +2,21 @@
 
 import secrets
 
-from gateway.webrtc.rtp.packets import Layout, plain_packet
+from gateway.webrtc.rtp.packets import PacketTemplate, rtp_packet
 from gateway.webrtc.rtp.srtp import OutboundSrtp
-from gateway.webrtc.rtp.video_sender import Path
+from gateway.webrtc.transport import Transport
 
 
 class AudioSender:
     """One viewer's audio: every packet as it comes, nothing kept, nothing repeated."""
 
-    def __init__(self, srtp: OutboundSrtp, layout: Layout, ssrc: int, path: Path) -> None:
+    def __init__(self, srtp: OutboundSrtp, template: PacketTemplate, ssrc: int, transport: Transport) -> None:
         self._srtp = srtp
-        self._layout = layout
+        self._template = template
         self.ssrc = ssrc
-        self.path = path
+        self.transport = transport
         self._sequence = secrets.randbelow(1 << 15)
-        self._shift = secrets.randbits(32)
+        self._timestamp_offset = secrets.randbits(32)
         self.packets_sent = 0
         self.payload_bytes_sent = 0
         self.packets_dropped = 0
@@ -25,10 +25,10 @@ class AudioSender:
         """Send one packet; ``timestamp`` is in the codec's clock."""
         timestamp = self.timestamp(timestamp)
         marker = self.packets_sent == 0
-        plain = plain_packet(self._layout, payload, self._sequence, timestamp, self.ssrc, marker=marker)
+        plain = rtp_packet(self._template, payload, self._sequence, timestamp, self.ssrc, marker=marker)
         self._sequence += 1
         data = self._srtp.protect_packet(plain)
-        if not self.path.send(data, len(data)):
+        if not self.transport.send(data, len(data)):
             self.packets_dropped += 1
             return
         self.packets_sent += 1
@@ -36,4 +36,4 @@ class AudioSender:
 
     def timestamp(self, timestamp: int) -> int:
         """The camera's audio timestamp as this viewer's RTP timestamp."""
-        return (timestamp + self._shift) & 0xFFFFFFFF
+        return (timestamp + self._timestamp_offset) & 0xFFFFFFFF

@@ -1,13 +1,14 @@
-"""RTP packets of one camera's video: packetised once, numbered once, kept once for everybody.
+"""RTP packets of one camera's video: packetised once, numbered once, kept once for all viewers.
 
 Theory of operation. A :class:`Frame` is one picture as RTP payloads. The camera's packets are counted from its first
-one on; that count is the *packet index*. A viewer's sequence number is the index plus an offset of that viewer's own,
-so that one :class:`History` answers the retransmission requests of all, and replays the current GOP to whoever joins.
+one; that count is the *packet index*. A viewer's sequence number is the index plus an offset of that viewer, so one
+:class:`PacketHistory` serves the retransmission requests of all viewers, and the replay of the current GOP for a new
+one.
 
-What the packets of two viewers differ in is little: sequence number, timestamp and SSRC, and then the encryption. All
-else (payload type, header extensions, room for the SRTP tag) is a :class:`Layout`, and viewers with equal browsers have
-equal ones. For each frame and layout a :class:`Burst` holds plain packets one beside the other, ready to be copied as a
-whole, stamped and encrypted in place.
+The packets of two viewers differ only in sequence number, timestamp and SSRC, and in the encryption. Everything else
+(payload type, header extensions, room for the SRTP authentication tag) is a :class:`PacketTemplate`, and viewers with
+equal browsers share one. For each frame and template a :class:`GsoBatch` holds plain packets one after the other: a
+sender copies it, writes the three fields and encrypts in place.
 """
 
 from bisect import bisect_right
@@ -20,40 +21,40 @@ from gateway.clock import CLOCK_RATE
 HEADER_BYTES = 12
 """A fixed RTP header (RFC 3550 §5.1)."""
 
-BURST_MAX_PACKETS = 32
-"""39 KB, 3 ms of a 100 Mbit/s Wi-Fi; one ``sendmsg`` with UDP_SEGMENT would take 64 packets and 65,507 bytes."""
+GSO_MAX_PACKETS = 32
+"""39 KB, 3 ms of a 100 Mbit/s Wi-Fi. One ``sendmsg`` with UDP_SEGMENT could take 64 packets and 65,507 bytes."""
 
 HISTORY_MIN_PACKETS = 1024
-"""Retransmissions reach back this far at least: eight times as far as aiortc's."""
+"""Retransmissions reach back at least this far: eight times as far as aiortc's."""
 
 HISTORY_MIN_90K = CLOCK_RATE
-"""… and this long at least: beyond a second nobody waits for a lost packet."""
+"""… and at least this long. After a second no receiver waits for a lost packet."""
 
 HISTORY_MAX_BYTES = 32 * 1024 * 1024
-"""A GOP larger than this is not kept for newcomers; the hub forgets it at the same size."""
+"""A GOP larger than this is not kept for new viewers. The hub drops it at the same size."""
 
 
-class Layout:
-    """What packets of one negotiated track have in common, whoever they go to. Compared by identity; see `layout`."""
+class PacketTemplate:
+    """What all packets of one negotiated codec have in common. Compared by identity; made by `packet_template`."""
 
-    __slots__ = ("extensions", "header_bytes", "payload_type", "trailer_bytes")
+    __slots__ = ("auth_tag_bytes", "extensions", "header_bytes", "payload_type")
 
-    def __init__(self, payload_type: int, extensions: bytes, trailer_bytes: int) -> None:
+    def __init__(self, payload_type: int, extensions: bytes, auth_tag_bytes: int) -> None:
         self.payload_type = payload_type
         self.extensions = extensions
-        self.trailer_bytes = trailer_bytes
+        self.auth_tag_bytes = auth_tag_bytes
         self.header_bytes = HEADER_BYTES + len(extensions)
 
     def header(self, *, marker: bool) -> bytes:
-        """A header with zeros for sequence number, timestamp and SSRC."""
+        """A header whose sequence number, timestamp and SSRC are zero."""
         first = 0x90 if self.extensions else 0x80
         return bytes((first, marker << 7 | self.payload_type)) + bytes(10) + self.extensions
 
 
 @lru_cache(maxsize=256)
-def layout(payload_type: int, extensions: bytes, trailer_bytes: int) -> Layout:
-    """The one layout with these values. ``extensions`` is the whole block of RFC 8285, or empty."""
-    return Layout(payload_type, extensions, trailer_bytes)
+def packet_template(payload_type: int, extensions: bytes, auth_tag_bytes: int) -> PacketTemplate:
+    """The one template with these values. ``extensions`` is the whole block of RFC 8285, or empty."""
+    return PacketTemplate(payload_type, extensions, auth_tag_bytes)
 
 
 def one_byte_extensions(elements: dict[int, bytes]) -> bytes:
@@ -65,9 +66,11 @@ def one_byte_extensions(elements: dict[int, bytes]) -> bytes:
     return b"\xbe\xde" + (len(body) // 4).to_bytes(2, "big") + body
 
 
-def plain_packet(layout: Layout, payload: bytes, sequence: int, timestamp: int, ssrc: int, *, marker: bool) -> bytes:
-    """One RTP packet by itself, with no room for its SRTP tag."""
-    header = bytearray(layout.header(marker=marker))
+def rtp_packet(
+    template: PacketTemplate, payload: bytes, sequence: int, timestamp: int, ssrc: int, *, marker: bool
+) -> bytes:
+    """One RTP packet, without room for its SRTP authentication tag."""
+    header = bytearray(template.header(marker=marker))
     header[2:4] = (sequence & 0xFFFF).to_bytes(2, "big")
     header[4:8] = timestamp.to_bytes(4, "big")
     header[8:12] = ssrc.to_bytes(4, "big")
@@ -75,21 +78,24 @@ def plain_packet(layout: Layout, payload: bytes, sequence: int, timestamp: int, 
 
 
 @dataclass(slots=True, eq=False)
-class Burst:
-    """Plain packets side by side: all of ``packet_bytes`` but for the last, each followed by room for its SRTP tag."""
+class GsoBatch:
+    """Plain packets one after the other, each followed by room for its SRTP tag, to be sent with one system call (GSO).
+
+    All have ``packet_bytes``, the last one ``last_packet_bytes``.
+    """
 
     first: int
-    """The place of the first packet in its frame."""
+    """The first packet's number within its frame."""
     count: int
-    stride: int
+    segment_bytes: int
     packet_bytes: int
     last_packet_bytes: int
-    template: bytes
+    data: bytes
 
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """One picture. ``timestamp`` is the camera's, in 90 kHz ticks that never go back, not even over a restart."""
+    """One picture. ``timestamp`` is in 90 kHz ticks that never go back, not even when the camera restarts."""
 
     number: int
     first_index: int
@@ -98,49 +104,49 @@ class Frame:
     captured_at_90k: int
     is_keyframe: bool
     size_bytes: int
-    bursts_by_layout: dict[Layout, list[Burst]] = field(default_factory=dict)
+    gso_batches_by_template: dict[PacketTemplate, list[GsoBatch]] = field(default_factory=dict)
 
     @property
     def end_index(self) -> int:
         """The index after the last packet."""
         return self.first_index + len(self.payloads)
 
-    def bursts(self, wanted: Layout) -> list[Burst]:
-        """The frame in that layout; made once."""
-        bursts = self.bursts_by_layout.get(wanted)
-        if bursts is None:
-            bursts = self.bursts_by_layout[wanted] = list(_bursts(self.payloads, wanted))
-        return bursts
+    def gso_batches(self, template: PacketTemplate) -> list[GsoBatch]:
+        """The frame's batches for a template. Made once."""
+        batches = self.gso_batches_by_template.get(template)
+        if batches is None:
+            batches = self.gso_batches_by_template[template] = list(_gso_batches(self.payloads, template))
+        return batches
 
 
-def _bursts(payloads: list[bytes], wanted: Layout) -> Iterator[Burst]:
-    header, last_header = wanted.header(marker=False), wanted.header(marker=True)
-    room = bytes(wanted.trailer_bytes)
+def _gso_batches(payloads: list[bytes], template: PacketTemplate) -> Iterator[GsoBatch]:
+    header, last_header = template.header(marker=False), template.header(marker=True)
+    room = bytes(template.auth_tag_bytes)
     at = 0
     while at < len(payloads):
         size = len(payloads[at])
         end = at + 1
-        # The kernel takes segments of one size, of which the last may be shorter.
-        while end < len(payloads) and end - at < BURST_MAX_PACKETS and len(payloads[end]) <= size:
+        # The kernel takes segments of one size; only the last may be shorter.
+        while end < len(payloads) and end - at < GSO_MAX_PACKETS and len(payloads[end]) <= size:
             end += 1
             if len(payloads[end - 1]) < size:
                 break
         parts: list[bytes] = []
         for place in range(at, end):
             parts += (last_header if place == len(payloads) - 1 else header, payloads[place], room)
-        yield Burst(
+        yield GsoBatch(
             first=at,
             count=end - at,
-            stride=wanted.header_bytes + size + wanted.trailer_bytes,
-            packet_bytes=wanted.header_bytes + size,
-            last_packet_bytes=wanted.header_bytes + len(payloads[end - 1]),
-            template=b"".join(parts),
+            segment_bytes=template.header_bytes + size + template.auth_tag_bytes,
+            packet_bytes=template.header_bytes + size,
+            last_packet_bytes=template.header_bytes + len(payloads[end - 1]),
+            data=b"".join(parts),
         )
         at = end
 
 
-class History:
-    """The frames of the current GOP, and of the last second and 1024 packets where that is more."""
+class PacketHistory:
+    """The frames of the current GOP, or of the last second and 1024 packets if that is more."""
 
     def __init__(self, max_bytes: int = HISTORY_MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -150,19 +156,19 @@ class History:
         self.gop_bytes = 0
         """Payload of the current GOP so far."""
         self._gop_start: int | None = None
-        """Index of the current GOP's first packet, while the whole GOP is here."""
+        """Index of the current GOP's first packet, while the whole GOP is in the history."""
 
     def __len__(self) -> int:
         return len(self._frames)
 
     @property
     def start_index(self) -> int:
-        """The oldest index that is still here; meaningless while empty."""
+        """The oldest index in the history; meaningless while it is empty."""
         return self._first_indices[0] if self._first_indices else 0
 
     @property
     def end_index(self) -> int:
-        """The index that the next packet will have; 0 while empty."""
+        """The index of the next packet; 0 while the history is empty."""
         return self._frames[-1].end_index if self._frames else 0
 
     @property
@@ -171,7 +177,7 @@ class History:
 
     @property
     def gop_start(self) -> Frame | None:
-        """The current GOP's keyframe, or ``None`` where the GOP is not here as a whole."""
+        """The current GOP's keyframe, or ``None`` if the history does not have the whole GOP."""
         return None if self._gop_start is None else self.frame_of(self._gop_start)
 
     @property
@@ -179,7 +185,7 @@ class History:
         return self._bytes
 
     def append(self, frame: Frame) -> None:
-        """Add the camera's next frame, and forget what nobody can want any more."""
+        """Add the camera's next frame, and drop frames that are too old."""
         self._frames.append(frame)
         self._first_indices.append(frame.first_index)
         self._bytes += frame.size_bytes
@@ -190,17 +196,17 @@ class History:
         self._trim(frame)
 
     def frame_of(self, index: int) -> Frame | None:
-        """The frame that has this packet."""
+        """The frame with this packet; ``None`` if it is not in the history."""
         place = bisect_right(self._first_indices, index) - 1
         if place < 0:
             return None
         frame = self._frames[place]
         return frame if index < frame.end_index else None
 
-    def forget_bursts(self) -> None:
-        """Give back the memory of the bursts; whoever wants one again makes it again."""
+    def discard_gso_batches(self) -> None:
+        """Free the memory of the batches. They are made again when they are needed."""
         for frame in self._frames:
-            frame.bursts_by_layout.clear()
+            frame.gso_batches_by_template.clear()
 
     def _trim(self, newest: Frame) -> None:
         keep_index = newest.end_index - HISTORY_MIN_PACKETS

@@ -26,7 +26,7 @@ _CNAME = 1
 
 
 @dataclass(slots=True)
-class Reception:
+class RemoteInboundStats:
     """What a viewer last reported of one stream (RFC 3550 §6.4.1)."""
 
     fraction_lost: float = 0.0

@@ -1,8 +1,8 @@
-"""SRTP in place: whole bursts of packets are copied, stamped and encrypted in one buffer, without an object a packet.
+"""SRTP in place: a whole batch of packets is copied, completed and encrypted in one buffer, without an object a packet.
 
-pylibsrtp's ``Session.protect`` copies a packet in and out and makes new objects each time; what it wraps,
-``srtp_protect`` of libsrtp, encrypts in place. The buffer is shared by all viewers: a burst is handed to the kernel
-before the next one is made, all of it on the event loop.
+pylibsrtp's ``Session.protect`` copies a packet in and out and makes new objects each time. The function
+that it wraps, ``srtp_protect`` of libsrtp, encrypts in place. All viewers share one buffer: a batch is passed to the
+kernel before the next one is made, and all of it happens on the event loop.
 """
 
 from struct import Struct
@@ -12,80 +12,80 @@ from pylibsrtp import Error as SrtpError
 from pylibsrtp import Session
 from pylibsrtp._binding import ffi, lib
 
-from gateway.webrtc.rtp.packets import Burst
+from gateway.webrtc.rtp.packets import GsoBatch
 
-__all__ = ["OutboundSrtp", "Scratch", "SrtpError"]
+__all__ = ["OutboundSrtp", "SrtpBuffer", "SrtpError"]
 
-SCRATCH_BYTES = 65_536
-"""One burst at most: the largest UDP datagram that the kernel cuts up."""
+BUFFER_BYTES = 65_536
+"""One batch at most: the largest UDP datagram that the kernel splits into segments."""
 
-_STAMP = Struct("!HII")
+_RTP_FIELDS = Struct("!HII")
 """Sequence number, timestamp, SSRC: bytes 2 to 12 of an RTP header (RFC 3550 §5.1)."""
 
-_SLOT_STRIDES = 64
-"""Packet sizes whose slots are remembered; nearly all bursts have the one full size."""
+_SLOT_SIZES_MAX = 64
+"""Packet sizes whose slots are kept; nearly all batches have the full packet size."""
 
 
-class Scratch:
-    """The buffer, and pointers into it at the places where packets of one size begin."""
+class SrtpBuffer:
+    """The buffer, and pointers to where packets of one size begin in it."""
 
     def __init__(self) -> None:
-        self.memory: Any = ffi.new("unsigned char[]", SCRATCH_BYTES)
+        self.memory: Any = ffi.new("unsigned char[]", BUFFER_BYTES)
         self.view = memoryview(ffi.buffer(self.memory))
         self.length: Any = ffi.new("int *")
         self._slots: dict[int, list[tuple[Any, int]]] = {}
 
-    def slots(self, stride: int, count: int) -> list[tuple[Any, int]]:
-        """At least ``count`` pairs of a packet's address and the offset of its stamp."""
-        slots = self._slots.get(stride)
+    def slots(self, segment_bytes: int, count: int) -> list[tuple[Any, int]]:
+        """At least ``count`` pairs of a packet's address and the offset of its sequence number."""
+        slots = self._slots.get(segment_bytes)
         if slots is None:
-            if len(self._slots) >= _SLOT_STRIDES:
+            if len(self._slots) >= _SLOT_SIZES_MAX:
                 self._slots.clear()
-            slots = self._slots[stride] = []
+            slots = self._slots[segment_bytes] = []
         while len(slots) < count:
-            at = len(slots) * stride
+            at = len(slots) * segment_bytes
             slots.append((self.memory + at, at + 2))
         return slots
 
 
 class OutboundSrtp:
-    """One viewer's encryption towards it. Raises ``SrtpError`` where libsrtp refuses."""
+    """Encrypts what is sent to one viewer. Raises ``SrtpError`` if libsrtp refuses."""
 
-    def __init__(self, session: Session, scratch: Scratch) -> None:
+    def __init__(self, session: Session, buffer: SrtpBuffer) -> None:
         self._session = session
         self._context: Any = session._srtp[0]
-        self._scratch = scratch
+        self._buffer = buffer
 
-    def protect_burst(self, burst: Burst, sequence: int, timestamp: int, ssrc: int) -> memoryview:
-        """A burst as SRTP. ``sequence`` is the first packet's. The result lives until the next call for any viewer."""
-        scratch = self._scratch
-        template, view, length, context = burst.template, scratch.view, scratch.length, self._context
-        protect, stamp = lib.srtp_protect, _STAMP.pack_into
+    def protect_batch(self, batch: GsoBatch, sequence: int, timestamp: int, ssrc: int) -> memoryview:
+        """A batch as SRTP. ``sequence`` is the first packet's. Valid until the next call for any viewer."""
+        buffer = self._buffer
+        data, view, length, context = batch.data, buffer.view, buffer.length, self._context
+        protect, write_fields = lib.srtp_protect, _RTP_FIELDS.pack_into
         timestamp &= 0xFFFFFFFF
-        view[: len(template)] = template
-        last = burst.count - 1
-        slots = scratch.slots(burst.stride, burst.count)
+        view[: len(data)] = data
+        last = batch.count - 1
+        slots = buffer.slots(batch.segment_bytes, batch.count)
         for place in range(last):
             address, at = slots[place]
-            stamp(view, at, (sequence + place) & 0xFFFF, timestamp, ssrc)
-            length[0] = burst.packet_bytes
+            write_fields(view, at, (sequence + place) & 0xFFFF, timestamp, ssrc)
+            length[0] = batch.packet_bytes
             if protect(context, address, length):
                 raise SrtpError("libsrtp refused to encrypt a packet")
         address, at = slots[last]
-        stamp(view, at, (sequence + last) & 0xFFFF, timestamp, ssrc)
-        length[0] = burst.last_packet_bytes
+        write_fields(view, at, (sequence + last) & 0xFFFF, timestamp, ssrc)
+        length[0] = batch.last_packet_bytes
         if protect(context, address, length):
             raise SrtpError("libsrtp refused to encrypt a packet")
-        return view[: len(template)]
+        return view[: len(data)]
 
     def protect_packet(self, plain: bytes) -> memoryview:
-        """One complete RTP packet as SRTP; the result lives until the next call for any viewer."""
-        scratch = self._scratch
-        scratch.view[: len(plain)] = plain
-        scratch.length[0] = len(plain)
-        if lib.srtp_protect(self._context, scratch.memory, scratch.length):
+        """One complete RTP packet as SRTP; valid until the next call for any viewer."""
+        buffer = self._buffer
+        buffer.view[: len(plain)] = plain
+        buffer.length[0] = len(plain)
+        if lib.srtp_protect(self._context, buffer.memory, buffer.length):
             raise SrtpError("libsrtp refused to encrypt a packet")
-        return scratch.view[: scratch.length[0]]
+        return buffer.view[: buffer.length[0]]
 
     def protect_rtcp(self, plain: bytes) -> bytes:
         """A compound RTCP packet as SRTCP."""

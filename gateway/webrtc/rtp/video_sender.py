@@ -1,17 +1,17 @@
 """What one viewer has been sent of a camera's video, and what comes next.
 
 Theory of operation. A viewer has a cursor, the packet index that it is to be sent next, in the camera's
-:class:`~gateway.webrtc.rtp.packets.History`. Who is at the live edge gets each frame as it comes
+:class:`~gateway.webrtc.rtp.packets.PacketHistory`. Who is at the live edge gets each frame as it comes
 (:meth:`VideoSender.on_frame`); who is behind is brought forward by the fan-out's pacer (:meth:`VideoSender.advance`).
 Joining, answering a PLI and falling behind are one thing: the cursor is put on a keyframe, and a new
-:class:`Stretch` begins.
+:class:`SequenceMapping` begins.
 
 Rules:
 
 1. Sequence numbers are contiguous, whatever is skipped or repeated: a gap would only be asked for in vain.
 2. Timestamps always increase. The frames of a replay are put close together, so that they end at the live edge: a
    receiver shows them at once, and plays what follows on time.
-3. What goes out is paced. A burst leaves while the bucket is not empty, and empties it; it may owe.
+3. What goes out is paced. A batch leaves while the bucket is not empty, and empties it; it may owe.
 4. Who is behind by more than ``LAG_MAX_90K`` (not counting a replay) is sent nothing up to the next keyframe. Who is
    still behind when a keyframe comes goes on there. The frames left out are counted.
 5. A retransmission is the very packet of the first time: same timestamp, same payload.
@@ -24,18 +24,18 @@ import secrets
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from gateway.clock import CLOCK_RATE
-from gateway.webrtc.rtp.packets import Frame, History, Layout, plain_packet
+from gateway.webrtc.rtp.packets import Frame, PacketHistory, PacketTemplate, rtp_packet
 from gateway.webrtc.rtp.srtp import OutboundSrtp
+from gateway.webrtc.transport import Transport
 
 PACE_BYTES_PER_S = 50_000_000 // 8
 """Half of a 100 Mbit/s Wi-Fi's nominal rate, about what it carries; a 4 Mbit/s GOP of 10 s is over in 0.8 s."""
 
 BUCKET_BYTES = 80 * 1024
 """A keyframe of 4 Mbit/s at 30 fps goes out at once: a 100 Mbit/s Wi-Fi has carried it after 7 ms, and it is some 70
-packets to queue on the way. Of a larger one this is the first burst."""
+packets to queue on the way. Of a larger one this is the first batch."""
 
 LAG_MAX_90K = CLOCK_RATE
 """A second behind the live edge is no live picture any more."""
@@ -50,7 +50,7 @@ RETRANSMIT_BYTES_PER_S = 1_000_000 // 8
 """Or the camera's rate, where that is more: on a full link retransmissions are what fills it. As much again as there is
 to see repairs a link that loses half of it."""
 
-REPAIR_S = 0.5
+RTX_AHEAD_S = 0.5
 """Under a limit, retransmissions go before what is new by this much of it."""
 
 RETRANSMIT_BUCKET_BYTES = 256 * 1024
@@ -62,30 +62,17 @@ LIMITED_BUCKET_S = 0.1
 KEYFRAME_INTERVAL_S = 1.0
 """PLI and FIR are answered once a second at most; Chromium repeats a PLI every 200 ms until it sees a keyframe."""
 
-_MAX_STRETCHES = 16
+_MAPPINGS_MAX = 16
 """Stretches remembered for retransmissions: more than there can be within a second of history."""
 
 
-class Path(Protocol):
-    """The way to one viewer's socket."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether sending is in vain at present; asked before the work of encrypting."""
-        ...
-
-    def send(self, data: memoryview | bytes, segment_bytes: int) -> bool:
-        """Send datagrams of ``segment_bytes`` each (the last may be shorter). ``False``: full, nothing was taken."""
-        ...
-
-
 @dataclass(slots=True, frozen=True)
-class Stretch:
+class SequenceMapping:
     """A range of sequence numbers in which packets follow one another as in the history."""
 
     first_sequence: int
     first_index: int
-    shift: int
+    timestamp_offset: int
     """What is added to a frame's timestamp."""
     replay_from: int
     replay_until: int
@@ -99,7 +86,7 @@ class Stretch:
     def timestamp(self, frame: Frame) -> int:
         if frame.number < self.replay_until:
             return self.replay_timestamp + (frame.number - self.replay_from) * self.replay_step
-        return frame.timestamp + self.shift
+        return frame.timestamp + self.timestamp_offset
 
 
 class VideoSender:
@@ -108,26 +95,26 @@ class VideoSender:
     def __init__(
         self,
         srtp: OutboundSrtp,
-        layout: Layout,
+        template: PacketTemplate,
         ssrc: int,
-        path: Path,
+        transport: Transport,
         *,
-        retransmission: tuple[Layout, int] | None = None,
+        retransmission: tuple[PacketTemplate, int] | None = None,
         first_sequence: int | None = None,
     ) -> None:
         self._srtp = srtp
-        self._layout = layout
+        self._template = template
         self.ssrc = ssrc
-        self.path = path
-        self._rtx_layout: Layout | None
-        self._rtx_layout, self.rtx_ssrc = retransmission or (None, 0)
+        self.transport = transport
+        self._rtx_template: PacketTemplate | None
+        self._rtx_template, self.rtx_ssrc = retransmission or (None, 0)
         # Below 2^15, so that losing the first packets cannot make the receiver miss the roll-over (RFC 3711 §3.3.1).
         self._next_sequence = secrets.randbelow(1 << 15) if first_sequence is None else first_sequence
         self._rtx_sequence = secrets.randbelow(1 << 15)
-        self._shift = secrets.randbits(32)
+        self._timestamp_offset = secrets.randbits(32)
         self._next_index = -1
         """-1: waits for a keyframe."""
-        self._stretches: deque[Stretch] = deque(maxlen=_MAX_STRETCHES)
+        self._mappings: deque[SequenceMapping] = deque(maxlen=_MAPPINGS_MAX)
         self._last_timestamp: int | None = None
         self._bucket = float(BUCKET_BYTES)
         self._bucket_at = 0.0
@@ -139,9 +126,9 @@ class VideoSender:
         self.retransmit_bytes_per_s = RETRANSMIT_BYTES_PER_S
         self._limit_bytes_per_s: int | None = None
         self._bucket_bytes: float = BUCKET_BYTES
-        self._goes_singly = False
-        """Under a limit, and then to the end of the frame: the cursor may stand within a burst."""
-        self._kept: Frame | None = None
+        self._sends_single_packets = False
+        """Under a limit, and then to the end of the frame: the cursor may stand within a batch."""
+        self._pinned_keyframe: Frame | None = None
         """Under a limit: the keyframe that is on its way, or was last, which may take longer than the history lasts."""
 
         self.packets_sent = 0
@@ -155,7 +142,7 @@ class VideoSender:
         """Packets asked for that are no longer there, or are over the limit."""
 
     @property
-    def waits_for_keyframe(self) -> bool:
+    def is_waiting_for_keyframe(self) -> bool:
         return self._next_index < 0
 
     @property
@@ -163,7 +150,7 @@ class VideoSender:
         """What the viewer's network carries, where that is less than what there is to send."""
         return self._limit_bytes_per_s
 
-    def limit(self, bytes_per_s: int | None, history: History) -> bool:
+    def set_limit(self, bytes_per_s: int | None, history: PacketHistory) -> bool:
         """Send no more than this from now on; ``None`` for everything. Returns whether it is behind by that.
 
         A limit where there was none begins with the GOP's keyframe: what was sent since is mostly lost.
@@ -174,38 +161,38 @@ class VideoSender:
             if keyframe is None:
                 self._next_index = -1
             else:
-                self._go_to(keyframe, history)
+                self._seek(keyframe, history)
         self._limit_bytes_per_s = bytes_per_s
-        self._goes_singly |= bytes_per_s is not None
+        self._sends_single_packets |= bytes_per_s is not None
         self._bucket_bytes = BUCKET_BYTES if bytes_per_s is None else LIMITED_BUCKET_S * bytes_per_s
         return is_new
 
-    def start(self, history: History, now: float) -> bool:
+    def start(self, history: PacketHistory, now: float) -> bool:
         """Go to the current GOP's keyframe, or wait for the next one. Returns whether there is something to send."""
         self._bucket_at = now
         keyframe = history.gop_start
         if keyframe is None:
             self._next_index = -1
             return False
-        self._go_to(keyframe, history)
+        self._seek(keyframe, history)
         self._note_replay(history, now)
         return True
 
-    def request_keyframe(self, history: History, now: float) -> bool:
+    def request_keyframe(self, history: PacketHistory, now: float) -> bool:
         """Answer a PLI or FIR from the GOP; returns whether that was done.
 
         Not while a replay is under way, and not again before the last one can have arrived.
         """
-        if self._next_index < history.end_index or self.waits_for_keyframe or self._limit_bytes_per_s is not None:
+        if self._next_index < history.end_index or self.is_waiting_for_keyframe or self._limit_bytes_per_s is not None:
             return False
         keyframe = history.gop_start
         if keyframe is None or now - self._keyframe_at < max(KEYFRAME_INTERVAL_S, 2 * self._keyframe_cost_s):
             return False
-        self._go_to(keyframe, history)
+        self._seek(keyframe, history)
         self._note_replay(history, now)
         return True
 
-    def on_frame(self, frame: Frame, history: History, now: float) -> bool:
+    def on_frame(self, frame: Frame, history: PacketHistory, now: float) -> bool:
         """The camera's next frame, already in the history. Returns whether the viewer is at the live edge now."""
         if self._next_index != frame.first_index:
             if not frame.is_keyframe:
@@ -218,13 +205,13 @@ class VideoSender:
                 ):
                     return False
                 self.frames_dropped += frame.number - current.number if current is not None else 1
-            self._go_to(frame, history)
+            self._seek(frame, history)
         if frame.is_keyframe:
             self._keyframe_at = now
         self._refill(now)
         return self._send(frame)
 
-    def advance(self, history: History, now: float) -> bool:
+    def advance(self, history: PacketHistory, now: float) -> bool:
         """Send what is due of what is missing. Returns whether the viewer is at the live edge, or waits."""
         self._refill(now)
         while 0 <= self._next_index < history.end_index:
@@ -233,8 +220,12 @@ class VideoSender:
             assert newest is not None
             if frame is None or self._is_late(frame, newest):
                 left_out = frame.number if frame is not None else newest.number
-                if frame is None and self._kept is not None and self._kept.end_index == self._next_index:
-                    left_out = self._kept.number + 1
+                if (
+                    frame is None
+                    and self._pinned_keyframe is not None
+                    and self._pinned_keyframe.end_index == self._next_index
+                ):
+                    left_out = self._pinned_keyframe.number + 1
                 self.frames_dropped += newest.number - left_out + 1
                 self._next_index = -1
                 return True
@@ -242,7 +233,7 @@ class VideoSender:
                 return False
         return True
 
-    def retransmit(self, sequences: Iterable[int], history: History, now: float) -> None:
+    def retransmit(self, sequences: Iterable[int], history: PacketHistory, now: float) -> None:
         """Send these 16-bit sequence numbers again, as RTX (RFC 4588) where that was negotiated."""
         elapsed = now - self._retransmit_at
         self._retransmit_at = now
@@ -256,13 +247,13 @@ class VideoSender:
 
     def timestamp(self, timeline_90k: int) -> int:
         """A time of the camera's timeline as this viewer's RTP timestamp."""
-        return (timeline_90k + self._shift) & 0xFFFFFFFF
+        return (timeline_90k + self._timestamp_offset) & 0xFFFFFFFF
 
-    def _go_to(self, keyframe: Frame, history: History) -> None:
+    def _seek(self, keyframe: Frame, history: PacketHistory) -> None:
         newest = history.newest
         assert newest is not None
         frames = newest.number - keyframe.number + 1
-        edge = newest.timestamp + self._shift
+        edge = newest.timestamp + self._timestamp_offset
         step = REPLAY_STEP_90K
         if self._last_timestamp is not None:
             step = min(step, (edge - self._last_timestamp) // frames)
@@ -271,13 +262,13 @@ class VideoSender:
             # All of it was sent before. Time moves on by a tick a frame, a few ms at most; sender reports say so.
             assert self._last_timestamp is not None
             step, start = 1, self._last_timestamp + 1
-            self._shift += start + frames - 1 - edge
+            self._timestamp_offset += start + frames - 1 - edge
         self._next_index = keyframe.first_index
-        self._stretches.append(
-            Stretch(
+        self._mappings.append(
+            SequenceMapping(
                 first_sequence=self._next_sequence,
                 first_index=keyframe.first_index,
-                shift=self._shift,
+                timestamp_offset=self._timestamp_offset,
                 replay_from=keyframe.number,
                 replay_until=newest.number + 1,
                 replay_timestamp=start,
@@ -285,7 +276,7 @@ class VideoSender:
             )
         )
 
-    def _note_replay(self, history: History, now: float) -> None:
+    def _note_replay(self, history: PacketHistory, now: float) -> None:
         self.replays += 1
         self._keyframe_at = now
         self._keyframe_cost_s = history.gop_bytes / self.pace_bytes_per_s
@@ -295,17 +286,19 @@ class VideoSender:
         self._bucket = min(self._bucket_bytes, self._bucket + (now - self._bucket_at) * pace)
         self._bucket_at = now
 
-    def _frame_of(self, index: int, history: History) -> Frame | None:
-        kept = self._kept
-        return kept if kept is not None and kept.first_index <= index < kept.end_index else history.frame_of(index)
+    def _frame_of(self, index: int, history: PacketHistory) -> Frame | None:
+        pinned = self._pinned_keyframe
+        return (
+            pinned if pinned is not None and pinned.first_index <= index < pinned.end_index else history.frame_of(index)
+        )
 
     def _is_late(self, frame: Frame, newest: Frame) -> bool:
         if newest.timestamp - frame.timestamp <= LAG_MAX_90K:
             return False
         if self._limit_bytes_per_s is None:
-            return frame.number >= self._stretches[-1].replay_until
+            return frame.number >= self._mappings[-1].replay_until
         # Of a replay the keyframe alone is worth its time.
-        return not frame.is_keyframe or (frame.number >= self._stretches[-1].replay_until and not self._is_begun(frame))
+        return not frame.is_keyframe or (frame.number >= self._mappings[-1].replay_until and not self._is_begun(frame))
 
     def _is_begun(self, frame: Frame) -> bool:
         """Whether it is a keyframe that is to be sent to its end, under a limit."""
@@ -313,44 +306,44 @@ class VideoSender:
 
     def _send(self, frame: Frame) -> bool:
         """Send the frame from the cursor on. Returns whether it went out as a whole."""
-        if self._goes_singly:
-            return self._send_singly(frame)
-        stretch = self._stretches[-1]
-        timestamp = stretch.timestamp(frame)
+        if self._sends_single_packets:
+            return self._send_single_packets(frame)
+        mapping = self._mappings[-1]
+        timestamp = mapping.timestamp(frame)
         done = self._next_index - frame.first_index
-        overhead = self._layout.header_bytes + self._layout.trailer_bytes
-        for burst in frame.bursts(self._layout):
-            if burst.first < done:
+        overhead = self._template.header_bytes + self._template.auth_tag_bytes
+        for batch in frame.gso_batches(self._template):
+            if batch.first < done:
                 continue
-            if self._bucket <= 0 or self.path.is_full:
+            if self._bucket <= 0 or self.transport.is_full:
                 return False
-            data = self._srtp.protect_burst(burst, self._next_sequence, timestamp, self.ssrc)
-            if not self.path.send(data, burst.stride):
+            data = self._srtp.protect_batch(batch, self._next_sequence, timestamp, self.ssrc)
+            if not self.transport.send(data, batch.segment_bytes):
                 return False
-            size = len(burst.template)
+            size = len(batch.data)
             self._bucket -= size
-            self._next_index += burst.count
-            self._next_sequence += burst.count
-            self.packets_sent += burst.count
-            self.payload_bytes_sent += size - burst.count * overhead
+            self._next_index += batch.count
+            self._next_sequence += batch.count
+            self.packets_sent += batch.count
+            self.payload_bytes_sent += size - batch.count * overhead
             self._last_timestamp = timestamp
         return True
 
-    def _send_singly(self, frame: Frame) -> bool:
-        """As :meth:`_send`, under a limit: a burst of 32 packets would be a second of a narrow network."""
+    def _send_single_packets(self, frame: Frame) -> bool:
+        """As :meth:`_send`, under a limit: a batch of 32 packets would be a second of a narrow network."""
         if frame.is_keyframe:
-            self._kept = frame
-        timestamp = self._stretches[-1].timestamp(frame)
+            self._pinned_keyframe = frame
+        timestamp = self._mappings[-1].timestamp(frame)
         while self._next_index < frame.end_index:
-            if self._bucket <= 0 or self.path.is_full:
+            if self._bucket <= 0 or self.transport.is_full:
                 return False
             payload = frame.payloads[self._next_index - frame.first_index]
             marker = self._next_index == frame.end_index - 1
-            plain = plain_packet(
-                self._layout, payload, self._next_sequence, timestamp & 0xFFFFFFFF, self.ssrc, marker=marker
+            plain = rtp_packet(
+                self._template, payload, self._next_sequence, timestamp & 0xFFFFFFFF, self.ssrc, marker=marker
             )
             data = self._srtp.protect_packet(plain)
-            if not self.path.send(data, len(data)):
+            if not self.transport.send(data, len(data)):
                 return False
             self._bucket -= len(data)
             self._next_index += 1
@@ -358,21 +351,21 @@ class VideoSender:
             self.packets_sent += 1
             self.payload_bytes_sent += len(payload)
             self._last_timestamp = timestamp
-        self._goes_singly = self._limit_bytes_per_s is not None
-        if not self._goes_singly:
-            self._kept = None
+        self._sends_single_packets = self._limit_bytes_per_s is not None
+        if not self._sends_single_packets:
+            self._pinned_keyframe = None
         return True
 
-    def _retransmit(self, sequence: int, history: History) -> bool:
+    def _retransmit(self, sequence: int, history: PacketHistory) -> bool:
         full = self._next_sequence - 1 - ((self._next_sequence - 1 - sequence) & 0xFFFF)
-        stretch = next((stretch for stretch in reversed(self._stretches) if stretch.first_sequence <= full), None)
-        if stretch is None:
+        mapping = next((mapping for mapping in reversed(self._mappings) if mapping.first_sequence <= full), None)
+        if mapping is None:
             return False
         limit = self._limit_bytes_per_s
-        if limit is not None and (stretch is not self._stretches[-1] or self._bucket < -REPAIR_S * limit):
+        if limit is not None and (mapping is not self._mappings[-1] or self._bucket < -RTX_AHEAD_S * limit):
             # What was skipped is not wanted any more, and all shares one pace.
             return False
-        index = stretch.first_index + full - stretch.first_sequence
+        index = mapping.first_index + full - mapping.first_sequence
         frame = self._frame_of(index, history)
         if frame is None:
             return False
@@ -381,18 +374,18 @@ class VideoSender:
         if self._retransmit_bucket < len(payload):
             return False
         marker = index == frame.end_index - 1
-        timestamp = stretch.timestamp(frame) & 0xFFFFFFFF
-        if self._rtx_layout is None:
-            plain = plain_packet(self._layout, payload, sequence, timestamp, self.ssrc, marker=marker)
+        timestamp = mapping.timestamp(frame) & 0xFFFFFFFF
+        if self._rtx_template is None:
+            plain = rtp_packet(self._template, payload, sequence, timestamp, self.ssrc, marker=marker)
         else:
             body = sequence.to_bytes(2, "big") + payload
-            plain = plain_packet(self._rtx_layout, body, self._rtx_sequence, timestamp, self.rtx_ssrc, marker=marker)
+            plain = rtp_packet(self._rtx_template, body, self._rtx_sequence, timestamp, self.rtx_ssrc, marker=marker)
             self._rtx_sequence += 1
         data = self._srtp.protect_packet(plain)
         self._retransmit_bucket -= len(data)
         if limit is not None:
             self._bucket -= len(data)
-        if not self.path.send(data, len(data)):
+        if not self.transport.send(data, len(data)):
             return False
         self.retransmitted += 1
         return True

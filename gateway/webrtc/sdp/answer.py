@@ -90,7 +90,7 @@ class Track:
 
 
 @dataclass(slots=True, frozen=True)
-class Negotiated:
+class NegotiatedSession:
     """What an offer and a camera have in common, and how to reach the one who offered."""
 
     remote_username: str
@@ -108,7 +108,7 @@ class Negotiated:
 
 
 @dataclass(slots=True, frozen=True)
-class LocalSide:
+class LocalDescription:
     """What the answer says of us. ``candidates`` are values of ``a=candidate`` lines."""
 
     session_id: int
@@ -139,7 +139,7 @@ def parse_offer(text: str) -> SessionDescription:
     return offer
 
 
-def negotiate(offer: SessionDescription, info: StreamInfo, camera_id: str) -> Negotiated:
+def negotiate(offer: SessionDescription, info: StreamInfo, camera_id: str) -> NegotiatedSession:
     """Find what fits. Raises ``BadRequestError``, or ``NegotiationError`` with the reason."""
     _check_video(info.video, camera_id)
     section, media, codec = _choose_video(offer, info.video, camera_id)
@@ -152,7 +152,7 @@ def negotiate(offer: SessionDescription, info: StreamInfo, camera_id: str) -> Ne
         raise NegotiationError("the offer's video section has no rtcp-mux; RTP and RTCP share one port here")
     bundled = {str(mid) for group in offer.group if group.semantic == "BUNDLE" for mid in group.items}
     audio, audio_codec = _choose_audio(offer, info.audio, section, bundled if media.rtp.muxId in bundled else set())
-    return Negotiated(
+    return NegotiatedSession(
         remote_username=transport.ice.usernameFragment,
         remote_password=transport.ice.password,
         fingerprints=tuple((item.algorithm, item.value) for item in transport.dtls.fingerprints),
@@ -165,7 +165,7 @@ def negotiate(offer: SessionDescription, info: StreamInfo, camera_id: str) -> Ne
     )
 
 
-def write_answer(negotiated: Negotiated, local: LocalSide) -> str:
+def write_answer(negotiated: NegotiatedSession, local: LocalDescription) -> str:
     """The answer's text."""
     tracks = {track.section: track for track in (negotiated.video, negotiated.audio) if track is not None}
     bundle = [track.mid for _, track in sorted(tracks.items()) if track.mid]
@@ -192,7 +192,9 @@ def write_answer(negotiated: Negotiated, local: LocalSide) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-def _media_lines(kind: str, profile: str, track: Track, negotiated: Negotiated, local: LocalSide) -> list[str]:
+def _media_lines(
+    kind: str, profile: str, track: Track, negotiated: NegotiatedSession, local: LocalDescription
+) -> list[str]:
     payload_types = [track.payload_type]
     if track.rtx_payload_type is not None:
         payload_types.append(track.rtx_payload_type)

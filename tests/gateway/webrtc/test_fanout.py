@@ -9,10 +9,10 @@ from gateway.hub import PacketHub
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.audio_sender import AudioSender
-from gateway.webrtc.rtp.packets import layout
+from gateway.webrtc.rtp.packets import packet_template
 from gateway.webrtc.rtp.video_sender import VideoSender
 from gateway.webrtc.sdp.answer import AudioCodec
-from tests.gateway.webrtc.ice.test_agent import HandClock
+from tests.gateway.webrtc.ice.test_agent import ManualClock
 from tests.gateway.webrtc.wire import FRAME_90K, INFO, VIDEO, Wire, packet, sequences, srtp, timestamps
 
 
@@ -20,11 +20,11 @@ class Stage:
     """A hub, its fan-out, and viewers."""
 
     def __init__(self) -> None:
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.hub = PacketHub("door")
-        self.unfit: list[str] = []
+        self.unsupported: list[str] = []
         self.faults: list[Exception] = []
-        self.fanout = CameraFanout(self.hub, self.clock, self.unfit.append)
+        self.fanout = CameraFanout(self.hub, self.clock, self.unsupported.append)
 
     def viewer(self) -> tuple[VideoSender, Wire]:
         wire = Wire()
@@ -87,7 +87,7 @@ async def test_a_restart_is_a_pause_and_nothing_else(stage: Stage) -> None:
     whole = [*before, *after]
     assert sequences(whole) == list(range(len(whole)))
     assert timestamps([before[-1], *after]) == [0, 5 * CLOCK_RATE - FRAME_90K, 5 * CLOCK_RATE]
-    assert stage.unfit == []
+    assert stage.unsupported == []
 
 
 async def test_a_wall_clock_that_was_set_back_does_not_turn_time_back(stage: Stage) -> None:
@@ -113,30 +113,30 @@ async def test_who_waits_when_a_limit_goes_gets_the_present_gop(stage: Stage, is
     gop = [packet(number, key=number == 0) for number in range(60)]
     stage.publish(*gop)
     sender, wire = stage.viewer()
-    stage.fanout.limit(sender, 10_000)
+    stage.fanout.set_limit(sender, 10_000)
     stage.catch_up()
-    assert sender.waits_for_keyframe
+    assert sender.is_waiting_for_keyframe
     wire.take()
     if not is_there:
         stage.hub.end_run()
-    stage.fanout.limit(sender, None)
+    stage.fanout.set_limit(sender, None)
     stage.catch_up()
     packets = wire.take()
     assert len({item.timestamp for item in packets}) == (len(gop) if is_there else 0)
-    assert sender.waits_for_keyframe is not is_there
+    assert sender.is_waiting_for_keyframe is not is_there
     assert not stage.faults
 
 
 async def test_b_frames_end_it_with_the_reason(stage: Stage) -> None:
     stage.publish(packet(0, key=True), packet(1, reorder_90k=3 * FRAME_90K), packet(2))
-    assert stage.unfit
-    assert "B-frames" in stage.unfit[0]
+    assert stage.unsupported
+    assert "B-frames" in stage.unsupported[0]
 
 
 async def test_another_codec_ends_it_with_the_reason(stage: Stage) -> None:
     hevc = StreamInfo(replace(INFO.video, codec="hevc"))
     stage.publish(packet(0, key=True), packet(0, key=True, run=2, info=hevc))
-    assert stage.unfit == ["the camera now sends hevc, which was not negotiated"]
+    assert stage.unsupported == ["the camera now sends hevc, which was not negotiated"]
 
 
 async def test_a_fault_of_one_viewer_is_its_own(stage: Stage) -> None:
@@ -160,7 +160,7 @@ async def test_bursts_are_kept_only_while_somebody_catches_up(stage: Stage) -> N
     stage.viewer()
     stage.fanout._tick()
     stage.publish(packet(1))
-    assert all(not frame.bursts_by_layout for frame in stage.fanout.history._frames[-1:])
+    assert all(not frame.gso_batches_by_template for frame in stage.fanout.history._frames[-1:])
 
 
 def sound(number: int, audio: AudioInfo, data: bytes = b"x" * 160, run: int = 1) -> Packet:
@@ -171,7 +171,7 @@ def sound(number: int, audio: AudioInfo, data: bytes = b"x" * 160, run: int = 1)
 async def test_g711_passes_in_the_clock_of_8_khz(stage: Stage) -> None:
     stage.publish(packet(0, key=True))
     wire = Wire()
-    stage.fanout.add_audio(AudioSender(srtp(), layout(8, b"", 16), 0x88, wire), AudioCodec.PCMA)
+    stage.fanout.add_audio(AudioSender(srtp(), packet_template(8, b"", 16), 0x88, wire), AudioCodec.PCMA)
     audio = AudioInfo("pcm_alaw", "", 8000, 1)
     stage.publish(sound(0, audio), sound(1, audio), sound(2, audio))
     packets = wire.take()
@@ -184,7 +184,7 @@ async def test_rubbish_that_should_be_aac_is_silence_and_video_goes_on(stage: St
     stage.publish(packet(0, key=True))
     _, video = stage.viewer()
     wire = Wire()
-    sender = AudioSender(srtp(), layout(111, b"", 16), 0x88, wire)
+    sender = AudioSender(srtp(), packet_template(111, b"", 16), 0x88, wire)
     stage.fanout.add_audio(sender, AudioCodec.OPUS)
     aac = AudioInfo("aac", "mp4a.40.2", 16_000, 1, b"\x14\x08")
     stage.publish(sound(0, aac, b"\xff" * 50), packet(1), sound(1, aac, b""), sound(2, replace(aac, codec="nonsense")))
@@ -198,6 +198,6 @@ async def test_rubbish_that_should_be_aac_is_silence_and_video_goes_on(stage: St
 async def test_sound_of_a_run_without_a_picture_is_not_sent(stage: Stage) -> None:
     stage.publish(packet(0, key=True))
     wire = Wire()
-    stage.fanout.add_audio(AudioSender(srtp(), layout(8, b"", 16), 0x88, wire), AudioCodec.PCMA)
+    stage.fanout.add_audio(AudioSender(srtp(), packet_template(8, b"", 16), 0x88, wire), AudioCodec.PCMA)
     stage.publish(sound(0, AudioInfo("pcm_alaw", "", 8000, 1), run=2))
     assert wire.take() == []

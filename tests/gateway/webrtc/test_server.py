@@ -17,7 +17,7 @@ from av import VideoFrame
 from gateway.errors import NegotiationError, NotFoundError, SettingsError, UnavailableError
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.stats import Totals, ViewerState
-from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, SILENCE_MAX_S, Viewer
+from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, CONSENT_TIMEOUT_S, Viewer
 from tests.gateway.webrtc.ice.test_agent import check
 from tests.support.cinema import FilmEngine, film
 from tests.support.webrtc import Cameras, Join
@@ -94,10 +94,10 @@ async def test_totals_stay_when_viewers_go(server: WebRtcServer, camera_with: Ca
 
 async def test_silence_ends_a_viewer(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
     _, viewer = await join(camera_with(film()))
-    heard = viewer.agent.last_heard_s
-    viewer.tick(heard + SILENCE_MAX_S - 0.1, 0)
+    heard = viewer.agent.last_consent_s
+    viewer.tick(heard + CONSENT_TIMEOUT_S - 0.1, 0)
     assert viewer.state is ViewerState.CONNECTED
-    viewer.tick(heard + SILENCE_MAX_S + 0.1, 0)
+    viewer.tick(heard + CONSENT_TIMEOUT_S + 0.1, 0)
     async with asyncio.timeout(5):
         await viewer.closed.wait()
     assert viewer.reason == "silent for 10 s"
@@ -235,8 +235,8 @@ async def test_over_ipv6(camera_with: Cameras, join: Join) -> None:
     server = WebRtcServer(udp_port=0, listen=("::1",))
     await server.start()
     _, viewer = await join(camera_with(film()), server, "::1")
-    assert viewer.agent.path is not None
-    assert viewer.agent.path.remote[0] == "::1"
+    assert viewer.agent.transport is not None
+    assert viewer.agent.transport.remote[0] == "::1"
     await server.close()
 
 
@@ -285,7 +285,7 @@ async def test_wild_datagrams_reach_nobody_and_leave_nothing(
                 await asyncio.sleep(0.02)
         with pytest.raises(BlockingIOError):
             stranger.recv(100)
-    assert server.registry.refused["fault"] == 0
+    assert server.registry.refused["error"] == 0
     assert server.registry.addresses == 1
     assert viewer.state is ViewerState.CONNECTED
 
@@ -308,7 +308,7 @@ async def test_a_viewer_that_sends_mutations_of_everything_disturbs_no_other(
         wire.setblocking(False)
         wire.send(samples[0])
         async with asyncio.timeout(5):
-            while server.registry.path_to(wire.getsockname()) is None:
+            while server.registry.transport_to(wire.getsockname()) is None:
                 await asyncio.sleep(0.01)
         before_bytes = psutil.Process().memory_info().rss
         for number in range(6000):
@@ -325,22 +325,22 @@ async def test_a_viewer_that_sends_mutations_of_everything_disturbs_no_other(
             picture = await track.recv()
             assert isinstance(picture, VideoFrame)
             seen_s = picture.time or 0.0
-    assert server.registry.refused["fault"] == 0
-    assert server.registry.refused["password"] > 0
-    assert hostile.srtp_refused > 0
+    assert server.registry.refused["error"] == 0
+    assert server.registry.refused["wrong_password"] > 0
+    assert hostile.srtp_rejected > 0
     assert server.registry.addresses <= 3
     assert psutil.Process().memory_info().rss - before_bytes < 20_000_000
 
 
 async def test_replayed_and_forged_srtcp_is_refused(camera_with: Cameras, join: Join) -> None:
     _, viewer = await join(camera_with(film()))
-    heard = viewer.agent.last_heard_s
+    heard = viewer.agent.last_consent_s
     for first in (0x80, 0x81, 0xBF):
         viewer.agent.receive(bytes((first, 201)) + os.urandom(60))
         viewer.agent.receive(bytes((first, 206)) + os.urandom(3000))
         viewer.agent.receive(bytes((first,)))
-    assert viewer.srtp_refused == 6
-    assert viewer.agent.last_heard_s == heard
+    assert viewer.srtp_rejected == 6
+    assert viewer.agent.last_consent_s == heard
 
 
 async def test_a_stranger_over_tcp_is_sent_away(server: WebRtcServer) -> None:

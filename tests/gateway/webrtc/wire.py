@@ -8,15 +8,15 @@ from pylibsrtp import Policy, Session
 from gateway.clock import CLOCK_RATE
 from gateway.media import MediaKind, Packet, StreamInfo, VideoInfo
 from gateway.webrtc.rtp import h264
-from gateway.webrtc.rtp.packets import Frame, History, layout
-from gateway.webrtc.rtp.srtp import OutboundSrtp, Scratch
+from gateway.webrtc.rtp.packets import Frame, PacketHistory, packet_template
+from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpBuffer
 
 KEY = bytes(range(28))
 SETS = b"\0\0\0\1\x67\x42\xc0\x1f\0\0\0\1\x68\xce\x3c\x80"
 INFO = StreamInfo(VideoInfo("h264", "avc1.42c01f", 640, 360, SETS))
 FRAME_90K = 3000
-VIDEO = layout(96, b"", 16)
-RTX = layout(97, b"", 16)
+VIDEO = packet_template(96, b"", 16)
+RTX = packet_template(97, b"", 16)
 
 
 def _policy(ssrc_type: int) -> Policy:
@@ -57,7 +57,7 @@ class Wire:
 
 def srtp() -> OutboundSrtp:
     """What encrypts for a :class:`Wire`."""
-    return OutboundSrtp(Session(_policy(Policy.SSRC_ANY_OUTBOUND)), Scratch())
+    return OutboundSrtp(Session(_policy(Policy.SSRC_ANY_OUTBOUND)), SrtpBuffer())
 
 
 def unit(kind: int, size: int, seed: int = 0) -> bytes:
@@ -73,8 +73,8 @@ def annex_b(*units: bytes) -> bytes:
 class Reel:
     """Frames for a history, one after the other: a keyframe, then deltas."""
 
-    def __init__(self, history: History | None = None) -> None:
-        self.history = History() if history is None else history
+    def __init__(self, history: PacketHistory | None = None) -> None:
+        self.history = PacketHistory() if history is None else history
         self.number = 0
 
     def add(self, *, key: bool = False, size: int = 3000, count: int = 1) -> Frame:

@@ -60,7 +60,7 @@ async def test_what_is_named_is_there_and_counts(client: Client) -> None:
     assert samples["liveedge_http_requests_total"][("method", "any"), ("route", "none"), ("status", "4xx")] == 1
     assert samples["liveedge_problems"][(("room", "capture"),)] == 0
     assert samples["liveedge_webrtc_packets_sent_total"][demo] == 0
-    assert samples["liveedge_webrtc_datagrams_refused_total"][(("reason", "stranger"),)] == 0
+    assert samples["liveedge_webrtc_datagrams_refused_total"][(("reason", "unknown_address"),)] == 0
     assert samples["liveedge_webrtc_sends_failed_total"][(("reason", "full"),)] == 0
     assert samples["process_resident_memory_bytes"][()] > 0
     assert not [label for labels in samples["liveedge_http_requests_total"] for label in labels if "nosuch" in label[1]]

@@ -7,14 +7,15 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.webrtc.ice.agent import PATHS_MAX, Address, IceAgent, IceRegistry, username_of
+from gateway.webrtc.ice.agent import TRANSPORTS_MAX, IceAgent, IceRegistry, username_of
+from gateway.webrtc.transport import Address
 from tests.gateway.webrtc.wire import Wire
 
 HERE: Address = ("192.0.2.1", 1234)
 THERE: Address = ("198.51.100.7", 4321)
 
 
-class HandClock:
+class ManualClock:
     """A clock in the hand."""
 
     def __init__(self) -> None:
@@ -28,31 +29,31 @@ class HandClock:
 
 
 class Net:
-    """A registry, and paths to wherever."""
+    """A registry, and transports to wherever."""
 
     def __init__(self) -> None:
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.registry = IceRegistry()
-        self.paths: dict[Address, Wire] = {}
+        self.transports: dict[Address, Wire] = {}
         self.chosen: list[Address] = []
         self.media: list[bytes] = []
 
     def agent(self) -> IceAgent:
-        agent = IceAgent(self.clock, lambda path: self.chosen.append(path.remote), self.media.append)
+        agent = IceAgent(self.clock, lambda transport: self.chosen.append(transport.remote), self.media.append)
         self.registry.add(agent)
         return agent
 
-    def path(self, address: Address) -> Wire:
-        known = self.registry.path_to(address)
+    def transport(self, address: Address) -> Wire:
+        known = self.registry.transport_to(address)
         if isinstance(known, Wire):
             return known
-        path = self.paths[address] = Wire()
-        path.remote = address
-        return path
+        transport = self.transports[address] = Wire()
+        transport.remote = address
+        return transport
 
     def send(self, data: bytes, address: Address = HERE) -> stun.Message | None:
         """A datagram arrives; returns the answer, if any."""
-        result = self.registry.check(data, address, lambda: self.path(address))
+        result = self.registry.check(data, address, lambda: self.transport(address))
         return stun.parse_message(result[0]) if result else None
 
 
@@ -84,16 +85,16 @@ def test_a_check_is_answered_with_the_address_that_it_came_from(net: Net, addres
     assert answer.attributes["XOR-MAPPED-ADDRESS"] == address
     assert answer.check_message_integrity(agent.password.encode())
     assert "FINGERPRINT" in answer.attributes
-    assert agent.path is not None
-    assert agent.path.remote == address
+    assert agent.transport is not None
+    assert agent.transport.remote == address
 
 
 def test_a_wrong_password_is_answered_nothing_and_ties_nothing(net: Net) -> None:
     agent = net.agent()
     assert net.send(check(agent, "x" * 24)) is None
-    assert agent.path is None
+    assert agent.transport is None
     assert net.registry.addresses == 0
-    assert net.registry.refused["password"] == 1
+    assert net.registry.refused["wrong_password"] == 1
 
 
 def test_a_request_without_integrity_or_with_another_fingerprint_is_nothing(net: Net) -> None:
@@ -109,17 +110,17 @@ def test_a_request_without_integrity_or_with_another_fingerprint_is_nothing(net:
 
 def test_an_unknown_user_fragment_is_nothing(net: Net) -> None:
     assert net.send(check(IceAgent(net.clock, lambda _: None, lambda _: None))) is None
-    assert net.registry.refused["stun"] == 1
+    assert net.registry.refused["invalid_stun"] == 1
 
 
 def test_the_controlling_side_chooses_the_path(net: Net) -> None:
     agent = net.agent()
     net.send(check(agent))
     net.send(check(agent), THERE)
-    assert agent.path is not None
-    assert agent.path.remote == HERE, "the first one that works, until one is nominated"
+    assert agent.transport is not None
+    assert agent.transport.remote == HERE, "the first one that works, until one is nominated"
     net.send(check(agent, USE_CANDIDATE=None), THERE)
-    assert agent.path.remote == THERE
+    assert agent.transport.remote == THERE
     net.send(check(agent, USE_CANDIDATE=None), THERE)
     assert net.chosen == [HERE, THERE]
 
@@ -133,7 +134,7 @@ def test_who_thinks_that_we_control_is_told_of_the_conflict(net: Net) -> None:
     answer = net.send(bytes(message))
     assert answer is not None
     assert answer.error_code == 487
-    assert agent.path is None
+    assert agent.transport is None
 
 
 def test_media_reaches_an_agent_only_from_an_address_that_proved_itself(net: Net) -> None:
@@ -144,15 +145,15 @@ def test_media_reaches_an_agent_only_from_an_address_that_proved_itself(net: Net
     net.registry.receive(b"\x80\xc8media", HERE)
     net.registry.receive(b"\x80\xc8other", THERE)
     assert net.media == [b"\x80\xc8media"]
-    assert net.registry.refused["stranger"] == 2
+    assert net.registry.refused["unknown_address"] == 2
 
 
 def test_an_address_cannot_be_taken_over_without_the_password(net: Net) -> None:
     victim, thief = net.agent(), net.agent()
     net.send(check(victim))
     assert net.send(check(victim, thief.password), THERE) is None
-    assert victim.path is not None
-    assert victim.path.remote == HERE
+    assert victim.transport is not None
+    assert victim.transport.remote == HERE
     net.registry.receive(b"\x80\xc8media", THERE)
     assert net.media == []
 
@@ -173,7 +174,7 @@ def test_the_addresses_of_an_agent_are_bounded_and_the_chosen_one_stays(net: Net
     net.send(check(agent))
     for port in range(100):
         net.send(check(agent), ("203.0.113.9", 1000 + port))
-    assert net.registry.addresses == PATHS_MAX == len(agent.paths)
+    assert net.registry.addresses == TRANSPORTS_MAX == len(agent.transports)
     net.registry.receive(b"\x80\xc8media", HERE)
     assert net.media == [b"\x80\xc8media"]
     net.registry.remove(agent)
@@ -188,8 +189,8 @@ def test_an_ice_restart_takes_new_credentials_and_keeps_the_old_until_they_are_u
     assert net.send(before) is not None, "consent goes on during the restart"
     assert agent.password != password
     assert net.send(check(agent, USE_CANDIDATE=None), THERE) is not None
-    assert agent.path is not None
-    assert agent.path.remote == THERE
+    assert agent.transport is not None
+    assert agent.transport.remote == THERE
     assert net.send(before) is None, "the old session is over"
     net.registry.remove(agent)
     assert len(net.registry) == 0
@@ -199,9 +200,9 @@ def test_a_check_counts_as_consent(net: Net) -> None:
     agent = net.agent()
     net.clock.now = 7.0
     net.send(check(agent, "x" * 24))
-    assert agent.last_heard_s == 0.0
+    assert agent.last_consent_s == 0.0
     net.send(check(agent))
-    assert agent.last_heard_s == 7.0
+    assert agent.last_consent_s == 7.0
 
 
 async def test_dtls_waits_in_a_bounded_queue_and_closing_tells_who_waits(net: Net) -> None:
@@ -255,4 +256,4 @@ def test_one_wrong_byte_in_what_the_password_covers_is_refused(place: int, value
     request[place] = value
     answer = net.send(bytes(request))
     assert answer is None
-    assert agent.path is None
+    assert agent.transport is None

@@ -1,16 +1,16 @@
-"""Layouts, bursts and the shared history."""
+"""Layouts, gso_batches and the shared history."""
 
 from aiortc.rtp import HeaderExtensionsMap, RtpPacket, unpack_header_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.webrtc.rtp.packets import (
-    BURST_MAX_PACKETS,
+    GSO_MAX_PACKETS,
     HISTORY_MIN_PACKETS,
     Frame,
-    History,
-    layout,
+    PacketHistory,
     one_byte_extensions,
+    packet_template,
 )
 from tests.gateway.webrtc.wire import FRAME_90K, VIDEO, Reel, Wire, srtp
 
@@ -29,28 +29,30 @@ def test_one_byte_extensions_are_read_back_by_aiortc() -> None:
 
 
 def test_equal_values_give_the_same_layout() -> None:
-    assert layout(96, b"", 16) is VIDEO
-    assert layout(96, b"", 10) is not VIDEO
+    assert packet_template(96, b"", 16) is VIDEO
+    assert packet_template(96, b"", 10) is not VIDEO
 
 
 @given(st.lists(st.integers(1, 1182), min_size=1, max_size=80))
 def test_packets_of_a_burst_have_one_size_but_for_the_last(sizes: list[int]) -> None:
-    bursts = frame_of(sizes).bursts(VIDEO)
-    assert [burst.first for burst in bursts] == [sum(item.count for item in bursts[:n]) for n in range(len(bursts))]
-    assert sum(burst.count for burst in bursts) == len(sizes)
-    for burst in bursts:
-        within = sizes[burst.first : burst.first + burst.count]
+    gso_batches = frame_of(sizes).gso_batches(VIDEO)
+    assert [batch.first for batch in gso_batches] == [
+        sum(item.count for item in gso_batches[:n]) for n in range(len(gso_batches))
+    ]
+    assert sum(batch.count for batch in gso_batches) == len(sizes)
+    for batch in gso_batches:
+        within = sizes[batch.first : batch.first + batch.count]
         assert set(within[:-1]) <= {within[0]}
         assert within[-1] <= within[0]
-        assert burst.count <= BURST_MAX_PACKETS
-        assert burst.stride == within[0] + 12 + 16
+        assert batch.count <= GSO_MAX_PACKETS
+        assert batch.segment_bytes == within[0] + 12 + 16
 
 
 @given(st.lists(st.integers(1, 1182), min_size=1, max_size=80), st.integers(0, 65_535), st.integers(0, 2**40))
 def test_a_burst_is_real_srtp_with_the_marker_at_the_end(sizes: list[int], sequence: int, timestamp: int) -> None:
     wire, sealed, frame = Wire(), srtp(), frame_of(sizes)
-    for burst in frame.bursts(VIDEO):
-        wire.send(sealed.protect_burst(burst, sequence + burst.first, timestamp, 0xCAFE), burst.stride)
+    for batch in frame.gso_batches(VIDEO):
+        wire.send(sealed.protect_batch(batch, sequence + batch.first, timestamp, 0xCAFE), batch.segment_bytes)
     packets = wire.take()
     assert [packet.payload for packet in packets] == frame.payloads
     assert [packet.marker for packet in packets] == [*[0] * (len(sizes) - 1), 1]
@@ -60,7 +62,7 @@ def test_a_burst_is_real_srtp_with_the_marker_at_the_end(sizes: list[int], seque
 
 
 def test_header_extensions_are_on_every_packet() -> None:
-    with_mid = layout(96, one_byte_extensions({3: b"0"}), 16)
+    with_mid = packet_template(96, one_byte_extensions({3: b"0"}), 16)
     packet = RtpPacket.parse(with_mid.header(marker=True) + b"payload", HeaderExtensionsMap())
     assert packet.payload == b"payload"
     assert packet.marker == 1
@@ -90,7 +92,7 @@ def test_the_history_keeps_a_second_and_1024_packets_beyond_the_gop() -> None:
 
 
 def test_a_gop_beyond_the_bound_is_not_kept_for_newcomers() -> None:
-    reel = Reel(History(max_bytes=2_000_000))
+    reel = Reel(PacketHistory(max_bytes=2_000_000))
     reel.add(key=True)
     reel.add(count=2000)
     assert reel.history.gop_start is None

@@ -33,7 +33,7 @@ def block(lsr: int, dlsr: int) -> RtcpReceiverInfo:
 
 
 def test_a_receiver_report_becomes_loss_jitter_and_round_trip() -> None:
-    reception = rtcp.Reception()
+    reception = rtcp.RemoteInboundStats()
     sent = rtcp.ntp(NOW_90K) >> 16 & 0xFFFFFFFF
     reception.take(block(sent, 65_536 // 2), CLOCK_RATE, NOW_90K + CLOCK_RATE)
     assert reception.fraction_lost == 0.25
@@ -43,7 +43,7 @@ def test_a_receiver_report_becomes_loss_jitter_and_round_trip() -> None:
 
 
 def test_no_round_trip_without_a_sender_report_or_from_a_lie() -> None:
-    reception = rtcp.Reception()
+    reception = rtcp.RemoteInboundStats()
     reception.take(block(0, 0), CLOCK_RATE, NOW_90K)
     assert reception.round_trip_s is None
     reception.take(block(rtcp.ntp(NOW_90K + 5 * CLOCK_RATE) >> 16 & 0xFFFFFFFF, 0), CLOCK_RATE, NOW_90K)

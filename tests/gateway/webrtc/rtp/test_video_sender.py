@@ -155,7 +155,7 @@ def test_who_is_a_second_behind_is_dropped_to_the_next_keyframe_and_counted(reel
         watcher.live()
     watcher.wire.is_full = False
     assert watcher.sender.advance(reel.history, watcher.now), "it waits, and is in nobody's way"
-    assert watcher.sender.waits_for_keyframe
+    assert watcher.sender.is_waiting_for_keyframe
     watcher.live()
     assert watcher.wire.take() == []
     assert watcher.sender.frames_dropped == 41
@@ -279,7 +279,7 @@ def limited(reel: Reel, **options: bool) -> Watcher:
     watcher.start()
     watcher.catch_up()
     watcher.wire.take()
-    watcher.sender.limit(LIMIT, watcher.reel.history)
+    watcher.sender.set_limit(LIMIT, watcher.reel.history)
     watcher.catch_up()
     watcher.wire.take()
     return watcher
@@ -316,7 +316,7 @@ def test_a_limit_begins_with_the_keyframe_of_the_present_gop_alone(reel: Reel) -
     watcher.start()
     watcher.catch_up()
     last = watcher.wire.take()[-1]
-    assert watcher.sender.limit(LIMIT, reel.history)
+    assert watcher.sender.set_limit(LIMIT, reel.history)
     began = watcher.now
     watcher.catch_up()
     assert watcher.now - began > 25_000 / LIMIT, "at its pace"
@@ -326,8 +326,8 @@ def test_a_limit_begins_with_the_keyframe_of_the_present_gop_alone(reel: Reel) -
     assert len(frames) == 1
     assert is_keyframe(frames[0])
     assert b"".join(packet.payload for packet in frames[0]) == b"".join(reel.history._frames[0].payloads)
-    assert not watcher.sender.limit(LIMIT // 2, reel.history)
-    assert watcher.sender.waits_for_keyframe
+    assert not watcher.sender.set_limit(LIMIT // 2, reel.history)
+    assert watcher.sender.is_waiting_for_keyframe
 
 
 @pytest.mark.parametrize("key_size", [20_000, 100_000], ids=["GOP heads", "a keyframe lasts for GOPs"])
@@ -361,7 +361,7 @@ def test_under_a_limit_little_leaves_at_once(reel: Reel) -> None:
 def test_a_limit_that_is_gone_in_mid_frame_leaves_nothing_out(reel: Reel) -> None:
     watcher = limited(reel)
     watcher.live(key=True, size=60_000)
-    watcher.sender.limit(None, reel.history)
+    watcher.sender.set_limit(None, reel.history)
     watcher.now += 0.1
     watcher.catch_up()
     watcher.live()
@@ -389,7 +389,7 @@ def test_under_a_limit_what_was_skipped_is_not_repaired_nor_a_pli_answered(reel:
     watcher.start()
     watcher.catch_up()
     lost = watcher.wire.take()[-1].sequence_number
-    watcher.sender.limit(LIMIT, watcher.reel.history)
+    watcher.sender.set_limit(LIMIT, watcher.reel.history)
     watcher.live(key=True)
     watcher.wire.take()
     watcher.sender.retransmit([lost], reel.history, watcher.now)

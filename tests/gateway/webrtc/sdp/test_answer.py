@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequestError, NegotiationError
 from gateway.media import AudioInfo, StreamInfo
-from gateway.webrtc.sdp.answer import LocalSide, Negotiated, negotiate, parse_offer, write_answer
+from gateway.webrtc.sdp.answer import LocalDescription, NegotiatedSession, negotiate, parse_offer, write_answer
 from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
 from tests.gateway.webrtc.wire import INFO
 
@@ -72,7 +72,7 @@ a=mid:2
 a=sctp-port:5000
 """
 
-LOCAL = LocalSide(
+LOCAL = LocalDescription(
     1, "door", "user", "password" * 3, ("sha-256", FINGERPRINT), ("1 1 udp 2 192.0.2.1 8189 typ host",), 1, 2, 3
 )
 
@@ -81,7 +81,7 @@ def sends(codec_string: str = "avc1.42c01f", audio: AudioInfo | None = None, cod
     return StreamInfo(replace(INFO.video, codec=codec, codec_string=codec_string), audio)
 
 
-def meet(offer: str, info: StreamInfo = INFO) -> Negotiated:
+def meet(offer: str, info: StreamInfo = INFO) -> NegotiatedSession:
     return negotiate(parse_offer(offer), info, "door")
 
 
