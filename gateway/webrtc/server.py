@@ -14,8 +14,6 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from aioice.candidate import candidate_foundation
-from aioice.ice import get_host_addresses
 from aiortc import RTCCertificate
 
 from gateway.camera import Camera
@@ -23,7 +21,7 @@ from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NotFoundError, SettingsError, UnavailableError
 from gateway.latency import latency_histogram, remove_series
 from gateway.media import Packet
-from gateway.webrtc.certificate import SharedCertificate
+from gateway.webrtc.compat import SharedCertificate, candidate_foundation, get_host_addresses
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.agent import IceRegistry
 from gateway.webrtc.ice.servers import IceServer, IceServers

@@ -76,8 +76,6 @@ class IceAgent:
     datagram.
     """
 
-    role = "controlled"
-
     def __init__(
         self,
         clock: Clock,
@@ -138,11 +136,12 @@ class IceAgent:
             self._wakeup.set()
 
     def close(self) -> None:
-        """Nothing is received or sent any more; whoever waits in ``_recv`` is told. Twice is fine."""
+        """Nothing is received or sent any more; who waits in ``receive_dtls`` gets an error. Twice is fine."""
         self.closed = True
         self._wakeup.set()
 
-    async def _recv(self) -> bytes:
+    async def receive_dtls(self) -> bytes:
+        """The next DTLS datagram. Raises ``ConnectionError`` when the agent is closed."""
         while not self._dtls:
             if self.closed:
                 raise ConnectionError("the ICE agent is closed")
@@ -150,7 +149,8 @@ class IceAgent:
             await self._wakeup.wait()
         return self._dtls.popleft()
 
-    async def _send(self, data: bytes) -> None:
+    def send_dtls(self, data: bytes) -> None:
+        """Send a DTLS datagram. Raises ``ConnectionError`` without a transport."""
         if self.closed or self.transport is None:
             raise ConnectionError("the ICE agent has no transport")
         self.transport.send(data, len(data))

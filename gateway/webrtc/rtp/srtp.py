@@ -10,8 +10,8 @@ from typing import Any
 
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Session
-from pylibsrtp._binding import ffi, lib
 
+from gateway.webrtc.compat import new_bytes, new_length, srtp_context, srtp_protect, view_of
 from gateway.webrtc.rtp.packets import GsoBatch
 
 __all__ = ["OutboundSrtp", "SrtpBuffer", "SrtpError"]
@@ -30,9 +30,9 @@ class SrtpBuffer:
     """The buffer, and pointers to where packets of one size begin in it."""
 
     def __init__(self) -> None:
-        self.memory: Any = ffi.new("unsigned char[]", BUFFER_BYTES)
-        self.view = memoryview(ffi.buffer(self.memory))
-        self.length: Any = ffi.new("int *")
+        self.memory: Any = new_bytes(BUFFER_BYTES)
+        self.view = view_of(self.memory)
+        self.length: Any = new_length()
         self._slots: dict[int, list[tuple[Any, int]]] = {}
 
     def slots(self, segment_bytes: int, count: int) -> list[tuple[Any, int]]:
@@ -53,14 +53,14 @@ class OutboundSrtp:
 
     def __init__(self, session: Session, buffer: SrtpBuffer) -> None:
         self._session = session
-        self._context: Any = session._srtp[0]
+        self._context: Any = srtp_context(session)
         self._buffer = buffer
 
     def protect_batch(self, batch: GsoBatch, sequence: int, timestamp: int, ssrc: int) -> memoryview:
         """A batch as SRTP. ``sequence`` is the first packet's. Valid until the next call for any viewer."""
         buffer = self._buffer
         data, view, length, context = batch.data, buffer.view, buffer.length, self._context
-        protect, write_fields = lib.srtp_protect, _RTP_FIELDS.pack_into
+        protect, write_fields = srtp_protect, _RTP_FIELDS.pack_into
         timestamp &= 0xFFFFFFFF
         view[: len(data)] = data
         last = batch.count - 1
@@ -83,7 +83,7 @@ class OutboundSrtp:
         buffer = self._buffer
         buffer.view[: len(plain)] = plain
         buffer.length[0] = len(plain)
-        if lib.srtp_protect(self._context, buffer.memory, buffer.length):
+        if srtp_protect(self._context, buffer.memory, buffer.length):
             raise SrtpError("libsrtp refused to encrypt a packet")
         return buffer.view[: buffer.length[0]]
 

@@ -210,14 +210,14 @@ async def test_dtls_waits_in_a_bounded_queue_and_closing_tells_who_waits(net: Ne
     for _ in range(100):
         agent.receive(b"\x16dtls")
     assert agent.dtls_dropped == 68
-    assert await agent._recv() == b"\x16dtls"
+    assert await agent.receive_dtls() == b"\x16dtls"
     agent.close()
     for _ in range(31):
-        await agent._recv()
+        await agent.receive_dtls()
     with pytest.raises(ConnectionError):
-        await agent._recv()
+        await agent.receive_dtls()
     with pytest.raises(ConnectionError):
-        await agent._send(b"\x16dtls")
+        agent.send_dtls(b"\x16dtls")
 
 
 @given(st.binary(max_size=200))
