@@ -19,10 +19,14 @@ from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
 from web.gateway import Gateway
 from web.heap import keep_trimmed
 from web.middleware.authentication import authentication
+from web.middleware.cors import Cors
 from web.middleware.errors import errors_as_json
-from web.middleware.header_timeout import LimitedSite
-from web.middleware.security import SecurityMiddleware
-from web.observability.http_metrics import Traffic
+from web.middleware.host_check import HostCheck
+from web.middleware.listener import Listener
+from web.middleware.proxy_headers import ProxyHeaders
+from web.middleware.request_limits import RequestLimits
+from web.middleware.security_headers import SecurityHeaders
+from web.observability.http_metrics import HttpMetrics
 from web.observability.logs import set_up_logging
 from web.observability.metrics import Metrics
 from web.reload import SettingsWatch
@@ -40,13 +44,23 @@ SHUTDOWN_S = 1.0
 def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Application:
     """The whole gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     gateway = Gateway(settings, clock)
-    authenticator, security = Authenticator(settings, clock), SecurityMiddleware(settings)
-    traffic = Traffic()
+    authenticator, http_metrics = Authenticator(settings, clock), HttpMetrics()
+    refused = http_metrics.requests_refused
+    proxies, limits = ProxyHeaders(settings), RequestLimits(settings, refused)
+    hosts, cors, headers = HostCheck(settings, refused), Cors(settings, refused), SecurityHeaders(settings)
     app = web.Application(
-        middlewares=[traffic.middleware, errors_as_json, security.middleware, authentication],
+        middlewares=[
+            http_metrics.middleware,
+            errors_as_json,
+            proxies.middleware,
+            limits.middleware,
+            hosts.middleware,
+            cors.middleware,
+            authentication,
+        ],
         client_max_size=BODY_MAX_BYTES,
     )
-    app.on_response_prepare.extend([security.on_prepare, note_response_started])
+    app.on_response_prepare.extend([headers.on_prepare, cors.on_prepare, note_response_started])
     app[AUTHENTICATOR], app[VIEWER_OWNERSHIP] = authenticator, ViewerOwnership()
     app[keys.GATEWAY] = gateway
     app[keys.SETTINGS] = settings
@@ -58,9 +72,10 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[keys.ARCHIVE_READER] = gateway.archive_reader
     app[keys.MESSAGING] = gateway.messaging
     app[keys.BROWSER] = gateway.browser
-    app[keys.METRICS] = Metrics(gateway, traffic)
+    app[keys.METRICS] = Metrics(gateway, http_metrics)
     gateway.browser.attach(app, authenticator.authenticate_socket)
-    gateway.on_reload += [authenticator.reload, security.reload]  # the authenticator may refuse
+    # The first one may refuse the settings.
+    gateway.on_reload += [authenticator.reload, *(each.reload for each in (proxies, limits, hosts, cors, headers))]
     for module in (page, player, auth, status, metrics, cameras, whep, archive, hls, jpeg, asyncapi, openapi):
         app.add_routes(module.routes)
     openapi.prepare(app)
@@ -95,10 +110,13 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     runner = web.AppRunner(
         app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
     )
+    listener: Listener | None = None
     try:
         await runner.setup()
-        app[keys.GATEWAY].on_reload.append((await _listen(runner, settings)).reload)
-        _announce(app, runner)
+        listener = Listener(runner, settings, app[keys.METRICS].http.connections_refused)
+        await _listen(listener, settings)
+        app[keys.GATEWAY].on_reload.append(listener.reload)
+        _announce(app, listener)
         watch.start()
         # What is loaded by now lives as long as the process. Left in the collector's care, each of its full rounds
         # would stop the event loop, and every viewer with it, for some 100 ms.
@@ -109,23 +127,23 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     finally:
         trimming.cancel()
         await watch.close()
+        if listener is not None:
+            listener.close()
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> LimitedSite:
-    site = LimitedSite(runner, settings)
+async def _listen(listener: Listener, settings: Settings) -> None:
     try:
-        await site.start()
+        await listener.start()
     except OSError as error:
         why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
         raise SettingsError(
             f"port {settings.port} on {settings.host} {why}; set PORT (0 takes a free one) or HOST to another"
         ) from None
-    return site
 
 
-def _announce(app: web.Application, runner: web.AppRunner) -> None:
-    host, port = runner.addresses[0][:2]
+def _announce(app: web.Application, listener: Listener) -> None:
+    host, port = listener.address
     shown = f"[{host}]" if ":" in host else host
     cameras_by_id = app[keys.SERVICE].cameras
     for camera in cameras_by_id.values():

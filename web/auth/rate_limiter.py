@@ -17,7 +17,7 @@ from collections import OrderedDict
 
 from gateway.clock import Clock
 from gateway.errors import UnavailableError
-from web.auth.client_network import client_network
+from web.auth.client_address import client_network
 
 log = logging.getLogger(__name__)
 

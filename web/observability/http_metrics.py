@@ -1,6 +1,6 @@
-"""Traffic: HTTP requests as they are answered, by route; and what viewers of live HLS wait for.
+"""HttpMetrics: counts HTTP requests by route, and measures the time to the answer of live HLS requests.
 
-Labels are the router's own patterns, so that no client can make a series.
+The label ``route`` is the router's pattern, so that no client can create a series.
 """
 
 import time
@@ -20,12 +20,16 @@ HLS_KINDS = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Traffic:
-    """See the module. ``middleware`` goes into the application, outermost but for what makes answers of errors."""
+class HttpMetrics:
+    """See the module. ``middleware`` is the outermost one, so that it sees every status."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str, str]] = Counter()
         """By route, method and status class (``2xx``)."""
+        self.requests_refused: Counter[str] = Counter()
+        """Refused by a middleware, by reason: ``connections``, ``host`` or ``origin``."""
+        self.connections_refused: Counter[str] = Counter()
+        """TCP connections that were closed at once, by reason."""
         self.hls_s = latency_histogram(
             "liveedge_hls_request_seconds",
             "Time to the answer of HLS requests; a blocked one waits for its part on purpose",
@@ -39,7 +43,7 @@ class Traffic:
         return {camera_id for camera_id, _ in self._hls_series}
 
     def forget(self, camera_id: str) -> None:
-        """Forget a camera that was removed: cameras come and go by API, and their series must not pile up."""
+        """Remove the series of a camera that was removed, so that their number stays bounded."""
         for series in [series for series in self._hls_series if series[0] == camera_id]:
             self._hls_series.remove(series)
             remove_series(self.hls_s, *series)
@@ -48,7 +52,7 @@ class Traffic:
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count one request."""
         began_s = time.monotonic()
-        status = 499  # the client went away, or its handler was cancelled: nginx's number for it
+        status = 499  # nginx's status for a client that closed the connection before the answer
         try:
             response = await handler(request)
             status = response.status

@@ -35,7 +35,7 @@ from gateway.webrtc.stats import Totals
 from web.api.models import WebRtcStats
 from web.gateway import Gateway
 from web.observability.health import problems
-from web.observability.http_metrics import Traffic
+from web.observability.http_metrics import HttpMetrics
 
 LAG_INTERVAL_S = 0.5
 """How often the event loop's lag is measured; a timer of this rate costs nothing."""
@@ -90,10 +90,10 @@ class LoopLag:
 class GatewayCollector(Collector):
     """All that is known of one gateway, as Prometheus has it."""
 
-    def __init__(self, gateway: Gateway, lag: LoopLag, traffic: Traffic) -> None:
+    def __init__(self, gateway: Gateway, lag: LoopLag, http: HttpMetrics) -> None:
         self._gateway = gateway
         self._lag = lag
-        self._traffic = traffic
+        self._http = http
 
     def collect(self) -> Iterable[Metric]:
         """The metric families, read now."""
@@ -108,9 +108,22 @@ class GatewayCollector(Collector):
         requests = CounterMetricFamily(
             "liveedge_http_requests", "HTTP requests answered, by route", labels=["route", "method", "status"]
         )
-        for key, count in self._traffic.requests.items():
+        for key, count in self._http.requests.items():
             requests.add_metric(key, count)
         yield requests
+        refused = CounterMetricFamily(
+            "liveedge_http_requests_refused",
+            "HTTP requests refused: too many of one address, unknown Host, or a page of another origin",
+            labels=["reason"],
+        )
+        for reason in ("connections", "host", "origin"):
+            refused.add_metric([reason], self._http.requests_refused[reason])
+        yield refused
+        yield CounterMetricFamily(
+            "liveedge_http_connections_refused",
+            "TCP connections closed at once: too many of one address",
+            self._http.connections_refused.total(),
+        )
         ill = GaugeMetricFamily("liveedge_problems", "What is ill now, as /api/status tells it", labels=["room"])
         found = [problem.room for problem in problems(self._gateway)]
         for room in ("settings", "capture", "archive", "messaging"):
@@ -220,9 +233,9 @@ class GatewayCollector(Collector):
         yield from _collect(server.first_picture_s)
 
     def _hls(self) -> Iterable[Metric]:
-        for camera_id in self._traffic.hls_cameras - self._gateway.service.cameras.keys():
-            self._traffic.forget(camera_id)
-        yield from _collect(self._traffic.hls_s)
+        for camera_id in self._http.hls_cameras - self._gateway.service.cameras.keys():
+            self._http.forget(camera_id)
+        yield from _collect(self._http.hls_s)
         delay = GaugeMetricFamily(
             "liveedge_hls_part_delay_seconds", "How far the newest part is behind the newest picture", labels=CAMERA
         )
@@ -309,10 +322,11 @@ def _collect(histogram: Histogram) -> Iterable[Metric]:
 class Metrics:
     """The registry of one gateway."""
 
-    def __init__(self, gateway: Gateway, traffic: Traffic) -> None:
+    def __init__(self, gateway: Gateway, http: HttpMetrics) -> None:
         self.lag = LoopLag()
+        self.http = http
         self._registry = CollectorRegistry()
-        self._registry.register(GatewayCollector(gateway, self.lag, traffic))
+        self._registry.register(GatewayCollector(gateway, self.lag, http))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)

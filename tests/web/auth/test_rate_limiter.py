@@ -15,7 +15,7 @@ import pytest
 from gateway.access import Scope
 from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, Client, HandClock, authenticator, bearer
 from web.auth.authenticator import AUTHENTICATOR
-from web.auth.client_network import client_network
+from web.auth.client_address import client_network
 from web.auth.rate_limiter import (
     DELAY_MAX_S,
     KNOWN_MAX,

@@ -1,7 +1,8 @@
-"""Connections that want nothing, or too much: real sockets against the real server."""
+"""Connections that send nothing, and clients that open too many: real sockets against the real server."""
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,23 +11,23 @@ import pytest
 from aiohttp import web
 
 from web.middleware.errors import errors_as_json
-from web.middleware.header_timeout import LimitedSite
-from web.middleware.security import SecurityMiddleware
+from web.middleware.listener import Listener
+from web.middleware.proxy_headers import ProxyHeaders
+from web.middleware.request_limits import RequestLimits
 from web.settings import load_settings
 
 OPEN_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-"""A whole request, for a raw connection."""
+"""A complete request, for a raw connection."""
 
 
 @asynccontextmanager
 async def listening(
-    folder: Path, head_s: float = 60.0, change_s: float = 60.0, **settings: object
+    folder: Path, header_timeout_s: float = 60.0, unsafe_timeout_s: float = 60.0, **settings: object
 ) -> AsyncIterator[int]:
-    """An app that answers ``ok`` and reads what is posted, behind the gateway's door; gives its port."""
+    """Serve an app that answers ``ok`` and reads what is posted, behind the gateway's limits; gives its port."""
     values = load_settings(data_dir=folder, port=0, **settings)
-    door = SecurityMiddleware(values, change_s=change_s)
-    app = web.Application(middlewares=[errors_as_json, door.middleware])
-    app.on_response_prepare.append(door.on_prepare)
+    limits = RequestLimits(values, Counter(), unsafe_timeout_s=unsafe_timeout_s)
+    app = web.Application(middlewares=[errors_as_json, ProxyHeaders(values).middleware, limits.middleware])
 
     async def ok(_: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -38,10 +39,12 @@ async def listening(
     app.router.add_post("/", read)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
+    listener = Listener(runner, values, Counter(), header_timeout_s=header_timeout_s)
     try:
-        await LimitedSite(runner, values, head_s=head_s).start()
-        yield runner.addresses[0][1]
+        await listener.start()
+        yield listener.address[1]
     finally:
+        listener.close()
         await runner.cleanup()
 
 
@@ -62,7 +65,7 @@ class Peer:
         self.writer.close()
 
     async def ask(self, head: bytes = OPEN_HEAD) -> bytes:
-        """Send, and give the status line of the answer, whose rest is read too."""
+        """Send a request, read the whole answer, and return its status line."""
         self.writer.write(head)
         answer = await self.reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", answer)
@@ -71,7 +74,7 @@ class Peer:
         return answer.partition(b"\r\n")[0]
 
     async def ends(self) -> bool:
-        """Waits until the other end has closed or reset."""
+        """Wait until the other end has closed or reset."""
         try:
             return await self.reader.read() == b""
         except ConnectionError:
@@ -79,52 +82,52 @@ class Peer:
 
 
 @pytest.fixture(autouse=True)
-def _empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-async def test_who_says_nothing_is_cut_off(tmp_path: Path) -> None:
-    async with listening(tmp_path, head_s=0.2) as port, await Peer.connect(port) as silent:
+async def test_a_connection_that_sends_nothing_is_closed(tmp_path: Path) -> None:
+    async with listening(tmp_path, header_timeout_s=0.2) as port, await Peer.connect(port) as silent:
         assert await silent.ends()
 
 
-async def test_who_never_ends_a_head_is_cut_off(tmp_path: Path) -> None:
-    async with listening(tmp_path, head_s=0.3) as port, await Peer.connect(port) as slow:
+async def test_a_connection_that_never_completes_a_head_is_closed(tmp_path: Path) -> None:
+    async with listening(tmp_path, header_timeout_s=0.3) as port, await Peer.connect(port) as slow:
         for byte in OPEN_HEAD[:-1]:
             slow.writer.write(bytes([byte]))
             await asyncio.sleep(0)
         assert await slow.ends()
 
 
-async def test_a_head_in_single_bytes_is_a_head(tmp_path: Path) -> None:
+async def test_a_head_may_arrive_in_single_bytes(tmp_path: Path) -> None:
     async with listening(tmp_path) as port, await Peer.connect(port) as slow:
         for byte in OPEN_HEAD:
             slow.writer.write(bytes([byte]))
             await slow.writer.drain()
         assert b"200" in await slow.ask(b"")
-        assert b"200" in await slow.ask(), "and the connection goes on"
+        assert b"200" in await slow.ask(), "the connection stays open"
 
 
-async def test_after_its_head_a_request_may_take_its_time(tmp_path: Path) -> None:
-    async with listening(tmp_path, head_s=0.2) as port, await Peer.connect(port) as peer:
+async def test_the_header_timeout_does_not_limit_the_body(tmp_path: Path) -> None:
+    async with listening(tmp_path, header_timeout_s=0.2) as port, await Peer.connect(port) as peer:
         peer.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
         await asyncio.sleep(0.4)
         assert b"200" in await peer.ask(b"cde")
 
 
-async def test_a_body_that_never_ends_does(tmp_path: Path) -> None:
-    async with listening(tmp_path, change_s=0.2) as port, await Peer.connect(port) as peer:
+async def test_a_body_that_never_ends_is_answered_408(tmp_path: Path) -> None:
+    async with listening(tmp_path, unsafe_timeout_s=0.2) as port, await Peer.connect(port) as peer:
         assert b"408" in await peer.ask(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
 
 
-async def test_one_address_has_only_so_many_connections(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_connections_of_one_address_are_limited(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with listening(tmp_path, connections_per_address=4) as port, AsyncExitStack() as stack:
         peers = [await stack.enter_async_context(await Peer.connect(port)) for _ in range(4)]
         for peer in peers:
             assert b"200" in await peer.ask()
         for _ in range(5):
             assert await (await stack.enter_async_context(await Peer.connect(port))).ends()
-        assert b"200" in await peers[0].ask(), "whoever is in stays"
+        assert b"200" in await peers[0].ask(), "an open connection is kept"
         assert len([each for each in caplog.records if "too many connections" in each.getMessage()]) == 3
         peers[0].writer.close()
         for _ in range(100):
@@ -133,12 +136,12 @@ async def test_one_address_has_only_so_many_connections(tmp_path: Path, caplog: 
                     assert b"200" in await another.ask()
                     break
                 except (asyncio.IncompleteReadError, ConnectionError):
-                    await asyncio.sleep(0.01)  # the server has not seen it go
+                    await asyncio.sleep(0.01)  # the server has not noticed yet that it left
         else:
-            pytest.fail("there is no room again")
+            pytest.fail("no connection is accepted any more")
 
 
-async def test_a_trusted_proxy_is_not_counted_but_whom_it_forwards_for(tmp_path: Path) -> None:
+async def test_requests_through_a_trusted_proxy_count_for_its_clients(tmp_path: Path) -> None:
     async with (
         listening(tmp_path, connections_per_address=4, trusted_proxies="127.0.0.1") as port,
         AsyncExitStack() as stack,

@@ -14,7 +14,8 @@ from yarl import URL
 
 from tests.support.guarded import ADMIN_TOKEN, OFF, Client, bearer, guarded
 from web.auth.policy import ROUTES
-from web.middleware.security import PAGE_POLICY, host_name
+from web.middleware.host_check import host_name
+from web.middleware.security_headers import PAGE_POLICY
 
 EVIL = "https://evil.example.org"
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from asyncio.subprocess import PIPE
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
@@ -22,8 +23,8 @@ from tests.support.rtsp import SYSTEM_PYTHON
 from web.api.keys import SERVICE, WEBRTC
 from web.api.routes import whep
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
+from web.middleware.cors import Cors
 from web.middleware.errors import errors_as_json
-from web.middleware.security import SecurityMiddleware
 from web.settings import load_settings
 
 GSTREAMER = Path(__file__).parents[3] / "support" / "gst_whep_client.py"
@@ -63,9 +64,9 @@ async def client(camera: Camera) -> AsyncIterator[Client]:
         udp_port=0, listen=("127.0.0.1",), ice_servers=["stun:stun.example:3478", "turn:u:p@turn.example"]
     )
     await server.start()
-    door = SecurityMiddleware(load_settings(cors_origins=ORIGIN))
-    app = web.Application(middlewares=[errors_as_json, door.middleware])
-    app.on_response_prepare.append(door.on_prepare)
+    cors = Cors(load_settings(cors_origins=ORIGIN), Counter())
+    app = web.Application(middlewares=[errors_as_json, cors.middleware])
+    app.on_response_prepare.append(cors.on_prepare)
     app[SERVICE] = cast("CaptureService", OneCamera(camera))
     app[WEBRTC] = server
     app[VIEWER_OWNERSHIP] = ViewerOwnership()

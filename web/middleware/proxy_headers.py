@@ -1,0 +1,45 @@
+"""ProxyHeaders: believe ``X-Forwarded-For``, ``-Host`` and ``-Proto`` from the proxies in ``TRUSTED_PROXIES``.
+
+From any other client these headers are ignored, because every client can send them.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from web.auth.client_address import is_in_networks, parse_address
+from web.settings import Settings
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ProxyHeaders:
+    """See the module."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.reload(settings)
+
+    def reload(self, settings: Settings) -> None:
+        """Trust other proxies from now on."""
+        self._proxies = settings.trusted_proxies
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Pass on a request with the address, host and scheme that its client used."""
+        return await handler(self._forwarded(request))
+
+    def _forwarded(self, request: web.Request) -> web.Request:
+        if not self._proxies or not is_in_networks(request.remote, self._proxies):
+            return request
+        hops = [hop.strip() for value in request.headers.getall("X-Forwarded-For", []) for hop in value.split(",")]
+        # The last hop that is not a trusted proxy. The client itself may have written the hops before it.
+        client = next((hop for hop in reversed(hops) if not is_in_networks(hop, self._proxies)), None)
+        changes: dict[str, Any] = {}
+        if client is not None and parse_address(client) is not None:
+            changes["remote"] = client
+        if (host := request.headers.get("X-Forwarded-Host", "").rpartition(",")[2].strip()) != "":
+            changes["host"] = host
+        if (scheme := request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip()) in ("http", "https"):
+            changes["scheme"] = scheme
+        return request.clone(**changes) if changes else request

@@ -1,0 +1,75 @@
+"""RequestLimits: how many requests one client may have open, and how long a request may take.
+
+Rules:
+
+1. One client (:func:`~web.auth.client_address.client_network`) has at most ``CONNECTIONS_PER_ADDRESS`` requests open at
+   a time, streams included. Another is answered 429.
+2. A request that may change something is answered 408 after :data:`UNSAFE_TIMEOUT_S`, however slowly its body arrives.
+   GET, HEAD, OPTIONS and Socket.IO are excepted, since streams and long polling last.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from web.auth.client_address import client_network
+from web.auth.rate_limiter import TooManyError
+from web.settings import Settings
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+"""Methods that change nothing (RFC 9110 §9.2.1)."""
+
+SOCKET_IO = "/socket.io/"
+
+UNSAFE_TIMEOUT_S = 30.0
+"""Including the time for the body. Three times what a camera may take to answer."""
+
+
+class RequestLimits:
+    """See the module. ``refused`` counts refused requests by reason."""
+
+    def __init__(
+        self, settings: Settings, refused: Counter[str], *, unsafe_timeout_s: float = UNSAFE_TIMEOUT_S
+    ) -> None:
+        self._unsafe_timeout_s = unsafe_timeout_s
+        self._open: Counter[str] = Counter()
+        self._refused = refused
+        self.reload(settings)
+
+    def reload(self, settings: Settings) -> None:
+        """Apply another limit from now on."""
+        self._limit = settings.connections_per_address
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Raises :class:`~web.auth.rate_limiter.TooManyError` and ``HTTPRequestTimeout``."""
+        client = client_network(request.remote or "")
+        if self._open[client] >= self._limit:
+            self._refused["connections"] += 1
+            raise TooManyError(
+                f"{client} has {self._limit} requests open already, the limit of CONNECTIONS_PER_ADDRESS",
+                retry_after_s=2,
+            )
+        self._open[client] += 1
+        try:
+            if request.method in SAFE_METHODS or request.path == SOCKET_IO:
+                return await handler(request)
+            return await self._within_timeout(request, handler)
+        finally:
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
+
+    async def _within_timeout(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        timeout: asyncio.Timeout | None = None
+        try:
+            async with asyncio.timeout(self._unsafe_timeout_s) as timeout:
+                return await handler(request)
+        except TimeoutError:
+            if timeout is None or not timeout.expired():
+                raise
+            raise web.HTTPRequestTimeout from None

@@ -1,0 +1,59 @@
+"""SecurityHeaders: the headers of every answer that restrict what a browser, or a shared cache, does with it."""
+
+from aiohttp import hdrs, web
+
+from web.middleware.cors import STATIC, add_vary
+from web.settings import Settings
+
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "form-action 'none'",
+        "base-uri 'none'",
+        "frame-ancestors 'self'",
+    )
+)
+"""Content-Security-Policy of the page: nothing from other origins, nothing inline.
+
+Media Source, workers and canvas pictures have ``blob:`` URLs.
+"""
+
+
+class SecurityHeaders:
+    """See the module."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.reload(settings)
+
+    def reload(self, settings: Settings) -> None:
+        """Apply other settings from now on."""
+        self._has_auth = settings.has_auth
+        self._has_origins = bool(settings.cors_origins)
+
+    async def on_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add the headers: no sniffing, no framing by other sites, and no URL (it may be signed) in a Referer."""
+        headers = response.headers
+        headers["Server"] = "liveedge"
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "no-referrer"
+        is_page = response.content_type == "text/html"
+        headers["Content-Security-Policy"] = PAGE_POLICY if is_page else "frame-ancestors 'self'"
+        if is_page:
+            headers["Cross-Origin-Opener-Policy"] = "same-origin"
+            headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
+        is_static = request.path.startswith(STATIC)
+        # With authentication, whoever knows a signed URL may show it on any page.
+        is_shared = is_static or self._has_auth or self._has_origins
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin" if is_shared else "same-origin"
+        if self._has_auth and not is_static:
+            # A shared cache would give the answer to the next client, whatever its token (RFC 9111 §3.5).
+            caching = headers.get(hdrs.CACHE_CONTROL)
+            if caching is not None:
+                headers[hdrs.CACHE_CONTROL] = caching.replace("public", "private")
+            add_vary(response, hdrs.AUTHORIZATION)
