@@ -11,12 +11,11 @@ from aiohttp import web
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError
-from web.api import keys
 from web.api.routes import archive, asyncapi, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
 from web.auth.revocation import note_response_started
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
-from web.gateway import Gateway
+from web.gateway import GATEWAY, Gateway
 from web.heap import keep_trimmed
 from web.middleware.authentication import authentication
 from web.middleware.cors import Cors
@@ -28,7 +27,7 @@ from web.middleware.request_limits import RequestLimits
 from web.middleware.security_headers import SecurityHeaders
 from web.observability.http_metrics import HttpMetrics
 from web.observability.logs import set_up_logging
-from web.observability.metrics import Metrics
+from web.observability.metrics import METRICS, Metrics
 from web.reload import SettingsWatch
 from web.settings import Settings, load_settings
 
@@ -62,17 +61,8 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     )
     app.on_response_prepare.extend([headers.on_prepare, cors.on_prepare, note_response_started])
     app[AUTHENTICATOR], app[VIEWER_OWNERSHIP] = authenticator, ViewerOwnership()
-    app[keys.GATEWAY] = gateway
-    app[keys.SETTINGS] = settings
-    app[keys.CLOCK] = clock
-    app[keys.SERVICE] = gateway.service
-    app[keys.WEBRTC] = gateway.webrtc
-    app[keys.LIVE] = gateway.live
-    app[keys.ARCHIVE] = gateway.archive
-    app[keys.ARCHIVE_READER] = gateway.archive_reader
-    app[keys.MESSAGING] = gateway.messaging
-    app[keys.BROWSER] = gateway.browser
-    app[keys.METRICS] = Metrics(gateway, http_metrics)
+    app[GATEWAY] = gateway
+    app[METRICS] = Metrics(gateway, http_metrics)
     gateway.browser.attach(app, authenticator.authenticate_socket)
     # The first one may refuse the settings.
     gateway.on_reload += [authenticator.reload, *(each.reload for each in (proxies, limits, hosts, cors, headers))]
@@ -84,16 +74,16 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
 
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
-    gateway = app[keys.GATEWAY]
+    gateway = app[GATEWAY]
     try:
-        app[keys.METRICS].lag.start()
+        app[METRICS].lag.start()
         app[AUTHENTICATOR].start()
         await gateway.start()
         yield
     finally:
         await gateway.close()
         await app[AUTHENTICATOR].close()
-        await app[keys.METRICS].lag.close()
+        await app[METRICS].lag.close()
 
 
 async def serve(settings: Settings, load: Callable[[], Settings] = load_settings) -> None:
@@ -103,8 +93,8 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     app = create_app(settings)
-    app[keys.GATEWAY].on_reload.append(set_up_logging)
-    watch = SettingsWatch(app[keys.GATEWAY], load)
+    app[GATEWAY].on_reload.append(set_up_logging)
+    watch = SettingsWatch(app[GATEWAY], load)
     loop.add_signal_handler(signal.SIGHUP, watch.hurry)
     trimming = asyncio.create_task(keep_trimmed(), name="heap")
     runner = web.AppRunner(
@@ -113,9 +103,9 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     listener: Listener | None = None
     try:
         await runner.setup()
-        listener = Listener(runner, settings, app[keys.METRICS].http.connections_refused)
+        listener = Listener(runner, settings, app[METRICS].http.connections_refused)
         await _listen(listener, settings)
-        app[keys.GATEWAY].on_reload.append(listener.reload)
+        app[GATEWAY].on_reload.append(listener.reload)
         _announce(app, listener)
         watch.start()
         # What is loaded by now lives as long as the process. Left in the collector's care, each of its full rounds
@@ -145,7 +135,7 @@ async def _listen(listener: Listener, settings: Settings) -> None:
 def _announce(app: web.Application, listener: Listener) -> None:
     host, port = listener.address
     shown = f"[{host}]" if ":" in host else host
-    cameras_by_id = app[keys.SERVICE].cameras
+    cameras_by_id = app[GATEWAY].service.cameras
     for camera in cameras_by_id.values():
         log.info("camera %s: %s", camera.id, camera.session.rtsp_url)
     # On standard output, alone and without a prefix: this line is for the person who has just started it.

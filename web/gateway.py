@@ -9,7 +9,11 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
+from importlib.metadata import version
 from typing import Any, TypeVar
+
+from aiohttp import web
 
 from gateway.camera import Camera
 from gateway.camera_settings import CameraSettings
@@ -26,6 +30,7 @@ from hls.archive.service import Archive
 from hls.live.service import LiveService
 from hls.playback.reader import ArchiveReader
 from hls.settings import needs_new_recorder
+from signaling.asyncapi import asyncapi_document
 from signaling.browser import BrowserSignaling
 from signaling.messaging import create_messaging
 from web.address_policy import refuse_metadata
@@ -102,6 +107,11 @@ class Gateway:
             segment=segment,
             offset_s=None if offset_s is None else round(offset_s, 3),
         )
+
+    @cached_property
+    def asyncapi(self) -> Mapping[str, Any]:
+        """The AsyncAPI document of the Socket.IO events."""
+        return asyncapi_document(version("liveedge"))
 
     # --- cameras at run time
 
@@ -217,6 +227,10 @@ class Gateway:
         for result in done:
             if isinstance(result, BaseException):
                 log.error("shutting down: %s: %s", type(result).__name__, result)
+
+
+GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)
+"""How handlers reach the gateway: the one key of the application that is not of the HTTP layer itself."""
 
 
 def _media_addresses(settings: Settings) -> tuple[str, ...]:

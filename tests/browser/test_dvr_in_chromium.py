@@ -9,17 +9,14 @@ from urllib.parse import quote
 from aiohttp import web
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, to_rfc3339
-from gateway.service import CaptureService
 from hls.archive.recorder import Numbers
-from hls.archive.service import Archive
-from hls.playback.reader import ArchiveReader
 from tests.support.browser import chromium
 from tests.support.film import START_90K, Film, film
 from tests.support.hls_server import HLS_JS, PLAYER, REEL_ENGINE
+from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
-from web.api import keys
 from web.api.routes import archive as archive_routes
-from web.middleware.errors import errors_as_json
+from web.gateway import Gateway
 from web.settings import load_settings
 
 SPAN = "start=2026-11-22T18:50:01Z&end=2026-11-22T18:52:00Z"
@@ -33,12 +30,9 @@ async def _player(_: web.Request) -> web.Response:
 async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
     """The archive's routes and camera "door", with the player; gives the address."""
     settings = load_settings(data_dir=data_dir, cameras={"door": camera}, archive_min_free_bytes=0)
-    service = CaptureService(settings.camera_settings())
-    archive = Archive(settings, service)
-    app = web.Application(middlewares=[errors_as_json])
-    app[keys.SERVICE], app[keys.ARCHIVE], app[keys.CLOCK] = service, archive, SYSTEM_CLOCK
-    app[keys.ARCHIVE_READER] = ArchiveReader(archive, service)
-    app.add_routes(archive_routes.routes)
+    gateway = Gateway(settings)
+    service, archive = gateway.service, gateway.archive
+    app = app_with_routes(gateway, archive_routes)
     app.router.add_get("/player", _player)
     app.router.add_static("/hls.js", HLS_JS)
     await archive.start()
@@ -52,7 +46,7 @@ async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
         await runner.cleanup()
         await service.close()
         await archive.close()
-        app[keys.ARCHIVE_READER].close()
+        gateway.archive_reader.close()
 
 
 async def test_the_recording_plays_over_borders_and_gaps_to_its_end(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.clock import SYSTEM_CLOCK, Clock
 from tests.support.fault_injection import ENGINE, WeatherEngine
 from tests.support.webrtc import camera_with, join, page, server
-from web.api import keys
 from web.app import create_app
-from web.gateway import Gateway
+from web.gateway import GATEWAY, Gateway
 from web.settings import load_settings
 
 __all__ = ["camera_with", "join", "page", "server"]
@@ -29,7 +28,7 @@ class Site:
     def __init__(self, client: Client) -> None:
         self.client = client
         assert client.app is not None
-        self.gateway: Gateway = client.app[keys.GATEWAY]
+        self.gateway: Gateway = client.app[GATEWAY]
 
     async def json(self, path: str) -> Any:
         """The JSON of an answer, which has to be one of 200."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.camera_settings import CameraSettings
-from gateway.clock import SYSTEM_CLOCK
 from gateway.service import CaptureService
 from hls.live.service import LiveService
-from web.api import keys
+from tests.support.partial_app import app_with_routes
 from web.api.routes import hls
-from web.middleware.errors import errors_as_json
+from web.gateway import Gateway
+from web.settings import load_settings
 
 REEL_ENGINE = "tests.support.reel_engine:ReelEngine"
 
@@ -70,12 +70,13 @@ def reel_camera(
 @asynccontextmanager
 async def hls_server(cameras: Mapping[str, CameraSettings]) -> AsyncIterator[HlsServer]:
     """Serve ``cameras``, and the hls.js player under ``/player?src=``."""
-    service = CaptureService(cameras)
-    live = LiveService(service)
-    app = web.Application(middlewares=[errors_as_json])
-    app[keys.LIVE] = live
-    app[keys.CLOCK] = SYSTEM_CLOCK
-    app.add_routes(hls.routes)
+    tables = {
+        camera_id: {**settings.model_dump(exclude_unset=True), "url": settings.url.get_secret_value()}
+        for camera_id, settings in cameras.items()
+    }
+    gateway = Gateway(load_settings(cameras=tables))
+    service, live = gateway.service, gateway.live
+    app = app_with_routes(gateway, hls)
     app.router.add_get("/player", _player)
     app.router.add_static("/hls.js", HLS_JS)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)

@@ -16,7 +16,7 @@ from tests.support.guarded import OFF, Client, guarded
 from tests.support.resolver import Resolver
 from tests.support.rtsp import RtspServer
 from web.address_policy import check_target, is_metadata
-from web.api import keys
+from web.gateway import GATEWAY
 from web.settings import load_settings
 
 
@@ -114,13 +114,13 @@ async def until(condition: Callable[[], object]) -> None:
 def is_refused(client: Client) -> bool:
     """Whether the camera was not connected to, since it is where no camera is."""
     assert client.app is not None
-    session = client.app[keys.SERVICE].camera("new").session
+    session = client.app[GATEWAY].service.camera("new").session
     return session.state is SessionState.RETRYING and "ALLOW_METADATA_ADDRESSES" in (session.error_message or "")
 
 
 def is_live(client: Client) -> bool:
     assert client.app is not None
-    return client.app[keys.SERVICE].camera("new").session.state is SessionState.LIVE
+    return client.app[GATEWAY].service.camera("new").session.state is SessionState.LIVE
 
 
 async def test_a_name_that_is_rebound_is_seen_at_each_connect(
@@ -147,7 +147,7 @@ async def test_a_name_that_is_rebound_is_seen_at_each_connect(
     resolver.addresses[NAME] = ["127.0.0.1"]
     async with guarded(tmp_path, **OFF, cameras={}, allow_metadata_addresses=True) as client:
         assert client.app is not None
-        assert client.app[keys.GATEWAY]._address_check("new") is None
+        assert client.app[GATEWAY]._address_check("new") is None
 
 
 async def test_a_url_that_came_by_api_is_looked_at_whoever_named_the_camera(
@@ -166,7 +166,7 @@ async def test_a_url_that_came_by_api_is_looked_at_whoever_named_the_camera(
     }
     async with guarded(tmp_path, **OFF, cameras=cameras) as client:
         assert client.app is not None
-        gateway = client.app[keys.GATEWAY]
+        gateway = client.app[GATEWAY]
         assert gateway._address_check("new") is None
         async with client.patch("/api/cameras/new", json={"frame_rate": 3}) as answer:
             assert answer.status == 200

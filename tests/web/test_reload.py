@@ -10,7 +10,7 @@ import pytest
 from gateway.config.field import Applies, settings_of
 from gateway.errors import SettingsError
 from tests.support.configured import engines, load, until, write
-from web.api import keys
+from web.gateway import GATEWAY
 from web.reload import SettingsWatch
 from web.settings import Settings
 
@@ -22,7 +22,7 @@ async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
 ) -> None:
     write(place, door={}, yard={}, gate={})
     client = await open_gateway()
-    gateway, service = client.app[keys.GATEWAY], client.app[keys.SERVICE]
+    gateway, service = client.app[GATEWAY], client.app[GATEWAY].service
     await until(lambda: all(engines(place, camera_id) for camera_id in ("door", "yard", "gate")))
     watch = SettingsWatch(gateway, load)
     watch.start()
@@ -66,7 +66,7 @@ async def test_settings_that_wait_for_a_restart_are_told_until_then(
 ) -> None:
     write(place, door={"start": "on-demand"})
     client = await open_gateway()
-    gateway, file = client.app[keys.GATEWAY], place / "liveedge.toml"
+    gateway, file = client.app[GATEWAY], place / "liveedge.toml"
     before = file.read_text()
     watch = SettingsWatch(gateway, load)
 
@@ -99,7 +99,7 @@ def test_the_example_marks_what_waits_for_a_restart() -> None:
 async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={}, yard={})
     client = await open_gateway()
-    gateway, service, file = client.app[keys.GATEWAY], client.app[keys.SERVICE], place / "liveedge.toml"
+    gateway, service, file = client.app[GATEWAY], client.app[GATEWAY].service, place / "liveedge.toml"
     await until(lambda: engines(place, "door") and engines(place, "yard"))
     seen: list[int] = []
     service.camera("door").hub.attach(lambda packet: seen.append(packet.run))
@@ -170,15 +170,15 @@ async def test_tokens_that_change_are_in_force_or_nothing_is(place: Path, open_g
     assert (await client.get("/api/cameras")).status == 200
     file.write_text('allowed_hosts = ["door.example"]\n' + before)
     assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 403
-    assert await client.app[keys.GATEWAY].reload(load()) == "in force: ALLOWED_HOSTS"
+    assert await client.app[GATEWAY].reload(load()) == "in force: ALLOWED_HOSTS"
     assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 200
     file.write_text('auth_token = "a-token-of-sixteen-and-more"\n' + before)
-    assert await client.app[keys.GATEWAY].reload(load()) == "in force: ALLOWED_HOSTS, AUTH_TOKEN"
+    assert await client.app[GATEWAY].reload(load()) == "in force: ALLOWED_HOSTS, AUTH_TOKEN"
     assert (await client.get("/api/cameras")).status == 401
 
     contradiction = 'auth_token = "a-token-of-sixteen-and-more"\nauth_disabled = true\n'
     file.write_text(contradiction + before.replace("door", "yard"))
     with pytest.raises(SettingsError):
-        await client.app[keys.GATEWAY].reload(load())
-    assert set(client.app[keys.SERVICE].cameras) == {"door"}
+        await client.app[GATEWAY].reload(load())
+    assert set(client.app[GATEWAY].service.cameras) == {"door"}
     assert (await client.get("/api/cameras")).status == 401

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any
 
+from aiohttp import web
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
@@ -334,3 +335,6 @@ class Metrics:
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""
         return generate_latest(self._registry)
+
+
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)

@@ -29,12 +29,12 @@ from tests.support.guarded import (
     offered,
 )
 from tests.support.recording import index_of, record
-from web.api import keys
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
 from web.auth.jwt import LEEWAY_S
 from web.auth.policy import ROUTES
 from web.auth.revocation import note_response_started
 from web.auth.sessions import VERIFY_INTERVAL_S
+from web.gateway import GATEWAY
 from web.middleware.authentication import authentication
 from web.middleware.errors import errors_as_json
 from web.settings import load_settings
@@ -250,7 +250,7 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
     values: dict[str, Any] = {"auth_jwt_secret": JWT_SECRET}
     async with offered() as offer, guarded(tmp_path, clock, cameras=DEMO, auth=tables(), **values) as client:
         assert client.app is not None
-        webrtc = client.app[keys.WEBRTC]
+        webrtc = client.app[GATEWAY].webrtc
 
         async def join(token: str) -> str:
             async with client.post("/whep/demo", data=offer, headers=SDP | bearer(token)) as answer:

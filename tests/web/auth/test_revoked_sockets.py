@@ -13,9 +13,9 @@ import socketio
 from socketio.exceptions import ConnectionError as Refused
 
 from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, OFF, Client, HandClock, guarded, offered
-from web.api import keys
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
+from web.gateway import GATEWAY
 from web.settings import load_settings
 
 GUEST = "the-token-of-a-guest-who-leaves"
@@ -88,7 +88,7 @@ async def test_a_connection_ends_and_says_why(tmp_path: Path, transport: str) ->
                 pass
         assert "state" in await admin.call("capture_status_request", requesting_client="admin")
         assert client.app is not None
-        camera = client.app[keys.SERVICE].camera("demo")
+        camera = client.app[GATEWAY].service.camera("demo")
         async with asyncio.timeout(20):
             while camera.viewers:
                 await asyncio.sleep(0.02)
@@ -124,7 +124,7 @@ async def test_what_a_token_does_not_reach_any_more_ends_and_the_rest_goes_on(tm
         visiting(client) as guest,
     ):
         assert client.app is not None
-        webrtc = client.app[keys.WEBRTC]
+        webrtc = client.app[GATEWAY].webrtc
         for camera_id in DEMOS:
             assert "sdp" in await guest.call("webrtc_offer", client_id=camera_id, camera_id=camera_id, sdp=offer)
             await guest.call("frames_subscribe", camera_id=camera_id)
@@ -172,6 +172,6 @@ async def test_who_does_not_listen_is_ended_all_the_same(tmp_path: Path) -> None
         transport.pause_reading()
         reload(client)
         async with asyncio.timeout(20):
-            while client.app[keys.BROWSER].status()["clients"]:
+            while client.app[GATEWAY].browser.status()["clients"]:
                 await asyncio.sleep(0.02)
         transport.resume_reading()

@@ -21,12 +21,13 @@ from hls.archive.segment import Segment, SegmentState, parse_name
 from hls.live.playlist import with_query
 from hls.playback.clip import VirtualFile, growing_file
 from hls.playback.reader import PAGE_MAX
-from web.api import keys, models
+from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import RANGE, SPAN, TIME, Parameter, describe
 from web.api.times import TIME_HELP, parse_time
 from web.auth.requests import token_query
 from web.auth.revocation import cancel_on_revoke
+from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
@@ -52,7 +53,7 @@ SEND_BYTES = 512 * 1024
 )
 async def list_segments(request: web.Request) -> web.Response:
     """``?start=&end=&limit=&cursor=``: segments that overlap the range, oldest first, and a cursor."""
-    reader, camera_id = request.app[keys.ARCHIVE_READER], request.match_info["camera"]
+    reader, camera_id = request.app[GATEWAY].archive_reader, request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     limit = _limit(request)
     cursor = request.query.get("cursor")
@@ -78,11 +79,11 @@ async def list_segments(request: web.Request) -> web.Response:
 )
 async def segment_at(request: web.Request) -> web.Response:
     """``?time=``: the segment of a moment, and the offset in it."""
-    reader, camera_id = request.app[keys.ARCHIVE_READER], request.match_info["camera"]
+    reader, camera_id = request.app[GATEWAY].archive_reader, request.match_info["camera"]
     text = request.query.get("time")
     if text is None:
         raise BadRequestError("time is missing: give a moment, or now")
-    now_90k = request.app[keys.CLOCK].wall_90k()
+    now_90k = request.app[GATEWAY].clock.wall_90k()
     try:
         moment = await reader.at(camera_id, parse_time(text, "time", now_90k))
     except NotFoundError:
@@ -103,7 +104,7 @@ async def dvr_playlist(request: web.Request) -> web.Response:
     camera_id = request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     try:
-        text = await request.app[keys.ARCHIVE_READER].playlist(camera_id, start_90k, end_90k, base="../../archive/")
+        text = await request.app[GATEWAY].archive_reader.playlist(camera_id, start_90k, end_90k, base="../../archive/")
     except NotFoundError:
         await _require_camera(request, camera_id)
         raise
@@ -133,8 +134,8 @@ async def unprotect(request: web.Request) -> web.Response:
 
 async def _set_protected(request: web.Request, is_protected: bool) -> web.Response:
     camera_id, name = request.match_info["camera"], segment_id(request)
-    await request.app[keys.ARCHIVE].protect(camera_id, name, is_protected)
-    segment, _ = await request.app[keys.ARCHIVE_READER].find(camera_id, name)
+    await request.app[GATEWAY].archive.protect(camera_id, name, is_protected)
+    segment, _ = await request.app[GATEWAY].archive_reader.find(camera_id, name)
     return json_answer(models.Segment.of(segment))
 
 
@@ -142,7 +143,7 @@ async def _set_protected(request: web.Request, is_protected: bool) -> web.Respon
 @describe("archive", {200: "image/jpeg"}, errors=(404, 503))
 async def thumbnail(request: web.Request) -> web.StreamResponse:
     """The first picture of a segment, small."""
-    path = await request.app[keys.ARCHIVE_READER].thumbnail(request.match_info["camera"], segment_id(request))
+    path = await request.app[GATEWAY].archive_reader.thumbnail(request.match_info["camera"], segment_id(request))
     return web.FileResponse(path, headers={hdrs.CACHE_CONTROL: "public, max-age=86400"})
 
 
@@ -151,7 +152,7 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
 async def init_segment(request: web.Request) -> web.StreamResponse:
     """What EXT-X-MAP names: the init segment of all files of a camera whose tracks are alike."""
     init_id = request.match_info["init"]
-    data = await request.app[keys.ARCHIVE_READER].init_segment(request.match_info["camera"], init_id)
+    data = await request.app[GATEWAY].archive_reader.init_segment(request.match_info["camera"], init_id)
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
     return await send_virtual(request, VirtualFile(data, [], f'"{init_id}"'), headers)
 
@@ -160,7 +161,7 @@ async def init_segment(request: web.Request) -> web.StreamResponse:
 @describe("archive", {200: "video/mp4", 206: "video/mp4", 304: None}, headers={"Range": RANGE}, errors=(404, 416))
 async def download(request: web.Request) -> web.StreamResponse:
     """A segment's file: Range, ETag, HEAD; see the module for one that grows."""
-    reader = request.app[keys.ARCHIVE_READER]
+    reader = request.app[GATEWAY].archive_reader
     segment, _ = await reader.find(request.match_info["camera"], segment_id(request))
     path = reader.path(segment)
     headers: dict[str, str] = {
@@ -182,7 +183,7 @@ async def download(request: web.Request) -> web.StreamResponse:
 )
 async def clip(request: web.Request) -> web.StreamResponse:
     """``?start=&end=``: exactly that span as one MP4, across segments and gaps; Range works."""
-    reader, camera_id = request.app[keys.ARCHIVE_READER], request.match_info["camera"]
+    reader, camera_id = request.app[GATEWAY].archive_reader, request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     if start_90k is None or end_90k is None:
         raise BadRequestError("a clip has a start and an end: give both")
@@ -270,7 +271,7 @@ def segment_id(request: web.Request) -> str:
 
 def time_range(request: web.Request) -> tuple[int | None, int | None]:
     """``start`` and ``end``. Raises :class:`~gateway.errors.BadRequestError`."""
-    now_90k = request.app[keys.CLOCK].wall_90k()
+    now_90k = request.app[GATEWAY].clock.wall_90k()
     start, end = request.query.get("start"), request.query.get("end")
     start_90k = parse_time(start, "start", now_90k) if start else None
     end_90k = parse_time(end, "end", now_90k) if end else None
@@ -303,7 +304,7 @@ def _parse_cursor(text: str) -> tuple[int, str]:
 
 async def _require_camera(request: web.Request, camera_id: str) -> None:
     """A camera that is configured, or was recorded. Raises :class:`~gateway.errors.NotFoundError`."""
-    if camera_id not in request.app[keys.SERVICE].cameras and not await request.app[keys.ARCHIVE_READER].page(
+    if camera_id not in request.app[GATEWAY].service.cameras and not await request.app[GATEWAY].archive_reader.page(
         camera_id, limit=1
     ):
         raise NotFoundError(f"there is no camera {camera_id[:64]!r}")

@@ -8,11 +8,12 @@ from pydantic import ValidationError
 from gateway.camera import Camera
 from gateway.errors import BadRequestError
 from web.address_policy import check_target
-from web.api import keys, models
+from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.models import CaptureCommand
 from web.auth.requests import may_view
+from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
@@ -24,7 +25,7 @@ PATCHES = {"application/json": models.CameraPatch, "application/merge-patch+json
 @describe("cameras", {200: models.CameraList})
 async def list_cameras(request: web.Request) -> web.Response:
     """All cameras with their state, viewers and live edge."""
-    cameras = [camera for camera in request.app[keys.SERVICE].cameras.values() if may_view(request, camera.id)]
+    cameras = [camera for camera in request.app[GATEWAY].service.cameras.values() if may_view(request, camera.id)]
     return json_answer(models.CameraList(cameras=[camera_answer(request.app, camera) for camera in cameras]))
 
 
@@ -32,7 +33,7 @@ async def list_cameras(request: web.Request) -> web.Response:
 @describe("cameras", {200: models.Camera}, errors=(404,))
 async def get_camera(request: web.Request) -> web.Response:
     """One camera."""
-    camera = request.app[keys.SERVICE].camera(request.match_info["camera"])
+    camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
     return json_answer(camera_answer(request.app, camera))
 
 
@@ -45,7 +46,7 @@ async def add_camera(request: web.Request) -> web.Response:
     if not isinstance(camera_id, str):
         raise BadRequestError('say which camera: {"id": "door", "url": "rtsp://…"}')
     await _check_target(request, table)
-    camera = await request.app[keys.GATEWAY].add_camera(camera_id, table)
+    camera = await request.app[GATEWAY].add_camera(camera_id, table)
     headers = {"Location": f"/api/cameras/{camera_id}"}
     return json_answer(camera_answer(request.app, camera), status=201, headers=headers)
 
@@ -56,7 +57,7 @@ async def change_camera(request: web.Request) -> web.Response:
     """Change a camera's settings: a JSON merge patch; only what it names changes, and ``null`` takes a setting back."""
     patch = await _json_object(request, "application/json", "application/merge-patch+json")
     await _check_target(request, patch)
-    camera = await request.app[keys.GATEWAY].change_camera(request.match_info["camera"], patch)
+    camera = await request.app[GATEWAY].change_camera(request.match_info["camera"], patch)
     return json_answer(camera_answer(request.app, camera))
 
 
@@ -64,7 +65,7 @@ async def change_camera(request: web.Request) -> web.Response:
 @describe("cameras", {204: None}, errors=(404, 409, 503))
 async def remove_camera(request: web.Request) -> web.Response:
     """Remove a camera; its recordings stay."""
-    await request.app[keys.GATEWAY].remove_camera(request.match_info["camera"])
+    await request.app[GATEWAY].remove_camera(request.match_info["camera"])
     return web.Response(status=204)
 
 
@@ -73,7 +74,7 @@ async def remove_camera(request: web.Request) -> web.Response:
 async def start_capture(request: web.Request) -> web.Response:
     """``capture_start_request``, for people with curl."""
     command = await _command(request)
-    service = request.app[keys.SERVICE]
+    service = request.app[GATEWAY].service
     camera = service.camera(request.match_info["camera"])
     await service.start_capture(command.client_id, camera.id, command.metadata)
     return json_answer(camera_answer(request.app, camera))
@@ -84,7 +85,7 @@ async def start_capture(request: web.Request) -> web.Response:
 async def stop_capture(request: web.Request) -> web.Response:
     """``capture_stop_request``, for people with curl."""
     command = await _command(request)
-    service = request.app[keys.SERVICE]
+    service = request.app[GATEWAY].service
     camera = service.camera(request.match_info["camera"])
     await service.stop_capture(command.client_id, camera.id)
     return json_answer(camera_answer(request.app, camera))
@@ -94,16 +95,16 @@ def camera_answer(app: web.Application, camera: Camera) -> models.Camera:
     """A camera as the API shows it."""
     status = camera.status()
     return models.Camera(
-        **{**dict(status), "live_edge": app[keys.GATEWAY].live_edge(camera.id) or status.live_edge},
+        **{**dict(status), "live_edge": app[GATEWAY].live_edge(camera.id) or status.live_edge},
         record=camera.settings.record,
         start=camera.settings.start,
-        webrtc=models.WebRtcStats.of([viewer.stats() for viewer in app[keys.WEBRTC].viewers_of(camera.id)]),
+        webrtc=models.WebRtcStats.of([viewer.stats() for viewer in app[GATEWAY].webrtc.viewers_of(camera.id)]),
     )
 
 
 async def _check_target(request: web.Request, table: dict[str, Any]) -> None:
-    configured = [camera.settings for camera in request.app[keys.SERVICE].cameras.values()]
-    await check_target(table, request.app[keys.GATEWAY].camera_store.settings, configured)
+    configured = [camera.settings for camera in request.app[GATEWAY].service.cameras.values()]
+    await check_target(table, request.app[GATEWAY].camera_store.settings, configured)
 
 
 async def _command(request: web.Request) -> CaptureCommand:

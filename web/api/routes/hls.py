@@ -13,9 +13,9 @@ from aiohttp import web
 from gateway.errors import BadRequestError
 from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, Rendered
 from hls.live.service import LiveStream
-from web.api import keys
 from web.api.describe import Parameter, describe
 from web.auth.requests import token_query
+from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
@@ -67,13 +67,13 @@ async def media(request: web.Request) -> web.Response:
     lifetime_s = window.live.lifetime_s
     headers = {
         "Cache-Control": f"public, max-age={lifetime_s}, immutable",
-        "Expires": formatdate(request.app[keys.CLOCK].wall_90k() // 90_000 + lifetime_s, usegmt=True),
+        "Expires": formatdate(request.app[GATEWAY].clock.wall_90k() // 90_000 + lifetime_s, usegmt=True),
     }
     return web.Response(body=data, content_type="video/mp4", headers=headers)
 
 
 def _window(request: web.Request) -> LiveStream:
-    return request.app[keys.LIVE].window(request.match_info["camera"])
+    return request.app[GATEWAY].live.window(request.match_info["camera"])
 
 
 def _number(request: web.Request, directive: str) -> int | None:

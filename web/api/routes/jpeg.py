@@ -18,9 +18,9 @@ from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import BadRequestError
 from gateway.jpeg.feed import JpegFrame
 from gateway.tcp_backlog import delivered
-from web.api import keys
 from web.api.describe import TIME, WIDTH, Parameter, describe
 from web.api.times import TIME_HELP, parse_time
+from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
@@ -38,7 +38,7 @@ FRAME_RATE_MAX = 60.0
 @describe("pictures", {200: "image/jpeg"}, query={"width": WIDTH}, errors=(400, 404, 503))
 async def snapshot(request: web.Request) -> web.Response:
     """The live edge as one JPEG. ``?width=`` in pixels. ``Age`` and ``X-Captured-At`` say how live it is."""
-    camera = request.app[keys.SERVICE].camera(request.match_info["camera"])
+    camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
     width = _width(request, None)
     hold = camera.hold("snapshot")
     try:
@@ -46,7 +46,7 @@ async def snapshot(request: web.Request) -> web.Response:
         frame = await camera.jpeg.snapshot(width)
     finally:
         hold.release()
-    age_90k = max(0, request.app[keys.CLOCK].wall_90k() - frame.captured_at_90k)
+    age_90k = max(0, request.app[GATEWAY].clock.wall_90k() - frame.captured_at_90k)
     headers = {
         "Cache-Control": "no-store",
         "Age": str(age_90k // CLOCK_RATE),
@@ -73,7 +73,7 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
     ``?width=`` in pixels and ``?frame_rate=`` a second, at most. With ``Accept: multipart/mixed`` that is its type, for
     readers that are no image viewers.
     """
-    camera = request.app[keys.SERVICE].camera(request.match_info["camera"])
+    camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
     width = _width(request, camera.settings.frame_width)
     frame_rate = _frame_rate(request, camera.settings.frame_rate)
     at = request.query.get("at", "now")
@@ -84,7 +84,7 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
             await camera.wait_for_keyframe(PICTURE_WAIT_S)
             frames = _live(camera, frame_rate, width)
         else:
-            frames = request.app[keys.ARCHIVE_READER].replay_jpeg(camera.id, at_90k, frame_rate, width)
+            frames = request.app[GATEWAY].archive_reader.replay_jpeg(camera.id, at_90k, frame_rate, width)
         async with contextlib.aclosing(frames):
             return await _send(request, frames)
     finally:

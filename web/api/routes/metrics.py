@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from web.api import keys
 from web.api.describe import describe
+from web.observability.metrics import METRICS
 
 routes = web.RouteTableDef()
 
@@ -13,4 +13,4 @@ routes = web.RouteTableDef()
 async def metrics(request: web.Request) -> web.Response:
     """The text exposition format."""
     headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store"}
-    return web.Response(body=request.app[keys.METRICS].render(), headers=headers)
+    return web.Response(body=request.app[METRICS].render(), headers=headers)

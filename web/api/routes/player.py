@@ -12,9 +12,10 @@ from aiohttp import web
 
 from gateway.clock import to_rfc3339
 from gateway.errors import NotFoundError, UnavailableError
-from web.api import keys, models
+from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
+from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
@@ -43,7 +44,7 @@ async def static_file(request: web.Request) -> web.FileResponse:
 @describe("page", {200: models.ServerTime})
 async def time(request: web.Request) -> web.Response:
     """The gateway's clock: ``{"time": RFC 3339}``."""
-    now = to_rfc3339(request.app[keys.CLOCK].wall_90k())
+    now = to_rfc3339(request.app[GATEWAY].clock.wall_90k())
     return json_answer(models.ServerTime(time=now), headers={"Cache-Control": "no-store"})
 
 
@@ -54,8 +55,8 @@ async def viewer_clock(request: web.Request) -> web.Response:
 
     Sender reports say the same, but browsers keep them to themselves. ``degraded`` says why it is sent fewer pictures.
     """
-    viewer = request.app[keys.WEBRTC].viewer(request.match_info["viewer"], request.match_info["camera"])
-    now_90k = request.app[keys.CLOCK].wall_90k()
+    viewer = request.app[GATEWAY].webrtc.viewer(request.match_info["viewer"], request.match_info["camera"])
+    now_90k = request.app[GATEWAY].clock.wall_90k()
     timestamp = viewer.rtp_timestamp(now_90k)
     if timestamp is None:
         raise UnavailableError("this viewer has had no picture yet")

@@ -3,12 +3,12 @@
 from aiohttp import web
 
 from gateway.access import Scope
-from web.api import keys, models
+from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.routes.cameras import camera_answer
 from web.auth.requests import grant_of, may_view
-from web.gateway import Gateway
+from web.gateway import GATEWAY, Gateway
 from web.observability.health import problems
 
 routes = web.RouteTableDef()
@@ -25,23 +25,23 @@ async def status(request: web.Request) -> web.Response:
     is_whole = grant_of(request).may_everywhere(Scope.VIEW)
     ill = [
         problem
-        for problem in problems(app[keys.GATEWAY])
+        for problem in problems(app[GATEWAY])
         if is_whole or (problem.camera is not None and may_view(request, problem.camera))
     ]
-    archive = models.ArchiveStatus.model_validate(app[keys.ARCHIVE].status())
+    archive = models.ArchiveStatus.model_validate(app[GATEWAY].archive.status())
     if not is_whole:
         recorders = archive.cameras.items()
         archive = models.ArchiveStatus(cameras={key: each for key, each in recorders if may_view(request, key)})
-    cameras = [camera for camera in app[keys.SERVICE].cameras.values() if may_view(request, camera.id)]
-    webrtc = app[keys.WEBRTC]
+    cameras = [camera for camera in app[GATEWAY].service.cameras.values() if may_view(request, camera.id)]
+    webrtc = app[GATEWAY].webrtc
     return json_answer(
         models.Status(
             status="ill" if ill else "ok",
             problems=ill,
-            settings=_settings(app[keys.GATEWAY]) if is_whole else None,
+            settings=_settings(app[GATEWAY]) if is_whole else None,
             cameras=[camera_answer(app, camera) for camera in cameras],
-            messaging=models.MessagingStatus.model_validate(app[keys.MESSAGING].status()),
-            browsers=models.BrowsersStatus.model_validate(app[keys.BROWSER].status()),
+            messaging=models.MessagingStatus.model_validate(app[GATEWAY].messaging.status()),
+            browsers=models.BrowsersStatus.model_validate(app[GATEWAY].browser.status()),
             archive=archive,
             webrtc=models.WebRtcServerStatus(udp_port=webrtc.udp_port, viewers=len(webrtc.viewers)),
         )

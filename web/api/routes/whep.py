@@ -15,8 +15,8 @@ from gateway.webrtc.ice.servers import IceServer
 from gateway.webrtc.sdp.answer import OFFER_MAX_BYTES
 from gateway.webrtc.viewer import Viewer
 from web.api.describe import Parameter, describe
-from web.api.keys import SERVICE, WEBRTC
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
+from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
@@ -40,7 +40,7 @@ class _Refusal(web.HTTPException):
 async def preflight(request: web.Request) -> web.Response:
     """What can be posted here; the ICE servers, for clients that gather before they offer."""
     response = web.Response(status=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
-    _add_links(response, request.app[WEBRTC].ice_server_offers())
+    _add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
     return response
 
 
@@ -51,8 +51,8 @@ async def join(request: web.Request) -> web.Response:
     _require_type(request, SDP, {"Accept-Post": SDP})
     _require_accepted(request)
     offer = await _text(request)
-    camera = request.app[SERVICE].camera(request.match_info["camera"])
-    viewer = await request.app[WEBRTC].join(camera, offer, client_address=request.remote or "")
+    camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
+    viewer = await request.app[GATEWAY].webrtc.join(camera, offer, client_address=request.remote or "")
     request.app[VIEWER_OWNERSHIP].assign(request, viewer)
     response = web.Response(
         status=201,
@@ -65,7 +65,7 @@ async def join(request: web.Request) -> web.Response:
             "Cache-Control": "no-store",
         },
     )
-    _add_links(response, request.app[WEBRTC].ice_server_offers())
+    _add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
     return response
 
 
@@ -111,7 +111,7 @@ async def leave(request: web.Request) -> web.Response:
 
 
 def _viewer(request: web.Request) -> Viewer:
-    viewer = request.app[WEBRTC].viewer(request.match_info["viewer"], request.match_info["camera"])
+    viewer = request.app[GATEWAY].webrtc.viewer(request.match_info["viewer"], request.match_info["camera"])
     request.app[VIEWER_OWNERSHIP].require(request, viewer)
     return viewer
 

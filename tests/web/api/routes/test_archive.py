@@ -12,17 +12,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
-from gateway.service import CaptureService
+from gateway.clock import CLOCK_RATE
 from hls.archive.segment import SegmentState
-from hls.archive.service import Archive
-from hls.playback.reader import ArchiveReader
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
+from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
-from web.api import keys
 from web.api.routes import archive as archive_routes
-from web.middleware.errors import errors_as_json
+from web.gateway import GATEWAY, Gateway
 from web.settings import load_settings
 
 Client = TestClient[web.Request, web.Application]
@@ -38,19 +35,13 @@ def gateway(data_dir: Path) -> web.Application:
         archive_min_free_bytes=0,
         start="on-demand",
     )
-    app = web.Application(middlewares=[errors_as_json])
-    app[keys.SETTINGS] = loaded
-    app[keys.CLOCK] = SYSTEM_CLOCK
-    app[keys.SERVICE] = CaptureService(loaded.camera_settings())
-    app[keys.ARCHIVE] = Archive(loaded, app[keys.SERVICE])
-    app[keys.ARCHIVE_READER] = ArchiveReader(app[keys.ARCHIVE], app[keys.SERVICE])
-    app.add_routes(archive_routes.routes)
+    app = app_with_routes(Gateway(loaded), archive_routes)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
-        await app[keys.ARCHIVE].start()
+        await app[GATEWAY].archive.start()
         yield
-        await app[keys.ARCHIVE].close()
-        app[keys.ARCHIVE_READER].close()
+        await app[GATEWAY].archive.close()
+        app[GATEWAY].archive_reader.close()
 
     app.cleanup_ctx.append(lifetime)
     return app
@@ -61,10 +52,10 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     """10 s in five closed segments, a gap of 10 s, and 3 s of which the last one still grows."""
     index_of(tmp_path, record(tmp_path, film(Film(seconds=10)), segment_s=2)).close()
     async with TestClient(TestServer(gateway(tmp_path))) as made:
-        archive = made.app[keys.ARCHIVE]
+        archive = made.app[GATEWAY].archive
         assert archive.recovery is not None
         assert archive.recovery.is_nothing
-        hub = made.app[keys.SERVICE].camera("door").hub
+        hub = made.app[GATEWAY].service.camera("door").hub
         for packet in film(Film(seconds=3), START_90K + 20 * CLOCK_RATE, run=2):
             hub.publish(packet)
         while (position := archive.live_position("door")) is None or position[0] != "segment_20261122T185022Z":
@@ -151,7 +142,7 @@ async def test_a_growing_file_is_served_at_its_true_length_and_plays(client: Cli
     assert (stale.status, await stale.read()) == (200, data)
     head = await client.head(url)
     assert (head.headers["Content-Length"], await head.read()) == (str(len(data)), b"")
-    await client.app[keys.ARCHIVE].remove_camera("door")
+    await client.app[GATEWAY].archive.remove_camera("door")
     closed = await (await client.get(url)).read()
     assert hashlib.sha256(closed[72 : len(data)]).digest() == hashlib.sha256(data[72:]).digest()
 
@@ -176,11 +167,11 @@ async def test_the_recording_is_a_playlist_that_ffmpeg_plays_and_that_goes_on(cl
 
 
 async def test_an_init_segment_stays_the_same_when_its_file_is_closed(client: Client) -> None:
-    segment = (await client.app[keys.ARCHIVE_READER].page("door"))[-1]
+    segment = (await client.app[GATEWAY].archive_reader.page("door"))[-1]
     assert segment.state is SegmentState.GROWING
     url = f"/archive/door/init-{segment.init_id}.mp4"
     before = await (await client.get(url)).read()
-    await client.app[keys.ARCHIVE].remove_camera("door")
+    await client.app[GATEWAY].archive.remove_camera("door")
     answer = await client.get(url)
     assert await answer.read() == before
     assert "immutable" in answer.headers["Cache-Control"]
@@ -226,7 +217,7 @@ async def test_thumbnails_are_pictures(client: Client) -> None:
 
 
 async def test_hash_and_status_are_told(client: Client) -> None:
-    archive = client.app[keys.ARCHIVE]
+    archive = client.app[GATEWAY].archive
     while await archive.index.without_hash(10):
         await asyncio.sleep(0.01)
     page = await _json(client, f"{SEGMENTS}?limit=1")

@@ -13,8 +13,8 @@ import pytest
 from gateway.errors import SettingsError
 from gateway.session import SessionState
 from tests.support.configured import engines, load, until, write
-from web.api import keys
 from web.camera_store import CameraStore, _write
+from web.gateway import GATEWAY
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -31,7 +31,7 @@ async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_gatew
     file = place / "data" / "cameras.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     client = await open_gateway()
-    cameras = client.app[keys.SERVICE].cameras
+    cameras = client.app[GATEWAY].service.cameras
     assert set(cameras) == {"door", "yard"}
     assert cameras["door"].settings.frame_rate == 3
     assert (cameras["yard"].settings.frame_rate, cameras["yard"].settings.frame_width) == (4, None)
@@ -39,7 +39,7 @@ async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_gatew
     assert (await client.delete("/api/cameras/yard")).status == 204
     await client.close()
     client = await open_gateway()
-    assert set(client.app[keys.SERVICE].cameras) == {"door"}
+    assert set(client.app[GATEWAY].service.cameras) == {"door"}
 
 
 async def test_a_configured_camera_is_not_removed_by_api(place: Path, open_gateway: Callable[[], Any]) -> None:
@@ -71,11 +71,11 @@ async def test_a_patch_that_cannot_be_meant_changes_nothing(
 ) -> None:
     (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://u:s3cret@127.0.0.1:1/'\nstart = 'on-demand'")
     client = await open_gateway()
-    before = client.app[keys.SERVICE].camera("door").settings
+    before = client.app[GATEWAY].service.camera("door").settings
     reply = await client.patch("/api/cameras/door", json=patch)
     assert reply.status == status, await reply.text()
     assert "s3cret" not in await reply.text()
-    assert client.app[keys.SERVICE].camera("door").settings == before
+    assert client.app[GATEWAY].service.camera("door").settings == before
     assert not (place / "data" / "cameras.json").exists() or status == 200
     assert (await client.patch("/api/cameras/nosuch", json={})).status == 404
 
@@ -83,7 +83,7 @@ async def test_a_patch_that_cannot_be_meant_changes_nothing(
 async def test_a_patch_touches_only_what_changed(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={}, yard={})
     client = await open_gateway()
-    service = client.app[keys.SERVICE]
+    service = client.app[GATEWAY].service
     await until(lambda: engines(place, "door") and engines(place, "yard"))
     (run,) = engines(place, "door")
     run.send(key=True)
@@ -121,7 +121,7 @@ async def test_a_change_that_cannot_be_kept_is_not_made(
     reply = await client.post("/api/cameras", json={"id": "yard", "url": "rtsp://127.0.0.1/"})
     assert reply.status == 503
     assert "No space left" in (await reply.json())["message"]
-    assert set(client.app[keys.SERVICE].cameras) == {"door"}
+    assert set(client.app[GATEWAY].service.cameras) == {"door"}
     assert not [path for path in (place / "data").iterdir() if "cameras.json" in path.name]
 
 
@@ -130,7 +130,7 @@ async def test_who_hangs_up_in_the_middle_leaves_no_half_change(
 ) -> None:
     write(place, door={"start": "on-demand"})
     client = await open_gateway()
-    gateway = client.app[keys.GATEWAY]
+    gateway = client.app[GATEWAY]
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(*arguments: Any) -> None:

@@ -10,17 +10,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
-from gateway.service import CaptureService
+from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
-from hls.archive.service import Archive
-from hls.playback.reader import ArchiveReader
 from tests.support.coded import HEIGHT, WIDTH, ClipEngine, size_of
 from tests.support.film import Film, film
+from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
-from web.api import keys
 from web.api.routes import jpeg
-from web.middleware.errors import errors_as_json
+from web.gateway import Gateway
 from web.settings import load_settings
 
 CAMERA = {"url": "clip://camera", "engine": "tests.support.coded:ClipEngine", "start": "on-demand", "record": "never"}
@@ -31,14 +28,15 @@ class Site:
 
     def __init__(self) -> None:
         settings = load_settings(
-            frame_rate=25, capture_linger=0, connection_retry_attempts=2, connection_retry_delay=0.05
+            cameras={"door": CAMERA, "dark": {**CAMERA, "url": "rtsp://127.0.0.1:1/", "engine": "pyav"}},
+            frame_rate=25,
+            capture_linger=0,
+            connection_retry_attempts=2,
+            connection_retry_delay=0.05,
         )
-        dark = {**CAMERA, "url": "rtsp://127.0.0.1:1/", "engine": "pyav"}
-        self.service = CaptureService({"door": settings.camera("door", CAMERA), "dark": settings.camera("dark", dark)})
-        app = web.Application(middlewares=[errors_as_json])
-        app[keys.SERVICE] = self.service
-        app[keys.CLOCK] = SYSTEM_CLOCK
-        app.add_routes(jpeg.routes)
+        gateway = Gateway(settings)
+        self.service = gateway.service
+        app = app_with_routes(gateway, jpeg)
         self.runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         self.url = ""
 
@@ -239,15 +237,12 @@ async def test_a_reader_that_does_not_read_keeps_no_frames_and_stops_nobody(
 
 async def test_mjpeg_from_a_moment_plays_the_recording(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     index_of(tmp_path, record(tmp_path, film(Film(seconds=4)), segment_s=2)).close()
-    settings = load_settings(data_dir=tmp_path, archive_min_free_bytes=0, frame_rate=60)
-    service = CaptureService(
-        {"door": settings.camera("door", {**CAMERA, "engine": "pyav", "url": "rtsp://127.0.0.1:1"})}
-    )
-    archive = Archive(settings, service)
+    door = {**CAMERA, "engine": "pyav", "url": "rtsp://127.0.0.1:1"}
+    settings = load_settings(cameras={"door": door}, data_dir=tmp_path, archive_min_free_bytes=0, frame_rate=60)
+    gateway = Gateway(settings)
+    service, archive = gateway.service, gateway.archive
     await archive.start()
-    app = web.Application(middlewares=[errors_as_json])
-    app[keys.SERVICE], app[keys.ARCHIVE_READER] = service, ArchiveReader(archive, service)
-    app.add_routes(jpeg.routes)
+    app = app_with_routes(gateway, jpeg)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -265,4 +260,4 @@ async def test_mjpeg_from_a_moment_plays_the_recording(tmp_path: Path, http: aio
     await runner.cleanup()
     await service.close()
     await archive.close()
-    app[keys.ARCHIVE_READER].close()
+    gateway.archive_reader.close()

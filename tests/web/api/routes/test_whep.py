@@ -6,7 +6,6 @@ from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
 from unittest.mock import patch
 
 import pytest
@@ -15,16 +14,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from gateway.camera import Camera
-from gateway.errors import NotFoundError
-from gateway.service import CaptureService
-from gateway.webrtc.server import WebRtcServer
-from tests.support.cinema import FilmEngine, film, film_camera
+from tests.support.cinema import FilmEngine, film
+from tests.support.partial_app import app_with_routes
 from tests.support.rtsp import SYSTEM_PYTHON
-from web.api.keys import SERVICE, WEBRTC
 from web.api.routes import whep
-from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
+from web.gateway import GATEWAY, Gateway
 from web.middleware.cors import Cors
-from web.middleware.errors import errors_as_json
 from web.settings import load_settings
 
 GSTREAMER = Path(__file__).parents[3] / "support" / "gst_whep_client.py"
@@ -39,41 +34,39 @@ RESTART = "a=ice-ufrag:anew\r\na=ice-pwd:" + "x" * 24 + "\r\n"
 Client = TestClient[web.Request, web.Application]
 
 
-class OneCamera:
-    """What the routes need of a CaptureService."""
-
-    def __init__(self, camera: Camera) -> None:
-        self._camera = camera
-
-    def camera(self, camera_id: str) -> Camera:
-        if camera_id != self._camera.id:
-            raise NotFoundError(f"there is no camera {camera_id!r}")
-        return self._camera
-
-
 @pytest.fixture
-async def camera() -> AsyncIterator[Camera]:
-    camera = film_camera(film())
-    yield camera
-    await camera.aclose()
-
-
-@pytest.fixture
-async def client(camera: Camera) -> AsyncIterator[Client]:
-    server = WebRtcServer(
-        udp_port=0, listen=("127.0.0.1",), ice_servers=["stun:stun.example:3478", "turn:u:p@turn.example"]
+async def client() -> AsyncIterator[Client]:
+    """WHEP over one camera ``film``, behind the middleware that answers CORS."""
+    FilmEngine.showing["film"] = (film(), None)
+    camera = {
+        "url": "film://film",
+        "engine": "tests.support.cinema:FilmEngine",
+        "start": "on-demand",
+        "record": "never",
+        "capture_linger": 0,
+        "connection_retry_delay": 0.2,
+    }
+    settings = load_settings(
+        cameras={"film": camera},
+        cors_origins=ORIGIN,
+        webrtc_udp_port=0,
+        ice_servers=["stun:stun.example:3478", "turn:u:p@turn.example"],
     )
-    await server.start()
-    cors = Cors(load_settings(cors_origins=ORIGIN), Counter())
-    app = web.Application(middlewares=[errors_as_json, cors.middleware])
+    gateway = Gateway(settings)
+    await gateway.webrtc.start()
+    cors = Cors(settings, Counter())
+    app = app_with_routes(gateway, whep)
+    app.middlewares.append(cors.middleware)
     app.on_response_prepare.append(cors.on_prepare)
-    app[SERVICE] = cast("CaptureService", OneCamera(camera))
-    app[WEBRTC] = server
-    app[VIEWER_OWNERSHIP] = ViewerOwnership()
-    app.add_routes(whep.routes)
     async with TestClient(TestServer(app), headers={"Origin": ORIGIN}) as client:
         yield client
-    await server.close()
+    await gateway.webrtc.close()
+    await gateway.service.close()
+
+
+@pytest.fixture
+def camera(client: Client) -> Camera:
+    return client.app[GATEWAY].service.camera("film")
 
 
 @pytest.fixture

@@ -74,31 +74,36 @@ export interface CameraList {
 /** Settings of a camera to change (RFC 7396): what is named is set, `null` takes it back to the default. */
 export interface CameraPatch {
   engine?: EngineName | null;
-  /** decoded frames that may wait; more is older */
-  capture_buffer_size?: number | null;
-  /** ms, for opening and for silence */
-  capture_timeout?: number | null;
-  connection_retry_attempts?: number | null;
-  /** s */
-  connection_retry_delay?: number | null;
-  /** whether a camera on rtsps:// has to prove its name */
-  capture_tls_verify?: boolean | null;
-  /** s between the last viewer's leaving and the stop */
-  capture_linger?: number | null;
-  /** s of wall clock a file */
-  archive_segment_seconds?: number | null;
-  /** s; None keeps for ever */
+  /** recordings that are older are deleted */
   archive_max_age?: number | null;
+  /** the oldest recordings of the camera are deleted beyond this size */
   archive_max_bytes?: number | null;
-  archive_min_free_bytes?: number | null;
+  /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written */
+  archive_segment_seconds?: number | null;
+  /** when recorded fragments are forced to the disk; a change finishes the file that is being written */
   archive_fsync?: FsyncMode | null;
-  /** JPEG frames a second */
+  /** most JPEG frames per second; open streams keep the rate that they began with */
   frame_rate?: number | null;
-  /** px; None keeps the camera's */
+  /** width of JPEG frames; open streams keep the width that they began with */
   frame_width?: number | null;
-  url?: string | null;
+  /** attempts to reconnect before a lost camera has failed; the event service's connection uses the value that it started with */
+  connection_retry_attempts?: number | null;
+  /** time between attempts to reconnect */
+  connection_retry_delay?: number | null;
+  /** how long opening a camera may take, and how long a camera may be silent before it counts as lost */
+  capture_timeout?: number | null;
+  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures */
+  capture_buffer_size?: number | null;
+  /** whether a camera on `rtsps://` has to prove its name with a certificate */
+  capture_tls_verify?: boolean | null;
+  /** how long a camera stays captured after its last viewer left; a stop command stops it at once */
+  capture_linger?: number | null;
+  /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too. A change finishes the file that is being written */
   record?: RecordMode | null;
+  /** whether a camera is captured all the time, or only while it has viewers or clients */
   start?: StartMode | null;
+  /** where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters */
+  url?: string | null;
 }
 
 /** The optional body of start and stop. One `client_id`'s second wish replaces its first. */
@@ -110,7 +115,7 @@ export interface CaptureCommand {
 /** Why a segment ended. */
 export type EndReason = "boundary" | "camera_lost" | "camera_restarted" | "stream_changed" | "packets_lost" | "clock_stepped" | "stopped" | "disk_failed" | "crashed";
 
-/** Which CaptureEngine pulls a camera. */
+/** The CaptureEngine that pulls a camera. */
 export type EngineName = "pyav" | "opencv" | "fake";
 
 /** Every error. `error` is stable and for programs, `message` is a sentence for people. */
@@ -159,29 +164,33 @@ export interface NewCamera {
   /** rtsp://user:password@host/path */
   url: string;
   engine?: EngineName | null;
-  /** decoded frames that may wait; more is older */
-  capture_buffer_size?: number | null;
-  /** ms, for opening and for silence */
-  capture_timeout?: number | null;
-  connection_retry_attempts?: number | null;
-  /** s */
-  connection_retry_delay?: number | null;
-  /** whether a camera on rtsps:// has to prove its name */
-  capture_tls_verify?: boolean | null;
-  /** s between the last viewer's leaving and the stop */
-  capture_linger?: number | null;
-  /** s of wall clock a file */
-  archive_segment_seconds?: number | null;
-  /** s; None keeps for ever */
+  /** recordings that are older are deleted */
   archive_max_age?: number | null;
+  /** the oldest recordings of the camera are deleted beyond this size */
   archive_max_bytes?: number | null;
-  archive_min_free_bytes?: number | null;
+  /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written */
+  archive_segment_seconds?: number | null;
+  /** when recorded fragments are forced to the disk; a change finishes the file that is being written */
   archive_fsync?: FsyncMode | null;
-  /** JPEG frames a second */
+  /** most JPEG frames per second; open streams keep the rate that they began with */
   frame_rate?: number | null;
-  /** px; None keeps the camera's */
+  /** width of JPEG frames; open streams keep the width that they began with */
   frame_width?: number | null;
+  /** attempts to reconnect before a lost camera has failed; the event service's connection uses the value that it started with */
+  connection_retry_attempts?: number | null;
+  /** time between attempts to reconnect */
+  connection_retry_delay?: number | null;
+  /** how long opening a camera may take, and how long a camera may be silent before it counts as lost */
+  capture_timeout?: number | null;
+  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures */
+  capture_buffer_size?: number | null;
+  /** whether a camera on `rtsps://` has to prove its name with a certificate */
+  capture_tls_verify?: boolean | null;
+  /** how long a camera stays captured after its last viewer left; a stop command stops it at once */
+  capture_linger?: number | null;
+  /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too. A change finishes the file that is being written */
   record?: RecordMode | null;
+  /** whether a camera is captured all the time, or only while it has viewers or clients */
   start?: StartMode | null;
 }
 
@@ -192,7 +201,7 @@ export interface Problem {
   message: string;
 }
 
-/** When a camera is recorded. `always` keeps it captured for good. */
+/** When a camera is recorded. `always` keeps it captured too. */
 export type RecordMode = "always" | "capture" | "never";
 
 /** How one camera's recording is. `lag_s`: how far the disk is behind the newest picture, in seconds. */
@@ -277,7 +286,7 @@ export interface SignedUrl {
   expires: string | null;
 }
 
-/** Whether a camera is captured from start-up on, or only while somebody wants it. */
+/** Whether a camera is captured from the start of the process, or only while it has viewers or clients. */
 export type StartMode = "always" | "on-demand";
 
 /** The whole gateway: `ok`, or `ill` with a sentence for each problem. */
