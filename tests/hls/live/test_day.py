@@ -12,6 +12,8 @@ from hls.live.window import LiveWindow
 from tests.hls.live.llhls_rules import Watch, check_delta, check_media, parse
 from tests.support.reel import AAC, START_90K, Reel, Shape
 
+pytestmark = pytest.mark.integration
+
 
 @dataclass
 class Day:

@@ -41,6 +41,8 @@ async def test_a_cold_camera_has_its_playlist_within_its_first_gop(client: aioht
     assert 'CODECS="avc1.42c00a",RESOLUTION=160x120,FRAME-RATE=15.000' in text
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 async def test_ffprobe_reads_what_is_served(server: HlsServer, client: aiohttp.ClientSession) -> None:
     async with client.get("/hls/yard/index.m3u8"):
         pass
