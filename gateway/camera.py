@@ -22,7 +22,7 @@ from typing import Any
 
 from gateway.camera_settings import CameraSettings, RecordMode, StartMode
 from gateway.capture.engine import CaptureEngine, CaptureSource, CheckAddress
-from gateway.capture.port_probe import when_answered
+from gateway.capture.port_probe import when_reachable
 from gateway.capture.runner import EngineRunner
 from gateway.clock import Clock, to_rfc3339
 from gateway.config.field import Applies, names_changed
@@ -305,14 +305,14 @@ class Camera:
 
     async def _wait_until_due(self, attempt_at: float, error: CaptureError | None) -> None:
         self._kick.clear()
-        knocking = asyncio.create_task(when_answered(error, self._kick.set), name=f"knocking-{self.id}")
+        port_probe = asyncio.create_task(when_reachable(error, self._kick.set), name=f"port-probe-{self.id}")
         try:
             # Not wait_for: Python 3.11's may swallow a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, attempt_at - self._clock.monotonic())):
                     await self._kick.wait()
         finally:
-            knocking.cancel()
+            port_probe.cancel()
 
     async def _pull(self) -> None:
         """One run, from opening to its end. Raises a :class:`~gateway.errors.CaptureError`."""

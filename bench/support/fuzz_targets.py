@@ -217,8 +217,8 @@ def parameter_sets() -> tuple[list[bytes], Run]:
 
 def access_units() -> tuple[list[bytes], Run]:
     """Pieces of pictures as libav hands them on, put together."""
-    from gateway.capture.access_units import AccessUnits
-    from gateway.capture.timeline import Arrival
+    from gateway.capture.access_units import AccessUnitAssembler
+    from gateway.capture.timeline import ArrivalTime
     from tests.support.film import Film, film
 
     start = b"\0\0\0\1"
@@ -226,13 +226,13 @@ def access_units() -> tuple[list[bytes], Run]:
     def run(data: bytes) -> None:
         if not data:
             return
-        units = AccessUnits("hevc" if data[0] & 1 else "h264", 1 / 90_000)
+        units = AccessUnitAssembler("hevc" if data[0] & 1 else "h264", 1 / 90_000)
         taken = given = 0
         for number, piece in enumerate(data[1:].split(b"\xff\xfe")):
             if piece:
                 taken += len(piece)
                 pts = piece[-1] * 100 if data[0] & 2 else number * 3000
-                for unit in units.push(piece, pts, Arrival(number, 0.0)):
+                for unit in units.push(piece, pts, ArrivalTime(number, 0.0)):
                     given += len(unit.data)
         assert given <= taken, "more came out than went in"
 

@@ -1,4 +1,4 @@
-"""Cameras in: the CaptureEngine port, one engine a file, and the way from an engine's name to the engine."""
+"""Cameras in: the CaptureEngine port, the engines, and how the name of an engine becomes its class."""
 
 import importlib
 
@@ -10,13 +10,13 @@ ENGINES = {
     "opencv": "gateway.capture.engines.opencv:OpenCVCaptureEngine",
     "fake": "gateway.capture.engines.fake:FakeLiveStreamGenerator",
 }
-"""Where each of liveedge's own engines lives. They are imported when first needed: OpenCV alone costs 60 MB."""
+"""The module and class of each engine. They are imported when first needed: OpenCV alone costs 60 MB."""
 
 
 def engine_factory(name: str) -> EngineFactory:
     """The engine of a ``CAPTURE_ENGINE`` setting: one of ours, or ``package.module:Class``.
 
-    Raises :class:`~gateway.errors.SettingsError` where it cannot be had.
+    Raises :class:`~gateway.errors.SettingsError` where it cannot be imported or is no engine.
     """
     module_name, _, class_name = ENGINES.get(name, name).partition(":")
     try:
@@ -24,5 +24,5 @@ def engine_factory(name: str) -> EngineFactory:
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingsError(f"CAPTURE_ENGINE {name!r} cannot be imported: {error}") from error
     if not (isinstance(engine, type) and issubclass(engine, CaptureEngine)):
-        raise SettingsError(f"CAPTURE_ENGINE {name!r} is no subclass of gateway.capture.engine.CaptureEngine")
+        raise SettingsError(f"CAPTURE_ENGINE {name!r} is not a subclass of gateway.capture.engine.CaptureEngine")
     return engine

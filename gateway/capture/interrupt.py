@@ -1,13 +1,17 @@
-"""How a thread that is blocked inside libav is told to come back.
+"""Interrupt: makes a thread that waits inside libav return.
 
-Theory of operation. While libav waits, for a name server's neighbour, a connection or a byte, it asks an interrupt
-callback ten times a second whether to go on. PyAV's callback compares ``time.monotonic()``, looked up in its own
-module and on the blocked thread, with the deadline of the call, and has no other input. So the clock is what an
-interrupt can move: in place of the ``time`` module, PyAV's module gets :class:`_Time`, which is the machine's clock
-for every thread but those that were told to stop; for these, every deadline has passed.
+Theory of operation. While libav waits for a connection or for bytes, it calls PyAV's interrupt callback ten times a
+second. The callback ends the wait when a clock is past the call's deadline. The first engine that runs replaces this
+clock by :func:`_monotonic` (:mod:`gateway.capture.compat`). It is the machine's clock, except on a thread whose
+:class:`Interrupt` is set: there every deadline has passed.
 
-The alternatives are worse: waits short enough to be polled cut RTSP messages in two and cannot open anything, and a
-thread that is left behind keeps the camera's connection, of which cheap cameras have but few."""
+The alternatives are worse:
+
+- libav's own ``timeout`` option ends a wait only after that much silence. An interrupt would have to wait as long, and
+  a camera that sends one byte now and then would never time out.
+- A timeout short enough to poll cuts RTSP messages in two, and no camera could be opened.
+- A thread that is left behind keeps its connection, and cheap cameras allow only a few.
+"""
 
 import threading
 import time
@@ -15,12 +19,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 
-import av.container.core
+from gateway.capture.compat import set_interrupt_clock
 
 
 class Interrupt:
-    """What holds a thread back from waiting on. ``deadline`` is on the monotonic clock, in seconds; ``None`` is
-    never."""
+    """Why one thread has to return: ``stop`` is set, or ``deadline`` (monotonic seconds; ``None``: never) has passed.
+
+    The deadline is on the machine's clock, as libav's waits are.
+    """
 
     def __init__(self, stop: threading.Event) -> None:
         self.stop = stop
@@ -28,38 +34,36 @@ class Interrupt:
 
     @property
     def is_set(self) -> bool:
-        """Whether the thread is to come back now."""
+        """Whether the thread has to return now."""
         return self.stop.is_set() or (self.deadline is not None and time.monotonic() >= self.deadline)
 
 
-_reins: dict[int, Interrupt] = {}
+_interrupts: dict[int, Interrupt] = {}
+"""By thread id."""
+
 _beyond_any_deadline = count(10**9, 10**9)
 
 
-class _Time:
-    """What PyAV's interrupt callback takes for the ``time`` module."""
-
-    @staticmethod
-    def monotonic() -> float:
-        reins = _reins.get(threading.get_ident())
-        if reins is None or not reins.is_set:
-            return time.monotonic()
-        # Later with each call: a deadline that PyAV sets after this has passed as well.
-        return time.monotonic() + next(_beyond_any_deadline)
-
-
-av.container.core.time = _Time  # type: ignore[attr-defined]
+def _monotonic() -> float:
+    interrupt = _interrupts.get(threading.get_ident())
+    if interrupt is None or not interrupt.is_set:
+        return time.monotonic()
+    # It grows with each call: PyAV may set another deadline by this same clock, which then has passed as well.
+    return time.monotonic() + next(_beyond_any_deadline)
 
 
 @contextmanager
 def interruptible(stop: threading.Event) -> Iterator[Interrupt]:
-    """While inside, this thread's calls of PyAV that have a timeout raise ``av.ExitError`` soon after ``stop`` is
-    set."""
+    """Within it, calls of PyAV on this thread that have a timeout raise ``av.ExitError`` soon after ``stop`` is set.
+
+    Raises :class:`~gateway.errors.CaptureError` where PyAV cannot be interrupted.
+    """
+    set_interrupt_clock(_monotonic)
     thread = threading.get_ident()
-    _reins[thread] = reins = Interrupt(stop)
+    _interrupts[thread] = interrupt = Interrupt(stop)
     try:
-        yield reins
+        yield interrupt
     finally:
-        # A generator that was never closed is ended whenever it is collected, perhaps long after its successor began.
-        if _reins.get(thread) is reins:
-            del _reins[thread]
+        # A generator that nobody closed ends when it is collected, perhaps after its successor on this thread began.
+        if _interrupts.get(thread) is interrupt:
+            del _interrupts[thread]

@@ -1,8 +1,8 @@
-"""What went wrong with a camera, as a sentence for the person who has to act.
+"""Turns libav's errors into :class:`~gateway.errors.CaptureError` objects that say what to do.
 
-libav tells errors as numbers, and PyAV prints the URL with its password beside them. Here they become the
-:class:`~gateway.errors.CaptureError` tree; nothing of the library's text is kept but its own words for the number, and
-the camera is named by host and port alone."""
+libav gives errors as numbers, and PyAV prints the URL with its password beside them. Of the library's text only its
+words for the number are kept, and the camera is named by host and port alone.
+"""
 
 import errno
 
@@ -28,27 +28,27 @@ _HUNG_UP = (
     av.error.BrokenPipeError,
 )
 
-# The first that fits wins. ``{where}`` is host and port, ``{wants}`` what a 401 asks for.
+# The first match wins. ``{where}`` is host and port, ``{wants}`` is what a 401 asks for.
 _OPENING: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[CaptureError], str], ...] = (
     (
         av.error.ConnectionRefusedError,
         CameraUnreachableError,
-        "nobody listens at {where}; check the port (RTSP's is mostly 554), and that RTSP is switched on in the camera",
+        "nothing listens at {where}; check the port (RTSP's is mostly 554), and that RTSP is enabled in the camera",
     ),
     (
         av.error.HTTPUnauthorizedError,
         CameraUnauthorizedError,
-        "the camera at {where} wants {wants} (401); check user and password, which stand before the host in the URL",
+        "the camera at {where} wants {wants} (401); check user and password, which come before the host in the URL",
     ),
     (
         av.error.HTTPForbiddenError,
         CameraUnauthorizedError,
-        "the camera at {where} does not let this user see the stream (403); give the user that right, or take another",
+        "the camera at {where} does not let this user view the stream (403); give the user that right, or use another",
     ),
     (
         av.error.HTTPNotFoundError,
         CameraRefusedError,
-        "the camera at {where} has no stream at the URL's path (404); its manual tells the path, as in /stream1",
+        "the camera at {where} has no stream at the URL's path (404); see its manual for the path, as in /stream1",
     ),
     (
         av.error.HTTPBadRequestError,
@@ -64,31 +64,31 @@ _OPENING: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[Captur
     (
         av.error.HTTPServerError,
         CameraRefusedError,
-        "the camera at {where} failed by itself (5xx); restart it",
+        "the camera at {where} has an internal error (5xx); restart it",
     ),
     (
         _HUNG_UP,
         CameraEndedError,
         "the camera at {where} hung up while it was being opened; check that the port is its RTSP port (mostly 554),"
-        " and that it has not too many viewers already",
+        " and that it does not have too many viewers already",
     ),
     (
         av.error.InvalidDataError,
         NoVideoError,
-        "what {where} answers is not RTSP, or describes no media; check the port (RTSP's is mostly 554) and the path",
+        "the answer of {where} is not RTSP, or describes no media; check the port (RTSP's is mostly 554) and the path",
     ),
 )
 
 
-def place(url: CameraUrl) -> str:
-    """Host and port, for people."""
+def host_and_port(url: CameraUrl) -> str:
+    """How messages name a camera."""
     return f"{url.host}:{url.connect_port}"
 
 
-def opening_fault(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s: float) -> CaptureError:
-    """What kept a camera from being opened, after ``elapsed_s`` seconds."""
-    where = place(url)
-    # What a deadline cuts short in libav mostly comes out as "invalid data".
+def open_error(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s: float) -> CaptureError:
+    """The error for a camera that could not be opened, after ``elapsed_s`` seconds."""
+    where = host_and_port(url)
+    # libav mostly reports an operation that a deadline ended as "invalid data".
     if elapsed_s >= timeout_s or isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return CameraTimeoutError(
             f"the camera at {where} did not answer within {timeout_s:g} s; check that it is on and that address and"
@@ -101,17 +101,17 @@ def opening_fault(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s:
     number = getattr(error, "errno", None)
     if number == errno.EPROTONOSUPPORT:
         return CameraRefusedError(
-            f"the camera at {where} offers no transport that can be used (461); allow RTP over TCP or UDP unicast in it"
+            f"the camera at {where} offers no usable transport (461); allow RTP over TCP or UDP unicast in it"
         )
     if number in _NO_ROUTE:
-        return CameraUnreachableError(f"there is no way to {where}; check the address and this machine's network")
+        return CameraUnreachableError(f"there is no route to {where}; check the address and this machine's network")
     return CameraUnreachableError(f"the camera at {where} could not be opened ({_words(error)}); check its URL")
 
 
-def reading_fault(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s: float) -> CaptureError:
-    """What ended a stream that had been opened, ``elapsed_s`` seconds after its last packet."""
-    where = place(url)
-    # A deadline that cuts a packet in two comes out as an "input/output error".
+def read_error(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s: float) -> CaptureError:
+    """The error for an open stream that ended, ``elapsed_s`` seconds after its last packet."""
+    where = host_and_port(url)
+    # libav reports a deadline in the middle of a packet as an "input/output error".
     if elapsed_s >= timeout_s or isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return silent(url, timeout_s)
     if isinstance(error, _HUNG_UP):
@@ -119,24 +119,24 @@ def reading_fault(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s:
     return CameraEndedError(f"the stream of the camera at {where} broke off ({_words(error)})")
 
 
-def unproven(url: CameraUrl) -> CameraRefusedError:
-    """A certificate that does not do."""
+def certificate_error(url: CameraUrl) -> CameraRefusedError:
+    """The error for a certificate that is not valid for the camera."""
     return CameraRefusedError(
-        f"the camera at {place(url)} does not prove by its certificate that it is {url.host}; give CAPTURE_TLS_CA_FILE"
-        " the certificate of who signed it (the camera's own, if it signs for itself), and name the camera in its URL"
-        " as the certificate does; or set CAPTURE_TLS_VERIFY=false"
+        f"the certificate of the camera at {host_and_port(url)} does not prove that it is {url.host}; set"
+        " CAPTURE_TLS_CA_FILE to the certificate of its issuer (the camera's own, if it is self-signed), and use the"
+        " certificate's name in the camera's URL; or set CAPTURE_TLS_VERIFY=false"
     )
 
 
 def silent(url: CameraUrl, timeout_s: float) -> CameraTimeoutError:
-    """No picture for too long."""
+    """The error for a camera that has sent no picture for too long."""
     return CameraTimeoutError(
-        f"the camera at {place(url)} has sent no picture for {timeout_s:g} s; check its network, or raise"
+        f"the camera at {host_and_port(url)} has sent no picture for {timeout_s:g} s; check its network, or raise"
         " CAPTURE_TIMEOUT"
     )
 
 
 def _words(error: Exception) -> str:
-    """The library's words for the number, without the URL that its exception prints."""
+    """The library's words for the error number, without the URL that its exception prints."""
     words = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
     return redact(words or type(error).__name__)

@@ -1,7 +1,7 @@
-"""PacketRules: sees that an engine keeps the rules of :mod:`gateway.media` that everyone downstream relies on.
+"""PacketRules: checks that an engine follows the rules of :mod:`gateway.media`, which every consumer relies on.
 
-An engine may be anybody's code, and a muxer that is given time running backwards is of no more use. A run that breaks a
-rule is ended with a sentence that names it: the next run begins anew.
+An engine may be third-party code, and a muxer fails for good on time that runs backwards. A run that breaks a rule is
+ended with a message that names it. The next run begins anew.
 """
 
 from gateway.clock import CLOCK_RATE
@@ -9,7 +9,7 @@ from gateway.errors import CaptureError
 from gateway.media import MediaKind, Packet
 
 STEP_MAX_90K = 3600 * CLOCK_RATE
-"""No honest run is silent for so long: ``CAPTURE_TIMEOUT`` is ten minutes at most."""
+"""Largest step between two packets. ``CAPTURE_TIMEOUT`` is ten minutes at most, so that no run is silent for longer."""
 
 
 class PacketRules:
@@ -20,10 +20,10 @@ class PacketRules:
         self._last_dts_90k: dict[MediaKind, int] = {}
 
     def check(self, packet: Packet) -> None:
-        """Raises :class:`~gateway.errors.CaptureError` for a packet that cannot be."""
+        """Raises :class:`~gateway.errors.CaptureError` for a packet that breaks a rule."""
         last_90k = self._last_dts_90k.get(packet.kind)
         if packet.run != self._run:
-            raise _broken(packet, f"it is of run {packet.run} in run {self._run}")
+            raise _broken(packet, f"it belongs to run {packet.run}, and this is run {self._run}")
         if last_90k is None and packet.is_video and not packet.is_keyframe:
             raise _broken(packet, "the first one of a run is no keyframe")
         if last_90k is not None and packet.dts_90k <= last_90k:
@@ -35,5 +35,5 @@ class PacketRules:
         self._last_dts_90k[packet.kind] = packet.dts_90k
 
 
-def _broken(packet: Packet, what: str) -> CaptureError:
-    return CaptureError(f"the capture engine sent a {packet.kind} packet that cannot be: {what}; see gateway/media.py")
+def _broken(packet: Packet, why: str) -> CaptureError:
+    return CaptureError(f"the capture engine sent an invalid {packet.kind} packet: {why}; see gateway/media.py")

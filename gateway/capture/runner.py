@@ -2,13 +2,12 @@
 
 Rules:
 
-1. One daemon thread per run. It does nothing but ask the engine for packets; a camera that hangs hangs this thread
-   only.
-2. Packets wait for the loop in one queue bounded in packets and bytes. When the loop is that far behind, packets are
-   dropped up to the next video keyframe that finds room, and counted.
-3. The loop is woken once per batch, not once per packet.
-4. :meth:`ended` is raised or returned exactly as the engine ended. After :meth:`interrupt` nothing is delivered any
-   more.
+1. There is one daemon thread for each run. It only takes packets from the engine: a camera that hangs blocks no other
+   thread.
+2. Packets wait for the loop in one queue, bounded in packets and bytes. When it is full, packets are dropped up to the
+   next video keyframe that fits, and counted.
+3. The loop is woken once for each batch, not once for each packet.
+4. :meth:`ended` returns or raises as the engine ended. After :meth:`interrupt` nothing is delivered any more.
 """
 
 import asyncio
@@ -22,10 +21,10 @@ from gateway.errors import CaptureError, redact
 from gateway.media import Packet
 
 HANDOVER_MAX_PACKETS = 512
-"""About 10 s of video and audio: a loop that is further behind than that has other troubles."""
+"""About 10 s of video and audio. A loop that is further behind has other problems."""
 
 HANDOVER_MAX_BYTES = 64 * 1024 * 1024
-"""Room for the largest keyframes; the packet count is what binds in practice."""
+"""Room for the largest keyframes. In practice the number of packets is the limit that is reached."""
 
 
 class EngineRunner:
@@ -47,12 +46,12 @@ class EngineRunner:
         self._thread = threading.Thread(target=self._run, name=f"capture-{engine.source.camera_id}", daemon=True)
 
     def start(self) -> None:
-        """Begin to pull."""
+        """Start the thread."""
         self._thread.start()
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread is still there."""
+        """Whether the thread is still running."""
         return self._thread.is_alive()
 
     async def ended(self) -> None:
@@ -78,7 +77,7 @@ class EngineRunner:
         except CaptureError as raised:
             error = raised
         except Exception as raised:
-            # An engine may be anybody's code: whatever it throws is this camera's trouble, and no one else's.
+            # An engine may be third-party code. What it raises ends this run and nothing else.
             error = CaptureError(f"the capture engine failed: {redact(f'{type(raised).__name__}: {raised}')}")
             error.__cause__ = raised
         finally:
@@ -114,7 +113,7 @@ class EngineRunner:
 
     def _finish(self, error: BaseException | None) -> None:
         self._drain()
-        # Calling this was the thread's last act: the join is a matter of microseconds, and then it really is gone.
+        # The thread has nothing left to do but end, so the join takes microseconds.
         self._thread.join()
         if self._ended.done():
             return
@@ -122,12 +121,12 @@ class EngineRunner:
             self._ended.set_result(None)
         else:
             self._ended.set_exception(error)
-            # Read it once: nobody may be waiting any more after an interrupt.
+            # Mark it as retrieved: after an interrupt nobody may be waiting any more.
             self._ended.exception()
 
     def _call_soon(self, callback: Callable[..., None], *args: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
-            # The loop is closed: the process is ending and nobody is there to be told.
+            # The loop is closed: the process is ending.
             return

@@ -1,29 +1,29 @@
-"""Timeline: what cameras call timestamps, made into the timeline that everyone downstream may rely on. Sans-IO.
+"""Timeline: repairs a camera's timestamps, so that they follow the rules of :mod:`gateway.media`. Sans-IO.
 
 Theory of operation. There are two repairs, one after the other.
 
-*The media timeline.* A source timestamp becomes 90 kHz ticks, plus an offset that is kept per track. As long as a
-packet lies where its arrival lets one expect it, nothing else is done: a healthy camera's time passes through
-untouched. Where it does not, the source has jumped: it may have wrapped (32 bits of RTP, 33 of MPEG-TS), returned from
-a single bad timestamp, or followed a jump that the other track has made before; the first of these that explains the
-packet wins. Otherwise the timeline goes on as the monotonic clock did, and the new offset is remembered.
+*The media timeline.* A source timestamp becomes 90 kHz ticks, plus an offset that is kept for each track. As long as a
+packet's time agrees with its arrival, nothing else is done: the time of a healthy camera passes unchanged. Otherwise
+the source has jumped. It may have wrapped (32 bits of RTP, 33 of MPEG-TS), returned from a single bad
+timestamp, or followed a jump that the other track made before. The first of these that explains the packet is used.
+Where none does, the timeline continues by the monotonic clock, and the new offset is remembered.
 
-*The capture time.* A picture cannot have been made after it came, and delay is never negative: so the frame with the
-smallest ``arrival - pts`` was the least delayed one, and its difference maps the timeline to the wall clock for all the
-others.
+*The capture time.* A frame cannot have been captured after it arrived, and delay is never negative. So the frame with
+the smallest ``arrival - pts`` had the least delay, and its difference maps the timeline to the wall clock for all
+frames.
 
 Rules:
 
 1. A run begins at 0. Within a track ``dts_90k`` grows strictly, and ``pts_90k >= dts_90k``. All arithmetic is in
-   integers and from absolute source values: nothing accumulates.
-2. A missing timestamp is the previous one and a frame's duration, pulled gently towards the arrival. A source time that
-   stands still (some cameras always say 0) is a missing one. A first packet without a time is at source time 0, where
-   libav's RTP timelines begin.
-3. ``captured_at_90k`` is never later than the arrival. It falls to the least delayed frame at once and rises, should
-   the camera's clock be slow, by at most ``MAX_BEND_PPM``: a stall of the network does not move it. Only when every
-   frame of a whole window is later than ``LOST_90K`` is the mapping given up and taken anew.
+   integers and from absolute source values, so that no error accumulates.
+2. A missing timestamp is the previous one plus a frame's duration, pulled gently towards the arrival. A source time
+   that does not change (some cameras always send 0) counts as missing. A first packet without a time is at source time
+   0, where libav's RTP timelines begin.
+3. ``captured_at_90k`` is never later than the arrival. It falls to the least delayed frame at once. Where the camera's
+   clock is slow it rises by at most ``MAX_RISE_PPM``: a stall of the network does not move it. Only when every frame of
+   a whole window is later than ``LOST_90K`` is the mapping discarded and begun anew.
 4. A step of the wall clock (it moves and the monotonic clock does not) moves the capture time with it.
-5. Only video teaches the capture time; audio is often ahead of its arrival by a buffer.
+5. The capture time is learned from video only: audio often arrives before its time, by the length of a buffer.
 """
 
 from bisect import insort
@@ -31,42 +31,43 @@ from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from gateway.capture.counters import CaptureCounters
 from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.media import MediaKind
 
 MAX_AHEAD_90K = 3 * CLOCK_RATE
-"""How far a packet's step may be ahead of the time that really passed, in ticks. Cameras and networks hold back 1-2 s
-now and then; beyond 3 s it is a jump, and believing it would tear a hole into every consumer's buffer."""
+"""How far a packet's step may exceed the time that really passed, in ticks. Cameras and networks delay packets by 1-2 s
+now and then. A larger step is a jump, and would make a gap in every consumer's buffer."""
 
 MAX_BACKWARDS_90K = CLOCK_RATE // 2
-"""Steps back up to this, in ticks, are jitter and flattened; larger ones are jumps."""
+"""Steps back up to this, in ticks, are jitter and are flattened. Larger ones are jumps."""
 
-MAX_BEND_PPM = 500
-"""How fast the capture time may rise: 0.5 ms a second, ten times what a bad quartz needs, and below notice."""
+MAX_RISE_PPM = 500
+"""How fast the capture time may rise: 0.5 ms a second. A bad quartz needs a tenth of that, and nobody notices it."""
 
 WINDOW_90K = 10 * CLOCK_RATE
-"""The least delayed frame of this long, in ticks, is the goal of the rise: several GOPs and several TCP stalls."""
+"""The capture time rises towards the least delayed frame of this period, in ticks: several GOPs and TCP stalls."""
 
 LOST_90K = 2 * CLOCK_RATE
-"""A mapping that is off by more than this for a whole window, in ticks, is wrong, and too far off for bending."""
+"""A mapping that is off by more than this for a whole window, in ticks, is wrong. A slow rise would take too long."""
 
 WALL_STEP_90K = CLOCK_RATE // 10
-"""Wall and monotonic clock apart by more than this between two packets, in ticks, is a step and not NTP's slewing."""
+"""A difference between wall and monotonic clock above this, between two packets, is a step and not NTP's slewing."""
 
 WRAPS = (1 << 32, 1 << 33)
 """Where source timestamps wrap, in their own ticks: RTP (RFC 3550 §5.1) and MPEG-TS (ISO/IEC 13818-1 §2.4.3.6)."""
 
 DEFAULT_FRAME_90K = CLOCK_RATE // 25
-"""A frame's duration where neither stream nor experience tells one."""
+"""A frame's duration where neither the stream nor earlier frames say it."""
 
 PULL = 8
-"""A missing timestamp is pulled by this fraction of its distance to the arrival: smooth, and within 0.5 s of it even
-where the assumed frame rate is half the real one."""
+"""A missing timestamp is pulled by 1/8 of its distance to the arrival. That is smooth, and within 0.5 s of the arrival
+even where the assumed frame rate is half the real one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTime:
-    """A packet's times as its source gave them, in ticks of ``time_base`` seconds; ``duration`` 0 is unknown."""
+    """A packet's times as its source sent them, in ticks of ``time_base`` seconds; ``duration`` 0 is unknown."""
 
     pts: int | None
     dts: int | None
@@ -79,15 +80,15 @@ class SourceTime:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """When a packet came: wall clock in ticks since the Unix epoch, monotonic clock in seconds."""
+class ArrivalTime:
+    """When a packet arrived: wall clock in ticks since the Unix epoch, monotonic clock in seconds."""
 
     wall_90k: int
     monotonic: float
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class Timestamps:
     """The repaired times, by the rules of :mod:`gateway.media`."""
 
     pts_90k: int
@@ -107,7 +108,7 @@ class _Last:
 
 @dataclass(slots=True)
 class _Track:
-    """What is remembered of one track. ``offset_90k`` turns source time into the timeline's.
+    """One track. ``offset_90k`` maps source time to the timeline.
 
     ``anchor`` is the last packet whose time came from the source: dts, and monotonic arrival.
     """
@@ -137,7 +138,7 @@ class _CaptureTime:
     raised_at_90k: int = 0
     skew_90k: int | None = None
 
-    def follow_steps(self, arrival: Arrival) -> None:
+    def follow_steps(self, arrival: ArrivalTime) -> None:
         skew = arrival.wall_90k - seconds_90k(arrival.monotonic)
         step = 0 if self.skew_90k is None else skew - self.skew_90k
         self.skew_90k = skew
@@ -145,7 +146,7 @@ class _CaptureTime:
             self.offset_90k += step
             self.delays = deque((pts, delay + step) for pts, delay in self.delays)
 
-    def learn(self, pts_90k: int, arrival: Arrival) -> None:
+    def learn(self, pts_90k: int, arrival: ArrivalTime) -> None:
         delay = arrival.wall_90k - pts_90k
         while self.delays and self.delays[-1][1] >= delay:
             self.delays.pop()
@@ -157,33 +158,31 @@ class _CaptureTime:
         if self.offset_90k is None or delay <= self.offset_90k or (whole and least > self.offset_90k + LOST_90K):
             self.offset_90k, self.raised_at_90k = least, pts_90k
             return
-        # Below one tick of room the time since the last rise is kept, or small frames would never add up to a rise.
-        room = (pts_90k - self.raised_at_90k) * MAX_BEND_PPM // 1_000_000
+        # Below one tick, the time since the last rise is kept: otherwise short frames would never add up to a rise.
+        room = (pts_90k - self.raised_at_90k) * MAX_RISE_PPM // 1_000_000
         if room > 0:
             self.raised_at_90k = pts_90k
             self.offset_90k += min(room, max(0, least - self.offset_90k))
 
-    def of(self, pts_90k: int, arrival: Arrival) -> int:
+    def of(self, pts_90k: int, arrival: ArrivalTime) -> int:
         return arrival.wall_90k if self.offset_90k is None else min(pts_90k + self.offset_90k, arrival.wall_90k)
 
 
 class Timeline:
     """One run's timeline, for video and audio together."""
 
-    def __init__(self) -> None:
-        self.repaired = 0
-        """Packets whose source time could not be taken as it was."""
-        self.jumps = 0
-        """How often a track's source time jumped."""
+    def __init__(self, counters: CaptureCounters | None = None) -> None:
+        self.counters = counters if counters is not None else CaptureCounters()
+        """``timestamps_repaired`` and ``timestamp_jumps`` are counted here."""
         self._tracks = {kind: _Track() for kind in MediaKind}
         self._capture = _CaptureTime()
 
     def expect(self, kind: MediaKind, frame_90k: int) -> None:
-        """Tell a frame's usual duration in ticks, where the stream declares one."""
+        """Set a frame's usual duration in ticks, where the stream declares one."""
         self._tracks[kind].frame_90k = frame_90k
 
-    def stamp(self, kind: MediaKind, time: SourceTime, arrival: Arrival, reorder: int = 0) -> Stamp:
-        """Place the next packet of a track. ``reorder`` is by how many frames decoding may run ahead of
+    def timestamp(self, kind: MediaKind, time: SourceTime, arrival: ArrivalTime, reorder: int = 0) -> Timestamps:
+        """The times of a track's next packet. ``reorder`` is by how many frames decoding may run ahead of
         presentation."""
         track = self._tracks[kind]
         last = track.last
@@ -207,32 +206,32 @@ class Timeline:
             repaired, dts_90k = True, last.dts_90k + 1
         if pts_90k < dts_90k:
             repaired, pts_90k = True, dts_90k
-        self.repaired += repaired
+        self.counters.timestamps_repaired += repaired
         if not repaired:
             track.anchor = (dts_90k, arrival.monotonic)
             if last is not None and 1 < dts_90k - last.dts_90k < CLOCK_RATE:
                 track.frame_90k = dts_90k - last.dts_90k
         elif last is None:
             track.anchor = (dts_90k, arrival.monotonic)
-        # With B-frames a lone pts says nothing about the decoding order, and so cannot stand still.
+        # With B-frames a pts without a dts says nothing about the decoding order, so an unchanged one means nothing.
         known_90k = None if source is None or (dts is None and reorder) else time.ticks_90k(source)
         track.last = _Last(dts_90k, arrival.monotonic, known_90k)
         self._capture.follow_steps(arrival)
         if kind is MediaKind.VIDEO:
             self._capture.learn(pts_90k, arrival)
-        # What an audio frame holds is counted; what is declared of video is often wrong.
+        # The duration of audio is the number of its samples. The declared duration of video is often wrong.
         duration_90k = track.frame_90k
         if time.duration > 0 and (kind is MediaKind.AUDIO or not duration_90k):
             duration_90k = time.ticks_90k(time.duration)
-        return Stamp(pts_90k, dts_90k, duration_90k, self._capture.of(pts_90k, arrival))
+        return Timestamps(pts_90k, dts_90k, duration_90k, self._capture.of(pts_90k, arrival))
 
-    def _reordered(self, track: _Track, pts_90k: int, arrival: Arrival, reorder: int) -> tuple[int, int]:
-        """dts and pts of a frame that has but a pts, in a stream with B-frames.
+    def _reordered(self, track: _Track, pts_90k: int, arrival: ArrivalTime, reorder: int) -> tuple[int, int]:
+        """dts and pts of a frame that has only a pts, in a stream with B-frames.
 
-        Decoding takes the presentation times in their order, ``reorder`` frames ahead.
+        Decoding times are the presentation times in ascending order, ``reorder`` frames ahead.
         """
         ahead_90k = reorder * track.assumed_frame_90k
-        # Presentation wanders by as many frames as may be reordered; the earliest it can be is what must not jump.
+        # Presentation times may be up to ``reorder`` frames off decoding order. The earliest must not look like a jump.
         pts_90k += self._offset(track, pts_90k - ahead_90k, arrival, Fraction(1, CLOCK_RATE))
         insort(track.presented, pts_90k)
         del track.presented[: -(reorder + 1)]
@@ -242,16 +241,16 @@ class Timeline:
             return pts_90k - ahead_90k, pts_90k
         return min(track.last.dts_90k + track.assumed_frame_90k, pts_90k), pts_90k
 
-    def _predict(self, track: _Track, arrival: Arrival) -> int:
-        """Where a packet without a time belongs."""
+    def _predict(self, track: _Track, arrival: ArrivalTime) -> int:
+        """The time of a packet without a timestamp."""
         if track.last is None:
             return 0
         next_90k = track.last.dts_90k + track.assumed_frame_90k
         arrived_90k = track.anchor[0] + seconds_90k(arrival.monotonic - track.anchor[1])
         return next_90k + (arrived_90k - next_90k) // PULL
 
-    def _offset(self, track: _Track, source_90k: int, arrival: Arrival, time_base: Fraction) -> int:
-        """The offset that explains this source time; a new one, remembered, if none of the known ones does."""
+    def _offset(self, track: _Track, source_90k: int, arrival: ArrivalTime, time_base: Fraction) -> int:
+        """The offset that explains this source time. Where no known one does, a new one, which is remembered."""
         last = track.last
         others = [other for other in self._tracks.values() if other is not track and other.last is not None]
         if last is None:
@@ -265,7 +264,7 @@ class Timeline:
 
         if explains(track.offset_90k):
             return track.offset_90k
-        self.jumps += 1
+        self.counters.timestamp_jumps += 1
         known = [track.earlier_offset_90k, *(other.offset_90k for other in others)]
         for wrap in WRAPS:
             wrap_90k = wrap * time_base.numerator * CLOCK_RATE // time_base.denominator
@@ -276,13 +275,13 @@ class Timeline:
         track.earlier_offset_90k, track.offset_90k = track.offset_90k, offset_90k
         return offset_90k
 
-    def _first_offset(self, source_90k: int, arrival: Arrival, others: list[_Track]) -> int:
-        """The tracks of one source share a timeline, unless the second to come is nowhere near the first."""
+    def _first_offset(self, source_90k: int, arrival: ArrivalTime, others: list[_Track]) -> int:
+        """The tracks of one source share a timeline, unless the second to begin is far from the first."""
         for other in others:
             assert other.last is not None
             now_90k = other.last.dts_90k + seconds_90k(arrival.monotonic - other.last.monotonic)
             if abs(source_90k + other.offset_90k - now_90k) <= MAX_AHEAD_90K:
                 return other.offset_90k
-            self.jumps += 1
+            self.counters.timestamp_jumps += 1
             return now_90k - source_90k
         return -source_90k

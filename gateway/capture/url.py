@@ -1,18 +1,17 @@
-"""Camera URLs as people paste them, and as libraries want them.
+"""Camera URLs: from what people paste to what RFC 3986 and libraries expect.
 
-Theory of operation. A camera's password is often full of characters that mean something in a URL, and people paste it
-as it is. :func:`normalise` finds out where the credentials end and percent-encodes them (RFC 3986 §2.1), so that libav,
-which decodes them again before it answers a digest challenge, sends what the person meant.
+Theory of operation. A camera's password often has characters with a meaning in URLs, and people paste it unencoded.
+:func:`normalise` finds where the credentials end and percent-encodes them (RFC 3986 §2.1). libav decodes them before it
+answers a digest challenge, and so sends the password that the person meant.
 
 Rules:
 
-1. A host is believable if it is an address or ``localhost``, or has a dot or a port. A URL that begins with one has no
-   credentials, as RFC 3986 reads it.
-2. Else the credentials go up to the first "@" that a believable host follows, or up to the last that any host could
-   follow. A plain name before a "/" is a host all the same, unless a user, a ":" and a password lead up to that "@".
-3. ``%`` and two hexadecimal digits is an encoded character already; every other ``%`` means itself.
-4. White space and control characters never reach the wire unencoded: a line break in a URL would be a header of its
-   own.
+1. A host is plausible if it is an address or ``localhost``, or has a dot or a port. A URL that begins with one has no
+   credentials, as in RFC 3986.
+2. Otherwise the credentials end at the first "@" before a plausible host, or at the last "@" before any possible host.
+   A plain name before a "/" is a host as well, unless a user, a ":" and a password come before that "@".
+3. ``%`` and two hexadecimal digits is an encoded character. Every other ``%`` stands for itself.
+4. White space and control characters are always encoded: a line break in a URL would be a header of its own.
 """
 
 import re
@@ -30,7 +29,7 @@ _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _UNREADABLE = "cannot be read; write it as in rtsp://user:password@192.0.2.7/stream1"
-# It is not repeated: without a host nobody can tell where the password ends.
+# Messages do not repeat the URL: without a host it is unknown where the password ends.
 
 _TARGET_SAFE = "%/?#:@!$&'()*+,;=[]~"
 
@@ -81,22 +80,22 @@ def normalise(url: str) -> str:
 
 
 def _find_authority(rest: str) -> tuple[int, re.Match[str] | None]:
-    """Where the credentials end (the "@", or -1), and the host and port after them."""
+    """The offset of the "@" that ends the credentials (or -1), and the host and port after it."""
     plain = _AUTHORITY.match(rest)
-    if plain is not None and _is_believable(plain):
+    if plain is not None and _is_plausible(plain):
         return -1, plain
     candidates = [
         (at.start(), match) for at in re.finditer("@", rest) if (match := _AUTHORITY.match(rest, at.end())) is not None
     ]
-    believable = [(at, match) for at, match in candidates if _is_believable(match)]
+    plausible = [(at, match) for at, match in candidates if _is_plausible(match)]
     if plain is not None:
-        return next(((at, match) for at, match in believable if ":" in rest[:at]), (-1, plain))
-    if believable:
-        return believable[0]
+        return next(((at, match) for at, match in plausible if ":" in rest[:at]), (-1, plain))
+    if plausible:
+        return plausible[0]
     return candidates[-1] if candidates else (-1, None)
 
 
-def _is_believable(authority: re.Match[str]) -> bool:
+def _is_plausible(authority: re.Match[str]) -> bool:
     host = authority["host"]
     return int(authority["port"] or 0) > 0 or "." in host or host.startswith("[") or host == "localhost"
 
@@ -117,7 +116,7 @@ def _host(host: str) -> str:
         encoded = host.encode("idna").decode("ascii")
     except UnicodeError:
         encoded = ""
-    # Letters of compatibility become others first, some of them a space (RFC 3490 §4.1).
+    # Compatibility characters are replaced first, some of them by a space (RFC 3490 §4.1).
     if not _HOST_NAME.fullmatch(encoded):
         raise CaptureError(f"{host!r} is not a host name")
     return encoded

@@ -1,4 +1,4 @@
-"""LiveSegment: a segment of the live playlist, its named parts, and their lines in the playlist."""
+"""A segment of the live playlist: its parts, under their names, and the lines that they are in the text."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from hls.mp4.fragments import FragmentMuxer
 
 @dataclass(slots=True)
 class LivePart:
-    """A part, its URI, and its line in the playlist."""
+    """A part under its name."""
 
     name: str
     part: Part
@@ -19,9 +19,8 @@ class LivePart:
 class LiveSegment:
     """A segment; complete once it has a ``tail``.
 
-    ``head`` and ``tail`` are the playlist's lines before the first and after the last part. ``completed_at_s``
-    (monotonic) and ``longest_playlist_90k``, the longest playlist that it has been in, determine how long the segment
-    stays available (rfc8216bis §6.2.2). ``size`` is in bytes.
+    ``appeared_s`` (monotonic) is when it did, and ``longest_playlist_90k`` the longest playlist that it has been in:
+    the two make how long it stays to be fetched (rfc8216bis §6.2.2). ``size`` is in bytes.
     """
 
     msn: int
@@ -34,7 +33,7 @@ class LiveSegment:
     duration_90k: int = 0
     size: int = 0
     tail: str = ""
-    completed_at_s: float = 0.0
+    appeared_s: float = 0.0
     longest_playlist_90k: int = 0
 
     @property

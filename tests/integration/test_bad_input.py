@@ -145,7 +145,7 @@ def with_password(port: int, path: str = "/stream") -> str:
 
 
 def test_nobody_listens(gateways: Gateways, free_port: int) -> None:
-    assert "nobody listens" in failed_camera(gateways, with_password(free_port))
+    assert "nothing listens" in failed_camera(gateways, with_password(free_port))
 
 
 def test_a_name_that_does_not_exist(gateways: Gateways) -> None:

@@ -55,7 +55,7 @@ async def test_an_ems_is_told_when_its_camera_fails(gateways: Gateways, free_por
         await ems.emit("capture_start_request", {"client_id": "guard"})
         _, failed = await ems.expect("capture_status_response", lambda data: data["state"] == "failed")
         assert failed["data"]["is_active"] is False
-        assert "nobody listens" in failed["data"]["error_message"]
+        assert "nothing listens" in failed["data"]["error_message"]
         assert PASSWORD not in str(failed)
 
 

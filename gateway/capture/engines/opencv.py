@@ -1,40 +1,40 @@
 """OpenCVCaptureEngine: cameras through ``cv2.VideoCapture``, decoded, and made H.264 again.
 
-Theory of operation. For cameras that send no H.264 or H.265, and for those who have to touch the pictures on their
-way. A thread reads pictures as fast as they come and keeps the newest; the generator encodes them. It costs what
-decoding and encoding cost, and carries no audio: where libav can pass a camera's packets on, ``pyav`` is the engine to
-take.
+Theory of operation. This engine is for cameras that send neither H.264 nor H.265, and for programs that change the
+frames. A thread reads frames as fast as they come and keeps the newest; the generator encodes them. That costs decoding
+and encoding, and there is no audio. Use engine ``pyav`` where libav can pass a camera's packets on.
 
 Rules:
 
-1. ``buffer_size`` decoded pictures may wait (``CAPTURE_BUFFER_SIZE``; OpenCV's FFmpeg backend has no such setting).
-   When the encoder is slower than the camera, the oldest is dropped and counted.
-2. A picture that cannot be read is logged and passed over; ``MAX_BAD_IN_A_ROW`` of them end the run.
-3. OpenCV cannot be interrupted. The generator returns at once, and the reading thread by itself, ``timeout_s`` later at
-   most.
-4. OpenCV does not tell why it could not open a camera, so libav is asked.
+1. ``buffer_size`` decoded frames may wait (``CAPTURE_BUFFER_SIZE``; OpenCV's FFmpeg backend has no such setting). When
+   the encoder is slower than the camera, the oldest is dropped and counted.
+2. A frame that cannot be read is logged, counted and skipped. ``MAX_UNREADABLE_IN_A_ROW`` of them end the run.
+3. OpenCV cannot be interrupted. The generator returns at once; the reading thread ends at most ``timeout_s`` later.
+4. OpenCV does not say why it could not open a camera, so libav opens it once more and reports why.
+5. Settings of OpenCV that hold for the whole process are made when the first engine runs, not at import.
 """
 
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.capture.engines.h264_encoder import H264Encoder
 from gateway.capture.interrupt import interruptible
-from gateway.capture.libav_errors import place, silent
+from gateway.capture.libav_errors import host_and_port, silent
 from gateway.capture.libav_open import open_camera
 from gateway.capture.resolver import destinations
-from gateway.capture.timeline import Arrival, SourceTime, Timeline
+from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline
 from gateway.capture.url import CameraUrl, parse
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.codec.sps import MAX_FRAME_RATE
@@ -43,41 +43,44 @@ from gateway.media import MediaKind, Packet
 
 log = logging.getLogger(__name__)
 
-MAX_BAD_IN_A_ROW = 10
-"""Pictures that cannot be read, one after the other, that end a run: OpenCV has tried many times for each by itself."""
+MAX_UNREADABLE_IN_A_ROW = 10
+"""Frames in a row that cannot be read end a run. OpenCV itself tries many times for each."""
 
 GOP_S = 2.0
-"""Seconds from keyframe to keyframe: newcomers see a picture soon, and pay little for it."""
+"""Seconds from keyframe to keyframe: new viewers see a picture soon, and it costs little."""
 
 DEFAULT_RATE = Fraction(25)
-"""Frames a second where the camera tells none."""
+"""Frames a second where the camera declares none."""
 
-# OpenCV's libav reads its options from here alone, and writes URLs with passwords to stderr unless told not to.
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|analyzeduration;0|probesize;32")
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+Image = NDArray[np.uint8]
 
-Picture = NDArray[np.uint8]
+
+@cache
+def _set_up_opencv() -> None:
+    """Rule 5. libav inside OpenCV takes its options from the environment only, and logs URLs with passwords."""
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|analyzeduration;0|probesize;32")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """A picture (BGR), its time in ms as OpenCV tells it, and its arrival."""
+class _DecodedFrame:
+    """An image (BGR), its time in ms as OpenCV gives it, and its arrival."""
 
-    picture: Picture
+    image: Image
     position_ms: float
-    arrival: Arrival
+    arrival: ArrivalTime
 
 
 class _Reader:
-    """The thread in OpenCV, and the newest of what it has read."""
+    """The thread that reads from OpenCV, and the newest frames that it has read."""
 
-    def __init__(self, source: CaptureSource, url: CameraUrl, clock: Clock, stop: threading.Event) -> None:
-        self.dropped = 0
-        """Pictures that were too old before anybody took them."""
+    def __init__(
+        self, source: CaptureSource, url: CameraUrl, clock: Clock, stop: threading.Event, counters: CaptureCounters
+    ) -> None:
         self.rate = DEFAULT_RATE
-        self._source, self._url, self._clock, self._stop = source, url, clock, stop
-        self._waiting: deque[_Taken] = deque(maxlen=source.buffer_size)
+        self._source, self._url, self._clock, self._stop, self._counters = source, url, clock, stop, counters
+        self._waiting: deque[_DecodedFrame] = deque(maxlen=source.buffer_size)
         self._changed = threading.Condition()
         self._opened = False
         self._ended: CaptureError | None = None
@@ -87,12 +90,12 @@ class _Reader:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have :meth:`take` look at the stop again."""
+        """Make :meth:`take` check for the stop again."""
         with self._changed:
             self._changed.notify_all()
 
-    def take(self) -> _Taken | None:
-        """The oldest picture that waits, or the next one; ``None`` after a stop. Raises what ended the reading."""
+    def take(self) -> _DecodedFrame | None:
+        """The oldest waiting frame, or the next one; ``None`` after a stop. Raises the error that ended the reading."""
         with self._changed:
             while not self._waiting and not self._stop.is_set():
                 if self._ended is not None:
@@ -108,7 +111,7 @@ class _Reader:
         try:
             ended = self._read()
         except cv2.error as error:
-            ended = CaptureError(f"OpenCV failed: {error.err or 'it does not tell why'}")
+            ended = CaptureError(f"OpenCV failed: {error.err or 'it gives no reason'}")
         with self._changed:
             self._ended = ended
             self._changed.notify_all()
@@ -120,8 +123,8 @@ class _Reader:
         try:
             if not capture.isOpened():
                 return NoVideoError(
-                    f"the camera at {place(self._url)} answers, but OpenCV finds no video in what it sends; take the"
-                    " URL of another of its streams"
+                    f"the camera at {host_and_port(self._url)} answers, but OpenCV finds no video in its stream; use"
+                    " the URL of another of its streams"
                 )
             self._opened = True
             rate = Fraction(capture.get(cv2.CAP_PROP_FPS)).limit_denominator(1001)
@@ -131,28 +134,29 @@ class _Reader:
             capture.release()
 
     def _read_on(self, capture: cv2.VideoCapture) -> CaptureError:
-        bad_in_a_row = 0
-        read_at = time.monotonic()
+        unreadable_in_a_row = 0
+        read_at = self._clock.monotonic()
         while not self._stop.is_set():
-            good, picture = capture.read()
-            if time.monotonic() - read_at >= self._source.timeout_s:
+            is_read, image = capture.read()
+            if self._clock.monotonic() - read_at >= self._source.timeout_s:
                 return silent(self._url, self._source.timeout_s)
-            if not good or picture is None or picture.ndim != 3:
-                bad_in_a_row += 1
-                if bad_in_a_row >= MAX_BAD_IN_A_ROW:
+            if not is_read or image is None or image.ndim != 3:
+                self._counters.packets_unreadable += 1
+                unreadable_in_a_row += 1
+                if unreadable_in_a_row >= MAX_UNREADABLE_IN_A_ROW:
                     return CameraEndedError(
-                        f"{bad_in_a_row} pictures in a row from the camera at {place(self._url)} could not be read; it"
-                        " has ended the stream, or sends what OpenCV cannot decode"
+                        f"{unreadable_in_a_row} frames in a row from the camera at {host_and_port(self._url)} could not"
+                        " be read; it has ended the stream, or sends a format that OpenCV cannot decode"
                     )
-                log.warning("camera %s: a picture could not be read and is passed over", self._source.camera_id)
+                log.warning("camera %s: a frame could not be read and is skipped", self._source.camera_id)
                 continue
-            bad_in_a_row = 0
-            read_at = time.monotonic()
-            arrival = Arrival(self._clock.wall_90k(), self._clock.monotonic())
-            taken = _Taken(picture.astype(np.uint8, copy=False), capture.get(cv2.CAP_PROP_POS_MSEC), arrival)
+            unreadable_in_a_row = 0
+            read_at = self._clock.monotonic()
+            arrival = ArrivalTime(self._clock.wall_90k(), read_at)
+            frame = _DecodedFrame(image.astype(np.uint8, copy=False), capture.get(cv2.CAP_PROP_POS_MSEC), arrival)
             with self._changed:
-                self.dropped += len(self._waiting) == self._waiting.maxlen
-                self._waiting.append(taken)
+                self._counters.frames_dropped += len(self._waiting) == self._waiting.maxlen
+                self._waiting.append(frame)
                 self._changed.notify_all()
         return CameraEndedError("it was stopped")
 
@@ -165,11 +169,6 @@ class OpenCVCaptureEngine(CaptureEngine):
         self._stop = threading.Event()
         self._reader: _Reader | None = None
 
-    @property
-    def dropped(self) -> int:
-        """Pictures that rule 1 dropped."""
-        return self._reader.dropped if self._reader is not None else 0
-
     def interrupt(self) -> None:
         self._stop.set()
         if self._reader is not None:
@@ -180,8 +179,9 @@ class OpenCVCaptureEngine(CaptureEngine):
         found = destinations(url, self.source, self._stop)
         if not found:
             return
-        # Which of several addresses answers, OpenCV would not tell: the first has to.
-        self._reader = reader = _Reader(self.source, found[0], self.clock, self._stop)
+        _set_up_opencv()
+        # OpenCV does not say which of several addresses failed, so only the first is tried.
+        self._reader = reader = _Reader(self.source, found[0], self.clock, self._stop, self.counters)
         reader.start()
         try:
             yield from self._encode(reader)
@@ -195,23 +195,23 @@ class OpenCVCaptureEngine(CaptureEngine):
     def _encode(self, reader: _Reader) -> Iterator[Packet]:
         encoder: H264Encoder | None = None
         shape: tuple[int, ...] = ()
-        timeline = Timeline()
-        while (taken := reader.take()) is not None:
-            if encoder is None or taken.picture.shape != shape:
-                shape = taken.picture.shape
+        timeline = Timeline(self.counters)
+        while (frame := reader.take()) is not None:
+            if encoder is None or frame.image.shape != shape:
+                shape = frame.image.shape
                 encoder = H264Encoder(shape[1] & ~1, shape[0] & ~1, reader.rate, GOP_S, self.source.run)
                 timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / reader.rate))
             # I420 halves both sides: an odd last row or column is left out.
-            even = taken.picture[: shape[0] & ~1, : shape[1] & ~1]
+            even = frame.image[: shape[0] & ~1, : shape[1] & ~1]
             planes = np.asarray(cv2.cvtColor(even, cv2.COLOR_BGR2YUV_I420), np.uint8)
-            position_us = round(taken.position_ms * 1000) if taken.position_ms > 0 else None
-            time_ = SourceTime(position_us, position_us, Fraction(1, 1_000_000))
-            stamp = timeline.stamp(MediaKind.VIDEO, time_, taken.arrival)
-            yield from encoder.encode(planes, stamp.dts_90k, stamp.captured_at_90k)
+            position_us = round(frame.position_ms * 1000) if frame.position_ms > 0 else None
+            source_time = SourceTime(position_us, position_us, Fraction(1, 1_000_000))
+            times = timeline.timestamp(MediaKind.VIDEO, source_time, frame.arrival)
+            yield from encoder.encode(planes, times.dts_90k, times.captured_at_90k)
 
     def _explain(self, url: CameraUrl) -> None:
-        """Raise what libav says of a camera that OpenCV could not open, if it says anything."""
-        with interruptible(self._stop) as reins:
-            container = open_camera(url, self.source, reins)
+        """Open the camera with libav and raise its error, if it has one, of a camera that OpenCV could not open."""
+        with interruptible(self._stop) as interrupt:
+            container = open_camera(url, self.source, interrupt)
             if container is not None:
                 container.close()

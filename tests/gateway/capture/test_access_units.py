@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.capture.access_units import TRIAL, AccessUnit, AccessUnits
-from gateway.capture.timeline import Arrival
+from gateway.capture.access_units import TRIAL_FRAMES, AccessUnit, AccessUnitAssembler
+from gateway.capture.timeline import ArrivalTime
 from gateway.codec.annexb import START_CODE
 
 FRAME = 3600
@@ -58,12 +58,12 @@ def packetise(pictures: list[list[bytes]], room: int = 1400, *, evenly: bool = F
     return pieces
 
 
-def assemble(pieces: list[Piece]) -> tuple[AccessUnits, list[AccessUnit], list[bool]]:
+def assemble(pieces: list[Piece]) -> tuple[AccessUnitAssembler, list[AccessUnit], list[bool]]:
     """What comes out, and for each whether it came with its own last piece."""
-    units = AccessUnits("h264", 1 / 90_000)
+    units = AccessUnitAssembler("h264", 1 / 90_000)
     out, early = [], []
     for number, piece in enumerate(pieces):
-        for unit in units.push(piece.data, piece.pts, Arrival(number, float(number))):
+        for unit in units.push(piece.data, piece.pts, ArrivalTime(number, float(number))):
             out.append(unit)
             early.append(piece.ends_picture and unit.pts == piece.pts)
     return units, out, early
@@ -85,10 +85,10 @@ def test_after_the_trial_pictures_come_with_their_last_piece(slices: int) -> Non
     pictures = film(100, slices)
     units, out, early = assemble(packetise(pictures))
     assert [unit.data for unit in out] == expected(pictures)
-    assert units.is_trusted
-    assert not any(early[: TRIAL - 1])
+    assert units.is_low_latency
+    assert not any(early[: TRIAL_FRAMES - 1])
     # The first keyframe and the first picture after it are learned from; then the trial counts.
-    assert all(early[TRIAL + 2 :])
+    assert all(early[TRIAL_FRAMES + 2 :])
     assert [unit.is_keyframe for unit in out] == [number % 20 == 0 for number in range(100)]
 
 
@@ -103,7 +103,7 @@ def test_fragments_of_even_size_are_never_trusted() -> None:
     pictures = film(100)
     units, out, early = assemble(packetise(pictures, evenly=True))
     assert [unit.data for unit in out] == expected(pictures)[: len(out)]
-    assert not units.guessed_wrong
+    assert not units.counters.frames_incomplete
     assert len(out) >= 99
     assert not any(early)
 
@@ -114,24 +114,26 @@ def test_slices_that_vary_are_never_trusted() -> None:
     assert [unit.data for unit in out] == expected(pictures)[: len(out)]
     assert len(out) >= 99
     assert not any(early)
-    assert not units.guessed_wrong
+    assert not units.counters.frames_incomplete
 
 
 def test_one_wrong_guess_ends_the_guessing() -> None:
     pictures = [*film(60), picture(60, [2000, 2000]), *(picture(number, [3000]) for number in range(61, 120))]
     units, out, early = assemble(packetise(pictures))
-    assert units.guessed_wrong == 1
-    assert not units.is_trusted
+    assert units.counters.frames_incomplete == 1
+    assert not units.is_low_latency
     assert early[59]
     assert not any(early[61:])
     assert [unit.data for unit in out][61:] == expected(pictures)[61 : len(out)]
 
 
 def test_the_second_field_belongs_to_the_first() -> None:
-    units = AccessUnits("h264", 1 / 90_000)
+    units = AccessUnitAssembler("h264", 1 / 90_000)
     field = START_CODE + b"\x41\x88"
     out = [
-        unit for pts in (0, 0, 3600, 3600, 7200) for unit in units.push(field + noise(50, pts), pts, Arrival(0, 0.0))
+        unit
+        for pts in (0, 0, 3600, 3600, 7200)
+        for unit in units.push(field + noise(50, pts), pts, ArrivalTime(0, 0.0))
     ]
     assert [unit.data.count(START_CODE) for unit in out] == [2, 2]
 
@@ -152,13 +154,13 @@ def test_recovery_points_count_where_there_is_no_idr(units: list[bytes], is_keyf
 
 
 def test_hevc_pictures() -> None:
-    units = AccessUnits("hevc", 1 / 90_000)
+    units = AccessUnitAssembler("hevc", 1 / 90_000)
     irap = [b"\x40\x01v", b"\x42\x01s", b"\x44\x01p", b"\x26\x01\x80i", b"\x26\x01\x00j", b"\x50\x01sei"]
     trail = [b"\x02\x01\x80t"]
     pieces = [
         (START_CODE + unit, pts) for pts, picture_units in ((0, irap), (1, trail), (2, irap)) for unit in picture_units
     ]
-    out = [unit for data, pts in pieces for unit in units.push(data, pts, Arrival(0, 0.0))]
+    out = [unit for data, pts in pieces for unit in units.push(data, pts, ArrivalTime(0, 0.0))]
     assert [unit.data for unit in out] == expected([irap, trail])
     assert [unit.is_keyframe for unit in out] == [True, False]
 
@@ -168,12 +170,12 @@ PIECES = st.lists(st.tuples(st.booleans(), st.binary(max_size=40), st.none() | s
 
 @given(PIECES, st.sampled_from(["h264", "hevc"]))
 def test_any_pieces_can_be_pushed(pieces: list[tuple[bool, bytes, int | None]], codec: str) -> None:
-    units = AccessUnits(codec, 0.04)
+    units = AccessUnitAssembler(codec, 0.04)
     pushed = b""
     for starts, data, pts in pieces:
         piece = START_CODE + data if starts else data
         pushed += piece
-        for unit in units.push(piece, pts, Arrival(0, 0.0)):
+        for unit in units.push(piece, pts, ArrivalTime(0, 0.0)):
             assert unit.data in pushed or len(unit.data) < len(pushed)
 
 
@@ -185,6 +187,6 @@ def test_any_pieces_can_be_pushed(pieces: list[tuple[bool, bytes, int | None]], 
 def test_nothing_is_lost_or_mixed(sizes: list[list[int]], room: int, evenly: bool) -> None:
     pictures = [picture(number, slices, key=number % 10 == 0) for number, slices in enumerate(sizes)]
     units, out, _ = assemble(packetise(pictures, room, evenly=evenly))
-    if not units.guessed_wrong:
+    if not units.counters.frames_incomplete:
         assert [unit.data for unit in out] == expected(pictures)[: len(out)]
         assert len(out) >= len(pictures) - 1

@@ -1,10 +1,10 @@
-"""A camera that was silent is tried as soon as it answers, and one that answers is left alone."""
+"""A camera that was unreachable is tried as soon as it answers, and one that answers is not polled."""
 
 import asyncio
 
 import pytest
 
-from gateway.capture.port_probe import until_answered, when_answered
+from gateway.capture.port_probe import wait_until_reachable, when_reachable
 from gateway.errors import CameraRefusedError, CameraTimeoutError, CameraUnreachableError
 from gateway.service import CaptureService
 from gateway.session import SessionState
@@ -13,65 +13,65 @@ from tests.support.rtsp import RtspServer
 
 
 class Listener:
-    """Somebody who accepts connections, and counts them."""
+    """Accepts connections, and counts them."""
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.visits = 0
+        self.connections = 0
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._visit, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
     async def stop(self) -> None:
         assert self._server is not None
         self._server.close()
         await self._server.wait_closed()
 
-    async def _visit(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.visits += 1
+    async def _accept(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         writer.close()
 
 
-async def test_the_way_from_silence_to_an_answer_is_news(free_port: int) -> None:
+async def test_a_change_from_silence_to_an_answer_ends_the_wait(free_port: int) -> None:
     listener = Listener(free_port)
-    knocking = asyncio.create_task(until_answered("127.0.0.1", free_port, is_silent=False))
+    waiting = asyncio.create_task(wait_until_reachable("127.0.0.1", free_port, is_silent=False))
     await asyncio.sleep(0.1)
-    assert not knocking.done()
+    assert not waiting.done()
     await listener.start()
-    assert await knocking
+    assert await waiting
     await listener.stop()
 
 
-async def test_who_has_been_listening_all_the_time_is_knocked_at_once(free_port: int) -> None:
+async def test_a_port_that_is_open_already_is_connected_to_once(free_port: int) -> None:
     listener = Listener(free_port)
     await listener.start()
-    assert not await until_answered("127.0.0.1", free_port, is_silent=False)
-    await until(lambda: listener.visits == 1)
+    assert not await wait_until_reachable("127.0.0.1", free_port, is_silent=False)
+    await until(lambda: listener.connections == 1)
     await listener.stop()
 
 
-async def test_a_name_that_is_none_is_silent() -> None:
-    knocking = asyncio.create_task(until_answered("a." + "b" * 70 + ".invalid", 554, is_silent=True))
+async def test_an_invalid_name_is_unreachable() -> None:
+    waiting = asyncio.create_task(wait_until_reachable("a." + "b" * 70 + ".invalid", 554, is_silent=True))
     await asyncio.sleep(0.1)
-    assert not knocking.done()
-    knocking.cancel()
-    await asyncio.wait([knocking])
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait([waiting])
 
 
 @pytest.mark.parametrize("kind", [CameraRefusedError, CameraUnreachableError, CameraTimeoutError])
-async def test_only_where_an_error_tells_of_silence_somebody_knocks(
+async def test_only_errors_that_name_a_silent_port_make_it_poll(
     kind: type[CameraUnreachableError], free_port: int
 ) -> None:
     called: list[bool] = []
-    await when_answered(kind("without a place"), lambda: called.append(True))
-    await when_answered(None, lambda: called.append(True))
+    await when_reachable(kind("without a place"), lambda: called.append(True))
+    await when_reachable(None, lambda: called.append(True))
     assert not called
     listener = Listener(free_port)
     await listener.start()
     error = kind("with one")
     error.silent_at = ("127.0.0.1", free_port)
-    await when_answered(error, lambda: called.append(True))
+    await when_reachable(error, lambda: called.append(True))
     assert called == ([True] if kind is CameraUnreachableError else [])
     await listener.stop()
 

@@ -22,8 +22,6 @@ from web.api.describe import description_of
 from web.app import create_app
 from web.settings import load_settings
 
-pytestmark = pytest.mark.integration
-
 Client = TestClient[web.Request, web.Application]
 
 SOCKET_IO = "/socket.io/"

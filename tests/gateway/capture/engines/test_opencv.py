@@ -67,7 +67,7 @@ def test_a_slow_taker_gets_new_pictures(rtsp_server: RtspServer) -> None:
     threading.Event().wait(0.5)
     next(packets)
     newest = next(packets)
-    assert engine.dropped > 5
+    assert engine.counters.frames_dropped > 5
     assert newest.captured_at_90k - first.captured_at_90k > 30_000
     engine.interrupt()
     assert list(packets) == []
@@ -75,7 +75,7 @@ def test_a_slow_taker_gets_new_pictures(rtsp_server: RtspServer) -> None:
 
 def test_why_it_cannot_be_opened(rtsp_server: RtspServer, free_port: int, capfd: pytest.CaptureFixture[str]) -> None:
     cases: list[tuple[str, type[CaptureError], str]] = [
-        (f"rtsp://u:hunter2@127.0.0.1:{free_port}/x", CameraUnreachableError, "nobody listens"),
+        (f"rtsp://u:hunter2@127.0.0.1:{free_port}/x", CameraUnreachableError, "nothing listens"),
         (f"rtsp://u:hunter2@127.0.0.1:{rtsp_server.guarded_port}/video", CameraUnauthorizedError, "password"),
         (f"rtsp://u:hunter2@127.0.0.1:{rtsp_server.port}/nowhere", CameraRefusedError, "path"),
         (f"rtsp://u:hunter2@127.0.0.1:{rtsp_server.port}/audio", NoVideoError, "another of its streams"),

@@ -1,0 +1,28 @@
+"""CaptureCounters: what a capture counts while it repairs, skips and drops. All are totals that only grow.
+
+Engines expose them (:attr:`gateway.capture.engine.CaptureEngine.counters`), a camera sums them over its runs
+(:attr:`gateway.camera.Camera.counters`), and ``/metrics`` exports every field as ``liveedge_camera_<field>_total`` with
+the help text of the field.
+"""
+
+from dataclasses import dataclass, field, fields
+
+
+def _counter(help_text: str) -> int:
+    return field(default=0, metadata={"help": help_text})
+
+
+@dataclass(slots=True)
+class CaptureCounters:
+    """See the module. Each field is written by one thread of the engine; any thread may read."""
+
+    packets_unreadable: int = _counter("Packets or frames of the camera that could not be read and were skipped")
+    frames_dropped: int = _counter("Decoded frames that a newer one replaced before it was encoded (engine opencv)")
+    frames_incomplete: int = _counter("Frames passed on before their last RTP packet (engine pyav)")
+    timestamps_repaired: int = _counter("Packets whose timestamp could not be used as the camera sent it")
+    timestamp_jumps: int = _counter("Times that the timestamps of a track jumped")
+
+    def add(self, other: "CaptureCounters") -> None:
+        """Add another run's totals to these."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
