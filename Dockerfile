@@ -1,16 +1,18 @@
-# scripts/check-dockerfile does what stands here without Docker.
+# scripts/check-dockerfile runs these steps without Docker.
 #
-# Build: one stage with uv makes the environment, the next has nothing but it and runs as nobody in particular.
+# The first stage makes the environment with uv. The second stage contains that environment only, and runs without root.
 FROM python:3.11-slim AS build
-RUN pip install --no-cache-dir "uv>=0.5"
-ENV UV_NO_CACHE=1
 WORKDIR /src
+COPY constraints.txt ./
+RUN pip install --no-cache-dir --constraint constraints.txt uv
+ENV UV_NO_CACHE=1
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 COPY signaling signaling
 COPY hls hls
 COPY web web
-RUN uv venv /opt/liveedge && uv pip install --python /opt/liveedge/bin/python .
+RUN uv venv /opt/liveedge && uv pip install --python /opt/liveedge/bin/python \
+    --constraints constraints.txt --build-constraints constraints.txt .
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --create-home liveedge && install -d -o liveedge /data

@@ -1,59 +1,108 @@
 # liveedge: `make run` and `make test` set up all that they need from a bare checkout (Debian or alike, Python >= 3.11).
-# Each set-up step leaves a stamp and is not repeated until what it depends on changes.
+# Each set-up step leaves a stamp, and runs again only when a file that it depends on changes.
+# Python packages have the versions of constraints.txt on every machine; npm packages those of package-lock.json.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-UV := $(shell command -v uv || echo .tools/bin/uv)
-RUN := $(UV) run --quiet --no-sync
+UV := .tools/bin/uv
+BIN := .venv/bin
+# --exact removes packages that are no longer declared.
+PINNED := --constraints constraints.txt --build-constraints constraints.txt
+INSTALL := $(UV) pip install --quiet --exact --editable .
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 # The player is built with the package; see web/player/hatch_build.py.
 PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell find web/player/src -type f)
 
-.PHONY: help run test check format types bench clean
+.PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types bench \
+	constraints release-notes pre-commit clean
 
-help: ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 run: .venv/.ready ## run the gateway; settings come from the environment, .env and liveedge.toml
-	@exec .venv/bin/liveedge serve
+	@exec $(BIN)/liveedge serve
 
-test: .venv/.dev-ready web/player/node_modules/.ready tests/node_modules/.ready ## run the whole test suite
-	@scripts/install-test-packages
-	@exec $(RUN) pytest -n 2 --dist loadfile
+test: .venv/.test-ready ## run the whole test suite
+	@exec $(PYTEST) $(ARGS)
 
-check: .venv/.dev-ready ## lint and type-check strictly
-	$(RUN) ruff check .
-	$(RUN) ruff format --check .
-	$(RUN) mypy
-	$(RUN) scripts/generate-types --check
+test-unit: .venv/.dev-ready ## run the tests that need only Python: no root, no Debian packages, no browser, no Node
+	@exec $(PYTEST) -m unit $(ARGS)
 
-format: .venv/.dev-ready ## put the code into its one form
-	$(RUN) ruff check --fix .
-	$(RUN) ruff format .
+test-integration: .venv/.test-ready ## run the tests with real cameras, servers and tools
+	@exec $(PYTEST) -m integration $(ARGS)
+
+test-browser: .venv/.test-ready ## run the tests in Chromium and Firefox
+	@exec $(PYTEST) -m browser $(ARGS)
+
+test-faults: .venv/.test-ready ## run the tests that inject faults: cameras, disks, networks, processes
+	@exec $(PYTEST) -m faults $(ARGS)
+
+test-newest: .venv/.test-ready ## run the whole suite with the newest versions that pyproject.toml allows, in .venv-newest
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-newest
+	@$(INSTALL) --python .venv-newest --group dev
+	@echo 'newer than constraints.txt:'; comm -13 <(cut -d' ' -f1 constraints.txt | sort) \
+		<($(UV) pip freeze --python .venv-newest --exclude-editable | sort)
+	@exec .venv-newest/bin/pytest -n 2 --dist loadfile $(ARGS)
+
+check: .venv/.dev-ready web/player/node_modules/.ready ## lint and type-check Python and TypeScript strictly
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/constraints --check
+	$(BIN)/deptry gateway hls signaling web
+	$(BIN)/deptry tests bench --ignore DEP002,DEP004
+	$(BIN)/python scripts/generate-types --check
+	$(BIN)/python scripts/npm web/player run check
+
+format: .venv/.dev-ready web/player/node_modules/.ready ## format the code and fix what the linters can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python scripts/npm web/player run fix
 
 types: .venv/.dev-ready ## generate the player's TypeScript types from the API documents
-	$(RUN) scripts/generate-types
+	$(BIN)/python scripts/generate-types
 
-clean: ## take back everything that set-up made
-	rm -rf .venv .tools tests/node_modules web/player/node_modules web/static/player* dist build
+bench: .venv/.test-ready ## run a benchmark: make bench NAME=fanout ARGS='--viewers 1,20'; without NAME, list them
+	@exec $(BIN)/python -m bench $(NAME) $(ARGS)
 
-.tools/bin/uv:
+constraints: $(UV) ## resolve constraints.txt again after a change of pyproject.toml; ARGS=--upgrade takes the newest
+	@$(UV) run --quiet --no-project --isolated --with packaging python scripts/constraints $(ARGS)
+
+release-notes: ## print the section of CHANGELOG.md for a version: make release-notes VERSION=0.2.0
+	@$(PYTHON) scripts/release-notes $(VERSION)
+
+pre-commit: .venv/.dev-ready ## run the checks of .pre-commit-config.yaml before each commit
+	@$(BIN)/pre-commit install
+
+clean: ## delete everything that the set-up made
+	rm -rf .venv .venv-newest .tools tests/node_modules web/player/node_modules web/static/player* dist build
+
+$(UV): constraints.txt scripts/bootstrap-uv
 	@scripts/bootstrap-uv $(PYTHON)
-
-.venv/.ready: pyproject.toml $(PLAYER) | $(filter .tools/bin/uv,$(UV))
-	@[ -e .venv/.dev-ready ] && $(UV) sync --quiet || $(UV) sync --quiet --no-dev
 	@touch $@
 
-.venv/.dev-ready: pyproject.toml $(PLAYER) | $(filter .tools/bin/uv,$(UV))
-	@$(UV) sync --quiet
+.venv/bin/python: | $(UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON) .venv
+
+.venv/.ready: pyproject.toml constraints.txt $(PLAYER) | $(UV) .venv/bin/python
+	@$(INSTALL) --python .venv $(PINNED) $$([ ! -e .venv/.dev-ready ] || echo --group dev)
+	@touch $@
+
+.venv/.dev-ready: pyproject.toml constraints.txt $(PLAYER) | $(UV) .venv/bin/python
+	@$(INSTALL) --python .venv $(PINNED) --group dev
 	@touch $@ .venv/.ready
 
+.venv/.test-ready: .venv/.dev-ready web/player/node_modules/.ready tests/node_modules/.ready scripts/install-test-packages
+	@scripts/install-test-packages
+	@touch $@
+
 web/player/node_modules/.ready: web/player/package-lock.json | .venv/.dev-ready
-	@$(RUN) scripts/npm web/player ci --loglevel=error
+	@$(BIN)/python scripts/npm web/player ci --loglevel=error
 	@touch $@
 
 tests/node_modules/.ready: tests/package-lock.json | .venv/.dev-ready
-	@$(RUN) scripts/npm tests ci --loglevel=error
+	@$(BIN)/python scripts/npm tests ci --loglevel=error
 	@touch $@

@@ -21,8 +21,8 @@ from dataclasses import replace
 import psutil
 
 from gateway.media import Packet
-from hls.live.segmenter import Part
-from hls.live.window import LiveWindow
+from hls.live.segment import LivePart
+from hls.live.segment_buffer import SegmentBuffer
 from tests.support.hls_server import hls_server, reel_camera
 from tests.support.reel_engine import ReelEngine
 
@@ -46,17 +46,16 @@ async def serve(kilobits: int) -> None:
     """The gateway's part: says where it is, and in the end when each part came to exist and what it cost."""
     FilledEngine.bytes_per_frame = kilobits * 1000 // 8 // 15
     exists: dict[str, float] = {}
-    add_part = LiveWindow.add_part
+    add_part = SegmentBuffer.add_part
 
-    def noting(window: LiveWindow, part: Part) -> None:
-        add_part(window, part)
-        name = next(reversed(window._open.parts)).name if window._open is not None else ""
-        exists[name] = time.monotonic()
+    def record_time(buffer: SegmentBuffer, part: LivePart) -> None:
+        add_part(buffer, part)
+        exists[part.name] = time.monotonic()
 
-    LiveWindow.add_part = noting  # type: ignore[assignment,method-assign]
+    SegmentBuffer.add_part = record_time  # type: ignore[assignment,method-assign]
     camera = reel_camera("reel://gop=30", engine="bench.hls_load:FilledEngine")
     async with hls_server({"yard": camera}) as server:
-        await server.live.window("yard").multivariant_playlist()
+        await server.live.stream("yard").multivariant_playlist()
         print(json.dumps({"url": server.url}), flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         print(json.dumps(exists), flush=True)

@@ -67,7 +67,7 @@ async def stage(name: str, data_dir: Path, cameras: int, seconds: float) -> tupl
         await archive.start()
     if name in ("live", "archive"):
         for camera in service.cameras.values():
-            live.open(camera)
+            live.add_camera(camera)
     service.start()
     await asyncio.sleep(WARM_UP_S)
     cpu, began = time.process_time(), time.monotonic()

@@ -1,8 +1,27 @@
-"""Fixtures that the whole suite shares: real cameras and free ports."""
+"""What the whole suite shares: tiers, the rule for skipped tests, and fixtures for real cameras and free ports.
 
-from collections.abc import Callable, Iterator
+Each test belongs to one tier, and has its name as a marker. ``make test-unit`` runs ``-m unit``, and so on.
+
+==============  ================================================================================================
+``unit``        needs only Python. All tests outside the three folders below, but for those of ``integration``
+``integration`` needs a real camera, server or tool: everything in ``tests/integration``, tests with a fixture of
+                ``OUTSIDE``, and tests or modules that are marked so
+``browser``     everything in ``tests/browser``
+``faults``      everything in ``tests/faults``
+==============  ================================================================================================
+
+Rules:
+
+1. A unit test that starts a program other than Python fails, and says so: the tier holds on a machine without them.
+2. In CI (``CI=true``) a test that is skipped or expected to fail is a failure: CI shows what works.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -10,10 +29,90 @@ from tests.support import rtsp
 from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import RtspServer
 
+TESTS = Path(__file__).parent
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+TIERS = ("unit", "integration", "browser", "faults")
+
+OUTSIDE = {"rtsp_server", "own_rtsp_server"}
+"""Fixtures that start a program that is not Python."""
+
+
+# --- tiers
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier, before ``-m`` selects by it."""
+    for item in items:
+        if not any(item.get_closest_marker(tier) for tier in TIERS):
+            item.add_marker(tier_of(item.path, set(getattr(item, "fixturenames", ()))))
+
+
+def tier_of(path: Path, fixtures: set[str]) -> str:
+    """The tier of a test that has no marker of its own."""
+    folder = path.relative_to(TESTS).parts[0]
+    if folder in TIERS:
+        return folder
+    return "integration" if OUTSIDE & fixtures else "unit"
+
+
+running_unit_test: str | None = None
+"""The unit test that runs at present in this process."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Note whether a unit test runs; see :func:`refuse_programs`."""
+    global running_unit_test
+    running_unit_test = item.nodeid if item.get_closest_marker("unit") else None
+    try:
+        return (yield)
+    finally:
+        running_unit_test = None
+
+
+def refuse_programs(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook of Python: fail a unit test that starts anything but Python."""
+    if event == "subprocess.Popen" and running_unit_test is not None:
+        program = Path(os.fsdecode(arguments[0] or arguments[1][0]))
+        if program != Path(sys.executable):
+            raise RuntimeError(f"a unit test starts {program}: mark {running_unit_test} with pytest.mark.integration")
+
+
+sys.addaudithook(refuse_programs)
+
+
+# --- skipped tests
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a skipped test in CI."""
+    return fail_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a skipped module in CI."""
+    return fail_if_skipped((yield))
+
+
+def fail_if_skipped(report: Report) -> Report:
+    """Turn the report of a skipped test into that of a failed one, in CI."""
+    if report.outcome == "skipped" and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where every test has to run: {report.longrepr}"
+    return report
+
+
+# --- fixtures
+
 
 @pytest.fixture(scope="session")
 def rtsp_server() -> Iterator[RtspServer]:
-    """A camera for everyone; leave it running."""
+    """A camera that all tests share: leave it running."""
     with RtspServer() as server:
         yield server
 
@@ -27,12 +126,12 @@ def own_rtsp_server() -> Iterator[RtspServer]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nobody listens."""
+    """A TCP port of 127.0.0.1 on which nothing listens."""
     return rtsp.free_port()
 
 
 @pytest.fixture
 def gateways(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
-    """Makes and starts gateways in the test's folder, and ends them."""
+    """Make and start gateways in the test's folder; end them after the test."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(GatewayProcess(tmp_path, **settings))

@@ -35,6 +35,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("example", sorted(path.name for path in (DOCS / "examples").glob("*.py")))
 def test_the_page_shows_the_file_that_is_run(example: str) -> None:
     code = (DOCS / "examples" / example).read_text()

@@ -79,7 +79,7 @@ class Gateway:
         await self.archive.start()
         await self.webrtc.start()
         for camera in self.service.cameras.values():
-            self.live.open(camera)
+            self.live.add_camera(camera)
         self.service.start()
         await self.messaging.start()
 
@@ -98,7 +98,7 @@ class Gateway:
         newest = self.service.camera(camera_id).hub.newest
         if newest is None:
             return None
-        media_sequence, part, _ = self.live.window(camera_id).live_edge or (None, None, None)
+        media_sequence, part, _ = self.live.stream(camera_id).live_edge or (None, None, None)
         segment, offset_s = self.archive.live_position(camera_id) or (None, None)
         return LiveEdge(
             time=to_rfc3339(newest.captured_at_90k),
@@ -205,7 +205,7 @@ class Gateway:
 
     def _open(self, camera_id: str, settings: CameraSettings) -> Camera:
         camera = self.service.add_camera(camera_id, settings)
-        self.live.open(camera)
+        self.live.add_camera(camera)
         self.archive.add_camera(camera)
         return camera
 
@@ -220,7 +220,7 @@ class Gateway:
         await self.service.remove_camera(camera_id)
         await self.webrtc.close_camera(camera_id, "the camera was removed")
         await self.archive.remove_camera(camera_id)
-        await self.live.forget(camera_id)
+        await self.live.remove_camera(camera_id)
 
     async def _close_all(self, *steps: Any) -> None:
         done = await asyncio.gather(*(asyncio.wait_for(step, CLOSE_STEP_S) for step in steps), return_exceptions=True)

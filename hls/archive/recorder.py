@@ -30,6 +30,7 @@ import av
 from prometheus_client import Histogram
 
 from gateway.clock import CLOCK_RATE
+from gateway.codec.audio import AudioTranscoder
 from gateway.errors import StorageError, redact
 from gateway.hub import PacketHub, SubscriptionClosed
 from gateway.media import Packet, StreamInfo
@@ -45,7 +46,7 @@ from hls.archive.segment import (
     segment_path,
 )
 from hls.archive.writer import SegmentWriter
-from hls.mp4.audio import AAC_FRAME, Transcoder, carried_audio
+from hls.mp4.audio import AAC_FRAME, aac_transcoder, fmp4_audio
 from hls.settings import FsyncMode
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ class Recording:
         self._sync_s = sync_s
         self._writer: SegmentWriter | None = None
         self._info: StreamInfo | None = None
-        self._transcoder: Transcoder | None = None
+        self._transcoder: AudioTranscoder | None = None
         self._base_dts_90k = 0
         self._closed: list[SegmentWithFragments] = []
         self._error: str | None = None
@@ -186,7 +187,7 @@ class Recording:
         if self._transcoder is None:
             return [packet]
         try:
-            frames = self._transcoder.feed(packet)
+            frames = self._transcoder.transcode(packet.data, packet.pts_90k)
         except (av.FFmpegError, ValueError):
             return []
         rate_hz = self._transcoder.info.sample_rate_hz
@@ -197,9 +198,9 @@ class Recording:
     def _open(self, packet: Packet, *, continues: bool) -> None:
         self._see_data_dir()
         source = packet.info.audio
-        carried = carried_audio(source)
+        carried = fmp4_audio(source)
         info = packet.info if carried is source else replace(packet.info, audio=carried)
-        self._transcoder = Transcoder(source) if source is not None and carried not in (None, source) else None
+        self._transcoder = aac_transcoder(source) if source is not None and carried not in (None, source) else None
         video, audio = info.video, info.audio
         segment = Segment(
             camera_id=self.camera_id,

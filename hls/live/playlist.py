@@ -1,18 +1,20 @@
 """The text of live playlists, tag by tag. Sections are those of draft-pantos-hls-rfc8216bis.
 
-Durations are written in seconds with five decimals, which is finer than a tick of 90 kHz; what is written is what is
-true. URIs are relative to the playlist.
+Durations are written in seconds with five decimals, which is finer than a tick of 90 kHz, so they are exact. URIs are
+relative to the playlist.
 """
 
 import gzip
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
 
 from gateway.clock import to_rfc3339, to_seconds
 from gateway.media import StreamInfo
-from hls.live.target_duration import LivePlan
+from hls.live.segment import LiveSegment
+from hls.live.target_duration import TargetDurations
 
 CONTENT_TYPE = "application/vnd.apple.mpegurl"
 
@@ -20,7 +22,8 @@ LIVE_NAME = "live.m3u8"
 """The live media playlist, beside the multivariant one."""
 
 QUERIES_MAX = 64
-"""Forms of one playlist with a query that are kept: it lives for a part, and each viewer asks for it once or twice."""
+"""Renderings of one playlist with a query that are kept. It is current for one part, and each viewer asks once or
+twice."""
 
 FULL_VERSION = 6
 """EXT-X-MAP in a playlist that is not of I-frames only (§8)."""
@@ -31,56 +34,59 @@ DELTA_VERSION = 9
 SKIP_TARGETS = 6
 """CAN-SKIP-UNTIL in target durations: the least that is allowed (§4.4.3.8)."""
 
+PART_TARGETS = 3
+"""PART tags are listed for so many target durations from the end (§6.2.2)."""
+
 HOLD_BACK_TARGETS = 3
 """HOLD-BACK in target durations, the least that is allowed, and PART-HOLD-BACK in part targets, the least that is
-recommended (§4.4.3.8). hls.js begins up to a part further behind and stays there, so that more would be a second."""
+recommended (§4.4.3.8). hls.js begins up to a part further behind and stays there, so more would cost a second."""
 
 
 _ADDRESS = re.compile(r'(?P<tag>URI="[^"?]*)(?P<tag_query>\?)?|(?m:^(?P<line>[^#\s?][^?\s]*)(?P<line_query>\?)?)')
-"""A URI, in a tag or on a line of its own, up to its query."""
+"""A URI, in a tag or on its own line, up to its query."""
 
 
 def with_query(text: str, query: str) -> str:
-    """The playlist with ``query`` (``name=value``) in front in every URI; unchanged where it is empty."""
+    """The playlist with ``query`` (``name=value``) as the first parameter of every URI; unchanged if it is empty."""
     if not query:
         return text
     return _ADDRESS.sub(lambda match: f"{match[1] or match[3]}?{query}{'&' if match[2] or match[4] else ''}", text)
 
 
 def seconds(ticks_90k: int) -> str:
-    """A duration as the playlist writes it."""
+    """A duration in the playlist's notation."""
     return f"{to_seconds(ticks_90k):.5f}"
 
 
-def header(plan: LivePlan, version: int, media_sequence: int, discontinuity_sequence: int) -> str:
+def header(targets: TargetDurations, version: int, media_sequence: int, discontinuity_sequence: int) -> str:
     """Everything before the first segment of a live media playlist."""
     return (
         "#EXTM3U\n"
         f"#EXT-X-VERSION:{version}\n"
-        f"#EXT-X-TARGETDURATION:{plan.target_duration_s}\n"
+        f"#EXT-X-TARGETDURATION:{targets.target_duration_s}\n"
         "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES"
-        f",CAN-SKIP-UNTIL={SKIP_TARGETS * plan.target_duration_s}"
-        f",HOLD-BACK={HOLD_BACK_TARGETS * plan.target_duration_s}"
-        f",PART-HOLD-BACK={seconds(HOLD_BACK_TARGETS * plan.part_target_90k)}\n"
-        f"#EXT-X-PART-INF:PART-TARGET={seconds(plan.part_target_90k)}\n"
+        f",CAN-SKIP-UNTIL={SKIP_TARGETS * targets.target_duration_s}"
+        f",HOLD-BACK={HOLD_BACK_TARGETS * targets.target_duration_s}"
+        f",PART-HOLD-BACK={seconds(HOLD_BACK_TARGETS * targets.part_target_90k)}\n"
+        f"#EXT-X-PART-INF:PART-TARGET={seconds(targets.part_target_90k)}\n"
         f"#EXT-X-MEDIA-SEQUENCE:{media_sequence}\n"
         f"#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity_sequence}\n"
     )
 
 
 def skip(segments: int) -> str:
-    """What stands for the first ``segments`` segments in a delta update (§4.4.5.2)."""
+    """The tag in place of the first ``segments`` segments of a delta update (§4.4.5.2)."""
     return f"#EXT-X-SKIP:SKIPPED-SEGMENTS={segments}\n"
 
 
 def segment_head(captured_at_90k: int, *, is_discontinuity: bool) -> str:
-    """What precedes the first part of a segment (§4.4.4.9), but for its map."""
+    """The tags before the first part of a segment (§4.4.4.9), except its map."""
     mark = "#EXT-X-DISCONTINUITY\n" if is_discontinuity else ""
     return f"{mark}#EXT-X-PROGRAM-DATE-TIME:{to_rfc3339(captured_at_90k)}\n"
 
 
 def media_map(uri: str) -> str:
-    """The init segment of what follows (§4.4.4.5)."""
+    """The init segment of the segments that follow (§4.4.4.5)."""
     return f'#EXT-X-MAP:URI="{uri}"\n'
 
 
@@ -92,20 +98,41 @@ def part(uri: str, duration_90k: int, *, is_independent: bool, is_gap: bool) -> 
 
 
 def segment_tail(uri: str, duration_90k: int, *, is_gap: bool) -> str:
-    """What makes a segment of the parts before it (§4.4.4.1, §4.4.4.7)."""
+    """The lines that complete a segment, after its parts (§4.4.4.1, §4.4.4.7)."""
     gap = "#EXT-X-GAP\n" if is_gap else ""
     return f"{gap}#EXTINF:{seconds(duration_90k)},\n{uri}\n"
 
 
+def segments(listed: Sequence[LiveSegment], skipped: int, target_duration_90k: int) -> str:
+    """The segments of a media playlist, oldest first; the last one may be open. The first ``skipped`` are skipped."""
+    lines = [skip(skipped)] if skipped else []
+    remaining_90k = sum(segment.duration_90k for segment in listed)
+    parts_from_90k = PART_TARGETS * target_duration_90k
+    init_name = ""
+    for index, segment in enumerate(listed):
+        remaining_90k -= segment.duration_90k
+        is_new_map = segment.init_name != init_name or segment.is_discontinuity
+        init_name = segment.init_name
+        if index < skipped:
+            continue
+        lines.append(segment.head)
+        if is_new_map:
+            lines.append(media_map(init_name))
+        if remaining_90k < parts_from_90k:
+            lines.extend(each.line for each in segment.parts)
+        lines.append(segment.tail)
+    return "".join(lines)
+
+
 def preload_hint(uri: str) -> str:
-    """The part that comes next (§4.4.5.3)."""
+    """The next part (§4.4.5.3)."""
     return f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{uri}"\n'
 
 
 def multivariant(
     info: StreamInfo, frame_rate: Fraction | float, peak_bps: int, average_bps: int, media_playlist: str
 ) -> str:
-    """The one variant that a camera has (§4.4.6.2). Audio is in it, so that there is no other rendition to report."""
+    """The only variant of a camera (§4.4.6.2). It contains the audio, so there is no other rendition to report."""
     codecs = info.video.codec_string + (f",{info.audio.codec_string}" if info.audio is not None else "")
     return (
         "#EXTM3U\n"
@@ -117,7 +144,7 @@ def multivariant(
 
 
 class Rendered:
-    """A playlist as it is sent."""
+    """An encoded playlist."""
 
     def __init__(self, text: str) -> None:
         self.body = text.encode()
@@ -125,11 +152,11 @@ class Rendered:
 
     @cached_property
     def gzipped(self) -> bytes:
-        """The same, gzip-encoded; made on first use."""
+        """The playlist, gzip-encoded on first use."""
         return gzip.compress(self.body, compresslevel=4, mtime=0)
 
     def with_query(self, query: str) -> "Rendered":
-        """The same with ``query`` in every address, made once for all who come with it; itself without one."""
+        """The playlist with ``query`` in every URI, made once per query; itself without one."""
         if not query:
             return self
         rendered = self._with_query.get(query)

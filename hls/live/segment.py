@@ -1,4 +1,4 @@
-"""A segment of the live playlist: its parts, under their names, and the lines that they are in the text."""
+"""LiveSegment: a segment of the live playlist, its named parts, and their lines in the playlist."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from hls.mp4.fragments import FragmentMuxer
 
 @dataclass(slots=True)
 class LivePart:
-    """A part under its name."""
+    """A part, its URI, and its line in the playlist."""
 
     name: str
     part: Part
@@ -19,8 +19,9 @@ class LivePart:
 class LiveSegment:
     """A segment; complete once it has a ``tail``.
 
-    ``appeared_s`` (monotonic) is when it did, and ``longest_playlist_90k`` the longest playlist that it has been in:
-    the two make how long it stays to be fetched (rfc8216bis §6.2.2). ``size`` is in bytes.
+    ``head`` and ``tail`` are the playlist's lines before the first and after the last part. ``completed_at_s``
+    (monotonic) and ``longest_playlist_90k``, the longest playlist that it has been in, determine how long the segment
+    stays available (rfc8216bis §6.2.2). ``size`` is in bytes.
     """
 
     msn: int
@@ -33,7 +34,7 @@ class LiveSegment:
     duration_90k: int = 0
     size: int = 0
     tail: str = ""
-    appeared_s: float = 0.0
+    completed_at_s: float = 0.0
     longest_playlist_90k: int = 0
 
     @property

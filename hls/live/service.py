@@ -1,23 +1,24 @@
-"""LiveService: the live windows of all cameras, and what their viewers wait for.
+"""LiveService: the live streams of all cameras, and the requests that wait for their next part.
 
-Theory of operation. Each camera has one :class:`LiveStream`. It is a sink of the camera's hub, so that its
-:class:`~hls.live.window.LiveWindow` is fed while the camera is captured, watched or not: a playlist is there at once. A
-viewer's requests keep the camera captured; HLS has no connection, so a camera is let go ``HOLD_S`` after the last one.
+Theory of operation. Each camera has one :class:`LiveStream`. It is a sink of the camera's hub, so its
+:class:`~hls.live.window.LiveWindow` is fed while the camera is captured, with or without viewers: a playlist is
+available at once. Requests keep the camera captured. HLS has no connection, so the camera is released ``HOLD_S`` after
+the last request.
 
 Rules:
 
-1. One hold and one timer a camera, however many watch. Silence is worked out when somebody asks, and while somebody
-   waits by that same timer.
-2. Every wait has an end: ``READY_S`` for a camera that is coming up, three target durations for a blocking reload or a
-   hinted part (rfc8216bis §6.2.5.2), then :class:`~gateway.errors.UnavailableError`.
-3. A change wakes all who wait, each to look for itself; what they then get is rendered once.
-4. The plan of a playlist is for life, and a camera may be set up anew. A window that nobody has asked for in
-   ``RENEW_S`` is replaced when the camera's next run or stream begins, or its GOPs outgrew the target duration; its
-   numbers go on.
+1. One hold and one timer per camera, whatever the number of viewers. Gaps are computed on request, and by the timer
+   while a request waits.
+2. Every wait ends: after ``READY_S`` for a camera that is starting, after three target durations for a blocking reload
+   or a hinted part (rfc8216bis §6.2.5.2). Then :class:`~gateway.errors.UnavailableError` is raised.
+3. A change wakes all waiting requests, and each checks its own condition. The playlist is rendered once for all.
+4. A playlist's target durations never change, but a camera may be reconfigured. A window without a request in
+   ``RENEW_S`` is replaced when the camera's next run or stream begins, or its GOPs have become longer than the target
+   duration. The numbers continue.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from gateway.camera import Camera, Hold
@@ -26,6 +27,7 @@ from gateway.errors import NotFoundError, UnavailableError
 from gateway.media import Packet, StreamInfo
 from gateway.service import CaptureService
 from gateway.session import SessionState
+from hls.live.counters import LiveCounters
 from hls.live.playlist import Rendered
 from hls.live.window import LiveWindow
 
@@ -33,10 +35,10 @@ HOLD_S = 10.0
 """Longer than a player's pause between two requests: a target duration, or a stalled connection."""
 
 READY_S = 10.0
-"""A camera takes a second to open and a GOP to have a segment; longer, and the viewer had better be told."""
+"""A camera needs a second to connect and a GOP for its first segment. After this long the viewer gets an error."""
 
 RENEW_S = 60.0
-"""A player that has not asked for a minute has ended, or begins anew."""
+"""A player without a request for a minute has ended, or will start again."""
 
 T = TypeVar("T")
 
@@ -46,12 +48,13 @@ class LiveStream:
 
     def __init__(self, camera: Camera, clock: Clock = SYSTEM_CLOCK) -> None:
         self.camera = camera
-        self.live = LiveWindow(clock.wall_90k())
+        self.counters = LiveCounters()
+        self.window = LiveWindow(clock.wall_90k(), counters=self.counters)
         self._clock = clock
         self._waiters: set[asyncio.Future[None]] = set()
         self._hold: Hold | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._asked_at_s = float("-inf")
+        self._last_request_s = float("-inf")
         self._run: int | None = None
         self._info: StreamInfo | None = None
         self._closed = False
@@ -60,54 +63,49 @@ class LiveStream:
     @property
     def live_edge(self) -> tuple[int, int, int] | None:
         """Media sequence number, part index and time of capture (90 kHz) of the newest part."""
-        return self.live.live_edge
+        return self.window.live_edge
 
-    # --- what viewers ask for
+    # --- requests
 
     async def multivariant_playlist(self) -> Rendered:
-        """The entry. Raises :class:`~gateway.errors.UnavailableError` if the camera has no pictures soon."""
-        await self._until(lambda: self.live.is_playable or None, READY_S, is_entry=True)
-        return self.live.multivariant_playlist()
+        """The multivariant playlist. Raises :class:`~gateway.errors.UnavailableError` if there are no pictures soon."""
+        await self._wait_for(lambda: self.window.is_playable or None, READY_S, is_first=True)
+        return self.window.multivariant_playlist()
 
     async def media_playlist(self, msn: int | None = None, part: int | None = None, *, delta: bool = False) -> Rendered:
-        """The playlist, as soon as it has what is asked for.
+        """The media playlist, as soon as it has the requested part.
 
         Raises :class:`~gateway.errors.BadRequestError` and :class:`~gateway.errors.UnavailableError`.
         """
-        if self.live.plan is None:
-            await self._until(lambda: self.live.plan, READY_S, is_entry=True)
-        assert self.live.plan is not None
+        if self.window.targets is None:
+            await self._wait_for(lambda: self.window.targets, READY_S, is_first=True)
         if msn is not None:
             wanted = msn
-            await self._until(
-                lambda: self.live.has(wanted, part) or None, self._patience_s(self.live.plan.target_duration_s)
-            )
+            await self._wait_for(lambda: self.window.has(wanted, part) or None, self._blocking_timeout_s())
         else:
-            self._touch()
-        return self.live.media_playlist(delta=delta)
+            self._on_request()
+        return self.window.media_playlist(delta=delta)
 
     async def media(self, name: str) -> bytes | memoryview:
-        """An init segment, a segment or a part; a hinted part when it is whole.
+        """An init segment, a segment or a part. A hinted part is returned when it is complete.
 
         Raises :class:`~gateway.errors.NotFoundError` and :class:`~gateway.errors.UnavailableError`.
         """
-        data = self.live.media(name)
+        data = self.window.media(name)
         if data is not None:
-            self._touch()
+            self._on_request()
             return data
-        if self.live.plan is not None and self.live.is_hinted(name):
-            await self._until(
-                lambda: None if self.live.is_hinted(name) else True, self._patience_s(self.live.plan.target_duration_s)
-            )
-            data = self.live.media(name)
+        if self.window.targets is not None and self.window.is_hinted(name):
+            await self._wait_for(lambda: None if self.window.is_hinted(name) else True, self._blocking_timeout_s())
+            data = self.window.media(name)
         if data is None:
-            raise NotFoundError(f"camera {self.camera.id} has no {name}; reload the playlist for what there is")
+            raise NotFoundError(f"camera {self.camera.id} has no {name}; reload the playlist")
         return data
 
-    # --- its life
+    # --- lifetime
 
     def close(self) -> None:
-        """Let go of the camera, and send everybody who waits away."""
+        """Release the camera, and fail the requests that wait."""
         self._closed = True
         self._detach()
         if self._timer is not None:
@@ -120,20 +118,19 @@ class LiveStream:
         is_new = packet.run != self._run or (packet.info is not self._info and packet.info != self._info)
         self._run, self._info = packet.run, packet.info
         now_s = self._clock.monotonic()
-        is_due = is_new or (packet.is_keyframe and packet.is_video and self.live.is_outgrown)
-        if is_due and self.live.plan is not None and now_s - self._asked_at_s > RENEW_S:
-            self.live = LiveWindow(self._clock.wall_90k(), after=self.live)
-        version = self.live.version
-        self.live.feed(packet, now_s)
-        if self.live.version != version:
+        is_due = is_new or (packet.is_keyframe and packet.is_video and self.window.is_target_too_short)
+        if is_due and self.window.targets is not None and now_s - self._last_request_s > RENEW_S:
+            self.window = LiveWindow(self._clock.wall_90k(), after=self.window, counters=self.counters)
+        version = self.window.version
+        self.window.feed(packet, now_s)
+        if self.window.version != version:
             self._wake()
 
-    def _touch(self) -> None:
-        """A viewer was here."""
-        self._asked_at_s = self._clock.monotonic()
-        version = self.live.version
-        self.live.advance(self._asked_at_s)
-        if self.live.version != version:
+    def _on_request(self) -> None:
+        self._last_request_s = self._clock.monotonic()
+        version = self.window.version
+        self.window.advance(self._last_request_s)
+        if self.window.version != version:
             self._wake()
         if self._hold is None and not self._closed:
             self._hold = self.camera.hold("hls")
@@ -143,22 +140,22 @@ class LiveStream:
         if self._timer is not None:
             self._timer.cancel()
         now_s = self._clock.monotonic()
-        due_s = self._asked_at_s + HOLD_S
+        due_s = self._last_request_s + HOLD_S
         if self._waiters:
-            due_s = min(self.live.due_s, now_s + HOLD_S)
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - now_s), self._on_time)
+            due_s = min(self.window.due_s, now_s + HOLD_S)
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - now_s), self._on_timer)
 
-    def _on_time(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         now_s = self._clock.monotonic()
         if self._waiters:
-            self._asked_at_s = now_s
-            version = self.live.version
-            self.live.advance(now_s)
-            if self.live.version != version:
+            self._last_request_s = now_s
+            version = self.window.version
+            self.window.advance(now_s)
+            if self.window.version != version:
                 self._wake()
             self._schedule()
-        elif now_s >= self._asked_at_s + HOLD_S:
+        elif now_s >= self._last_request_s + HOLD_S:
             self._release()
         else:
             self._schedule()
@@ -174,20 +171,23 @@ class LiveStream:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _patience_s(self, target_duration_s: int) -> float:
-        return 3.0 * target_duration_s
+    def _blocking_timeout_s(self) -> float:
+        """Three target durations (§6.2.5.2)."""
+        assert self.window.targets is not None
+        return 3.0 * self.window.targets.target_duration_s
 
-    async def _until(self, look: Callable[[], T | None], timeout_s: float, *, is_entry: bool = False) -> T:
-        """Wait until ``look`` finds something.
+    async def _wait_for(self, probe: Callable[[], T | None], timeout_s: float, *, is_first: bool = False) -> T:
+        """Wait until ``probe`` returns something.
 
-        Whoever enters is told of a camera that has failed; whoever is in goes on with gaps, and so sees it come back.
+        A player's first request (``is_first``) fails at once if the camera has failed. Later requests get gaps, so that
+        the player continues when the camera is back.
         """
-        self._touch()
+        self._on_request()
         loop = asyncio.get_running_loop()
         deadline_s = self._clock.monotonic() + timeout_s
-        while (found := look()) is None:
+        while (found := probe()) is None:
             remaining_s = deadline_s - self._clock.monotonic()
-            has_failed = is_entry and self.live.is_silent and self.camera.session.state is SessionState.FAILED
+            has_failed = is_first and self.window.is_stalled and self.camera.session.state is SessionState.FAILED
             if self._closed or remaining_s <= 0 or has_failed:
                 status = self.camera.status()
                 why = f": {status.error_message}" if status.error_message else ""
@@ -203,38 +203,43 @@ class LiveStream:
             finally:
                 self._waiters.discard(waiter)
                 waiter.cancel()
-        self._touch()
+        self._on_request()
         return found
 
 
 class LiveService:
-    """The windows of all cameras, by id."""
+    """The live streams of all cameras, by camera id."""
 
     def __init__(self, service: CaptureService, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._service = service
         self._clock = clock
-        self._windows: dict[str, LiveStream] = {}
+        self._streams: dict[str, LiveStream] = {}
 
-    def open(self, camera: Camera) -> LiveStream:
-        """Begin to keep a window of ``camera``."""
-        window = self._windows[camera.id] = LiveStream(camera, self._clock)
-        return window
+    @property
+    def streams(self) -> Mapping[str, LiveStream]:
+        """The streams of the cameras that have one, by camera id."""
+        return self._streams
 
-    def window(self, camera_id: str) -> LiveStream:
-        """A camera's window. Raises :class:`~gateway.errors.NotFoundError`."""
-        window = self._windows.get(camera_id)
-        if window is None:
-            # The service knows how to say what there is instead.
-            window = self.open(self._service.camera(camera_id))
-        return window
+    def add_camera(self, camera: Camera) -> LiveStream:
+        """Start the live stream of ``camera``."""
+        stream = self._streams[camera.id] = LiveStream(camera, self._clock)
+        return stream
 
-    async def forget(self, camera_id: str) -> None:
-        """End the window of a camera that was removed."""
-        window = self._windows.pop(camera_id, None)
-        if window is not None:
-            window.close()
+    def stream(self, camera_id: str) -> LiveStream:
+        """A camera's live stream. Raises :class:`~gateway.errors.NotFoundError`."""
+        stream = self._streams.get(camera_id)
+        if stream is None:
+            # Raises the error for an unknown camera.
+            stream = self.add_camera(self._service.camera(camera_id))
+        return stream
+
+    async def remove_camera(self, camera_id: str) -> None:
+        """Close the stream of a camera that was removed."""
+        stream = self._streams.pop(camera_id, None)
+        if stream is not None:
+            stream.close()
 
     async def close(self) -> None:
-        """End all windows."""
-        for camera_id in tuple(self._windows):
-            await self.forget(camera_id)
+        """Close all streams."""
+        for camera_id in tuple(self._streams):
+            await self.remove_camera(camera_id)

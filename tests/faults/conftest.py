@@ -105,7 +105,7 @@ async def wait_until_playable(site: Site) -> None:
     """Wait until every camera has something to play, live and recorded."""
     await until(
         lambda: all(
-            site.gateway.live.window(name).live_edge is not None and status.segments_closed > 0
+            site.gateway.live.stream(name).live_edge is not None and status.segments_closed > 0
             for name, status in site.gateway.archive.recorders().items()
         )
     )

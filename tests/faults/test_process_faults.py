@@ -161,7 +161,7 @@ async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> 
     async with site.client.get("/mjpeg/door") as reply:
         pictures = jpegs(reply)
         await anext(pictures)
-        edge = gateway.live.window("door").live_edge
+        edge = gateway.live.stream("door").live_edge
         assert edge is not None
         closed = gateway.archive.recorders()["door"].segments_closed
         clock.step_90k = step_90k
@@ -170,7 +170,7 @@ async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> 
                 await anext(pictures)
             for _ in range(30):
                 await track.recv()
-        await until(lambda: (gateway.live.window("door").live_edge or edge)[0] > edge[0] + 2)
+        await until(lambda: (gateway.live.stream("door").live_edge or edge)[0] > edge[0] + 2)
         await until(lambda: gateway.archive.recorders()["door"].segments_closed > closed + 1)
     await peer.close()
     assert camera.session.reconnects == 0

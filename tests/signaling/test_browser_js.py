@@ -6,8 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from signaling.events import CaptureStatusResponse, FrameMetadata, FramesSubscribed, Refusal
 from tests.support.node import NODE
+
+pytestmark = pytest.mark.integration
 
 if TYPE_CHECKING:
     from tests.signaling.conftest import SignalingServer

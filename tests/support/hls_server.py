@@ -84,7 +84,7 @@ async def hls_server(cameras: Mapping[str, CameraSettings]) -> AsyncIterator[Hls
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     for camera in service.cameras.values():
-        live.open(camera)
+        live.add_camera(camera)
     service.start()
     try:
         yield HlsServer(f"http://127.0.0.1:{runner.addresses[0][1]}", service, live)

@@ -1,12 +1,11 @@
-"""Jwks: the keys of an issuer, kept and renewed.
+"""Jwks: the public keys of an issuer (RFC 7517), fetched over HTTP and cached.
 
 Rules:
 
-1. Keys are fetched when they are first needed, again after :data:`REFRESH_S`, and at once for a key id that is not
-   known, but never more often than every :data:`RETRY_S`, whatever tokens are shown to us: strangers must not be able
-   to make us knock at the issuer's door.
-2. While the issuer cannot be reached, the keys that are known stay good for :data:`STALE_S`.
-3. An answer is bounded in time and size, redirects are not followed, and symmetric keys in it are passed over.
+1. Keys are fetched when they are first needed, again after :data:`REFRESH_S`, and at once for an unknown key id, but
+   never more often than every :data:`RETRY_S`: clients with made-up tokens must not cause requests to the issuer.
+2. While the issuer cannot be reached, the known keys are used for :data:`STALE_S`.
+3. The answer is limited in time and size, redirects are not followed, and symmetric keys in it are ignored.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ from gateway.errors import SettingsError, UnavailableError, redact
 log = logging.getLogger(__name__)
 
 REFRESH_S = 600.0
-"""An issuer that takes a key back is heard after this."""
+"""A key that the issuer revokes is used for this long at most."""
 
 RETRY_S = 30.0
 STALE_S = 24 * 3600.0
@@ -40,12 +39,14 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Jwks:
-    """See the module. Raises :class:`~gateway.errors.SettingsError` for a URL that anybody on the way could answer."""
+    """See the module. Raises :class:`~gateway.errors.SettingsError` for a URL without TLS."""
 
     def __init__(self, url: str, clock: Clock) -> None:
         parts = urlsplit(url)
         if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-            raise SettingsError("AUTH_JWKS_URL: keys that come without TLS could be anybody's; use an https:// URL")
+            raise SettingsError(
+                "AUTH_JWKS_URL: without TLS, anybody on the network could replace the keys; use an https:// URL"
+            )
         self._url = url
         self._clock = clock
         self._keys: list[tuple[str | None, str, jwt.PyJWK]] = []
@@ -54,7 +55,7 @@ class Jwks:
         self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, key_id: object, algorithm: str) -> Any:
-        """The key of a token's header, or ``None``. Raises :class:`~gateway.errors.UnavailableError`."""
+        """The key for a token, or ``None``. Raises :class:`~gateway.errors.UnavailableError`."""
         found = self._find(key_id, algorithm)
         age_s = self._clock.monotonic() - self._fetched_at_s
         if found is None or age_s > REFRESH_S:
@@ -63,13 +64,13 @@ class Jwks:
             age_s = self._clock.monotonic() - self._fetched_at_s
         if age_s > STALE_S:
             raise UnavailableError(
-                "the issuer's keys cannot be had, so that tokens cannot be checked; the log has the reason",
+                "tokens cannot be verified, because the issuer's keys cannot be fetched; the log has the reason",
                 retry_after_s=int(RETRY_S),
             )
         return found
 
     async def close(self) -> None:
-        """End a fetch that is under way."""
+        """Cancel a fetch that is under way."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
@@ -77,12 +78,12 @@ class Jwks:
     def _find(self, key_id: object, algorithm: str) -> Any:
         of_type = [(kid, key) for kid, key_type, key in self._keys if key_type == KEY_TYPES[algorithm]]
         if key_id is None:
-            # Without an id there is no choosing (RFC 7515 §4.1.4 makes it optional).
+            # The key id is optional (RFC 7515 §4.1.4). Without it, there must be only one key of the type.
             return of_type[0][1].key if len(of_type) == 1 else None
         return next((key.key for kid, key in of_type if kid == key_id), None)
 
     async def _refresh(self) -> None:
-        """One fetch at a time, for all who wait; rule 1."""
+        """Fetch the keys, once for all callers that wait; rule 1."""
         if self._fetching is None:
             now_s = self._clock.monotonic()
             if now_s - self._tried_at_s < RETRY_S:
@@ -91,7 +92,7 @@ class Jwks:
             self._fetching = asyncio.create_task(self._fetch(), name="jwks")
         fetching = self._fetching
         try:
-            # Whoever waits may go away; the fetch is everybody's.
+            # Shielded: one caller may be cancelled while others wait.
             await asyncio.shield(fetching)
         finally:
             if fetching.done():
@@ -113,17 +114,17 @@ class Jwks:
                         raise ValueError(f"more than {ANSWER_MAX_BYTES} bytes")
             keys = _read(json.loads(body))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
-            log.warning("AUTH_JWKS_URL does not give keys: %s", redact(f"{type(error).__name__}: {error}"))
+            log.warning("AUTH_JWKS_URL: the keys cannot be fetched: %s", redact(f"{type(error).__name__}: {error}"))
             return
         self._keys = keys
         self._fetched_at_s = self._clock.monotonic()
 
 
 def _read(document: object) -> list[tuple[str | None, str, jwt.PyJWK]]:
-    """The usable keys of a JWK set (RFC 7517 §5). Raises ``ValueError`` where there are none."""
+    """The usable keys of a JWK set (RFC 7517 §5). Raises ``ValueError`` if there are none."""
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise ValueError("no JWK set")  # noqa: TRY004  (the caller's one word for a wrong answer)
+        raise ValueError("not a JWK set")  # noqa: TRY004  (the caller catches ValueError for every wrong answer)
     keys = []
     for entry in entries[:KEYS_MAX]:
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.get("kty") not in ("RSA", "EC"):

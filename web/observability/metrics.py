@@ -241,7 +241,7 @@ class GatewayCollector(Collector):
             "liveedge_hls_part_delay_seconds", "How far the newest part is behind the newest picture", labels=CAMERA
         )
         for camera in self._gateway.service.cameras.values():
-            edge, newest = self._gateway.live.window(camera.id).live_edge, camera.hub.newest
+            edge, newest = self._gateway.live.stream(camera.id).live_edge, camera.hub.newest
             if edge is not None and newest is not None:
                 delay.add_metric([camera.id], max(0, newest.captured_at_90k - edge[2]) / CLOCK_RATE)
         yield delay

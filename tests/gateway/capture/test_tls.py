@@ -21,6 +21,8 @@ from gateway.settings import load_settings
 from tests.support.resolver import Resolver
 from tests.support.rtsp import RtspServer
 
+pytestmark = pytest.mark.integration
+
 
 class Authority:
     """Who vouches for cameras."""

@@ -69,7 +69,7 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def any_index(request: pytest.FixtureRequest) -> Iterator[SegmentTable]:
     """The index in each of the databases that it is meant for."""
     if request.param == "sqlite":

@@ -19,6 +19,8 @@ from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import index_of, record
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("kill_after", [3, 40, 61])
 def test_kill_9_loses_less_than_a_second_and_every_file_plays(tmp_path: Path, kill_after: int) -> None:

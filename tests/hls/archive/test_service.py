@@ -61,6 +61,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.integration
 async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path: Path) -> None:
     publish(archive, film(Film(seconds=5)))
     await until(lambda: archive.recorders()["door"].segments_closed == 2 and archive.live_position("door") is not None)
@@ -107,6 +108,8 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
     assert names == sorted(names) == ["segment_20261122T185000Z" + suffix for suffix in ("", "_001", "_002")]
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1.8, g711=True)))
     await archive.remove_camera("door")
@@ -144,6 +147,7 @@ async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
     index.close()
 
 
+@pytest.mark.integration
 async def test_a_slow_disk_drops_to_the_next_keyframe_and_heals(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +289,7 @@ def _target(link: str) -> str:
         return ""
 
 
+@pytest.mark.integration
 async def test_a_disk_that_fails_in_mid_segment_leaves_what_was_whole(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""A day of one camera, with all that happens to cameras, under every rule of LL-HLS. The clock is in the hand."""
+"""A day of one camera with every kind of disturbance, checked against every rule of LL-HLS, on a simulated clock."""
 
 import random
 from dataclasses import dataclass, field
@@ -7,15 +7,17 @@ import pytest
 
 from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.media import Packet
-from hls.live.segmenter import SILENCE_S
+from hls.live.segmenter import STALL_S
 from hls.live.window import LiveWindow
 from tests.hls.live.llhls_rules import Watch, check_delta, check_media, parse
 from tests.support.reel import AAC, START_90K, Reel, Shape
 
+pytestmark = pytest.mark.integration
+
 
 @dataclass
 class Day:
-    """The camera, the window, and a client who reloads every ``reload_s``."""
+    """The camera, the window, and a client that reloads every ``reload_s``."""
 
     shape: Shape
     reload_s: float
@@ -23,13 +25,13 @@ class Day:
     wall_step_90k: int = 0
     jitter_90k: int = 0
     run: int = 0
-    chance: random.Random = field(default_factory=lambda: random.Random(7))
+    rng: random.Random = field(default_factory=lambda: random.Random(7))
 
     def __post_init__(self) -> None:
         self.window = LiveWindow(self.wall_90k)
-        patience_s = max(SILENCE_S, 3 * self.shape.frame_90k / CLOCK_RATE)
-        # Whoever reloads at intervals sees a part late by one of them.
-        self.watch = Watch(punctual_s=patience_s + self.reload_s + 0.1)
+        stall_s = max(STALL_S, 3 * self.shape.frame_90k / CLOCK_RATE)
+        # A client that reloads at intervals sees a part late by up to one of them.
+        self.watch = Watch(punctual_s=stall_s + self.reload_s + 0.1)
         self.reload_at_s = self.now_s
         self.seen = 0
         self.most_bytes = 0
@@ -40,17 +42,17 @@ class Day:
         return START_90K + seconds_90k(self.now_s) + self.wall_step_90k
 
     def connect(self, shape: Shape | None = None) -> None:
-        """The camera is there (again)."""
+        """The camera connects."""
         self.run += 1
         self.shape = shape or self.shape
-        first = self.chance.randrange(0, 1 << 31)
+        first = self.rng.randrange(0, 1 << 31)
         self.reel = Reel(self.shape, run=self.run, first_dts_90k=first)
 
     def play(self, seconds: float) -> None:
-        """The camera sends."""
+        """The camera sends for some seconds."""
         for _ in range(round(seconds * CLOCK_RATE / self.shape.frame_90k)):
-            tremble = self.chance.randint(-self.jitter_90k, self.jitter_90k) if self.jitter_90k else 0
-            dts = self.reel.first_dts_90k + self.reel.number * self.shape.frame_90k + tremble
+            jitter = self.rng.randint(-self.jitter_90k, self.jitter_90k) if self.jitter_90k else 0
+            dts = self.reel.first_dts_90k + self.reel.number * self.shape.frame_90k + jitter
             self.take(self.reel.frame(self.wall_90k, dts))
             self.pass_time(self.shape.frame_90k / CLOCK_RATE)
 
@@ -58,7 +60,7 @@ class Day:
         self.window.feed(packet, self.now_s)
 
     def pass_time(self, seconds: float) -> None:
-        """Nothing comes, or not yet."""
+        """Let time pass without packets."""
         until_s = self.now_s + seconds
         while self.window.due_s <= until_s or self.reload_at_s <= until_s:
             if self.window.due_s <= self.reload_at_s:
@@ -71,11 +73,11 @@ class Day:
         self.now_s = until_s
 
     def reload(self) -> None:
-        if self.window.plan is None or not self.window.live_edge:
+        if self.window.targets is None or not self.window.live_edge:
             return
         full = self.watch.see(self.window.media_playlist().body.decode(), self.now_s)
         self.seen += 1
-        self.most_bytes = max(self.most_bytes, self.window.held_bytes)
+        self.most_bytes = max(self.most_bytes, self.window.media_bytes)
         if self.seen % 50 == 0:
             check_media(full, self.fetch)
             check_delta(full, parse(self.window.media_playlist(delta=True).body.decode()))
@@ -86,7 +88,7 @@ class Day:
 
 
 def events(day: Day, stretch_s: float) -> None:
-    """Everything once, with ``stretch_s`` of ordinary life after each."""
+    """Every disturbance once, with ``stretch_s`` of ordinary operation after each."""
     gop = day.shape.gop
     day.connect()
     day.play(stretch_s)
@@ -95,9 +97,9 @@ def events(day: Day, stretch_s: float) -> None:
         day.pass_time(outage_s)
         day.connect()
         day.play(stretch_s)
-    # It falls silent, and the same run goes on (in the middle of a GOP).
-    for silence_s in (1.0, 8.0):
-        frames = round(silence_s * CLOCK_RATE / day.shape.frame_90k) // gop * gop + gop // 2
+    # It stalls, and the same run continues in the middle of a GOP.
+    for stall_s in (1.0, 8.0):
+        frames = round(stall_s * CLOCK_RATE / day.shape.frame_90k) // gop * gop + gop // 2
         day.reel.number += frames
         day.pass_time(frames * day.shape.frame_90k / CLOCK_RATE)
         day.play(stretch_s)
@@ -119,7 +121,7 @@ def events(day: Day, stretch_s: float) -> None:
     for step_s in (-3600, 7200, -0.3):
         day.wall_step_90k += seconds_90k(step_s)
         day.play(stretch_s)
-    # Time stamps tremble, and then jump.
+    # Time stamps have jitter, and then jump.
     day.jitter_90k = day.shape.frame_90k // 3
     day.play(stretch_s)
     day.jitter_90k = 0
@@ -131,7 +133,7 @@ def test_a_busy_quarter_of_an_hour_at_15_frames_a_second() -> None:
     day = Day(Shape(gop=15), reload_s=0.333)
     events(day, 40.0)
     assert day.seen > 2000
-    assert day.window.packets_dropped > 0
+    assert day.window.counters.packets_dropped > 0
 
 
 def test_a_whole_day_of_a_frame_a_second() -> None:
@@ -140,13 +142,13 @@ def test_a_whole_day_of_a_frame_a_second() -> None:
     while day.now_s < began_s + 86_400:
         events(day, 1200.0)
     assert day.seen > 7000
-    # What is kept is bounded by the window, not by the day.
+    # Memory is bounded by the window, not by the day.
     assert day.most_bytes < 2_000_000
 
 
 @pytest.mark.parametrize("frame_90k", [1500, 3000, 3003, 3600, 6000, 7200, 9000, 18_000, 45_000])
 def test_ordinary_frame_rates_fit_exactly(frame_90k: int) -> None:
-    """Where the camera is steady, no part needs an exception, and each has the same length."""
+    """With a steady camera no part needs an exception, and all have the same length."""
     day = Day(Shape(frame_90k=frame_90k, gop=max(2, 2 * CLOCK_RATE // frame_90k)), reload_s=0.2)
     day.connect()
     day.play(30.0)

@@ -1,4 +1,4 @@
-"""What a window keeps, names and answers."""
+"""The live window: its playlists, names, memory, and answers to blocking reloads."""
 
 import gzip
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.errors import BadRequestError
-from hls.live.target_duration import LivePlan
+from hls.live.target_duration import TargetDurations
 from hls.live.window import LiveWindow
 from tests.hls.live.llhls_rules import Playlist, parse
 from tests.support.reel import PCMA, START_90K, Reel, Shape
@@ -39,9 +39,9 @@ def read(window: LiveWindow) -> Playlist:
         (6000, 150, 0.205, 12),
     ],
 )
-def test_the_plan_fits_the_camera(frame_90k: int, gop: int, part_target: float, target: int) -> None:
+def test_target_durations_fit_the_camera(frame_90k: int, gop: int, part_target: float, target: int) -> None:
     window = play(LiveWindow(START_90K), 1 + 5 * CLOCK_RATE // frame_90k, Reel(Shape(frame_90k=frame_90k, gop=gop)))
-    assert window.plan == LivePlan(round(part_target * CLOCK_RATE), target)
+    assert window.targets == TargetDurations(round(part_target * CLOCK_RATE), target)
 
 
 def test_a_long_gop_is_playable_before_it_ends() -> None:
@@ -66,11 +66,11 @@ def test_numbers_and_names_grow_over_a_restart_and_a_replacement() -> None:
 def test_media_sequence_numbers_fit_31_bits_and_discontinuities_stay_small() -> None:
     playlist = read(play(LiveWindow(START_90K), 100))
     assert playlist.media_sequence < 2**30
-    # hls.js walks up to the number at each reload.
+    # hls.js counts up to the number at each reload.
     assert 0 < (playlist.discontinuity_sequence or 0) < 100_000
 
 
-def test_segments_and_parts_outlive_their_lines_and_then_go() -> None:
+def test_segments_and_parts_stay_available_after_they_left_the_playlist_and_then_expire() -> None:
     window = LiveWindow(START_90K)
     reel = Reel(Shape(gop=15))
     first_names: dict[str, float] = {}
@@ -97,32 +97,32 @@ def test_segments_and_parts_outlive_their_lines_and_then_go() -> None:
     for name in part_names:
         assert gone_at_s[name] - unlisted_at_s[name] >= 3 * target_s
     assert gone_at_s[segment_name] > unlisted_at_s[segment_name]
-    # Nothing stays for ever: init, some twenty segments, and their parts.
-    assert len(window._media) < 1 + 20 * 7
+    # Memory is bounded: the init segment, some twenty segments, and their parts.
+    assert len(window._buffer) < 1 + 20 * 7
 
 
-def test_memory_is_bounded_and_what_went_early_is_counted() -> None:
+def test_memory_is_bounded_and_evicted_segments_are_counted() -> None:
     window = LiveWindow(START_90K, max_bytes=20_000)
     reel = Reel(Shape(gop=30))
     for _ in range(60):
         play(window, 15, reel)
-        # Never more than that but for the segment in the making, and one whole one that a player may begin with.
-        assert window.held_bytes <= max(20_000, 2 * 7_000)
+        # At most that much, plus the open segment and one complete one that a player may begin with.
+        assert window.media_bytes <= max(20_000, 2 * 7_000)
     assert len(read(window).complete) < 6
-    assert window.segments_cut_short > 0
+    assert window.counters.segments_evicted > 0
     assert window.is_playable
 
 
-def test_a_stream_that_never_shows_a_keyframe_holds_nothing() -> None:
+def test_a_stream_without_a_keyframe_uses_no_memory() -> None:
     window = LiveWindow(START_90K)
     reel = Reel(Shape(gop=1000), number=1)
     play(window, 900, reel)
-    assert window.plan is None
+    assert window.targets is None
     assert not window.is_playable
     assert window.live_edge is None
 
 
-def test_everything_is_rendered_once_a_version() -> None:
+def test_playlists_are_rendered_once_per_version() -> None:
     window = play(LiveWindow(START_90K), 200)
     assert window.media_playlist() is window.media_playlist()
     assert window.media_playlist().gzipped is window.media_playlist().gzipped
@@ -133,7 +133,7 @@ def test_everything_is_rendered_once_a_version() -> None:
     assert window.media_playlist() is not before
 
 
-def test_blocking_reload_answers_what_is_there_and_waits_for_what_comes() -> None:
+def test_blocking_reload_answers_for_existing_parts_and_waits_for_the_next_ones() -> None:
     window = play(LiveWindow(START_90K), 15 * 6 + 8)
     playlist = read(window)
     last = playlist.complete[-1]
@@ -162,7 +162,7 @@ def test_blocking_reload_answers_what_is_there_and_waits_for_what_comes() -> Non
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**63), st.one_of(st.none(), st.integers(0, 2**63)), st.booleans())
-def test_no_directive_breaks_anything(msn: int, part: int | None, delta: bool) -> None:
+def test_any_delivery_directive_is_answered_or_refused(msn: int, part: int | None, delta: bool) -> None:
     try:
         answer = PLAYED.has(msn, part)
     except BadRequestError:
@@ -174,7 +174,7 @@ def test_no_directive_breaks_anything(msn: int, part: int | None, delta: bool) -
 PLAYED = play(LiveWindow(START_90K), 15 * 30)
 
 
-def test_the_live_edge_is_told_as_coordinates() -> None:
+def test_the_live_edge_is_the_newest_part() -> None:
     window = play(LiveWindow(START_90K), 15 * 6 + 4)
     edge = window.live_edge
     assert edge is not None
@@ -184,7 +184,7 @@ def test_the_live_edge_is_told_as_coordinates() -> None:
     assert captured_at_90k == START_90K + 6 * CLOCK_RATE
 
 
-def test_the_multivariant_playlist_tells_what_the_stream_says_of_itself() -> None:
+def test_the_multivariant_playlist_describes_the_stream() -> None:
     window = LiveWindow(START_90K)
     for packet in Reel(Shape(gop=15, audio=PCMA)).with_sound(100):
         window.feed(packet, packet.dts_90k / CLOCK_RATE)
@@ -198,7 +198,7 @@ def test_the_multivariant_playlist_tells_what_the_stream_says_of_itself() -> Non
     assert text.splitlines()[-1] == "live.m3u8"
 
 
-def test_an_outage_of_hours_is_over_with_the_next_gop() -> None:
+def test_the_window_is_playable_one_gop_after_an_outage_of_hours() -> None:
     window = play(LiveWindow(START_90K), 15 * 30)
     window.advance(10 * 3600)
     assert not window.is_playable
@@ -207,4 +207,4 @@ def test_an_outage_of_hours_is_over_with_the_next_gop() -> None:
     again = Reel(Shape(gop=15), run=2)
     play(window, 31, again, from_s=10 * 3600 + 1)
     assert window.is_playable
-    assert window.held_bytes < 100_000
+    assert window.media_bytes < 100_000

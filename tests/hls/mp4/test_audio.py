@@ -1,4 +1,4 @@
-"""Audio lies end to end and in step with the picture, whatever comes or does not."""
+"""Audio frames lie end to end and in sync with the video, whatever the camera sends or does not send."""
 
 from dataclasses import replace
 from io import BytesIO
@@ -9,7 +9,7 @@ import pytest
 
 from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.media import AudioInfo, Packet
-from hls.mp4.audio import LAG_MAX_S, AudioTrack, carried_audio
+from hls.mp4.audio import LAG_MAX_S, AudioTrack, fmp4_audio
 from hls.mp4.fragments import FragmentMuxer, Sample
 from tests.support.reel import AAC, PCMA, PCMU, Reel, Shape
 
@@ -63,15 +63,15 @@ def test_g711_becomes_aac_of_the_same_sound_at_the_same_time(audio: AudioInfo) -
     loud = np.flatnonzero(heard(track, samples) > 0.1) * 0.064
     assert abs(loud[0] - 1) < 0.13
     assert abs(loud[-1] + 0.064 - 2) < 0.13
-    assert track.faults == 0
+    assert track.counters.decode_errors == 0
 
 
-def test_what_nobody_decodes_is_left_out() -> None:
-    assert carried_audio(None) is None
-    assert carried_audio(AudioInfo("no_such_codec", "", 8000, 1)) is None
+def test_a_codec_that_ffmpeg_does_not_decode_is_left_out() -> None:
+    assert fmp4_audio(None) is None
+    assert fmp4_audio(AudioInfo("no_such_codec", "", 8000, 1)) is None
 
 
-def test_a_hole_is_filled_with_silence() -> None:
+def test_a_gap_is_filled_with_silence() -> None:
     track = AudioTrack(AAC, 0, 0)
     for packet in sound(AAC, 3):
         if not 1 <= packet.pts_90k / CLOCK_RATE < 2:
@@ -84,7 +84,7 @@ def test_a_hole_is_filled_with_silence() -> None:
     assert loudness[34:44].min() > 0.1
 
 
-def test_a_track_that_falls_silent_never_ends_before_the_picture() -> None:
+def test_a_track_without_packets_never_ends_before_the_video() -> None:
     track = AudioTrack(PCMA, 0, 0)
     for packet in sound(PCMA, 1):
         track.feed(packet)
@@ -105,11 +105,11 @@ def test_late_audio_goes_into_the_next_part_and_is_not_lost() -> None:
             track.feed(packets.pop(0))
         taken += track.take(until_90k)
     assert end_to_end(taken)
-    assert track.frames_dropped == 0
+    assert track.counters.frames_dropped == 0
     assert heard(track, taken)[2:].min() > 0.1
 
 
-def test_audio_later_than_that_is_replaced_and_returns_when_it_is_in_time() -> None:
+def test_audio_later_than_the_limit_is_replaced_by_silence_until_it_is_in_time() -> None:
     track = AudioTrack(AAC, 0, 0)
     packets = sound(AAC, 6)
     taken: list[Sample] = []
@@ -120,25 +120,26 @@ def test_audio_later_than_that_is_replaced_and_returns_when_it_is_in_time() -> N
             track.feed(packets.pop(0))
         taken += track.take(until_90k)
     assert end_to_end(taken)
-    assert track.frames_dropped > 0
+    assert track.counters.frames_dropped > 0
     loudness = heard(track, taken)
     assert loudness[:40].max() < 0.01
     assert loudness[50:].min() > 0.1
 
 
-def test_trembling_time_stamps_move_nothing() -> None:
+def test_jitter_of_time_stamps_shifts_no_frame() -> None:
     track = AudioTrack(AAC, 0, 0)
     for number, packet in enumerate(sound(AAC, 2)):
         track.feed(replace(packet, pts_90k=packet.pts_90k + (number * 977) % 3600))
     assert end_to_end(samples := track.take(seconds_90k(2)))
-    assert track.frames_dropped == 0
+    assert track.counters.frames_dropped == 0
     assert len(samples) > 90
 
 
-def test_broken_packets_are_counted_and_end_nothing() -> None:
+def test_broken_packets_are_counted_and_leave_no_gap() -> None:
     opus = AudioInfo("opus", "opus", 48_000, 2)
     track = AudioTrack(opus, 0, 0)
     for packet in sound(PCMA, 1):
         track.feed(replace(packet, data=b""))
         track.feed(replace(packet, data=b"\xff" * 3))
+    assert track.counters.decode_errors >= 50
     assert end_to_end(track.take(seconds_90k(1)))

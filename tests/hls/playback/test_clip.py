@@ -17,6 +17,8 @@ from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:

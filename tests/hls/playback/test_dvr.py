@@ -75,6 +75,8 @@ def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
     assert len(before) > 10
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
     wholes = recorded(tmp_path)
     for segment, _ in wholes:

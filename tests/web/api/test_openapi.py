@@ -22,6 +22,8 @@ from web.api.describe import description_of
 from web.app import create_app
 from web.settings import load_settings
 
+pytestmark = pytest.mark.integration
+
 Client = TestClient[web.Request, web.Application]
 
 SOCKET_IO = "/socket.io/"

@@ -234,7 +234,7 @@ async def test_a_file_is_cut_by_taking_back_and_not_by_the_clock(tmp_path: Path)
             with pytest.raises(aiohttp.ClientError):
                 await taken.read()
             assert len(await over.read()) == size
-        async with client.get(url, headers=bearer(expiring)) as again:
+        async with client.get(url, headers=bearer(jwt_until(-1, scope="archive"))) as again:
             assert again.status == 401
 
 

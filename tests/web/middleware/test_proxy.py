@@ -14,6 +14,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from tests.support.gateway_process import GatewayProcess, until
 from tests.support.proxies import NAME, Caddy, Nginx, Proxy
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:

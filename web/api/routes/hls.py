@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 @describe("HLS", {200: CONTENT_TYPE}, errors=(404, 503))
 async def multivariant(request: web.Request) -> web.Response:
     """The entry; waits for a camera that is coming up."""
-    rendered = await _window(request).multivariant_playlist()
+    rendered = await _stream(request).multivariant_playlist()
     return _playlist(request, rendered, "no-cache")
 
 
@@ -46,25 +46,25 @@ async def multivariant(request: web.Request) -> web.Response:
 )
 async def media_playlist(request: web.Request) -> web.Response:
     """The media playlist, with the delivery directives of §6.2.5."""
-    window = _window(request)
+    stream = _stream(request)
     msn, part = _number(request, "_HLS_msn"), _number(request, "_HLS_part")
     if part is not None and msn is None:
         raise BadRequestError("_HLS_part is given without _HLS_msn, the segment that it would be a part of")
     delta = request.query.get("_HLS_skip") in ("YES", "v2")
-    rendered = await window.media_playlist(msn, part, delta=delta)
-    plan = window.live.plan
-    if msn is None or plan is None:
+    rendered = await stream.media_playlist(msn, part, delta=delta)
+    targets = stream.window.targets
+    if msn is None or targets is None:
         return _playlist(request, rendered, "no-cache")
-    return _playlist(request, rendered, f"public, max-age={BLOCKED_TARGETS * plan.target_duration_s}")
+    return _playlist(request, rendered, f"public, max-age={BLOCKED_TARGETS * targets.target_duration_s}")
 
 
 @routes.get(r"/hls/{camera}/{name:[^/]+\.(?:mp4|m4s)}")
 @describe("HLS", {200: "video/mp4"}, errors=(404, 503))
 async def media(request: web.Request) -> web.Response:
     """An init segment, a segment, or a part; a part that was hinted at when it is whole."""
-    window = _window(request)
-    data = await window.media(request.match_info["name"])
-    lifetime_s = window.live.lifetime_s
+    stream = _stream(request)
+    data = await stream.media(request.match_info["name"])
+    lifetime_s = stream.window.lifetime_s
     headers = {
         "Cache-Control": f"public, max-age={lifetime_s}, immutable",
         "Expires": formatdate(request.app[GATEWAY].clock.wall_90k() // 90_000 + lifetime_s, usegmt=True),
@@ -72,8 +72,8 @@ async def media(request: web.Request) -> web.Response:
     return web.Response(body=data, content_type="video/mp4", headers=headers)
 
 
-def _window(request: web.Request) -> LiveStream:
-    return request.app[GATEWAY].live.window(request.match_info["camera"])
+def _stream(request: web.Request) -> LiveStream:
+    return request.app[GATEWAY].live.stream(request.match_info["camera"])
 
 
 def _number(request: web.Request, directive: str) -> int | None:

@@ -241,6 +241,7 @@ def certificate(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.integration
 def test_rtsps_of_a_camera_that_signs_for_itself(certificate: Path) -> None:
     with RtspServer(certificate) as server:
         packets = pull(f"rtsps://viewer:p@ss:word@127.0.0.1:{server.tls_port}/video", 5)

@@ -127,6 +127,7 @@ async def test_a_closed_file_is_served_whole_and_in_ranges(client: Client, tmp_p
     assert (head.status, head.headers["Content-Length"]) == (200, str(len(data)))
 
 
+@pytest.mark.integration
 async def test_a_growing_file_is_served_at_its_true_length_and_plays(client: Client, tmp_path: Path) -> None:
     url = "/archive/door/segment_20261122T185022Z.mp4"
     answer = await client.get(url)
@@ -147,6 +148,8 @@ async def test_a_growing_file_is_served_at_its_true_length_and_plays(client: Cli
     assert hashlib.sha256(closed[72 : len(data)]).digest() == hashlib.sha256(data[72:]).digest()
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 async def test_the_recording_is_a_playlist_that_ffmpeg_plays_and_that_goes_on(client: Client) -> None:
     url = "/hls/door/dvr.m3u8?start=2026-11-22T18:50:03Z&end=2026-11-22T18:50:22Z"
     answer = await client.get(url)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.errors import UnavailableError
 from hls.live import service as window
-from hls.live.segmenter import SILENCE_S
+from hls.live.segmenter import STALL_S
 from tests.hls.live.llhls_rules import Watch, boxes, check, check_media, parse
 from tests.support.browser import assert_moving_picture, chromium, look
 from tests.support.ffprobe import decode, ffprobe
@@ -41,6 +41,8 @@ async def test_a_cold_camera_has_its_playlist_within_its_first_gop(client: aioht
     assert 'CODECS="avc1.42c00a",RESOLUTION=160x120,FRAME-RATE=15.000' in text
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 async def test_ffprobe_reads_what_is_served(server: HlsServer, client: aiohttp.ClientSession) -> None:
     async with client.get("/hls/yard/index.m3u8"):
         pass
@@ -145,7 +147,7 @@ async def test_the_served_playlists_keep_every_rule(server: HlsServer, client: a
     """A low-latency client over HTTP: blocking reloads with delta updates, each part as soon as it is hinted at."""
     async with client.get("/hls/yard/index.m3u8"):
         pass
-    watch = Watch(punctual_s=SILENCE_S)
+    watch = Watch(punctual_s=STALL_S)
     loop = asyncio.get_running_loop()
     async with client.get("/hls/yard/live.m3u8") as answer:
         playlist = watch.see(await answer.text(), loop.time())
@@ -161,17 +163,17 @@ async def test_the_served_playlists_keep_every_rule(server: HlsServer, client: a
             assert (moof, mdat) == (b"moof", b"mdat")
             playlist = watch.see(await answer.text(), loop.time())
             assert playlist.edge >= (msn, part + 1) or playlist.edge[0] > msn
-    window = server.live.window("yard").live
+    window = server.live.stream("yard").window
     text = window.media_playlist().body.decode()
     check_media(parse(text), lambda uri: bytes(data) if (data := window.media(uri)) is not None else None)
 
 
 async def test_a_reload_that_waits_for_nothing_ends(server: HlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """§6.2.5.2: 503 when what was asked for does not come, though gaps go on."""
-    yard = server.live.window("yard")
+    yard = server.live.stream("yard")
     await yard.multivariant_playlist()
-    monkeypatch.setattr(yard, "_patience_s", lambda _: 0.05)
-    last = yard.live.live_edge
+    monkeypatch.setattr(yard, "_blocking_timeout_s", lambda: 0.05)
+    last = yard.window.live_edge
     assert last is not None
     with pytest.raises(UnavailableError):
         await yard.media_playlist(last[0] + 1)

@@ -101,6 +101,7 @@ async def test_a_client_joins_watches_and_leaves(client: Client, peer: RTCPeerCo
     assert (await client.delete(reply.headers["Location"])).status == 404
 
 
+@pytest.mark.integration
 async def test_gstreamer_watches_and_leaves(client: Client, camera: Camera) -> None:
     process = await asyncio.create_subprocess_exec(
         SYSTEM_PYTHON, str(GSTREAMER), str(client.make_url("/whep/film")), stdout=PIPE, stderr=PIPE

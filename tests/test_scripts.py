@@ -1,0 +1,85 @@
+"""The scripts that keep the repository in order: constraints, release notes, the list of benchmarks."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+# --- constraints
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "fault"),
+    [
+        ("constraints.txt", "\nyarl==", "\nyarl>=", "is not a name and an exact version"),
+        ("constraints.txt", "\nyarl==", "\nhttps://example.com/yarl.whl\nyarl==", "is not a name and an exact version"),
+        ("constraints.txt", "\nyarl==", "\n--index-url https://example.com\nyarl==", "is not a name and an exact"),
+        ("constraints.txt", "\nyarl==", "\ncurly==", "yarl<2,>=1.18 has 0 versions for Python 3.11"),
+        ("constraints.txt", "\naiortc==", "\naiortc==0.", "aiortc<2,>=1.16 is not met by 0."),
+        ("pyproject.toml", '    "yarl>=', '    "an-added-package",\n    "yarl>=', "an-added-package has 0 versions"),
+        (
+            "pyproject.toml",
+            "[project.optional-dependencies]",
+            '[project.optional-dependencies]\nx = ["extra"]',
+            "extra",
+        ),
+        ("pyproject.toml", "[dependency-groups]", '[dependency-groups]\nx = ["grouped"]', "grouped has 0 versions"),
+    ],
+)
+def test_constraints_that_do_not_fit_are_named(tmp_path: Path, file: str, old: str, new: str, fault: str) -> None:
+    for name in ("constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    assert run("scripts/constraints", "--check", "--root", tmp_path).returncode == 0
+    text = (tmp_path / file).read_text()
+    assert text.count(old) == 1
+    (tmp_path / file).write_text(text.replace(old, new))
+    done = run("scripts/constraints", "--check", "--root", tmp_path)
+    assert done.returncode == 1
+    assert fault in done.stderr
+
+
+# --- release notes
+
+
+def test_release_notes_are_the_section_of_their_version(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "release-notes", tmp_path / "scripts")
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## Unreleased\n\n- soon\n\n"
+        "## 0.2.0 - 2026-12-01\n\n### Added\n\n- this\n\n## [0.1.0]\n\n- that\n"
+    )
+    for version, notes in (("v0.2.0", "### Added\n\n- this\n"), ("0.1.0", "- that\n"), ("Unreleased", "- soon\n")):
+        assert run("scripts/release-notes", version, cwd=tmp_path).stdout == notes
+    done = run("scripts/release-notes", "v0.3.0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "0.3.0" in done.stderr
+
+
+def test_the_changelog_has_notes_for_the_next_release() -> None:
+    assert run("scripts/release-notes", "Unreleased").stdout.startswith("### ")
+
+
+# --- benchmarks
+
+
+def test_benchmarks_are_listed_and_run_by_name() -> None:
+    done = run("-m", "bench")
+    assert done.returncode == 2
+    listed = [line.split()[0] for line in done.stderr.splitlines()[1:]]
+    files = {path.stem for path in (ROOT / "bench").glob("*.py")}
+    assert "fanout" in listed
+    assert set(listed) <= files
+    assert "no benchmark" in run("-m", "bench", "fan-out").stderr
+    # A benchmark gets its arguments: this one prints its help.
+    helped = run("-m", "bench", "index", "--help")
+    assert helped.returncode == 0
+    assert "--segments" in helped.stdout
