@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 # The player is built with the package; see web/player/hatch_build.py.
 PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell find web/player/src -type f)
 
-.PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types bench \
+.PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types settings-docs bench \
 	constraints release-notes pre-commit clean
 
 help: ## list the targets
@@ -55,12 +55,16 @@ check: .venv/.dev-ready web/player/node_modules/.ready ## lint and type-check Py
 	$(BIN)/deptry gateway hls signaling web
 	$(BIN)/deptry tests bench --ignore DEP002,DEP004
 	$(BIN)/python scripts/generate-types --check
+	$(BIN)/python scripts/generate-settings --check
 	$(BIN)/python scripts/npm web/player run check
 
 format: .venv/.dev-ready web/player/node_modules/.ready ## format the code and fix what the linters can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/npm web/player run fix
+
+settings-docs: .venv/.dev-ready ## write the settings into docs/configuration.md and liveedge.example.toml
+	$(BIN)/python scripts/generate-settings
 
 types: .venv/.dev-ready ## generate the player's TypeScript types from the API documents
 	$(BIN)/python scripts/generate-types

@@ -146,7 +146,7 @@ class JpegSettings(SettingsGroup):
     )
 
 
-class CameraDefaults(CaptureSettings, RetrySettings, JpegSettings):
+class CameraDefaults(CaptureSettings, JpegSettings, RetrySettings):
     """Settings for all cameras. A camera's table sets them for that camera."""
 
     title: ClassVar[str] = "Cameras"
@@ -159,7 +159,7 @@ class CameraDefaults(CaptureSettings, RetrySettings, JpegSettings):
     )
     start: StartMode | None = setting(
         None,
-        unset="`always`; `on-demand` with an event service",
+        unset="`always`, or `on-demand` with an event service",
         example=StartMode.ON_DEMAND,
         help="whether a camera is captured all the time, or only while it has viewers or clients",
         applies=Applies.LIVE,

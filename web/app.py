@@ -95,7 +95,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     app = create_app(settings)
     app[GATEWAY].on_reload.append(set_up_logging)
     watch = SettingsWatch(app[GATEWAY], load)
-    loop.add_signal_handler(signal.SIGHUP, watch.hurry)
+    loop.add_signal_handler(signal.SIGHUP, watch.request)
     trimming = asyncio.create_task(keep_trimmed(), name="heap")
     runner = web.AppRunner(
         app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S

@@ -1,10 +1,11 @@
 """The ``liveedge`` command.
 
     liveedge [serve]         run the gateway
-    liveedge probe URL       say what a camera sends, or why it does not
-    liveedge check           prove the index against the disk; --repair mends what differs
+    liveedge probe URL       report what a camera sends, or why it sends nothing
+    liveedge check           compare the index of recordings with the disk; --repair repairs the differences
 
-Exit codes: 0 done, 1 the thing asked about is not well, 2 cannot start: one sentence on standard error says what to do.
+Exit codes: 0 success; 1 the camera or the archive has a problem; 2 the command cannot start, and one message on
+standard error says what to do.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from web.settings import PREFIXES, Settings, load_settings
 log = logging.getLogger("liveedge")
 
 THREADS_END_S = 0.5
-"""Whatever thread is well has ended by then: all it had to do was done before."""
+"""How long to wait for threads at the end. Their work was done before, so only a thread that hangs is still running."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,16 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="liveedge", description="RTSP cameras at their live edge.")
+    parser = argparse.ArgumentParser(prog="liveedge", description="Serve the live edge of RTSP cameras.")
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(metavar="COMMAND")
     serve = commands.add_parser("serve", help="run the gateway (the default)")
     serve.set_defaults(run=_serve)
-    probe = commands.add_parser("probe", help="say what a camera sends, or why it does not")
+    probe = commands.add_parser("probe", help="report what a camera sends, or why it sends nothing")
     probe.add_argument("url", metavar="URL", help="rtsp://user:password@host/path")
     probe.set_defaults(run=_probe)
-    check = commands.add_parser("check", help="prove the index of recordings against the disk")
-    check.add_argument("--repair", action="store_true", help="mend what differs")
+    check = commands.add_parser("check", help="compare the index of recordings with the disk")
+    check.add_argument("--repair", action="store_true", help="repair the differences")
     check.set_defaults(run=_check)
     return parser
 
@@ -64,14 +65,14 @@ def _serve(settings: Settings, _options: argparse.Namespace) -> int:
 
     limit_arenas()
     asyncio.run(serve(settings))
-    _leave_hanging_threads()
+    _exit_without_hanging_threads()
     return 0
 
 
-def _leave_hanging_threads() -> None:
-    """End the process although threads of it wait for a disk that hangs: Python itself would wait for them for ever.
+def _exit_without_hanging_threads() -> None:
+    """End the process although some of its threads wait for a disk that hangs. Python itself would wait without end.
 
-    What they were writing is healed by the next start, as after a crash.
+    The next start repairs the files that these threads were writing, as after a crash.
     """
     deadline_s = time.monotonic() + THREADS_END_S
     hanging = []
@@ -81,7 +82,7 @@ def _leave_hanging_threads() -> None:
             if thread.is_alive():
                 hanging.append(thread.name)
     if hanging:
-        log.error("left behind: %s; what they were writing is healed at the next start", ", ".join(hanging))
+        log.error("threads still running: %s; the next start repairs the files they were writing", ", ".join(hanging))
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)
@@ -106,7 +107,7 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
     findings = check_archive(settings, repair=options.repair)
     for finding in findings:
         print(finding)
-    print("the archive is whole" if not findings else f"{len(findings)} finding(s)")
+    print("no differences" if not findings else f"{len(findings)} difference(s)")
     return 0 if not findings or options.repair else 1
 
 

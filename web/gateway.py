@@ -157,9 +157,9 @@ class Gateway:
         await self._whole(remove)
 
     async def reload(self, settings: Settings) -> str:
-        """Make other settings be in force; cameras that are the same in both go on without a blink.
+        """Apply other settings. A camera that is the same in both is not interrupted.
 
-        Returns what was done, in words. Raises ``SettingsError``; everything is then as it was.
+        Returns a summary for the log. Raises ``SettingsError``; nothing is changed then.
         """
         async with self._changing:
             wanted = self.camera_store.cameras(settings)

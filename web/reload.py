@@ -1,9 +1,15 @@
-"""SettingsWatch: settings that change while the gateway runs are in force a moment later, and only where they changed.
+"""SettingsWatch: apply settings that change while the gateway runs.
 
-Theory of operation. The files are looked at every ``POLL_S``, which costs a few ``stat`` calls and works on every file
-system, a mounted ConfigMap included; SIGHUP looks at once. Files that cannot be meant are told, once for each state of
-them, and everything stays as it was. What a process cannot change while it runs (:data:`web.gateway.NEXT_START`) is
-told in the log, and under ``settings`` of ``GET /api/status`` until the restart.
+Theory of operation. The watch reads the state of the files every ``POLL_S``. That costs a few ``stat`` calls and works
+on every file system, including a mounted ConfigMap. SIGHUP makes it read at once. If the files changed, the watch loads
+the settings again and gives them to the gateway, which applies them as their data says
+(:class:`gateway.config.field.Applies`).
+
+Rules:
+
+1. If the new settings have a mistake, nothing changes. The log reports the mistake once for each state of the files,
+   and ``GET /api/status`` shows it until the files are correct.
+2. A setting that applies after a restart is listed in the log and under ``settings`` of ``GET /api/status`` until then.
 """
 
 import asyncio
@@ -20,9 +26,10 @@ from web.settings import Settings
 log = logging.getLogger("liveedge")
 
 POLL_S = 2.0
-"""How long a changed file may go unnoticed: less than the way from the editor to the browser."""
+"""How long a changed file may go unnoticed: less time than it takes to go from the editor to the browser."""
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
+FileState = tuple[int, int, int] | None
+"""Time of the last change, size and inode; ``None`` for a file that does not exist."""
 
 
 class SettingsWatch:
@@ -31,20 +38,20 @@ class SettingsWatch:
     def __init__(self, gateway: Gateway, load: Callable[[], Settings]) -> None:
         self._gateway = gateway
         self._load = load
-        self._hurried = asyncio.Event()
+        self._requested = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._seen = _stamp()
+        self._seen = _file_states()
 
     def start(self) -> None:
         """Begin to watch."""
         self._task = asyncio.create_task(self._watch(), name="settings-watch")
 
-    def hurry(self) -> None:
-        """Read the settings again now: SIGHUP."""
-        self._hurried.set()
+    def request(self) -> None:
+        """Load the settings now, whether the files changed or not: SIGHUP."""
+        self._requested.set()
 
     async def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -53,37 +60,36 @@ class SettingsWatch:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
-                    await self._hurried.wait()
-            stamp = await asyncio.to_thread(_stamp)
-            if self._hurried.is_set() or stamp != self._seen:
-                self._hurried.clear()
-                self._seen = stamp
+                    await self._requested.wait()
+            states = await asyncio.to_thread(_file_states)
+            if self._requested.is_set() or states != self._seen:
+                self._requested.clear()
+                self._seen = states
                 await self.reload()
 
     async def reload(self) -> None:
-        """Read the settings and make them be in force. Never raises: what is wrong is told."""
+        """Load the settings and apply them. Never raises: the log and the status report an error."""
         try:
             settings = await asyncio.to_thread(self._load)
-            told = await self._gateway.reload(settings)
+            summary = await self._gateway.reload(settings)
         except LiveedgeError as error:
             self._gateway.reload_error = str(error)
-            log.error("the settings stay as they were: %s", error)  # noqa: TRY400  (the sentence says it all)
+            log.error("the settings are not changed: %s", error)  # noqa: TRY400  (the message is complete)
         except Exception:
-            self._gateway.reload_error = "the new settings could not be taken over; the log has the reason"
-            log.exception("the new settings could not be taken over")
+            self._gateway.reload_error = "the new settings could not be applied; the log has the reason"
+            log.exception("the new settings could not be applied")
         else:
             self._gateway.reload_error = None
-            log.info("settings read again: %s", told)
+            log.info("settings read again: %s", summary)
             if self._gateway.restart_needed:
                 log.warning("restart needed for: %s", ", ".join(self._gateway.restart_needed))
 
 
-def _stamp() -> Stamp:
-    """What tells one state of the files from another."""
-    return tuple(_stat(path) for path in (config_file(), *map(Path, env_files())))
+def _file_states() -> tuple[FileState, ...]:
+    return tuple(_file_state(path) for path in (config_file(), *map(Path, env_files())))
 
 
-def _stat(path: Path) -> tuple[int, int, int] | None:
+def _file_state(path: Path) -> FileState:
     try:
         stat = path.stat()
     except OSError:

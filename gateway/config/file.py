@@ -1,8 +1,8 @@
-"""SettingsFile: ``liveedge.toml`` with the line of everything in it.
+"""SettingsFile: ``liveedge.toml``, with the line of everything in it.
 
-The standard library's parser keeps no positions, and a message without a line makes people search. So the text is read
-a second time, for the lines of its headers and keys alone; a key that this cannot place (in an inline table, say) has
-the line of what holds it. It is only ever used to say where something is.
+The parser of the standard library keeps no positions, and a message without a line makes people search. So the text is
+read a second time, only for the lines of its headers and keys. A key that this second reading does not find, in an
+inline table for example, has the line of the key that contains it. The lines are used in messages and nowhere else.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from typing import Any, Self
 from gateway.errors import SettingsError
 
 CLOSE_ENOUGH = 0.72
-"""Likeness (:class:`difflib.SequenceMatcher`) from which one name is suggested for another: about two slips in ten."""
+"""Likeness (:class:`difflib.SequenceMatcher`) from which a name is suggested: about two wrong letters in ten."""
 
 _HEADER = re.compile(r"\s*\[\[?(?P<keys>[^\[\]]+)\]\]?\s*(?:#.*)?$")
 _PAIR = re.compile(r"""\s*(?P<keys>(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
@@ -25,7 +25,7 @@ _KEY = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """What a file says, and where. ``lines`` are counted from 1."""
+    """The values of a file, and their lines. ``lines`` are counted from 1."""
 
     path: Path
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class SettingsFile:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """A file that is not there says nothing. Raises :class:`~gateway.errors.SettingsError`."""
+        """Read a file. One that does not exist has no values. Raises :class:`~gateway.errors.SettingsError`."""
         try:
             text = path.read_bytes().decode()
         except (FileNotFoundError, NotADirectoryError):
@@ -42,7 +42,7 @@ class SettingsFile:
             raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
             line = path.read_bytes()[: error.start].count(b"\n") + 1
-            raise SettingsError(f"{path}, line {line}: is not UTF-8") from None
+            raise SettingsError(f"{path}, line {line}: is not UTF-8: save the file as UTF-8") from None
         try:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -50,7 +50,7 @@ class SettingsFile:
         return cls(path, values, _lines(text))
 
     def where(self, *keys: str) -> str:
-        """``liveedge.toml, line 7: `` for a key of the file, to begin a sentence with; nothing for one it lacks."""
+        """The beginning of a message about a key: ``liveedge.toml, line 7: ``. Empty text if the file lacks the key."""
         value: object = self.values
         for key in keys:
             if not isinstance(value, Mapping) or key not in value:
@@ -63,7 +63,7 @@ class SettingsFile:
 
 
 def suggestion(name: str, known: Iterable[str], cutoff: float = CLOSE_ENOUGH) -> str | None:
-    """The known name that ``name`` most likely was meant to be."""
+    """The known name that is most like ``name``, if one is close enough."""
     close = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=cutoff)
     return close[0] if close else None
 

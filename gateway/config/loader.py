@@ -37,7 +37,7 @@ ENVIRONMENT_ONLY = ("environment", "liveedge_config")
 """These name the files to read, and so cannot be written in one."""
 
 LIKENESS = 0.86
-"""Likeness from which a name of the environment is taken for a misspelt setting. Most names there are not settings."""
+"""Likeness from which a name of the environment counts as a misspelt setting. Most names there are not settings."""
 
 LIKENESS_WITH_PREFIX = 0.6
 """The same for a name that begins like a setting."""
@@ -99,7 +99,7 @@ def load(model: type[S], overrides: Mapping[str, Any]) -> S:
     except OSError as error:
         raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise SettingsError(f"a settings file is not UTF-8: {error.reason}") from None
+        raise SettingsError(f"a .env file is not UTF-8 ({error.reason}): save it as UTF-8") from None
     settings.check_file(file)
     return settings
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -28,43 +27,15 @@ def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the example
 
 
-def commented() -> dict[str, tuple[Any, str]]:
-    """The settings that are commented out, and what is said of each."""
-    found = {}
-    for line in EXAMPLE.read_text().splitlines():
-        if match := re.fullmatch(r"# ([a-z_]+ = .+?)(?:\s+# (.*))?", line):
-            ((name, value),) = tomllib.loads(match[1]).items()
-            found[name] = value, match[2] or ""
-    return found
-
-
 def test_the_example_has_every_setting_and_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = EXAMPLE.read_text()
     monkeypatch.setenv("LIVEEDGE_CONFIG", str(EXAMPLE))
-    settings = load_settings()
-    assert list(settings.camera_settings()) == ["door", "yard"]
-    tables = set(tomllib.loads(EXAMPLE.read_text()))
-    assert set(commented()) | tables == set(Settings.model_fields)
-    assert not set(commented()) & tables
-
+    assert list(load_settings().camera_settings()) == ["door", "yard"]
     everything = tmp_path / "everything.toml"
-    everything.write_text(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", EXAMPLE.read_text()))
+    everything.write_text(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", text))
+    assert set(tomllib.loads(everything.read_text())) == set(Settings.model_fields)
     monkeypatch.setenv("LIVEEDGE_CONFIG", str(everything))
     assert list(load_settings().camera_settings()) == ["door", "yard", "default"]
-
-
-def test_what_the_example_shows_as_defaults_are_the_defaults() -> None:
-    defaults = load_settings()
-    for name, (value, about) in commented().items():
-        assert about, f"{name} is not explained"
-        if not about.startswith("example") and "; example" not in about and "example." not in about:
-            default = getattr(defaults, name)
-            assert value == (str(default) if isinstance(default, Path) else default), name
-
-
-def test_every_setting_is_in_the_documentation() -> None:
-    text = (ROOT / "docs" / "configuration.md").read_text()
-    missing = [name for name in Settings.model_fields if f"`{name.upper()}`" not in text and f"`[{name}" not in text]
-    assert not missing
 
 
 # --- image and compose

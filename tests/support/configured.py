@@ -1,4 +1,4 @@
-"""A gateway by a settings file that changes, with cameras that are scripted."""
+"""Settings in a file that a test rewrites, with cameras of scripted engines."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ def load() -> Settings:
 
 
 def write(place: Path, **cameras: dict[str, object]) -> None:
-    """A settings file with these cameras, made by scripted engines."""
+    """Write a settings file with these cameras, each with a scripted engine."""
     lines = []
     for camera_id, table in cameras.items():
         lines.append(f"[cameras.{camera_id}]")

@@ -1,4 +1,4 @@
-"""Fixtures of the roof: a gateway that asks who one is."""
+"""Fixtures for the web package: a gateway with authentication, and one with a settings file that changes."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -37,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 async def open_gateway(place: Path) -> AsyncIterator[Callable[[], Any]]:
-    """Opens a gateway by the settings file as it stands."""
+    """Opens a gateway with the settings file of the moment."""
     clients: list[Client] = []
 
     async def open_it() -> Client:

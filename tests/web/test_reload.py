@@ -1,4 +1,4 @@
-"""Settings that change while the gateway runs: in force at once, or told; and nobody else blinks."""
+"""Settings that change while the gateway runs: applied at once, or reported; other cameras are not interrupted."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,17 +7,15 @@ from typing import Any
 
 import pytest
 
-from gateway.config.field import Applies, settings_of
 from gateway.errors import SettingsError
 from tests.support.configured import engines, load, until, write
 from web.gateway import GATEWAY
 from web.reload import SettingsWatch
-from web.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("place")
 
 
-async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
+async def test_a_changed_file_is_applied_and_other_cameras_are_not_interrupted(
     place: Path, open_gateway: Callable[[], Any]
 ) -> None:
     write(place, door={}, yard={}, gate={})
@@ -28,7 +26,7 @@ async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
     watch.start()
     try:
         write(place, door={}, yard={"url": f"scripted://{place.name}/yard"}, shed={})
-        watch.hurry()
+        watch.request()
         await until(lambda: set(service.cameras) == {"door", "yard", "shed"})
         await until(lambda: engines(place, "yard", user="") and engines(place, "shed"))
         assert engines(place, "yard")[0].interrupted
@@ -37,14 +35,14 @@ async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
         assert not engines(place, "door")[0].interrupted
 
         write(place, door={"engine": "no.such:Engine"}, shed={})
-        watch.hurry()
+        watch.request()
         await until(lambda: gateway.reload_error)
         assert "no.such" in gateway.reload_error
         assert set(service.cameras) == {"door", "yard", "shed"}
 
         gateway.reload_error = None
         (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://h/'\ncolour = 1")
-        watch.hurry()
+        watch.request()
         await until(lambda: gateway.reload_error)
         assert "line 3" in gateway.reload_error
         assert set(service.cameras) == {"door", "yard", "shed"}
@@ -52,7 +50,7 @@ async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
         status = await (await client.get("/api/status")).json()
         assert any("line 3" in problem["message"] for problem in status["problems"])
 
-        # Nobody hurries: a changed file is seen.
+        # Without a request, the watch sees the changed file.
         write(place, door={}, yard={"url": f"scripted://{place.name}/yard"})
         await until(lambda: set(service.cameras) == {"door", "yard"})
         await until(lambda: gateway.reload_error is None)
@@ -61,7 +59,7 @@ async def test_a_changed_file_is_in_force_and_other_cameras_do_not_blink(
         await watch.close()
 
 
-async def test_settings_that_wait_for_a_restart_are_told_until_then(
+async def test_settings_that_need_a_restart_are_reported_until_then(
     place: Path, open_gateway: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     write(place, door={"start": "on-demand"})
@@ -70,33 +68,29 @@ async def test_settings_that_wait_for_a_restart_are_told_until_then(
     before = file.read_text()
     watch = SettingsWatch(gateway, load)
 
-    async def told() -> Any:
+    async def settings_status() -> Any:
         return (await (await client.get("/api/status")).json())["settings"]
 
-    assert await told() == {"error": None, "restart_needed": []}
+    assert await settings_status() == {"error": None, "restart_needed": []}
     file.write_text("host = '127.0.0.2'\nwebrtc_hosts = ['192.0.2.1']\n" + before)
     for _ in range(2):
         caplog.clear()
         await watch.reload()
         assert "restart needed for: HOST, WEBRTC_HOSTS" in caplog.text, "however often they are read"
-        assert (await told())["restart_needed"] == ["HOST", "WEBRTC_HOSTS"]
+        assert (await settings_status())["restart_needed"] == ["HOST", "WEBRTC_HOSTS"]
     file.write_text("colour = 1\n" + before)
     await watch.reload()
-    assert "colour" in (await told())["error"]
+    assert "colour" in (await settings_status())["error"]
     caplog.clear()
     file.write_text(before)
     await watch.reload()
-    assert await told() == {"error": None, "restart_needed": []}
+    assert await settings_status() == {"error": None, "restart_needed": []}
     assert "restart needed" not in caplog.text
 
 
-def test_the_example_marks_what_waits_for_a_restart() -> None:
-    example = (Path(__file__).parents[2] / "liveedge.example.toml").read_text()
-    marked = {line.split()[1] for line in example.splitlines() if line.startswith("# ") and line.endswith("(restart)")}
-    assert marked == {each.name for each in settings_of(Settings) if each.applies is Applies.RESTART}
-
-
-async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open_gateway: Callable[[], Any]) -> None:
+async def test_access_and_limits_apply_at_once_and_no_camera_is_interrupted(
+    place: Path, open_gateway: Callable[[], Any]
+) -> None:
     write(place, door={}, yard={})
     client = await open_gateway()
     gateway, service, file = client.app[GATEWAY], client.app[GATEWAY].service, place / "liveedge.toml"
@@ -111,9 +105,9 @@ async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open
     async def reload(text: str) -> str:
         file.write_text(text + before)
         engines(place, "door")[0].send(key=True)
-        told: str = await gateway.reload(load())
+        summary: str = await gateway.reload(load())
         engines(place, "door")[0].send(key=True)
-        return told
+        return summary
 
     async def status(path: str = "/api/cameras", method: str = "GET", **headers: str) -> int:
         answer = await client.request(method, path, headers={name.replace("_", "-"): v for name, v in headers.items()})
@@ -133,7 +127,7 @@ async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open
     assert await status(Host="door.example") == 403
     await reload('allowed_hosts = ["door.example"]\n')
     assert (await status(Host="door.example"), await status(**wall)) == (200, 403)
-    # Proxies: whom they forward for is who asks.
+    # Proxies: the client is the address that they forward for.
     await reload('trusted_proxies = ["127.0.0.0/8"]\n')
     await reload('trusted_proxies = ["127.0.0.0/8"]\nconnections_per_address = 4\n')
     held = [asyncio.create_task(status("/snapshot/yard.jpg", X_Forwarded_For="192.0.2.7")) for _ in range(4)]
@@ -145,7 +139,7 @@ async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open
     for task in held:
         task.cancel()
     await asyncio.gather(*held, return_exceptions=True)
-    # Metadata addresses, and what WebRTC is given.
+    # Metadata addresses and ICE servers.
     new = {"id": "new", "url": "rtsp://169.254.7.7/", "start": "on-demand", "record": "never"}
     assert (await client.post("/api/cameras", json=new)).status == 400
     await reload("allow_metadata_addresses = true\nice_servers = ['stun:stun.example']\n")
@@ -153,7 +147,7 @@ async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open
     assert "stun.example" in (await client.options("/whep/door")).headers["Link"]
     with pytest.raises(SettingsError, match="ICE_SERVERS"):
         await reload(auth + "ice_servers = ['nonsense']\n")
-    assert await status() == 200, "all of it, or nothing"
+    assert await status() == 200, "all of the new settings apply, or none"
 
     await until(lambda: len(seen) == 17)
     assert set(seen) == {1}
@@ -162,7 +156,7 @@ async def test_access_and_limits_are_live_and_no_camera_blinks(place: Path, open
         assert not engines(place, camera_id)[0].interrupted
 
 
-async def test_tokens_that_change_are_in_force_or_nothing_is(place: Path, open_gateway: Callable[[], Any]) -> None:
+async def test_changed_tokens_apply_or_nothing_changes(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
     client = await open_gateway()
     file = place / "liveedge.toml"

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what is refused, and that no secret is shown."""
+"""Settings: where a value comes from, what is refused, and that no secret is shown."""
 
 from pathlib import Path
 
@@ -6,28 +6,19 @@ import pytest
 
 from gateway.camera_settings import EngineName, RecordMode, StartMode
 from gateway.errors import SettingsError
-from web.settings import load_settings
+from web.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
 def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory without files, and an environment without settings."""
     monkeypatch.chdir(tmp_path)
-    for name in (
-        "RTSP_URL",
-        "SOCKETIO_SERVER_URL",
-        "PORT",
-        "ENVIRONMENT",
-        "LIVEEDGE_CONFIG",
-        "DEBUG",
-        "DATA_DIR",
-        "HOST",
-    ):
-        monkeypatch.delenv(name, raising=False)
+    for name in [*Settings.model_fields, "environment", "liveedge_config"]:
+        monkeypatch.delenv(name.upper(), raising=False)
     return tmp_path
 
 
-def test_without_anything_there_is_the_demo_camera() -> None:
+def test_without_settings_there_is_the_demo_camera() -> None:
     (camera_id, camera), *others = load_settings().camera_settings().items()
     assert camera_id == "demo"
     assert not others
@@ -35,7 +26,7 @@ def test_without_anything_there_is_the_demo_camera() -> None:
     assert camera.start is StartMode.ALWAYS
 
 
-def test_the_contracts_defaults() -> None:
+def test_the_defaults_of_the_contract() -> None:
     settings = load_settings()
     assert (settings.host, settings.port, settings.webrtc_udp_port) == ("127.0.0.1", 8000, 8189)
     assert (settings.capture_timeout, settings.capture_buffer_size) == (5000, 1)
@@ -65,7 +56,7 @@ def test_the_environment_wins_over_env_files_and_those_over_toml(
     assert (settings.port, settings.host, settings.capture_timeout, settings.frame_rate) == (1004, "127.0.0.3", 2500, 5)
 
 
-def test_cameras_of_the_file_take_the_defaults_and_their_own(empty_place: Path) -> None:
+def test_a_camera_of_the_file_has_the_defaults_and_its_own_settings(empty_place: Path) -> None:
     (empty_place / "liveedge.toml").write_text(
         """
         capture_timeout = 7000
@@ -88,7 +79,7 @@ def test_cameras_of_the_file_take_the_defaults_and_their_own(empty_place: Path) 
     assert cameras["yard"].timeout_s == 0.9
 
 
-def test_with_an_ems_cameras_wait_for_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_an_ems_a_camera_starts_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTSP_URL", "rtsp://192.0.2.7/1")
     monkeypatch.setenv("SOCKETIO_SERVER_URL", "http://127.0.0.1:9/")
     assert load_settings().camera_settings()["default"].start is StartMode.ON_DEMAND
@@ -118,7 +109,7 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
 
 
 @pytest.mark.parametrize("url", ["http://u:s3cret@192.0.2.7/", "file:///etc/passwd", "u:s3cret@192.0.2.7", "rtsp:/x"])
-def test_a_url_that_is_no_cameras_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_url_that_is_not_rtsp_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("RTSP_URL", url)
     with pytest.raises(SettingsError, match="rtsp://") as caught:
         load_settings().camera_settings()

@@ -1,14 +1,12 @@
-"""What the settings file says is told with its line; what it cannot mean is refused with a suggestion."""
+"""Messages about wrong settings: each names the place, what is wrong and what to do."""
 
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.config.file import SettingsFile, suggestion
 from gateway.config.loader import unknown_names
+from gateway.config.messages import InvalidSettingsError
 from gateway.errors import SettingsError
 from web.settings import PREFIXES, Settings, load_settings
 
@@ -22,7 +20,7 @@ def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "debug = true\ncapture_timeuot = 900",
@@ -50,56 +48,69 @@ def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("archive_max_age = 60\n[cameras.d]\nurl='rtsp://h/'", "line 1: camera d: ARCHIVE_MAX_AGE .60 s. is shorter"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_where_it_stands(empty_place: Path, text: str, told: str) -> None:
+def test_a_wrong_setting_is_refused_with_its_place(empty_place: Path, text: str, message: str) -> None:
     (empty_place / "liveedge.toml").write_text(text)
     with pytest.raises(SettingsError) as caught:
         load_settings()
-    assert re.search(told, str(caught.value)), str(caught.value)
+    assert re.search(message, str(caught.value)), str(caught.value)
 
 
-def test_a_wrong_value_of_the_environment_is_not_blamed_on_the_file(
-    empty_place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_value_of_the_environment_is_reported_there(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (empty_place / "liveedge.toml").write_text("port = 8001")
     monkeypatch.setenv("PORT", "many")
     with pytest.raises(SettingsError, match=r"^environment: PORT: "):
         load_settings()
 
 
-def test_a_file_that_is_named_has_to_be_there(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_named_has_to_exist(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVEEDGE_CONFIG", str(empty_place / "nosuch.toml"))
     with pytest.raises(SettingsError, match=r"nosuch\.toml, which does not exist"):
         load_settings()
 
 
-def test_names_that_only_look_like_settings_are_told(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_only_looks_like_a_setting_is_a_warning(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [line for line in unknown_names(Settings, PREFIXES) if "CAPTURE" in line]
     monkeypatch.setenv("CAPTURE_TIMEOUTS", "5")
     monkeypatch.setenv("ARCHIVE_COLOUR_OF_THE_DISK", "blue")
     monkeypatch.setenv("XDG_SESSION_TYPE", "wayland")
     (empty_place / ".env").write_text("DATA_DIRR=/tmp\nPORT=8001\n")
-    told = unknown_names(Settings, PREFIXES)
-    assert "environment: CAPTURE_TIMEOUTS is not a setting and is ignored: did you mean CAPTURE_TIMEOUT?" in told
-    assert ".env: DATA_DIRR is not a setting and is ignored: did you mean DATA_DIR?" in told
-    assert "environment: ARCHIVE_COLOUR_OF_THE_DISK is not a setting and is ignored" in told
-    assert not [line for line in told if re.search(": (XDG|PORT|HOME|PATH)", line)]
+    warnings = unknown_names(Settings, PREFIXES)
+    assert "environment: CAPTURE_TIMEOUTS is not a setting and is ignored: did you mean CAPTURE_TIMEOUT?" in warnings
+    assert ".env: DATA_DIRR is not a setting and is ignored: did you mean DATA_DIR?" in warnings
+    assert "environment: ARCHIVE_COLOUR_OF_THE_DISK is not a setting and is ignored" in warnings
+    assert not [line for line in warnings if re.search(": (XDG|PORT|HOME|PATH)", line)]
 
 
-def test_a_name_is_suggested_only_where_it_is_close() -> None:
-    assert suggestion("Frame_rat", Settings.model_fields) == "frame_rate"
-    assert suggestion("colour", Settings.model_fields) is None
+def test_the_places_that_win_over_the_file_are_named(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty_place / "liveedge.toml").write_text("port = 8001")
+    (empty_place / ".env").write_text("PORT=many\n")
+    with pytest.raises(SettingsError, match=r"^\.env: PORT: "):
+        load_settings()
+    monkeypatch.setenv("ENVIRONMENT", "dev")
+    (empty_place / ".env.dev").write_text("port=more\n")
+    with pytest.raises(SettingsError, match=r"^\.env\.dev: PORT: "):
+        load_settings()
+    monkeypatch.setenv("PORT", "")
+    with pytest.raises(SettingsError, match=r"^\.env\.dev: PORT: "):
+        load_settings()
+    with pytest.raises(SettingsError, match=r"^PORT: "):
+        load_settings(port="none")
 
 
-@given(st.text(alphabet="abc_.[]=\"'# \n1", max_size=80))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    import tempfile
+def test_the_url_of_the_default_camera_is_reported_where_it_is_set(
+    empty_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty_place / "liveedge.toml").write_text("debug = true\nrtsp_url = 'http://192.0.2.7/'")
+    with pytest.raises(SettingsError, match=r"^liveedge\.toml, line 2: camera default: its URL does not start"):
+        load_settings()
+    monkeypatch.setenv("RTSP_URL", "http://192.0.2.7/")
+    with pytest.raises(SettingsError, match=r"^environment: camera default: its URL does not start"):
+        load_settings()
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "liveedge.toml"
-        path.write_text(text)
-        try:
-            file = SettingsFile.read(path)
-        except SettingsError:
-            return
-        for key in file.values:
-            assert re.fullmatch(r"liveedge\.toml(, line \d+)?: ", file.where(key))
+
+def test_an_error_has_each_fault_with_its_setting(empty_place: Path) -> None:
+    (empty_place / "liveedge.toml").write_text("port = -1\nframe_rate = 'fast'")
+    with pytest.raises(InvalidSettingsError) as caught:
+        load_settings()
+    faults = {fault.setting: fault.place for fault in caught.value.faults}
+    assert faults == {"port": "liveedge.toml, line 1: ", "frame_rate": "liveedge.toml, line 2: "}

@@ -1,0 +1,44 @@
+"""The settings of the gateway package alone, as a program that uses it as a library has them."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway import CaptureService, load_settings
+from gateway.camera_settings import StartMode
+from gateway.errors import SettingsError
+from gateway.settings import GatewaySettings
+
+
+@pytest.fixture(autouse=True)
+def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory without files, and an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*GatewaySettings.model_fields, "environment", "liveedge_config"]:
+        monkeypatch.delenv(name.upper(), raising=False)
+    return tmp_path
+
+
+def test_settings_of_other_packages_are_ignored(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty_place / "liveedge.toml").write_text(
+        "data_dir = '/srv'\ncapture_timeout = 900\n"
+        "[cameras.door]\nurl = 'rtsp://192.0.2.7/'\narchive_segment_seconds = 60\nframe_rate = 5\n"
+    )
+    monkeypatch.setenv("SOCKETIO_SERVER_URL", "http://127.0.0.1:9/")
+    settings = load_settings()
+    door = settings.camera_settings()["door"]
+    assert (door.capture_timeout, door.frame_rate, door.start) == (900, 5, StartMode.ALWAYS)
+    assert not hasattr(settings, "data_dir")
+
+
+def test_a_wrong_value_is_refused_with_its_place(empty_place: Path) -> None:
+    (empty_place / "liveedge.toml").write_text("frame_rate = 1\ncapture_timeout = 'long'")
+    with pytest.raises(SettingsError, match=r"^liveedge\.toml, line 2: CAPTURE_TIMEOUT: "):
+        load_settings()
+
+
+def test_a_service_for_one_url_checks_the_names_of_its_settings() -> None:
+    service = CaptureService.from_url("rtsp://192.0.2.7/", capture_timeout=900)
+    assert service.camera().settings.capture_timeout == 900
+    with pytest.raises(SettingsError, match="did you mean capture_timeout"):
+        CaptureService.from_url("rtsp://192.0.2.7/", capture_timeuot=900)
