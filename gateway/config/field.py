@@ -93,6 +93,12 @@ def settings_of(model: type[BaseModel]) -> Iterator[Setting]:
             yield Setting(name, group.title, field, field.description or "", **(_data(field) or {}))
 
 
+def describe_field(field: FieldInfo) -> str:
+    """The help text with the unit, for a field that is used outside of its group."""
+    unit = (_data(field) or {}).get("unit")
+    return f"{field.description} (unit: {unit})" if unit else field.description or ""
+
+
 def changed(before: BaseModel, after: BaseModel) -> list[Setting]:
     """The settings that differ between two sets of settings of one class."""
     return [each for each in settings_of(type(after)) if getattr(before, each.name) != getattr(after, each.name)]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from gateway.access import Scope
 from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, StartMode
 from gateway.clock import CLOCK_RATE, to_rfc3339
+from gateway.config.field import describe_field
 from gateway.status import CaptureStatus
 from gateway.webrtc.stats import ViewerStats
 from hls.archive.recorder import RecorderStatus
@@ -116,7 +117,7 @@ def _optional(name: str, doc: str, **fields: Any) -> type[BaseModel]:
         if each not in fields and each not in ("capture_engine", "capture_tls_ca_file"):
             # The bounds stand in the annotation's metadata, within the union: null is no number.
             inner: Any = about.rebuild_annotation()
-            fields[each] = (inner | None, Field(default=None, description=about.description))
+            fields[each] = (inner | None, Field(default=None, description=describe_field(about)))
     return create_model(name, __doc__=doc, __config__=ConfigDict(extra="forbid"), **fields)
 
 

@@ -74,29 +74,29 @@ export interface CameraList {
 /** Settings of a camera to change (RFC 7396): what is named is set, `null` takes it back to the default. */
 export interface CameraPatch {
   engine?: EngineName | null;
-  /** recordings that are older are deleted */
+  /** recordings that are older are deleted (unit: s) */
   archive_max_age?: number | null;
-  /** the oldest recordings of the camera are deleted beyond this size */
+  /** the oldest recordings of the camera are deleted beyond this size (unit: bytes) */
   archive_max_bytes?: number | null;
-  /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written */
+  /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written (unit: s) */
   archive_segment_seconds?: number | null;
   /** when recorded fragments are forced to the disk; a change finishes the file that is being written */
   archive_fsync?: FsyncMode | null;
-  /** most JPEG frames per second; open streams keep the rate that they began with */
-  frame_rate?: number | null;
-  /** width of JPEG frames; open streams keep the width that they began with */
-  frame_width?: number | null;
   /** attempts to reconnect before a lost camera has failed; the event service's connection uses the value that it started with */
   connection_retry_attempts?: number | null;
-  /** time between attempts to reconnect */
+  /** time between attempts to reconnect (unit: s) */
   connection_retry_delay?: number | null;
-  /** how long opening a camera may take, and how long a camera may be silent before it counts as lost */
+  /** most JPEG frames per second; open streams keep the rate that they began with (unit: frames/s) */
+  frame_rate?: number | null;
+  /** width of JPEG frames; open streams keep the width that they began with (unit: px) */
+  frame_width?: number | null;
+  /** how long opening a camera may take, and how long a camera may be silent before it counts as lost (unit: ms) */
   capture_timeout?: number | null;
-  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures */
+  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures (unit: frames) */
   capture_buffer_size?: number | null;
   /** whether a camera on `rtsps://` has to prove its name with a certificate */
   capture_tls_verify?: boolean | null;
-  /** how long a camera stays captured after its last viewer left; a stop command stops it at once */
+  /** how long a camera stays captured after its last viewer left; a stop command stops it at once (unit: s) */
   capture_linger?: number | null;
   /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too. A change finishes the file that is being written */
   record?: RecordMode | null;
@@ -164,29 +164,29 @@ export interface NewCamera {
   /** rtsp://user:password@host/path */
   url: string;
   engine?: EngineName | null;
-  /** recordings that are older are deleted */
+  /** recordings that are older are deleted (unit: s) */
   archive_max_age?: number | null;
-  /** the oldest recordings of the camera are deleted beyond this size */
+  /** the oldest recordings of the camera are deleted beyond this size (unit: bytes) */
   archive_max_bytes?: number | null;
-  /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written */
+  /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written (unit: s) */
   archive_segment_seconds?: number | null;
   /** when recorded fragments are forced to the disk; a change finishes the file that is being written */
   archive_fsync?: FsyncMode | null;
-  /** most JPEG frames per second; open streams keep the rate that they began with */
-  frame_rate?: number | null;
-  /** width of JPEG frames; open streams keep the width that they began with */
-  frame_width?: number | null;
   /** attempts to reconnect before a lost camera has failed; the event service's connection uses the value that it started with */
   connection_retry_attempts?: number | null;
-  /** time between attempts to reconnect */
+  /** time between attempts to reconnect (unit: s) */
   connection_retry_delay?: number | null;
-  /** how long opening a camera may take, and how long a camera may be silent before it counts as lost */
+  /** most JPEG frames per second; open streams keep the rate that they began with (unit: frames/s) */
+  frame_rate?: number | null;
+  /** width of JPEG frames; open streams keep the width that they began with (unit: px) */
+  frame_width?: number | null;
+  /** how long opening a camera may take, and how long a camera may be silent before it counts as lost (unit: ms) */
   capture_timeout?: number | null;
-  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures */
+  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures (unit: frames) */
   capture_buffer_size?: number | null;
   /** whether a camera on `rtsps://` has to prove its name with a certificate */
   capture_tls_verify?: boolean | null;
-  /** how long a camera stays captured after its last viewer left; a stop command stops it at once */
+  /** how long a camera stays captured after its last viewer left; a stop command stops it at once (unit: s) */
   capture_linger?: number | null;
   /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too. A change finishes the file that is being written */
   record?: RecordMode | null;
