@@ -35,7 +35,6 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("example", sorted(path.name for path in (DOCS / "examples").glob("*.py")))
 def test_the_page_shows_the_file_that_is_run(example: str) -> None:
     code = (DOCS / "examples" / example).read_text()
@@ -76,6 +75,7 @@ def test_the_metadata_extractor(tmp_path: Path) -> None:
     assert 0 < found["brightness"] < 255
 
 
+@pytest.mark.integration
 async def test_the_javascript_client_of_the_page(tmp_path: Path) -> None:
     code = (DOCS / "examples" / "frames.mjs").read_text()
     assert f"```js\n{code}```\n" in (DOCS / "socketio.md").read_text()

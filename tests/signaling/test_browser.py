@@ -248,6 +248,7 @@ async def test_nothing_is_compressed_though_browsers_offer_it(server: "Signaling
         assert (await socket.receive_str()).startswith("0")
 
 
+@pytest.mark.integration
 async def test_whoever_does_not_read_is_cut_off_and_nobody_else_notices(server: "SignalingServer") -> None:
     client = await server.client()
     _, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]), limit=1024)

@@ -160,6 +160,7 @@ def about(name: str) -> st.SearchStrategy[tuple[str, Any]]:
 commands = st.sampled_from(sorted(COMMANDS)).flatmap(about) | st.tuples(st.text(max_size=30), wild)
 
 
+@pytest.mark.integration
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(commands, min_size=1, max_size=4), st.sampled_from([Endpoint.EMS, Endpoint.BROWSER]))
 def test_whatever_is_sent_is_answered_and_the_answer_is_what_the_document_says(

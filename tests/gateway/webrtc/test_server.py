@@ -353,6 +353,7 @@ async def test_a_stranger_over_tcp_is_sent_away(server: WebRtcServer) -> None:
         assert stranger.recv(100) == b"", "closed, and nothing was said"
 
 
+@pytest.mark.integration
 async def test_a_hundred_joins_and_leaves_leave_nothing_behind(camera_with: Cameras) -> None:
     server = WebRtcServer(udp_port=0, listen=("127.0.0.1",))
     await server.start()

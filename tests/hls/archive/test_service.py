@@ -109,7 +109,6 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
 
 
 @pytest.mark.integration
-@pytest.mark.integration
 async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1.8, g711=True)))
     await archive.remove_camera("door")
@@ -122,6 +121,7 @@ async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> No
     assert decode(reader_of(archive).path(segment)) == ""
 
 
+@pytest.mark.integration
 async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
     archive: Archive, tmp_path: Path
 ) -> None:

@@ -76,7 +76,6 @@ def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.integration
 def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
     wholes = recorded(tmp_path)
     for segment, _ in wholes:
@@ -93,6 +92,7 @@ def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
     assert decode(tmp_path / "www" / "dvr.m3u8", "-allowed_extensions", "ALL") == ""
 
 
+@pytest.mark.integration
 def test_every_file_of_a_playlist_is_whole_and_begins_where_it_says(tmp_path: Path) -> None:
     """As a player does: the init segment, then the byte ranges up to the next discontinuity."""
     wholes = recorded(tmp_path)

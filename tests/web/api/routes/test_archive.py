@@ -149,7 +149,6 @@ async def test_a_growing_file_is_served_at_its_true_length_and_plays(client: Cli
 
 
 @pytest.mark.integration
-@pytest.mark.integration
 async def test_the_recording_is_a_playlist_that_ffmpeg_plays_and_that_goes_on(client: Client) -> None:
     url = "/hls/door/dvr.m3u8?start=2026-11-22T18:50:03Z&end=2026-11-22T18:50:22Z"
     answer = await client.get(url)
@@ -181,6 +180,7 @@ async def test_an_init_segment_stays_the_same_when_its_file_is_closed(client: Cl
     assert b"moov" in before
 
 
+@pytest.mark.integration
 async def test_a_clip_is_exact_and_can_be_read_in_ranges(client: Client, tmp_path: Path) -> None:
     url = "/api/cameras/door/clip.mp4?start=2026-11-22T18:50:03.5Z&end=2026-11-22T18:50:21Z"
     answer = await client.get(url)

@@ -42,7 +42,6 @@ async def test_a_cold_camera_has_its_playlist_within_its_first_gop(client: aioht
 
 
 @pytest.mark.integration
-@pytest.mark.integration
 async def test_ffprobe_reads_what_is_served(server: HlsServer, client: aiohttp.ClientSession) -> None:
     async with client.get("/hls/yard/index.m3u8"):
         pass
@@ -205,6 +204,7 @@ async def test_a_silent_camera_shows_gaps_and_comes_back_after_a_discontinuity(
     check(parse(text))
 
 
+@pytest.mark.integration
 async def test_hls_js_plays_at_the_live_edge_with_sound_of_any_codec_or_none() -> None:
     cameras = {name: reel_camera(f"reel://gop=15{sound}") for name, sound in SOUNDS.items()}
     async with hls_server(cameras) as server, chromium() as browser:
