@@ -123,7 +123,7 @@ class PacketHub:
         self.newest: Packet | None = None
         """The live edge: the newest video packet, whatever became of the camera since."""
         self.packets_published = 0
-        self.gops_outgrown = 0
+        self.gops_oversized = 0
         """GOPs forgotten because they were larger than the bound."""
         self.sink_faults = 0
         self._gop_max_bytes = gop_max_bytes
@@ -154,7 +154,7 @@ class PacketHub:
             self._gop_bytes += len(packet.data)
             if self._gop_bytes > self._gop_max_bytes:
                 self._gop, self._gop_bytes = [], 0
-                self.gops_outgrown += 1
+                self.gops_oversized += 1
                 log.warning(
                     "camera %s: a GOP outgrew %d bytes and is not kept for newcomers; set a shorter keyframe interval",
                     self.camera_id,

@@ -85,7 +85,7 @@ class BrowserSignaling:
         """By ``client_id`` towards the service: how many connections have made wishes under it."""
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._frames_sent = self._pictures_skipped = 0
+        self._frames_sent = self._frames_skipped = 0
         """What clients that have gone had got."""
         self._announcer: StatusAnnouncer | None = None
         self._closed = False
@@ -139,7 +139,7 @@ class BrowserSignaling:
         return {
             "clients": len(self._clients),
             "frames_sent": self._frames_sent + sum(c.frames.frames_sent for c in self._clients.values()),
-            "pictures_skipped": self._pictures_skipped + sum(c.frames.pictures_skipped for c in self._clients.values()),
+            "frames_skipped": self._frames_skipped + sum(c.frames.frames_skipped for c in self._clients.values()),
         }
 
     # --- connections
@@ -178,7 +178,7 @@ class BrowserSignaling:
         client.unsubscribe()
         await client.frames.close()
         self._frames_sent += client.frames.frames_sent
-        self._pictures_skipped += client.frames.pictures_skipped
+        self._frames_skipped += client.frames.frames_skipped
         # Behind the commands that it has sent before it went.
         self._spawn(self._end(client))
 

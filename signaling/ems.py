@@ -69,7 +69,7 @@ class EmsMessaging(StreamMessaging):
         self._error: str | None = None
         self._connects = 0
         self._frames_sent = 0
-        self._pictures_skipped = 0
+        self._frames_skipped = 0
 
     async def start(self) -> None:
         if self._task is None:
@@ -90,7 +90,7 @@ class EmsMessaging(StreamMessaging):
             "error": self._error,
             "connects": self._connects,
             "frames_sent": self._frames_sent + (live.frames.frames_sent if live else 0),
-            "pictures_skipped": self._pictures_skipped + (live.frames.pictures_skipped if live else 0),
+            "frames_skipped": self._frames_skipped + (live.frames.frames_skipped if live else 0),
         }
 
     # --- rule 1
@@ -168,7 +168,7 @@ class EmsMessaging(StreamMessaging):
             await announcer.close()
             await connection.frames.close()
             self._frames_sent += connection.frames.frames_sent
-            self._pictures_skipped += connection.frames.pictures_skipped
+            self._frames_skipped += connection.frames.frames_skipped
 
     # --- commands
 

@@ -35,7 +35,7 @@ class FrameSender:
 
     def __init__(self, reader: JpegReader, send: Send, gate: asyncio.Lock, release: Release | None = None) -> None:
         self.frames_sent = 0
-        self.pictures_skipped = 0
+        self.frames_skipped = 0
         self._reader = reader
         self._send = send
         self._gate = gate
@@ -55,7 +55,7 @@ class FrameSender:
                 newest = self._reader.newest(frame)
                 await self._send(to_event(newest), self._gate.release)
                 self.frames_sent += 1
-                self.pictures_skipped += newest.skipped
+                self.frames_skipped += newest.skipped
         except Exception:
             log.exception("frames to a consumer have ended")
         finally:
@@ -72,7 +72,7 @@ class FrameOutlet:
         self._gate = asyncio.Lock()
         self._senders: dict[str, FrameSender] = {}
         self._frames_sent_before = 0
-        self._pictures_skipped_before = 0
+        self._frames_skipped_before = 0
 
     def __len__(self) -> int:
         return len(self._senders)
@@ -85,9 +85,9 @@ class FrameOutlet:
         return self._frames_sent_before + sum(sender.frames_sent for sender in self._senders.values())
 
     @property
-    def pictures_skipped(self) -> int:
+    def frames_skipped(self) -> int:
         """Pictures of the cameras that were not sent, between those that were."""
-        return self._pictures_skipped_before + sum(sender.pictures_skipped for sender in self._senders.values())
+        return self._frames_skipped_before + sum(sender.frames_skipped for sender in self._senders.values())
 
     async def start(
         self, camera: Camera, frame_rate: float, width: int | None, *, hold: Callable[[], Release] | None = None
@@ -106,7 +106,7 @@ class FrameOutlet:
         if sender is not None:
             await sender.stop()
             self._frames_sent_before += sender.frames_sent
-            self._pictures_skipped_before += sender.pictures_skipped
+            self._frames_skipped_before += sender.frames_skipped
 
     async def close(self) -> None:
         """Send no more."""

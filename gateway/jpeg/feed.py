@@ -148,7 +148,7 @@ class JpegFeed:
     def __init__(self, hub: PacketHub, camera_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self.camera_id = camera_id
         self.frames_encoded = 0
-        self.pictures_decoded = 0
+        self.frames_decoded = 0
         self.packets_skipped = 0
         """Packets that were not decoded because the decoder was behind (rule 4)."""
         self._hub = hub
@@ -302,7 +302,7 @@ class JpegFeed:
         return done
 
     def _deliver(self, done: _Batch) -> None:
-        self.pictures_decoded += done.pictures
+        self.frames_decoded += done.pictures
         self.frames_encoded += len(done.jpegs)
         if done.picture is None:
             return

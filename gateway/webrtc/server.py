@@ -92,7 +92,7 @@ class WebRtcServer:
         self._past: dict[str, Totals] = {}
         """What the viewers that have gone were sent, by camera."""
         self.first_picture_s = latency_histogram(
-            "liveedge_webrtc_first_picture_seconds",
+            "liveedge_webrtc_first_frame_seconds",
             "Time to first frame: from a viewer's offer to when the first picture has left the gateway; the way to the"
             " viewer and its decoding come on top",
             ["camera"],

@@ -192,7 +192,7 @@ class Archive:
             "cameras": {camera_id: asdict(status) for camera_id, status in self.recorders().items()},
             "index_error": self._keeper.error,
             "index_is_incomplete": self._keeper.is_incomplete,
-            "index_mended": self._keeper.mended,
+            "index_repairs": self._keeper.mended,
             "retention_error": self.sweeper.error,
             "free_bytes": self.sweeper.free_bytes,
             "segments_deleted": dict(self.sweeper.deleted),

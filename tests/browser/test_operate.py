@@ -54,7 +54,7 @@ def test_sighup_and_changed_files_are_obeyed_by_the_camera_that_changed(
 
 def test_a_camera_that_was_added_is_there_after_kill_9(gateways: Callable[..., GatewayProcess]) -> None:
     gateway = gateways()
-    table = {"id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
+    table = {"camera_id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
     assert gateway.json("/api/cameras", "POST", table)["camera_id"] == "yard"
     gateway.kill()
     gateway.start()

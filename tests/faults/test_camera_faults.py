@@ -155,7 +155,7 @@ async def test_of_twenty_cameras_five_are_dead_and_fifteen_do_not_notice(sites: 
         among.close()
         states = {service.camera(f"dead{number}").session.state for number in range(len(dead))}
         assert SessionState.LIVE not in states
-        ill = {problem["camera"] for problem in (await site.json("/api/status"))["problems"]}
+        ill = {problem["camera_id"] for problem in (await site.json("/api/status"))["problems"]}
         assert ill == {f"dead{number}" for number in range(len(dead))}
     assert not well.missing
     assert not among.missing

@@ -180,13 +180,13 @@ async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_els
     assert stats.limit_bps is not None
     assert stats.limit_bps < 600_000
     assert stats.frames_dropped > FPS
-    assert (await town.site.json(f"/api/cameras/film/viewers/{viewer_id}/clock"))["degraded"] == stats.degraded
+    assert (await town.site.json(f"/api/cameras/film/viewers/{viewer_id}/clock"))["degraded_reason"] == stats.degraded
     (camera,) = (await town.site.json("/api/status"))["cameras"]
-    assert camera["webrtc"]["limited"] == 1
-    assert camera["webrtc"]["degraded"] == [stats.degraded]
+    assert camera["webrtc"]["bandwidth_limited"] == 1
+    assert camera["webrtc"]["degraded_reasons"] == [stats.degraded]
     assert "its network carries about" in str(stats.degraded)
-    assert await town.site.metric('liveedge_webrtc_viewers_limited{camera="film"}') == 1
-    assert await town.site.metric('liveedge_webrtc_limits_total{camera="film"}') >= 1
+    assert await town.site.metric('liveedge_webrtc_viewers_bandwidth_limited{camera="film"}') == 1
+    assert await town.site.metric('liveedge_webrtc_bandwidth_limits_total{camera="film"}') >= 1
     told = [record.getMessage() for record in caplog.records if "carries about" in record.getMessage()]
     assert told[-1] == f"camera film: viewer {viewer_id}: {stats.degraded}"
 

@@ -66,7 +66,7 @@ def test_a_gop_that_outgrows_its_bound_is_forgotten_until_the_next_keyframe() ->
     hub.publish(packet(0, key=True, size=60))
     hub.publish(packet(1, size=60))
     assert not hub.gop
-    assert hub.gops_outgrown == 1
+    assert hub.gops_oversized == 1
     hub.publish(packet(2, size=10))
     assert not hub.gop
     hub.publish(packet(3, key=True, size=60))

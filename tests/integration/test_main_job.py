@@ -167,11 +167,15 @@ def test_commands_for_people_with_curl(gateways: Gateways, rtsp_server: RtspServ
 
 def test_cameras_are_added_and_removed_at_run_time(gateways: Gateways, rtsp_server: RtspServer) -> None:
     gateway = gateways()
-    added = gateway.json("/api/cameras", "POST", {"id": "door", "url": rtsp_server.url("cam")})
+    added = gateway.json("/api/cameras", "POST", {"camera_id": "door", "url": rtsp_server.url("cam")})
     assert added["camera_id"] == "door", added
     gateway.wait_for_state("live", "door")
     assert gateway.fetch("/hls/door/index.m3u8")[0] == 200
-    assert gateway.json("/api/cameras", "POST", {"id": "door", "url": "rtsp://127.0.0.1/"})["error"] == "conflict"
-    assert gateway.json("/api/cameras", "POST", {"id": "x", "url": "file:///etc/passwd"})["error"] == "bad_request"
+    assert (
+        gateway.json("/api/cameras", "POST", {"camera_id": "door", "url": "rtsp://127.0.0.1/"})["error"] == "conflict"
+    )
+    assert (
+        gateway.json("/api/cameras", "POST", {"camera_id": "x", "url": "file:///etc/passwd"})["error"] == "bad_request"
+    )
     assert gateway.fetch("/api/cameras/door", "DELETE")[0] == 204
     assert gateway.fetch("/api/cameras/door")[0] == 404

@@ -223,9 +223,11 @@ def questions(tour: Tour) -> None:
             f"rtsp://viewer:{API_PASSWORD}@[::1",
         )
     ):
-        tour.ask("/api/cameras", "POST", {"id": f"api-{number}", "url": url})
+        tour.ask("/api/cameras", "POST", {"camera_id": f"api-{number}", "url": url})
     tour.ask(
-        "/api/cameras", "POST", {"id": "api", "url": f"rtsp://viewer:{API_PASSWORD}@127.0.0.1:1/?pwd={API_PASSWORD}"}
+        "/api/cameras",
+        "POST",
+        {"camera_id": "api", "url": f"rtsp://viewer:{API_PASSWORD}@127.0.0.1:1/?pwd={API_PASSWORD}"},
     )
     tour.ask("/api/cameras/api", "PATCH", {"url": f"ftp://viewer:{API_PASSWORD}@127.0.0.1/"})
     tour.ask("/api/cameras/api", "PATCH", {"capture_timeout": API_PASSWORD})

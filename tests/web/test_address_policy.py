@@ -21,7 +21,7 @@ from web.settings import load_settings
 
 
 async def add(client: Client, **table: Any) -> tuple[int, dict[str, Any]]:
-    async with client.post("/api/cameras", json={"id": "new", **table}) as answer:
+    async with client.post("/api/cameras", json={"camera_id": "new", **table}) as answer:
         return answer.status, await answer.json()
 
 

@@ -140,7 +140,7 @@ async def test_access_and_limits_apply_at_once_and_no_camera_is_interrupted(
         task.cancel()
     await asyncio.gather(*held, return_exceptions=True)
     # Metadata addresses and ICE servers.
-    new = {"id": "new", "url": "rtsp://169.254.7.7/", "start": "on-demand", "record": "never"}
+    new = {"camera_id": "new", "url": "rtsp://169.254.7.7/", "start": "on-demand", "record": "never"}
     assert (await client.post("/api/cameras", json=new)).status == 400
     await reload("allow_metadata_addresses = true\nice_servers = ['stun:stun.example']\n")
     assert (await client.post("/api/cameras", json=new)).status == 201

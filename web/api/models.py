@@ -58,9 +58,9 @@ class WebRtcStats(BaseModel):
     bytes_sent: int
     frames_dropped: int
     packets_lost: int
-    retransmitted: int
-    limited: int = Field(description="viewers that are sent fewer pictures, since their networks carry no more")
-    degraded: list[str] = Field(description="why viewers see fewer or broken pictures, a sentence for each viewer")
+    packets_retransmitted: int
+    bandwidth_limited: int = Field(description="viewers that get fewer pictures because of their networks")
+    degraded_reasons: list[str] = Field(description="why viewers see fewer or broken pictures, one sentence each")
     fraction_lost: float | None
     jitter_s: float | None
     round_trip_s: float | None
@@ -75,9 +75,9 @@ class WebRtcStats(BaseModel):
             bytes_sent=sum(viewer.bytes_sent for viewer in viewers),
             frames_dropped=sum(viewer.frames_dropped for viewer in viewers),
             packets_lost=sum(viewer.packets_lost for viewer in viewers),
-            retransmitted=sum(viewer.retransmitted for viewer in viewers),
-            limited=sum(viewer.limit_bps is not None for viewer in viewers),
-            degraded=[viewer.degraded for viewer in viewers if viewer.degraded is not None][:DEGRADED_MAX],
+            packets_retransmitted=sum(viewer.retransmitted for viewer in viewers),
+            bandwidth_limited=sum(viewer.limit_bps is not None for viewer in viewers),
+            degraded_reasons=[viewer.degraded for viewer in viewers if viewer.degraded is not None][:DEGRADED_MAX],
             fraction_lost=round(fmean(viewer.fraction_lost for viewer in viewers), 4) if viewers else None,
             jitter_s=round(fmean(viewer.jitter_s for viewer in viewers), 5) if viewers else None,
             round_trip_s=round(fmean(round_trips), 5) if round_trips else None,
@@ -132,17 +132,20 @@ CameraPatch = _optional(
 NewCamera = _optional(
     "NewCamera",
     "A camera to add: its id, its URL and any setting of a camera's table.",
-    id=(str, Field(pattern=f"^{CAMERA_ID.pattern}$")),
+    camera_id=(str, Field(pattern=f"^{CAMERA_ID.pattern}$")),
     url=(str, Field(description="rtsp://user:password@host/path", json_schema_extra={"writeOnly": True})),
     engine=_ENGINE,
 )
 
 
-class Problem(BaseModel):
-    """One thing that is wrong; ``camera`` is ``null`` if it concerns no single camera."""
+Component = Literal["settings", "capture", "archive", "messaging"]
 
-    room: str
-    camera: str | None
+
+class Problem(BaseModel):
+    """One problem of one component; ``camera_id`` is ``null`` if it concerns no single camera."""
+
+    component: Component
+    camera_id: str | None
     message: str
 
 
@@ -164,7 +167,7 @@ class MessagingStatus(BaseModel):
     error: str | None = None
     connects: int | None = Field(default=None, description="connections made since the start")
     frames_sent: int | None = None
-    pictures_skipped: int | None = None
+    frames_skipped: int | None = None
 
 
 class BrowsersStatus(BaseModel):
@@ -172,7 +175,7 @@ class BrowsersStatus(BaseModel):
 
     clients: int
     frames_sent: int
-    pictures_skipped: int
+    frames_skipped: int
 
 
 class ArchiveStatus(BaseModel):
@@ -181,7 +184,7 @@ class ArchiveStatus(BaseModel):
     cameras: dict[str, RecorderStatus]
     index_error: str | None = None
     index_is_incomplete: bool | None = None
-    index_mended: int | None = None
+    index_repairs: int | None = None
     retention_error: str | None = None
     free_bytes: int | None = None
     segments_deleted: dict[str, int] | None = None
@@ -195,9 +198,9 @@ class WebRtcServerStatus(BaseModel):
 
 
 class Status(BaseModel):
-    """The whole gateway: ``ok``, or ``ill`` with a sentence for each problem."""
+    """The whole gateway: ``ok``, or ``degraded`` with a sentence for each problem."""
 
-    status: Literal["ok", "ill"]
+    status: Literal["ok", "degraded"]
     problems: list[Problem]
     settings: SettingsState | None = Field(description="null unless the credentials allow to view every camera")
     cameras: list[Camera]
@@ -303,4 +306,4 @@ class ViewerClock(BaseModel):
 
     time: Time
     rtp_timestamp: int
-    degraded: str | None = Field(description="why this viewer sees fewer or broken pictures, as a sentence")
+    degraded_reason: str | None = Field(description="why this viewer sees fewer or broken pictures, as a sentence")

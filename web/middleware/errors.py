@@ -24,8 +24,14 @@ CLIENT_GONE = 499
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 416: "range"}
-"""Codes for what aiohttp itself refuses."""
+CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "content_too_large",
+    416: "range_not_satisfiable",
+}
+"""Error codes of what aiohttp refuses: the names of the statuses in RFC 9110 §15."""
 
 
 def error_response(error: LiveedgeError) -> web.Response:
@@ -42,7 +48,7 @@ def error_response(error: LiveedgeError) -> web.Response:
         headers["WWW-Authenticate"] = f'Bearer realm="liveedge"{why}'
     if isinstance(error, ForbiddenError) and error.scope is not None:
         headers["WWW-Authenticate"] = f'Bearer realm="liveedge", error="insufficient_scope", scope="{error.scope}"'
-        body |= {"scope": error.scope, "camera": error.camera_id}
+        body |= {"scope": error.scope, "camera_id": error.camera_id}
     if isinstance(error, NegotiationError):
         body["transports"] = list(error.transports)
     return web.json_response(body, status=error.status, headers=headers)
@@ -61,7 +67,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         if error.status < 400 or error.content_type == "application/json":
             raise
         headers = {name: value for name, value in error.headers.items() if name in ("Allow", "Content-Range")}
-        code = CODES.get(error.status, "http")
+        code = CODES.get(error.status, "http_error")
         message = f"{error.reason}: {request.method} {request.path}"
         return web.json_response({"error": code, "message": message}, status=error.status, headers=headers)
     except TimeoutError:
@@ -74,4 +80,4 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
             return web.Response(status=CLIENT_GONE)
         log.exception("%s %s failed", request.method, request.path)
         message = "the gateway failed on this request; its log has the reason"
-        return web.json_response({"error": "internal", "message": message}, status=500)
+        return web.json_response({"error": LiveedgeError.code, "message": message}, status=500)

@@ -1,25 +1,28 @@
-"""What is ill in a gateway, in sentences: ``problems`` of ``GET /api/status``.
+"""What is wrong in a gateway now, in sentences: ``problems`` of ``GET /api/status``.
 
-Each room is asked for what it knows to be wrong now. A camera that nobody wants, or that is just coming up, is well.
+Each component reports its own problems. A camera that is not captured, or that is connecting, is not a problem.
 """
 
 from collections.abc import Iterator
 
 from gateway.session import SessionState
-from web.api.models import Problem
+from web.api.models import Component, Problem
 from web.gateway import Gateway
 
-LAG_ILL_S = 5.0
-"""A disk that spins up takes as long; what is recorded is lost when it is 20 s behind, or so."""
+LAG_MAX_S = 5.0
+"""A disk that spins up takes as long. Packets are lost from about 20 s on."""
 
 
-Finding = tuple[str, str | None, str]
+Finding = tuple[Component, str | None, str]
 """Component, camera id, message."""
 
 
 def problems(gateway: Gateway) -> list[Problem]:
     """Everything that is wrong now; empty while everything works."""
-    return [Problem(room=room, camera=camera, message=message) for room, camera, message in _findings(gateway)]
+    return [
+        Problem(component=component, camera_id=camera_id, message=message)
+        for component, camera_id, message in _findings(gateway)
+    ]
 
 
 def _findings(gateway: Gateway) -> Iterator[Finding]:
@@ -43,7 +46,7 @@ def _archive(gateway: Gateway) -> Iterator[Finding]:
     for camera_id, recorder in status["cameras"].items():
         if recorder["error"] is not None and recorder["error"] != status["index_error"]:
             yield ("archive", camera_id, f"the camera is not recorded: {recorder['error']}")
-        elif recorder["lag_s"] > LAG_ILL_S:
+        elif recorder["lag_s"] > LAG_MAX_S:
             late = f"the recording is {recorder['lag_s']:.0f} s behind the camera"
             yield ("archive", camera_id, f"{late}: the disk of DATA_DIR is slow or hangs")
     if status["index_error"] is not None:

@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 from prometheus_client import (
@@ -33,7 +33,7 @@ from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from gateway.webrtc.ice.agent import REFUSALS
 from gateway.webrtc.stats import Totals
-from web.api.models import WebRtcStats
+from web.api.models import Component, WebRtcStats
 from web.gateway import Gateway
 from web.observability.health import problems
 from web.observability.http_metrics import HttpMetrics
@@ -43,17 +43,21 @@ LAG_INTERVAL_S = 0.5
 
 CAMERA = ["camera"]
 
-WEBRTC_HELP = {
-    "viewers": "WebRTC viewers that there were",
-    "packets_sent": "RTP packets sent to WebRTC viewers",
-    "bytes_sent": "Bytes of RTP payload sent to WebRTC viewers",
-    "frames_dropped": "Frames left out for WebRTC viewers that could not keep up",
-    "replays": "Times that a WebRTC viewer was sent the GOP from its start: for joining, PLI and FIR",
-    "retransmitted": "RTP packets sent again",
-    "retransmissions_refused": "RTP packets asked for that were gone, or over the limit",
-    "packets_lost": "RTP packets that WebRTC viewers report as lost",
-    "limits": "Times that a WebRTC viewer's network was found too narrow for the camera",
+WEBRTC_COUNTERS = {
+    "viewers": ("viewers", "WebRTC viewers since the start"),
+    "packets_sent": ("packets_sent", "RTP packets sent to WebRTC viewers"),
+    "bytes_sent": ("bytes_sent", "Bytes of RTP payload sent to WebRTC viewers"),
+    "frames_dropped": ("frames_dropped", "Frames not sent to WebRTC viewers that could not keep up"),
+    "replays": ("gop_replays", "Times that a WebRTC viewer was sent the GOP from its start: for joining, PLI and FIR"),
+    "retransmitted": ("packets_retransmitted", "RTP packets sent again"),
+    "retransmissions_refused": (
+        "retransmissions_refused",
+        "RTP packets requested again that were not kept any more, or over the limit",
+    ),
+    "packets_lost": ("packets_lost", "RTP packets that WebRTC viewers report as lost"),
+    "limits": ("bandwidth_limits", "Times that the bandwidth of a WebRTC viewer was found too low for the camera"),
 }
+"""Metric name and help text for each field of :class:`~gateway.webrtc.stats.Totals`."""
 
 
 class LoopLag:
@@ -125,11 +129,11 @@ class GatewayCollector(Collector):
             "TCP connections closed at once: too many of one address",
             self._http.connections_refused.total(),
         )
-        ill = GaugeMetricFamily("liveedge_problems", "What is ill now, as /api/status tells it", labels=["room"])
-        found = [problem.room for problem in problems(self._gateway)]
-        for room in ("settings", "capture", "archive", "messaging"):
-            ill.add_metric([room], found.count(room))
-        yield ill
+        family = GaugeMetricFamily("liveedge_problems", "Problems now, as in GET /api/status", labels=["component"])
+        components = [problem.component for problem in problems(self._gateway)]
+        for component in get_args(Component):
+            family.add_metric([component], components.count(component))
+        yield family
         yield GaugeMetricFamily("liveedge_threads", "Threads of the process", threading.active_count())
         yield GaugeMetricFamily("liveedge_tasks", "Tasks of the event loop", len(asyncio.all_tasks()))
         lag = GaugeMetricFamily("liveedge_event_loop_lag_seconds", "Worst lag of the event loop since the last scrape")
@@ -141,7 +145,7 @@ class GatewayCollector(Collector):
         state = GaugeMetricFamily(
             "liveedge_camera_state", "1 for the state that the camera is in", labels=["camera", "state"]
         )
-        stream = InfoMetricFamily("liveedge_camera_stream", "What the camera sends", labels=CAMERA)
+        stream = InfoMetricFamily("liveedge_camera_stream", "Codecs and size of the stream", labels=CAMERA)
         viewers = GaugeMetricFamily("liveedge_camera_viewers", "Viewers by transport", labels=["camera", "transport"])
         for camera in cameras:
             status = camera.status()
@@ -175,31 +179,32 @@ class GatewayCollector(Collector):
             "keyframe_interval_seconds", "Last keyframe interval", lambda camera: camera.status().keyframe_interval_s
         )
         yield counter(
-            "reconnects", "Times the camera was lost after a picture", lambda camera: camera.session.reconnects
+            "reconnects", "Times that the camera was lost after a picture", lambda camera: camera.session.reconnects
         )
         yield counter("packets", "Packets from the camera", lambda camera: camera.hub.packets_published)
         dropped = CounterMetricFamily(
             "liveedge_camera_packets_dropped",
-            "Packets dropped: at the hand-over from the camera's thread, or before a slow consumer",
+            "Packets dropped because a queue was full: from the capture thread, or of a slow consumer",
             labels=["camera", "reason"],
         )
         for camera in cameras:
             of_consumers = camera.hub.packets_dropped
-            dropped.add_metric([camera.id, "handover"], camera.status().packets_dropped - of_consumers)
-            dropped.add_metric([camera.id, "consumer"], of_consumers)
+            dropped.add_metric([camera.id, "capture_queue"], camera.status().packets_dropped - of_consumers)
+            dropped.add_metric([camera.id, "consumer_queue"], of_consumers)
         yield dropped
         yield counter(
-            "gops_outgrown", "GOPs too large to be kept for newcomers", lambda camera: camera.hub.gops_outgrown
+            "gops_oversized", "GOPs too large to be kept for new viewers", lambda camera: camera.hub.gops_oversized
         )
-        yield counter("consumer_faults", "Packets that a consumer failed on", lambda camera: camera.hub.sink_faults)
-        yield counter("pictures_decoded", "Pictures decoded for JPEG", lambda camera: camera.jpeg.pictures_decoded)
+        yield counter("consumer_errors", "Packets that a consumer failed on", lambda camera: camera.hub.sink_faults)
+        yield counter("frames_decoded", "Frames decoded for JPEG", lambda camera: camera.jpeg.frames_decoded)
         yield counter("jpeg_frames_encoded", "JPEG frames encoded", lambda camera: camera.jpeg.frames_encoded)
 
     def _webrtc(self) -> Iterable[Metric]:
         server = self._gateway.webrtc
         totals = {camera_id: server.totals(camera_id) for camera_id in self._gateway.service.cameras}
         for field in fields(Totals):
-            family = CounterMetricFamily(f"liveedge_webrtc_{field.name}", WEBRTC_HELP[field.name], labels=CAMERA)
+            name, text = WEBRTC_COUNTERS[field.name]
+            family = CounterMetricFamily(f"liveedge_webrtc_{name}", text, labels=CAMERA)
             for camera_id, total in totals.items():
                 family.add_metric([camera_id], getattr(total, field.name))
             yield family
@@ -207,13 +212,13 @@ class GatewayCollector(Collector):
         trip = GaugeMetricFamily("liveedge_webrtc_round_trip_seconds", "Mean round trip of viewers", labels=CAMERA)
         jitter = GaugeMetricFamily("liveedge_webrtc_jitter_seconds", "Mean jitter that viewers report", labels=CAMERA)
         limited = GaugeMetricFamily(
-            "liveedge_webrtc_viewers_limited",
-            "WebRTC viewers that are sent fewer pictures, since their networks carry no more",
+            "liveedge_webrtc_viewers_bandwidth_limited",
+            "WebRTC viewers that get fewer pictures because of their networks",
             labels=CAMERA,
         )
         for camera_id in totals:
             stats = WebRtcStats.of([viewer.stats() for viewer in server.viewers_of(camera_id)])
-            limited.add_metric([camera_id], stats.limited)
+            limited.add_metric([camera_id], stats.bandwidth_limited)
             for gauge, value in ((lost, stats.fraction_lost), (trip, stats.round_trip_s), (jitter, stats.jitter_s)):
                 if value is not None:
                     gauge.add_metric([camera_id], value)
@@ -226,7 +231,7 @@ class GatewayCollector(Collector):
         for reason in REFUSALS:
             refused.add_metric([reason], server.datagrams_refused.get(reason, 0))
         failed = CounterMetricFamily(
-            "liveedge_webrtc_sends_failed", "Sendings that the kernel refused", labels=["reason"]
+            "liveedge_webrtc_sends_failed", "Datagrams that the kernel refused to send", labels=["reason"]
         )
         for reason, count in server.sends_failed.items():
             failed.add_metric([reason], count)
@@ -251,12 +256,14 @@ class GatewayCollector(Collector):
         recorders: dict[str, dict[str, Any]] = archive["cameras"]
         recording = GaugeMetricFamily("liveedge_archive_recording", "1 while the camera is recorded", labels=CAMERA)
         lag = GaugeMetricFamily(
-            "liveedge_archive_lag_seconds", "How far the disk is behind the newest picture", labels=CAMERA
+            "liveedge_archive_lag_seconds", "How far the recording on disk is behind the newest picture", labels=CAMERA
         )
         written = CounterMetricFamily("liveedge_archive_bytes", "Bytes recorded", labels=CAMERA)
         closed = CounterMetricFamily("liveedge_archive_segments", "Archive segments finished", labels=CAMERA)
-        dropped = CounterMetricFamily("liveedge_archive_packets_dropped", "Packets lost to a slow disk", labels=CAMERA)
-        gaps = CounterMetricFamily("liveedge_archive_gaps", "Segments before which something is missing", labels=CAMERA)
+        dropped = CounterMetricFamily(
+            "liveedge_archive_packets_dropped", "Packets dropped by a slow disk", labels=CAMERA
+        )
+        gaps = CounterMetricFamily("liveedge_archive_gaps", "Archive segments with a gap before them", labels=CAMERA)
         failing = GaugeMetricFamily("liveedge_archive_failing", "1 while recording fails", labels=CAMERA)
         for camera_id, status in recorders.items():
             recording.add_metric([camera_id], float(status["is_recording"]))
@@ -269,11 +276,11 @@ class GatewayCollector(Collector):
         yield from (recording, lag, written, closed, dropped, gaps, failing)
         yield from _collect(self._gateway.archive.sync_s)
         yield CounterMetricFamily(
-            "liveedge_archive_index_mended",
-            "Times that the index was found damaged or gone and was opened or made anew",
-            archive["index_mended"],
+            "liveedge_archive_index_repairs",
+            "Times that a damaged or missing index was reopened or rebuilt",
+            archive["index_repairs"],
         )
-        free = GaugeMetricFamily("liveedge_archive_disk_free_bytes", "Free space where recordings go")
+        free = GaugeMetricFamily("liveedge_archive_disk_free_bytes", "Free space on the disk of the recordings")
         try:
             free.add_metric([], shutil.disk_usage(self._gateway.settings.data_dir).free)
         except OSError:
@@ -294,17 +301,17 @@ class GatewayCollector(Collector):
         frames = CounterMetricFamily("liveedge_browser_frames", "JPEG frames sent to Socket.IO clients")
         frames.add_metric([], browsers["frames_sent"])
         late = CounterMetricFamily(
-            "liveedge_browser_pictures_skipped", "Pictures that a newer one replaced before they were sent"
+            "liveedge_browser_frames_skipped", "JPEG frames replaced by a newer one before they were sent"
         )
-        late.add_metric([], browsers["pictures_skipped"])
+        late.add_metric([], browsers["frames_skipped"])
         yield from (frames, late)
         if "frames_sent" in status:
             sent = CounterMetricFamily("liveedge_messaging_frames", "JPEG frames sent to the event service")
             sent.add_metric([], status["frames_sent"])
             skipped = CounterMetricFamily(
-                "liveedge_messaging_pictures_skipped", "Pictures that a newer one replaced before they were sent"
+                "liveedge_messaging_frames_skipped", "JPEG frames replaced by a newer one before they were sent"
             )
-            skipped.add_metric([], status["pictures_skipped"])
+            skipped.add_metric([], status["frames_skipped"])
             yield from (sent, skipped)
 
 

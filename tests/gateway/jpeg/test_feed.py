@@ -31,7 +31,7 @@ class Scene:
 
     async def settled(self, pictures: int) -> None:
         """Return when so many pictures were decoded in all."""
-        while self.feed.pictures_decoded < pictures:
+        while self.feed.frames_decoded < pictures:
             await asyncio.sleep(0.002)
 
 
@@ -58,10 +58,10 @@ async def test_nothing_is_decoded_while_nobody_looks(scene: Scene) -> None:
     await reader.get()
     reader.close()
     assert not scene.feed.is_decoding
-    decoded = scene.feed.pictures_decoded
+    decoded = scene.feed.frames_decoded
     scene.publish(*range(5, 10))
     await asyncio.sleep(0)
-    assert scene.feed.pictures_decoded == decoded == 5
+    assert scene.feed.frames_decoded == decoded == 5
     with pytest.raises(SubscriptionClosed):
         await reader.get()
 
@@ -81,7 +81,7 @@ async def test_a_size_is_encoded_once_for_all_its_rates(scene: Scene) -> None:
     assert (await fast.get()).data is (await slow.get()).data
     assert (await small.get()).width == 80
     assert scene.feed.frames_encoded == 2
-    assert scene.feed.pictures_decoded == 1
+    assert scene.feed.frames_decoded == 1
 
 
 async def test_a_reader_that_does_not_read_finds_the_newest_and_the_count_of_the_rest(scene: Scene) -> None:
@@ -114,10 +114,10 @@ async def test_packets_wait_for_a_picture_that_is_due(scene: Scene) -> None:
         scene.publish(number)
         for _ in range(5):
             await asyncio.sleep(0)
-    assert scene.feed.pictures_decoded == 1
+    assert scene.feed.frames_decoded == 1
     scene.publish(5)
     frame = await reader.get()
-    assert (number_of(frame.data), frame.skipped, scene.feed.pictures_decoded) == (5, 4, 6)
+    assert (number_of(frame.data), frame.skipped, scene.feed.frames_decoded) == (5, 4, 6)
 
 
 async def test_packets_do_not_wait_for_longer_than_a_quarter_of_a_second(scene: Scene) -> None:
@@ -205,7 +205,7 @@ async def test_a_decoder_that_is_behind_and_does_not_catch_up_jumps_to_the_next_
     scene.hub.publish(replace(packet(GOP), captured_at_90k=6 * CLOCK_RATE))
     frame = await reader.get()
     assert (number_of(frame.data), frame.captured_at_90k) == (GOP, 6 * CLOCK_RATE)
-    assert scene.feed.pictures_decoded == 2
+    assert scene.feed.frames_decoded == 2
 
 
 async def test_closing_the_feed_ends_its_readers(scene: Scene) -> None:
@@ -251,7 +251,7 @@ async def test_a_snapshot_beside_a_reader_uses_its_picture(scene: Scene) -> None
     reader = scene.feed.subscribe(25, None)
     await reader.get()
     assert number_of((await scene.feed.snapshot(80)).data) == 4
-    assert scene.feed.pictures_decoded == 5
+    assert scene.feed.frames_decoded == 5
 
 
 async def test_no_snapshot_without_a_keyframe(scene: Scene) -> None:

@@ -65,8 +65,8 @@ async def test_a_cameras_settings_are_all_there(client: Client) -> None:
     schemas = (await (await client.get("/openapi.json")).json())["components"]["schemas"]
     wanted = {*RecordedCameraSettings.model_fields, "engine"} - {"capture_engine", "capture_tls_ca_file"}
     assert set(schemas["CameraPatch"]["properties"]) == wanted
-    assert set(schemas["NewCamera"]["properties"]) == wanted | {"id"}
-    assert schemas["NewCamera"]["required"] == ["id", "url"]
+    assert set(schemas["NewCamera"]["properties"]) == wanted | {"camera_id"}
+    assert schemas["NewCamera"]["required"] == ["camera_id", "url"]
     assert {"minimum": 100, "maximum": 600000, "type": "integer"} in schemas["CameraPatch"]["properties"][
         "capture_timeout"
     ]["anyOf"]

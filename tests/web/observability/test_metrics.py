@@ -58,7 +58,7 @@ async def test_what_is_named_is_there_and_counts(client: Client) -> None:
     assert samples["liveedge_archive_fsync_seconds_count"][demo] > 0
     assert samples["liveedge_archive_fsync_seconds_sum"][demo] > 0
     assert samples["liveedge_http_requests_total"][("method", "any"), ("route", "none"), ("status", "4xx")] == 1
-    assert samples["liveedge_problems"][(("room", "capture"),)] == 0
+    assert samples["liveedge_problems"][(("component", "capture"),)] == 0
     assert samples["liveedge_webrtc_packets_sent_total"][demo] == 0
     assert samples["liveedge_webrtc_datagrams_refused_total"][(("reason", "unknown_address"),)] == 0
     assert samples["liveedge_webrtc_sends_failed_total"][(("reason", "full"),)] == 0
@@ -89,7 +89,7 @@ PROMISED = {
     "packets": "liveedge_camera_packets",
     "drops by reason": "liveedge_camera_packets_dropped",
     "viewers by transport": "liveedge_camera_viewers",
-    "time to first frame": "liveedge_webrtc_first_picture_seconds",
+    "time to first frame": "liveedge_webrtc_first_frame_seconds",
     "loss": "liveedge_webrtc_loss_ratio",
     "RTT": "liveedge_webrtc_round_trip_seconds",
     "HLS requests": "liveedge_hls_request_seconds",
@@ -100,14 +100,14 @@ PROMISED = {
     "archive gaps": "liveedge_archive_gaps",
     "disk free": "liveedge_archive_disk_free_bytes",
     "frames sent": "liveedge_browser_frames",
-    "frames skipped": "liveedge_browser_pictures_skipped",
+    "frames skipped": "liveedge_browser_frames_skipped",
     "EMS state": "liveedge_messaging_connected",
     "event-loop lag": "liveedge_event_loop_lag_seconds",
     "memory": "process_resident_memory_bytes",
     "CPU": "process_cpu_seconds",
 }
 
-OF_WHAT = {"camera", "state", "transport", "reason", "room", "kind", "route", "method", "status", "le"}
+OF_WHAT = {"camera", "state", "transport", "reason", "component", "kind", "route", "method", "status", "le"}
 """Every label there is but those of a camera's stream and of the process: none is a viewer's."""
 
 
@@ -135,7 +135,7 @@ async def test_what_is_promised_is_there_with_type_and_unit_and_never_by_viewer(
 
 async def test_a_camera_that_was_removed_leaves_no_series_behind(client: Client) -> None:
     assert (await client.get("/hls/demo/index.m3u8")).status == 200
-    new = {"id": "yard", "url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
+    new = {"camera_id": "yard", "url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
     assert (await client.post("/api/cameras", json=new)).status == 201
     assert (await client.delete("/api/cameras/demo")).status == 204
     samples = await scrape(client)

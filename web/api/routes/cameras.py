@@ -40,11 +40,11 @@ async def get_camera(request: web.Request) -> web.Response:
 @routes.post("/api/cameras")
 @describe("cameras", {201: models.Camera}, body=models.NewCamera, errors=(400, 409, 503))
 async def add_camera(request: web.Request) -> web.Response:
-    """Add a camera: ``{"id": …, "url": …}`` and any setting of a camera's table."""
+    """Add a camera: ``{"camera_id": …, "url": …}`` and any setting of a camera's table."""
     table = await _json_object(request)
-    camera_id = table.pop("id", None)
+    camera_id = table.pop("camera_id", None)
     if not isinstance(camera_id, str):
-        raise BadRequestError('say which camera: {"id": "door", "url": "rtsp://…"}')
+        raise BadRequestError('camera_id is missing: {"camera_id": "door", "url": "rtsp://…"}')
     await _check_target(request, table)
     camera = await request.app[GATEWAY].add_camera(camera_id, table)
     headers = {"Location": f"/api/cameras/{camera_id}"}

@@ -53,12 +53,13 @@ async def time(request: web.Request) -> web.Response:
 async def viewer_clock(request: web.Request) -> web.Response:
     """The clock of a WebRTC viewer: pictures with RTP timestamp ``rtp_timestamp`` are captured at ``time``.
 
-    Sender reports say the same, but browsers keep them to themselves. ``degraded`` says why it is sent fewer pictures.
+    RTCP sender reports say the same, but browsers do not expose them. ``degraded_reason`` says why the viewer gets
+    fewer pictures.
     """
     viewer = request.app[GATEWAY].webrtc.viewer(request.match_info["viewer"], request.match_info["camera"])
     now_90k = request.app[GATEWAY].clock.wall_90k()
     timestamp = viewer.rtp_timestamp(now_90k)
     if timestamp is None:
         raise UnavailableError("this viewer has had no picture yet")
-    clock = models.ViewerClock(time=to_rfc3339(now_90k), rtp_timestamp=timestamp, degraded=viewer.degraded)
+    clock = models.ViewerClock(time=to_rfc3339(now_90k), rtp_timestamp=timestamp, degraded_reason=viewer.degraded)
     return json_answer(clock, headers={"Cache-Control": "no-store"})

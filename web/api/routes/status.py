@@ -1,4 +1,4 @@
-"""``/api/status``: what is well and what is ill, room by room."""
+"""``/api/status``: the state of the whole gateway."""
 
 from aiohttp import web
 
@@ -17,16 +17,17 @@ routes = web.RouteTableDef()
 @routes.get("/api/status")
 @describe("cameras", {200: models.Status})
 async def status(request: web.Request) -> web.Response:
-    """The whole gateway now: ``status`` is ``ok``, or ``ill`` with a sentence in ``problems`` for each thing.
+    """State of the whole gateway.
 
-    Whoever may view some cameras alone is told of those, and not of the rest of the gateway.
+    ``status`` is ``ok``, or ``degraded`` with a sentence in ``problems`` for each problem. Credentials
+    for some cameras only see those cameras, and no state of the rest of the gateway.
     """
     app = request.app
     is_whole = grant_of(request).may_everywhere(Scope.VIEW)
-    ill = [
+    found = [
         problem
         for problem in problems(app[GATEWAY])
-        if is_whole or (problem.camera is not None and may_view(request, problem.camera))
+        if is_whole or (problem.camera_id is not None and may_view(request, problem.camera_id))
     ]
     archive = models.ArchiveStatus.model_validate(app[GATEWAY].archive.status())
     if not is_whole:
@@ -36,8 +37,8 @@ async def status(request: web.Request) -> web.Response:
     webrtc = app[GATEWAY].webrtc
     return json_answer(
         models.Status(
-            status="ill" if ill else "ok",
-            problems=ill,
+            status="degraded" if found else "ok",
+            problems=found,
             settings=_settings(app[GATEWAY]) if is_whole else None,
             cameras=[camera_answer(app, camera) for camera in cameras],
             messaging=models.MessagingStatus.model_validate(app[GATEWAY].messaging.status()),

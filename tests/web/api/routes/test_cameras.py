@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("place")
 async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
     client = await open_gateway()
-    new = {"id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
+    new = {"camera_id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
     assert (await client.post("/api/cameras", json=new)).status == 201
     assert (await client.patch("/api/cameras/door", json={"frame_rate": 3})).status == 200
     assert (await client.patch("/api/cameras/yard", json={"frame_rate": 4, "frame_width": 320})).status == 200
@@ -61,7 +61,7 @@ async def test_a_configured_camera_is_not_removed_by_api(place: Path, open_gatew
         ({"engine": "os:system"}, 400),
         ({"capture_engine": "tests.support.scripted:ScriptedEngine"}, 400),
         ({"engine": {}}, 400),
-        ({"id": "other"}, 400),
+        ({"camera_id": "other"}, 400),
         ({"record": "always", "start": "on-demand"}, 400),
         ({}, 200),
     ],
@@ -118,7 +118,7 @@ async def test_a_change_that_cannot_be_kept_is_not_made(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("web.private_files.os.fsync", full)
-    reply = await client.post("/api/cameras", json={"id": "yard", "url": "rtsp://127.0.0.1/"})
+    reply = await client.post("/api/cameras", json={"camera_id": "yard", "url": "rtsp://127.0.0.1/"})
     assert reply.status == 503
     assert "No space left" in (await reply.json())["message"]
     assert set(client.app[GATEWAY].service.cameras) == {"door"}

@@ -22,7 +22,7 @@ export interface ArchiveStatus {
   cameras: Record<string, RecorderStatus>;
   index_error: string | null;
   index_is_incomplete: boolean | null;
-  index_mended: number | null;
+  index_repairs: number | null;
   retention_error: string | null;
   free_bytes: number | null;
   segments_deleted: Record<string, number> | null;
@@ -32,7 +32,7 @@ export interface ArchiveStatus {
 export interface BrowsersStatus {
   clients: number;
   frames_sent: number;
-  pictures_skipped: number;
+  frames_skipped: number;
 }
 
 /** A camera with its state, viewers and live edge. Rates are measured; `null` is not known (yet). */
@@ -155,12 +155,12 @@ export interface MessagingStatus {
   /** connections made since the start */
   connects: number | null;
   frames_sent: number | null;
-  pictures_skipped: number | null;
+  frames_skipped: number | null;
 }
 
 /** A camera to add: its id, its URL and any setting of a camera's table. */
 export interface NewCamera {
-  id: string;
+  camera_id: string;
   /** rtsp://user:password@host/path */
   url: string;
   engine?: EngineName | null;
@@ -194,10 +194,10 @@ export interface NewCamera {
   start?: StartMode | null;
 }
 
-/** One thing that is wrong; `camera` is `null` if it concerns no single camera. */
+/** One problem of one component; `camera_id` is `null` if it concerns no single camera. */
 export interface Problem {
-  room: string;
-  camera: string | null;
+  component: "settings" | "capture" | "archive" | "messaging";
+  camera_id: string | null;
   message: string;
 }
 
@@ -289,9 +289,9 @@ export interface SignedUrl {
 /** Whether a camera is captured from the start of the process, or only while it has viewers or clients. */
 export type StartMode = "always" | "on-demand";
 
-/** The whole gateway: `ok`, or `ill` with a sentence for each problem. */
+/** The whole gateway: `ok`, or `degraded` with a sentence for each problem. */
 export interface Status {
-  status: "ok" | "ill";
+  status: "ok" | "degraded";
   problems: Problem[];
   /** null unless the credentials allow to view every camera */
   settings: SettingsState | null;
@@ -307,7 +307,7 @@ export interface ViewerClock {
   time: string;
   rtp_timestamp: number;
   /** why this viewer sees fewer or broken pictures, as a sentence */
-  degraded: string | null;
+  degraded_reason: string | null;
 }
 
 /** The WebRTC server. */
@@ -323,11 +323,11 @@ export interface WebRtcStats {
   bytes_sent: number;
   frames_dropped: number;
   packets_lost: number;
-  retransmitted: number;
-  /** viewers that are sent fewer pictures, since their networks carry no more */
-  limited: number;
-  /** why viewers see fewer or broken pictures, a sentence for each viewer */
-  degraded: string[];
+  packets_retransmitted: number;
+  /** viewers that get fewer pictures because of their networks */
+  bandwidth_limited: number;
+  /** why viewers see fewer or broken pictures, one sentence each */
+  degraded_reasons: string[];
   fraction_lost: number | null;
   jitter_s: number | null;
   round_trip_s: number | null;

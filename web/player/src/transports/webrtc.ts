@@ -194,9 +194,9 @@ export class WebRtcRung implements Rung {
       const response = await api.fetch(`/api/cameras/${camera}/viewers/${viewer}/clock`, {
         signal: this.ending.signal,
       });
-      const clock = (await response.json()) as { rtp_timestamp: number; time: string; degraded?: string | null };
+      const clock = (await response.json()) as { rtp_timestamp: number; time: string; degraded_reason?: string | null };
       this.rtp.set(clock.rtp_timestamp, Date.parse(clock.time));
-      this.slow = typeof clock.degraded === "string";
+      this.slow = typeof clock.degraded_reason === "string";
       if (!this.ending.signal.aborted) this.context.slow(this.slow);
     } catch (error) {
       if (!(error instanceof ApiError) || error.status === 503) return;
