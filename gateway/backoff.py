@@ -1,47 +1,60 @@
-"""Backoff: how long to wait before the next attempt, after how many failed ones. Sans-IO.
+"""Backoff: how long to wait before the next attempt to connect, to a camera or to the event service. Sans-IO.
 
-The first ``attempts`` come ``delay_s`` apart, as ``CONNECTION_RETRY_ATTEMPTS`` and ``CONNECTION_RETRY_DELAY`` say.
-After them the wait doubles each time up to :data:`DELAY_MAX_S`, and is jittered downwards, so that a thousand
-gateways do not come back to a restarted event service in the same second.
+The first ``retries`` attempts after a failure are ``delay_s`` apart (``CONNECTION_RETRY_ATTEMPTS``,
+``CONNECTION_RETRY_DELAY``). After them the wait doubles with each failure, up to :data:`DELAY_MAX_S`. These waits are
+jittered downwards, so that a thousand gateways do not come back to a restarted service in the same second.
 """
 
 import random
 from collections.abc import Callable
 
 DELAY_MAX_S = 30.0
-"""What somebody who has just repaired the other end is ready to wait."""
+"""How long somebody waits who has just repaired the other end. A camera is not loaded by a connection every 30 s."""
 
 STEADY_S = 5.0
-"""A connection that lasted this long was a good one. A shorter one counts as a failed attempt."""
+"""A connection that lasted this long was a good one: it is shorter than any camera's reboot, and longer than the runs
+of a flapping camera. A shorter one counts as a failed attempt."""
+
+_DOUBLINGS_MAX = 16
+"""2^16 times any delay is above the maximum. Larger powers would overflow a float after a year of attempts."""
 
 
 class Backoff:
-    """See the module. ``failures`` counts the attempts since the last good connection."""
+    """See the module. ``retries`` and ``delay_s`` may be changed at any time; ``jitter`` returns 0 to 1."""
 
-    def __init__(self, attempts: int, delay_s: float, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, retries: int, delay_s: float, jitter: Callable[[], float] = random.random) -> None:
+        self.retries = retries
+        self.delay_s = delay_s
         self.failures = 0
-        self._attempts = attempts
-        self._delay_s = delay_s
+        """Failed attempts since the last good connection."""
         self._jitter = jitter
 
     @property
+    def is_exhausted(self) -> bool:
+        """Whether the retries are used up."""
+        return self.failures > self.retries
+
+    @property
     def is_exhausted_now(self) -> bool:
-        """Whether it is this failure that used up the attempts: the moment to say so."""
-        return self.failures == max(1, self._attempts)
+        """Whether the last failure used them up: the moment to report it."""
+        return self.failures == self.retries + 1
 
     def failed(self) -> float:
-        """Count a failure. Returns the wait before the next attempt, in seconds."""
+        """Count a failed attempt. Returns the wait before the next one, in seconds."""
         self.failures += 1
-        beyond = self.failures - max(1, self._attempts)
-        if beyond < 0:
-            return min(self._delay_s, DELAY_MAX_S)
-        # 2**16 times any delay is beyond the maximum; larger powers would overflow one day.
-        longest_s = min(DELAY_MAX_S, self._delay_s * 2.0 ** min(beyond, 16))
+        doublings = self.failures - self.retries
+        if doublings <= 0:
+            return self.delay_s
+        longest_s = min(DELAY_MAX_S, self.delay_s * 2.0 ** min(doublings, _DOUBLINGS_MAX))
         return longest_s * (0.5 + 0.5 * self._jitter())
 
     def ended(self, lasted_s: float) -> float:
-        """A connection is over that lasted ``lasted_s``. Returns the wait before the next attempt, in seconds."""
+        """Count the end of a connection that lasted this long. Returns the wait before the next attempt, in seconds."""
         if lasted_s < STEADY_S:
             return self.failed()
+        self.reset()
+        return self.delay_s * self._jitter()
+
+    def reset(self) -> None:
+        """Forget all failures, after a good connection or by command."""
         self.failures = 0
-        return min(self._delay_s, DELAY_MAX_S) * self._jitter()

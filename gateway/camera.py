@@ -1,15 +1,17 @@
-"""Camera: one configured source and everything that belongs to it, from wish to picture.
+"""Camera: one configured source, its capture, and who wants it captured.
 
-Theory of operation. People want a camera in two ways: a *client* asks for it by command (``capture_start_request``) and
-takes its wish back by command; a *viewer* holds it for as long as it watches (:meth:`Camera.hold`). While there is
-either, or the settings say "always", one task drives the :class:`~gateway.session.CaptureSession`: it makes an attempt
-when one is due, gives each run a thread of its own, and publishes what comes to the :class:`~gateway.hub.PacketHub`.
+Theory of operation. There are two ways to have a camera captured. A *client* starts it by command
+(``capture_start_request``) and stops it by command. A *viewer* holds it while it watches (:meth:`Camera.hold`). While
+there is either, or the settings say "always", one task drives the :class:`~gateway.session.CaptureSession`: it makes an
+attempt when one is due, gives each run a thread of its own, and publishes its packets to the
+:class:`~gateway.hub.PacketHub`.
 
 Rules:
 
-1. A command takes effect at once; a viewer who leaves is waited for ``CAPTURE_LINGER`` seconds, since most come back.
-2. No failure leaves this object: it becomes the session's state and error message.
-3. A run without a video packet for ``CAPTURE_TIMEOUT`` is over, whatever the engine thinks of it.
+1. A command takes effect at once. After the last viewer has left, the capture goes on for ``CAPTURE_LINGER`` seconds,
+   since most viewers come back.
+2. No error leaves this object: it becomes the session's state and error message.
+3. A run without a video packet for ``CAPTURE_TIMEOUT`` is ended, even if the engine does not end it.
 4. Runs are numbered from 1 for the life of the process (:attr:`gateway.media.Packet.run`).
 """
 
@@ -21,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.camera_settings import CameraSettings, RecordMode, StartMode
+from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureEngine, CaptureSource, CheckAddress
 from gateway.capture.port_probe import when_reachable
 from gateway.capture.runner import EngineRunner
@@ -41,19 +44,19 @@ from gateway.status import CaptureStatus, LiveEdge, StreamMeter
 log = logging.getLogger(__name__)
 
 ENGINE_GRACE_S = 1.0
-"""The engine's own watchdog knows better why a camera is silent; rule 3 strikes when it has not spoken by then."""
+"""Seconds that an engine has to end the run itself before rule 3 does: it knows better why the camera is silent."""
 
 THREAD_END_S = 1.0
-"""How long a stop waits for the engine's thread. A thread that hangs in a C library is left behind; it is a daemon."""
+"""How long a stop waits for the engine's thread, in seconds. A thread that hangs in a C library is left behind."""
 
 Observer = Callable[["Camera"], None]
 
 AddressCheck = Callable[[str], CheckAddress | None]
-"""By a camera's id, what is to look at the addresses that its next run connects to; ``None`` where nothing has to."""
+"""Returns, for a camera's id, the check of the addresses that its next run connects to; ``None`` for no check."""
 
 
 class Hold:
-    """A viewer's hold on a camera. Release it once; again is harmless."""
+    """Keeps a camera captured for one viewer, until it is released. Releasing it twice is harmless."""
 
     def __init__(self, camera: "Camera", kind: str) -> None:
         self._camera: Camera | None = camera
@@ -63,7 +66,7 @@ class Hold:
         """The viewer has gone."""
         camera, self._camera = self._camera, None
         if camera is not None:
-            camera.let_go(self.kind)
+            camera.end_hold(self.kind)
 
 
 class Camera:
@@ -94,31 +97,34 @@ class Camera:
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._callback_task: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
-        """Set, and replaced, whenever something has changed that a newcomer may wait for."""
-        self._kick = asyncio.Event()
+        self._progress = asyncio.Event()
+        """Set, and replaced, on each change that :meth:`wait_for_keyframe` waits for."""
+        self._retry_now = asyncio.Event()
         self._run = 0
         self._last_video_s = 0.0
         self._last_keyframe_s: float | None = None
-        self._dropped = 0
+        self._counters = CaptureCounters()
+        """Of the runs that have ended."""
+        self._handover_dropped = 0
+        self._runner: EngineRunner | None = None
         self._always = False
         self._closed = False
 
-    # --- who wants it
+    # --- clients and viewers
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anybody, or a setting, wants this camera captured."""
+        """Whether a client, a viewer or a setting wants this camera captured."""
         return not self._closed and (self._always or bool(self._clients) or self._holds.total() > 0)
 
     @property
     def clients(self) -> Mapping[str, Mapping[str, Any]]:
-        """Clients that asked for the capture, with the metadata that each of them gave."""
+        """Clients that started the capture, with the metadata that each of them gave."""
         return self._clients
 
     @property
     def viewers(self) -> Mapping[str, int]:
-        """How many watch, by transport."""
+        """How many viewers there are, by transport."""
         return {kind: count for kind, count in sorted(self._holds.items()) if count}
 
     def begin(self) -> None:
@@ -129,13 +135,13 @@ class Camera:
     def reconfigure(
         self, settings: CameraSettings, engine_factory: Callable[[CaptureSource, Clock], CaptureEngine]
     ) -> None:
-        """Go on with other settings. Viewers and clients stay; a new run begins only where the old one cannot go on."""
+        """Continue with other settings. Viewers and clients stay. A new run begins only where a setting requires it."""
         before, self.settings = self.settings, settings
         self._engine_factory = engine_factory
         self.session.reconfigure(settings.public_url, _retry_policy(settings))
         if self._task is not None and names_changed(before, settings, Applies.RUN):
-            log.info("camera %s: begins anew with other settings", self.id)
-            # What ends it looks whether it is wanted; a task that had not yet begun has no such end, and has this one.
+            log.info("camera %s: restarts with other settings", self.id)
+            # A task that has not run yet never reaches its own call of _update() at its end.
             self._task.add_done_callback(lambda _: self._update())
             self._task.cancel()
         if (before.frame_rate, before.frame_width) != (settings.frame_rate, settings.frame_width):
@@ -144,17 +150,17 @@ class Camera:
         self._changed()
 
     def add_client(self, client_id: str, metadata: Mapping[str, Any] | None = None) -> None:
-        """A client's command to capture. Twice is once, with the newer metadata."""
+        """A client's command to capture. A second one of the same client replaces the metadata."""
         self._clients[client_id] = dict(metadata or {})
         if self.session.state is SessionState.FAILED:
-            # Whoever commands has a reason to think that it works now: the back-off is over.
+            # A client that commands it may know that it works now: try at once.
             self.session.start(self._clock.monotonic())
-            self._kick.set()
+            self._retry_now.set()
         self._update()
         self._changed()
 
     async def remove_client(self, client_id: str) -> None:
-        """A client's command to stop. The capture goes on while anybody else wants it, and is over on return if not."""
+        """A client's command to stop. Unless something else wants the capture, it has ended on return."""
         if self._clients.pop(client_id, None) is None:
             return
         if not self.is_wanted:
@@ -162,7 +168,7 @@ class Camera:
         self._changed()
 
     def lose_client(self, client_id: str) -> None:
-        """A client went away without a command: its wish ends, and the camera lingers as for a viewer."""
+        """A client disconnected without a command. The capture goes on for a while, as after a viewer (rule 1)."""
         if self._clients.pop(client_id, None) is not None:
             self._update()
             self._changed()
@@ -174,28 +180,28 @@ class Camera:
         self._changed()
         return Hold(self, kind)
 
-    def let_go(self, kind: str) -> None:
-        """End one hold; called by :meth:`Hold.release`."""
+    def end_hold(self, kind: str) -> None:
+        """End one hold. Called by :meth:`Hold.release`."""
         self._holds[kind] -= 1
         self._update()
         self._changed()
 
     async def wait_for_keyframe(self, timeout_s: float) -> None:
-        """Return as soon as a newcomer can be given pictures. Raises :class:`~gateway.errors.UnavailableError`."""
+        """Return as soon as a new viewer can get a keyframe. Raises :class:`~gateway.errors.UnavailableError`."""
         deadline = self._clock.monotonic() + timeout_s
         while not self.hub.gop:
             hopeless = self._closed or not self.is_wanted or self.session.state is SessionState.FAILED
             try:
                 async with asyncio.timeout(0.0 if hopeless else max(0.0, deadline - self._clock.monotonic())):
-                    await self._news.wait()
+                    await self._progress.wait()
             except TimeoutError:
                 why = self.session.error_message or "its first picture is not there yet"
                 raise UnavailableError(f"camera {self.id} is {self.session.state}: {why}", retry_after_s=2) from None
 
-    # --- what is known of it
+    # --- status
 
     def status(self) -> CaptureStatus:
-        """The camera at this moment."""
+        """The camera now."""
         info = self.hub.info
         newest = self.hub.newest
         is_live = self.session.state is SessionState.LIVE
@@ -218,9 +224,23 @@ class Camera:
             ),
             keyframe_interval_s=self._meter.keyframe_interval_s,
             reconnects=self.session.reconnects,
-            packets_dropped=self._dropped + self.hub.packets_dropped,
+            packets_dropped=self.handover_dropped + self.hub.packets_dropped,
             live_edge=LiveEdge(time=to_rfc3339(newest.captured_at_90k)) if newest else None,
         )
+
+    @property
+    def counters(self) -> CaptureCounters:
+        """What the engines of all runs counted, the present one included."""
+        total = CaptureCounters()
+        total.add(self._counters)
+        if self._runner is not None:
+            total.add(self._runner.engine.counters)
+        return total
+
+    @property
+    def handover_dropped(self) -> int:
+        """Packets dropped because the event loop was behind, in all runs."""
+        return self._handover_dropped + (self._runner.dropped if self._runner is not None else 0)
 
     def set_frame_callback(self, callback: FrameCallback | None) -> None:
         """Call ``callback`` with each JPEG frame (``FRAME_RATE``, ``FRAME_WIDTH``) while the camera is captured."""
@@ -231,10 +251,10 @@ class Camera:
         if callback is not None and self._task is not None:
             self._callback_task = asyncio.create_task(self._feed_callback(callback), name=f"frames-{self.id}")
 
-    # --- its life
+    # --- life cycle
 
     async def aclose(self) -> None:
-        """Stop for good and release everything."""
+        """Stop and release everything. The camera cannot be started again."""
         self._closed = True
         self._clients.clear()
         await self._stop()
@@ -273,7 +293,7 @@ class Camera:
             self._callback_task = None
 
     async def _drive(self) -> None:
-        """Make attempts until nobody wants the camera or the session gives up."""
+        """Make attempts until the capture is not wanted any more or the session gives up."""
         error: CaptureError | None = None
         try:
             while self.session.attempt_at is not None:
@@ -300,17 +320,17 @@ class Camera:
                 self._callback_task = None
             self._changed()
             if self.session.state is SessionState.STOPPED:
-                # Somebody may have come while the last run was being put away.
+                # A client or viewer may have come while the run was ending.
                 self._update()
 
     async def _wait_until_due(self, attempt_at: float, error: CaptureError | None) -> None:
-        self._kick.clear()
-        port_probe = asyncio.create_task(when_reachable(error, self._kick.set), name=f"port-probe-{self.id}")
+        self._retry_now.clear()
+        port_probe = asyncio.create_task(when_reachable(error, self._retry_now.set), name=f"port-probe-{self.id}")
         try:
             # Not wait_for: Python 3.11's may swallow a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, attempt_at - self._clock.monotonic())):
-                    await self._kick.wait()
+                    await self._retry_now.wait()
         finally:
             port_probe.cancel()
 
@@ -327,25 +347,27 @@ class Camera:
             tls_verify=self.settings.capture_tls_verify,
             tls_ca_file=self.settings.capture_tls_ca_file,
         )
-        runner = EngineRunner(self._engine_factory(source, self._clock), self._on_packet)
+        runner = self._runner = EngineRunner(self._engine_factory(source, self._clock), self._on_packet)
         self._last_video_s = self._clock.monotonic()
         runner.start()
         ended = asyncio.ensure_future(runner.ended())
-        patience_s = self.settings.timeout_s + ENGINE_GRACE_S
+        limit_s = self.settings.timeout_s + ENGINE_GRACE_S
         try:
             while not ended.done():
                 silent_s = self._clock.monotonic() - self._last_video_s
-                if silent_s > patience_s:
+                if silent_s > limit_s:
                     raise CameraTimeoutError(
                         f"no picture came for {silent_s:.1f} s; check the camera, or raise CAPTURE_TIMEOUT"
                     )
-                await asyncio.wait({ended}, timeout=patience_s - silent_s + 0.05)
+                await asyncio.wait({ended}, timeout=limit_s - silent_s + 0.05)
             await ended
         finally:
             runner.interrupt()
+            self._counters.add(runner.engine.counters)
+            self._handover_dropped += runner.dropped
+            self._runner = None
             self.hub.end_run()
             self._meter.reset()
-            self._dropped += runner.dropped
             await asyncio.wait({ended}, timeout=THREAD_END_S)
             ended.cancel()
 
@@ -360,12 +382,12 @@ class Camera:
         info_changed = packet.info is not self.hub.info and packet.info != self.hub.info
         self.hub.publish(packet)
         if self.session.state is not SessionState.LIVE and packet.is_video and packet.is_keyframe:
-            self.session.picture(self._last_video_s)
+            self.session.first_frame(self._last_video_s)
             video = packet.info.video
             log.info("camera %s: live, %s %dx%d", self.id, video.codec, video.width, video.height)
             info_changed = True
         if packet.is_video and packet.is_keyframe:
-            self._tell_news()
+            self._notify()
         if info_changed:
             self._changed()
 
@@ -387,12 +409,12 @@ class Camera:
             reader.close()
 
     def _changed(self) -> None:
-        self._tell_news()
+        self._notify()
         self._on_change(self)
 
-    def _tell_news(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def _notify(self) -> None:
+        progress, self._progress = self._progress, asyncio.Event()
+        progress.set()
 
 
 def _retry_policy(settings: CameraSettings) -> RetryPolicy:

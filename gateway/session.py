@@ -3,16 +3,15 @@
 Rules:
 
 1. ``start`` opens a session, ``stop`` ends it; both may be called in any state.
-2. Whoever drives the session makes an attempt when ``attempt_at`` is due (or earlier, where there is hope), reports the
-   first picture with ``picture`` and every end that was not asked for with ``lost``. Nothing here reads a clock:
-   ``now_s`` is monotonic seconds.
-3. A camera that was live for ``STEADY_S`` and is lost is tried again at once, and then ``attempts`` times in all,
-   ``delay_s`` apart. A run that was shorter counts as one of those attempts, so that a flapping camera gets to rule 4
-   too.
-4. When the attempts are used up the session has failed. A persistent one goes on trying with doubling, jittered waits
-   of at most ``BACKOFF_MAX_S``; any other rests until somebody starts it again.
+2. The caller makes an attempt when ``attempt_at`` is due (or earlier, where it may work), reports the first frame with
+   ``first_frame`` and every unrequested end with ``lost``. Nothing here reads a clock: ``now_s`` is monotonic seconds.
+3. A camera that was live for :data:`~gateway.backoff.STEADY_S` and is lost is tried again at once, and then
+   ``attempts`` times in all, ``delay_s`` apart. A shorter run counts as one of those attempts, so that rule 4 applies
+   to a flapping camera too.
+4. When the attempts are used up, the session has failed. A persistent session continues with the growing waits of
+   :mod:`gateway.backoff`. Any other waits until it is started again.
 
-The table below is the whole of it: an event that has no row is ignored in that state.
+The table below is complete: an event that has no row is ignored in that state.
 """
 
 import random
@@ -21,17 +20,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from gateway.backoff import STEADY_S, Backoff
 from gateway.errors import redact_url
-
-STEADY_S = 5.0
-"""A run of this length was a good one: shorter than any camera's reboot, longer than what a flapping one manages."""
-
-BACKOFF_MAX_S = 30.0
-"""A guard who plugs a camera back in waits no longer than this; an open every 30 s costs a camera nothing."""
 
 
 class SessionState(StrEnum):
-    """What people are told."""
+    """The state of a capture, as APIs report it."""
 
     STOPPED = "stopped"
     CONNECTING = "connecting"
@@ -41,10 +35,10 @@ class SessionState(StrEnum):
 
 
 class SessionEvent(StrEnum):
-    """What can happen. ``LOST`` and ``EXHAUSTED`` are one call, :meth:`~CaptureSession.lost`; see rule 4."""
+    """An event. ``LOST`` and ``EXHAUSTED`` both come from :meth:`~CaptureSession.lost`; see rule 4."""
 
     START = "start"
-    PICTURE = "picture"
+    FIRST_FRAME = "first_frame"
     LOST = "lost"
     EXHAUSTED = "exhausted"
     STOP = "stop"
@@ -54,19 +48,19 @@ _S, _E = SessionState, SessionEvent
 
 TRANSITIONS: dict[tuple[SessionState, SessionEvent], SessionState] = {
     (_S.STOPPED, _E.START): _S.CONNECTING,
-    (_S.CONNECTING, _E.PICTURE): _S.LIVE,
+    (_S.CONNECTING, _E.FIRST_FRAME): _S.LIVE,
     (_S.CONNECTING, _E.LOST): _S.RETRYING,
     (_S.CONNECTING, _E.EXHAUSTED): _S.FAILED,
     (_S.CONNECTING, _E.STOP): _S.STOPPED,
     (_S.LIVE, _E.LOST): _S.RETRYING,
     (_S.LIVE, _E.EXHAUSTED): _S.FAILED,
     (_S.LIVE, _E.STOP): _S.STOPPED,
-    (_S.RETRYING, _E.PICTURE): _S.LIVE,
+    (_S.RETRYING, _E.FIRST_FRAME): _S.LIVE,
     (_S.RETRYING, _E.LOST): _S.RETRYING,
     (_S.RETRYING, _E.EXHAUSTED): _S.FAILED,
     (_S.RETRYING, _E.STOP): _S.STOPPED,
     (_S.FAILED, _E.START): _S.CONNECTING,
-    (_S.FAILED, _E.PICTURE): _S.LIVE,
+    (_S.FAILED, _E.FIRST_FRAME): _S.LIVE,
     (_S.FAILED, _E.EXHAUSTED): _S.FAILED,
     (_S.FAILED, _E.STOP): _S.STOPPED,
 }
@@ -95,30 +89,30 @@ class CaptureSession:
         self.policy = policy
         self.state = SessionState.STOPPED
         self.error_message: str | None = None
-        """Why there is no picture, in a sentence; ``None`` while there is one and after a stop."""
+        """Why there is no picture, in one sentence; ``None`` while the camera is live and after a stop."""
         self.frame_callback: FrameCallback | None = None
         self.attempt_at: float | None = None
-        """When the next attempt is due, in monotonic seconds; ``None`` while one is running or none is wanted."""
+        """When the next attempt is due, in monotonic seconds; ``None`` while one runs and when none is planned."""
         self.reconnects = 0
-        """How often the camera was lost after a picture, since the process started."""
-        self._attempts_used = 0
+        """How often the camera was lost after its first frame, since the process started."""
+        self._backoff = Backoff(policy.attempts, policy.delay_s, jitter)
         self._live_since: float | None = None
-        self._jitter = jitter
 
     def reconfigure(self, rtsp_url: str, policy: RetryPolicy) -> None:
         """Go on with another URL (credentials are cut out of it) and another policy."""
         self.rtsp_url = redact_url(rtsp_url)
         self.policy = policy
+        self._backoff.retries, self._backoff.delay_s = policy.attempts, policy.delay_s
 
     @property
     def is_active(self) -> bool:
-        """Whether the camera is captured, or is about to be."""
+        """Whether the camera is captured, or will be soon."""
         return self.state in (SessionState.CONNECTING, SessionState.LIVE, SessionState.RETRYING)
 
     def start(self, now_s: float) -> None:
-        """Somebody wants pictures."""
+        """Begin to capture."""
         if self._move(SessionEvent.START):
-            self._attempts_used = 0
+            self._backoff.reset()
             self._live_since = None
             self.error_message = None
             self.attempt_at = now_s
@@ -127,14 +121,14 @@ class CaptureSession:
         """The attempt that was due is being made."""
         self.attempt_at = None
 
-    def picture(self, now_s: float) -> None:
-        """The first picture of an attempt is here."""
-        if self._move(SessionEvent.PICTURE):
+    def first_frame(self, now_s: float) -> None:
+        """The first frame of a run has come."""
+        if self._move(SessionEvent.FIRST_FRAME):
             self.error_message = None
             self._live_since = now_s
 
     def lost(self, now_s: float, error_message: str) -> None:
-        """The attempt or the run came to an end that nobody asked for."""
+        """The attempt failed, or the run ended without a stop."""
         if self.state is SessionState.STOPPED:
             return
         steady = self._live_since is not None and now_s - self._live_since >= STEADY_S
@@ -142,20 +136,18 @@ class CaptureSession:
             self.reconnects += 1
         self._live_since = None
         if steady:
-            self._attempts_used = 0
-        exhausted = self._attempts_used >= self.policy.attempts or self.state is SessionState.FAILED
+            self._backoff.reset()
+        wait_s = self._backoff.failed()
+        exhausted = self._backoff.is_exhausted or self.state is SessionState.FAILED
         self._move(SessionEvent.EXHAUSTED if exhausted else SessionEvent.LOST)
         self.error_message = error_message
-        self._attempts_used += 1
         if not exhausted:
-            self.attempt_at = now_s if steady else now_s + self.policy.delay_s
-        elif self.policy.persistent:
-            self.attempt_at = now_s + self._backoff_s()
+            self.attempt_at = now_s if steady else now_s + wait_s
         else:
-            self.attempt_at = None
+            self.attempt_at = now_s + wait_s if self.policy.persistent else None
 
     def stop(self) -> None:
-        """Nobody wants pictures any more."""
+        """End the capture."""
         self._move(SessionEvent.STOP)
         self.attempt_at = None
         self.error_message = None
@@ -167,9 +159,3 @@ class CaptureSession:
             return False
         self.state = target
         return True
-
-    def _backoff_s(self) -> float:
-        # The exponent is capped as well: a year of attempts must not overflow a float.
-        doublings = min(self._attempts_used - self.policy.attempts, 10)
-        longest = min(BACKOFF_MAX_S, self.policy.delay_s * 2.0**doublings)
-        return float(longest * (0.5 + 0.5 * self._jitter()))

@@ -62,7 +62,7 @@ class EmsMessaging(StreamMessaging):
         self.public_url = redact_url(settings.socketio_server_url.get_secret_value())
         token = settings.socketio_auth_token
         self._auth = {"token": token.get_secret_value()} if token is not None else None
-        self._backoff = Backoff(settings.connection_retry_attempts, settings.connection_retry_delay)
+        self._backoff = Backoff(max(0, settings.connection_retry_attempts - 1), settings.connection_retry_delay)
         self._task: asyncio.Task[None] | None = None
         self._connection: _Connection | None = None
         self._wishes: dict[str, set[str]] = {}

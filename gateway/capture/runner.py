@@ -31,7 +31,7 @@ class EngineRunner:
     """Drives ``engine`` in a thread and calls ``on_packet`` on the running loop; see the module's rules."""
 
     def __init__(self, engine: CaptureEngine, on_packet: Callable[[Packet], None]) -> None:
-        self._engine = engine
+        self.engine = engine
         self._on_packet = on_packet
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -61,14 +61,14 @@ class EngineRunner:
     def interrupt(self) -> None:
         """Ask the engine to end, and deliver nothing more."""
         self._interrupted = True
-        self._engine.interrupt()
+        self.engine.interrupt()
 
     def _run(self) -> None:
         error: BaseException | None = None
         packets = None
         try:
-            packets = self._engine.packets()
-            rules = PacketRules(self._engine.source.run)
+            packets = self.engine.packets()
+            rules = PacketRules(self.engine.source.run)
             for packet in packets:
                 if self._interrupted:
                     break

@@ -1,4 +1,4 @@
-"""The capture state machine, with a clock in the hand."""
+"""The capture state machine, with the time as an argument."""
 
 import itertools
 
@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.backoff import DELAY_MAX_S, STEADY_S
 from gateway.session import (
-    BACKOFF_MAX_S,
-    STEADY_S,
     TRANSITIONS,
     CaptureSession,
     RetryPolicy,
@@ -38,7 +37,7 @@ def test_the_url_carries_no_credentials() -> None:
     assert session().rtsp_url == "rtsp://192.0.2.7/stream"
 
 
-def test_a_start_is_an_attempt_at_once() -> None:
+def test_a_start_makes_an_attempt_due_at_once() -> None:
     subject = session()
     assert not subject.is_active
     subject.start(10.0)
@@ -47,7 +46,7 @@ def test_a_start_is_an_attempt_at_once() -> None:
     assert subject.attempt_at == 10.0
 
 
-def test_retries_are_as_many_and_as_far_apart_as_set_and_then_it_has_failed() -> None:
+def test_retries_follow_the_settings_and_then_the_session_has_failed() -> None:
     subject = session(attempts=3, delay_s=2.0)
     subject.start(10.0)
     made = [attempt_and_lose(subject) for _ in range(4)]
@@ -58,21 +57,21 @@ def test_retries_are_as_many_and_as_far_apart_as_set_and_then_it_has_failed() ->
     assert subject.attempt_at is None
 
 
-def test_no_attempts_at_all_means_to_fail_with_the_first_loss() -> None:
+def test_without_retries_it_fails_with_the_first_loss() -> None:
     subject = session(attempts=0)
     subject.start(0.0)
     attempt_and_lose(subject)
     assert subject.state is SessionState.FAILED
 
 
-def test_a_persistent_session_goes_on_with_capped_jittered_back_off() -> None:
+def test_a_persistent_session_continues_with_the_waits_of_the_back_off() -> None:
     subject = session(attempts=2, delay_s=2.0, persistent=True, jitter=1.0)
     subject.start(0.0)
     made = [attempt_and_lose(subject) for _ in range(12)]
     waits = [after - before for before, after in itertools.pairwise(made)]
     assert waits[:2] == [2.0, 2.0]
     assert waits[2:5] == [4.0, 8.0, 16.0]
-    assert set(waits[5:]) == {BACKOFF_MAX_S}
+    assert set(waits[5:]) == {DELAY_MAX_S}
     assert subject.state is SessionState.FAILED
     subject = session(attempts=0, delay_s=2.0, persistent=True, jitter=0.0)
     subject.start(0.0)
@@ -80,22 +79,22 @@ def test_a_persistent_session_goes_on_with_capped_jittered_back_off() -> None:
     assert subject.attempt_at == 2.0
 
 
-def test_a_camera_that_comes_back_after_having_failed_is_live_again() -> None:
+def test_a_camera_that_comes_back_after_a_failure_is_live_again() -> None:
     subject = session(attempts=0, persistent=True)
     subject.start(0.0)
     attempt_and_lose(subject)
     subject.attempt()
-    subject.picture(50.0)
+    subject.first_frame(50.0)
     assert subject.state is SessionState.LIVE
     assert subject.error_message is None
 
 
-def test_a_steady_run_that_is_lost_is_tried_again_at_once_with_all_attempts_anew() -> None:
+def test_after_a_steady_run_the_camera_is_tried_at_once_with_all_attempts() -> None:
     subject = session(attempts=1)
     subject.start(0.0)
     attempt_and_lose(subject)
     subject.attempt()
-    subject.picture(3.0)
+    subject.first_frame(3.0)
     subject.lost(3.0 + STEADY_S, "hung up")
     assert subject.state is SessionState.RETRYING
     assert subject.attempt_at == 3.0 + STEADY_S
@@ -109,12 +108,12 @@ def test_a_flapping_camera_uses_its_attempts_up() -> None:
         assert subject.state is not SessionState.FAILED
         now_s = subject.attempt_at or 0.0
         subject.attempt()
-        subject.picture(now_s)
+        subject.first_frame(now_s)
         subject.lost(now_s + 0.5, "hung up")
     assert subject.state is SessionState.FAILED
 
 
-def test_a_start_after_failure_is_a_new_beginning() -> None:
+def test_a_start_after_a_failure_begins_anew() -> None:
     subject = session(attempts=0)
     subject.start(0.0)
     attempt_and_lose(subject)
@@ -124,11 +123,11 @@ def test_a_start_after_failure_is_a_new_beginning() -> None:
     assert subject.error_message is None
 
 
-def test_a_stop_ends_everything_and_a_late_loss_changes_nothing() -> None:
+def test_after_a_stop_a_late_loss_changes_nothing() -> None:
     subject = session()
     subject.start(0.0)
     subject.attempt()
-    subject.picture(0.1)
+    subject.first_frame(0.1)
     subject.stop()
     subject.lost(0.2, "interrupted")
     assert subject.state is SessionState.STOPPED
@@ -137,14 +136,14 @@ def test_a_stop_ends_everything_and_a_late_loss_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("state", SessionState)
-def test_every_state_can_be_stopped_and_left(state: SessionState) -> None:
+def test_every_state_has_a_stop_and_a_way_out(state: SessionState) -> None:
     if state is not SessionState.STOPPED:
         assert TRANSITIONS[state, SessionEvent.STOP] is SessionState.STOPPED
     assert any(origin is state for origin, _ in TRANSITIONS)
 
 
-@given(st.lists(st.sampled_from(["start", "attempt", "picture", "lost", "stop"]), max_size=60), st.booleans())
-def test_whatever_happens_the_session_stays_sound(events: list[str], persistent: bool) -> None:
+@given(st.lists(st.sampled_from(["start", "attempt", "first_frame", "lost", "stop"]), max_size=60), st.booleans())
+def test_the_session_stays_consistent_in_any_order_of_events(events: list[str], persistent: bool) -> None:
     subject = session(attempts=2, persistent=persistent)
     now_s = 0.0
     for event in events:
@@ -154,8 +153,8 @@ def test_whatever_happens_the_session_stays_sound(events: list[str], persistent:
                 subject.start(now_s)
             case "attempt":
                 subject.attempt()
-            case "picture":
-                subject.picture(now_s)
+            case "first_frame":
+                subject.first_frame(now_s)
             case "lost":
                 subject.lost(now_s, "lost")
             case "stop":
@@ -165,4 +164,4 @@ def test_whatever_happens_the_session_stays_sound(events: list[str], persistent:
         if subject.state is SessionState.LIVE:
             assert subject.error_message is None
         if subject.attempt_at is not None:
-            assert subject.attempt_at - now_s <= BACKOFF_MAX_S
+            assert subject.attempt_at - now_s <= DELAY_MAX_S
