@@ -1,7 +1,7 @@
-"""The two clocks, behind one port, so that the core can be tested with a clock in the hand.
+"""The wall clock and the monotonic clock behind one port, so that tests can set the time.
 
-Wall-clock time travels as integers of 90 kHz since the Unix epoch (``*_90k``), monotonic time as float seconds that
-mean something only by their difference.
+Wall-clock time is an integer of 90 kHz ticks since the Unix epoch (``*_90k``). Monotonic time is in float seconds from
+an arbitrary start.
 """
 
 import time
@@ -13,7 +13,7 @@ CLOCK_RATE = 90_000
 
 
 class Clock(Protocol):
-    """What the composition root injects."""
+    """The port. Whoever composes a gateway injects it."""
 
     def wall_90k(self) -> int:
         """Now, in 90 kHz ticks since the Unix epoch (UTC)."""

@@ -1,25 +1,25 @@
-"""Every error that liveedge raises on purpose, and the one place where credentials are cut out of text.
+"""The errors that liveedge raises, and the one place that removes credentials from text.
 
     LiveedgeError
-    ├── SettingsError            a setting cannot be meant; the process does not start (exit code 2)
-    ├── BadRequestError          400  what was asked cannot be meant
-    ├── UnauthorizedError        401  whoever asks has to say, or say better, who they are
-    ├── ForbiddenError           403  not for this one
-    ├── NotFoundError            404  what was asked for is not there
-    ├── ConflictError            409  what was asked cannot be now
+    ├── SettingsError            invalid setting; the process does not start (exit code 2)
+    ├── BadRequestError          400  invalid request
+    ├── UnauthorizedError        401  credentials are missing or invalid
+    ├── ForbiddenError           403  the credentials do not permit this
+    ├── NotFoundError            404  no such resource
+    ├── ConflictError            409  conflicts with the current state
     ├── NegotiationError         406  no common media; says why, and which transports would work
-    ├── UnavailableError         503  not yet, or too much; says when to come back
-    ├── StorageError             the disk or the index does not do what it should
-    └── CaptureError             a camera does not give pictures
-        ├── CameraUnreachableError    no route, no name, nobody listens
+    ├── UnavailableError         503  not yet, or overloaded; says when to retry
+    ├── StorageError             the disk or the index fails
+    └── CaptureError             a camera gives no pictures
+        ├── CameraUnreachableError    no route, no such name, or nothing listens
         ├── CameraUnauthorizedError   the camera wants other credentials
-        ├── CameraRefusedError        the camera answered, and said no
+        ├── CameraRefusedError        the camera answered and refused
         ├── CameraTimeoutError        nothing came within CAPTURE_TIMEOUT
-        ├── NoVideoError              something came, but no video that can be used
+        ├── NoVideoError              something came, but no usable video
         └── CameraEndedError          the camera hung up
 
-Messages are whole sentences for the person who has to act. They never carry a secret: text that comes from a library
-goes through :func:`redact` before it goes anywhere.
+Messages are whole sentences that say what to do. They never carry a secret: text from a library goes through
+:func:`redact` first.
 """
 
 import re
@@ -30,7 +30,7 @@ from urllib.parse import quote
 class LiveedgeError(Exception):
     """The root. ``code`` is stable and for programs; ``str(error)`` is for people.
 
-    ``status`` is a hint for whoever answers over HTTP; nothing here speaks HTTP.
+    ``status`` is the HTTP status of an answer with this error. This package itself has no HTTP.
     """
 
     code: ClassVar[str] = "internal"
@@ -38,20 +38,20 @@ class LiveedgeError(Exception):
 
 
 class SettingsError(LiveedgeError):
-    """A setting is wrong, contradicts another or names something that cannot be used."""
+    """A setting is invalid, contradicts another or names something unusable."""
 
     code = "settings"
 
 
 class BadRequestError(LiveedgeError):
-    """The request cannot be meant."""
+    """The request is invalid."""
 
     code = "bad_request"
     status = 400
 
 
 class UnauthorizedError(LiveedgeError):
-    """Nobody knows who asks. ``is_invalid`` where a token was given and is none."""
+    """Credentials are missing. ``is_invalid`` where a token was given and is not valid."""
 
     code = "unauthorized"
     status = 401
@@ -62,7 +62,7 @@ class UnauthorizedError(LiveedgeError):
 
 
 class ForbiddenError(LiveedgeError):
-    """Whoever asks may not. ``scope`` (and ``camera_id``) is what would be needed, where a token could have it."""
+    """The credentials do not permit it. ``scope`` (and ``camera_id``) is what a token would need."""
 
     code = "forbidden"
     status = 403
@@ -74,14 +74,14 @@ class ForbiddenError(LiveedgeError):
 
 
 class NotFoundError(LiveedgeError):
-    """There is no such thing."""
+    """There is no such resource."""
 
     code = "not_found"
     status = 404
 
 
 class ConflictError(LiveedgeError):
-    """The request is sensible, but not in the present state."""
+    """The request is valid, but conflicts with the current state."""
 
     code = "conflict"
     status = 409
@@ -99,7 +99,7 @@ class NegotiationError(LiveedgeError):
 
 
 class UnavailableError(LiveedgeError):
-    """Not now. ``retry_after_s`` is when it is worth asking again, in seconds."""
+    """Not possible now. ``retry_after_s`` says after how many seconds to retry."""
 
     code = "unavailable"
     status = 503
@@ -116,17 +116,17 @@ class StorageError(LiveedgeError):
 
 
 class CaptureError(LiveedgeError):
-    """A camera does not give pictures."""
+    """A camera gives no pictures."""
 
     code = "capture"
     status = 503
 
     silent_at: tuple[str, int] | None = None
-    """Host and port where nobody answered (:mod:`gateway.capture.port_probe`)."""
+    """Host and port that did not answer (:mod:`gateway.capture.port_probe`)."""
 
 
 class CameraUnreachableError(CaptureError):
-    """No route to the camera, no such name, or nobody listens there."""
+    """No route to the camera, no such name, or nothing listens there."""
 
     code = "camera_unreachable"
 
@@ -138,7 +138,7 @@ class CameraUnauthorizedError(CaptureError):
 
 
 class CameraRefusedError(CaptureError):
-    """The camera answered, and said no."""
+    """The camera answered and refused."""
 
     code = "camera_refused"
 
@@ -150,7 +150,7 @@ class CameraTimeoutError(CaptureError):
 
 
 class NoVideoError(CaptureError):
-    """Something came, but no video that can be used."""
+    """Something came, but no usable video."""
 
     code = "camera_no_video"
 

@@ -1,11 +1,12 @@
-"""PacketHub: where one camera's packets meet everyone who wants them.
+"""PacketHub: hands one camera's packets to all of its consumers.
 
 Rules:
 
 1. The hub lives on the event loop. ``publish`` never blocks and never awaits.
-2. It keeps the current GOP: every packet, audio included, from the newest video keyframe on. A GOP that outgrows
-   ``gop_max_bytes`` is forgotten as a whole (half a GOP shows nothing) and counted; the next keyframe starts anew.
-3. A newcomer gets the current GOP, then the live packets, with no gap and no repeat.
+2. It keeps the current GOP: every packet, audio included, from the newest video keyframe on. A GOP that becomes larger
+   than ``gop_max_bytes`` is discarded as a whole (half a GOP shows nothing) and counted. The next keyframe begins
+   another.
+3. A new consumer gets the current GOP, then the live packets, without a gap and without repeats.
 4. There are two kinds of consumers. A *sink* is a plain function that is called for each packet. It must be quick and
    must not block (the WebRTC fan-out, the live window). A *subscription* has a bounded queue of its own, for consumers
    that may be slow (a disk, a decoder).
@@ -29,10 +30,11 @@ from gateway.media import Packet, StreamInfo
 log = logging.getLogger(__name__)
 
 GOP_MAX_BYTES = 32 * 1024 * 1024
-"""Room for 10 s of 20 Mbit/s, and for a camera with smart codec and a 20 MB GOP; beyond that joining would hurt."""
+"""Room for 10 s of 20 Mbit/s, and for the 20 MB GOP of a camera with a smart codec. A larger one would
+take a new viewer too long to receive."""
 
 QUEUE_MAX_PACKETS = 1024
-"""About 20 s of 30 fps video with audio: longer than any pause of a disk that is still alive."""
+"""About 20 s of 30 fps video with audio: longer than any pause of a disk that works."""
 
 QUEUE_MAX_BYTES = 64 * 1024 * 1024
 """Two of the largest GOPs."""
@@ -41,7 +43,7 @@ Sink = Callable[[Packet], None]
 
 
 class SubscriptionClosed(Exception):  # noqa: N818  (an end, not an error)
-    """Nothing will come any more."""
+    """No more packets will come."""
 
 
 class Subscription:
@@ -59,7 +61,7 @@ class Subscription:
         self.dropped = 0
         """Packets dropped since the start."""
         self.lost_before = 0
-        """How many packets were dropped right before the packet that :meth:`get` returned last."""
+        """How many packets were dropped just before the packet that :meth:`get` returned last."""
 
     def offer(self, packet: Packet) -> None:
         """Take a packet or drop it. Called by the hub only."""
@@ -67,7 +69,7 @@ class Subscription:
             return
         full = len(self._queue) >= self._max_packets or self._bytes + len(packet.data) > self._max_bytes
         starts_gop = packet.is_video and packet.is_keyframe
-        # A packet that alone is larger than the bound still passes an empty queue: else it could never be read.
+        # A packet larger than the bound is taken into an empty queue: otherwise it could never be read.
         if (full and self._queue) or (self._skipping and not starts_gop):
             self._skipping += 1
             self.dropped += 1
@@ -97,7 +99,7 @@ class Subscription:
         return packet
 
     def close(self) -> None:
-        """End it: the reader gets what is queued, then :class:`SubscriptionClosed`. Twice is fine."""
+        """The reader gets the queued packets, then :class:`SubscriptionClosed`. Twice is fine."""
         self._closed = True
         self._hub.forget(self)
         self._wakeup.set()
@@ -119,13 +121,14 @@ class PacketHub:
     def __init__(self, camera_id: str, gop_max_bytes: int = GOP_MAX_BYTES) -> None:
         self.camera_id = camera_id
         self.info: StreamInfo | None = None
-        """The stream at present; stays while the camera is away."""
+        """The stream at present, or the last one while the camera is away."""
         self.newest: Packet | None = None
-        """The live edge: the newest video packet, whatever became of the camera since."""
+        """The live edge: the newest video packet, also while the camera is away."""
         self.packets_published = 0
         self.gops_oversized = 0
-        """GOPs forgotten because they were larger than the bound."""
+        """GOPs discarded because they were larger than the bound."""
         self.sink_faults = 0
+        """Packets on which a sink raised."""
         self._gop_max_bytes = gop_max_bytes
         self._gop: list[Packet] = []
         self._gop_bytes = 0
@@ -141,11 +144,11 @@ class PacketHub:
 
     @property
     def packets_dropped(self) -> int:
-        """Packets dropped by all subscriptions there ever were."""
+        """Packets dropped by all subscriptions, closed ones included."""
         return self._dropped_before + sum(subscription.dropped for subscription in self._subscriptions)
 
     def publish(self, packet: Packet) -> None:
-        """Take the camera's next packet and hand it to everyone."""
+        """Hand the camera's next packet to all consumers."""
         if packet.is_video and packet.is_keyframe:
             self._gop = [packet]
             self._gop_bytes = len(packet.data)
@@ -156,7 +159,8 @@ class PacketHub:
                 self._gop, self._gop_bytes = [], 0
                 self.gops_oversized += 1
                 log.warning(
-                    "camera %s: a GOP outgrew %d bytes and is not kept for newcomers; set a shorter keyframe interval",
+                    "camera %s: a GOP is larger than %d bytes and is not kept for new viewers; set a shorter keyframe"
+                    " interval",
                     self.camera_id,
                     self._gop_max_bytes,
                 )
@@ -170,7 +174,7 @@ class PacketHub:
             subscription.offer(packet)
 
     def end_run(self) -> None:
-        """The camera is gone. Newcomers wait for its next keyframe: an old GOP is not the live edge."""
+        """The run is over. New consumers wait for the next keyframe: an old GOP is not the live edge."""
         self._gop, self._gop_bytes = [], 0
 
     def attach(self, sink: Sink, *, first: bool = False, replay: bool = True) -> Callable[[], None]:
@@ -193,7 +197,7 @@ class PacketHub:
     def subscribe(
         self, *, replay: bool = True, max_packets: int = QUEUE_MAX_PACKETS, max_bytes: int = QUEUE_MAX_BYTES
     ) -> Subscription:
-        """A queue of the current GOP (with ``replay``) and all that follows. Close it when done."""
+        """A queue of the current GOP (with ``replay``) and all later packets. Close it when done."""
         room = max_packets + (len(self._gop) if replay else 0)
         subscription = Subscription(self, room, max_bytes + (self._gop_bytes if replay else 0))
         if replay:
@@ -203,7 +207,7 @@ class PacketHub:
         return subscription
 
     def forget(self, subscription: Subscription) -> None:
-        """Drop a subscription that was closed."""
+        """Remove a closed subscription."""
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
             self._dropped_before += subscription.dropped
@@ -213,6 +217,6 @@ class PacketHub:
             sink(packet)
         except Exception:
             self.sink_faults += 1
-            # The first fault tells the story; a broken sink at 30 fps would drown it.
+            # The first fault is logged, and then each power of two: a broken sink at 30 fps would flood the log.
             if self.sink_faults & (self.sink_faults - 1) == 0:
                 log.exception("camera %s: a consumer failed (fault %d)", self.camera_id, self.sink_faults)

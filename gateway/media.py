@@ -1,17 +1,17 @@
-"""What travels through the house: coded packets, and the description of the stream that they belong to.
+"""Coded packets, and the description of the stream that they belong to.
 
-Rules, kept by every engine and relied upon by everyone downstream:
+Rules, which every engine follows and every consumer relies on:
 
 1. Video is Annex B (start codes), one access unit a packet, AUD and SEI allowed. Audio is one raw frame a packet (no
    ADTS).
 2. ``pts_90k`` and ``dts_90k`` are integers of 90 kHz on one timeline per run; within a run and a kind ``dts_90k`` is
    strictly increasing, and ``pts_90k >= dts_90k``. Video and audio share the timeline.
-3. ``captured_at_90k`` is the wall clock at which the camera made the picture, as well as it can be known: 90 kHz ticks
-   since the Unix epoch.
-4. Every packet names its :class:`StreamInfo`. A change of codec, size or parameter sets is a new object that compares
-   unequal; the first packet that carries it is a keyframe.
-5. ``run`` grows by one with each connection to the camera. Between runs the timelines have nothing to do with each
-   other; only ``captured_at_90k`` goes on.
+3. ``captured_at_90k`` is the best estimate of when the camera captured the frame: 90 kHz ticks of the wall clock since
+   the Unix epoch.
+4. Every packet has its :class:`StreamInfo`. A change of codec, size or parameter sets makes a new, unequal object. The
+   first packet that carries it is a keyframe.
+5. ``run`` grows by one with each connection to the camera. The timelines of two runs are unrelated; only
+   ``captured_at_90k`` continues.
 6. The first video packet of a run is a keyframe.
 """
 
@@ -32,9 +32,8 @@ class VideoInfo:
     """A video track.
 
     ``codec`` is FFmpeg's name (``h264``, ``hevc``). ``parameter_sets`` are the SPS and PPS (and VPS) in Annex B, each
-    after a four-byte start code. ``codec_string`` is that of RFC 6381 (``avc1.42e01f``). ``frame_rate`` is what the
-    stream declares, or ``None`` where it declares nothing. ``has_b_frames`` says whether decoding order may differ from
-    presentation order.
+    after a four-byte start code. ``codec_string`` is that of RFC 6381 (``avc1.42e01f``). ``frame_rate`` is the declared
+    one, or ``None``. ``has_b_frames`` says whether decoding order may differ from presentation order.
     """
 
     codec: str
@@ -50,7 +49,7 @@ class VideoInfo:
 class AudioInfo:
     """An audio track. ``codec`` is FFmpeg's name (``aac``, ``pcm_alaw``, ``pcm_mulaw``, ``opus``…).
 
-    ``extradata`` is what a decoder needs first (for AAC the AudioSpecificConfig), empty where there is none.
+    ``extradata`` is the configuration of the decoder (for AAC the AudioSpecificConfig), empty where there is none.
     """
 
     codec: str
@@ -62,7 +61,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What a camera sends at present."""
+    """The tracks that a camera sends at present."""
 
     video: VideoInfo
     audio: AudioInfo | None = None
@@ -70,7 +69,7 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One coded frame; see the module's rules. ``duration_90k`` is 0 where it is not known."""
+    """One coded frame; see the module's rules. ``duration_90k`` is 0 where it is unknown."""
 
     kind: MediaKind
     data: bytes

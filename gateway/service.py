@@ -1,12 +1,12 @@
-"""CaptureService: all cameras, and every command that reaches them.
+"""CaptureService: all cameras, and the commands for them.
 
-It is the ground floor's front door, usable without a web server::
+It is usable as a library, without a web server::
 
     service = CaptureService.from_url("rtsp://…")
     service.set_frame_callback(print)
     await service.start_capture()
 
-Commands name a client; the same client's second wish replaces its first. Everything lives on one event loop.
+Commands name a client; a client's second start replaces its first. Everything runs on one event loop.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from gateway.status import CaptureStatus
 log = logging.getLogger(__name__)
 
 LIBRARY_CLIENT = "library"
-"""The client that commands without a name come from."""
+"""The client of commands that name none."""
 
 Listener = Callable[[CaptureStatus], None]
 
@@ -34,8 +34,8 @@ Listener = Callable[[CaptureStatus], None]
 class CaptureService:
     """See the module. ``cameras`` are complete settings by camera id.
 
-    ``address_check`` is asked at the beginning of each run, with the camera's id, for what is to look at the addresses
-    that the run connects to (:class:`~gateway.capture.engine.CaptureSource`); ``None`` where nothing has to.
+    ``address_check`` is called at the beginning of each run with the camera's id. It returns the check of the addresses
+    that the run connects to (:class:`~gateway.capture.engine.CaptureSource`), or ``None`` for no check.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CaptureService:
 
     @classmethod
     def from_url(cls, url: str, **settings: Any) -> Self:
-        """One camera ``default`` at ``url``; ``settings`` as in the camera's table. Nothing is captured unasked.
+        """One camera ``default`` at ``url``; ``settings`` as in the camera's table. A command starts the capture.
 
         Raises :class:`~gateway.errors.SettingsError`.
         """
@@ -77,12 +77,12 @@ class CaptureService:
             raise NotFoundError(f"there is no camera {camera_id!r}; GET /api/cameras lists what there is") from None
 
     def start(self) -> None:
-        """Begin to capture what the settings want captured."""
+        """Capture the cameras whose settings say so."""
         for camera in self._cameras.values():
             camera.begin()
 
     async def close(self) -> None:
-        """Stop every camera, at the same time."""
+        """Stop all cameras concurrently."""
         await asyncio.gather(*(camera.aclose() for camera in self._cameras.values()))
 
     async def __aenter__(self) -> Self:
@@ -100,19 +100,19 @@ class CaptureService:
         camera_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> CaptureStatus:
-        """``client_id`` wants pictures. Returns at once; the status tells how far it is. Raises ``NotFoundError``."""
+        """Start the capture for ``client_id``. Returns at once with the status. Raises ``NotFoundError``."""
         camera = self.camera(camera_id)
         camera.add_client(client_id, metadata)
         return camera.status()
 
     async def stop_capture(self, client_id: str = LIBRARY_CLIENT, camera_id: str | None = None) -> CaptureStatus:
-        """``client_id`` wants no more. The capture is over on return unless somebody else wants it."""
+        """End ``client_id``'s capture. Unless another client or viewer wants it, it has ended on return."""
         camera = self.camera(camera_id)
         await camera.remove_client(client_id)
         return camera.status()
 
     async def end_client(self, client_id: str) -> None:
-        """A client went away: all its wishes end; the cameras linger."""
+        """A client disconnected: its captures end after ``CAPTURE_LINGER``."""
         for camera in self._cameras.values():
             camera.lose_client(client_id)
 
@@ -121,13 +121,13 @@ class CaptureService:
         return self.camera(camera_id).status()
 
     def set_frame_callback(self, callback: FrameCallback | None) -> None:
-        """Call ``callback`` with each JPEG frame of every captured camera; ``None`` ends it."""
+        """Call ``callback`` with each JPEG frame of every captured camera; ``None`` removes it."""
         self._frame_callback = callback
         for camera in self._cameras.values():
             camera.set_frame_callback(callback)
 
     def on_status(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` on each change of a camera's status. Returns what takes it off again."""
+        """Call ``listener`` on each change of a camera's status. Returns a function that removes it."""
         self._listeners.append(listener)
 
         def remove() -> None:
@@ -147,13 +147,13 @@ class CaptureService:
         return camera
 
     def change_camera(self, camera_id: str, settings: CameraSettings) -> Camera:
-        """Go on with other settings; see :meth:`Camera.reconfigure`. Raises ``NotFoundError``, ``SettingsError``."""
+        """Continue with other settings; see :meth:`Camera.reconfigure`. Raises ``NotFoundError``, ``SettingsError``."""
         camera = self.camera(camera_id)
         camera.reconfigure(settings, engine_factory(settings.capture_engine))
         return camera
 
     async def remove_camera(self, camera_id: str) -> None:
-        """Stop a camera and forget it. Raises ``NotFoundError``."""
+        """Stop a camera and remove it. Raises ``NotFoundError``."""
         camera = self.camera(camera_id)
         del self._cameras[camera_id]
         await camera.aclose()

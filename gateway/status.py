@@ -1,4 +1,4 @@
-"""CaptureStatus: what is known of one camera at one moment; and the meter that measures its stream.
+"""CaptureStatus: the status of one camera; and StreamMeter, which measures its stream.
 
 :class:`CaptureStatus` and :class:`LiveEdge` are the only models of a camera's status. HTTP (``GET /api/cameras``),
 Socket.IO (``capture_status_response``), both API documents and the player's TypeScript types are made from them.
@@ -13,7 +13,7 @@ from gateway.media import Packet
 from gateway.session import SessionState
 
 METER_WINDOW_S = 5
-"""Frame rate and bitrate are means over this: long enough to hold a keyframe of most cameras, short enough to react."""
+"""Frame rate and bitrate are means over this period. It has a keyframe of most cameras, and follows changes quickly."""
 
 
 class LiveEdge(BaseModel):
@@ -56,7 +56,7 @@ class CaptureStatus(BaseModel):
 
 
 class StreamMeter:
-    """Frame rate, bitrate and keyframe interval of the last seconds. A hub sink; costs a deque append a packet."""
+    """Frame rate, bitrate and keyframe interval of the last seconds. A hub sink; costs one deque append a packet."""
 
     def __init__(self) -> None:
         self._packets: deque[tuple[int, int, bool]] = deque()
@@ -80,7 +80,7 @@ class StreamMeter:
             self._now_90k = packet.dts_90k
         elif self._now_90k is None:
             return
-        # Audio is counted at the picture that it came with: its own time may be seconds away on a struggling camera.
+        # Audio is counted at the time of the last frame: its own time may be seconds off on a camera with problems.
         self._packets.append((self._now_90k, len(packet.data), packet.is_video))
         self._bytes += len(packet.data)
         self._frames += packet.is_video
@@ -91,7 +91,7 @@ class StreamMeter:
             self._frames -= is_video
 
     def reset(self) -> None:
-        """Forget a run that has ended."""
+        """Begin a new run."""
         self._packets.clear()
         self._bytes = self._frames = 0
         self._run = self._now_90k = self._keyframe_90k = self.keyframe_interval_s = None
