@@ -4,7 +4,7 @@
 
 A recorder of its own process writes 25 fps, a keyframe every 2 s, segments of 2 s, each fragment synced, and says which
 frame it has handed over; a few of them run side by side, each killed at a moment of its own. After each kill the
-archive is healed as at a start; then every file is decoded and the invariants are proven. Goal: at most 1 s lost each
+archive is recovered as at a start, every file decoded, and the invariants proven. Goal: at most 1 s lost each
 time, every file plays, the check is clean without repair.
 """
 

@@ -272,11 +272,11 @@ def boxes() -> tuple[list[bytes], Run]:
 
 
 def healing() -> tuple[list[bytes], Run]:
-    """Files found on the disk, healed and described; libav reads them too."""
+    """Files found on the disk, truncated and described; libav reads them too."""
     import av.logging
 
     from gateway.errors import StorageError
-    from hls.archive.recovery import heal, read_recording
+    from hls.archive.recovery import read_recording, truncate_to_fragments
 
     av.logging.set_level(av.logging.PANIC)
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -285,9 +285,9 @@ def healing() -> tuple[list[bytes], Run]:
     def run(data: bytes) -> None:
         path.write_bytes(data)
         with contextlib.suppress(StorageError):
-            if heal(path) is not None:
+            if truncate_to_fragments(path) is not None:
                 first = path.read_bytes()
-                assert heal(path) is not None, "what was healed is lost by healing it again"
+                assert truncate_to_fragments(path) is not None, "truncating a truncated file removed it"
                 assert path.read_bytes() == first
         if path.exists():
             with contextlib.suppress(StorageError):
@@ -308,8 +308,8 @@ def _files() -> list[bytes]:
         (Film(seconds=1, hevc=True), True),
     ):
         with tempfile.TemporaryDirectory() as name:
-            wholes = record(Path(name), film(what), finish=finish)
-            samples.append(wholes[-1][0].path(Path(name)).read_bytes())
+            recordings = record(Path(name), film(what), finish=finish)
+            samples.append(recordings[-1][0].path(Path(name)).read_bytes())
     return [*samples, samples[1][: len(samples[1]) // 2]]
 
 

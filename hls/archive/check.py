@@ -2,7 +2,7 @@
 
 1. Every row has its file, where its name says.
 2. A finished row's size is its file's size; a growing row's is no more than that.
-3. A closed row's file has its index; a healed row's file ends with its last whole fragment.
+3. A closed row's file has its index; a truncated row's file ends with its last whole fragment.
 4. A row's fragments are those of its file: same places, sizes and times; and its duration is theirs.
 5. A row's SHA-256, where it has one, is that of its file.
 6. Every file that is named like a segment and can be read as one has a row.
@@ -23,10 +23,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from gateway.errors import SettingsError, StorageError
-from hls.archive.data_dir import DataDirLock, release_data_dir, take_data_dir
+from hls.archive.data_dir import DataDirLock, lock_data_dir, unlock_data_dir
 from hls.archive.fragment import Fragment
 from hls.archive.metadata import UNREADABLE, sha256_of
-from hls.archive.recovery import cameras_on_disk, files_on_disk, heal, recover, with_scan
+from hls.archive.recovery import cameras_on_disk, files_on_disk, recover, truncate_to_fragments, with_scan
 from hls.archive.scan import scan
 from hls.archive.segment import Segment, SegmentState
 from hls.archive.table import SegmentTable
@@ -66,7 +66,7 @@ class Finding:
 
 
 def check_archive(settings: ArchiveSettings, *, repair: bool = False) -> list[Finding]:
-    """Prove the invariants; with ``repair`` mend what does not hold. Blocking; reads every file once.
+    """Prove the invariants; with ``repair`` repair what does not hold. Blocking; reads every file once.
 
     Raises :class:`~gateway.errors.SettingsError` where directory or index cannot be used, or are in use.
     """
@@ -75,7 +75,7 @@ def check_archive(settings: ArchiveSettings, *, repair: bool = False) -> list[Fi
         raise SettingsError(f"DATA_DIR {data_dir} is no directory: there is nothing to check")
     lock: DataDirLock | None = None
     try:
-        lock = take_data_dir(data_dir)
+        lock = lock_data_dir(data_dir)
     except SettingsError:
         if repair:
             raise
@@ -88,7 +88,7 @@ def check_archive(settings: ArchiveSettings, *, repair: bool = False) -> list[Fi
     finally:
         index.close()
         if lock is not None:
-            release_data_dir(lock)
+            unlock_data_dir(lock)
 
 
 class _Checker:
@@ -150,7 +150,7 @@ class _Checker:
                 faults.append((Fault.SHA256, "the file has changed since it was recorded"))
         if faults and self._repair:
             with suppress(StorageError):
-                found = heal(path) or found
+                found = truncate_to_fragments(path) or found
             mended = replace(with_scan(segment, found), sha256=digest if found.is_closed else None)
             self._index.save(mended, found.fragments)
         for fault, detail in faults:

@@ -19,14 +19,14 @@ LOCK_FILE = ".lock"
 
 @dataclass(frozen=True, slots=True)
 class DataDirLock:
-    """What :func:`take_data_dir` took."""
+    """What :func:`lock_data_dir` took."""
 
     data_dir: Path
     descriptor: int
     token: bytes
 
 
-def take_data_dir(data_dir: Path) -> DataDirLock:
+def lock_data_dir(data_dir: Path) -> DataDirLock:
     """Make ``DATA_DIR``, see that it can be written, and lock it.
 
     Raises :class:`~gateway.errors.SettingsError`.
@@ -54,12 +54,12 @@ def take_data_dir(data_dir: Path) -> DataDirLock:
     return DataDirLock(data_dir, descriptor, token)
 
 
-def release_data_dir(lock: DataDirLock) -> None:
-    """Give up what :func:`take_data_dir` took."""
+def unlock_data_dir(lock: DataDirLock) -> None:
+    """Give up what :func:`lock_data_dir` took."""
     os.close(lock.descriptor)
 
 
-def see_data_dir(lock: DataDirLock) -> None:
+def check_data_dir(lock: DataDirLock) -> None:
     """Return if ``DATA_DIR`` is the directory that was locked. Blocking; raises ``StorageError``."""
     try:
         if os.stat(lock.data_dir).st_dev == os.fstat(lock.descriptor).st_dev:

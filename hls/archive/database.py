@@ -3,10 +3,10 @@
 SQLite runs in WAL mode, so that readers never wait for the writer. The index can be made again from the files at any
 time, so it is synced by the database's own habit and not per row.
 
-A file that is damaged, at the start or found so later, is put aside for a new one. What speaks for damage sets
-:attr:`Database.is_suspect` (an error that says so, a file that is not where it was opened); :meth:`Database.mend` then
-connects anew, looks the whole file through and decides. A disk that is full or busy is no damage: the connection stays,
-and reading goes on. A database behind ``DATABASE_URL`` is its own administrator's to mend.
+A damaged file is set aside and replaced by a new one, at the start or later. Signs of damage set
+:attr:`Database.is_suspect`: an error of SQLite that says so, or a file that is not where it was opened.
+:meth:`Database.repair` then connects again, checks the whole file and decides. A full or busy disk is not damage: the
+connection stays, and reading continues. A server behind ``DATABASE_URL`` is repaired by its administrator.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for another process, such as ``liveedge check``, to end its transaction."""
 
 
-BROKEN_MAX = 3
+DAMAGED_MAX = 3
 """Damaged files that are kept to be looked into, beside the newest of which the older ones tell nothing."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
@@ -154,7 +154,7 @@ class Database:
             return None
         return status.st_dev, status.st_ino
 
-    def mend(self) -> bool:
+    def repair(self) -> bool:
         """Connect anew, with a new file in place of a damaged one or of one that is gone.
 
         True where it is not the file that was open before, so that rows may be missing. Raises
@@ -204,7 +204,7 @@ def _put_aside(path: Path) -> Set[tuple[str, str]]:
         path.rename(aside)
         for companion in ("-wal", "-shm"):
             path.with_name(path.name + companion).unlink(missing_ok=True)
-        for old in sorted(path.parent.glob(f"{path.name}.broken-*"))[:-BROKEN_MAX]:
+        for old in sorted(path.parent.glob(f"{path.name}.broken-*"))[:-DAMAGED_MAX]:
             old.unlink()
     except OSError as error:
         raise SettingsError(f"{path} is damaged and cannot be put aside: {error.strerror}") from None

@@ -14,7 +14,7 @@ from gateway.errors import UnavailableError
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import HlsSegment
 from hls.archive.segment import Segment, SegmentWithFragments
-from hls.archive.table import SegmentTable, Totals
+from hls.archive.table import CameraUsage, SegmentTable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -98,9 +98,9 @@ class SegmentIndex:
         """Protect a segment from retention, or no longer. False where there is none."""
         return await self.call(SegmentTable.set_protected, camera_id, name, is_protected)
 
-    async def totals(self) -> list[Totals]:
+    async def camera_usage(self) -> list[CameraUsage]:
         """Each camera's sums."""
-        return await self.call(SegmentTable.totals)
+        return await self.call(SegmentTable.camera_usage)
 
     async def oldest(self, camera_id: str, limit: int) -> list[Segment]:
         """The camera's oldest segments that retention may take: neither growing nor protected."""
@@ -118,9 +118,9 @@ class SegmentIndex:
         """Rule 2, after the files have gone."""
         await self.call(SegmentTable.end_delete, segments)
 
-    async def set_facts(self, segment: Segment) -> None:
+    async def set_metadata(self, segment: Segment) -> None:
         """Write ``sha256`` and ``metadata``, and nothing else."""
-        await self.call(SegmentTable.set_facts, segment)
+        await self.call(SegmentTable.set_metadata, segment)
 
     async def without_hash(self, limit: int) -> list[Segment]:
         """Finished segments whose ``sha256`` is not known yet, newest first."""

@@ -1,18 +1,18 @@
-"""IndexKeeper: sees that the index knows what is on disk.
+"""IndexSync: keeps the index equal to what is on disk.
 
-Theory of operation. One task tells the index what recorders have brought to the disk, at once for a new segment and a
-finished one and every :data:`INDEX_EVERY_S` for growth. Before each round it looks whether the index is well. One that
-is damaged or gone is put aside and begun anew (:meth:`hls.archive.database.Database.mend`); what is recorded from then
-on is in it at once, and a second task takes the files that it does not know into it, one by one, while everything goes
-on.
+Theory of operation. One task writes to the index what recorders have on disk: a new segment and a finished one at once,
+a growing one every :data:`INDEX_INTERVAL_S`. Before each round it checks the index. A damaged or missing index is set
+aside and a new one begun (:meth:`hls.archive.database.Database.repair`). Recordings from then on are in it at once, and
+a second task adds the older files one by one, while everything else goes on.
 
 Rules:
 
-1. Recording never waits for the index: what cannot be told stays with its recorder, boundedly, and is told later.
-2. An index that fails is told in :attr:`IndexKeeper.error` and tried again for ever.
-3. Files are read and never changed here: what looks like a crash's leavings may be growing. The next start heals.
-4. A camera that is being recorded keeps its numbers, and its older segments are numbered backwards from them, so that
-   whoever is watching a recording goes on watching it.
+1. Recording never waits for the index: what cannot be written stays with its recorder, up to a limit, and is written
+   later.
+2. The error of a failing index is in :attr:`IndexSync.error`, and the index is tried again without limit.
+3. Files are read and never changed here, because an incomplete file may be growing. The next start repairs files.
+4. A camera that is being recorded keeps its sequence numbers, and its older segments are numbered backwards from them,
+   so that players of the recording continue.
 """
 
 import asyncio
@@ -35,15 +35,15 @@ R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
-INDEX_EVERY_S = 2.0
+INDEX_INTERVAL_S = 2.0
 """How far a growing segment's row may be behind its file."""
 
 
-class IndexKeeper:
+class IndexSync:
     """See the module. Lives on the event loop.
 
-    ``see_data_dir`` raises :class:`~gateway.errors.StorageError` while the disk is away; ``on_finished`` is called when
-    the index knows of a segment that has ended.
+    ``check_data_dir`` raises :class:`~gateway.errors.StorageError` while the disk is missing. ``on_finished`` is called
+    when the index has a segment that has ended.
     """
 
     def __init__(
@@ -52,87 +52,87 @@ class IndexKeeper:
         index: SegmentIndex,
         executor: Executor,
         recorders: Mapping[str, CameraRecorder],
-        see_data_dir: Callable[[], None],
+        check_data_dir: Callable[[], None],
         on_finished: Callable[[], None],
     ) -> None:
         self.error: str | None = None
         """Why the index does not take what is told to it."""
         self.is_incomplete = False
         """Whether the index has been made anew and does not know all files yet."""
-        self.mended = 0
+        self.repairs = 0
         """Times that the index was found ill and was opened or made anew."""
         self._data_dir = data_dir
         self._index = index
         self._executor = executor
         self._recorders = recorders
-        self._see_data_dir = see_data_dir
+        self._check_data_dir = check_data_dir
         self._on_finished = on_finished
         self._dirty = asyncio.Event()
-        self._telling = asyncio.Lock()
-        self._told: dict[str, Segment] = {}
-        self._adopting: asyncio.Task[None] | None = None
+        self._updating = asyncio.Lock()
+        self._indexed: dict[str, Segment] = {}
+        self._adding: asyncio.Task[None] | None = None
 
-    def progress(self, recorder: CameraRecorder) -> None:
+    def on_progress(self, recorder: CameraRecorder) -> None:
         """A recorder has brought something to the disk: a new segment and a finished one are told at once."""
-        told = self._told.get(recorder.camera_id)
+        told = self._indexed.get(recorder.camera_id)
         if recorder.closed or told is None or recorder.growing is None or told.name != recorder.growing[0].name:
             self._dirty.set()
 
-    def forget(self, camera_id: str) -> None:
+    def remove_camera(self, camera_id: str) -> None:
         """The camera is no longer recorded."""
-        self._told.pop(camera_id, None)
+        self._indexed.pop(camera_id, None)
 
     async def run(self) -> None:
         """Keep the index until cancelled."""
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(INDEX_EVERY_S):
+                    async with asyncio.timeout(INDEX_INTERVAL_S):
                         await self._dirty.wait()
                 self._dirty.clear()
                 try:
-                    await self._look_after()
+                    await self._check_index()
                     for recorder in tuple(self._recorders.values()):
-                        await self.tell(recorder)
+                        await self.update(recorder)
                     self.error = None
                 except LiveedgeError as error:
                     if self.error is None:
                         log.warning("archive: %s; recording goes on, and the index is tried again", error)
                     self.error = str(error)
-                    await asyncio.sleep(INDEX_EVERY_S)
+                    await asyncio.sleep(INDEX_INTERVAL_S)
         finally:
-            if self._adopting is not None:
-                self._adopting.cancel()
-                await asyncio.wait([self._adopting])
+            if self._adding is not None:
+                self._adding.cancel()
+                await asyncio.wait([self._adding])
 
-    async def tell(self, recorder: CameraRecorder) -> None:
+    async def update(self, recorder: CameraRecorder) -> None:
         """Bring the index up to what a recorder has on disk. Raises :class:`~gateway.errors.LiveedgeError`."""
-        async with self._telling:
+        async with self._updating:
             while recorder.closed:
                 segment, fragments = recorder.closed[0]
                 await self._index.save(segment, fragments)
-                self._told[recorder.camera_id] = segment
+                self._indexed[recorder.camera_id] = segment
                 recorder.closed.popleft()
                 self._on_finished()
             growing = recorder.growing
-            if growing is not None and self._told.get(recorder.camera_id) != growing[0]:
+            if growing is not None and self._indexed.get(recorder.camera_id) != growing[0]:
                 await self._index.save(*growing)
-                self._told[recorder.camera_id] = growing[0]
+                self._indexed[recorder.camera_id] = growing[0]
 
-    async def _look_after(self) -> None:
+    async def _check_index(self) -> None:
         """Mend the index if it is ill, and see that it becomes whole again."""
         if not await self._index.call(_is_well):
-            await self._in_thread(self._see_data_dir)
+            await self._in_thread(self._check_data_dir)
             log.error("archive: the index is damaged or has been taken away; it is looked into")
-            is_new = await self._index.call(SegmentTable.mend)
-            self.mended += 1
+            is_new = await self._index.call(SegmentTable.repair)
+            self.repairs += 1
             if is_new:
-                self._told.clear()
+                self._indexed.clear()
                 self.is_incomplete = True
-        if self.is_incomplete and (self._adopting is None or self._adopting.done()):
-            self._adopting = asyncio.create_task(self._adopt(), name="archive-adopt")
+        if self.is_incomplete and (self._adding is None or self._adding.done()):
+            self._adding = asyncio.create_task(self._add_missing(), name="archive-adopt")
 
-    async def _adopt(self) -> None:
+    async def _add_missing(self) -> None:
         """Take all files into the index that it does not know."""
         count = 0
         try:
@@ -144,9 +144,9 @@ class IndexKeeper:
                         continue
                     whole = await self._in_thread(read_recording, path, camera_id)
                     if whole is not None:
-                        adopted += await self._index.call(SegmentTable.adopt, *whole)
+                        adopted += await self._index.call(SegmentTable.add_if_missing, *whole)
                 if adopted:
-                    await self._index.call(SegmentTable.renumber, camera_id, self._told.get(camera_id))
+                    await self._index.call(SegmentTable.renumber, camera_id, self._indexed.get(camera_id))
                 count += adopted
         except LiveedgeError as error:
             log.warning("archive: %s; the index is made whole later", error)

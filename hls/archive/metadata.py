@@ -42,7 +42,7 @@ METADATA_MAX_BYTES = 64 * 1024
 
 HASH_CHUNK_BYTES = 1024 * 1024
 
-ROUND = 16
+BATCH_SIZE = 16
 """Segments taken from the index at once."""
 
 UNREADABLE = ""
@@ -95,7 +95,7 @@ def sha256_of(path: Path, stop: threading.Event) -> str | None:
     return digest.hexdigest()
 
 
-class Finisher:
+class PostProcessor:
     """Adds hash and metadata to segments that have ended. Lives on the event loop."""
 
     def __init__(
@@ -123,7 +123,7 @@ class Finisher:
             while True:
                 self._wanted.clear()
                 try:
-                    while segments := await self._index.without_hash(ROUND):
+                    while segments := await self._index.without_hash(BATCH_SIZE):
                         for segment in segments:
                             await self._finish(segment)
                 except LiveedgeError as error:
@@ -138,7 +138,7 @@ class Finisher:
         with self._pin(segment):
             finished = await loop.run_in_executor(self._executor, self._work, segment)
         if finished is not None:
-            await self._index.set_facts(finished)
+            await self._index.set_metadata(finished)
 
     def _work(self, segment: Segment) -> Segment | None:
         path = segment.path(self._data_dir)

@@ -2,7 +2,7 @@
 
 Theory of operation. A task on the event loop takes packets from a bounded hub subscription and hands them in small
 batches to :class:`Recording`, which runs in a worker thread: it decides where one segment ends and the next begins, and
-writes. What it has brought to the disk comes back as a :class:`Progress` and goes on to the index.
+writes. What it has brought to the disk comes back as a :class:`WriteResult` and goes on to the index.
 
 Rules:
 
@@ -63,14 +63,14 @@ DISK_RETRY_S = 2.0
 CLOCK_STEP_90K = 2 * CLOCK_RATE
 """Capture times that stray further from media time mean a clock that was set, and not a network that was slow."""
 
-UNTOLD_MAX = 1000
+UNINDEXED_MAX = 1000
 """Closed segments that wait for a failing index; beyond that the next start finds them on disk."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class WriteResult:
     """What a batch has brought to the disk. ``error`` is why the disk gets nothing at present."""
 
     growing: SegmentWithFragments | None = None
@@ -79,19 +79,19 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Numbers:
+class SequenceNumbers:
     """The next segment's numbers within the camera's archive; see :class:`~hls.archive.segment.Segment`."""
 
     sequence: int = 0
     discontinuities: int = 0
 
     @classmethod
-    def after(cls, newest: Segment | None) -> "Numbers":
+    def after(cls, newest: Segment | None) -> "SequenceNumbers":
         """Those of the segment that follows upon the camera's newest one."""
         return cls(newest.sequence + newest.hls_segments, newest.discontinuities + 1) if newest else cls()
 
 
-def why_cut(
+def segment_end_reason(
     segment: Segment, info: StreamInfo, base_dts_90k: int, packet: Packet, lost: int, every_90k: int
 ) -> EndReason | None:
     """Why this video packet begins a new segment, or ``None`` where it does not; the module's rules 1 to 3."""
@@ -114,7 +114,7 @@ def why_cut(
 class Recording:
     """The blocking half; see the module. One worker thread at a time.
 
-    ``see_data_dir`` raises :class:`~gateway.errors.StorageError` where no segment may be begun. ``sync_s`` observes how
+    ``check_data_dir`` raises :class:`~gateway.errors.StorageError` if no segment may be begun. ``sync_s`` observes how
     long the disk took for each sync, in seconds.
     """
 
@@ -124,17 +124,17 @@ class Recording:
         data_dir: Path,
         segment_s: int,
         fsync: FsyncMode,
-        see_data_dir: Callable[[], None] = lambda: None,
+        check_data_dir: Callable[[], None] = lambda: None,
         sync_s: Histogram | None = None,
     ) -> None:
         self.camera_id = camera_id
         self.dropped = 0
         """Packets that the disk did not get."""
-        self.numbers = Numbers()
+        self.numbers = SequenceNumbers()
         self._data_dir = data_dir
         self._every_90k = segment_s * CLOCK_RATE
         self._fsync = fsync
-        self._see_data_dir = see_data_dir
+        self._check_data_dir = check_data_dir
         self._sync_s = sync_s
         self._writer: SegmentWriter | None = None
         self._info: StreamInfo | None = None
@@ -144,7 +144,7 @@ class Recording:
         self._error: str | None = None
         self._retry_at_s = 0.0
 
-    def write(self, batch: Sequence[tuple[Packet, int]]) -> Progress:
+    def write(self, batch: Sequence[tuple[Packet, int]]) -> WriteResult:
         """Take packets, each with the number of those that were lost before it. Never raises for a failing disk."""
         for packet, lost in batch:
             try:
@@ -153,7 +153,7 @@ class Recording:
                 self._fail(error)
         return self._progress()
 
-    def finish(self, reason: EndReason) -> Progress:
+    def finish(self, reason: EndReason) -> WriteResult:
         """End the segment under way, if there is one."""
         try:
             self._close(reason)
@@ -171,7 +171,7 @@ class Recording:
             return
         reason: EndReason | None = None
         if writer is not None and self._info is not None:
-            reason = why_cut(writer.start, self._info, self._base_dts_90k, packet, lost, self._every_90k)
+            reason = segment_end_reason(writer.start, self._info, self._base_dts_90k, packet, lost, self._every_90k)
             if reason is not None:
                 self._close(reason)
         if self._writer is None:
@@ -196,7 +196,7 @@ class Recording:
         return [replace(packet, data=data, pts_90k=at, dts_90k=at, duration_90k=duration_90k) for at, data in times]
 
     def _open(self, packet: Packet, *, continues: bool) -> None:
-        self._see_data_dir()
+        self._check_data_dir()
         source = packet.info.audio
         carried = fmp4_audio(source)
         info = packet.info if carried is source else replace(packet.info, audio=carried)
@@ -263,13 +263,13 @@ class Recording:
         self.numbers.discontinuities += 1
         self._closed.append(SegmentWithFragments(segment, fragments))
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> WriteResult:
         writer = self._writer
         growing = None
         if writer is not None and writer.fragments:
             growing = SegmentWithFragments(writer.segment, tuple(writer.fragments))
         closed, self._closed = self._closed, []
-        return Progress(growing, closed, self._error)
+        return WriteResult(growing, closed, self._error)
 
 
 @dataclass(slots=True)
@@ -306,7 +306,7 @@ class CameraRecorder:
         self.camera_id = recording.camera_id
         self.growing: SegmentWithFragments | None = None
         """The segment under way, as far as it is on disk."""
-        self.closed: deque[SegmentWithFragments] = deque(maxlen=UNTOLD_MAX)
+        self.closed: deque[SegmentWithFragments] = deque(maxlen=UNINDEXED_MAX)
         """Segments that have ended and that the index does not know yet, oldest first."""
         self.stop_reason = EndReason.STOPPED
         self._hub = hub
@@ -322,7 +322,7 @@ class CameraRecorder:
         self._segments_closed = 0
         self._gaps = 0
 
-    def start(self, numbers: Numbers) -> None:
+    def start(self, numbers: SequenceNumbers) -> None:
         """Begin to record, with what the hub has sent since this was made."""
         self._recording.numbers = numbers
         self._task = asyncio.create_task(self._run(), name=f"record-{self.camera_id}")
@@ -371,7 +371,7 @@ class CameraRecorder:
             await self._work(self._recording.write, batch)
         await self._work(self._recording.finish, self.stop_reason)
 
-    async def _work(self, function: Callable[[T], Progress], argument: T) -> None:
+    async def _work(self, function: Callable[[T], WriteResult], argument: T) -> None:
         """One call of the blocking half, in a worker thread."""
         self._writing_since_s = time.monotonic()
         try:
@@ -380,7 +380,7 @@ class CameraRecorder:
             self._writing_since_s = None
         self._took(progress)
 
-    def _took(self, progress: Progress) -> None:
+    def _took(self, progress: WriteResult) -> None:
         for segment, fragments in progress.closed:
             self.closed.append(SegmentWithFragments(segment, fragments))
             self._bytes_before += segment.size

@@ -4,7 +4,7 @@ Rules, in the order in which they are applied at every start:
 
 1. A row being deleted: its files go, then the row.
 2. A row that grows: nobody writes its file any more. It is closed if the file has its index, else the file is cut to
-   its last whole fragment and the row is healed. A file without a whole fragment goes, and its row with it.
+   its last whole fragment and the row is truncated. A file without a whole fragment goes, and its row with it.
 3. A row without a file goes.
 4. A file of ours without a row gets one, from what the file says of itself; if it cannot be read, it is left alone.
 5. A file that is none of ours (name, place or content) is left alone.
@@ -42,16 +42,16 @@ log = logging.getLogger(__name__)
 class Recovery:
     """What was done, for the log and for ``liveedge check``."""
 
-    healed: int = 0
+    truncated: int = 0
     closed: int = 0
-    adopted: int = 0
+    added: int = 0
     removed_rows: int = 0
     removed_files: int = 0
     unreadable: list[Path] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
-            f"{self.healed} healed, {self.closed} found closed, {self.adopted} files taken into the index,"
+            f"{self.truncated} truncated, {self.closed} found closed, {self.added} files taken into the index,"
             f" {self.removed_rows} rows and {self.removed_files} empty files removed, {len(self.unreadable)} unreadable"
         )
 
@@ -70,10 +70,10 @@ def recover(data_dir: Path, index: SegmentTable) -> Recovery:
     index.end_delete(deleting)
     done.removed_rows += len(deleting)
     for segment in index.in_state(SegmentState.GROWING):
-        _settle(data_dir, index, segment, done)
+        _recover_growing(data_dir, index, segment, done)
     on_disk = cameras_on_disk(data_dir)
     for camera_id in sorted({*index.cameras(), *on_disk}):
-        _compare(data_dir, index, camera_id, done)
+        _reconcile(data_dir, index, camera_id, done)
     return done
 
 
@@ -109,7 +109,7 @@ def remove_files(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def heal(path: Path) -> Scan | None:
+def truncate_to_fragments(path: Path) -> Scan | None:
     """Cut a file to its last whole fragment. ``None``: it had none, and was removed.
 
     Raises :class:`~gateway.errors.StorageError` for a file that is no recording.
@@ -132,11 +132,11 @@ def heal(path: Path) -> Scan | None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise StorageError(f"{path} cannot be healed: {error.strerror}") from None
+        raise StorageError(f"{path} cannot be truncated: {error.strerror}") from None
     return found
 
 
-def describe(path: Path, camera_id: str, found: Scan) -> Segment:
+def segment_from_file(path: Path, camera_id: str, found: Scan) -> Segment:
     """A segment from what its file says of itself. Raises :class:`~gateway.errors.StorageError`."""
     named_90k = parse_name(path.stem)
     try:
@@ -165,7 +165,7 @@ def describe(path: Path, camera_id: str, found: Scan) -> Segment:
         Segment(
             camera_id=camera_id,
             name=path.stem,
-            state=SegmentState.HEALED,
+            state=SegmentState.TRUNCATED,
             start_90k=start_90k,
             duration_90k=0,
             size=0,
@@ -188,23 +188,27 @@ def read_recording(path: Path, camera_id: str) -> SegmentWithFragments | None:
     """What a file says of itself, which is left as it is. ``None``: nothing (yet), or none of ours."""
     try:
         found = scan(path)
-        return SegmentWithFragments(describe(path, camera_id, found), found.fragments) if found.fragments else None
+        return (
+            SegmentWithFragments(segment_from_file(path, camera_id, found), found.fragments)
+            if found.fragments
+            else None
+        )
     except (StorageError, OSError) as error:
         log.debug("%s; it is left alone", error)
         return None
 
 
-def _settle(data_dir: Path, index: SegmentTable, segment: Segment, done: Recovery) -> None:
+def _recover_growing(data_dir: Path, index: SegmentTable, segment: Segment, done: Recovery) -> None:
     """Rule 2."""
     path = segment.path(data_dir)
     if not path.exists():
         return  # rule 3 comes later
     try:
-        found = heal(path)
+        found = truncate_to_fragments(path)
     except StorageError as error:
         log.warning("%s; its row is kept", error)
         done.unreadable.append(path)
-        index.save(replace(segment, state=SegmentState.HEALED, end_reason=EndReason.CRASHED), ())
+        index.save(replace(segment, state=SegmentState.TRUNCATED, end_reason=EndReason.CRASHED), ())
         return
     if found is None:
         index.end_delete([segment])
@@ -213,10 +217,10 @@ def _settle(data_dir: Path, index: SegmentTable, segment: Segment, done: Recover
         return
     index.save(with_scan(segment, found), found.fragments)
     done.closed += found.is_closed
-    done.healed += not found.is_closed
+    done.truncated += not found.is_closed
 
 
-def _compare(data_dir: Path, index: SegmentTable, camera_id: str, done: Recovery) -> None:
+def _reconcile(data_dir: Path, index: SegmentTable, camera_id: str, done: Recovery) -> None:
     """Rules 3 and 4."""
     rows = index.names(camera_id)
     adopted = False
@@ -224,16 +228,16 @@ def _compare(data_dir: Path, index: SegmentTable, camera_id: str, done: Recovery
         if rows.pop(path.stem, None) is not None:
             continue
         try:
-            found = heal(path)
+            found = truncate_to_fragments(path)
             if found is None:
                 done.removed_files += 1
                 continue
-            index.save(describe(path, camera_id, found), found.fragments)
+            index.save(segment_from_file(path, camera_id, found), found.fragments)
         except (StorageError, OSError) as error:
             log.warning("%s; it is left alone", error)
             done.unreadable.append(path)
             continue
-        done.adopted += 1
+        done.added += 1
         adopted = True
     for name in rows:
         index.remove(camera_id, name)
@@ -247,7 +251,7 @@ def with_scan(segment: Segment, found: Scan) -> Segment:
     last: Fragment | None = found.fragments[-1] if found.fragments else None
     return replace(
         segment,
-        state=SegmentState.CLOSED if found.is_closed else SegmentState.HEALED,
+        state=SegmentState.CLOSED if found.is_closed else SegmentState.TRUNCATED,
         end_reason=segment.end_reason or (EndReason.STOPPED if found.is_closed else EndReason.CRASHED),
         duration_90k=last.end_90k if last else 0,
         size=found.file_bytes if found.is_closed else found.whole_bytes,

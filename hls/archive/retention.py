@@ -38,7 +38,7 @@ class CameraLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class DiskUsage:
     """What is there, in bytes. ``used`` is each camera's, growing and protected segments included."""
 
     used: Mapping[str, int]
@@ -47,8 +47,8 @@ class Disk:
     min_free: int = 0
 
 
-def choose(
-    candidates: Iterable[Iterable[Segment]], limits: Mapping[str, CameraLimits], disk: Disk, now_90k: int
+def select_segments(
+    candidates: Iterable[Iterable[Segment]], limits: Mapping[str, CameraLimits], disk: DiskUsage, now_90k: int
 ) -> list[tuple[Segment, Reason]]:
     """The segments that must go. ``candidates`` are the cameras' oldest ones, each camera's in order of time."""
     used = dict(disk.used)

@@ -1,4 +1,4 @@
-"""Sweeper: looks at the disk every few seconds and lets go of what retention says must go.
+"""RetentionJob: looks at the disk every few seconds and lets go of what retention says must go.
 
 A look costs a sum over the index and, per camera, the oldest few rows; deleting is done in rounds of these, so that
 memory is bounded however much there is to delete.
@@ -17,19 +17,19 @@ from gateway.clock import Clock
 from gateway.errors import LiveedgeError, StorageError
 from hls.archive.index import SegmentIndex
 from hls.archive.recovery import remove_files
-from hls.archive.retention import CameraLimits, Disk, choose
+from hls.archive.retention import CameraLimits, DiskUsage, select_segments
 from hls.archive.segment import Segment
 
 log = logging.getLogger(__name__)
 
-SWEEP_EVERY_S = 5.0
+RETENTION_INTERVAL_S = 5.0
 """Twenty cameras of 8 Mbit/s write 100 MB meanwhile: a tenth of the room that is kept free by default."""
 
-ROUND = 64
+BATCH_SIZE = 64
 """Oldest segments looked at per camera and round."""
 
 
-class Sweeper:
+class RetentionJob:
     """See the module. Lives on the event loop."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Sweeper:
             if not self._pins[key]:
                 del self._pins[key]
 
-    def hurry(self) -> None:
+    def wake(self) -> None:
         """Look at once: the disk is full."""
         self._wanted.set()
 
@@ -77,33 +77,33 @@ class Sweeper:
         """Sweep until cancelled. What fails is told in :attr:`error` and tried again."""
         while True:
             try:
-                while await self.sweep():
+                while await self.run_once():
                     pass
             except (LiveedgeError, OSError) as error:
                 log.warning("archive: retention failed: %s", error)
                 self.error = f"retention failed: {error}"
             self._wanted.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_EVERY_S):
+                async with asyncio.timeout(RETENTION_INTERVAL_S):
                     await self._wanted.wait()
 
-    async def sweep(self) -> int:
+    async def run_once(self) -> int:
         """One round; gives the number of segments that went. Raises ``OSError`` or ``StorageError``."""
         loop = asyncio.get_running_loop()
         usage = await loop.run_in_executor(self._executor, shutil.disk_usage, self._data_dir)
         self.free_bytes = usage.free
-        totals = await self._index.totals()
+        totals = await self._index.camera_usage()
         candidates = [
             [
                 segment
-                for segment in await self._index.oldest(total.camera_id, ROUND)
+                for segment in await self._index.oldest(total.camera_id, BATCH_SIZE)
                 if (segment.camera_id, segment.name) not in self._pins
             ]
             for total in totals
         ]
         used = {total.camera_id: total.size for total in totals}
-        disk = Disk(used, usage.free, self._max_bytes, self._min_free_bytes)
-        chosen = choose(candidates, self._limits(), disk, self._clock.wall_90k())
+        disk = DiskUsage(used, usage.free, self._max_bytes, self._min_free_bytes)
+        chosen = select_segments(candidates, self._limits(), disk, self._clock.wall_90k())
         if not chosen:
             self.error = (
                 f"only {usage.free} bytes are free and nothing may be deleted: make room on the disk of DATA_DIR"

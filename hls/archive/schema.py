@@ -76,8 +76,8 @@ segment = Table(
     UniqueConstraint("camera_id", "name", name="segment_name"),
 )
 
-# What lists, look-ups by time and retention walk along, in the order of their answers; with all that they choose and
-# add up by, so that only the rows of an answer are read.
+# For lists, look-ups by time and retention, in the order of their answers. It has every column that they filter by and
+# add up, so that only the rows of an answer are read.
 Index(
     "segment_time",
     segment.c.camera_id,
@@ -108,7 +108,11 @@ def _first_tables(connection: Connection) -> None:
     tables.create_all(connection)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables,)
+def _rename_healed(connection: Connection) -> None:
+    connection.execute(update(segment).where(segment.c.state == "healed").values(state="truncated"))
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _rename_healed)
 """The n-th makes version n out of version n - 1."""
 
 

@@ -28,7 +28,7 @@ class SegmentState(StrEnum):
     GROWING = "growing"
     CLOSED = "closed"
     """An ordinary MP4 with its index."""
-    HEALED = "healed"
+    TRUNCATED = "truncated"
     """Cut short by a crash or a broken disk: a fragmented MP4, whole to its last fragment."""
     DELETING = "deleting"
     """Being removed: not listed any more, its file may be gone already."""

@@ -2,7 +2,7 @@
 
 Theory of operation. There is one archive a process. It owns ``DATA_DIR`` (a lock in it keeps a second process out), the
 index, and a recorder per camera. What recorders bring to the disk is told to the index by
-:class:`~hls.archive.index_sync.IndexKeeper`, a little later; until then :meth:`Archive.unindexed` has it.
+:class:`~hls.archive.index_sync.IndexSync`, a little later; until then :meth:`Archive.unindexed` has it.
 
 Rules:
 
@@ -27,14 +27,14 @@ from gateway.errors import LiveedgeError, NotFoundError, StorageError
 from gateway.latency import latency_histogram, remove_series
 from gateway.service import CaptureService
 from gateway.session import SessionState
-from hls.archive.data_dir import DataDirLock, release_data_dir, see_data_dir, take_data_dir
+from hls.archive.data_dir import DataDirLock, check_data_dir, lock_data_dir, unlock_data_dir
 from hls.archive.index import SegmentIndex
-from hls.archive.index_sync import INDEX_EVERY_S, IndexKeeper
-from hls.archive.metadata import Finisher, MetadataExtractor, load_extractor
-from hls.archive.recorder import CameraRecorder, Numbers, RecorderStatus, Recording
+from hls.archive.index_sync import INDEX_INTERVAL_S, IndexSync
+from hls.archive.metadata import MetadataExtractor, PostProcessor, load_extractor
+from hls.archive.recorder import CameraRecorder, RecorderStatus, Recording, SequenceNumbers
 from hls.archive.recovery import Recovery, recover
 from hls.archive.retention import CameraLimits
-from hls.archive.retention_job import Sweeper
+from hls.archive.retention_job import RetentionJob
 from hls.archive.segment import Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from hls.settings import ArchiveSettings, recording_settings
@@ -70,7 +70,7 @@ class Archive:
             [load_extractor(settings.archive_metadata)] if settings.archive_metadata else []
         )
         """What adds JSON to each finished segment, see :mod:`hls.archive.metadata`; append before :meth:`start`."""
-        self.sweeper = Sweeper(
+        self.retention_job = RetentionJob(
             self.data_dir,
             self.index,
             self._executor,
@@ -79,33 +79,33 @@ class Archive:
             settings.archive_max_bytes,
             settings.archive_min_free_bytes,
         )
-        self._finisher = Finisher(self.data_dir, self.index, self.extractors, self.pin)
-        self._keeper = IndexKeeper(
-            self.data_dir, self.index, self._executor, self._recorders, self._see_data_dir, self._finisher.wake
+        self._post_processor = PostProcessor(self.data_dir, self.index, self.extractors, self.pin)
+        self._index_sync = IndexSync(
+            self.data_dir, self.index, self._executor, self._recorders, self._check_data_dir, self._post_processor.wake
         )
 
     # --- its life
 
     async def start(self) -> None:
-        """Take hold of ``DATA_DIR``, heal what a crash left, begin to record.
+        """Take hold of ``DATA_DIR``, truncate_to_fragments what a crash left, begin to record.
 
         Raises :class:`~gateway.errors.SettingsError` where the directory or the index cannot be used.
         """
         loop = asyncio.get_running_loop()
-        self._lock = await loop.run_in_executor(self._executor, take_data_dir, self.data_dir)
+        self._lock = await loop.run_in_executor(self._executor, lock_data_dir, self.data_dir)
         await self.index.open()
         try:
             self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
         except StorageError as error:
             log.warning("archive: %s; it is looked into", error)
-            await self.index.call(SegmentTable.mend)
+            await self.index.call(SegmentTable.repair)
             self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
         if not self.recovery.is_nothing:
             log.info("archive: %s", self.recovery)
         self._tasks = [
-            asyncio.create_task(self._keeper.run(), name="archive-index"),
-            asyncio.create_task(self.sweeper.run(), name="archive-retention"),
-            asyncio.create_task(self._finisher.run(), name="archive-metadata"),
+            asyncio.create_task(self._index_sync.run(), name="archive-index"),
+            asyncio.create_task(self.retention_job.run(), name="archive-retention"),
+            asyncio.create_task(self._post_processor.run(), name="archive-metadata"),
         ]
         for camera in self.service.cameras.values():
             self.add_camera(camera)
@@ -121,7 +121,7 @@ class Archive:
         await self.index.close()
         self._executor.shutdown(wait=False)
         if self._lock is not None:
-            release_data_dir(self._lock)
+            unlock_data_dir(self._lock)
             self._lock = None
 
     def add_camera(self, camera: Camera) -> None:
@@ -134,7 +134,7 @@ class Archive:
             self.data_dir,
             settings.archive_segment_seconds,
             settings.archive_fsync,
-            self._see_data_dir,
+            self._check_data_dir,
             self.sync_s.labels(camera.id),
         )
         recorder = CameraRecorder(
@@ -159,12 +159,12 @@ class Archive:
             beginning.cancel()
         await recorder.close()
         try:
-            await self._keeper.tell(recorder)
+            await self._index_sync.update(recorder)
         except LiveedgeError as error:
             log.warning("archive: %s; the next start takes the camera's last files into the index", error)
         self._recorders.pop(camera_id, None)
         remove_series(self.sync_s, camera_id)
-        self._keeper.forget(camera_id)
+        self._index_sync.remove_camera(camera_id)
 
     async def _begin(self, recorder: CameraRecorder) -> None:
         """Start a recorder, with the numbers that follow upon those of the camera's newest segment."""
@@ -173,9 +173,9 @@ class Archive:
                 newest = await self.index.newest(recorder.camera_id)
                 break
             except LiveedgeError as error:
-                self._keeper.error = str(error)
-                await asyncio.sleep(INDEX_EVERY_S)
-        recorder.start(Numbers.after(newest))
+                self._index_sync.error = str(error)
+                await asyncio.sleep(INDEX_INTERVAL_S)
+        recorder.start(SequenceNumbers.after(newest))
 
     # --- what there is
 
@@ -183,19 +183,19 @@ class Archive:
         """Each recorded camera's recording."""
         statuses = {camera_id: recorder.status() for camera_id, recorder in self._recorders.items()}
         for status in statuses.values():
-            status.error = status.error or self._keeper.error
+            status.error = status.error or self._index_sync.error
         return statuses
 
     def status(self) -> dict[str, Any]:
         """The archive for ``/api/status``, as JSON has it."""
         return {
             "cameras": {camera_id: asdict(status) for camera_id, status in self.recorders().items()},
-            "index_error": self._keeper.error,
-            "index_is_incomplete": self._keeper.is_incomplete,
-            "index_repairs": self._keeper.mended,
-            "retention_error": self.sweeper.error,
-            "free_bytes": self.sweeper.free_bytes,
-            "segments_deleted": dict(self.sweeper.deleted),
+            "index_error": self._index_sync.error,
+            "index_is_incomplete": self._index_sync.is_incomplete,
+            "index_repairs": self._index_sync.repairs,
+            "retention_error": self.retention_job.error,
+            "free_bytes": self.retention_job.free_bytes,
+            "segments_deleted": dict(self.retention_job.deleted),
         }
 
     def live_position(self, camera_id: str) -> tuple[str, float] | None:
@@ -221,13 +221,13 @@ class Archive:
         """Protect a segment from retention, or stop protecting it. Raises :class:`~gateway.errors.NotFoundError`."""
         recorder = self._recorders.get(camera_id)
         if recorder is not None:
-            await self._keeper.tell(recorder)
+            await self._index_sync.update(recorder)
         if not await self.index.set_protected(camera_id, name, is_protected):
             raise NotFoundError(f"camera {camera_id} has no segment {name}")
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
         """Keep a segment's file while it is being read."""
-        return self.sweeper.pin(segment)
+        return self.retention_job.pin(segment)
 
     # --- what its parts ask
 
@@ -239,10 +239,10 @@ class Archive:
         return limits
 
     def _on_progress(self, recorder: CameraRecorder) -> None:
-        self._keeper.progress(recorder)
+        self._index_sync.on_progress(recorder)
         if recorder.status().error is not None:
-            self.sweeper.hurry()
+            self.retention_job.wake()
 
-    def _see_data_dir(self) -> None:
+    def _check_data_dir(self) -> None:
         if self._lock is not None:
-            see_data_dir(self._lock)
+            check_data_dir(self._lock)

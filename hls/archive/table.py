@@ -32,7 +32,7 @@ _SELECTED = tuple(schema.segment.c[name] for name in _COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class CameraUsage:
     """What one camera has on disk, as retention wants it."""
 
     camera_id: str
@@ -84,7 +84,7 @@ class SegmentTable(Database):
                 .values(packed=packed, packed_hls=packed_hls)
             )
 
-    def adopt(self, segment: Segment, fragments: tuple[Fragment, ...]) -> bool:
+    def add_if_missing(self, segment: Segment, fragments: tuple[Fragment, ...]) -> bool:
         """Insert a segment found on disk. False where the index has it meanwhile: whoever records it knows better."""
         with self.transaction() as connection:
             if connection.scalar(select(schema.segment.c.id).where(self._is(segment.camera_id, segment.name))):
@@ -131,8 +131,8 @@ class SegmentTable(Database):
             found = select(*_SELECTED, schema.fragment_list.c.packed_hls).join(schema.fragment_list)
             found = found.where(*self._overlap(camera_id, start_90k, end_90k)).order_by(*_OLDEST_FIRST).limit(limit)
             rows = connection.execute(found).all()
-        wholes = [(from_row(row), row.packed_hls) for row in rows]
-        return [(segment, unpack_hls(packed, segment.init_size)) for segment, packed in wholes]
+        recordings = [(from_row(row), row.packed_hls) for row in rows]
+        return [(segment, unpack_hls(packed, segment.init_size)) for segment, packed in recordings]
 
     def at(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
         """The newest segment that begins at or before this wall clock, and the oldest after it."""
@@ -180,7 +180,7 @@ class SegmentTable(Database):
             row = connection.execute(query).first()
         return None if row is None else from_row(row)
 
-    def set_facts(self, segment: Segment) -> None:
+    def set_metadata(self, segment: Segment) -> None:
         """Write ``sha256`` and ``metadata``, and nothing else."""
         with self.transaction() as connection:
             connection.execute(
@@ -262,7 +262,7 @@ class SegmentTable(Database):
                 values = {"sequence": first_sequence + sequences[number], "discontinuities": first + number}
                 connection.execute(update(schema.segment).where(table.id == row.id).values(values))
 
-    def totals(self) -> list[Totals]:
+    def camera_usage(self) -> list[CameraUsage]:
         """Each camera's sums; growing segments count."""
         table = schema.segment.c
         query = (
@@ -279,7 +279,7 @@ class SegmentTable(Database):
         with self.transaction() as connection:
             rows = connection.execute(query).all()
         # PostgreSQL adds 64-bit integers up to decimals.
-        return [Totals(row[0], row[1], int(row[2]), int(row[3]), row[4]) for row in rows]
+        return [CameraUsage(row[0], row[1], int(row[2]), int(row[3]), row[4]) for row in rows]
 
     @staticmethod
     def _is(camera_id: str, name: str) -> Any:
@@ -306,7 +306,7 @@ class SegmentTable(Database):
 
 _LISTED = schema.segment.c.state != SegmentState.DELETING.value
 _UNFINISHED = (SegmentState.GROWING.value, SegmentState.DELETING.value)
-_FINISHED = (SegmentState.CLOSED.value, SegmentState.HEALED.value)
+_FINISHED = (SegmentState.CLOSED.value, SegmentState.TRUNCATED.value)
 _OLDEST_FIRST = (schema.segment.c.start_90k, schema.segment.c.name)
 
 

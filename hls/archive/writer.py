@@ -203,7 +203,7 @@ class SegmentWriter:
                 self.path.unlink(missing_ok=True)
         except OSError:
             pass
-        return replace(segment, state=SegmentState.HEALED, end_reason=EndReason.DISK_FAILED)
+        return replace(segment, state=SegmentState.TRUNCATED, end_reason=EndReason.DISK_FAILED)
 
     def _mux(self, packet: Packet, stream: Stream, duration_90k: int) -> None:
         assert self._base_dts_90k is not None

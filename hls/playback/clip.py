@@ -48,7 +48,7 @@ class Slice:
     size: int
 
 
-class VirtualFile:
+class CompositeFile:
     """Bytes that are nowhere together: ``head``, then ``slices``. ``length`` in bytes."""
 
     def __init__(self, head: bytes, slices: Sequence[Slice], etag: str, duration_90k: int = 0) -> None:
@@ -92,19 +92,19 @@ class VirtualFile:
                 os.close(descriptor)
 
 
-def growing_file(path: Path, segment: Segment) -> VirtualFile:
+def growing_file(path: Path, segment: Segment) -> CompositeFile:
     """A growing segment's file as far as it is whole; it stays valid when the file is closed and its head changes."""
     head = len(segment.head)
-    return VirtualFile(segment.head, [Slice(path, head, segment.size - head)], f'"{segment.name}-{segment.size}"')
+    return CompositeFile(segment.head, [Slice(path, head, segment.size - head)], f'"{segment.name}-{segment.size}"')
 
 
 def make_clip(
-    data_dir: Path, wholes: Sequence[tuple[Segment, Sequence[Fragment]]], start_90k: int, end_90k: int
-) -> VirtualFile:
+    data_dir: Path, recordings: Sequence[tuple[Segment, Sequence[Fragment]]], start_90k: int, end_90k: int
+) -> CompositeFile:
     """The clip [start, end) of segments in order. Raises ``NotFoundError`` where they hold no picture of it."""
     builder = _Builder()
     digest = hashlib.sha256(f"{start_90k}-{end_90k}".encode())
-    for segment, fragments in wholes:
+    for segment, fragments in recordings:
         from_90k = max(0, start_90k - segment.start_90k)
         to_90k = end_90k - segment.start_90k
         chosen = [fragment for fragment in fragments_from(fragments, from_90k) if fragment.start_90k < to_90k]
@@ -173,7 +173,7 @@ class _Builder:
         self._base_90k += end_dts - first_dts
         self._shown_to_90k = self._base_90k - max(0, end_dts - to_90k)
 
-    def build(self, etag: str) -> VirtualFile:
+    def build(self, etag: str) -> CompositeFile:
         """Raises :class:`~gateway.errors.NotFoundError` where nothing was added."""
         if not self._video.sizes:
             raise NotFoundError("nothing is recorded in that time")
@@ -184,7 +184,7 @@ class _Builder:
             audio.shown_90k = max(0, self._video.shown_90k - audio.delay_90k)
             tracks.append(audio)
         head = header(tracks, self._bytes)
-        return VirtualFile(head, self._slices, f'"{etag}"', self._video.shown_90k)
+        return CompositeFile(head, self._slices, f'"{etag}"', self._video.shown_90k)
 
     @staticmethod
     def _last_shown(runs: Sequence[tuple[int, Run]], to_90k: int) -> int:

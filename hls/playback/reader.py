@@ -28,7 +28,7 @@ from hls.archive.segment import Segment, SegmentWithFragments, read_init, segmen
 from hls.archive.service import Archive
 from hls.mp4.init_segment import shared_init
 from hls.playback import dvr
-from hls.playback.clip import CLIP_MAX_S, VirtualFile, make_clip
+from hls.playback.clip import CLIP_MAX_S, CompositeFile, make_clip
 from hls.playback.replay import make_thumbnail, replay_jpeg
 
 P = ParamSpec("P")
@@ -82,7 +82,7 @@ class ArchiveReader:
         found = await self._index.get(camera_id, name)
         for segment, fragments in self._archive.unindexed(camera_id):
             if segment.name == name:
-                return SegmentWithFragments(_as_told(segment, found[0]) if found else segment, fragments)
+                return SegmentWithFragments(_with_index_fields(segment, found[0]) if found else segment, fragments)
         if found is None:
             raise NotFoundError(f"camera {camera_id} has no segment {name}")
         return found
@@ -105,7 +105,7 @@ class ArchiveReader:
                 start_90k is None or segment.end_90k > start_90k
             )
             if overlaps and (after is None or (segment.start_90k, segment.name) > after):
-                segments[segment.name] = _as_told(segment, segments.get(segment.name, segment))
+                segments[segment.name] = _with_index_fields(segment, segments.get(segment.name, segment))
         return sorted(segments.values(), key=lambda segment: (segment.start_90k, segment.name))[:limit]
 
     async def at(self, camera_id: str, time_90k: int) -> SegmentPosition:
@@ -181,7 +181,7 @@ class ArchiveReader:
             return await self._decode(make_thumbnail, self.data_dir, segment, fragments)
 
     @contextlib.asynccontextmanager
-    async def clip(self, camera_id: str, start_90k: int, end_90k: int) -> AsyncIterator[VirtualFile]:
+    async def clip(self, camera_id: str, start_90k: int, end_90k: int) -> AsyncIterator[CompositeFile]:
         """The recording in [start, end) as one MP4, its files kept meanwhile; see :mod:`hls.playback.clip`.
 
         Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
@@ -189,11 +189,11 @@ class ArchiveReader:
         """
         if end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
             raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several")
-        wholes = await self._span(camera_id, start_90k, end_90k)
+        recordings = await self._span(camera_id, start_90k, end_90k)
         with contextlib.ExitStack() as pins:
-            for segment, _ in wholes:
+            for segment, _ in recordings:
                 pins.enter_context(self.pin(segment))
-            yield await self._decode(make_clip, self.data_dir, wholes, start_90k, end_90k)
+            yield await self._decode(make_clip, self.data_dir, recordings, start_90k, end_90k)
 
     async def find_from(self, camera_id: str, time_90k: int) -> SegmentWithFragments | None:
         """The segment that holds a moment, or else the next one after it."""
@@ -247,9 +247,9 @@ class ArchiveReader:
 
     async def _span(self, camera_id: str, start_90k: int, end_90k: int | None) -> list[SegmentWithFragments]:
         """All that overlaps a span, oldest first, with fragments."""
-        wholes = {whole[0].name: whole for whole in await self._index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
-        wholes |= {whole[0].name: whole for whole in self._archive.unindexed(camera_id)}
-        return sorted(wholes.values(), key=lambda whole: (whole[0].start_90k, whole[0].name))
+        recordings = {whole[0].name: whole for whole in await self._index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
+        recordings |= {whole[0].name: whole for whole in self._archive.unindexed(camera_id)}
+        return sorted(recordings.values(), key=lambda whole: (whole[0].start_90k, whole[0].name))
 
     async def _around(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
         """The newest segment that begins at or before a moment, and the oldest after it."""
@@ -267,7 +267,7 @@ class ArchiveReader:
         return any(whole[0].name == segment.name and whole[0].end_reason is None for whole in unindexed)
 
 
-def _as_told(segment: Segment, told: Segment) -> Segment:
+def _with_index_fields(segment: Segment, told: Segment) -> Segment:
     """What a recorder knows of a segment, with what only the index knows."""
     return replace(segment, is_protected=told.is_protected, sha256=told.sha256, metadata=told.metadata)
 

@@ -2,7 +2,7 @@
 
 Theory of operation. A segment's fragments are known, so the file is never searched: the reader is given the init
 segment and, right behind it, the fragments from the last keyframe before the wanted moment on, as if that were the
-whole file. It is the same for growing, closed and healed files, and costs the memory of a read buffer.
+whole file. It is the same for growing, closed and truncated files, and costs the memory of a read buffer.
 
 Rules:
 
@@ -45,7 +45,7 @@ THUMBNAIL_WIDTH = 320
 """Pixels; a row of a list shows no more."""
 
 
-class _Spliced:
+class _SegmentRange:
     """A file that cannot be sought: the init segment, then one range of the segment's file."""
 
     def __init__(self, init: bytes, path: Path, offset: int, end: int) -> None:
@@ -95,7 +95,7 @@ def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]
     init = read_init(path, segment)
     info = stream_info(segment)
     try:
-        file = _Spliced(init, path, fragments[0].offset, fragments[-1].offset + fragments[-1].size)
+        file = _SegmentRange(init, path, fragments[0].offset, fragments[-1].offset + fragments[-1].size)
     except OSError as error:
         raise NotFoundError(f"the file of segment {segment.name} cannot be read: {error.strerror}") from None
     try:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, to_rfc3339
-from hls.archive.recorder import Numbers
+from hls.archive.recorder import SequenceNumbers
 from tests.support.browser import chromium
 from tests.support.film import START_90K, Film, film
 from tests.support.hls_server import HLS_JS, PLAYER, REEL_ENGINE
@@ -50,11 +50,11 @@ async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
 
 
 async def test_the_recording_plays_over_borders_and_gaps_to_its_end(tmp_path: Path) -> None:
-    numbers = Numbers()
-    wholes = record(tmp_path, film(Film(seconds=12, audio=True)), segment_s=6, numbers=numbers)
+    numbers = SequenceNumbers()
+    recordings = record(tmp_path, film(Film(seconds=12, audio=True)), segment_s=6, numbers=numbers)
     later = film(Film(seconds=6, width=320, height=240, audio=True), START_90K + 60 * CLOCK_RATE, run=2)
-    wholes += record(tmp_path, later, segment_s=6, numbers=numbers)
-    index_of(tmp_path, wholes).close()
+    recordings += record(tmp_path, later, segment_s=6, numbers=numbers)
+    index_of(tmp_path, recordings).close()
 
     async with gateway(tmp_path, url="rtsp://127.0.0.1:9/door", start="on-demand") as address, chromium() as browser:
         page = await browser.new_page()

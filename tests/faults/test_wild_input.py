@@ -198,10 +198,10 @@ def test_whatever_lies_on_the_disk_the_archive_starts(
         path.parent.mkdir(parents=True)
         path.write_bytes(mangled)
         done = recover(data_dir, index)
-        assert done.adopted + len(done.unreadable) + done.removed_files <= 1
+        assert done.added + len(done.unreadable) + done.removed_files <= 1
         # A second start finds all in order, but for what cannot be read.
         again = recover(data_dir, index)
-        assert (again.adopted, again.healed, again.removed_rows, again.removed_files) == (0, 0, 0, 0)
+        assert (again.added, again.truncated, again.removed_rows, again.removed_files) == (0, 0, 0, 0)
         index.close()
 
 

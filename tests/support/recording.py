@@ -14,7 +14,7 @@ if __name__ == "__main__":
 
 from gateway.media import Packet
 from hls.archive.fragment import Fragment
-from hls.archive.recorder import Numbers, Recording
+from hls.archive.recorder import Recording, SequenceNumbers
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from hls.settings import FsyncMode
@@ -26,27 +26,27 @@ def record(
     packets: Sequence[Packet],
     camera_id: str = "door",
     segment_s: int = 600,
-    numbers: Numbers | None = None,
+    numbers: SequenceNumbers | None = None,
     *,
     finish: bool = True,
 ) -> list[SegmentWithFragments]:
     """Write packets as a recorder does; gives all segments, the one that still grows (``finish=False``) last."""
     recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER)
-    recording.numbers = numbers or Numbers()
+    recording.numbers = numbers or SequenceNumbers()
     progress = recording.write([(packet, 0) for packet in packets])
     assert progress.error is None
-    wholes = list(progress.closed)
+    recordings = list(progress.closed)
     if finish:
-        return [*wholes, *recording.finish(EndReason.STOPPED).closed]
-    return [*wholes, progress.growing] if progress.growing else wholes
+        return [*recordings, *recording.finish(EndReason.STOPPED).closed]
+    return [*recordings, progress.growing] if progress.growing else recordings
 
 
-def index_of(data_dir: Path, wholes: Sequence[tuple[Segment, tuple[Fragment, ...]]] = ()) -> SegmentTable:
+def index_of(data_dir: Path, recordings: Sequence[tuple[Segment, tuple[Fragment, ...]]] = ()) -> SegmentTable:
     """An open index that knows these segments."""
     data_dir.mkdir(parents=True, exist_ok=True)
     index = SegmentTable(data_dir)
     index.open()
-    for segment, fragments in wholes:
+    for segment, fragments in recordings:
         index.save(segment, fragments)
     return index
 

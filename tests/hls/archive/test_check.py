@@ -9,7 +9,7 @@ import pytest
 
 from gateway.errors import SettingsError
 from hls.archive.check import Fault, check_archive
-from hls.archive.data_dir import release_data_dir, take_data_dir
+from hls.archive.data_dir import lock_data_dir, unlock_data_dir
 from hls.archive.segment import SegmentState, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from tests.support.film import Film, film
@@ -24,44 +24,46 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(data_dir=tmp_path, cameras={"door": {"url": "rtsp://127.0.0.1:9/door"}})
 
 
-def _truncate(data_dir: Path, _: SegmentTable, wholes: list[SegmentWithFragments]) -> None:
-    path = wholes[1][0].path(data_dir)
-    path.write_bytes(path.read_bytes()[: wholes[1][1][-1].offset + 50])
+def _truncate(data_dir: Path, _: SegmentTable, recordings: list[SegmentWithFragments]) -> None:
+    path = recordings[1][0].path(data_dir)
+    path.write_bytes(path.read_bytes()[: recordings[1][1][-1].offset + 50])
 
 
-def _shift_fragments(_: Path, index: SegmentTable, wholes: list[SegmentWithFragments]) -> None:
-    index.save(wholes[1][0], (replace(wholes[1][1][0], duration_90k=1), *wholes[1][1][1:]))
+def _shift_fragments(_: Path, index: SegmentTable, recordings: list[SegmentWithFragments]) -> None:
+    index.save(recordings[1][0], (replace(recordings[1][1][0], duration_90k=1), *recordings[1][1][1:]))
 
 
-def _flip_a_bit(data_dir: Path, _: SegmentTable, wholes: list[SegmentWithFragments]) -> None:
-    path = wholes[1][0].path(data_dir)
+def _flip_a_bit(data_dir: Path, _: SegmentTable, recordings: list[SegmentWithFragments]) -> None:
+    path = recordings[1][0].path(data_dir)
     data = bytearray(path.read_bytes())
-    data[wholes[1][1][0].offset + wholes[1][1][0].size - 1] ^= 1
+    data[recordings[1][1][0].offset + recordings[1][1][0].size - 1] ^= 1
     path.write_bytes(data)
 
 
 BREAKS: dict[Fault, Break] = {
-    Fault.NO_FILE: lambda data_dir, index, wholes: wholes[1][0].path(data_dir).unlink(),
-    Fault.SIZE: lambda data_dir, index, wholes: index.save(replace(wholes[1][0], size=7), wholes[1][1]),
+    Fault.NO_FILE: lambda data_dir, index, recordings: recordings[1][0].path(data_dir).unlink(),
+    Fault.SIZE: lambda data_dir, index, recordings: index.save(replace(recordings[1][0], size=7), recordings[1][1]),
     Fault.STATE: _truncate,
     Fault.FRAGMENTS: _shift_fragments,
     Fault.SHA256: _flip_a_bit,
-    Fault.NO_ROW: lambda data_dir, index, wholes: index.remove("door", wholes[1][0].name),
-    Fault.HALF_DELETED: lambda data_dir, index, wholes: index.begin_delete([wholes[1][0]]),
-    Fault.LEFT_GROWING: lambda data_dir, index, wholes: index.save(
-        replace(wholes[1][0], state=SegmentState.GROWING), wholes[1][1]
+    Fault.NO_ROW: lambda data_dir, index, recordings: index.remove("door", recordings[1][0].name),
+    Fault.HALF_DELETED: lambda data_dir, index, recordings: index.begin_delete([recordings[1][0]]),
+    Fault.LEFT_GROWING: lambda data_dir, index, recordings: index.save(
+        replace(recordings[1][0], state=SegmentState.GROWING), recordings[1][1]
     ),
-    Fault.NUMBERS: lambda data_dir, index, wholes: index.save(replace(wholes[1][0], sequence=0), wholes[1][1]),
+    Fault.NUMBERS: lambda data_dir, index, recordings: index.save(
+        replace(recordings[1][0], sequence=0), recordings[1][1]
+    ),
 }
 
 
 def archive(tmp_path: Path) -> tuple[SegmentTable, list[SegmentWithFragments]]:
-    wholes = record(tmp_path, film(Film(seconds=6)), segment_s=2)
-    index = index_of(tmp_path, wholes)
-    digest = hashlib.sha256(wholes[1][0].path(tmp_path).read_bytes()).hexdigest()
-    wholes[1] = SegmentWithFragments(replace(wholes[1].segment, sha256=digest), wholes[1].fragments)
-    index.save(*wholes[1])
-    return index, wholes
+    recordings = record(tmp_path, film(Film(seconds=6)), segment_s=2)
+    index = index_of(tmp_path, recordings)
+    digest = hashlib.sha256(recordings[1][0].path(tmp_path).read_bytes()).hexdigest()
+    recordings[1] = SegmentWithFragments(replace(recordings[1].segment, sha256=digest), recordings[1].fragments)
+    index.save(*recordings[1])
+    return index, recordings
 
 
 def test_a_whole_archive_has_no_findings(tmp_path: Path, settings: Settings) -> None:
@@ -71,13 +73,13 @@ def test_a_whole_archive_has_no_findings(tmp_path: Path, settings: Settings) -> 
 
 @pytest.mark.parametrize("fault", list(BREAKS), ids=[fault.value for fault in BREAKS])
 def test_what_is_broken_is_found_repaired_and_whole_again(tmp_path: Path, settings: Settings, fault: Fault) -> None:
-    index, wholes = archive(tmp_path)
-    BREAKS[fault](tmp_path, index, wholes)
+    index, recordings = archive(tmp_path)
+    BREAKS[fault](tmp_path, index, recordings)
     index.close()
     findings = check_archive(settings)
     assert fault in [finding.fault for finding in findings]
     assert not any(finding.is_repaired for finding in findings)
-    assert {finding.name for finding in findings} <= {wholes[1][0].name, "*"}
+    assert {finding.name for finding in findings} <= {recordings[1][0].name, "*"}
     assert check_archive(settings) == findings, "looking changes nothing"
     repaired = check_archive(settings, repair=True)
     assert [finding.fault for finding in repaired] == [finding.fault for finding in findings]
@@ -87,9 +89,9 @@ def test_what_is_broken_is_found_repaired_and_whole_again(tmp_path: Path, settin
 
 
 def test_an_unreadable_file_is_told_and_kept(tmp_path: Path, settings: Settings) -> None:
-    index, wholes = archive(tmp_path)
+    index, recordings = archive(tmp_path)
     index.close()
-    path = wholes[1][0].path(tmp_path)
+    path = recordings[1][0].path(tmp_path)
     path.write_bytes(b"garbage")
     for repair in (True, False):
         [finding] = check_archive(settings, repair=repair)
@@ -98,14 +100,14 @@ def test_an_unreadable_file_is_told_and_kept(tmp_path: Path, settings: Settings)
 
 
 def test_beside_a_running_gateway_it_looks_but_does_not_touch(tmp_path: Path, settings: Settings) -> None:
-    index, wholes = archive(tmp_path)
-    BREAKS[Fault.LEFT_GROWING](tmp_path, index, wholes)
+    index, recordings = archive(tmp_path)
+    BREAKS[Fault.LEFT_GROWING](tmp_path, index, recordings)
     index.close()
-    lock = take_data_dir(tmp_path)
+    lock = lock_data_dir(tmp_path)
     assert check_archive(settings) == []
     with pytest.raises(SettingsError, match="another liveedge"):
         check_archive(settings, repair=True)
-    release_data_dir(lock)
+    unlock_data_dir(lock)
 
 
 def test_no_directory_is_one_clear_sentence(tmp_path: Path) -> None:

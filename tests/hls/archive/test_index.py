@@ -142,7 +142,7 @@ def test_what_is_being_deleted_is_not_listed(any_index: SegmentTable) -> None:
     any_index.begin_delete([make(1)])
     assert any_index.page("door", None, None, 10) == [make(0), make(2)]
     assert any_index.get("door", make(1).name) is None
-    assert [total.size for total in any_index.totals()] == [2002]
+    assert [total.size for total in any_index.camera_usage()] == [2002]
     any_index.end_delete([make(1)])
     assert any_index.in_state(SegmentState.DELETING) == []
     with any_index.transaction() as connection:
@@ -155,7 +155,7 @@ def test_totals_and_oldest_know_what_is_kept(any_index: SegmentTable) -> None:
     any_index.set_protected("door", make(0).name, True)
     any_index.save(make(1), ())
     any_index.save(make(2, state=SegmentState.GROWING), ())
-    [total] = any_index.totals()
+    [total] = any_index.camera_usage()
     assert (total.segments, total.size, total.protected_size, total.oldest_90k) == (3, 3003, 1000, START_90K)
     assert any_index.oldest("door", 10) == [make(1)]
 
@@ -176,7 +176,7 @@ def test_the_newest_segment_has_the_highest_number(any_index: SegmentTable) -> N
         lambda index: index.at("door", START_90K),
         lambda index: index.oldest("door", 64),
         lambda index: index.without_hash(16),
-        lambda index: index.totals(),
+        lambda index: index.camera_usage(),
     ],
 )
 def test_nothing_that_is_asked_often_sorts_or_walks_the_table(
@@ -207,7 +207,7 @@ def test_pages_spans_and_the_unhashed_are_the_same_in_every_database(any_index: 
     assert any_index.span("door", middle_90k, middle_90k + 1, 9) == [(segments[2], FRAGMENTS)]
     [(segment, parts)] = any_index.hls_span("door", middle_90k, middle_90k + 1, 9)
     assert (segment, parts) == (segments[2], hls_segments(FRAGMENTS, is_whole=True))
-    any_index.set_facts(replace(segments[3], sha256="ab" * 32, metadata={"weather": {"wind": 3}}))
+    any_index.set_metadata(replace(segments[3], sha256="ab" * 32, metadata={"weather": {"wind": 3}}))
     assert any_index.without_hash(9) == [segments[2], segments[1], segments[0]]
     any_index.remove("door", segments[1].name)
     any_index.renumber("door")
@@ -223,6 +223,20 @@ def test_an_index_of_a_newer_liveedge_is_left_alone(tmp_path: Path, index: Segme
     connection.close()
     with pytest.raises(SettingsError, match="schema version 99"):
         SegmentTable(tmp_path).open()
+
+
+def test_version_1_rows_of_a_cut_file_become_truncated(tmp_path: Path, index: SegmentTable) -> None:
+    index.save(make(0), FRAGMENTS)
+    index.close()
+    with sqlite3.connect(tmp_path / INDEX_FILE) as connection:
+        connection.execute("UPDATE segment SET state = 'healed'")
+        connection.execute("UPDATE schema_version SET version = 1")
+    connection.close()
+    again = SegmentTable(tmp_path)
+    again.open()
+    (segment,) = again.page("door", None, None, 9)
+    assert segment.state is SegmentState.TRUNCATED
+    again.close()
 
 
 def test_opening_twice_migrates_once(tmp_path: Path, index: SegmentTable) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.errors import SettingsError
 from hls.archive.index import SegmentIndex
-from hls.archive.metadata import METADATA_MAX_BYTES, Finisher, extract, load_extractor, sha256_of
+from hls.archive.metadata import METADATA_MAX_BYTES, PostProcessor, extract, load_extractor, sha256_of
 from hls.archive.segment import Segment
 from tests.support.film import Film, film
 from tests.support.recording import record
@@ -39,10 +39,10 @@ def no_json(segment: Segment, path: Path) -> Mapping[str, Any]:
 
 
 async def test_finished_segments_get_hash_and_metadata_and_are_done_once(tmp_path: Path) -> None:
-    wholes = record(tmp_path, film(Film(seconds=4)), segment_s=2)
+    recordings = record(tmp_path, film(Film(seconds=4)), segment_s=2)
     index = SegmentIndex(tmp_path)
     await index.open()
-    for whole in wholes:
+    for whole in recordings:
         await index.save(*whole)
     calls: list[str] = []
 
@@ -50,8 +50,8 @@ async def test_finished_segments_get_hash_and_metadata_and_are_done_once(tmp_pat
         calls.append(segment.name)
         return {"frames": segment.frames}
 
-    finisher = Finisher(tmp_path, index, [counting, brightness], lambda segment: nullcontext())
-    task = asyncio.create_task(finisher.run())
+    post_processor = PostProcessor(tmp_path, index, [counting, brightness], lambda segment: nullcontext())
+    task = asyncio.create_task(post_processor.run())
     while await index.without_hash(10):
         await asyncio.sleep(0.01)
     segments = await index.page("door", None, None, 10)
@@ -61,7 +61,7 @@ async def test_finished_segments_get_hash_and_metadata_and_are_done_once(tmp_pat
         {"frames": 20, "brightness": 5},
         {"frames": 20, "brightness": pytest.approx(28, abs=2)},
     ]
-    finisher.wake()
+    post_processor.wake()
     task.cancel()
     await asyncio.wait([task])
     assert sorted(calls) == [segment.name for segment in segments]
@@ -74,7 +74,7 @@ async def test_a_file_that_is_gone_is_not_tried_for_ever(tmp_path: Path) -> None
     await index.open()
     await index.save(*whole)
     whole[0].path(tmp_path).unlink()
-    task = asyncio.create_task(Finisher(tmp_path, index, [], lambda segment: nullcontext()).run())
+    task = asyncio.create_task(PostProcessor(tmp_path, index, [], lambda segment: nullcontext()).run())
     while await index.without_hash(10):
         await asyncio.sleep(0.01)
     task.cancel()

@@ -55,11 +55,11 @@ def test_a_partial_fragment_is_cut_off(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + whole[fragments[0].offset : fragments[0].offset + 300])
     done = recover(tmp_path, index)
-    assert (done.healed, done.adopted) == (1, 0)
-    healed = index.get("door", segment.name)
-    assert healed is not None
-    assert healed[0].state is SegmentState.HEALED
-    assert healed[1] == fragments
+    assert (done.truncated, done.added) == (1, 0)
+    truncated = index.get("door", segment.name)
+    assert truncated is not None
+    assert truncated[0].state is SegmentState.TRUNCATED
+    assert truncated[1] == fragments
     assert path.read_bytes() == whole
     assert decode(path) == ""
     index.close()
@@ -73,7 +73,7 @@ def test_an_index_that_was_not_all_written_is_cut_off(tmp_path: Path) -> None:
     path = segment.path(tmp_path)
     data = path.read_bytes()
     path.write_bytes(data[: all_fragments[-1].offset + all_fragments[-1].size + 20])
-    assert recover(tmp_path, index).healed == 1
+    assert recover(tmp_path, index).truncated == 1
     found = scan(path)
     assert found.fragments == all_fragments
     assert not found.is_closed
@@ -93,11 +93,11 @@ def test_a_file_closed_before_the_index_heard_of_it_is_closed(tmp_path: Path) ->
 
 
 def test_a_lost_index_is_made_again_from_the_files(tmp_path: Path) -> None:
-    wholes = record(tmp_path, film(Film(seconds=9, audio=True)), segment_s=3)
-    assert len(wholes) == 3
+    recordings = record(tmp_path, film(Film(seconds=9, audio=True)), segment_s=3)
+    assert len(recordings) == 3
     index = index_of(tmp_path)
-    assert recover(tmp_path, index).adopted == 3
-    for segment, fragments in wholes:
+    assert recover(tmp_path, index).added == 3
+    for segment, fragments in recordings:
         found = index.get("door", segment.name)
         assert found is not None
         assert found[1] == fragments
@@ -109,9 +109,9 @@ def test_a_lost_index_is_made_again_from_the_files(tmp_path: Path) -> None:
 
 
 def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
-    wholes = record(tmp_path, film())
-    index = index_of(tmp_path, wholes)
-    day = wholes[0][0].path(tmp_path).parent
+    recordings = record(tmp_path, film())
+    index = index_of(tmp_path, recordings)
+    day = recordings[0][0].path(tmp_path).parent
     foreign = {
         tmp_path / "notes.txt": b"hello",
         day / "holiday.mp4": b"not ours",
@@ -143,7 +143,7 @@ def test_a_recording_whose_tags_are_no_utf_8_is_adopted(tmp_path: Path) -> None:
     path = segment.path(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"VideoHandler", b"Video\xffandler"))
     index = index_of(tmp_path)
-    assert recover(tmp_path, index).adopted == 1
+    assert recover(tmp_path, index).added == 1
     index.close()
 
 
@@ -173,32 +173,34 @@ def test_a_fragment_that_cannot_be_ends_the_recording_and_not_the_start(
     path.write_bytes(path.read_bytes() + fragment)
     index = index_of(tmp_path)
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert recover(tmp_path, index).adopted == 1
+    assert recover(tmp_path, index).added == 1
     assert index.page("door", None, None, 10)[0].frames == sum(part.frames for part in fragments)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 300 * 1024
     index.close()
 
 
 def test_rows_without_files_and_files_without_fragments_go(tmp_path: Path) -> None:
-    wholes = record(tmp_path, film(Film(seconds=6)), segment_s=2)
-    index = index_of(tmp_path, wholes)
-    wholes[0][0].path(tmp_path).unlink()
-    empty = wholes[1][0].path(tmp_path)
-    index.remove("door", wholes[1][0].name)
-    empty.write_bytes(wholes[1][0].head + empty.read_bytes()[len(wholes[1][0].head) : wholes[1][0].init_size])
-    index.begin_delete([wholes[2][0]])
+    recordings = record(tmp_path, film(Film(seconds=6)), segment_s=2)
+    index = index_of(tmp_path, recordings)
+    recordings[0][0].path(tmp_path).unlink()
+    empty = recordings[1][0].path(tmp_path)
+    index.remove("door", recordings[1][0].name)
+    empty.write_bytes(
+        recordings[1][0].head + empty.read_bytes()[len(recordings[1][0].head) : recordings[1][0].init_size]
+    )
+    index.begin_delete([recordings[2][0]])
     done = recover(tmp_path, index)
     assert done == Recovery(removed_rows=2, removed_files=1)
     assert not empty.exists()
-    assert not wholes[2][0].path(tmp_path).exists()
+    assert not recordings[2][0].path(tmp_path).exists()
     index.close()
 
 
 def test_files_of_one_run_are_there_in_the_next(tmp_path: Path) -> None:
-    wholes = record(tmp_path, film(Film(seconds=4)), segment_s=2)
-    index_of(tmp_path, wholes).close()
+    recordings = record(tmp_path, film(Film(seconds=4)), segment_s=2)
+    index_of(tmp_path, recordings).close()
     index = SegmentTable(tmp_path)
     index.open()
     assert recover(tmp_path, index) == Recovery()
-    assert [segment for segment, _ in wholes] == index.page("door", None, None, 10)
+    assert [segment for segment, _ in recordings] == index.page("door", None, None, 10)
     index.close()

@@ -1,4 +1,4 @@
-"""What goes, and why; first the rules, then the sweeper on real files."""
+"""What goes, and why; first the rules, then the retention_job on real files."""
 
 import asyncio
 import itertools
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
 from hls.archive.index import SegmentIndex
-from hls.archive.retention import CameraLimits, Disk, Reason, choose
-from hls.archive.retention_job import Sweeper
+from hls.archive.retention import CameraLimits, DiskUsage, Reason, select_segments
+from hls.archive.retention_job import RetentionJob
 from hls.archive.segment import Segment, SegmentState
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
@@ -45,28 +45,28 @@ YARD = [make("yard", number, 50) for number in range(5)]
 
 
 def test_nothing_goes_without_a_limit() -> None:
-    assert choose([DOOR, YARD], {}, Disk({"door": 500, "yard": 250}, free=0), 10**12) == []
+    assert select_segments([DOOR, YARD], {}, DiskUsage({"door": 500, "yard": 250}, free=0), 10**12) == []
 
 
 def test_age_takes_what_ended_before() -> None:
     limits = {"door": CameraLimits(max_age_s=30)}
-    chosen = choose([DOOR, YARD], limits, Disk({"door": 500, "yard": 250}, free=0), 55 * CLOCK_RATE)
+    chosen = select_segments([DOOR, YARD], limits, DiskUsage({"door": 500, "yard": 250}, free=0), 55 * CLOCK_RATE)
     assert names(chosen) == [("door-0", "age"), ("door-1", "age")]
 
 
 def test_a_cameras_bytes_count_what_is_protected_or_grows() -> None:
     limits = {"door": CameraLimits(max_bytes=400)}
-    chosen = choose([DOOR[1:3], YARD], limits, Disk({"door": 550, "yard": 250}, free=0), 0)
+    chosen = select_segments([DOOR[1:3], YARD], limits, DiskUsage({"door": 550, "yard": 250}, free=0), 0)
     assert names(chosen) == [("door-1", "camera_bytes"), ("door-2", "camera_bytes")]
 
 
 def test_all_bytes_and_free_bytes_take_the_oldest_of_all_cameras() -> None:
     used = {"door": 500, "yard": 250}
-    assert names(choose([DOOR, YARD], {}, Disk(used, free=0, max_bytes=600), 0)) == [
+    assert names(select_segments([DOOR, YARD], {}, DiskUsage(used, free=0, max_bytes=600), 0)) == [
         ("door-0", "all_bytes"),
         ("yard-0", "all_bytes"),
     ]
-    assert names(choose([DOOR, YARD], {}, Disk(used, free=10, min_free=200), 0)) == [
+    assert names(select_segments([DOOR, YARD], {}, DiskUsage(used, free=10, min_free=200), 0)) == [
         ("door-0", "free_bytes"),
         ("yard-0", "free_bytes"),
         ("door-1", "free_bytes"),
@@ -82,7 +82,8 @@ def test_all_bytes_and_free_bytes_take_the_oldest_of_all_cameras() -> None:
 def test_limits_are_kept_with_no_segment_too_many(sizes: list[int], max_bytes: int, free: int, min_free: int) -> None:
     segments = [make("door", number, size) for number, size in enumerate(sizes)]
     chosen = [
-        segment for segment, _ in choose([segments], {}, Disk({"door": sum(sizes)}, free, max_bytes, min_free), 0)
+        segment
+        for segment, _ in select_segments([segments], {}, DiskUsage({"door": sum(sizes)}, free, max_bytes, min_free), 0)
     ]
     assert chosen == segments[: len(chosen)], "the oldest go, in order"
     freed = list(itertools.accumulate((segment.size for segment in chosen), initial=0))
@@ -95,29 +96,29 @@ def test_limits_are_kept_with_no_segment_too_many(sizes: list[int], max_bytes: i
 
 
 async def test_the_sweeper_deletes_files_rows_and_thumbnails_but_not_what_is_kept(tmp_path: Path) -> None:
-    wholes = record(tmp_path, film(Film(seconds=12)), segment_s=2)
+    recordings = record(tmp_path, film(Film(seconds=12)), segment_s=2)
     index = SegmentIndex(tmp_path)
     await index.open()
-    for whole in wholes:
+    for whole in recordings:
         await index.save(*whole)
-    segments = [segment for segment, _ in wholes]
-    await index.save(replace(segments[5], state=SegmentState.GROWING), wholes[5][1])
+    segments = [segment for segment, _ in recordings]
+    await index.save(replace(segments[5], state=SegmentState.GROWING), recordings[5][1])
     await index.set_protected("door", segments[0].name, True)
     thumbnail = segments[1].path(tmp_path).with_suffix(".jpg")
     thumbnail.write_bytes(b"jpeg")
     executor = ThreadPoolExecutor(1)
     limits = {"door": CameraLimits(max_age_s=1)}
-    sweeper = Sweeper(tmp_path, index, executor, SYSTEM_CLOCK, lambda: limits, None, 0)
+    retention_job = RetentionJob(tmp_path, index, executor, SYSTEM_CLOCK, lambda: limits, None, 0)
     assert SYSTEM_CLOCK.wall_90k() > START_90K + 60 * CLOCK_RATE
-    with sweeper.pin(segments[2]):
-        assert await sweeper.sweep() == 3
-        assert await sweeper.sweep() == 0
+    with retention_job.pin(segments[2]):
+        assert await retention_job.run_once() == 3
+        assert await retention_job.run_once() == 0
     kept = [segments[0].name, segments[2].name, segments[5].name]
     assert [segment.name for segment in await index.page("door", None, None, 10)] == kept
     assert sorted(path.stem for path in tmp_path.rglob("*.mp4")) == kept
     assert not thumbnail.exists()
-    assert await sweeper.sweep() == 1
-    assert sweeper.deleted == {"age": 4}
+    assert await retention_job.run_once() == 1
+    assert retention_job.deleted == {"age": 4}
     await index.close()
     executor.shutdown()
 
@@ -126,11 +127,11 @@ async def test_no_room_and_nothing_to_delete_is_told(tmp_path: Path) -> None:
     index = SegmentIndex(tmp_path)
     await index.open()
     with ThreadPoolExecutor(1) as executor:
-        sweeper = Sweeper(tmp_path, index, executor, SYSTEM_CLOCK, dict, None, 1 << 62)
-        task = asyncio.create_task(sweeper.run())
-        while sweeper.error is None:
+        retention_job = RetentionJob(tmp_path, index, executor, SYSTEM_CLOCK, dict, None, 1 << 62)
+        task = asyncio.create_task(retention_job.run())
+        while retention_job.error is None:
             await asyncio.sleep(0.01)
-        assert "nothing may be deleted" in sweeper.error
+        assert "nothing may be deleted" in retention_job.error
         task.cancel()
         await asyncio.wait([task])
     await index.close()

@@ -142,7 +142,7 @@ async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
     await archive.close()
     (tmp_path / INDEX_FILE).unlink()
     index = index_of(tmp_path)
-    assert recover(tmp_path, index).adopted == 2
+    assert recover(tmp_path, index).added == 2
     assert {segment.codec_string for segment in index.page("door", None, None, 9)} == {segments[0].codec_string}
     index.close()
 
@@ -307,7 +307,7 @@ async def test_a_disk_that_fails_in_mid_segment_leaves_what_was_whole(
     assert "No space left on device" in (archive.recorders()["door"].error or "")
     monkeypatch.undo()
     [segment] = await reader_of(archive).page("door")
-    assert (segment.state, segment.end_reason) == (SegmentState.HEALED, EndReason.DISK_FAILED)
+    assert (segment.state, segment.end_reason) == (SegmentState.TRUNCATED, EndReason.DISK_FAILED)
     assert segment.size == whole == reader_of(archive).path(segment).stat().st_size
     assert decode(reader_of(archive).path(segment)) == ""
     lives = 0

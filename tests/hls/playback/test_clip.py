@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
-from hls.archive.recorder import Numbers
+from hls.archive.recorder import SequenceNumbers
 from hls.archive.segment import SegmentWithFragments
-from hls.playback.clip import Slice, VirtualFile, growing_file, make_clip
+from hls.playback.clip import CompositeFile, Slice, growing_file, make_clip
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
@@ -26,19 +26,21 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wholes(data_dir: Path) -> list[SegmentWithFragments]:
+def recordings(data_dir: Path) -> list[SegmentWithFragments]:
     """6 s in 2 s files with sound, a gap until second 60, and 4 s of another size, the last 2 s still growing."""
-    numbers = Numbers()
+    numbers = SequenceNumbers()
     first = record(data_dir, film(Film(seconds=6, audio=True)), segment_s=2, numbers=numbers)
     later = film(Film(seconds=4, audio=True, width=320, height=240), START_90K + 60 * CLOCK_RATE, run=2)
     return [*first, *record(data_dir, later, segment_s=2, numbers=numbers, finish=False)]
 
 
-def cut(data_dir: Path, wholes: list[SegmentWithFragments], start_s: float, end_s: float) -> VirtualFile:
-    return make_clip(data_dir, wholes, START_90K + round(start_s * CLOCK_RATE), START_90K + round(end_s * CLOCK_RATE))
+def cut(data_dir: Path, recordings: list[SegmentWithFragments], start_s: float, end_s: float) -> CompositeFile:
+    return make_clip(
+        data_dir, recordings, START_90K + round(start_s * CLOCK_RATE), START_90K + round(end_s * CLOCK_RATE)
+    )
 
 
-def whole_bytes(file: VirtualFile) -> bytes:
+def whole_bytes(file: CompositeFile) -> bytes:
     return b"".join(file.read(0, file.length))
 
 
@@ -67,9 +69,14 @@ def pictures(path: Path) -> list[tuple[float, int]]:
     ],
 )
 def test_a_clip_shows_exactly_its_frames(
-    data_dir: Path, wholes: list[SegmentWithFragments], tmp_path: Path, start_s: float, end_s: float, numbers: list[int]
+    data_dir: Path,
+    recordings: list[SegmentWithFragments],
+    tmp_path: Path,
+    start_s: float,
+    end_s: float,
+    numbers: list[int],
 ) -> None:
-    file = cut(data_dir, wholes, start_s, end_s)
+    file = cut(data_dir, recordings, start_s, end_s)
     path = tmp_path / "clip.mp4"
     path.write_bytes(whole_bytes(file))
     shown = pictures(path)
@@ -84,10 +91,10 @@ def test_a_clip_shows_exactly_its_frames(
 
 
 def test_sound_keeps_to_its_pictures_across_a_gap(
-    data_dir: Path, wholes: list[SegmentWithFragments], tmp_path: Path
+    data_dir: Path, recordings: list[SegmentWithFragments], tmp_path: Path
 ) -> None:
     path = tmp_path / "clip.mp4"
-    path.write_bytes(whole_bytes(cut(data_dir, wholes, 4.0, 61.0)))
+    path.write_bytes(whole_bytes(cut(data_dir, recordings, 4.0, 61.0)))
     with av.open(str(path)) as container:
         times = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.pts is not None]
     # 2 s before the gap and 1 s after it, whose sounds begin where its pictures do: within one AAC frame of second 2.
@@ -99,9 +106,9 @@ def test_sound_keeps_to_its_pictures_across_a_gap(
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_any_range_of_a_clip_is_that_range(
-    data_dir: Path, wholes: list[SegmentWithFragments], data: st.DataObject
+    data_dir: Path, recordings: list[SegmentWithFragments], data: st.DataObject
 ) -> None:
-    file = cut(data_dir, wholes, 1.25, 61.5)
+    file = cut(data_dir, recordings, 1.25, 61.5)
     start = data.draw(st.integers(0, file.length))
     end = data.draw(st.integers(start, file.length))
     assert b"".join(file.read(start, end)) == whole_bytes(file)[start:end]
@@ -110,24 +117,24 @@ def test_any_range_of_a_clip_is_that_range(
 @settings(deadline=None, max_examples=25)
 @given(start_ms=st.integers(-500, 64_500), length_ms=st.integers(1, 70_000))
 def test_any_span_is_a_file_or_says_that_nothing_is_there(
-    data_dir: Path, wholes: list[SegmentWithFragments], start_ms: int, length_ms: int
+    data_dir: Path, recordings: list[SegmentWithFragments], start_ms: int, length_ms: int
 ) -> None:
     try:
-        file = cut(data_dir, wholes, start_ms / 1000, (start_ms + length_ms) / 1000)
+        file = cut(data_dir, recordings, start_ms / 1000, (start_ms + length_ms) / 1000)
     except NotFoundError:
         return
     assert len(whole_bytes(file)) == file.length
     assert 0 < file.duration_90k <= length_ms * 90
 
 
-def test_nothing_recorded_is_not_found(data_dir: Path, wholes: list[SegmentWithFragments]) -> None:
+def test_nothing_recorded_is_not_found(data_dir: Path, recordings: list[SegmentWithFragments]) -> None:
     for start_s, end_s in ((-10, -5), (10, 50), (70, 80)):
         with pytest.raises(NotFoundError, match="nothing is recorded"):
-            cut(data_dir, wholes, start_s, end_s)
+            cut(data_dir, recordings, start_s, end_s)
 
 
-def test_a_clip_is_the_same_file_each_time(data_dir: Path, wholes: list[SegmentWithFragments]) -> None:
-    first, again, other = (cut(data_dir, wholes, 0, end_s) for end_s in (3, 3, 4))
+def test_a_clip_is_the_same_file_each_time(data_dir: Path, recordings: list[SegmentWithFragments]) -> None:
+    first, again, other = (cut(data_dir, recordings, 0, end_s) for end_s in (3, 3, 4))
     assert whole_bytes(first) == whole_bytes(again)
     assert first.etag == again.etag != other.etag
 
@@ -144,6 +151,6 @@ def test_a_file_that_is_gone_or_short_is_a_storage_error(tmp_path: Path) -> None
     path = tmp_path / "short"
     path.write_bytes(b"12345")
     for slices in ([Slice(path, 3, 10)], [Slice(tmp_path / "gone", 0, 5)]):
-        file = VirtualFile(b"head", slices, '"etag"')
+        file = CompositeFile(b"head", slices, '"etag"')
         with pytest.raises(StorageError):
             whole_bytes(file)

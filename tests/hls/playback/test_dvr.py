@@ -7,7 +7,7 @@ import pytest
 
 from gateway.clock import CLOCK_RATE
 from hls.archive.hls_segments import HLS_TARGET_S, HlsSegment, hls_segments
-from hls.archive.recorder import Numbers
+from hls.archive.recorder import SequenceNumbers
 from hls.archive.segment import Segment, SegmentWithFragments
 from hls.mp4.init_segment import shared_init
 from hls.playback.dvr import playlist
@@ -18,22 +18,22 @@ from tests.support.recording import record
 
 def recorded(data_dir: Path) -> list[SegmentWithFragments]:
     """12 s in files of 6 s, a gap, and 6 s of another size."""
-    numbers = Numbers(sequence=100, discontinuities=7)
+    numbers = SequenceNumbers(sequence=100, discontinuities=7)
     first = record(data_dir, film(Film(seconds=12)), segment_s=6, numbers=numbers)
     later = film(Film(seconds=6, width=320, height=240), START_90K + 60 * CLOCK_RATE, run=2)
     return [*first, *record(data_dir, later, segment_s=6, numbers=numbers)]
 
 
-def listed(wholes: list[SegmentWithFragments]) -> list[tuple[Segment, list[HlsSegment]]]:
+def listed(recordings: list[SegmentWithFragments]) -> list[tuple[Segment, list[HlsSegment]]]:
     """As the archive hands them to the playlist."""
     return [
-        (segment, hls_segments(fragments, is_whole=segment.end_reason is not None)) for segment, fragments in wholes
+        (segment, hls_segments(fragments, is_whole=segment.end_reason is not None)) for segment, fragments in recordings
     ]
 
 
 def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:
-    wholes = recorded(tmp_path)
-    text = playlist(listed(wholes), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    recordings = recorded(tmp_path)
+    text = playlist(listed(recordings), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
     assert text is not None
     parsed = m3u8.loads(text)
     assert parsed.is_endlist
@@ -45,7 +45,7 @@ def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:
     assert str(parsed.segments[4].program_date_time) == "2026-11-22 18:51:00+00:00"
     for segment in parsed.segments:
         name = Path(segment.uri).stem
-        whole = next(whole for whole in wholes if whole[0].name == name)
+        whole = next(whole for whole in recordings if whole[0].name == name)
         size, offset = (int(number) for number in segment.byterange.split("@"))
         assert offset + size <= whole[0].size
         assert segment.init_section.uri == f"door/init-{whole[0].init_id}.mp4"
@@ -53,22 +53,22 @@ def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:
 
 
 def test_a_playlist_begins_with_the_segment_of_the_start_and_numbers_follow(tmp_path: Path) -> None:
-    wholes = recorded(tmp_path)
-    text = playlist(listed(wholes), START_90K + 11 * CLOCK_RATE, None, is_ended=False)
+    recordings = recorded(tmp_path)
+    text = playlist(listed(recordings), START_90K + 11 * CLOCK_RATE, None, is_ended=False)
     assert text is not None
     parsed = m3u8.loads(text)
     assert not parsed.is_endlist
     assert (parsed.media_sequence, parsed.discontinuity_sequence) == (103, 8)
     assert parsed.start.time_offset == pytest.approx(1.0)
-    assert playlist(listed(wholes), START_90K + 20 * CLOCK_RATE, START_90K + 50 * CLOCK_RATE, is_ended=True) is None
+    assert playlist(listed(recordings), START_90K + 20 * CLOCK_RATE, START_90K + 50 * CLOCK_RATE, is_ended=True) is None
 
 
 def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
     packets = film(Film(seconds=14))
     before: list[str] = []
     for count in range(20, 141, 10):
-        wholes = record(tmp_path / str(count), packets[:count], segment_s=6, finish=False)
-        text = playlist(listed(wholes), START_90K, None, is_ended=False)
+        recordings = record(tmp_path / str(count), packets[:count], segment_s=6, finish=False)
+        text = playlist(listed(recordings), START_90K, None, is_ended=False)
         lines = text.splitlines() if text else []
         assert lines[: len(before)] == before
         before = lines
@@ -77,8 +77,8 @@ def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
-    wholes = recorded(tmp_path)
-    for segment, _ in wholes:
+    recordings = recorded(tmp_path)
+    for segment, _ in recordings:
         data = segment.path(tmp_path).read_bytes()
         init = shared_init(segment.head + data[len(segment.head) : segment.init_size])
         assert len(init) == segment.init_length
@@ -86,7 +86,7 @@ def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{segment.name}.mp4").write_bytes(data)
         (folder / f"init-{segment.init_id}.mp4").write_bytes(init)
-    text = playlist(listed(wholes), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    text = playlist(listed(recordings), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
     assert text is not None
     (tmp_path / "www" / "dvr.m3u8").write_text(text)
     assert decode(tmp_path / "www" / "dvr.m3u8", "-allowed_extensions", "ALL") == ""
@@ -95,9 +95,9 @@ def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_every_file_of_a_playlist_is_whole_and_begins_where_it_says(tmp_path: Path) -> None:
     """As a player does: the init segment, then the byte ranges up to the next discontinuity."""
-    wholes = recorded(tmp_path)
-    by_name = {segment.name: segment for segment, _ in wholes}
-    text = playlist(listed(wholes), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    recordings = recorded(tmp_path)
+    by_name = {segment.name: segment for segment, _ in recordings}
+    text = playlist(listed(recordings), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
     assert text is not None
     timelines: list[bytes] = []
     for part in m3u8.loads(text).segments:

@@ -67,12 +67,12 @@ def test_a_thumbnail_is_the_first_picture_and_made_once(tmp_path: Path) -> None:
 class Archive:
     """Recordings in a list; the newest may have grown since it was last asked for."""
 
-    def __init__(self, data_dir: Path, wholes: Sequence[SegmentWithFragments]) -> None:
+    def __init__(self, data_dir: Path, recordings: Sequence[SegmentWithFragments]) -> None:
         self.data_dir = data_dir
-        self.wholes = list(wholes)
+        self.recordings = list(recordings)
 
     async def find_from(self, camera_id: str, time_90k: int) -> tuple[Segment, Sequence[Fragment]] | None:
-        return next((whole for whole in self.wholes if whole[0].end_90k > time_90k), None)
+        return next((whole for whole in self.recordings if whole[0].end_90k > time_90k), None)
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
         return nullcontext()
@@ -148,9 +148,9 @@ async def test_a_lower_frame_rate_takes_fewer_pictures_at_the_same_pace(
 async def test_near_the_live_edge_it_plays_faster_and_ends_where_live_begins(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wholes = record(tmp_path, film(Film(seconds=6)), finish=False)
-    assert wholes[0][0].end_reason is None
-    frames = await replay(Archive(tmp_path, wholes), executor, 1, 6.5, monkeypatch)
+    recordings = record(tmp_path, film(Film(seconds=6)), finish=False)
+    assert recordings[0][0].end_reason is None
+    frames = await replay(Archive(tmp_path, recordings), executor, 1, 6.5, monkeypatch)
     shown_to_90k = frames[-1][1].captured_at_90k
     assert START_90K + 6.5 * CLOCK_RATE - shown_to_90k < ARRIVED_90K
     lasted_s = (shown_to_90k - frames[0][1].captured_at_90k) / CLOCK_RATE
@@ -161,14 +161,14 @@ async def test_a_growing_file_is_read_on_as_it_grows(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = Archive(tmp_path, record(tmp_path, film(Film(seconds=6)), finish=False))
-    segment, fragments = archive.wholes[0]
+    segment, fragments = archive.recordings[0]
     grown = iter(range(2, len(fragments) + 1))
 
     class Growing(Archive):
         async def find_from(self, camera_id: str, time_90k: int) -> tuple[Segment, Sequence[Fragment]] | None:
             return segment, fragments[: next(grown, len(fragments))]
 
-    frames = [frame for _, frame in await replay(Growing(tmp_path, archive.wholes), executor, 0, 60, monkeypatch)]
+    frames = [frame for _, frame in await replay(Growing(tmp_path, archive.recordings), executor, 0, 60, monkeypatch)]
     assert len(frames) >= 50
     assert [frame.captured_at_90k for frame in frames] == [START_90K + n * 9000 for n in range(len(frames))]
 
@@ -182,7 +182,7 @@ async def test_nothing_recorded_from_there_on_is_not_found(
 
 async def test_a_reader_that_leaves_leaves_no_file_open(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     archive = recorded(tmp_path)
-    assert archive.wholes[0][0].end_reason is EndReason.BOUNDARY
+    assert archive.recordings[0][0].end_reason is EndReason.BOUNDARY
     frames = replay_jpeg(archive, executor, HandClock(), "door", START_90K, 10, 80, lambda: None)
     frame = await anext(frames)
     assert (frame.width, frame.height) == (80, 60)

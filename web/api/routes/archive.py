@@ -19,7 +19,7 @@ from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
 from hls.archive.segment import Segment, SegmentState, parse_name
 from hls.live.playlist import with_query
-from hls.playback.clip import VirtualFile, growing_file
+from hls.playback.clip import CompositeFile, growing_file
 from hls.playback.reader import PAGE_MAX
 from web.api import models
 from web.api.answer import json_answer
@@ -154,7 +154,7 @@ async def init_segment(request: web.Request) -> web.StreamResponse:
     init_id = request.match_info["init"]
     data = await request.app[GATEWAY].archive_reader.init_segment(request.match_info["camera"], init_id)
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
-    return await send_virtual(request, VirtualFile(data, [], f'"{init_id}"'), headers)
+    return await send_composite(request, CompositeFile(data, [], f'"{init_id}"'), headers)
 
 
 @routes.get("/archive/{camera}/{segment}.mp4")
@@ -170,7 +170,7 @@ async def download(request: web.Request) -> web.StreamResponse:
     }
     if segment.state is not SegmentState.GROWING:
         return PinnedFile(request, reader.pin(segment), path, headers)
-    return await send_virtual(request, growing_file(path, segment), headers)
+    return await send_composite(request, growing_file(path, segment), headers)
 
 
 @routes.get("/api/cameras/{camera}/clip.mp4")
@@ -194,7 +194,7 @@ async def clip(request: web.Request) -> web.StreamResponse:
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
                 hdrs.CACHE_CONTROL: "no-cache",
             }
-            return await send_virtual(request, file, headers)
+            return await send_composite(request, file, headers)
     except NotFoundError:
         await _require_camera(request, camera_id)
         raise
@@ -217,7 +217,7 @@ class PinnedFile(web.FileResponse):
                 return await super().prepare(request)
 
 
-async def send_virtual(request: web.Request, file: VirtualFile, headers: Mapping[str, str]) -> web.StreamResponse:
+async def send_composite(request: web.Request, file: CompositeFile, headers: Mapping[str, str]) -> web.StreamResponse:
     """A virtual file with Range, ETag and HEAD (RFC 9110 §13, §14). One range; several are answered with all of it."""
     headers = {**headers, hdrs.ETAG: file.etag, hdrs.ACCEPT_RANGES: "bytes", hdrs.CONTENT_TYPE: "video/mp4"}
     if file.etag in request.headers.get(hdrs.IF_NONE_MATCH, ""):

@@ -255,7 +255,7 @@ export interface SegmentPage {
 }
 
 /** Where a segment is in its life. */
-export type SegmentState = "growing" | "closed" | "healed" | "deleting";
+export type SegmentState = "growing" | "closed" | "truncated" | "deleting";
 
 /** The gateway's clock. */
 export interface ServerTime {

@@ -10,7 +10,7 @@ const PAGES_MAX = 6;
 
 export interface Segment {
   id: string;
-  state: "growing" | "closed" | "healed";
+  state: "growing" | "closed" | "truncated";
   start: string;
   end: string;
   duration_s: number;
