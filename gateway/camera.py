@@ -140,7 +140,7 @@ class Camera:
         self._engine_factory = engine_factory
         self.session.reconfigure(settings.public_url, _retry_policy(settings))
         if self._task is not None and names_changed(before, settings, Applies.RUN):
-            log.info("camera %s: restarts with other settings", self.id)
+            log.info("camera %s: restarts with other settings", self.id, extra={"camera": self.id})
             # A task that has not run yet never reaches its own call of _update() at its end.
             self._task.add_done_callback(lambda _: self._update())
             self._task.cancel()
@@ -306,13 +306,13 @@ class Camera:
                     error = raised
                 self.session.lost(self._clock.monotonic(), str(error))
                 level = logging.ERROR if self.session.state is SessionState.FAILED else logging.WARNING
-                log.log(level, "camera %s: %s: %s", self.id, self.session.state, error)
+                log.log(level, "camera %s: %s: %s", self.id, self.session.state, error, extra={"camera": self.id})
                 if error.__cause__ is not None:
-                    log.debug("camera %s: the cause", self.id, exc_info=error.__cause__)
+                    log.debug("camera %s: the cause", self.id, exc_info=error.__cause__, extra={"camera": self.id})
                 self._changed()
         except asyncio.CancelledError:
             self.session.stop()
-            log.info("camera %s: stopped", self.id)
+            log.info("camera %s: stopped", self.id, extra={"camera": self.id})
         finally:
             self._task = None
             if self._callback_task is not None and not self.session.is_active:
@@ -378,13 +378,22 @@ class Camera:
                 self._last_keyframe_s = self._last_video_s
             if log.isEnabledFor(logging.DEBUG):
                 kind = "keyframe" if packet.is_keyframe else "frame"
-                log.debug("camera %s: %s of %d bytes at %d", self.id, kind, len(packet.data), packet.pts_90k)
+                log.debug(
+                    "camera %s: %s of %d bytes at %d",
+                    self.id,
+                    kind,
+                    len(packet.data),
+                    packet.pts_90k,
+                    extra={"camera": self.id},
+                )
         info_changed = packet.info is not self.hub.info and packet.info != self.hub.info
         self.hub.publish(packet)
         if self.session.state is not SessionState.LIVE and packet.is_video and packet.is_keyframe:
             self.session.first_frame(self._last_video_s)
             video = packet.info.video
-            log.info("camera %s: live, %s %dx%d", self.id, video.codec, video.width, video.height)
+            log.info(
+                "camera %s: live, %s %dx%d", self.id, video.codec, video.width, video.height, extra={"camera": self.id}
+            )
             info_changed = True
         if packet.is_video and packet.is_keyframe:
             self._notify()
@@ -393,7 +402,6 @@ class Camera:
 
     async def _feed_callback(self, callback: FrameCallback) -> None:
         reader = self.jpeg.subscribe(self.settings.frame_rate, self.settings.frame_width)
-        faults = 0
         try:
             while True:
                 frame = await reader.get()
@@ -402,9 +410,7 @@ class Camera:
                     if asyncio.iscoroutine(result):
                         await result
                 except Exception:
-                    faults += 1
-                    if faults & (faults - 1) == 0:
-                        log.exception("camera %s: the frame callback failed (fault %d)", self.id, faults)
+                    log.exception("camera %s: the frame callback failed", self.id, extra={"camera": self.id})
         finally:
             reader.close()
 

@@ -163,6 +163,7 @@ class PacketHub:
                     " interval",
                     self.camera_id,
                     self._gop_max_bytes,
+                    extra={"camera": self.camera_id},
                 )
         self.info = packet.info
         if packet.is_video:
@@ -217,6 +218,4 @@ class PacketHub:
             sink(packet)
         except Exception:
             self.sink_faults += 1
-            # The first fault is logged, and then each power of two: a broken sink at 30 fps would flood the log.
-            if self.sink_faults & (self.sink_faults - 1) == 0:
-                log.exception("camera %s: a consumer failed (fault %d)", self.camera_id, self.sink_faults)
+            log.exception("camera %s: a consumer failed", self.camera_id, extra={"camera": self.camera_id})

@@ -172,4 +172,4 @@ class CaptureService:
             try:
                 listener(status)
             except Exception:
-                log.exception("camera %s: a status listener failed", camera.id)
+                log.exception("camera %s: a status listener failed", camera.id, extra={"camera": camera.id})

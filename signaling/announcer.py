@@ -68,5 +68,7 @@ class StatusAnnouncer:
                     except NotFoundError:
                         raise
                     except Exception:
-                        log.exception("camera %s: its status could not be announced", camera_id)
+                        log.exception(
+                            "camera %s: its status could not be announced", camera_id, extra={"camera": camera_id}
+                        )
             await asyncio.sleep(self._interval_s)

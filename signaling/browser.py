@@ -231,7 +231,9 @@ class BrowserSignaling:
         await self._sio.emit("access_ended", ended.wire(), to=client.sid)
 
     async def _cut_off(self, client: "_Client") -> None:
-        log.warning("a Socket.IO client at %s does not read and is cut off", client.address)
+        log.warning(
+            "a Socket.IO client at %s does not read and is cut off", client.address, extra={"client": client.address}
+        )
         await self._sio.hang_up(client.sid)
 
     # --- commands

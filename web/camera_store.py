@@ -66,7 +66,7 @@ class CameraStore:
                 if camera_id not in self._changes:
                     raise
                 faults[camera_id] = f"{error} (in {self.path})"
-                log.error("camera %s: left out: %s (in %s)", camera_id, error, self.path)  # noqa: TRY400
+                log.error("camera %s: left out: %s (in %s)", camera_id, error, self.path, extra={"camera": camera_id})  # noqa: TRY400
         if not configured and not self._changes:
             cameras = dict(settings.camera_settings())
         self.faults = faults

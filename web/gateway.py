@@ -125,7 +125,7 @@ class Gateway:
             if camera_id in self.service.cameras:
                 raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
             settings = await self.camera_store.add(camera_id, table)
-            log.info("camera %s: added by API", camera_id)
+            log.info("camera %s: added by API", camera_id, extra={"camera": camera_id})
             return self._open(camera_id, settings)
 
         return await self._whole(add)
@@ -139,7 +139,9 @@ class Gateway:
         async def change() -> Camera:
             camera = self.service.camera(camera_id)
             settings = await self.camera_store.patch(camera_id, patch)
-            log.info("camera %s: changed by API: %s", camera_id, ", ".join(patch) or "nothing")
+            log.info(
+                "camera %s: changed by API: %s", camera_id, ", ".join(patch) or "nothing", extra={"camera": camera_id}
+            )
             await self._change(camera, settings)
             return camera
 
@@ -151,7 +153,7 @@ class Gateway:
         async def remove() -> None:
             self.service.camera(camera_id)
             await self.camera_store.remove(camera_id)
-            log.info("camera %s: removed by API", camera_id)
+            log.info("camera %s: removed by API", camera_id, extra={"camera": camera_id})
             await self._close(camera_id)
 
         await self._whole(remove)

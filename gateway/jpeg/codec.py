@@ -72,8 +72,9 @@ class PictureDecoder:
             frames = codec.decode(coded)
         except av.FFmpegError as error:
             self.faults += 1
-            if self.faults & (self.faults - 1) == 0:
-                log.warning("camera %s: a picture cannot be decoded (fault %d): %s", self.camera_id, self.faults, error)
+            log.warning(
+                "camera %s: a picture cannot be decoded: %s", self.camera_id, error, extra={"camera": self.camera_id}
+            )
             return None
         if not frames:
             return None

@@ -248,7 +248,11 @@ class JpegFeed:
         except SubscriptionClosed:
             pass
         except Exception:
-            log.exception("camera %s: the JPEG feed failed; its readers are ended", self.camera_id)
+            log.exception(
+                "camera %s: the JPEG feed failed; its readers are ended",
+                self.camera_id,
+                extra={"camera": self.camera_id},
+            )
             for reader in [reader for stream in self._streams.values() for reader in stream.readers]:
                 reader.close()
         finally:

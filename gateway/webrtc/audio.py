@@ -63,8 +63,7 @@ class AudioSource:
             return list(self._without_gaps(self._transcoder.transcode(packet.data, at_90k)))
         except (av.FFmpegError, ValueError) as error:
             self.faults += 1
-            if self.faults & (self.faults - 1) == 0:
-                log.warning("audio could not be encoded as Opus (fault %d): %s", self.faults, error)
+            log.warning("audio could not be encoded as Opus: %s", error)
             self._transcoder = self._next = None
             return []
 

@@ -165,7 +165,12 @@ class CameraFanout:
                     try:
                         sender.send(payload, timestamp)
                     except Exception as error:
-                        log.warning("camera %s: a viewer goes without audio: %s", self.hub.camera_id, error)
+                        log.warning(
+                            "camera %s: a viewer goes without audio: %s",
+                            self.hub.camera_id,
+                            error,
+                            extra={"camera": self.hub.camera_id},
+                        )
                         self.remove_audio(sender)
 
     def _send_live(self, frame: Frame) -> None:
@@ -231,7 +236,12 @@ class CameraFanout:
             self._fault(sender, error)
 
     def _fault(self, sender: VideoSender, error: Exception) -> None:
-        log.warning("camera %s: a viewer's packets could not be sent: %s", self.hub.camera_id, error)
+        log.warning(
+            "camera %s: a viewer's packets could not be sent: %s",
+            self.hub.camera_id,
+            error,
+            extra={"camera": self.hub.camera_id},
+        )
         on_fault = self._senders.get(sender)
         self.remove(sender)
         if on_fault is not None:

@@ -310,7 +310,7 @@ class WebRtcServer:
                 try:
                     viewer.tick(now, wall_90k)
                 except Exception as error:
-                    log.exception("viewer %s: its reports failed", viewer.id)
+                    log.exception("viewer %s: its reports failed", viewer.id, extra={"viewer": viewer.id})
                     viewer.close_soon(f"failed: {error}")
             if self._hosts and now >= resolve_at:
                 resolve_at = now + RESOLVE_INTERVAL_S

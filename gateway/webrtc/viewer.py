@@ -209,7 +209,12 @@ class Viewer:
             if self._dtls.state == "connected":
                 self._begin()
         except Exception as error:
-            log.exception("camera %s: viewer %s could not be connected", self.camera_id, self.id)
+            log.exception(
+                "camera %s: viewer %s could not be connected",
+                self.camera_id,
+                self.id,
+                extra={"camera": self.camera_id, "viewer": self.id},
+            )
             self.close_soon(f"could not be connected: {error}")
 
     def _begin(self) -> None:
@@ -232,7 +237,13 @@ class Viewer:
         self._session.begin(lambda error: self.close_soon(f"sending failed: {error}"))
         if self.on_first_frame is not None:
             self.on_first_frame()
-        log.info("camera %s: viewer %s is connected over %s", self.camera_id, self.id, transport.protocol)
+        log.info(
+            "camera %s: viewer %s is connected over %s",
+            self.camera_id,
+            self.id,
+            transport.protocol,
+            extra={"camera": self.camera_id, "viewer": self.id},
+        )
 
     async def _close(self) -> None:
         try:
@@ -247,7 +258,12 @@ class Viewer:
                 await asyncio.wait([self._connecting])
             await self._dtls.stop()
         except Exception:
-            log.exception("camera %s: viewer %s could not be closed cleanly", self.camera_id, self.id)
+            log.exception(
+                "camera %s: viewer %s could not be closed cleanly",
+                self.camera_id,
+                self.id,
+                extra={"camera": self.camera_id, "viewer": self.id},
+            )
         finally:
             self.agent.close()
             self.state = ViewerState.CLOSED
@@ -255,7 +271,13 @@ class Viewer:
                 self.close_callbacks.pop()()
             self._on_closed(self)
             self.closed.set()
-            log.info("camera %s: viewer %s has gone: %s", self.camera_id, self.id, self.reason)
+            log.info(
+                "camera %s: viewer %s has gone: %s",
+                self.camera_id,
+                self.id,
+                self.reason,
+                extra={"camera": self.camera_id, "viewer": self.id},
+            )
 
     def _on_transport(self, transport: PeerTransport) -> None:
         if self._session is not None:
@@ -282,4 +304,10 @@ class Viewer:
         reason = self.degraded
         if reason != self._told:
             self._told = reason
-            log.info("camera %s: viewer %s: %s", self.camera_id, self.id, reason or "its network carries all again")
+            log.info(
+                "camera %s: viewer %s: %s",
+                self.camera_id,
+                self.id,
+                reason or "its network carries all again",
+                extra={"camera": self.camera_id, "viewer": self.id},
+            )

@@ -249,7 +249,13 @@ class Recording:
         self.dropped += 1
         reason = error.strerror if isinstance(error, OSError) and error.strerror else redact(error)
         self._error = f"recording has stopped: {reason}"
-        log.error("camera %s: %s; it is tried again every %.0f s", self.camera_id, self._error, DISK_RETRY_S)
+        log.error(
+            "camera %s: %s; it is tried again every %.0f s",
+            self.camera_id,
+            self._error,
+            DISK_RETRY_S,
+            extra={"camera": self.camera_id},
+        )
         self._retry_at_s = time.monotonic() + DISK_RETRY_S
         writer, self._writer = self._writer, None
         if writer is not None:

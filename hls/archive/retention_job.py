@@ -119,7 +119,13 @@ class RetentionJob:
         for segment, reason in chosen:
             if segment in gone:
                 self.deleted[reason.value] += 1
-                log.info("archive: camera %s: %s deleted for %s", segment.camera_id, segment.name, reason)
+                log.info(
+                    "archive: camera %s: %s deleted for %s",
+                    segment.camera_id,
+                    segment.name,
+                    reason,
+                    extra={"camera": segment.camera_id},
+                )
         if going and not gone:
             raise StorageError("files cannot be deleted; see that DATA_DIR can be written")
         return len(gone)

@@ -91,9 +91,7 @@ class AuthRateLimiter:
             self._failures.popitem(last=False)
         failures.count += 1
         failures.last_at_s = now_s
-        # At the powers of two, so that many guesses are few lines.
-        if failures.count & (failures.count - 1) == 0:
-            log.warning("wrong token from %s (%d so far)", address, failures.count)
+        log.warning("wrong token from %s", address, extra={"client": address})
         delay_s = min(self._delay_max_s, DELAY_MIN_S * 2.0 ** min(failures.count - 1, 16))
         return delay_s * random.uniform(0.75, 1.0)  # noqa: S311  (noise, not a secret)
 

@@ -21,7 +21,6 @@ class ConnectionLimiter:
     def __init__(self, server: web.Server, settings: Settings, refused: Counter[str]) -> None:
         self._server = server
         self._refused = refused
-        self._refused_here = 0
         self.reload(settings)
 
     def reload(self, settings: Settings) -> None:
@@ -38,10 +37,7 @@ class ConnectionLimiter:
         if sum(client_network(peer_address(peer)) == network for peer in peers) < self._limit:
             return True
         self._refused["connections"] += 1
-        self._refused_here += 1
-        # At the powers of two, so that many connections are few lines.
-        if self._refused_here & (self._refused_here - 1) == 0:
-            log.warning("too many connections from %s (%d refused so far)", network, self._refused_here)
+        log.warning("too many connections from %s", network, extra={"client": network})
         return False
 
 

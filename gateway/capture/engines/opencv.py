@@ -148,7 +148,11 @@ class _Reader:
                         f"{unreadable_in_a_row} frames in a row from the camera at {host_and_port(self._url)} could not"
                         " be read; it has ended the stream, or sends a format that OpenCV cannot decode"
                     )
-                log.warning("camera %s: a frame could not be read and is skipped", self._source.camera_id)
+                log.warning(
+                    "camera %s: a frame could not be read and is skipped",
+                    self._source.camera_id,
+                    extra={"camera": self._source.camera_id},
+                )
                 continue
             unreadable_in_a_row = 0
             read_at = self._clock.monotonic()

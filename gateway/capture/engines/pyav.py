@@ -120,7 +120,5 @@ class PyAVCaptureEngine(CaptureEngine):
 
     def _skip(self, why: str) -> None:
         self.counters.packets_unreadable += 1
-        count = self.counters.packets_unreadable
-        # The first is logged, and then each power of two: a bad link would flood the log.
-        if count & (count - 1) == 0:
-            log.warning("camera %s: skipped a packet (%d so far): %s", self.source.camera_id, count, redact(why))
+        camera_id = self.source.camera_id
+        log.warning("camera %s: skipped a packet: %s", camera_id, redact(why), extra={"camera": camera_id})

@@ -124,7 +124,7 @@ class TcpTransport(asyncio.Protocol):
                 self._port.registry.refused["unknown_address"] += 1
         except Exception:
             self._port.registry.refused["error"] += 1
-            log.exception("a frame from %s could not be handled", self.remote[0])
+            log.exception("a frame from %s could not be handled", self.remote[0], extra={"client": self.remote[0]})
 
     def _cancel_timeout(self) -> None:
         if self._timeout is not None:

@@ -170,7 +170,7 @@ class UdpPort:
             except Exception:
                 # A datagram can come from anybody; none may end the reading of the others.
                 self._registry.refused["error"] += 1
-                log.exception("a datagram from %s could not be handled", sender[0])
+                log.exception("a datagram from %s could not be handled", sender[0], extra={"client": sender[0]})
 
     def _datagram(self, data: bytes, remote: Address, ancillary: list[tuple[int, int, bytes]]) -> None:
         if data[0] >= 4:

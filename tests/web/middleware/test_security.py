@@ -214,7 +214,7 @@ async def test_only_proxies_that_are_named_are_believed(
     async with guarded(tmp_path, trusted_proxies=proxies) as client:
         headers = {"X-Forwarded-For": forwarded, "Authorization": "Bearer a-wrong-guess-of-a-token"}
         assert (await answer_of(client, "/api/cameras", **headers))[0] == 401
-    assert f"wrong token from {client_address} " in caplog.text
+    assert f"wrong token from {client_address}\n" in caplog.text
 
 
 async def test_a_proxy_says_which_host_it_was_asked_for(tmp_path: Path) -> None:
