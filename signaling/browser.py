@@ -1,18 +1,18 @@
-"""BrowserSignaling: the gateway's own Socket.IO server, for browsers and whoever else speaks it.
+"""BrowserSignaling: the gateway's own Socket.IO server, for browsers and other clients.
 
 Rules:
 
 1. Every command is answered twice: by its acknowledgement, and by the event that an EMS would get. An error is
    ``{"error": code, "message": sentence}`` in the acknowledgement, as over HTTP.
-2. Everybody is told every camera's status, on connecting and on each change.
-3. Frames come after ``frames_subscribe`` and hold their camera captured. A frame is acknowledged by its receiver, who
-   gets no other before: its acknowledgement asks for the next one.
-4. A client's wishes end when the last connection that made them under that ``client_id`` has been gone for
-   :data:`GRACE_S`, or comes back within it and goes on.
+2. Every client receives every camera's status, on connecting and on each change.
+3. Frames come after ``frames_subscribe`` and hold their camera captured. The client acknowledges each frame, and gets
+   the next one only then.
+4. What a client requested ends when the last connection that used its ``client_id`` has been closed for
+   :data:`GRACE_S`. If the client reconnects before that, it continues.
 5. With authentication (:mod:`signaling.access`), a client receives nothing about a camera that it may not view. When
    its access to frames that it receives is revoked, they stop, and ``access_ended`` gives the reason. When it may no
    longer be connected, its connection is closed too.
-6. Whoever does not read, while commands and news pile up for it, is cut off at :data:`QUEUE_MAX` packets.
+6. A client that does not read is disconnected when :data:`QUEUE_MAX` packets wait for it.
 """
 
 import asyncio
@@ -30,7 +30,6 @@ from gateway.errors import ConflictError, LiveedgeError, redact
 from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
 from signaling.access import UNRESTRICTED, Authenticate, ClientAccess, Unsubscribe
-from signaling.announcer import StatusAnnouncer
 from signaling.control import STATUS, Caller, Control, LiveEdgeSource, Reply
 from signaling.events import (
     AccessEnded,
@@ -42,28 +41,29 @@ from signaling.events import (
     FramesUnsubscribe,
     parse,
 )
-from signaling.frames import VIDEO_FRAME, FrameOutlet
-from signaling.messaging import create_control
+from signaling.frames import VIDEO_FRAME, FrameStreams
 from signaling.settings import MessagingSettings
 from signaling.socket_server import SocketServer
+from signaling.status_publisher import StatusPublisher
+from signaling.webrtc import create_control
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 10.0
-"""A page that is reloaded, or a phone that changes networks, is back by then."""
+"""A page that is reloaded, or a phone that changes networks, has reconnected by then."""
 
 QUEUE_MAX = 512
-"""Packets that may wait for one client: minutes of news, for a reader that is slow; nobody honest has so many."""
+"""Packets that may wait for one client: minutes of status messages. No client that reads has so many."""
 
-FAREWELL_S = 0.5
-"""How long clients may take to hear that the gateway stops, or that their token is over."""
+DISCONNECT_TIMEOUT_S = 0.5
+"""How long clients may take to receive the disconnect when the gateway stops or their access is revoked."""
 
 CAMERAS_MAX = 16
 """Cameras whose frames one client may ask for at the same time."""
 
 
 class BrowserSignaling:
-    """See the module. Made outside of the loop; ``attach`` it to the application, which starts it."""
+    """See the module. Created outside of the event loop; ``attach`` it to the application, which starts it."""
 
     def __init__(
         self,
@@ -81,13 +81,13 @@ class BrowserSignaling:
         self._service = service
         self._grace_s = grace_s
         self._clients: dict[str, _Client] = {}
-        self._names: Counter[str] = Counter()
-        """By ``client_id`` towards the service: how many connections have made wishes under it."""
-        self._graces: dict[str, asyncio.TimerHandle] = {}
+        self._client_ids: Counter[str] = Counter()
+        """By ``client_id`` as the service knows it: how many connections have sent requests under it."""
+        self._grace_timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._frames_sent = self._frames_skipped = 0
-        """What clients that have gone had got."""
-        self._announcer: StatusAnnouncer | None = None
+        """Sums over the clients that have disconnected."""
+        self._status_publisher: StatusPublisher | None = None
         self._closed = False
         self._sio = SocketServer()
         self._sio.on("connect", self._on_connect)
@@ -100,33 +100,33 @@ class BrowserSignaling:
         self._sio.attach(app)
 
         async def start(_: web.Application) -> None:
-            self._announcer = StatusAnnouncer(self._service, self.control.describe, self._announce)
+            self._status_publisher = StatusPublisher(self._service, self.control.status_response, self._send_status)
 
         async def stop(_: web.Application) -> None:
             await self.close()
 
         app.on_startup.append(start)
-        # Before the server waits for its connections to end, which these would not do by themselves.
+        # Before the server waits for its connections to end: these do not end by themselves.
         app.on_shutdown.append(stop)
 
     async def close(self) -> None:
-        """Let everybody go. Twice is fine."""
+        """Disconnect all clients. May be called twice."""
         if self._closed:
             return
         self._closed = True
-        if self._announcer is not None:
-            await self._announcer.close()
-            self._announcer = None
-        for handle in self._graces.values():
+        if self._status_publisher is not None:
+            await self._status_publisher.close()
+            self._status_publisher = None
+        for handle in self._grace_timers.values():
             handle.cancel()
-        self._graces.clear()
+        self._grace_timers.clear()
         clients = tuple(self._clients.values())
         for client in clients:
             await client.frames.close()
         if clients:
-            farewells = [asyncio.ensure_future(self._sio.disconnect(client.sid)) for client in clients]
-            await asyncio.wait(farewells, timeout=FAREWELL_S)
-        await self._sio.hang_up_all()
+            disconnects = [asyncio.ensure_future(self._sio.disconnect(client.sid)) for client in clients]
+            await asyncio.wait(disconnects, timeout=DISCONNECT_TIMEOUT_S)
+        await self._sio.abort_all()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -146,32 +146,32 @@ class BrowserSignaling:
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         if sid in self._clients:
-            return  # an event that somebody calls "connect"
+            return  # a client sent an event named "connect"
         request: web.Request = environ["aiohttp.request"]
         access = UNRESTRICTED
         if self._authenticate is not None:
             try:
                 access = await self._authenticate(request, auth)
             except LiveedgeError as error:
-                told = {"status": error.status, "error": error.code, "message": redact(error)}
-                raise Refused(redact(error), told) from None
-            if not self._sio.is_there(environ):
-                raise Refused("it has left")
+                details = {"status": error.status, "error": error.code, "message": redact(error)}
+                raise Refused(redact(error), details) from None
+            if not self._sio.is_open(environ):
+                raise Refused("the client has disconnected")
         client = self._clients[sid] = _Client(self._sio, sid, request.remote or "", access)
-        client.unsubscribe = access.on_revoke(lambda error: self._dismiss(client, error))
-        # In a task, since until this returns the client is not connected.
-        self._spawn(self._tell_all(sid))
+        client.unsubscribe = access.on_revoke(lambda error: self._revoke(client, error))
+        # In a task: the client is connected only after this returns.
+        self._spawn(self._send_all_statuses(sid))
 
-    async def _tell_all(self, sid: str) -> None:
+    async def _send_all_statuses(self, sid: str) -> None:
         for camera in tuple(self._service.cameras.values()):
             client = self._clients.get(sid)
             if client is None or not client.access.may_view(camera.id):
                 continue
-            await self._sio.emit(STATUS, self.control.describe(camera.status()).wire(), to=sid)
+            await self._sio.emit(STATUS, self.control.status_response(camera.status()).wire(), to=sid)
 
     async def _on_disconnect(self, sid: str, *_: object) -> None:
-        if self._sio.manager.is_connected(sid, "/"):
-            return  # an event that somebody calls "disconnect"
+        if self._sio.is_connected(sid):
+            return  # a client sent an event named "disconnect"
         client = self._clients.pop(sid, None)
         if client is None:
             return
@@ -179,20 +179,20 @@ class BrowserSignaling:
         await client.frames.close()
         self._frames_sent += client.frames.frames_sent
         self._frames_skipped += client.frames.frames_skipped
-        # Behind the commands that it has sent before it went.
+        # After the commands that it has sent before it disconnected.
         self._spawn(self._end(client))
 
     async def _end(self, client: "_Client") -> None:
-        async with self.control.lanes.turn(client.sid, bounded=False):
-            for name in client.names:
-                self._names[name] -= 1
-                if not self._names[name]:
-                    del self._names[name]
+        async with self.control.queues.turn(client.sid, bounded=False):
+            for name in client.client_ids:
+                self._client_ids[name] -= 1
+                if not self._client_ids[name]:
+                    del self._client_ids[name]
                     loop = asyncio.get_running_loop()
-                    self._graces[name] = loop.call_later(self._grace_s, self._grace_over, name)
+                    self._grace_timers[name] = loop.call_later(self._grace_s, self._on_grace_timeout, name)
 
-    def _grace_over(self, name: str) -> None:
-        self._graces.pop(name, None)
+    def _on_grace_timeout(self, name: str) -> None:
+        self._grace_timers.pop(name, None)
         self._spawn(self._service.end_client(name))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -200,41 +200,43 @@ class BrowserSignaling:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _announce(self, data: dict[str, Any]) -> None:
+    async def _send_status(self, data: dict[str, Any]) -> None:
         for client in tuple(self._clients.values()):
-            if client.is_clogged:
-                await self._cut_off(client)
+            if client.is_too_slow:
+                await self._disconnect_slow_client(client)
             elif client.access.may_view(data["camera_id"]):
                 await self._sio.emit(STATUS, data, to=client.sid)
 
-    def _dismiss(self, client: "_Client", error: LiveedgeError) -> None:
+    def _revoke(self, client: "_Client", error: LiveedgeError) -> None:
         """Close a connection whose credential was revoked or expired."""
-        client.is_dismissed = True
-        self._spawn(self._say_farewell(client, error))
+        client.is_revoked = True
+        self._spawn(self._disconnect_revoked(client, error))
 
-    async def _say_farewell(self, client: "_Client", error: LiveedgeError) -> None:
+    async def _disconnect_revoked(self, client: "_Client", error: LiveedgeError) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_S):
+            async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
                 await client.frames.close()
-                await self._tell_end(client, None, error)
+                await self._send_access_ended(client, None, error)
                 await self._sio.drain(client.sid)
-        await self._sio.hang_up(client.sid)
+        await self._sio.abort(client.sid)
 
     async def _end_frames(self, client: "_Client", camera_id: str, error: LiveedgeError) -> None:
-        """End frames of a camera that a client may not see any more."""
+        """Stop the frames of a camera that a client may no longer see."""
         await client.frames.stop(camera_id)
-        if not client.is_dismissed:
-            await self._tell_end(client, camera_id, error)
+        if not client.is_revoked:
+            await self._send_access_ended(client, camera_id, error)
 
-    async def _tell_end(self, client: "_Client", camera_id: str | None, error: LiveedgeError) -> None:
+    async def _send_access_ended(self, client: "_Client", camera_id: str | None, error: LiveedgeError) -> None:
         ended = AccessEnded(camera_id=camera_id, error=error.code, message=redact(error))
         await self._sio.emit("access_ended", ended.wire(), to=client.sid)
 
-    async def _cut_off(self, client: "_Client") -> None:
+    async def _disconnect_slow_client(self, client: "_Client") -> None:
         log.warning(
-            "a Socket.IO client at %s does not read and is cut off", client.address, extra={"client": client.address}
+            "a Socket.IO client at %s does not read and is disconnected",
+            client.address,
+            extra={"client": client.address},
         )
-        await self._sio.hang_up(client.sid)
+        await self._sio.abort(client.sid)
 
     # --- commands
 
@@ -242,26 +244,26 @@ class BrowserSignaling:
         client = self._clients.get(sid)
         if client is None:
             return None
-        if client.is_clogged:
-            await self._cut_off(client)
+        if client.is_too_slow:
+            await self._disconnect_slow_client(client)
             return None
         payload = args[0] if args else None
         name = event if isinstance(event, str) else ""
         caller = Caller(Endpoint.BROWSER, sid, client.address, client.access)
         reply = await self.control.execute(name, payload, caller)
         if reply.refusal is None and name == "capture_start_request":
-            self._note_name(client, caller.client(parse(name, CaptureRequest, payload).client_id))
+            self._note_client_id(client, caller.client(parse(name, CaptureRequest, payload).client_id))
         if reply.event and sid in self._clients:
             await self._sio.emit(reply.event, reply.data, to=sid)
         return reply.ack
 
-    def _note_name(self, client: "_Client", name: str) -> None:
+    def _note_client_id(self, client: "_Client", name: str) -> None:
         """Rule 4."""
-        if (grace := self._graces.pop(name, None)) is not None:
+        if (grace := self._grace_timers.pop(name, None)) is not None:
             grace.cancel()
-        if name not in client.names:
-            client.names.add(name)
-            self._names[name] += 1
+        if name not in client.client_ids:
+            client.client_ids.add(name)
+            self._client_ids[name] += 1
 
     async def _subscribe(self, caller: Caller, request: FramesSubscribe) -> Reply:
         camera = self._service.camera(request.camera_id)
@@ -270,7 +272,9 @@ class BrowserSignaling:
         client = self._clients.get(caller.connection)
         if client is not None:
             if camera.id not in client.frames and len(client.frames) >= CAMERAS_MAX:
-                raise ConflictError(f"frames of {CAMERAS_MAX} cameras come to you already; unsubscribe from one first")
+                raise ConflictError(
+                    f"frames of {CAMERAS_MAX} cameras are sent to this client; unsubscribe from one first"
+                )
             await client.frames.start(camera, frame_rate, width, hold=lambda: self._hold_for_frames(client, camera))
         return Reply("", FramesSubscribed(camera_id=camera.id, frame_rate=frame_rate, width=width).wire())
 
@@ -296,23 +300,23 @@ class BrowserSignaling:
 
 
 class _Client:
-    """One connection, and the frames that go to it."""
+    """One connection, and the frames that are sent on it."""
 
     def __init__(self, sio: SocketServer, sid: str, address: str, access: ClientAccess) -> None:
         self.sid = sid
         self.address = address
         self.access = access
         self.unsubscribe: Unsubscribe = lambda: None
-        self.is_dismissed = False
-        self.names: set[str] = set()
-        self.frames = FrameOutlet(self._send_frame)
+        self.is_revoked = False
+        self.client_ids: set[str] = set()
+        self.frames = FrameStreams(self._send_frame)
         self._sio = sio
 
     @property
-    def is_clogged(self) -> bool:
+    def is_too_slow(self) -> bool:
         """Rule 6."""
-        return self._sio.waiting_for(self.sid) > QUEUE_MAX
+        return self._sio.queue_size(self.sid) > QUEUE_MAX
 
     async def _send_frame(self, data: dict[str, Any], arrived: Callable[[], None]) -> None:
-        """Send one frame; its acknowledgement lets the next one go (rule 3)."""
+        """Send one frame. Its acknowledgement permits the next one (rule 3)."""
         await self._sio.emit(VIDEO_FRAME, data, to=self.sid, callback=lambda *_: arrived())

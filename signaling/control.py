@@ -1,4 +1,4 @@
-"""Control: what each command does, once for both endpoints.
+"""Control: executes the commands, for both endpoints alike.
 
 Theory of operation. An *endpoint* (the connection to the EMS, or the gateway's own server) passes an event's name and
 data as they came, with the *caller*. It gets a :class:`Reply` back: an event to send to that caller, which is also the
@@ -6,9 +6,9 @@ content of the acknowledgement. An error in a command becomes a reply too; :meth
 
 Rules:
 
-1. Commands of one client are obeyed in the order of their coming (:mod:`signaling.command_queue`).
-2. The same ``client_id`` at two endpoints is two clients: a browser cannot take back what the EMS asked for.
-3. A refused command changes nothing. One that its caller may not send tells nothing either.
+1. Commands of one client are executed in the order of their arrival (:mod:`signaling.command_queues`).
+2. The same ``client_id`` at two endpoints is two clients: a browser cannot stop what the EMS requested.
+3. A refused command changes nothing. If the caller may not send it, the answer discloses nothing either.
 """
 
 import logging
@@ -28,7 +28,7 @@ from gateway.errors import (
 from gateway.service import CaptureService
 from gateway.status import CaptureStatus, LiveEdge
 from signaling.access import UNRESTRICTED, ClientAccess
-from signaling.command_queue import Lanes
+from signaling.command_queues import CommandQueues
 from signaling.events import (
     COMMANDS,
     CaptureRequest,
@@ -62,17 +62,17 @@ class Caller:
     access: ClientAccess = UNRESTRICTED
 
     def address_of(self, client_id: str) -> str:
-        """What limits by address go by. The EMS does not tell where its clients are: each counts for itself."""
+        """The key of limits by address. The EMS does not send its clients' addresses: each client counts for itself."""
         return self.address if self.endpoint is Endpoint.BROWSER else f"ems:{client_id}"
 
     def client(self, client_id: str) -> str:
-        """The client's name towards the service; see rule 2."""
+        """The client's id as the service knows it; see rule 2."""
         return client_id if self.endpoint is Endpoint.EMS else f"browser:{client_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """``event`` with ``data`` goes to the caller; ``event`` is empty where the acknowledgement says it all."""
+    """``event`` with ``data`` is sent to the caller. ``event`` is empty if the acknowledgement suffices."""
 
     event: str
     data: dict[str, Any]
@@ -80,7 +80,7 @@ class Reply:
 
     @property
     def ack(self) -> dict[str, Any]:
-        """What an acknowledgement carries."""
+        """The content of the acknowledgement."""
         return self.refusal.wire() if self.refusal is not None else self.data
 
 
@@ -92,7 +92,7 @@ class Control:
 
     def __init__(self, service: CaptureService, live_edge: LiveEdgeSource | None = None) -> None:
         self.service = service
-        self.lanes = Lanes()
+        self.queues = CommandQueues()
         self._live_edge = live_edge
         self._handlers: dict[str, Handler] = {
             "capture_start_request": self._start,
@@ -101,18 +101,19 @@ class Control:
         }
 
     def add_handler(self, event: str, handler: Handler) -> None:
-        """Obey ``event`` by ``handler``: it gets the caller and the parsed request, and may raise ``LiveedgeError``."""
+        """Execute ``event`` by ``handler``: it gets the caller and the parsed request, and may raise
+        ``LiveedgeError``."""
         self._handlers[event] = handler
 
     async def execute(self, event: str, payload: object, caller: Caller) -> Reply:
-        """Obey a command. Returns the reply, be it a refusal; raises nothing."""
+        """Execute a command. Returns the reply, which may be a refusal; raises nothing."""
         try:
             command = COMMANDS.get(event)
             handler = self._handlers.get(event)
             if command is None or handler is None or caller.endpoint not in command.endpoints:
                 raise NotFoundError(f"there is no command {event[:64]!r}; /asyncapi.json lists what there is")
             caller.access.authorize(event, None)
-            async with self.lanes.turn(self._lane(payload, caller)):
+            async with self.queues.turn(self._queue_key(payload, caller)):
                 request = parse(event, command.model, payload)
                 if hasattr(request, "camera_id"):
                     caller.access.authorize(event, request.camera_id or self.service.camera().id)
@@ -124,7 +125,7 @@ class Control:
             failure = LiveedgeError("the gateway failed on this command; its log has the reason")
             return self._refuse(event, payload, failure, caller)
 
-    def describe(self, status: CaptureStatus) -> CaptureStatusResponse:
+    def status_response(self, status: CaptureStatus) -> CaptureStatusResponse:
         """A camera's status as it is sent."""
         live_edge = status.live_edge
         if live_edge is not None and self._live_edge is not None:
@@ -151,7 +152,7 @@ class Control:
         return self._status_reply(camera.status(), request.requesting_client, kept)
 
     def _status_reply(self, status: CaptureStatus, client_id: str, metadata: Mapping[str, Any] | None) -> Reply:
-        answer = self.describe(status).model_copy(
+        answer = self.status_response(status).model_copy(
             update={"client_id": client_id, "metadata": dict(metadata) if metadata else None}
         )
         return Reply(STATUS, answer.wire())
@@ -164,21 +165,20 @@ class Control:
         client_id = _text(payload, "client_id") or _text(payload, "requesting_client")
         if event.startswith("webrtc_"):
             transports = list(error.transports) if isinstance(error, NegotiationError) else None
-            told = WebRtcError(client_id=client_id, error=error.code, message=message, transports=transports)
-            return Reply(WEBRTC_ERROR, told.wire(), refusal)
+            answer = WebRtcError(client_id=client_id, error=error.code, message=message, transports=transports)
+            return Reply(WEBRTC_ERROR, answer.wire(), refusal)
         if event.startswith("capture_"):
-            camera = self._meant(payload)
-            if camera is not None and not _may_hear(caller, event, camera):
+            camera = self._camera_of(payload)
+            if camera is not None and not _may_receive(caller, event, camera):
                 camera = None
-            status = self.describe(camera.status()) if camera else CaptureStatusResponse(is_active=False, rtsp_url="")
-            told_status = status.model_copy(
-                update={"error_message": message, "error": error.code, "client_id": client_id}
-            )
-            return Reply(STATUS, told_status.wire(), refusal)
+            unknown = CaptureStatusResponse(is_active=False, rtsp_url="")
+            status = self.status_response(camera.status()) if camera else unknown
+            refused = status.model_copy(update={"error_message": message, "error": error.code, "client_id": client_id})
+            return Reply(STATUS, refused.wire(), refusal)
         return Reply("", refusal.wire(), refusal)
 
-    def _meant(self, payload: object) -> Camera | None:
-        """The camera that a refused command was about, or the default one, so that the sender knows its state."""
+    def _camera_of(self, payload: object) -> Camera | None:
+        """The camera of a refused command, or the default one, so that the answer carries its status."""
         metadata = payload.get("metadata") if isinstance(payload, dict) else None
         camera_id = _text(metadata, "camera_id") or _text(payload, "camera_id")
         if camera_id is not None and camera_id in self.service.cameras:
@@ -188,14 +188,14 @@ class Control:
         except NotFoundError:
             return None
 
-    def _lane(self, payload: object, caller: Caller) -> str:
-        # The EMS speaks for many clients, one of whom must not hold up another; a browser speaks for itself.
+    def _queue_key(self, payload: object, caller: Caller) -> str:
+        # The EMS sends for many clients, and one must not delay another; a browser sends for itself.
         if caller.endpoint is Endpoint.BROWSER:
             return caller.connection
         return _text(payload, "client_id") or _text(payload, "requesting_client") or ""
 
 
-def _may_hear(caller: Caller, event: str, camera: Camera) -> bool:
+def _may_receive(caller: Caller, event: str, camera: Camera) -> bool:
     try:
         caller.access.authorize(event, camera.id)
     except (ForbiddenError, UnauthorizedError):
@@ -204,6 +204,6 @@ def _may_hear(caller: Caller, event: str, camera: Camera) -> bool:
 
 
 def _text(payload: object, name: str) -> str | None:
-    """A text of usable length out of data that was not validated."""
+    """A string of usable length in data that was not validated."""
     value = payload.get(name) if isinstance(payload, dict) else None
     return value if isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable() else None

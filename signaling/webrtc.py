@@ -1,21 +1,21 @@
-"""WebRtcRelay: signaling of WebRTC over Socket.IO, for those who do not use WHEP.
+"""WebRtcRelay: WebRTC signaling over Socket.IO, for clients that do not use WHEP.
 
-The media path is the same as WHEP's; this room only remembers which viewer a client means. A viewer belongs to the
-connection that its offer came on and to its ``client_id``; the EMS is one connection, whatever became of its line in
-between. Nothing here ends a viewer but ``webrtc_close``, a new offer and the end of its client's right to see the
-camera: a viewer outlives the loss of its signaling.
+The media path is the same as with WHEP. This module only maps clients to viewers. A viewer belongs to the connection
+that its offer came on, and to its ``client_id``. The EMS counts as one connection, even after it has reconnected. A
+viewer ends by ``webrtc_close``, by a new offer, or when its client may no longer see the camera. It does not end when
+its signaling connection is lost.
 """
 
 from gateway.errors import NotFoundError
 from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.viewer import Viewer
-from signaling.control import Caller, Control, Reply
+from signaling.control import Caller, Control, LiveEdgeSource, Reply
 from signaling.events import Done, IceCandidate, WebRtcAnswer, WebRtcCandidate, WebRtcClose, WebRtcOffer
 
 
 class WebRtcRelay:
-    """Teaches a :class:`Control` the ``webrtc_…`` commands."""
+    """Adds the ``webrtc_…`` commands to a :class:`Control`."""
 
     def __init__(self, control: Control, webrtc: WebRtcServer) -> None:
         self._service: CaptureService = control.service
@@ -60,3 +60,13 @@ class WebRtcRelay:
     def _forget(self, key: tuple[str, str], viewer: Viewer) -> None:
         if self._viewers.get(key) is viewer:
             del self._viewers[key]
+
+
+def create_control(
+    service: CaptureService, webrtc: WebRtcServer | None = None, live_edge: LiveEdgeSource | None = None
+) -> Control:
+    """A control for all commands, with those of WebRTC if there is a server for it."""
+    control = Control(service, live_edge)
+    if webrtc is not None:
+        WebRtcRelay(control, webrtc)
+    return control

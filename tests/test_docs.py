@@ -13,7 +13,7 @@ from gateway.service import CaptureService
 from gateway.session import SessionState
 from hls.archive.metadata import load_extractor
 from signaling.browser import BrowserSignaling
-from signaling.messaging import create_messaging
+from signaling.factory import create_messaging
 from tests.support.coded import size_of
 from tests.support.film import Film, film
 from tests.support.node import NODE

@@ -32,7 +32,7 @@ from hls.playback.reader import ArchiveReader
 from hls.settings import needs_new_recorder
 from signaling.asyncapi import asyncapi_document
 from signaling.browser import BrowserSignaling
-from signaling.messaging import create_messaging
+from signaling.factory import create_messaging
 from web.address_policy import refuse_metadata
 from web.camera_store import CameraStore
 from web.settings import Settings

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from signaling.announcer import StatusAnnouncer
 from signaling.control import Caller, Control
 from signaling.events import Endpoint
 from signaling.messaging import StreamMessaging
+from signaling.status_publisher import StatusPublisher
 from web.settings import Settings
 
 INTERVAL_S = 0.05
@@ -22,17 +22,17 @@ class FileMessaging(StreamMessaging):
         super().__init__(settings, control)
         self._orders = settings.data_dir / "orders.jsonl"
         self._news = settings.data_dir / "news.jsonl"
-        self._announcer: StatusAnnouncer | None = None
+        self._status_publisher: StatusPublisher | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._announcer = StatusAnnouncer(self.control.service, self.control.describe, self._tell)
-        self._announcer.announce_all()
+        self._status_publisher = StatusPublisher(self.control.service, self.control.status_response, self._tell)
+        self._status_publisher.publish_all()
         self._task = asyncio.create_task(self._obey())
 
     async def close(self) -> None:
-        if self._announcer is not None and self._task is not None:
-            await self._announcer.close()
+        if self._status_publisher is not None and self._task is not None:
+            await self._status_publisher.close()
             self._task.cancel()
             await asyncio.wait([self._task])
 

@@ -156,7 +156,7 @@ async def test_two_commands_of_one_client_do_not_overtake_each_other(server: "Si
 async def test_too_many_commands_at_once_are_refused_and_said_so(server: "SignalingServer") -> None:
     client = await server.client()
     answers: list[Any] = []
-    async with server.browser.control.lanes.turn(client.get_sid()):
+    async with server.browser.control.queues.turn(client.get_sid()):
         for _ in range(100):
             await client.emit("capture_status_request", {"requesting_client": "a"}, callback=answers.append)
         await until(lambda: len(answers) >= 37)
@@ -176,13 +176,13 @@ async def test_a_wish_survives_a_short_absence_and_ends_after_the_grace() -> Non
         await first.disconnect()
         second = await server.client()
         await second.call("capture_start_request", {"client_id": "tab"}, timeout=10)
-        await until(lambda: not server.browser._graces)
+        await until(lambda: not server.browser._grace_timers)
         assert server.service.status().clients == 1
         other = await server.client()
         await other.call("capture_start_request", {"client_id": "tab"}, timeout=10)
         await second.disconnect()
         await until(lambda: len(server.browser._clients) == 1)
-        assert not server.browser._graces
+        assert not server.browser._grace_timers
         await other.disconnect()
         await until(lambda: server.service.status().clients == 0)
         await until(lambda: server.service.status().state is SessionState.STOPPED)
@@ -300,7 +300,7 @@ async def test_frames_are_at_the_live_edge_after_a_cut(server: "SignalingServer"
     first = await server.client(on={FRAME: inbox.handler(FRAME)})
     await first.call("frames_subscribe", {}, timeout=10)
     await until(lambda: inbox.of(FRAME))
-    await server.browser._sio.hang_up(first.get_sid())
+    await server.browser._sio.abort(first.get_sid())
     await until(lambda: "jpeg" not in server.service.status().viewers)
     published = hub.packets_published
     await until(lambda: hub.packets_published >= published + 50)

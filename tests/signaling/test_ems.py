@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from gateway.backoff import STEADY_S
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError
 from gateway.service import CaptureService
 from gateway.session import SessionState
+from signaling.ems import EmsMessaging
 from signaling.events import CaptureStatusResponse, FrameMetadata
-from signaling.messaging import NoMessaging, StreamMessaging, create_messaging
+from signaling.factory import create_messaging
+from signaling.messaging import NoMessaging, StreamMessaging
 from tests.support.coded import HEIGHT, WIDTH, size_of
 from tests.support.ems import LISTENER, Ems, jpeg_of
 from web.settings import Settings, load_settings
@@ -29,12 +33,12 @@ CAMERA = {
 class GatewayProcess:
     """The ground floor with two cameras, and the messaging over it."""
 
-    def __init__(self, ems_url: str, **settings: Any) -> None:
+    def __init__(self, ems_url: str, clock: Clock = SYSTEM_CLOCK, **settings: Any) -> None:
         self.settings: Settings = load_settings(
             socketio_server_url=ems_url, connection_retry_attempts=2, connection_retry_delay=0.05, **settings
         )
         self.service = CaptureService({name: self.settings.camera(name, CAMERA) for name in ("default", "yard")})
-        self.messaging: StreamMessaging = create_messaging(self.settings, self.service)
+        self.messaging: StreamMessaging = create_messaging(self.settings, self.service, clock=clock)
 
     def state(self, camera_id: str = "default") -> SessionState:
         return self.service.status(camera_id).state
@@ -56,6 +60,19 @@ class GatewayProcess:
 async def ems() -> AsyncIterator[Ems]:
     async with Ems() as ems:
         yield ems
+
+
+class ManualClock:
+    """A clock that a test advances."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall_90k(self) -> int:
+        return round(self.now * CLOCK_RATE)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -212,6 +229,22 @@ async def test_a_goodbye_by_the_ems_is_not_for_good(ems: Ems) -> None:
         at, _ = await ems.expect("disconnect", after=at)
         await ems.expect("connect", after=at)
         await announced(ems, at)
+
+
+@pytest.mark.parametrize("lasted_s", [STEADY_S + 1, 0.0], ids=["steady", "short"])
+async def test_only_a_connection_that_lasted_resets_the_count_of_failures(ems: Ems, lasted_s: float) -> None:
+    clock = ManualClock()
+    async with GatewayProcess(ems.url, clock) as gateway:
+        messaging = gateway.messaging
+        assert isinstance(messaging, EmsMessaging)
+        at = 0
+        for _ in range(2):
+            at = await announced(ems, at)
+            clock.now += lasted_s
+            await ems.order(disconnect=True)
+            at, _ = await ems.expect("disconnect", after=at)
+        await announced(ems, at)
+        assert messaging._backoff.failures == (0 if lasted_s else 2)
 
 
 async def test_an_ems_that_says_goodbye_at_once_is_tried_again_with_growing_patience(

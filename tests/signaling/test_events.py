@@ -184,7 +184,7 @@ def test_whatever_is_sent_is_answered_and_the_answer_is_what_the_document_says(
             else:
                 assert set(reply.ack) == {"error", "message"}
                 assert reply.ack["error"] != "internal"
-        assert not control.lanes
+        assert not control.queues
         await service.close()
 
     asyncio.run(run())

@@ -10,7 +10,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
 from signaling.events import WebRtcAnswer
-from signaling.messaging import create_messaging
+from signaling.factory import create_messaging
 from tests.signaling.conftest import CAMERA, SignalingServer
 from tests.support.coded import HEIGHT, WIDTH
 from tests.support.ems import Ems

@@ -1,7 +1,7 @@
-"""StatusAnnouncer: every change of a camera's status, told at once, but not more often than anybody can use.
+"""StatusPublisher: sends every change of a camera's status at once, with a limit of messages a second.
 
-The first change of a camera goes out immediately; changes within :data:`INTERVAL_S` after it become one, and what is
-sent is always the status at the moment of sending. There is one pending mark per camera, so nothing piles up.
+The first change of a camera is sent immediately. Changes within :data:`INTERVAL_S` after it become one message, and
+what is sent is always the status at the moment of sending. Each camera has at most one message pending.
 """
 
 import asyncio
@@ -18,35 +18,35 @@ from signaling.events import CaptureStatusResponse
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.2
-"""Five a second: as fast as a person sees a state change."""
+"""Five messages a second: as fast as a person sees a change."""
 
 
-class StatusAnnouncer:
-    """Calls ``send`` with each camera's news, until closed."""
+class StatusPublisher:
+    """Calls ``send`` with each camera's changes, as messages made by ``to_message``, until closed."""
 
     def __init__(
         self,
         service: CaptureService,
-        describe: Callable[[CaptureStatus], CaptureStatusResponse],
+        to_message: Callable[[CaptureStatus], CaptureStatusResponse],
         send: Callable[[dict[str, Any]], Awaitable[None]],
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._service = service
-        self._describe = describe
+        self._to_message = to_message
         self._send = send
         self._interval_s = interval_s
         self._changed: dict[str, None] = {}
         self._wakeup = asyncio.Event()
         self._detach = service.on_status(self._on_status)
-        self._task = asyncio.create_task(self._run(), name="announce-status")
+        self._task = asyncio.create_task(self._run(), name="publish-status")
 
-    def announce_all(self) -> None:
-        """Tell every camera's status, whether it has changed or not."""
+    def publish_all(self) -> None:
+        """Send every camera's status, changed or not."""
         self._changed.update(dict.fromkeys(self._service.cameras))
         self._wakeup.set()
 
     async def close(self) -> None:
-        """Say nothing any more."""
+        """Stop sending."""
         self._detach()
         self._task.cancel()
         await asyncio.wait([self._task])
@@ -64,11 +64,9 @@ class StatusAnnouncer:
                 # A camera may have been removed since.
                 with contextlib.suppress(NotFoundError):
                     try:
-                        await self._send(self._describe(self._service.status(camera_id)).wire())
+                        await self._send(self._to_message(self._service.status(camera_id)).wire())
                     except NotFoundError:
                         raise
                     except Exception:
-                        log.exception(
-                            "camera %s: its status could not be announced", camera_id, extra={"camera": camera_id}
-                        )
+                        log.exception("camera %s: its status could not be sent", camera_id, extra={"camera": camera_id})
             await asyncio.sleep(self._interval_s)

@@ -1,0 +1,170 @@
+"""What this package uses of python-socketio and python-engineio beyond their documented interface, in one place.
+
+Both libraries leave things open that a server on the open internet needs: a limit of connections, a certain end of a
+connection, and no traceback for every malformed packet. The classes here give the private hooks public names, and
+:mod:`signaling.socket_server` and :mod:`signaling.ems_client` use those. tests/signaling/test_compat.py names each
+attribute that is used here, so that a new version of a library that has changed one fails there, with its name.
+"""
+
+import asyncio
+import asyncio.trsock
+import contextlib
+from typing import Any
+
+import engineio
+import socketio
+from aiohttp import web
+from engineio.async_drivers.aiohttp import WebSocket
+from engineio.packet import Packet, packet_names
+
+
+class HookedClient(socketio.AsyncClient):
+    """python-socketio's client. :meth:`packet_received` is called for each packet."""
+
+    _binary_packet: Any
+
+    async def packet_received(self, data: object) -> None:
+        """Handle an Engine.IO message. A subclass may catch what this raises for a malformed packet."""
+        await super()._handle_eio_message(data)
+
+    @property
+    def attachments_awaited(self) -> int:
+        """How many attachments (binary parts) an event that is being received announced; 0 without one."""
+        return self._binary_packet.attachment_count if self._binary_packet is not None else 0
+
+    def drop_binary_packet(self) -> None:
+        """Drop an event whose attachments have not all arrived."""
+        self._binary_packet = None
+
+    @property
+    def transport_socket(self) -> asyncio.trsock.TransportSocket | None:
+        """The WebSocket's socket, while there is one."""
+        return self.eio.ws.get_extra_info("socket") if self.eio.ws is not None else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is open at every layer: Socket.IO, Engine.IO and WebSocket."""
+        return self.connected and self.eio.state == "connected" and not (self.eio.ws and self.eio.ws.closed)
+
+    @property
+    def read_task(self) -> "asyncio.Task[None] | None":
+        """The task that reads from the connection."""
+        return self.eio.read_loop_task
+
+    @property
+    def write_task(self) -> "asyncio.Task[None] | None":
+        """The task that writes to the connection."""
+        return self.eio.write_loop_task
+
+    async def drain(self) -> None:
+        """Wait until all queued packets are written to the socket."""
+        await self.eio.queue.join()
+
+    def deregister(self) -> None:
+        """Remove it from the module-wide list that the library keeps to handle Ctrl-C.
+
+        The library does so itself only if the disconnect succeeds.
+        """
+        with contextlib.suppress(ValueError):
+            engineio.base_client.connected_clients.remove(self.eio)
+
+    async def _handle_eio_message(self, data: object) -> None:
+        await self.packet_received(data)
+
+
+class UncompressedWebSocket(WebSocket):
+    """engineio's WebSocket for aiohttp, without compression, and with no traceback for malformed packets."""
+
+    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
+        self._sock = web.WebSocketResponse(max_msg_size=self.server.max_http_buffer_size, compress=False)
+        await self._sock.prepare(environ["aiohttp.request"])
+        self.environ = environ
+        await self.handler(self)
+        return self._sock
+
+    async def wait(self) -> Any:
+        """The next message; ``None``, which ends the connection, if it is not an Engine.IO packet."""
+        data = await super().wait()
+        try:
+            packet_names[Packet(encoded_packet=data).packet_type]
+        except Exception as error:
+            # The library would raise it into the server's log, with a traceback for each.
+            self.server.invalid_message(error)
+            return None
+        return data
+
+
+class HookedEngine(engineio.AsyncServer):
+    """engineio's server with :class:`UncompressedWebSocket`."""
+
+    _async: dict[str, Any]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._async = {**self._async, "websocket": UncompressedWebSocket}
+
+    def invalid_message(self, error: Exception) -> None:
+        """A client sent a message that is not an Engine.IO packet; its connection ends. For a subclass to override."""
+
+
+class HookedServer(socketio.AsyncServer):
+    """python-socketio's server whose private hooks are public methods, for a subclass to override."""
+
+    engine_class: type[HookedEngine] = HookedEngine
+    """The class of :attr:`eio`."""
+
+    def engine_connected(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        """An Engine.IO session was opened."""
+
+    def engine_disconnected(self, eio_sid: str) -> None:
+        """An Engine.IO session was closed."""
+
+    def invalid_packet(self, error: Exception) -> None:
+        """A client sent a packet that is not Socket.IO, or an event that is malformed."""
+
+    def engine_session(self, sid: str) -> Any:
+        """The Engine.IO session of a client, or ``None``."""
+        return self.eio.sockets.get(self.engine_sid(sid))
+
+    def engine_sid(self, sid: str) -> str | None:
+        """The Engine.IO session id of a client, or ``None``."""
+        eio_sid: str | None = self.manager.eio_sid_from_sid(sid, "/")
+        return eio_sid
+
+    def has_joined(self, eio_sid: str) -> bool:
+        """Whether an Engine.IO session has a Socket.IO connection."""
+        return self.manager.sid_from_eio_sid(eio_sid, "/") is not None
+
+    def is_connected(self, sid: str) -> bool:
+        """Whether a client is connected."""
+        connected: bool = self.manager.is_connected(sid, "/")
+        return connected
+
+    def _engineio_server_class(self) -> type[engineio.AsyncServer]:
+        return self.engine_class
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        self.engine_connected(eio_sid, environ)
+        return await super()._handle_eio_connect(eio_sid, environ)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        self.engine_disconnected(eio_sid)
+        await super()._handle_eio_disconnect(eio_sid, reason)
+
+    async def _handle_eio_message(self, eio_sid: str, data: object) -> None:
+        # No command has binary parts, so none are accepted or awaited.
+        if not isinstance(data, str):
+            return
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except Exception as error:
+            self.invalid_packet(error)
+        self._binary_packet.pop(eio_sid, None)
+
+    async def _handle_event_internal(
+        self, server: Any, sid: str, eio_sid: str, data: list[Any], namespace: str, id: int | None
+    ) -> None:
+        try:
+            await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
+        except Exception as error:
+            self.invalid_packet(error)

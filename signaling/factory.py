@@ -1,0 +1,48 @@
+"""Makes the messaging adapter that the setting ``MESSAGING`` names.
+
+``MESSAGING`` is ``socketio`` (the EMS at ``SOCKETIO_SERVER_URL``, or nothing if that is not set), ``none``, or the
+dotted name of a class, ``package.module:Class``, which is a :class:`~signaling.messaging.StreamMessaging`.
+"""
+
+import importlib
+
+from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.errors import SettingsError
+from gateway.service import CaptureService
+from gateway.webrtc.server import WebRtcServer
+from signaling.control import LiveEdgeSource
+from signaling.ems import EmsMessaging
+from signaling.messaging import NoMessaging, StreamMessaging
+from signaling.settings import MessagingSettings
+from signaling.webrtc import create_control
+
+
+def create_messaging(
+    settings: MessagingSettings,
+    service: CaptureService,
+    webrtc: WebRtcServer | None = None,
+    *,
+    live_edge: LiveEdgeSource | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> StreamMessaging:
+    """The adapter that the settings name. Raises :class:`~gateway.errors.SettingsError`."""
+    control = create_control(service, webrtc, live_edge)
+    name = settings.messaging.strip()
+    if name == "none" or (name == "socketio" and settings.socketio_server_url is None):
+        return NoMessaging(settings, control)
+    if name == "socketio":
+        return EmsMessaging(settings, control, clock)
+    return _adapter_class(name)(settings, control)
+
+
+def _adapter_class(name: str) -> type[StreamMessaging]:
+    module_name, _, class_name = name.rpartition(":" if ":" in name else ".")
+    if not module_name:
+        raise SettingsError(f"MESSAGING: {name!r} is not socketio, none or the dotted name of a class")
+    try:
+        adapter = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"MESSAGING: {name!r} cannot be imported: {error}") from None
+    if not (isinstance(adapter, type) and issubclass(adapter, StreamMessaging)):
+        raise SettingsError(f"MESSAGING: {name!r} is not a subclass of signaling.messaging.StreamMessaging")
+    return adapter
