@@ -2,10 +2,10 @@
 
 import { Api } from "./core/api.ts";
 import { clockOf } from "./core/clock-sync.ts";
-import { RUNGS, type RungName } from "./core/fallback.ts";
-import { LANGUAGES, type Language, pickLanguage, say } from "./core/i18n.ts";
-import { Meter, type Statistics } from "./core/stats.ts";
-import { type Description, describeLive } from "./core/status-text.ts";
+import { TRANSPORTS, type TransportName } from "./core/fallback.ts";
+import { LANGUAGES, type Language, pickLanguage, translate } from "./core/i18n.ts";
+import { type Statistics, StatsTracker } from "./core/stats.ts";
+import { liveStatusText, type StatusText } from "./core/status-text.ts";
 import css from "./element.css?inline";
 import { toggleFullscreen } from "./fullscreen.ts";
 import { Live } from "./live-playback.ts";
@@ -23,13 +23,13 @@ sheet.replaceSync(css);
 const UNSEEN_MS = 10_000;
 /** A hidden tab plays on for so long: switching between two tabs costs nothing. */
 const HIDDEN_MS = 60_000;
-const METER_MS = 1000;
+const STATS_INTERVAL_MS = 1000;
 
 export type PlayerMode = "live" | "recording" | "paused";
 
-export interface PlayerState extends Description {
+export interface PlayerState extends StatusText {
   mode: PlayerMode;
-  transport: RungName | null;
+  transport: TransportName | null;
   /** ms behind the camera's clock, as far as it is known. */
   latencyMs: number | null;
 }
@@ -50,7 +50,7 @@ export class LiveEdgePlayer extends HTMLElement {
   private readonly poster = document.createElement("img");
   private readonly overlay = new Overlay();
   private readonly surfaces = part("div", "surfaces");
-  private readonly meter = new Meter();
+  private readonly meter = new StatsTracker();
 
   private ending = new AbortController();
   private live: Live | null = null;
@@ -101,12 +101,12 @@ export class LiveEdgePlayer extends HTMLElement {
   }
 
   /** The transports that may be used, best first. */
-  get transports(): readonly RungName[] {
+  get transports(): readonly TransportName[] {
     const names = (this.getAttribute("transports") ?? "").split(/[\s,]+/);
-    const known = RUNGS.filter((rung) => names.includes(rung));
-    return known.length > 0 ? known : RUNGS;
+    const known = TRANSPORTS.filter((transport) => names.includes(transport));
+    return known.length > 0 ? known : TRANSPORTS;
   }
-  set transports(value: readonly RungName[]) {
+  set transports(value: readonly TransportName[]) {
     this.setAttribute("transports", value.join(" "));
   }
 
@@ -130,14 +130,14 @@ export class LiveEdgePlayer extends HTMLElement {
 
   /** What is going on; `statechange` tells when it is something else. */
   get state(): PlayerState {
-    const transport = this.live?.ladder.current?.rung ?? null;
+    const transport = this.live?.fallback.current?.transport ?? null;
     const latencyMs = this.live?.latency.value ?? null;
     if (this.recording)
       return { ...this.recording.describe(this.language), mode: "recording", transport: null, latencyMs: null };
     if (this.userPaused || !this.live) {
       return {
         tone: "off",
-        label: say(this.language, "paused"),
+        label: translate(this.language, "paused"),
         more: "",
         notice: "",
         mode: "paused",
@@ -145,7 +145,7 @@ export class LiveEdgePlayer extends HTMLElement {
         latencyMs: null,
       };
     }
-    const description = describeLive(this.live.ladder, this.camera, latencyMs, this.language);
+    const description = liveStatusText(this.live.fallback, this.camera, latencyMs, this.language);
     return { ...description, mode: "live", transport, latencyMs };
   }
 
@@ -156,7 +156,7 @@ export class LiveEdgePlayer extends HTMLElement {
 
   /** The surface with the picture: for tests, for canvases. */
   get surface(): HTMLVideoElement | HTMLCanvasElement | null {
-    return this.recording?.surface ?? this.live?.rung?.surface ?? null;
+    return this.recording?.surface ?? this.live?.transport?.surface ?? null;
   }
 
   /** The capture time of what is seen, ms since the Unix epoch on the gateway's clock; null where it is not known. */
@@ -241,7 +241,7 @@ export class LiveEdgePlayer extends HTMLElement {
     observer.observe(this);
     signal.addEventListener("abort", () => observer.disconnect());
     document.addEventListener("visibilitychange", () => this.update(), { signal });
-    const timer = setInterval(() => void this.measure(), METER_MS);
+    const timer = setInterval(() => void this.measure(), STATS_INTERVAL_MS);
     signal.addEventListener("abort", () => clearInterval(timer));
     for (const name of ["camera", "src", "transports", "token", "muted"] as const) this.adopt(name);
     this.setAttribute("role", "group");
@@ -321,7 +321,7 @@ export class LiveEdgePlayer extends HTMLElement {
       {
         api,
         camera,
-        rungs: transports,
+        transports: transports,
         muted,
         width,
         signaling: this.getAttribute("signaling") === "socketio" ? "socketio" : "whep",
@@ -360,7 +360,7 @@ export class LiveEdgePlayer extends HTMLElement {
       const url = URL.createObjectURL(await response.blob());
       this.poster.onload = () => URL.revokeObjectURL(url);
       this.poster.src = url;
-      this.poster.hidden = this.live?.ladder.current != null || this.recording !== null;
+      this.poster.hidden = this.live?.fallback.current != null || this.recording !== null;
     } catch {
       // There is none.
     }
@@ -370,7 +370,9 @@ export class LiveEdgePlayer extends HTMLElement {
     const { state } = this;
     this.overlay.show(state);
     this.surfaces.classList.toggle("stale", state.mode === "live" && state.tone !== "live");
-    this.ariaLabel = say(this.language, state.mode === "recording" ? "recordingOf" : "player", { camera: this.camera });
+    this.ariaLabel = translate(this.language, state.mode === "recording" ? "recordingOf" : "player", {
+      camera: this.camera,
+    });
     const { shownState } = this;
     this.shownState = state;
     if (
@@ -384,7 +386,7 @@ export class LiveEdgePlayer extends HTMLElement {
     const { live, recording } = this;
     const source = recording ?? live;
     if (!source) return;
-    const transport = recording ? null : (live?.ladder.current?.rung ?? null);
+    const transport = recording ? null : (live?.fallback.current?.transport ?? null);
     const counted = await source.statistics();
     if (source !== (this.recording ?? this.live)) return;
     const statistics = this.meter.add(

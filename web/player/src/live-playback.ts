@@ -1,30 +1,36 @@
-// Live playback of one camera: the ladder's hands and eyes. It has surfaces but no page.
+// Live playback of one camera: the fallback's hands and eyes. It has surfaces but no page.
 
 import type { Api, Camera } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
-import { clockOf, isAnswer, localNow, whenReachable } from "./core/clock-sync.ts";
-import { type CameraAnswer, type Command, type Failure, Ladder, type RungName } from "./core/fallback.ts";
-import { HlsRung } from "./transports/hls.ts";
-import { JpegRung } from "./transports/jpeg.ts";
-import { MjpegRung } from "./transports/mjpeg.ts";
-import { play, type Rung, type RungContext, type RungStatistics } from "./transports/transport.ts";
-import { WebRtcRung } from "./transports/webrtc.ts";
+import { clockOf, isGatewayResponse, localNow, whenReachable } from "./core/clock-sync.ts";
+import {
+  type CameraAnswer,
+  type Command,
+  type Failure,
+  TransportFallback,
+  type TransportName,
+} from "./core/fallback.ts";
+import { HlsTransport } from "./transports/hls.ts";
+import { JpegTransport } from "./transports/jpeg.ts";
+import { MjpegTransport } from "./transports/mjpeg.ts";
+import { play, type Transport, type TransportContext, type TransportStats } from "./transports/transport.ts";
+import { WebRtcTransport } from "./transports/webrtc.ts";
 
 const TICK_MS = 100;
 /** Longer than the slowest round trip on which anything plays. */
 const ASK_TIMEOUT_MS = 1200;
 
-const MAKERS: Record<RungName, new (context: RungContext) => Rung> = {
-  webrtc: WebRtcRung,
-  hls: HlsRung,
-  jpeg: JpegRung,
-  mjpeg: MjpegRung,
+const TRANSPORT_CLASSES: Record<TransportName, new (context: TransportContext) => Transport> = {
+  webrtc: WebRtcTransport,
+  hls: HlsTransport,
+  jpeg: JpegTransport,
+  mjpeg: MjpegTransport,
 };
 
 export interface LiveOptions {
   api: Api;
   camera: string;
-  rungs: readonly RungName[];
+  transports: readonly TransportName[];
   muted: boolean;
   signaling: "whep" | "socketio";
   width: number;
@@ -42,9 +48,9 @@ export interface LiveEvents {
 }
 
 export class Live {
-  readonly ladder: Ladder;
+  readonly fallback: TransportFallback;
   readonly latency = new Latency();
-  private readonly rungs = new Map<number, Rung>();
+  private readonly transports = new Map<number, Transport>();
   private readonly ending = new AbortController();
   private told = "";
 
@@ -52,47 +58,47 @@ export class Live {
     private readonly options: LiveOptions,
     private readonly events: LiveEvents,
   ) {
-    this.ladder = new Ladder(options.rungs);
+    this.fallback = new TransportFallback(options.transports);
     const { signal } = this.ending;
-    const timer = setInterval(() => this.obey(this.ladder.tick(performance.now(), !document.hidden)), TICK_MS);
+    const timer = setInterval(() => this.obey(this.fallback.tick(performance.now(), !document.hidden)), TICK_MS);
     const wake = () => document.hidden || this.wake();
     document.addEventListener("visibilitychange", wake, { signal });
     document.addEventListener("resume", wake, { signal });
     window.addEventListener("online", wake, { signal });
     window.addEventListener("pageshow", wake, { signal });
     signal.addEventListener("abort", () => clearInterval(timer));
-    this.obey(this.ladder.start(performance.now()));
+    this.obey(this.fallback.start(performance.now()));
   }
 
   stop(): void {
     this.ending.abort();
-    this.obey(this.ladder.stop());
+    this.obey(this.fallback.stop());
   }
 
-  get rung(): Rung | null {
-    return this.rungs.get(this.ladder.current?.id ?? 0) ?? null;
+  get transport(): Transport | null {
+    return this.transports.get(this.fallback.current?.id ?? 0) ?? null;
   }
 
   /** Sound of whatever plays, now and later. */
   mute(muted: boolean): void {
     this.options.muted = muted;
-    for (const { surface } of this.rungs.values()) if (surface instanceof HTMLVideoElement) surface.muted = muted;
+    for (const { surface } of this.transports.values()) if (surface instanceof HTMLVideoElement) surface.muted = muted;
   }
 
-  async statistics(): Promise<RungStatistics> {
-    return (await this.rung?.statistics()) ?? {};
+  async statistics(): Promise<TransportStats> {
+    return (await this.transport?.statistics()) ?? {};
   }
 
   private obey(commands: Command[]): void {
     for (const command of commands) {
       switch (command.do) {
         case "start":
-          this.begin(command.id, command.rung);
+          this.begin(command.id, command.transport);
           break;
         case "show": {
-          const rung = this.rungs.get(command.id);
+          const transport = this.transports.get(command.id);
           this.latency.reset();
-          if (rung) this.events.show(rung.surface);
+          if (transport) this.events.show(transport.surface);
           break;
         }
         case "stop":
@@ -103,13 +109,13 @@ export class Live {
           break;
         case "reach":
           whenReachable(this.options.api, this.ending.signal, () =>
-            this.obey(this.ladder.reachable(performance.now())),
+            this.obey(this.fallback.reachable(performance.now())),
           );
           break;
       }
     }
-    const { phase, current, attempt, cameraDown, reason } = this.ladder;
-    const told = JSON.stringify([phase, current?.rung, current?.slow, attempt?.rung, cameraDown, reason]);
+    const { phase, current, attempt, cameraDown, reason } = this.fallback;
+    const told = JSON.stringify([phase, current?.transport, current?.slow, attempt?.transport, cameraDown, reason]);
     if (told !== this.told) {
       this.told = told;
       this.events.changed();
@@ -118,37 +124,37 @@ export class Live {
 
   private wake(): void {
     // A browser pauses what it freezes, and leaves it so.
-    for (const { surface } of this.rungs.values())
+    for (const { surface } of this.transports.values())
       if (surface instanceof HTMLVideoElement && surface.paused) void play(surface);
-    this.obey(this.ladder.wake(performance.now()));
+    this.obey(this.fallback.wake(performance.now()));
   }
 
-  private begin(id: number, name: RungName): void {
-    const rung = new MAKERS[name]({
+  private begin(id: number, name: TransportName): void {
+    const transport = new TRANSPORT_CLASSES[name]({
       ...this.options,
       picture: (captured) => this.picture(id, captured),
       slow: (isSlow) => {
-        this.ladder.slow(id, isSlow);
+        this.fallback.slow(id, isSlow);
         this.obey([]);
       },
       failed: (failure) => void this.failed(id, failure),
     });
-    this.rungs.set(id, rung);
-    this.events.mount(rung.surface);
-    rung.start();
+    this.transports.set(id, transport);
+    this.events.mount(transport.surface);
+    transport.start();
   }
 
   private end(id: number): void {
-    const rung = this.rungs.get(id);
-    if (!rung) return;
-    this.rungs.delete(id);
-    rung.stop();
-    this.events.unmount(rung.surface);
+    const transport = this.transports.get(id);
+    if (!transport) return;
+    this.transports.delete(id);
+    transport.stop();
+    this.events.unmount(transport.surface);
   }
 
   private picture(id: number, captured: number | null): void {
-    this.obey(this.ladder.picture(id, performance.now()));
-    if (id !== this.ladder.current?.id) return;
+    this.obey(this.fallback.picture(id, performance.now()));
+    if (id !== this.fallback.current?.id) return;
     if (captured !== null) this.latency.add(captured, localNow(), clockOf(this.options.api).offset);
     this.events.picture(captured);
   }
@@ -158,17 +164,17 @@ export class Live {
     let failure = reported;
     if (failure.kind === "unavailable" || failure.kind === "broken") {
       const answer = await this.camera();
-      if (!this.rungs.has(id)) return;
+      if (!this.transports.has(id)) return;
       if (answer === null) failure = { ...failure, kind: "unreachable" };
       else if (answer.state === null || answer.state === "live") failure = { ...failure, kind: "broken" };
       else if (failure.kind === "unavailable") failure = { ...failure, state: answer.state, message: answer.message };
     }
-    this.obey(this.ladder.failed(id, failure, performance.now()));
+    this.obey(this.fallback.failed(id, failure, performance.now()));
   }
 
   private async ask(): Promise<void> {
     const answer = await this.camera();
-    this.obey(answer === null ? this.ladder.unreachable() : this.ladder.cameraIs(answer, performance.now()));
+    this.obey(answer === null ? this.fallback.unreachable() : this.fallback.cameraIs(answer, performance.now()));
   }
 
   /** How the camera is; null where the gateway does not answer. */
@@ -181,7 +187,7 @@ export class Live {
       });
       return { state, message: error_message ?? "", edge: live_edge ? Date.parse(live_edge.time) : null };
     } catch (error) {
-      return isAnswer(error) ? { state: null, message: "", edge: null } : null;
+      return isGatewayResponse(error) ? { state: null, message: "", edge: null } : null;
     }
   }
 }

@@ -1,13 +1,13 @@
-// What lies over the picture: a badge, a sentence where there is something to say, the buttons.
+// What lies over the picture: a badge, a sentence where there is something to translate, the buttons.
 
-import { type Language, say, type Word } from "./core/i18n.ts";
-import type { Description } from "./core/status-text.ts";
+import { type Language, type MessageKey, translate } from "./core/i18n.ts";
+import type { StatusText } from "./core/status-text.ts";
 import { type Icon, icon } from "./icons.ts";
 
 const NOTICE_MS = 8000;
 
 /** Its icon, its name, what it does. */
-export type Button = readonly [Icon, Word, () => void];
+export type Button = readonly [Icon, MessageKey, () => void];
 
 export class Overlay {
   readonly badge = part("div", "badge");
@@ -21,18 +21,18 @@ export class Overlay {
     this.notice.hidden = true;
   }
 
-  show({ tone, label, more, notice }: Description): void {
+  show({ tone, label, more, notice }: StatusText): void {
     this.badge.dataset.tone = tone;
     const rest = document.createElement("span");
     rest.className = "more";
     rest.textContent = more;
     this.badge.replaceChildren(label, rest);
-    this.say(notice, tone === "live");
+    this.translate(notice, tone === "live");
     this.notice.dataset.tone = tone;
   }
 
   /** What is wrong stays; what is merely worth knowing (`passes`) goes after a while. */
-  private say(notice: string, passes: boolean): void {
+  private translate(notice: string, passes: boolean): void {
     if (notice === this.noticed) return;
     this.noticed = notice;
     clearTimeout(this.noticeTimer);
@@ -48,7 +48,7 @@ export class Overlay {
       ...buttons.map(([symbol, word, act]) => {
         const button = document.createElement("button");
         button.type = "button";
-        button.ariaLabel = button.title = say(language, word);
+        button.ariaLabel = button.title = translate(language, word);
         button.append(icon(symbol));
         button.addEventListener("click", act);
         return button;

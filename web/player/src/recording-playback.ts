@@ -9,10 +9,10 @@
 // 5. A step goes to the middle of a picture, found from where the one that is shown begins: no rounding shows it twice.
 
 import type { Api } from "./core/api.ts";
-import { type Language, say } from "./core/i18n.ts";
-import type { Description } from "./core/status-text.ts";
+import { type Language, translate } from "./core/i18n.ts";
+import type { StatusText } from "./core/status-text.ts";
 import { type Fragment, Hls } from "./transports/hlsjs.ts";
-import { createVideo, play, type RungStatistics, watchFrames } from "./transports/transport.ts";
+import { createVideo, play, type TransportStats, watchFrames } from "./transports/transport.ts";
 
 const BEFORE_MS = 10 * 60_000;
 const WINDOW_MS = 30 * 60_000;
@@ -111,7 +111,7 @@ export class Recording {
   }
 
   /** Counters as a transport has them. */
-  async statistics(): Promise<RungStatistics> {
+  async statistics(): Promise<TransportStats> {
     const { videoWidth: width, videoHeight: height } = this.surface;
     const { totalVideoFrames: frames, droppedVideoFrames: framesDropped } = this.surface.getVideoPlaybackQuality();
     return { frames, framesDropped, bytes: this.bytes, width, height };
@@ -124,14 +124,16 @@ export class Recording {
     this.surface.remove();
   }
 
-  describe(language: Language): Description {
+  describe(language: Language): StatusText {
     const at = this.time;
-    const label = say(language, this.surface.paused ? "paused" : "recorded");
+    const label = translate(language, this.surface.paused ? "paused" : "recorded");
     const more = at === null ? "" : new Date(at).toLocaleTimeString(language, { hourCycle: "h23" });
     const notice =
       this.missing === null
         ? ""
-        : say(language, "notRecorded", { time: new Date(this.missing).toLocaleString(language, { hourCycle: "h23" }) });
+        : translate(language, "notRecorded", {
+            time: new Date(this.missing).toLocaleString(language, { hourCycle: "h23" }),
+          });
     return { tone: this.missing === null ? "past" : "off", label, more, notice };
   }
 

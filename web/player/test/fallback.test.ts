@@ -1,36 +1,36 @@
 import { describe, expect, it } from "vitest";
 import {
-  ASK_EVERY_MS,
-  CLIMB_FIRST_MS,
+  CHECK_INTERVAL_MS,
   type Command,
-  DOUBT_EVERY_MS,
+  DEGRADED_MS,
   type Failure,
-  LATE_MS,
-  Ladder,
-  PATIENCE_MS,
-  QUIET_MS,
+  FIRST_FRAME_TIMEOUT_MS,
+  FRAME_DELAY_MAX_MS,
+  NO_FRAME_MS,
   RETRY_MS,
-  RUNGS,
-  type RungName,
-  SLOW_MS,
+  STALL_CHECK_INTERVAL_MS,
   STALL_MS,
+  TRANSPORTS,
+  TransportFallback,
+  type TransportName,
+  UPGRADE_DELAY_MS,
 } from "../src/core/fallback.ts";
 
 const broken: Failure = { kind: "broken", message: "" };
 const refused: Failure = { kind: "refused", message: "H.265 cannot go over WebRTC", status: 406 };
 const unavailable: Failure = { kind: "unavailable", message: "no route to the camera", status: 503, state: "failed" };
 
-/** A ladder with a clock in the hand, and what it has running. */
+/** A fallback with a clock in the hand, and what it has running. */
 class Bench {
   now = 1000;
-  readonly running = new Map<number, RungName>();
+  readonly running = new Map<number, TransportName>();
   readonly log: string[] = [];
-  shown: RungName | null = null;
+  shown: TransportName | null = null;
   asked = 0;
   reaching = 0;
 
-  constructor(readonly ladder = new Ladder()) {
-    this.obey(ladder.start(this.now));
+  constructor(readonly fallback = new TransportFallback()) {
+    this.obey(fallback.start(this.now));
   }
 
   obey(commands: Command[]): this {
@@ -43,39 +43,41 @@ class Bench {
         this.reaching += 1;
         continue;
       }
-      this.log.push(command.do === "stop" ? `stop ${this.running.get(command.id)}` : `${command.do} ${command.rung}`);
-      if (command.do === "start") this.running.set(command.id, command.rung);
+      this.log.push(
+        command.do === "stop" ? `stop ${this.running.get(command.id)}` : `${command.do} ${command.transport}`,
+      );
+      if (command.do === "start") this.running.set(command.id, command.transport);
       if (command.do === "stop") this.running.delete(command.id);
-      if (command.do === "show") this.shown = command.rung;
+      if (command.do === "show") this.shown = command.transport;
     }
     return this;
   }
 
-  id(rung: RungName): number {
-    const found = [...this.running].find(([, name]) => name === rung);
-    if (!found) throw new Error(`${rung} is not running: ${this.log.join(", ")}`);
+  id(transport: TransportName): number {
+    const found = [...this.running].find(([, name]) => name === transport);
+    if (!found) throw new Error(`${transport} is not running: ${this.log.join(", ")}`);
     return found[0];
   }
 
-  picture(rung: RungName): this {
-    return this.obey(this.ladder.picture(this.id(rung), this.now));
+  picture(transport: TransportName): this {
+    return this.obey(this.fallback.picture(this.id(transport), this.now));
   }
 
-  fail(rung: RungName, failure = broken): this {
-    return this.obey(this.ladder.failed(this.id(rung), failure, this.now));
+  fail(transport: TransportName, failure = broken): this {
+    return this.obey(this.fallback.failed(this.id(transport), failure, this.now));
   }
 
   /** Answer what was asked. `edge`: capture time of the gateway's newest picture. */
   answer(state: string | null, message = "", edge: number | null = null): this {
-    return this.obey(this.ladder.cameraIs({ state, message, edge }, this.now));
+    return this.obey(this.fallback.cameraIs({ state, message, edge }, this.now));
   }
 
   unreachable(): this {
-    return this.obey(this.ladder.unreachable());
+    return this.obey(this.fallback.unreachable());
   }
 
   reachable(): this {
-    return this.obey(this.ladder.reachable(this.now));
+    return this.obey(this.fallback.reachable(this.now));
   }
 
   /** Let time pass while the gateway answers every question; its newest picture is `edge()`. */
@@ -90,53 +92,53 @@ class Bench {
   }
 
   /** Let time pass; `playing` goes on to have pictures meanwhile. */
-  pass(ms: number, playing?: RungName, watched = true): this {
+  pass(ms: number, playing?: TransportName, watched = true): this {
     const end = this.now + ms;
     while (this.now < end) {
       this.now = Math.min(end, this.now + 100);
       if (playing) this.picture(playing);
-      this.obey(this.ladder.tick(this.now, watched));
+      this.obey(this.fallback.tick(this.now, watched));
     }
     return this;
   }
 }
 
 describe("starting", () => {
-  it("tries the best rung at once, and only that", () => {
+  it("tries the best transport at once, and only that", () => {
     const bench = new Bench();
     expect(bench.log).toEqual(["start webrtc"]);
-    expect(bench.ladder.phase).toBe("starting");
+    expect(bench.fallback.phase).toBe("starting");
   });
 
   it("plays with the first picture", () => {
     const bench = new Bench().picture("webrtc");
     expect(bench.shown).toBe("webrtc");
-    expect(bench.ladder.phase).toBe("playing");
-    expect(bench.ladder.reason).toBeNull();
+    expect(bench.fallback.phase).toBe("playing");
+    expect(bench.fallback.reason).toBeNull();
   });
 
-  it("uses no rung but those that are allowed", () => {
-    const bench = new Bench(new Ladder(["hls", "mjpeg"]));
+  it("uses no transport but those that are allowed", () => {
+    const bench = new Bench(new TransportFallback(["hls", "mjpeg"]));
     bench.fail("hls");
     expect(bench.log).toEqual(["start hls", "stop hls", "start mjpeg"]);
   });
 });
 
 describe("falling", () => {
-  it.each(RUNGS.slice(0, 3))("from %s when there is no picture in time", (rung) => {
+  it.each(TRANSPORTS.slice(0, 3))("from %s when there is no picture in time", (transport) => {
     const bench = new Bench();
-    for (const above of RUNGS.slice(0, RUNGS.indexOf(rung))) bench.fail(above);
-    bench.pass(PATIENCE_MS[rung] + 200);
-    expect(bench.log.at(-1)).toBe(`start ${RUNGS[RUNGS.indexOf(rung) + 1]}`);
-    expect(bench.ladder.failures.get(rung)?.kind).toBe("timeout");
+    for (const above of TRANSPORTS.slice(0, TRANSPORTS.indexOf(transport))) bench.fail(above);
+    bench.pass(FIRST_FRAME_TIMEOUT_MS[transport] + 200);
+    expect(bench.log.at(-1)).toBe(`start ${TRANSPORTS[TRANSPORTS.indexOf(transport) + 1]}`);
+    expect(bench.fallback.failures.get(transport)?.kind).toBe("timeout");
   });
 
-  it("says why, until the rung plays again", () => {
+  it("says why, until the transport plays again", () => {
     const bench = new Bench().fail("webrtc", refused).picture("hls");
-    expect(bench.ladder.reason).toEqual({ rung: "webrtc", failure: refused });
+    expect(bench.fallback.reason).toEqual({ transport: "webrtc", failure: refused });
   });
 
-  it("tries a rung that has played once more before it goes down", () => {
+  it("tries a transport that has played once more before it goes down", () => {
     const bench = new Bench().picture("webrtc").fail("webrtc");
     expect(bench.log.at(-1)).toBe("start webrtc");
     bench.fail("webrtc");
@@ -150,16 +152,16 @@ describe("falling", () => {
 });
 
 describe("climbing", () => {
-  it("tries the better rung while the lower one plays, and stops the lower one only for a picture", () => {
+  it("tries the better transport while the lower one plays, and stops the lower one only for a picture", () => {
     const bench = new Bench()
       .fail("webrtc")
       .picture("hls")
-      .pass(CLIMB_FIRST_MS + 200, "hls");
+      .pass(UPGRADE_DELAY_MS + 200, "hls");
     expect(bench.log.slice(-1)).toEqual(["start webrtc"]);
     expect(bench.running.size).toBe(2);
     bench.picture("webrtc");
     expect(bench.log.slice(-2)).toEqual(["show webrtc", "stop hls"]);
-    expect(bench.ladder.reason).toBeNull();
+    expect(bench.fallback.reason).toBeNull();
   });
 
   it("waits longer after each failure", () => {
@@ -178,16 +180,16 @@ describe("climbing", () => {
 
   it("climbs at once when the network has changed", () => {
     const bench = new Bench().fail("webrtc").picture("hls").pass(1000, "hls");
-    bench.obey(bench.ladder.wake(bench.now));
+    bench.obey(bench.fallback.wake(bench.now));
     expect(bench.log.at(-1)).toBe("start webrtc");
   });
 
-  it("climbs one rung where the best is out of reach", () => {
+  it("climbs one transport where the best is out of reach", () => {
     const bench = new Bench()
       .fail("webrtc", refused)
       .fail("hls")
       .picture("jpeg")
-      .pass(CLIMB_FIRST_MS + 200, "jpeg");
+      .pass(UPGRADE_DELAY_MS + 200, "jpeg");
     expect(bench.log.at(-1)).toBe("start hls");
   });
 });
@@ -195,8 +197,8 @@ describe("climbing", () => {
 describe("nothing works", () => {
   it("begins again from the top, well within a second", () => {
     const bench = new Bench();
-    for (const rung of RUNGS) bench.fail(rung);
-    expect(bench.ladder.phase).toBe("waiting");
+    for (const transport of TRANSPORTS) bench.fail(transport);
+    expect(bench.fallback.phase).toBe("waiting");
     bench.pass(RETRY_MS + 100);
     expect(bench.log.at(-1)).toBe("start webrtc");
     expect(RETRY_MS).toBeLessThan(1000);
@@ -205,7 +207,7 @@ describe("nothing works", () => {
   it("does so for as long as it takes", () => {
     const bench = new Bench();
     for (let round = 0; round < 50; round++) {
-      for (const rung of RUNGS) bench.fail(rung);
+      for (const transport of TRANSPORTS) bench.fail(transport);
       bench.pass(RETRY_MS + 100);
     }
     expect(bench.log.filter((line) => line === "start webrtc")).toHaveLength(51);
@@ -214,52 +216,52 @@ describe("nothing works", () => {
 });
 
 describe("a camera that is away", () => {
-  it("is asked about before a rung without pictures is given up", () => {
-    const bench = new Bench().picture("webrtc").pass(QUIET_MS + 100);
+  it("is asked about before a transport without pictures is given up", () => {
+    const bench = new Bench().picture("webrtc").pass(NO_FRAME_MS + 100);
     expect(bench.asked).toBe(1);
     expect(bench.running.size).toBe(1);
-    expect(bench.ladder.phase).toBe("playing");
+    expect(bench.fallback.phase).toBe("playing");
     bench.answer("live", "", 1).pass(STALL_MS);
-    expect(bench.ladder.phase).toBe("interrupted");
+    expect(bench.fallback.phase).toBe("interrupted");
   });
 
   it("keeps its connection, and is asked about again and again", () => {
-    const bench = new Bench().picture("webrtc").pass(QUIET_MS + 100);
+    const bench = new Bench().picture("webrtc").pass(NO_FRAME_MS + 100);
     for (let second = 0; second < 30; second++) {
-      bench.answer("retrying", "the camera hung up").pass(ASK_EVERY_MS + 100);
+      bench.answer("retrying", "the camera hung up").pass(CHECK_INTERVAL_MS + 100);
     }
     expect(bench.log).toEqual(["start webrtc", "show webrtc"]);
     expect(bench.asked).toBeGreaterThan(25);
     expect(bench.asked).toBeLessThan(35);
-    expect(bench.ladder.cameraDown).toEqual({ state: "retrying", message: "the camera hung up" });
+    expect(bench.fallback.cameraDown).toEqual({ state: "retrying", message: "the camera hung up" });
     bench.picture("webrtc");
-    expect(bench.ladder.cameraDown).toBeNull();
-    expect(bench.ladder.phase).toBe("playing");
+    expect(bench.fallback.cameraDown).toBeNull();
+    expect(bench.fallback.phase).toBe("playing");
   });
 
-  it.each(RUNGS)("gives %s its time when it is back", (rung) => {
-    const bench = new Bench(new Ladder([rung])).picture(rung).pass(QUIET_MS + 100);
+  it.each(TRANSPORTS)("gives %s its time when it is back", (transport) => {
+    const bench = new Bench(new TransportFallback([transport])).picture(transport).pass(NO_FRAME_MS + 100);
     bench
       .answer("retrying")
-      .pass(ASK_EVERY_MS + 100)
+      .pass(CHECK_INTERVAL_MS + 100)
       .answer("live", "", bench.now);
-    bench.passAnswered(LATE_MS[rung], () => bench.now);
+    bench.passAnswered(FRAME_DELAY_MAX_MS[transport], () => bench.now);
     expect(bench.running.size).toBe(1);
-    expect(bench.log).toEqual([`start ${rung}`, `show ${rung}`]);
+    expect(bench.log).toEqual([`start ${transport}`, `show ${transport}`]);
     bench.passAnswered(STALL_MS, () => bench.now);
-    expect(bench.log.slice(-2)).toEqual([`stop ${rung}`, `start ${rung}`]);
+    expect(bench.log.slice(-2)).toEqual([`stop ${transport}`, `start ${transport}`]);
   });
 
   it.each(["live", null])("is not to blame when it is %s, and nothing is known of its pictures", (state) => {
-    const bench = new Bench().picture("webrtc").pass(QUIET_MS + 100);
+    const bench = new Bench().picture("webrtc").pass(NO_FRAME_MS + 100);
     for (let count = 0; count < 20; count++) bench.answer(state).pass(100);
     expect(bench.log.slice(-2)).toEqual(["stop webrtc", "start webrtc"]);
-    expect(bench.ladder.failures.get("webrtc")?.kind).toBe("stalled");
+    expect(bench.fallback.failures.get("webrtc")?.kind).toBe("stalled");
   });
 
   it("makes nobody fall: what is unavailable is tried again from the top", () => {
     const bench = new Bench().fail("webrtc", unavailable);
-    expect(bench.ladder.cameraDown).toEqual({ state: "failed", message: "no route to the camera" });
+    expect(bench.fallback.cameraDown).toEqual({ state: "failed", message: "no route to the camera" });
     bench.pass(RETRY_MS + 100);
     expect(bench.log).toEqual(["start webrtc", "stop webrtc", "start webrtc"]);
   });
@@ -267,13 +269,13 @@ describe("a camera that is away", () => {
 
 describe("a camera that is not there yet", () => {
   it("is asked about while the gateway holds its answer, and nobody falls", () => {
-    const bench = new Bench().pass(ASK_EVERY_MS + 100);
+    const bench = new Bench().pass(CHECK_INTERVAL_MS + 100);
     expect(bench.asked).toBe(1);
-    for (let second = 0; second < 30; second++) bench.answer("connecting").pass(ASK_EVERY_MS + 100);
+    for (let second = 0; second < 30; second++) bench.answer("connecting").pass(CHECK_INTERVAL_MS + 100);
     expect(bench.log).toEqual(["start webrtc"]);
-    expect(bench.ladder.cameraDown).toEqual({ state: "connecting", message: "" });
+    expect(bench.fallback.cameraDown).toEqual({ state: "connecting", message: "" });
     bench.picture("webrtc");
-    expect(bench.ladder.cameraDown).toBeNull();
+    expect(bench.fallback.cameraDown).toBeNull();
   });
 
   it("is not to blame when it is live: the attempt has its time and no more", () => {
@@ -284,19 +286,21 @@ describe("a camera that is not there yet", () => {
 });
 
 describe("pictures that stop while the gateway has them", () => {
-  it.each(["webrtc", "jpeg", "mjpeg"] as const)("have %s begin anew well within two seconds", (rung) => {
-    const bench = new Bench(new Ladder([rung])).picture(rung).pass(3000, rung);
+  it.each(["webrtc", "jpeg", "mjpeg"] as const)("have %s begin anew well within two seconds", (transport) => {
+    const bench = new Bench(new TransportFallback([transport])).picture(transport).pass(3000, transport);
     const stopped = bench.now;
     while (bench.log.length < 4 && bench.now < stopped + 10_000) bench.passAnswered(100, () => bench.now);
-    expect(bench.log.slice(-2)).toEqual([`stop ${rung}`, `start ${rung}`]);
-    expect(bench.now - stopped).toBeLessThanOrEqual(QUIET_MS + DOUBT_EVERY_MS + LATE_MS[rung] + 300);
+    expect(bench.log.slice(-2)).toEqual([`stop ${transport}`, `start ${transport}`]);
+    expect(bench.now - stopped).toBeLessThanOrEqual(
+      NO_FRAME_MS + STALL_CHECK_INTERVAL_MS + FRAME_DELAY_MAX_MS[transport] + 300,
+    );
     expect(bench.now - stopped).toBeLessThan(2000);
   });
 
   it("and come back in time, change nothing", () => {
     const bench = new Bench().picture("webrtc").pass(3000, "webrtc");
-    bench.passAnswered(QUIET_MS + DOUBT_EVERY_MS + 200, () => bench.now);
-    bench.picture("webrtc").passAnswered(QUIET_MS + DOUBT_EVERY_MS + 200, () => bench.now);
+    bench.passAnswered(NO_FRAME_MS + STALL_CHECK_INTERVAL_MS + 200, () => bench.now);
+    bench.picture("webrtc").passAnswered(NO_FRAME_MS + STALL_CHECK_INTERVAL_MS + 200, () => bench.now);
     expect(bench.log).toEqual(["start webrtc", "show webrtc"]);
   });
 });
@@ -305,9 +309,9 @@ describe("a gateway that is away", () => {
   it("is tried until it answers, and nothing else is begun or given up meanwhile", () => {
     const bench = new Bench()
       .picture("webrtc")
-      .pass(QUIET_MS + 100)
+      .pass(NO_FRAME_MS + 100)
       .unreachable();
-    expect(bench.ladder.phase).toBe("interrupted");
+    expect(bench.fallback.phase).toBe("interrupted");
     bench.pass(60_000);
     expect(bench.reaching).toBe(1);
     expect(bench.asked).toBe(1);
@@ -317,29 +321,29 @@ describe("a gateway that is away", () => {
   it("has its pictures begun anew at once when it is back", () => {
     const bench = new Bench()
       .picture("webrtc")
-      .pass(QUIET_MS + 100)
+      .pass(NO_FRAME_MS + 100)
       .unreachable()
       .pass(5000)
       .reachable();
     expect(bench.log.slice(-2)).toEqual(["stop webrtc", "start webrtc"]);
     bench.picture("webrtc");
-    expect(bench.ladder.reason).toBeNull();
+    expect(bench.fallback.reason).toBeNull();
   });
 
   it("makes nobody fall when connections are refused: it is tried, and then the best comes first", () => {
     const bench = new Bench().picture("webrtc").fail("webrtc", { kind: "unreachable", message: "" });
-    expect(bench.ladder.phase).toBe("waiting");
+    expect(bench.fallback.phase).toBe("waiting");
     bench.pass(60_000);
     expect(bench.reaching).toBe(1);
     expect(bench.log).toEqual(["start webrtc", "show webrtc", "stop webrtc"]);
     bench.reachable();
     expect(bench.log.at(-1)).toBe("start webrtc");
-    expect(bench.ladder.reason).toBeNull();
+    expect(bench.fallback.reason).toBeNull();
   });
 
   it("fails attempts that it cannot have answered, without a fall", () => {
     const bench = new Bench()
-      .pass(ASK_EVERY_MS + 100)
+      .pass(CHECK_INTERVAL_MS + 100)
       .unreachable()
       .pass(20_000);
     expect(bench.log).toEqual(["start webrtc"]);
@@ -351,7 +355,7 @@ describe("a gateway that is away", () => {
 
   it("has an attempt of before the outage begun anew", () => {
     const bench = new Bench()
-      .pass(ASK_EVERY_MS + 100)
+      .pass(CHECK_INTERVAL_MS + 100)
       .unreachable()
       .pass(5000)
       .reachable();
@@ -361,20 +365,20 @@ describe("a gateway that is away", () => {
   it("is forgotten when pictures come all the same", () => {
     const bench = new Bench()
       .picture("webrtc")
-      .pass(QUIET_MS + 100)
+      .pass(NO_FRAME_MS + 100)
       .unreachable()
       .pass(500)
       .picture("webrtc")
       .reachable();
     expect(bench.log).toEqual(["start webrtc", "show webrtc"]);
-    expect(bench.ladder.phase).toBe("playing");
+    expect(bench.fallback.phase).toBe("playing");
   });
 
   it("is waited for anew after the next outage", () => {
     const bench = new Bench().picture("webrtc");
     for (let outage = 1; outage <= 3; outage++) {
       bench
-        .pass(QUIET_MS + 200)
+        .pass(NO_FRAME_MS + 200)
         .unreachable()
         .pass(2000)
         .reachable()
@@ -388,10 +392,10 @@ describe("a gateway that is away", () => {
     const bench = new Bench()
       .fail("webrtc")
       .picture("hls")
-      .pass(CLIMB_FIRST_MS + 200, "hls");
+      .pass(UPGRADE_DELAY_MS + 200, "hls");
     bench.fail("webrtc", { kind: "unreachable", message: "" }).pass(1000, "hls");
-    expect(bench.ladder.current?.rung).toBe("hls");
-    expect(bench.ladder.failures.get("webrtc")?.kind).toBe("broken");
+    expect(bench.fallback.current?.transport).toBe("hls");
+    expect(bench.fallback.failures.get("webrtc")?.kind).toBe("broken");
     expect(bench.reaching).toBe(0);
   });
 });
@@ -421,7 +425,7 @@ describe("waking", () => {
 
   it("asks at once when the network has changed, and once", () => {
     const bench = new Bench().picture("webrtc").pass(1000, "webrtc");
-    bench.obey(bench.ladder.wake(bench.now)).obey(bench.ladder.wake(bench.now));
+    bench.obey(bench.fallback.wake(bench.now)).obey(bench.fallback.wake(bench.now));
     expect(bench.asked).toBe(1);
     bench.answer("live", "", bench.now).pass(2000, "webrtc");
     expect(bench.log).toEqual(["start webrtc", "show webrtc"]);
@@ -473,7 +477,7 @@ describe("slow cameras", () => {
     bench.passAnswered(60_000, () => edge);
     expect(bench.log).toEqual(["start webrtc", "show webrtc"]);
     bench.picture("webrtc");
-    expect(bench.ladder.phase).toBe("playing");
+    expect(bench.fallback.phase).toBe("playing");
   });
 });
 
@@ -487,24 +491,24 @@ describe("a network that is too narrow", () => {
 
   it("has time for its first picture, and for each that follows", () => {
     const bench = new Bench();
-    bench.ladder.slow(bench.id("webrtc"), true);
-    few(bench, SLOW_MS - 1000, 5);
+    bench.fallback.slow(bench.id("webrtc"), true);
+    few(bench, DEGRADED_MS - 1000, 5);
     expect(bench.log).toEqual(["start webrtc", "show webrtc"]);
-    expect(bench.ladder.phase).toBe("playing");
+    expect(bench.fallback.phase).toBe("playing");
   });
 
   it("is left all the same when nothing comes", () => {
     const bench = new Bench().picture("webrtc");
-    bench.ladder.slow(bench.id("webrtc"), true);
-    bench.passAnswered(SLOW_MS + 2000, () => bench.now);
+    bench.fallback.slow(bench.id("webrtc"), true);
+    bench.passAnswered(DEGRADED_MS + 2000, () => bench.now);
     expect(bench.log).toContain("stop webrtc");
   });
 
   it("is judged as ever when it is wide again", () => {
     const bench = new Bench();
-    bench.ladder.slow(bench.id("webrtc"), true);
+    bench.fallback.slow(bench.id("webrtc"), true);
     bench.picture("webrtc");
-    bench.ladder.slow(bench.id("webrtc"), false);
+    bench.fallback.slow(bench.id("webrtc"), false);
     bench.passAnswered(STALL_MS, () => bench.now);
     expect(bench.log).toContain("stop webrtc");
   });
@@ -513,10 +517,10 @@ describe("a network that is too narrow", () => {
 describe("denied", () => {
   it("ends everything until it is started again", () => {
     const bench = new Bench().fail("webrtc", { kind: "denied", message: "", status: 401 });
-    expect(bench.ladder.phase).toBe("denied");
+    expect(bench.fallback.phase).toBe("denied");
     bench.pass(60_000);
     expect(bench.running.size).toBe(0);
-    bench.obey(bench.ladder.start(bench.now));
+    bench.obey(bench.fallback.start(bench.now));
     expect(bench.log.at(-1)).toBe("start webrtc");
   });
 });
@@ -526,11 +530,11 @@ describe("stopping", () => {
     const bench = new Bench()
       .fail("webrtc")
       .picture("hls")
-      .pass(CLIMB_FIRST_MS + 200, "hls");
+      .pass(UPGRADE_DELAY_MS + 200, "hls");
     const id = bench.id("hls");
-    bench.obey(bench.ladder.stop());
+    bench.obey(bench.fallback.stop());
     expect(bench.running.size).toBe(0);
-    expect(bench.ladder.picture(id, bench.now)).toEqual([]);
-    expect(bench.ladder.tick(bench.now + 60_000)).toEqual([]);
+    expect(bench.fallback.picture(id, bench.now)).toEqual([]);
+    expect(bench.fallback.tick(bench.now + 60_000)).toEqual([]);
   });
 });

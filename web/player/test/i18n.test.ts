@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fill, LANGUAGES, pickLanguage, say, shortDuration } from "../src/core/i18n.ts";
+import { formatDuration, interpolate, LANGUAGES, pickLanguage, translate } from "../src/core/i18n.ts";
 
 describe("words", () => {
   it("has the same gaps in every language", () => {
@@ -15,11 +15,11 @@ describe("words", () => {
   });
 
   it("fills in what is given", () => {
-    expect(fill("{a} and {b}", { a: 1 })).toBe("1 and {b}");
-    expect(say("ko", "missing", { camera: "door" })).toContain("door");
+    expect(interpolate("{a} and {b}", { a: 1 })).toBe("1 and {b}");
+    expect(translate("ko", "missing", { camera: "door" })).toContain("door");
   });
 
   it("shortens durations", () => {
-    expect([shortDuration(0), shortDuration(83), shortDuration(1240)]).toEqual(["< 5 ms", "85 ms", "1.2 s"]);
+    expect([formatDuration(0), formatDuration(83), formatDuration(1240)]).toEqual(["< 5 ms", "85 ms", "1.2 s"]);
   });
 });

@@ -34,7 +34,7 @@ describe("columns", () => {
     }
   });
 
-  it("fill the width where not all can be seen at once", () => {
+  it("interpolate the width where not all can be seen at once", () => {
     expect(bestColumns(100, 1000, 600)).toBe(4);
   });
 

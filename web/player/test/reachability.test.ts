@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Api, ApiError } from "../src/core/api.ts";
-import { clockOf, isAnswer, whenReachable } from "../src/core/clock-sync.ts";
+import { clockOf, isGatewayResponse, whenReachable } from "../src/core/clock-sync.ts";
 
 /** A gateway that answers as it is told to. */
 class Gateway {
@@ -76,10 +76,10 @@ describe("a gateway that is away", () => {
   });
 
   it("has not answered where a proxy did, and has where it refused", () => {
-    expect(isAnswer(new ApiError(502, "http", ""))).toBe(false);
-    expect(isAnswer(new ApiError(504, "http", ""))).toBe(false);
-    expect(isAnswer(new TypeError("refused"))).toBe(false);
-    expect(isAnswer(new ApiError(401, "unauthorized", ""))).toBe(true);
-    expect(isAnswer(new ApiError(503, "unavailable", ""))).toBe(true);
+    expect(isGatewayResponse(new ApiError(502, "http", ""))).toBe(false);
+    expect(isGatewayResponse(new ApiError(504, "http", ""))).toBe(false);
+    expect(isGatewayResponse(new TypeError("refused"))).toBe(false);
+    expect(isGatewayResponse(new ApiError(401, "unauthorized", ""))).toBe(true);
+    expect(isGatewayResponse(new ApiError(503, "unavailable", ""))).toBe(true);
   });
 });

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { Meter } from "../src/core/stats.ts";
+import { StatsTracker } from "../src/core/stats.ts";
 
 describe("a meter", () => {
   it("knows no rate before the second look", () => {
-    const first = new Meter().add(0, "webrtc", 80, { frames: 10, bytes: 1000, width: 640, height: 360 });
+    const first = new StatsTracker().add(0, "webrtc", 80, { frames: 10, bytes: 1000, width: 640, height: 360 });
     expect(first).toMatchObject({ fps: null, bitrateBps: null, loss: null, latencyMs: 80, width: 640, height: 360 });
   });
 
   it("gives figures a second, of what has grown", () => {
-    const meter = new Meter();
+    const meter = new StatsTracker();
     meter.add(1000, "webrtc", null, { frames: 100, bytes: 5000, packets: 50, packetsLost: 0 });
     const next = meter.add(3000, "webrtc", null, { frames: 150, bytes: 255_000, packets: 140, packetsLost: 10 });
     expect(next).toMatchObject({ fps: 25, bitrateBps: 1_000_000, loss: 0.1 });
@@ -16,7 +16,7 @@ describe("a meter", () => {
   });
 
   it("does not mix two transports, nor live with a recording", () => {
-    const meter = new Meter();
+    const meter = new StatsTracker();
     meter.add(0, "webrtc", null, { frames: 1000 });
     expect(meter.add(1000, "hls", null, { frames: 1030 }).fps).toBeNull();
     expect(meter.add(2000, null, null, { frames: 1060 }).fps).toBeNull();
@@ -24,19 +24,19 @@ describe("a meter", () => {
   });
 
   it("takes a counter that begins anew for one that is not known", () => {
-    const meter = new Meter();
+    const meter = new StatsTracker();
     meter.add(0, "hls", null, { frames: 500, bytes: 500 });
     expect(meter.add(1000, "hls", null, { frames: 10, bytes: 500 })).toMatchObject({ fps: null, bitrateBps: 0 });
   });
 
   it("has no loss without packets", () => {
-    const meter = new Meter();
+    const meter = new StatsTracker();
     meter.add(0, "webrtc", null, { packets: 5, packetsLost: 1 });
     expect(meter.add(1000, "webrtc", null, { packets: 5, packetsLost: 1 }).loss).toBeNull();
   });
 
   it("forgets", () => {
-    const meter = new Meter();
+    const meter = new StatsTracker();
     meter.add(0, "webrtc", null, { frames: 1 });
     meter.reset();
     expect(meter.latest).toBeNull();

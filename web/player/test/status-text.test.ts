@@ -1,50 +1,50 @@
 import { describe, expect, it } from "vitest";
-import { type Failure, Ladder } from "../src/core/fallback.ts";
-import { describeLive } from "../src/core/status-text.ts";
+import { type Failure, TransportFallback } from "../src/core/fallback.ts";
+import { liveStatusText } from "../src/core/status-text.ts";
 
-function fallen(failure: Failure): Ladder {
-  const ladder = new Ladder();
-  ladder.start(0);
-  ladder.failed(ladder.attempt?.id ?? 0, failure, 0);
-  ladder.picture(ladder.attempt?.id ?? 0, 0);
-  return ladder;
+function fallen(failure: Failure): TransportFallback {
+  const fallback = new TransportFallback();
+  fallback.start(0);
+  fallback.failed(fallback.attempt?.id ?? 0, failure, 0);
+  fallback.picture(fallback.attempt?.id ?? 0, 0);
+  return fallback;
 }
 
 describe("what is going on", () => {
   it("is live, over what, and how live", () => {
-    const ladder = new Ladder();
-    ladder.start(0);
-    ladder.picture(ladder.attempt?.id ?? 0, 0);
-    expect(describeLive(ladder, "door", 83, "en")).toEqual({
+    const fallback = new TransportFallback();
+    fallback.start(0);
+    fallback.picture(fallback.attempt?.id ?? 0, 0);
+    expect(liveStatusText(fallback, "door", 83, "en")).toEqual({
       tone: "live",
       label: "Live",
       more: "WebRTC · 85 ms",
       notice: "",
     });
-    expect(describeLive(ladder, "door", null, "ko")).toMatchObject({ label: "라이브", more: "WebRTC" });
+    expect(liveStatusText(fallback, "door", null, "ko")).toMatchObject({ label: "라이브", more: "WebRTC" });
   });
 
   it("says that the network leaves pictures out", () => {
-    const ladder = new Ladder();
-    ladder.start(0);
-    const id = ladder.attempt?.id ?? 0;
-    ladder.picture(id, 0);
-    ladder.slow(id, true);
-    expect(describeLive(ladder, "door", null, "en")).toMatchObject({
+    const fallback = new TransportFallback();
+    fallback.start(0);
+    const id = fallback.attempt?.id ?? 0;
+    fallback.picture(id, 0);
+    fallback.slow(id, true);
+    expect(liveStatusText(fallback, "door", null, "en")).toMatchObject({
       tone: "live",
       notice: expect.stringContaining("left out"),
     });
-    ladder.slow(id, false);
-    expect(describeLive(ladder, "door", null, "en").notice).toBe("");
+    fallback.slow(id, false);
+    expect(liveStatusText(fallback, "door", null, "en").notice).toBe("");
   });
 
   it("says why it is not the best transport, in the gateway's words where it has some", () => {
     const refused = fallen({ kind: "refused", message: "H.265 cannot go over WebRTC" });
-    expect(describeLive(refused, "door", null, "en").notice).toBe(
+    expect(liveStatusText(refused, "door", null, "en").notice).toBe(
       "LL-HLS instead of WebRTC: H.265 cannot go over WebRTC",
     );
     const timeout = fallen({ kind: "timeout", message: "" });
-    expect(describeLive(timeout, "door", null, "en").notice).toBe("LL-HLS instead of WebRTC: no picture in time");
+    expect(liveStatusText(timeout, "door", null, "en").notice).toBe("LL-HLS instead of WebRTC: no picture in time");
   });
 
   it("says what this browser cannot do, in the reader's language and not in the gateway's", () => {
@@ -53,21 +53,21 @@ describe("what is going on", () => {
       message: "the offer has no video section that receives it",
       word: "noH264",
     };
-    expect(describeLive(fallen(failure), "door", null, "en").notice).toBe(
+    expect(liveStatusText(fallen(failure), "door", null, "en").notice).toBe(
       "LL-HLS instead of WebRTC: this browser cannot decode H.264 in WebRTC",
     );
-    expect(describeLive(fallen(failure), "door", null, "ko").notice).toContain("이 브라우저는");
+    expect(liveStatusText(fallen(failure), "door", null, "ko").notice).toContain("이 브라우저는");
     const noWay: Failure = { kind: "broken", message: "", word: "noWay" };
-    expect(describeLive(fallen(noWay), "door", null, "en").notice).toContain("makes no connection");
+    expect(liveStatusText(fallen(noWay), "door", null, "en").notice).toContain("makes no connection");
   });
 
   it("does not blame the gateway where nothing plays for another reason", () => {
     const only = (failure: Failure): string => {
-      const ladder = new Ladder(["webrtc"]);
-      ladder.start(0);
-      ladder.failed(ladder.attempt?.id ?? 0, failure, 0);
-      expect(ladder.phase).toBe("waiting");
-      return describeLive(ladder, "door", null, "en").notice;
+      const fallback = new TransportFallback(["webrtc"]);
+      fallback.start(0);
+      fallback.failed(fallback.attempt?.id ?? 0, failure, 0);
+      expect(fallback.phase).toBe("waiting");
+      return liveStatusText(fallback, "door", null, "en").notice;
     };
     expect(only({ kind: "refused", message: "", word: "noWebRtc" })).toBe(
       "WebRTC: this browser has no WebRTC. Trying again…",
@@ -83,33 +83,33 @@ describe("what is going on", () => {
     ["connecting", "Connecting", "wait", "The camera is coming up: nobody listens"],
     ["stopped", "Stopped", "off", "Capture is stopped: nobody listens"],
   ])("says how a camera is that is %s", (state, label, tone, notice) => {
-    const ladder = new Ladder();
-    ladder.start(0);
-    ladder.failed(ladder.attempt?.id ?? 0, { kind: "unavailable", message: "nobody listens", state }, 0);
-    expect(describeLive(ladder, "door", null, "en")).toEqual({ tone, label, more: "", notice });
+    const fallback = new TransportFallback();
+    fallback.start(0);
+    fallback.failed(fallback.attempt?.id ?? 0, { kind: "unavailable", message: "nobody listens", state }, 0);
+    expect(liveStatusText(fallback, "door", null, "en")).toEqual({ tone, label, more: "", notice });
   });
 
   it("puts the gateway's sentence on a line of its own where the language is another", () => {
-    const ladder = new Ladder();
-    ladder.start(0);
-    ladder.failed(ladder.attempt?.id ?? 0, { kind: "unavailable", message: "nobody listens", state: "failed" }, 0);
-    expect(describeLive(ladder, "door", null, "ko").notice).toBe("카메라 영상이 없습니다.\nnobody listens");
+    const fallback = new TransportFallback();
+    fallback.start(0);
+    fallback.failed(fallback.attempt?.id ?? 0, { kind: "unavailable", message: "nobody listens", state: "failed" }, 0);
+    expect(liveStatusText(fallback, "door", null, "ko").notice).toBe("카메라 영상이 없습니다.\nnobody listens");
   });
 
   it.each([
     [401, "sign in"],
     [403, "may not"],
   ])("tells 401 and 403 in words: %s", (status, words) => {
-    const ladder = new Ladder();
-    ladder.start(0);
-    ladder.failed(ladder.attempt?.id ?? 0, { kind: "denied", message: "", status }, 0);
-    expect(describeLive(ladder, "door", null, "en").notice).toContain(words);
+    const fallback = new TransportFallback();
+    fallback.start(0);
+    fallback.failed(fallback.attempt?.id ?? 0, { kind: "denied", message: "", status }, 0);
+    expect(liveStatusText(fallback, "door", null, "en").notice).toContain(words);
   });
 
   it("names a camera that does not exist", () => {
-    const ladder = new Ladder();
-    ladder.start(0);
-    ladder.failed(ladder.attempt?.id ?? 0, { kind: "missing", message: "", status: 404 }, 0);
-    expect(describeLive(ladder, "attic", null, "en").notice).toContain("attic");
+    const fallback = new TransportFallback();
+    fallback.start(0);
+    fallback.failed(fallback.attempt?.id ?? 0, { kind: "missing", message: "", status: 404 }, 0);
+    expect(liveStatusText(fallback, "attic", null, "en").notice).toContain("attic");
   });
 });

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import {
   dayOf,
+  mergeRanges,
   pan,
-  recordedWithin,
+  recordedDuration,
   reveal,
   SPAN_MAX_MS,
   SPAN_MIN_MS,
-  stretches,
   ticks,
   toTime,
   toX,
@@ -51,22 +51,22 @@ describe("recordings", () => {
   const at = (start: number, end: number, isProtected = false) => ({ start, end, isProtected });
 
   it("that follow each other are one stretch", () => {
-    expect(stretches([at(600, 1200), at(0, 600), at(1210, 1800)])).toEqual([at(0, 1800)]);
+    expect(mergeRanges([at(600, 1200), at(0, 600), at(1210, 1800)])).toEqual([at(0, 1800)]);
   });
 
   it("with a gap, or another protection, are two", () => {
-    expect(stretches([at(0, 1000), at(5000, 6000)])).toHaveLength(2);
-    expect(stretches([at(0, 1000), at(1000, 2000, true), at(2000, 3000)])).toHaveLength(3);
+    expect(mergeRanges([at(0, 1000), at(5000, 6000)])).toHaveLength(2);
+    expect(mergeRanges([at(0, 1000), at(1000, 2000, true), at(2000, 3000)])).toHaveLength(3);
   });
 
   it("are left as they were", () => {
     const given = [at(0, 600), at(600, 1200)];
-    stretches(given);
+    mergeRanges(given);
     expect(given).toEqual([at(0, 600), at(600, 1200)]);
   });
 
   it("are counted within a range", () => {
-    expect(recordedWithin([at(0, 100), at(200, 400)], 50, 300)).toBe(150);
+    expect(recordedDuration([at(0, 100), at(200, 400)], 50, 300)).toBe(150);
   });
 });
 

@@ -53,7 +53,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Any error as a failure of a rung. */
+/** Any error as a failure of a transport. */
 export function toFailure(error: unknown): Failure {
   if (error instanceof ApiError) return error.failure;
   return { kind: "broken", message: "" };

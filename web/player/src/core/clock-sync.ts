@@ -45,12 +45,12 @@ async function ask(clock: ServerClock, api: Api, timeoutMs = EVERY_MS): Promise<
     clock.add({ sent, received, server: Date.parse(time) });
     return true;
   } catch (error) {
-    return isAnswer(error);
+    return isGatewayResponse(error);
   }
 }
 
 /** A refusal is an answer, but for a proxy's that has no gateway behind it. */
-export function isAnswer(error: unknown): boolean {
+export function isGatewayResponse(error: unknown): boolean {
   return error instanceof ApiError && error.status !== 502 && error.status !== 504;
 }
 

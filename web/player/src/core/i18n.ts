@@ -36,7 +36,7 @@ const en = {
   noH264: "this browser cannot decode H.264 in WebRTC",
   noWay: "this browser makes no connection to the gateway’s address",
   noCodec: "this browser cannot decode the camera’s video",
-  unplayable: "{rung}: {why}. Trying again…",
+  unplayable: "{transport}: {why}. Trying again…",
   notRecorded: "Nothing was recorded at {time}.",
   play: "Play",
   pause: "Pause",
@@ -45,9 +45,9 @@ const en = {
   fullscreen: "Full screen",
 };
 
-export type Word = keyof typeof en;
+export type MessageKey = keyof typeof en;
 
-const ko: Record<Word, string> = {
+const ko: Record<MessageKey, string> = {
   stopped: "중지됨",
   connecting: "연결 중",
   live: "라이브",
@@ -81,7 +81,7 @@ const ko: Record<Word, string> = {
   noH264: "이 브라우저는 WebRTC에서 H.264를 디코딩할 수 없음",
   noWay: "이 브라우저가 게이트웨이 주소로 연결하지 않음",
   noCodec: "이 브라우저는 이 카메라의 영상을 디코딩할 수 없음",
-  unplayable: "{rung}: {why}. 다시 시도하는 중…",
+  unplayable: "{transport}: {why}. 다시 시도하는 중…",
   notRecorded: "{time}에 녹화된 영상이 없습니다.",
   play: "재생",
   pause: "일시 정지",
@@ -102,17 +102,17 @@ export function pickLanguage(wanted: readonly string[]): Language {
   return "en";
 }
 
-export function fill(text: string, values: Record<string, string | number>): string {
+export function interpolate(text: string, values: Record<string, string | number>): string {
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
 /** A word in a language. */
-export function say(language: Language, word: Word, values: Record<string, string | number> = {}): string {
-  return fill(LANGUAGES[language][word], values);
+export function translate(language: Language, word: MessageKey, values: Record<string, string | number> = {}): string {
+  return interpolate(LANGUAGES[language][word], values);
 }
 
 /** A duration as people read it: 85 ms, 1.2 s. Below 5 ms nothing is known that well. */
-export function shortDuration(ms: number): string {
+export function formatDuration(ms: number): string {
   if (Math.abs(ms) < 2.5) return "< 5 ms";
   return Math.abs(ms) < 995 ? `${Math.round(ms / 5) * 5} ms` : `${(ms / 1000).toFixed(1)} s`;
 }

@@ -1,4 +1,4 @@
-// How tiles fill a window.
+// How tiles interpolate a window.
 
 /** Between two tiles, and around them all. */
 export const GAP_PX = 8;
@@ -17,6 +17,6 @@ export function bestColumns(count: number, width: number, height: number, gap = 
     const tile = Math.min(byWidth, byHeight);
     if (tile > bestWidth) [best, bestWidth] = [columns, tile];
   }
-  // Where they cannot all be seen anyway, fill the width and scroll.
+  // Where they cannot all be seen anyway, interpolate the width and scroll.
   return bestWidth < TILE_MIN_PX ? most : best;
 }

@@ -6,7 +6,7 @@
 // 3. Further than JUMP_S (a sleep, an outage), it jumps, as far as the buffer goes; where there is nothing newer in it, to
 //    the target itself, and whoever loads has to load there.
 // 4. A hole in the buffer (the camera was away) is jumped over as soon as there is something behind it.
-// 5. Who runs dry keeps more distance for a while: a line that trembles by half a second does so again. See Margin.
+// 5. Who runs dry keeps more distance for a while: a line that trembles by half a second does so again. See StallMargin.
 
 /** Seconds. */
 export const SLACK_S = 0.1;
@@ -37,7 +37,7 @@ export interface Correction {
 }
 
 /** What to do at `position` in order to be at `target`; all in seconds of the media. */
-export function catchUp(position: number, target: number, ranges: readonly Range[]): Correction {
+export function liveSync(position: number, target: number, ranges: readonly Range[]): Correction {
   const here = ranges.find(([start, end]) => start - END_S <= position && position <= end);
   const ahead = here ? here[1] - position : 0;
   const late = target - position;
@@ -57,7 +57,7 @@ function within([start, end]: Range, target: number): number {
 }
 
 /** How much further from the live edge than asked for it is safe to be. Grows with each stall, shrinks without. */
-export class Margin {
+export class StallMargin {
   private seconds = 0;
   private since = 0;
 

@@ -1,10 +1,10 @@
 // Counters of a transport as figures a second.
 
-import type { RungStatistics } from "../transports/transport.ts";
-import type { RungName } from "./fallback.ts";
+import type { TransportStats } from "../transports/transport.ts";
+import type { TransportName } from "./fallback.ts";
 
 export interface Statistics {
-  transport: RungName | null;
+  transport: TransportName | null;
   latencyMs: number | null;
   fps: number | null;
   bitrateBps: number | null;
@@ -18,20 +18,20 @@ export interface Statistics {
   detail: string;
 }
 
-export class Meter {
+export class StatsTracker {
   latest: Statistics | null = null;
-  private last: { at: number; transport: RungName | null; counted: RungStatistics } | null = null;
+  private last: { at: number; transport: TransportName | null; counted: TransportStats } | null = null;
 
   /** Take the counters at `at` (ms); the difference to the last ones counts. */
-  add(at: number, transport: RungName | null, latencyMs: number | null, counted: RungStatistics): Statistics {
+  add(at: number, transport: TransportName | null, latencyMs: number | null, counted: TransportStats): Statistics {
     const before = this.last?.transport === transport ? this.last : null;
     const seconds = before ? (at - before.at) / 1000 : 0;
-    const grown = (name: keyof RungStatistics): number | null => {
+    const grown = (name: keyof TransportStats): number | null => {
       const now = counted[name];
       const then = before?.counted[name];
       return typeof now === "number" && typeof then === "number" && now >= then ? now - then : null;
     };
-    const rate = (name: keyof RungStatistics): number | null => {
+    const rate = (name: keyof TransportStats): number | null => {
       const growth = grown(name);
       return growth === null || seconds <= 0 ? null : growth / seconds;
     };

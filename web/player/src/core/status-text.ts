@@ -1,21 +1,21 @@
 // What is going on, in words and a tone: the same for a badge, a notice and a screen reader.
 
-import type { Failure, Ladder } from "./fallback.ts";
-import { type Language, say, shortDuration, type Word } from "./i18n.ts";
+import type { Failure, TransportFallback } from "./fallback.ts";
+import { formatDuration, type Language, type MessageKey, translate } from "./i18n.ts";
 
-export type Tone = "live" | "wait" | "ill" | "off" | "past";
+export type PlayerStatus = "live" | "wait" | "ill" | "off" | "past";
 
-export interface Description {
-  tone: Tone;
+export interface StatusText {
+  tone: PlayerStatus;
   /** One or two words. */
   label: string;
-  /** What more there is to say: the transport, the latency. */
+  /** What more there is to translate: the transport, the latency. */
   more: string;
   /** A sentence where something is not as it ought to be. */
   notice: string;
 }
 
-const CAMERA_WORDS: Record<string, Word> = {
+const CAMERA_WORDS: Record<string, MessageKey> = {
   stopped: "cameraStopped",
   connecting: "cameraConnecting",
   retrying: "cameraRetrying",
@@ -23,7 +23,7 @@ const CAMERA_WORDS: Record<string, Word> = {
   unavailable: "cameraConnecting",
 };
 
-const CAMERA_LABELS: Record<string, [Word, Tone]> = {
+const CAMERA_LABELS: Record<string, [MessageKey, PlayerStatus]> = {
   stopped: ["stopped", "off"],
   connecting: ["connecting", "wait"],
   unavailable: ["connecting", "wait"],
@@ -31,16 +31,16 @@ const CAMERA_LABELS: Record<string, [Word, Tone]> = {
 };
 
 /** Describe live playback. */
-export function describeLive(
-  ladder: Ladder,
+export function liveStatusText(
+  fallback: TransportFallback,
   camera: string,
   latencyMs: number | null,
   language: Language,
-): Description {
-  const word = (key: Word, values: Record<string, string> = {}) => say(language, key, values);
-  const { current, cameraDown, phase, reason } = ladder;
+): StatusText {
+  const word = (key: MessageKey, values: Record<string, string> = {}) => translate(language, key, values);
+  const { current, cameraDown, phase, reason } = fallback;
   if (phase === "denied") {
-    const status = [...ladder.failures.values()].find(({ kind }) => kind === "denied")?.status;
+    const status = [...fallback.failures.values()].find(({ kind }) => kind === "denied")?.status;
     return { tone: "ill", label: word("failed"), more: "", notice: word(status === 403 ? "forbidden" : "signIn") };
   }
   if (cameraDown) {
@@ -54,24 +54,30 @@ export function describeLive(
     return { tone, label: word(label), more: "", notice };
   }
   if (!current) {
-    const notice = phase === "waiting" ? waitingFor(ladder, language) : reason ? word("starting") : "";
+    const notice = phase === "waiting" ? waitingFor(fallback, language) : reason ? word("starting") : "";
     return { tone: "wait", label: word("connecting"), more: "", notice };
   }
-  const more = [word(current.rung), latencyMs === null ? "" : shortDuration(latencyMs)].filter(Boolean).join(" · ");
-  if (phase === "interrupted") return { tone: "wait", label: word("retrying"), more: word(current.rung), notice: "" };
+  const more = [word(current.transport), latencyMs === null ? "" : formatDuration(latencyMs)]
+    .filter(Boolean)
+    .join(" · ");
+  if (phase === "interrupted")
+    return { tone: "wait", label: word("retrying"), more: word(current.transport), notice: "" };
   if (!reason) return { tone: "live", label: word("live"), more, notice: current.slow ? word("slow") : "" };
   const notice = word("fell", {
-    from: word(reason.rung),
-    to: word(current.rung),
+    from: word(reason.transport),
+    to: word(current.transport),
     why: whyOf(reason.failure, language),
   });
   return { tone: "live", label: word("live"), more, notice };
 }
 
 /** Nothing plays: the gateway is silent, or says why not, or this browser cannot. */
-function waitingFor({ away, reason }: Ladder, language: Language): string {
-  if (away || !reason || isMere(reason.failure)) return say(language, "waiting");
-  return say(language, "unplayable", { rung: say(language, reason.rung), why: whyOf(reason.failure, language) });
+function waitingFor({ away, reason }: TransportFallback, language: Language): string {
+  if (away || !reason || isMere(reason.failure)) return translate(language, "waiting");
+  return translate(language, "unplayable", {
+    transport: translate(language, reason.transport),
+    why: whyOf(reason.failure, language),
+  });
 }
 
 /** A connection that broke, and nobody knows more. */
@@ -81,6 +87,6 @@ function isMere({ kind, word }: Failure): boolean {
 
 function whyOf(failure: Failure, language: Language): string {
   const { kind, message, word } = failure;
-  if (word !== undefined) return say(language, word);
-  return message && !isMere(failure) ? message : say(language, kind as Word);
+  if (word !== undefined) return translate(language, word);
+  return message && !isMere(failure) ? message : translate(language, kind as MessageKey);
 }

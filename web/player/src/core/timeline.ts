@@ -1,4 +1,4 @@
-// The arithmetic of a timeline: a view of time over a width of pixels, and what was recorded as stretches in it.
+// The arithmetic of a timeline: a view of time over a width of pixels, and what was recorded as mergeRanges in it.
 // Times are ms since the Unix epoch.
 
 export interface View {
@@ -6,7 +6,7 @@ export interface View {
   to: number;
 }
 
-export interface Recorded {
+export interface RecordedRange {
   start: number;
   end: number;
   isProtected: boolean;
@@ -53,8 +53,8 @@ export function reveal(view: View, time: number): View {
 }
 
 /** Recordings that follow each other as one, protected ones apart; in order of time. */
-export function stretches(recordings: readonly Recorded[]): Recorded[] {
-  const joined: Recorded[] = [];
+export function mergeRanges(recordings: readonly RecordedRange[]): RecordedRange[] {
+  const joined: RecordedRange[] = [];
   for (const recording of [...recordings].sort((a, b) => a.start - b.start)) {
     const last = joined.at(-1);
     if (last && recording.start - last.end <= JOIN_MS && last.isProtected === recording.isProtected) {
@@ -65,7 +65,7 @@ export function stretches(recordings: readonly Recorded[]): Recorded[] {
 }
 
 /** What of a stretch of time was recorded, ms. */
-export function recordedWithin(recordings: readonly Recorded[], from: number, to: number): number {
+export function recordedDuration(recordings: readonly RecordedRange[], from: number, to: number): number {
   return recordings.reduce((sum, { start, end }) => sum + Math.max(0, Math.min(end, to) - Math.max(start, from)), 0);
 }
 

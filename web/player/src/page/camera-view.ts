@@ -1,7 +1,7 @@
 // One camera, large, with all that there is to know and to do: live, its past, its files.
 
 import { ApiError } from "../core/api.ts";
-import { dayOf, type Recorded, recordedWithin, reveal, type View } from "../core/timeline.ts";
+import { dayOf, type RecordedRange, recordedDuration, reveal, type View } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
 import { type Icon, icon } from "../icons.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
@@ -9,7 +9,7 @@ import { clipPath, pictureAt, pictureLink, type Segment, save, saveBlob, segment
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day, length } from "./format.ts";
-import { language, type PageWord, t } from "./i18n.ts";
+import { language, type PageMessageKey, t } from "./i18n.ts";
 import { Plots } from "./plots.ts";
 import { Recordings } from "./recordings.ts";
 import { store } from "./store.ts";
@@ -24,7 +24,7 @@ const SPEEDS = [0.5, 1, 2, 4, 8];
 /** Less than this recorded today, and the day is too wide a view to begin with. */
 const DAY_WORTH_MS = 2 * HOUR_MS;
 
-export class Single {
+export class CameraView {
   readonly element: HTMLElement;
   readonly player: LiveEdgePlayer;
   private readonly ending = new AbortController();
@@ -176,7 +176,7 @@ export class Single {
     );
   }
 
-  private button(symbol: Icon, word: PageWord, act: () => void): HTMLButtonElement {
+  private button(symbol: Icon, word: PageMessageKey, act: () => void): HTMLButtonElement {
     return h(
       "button",
       { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act },
@@ -281,7 +281,7 @@ export class Single {
       if (error instanceof ApiError && error.status !== 404) this.fail(error);
       return;
     }
-    const recorded: Recorded[] = this.segments.map(({ start, end, protected: isProtected }) => ({
+    const recorded: RecordedRange[] = this.segments.map(({ start, end, protected: isProtected }) => ({
       start: Date.parse(start),
       end: Date.parse(end),
       isProtected,
@@ -290,7 +290,7 @@ export class Single {
     this.recordings.show(this.segments);
     if (this.firstView) {
       this.firstView = false;
-      if (recordedWithin(recorded, today.from, today.to) > DAY_WORTH_MS) this.timeline.setView(today);
+      if (recordedDuration(recorded, today.from, today.to) > DAY_WORTH_MS) this.timeline.setView(today);
     }
   }
 

@@ -1,15 +1,15 @@
 // A camera's facts, and the two commands that it takes.
 
 import { ApiError, type Camera } from "../core/api.ts";
-import { say } from "../core/i18n.ts";
+import { translate } from "../core/i18n.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
-import { language, type PageWord, t } from "./i18n.ts";
+import { language, type PageMessageKey, t } from "./i18n.ts";
 import { store } from "./store.ts";
 
 export class Details {
   readonly element: HTMLElement;
-  private readonly facts = new Map<PageWord, HTMLElement>();
+  private readonly facts = new Map<PageMessageKey, HTMLElement>();
   private readonly state = h("dd", { class: "state" });
   private readonly error = h("p", { class: "error", role: "status" });
   private readonly button = h("button", { type: "button", onclick: () => void this.toggle() });
@@ -36,8 +36,8 @@ export class Details {
     this.button.disabled = camera === null;
     if (!camera) return;
     this.state.dataset.state = camera.state;
-    setText(this.state, say(language, camera.state));
-    const set = (word: PageWord, text: string) => {
+    setText(this.state, translate(language, camera.state));
+    const set = (word: PageMessageKey, text: string) => {
       const value = this.facts.get(word);
       if (value) setText(value, text || t("unknown"));
     };

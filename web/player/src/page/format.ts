@@ -1,6 +1,6 @@
 // Figures as people read them.
 
-import { language, type PageWord, t } from "./i18n.ts";
+import { language, type PageMessageKey, t } from "./i18n.ts";
 
 export function bitrate(bps: number): string {
   return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bps / 1000)} kbit/s`;
@@ -20,7 +20,7 @@ export function bytes(count: number): string {
 export function length(ms: number): string {
   const seconds = Math.round(ms / 1000);
   const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
-  const parts: [number, PageWord][] =
+  const parts: [number, PageMessageKey][] =
     hours > 0
       ? [
           [hours, "hours"],

@@ -2,9 +2,9 @@
 
 import { icon } from "../icons.ts";
 import { h } from "./dom.ts";
-import { type PageWord, t } from "./i18n.ts";
+import { type PageMessageKey, t } from "./i18n.ts";
 
-const KEYS: readonly (readonly [keys: string, word: PageWord])[] = [
+const KEYS: readonly (readonly [keys: string, word: PageMessageKey])[] = [
   ["Space", "keyPlay"],
   [", .", "keyStep"],
   ["← →", "keySeconds"],

@@ -1,6 +1,6 @@
 // The page's words; the player's own are in core/words.ts.
 
-import { fill, type Language, pickLanguage } from "../core/i18n.ts";
+import { interpolate, type Language, pickLanguage } from "../core/i18n.ts";
 
 const en = {
   title: "liveedge",
@@ -96,9 +96,9 @@ const en = {
   more: "Show more",
 };
 
-export type PageWord = keyof typeof en;
+export type PageMessageKey = keyof typeof en;
 
-const ko: Record<PageWord, string> = {
+const ko: Record<PageMessageKey, string> = {
   title: "liveedge",
   cameras: "카메라",
   summary: "라이브 {live}/{all}대",
@@ -198,6 +198,6 @@ export const language: Language = pickLanguage([
   ...navigator.languages,
 ]);
 
-export function t(word: PageWord, values: Record<string, string | number> = {}): string {
-  return fill((language === "ko" ? ko : en)[word], values);
+export function t(word: PageMessageKey, values: Record<string, string | number> = {}): string {
+  return interpolate((language === "ko" ? ko : en)[word], values);
 }

@@ -2,12 +2,12 @@
 
 import "../player.ts";
 import { type Icon, icon } from "../icons.ts";
-import { Single } from "./camera-view.ts";
+import { CameraView } from "./camera-view.ts";
 import { h, setText } from "./dom.ts";
 import { bytes } from "./format.ts";
 import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
-import { language, type PageWord, t } from "./i18n.ts";
+import { language, type PageMessageKey, t } from "./i18n.ts";
 import { askForToken } from "./signin.ts";
 import { store } from "./store.ts";
 
@@ -16,7 +16,7 @@ const COLUMNS_KEY = "liveedge-columns";
 const summary = h("p", { class: "summary", role: "status" });
 const storage = h("span", { class: "chip", hidden: true });
 const ems = h("span", { class: "chip", hidden: true });
-const trouble = h("p", { class: "trouble", role: "alert", hidden: true });
+const errorBanner = h("p", { class: "error-banner", role: "alert", hidden: true });
 const columns = h(
   "select",
   { "aria-label": t("columns"), title: t("columns"), onchange: () => chooseColumns(columns.value) },
@@ -49,11 +49,11 @@ const head = h(
 );
 
 const grid = new Grid();
-let single: Single | null = null;
+let single: CameraView | null = null;
 let shown: HTMLElement = grid.element;
 
 document.documentElement.lang = language;
-document.body.replaceChildren(head, trouble, shown);
+document.body.replaceChildren(head, errorBanner, shown);
 columns.value = localStorage.getItem(COLUMNS_KEY) ?? "0";
 grid.setColumns(Number(columns.value));
 store.addEventListener("change", update);
@@ -86,7 +86,7 @@ function route(): void {
     if (left !== null) grid.element.querySelector<HTMLElement>(`[data-camera="${left}"] a.open`)?.focus();
   } else {
     document.title = `${id} · ${t("title")}`;
-    single = new Single(id);
+    single = new CameraView(id);
     show(single.element);
   }
   document.body.classList.toggle("wall", single === null && location.hash === "#/wall");
@@ -101,18 +101,18 @@ function show(element: HTMLElement): void {
 
 function update(): void {
   const { status } = store;
-  trouble.hidden = store.trouble === null;
-  if (store.trouble === "unreachable") setText(trouble, t("gatewayGone"));
-  if (store.trouble === "forbidden") setText(trouble, t("forbidden"));
-  if (store.trouble === "unauthorized") {
-    trouble.hidden = true;
+  errorBanner.hidden = store.error === null;
+  if (store.error === "unreachable") setText(errorBanner, t("gatewayGone"));
+  if (store.error === "forbidden") setText(errorBanner, t("forbidden"));
+  if (store.error === "unauthorized") {
+    errorBanner.hidden = true;
     askForToken();
   }
   if (!status) return;
   const live = status.cameras.filter(({ state }) => state === "live").length;
   setText(summary, t("summary", { live, all: status.cameras.length }));
   // What was true before the gateway went is not told as what is.
-  const isStale = store.trouble === "unreachable";
+  const isStale = store.error === "unreachable";
   summary.hidden = isStale;
   ems.hidden = isStale || status.messaging.adapter === "none";
   ems.dataset.tone = status.messaging.connected ? "live" : "ill";
@@ -134,7 +134,7 @@ function update(): void {
   single?.update();
 }
 
-function headButton(symbol: Icon, word: PageWord, act: () => void): HTMLButtonElement {
+function headButton(symbol: Icon, word: PageMessageKey, act: () => void): HTMLButtonElement {
   return h(
     "button",
     { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act },

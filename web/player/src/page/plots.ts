@@ -1,6 +1,6 @@
 // The last two minutes as small live plots, each with its figure.
 
-import { say, shortDuration } from "../core/i18n.ts";
+import { formatDuration, translate } from "../core/i18n.ts";
 import type { Statistics } from "../player.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
@@ -58,7 +58,7 @@ class Plot {
 export class Plots {
   readonly element: HTMLElement;
   private readonly transport = h("dd", {}, t("unknown"));
-  private readonly latency = new Plot(t("latency"), shortDuration, 200);
+  private readonly latency = new Plot(t("latency"), formatDuration, 200);
   private readonly fps = new Plot(t("fps"), (value) => value.toFixed(0), 10);
   private readonly bitrate = new Plot(t("bitrate"), bitrate, 100_000);
   private readonly loss = new Plot(t("loss"), (value) => `${(value * 100).toFixed(1)} %`, 0.01);
@@ -80,9 +80,9 @@ export class Plots {
   add(statistics: Statistics, isPast: boolean): void {
     const { transport, detail, roundTripMs } = statistics;
     const facts = [
-      transport ? say(language, transport) : isPast ? say(language, "recorded") : t("unknown"),
+      transport ? translate(language, transport) : isPast ? translate(language, "recorded") : t("unknown"),
       detail,
-      roundTripMs && roundTripMs >= 3 ? `RTT ${shortDuration(roundTripMs)}` : "",
+      roundTripMs && roundTripMs >= 3 ? `RTT ${formatDuration(roundTripMs)}` : "",
     ];
     setText(this.transport, facts.filter(Boolean).join(" · "));
     this.latency.add(statistics.latencyMs);

@@ -31,7 +31,7 @@ export function askForToken(): void {
     event.preventDefault();
     setText(wrong, "");
     void store.signIn(token.value).then(() => {
-      if (store.trouble === "unauthorized") {
+      if (store.error === "unauthorized") {
         setText(wrong, t("wrongToken"));
         token.select();
         return;

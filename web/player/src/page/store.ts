@@ -27,11 +27,11 @@ interface Access {
   scopes: string[];
 }
 
-export type Trouble = "unreachable" | "unauthorized" | "forbidden" | null;
+export type GatewayError = "unreachable" | "unauthorized" | "forbidden" | null;
 
 export class Store extends EventTarget {
   status: Status | null = null;
-  trouble: Trouble = null;
+  error: GatewayError = null;
   readonly api: Api;
   private access: Access | null = null;
   private timer = 0;
@@ -61,11 +61,11 @@ export class Store extends EventTarget {
     try {
       this.access ??= await this.ask<Access>("/api/access");
       this.status = await this.askStatus();
-      this.trouble = null;
+      this.error = null;
       this.failures = 0;
     } catch (error) {
       const status = error instanceof ApiError ? error.status : 0;
-      this.trouble = status === 401 ? "unauthorized" : status === 403 ? "forbidden" : "unreachable";
+      this.error = status === 401 ? "unauthorized" : status === 403 ? "forbidden" : "unreachable";
       this.failures += 1;
     }
     this.dispatchEvent(new Event("change"));

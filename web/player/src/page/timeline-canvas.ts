@@ -1,8 +1,8 @@
-// The strip of time as it is painted. What tells stretches apart is their shape, and colour only beside it: recorded is a block,
+// The strip of time as it is painted. What tells mergeRanges apart is their shape, and colour only beside it: recorded is a block,
 // protected a hatched one with a lid, missing a dashed line. Every colour has 3:1 against the panel (WCAG 1.4.11), and
 // what lies over a block has a rim of the panel's own (test/contrast.test.ts).
 
-import { type Recorded, ticks, toX, type View } from "../core/timeline.ts";
+import { type RecordedRange, ticks, toX, type View } from "../core/timeline.ts";
 import { clock, shortClock, shortDay } from "./format.ts";
 
 export const HEIGHT = 76;
@@ -15,16 +15,16 @@ const HATCH_PX = 7;
 const LID_PX = 4;
 const SECONDS_BELOW_MS = 20 * 60_000;
 
-export interface Mark {
+export interface Selection {
   from: number | null;
   to: number | null;
 }
 
-export interface Strip {
+export interface TimelineScene {
   view: View;
-  recorded: readonly Recorded[];
+  recorded: readonly RecordedRange[];
   now: number;
-  mark: Mark;
+  mark: Selection;
   head: number | null;
   isLive: boolean;
 }
@@ -34,7 +34,7 @@ export function paint(
   context: CanvasRenderingContext2D,
   style: CSSStyleDeclaration,
   width: number,
-  strip: Strip,
+  strip: TimelineScene,
 ): void {
   const { view, recorded, now, mark, head, isLive } = strip;
   const color = (name: string) => style.getPropertyValue(`--${name}`);
@@ -101,7 +101,7 @@ function block(
 function paintMark(
   context: CanvasRenderingContext2D,
   color: Color,
-  { from, to }: Mark,
+  { from, to }: Selection,
   x: (time: number) => number,
 ): void {
   if (from !== null && to !== null) {

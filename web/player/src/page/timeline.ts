@@ -1,11 +1,11 @@
 // The strip of time: what was recorded, where we are, what is marked. A slider for keyboards and screen readers, a canvas
 // for the eye.
 
-import { pan, type Recorded, reveal, stretches, toTime, toX, type View, zoom } from "../core/timeline.ts";
+import { mergeRanges, pan, type RecordedRange, reveal, toTime, toX, type View, zoom } from "../core/timeline.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day } from "./format.ts";
 import { t } from "./i18n.ts";
-import { HEIGHT, type Mark, paint, RULER } from "./timeline-canvas.ts";
+import { HEIGHT, paint, RULER, type Selection } from "./timeline-canvas.ts";
 
 const DRAG_PX = 4;
 /** A finger takes hold of an edge from so far. */
@@ -31,13 +31,13 @@ export class Timeline {
   readonly element: HTMLElement;
   view: View;
   /** The stretch to be saved. */
-  mark: Mark = { from: null, to: null };
+  mark: Selection = { from: null, to: null };
   private readonly canvas = h("canvas", { "aria-hidden": "true" });
   private readonly bubbleImage = h("img", { alt: "", hidden: true });
   private readonly bubbleTime = h("span", {});
   private readonly bubble = h("div", { class: "bubble", hidden: true }, this.bubbleImage, this.bubbleTime);
   private readonly slider: HTMLElement;
-  private recorded: Recorded[] = [];
+  private recorded: RecordedRange[] = [];
   private playhead: number | null = null;
   private now = Date.now();
   private isLive = true;
@@ -82,8 +82,8 @@ export class Timeline {
     this.slider.addEventListener("pointerleave", () => this.leave());
   }
 
-  setRecorded(recorded: Recorded[]): void {
-    this.recorded = stretches(recorded);
+  setRecorded(recorded: RecordedRange[]): void {
+    this.recorded = mergeRanges(recorded);
     this.draw();
   }
 
@@ -131,7 +131,7 @@ export class Timeline {
     this.events.marked();
   }
 
-  /** Mark a minute around the picture, to be dragged to size. */
+  /** Selection a minute around the picture, to be dragged to size. */
   markHere(): void {
     const at = this.playhead ?? this.now;
     const to = Math.min(at + MARK_MS, this.now);

@@ -2,15 +2,22 @@
 
 import { ApiError, toFailure } from "../core/api.ts";
 import type { Failure } from "../core/fallback.ts";
-import { catchUp, Margin, type Range } from "../core/live-sync.ts";
+import { liveSync, type Range, StallMargin } from "../core/live-sync.ts";
 import type { Hls } from "./hlsjs.ts";
-import { createVideo, play, type Rung, type RungContext, type RungStatistics, watchFrames } from "./transport.ts";
+import {
+  createVideo,
+  play,
+  type Transport,
+  type TransportContext,
+  type TransportStats,
+  watchFrames,
+} from "./transport.ts";
 
-const CATCH_UP_EVERY_MS = 100;
+const LIVE_SYNC_INTERVAL_MS = 100;
 /** What was jumped to has to be loaded and decoded before it can be judged. */
-const JUMP_EVERY_MS = 700;
+const SEEK_INTERVAL_MS = 700;
 
-export class HlsRung implements Rung {
+export class HlsTransport implements Transport {
   readonly name = "hls";
   readonly surface: HTMLVideoElement;
   private readonly ending = new AbortController();
@@ -18,9 +25,9 @@ export class HlsRung implements Rung {
   private bytes = 0;
   private timer = 0;
   private jumped = Number.NEGATIVE_INFINITY;
-  private readonly margin = new Margin();
+  private readonly margin = new StallMargin();
 
-  constructor(private readonly context: RungContext) {
+  constructor(private readonly context: TransportContext) {
     this.surface = createVideo(context.muted);
   }
 
@@ -37,7 +44,7 @@ export class HlsRung implements Rung {
     this.surface.load();
   }
 
-  async statistics(): Promise<RungStatistics> {
+  async statistics(): Promise<TransportStats> {
     const quality = this.surface.getVideoPlaybackQuality();
     const { videoWidth, videoHeight, buffered, currentTime } = this.surface;
     const end = buffered.length > 0 ? buffered.end(buffered.length - 1) : currentTime;
@@ -90,7 +97,7 @@ export class HlsRung implements Rung {
     });
     hls.loadSource(api.url(path));
     hls.attachMedia(this.surface);
-    this.timer = window.setInterval(() => this.catchUp(hls), CATCH_UP_EVERY_MS);
+    this.timer = window.setInterval(() => this.liveSync(hls), LIVE_SYNC_INTERVAL_MS);
     this.surface.addEventListener("waiting", () => this.ranDry());
     await play(this.surface);
   }
@@ -100,7 +107,7 @@ export class HlsRung implements Rung {
     return date ? date.getTime() : null;
   }
 
-  private catchUp(hls: Hls): void {
+  private liveSync(hls: Hls): void {
     const { surface } = this;
     const target = targetOf(hls, this.margin.at(performance.now()));
     if (target === null || surface.paused || surface.readyState === HTMLMediaElement.HAVE_NOTHING) return;
@@ -109,10 +116,10 @@ export class HlsRung implements Rung {
       { length: buffered.length },
       (_, index): Range => [buffered.start(index), buffered.end(index)],
     );
-    const { seek, rate } = catchUp(surface.currentTime, target, ranges);
+    const { seek, rate } = liveSync(surface.currentTime, target, ranges);
     if (surface.playbackRate !== rate) surface.playbackRate = rate;
     const now = performance.now();
-    if (seek === null || now - this.jumped < JUMP_EVERY_MS) return;
+    if (seek === null || now - this.jumped < SEEK_INTERVAL_MS) return;
     this.jumped = now;
     surface.currentTime = seek;
   }
@@ -121,7 +128,7 @@ export class HlsRung implements Rung {
     const { surface } = this;
     const now = performance.now();
     // To begin and to jump is to wait as well, and says nothing of the line.
-    if (surface.seeking || surface.played.length === 0 || now - this.jumped < JUMP_EVERY_MS) return;
+    if (surface.seeking || surface.played.length === 0 || now - this.jumped < SEEK_INTERVAL_MS) return;
     this.margin.stalled(now);
   }
 
@@ -140,7 +147,7 @@ function targetOf(hls: Hls, margin: number): number | null {
   return part && !part.gap && !part.fragment.gap && part.start <= target ? target : null;
 }
 
-/** One repetition, at once: after that it is the ladder's turn. */
+/** One repetition, at once: after that it is the fallback's turn. */
 function quick(maxLoadTimeMs: number) {
   const retry = { maxNumRetry: 1, retryDelayMs: 200, maxRetryDelayMs: 200 };
   return { default: { maxTimeToFirstByteMs: maxLoadTimeMs, maxLoadTimeMs, timeoutRetry: null, errorRetry: retry } };

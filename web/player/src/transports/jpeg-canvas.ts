@@ -1,6 +1,6 @@
 // A surface for JPEG: decoded beside the main thread, drawn when it is ready.
 
-import type { RungStatistics } from "./transport.ts";
+import type { TransportStats } from "./transport.ts";
 
 export class Canvas {
   readonly element = document.createElement("canvas");
@@ -18,7 +18,7 @@ export class Canvas {
     this.bytes += jpeg.byteLength;
   }
 
-  get statistics(): RungStatistics {
+  get statistics(): TransportStats {
     return { frames: this.frames, bytes: this.bytes, width: this.element.width, height: this.element.height };
   }
 }

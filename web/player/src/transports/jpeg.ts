@@ -4,21 +4,21 @@
 import { toFailure } from "../core/api.ts";
 import { Canvas } from "./jpeg-canvas.ts";
 import type { Socket } from "./socket.ts";
-import type { Rung, RungContext, RungStatistics } from "./transport.ts";
+import type { Transport, TransportContext, TransportStats } from "./transport.ts";
 
 interface VideoFrame {
   frame_data: ArrayBuffer;
   metadata: { camera_id: string; timestamp: string };
 }
 
-export class JpegRung implements Rung {
+export class JpegTransport implements Transport {
   readonly name = "jpeg";
   readonly surface: HTMLCanvasElement;
   private readonly canvas = new Canvas();
   private socket: Socket | null = null;
   private stopped = false;
 
-  constructor(private readonly context: RungContext) {
+  constructor(private readonly context: TransportContext) {
     this.surface = this.canvas.element;
   }
 
@@ -31,7 +31,7 @@ export class JpegRung implements Rung {
     this.socket?.disconnect();
   }
 
-  async statistics(): Promise<RungStatistics> {
+  async statistics(): Promise<TransportStats> {
     return { ...this.canvas.statistics, detail: this.socket?.io.engine.transport.name ?? "" };
   }
 

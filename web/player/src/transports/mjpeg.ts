@@ -3,18 +3,18 @@
 
 import { toFailure } from "../core/api.ts";
 import { Canvas } from "./jpeg-canvas.ts";
-import type { Rung, RungContext, RungStatistics } from "./transport.ts";
+import type { Transport, TransportContext, TransportStats } from "./transport.ts";
 
 /** No part of ours is larger; beyond it, this is not MJPEG. */
 const PART_MAX_BYTES = 16 * 1024 * 1024;
 
-export class MjpegRung implements Rung {
+export class MjpegTransport implements Transport {
   readonly name = "mjpeg";
   readonly surface: HTMLCanvasElement;
   private readonly canvas = new Canvas();
   private readonly ending = new AbortController();
 
-  constructor(private readonly context: RungContext) {
+  constructor(private readonly context: TransportContext) {
     this.surface = this.canvas.element;
   }
 
@@ -28,7 +28,7 @@ export class MjpegRung implements Rung {
     this.ending.abort();
   }
 
-  async statistics(): Promise<RungStatistics> {
+  async statistics(): Promise<TransportStats> {
     return this.canvas.statistics;
   }
 

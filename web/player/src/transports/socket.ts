@@ -1,4 +1,4 @@
-// Socket.IO towards the gateway: one connection for whoever asks, without reconnecting. Trying again is the ladder's.
+// Socket.IO towards the gateway: one connection for whoever asks, without reconnecting. Trying again is the fallback's.
 
 import { io, type Socket } from "socket.io-client";
 import { type Api, ApiError } from "../core/api.ts";

@@ -1,10 +1,10 @@
 // What every transport has in common: a surface on which pictures appear, and news of them.
 
 import type { Api } from "../core/api.ts";
-import type { Failure, RungName } from "../core/fallback.ts";
-import type { Word } from "../core/i18n.ts";
+import type { Failure, TransportName } from "../core/fallback.ts";
+import type { MessageKey } from "../core/i18n.ts";
 
-export interface RungContext {
+export interface TransportContext {
   api: Api;
   camera: string;
   muted: boolean;
@@ -21,7 +21,7 @@ export interface RungContext {
 }
 
 /** What can be measured here; what a transport cannot know is absent. Counters only grow. */
-export interface RungStatistics {
+export interface TransportStats {
   frames?: number;
   bytes?: number;
   packets?: number;
@@ -34,20 +34,20 @@ export interface RungStatistics {
   detail?: string;
 }
 
-export interface Rung {
-  readonly name: RungName;
+export interface Transport {
+  readonly name: TransportName;
   readonly surface: HTMLVideoElement | HTMLCanvasElement;
   start(): void;
   /** Lets go of everything; nothing is told after it. */
   stop(): void;
-  statistics(): Promise<RungStatistics>;
+  statistics(): Promise<TransportStats>;
 }
 
 /** What this browser cannot do, whatever the gateway does. */
 export class UnableError extends Error {
   readonly failure: Failure;
 
-  constructor(kind: "refused" | "broken", word: Word) {
+  constructor(kind: "refused" | "broken", word: MessageKey) {
     super(word);
     this.failure = { kind, message: "", word };
   }

@@ -6,9 +6,9 @@ import { RtpClock } from "../core/clock.ts";
 import {
   createVideo,
   play,
-  type Rung,
-  type RungContext,
-  type RungStatistics,
+  type Transport,
+  type TransportContext,
+  type TransportStats,
   UnableError,
   watchFrames,
 } from "./transport.ts";
@@ -37,7 +37,7 @@ interface Session {
   close(): void;
 }
 
-export class WebRtcRung implements Rung {
+export class WebRtcTransport implements Transport {
   readonly name = "webrtc";
   readonly surface: HTMLVideoElement;
   private readonly ending = new AbortController();
@@ -50,7 +50,7 @@ export class WebRtcRung implements Rung {
   private slow = false;
   private pairTimer = 0;
 
-  constructor(private readonly context: RungContext) {
+  constructor(private readonly context: TransportContext) {
     this.surface = createVideo(context.muted);
   }
 
@@ -68,8 +68,8 @@ export class WebRtcRung implements Rung {
     this.surface.srcObject = null;
   }
 
-  async statistics(): Promise<RungStatistics> {
-    const result: RungStatistics = {};
+  async statistics(): Promise<TransportStats> {
+    const result: TransportStats = {};
     const reports = await this.peer?.getStats();
     for (const report of reports?.values() ?? []) {
       if (report.type === "inbound-rtp" && report.kind === "video") {
