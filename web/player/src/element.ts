@@ -1,90 +1,80 @@
-// <live-edge-player>: one camera at its live edge, in anybody's page. docs/player.md is its reference.
+// <live-edge-player>: one camera at its live edge, for any page. Its reference is docs/player.md.
 
 import { Api } from "./core/api.ts";
 import { clockOf } from "./core/clock-sync.ts";
-import { TRANSPORTS, type TransportName } from "./core/fallback.ts";
 import { LANGUAGES, type Language, pickLanguage, translate } from "./core/i18n.ts";
 import { type Statistics, StatsTracker } from "./core/stats.ts";
 import { liveStatusText, type StatusText } from "./core/status-text.ts";
+import { TRANSPORTS, type TransportName } from "./core/transports.ts";
 import css from "./element.css?inline";
 import { toggleFullscreen } from "./fullscreen.ts";
-import { Live } from "./live-playback.ts";
-import { type Button, Overlay, part } from "./overlay.ts";
+import { LivePlayback } from "./live-playback.ts";
+import { type Button, createPart, Overlay } from "./overlay.ts";
+import { Poster } from "./poster.ts";
 import { RecordingControl } from "./recording-control.ts";
+import { toBlob } from "./snapshot.ts";
 
-// From a variable: a literal would be taken for an asset by the bundler.
-const HERE = import.meta.url;
-const GATEWAY = new URL("..", HERE).href.replace(/\/$/, "");
+// In a variable, because the bundler would treat a literal as an asset.
+const SCRIPT_URL = import.meta.url;
+const GATEWAY_URL = new URL("..", SCRIPT_URL).href.replace(/\/$/, "");
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(css);
 
-/** Out of sight for so long, it stops; a grid that is scrolled back and forth goes on. */
-const UNSEEN_MS = 10_000;
-/** A hidden tab plays on for so long: switching between two tabs costs nothing. */
+/** A player that is scrolled out of view stops after this, so that scrolling back and forth does not restart it. */
+const OUT_OF_VIEW_MS = 10_000;
+/** A player in a hidden tab stops after this, so that switching between two tabs does not restart it. */
 const HIDDEN_MS = 60_000;
-const STATS_INTERVAL_MS = 1000;
+const STATISTICS_INTERVAL_MS = 1000;
 
 export type PlayerMode = "live" | "recording" | "paused";
 
 export interface PlayerState extends StatusText {
   mode: PlayerMode;
   transport: TransportName | null;
-  /** ms behind the camera's clock, as far as it is known. */
+  /** Age of the frame on the screen, ms; null if it is not known. */
   latencyMs: number | null;
 }
 
+const PROPERTIES = ["camera", "src", "transports", "token", "muted"] as const;
+
 export class LiveEdgePlayer extends HTMLElement {
-  static readonly observedAttributes = [
-    "camera",
-    "src",
-    "transports",
-    "token",
-    "signaling",
-    "muted",
-    "lang",
-    "controls",
-  ];
+  static readonly observedAttributes = [...PROPERTIES, "signaling", "lang", "controls"];
 
   private readonly root = this.attachShadow({ mode: "open", delegatesFocus: true });
-  private readonly poster = document.createElement("img");
+  private readonly poster = new Poster();
   private readonly overlay = new Overlay();
-  private readonly surfaces = part("div", "surfaces");
-  private readonly meter = new StatsTracker();
+  private readonly surfaces = createPart("div", "surfaces");
+  private readonly stats = new StatsTracker();
 
-  private ending = new AbortController();
-  private live: Live | null = null;
-  private readonly past = new RecordingControl(this, {
+  private disconnecting = new AbortController();
+  private live: LivePlayback | null = null;
+  private readonly recordingControl = new RecordingControl(this, {
     api: () => this.api,
     now: () => this.now,
     mount: (surface) => {
-      this.surfaces.append(dress(surface));
+      this.surfaces.append(asSurface(surface));
       this.update();
     },
     show: (surface) => this.showSurface(surface),
-    changed: () => this.tell(),
-    goLive: () => this.goLive(),
+    changed: () => this.notify(),
+    goLive: () => this.seekToLiveEdge(),
   });
-  private seen = false;
+  private isInView = false;
   private stopTimer = 0;
-  private userPaused = false;
-  private shownState: PlayerState | null = null;
+  private isPausedByUser = false;
+  private lastState: PlayerState | null = null;
 
   constructor() {
     super();
-    this.poster.className = "poster";
-    this.poster.alt = "";
-    this.poster.hidden = true;
-    this.poster.setAttribute("part", "poster");
-    // Constructed, and no <style>: a page's content security policy need not allow inline styles.
+    // A constructed sheet and not a <style>: the content security policy of a page need not allow inline styles.
     this.root.adoptedStyleSheets = [sheet];
     const { badge, notice, controls } = this.overlay;
-    this.root.append(this.surfaces, this.poster, badge, notice, controls);
+    this.root.append(this.surfaces, this.poster.element, badge, notice, controls);
   }
 
   // --- attributes as properties
 
-  /** Which camera. */
   get camera(): string {
     return this.getAttribute("camera") ?? "default";
   }
@@ -92,9 +82,9 @@ export class LiveEdgePlayer extends HTMLElement {
     this.setAttribute("camera", value);
   }
 
-  /** Where the gateway is; by default, where this script came from. */
+  /** URL of the gateway; by default, the one that served this script. */
   get src(): string {
-    return new URL(this.getAttribute("src") ?? GATEWAY, document.baseURI).href.replace(/\/$/, "");
+    return new URL(this.getAttribute("src") ?? GATEWAY_URL, document.baseURI).href.replace(/\/$/, "");
   }
   set src(value: string) {
     this.setAttribute("src", value);
@@ -110,7 +100,7 @@ export class LiveEdgePlayer extends HTMLElement {
     this.setAttribute("transports", value.join(" "));
   }
 
-  /** A bearer token, where the gateway wants one. */
+  /** A bearer token, if the gateway requires one. */
   get token(): string | null {
     return this.getAttribute("token");
   }
@@ -128,55 +118,48 @@ export class LiveEdgePlayer extends HTMLElement {
 
   // --- state
 
-  /** What is going on; `statechange` tells when it is something else. */
+  /** The current state. `statechange` is dispatched when it changes. */
   get state(): PlayerState {
-    const transport = this.live?.fallback.current?.transport ?? null;
-    const latencyMs = this.live?.latency.value ?? null;
-    if (this.recording)
-      return { ...this.recording.describe(this.language), mode: "recording", transport: null, latencyMs: null };
-    if (this.userPaused || !this.live) {
-      return {
-        tone: "off",
-        label: translate(this.language, "paused"),
-        more: "",
-        notice: "",
-        mode: "paused",
-        transport: null,
-        latencyMs: null,
-      };
+    if (this.recording) {
+      return { ...this.recording.statusText(this.language), mode: "recording", transport: null, latencyMs: null };
     }
-    const description = liveStatusText(this.live.fallback, this.camera, latencyMs, this.language);
-    return { ...description, mode: "live", transport, latencyMs };
+    if (this.isPausedByUser || !this.live) {
+      const label = translate(this.language, "paused");
+      return { status: "off", label, detail: "", notice: "", mode: "paused", transport: null, latencyMs: null };
+    }
+    const { fallback, latency } = this.live;
+    const text = liveStatusText(fallback, this.camera, latency.value, this.language);
+    return { ...text, mode: "live", transport: fallback.current?.transport ?? null, latencyMs: latency.value };
   }
 
-  /** The last second in figures. */
+  /** Statistics of the last second. */
   get statistics(): Statistics | null {
-    return this.meter.latest;
+    return this.stats.latest;
   }
 
-  /** The surface with the picture: for tests, for canvases. */
+  /** The element that shows the video. */
   get surface(): HTMLVideoElement | HTMLCanvasElement | null {
     return this.recording?.surface ?? this.live?.transport?.surface ?? null;
   }
 
-  /** The capture time of what is seen, ms since the Unix epoch on the gateway's clock; null where it is not known. */
-  get currentTime(): number | null {
-    if (this.recording) return this.recording.time;
+  /** Capture time of the frame on the screen, ms since the Unix epoch on the gateway's clock; null if unknown. */
+  get captureTime(): number | null {
+    if (this.recording) return this.recording.captureTime;
     const { offset } = clockOf(this.api);
     const latency = this.live?.latency.value ?? null;
     return offset === null || latency === null ? null : Date.now() + offset - latency;
   }
 
   get paused(): boolean {
-    return this.recording ? this.recording.surface.paused : this.userPaused;
+    return this.recording ? this.recording.surface.paused : this.isPausedByUser;
   }
 
-  // --- commands
+  // --- methods
 
   play(): void {
     if (this.recording) this.recording.play();
     else {
-      this.userPaused = false;
+      this.isPausedByUser = false;
       this.update();
     }
   }
@@ -184,56 +167,49 @@ export class LiveEdgePlayer extends HTMLElement {
   pause(): void {
     if (this.recording) this.recording.pause();
     else {
-      this.userPaused = true;
+      this.isPausedByUser = true;
       this.update();
     }
   }
 
-  /** Back to the live edge, from wherever. */
-  goLive(): void {
-    this.userPaused = false;
-    this.past.stop();
+  seekToLiveEdge(): void {
+    this.isPausedByUser = false;
+    this.recordingControl.stop();
     this.update();
-    this.tell();
+    this.notify();
   }
 
-  /** Show what was recorded at a moment (ms since the Unix epoch). Past the live edge it is live. */
+  /** Play the recording from a time (ms since the Unix epoch). A time at or past the live edge is live. */
   async seek(time: number): Promise<void> {
-    await this.past.seek(time);
+    await this.recordingControl.seek(time);
   }
 
-  /** Speed of a recording; live has one speed only. */
+  /** Speed of a recording. It is always 1 while live. */
   get playbackRate(): number {
     return this.recording?.surface.playbackRate ?? 1;
   }
   set playbackRate(rate: number) {
-    if (this.recording) this.recording.rate = rate;
+    if (this.recording) this.recording.playbackRate = rate;
   }
 
-  /** One picture forward or back, in a recording. */
-  step(pictures: number): void {
-    void this.recording?.step(pictures);
+  /** Step forward by a number of frames in a recording, or back if it is negative. */
+  step(frames: number): void {
+    void this.recording?.step(frames);
   }
 
-  /** The picture on the screen as a file. */
-  async capture(type = "image/jpeg"): Promise<Blob | null> {
-    const { surface } = this;
-    if (!surface) return null;
-    const canvas = document.createElement("canvas");
-    canvas.width = surface instanceof HTMLVideoElement ? surface.videoWidth : surface.width;
-    canvas.height = surface instanceof HTMLVideoElement ? surface.videoHeight : surface.height;
-    canvas.getContext("2d")?.drawImage(surface, 0, 0);
-    return new Promise((resolve) => canvas.toBlob(resolve, type, 0.92));
+  /** The frame on the screen as an image file. */
+  async snapshot(type = "image/jpeg"): Promise<Blob | null> {
+    return this.surface && toBlob(this.surface, type);
   }
 
-  // --- life
+  // --- lifecycle
 
   connectedCallback(): void {
-    this.ending = new AbortController();
-    const { signal } = this.ending;
+    this.disconnecting = new AbortController();
+    const { signal } = this.disconnecting;
     const observer = new IntersectionObserver(
       ([entry]) => {
-        this.seen = entry?.isIntersecting ?? true;
+        this.isInView = entry?.isIntersecting ?? true;
         this.update();
       },
       { rootMargin: "100px" },
@@ -241,21 +217,21 @@ export class LiveEdgePlayer extends HTMLElement {
     observer.observe(this);
     signal.addEventListener("abort", () => observer.disconnect());
     document.addEventListener("visibilitychange", () => this.update(), { signal });
-    const timer = setInterval(() => void this.measure(), STATS_INTERVAL_MS);
+    const timer = setInterval(() => void this.updateStatistics(), STATISTICS_INTERVAL_MS);
     signal.addEventListener("abort", () => clearInterval(timer));
-    for (const name of ["camera", "src", "transports", "token", "muted"] as const) this.adopt(name);
+    for (const name of PROPERTIES) this.upgradeProperty(name);
     this.setAttribute("role", "group");
-    this.buildControls();
-    this.tell();
+    this.updateControls();
+    this.notify();
   }
 
   disconnectedCallback(): void {
-    this.ending.abort();
+    this.disconnecting.abort();
     clearTimeout(this.stopTimer);
     this.overlay.close();
-    this.past.stop();
+    this.recordingControl.stop();
     this.stopLive();
-    this.seen = false;
+    this.isInView = false;
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
@@ -263,21 +239,21 @@ export class LiveEdgePlayer extends HTMLElement {
     if (name === "muted") {
       this.live?.mute(this.muted);
       if (this.recording) this.recording.surface.muted = this.muted;
-      this.buildControls();
+      this.updateControls();
     } else if (name === "lang" || name === "controls") {
-      this.buildControls();
-      this.tell();
+      this.updateControls();
+      this.notify();
     } else {
-      this.past.stop();
+      this.recordingControl.stop();
       this.stopLive();
       this.update();
     }
   }
 
-  // --- inside
+  // --- internals
 
-  /** A property that was set before this script had come hides the one of the class. */
-  private adopt(name: "camera" | "src" | "transports" | "token" | "muted"): void {
+  /** A property that was set before the element was defined shadows the accessor of the class: set it again. */
+  private upgradeProperty(name: (typeof PROPERTIES)[number]): void {
     if (!Object.hasOwn(this, name)) return;
     const value: unknown = this[name];
     delete (this as Record<string, unknown>)[name];
@@ -298,42 +274,35 @@ export class LiveEdgePlayer extends HTMLElement {
     return wanted in LANGUAGES ? (wanted as Language) : pickLanguage(navigator.languages);
   }
 
-  /** Play live exactly while somebody can see it and wants it. */
+  /** Start or stop live playback: it plays while it is wanted and in view. */
   private update(): void {
-    const wanted = this.isConnected && !this.userPaused && !this.recording;
+    const isWanted = this.isConnected && !this.isPausedByUser && !this.recording;
     clearTimeout(this.stopTimer);
-    if (!wanted) {
-      // A recording takes over with its first picture; until then the live picture stays.
-      if (!this.recording || this.past.isShown) this.stopLive();
-    } else if (this.seen && !document.hidden) {
+    if (!isWanted) {
+      // A recording takes over with its first frame. Until then the live video stays.
+      if (!this.recording || this.recordingControl.isShown) this.stopLive();
+    } else if (this.isInView && !document.hidden) {
       if (!this.live) this.startLive();
     } else if (this.live) {
-      this.stopTimer = window.setTimeout(() => this.stopLive(), document.hidden ? HIDDEN_MS : UNSEEN_MS);
+      this.stopTimer = window.setTimeout(() => this.stopLive(), document.hidden ? HIDDEN_MS : OUT_OF_VIEW_MS);
     }
   }
 
   private startLive(): void {
     const { api, camera, muted, transports } = this;
     clockOf(api);
-    void this.showPoster(api);
+    const isWanted = () => this.live?.fallback.current == null && this.recording === null;
+    void this.poster.load(api, camera, this.disconnecting.signal, isWanted);
     const width = Math.min(1920, Math.max(320, Math.ceil((this.clientWidth * devicePixelRatio) / 320) * 320));
-    this.live = new Live(
+    const signaling = this.getAttribute("signaling") === "socketio" ? "socketio" : "whep";
+    this.live = new LivePlayback(
+      { api, camera, transports, muted, width, signaling },
       {
-        api,
-        camera,
-        transports: transports,
-        muted,
-        width,
-        signaling: this.getAttribute("signaling") === "socketio" ? "socketio" : "whep",
-      },
-      {
-        mount: (surface) => this.surfaces.append(dress(surface)),
+        mount: (surface) => this.surfaces.append(asSurface(surface)),
         show: (surface) => this.showSurface(surface),
         unmount: (surface) => surface.remove(),
-        changed: () => this.tell(),
-        picture: () => {
-          if (!this.poster.hidden) this.poster.hidden = true;
-        },
+        changed: () => this.notify(),
+        frame: () => this.poster.hide(),
       },
     );
   }
@@ -342,78 +311,61 @@ export class LiveEdgePlayer extends HTMLElement {
     const { live } = this;
     this.live = null;
     live?.stop();
-    this.meter.reset();
-    this.tell();
+    this.stats.reset();
+    this.notify();
   }
 
   private showSurface(surface: HTMLElement): void {
     for (const other of this.surfaces.children) other.classList.toggle("shown", other === surface);
-    this.poster.hidden = true;
+    this.poster.hide();
     if (surface === this.recording?.surface) this.stopLive();
-    this.tell();
+    this.notify();
   }
 
-  /** The newest picture that the gateway has, while the first one of ours is on its way. */
-  private async showPoster(api: Api): Promise<void> {
-    try {
-      const response = await api.fetch(`/snapshot/${this.camera}.jpg?width=640`, { signal: this.ending.signal });
-      const url = URL.createObjectURL(await response.blob());
-      this.poster.onload = () => URL.revokeObjectURL(url);
-      this.poster.src = url;
-      this.poster.hidden = this.live?.fallback.current != null || this.recording !== null;
-    } catch {
-      // There is none.
-    }
-  }
-
-  private tell(): void {
-    const { state } = this;
+  /** Update the overlay, and dispatch `statechange` if more than the latency has changed. */
+  private notify(): void {
+    const { state, lastState } = this;
     this.overlay.show(state);
-    this.surfaces.classList.toggle("stale", state.mode === "live" && state.tone !== "live");
-    this.ariaLabel = translate(this.language, state.mode === "recording" ? "recordingOf" : "player", {
-      camera: this.camera,
-    });
-    const { shownState } = this;
-    this.shownState = state;
-    if (
-      JSON.stringify({ ...shownState, latencyMs: 0, more: 0 }) !== JSON.stringify({ ...state, latencyMs: 0, more: 0 })
-    ) {
+    this.surfaces.classList.toggle("stale", state.mode === "live" && state.status !== "live");
+    const label = state.mode === "recording" ? "recordingOf" : "player";
+    this.ariaLabel = translate(this.language, label, { camera: this.camera });
+    this.lastState = state;
+    const comparable = (other: PlayerState | null) => JSON.stringify({ ...other, latencyMs: 0, detail: 0 });
+    if (comparable(lastState) !== comparable(state)) {
       this.dispatchEvent(new CustomEvent<PlayerState>("statechange", { detail: state, bubbles: true, composed: true }));
     }
   }
 
-  private async measure(): Promise<void> {
-    const { live, recording } = this;
-    const source = recording ?? live;
+  private async updateStatistics(): Promise<void> {
+    const source = this.recording ?? this.live;
     if (!source) return;
-    const transport = recording ? null : (live?.fallback.current?.transport ?? null);
-    const counted = await source.statistics();
+    const live = this.recording ? null : this.live;
+    const transport = live?.fallback.current?.transport ?? null;
+    const counters = await source.statistics();
     if (source !== (this.recording ?? this.live)) return;
-    const statistics = this.meter.add(
-      performance.now(),
-      transport,
-      recording ? null : (live?.latency.value ?? null),
-      counted,
-    );
-    this.tell();
+    const statistics = this.stats.add(performance.now(), transport, live?.latency.value ?? null, counters);
+    this.notify();
     this.dispatchEvent(new CustomEvent<Statistics>("statistics", { detail: statistics }));
   }
 
-  private buildControls(): void {
+  private updateControls(): void {
+    const toggleMuted = () => {
+      this.muted = !this.muted;
+    };
     const buttons: Button[] = [
-      [this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", () => (this.muted = !this.muted)],
+      [this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", toggleMuted],
       ["fullscreen", "fullscreen", () => toggleFullscreen(this, this.surface)],
     ];
     this.overlay.setControls(this.language, this.hasAttribute("controls") ? buttons : []);
   }
 
   private get recording() {
-    return this.past.current;
+    return this.recordingControl.current;
   }
 }
 
-function dress<T extends HTMLElement>(surface: T): T {
-  surface.classList.add("surface");
-  surface.setAttribute("part", "surface");
-  return surface;
+function asSurface<T extends HTMLElement>(element: T): T {
+  element.classList.add("surface");
+  element.setAttribute("part", "surface");
+  return element;
 }

@@ -1,4 +1,4 @@
-// Full screen, in and out. On an iPhone no element has it but a <video>, with the system's own buttons; a canvas has none.
+// Toggles full screen. On an iPhone only a <video> can fill the screen, with the buttons of the system.
 
 interface AppleVideo extends Element {
   webkitEnterFullscreen?: () => void;

@@ -1,4 +1,4 @@
-// Icons, as strokes on a 24-pixel square.
+// Icons, as strokes in a 24-pixel square.
 
 const PATHS = {
   play: "M7 5l12 7-12 7z",
@@ -26,7 +26,7 @@ const PATHS = {
 
 export type Icon = keyof typeof PATHS;
 
-/** An icon for the eye only: whatever carries it has a name of its own. */
+/** A decorative icon: the element around it has the accessible name. */
 export function icon(name: Icon): SVGSVGElement {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 24 24");

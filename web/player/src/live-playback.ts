@@ -1,15 +1,12 @@
-// Live playback of one camera: the fallback's hands and eyes. It has surfaces but no page.
+// Live playback of one camera: executes the commands of TransportFallback, and reports to it. It creates surfaces, but
+// leaves it to its owner to put them on a page.
 
 import type { Api, Camera } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
-import { clockOf, isGatewayResponse, localNow, whenReachable } from "./core/clock-sync.ts";
-import {
-  type CameraAnswer,
-  type Command,
-  type Failure,
-  TransportFallback,
-  type TransportName,
-} from "./core/fallback.ts";
+import { clockOf, localNow } from "./core/clock-sync.ts";
+import { type CameraCheck, type Command, TransportFallback } from "./core/fallback.ts";
+import { isGatewayResponse, whenReachable } from "./core/reachability.ts";
+import type { Failure, TransportName } from "./core/transports.ts";
 import { HlsTransport } from "./transports/hls.ts";
 import { JpegTransport } from "./transports/jpeg.ts";
 import { MjpegTransport } from "./transports/mjpeg.ts";
@@ -18,7 +15,7 @@ import { WebRtcTransport } from "./transports/webrtc.ts";
 
 const TICK_MS = 100;
 /** Longer than the slowest round trip on which anything plays. */
-const ASK_TIMEOUT_MS = 1200;
+const CHECK_TIMEOUT_MS = 1200;
 
 const TRANSPORT_CLASSES: Record<TransportName, new (context: TransportContext) => Transport> = {
   webrtc: WebRtcTransport,
@@ -37,49 +34,49 @@ export interface LiveOptions {
 }
 
 export interface LiveEvents {
-  /** A surface has come; it is to be laid under what is shown. */
+  /** A new surface, to be placed below the one that is shown. */
   mount(surface: HTMLElement): void;
-  /** This surface is the one to be seen. */
+  /** Show this surface, and hide the others. */
   show(surface: HTMLElement): void;
   unmount(surface: HTMLElement): void;
-  /** Something that can be read from here has changed. */
+  /** A public property has changed. */
   changed(): void;
-  picture(captured: number | null): void;
+  frame(captured: number | null): void;
 }
 
-export class Live {
+export class LivePlayback {
   readonly fallback: TransportFallback;
   readonly latency = new Latency();
   private readonly transports = new Map<number, Transport>();
-  private readonly ending = new AbortController();
-  private told = "";
+  private readonly stopping = new AbortController();
+  private lastState = "";
 
   constructor(
     private readonly options: LiveOptions,
     private readonly events: LiveEvents,
   ) {
     this.fallback = new TransportFallback(options.transports);
-    const { signal } = this.ending;
-    const timer = setInterval(() => this.obey(this.fallback.tick(performance.now(), !document.hidden)), TICK_MS);
-    const wake = () => document.hidden || this.wake();
-    document.addEventListener("visibilitychange", wake, { signal });
-    document.addEventListener("resume", wake, { signal });
-    window.addEventListener("online", wake, { signal });
-    window.addEventListener("pageshow", wake, { signal });
+    const { signal } = this.stopping;
+    const timer = setInterval(() => this.execute(this.fallback.tick(performance.now(), !document.hidden)), TICK_MS);
+    const resume = () => document.hidden || this.resume();
+    document.addEventListener("visibilitychange", resume, { signal });
+    document.addEventListener("resume", resume, { signal });
+    window.addEventListener("online", resume, { signal });
+    window.addEventListener("pageshow", resume, { signal });
     signal.addEventListener("abort", () => clearInterval(timer));
-    this.obey(this.fallback.start(performance.now()));
+    this.execute(this.fallback.start(performance.now()));
   }
 
   stop(): void {
-    this.ending.abort();
-    this.obey(this.fallback.stop());
+    this.stopping.abort();
+    this.execute(this.fallback.stop());
   }
 
   get transport(): Transport | null {
     return this.transports.get(this.fallback.current?.id ?? 0) ?? null;
   }
 
-  /** Sound of whatever plays, now and later. */
+  /** Mute or unmute the current transport and all later ones. */
   mute(muted: boolean): void {
     this.options.muted = muted;
     for (const { surface } of this.transports.values()) if (surface instanceof HTMLVideoElement) surface.muted = muted;
@@ -89,11 +86,11 @@ export class Live {
     return (await this.transport?.statistics()) ?? {};
   }
 
-  private obey(commands: Command[]): void {
+  private execute(commands: Command[]): void {
     for (const command of commands) {
-      switch (command.do) {
+      switch (command.type) {
         case "start":
-          this.begin(command.id, command.transport);
+          this.startTransport(command.id, command.transport);
           break;
         case "show": {
           const transport = this.transports.get(command.id);
@@ -102,49 +99,57 @@ export class Live {
           break;
         }
         case "stop":
-          this.end(command.id);
+          this.stopTransport(command.id);
           break;
-        case "ask":
-          void this.ask();
+        case "check-camera":
+          void this.checkCamera();
           break;
-        case "reach":
-          whenReachable(this.options.api, this.ending.signal, () =>
-            this.obey(this.fallback.reachable(performance.now())),
+        case "wait-for-gateway":
+          whenReachable(this.options.api, this.stopping.signal, () =>
+            this.execute(this.fallback.gatewayReachable(performance.now())),
           );
           break;
       }
     }
     const { phase, current, attempt, cameraDown, reason } = this.fallback;
-    const told = JSON.stringify([phase, current?.transport, current?.slow, attempt?.transport, cameraDown, reason]);
-    if (told !== this.told) {
-      this.told = told;
+    const state = JSON.stringify([
+      phase,
+      current?.transport,
+      current?.isDegraded,
+      attempt?.transport,
+      cameraDown,
+      reason,
+    ]);
+    if (state !== this.lastState) {
+      this.lastState = state;
       this.events.changed();
     }
   }
 
-  private wake(): void {
-    // A browser pauses what it freezes, and leaves it so.
-    for (const { surface } of this.transports.values())
+  private resume(): void {
+    // A browser pauses the videos of a frozen tab, and does not resume them.
+    for (const { surface } of this.transports.values()) {
       if (surface instanceof HTMLVideoElement && surface.paused) void play(surface);
-    this.obey(this.fallback.wake(performance.now()));
+    }
+    this.execute(this.fallback.resume(performance.now()));
   }
 
-  private begin(id: number, name: TransportName): void {
+  private startTransport(id: number, name: TransportName): void {
     const transport = new TRANSPORT_CLASSES[name]({
       ...this.options,
-      picture: (captured) => this.picture(id, captured),
-      slow: (isSlow) => {
-        this.fallback.slow(id, isSlow);
-        this.obey([]);
+      onFrame: (captured) => this.frame(id, captured),
+      onDegraded: (isDegraded) => {
+        this.fallback.setDegraded(id, isDegraded);
+        this.execute([]);
       },
-      failed: (failure) => void this.failed(id, failure),
+      onFailure: (failure) => void this.failed(id, failure),
     });
     this.transports.set(id, transport);
     this.events.mount(transport.surface);
     transport.start();
   }
 
-  private end(id: number): void {
+  private stopTransport(id: number): void {
     const transport = this.transports.get(id);
     if (!transport) return;
     this.transports.delete(id);
@@ -152,42 +157,43 @@ export class Live {
     this.events.unmount(transport.surface);
   }
 
-  private picture(id: number, captured: number | null): void {
-    this.obey(this.fallback.picture(id, performance.now()));
+  private frame(id: number, captured: number | null): void {
+    this.execute(this.fallback.frame(id, performance.now()));
     if (id !== this.fallback.current?.id) return;
     if (captured !== null) this.latency.add(captured, localNow(), clockOf(this.options.api).offset);
-    this.events.picture(captured);
+    this.events.frame(captured);
   }
 
-  /** 503 may mean the camera or this transport, and no answer this transport or the gateway: only asking tells. */
+  /** 503 can be about the camera or the transport, and a lost connection about the transport or the gateway: ask which. */
   private async failed(id: number, reported: Failure): Promise<void> {
     let failure = reported;
-    if (failure.kind === "unavailable" || failure.kind === "broken") {
-      const answer = await this.camera();
+    if (failure.kind === "unavailable" || failure.kind === "connectionLost") {
+      const camera = await this.fetchCamera();
       if (!this.transports.has(id)) return;
-      if (answer === null) failure = { ...failure, kind: "unreachable" };
-      else if (answer.state === null || answer.state === "live") failure = { ...failure, kind: "broken" };
-      else if (failure.kind === "unavailable") failure = { ...failure, state: answer.state, message: answer.message };
+      if (camera === null) failure = { ...failure, kind: "unreachable" };
+      else if (camera.state === null || camera.state === "live") failure = { ...failure, kind: "connectionLost" };
+      else if (failure.kind === "unavailable") failure = { ...failure, state: camera.state, message: camera.message };
     }
-    this.obey(this.fallback.failed(id, failure, performance.now()));
+    this.execute(this.fallback.failed(id, failure, performance.now()));
   }
 
-  private async ask(): Promise<void> {
-    const answer = await this.camera();
-    this.obey(answer === null ? this.fallback.unreachable() : this.fallback.cameraIs(answer, performance.now()));
+  private async checkCamera(): Promise<void> {
+    const camera = await this.fetchCamera();
+    const { fallback } = this;
+    this.execute(camera === null ? fallback.gatewayUnreachable() : fallback.cameraChecked(camera, performance.now()));
   }
 
-  /** How the camera is; null where the gateway does not answer. */
-  private async camera(): Promise<CameraAnswer | null> {
+  /** The state of the camera; null if the gateway does not answer. */
+  private async fetchCamera(): Promise<CameraCheck | null> {
     const { api, camera } = this.options;
     try {
       const { state, error_message, live_edge } = await api.json<Camera>(`/api/cameras/${camera}`, {
-        // Not AbortSignal.any with our ending: Safari has it from 17.4 on only, and what comes after the end is not heard.
-        signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
+        // Safari has AbortSignal.any, which could add our own signal, only from 17.4 on. A late answer changes nothing.
+        signal: AbortSignal.timeout(CHECK_TIMEOUT_MS),
       });
-      return { state, message: error_message ?? "", edge: live_edge ? Date.parse(live_edge.time) : null };
+      return { state, message: error_message ?? "", liveEdge: live_edge ? Date.parse(live_edge.time) : null };
     } catch (error) {
-      return isGatewayResponse(error) ? { state: null, message: "", edge: null } : null;
+      return isGatewayResponse(error) ? { state: null, message: "", liveEdge: null } : null;
     }
   }
 }

@@ -1,4 +1,4 @@
-// What lies over the picture: a badge, a sentence where there is something to translate, the buttons.
+// What lies on top of the video: the badge, a notice if there is one, and the buttons.
 
 import { type Language, type MessageKey, translate } from "./core/i18n.ts";
 import type { StatusText } from "./core/status-text.ts";
@@ -6,51 +6,54 @@ import { type Icon, icon } from "./icons.ts";
 
 const NOTICE_MS = 8000;
 
-/** Its icon, its name, what it does. */
+/** Icon, accessible name, and action. */
 export type Button = readonly [Icon, MessageKey, () => void];
 
 export class Overlay {
-  readonly badge = part("div", "badge");
-  readonly notice = part("div", "notice");
-  readonly controls = part("div", "controls");
+  readonly badge = createPart("div", "badge");
+  readonly notice = createPart("div", "notice");
+  readonly controls = createPart("div", "controls");
   private noticeTimer = 0;
-  private noticed = "";
+  private noticeText = "";
 
   constructor() {
     this.notice.setAttribute("role", "status");
     this.notice.hidden = true;
   }
 
-  show({ tone, label, more, notice }: StatusText): void {
-    this.badge.dataset.tone = tone;
-    const rest = document.createElement("span");
-    rest.className = "more";
-    rest.textContent = more;
-    this.badge.replaceChildren(label, rest);
-    this.translate(notice, tone === "live");
-    this.notice.dataset.tone = tone;
+  show({ status, label, detail, notice }: StatusText): void {
+    this.badge.dataset.status = status;
+    const span = document.createElement("span");
+    span.className = "detail";
+    span.textContent = detail;
+    this.badge.replaceChildren(label, span);
+    this.showNotice(notice, status === "live");
+    this.notice.dataset.status = status;
   }
 
-  /** What is wrong stays; what is merely worth knowing (`passes`) goes after a while. */
-  private translate(notice: string, passes: boolean): void {
-    if (notice === this.noticed) return;
-    this.noticed = notice;
+  /** A notice about a problem stays. A temporary one is hidden after a while. */
+  private showNotice(notice: string, isTemporary: boolean): void {
+    if (notice === this.noticeText) return;
+    this.noticeText = notice;
     clearTimeout(this.noticeTimer);
     this.notice.textContent = notice;
     this.notice.hidden = notice === "";
-    if (notice && passes) this.noticeTimer = window.setTimeout(() => (this.notice.hidden = true), NOTICE_MS);
+    if (!notice || !isTemporary) return;
+    this.noticeTimer = window.setTimeout(() => {
+      this.notice.hidden = true;
+    }, NOTICE_MS);
   }
 
-  /** Buttons, each with its icon, its name and what it does; none hides them. */
+  /** Replace the buttons. Without buttons, the bar is hidden. */
   setControls(language: Language, buttons: readonly Button[]): void {
     this.controls.hidden = buttons.length === 0;
     this.controls.replaceChildren(
-      ...buttons.map(([symbol, word, act]) => {
+      ...buttons.map(([symbol, key, onClick]) => {
         const button = document.createElement("button");
         button.type = "button";
-        button.ariaLabel = button.title = translate(language, word);
+        button.ariaLabel = button.title = translate(language, key);
         button.append(icon(symbol));
-        button.addEventListener("click", act);
+        button.addEventListener("click", onClick);
         return button;
       }),
     );
@@ -61,7 +64,8 @@ export class Overlay {
   }
 }
 
-export function part(tag: string, name: string): HTMLElement {
+/** An element with a class and a `::part()` of the same name. */
+export function createPart(tag: string, name: string): HTMLElement {
   const element = document.createElement(tag);
   element.className = name;
   element.setAttribute("part", name);

@@ -1,4 +1,4 @@
-// The entry for everybody: defines <live-edge-player>, and hands its parts to our own page.
+// Entry point of player.js: defines <live-edge-player>, and exports its types.
 
 import { LiveEdgePlayer } from "./element.ts";
 

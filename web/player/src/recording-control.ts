@@ -1,16 +1,17 @@
-// A player's way into the past and back: at most one recording at a time, fetched with its code when it is first wanted.
+// Switches a player between live and its recording. There is at most one recording at a time. Its code is loaded when it
+// is first needed.
 //
 // Rules:
-// 1. A moment at or past the live edge is live, and whoever plays up to it has arrived there.
-// 2. The speed is the recording's: it outlives seeks, and ends with the return to live.
+// 1. A time at or past the live edge is live, and a recording that reaches the live edge becomes live.
+// 2. The playback rate belongs to the recording: it survives seeks, and ends with the return to live.
 
 import type { Api } from "./core/api.ts";
-import type { Recording } from "./recording-playback.ts";
+import type { RecordingPlayback } from "./recording-playback.ts";
 
-/** So near to now it is live. */
-const EDGE_MS = 1000;
+/** A time this close to now is live. */
+const LIVE_EDGE_MS = 1000;
 
-/** Whose recording it is. */
+/** The player that the recording belongs to. */
 interface Player {
   readonly camera: string;
   readonly muted: boolean;
@@ -21,41 +22,41 @@ export interface RecordingControlEvents {
   api(): Api;
   /** The gateway's clock, ms. */
   now(): number;
-  /** A surface has come; it is to be laid under what is shown. */
+  /** A new surface, to be placed below the one that is shown. */
   mount(surface: HTMLVideoElement): void;
-  /** It has its first picture. */
+  /** The surface has its first frame. */
   show(surface: HTMLVideoElement): void;
   changed(): void;
-  /** Nothing is left of the past: live again. */
+  /** The recording has reached the live edge. */
   goLive(): void;
 }
 
 export class RecordingControl {
-  /** What is played; null while it is live. */
-  current: Recording | null = null;
+  /** The recording; null while live. */
+  current: RecordingPlayback | null = null;
 
   constructor(
     private readonly player: Player,
     private readonly events: RecordingControlEvents,
   ) {}
 
-  /** Whether its pictures are seen, and live's no longer needed. */
+  /** Whether the recording is on the screen, so that live is no longer needed. */
   get isShown(): boolean {
     return this.current?.surface.classList.contains("shown") ?? false;
   }
 
   async seek(time: number): Promise<void> {
     const { player, events } = this;
-    if (time >= events.now() - EDGE_MS) return events.goLive();
+    if (time >= events.now() - LIVE_EDGE_MS) return events.goLive();
     if (!this.current) {
-      const { Recording } = await import("./recording-playback.ts");
+      const { RecordingPlayback } = await import("./recording-playback.ts");
       if (!player.isConnected) return;
-      // Another seek may have been quicker.
+      // Another seek may have created it meanwhile.
       if (!this.current) {
-        this.current = new Recording(events.api(), player.camera, player.muted, {
+        this.current = new RecordingPlayback(events.api(), player.camera, player.muted, {
           changed: () => events.changed(),
-          arrived: () => events.goLive(),
-          shown: (surface) => events.show(surface),
+          reachedLiveEdge: () => events.goLive(),
+          firstFrame: (surface) => events.show(surface),
         });
         events.mount(this.current.surface);
       }
@@ -64,7 +65,6 @@ export class RecordingControl {
     events.changed();
   }
 
-  /** Let go of it. */
   stop(): void {
     const { current } = this;
     this.current = null;

@@ -1,56 +1,45 @@
-// Playback of what was recorded: the archive's files as one seekable HLS playlist, around the moment that is asked for.
+// Playback of recordings: the segments of the archive as one seekable HLS playlist around the requested time.
 //
 // Rules:
-// 1. A window of the archive is loaded: a little before the moment and WINDOW_MS after it. A seek inside it is a seek of
-//    the video; one outside loads another window.
-// 2. Moments are those of EXT-X-PROGRAM-DATE-TIME, so that gaps are jumped over and never shift what follows.
-// 3. Whoever plays past the end of what is recorded has arrived in live.
-// 4. While a window is on its way, seeks only change what is wanted of it: dragging along a year asks for one at a time.
-// 5. A step goes to the middle of a picture, found from where the one that is shown begins: no rounding shows it twice.
+// 1. A window of the archive is loaded, from BEFORE_MS before the requested time to WINDOW_MS after it. A seek within it is
+//    a seek of the video. A seek outside it loads another window.
+// 2. Times are those of EXT-X-PROGRAM-DATE-TIME, so that gaps are skipped and shift nothing behind them.
+// 3. Playback that passes the end of the recordings becomes live.
+// 4. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
 
 import type { Api } from "./core/api.ts";
 import { type Language, translate } from "./core/i18n.ts";
 import type { StatusText } from "./core/status-text.ts";
+import { FrameStepper } from "./frame-stepper.ts";
 import { type Fragment, Hls } from "./transports/hlsjs.ts";
 import { createVideo, play, type TransportStats, watchFrames } from "./transports/transport.ts";
 
 const BEFORE_MS = 10 * 60_000;
 const WINDOW_MS = 30 * 60_000;
-/** How long a picture is taken to last, in s, until two in a row were seen: the longest try is TRIES doublings of it. */
-const PICTURE_S = 1 / 30;
-const PICTURE_MAX_S = 4;
-const TRIES = 7;
-/** After a seek in what is loaded, a new picture is on the screen by then; where it must be loaded, by LOADED_MS. */
-const PRESENTED_MS = 150;
-const LOADED_MS = 5000;
-const LOOK_MS = 10;
-/** So near to now there is nothing whole on disk yet. */
-const EDGE_MS = 8000;
+/** The newest segment may lack so much: it is not yet on disk. */
+const UNWRITTEN_MS = 8000;
+/** Playback that ends this close to now is at the live edge. */
+const LIVE_EDGE_MS = 3 * UNWRITTEN_MS;
 
 export interface RecordingEvents {
   changed(): void;
-  /** It has played up to the live edge. */
-  arrived(): void;
-  /** The first picture of it. */
-  shown(surface: HTMLVideoElement): void;
+  reachedLiveEdge(): void;
+  /** The recording has its first frame. */
+  firstFrame(surface: HTMLVideoElement): void;
 }
 
-export class Recording {
+export class RecordingPlayback {
   readonly surface: HTMLVideoElement;
-  private readonly ending = new AbortController();
+  private readonly stopping = new AbortController();
+  private readonly stepper: FrameStepper;
   private hls: Hls | null = null;
   private window: { start: number; end: number } | null = null;
-  private wanted: number | null = null;
-  private missing: number | null = null;
+  /** The requested time, ms; null once its frame is presented. */
+  private requested: number | null = null;
+  /** The requested time for which nothing was recorded, ms. */
+  private notRecorded: number | null = null;
   private isLoading = false;
   private bytes = 0;
-  /** Where on the video's time the picture on the screen begins, and how long a picture lasts, s. */
-  private pictureAt: number | null = null;
-  private pictureS: number | null = null;
-  private presented = 0;
-  private hasSought = false;
-  private steps = 0;
-  private isStepping = false;
 
   constructor(
     private readonly api: Api,
@@ -58,24 +47,25 @@ export class Recording {
     muted: boolean,
     private readonly events: RecordingEvents,
   ) {
+    const { signal } = this.stopping;
     this.surface = createVideo(muted);
-    watchFrames(this.surface, this.ending.signal, (_, metadata) => {
-      this.wanted = null;
-      if (metadata) this.learn(metadata);
-      if (!this.surface.classList.contains("shown")) events.shown(this.surface);
+    this.stepper = new FrameStepper(this.surface, signal);
+    watchFrames(this.surface, signal, (_, metadata) => {
+      this.requested = null;
+      if (metadata) this.stepper.presented(metadata);
+      if (!this.surface.classList.contains("shown")) events.firstFrame(this.surface);
       events.changed();
     });
-    this.surface.addEventListener("seeking", () => (this.hasSought = true), { signal: this.ending.signal });
-    this.surface.addEventListener("ended", () => this.goOn(), { signal: this.ending.signal });
+    this.surface.addEventListener("ended", () => this.continueAfterEnd(), { signal });
   }
 
-  /** The capture time of the picture, ms since the Unix epoch. */
-  get time(): number | null {
-    return this.wanted ?? this.hls?.playingDate?.getTime() ?? null;
+  /** Capture time of the frame on the screen, ms since the Unix epoch. */
+  get captureTime(): number | null {
+    return this.requested ?? this.hls?.playingDate?.getTime() ?? null;
   }
 
-  set rate(rate: number) {
-    // The default too: a video forgets its rate with each window that is loaded.
+  set playbackRate(rate: number) {
+    // A video resets its rate to the default with each window that is loaded: set the default too.
     this.surface.defaultPlaybackRate = this.surface.playbackRate = rate;
   }
 
@@ -87,30 +77,19 @@ export class Recording {
     this.surface.pause();
   }
 
-  /** Show the picture so many further on, or back. Steps that come while one is being done are added up. */
-  async step(pictures: number): Promise<void> {
-    this.surface.pause();
-    this.steps += pictures;
-    if (this.isStepping) return;
-    this.isStepping = true;
-    while (this.steps !== 0 && !this.ending.signal.aborted) {
-      const by = this.steps;
-      this.steps = 0;
-      await this.stepBy(by);
-    }
-    this.isStepping = false;
+  step(frames: number): Promise<void> {
+    return this.stepper.step(frames);
   }
 
   seek(time: number): void {
-    this.wanted = time;
-    this.missing = null;
+    this.requested = time;
+    this.notRecorded = null;
     if (this.isLoading) return;
     const position = this.positionOf(time);
     if (position !== null) this.surface.currentTime = position;
     else this.load(time);
   }
 
-  /** Counters as a transport has them. */
   async statistics(): Promise<TransportStats> {
     const { videoWidth: width, videoHeight: height } = this.surface;
     const { totalVideoFrames: frames, droppedVideoFrames: framesDropped } = this.surface.getVideoPlaybackQuality();
@@ -118,83 +97,32 @@ export class Recording {
   }
 
   stop(): void {
-    this.ending.abort();
+    this.stopping.abort();
     this.hls?.destroy();
     this.hls = null;
     this.surface.remove();
   }
 
-  describe(language: Language): StatusText {
-    const at = this.time;
+  statusText(language: Language): StatusText {
+    const { captureTime, notRecorded } = this;
     const label = translate(language, this.surface.paused ? "paused" : "recorded");
-    const more = at === null ? "" : new Date(at).toLocaleTimeString(language, { hourCycle: "h23" });
-    const notice =
-      this.missing === null
-        ? ""
-        : translate(language, "notRecorded", {
-            time: new Date(this.missing).toLocaleString(language, { hourCycle: "h23" }),
-          });
-    return { tone: this.missing === null ? "past" : "off", label, more, notice };
-  }
-
-  private learn({ mediaTime, presentedFrames }: VideoFrameCallbackMetadata): void {
-    const lasted = mediaTime - (this.pictureAt ?? mediaTime);
-    // After a seek it is no neighbour, and at speed not each picture is presented.
-    const isNext = presentedFrames === this.presented + 1 && !this.hasSought && this.surface.playbackRate <= 1;
-    if (isNext && lasted > 0.001 && lasted < PICTURE_MAX_S) this.pictureS = Math.min(lasted, this.pictureS ?? lasted);
-    this.pictureAt = mediaTime;
-    this.presented = presentedFrames;
-    this.hasSought = false;
-  }
-
-  private async stepBy(pictures: number): Promise<void> {
-    const from = this.pictureAt ?? this.surface.currentTime;
-    if (this.pictureS !== null) {
-      // A browser takes a place just before what is loaded for the beginning of that: it is asked again when more has come.
-      const position = from + (pictures + 0.5) * this.pictureS;
-      for (let tries = 0; tries < LOADED_MS / PRESENTED_MS; tries++) if (await this.settle(position, from)) return;
-      return;
-    }
-    // Not known how long one lasts: one step tells, and the rest comes after it.
-    const one = Math.sign(pictures);
-    this.steps += pictures - one;
-    let lasts = PICTURE_S;
-    for (let tries = 0; tries < TRIES; tries++, lasts *= 2) {
-      // Just before it is the one before; further on is another one where this one lasts no longer than was thought.
-      const position = one < 0 ? from - 0.001 : from + 1.5 * lasts;
-      if (await this.settle(position, from)) break;
-    }
-    if (this.pictureAt !== null && this.pictureAt !== from) this.pictureS = Math.abs(this.pictureAt - from);
-  }
-
-  /** Seek on the video's time; true when a picture other than the one at `from` is there, false where none comes. */
-  private async settle(position: number, from: number): Promise<boolean> {
-    const { surface } = this;
-    surface.currentTime = Math.max(0, position);
-    // One that begins later is that of another place: the nearest that is loaded.
-    const isThere = () =>
-      !surface.seeking &&
-      this.pictureAt !== null &&
-      Math.abs(this.pictureAt - from) > 0.001 &&
-      this.pictureAt <= Math.max(0, position) + 0.001;
-    // What is not loaded yet takes its time; what is, is there soon or never.
-    for (let waited = 0; waited < LOADED_MS && (surface.seeking || waited < PRESENTED_MS); waited += LOOK_MS) {
-      if (isThere()) return true;
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-    }
-    return isThere();
+    const detail = captureTime === null ? "" : new Date(captureTime).toLocaleTimeString(language, { hourCycle: "h23" });
+    if (notRecorded === null) return { status: "recording", label, detail, notice: "" };
+    const time = new Date(notRecorded).toLocaleString(language, { hourCycle: "h23" });
+    return { status: "off", label, detail, notice: translate(language, "notRecorded", { time }) };
   }
 
   private load(time: number): void {
     this.hls?.destroy();
     this.isLoading = true;
-    this.pictureAt = this.pictureS = null;
+    this.stepper.reset();
     const end = time + WINDOW_MS;
-    const isOpen = end > Date.now() - EDGE_MS;
     this.window = { start: time - BEFORE_MS, end };
-    const query = new URLSearchParams({ start: new Date(time - BEFORE_MS).toISOString() });
-    // Without an end it would go on into live, and never stop reloading: live has better ways.
-    query.set("end", new Date(isOpen ? Date.now() : end).toISOString());
+    const query = new URLSearchParams({
+      start: new Date(time - BEFORE_MS).toISOString(),
+      // Without an end, the playlist would continue into live and be reloaded again and again.
+      end: new Date(end > Date.now() - UNWRITTEN_MS ? Date.now() : end).toISOString(),
+    });
     const { api } = this;
     const hls = new Hls({
       autoStartLoad: false,
@@ -207,11 +135,11 @@ export class Recording {
     this.hls = hls;
     hls.once(Hls.Events.LEVEL_LOADED, (_, { details }) => {
       this.isLoading = false;
-      const wanted = this.wanted ?? time;
-      if (!this.isInWindow(wanted)) return this.load(wanted);
-      // The playlist is there, nothing else is fetched yet: begin with the segment that is wanted.
-      const position = positionIn(details.fragments, wanted);
-      if (position === null) return void this.skip(wanted);
+      const requested = this.requested ?? time;
+      if (!this.isInWindow(requested)) return this.load(requested);
+      // Only the playlist is loaded so far. Start with the requested segment.
+      const position = positionIn(details.fragments, requested);
+      if (position === null) return void this.skipGap(requested);
       hls.startLoad(position);
       this.surface.currentTime = position;
       this.play();
@@ -219,50 +147,55 @@ export class Recording {
     hls.on(Hls.Events.ERROR, (_, { fatal, response }) => {
       if (!fatal) return;
       this.isLoading = false;
-      if (response?.code === 404) void this.skip(this.wanted ?? time);
-      else if (response?.code === undefined || response.code < 500) this.miss(time);
+      if (response?.code === 404) void this.skipGap(this.requested ?? time);
+      else if (response?.code === undefined || response.code < 500) this.setNotRecorded(time);
     });
-    hls.on(Hls.Events.FRAG_LOADED, (_, { frag }) => (this.bytes += frag.stats.loaded));
+    hls.on(Hls.Events.FRAG_LOADED, (_, { frag }) => {
+      this.bytes += frag.stats.loaded;
+    });
     hls.attachMedia(this.surface);
     hls.loadSource(api.url(`/hls/${this.camera}/dvr.m3u8?${query}`));
   }
 
-  /** Nothing was recorded from a moment to the end of its window: on with what comes next. */
-  private async skip(time: number): Promise<void> {
+  /** Nothing was recorded from a time to the end of its window: seek to the next recording. */
+  private async skipGap(time: number): Promise<void> {
     this.isLoading = true;
-    const query = new URLSearchParams({ start: new Date(time).toISOString(), limit: "1" });
-    let next: number | null = null;
-    try {
-      const { signal } = this.ending;
-      const { segments } = await this.api.json<{ segments: { start: string }[] }>(
-        `/api/cameras/${this.camera}/segments?${query}`,
-        { signal },
-      );
-      next = segments[0] ? Date.parse(segments[0].start) : null;
-    } catch {
-      // What is not known is not there.
-    }
+    const next = await this.nextRecording(time);
     this.isLoading = false;
-    if (this.ending.signal.aborted) return;
-    // Somebody may have thought better of it meanwhile.
-    if (this.wanted !== null && this.wanted !== time) this.seek(this.wanted);
+    if (this.stopping.signal.aborted) return;
+    // There may have been another seek meanwhile.
+    if (this.requested !== null && this.requested !== time) this.seek(this.requested);
     else if (next !== null && next > time) this.seek(next);
-    else this.miss(time);
+    else this.setNotRecorded(time);
   }
 
-  private miss(time: number): void {
-    this.missing = time;
+  /** Start of the first recording at or after a time, ms; null if there is none, or if it is not known. */
+  private async nextRecording(time: number): Promise<number | null> {
+    const query = new URLSearchParams({ start: new Date(time).toISOString(), limit: "1" });
+    try {
+      const { segments } = await this.api.json<{ segments: { start: string }[] }>(
+        `/api/cameras/${this.camera}/segments?${query}`,
+        { signal: this.stopping.signal },
+      );
+      return segments[0] ? Date.parse(segments[0].start) : null;
+    } catch {
+      return null;
+    }
+  }
+
+  private setNotRecorded(time: number): void {
+    this.notRecorded = time;
     this.events.changed();
   }
 
-  /** The end of the window: on with the next one, or into live. */
-  private goOn(): void {
-    const at = this.time ?? this.window?.end ?? Date.now();
-    if (at > Date.now() - 3 * EDGE_MS) this.events.arrived();
-    else this.seek(at + 100);
+  /** At the end of the window: go live, or load the next window. */
+  private continueAfterEnd(): void {
+    const end = this.captureTime ?? this.window?.end ?? Date.now();
+    if (end > Date.now() - LIVE_EDGE_MS) this.events.reachedLiveEdge();
+    else this.seek(end + 100);
   }
 
-  /** Where a moment is on the video's own time, or the next that is recorded in this window; null outside of it. */
+  /** Position of a time in the video, or of the next recording in the window; null outside the window. */
   private positionOf(time: number): number | null {
     if (!this.isInWindow(time)) return null;
     return positionIn(this.hls?.levels[0]?.details?.fragments ?? [], time);

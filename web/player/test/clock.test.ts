@@ -1,19 +1,19 @@
 import { describe, expect, it } from "vitest";
 import { Latency, RtpClock, ServerClock } from "../src/core/clock.ts";
 
-describe("the gateway's clock", () => {
-  it("is unknown before the first answer", () => {
+describe("ServerClock", () => {
+  it("has no offset before the first sample", () => {
     expect(new ServerClock().offset).toBeNull();
   });
 
-  it("belongs to the middle of the round trip", () => {
+  it("assigns the server time to the middle of the round trip", () => {
     const clock = new ServerClock();
     clock.add({ sent: 1000, received: 1100, server: 6050 });
     expect(clock.offset).toBe(5000);
     expect(clock.uncertainty).toBe(50);
   });
 
-  it("is taken from the quickest round trip", () => {
+  it("uses the fastest round trip", () => {
     const clock = new ServerClock();
     clock.add({ sent: 0, received: 400, server: 5390 });
     clock.add({ sent: 1000, received: 1010, server: 6005 });
@@ -21,7 +21,7 @@ describe("the gateway's clock", () => {
     expect(clock.offset).toBe(5000);
   });
 
-  it("forgets old measurements: clocks drift and are set", () => {
+  it("forgets old samples, because clocks drift and are set", () => {
     const clock = new ServerClock();
     clock.add({ sent: 0, received: 1, server: 0.5 });
     for (let at = 1; at <= 8; at++)
@@ -29,7 +29,7 @@ describe("the gateway's clock", () => {
     expect(clock.offset).toBe(3_600_000);
   });
 
-  it("takes no nonsense", () => {
+  it("ignores invalid samples", () => {
     const clock = new ServerClock();
     clock.add({ sent: 100, received: 50, server: 75 });
     clock.add({ sent: 0, received: 10, server: Number.NaN });
@@ -37,7 +37,7 @@ describe("the gateway's clock", () => {
   });
 });
 
-describe("latency", () => {
+describe("Latency", () => {
   it("is unknown without an offset or a capture time", () => {
     const latency = new Latency();
     latency.add(1000, 1100, null);
@@ -45,19 +45,19 @@ describe("latency", () => {
     expect(latency.value).toBeNull();
   });
 
-  it("is now minus capture, on one clock", () => {
+  it("is the presentation time minus the capture time, on one clock", () => {
     const latency = new Latency();
     latency.add(10_000, 5080, 5000);
     expect(latency.value).toBe(80);
   });
 
-  it("is never less than nothing", () => {
+  it("is never negative", () => {
     const latency = new Latency();
     latency.add(1000, 990, 0);
     expect(latency.value).toBe(0);
   });
 
-  it("is smooth while it jitters and quick when it jumps", () => {
+  it("smooths jitter and follows a jump at once", () => {
     const latency = new Latency();
     latency.add(0, 100, 0);
     latency.add(0, 180, 0);
@@ -67,19 +67,19 @@ describe("latency", () => {
   });
 });
 
-describe("RTP timestamps", () => {
-  it("mean nothing before they are told", () => {
+describe("RtpClock", () => {
+  it("knows no capture time before the first pair", () => {
     expect(new RtpClock().captured(5)).toBeNull();
   });
 
-  it("are 90 ticks a millisecond, forwards and back", () => {
+  it("converts 90 ticks per millisecond, forwards and backwards", () => {
     const clock = new RtpClock();
     clock.set(90_000, 1_000_000);
     expect(clock.captured(180_000)).toBe(1_001_000);
     expect(clock.captured(0)).toBe(999_000);
   });
 
-  it("go on where 32 bits end", () => {
+  it("handles the wrap-around at 32 bits", () => {
     const clock = new RtpClock();
     clock.set(2 ** 32 - 900, 1_000_000);
     expect(clock.captured(900)).toBe(1_000_020);

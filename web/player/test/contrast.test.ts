@@ -1,4 +1,4 @@
-// WCAG 2.2, 1.4.3 and 1.4.11, computed from the page's own colours: text has 4.5:1, what is drawn has 3:1.
+// WCAG 2.2, 1.4.3 and 1.4.11, computed from the colors of page.css: text has 4.5:1, graphics have 3:1.
 
 import { describe, expect, it } from "vitest";
 import css from "../../static/page.css?raw";
@@ -27,7 +27,7 @@ function contrast(a: string, b: string): number {
   return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
 }
 
-it("knows what contrast is", () => {
+it("computes contrast as WCAG does", () => {
   expect(contrast("#000", "#ffffff")).toBeCloseTo(21, 5);
   expect(contrast("#767676", "#fff")).toBeCloseTo(4.54, 2);
 });
@@ -36,28 +36,29 @@ describe.each([
   ["light", light],
   ["dark", dark],
 ])("%s", (_, colors) => {
-  const ratio = (ink: string, ground: string) => contrast(colors[ink] ?? "#000", colors[ground] ?? "#000");
+  const ratio = (color: string, background: string) => contrast(colors[color] ?? "#000", colors[background] ?? "#000");
 
-  it.each(["recorded", "protected", "missing", "ink", "live", "past"])("%s is seen on the strip", (name) => {
+  it.each(["recorded", "protected", "missing", "text", "live", "playback"])("%s is visible on the timeline", (name) => {
     expect(ratio(name, "panel")).toBeGreaterThanOrEqual(3);
   });
 
   it.each([
-    ["ink", "panel"],
-    ["ink", "ground"],
-    ["ink", "raised"],
-    ["quiet", "panel"],
-    ["quiet", "ground"],
+    ["text", "panel"],
+    ["text", "background"],
+    ["text", "raised"],
+    ["text-muted", "panel"],
+    ["text-muted", "background"],
     ["on-accent", "accent"],
-    ["ill", "panel"],
-    ["wait", "panel"],
+    ["error", "panel"],
+    ["warning", "panel"],
     ["live", "panel"],
-    ["ground", "ill"],
-  ])("%s can be read on %s", (ink, ground) => {
-    expect(ratio(ink, ground)).toBeGreaterThanOrEqual(4.5);
+    ["background", "error"],
+  ])("%s is readable on %s", (color, background) => {
+    expect(ratio(color, background)).toBeGreaterThanOrEqual(4.5);
   });
 
-  it("its plots and focus rings are seen", () => {
-    for (const ground of ["panel", "raised", "ground"]) expect(ratio("accent", ground)).toBeGreaterThanOrEqual(3);
+  it("has visible plots and focus rings", () => {
+    for (const background of ["panel", "raised", "background"])
+      expect(ratio("accent", background)).toBeGreaterThanOrEqual(3);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { parts, showNewest } from "../src/transports/mjpeg.ts";
+import { showNewest } from "../src/transports/mjpeg.ts";
+import { multipartParts } from "../src/transports/multipart.ts";
 import { parseIceServers } from "../src/transports/webrtc.ts";
 
 function stream(chunks: Uint8Array<ArrayBuffer>[]): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -13,7 +14,7 @@ function stream(chunks: Uint8Array<ArrayBuffer>[]): ReadableStream<Uint8Array<Ar
 
 async function collect(chunks: Uint8Array<ArrayBuffer>[]): Promise<string[]> {
   const seen: string[] = [];
-  for await (const { headers, body } of parts(stream(chunks)))
+  for await (const { headers, body } of multipartParts(stream(chunks)))
     seen.push(`${headers.get("x-sequence")}:${new TextDecoder().decode(body)}`);
   return seen;
 }
@@ -23,63 +24,63 @@ const body = encode(
   "--x\r\nContent-Type: image/jpeg\r\nContent-Length: 5\r\nX-Sequence: 1\r\n\r\nfirst\r\n--x\r\nContent-Length: 6\r\nX-Sequence: 2\r\n\r\nsecond\r\n--x\r\n",
 );
 
-describe("MJPEG", () => {
-  it("is read in one piece", async () => {
+describe("multipartParts", () => {
+  it("parses a body in one chunk", async () => {
     expect(await collect([body])).toEqual(["1:first", "2:second"]);
   });
 
-  it("is read wherever it is cut", async () => {
+  it("parses a body that is split at any position", async () => {
     for (let at = 1; at < body.length; at++)
       expect(await collect([body.slice(0, at), body.slice(at)])).toEqual(["1:first", "2:second"]);
     expect(await collect([...body].map((byte) => Uint8Array.of(byte)))).toEqual(["1:first", "2:second"]);
   });
 
-  it("without lengths is refused", async () => {
+  it("rejects a part without a length", async () => {
     await expect(collect([encode("--x\r\nContent-Type: image/jpeg\r\n\r\nfirst")])).rejects.toThrow("length");
   });
 });
 
-describe("pictures that come faster than they are drawn", () => {
+describe("showNewest", () => {
   async function* numbers(count: number, pause: () => Promise<void>): AsyncGenerator<number> {
     for (let number = 1; number <= count; number++) {
       await pause();
       yield number;
     }
   }
-  const turn = () => new Promise<void>((resolve) => setTimeout(resolve));
+  const nextTask = () => new Promise<void>((resolve) => setTimeout(resolve));
 
-  it("are left out, but for the first and the newest", async () => {
+  it("skips items that are older than the newest", async () => {
     const seen: number[] = [];
     await showNewest(
       numbers(100, async () => {}),
       async (number) => {
-        await turn();
+        await nextTask();
         seen.push(number);
       },
     );
     expect(seen).toEqual([1, 100]);
   });
 
-  it("are all shown where there is time", async () => {
+  it("shows every item if there is time", async () => {
     const seen: number[] = [];
-    await showNewest(numbers(20, turn), async (number) => {
+    await showNewest(numbers(20, nextTask), async (number) => {
       await Promise.resolve();
       seen.push(number);
     });
     expect(seen).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
   });
 
-  it.each([1, 2, 50])("tell what is wrong with picture %i of an endless stream", async (bad) => {
-    const shown = showNewest(numbers(Number.POSITIVE_INFINITY, turn), async (number) => {
+  it.each([1, 2, 50])("throws the error of item %i of an endless stream", async (bad) => {
+    const shown = showNewest(numbers(Number.POSITIVE_INFINITY, nextTask), async (number) => {
       await Promise.resolve();
-      if (number === bad) throw new Error("no picture");
+      if (number === bad) throw new Error("not a JPEG");
     });
-    await expect(shown).rejects.toThrow("no picture");
+    await expect(shown).rejects.toThrow("not a JPEG");
   });
 });
 
-describe("ICE servers of a Link header", () => {
-  it("are read with their credentials", () => {
+describe("parseIceServers", () => {
+  it("parses servers with their credentials", () => {
     const links =
       '<stun:stun.example:3478>; rel="ice-server", <turn:turn.example:3478?transport=udp>; rel="ice-server"; username="a,b"; credential="c\\"d"; credential-type="password"';
     expect(parseIceServers(links)).toEqual([
@@ -88,7 +89,7 @@ describe("ICE servers of a Link header", () => {
     ]);
   });
 
-  it("are none where there is none", () => {
+  it("finds none in other links", () => {
     expect(parseIceServers(null)).toEqual([]);
     expect(parseIceServers('<https://example>; rel="help"')).toEqual([]);
   });

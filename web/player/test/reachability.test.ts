@@ -1,23 +1,24 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Api, ApiError } from "../src/core/api.ts";
-import { clockOf, isGatewayResponse, whenReachable } from "../src/core/clock-sync.ts";
+import { clockOf } from "../src/core/clock-sync.ts";
+import { isGatewayResponse, whenReachable } from "../src/core/reachability.ts";
 
-/** A gateway that answers as it is told to. */
+/** A gateway whose answers the test chooses. */
 class Gateway {
-  asked = 0;
+  requests = 0;
   answers: () => Promise<Response> = () => Promise.reject(new TypeError("refused"));
   readonly api: Api;
 
   constructor(base: string) {
     const fetch = () => {
-      this.asked += 1;
+      this.requests += 1;
       return this.answers();
     };
     this.api = { base, fetch } as unknown as Api;
-    clockOf(this.api); // it asks now and then by itself
+    clockOf(this.api); // starts the clock sync, which sends requests of its own
   }
 
-  back(): void {
+  recover(): void {
     this.answers = () => Promise.resolve(Response.json({ time: "2026-01-01T00:00:00Z" }));
   }
 }
@@ -25,57 +26,57 @@ class Gateway {
 let count = 0;
 const gateway = () => new Gateway(`http://gateway-${++count}.example`);
 
-describe("a gateway that is away", () => {
+describe("a gateway that is unreachable", () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
 
-  it("is tried several times a second by one conversation for all, and all are told once", async () => {
+  it("is polled several times a second, once for all callers, and each is called back once", async () => {
     const away = gateway();
     const { signal } = new AbortController();
-    const told = [vi.fn(), vi.fn(), vi.fn()];
-    for (const then of told) whenReachable(away.api, signal, then);
+    const callbacks = [vi.fn(), vi.fn(), vi.fn()];
+    for (const callback of callbacks) whenReachable(away.api, signal, callback);
     await vi.advanceTimersByTimeAsync(9000);
-    const { asked } = away;
+    const { requests } = away;
     await vi.advanceTimersByTimeAsync(900);
-    expect(away.asked - asked).toBe(3);
-    for (const then of told) expect(then).not.toHaveBeenCalled();
-    away.back();
+    expect(away.requests - requests).toBe(3);
+    for (const callback of callbacks) expect(callback).not.toHaveBeenCalled();
+    away.recover();
     await vi.advanceTimersByTimeAsync(500);
     await vi.advanceTimersByTimeAsync(5000);
-    for (const then of told) expect(then).toHaveBeenCalledTimes(1);
-    // Nobody waits any more: it is left in peace.
-    const after = away.asked;
+    for (const callback of callbacks) expect(callback).toHaveBeenCalledTimes(1);
+    // Nobody waits any more: the polls end.
+    const after = away.requests;
     await vi.advanceTimersByTimeAsync(5000);
-    expect(away.asked).toBe(after);
+    expect(away.requests).toBe(after);
   });
 
-  it("is asked again while a question over a dead connection is still open", async () => {
+  it("is polled again while a poll over a dead connection is pending", async () => {
     const away = gateway();
     away.answers = () => new Promise(() => {});
-    const then = vi.fn();
-    whenReachable(away.api, new AbortController().signal, then);
+    const callback = vi.fn();
+    whenReachable(away.api, new AbortController().signal, callback);
     await vi.advanceTimersByTimeAsync(1000);
-    away.back();
+    away.recover();
     await vi.advanceTimersByTimeAsync(400);
-    expect(then).toHaveBeenCalledTimes(1);
+    expect(callback).toHaveBeenCalledTimes(1);
   });
 
-  it("is not told to who has gone, and nobody asks for them", async () => {
+  it("does not call back after an abort, and is not polled any more", async () => {
     const away = gateway();
-    const ending = new AbortController();
-    const then = vi.fn();
-    whenReachable(away.api, ending.signal, then);
+    const abort = new AbortController();
+    const callback = vi.fn();
+    whenReachable(away.api, abort.signal, callback);
     await vi.advanceTimersByTimeAsync(3000);
-    ending.abort();
+    abort.abort();
     await vi.advanceTimersByTimeAsync(1000);
-    const { asked } = away;
-    away.back();
+    const { requests } = away;
+    away.recover();
     await vi.advanceTimersByTimeAsync(5000);
-    expect(then).not.toHaveBeenCalled();
-    expect(away.asked).toBe(asked);
+    expect(callback).not.toHaveBeenCalled();
+    expect(away.requests).toBe(requests);
   });
 
-  it("has not answered where a proxy did, and has where it refused", () => {
+  it("has not answered with the error of a proxy, but has with an error of its own", () => {
     expect(isGatewayResponse(new ApiError(502, "http", ""))).toBe(false);
     expect(isGatewayResponse(new ApiError(504, "http", ""))).toBe(false);
     expect(isGatewayResponse(new TypeError("refused"))).toBe(false);

@@ -19,25 +19,25 @@ const noon = new Date(2026, 10, 23, 12).getTime();
 const view: View = { from: noon, to: noon + HOUR };
 
 describe("a view", () => {
-  it("turns time into pixels and back", () => {
+  it("converts time to pixels and back", () => {
     expect(toX(view, noon + HOUR / 2, 1000)).toBe(500);
     expect(toTime(view, toX(view, noon + 1234, 777), 777)).toBeCloseTo(noon + 1234, 3);
   });
 
-  it("zooms around what is pointed at", () => {
+  it("zooms around a time", () => {
     const around = noon + HOUR / 4;
     const zoomed = zoom(view, 0.5, around);
     expect(zoomed.to - zoomed.from).toBe(HOUR / 2);
     expect(toX(zoomed, around, 1000)).toBe(toX(view, around, 1000));
   });
 
-  it("has its limits", () => {
+  it("has a minimum and a maximum span", () => {
     const near = zoom(view, 1e-9, noon);
     const far = zoom(view, 1e9, noon);
     expect([near.to - near.from, far.to - far.from]).toEqual([SPAN_MIN_MS, SPAN_MAX_MS]);
   });
 
-  it("moves only where it has to", () => {
+  it("moves only as far as needed", () => {
     expect(reveal(view, noon + HOUR / 2)).toBe(view);
     const later = reveal(view, noon + 2 * HOUR);
     expect(later.to).toBeGreaterThan(noon + 2 * HOUR);
@@ -50,28 +50,28 @@ describe("a view", () => {
 describe("recordings", () => {
   const at = (start: number, end: number, isProtected = false) => ({ start, end, isProtected });
 
-  it("that follow each other are one stretch", () => {
+  it("are merged if they are consecutive", () => {
     expect(mergeRanges([at(600, 1200), at(0, 600), at(1210, 1800)])).toEqual([at(0, 1800)]);
   });
 
-  it("with a gap, or another protection, are two", () => {
+  it("are not merged over a gap, or if only one is protected", () => {
     expect(mergeRanges([at(0, 1000), at(5000, 6000)])).toHaveLength(2);
     expect(mergeRanges([at(0, 1000), at(1000, 2000, true), at(2000, 3000)])).toHaveLength(3);
   });
 
-  it("are left as they were", () => {
+  it("are not modified", () => {
     const given = [at(0, 600), at(600, 1200)];
     mergeRanges(given);
     expect(given).toEqual([at(0, 600), at(600, 1200)]);
   });
 
-  it("are counted within a range", () => {
+  it("are summed within a range", () => {
     expect(recordedDuration([at(0, 100), at(200, 400)], 50, 300)).toBe(150);
   });
 });
 
 describe("the ruler", () => {
-  it("has its marks at round times, far enough apart", () => {
+  it("has ticks at round times, far enough apart", () => {
     for (const span of [60_000, 7 * 60_000, HOUR, 5 * HOUR, 24 * HOUR, 7 * 24 * HOUR]) {
       const wide = { from: noon - 12_345, to: noon - 12_345 + span };
       const marks = ticks(wide, 1000, 70);
@@ -81,14 +81,14 @@ describe("the ruler", () => {
     }
   });
 
-  it("marks midnight", () => {
+  it("has a tick at midnight", () => {
     const day = dayOf(noon);
     expect(ticks({ from: day.from - HOUR, to: day.from + HOUR }, 1000, 70).filter(({ isDay }) => isDay)).toEqual([
       { time: day.from, isDay: true },
     ]);
   });
 
-  it("knows that days are not all 24 hours long", () => {
+  it("allows for days that do not have 24 hours", () => {
     const day = dayOf(noon);
     expect(new Date(day.to).getHours()).toBe(0);
     expect(day.from).toBeLessThanOrEqual(noon);

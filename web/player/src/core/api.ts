@@ -1,6 +1,6 @@
-// The gateway's HTTP: where it is, who asks, and what its refusals mean.
+// The gateway's HTTP API: its address, the token, and its errors.
 
-import type { Failure } from "./fallback.ts";
+import type { Failure } from "./transports.ts";
 
 export interface Camera {
   camera_id: string;
@@ -25,7 +25,7 @@ export interface Camera {
   live_edge: { time: string } | null;
 }
 
-/** A refusal, with the gateway's own sentence. */
+/** An HTTP error, with the gateway's own code and message. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -40,28 +40,28 @@ export class ApiError extends Error {
     switch (status) {
       case 401:
       case 403:
-        return { kind: "denied", message, status };
+        return { kind: "unauthorized", message, status };
       case 404:
-        return { kind: "missing", message, status };
+        return { kind: "notFound", message, status };
       case 406:
-        return { kind: "refused", message, status };
+        return { kind: "unsupported", message, status };
       case 503:
         return { kind: "unavailable", message, status };
       default:
-        return { kind: "broken", message, status };
+        return { kind: "connectionLost", message, status };
     }
   }
 }
 
-/** Any error as a failure of a transport. */
+/** The failure of a transport that an error means. */
 export function toFailure(error: unknown): Failure {
   if (error instanceof ApiError) return error.failure;
-  return { kind: "broken", message: "" };
+  return { kind: "connectionLost", message: "" };
 }
 
 export class Api {
   constructor(
-    /** Origin and path of the gateway, without a slash at the end. */
+    /** URL of the gateway, without a trailing slash. */
     readonly base: string,
     public token: string | null = null,
   ) {}
@@ -74,7 +74,7 @@ export class Api {
     return this.token ? { Authorization: `Bearer ${this.token}` } : {};
   }
 
-  /** One request. Throws ApiError for a refusal, TypeError where there is no answer. */
+  /** One request. Throws ApiError for an HTTP error, TypeError if there is no response. */
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
     const response = await fetch(this.url(path), {
       cache: "no-store",
@@ -91,7 +91,7 @@ export class Api {
         if ("message" in body && typeof body.message === "string") message = body.message;
       }
     } catch {
-      // Not the gateway's answer but a proxy's: its status must do.
+      // The response is not the gateway's but a proxy's: only its status is known.
     }
     throw new ApiError(response.status, code, message);
   }
@@ -100,7 +100,7 @@ export class Api {
     return (await (await this.fetch(path, init)).json()) as T;
   }
 
-  /** An address that works without a header, for `src` and `href`: signed for this path where there is a token. */
+  /** A URL that works without a header, for `src` and `href`. With a token, it is signed for this path. */
   async link(path: string): Promise<string> {
     if (!this.token) return this.url(path);
     const { url } = await this.post<{ url: string }>("/api/sign", { path });

@@ -1,9 +1,10 @@
-// Whose time is it? The gateway's clock as seen from here, and how old the picture on the screen is.
+// The gateway's clock as seen from this browser, and the age of the frame on the screen.
 //
 // Rules:
-// 1. The offset comes from request and answer, as NTP does it: the server's time belongs to the middle of the round trip,
-//    and the quickest of the last SAMPLES round trips is the most truthful (half its length is the most it can err).
-// 2. Latency is now minus capture time, both on the gateway's clock. It is smoothed, never averaged over a seek or a fall.
+// 1. The offset comes from request and answer, as in NTP. The server's time belongs to the middle of the round trip. The
+//    fastest of the last SAMPLES round trips is the most accurate: its error is at most half its duration.
+// 2. Latency is the current time minus the capture time, both on the gateway's clock. It is smoothed, but never over a seek
+//    or a change of transport.
 
 const SAMPLES = 8;
 
@@ -18,19 +19,18 @@ export interface ClockSample {
 export class ServerClock {
   private samples: { offset: number; roundTrip: number }[] = [];
 
-  /** Take a measurement. */
   add({ sent, received, server }: ClockSample): void {
     if (!(received >= sent) || !Number.isFinite(server)) return;
     this.samples.push({ offset: server - (sent + received) / 2, roundTrip: received - sent });
     if (this.samples.length > SAMPLES) this.samples.shift();
   }
 
-  /** What is added to the local clock to get the gateway's, ms; null before the first measurement. */
+  /** Add this to the local clock to get the gateway's, ms; null before the first sample. */
   get offset(): number | null {
     return this.best?.offset ?? null;
   }
 
-  /** How wrong the offset may be, ms. */
+  /** The largest error of the offset, ms. */
   get uncertainty(): number | null {
     return this.best ? this.best.roundTrip / 2 : null;
   }
@@ -43,19 +43,19 @@ export class ServerClock {
   }
 }
 
-/** A picture this much older or younger than the last ones is no jitter: it is somewhere else. */
+/** A larger change than this is no jitter: playback has moved. */
 const JUMP_MS = 1500;
 const WEIGHT = 1 / 8;
 
 export class Latency {
-  /** ms, smoothed; null while nothing is known. */
+  /** ms, smoothed; null until it is known. */
   value: number | null = null;
 
-  /** A picture captured at `captured` (the gateway's clock) is shown at `shown` (local clock), `offset` apart. */
-  add(captured: number, shown: number, offset: number | null): void {
+  /** A frame captured at `captured` (the gateway's clock) was presented at `presented` (local clock). */
+  add(captured: number, presented: number, offset: number | null): void {
     if (offset === null || !Number.isFinite(captured)) return;
-    // No picture is from the future: what is less than nothing is the offset's error.
-    const age = Math.max(0, shown + offset - captured);
+    // No frame is from the future: a negative age is the error of the offset.
+    const age = Math.max(0, presented + offset - captured);
     this.value =
       this.value === null || Math.abs(age - this.value) > JUMP_MS ? age : this.value + (age - this.value) * WEIGHT;
   }
@@ -65,14 +65,15 @@ export class Latency {
   }
 }
 
-const RTP_RATE = 90; // ticks a millisecond
+/** RTP ticks per millisecond, for video (RFC 6184, section 8.1). */
+const RTP_RATE = 90;
 const RTP_WRAP = 2 ** 32;
 
-/** RTP timestamps of one stream as capture times, from one pair of both. */
+/** Converts the RTP timestamps of one stream to capture times, from one known pair of both. */
 export class RtpClock {
   private pair: { rtp: number; captured: number } | null = null;
 
-  /** At `captured` (ms) the stream's clock showed `rtp`. */
+  /** The stream's RTP clock showed `rtp` at `captured` (ms). */
   set(rtp: number, captured: number): void {
     this.pair = { rtp, captured };
   }

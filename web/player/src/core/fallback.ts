@@ -1,243 +1,182 @@
-// The fallback: which transport plays, when it falls, and when it climbs. Sans-IO: time comes in as an argument, what is to
-// be done goes out as commands.
+// Which transport plays, when the player falls back to a lower one, and when it upgrades to a better one. Sans-IO: time
+// comes in as an argument, and actions go out as commands.
 //
-// Theory of operation. There are two places: `current` shows pictures, `attempt` is being tried. An attempt with its first
-// picture becomes current, and the old current is stopped only then, so that nobody loses a picture to a climb.
+// Theory of operation. There are two places: `current` shows frames, `attempt` is being tried. With its first frame, the
+// attempt becomes current. The old current stops only then, so that an upgrade never interrupts the picture.
 //
 // Rules:
-// 1. Without a current, the best transport that is not barred is attempted; where all are barred, all but the refused ones are
-//    tried again after RETRY_MS, from the top. Coming back after an outage takes no longer than that.
-// 2. A transport that fails is barred. It is tried again while a lower one plays: after UPGRADE_DELAY_MS, then twice as long each
-//    time, up to UPGRADE_DELAY_MAX_MS.
-// 3. A current without pictures is asked about soon (NO_FRAME_MS), long before it is given up. While the camera itself is
-//    down, no other transport would have pictures either, and the connection stays for the moment when it is back. So does it
-//    while the camera is silent, or slow: the transport is at fault only where the gateway has had newer pictures for
-//    FRAME_DELAY_MAX_MS. An attempt that takes its time is asked about as well: the gateway may hold its answer until the camera
-//    is there.
-// 4. While the gateway cannot be reached, nothing is judged and nothing tried. The moment it answers again, what has had
-//    no picture since is begun anew: its connection may be dead without knowing.
-// 5. Nothing is judged while nobody looks: a hidden tab presents no pictures. Looked at again, after a sleep or on another
-//    network, it is asked at once.
-// 6. Denied (401, 403) ends everything until there is another token.
-// 7. Whose network is too narrow for the camera, as the gateway says, is sent few pictures, and has time for them
-//    (DEGRADED_MS): no other transport would bring more of them, and this one knows when the network is good again.
+// 1. Without a current transport, try the best one that is due in the retry schedule. If none is due, wait RETRY_MS, then
+//    try again from the top, except the unsupported ones. So recovery after an outage takes RETRY_MS at most.
+// 2. A transport that fails is delayed in the retry schedule, and tried again while a lower one plays.
+// 3. When a current transport has no frames for NO_FRAME_MS, check the camera, long before giving the transport up.
+//    - While the camera is down, no other transport would have frames either: keep the connection until it is back.
+//    - While the camera is silent or slow, keep the connection too. The transport has stalled only if the gateway has had
+//      a newer frame for FRAME_DELAY_MAX_MS.
+//    - Check the camera during a slow attempt too: the gateway may hold its answer until the camera is live.
+// 4. While the gateway cannot be reached, judge nothing and try nothing. When it answers again, restart what has had no
+//    frame since, because its connection may be dead.
+// 5. Judge nothing while the tab is hidden, because a hidden tab presents no frames. Check the camera at once when the tab
+//    is visible again, after a suspend, and when the network has changed.
+// 6. 401 and 403 end everything until there is another token.
+// 7. If the gateway reports the network as degraded, it sends few frames, and each may take DEGRADED_MS. No other
+//    transport would carry more, and this one recovers with the network.
 
-import type { MessageKey } from "./i18n.ts";
-
-export const TRANSPORTS = ["webrtc", "hls", "jpeg", "mjpeg"] as const;
-export type TransportName = (typeof TRANSPORTS)[number];
-
-export type FailureKind =
-  | "refused" // the server says that this transport cannot play this camera
-  | "unavailable" // the camera is not there: no transport could play it
-  | "denied" // 401 or 403
-  | "missing" // 404: there is no such camera
-  | "unreachable" // the gateway does not answer at all
-  | "broken" // the connection, the server or the media
-  | "timeout" // no first picture in time
-  | "stalled"; // pictures stopped
-
-export interface Failure {
-  kind: FailureKind;
-  /** A sentence, of the server's where it gave one. */
-  message: string;
-  /** What the player itself knows of the reason, to be said in the reader's language. */
-  word?: MessageKey;
-  status?: number;
-  /** The camera's state, where it is the camera's fault. */
-  state?: string;
-}
+import { RetrySchedule } from "./retry-schedule.ts";
+import { StartedTransport } from "./started-transport.ts";
+import { type Failure, TRANSPORTS, type TransportName } from "./transports.ts";
 
 export type Command =
-  | { do: "start"; id: number; transport: TransportName }
-  | { do: "show"; id: number; transport: TransportName }
-  | { do: "stop"; id: number }
-  | { do: "ask" } // how is the camera? answered by cameraIs() or unreachable()
-  | { do: "reach" }; // try the gateway until it answers, then call reachable()
+  | { type: "start"; id: number; transport: TransportName }
+  | { type: "show"; id: number; transport: TransportName }
+  | { type: "stop"; id: number }
+  | { type: "check-camera" } // answered by cameraChecked() or gatewayUnreachable()
+  | { type: "wait-for-gateway" }; // poll the gateway until it answers, then call gatewayReachable()
 
-export type Phase = "idle" | "starting" | "playing" | "interrupted" | "waiting" | "denied";
+export type Phase = "idle" | "starting" | "playing" | "interrupted" | "waiting" | "unauthorized";
 
-/** What the gateway says of the camera; null where it does not translate. */
-export interface CameraAnswer {
+/** The gateway's answer about the camera. */
+export interface CameraCheck {
+  /** null if the gateway refused to answer. */
   state: string | null;
   message: string;
-  /** Capture time of the gateway's newest picture, ms. */
-  edge: number | null;
+  /** Capture time of the gateway's newest frame, ms; null if unknown. */
+  liveEdge: number | null;
 }
 
-interface Place {
-  id: number;
-  transport: TransportName;
-  since: number;
-  lastPicture: number;
-  /** Mean distance of pictures, ms; null before the second one. */
-  interval: number | null;
-  /** The gateway says that the network is too narrow. */
-  slow: boolean;
-}
-
-/** A current without pictures: what the gateway has had since. */
-interface Doubt {
-  edge: number | null;
-  /** When it was first known that the gateway has newer pictures. */
+/** A current transport without frames: what the gateway has captured since. */
+interface StallCheck {
+  /** The gateway's live edge at the first check. */
+  liveEdge: number | null;
+  /** When it was first known that the gateway has a newer frame. */
   newerSince: number | null;
 }
 
-/** Time for the first picture. ICE over a blocked network fails only after 15 s and more: nobody waits for that. */
-export const FIRST_FRAME_TIMEOUT_MS: Record<TransportName, number> = {
-  webrtc: 4000,
-  hls: 8000,
-  jpeg: 5000,
-  mjpeg: 8000,
-};
-/** Pictures are missed after this long, and after NO_FRAME_INTERVALS of the stream's own picture distance: somebody asks. */
-export const NO_FRAME_MS = 600;
-export const NO_FRAME_INTERVALS = 6;
-/** A picture that the gateway has is on the screen after this long, or the transport is at fault. */
-export const FRAME_DELAY_MAX_MS: Record<TransportName, number> = { webrtc: 500, hls: 2500, jpeg: 800, mjpeg: 800 };
-/** So long without a picture is an interruption, whoever's fault it is; where the gateway says nothing of its pictures, the transport's. */
-export const STALL_MS = 2000;
-/** Between pictures over a network that is too narrow: a large keyframe over 64 kbit/s. */
-export const DEGRADED_MS = 10_000;
 /** Between rounds while nothing works. */
 export const RETRY_MS = 700;
-/** A camera that does not exist may come to exist, but not every second. */
-export const MISSING_RETRY_MS = 5000;
-export const UPGRADE_DELAY_MS = 5000;
-export const UPGRADE_DELAY_MAX_MS = 60_000;
-/** A refusal holds as long as the camera sends what it sends. */
-export const UNSUPPORTED_RETRY_MS = 120_000;
+/** A missing camera may be added later, but trying every second would be too often. */
+export const NOT_FOUND_RETRY_MS = 5000;
 export const CHECK_INTERVAL_MS = 1000;
-/** While it is in doubt whose fault it is. */
+/** Between checks while it is not known whether the transport has stalled. */
 export const STALL_CHECK_INTERVAL_MS = 250;
-/** Between two ticks, which come several times a second: everything slept. */
+/** More time than this between two ticks, which come several times a second: the machine or the tab was suspended. */
 export const SUSPENDED_MS = 2000;
-const FRAME_INTERVAL_MAX_MS = 5000;
-/** Long enough to know that the transport is good again: its failures are forgotten. */
+/** A transport that has played for so long works again: its failures are forgotten. */
 export const STABLE_MS = 20_000;
 
 export class TransportFallback {
   phase: Phase = "idle";
-  current: Place | null = null;
-  attempt: Place | null = null;
-  /** Why the camera itself has no pictures, as far as it is known. */
+  current: StartedTransport | null = null;
+  attempt: StartedTransport | null = null;
+  /** Why the camera has no frames, as far as it is known. */
   cameraDown: { state: string; message: string } | null = null;
-  /** Each transport's last failure, until it plays again. */
+  isGatewayUnreachable = false;
+  /** The last failure of each transport, until it plays again. */
   readonly failures = new Map<TransportName, Failure>();
 
-  private readonly barredUntil = new Map<TransportName, number>();
-  private readonly counts = new Map<TransportName, number>();
-  private waitUntil = 0;
-  private askedAt: number | null = null;
-  private doubt: Doubt | null = null;
-  /** The gateway cannot be reached. */
-  away = false;
+  private readonly schedule = new RetrySchedule();
+  private retryAt = 0;
+  private checkedAt: number | null = null;
+  private stallCheck: StallCheck | null = null;
   private nextId = 1;
-  private watched = true;
-  private ticked: number | null = null;
+  private isVisible = true;
+  private lastTick: number | null = null;
 
   constructor(private readonly transports: readonly TransportName[] = TRANSPORTS) {}
 
-  /** Begin, or begin anew (another token, another camera). */
+  /** Start, or start again with another token or camera. */
   start(now: number): Command[] {
     const commands = this.stop();
     this.phase = "starting";
     this.failures.clear();
-    this.barredUntil.clear();
-    this.counts.clear();
+    this.schedule.reset();
     this.cameraDown = null;
     return [...commands, ...this.tryBest(now)];
   }
 
   stop(): Command[] {
-    const commands: Command[] = [this.current, this.attempt].flatMap((place) =>
-      place ? [{ do: "stop", id: place.id }] : [],
+    const commands: Command[] = [this.current, this.attempt].flatMap((started) =>
+      started ? [{ type: "stop", id: started.id }] : [],
     );
     this.current = this.attempt = null;
     this.phase = "idle";
-    this.believe();
-    this.away = false;
+    this.endCheck();
+    this.isGatewayUnreachable = false;
     return commands;
   }
 
-  /** A new picture is on the screen (or would be, if it were shown). */
-  picture(id: number, now: number): Command[] {
-    const place = this.place(id);
-    if (!place) return [];
-    if (place.lastPicture > place.since) {
-      const distance = Math.min(now - place.lastPicture, FRAME_INTERVAL_MAX_MS);
-      place.interval = place.interval === null ? distance : place.interval + (distance - place.interval) / 8;
-    }
-    place.lastPicture = Math.max(now, place.since + 1);
-    if (place === this.current) {
-      this.believe();
-      this.away = false;
-      this.cameraDown = null;
-      this.phase = "playing";
-      if (now - place.since > STABLE_MS) this.counts.delete(place.transport);
-      return [];
-    }
-    const old = this.current;
-    this.current = place;
-    this.attempt = null;
-    this.believe();
-    this.away = false;
+  /** A frame was presented (or would be, if its surface were shown). */
+  frame(id: number, now: number): Command[] {
+    const started = this.find(id);
+    if (!started) return [];
+    started.frame(now);
+    this.endCheck();
+    this.isGatewayUnreachable = false;
     this.cameraDown = null;
     this.phase = "playing";
-    place.since = now;
-    for (const transport of this.transports.slice(this.transports.indexOf(place.transport)))
+    if (started === this.current) {
+      if (now - started.since > STABLE_MS) this.schedule.resetBackoff(started.transport);
+      return [];
+    }
+    const previous = this.current;
+    this.current = started;
+    this.attempt = null;
+    started.since = now;
+    for (const transport of this.transports.slice(this.transports.indexOf(started.transport)))
       this.failures.delete(transport);
-    this.barredUntil.delete(place.transport);
-    const commands: Command[] = [{ do: "show", id, transport: place.transport }];
-    if (old) commands.push({ do: "stop", id: old.id });
+    this.schedule.allow(started.transport);
+    const commands: Command[] = [{ type: "show", id, transport: started.transport }];
+    if (previous) commands.push({ type: "stop", id: previous.id });
     return commands;
   }
 
-  /** Whether the gateway says that the network of this transport is too narrow for the camera. */
-  slow(id: number, isSlow: boolean): void {
-    const place = this.place(id);
-    if (place) place.slow = isSlow;
+  /** Whether the gateway reports that the network is too slow for this camera. */
+  setDegraded(id: number, isDegraded: boolean): void {
+    const started = this.find(id);
+    if (started) started.isDegraded = isDegraded;
   }
 
   failed(id: number, reported: Failure, now: number): Command[] {
     let failure = reported;
-    const place = this.place(id);
-    if (!place) return [];
-    const commands: Command[] = [{ do: "stop", id }];
-    const wasCurrent = place === this.current;
+    const started = this.find(id);
+    if (!started) return [];
+    const commands: Command[] = [{ type: "stop", id }];
+    const wasCurrent = started === this.current;
     if (wasCurrent) {
       this.current = null;
-      this.believe();
+      this.endCheck();
     } else this.attempt = null;
-    if (failure.kind === "denied") {
+    if (failure.kind === "unauthorized") {
       commands.push(...this.stop());
-      this.failures.set(place.transport, failure);
-      this.phase = "denied";
+      this.failures.set(started.transport, failure);
+      this.phase = "unauthorized";
       return commands;
     }
-    if (failure.kind === "unreachable" || this.away) {
-      if (!this.current && !this.attempt) return [...commands, ...this.reach()];
-      failure = { ...failure, kind: "broken" };
+    if (failure.kind === "unreachable" || this.isGatewayUnreachable) {
+      if (!this.current && !this.attempt) return [...commands, ...this.waitForGateway()];
+      failure = { ...failure, kind: "connectionLost" };
     }
-    this.failures.set(place.transport, failure);
-    if (failure.kind === "unavailable" || failure.kind === "missing") {
-      if (this.current) return [...commands, ...this.bar(place.transport, failure, now)];
+    this.failures.set(started.transport, failure);
+    if (failure.kind === "unavailable" || failure.kind === "notFound") {
+      if (this.current) {
+        this.schedule.delay(started.transport, failure, now);
+        return commands;
+      }
       this.cameraDown = { state: failure.state ?? failure.kind, message: failure.message };
       this.phase = "waiting";
-      this.waitUntil = now + (failure.kind === "missing" ? MISSING_RETRY_MS : RETRY_MS);
+      this.retryAt = now + (failure.kind === "notFound" ? NOT_FOUND_RETRY_MS : RETRY_MS);
       return commands;
     }
     this.cameraDown = null;
-    // What has played may play again at once: it is barred only if that fails.
-    if (!wasCurrent || failure.kind === "refused") this.bar(place.transport, failure, now);
+    // A transport that has played may be tried again at once. It is delayed only if that fails.
+    if (!wasCurrent || failure.kind === "unsupported") this.schedule.delay(started.transport, failure, now);
     if (wasCurrent && this.attempt) return commands;
     if (this.current) return [...commands, ...this.tryBetter(now)];
-    return [...commands, ...this.tryBest(now, wasCurrent ? 0 : this.transports.indexOf(place.transport) + 1)];
+    return [...commands, ...this.tryBest(now, wasCurrent ? 0 : this.transports.indexOf(started.transport) + 1)];
   }
 
-  /** How the camera is, answering `ask`. */
-  cameraIs({ state, message, edge }: CameraAnswer, now: number): Command[] {
-    if (this.askedAt === null) return [];
+  /** The answer to `check-camera`. */
+  cameraChecked({ state, message, liveEdge }: CameraCheck, now: number): Command[] {
+    if (this.checkedAt === null) return [];
     const { current } = this;
     if (!current) {
       if (state === "live") this.cameraDown = null;
@@ -250,71 +189,71 @@ export class TransportFallback {
     if (state !== null && state !== "live") {
       this.cameraDown = { state, message };
       this.phase = "interrupted";
-      this.doubt = null;
+      this.stallCheck = null;
       return [];
     }
     if (this.cameraDown) {
-      // It has just come back: pictures get their time again.
+      // The camera has just come back: give the transport its time again.
       this.cameraDown = null;
-      current.lastPicture = now;
-      this.believe();
+      current.lastFrame = now;
+      this.endCheck();
       return [];
     }
-    this.doubt ??= { edge, newerSince: null };
-    if (edge !== null && this.doubt.edge !== null && edge > this.doubt.edge) this.doubt.newerSince ??= now;
-    return this.judge(current, now);
+    this.stallCheck ??= { liveEdge, newerSince: null };
+    if (liveEdge !== null && this.stallCheck.liveEdge !== null && liveEdge > this.stallCheck.liveEdge) {
+      this.stallCheck.newerSince ??= now;
+    }
+    return this.restartIfStalled(current, now);
   }
 
-  /** The gateway did not answer `ask`. */
-  unreachable(): Command[] {
-    return this.askedAt === null ? [] : this.reach();
+  /** The gateway did not answer `check-camera`. */
+  gatewayUnreachable(): Command[] {
+    return this.checkedAt === null ? [] : this.waitForGateway();
   }
 
   /** The gateway answers again. */
-  reachable(now: number): Command[] {
-    if (!this.away) return [];
-    this.away = false;
-    this.forgive();
-    const commands: Command[] = this.attempt ? [{ do: "stop", id: this.attempt.id }] : [];
+  gatewayReachable(now: number): Command[] {
+    if (!this.isGatewayUnreachable) return [];
+    this.isGatewayUnreachable = false;
+    this.allowFailed();
+    const commands: Command[] = this.attempt ? [{ type: "stop", id: this.attempt.id }] : [];
     this.attempt = null;
     if (!this.current) return [...commands, ...this.tryBest(now)];
     return [...commands, ...this.failed(this.current.id, { kind: "stalled", message: "" }, now)];
   }
 
-  /** The clock has moved. `watched` is false while the tab is hidden. Call it a few times a second. */
-  tick(now: number, watched = true): Command[] {
-    if (this.phase === "idle" || this.phase === "denied") return [];
-    const woken = watched && (!this.watched || (this.ticked !== null && now - this.ticked > SUSPENDED_MS));
-    this.watched = watched;
-    this.ticked = now;
-    if (!watched || woken) this.excuse(now);
-    if (!watched || this.away) return [];
-    if (woken && this.current) return this.ask(now);
-    if (this.attempt && !this.current && now - Math.max(this.attempt.since, this.askedAt ?? 0) >= CHECK_INTERVAL_MS) {
-      return this.ask(now);
+  /** Time has passed. Call it a few times a second. `isVisible` is false while the tab is hidden. */
+  tick(now: number, isVisible = true): Command[] {
+    if (this.phase === "idle" || this.phase === "unauthorized") return [];
+    const isResumed = isVisible && (!this.isVisible || (this.lastTick !== null && now - this.lastTick > SUSPENDED_MS));
+    this.isVisible = isVisible;
+    this.lastTick = now;
+    if (!isVisible || isResumed) this.restartTimers(now);
+    if (!isVisible || this.isGatewayUnreachable) return [];
+    if (isResumed && this.current) return this.checkCamera(now);
+    const { attempt } = this;
+    if (attempt && !this.current && now - Math.max(attempt.since, this.checkedAt ?? 0) >= CHECK_INTERVAL_MS) {
+      return this.checkCamera(now);
     }
-    if (
-      this.attempt &&
-      now - this.attempt.since > (this.attempt.slow ? DEGRADED_MS : FIRST_FRAME_TIMEOUT_MS[this.attempt.transport])
-    ) {
-      return this.failed(this.attempt.id, { kind: "timeout", message: "" }, now);
+    if (attempt && now - attempt.since > attempt.firstFrameTimeout) {
+      return this.failed(attempt.id, { kind: "timeout", message: "" }, now);
     }
     if (this.current) return this.tickCurrent(this.current, now);
-    if (!this.attempt && now >= this.waitUntil) {
-      this.forgive();
+    if (!attempt && now >= this.retryAt) {
+      this.allowFailed();
       return this.tryBest(now);
     }
     return [];
   }
 
-  /** The network changed, the tab is back: whatever was waited for is tried now. */
-  wake(now: number): Command[] {
-    if (this.phase === "idle" || this.phase === "denied") return [];
-    this.waitUntil = now;
-    this.forgive();
+  /** The network has changed, or the tab is visible again: try at once what waits for a retry. */
+  resume(now: number): Command[] {
+    if (this.phase === "idle" || this.phase === "unauthorized") return [];
+    this.retryAt = now;
+    this.allowFailed();
     const commands = this.tick(now, true);
-    if (commands.length > 0 || this.away || !this.current || this.askedAt !== null) return commands;
-    return this.ask(now);
+    if (commands.length > 0 || this.isGatewayUnreachable || !this.current || this.checkedAt !== null) return commands;
+    return this.checkCamera(now);
   }
 
   /** Why the best transport does not play: the failure of the best one above the current. */
@@ -327,101 +266,80 @@ export class TransportFallback {
     return null;
   }
 
-  private tickCurrent(current: Place, now: number): Command[] {
-    const quiet = now - current.lastPicture;
-    if (quiet > Math.max(current.slow ? DEGRADED_MS : STALL_MS, NO_FRAME_INTERVALS * (current.interval ?? 0)))
-      this.phase = "interrupted";
-    const isQuiet = quiet > Math.max(NO_FRAME_MS, NO_FRAME_INTERVALS * (current.interval ?? 0));
-    if (this.askedAt === null && !isQuiet) return this.attempt ? [] : this.tryBetter(now);
-    const commands = this.judge(current, now);
-    if (
-      commands.length > 0 ||
-      now - (this.askedAt ?? 0) < (this.cameraDown ? CHECK_INTERVAL_MS : STALL_CHECK_INTERVAL_MS)
-    )
-      return commands;
-    return this.ask(now);
+  private tickCurrent(current: StartedTransport, now: number): Command[] {
+    const quiet = now - current.lastFrame;
+    if (quiet > current.stallLimit) this.phase = "interrupted";
+    if (this.checkedAt === null && quiet <= current.quietLimit) return this.attempt ? [] : this.tryBetter(now);
+    const commands = this.restartIfStalled(current, now);
+    const interval = this.cameraDown ? CHECK_INTERVAL_MS : STALL_CHECK_INTERVAL_MS;
+    if (commands.length > 0 || now - (this.checkedAt ?? 0) < interval) return commands;
+    return this.checkCamera(now);
   }
 
-  /** Is the transport at fault for having no pictures? */
-  private judge(current: Place, now: number): Command[] {
-    const { doubt } = this;
-    if (!doubt) return [];
-    const isLate =
-      doubt.edge === null
-        ? now - current.lastPicture >
-          Math.max(current.slow ? DEGRADED_MS : STALL_MS, NO_FRAME_INTERVALS * (current.interval ?? 0))
-        : doubt.newerSince !== null &&
-          now - doubt.newerSince >= (current.slow ? DEGRADED_MS : FRAME_DELAY_MAX_MS[current.transport]);
-    return isLate ? this.failed(current.id, { kind: "stalled", message: "" }, now) : [];
+  private restartIfStalled(current: StartedTransport, now: number): Command[] {
+    const { stallCheck } = this;
+    if (!stallCheck) return [];
+    const isStalled =
+      stallCheck.liveEdge === null
+        ? now - current.lastFrame > current.stallLimit
+        : stallCheck.newerSince !== null && now - stallCheck.newerSince >= current.frameDelayMax;
+    return isStalled ? this.failed(current.id, { kind: "stalled", message: "" }, now) : [];
   }
 
-  private ask(now: number): Command[] {
-    this.askedAt = now;
-    return [{ do: "ask" }];
+  private checkCamera(now: number): Command[] {
+    this.checkedAt = now;
+    return [{ type: "check-camera" }];
   }
 
-  private reach(): Command[] {
-    this.believe();
+  private endCheck(): void {
+    this.checkedAt = null;
+    this.stallCheck = null;
+  }
+
+  private waitForGateway(): Command[] {
+    this.endCheck();
     this.phase = this.current ? "interrupted" : "waiting";
-    if (this.away) return [];
-    this.away = true;
+    if (this.isGatewayUnreachable) return [];
+    this.isGatewayUnreachable = true;
     this.cameraDown = null;
-    return [{ do: "reach" }];
+    return [{ type: "wait-for-gateway" }];
   }
 
-  /** No question is open any more. */
-  private believe(): void {
-    this.askedAt = null;
-    this.doubt = null;
+  /** Let every failed transport be tried at once, except the unsupported ones. */
+  private allowFailed(): void {
+    for (const [transport, { kind }] of this.failures) if (kind !== "unsupported") this.schedule.allow(transport);
   }
 
-  /** What has failed may be tried again, but for what cannot be. */
-  private forgive(): void {
-    for (const [transport, failure] of this.failures)
-      if (failure.kind !== "refused") this.barredUntil.delete(transport);
-  }
-
-  /** `from`: a fall goes on downwards, whatever might be tried again above meanwhile. */
+  /** `from` keeps a fallback going downwards, even if a better transport has become due meanwhile. */
   private tryBest(now: number, from = 0): Command[] {
-    const transport = this.transports.slice(from).find((name) => (this.barredUntil.get(name) ?? 0) <= now);
+    const transport = this.transports.slice(from).find((name) => this.schedule.isDue(name, now));
     if (transport) {
       if (!this.current) this.phase = "starting";
-      return this.begin(transport, now);
+      return this.startAttempt(transport, now);
     }
     this.phase = "waiting";
-    this.waitUntil = now + RETRY_MS;
+    this.retryAt = now + RETRY_MS;
     return [];
   }
 
   private tryBetter(now: number): Command[] {
     const better = this.transports.slice(0, this.current ? this.transports.indexOf(this.current.transport) : 0);
-    const transport = better.find((name) => (this.barredUntil.get(name) ?? 0) <= now);
-    return transport ? this.begin(transport, now) : [];
+    const transport = better.find((name) => this.schedule.isDue(name, now));
+    return transport ? this.startAttempt(transport, now) : [];
   }
 
-  private begin(transport: TransportName, now: number): Command[] {
+  private startAttempt(transport: TransportName, now: number): Command[] {
     const id = this.nextId++;
-    this.attempt = { id, transport, since: now, lastPicture: now, interval: null, slow: false };
-    return [{ do: "start", id, transport }];
+    this.attempt = new StartedTransport(id, transport, now);
+    return [{ type: "start", id, transport }];
   }
 
-  private bar(transport: TransportName, failure: Failure, now: number): Command[] {
-    const count = (this.counts.get(transport) ?? 0) + 1;
-    this.counts.set(transport, count);
-    const pause =
-      failure.kind === "refused"
-        ? UNSUPPORTED_RETRY_MS
-        : Math.min(UPGRADE_DELAY_MS * 2 ** (count - 1), UPGRADE_DELAY_MAX_MS);
-    this.barredUntil.set(transport, now + pause);
-    return [];
+  private restartTimers(now: number): void {
+    if (this.current) this.current.lastFrame = now;
+    if (this.attempt) this.attempt.since = this.attempt.lastFrame = now;
   }
 
-  private excuse(now: number): void {
-    if (this.current) this.current.lastPicture = now;
-    if (this.attempt) this.attempt.since = this.attempt.lastPicture = now;
-  }
-
-  private place(id: number): Place | null {
-    return this.current?.id === id ? this.current : this.attempt?.id === id ? this.attempt : null;
+  private find(id: number): StartedTransport | null {
+    return [this.current, this.attempt].find((started) => started?.id === id) ?? null;
   }
 }

@@ -1,11 +1,11 @@
-// How tiles interpolate a window.
+// How tiles fill a window.
 
-/** Between two tiles, and around them all. */
+/** Between two tiles, and around all of them. */
 export const GAP_PX = 8;
 export const WALL_GAP_PX = 2;
 export const TILE_MIN_PX = 240;
 
-/** How many columns make the largest 16:9 tiles, `count` of them in `width` × `height` pixels, `gap` apart. */
+/** The number of columns with the largest 16:9 tiles, for `count` tiles in `width` × `height` pixels, `gap` apart. */
 export function bestColumns(count: number, width: number, height: number, gap = GAP_PX): number {
   const most = Math.max(1, Math.min(count, Math.floor((width + gap) / (Math.min(TILE_MIN_PX, width) + gap))));
   let best = most;
@@ -17,6 +17,6 @@ export function bestColumns(count: number, width: number, height: number, gap = 
     const tile = Math.min(byWidth, byHeight);
     if (tile > bestWidth) [best, bestWidth] = [columns, tile];
   }
-  // Where they cannot all be seen anyway, interpolate the width and scroll.
+  // If they do not all fit on one screen, fill the width and scroll.
   return bestWidth < TILE_MIN_PX ? most : best;
 }

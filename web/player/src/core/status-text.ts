@@ -1,21 +1,22 @@
-// What is going on, in words and a tone: the same for a badge, a notice and a screen reader.
+// What is going on, as a status and as text. The badge, the notice and screen readers show the same.
 
-import type { Failure, TransportFallback } from "./fallback.ts";
+import type { TransportFallback } from "./fallback.ts";
 import { formatDuration, type Language, type MessageKey, translate } from "./i18n.ts";
+import type { Failure } from "./transports.ts";
 
-export type PlayerStatus = "live" | "wait" | "ill" | "off" | "past";
+export type PlayerStatus = "live" | "connecting" | "error" | "off" | "recording";
 
 export interface StatusText {
-  tone: PlayerStatus;
+  status: PlayerStatus;
   /** One or two words. */
   label: string;
-  /** What more there is to translate: the transport, the latency. */
-  more: string;
-  /** A sentence where something is not as it ought to be. */
+  /** The transport and the latency, or the time in a recording. */
+  detail: string;
+  /** A sentence if something is wrong, or empty. */
   notice: string;
 }
 
-const CAMERA_WORDS: Record<string, MessageKey> = {
+const CAMERA_NOTICES: Record<string, MessageKey> = {
   stopped: "cameraStopped",
   connecting: "cameraConnecting",
   retrying: "cameraRetrying",
@@ -25,68 +26,81 @@ const CAMERA_WORDS: Record<string, MessageKey> = {
 
 const CAMERA_LABELS: Record<string, [MessageKey, PlayerStatus]> = {
   stopped: ["stopped", "off"],
-  connecting: ["connecting", "wait"],
-  unavailable: ["connecting", "wait"],
-  retrying: ["retrying", "ill"],
+  connecting: ["connecting", "connecting"],
+  unavailable: ["connecting", "connecting"],
+  retrying: ["retrying", "error"],
 };
 
-/** Describe live playback. */
+/** The text for live playback. */
 export function liveStatusText(
   fallback: TransportFallback,
   camera: string,
   latencyMs: number | null,
   language: Language,
 ): StatusText {
-  const word = (key: MessageKey, values: Record<string, string> = {}) => translate(language, key, values);
+  const text = (key: MessageKey, values: Record<string, string> = {}) => translate(language, key, values);
   const { current, cameraDown, phase, reason } = fallback;
-  if (phase === "denied") {
-    const status = [...fallback.failures.values()].find(({ kind }) => kind === "denied")?.status;
-    return { tone: "ill", label: word("failed"), more: "", notice: word(status === 403 ? "forbidden" : "signIn") };
+  if (phase === "unauthorized") {
+    const status = [...fallback.failures.values()].find(({ kind }) => kind === "unauthorized")?.status;
+    const notice = text(status === 403 ? "forbidden" : "signIn");
+    return { status: "error", label: text("failed"), detail: "", notice };
   }
   if (cameraDown) {
-    const what = word(CAMERA_WORDS[cameraDown.state] ?? "cameraFailed");
-    // The gateway's own sentence is English: in a sentence of another language it is one of its own.
-    const why =
-      cameraDown.message &&
-      (language === "en" ? `${what.replace(/[.…]+$/, "")}: ${cameraDown.message}` : `${what}\n${cameraDown.message}`);
-    const notice = cameraDown.state === "missing" ? word("missing", { camera }) : why || what;
-    const [label, tone] = CAMERA_LABELS[cameraDown.state] ?? ["failed", "ill"];
-    return { tone, label: word(label), more: "", notice };
+    const [label, status] = CAMERA_LABELS[cameraDown.state] ?? ["failed", "error"];
+    return { status, label: text(label), detail: "", notice: cameraNotice(cameraDown, camera, language) };
   }
   if (!current) {
-    const notice = phase === "waiting" ? waitingFor(fallback, language) : reason ? word("starting") : "";
-    return { tone: "wait", label: word("connecting"), more: "", notice };
+    const notice = phase === "waiting" ? waitingNotice(fallback, language) : reason ? text("starting") : "";
+    return { status: "connecting", label: text("connecting"), detail: "", notice };
   }
-  const more = [word(current.transport), latencyMs === null ? "" : formatDuration(latencyMs)]
+  if (phase === "interrupted") {
+    return { status: "connecting", label: text("retrying"), detail: text(current.transport), notice: "" };
+  }
+  const detail = [text(current.transport), latencyMs === null ? "" : formatDuration(latencyMs)]
     .filter(Boolean)
     .join(" · ");
-  if (phase === "interrupted")
-    return { tone: "wait", label: word("retrying"), more: word(current.transport), notice: "" };
-  if (!reason) return { tone: "live", label: word("live"), more, notice: current.slow ? word("slow") : "" };
-  const notice = word("fell", {
-    from: word(reason.transport),
-    to: word(current.transport),
-    why: whyOf(reason.failure, language),
+  if (!reason)
+    return { status: "live", label: text("live"), detail, notice: current.isDegraded ? text("degraded") : "" };
+  const notice = text("fallback", {
+    from: text(reason.transport),
+    to: text(current.transport),
+    reason: reasonText(reason.failure, language),
   });
-  return { tone: "live", label: word("live"), more, notice };
+  return { status: "live", label: text("live"), detail, notice };
 }
 
-/** Nothing plays: the gateway is silent, or says why not, or this browser cannot. */
-function waitingFor({ away, reason }: TransportFallback, language: Language): string {
-  if (away || !reason || isMere(reason.failure)) return translate(language, "waiting");
+function cameraNotice(
+  { state, message }: { state: string; message: string },
+  camera: string,
+  language: Language,
+): string {
+  if (state === "notFound") return translate(language, "noSuchCamera", { camera });
+  const sentence = translate(language, CAMERA_NOTICES[state] ?? "cameraFailed");
+  if (!message) return sentence;
+  // The gateway's message is English. In another language it gets a line of its own.
+  return language === "en" ? `${sentence.replace(/[.…]+$/, "")}: ${message}` : `${sentence}\n${message}`;
+}
+
+/** Nothing plays: the gateway does not answer, or says why not, or this browser cannot play it. */
+function waitingNotice({ isGatewayUnreachable, reason }: TransportFallback, language: Language): string {
+  if (isGatewayUnreachable || !reason || isUnexplained(reason.failure)) return translate(language, "waiting");
   return translate(language, "unplayable", {
     transport: translate(language, reason.transport),
-    why: whyOf(reason.failure, language),
+    reason: reasonText(reason.failure, language),
   });
 }
 
-/** A connection that broke, and nobody knows more. */
-function isMere({ kind, word }: Failure): boolean {
-  return kind === "broken" && word === undefined;
+/** A lost connection, and nothing more is known. */
+function isUnexplained({ kind, messageKey }: Failure): boolean {
+  return kind === "connectionLost" && messageKey === undefined;
 }
 
-function whyOf(failure: Failure, language: Language): string {
-  const { kind, message, word } = failure;
-  if (word !== undefined) return translate(language, word);
-  return message && !isMere(failure) ? message : translate(language, kind as MessageKey);
+function reasonText(failure: Failure, language: Language): string {
+  const { kind, message, messageKey } = failure;
+  if (messageKey !== undefined) return translate(language, messageKey);
+  if (message && !isUnexplained(failure)) return message;
+  // These three end playback, or are shown as the camera's state. None of them is a reason for a fallback.
+  if (kind === "unauthorized" || kind === "notFound" || kind === "unreachable")
+    return translate(language, "unavailable");
+  return translate(language, kind);
 }

@@ -1,4 +1,4 @@
-// The arithmetic of a timeline: a view of time over a width of pixels, and what was recorded as mergeRanges in it.
+// The arithmetic of a timeline: a span of time over a width of pixels, and the recorded ranges in it.
 // Times are ms since the Unix epoch.
 
 export interface View {
@@ -15,10 +15,10 @@ export interface RecordedRange {
 export const SPAN_MIN_MS = 60_000;
 export const SPAN_MAX_MS = 7 * 86_400_000;
 
-/** Files follow each other to the frame; below this, a hole is none that anybody could see or miss. */
+/** Consecutive segments join to the frame. A shorter gap than this is not visible. */
 const JOIN_MS = 1500;
 
-/** Steps of the ruler, ms: what people count time in. */
+/** Steps of the ruler, ms. */
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200].map(
   (s) => s * 1000,
 );
@@ -32,7 +32,7 @@ export function toTime(view: View, x: number, width: number): number {
   return view.from + (x / width) * (view.to - view.from);
 }
 
-/** The view with its span times `factor`, where `around` stays in its place. */
+/** Multiply the span of a view by `factor`. The time `around` keeps its place. */
 export function zoom(view: View, factor: number, around: number): View {
   const span = view.to - view.from;
   const wanted = Math.min(SPAN_MAX_MS, Math.max(SPAN_MIN_MS, span * factor));
@@ -44,7 +44,7 @@ export function pan(view: View, by: number): View {
   return { from: view.from + by, to: view.to + by };
 }
 
-/** The view moved, as little as need be, so that a moment is in it with some room. */
+/** Move a view by as little as needed, so that a time is in it, with a margin. */
 export function reveal(view: View, time: number): View {
   const margin = (view.to - view.from) * 0.04;
   if (time > view.to - margin) return pan(view, time - view.to + margin);
@@ -52,7 +52,7 @@ export function reveal(view: View, time: number): View {
   return view;
 }
 
-/** Recordings that follow each other as one, protected ones apart; in order of time. */
+/** Merge consecutive recordings, in order of time. Protected and unprotected ones are not merged. */
 export function mergeRanges(recordings: readonly RecordedRange[]): RecordedRange[] {
   const joined: RecordedRange[] = [];
   for (const recording of [...recordings].sort((a, b) => a.start - b.start)) {
@@ -64,25 +64,25 @@ export function mergeRanges(recordings: readonly RecordedRange[]): RecordedRange
   return joined;
 }
 
-/** What of a stretch of time was recorded, ms. */
+/** How much was recorded between two times, ms. */
 export function recordedDuration(recordings: readonly RecordedRange[], from: number, to: number): number {
   return recordings.reduce((sum, { start, end }) => sum + Math.max(0, Math.min(end, to) - Math.max(start, from)), 0);
 }
 
 export interface Tick {
   time: number;
-  /** Midnight: it is labelled with its day. */
+  /** Midnight, which is labelled with the day. */
   isDay: boolean;
 }
 
-/** Where the ruler has its marks, `gap` pixels apart at least, at round local times. */
+/** The ticks of the ruler: at round local times, and at least `gap` pixels apart. */
 export function ticks(view: View, width: number, gap: number): Tick[] {
   const least = ((view.to - view.from) * gap) / width;
   const step = STEPS.find((candidate) => candidate >= least) ?? STEP_MAX_MS;
   const result: Tick[] = [];
   const midnight = new Date(view.from);
   midnight.setHours(0, 0, 0, 0);
-  // From each midnight anew: days are not all 24 h long.
+  // Start again at each midnight, because not all days have 24 hours.
   for (const day = new Date(midnight); day.getTime() < view.to; day.setDate(day.getDate() + 1)) {
     const next = new Date(day);
     next.setDate(next.getDate() + 1);
@@ -93,7 +93,7 @@ export function ticks(view: View, width: number, gap: number): Tick[] {
   return result;
 }
 
-/** The local day of a moment. */
+/** The local day of a time. */
 export function dayOf(time: number): View {
   const from = new Date(time);
   from.setHours(0, 0, 0, 0);

@@ -1,11 +1,11 @@
-// The archive's segments of a stretch of time, as the gateway lists them.
+// The archive of a camera: its segments, clips, thumbnails and downloads.
 
 import type { View } from "../core/timeline.ts";
-import { parts } from "../transports/mjpeg.ts";
+import { multipartParts } from "../transports/multipart.ts";
 import { store } from "./store.ts";
 
 const PAGE = 500;
-/** A week of 10-minute files is two pages; of files of a few seconds, the newest must do. */
+/** A week of 10-minute segments is two pages. Of segments of a few seconds, only the newest are listed. */
 const PAGES_MAX = 6;
 
 export interface Segment {
@@ -20,7 +20,7 @@ export interface Segment {
   thumbnail: string;
 }
 
-/** All segments with something in the view, oldest first. */
+/** The segments that overlap a view, oldest first. */
 export async function segmentsOf(camera: string, view: View, signal: AbortSignal): Promise<Segment[]> {
   const query = new URLSearchParams({ start: iso(view.from), end: iso(view.to), limit: String(PAGE) });
   const all: Segment[] = [];
@@ -45,17 +45,12 @@ export function clipPath(camera: string, from: number, to: number): string {
   return `/api/cameras/${camera}/clip.mp4?${new URLSearchParams({ start: iso(from), end: iso(to) })}`;
 }
 
-/** The very picture of a moment, `width` pixels wide; null where nothing was recorded. */
-export async function pictureAt(
-  camera: string,
-  time: number,
-  width: number,
-  signal: AbortSignal,
-): Promise<Blob | null> {
+/** The frame at a time, `width` pixels wide; null if nothing was recorded. */
+export async function frameAt(camera: string, time: number, width: number, signal: AbortSignal): Promise<Blob | null> {
   const query = new URLSearchParams({ at: iso(time), width: String(width), frame_rate: "1" });
   const { body } = await store.api.fetch(`/mjpeg/${camera}?${query}`, { signal });
   if (!body) return null;
-  for await (const part of parts(body)) return new Blob([part.body], { type: "image/jpeg" });
+  for await (const part of multipartParts(body)) return new Blob([part.body], { type: "image/jpeg" });
   return null;
 }
 
@@ -63,15 +58,15 @@ export function iso(time: number): string {
   return new Date(time).toISOString();
 }
 
-/** Save what the gateway has at a path, under a name. */
+/** Download a path of the gateway as a file of that name. */
 export async function save(path: string, name: string): Promise<void> {
   follow(await store.api.link(path), name);
 }
 
 const links = new Map<string, string>();
 
-/** The address of a picture; null until it is known, and then it is there at the next call. */
-export function pictureLink(path: string): string | null {
+/** The URL of an image; null until it is signed. The next call returns it then. */
+export function imageUrl(path: string): string | null {
   const known = links.get(path);
   if (known !== undefined) return known || null;
   if (!store.api.token) return store.api.url(path);

@@ -1,14 +1,14 @@
-// One camera, large, with all that there is to know and to do: live, its past, its files.
+// One camera: its player, timeline, details, statistics and recordings.
 
 import { ApiError } from "../core/api.ts";
 import { dayOf, type RecordedRange, recordedDuration, reveal, type View } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
 import { type Icon, icon } from "../icons.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
-import { clipPath, pictureAt, pictureLink, type Segment, save, saveBlob, segmentsOf } from "./archive.ts";
+import { clipPath, frameAt, imageUrl, type Segment, save, saveBlob, segmentsOf } from "./archive.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
-import { clock, day, length } from "./format.ts";
+import { clock, day, duration } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { Plots } from "./plots.ts";
 import { Recordings } from "./recordings.ts";
@@ -17,17 +17,17 @@ import { Timeline } from "./timeline.ts";
 
 const HOUR_MS = 3_600_000;
 const RELOAD_MS = 10_000;
-const SETTLE_MS = 150;
+const RELOAD_DELAY_MS = 150;
 const THUMBNAIL_PX = 384;
 const PLAYHEAD_MS = 200;
 const SPEEDS = [0.5, 1, 2, 4, 8];
-/** Less than this recorded today, and the day is too wide a view to begin with. */
-const DAY_WORTH_MS = 2 * HOUR_MS;
+/** With less than this recorded today, the first view is an hour and not the day. */
+const DAY_VIEW_MIN_MS = 2 * HOUR_MS;
 
 export class CameraView {
   readonly element: HTMLElement;
   readonly player: LiveEdgePlayer;
-  private readonly ending = new AbortController();
+  private readonly closing = new AbortController();
   private readonly details: Details;
   private readonly plots = new Plots();
   private readonly timeline: Timeline;
@@ -38,20 +38,20 @@ export class CameraView {
   private readonly speed: HTMLSelectElement;
   private readonly liveButton = h(
     "button",
-    { type: "button", class: "live", onclick: () => this.goLive() },
+    { type: "button", class: "live", onclick: () => this.seekToLiveEdge() },
     t("jumpLive"),
   );
   private readonly time = h("output", { class: "time" });
   private readonly dayLabel = h("span", { class: "day" });
-  private readonly clip = h(
+  private readonly saveClipButton = h(
     "button",
     { type: "button", class: "primary", hidden: true, onclick: () => this.saveClip() },
     icon("download"),
     t("saveClip"),
   );
-  private readonly markFrom = this.button("markIn", "clipFrom", () => this.timeline.setMark("from"));
-  private readonly markTo = this.button("markOut", "clipTo", () => this.timeline.setMark("to"));
-  /** Gives way to what can be done with a marked stretch, so that the strip stays where it is. */
+  private readonly markFrom = this.button("markIn", "clipFrom", () => this.timeline.setSelectionEdge("from"));
+  private readonly markTo = this.button("markOut", "clipTo", () => this.timeline.setSelectionEdge("to"));
+  /** The buttons of a selection replace the legend, so that the timeline does not move. */
   private readonly legend = h(
     "span",
     { class: "legends" },
@@ -59,13 +59,13 @@ export class CameraView {
       h("span", { class: `legend ${word}` }, t(word)),
     ),
   );
-  private readonly cut = this.button("cut", "cut", () => this.timeline.markHere());
-  private readonly clear = this.button("close", "clear", () => this.timeline.clearMark());
-  private readonly marked = h("span", { class: "quiet" });
+  private readonly selectClip = this.button("cut", "cut", () => this.timeline.selectAround());
+  private readonly clearClip = this.button("close", "clear", () => this.timeline.clearSelection());
+  private readonly selectionLabel = h("span", { class: "muted" });
   private readonly message = h("p", { class: "message", role: "status" });
   private segments: Segment[] = [];
-  private settle = 0;
-  private firstView = true;
+  private reloadTimer = 0;
+  private isFirstView = true;
 
   constructor(readonly id: string) {
     this.details = new Details(id);
@@ -93,11 +93,11 @@ export class CameraView {
       { from: now - 0.95 * HOUR_MS, to: now + 0.05 * HOUR_MS },
       {
         seek: (time) => this.seek(time),
-        live: () => this.goLive(),
-        viewed: () => this.reloadSoon(),
-        marked: () => this.showMark(),
+        seekToLiveEdge: () => this.seekToLiveEdge(),
+        viewChanged: () => this.scheduleReload(),
+        selectionChanged: () => this.updateSelection(),
         thumbnail: (time) => this.thumbnail(time),
-        picture: (time, signal) => pictureAt(id, time, THUMBNAIL_PX, signal),
+        frame: (time, signal) => frameAt(id, time, THUMBNAIL_PX, signal),
       },
     );
     this.recordings = new Recordings(
@@ -107,17 +107,17 @@ export class CameraView {
       (error) => this.fail(error),
     );
     this.element = this.build();
-    this.showMark();
-    const { signal } = this.ending;
-    const every = (ms: number, act: () => void) => {
-      const timer = setInterval(act, ms);
+    this.updateSelection();
+    const { signal } = this.closing;
+    const every = (ms: number, callback: () => void) => {
+      const timer = setInterval(callback, ms);
       signal.addEventListener("abort", () => clearInterval(timer));
     };
-    every(PLAYHEAD_MS, () => this.follow());
+    every(PLAYHEAD_MS, () => this.updatePlayhead());
     every(RELOAD_MS, () => document.hidden || void this.reload());
     document.addEventListener("keydown", (event) => this.key(event), { signal });
     void this.reload();
-    this.follow();
+    this.updatePlayhead();
   }
 
   update(): void {
@@ -127,8 +127,8 @@ export class CameraView {
   }
 
   close(): void {
-    this.ending.abort();
-    clearTimeout(this.settle);
+    this.closing.abort();
+    clearTimeout(this.reloadTimer);
   }
 
   private build(): HTMLElement {
@@ -139,52 +139,52 @@ export class CameraView {
       h("div", { class: "stage" }, this.player),
       h(
         "section",
-        { class: "card time", hidden: !store.may("archive") },
+        { class: "card time", hidden: !store.hasScope("archive") },
         h(
           "div",
-          { class: "tools" },
+          { class: "toolbar" },
           this.playButton,
           this.back,
           this.forward,
           this.speed,
           this.liveButton,
           this.time,
-          h("span", { class: "spring" }),
-          this.cut,
-          this.button("camera", "savePicture", () => void this.savePicture()),
+          h("span", { class: "spacer" }),
+          this.selectClip,
+          this.button("camera", "saveSnapshot", () => void this.saveSnapshot()),
         ),
         this.timeline.element,
         h(
           "div",
-          { class: "tools foot" },
-          this.button("back", "previousDay", () => this.turn(-1)),
+          { class: "toolbar foot" },
+          this.button("back", "previousDay", () => this.moveDays(-1)),
           this.dayLabel,
-          this.button("next", "nextDay", () => this.turn(1)),
-          h("span", { class: "spring" }),
+          this.button("next", "nextDay", () => this.moveDays(1)),
+          h("span", { class: "spacer" }),
           this.legend,
-          this.marked,
-          this.clip,
+          this.selectionLabel,
+          this.saveClipButton,
           this.markFrom,
           this.markTo,
-          this.clear,
+          this.clearClip,
           this.button("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
           this.button("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
         ),
         this.message,
       ),
-      h("aside", {}, this.details.element, this.plots.element, store.may("archive") && this.recordings.element),
+      h("aside", {}, this.details.element, this.plots.element, store.hasScope("archive") && this.recordings.element),
     );
   }
 
-  private button(symbol: Icon, word: PageMessageKey, act: () => void): HTMLButtonElement {
+  private button(symbol: Icon, key: PageMessageKey, onClick: () => void): HTMLButtonElement {
     return h(
       "button",
-      { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act },
+      { type: "button", class: "icon", title: t(key), "aria-label": t(key), onclick: onClick },
       icon(symbol),
     );
   }
 
-  // --- playing
+  // --- playback
 
   private get isLive(): boolean {
     return this.player.state.mode !== "recording";
@@ -193,27 +193,27 @@ export class CameraView {
   private seek(time: number): void {
     setText(this.message, "");
     void this.player.seek(time).catch((error: unknown) => this.fail(error));
-    this.follow();
+    this.updatePlayhead();
   }
 
-  private goLive(): void {
+  private seekToLiveEdge(): void {
     setText(this.message, "");
     this.speed.value = "1";
-    this.player.goLive();
+    this.player.seekToLiveEdge();
     this.timeline.setView(reveal(this.timeline.view, Date.now()));
-    this.follow();
+    this.updatePlayhead();
   }
 
   private playOrPause(): void {
     if (this.player.paused) this.player.play();
     else this.player.pause();
-    this.follow();
+    this.updatePlayhead();
   }
 
-  /** Everything that depends on where the picture is. */
-  private follow(): void {
+  /** Update everything that depends on the playback position. */
+  private updatePlayhead(): void {
     const { isLive, player } = this;
-    const time = player.currentTime;
+    const time = player.captureTime;
     const now = Date.now();
     this.timeline.setPlayhead(isLive ? now : time, now, isLive);
     const shown = time ?? now;
@@ -221,15 +221,15 @@ export class CameraView {
     const { from, to } = this.timeline.view;
     setText(this.dayLabel, day((from + to) / 2));
     this.liveButton.setAttribute("aria-pressed", String(isLive));
-    // It comes to live by itself, and a recording begins at its natural speed.
+    // The player resets the rate when it returns to live.
     const rate = String(player.playbackRate);
     if (this.speed.value !== rate && document.activeElement !== this.speed) this.speed.value = rate;
     for (const control of [this.back, this.forward, this.speed]) control.disabled = isLive;
-    const word = player.paused ? "play" : "pause";
-    if (this.playButton.dataset.word !== word) {
-      this.playButton.dataset.word = word;
-      this.playButton.replaceChildren(icon(word));
-      this.playButton.title = this.playButton.ariaLabel = t(word);
+    const key = player.paused ? "play" : "pause";
+    if (this.playButton.dataset.key !== key) {
+      this.playButton.dataset.key = key;
+      this.playButton.replaceChildren(icon(key));
+      this.playButton.title = this.playButton.ariaLabel = t(key);
     }
   }
 
@@ -251,24 +251,24 @@ export class CameraView {
     if (event.key === " ") this.playOrPause();
     else if (event.key === "," && !this.isLive) this.player.step(-1);
     else if (event.key === "." && !this.isLive) this.player.step(1);
-    else if (event.key.toLowerCase() === "l") this.goLive();
+    else if (event.key.toLowerCase() === "l") this.seekToLiveEdge();
     else if (event.key.toLowerCase() === "f") toggleFullscreen(this.player, this.player.surface);
     else return;
     event.preventDefault();
   }
 
-  // --- the past
+  // --- recordings
 
-  private turn(days: number): void {
+  private moveDays(days: number): void {
     const { from, to } = this.timeline.view;
     const date = new Date((from + to) / 2);
     date.setDate(date.getDate() + days);
     this.timeline.setView(dayOf(date.getTime()));
   }
 
-  private reloadSoon(): void {
-    clearTimeout(this.settle);
-    this.settle = window.setTimeout(() => void this.reload(), SETTLE_MS);
+  private scheduleReload(): void {
+    clearTimeout(this.reloadTimer);
+    this.reloadTimer = window.setTimeout(() => void this.reload(), RELOAD_DELAY_MS);
   }
 
   private async reload(): Promise<void> {
@@ -276,7 +276,7 @@ export class CameraView {
     const today = dayOf((view.from + view.to) / 2);
     const range: View = { from: Math.min(view.from, today.from), to: Math.max(view.to, today.to) };
     try {
-      this.segments = await segmentsOf(this.id, range, this.ending.signal);
+      this.segments = await segmentsOf(this.id, range, this.closing.signal);
     } catch (error) {
       if (error instanceof ApiError && error.status !== 404) this.fail(error);
       return;
@@ -288,40 +288,40 @@ export class CameraView {
     }));
     this.timeline.setRecorded(recorded);
     this.recordings.show(this.segments);
-    if (this.firstView) {
-      this.firstView = false;
-      if (recordedDuration(recorded, today.from, today.to) > DAY_WORTH_MS) this.timeline.setView(today);
+    if (this.isFirstView) {
+      this.isFirstView = false;
+      if (recordedDuration(recorded, today.from, today.to) > DAY_VIEW_MIN_MS) this.timeline.setView(today);
     }
   }
 
   private thumbnail(time: number): string | null {
     const segment = this.segments.find(({ start, end }) => Date.parse(start) <= time && time < Date.parse(end));
-    return segment ? pictureLink(segment.thumbnail) : null;
+    return segment ? imageUrl(segment.thumbnail) : null;
   }
 
-  private showMark(): void {
-    const { from, to } = this.timeline.mark;
-    const isWhole = from !== null && to !== null;
-    this.clip.hidden = !isWhole;
-    const isMarking = from !== null || to !== null;
-    this.cut.disabled = this.legend.hidden = isMarking;
-    this.clear.hidden = this.markFrom.hidden = this.markTo.hidden = this.marked.hidden = !isMarking;
-    setText(this.marked, isWhole ? t("clipLength", { length: length(to - from) }) : "");
+  private updateSelection(): void {
+    const { from, to } = this.timeline.selection;
+    const isComplete = from !== null && to !== null;
+    this.saveClipButton.hidden = !isComplete;
+    const isSelecting = from !== null || to !== null;
+    this.selectClip.disabled = this.legend.hidden = isSelecting;
+    this.clearClip.hidden = this.markFrom.hidden = this.markTo.hidden = this.selectionLabel.hidden = !isSelecting;
+    setText(this.selectionLabel, isComplete ? t("clipLength", { length: duration(to - from) }) : "");
   }
 
   private saveClip(): void {
-    const { from, to } = this.timeline.mark;
+    const { from, to } = this.timeline.selection;
     if (from === null || to === null) return;
     const name = `${this.id}_${new Date(from).toISOString().replace(/[-:]|\.\d+/g, "")}.mp4`;
     void save(clipPath(this.id, from, to), name).catch((error: unknown) => this.fail(error));
   }
 
-  private async savePicture(): Promise<void> {
-    const picture = await this.player.capture();
-    if (picture)
+  private async saveSnapshot(): Promise<void> {
+    const image = await this.player.snapshot();
+    if (image)
       saveBlob(
-        picture,
-        `${this.id}_${new Date(this.player.currentTime ?? Date.now()).toISOString().replace(/[-:]|\.\d+/g, "")}.jpg`,
+        image,
+        `${this.id}_${new Date(this.player.captureTime ?? Date.now()).toISOString().replace(/[-:]|\.\d+/g, "")}.jpg`,
       );
   }
 

@@ -1,4 +1,4 @@
-// A camera's facts, and the two commands that it takes.
+// The state and properties of a camera, and the button that starts and stops its capture.
 
 import { ApiError, type Camera } from "../core/api.ts";
 import { translate } from "../core/i18n.ts";
@@ -16,7 +16,7 @@ export class Details {
 
   constructor(private readonly id: string) {
     const list = h("dl", {}, h("dt", {}, t("state")), this.state);
-    for (const word of ["picture", "rate", "keyframes", "viewers", "recording", "reconnects", "source"] as const) {
+    for (const word of ["video", "rate", "keyframes", "viewers", "recording", "reconnects", "source"] as const) {
       const value = h("dd", {});
       this.facts.set(word, value);
       list.append(h("dt", {}, t(word)), value);
@@ -42,7 +42,7 @@ export class Details {
       if (value) setText(value, text || t("unknown"));
     };
     const codec = [camera.codec?.toUpperCase(), camera.audio_codec?.toUpperCase()].filter(Boolean).join(" + ");
-    set("picture", camera.width ? [`${camera.width}×${camera.height}`, codec].join(" · ") : "");
+    set("video", camera.width ? [`${camera.width}×${camera.height}`, codec].join(" · ") : "");
     set("rate", camera.fps ? [`${camera.fps.toFixed(0)} fps`, bitrate(camera.bitrate_bps ?? 0)].join(" · ") : "");
     const { keyframe_interval_s } = camera;
     set("keyframes", keyframe_interval_s ? t("everySeconds", { seconds: Number(keyframe_interval_s.toFixed(1)) }) : "");
@@ -51,15 +51,15 @@ export class Details {
     set(
       "recording",
       archive?.error
-        ? t("recordingIll", { error: archive.error })
+        ? t("recordingError", { error: archive.error })
         : t(archive?.is_recording ? "recordingNow" : "notRecording"),
     );
     set("reconnects", String(camera.reconnects));
     set("source", camera.rtsp_url);
     setText(this.error, camera.error_message ?? "");
-    // Nobody can stop what is always on.
+    // A camera that always captures cannot be stopped.
     const isAlwaysOn = camera.start === "always" || camera.record === "always";
-    this.button.hidden = !store.may("control") || (isAlwaysOn && !this.isWanted(camera));
+    this.button.hidden = !store.hasScope("control") || (isAlwaysOn && !this.isWanted(camera));
     setText(this.button, t(this.isWanted(camera) ? "stopCapture" : "startCapture"));
   }
 
@@ -82,6 +82,6 @@ export class Details {
 }
 
 function viewersOf({ viewers }: Camera): string {
-  const some = Object.entries(viewers).filter(([, count]) => count > 0);
-  return some.length === 0 ? t("nobody") : some.map(([transport, count]) => `${count} × ${transport}`).join(", ");
+  const active = Object.entries(viewers).filter(([, count]) => count > 0);
+  return active.length === 0 ? t("nobody") : active.map(([transport, count]) => `${count} × ${transport}`).join(", ");
 }

@@ -1,9 +1,9 @@
-// A little help with elements; there is no framework.
+// Helpers for elements. The page uses no framework.
 
 type Child = Node | string | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | null | undefined | ((event: Event) => void)>;
 
-/** An element: attributes, listeners (`onclick`), children. `false` and null leave an attribute out. */
+/** Create an element with attributes, listeners (`onclick`) and children. `false` and null omit an attribute. */
 export function h<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},
@@ -19,7 +19,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Set a text only where it differs: assistive technology reads what changes. */
+/** Set a text if it differs: screen readers announce every change. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }

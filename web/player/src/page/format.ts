@@ -1,4 +1,4 @@
-// Figures as people read them.
+// Numbers and times as text.
 
 import { language, type PageMessageKey, t } from "./i18n.ts";
 
@@ -16,8 +16,8 @@ export function bytes(count: number): string {
   return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** 3 min 20 s, 3분 20초; two units at most, and none that is nothing. */
-export function length(ms: number): string {
+/** 3 min 20 s, 3분 20초: two units at most, without zeros. */
+export function duration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   const parts: [number, PageMessageKey][] =
@@ -30,8 +30,8 @@ export function length(ms: number): string {
           [minutes, "minutes"],
           [rest, "seconds"],
         ];
-  const some = parts.filter(([count]) => count > 0);
-  return (some.length > 0 ? some : parts.slice(-1)).map(([count, unit]) => t(unit, { count })).join(" ");
+  const nonZero = parts.filter(([count]) => count > 0);
+  return (nonZero.length > 0 ? nonZero : parts.slice(-1)).map(([count, unit]) => t(unit, { count })).join(" ");
 }
 
 export function clock(ms: number): string {

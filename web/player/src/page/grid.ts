@@ -1,4 +1,4 @@
-// Every camera at once. Tiles are as large as the window allows; each has its own player, which plays while it is seen.
+// All cameras. Tiles are as large as the window allows. Each has its own player, which plays while it is in view.
 
 import type { Camera } from "../core/api.ts";
 import { bestColumns, GAP_PX, TILE_MIN_PX, WALL_GAP_PX } from "../core/layout.ts";
@@ -26,7 +26,7 @@ class Tile {
     );
   }
 
-  show(camera: Camera): void {
+  update(camera: Camera): void {
     const facts: string[] = [];
     if (camera.width) facts.push(`${camera.width}×${camera.height}`);
     if (camera.fps) facts.push(`${Math.round(camera.fps)} fps`);
@@ -47,22 +47,22 @@ export class Grid {
   private isWall = false;
 
   constructor() {
-    new ResizeObserver(() => this.layOut()).observe(this.element);
-    addEventListener("resize", () => this.layOut());
-    this.element.addEventListener("keydown", (event) => this.move(event));
+    new ResizeObserver(() => this.updateLayout()).observe(this.element);
+    addEventListener("resize", () => this.updateLayout());
+    this.element.addEventListener("keydown", (event) => this.moveFocus(event));
   }
 
-  /** Nothing but pictures, to the edges of the screen. */
+  /** The video wall: only tiles, from edge to edge of the screen. */
   setWall(isWall: boolean): void {
     this.isWall = isWall;
     this.element.classList.toggle("wall", isWall);
-    this.layOut();
+    this.updateLayout();
   }
 
-  /** 0 lets the window decide. */
+  /** 0 chooses the number by the size of the window. */
   setColumns(columns: number): void {
     this.columns = columns;
-    this.layOut();
+    this.updateLayout();
   }
 
   update(): void {
@@ -78,9 +78,9 @@ export class Grid {
         tile = new Tile(camera.camera_id);
         this.tiles.set(tile.id, tile);
         this.element.append(tile.element);
-        this.layOut();
+        this.updateLayout();
       }
-      tile.show(camera);
+      tile.update(camera);
     }
     const empty = this.element.querySelector(".empty");
     if (store.status && cameras.length === 0 && !empty) {
@@ -94,21 +94,21 @@ export class Grid {
     for (const { player } of this.tiles.values()) player.token = token;
   }
 
-  private layOut(): void {
+  private updateLayout(): void {
     const gap = this.isWall ? WALL_GAP_PX : GAP_PX;
     const { clientWidth, offsetTop } = this.element;
     const [width, height] = [clientWidth - 2 * gap, innerHeight - offsetTop - 2 * gap];
     const count = Math.max(1, this.tiles.size);
     const columns = this.columns || bestColumns(count, width, height, gap);
     const rows = Math.ceil(count / columns);
-    // One screen where that is possible: a tile is no wider than its height lets it be.
+    // Limit the width of a tile by its height, so that all tiles fit on one screen if possible.
     const tile = Math.floor(((height - (rows - 1) * gap) / rows) * (16 / 9));
     this.element.style.setProperty("--gap", `${gap}px`);
     this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${this.columns ? "1fr" : `${Math.max(TILE_MIN_PX, tile)}px`}))`;
   }
 
-  /** Arrow keys walk from tile to tile. */
-  private move(event: KeyboardEvent): void {
+  /** Arrow keys move the focus from tile to tile. */
+  private moveFocus(event: KeyboardEvent): void {
     const links = [...this.element.querySelectorAll<HTMLElement>("a.open")];
     const at = links.indexOf(event.target as HTMLElement);
     const columns = getComputedStyle(this.element).gridTemplateColumns.split(" ").length;

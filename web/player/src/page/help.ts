@@ -1,4 +1,4 @@
-// The keys, on "?".
+// The dialog with the keyboard shortcuts.
 
 import { icon } from "../icons.ts";
 import { h } from "./dom.ts";
@@ -13,13 +13,13 @@ const KEYS: readonly (readonly [keys: string, word: PageMessageKey])[] = [
   ["Home", "keyFirst"],
   ["End  L", "keyLive"],
   ["+ −", "keyZoom"],
-  ["[ ]", "keyMark"],
+  ["[ ]", "keySelection"],
   ["F", "keyFullscreen"],
   ["W", "keyWall"],
   ["Esc", "keyBack"],
 ];
 
-/** Show them, until they are sent away. */
+/** Open the dialog, unless one is open. */
 export function showHelp(): void {
   if (document.querySelector("dialog[open]")) return;
   const list = h("dl", { class: "keys" });

@@ -1,4 +1,4 @@
-// Our own page: a head, and under it either all cameras or one.
+// The gateway's own page: a header, and below it the grid of cameras or one camera.
 
 import "../player.ts";
 import { type Icon, icon } from "../icons.ts";
@@ -8,7 +8,7 @@ import { bytes } from "./format.ts";
 import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
-import { askForToken } from "./signin.ts";
+import { showSignIn } from "./signin.ts";
 import { store } from "./store.ts";
 
 const COLUMNS_KEY = "liveedge-columns";
@@ -24,10 +24,10 @@ const columns = h(
     h("option", { value: count }, count === "0" ? `${t("columns")}: ${t("auto")}` : `${t("columns")}: ${count}`),
   ),
 );
-const wall = headButton("wall", "wall", enterWall);
-const head = h(
+const wall = headerButton("wall", "wall", enterWall);
+const header = h(
   "header",
-  { class: "head" },
+  { class: "header" },
   h(
     "h1",
     {},
@@ -40,20 +40,20 @@ const head = h(
     ),
   ),
   summary,
-  h("span", { class: "spring" }),
+  h("span", { class: "spacer" }),
   ems,
   storage,
   columns,
   wall,
-  headButton("help", "keys", showHelp),
+  headerButton("help", "keys", showHelp),
 );
 
 const grid = new Grid();
-let single: CameraView | null = null;
+let cameraView: CameraView | null = null;
 let shown: HTMLElement = grid.element;
 
 document.documentElement.lang = language;
-document.body.replaceChildren(head, errorBanner, shown);
+document.body.replaceChildren(header, errorBanner, shown);
 columns.value = localStorage.getItem(COLUMNS_KEY) ?? "0";
 grid.setColumns(Number(columns.value));
 store.addEventListener("change", update);
@@ -66,7 +66,7 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   if (/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) return;
   const isWall = document.body.classList.contains("wall");
-  if (event.key === "Escape" && (single || isWall) && !document.fullscreenElement) location.hash = "#/";
+  if (event.key === "Escape" && (cameraView || isWall) && !document.fullscreenElement) location.hash = "#/";
   else if (event.key === "?") showHelp();
   else if (event.key.toLowerCase() === "w") isWall ? leaveWall() : enterWall();
 });
@@ -76,9 +76,9 @@ route();
 
 function route(): void {
   const id = /^#\/camera\/([A-Za-z0-9][A-Za-z0-9_-]*)$/.exec(location.hash)?.[1];
-  const left = single?.id ?? null;
-  single?.close();
-  single = null;
+  const left = cameraView?.id ?? null;
+  cameraView?.close();
+  cameraView = null;
   if (id === undefined) {
     document.title = t("title");
     show(grid.element);
@@ -86,11 +86,11 @@ function route(): void {
     if (left !== null) grid.element.querySelector<HTMLElement>(`[data-camera="${left}"] a.open`)?.focus();
   } else {
     document.title = `${id} · ${t("title")}`;
-    single = new CameraView(id);
-    show(single.element);
+    cameraView = new CameraView(id);
+    show(cameraView.element);
   }
-  document.body.classList.toggle("wall", single === null && location.hash === "#/wall");
-  columns.hidden = wall.hidden = single !== null;
+  document.body.classList.toggle("wall", cameraView === null && location.hash === "#/wall");
+  columns.hidden = wall.hidden = cameraView !== null;
   update();
 }
 
@@ -102,21 +102,21 @@ function show(element: HTMLElement): void {
 function update(): void {
   const { status } = store;
   errorBanner.hidden = store.error === null;
-  if (store.error === "unreachable") setText(errorBanner, t("gatewayGone"));
+  if (store.error === "unreachable") setText(errorBanner, t("gatewayUnreachable"));
   if (store.error === "forbidden") setText(errorBanner, t("forbidden"));
   if (store.error === "unauthorized") {
     errorBanner.hidden = true;
-    askForToken();
+    showSignIn();
   }
   if (!status) return;
   const live = status.cameras.filter(({ state }) => state === "live").length;
   setText(summary, t("summary", { live, all: status.cameras.length }));
-  // What was true before the gateway went is not told as what is.
+  // While the gateway is unreachable, hide what is no longer known.
   const isStale = store.error === "unreachable";
   summary.hidden = isStale;
   ems.hidden = isStale || status.messaging.adapter === "none";
-  ems.dataset.tone = status.messaging.connected ? "live" : "ill";
-  const emsWord = t(status.messaging.connected ? "emsConnected" : "emsLost");
+  ems.dataset.status = status.messaging.connected ? "live" : "error";
+  const emsWord = t(status.messaging.connected ? "emsConnected" : "emsDisconnected");
   if (ems.title !== emsWord) {
     ems.title = emsWord;
     ems.replaceChildren("EMS", h("span", { class: "long" }, emsWord.replace("EMS", "")));
@@ -131,18 +131,18 @@ function update(): void {
     storage.title = whole;
   }
   grid.update();
-  single?.update();
+  cameraView?.update();
 }
 
-function headButton(symbol: Icon, word: PageMessageKey, act: () => void): HTMLButtonElement {
+function headerButton(symbol: Icon, word: PageMessageKey, onClick: () => void): HTMLButtonElement {
   return h(
     "button",
-    { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: act },
+    { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: onClick },
     icon(symbol),
   );
 }
 
-/** A kiosk opens #/wall by itself; full screen needs somebody's hand. */
+/** A kiosk can open #/wall directly, but browsers allow full screen only after a user action. */
 function enterWall(): void {
   location.hash = "#/wall";
   void document.documentElement.requestFullscreen?.().catch(() => {});

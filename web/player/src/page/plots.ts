@@ -1,4 +1,4 @@
-// The last two minutes as small live plots, each with its figure.
+// The statistics of the last two minutes as small plots, each with its current value.
 
 import { formatDuration, translate } from "../core/i18n.ts";
 import type { Statistics } from "../player.ts";
@@ -12,7 +12,7 @@ const HEIGHT = 36;
 
 class Plot {
   readonly element: HTMLElement;
-  private readonly figure = h("output", {}, t("unknown"));
+  private readonly output = h("output", {}, t("unknown"));
   private readonly line: SVGPathElement;
   private readonly area: SVGPathElement;
   private readonly values: (number | null)[] = [];
@@ -31,14 +31,14 @@ class Plot {
     this.line = document.createElementNS(svg.namespaceURI, "path") as SVGPathElement;
     this.line.setAttribute("class", "line");
     svg.append(this.area, this.line);
-    this.element = h("div", { class: "plot" }, h("span", {}, name), this.figure);
+    this.element = h("div", { class: "plot" }, h("span", {}, name), this.output);
     this.element.append(svg);
   }
 
   add(value: number | null): void {
     this.values.push(value);
     if (this.values.length > SAMPLES) this.values.shift();
-    setText(this.figure, value === null ? t("unknown") : this.format(value));
+    setText(this.output, value === null ? t("unknown") : this.format(value));
     const most = Math.max(this.least, ...this.values.map((item) => item ?? 0)) * 1.1;
     let path = "";
     let first = 0;
@@ -76,15 +76,15 @@ export class Plots {
     );
   }
 
-  /** `isPast`: of a recording, which has no latency and no loss. */
-  add(statistics: Statistics, isPast: boolean): void {
+  /** `isRecording`: a recording has no transport, latency or loss. */
+  add(statistics: Statistics, isRecording: boolean): void {
     const { transport, detail, roundTripMs } = statistics;
-    const facts = [
-      transport ? translate(language, transport) : isPast ? translate(language, "recorded") : t("unknown"),
+    const parts = [
+      transport ? translate(language, transport) : isRecording ? translate(language, "recorded") : t("unknown"),
       detail,
       roundTripMs && roundTripMs >= 3 ? `RTT ${formatDuration(roundTripMs)}` : "",
     ];
-    setText(this.transport, facts.filter(Boolean).join(" · "));
+    setText(this.transport, parts.filter(Boolean).join(" · "));
     this.latency.add(statistics.latencyMs);
     this.fps.add(statistics.fps);
     this.bitrate.add(statistics.bitrateBps);

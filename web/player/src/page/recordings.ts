@@ -1,9 +1,9 @@
-// The archive of the day as a list: when, how long, how large; to look at, to keep, to take away.
+// The list of recordings of the day, with buttons to play, protect and download each.
 
 import { icon } from "../icons.ts";
 import { protect, type Segment, save } from "./archive.ts";
 import { h } from "./dom.ts";
-import { bytes, clock, length } from "./format.ts";
+import { bytes, clock, duration } from "./format.ts";
 import { t } from "./i18n.ts";
 import { store } from "./store.ts";
 
@@ -12,11 +12,11 @@ const SHOWN_FIRST = 24;
 export class Recordings {
   readonly element: HTMLElement;
   private readonly list = h("ul", {});
-  private readonly empty = h("p", { class: "quiet", hidden: true }, t("noRecordings"));
+  private readonly empty = h("p", { class: "muted", hidden: true }, t("noRecordings"));
   private readonly more = h("button", { type: "button", hidden: true, onclick: () => this.showMore() }, t("more"));
   private segments: Segment[] = [];
   private shown = SHOWN_FIRST;
-  private drawn = "";
+  private lastRows = "";
 
   constructor(
     private readonly camera: string,
@@ -34,7 +34,7 @@ export class Recordings {
     );
   }
 
-  /** Segments, oldest first; the newest is shown first. */
+  /** Show segments, given oldest first. The newest is at the top. */
   show(segments: Segment[]): void {
     this.segments = [...segments].reverse();
     this.draw();
@@ -49,11 +49,11 @@ export class Recordings {
     const visible = this.segments.slice(0, this.shown);
     this.empty.hidden = visible.length > 0;
     this.more.hidden = this.segments.length <= this.shown;
-    const drawn = JSON.stringify(
+    const lastRows = JSON.stringify(
       visible.map(({ id, size, state, protected: isProtected }) => [id, size, state, isProtected]),
     );
-    if (drawn === this.drawn) return;
-    this.drawn = drawn;
+    if (lastRows === this.lastRows) return;
+    this.lastRows = lastRows;
     const focused = document.activeElement?.getAttribute("data-key");
     this.list.replaceChildren(...visible.map((segment) => this.row(segment)));
     if (focused) this.list.querySelector<HTMLElement>(`[data-key="${CSS.escape(focused)}"]`)?.focus();
@@ -61,9 +61,9 @@ export class Recordings {
 
   private row(segment: Segment): HTMLElement {
     const start = Date.parse(segment.start);
-    const facts = [length(segment.duration_s * 1000), bytes(segment.size)];
+    const facts = [duration(segment.duration_s * 1000), bytes(segment.size)];
     if (segment.state === "growing") facts.push(t("growing"));
-    if (segment.protected) facts.push(t("protectedMark"));
+    if (segment.protected) facts.push(t("protected"));
     const span = `${clock(start)} – ${clock(Date.parse(segment.end))}`;
     const file = `${this.camera}_${segment.id.replace("segment_", "")}.mp4`;
     const protectWord = t(segment.protected ? "unprotect" : "protect");
@@ -87,7 +87,7 @@ export class Recordings {
           title: protectWord,
           "aria-label": `${protectWord}: ${span}`,
           "aria-pressed": String(segment.protected),
-          disabled: !store.may("control"),
+          disabled: !store.hasScope("control"),
           "data-key": `${segment.id}-protect`,
           onclick: () => void protect(this.camera, segment).then(this.changed, this.failed),
         },

@@ -1,14 +1,14 @@
-// The box that asks for a token, where the gateway wants one.
+// The dialog that asks for a token, if the gateway requires one.
 
 import { h, setText } from "./dom.ts";
 import { t } from "./i18n.ts";
 import { store } from "./store.ts";
 
-let box: HTMLDialogElement | null = null;
+let dialog: HTMLDialogElement | null = null;
 
-/** Ask, unless that is being done already. */
-export function askForToken(): void {
-  if (box) return;
+/** Open the dialog, unless it is open. */
+export function showSignIn(): void {
+  if (dialog) return;
   const token = h("input", {
     type: "password",
     autocomplete: "current-password",
@@ -16,7 +16,7 @@ export function askForToken(): void {
     name: "token",
     id: "token",
   });
-  const wrong = h("p", { class: "wrong", role: "alert" }, store.api.token ? t("wrongToken") : "");
+  const error = h("p", { class: "error", role: "alert" }, store.api.token ? t("wrongToken") : "");
   const form = h(
     "form",
     { method: "dialog" },
@@ -24,24 +24,24 @@ export function askForToken(): void {
     h("p", {}, t("signInText")),
     h("label", { for: "token" }, t("token")),
     token,
-    wrong,
+    error,
     h("button", { class: "primary" }, t("signIn")),
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    setText(wrong, "");
+    setText(error, "");
     void store.signIn(token.value).then(() => {
       if (store.error === "unauthorized") {
-        setText(wrong, t("wrongToken"));
+        setText(error, t("wrongToken"));
         token.select();
         return;
       }
-      box?.remove();
-      box = null;
+      dialog?.remove();
+      dialog = null;
     });
   });
-  box = h("dialog", { class: "signin" }, form);
-  box.addEventListener("cancel", (event) => event.preventDefault());
-  document.body.append(box);
-  box.showModal();
+  dialog = h("dialog", { class: "signin" }, form);
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  document.body.append(dialog);
+  dialog.showModal();
 }

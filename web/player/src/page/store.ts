@@ -1,11 +1,11 @@
-// What the page knows of the gateway, asked again and again; whoever shows it is told.
+// The state of the gateway, polled. An event tells the views of the page when it has changed.
 
 import { Api, ApiError, type Camera } from "../core/api.ts";
 
-// From a variable: a literal would be taken for an asset by the bundler.
-const HERE = import.meta.url;
+// In a variable, because the bundler would treat a literal as an asset.
+const SCRIPT_URL = import.meta.url;
 const POLL_MS = 2000;
-/** What does not answer is asked less and less often, down to this. */
+/** A gateway that does not answer is polled less and less often, down to this interval. */
 const POLL_MAX_MS = 8000;
 const TIMEOUT_MS = 5000;
 const TOKEN_KEY = "liveedge-token";
@@ -21,7 +21,7 @@ export interface Status {
   archive: { cameras: Record<string, ArchiveCamera>; free_bytes?: number | null };
 }
 
-/** Who one is, and what one may. */
+/** The scopes of the token. */
 interface Access {
   auth: boolean;
   scopes: string[];
@@ -39,8 +39,8 @@ export class Store extends EventTarget {
 
   constructor() {
     super();
-    this.api = new Api(new URL("..", HERE).href.replace(/\/$/, ""), sessionStorage.getItem(TOKEN_KEY));
-    // Nobody looks at a hidden tab: it asks nothing, and at once when it is seen again.
+    this.api = new Api(new URL("..", SCRIPT_URL).href.replace(/\/$/, ""), sessionStorage.getItem(TOKEN_KEY));
+    // A hidden tab does not poll. It polls at once when it is visible again.
     document.addEventListener("visibilitychange", () => document.hidden || void this.refresh());
     addEventListener("online", () => void this.refresh());
   }
@@ -49,18 +49,18 @@ export class Store extends EventTarget {
     return this.status?.cameras.find((camera) => camera.camera_id === id) ?? null;
   }
 
-  /** Whether a scope is given; where nothing is known, the gateway decides. */
-  may(scope: "control" | "archive"): boolean {
+  /** Whether the token has a scope. If that is not known, assume so: the gateway decides. */
+  hasScope(scope: "control" | "archive"): boolean {
     const { access } = this;
     return access === null || !access.auth || access.scopes.includes(scope) || access.scopes.includes("admin");
   }
 
-  /** Ask now, and from then on. */
+  /** Poll now, and then at intervals. */
   async refresh(): Promise<void> {
     clearTimeout(this.timer);
     try {
-      this.access ??= await this.ask<Access>("/api/access");
-      this.status = await this.askStatus();
+      this.access ??= await this.fetchJson<Access>("/api/access");
+      this.status = await this.fetchStatus();
       this.error = null;
       this.failures = 0;
     } catch (error) {
@@ -77,22 +77,22 @@ export class Store extends EventTarget {
     );
   }
 
-  /** The whole house, or the cameras alone for those who may see no more. */
-  private async askStatus(): Promise<Status> {
+  /** The status of the gateway, or only of the cameras if the token allows no more. */
+  private async fetchStatus(): Promise<Status> {
     try {
-      return await this.ask<Status>("/api/status");
+      return await this.fetchJson<Status>("/api/status");
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 403) throw error;
-      const { cameras } = await this.ask<{ cameras: Camera[] }>("/api/cameras");
+      const { cameras } = await this.fetchJson<{ cameras: Camera[] }>("/api/cameras");
       return { cameras, messaging: { adapter: "none", connected: false }, archive: { cameras: {} } };
     }
   }
 
-  private ask<T>(path: string): Promise<T> {
+  private fetchJson<T>(path: string): Promise<T> {
     return this.api.json<T>(path, { signal: AbortSignal.timeout(TIMEOUT_MS) });
   }
 
-  /** Use another token, for as long as the tab lives. */
+  /** Use another token. It is kept until the tab is closed. */
   async signIn(token: string): Promise<void> {
     sessionStorage.setItem(TOKEN_KEY, token);
     this.api.token = token;

@@ -1,6 +1,6 @@
-// The strip of time as it is painted. What tells mergeRanges apart is their shape, and colour only beside it: recorded is a block,
-// protected a hatched one with a lid, missing a dashed line. Every colour has 3:1 against the panel (WCAG 1.4.11), and
-// what lies over a block has a rim of the panel's own (test/contrast.test.ts).
+// Painting of the timeline. Ranges differ in shape, and not only in color: recorded is a block, protected a hatched block
+// with a bar on top, missing a dashed line. Every color has a contrast of 3:1 against the panel (WCAG 1.4.11). What lies on
+// top of a block has an outline in the color of the panel (test/contrast.test.ts).
 
 import { type RecordedRange, ticks, toX, type View } from "../core/timeline.ts";
 import { clock, shortClock, shortDay } from "./format.ts";
@@ -12,8 +12,8 @@ const TOP = RULER + 6;
 const BLOCK = HEIGHT - TOP - 8;
 const LABEL_GAP_PX = 70;
 const HATCH_PX = 7;
-const LID_PX = 4;
-const SECONDS_BELOW_MS = 20 * 60_000;
+const BAR_PX = 4;
+const SECONDS_SPAN_MS = 20 * 60_000;
 
 export interface Selection {
   from: number | null;
@@ -24,24 +24,24 @@ export interface TimelineScene {
   view: View;
   recorded: readonly RecordedRange[];
   now: number;
-  mark: Selection;
-  head: number | null;
+  selection: Selection;
+  playhead: number | null;
   isLive: boolean;
 }
 
-/** Paint it over a canvas `width` pixels wide; `style` has the page's colours. */
+/** Paint the timeline on a canvas `width` pixels wide. `style` has the colors of the page. */
 export function paint(
   context: CanvasRenderingContext2D,
   style: CSSStyleDeclaration,
   width: number,
-  strip: TimelineScene,
+  scene: TimelineScene,
 ): void {
-  const { view, recorded, now, mark, head, isLive } = strip;
+  const { view, recorded, now, selection, playhead, isLive } = scene;
   const color = (name: string) => style.getPropertyValue(`--${name}`);
   const x = (time: number) => toX(view, time, width);
   context.clearRect(0, 0, width, HEIGHT);
 
-  // What is missing: up to now, and nothing where the future is.
+  // The dashed line of missing time, which ends now.
   context.strokeStyle = color("missing");
   context.lineWidth = 2;
   context.setLineDash([3, 5]);
@@ -58,16 +58,17 @@ export function paint(
   context.textBaseline = "middle";
   for (const { time, isDay } of ticks(view, width, LABEL_GAP_PX)) {
     const at = Math.round(x(time));
-    context.fillStyle = color("line");
+    context.fillStyle = color("border");
     context.fillRect(at, RULER - 4, 1, 6);
-    context.fillStyle = color("quiet");
-    const seconds = view.to - view.from < SECONDS_BELOW_MS;
+    context.fillStyle = color("text-muted");
+    const seconds = view.to - view.from < SECONDS_SPAN_MS;
     const label = isDay ? shortDay(time) : seconds ? clock(time) : shortClock(time);
     if (at + 4 + context.measureText(label).width < width) context.fillText(label, at + 4, RULER / 2 + 1);
   }
 
-  paintMark(context, color, mark, x);
-  if (head !== null && head >= view.from && head <= view.to) paintHead(context, color, x(head), isLive);
+  paintSelection(context, color, selection, x);
+  if (playhead !== null && playhead >= view.from && playhead <= view.to)
+    paintPlayhead(context, color, x(playhead), isLive);
 }
 
 type Color = (name: string) => string;
@@ -90,15 +91,15 @@ function block(
   context.clip();
   context.strokeStyle = color("panel");
   context.lineWidth = 1.5;
-  // From a raster of the whole strip, so that it holds still while the view moves over it by pixels.
+  // The hatching is aligned to the timeline and not to the block, so that it does not shift while the view moves.
   for (let at = left - (left % HATCH_PX) - BLOCK; at < left + width; at += HATCH_PX)
     line(context, at, TOP + BLOCK, at + BLOCK, TOP);
   context.restore();
   context.fillStyle = color("protected");
-  context.fillRect(left, TOP - LID_PX, width, LID_PX);
+  context.fillRect(left, TOP - BAR_PX, width, BAR_PX);
 }
 
-function paintMark(
+function paintSelection(
   context: CanvasRenderingContext2D,
   color: Color,
   { from, to }: Selection,
@@ -106,23 +107,23 @@ function paintMark(
 ): void {
   if (from !== null && to !== null) {
     const [left, width] = [x(from), x(to) - x(from)];
-    context.fillStyle = color("ink");
+    context.fillStyle = color("text");
     context.globalAlpha = 0.22;
     context.fillRect(left, TOP, width, BLOCK);
     context.globalAlpha = 1;
-    rimmed(context, color, "ink", left, TOP - 5, width, 2);
-    rimmed(context, color, "ink", left, TOP + BLOCK + 3, width, 2);
+    outlinedRect(context, color, "text", left, TOP - 5, width, 2);
+    outlinedRect(context, color, "text", left, TOP + BLOCK + 3, width, 2);
   }
   for (const edge of [from, to].filter((time) => time !== null).map(x)) {
-    rimmed(context, color, "ink", edge - 1, TOP - 5, 2, BLOCK + 10);
-    // What it is taken hold of by.
-    rimmed(context, color, "ink", edge - 3, TOP + BLOCK / 2 - 8, 6, 16);
+    outlinedRect(context, color, "text", edge - 1, TOP - 5, 2, BLOCK + 10);
+    // The handle.
+    outlinedRect(context, color, "text", edge - 3, TOP + BLOCK / 2 - 8, 6, 16);
   }
 }
 
-function paintHead(context: CanvasRenderingContext2D, color: Color, at: number, isLive: boolean): void {
-  const name = isLive ? "live" : "past";
-  rimmed(context, color, name, at - 1, RULER - 2, 2, HEIGHT - RULER + 2);
+function paintPlayhead(context: CanvasRenderingContext2D, color: Color, at: number, isLive: boolean): void {
+  const name = isLive ? "live" : "playback";
+  outlinedRect(context, color, name, at - 1, RULER - 2, 2, HEIGHT - RULER + 2);
   context.beginPath();
   context.moveTo(at - 6, RULER - 6);
   context.lineTo(at + 6, RULER - 6);
@@ -130,7 +131,7 @@ function paintHead(context: CanvasRenderingContext2D, color: Color, at: number, 
   context.fill();
 }
 
-function rimmed(
+function outlinedRect(
   context: CanvasRenderingContext2D,
   color: Color,
   name: string,

@@ -1,5 +1,5 @@
-// The strip of time: what was recorded, where we are, what is marked. A slider for keyboards and screen readers, a canvas
-// for the eye.
+// The timeline: what was recorded, the playhead, and the selection. It is a slider for keyboards and screen readers, and a
+// canvas for everybody else.
 
 import { mergeRanges, pan, type RecordedRange, reveal, toTime, toX, type View, zoom } from "../core/timeline.ts";
 import { h, setText } from "./dom.ts";
@@ -8,43 +8,43 @@ import { t } from "./i18n.ts";
 import { HEIGHT, paint, RULER, type Selection } from "./timeline-canvas.ts";
 
 const DRAG_PX = 4;
-/** A finger takes hold of an edge from so far. */
+/** An edge of the selection can be grabbed from this distance, which suits a finger. */
 const EDGE_PX = 12;
-/** What is marked first around the picture that is seen, to either side. */
-const MARK_MS = 30_000;
-/** A pointer that rests so long wants to know exactly. */
-const REST_MS = 120;
+/** How much a new selection covers before and after the playhead. */
+const SELECTION_MS = 30_000;
+/** A pointer that rests for so long loads the exact frame. */
+const HOVER_MS = 120;
 
 export interface TimelineEvents {
-  /** Somebody wants to be there. */
   seek(time: number): void;
-  live(): void;
-  viewed(view: View): void;
-  marked(): void;
-  /** A picture of about that time, at once. */
+  seekToLiveEdge(): void;
+  viewChanged(view: View): void;
+  selectionChanged(): void;
+  /** URL of an image from about that time; null if there is none yet. */
   thumbnail(time: number): string | null;
-  /** The picture of that moment. */
-  picture(time: number, signal: AbortSignal): Promise<Blob | null>;
+  /** The frame at that time. */
+  frame(time: number, signal: AbortSignal): Promise<Blob | null>;
 }
 
 export class Timeline {
   readonly element: HTMLElement;
   view: View;
-  /** The stretch to be saved. */
-  mark: Selection = { from: null, to: null };
+  /** The selected time range, for a clip. */
+  selection: Selection = { from: null, to: null };
   private readonly canvas = h("canvas", { "aria-hidden": "true" });
-  private readonly bubbleImage = h("img", { alt: "", hidden: true });
-  private readonly bubbleTime = h("span", {});
-  private readonly bubble = h("div", { class: "bubble", hidden: true }, this.bubbleImage, this.bubbleTime);
+  private readonly previewImage = h("img", { alt: "", hidden: true });
+  private readonly previewTime = h("span", {});
+  private readonly preview = h("div", { class: "preview", hidden: true }, this.previewImage, this.previewTime);
   private readonly slider: HTMLElement;
   private recorded: RecordedRange[] = [];
   private playhead: number | null = null;
   private now = Date.now();
   private isLive = true;
-  private resting = 0;
-  private looking = new AbortController();
+  private hoverTimer = 0;
+  private frameRequest = new AbortController();
   private blobUrl = "";
-  private drag: { x: number; view: View; kind: "seek" | "pan" | "mark" | "from" | "to"; moved: boolean } | null = null;
+  private drag: { x: number; view: View; kind: "seek" | "pan" | "select" | "from" | "to"; moved: boolean } | null =
+    null;
 
   constructor(
     camera: string,
@@ -55,7 +55,7 @@ export class Timeline {
     this.slider = h(
       "div",
       {
-        class: "strip",
+        class: "slider",
         role: "slider",
         tabindex: 0,
         "aria-label": t("timeline", { camera }),
@@ -67,8 +67,8 @@ export class Timeline {
       "div",
       { class: "timeline" },
       this.slider,
-      this.bubble,
-      h("p", { id: "timeline-help", class: "sr" }, t("timelineHelp")),
+      this.preview,
+      h("p", { id: "timeline-help", class: "visually-hidden" }, t("timelineHelp")),
     );
     new ResizeObserver(() => this.draw()).observe(this.canvas);
     for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"])
@@ -79,7 +79,7 @@ export class Timeline {
     this.slider.addEventListener("pointermove", (event) => this.move(event));
     this.slider.addEventListener("pointerup", (event) => this.release(event));
     this.slider.addEventListener("pointercancel", () => (this.drag = null));
-    this.slider.addEventListener("pointerleave", () => this.leave());
+    this.slider.addEventListener("pointerleave", () => this.hidePreview());
   }
 
   setRecorded(recorded: RecordedRange[]): void {
@@ -87,12 +87,12 @@ export class Timeline {
     this.draw();
   }
 
-  /** Where the picture is from; `isLive` where it is the live edge. */
+  /** Move the playhead. `isLive`: it is at the live edge. */
   setPlayhead(time: number | null, now: number, isLive: boolean): void {
     this.playhead = time;
     this.now = now;
     if (isLive && !this.drag) {
-      // Live moves; whoever looks at it moves along.
+      // A view that shows the live edge follows it.
       if (this.isLive && this.view.to > now - (this.view.to - this.view.from))
         this.setView(reveal(this.view, now), false);
     }
@@ -105,11 +105,11 @@ export class Timeline {
     this.draw();
   }
 
-  setView(view: View, tell = true): void {
+  setView(view: View, notify = true): void {
     const changed = view.from !== this.view.from || view.to !== this.view.to;
     this.view = view;
     this.draw();
-    if (changed && tell) this.events.viewed(view);
+    if (changed && notify) this.events.viewChanged(view);
   }
 
   zoom(factor: number): void {
@@ -122,42 +122,42 @@ export class Timeline {
     );
   }
 
-  setMark(edge: "from" | "to"): void {
-    this.mark[edge] = this.playhead ?? this.now;
-    const { from, to } = this.mark;
+  setSelectionEdge(edge: "from" | "to"): void {
+    this.selection[edge] = this.playhead ?? this.now;
+    const { from, to } = this.selection;
     if (from !== null && to !== null && from > to)
-      this.mark = edge === "from" ? { from, to: null } : { from: null, to };
+      this.selection = edge === "from" ? { from, to: null } : { from: null, to };
     this.draw();
-    this.events.marked();
+    this.events.selectionChanged();
   }
 
-  /** Selection a minute around the picture, to be dragged to size. */
-  markHere(): void {
+  /** Select a minute around the playhead. Its edges can then be dragged. */
+  selectAround(): void {
     const at = this.playhead ?? this.now;
-    const to = Math.min(at + MARK_MS, this.now);
-    this.mark = { from: to - 2 * MARK_MS, to };
-    // Where it would be too small to be taken hold of, nearer.
+    const to = Math.min(at + SELECTION_MS, this.now);
+    this.selection = { from: to - 2 * SELECTION_MS, to };
+    // Zoom in if the selection would be too narrow to grab its edges.
     const width =
-      (toX(this.view, to, this.canvas.clientWidth) - toX(this.view, to - 2 * MARK_MS, this.canvas.clientWidth)) /
+      (toX(this.view, to, this.canvas.clientWidth) - toX(this.view, to - 2 * SELECTION_MS, this.canvas.clientWidth)) /
       (4 * EDGE_PX);
     if (width < 1) this.setView(zoom(this.view, width, at));
     this.draw();
-    this.events.marked();
+    this.events.selectionChanged();
   }
 
-  clearMark(): void {
-    this.mark = { from: null, to: null };
+  clearSelection(): void {
+    this.selection = { from: null, to: null };
     this.draw();
-    this.events.marked();
+    this.events.selectionChanged();
   }
 
   private inView(time: number): boolean {
     return time >= this.view.from && time <= this.view.to;
   }
 
-  // --- hands
+  // --- input
 
-  /** A key that is meant for the strip, wherever it was pressed. */
+  /** Handle a key of the timeline, whichever element has the focus. */
   key(event: KeyboardEvent): void {
     const at = this.playhead ?? this.now;
     const step = event.shiftKey ? 60_000 : 10_000;
@@ -174,11 +174,11 @@ export class Timeline {
     if (jump !== undefined) this.events.seek(at + jump);
     else if (event.key === "Home")
       this.events.seek(this.recorded.find(({ end }) => end > this.view.from)?.start ?? this.view.from);
-    else if (event.key === "End") this.events.live();
+    else if (event.key === "End") this.events.seekToLiveEdge();
     else if (event.key === "+" || event.key === "=") this.zoom(1 / 2);
     else if (event.key === "-") this.zoom(2);
-    else if (event.key === "[") this.setMark("from");
-    else if (event.key === "]") this.setMark("to");
+    else if (event.key === "[") this.setSelectionEdge("from");
+    else if (event.key === "]") this.setSelectionEdge("to");
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -196,7 +196,7 @@ export class Timeline {
   private press(event: PointerEvent): void {
     if (event.button !== 0) return;
     this.slider.setPointerCapture(event.pointerId);
-    const kind = event.shiftKey ? "mark" : (this.edgeAt(event) ?? (event.offsetY < RULER ? "pan" : "seek"));
+    const kind = event.shiftKey ? "select" : (this.edgeAt(event) ?? (event.offsetY < RULER ? "pan" : "seek"));
     this.drag = { x: event.offsetX, view: this.view, kind, moved: false };
     if (kind === "seek") this.seekTo(event.offsetX);
   }
@@ -204,7 +204,7 @@ export class Timeline {
   private move(event: PointerEvent): void {
     const { clientWidth } = this.canvas;
     const x = Math.min(clientWidth, Math.max(0, event.offsetX));
-    this.hover(x);
+    this.showPreview(x);
     const { drag } = this;
     this.slider.style.cursor =
       this.edgeAt(event) || drag?.kind === "from" || drag?.kind === "to"
@@ -221,17 +221,17 @@ export class Timeline {
     else if (drag.kind === "from" || drag.kind === "to") this.dragEdge(drag.kind, toTime(this.view, x, clientWidth));
     else {
       const [a, b] = [toTime(this.view, drag.x, clientWidth), toTime(this.view, x, clientWidth)];
-      this.mark = { from: Math.min(a, b), to: Math.min(Math.max(a, b), this.now) };
+      this.selection = { from: Math.min(a, b), to: Math.min(Math.max(a, b), this.now) };
       this.draw();
-      this.events.marked();
+      this.events.selectionChanged();
     }
   }
 
-  /** The edge of the marked stretch that is pointed at. */
+  /** The edge of the selection under the pointer. */
   private edgeAt({ offsetX, offsetY }: PointerEvent): "from" | "to" | null {
     if (offsetY < RULER) return null;
     const away = (edge: "from" | "to") => {
-      const time = this.mark[edge];
+      const time = this.selection[edge];
       return time === null ? Infinity : Math.abs(toX(this.view, time, this.canvas.clientWidth) - offsetX);
     };
     const nearest = away("from") < away("to") ? "from" : "to";
@@ -239,13 +239,13 @@ export class Timeline {
   }
 
   private dragEdge(edge: "from" | "to", time: number): void {
-    const { from, to } = this.mark;
+    const { from, to } = this.selection;
     const wanted = Math.min(time, this.now);
-    // Never past the other one: a second remains.
-    if (edge === "from") this.mark = { from: to === null ? wanted : Math.min(wanted, to - 1000), to };
-    else this.mark = { from, to: from === null ? wanted : Math.max(wanted, from + 1000) };
+    // The selection is one second long at least.
+    if (edge === "from") this.selection = { from: to === null ? wanted : Math.min(wanted, to - 1000), to };
+    else this.selection = { from, to: from === null ? wanted : Math.max(wanted, from + 1000) };
     this.draw();
-    this.events.marked();
+    this.events.selectionChanged();
   }
 
   private release(event: PointerEvent): void {
@@ -258,43 +258,43 @@ export class Timeline {
     this.events.seek(toTime(this.view, x, this.canvas.clientWidth));
   }
 
-  private hover(x: number): void {
+  private showPreview(x: number): void {
     const { clientWidth } = this.canvas;
     const time = toTime(this.view, x, clientWidth);
-    setText(this.bubbleTime, clock(time));
+    setText(this.previewTime, clock(time));
     const thumbnail = this.events.thumbnail(time);
-    if (thumbnail !== null && this.bubbleImage.hidden) this.bubbleImage.src = thumbnail;
-    this.bubbleImage.hidden = thumbnail === null;
-    this.leave();
-    if (thumbnail !== null) this.resting = window.setTimeout(() => void this.look(time), REST_MS);
-    this.bubble.hidden = false;
-    const half = this.bubble.offsetWidth / 2;
-    this.bubble.style.left = `${Math.min(clientWidth - half, Math.max(half, x))}px`;
+    if (thumbnail !== null && this.previewImage.hidden) this.previewImage.src = thumbnail;
+    this.previewImage.hidden = thumbnail === null;
+    this.hidePreview();
+    if (thumbnail !== null) this.hoverTimer = window.setTimeout(() => void this.loadFrame(time), HOVER_MS);
+    this.preview.hidden = false;
+    const half = this.preview.offsetWidth / 2;
+    this.preview.style.left = `${Math.min(clientWidth - half, Math.max(half, x))}px`;
   }
 
-  private leave(): void {
-    this.bubble.hidden = true;
-    clearTimeout(this.resting);
-    this.looking.abort();
+  private hidePreview(): void {
+    this.preview.hidden = true;
+    clearTimeout(this.hoverTimer);
+    this.frameRequest.abort();
   }
 
-  private async look(time: number): Promise<void> {
-    this.looking = new AbortController();
-    const { signal } = this.looking;
+  private async loadFrame(time: number): Promise<void> {
+    this.frameRequest = new AbortController();
+    const { signal } = this.frameRequest;
     try {
-      const picture = await this.events.picture(time, signal);
-      if (!picture || signal.aborted) return;
+      const image = await this.events.frame(time, signal);
+      if (!image || signal.aborted) return;
       URL.revokeObjectURL(this.blobUrl);
-      this.bubbleImage.src = this.blobUrl = URL.createObjectURL(picture);
+      this.previewImage.src = this.blobUrl = URL.createObjectURL(image);
     } catch {
-      // The thumbnail must do.
+      // The thumbnail stays.
     }
   }
 
-  // --- eyes
+  // --- output
 
   private draw(): void {
-    const { canvas, view, recorded, now, mark, isLive } = this;
+    const { canvas, view, recorded, now, selection, isLive } = this;
     const width = canvas.clientWidth;
     const context = canvas.getContext("2d");
     if (!context || width === 0) return;
@@ -302,7 +302,7 @@ export class Timeline {
     if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
     if (canvas.height !== Math.round(HEIGHT * ratio)) canvas.height = Math.round(HEIGHT * ratio);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const head = this.playhead ?? (isLive ? now : null);
-    paint(context, getComputedStyle(this.slider), width, { view, recorded, now, mark, head, isLive });
+    const playhead = this.playhead ?? (isLive ? now : null);
+    paint(context, getComputedStyle(this.slider), width, { view, recorded, now, selection, playhead, isLive });
   }
 }

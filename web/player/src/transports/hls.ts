@@ -1,8 +1,8 @@
-// LL-HLS: hls.js in low-latency mode, or the browser's own player where there is no Media Source.
+// LL-HLS with hls.js in low-latency mode, or with the browser's own HLS player if there is no Media Source.
 
 import { ApiError, toFailure } from "../core/api.ts";
-import type { Failure } from "../core/fallback.ts";
 import { liveSync, type Range, StallMargin } from "../core/live-sync.ts";
+import type { Failure } from "../core/transports.ts";
 import type { Hls } from "./hlsjs.ts";
 import {
   createVideo,
@@ -14,17 +14,17 @@ import {
 } from "./transport.ts";
 
 const LIVE_SYNC_INTERVAL_MS = 100;
-/** What was jumped to has to be loaded and decoded before it can be judged. */
+/** The position after a seek has to be loaded and decoded before it can be judged. */
 const SEEK_INTERVAL_MS = 700;
 
 export class HlsTransport implements Transport {
   readonly name = "hls";
   readonly surface: HTMLVideoElement;
-  private readonly ending = new AbortController();
+  private readonly stopping = new AbortController();
   private hls: Hls | null = null;
   private bytes = 0;
   private timer = 0;
-  private jumped = Number.NEGATIVE_INFINITY;
+  private lastSeek = Number.NEGATIVE_INFINITY;
   private readonly margin = new StallMargin();
 
   constructor(private readonly context: TransportContext) {
@@ -36,7 +36,7 @@ export class HlsTransport implements Transport {
   }
 
   stop(): void {
-    this.ending.abort();
+    this.stopping.abort();
     clearInterval(this.timer);
     this.hls?.destroy();
     this.hls = null;
@@ -62,25 +62,25 @@ export class HlsTransport implements Transport {
   private async load(): Promise<void> {
     const { api, camera } = this.context;
     const path = `/hls/${camera}/index.m3u8`;
-    watchFrames(this.surface, this.ending.signal, () => this.context.picture(this.capturedAt()));
+    watchFrames(this.surface, this.stopping.signal, () => this.context.onFrame(this.capturedAt()));
     const { Hls } = await import("./hlsjs.ts");
-    if (this.ending.signal.aborted) return;
+    if (this.stopping.signal.aborted) return;
     if (!Hls.isSupported()) {
-      this.surface.onerror = () => this.fail({ kind: "broken", message: this.surface.error?.message ?? "" });
+      this.surface.onerror = () => this.fail({ kind: "connectionLost", message: this.surface.error?.message ?? "" });
       this.surface.src = await api.link(path);
       await play(this.surface);
       return;
     }
     const hls = new Hls({
       lowLatencyMode: true,
-      // Otherwise each stall puts it a second further behind, for good. And its own catching up wants more buffer than there
-      // is at the live edge.
+      // By default each stall adds a second of latency permanently. And hls.js raises the playback rate only with more
+      // buffer than there is at the live edge; this.liveSync() does it instead.
       liveSyncOnStallIncrease: 0,
       backBufferLength: 10,
       maxBufferLength: 10,
-      manifestLoadPolicy: quick(10_000),
-      playlistLoadPolicy: quick(15_000),
-      fragLoadPolicy: quick(10_000),
+      manifestLoadPolicy: loadPolicy(10_000),
+      playlistLoadPolicy: loadPolicy(15_000),
+      fragLoadPolicy: loadPolicy(10_000),
       ...(api.token
         ? { xhrSetup: (xhr: XMLHttpRequest) => xhr.setRequestHeader("Authorization", `Bearer ${api.token}`) }
         : {}),
@@ -92,18 +92,18 @@ export class HlsTransport implements Transport {
       if (code >= 400 && (fatal || code === 401 || code === 403)) {
         this.fail(new ApiError(code, details, messageOf(response?.data) ?? "").failure);
       } else if (fatal) {
-        this.fail({ kind: "broken", message: details });
+        this.fail({ kind: "connectionLost", message: details });
       }
     });
     hls.loadSource(api.url(path));
     hls.attachMedia(this.surface);
     this.timer = window.setInterval(() => this.liveSync(hls), LIVE_SYNC_INTERVAL_MS);
-    this.surface.addEventListener("waiting", () => this.ranDry());
+    this.surface.addEventListener("waiting", () => this.bufferEmpty());
     await play(this.surface);
   }
 
   private capturedAt(): number | null {
-    const date = this.hls ? this.hls.playingDate : startDate(this.surface);
+    const date = this.hls ? this.hls.playingDate : playingDate(this.surface);
     return date ? date.getTime() : null;
   }
 
@@ -116,28 +116,28 @@ export class HlsTransport implements Transport {
       { length: buffered.length },
       (_, index): Range => [buffered.start(index), buffered.end(index)],
     );
-    const { seek, rate } = liveSync(surface.currentTime, target, ranges);
-    if (surface.playbackRate !== rate) surface.playbackRate = rate;
+    const { seek, playbackRate } = liveSync(surface.currentTime, target, ranges);
+    if (surface.playbackRate !== playbackRate) surface.playbackRate = playbackRate;
     const now = performance.now();
-    if (seek === null || now - this.jumped < SEEK_INTERVAL_MS) return;
-    this.jumped = now;
+    if (seek === null || now - this.lastSeek < SEEK_INTERVAL_MS) return;
+    this.lastSeek = now;
     surface.currentTime = seek;
   }
 
-  private ranDry(): void {
+  private bufferEmpty(): void {
     const { surface } = this;
     const now = performance.now();
-    // To begin and to jump is to wait as well, and says nothing of the line.
-    if (surface.seeking || surface.played.length === 0 || now - this.jumped < SEEK_INTERVAL_MS) return;
+    // The buffer is empty at the start and after a seek too, which says nothing about the network.
+    if (surface.seeking || surface.played.length === 0 || now - this.lastSeek < SEEK_INTERVAL_MS) return;
     this.margin.stalled(now);
   }
 
   private fail(failure: Failure): void {
-    if (!this.ending.signal.aborted) this.context.failed(failure);
+    if (!this.stopping.signal.aborted) this.context.onFailure(failure);
   }
 }
 
-/** Where it should be by now, s; null while there are no pictures there (the camera is away, or has just come back). */
+/** The position to sync to, s; null while there is no media there (the camera is away, or has just come back). */
 function targetOf(hls: Hls, margin: number): number | null {
   if (hls.liveSyncPosition === null) return null;
   const target = hls.liveSyncPosition - margin;
@@ -147,14 +147,14 @@ function targetOf(hls: Hls, margin: number): number | null {
   return part && !part.gap && !part.fragment.gap && part.start <= target ? target : null;
 }
 
-/** One repetition, at once: after that it is the fallback's turn. */
-function quick(maxLoadTimeMs: number) {
+/** One retry, at once. After that, TransportFallback decides. */
+function loadPolicy(maxLoadTimeMs: number) {
   const retry = { maxNumRetry: 1, retryDelayMs: 200, maxRetryDelayMs: 200 };
   return { default: { maxTimeToFirstByteMs: maxLoadTimeMs, maxLoadTimeMs, timeoutRetry: null, errorRetry: retry } };
 }
 
-/** When the media's zero was, for a player of the browser's own. */
-function startDate(video: HTMLVideoElement & { getStartDate?: () => Date }): Date | null {
+/** The date of the playback position, in the browser's own HLS player. */
+function playingDate(video: HTMLVideoElement & { getStartDate?: () => Date }): Date | null {
   const zero = video.getStartDate?.().getTime() ?? Number.NaN;
   return Number.isNaN(zero) ? null : new Date(zero + video.currentTime * 1000);
 }

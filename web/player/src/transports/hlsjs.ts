@@ -1,4 +1,4 @@
-// hls.js, its light build (no subtitles, DRM or alternate audio: nothing of that is served here), in a chunk of its own.
+// The light build of hls.js, in a chunk of its own. It has no subtitles, DRM or alternate audio; the gateway serves none.
 
 import Hls from "hls.js/light";
 

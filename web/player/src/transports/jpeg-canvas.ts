@@ -1,19 +1,19 @@
-// A surface for JPEG: decoded beside the main thread, drawn when it is ready.
+// A canvas for JPEG frames. They are decoded off the main thread, and drawn when they are ready.
 
 import type { TransportStats } from "./transport.ts";
 
-export class Canvas {
+export class JpegCanvas {
   readonly element = document.createElement("canvas");
   private readonly context = this.element.getContext("bitmaprenderer");
   private frames = 0;
   private bytes = 0;
 
-  /** Show a JPEG. Throws where it is none. */
+  /** Show a JPEG. Throws if it cannot be decoded. */
   async draw(jpeg: ArrayBuffer | Uint8Array<ArrayBuffer>): Promise<void> {
-    const picture = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
-    this.element.width = picture.width;
-    this.element.height = picture.height;
-    this.context?.transferFromImageBitmap(picture);
+    const bitmap = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    this.element.width = bitmap.width;
+    this.element.height = bitmap.height;
+    this.context?.transferFromImageBitmap(bitmap);
     this.frames += 1;
     this.bytes += jpeg.byteLength;
   }

@@ -1,8 +1,8 @@
-// JPEG over Socket.IO. The gateway sends one frame at a time; the next, which is then the newest, comes when this one is
-// on the screen and acknowledged.
+// JPEG over Socket.IO. The gateway has one frame in flight. It sends the next one, which is then the newest, when this one
+// is acknowledged, and that is when it is on the screen.
 
 import { toFailure } from "../core/api.ts";
-import { Canvas } from "./jpeg-canvas.ts";
+import { JpegCanvas } from "./jpeg-canvas.ts";
 import type { Socket } from "./socket.ts";
 import type { Transport, TransportContext, TransportStats } from "./transport.ts";
 
@@ -14,7 +14,7 @@ interface VideoFrame {
 export class JpegTransport implements Transport {
   readonly name = "jpeg";
   readonly surface: HTMLCanvasElement;
-  private readonly canvas = new Canvas();
+  private readonly canvas = new JpegCanvas();
   private socket: Socket | null = null;
   private stopped = false;
 
@@ -36,7 +36,7 @@ export class JpegTransport implements Transport {
   }
 
   private async connect(): Promise<void> {
-    const { connect, refusal, request } = await import("./socket.ts");
+    const { connect, request, toApiError } = await import("./socket.ts");
     if (this.stopped) return;
     const socket = await connect(this.context.api);
     this.socket = socket;
@@ -45,11 +45,11 @@ export class JpegTransport implements Transport {
       return;
     }
     socket.on("disconnect", () => this.fail(null));
-    socket.on("access_ended", (ended: { error: string; message: string }) => this.fail(refusal(ended)));
+    socket.on("access_ended", (ended: { error: string; message: string }) => this.fail(toApiError(ended)));
     socket.on("video_frame_from_service", (frame: VideoFrame, acknowledge?: (answer: object) => void) => {
       this.canvas
         .draw(frame.frame_data)
-        .then(() => this.stopped || this.context.picture(Date.parse(frame.metadata.timestamp)))
+        .then(() => this.stopped || this.context.onFrame(Date.parse(frame.metadata.timestamp)))
         .catch((error: unknown) => this.fail(error))
         .finally(() => acknowledge?.({ ok: true }));
     });
@@ -57,6 +57,6 @@ export class JpegTransport implements Transport {
   }
 
   private fail(error: unknown): void {
-    if (!this.stopped) this.context.failed(toFailure(error));
+    if (!this.stopped) this.context.onFailure(toFailure(error));
   }
 }

@@ -1,18 +1,16 @@
-// MJPEG over plain HTTP: what gets through where nothing else does. Read by fetch and not by <img>, so that we know of
-// every picture, when it was captured, and when there are none.
+// MJPEG over plain HTTP, for networks that let nothing else through. It is read with fetch and not with <img>, so that
+// the player knows about every frame and its capture time, and notices when frames stop.
 
 import { toFailure } from "../core/api.ts";
-import { Canvas } from "./jpeg-canvas.ts";
+import { JpegCanvas } from "./jpeg-canvas.ts";
+import { multipartParts } from "./multipart.ts";
 import type { Transport, TransportContext, TransportStats } from "./transport.ts";
-
-/** No part of ours is larger; beyond it, this is not MJPEG. */
-const PART_MAX_BYTES = 16 * 1024 * 1024;
 
 export class MjpegTransport implements Transport {
   readonly name = "mjpeg";
   readonly surface: HTMLCanvasElement;
-  private readonly canvas = new Canvas();
-  private readonly ending = new AbortController();
+  private readonly canvas = new JpegCanvas();
+  private readonly stopping = new AbortController();
 
   constructor(private readonly context: TransportContext) {
     this.surface = this.canvas.element;
@@ -20,12 +18,12 @@ export class MjpegTransport implements Transport {
 
   start(): void {
     this.read().catch((error: unknown) => {
-      if (!this.ending.signal.aborted) this.context.failed(toFailure(error));
+      if (!this.stopping.signal.aborted) this.context.onFailure(toFailure(error));
     });
   }
 
   stop(): void {
-    this.ending.abort();
+    this.stopping.abort();
   }
 
   async statistics(): Promise<TransportStats> {
@@ -35,20 +33,20 @@ export class MjpegTransport implements Transport {
   private async read(): Promise<void> {
     const { api, camera, width } = this.context;
     const response = await api.fetch(`/mjpeg/${camera}?width=${width}`, {
-      signal: this.ending.signal,
-      // By this name: multipart/x-mixed-replace is taken apart by WebKit before we can see it.
+      signal: this.stopping.signal,
+      // Not multipart/x-mixed-replace: WebKit splits that itself, before a script can read it.
       headers: { Accept: "multipart/mixed" },
     });
     if (!response.body) throw new TypeError("no body");
-    await showNewest(parts(response.body), async ({ headers, body }) => {
+    await showNewest(multipartParts(response.body), async ({ headers, body }) => {
       await this.canvas.draw(body);
-      if (!this.ending.signal.aborted) this.context.picture(Date.parse(headers.get("x-captured-at") ?? ""));
+      if (!this.stopping.signal.aborted) this.context.onFrame(Date.parse(headers.get("x-captured-at") ?? ""));
     });
     throw new TypeError("the stream ended");
   }
 }
 
-/** Show one after the other; what has waited while another came is not shown: after a sleep, a whole queue is there. */
+/** Show one item after the other. Skip items that are older than the newest, since many can queue up while a tab sleeps. */
 export async function showNewest<T>(items: AsyncIterable<T>, show: (item: T) => Promise<void>): Promise<void> {
   const waiting: T[] = [];
   let isShowing = false;
@@ -64,59 +62,10 @@ export async function showNewest<T>(items: AsyncIterable<T>, show: (item: T) => 
   for await (const item of items) {
     waiting[0] = item;
     if (isShowing) continue;
-    // What failed is told here, with the next one, and below.
+    // An earlier failure is thrown here with the next item, or below after the last one.
     await shown;
     shown = showAll();
     shown.catch(() => {});
   }
   await shown;
-}
-
-export interface Part {
-  headers: Map<string, string>;
-  body: Uint8Array<ArrayBuffer>;
-}
-
-/** The parts of a multipart body whose parts tell their Content-Length, as ours do. */
-export async function* parts(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<Part> {
-  const reader = stream.getReader();
-  let buffer = new Uint8Array(0);
-  const more = async (): Promise<boolean> => {
-    const { done, value } = await reader.read();
-    if (done) return false;
-    if (buffer.length + value.length > PART_MAX_BYTES) throw new RangeError("a part without an end");
-    const joined = new Uint8Array(buffer.length + value.length);
-    joined.set(buffer);
-    joined.set(value, buffer.length);
-    buffer = joined;
-    return true;
-  };
-  try {
-    for (;;) {
-      let end = endOfHeaders(buffer);
-      while (end < 0) {
-        if (!(await more())) return;
-        end = endOfHeaders(buffer);
-      }
-      const headers = new Map<string, string>();
-      for (const line of new TextDecoder().decode(buffer.subarray(0, end)).split("\r\n")) {
-        const colon = line.indexOf(":");
-        if (colon > 0) headers.set(line.slice(0, colon).trim().toLowerCase(), line.slice(colon + 1).trim());
-      }
-      const length = Number(headers.get("content-length"));
-      if (!Number.isInteger(length) || length <= 0) throw new RangeError("a part without a length");
-      while (buffer.length < end + 4 + length) if (!(await more())) return;
-      yield { headers, body: buffer.slice(end + 4, end + 4 + length) };
-      buffer = buffer.slice(end + 4 + length);
-    }
-  } finally {
-    await reader.cancel().catch(() => {});
-  }
-}
-
-function endOfHeaders(bytes: Uint8Array): number {
-  for (let i = 0; i + 3 < bytes.length; i++) {
-    if (bytes[i] === 13 && bytes[i + 1] === 10 && bytes[i + 2] === 13 && bytes[i + 3] === 10) return i;
-  }
-  return -1;
 }

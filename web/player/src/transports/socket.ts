@@ -1,4 +1,4 @@
-// Socket.IO towards the gateway: one connection for whoever asks, without reconnecting. Trying again is the fallback's.
+// A Socket.IO connection to the gateway. It does not reconnect: retries are the job of TransportFallback.
 
 import { io, type Socket } from "socket.io-client";
 import { type Api, ApiError } from "../core/api.ts";
@@ -7,7 +7,7 @@ const TIMEOUT_MS = 4000;
 
 export type { Socket };
 
-/** A connected socket. Throws where it cannot be had. */
+/** A connected socket. Throws if the connection fails. */
 export function connect(api: Api): Promise<Socket> {
   const base = new URL(api.base);
   const socket = io(base.origin, {
@@ -21,7 +21,7 @@ export function connect(api: Api): Promise<Socket> {
   });
   return new Promise((resolve, reject) => {
     socket.once("connect", () => resolve(socket));
-    // Opened, and closed before it was connected.
+    // The transport was opened, and closed before Socket.IO was connected.
     socket.io.once("close", (reason) => reject(new Error(reason)));
     socket.once("connect_error", (error: Error & { data?: { status?: number; message?: string } }) => {
       socket.disconnect();
@@ -31,7 +31,7 @@ export function connect(api: Api): Promise<Socket> {
   });
 }
 
-/** Codes of the gateway's errors, as the statuses that they have over HTTP. */
+/** The HTTP status of each of the gateway's error codes. */
 const STATUS: Record<string, number> = {
   bad_request: 400,
   unauthorized: 401,
@@ -42,17 +42,17 @@ const STATUS: Record<string, number> = {
   unavailable: 503,
 };
 
-/** An error that came as an answer, or as access_ended. */
-export function refusal({ error = "", message = error }: { error?: string; message?: string }): ApiError {
+/** The error in an acknowledgement, or in `access_ended`. */
+export function toApiError({ error = "", message = error }: { error?: string; message?: string }): ApiError {
   return new ApiError(STATUS[error] ?? 500, error, message);
 }
 
-/** A command and its acknowledgement. Throws ApiError for a refusal. */
+/** Emit an event and return its acknowledgement. Throws ApiError if that is an error. */
 export async function request<T>(socket: Socket, event: string, data: object): Promise<T> {
   const answer = (await socket.timeout(TIMEOUT_MS).emitWithAck(event, data)) as T & {
     error?: string;
     message?: string;
   };
-  if (typeof answer?.error === "string") throw refusal(answer);
+  if (typeof answer?.error === "string") throw toApiError(answer);
   return answer;
 }

@@ -1,26 +1,26 @@
-// What every transport has in common: a surface on which pictures appear, and news of them.
+// What all transports have in common: an element that shows the video, and callbacks.
 
 import type { Api } from "../core/api.ts";
-import type { Failure, TransportName } from "../core/fallback.ts";
 import type { MessageKey } from "../core/i18n.ts";
+import type { Failure, TransportName } from "../core/transports.ts";
 
 export interface TransportContext {
   api: Api;
   camera: string;
   muted: boolean;
-  /** How WebRTC is signalled. */
+  /** The signaling of WebRTC. */
   signaling: "whep" | "socketio";
-  /** Pixels of the screen that the surface covers across: no more are needed of JPEG. */
+  /** Width of the element in device pixels: JPEG needs no more. */
   width: number;
-  /** A picture was presented; `captured` is its capture time on the gateway's clock, ms, where that is known. */
-  picture(captured: number | null): void;
-  /** Whether the gateway says that the network is too narrow for all pictures. */
-  slow(isSlow: boolean): void;
-  /** It is over. */
-  failed(failure: Failure): void;
+  /** A frame was presented. `captured` is its capture time on the gateway's clock, ms; null if it is not known. */
+  onFrame(captured: number | null): void;
+  /** Whether the gateway reports that the network is too slow for all frames. */
+  onDegraded(isDegraded: boolean): void;
+  /** The transport has ended. */
+  onFailure(failure: Failure): void;
 }
 
-/** What can be measured here; what a transport cannot know is absent. Counters only grow. */
+/** Counters and values of a transport. What a transport cannot measure is absent. Counters only grow. */
 export interface TransportStats {
   frames?: number;
   bytes?: number;
@@ -38,22 +38,22 @@ export interface Transport {
   readonly name: TransportName;
   readonly surface: HTMLVideoElement | HTMLCanvasElement;
   start(): void;
-  /** Lets go of everything; nothing is told after it. */
+  /** Release all resources. No callback is called afterwards. */
   stop(): void;
   statistics(): Promise<TransportStats>;
 }
 
-/** What this browser cannot do, whatever the gateway does. */
-export class UnableError extends Error {
+/** This browser cannot play the transport, whatever the gateway sends. */
+export class BrowserError extends Error {
   readonly failure: Failure;
 
-  constructor(kind: "refused" | "broken", word: MessageKey) {
-    super(word);
-    this.failure = { kind, message: "", word };
+  constructor(kind: "unsupported" | "connectionLost", messageKey: MessageKey) {
+    super(messageKey);
+    this.failure = { kind, message: "", messageKey };
   }
 }
 
-/** A <video> as all of them want it. */
+/** A <video> with the attributes that all transports need. */
 export function createVideo(muted: boolean): HTMLVideoElement {
   const video = document.createElement("video");
   video.autoplay = true;
@@ -63,7 +63,7 @@ export function createVideo(muted: boolean): HTMLVideoElement {
   return video;
 }
 
-/** Start a video, silently where sound needs a click first. */
+/** Start a video; muted, if the browser allows sound only after a click. */
 export async function play(video: HTMLVideoElement): Promise<void> {
   try {
     await video.play();
@@ -77,26 +77,26 @@ export async function play(video: HTMLVideoElement): Promise<void> {
 
 const POLL_MS = 100;
 
-/** Tell every presented frame of a video until the signal ends. */
+/** Call `onFrame` for every presented frame of a video until the signal is aborted. */
 export function watchFrames(
   video: HTMLVideoElement,
   signal: AbortSignal,
-  presented: (now: number, metadata: VideoFrameCallbackMetadata | null) => void,
+  onFrame: (now: number, metadata: VideoFrameCallbackMetadata | null) => void,
 ): void {
   if ("requestVideoFrameCallback" in video) {
     const next: VideoFrameRequestCallback = (now, metadata) => {
       if (signal.aborted) return;
-      presented(now, metadata);
+      onFrame(now, metadata);
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
     return;
   }
-  let seen = 0;
+  let presented = 0;
   const timer = setInterval(() => {
     const frames = (video as HTMLVideoElement).getVideoPlaybackQuality().totalVideoFrames;
-    if (frames !== seen) presented(performance.now(), null);
-    seen = frames;
+    if (frames !== presented) onFrame(performance.now(), null);
+    presented = frames;
   }, POLL_MS);
   signal.addEventListener("abort", () => clearInterval(timer));
 }

@@ -1,38 +1,38 @@
-// WebRTC: the offer goes out as soon as it is made (the gateway is ICE-lite and learns our addresses from our checks), the
-// answer has everything in it.
+// WebRTC. The offer is sent as soon as it is made, without candidates: the gateway is ICE-lite, and learns the addresses of
+// this browser from its connectivity checks. The answer is complete.
 
 import { ApiError, toFailure } from "../core/api.ts";
 import { RtpClock } from "../core/clock.ts";
 import {
+  BrowserError,
   createVideo,
   play,
   type Transport,
   type TransportContext,
   type TransportStats,
-  UnableError,
   watchFrames,
 } from "./transport.ts";
 
-/** The gateway's clock is asked for what an RTP timestamp means this often; it drifts by less than a picture meanwhile. */
-const SYNC_MS = 20_000;
+/** How often the capture time of an RTP timestamp is asked for. Meanwhile it drifts by less than a frame. */
+const CLOCK_INTERVAL_MS = 20_000;
 
-/** Without a picture for so long, the gateway is asked whether it knows why; while it does, again and again. */
-const CARE_MS = 1000;
+/** Without a frame for so long, ask the gateway whether the network is degraded. Repeat it while it is. */
+const DEGRADED_CHECK_MS = 1000;
 
-/** A goodbye over a dead network would keep one of the browser's few connections. */
-const GOODBYE_MS = 3000;
-/** Longer than the gateway waits for a camera that is coming up. */
-const ANSWER_MS = 15_000;
+/** DELETE over a dead network would keep one of the browser's few connections per host. */
+const DELETE_TIMEOUT_MS = 3000;
+/** Longer than the gateway waits for a camera that connects. */
+const ANSWER_TIMEOUT_MS = 15_000;
 
-/** By then all candidates of both sides are known: what has no pair to check now will never have one. */
-const PAIRS_MS = 500;
+/** By then all candidates of both sides are known. A connection without a candidate pair will never have one. */
+const CANDIDATE_PAIR_MS = 500;
 
-/** TURN and STUN as the gateway told with its last answer: used from the second connection on. */
+/** TURN and STUN servers from the gateway's last answer, used from the second connection on. */
 const iceServersOf = new Map<string, RTCIceServer[]>();
 
 interface Session {
   answer: string;
-  /** Where WHEP's session is; null with Socket.IO, whose connection is the session. */
+  /** URL of the WHEP session; null with Socket.IO, whose connection is the session. */
   resource: string | null;
   close(): void;
 }
@@ -40,14 +40,14 @@ interface Session {
 export class WebRtcTransport implements Transport {
   readonly name = "webrtc";
   readonly surface: HTMLVideoElement;
-  private readonly ending = new AbortController();
+  private readonly stopping = new AbortController();
   private peer: RTCPeerConnection | null = null;
   private readonly rtp = new RtpClock();
   private session: Session | null = null;
-  private timer = 0;
-  private careTimer = 0;
-  private lastPicture = 0;
-  private slow = false;
+  private clockTimer = 0;
+  private degradedTimer = 0;
+  private lastFrame = 0;
+  private isDegraded = false;
   private pairTimer = 0;
 
   constructor(private readonly context: TransportContext) {
@@ -59,9 +59,9 @@ export class WebRtcTransport implements Transport {
   }
 
   stop(): void {
-    this.ending.abort();
-    clearInterval(this.timer);
-    clearInterval(this.careTimer);
+    this.stopping.abort();
+    clearInterval(this.clockTimer);
+    clearInterval(this.degradedTimer);
     clearTimeout(this.pairTimer);
     this.peer?.close();
     this.session?.close();
@@ -93,14 +93,14 @@ export class WebRtcTransport implements Transport {
 
   private async connect(): Promise<void> {
     const { surface } = this;
-    if (!("RTCPeerConnection" in globalThis)) throw new UnableError("refused", "noWebRtc");
+    if (!("RTCPeerConnection" in globalThis)) throw new BrowserError("unsupported", "noWebRtc");
     const iceServers = iceServersOf.get(this.context.api.base) ?? [];
     const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.peer = peer;
     for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
     const stream = new MediaStream();
     peer.ontrack = ({ track, receiver }) => {
-      // Live is what counts here, not smoothness.
+      // Low latency matters more here than smooth playback.
       if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
       stream.addTrack(track);
       surface.srcObject = stream;
@@ -109,35 +109,35 @@ export class WebRtcTransport implements Transport {
     peer.onconnectionstatechange = () => {
       if (["failed", "closed"].includes(peer.connectionState)) this.fail(null);
     };
-    watchFrames(surface, this.ending.signal, (now, metadata) => {
-      this.lastPicture = now;
-      this.context.picture(this.capturedAt(metadata));
+    watchFrames(surface, this.stopping.signal, (now, metadata) => {
+      this.lastFrame = now;
+      this.context.onFrame(this.capturedAt(metadata));
     });
     await peer.setLocalDescription();
     const offer = peer.localDescription?.sdp ?? "";
-    this.session = await (this.context.signaling === "whep" ? this.askByWhep(offer) : this.askBySocket(offer));
-    if (this.ending.signal.aborted) {
+    this.session = await (this.context.signaling === "whep" ? this.offerByWhep(offer) : this.offerBySocketIo(offer));
+    if (this.stopping.signal.aborted) {
       this.session.close();
       return;
     }
     await peer.setRemoteDescription({ type: "answer", sdp: this.session.answer });
-    this.pairTimer = window.setTimeout(() => void this.expectPairs(peer), PAIRS_MS);
+    this.pairTimer = window.setTimeout(() => void this.checkCandidatePairs(peer), CANDIDATE_PAIR_MS);
     if (this.session.resource !== null) {
-      // Asked with the first pictures, when the gateway knows.
-      surface.addEventListener("playing", () => void this.synchronise(), { once: true, signal: this.ending.signal });
-      this.timer = window.setInterval(() => void this.synchronise(), SYNC_MS);
-      this.lastPicture = performance.now();
-      this.careTimer = window.setInterval(() => this.care(), CARE_MS);
+      // With the first frames, when the gateway knows the RTP timestamps.
+      surface.addEventListener("playing", () => void this.updateClock(), { once: true, signal: this.stopping.signal });
+      this.clockTimer = window.setInterval(() => void this.updateClock(), CLOCK_INTERVAL_MS);
+      this.lastFrame = performance.now();
+      this.degradedTimer = window.setInterval(() => this.checkDegraded(), DEGRADED_CHECK_MS);
     }
   }
 
-  private async askByWhep(offer: string): Promise<Session> {
+  private async offerByWhep(offer: string): Promise<Session> {
     const { api, camera } = this.context;
     const response = await api.fetch(`/whep/${camera}`, {
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
       body: offer,
-      signal: AbortSignal.timeout(ANSWER_MS),
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
     });
     const location = response.headers.get("Location");
     const servers = parseIceServers(response.headers.get("Link"));
@@ -147,15 +147,15 @@ export class WebRtcTransport implements Transport {
       answer: await response.text(),
       resource,
       close: () => {
-        // It may be gone already, and so may the gateway.
         if (resource === null) return;
-        const signal = AbortSignal.timeout(GOODBYE_MS);
+        // An error is expected if the session or the gateway has ended already.
+        const signal = AbortSignal.timeout(DELETE_TIMEOUT_MS);
         void fetch(resource, { method: "DELETE", headers: api.headers, keepalive: true, signal }).catch(() => {});
       },
     };
   }
 
-  private async askBySocket(offer: string): Promise<Session> {
+  private async offerBySocketIo(offer: string): Promise<Session> {
     const { connect, request } = await import("./socket.ts");
     const socket = await connect(this.context.api);
     const client = crypto.randomUUID();
@@ -172,36 +172,38 @@ export class WebRtcTransport implements Transport {
     }
   }
 
-  /** Firefox does not even try addresses of this machine alone, and says so only after 5 s. */
-  private async expectPairs(peer: RTCPeerConnection): Promise<void> {
+  /** Firefox never pairs loopback candidates, and reports that only after 5 s. */
+  private async checkCandidatePairs(peer: RTCPeerConnection): Promise<void> {
     if (peer.iceGatheringState !== "complete" || !["new", "checking"].includes(peer.iceConnectionState)) return;
     const reports = [...(await peer.getStats()).values()];
-    if (!reports.some(({ type }) => type === "candidate-pair")) this.fail(new UnableError("broken", "noWay"));
+    if (!reports.some(({ type }) => type === "candidate-pair"))
+      this.fail(new BrowserError("connectionLost", "noCandidatePair"));
   }
 
-  private care(): void {
-    if (!document.hidden && (this.slow || performance.now() - this.lastPicture > CARE_MS)) void this.synchronise();
+  private checkDegraded(): void {
+    if (!document.hidden && (this.isDegraded || performance.now() - this.lastFrame > DEGRADED_CHECK_MS))
+      void this.updateClock();
   }
 
   /**
-   * Learn what time the RTP clock shows, and whether the network is too narrow. Another WHEP server does not tell: then
-   * there is no latency, and no harm.
+   * Ask the gateway for the capture time of an RTP timestamp, and whether the network is degraded. Another WHEP server has
+   * no such route: then the latency is unknown.
    */
-  private async synchronise(): Promise<void> {
+  private async updateClock(): Promise<void> {
     const { api, camera } = this.context;
     const viewer = this.session?.resource?.split("/").at(-1) ?? "";
     try {
       const response = await api.fetch(`/api/cameras/${camera}/viewers/${viewer}/clock`, {
-        signal: this.ending.signal,
+        signal: this.stopping.signal,
       });
       const clock = (await response.json()) as { rtp_timestamp: number; time: string; degraded_reason?: string | null };
       this.rtp.set(clock.rtp_timestamp, Date.parse(clock.time));
-      this.slow = typeof clock.degraded_reason === "string";
-      if (!this.ending.signal.aborted) this.context.slow(this.slow);
+      this.isDegraded = typeof clock.degraded_reason === "string";
+      if (!this.stopping.signal.aborted) this.context.onDegraded(this.isDegraded);
     } catch (error) {
       if (!(error instanceof ApiError) || error.status === 503) return;
-      clearInterval(this.timer);
-      clearInterval(this.careTimer);
+      clearInterval(this.clockTimer);
+      clearInterval(this.degradedTimer);
     }
   }
 
@@ -210,21 +212,23 @@ export class WebRtcTransport implements Transport {
   }
 
   private fail(error: unknown): void {
-    if (this.ending.signal.aborted) return;
-    const failure = error instanceof UnableError ? error.failure : toFailure(error);
-    // The gateway's sentence speaks of our offer, which is not the reader's.
-    if (failure.kind === "refused" && failure.word === undefined && !decodesH264()) failure.word = "noH264";
-    this.context.failed(failure);
+    if (this.stopping.signal.aborted) return;
+    const failure = error instanceof BrowserError ? error.failure : toFailure(error);
+    // The gateway's message is about the SDP offer, which means nothing to a viewer.
+    if (failure.kind === "unsupported" && failure.messageKey === undefined && !decodesH264()) {
+      failure.messageKey = "noH264";
+    }
+    this.context.onFailure(failure);
   }
 }
 
-/** Firefox does not before it has fetched its plugin, and Chromium as some distributions build it never does. */
+/** Firefox cannot until it has downloaded its plugin. Chromium as built by some distributions never can. */
 function decodesH264(): boolean {
   const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
   return codecs.some(({ mimeType }) => mimeType.toLowerCase() === "video/h264");
 }
 
-/** ICE servers out of Link headers (the WHEP draft, "STUN/TURN server configuration"). */
+/** The ICE servers in Link headers (WHEP draft, "STUN/TURN server configuration"). */
 export function parseIceServers(links: string | null): RTCIceServer[] {
   const servers: RTCIceServer[] = [];
   for (const link of (links ?? "").split(/,(?=\s*<)/)) {

@@ -1,0 +1,52 @@
+// Waits until a gateway answers again: one poll per gateway, for all players of a page.
+
+import { type Api, ApiError } from "./api.ts";
+import { sampleClock } from "./clock-sync.ts";
+
+/** Between two polls of a gateway that is away. */
+const POLL_INTERVAL_MS = 300;
+/** Longer than the slowest round trip on which anything plays. A connection from before the outage may never answer. */
+const POLL_TIMEOUT_MS = 1200;
+
+const waiting = new Map<string, Set<() => void>>();
+
+/** Whether an error is a response of the gateway: any HTTP error, except that of a proxy without a gateway behind it. */
+export function isGatewayResponse(error: unknown): boolean {
+  return error instanceof ApiError && error.status !== 502 && error.status !== 504;
+}
+
+/** Calls `callback` once the gateway answers, unless `signal` is aborted before. */
+export function whenReachable(api: Api, signal: AbortSignal, callback: () => void): void {
+  let callbacks = waiting.get(api.base);
+  if (!callbacks) {
+    callbacks = new Set();
+    waiting.set(api.base, callbacks);
+    poll(api, callbacks);
+  }
+  callbacks.add(callback);
+  signal.addEventListener("abort", () => callbacks.delete(callback), { once: true });
+}
+
+/** Polls overlap, so that one that was sent a moment too early does not delay the next. */
+function poll(api: Api, callbacks: Set<() => void>): void {
+  const attempt = async (): Promise<void> => {
+    if (callbacks.size === 0) return finish();
+    if (!(await answers(api)) || waiting.get(api.base) !== callbacks) return;
+    finish();
+    for (const callback of callbacks) callback();
+  };
+  const timer = setInterval(() => void attempt(), POLL_INTERVAL_MS);
+  const finish = () => {
+    clearInterval(timer);
+    waiting.delete(api.base);
+  };
+}
+
+async function answers(api: Api): Promise<boolean> {
+  try {
+    await sampleClock(api, POLL_TIMEOUT_MS);
+    return true;
+  } catch (error) {
+    return isGatewayResponse(error);
+  }
+}
