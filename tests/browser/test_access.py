@@ -186,6 +186,6 @@ async def test_a_token_that_is_taken_back_ends_the_picture_and_the_player_says_s
     # As functions, since the page's policy lets nothing be evaluated.
     await page.wait_for_function(f"() => {watched}.latencyMs !== null", timeout=PATIENCE_MS)
     door(tmp_path)
-    notice = "Please sign in to watch this camera."
+    notice = "Sign in to watch this camera."
     await page.wait_for_function(f"() => {watched}.notice === '{notice}'", timeout=PATIENCE_MS)
     assert "settings read again" in gateway.log()

@@ -44,7 +44,7 @@ async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) 
         await plays(page, "webrtc")
         if path.endswith("?"):
             await page.keyboard.press("?")
-            await page.get_by_role("dialog", name="Keys").wait_for()
+            await page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()
         await page.evaluate(AXE.read_text())
         for scheme in SCHEMES:
             await page.emulate_media(color_scheme=scheme)
@@ -85,7 +85,7 @@ async def test_large_type_and_colours_of_ones_own(two_hours: tuple[GatewayProces
         await page.goto(gateway.url + path)
         await plays(page, "webrtc")
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320, path
-    painted = await page.locator(".strip canvas").evaluate(
+    painted = await page.locator(".slider canvas").evaluate(
         """(canvas) =>
           canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"""
     )
@@ -138,7 +138,7 @@ async def test_signing_in(gateways: Gateways, tmp_path: Path, page: Page) -> Non
     dialog = page.get_by_role("dialog")
     await dialog.get_by_label("Token").fill("wrong-horse-battery-staple")
     await dialog.get_by_role("button", name="Sign in").click()
-    await dialog.get_by_text("not accepted").wait_for()
+    await dialog.get_by_text("not valid").wait_for()
     await dialog.get_by_label("Token").fill("correct-horse-battery-staple")
     await dialog.get_by_role("button", name="Sign in").click()
     await dialog.wait_for(state="hidden")
@@ -155,4 +155,4 @@ async def test_signing_in(gateways: Gateways, tmp_path: Path, page: Page) -> Non
     assert (await (await download.value).path()).stat().st_size > 1000
 
     await page.eval_on_selector("live-edge-player", "(player) => { player.token = 'wrong-horse-battery-staple' }")
-    await page.wait_for_function("() => document.querySelector('live-edge-player').state.notice.includes('sign in')")
+    await page.wait_for_function("() => document.querySelector('live-edge-player').state.notice.includes('Sign in')")

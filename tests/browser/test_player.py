@@ -61,7 +61,7 @@ async def test_media_that_does_not_get_through_is_not_waited_for(door: GatewayPr
     await page.route("**/whep/door", misdirect)
     await embed(page, door.url)
     await plays(page, "hls")
-    assert await notice(page) == "LL-HLS instead of WebRTC: no picture in time"
+    assert await notice(page) == "LL-HLS instead of WebRTC: no video in time"
 
     # Parts fail in mid-play.
     await page.route("**/hls/**", lambda route: route.abort())

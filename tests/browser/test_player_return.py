@@ -19,7 +19,7 @@ Gateways = Callable[..., GatewayProcess]
 
 TRANSPORTS = ("webrtc", "hls", "jpeg", "mjpeg")
 
-INTERRUPTED = "() => players.every(({ state }) => state.tone !== 'live')"
+INTERRUPTED = "() => players.every(({ state }) => state.status !== 'live')"
 
 
 async def embed_all(page: Page, url: str) -> None:
@@ -47,7 +47,7 @@ async def all_live(page: Page, since_ms: float) -> None:
     """They play, and what they show was captured after ``since_ms``: nobody is still in the past."""
     await all_play(page)
     await page.wait_for_function(
-        "(since) => players.every(({ currentTime }) => currentTime > since)", arg=since_ms, timeout=PATIENCE_MS
+        "(since) => players.every(({ captureTime }) => captureTime > since)", arg=since_ms, timeout=PATIENCE_MS
     )
 
 

@@ -48,7 +48,7 @@ async def test_two_hours_with_a_gap(two_hours: tuple[GatewayProcess, int], page:
         assert abs(light - grey(20 + number % 200)) < 4, offset_s
     # Into the gap: what comes next is shown, and the clock says which time it is.
     await seek(page, start_s + 2 * HOUR_S - 60)
-    shown = await page.evaluate("document.querySelector('live-edge-player').currentTime / 1000")
+    shown = await page.evaluate("document.querySelector('live-edge-player').captureTime / 1000")
     assert abs(shown - (start_s + 2 * HOUR_S)) < 2
 
     state = await page.evaluate("document.querySelector('live-edge-player').state")
@@ -78,7 +78,7 @@ async def test_the_archive_is_listed_and_protected(two_hours: tuple[GatewayProce
     await rows.first.wait_for(timeout=PATIENCE_MS)
     lock = rows.first.get_by_role("button", name="Protect")
     await lock.click()
-    await rows.first.get_by_role("button", name="Allow deletion").wait_for(timeout=PATIENCE_MS)
+    await rows.first.get_by_role("button", name="Remove protection").wait_for(timeout=PATIENCE_MS)
     assert [s for s in gateway.json("/api/cameras/door/segments?limit=100")["segments"] if s["protected"]]
     async with page.expect_download() as download:
         await rows.first.get_by_role("button", name="Download").click()
@@ -154,7 +154,7 @@ async def test_speeds(two_hours: tuple[GatewayProcess, int], page: Page) -> None
     # It outlives a seek out of what is loaded, and ends with the return to live.
     await player.evaluate("(player, time) => player.seek(time * 1000)", start_s + 2 * HOUR_S + 600)
     await page.wait_for_function(
-        "(time) => document.querySelector('live-edge-player').currentTime > time",
+        "(time) => document.querySelector('live-edge-player').captureTime > time",
         arg=(start_s + 2 * HOUR_S + 602) * 1000,
         timeout=PATIENCE_MS,
     )
@@ -181,9 +181,9 @@ async def test_picture_by_picture(two_hours: tuple[GatewayProcess, int], page: P
             timeout=PATIENCE_MS,
         )
 
-    await page.get_by_role("button", name="One picture forward").click()
+    await page.get_by_role("button", name="Next frame").click()
     await expect(shown + 1)
-    await page.get_by_role("button", name="One picture back").click()
+    await page.get_by_role("button", name="Previous frame").click()
     await expect(shown)
     # By keyboard, over a keyframe (every 8 pictures) and back, quicker than pictures come.
     for _ in range(9):
@@ -205,13 +205,13 @@ async def test_dragging_hovering_and_a_clip_by_hand(two_hours: tuple[GatewayProc
     assert box is not None
     await page.locator(".recordings li").first.wait_for(timeout=PATIENCE_MS)
     await seek(page, start_s + 2 * HOUR_S + 1800)
-    await page.get_by_role("button", name="Choose a clip").click()
+    await page.get_by_role("button", name="Select a clip").click()
     await page.get_by_text("1 min selected").wait_for()
     await page.get_by_role("button", name="Clear selection").click()
 
     # Marked with Shift, then made longer at its end.
     x, y = box["width"] / 2, box["y"] + 60
-    marked = page.locator(".tools.foot .quiet")
+    marked = page.locator(".toolbar.foot .muted")
     await page.keyboard.down("Shift")
     await page.mouse.move(box["x"] + x - 100, y)
     await page.mouse.down()
@@ -227,16 +227,16 @@ async def test_dragging_hovering_and_a_clip_by_hand(two_hours: tuple[GatewayProc
     assert await player.evaluate("(player) => player.state.mode") == "recording"
 
     # A thumbnail on hover, then a drag along the strip to another picture.
-    bubble = page.locator(".bubble img")
+    preview = page.locator(".preview img")
     await page.mouse.move(box["x"] + x - 150, box["y"] + 50)
-    await bubble.wait_for(state="visible", timeout=PATIENCE_MS)
-    await page.wait_for_function("() => document.querySelector('.bubble img').naturalWidth > 0", timeout=PATIENCE_MS)
-    before = await player.evaluate("(player) => player.currentTime")
+    await preview.wait_for(state="visible", timeout=PATIENCE_MS)
+    await page.wait_for_function("() => document.querySelector('.preview img').naturalWidth > 0", timeout=PATIENCE_MS)
+    before = await player.evaluate("(player) => player.captureTime")
     await page.mouse.down()
     await page.mouse.move(box["x"] + x - 300, box["y"] + 50, steps=8)
     await page.mouse.up()
     await page.wait_for_function(
-        "(before) => Math.abs(document.querySelector('live-edge-player').currentTime - before) > 10_000",
+        "(before) => Math.abs(document.querySelector('live-edge-player').captureTime - before) > 10_000",
         arg=before,
         timeout=PATIENCE_MS,
     )

@@ -1,12 +1,13 @@
 // Live playback of one camera: executes the commands of TransportFallback, and reports to it. It creates surfaces, but
 // leaves it to its owner to put them on a page.
 
-import type { Api, Camera } from "./core/api.ts";
+import type { Api } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
 import { clockOf, localNow } from "./core/clock-sync.ts";
 import { type CameraCheck, type Command, TransportFallback } from "./core/fallback.ts";
 import { isGatewayResponse, whenReachable } from "./core/reachability.ts";
 import type { Failure, TransportName } from "./core/transports.ts";
+import type { Camera } from "./generated/api.ts";
 import { HlsTransport } from "./transports/hls.ts";
 import { JpegTransport } from "./transports/jpeg.ts";
 import { MjpegTransport } from "./transports/mjpeg.ts";

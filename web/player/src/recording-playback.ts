@@ -11,6 +11,7 @@ import type { Api } from "./core/api.ts";
 import { type Language, translate } from "./core/i18n.ts";
 import type { StatusText } from "./core/status-text.ts";
 import { FrameStepper } from "./frame-stepper.ts";
+import type { SegmentPage } from "./generated/api.ts";
 import { type Fragment, Hls } from "./transports/hlsjs.ts";
 import { createVideo, play, type TransportStats, watchFrames } from "./transports/transport.ts";
 
@@ -173,10 +174,9 @@ export class RecordingPlayback {
   private async nextRecording(time: number): Promise<number | null> {
     const query = new URLSearchParams({ start: new Date(time).toISOString(), limit: "1" });
     try {
-      const { segments } = await this.api.json<{ segments: { start: string }[] }>(
-        `/api/cameras/${this.camera}/segments?${query}`,
-        { signal: this.stopping.signal },
-      );
+      const { segments } = await this.api.json<SegmentPage>(`/api/cameras/${this.camera}/segments?${query}`, {
+        signal: this.stopping.signal,
+      });
       return segments[0] ? Date.parse(segments[0].start) : null;
     } catch {
       return null;

@@ -1,29 +1,7 @@
 // The gateway's HTTP API: its address, the token, and its errors.
 
+import type { Error as ErrorBody, SignedUrl } from "../generated/api.ts";
 import type { Failure } from "./transports.ts";
-
-export interface Camera {
-  camera_id: string;
-  state: "stopped" | "connecting" | "live" | "retrying" | "failed";
-  is_active: boolean;
-  rtsp_url: string;
-  error_message: string | null;
-  clients: number;
-  viewers: Record<string, number>;
-  codec: string | null;
-  width: number | null;
-  height: number | null;
-  audio_codec: string | null;
-  fps: number | null;
-  bitrate_bps: number | null;
-  keyframe_age_s: number | null;
-  keyframe_interval_s: number | null;
-  reconnects: number;
-  packets_dropped: number;
-  record: string;
-  start: string;
-  live_edge: { time: string } | null;
-}
 
 /** An HTTP error, with the gateway's own code and message. */
 export class ApiError extends Error {
@@ -85,11 +63,9 @@ export class Api {
     let code = "http";
     let message = `${response.status} ${response.statusText}`.trim();
     try {
-      const body: unknown = await response.json();
-      if (typeof body === "object" && body !== null) {
-        if ("error" in body && typeof body.error === "string") code = body.error;
-        if ("message" in body && typeof body.message === "string") message = body.message;
-      }
+      const body = (await response.json()) as Partial<ErrorBody> | null;
+      if (typeof body?.error === "string") code = body.error;
+      if (typeof body?.message === "string") message = body.message;
     } catch {
       // The response is not the gateway's but a proxy's: only its status is known.
     }
@@ -103,7 +79,7 @@ export class Api {
   /** A URL that works without a header, for `src` and `href`. With a token, it is signed for this path. */
   async link(path: string): Promise<string> {
     if (!this.token) return this.url(path);
-    const { url } = await this.post<{ url: string }>("/api/sign", { path });
+    const { url } = await this.post<SignedUrl>("/api/sign", { path });
     return this.url(url);
   }
 

@@ -1,5 +1,6 @@
 // Keeps one clock per gateway in sync over HTTP (`/api/time`), for all players of a page.
 
+import type { ServerTime } from "../generated/api.ts";
 import type { Api } from "./api.ts";
 import { ServerClock } from "./clock.ts";
 
@@ -37,6 +38,6 @@ export async function sampleClock(api: Api, timeoutMs: number): Promise<void> {
   const sent = localNow();
   const response = await api.fetch("/api/time", { signal: AbortSignal.timeout(timeoutMs) });
   const received = localNow();
-  const { time } = (await response.json()) as { time: string };
+  const { time } = (await response.json()) as ServerTime;
   clockOf(api).add({ sent, received, server: Date.parse(time) });
 }

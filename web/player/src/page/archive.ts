@@ -1,6 +1,7 @@
 // The archive of a camera: its segments, clips, thumbnails and downloads.
 
 import type { View } from "../core/timeline.ts";
+import type { Segment, SegmentPage } from "../generated/api.ts";
 import { multipartParts } from "../transports/multipart.ts";
 import { store } from "./store.ts";
 
@@ -8,27 +9,14 @@ const PAGE = 500;
 /** A week of 10-minute segments is two pages. Of segments of a few seconds, only the newest are listed. */
 const PAGES_MAX = 6;
 
-export interface Segment {
-  id: string;
-  state: "growing" | "closed" | "truncated";
-  start: string;
-  end: string;
-  duration_s: number;
-  size: number;
-  protected: boolean;
-  url: string;
-  thumbnail: string;
-}
-
 /** The segments that overlap a view, oldest first. */
 export async function segmentsOf(camera: string, view: View, signal: AbortSignal): Promise<Segment[]> {
   const query = new URLSearchParams({ start: iso(view.from), end: iso(view.to), limit: String(PAGE) });
   const all: Segment[] = [];
   for (let page = 0; page < PAGES_MAX; page++) {
-    const { segments, next_cursor } = await store.api.json<{ segments: Segment[]; next_cursor: string | null }>(
-      `/api/cameras/${camera}/segments?${query}`,
-      { signal },
-    );
+    const { segments, next_cursor } = await store.api.json<SegmentPage>(`/api/cameras/${camera}/segments?${query}`, {
+      signal,
+    });
     all.push(...segments);
     if (next_cursor === null) break;
     query.set("cursor", next_cursor);

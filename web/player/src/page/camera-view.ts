@@ -3,9 +3,10 @@
 import { ApiError } from "../core/api.ts";
 import { dayOf, type RecordedRange, recordedDuration, reveal, type View } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
+import type { Segment } from "../generated/api.ts";
 import { type Icon, icon } from "../icons.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
-import { clipPath, frameAt, imageUrl, type Segment, save, saveBlob, segmentsOf } from "./archive.ts";
+import { clipPath, frameAt, imageUrl, save, saveBlob, segmentsOf } from "./archive.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day, duration } from "./format.ts";

@@ -1,7 +1,8 @@
 // The state and properties of a camera, and the button that starts and stops its capture.
 
-import { ApiError, type Camera } from "../core/api.ts";
+import { ApiError } from "../core/api.ts";
 import { translate } from "../core/i18n.ts";
+import type { Camera } from "../generated/api.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";

@@ -1,7 +1,7 @@
 // All cameras. Tiles are as large as the window allows. Each has its own player, which plays while it is in view.
 
-import type { Camera } from "../core/api.ts";
 import { bestColumns, GAP_PX, TILE_MIN_PX, WALL_GAP_PX } from "../core/layout.ts";
+import type { Camera } from "../generated/api.ts";
 import type { LiveEdgePlayer } from "../player.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";

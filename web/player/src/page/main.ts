@@ -121,7 +121,7 @@ function update(): void {
     ems.title = emsWord;
     ems.replaceChildren("EMS", h("span", { class: "long" }, emsWord.replace("EMS", "")));
   }
-  const free = status.archive.free_bytes ?? null;
+  const free = status.archive.free_bytes;
   storage.hidden = free === null;
   if (free !== null) {
     const whole = t("storageFree", { free: bytes(free) });

@@ -1,7 +1,8 @@
 // The list of recordings of the day, with buttons to play, protect and download each.
 
+import type { Segment } from "../generated/api.ts";
 import { icon } from "../icons.ts";
-import { protect, type Segment, save } from "./archive.ts";
+import { protect, save } from "./archive.ts";
 import { h } from "./dom.ts";
 import { bytes, clock, duration } from "./format.ts";
 import { t } from "./i18n.ts";

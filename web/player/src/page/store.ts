@@ -1,6 +1,7 @@
 // The state of the gateway, polled. An event tells the views of the page when it has changed.
 
-import { Api, ApiError, type Camera } from "../core/api.ts";
+import { Api, ApiError } from "../core/api.ts";
+import type { Access, ArchiveStatus, Camera, CameraList, MessagingStatus, Scope, Status } from "../generated/api.ts";
 
 // In a variable, because the bundler would treat a literal as an asset.
 const SCRIPT_URL = import.meta.url;
@@ -10,27 +11,17 @@ const POLL_MAX_MS = 8000;
 const TIMEOUT_MS = 5000;
 const TOKEN_KEY = "liveedge-token";
 
-export interface ArchiveCamera {
-  is_recording: boolean;
-  error: string | null;
-}
-
-export interface Status {
+/** What the page shows of the gateway. Without permission for the whole status, it shows the cameras alone. */
+export interface GatewayView {
   cameras: Camera[];
-  messaging: { adapter: string; connected: boolean };
-  archive: { cameras: Record<string, ArchiveCamera>; free_bytes?: number | null };
-}
-
-/** The scopes of the token. */
-interface Access {
-  auth: boolean;
-  scopes: string[];
+  messaging: Pick<MessagingStatus, "adapter" | "connected">;
+  archive: Pick<ArchiveStatus, "cameras" | "free_bytes">;
 }
 
 export type GatewayError = "unreachable" | "unauthorized" | "forbidden" | null;
 
 export class Store extends EventTarget {
-  status: Status | null = null;
+  status: GatewayView | null = null;
   error: GatewayError = null;
   readonly api: Api;
   private access: Access | null = null;
@@ -50,7 +41,7 @@ export class Store extends EventTarget {
   }
 
   /** Whether the token has a scope. If that is not known, assume so: the gateway decides. */
-  hasScope(scope: "control" | "archive"): boolean {
+  hasScope(scope: Scope): boolean {
     const { access } = this;
     return access === null || !access.auth || access.scopes.includes(scope) || access.scopes.includes("admin");
   }
@@ -78,13 +69,13 @@ export class Store extends EventTarget {
   }
 
   /** The status of the gateway, or only of the cameras if the token allows no more. */
-  private async fetchStatus(): Promise<Status> {
+  private async fetchStatus(): Promise<GatewayView> {
     try {
       return await this.fetchJson<Status>("/api/status");
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 403) throw error;
-      const { cameras } = await this.fetchJson<{ cameras: Camera[] }>("/api/cameras");
-      return { cameras, messaging: { adapter: "none", connected: false }, archive: { cameras: {} } };
+      const { cameras } = await this.fetchJson<CameraList>("/api/cameras");
+      return { cameras, messaging: { adapter: "none", connected: false }, archive: { cameras: {}, free_bytes: null } };
     }
   }
 

@@ -2,14 +2,10 @@
 // is acknowledged, and that is when it is on the screen.
 
 import { toFailure } from "../core/api.ts";
+import type { VideoFrame } from "../generated/events.ts";
 import { JpegCanvas } from "./jpeg-canvas.ts";
 import type { Socket } from "./socket.ts";
 import type { Transport, TransportContext, TransportStats } from "./transport.ts";
-
-interface VideoFrame {
-  frame_data: ArrayBuffer;
-  metadata: { camera_id: string; timestamp: string };
-}
 
 export class JpegTransport implements Transport {
   readonly name = "jpeg";
@@ -45,13 +41,13 @@ export class JpegTransport implements Transport {
       return;
     }
     socket.on("disconnect", () => this.fail(null));
-    socket.on("access_ended", (ended: { error: string; message: string }) => this.fail(toApiError(ended)));
-    socket.on("video_frame_from_service", (frame: VideoFrame, acknowledge?: (answer: object) => void) => {
+    socket.on("access_ended", (ended) => this.fail(toApiError(ended)));
+    socket.on("video_frame_from_service", (frame: VideoFrame, acknowledge?: () => void) => {
       this.canvas
         .draw(frame.frame_data)
         .then(() => this.stopped || this.context.onFrame(Date.parse(frame.metadata.timestamp)))
         .catch((error: unknown) => this.fail(error))
-        .finally(() => acknowledge?.({ ok: true }));
+        .finally(() => acknowledge?.());
     });
     await request(socket, "frames_subscribe", { camera_id: this.context.camera, width: this.context.width });
   }

@@ -1,16 +1,17 @@
 // A Socket.IO connection to the gateway. It does not reconnect: retries are the job of TransportFallback.
 
-import { io, type Socket } from "socket.io-client";
+import { io, type Socket as SocketIo } from "socket.io-client";
 import { type Api, ApiError } from "../core/api.ts";
+import type { EventsFromGateway, EventsToGateway, Refusal } from "../generated/events.ts";
 
 const TIMEOUT_MS = 4000;
 
-export type { Socket };
+export type Socket = SocketIo<EventsFromGateway, EventsToGateway>;
 
 /** A connected socket. Throws if the connection fails. */
 export function connect(api: Api): Promise<Socket> {
   const base = new URL(api.base);
-  const socket = io(base.origin, {
+  const socket: Socket = io(base.origin, {
     path: `${base.pathname.replace(/\/$/, "")}/socket.io/`,
     transports: ["websocket", "polling"],
     tryAllTransports: true,
@@ -43,16 +44,19 @@ const STATUS: Record<string, number> = {
 };
 
 /** The error in an acknowledgement, or in `access_ended`. */
-export function toApiError({ error = "", message = error }: { error?: string; message?: string }): ApiError {
+export function toApiError({ error, message }: Refusal): ApiError {
   return new ApiError(STATUS[error] ?? 500, error, message);
 }
 
+type Command = keyof EventsToGateway;
+type Request<C extends Command> = Parameters<EventsToGateway[C]>[0];
+type Answer<C extends Command> = Exclude<Parameters<NonNullable<Parameters<EventsToGateway[C]>[1]>>[0], Refusal>;
+
 /** Emit an event and return its acknowledgement. Throws ApiError if that is an error. */
-export async function request<T>(socket: Socket, event: string, data: object): Promise<T> {
-  const answer = (await socket.timeout(TIMEOUT_MS).emitWithAck(event, data)) as T & {
-    error?: string;
-    message?: string;
-  };
-  if (typeof answer?.error === "string") throw toApiError(answer);
-  return answer;
+export async function request<C extends Command>(socket: Socket, command: C, data: Request<C>): Promise<Answer<C>> {
+  // Socket.IO cannot infer the types of an event whose name is a type parameter.
+  const untyped = socket as unknown as SocketIo;
+  const answer = (await untyped.timeout(TIMEOUT_MS).emitWithAck(command, data)) as Answer<C> | Refusal;
+  if ("error" in answer && typeof answer.error === "string") throw toApiError(answer as Refusal);
+  return answer as Answer<C>;
 }

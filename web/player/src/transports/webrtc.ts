@@ -3,6 +3,7 @@
 
 import { ApiError, toFailure } from "../core/api.ts";
 import { RtpClock } from "../core/clock.ts";
+import type { ViewerClock } from "../generated/api.ts";
 import {
   BrowserError,
   createVideo,
@@ -160,7 +161,7 @@ export class WebRtcTransport implements Transport {
     const socket = await connect(this.context.api);
     const client = crypto.randomUUID();
     try {
-      const { sdp } = await request<{ sdp: string }>(socket, "webrtc_offer", {
+      const { sdp } = await request(socket, "webrtc_offer", {
         client_id: client,
         camera_id: this.context.camera,
         sdp: offer,
@@ -196,7 +197,7 @@ export class WebRtcTransport implements Transport {
       const response = await api.fetch(`/api/cameras/${camera}/viewers/${viewer}/clock`, {
         signal: this.stopping.signal,
       });
-      const clock = (await response.json()) as { rtp_timestamp: number; time: string; degraded_reason?: string | null };
+      const clock = (await response.json()) as ViewerClock;
       this.rtp.set(clock.rtp_timestamp, Date.parse(clock.time));
       this.isDegraded = typeof clock.degraded_reason === "string";
       if (!this.stopping.signal.aborted) this.context.onDegraded(this.isDegraded);
