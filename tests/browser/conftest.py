@@ -1,6 +1,10 @@
-"""Fixtures of the browser tests: a browser, its pages, and gateways for it to look at."""
+"""Fixtures of the browser tests: a browser, pages, gateways, and a web server of another origin."""
 
-from collections.abc import AsyncIterator, Callable
+import functools
+import http.server
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,30 @@ from tests.support.two_hours import two_hours_of
 from tests.support.webrtc import camera_with, join, server
 
 __all__ = ["camera_with", "join", "server"]
+
+
+@dataclass(frozen=True)
+class OtherOrigin:
+    """A web server of another origin. It serves the files in ``folder``."""
+
+    url: str
+    folder: Path
+
+
+@pytest.fixture
+def other_origin(tmp_path: Path) -> Iterator[OtherOrigin]:
+    """A web server of another origin, with an empty page."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+    (folder / "index.html").write_text("<!doctype html><title>other origin</title>")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield OtherOrigin(f"http://127.0.0.1:{server.server_address[1]}", folder)
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
 
 
 @pytest.fixture
@@ -38,6 +66,6 @@ def door(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> GatewayProc
 
 @pytest.fixture
 def two_hours(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> tuple[GatewayProcess, int]:
-    """A gateway with two hours of archive and a gap between them; when they began, Unix s."""
+    """A gateway with two hours of recordings and a gap between them, and the start of the first, Unix s."""
     start_s = two_hours_of(tmp_path)
     return gateways(), start_s

@@ -1,28 +1,24 @@
-"""Access as people meet it: a strict policy that breaks nothing, a hostile page, players that send no headers."""
+"""Access in a browser: the content security policy, pages of another origin, signed URLs, and revoked tokens."""
 
 import asyncio
-import functools
-import http.server
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Page
 
+from tests.browser.conftest import OtherOrigin
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.gateway_process import GatewayProcess, until
+from tests.support.player import TIMEOUT_MS
 
 Gateways = Callable[..., GatewayProcess]
 
 TOKEN = "correct-horse-battery-staple"
 
-PATIENCE_MS = 30_000
-"""How long a test waits for what has to come; no measure of speed."""
-
-LISTEN = """
+RECORD_VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => {
   violations.push(`${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`);
@@ -31,10 +27,10 @@ document.addEventListener("securitypolicyviolation", (event) => {
 
 ATTACK = """
 async ([gateway, path]) => {
-  // Everything that a page can try without being asked in, and what came of it.
+  // Everything that a page of another origin can try, and the result of each.
   const port = new URL(gateway).port;
-  const seen = {};
-  const attempt = async (name, what) => { try { seen[name] = await what(); } catch { seen[name] = "failed"; } };
+  const results = {};
+  const attempt = async (name, what) => { try { results[name] = await what(); } catch { results[name] = "failed"; } };
   const body = JSON.stringify({ id: "new", url: "rtsp://127.0.0.1:1/" });
   await attempt("read", async () => (await fetch(`${gateway}/api/cameras`)).status);
   await attempt("start", async () =>
@@ -63,25 +59,9 @@ async ([gateway, path]) => {
     socket.onerror = () => resolve("failed");
   }));
   await attempt("polling", async () => (await fetch(`${gateway}/socket.io/?EIO=4&transport=polling`)).status);
-  return seen;
+  return results;
 }
 """
-
-
-@pytest.fixture
-def other_origin(tmp_path: Path) -> Iterator[str]:
-    """Somebody else's web server, with an empty page."""
-    folder = tmp_path / "www"
-    folder.mkdir()
-    (folder / "index.html").write_text("<!doctype html><title>elsewhere</title>")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
 
 
 def door(folder: Path, extra: str = "") -> None:
@@ -90,14 +70,14 @@ def door(folder: Path, extra: str = "") -> None:
     )
 
 
-async def test_the_page_and_every_transport_live_with_the_policy(
+async def test_page_and_transports_work_under_the_content_security_policy(
     gateways: Gateways, tmp_path: Path, page: Page
 ) -> None:
     door(tmp_path)
     gateway = gateways()
-    await page.add_init_script(LISTEN)
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+    await page.add_init_script(RECORD_VIOLATIONS)
+    logged: list[str] = []
+    page.on("console", lambda message: logged.append(message.text))
     for transport in ("webrtc", "hls", "jpeg", "mjpeg"):
         await page.goto(f"{gateway.url}/#/camera/door")
         await page.wait_for_selector("live-edge-player")
@@ -108,33 +88,31 @@ async def test_the_page_and_every_transport_live_with_the_policy(
             "(transport) => { const { state } = document.querySelector('live-edge-player');"
             " return state.transport === transport && state.latencyMs !== null; }",
             arg=transport,
-            timeout=PATIENCE_MS,
+            timeout=TIMEOUT_MS,
         )
         assert await page.evaluate("violations") == [], transport
-    assert not [text for text in said if "Content Security Policy" in text]
-    # And it is in force: what is inline does not run.
+    assert not [text for text in logged if "Content Security Policy" in text]
+    # The policy is in force: an inline script does not run.
     await page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.pwned = true\">')")
     await page.wait_for_function("violations.length > 0")
     assert await page.evaluate("window.pwned") is None
 
 
-async def test_a_hostile_page_neither_sees_nor_steers_an_open_gateway(
-    gateways: Gateways, tmp_path: Path, page: Page, other_origin: str
+async def test_page_of_another_origin_cannot_read_or_control_a_gateway_without_authentication(
+    gateways: Gateways, tmp_path: Path, page: Page, other_origin: OtherOrigin
 ) -> None:
     door(tmp_path, 'start = "on-demand"\n')
     gateway = gateways()
-    await page.goto(other_origin)
-    seen: dict[str, Any] = await page.evaluate(ATTACK, [gateway.url, ""])
-    assert seen.pop("form") in ("opaque", "failed"), "sent, and refused"
-    assert set(seen.values()) == {"failed"}, seen
+    await page.goto(other_origin.url)
+    results: dict[str, Any] = await page.evaluate(ATTACK, [gateway.url, ""])
+    assert results.pop("form") in ("opaque", "failed"), "sent, and rejected"
+    assert set(results.values()) == {"failed"}, results
     assert [camera["camera_id"] for camera in gateway.json("/api/cameras")["cameras"]] == ["door"]
     camera = gateway.camera("door")
     assert (camera["state"], camera["clients"], camera["viewers"]) == ("stopped", 0, {})
 
 
-async def test_players_that_send_no_headers_play_by_signed_addresses(
-    gateways: Gateways, tmp_path: Path, page: Page
-) -> None:
+async def test_signed_urls_work_without_headers(gateways: Gateways, tmp_path: Path, page: Page) -> None:
     door(tmp_path, 'record = "always"\n')
     gateway = gateways(AUTH_TOKEN=TOKEN)
 
@@ -158,7 +136,7 @@ async def test_players_that_send_no_headers_play_by_signed_addresses(
     assert found["streams"][0]["codec_name"] == "h264"
     status, _, picture = gateway.fetch(sign(segments[0]["thumbnail"]).removeprefix(gateway.url))
     assert (status, picture[:2]) == (200, b"\xff\xd8")
-    # <video> and <img> of a page, as they are.
+    # In an <img> of a page.
     await page.goto(gateway.url)
     loads = "(url) => new Promise((resolve) => { const image = new Image();"
     loads += " image.onload = () => resolve(image.naturalWidth); image.onerror = () => resolve(0); image.src = url; })"
@@ -167,10 +145,10 @@ async def test_players_that_send_no_headers_play_by_signed_addresses(
 
 
 @pytest.mark.parametrize("transport", ["webrtc", "hls", "jpeg", "mjpeg"])
-async def test_a_token_that_is_taken_back_ends_the_picture_and_the_player_says_so(
+async def test_revoked_token_ends_playback_and_the_player_says_why(
     gateways: Gateways, tmp_path: Path, page: Page, transport: str
 ) -> None:
-    guest = '\n[auth.tokens.guest]\ntoken = "a-guest-who-has-to-leave"\nscopes = ["view"]\n'
+    guest = '\n[auth.tokens.guest]\ntoken = "guest-token-to-revoke"\nscopes = ["view"]\n'
     door(tmp_path, guest)
     gateway = gateways(AUTH_TOKEN=TOKEN)
     await page.goto(gateway.url)
@@ -180,12 +158,12 @@ async def test_a_token_that_is_taken_back_ends_the_picture_and_the_player_says_s
           Object.assign(player, { camera: "door", token, transports: [transport], lang: "en" });
           document.body.replaceChildren(player);
         }""",
-        ["a-guest-who-has-to-leave", transport],
+        ["guest-token-to-revoke", transport],
     )
-    watched = "document.querySelector('live-edge-player').state"
-    # As functions, since the page's policy lets nothing be evaluated.
-    await page.wait_for_function(f"() => {watched}.latencyMs !== null", timeout=PATIENCE_MS)
+    state = "document.querySelector('live-edge-player').state"
+    # As functions, because the content security policy of the page forbids eval of strings.
+    await page.wait_for_function(f"() => {state}.latencyMs !== null", timeout=TIMEOUT_MS)
     door(tmp_path)
     notice = "Sign in to watch this camera."
-    await page.wait_for_function(f"() => {watched}.notice === '{notice}'", timeout=PATIENCE_MS)
+    await page.wait_for_function(f"() => {state}.notice === '{notice}'", timeout=TIMEOUT_MS)
     assert "settings read again" in gateway.log()

@@ -1,5 +1,4 @@
-"""hls.js in Chromium plays the recording: over file borders, a change of size and a gap, to its end, and seeks in
-it."""
+"""hls.js in Chromium plays a recording: over segment boundaries, a change of size and a gap, to its end, and seeks."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +27,7 @@ async def _player(_: web.Request) -> web.Response:
 
 @asynccontextmanager
 async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
-    """The archive's routes and camera "door", with the player; gives the address."""
+    """A server with the routes of the archive, camera "door" and hls.js. Returns its URL."""
     settings = load_settings(data_dir=data_dir, cameras={"door": camera}, archive_min_free_bytes=0)
     gateway = Gateway(settings)
     service, archive = gateway.service, gateway.archive
@@ -49,7 +48,7 @@ async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
         gateway.archive_reader.close()
 
 
-async def test_the_recording_plays_over_borders_and_gaps_to_its_end(tmp_path: Path) -> None:
+async def test_recording_plays_over_boundaries_and_gaps_to_its_end(tmp_path: Path) -> None:
     numbers = SequenceNumbers()
     recordings = record(tmp_path, film(Film(seconds=12, audio=True)), segment_s=6, numbers=numbers)
     later = film(Film(seconds=6, width=320, height=240, audio=True), START_90K + 60 * CLOCK_RATE, run=2)
@@ -65,7 +64,7 @@ async def test_the_recording_plays_over_borders_and_gaps_to_its_end(tmp_path: Pa
             " return [v.duration, v.seekable.end(0), v.videoWidth]; })()"
         )
         assert [round(state[0]), round(state[1]), state[2]] == [18, 18, 160]
-        # Over the border between two files, and then over the gap into pictures of another size.
+        # Over the boundary of two segments, then over the gap into frames of another size.
         for seek, until, width in ((5.5, 6.6, 160), (11.5, 12.6, 320)):
             await page.evaluate(f"document.querySelector('video').currentTime = {seek}")
             await page.wait_for_function(
@@ -73,14 +72,14 @@ async def test_the_recording_plays_over_borders_and_gaps_to_its_end(tmp_path: Pa
                 "(document.querySelector('video'))"
             )
         date = await page.evaluate("hls.playingDate.toISOString()")
-        assert date.startswith("2026-11-22T18:51:0"), "the wall clock jumps over the gap"
+        assert date.startswith("2026-11-22T18:51:0"), "the wall clock skips the gap"
         await page.evaluate("document.querySelector('video').currentTime = 17")
         await page.wait_for_function("document.querySelector('video').ended")
         assert [fault for fault in await page.evaluate("faults") if fault["fatal"]] == []
 
 
-async def test_a_playlist_without_an_end_runs_on_into_live(tmp_path: Path) -> None:
-    """6 s of the past, a pause, and a camera that sends now: played in one go, and what comes meanwhile as well."""
+async def test_playlist_without_an_end_continues_into_live(tmp_path: Path) -> None:
+    """6 s of recording, a gap, and a camera that is live: one playlist plays all, and what is recorded meanwhile."""
     began_90k = SYSTEM_CLOCK.wall_90k() - 9 * CLOCK_RATE
     index_of(tmp_path, record(tmp_path, film(Film(seconds=6), began_90k), segment_s=86_400)).close()
     camera = {"url": "reel://width=320,height=180", "engine": REEL_ENGINE, "record": "always", "start": "always"}

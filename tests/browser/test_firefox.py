@@ -1,12 +1,12 @@
-"""The player and the page in a real Firefox. Debian's has no decoder of H.264 for WebRTC before it has fetched one."""
+"""The player and the page in a real Firefox. Debian's has no H.264 decoder for WebRTC until it has downloaded one."""
 
 from tests.support.firefox import Tab, firefox
 from tests.support.gateway_process import GatewayProcess
-from tests.support.player import SAMPLE
+from tests.support.player import BRIGHTNESS
 
 PLAYER = "document.querySelector('live-edge-player')"
 HOME, END = "\ue011", "\ue010"
-"""WebDriver §17.4.2."""
+"""Key codes of WebDriver, section 17.4.2."""
 
 
 async def embed(tab: Tab, url: str, attributes: str) -> None:
@@ -23,12 +23,12 @@ async def embed(tab: Tab, url: str, attributes: str) -> None:
 
 async def plays(tab: Tab, transport: str) -> None:
     await tab.wait_for(f"(wanted) => {PLAYER}?.state.transport === wanted", transport)
-    seen = await tab.evaluate(f"() => ({SAMPLE})({PLAYER}, 8)")
-    assert max(seen) > 8, seen
-    assert len({round(light, 2) for light in seen}) > 2, seen
+    brightness = await tab.evaluate(f"() => ({BRIGHTNESS})({PLAYER}, 8)")
+    assert max(brightness) > 8, brightness
+    assert len({round(light, 2) for light in brightness}) > 2, brightness
 
 
-async def test_what_firefox_can_play_it_plays_and_for_the_rest_it_says_why(door: GatewayProcess) -> None:
+async def test_firefox_plays_what_it_can_and_the_player_says_why_not_webrtc(door: GatewayProcess) -> None:
     async with firefox() as tab:
         for transport in ("hls", "jpeg", "mjpeg"):
             await embed(tab, door.url, f'transports="{transport}"')
@@ -44,14 +44,14 @@ async def test_what_firefox_can_play_it_plays_and_for_the_rest_it_says_why(door:
         await tab.wait_for(f"() => {PLAYER}.state.notice.startsWith('WebRTC: this browser cannot')")
 
 
-async def test_a_browser_without_webrtc_has_the_page_and_its_keyboard_all_the_same(door: GatewayProcess) -> None:
+async def test_page_and_keyboard_work_in_a_browser_without_webrtc(door: GatewayProcess) -> None:
     async with firefox({"media.peerconnection.enabled": False}) as tab:
         await tab.goto(f"{door.url}/?lang=en#/camera/door")
         await plays(tab, "hls")
         assert await tab.evaluate(f"() => {PLAYER}.state.notice") == (
             "LL-HLS instead of WebRTC: this browser has no WebRTC"
         )
-        # As on an iPhone: no element can fill the screen but a video, and by another name.
+        # As on an iPhone: only a <video> can fill the screen, with webkitEnterFullscreen.
         await tab.evaluate(
             """() => {
               delete Element.prototype.requestFullscreen;

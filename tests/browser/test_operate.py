@@ -1,4 +1,4 @@
-"""The process as it is operated: its log, SIGHUP, changed files, cameras that outlive ``kill -9``."""
+"""Operation of the process: its log, SIGHUP, changed settings, and cameras that survive ``kill -9``."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.gateway_process import GatewayProcess, until
 
 
-def test_the_log_is_json_and_slips_are_told(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> None:
+def test_log_is_json_and_warns_of_misspelled_settings(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> None:
     (tmp_path / "liveedge.toml").write_text('[cameras.dead]\nurl = "rtsp://u:s3cret@127.0.0.1:1/x"\n')
     gateway = gateways(LOG_FORMAT="json", CAPTURE_TIMEOUTS="5", CONNECTION_RETRY_DELAY="0.1")
     gateway.wait_for_state("failed", "dead")
@@ -18,13 +18,13 @@ def test_the_log_is_json_and_slips_are_told(gateways: Callable[..., GatewayProce
     assert "did you mean CAPTURE_TIMEOUT?" in next(line["message"] for line in lines if line["level"] == "warning")
     of_camera = [line for line in lines if line.get("camera") == "dead"]
     assert {"warning", "error"} <= {line["level"] for line in of_camera}
-    # Four attempts failed alike: one line, and how often it came.
+    # Four attempts failed with the same error: one line, and the number of repetitions.
     retries = [line for line in of_camera if line["level"] == "warning"]
     assert [line.get("repeated") for line in retries] == [None, 2]
     assert "s3cret" not in gateway.log()
 
 
-def test_sighup_and_changed_files_are_obeyed_by_the_camera_that_changed(
+def test_sighup_and_changed_files_apply_only_to_the_changed_camera(
     gateways: Callable[..., GatewayProcess], tmp_path: Path
 ) -> None:
     file = tmp_path / "liveedge.toml"
@@ -52,7 +52,7 @@ def test_sighup_and_changed_files_are_obeyed_by_the_camera_that_changed(
     until(lambda: gateway.json("/api/status")["problems"] == [])
 
 
-def test_a_camera_that_was_added_is_there_after_kill_9(gateways: Callable[..., GatewayProcess]) -> None:
+def test_added_camera_survives_kill_9(gateways: Callable[..., GatewayProcess]) -> None:
     gateway = gateways()
     table = {"camera_id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
     assert gateway.json("/api/cameras", "POST", table)["camera_id"] == "yard"

@@ -1,4 +1,4 @@
-"""Our own page in a real Chromium: its grid, its words, its weight, who may look at it."""
+"""The gateway's page in a real Chromium: grid, languages, size, accessibility and sign-in."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Literal
 from playwright.async_api import Browser, Page, Request
 
 from tests.support.gateway_process import GatewayProcess
-from tests.support.player import PATIENCE_MS, cameras, plays
+from tests.support.player import TIMEOUT_MS, cameras, plays
 
 Gateways = Callable[..., GatewayProcess]
 
@@ -18,7 +18,9 @@ AXE = ROOT / "web" / "player" / "node_modules" / "axe-core" / "axe.min.js"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
-async def test_nine_cameras_and_only_those_that_are_seen(gateways: Gateways, tmp_path: Path, browser: Browser) -> None:
+async def test_nine_cameras_play_only_while_they_are_in_view(
+    gateways: Gateways, tmp_path: Path, browser: Browser
+) -> None:
     names = [f"cam{number}" for number in range(1, 10)]
     cameras(tmp_path, *names)
     gateway = gateways()
@@ -31,10 +33,10 @@ async def test_nine_cameras_and_only_those_that_are_seen(gateways: Gateways, tmp
     phone = await browser.new_page(viewport={"width": 390, "height": 700})
     await phone.goto(gateway.url)
     await plays(phone, "webrtc", '[data-camera="cam1"] live-edge-player')
-    unseen = '[data-camera="cam9"] live-edge-player'
-    assert await phone.eval_on_selector(unseen, "(player) => player.state.transport") is None
+    out_of_view = '[data-camera="cam9"] live-edge-player'
+    assert await phone.eval_on_selector(out_of_view, "(player) => player.state.transport") is None
     await phone.locator('[data-camera="cam9"]').scroll_into_view_if_needed()
-    await plays(phone, "webrtc", unseen)
+    await plays(phone, "webrtc", out_of_view)
 
 
 async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
@@ -59,25 +61,25 @@ async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) 
             assert not serious, serious
 
 
-async def test_the_wall_is_pictures_alone(door: GatewayProcess, page: Page) -> None:
+async def test_video_wall_shows_only_tiles(door: GatewayProcess, page: Page) -> None:
     await page.goto(door.url)
     await plays(page, "webrtc")
     await page.keyboard.press("w")
-    await page.locator("header").wait_for(state="hidden", timeout=PATIENCE_MS)
+    await page.locator("header").wait_for(state="hidden", timeout=TIMEOUT_MS)
     await plays(page, "webrtc")
     tile = await page.locator(".tile").bounding_box()
     assert tile is not None
-    assert tile["height"] > 700, "of 800"
+    assert tile["height"] > 700, "of a viewport of 800 px"
     await page.keyboard.press("w")
-    await page.locator("header").wait_for(timeout=PATIENCE_MS)
-    # A kiosk opens it by its address.
+    await page.locator("header").wait_for(timeout=TIMEOUT_MS)
+    # A kiosk opens the wall by URL.
     await page.goto(f"{door.url}/#/wall")
-    await page.locator("header").wait_for(state="hidden", timeout=PATIENCE_MS)
+    await page.locator("header").wait_for(state="hidden", timeout=TIMEOUT_MS)
 
 
-async def test_large_type_and_colours_of_ones_own(two_hours: tuple[GatewayProcess, int], browser: Browser) -> None:
+async def test_zoom_and_forced_colors(two_hours: tuple[GatewayProcess, int], browser: Browser) -> None:
     gateway, _ = two_hours
-    # 1280 pixels at 400 % are 320 (WCAG 1.4.10): everything is there without a scroll bar below.
+    # 1280 px at 400 % zoom are 320 px (WCAG 1.4.10): nothing needs horizontal scrolling.
     page = await browser.new_page(
         viewport={"width": 320, "height": 256}, forced_colors="active", reduced_motion="reduce"
     )
@@ -92,27 +94,27 @@ async def test_large_type_and_colours_of_ones_own(two_hours: tuple[GatewayProces
     assert painted
 
 
-async def test_a_hidden_tab_asks_nothing(door: GatewayProcess, page: Page) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+async def test_hidden_tab_does_not_poll(door: GatewayProcess, page: Page) -> None:
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     await page.goto(door.url)
     await plays(page, "webrtc")
     await page.evaluate(
         """() => {
-          Object.defineProperty(document, "hidden", { get: () => window.isAway, configurable: true });
-          window.isAway = true;
+          Object.defineProperty(document, "hidden", { get: () => window.isHidden, configurable: true });
+          window.isHidden = true;
         }"""
     )
-    # What was on its way may come to its end.
+    # A request that is in flight may finish.
     await page.wait_for_timeout(2500)
-    asked.clear()
+    requested.clear()
     await page.wait_for_timeout(4500)
-    assert not [url for url in asked if url.endswith("/api/status")]
+    assert not [url for url in requested if url.endswith("/api/status")]
     async with page.expect_request("**/api/status"):
-        await page.evaluate("window.isAway = false; document.dispatchEvent(new Event('visibilitychange'))")
+        await page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
 
 
-async def test_it_speaks_korean(door: GatewayProcess, browser: Browser) -> None:
+async def test_page_in_korean(door: GatewayProcess, browser: Browser) -> None:
     page = await (await browser.new_context(locale="ko-KR")).new_page()
     await page.goto(f"{door.url}/#/camera/door")
     await page.get_by_text("모든 카메라").wait_for()
@@ -120,7 +122,7 @@ async def test_it_speaks_korean(door: GatewayProcess, browser: Browser) -> None:
     await page.wait_for_function("() => document.querySelector('live-edge-player').state.label === '라이브'")
 
 
-async def test_the_first_screen_is_small(door: GatewayProcess, page: Page) -> None:
+async def test_first_load_is_small(door: GatewayProcess, page: Page) -> None:
     requests: list[Request] = []
     page.on("requestfinished", lambda request: requests.append(request))
     await page.goto(door.url)
@@ -131,7 +133,7 @@ async def test_the_first_screen_is_small(door: GatewayProcess, page: Page) -> No
     assert 5000 < sum(sizes) < 200_000
 
 
-async def test_signing_in(gateways: Gateways, tmp_path: Path, page: Page) -> None:
+async def test_sign_in(gateways: Gateways, tmp_path: Path, page: Page) -> None:
     cameras(tmp_path, "door")
     gateway = gateways(AUTH_TOKEN="correct-horse-battery-staple")
     await page.goto(f"{gateway.url}/#/camera/door")
@@ -147,9 +149,9 @@ async def test_signing_in(gateways: Gateways, tmp_path: Path, page: Page) -> Non
             "live-edge-player", "(player, transport) => { player.transports = [transport] }", transport
         )
         await plays(page, transport)
-    # The archive's pictures and files by signed addresses.
+    # Thumbnails and files of the archive, with signed URLs.
     row = page.locator(".recordings li").first
-    await row.wait_for(timeout=PATIENCE_MS)
+    await row.wait_for(timeout=TIMEOUT_MS)
     async with page.expect_download() as download:
         await row.get_by_role("button", name="Download").click()
     assert (await (await download.value).path()).stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""A real Chromium watches real streams."""
+"""WebRTC in a real Chromium: codecs, sound, TCP, loss, restarts of the camera."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ TCP_ONLY = "return sdp.split('\\r\\n').filter((line) => !/^a=candidate.* udp /.t
 
 @cache
 def tone(codec: str, rate_hz: int, samples: int) -> Sound:
-    """A second of 440 Hz, as a camera's microphone would send it."""
+    """A second of 440 Hz, encoded as a camera would send it."""
     encoder = av.CodecContext.create(codec, "w")
     assert isinstance(encoder, av.AudioCodecContext)
     encoder.sample_rate, encoder.layout = rate_hz, "mono"
@@ -41,7 +41,7 @@ def tone(codec: str, rate_hz: int, samples: int) -> Sound:
     return Sound(info, samples * 90_000 // rate_hz, tuple(frames))
 
 
-async def test_it_plays_h264_as_the_camera_sends_it(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
+async def test_h264_is_forwarded_and_plays(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
     await watch(page, server, camera_with(film()))
     assert_moving_picture(await look(page))
     stats = await stats_of(page)
@@ -49,23 +49,21 @@ async def test_it_plays_h264_as_the_camera_sends_it(server: WebRtcServer, camera
     assert stats["inbound-rtp"]["frameWidth"] == 320
 
 
-async def test_it_plays_high_profile_and_large_keyframes(
-    server: WebRtcServer, camera_with: Cameras, page: Page
-) -> None:
+async def test_high_profile_and_large_keyframes_play(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
     await watch(page, server, camera_with(film(1280, 720, fps=15, gop=15, bit_rate=6_000_000, profile="high")))
     seen = await look(page)
     assert_moving_picture(seen)
     assert (seen[-1]["width"], seen[-1]["height"]) == (1280, 720)
 
 
-async def test_it_plays_over_tcp_alone(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
+async def test_video_plays_over_tcp_alone(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
     await watch(page, server, camera_with(film(bit_rate=2_000_000)), TCP_ONLY)
     assert_moving_picture(await look(page))
     (viewer,) = server.viewers.values()
     assert viewer.stats().transport == "tcp"
 
 
-async def test_a_camera_that_restarts_at_another_size_goes_on_in_the_same_connection(
+async def test_camera_that_restarts_with_another_size_keeps_the_connection(
     server: WebRtcServer, camera_with: Cameras, page: Page
 ) -> None:
     camera = camera_with(film())
@@ -88,14 +86,14 @@ async def test_a_camera_that_restarts_at_another_size_goes_on_in_the_same_connec
         (("aac", 16_000, 1024), "audio/opus"),
     ],
 )
-async def test_it_plays_the_sound(
+async def test_audio_plays(
     server: WebRtcServer, camera_with: Cameras, page: Page, sound: tuple[str, int, int], mime_type: str
 ) -> None:
     codec, rate_hz, samples = sound
-    heard = tone(codec, rate_hz, samples)
+    sound_track = tone(codec, rate_hz, samples)
     if codec == "libopus":
-        heard = Sound(AudioInfo("opus", "opus", rate_hz, 1), heard.frame_90k, heard.frames)
-    await watch(page, server, camera_with(film(), heard))
+        sound_track = Sound(AudioInfo("opus", "opus", rate_hz, 1), sound_track.frame_90k, sound_track.frames)
+    await watch(page, server, camera_with(film(), sound_track))
     assert await stat(page, "audio", "totalAudioEnergy") > 0
     stats = await stats_of(page)
     codecs = await page.evaluate("async () => [...(await peer.getStats()).values()].filter((i) => i.type === 'codec')")
@@ -103,7 +101,7 @@ async def test_it_plays_the_sound(
     assert_moving_picture(await look(page))
 
 
-async def test_sender_reports_put_sound_and_picture_on_the_wall_clock(
+async def test_sender_reports_map_audio_and_video_to_the_wall_clock(
     server: WebRtcServer, camera_with: Cameras, page: Page
 ) -> None:
     await watch(page, server, camera_with(film(), tone("pcm_alaw", 8000, 160)))
@@ -112,7 +110,7 @@ async def test_sender_reports_put_sound_and_picture_on_the_wall_clock(
         assert abs(shown_ms - (time.time() + NTP_EPOCH_S) * 1000) < 2000
 
 
-async def test_lost_packets_are_asked_for_and_sent_again(
+async def test_lost_packets_are_retransmitted_on_nack(
     server: WebRtcServer, camera_with: Cameras, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send, count = UdpTransport.send, 0
@@ -120,7 +118,7 @@ async def test_lost_packets_are_asked_for_and_sent_again(
     def lossy(path: UdpTransport, data: memoryview | bytes, segment_bytes: int) -> bool:
         nonlocal count
         count += 1
-        # Media only, and one burst in eleven: RTCP, DTLS and STUN are shorter.
+        # Drop one batch of media in eleven. RTCP, DTLS and STUN packets are shorter.
         if len(data) > 300 and count % 11 == 0:
             return True
         return send(path, data, segment_bytes)
@@ -137,10 +135,10 @@ async def test_lost_packets_are_asked_for_and_sent_again(
     assert inbound["retransmittedPacketsReceived"] > 0
 
 
-async def test_a_lost_keyframe_is_asked_for_and_healed_from_the_gop(
+async def test_pli_after_a_lost_keyframe_is_answered_from_the_gop(
     server: WebRtcServer, camera_with: Cameras, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a GOP of 20 s, and NACK unanswered, only the answer to a PLI brings the picture back."""
+    """With a GOP of 20 s and without retransmission, only the answer to a PLI restores the video."""
     send, lost = UdpTransport.send, 0
 
     def lossy(path: UdpTransport, data: memoryview | bytes, segment_bytes: int) -> bool:
@@ -154,7 +152,7 @@ async def test_a_lost_keyframe_is_asked_for_and_healed_from_the_gop(
     (viewer,) = server.viewers.values()
     monkeypatch.setattr(UdpTransport, "send", lossy)
     monkeypatch.setattr("gateway.webrtc.rtp.video_sender.RETRANSMIT_BUCKET_BYTES", 0)
-    # A loss like this may be taken for a narrow network, whose limit heals it in a way of its own.
+    # Such a loss can set a bandwidth limit, which replays the GOP for another reason: switch that off.
     monkeypatch.setattr("gateway.webrtc.session.MediaSession._adapt", lambda *_: None)
     assert viewer.stats().replays == 1
     lost = 1
@@ -165,7 +163,7 @@ async def test_a_lost_keyframe_is_asked_for_and_healed_from_the_gop(
     assert (await stats_of(page))["inbound-rtp"]["pliCount"] > 0
 
 
-async def test_leaving_is_noticed_at_once(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
+async def test_closed_connection_is_noticed_at_once(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
     camera = camera_with(film())
     await watch(page, server, camera)
     (viewer,) = server.viewers.values()

@@ -1,4 +1,4 @@
-"""A real Chromium, and what tests want to know of a playing ``<video>``."""
+"""A real Chromium, and the frames that a ``<video>`` presents."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ FLAGS = [
 
 LOOK = """
 async (video, frames) => {
-  // Wait for decoded frames, as they are presented, and say what is in them.
+  // Wait for presented frames, and describe each.
   const canvas = document.createElement("canvas");
   canvas.width = 64; canvas.height = 36;
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -31,7 +31,7 @@ async (video, frames) => {
     context.drawImage(video, 0, 0, 64, 36);
     const pixels = context.getImageData(0, 0, 64, 36).data;
     let sum = 0, hash = 0;
-    if (pixels[3] === 0) continue; // drawn before the element had a picture: transparent, not black
+    if (pixels[3] === 0) continue; // drawn before the element had a frame: transparent, not black
     for (let p = 0; p < pixels.length; p += 4) {
       const light = pixels[p] + pixels[p + 1] + pixels[p + 2];
       sum += light; hash = (hash * 31 + light) | 0;
@@ -45,7 +45,7 @@ async (video, frames) => {
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Debian's Chromium without a window."""
+    """Debian's Chromium, headless."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
@@ -55,7 +55,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 async def look(page: Page, selector: str = "video", frames: int = 10) -> list[dict[str, Any]]:
-    """``frames`` presented frames of a video: mean light (0 to 255), a hash of the picture, its size in pixels."""
+    """``frames`` presented frames of a video: mean brightness (0 to 255), hash and size in pixels."""
     video = await page.wait_for_selector(selector, state="attached")
     assert video is not None
     seen: list[dict[str, Any]] = await video.evaluate(f"(video, frames) => ({LOOK})(video, frames)", frames)
@@ -63,6 +63,6 @@ async def look(page: Page, selector: str = "video", frames: int = 10) -> list[di
 
 
 def assert_moving_picture(seen: list[dict[str, Any]]) -> None:
-    """Decoded, not black, and not the same all the time."""
+    """Assert that the frames are not black, and not all the same."""
     assert min(frame["light"] for frame in seen) > 8, seen
     assert len({frame["hash"] for frame in seen}) > 1, seen

@@ -1,6 +1,6 @@
-"""A real, unpatched Firefox without a window, by WebDriver BiDi (https://w3c.github.io/webdriver-bidi/).
+"""A real, unpatched Firefox, headless, over WebDriver BiDi (https://w3c.github.io/webdriver-bidi/).
 
-Firefox speaks BiDi itself, on a WebSocket: no driver is needed, and no more of a client than this.
+Firefox itself serves BiDi on a WebSocket, so that no driver is needed, and this small client is enough.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ import aiohttp
 
 START_S = 60.0
 ANSWER_S = 60.0
-"""No measure of speed: ten browsers may start at once."""
+"""Limits that are far more than a step takes, even if several browsers start at once on a loaded machine."""
 
 PREFERENCES = {
     "app.update.enabled": False,
     "browser.shell.checkDefaultBrowser": False,
     "datareporting.policy.dataSubmissionEnabled": False,
-    "devtools.jsonview.enabled": False,  # else JSON is a page whose policy allows nothing
+    "devtools.jsonview.enabled": False,  # the JSON viewer has a content security policy that blocks scripts
     "extensions.update.enabled": False,
-    "media.gmp-manager.updateEnabled": False,  # no plugin comes in mid-test
+    "media.gmp-manager.updateEnabled": False,  # do not download a plugin during a test
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
 }
@@ -38,7 +38,7 @@ _LISTENS = re.compile(rb"WebDriver BiDi listening on (ws://\S+)")
 
 
 class Tab:
-    """One tab. Errors of the page, and what it logs as errors, are in ``errors``."""
+    """One tab. ``errors`` has the exceptions of the page, and what it logs as errors."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.version = ""
@@ -49,17 +49,17 @@ class Tab:
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
     async def listen(self) -> None:
-        """Take what the browser says, until it says no more."""
-        async for message in self._socket:
-            said = json.loads(message.data)
-            if said["type"] == "event":
-                if said["method"] == "log.entryAdded" and said["params"]["level"] == "error":
-                    self.errors.append(str(said["params"]["text"]))
-            elif said["id"] in self._answers:
-                self._answers.pop(said["id"]).set_result(said)
+        """Receive messages until the browser closes the connection."""
+        async for frame in self._socket:
+            message = json.loads(frame.data)
+            if message["type"] == "event":
+                if message["method"] == "log.entryAdded" and message["params"]["level"] == "error":
+                    self.errors.append(str(message["params"]["text"]))
+            elif message["id"] in self._answers:
+                self._answers.pop(message["id"]).set_result(message)
 
     async def open(self) -> None:
-        """Begin a session with the browser's only tab."""
+        """Start a session in the browser's only tab."""
         session = await self._ask("session.new", capabilities={})
         self.version = session["capabilities"]["browserVersion"]
         await self._ask("session.subscribe", events=["log.entryAdded"])
@@ -67,11 +67,11 @@ class Tab:
         self._context = tree["contexts"][0]["context"]
 
     async def goto(self, url: str) -> None:
-        """Load a page, whole."""
+        """Load a page, and wait until it is complete."""
         await self._ask("browsingContext.navigate", context=self._context, url=url, wait="complete")
 
     async def evaluate(self, function: str, *arguments: Any) -> Any:
-        """Call a function of JavaScript with arguments of JSON, wait for what it promises, and give that as JSON."""
+        """Call a JavaScript function with JSON arguments, await its promise, and return the result."""
         answer = await self._ask(
             "script.callFunction",
             functionDeclaration=f"async (text) => JSON.stringify((await ({function})(...JSON.parse(text))) ?? null)",
@@ -84,44 +84,44 @@ class Tab:
         return json.loads(answer["result"]["value"])
 
     async def wait_for(self, function: str, *arguments: Any, timeout_s: float = 30.0) -> None:
-        """Wait until a function gives something true."""
+        """Wait until a JavaScript function returns a true value."""
         async with asyncio.timeout(timeout_s):
             while not await self.evaluate(function, *arguments):
                 await asyncio.sleep(0.1)
 
     async def press(self, *keys: str) -> None:
-        """Press keys, one after the other, as a person does. Named keys are WebDriver's code points."""
+        """Press keys, one after the other. Named keys are the code points of WebDriver."""
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         sources = [{"type": "key", "id": "keyboard", "actions": actions}]
         await self._ask("input.performActions", context=self._context, actions=sources)
 
     async def screenshot(self, path: Path) -> None:
-        """What can be seen, as PNG."""
+        """Save the visible part of the page as PNG."""
         answer = await self._ask("browsingContext.captureScreenshot", context=self._context)
         path.write_bytes(base64.b64decode(answer["data"]))
 
     async def close_browser(self) -> None:
-        """End the browser in good manners."""
+        """Close the browser."""
         await self._ask("browser.close")
 
     async def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_str(json.dumps({"id": number, "method": method, "params": parameters}))
-        said = await asyncio.wait_for(answer, ANSWER_S)
-        if said["type"] == "error":
-            raise RuntimeError(f"{method}: {said['error']}: {said['message']}")
-        return dict(said["result"])
+        message = await asyncio.wait_for(answer, ANSWER_S)
+        if message["type"] == "error":
+            raise RuntimeError(f"{method}: {message['error']}: {message['message']}")
+        return dict(message["result"])
 
 
 def executable() -> str | None:
-    """Where Firefox is: Debian's ESR or another."""
+    """Path of Firefox: Debian's ESR, or another."""
     return shutil.which("firefox-esr") or shutil.which("firefox")
 
 
 @asynccontextmanager
 async def firefox(preferences: Mapping[str, object] | None = None) -> AsyncIterator[Tab]:
-    """A Firefox with a profile of its own, and its tab."""
+    """Start Firefox with a new profile, and return its tab."""
     program = executable()
     assert program is not None, "Firefox is missing; scripts/install-test-packages installs it"
     with tempfile.TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True) as profile:
@@ -162,12 +162,12 @@ async def firefox(preferences: Mapping[str, object] | None = None) -> AsyncItera
 
 
 async def _address(stderr: asyncio.StreamReader) -> str:
-    said = b""
+    output = b""
     while line := await stderr.readline():
-        said += line
+        output += line
         if found := _LISTENS.search(line):
             return found[1].decode()
-    raise RuntimeError(f"Firefox did not start: {said[-2000:].decode(errors='replace')}")
+    raise RuntimeError(f"Firefox did not start: {output[-2000:].decode(errors='replace')}")
 
 
 async def _drain(stderr: asyncio.StreamReader) -> None:

@@ -1,4 +1,4 @@
-"""The live HLS routes with real cameras behind them, on a port of their own."""
+"""A server with the live HLS routes and real cameras, on a free port."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ from web.settings import load_settings
 REEL_ENGINE = "tests.support.reel_engine:ReelEngine"
 
 HLS_JS = Path(__file__).parents[1] / "node_modules" / "hls.js" / "dist"
-"""Where ``npm ci --prefix tests`` puts the reference player."""
+"""The reference player, installed by ``npm ci --prefix tests``."""
 
 PLAYER = """<!doctype html><meta charset="utf-8"><title>hls.js</title>
 <script src="/hls.js/hls.min.js"></script><video muted playsinline></video>
@@ -28,7 +28,7 @@ window.faults = [];
 const options = new URLSearchParams(location.search);
 const lowLatencyMode = !options.has("plain");
 window.hls = new Hls({ lowLatencyMode, liveSyncOnStallIncrease: 0 });
-// hls.js itself catches up only with more than a second of buffer, which there never is at the live edge.
+// hls.js raises the playback rate only with more than a second of buffer, which it never has at the live edge.
 if (lowLatencyMode) setInterval(() => {
   const late = hls.latency - hls.targetLatency > 0.1;
   const ahead = video.buffered.length ? video.buffered.end(video.buffered.length - 1) - video.currentTime : 0;
@@ -43,7 +43,7 @@ video.play();
 
 @dataclass(frozen=True)
 class HlsServer:
-    """``url`` without a slash at its end."""
+    """``url`` has no trailing slash."""
 
     url: str
     service: CaptureService
@@ -69,7 +69,7 @@ def reel_camera(
 
 @asynccontextmanager
 async def hls_server(cameras: Mapping[str, CameraSettings]) -> AsyncIterator[HlsServer]:
-    """Serve ``cameras``, and the hls.js player under ``/player?src=``."""
+    """Serve ``cameras``, and hls.js at ``/player?src=``."""
     tables = {
         camera_id: {**settings.model_dump(exclude_unset=True), "url": settings.url.get_secret_value()}
         for camera_id, settings in cameras.items()

@@ -1,7 +1,7 @@
-"""A Chromium whose tabs are hidden, frozen and throttled as people's are.
+"""A Chromium whose tabs are hidden, frozen and throttled as in a real window.
 
-Playwright makes every page of its own believe that it is seen. Here Chromium runs by itself, and Playwright only looks
-at it: the tab in front is visible, the others are hidden, and what is frozen runs nothing.
+Playwright emulates a visible page in every page that it opens itself. Here Chromium is started separately, and
+Playwright only connects to it: the tab in front is visible, the others are hidden, and a frozen tab runs nothing.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from playwright.async_api import BrowserContext, Page, async_playwright
 from tests.support.browser import CHROMIUM, FLAGS
 
 START_S = 30.0
-"""Far more than a start takes."""
+"""Far more than a start takes, even on a loaded machine."""
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def chromium_with_tabs() -> AsyncIterator[BrowserContext]:
 
 @asynccontextmanager
 async def frozen(page: Page) -> AsyncIterator[None]:
-    """The tab is hidden behind another one and frozen; afterwards it runs, and is still hidden."""
+    """Hide the tab behind another one and freeze it. Afterwards it runs, and is still hidden."""
     cdp = await page.context.new_cdp_session(page)
     other = await page.context.new_page()
     await cdp.send("Page.setWebLifecycleState", {"state": "frozen"})
@@ -54,7 +54,7 @@ async def frozen(page: Page) -> AsyncIterator[None]:
     finally:
         await cdp.send("Page.setWebLifecycleState", {"state": "active"})
         await cdp.detach()
-        # Closing it would bring the tab to the front: that is for whoever tells the time.
+        # Closing the other tab would make the first one visible. The test decides when that happens.
         await other.evaluate("document.title = 'another tab'")
 
 
@@ -64,4 +64,4 @@ async def _endpoint(process: asyncio.subprocess.Process) -> str:
         while line := await process.stderr.readline():
             if found := re.search(rb"(ws://\S+)", line):
                 return found[1].decode()
-    raise RuntimeError("Chromium ended before it listened; start it by hand to see why")
+    raise RuntimeError("Chromium ended before it listened; start it manually to see why")

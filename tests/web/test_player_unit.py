@@ -1,4 +1,4 @@
-"""The player's own tests: Vitest on its logic, Biome and the compiler on its sources."""
+"""Run the checks of the player: Vitest, and Biome with the TypeScript compiler."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("arguments", [["test"], ["run", "check"]], ids=["vitest", "check"])
-def test_the_player(arguments: list[str]) -> None:
+def test_player(arguments: list[str]) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "npm"), "web/player", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

