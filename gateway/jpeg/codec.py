@@ -1,8 +1,8 @@
-"""Pixels: coded packets into pictures, pictures into JPEG. Blocking; whoever calls brings a thread.
+"""Decodes packets to frames, and encodes frames as JPEG. All calls block, so they belong on a thread of the caller.
 
-The decoder runs on one thread without frame threading, since each thread of that holds back one more picture. Colour
-conversion and scaling are one pass of swscale, and the JPEG is libjpeg-turbo's (by OpenCV): at 1280x720 that took
-2.2 ms of CPU where FFmpeg's own MJPEG encoder took 3.3 ms, and as much as it at half the size.
+The decoder uses one thread: with frame threading, each thread delays the output by one more frame. Colour conversion
+and scaling are one pass of swscale, and OpenCV encodes the JPEG with libjpeg-turbo. At 1280x720 that took 2.2 ms of CPU
+and FFmpeg's own MJPEG encoder 3.3 ms; at half the size both took the same.
 """
 
 import logging
@@ -17,14 +17,14 @@ from gateway.media import Packet, StreamInfo
 log = logging.getLogger(__name__)
 
 JPEG_QUALITY = 82
-"""libjpeg's scale. On camera pictures it is where larger files begin to show no difference."""
+"""On libjpeg's scale. For pictures of cameras, a higher quality makes larger files without a visible difference."""
 
 REORDER_MAX = 64
-"""Pictures whose capture time is remembered until they come out of the decoder; H.264 holds back 16 at most."""
+"""Frames whose capture time is remembered until the decoder returns them. H.264 delays 16 at most."""
 
 
-class Picture:
-    """One decoded picture, and when the camera made it."""
+class DecodedFrame:
+    """One decoded frame, and when the camera captured it."""
 
     __slots__ = ("captured_at_90k", "frame")
 
@@ -41,19 +41,19 @@ class Picture:
         return self.frame.height
 
 
-class PictureDecoder:
-    """Video packets in, pictures out, through changes of the stream. A packet that cannot be decoded is passed over."""
+class FrameDecoder:
+    """Video packets in, frames out, across changes of the stream. A packet that cannot be decoded is skipped."""
 
     def __init__(self, camera_id: str) -> None:
         self.camera_id = camera_id
-        self.faults = 0
+        self.errors = 0
         """Packets that could not be decoded."""
         self._codec: av.VideoCodecContext | None = None
         self._stream: tuple[int, StreamInfo] | None = None
         self._captured_at: OrderedDict[int, int] = OrderedDict()
 
-    def decode(self, packet: Packet) -> Picture | None:
-        """Feed one video packet. Returns the newest picture that came out of it, if any."""
+    def decode(self, packet: Packet) -> DecodedFrame | None:
+        """Feed one video packet. Returns the newest frame that came out of it, if any."""
         stream = (packet.run, packet.info)
         if self._codec is None or stream != self._stream:
             if not packet.is_keyframe:
@@ -71,16 +71,16 @@ class PictureDecoder:
         try:
             frames = codec.decode(coded)
         except av.FFmpegError as error:
-            self.faults += 1
+            self.errors += 1
             log.warning(
-                "camera %s: a picture cannot be decoded: %s", self.camera_id, error, extra={"camera": self.camera_id}
+                "camera %s: a frame cannot be decoded: %s", self.camera_id, error, extra={"camera": self.camera_id}
             )
             return None
         if not frames:
             return None
         frame = frames[-1]
         captured_at_90k = self._captured_at.pop(frame.pts if frame.pts is not None else -1, packet.captured_at_90k)
-        return Picture(frame, captured_at_90k)
+        return DecodedFrame(frame, captured_at_90k)
 
     def _open(self, info: StreamInfo) -> None:
         codec = av.CodecContext.create(info.video.codec, "r")
@@ -94,22 +94,22 @@ class PictureDecoder:
 
 
 class JpegEncoder:
-    """Pictures into JPEG. Keep one per stream of pictures: its scaler is set up once per size."""
+    """Frames in, JPEG out. Keep one for each stream of frames: its scaler is set up once for each size."""
 
     def __init__(self) -> None:
-        # Not before somebody looks: the import costs 60 MB.
+        # Imported when it is needed: it costs 60 MB.
         import cv2
 
         self._imencode = cv2.imencode
         self._parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         self._reformatter = VideoReformatter()
 
-    def encode(self, picture: Picture, width: int | None = None) -> tuple[bytes, int, int]:
-        """The JPEG, its width and its height. ``width`` is in pixels, never more than the picture's own."""
-        to_width, to_height = scaled_size(picture.width, picture.height, width)
-        # One thread, since swscale's own wait for each other longer than they work.
+    def encode(self, frame: DecodedFrame, width: int | None = None) -> tuple[bytes, int, int]:
+        """The JPEG, its width and its height. ``width`` is in pixels; a frame is never enlarged."""
+        to_width, to_height = scaled_size(frame.width, frame.height, width)
+        # One thread: those of swscale would wait for each other longer than they work.
         bgr = self._reformatter.reformat(
-            picture.frame, to_width, to_height, "bgr24", interpolation=Interpolation.AREA, threads=1
+            frame.frame, to_width, to_height, "bgr24", interpolation=Interpolation.AREA, threads=1
         ).to_ndarray()
         _, data = self._imencode(".jpg", bgr, self._parameters)
         return data.tobytes(), to_width, to_height

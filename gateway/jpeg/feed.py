@@ -1,20 +1,20 @@
-"""JpegFeed: one camera's pictures as JPEG, for those whom nothing better reaches.
+"""JpegFeed: one camera's frames as JPEG, for clients that can use neither WebRTC nor HLS.
 
-Theory of operation. While there is at least one :class:`JpegReader`, a task reads the hub and, once a picture is due,
-hands what has come, as a batch, to a thread. There every packet is decoded, since each one builds on those before, and
-the newest picture is encoded for those who are due one. Readers of equal width and rate are one *stream*: they get the
-same bytes. The first batch is the whole current GOP, and so the first JPEG is of the live edge, at once.
+Theory of operation. While there is at least one :class:`JpegReader`, a task reads the hub. Once a frame is due, it
+hands the packets that have come to a thread, as a batch. The thread decodes every packet, since each depends on those
+before. It encodes the newest frame for the readers that are due one. Readers of equal width and rate are one *stream*
+and get the same bytes. The first batch is the whole current GOP, so the first JPEG is at the live edge.
 
 Rules:
 
-1. Nothing is decoded while nobody looks.
-2. One decode for all, one encode per width, whatever the number of readers.
-3. Latest wins: a batch yields one picture, its newest, and a reader has room for one frame. What a reader did not get
-   is counted in the ``skipped`` of the next frame that it does get.
-4. A picture that is :data:`BEHIND_90K` behind the live edge is not shown. A decoder that is so far behind, and does not
-   catch up, jumps to the next keyframe; if one waits already, every decoder does. Packets jumped over are counted in
-   ``packets_skipped``.
-5. A snapshot needs no reader and leaves nothing running: it decodes the current GOP, once for all who ask meanwhile.
+1. Nothing is decoded without a reader.
+2. There is one decode for all readers and one encode for each width, whatever the number of readers.
+3. The latest frame wins: a batch yields one frame, its newest, and a reader has room for one frame. ``skipped`` of the
+   next frame that a reader gets counts the frames that it did not get.
+4. A frame that is :data:`BEHIND_90K` behind the live edge is not sent. A decoder that is so far behind, and does not
+   catch up, skips to the next keyframe. Where a keyframe is already queued, every decoder skips to it. Skipped packets
+   are counted in ``packets_skipped``.
+5. A snapshot needs no reader and leaves nothing running. It decodes the current GOP once for all concurrent requests.
 """
 
 import asyncio
@@ -27,31 +27,31 @@ from dataclasses import dataclass, field, replace
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, Subscription, SubscriptionClosed
-from gateway.jpeg.codec import JpegEncoder, Picture, PictureDecoder
-from gateway.jpeg.frame_rate import Pace
+from gateway.jpeg.codec import DecodedFrame, FrameDecoder, JpegEncoder
+from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.media import Packet
 
 log = logging.getLogger(__name__)
 
 BEHIND_90K = CLOCK_RATE
-"""A picture of more than a second ago is not the live edge."""
+"""A frame captured more than a second before is not at the live edge."""
 
 GATHER_MAX_90K = CLOCK_RATE // 4
-"""How much video may wait for a picture that is due. Decoding it then takes a few milliseconds at once."""
+"""How much video may wait until a frame is due. Decoding it takes a few milliseconds."""
 
 SNAPSHOT_REUSE_S = 0.1
-"""A snapshot serves those who ask within this many seconds after it: a crowd costs ten decodes a second at most."""
+"""A snapshot also serves requests within this many seconds after it: at most ten decodes a second."""
 
 SNAPSHOT_WIDTHS_MAX = 16
-"""Sizes of one snapshot that may be asked for at the same time; each costs an encode."""
+"""Sizes of one snapshot that may be requested at the same time. Each costs an encode."""
 
 
 @dataclass(frozen=True, slots=True)
 class JpegFrame:
     """One JPEG.
 
-    ``captured_at_90k`` is when the camera made the picture, in 90 kHz ticks since the Unix epoch. ``sequence`` counts
-    the frames of a width and rate. ``skipped`` is how many pictures of the camera its reader did not get right before.
+    ``captured_at_90k`` is when the camera captured the frame, in 90 kHz ticks since the Unix epoch. ``sequence`` counts
+    the frames of a width and rate. ``skipped`` is how many frames of the camera its reader missed just before.
     """
 
     data: bytes = field(repr=False)
@@ -107,7 +107,7 @@ class JpegReader:
         return frame if newer is None else replace(newer, skipped=newer.skipped + frame.skipped + 1)
 
     def close(self) -> None:
-        """Leave. Twice is fine."""
+        """Stop reading. Twice is fine."""
         self._closed = True
         self._frame = None
         self._feed.forget(self)
@@ -126,7 +126,7 @@ class _Stream:
 
     def __init__(self, frame_rate: float, width: int | None) -> None:
         self.width = width
-        self.pace = Pace(frame_rate)
+        self.limiter = FrameRateLimiter(frame_rate)
         self.readers: list[JpegReader] = []
         self.sequence = 0
         self.skipped = 0
@@ -134,10 +134,11 @@ class _Stream:
 
 @dataclass(slots=True)
 class _Batch:
-    """What the thread brings back: the newest picture, how many came out, and the JPEG per width that was due."""
+    """The thread's result: the newest frame, how many were decoded and failed to, and the JPEG for each due width."""
 
-    picture: Picture | None
-    pictures: int
+    frame: DecodedFrame | None
+    decoded: int
+    errors: int
     jpegs: dict[int | None, tuple[bytes, int, int]]
     due: list[_Stream]
 
@@ -151,25 +152,27 @@ class JpegFeed:
         self.frames_decoded = 0
         self.packets_skipped = 0
         """Packets that were not decoded because the decoder was behind (rule 4)."""
+        self.decode_errors = 0
+        """Packets that could not be decoded."""
         self._hub = hub
         self._clock = clock
         self._streams: dict[tuple[float, int | None], _Stream] = {}
         self._task: asyncio.Task[None] | None = None
-        self._snapshot: asyncio.Task[Picture] | None = None
+        self._snapshot: asyncio.Task[DecodedFrame] | None = None
         self._snapshot_jpegs: dict[int | None, asyncio.Task[JpegFrame]] = {}
         self._snapshots = 0
-        self._newest: Picture | None = None
+        self._newest: DecodedFrame | None = None
         self._closed = False
 
     @property
     def is_decoding(self) -> bool:
-        """Whether anybody looks."""
+        """Whether there is a reader."""
         return bool(self._streams)
 
     def subscribe(self, frame_rate: float, width: int | None) -> JpegReader:
         """Read the live edge at up to ``frame_rate`` frames a second and ``width`` pixels (``None``: the camera's).
 
-        The reader keeps the decoder running, not the camera: whoever needs that holds the camera beside it.
+        The reader keeps the decoder running, not the capture: for that, hold the camera too.
         """
         reader = JpegReader(self, frame_rate, width)
         stream = self._streams.setdefault((frame_rate, width), _Stream(frame_rate, width))
@@ -181,7 +184,7 @@ class JpegFeed:
         return reader
 
     def forget(self, reader: JpegReader) -> None:
-        """Drop a reader that was closed."""
+        """Remove a closed reader."""
         key = (reader.frame_rate, reader.width)
         stream = self._streams.get(key)
         if stream is None or reader not in stream.readers:
@@ -194,7 +197,7 @@ class JpegFeed:
             self._task = None
 
     async def snapshot(self, width: int | None = None) -> JpegFrame:
-        """The live edge as one JPEG, from what is cached. Raises :class:`~gateway.errors.UnavailableError`."""
+        """The live edge as one JPEG, from the current GOP. Raises :class:`~gateway.errors.UnavailableError`."""
         if self._snapshot is None:
             self._snapshot = asyncio.create_task(self._decode_gop(), name=f"snapshot-{self.camera_id}")
             self._snapshot.add_done_callback(self._snapshot_done)
@@ -202,11 +205,11 @@ class JpegFeed:
         encoded = self._snapshot_jpegs.get(width)
         if encoded is None:
             if len(self._snapshot_jpegs) >= SNAPSHOT_WIDTHS_MAX:
-                raise UnavailableError(f"camera {self.camera_id}: too many sizes of one snapshot are asked for at once")
+                raise UnavailableError(f"camera {self.camera_id}: too many sizes of one snapshot are requested at once")
             encoded = self._snapshot_jpegs[width] = asyncio.create_task(self._encode_snapshot(decoded, width))
-            # Askers may all have left by the time that it fails.
+            # All requests may have been cancelled by the time that it fails.
             encoded.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # One asker who leaves must not take the picture away from the others.
+        # A cancelled request must not cancel the others.
         return await asyncio.shield(encoded)
 
     async def aclose(self) -> None:
@@ -226,22 +229,22 @@ class JpegFeed:
     async def _run(self) -> None:
         subscription = self._hub.subscribe()
         stop = threading.Event()
-        decoder = PictureDecoder(self.camera_id)
+        decoder = FrameDecoder(self.camera_id)
         loop = asyncio.get_running_loop()
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"jpeg-{self.camera_id}")
         lag_90k = 0
-        jumping = False
+        is_skipping = False
         try:
             encoder = await loop.run_in_executor(executor, JpegEncoder)
             while True:
                 batch = await self._next_batch(subscription)
                 keyframe = next((i for i in reversed(range(len(batch))) if batch[i].is_keyframe), None)
-                lag_90k, lag_before_90k = self._lag_90k(batch[keyframe or 0].captured_at_90k), lag_90k
-                if keyframe is None and (jumping or (lag_90k > BEHIND_90K and lag_90k >= lag_before_90k)):
-                    jumping = True
+                lag_90k, previous_lag_90k = self._lag_90k(batch[keyframe or 0].captured_at_90k), lag_90k
+                if keyframe is None and (is_skipping or (lag_90k > BEHIND_90K and lag_90k >= previous_lag_90k)):
+                    is_skipping = True
                     self.packets_skipped += len(batch)
                     continue
-                jumping = False
+                is_skipping = False
                 self.packets_skipped += keyframe or 0
                 batch = batch[keyframe or 0 :]
                 self._deliver(await loop.run_in_executor(executor, self._work, batch, decoder, encoder, stop))
@@ -262,7 +265,7 @@ class JpegFeed:
             self._newest = None
 
     async def _next_batch(self, subscription: Subscription) -> list[Packet]:
-        """All video packets that wait, at least one; where no picture is due yet, those up to one that is."""
+        """All waiting video packets, at least one. Where no frame is due yet, wait until one is."""
         batch: list[Packet] = []
         while not batch or not self._is_enough(batch):
             packet: Packet | None = await subscription.get()
@@ -276,56 +279,58 @@ class JpegFeed:
         newest_90k = batch[-1].captured_at_90k
         if abs(newest_90k - batch[0].captured_at_90k) >= GATHER_MAX_90K:
             return True
-        return any(stream.pace.is_due(newest_90k) for stream in self._streams.values())
+        return any(stream.limiter.is_due(newest_90k) for stream in self._streams.values())
 
     def _lag_90k(self, captured_at_90k: int) -> int:
-        """How far behind the live edge a picture is."""
+        """How far a frame is behind the live edge."""
         newest = self._hub.newest
         return newest.captured_at_90k - captured_at_90k if newest is not None else 0
 
     def _work(
-        self, batch: Sequence[Packet], decoder: PictureDecoder, encoder: JpegEncoder, stop: threading.Event
+        self, batch: Sequence[Packet], decoder: FrameDecoder, encoder: JpegEncoder, stop: threading.Event
     ) -> _Batch:
-        """In the thread. The feed is only read; a reader that comes or goes meanwhile is seen next time."""
-        newest: Picture | None = None
-        pictures = 0
+        """Runs in the thread, and only reads the feed. A reader that comes meanwhile counts from the next batch."""
+        newest: DecodedFrame | None = None
+        decoded = 0
+        errors_before = decoder.errors
         for packet in batch:
             if stop.is_set():
                 break
-            picture = decoder.decode(packet)
-            if picture is not None:
-                newest, pictures = picture, pictures + 1
-        done = _Batch(newest, pictures, {}, [])
+            frame = decoder.decode(packet)
+            if frame is not None:
+                newest, decoded = frame, decoded + 1
+        done = _Batch(newest, decoded, decoder.errors - errors_before, {}, [])
         if newest is None or stop.is_set() or self._lag_90k(newest.captured_at_90k) > BEHIND_90K:
             return done
         for stream in tuple(self._streams.values()):
-            if stream.pace.take(newest.captured_at_90k):
+            if stream.limiter.take(newest.captured_at_90k):
                 done.due.append(stream)
                 if stream.width not in done.jpegs:
                     done.jpegs[stream.width] = encoder.encode(newest, stream.width)
         return done
 
     def _deliver(self, done: _Batch) -> None:
-        self.frames_decoded += done.pictures
+        self.frames_decoded += done.decoded
+        self.decode_errors += done.errors
         self.frames_encoded += len(done.jpegs)
-        if done.picture is None:
+        if done.frame is None:
             return
-        self._newest = done.picture
+        self._newest = done.frame
         for stream in self._streams.values():
             if stream not in done.due:
-                stream.skipped += done.pictures
+                stream.skipped += done.decoded
         for stream in done.due:
             data, width, height = done.jpegs[stream.width]
             stream.sequence += 1
             frame = JpegFrame(
                 data=data,
                 camera_id=self.camera_id,
-                captured_at_90k=done.picture.captured_at_90k,
+                captured_at_90k=done.frame.captured_at_90k,
                 sequence=stream.sequence,
                 width=width,
                 height=height,
-                # Before a stream's first frame nothing was promised, and so nothing was skipped.
-                skipped=stream.skipped + done.pictures - 1 if stream.sequence > 1 else 0,
+                # Nothing was skipped before a stream's first frame.
+                skipped=stream.skipped + done.decoded - 1 if stream.sequence > 1 else 0,
             )
             stream.skipped = 0
             for reader in stream.readers:
@@ -333,7 +338,7 @@ class JpegFeed:
 
     # --- snapshots
 
-    def _snapshot_done(self, task: asyncio.Task[Picture]) -> None:
+    def _snapshot_done(self, task: asyncio.Task[DecodedFrame]) -> None:
         if not task.cancelled() and task.exception() is None:
             asyncio.get_running_loop().call_later(SNAPSHOT_REUSE_S, self._forget_snapshot)
         else:
@@ -343,33 +348,34 @@ class JpegFeed:
         self._snapshot = None
         self._snapshot_jpegs = {}
 
-    async def _decode_gop(self) -> Picture:
+    async def _decode_gop(self) -> DecodedFrame:
         if self._newest is not None and self._hub.gop:
-            # Somebody looks already: the live decoder's newest picture is the live edge.
+            # There is a reader already: the live decoder's newest frame is the live edge.
             return self._newest
         gop = [packet for packet in self._hub.gop if packet.is_video]
         if not gop:
             raise UnavailableError(f"camera {self.camera_id} has no picture yet; ask again in a moment")
-        picture = await asyncio.to_thread(_newest_picture, self.camera_id, gop)
-        if picture is None:
-            raise UnavailableError(f"camera {self.camera_id} sends pictures that cannot be decoded", retry_after_s=5)
-        return picture
+        frame, errors = await asyncio.to_thread(_newest_frame, self.camera_id, gop)
+        self.decode_errors += errors
+        if frame is None:
+            raise UnavailableError(f"camera {self.camera_id} sends frames that cannot be decoded", retry_after_s=5)
+        return frame
 
-    async def _encode_snapshot(self, decoded: asyncio.Task[Picture], width: int | None) -> JpegFrame:
-        picture = await asyncio.shield(decoded)
-        data, to_width, to_height = await asyncio.to_thread(_encode, picture, width)
+    async def _encode_snapshot(self, decoded: asyncio.Task[DecodedFrame], width: int | None) -> JpegFrame:
+        frame = await asyncio.shield(decoded)
+        data, to_width, to_height = await asyncio.to_thread(_encode, frame, width)
         self._snapshots += 1
-        return JpegFrame(data, self.camera_id, picture.captured_at_90k, self._snapshots, to_width, to_height)
+        return JpegFrame(data, self.camera_id, frame.captured_at_90k, self._snapshots, to_width, to_height)
 
 
-def _newest_picture(camera_id: str, gop: Sequence[Packet]) -> Picture | None:
-    """The newest picture of a GOP. Blocks for as long as it takes to decode it all."""
-    decoder = PictureDecoder(camera_id)
-    newest: Picture | None = None
+def _newest_frame(camera_id: str, gop: Sequence[Packet]) -> tuple[DecodedFrame | None, int]:
+    """The newest frame of a GOP, and how many packets could not be decoded. Blocks while it decodes them all."""
+    decoder = FrameDecoder(camera_id)
+    newest: DecodedFrame | None = None
     for packet in gop:
         newest = decoder.decode(packet) or newest
-    return newest
+    return newest, decoder.errors
 
 
-def _encode(picture: Picture, width: int | None) -> tuple[bytes, int, int]:
-    return JpegEncoder().encode(picture, width)
+def _encode(frame: DecodedFrame, width: int | None) -> tuple[bytes, int, int]:
+    return JpegEncoder().encode(frame, width)

@@ -27,9 +27,9 @@ from av.bitstream import BitStreamFilterContext
 
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.errors import NotFoundError, StorageError
-from gateway.jpeg.codec import JpegEncoder, PictureDecoder
+from gateway.jpeg.codec import FrameDecoder, JpegEncoder
 from gateway.jpeg.feed import JpegFrame
-from gateway.jpeg.frame_rate import Pace
+from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 from hls.archive.fragment import Fragment
 from hls.archive.segment import Segment, read_init
@@ -129,7 +129,7 @@ def make_thumbnail(data_dir: Path, segment: Segment, fragments: Sequence[Fragmen
     path = segment.path(data_dir).with_suffix(".jpg")
     if path.exists():
         return path
-    decoder = PictureDecoder(segment.camera_id)
+    decoder = FrameDecoder(segment.camera_id)
     for packet in read_packets(data_dir, segment, fragments[:1]):
         picture = decoder.decode(packet)
         if picture is None:
@@ -176,11 +176,11 @@ class _SegmentFrames:
         segment: Segment,
         fragments: Sequence[Fragment],
         from_90k: int,
-        pace: Pace,
+        pace: FrameRateLimiter,
         width: int | None,
     ) -> None:
         self._packets = read_packets(data_dir, segment, fragments_from(fragments, from_90k - segment.start_90k))
-        self._decoder = PictureDecoder(segment.camera_id)
+        self._decoder = FrameDecoder(segment.camera_id)
         self._encoder = JpegEncoder()
         self._from_90k = from_90k
         self._pace = pace
@@ -220,7 +220,7 @@ async def replay_jpeg(
     Raises :class:`~gateway.errors.NotFoundError` before the first frame where nothing is recorded from there on.
     """
     loop = asyncio.get_running_loop()
-    pace = Pace(frame_rate)
+    pace = FrameRateLimiter(frame_rate)
     position_90k = at_90k
     sequence = 0
     due_s: float | None = None

@@ -1,4 +1,4 @@
-"""JpegFeed: really coded pictures through the real decoder and encoder."""
+"""JpegFeed with coded frames, the real decoder and the real encoder."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, SubscriptionClosed
 from gateway.jpeg.codec import scaled_size
 from gateway.jpeg.feed import JpegFeed, JpegReader
-from gateway.jpeg.frame_rate import Pace
+from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.media import MediaKind, Packet
 from tests.support.coded import COUNT, FRAME_90K, GOP, HEIGHT, INFO, WIDTH, number_of, packet, size_of, stream_info
 
@@ -29,9 +29,9 @@ class Scene:
         for number in numbers:
             self.hub.publish(packet(number))
 
-    async def settled(self, pictures: int) -> None:
-        """Return when so many pictures were decoded in all."""
-        while self.feed.frames_decoded < pictures:
+    async def settled(self, frames: int) -> None:
+        """Return when so many frames were decoded in all."""
+        while self.feed.frames_decoded < frames:
             await asyncio.sleep(0.002)
 
 
@@ -42,7 +42,7 @@ async def scene() -> AsyncIterator[Scene]:
     await scene.feed.aclose()
 
 
-async def test_a_newcomer_sees_the_live_edge_not_the_keyframe(scene: Scene) -> None:
+async def test_the_first_frame_of_a_reader_is_at_the_live_edge(scene: Scene) -> None:
     scene.publish(*range(GOP, GOP + 7))
     frame = await scene.feed.subscribe(10, None).get()
     assert number_of(frame.data) == GOP + 6
@@ -51,7 +51,7 @@ async def test_a_newcomer_sees_the_live_edge_not_the_keyframe(scene: Scene) -> N
     assert (frame.camera_id, frame.sequence, frame.skipped) == ("door", 1, 0)
 
 
-async def test_nothing_is_decoded_while_nobody_looks(scene: Scene) -> None:
+async def test_nothing_is_decoded_without_a_reader(scene: Scene) -> None:
     scene.publish(*range(5))
     assert not scene.feed.is_decoding
     reader = scene.feed.subscribe(25, None)
@@ -66,7 +66,7 @@ async def test_nothing_is_decoded_while_nobody_looks(scene: Scene) -> None:
         await reader.get()
 
 
-async def test_readers_of_one_size_and_rate_share_the_very_bytes(scene: Scene) -> None:
+async def test_readers_of_one_size_and_rate_share_the_bytes(scene: Scene) -> None:
     readers = [scene.feed.subscribe(25, 80) for _ in range(20)]
     scene.publish(0)
     frames = [await reader.get() for reader in readers]
@@ -84,7 +84,7 @@ async def test_a_size_is_encoded_once_for_all_its_rates(scene: Scene) -> None:
     assert scene.feed.frames_decoded == 1
 
 
-async def test_a_reader_that_does_not_read_finds_the_newest_and_the_count_of_the_rest(scene: Scene) -> None:
+async def test_a_slow_reader_gets_the_newest_frame_and_the_count_of_the_skipped_ones(scene: Scene) -> None:
     reader, witness = scene.feed.subscribe(25, None), scene.feed.subscribe(25, 80)
     for number in range(8):
         scene.publish(number)
@@ -95,7 +95,7 @@ async def test_a_reader_that_does_not_read_finds_the_newest_and_the_count_of_the
     assert reader.take() is None
 
 
-async def test_the_rate_is_kept_and_what_it_leaves_out_is_counted(scene: Scene) -> None:
+async def test_frames_above_the_rate_are_skipped_and_counted(scene: Scene) -> None:
     reader, witness = scene.feed.subscribe(5, None), scene.feed.subscribe(25, 80)
     shown = []
     for number in range(20):
@@ -106,7 +106,7 @@ async def test_the_rate_is_kept_and_what_it_leaves_out_is_counted(scene: Scene) 
     assert shown == [(0, 1, 0), (5, 2, 4), (10, 3, 4), (15, 4, 4)]
 
 
-async def test_packets_wait_for_a_picture_that_is_due(scene: Scene) -> None:
+async def test_packets_wait_until_a_frame_is_due(scene: Scene) -> None:
     reader = scene.feed.subscribe(5, None)
     scene.publish(0)
     await reader.get()
@@ -120,7 +120,7 @@ async def test_packets_wait_for_a_picture_that_is_due(scene: Scene) -> None:
     assert (number_of(frame.data), frame.skipped, scene.feed.frames_decoded) == (5, 4, 6)
 
 
-async def test_packets_do_not_wait_for_longer_than_a_quarter_of_a_second(scene: Scene) -> None:
+async def test_packets_wait_for_a_quarter_of_a_second_at_most(scene: Scene) -> None:
     reader = scene.feed.subscribe(0.5, None)
     scene.publish(0)
     await reader.get()
@@ -154,7 +154,7 @@ async def test_a_new_size_and_a_new_run_are_followed(scene: Scene) -> None:
     assert number_of((await reader.get()).data) == 1
 
 
-async def test_packets_that_cannot_be_decoded_are_passed_over(scene: Scene) -> None:
+async def test_packets_that_cannot_be_decoded_are_skipped_and_counted(scene: Scene) -> None:
     reader = scene.feed.subscribe(25, None)
     scene.publish(0)
     await reader.get()
@@ -164,13 +164,16 @@ async def test_packets_that_cannot_be_decoded_are_passed_over(scene: Scene) -> N
             good.kind, b"\0\0\0\1\x41garbage" * 9, good.pts_90k, good.dts_90k, 0, False, good.captured_at_90k, INFO, 1
         )
     )
+    while not scene.feed.decode_errors:
+        await asyncio.sleep(0.002)
     scene.publish(*range(GOP, GOP + 3))
     frame = await reader.get()
     while number_of(frame.data) != GOP + 2:
         frame = await reader.get()
+    assert scene.feed.decode_errors == 1
 
 
-async def test_audio_is_no_picture(scene: Scene) -> None:
+async def test_audio_is_not_decoded(scene: Scene) -> None:
     reader = scene.feed.subscribe(25, None)
     scene.publish(0)
     await reader.get()
@@ -180,7 +183,7 @@ async def test_audio_is_no_picture(scene: Scene) -> None:
     assert scene.feed.packets_skipped == 0
 
 
-async def test_a_keyframe_that_waits_is_jumped_to(scene: Scene) -> None:
+async def test_the_decoder_skips_to_a_queued_keyframe(scene: Scene) -> None:
     reader = scene.feed.subscribe(25, None)
     scene.publish(0)
     await reader.get()
@@ -191,7 +194,7 @@ async def test_a_keyframe_that_waits_is_jumped_to(scene: Scene) -> None:
     assert frame.skipped == 2
 
 
-async def test_a_decoder_that_is_behind_and_does_not_catch_up_jumps_to_the_next_keyframe(scene: Scene) -> None:
+async def test_a_decoder_that_stays_behind_skips_to_the_next_keyframe(scene: Scene) -> None:
     reader = scene.feed.subscribe(25, None)
     scene.publish(0)
     await reader.get()
@@ -229,14 +232,14 @@ async def test_a_snapshot_is_of_the_live_edge_and_leaves_nothing_running(scene: 
     assert not scene.feed.is_decoding
 
 
-async def test_many_askers_cost_one_decode_and_one_encode_a_size(scene: Scene) -> None:
+async def test_concurrent_snapshots_share_one_decode_and_one_encode_of_each_size(scene: Scene) -> None:
     scene.publish(*range(5))
     frames = await asyncio.gather(*(scene.feed.snapshot(width) for width in (None, 80) * 10))
     assert len({id(frame) for frame in frames}) == 2
     assert {size_of(frame.data) for frame in frames} == {(WIDTH, HEIGHT), (80, 60)}
 
 
-async def test_an_asker_who_leaves_does_not_take_the_picture_away(scene: Scene) -> None:
+async def test_a_cancelled_snapshot_does_not_cancel_the_others(scene: Scene) -> None:
     scene.publish(*range(5))
     leaving = asyncio.create_task(scene.feed.snapshot())
     await asyncio.sleep(0)
@@ -246,7 +249,7 @@ async def test_an_asker_who_leaves_does_not_take_the_picture_away(scene: Scene) 
     assert number_of((await staying).data) == 4
 
 
-async def test_a_snapshot_beside_a_reader_uses_its_picture(scene: Scene) -> None:
+async def test_a_snapshot_uses_the_frame_of_a_reader(scene: Scene) -> None:
     scene.publish(*range(5))
     reader = scene.feed.subscribe(25, None)
     await reader.get()
@@ -278,27 +281,27 @@ async def test_sizes_of_one_snapshot_are_bounded(scene: Scene) -> None:
 
 
 @given(st.floats(0.5, 60), st.floats(5, 60))
-def test_pace_keeps_the_rate(frame_rate: float, camera_fps: float) -> None:
-    pace = Pace(frame_rate)
+def test_the_limiter_keeps_the_rate(frame_rate: float, camera_fps: float) -> None:
+    limiter = FrameRateLimiter(frame_rate)
     seconds = 20
-    taken = [at for n in range(round(camera_fps * seconds)) if pace.take(at := round(n * CLOCK_RATE / camera_fps))]
+    taken = [at for n in range(round(camera_fps * seconds)) if limiter.take(at := round(n * CLOCK_RATE / camera_fps))]
     expected = min(frame_rate, camera_fps) * seconds
     assert expected * 0.9 - 2 <= len(taken) <= expected * 1.1 + 2
     if taken:
         assert taken[0] == 0
 
 
-def test_pace_begins_anew_after_a_clock_that_was_set_back() -> None:
-    pace = Pace(10)
-    assert pace.take(100 * CLOCK_RATE)
-    assert not pace.take(100 * CLOCK_RATE + FRAME_90K)
-    assert pace.take(50 * CLOCK_RATE)
-    assert not pace.take(50 * CLOCK_RATE + FRAME_90K)
+def test_the_limiter_begins_anew_after_the_clock_was_set_back() -> None:
+    limiter = FrameRateLimiter(10)
+    assert limiter.take(100 * CLOCK_RATE)
+    assert not limiter.take(100 * CLOCK_RATE + FRAME_90K)
+    assert limiter.take(50 * CLOCK_RATE)
+    assert not limiter.take(50 * CLOCK_RATE + FRAME_90K)
 
 
 def test_ten_of_thirty_is_every_third() -> None:
-    pace = Pace(10)
-    taken = [number for number in range(60) if pace.take(number * 3000)]
+    limiter = FrameRateLimiter(10)
+    taken = [number for number in range(60) if limiter.take(number * 3000)]
     assert {later - earlier for earlier, later in pairwise(taken)} == {3}
 
 
