@@ -13,10 +13,11 @@ BIN := .venv/bin
 PINNED := --constraints constraints.txt --build-constraints constraints.txt
 INSTALL := $(UV) pip install --quiet --exact --editable .
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # The player is built with the package; see web/player/hatch_build.py.
 PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell find web/player/src -type f)
 
-.PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types settings-docs bench \
+.PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types settings-docs docs bench \
 	constraints release-notes pre-commit clean
 
 help: ## list the targets
@@ -57,11 +58,15 @@ check: .venv/.dev-ready web/player/node_modules/.ready ## lint and type-check Py
 	$(BIN)/python scripts/generate-types --check
 	$(BIN)/python scripts/generate-settings --check
 	$(BIN)/python scripts/npm web/player run check
+	$(MKDOCS)
 
 format: .venv/.dev-ready web/player/node_modules/.ready ## format the code and fix what the linters can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/npm web/player run fix
+
+docs: .venv/.dev-ready ## build the documentation as a site into build/site; a broken link fails
+	$(MKDOCS)
 
 settings-docs: .venv/.dev-ready ## write the settings into docs/configuration.md and liveedge.example.toml
 	$(BIN)/python scripts/generate-settings

@@ -3,7 +3,12 @@
 import asyncio
 import importlib
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -107,3 +112,39 @@ async def test_the_javascript_client_of_the_page(tmp_path: Path) -> None:
     assert [line.split()[1] for line in lines if "T" in line.split()[0]] == ["1", "2", "3"]
     await runner.cleanup()
     await service.close()
+
+
+class _Loaded(HTMLParser):
+    """What a page loads, in contrast to what it links to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if value is not None and (name in ("src", "srcset", "poster") or (tag == "link" and name == "href")):
+                self.urls.append(value)
+
+
+def test_the_site_is_built_without_a_broken_link_and_loads_nothing_from_other_hosts(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)],
+        cwd=DOCS.parent,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {page.with_suffix(".html").name for page in DOCS.glob("*.md")}
+    assert pages <= {page.name for page in site.glob("*.html")}
+    assert (site / "liveedge.example.toml").is_file()
+    for page in site.rglob("*.html"):
+        loaded = _Loaded()
+        loaded.feed(page.read_text())
+        assert len(loaded.urls) > 3
+        assert not [url for url in loaded.urls if "//" in url], page.name
+    for style in site.rglob("*.css"):
+        assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", style.read_text()), style.name
