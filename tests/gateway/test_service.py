@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.camera_settings import CameraSettings
+from gateway.capture.counters import CaptureCounters
 from gateway.errors import CameraUnauthorizedError, ConflictError, NotFoundError, UnavailableError
 from gateway.media import StreamInfo
 from gateway.service import CaptureService
@@ -287,3 +288,17 @@ async def test_cameras_come_and_go_at_run_time(scenes: Callable[..., Scene]) -> 
     await scene.service.remove_camera("yard")
     assert list(scene.service.cameras) == ["door"]
     assert scene.service.camera() is scene.camera
+
+
+async def test_the_counters_of_all_runs_are_summed(scenes: Callable[..., Scene]) -> None:
+    scene = scenes(connection_retry_attempts=5)
+    await scene.service.start_capture("one")
+    first = await scene.live()
+    first.counters.packets_unreadable = 3
+    first.counters.timestamp_jumps = 1
+    assert scene.camera.counters.packets_unreadable == 3
+    first.fail()
+    await until(lambda: len(scene.runs) == 2)
+    assert scene.camera.counters == CaptureCounters(packets_unreadable=3, timestamp_jumps=1)
+    scene.runs[1].counters.packets_unreadable = 4
+    assert scene.camera.counters == CaptureCounters(packets_unreadable=7, timestamp_jumps=1)

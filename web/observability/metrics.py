@@ -29,6 +29,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from gateway.camera import Camera
+from gateway.capture.counters import CaptureCounters
 from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from gateway.webrtc.ice.agent import REFUSALS
@@ -188,9 +189,8 @@ class GatewayCollector(Collector):
             labels=["camera", "reason"],
         )
         for camera in cameras:
-            of_consumers = camera.hub.packets_dropped
-            dropped.add_metric([camera.id, "capture_queue"], camera.status().packets_dropped - of_consumers)
-            dropped.add_metric([camera.id, "consumer_queue"], of_consumers)
+            dropped.add_metric([camera.id, "capture_queue"], camera.handover_dropped)
+            dropped.add_metric([camera.id, "consumer_queue"], camera.hub.packets_dropped)
         yield dropped
         yield counter(
             "gops_oversized", "GOPs too large to be kept for new viewers", lambda camera: camera.hub.gops_oversized
@@ -198,6 +198,20 @@ class GatewayCollector(Collector):
         yield counter("consumer_errors", "Packets that a consumer failed on", lambda camera: camera.hub.sink_faults)
         yield counter("frames_decoded", "Frames decoded for JPEG", lambda camera: camera.jpeg.frames_decoded)
         yield counter("jpeg_frames_encoded", "JPEG frames encoded", lambda camera: camera.jpeg.frames_encoded)
+        yield counter(
+            "jpeg_packets_skipped",
+            "Packets that JPEG did not decode because its decoder was behind",
+            lambda camera: camera.jpeg.packets_skipped,
+        )
+        yield counter(
+            "jpeg_decode_errors", "Packets that JPEG could not decode", lambda camera: camera.jpeg.decode_errors
+        )
+        counters = {camera.id: camera.counters for camera in cameras}
+        for field in fields(CaptureCounters):
+            family = CounterMetricFamily(f"liveedge_camera_{field.name}", field.metadata["help"], labels=CAMERA)
+            for camera_id, counted in counters.items():
+                family.add_metric([camera_id], getattr(counted, field.name))
+            yield family
 
     def _webrtc(self) -> Iterable[Metric]:
         server = self._gateway.webrtc
