@@ -13,7 +13,6 @@ import contextlib
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError, StorageError, redact
 from hls.archive import schema
 
@@ -58,7 +58,8 @@ _Place = tuple[int, int]
 class Database:
     """See the module. Blocking; one thread at a time."""
 
-    def __init__(self, data_dir: Path, database_url: str | None = None) -> None:
+    def __init__(self, data_dir: Path, database_url: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         self._path = data_dir / INDEX_FILE if database_url is None else None
         self._url = database_url or f"sqlite:///{self._path}"
         self._engine: Engine | None = None
@@ -110,7 +111,7 @@ class Database:
                 engine.dispose()
                 if self._path is None or isinstance(error, OperationalError):
                     raise
-                self._salvaged = _put_aside(self._path)
+                self._salvaged = _set_aside(self._path, self._clock.wall_90k() // 90)
                 self._prepare(engine, check_all)
         except SQLAlchemyError as error:
             engine.dispose()
@@ -192,14 +193,14 @@ def _speaks_for_damage(error: SQLAlchemyError) -> bool:
     return code & 0xFF in _DAMAGE or code in _DAMAGE_EXTENDED or "no such table" in str(cause)
 
 
-def _put_aside(path: Path) -> Set[tuple[str, str]]:
-    """A file that is no database (any more) makes room for a new index, which recovery fills from the recordings.
+def _set_aside(path: Path, now_ms: int) -> Set[tuple[str, str]]:
+    """Rename a damaged file, so that a new index takes its place, which recovery fills from the recordings.
 
-    Gives camera and name of the segments that were protected, as far as that can still be read: no recording tells it.
+    Returns camera and name of the protected segments, as far as they can still be read: no recording contains this.
     """
     protected = set(_read_protected(path))
-    aside = path.with_name(f"{path.name}.broken-{time.time_ns() // 1_000_000}")
-    log.error("%s is damaged: it is kept as %s, and the index is made again from the recordings", path, aside.name)
+    aside = path.with_name(f"{path.name}.broken-{now_ms}")
+    log.error("%s is damaged: it is kept as %s, and the index is rebuilt from the recordings", path, aside.name)
     try:
         path.rename(aside)
         for companion in ("-wal", "-shm"):
@@ -207,7 +208,7 @@ def _put_aside(path: Path) -> Set[tuple[str, str]]:
         for old in sorted(path.parent.glob(f"{path.name}.broken-*"))[:-DAMAGED_MAX]:
             old.unlink()
     except OSError as error:
-        raise SettingsError(f"{path} is damaged and cannot be put aside: {error.strerror}") from None
+        raise SettingsError(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
     return protected
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import UnavailableError
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import HlsSegment
@@ -26,8 +27,8 @@ CALLS_WAITING_MAX = 256
 class SegmentIndex:
     """See the module. Every coroutine raises :class:`~gateway.errors.StorageError` where the database fails."""
 
-    def __init__(self, data_dir: Path, database_url: str | None = None) -> None:
-        self.table = SegmentTable(data_dir, database_url)
+    def __init__(self, data_dir: Path, database_url: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.table = SegmentTable(data_dir, database_url, clock)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._waiting = 0
 

@@ -1,7 +1,7 @@
-"""RetentionJob: looks at the disk every few seconds and lets go of what retention says must go.
+"""RetentionJob: measures the disk every few seconds and deletes the segments that retention selects.
 
-A look costs a sum over the index and, per camera, the oldest few rows; deleting is done in rounds of these, so that
-memory is bounded however much there is to delete.
+A round costs a sum over the index and, per camera, a query for its oldest rows. Large deletions take several rounds, so
+that memory is bounded.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.clock import Clock
@@ -23,10 +24,19 @@ from hls.archive.segment import Segment
 log = logging.getLogger(__name__)
 
 RETENTION_INTERVAL_S = 5.0
-"""Twenty cameras of 8 Mbit/s write 100 MB meanwhile: a tenth of the room that is kept free by default."""
+"""Twenty cameras of 8 Mbit/s write 100 MB in this time: a tenth of the space that is kept free by default."""
 
 BATCH_SIZE = 64
-"""Oldest segments looked at per camera and round."""
+"""Oldest segments per camera and round."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """Space of the disk of ``DATA_DIR``, and the wall clock at which it was measured."""
+
+    free_bytes: int
+    total_bytes: int
+    measured_at_90k: int
 
 
 class RetentionJob:
@@ -44,9 +54,10 @@ class RetentionJob:
     ) -> None:
         self.deleted: Counter[str] = Counter()
         """Segments deleted, by reason."""
-        self.free_bytes: int | None = None
+        self.disk_space: DiskSpace | None = None
+        """The last measurement; ``None`` if the disk is gone. It becomes old while the disk hangs."""
         self.error: str | None = None
-        """Why there is less room than there should be."""
+        """Why there is less free space than there should be."""
         self._data_dir = data_dir
         self._index = index
         self._executor = executor
@@ -70,11 +81,11 @@ class RetentionJob:
                 del self._pins[key]
 
     def wake(self) -> None:
-        """Look at once: the disk is full."""
+        """Run at once, because the disk is full."""
         self._wanted.set()
 
     async def run(self) -> None:
-        """Sweep until cancelled. What fails is told in :attr:`error` and tried again."""
+        """Run until cancelled. Errors are in :attr:`error`, and the job is tried again."""
         while True:
             try:
                 while await self.run_once():
@@ -88,36 +99,40 @@ class RetentionJob:
                     await self._wanted.wait()
 
     async def run_once(self) -> int:
-        """One round; gives the number of segments that went. Raises ``OSError`` or ``StorageError``."""
+        """One round. Returns the number of deleted segments. Raises ``OSError`` or ``StorageError``."""
         loop = asyncio.get_running_loop()
-        usage = await loop.run_in_executor(self._executor, shutil.disk_usage, self._data_dir)
-        self.free_bytes = usage.free
-        totals = await self._index.camera_usage()
+        try:
+            space = await loop.run_in_executor(self._executor, shutil.disk_usage, self._data_dir)
+        except OSError:
+            self.disk_space = None
+            raise
+        self.disk_space = DiskSpace(space.free, space.total, self._clock.wall_90k())
+        cameras = await self._index.camera_usage()
         candidates = [
             [
                 segment
-                for segment in await self._index.oldest(total.camera_id, BATCH_SIZE)
+                for segment in await self._index.oldest(camera.camera_id, BATCH_SIZE)
                 if (segment.camera_id, segment.name) not in self._pins
             ]
-            for total in totals
+            for camera in cameras
         ]
-        used = {total.camera_id: total.size for total in totals}
-        disk = DiskUsage(used, usage.free, self._max_bytes, self._min_free_bytes)
-        chosen = select_segments(candidates, self._limits(), disk, self._clock.wall_90k())
-        if not chosen:
+        used = {camera.camera_id: camera.size for camera in cameras}
+        usage = DiskUsage(used, space.free, self._max_bytes, self._min_free_bytes)
+        selected = select_segments(candidates, self._limits(), usage, self._clock.wall_90k())
+        if not selected:
             self.error = (
-                f"only {usage.free} bytes are free and nothing may be deleted: make room on the disk of DATA_DIR"
-                if usage.free < self._min_free_bytes
+                f"only {space.free} bytes are free and nothing may be deleted: make room on the disk of DATA_DIR"
+                if space.free < self._min_free_bytes
                 else None
             )
             return 0
-        # A reader may have come while we asked the index.
-        going = [segment for segment, _ in chosen if (segment.camera_id, segment.name) not in self._pins]
-        await self._index.begin_delete(going)
-        gone = await loop.run_in_executor(self._executor, _remove, self._data_dir, going)
-        await self._index.end_delete(gone)
-        for segment, reason in chosen:
-            if segment in gone:
+        # A reader may have pinned a segment while the index was read.
+        deleting = [segment for segment, _ in selected if (segment.camera_id, segment.name) not in self._pins]
+        await self._index.begin_delete(deleting)
+        deleted = await loop.run_in_executor(self._executor, _remove, self._data_dir, deleting)
+        await self._index.end_delete(deleted)
+        for segment, reason in selected:
+            if segment in deleted:
                 self.deleted[reason.value] += 1
                 log.info(
                     "archive: camera %s: %s deleted for %s",
@@ -126,14 +141,14 @@ class RetentionJob:
                     reason,
                     extra={"camera": segment.camera_id},
                 )
-        if going and not gone:
-            raise StorageError("files cannot be deleted; see that DATA_DIR can be written")
-        return len(gone)
+        if deleting and not deleted:
+            raise StorageError("files cannot be deleted; check that DATA_DIR can be written")
+        return len(deleted)
 
 
 def _remove(data_dir: Path, segments: Sequence[Segment]) -> list[Segment]:
-    """Unlink; gives those that are gone. The others stay ``deleting``, and the next start tries again."""
-    gone = []
+    """Unlink files; returns their segments. The others stay ``deleting``, and the next start tries again."""
+    removed = []
     for segment in segments:
         path = segment.path(data_dir)
         try:
@@ -141,7 +156,7 @@ def _remove(data_dir: Path, segments: Sequence[Segment]) -> list[Segment]:
         except OSError as error:
             log.warning("archive: %s cannot be deleted: %s", path, error.strerror)
             continue
-        gone.append(segment)
+        removed.append(segment)
         with contextlib.suppress(OSError):
             path.parent.rmdir()  # the day's folder, if that was its last segment
-    return gone
+    return removed

@@ -22,7 +22,7 @@ from typing import Any
 
 from gateway.camera import Camera
 from gateway.camera_settings import RecordMode
-from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import LiveedgeError, NotFoundError, StorageError
 from gateway.latency import latency_histogram, remove_series
 from gateway.service import CaptureService
@@ -31,10 +31,11 @@ from hls.archive.data_dir import DataDirLock, check_data_dir, lock_data_dir, unl
 from hls.archive.index import SegmentIndex
 from hls.archive.index_sync import INDEX_INTERVAL_S, IndexSync
 from hls.archive.metadata import MetadataExtractor, PostProcessor, load_extractor
-from hls.archive.recorder import CameraRecorder, RecorderStatus, Recording, SequenceNumbers
+from hls.archive.recorder import CameraRecorder, RecorderStatus
+from hls.archive.recording import Recording, SequenceNumbers
 from hls.archive.recovery import Recovery, recover
 from hls.archive.retention import CameraLimits
-from hls.archive.retention_job import RetentionJob
+from hls.archive.retention_job import DiskSpace, RetentionJob
 from hls.archive.segment import Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from hls.settings import ArchiveSettings, recording_settings
@@ -54,10 +55,11 @@ class Archive:
     def __init__(self, settings: ArchiveSettings, service: CaptureService, clock: Clock = SYSTEM_CLOCK) -> None:
         url = settings.database_url
         self.data_dir: Path = settings.data_dir
-        self.index = SegmentIndex(self.data_dir, url.get_secret_value() if url else None)
+        self.index = SegmentIndex(self.data_dir, url.get_secret_value() if url else None, clock)
         self.recovery: Recovery | None = None
         """What the last start found and put right."""
         self.service = service
+        self._clock = clock
         self.sync_s = latency_histogram(
             "liveedge_archive_fsync_seconds", "How long the disk takes to keep a fragment", ["camera"]
         )
@@ -136,6 +138,7 @@ class Archive:
             settings.archive_fsync,
             self._check_data_dir,
             self.sync_s.labels(camera.id),
+            self._clock,
         )
         recorder = CameraRecorder(
             camera.hub,
@@ -143,6 +146,7 @@ class Archive:
             self._executor,
             is_live=lambda: camera.session.state is SessionState.LIVE,
             on_progress=self._on_progress,
+            clock=self._clock,
         )
         self._recorders[camera.id] = recorder
         self._beginning[camera.id] = asyncio.create_task(self._begin(recorder), name=f"record-{camera.id}")
@@ -194,9 +198,22 @@ class Archive:
             "index_is_incomplete": self._index_sync.is_incomplete,
             "index_repairs": self._index_sync.repairs,
             "retention_error": self.retention_job.error,
-            "free_bytes": self.retention_job.free_bytes,
+            **self._disk_status(),
             "segments_deleted": dict(self.retention_job.deleted),
         }
+
+    def _disk_status(self) -> dict[str, Any]:
+        space = self.retention_job.disk_space
+        return {
+            "free_bytes": space.free_bytes if space else None,
+            "total_bytes": space.total_bytes if space else None,
+            "disk_measured_at": to_rfc3339(space.measured_at_90k) if space else None,
+        }
+
+    @property
+    def disk_space(self) -> DiskSpace | None:
+        """The disk's space when retention last measured it; ``None`` if the disk is gone or not measured yet."""
+        return self.retention_job.disk_space
 
     def live_position(self, camera_id: str) -> tuple[str, float] | None:
         """The segment that grows and how far it has come, in seconds; ``None`` while nothing is being recorded."""

@@ -18,7 +18,6 @@ Rules:
 import contextlib
 import json
 import os
-import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +28,7 @@ from av.container import OutputContainer
 from av.stream import Stream
 from prometheus_client import Histogram
 
-from gateway.clock import CLOCK_RATE
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.media import Packet, StreamInfo
 from hls.archive.fragment import Fragment, add_fragment
 from hls.archive.segment import EndReason, Segment, SegmentState
@@ -105,19 +104,30 @@ class _Sink:
 
 
 class SegmentWriter:
-    """See the module. ``segment`` gives name, start and numbers; raises ``FileExistsError`` where the name is taken."""
+    """See the module. ``segment`` has name, start and numbers; ``sync_s`` observes the seconds that each sync took.
 
-    def __init__(self, path: Path, segment: Segment, info: StreamInfo, fsync: FsyncMode) -> None:
+    Raises ``FileExistsError`` if the name is taken.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        segment: Segment,
+        info: StreamInfo,
+        fsync: FsyncMode,
+        sync_s: Histogram | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self.path = path
         self.info = info
         self.fragments: list[Fragment] = []
-        self.audio_left_out = 0
-        """Audio packets from before the first frame, and such as the muxer refused."""
-        self.sync_s: Histogram | None = None
-        """Takes how long each sync of the file's data took, in seconds."""
+        self.audio_packets_dropped = 0
+        """Audio packets from before the first frame, out of order, or refused by the muxer."""
+        self._sync_s = sync_s
+        self._clock = clock
         self._segment = segment
         self._fsync = fsync
-        self._synced_at_s = time.monotonic()
+        self._synced_at_s = self._clock.monotonic()
         self._base_dts_90k: int | None = None
         self._last_audio_dts_90k = -1
         self._last_video: Packet | None = None
@@ -157,7 +167,7 @@ class SegmentWriter:
         """Take the next packet. True if that brought a fragment to the disk. Raises ``OSError`` and PyAV's errors."""
         if self._base_dts_90k is None:
             if not (packet.is_video and packet.is_keyframe):
-                self.audio_left_out += 1
+                self.audio_packets_dropped += 1
                 return False
             self._base_dts_90k = packet.dts_90k
         if not packet.is_video:
@@ -225,13 +235,13 @@ class SegmentWriter:
         assert self._base_dts_90k is not None
         dts_90k = packet.dts_90k - self._base_dts_90k
         if self._audio is None or dts_90k < 0 or dts_90k <= self._last_audio_dts_90k:
-            self.audio_left_out += 1
+            self.audio_packets_dropped += 1
             return
         self._last_audio_dts_90k = dts_90k
         try:
             self._mux(packet, self._audio, packet.duration_90k)
         except av.FFmpegError:
-            self.audio_left_out += 1  # audio that breaks never stops video
+            self.audio_packets_dropped += 1  # broken audio never stops video
 
     def _frame_duration_90k(self, packet: Packet, previous: Packet | None) -> int:
         """How long the newest frame lasts, as well as it can be known before the next has come."""
@@ -276,12 +286,12 @@ class SegmentWriter:
     def _sync(self, *, force: bool = False) -> None:
         if self._fsync is FsyncMode.NEVER:
             return
-        now_s = time.monotonic()
+        now_s = self._clock.monotonic()
         if force or self._fsync is FsyncMode.ALWAYS or now_s - self._synced_at_s >= FSYNC_INTERVAL_S:
             os.fdatasync(self._descriptor)
             self._synced_at_s = now_s
-            if self.sync_s is not None:
-                self.sync_s.observe(time.monotonic() - now_s)
+            if self._sync_s is not None:
+                self._sync_s.observe(self._clock.monotonic() - now_s)
 
 
 def identity(segment: Segment) -> dict[str, Any]:

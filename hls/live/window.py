@@ -204,9 +204,11 @@ class LiveWindow:
         """Keep the first packets until the target durations are known, then feed them to the segmenter."""
         is_discontinuity = self._probed and (packet.run != self._probed[0].run or packet.info != self._probed[0].info)
         if is_discontinuity or self._probed_bytes > PROBE_MAX_BYTES:
+            self.counters.packets_dropped += sum(each.is_video for each in self._probed)
             self._probe, self._probed, self._probed_bytes = None, [], 0
         if self._probe is None:
             if not (packet.is_video and packet.is_keyframe):
+                self.counters.packets_dropped += packet.is_video
                 return
             self._probe = TargetDurationProbe(self._longest_gop_90k)
         self._probed.append(packet)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, to_rfc3339
-from hls.archive.recorder import SequenceNumbers
+from hls.archive.recording import SequenceNumbers
 from tests.support.browser import chromium
 from tests.support.film import START_90K, Film, film
 from tests.support.hls_server import HLS_JS, PLAYER, REEL_ENGINE

@@ -14,7 +14,7 @@ if __name__ == "__main__":
 
 from gateway.media import Packet
 from hls.archive.fragment import Fragment
-from hls.archive.recorder import Recording, SequenceNumbers
+from hls.archive.recording import Recording, SequenceNumbers
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from hls.settings import FsyncMode

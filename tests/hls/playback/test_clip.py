@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
-from hls.archive.recorder import SequenceNumbers
+from hls.archive.recording import SequenceNumbers
 from hls.archive.segment import SegmentWithFragments
 from hls.playback.clip import CompositeFile, Slice, growing_file, make_clip
 from tests.support.ffprobe import decode, ffprobe

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.clock import CLOCK_RATE
 from hls.archive.hls_segments import HLS_TARGET_S, HlsSegment, hls_segments
-from hls.archive.recorder import SequenceNumbers
+from hls.archive.recording import SequenceNumbers
 from hls.archive.segment import Segment, SegmentWithFragments
 from hls.mp4.init_segment import shared_init
 from hls.playback.dvr import playlist
