@@ -187,6 +187,10 @@ class ArchiveStatus(BaseModel):
     index_repairs: int | None = None
     retention_error: str | None = None
     free_bytes: int | None = None
+    total_bytes: int | None = None
+    disk_measured_at: Time | None = Field(
+        default=None, description="when the disk's space was measured; old if the disk hangs"
+    )
     segments_deleted: dict[str, int] | None = None
 
 

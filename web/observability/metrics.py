@@ -5,7 +5,6 @@ units follow Prometheus' rules (base units, ``_total`` for what only grows).
 """
 
 import asyncio
-import shutil
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import fields
@@ -264,6 +263,32 @@ class GatewayCollector(Collector):
             if edge is not None and newest is not None:
                 delay.add_metric([camera.id], max(0, newest.captured_at_90k - edge[2]) / CLOCK_RATE)
         yield delay
+        yield from self._hls_drops()
+
+    def _hls_drops(self) -> Iterable[Metric]:
+        packets = CounterMetricFamily(
+            "liveedge_hls_packets_dropped",
+            "Video packets that live HLS cannot show: before the first keyframe, or after a gap",
+            labels=CAMERA,
+        )
+        evicted = CounterMetricFamily(
+            "liveedge_hls_segments_evicted",
+            "Live segments removed before their time because the memory limit was reached",
+            labels=CAMERA,
+        )
+        frames = CounterMetricFamily(
+            "liveedge_hls_audio_frames_dropped", "Audio frames too late for the live playlist", labels=CAMERA
+        )
+        errors = CounterMetricFamily(
+            "liveedge_hls_audio_decode_errors", "Audio packets that could not be transcoded for live HLS", labels=CAMERA
+        )
+        for camera_id, stream in self._gateway.live.streams.items():
+            counters = stream.counters
+            packets.add_metric([camera_id], counters.packets_dropped)
+            evicted.add_metric([camera_id], counters.segments_evicted)
+            frames.add_metric([camera_id], counters.audio.frames_dropped)
+            errors.add_metric([camera_id], counters.audio.decode_errors)
+        yield from (packets, evicted, frames, errors)
 
     def _archive(self) -> Iterable[Metric]:
         archive = self._gateway.archive.status()
@@ -277,6 +302,11 @@ class GatewayCollector(Collector):
         dropped = CounterMetricFamily(
             "liveedge_archive_packets_dropped", "Packets dropped by a slow disk", labels=CAMERA
         )
+        audio_dropped = CounterMetricFamily(
+            "liveedge_archive_audio_packets_dropped",
+            "Audio packets that no recording has: from before its first frame, out of order, or broken",
+            labels=CAMERA,
+        )
         gaps = CounterMetricFamily("liveedge_archive_gaps", "Archive segments with a gap before them", labels=CAMERA)
         failing = GaugeMetricFamily("liveedge_archive_failing", "1 while recording fails", labels=CAMERA)
         for camera_id, status in recorders.items():
@@ -285,21 +315,32 @@ class GatewayCollector(Collector):
             written.add_metric([camera_id], status["bytes_written"])
             closed.add_metric([camera_id], status["segments_closed"])
             dropped.add_metric([camera_id], status["packets_dropped"])
+            audio_dropped.add_metric([camera_id], status["audio_packets_dropped"])
             gaps.add_metric([camera_id], status["gaps"])
             failing.add_metric([camera_id], float(status["error"] is not None))
-        yield from (recording, lag, written, closed, dropped, gaps, failing)
+        yield from (recording, lag, written, closed, dropped, audio_dropped, gaps, failing)
         yield from _collect(self._gateway.archive.sync_s)
         yield CounterMetricFamily(
             "liveedge_archive_index_repairs",
             "Times that a damaged or missing index was reopened or rebuilt",
             archive["index_repairs"],
         )
+        yield from self._disk()
+
+    def _disk(self) -> Iterable[Metric]:
+        """The disk's space as retention last measured it: measuring here would block the event loop on a hung disk."""
         free = GaugeMetricFamily("liveedge_archive_disk_free_bytes", "Free space on the disk of the recordings")
-        try:
-            free.add_metric([], shutil.disk_usage(self._gateway.settings.data_dir).free)
-        except OSError:
-            return  # a disk that is gone has no size; liveedge_archive_failing tells it
-        yield free
+        total = GaugeMetricFamily("liveedge_archive_disk_total_bytes", "Size of the disk of the recordings")
+        measured = GaugeMetricFamily(
+            "liveedge_archive_disk_measured_timestamp_seconds",
+            "When the space on the disk of the recordings was measured; old if the disk hangs",
+        )
+        space = self._gateway.archive.disk_space
+        if space is not None:
+            free.add_metric([], space.free_bytes)
+            total.add_metric([], space.total_bytes)
+            measured.add_metric([], space.measured_at_90k / CLOCK_RATE)
+        yield from (free, total, measured)
 
     def _messaging(self) -> Iterable[Metric]:
         status = self._gateway.messaging.status()

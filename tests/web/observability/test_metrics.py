@@ -1,9 +1,13 @@
 """/metrics: what it holds grows where it should, and dashboard and alerts name nothing that is not in it."""
 
 import asyncio
+import errno
 import json
+import os
 import re
+import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.clock import CLOCK_RATE
+from hls.live.window import LiveWindow
+from tests.support.reel import PCMA, START_90K, Reel, Shape
 from web.app import create_app
+from web.gateway import GATEWAY
 from web.settings import load_settings
 
 Client = TestClient[web.Request, web.Application]
@@ -106,6 +114,13 @@ PROMISED = {
     "archive fsync time": "liveedge_archive_fsync_seconds",
     "archive gaps": "liveedge_archive_gaps",
     "disk free": "liveedge_archive_disk_free_bytes",
+    "disk size": "liveedge_archive_disk_total_bytes",
+    "disk measured": "liveedge_archive_disk_measured_timestamp_seconds",
+    "HLS drops": "liveedge_hls_packets_dropped",
+    "HLS evictions": "liveedge_hls_segments_evicted",
+    "HLS audio drops": "liveedge_hls_audio_frames_dropped",
+    "HLS audio errors": "liveedge_hls_audio_decode_errors",
+    "archive audio drops": "liveedge_archive_audio_packets_dropped",
     "frames sent": "liveedge_browser_frames",
     "frames skipped": "liveedge_browser_frames_skipped",
     "EMS state": "liveedge_messaging_connected",
@@ -182,3 +197,73 @@ def test_every_alert_has_a_case_in_which_it_fires() -> None:
     tests = yaml.safe_load((DOCS / "alerts.test.yml").read_text())["tests"]
     fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case.get("exp_alerts")}
     assert fired == alerts
+
+
+async def test_a_hung_disk_does_not_block_metrics(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``statvfs`` of a hung mount never returns: only a worker thread may wait for it."""
+    hangs, released = threading.Event(), threading.Event()
+    on_the_loop: list[object] = []
+    loop_thread = threading.current_thread()
+
+    def hung_statvfs(path: object) -> os.statvfs_result:
+        if threading.current_thread() is loop_thread:
+            on_the_loop.append(path)
+        else:
+            hangs.set()
+            released.wait()
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    archive = client.app[GATEWAY].archive
+    while archive.disk_space is None:
+        await asyncio.sleep(0.01)
+    before = archive.disk_space
+    monkeypatch.setattr(os, "statvfs", hung_statvfs)
+    try:
+        archive.retention_job.wake()
+        assert await asyncio.to_thread(hangs.wait, 10)
+        samples = await scrape(client)
+        assert samples["liveedge_archive_disk_free_bytes"][()] == before.free_bytes
+        assert samples["liveedge_archive_disk_total_bytes"][()] == before.total_bytes
+        assert samples["liveedge_archive_disk_measured_timestamp_seconds"][()] == before.measured_at_90k / CLOCK_RATE
+        assert not on_the_loop
+    finally:
+        released.set()
+    while archive.disk_space is not None:
+        await asyncio.sleep(0.01)
+    assert () not in (await scrape(client)).get("liveedge_archive_disk_free_bytes", {})
+
+
+async def test_what_hls_and_recordings_drop_is_counted_per_camera(client: Client) -> None:
+    """Packets that cannot be shown, a window over its memory limit, and audio that cannot be transcoded or is late."""
+    new = {"camera_id": "yard", "url": "rtsp://127.0.0.1:1/", "start": "on-demand", "engine": "pyav"}
+    assert (await client.post("/api/cameras", json=new)).status == 201
+    yard = (("camera", "yard"),)
+    kinds = ("packets_dropped", "audio_frames_dropped", "audio_decode_errors")
+    names = [f"liveedge_hls_{kind}_total" for kind in kinds]
+    names.append("liveedge_archive_audio_packets_dropped_total")
+    assert [(await scrape(client))[name][yard] for name in names] == [0, 0, 0, 0]
+    hub = client.app[GATEWAY].service.camera("yard").hub
+    packets = list(Reel(Shape(gop=15, audio=PCMA)).with_sound(60))
+    for packet in packets:
+        hub.publish(packet)
+    late = next(packet for packet in packets if not packet.is_video)
+    hub.publish(replace(late, data=b""))  # cannot be decoded
+    for _ in range(4):
+        hub.publish(late)  # its time is already filled
+    hub.publish(replace(Reel(Shape(gop=15), number=1).frame(START_90K, 6000), run=2))  # a run without a keyframe
+    archive = client.app[GATEWAY].archive
+    while not archive.recorders()["yard"].audio_packets_dropped:
+        await asyncio.sleep(0.01)
+    samples = await scrape(client)
+    assert all(samples[name][yard] > 0 for name in names), {name: samples[name][yard] for name in names}
+
+
+async def test_segments_evicted_by_the_memory_limit_are_counted(client: Client) -> None:
+    new = {"camera_id": "yard", "url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
+    assert (await client.post("/api/cameras", json=new)).status == 201
+    gateway = client.app[GATEWAY]
+    stream = gateway.live.stream("yard")
+    stream.window = LiveWindow(START_90K, counters=stream.counters, max_bytes=20_000)
+    for packet in Reel(Shape(gop=30)).frames(900):
+        gateway.service.camera("yard").hub.publish(packet)
+    assert (await scrape(client))["liveedge_hls_segments_evicted_total"][("camera", "yard"),] > 0

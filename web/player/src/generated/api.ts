@@ -25,6 +25,9 @@ export interface ArchiveStatus {
   index_repairs: number | null;
   retention_error: string | null;
   free_bytes: number | null;
+  total_bytes: number | null;
+  /** when the disk's space was measured; old if the disk hangs */
+  disk_measured_at: string | null;
   segments_deleted: Record<string, number> | null;
 }
 
@@ -204,7 +207,7 @@ export interface Problem {
 /** When a camera is recorded. `always` keeps it captured too. */
 export type RecordMode = "always" | "capture" | "never";
 
-/** How one camera's recording is. `lag_s`: how far the disk is behind the newest picture, in seconds. */
+/** The state of one camera's recording. `lag_s`: how far the disk is behind the newest picture, in seconds. */
 export interface RecorderStatus {
   is_recording: boolean;
   segment: string | null;
@@ -213,6 +216,7 @@ export interface RecorderStatus {
   segments_closed: number;
   gaps: number;
   packets_dropped: number;
+  audio_packets_dropped: number;
   error: string | null;
 }
 
@@ -262,7 +266,7 @@ export interface ServerTime {
   time: string;
 }
 
-/** What people are told. */
+/** The state of a capture, as APIs report it. */
 export type SessionState = "stopped" | "connecting" | "live" | "retrying" | "failed";
 
 /** What became of settings that changed while the gateway runs. */

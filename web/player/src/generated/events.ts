@@ -118,7 +118,7 @@ export interface Refusal {
   message: string;
 }
 
-/** What people are told. */
+/** The state of a capture, as APIs report it. */
 export type SessionState = "stopped" | "connecting" | "live" | "retrying" | "failed";
 
 /** One JPEG. A browser acknowledges it to get the next; an EMS that does gets fresher ones on a slow line. */
