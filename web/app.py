@@ -1,4 +1,4 @@
-"""The roof: routes over the gateway, and the server that people start."""
+"""``create_app``: the gateway as an aiohttp application. ``serve``: the process that runs it."""
 
 import asyncio
 import errno
@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError
-from web.api.routes import archive, asyncapi, auth, cameras, hls, jpeg, metrics, openapi, page, player, status, whep
+from web.api.routes import add_routes
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
 from web.auth.revocation import note_response_started
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
@@ -34,14 +34,14 @@ from web.settings import Settings, load_settings
 log = logging.getLogger("liveedge")
 
 BODY_MAX_BYTES = 256 * 1024
-"""The largest honest request body is an SDP offer of some kilobytes."""
+"""The largest legitimate request body is an SDP offer of a few kilobytes."""
 
 SHUTDOWN_S = 1.0
-"""How long open requests may go on after the order to stop. Blocked playlists and MJPEG never end by themselves."""
+"""How long open requests may continue after the order to stop. Blocked playlists and MJPEG would not end."""
 
 
 def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Application:
-    """The whole gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
+    """The gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     gateway = Gateway(settings, clock)
     authenticator, http_metrics = Authenticator(settings, clock), HttpMetrics()
     refused = http_metrics.requests_refused
@@ -64,11 +64,9 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[GATEWAY] = gateway
     app[METRICS] = Metrics(gateway, http_metrics)
     gateway.browser.attach(app, authenticator.authenticate_socket)
-    # The first one may refuse the settings.
+    # The authenticator is first because it may refuse the settings.
     gateway.on_reload += [authenticator.reload, *(each.reload for each in (proxies, limits, hosts, cors, headers))]
-    for module in (page, player, auth, status, metrics, cameras, whep, archive, hls, jpeg, asyncapi, openapi):
-        app.add_routes(module.routes)
-    openapi.prepare(app)
+    add_routes(app)
     app.cleanup_ctx.append(_lifetime)
     return app
 
@@ -87,7 +85,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
 
 
 async def serve(settings: Settings, load: Callable[[], Settings] = load_settings) -> None:
-    """Serve until SIGTERM or Ctrl-C; ``load`` reads settings that changed. Raises a ``LiveedgeError``."""
+    """Serve until SIGTERM or Ctrl-C. ``load`` reads settings that changed. Raises a ``LiveedgeError``."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,8 +106,8 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         app[GATEWAY].on_reload.append(listener.reload)
         _announce(app, listener)
         watch.start()
-        # What is loaded by now lives as long as the process. Left in the collector's care, each of its full rounds
-        # would stop the event loop, and every viewer with it, for some 100 ms.
+        # Objects that exist now live as long as the process. Freezing them keeps the garbage collector from visiting
+        # them: each full collection would stop the event loop, and with it every viewer, for about 100 ms.
         gc.collect()
         gc.freeze()
         await stop.wait()
@@ -126,7 +124,7 @@ async def _listen(listener: Listener, settings: Settings) -> None:
     try:
         await listener.start()
     except OSError as error:
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
         raise SettingsError(
             f"port {settings.port} on {settings.host} {why}; set PORT (0 takes a free one) or HOST to another"
         ) from None
@@ -138,5 +136,5 @@ def _announce(app: web.Application, listener: Listener) -> None:
     cameras_by_id = app[GATEWAY].service.cameras
     for camera in cameras_by_id.values():
         log.info("camera %s: %s", camera.id, camera.session.rtsp_url, extra={"camera": camera.id})
-    # On standard output, alone and without a prefix: this line is for the person who has just started it.
+    # On standard output and without a prefix: this line is for the person who started the process.
     print(f"liveedge is at http://{shown}:{port}/ with {len(cameras_by_id)} camera(s)", flush=True)  # noqa: T201

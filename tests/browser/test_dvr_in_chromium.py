@@ -14,7 +14,7 @@ from tests.support.film import START_90K, Film, film
 from tests.support.hls_server import HLS_JS, PLAYER, REEL_ENGINE
 from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
-from web.api.routes import archive as archive_routes
+from web.api.routes import downloads, dvr
 from web.gateway import Gateway
 from web.settings import load_settings
 
@@ -31,7 +31,7 @@ async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
     settings = load_settings(data_dir=data_dir, cameras={"door": camera}, archive_min_free_bytes=0)
     gateway = Gateway(settings)
     service, archive = gateway.service, gateway.archive
-    app = app_with_routes(gateway, archive_routes)
+    app = app_with_routes(gateway, dvr, downloads)
     app.router.add_get("/player", _player)
     app.router.add_static("/hls.js", HLS_JS)
     await archive.start()

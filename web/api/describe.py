@@ -1,8 +1,7 @@
-"""``describe``: what a route takes and gives, said at the route itself; :mod:`web.api.openapi` makes the document of
-it.
+"""``describe``: a decorator with the request and the answers of a route, for :mod:`web.api.openapi`.
 
-The summary is the handler's docstring, the address and its parameters are the router's, and the scope is the access
-table's: here is only what none of them knows. The decorator changes nothing about the handler.
+The rest of the document comes from elsewhere: summaries from the handlers' docstrings, paths and path parameters from
+the router, scopes from the access table. The decorator does not change the handler.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ H = TypeVar("H", bound=Callable[..., Any])
 Model = type[BaseModel]
 
 Answer = Model | str | None
-"""A JSON model, a media type, or nothing."""
+"""A JSON model, a media type, or no body."""
 
 ATTRIBUTE = "__description__"
 
@@ -34,7 +33,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """See the module. ``body`` is a JSON model or, as ``{media type: model}``, whatever else can be sent."""
+    """See the module. ``body`` maps media types to models; ``None`` is a body without a model."""
 
     tag: str
     answers: Mapping[int, Answer]
@@ -55,7 +54,7 @@ def describe(
     body_required: bool = True,
     errors: Sequence[int] = (),
 ) -> Callable[[H], H]:
-    """Say what a handler takes and gives. ``errors`` are the statuses of errors that belong to it in particular."""
+    """Describe a handler. ``errors`` are the error statuses that are specific to the route."""
     bodies = {} if body is None else body if isinstance(body, Mapping) else {"application/json": body}
     description = Description(tag, answers, query or {}, headers or {}, bodies, body_required, errors)
 
@@ -67,20 +66,22 @@ def describe(
 
 
 def description_of(handler: object) -> Description | None:
-    """What was said of a handler."""
+    """The description of a handler, or ``None``."""
     found = getattr(handler, ATTRIBUTE, None)
     return found if isinstance(found, Description) else None
 
 
-# --- parameters that several routes take
+# --- parameters of several routes
 
 TIME: Mapping[str, Any] = {"type": "string", "examples": ["2026-11-23T18:50:00Z", "1795459800.5", "now"]}
 
 SPAN = {
-    "start": Parameter(f"From here on. {TIME_HELP}", TIME),
-    "end": Parameter(f"Up to here. {TIME_HELP}", TIME),
+    "start": Parameter(f"Start of the time range. {TIME_HELP}", TIME),
+    "end": Parameter(f"End of the time range. {TIME_HELP}", TIME),
 }
 
-WIDTH = Parameter("Width in pixels; the height follows", {"type": "integer", "minimum": 16, "maximum": 7680})
+WIDTH = Parameter(
+    "Width in pixels. The height keeps the aspect ratio.", {"type": "integer", "minimum": 16, "maximum": 7680}
+)
 
-RANGE = Parameter("Part of the file, in bytes (RFC 9110 §14)", {"type": "string", "examples": ["bytes=0-1023"]})
+RANGE = Parameter("A byte range of the file (RFC 9110 §14)", {"type": "string", "examples": ["bytes=0-1023"]})

@@ -4,8 +4,6 @@ Every JSON answer is made from its model here (:func:`web.api.answer.json_answer
 from the same models, so that the two cannot differ. ``of`` makes a model from the gateway's own objects.
 """
 
-from collections.abc import Sequence
-from statistics import fmean
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -15,11 +13,12 @@ from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, StartMode
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.config.field import describe_field
 from gateway.status import CaptureStatus
-from gateway.webrtc.stats import ViewerStats
+from gateway.webrtc.stats import WebRtcStats
 from hls.archive.recorder import RecorderStatus
 from hls.archive.segment import EndReason, SegmentState
 from hls.archive.segment import Segment as ArchiveSegment
 from hls.settings import RecordedCameraSettings
+from web.observability.health import Problem
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, UTC."""
@@ -46,44 +45,6 @@ class ServerTime(BaseModel):
     time: Time
 
 
-DEGRADED_MAX = 16
-"""The most sentences about viewers in one answer. Their number is not limited."""
-
-
-class WebRtcStats(BaseModel):
-    """All WebRTC viewers of a camera together: sums, and means over those that have reported."""
-
-    viewers: int
-    packets_sent: int
-    bytes_sent: int
-    frames_dropped: int
-    packets_lost: int
-    packets_retransmitted: int
-    bandwidth_limited: int = Field(description="viewers that get fewer pictures because of their networks")
-    degraded_reasons: list[str] = Field(description="why viewers see fewer or broken pictures, one sentence each")
-    fraction_lost: float | None
-    jitter_s: float | None
-    round_trip_s: float | None
-
-    @classmethod
-    def of(cls, viewers: Sequence[ViewerStats]) -> Self:
-        """The sums and means of ``viewers``."""
-        round_trips = [viewer.round_trip_s for viewer in viewers if viewer.round_trip_s is not None]
-        return cls(
-            viewers=len(viewers),
-            packets_sent=sum(viewer.packets_sent for viewer in viewers),
-            bytes_sent=sum(viewer.bytes_sent for viewer in viewers),
-            frames_dropped=sum(viewer.frames_dropped for viewer in viewers),
-            packets_lost=sum(viewer.packets_lost for viewer in viewers),
-            packets_retransmitted=sum(viewer.retransmitted for viewer in viewers),
-            bandwidth_limited=sum(viewer.limit_bps is not None for viewer in viewers),
-            degraded_reasons=[viewer.degraded for viewer in viewers if viewer.degraded is not None][:DEGRADED_MAX],
-            fraction_lost=round(fmean(viewer.fraction_lost for viewer in viewers), 4) if viewers else None,
-            jitter_s=round(fmean(viewer.jitter_s for viewer in viewers), 5) if viewers else None,
-            round_trip_s=round(fmean(round_trips), 5) if round_trips else None,
-        )
-
-
 class Camera(CaptureStatus):
     """A camera with its state, viewers and live edge. Rates are measured; ``null`` is not known (yet)."""
 
@@ -99,11 +60,11 @@ class CameraList(BaseModel):
 
 
 HTTP_CLIENT = "http"
-"""Whoever commands over HTTP without a name: one client for all of them, so that a stop undoes a start."""
+"""The client of commands without ``client_id``. It is one client for all, so that a stop cancels a start."""
 
 
 class CaptureCommand(BaseModel):
-    """The optional body of start and stop. One ``client_id``'s second wish replaces its first."""
+    """The optional body of start and stop. A second start of a ``client_id`` replaces its first."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -112,10 +73,10 @@ class CaptureCommand(BaseModel):
 
 
 def _optional(name: str, doc: str, **fields: Any) -> type[BaseModel]:
-    """A camera's table in which nothing has to be: types and ranges are the settings' own."""
+    """A model of a camera's settings in which every field is optional. Types and ranges come from the settings."""
     for each, about in RecordedCameraSettings.model_fields.items():
         if each not in fields and each not in ("capture_engine", "capture_tls_ca_file"):
-            # The bounds stand in the annotation's metadata, within the union: null is no number.
+            # The bounds go with the type, not with the union: ``null`` is not a number.
             inner: Any = about.rebuild_annotation()
             fields[each] = (inner | None, Field(default=None, description=describe_field(about)))
     return create_model(name, __doc__=doc, __config__=ConfigDict(extra="forbid"), **fields)
@@ -125,35 +86,24 @@ _ENGINE = (EngineName | None, None)
 
 CameraPatch = _optional(
     "CameraPatch",
-    "Settings of a camera to change (RFC 7396): what is named is set, ``null`` takes it back to the default.",
+    "Settings of a camera to change (RFC 7396). ``null`` resets a setting to its default.",
     engine=_ENGINE,
 )
 
 NewCamera = _optional(
     "NewCamera",
-    "A camera to add: its id, its URL and any setting of a camera's table.",
+    "A camera to add: its id, its URL and any other setting of a camera.",
     camera_id=(str, Field(pattern=f"^{CAMERA_ID.pattern}$")),
     url=(str, Field(description="rtsp://user:password@host/path", json_schema_extra={"writeOnly": True})),
     engine=_ENGINE,
 )
 
 
-Component = Literal["settings", "capture", "archive", "messaging"]
-
-
-class Problem(BaseModel):
-    """One problem of one component; ``camera_id`` is ``null`` if it concerns no single camera."""
-
-    component: Component
-    camera_id: str | None
-    message: str
-
-
 class SettingsState(BaseModel):
-    """What became of settings that changed while the gateway runs."""
+    """Settings that changed while the gateway runs."""
 
-    error: str | None = Field(description="why the settings that were read last are not in force")
-    restart_needed: list[str] = Field(description="names of settings that take effect after a restart")
+    error: str | None = Field(description="why the newest settings are not applied")
+    restart_needed: list[str] = Field(description="names of changed settings that apply after a restart")
 
 
 class MessagingStatus(BaseModel):
@@ -295,6 +245,17 @@ class Access(BaseModel):
     scopes: list[Scope]
     cameras: list[str] | None
     expires: Time | None
+
+
+class SignRequest(BaseModel):
+    """A URL to sign."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str = Field(
+        min_length=1, max_length=2048, pattern=r"^/[^/\\]", description="path of this gateway, with its query"
+    )
+    expires_s: int | None = Field(default=None, ge=1, description="seconds that the URL is valid")
 
 
 class SignedUrl(BaseModel):

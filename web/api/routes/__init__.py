@@ -1,0 +1,46 @@
+"""Every route of the HTTP API, the page and the player; one module for each resource."""
+
+from aiohttp import web
+
+from web.api.routes import (
+    asyncapi,
+    auth,
+    cameras,
+    downloads,
+    dvr,
+    hls,
+    jpeg,
+    metrics,
+    openapi,
+    page,
+    player,
+    segments,
+    status,
+    whep,
+)
+
+# The order matters where two patterns match one path: init-….mp4 of dvr before ….mp4 of downloads, and the names of
+# playlists before the media files of hls.
+MODULES = (
+    page,
+    player,
+    auth,
+    status,
+    metrics,
+    cameras,
+    whep,
+    segments,
+    dvr,
+    downloads,
+    hls,
+    jpeg,
+    asyncapi,
+    openapi,
+)
+
+
+def add_routes(app: web.Application) -> None:
+    """Add all routes, and generate the OpenAPI document from them."""
+    for module in MODULES:
+        app.add_routes(module.routes)
+    openapi.prepare(app)

@@ -1,30 +1,29 @@
-"""/api/cameras: what cameras there are, how they are, and the commands for people with curl."""
+"""``/api/cameras``: list, add, change and remove cameras, and start or stop their capture."""
 
 from typing import Any
 
 from aiohttp import web
-from pydantic import ValidationError
 
 from gateway.camera import Camera
 from gateway.errors import BadRequestError
+from gateway.webrtc.stats import WebRtcStats
 from web.address_policy import check_target
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
-from web.api.models import CaptureCommand
+from web.api.parameters import JSON, read_model, read_object
 from web.auth.requests import may_view
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
-
-PATCHES = {"application/json": models.CameraPatch, "application/merge-patch+json": models.CameraPatch}
+MERGE_PATCH = "application/merge-patch+json"
 
 
 @routes.get("/api/cameras")
 @describe("cameras", {200: models.CameraList})
 async def list_cameras(request: web.Request) -> web.Response:
-    """All cameras with their state, viewers and live edge."""
+    """List the cameras with their state, viewers and live edge."""
     cameras = [camera for camera in request.app[GATEWAY].service.cameras.values() if may_view(request, camera.id)]
     return json_answer(models.CameraList(cameras=[camera_answer(request.app, camera) for camera in cameras]))
 
@@ -32,7 +31,7 @@ async def list_cameras(request: web.Request) -> web.Response:
 @routes.get("/api/cameras/{camera}")
 @describe("cameras", {200: models.Camera}, errors=(404,))
 async def get_camera(request: web.Request) -> web.Response:
-    """One camera."""
+    """Get one camera with its state, viewers and live edge."""
     camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
     return json_answer(camera_answer(request.app, camera))
 
@@ -40,11 +39,11 @@ async def get_camera(request: web.Request) -> web.Response:
 @routes.post("/api/cameras")
 @describe("cameras", {201: models.Camera}, body=models.NewCamera, errors=(400, 409, 503))
 async def add_camera(request: web.Request) -> web.Response:
-    """Add a camera: ``{"camera_id": …, "url": …}`` and any setting of a camera's table."""
-    table = await _json_object(request)
+    """Add a camera. It is kept over restarts."""
+    table = await read_object(request)
     camera_id = table.pop("camera_id", None)
     if not isinstance(camera_id, str):
-        raise BadRequestError('camera_id is missing: {"camera_id": "door", "url": "rtsp://…"}')
+        raise BadRequestError('camera_id is missing: send {"camera_id": "door", "url": "rtsp://…"}')
     await _check_target(request, table)
     camera = await request.app[GATEWAY].add_camera(camera_id, table)
     headers = {"Location": f"/api/cameras/{camera_id}"}
@@ -52,10 +51,18 @@ async def add_camera(request: web.Request) -> web.Response:
 
 
 @routes.patch("/api/cameras/{camera}")
-@describe("cameras", {200: models.Camera}, body=PATCHES, errors=(400, 404, 503))
+@describe(
+    "cameras",
+    {200: models.Camera},
+    body={JSON: models.CameraPatch, MERGE_PATCH: models.CameraPatch},
+    errors=(400, 404, 503),
+)
 async def change_camera(request: web.Request) -> web.Response:
-    """Change a camera's settings: a JSON merge patch; only what it names changes, and ``null`` takes a setting back."""
-    patch = await _json_object(request, "application/json", "application/merge-patch+json")
+    """Change a camera's settings with a JSON merge patch (RFC 7396).
+
+    Only the settings in the body change. ``null`` resets a setting to its default.
+    """
+    patch = await read_object(request, JSON, MERGE_PATCH)
     await _check_target(request, patch)
     camera = await request.app[GATEWAY].change_camera(request.match_info["camera"], patch)
     return json_answer(camera_answer(request.app, camera))
@@ -64,15 +71,15 @@ async def change_camera(request: web.Request) -> web.Response:
 @routes.delete("/api/cameras/{camera}")
 @describe("cameras", {204: None}, errors=(404, 409, 503))
 async def remove_camera(request: web.Request) -> web.Response:
-    """Remove a camera; its recordings stay."""
+    """Remove a camera. Its recordings stay."""
     await request.app[GATEWAY].remove_camera(request.match_info["camera"])
     return web.Response(status=204)
 
 
 @routes.post("/api/cameras/{camera}/capture/start")
-@describe("cameras", {200: models.Camera}, body=CaptureCommand, body_required=False, errors=(400, 404))
+@describe("cameras", {200: models.Camera}, body=models.CaptureCommand, body_required=False, errors=(400, 404))
 async def start_capture(request: web.Request) -> web.Response:
-    """``capture_start_request``, for people with curl."""
+    """Start the capture of a camera, as ``capture_start_request`` does over Socket.IO."""
     command = await _command(request)
     service = request.app[GATEWAY].service
     camera = service.camera(request.match_info["camera"])
@@ -81,9 +88,9 @@ async def start_capture(request: web.Request) -> web.Response:
 
 
 @routes.post("/api/cameras/{camera}/capture/stop")
-@describe("cameras", {200: models.Camera}, body=CaptureCommand, body_required=False, errors=(400, 404))
+@describe("cameras", {200: models.Camera}, body=models.CaptureCommand, body_required=False, errors=(400, 404))
 async def stop_capture(request: web.Request) -> web.Response:
-    """``capture_stop_request``, for people with curl."""
+    """Withdraw a client's start of the capture, as ``capture_stop_request`` does over Socket.IO."""
     command = await _command(request)
     service = request.app[GATEWAY].service
     camera = service.camera(request.match_info["camera"])
@@ -93,39 +100,21 @@ async def stop_capture(request: web.Request) -> web.Response:
 
 def camera_answer(app: web.Application, camera: Camera) -> models.Camera:
     """A camera as the API shows it."""
+    gateway = app[GATEWAY]
     status = camera.status()
     return models.Camera(
-        **{**dict(status), "live_edge": app[GATEWAY].live_edge(camera.id) or status.live_edge},
+        **{**dict(status), "live_edge": gateway.live_edge(camera.id) or status.live_edge},
         record=camera.settings.record,
         start=camera.settings.start,
-        webrtc=models.WebRtcStats.of([viewer.stats() for viewer in app[GATEWAY].webrtc.viewers_of(camera.id)]),
+        webrtc=WebRtcStats.of([viewer.stats() for viewer in gateway.webrtc.viewers_of(camera.id)]),
     )
 
 
 async def _check_target(request: web.Request, table: dict[str, Any]) -> None:
-    configured = [camera.settings for camera in request.app[GATEWAY].service.cameras.values()]
-    await check_target(table, request.app[GATEWAY].camera_store.settings, configured)
+    gateway = request.app[GATEWAY]
+    configured = [camera.settings for camera in gateway.service.cameras.values()]
+    await check_target(table, gateway.camera_store.settings, configured)
 
 
-async def _command(request: web.Request) -> CaptureCommand:
-    if not request.can_read_body:
-        return CaptureCommand()
-    try:
-        return CaptureCommand(**await _json_object(request))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise BadRequestError(f"{where}: {first['msg']}") from None
-
-
-async def _json_object(request: web.Request, *types: str) -> dict[str, Any]:
-    # Demanding the type makes a browser ask first (CORS) before it sends another site's form here.
-    if request.content_type not in (types or ("application/json",)):
-        raise BadRequestError("send the body as Content-Type: application/json")
-    try:
-        body = await request.json()
-    except ValueError:
-        raise BadRequestError("the body is not JSON") from None
-    if not isinstance(body, dict):
-        raise BadRequestError("the body is not a JSON object")
-    return body
+async def _command(request: web.Request) -> models.CaptureCommand:
+    return await read_model(request, models.CaptureCommand) if request.can_read_body else models.CaptureCommand()

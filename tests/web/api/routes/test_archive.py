@@ -18,7 +18,7 @@ from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
-from web.api.routes import archive as archive_routes
+from web.api.routes import downloads, dvr, segments
 from web.gateway import GATEWAY, Gateway
 from web.settings import load_settings
 
@@ -35,7 +35,7 @@ def gateway(data_dir: Path) -> web.Application:
         archive_min_free_bytes=0,
         start="on-demand",
     )
-    app = app_with_routes(Gateway(loaded), archive_routes)
+    app = app_with_routes(Gateway(loaded), segments, dvr, downloads)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         await app[GATEWAY].archive.start()

@@ -1,0 +1,66 @@
+"""Parts of a request that several routes read: time ranges, segments, JSON bodies."""
+
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from gateway.errors import BadRequestError, NotFoundError
+from hls.archive.segment import parse_name
+from web.api.times import parse_time
+from web.gateway import GATEWAY
+
+M = TypeVar("M", bound=BaseModel)
+
+JSON = "application/json"
+
+
+def segment_id(request: web.Request) -> str:
+    """The segment's name in the path. Raises :class:`~gateway.errors.NotFoundError` unless it is a valid name."""
+    name = request.match_info["segment"]
+    if parse_name(name) is None:
+        raise NotFoundError(f"{name[:60]!r} is not a segment: segments have names like segment_20261122T185000Z")
+    return name
+
+
+def time_range(request: web.Request) -> tuple[int | None, int | None]:
+    """``start`` and ``end`` in 90 kHz ticks. Raises :class:`~gateway.errors.BadRequestError`."""
+    now_90k = request.app[GATEWAY].clock.wall_90k()
+    start, end = request.query.get("start"), request.query.get("end")
+    start_90k = parse_time(start, "start", now_90k) if start else None
+    end_90k = parse_time(end, "end", now_90k) if end else None
+    if start_90k is not None and end_90k is not None and end_90k <= start_90k:
+        raise BadRequestError("end is not after start")
+    return start_90k, end_90k
+
+
+async def require_recorded_camera(request: web.Request, camera_id: str) -> None:
+    """Raise :class:`~gateway.errors.NotFoundError` unless the camera is configured or has recordings."""
+    gateway = request.app[GATEWAY]
+    if camera_id not in gateway.service.cameras and not await gateway.archive_reader.page(camera_id, limit=1):
+        raise NotFoundError(f"there is no camera {camera_id[:64]!r}")
+
+
+async def read_object(request: web.Request, *media_types: str) -> dict[str, Any]:
+    """The body, a JSON object. Raises :class:`~gateway.errors.BadRequestError`."""
+    # Requiring the type makes a browser ask first (CORS) before it sends another site's form here.
+    if request.content_type not in (media_types or (JSON,)):
+        raise BadRequestError(f"send the body as Content-Type: {JSON}")
+    try:
+        body = await request.json()
+    except (ValueError, RecursionError):
+        raise BadRequestError("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise BadRequestError("the body is not a JSON object")
+    return body
+
+
+async def read_model(request: web.Request, model: type[M]) -> M:
+    """The body, as ``model``. Raises :class:`~gateway.errors.BadRequestError` with the first mistake."""
+    try:
+        return model.model_validate(await read_object(request))
+    except ValidationError as error:
+        # The value is not repeated: it may be a secret.
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise BadRequestError(f"{where}: {first['msg']}") from None

@@ -1,0 +1,49 @@
+"""``/hls/{camera}/dvr.m3u8``: the recording as an HLS playlist, and the init segments that it refers to."""
+
+from aiohttp import hdrs, web
+
+from gateway.errors import NotFoundError
+from hls.live.playlist import CONTENT_TYPE, with_query
+from hls.playback.clip import CompositeFile
+from web.api.describe import RANGE, SPAN, describe
+from web.api.parameters import require_recorded_camera, time_range
+from web.api.composite_file import send_composite
+from web.auth.requests import token_query
+from web.gateway import GATEWAY
+
+routes = web.RouteTableDef()
+
+COMPRESS_IN_THREAD_BYTES = 64 * 1024
+"""Larger playlists are compressed in a thread, not on the event loop."""
+
+
+@routes.get("/hls/{camera}/dvr.m3u8")
+@describe("HLS", {200: CONTENT_TYPE}, query=SPAN, errors=(400, 404, 503))
+async def dvr_playlist(request: web.Request) -> web.Response:
+    """The recording as a seekable playlist. Without ``end`` the playlist goes on into live."""
+    camera_id = request.match_info["camera"]
+    start_90k, end_90k = time_range(request)
+    reader = request.app[GATEWAY].archive_reader
+    try:
+        text = await reader.playlist(camera_id, start_90k, end_90k, base="../../archive/")
+    except NotFoundError:
+        await require_recorded_camera(request, camera_id)
+        raise
+    response = web.Response(
+        text=with_query(text, token_query(request)),
+        content_type=CONTENT_TYPE,
+        headers={hdrs.CACHE_CONTROL: "no-cache"},
+        zlib_executor_size=COMPRESS_IN_THREAD_BYTES,
+    )
+    response.enable_compression()
+    return response
+
+
+@routes.get("/archive/{camera}/init-{init}.mp4")
+@describe("HLS", {200: "video/mp4", 206: "video/mp4", 304: None}, headers={"Range": RANGE}, errors=(404, 416))
+async def init_segment(request: web.Request) -> web.StreamResponse:
+    """The init segment of EXT-X-MAP. Files of a camera with the same tracks share one."""
+    init_id = request.match_info["init"]
+    data = await request.app[GATEWAY].archive_reader.init_segment(request.match_info["camera"], init_id)
+    headers: dict[str, str] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
+    return await send_composite(request, CompositeFile(data, [], f'"{init_id}"'), headers)
