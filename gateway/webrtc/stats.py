@@ -1,7 +1,12 @@
 """What is counted of WebRTC viewers: one at one moment, and all that there were."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import fmean
+from typing import Self
+
+from pydantic import BaseModel, Field
 
 
 class ViewerState(StrEnum):
@@ -64,4 +69,42 @@ class Totals:
             self.retransmissions_refused + stats.retransmissions_refused,
             self.packets_lost + stats.packets_lost,
             self.limits + stats.limits,
+        )
+
+
+DEGRADED_MAX = 16
+"""The most sentences about viewers in one answer. Their number is not limited."""
+
+
+class WebRtcStats(BaseModel):
+    """All WebRTC viewers of a camera: sums, and means over the viewers that have sent reports."""
+
+    viewers: int
+    packets_sent: int
+    bytes_sent: int
+    frames_dropped: int
+    packets_lost: int
+    packets_retransmitted: int
+    bandwidth_limited: int = Field(description="viewers that get fewer pictures because of their networks")
+    degraded_reasons: list[str] = Field(description="why viewers see fewer or broken pictures, one sentence each")
+    fraction_lost: float | None
+    jitter_s: float | None
+    round_trip_s: float | None
+
+    @classmethod
+    def of(cls, viewers: Sequence[ViewerStats]) -> Self:
+        """The sums and means of ``viewers``."""
+        round_trips = [viewer.round_trip_s for viewer in viewers if viewer.round_trip_s is not None]
+        return cls(
+            viewers=len(viewers),
+            packets_sent=sum(viewer.packets_sent for viewer in viewers),
+            bytes_sent=sum(viewer.bytes_sent for viewer in viewers),
+            frames_dropped=sum(viewer.frames_dropped for viewer in viewers),
+            packets_lost=sum(viewer.packets_lost for viewer in viewers),
+            packets_retransmitted=sum(viewer.retransmitted for viewer in viewers),
+            bandwidth_limited=sum(viewer.limit_bps is not None for viewer in viewers),
+            degraded_reasons=[viewer.degraded for viewer in viewers if viewer.degraded is not None][:DEGRADED_MAX],
+            fraction_lost=round(fmean(viewer.fraction_lost for viewer in viewers), 4) if viewers else None,
+            jitter_s=round(fmean(viewer.jitter_s for viewer in viewers), 5) if viewers else None,
+            round_trip_s=round(fmean(round_trips), 5) if round_trips else None,
         )

@@ -4,13 +4,26 @@ Each component reports its own problems. A camera that is not captured, or that 
 """
 
 from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel
 
 from gateway.session import SessionState
-from web.api.models import Component, Problem
 from web.gateway import Gateway
 
 LAG_MAX_S = 5.0
 """A disk that spins up takes as long. Packets are lost from about 20 s on."""
+
+
+Component = Literal["settings", "capture", "archive", "messaging"]
+
+
+class Problem(BaseModel):
+    """One problem of one component; ``camera_id`` is ``null`` if it concerns no single camera."""
+
+    component: Component
+    camera_id: str | None
+    message: str
 
 
 Finding = tuple[Component, str | None, str]

@@ -32,10 +32,9 @@ from gateway.capture.counters import CaptureCounters
 from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from gateway.webrtc.ice.agent import REFUSALS
-from gateway.webrtc.stats import Totals
-from web.api.models import Component, WebRtcStats
+from gateway.webrtc.stats import Totals, WebRtcStats
 from web.gateway import Gateway
-from web.observability.health import problems
+from web.observability.health import Component, problems
 from web.observability.http_metrics import HttpMetrics
 
 LAG_INTERVAL_S = 0.5
