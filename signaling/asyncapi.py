@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document of all Socket.IO events, made from :data:`signaling.events.EVENTS`.
+"""The AsyncAPI 3 document of all Socket.IO events, generated from :data:`signaling.events.EVENTS`.
 
 AsyncAPI speaks of what an application *receives* and *sends*; the application is the gateway. Each event is a message
 on the channel of every endpoint that carries it. Its acknowledgement is the ``reply`` of the operation. Socket.IO has
@@ -19,7 +19,7 @@ CHANNELS = {
 
 
 def asyncapi_document(version: str) -> dict[str, Any]:
-    """The document, as ``/asyncapi.json`` serves it. ``version`` is the gateway's."""
+    """The document that ``/asyncapi.json`` serves. ``version`` is the gateway's version."""
     received = dict.fromkeys(event.model for event in EVENTS if event.direction is Direction.IN)
     sent = dict.fromkeys(event.model for event in EVENTS if event.direction is Direction.OUT)
     sent |= dict.fromkeys(event.ack for event in EVENTS if event.ack is not None)
@@ -60,7 +60,7 @@ def asyncapi_document(version: str) -> dict[str, Any]:
         "info": {
             "title": "liveedge",
             "version": version,
-            "description": "Steering the gateway, and JPEG frames, over Socket.IO.",
+            "description": "Commands to the gateway, camera status, WebRTC signaling and JPEG frames over Socket.IO.",
             "license": {"name": "Apache-2.0"},
         },
         "channels": channels,
@@ -70,7 +70,7 @@ def asyncapi_document(version: str) -> dict[str, Any]:
 
 
 class _Schemas(GenerateJsonSchema):
-    """What the gateway sends has every field whose value is not ``None``."""
+    """Data that the gateway sends has every field, except those whose value is ``None``."""
 
     def field_is_required(self, field: Any, *rest: Any, **options: Any) -> bool:
         if self.mode == "validation":
@@ -94,7 +94,7 @@ def _operation(event: Event, channel: str) -> dict[str, Any]:
 
 
 def _key(event: Event) -> str:
-    # webrtc_ice_candidate goes both ways.
+    # The direction is part of the key because webrtc_ice_candidate is sent in both.
     return f"{event.name}_{event.direction.value}"
 
 

@@ -1,9 +1,12 @@
-"""Every Socket.IO event: its name, its direction, who may send it, and the model of its data.
+"""Every Socket.IO event: its name, its direction, the connections that it is used on, and the model of its data.
 
-The table :data:`EVENTS` is the single source: both ends validate by it, and ``/asyncapi.json`` is made from it.
-Models of what comes in are strict and bounded, since their senders are strangers; fields that they do not know are
-ignored, so that a newer sender can talk to an older gateway. Fields whose value is ``None`` are left out of what goes
-out.
+Rules:
+
+1. The table :data:`EVENTS` is the only definition. Incoming data is validated with it, and ``/asyncapi.json`` is
+   generated from it.
+2. Models of incoming data are strict and bounded, because the gateway does not trust the sender. Unknown fields are
+   ignored, so that a newer client can talk to an older gateway.
+3. Outgoing data leaves out fields whose value is ``None``.
 """
 
 import json
@@ -19,34 +22,34 @@ from gateway.session import SessionState
 from gateway.status import CaptureStatus
 
 METADATA_MAX_BYTES = 8 * 1024
-"""Metadata is kept for as long as the wish, and echoed: room for a form's worth of fields, not for files."""
+"""Metadata is kept as long as the client's request, and echoed. This is enough for the fields of a form."""
 
 SDP_MAX_CHARS = 128 * 1024
-"""A browser's offer for a whole conference is smaller."""
+"""A browser's offer for a large conference is smaller."""
 
 
-def _plain_and_small(metadata: dict[str, Any]) -> dict[str, Any]:
-    # Python reads and writes NaN, which ends a JavaScript client; what is echoed must be JSON for everybody.
+def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    # Python's json accepts NaN, which a JavaScript client cannot parse when it is echoed.
     if len(json.dumps(metadata, allow_nan=False)) > METADATA_MAX_BYTES:
         raise ValueError(f"more than {METADATA_MAX_BYTES} bytes")
     if not isinstance(metadata.get("camera_id"), str | None):
-        raise ValueError("camera_id is not a string")  # noqa: TRY004  (pydantic listens to ValueError)
+        raise ValueError("camera_id is not a string")  # noqa: TRY004  (pydantic expects ValueError)
     return metadata
 
 
 ClientId = Annotated[str, Field(min_length=1, max_length=128)]
 CameraId = Annotated[str, Field(min_length=1, max_length=64)]
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_plain_and_small)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_check_metadata)]
 
 
 class Inbound(BaseModel):
-    """What comes in."""
+    """Incoming data."""
 
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
 
 class CaptureRequest(Inbound):
-    """``metadata.camera_id`` picks the camera, else it is the default one. Metadata is kept and echoed."""
+    """``metadata.camera_id`` selects the camera; without it, the default one. Metadata is kept and echoed."""
 
     client_id: ClientId
     metadata: Metadata | None = None
@@ -58,14 +61,14 @@ class CaptureRequest(Inbound):
 
 
 class CaptureStatusRequest(Inbound):
-    """Without ``camera_id`` the default camera is meant."""
+    """``camera_id`` selects the camera; without it, the default one."""
 
     requesting_client: ClientId
     camera_id: CameraId | None = None
 
 
 class WebRtcOffer(Inbound):
-    """A viewer's SDP offer. An offer of a client that has a connection replaces that connection."""
+    """A viewer's SDP offer. A second offer of a client replaces its connection."""
 
     client_id: ClientId
     camera_id: CameraId | None = None
@@ -73,68 +76,76 @@ class WebRtcOffer(Inbound):
 
 
 class IceCandidate(Inbound):
-    """RTCIceCandidateInit, as ``candidate.toJSON()`` gives it."""
+    """RTCIceCandidateInit, as ``candidate.toJSON()`` returns it."""
 
     candidate: Annotated[str, Field(max_length=4096)]
-    sdpMid: str | None = None  # noqa: N815  (the browser's name)
+    sdpMid: str | None = None  # noqa: N815  (the name in W3C WebRTC)
     sdpMLineIndex: int | None = None  # noqa: N815
     usernameFragment: str | None = None  # noqa: N815
 
 
 class WebRtcCandidate(Inbound):
-    """One of the viewer's candidates; ``null`` or an empty string ends them."""
+    """An ICE candidate. ``null`` or an empty string: there are no more candidates."""
 
     client_id: ClientId
     candidate: IceCandidate | Annotated[str, Field(max_length=4096)] | None = None
 
 
 class WebRtcClose(Inbound):
-    """The viewer leaves."""
+    """End the client's WebRTC connection."""
 
     client_id: ClientId
 
 
 class FramesSubscribe(Inbound):
-    """Ask for JPEG frames of a camera; a second one replaces the first. Defaults: ``FRAME_RATE``, ``FRAME_WIDTH``."""
+    """Subscribe to JPEG frames of a camera. A second subscription replaces the first.
+
+    The defaults are the settings ``FRAME_RATE`` and ``FRAME_WIDTH``.
+    """
 
     camera_id: CameraId | None = None
-    frame_rate: Annotated[float, Field(gt=0, le=60, description="frames a second, at most")] | None = None
-    width: Annotated[int, Field(ge=16, le=7680, description="px, at most")] | None = None
+    frame_rate: Annotated[float, Field(gt=0, le=60, description="frames per second, at most")] | None = None
+    width: Annotated[int, Field(ge=16, le=7680, description="pixels, at most")] | None = None
 
 
 class FramesUnsubscribe(Inbound):
-    """End the frames of a camera."""
+    """End the subscription to a camera's frames."""
 
     camera_id: CameraId | None = None
 
 
 class Outbound(BaseModel):
-    """What goes out."""
+    """Outgoing data."""
 
     model_config = ConfigDict(frozen=True)
 
     def wire(self) -> dict[str, Any]:
-        """As it travels."""
+        """The data as it is sent."""
         return self.model_dump(exclude_none=True)
 
 
 class CaptureStatusResponse(CaptureStatus):
-    """A camera's status: an answer, or a change. ``client_id`` and ``metadata`` are those of the client it answers."""
+    """A camera's status, as an answer to a command or after a change.
 
-    camera_id: str | None = None  # type: ignore[assignment]  # a refused command may concern no camera
+    In an answer, ``client_id`` and ``metadata`` are those of the client.
+    """
+
+    camera_id: str | None = None  # type: ignore[assignment]  # a refused command may have no camera
     state: SessionState = SessionState.STOPPED
-    error: str | None = Field(default=None, description="error code, when a command was refused")
+    error: str | None = Field(default=None, description="error code, if a command was refused")
     client_id: str | None = None
     metadata: dict[str, Any] | None = None
 
     def wire(self) -> dict[str, Any]:
-        """As it is sent."""
+        """The data as it is sent."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
 class FrameMetadata(Outbound):
-    """``timestamp`` is when the camera made the picture. A gap in ``sequence`` is frames that were passed over for this
-    receiver; ``skipped`` counts the camera's pictures that it did not get right before this one."""
+    """``timestamp`` is the capture time. ``sequence`` has gaps where frames were not sent to this client.
+
+    ``skipped`` is the number of pictures that were not sent to this client since the previous frame.
+    """
 
     camera_id: str
     timestamp: str
@@ -145,14 +156,17 @@ class FrameMetadata(Outbound):
 
 
 class VideoFrame(Outbound):
-    """One JPEG. A browser acknowledges it to get the next; an EMS that does gets fresher ones on a slow line."""
+    """One JPEG frame. A browser must acknowledge it to get the next.
+
+    An EMS may acknowledge frames: over a slow network it then gets newer frames.
+    """
 
     frame_data: bytes = Field(description="JPEG")
     metadata: FrameMetadata
 
 
 class WebRtcAnswer(Outbound):
-    """The gateway's SDP answer. Its candidates are in it."""
+    """The gateway's SDP answer, with all its ICE candidates."""
 
     client_id: str
     camera_id: str
@@ -160,7 +174,7 @@ class WebRtcAnswer(Outbound):
 
 
 class WebRtcError(Outbound):
-    """Why there is no connection; ``transports`` names what would work instead."""
+    """Why there is no connection. ``transports`` lists the transports that would work."""
 
     client_id: str | None = None
     error: str
@@ -169,7 +183,7 @@ class WebRtcError(Outbound):
 
 
 class AccessEnded(Outbound):
-    """The token is over, or does not reach ``camera_id`` any more; without a camera, the connection ends."""
+    """The credential expired, or does not allow ``camera_id`` any more. Without ``camera_id``, the connection ends."""
 
     camera_id: str | None = None
     error: str
@@ -177,7 +191,7 @@ class AccessEnded(Outbound):
 
 
 class FramesSubscribed(Outbound):
-    """What frames will come."""
+    """The subscription to frames, with the defaults filled in."""
 
     camera_id: str
     frame_rate: float
@@ -185,27 +199,27 @@ class FramesSubscribed(Outbound):
 
 
 class Refusal(Outbound):
-    """Why a command was not obeyed; the same as an error over HTTP."""
+    """Why a command was refused; the same fields as an error over HTTP."""
 
     error: str
     message: str
 
 
 class Done(Outbound):
-    """A command was obeyed and there is nothing more to say."""
+    """A command succeeded, and has no other result."""
 
     ok: bool = True
 
 
 class Direction(StrEnum):
-    """Seen from the gateway."""
+    """The direction, from the gateway's point of view."""
 
     IN = "in"
     OUT = "out"
 
 
 class Endpoint(Flag):
-    """Which connection an event travels on."""
+    """The connections on which an event is used."""
 
     EMS = auto()
     BROWSER = auto()
@@ -213,7 +227,7 @@ class Endpoint(Flag):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One row of the table. ``ack`` is the model of its acknowledgement on the gateway's own server, errors apart."""
+    """A row of the table. ``ack`` is the model of the acknowledgement of a command that succeeds."""
 
     name: str
     direction: Direction
@@ -227,38 +241,46 @@ _BOTH = Endpoint.EMS | Endpoint.BROWSER
 _IN, _OUT = Direction.IN, Direction.OUT
 
 EVENTS: tuple[Event, ...] = (
-    Event("capture_start_request", _IN, CaptureRequest, _BOTH, "Capture a camera", CaptureStatusResponse),
-    Event("capture_stop_request", _IN, CaptureRequest, _BOTH, "Take that wish back", CaptureStatusResponse),
-    Event("capture_status_request", _IN, CaptureStatusRequest, _BOTH, "Ask how it is", CaptureStatusResponse),
-    Event("webrtc_offer", _IN, WebRtcOffer, _BOTH, "Watch over WebRTC", WebRtcAnswer),
-    Event("webrtc_ice_candidate", _IN, WebRtcCandidate, _BOTH, "One more way to reach the viewer", Done),
-    Event("webrtc_close", _IN, WebRtcClose, _BOTH, "Watch no more", Done),
-    Event("frames_subscribe", _IN, FramesSubscribe, Endpoint.BROWSER, "Get JPEG frames", FramesSubscribed),
-    Event("frames_unsubscribe", _IN, FramesUnsubscribe, Endpoint.BROWSER, "Get no more JPEG frames", Done),
-    Event("capture_status_response", _OUT, CaptureStatusResponse, _BOTH, "A camera's state, as answer and as news"),
-    Event("video_frame_from_service", _OUT, VideoFrame, _BOTH, "The newest JPEG frame"),
+    Event("capture_start_request", _IN, CaptureRequest, _BOTH, "Start the capture of a camera", CaptureStatusResponse),
+    Event("capture_stop_request", _IN, CaptureRequest, _BOTH, "Withdraw a start of the capture", CaptureStatusResponse),
+    Event(
+        "capture_status_request", _IN, CaptureStatusRequest, _BOTH, "Request a camera's status", CaptureStatusResponse
+    ),
+    Event("webrtc_offer", _IN, WebRtcOffer, _BOTH, "Join as a WebRTC viewer", WebRtcAnswer),
+    Event("webrtc_ice_candidate", _IN, WebRtcCandidate, _BOTH, "Add an ICE candidate of the viewer", Done),
+    Event("webrtc_close", _IN, WebRtcClose, _BOTH, "End a WebRTC connection", Done),
+    Event("frames_subscribe", _IN, FramesSubscribe, Endpoint.BROWSER, "Subscribe to JPEG frames", FramesSubscribed),
+    Event("frames_unsubscribe", _IN, FramesUnsubscribe, Endpoint.BROWSER, "End a subscription to JPEG frames", Done),
+    Event(
+        "capture_status_response",
+        _OUT,
+        CaptureStatusResponse,
+        _BOTH,
+        "A camera's status, as an answer and after a change",
+    ),
+    Event("video_frame_from_service", _OUT, VideoFrame, _BOTH, "A JPEG frame, always the newest"),
     Event("webrtc_answer", _OUT, WebRtcAnswer, _BOTH, "The answer to an offer"),
-    Event("webrtc_ice_candidate", _OUT, WebRtcCandidate, _BOTH, "One more way to reach the gateway"),
-    Event("access_ended", _OUT, AccessEnded, Endpoint.BROWSER, "What the client has no right to any more, and why"),
+    Event("webrtc_ice_candidate", _OUT, WebRtcCandidate, _BOTH, "An ICE candidate of the gateway"),
+    Event("access_ended", _OUT, AccessEnded, Endpoint.BROWSER, "The client's access ended, and why"),
     Event("webrtc_error", _OUT, WebRtcError, _BOTH, "Why there is no WebRTC connection"),
 )
 
 COMMANDS: Mapping[str, Event] = {event.name: event for event in EVENTS if event.direction is Direction.IN}
-"""What may be sent to the gateway, by name."""
+"""Events that the gateway accepts, by name."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def parse(event: str, model: type[_Model], payload: object) -> _Model:
-    """``payload`` as ``model``. Raises :class:`~gateway.errors.BadRequestError` with one sentence for all mistakes."""
+    """``payload`` as ``model``. Raises :class:`~gateway.errors.BadRequestError`, which lists the mistakes."""
     try:
         return model.model_validate(payload)
     except ValidationError as error:
         mistakes = []
-        # The values are not repeated: they may be huge, or secret.
+        # The message does not repeat values: they may be large, or secret.
         for item in error.errors(include_input=False, include_url=False, include_context=False)[:5]:
             where = ".".join(str(part) for part in item["loc"])
             mistakes.append(f"{where}: {item['msg']}" if where else item["msg"])
-        raise BadRequestError(f"{event} is not understood: {'; '.join(mistakes)}"[:1000]) from None
+        raise BadRequestError(f"{event} is not valid: {'; '.join(mistakes)}"[:1000]) from None
     except RecursionError:
-        raise BadRequestError(f"{event} is not understood: its data is nested too deeply") from None
+        raise BadRequestError(f"{event} is not valid: its data is nested too deeply") from None

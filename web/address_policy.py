@@ -1,17 +1,17 @@
-"""Where cameras that come by API may be. What stands in the configuration was written by whoever owns the machine.
+"""Which URLs the API accepts for a camera. Cameras in the configuration are not checked: the operator wrote them.
 
-An admin's token lets the gateway connect to an address of their choosing and shows what answers: it must not become a
-way to what only this machine reaches (server-side request forgery).
+An admin token makes the gateway connect to a URL and shows what answers. This must not give access to services that
+only the gateway's machine can reach (server-side request forgery).
 
 Rules:
 
-1. The scheme is rtsp or rtsps, or what a configured camera has; files are no cameras.
+1. The scheme is rtsp or rtsps, or the scheme of a configured camera. A file is not a camera.
 2. The host has an address, and none of its addresses is link-local or a cloud's metadata service, unless
-   ``ALLOW_METADATA_ADDRESSES`` says so. It is read by the same parser that the engines connect with.
-3. A name may lead elsewhere tomorrow. So the addresses are looked at with each connect as well, after a restart too,
-   and the connection is made to an address that was looked at (:mod:`gateway.capture.resolver`).
-4. Where a camera sends us (a redirect, ``source=`` of a transport) is out of our sight: libav goes there by itself.
-   ``docs/security.md`` says what is left of it, and what keeps it in.
+   ``ALLOW_METADATA_ADDRESSES`` is true. The URL is read by the parser that the engines connect with.
+3. A name can resolve to another address later. So the addresses are checked at each connect too, also after a restart,
+   and the connection goes to an address that was checked (:mod:`gateway.capture.resolver`).
+4. Addresses to which a camera refers the gateway (a redirect, ``source=`` of a transport) are not checked: libav
+   connects to them on its own. ``docs/security.md`` describes the remaining risk and how to limit it.
 """
 
 import asyncio
@@ -44,14 +44,14 @@ METADATA = tuple(
 )
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
-"""RFC 6052 §2.1: an IPv4 address in disguise, as IPv4-mapped ones are."""
+"""RFC 6052 §2.1: the last four bytes are an IPv4 address, as in IPv4-mapped addresses."""
 
 
 async def check_target(table: Mapping[str, Any], settings: Settings, configured: Iterable[CameraSettings]) -> None:
-    """Look at what an API call says of a camera. Raises :class:`~gateway.errors.BadRequestError`."""
+    """Check the settings of a camera in an API call. Raises :class:`~gateway.errors.BadRequestError`."""
     url = table.get("url")
     if not isinstance(url, str):
-        return  # its absence, or its type, is somebody else's to tell
+        return  # CameraStore reports a missing url and a wrong type
     schemes = SCHEMES | {_scheme(camera.url.get_secret_value()) for camera in configured}
     if _scheme(url) not in schemes:
         raise BadRequestError("url: it does not start with rtsp:// or rtsps://")
@@ -66,7 +66,7 @@ async def check_target(table: Mapping[str, Any], settings: Settings, configured:
     for address in await _addresses(host):
         if is_metadata(address):
             raise BadRequestError(
-                f"url: {host} is at {address}, where no camera is but perhaps this machine's own credentials;"
+                f"url: {host} has the address {address}, which may be a cloud's metadata service and not a camera;"
                 " ALLOW_METADATA_ADDRESSES=true allows it"
             )
 
@@ -75,13 +75,13 @@ def refuse_metadata(address: Address) -> None:
     """Rule 3. Raises :class:`~gateway.errors.CameraRefusedError`."""
     if is_metadata(address):
         raise CameraRefusedError(
-            f"the camera's name leads to {address} now, where no camera is but perhaps this machine's own credentials,"
-            " and no connection was made; correct the name, or set ALLOW_METADATA_ADDRESSES=true"
+            f"the camera's name resolves to {address}, which may be a cloud's metadata service and not a camera, so no"
+            " connection was made; correct the name, or set ALLOW_METADATA_ADDRESSES=true"
         )
 
 
 def is_metadata(address: Address) -> bool:
-    """Whether this is link-local or a cloud's metadata service, in whatever notation."""
+    """Whether this is link-local or a cloud's metadata service, in IPv4 or embedded in IPv6."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_metadata(address.ipv4_mapped)
@@ -100,10 +100,10 @@ async def _addresses(host: str) -> list[Address]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_S):
-            # It reads the odd notations of addresses too (0xa9fea9fe, 2852039166), as connecting would.
+            # getaddrinfo also reads unusual notations (0xa9fea9fe, 2852039166), as connecting does.
             found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, TimeoutError):
         raise BadRequestError(
-            f"url: there is no address for {host} now; check its spelling, or write the camera's address"
+            f"url: {host} cannot be resolved; check its spelling, or use the camera's address"
         ) from None
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

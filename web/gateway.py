@@ -1,8 +1,11 @@
-"""Gateway: everything that one gateway process is made of, built from Settings, started and stopped in order.
+"""Gateway: the composition root. It builds all parts of a gateway process from Settings, and starts and stops them.
 
-Order matters at both ends. Starting, whoever consumes packets is there before the first camera sends one. Stopping, the
-doors close first (nobody new comes in), then the cameras, then whoever still writes what the cameras sent; each step is
-bounded, and no failing step keeps the others from being done.
+Rules:
+
+1. Consumers of packets start before the first camera sends one.
+2. The shutdown closes what accepts viewers first, then the cameras, then what still writes the cameras' packets.
+3. Each step of the shutdown is bounded in time. A step that fails does not stop the following steps.
+4. Changes of cameras are made one after the other. A change that has begun is finished, even if its client hangs up.
 """
 
 import asyncio
@@ -42,11 +45,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CLOSE_STEP_S = 4.0
-"""No step of the shutdown takes longer: together with the rest it is done within the 5 s that people wait."""
+"""The longest time for a step of the shutdown, so that the whole shutdown takes less than 5 s."""
 
 
 class Gateway:
-    """See the module. Raises :class:`~gateway.errors.SettingsError` where a camera's settings cannot be used."""
+    """See the module. Raises :class:`~gateway.errors.SettingsError` if a camera's settings cannot be used."""
 
     def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         self.settings = settings
@@ -66,16 +69,16 @@ class Gateway:
         self.messaging = create_messaging(settings, self.service, self.webrtc, live_edge=self.live_edge)
         self.browser = BrowserSignaling(settings, self.service, self.webrtc, live_edge=self.live_edge)
         self.reload_error: str | None = None
-        """Why the settings that were changed last are not in force."""
+        """Why the newest settings are not applied."""
         self.restart_needed: list[str] = []
-        """Settings that were changed, and will be in force after a restart."""
+        """Changed settings that apply after a restart."""
         self.on_reload: list[Callable[[Settings], None]] = []
-        """Called with settings that are in force from now on; a ``SettingsError`` of the first keeps them from it."""
-        self._changing = asyncio.Lock()
-        self._changes: set[asyncio.Future[Any]] = set()
+        """Called with new settings when they are applied. A ``SettingsError`` from the first prevents that."""
+        self._change_lock = asyncio.Lock()
+        self._running_changes: set[asyncio.Future[Any]] = set()
 
     async def start(self) -> None:
-        """Open the ports, heal the archive, begin to capture. Raises a ``LiveedgeError`` that names what is wrong."""
+        """Recover the archive, open the ports, start the capture. Raises a ``LiveedgeError`` with the reason."""
         await self.archive.start()
         await self.webrtc.start()
         for camera in self.service.cameras.values():
@@ -84,9 +87,9 @@ class Gateway:
         await self.messaging.start()
 
     async def close(self) -> None:
-        """Finish files, close peers, leave nothing behind."""
-        if self._changes:
-            await asyncio.wait(self._changes, timeout=CLOSE_STEP_S)
+        """Close connections, stop cameras, finish files."""
+        if self._running_changes:
+            await asyncio.wait(self._running_changes, timeout=CLOSE_STEP_S)
         await self._close_all(self.browser.close(), self.messaging.close(), self.webrtc.close())
         await self._close_all(self.live.close())
         await self._close_all(self.service.close())
@@ -116,7 +119,7 @@ class Gateway:
     # --- cameras at run time
 
     async def add_camera(self, camera_id: str, table: Mapping[str, Any]) -> Camera:
-        """Add a camera, and keep it over restarts.
+        """Add a camera. It is kept over restarts.
 
         Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``.
         """
@@ -128,10 +131,10 @@ class Gateway:
             log.info("camera %s: added by API", camera_id, extra={"camera": camera_id})
             return self._open(camera_id, settings)
 
-        return await self._whole(add)
+        return await self._uninterrupted(add)
 
     async def change_camera(self, camera_id: str, patch: Mapping[str, Any]) -> Camera:
-        """Change some settings of a camera, and keep that over restarts; ``None`` takes one back.
+        """Change some settings of a camera. The change is kept over restarts. ``None`` resets a setting to its default.
 
         Raises ``NotFoundError``, ``BadRequestError`` and ``UnavailableError``.
         """
@@ -145,10 +148,10 @@ class Gateway:
             await self._change(camera, settings)
             return camera
 
-        return await self._whole(change)
+        return await self._uninterrupted(change)
 
     async def remove_camera(self, camera_id: str) -> None:
-        """Stop a camera and forget it; its recordings stay. Raises ``NotFoundError`` and ``ConflictError``."""
+        """Stop and remove a camera. Its recordings stay. Raises ``NotFoundError`` and ``ConflictError``."""
 
         async def remove() -> None:
             self.service.camera(camera_id)
@@ -156,25 +159,25 @@ class Gateway:
             log.info("camera %s: removed by API", camera_id, extra={"camera": camera_id})
             await self._close(camera_id)
 
-        await self._whole(remove)
+        await self._uninterrupted(remove)
 
     async def reload(self, settings: Settings) -> str:
         """Apply other settings. A camera that is the same in both is not interrupted.
 
         Returns a summary for the log. Raises ``SettingsError``; nothing is changed then.
         """
-        async with self._changing:
+        async with self._change_lock:
             wanted = self.camera_store.cameras(settings)
             for camera in wanted.values():
-                engine_factory(camera.capture_engine)  # one that cannot be had is told before anything is done
+                engine_factory(camera.capture_engine)  # raises before anything has changed
             present = self.service.cameras
             removed = [camera_id for camera_id in present if camera_id not in wanted]
             changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
             added = [camera_id for camera_id in wanted if camera_id not in present]
             in_force = names_changed(self.camera_store.settings, settings, Applies.LIVE, Applies.RUN)
-            ice_servers = IceServers(settings.ice_servers)  # may raise
+            ice_servers = IceServers(settings.ice_servers)  # may raise, too
             for listener in self.on_reload:
-                listener(settings)  # may raise as well
+                listener(settings)  # the first may raise
             self.webrtc.ice_servers = ice_servers
             self.restart_needed = names_changed(self.settings, settings, Applies.RESTART)
             self.camera_store.reconfigure(settings)
@@ -193,16 +196,16 @@ class Gateway:
         )
         return None if allows_all else refuse_metadata
 
-    async def _whole(self, change: Callable[[], Awaitable[T]]) -> T:
-        """One change after the other, each to its end: who asked for it may hang up in the middle."""
+    async def _uninterrupted(self, change: Callable[[], Awaitable[T]]) -> T:
+        """Rule 4."""
 
-        async def make() -> T:
-            async with self._changing:
+        async def locked() -> T:
+            async with self._change_lock:
                 return await change()
 
-        task = asyncio.create_task(make(), name="cameras-change")
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
+        task = asyncio.create_task(locked(), name="camera-change")
+        self._running_changes.add(task)
+        task.add_done_callback(self._running_changes.discard)
         return await asyncio.shield(task)
 
     def _open(self, camera_id: str, settings: CameraSettings) -> Camera:
@@ -228,15 +231,15 @@ class Gateway:
         done = await asyncio.gather(*(asyncio.wait_for(step, CLOSE_STEP_S) for step in steps), return_exceptions=True)
         for result in done:
             if isinstance(result, BaseException):
-                log.error("shutting down: %s: %s", type(result).__name__, result)
+                log.error("shutdown: %s: %s", type(result).__name__, result)
 
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)
-"""How handlers reach the gateway: the one key of the application that is not of the HTTP layer itself."""
+"""The application key by which request handlers reach the gateway."""
 
 
 def _media_addresses(settings: Settings) -> tuple[str, ...]:
-    """Where media is sent from: everywhere, but for a gateway that is this machine's alone, with no other to offer."""
+    """Addresses to send media from: loopback if the gateway serves this machine only, else every address."""
     try:
         local = ipaddress.ip_address(settings.host).is_loopback
     except ValueError:

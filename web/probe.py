@@ -1,4 +1,4 @@
-"""``liveedge probe``: what a camera sends, in words."""
+"""``liveedge probe``: report what a camera sends."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
 from gateway.media import Packet, StreamInfo
 
 PROBE_S = 12
-"""Long enough to see two keyframes of a camera with a 10 s GOP."""
+"""Long enough for two keyframes of a camera with a GOP of 10 s."""
 
 
 def probe(camera: CameraSettings) -> Iterator[str]:
-    """Lines for people. Raises a :class:`~gateway.errors.CaptureError` that says why nothing can be seen."""
+    """Lines of the report. Raises a :class:`~gateway.errors.CaptureError` with the reason if there is no video."""
     source = CaptureSource("probe", camera.url.get_secret_value(), timeout_s=camera.timeout_s)
     engine = engine_factory(camera.capture_engine)(source, SYSTEM_CLOCK)
     yield f"url        {camera.public_url}"
@@ -23,7 +23,7 @@ def probe(camera: CameraSettings) -> Iterator[str]:
     for packet in engine.packets():
         if not video:
             yield f"opened     in {SYSTEM_CLOCK.monotonic() - started_s:.2f} s"
-            yield from describe(packet.info)
+            yield from track_lines(packet.info)
         size += len(packet.data)
         if packet.is_video:
             video.append(packet)
@@ -39,11 +39,11 @@ def probe(camera: CameraSettings) -> Iterator[str]:
     yield f"keyframes  every {gop}"
 
 
-def describe(info: StreamInfo) -> Iterator[str]:
-    """A stream's tracks, a line each."""
+def track_lines(info: StreamInfo) -> Iterator[str]:
+    """One line for each track of a stream."""
     video = info.video
     rate = f", {float(video.frame_rate):g} fps declared" if video.frame_rate else ""
-    order = ", B-frames (not for WebRTC)" if video.has_b_frames else ""
+    order = ", B-frames (cannot be sent over WebRTC)" if video.has_b_frames else ""
     yield f"video      {video.codec} {video.codec_string} {video.width}x{video.height}{rate}{order}"
     audio = info.audio
     yield f"audio      {f'{audio.codec} {audio.sample_rate_hz} Hz, {audio.channels} channel(s)' if audio else 'none'}"

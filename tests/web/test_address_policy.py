@@ -58,7 +58,7 @@ NO_CAMERAS: list[tuple[dict[str, Any], str]] = [
     ({"url": "http://127.0.0.1/"}, "rtsp"),
     ({"url": "concat:/etc/passwd|/etc/shadow"}, "rtsp"),
     ({"url": "rtsp://"}, "host"),
-    ({"url": "rtsp://no-such-camera.invalid/"}, "no address"),
+    ({"url": "rtsp://no-such-camera.invalid/"}, "cannot be resolved"),
     ({"url": "rtsp://127.0.0.1/", "engine": "os:system"}, "engine"),
     ({"url": "rtsp://127.0.0.1/", "capture_engine": "subprocess:Popen"}, "engine"),
     ({"url": "file:///etc/passwd", "engine": "tests.support.scripted:ScriptedEngine"}, "rtsp"),

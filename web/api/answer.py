@@ -1,4 +1,4 @@
-"""``json_answer``: how every JSON answer of the HTTP API is made, from the model that documents it."""
+"""``json_answer``: makes every JSON answer of the HTTP API, from the model that documents it."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""``send_composite``: answer a request with a :class:`~hls.playback.clip.CompositeFile`, which is not one file on disk."""
+"""``send_composite``: answer a request with a :class:`~hls.playback.clip.CompositeFile`."""
 
 import asyncio
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,7 @@
-"""``/openapi.json``: the HTTP API as an OpenAPI 3.1 document, made from the router and what routes say of themselves.
+"""``/openapi.json``: the HTTP API as an OpenAPI 3.1 document, generated from the router and the routes' descriptions.
 
-Addresses and parameters of the path are the router's, summaries the handlers' docstrings, scopes the access table's,
-bodies and answers what :func:`web.api.describe.describe` was told. A route that nobody described is left out, which a
-test does not let pass.
+Paths and path parameters come from the router, summaries from the handlers' docstrings, scopes from the access table,
+bodies and answers from :func:`web.api.describe.describe`. A route without a description is left out; a test fails then.
 """
 
 import inspect
@@ -23,27 +22,27 @@ REFS = "#/components/schemas/{model}"
 
 PATH_PARAMETERS = {
     "camera": "The camera's id",
-    "viewer": "The viewer, as Location gave it",
-    "segment": "The archive segment, as in segment_20261122T185000Z",
-    "init": "The init segment, as EXT-X-MAP gives it",
-    "name": "The name that the playlist gives",
-    "file": "The file",
+    "viewer": "The viewer's id, as in Location",
+    "segment": "The archive segment's id, as in segment_20261122T185000Z",
+    "init": "The init segment's id, as in EXT-X-MAP",
+    "name": "The file's name, as in the playlist",
+    "file": "The file's name",
 }
 
 TAGS = {
-    "cameras": "What cameras there are, how they are, and commands to them",
-    "WebRTC": "WHEP: WebRTC by HTTP",
-    "HLS": "Low-Latency HLS, live and of the recording",
-    "archive": "What was recorded",
-    "pictures": "JPEG",
-    "access": "Who may do what",
-    "machines": "For machines",
-    "page": "The page and its files",
+    "cameras": "Cameras, their status, and the state of the gateway",
+    "WebRTC": "WebRTC over HTTP (WHEP)",
+    "HLS": "Low-Latency HLS, live and from the archive",
+    "archive": "Recordings",
+    "pictures": "JPEG and MJPEG",
+    "access": "Permissions and signed URLs",
+    "machines": "Health, metrics and API documents",
+    "page": "The web page and its files",
 }
 
 
 def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
-    """The document of an application with all its routes."""
+    """The OpenAPI document of an application that has all its routes."""
     operations = list(_operations(app))
     answers = {Error} | {model for _, _, _, description in operations for model in _answers(description)}
     bodies = {model for _, _, _, description in operations for model in description.body.values() if model is not None}
@@ -56,18 +55,18 @@ def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
         schema_generator=_Schemas,
     )
     paths: dict[str, dict[str, Any]] = {}
-    same: dict[str, str] = {}
+    first: dict[str, str] = {}
     for method, path, handler, description in operations:
-        # Two templates that differ in a parameter's name alone are one path (OpenAPI 3.1 §4.8.8.2).
-        path = same.setdefault(re.sub(r"\{\w+\}", "{}", path), path)
+        # Two templates that differ only in the name of a parameter are one path (OpenAPI 3.1 §4.8.8.2).
+        path = first.setdefault(re.sub(r"\{\w+\}", "{}", path), path)
         paths.setdefault(path, {})[method.lower()] = _operation(method, path, handler, description)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "liveedge",
             "version": version,
-            "description": "RTSP cameras at their live edge. Times are RFC 3339 with a zone, or Unix seconds; answers"
-            " are RFC 3339 UTC. What Socket.IO carries is in /asyncapi.json.",
+            "description": "Live video and recordings of RTSP cameras. Times in requests are RFC 3339 with a zone, or"
+            " Unix seconds. Times in answers are RFC 3339 UTC. /asyncapi.json describes the Socket.IO events.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
@@ -80,7 +79,7 @@ def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
                     "type": "apiKey",
                     "in": "query",
                     "name": "token",
-                    "description": "A short-lived token for one address, from POST /api/sign",
+                    "description": "A short-lived token for one URL, from POST /api/sign",
                 },
             },
         },

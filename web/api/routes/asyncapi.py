@@ -1,4 +1,4 @@
-"""``/asyncapi.json``: every Socket.IO event, for machines."""
+"""``/asyncapi.json``: the Socket.IO events."""
 
 from aiohttp import web
 
@@ -11,5 +11,5 @@ routes = web.RouteTableDef()
 @routes.get("/asyncapi.json")
 @describe("machines", {200: "application/json"})
 async def asyncapi(request: web.Request) -> web.Response:
-    """The AsyncAPI 3 document."""
+    """The AsyncAPI 3 document of the Socket.IO events."""
     return web.json_response(request.app[GATEWAY].asyncapi)

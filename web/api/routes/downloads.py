@@ -16,9 +16,9 @@ from gateway.clock import to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
 from hls.archive.segment import SegmentState
 from hls.playback.clip import growing_file
+from web.api.composite_file import send_composite
 from web.api.describe import RANGE, SPAN, describe
 from web.api.parameters import require_recorded_camera, segment_id, time_range
-from web.api.composite_file import send_composite
 from web.auth.revocation import cancel_on_revoke
 from web.gateway import GATEWAY
 

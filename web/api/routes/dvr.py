@@ -5,9 +5,9 @@ from aiohttp import hdrs, web
 from gateway.errors import NotFoundError
 from hls.live.playlist import CONTENT_TYPE, with_query
 from hls.playback.clip import CompositeFile
+from web.api.composite_file import send_composite
 from web.api.describe import RANGE, SPAN, describe
 from web.api.parameters import require_recorded_camera, time_range
-from web.api.composite_file import send_composite
 from web.auth.requests import token_query
 from web.gateway import GATEWAY
 

@@ -1,8 +1,8 @@
-"""Live LL-HLS over HTTP: ``/hls/{camera}/``. What is answered is :mod:`hls.live.service`'s; how, is said here.
+"""Live LL-HLS over HTTP: ``/hls/{camera}/``. :mod:`hls.live.service` makes the content; this module sets the headers.
 
-Media has names that are never used twice, so it may be kept by caches for as long as we would serve it. A playlist that
-was asked for with delivery directives belongs to them (rfc8216bis §6.2.5, appendix B) and may be kept too; the playlist
-as such may not.
+Names of media files are never used twice, so caches may keep them for as long as the gateway serves them. The answer to
+a playlist request with delivery directives is specific to them, and may be cached (rfc8216bis §6.2.5, appendix B). The
+answer to a request without directives may not.
 """
 
 import re
@@ -20,7 +20,7 @@ from web.gateway import GATEWAY
 routes = web.RouteTableDef()
 
 BLOCKED_TARGETS = 6
-"""How many target durations an answer to delivery directives may be cached (appendix B)."""
+"""Target durations for which the answer to delivery directives may be cached (rfc8216bis, appendix B)."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 @routes.get("/hls/{camera}/index.m3u8")
 @describe("HLS", {200: CONTENT_TYPE}, errors=(404, 503))
 async def multivariant(request: web.Request) -> web.Response:
-    """The entry; waits for a camera that is coming up."""
+    """The multivariant playlist. The answer waits while the camera connects."""
     rendered = await _stream(request).multivariant_playlist()
     return _playlist(request, rendered, "no-cache")
 
@@ -39,17 +39,17 @@ async def multivariant(request: web.Request) -> web.Response:
     {200: CONTENT_TYPE},
     query={
         "_HLS_msn": Parameter("Wait for this media sequence number", {"type": "integer", "minimum": 0}),
-        "_HLS_part": Parameter("Wait for this part of it", {"type": "integer", "minimum": 0}),
-        "_HLS_skip": Parameter("Leave out what is old (a delta update)", {"enum": ["YES", "v2"]}),
+        "_HLS_part": Parameter("Wait for this part of the segment", {"type": "integer", "minimum": 0}),
+        "_HLS_skip": Parameter("Request a delta update, without the older segments", {"enum": ["YES", "v2"]}),
     },
     errors=(400, 404, 503),
 )
 async def media_playlist(request: web.Request) -> web.Response:
-    """The media playlist, with the delivery directives of §6.2.5."""
+    """The media playlist, with the delivery directives of rfc8216bis §6.2.5."""
     stream = _stream(request)
     msn, part = _number(request, "_HLS_msn"), _number(request, "_HLS_part")
     if part is not None and msn is None:
-        raise BadRequestError("_HLS_part is given without _HLS_msn, the segment that it would be a part of")
+        raise BadRequestError("_HLS_part needs _HLS_msn, the segment that contains the part")
     delta = request.query.get("_HLS_skip") in ("YES", "v2")
     rendered = await stream.media_playlist(msn, part, delta=delta)
     targets = stream.window.targets
@@ -61,7 +61,7 @@ async def media_playlist(request: web.Request) -> web.Response:
 @routes.get(r"/hls/{camera}/{name:[^/]+\.(?:mp4|m4s)}")
 @describe("HLS", {200: "video/mp4"}, errors=(404, 503))
 async def media(request: web.Request) -> web.Response:
-    """An init segment, a segment, or a part; a part that was hinted at when it is whole."""
+    """An init segment, a segment or a part. A part of a preload hint is sent when it is complete."""
     stream = _stream(request)
     data = await stream.media(request.match_info["name"])
     lifetime_s = stream.window.lifetime_s
@@ -81,7 +81,7 @@ def _number(request: web.Request, directive: str) -> int | None:
     if value is None:
         return None
     if not _NUMBER.fullmatch(value):
-        raise BadRequestError(f"{directive} is no decimal number")
+        raise BadRequestError(f"{directive} is not a decimal number")
     return int(value)
 
 

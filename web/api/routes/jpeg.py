@@ -1,10 +1,14 @@
-"""/mjpeg and /snapshot: pictures for whatever can show a JPEG.
+"""``/mjpeg`` and ``/snapshot``: JPEG pictures over HTTP.
 
-Both serve the live edge (MJPEG also a recording), and keep their camera captured while they need it. MJPEG is
-``multipart/x-mixed-replace``: a part a frame, always the newest; the next is taken when the one before has left the
-machine. Each part is followed by the next boundary at once, since Chromium shows a part only when it has seen the
-boundary after it. Whoever reads the parts itself asks for ``multipart/mixed`` (RFC 2046 §5.1.3) in ``Accept`` and gets
-the same bytes under that name: WebKit takes ``multipart/x-mixed-replace`` apart before a script's ``fetch`` can see it.
+Both serve the live edge, and MJPEG also serves recordings. A request keeps its camera captured.
+
+Rules:
+
+1. MJPEG is ``multipart/x-mixed-replace`` with one frame in each part. The next frame is taken, always the newest, when
+   the previous one has left the machine.
+2. The boundary follows each part at once: Chromium shows a part only after it has read the boundary behind it.
+3. A client that parses the parts itself sends ``Accept: multipart/mixed`` (RFC 2046 §5.1.3) and gets the same bytes
+   with that type. WebKit parses ``multipart/x-mixed-replace`` before a script's ``fetch`` can read it.
 """
 
 import contextlib
@@ -25,7 +29,7 @@ from web.gateway import GATEWAY
 routes = web.RouteTableDef()
 
 PICTURE_WAIT_S = 10.0
-"""How long a request waits for a camera that is coming up: longer than CAPTURE_TIMEOUT is by default."""
+"""How long a request waits for a camera that connects: longer than the default of CAPTURE_TIMEOUT."""
 
 BOUNDARY = "liveedge"
 REPLACING, MIXED = "multipart/x-mixed-replace", "multipart/mixed"
@@ -37,7 +41,7 @@ FRAME_RATE_MAX = 60.0
 @routes.get("/snapshot/{camera}.jpg")
 @describe("pictures", {200: "image/jpeg"}, query={"width": WIDTH}, errors=(400, 404, 503))
 async def snapshot(request: web.Request) -> web.Response:
-    """The live edge as one JPEG. ``?width=`` in pixels. ``Age`` and ``X-Captured-At`` say how live it is."""
+    """One JPEG of the live edge. ``Age`` and ``X-Captured-At`` tell when it was captured."""
     camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
     width = _width(request, None)
     hold = camera.hold("snapshot")
@@ -61,17 +65,16 @@ async def snapshot(request: web.Request) -> web.Response:
     "pictures",
     {200: REPLACING},
     query={
-        "at": Parameter(f"From this moment on, then into live. {TIME_HELP}", TIME),
+        "at": Parameter(f"Start in the archive at this time, and go on into live. {TIME_HELP}", TIME),
         "width": WIDTH,
-        "frame_rate": Parameter("Frames a second, at most", {"type": "number", "minimum": 0.01, "maximum": 60}),
+        "frame_rate": Parameter("Frames per second, at most", {"type": "number", "minimum": 0.01, "maximum": 60}),
     },
     errors=(400, 404, 503),
 )
 async def mjpeg(request: web.Request) -> web.StreamResponse:
-    """MJPEG of the live edge, or with ``?at=`` of the recording from that moment on and then into live.
+    """MJPEG of the live edge, or of the recording from a time on.
 
-    ``?width=`` in pixels and ``?frame_rate=`` a second, at most. With ``Accept: multipart/mixed`` that is its type, for
-    readers that are no image viewers.
+    With ``Accept: multipart/mixed`` the answer has that type, for clients that parse the parts themselves.
     """
     camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
     width = _width(request, camera.settings.frame_width)
@@ -98,7 +101,7 @@ async def _live(camera: Camera, frame_rate: float, width: int | None) -> AsyncGe
 
 
 async def _send(request: web.Request, frames: AsyncGenerator[JpegFrame, None]) -> web.StreamResponse:
-    # Before the headers, since it may be that there is none, and why.
+    # Get a frame before the headers are sent: without one, the answer is an error.
     frame = await anext(frames)
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     kind = MIXED if MIXED in request.headers.get("Accept", "").lower() else REPLACING
@@ -126,9 +129,9 @@ def _width(request: web.Request, default: int | None) -> int | None:
     text = request.query.get("width")
     if text is None:
         return default
-    # isdecimal alone is true for the digits of every script.
+    # isdecimal() also accepts digits of other scripts.
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and WIDTH_MIN <= int(text) <= WIDTH_MAX):
-        raise BadRequestError(f"width is pixels, from {WIDTH_MIN} to {WIDTH_MAX}")
+        raise BadRequestError(f"width must be a number of pixels from {WIDTH_MIN} to {WIDTH_MAX}")
     return int(text)
 
 
@@ -141,5 +144,5 @@ def _frame_rate(request: web.Request, default: float) -> float:
     except ValueError:
         frame_rate = math.nan
     if not 0.01 <= frame_rate <= FRAME_RATE_MAX:
-        raise BadRequestError(f"frame_rate is frames a second, from 0.01 to {FRAME_RATE_MAX:g}")
+        raise BadRequestError(f"frame_rate must be a number of frames per second from 0.01 to {FRAME_RATE_MAX:g}")
     return frame_rate

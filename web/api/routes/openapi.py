@@ -1,4 +1,4 @@
-"""``/openapi.json``: the HTTP API, for machines."""
+"""``/openapi.json``: the HTTP API."""
 
 from importlib.metadata import version
 
@@ -13,12 +13,12 @@ _TEXT: web.AppKey[str] = web.AppKey("openapi", str)
 
 
 def prepare(app: web.Application) -> None:
-    """Make the document, once all routes are there."""
+    """Generate the document. All routes must have been added."""
     app[_TEXT] = web.json_response(openapi_document(app, version("liveedge"))).text or ""
 
 
 @routes.get("/openapi.json")
 @describe("machines", {200: "application/json"})
 async def openapi(request: web.Request) -> web.Response:
-    """The OpenAPI 3.1 document."""
+    """The OpenAPI 3.1 document of the HTTP API."""
     return web.Response(text=request.app[_TEXT], content_type="application/json")

@@ -1,4 +1,4 @@
-"""``/``: the page; and ``/health``."""
+"""``/``: the web page. ``/health``: the health check."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ PAGE = Path(__file__).parents[2] / "static" / "index.html"
 @routes.get("/")
 @describe("page", {200: "text/html"})
 async def index(_request: web.Request) -> web.FileResponse:
-    """The page with every camera."""
+    """The web page with all cameras."""
     return web.FileResponse(PAGE, headers={"Cache-Control": "no-cache"})
 
 
 @routes.get("/health")
 @describe("machines", {200: models.Health})
 async def health(_request: web.Request) -> web.Response:
-    """Whether the process serves; what is ill is told by ``/api/status``."""
+    """Check that the process answers. ``/api/status`` reports problems."""
     return json_answer(models.Health())

@@ -1,8 +1,8 @@
-"""``/static/``: the page's and the player's files; and the clocks by which players tell how live they are.
+"""``/static/``: files of the page and the player. Also the clocks by which a player measures its latency.
 
-Files are revalidated at each use (they have an ETag), so that a page never runs with a player of an older gateway; the
-chunks of the player have their content's hash in their names and may be kept. Files that were compressed when they were
-built are sent so: aiohttp looks for ``.gz`` beside the file.
+Browsers revalidate files at each use (they have an ETag), so that a page never runs with the player of an older
+gateway. Chunks of the player have the hash of their content in their names, and may be cached. If there is a ``.gz``
+beside a file, aiohttp sends that to clients that accept it; the build makes them.
 """
 
 import re
@@ -22,7 +22,7 @@ routes = web.RouteTableDef()
 STATIC = Path(__file__).parents[2] / "static"
 
 CORS = {"Access-Control-Allow-Origin": "*"}
-"""Modules are fetched with CORS: other people's pages embed the player from here."""
+"""Browsers fetch modules with CORS, and pages of other origins embed the player."""
 
 _NAME = re.compile(r"[a-z0-9][A-Za-z0-9_-]*\.(?:js|css|svg|html)")
 _HASHED = re.compile(r"player-[a-z]+-[A-Za-z0-9_-]{8}\.js")
@@ -31,11 +31,11 @@ _HASHED = re.compile(r"player-[a-z]+-[A-Za-z0-9_-]{8}\.js")
 @routes.get("/static/{file}")
 @describe("page", {200: "*/*", 304: None}, errors=(404,))
 async def static_file(request: web.Request) -> web.FileResponse:
-    """One file."""
+    """A file of the page or the player."""
     name = request.match_info["file"]
     path = STATIC / name
     if not _NAME.fullmatch(name) or not path.is_file():
-        raise NotFoundError(f"there is no file {name[:64]!r} here")
+        raise NotFoundError(f"there is no file {name[:64]!r}")
     caching = "public, max-age=31536000, immutable" if _HASHED.fullmatch(name) else "no-cache"
     return web.FileResponse(path, headers={**CORS, "Cache-Control": caching, "Vary": "Accept-Encoding"})
 
@@ -43,7 +43,7 @@ async def static_file(request: web.Request) -> web.FileResponse:
 @routes.get("/api/time")
 @describe("page", {200: models.ServerTime})
 async def time(request: web.Request) -> web.Response:
-    """The gateway's clock: ``{"time": RFC 3339}``."""
+    """The time on the gateway's clock."""
     now = to_rfc3339(request.app[GATEWAY].clock.wall_90k())
     return json_answer(models.ServerTime(time=now), headers={"Cache-Control": "no-store"})
 
@@ -51,7 +51,7 @@ async def time(request: web.Request) -> web.Response:
 @routes.get("/api/cameras/{camera}/viewers/{viewer}/clock")
 @describe("WebRTC", {200: models.ViewerClock}, errors=(404, 503))
 async def viewer_clock(request: web.Request) -> web.Response:
-    """The clock of a WebRTC viewer: pictures with RTP timestamp ``rtp_timestamp`` are captured at ``time``.
+    """The clock of a WebRTC viewer: a picture with ``rtp_timestamp`` was captured at ``time``.
 
     RTCP sender reports say the same, but browsers do not expose them. ``degraded_reason`` says why the viewer gets
     fewer pictures.
@@ -60,6 +60,6 @@ async def viewer_clock(request: web.Request) -> web.Response:
     now_90k = request.app[GATEWAY].clock.wall_90k()
     timestamp = viewer.rtp_timestamp(now_90k)
     if timestamp is None:
-        raise UnavailableError("this viewer has had no picture yet")
+        raise UnavailableError("this viewer has not received a picture yet")
     clock = models.ViewerClock(time=to_rfc3339(now_90k), rtp_timestamp=timestamp, degraded_reason=viewer.degraded)
     return json_answer(clock, headers={"Cache-Control": "no-store"})

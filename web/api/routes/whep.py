@@ -1,9 +1,9 @@
-"""WHEP: WebRTC by HTTP (draft-ietf-wish-whep, with RFC 9725's rules for the resource of a session).
+"""WHEP: WebRTC over HTTP (draft-ietf-wish-whep, with the rules of RFC 9725 for the session's resource).
 
-POST    /whep/{camera}            an offer; 201 with the answer, Location, ETag and Link
+POST    /whep/{camera}            offer; 201 with the answer, Location, ETag and Link
 PATCH   /whep/{camera}/{viewer}   trickled candidates or an ICE restart (RFC 8840 fragments)
-DELETE  /whep/{camera}/{viewer}   leave
-OPTIONS on either                 Accept-Post and Accept-Patch; a browser's preflight is answered by the door
+DELETE  /whep/{camera}/{viewer}   end the session
+OPTIONS on either                 Accept-Post and Accept-Patch; the CORS middleware answers preflight requests
 """
 
 import re
@@ -15,6 +15,7 @@ from gateway.webrtc.ice.servers import IceServer
 from gateway.webrtc.sdp.answer import OFFER_MAX_BYTES
 from gateway.webrtc.viewer import Viewer
 from web.api.describe import Parameter, describe
+from web.api.models import Error
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
 from web.gateway import GATEWAY
 
@@ -26,19 +27,19 @@ FRAGMENT = "application/trickle-ice-sdpfrag"
 _ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
 
 
-class _Refusal(web.HTTPException):
-    """A status of HTTP that is none of our own errors."""
+class _HttpError(web.HTTPException):
+    """An HTTP status that has no class in :mod:`gateway.errors`."""
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         self.status_code = status
-        body = {"error": code, "message": message}
-        super().__init__(text=web.json_response(body).text, headers=headers, content_type="application/json")
+        body = Error(error=code, message=message).model_dump_json()
+        super().__init__(text=body, headers=headers, content_type="application/json")
 
 
 @routes.options("/whep/{camera}")
 @describe("WebRTC", {204: None})
 async def preflight(request: web.Request) -> web.Response:
-    """What can be posted here; the ICE servers, for clients that gather before they offer."""
+    """The media type to post, and the ICE servers for clients that gather candidates before they offer."""
     response = web.Response(status=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
     _add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
     return response
@@ -47,7 +48,7 @@ async def preflight(request: web.Request) -> web.Response:
 @routes.post("/whep/{camera}")
 @describe("WebRTC", {201: SDP}, body={SDP: None}, errors=(400, 404, 406, 415, 503))
 async def join(request: web.Request) -> web.Response:
-    """Answer an offer."""
+    """Join as a viewer: send an SDP offer, get the answer."""
     _require_type(request, SDP, {"Accept-Post": SDP})
     _require_accepted(request)
     offer = await _text(request)
@@ -72,7 +73,7 @@ async def join(request: web.Request) -> web.Response:
 @routes.options("/whep/{camera}/{viewer}")
 @describe("WebRTC", {204: None})
 async def preflight_viewer(_: web.Request) -> web.Response:
-    """What can be done with a session."""
+    """The methods and media types of a session."""
     return web.Response(status=204, headers={"Accept-Patch": FRAGMENT, "Allow": "OPTIONS, PATCH, DELETE"})
 
 
@@ -85,17 +86,17 @@ async def preflight_viewer(_: web.Request) -> web.Response:
     errors=(400, 404, 412, 415, 428),
 )
 async def patch(request: web.Request) -> web.Response:
-    """Take candidates (204), or restart ICE (200 with a fragment of ours); see RFC 9725 §4.3."""
+    """Add trickled candidates (204), or restart ICE (200 with the gateway's fragment); see RFC 9725 §4.3."""
     _require_type(request, FRAGMENT, {"Accept-Patch": FRAGMENT})
     viewer = _viewer(request)
     fragment = await _text(request)
     condition = request.headers.get("If-Match")
     if condition is None:
-        raise _Refusal(428, "precondition_required", 'say which ICE session is meant: If-Match with its ETag, or "*"')
+        raise _HttpError(428, "precondition_required", 'send If-Match with the ETag of the ICE session, or "*"')
     if condition.strip() not in ("*", '"*"'):
         match = _ETAG.fullmatch(condition)
         if match is None or match[1] != viewer.etag:
-            raise _Refusal(412, "precondition_failed", "this is not the ICE session's ETag any more")
+            raise _HttpError(412, "precondition_failed", "the ETag of the ICE session has changed")
     answer = viewer.patch(fragment)
     if answer is None:
         return web.Response(status=204)
@@ -105,8 +106,8 @@ async def patch(request: web.Request) -> web.Response:
 @routes.delete("/whep/{camera}/{viewer}")
 @describe("WebRTC", {200: None}, errors=(404,))
 async def leave(request: web.Request) -> web.Response:
-    """End a session."""
-    await _viewer(request).close("it left")
+    """End the session."""
+    await _viewer(request).close("the client ended the session")
     return web.Response()
 
 
@@ -118,7 +119,7 @@ def _viewer(request: web.Request) -> Viewer:
 
 def _require_type(request: web.Request, wanted: str, headers: dict[str, str]) -> None:
     if request.content_type != wanted:
-        raise _Refusal(415, "unsupported_media_type", f"the body has to be {wanted}", headers)
+        raise _HttpError(415, "unsupported_media_type", f"the body must be {wanted}", headers)
 
 
 def _require_accepted(request: web.Request) -> None:
@@ -127,7 +128,7 @@ def _require_accepted(request: web.Request) -> None:
         return
     types = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
     if not types & {SDP, "application/*", "*/*", ""}:
-        raise _Refusal(406, "not_acceptable", f"the answer is {SDP}, which the request does not accept")
+        raise _HttpError(406, "not_acceptable", f"the answer is {SDP}, which Accept does not allow")
 
 
 async def _text(request: web.Request) -> str:

@@ -74,7 +74,7 @@ export interface CameraList {
   cameras: Camera[];
 }
 
-/** Settings of a camera to change (RFC 7396): what is named is set, `null` takes it back to the default. */
+/** Settings of a camera to change (RFC 7396). `null` resets a setting to its default. */
 export interface CameraPatch {
   engine?: EngineName | null;
   /** recordings that are older are deleted (unit: s) */
@@ -109,7 +109,7 @@ export interface CameraPatch {
   url?: string | null;
 }
 
-/** The optional body of start and stop. One `client_id`'s second wish replaces its first. */
+/** The optional body of start and stop. A second start of a `client_id` replaces its first. */
 export interface CaptureCommand {
   client_id?: string;
   metadata?: Record<string, unknown>;
@@ -161,7 +161,7 @@ export interface MessagingStatus {
   frames_skipped: number | null;
 }
 
-/** A camera to add: its id, its URL and any setting of a camera's table. */
+/** A camera to add: its id, its URL and any other setting of a camera. */
 export interface NewCamera {
   camera_id: string;
   /** rtsp://user:password@host/path */
@@ -269,17 +269,19 @@ export interface ServerTime {
 /** The state of a capture, as APIs report it. */
 export type SessionState = "stopped" | "connecting" | "live" | "retrying" | "failed";
 
-/** What became of settings that changed while the gateway runs. */
+/** Settings that changed while the gateway runs. */
 export interface SettingsState {
-  /** why the settings that were read last are not in force */
+  /** why the newest settings are not applied */
   error: string | null;
-  /** names of settings that take effect after a restart */
+  /** names of changed settings that apply after a restart */
   restart_needed: string[];
 }
 
-/** `path` is an address of this gateway, query included; `expires_s` how long it is to be good, in seconds. */
+/** A URL to sign. */
 export interface SignRequest {
+  /** path of this gateway, with its query */
   path: string;
+  /** seconds that the URL is valid */
   expires_s?: number | null;
 }
 
@@ -320,7 +322,7 @@ export interface WebRtcServerStatus {
   viewers: number;
 }
 
-/** All WebRTC viewers of a camera together: sums, and means over those that have reported. */
+/** All WebRTC viewers of a camera: sums, and means over the viewers that have sent reports. */
 export interface WebRtcStats {
   viewers: number;
   packets_sent: number;
