@@ -14,8 +14,11 @@ Rules:
 
 1. A unit test that starts a program other than Python fails, and says so: the tier holds on a machine without them.
 2. In CI (``CI=true``) a test that is skipped or expected to fail is a failure: CI shows what works.
+3. What a test leaves open fails that test: files, sockets, transports, tasks, and every exception in a ``__del__``.
+   pytest reports them when the garbage collector finds them, so it runs after each test.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -105,6 +108,22 @@ def fail_if_skipped(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"skipped in CI, where every test has to run: {report.longrepr}"
     return report
+
+
+# --- what tests leave open
+
+
+def pytest_collection_finish() -> None:
+    """Take all that was imported out of garbage collection, so that a run of it after each test takes milliseconds."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def collect_garbage() -> Iterator[None]:
+    """Find what a test left open while it is still that test: this fixture is the first one, and so ends last."""
+    yield
+    gc.collect()
 
 
 # --- fixtures

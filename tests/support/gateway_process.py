@@ -34,7 +34,8 @@ class GatewayProcess:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
-        """Start it and wait until it says where it is."""
+        """Start it and wait until it says where it is. The output of an earlier start is closed."""
+        self.close_output()
         with self.log_path.open("a") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", "web.cli", "serve"],
@@ -88,10 +89,14 @@ class GatewayProcess:
                     self.process.wait(10)
                 except subprocess.TimeoutExpired:
                     self.kill()
-            if self.process.stdout is not None:
-                self.process.stdout.close()
+            self.close_output()
         if error is not None:
             print(self.log()[-8000:])
+
+    def close_output(self) -> None:
+        """Close the pipe of its standard output, if there is one."""
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
 
     # --- its answers
 
