@@ -22,7 +22,8 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as Refused
 
-from tests.support.gateway_process import GatewayProcess, until
+from tests.support.eventually import eventually_sync
+from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import AWKWARD, VIEWER, RtspServer
 
 Gateways = Callable[..., GatewayProcess]
@@ -107,9 +108,18 @@ class Tour:
         self.gateway = gateway
         self.answers: list[tuple[str, bytes]] = []
 
-    def has_failed(self, address: str) -> bool:
-        """Whether a camera gives no pictures."""
-        return self.ask(address)[1]["state"] in ("retrying", "failed")
+    def is_live(self, camera: str) -> bool:
+        """Whether a camera sends pictures."""
+        return self.state(camera) == "live"
+
+    def has_failed(self, camera: str) -> bool:
+        """Whether a camera sends no pictures."""
+        return self.state(camera) in ("retrying", "failed")
+
+    def state(self, camera: str) -> str:
+        """The state of a camera's capture."""
+        state: str = self.ask(f"/api/cameras/{camera}")[1]["state"]
+        return state
 
     def note(self, name: str, *data: object) -> None:
         """Remember what came unasked."""
@@ -140,28 +150,42 @@ def configuration(tmp_path: Path, rtsp_server: RtspServer, free_port: int) -> di
     (tmp_path / "liveedge.toml").write_text(f"""
 [cameras.wrong]
 url = "rtsp://viewer:{WRONG_PASSWORD}@{host}/video"
+capture_timeout = 2000
+connection_retry_attempts = 2
 [cameras.dead]
 url = "rtsp://viewer:{WRONG_PASSWORD}@127.0.0.1:{free_port}/stream?password={QUERY_KEY}"
+capture_timeout = 2000
+connection_retry_attempts = 2
 [cameras.opencv]
 url = "rtsp://viewer:{WRONG_PASSWORD}@{host}/video?auth={QUERY_KEY}"
 engine = "opencv"
+capture_timeout = 2000
+connection_retry_attempts = 2
 [cameras.awkward]
 url = "{rtsp_server.guarded_url("video", *AWKWARD)}"
 [cameras.blank]
 url = {json.dumps(f"rtsp://viewer:{BLANK_PASSWORD}@{host}/video?password={BLANK_PASSWORD}")}
+capture_timeout = 2000
+connection_retry_attempts = 2
 [cameras.nohost]
 url = {json.dumps(f"rtsp://viewer:{BLANK_PASSWORD}")}
+capture_timeout = 2000
+connection_retry_attempts = 2
 [cameras.tls]
 url = "rtsps://viewer:{WRONG_PASSWORD}@{host}/video"
 capture_tls_verify = true
+capture_timeout = 2000
+connection_retry_attempts = 2
 [cameras.crash]
 url = "crash://viewer:{CRASH_PASSWORD}@{host}/video?key={QUERY_KEY}"
 engine = "tests.support.crashing_engine:Engine"
+capture_timeout = 2000
+connection_retry_attempts = 2
 [auth.tokens.viewer]
 token = "{VIEW}"
 scopes = ["view"]
 """)
-    # Nobody listens there.
+    # Nothing listens there.
     ems = f"http://user:{EMS_PASSWORD}@127.0.0.1:{free_port}/?apikey={EMS_KEY}"
     return {
         "RTSP_URL": rtsp_server.guarded_url("video"),
@@ -177,8 +201,6 @@ scopes = ["view"]
         "START": "always",
         "RECORD": "capture",
         "DEBUG": "true",
-        "CAPTURE_TIMEOUT": "2000",
-        "CONNECTION_RETRY_ATTEMPTS": "2",
         "CONNECTION_RETRY_DELAY": "0.1",
     }
 
@@ -261,11 +283,10 @@ async def sockets(tour: Tour) -> None:
 def test_no_secret_leaves(gateways: Gateways, tmp_path: Path, configuration: dict[str, str]) -> None:
     gateway = gateways(**configuration)
     tour = Tour(gateway)
-    until(lambda: tour.ask("/api/cameras/default")[1]["state"] == "live")
-    until(lambda: tour.ask("/api/cameras/awkward")[1]["state"] == "live")
+    for camera in ("default", "awkward"):
+        eventually_sync(functools.partial(tour.is_live, camera), f"camera {camera!r} is live")
     for camera in FAILING:
-        address = f"/api/cameras/{camera}"
-        until(functools.partial(tour.has_failed, address))
+        eventually_sync(functools.partial(tour.has_failed, camera), f"camera {camera!r} has failed")
     questions(tour)
     signed = [
         tour.ask("/api/sign", "POST", {"path": path})[1] for path in ("/hls/default/index.m3u8", "/snapshot/x.jpg")
@@ -274,7 +295,7 @@ def test_no_secret_leaves(gateways: Gateways, tmp_path: Path, configuration: dic
         tour.ask(each["url"], token=None)
         tour.ask(each["url"] + "x", token=None)
     asyncio.run(sockets(tour))
-    until(lambda: tour.ask("/api/cameras/default/segments")[1]["segments"])
+    eventually_sync(lambda: tour.ask("/api/cameras/default/segments")[1]["segments"], "a segment is listed")
     gateway.stop()
     assert gateway.process is not None
     assert gateway.process.stdout is not None

@@ -1,0 +1,49 @@
+"""Wait in a test for a condition that another thread, process or task makes true.
+
+Rules:
+
+1. The reason says what becomes true. It is the message of the failure.
+2. The limit only keeps a broken test from hanging. It is no measure of speed: it is far more than the wait takes on a
+   machine that does ten things at a time. A test that must know more about time uses a manual clock.
+3. A wait ends early by an exception: a condition raises where it sees that it cannot come true any more.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+LIMIT_S = 60.0
+
+ASYNC_POLL_S = 0.01
+SYNC_POLL_S = 0.05
+
+Value = TypeVar("Value")
+
+
+async def eventually(condition: Callable[[], Value | Awaitable[Value]], reason: str, limit_s: float = LIMIT_S) -> Value:
+    """Poll a condition, a function or a coroutine function, until it is true; return its value."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        result = condition()
+        value = await result if inspect.isawaitable(result) else result
+        if value:
+            return value
+        check(deadline, value, reason, limit_s)
+        await asyncio.sleep(ASYNC_POLL_S)
+
+
+def eventually_sync(condition: Callable[[], Value], reason: str, limit_s: float = LIMIT_S) -> Value:
+    """:func:`eventually` for a test without an event loop."""
+    deadline = time.monotonic() + limit_s
+    while not (value := condition()):
+        check(deadline, value, reason, limit_s)
+        time.sleep(SYNC_POLL_S)
+    return value
+
+
+def check(deadline: float, value: object, reason: str, limit_s: float) -> None:
+    """Fail after the deadline."""
+    if time.monotonic() > deadline:
+        raise AssertionError(f"not within {limit_s:g} s: {reason} (the condition returned {value!r})")
