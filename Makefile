@@ -17,8 +17,8 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # The player is built with the package; see web/player/hatch_build.py.
 PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell find web/player/src -type f)
 
-.PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types settings-docs docs bench \
-	constraints release-notes pre-commit clean
+.PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types settings-docs docs \
+	bench build constraints release-notes pre-commit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -76,6 +76,9 @@ types: .venv/.dev-ready ## generate the player's TypeScript types from the API d
 
 bench: .venv/.test-ready ## run a benchmark: make bench NAME=fanout ARGS='--viewers 1,20'; without NAME, list them
 	@exec $(BIN)/python -m bench $(NAME) $(ARGS)
+
+build: .venv/.dev-ready ## build wheel and source distribution into dist/, the player included
+	@rm -rf dist && $(UV) build --quiet --build-constraints constraints.txt
 
 constraints: $(UV) ## resolve constraints.txt again after a change of pyproject.toml; ARGS=--upgrade takes the newest
 	@$(UV) run --quiet --no-project --isolated --with packaging python scripts/constraints $(ARGS)

@@ -1,11 +1,13 @@
 """The scripts that keep the repository in order: constraints, release notes, the list of benchmarks."""
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,3 +85,35 @@ def test_benchmarks_are_listed_and_run_by_name() -> None:
     helped = run("-m", "bench", "index", "--help")
     assert helped.returncode == 0
     assert "--segments" in helped.stdout
+
+
+# --- commands that files name
+
+
+@pytest.mark.parametrize(
+    "file", ["CONTRIBUTING.md", "README.md", ".pre-commit-config.yaml", ".devcontainer/devcontainer.json", ".ci/run"]
+    + [str(path.relative_to(ROOT)) for path in sorted((ROOT / ".github").rglob("*.*"))],
+)  # fmt: skip
+def test_make_targets_that_files_name_exist(file: str) -> None:
+    targets = set(re.findall(r"(?m)^([a-z./-]+):", (ROOT / "Makefile").read_text()))
+    text = (ROOT / file).read_text()
+    named = set(re.findall(r"(?:`|run: |^|\")make (?:-s )?([a-z./-]+)", text, re.MULTILINE))
+    assert named <= targets
+    assert named or "make" not in text or file.endswith("template.md")
+
+
+def test_workflows_and_templates_are_yaml_with_what_github_requires() -> None:
+    for path in (ROOT / ".github" / "workflows").iterdir():
+        workflow = yaml.safe_load(path.read_text())
+        assert {"name", True, "jobs", "permissions"} <= set(workflow), path  # YAML reads the key `on` as true
+        for job in workflow["jobs"].values():
+            assert job["runs-on"]
+            assert all(("uses" in step) != ("run" in step) for step in job["steps"])
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
+        template = yaml.safe_load(path.read_text())
+        if path.name != "config.yml":
+            assert {"name", "description", "body"} <= set(template), path
+            ids = [field["id"] for field in template["body"]]
+            assert len(ids) == len(set(ids))
+    pythons = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["check"]["strategy"]["matrix"]
+    assert pythons["python"] == ["3.11", "3.12", "3.13", "3.14"]
