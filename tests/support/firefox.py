@@ -83,7 +83,7 @@ class Tab:
             raise RuntimeError(answer["exceptionDetails"]["text"])
         return json.loads(answer["result"]["value"])
 
-    async def wait_for(self, function: str, *arguments: Any, timeout_s: float = 30.0) -> None:
+    async def wait_for(self, function: str, *arguments: Any, timeout_s: float = ANSWER_S) -> None:
         """Wait until a JavaScript function returns a true value."""
         async with asyncio.timeout(timeout_s):
             while not await self.evaluate(function, *arguments):
