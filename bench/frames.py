@@ -26,7 +26,7 @@ import psutil
 import socketio
 from aiohttp import web
 
-from gateway.capture.engines import picture_clock
+from gateway.capture.engines import timecode
 from gateway.service import CaptureService
 from signaling.browser import BrowserSignaling
 from web.settings import load_settings
@@ -121,7 +121,7 @@ class Receiver:
         self.frames += 1
         if self._reads_clock:
             luma = cv2.imdecode(np.frombuffer(frame["frame_data"], np.uint8), cv2.IMREAD_GRAYSCALE)
-            made_ms = picture_clock.read(luma)  # type: ignore[arg-type]
+            made_ms = timecode.read(luma)  # type: ignore[arg-type]
             if made_ms is not None:
                 self.late_ms.append(now_ms - made_ms)
 

@@ -3,7 +3,7 @@ our own player with its own way of catching up.
 
     uv run python -m bench.hls_latency [--seconds 60] [--only hls.js,plain,player] [--camera fake://demo?fps=15&gop=2]
 
-The camera films a clock (:mod:`gateway.capture.engines.picture_clock`); the page reads it off each frame that the
+The camera films a clock (:mod:`gateway.capture.engines.timecode`); the page reads it off each frame that the
 browser presents and compares it with the time at which that frame is on the screen. The gateway, browser and camera
 share a machine and its clock. hls.js as such comes from ``npm ci --prefix tests``; ``player`` is ``<live-edge-player
 transports="hls">`` of a whole gateway.

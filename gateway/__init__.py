@@ -1,6 +1,6 @@
-"""The ground floor of liveedge: cameras in, packets out. No HTTP, no Socket.IO, no disk.
+"""The library of liveedge: cameras in, packets out. It has no HTTP, no Socket.IO and no disk.
 
-These names are the library; everything else may change.
+These names are its public API. Everything else may change.
 """
 
 from gateway.camera import Camera, Hold

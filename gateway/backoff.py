@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 
 DELAY_MAX_S = 30.0
-"""How long somebody waits who has just repaired the other end. A camera is not loaded by a connection every 30 s."""
+"""After a repair, the connection is back within this time. One attempt every 30 s is no load for a camera."""
 
 STEADY_S = 5.0
 """A connection that lasted this long was a good one: it is shorter than any camera's reboot, and longer than the runs

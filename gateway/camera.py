@@ -1,4 +1,4 @@
-"""Camera: one configured source, its capture, and who wants it captured.
+"""Camera: one configured source, its capture, its clients and its viewers.
 
 Theory of operation. There are two ways to have a camera captured. A *client* starts it by command
 (``capture_start_request``) and stops it by command. A *viewer* holds it while it watches (:meth:`Camera.hold`). While

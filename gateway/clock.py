@@ -13,7 +13,7 @@ CLOCK_RATE = 90_000
 
 
 class Clock(Protocol):
-    """The port. Whoever composes a gateway injects it."""
+    """The port. The composition root injects it."""
 
     def wall_90k(self) -> int:
         """Now, in 90 kHz ticks since the Unix epoch (UTC)."""

@@ -1,10 +1,9 @@
-"""Has it arrived? What TCP knows of a connection whose other side does not say so itself.
+"""Waits until a TCP peer has acknowledged what was sent, so that slow clients get the newest frame and not a backlog.
 
-A write that returns says only that the kernel took the bytes, and it takes megabytes: on a slow line that is minutes of
-old pictures. Linux tells how many bytes of a socket's the other side has not acknowledged yet (``SIOCOUTQ``, tcp(7));
-while there are more than a few, the next frame waits, and the newest goes when it goes. A proxy in between answers for
-itself, and a receiver that reads slowly still has its own socket's buffer full of pictures: an acknowledgement by the
-application, where there is one, is worth more.
+A finished write means only that the kernel took the bytes. It takes megabytes, which on a slow line are minutes of old
+frames. Linux reports how many bytes of a socket the peer has not acknowledged (``SIOCOUTQ``, tcp(7)). While there are
+more than a few, the next frame waits, and the newest one is sent then. A proxy acknowledges for its client, and a slow
+client has its own socket's buffer full of frames: where an application acknowledges frames itself, use that instead.
 """
 
 import asyncio
@@ -15,11 +14,11 @@ import termios
 from typing import Protocol
 
 LEFT_MAX_BYTES = 4096
-"""The receiver may hold back its last acknowledgement for 40 ms; so much of a frame does not count."""
+"""The peer may delay its last acknowledgement by 40 ms, so that this much of a frame is ignored."""
 
 POLL_FIRST_S = 0.002
 POLL_MAX_S = 0.05
-"""A frame on a local network has arrived after one poll; on a slow line 50 ms are little of what it takes."""
+"""A frame on a local network has arrived after one poll. On a slow line 50 ms are short for a frame."""
 
 
 class _HasFileno(Protocol):
@@ -27,7 +26,7 @@ class _HasFileno(Protocol):
 
 
 def unacknowledged_bytes(socket: _HasFileno | None) -> int:
-    """Bytes of a TCP socket that the other side has not acknowledged; 0 where that cannot be known."""
+    """Bytes of a TCP socket that the peer has not acknowledged; 0 where that is unknown."""
     if socket is None or socket.fileno() < 0:
         return 0
     with contextlib.suppress(OSError):

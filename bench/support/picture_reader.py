@@ -1,6 +1,6 @@
-"""Reads the clock off pictures in a browser: ``gateway.capture.engines.picture_clock`` in JavaScript."""
+"""Reads the clock off pictures in a browser: ``gateway.capture.engines.timecode`` in JavaScript."""
 
-from gateway.capture.engines.picture_clock import COLUMNS, HEIGHT, ROWS
+from gateway.capture.engines.timecode import COLUMNS, HEIGHT, ROWS
 
 READER = f"""
 (() => {{

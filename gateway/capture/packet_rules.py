@@ -1,7 +1,7 @@
 """PacketRules: checks that an engine follows the rules of :mod:`gateway.media`, which every consumer relies on.
 
-An engine may be third-party code, and a muxer fails for good on time that runs backwards. A run that breaks a rule is
-ended with a message that names it. The next run begins anew.
+An engine may be third-party code, and a muxer does not recover from time that runs backwards. A run that breaks a rule
+is ended with a message that names it. The next run begins anew.
 """
 
 from gateway.clock import CLOCK_RATE

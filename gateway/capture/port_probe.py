@@ -1,7 +1,7 @@
 """Port probe: polls an unreachable camera's port, to reconnect as soon as it is back.
 
-Theory of operation. After a few attempts, an unreachable camera is tried every 30 s, and whoever plugs it in again
-would wait as long for a picture. An attempt is expensive for both sides. A TCP connection that is closed at once costs
+Theory of operation. After a few attempts, an unreachable camera is tried every 30 s. After it is plugged in again,
+its picture would come that late. An attempt is expensive for both sides. A TCP connection that is closed at once costs
 next to nothing, so the port is tried twice a second. As soon as it can be reached, an attempt is made.
 
 Rules:

@@ -43,7 +43,7 @@ MAX_BACKWARDS_90K = CLOCK_RATE // 2
 """Steps back up to this, in ticks, are jitter and are flattened. Larger ones are jumps."""
 
 MAX_RISE_PPM = 500
-"""How fast the capture time may rise: 0.5 ms a second. A bad quartz needs a tenth of that, and nobody notices it."""
+"""How fast the capture time may rise: 0.5 ms a second. A bad quartz needs a tenth of that; no viewer notices it."""
 
 WINDOW_90K = 10 * CLOCK_RATE
 """The capture time rises towards the least delayed frame of this period, in ticks: several GOPs and TCP stalls."""

@@ -1,4 +1,4 @@
-"""No credential survives redaction, and every error knows its code."""
+"""No credential survives redaction, and every error has a code."""
 
 from urllib.parse import quote
 
@@ -45,7 +45,7 @@ def test_no_password_without_blanks_survives(password: str) -> None:
 )
 @example("it's a p@ss w\"rd", "/s")
 @example("a b&c", "/s?token={}")
-def test_no_password_survives_in_a_url_whatever_is_in_it(password: str, path: str) -> None:
+def test_no_password_with_any_character_survives_in_a_url(password: str, path: str) -> None:
     secret = f"S3{password}S3"
     in_query = quote(secret, safe=" '\"<>")
     shown = redact_url(f"rtsp://viewer:{secret}@192.0.2.7{path.format(in_query)}")

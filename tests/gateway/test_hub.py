@@ -1,4 +1,4 @@
-"""PacketHub: the GOP, newcomers, slow subscribers."""
+"""PacketHub: the GOP, new consumers, slow subscribers."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ def number(item: Packet) -> int:
     return item.dts_90k // 3000
 
 
-async def test_a_newcomer_gets_the_gop_and_then_the_live_packets_without_gap_or_repeat() -> None:
+async def test_a_new_consumer_gets_the_gop_and_then_the_live_packets_without_gap_or_repeat() -> None:
     hub = PacketHub("door")
     for i in range(7):
         hub.publish(packet(i, key=i % 5 == 0))
@@ -34,7 +34,7 @@ async def test_a_newcomer_gets_the_gop_and_then_the_live_packets_without_gap_or_
     assert [number(item) for item in seen] == [5, 6, 7, 8, 9]
 
 
-def test_sinks_that_are_to_be_first_are_called_first_whenever_they_were_attached() -> None:
+def test_sinks_attached_as_first_are_called_first_whenever_they_were_attached() -> None:
     hub = PacketHub("door")
     calls: list[str] = []
     detach = [
@@ -61,7 +61,7 @@ async def test_audio_belongs_to_the_gop_and_does_not_begin_one() -> None:
     assert hub.newest is hub.gop[0]
 
 
-def test_a_gop_that_outgrows_its_bound_is_forgotten_until_the_next_keyframe() -> None:
+def test_a_gop_above_its_bound_is_discarded_until_the_next_keyframe() -> None:
     hub = PacketHub("door", gop_max_bytes=100)
     hub.publish(packet(0, key=True, size=60))
     hub.publish(packet(1, size=60))
@@ -73,7 +73,7 @@ def test_a_gop_that_outgrows_its_bound_is_forgotten_until_the_next_keyframe() ->
     assert [number(item) for item in hub.gop] == [3]
 
 
-def test_the_end_of_a_run_leaves_nothing_for_newcomers() -> None:
+def test_after_a_run_there_is_no_gop_for_new_consumers() -> None:
     hub = PacketHub("door")
     hub.publish(packet(0, key=True))
     hub.end_run()
@@ -81,7 +81,7 @@ def test_the_end_of_a_run_leaves_nothing_for_newcomers() -> None:
     assert hub.newest is not None
 
 
-async def test_a_slow_subscriber_loses_up_to_the_next_keyframe_and_it_is_counted() -> None:
+async def test_a_slow_subscriber_loses_packets_up_to_a_keyframe_and_they_are_counted() -> None:
     hub = PacketHub("door")
     subscription = hub.subscribe(max_packets=4)
     for i in range(12):
@@ -100,7 +100,7 @@ async def test_a_slow_subscriber_loses_up_to_the_next_keyframe_and_it_is_counted
     assert hub.packets_dropped == 11
 
 
-async def test_bytes_bound_a_queue_too_but_a_single_giant_passes() -> None:
+async def test_a_queue_is_bounded_in_bytes_but_takes_one_larger_packet_when_empty() -> None:
     hub = PacketHub("door")
     subscription = hub.subscribe(max_bytes=100)
     hub.publish(packet(0, key=True, size=500))
@@ -109,7 +109,7 @@ async def test_bytes_bound_a_queue_too_but_a_single_giant_passes() -> None:
     assert subscription.dropped == 1
 
 
-async def test_the_replayed_gop_does_not_eat_the_room_for_live_packets() -> None:
+async def test_the_replayed_gop_leaves_room_for_live_packets() -> None:
     hub = PacketHub("door")
     for i in range(50):
         hub.publish(packet(i, key=i == 0))
@@ -120,7 +120,7 @@ async def test_the_replayed_gop_does_not_eat_the_room_for_live_packets() -> None
     assert len(subscription) == 54
 
 
-async def test_a_closed_subscription_gives_what_it_has_and_ends() -> None:
+async def test_a_closed_subscription_returns_its_packets_and_ends() -> None:
     hub = PacketHub("door")
     subscription = hub.subscribe()
     hub.publish(packet(0, key=True))
@@ -145,7 +145,7 @@ async def test_a_waiting_reader_is_woken_by_a_packet_and_by_the_end() -> None:
         await reader
 
 
-def test_a_sink_that_fails_harms_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sink_that_fails_does_not_affect_the_others(caplog: pytest.LogCaptureFixture) -> None:
     hub = PacketHub("door")
     seen: list[Packet] = []
 
@@ -170,7 +170,7 @@ def test_a_sink_that_fails_harms_nobody_else(caplog: pytest.LogCaptureFixture) -
     st.integers(1, 10),
     st.integers(20, 200),
 )
-def test_whatever_is_published_and_read_no_gop_is_torn(
+def test_no_gop_is_cut_in_the_middle_in_any_order_of_events(
     steps: list[tuple[bool, int, int]], max_packets: int, max_bytes: int
 ) -> None:
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""CaptureService and Camera, with an engine whose camera is the test."""
+"""CaptureService and Camera, with an engine that the test controls."""
 
 import asyncio
 import itertools
@@ -42,14 +42,14 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class Scene:
-    """A service of one camera and what a test does with it."""
+    """A service with one camera."""
 
     def __init__(self, **table: Any) -> None:
         self.settings = camera_settings(**table)
         self.service = CaptureService({"door": self.settings})
         self.camera = self.service.camera("door")
-        self.told: list[CaptureStatus] = []
-        self.service.on_status(self.told.append)
+        self.statuses: list[CaptureStatus] = []
+        self.service.on_status(self.statuses.append)
 
     @property
     def runs(self) -> list[ScriptedEngine]:
@@ -96,11 +96,11 @@ async def test_start_and_stop_by_command(scenes: Callable[..., Scene]) -> None:
     assert (status.state, status.is_active, status.clients) == (SessionState.STOPPED, False, 0)
     assert scene.runs[0].interrupted
     assert scene.runs[0].closed
-    states = [state for state, _ in itertools.groupby(status.state for status in scene.told)]
+    states = [state for state, _ in itertools.groupby(status.state for status in scene.statuses)]
     assert states == [SessionState.CONNECTING, SessionState.LIVE, SessionState.STOPPED]
 
 
-async def test_a_stop_by_one_leaves_the_others_and_a_second_start_is_no_second_wish(
+async def test_a_stop_of_one_client_leaves_the_others_and_a_second_start_counts_once(
     scenes: Callable[..., Scene],
 ) -> None:
     scene = scenes()
@@ -114,7 +114,7 @@ async def test_a_stop_by_one_leaves_the_others_and_a_second_start_is_no_second_w
     assert len(scene.runs) == 1
 
 
-async def test_a_viewer_holds_the_camera_and_lingers(scenes: Callable[..., Scene]) -> None:
+async def test_a_viewer_holds_the_camera_and_it_lingers(scenes: Callable[..., Scene]) -> None:
     scene = scenes(capture_linger=0.1)
     hold = scene.camera.hold("webrtc")
     await scene.live()
@@ -130,7 +130,7 @@ async def test_a_viewer_holds_the_camera_and_lingers(scenes: Callable[..., Scene
     await until(lambda: scene.state is SessionState.STOPPED)
 
 
-async def test_someone_who_comes_while_the_camera_is_being_put_away_gets_it_again(
+async def test_a_viewer_that_comes_while_the_capture_ends_starts_it_again(
     scenes: Callable[..., Scene],
 ) -> None:
     scene = scenes()
@@ -144,7 +144,7 @@ async def test_someone_who_comes_while_the_camera_is_being_put_away_gets_it_agai
     await scene.live()
 
 
-async def test_an_always_on_camera_is_captured_unasked_and_outlives_its_clients(scenes: Callable[..., Scene]) -> None:
+async def test_an_always_on_camera_is_captured_without_clients(scenes: Callable[..., Scene]) -> None:
     scene = scenes(start="always")
     scene.service.start()
     await scene.live()
@@ -152,7 +152,7 @@ async def test_an_always_on_camera_is_captured_unasked_and_outlives_its_clients(
     assert (await scene.service.stop_capture("a")).state is SessionState.LIVE
 
 
-async def test_a_client_that_goes_away_takes_its_wishes_with_it(scenes: Callable[..., Scene]) -> None:
+async def test_the_captures_of_a_disconnected_client_end(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     await scene.service.start_capture("a")
     await scene.live()
@@ -160,7 +160,7 @@ async def test_a_client_that_goes_away_takes_its_wishes_with_it(scenes: Callable
     await until(lambda: scene.state is SessionState.STOPPED)
 
 
-async def test_a_lost_camera_is_tried_again_and_the_run_numbers_go_on(scenes: Callable[..., Scene]) -> None:
+async def test_a_lost_camera_is_tried_again_with_the_next_run_number(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     seen: list[int] = []
     scene.camera.hub.attach(lambda packet: seen.append(packet.run))
@@ -177,7 +177,7 @@ async def test_a_lost_camera_is_tried_again_and_the_run_numbers_go_on(scenes: Ca
     assert scene.service.status().reconnects == 1
 
 
-async def test_a_camera_that_never_comes_has_failed_and_a_command_tries_again(scenes: Callable[..., Scene]) -> None:
+async def test_a_camera_that_cannot_be_reached_fails_and_a_command_tries_again(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     await scene.service.start_capture()
     for attempt in (1, 2):
@@ -194,7 +194,7 @@ async def test_a_camera_that_never_comes_has_failed_and_a_command_tries_again(sc
     await scene.live()
 
 
-async def test_a_persistent_camera_goes_on_trying_and_a_command_ends_the_wait(scenes: Callable[..., Scene]) -> None:
+async def test_a_persistent_camera_is_tried_again_and_a_command_ends_the_wait(scenes: Callable[..., Scene]) -> None:
     scene = scenes(start="always", connection_retry_attempts=0, connection_retry_delay=3600)
     scene.service.start()
     await until(lambda: len(scene.runs) == 1)
@@ -205,7 +205,7 @@ async def test_a_persistent_camera_goes_on_trying_and_a_command_ends_the_wait(sc
     await scene.live()
 
 
-async def test_a_silent_engine_is_given_up_after_the_timeout(
+async def test_a_silent_engine_is_ended_after_the_timeout(
     scenes: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.camera.ENGINE_GRACE_S", 0.05)
@@ -217,7 +217,7 @@ async def test_a_silent_engine_is_given_up_after_the_timeout(
     assert "CAPTURE_TIMEOUT" in (scene.camera.session.error_message or "")
 
 
-async def test_an_engine_that_raises_nonsense_is_one_cameras_trouble(scenes: Callable[..., Scene]) -> None:
+async def test_any_error_of_an_engine_affects_its_camera_only(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     await scene.service.start_capture()
     await until(lambda: len(scene.runs) == 1)
@@ -228,7 +228,7 @@ async def test_an_engine_that_raises_nonsense_is_one_cameras_trouble(scenes: Cal
     assert "s3cret" not in message
 
 
-async def test_waiting_for_a_keyframe_ends_with_it(scenes: Callable[..., Scene]) -> None:
+async def test_waiting_for_a_keyframe_ends_when_it_comes(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     with pytest.raises(UnavailableError):
         await scene.camera.wait_for_keyframe(60)
@@ -242,7 +242,7 @@ async def test_waiting_for_a_keyframe_ends_with_it(scenes: Callable[..., Scene])
         await scene.camera.wait_for_keyframe(0.01)
 
 
-async def test_whoever_waits_for_a_picture_is_told_at_once_that_there_will_be_none(
+async def test_waiting_for_a_keyframe_fails_at_once_when_none_can_come(
     scenes: Callable[..., Scene],
 ) -> None:
     scene = scenes(connection_retry_attempts=0)
@@ -254,13 +254,13 @@ async def test_whoever_waits_for_a_picture_is_told_at_once_that_there_will_be_no
         await waiting
 
 
-async def test_a_change_of_the_stream_is_told(scenes: Callable[..., Scene]) -> None:
+async def test_a_change_of_the_stream_is_reported(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     await scene.service.start_capture()
     engine = await scene.live()
     wide = StreamInfo(INFO.video.__class__("h264", "avc1.640028", 1920, 1080, INFO.video.parameter_sets))
     engine.send(key=True, info=wide)
-    await until(lambda: scene.told[-1].width == 1920)
+    await until(lambda: scene.statuses[-1].width == 1920)
 
 
 async def test_a_listener_that_fails_does_not_stop_the_others(scenes: Callable[..., Scene]) -> None:
@@ -271,7 +271,7 @@ async def test_a_listener_that_fails_does_not_stop_the_others(scenes: Callable[.
 
     scene.service._listeners.insert(0, broken)
     await scene.service.start_capture()
-    assert scene.told
+    assert scene.statuses
     remove = scene.service.on_status(broken)
     remove()
     remove()

@@ -13,7 +13,7 @@ def feed(meter: StreamMeter, seconds: float, *, fps: int = 25, size: int = 1000,
         meter.on_packet(Packet(MediaKind.VIDEO, bytes(size), time_90k, time_90k, 0, i % gop == 0, 0, INFO, run))
 
 
-def test_nothing_is_known_before_there_is_something() -> None:
+def test_without_packets_there_are_no_rates() -> None:
     meter = StreamMeter()
     assert (meter.fps, meter.bitrate_bps, meter.keyframe_interval_s) == (None, None, None)
     feed(meter, 0.04)
@@ -44,7 +44,7 @@ def test_audio_counts_for_the_bitrate_and_not_for_the_frame_rate() -> None:
 
 
 @pytest.mark.parametrize("ahead_s", [-8, 8])
-def test_audio_seconds_away_from_its_pictures_does_not_bend_the_rates(ahead_s: int) -> None:
+def test_audio_seconds_off_does_not_change_the_rates(ahead_s: int) -> None:
     meter = StreamMeter()
     for i in range(200):
         kind = MediaKind.VIDEO if i % 2 == 0 else MediaKind.AUDIO
@@ -54,7 +54,7 @@ def test_audio_seconds_away_from_its_pictures_does_not_bend_the_rates(ahead_s: i
     assert meter.bitrate_bps == pytest.approx(500 * 50 * 8, rel=0.05)
 
 
-def test_a_new_run_begins_anew_and_memory_is_bounded() -> None:
+def test_a_new_run_resets_it_and_memory_is_bounded() -> None:
     meter = StreamMeter()
     feed(meter, 600)
     assert len(meter._packets) <= METER_WINDOW_S * 25 + 2

@@ -1,13 +1,12 @@
-"""FakeLiveStreamGenerator: a camera for those who have none. It films a clock.
+"""FakeLiveStreamGenerator: a camera without hardware, for demonstrations and tests. It shows a clock.
 
-Theory of operation. A picture is drawn and encoded in real time, and leaves as the packets of any camera do; nobody
-downstream can tell. ``fake://NAME?width=1280&height=720&fps=15&gop=2&audio=none`` says what kind of camera it is: the
-name in its picture, which gives it its colour, its size in pixels, its frames a second, its keyframe interval in
-seconds, and ``aac``, ``alaw`` or ``none`` for a short tone each second.
+Theory of operation. A test pattern is drawn and encoded in real time. Its packets are like those of any camera.
+``fake://NAME?width=1280&height=720&fps=15&gop=2&audio=none`` configures it: the name in its picture, which also chooses
+the colour, its size in pixels, frames per second, keyframe interval in seconds, and ``aac``, ``alaw`` or ``none`` for a
+short tone each second.
 
-Drawing is cheap, since this runs where somebody tries liveedge on a small machine: a background is drawn once, and then
-only the clock, a light that runs under it and the strip of :mod:`gateway.capture.engines.picture_clock` are put over
-it.
+Drawing is cheap, because this also runs on small machines: the background is drawn once, and for each frame only the
+clock, a moving light and the time code (:mod:`gateway.capture.engines.timecode`).
 """
 
 import threading
@@ -18,18 +17,18 @@ from urllib.parse import parse_qs, urlsplit
 
 from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.capture.engines.h264_encoder import H264Encoder
-from gateway.capture.engines.test_pattern import ClockPicture
+from gateway.capture.engines.test_pattern import ClockPattern
 from gateway.capture.engines.tone import AUDIO_CODECS, Tone
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import CaptureError
 from gateway.media import Packet
 
 MAX_LATE_S = 1.0
-"""After a pause longer than this, in seconds (a suspended laptop), pictures are left out instead of made up for."""
+"""After a pause longer than this, in seconds (a suspended laptop), the missed frames are skipped."""
 
 
 class FakeLiveStreamGenerator(CaptureEngine):
-    """One pull of the camera that films a clock."""
+    """One run of the fake camera."""
 
     def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(source, clock)
@@ -52,7 +51,7 @@ class FakeLiveStreamGenerator(CaptureEngine):
             self.source.run,
             tone.info if tone is not None else None,
         )
-        picture = ClockPicture(width, height, url.netloc)
+        picture = ClockPattern(width, height, url.netloc)
         started = self.clock.monotonic()
         number = 0
         while not self._stop.wait(max(0.0, started + number / fps - self.clock.monotonic())):

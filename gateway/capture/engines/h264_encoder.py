@@ -1,4 +1,4 @@
-"""H264Encoder: pictures made into packets, for the sources that bring pictures instead of a coded stream."""
+"""H264Encoder: encodes frames as packets, for sources that have frames instead of a coded stream."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,29 +13,29 @@ from gateway.errors import CaptureError
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 
 MAX_GOP = 100_000
-"""Frames; the encoder never makes a keyframe of its own accord."""
+"""Frames. It is so large that the encoder makes no keyframe by its own rules."""
 
 Planes = NDArray[np.uint8]
-"""A picture in I420, shape (height * 3 / 2, width): what libx264 takes without conversion."""
+"""A frame in I420, shape (height * 3 / 2, width), which libx264 takes without conversion."""
 
 
 class H264Encoder:
-    """Live H.264, constrained baseline: one packet out for each picture in, each keyframe with its parameter sets."""
+    """Live H.264, constrained baseline: one packet for each frame, each keyframe with its parameter sets."""
 
     def __init__(
         self, width: int, height: int, rate: Fraction, gop_s: float, run: int = 0, audio: AudioInfo | None = None
     ) -> None:
-        """``width`` and ``height`` in pixels, both even; ``rate`` in pictures a second; a keyframe every ``gop_s``
+        """``width`` and ``height`` in pixels, both even; ``rate`` in frames a second; a keyframe every ``gop_s``
         seconds."""
         self.info: StreamInfo | None = None
-        """What comes out, from the first packet on."""
+        """The coded stream, known from the first packet on."""
         self._rate = rate
         self._run = run
         self._audio = audio
         context = av.CodecContext.create("libx264", "w")
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.framerate, context.time_base = rate, Fraction(1, CLOCK_RATE)
-        # Far off: keyframes come by the clock, since cameras seldom keep the rate that they declare.
+        # Keyframes are made by time: cameras seldom keep the rate that they declare.
         context.gop_size = MAX_GOP
         context.options = {
             "preset": "ultrafast",
@@ -50,7 +50,7 @@ class H264Encoder:
         self._keyframe_at_90k: int | None = None
 
     def encode(self, planes: Planes, pts_90k: int, captured_at_90k: int) -> Iterator[Packet]:
-        """The picture's packet. Raises :class:`~gateway.errors.CaptureError` where the encoder fails."""
+        """The packet of a frame. Raises :class:`~gateway.errors.CaptureError` where the encoder fails."""
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = pts_90k, Fraction(1, CLOCK_RATE)
         if self._keyframe_at_90k is None or pts_90k >= self._keyframe_at_90k + self._gop_90k:
@@ -59,7 +59,7 @@ class H264Encoder:
         try:
             encoded = self._context.encode(frame)
         except av.FFmpegError as error:
-            raise CaptureError(f"the picture could not be encoded: {error.strerror}") from None
+            raise CaptureError(f"a frame could not be encoded: {error.strerror}") from None
         for raw in encoded:
             data = bytes(raw)
             if self.info is None:

@@ -1,4 +1,4 @@
-"""ClockPicture: what the fake camera films. Drawn straight into I420 planes, and only where something changes."""
+"""ClockPattern: the picture of the fake camera. It is drawn into I420 planes, and only where something changes."""
 
 import math
 import zlib
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.capture.engines import picture_clock
+from gateway.capture.engines import timecode
 
 Plane = NDArray[np.uint8]
 
@@ -24,20 +24,20 @@ _NIGHT_DEGREES, _NIGHT_CHROMA = -34, 22
 """Hue in the plane of U and V, and saturation, of a dark blue."""
 
 _DEMO = "demo"
-"""The camera that there is where none is configured."""
+"""The camera of a gateway without configured cameras."""
 
 _AMBER_U, _AMBER_V = 70, 170
 """Chroma of the light."""
 
 _LAP_MS = 4000
-"""In how many ms the light crosses the picture."""
+"""The light crosses the picture in this time, in ms."""
 
 
-class ClockPicture:
-    """A dark gradient, a name, a large clock, a light that moves, and the strip for machines."""
+class ClockPattern:
+    """A dark gradient, a name, a large clock, a moving light, and the time code."""
 
     def __init__(self, width: int, height: int, name: str = _DEMO) -> None:
-        """Both in pixels, even, at least 160x96. Each ``name`` has a colour of its own."""
+        """``width`` and ``height`` in pixels, even, at least 160x96. Each ``name`` has a colour of its own."""
         self._width, self._height = width, height
         self._name = name
         self._planes = self._background()
@@ -47,11 +47,11 @@ class ClockPicture:
         self._light = _Light(self._planes, width, height)
 
     def draw(self, time: datetime, unix_ms: int) -> Plane:
-        """The picture of a moment, I420. The array is the same one each time."""
+        """The picture of this time, I420. Each call returns the same array."""
         self._clock.write(f"{time:%H:%M:%S}.{unix_ms % 1000:03}")
         self._date.write(f"{time:%Y-%m-%d} {time:%z}"[:14] + ":" + f"{time:%z}"[3:5])
         self._light.move(unix_ms % _LAP_MS / _LAP_MS)
-        picture_clock.write(self._luma, unix_ms)
+        timecode.write(self._luma, unix_ms)
         return self._planes
 
     def _background(self) -> Plane:
@@ -88,7 +88,7 @@ class ClockPicture:
 
 
 class _Line:
-    """A line of text of fixed length, its characters drawn beforehand and put where they changed."""
+    """A line of text of fixed length. Characters are drawn once and copied where the text changes."""
 
     def __init__(self, luma: Plane, center: tuple[int, int], width: float, pattern: str) -> None:
         self._luma = luma
@@ -120,7 +120,7 @@ class _Line:
 
 
 class _Light:
-    """A soft amber light on a line, in all three planes."""
+    """A soft amber light that moves along a line, in all three planes."""
 
     def __init__(self, planes: Plane, width: int, height: int) -> None:
         chroma = planes[height:].reshape(2, height // 2, width // 2)
@@ -137,7 +137,7 @@ class _Light:
         ]
 
     def move(self, part: float) -> None:
-        """``part`` of the way is done, from 0 to 1."""
+        """``part`` of the way, from 0 to 1."""
         x = round(part * self._reach) // 2 * 2
         for plane, ink, (top, rows, columns, step), cover, below in zip(
             self._planes, self._inks, self._boxes, self._covers, self._below, strict=True

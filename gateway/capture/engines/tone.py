@@ -1,4 +1,4 @@
-"""Tone: the sound of the fake camera, a short tone at each whole second of its timeline."""
+"""Tone: the audio of the fake camera, a short tone at each whole second of its timeline."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -10,7 +10,7 @@ from gateway.clock import CLOCK_RATE
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 
 AUDIO_CODECS = {"aac": "aac", "1": "aac", "alaw": "pcm_alaw"}
-"""libav's encoders, by what a URL calls them."""
+"""libav's encoders, by their name in a URL."""
 
 _PITCH_HZ = 880
 _LENGTH_S = 0.08
@@ -31,22 +31,22 @@ class Tone:
         context.time_base = Fraction(1, self._rate_hz)
         if codec == "aac":
             context.bit_rate = 64_000
-            # The AudioSpecificConfig stands in the description and not in each frame, as in RTSP.
+            # The AudioSpecificConfig goes into the description and not into each frame, as in RTSP.
             context.flags |= av.codec.context.Flags.global_header
         context.open()
         self._context = context
-        # 20 ms where the codec does not care, as telephones do.
+        # 20 ms where the codec has no frame size, as in telephony.
         self._frame_samples = context.frame_size or self._rate_hz // 50
         self._sample = 0
         string = "mp4a.40.2" if codec == "aac" else "alaw"
         self.info = AudioInfo(codec, string, self._rate_hz, 1, bytes(context.extradata or b""))
 
     def until(self, pts_90k: int, captured_at_90k: int, info: StreamInfo) -> Iterator[Packet]:
-        """The frames that end before a picture's time; ``captured_at_90k`` is when that picture was made."""
+        """The audio frames that end before a video frame's time, which was captured at ``captured_at_90k``."""
         while (self._sample + self._frame_samples) * CLOCK_RATE <= pts_90k * self._rate_hz:
             frame = self._frame()
             for raw in self._context.encode(frame):
-                # An AAC encoder's first frame is its run-up, before time 0.
+                # The first frame of an AAC encoder is priming, before time 0.
                 if raw.pts is None or raw.pts < 0:
                     continue
                 at_90k = raw.pts * CLOCK_RATE // self._rate_hz

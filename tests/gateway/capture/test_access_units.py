@@ -81,7 +81,7 @@ def film(count: int, slices: int = 1) -> list[list[bytes]]:
 
 
 @pytest.mark.parametrize("slices", [1, 4])
-def test_after_the_trial_pictures_come_with_their_last_piece(slices: int) -> None:
+def test_after_the_trial_frames_come_with_their_last_payload(slices: int) -> None:
     pictures = film(100, slices)
     units, out, early = assemble(packetise(pictures))
     assert [unit.data for unit in out] == expected(pictures)
@@ -92,14 +92,14 @@ def test_after_the_trial_pictures_come_with_their_last_piece(slices: int) -> Non
     assert [unit.is_keyframe for unit in out] == [number % 20 == 0 for number in range(100)]
 
 
-def test_the_arrival_is_that_of_the_last_piece() -> None:
+def test_the_arrival_is_that_of_the_last_payload() -> None:
     pieces = packetise(film(60))
     _, out, _ = assemble(pieces)
     last = {piece.pts: number for number, piece in enumerate(pieces)}
     assert all(unit.pts is not None and unit.arrival.wall_90k == last[unit.pts] for unit in out)
 
 
-def test_fragments_of_even_size_are_never_trusted() -> None:
+def test_fragments_of_even_size_are_never_low_latency() -> None:
     pictures = film(100)
     units, out, early = assemble(packetise(pictures, evenly=True))
     assert [unit.data for unit in out] == expected(pictures)[: len(out)]
@@ -108,7 +108,7 @@ def test_fragments_of_even_size_are_never_trusted() -> None:
     assert not any(early)
 
 
-def test_slices_that_vary_are_never_trusted() -> None:
+def test_varying_numbers_of_slices_are_never_low_latency() -> None:
     pictures = [picture(number, [2000] * (1 + number % 3), key=number == 0) for number in range(100)]
     units, out, early = assemble(packetise(pictures))
     assert [unit.data for unit in out] == expected(pictures)[: len(out)]
@@ -117,7 +117,7 @@ def test_slices_that_vary_are_never_trusted() -> None:
     assert not units.counters.frames_incomplete
 
 
-def test_one_wrong_guess_ends_the_guessing() -> None:
+def test_one_wrong_prediction_ends_the_predictions() -> None:
     pictures = [*film(60), picture(60, [2000, 2000]), *(picture(number, [3000]) for number in range(61, 120))]
     units, out, early = assemble(packetise(pictures))
     assert units.counters.frames_incomplete == 1
@@ -169,7 +169,7 @@ PIECES = st.lists(st.tuples(st.booleans(), st.binary(max_size=40), st.none() | s
 
 
 @given(PIECES, st.sampled_from(["h264", "hevc"]))
-def test_any_pieces_can_be_pushed(pieces: list[tuple[bool, bytes, int | None]], codec: str) -> None:
+def test_any_payloads_can_be_pushed(pieces: list[tuple[bool, bytes, int | None]], codec: str) -> None:
     units = AccessUnitAssembler(codec, 0.04)
     pushed = b""
     for starts, data, pts in pieces:

@@ -1,5 +1,4 @@
-"""Cameras that do what no camera should: each is one clear sentence, ends at once when told to, and leaves nothing
-behind."""
+"""Misbehaving cameras: each gives one clear error, can be interrupted at once, and leaves no thread."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import pytest
 from gateway.capture.engine import CaptureSource
 from gateway.capture.engines.h264_encoder import H264Encoder
 from gateway.capture.engines.pyav import KEYFRAME_TIMEOUT_S, PyAVCaptureEngine
-from gateway.capture.engines.test_pattern import ClockPicture
+from gateway.capture.engines.test_pattern import ClockPattern
 from gateway.clock import CLOCK_RATE
 from gateway.codec.annexb import nal_units
 from gateway.errors import (
@@ -31,11 +30,11 @@ from tests.support.rtsp import RtspServer
 
 SPROP = ";sprop-parameter-sets=Z0LAFdoGx+hAAAADAEAAAAyjxYuo,aM48gA=="
 LONG_S = 60.0
-"""A timeout that an interrupt must not wait for."""
+"""A timeout in seconds that an interrupt must not wait for."""
 
 
 def slices() -> Iterator[bytes]:
-    """A stream whose SPS and PPS are nowhere."""
+    """A stream without SPS and PPS."""
     return interleaved((b"\x65" + bytes(range(1, 200)), number * 3600) for number in count())
 
 
@@ -44,13 +43,13 @@ def garbage_after_play() -> Iterator[bytes]:
 
 
 def garbage_as_video() -> Iterator[bytes]:
-    """RTP as it should be, around NAL units that are none."""
+    """Valid RTP with invalid NAL units."""
     kinds = cycle([b"\x00", b"\x7c\x85", b"\x78\xff\xff", b"\x65", b"\x67", b"\x1f"])
     return interleaved((next(kinds) + b"\xff" * 50, number * 3600) for number in count())
 
 
 class Pull:
-    """An engine in a thread of its own, as it is run in earnest."""
+    """An engine in a thread of its own, as the runner drives it."""
 
     def __init__(self, url: str, timeout_s: float = LONG_S) -> None:
         self.engine = PyAVCaptureEngine(CaptureSource("camera", url, timeout_s))
@@ -69,7 +68,7 @@ class Pull:
             self.error = error
 
     def end(self) -> Exception | None:
-        """Wait for the end by itself."""
+        """Wait until it ends without an interrupt."""
         self.thread.join(30)
         assert not self.thread.is_alive()
         return self.error
@@ -78,7 +77,7 @@ class Pull:
         """Interrupt it; it must end soon and without an error."""
         self.engine.interrupt()
         self.thread.join(5)
-        assert not self.thread.is_alive(), "the interrupt did not reach it"
+        assert not self.thread.is_alive(), "the interrupt did not end it"
         assert self.error is None
 
 
@@ -111,7 +110,7 @@ def no_thread_stays() -> Iterator[None]:
         (rtsp(sprop=SPROP, play=garbage_after_play), CameraTimeoutError, "CAPTURE_TIMEOUT"),
     ],
 )
-def test_each_is_one_sentence(handler: Handler, error: type[CaptureError], says: str) -> None:
+def test_each_gives_one_clear_error(handler: Handler, error: type[CaptureError], says: str) -> None:
     with HostileServer(handler) as server:
         raised = Pull(server.url, timeout_s=0.4).end()
     assert isinstance(raised, error), raised
@@ -123,7 +122,7 @@ def test_each_is_one_sentence(handler: Handler, error: type[CaptureError], says:
         raise raised
 
 
-def test_nobody_listens(free_port: int) -> None:
+def test_nothing_listens(free_port: int) -> None:
     raised = Pull(f"rtsp://u:hunter2@127.0.0.1:{free_port}/x").end()
     assert isinstance(raised, CameraUnreachableError)
     assert "nothing listens" in str(raised)
@@ -131,7 +130,7 @@ def test_nobody_listens(free_port: int) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://u:hunter2@camera/x", "file:///etc/passwd", "camera", ""])
-def test_what_is_no_camera_s_url(url: str) -> None:
+def test_urls_that_are_not_of_a_camera(url: str) -> None:
     raised = Pull(url).end()
     assert isinstance(raised, CaptureError)
     assert "rtsp://" in str(raised)
@@ -158,7 +157,7 @@ def test_no_such_name() -> None:
     ],
     ids=["silent", "drip", "silent-after-play", "silent-with-sdp", "garbage", "garbage-in-rtp", "no-parameter-sets"],
 )
-def test_an_interrupt_reaches_it_wherever_it_is(handler: Handler) -> None:
+def test_an_interrupt_ends_it_in_every_state(handler: Handler) -> None:
     with HostileServer(handler) as server:
         pull = Pull(server.url)
         assert server.connected.wait(5)
@@ -166,7 +165,7 @@ def test_an_interrupt_reaches_it_wherever_it_is(handler: Handler) -> None:
 
 
 @pytest.mark.parametrize("freeze", [False, True])
-def test_an_interrupt_reaches_it_in_mid_play(own_rtsp_server: RtspServer, freeze: bool) -> None:
+def test_an_interrupt_ends_it_while_it_plays(own_rtsp_server: RtspServer, freeze: bool) -> None:
     pull = Pull(own_rtsp_server.url("/cam"))
     assert pull.first.wait(10)
     if freeze:
@@ -174,7 +173,7 @@ def test_an_interrupt_reaches_it_in_mid_play(own_rtsp_server: RtspServer, freeze
     pull.interrupt()
 
 
-def test_audio_alone_does_not_keep_a_camera_alive(own_rtsp_server: RtspServer) -> None:
+def test_audio_alone_does_not_keep_a_run_alive(own_rtsp_server: RtspServer) -> None:
     pull = Pull(own_rtsp_server.url("/halfdead"), timeout_s=1.0)
     raised = pull.end()
     assert isinstance(raised, CameraTimeoutError)
@@ -182,9 +181,9 @@ def test_audio_alone_does_not_keep_a_camera_alive(own_rtsp_server: RtspServer) -
     assert not pull.packets[-1].is_video
 
 
-def film_and_then(tail: Iterator[bytes]) -> Callable[[], Iterator[bytes]]:
+def video_and_then(tail: Iterator[bytes]) -> Callable[[], Iterator[bytes]]:
     def play() -> Iterator[bytes]:
-        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
+        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPattern(160, 96)
         for number in range(10):
             planes = picture.draw(datetime(2026, 1, 1, tzinfo=UTC), number * 40)
             packets = encoder.encode(planes, number * 3600, 0)
@@ -194,26 +193,26 @@ def film_and_then(tail: Iterator[bytes]) -> Callable[[], Iterator[bytes]]:
     return play
 
 
-def test_garbage_in_mid_play() -> None:
-    with HostileServer(rtsp(play=film_and_then(cycle([bytes(range(256)) * 16])))) as server:
+def test_garbage_while_it_plays() -> None:
+    with HostileServer(rtsp(play=video_and_then(cycle([bytes(range(256)) * 16])))) as server:
         pull = Pull(server.url, timeout_s=0.5)
         raised = pull.end()
     assert isinstance(raised, CameraTimeoutError | CameraEndedError)
     assert pull.packets
 
 
-def test_pieces_that_make_no_picture_do_not_keep_a_camera_alive() -> None:
+def test_payloads_that_make_no_frame_do_not_keep_a_run_alive() -> None:
     nothing = interleaved((b"\x1f" + b"\xff" * 50, number * 3600) for number in count(10))
-    with HostileServer(rtsp(play=film_and_then(nothing))) as server:
+    with HostileServer(rtsp(play=video_and_then(nothing))) as server:
         pull = Pull(server.url, timeout_s=0.5)
         raised = pull.end()
     assert isinstance(raised, CameraTimeoutError)
     assert pull.packets
 
 
-def test_a_session_name_that_is_no_utf_8() -> None:
+def test_a_session_name_that_is_not_utf_8() -> None:
     def one_picture() -> Iterator[bytes]:
-        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
+        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPattern(160, 96)
         for number in range(10):
             packets = encoder.encode(picture.draw(datetime(2026, 1, 1, tzinfo=UTC), number * 40), number * 3600, 0)
             yield from interleaved((unit, number * 3600) for packet in packets for unit in nal_units(packet.data))
@@ -226,7 +225,7 @@ def test_a_session_name_that_is_no_utf_8() -> None:
 
 def test_a_jump_of_the_camera_s_clock() -> None:
     def jumping() -> Iterator[bytes]:
-        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
+        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPattern(160, 96)
         for number in range(200):
             planes = picture.draw(datetime(2026, 1, 1, tzinfo=UTC), number * 40)
             packets = encoder.encode(planes, number * 3600, 0)
@@ -250,7 +249,7 @@ def test_an_interrupt_before_the_start_is_kept(rtsp_server: RtspServer) -> None:
     assert list(engine.packets()) == []
 
 
-def test_an_interrupt_is_its_own_engine_s_alone(rtsp_server: RtspServer) -> None:
+def test_an_interrupt_affects_its_own_engine_only(rtsp_server: RtspServer) -> None:
     one, other = Pull(rtsp_server.url("/cam")), Pull(rtsp_server.url("/cam"))
     assert one.first.wait(10)
     assert other.first.wait(10)
@@ -262,8 +261,8 @@ def test_an_interrupt_is_its_own_engine_s_alone(rtsp_server: RtspServer) -> None
     other.interrupt()
 
 
-class Hurried:
-    """A clock that runs a second with each look."""
+class FastClock:
+    """A clock that advances by a second with each reading."""
 
     def __init__(self) -> None:
         self._now = count()
@@ -280,4 +279,4 @@ def test_parameter_sets_that_never_come(play: Callable[[], Iterator[bytes]]) -> 
     with HostileServer(rtsp(play=play)) as server:
         source = CaptureSource("camera", server.url, KEYFRAME_TIMEOUT_S * 10)
         with pytest.raises((NoVideoError, CameraEndedError), match=r"restart|keyframe|broke"):
-            list(PyAVCaptureEngine(source, Hurried()).packets())
+            list(PyAVCaptureEngine(source, FastClock()).packets())

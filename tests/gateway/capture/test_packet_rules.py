@@ -15,7 +15,7 @@ KEY, DELTA = packet(0), packet(1)
 AUDIO = replace(KEY, kind=MediaKind.AUDIO, dts_90k=KEY.dts_90k - 900, pts_90k=KEY.pts_90k - 900)
 
 
-def test_honest_packets_pass() -> None:
+def test_valid_packets_pass() -> None:
     rules = PacketRules(1)
     for each in (AUDIO, KEY, replace(AUDIO, dts_90k=5, pts_90k=5), DELTA):
         rules.check(each)
@@ -32,7 +32,7 @@ def test_honest_packets_pass() -> None:
         (AUDIO, DELTA, "keyframe"),
     ],
 )
-def test_the_rule_that_is_broken_is_named(first: Packet, second: Packet, why: str) -> None:
+def test_the_error_names_the_broken_rule(first: Packet, second: Packet, why: str) -> None:
     rules = PacketRules(1)
     rules.check(first)
     with pytest.raises(CaptureError, match=why):
@@ -40,7 +40,7 @@ def test_the_rule_that_is_broken_is_named(first: Packet, second: Packet, why: st
 
 
 @given(st.lists(st.tuples(st.sampled_from(MediaKind), st.integers(-(2**36), 2**36), st.integers(-10, 10))))
-def test_what_passes_keeps_the_rules(times: list[tuple[MediaKind, int, int]]) -> None:
+def test_packets_that_pass_follow_the_rules(times: list[tuple[MediaKind, int, int]]) -> None:
     rules = PacketRules(1)
     last: dict[MediaKind, int] = {}
     for kind, dts_90k, reorder_90k in times:

@@ -76,7 +76,7 @@ async def test_only_errors_that_name_a_silent_port_make_it_poll(
     await listener.stop()
 
 
-async def test_a_camera_that_is_plugged_in_again_is_live_though_its_next_attempt_is_an_hour_away(
+async def test_a_camera_that_is_back_is_live_although_its_next_attempt_is_an_hour_away(
     own_rtsp_server: RtspServer,
 ) -> None:
     service = CaptureService.from_url(

@@ -1,4 +1,4 @@
-"""Names of cameras: what is looked up, what is checked, and where the connection goes."""
+"""Host names of cameras: which are looked up, which addresses are checked, and where the connection goes."""
 
 import ipaddress
 import threading
@@ -43,7 +43,7 @@ def hosts(url: str, check: CheckAddress | None) -> list[str]:
     return [each.host for each in destinations(parse(url), source, threading.Event())]
 
 
-def test_every_address_is_checked_and_stands_in_place_of_the_name(resolver: Resolver) -> None:
+def test_every_address_is_checked_and_replaces_the_name(resolver: Resolver) -> None:
     resolver.addresses[NAME] = ["2001:db8::7", "192.0.2.7"]
     assert hosts(f"rtsp://{NAME}/a", None) == [NAME]
     assert hosts(f"rtsp://{NAME}/a", refuse()) == ["2001:db8::7", "192.0.2.7"]
@@ -58,7 +58,7 @@ def test_every_address_is_checked_and_stands_in_place_of_the_name(resolver: Reso
 
 
 @pytest.mark.parametrize("engine", [PyAVCaptureEngine, OpenCVCaptureEngine])
-def test_a_name_that_is_rebound_leads_nowhere(
+def test_dns_rebinding_does_not_reach_a_refused_address(
     engine: Callable[[CaptureSource], CaptureEngine], resolver: Resolver, rtsp_server: RtspServer
 ) -> None:
     url = rtsp_server.url("/video").replace("127.0.0.1", NAME)
@@ -75,7 +75,9 @@ def test_a_name_that_is_rebound_leads_nowhere(
 
 
 @pytest.mark.parametrize("who", [VIEWER, AWKWARD])
-def test_a_digest_is_answered_at_the_address(resolver: Resolver, rtsp_server: RtspServer, who: tuple[str, str]) -> None:
+def test_digest_authentication_works_at_the_address(
+    resolver: Resolver, rtsp_server: RtspServer, who: tuple[str, str]
+) -> None:
     resolver.addresses[NAME] = ["127.0.0.1"]
     url = rtsp_server.guarded_url("/video", *who).replace("127.0.0.1", NAME)
     assert pull(url, refuse(), PyAVCaptureEngine) == 3
@@ -85,7 +87,7 @@ def test_a_digest_is_answered_at_the_address(resolver: Resolver, rtsp_server: Rt
         )
 
 
-def test_the_next_address_is_tried_where_nobody_listens_at_the_first(
+def test_the_next_address_is_tried_where_nothing_listens_at_the_first(
     resolver: Resolver, rtsp_server: RtspServer
 ) -> None:
     resolver.addresses[NAME] = ["127.0.0.9", "127.0.0.1"]
@@ -96,8 +98,8 @@ def test_the_next_address_is_tried_where_nobody_listens_at_the_first(
         pull(url, refuse(), PyAVCaptureEngine)
 
 
-def test_libav_follows_a_redirect_by_itself(rtsp_server: RtspServer) -> None:
-    """What ``docs/security.md`` says is left: if this ever fails, libav has learned better, and so may the document."""
+def test_libav_follows_a_redirect_without_a_check(rtsp_server: RtspServer) -> None:
+    """A known limit, described in ``docs/security.md``. If this fails, libav has changed: update the document."""
     seen: list[Address] = []
     with HostileServer(redirect(rtsp_server.url("/video"))) as server:
         assert pull(server.url, seen.append, PyAVCaptureEngine) == 3

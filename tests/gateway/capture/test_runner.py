@@ -23,7 +23,7 @@ def packet(number: int) -> Packet:
 
 
 class Burst(CaptureEngine):
-    """Yields ``count`` packets as fast as it can, then ends as told."""
+    """Yields ``count`` packets as fast as it can, then ends or raises."""
 
     count = 0
     error: Exception | None = None
@@ -46,7 +46,7 @@ def burst(count: int, error: Exception | None = None) -> Burst:
     return engine
 
 
-async def test_everything_arrives_in_order_and_then_the_end() -> None:
+async def test_packets_arrive_in_order_and_then_the_end() -> None:
     seen: list[int] = []
     runner = EngineRunner(burst(100), lambda item: seen.append(item.dts_90k))
     runner.start()
@@ -55,7 +55,7 @@ async def test_everything_arrives_in_order_and_then_the_end() -> None:
     assert not runner.is_running
 
 
-async def test_a_loop_that_is_late_loses_whole_stretches_up_to_a_keyframe(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_loop_loses_packets_up_to_a_keyframe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "HANDOVER_MAX_PACKETS", 25)
     seen: list[int] = []
     engine = burst(1000)
@@ -68,7 +68,7 @@ async def test_a_loop_that_is_late_loses_whole_stretches_up_to_a_keyframe(monkey
     assert runner.dropped == 975
 
 
-async def test_after_a_gap_comes_a_keyframe(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_first_packet_after_a_gap_is_a_keyframe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "HANDOVER_MAX_PACKETS", 25)
     seen: list[int] = []
     runner = EngineRunner(burst(20_000), lambda item: seen.append(item.dts_90k))
@@ -79,14 +79,14 @@ async def test_after_a_gap_comes_a_keyframe(monkeypatch: pytest.MonkeyPatch) -> 
         assert after == before + 1 or after % GOP == 0
 
 
-async def test_the_engines_error_is_what_is_raised() -> None:
+async def test_the_error_of_the_engine_is_raised() -> None:
     runner = EngineRunner(burst(1, CameraEndedError("hung up")), lambda _: None)
     runner.start()
     with pytest.raises(CameraEndedError, match="hung up"):
         await runner.ended()
 
 
-async def test_a_foreign_error_becomes_a_capture_error_without_secrets() -> None:
+async def test_another_error_becomes_a_capture_error_without_secrets() -> None:
     runner = EngineRunner(burst(1, ValueError("rtsp://viewer:s3cret@camera")), lambda _: None)
     runner.start()
     with pytest.raises(CaptureError, match="ValueError") as caught:

@@ -1,4 +1,4 @@
-"""Cameras over TLS that have to prove their names, and those that need not."""
+"""Cameras over TLS, with and without verification of their certificates."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ def pull(server: RtspServer, host: str, **settings: Any) -> int:
     return len(list(islice(PyAVCaptureEngine(CaptureSource("camera", url, **settings)).packets(), 3)))
 
 
-def test_a_certificate_that_somebody_vouches_for(
+def test_a_certificate_of_a_trusted_issuer(
     camera: RtspServer, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert pull(camera, "127.0.0.1", tls_verify=True, tls_ca_file=authority.path) == 3
@@ -87,13 +87,13 @@ def test_a_certificate_that_somebody_vouches_for(
     assert pull(camera, "127.0.0.1", tls_verify=True) == 3
 
 
-def test_a_camera_that_is_certified_as_another(camera: RtspServer, authority: Authority) -> None:
+def test_a_certificate_for_another_name(camera: RtspServer, authority: Authority) -> None:
     with pytest.raises(CameraRefusedError, match="that it is localhost"):
         pull(camera, "localhost", tls_verify=True, tls_ca_file=authority.path)
-    assert pull(camera, "localhost") == 3, "nobody asked"
+    assert pull(camera, "localhost") == 3, "verification is off"
 
 
-def test_a_camera_proves_its_name_and_not_the_address_that_it_was_found_at(
+def test_the_certificate_is_for_the_name_and_not_the_address(
     camera: RtspServer, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolver = Resolver(monkeypatch)
@@ -111,7 +111,7 @@ def test_a_camera_proves_its_name_and_not_the_address_that_it_was_found_at(
         ({"capture_tls_verify": True, "engine": "opencv"}, "use the engine pyav"),
     ],
 )
-def test_settings_that_would_prove_nothing(table: dict[str, Any], why: str) -> None:
+def test_settings_that_would_verify_nothing(table: dict[str, Any], why: str) -> None:
     with pytest.raises(SettingsError, match=why):
         load_settings().camera("door", {"url": "rtsps://192.0.2.7/", **table})
     load_settings().camera("door", {"url": "rtsp://192.0.2.7/", **table})

@@ -1,4 +1,4 @@
-"""Credentials survive the way into libav, whatever is in them."""
+"""Credentials reach libav unchanged, whatever characters they have."""
 
 from urllib.parse import quote, unquote
 
@@ -57,7 +57,7 @@ def test_raw_passwords_are_understood_before_an_address(password: str) -> None:
 
 
 @given(st.text())
-def test_no_text_brings_it_down(text: str) -> None:
+def test_any_text_gives_a_url_or_an_error(text: str) -> None:
     try:
         once = normalise(text)
     except CaptureError:
@@ -71,7 +71,7 @@ def test_no_text_brings_it_down(text: str) -> None:
     "strange",
     ["rtsp://c/d@tsA:/A://:c@cam.\0e4/e", "rtsp://[f%1]/s://4:!@cam", "rtsp://[fe]/x", "rtsp://r:@ec:0/@a@H:"],
 )
-def test_what_is_no_host_is_none_encoded_either(strange: str) -> None:
+def test_an_invalid_host_is_invalid_encoded_too(strange: str) -> None:
     try:
         once = normalise(strange)
     except CaptureError:
@@ -88,7 +88,7 @@ def test_a_host_has_no_control_characters(wrong: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "cam", "rtsp://", "rtsp:///x", "rtsp://cam:99999/x", "rtsp://u:p@/x"])
-def test_no_host_is_said(wrong: str) -> None:
+def test_a_missing_host_is_an_error(wrong: str) -> None:
     with pytest.raises(CaptureError, match="rtsp://user:password@"):
         parse(wrong)
 

@@ -1,4 +1,4 @@
-"""The camera that films a clock: what leaves it is what any camera sends, and the clock in it is right."""
+"""The fake camera: its packets are like those of any camera, and its time code is right."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.capture.engine import CaptureSource
-from gateway.capture.engines import picture_clock
+from gateway.capture.engines import timecode
 from gateway.capture.engines.fake import FakeLiveStreamGenerator
-from gateway.capture.engines.test_pattern import ClockPicture
+from gateway.capture.engines.test_pattern import ClockPattern
 from gateway.errors import CaptureError
 from gateway.media import Packet
 
@@ -30,16 +30,16 @@ def film(url: str, packets: int) -> list[Packet]:
 
 
 @given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=30))
-def test_each_name_has_its_picture_and_machines_read_the_clock_in_all(name: str) -> None:
-    picture = ClockPicture(160, 96, name).draw(datetime(2026, 1, 2, tzinfo=UTC), 1_767_312_000_456)
-    assert picture_clock.read(picture[:96]) == 1_767_312_000_456
-    again = ClockPicture(160, 96, name).draw(datetime(2026, 1, 2, tzinfo=UTC), 1_767_312_000_456)
+def test_each_name_has_a_picture_of_its_own_with_a_readable_time_code(name: str) -> None:
+    picture = ClockPattern(160, 96, name).draw(datetime(2026, 1, 2, tzinfo=UTC), 1_767_312_000_456)
+    assert timecode.read(picture[:96]) == 1_767_312_000_456
+    again = ClockPattern(160, 96, name).draw(datetime(2026, 1, 2, tzinfo=UTC), 1_767_312_000_456)
     assert np.array_equal(picture, again)
-    other = ClockPicture(160, 96, name + "x").draw(datetime(2026, 1, 2, tzinfo=UTC), 1_767_312_000_456)
+    other = ClockPattern(160, 96, name + "x").draw(datetime(2026, 1, 2, tzinfo=UTC), 1_767_312_000_456)
     assert not np.array_equal(picture, other)
 
 
-def test_its_packets_keep_the_rules() -> None:
+def test_its_packets_follow_the_rules() -> None:
     packets = film(SMALL, 40)
     assert len(packets) == 40
     assert [packet.is_keyframe for packet in packets] == [number % 30 == 0 for number in range(40)]
@@ -53,18 +53,18 @@ def test_its_packets_keep_the_rules() -> None:
     assert video.frame_rate == 30
 
 
-def test_the_clock_in_the_picture_is_the_capture_time() -> None:
+def test_the_time_code_is_the_capture_time() -> None:
     packets = film(SMALL, 35)
     decoder = av.CodecContext.create("h264", "r")
     assert isinstance(decoder, av.VideoCodecContext)
     pictures = [picture for packet in packets for picture in decoder.decode(av.Packet(packet.data))]
-    seen = [picture_clock.read(picture.to_ndarray()[: picture.height].astype(np.uint8)) for picture in pictures]
+    seen = [timecode.read(picture.to_ndarray()[: picture.height].astype(np.uint8)) for picture in pictures]
     assert len(seen) > 30
     assert seen == [packet.captured_at_90k // 90 for packet in packets[: len(seen)]]
 
 
 @pytest.mark.parametrize(("name", "codec", "frame_90k"), [("aac", "aac", 1920), ("alaw", "pcm_alaw", 1800)])
-def test_it_can_be_heard(name: str, codec: str, frame_90k: int) -> None:
+def test_its_audio_has_tones(name: str, codec: str, frame_90k: int) -> None:
     packets = film(f"{SMALL}&audio={name}", 60)
     audio = [packet for packet in packets if not packet.is_video]
     assert len(audio) > 10
@@ -83,7 +83,7 @@ def test_it_can_be_heard(name: str, codec: str, frame_90k: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["width=0", "fps=abc", "gop=-1", "height=99999", "audio=loud"])
-def test_what_cannot_be_meant_is_said(wrong: str) -> None:
+def test_invalid_parameters_raise_an_error_that_names_them(wrong: str) -> None:
     engine = FakeLiveStreamGenerator(CaptureSource("demo", f"fake://demo?{wrong}"))
     with pytest.raises(CaptureError, match=wrong.partition("=")[0]):
         next(iter(engine.packets()))
@@ -96,8 +96,8 @@ def test_an_interrupt_before_the_start_is_kept() -> None:
 
 
 @given(st.integers(0, 2**48 - 1), st.sampled_from([(160, 96), (320, 240), (642, 362), (1280, 720)]))
-def test_the_strip_is_read_as_written(unix_ms: int, size: tuple[int, int]) -> None:
+def test_the_time_code_is_read_as_written(unix_ms: int, size: tuple[int, int]) -> None:
     luma = np.full((size[1], size[0]), 90, np.uint8)
-    assert picture_clock.read(luma) is None
-    picture_clock.write(luma, unix_ms)
-    assert picture_clock.read(luma) == unix_ms
+    assert timecode.read(luma) is None
+    timecode.write(luma, unix_ms)
+    assert timecode.read(luma) == unix_ms

@@ -1,4 +1,4 @@
-"""OpenCVCaptureEngine at real servers: the pictures are the camera's, and the coded stream keeps the rules."""
+"""OpenCVCaptureEngine at real servers: the frames are the camera's, and the packets follow the rules."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from gateway.capture.engine import CaptureSource
 from gateway.capture.engines.h264_encoder import H264Encoder
 from gateway.capture.engines.opencv import OpenCVCaptureEngine
 from gateway.capture.engines.pyav import PyAVCaptureEngine
-from gateway.capture.engines.test_pattern import ClockPicture
+from gateway.capture.engines.test_pattern import ClockPattern
 from gateway.codec.annexb import nal_units
 from gateway.errors import (
     CameraEndedError,
@@ -41,7 +41,7 @@ def pull(url: str, count: int, timeout_s: float = 5.0, buffer_size: int = 1) -> 
 
 
 @pytest.mark.parametrize("mount", ["/video", "/mjpeg", "/hevc", "/bframes"])
-def test_anything_becomes_h264(rtsp_server: RtspServer, mount: str) -> None:
+def test_every_codec_becomes_h264(rtsp_server: RtspServer, mount: str) -> None:
     packets = pull(rtsp_server.url(mount), 20)
     assert packets[0].is_keyframe
     assert all(after.dts_90k > before.dts_90k for before, after in pairwise(packets))
@@ -60,7 +60,7 @@ def test_awkward_credentials(rtsp_server: RtspServer) -> None:
     assert pull(rtsp_server.guarded_url(user=AWKWARD[0], password=AWKWARD[1]), 1)
 
 
-def test_a_slow_taker_gets_new_pictures(rtsp_server: RtspServer) -> None:
+def test_a_slow_consumer_gets_new_frames_and_the_old_ones_are_counted(rtsp_server: RtspServer) -> None:
     engine = OpenCVCaptureEngine(CaptureSource("camera", rtsp_server.url("/video"), buffer_size=1))
     packets = engine.packets()
     first = next(packets)
@@ -130,11 +130,11 @@ def test_an_interrupt_does_not_wait_for_opencv(handler: Handler) -> None:
 _MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def film_with_faults() -> Iterator[bytes]:
-    """A camera of which every fourth picture is broken."""
+def stream_with_broken_frames() -> Iterator[bytes]:
+    """Every fourth frame is broken."""
 
     def units() -> Iterator[tuple[bytes, int]]:
-        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPicture(160, 96)
+        encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPattern(160, 96)
         for number in range(400):
             pts_90k = number * 3600
             if number % 4 == 3:
@@ -149,10 +149,10 @@ def film_with_faults() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("engine", [OpenCVCaptureEngine, PyAVCaptureEngine])
-def test_single_bad_pictures_are_passed_over(
+def test_single_unreadable_frames_are_skipped(
     engine: type[OpenCVCaptureEngine | PyAVCaptureEngine], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING), HostileServer(rtsp(play=film_with_faults)) as server:
+    with caplog.at_level(logging.WARNING), HostileServer(rtsp(play=stream_with_broken_frames)) as server:
         packets = list(islice(engine(CaptureSource("camera", server.url)).packets(), 30))
     assert len(packets) == 30
     assert all(after.dts_90k > before.dts_90k for before, after in pairwise(packets))

@@ -57,7 +57,7 @@ def keeps_the_rules(packets: list[Packet]) -> None:
 
 
 def decodes(packets: list[Packet]) -> set[tuple[int, int]]:
-    """The sizes of the pictures that a decoder makes of the video, each kept to what was told of it."""
+    """Decode the video and return the sizes of its frames."""
     first = packets[0].info.video
     decoder = av.CodecContext.create(first.codec, "r")
     assert isinstance(decoder, av.VideoCodecContext)
@@ -97,7 +97,7 @@ def test_every_kind_of_video(rtsp_server: RtspServer, mount: str, codec_string: 
     ("mount", "codec", "codec_string", "rate_hz", "channels"),
     [("/cam", "pcm_alaw", "alaw", 8000, 1), ("/aac", "aac", "mp4a.40.2", 48_000, 2)],
 )
-def test_audio_comes_beside_the_video(
+def test_audio_comes_with_the_video(
     rtsp_server: RtspServer, mount: str, codec: str, codec_string: str, rate_hz: int, channels: int
 ) -> None:
     packets = pull(rtsp_server.url(mount), 36)
@@ -129,7 +129,7 @@ def test_a_change_of_size_is_a_new_stream(rtsp_server: RtspServer) -> None:
     assert {(info.video.width, info.video.height) for info in infos} == {(320, 240), (480, 360)}
 
 
-def test_b_frames_are_still_told_after_a_gop(rtsp_server: RtspServer) -> None:
+def test_b_frames_are_still_reported_after_a_gop(rtsp_server: RtspServer) -> None:
     packets = pull(rtsp_server.url("/bframes"), 60)
     assert sum(packet.is_keyframe for packet in packets) == 2
     assert all(packet.info.video.has_b_frames for packet in packets)
@@ -141,7 +141,7 @@ def test_b_frames_are_still_told_after_a_gop(rtsp_server: RtspServer) -> None:
 
 
 @pytest.mark.parametrize("mount", ["/cam", "/hevc"])
-def test_pictures_do_not_wait_for_the_next_one(rtsp_server: RtspServer, mount: str) -> None:
+def test_frames_do_not_wait_for_the_next_one(rtsp_server: RtspServer, mount: str) -> None:
     engine = PyAVCaptureEngine(CaptureSource("camera", rtsp_server.url(mount)))
     seen = 0
     for packet in engine.packets():
@@ -201,7 +201,7 @@ def test_parameter_sets_can_be_split(rtsp_server: RtspServer) -> None:
     assert len(list(nal_units(info.video.parameter_sets))) == 3
 
 
-def test_b_frames_that_never_come_are_not_told_for_long() -> None:
+def test_b_frames_that_never_come_are_reported_for_one_gop() -> None:
     def play() -> Iterator[bytes]:
         context = av.CodecContext.create("libx264", "w")
         assert isinstance(context, av.VideoCodecContext)
@@ -217,15 +217,15 @@ def test_b_frames_that_never_come_are_not_told_for_long() -> None:
 
     with HostileServer(rtsp(play=play)) as server:
         packets = pull(server.url, 30)
-    told = [packet.info.video.has_b_frames for packet in packets if packet.is_keyframe]
-    assert told == [True, False, False]
+    reported = [packet.info.video.has_b_frames for packet in packets if packet.is_keyframe]
+    assert reported == [True, False, False]
     assert [packet.info.video.has_b_frames for packet in packets] == [True] * 10 + [False] * 20
     keeps_the_rules(packets)
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate that a camera has signed for itself, and its key."""
+    """A self-signed certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "camera")])
     now = datetime.now(UTC)
@@ -242,7 +242,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.mark.integration
-def test_rtsps_of_a_camera_that_signs_for_itself(certificate: Path) -> None:
+def test_rtsps_with_a_self_signed_certificate(certificate: Path) -> None:
     with RtspServer(certificate) as server:
         packets = pull(f"rtsps://viewer:p@ss:word@127.0.0.1:{server.tls_port}/video", 5)
         keeps_the_rules(packets)

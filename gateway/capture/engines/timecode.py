@@ -1,9 +1,10 @@
-"""A clock that machines read off a picture: the Unix time in milliseconds as black and white blocks.
+"""A time code that programs can read from a picture: the Unix time in milliseconds as black and white blocks.
 
-Theory of operation. Latency is what lies between the making of a picture and its being seen, wherever that is. A time
-in the picture itself survives coding, transport, scaling and screens, and needs no help from any of them. The strip is
-at the bottom of the picture, ``ROWS`` rows of ``COLUMNS`` blocks: 48 bits of milliseconds, most significant first, and
-then 16 bits of CRC, by which a picture without a strip, or with a broken one, is told."""
+Theory of operation. Glass-to-glass latency is the time from capturing a frame until it is displayed. A time in the
+picture itself survives coding, transport, scaling and screens. The strip is at the bottom of the picture, ``ROWS`` rows
+of ``COLUMNS`` blocks: 48 bits of milliseconds, most significant first, and then 16 bits of CRC. The CRC rejects
+pictures without a strip or with a damaged one.
+"""
 
 import binascii
 
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 ROWS = 2
 COLUMNS = 32
 HEIGHT = 1 / 20
-"""Part of the picture's height that the strip takes."""
+"""Height of the strip, as a part of the picture's height."""
 
 _TIME_BITS = 48
 _DARK, _LIGHT = 16, 150
-"""Luma of the blocks: far enough apart for any encoder, and not so bright that the strip is all one sees."""
+"""Luma of the blocks: far enough apart for any encoder, and not so bright that the strip distracts."""
 
 Luma = NDArray[np.uint8]
 
@@ -35,7 +36,7 @@ def write(luma: Luma, unix_ms: int) -> None:
 
 
 def read(luma: Luma) -> int | None:
-    """The time in a picture's luma (or one channel of its RGB), in ms since the epoch; ``None`` where there is none."""
+    """The time in a picture's luma (or one channel of its RGB), in ms since the epoch; ``None`` without a strip."""
     height, width = luma.shape
     top = height * (1 - HEIGHT)
     block_height, block_width = (height - top) / ROWS, width / COLUMNS
