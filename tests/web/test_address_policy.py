@@ -1,8 +1,7 @@
-"""Where cameras may be that come by API: when they come, at each connect, and after a restart."""
+"""Which camera URLs the API accepts: when a camera is added, at each connect, and after a restart."""
 
 import asyncio
 import ipaddress
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequestError
 from gateway.session import SessionState
+from tests.support.eventually import eventually
 from tests.support.guarded import OFF, Client, guarded
 from tests.support.resolver import Resolver
 from tests.support.rtsp import RtspServer
@@ -42,7 +42,7 @@ METADATA_URLS = [
 ]
 
 
-async def test_no_camera_at_a_metadata_address(tmp_path: Path) -> None:
+async def test_a_camera_at_a_metadata_address_is_refused(tmp_path: Path) -> None:
     async with guarded(tmp_path, **OFF) as client:
         for url in METADATA_URLS:
             status, body = await add(client, url=url)
@@ -52,7 +52,7 @@ async def test_no_camera_at_a_metadata_address(tmp_path: Path) -> None:
                 assert answer.status == 400
 
 
-NO_CAMERAS: list[tuple[dict[str, Any], str]] = [
+INVALID_TABLES: list[tuple[dict[str, Any], str]] = [
     ({"url": "file:///etc/passwd"}, "rtsp"),
     ({"url": "/etc/passwd"}, "rtsp"),
     ({"url": "http://127.0.0.1/"}, "rtsp"),
@@ -68,16 +68,16 @@ NO_CAMERAS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_no_file_no_other_scheme_and_no_code(tmp_path: Path) -> None:
+async def test_files_other_schemes_and_python_classes_are_refused(tmp_path: Path) -> None:
     async with guarded(tmp_path, **OFF) as client:
-        for table, word in NO_CAMERAS:
+        for table, word in INVALID_TABLES:
             status, body = await add(client, **table)
             assert (status, body["error"]) == (400, "bad_request"), body
             assert word in body["message"].lower()
             assert "passwd" not in body["message"]
 
 
-async def test_who_means_it_may(tmp_path: Path) -> None:
+async def test_metadata_addresses_can_be_allowed(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path, allow_metadata_addresses=True)
     await check_target({"url": "rtsp://169.254.7.7/stream"}, settings, [])
     settings = load_settings(data_dir=tmp_path)
@@ -88,7 +88,9 @@ async def test_who_means_it_may(tmp_path: Path) -> None:
 
 
 @given(st.ip_addresses())
-def test_only_few_addresses_are_refused(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+def test_ipv4_embedded_in_ipv6_is_checked_alike(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
     if isinstance(address, ipaddress.IPv4Address):
         mapped = ipaddress.IPv6Address(f"::ffff:{address}")
         assert is_metadata(address) == is_metadata(mapped)
@@ -96,23 +98,15 @@ def test_only_few_addresses_are_refused(address: ipaddress.IPv4Address | ipaddre
             assert is_metadata(address)
 
 
-# --- names that lead elsewhere later
+# --- names that resolve to another address later
 
 
 NAME = "camera.test"
 METADATA = "169.254.169.254"
 
 
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come true")
-
-
 def is_refused(client: Client) -> bool:
-    """Whether the camera was not connected to, since it is where no camera is."""
+    """Whether the gateway did not connect to the camera, because of its address."""
     assert client.app is not None
     session = client.app[GATEWAY].service.camera("new").session
     return session.state is SessionState.RETRYING and "ALLOW_METADATA_ADDRESSES" in (session.error_message or "")
@@ -123,7 +117,7 @@ def is_live(client: Client) -> bool:
     return client.app[GATEWAY].service.camera("new").session.state is SessionState.LIVE
 
 
-async def test_a_name_that_is_rebound_is_seen_at_each_connect(
+async def test_the_address_is_checked_at_each_connect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_rtsp_server: RtspServer
 ) -> None:
     resolver = Resolver(monkeypatch)
@@ -132,30 +126,30 @@ async def test_a_name_that_is_rebound_is_seen_at_each_connect(
     quick = {"connection_retry_delay": 0.05, "connection_retry_attempts": 1000, "record": "never", "start": "always"}
     async with guarded(tmp_path, **OFF, cameras={}) as client:
         assert (await add(client, url=url, **quick))[0] == 201
-        await until(lambda: is_live(client))
-        # The camera goes away, and its name leads elsewhere when it is looked for.
+        await eventually(lambda: is_live(client), "the camera is live")
+        # The camera stops, and its name resolves to another address at the next connect.
         resolver.addresses[NAME] = [METADATA]
         await asyncio.to_thread(own_rtsp_server.restart)
-        await until(lambda: is_refused(client))
+        await eventually(lambda: is_refused(client), "the address is refused")
         resolver.addresses[NAME] = ["127.0.0.1"]
-        await until(lambda: is_live(client))
-    # One of several addresses is enough, after a restart.
+        await eventually(lambda: is_live(client), "the camera is live")
+    # After a restart, one refused address of several is enough.
     resolver.addresses[NAME] = ["127.0.0.1", METADATA]
     async with guarded(tmp_path, **OFF, cameras={}) as client:
-        await until(lambda: is_refused(client))
-    # Unless it is meant so.
+        await eventually(lambda: is_refused(client), "the address is refused")
+    # The setting allows it.
     resolver.addresses[NAME] = ["127.0.0.1"]
     async with guarded(tmp_path, **OFF, cameras={}, allow_metadata_addresses=True) as client:
         assert client.app is not None
         assert client.app[GATEWAY]._address_check("new") is None
 
 
-async def test_a_url_that_came_by_api_is_looked_at_whoever_named_the_camera(
+async def test_a_url_from_the_api_is_checked_also_for_a_configured_camera(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolver = Resolver(monkeypatch)
     resolver.addresses[NAME] = ["127.0.0.1"]
-    # Nobody is asked to explain the addresses in the configuration.
+    # Addresses in the configuration are not checked.
     cameras = {
         "new": {
             "url": f"rtsp://{NAME}:1/",
@@ -174,7 +168,7 @@ async def test_a_url_that_came_by_api_is_looked_at_whoever_named_the_camera(
         async with client.patch("/api/cameras/new", json={"url": f"rtsp://{NAME}:2/"}) as answer:
             assert answer.status == 200
         resolver.addresses[NAME] = [METADATA]
-        await until(lambda: is_refused(client))
+        await eventually(lambda: is_refused(client), "the address is refused")
         async with client.patch("/api/cameras/new", json={"url": None}) as answer:
             assert answer.status == 200
         assert gateway._address_check("new") is None

@@ -1,4 +1,4 @@
-"""The whole gateway in one process: it opens, answers, and leaves nothing behind."""
+"""The gateway as an application: it starts, answers requests, and stops without threads or tasks left over."""
 
 import asyncio
 import re
@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.eventually import eventually
 from tests.support.scripted import ScriptedEngine
 from web.app import create_app
 from web.settings import load_settings
@@ -18,12 +19,17 @@ from web.settings import load_settings
 Client = TestClient[web.Request, web.Application]
 
 
+def camera_url(tmp_path: Path) -> str:
+    """The URL of this test's scripted camera."""
+    return f"scripted://viewer:s3cret@camera/{tmp_path.name}"
+
+
 @pytest.fixture
 async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
     """A gateway with one scripted camera ``door``, on demand."""
     monkeypatch.chdir(tmp_path)
     door = {
-        "url": f"scripted://viewer:s3cret@camera/{tmp_path.name}",
+        "url": camera_url(tmp_path),
         "engine": "tests.support.scripted:ScriptedEngine",
         "start": "on-demand",
     }
@@ -34,7 +40,7 @@ async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         yield client
 
 
-async def test_the_house_leaves_no_thread_and_no_task_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stopped_gateway_leaves_no_thread_and_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     before_threads = set(threading.enumerate())
     before_tasks = asyncio.all_tasks()
@@ -50,13 +56,13 @@ async def test_the_house_leaves_no_thread_and_no_task_behind(tmp_path: Path, mon
         assert (await client.get("/hls/demo/index.m3u8")).status == 200
 
     def left() -> set[threading.Thread]:
-        # A default executor's idle workers are the loop's own, and end with it.
+        # Idle workers of the default executor belong to the event loop, and end with it.
         return {thread for thread in set(threading.enumerate()) - before_threads if "asyncio" not in thread.name}
 
     for _ in range(100):
         if not left():
             break
-        await asyncio.sleep(0.05)  # an executor's workers have been told to go, and are on their way out
+        await asyncio.sleep(0.05)  # workers of an executor that was shut down end a moment later
     assert not left()
     assert not {task for task in asyncio.all_tasks() - before_tasks if not task.done()}
 
@@ -90,16 +96,24 @@ async def test_every_error_is_json_with_a_code_and_a_sentence(client: Client) ->
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"client_id": 5}', b'{"metadata": []}', b'{"x": 1}', b"\xff"])
-async def test_a_command_that_cannot_be_meant_is_a_400(client: Client, body: bytes) -> None:
+async def test_an_invalid_command_is_a_400(client: Client, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     reply = await client.post("/api/cameras/door/capture/start", data=body, headers=headers)
     assert reply.status == (400 if body else 200), await reply.text()
 
 
-async def test_metrics_are_prometheus_text_with_help_and_no_viewer_in_a_label(client: Client) -> None:
+async def test_a_start_command_starts_one_engine(client: Client, tmp_path: Path) -> None:
+    url = camera_url(tmp_path)
+    assert url not in ScriptedEngine.runs
     await client.post("/api/cameras/door/capture/start")
-    engines = next(runs for url, runs in ScriptedEngine.runs.items() if client.app and "camera/" in url and runs)
-    assert engines
+    await eventually(lambda: url in ScriptedEngine.runs, "an engine was made")
+    await client.post("/api/cameras/door/capture/start")
+    await client.get("/api/cameras/door")
+    assert len(ScriptedEngine.runs[url]) == 1
+
+
+async def test_metrics_are_prometheus_text_with_help_and_without_viewers_in_labels(client: Client) -> None:
+    await client.post("/api/cameras/door/capture/start")
     reply = await client.get("/metrics")
     text = await reply.text()
     families = {family.name: family for family in text_string_to_metric_families(text)}

@@ -1,4 +1,4 @@
-"""/openapi.json says what there is: every route is in it, it is valid, and what is answered is what it says."""
+"""/openapi.json: every route is in it, it is valid, and the answers to generated requests match it."""
 
 import json
 import re
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 Client = TestClient[web.Request, web.Application]
 
 SOCKET_IO = "/socket.io/"
-"""The one route that is Socket.IO's own; /asyncapi.json describes it."""
+"""The route of Socket.IO. /asyncapi.json describes its events."""
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_every_route_is_described(client: Client) -> None:
     assert not [text for text in re.findall(r"password.{0,40}", json.dumps(document)) if "default" in text]
 
 
-async def test_a_cameras_settings_are_all_there(client: Client) -> None:
+async def test_every_setting_of_a_camera_is_in_the_schemas(client: Client) -> None:
     schemas = (await (await client.get("/openapi.json")).json())["components"]["schemas"]
     wanted = {*RecordedCameraSettings.model_fields, "engine"} - {"capture_engine", "capture_tls_ca_file"}
     assert set(schemas["CameraPatch"]["properties"]) == wanted
@@ -75,7 +75,7 @@ async def test_a_cameras_settings_are_all_there(client: Client) -> None:
 async def test_the_documentation_lists_every_route(client: Client) -> None:
     page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
     for path in (await (await client.get("/openapi.json")).json())["paths"]:
-        # What playlists lead to, and what the player alone asks for, is nobody's to call by hand.
+        # Users do not call the URLs in playlists, nor those that only the player requests.
         if path.startswith(("/hls/{camera}/{", "/hls/{camera}/live", "/archive/{camera}/init-")):
             continue
         if path not in ("/api/time", "/api/cameras/{camera}/viewers/{viewer}/clock", "/whep/{camera}/{viewer}"):
@@ -83,18 +83,18 @@ async def test_the_documentation_lists_every_route(client: Client) -> None:
             assert known in page.replace("[/{camera}]", "/{camera}"), path
 
 
-# --- what is answered is what it says, whatever is asked
+# --- generated requests
 
 
 @schemathesis.serializer("application/sdp", "application/trickle-ice-sdpfrag")
 def as_text(_context: Any, value: Any) -> bytes:
-    """WebRTC's own media types are plain text."""
+    """The media types of WebRTC are plain text."""
     return str(value).encode("utf-8", "replace")
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway with its demo, which is live, and a camera that can be spoilt."""
+    """A gateway with the demo camera, which is live, and a camera ``yard`` that requests may change."""
     folder = tmp_path_factory.mktemp("openapi")
     (folder / "liveedge.toml").write_text(
         """
@@ -119,7 +119,7 @@ def api(gateway: GatewayProcess) -> Any:
     @api.hook
     def map_path_parameters(context: Any, parameters: Any) -> Any:
         if parameters and "camera" in parameters:
-            # Random ids would never get past the first question. What changes a camera has one for itself.
+            # Random ids would only give 404. Requests that change a camera use another one.
             is_safe = context.operation.method in ("get", "post", "options")
             parameters["camera"] = "demo" if is_safe else "yard"
         return parameters
@@ -129,15 +129,15 @@ def api(gateway: GatewayProcess) -> Any:
         if context.operation.label == "POST /api/cameras" and isinstance(body, dict):
             body = {**body, "start": "on-demand", "record": "never"}
             if isinstance(body.get("url"), str):
-                body |= {"url": "rtsp://127.0.0.1:1/", "engine": "pyav"}  # a random one never gets past that question
+                body |= {"url": "rtsp://127.0.0.1:1/", "engine": "pyav"}  # a random URL would only give 400
         return body
 
-    # MJPEG never ends.
+    # An MJPEG answer does not end.
     return api.exclude(path="/mjpeg/{camera}")
 
 
 def no_server_error(_context: Any, response: Any, _case: Any) -> None:
-    """503 is an honest answer, that it is not there yet; nothing else of the kind is."""
+    """Of the server errors only 503 is allowed: the camera is not ready yet."""
     assert response.status_code < 500 or response.status_code == 503
 
 
@@ -149,17 +149,17 @@ CHECKS = (
 )
 
 EXAMPLES = 12
-"""Of each operation and kind: some five hundred requests in all."""
+"""For each operation and mode: about 500 requests in total."""
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_whatever_is_asked_is_answered_as_it_says(api: Any, gateway: GatewayProcess, mode: GenerationMode) -> None:
+def test_generated_requests_get_documented_answers(api: Any, gateway: GatewayProcess, mode: GenerationMode) -> None:
     operations = [result.ok() for result in api.get_all_operations()]
     assert len(operations) > 25
     asked = 0
     for operation in operations:
         if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
-            continue  # what takes nothing cannot be asked wrongly
+            continue  # a request without parameters cannot be invalid
 
         @hypothesis.settings(
             max_examples=EXAMPLES,

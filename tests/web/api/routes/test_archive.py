@@ -1,4 +1,4 @@
-"""The archive over HTTP, on real files: what is served, and how nonsense is refused."""
+"""The archive over HTTP, on real files: lists, downloads, and the refusal of invalid requests."""
 
 import asyncio
 import hashlib
@@ -49,7 +49,7 @@ def gateway(data_dir: Path) -> web.Application:
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    """10 s in five closed segments, a gap of 10 s, and 3 s of which the last one still grows."""
+    """10 s in five closed segments, a gap of 10 s, and 3 s whose last segment still grows."""
     index_of(tmp_path, record(tmp_path, film(Film(seconds=10)), segment_s=2)).close()
     async with TestClient(TestServer(gateway(tmp_path))) as made:
         archive = made.app[GATEWAY].archive
@@ -84,7 +84,7 @@ async def test_the_list_is_paged_with_a_cursor(client: Client) -> None:
     assert ids == [f"segment_20261122T1850{second}Z" for second in seconds]
 
 
-async def test_a_range_lists_what_overlaps_it(client: Client) -> None:
+async def test_a_time_range_lists_the_segments_that_overlap_it(client: Client) -> None:
     page = await _json(client, f"{SEGMENTS}?start=2026-11-22T18:50:03Z&end=2026-11-22T19:50:04.5+01:00")
     assert isinstance(page["segments"], list)
     first = page["segments"][0]
@@ -95,7 +95,7 @@ async def test_a_range_lists_what_overlaps_it(client: Client) -> None:
     assert first["url"] == "/archive/door/segment_20261122T185002Z.mp4"
 
 
-async def test_a_moment_is_found_and_a_gap_says_what_is_around_it(client: Client) -> None:
+async def test_the_segment_of_a_moment_is_found_and_a_gap_names_its_neighbours(client: Client) -> None:
     at = f"{SEGMENTS}/at?time="
     found = await _json(client, at + "2026-11-22T18:50:03.5Z")
     assert isinstance(found["segment"], dict)
@@ -128,7 +128,7 @@ async def test_a_closed_file_is_served_whole_and_in_ranges(client: Client, tmp_p
 
 
 @pytest.mark.integration
-async def test_a_growing_file_is_served_at_its_true_length_and_plays(client: Client, tmp_path: Path) -> None:
+async def test_a_growing_file_is_served_with_its_length_and_plays(client: Client, tmp_path: Path) -> None:
     url = "/archive/door/segment_20261122T185022Z.mp4"
     answer = await client.get(url)
     data = await answer.read()
@@ -149,7 +149,7 @@ async def test_a_growing_file_is_served_at_its_true_length_and_plays(client: Cli
 
 
 @pytest.mark.integration
-async def test_the_recording_is_a_playlist_that_ffmpeg_plays_and_that_goes_on(client: Client) -> None:
+async def test_ffmpeg_plays_the_dvr_playlist_which_goes_on_into_live(client: Client) -> None:
     url = "/hls/door/dvr.m3u8?start=2026-11-22T18:50:03Z&end=2026-11-22T18:50:22Z"
     answer = await client.get(url)
     text = await answer.text()
@@ -198,7 +198,7 @@ async def test_a_clip_is_exact_and_can_be_read_in_ranges(client: Client, tmp_pat
     assert (head.headers["Content-Length"], await head.read()) == (str(len(data)), b"")
 
 
-async def test_a_segment_is_protected_and_left_again(client: Client) -> None:
+async def test_a_segment_is_protected_and_unprotected(client: Client) -> None:
     for name in ("segment_20261122T185002Z", "segment_20261122T185022Z"):
         url = f"{SEGMENTS}/{name}/protect"
         assert (await (await client.post(url)).json())["protected"] is True
@@ -219,7 +219,7 @@ async def test_thumbnails_are_pictures(client: Client) -> None:
         assert data.endswith(b"\xff\xd9")
 
 
-async def test_hash_and_status_are_told(client: Client) -> None:
+async def test_a_segment_has_its_hash_and_state(client: Client) -> None:
     archive = client.app[GATEWAY].archive
     while await archive.index.without_hash(10):
         await asyncio.sleep(0.01)
@@ -268,7 +268,7 @@ async def test_hash_and_status_are_told(client: Client) -> None:
         ("/archive/nobody/segment_20261122T185002Z.mp4", 404),
     ],
 )
-async def test_nonsense_is_refused_with_a_reason(client: Client, path: str, status: int) -> None:
+async def test_an_invalid_request_is_refused_with_a_reason(client: Client, path: str, status: int) -> None:
     body = await _json(client, path, status)
     assert body["error"] in ("bad_request", "not_found")
     assert body["message"]
@@ -276,7 +276,7 @@ async def test_nonsense_is_refused_with_a_reason(client: Client, path: str, stat
 
 @pytest.mark.parametrize("name", ["segment_20261122T185002Z", "segment_20261122T185022Z"])
 @pytest.mark.parametrize("asked", ["bytes=999999999-", "bytes=9-5", "bytes=a-b", "lines=1-2"])
-async def test_hostile_ranges_are_416(client: Client, name: str, asked: str) -> None:
+async def test_ranges_that_cannot_be_satisfied_are_416(client: Client, name: str, asked: str) -> None:
     answer = await client.get(f"/archive/door/{name}.mp4", headers={"Range": asked})
     assert answer.status == 416
     assert answer.headers["Content-Range"].startswith("bytes */")
@@ -284,6 +284,6 @@ async def test_hostile_ranges_are_416(client: Client, name: str, asked: str) -> 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=60), name=st.sampled_from(["start", "end", "cursor", "limit"]))
-async def test_no_parameter_makes_it_fail(client: Client, text: str, name: str) -> None:
+async def test_no_parameter_causes_a_server_error(client: Client, text: str, name: str) -> None:
     answer = await client.get(SEGMENTS, params={name: text.encode("utf-8", "ignore").decode()})
     assert answer.status in (200, 400)

@@ -1,4 +1,4 @@
-"""Cameras that come, change and go at run time by API, kept over a restart."""
+"""Cameras that the API adds, changes and removes at run time. Changes are kept over a restart."""
 
 import asyncio
 import json
@@ -12,14 +12,15 @@ import pytest
 
 from gateway.errors import SettingsError
 from gateway.session import SessionState
-from tests.support.configured import engines, load, until, write
+from tests.support.configured import engines, load, write
+from tests.support.eventually import eventually
 from web.camera_store import CameraStore, _write
 from web.gateway import GATEWAY
 
 pytestmark = pytest.mark.usefixtures("place")
 
 
-async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_gateway: Callable[[], Any]) -> None:
+async def test_changes_by_the_api_are_kept_over_a_restart(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
     client = await open_gateway()
     new = {"camera_id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
@@ -42,7 +43,7 @@ async def test_what_the_api_did_is_there_after_a_restart(place: Path, open_gatew
     assert set(client.app[GATEWAY].service.cameras) == {"door"}
 
 
-async def test_a_configured_camera_is_not_removed_by_api(place: Path, open_gateway: Callable[[], Any]) -> None:
+async def test_the_api_does_not_remove_a_configured_camera(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
     client = await open_gateway()
     reply = await client.delete("/api/cameras/door")
@@ -66,7 +67,7 @@ async def test_a_configured_camera_is_not_removed_by_api(place: Path, open_gatew
         ({}, 200),
     ],
 )
-async def test_a_patch_that_cannot_be_meant_changes_nothing(
+async def test_an_invalid_patch_changes_nothing(
     place: Path, open_gateway: Callable[[], Any], patch: dict[str, object], status: int
 ) -> None:
     (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://u:s3cret@127.0.0.1:1/'\nstart = 'on-demand'")
@@ -80,14 +81,14 @@ async def test_a_patch_that_cannot_be_meant_changes_nothing(
     assert (await client.patch("/api/cameras/nosuch", json={})).status == 404
 
 
-async def test_a_patch_touches_only_what_changed(place: Path, open_gateway: Callable[[], Any]) -> None:
+async def test_a_patch_restarts_only_what_it_changes(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={}, yard={})
     client = await open_gateway()
     service = client.app[GATEWAY].service
-    await until(lambda: engines(place, "door") and engines(place, "yard"))
+    await eventually(lambda: engines(place, "door") and engines(place, "yard"), "both engines run")
     (run,) = engines(place, "door")
     run.send(key=True)
-    await until(lambda: service.camera("door").session.state is SessionState.LIVE)
+    await eventually(lambda: service.camera("door").session.state is SessionState.LIVE, "the camera is live")
     hold = service.camera("door").hold("test")
 
     await client.patch("/api/cameras/door", json={"frame_rate": 2, "connection_retry_attempts": 9})
@@ -97,18 +98,18 @@ async def test_a_patch_touches_only_what_changed(place: Path, open_gateway: Call
 
     # The engine's own settings need another run; the viewer stays.
     await client.patch("/api/cameras/door", json={"capture_timeout": 4321})
-    await until(lambda: len(engines(place, "door")) == 2)
+    await eventually(lambda: len(engines(place, "door")) == 2, "a second engine runs")
     assert run.interrupted
     assert engines(place, "door")[1].source.timeout_s == 4.321
     engines(place, "door")[1].send(key=True)
-    await until(lambda: service.camera("door").session.state is SessionState.LIVE)
+    await eventually(lambda: service.camera("door").session.state is SessionState.LIVE, "the camera is live")
     assert service.camera("door").viewers == {"test": 1}
     assert len(engines(place, "yard")) == 1
     assert not engines(place, "yard")[0].interrupted
     hold.release()
 
 
-async def test_a_change_that_cannot_be_kept_is_not_made(
+async def test_a_change_that_cannot_be_saved_is_not_made(
     place: Path, open_gateway: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(place, door={"start": "on-demand"})
@@ -125,7 +126,7 @@ async def test_a_change_that_cannot_be_kept_is_not_made(
     assert not [path for path in (place / "data").iterdir() if "cameras.json" in path.name]
 
 
-async def test_who_hangs_up_in_the_middle_leaves_no_half_change(
+async def test_a_client_that_hangs_up_during_a_change_leaves_it_complete(
     place: Path, open_gateway: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(place, door={"start": "on-demand"})
@@ -146,7 +147,7 @@ async def test_who_hangs_up_in_the_middle_leaves_no_half_change(
     await asyncio.wait([request])
     assert request.cancelled()
     go_on.set()
-    await until(lambda: "yard" in gateway.service.cameras)
+    await eventually(lambda: "yard" in gateway.service.cameras, "the camera is added")
     assert "yard" in json.loads((place / "data" / "cameras.json").read_text())["cameras"]
     await gateway.remove_camera("yard")
     assert set(gateway.service.cameras) == {"door"}
@@ -163,14 +164,14 @@ async def test_who_hangs_up_in_the_middle_leaves_no_half_change(
         '{"version":1,"cameras":{"a":1}}',
     ],
 )
-def test_a_damaged_file_keeps_the_gateway_from_forgetting_cameras(place: Path, text: str) -> None:
+def test_a_damaged_file_stops_the_start(place: Path, text: str) -> None:
     (place / "data").mkdir()
     (place / "data" / "cameras.json").write_text(text)
     with pytest.raises(SettingsError, match=r"cameras\.json"):
         CameraStore(load())
 
 
-def test_one_camera_that_cannot_be_used_any_more_is_left_out_and_kept(place: Path) -> None:
+def test_an_invalid_camera_in_the_file_is_left_out_and_kept(place: Path) -> None:
     (place / "data").mkdir()
     kept = {"yard": {"url": "rtsp://u:s3cret@h/", "frame_rate": 900}, "door": {"url": "rtsp://h/"}}
     (place / "data" / "cameras.json").write_text(json.dumps({"version": 1, "cameras": kept}))

@@ -1,4 +1,4 @@
-"""The live HLS routes, served to real players."""
+"""The live HLS routes, with real players."""
 
 import asyncio
 import gzip
@@ -18,7 +18,7 @@ from tests.support.hls_server import HlsServer, hls_server, reel_camera
 from tests.support.reel_engine import ReelEngine
 
 GIVE_UP_S = 30.0
-"""No measure of speed: where a wait ends that would otherwise hang the suite."""
+"""A limit for waits that would otherwise hang the suite. It does not measure speed."""
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_every_uri_of_the_playlist_is_there_and_may_be_cached(client: aioh
         assert (await answer.read())[4:8] == b"moof"
 
 
-async def test_gzip_is_for_those_who_accept_it(client: aiohttp.ClientSession) -> None:
+async def test_gzip_is_sent_to_clients_that_accept_it(client: aiohttp.ClientSession) -> None:
     async with client.get("/hls/yard/index.m3u8"):
         pass
     url = "/hls/yard/live.m3u8"
@@ -105,7 +105,7 @@ async def test_directives_are_answered_or_refused_at_once(client: aiohttp.Client
                 assert (await answer.json())["error"] == "bad_request"
 
 
-async def test_what_is_not_there_is_not_found(client: aiohttp.ClientSession) -> None:
+async def test_unknown_names_are_404(client: aiohttp.ClientSession) -> None:
     async with client.get("/hls/yard/index.m3u8"):
         pass
     for path in ("nowhere/index.m3u8", "yard/part-0-1.m4s", "yard/segment-1a-2.m4s", "yard/init-ff.mp4", "yard/x.m4s"):
@@ -113,7 +113,7 @@ async def test_what_is_not_there_is_not_found(client: aiohttp.ClientSession) -> 
             assert answer.status == 404, path
 
 
-async def test_requests_hold_the_camera_and_their_end_lets_it_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_keep_the_camera_captured_until_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "HOLD_S", 0.2)
     async with (
         hls_server({"porch": reel_camera("reel://gop=15", start="on-demand")}) as server,
@@ -130,7 +130,7 @@ async def test_requests_hold_the_camera_and_their_end_lets_it_go(monkeypatch: py
         assert camera.status().viewers == {}
 
 
-async def test_a_camera_without_pictures_is_told_as_503(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_camera_without_pictures_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "READY_S", 0.1)
     async with (
         hls_server({"gone": reel_camera("reel://gop=16")}) as server,
@@ -143,7 +143,7 @@ async def test_a_camera_without_pictures_is_told_as_503(monkeypatch: pytest.Monk
 
 
 async def test_the_served_playlists_keep_every_rule(server: HlsServer, client: aiohttp.ClientSession) -> None:
-    """A low-latency client over HTTP: blocking reloads with delta updates, each part as soon as it is hinted at."""
+    """A low-latency client over HTTP: blocking reloads with delta updates, each part as soon as it is hinted."""
     async with client.get("/hls/yard/index.m3u8"):
         pass
     watch = Watch(punctual_s=STALL_S)
@@ -167,8 +167,8 @@ async def test_the_served_playlists_keep_every_rule(server: HlsServer, client: a
     check_media(parse(text), lambda uri: bytes(data) if (data := window.media(uri)) is not None else None)
 
 
-async def test_a_reload_that_waits_for_nothing_ends(server: HlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """§6.2.5.2: 503 when what was asked for does not come, though gaps go on."""
+async def test_a_blocked_reload_ends_when_no_part_comes(server: HlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """§6.2.5.2: 503 if the requested part does not come, although gaps go on."""
     yard = server.live.stream("yard")
     await yard.multivariant_playlist()
     monkeypatch.setattr(yard, "_blocking_timeout_s", lambda: 0.05)

@@ -1,7 +1,7 @@
-"""/mjpeg and /snapshot over real HTTP, with a camera that plays in real time."""
+"""``/mjpeg`` and ``/snapshot`` over real HTTP, with a camera that plays in real time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from tests.support.coded import HEIGHT, WIDTH, ClipEngine, size_of
+from tests.support.eventually import eventually
 from tests.support.film import Film, film
 from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
@@ -24,7 +25,7 @@ CAMERA = {"url": "clip://camera", "engine": "tests.support.coded:ClipEngine", "s
 
 
 class Site:
-    """The two routes over a service of one camera and one that never shows a picture."""
+    """The two routes, with one camera that plays and one that never has a picture."""
 
     def __init__(self) -> None:
         settings = load_settings(
@@ -64,31 +65,26 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield http
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
 async def next_part(reader: Any) -> tuple[Mapping[str, str], bytes]:
     part = await reader.next()
     return part.headers, bytes(await part.read())
 
 
 def age_90k(site: Site, captured_at: str) -> int:
-    """How far a picture was behind the camera's newest when it came, in 90 kHz ticks."""
+    """How far a picture was behind the camera's newest on arrival, in 90 kHz ticks."""
     newest = site.service.camera("door").hub.newest
     assert newest is not None
     return newest.captured_at_90k - round(datetime.fromisoformat(captured_at).timestamp() * CLOCK_RATE)
 
 
-async def test_a_snapshot_brings_up_the_camera_and_lets_it_go(site: Site, http: aiohttp.ClientSession) -> None:
+async def test_a_snapshot_captures_the_camera_until_it_is_sent(site: Site, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{site.url}/snapshot/door.jpg") as reply:
         assert reply.status == 200
         assert reply.content_type == "image/jpeg"
         assert reply.headers["Cache-Control"] == "no-store"
         assert size_of(await reply.read()) == (WIDTH, HEIGHT)
         assert int(reply.headers["Age"]) == int(float(reply.headers["X-Age-Seconds"]))
-    await until(lambda: site.service.status("door").state is SessionState.STOPPED)
+    await eventually(lambda: site.service.status("door").state is SessionState.STOPPED, "the capture stops")
     assert site.service.status("door").viewers == {}
 
 
@@ -114,7 +110,7 @@ async def test_a_snapshot_of_another_size(site: Site, http: aiohttp.ClientSessio
         "mjpeg/door?frame_rate=fast",
     ],
 )
-async def test_what_cannot_be_meant_is_refused(site: Site, http: aiohttp.ClientSession, path: str) -> None:
+async def test_an_invalid_request_is_refused(site: Site, http: aiohttp.ClientSession, path: str) -> None:
     async with http.get(f"{site.url}/{path}") as reply:
         assert reply.status == 400
         assert (await reply.json())["error"] == "bad_request"
@@ -122,13 +118,13 @@ async def test_what_cannot_be_meant_is_refused(site: Site, http: aiohttp.ClientS
 
 
 @pytest.mark.parametrize("path", ["snapshot/attic.jpg", "mjpeg/attic"])
-async def test_no_such_camera(site: Site, http: aiohttp.ClientSession, path: str) -> None:
+async def test_an_unknown_camera_is_404(site: Site, http: aiohttp.ClientSession, path: str) -> None:
     async with http.get(f"{site.url}/{path}") as reply:
         assert reply.status == 404
 
 
 @pytest.mark.parametrize("path", ["snapshot/dark.jpg", "mjpeg/dark"])
-async def test_a_camera_that_fails_is_503_with_the_reason_and_a_time_to_come_back(
+async def test_a_camera_that_fails_is_503_with_a_reason_and_retry_after(
     site: Site, http: aiohttp.ClientSession, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jpeg, "PICTURE_WAIT_S", 0.3)
@@ -151,13 +147,11 @@ async def test_mjpeg_is_the_live_edge_part_by_part(site: Site, http: aiohttp.Cli
             sequences.append(int(headers["X-Sequence"]))
         assert sequences == sorted(set(sequences))
         assert site.service.status("door").viewers == {"mjpeg": 1}
-    await until(lambda: site.service.status("door").state is SessionState.STOPPED)
+    await eventually(lambda: site.service.status("door").state is SessionState.STOPPED, "the capture stops")
     assert not site.service.camera("door").jpeg.is_decoding
 
 
-async def test_mjpeg_by_another_name_for_a_reader_that_is_no_image_viewer(
-    site: Site, http: aiohttp.ClientSession
-) -> None:
+async def test_mjpeg_as_multipart_mixed_for_clients_that_accept_it(site: Site, http: aiohttp.ClientSession) -> None:
     for accept, kind in (
         ("multipart/mixed", "multipart/mixed"),
         ("image/avif,image/*;q=0.8,*/*;q=0.5", "multipart/x-mixed-replace"),
@@ -169,7 +163,7 @@ async def test_mjpeg_by_another_name_for_a_reader_that_is_no_image_viewer(
 
 
 async def test_a_part_ends_with_the_next_boundary(site: Site, http: aiohttp.ClientSession) -> None:
-    """Chromium shows a part when it has seen the boundary after it, and so must not wait for the next picture."""
+    """Chromium shows a part after it has read the next boundary, so that must not wait for the next picture."""
     async with http.get(f"{site.url}/mjpeg/door?frame_rate=0.01") as reply:
         assert await reply.content.readuntil(b"--liveedge\r\n") == b"--liveedge\r\n"
         assert (await reply.content.readuntil(b"\r\n--liveedge\r\n")).endswith(b"\xff\xd9\r\n--liveedge\r\n")
@@ -183,16 +177,16 @@ async def test_mjpeg_is_at_the_live_edge_after_a_cut(site: Site, http: aiohttp.C
         assert reply.connection is not None
         assert reply.connection.transport is not None
         reply.connection.transport.abort()
-    await until(lambda: "mjpeg" not in site.service.status("door").viewers)
+    await eventually(lambda: "mjpeg" not in site.service.status("door").viewers, "the viewer has left")
     published = hub.packets_published
-    await until(lambda: hub.packets_published >= published + 50)
+    await eventually(lambda: hub.packets_published >= published + 50, "50 more packets came")
     async with http.get(f"{site.url}/mjpeg/door") as reply:
         after, _ = await next_part(aiohttp.MultipartReader.from_response(reply))
         assert age_90k(site, after["X-Captured-At"]) < CLOCK_RATE
     assert after["X-Captured-At"] > before["X-Captured-At"]
 
 
-async def test_mjpeg_is_at_the_live_edge_after_the_camera_and_the_gateway_came_back(
+async def test_mjpeg_is_at_the_live_edge_after_camera_and_gateway_restart(
     http: aiohttp.ClientSession,
 ) -> None:
     for _ in range(2):
@@ -205,7 +199,7 @@ async def test_mjpeg_is_at_the_live_edge_after_the_camera_and_the_gateway_came_b
         await site.stop()
 
 
-async def test_a_viewer_of_mjpeg_outlives_the_camera_being_away(site: Site, http: aiohttp.ClientSession) -> None:
+async def test_an_mjpeg_viewer_stays_while_the_camera_is_away(site: Site, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{site.url}/mjpeg/door") as reply:
         parts = aiohttp.MultipartReader.from_response(reply)
         await next_part(parts)
@@ -213,13 +207,13 @@ async def test_a_viewer_of_mjpeg_outlives_the_camera_being_away(site: Site, http
         run = hub.newest.run if hub.newest else 0
         assert ClipEngine.newest is not None
         ClipEngine.newest.interrupt()
-        await until(lambda: hub.newest is not None and hub.newest.run > run)
+        await eventually(lambda: hub.newest is not None and hub.newest.run > run, "the next run has begun")
         for _ in range(3):
             await next_part(parts)
         assert reply.status == 200
 
 
-async def test_a_reader_that_does_not_read_keeps_no_frames_and_stops_nobody(
+async def test_a_client_that_does_not_read_queues_no_frames_and_stops_no_viewer(
     site: Site, http: aiohttp.ClientSession
 ) -> None:
     feed = site.service.camera("door").jpeg

@@ -1,4 +1,4 @@
-"""WHEP over HTTP: what the draft says, status by status, and what a client may get wrong."""
+"""WHEP over HTTP: each status of the draft, and mistakes of clients."""
 
 import asyncio
 import json
@@ -183,14 +183,14 @@ async def test_offers_that_are_refused(
     assert reply.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
-async def test_an_offer_without_h264_names_what_would_work(client: Client, peer: RTCPeerConnection) -> None:
+async def test_an_offer_without_h264_lists_transports_that_would_work(client: Client, peer: RTCPeerConnection) -> None:
     offer = peer.localDescription.sdp.replace("H264", "H123")
     reply = await client.post("/whep/film", data=offer, headers={**SDP, "Accept": "application/sdp, */*;q=0.1"})
     assert reply.status == 406
     assert (await reply.json())["transports"] == ["hls", "mjpeg"]
 
 
-async def test_a_camera_that_is_coming_up_says_when_to_come_back(
+async def test_a_camera_that_connects_is_503_with_retry_after(
     client: Client, peer: RTCPeerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.webrtc.server.KEYFRAME_WAIT_S", 0.2)
@@ -225,6 +225,6 @@ async def test_options_for_browsers_on_other_origins(client: Client) -> None:
     )
 
 
-async def test_a_session_that_is_not_there(client: Client) -> None:
+async def test_an_unknown_session_is_404(client: Client) -> None:
     assert (await client.delete("/whep/film/none")).status == 404
     assert (await client.patch("/whep/film/none", data=CANDIDATE, headers={**FRAGMENT, "If-Match": "*"})).status == 404

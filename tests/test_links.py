@@ -1,11 +1,11 @@
-"""The documentation hangs together: links lead somewhere, both languages say the same, every page can be reached."""
+"""The documentation: links have targets, both languages match, every page can be reached from the README."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
@@ -13,7 +13,7 @@ LINK = re.compile(r"\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)\)")
 
 
 def links(page: Path) -> list[str]:
-    """Where a page links to; code is no link."""
+    """The targets of a page's links. Code is left out."""
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     return LINK.findall(re.sub(r"(?m)^(?: {4}|\t).*$", "", text))
 
@@ -26,7 +26,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_targets(page: Path) -> None:
     for link in links(page):
         path, _, anchor = link.partition("#")
         if re.match(r"[a-z]+:", link):
@@ -52,7 +52,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert not set(PAGES) - reached
 
 
-def test_both_languages_say_the_same() -> None:
+def test_both_languages_have_the_same_structure() -> None:
     english, korean = ((ROOT / name).read_text() for name in ("README.md", "README.ko.md"))
     code = re.compile(r"```.*?```", re.DOTALL)
     assert code.findall(english) == code.findall(korean)
