@@ -125,7 +125,9 @@ def offer() -> tuple[list[bytes], Run]:
 
     from gateway.errors import BadRequestError, NegotiationError
     from gateway.media import AudioInfo
-    from gateway.webrtc.sdp.answer import negotiate, parse_offer, write_answer
+    from gateway.webrtc.sdp.answer import write_answer
+    from gateway.webrtc.sdp.negotiation import negotiate
+    from gateway.webrtc.sdp.offer import parse_offer
     from tests.gateway.webrtc.sdp.test_answer import AUDIO, DATA, HEAD, LOCAL, VIDEO
     from tests.gateway.webrtc.wire import INFO
 

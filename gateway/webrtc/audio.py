@@ -16,7 +16,7 @@ import av
 from gateway.clock import CLOCK_RATE
 from gateway.codec.audio import AudioTranscoder, EncodedAudioFrame
 from gateway.media import AudioInfo, Packet
-from gateway.webrtc.sdp.answer import AudioCodec, native_codec
+from gateway.webrtc.sdp.negotiation import AudioCodec, native_codec
 
 log = logging.getLogger(__name__)
 

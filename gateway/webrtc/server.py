@@ -28,7 +28,9 @@ from gateway.webrtc.ice.servers import IceServer, IceServers
 from gateway.webrtc.ice.tcp import TcpPort
 from gateway.webrtc.ice.udp import UdpPort
 from gateway.webrtc.rtp.srtp import SrtpBuffer
-from gateway.webrtc.sdp.answer import LocalDescription, negotiate, parse_offer, refuse_b_frames, write_answer
+from gateway.webrtc.sdp.answer import LocalDescription, write_answer
+from gateway.webrtc.sdp.negotiation import negotiate, refuse_b_frames
+from gateway.webrtc.sdp.offer import parse_offer
 from gateway.webrtc.stats import Totals
 from gateway.webrtc.viewer import Viewer
 

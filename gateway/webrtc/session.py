@@ -32,7 +32,7 @@ from gateway.webrtc.rtp.audio_sender import AudioSender
 from gateway.webrtc.rtp.packets import one_byte_extensions, packet_template
 from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpError
 from gateway.webrtc.rtp.video_sender import VideoSender
-from gateway.webrtc.sdp.answer import MID, PLAYOUT_DELAY, NegotiatedSession, Track
+from gateway.webrtc.sdp.negotiation import MID, PLAYOUT_DELAY, NegotiatedMedia, NegotiatedSession
 from gateway.webrtc.transport import PeerTransport, Transport
 
 PLAYOUT_AT_ONCE = bytes(3)
@@ -208,7 +208,7 @@ class MediaSession:
         self._transport.send(data, len(data))
 
 
-def _extensions(track: Track) -> bytes:
+def _extensions(track: NegotiatedMedia) -> bytes:
     values: dict[int, bytes] = {}
     if MID in track.extensions and 1 <= len(track.mid.encode()) <= _MID_MAX_BYTES:
         values[track.extensions[MID]] = track.mid.encode()

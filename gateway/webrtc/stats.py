@@ -1,4 +1,4 @@
-"""What is counted of WebRTC viewers: one at one moment, and all that there were."""
+"""Statistics of WebRTC viewers: of one viewer now, and totals of all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 
 class ViewerState(StrEnum):
-    """Where a viewer is in its life."""
+    """The state of a viewer."""
 
     NEW = "new"
     CONNECTED = "connected"
@@ -38,9 +38,9 @@ class ViewerStats:
     round_trip_s: float | None
     limits: int
     limit_bps: int | None
-    """Bits a second that it is sent at most, since its network carries no more."""
+    """The limit that its network imposes, in bits a second; ``None`` without one."""
     degraded: str | None
-    """Why it sees fewer pictures than there are, or broken ones, in words; ``None`` while its network is well."""
+    """Why it gets fewer pictures than the camera sends, or broken ones; ``None`` while its network is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Totals:
     limits: int = 0
 
     def plus(self, stats: ViewerStats) -> "Totals":
-        """With one more viewer."""
+        """The totals with one more viewer."""
         return Totals(
             self.viewers + 1,
             self.packets_sent + stats.packets_sent,

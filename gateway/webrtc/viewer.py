@@ -26,8 +26,8 @@ from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.agent import IceAgent
 from gateway.webrtc.rtp.rtcp import RemoteInboundStats
 from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpBuffer
-from gateway.webrtc.sdp.answer import NegotiatedSession
 from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
+from gateway.webrtc.sdp.negotiation import NegotiatedSession
 from gateway.webrtc.session import LocalSsrcs, MediaSession, RtcpResult
 from gateway.webrtc.stats import ViewerState, ViewerStats
 from gateway.webrtc.transport import PeerTransport

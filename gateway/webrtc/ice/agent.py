@@ -1,16 +1,17 @@
 """ICE-lite (RFC 8445 §2.5) for all viewers behind one port.
 
-Theory of operation. Each viewer has an :class:`IceAgent` with a user fragment and password of its own. A STUN binding
-request names the agent by user fragment and proves itself with the password; only then is the address that it came
-from tied to the agent, and only then do DTLS and SRTP datagrams from there reach anybody. Being lite, the agent sends
-no checks: it answers them, and the browser's choice (USE-CANDIDATE) is its choice. The browser's candidates are not
-needed: where it sends from is what counts, mDNS names and symmetric NATs included.
+Theory of operation. Each viewer has an :class:`IceAgent` with its own user fragment and password. A STUN binding
+request names the agent by its user fragment and is authenticated with the password. Only then is the source address
+bound to the agent, and only then are DTLS and SRTP datagrams from that address accepted. A lite agent sends no checks:
+it answers them, and uses the pair that the browser nominates (USE-CANDIDATE). The browser's candidates are not needed:
+its source address counts, also with mDNS names and symmetric NATs.
 
 Rules:
 
-1. What is not authenticated is answered nothing, remembered nowhere and counted (no amplification, no reflection).
-2. An address can be tied to an agent, or taken from one, only with that agent's password.
-3. Every queue and table is bounded: addresses an agent, DTLS datagrams waiting.
+1. A datagram that is not authenticated gets no answer, leaves no state and is counted (no amplification, no
+   reflection).
+2. An address can be bound to an agent, or moved to another one, only with that agent's password.
+3. Every queue and table is bounded: addresses per agent, DTLS datagrams waiting.
 """
 
 import asyncio
@@ -28,19 +29,19 @@ from gateway.webrtc.transport import Address, PeerTransport
 log = logging.getLogger(__name__)
 
 TRANSPORTS_MAX = 8
-"""Addresses of one viewer at a time: a machine's interfaces, with and without NAT; the oldest goes first."""
+"""Addresses of one viewer at a time: a machine's interfaces, with and without NAT. The oldest is dropped first."""
 
 DTLS_QUEUE_MAX = 32
 """Datagrams; a handshake has fewer."""
 
 REFUSALS = {
-    "unknown_address": "not STUN, from an address that no viewer has proved to be its own",
-    "invalid_stun": "STUN that is malformed or names no viewer",
-    "wrong_password": "a check with a wrong password",
-    "malformed": "too long, empty, or no frame of RFC 4571",
-    "error": "one that we failed on; the log has it",
+    "unknown_address": "not STUN, from an address that is bound to no viewer",
+    "invalid_stun": "a STUN message that is malformed or names no viewer",
+    "wrong_password": "a connectivity check with a wrong password",
+    "malformed": "too long, empty, or not a frame of RFC 4571",
+    "error": "an internal error; see the log",
 }
-"""Why datagrams reach nobody."""
+"""Why datagrams are refused."""
 
 _BINDING_REQUEST = b"\x00\x01"
 _COOKIE = b"\x21\x12\xa4\x42"
@@ -54,7 +55,7 @@ def ice_string(length: int) -> str:
 
 
 def username_of(data: bytes) -> str | None:
-    """The local user fragment that a binding request is for; ``None`` for whatever is not one. Never raises, cheap."""
+    """The local user fragment in a binding request; ``None`` for any other datagram. Never raises, cheap."""
     if len(data) < 28 or data[:2] != _BINDING_REQUEST or data[4:8] != _COOKIE:
         return None
     if int.from_bytes(data[2:4], "big") != len(data) - 20:
@@ -85,7 +86,7 @@ class IceAgent:
         self.username = ice_string(8)
         self.password = ice_string(24)
         self.previous: tuple[str, str] | None = None
-        """User fragment and password from before an ICE restart, good until the new ones are used."""
+        """User fragment and password from before an ICE restart, valid until the new ones are used."""
         self._clock = clock
         self._on_transport = on_transport
         self._on_srtp = on_srtp
@@ -94,7 +95,7 @@ class IceAgent:
         self.transport_lost_s = 0.0
         """When :attr:`transport` became ``None`` again."""
         self.last_consent_s = clock.monotonic()
-        """When an authenticated datagram came last: consent, in the sense of RFC 7675."""
+        """When the last authenticated datagram came: consent (RFC 7675)."""
         self.transports: deque[PeerTransport] = deque()
         self.closed = False
         self._dtls: deque[bytes] = deque()
@@ -102,7 +103,7 @@ class IceAgent:
         self.dtls_dropped = 0
 
     def heard(self) -> None:
-        """Something authenticated came."""
+        """An authenticated datagram came."""
         self.last_consent_s = self._clock.monotonic()
 
     def select(self, transport: PeerTransport) -> None:
@@ -112,7 +113,7 @@ class IceAgent:
             self._on_transport(transport)
 
     def lose(self, transport: PeerTransport) -> None:
-        """A transport was closed by the other end. The newest of the others is taken; without any, the next check's."""
+        """The other end closed a transport. The newest other one is selected; without any, the next that is checked."""
         if transport in self.transports:
             self.transports.remove(transport)
         if transport is not self.transport:
@@ -136,7 +137,7 @@ class IceAgent:
             self._wakeup.set()
 
     def close(self) -> None:
-        """Nothing is received or sent any more; who waits in ``receive_dtls`` gets an error. Twice is fine."""
+        """Stop receiving and sending. A pending ``receive_dtls`` raises. May be called twice."""
         self.closed = True
         self._wakeup.set()
 
@@ -163,14 +164,14 @@ class IceRegistry:
         self._by_username: dict[str, IceAgent] = {}
         self._by_address: dict[Address, tuple[IceAgent, PeerTransport]] = {}
         self.refused: Counter[str] = Counter()
-        """Datagrams that reached nobody, by the keys of ``REFUSALS``."""
+        """Refused datagrams, by the keys of ``REFUSALS``."""
 
     def __len__(self) -> int:
         return len(self._by_username)
 
     @property
     def addresses(self) -> int:
-        """How many UDP addresses are tied to agents."""
+        """How many UDP addresses are bound to agents."""
         return len(self._by_address)
 
     def add(self, agent: IceAgent) -> None:
@@ -178,7 +179,7 @@ class IceRegistry:
         self._by_username[agent.username] = agent
 
     def remove(self, agent: IceAgent) -> None:
-        """Forget an agent and its addresses. Twice is fine."""
+        """Remove an agent and its addresses. May be called twice."""
         self._by_username.pop(agent.username, None)
         if agent.previous is not None:
             self._by_username.pop(agent.previous[0], None)
@@ -188,7 +189,8 @@ class IceRegistry:
         agent.transports.clear()
 
     def restart(self, agent: IceAgent) -> None:
-        """Give an agent a new user fragment and password (RFC 8445 §9); the present ones last until those are used."""
+        """Give an agent a new user fragment and password (RFC 8445 §9); the present ones stay valid until those are
+        used."""
         if agent.previous is not None:
             self._by_username.pop(agent.previous[0], None)
         agent.previous = (agent.username, agent.password)
@@ -196,7 +198,7 @@ class IceRegistry:
         self.add(agent)
 
     def transport_to(self, address: Address) -> PeerTransport | None:
-        """The transport that is already tied to this UDP address."""
+        """The transport that is bound to this UDP address."""
         known = self._by_address.get(address)
         return known[1] if known else None
 
@@ -211,9 +213,10 @@ class IceRegistry:
     def check(
         self, data: bytes, remote: Address, transport: Callable[[], PeerTransport]
     ) -> tuple[bytes, IceAgent | None] | None:
-        """Answer a binding request: the answer, and the agent if it proved itself. ``None``: no answer is due.
+        """Answer a binding request. Returns the answer, and the agent if the request is authenticated; ``None``: no
+        answer.
 
-        ``transport`` makes (or finds) the way back; it is called for authenticated requests only.
+        ``transport`` makes (or finds) the transport to the sender. It is called for authenticated requests only.
         """
         username = username_of(data)
         agent = self._by_username.get(username) if username is not None else None
@@ -233,16 +236,16 @@ class IceRegistry:
             self.refused["wrong_password"] += 1
             return None
         if "ICE-CONTROLLED" in request.attributes:
-            # We are lite and cannot control: the other side has to (RFC 8445 §7.3.1.1).
+            # A lite agent is always controlled, so the other side must be controlling (RFC 8445 §7.3.1.1).
             return _error(request, 487, "Role Conflict", key), None
         agent.heard()
         if not is_previous and agent.previous is not None:
             self._by_username.pop(agent.previous[0], None)
             agent.previous = None
-        way = transport()
-        self._bind(agent, way)
+        sender = transport()
+        self._bind(agent, sender)
         if agent.transport is None or "USE-CANDIDATE" in request.attributes:
-            agent.select(way)
+            agent.select(sender)
         answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
         answer.attributes["XOR-MAPPED-ADDRESS"] = remote
         answer.add_message_integrity(key)

@@ -1,11 +1,11 @@
-"""ICE servers for the viewers' side: what ``ICE_SERVERS`` says, as browsers take it (RFC 7064, RFC 7065).
+"""ICE servers for viewers: the setting ``ICE_SERVERS`` in the form that browsers take (RFC 7064, RFC 7065).
 
 An entry is a URL, ``stun:host:port`` or ``turn:host:port?transport=udp``, where a TURN URL may carry credentials before
 the host, as in ``turn:user:password@host``; ``turn:secret@host``, without a colon, is the shared secret of TURN servers
-with time-limited credentials (coturn's ``use-auth-secret``, draft-uberti-behave-turn-rest): each viewer is given a user
-name that ends with the hour and its HMAC.
+with time-limited credentials (coturn's ``use-auth-secret``, draft-uberti-behave-turn-rest): each viewer gets a user
+name that contains the time of expiry, and its HMAC as the password.
 
-The server itself asks none of them: it knows its addresses, and an answer does not wait for a third party.
+The gateway itself uses none of them: it knows its addresses, and an answer must not wait for a third party.
 """
 
 import base64
@@ -19,14 +19,14 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import SettingsError
 
 CREDENTIALS_LIFETIME_S = 24 * 3600
-"""TURN checks them for allocations and refreshes: a viewer may watch for a day before it has to come anew."""
+"""TURN checks them for allocations and refreshes: a viewer must reconnect after a day."""
 
 _SCHEMES = frozenset({"stun", "stuns", "turn", "turns"})
 
 
 @dataclass(frozen=True, slots=True)
 class IceServer:
-    """One server as a viewer is told of it: an RTCIceServer of the browsers' API."""
+    """One server for a viewer: an RTCIceServer of the browsers' API."""
 
     url: str
     username: str | None = None
@@ -57,13 +57,13 @@ class _Entry:
 
 
 class IceServers:
-    """The setting, read. Raises :class:`~gateway.errors.SettingsError` for an entry that cannot be meant."""
+    """The parsed setting. Raises :class:`~gateway.errors.SettingsError` for an invalid entry."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._entries = [_entry(entry) for entry in entries]
 
     def offers(self, wall_90k: int) -> list[IceServer]:
-        """What a viewer that comes now is given."""
+        """The servers for a viewer that joins now, with its credentials."""
         return [_offer(entry, wall_90k) for entry in self._entries]
 
 
@@ -72,11 +72,11 @@ def _entry(text: str) -> _Entry:
     rest = rest.removeprefix("//")
     credentials, at, host = rest.rpartition("@")
     if not colon or scheme.lower() not in _SCHEMES or not host:
-        # The entry itself may be a secret, and so is not repeated.
+        # The entry may be a secret, so it is not repeated.
         raise SettingsError("ICE_SERVERS: an entry is not of the form stun:host:port or turn:user:password@host:port")
     is_turn = scheme.lower().startswith("turn")
     if is_turn and not at:
-        raise SettingsError("ICE_SERVERS: an entry of TURN has no credentials; write turn:user:password@host:port")
+        raise SettingsError("ICE_SERVERS: a TURN entry has no credentials; write turn:user:password@host:port")
     url = f"{scheme.lower()}:{host}"
     if not is_turn:
         return _Entry(url, None, None, None)

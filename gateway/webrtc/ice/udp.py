@@ -1,10 +1,11 @@
-"""One UDP port for all viewers: reading, sending whole frames with one system call, and answering from where it came.
+"""One UDP port for all viewers.
 
-Sending. With UDP_SEGMENT (Linux 4.18) the kernel cuts one buffer into datagrams of one size, the last of which may be
-shorter: a tenth of the cost of a call a packet. Where kernel or route refuse, a datagram is sent at a time.
+Sending. With UDP_SEGMENT (GSO, Linux 4.18) the kernel splits one buffer into datagrams of one size; the last one may be
+shorter. It costs a tenth of one system call per packet. If the kernel or the route refuses it, datagrams are sent one
+at a time.
 
-Answering. On a wildcard address a datagram's answer leaves from the address that it was sent to (IP_PKTINFO): a machine
-with two addresses would else answer a check from the one that was not asked, and ICE would not have it.
+Source address. On a wildcard address, the answer to a datagram is sent from the address that the datagram was sent to
+(IP_PKTINFO). Otherwise a machine with two addresses could answer an ICE check from the other one, which ICE rejects.
 """
 
 import asyncio
@@ -29,26 +30,26 @@ DATAGRAM_MAX_BYTES = 2048
 """More than any browser sends on a transport with an MTU of 1500; what is longer is cut, and dropped."""
 
 READS_A_WAKEUP = 64
-"""So that a flood cannot keep the loop from sending."""
+"""A limit, so that a flood of datagrams cannot keep the event loop from sending."""
 
 BUFFER_BYTES = 4 * 1024 * 1024
-"""What is asked of the kernel for each direction; it gives what net.core.[rw]mem_max allows."""
+"""Requested for each direction; the kernel grants up to net.core.[rw]mem_max."""
 
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS})
 _NO_SEGMENTS = frozenset({errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
 
 _SIZES_MAX = 64
-"""Packet sizes whose ancillary data is remembered by a transport; nearly all bursts have the one full size."""
+"""Packet sizes whose ancillary data a transport caches; nearly all batches have the full packet size."""
 
 _Ancillary = list[tuple[int, int, bytes]]
 
 
 class UdpTransport:
-    """The way to one address."""
+    """Sends to one address."""
 
     protocol = "udp"
     is_full = False
-    """The socket is everybody's; that it is full shows when sending."""
+    """All viewers share the socket; only sending shows that it is full."""
 
     def __init__(self, port: "UdpPort", remote: Address, source: _Ancillary) -> None:
         self.remote = remote
@@ -59,7 +60,7 @@ class UdpTransport:
         self._ancillary: dict[int, _Ancillary] = {}
 
     def send(self, data: memoryview | bytes, segment_bytes: int) -> bool:
-        """Send datagrams of ``segment_bytes`` each. What the network refuses is lost, as on any network."""
+        """Send datagrams of ``segment_bytes`` each. If the network refuses them, they are lost."""
         if len(data) <= segment_bytes or not self._segments:
             return self._send_each(data, segment_bytes)
         ancillary = self._ancillary.get(segment_bytes)
@@ -90,7 +91,7 @@ class UdpTransport:
                     self._port.send_errors += 1
                     continue
                 self._port.full += 1
-                # What has left cannot be taken back: the rest is lost, and asked for again.
+                # Part of it is sent already: the rest counts as lost, and the viewer requests it again.
                 return at > 0
         return True
 
@@ -99,7 +100,7 @@ class UdpTransport:
 
 
 class UdpPort:
-    """One bound socket; see the module. Raises ``OSError`` where it cannot be bound."""
+    """One bound socket; see the module. Raises ``OSError`` if it cannot be bound."""
 
     def __init__(self, host: str, port: int, registry: IceRegistry) -> None:
         self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -129,23 +130,23 @@ class UdpPort:
         self.segments = self._has_segments()
 
     def start(self) -> None:
-        """Begin to read."""
+        """Begin to receive."""
         asyncio.get_running_loop().add_reader(self.socket, self._readable)
 
     def close(self) -> None:
-        """Twice is fine."""
+        """Close the socket. May be called twice."""
         if self.socket.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self.socket)
             self.socket.close()
 
     def note_no_segments(self, error: OSError) -> None:
-        """Say once that datagrams go one at a time."""
+        """Log once that datagrams are sent one at a time."""
         if not self._told_no_segments:
             self._told_no_segments = True
-            log.warning("the kernel does not cut UDP datagrams here (%s): a call a packet, at more CPU", error)
+            log.warning("the kernel refuses UDP segmentation (%s): one system call per packet, with more CPU", error)
 
     def _has_segments(self) -> bool:
-        # A kernel that does not know the option would take the ancillary data for nothing, and send one huge datagram.
+        # A kernel without the option would ignore the ancillary data, and send one huge datagram.
         try:
             self.socket.getsockopt(_SOL_UDP, _UDP_SEGMENT)
         except OSError as error:
@@ -168,7 +169,7 @@ class UdpPort:
             try:
                 self._datagram(data, (sender[0], sender[1]), ancillary)
             except Exception:
-                # A datagram can come from anybody; none may end the reading of the others.
+                # Anyone can send a datagram; none may stop the receiving of others.
                 self._registry.refused["error"] += 1
                 log.exception("a datagram from %s could not be handled", sender[0], extra={"client": sender[0]})
 
@@ -189,7 +190,7 @@ class UdpPort:
 
 
 def _source(ancillary: list[tuple[int, int, bytes]]) -> _Ancillary:
-    """What makes an answer leave from the address that the datagram was sent to."""
+    """Ancillary data that sends an answer from the address that the datagram was sent to."""
     for level, kind, data in ancillary:
         if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
             _, local, _ = _PKTINFO4.unpack_from(data)

@@ -1,4 +1,4 @@
-"""One viewer's audio: sent as it comes."""
+"""AudioSender: sends one viewer's audio."""
 
 import secrets
 
@@ -8,7 +8,7 @@ from gateway.webrtc.transport import Transport
 
 
 class AudioSender:
-    """One viewer's audio: every packet as it comes, nothing kept, nothing repeated."""
+    """Sends each packet as it comes. Nothing is buffered or retransmitted."""
 
     def __init__(self, srtp: OutboundSrtp, template: PacketTemplate, ssrc: int, transport: Transport) -> None:
         self._srtp = srtp
@@ -20,6 +20,7 @@ class AudioSender:
         self.packets_sent = 0
         self.payload_bytes_sent = 0
         self.packets_dropped = 0
+        """Packets that the transport did not take."""
 
     def send(self, payload: bytes, timestamp: int) -> None:
         """Send one packet; ``timestamp`` is in the codec's clock."""

@@ -2,12 +2,13 @@
 
 Rules:
 
-1. Packetisation is the non-interleaved mode: small NAL units are gathered in STAP-A, large ones cut into FU-A, the rest
-   go as they are (RFC 6184 §5.6, §5.7.1, §5.8). Receivers tell the three apart by the NAL unit type.
-2. Every IDR picture is preceded by its SPS and PPS: where the camera sends them out of band only, they are put in.
-3. Access unit delimiters, filler data and end-of-stream marks stay at home: RTP has the marker bit for that. So do NAL
-   units of unspecified types: a receiver would take them for aggregates and fragments (RFC 6184 §5.2).
-4. Fragments of one NAL unit have one size, but for the last: the kernel can then cut a whole frame by itself (GSO).
+1. The packetization mode is non-interleaved: small NAL units are aggregated in STAP-A, large ones fragmented in FU-A,
+   others sent alone (RFC 6184 §5.6, §5.7.1, §5.8). Receivers distinguish the three by the NAL unit type.
+2. SPS and PPS precede every IDR picture. If the camera sends them only out of band, they are inserted.
+3. Access unit delimiters, filler data and end-of-stream NAL units are not sent: RTP has the marker bit instead. NAL
+   units of unspecified types are not sent either: a receiver would take them for aggregates and fragments (RFC 6184
+   §5.2).
+4. Fragments of one NAL unit have one size, except the last: the kernel can then segment a whole frame (GSO).
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from gateway.codec.annexb import nal_units
 
 MAX_PAYLOAD_BYTES = 1182
-"""What fits in the smallest path of all, IPv6 with an MTU of 1280 (RFC 8200 §5): 1232 bytes of UDP payload less the RTP
+"""What fits in the smallest MTU, that of IPv6, 1280 bytes (RFC 8200 §5): 1232 bytes of UDP payload less the RTP
 header (12), our largest header extension (20), the SRTP tag (16) and the sequence number of a retransmission (2)."""
 
 _IDR = 5
@@ -25,13 +26,13 @@ _STAP_A = 24
 _FU_A = 28
 _VCL = range(1, 6)
 _NOT_SENT = frozenset({0, 9, 10, 11, 12, *range(24, 32)})
-"""Access unit delimiter, end of sequence, end of stream, filler data, and what is unspecified (H.264 table 7-1)."""
+"""Access unit delimiter, end of sequence, end of stream, filler data, and unspecified types (H.264 table 7-1)."""
 
 
 def access_unit(annex_b: bytes, parameter_sets: bytes = b"") -> list[bytes]:
-    """The NAL units of one picture that are worth sending, with SPS and PPS before an IDR.
+    """The NAL units of one picture that are sent, with SPS and PPS before an IDR.
 
-    ``parameter_sets`` are those of the stream, in Annex B. Empty where there is no coded slice.
+    ``parameter_sets`` are those of the stream, in Annex B. Empty if there is no coded slice.
     """
     units = [unit for unit in nal_units(annex_b) if unit[0] & 0x1F not in _NOT_SENT]
     kinds = {unit[0] & 0x1F for unit in units}
@@ -67,7 +68,7 @@ def payloads(units: list[bytes], max_bytes: int = MAX_PAYLOAD_BYTES) -> list[byt
 def _aggregate(units: list[bytes]) -> bytes:
     if len(units) == 1:
         return units[0]
-    # F is the OR, NRI the maximum of what is inside (RFC 6184 §5.7.1).
+    # F is the OR of the units' F bits, NRI their maximum (RFC 6184 §5.7.1).
     forbidden = max(unit[0] & 0x80 for unit in units)
     importance = max(unit[0] & 0x60 for unit in units)
     parts = [bytes([forbidden | importance | _STAP_A])]

@@ -1,6 +1,6 @@
-"""RTCP as far as a sender needs it: reports written, reports and requests read (RFC 3550 §6, 4585, 5104).
+"""RTCP for a sender: writes reports, reads reports and feedback (RFC 3550 §6, 4585, 5104).
 
-aiortc's classes do the parsing. What they make of wild bytes is turned into one outcome here: an empty list.
+aiortc's classes parse. For malformed packets, on which they raise various errors, the result here is an empty list.
 """
 
 import struct
@@ -20,19 +20,19 @@ from aiortc.rtp import (
 from gateway.clock import CLOCK_RATE
 
 NTP_EPOCH_S = 2_208_988_800
-"""Seconds from 1900, where NTP counts from, to 1970 (RFC 868)."""
+"""Seconds from 1900, the epoch of NTP, to 1970 (RFC 868)."""
 
 _CNAME = 1
 
 
 @dataclass(slots=True)
 class RemoteInboundStats:
-    """What a viewer last reported of one stream (RFC 3550 §6.4.1)."""
+    """What a viewer last reported about one stream (RFC 3550 §6.4.1)."""
 
     fraction_lost: float = 0.0
-    """Of the packets since the report before, 0 to 1."""
+    """Share of the packets since the previous report, 0 to 1."""
     packets_lost: int = 0
-    """Since the start. A receiver counts back what comes late or twice (RFC 3550 §6.4.1); this stays at the most."""
+    """Since the start. A receiver subtracts late and duplicate packets (RFC 3550 §6.4.1); this is the maximum."""
     jitter_s: float = 0.0
     round_trip_s: float | None = None
     reports: int = 0
@@ -46,7 +46,7 @@ class RemoteInboundStats:
         if report.lsr:
             elapsed = (ntp(now_90k) >> 16 & 0xFFFFFFFF) - report.lsr - report.dlsr
             round_trip_s = (elapsed & 0xFFFFFFFF) / 65_536
-            # A clock that was set, or a lie: no path on this planet takes a minute.
+            # More than a minute: the clock was changed, or the report is wrong.
             self.round_trip_s = round_trip_s if round_trip_s < 60 else None
 
 
@@ -56,7 +56,7 @@ def ntp(wall_90k: int) -> int:
 
 
 def sender_report(ssrc: int, wall_90k: int, rtp_timestamp: int, packets: int, payload_bytes: int, cname: str) -> bytes:
-    """A compound packet of sender report and CNAME: at ``wall_90k`` the stream's clock showed ``rtp_timestamp``."""
+    """A compound packet of sender report and CNAME: ``wall_90k`` and ``rtp_timestamp`` are the same moment."""
     report = RtcpSrPacket(
         ssrc=ssrc,
         sender_info=RtcpSenderInfo(
@@ -76,7 +76,7 @@ def goodbye(ssrcs: list[int]) -> bytes:
 
 
 def parse(data: bytes) -> list[AnyRtcpPacket]:
-    """The packets of a compound packet; none where it is malformed. Never raises."""
+    """The packets of a compound packet; none if it is malformed. Never raises."""
     try:
         return RtcpPacket.parse(data)
     except (ValueError, struct.error, IndexError):

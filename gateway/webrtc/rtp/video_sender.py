@@ -1,92 +1,70 @@
-"""What one viewer has been sent of a camera's video, and what comes next.
+"""VideoSender: what one viewer has been sent of a camera's video, and what it is sent next.
 
-Theory of operation. A viewer has a cursor, the packet index that it is to be sent next, in the camera's
-:class:`~gateway.webrtc.rtp.packets.PacketHistory`. Who is at the live edge gets each frame as it comes
-(:meth:`VideoSender.on_frame`); who is behind is brought forward by the fan-out's pacer (:meth:`VideoSender.advance`).
-Joining, answering a PLI and falling behind are one thing: the cursor is put on a keyframe, and a new
-:class:`SequenceMapping` begins.
+Theory of operation. A viewer has a cursor in the camera's :class:`~gateway.webrtc.rtp.packets.PacketHistory`: the
+packet index to send next. A viewer at the live edge is sent each frame as it comes (:meth:`VideoSender.on_frame`). For
+a viewer that is behind, the fan-out's pacer sends what is missing (:meth:`VideoSender.advance`). Joining, answering a
+PLI and falling behind are the same operation: the cursor moves to a keyframe, and a new
+:class:`~gateway.webrtc.rtp.sequence_mapping.SequenceMapping` begins.
 
 Rules:
 
-1. Sequence numbers are contiguous, whatever is skipped or repeated: a gap would only be asked for in vain.
+1. Sequence numbers are contiguous, whatever is skipped or repeated: a viewer would request a gap in vain.
 2. Timestamps always increase. The frames of a replay are put close together, so that they end at the live edge: a
-   receiver shows them at once, and plays what follows on time.
-3. What goes out is paced. A batch leaves while the bucket is not empty, and empties it; it may owe.
-4. Who is behind by more than ``LAG_MAX_90K`` (not counting a replay) is sent nothing up to the next keyframe. Who is
-   still behind when a keyframe comes goes on there. The frames left out are counted.
-5. A retransmission is the very packet of the first time: same timestamp, same payload.
-6. Under a limit (:mod:`gateway.webrtc.bandwidth`) the limit is the pace, so that rule 4 leaves out what is too much:
-   the rest of a GOP, or whole ones. A keyframe that was begun is sent to its end however long that takes, or nobody
-   would ever see one; PLI and FIR are answered by the next.
+   receiver shows them at once, and plays the following ones on time.
+3. Sending is paced by a token bucket. A batch is sent while the bucket is above zero, and may take it below zero.
+4. A viewer that is more than ``LAG_MAX_90K`` behind (not counting a replay) is sent nothing until the next keyframe. A
+   viewer that is still behind when a keyframe comes continues there. The frames left out are counted.
+5. A retransmission is identical to the original packet: same timestamp, same payload.
+6. Under a limit (:mod:`gateway.webrtc.bandwidth`) the limit is the pace, so rule 4 leaves out what exceeds it: the rest
+   of a GOP, or whole ones. A keyframe is sent to its end once it is begun, however long that takes: otherwise the
+   viewer might never get a whole one. PLI and FIR are answered by the next keyframe.
 """
 
 import secrets
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gateway.clock import CLOCK_RATE
 from gateway.webrtc.rtp.packets import Frame, PacketHistory, PacketTemplate, rtp_packet
+from gateway.webrtc.rtp.sequence_mapping import SequenceMapping
 from gateway.webrtc.rtp.srtp import OutboundSrtp
+from gateway.webrtc.rtp.token_bucket import TokenBucket
 from gateway.webrtc.transport import Transport
 
 PACE_BYTES_PER_S = 50_000_000 // 8
-"""Half of a 100 Mbit/s Wi-Fi's nominal rate, about what it carries; a 4 Mbit/s GOP of 10 s is over in 0.8 s."""
+"""Half of the nominal rate of a 100 Mbit/s Wi-Fi, about what it carries. A 4 Mbit/s GOP of 10 s takes 0.8 s."""
 
 BUCKET_BYTES = 80 * 1024
 """A keyframe of 4 Mbit/s at 30 fps goes out at once: a 100 Mbit/s Wi-Fi has carried it after 7 ms, and it is some 70
 packets to queue on the way. Of a larger one this is the first batch."""
 
 LAG_MAX_90K = CLOCK_RATE
-"""A second behind the live edge is no live picture any more."""
+"""A picture a second behind the live edge is no longer live."""
 
 CATCH_UP_90K = CLOCK_RATE // 2
-"""Who is nearer than this to a new keyframe is sent what is missing rather than made to skip."""
+"""A viewer that is less than this behind a new keyframe is sent what is missing, and does not skip."""
 
 REPLAY_STEP_90K = 90
-"""Replayed frames are 1 ms apart: distinct for every receiver's millisecond clock, and 300 of them are 0.3 s."""
+"""Replayed frames are 1 ms apart: distinct for a receiver with a millisecond clock, and 300 of them are 0.3 s."""
 
 RETRANSMIT_BYTES_PER_S = 1_000_000 // 8
-"""Or the camera's rate, where that is more: on a full link retransmissions are what fills it. As much again as there is
-to see repairs a link that loses half of it."""
+"""Or the camera's rate, if that is more. More would be harmful: on a full link, retransmissions are what fills it. The
+camera's rate repairs a link that loses half of the packets."""
 
 RTX_AHEAD_S = 0.5
-"""Under a limit, retransmissions go before what is new by this much of it."""
+"""Under a limit, retransmissions may use up to this many seconds of it before new packets."""
 
 RETRANSMIT_BUCKET_BYTES = 256 * 1024
-"""A lost keyframe, once."""
+"""Enough for one lost keyframe."""
 
 LIMITED_BUCKET_S = 0.1
-"""Under a limit no more than this leaves at once: queues that are short are short at narrow places."""
+"""Under a limit, at most this many seconds of it are sent at once: narrow links have short queues."""
 
 KEYFRAME_INTERVAL_S = 1.0
-"""PLI and FIR are answered once a second at most; Chromium repeats a PLI every 200 ms until it sees a keyframe."""
+"""PLI and FIR are answered at most once a second. Chromium repeats a PLI every 200 ms until it gets a keyframe."""
 
 _MAPPINGS_MAX = 16
-"""Stretches remembered for retransmissions: more than there can be within a second of history."""
-
-
-@dataclass(slots=True, frozen=True)
-class SequenceMapping:
-    """A range of sequence numbers in which packets follow one another as in the history."""
-
-    first_sequence: int
-    first_index: int
-    timestamp_offset: int
-    """What is added to a frame's timestamp."""
-    replay_from: int
-    replay_until: int
-    """Frame numbers of the replay, the end not included."""
-    replay_timestamp: int
-    replay_step: int
-
-    def sequence(self, index: int) -> int:
-        return self.first_sequence + index - self.first_index
-
-    def timestamp(self, frame: Frame) -> int:
-        if frame.number < self.replay_until:
-            return self.replay_timestamp + (frame.number - self.replay_from) * self.replay_step
-        return frame.timestamp + self.timestamp_offset
+"""Mappings kept for retransmissions: more than there can be within a second of history."""
 
 
 class VideoSender:
@@ -113,33 +91,31 @@ class VideoSender:
         self._rtx_sequence = secrets.randbelow(1 << 15)
         self._timestamp_offset = secrets.randbits(32)
         self._next_index = -1
-        """-1: waits for a keyframe."""
+        """-1: waiting for a keyframe."""
         self._mappings: deque[SequenceMapping] = deque(maxlen=_MAPPINGS_MAX)
         self._last_timestamp: int | None = None
-        self._bucket = float(BUCKET_BYTES)
-        self._bucket_at = 0.0
-        self._retransmit_bucket = float(RETRANSMIT_BUCKET_BYTES)
-        self._retransmit_at = 0.0
+        self._bucket = TokenBucket(BUCKET_BYTES)
+        self._retransmit_bucket = TokenBucket(RETRANSMIT_BUCKET_BYTES)
         self._keyframe_at = 0.0
         self._keyframe_cost_s = 0.0
         self.pace_bytes_per_s = PACE_BYTES_PER_S
         self.retransmit_bytes_per_s = RETRANSMIT_BYTES_PER_S
         self._limit_bytes_per_s: int | None = None
-        self._bucket_bytes: float = BUCKET_BYTES
         self._sends_single_packets = False
         """Under a limit, and then to the end of the frame: the cursor may stand within a batch."""
         self._pinned_keyframe: Frame | None = None
-        """Under a limit: the keyframe that is on its way, or was last, which may take longer than the history lasts."""
+        """Under a limit: the keyframe being sent, or sent last. Sending it may take longer than the history keeps
+        it."""
 
         self.packets_sent = 0
         self.payload_bytes_sent = 0
         self.frames_dropped = 0
         """Frames left out because the viewer was behind."""
         self.replays = 0
-        """Times that the current GOP was sent from its start: once for joining, then for PLI and FIR."""
+        """How often the current GOP was sent from its start: once for joining, then for PLI and FIR."""
         self.retransmitted = 0
         self.retransmissions_refused = 0
-        """Packets asked for that are no longer there, or are over the limit."""
+        """Requested packets that are no longer in the history, or exceed the rate limit."""
 
     @property
     def is_waiting_for_keyframe(self) -> bool:
@@ -147,13 +123,13 @@ class VideoSender:
 
     @property
     def limit_bytes_per_s(self) -> int | None:
-        """What the viewer's network carries, where that is less than what there is to send."""
+        """The limit that is set; ``None`` without one."""
         return self._limit_bytes_per_s
 
     def set_limit(self, bytes_per_s: int | None, history: PacketHistory) -> bool:
-        """Send no more than this from now on; ``None`` for everything. Returns whether it is behind by that.
+        """Limit the rate from now on; ``None`` for no limit. Returns whether the viewer is behind because of it.
 
-        A limit where there was none begins with the GOP's keyframe: what was sent since is mostly lost.
+        A new limit begins with the GOP's keyframe: most of what was sent since is lost.
         """
         is_new = bytes_per_s is not None and self._limit_bytes_per_s is None and self._next_index >= 0
         if is_new:
@@ -164,12 +140,12 @@ class VideoSender:
                 self._seek(keyframe, history)
         self._limit_bytes_per_s = bytes_per_s
         self._sends_single_packets |= bytes_per_s is not None
-        self._bucket_bytes = BUCKET_BYTES if bytes_per_s is None else LIMITED_BUCKET_S * bytes_per_s
+        self._bucket.capacity_bytes = BUCKET_BYTES if bytes_per_s is None else LIMITED_BUCKET_S * bytes_per_s
         return is_new
 
     def start(self, history: PacketHistory, now: float) -> bool:
-        """Go to the current GOP's keyframe, or wait for the next one. Returns whether there is something to send."""
-        self._bucket_at = now
+        """Move to the current GOP's keyframe, or wait for the next one. Returns whether there is something to send."""
+        self._refill(now)
         keyframe = history.gop_start
         if keyframe is None:
             self._next_index = -1
@@ -179,9 +155,9 @@ class VideoSender:
         return True
 
     def request_keyframe(self, history: PacketHistory, now: float) -> bool:
-        """Answer a PLI or FIR from the GOP; returns whether that was done.
+        """Answer a PLI or FIR from the GOP. Returns whether it is answered.
 
-        Not while a replay is under way, and not again before the last one can have arrived.
+        Not during a replay, and not again before the last one can have arrived.
         """
         if self._next_index < history.end_index or self.is_waiting_for_keyframe or self._limit_bytes_per_s is not None:
             return False
@@ -212,7 +188,7 @@ class VideoSender:
         return self._send(frame)
 
     def advance(self, history: PacketHistory, now: float) -> bool:
-        """Send what is due of what is missing. Returns whether the viewer is at the live edge, or waits."""
+        """Send what the pace permits of what is missing. Returns whether the viewer is at the live edge, or waits."""
         self._refill(now)
         while 0 <= self._next_index < history.end_index:
             frame = self._frame_of(self._next_index, history)
@@ -234,12 +210,8 @@ class VideoSender:
         return True
 
     def retransmit(self, sequences: Iterable[int], history: PacketHistory, now: float) -> None:
-        """Send these 16-bit sequence numbers again, as RTX (RFC 4588) where that was negotiated."""
-        elapsed = now - self._retransmit_at
-        self._retransmit_at = now
-        self._retransmit_bucket = min(
-            RETRANSMIT_BUCKET_BYTES, self._retransmit_bucket + elapsed * self.retransmit_bytes_per_s
-        )
+        """Send these 16-bit sequence numbers again, as RTX (RFC 4588) if that was negotiated."""
+        self._retransmit_bucket.refill(now, self.retransmit_bytes_per_s)
         self._refill(now)
         for sequence in sequences:
             if not self._retransmit(sequence, history):
@@ -259,7 +231,8 @@ class VideoSender:
             step = min(step, (edge - self._last_timestamp) // frames)
         start = edge - (frames - 1) * step
         if step < 1:
-            # All of it was sent before. Time moves on by a tick a frame, a few ms at most; sender reports say so.
+            # All of it was sent before. Time advances by one tick per frame, a few ms at most; sender reports include
+            # this.
             assert self._last_timestamp is not None
             step, start = 1, self._last_timestamp + 1
             self._timestamp_offset += start + frames - 1 - edge
@@ -282,9 +255,7 @@ class VideoSender:
         self._keyframe_cost_s = history.gop_bytes / self.pace_bytes_per_s
 
     def _refill(self, now: float) -> None:
-        pace = self._limit_bytes_per_s or self.pace_bytes_per_s
-        self._bucket = min(self._bucket_bytes, self._bucket + (now - self._bucket_at) * pace)
-        self._bucket_at = now
+        self._bucket.refill(now, self._limit_bytes_per_s or self.pace_bytes_per_s)
 
     def _frame_of(self, index: int, history: PacketHistory) -> Frame | None:
         pinned = self._pinned_keyframe
@@ -297,15 +268,15 @@ class VideoSender:
             return False
         if self._limit_bytes_per_s is None:
             return frame.number >= self._mappings[-1].replay_until
-        # Of a replay the keyframe alone is worth its time.
+        # Of a replay, only the keyframe is worth sending under a limit.
         return not frame.is_keyframe or (frame.number >= self._mappings[-1].replay_until and not self._is_begun(frame))
 
     def _is_begun(self, frame: Frame) -> bool:
-        """Whether it is a keyframe that is to be sent to its end, under a limit."""
+        """Whether it is a keyframe that was begun under a limit and must be sent to its end."""
         return self._limit_bytes_per_s is not None and frame.is_keyframe and self._next_index > frame.first_index
 
     def _send(self, frame: Frame) -> bool:
-        """Send the frame from the cursor on. Returns whether it went out as a whole."""
+        """Send the frame from the cursor on. Returns whether all of it was sent."""
         if self._sends_single_packets:
             return self._send_single_packets(frame)
         mapping = self._mappings[-1]
@@ -315,13 +286,13 @@ class VideoSender:
         for batch in frame.gso_batches(self._template):
             if batch.first < done:
                 continue
-            if self._bucket <= 0 or self.transport.is_full:
+            if self._bucket.level_bytes <= 0 or self.transport.is_full:
                 return False
             data = self._srtp.protect_batch(batch, self._next_sequence, timestamp, self.ssrc)
             if not self.transport.send(data, batch.segment_bytes):
                 return False
             size = len(batch.data)
-            self._bucket -= size
+            self._bucket.level_bytes -= size
             self._next_index += batch.count
             self._next_sequence += batch.count
             self.packets_sent += batch.count
@@ -335,7 +306,7 @@ class VideoSender:
             self._pinned_keyframe = frame
         timestamp = self._mappings[-1].timestamp(frame)
         while self._next_index < frame.end_index:
-            if self._bucket <= 0 or self.transport.is_full:
+            if self._bucket.level_bytes <= 0 or self.transport.is_full:
                 return False
             payload = frame.payloads[self._next_index - frame.first_index]
             marker = self._next_index == frame.end_index - 1
@@ -345,7 +316,7 @@ class VideoSender:
             data = self._srtp.protect_packet(plain)
             if not self.transport.send(data, len(data)):
                 return False
-            self._bucket -= len(data)
+            self._bucket.level_bytes -= len(data)
             self._next_index += 1
             self._next_sequence += 1
             self.packets_sent += 1
@@ -362,8 +333,8 @@ class VideoSender:
         if mapping is None:
             return False
         limit = self._limit_bytes_per_s
-        if limit is not None and (mapping is not self._mappings[-1] or self._bucket < -RTX_AHEAD_S * limit):
-            # What was skipped is not wanted any more, and all shares one pace.
+        if limit is not None and (mapping is not self._mappings[-1] or self._bucket.level_bytes < -RTX_AHEAD_S * limit):
+            # Skipped frames are no longer needed, and all packets share one rate.
             return False
         index = mapping.first_index + full - mapping.first_sequence
         frame = self._frame_of(index, history)
@@ -371,7 +342,7 @@ class VideoSender:
             return False
         place = index - frame.first_index
         payload = frame.payloads[place]
-        if self._retransmit_bucket < len(payload):
+        if self._retransmit_bucket.level_bytes < len(payload):
             return False
         marker = index == frame.end_index - 1
         timestamp = mapping.timestamp(frame) & 0xFFFFFFFF
@@ -382,9 +353,9 @@ class VideoSender:
             plain = rtp_packet(self._rtx_template, body, self._rtx_sequence, timestamp, self.rtx_ssrc, marker=marker)
             self._rtx_sequence += 1
         data = self._srtp.protect_packet(plain)
-        self._retransmit_bucket -= len(data)
+        self._retransmit_bucket.level_bytes -= len(data)
         if limit is not None:
-            self._bucket -= len(data)
+            self._bucket.level_bytes -= len(data)
         if not self.transport.send(data, len(data)):
             return False
         self.retransmitted += 1

@@ -1,7 +1,7 @@
 """Trickled candidates and ICE restarts: SDP fragments (RFC 8840), as WHEP carries them.
 
-Being lite, we need none of the viewer's candidates; they are checked for form and forgotten. What matters in a fragment
-is its user fragment: another one than the session's is an ICE restart (RFC 8839 §4.4.1.1.1).
+An ICE-lite agent needs none of the viewer's candidates: their syntax is checked, and they are dropped. What matters is
+the ICE user fragment: one that differs from the session's is an ICE restart (RFC 8839 §4.4.1.1.1).
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from gateway.errors import BadRequestError
 
 FRAGMENT_MAX_LINES = 256
-"""A browser has some ten candidates."""
+"""A browser has about ten candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What a fragment says. ``username`` and ``password`` are ``None`` where it does not."""
+    """A parsed fragment. ``username`` and ``password`` are ``None`` if it has none."""
 
     username: str | None
     password: str | None
@@ -22,7 +22,7 @@ class Fragment:
 
 
 def parse_fragment(text: str) -> Fragment:
-    """Read a fragment. Raises :class:`~gateway.errors.BadRequestError` for whatever is not one."""
+    """Read a fragment. Raises :class:`~gateway.errors.BadRequestError` for anything else."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise BadRequestError("the fragment is empty")
@@ -51,7 +51,7 @@ def parse_fragment(text: str) -> Fragment:
 
 
 def check_candidate(value: str) -> None:
-    """Check the value of a candidate attribute for form. Raises :class:`~gateway.errors.BadRequestError`."""
+    """Check the syntax of the value of a candidate attribute. Raises :class:`~gateway.errors.BadRequestError`."""
     parts = value.split()
     numbers = (parts[1], parts[3], parts[5]) if len(parts) >= 8 and parts[6] == "typ" else ()
     if not numbers or not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in numbers):
@@ -59,7 +59,7 @@ def check_candidate(value: str) -> None:
 
 
 def write_fragment(username: str, password: str, mids: list[str], candidates: tuple[str, ...]) -> str:
-    """Our side after an ICE restart (RFC 9725 §4.3.3)."""
+    """Our ICE parameters after a restart (RFC 9725 §4.3.3)."""
     lines = ["a=ice-lite", "a=ice-options:ice2", f"a=ice-ufrag:{username}", f"a=ice-pwd:{password}"]
     lines += ["m=video 9 UDP/TLS/RTP/SAVPF 0", f"a=mid:{mids[0]}"] if mids else []
     lines += [f"a=candidate:{candidate}" for candidate in candidates]

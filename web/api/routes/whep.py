@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.errors import BadRequestError
 from gateway.webrtc.ice.servers import IceServer
-from gateway.webrtc.sdp.answer import OFFER_MAX_BYTES
+from gateway.webrtc.sdp.offer import OFFER_MAX_BYTES
 from gateway.webrtc.viewer import Viewer
 from web.api.describe import Parameter, describe
 from web.api.models import Error

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequestError, NegotiationError
 from gateway.media import AudioInfo, StreamInfo
-from gateway.webrtc.sdp.answer import LocalDescription, NegotiatedSession, negotiate, parse_offer, write_answer
+from gateway.webrtc.sdp.answer import LocalDescription, write_answer
 from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
+from gateway.webrtc.sdp.negotiation import NegotiatedSession, negotiate
+from gateway.webrtc.sdp.offer import parse_offer
 from tests.gateway.webrtc.wire import INFO
 
 FINGERPRINT = ":".join(["AB"] * 32)
@@ -123,7 +125,7 @@ def with_modes(mode: str) -> str:
 
 @pytest.mark.parametrize("mode", ["0", "2"])
 def test_an_offer_whose_modes_have_no_fragments_is_refused_with_the_reason(mode: str) -> None:
-    with pytest.raises(NegotiationError, match="another packetization-mode than 1") as caught:
+    with pytest.raises(NegotiationError, match="a packetization-mode other than 1") as caught:
         meet(with_modes(f"packetization-mode={mode}"))
     assert caught.value.transports == ("hls", "mjpeg")
 
