@@ -134,6 +134,11 @@ class BrowserSignaling:
             await asyncio.wait(tasks)
         await self._sio.shutdown()
 
+    @property
+    def invalid_packets(self) -> int:
+        """Packets from clients that were not Engine.IO or not Socket.IO, since the start."""
+        return self._sio.invalid_packets
+
     def status(self) -> dict[str, Any]:
         """The server at this moment, as ``/api/status`` shows it."""
         return {

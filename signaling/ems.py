@@ -70,6 +70,7 @@ class EmsMessaging(StreamMessaging):
         self._error: str | None = None
         self._connects = 0
         self._frames_sent = 0
+        self._invalid_packets = 0
         self._frames_skipped = 0
 
     async def start(self) -> None:
@@ -90,6 +91,7 @@ class EmsMessaging(StreamMessaging):
             "url": self.public_url,
             "error": self._error,
             "connects": self._connects,
+            "packets_invalid": self._invalid_packets + (live.invalid_packets if live else 0),
             "frames_sent": self._frames_sent + (live.frames.frames_sent if live else 0),
             "frames_skipped": self._frames_skipped + (live.frames.frames_skipped if live else 0),
         }
@@ -170,6 +172,7 @@ class EmsMessaging(StreamMessaging):
             await status_publisher.close()
             await connection.frames.close()
             self._frames_sent += connection.frames.frames_sent
+            self._invalid_packets += connection.invalid_packets
             self._frames_skipped += connection.frames.frames_skipped
 
     # --- commands
@@ -219,6 +222,11 @@ class _Connection:
         self._client = client
         self._acknowledges: bool | None = None
         self.frames = FrameStreams(self._send_frame)
+
+    @property
+    def invalid_packets(self) -> int:
+        """Packets from the EMS that were not Socket.IO."""
+        return self._client.invalid_packets
 
     async def send_status(self, data: dict[str, Any]) -> None:
         await self._emit(STATUS, data)

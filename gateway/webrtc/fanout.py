@@ -1,12 +1,12 @@
-"""One camera's packets on their way to all of its WebRTC viewers.
+"""CameraFanout: one camera's packets to all of its WebRTC viewers.
 
-Theory of operation. A :class:`CameraFanout` is a sink of the camera's hub while there are viewers. Each video packet
-becomes a :class:`~gateway.webrtc.rtp.packets.Frame` once; viewers at the live edge are sent it at once, in the same
-call; those behind are brought forward by a pacer that ticks only while there are any. A fault of one viewer is that
-viewer's alone.
+Theory of operation. A :class:`CameraFanout` is a sink of the camera's hub while there are viewers. Each video packet is
+made into a :class:`~gateway.webrtc.rtp.packets.Frame` once. Viewers at the live edge are sent it at once, in the same
+call. A pacer sends viewers that are behind what they are missing; it runs only while there are any. An error of one
+viewer affects only that viewer.
 
-Timestamps. Runs of a camera have nothing to do with each other but for the capture time; the fan-out lays them end to
-end on one timeline, so that viewers see a restart as a pause.
+Timestamps. The runs of a camera have only the capture time in common. The fan-out puts them one after the other on one
+timeline, so that viewers see a restart as a pause.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ PACER_TICK_S = 0.005
 """One batch of 31 KB each makes the pace of 50 Mbit/s."""
 
 GAP_MAX_90K = 1 << 30
-"""A camera may be away for 3 h before its return is put nearer: beyond 2^31 a receiver would take it for the past."""
+"""3.3 h. A longer absence of the camera is shortened to this: a receiver takes a jump beyond 2^31 for the past."""
 
 UnsupportedListener = Callable[[str], None]
 
@@ -45,11 +45,13 @@ class CameraFanout:
         self._senders: dict[VideoSender, Callable[[Exception], None]] = {}
         self._behind: set[VideoSender] = set()
         self._audio: dict[AudioCodec, tuple[AudioSource, list[AudioSender]]] = {}
+        self._audio_faults = 0
+        """Of audio sources that are gone."""
         self._pacer: asyncio.TimerHandle | None = None
         self._frames = 0
         self._run: int | None = None
         self._base = 0
-        """What is added to a packet's pts to get the timeline of :attr:`Frame.timestamp`."""
+        """Added to a packet's pts for the timeline of :attr:`Frame.timestamp`."""
         self._pace_bytes_per_s = PACE_BYTES_PER_S
         self.bytes_per_s = 0.0
         """The camera's rate over its last GOP; 0 before there was one."""
@@ -58,8 +60,13 @@ class CameraFanout:
     def __len__(self) -> int:
         return len(self._senders)
 
+    @property
+    def audio_faults(self) -> int:
+        """Audio packets that could not be transcoded."""
+        return self._audio_faults + sum(source.faults for source, _ in self._audio.values())
+
     def close(self) -> None:
-        """Stop taking packets. Twice is fine."""
+        """Stop taking packets. May be called twice."""
         if self._detach is not None:
             self._detach()
             self._detach = None
@@ -68,32 +75,32 @@ class CameraFanout:
             self._pacer = None
 
     def add(self, sender: VideoSender, on_fault: Callable[[Exception], None]) -> None:
-        """Send a viewer the current GOP, and then what comes. ``on_fault`` is called when that goes wrong."""
+        """Send a viewer the current GOP, and then the live frames. ``on_fault`` is called with an error in sending."""
         self._senders[sender] = on_fault
         self._set_pace(sender)
-        # A camera that is away has a history, but no live edge.
+        # A camera that is disconnected has a history, but no live edge.
         if self.hub.gop and sender.start(self.history, self._clock.monotonic()):
             self._fall_behind(sender)
             self._advance(sender, self._clock.monotonic())
 
     def remove(self, sender: VideoSender) -> None:
-        """A viewer has gone. Twice is fine."""
+        """Remove a viewer. May be called twice."""
         self._senders.pop(sender, None)
         self._behind.discard(sender)
 
     def request_keyframe(self, sender: VideoSender) -> bool:
-        """Answer a viewer's PLI or FIR from the GOP; returns whether that was done."""
+        """Answer a viewer's PLI or FIR from the GOP. Returns whether it is answered."""
         if not self.hub.gop or not sender.request_keyframe(self.history, self._clock.monotonic()):
             return False
         self._fall_behind(sender)
         return True
 
     def set_limit(self, sender: VideoSender, bytes_per_s: int | None) -> None:
-        """A viewer's network carries so much and no more; ``None``: everything."""
+        """Limit a viewer's rate; ``None`` for no limit."""
         is_over = bytes_per_s is None and sender.limit_bytes_per_s is not None
         is_behind = sender.set_limit(bytes_per_s, self.history)
         if is_over and sender.is_waiting_for_keyframe and self.hub.gop:
-            # Who waits when a limit goes gets the present GOP: the next keyframe may be 20 s away.
+            # A viewer that waits for a keyframe gets the current GOP: the next keyframe may be 20 s away.
             is_behind = sender.start(self.history, self._clock.monotonic())
         if is_behind:
             self._fall_behind(sender)
@@ -140,24 +147,24 @@ class CameraFanout:
         self._audio.setdefault(codec, (AudioSource(codec), []))[1].append(sender)
 
     def remove_audio(self, sender: AudioSender) -> None:
-        """A viewer has gone; with the last one of a codec its encoder goes. Twice is fine."""
+        """Remove a viewer, and with the last one of a codec its encoder. May be called twice."""
         for codec, (_, senders) in tuple(self._audio.items()):
             if sender in senders:
                 senders.remove(sender)
             if not senders:
-                del self._audio[codec]
+                self._audio_faults += self._audio.pop(codec)[0].faults
 
     def timeline_at(self, wall_90k: int) -> int | None:
-        """The timeline at that moment of wall clock, for sender reports; ``None`` before the first frame.
+        """The timeline at a wall-clock time, for sender reports; ``None`` before the first frame.
 
-        Video and audio are both told by the newest frame's capture time, so that they stay together.
+        Video and audio both use the newest frame's capture time, so that they stay in sync.
         """
         newest = self.history.newest
         return None if newest is None else newest.timestamp + wall_90k - newest.captured_at_90k
 
     def _on_audio(self, packet: Packet) -> None:
         if packet.run != self._run:
-            # Of a run that has had no video yet: there is no place on the timeline for it.
+            # Of a run without video so far: it has no place on the timeline yet.
             return
         for source, senders in tuple(self._audio.values()):
             for payload, timestamp in source.payloads(packet, packet.pts_90k + self._base):
@@ -166,7 +173,7 @@ class CameraFanout:
                         sender.send(payload, timestamp)
                     except Exception as error:
                         log.warning(
-                            "camera %s: a viewer goes without audio: %s",
+                            "camera %s: a viewer gets no more audio: %s",
                             self.hub.camera_id,
                             error,
                             extra={"camera": self.hub.camera_id},
@@ -182,7 +189,7 @@ class CameraFanout:
                     self._fall_behind(sender)
             except Exception as error:
                 self._fault(sender, error)
-        # Under a limit packets go one by one, and nobody wants the gso_batches of later on.
+        # Under a limit packets are sent one by one, without batches.
         if not behind or all(sender.limit_bytes_per_s is not None for sender in behind):
             frame.gso_batches_by_template.clear()
 
@@ -197,7 +204,7 @@ class CameraFanout:
         return packet.pts_90k + self._base
 
     def _measure_pace(self, keyframe: Frame) -> None:
-        """Twice the camera's rate over the last GOP, where that is more than the pace."""
+        """The pace is twice the camera's rate over the last GOP, if that is more than the default."""
         start = self.history.gop_start
         if start is None:
             return

@@ -1,32 +1,30 @@
-"""WebRtcServer: the owner of the port, the certificate, the fan-outs and the viewers.
+"""WebRtcServer: owns the port, the certificate, the fan-outs and the viewers.
 
-Theory of operation. :meth:`WebRtcServer.join` turns an offer into a viewer and an answer, whatever carried the offer
-(WHEP, Socket.IO, a test). Nothing in it waits for the network, except for a camera that is coming up. One task looks
-after everybody once a second: reports, silence, and names in ``WEBRTC_HOSTS`` that moved.
+Theory of operation. :meth:`WebRtcServer.join` makes a viewer and an answer from an offer, no matter how the offer came
+(WHEP, Socket.IO, a test). It does not wait for the network, only for a camera that is starting. One task runs once a
+second for all viewers: it sends reports, ends silent viewers, and resolves the names in ``WEBRTC_HOSTS`` again.
 """
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import secrets
-import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from aiortc import RTCCertificate
 
 from gateway.camera import Camera
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import NotFoundError, SettingsError, UnavailableError
+from gateway.errors import NotFoundError, UnavailableError
 from gateway.latency import latency_histogram, remove_series
 from gateway.media import Packet
-from gateway.webrtc.compat import SharedCertificate, candidate_foundation, get_host_addresses
+from gateway.webrtc.compat import SharedCertificate
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.agent import IceRegistry
+from gateway.webrtc.ice.listener import IceListener
 from gateway.webrtc.ice.servers import IceServer, IceServers
-from gateway.webrtc.ice.tcp import TcpPort
-from gateway.webrtc.ice.udp import UdpPort
 from gateway.webrtc.rtp.srtp import SrtpBuffer
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
 from gateway.webrtc.sdp.negotiation import negotiate, refuse_b_frames
@@ -37,26 +35,23 @@ from gateway.webrtc.viewer import Viewer
 log = logging.getLogger(__name__)
 
 KEYFRAME_WAIT_S = 8.0
-"""How long an offer waits for a camera that is coming up: opening, and a keyframe interval of most cameras."""
+"""How long an offer waits for a camera that is starting: for its connection, and the usual keyframe interval."""
 
 VIEWERS_PER_CAMERA = 256
 VIEWERS_PER_ADDRESS = 128
-"""Limits; an office behind one address has this many, an attack more."""
+"""Limits. An office behind one address has this many viewers, an attack more."""
 
 TICK_S = 1.0
-"""Sender reports go out, and silence is noticed, at this interval."""
+"""Interval of sender reports, and of the check for silent viewers."""
 
 RESOLVE_INTERVAL_S = 60.0
-"""How often names in ``WEBRTC_HOSTS`` are looked up again."""
+"""How often names in ``WEBRTC_HOSTS`` are resolved again."""
 
 DEFAULT_UDP_PORT = 8189
 
-BIND_ATTEMPTS = 8
-"""How many free UDP ports are tried for one that is free for TCP as well."""
-
 
 class WebRtcServer:
-    """See the module. Made outside of the loop, started and closed on it."""
+    """See the module. Created outside of the event loop, started and closed in it."""
 
     def __init__(
         self,
@@ -69,11 +64,8 @@ class WebRtcServer:
         viewers_per_camera: int = VIEWERS_PER_CAMERA,
         viewers_per_address: int = VIEWERS_PER_ADDRESS,
     ) -> None:
-        self.udp_port = udp_port
         self.ice_servers = IceServers(ice_servers)
-        """What viewers that come are given. May be replaced at any time."""
-        self._hosts = tuple(hosts)
-        self._listen = tuple(listen)
+        """The ICE servers for viewers. May be replaced at any time."""
         self._clock = clock
         self._viewers_per_camera = viewers_per_camera
         self._viewers_per_address = viewers_per_address
@@ -83,16 +75,14 @@ class WebRtcServer:
         )
         self._srtp_buffer = SrtpBuffer()
         self.registry = IceRegistry()
-        self._ports: list[UdpPort] = []
-        self._tcp = TcpPort(self.registry)
+        self.listener = IceListener(udp_port, listen, hosts, self.registry)
         self._fanouts: dict[str, CameraFanout] = {}
         self._viewers: dict[str, Viewer] = {}
         self._joining: Counter[str] = Counter()
-        """Joins under way, by ``camera:`` and ``address:`` keys: they count against the limits."""
-        self._resolved: tuple[str, ...] = ()
-        self._keeper: asyncio.Task[None] | None = None
-        self._past: dict[str, Totals] = {}
-        """What the viewers that have gone were sent, by camera."""
+        """Pending joins, by ``camera:`` and ``address:`` keys: they count against the limits."""
+        self._maintenance: asyncio.Task[None] | None = None
+        self._closed_totals: dict[str, Totals] = {}
+        """Totals of the closed viewers, by camera."""
         self.first_picture_s = latency_histogram(
             "liveedge_webrtc_first_frame_seconds",
             "Time to first frame: from a viewer's offer to when the first picture has left the gateway; the way to the"
@@ -106,45 +96,35 @@ class WebRtcServer:
         """All viewers by id."""
         return self._viewers
 
+    @property
+    def udp_port(self) -> int:
+        """The port, UDP and TCP; of a free port (0) only after :meth:`start`."""
+        return self.listener.udp_port
+
     async def start(self) -> None:
         """Bind the port, UDP and TCP, on every address. Raises :class:`~gateway.errors.SettingsError`."""
-        wanted = self.udp_port
-        for attempt in range(1, BIND_ATTEMPTS + 1):
-            try:
-                await self._bind()
-                break
-            except OSError as error:
-                self._unbind()
-                # A free UDP port that was found need not be free for TCP, or on the other address.
-                if wanted == 0 and attempt < BIND_ATTEMPTS:
-                    self.udp_port = 0
-                    continue
-                raise SettingsError(
-                    f"port {self.udp_port} cannot be used for WebRTC ({error.strerror or error}); set WEBRTC_UDP_PORT"
-                    " to one that is free for UDP and TCP, or stop who has it"
-                ) from None
-        await self._resolve()
-        self._keeper = asyncio.create_task(self._keep(), name="webrtc-keeper")
+        await self.listener.start()
+        self._maintenance = asyncio.create_task(self._maintain(), name="webrtc-maintenance")
 
     async def close(self) -> None:
-        """End all viewers and release everything. Twice is fine."""
+        """Close all viewers and release everything. May be called twice."""
         self._closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
-            self._keeper = None
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.wait([self._maintenance])
+            self._maintenance = None
         await asyncio.gather(*(viewer.close("the gateway is stopping") for viewer in tuple(self._viewers.values())))
-        self._unbind()
+        self.listener.close()
 
     def ice_server_offers(self) -> list[IceServer]:
-        """The ICE servers for a viewer that comes now, with credentials of its own where they are limited in time."""
+        """The ICE servers for a viewer that joins now, with its own credentials if they are limited in time."""
         return self.ice_servers.offers(self._clock.wall_90k())
 
     def viewer(self, viewer_id: str, camera_id: str | None = None) -> Viewer:
         """A viewer by its id (and camera). Raises :class:`~gateway.errors.NotFoundError`."""
         viewer = self._viewers.get(viewer_id)
         if viewer is None or (camera_id is not None and viewer.camera_id != camera_id):
-            raise NotFoundError("there is no such viewer; it has ended, or never was")
+            raise NotFoundError("there is no such viewer; it has ended, or never existed")
         return viewer
 
     def viewers_of(self, camera_id: str) -> list[Viewer]:
@@ -152,40 +132,38 @@ class WebRtcServer:
         return [viewer for viewer in self._viewers.values() if viewer.camera_id == camera_id]
 
     def totals(self, camera_id: str) -> Totals:
-        """What all viewers of a camera were sent since the start, those that have gone included. It only grows."""
-        totals = self._past.get(camera_id, Totals())
+        """Totals of all viewers of a camera since the start, including closed ones. They never decrease."""
+        totals = self._totals_of_closed(camera_id)
         for viewer in self.viewers_of(camera_id):
             totals = totals.plus(viewer.stats())
-        return totals
+        fanout = self._fanouts.get(camera_id)
+        return totals if fanout is None else replace(totals, audio_faults=totals.audio_faults + fanout.audio_faults)
 
     @property
     def datagrams_refused(self) -> Mapping[str, int]:
-        """Datagrams, UDP and TCP, that reached no viewer, by why; they only grow."""
+        """Datagrams, UDP and TCP, that were refused, by reason. They never decrease."""
         return self.registry.refused
 
     @property
     def sends_failed(self) -> Mapping[str, int]:
-        """Sendings over UDP that the kernel refused: its buffer was ``full``, or another ``error``; they only grow."""
-        return {
-            "full": sum(port.full for port in self._ports),
-            "error": sum(port.send_errors for port in self._ports),
-        }
+        """UDP sends that the kernel refused: its buffer was ``full``, or another ``error``. They never decrease."""
+        return self.listener.sends_failed
 
     async def close_camera(self, camera_id: str, reason: str) -> None:
-        """End all viewers of a camera that was removed."""
+        """Close all viewers of a camera that was removed."""
         await asyncio.gather(*(viewer.close(reason) for viewer in self.viewers_of(camera_id)))
-        self._past.pop(camera_id, None)
+        self._closed_totals.pop(camera_id, None)
         remove_series(self.first_picture_s, camera_id)
 
     async def join(self, camera: Camera, offer_sdp: str, *, client_address: str) -> Viewer:
-        """Make a viewer out of an offer; its ``answer_sdp`` is ready. The camera is held while the viewer lives.
+        """Make a viewer from an offer; its ``answer_sdp`` is ready. The camera is held until the viewer is closed.
 
-        Raises ``BadRequestError`` for what is not an offer, ``NegotiationError`` where camera and viewer have nothing
-        in common, and ``UnavailableError`` where the camera does not come up, a limit is reached or the server ends.
+        Raises ``BadRequestError`` for an invalid offer, ``NegotiationError`` if camera and viewer have no codec in
+        common, and ``UnavailableError`` if the camera does not start, a limit is reached or the server is closing.
         """
         offer = parse_offer(offer_sdp)
         began_s = self._clock.monotonic()
-        with self._place(camera.id, client_address):
+        with self._reserve(camera.id, client_address):
             hold = camera.hold("webrtc")
             try:
                 await camera.wait_for_keyframe(KEYFRAME_WAIT_S)
@@ -208,7 +186,7 @@ class WebRtcServer:
                     srtp_buffer=self._srtp_buffer,
                     clock=self._clock,
                     on_restart=self._restart_ice,
-                    on_closed=self._forget,
+                    on_closed=self._on_viewer_closed,
                 )
             except BaseException:
                 hold.release()
@@ -226,7 +204,7 @@ class WebRtcServer:
                 username=viewer.agent.username,
                 password=viewer.agent.password,
                 fingerprint=self._fingerprint,
-                candidates=self.candidates(),
+                candidates=self.listener.candidates(),
                 video_ssrc=viewer.ssrcs.video,
                 rtx_ssrc=viewer.ssrcs.retransmission,
                 audio_ssrc=viewer.ssrcs.audio,
@@ -235,75 +213,7 @@ class WebRtcServer:
         viewer.start()
         return viewer
 
-    def candidates(self) -> tuple[str, ...]:
-        """The values of ``a=candidate`` lines (RFC 8839 §5.1): every address at which the port can be reached."""
-        addresses = list(dict.fromkeys([*self._resolved, *self._local_addresses()]))
-        lines = []
-        for place, address in enumerate(addresses):
-            # Type preference 126 for hosts; the first address is preferred (RFC 8445 §5.1.2).
-            priority = (126 << 24) + ((65_535 - place) << 8) + 255
-            foundation = candidate_foundation("host", "udp", address)[:8]
-            lines.append(f"{foundation} 1 udp {priority} {address} {self.udp_port} typ host")
-        for place, address in enumerate(addresses):
-            # RFC 6544 §4.2: below UDP, direction preference 4 for passive hosts.
-            priority = (90 << 24) + ((4 << 13) + 8191 - place << 8) + 255
-            foundation = candidate_foundation("host", "tcp", address)[:8]
-            lines.append(f"{foundation} 1 tcp {priority} {address} {self.udp_port} typ host tcptype passive")
-        return tuple(lines)
-
-    async def _bind(self) -> None:
-        for host in self._listen:
-            try:
-                port = UdpPort(host, self.udp_port, self.registry)
-            except OSError as error:
-                # A machine without IPv6 still has IPv4, and the other way round.
-                if len(self._listen) > 1 and error.errno in _NO_SUCH_FAMILY:
-                    log.info("WebRTC does without %s: %s", host, error.strerror)
-                    continue
-                raise
-            self._ports.append(port)
-            self.udp_port = port.port
-            port.start()
-            await self._tcp.start(host, self.udp_port)
-        if not self._ports:
-            raise OSError(f"none of {', '.join(self._listen)} can be bound")
-
-    def _unbind(self) -> None:
-        for port in self._ports:
-            port.close()
-        self._ports.clear()
-        self._tcp.close()
-
-    def _local_addresses(self) -> list[str]:
-        addresses: list[str] = []
-        for port in self._ports:
-            is_ipv6 = port.family == socket.AF_INET6
-            if port.host in _WILDCARDS:
-                addresses += get_host_addresses(not is_ipv6, is_ipv6) or ["::1" if is_ipv6 else "127.0.0.1"]
-            else:
-                addresses.append(port.host)
-        return addresses
-
-    async def _resolve(self) -> None:
-        """Look up the names in ``WEBRTC_HOSTS``. What cannot be resolved now is left out, and tried again."""
-        found: list[str] = []
-        for host in self._hosts:
-            try:
-                ipaddress.ip_address(host)
-            except ValueError:
-                try:
-                    results = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-                except OSError as error:
-                    log.warning("WEBRTC_HOSTS: %s cannot be resolved (%s) and is not offered for now", host, error)
-                    continue
-                found += [str(result[4][0]) for result in results]
-            else:
-                found.append(host)
-        families = {port.family for port in self._ports}
-        fitting = [address for address in found if (socket.AF_INET6 if ":" in address else socket.AF_INET) in families]
-        self._resolved = tuple(dict.fromkeys(fitting))
-
-    async def _keep(self) -> None:
+    async def _maintain(self) -> None:
         resolve_at = self._clock.monotonic() + RESOLVE_INTERVAL_S
         while True:
             await asyncio.sleep(TICK_S)
@@ -314,15 +224,15 @@ class WebRtcServer:
                 except Exception as error:
                     log.exception("viewer %s: its reports failed", viewer.id, extra={"viewer": viewer.id})
                     viewer.close_soon(f"failed: {error}")
-            if self._hosts and now >= resolve_at:
+            if self.listener.hosts and now >= resolve_at:
                 resolve_at = now + RESOLVE_INTERVAL_S
                 with contextlib.suppress(OSError):
-                    await self._resolve()
+                    await self.listener.resolve_hosts()
 
     @contextlib.contextmanager
-    def _place(self, camera_id: str, client_address: str) -> Iterator[None]:
-        """A place under both limits while a join is under way. Raises ``UnavailableError``."""
-        if self._closed or not self._ports:
+    def _reserve(self, camera_id: str, client_address: str) -> Iterator[None]:
+        """Count a pending join against both limits. Raises ``UnavailableError``."""
+        if self._closed or not self.listener.is_open:
             raise UnavailableError("the gateway is stopping")
         camera_key, address_key = f"camera:{camera_id}", f"address:{client_address}"
         of_camera = self._joining[camera_key] + len(self.viewers_of(camera_id))
@@ -341,29 +251,30 @@ class WebRtcServer:
             self._joining += Counter()
 
     def _restart_ice(self, viewer: Viewer) -> tuple[str, ...]:
-        """Give a viewer new ICE credentials; returns our candidates."""
+        """Give a viewer new ICE credentials. Returns our candidates."""
         self.registry.restart(viewer.agent)
-        return self.candidates()
+        return self.listener.candidates()
 
     def _end_viewers(self, camera_id: str, reason: str) -> None:
         for viewer in self.viewers_of(camera_id):
             viewer.close_soon(reason)
 
-    def _forget(self, viewer: Viewer) -> None:
+    def _on_viewer_closed(self, viewer: Viewer) -> None:
         self.registry.remove(viewer.agent)
         if self._viewers.pop(viewer.id, None) is not None:
-            self._past[viewer.camera_id] = self._past.get(viewer.camera_id, Totals()).plus(viewer.stats())
+            self._closed_totals[viewer.camera_id] = self._totals_of_closed(viewer.camera_id).plus(viewer.stats())
         if not self.viewers_of(viewer.camera_id):
             fanout = self._fanouts.pop(viewer.camera_id, None)
             if fanout is not None:
                 fanout.close()
+                totals = self._totals_of_closed(viewer.camera_id)
+                faults = totals.audio_faults + fanout.audio_faults
+                self._closed_totals[viewer.camera_id] = replace(totals, audio_faults=faults)
 
-
-_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104
-_NO_SUCH_FAMILY = frozenset({97, 99})
-"""EAFNOSUPPORT and EADDRNOTAVAIL: the machine has no IPv6."""
+    def _totals_of_closed(self, camera_id: str) -> Totals:
+        return self._closed_totals.get(camera_id, Totals())
 
 
 def _reorders(gop: Sequence[Packet]) -> bool:
-    """Whether pictures come in another order than they are shown."""
+    """Whether pictures are sent in another order than they are shown."""
     return any(packet.is_video and packet.pts_90k != packet.dts_90k for packet in gop)

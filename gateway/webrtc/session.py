@@ -1,4 +1,4 @@
-"""MediaSession: what goes between the gateway and one connected viewer, media out and RTCP both ways.
+"""MediaSession: media to one connected viewer, and RTCP in both directions.
 
 Theory of operation. A session begins when DTLS has keys, and ends with its viewer. It owns the viewer's senders, which
 the camera's fan-out feeds, and its SRTP sessions. RTCP is authenticated with the viewer's keys, so it counts as consent
@@ -36,10 +36,10 @@ from gateway.webrtc.sdp.negotiation import MID, PLAYOUT_DELAY, NegotiatedMedia, 
 from gateway.webrtc.transport import PeerTransport, Transport
 
 PLAYOUT_AT_ONCE = bytes(3)
-"""Minimum and maximum playout delay of zero: show each picture when it is there."""
+"""Minimum and maximum playout delay of zero: show each picture as soon as it is decoded."""
 
 _MID_MAX_BYTES = 11
-"""With the playout delay a block of 20 bytes, which is what the payload's size leaves room for."""
+"""With the playout delay this makes a block of 20 bytes, the most that fits beside the payload."""
 
 _NACK = 1
 _PLI = 1
@@ -48,7 +48,7 @@ _FIR = 4
 
 @dataclass(slots=True, frozen=True)
 class LocalSsrcs:
-    """The numbers of a viewer's streams, as its answer names them."""
+    """The SSRCs of the streams to a viewer, as its answer declares them."""
 
     video: int
     retransmission: int
@@ -56,7 +56,7 @@ class LocalSsrcs:
 
     @classmethod
     def random(cls) -> "LocalSsrcs":
-        """Distinct ones, and none of them 0, which libsrtp takes for no SSRC."""
+        """Distinct random values; not 0, which libsrtp takes for no SSRC."""
         chosen: set[int] = set()
         while len(chosen) < 3:
             chosen.add(secrets.randbits(32) or 1)
@@ -64,16 +64,16 @@ class LocalSsrcs:
 
 
 class RtcpResult(Enum):
-    """What came of a datagram from the viewer."""
+    """The result of a datagram from the viewer."""
 
-    NOT_RTCP = "not RTCP; a viewer has no media to send"
-    REJECTED = "not genuine"
-    ACCEPTED = "genuine"
-    BYE = "genuine, and the last one"
+    NOT_RTCP = "not RTCP; viewers send no media"
+    REJECTED = "not authentic"
+    ACCEPTED = "authentic"
+    BYE = "authentic, and the viewer's last"
 
 
 class MediaSession:
-    """See the module. Begun with :meth:`begin`, ended with :meth:`end`."""
+    """See the module. Starts with :meth:`begin`, ends with :meth:`end`."""
 
     def __init__(
         self,
@@ -113,11 +113,11 @@ class MediaSession:
             audio_template = packet_template(track.payload_type, _extensions(track), auth_tag_bytes)
             self.audio = AudioSender(outbound, audio_template, ssrcs.audio, transport)
         self.remote_inbound = rtcp.RemoteInboundStats()
-        """What the viewer last reported of its video."""
+        """What the viewer last reported about its video."""
         self.bandwidth = BandwidthEstimator()
 
     def begin(self, on_fault: Callable[[Exception], None]) -> None:
-        """Have the current GOP sent, and then all that comes. ``on_fault`` is called when sending goes wrong."""
+        """Send the current GOP, and then the live frames. ``on_fault`` is called with an error in sending."""
         if self.audio is not None and self._audio_codec is not None:
             self._fanout.add_audio(self.audio, self._audio_codec)
         self._fanout.add(self.video, on_fault)
@@ -129,7 +129,7 @@ class MediaSession:
             self.audio.transport = transport
 
     def end(self) -> None:
-        """Send nothing more, and say so with a BYE (RFC 3550 §6.6)."""
+        """Stop sending, and send a BYE (RFC 3550 §6.6)."""
         self._fanout.remove(self.video)
         ssrcs = [self.video.ssrc]
         if self.audio is not None:
@@ -144,12 +144,12 @@ class MediaSession:
             self._send(reports)
 
     def rtp_timestamp(self, wall_90k: int) -> int | None:
-        """What the video's RTP clock shows for pictures captured at ``wall_90k``; ``None`` before the first."""
+        """The RTP timestamp of video captured at ``wall_90k``; ``None`` before the first frame."""
         clock = self._fanout.timeline_at(wall_90k)
         return None if clock is None else self.video.timestamp(clock)
 
     def receive(self, data: bytes) -> RtcpResult:
-        """An SRTP or SRTCP datagram came from the viewer. Never raises."""
+        """Handle an SRTP or SRTCP datagram from the viewer. Never raises."""
         if not is_rtcp(data):
             return RtcpResult.NOT_RTCP
         try:
@@ -188,7 +188,7 @@ class MediaSession:
         self._fanout.set_limit(self.video, self.bandwidth.limit_bytes_per_s)
 
     def _reports(self, wall_90k: int) -> bytes:
-        """A compound packet for what has been sent; empty before that (RFC 3550 §6.4)."""
+        """A compound packet of sender reports; empty before anything was sent (RFC 3550 §6.4)."""
         clock = self._fanout.timeline_at(wall_90k)
         reports = b""
         if clock is None:

@@ -37,6 +37,12 @@ class ViewerStats:
     jitter_s: float
     round_trip_s: float | None
     limits: int
+    audio_packets_dropped: int
+    """Audio packets that its transport did not take."""
+    srtp_rejected: int
+    """SRTP and SRTCP datagrams from it that were not authentic."""
+    dtls_dropped: int
+    """DTLS datagrams from it that did not fit in the queue."""
     limit_bps: int | None
     """The limit that its network imposes, in bits a second; ``None`` without one."""
     degraded: str | None
@@ -56,6 +62,11 @@ class Totals:
     retransmissions_refused: int = 0
     packets_lost: int = 0
     limits: int = 0
+    audio_packets_dropped: int = 0
+    srtp_rejected: int = 0
+    dtls_dropped: int = 0
+    audio_faults: int = 0
+    """Audio packets of the camera that could not be transcoded. Counted once, not for each viewer."""
 
     def plus(self, stats: ViewerStats) -> "Totals":
         """The totals with one more viewer."""
@@ -69,6 +80,10 @@ class Totals:
             self.retransmissions_refused + stats.retransmissions_refused,
             self.packets_lost + stats.packets_lost,
             self.limits + stats.limits,
+            self.audio_packets_dropped + stats.audio_packets_dropped,
+            self.srtp_rejected + stats.srtp_rejected,
+            self.dtls_dropped + stats.dtls_dropped,
+            self.audio_faults,
         )
 
 

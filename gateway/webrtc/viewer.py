@@ -1,15 +1,15 @@
-"""One WebRTC viewer's life, from its offer to its end.
+"""Viewer: one WebRTC viewer, from its offer to its end.
 
-    NEW ──transport and DTLS──▶ CONNECTED ──close──▶ CLOSED
-     └──────── nothing within CONNECT_TIMEOUT_S, DTLS failed ────────▶ CLOSED
+    NEW ──ICE and DTLS──▶ CONNECTED ──close──▶ CLOSED
+     └─── nothing within CONNECT_TIMEOUT_S, DTLS failed ────────▶ CLOSED
 
 Rules:
 
-1. A viewer ends by itself (DTLS closed, BYE, silence), by an order (DELETE, a limit, the server's end), or because the
-   camera sends what it did not negotiate. It never ends because a camera is away.
-2. Silence is ``CONSENT_TIMEOUT_S`` without anything authenticated: neither a check of consent nor RTCP. Who is known to
-   have no way left, since its last TCP connection was closed, has ``RECONNECT_MAX_S`` to come back.
-3. Closing releases everything, whatever fails in it, and can be done twice.
+1. A viewer ends by its own action (DTLS closed, BYE, silence), by a command (DELETE, a limit, the server closing), or
+   because the camera sends a codec that was not negotiated. It never ends because a camera is disconnected.
+2. Silence is ``CONSENT_TIMEOUT_S`` without an authenticated datagram, neither a consent check nor RTCP. A viewer whose
+   last TCP connection was closed has ``RECONNECT_MAX_S`` to reconnect.
+3. Closing releases everything, even if a part of it fails, and may be requested twice.
 """
 
 import asyncio
@@ -39,15 +39,15 @@ CONNECT_TIMEOUT_S = 10.0
 §4.2.4.1: after 1, 3 and 7 s)."""
 
 CONSENT_TIMEOUT_S = 10.0
-"""Browsers ask for consent every 2.5 to 5 s (RFC 7675 §5.1): two of these may be lost."""
+"""Browsers check consent every 2.5 to 5 s (RFC 7675 §5.1): two checks may be lost."""
 
 RECONNECT_MAX_S = 3.0
-"""How long a viewer whose TCP connection was closed may take to connect again: Chromium does so with its next check,
-and checks a good connection every 2.5 s."""
+"""How long a viewer whose TCP connection was closed may take to reconnect. Chromium does so with its next check, and
+checks a good connection every 2.5 s."""
 
 
 class Viewer:
-    """One viewer; made by :meth:`~gateway.webrtc.server.WebRtcServer.join`."""
+    """One viewer; created by :meth:`~gateway.webrtc.server.WebRtcServer.join`."""
 
     def __init__(
         self,
@@ -73,23 +73,23 @@ class Viewer:
         self.agent = IceAgent(clock, self._on_transport, self._on_srtp)
         self.ssrcs = LocalSsrcs.random()
         self.srtp_rejected = 0
-        """SRTP and SRTCP datagrams that were not genuine."""
+        """SRTP and SRTCP datagrams that were not authentic."""
         self._fanout = fanout
         self._srtp_buffer = srtp_buffer
         self._clock = clock
         self._on_restart = on_restart
         self._on_closed = on_closed
         self._remote_username = negotiated.remote_username
-        self._born_s = clock.monotonic()
+        self._created_s = clock.monotonic()
         self._session: MediaSession | None = None
         self._dtls = DtlsTransport(self.agent, certificate, negotiated.dtls_role, self._on_dtls_state)
-        self._told: str | None = None
+        self._logged_reason: str | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.close_callbacks: list[Callable[[], None]] = []
-        """Called once, when it has ended."""
+        """Called once, when the viewer has ended."""
         self.on_first_frame: Callable[[], None] | None = None
-        """Called when the first picture is on its way."""
+        """Called when the first frame has been sent."""
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
 
@@ -103,20 +103,20 @@ class Viewer:
         return self._dtls.state
 
     def start(self) -> None:
-        """Wait for the viewer to come."""
+        """Wait for the viewer to connect."""
         self._connecting = asyncio.create_task(self._connect(), name=f"webrtc-{self.id}")
 
     def add_remote_candidate(self, candidate: str) -> None:
         """Take the value of a candidate attribute, with or without ``candidate:`` before it; empty ends them.
 
-        A lite agent needs none: it is checked for form only. Raises :class:`~gateway.errors.BadRequestError`.
+        A lite agent needs none: only its syntax is checked. Raises :class:`~gateway.errors.BadRequestError`.
         """
         value = candidate.strip().removeprefix("a=").removeprefix("candidate:")
         if value:
             check_candidate(value)
 
     def patch(self, fragment: str) -> str | None:
-        """Take an SDP fragment: ``None`` for candidates, our own fragment for an ICE restart.
+        """Handle an SDP fragment. Returns ``None`` for candidates, our own fragment for an ICE restart.
 
         Raises :class:`~gateway.errors.BadRequestError`.
         """
@@ -126,7 +126,7 @@ class Viewer:
         return self.restart_ice(fragment)
 
     def restart_ice(self, fragment: str) -> str:
-        """Begin a new ICE session with the viewer's new credentials; media goes on meanwhile (RFC 8445 §9).
+        """Begin a new ICE session with the viewer's new credentials. Media continues meanwhile (RFC 8445 §9).
 
         Returns our fragment. Raises :class:`~gateway.errors.BadRequestError`.
         """
@@ -139,7 +139,7 @@ class Viewer:
         return write_fragment(self.agent.username, self.agent.password, tracks, candidates)
 
     async def close(self, reason: str = "closed") -> None:
-        """End it and release everything; returns when that is done. Twice is fine."""
+        """End it and release everything; returns when that is done. May be called twice."""
         self.close_soon(reason)
         await self.closed.wait()
 
@@ -150,11 +150,11 @@ class Viewer:
             self._closing = asyncio.create_task(self._close(), name=f"webrtc-close-{self.id}")
 
     def tick(self, now: float, wall_90k: int) -> None:
-        """Once a second: reports, and whether it is still there. ``now`` is monotonic seconds."""
+        """Called once a second: send reports, and end a silent viewer. ``now`` is monotonic seconds."""
         if self._closing is not None:
             return
         if self.state is ViewerState.NEW:
-            if now - self._born_s > CONNECT_TIMEOUT_S:
+            if now - self._created_s > CONNECT_TIMEOUT_S:
                 result = "nothing came from it" if self.agent.transport is None else "its DTLS handshake did not end"
                 self.close_soon(f"not connected after {CONNECT_TIMEOUT_S:.0f} s: {result}")
             return
@@ -166,12 +166,12 @@ class Viewer:
             self._session.report(wall_90k)
 
     def rtp_timestamp(self, wall_90k: int) -> int | None:
-        """What this viewer's video clock shows for pictures captured at ``wall_90k``; ``None`` before the first."""
+        """The RTP timestamp of video captured at ``wall_90k``; ``None`` before the first frame."""
         return None if self._session is None else self._session.rtp_timestamp(wall_90k)
 
     @property
     def degraded(self) -> str | None:
-        """Why it sees fewer pictures than there are, or broken ones, in words; ``None`` while its network is well."""
+        """Why it gets fewer pictures than the camera sends, or broken ones; ``None`` while its network is good."""
         return None if self._session is None else self._session.bandwidth.reason
 
     def stats(self) -> ViewerStats:
@@ -197,6 +197,9 @@ class Viewer:
             jitter_s=remote_inbound.jitter_s,
             round_trip_s=remote_inbound.round_trip_s,
             limits=session.bandwidth.limits if session else 0,
+            audio_packets_dropped=session.audio.packets_dropped if session and session.audio else 0,
+            srtp_rejected=self.srtp_rejected,
+            dtls_dropped=self.agent.dtls_dropped,
             limit_bps=8 * session.bandwidth.limit_bytes_per_s
             if session and session.bandwidth.limit_bytes_per_s
             else None,
@@ -251,8 +254,8 @@ class Viewer:
                 self._session.end()
             if self._connecting is not None:
                 if not self._connecting.done():
-                    # A cancellation that meets a datagram is lost in asyncio.wait_for before Python 3.12; the end of
-                    # the agent is not.
+                    # asyncio.wait_for before Python 3.12 loses a cancellation that coincides with a datagram. Closing
+                    # the agent ends it in any case.
                     self.agent.close()
                 self._connecting.cancel()
                 await asyncio.wait([self._connecting])
@@ -272,7 +275,7 @@ class Viewer:
             self._on_closed(self)
             self.closed.set()
             log.info(
-                "camera %s: viewer %s has gone: %s",
+                "camera %s: viewer %s has ended: %s",
                 self.camera_id,
                 self.id,
                 self.reason,
@@ -295,19 +298,19 @@ class Viewer:
             self.srtp_rejected += 1
         elif result is not RtcpResult.NOT_RTCP:
             self.agent.heard()
-            self._tell()
+            self._log_degraded()
         if result is RtcpResult.BYE:
             self.close_soon("it said goodbye")
 
-    def _tell(self) -> None:
+    def _log_degraded(self) -> None:
         """Log that its network has become worse or better."""
         reason = self.degraded
-        if reason != self._told:
-            self._told = reason
+        if reason != self._logged_reason:
+            self._logged_reason = reason
             log.info(
                 "camera %s: viewer %s: %s",
                 self.camera_id,
                 self.id,
-                reason or "its network carries all again",
+                reason or "its network is good again",
                 extra={"camera": self.camera_id, "viewer": self.id},
             )

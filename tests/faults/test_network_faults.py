@@ -200,7 +200,7 @@ async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_els
     network.down.link = Link()
     await until(lambda: viewer.degraded is None, 60)
     await more(page, 2 * FPS)
-    await until(lambda: "carries all again" in caplog.text)
+    await until(lambda: "is good again" in caplog.text)
 
 
 async def test_what_a_lossy_network_loses_is_sent_again_and_every_picture_seen(town: Town) -> None:

@@ -48,7 +48,7 @@ async def pictures(peer: RTCPeerConnection, count: int) -> None:
 async def test_where_the_kernel_does_not_cut_datagrams_each_is_sent_by_itself(
     server: WebRtcServer, camera_with: Cameras, join: Join, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (port,) = server._ports
+    (port,) = server.listener._udp_ports
     port.socket.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
     camera = camera_with(film(bit_rate=2_000_000))
     with caplog.at_level(logging.WARNING, "gateway.webrtc"):
@@ -57,7 +57,7 @@ async def test_where_the_kernel_does_not_cut_datagrams_each_is_sent_by_itself(
             await pictures(peer, 30)
             assert viewer.stats().packets_sent > 100
     assert [record.getMessage() for record in caplog.records if "UDP" in record.getMessage()] == [
-        "the kernel does not cut UDP datagrams here ([Errno 22] Invalid argument): a call a packet, at more CPU"
+        "the kernel refuses UDP segmentation ([Errno 22] Invalid argument): one system call per packet, with more CPU"
     ], "said once, not for each viewer"
     assert port.send_errors == 0
 
@@ -105,7 +105,7 @@ async def test_whose_only_connection_is_closed_is_gone_unless_it_comes_back(
         await viewer.closed.wait()
     assert viewer.reason == "its connection was closed, and it did not come back"
     assert not camera.viewers
-    assert server._tcp.connections == 0
+    assert server.listener._tcp.connections == 0
 
 
 async def test_chromium_comes_back_when_its_connection_breaks(
@@ -150,9 +150,9 @@ async def test_who_leaves_in_mid_handshake_is_gone_in_bounded_time(server: WebRt
         async with asyncio.timeout(5):
             while viewer.dtls_state != "connecting" or viewer.agent.transport is None:
                 await asyncio.sleep(0.01)
-        viewer.tick(viewer._born_s + CONNECT_TIMEOUT_S - 0.1, 0)
+        viewer.tick(viewer._created_s + CONNECT_TIMEOUT_S - 0.1, 0)
         assert viewer.state is ViewerState.NEW
-        viewer.tick(viewer._born_s + CONNECT_TIMEOUT_S + 0.1, 0)
+        viewer.tick(viewer._created_s + CONNECT_TIMEOUT_S + 0.1, 0)
         async with asyncio.timeout(5):
             await viewer.closed.wait()
     assert viewer.reason == "not connected after 10 s: its DTLS handshake did not end"

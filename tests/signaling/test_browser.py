@@ -238,6 +238,7 @@ async def test_garbage_does_not_end_the_connection(server: "SignalingServer", ca
         while not (await socket.receive_str()).startswith("437["):
             pass
     await until(lambda: not server.browser._clients)
+    assert server.browser.invalid_packets > 5
     assert "Traceback" not in caplog.text
 
 

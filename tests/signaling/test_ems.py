@@ -195,13 +195,14 @@ GARBAGE = (
 
 
 async def test_packets_that_are_no_socketio_are_survived(ems: Ems, caplog: pytest.LogCaptureFixture) -> None:
-    async with GatewayProcess(ems.url):
+    async with GatewayProcess(ems.url) as gateway:
         at = await announced(ems)
         for raw in GARBAGE:
             await ems.order(raw=raw)
             await ems.emit("capture_status_request", {"requesting_client": "a"})
             at, _ = await ems.expect("capture_status_response", lambda data: data.get("client_id") == "a", at)
         assert ems.count("connect") == 1
+        assert gateway.messaging.status()["packets_invalid"] > 5
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 

@@ -55,6 +55,10 @@ WEBRTC_COUNTERS = {
     ),
     "packets_lost": ("packets_lost", "RTP packets that WebRTC viewers report as lost"),
     "limits": ("bandwidth_limits", "Times that the bandwidth of a WebRTC viewer was found too low for the camera"),
+    "audio_packets_dropped": ("audio_packets_dropped", "Audio packets not sent because a viewer's connection was full"),
+    "srtp_rejected": ("srtp_rejected", "SRTP and SRTCP datagrams from WebRTC viewers that were not authentic"),
+    "dtls_dropped": ("dtls_dropped", "DTLS datagrams from WebRTC viewers dropped because their queue was full"),
+    "audio_faults": ("audio_faults", "Audio packets of the camera that could not be transcoded for WebRTC"),
 }
 """Metric name and help text for each field of :class:`~gateway.webrtc.stats.Totals`."""
 
@@ -350,6 +354,17 @@ class GatewayCollector(Collector):
             connects = CounterMetricFamily("liveedge_messaging_connects", "Connections to the event service made")
             connects.add_metric([], status["connects"])
             yield connects
+        if "packets_invalid" in status:
+            invalid = CounterMetricFamily(
+                "liveedge_messaging_packets_invalid", "Packets from the event service that were not Socket.IO"
+            )
+            invalid.add_metric([], status["packets_invalid"])
+            yield invalid
+        from_clients = CounterMetricFamily(
+            "liveedge_browser_packets_invalid", "Packets from Socket.IO clients that were not Socket.IO"
+        )
+        from_clients.add_metric([], self._gateway.browser.invalid_packets)
+        yield from_clients
         browsers = self._gateway.browser.status()
         yield GaugeMetricFamily("liveedge_browser_clients", "Socket.IO clients connected", browsers["clients"])
         frames = CounterMetricFamily("liveedge_browser_frames", "JPEG frames sent to Socket.IO clients")

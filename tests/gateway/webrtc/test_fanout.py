@@ -191,8 +191,10 @@ async def test_rubbish_that_should_be_aac_is_silence_and_video_goes_on(stage: St
     assert wire.take() == []
     assert len(timestamps(video.take())) == 2
     assert stage.hub.sink_faults == 0
+    assert stage.fanout.audio_faults == 3
     stage.fanout.remove_audio(sender)
     assert not stage.fanout._audio
+    assert stage.fanout.audio_faults == 3
 
 
 async def test_sound_of_a_run_without_a_picture_is_not_sent(stage: Stage) -> None:

@@ -106,7 +106,7 @@ async def test_silence_ends_a_viewer(server: WebRtcServer, camera_with: Cameras,
 async def test_who_never_comes_is_forgotten(server: WebRtcServer, camera_with: Cameras) -> None:
     camera = camera_with(film())
     viewer = await server.join(camera, await offer(), client_address="192.0.2.9")
-    viewer.tick(viewer._born_s + CONNECT_TIMEOUT_S + 0.1, 0)
+    viewer.tick(viewer._created_s + CONNECT_TIMEOUT_S + 0.1, 0)
     await viewer.closed.wait()
     assert viewer.reason is not None
     assert "nothing came from it" in viewer.reason
@@ -243,7 +243,7 @@ async def test_over_ipv6(camera_with: Cameras, join: Join) -> None:
 async def test_on_every_address_an_answer_comes_from_the_one_that_was_asked(camera_with: Cameras, join: Join) -> None:
     server = WebRtcServer(udp_port=0, listen=("0.0.0.0",), hosts=["127.0.0.77"])
     await server.start()
-    server._local_addresses = list  # type: ignore[method-assign]
+    server.listener.local_addresses = list  # type: ignore[method-assign]
     _, viewer = await join(camera_with(film()), server)
     assert " 127.0.0.77 " in viewer.answer_sdp
     assert viewer.state is ViewerState.CONNECTED
@@ -253,7 +253,7 @@ async def test_on_every_address_an_answer_comes_from_the_one_that_was_asked(came
 async def test_names_are_resolved_and_what_cannot_be_is_left_out() -> None:
     server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), hosts=["localhost", "no.such.host.invalid", "192.0.2.4"])
     await server.start()
-    lines = server.candidates()
+    lines = server.listener.candidates()
     assert any(" 192.0.2.4 " in line and line.endswith("typ host") for line in lines)
     assert any(" 192.0.2.4 " in line and line.endswith("tcptype passive") for line in lines)
     assert not any("invalid" in line for line in lines)
@@ -340,6 +340,7 @@ async def test_replayed_and_forged_srtcp_is_refused(camera_with: Cameras, join: 
         viewer.agent.receive(bytes((first, 206)) + os.urandom(3000))
         viewer.agent.receive(bytes((first,)))
     assert viewer.srtp_rejected == 6
+    assert viewer.stats().srtp_rejected == 6
     assert viewer.agent.last_consent_s == heard
 
 

@@ -69,6 +69,9 @@ async def test_what_is_named_is_there_and_counts(client: Client) -> None:
     assert samples["liveedge_problems"][(("component", "capture"),)] == 0
     assert samples["liveedge_webrtc_packets_sent_total"][demo] == 0
     assert samples["liveedge_webrtc_datagrams_refused_total"][(("reason", "unknown_address"),)] == 0
+    for name in ("audio_packets_dropped", "srtp_rejected", "dtls_dropped", "audio_faults"):
+        assert samples[f"liveedge_webrtc_{name}_total"][demo] == 0
+    assert samples["liveedge_browser_packets_invalid_total"][()] == 0
     assert samples["liveedge_webrtc_sends_failed_total"][(("reason", "full"),)] == 0
     assert samples["process_resident_memory_bytes"][()] > 0
     assert not [label for labels in samples["liveedge_http_requests_total"] for label in labels if "nosuch" in label[1]]
