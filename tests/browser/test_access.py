@@ -10,8 +10,9 @@ import pytest
 from playwright.async_api import Page
 
 from tests.browser.conftest import OtherOrigin
+from tests.support.eventually import eventually_sync
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.gateway_process import GatewayProcess, until
+from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS
 
 Gateways = Callable[..., GatewayProcess]
@@ -129,9 +130,16 @@ async def test_signed_urls_work_without_headers(gateways: Gateways, tmp_path: Pa
     found = await asyncio.to_thread(ffprobe, sign("/hls/door/index.m3u8"))
     assert found["streams"][0]["codec_name"] == "h264"
     assert await asyncio.to_thread(decode, sign("/hls/door/index.m3u8"), "-t", "2") == ""
-    segments: list[dict[str, Any]] = until(lambda: ask("/api/cameras/door/segments")["segments"])
-    until(lambda: gateway.fetch(sign("/hls/door/dvr.m3u8").removeprefix(gateway.url))[0] == 200)
-    end = until(lambda: (s := ask("/api/cameras/door/segments")["segments"][-1])["duration_s"] > 4 and s["end"])
+    segments: list[dict[str, Any]] = eventually_sync(
+        lambda: ask("/api/cameras/door/segments")["segments"], "a segment is listed"
+    )
+    eventually_sync(
+        lambda: gateway.fetch(sign("/hls/door/dvr.m3u8").removeprefix(gateway.url))[0] == 200, "the DVR playlist exists"
+    )
+    end = eventually_sync(
+        lambda: (s := ask("/api/cameras/door/segments")["segments"][-1])["duration_s"] > 4 and s["end"],
+        "the segment is longer than 4 s",
+    )
     found = await asyncio.to_thread(ffprobe, sign(f"/hls/door/dvr.m3u8?start={segments[0]['start']}&end={end}"))
     assert found["streams"][0]["codec_name"] == "h264"
     status, _, picture = gateway.fetch(sign(segments[0]["thumbnail"]).removeprefix(gateway.url))

@@ -1,6 +1,5 @@
 """WebRTC in a real Chromium: codecs, sound, TCP, loss, restarts of the camera."""
 
-import asyncio
 import time
 from fractions import Fraction
 from functools import cache
@@ -16,13 +15,10 @@ from gateway.webrtc.rtp.rtcp import NTP_EPOCH_S
 from gateway.webrtc.server import WebRtcServer
 from tests.support.browser import assert_moving_picture, look
 from tests.support.cinema import FilmEngine, Sound, film
+from tests.support.eventually import eventually
 from tests.support.webrtc import Cameras, stat, stats_of, watch
 
 TCP_ONLY = "return sdp.split('\\r\\n').filter((line) => !/^a=candidate.* udp /.test(line)).join('\\r\\n')"
-
-
-LIMIT_S = 60.0
-"""Limit of every wait for a packet or a message. It is far more than any takes, even on a loaded machine."""
 
 
 @cache
@@ -130,9 +126,7 @@ async def test_lost_packets_are_retransmitted_on_nack(
     monkeypatch.setattr(UdpTransport, "send", lossy)
     await watch(page, server, camera_with(film(bit_rate=2_000_000)))
     (viewer,) = server.viewers.values()
-    async with asyncio.timeout(LIMIT_S):
-        while viewer.stats().retransmitted < 20:
-            await asyncio.sleep(0.05)
+    await eventually(lambda: viewer.stats().retransmitted >= 20, "20 packets are retransmitted")
     assert_moving_picture(await look(page))
     inbound = (await stats_of(page))["inbound-rtp"]
     assert inbound["nackCount"] > 0
@@ -160,9 +154,7 @@ async def test_pli_after_a_lost_keyframe_is_answered_from_the_gop(
     monkeypatch.setattr("gateway.webrtc.session.MediaSession._adapt", lambda *_: None)
     assert viewer.stats().replays == 1
     lost = 1
-    async with asyncio.timeout(LIMIT_S):
-        while viewer.stats().replays < 2:
-            await asyncio.sleep(0.05)
+    await eventually(lambda: viewer.stats().replays >= 2, "the GOP is replayed after the PLI")
     assert_moving_picture(await look(page))
     assert (await stats_of(page))["inbound-rtp"]["pliCount"] > 0
 
@@ -172,8 +164,7 @@ async def test_closed_connection_is_noticed_at_once(server: WebRtcServer, camera
     await watch(page, server, camera)
     (viewer,) = server.viewers.values()
     await page.evaluate("() => peer.close()")
-    async with asyncio.timeout(LIMIT_S):
-        await viewer.closed.wait()
+    await eventually(viewer.closed.is_set, "the viewer's session is closed")
     assert viewer.reason == "it closed the connection"
     assert not camera.viewers
     assert not server.viewers

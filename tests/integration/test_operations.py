@@ -6,7 +6,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.gateway_process import GatewayProcess, until
+from tests.support.eventually import eventually_sync
+from tests.support.gateway_process import GatewayProcess
 
 
 def test_log_is_json_and_warns_of_misspelled_settings(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> None:
@@ -36,20 +37,20 @@ def test_sighup_and_changed_files_apply_only_to_the_changed_camera(
 
     file.write_text(f"[cameras.stays]\n{small}[cameras.comes]\n{small}")
     os.kill(gateway.pid, signal.SIGHUP)
-    until(lambda: gateway.camera("comes").get("state") == "live")
-    until(lambda: gateway.camera("stays")["live_edge"]["time"] > before)
+    eventually_sync(lambda: gateway.camera("comes").get("state") == "live", "the added camera is live")
+    eventually_sync(lambda: gateway.camera("stays")["live_edge"]["time"] > before, "the other camera goes on")
     stays = gateway.camera("stays")
     assert (stays["state"], stays["reconnects"]) == ("live", 0)
 
     file.write_text(f"[cameras.stays]\n{small}colour = 1\n")
-    problems = until(lambda: gateway.json("/api/status")["problems"])
+    problems = eventually_sync(lambda: gateway.json("/api/status")["problems"], "the wrong setting is reported")
     assert "line 5: camera stays: colour is not a setting" in problems[0]["message"]
     assert gateway.json("/health") == {"status": "ok"}
     assert gateway.camera("comes")["state"] == "live"
 
     file.write_text(f"[cameras.stays]\n{small}")
-    until(lambda: len(gateway.json("/api/cameras")["cameras"]) == 1)
-    until(lambda: gateway.json("/api/status")["problems"] == [])
+    eventually_sync(lambda: len(gateway.json("/api/cameras")["cameras"]) == 1, "the camera is removed")
+    eventually_sync(lambda: gateway.json("/api/status")["problems"] == [], "no problem is left")
 
 
 def test_added_camera_survives_kill_9(gateways: Callable[..., GatewayProcess]) -> None:
