@@ -42,7 +42,7 @@ def fill(table: SegmentTable, count: int) -> None:
     )
     lists = {
         "packed": pack_fragments(fragments),
-        "packed_hls": pack_hls(hls_segments(fragments, is_whole=True)),
+        "packed_hls": pack_hls(hls_segments(fragments, is_complete=True)),
     }
     with table.transaction() as connection:
         for first in range(0, count, 1000):

@@ -265,7 +265,7 @@ def boxes() -> tuple[list[bytes], Run]:
             assert found.whole_bytes <= found.file_bytes == len(data)
             assert all(0 <= part.offset < part.offset + part.size <= len(data) for part in found.fragments)
             pack_fragments(found.fragments)
-            pack_hls(hls_segments(found.fragments, is_whole=True))
+            pack_hls(hls_segments(found.fragments, is_complete=True))
         growing_head(data)
         init_id(data)
         parse_runs(data)

@@ -107,10 +107,10 @@ class AccessUnitAssembler:
         for start in starts:
             self._note(payload, start, frame)
         # Of several units in one packet none is a fragment (RFC 6184 §5.7.1).
-        is_whole = len(starts) > 1 or len(payload) - len(START_CODE) <= self._largest_payload
+        is_complete = len(starts) > 1 or len(payload) - len(START_CODE) <= self._largest_payload
         fragment = len(payload) - len(START_CODE) - self._syntax.header_bytes
-        self._previous_fragment = 0 if is_whole else fragment
-        yield from self._add(payload, frame, arrival, is_whole and self._is_slice(payload, starts[-1]))
+        self._previous_fragment = 0 if is_complete else fragment
+        yield from self._add(payload, frame, arrival, is_complete and self._is_slice(payload, starts[-1]))
 
     def _push_continuation(self, payload: bytes, pts: int | None, arrival: ArrivalTime) -> Iterator[AccessUnit]:
         frame = self._frame

@@ -1,17 +1,17 @@
-"""The archive's invariants, and the proof of them: ``liveedge check [--repair]``.
+"""Check the archive's invariants: ``liveedge check [--repair]``.
 
-1. Every row has its file, where its name says.
-2. A finished row's size is its file's size; a growing row's is no more than that.
-3. A closed row's file has its index; a truncated row's file ends with its last whole fragment.
-4. A row's fragments are those of its file: same places, sizes and times; and its duration is theirs.
-5. A row's SHA-256, where it has one, is that of its file.
-6. Every file that is named like a segment and can be read as one has a row.
-7. Nothing is half deleted.
+1. Every row has its file, at the path of its name.
+2. A finished row's size is its file's size; a growing row's is at most that.
+3. A closed row's file has its index; a truncated row's file ends with its last complete fragment.
+4. A row's fragments are those of its file, with the same offsets, sizes and times, and its duration is their sum.
+5. A row's SHA-256, if it has one, is that of its file.
+6. Every readable file with the name of a segment has a row.
+7. No deletion is unfinished.
 8. The numbers of a camera's HLS segments only grow.
 
-While a gateway runs on the same directory the check looks without touching, and leaves growing segments alone;
-repairing then is refused. ``--repair`` believes the disk: rows are made, corrected and removed after the files, and
-the only files that are changed are those that recovery would change at the next start (:mod:`hls.archive.recovery`).
+While a gateway runs on the same directory, the check only reads and ignores growing segments, and ``--repair`` is
+refused. A repair makes the rows equal to the files: it adds, corrects and removes rows. It changes only the files that
+recovery would change at the next start (:mod:`hls.archive.recovery`).
 """
 
 import threading
@@ -36,7 +36,7 @@ PAGE = 200
 
 
 class Fault(StrEnum):
-    """Which invariant does not hold."""
+    """Which invariant is violated."""
 
     NO_FILE = "no file"
     SIZE = "size differs"
@@ -52,7 +52,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be."""
+    """One violated invariant."""
 
     camera_id: str
     name: str
@@ -66,13 +66,13 @@ class Finding:
 
 
 def check_archive(settings: ArchiveSettings, *, repair: bool = False) -> list[Finding]:
-    """Prove the invariants; with ``repair`` repair what does not hold. Blocking; reads every file once.
+    """Check all invariants, and with ``repair`` repair violations. Blocking; reads every file once.
 
-    Raises :class:`~gateway.errors.SettingsError` where directory or index cannot be used, or are in use.
+    Raises :class:`~gateway.errors.SettingsError` if the directory or the index cannot be used, or is in use.
     """
     data_dir = settings.data_dir
     if not data_dir.is_dir():
-        raise SettingsError(f"DATA_DIR {data_dir} is no directory: there is nothing to check")
+        raise SettingsError(f"DATA_DIR {data_dir} is not a directory: there is nothing to check")
     lock: DataDirLock | None = None
     try:
         lock = lock_data_dir(data_dir)
@@ -99,7 +99,7 @@ class _Checker:
         self._repair = repair
 
     def findings(self) -> Iterator[Finding]:
-        """All of them; repairs on the way, and what recovery does in one go at the end."""
+        """All violations. Repairs are made on the way, and by recovery at the end."""
         for segment in self._index.in_state(SegmentState.DELETING):
             yield self._found(segment, Fault.HALF_DELETED)
         for camera_id in sorted({*self._index.cameras(), *cameras_on_disk(self._data_dir)}):
@@ -126,7 +126,7 @@ class _Checker:
         path = segment.path(self._data_dir)
         if segment.state is SegmentState.GROWING:
             if self._is_alone:
-                yield self._found(segment, Fault.LEFT_GROWING, "nobody writes it")
+                yield self._found(segment, Fault.LEFT_GROWING, "no process writes it")
             return
         try:
             found = scan(path)
@@ -151,8 +151,8 @@ class _Checker:
         if faults and self._repair:
             with suppress(StorageError):
                 found = truncate_to_fragments(path) or found
-            mended = replace(with_scan(segment, found), sha256=digest if found.is_closed else None)
-            self._index.save(mended, found.fragments)
+            repaired = replace(with_scan(segment, found), sha256=digest if found.is_closed else None)
+            self._index.save(repaired, found.fragments)
         for fault, detail in faults:
             yield Finding(segment.camera_id, segment.name, fault, detail, self._repair)
 
@@ -164,10 +164,10 @@ class _Checker:
             try:
                 scan(path)
             except StorageError:
-                continue  # named like ours, and none of ours: harmless
+                continue  # not a recording: harmless
             yield Finding(camera_id, path.stem, Fault.NO_ROW, is_repaired=self._repair)
 
     def _found(self, segment: Segment, fault: Fault, detail: str = "") -> Finding:
-        # An unreadable file stays as it is, and its row keeps saying so: nothing that we know is better than that.
+        # An unreadable file and its row stay as they are, because there is nothing to repair them with.
         repaired = self._repair and fault is not Fault.UNREADABLE
         return Finding(segment.camera_id, segment.name, fault, detail, repaired)

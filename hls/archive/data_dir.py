@@ -1,8 +1,8 @@
-"""``DATA_DIR``: the lock in it, which keeps a second process from recording there, and whether it still is there.
+"""``DATA_DIR``: lock it against a second process, and detect that its disk is missing.
 
-A disk may be unmounted, pulled or mounted over while the gateway runs. What lies under its mount point then is no place
-for recordings: they would fill the system's disk, and be hidden as soon as the right one is back. The lock file holds a
-token by which the right one is known again.
+A disk may be unmounted, unplugged or mounted over while the gateway runs. Recordings must not go to the directory that
+is then at the mount point: they would fill the system's disk, and be hidden when the right disk is back. A token in the
+lock file identifies the right disk.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ LOCK_FILE = ".lock"
 
 @dataclass(frozen=True, slots=True)
 class DataDirLock:
-    """What :func:`lock_data_dir` took."""
+    """The lock of :func:`lock_data_dir`."""
 
     data_dir: Path
     descriptor: int
@@ -27,7 +27,7 @@ class DataDirLock:
 
 
 def lock_data_dir(data_dir: Path) -> DataDirLock:
-    """Make ``DATA_DIR``, see that it can be written, and lock it.
+    """Create ``DATA_DIR``, check that it can be written, and lock it.
 
     Raises :class:`~gateway.errors.SettingsError`.
     """
@@ -48,19 +48,19 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
         ) from None
     token = os.pread(descriptor, 64, 0)
     if not token:
-        with contextlib.suppress(OSError):  # a full disk: it is known by its device alone
+        with contextlib.suppress(OSError):  # a full disk: only its device identifies it
             os.pwrite(descriptor, uuid.uuid4().hex.encode(), 0)
         token = os.pread(descriptor, 64, 0)
     return DataDirLock(data_dir, descriptor, token)
 
 
 def unlock_data_dir(lock: DataDirLock) -> None:
-    """Give up what :func:`lock_data_dir` took."""
+    """Release the lock."""
     os.close(lock.descriptor)
 
 
 def check_data_dir(lock: DataDirLock) -> None:
-    """Return if ``DATA_DIR`` is the directory that was locked. Blocking; raises ``StorageError``."""
+    """Raise ``StorageError`` unless ``DATA_DIR`` is the directory that was locked. Blocking."""
     try:
         if os.stat(lock.data_dir).st_dev == os.fstat(lock.descriptor).st_dev:
             return

@@ -1,7 +1,7 @@
-"""Database: where the index lies. SQLite in ``DATA_DIR``, or whatever ``DATABASE_URL`` names.
+"""Database: the connection to the index, SQLite in ``DATA_DIR`` or the database of ``DATABASE_URL``.
 
-SQLite runs in WAL mode, so that readers never wait for the writer. The index can be made again from the files at any
-time, so it is synced by the database's own habit and not per row.
+SQLite runs in WAL mode, so that readers never wait for the writer. The index can be rebuilt from the files at any time,
+so rows are not synced one by one.
 
 A damaged file is set aside and replaced by a new one, at the start or later. Signs of damage set
 :attr:`Database.is_suspect`: an error of SQLite that says so, or a file that is not where it was opened.
@@ -42,14 +42,14 @@ BUSY_TIMEOUT_S = 5.0
 
 
 DAMAGED_MAX = 3
-"""Damaged files that are kept to be looked into, beside the newest of which the older ones tell nothing."""
+"""Damaged files that are kept for investigation; older ones are deleted."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
 _DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED}
-"""Result codes of SQLite (sqlite.org/rescode.html) after which the file has to be looked through."""
+"""Result codes of SQLite (sqlite.org/rescode.html) after which the file has to be checked."""
 
 _MAGIC = b"SQLite format 3\0"
-"""How a database begins (sqlite.org/fileformat.html §1.3)."""
+"""The first bytes of a database (sqlite.org/fileformat.html §1.3)."""
 
 _Place = tuple[int, int]
 """Device and inode."""
@@ -64,7 +64,7 @@ class Database:
         self._url = database_url or f"sqlite:///{self._path}"
         self._engine: Engine | None = None
         self.is_suspect = False
-        """Whether something has spoken for damage since the file was opened."""
+        """Whether there was a sign of damage since the file was opened."""
         self._is_new = False
         self._opened: _Place | None = None
         self._opened_wal: _Place | None = None
@@ -75,10 +75,10 @@ class Database:
         return self._engine is not None
 
     def open(self, *, check_all: bool = False) -> None:
-        """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` where that cannot be.
+        """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` if that fails.
 
-        What lists are made from is looked through, and with ``check_all`` the packed fragments too: a gigabyte a year
-        and camera, which a start does not wait for.
+        The table of segments is checked, and with ``check_all`` the packed fragments too. These are a gigabyte a year
+        and camera, too much for a start to wait for.
         """
         try:
             url = make_url(self._url)
@@ -92,14 +92,14 @@ class Database:
         except (ArgumentError, NoSuchModuleError) as error:
             raise SettingsError(f"DATABASE_URL cannot be used: {redact(error)}") from None
         except ValueError:
-            # Its text repeats what should have been the port, and may be the end of a password.
+            # The error repeats the text in place of the port, which may be the end of a password.
             raise SettingsError(
-                "DATABASE_URL cannot be used: its host or port cannot be read; what is special in user and password"
-                " (@ : /) has to be percent-encoded"
+                "DATABASE_URL cannot be used: its host or port cannot be read; special characters of user and password"
+                " (@ : /) must be percent-encoded"
             ) from None
         except ModuleNotFoundError as error:
             raise SettingsError(
-                f"DATABASE_URL wants the Python package {error.name!r}, which is not there: install it beside liveedge"
+                f"DATABASE_URL needs the Python package {error.name!r}, which is not installed: install it too"
                 " (for PostgreSQL: pip install 'liveedge[postgres]')"
             ) from None
         if engine.dialect.name == "sqlite":
@@ -124,7 +124,7 @@ class Database:
         self._opened, self._opened_wal = self._place(), self._place("-wal")
 
     def _prepare(self, engine: Engine, check_all: bool) -> None:
-        """Look the file through and migrate. Raises SQLAlchemy's errors."""
+        """Check the file and migrate. Raises SQLAlchemy's errors."""
         check = "PRAGMA quick_check(1)" if check_all else f"PRAGMA quick_check('{schema.segment.name}')"
         with engine.begin() as connection:
             is_there = self._path is not None and inspect(connection).has_table(schema.segment.name)
@@ -133,7 +133,7 @@ class Database:
             self._is_new = schema.migrate(connection)
 
     def is_in_place(self) -> bool:
-        """Whether the file that was opened still is where it was, and begins as a database does. Costs microseconds."""
+        """Whether the opened file is still at its path, and begins as a database does. Costs microseconds."""
         if self._path is None or self._engine is None:
             return True
         try:
@@ -144,7 +144,7 @@ class Database:
         except FileNotFoundError:
             return False
         except OSError:
-            return True  # it cannot be told; whoever reads or writes will find out
+            return True  # unknown; the next read or write shows it
 
     def _place(self, suffix: str = "") -> _Place | None:
         if self._path is None:
@@ -156,19 +156,19 @@ class Database:
         return status.st_dev, status.st_ino
 
     def repair(self) -> bool:
-        """Connect anew, with a new file in place of a damaged one or of one that is gone.
+        """Connect again, with a new file if the old one is damaged or missing.
 
-        True where it is not the file that was open before, so that rows may be missing. Raises
-        :class:`~gateway.errors.SettingsError`; the index is closed then, and this may be called again.
+        Returns whether it is another file than before, so that rows may be missing. Raises
+        :class:`~gateway.errors.SettingsError`; then the index is closed, and this may be called again.
         """
         before = self._opened
-        # What stands in the write-ahead log goes into the file, also into one that has lost its name.
+        # Closing writes the write-ahead log into the file, even if the file has lost its name.
         self.close()
         self.open(check_all=True)
         return self._is_new or self._opened != before
 
     def close(self) -> None:
-        """Disconnect. Twice is fine."""
+        """Disconnect. May be called twice."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
@@ -182,14 +182,14 @@ class Database:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            self.is_suspect = self.is_suspect or (self._path is not None and _speaks_for_damage(error))
+            self.is_suspect = self.is_suspect or (self._path is not None and _is_sign_of_damage(error))
             raise StorageError(f"the index failed: {_cause(error)}") from None
 
 
-def _speaks_for_damage(error: SQLAlchemyError) -> bool:
+def _is_sign_of_damage(error: SQLAlchemyError) -> bool:
     cause = error.orig if isinstance(error, DBAPIError) else None
     code = getattr(cause, "sqlite_errorcode", 0)
-    # The tables of a file that is open do not go by themselves.
+    # The tables of an open file do not disappear without damage.
     return code & 0xFF in _DAMAGE or code in _DAMAGE_EXTENDED or "no such table" in str(cause)
 
 
@@ -218,7 +218,7 @@ def _read_protected(path: Path) -> Iterator[tuple[str, str]]:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             yield from connection.execute(str(query.compile(dialect=sqlite.dialect())))
     except sqlite3.Error as error:
-        log.warning("%s: which segments were protected cannot be read whole: %s", path, error)
+        log.warning("%s: not all protected segments could be read: %s", path, error)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -26,10 +26,10 @@ class Fragment:
 
 
 def add_fragment(fragments: list[Fragment], about: FragmentBoxes, offset: int, size: int) -> None:
-    """Append a fragment to those before it, so that they lie side by side in file and time.
+    """Append a fragment, so that all are contiguous in file and time.
 
-    The muxer knows the duration of a fragment's last frame only when the next one has come, and guesses where audio
-    made it cut: the start of the next fragment is the truth. A fragment without video belongs to the one before it.
+    The muxer knows the duration of a fragment's last frame only when the next one comes, and guesses it if audio ended
+    the fragment. The start of the next fragment corrects it. A fragment without video belongs to the one before it.
     """
     if fragments:
         last = fragments[-1]
@@ -40,17 +40,17 @@ def add_fragment(fragments: list[Fragment], about: FragmentBoxes, offset: int, s
     fragments.append(Fragment(offset, size, about.start_90k, about.duration_90k, about.frames, about.is_keyframe))
 
 
-# Fragments lie side by side in file and time, so sizes and durations say it all: 11 bytes each, 13 kB for 10 minutes.
+# Fragments are contiguous in file and time, so sizes and durations suffice: 11 bytes each, 13 kB for 10 minutes.
 _PACKED = struct.Struct("<IIHB")
 
 
 def pack_fragments(fragments: tuple[Fragment, ...]) -> bytes:
-    """Fragments as the index keeps them; :func:`unpack_fragments` reads them."""
+    """Encode fragments for the index."""
     return b"".join(_PACKED.pack(f.size, f.duration_90k, f.frames, f.is_keyframe) for f in fragments)
 
 
 def unpack_fragments(packed: bytes, init_size: int) -> tuple[Fragment, ...]:
-    """The inverse of :func:`pack_fragments`; the first fragment begins where the init segment ends."""
+    """Decode :func:`pack_fragments`. The first fragment begins where the init segment ends."""
     fragments = []
     offset, start_90k = init_size, 0
     for size, duration_90k, frames, is_keyframe in _PACKED.iter_unpack(packed):

@@ -29,7 +29,7 @@ _MAX_90K = HLS_TARGET_S * CLOCK_RATE + CLOCK_RATE // 2 - 1
 
 @dataclass(frozen=True, slots=True)
 class HlsSegment:
-    """Side-by-side fragments of one file. ``offset`` and ``size`` in bytes, times in the file's media time."""
+    """Contiguous fragments of one file. ``offset`` and ``size`` in bytes, times in the file's media time."""
 
     offset: int
     size: int
@@ -41,17 +41,17 @@ class HlsSegment:
         return self.start_90k + self.duration_90k
 
 
-# As fragments do, HLS segments lie side by side: size and duration say it all.
+# HLS segments are contiguous, as fragments are: size and duration suffice.
 _PACKED = struct.Struct("<II")
 
 
 def pack_hls(segments: Sequence[HlsSegment]) -> bytes:
-    """HLS segments as the index keeps them; :func:`unpack_hls` reads them."""
+    """Encode HLS segments for the index."""
     return b"".join(_PACKED.pack(segment.size, segment.duration_90k) for segment in segments)
 
 
 def unpack_hls(packed: bytes, init_size: int) -> list[HlsSegment]:
-    """The inverse of :func:`pack_hls`; the first one begins where the init segment ends."""
+    """Decode :func:`pack_hls`. The first one begins where the init segment ends."""
     segments = []
     offset, start_90k = init_size, 0
     for size, duration_90k in _PACKED.iter_unpack(packed):
@@ -61,8 +61,8 @@ def unpack_hls(packed: bytes, init_size: int) -> list[HlsSegment]:
     return segments
 
 
-def hls_segments(fragments: Sequence[Fragment], *, is_whole: bool) -> list[HlsSegment]:
-    """Gather fragments by the module's rules; ``is_whole`` where the file has ended."""
+def hls_segments(fragments: Sequence[Fragment], *, is_complete: bool) -> list[HlsSegment]:
+    """Group fragments by the module's rules. ``is_complete``: the file has ended."""
     segments: list[HlsSegment] = []
     first: Fragment | None = None
     last: Fragment | None = None
@@ -70,17 +70,17 @@ def hls_segments(fragments: Sequence[Fragment], *, is_whole: bool) -> list[HlsSe
         if first is not None and last is not None:
             far_enough = fragment.is_keyframe and last.end_90k - first.start_90k >= _MIN_90K
             if far_enough or fragment.end_90k - first.start_90k > _MAX_90K:
-                segments.append(_gather(first, last))
+                segments.append(_segment_of(first, last))
                 first = fragment
         else:
             first = fragment
         last = fragment
-    if is_whole and first is not None and last is not None:
-        segments.append(_gather(first, last))
+    if is_complete and first is not None and last is not None:
+        segments.append(_segment_of(first, last))
     return segments
 
 
-def _gather(first: Fragment, last: Fragment) -> HlsSegment:
+def _segment_of(first: Fragment, last: Fragment) -> HlsSegment:
     return HlsSegment(
         offset=first.offset,
         size=last.offset + last.size - first.offset,

@@ -1,7 +1,6 @@
 """SegmentIndex: the table of archive segments, for the event loop.
 
-Every call runs in one thread of its own and the event loop awaits it; calls queue up, boundedly. What they do is
-:mod:`hls.archive.table`'s.
+Every call runs in one dedicated thread. The queue of calls is bounded. The queries are in :mod:`hls.archive.table`.
 """
 
 import asyncio
@@ -21,11 +20,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 CALLS_WAITING_MAX = 256
-"""A look-up takes a millisecond: whoever finds so many before him had better come again."""
+"""A query takes a millisecond; with so many waiting, the caller should try again later."""
 
 
 class SegmentIndex:
-    """See the module. Every coroutine raises :class:`~gateway.errors.StorageError` where the database fails."""
+    """See the module. Every coroutine raises :class:`~gateway.errors.StorageError` if the database fails."""
 
     def __init__(self, data_dir: Path, database_url: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self.table = SegmentTable(data_dir, database_url, clock)
@@ -33,22 +32,22 @@ class SegmentIndex:
         self._waiting = 0
 
     async def open(self) -> None:
-        """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` where that cannot be."""
+        """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` if that fails."""
         await self.call(SegmentTable.open)
 
     async def close(self) -> None:
-        """Wait for the calls under way, and disconnect. Twice is fine."""
+        """Wait for the pending calls, and disconnect. May be called twice."""
         if self.table.is_open:
             await self.call(SegmentTable.close)
         self._executor.shutdown(wait=False)
 
     async def call(self, function: Callable[Concatenate[SegmentTable, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run what asks the table, in the index's thread.
+        """Run a method of the table in the index's thread.
 
-        Raises :class:`~gateway.errors.UnavailableError` where too much waits for it already.
+        Raises :class:`~gateway.errors.UnavailableError` if too many calls wait.
         """
         if self._waiting >= CALLS_WAITING_MAX:
-            raise UnavailableError("the index has too much to do just now", retry_after_s=2)
+            raise UnavailableError("the index has too many requests at present", retry_after_s=2)
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
@@ -57,7 +56,7 @@ class SegmentIndex:
             self._waiting -= 1
 
     async def save(self, segment: Segment, fragments: tuple[Fragment, ...]) -> None:
-        """Insert the segment, or replace what the index knows of it; its protection stays as it is."""
+        """Insert the segment, or replace its row; its protection does not change."""
         await self.call(SegmentTable.save, segment, fragments)
 
     async def get(self, camera_id: str, name: str) -> SegmentWithFragments | None:
@@ -72,7 +71,7 @@ class SegmentIndex:
         limit: int,
         after: tuple[int, str] | None = None,
     ) -> list[Segment]:
-        """Segments that overlap [start, end), oldest first, at most ``limit``; ``after`` (start, name) to go on."""
+        """Segments that overlap [start, end), oldest first, at most ``limit``, after ``after`` (start, name)."""
         return await self.call(SegmentTable.page, camera_id, start_90k, end_90k, limit, after)
 
     async def at(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
@@ -92,37 +91,37 @@ class SegmentIndex:
         return await self.call(SegmentTable.hls_span, camera_id, start_90k, end_90k, limit)
 
     async def newest(self, camera_id: str) -> Segment | None:
-        """The camera's newest segment by its number."""
+        """The camera's newest segment by sequence number."""
         return await self.call(SegmentTable.newest, camera_id)
 
     async def set_protected(self, camera_id: str, name: str, is_protected: bool) -> bool:
-        """Protect a segment from retention, or no longer. False where there is none."""
+        """Protect a segment from retention, or stop protecting it. Returns whether it exists."""
         return await self.call(SegmentTable.set_protected, camera_id, name, is_protected)
 
     async def camera_usage(self) -> list[CameraUsage]:
-        """Each camera's sums."""
+        """What each camera has on disk."""
         return await self.call(SegmentTable.camera_usage)
 
     async def oldest(self, camera_id: str, limit: int) -> list[Segment]:
-        """The camera's oldest segments that retention may take: neither growing nor protected."""
+        """The camera's oldest segments that retention may delete: neither growing nor protected."""
         return await self.call(SegmentTable.oldest, camera_id, limit)
 
     async def with_init(self, camera_id: str, init_id: str) -> Segment | None:
-        """Some finished segment with this init segment."""
+        """A segment with this init segment."""
         return await self.call(SegmentTable.with_init, camera_id, init_id)
 
     async def begin_delete(self, segments: Sequence[Segment]) -> None:
-        """Rule 2, before the files go."""
+        """Mark rows as being deleted, before the files are removed."""
         await self.call(SegmentTable.begin_delete, segments)
 
     async def end_delete(self, segments: Sequence[Segment]) -> None:
-        """Rule 2, after the files have gone."""
+        """Remove the rows, after the files."""
         await self.call(SegmentTable.end_delete, segments)
 
     async def set_metadata(self, segment: Segment) -> None:
-        """Write ``sha256`` and ``metadata``, and nothing else."""
+        """Write only ``sha256`` and ``metadata``."""
         await self.call(SegmentTable.set_metadata, segment)
 
     async def without_hash(self, limit: int) -> list[Segment]:
-        """Finished segments whose ``sha256`` is not known yet, newest first."""
+        """Finished segments without a ``sha256``, newest first."""
         return await self.call(SegmentTable.without_hash, limit)

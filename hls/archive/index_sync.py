@@ -56,11 +56,11 @@ class IndexSync:
         on_finished: Callable[[], None],
     ) -> None:
         self.error: str | None = None
-        """Why the index does not take what is told to it."""
+        """Why the index cannot be written."""
         self.is_incomplete = False
-        """Whether the index has been made anew and does not know all files yet."""
+        """Whether the index was rebuilt and does not have all files yet."""
         self.repairs = 0
-        """Times that the index was found ill and was opened or made anew."""
+        """Times that a damaged or missing index was opened again or rebuilt."""
         self._data_dir = data_dir
         self._index = index
         self._executor = executor
@@ -73,9 +73,9 @@ class IndexSync:
         self._adding: asyncio.Task[None] | None = None
 
     def on_progress(self, recorder: CameraRecorder) -> None:
-        """A recorder has brought something to the disk: a new segment and a finished one are told at once."""
-        told = self._indexed.get(recorder.camera_id)
-        if recorder.closed or told is None or recorder.growing is None or told.name != recorder.growing[0].name:
+        """A recorder has written to the disk. A new segment and a finished one go to the index at once."""
+        indexed = self._indexed.get(recorder.camera_id)
+        if recorder.closed or indexed is None or recorder.growing is None or indexed.name != recorder.growing[0].name:
             self._dirty.set()
 
     def remove_camera(self, camera_id: str) -> None:
@@ -83,7 +83,7 @@ class IndexSync:
         self._indexed.pop(camera_id, None)
 
     async def run(self) -> None:
-        """Keep the index until cancelled."""
+        """Write to the index until cancelled."""
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -97,7 +97,7 @@ class IndexSync:
                     self.error = None
                 except LiveedgeError as error:
                     if self.error is None:
-                        log.warning("archive: %s; recording goes on, and the index is tried again", error)
+                        log.warning("archive: %s; recording continues, and the index is tried again", error)
                     self.error = str(error)
                     await asyncio.sleep(INDEX_INTERVAL_S)
         finally:
@@ -106,7 +106,7 @@ class IndexSync:
                 await asyncio.wait([self._adding])
 
     async def update(self, recorder: CameraRecorder) -> None:
-        """Bring the index up to what a recorder has on disk. Raises :class:`~gateway.errors.LiveedgeError`."""
+        """Write what a recorder has on disk to the index. Raises :class:`~gateway.errors.LiveedgeError`."""
         async with self._updating:
             while recorder.closed:
                 segment, fragments = recorder.closed[0]
@@ -120,40 +120,40 @@ class IndexSync:
                 self._indexed[recorder.camera_id] = growing[0]
 
     async def _check_index(self) -> None:
-        """Mend the index if it is ill, and see that it becomes whole again."""
-        if not await self._index.call(_is_well):
+        """Repair the index if it is damaged, and start to add missing files."""
+        if not await self._index.call(_is_intact):
             await self._in_thread(self._check_data_dir)
-            log.error("archive: the index is damaged or has been taken away; it is looked into")
+            log.error("archive: the index is damaged or missing; it is checked and repaired")
             is_new = await self._index.call(SegmentTable.repair)
             self.repairs += 1
             if is_new:
                 self._indexed.clear()
                 self.is_incomplete = True
         if self.is_incomplete and (self._adding is None or self._adding.done()):
-            self._adding = asyncio.create_task(self._add_missing(), name="archive-adopt")
+            self._adding = asyncio.create_task(self._add_missing(), name="archive-add-missing")
 
     async def _add_missing(self) -> None:
-        """Take all files into the index that it does not know."""
+        """Add all files to the index that it does not have."""
         count = 0
         try:
             for camera_id in await self._in_thread(cameras_on_disk, self._data_dir):
                 known = await self._index.call(SegmentTable.names, camera_id)
-                adopted = 0
+                added = 0
                 for path in await self._in_thread(lambda name: list(files_on_disk(self._data_dir, name)), camera_id):
                     if path.stem in known or path.stem == self._growing(camera_id):
                         continue
-                    whole = await self._in_thread(read_recording, path, camera_id)
-                    if whole is not None:
-                        adopted += await self._index.call(SegmentTable.add_if_missing, *whole)
-                if adopted:
+                    recording = await self._in_thread(read_recording, path, camera_id)
+                    if recording is not None:
+                        added += await self._index.call(SegmentTable.add_if_missing, *recording)
+                if added:
                     await self._index.call(SegmentTable.renumber, camera_id, self._indexed.get(camera_id))
-                count += adopted
+                count += added
         except LiveedgeError as error:
-            log.warning("archive: %s; the index is made whole later", error)
+            log.warning("archive: %s; the missing files are added later", error)
             return
         self.is_incomplete = False
         self._on_finished()
-        log.info("archive: the index is whole again: %d files taken into it", count)
+        log.info("archive: the index is complete again: %d files added", count)
 
     def _growing(self, camera_id: str) -> str | None:
         recorder = self._recorders.get(camera_id)
@@ -164,5 +164,5 @@ class IndexSync:
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
 
-def _is_well(table: SegmentTable) -> bool:
+def _is_intact(table: SegmentTable) -> bool:
     return table.is_open and not table.is_suspect and table.is_in_place()

@@ -1,8 +1,8 @@
-"""MetadataExtractor: what else is to be known of a finished segment.
+"""PostProcessor: add the SHA-256 and the metadata of extractors to finished segments.
 
-The index itself knows a segment's times, codecs, size, frames, rates and gaps. Once a segment has ended, its SHA-256 is
-added, and the JSON of every extractor. An extractor is any callable of the user's, named in ``ARCHIVE_METADATA`` as
-``module:function``::
+The index has a segment's times, codecs, size, frames, rates and gaps from the beginning. When a segment has ended, its
+SHA-256 is added, and the JSON of every extractor. An extractor is a callable of the user, named in
+``ARCHIVE_METADATA`` as ``module:function``::
 
     def brightness(segment: Segment, path: Path) -> Mapping[str, Any]:
         with av.open(str(path)) as container:
@@ -11,11 +11,10 @@ added, and the JSON of every extractor. An extractor is any callable of the user
 
 Rules:
 
-1. Extractors run one after the other in one thread of their own; they may be slow, and hold back nothing but each
-   other.
-2. One that raises, or gives what is no JSON object or a large one, is logged and noted under ``error``; the rest
-   stands.
-3. The file is whole and does not change while an extractor runs; retention waits for it.
+1. Extractors run one after the other in their own thread. A slow one delays only the other extractors.
+2. If one raises, or returns something else than a JSON object of limited size, this is logged and stored under
+   ``error``. The results of the others stay.
+3. The file is complete and does not change while an extractor runs; retention waits for it.
 """
 
 import asyncio
@@ -38,7 +37,7 @@ from hls.archive.segment import Segment
 log = logging.getLogger(__name__)
 
 METADATA_MAX_BYTES = 64 * 1024
-"""Of JSON a segment. What is larger belongs into a file or a database of its own."""
+"""JSON per segment. Larger data belongs in a file or a database."""
 
 HASH_CHUNK_BYTES = 1024 * 1024
 
@@ -46,7 +45,7 @@ BATCH_SIZE = 16
 """Segments taken from the index at once."""
 
 UNREADABLE = ""
-"""In place of the SHA-256 of a file that cannot be read, so that it is not tried for ever."""
+"""In place of the SHA-256 of a file that cannot be read, so that it is not tried again and again."""
 
 
 class MetadataExtractor(Protocol):
@@ -63,7 +62,7 @@ def load_extractor(name: str) -> MetadataExtractor:
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingsError(f"ARCHIVE_METADATA: {name!r} cannot be imported ({error}); write module:function") from None
     if not callable(function):
-        raise SettingsError(f"ARCHIVE_METADATA: {name!r} is no function")
+        raise SettingsError(f"ARCHIVE_METADATA: {name!r} is not a function")
     extractor: MetadataExtractor = function
     return extractor
 
@@ -85,7 +84,7 @@ def extract(extractors: Sequence[MetadataExtractor], segment: Segment, path: Pat
 
 
 def sha256_of(path: Path, stop: threading.Event) -> str | None:
-    """The file's SHA-256 in hexadecimal; ``None`` once told to stop. Raises ``OSError``."""
+    """The file's SHA-256 in hexadecimal; ``None`` after ``stop`` is set. Raises ``OSError``."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(HASH_CHUNK_BYTES):
@@ -96,7 +95,7 @@ def sha256_of(path: Path, stop: threading.Event) -> str | None:
 
 
 class PostProcessor:
-    """Adds hash and metadata to segments that have ended. Lives on the event loop."""
+    """See the module. Lives on the event loop."""
 
     def __init__(
         self,
@@ -118,22 +117,22 @@ class PostProcessor:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Work until cancelled; begins with what the last life left undone."""
+        """Process segments until cancelled, beginning with those that the last run left."""
         try:
             while True:
                 self._wanted.clear()
                 try:
                     while segments := await self._index.without_hash(BATCH_SIZE):
                         for segment in segments:
-                            await self._finish(segment)
+                            await self._process(segment)
                 except LiveedgeError as error:
-                    log.warning("archive: metadata waits: %s", error)
+                    log.warning("archive: metadata is delayed: %s", error)
                 await self._wanted.wait()
         finally:
             self._stop.set()
             self._executor.shutdown(wait=False)
 
-    async def _finish(self, segment: Segment) -> None:
+    async def _process(self, segment: Segment) -> None:
         loop = asyncio.get_running_loop()
         with self._pin(segment):
             finished = await loop.run_in_executor(self._executor, self._work, segment)

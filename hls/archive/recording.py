@@ -251,7 +251,7 @@ class Recording:
         fragments: tuple[Fragment, ...] = tuple(writer.fragments)
         if not fragments:
             return
-        segment = replace(segment, hls_segments=len(hls_segments(fragments, is_whole=True)))
+        segment = replace(segment, hls_segments=len(hls_segments(fragments, is_complete=True)))
         self.numbers.sequence += segment.hls_segments
         self.numbers.discontinuities += 1
         self._closed.append(SegmentWithFragments(segment, fragments))

@@ -1,16 +1,17 @@
-"""What a crash left behind, put right before anything is recorded.
+"""Repair files and index after a crash, before anything is recorded.
 
 Rules, in the order in which they are applied at every start:
 
-1. A row being deleted: its files go, then the row.
-2. A row that grows: nobody writes its file any more. It is closed if the file has its index, else the file is cut to
-   its last whole fragment and the row is truncated. A file without a whole fragment goes, and its row with it.
-3. A row without a file goes.
-4. A file of ours without a row gets one, from what the file says of itself; if it cannot be read, it is left alone.
-5. A file that is none of ours (name, place or content) is left alone.
+1. A row that is being deleted: its files are removed, then the row.
+2. A growing row: no process writes its file any more. If the file has its index, the row is closed. Otherwise the file
+   is cut to its last complete fragment, and the row is truncated. A file without a complete fragment is removed, and
+   its row too.
+3. A row without a file is removed.
+4. A recording without a row gets one, from the metadata in the file. If it cannot be read, it is not changed.
+5. A file that is not a recording by its name, path or content is not changed.
 
-Blocking; runs in a worker thread, or in ``liveedge check``. Nothing here stops the gateway: what cannot be put right is
-told and left as it is.
+Blocking; runs in a worker thread, or in ``liveedge check``. Errors do not stop the gateway: they are logged, and the
+file stays as it is.
 """
 
 import io
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Recovery:
-    """What was done, for the log and for ``liveedge check``."""
+    """The repairs, for the log and for ``liveedge check``."""
 
     truncated: int = 0
     closed: int = 0
@@ -51,18 +52,18 @@ class Recovery:
 
     def __str__(self) -> str:
         return (
-            f"{self.truncated} truncated, {self.closed} found closed, {self.added} files taken into the index,"
+            f"{self.truncated} truncated, {self.closed} found closed, {self.added} files added to the index,"
             f" {self.removed_rows} rows and {self.removed_files} empty files removed, {len(self.unreadable)} unreadable"
         )
 
     @property
     def is_nothing(self) -> bool:
-        """Whether all was in order."""
+        """Whether there was nothing to repair."""
         return self == Recovery()
 
 
 def recover(data_dir: Path, index: SegmentTable) -> Recovery:
-    """Apply the module's rules. Raises :class:`~gateway.errors.StorageError` only for a failing index."""
+    """Apply the module's rules. Raises :class:`~gateway.errors.StorageError` only if the index fails."""
     done = Recovery()
     deleting = index.in_state(SegmentState.DELETING)
     for segment in deleting:
@@ -78,7 +79,7 @@ def recover(data_dir: Path, index: SegmentTable) -> Recovery:
 
 
 def cameras_on_disk(data_dir: Path) -> list[str]:
-    """Folders that may be cameras'."""
+    """The names of folders that may be those of cameras."""
     try:
         with os.scandir(data_dir) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and CAMERA_ID.fullmatch(entry.name))
@@ -87,7 +88,7 @@ def cameras_on_disk(data_dir: Path) -> list[str]:
 
 
 def files_on_disk(data_dir: Path, camera_id: str) -> Iterator[Path]:
-    """The camera's files that have a name of ours and lie where that name says."""
+    """The camera's files with the name of a segment, at the path of that name."""
     try:
         days = sorted(entry.path for entry in os.scandir(data_dir / camera_id) if entry.is_dir(follow_symlinks=False))
     except OSError:
@@ -104,15 +105,15 @@ def files_on_disk(data_dir: Path, camera_id: str) -> Iterator[Path]:
 
 
 def remove_files(path: Path) -> None:
-    """Unlink a segment's file and its thumbnail. Raises ``OSError`` where the disk does not permit it."""
+    """Unlink a segment's file and its thumbnail. Raises ``OSError`` if the disk does not permit it."""
     path.with_suffix(".jpg").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
 def truncate_to_fragments(path: Path) -> Scan | None:
-    """Cut a file to its last whole fragment. ``None``: it had none, and was removed.
+    """Cut a file to its last complete fragment. ``None``: it had none, and was removed.
 
-    Raises :class:`~gateway.errors.StorageError` for a file that is no recording.
+    Raises :class:`~gateway.errors.StorageError` if the file is not a recording.
     """
     if path.stat().st_size == 0:
         path.unlink()
@@ -137,17 +138,17 @@ def truncate_to_fragments(path: Path) -> Scan | None:
 
 
 def segment_from_file(path: Path, camera_id: str, found: Scan) -> Segment:
-    """A segment from what its file says of itself. Raises :class:`~gateway.errors.StorageError`."""
+    """A segment from the metadata in its file. Raises :class:`~gateway.errors.StorageError`."""
     named_90k = parse_name(path.stem)
     try:
         with path.open("rb") as file:
             init = found.head + file.read(found.init_size)[len(found.head) :]
-        # Its tracks are all that is asked for: libav believes whatever number of samples a wild fragment claims.
+        # Only the init segment is opened, because libav trusts any number of samples in a broken fragment.
         with av.open(io.BytesIO(init), metadata_errors="replace") as container:
             tag = container.metadata.get(IDENTITY_KEY, "{}")
             video = container.streams.video[0].codec_context
-            if video is None:  # whatever PyAV's types say: libav has no decoder for it
-                raise StorageError(f"{path} cannot be read as MP4: its video is of no known codec")
+            if video is None:  # in spite of PyAV's types: libav has no decoder for it
+                raise StorageError(f"{path} cannot be read as MP4: its video codec is unknown")
             audio = container.streams.audio[0].codec_context if container.streams.audio else None
             codec, extradata = video.name, video.extradata or b""
             size = video.width, video.height
@@ -185,7 +186,7 @@ def segment_from_file(path: Path, camera_id: str, found: Scan) -> Segment:
 
 
 def read_recording(path: Path, camera_id: str) -> SegmentWithFragments | None:
-    """What a file says of itself, which is left as it is. ``None``: nothing (yet), or none of ours."""
+    """The segment of a file, which is not changed. ``None``: it has no fragment (yet), or is not a recording."""
     try:
         found = scan(path)
         return (
@@ -194,7 +195,7 @@ def read_recording(path: Path, camera_id: str) -> SegmentWithFragments | None:
             else None
         )
     except (StorageError, OSError) as error:
-        log.debug("%s; it is left alone", error)
+        log.debug("%s; it is not changed", error)
         return None
 
 
@@ -202,7 +203,7 @@ def _recover_growing(data_dir: Path, index: SegmentTable, segment: Segment, done
     """Rule 2."""
     path = segment.path(data_dir)
     if not path.exists():
-        return  # rule 3 comes later
+        return  # see rule 3
     try:
         found = truncate_to_fragments(path)
     except StorageError as error:
@@ -223,7 +224,7 @@ def _recover_growing(data_dir: Path, index: SegmentTable, segment: Segment, done
 def _reconcile(data_dir: Path, index: SegmentTable, camera_id: str, done: Recovery) -> None:
     """Rules 3 and 4."""
     rows = index.names(camera_id)
-    adopted = False
+    added = False
     for path in files_on_disk(data_dir, camera_id):
         if rows.pop(path.stem, None) is not None:
             continue
@@ -234,20 +235,20 @@ def _reconcile(data_dir: Path, index: SegmentTable, camera_id: str, done: Recove
                 continue
             index.save(segment_from_file(path, camera_id, found), found.fragments)
         except (StorageError, OSError) as error:
-            log.warning("%s; it is left alone", error)
+            log.warning("%s; it is not changed", error)
             done.unreadable.append(path)
             continue
         done.added += 1
-        adopted = True
+        added = True
     for name in rows:
         index.remove(camera_id, name)
         done.removed_rows += 1
-    if adopted:
+    if added:
         index.renumber(camera_id)
 
 
 def with_scan(segment: Segment, found: Scan) -> Segment:
-    """A segment's row as its file has it."""
+    """A segment with the values of its file."""
     last: Fragment | None = found.fragments[-1] if found.fragments else None
     return replace(
         segment,
@@ -260,7 +261,7 @@ def with_scan(segment: Segment, found: Scan) -> Segment:
         head=found.head,
         init_size=found.init_size,
         init_id=found.init_id,
-        hls_segments=len(hls_segments(found.fragments, is_whole=True)),
+        hls_segments=len(hls_segments(found.fragments, is_complete=True)),
     )
 
 

@@ -1,14 +1,14 @@
-"""Which segments go, and why. Sans-IO: numbers in, names out.
+"""Select the segments to delete. Sans-IO: numbers in, segments out.
 
 Rules:
 
-1. Segments go oldest first, and no more of them than a limit asks for.
-2. A segment goes for age once its end is older than its camera's ``ARCHIVE_MAX_AGE``.
-3. It goes for bytes while its camera has more than the camera's ``ARCHIVE_MAX_BYTES``, or all cameras together have
-   more than the gateway's.
-4. It goes for room while the disk has less than ``ARCHIVE_MIN_FREE_BYTES`` free. That is more than what is written
-   between two looks, so that the disk is never full; see :mod:`hls.archive.retention_job`.
-5. Protected and growing segments, and such as are being read, are no candidates; their bytes count.
+1. The oldest segments are deleted first, and only as many as a limit requires.
+2. Age: the end of the segment is older than its camera's ``ARCHIVE_MAX_AGE``.
+3. Bytes: its camera has more than the camera's ``ARCHIVE_MAX_BYTES``, or all cameras together have more than the
+   gateway's.
+4. Free space: the disk has less than ``ARCHIVE_MIN_FREE_BYTES`` free. That is more than is written between two rounds,
+   so that the disk is never full; see :mod:`hls.archive.retention_job`.
+5. Protected and growing segments, and those being read, are not candidates. Their bytes count.
 """
 
 import heapq
@@ -21,7 +21,7 @@ from hls.archive.segment import Segment
 
 
 class Reason(StrEnum):
-    """Why a segment goes."""
+    """Why a segment is deleted."""
 
     AGE = "age"
     CAMERA_BYTES = "camera_bytes"
@@ -39,7 +39,7 @@ class CameraLimits:
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
-    """What is there, in bytes. ``used`` is each camera's, growing and protected segments included."""
+    """Bytes on the disk. ``used`` is per camera, growing and protected segments included."""
 
     used: Mapping[str, int]
     free: int
@@ -50,10 +50,10 @@ class DiskUsage:
 def select_segments(
     candidates: Iterable[Iterable[Segment]], limits: Mapping[str, CameraLimits], disk: DiskUsage, now_90k: int
 ) -> list[tuple[Segment, Reason]]:
-    """The segments that must go. ``candidates`` are the cameras' oldest ones, each camera's in order of time."""
+    """The segments to delete. ``candidates`` are each camera's oldest ones, in order of time."""
     used = dict(disk.used)
     free = disk.free
-    chosen: list[tuple[Segment, Reason]] = []
+    selected: list[tuple[Segment, Reason]] = []
     for segment in heapq.merge(*candidates, key=lambda segment: segment.start_90k):
         limit = limits.get(segment.camera_id, CameraLimits())
         reason: Reason | None = None
@@ -66,7 +66,7 @@ def select_segments(
         elif free < disk.min_free:
             reason = Reason.FREE_BYTES
         if reason is not None:
-            chosen.append((segment, reason))
+            selected.append((segment, reason))
             used[segment.camera_id] = used.get(segment.camera_id, 0) - segment.size
             free += segment.size
-    return chosen
+    return selected

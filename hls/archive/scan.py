@@ -38,10 +38,10 @@ INIT_MAX_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a file holds.
+    """The content of a file.
 
     ``head`` are the bytes before ``moov`` as they stood while the file grew, ``init_size`` the length of the whole init
-    segment, ``whole_bytes`` the end of the last whole fragment, ``is_closed`` whether the file has its final index.
+    segment, ``whole_bytes`` the end of the last complete fragment, ``is_closed`` whether the file has its final index.
     """
 
     head: bytes
@@ -55,7 +55,7 @@ class Scan:
 
 
 def scan(path: Path) -> Scan:
-    """Walk a file of ours. Raises :class:`~gateway.errors.StorageError` for one that is none."""
+    """Walk a recording. Raises :class:`~gateway.errors.StorageError` for any other file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -97,7 +97,7 @@ def _scan(descriptor: int, path: Path) -> Scan:
         elif box.kind not in (b"ftyp", b"free"):
             break
     if moov is None or moov.end > INIT_MAX_BYTES:
-        raise StorageError(f"{path} has no init segment: it is no recording, or its first bytes are lost")
+        raise StorageError(f"{path} has no init segment: it is not a recording, or its first bytes are lost")
     head = growing_head(os.pread(descriptor, moov.offset, 0))
     final = _box_at(descriptor, envelope_end, file_bytes) if envelope_end else None
     return Scan(
@@ -113,7 +113,7 @@ def _scan(descriptor: int, path: Path) -> Scan:
 
 
 def _is_plausible(about: FragmentBoxes, size: int, before: list[Fragment]) -> bool:
-    """Whether a fragment can be one of ours: what follows a wild one is not to be trusted either."""
+    """Whether a fragment can be one of ours. After an implausible one, nothing is trusted."""
     since_90k = about.start_90k - before[-1].start_90k if before and about.frames else 0
     return (
         about.frames <= FRAGMENT_MAX_FRAMES
@@ -123,8 +123,7 @@ def _is_plausible(about: FragmentBoxes, size: int, before: list[Fragment]) -> bo
 
 
 def _box_at(descriptor: int, offset: int, end: int, *, clip_mdat: bool = False) -> Box | None:
-    """The box at an offset, if it fits. The envelope of a closed file that has lost its end counts as far as it
-    goes."""
+    """The box at an offset, if it fits. The envelope of a closed file that has lost its end is clipped to the file."""
     header = os.pread(descriptor, min(16, max(0, end - offset)), offset)
     if len(header) < 8:
         return None

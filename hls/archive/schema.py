@@ -1,15 +1,15 @@
-"""The index's tables, and how an older index becomes one of today.
+"""The index's tables, and the migration of older ones.
 
-``segment``: one row an archive segment, from its first fragment on. ``fragment_list``: its fragments, packed (see
-:func:`hls.archive.fragment.pack_fragments`), and the HLS segments that they make, a tenth of that, which playlists read
-instead; apart from the row because lists and look-ups never want them.
+``segment``: one row per archive segment, from its first fragment on. ``fragment_list``: its fragments, packed (see
+:func:`hls.archive.fragment.pack_fragments`), and the HLS segments that they make, a tenth of that size, for playlists.
+It is a table of its own because lists and look-ups never need it.
 
 Rules:
 
 1. Times are 90 kHz since the Unix epoch, UTC; durations are 90 kHz. Both are 64-bit integers.
-2. (camera_id, name) is unique, and says where the file lies.
-3. The version in ``schema_version`` is the number of the last migration that was applied. Migrations are only ever
-   added, each in one transaction with its number; an index newer than the code is left alone.
+2. (camera_id, name) is unique and determines the path of the file.
+3. The version in ``schema_version`` is the number of the last migration that was applied. Migrations are only
+   appended, and each runs in one transaction with its number. An index newer than the code is not changed.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ from gateway.errors import SettingsError
 
 tables = MetaData()
 
-# SQLite gives a 64-bit row id of its own to INTEGER PRIMARY KEY alone, and not to BIGINT.
+# In SQLite only INTEGER PRIMARY KEY is the 64-bit row id, BIGINT is not.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 schema_version = Table("schema_version", tables, Column("version", Integer, nullable=False))
@@ -89,7 +89,7 @@ Index(
     segment.c.is_protected,
 )
 Index("segment_state", segment.c.state)
-# What is still to be hashed: few rows, whatever there is.
+# The segments without a hash, which are always few.
 _IS_UNHASHED = segment.c.sha256.is_(None)
 Index("segment_unhashed", segment.c.start_90k, sqlite_where=_IS_UNHASHED, postgresql_where=_IS_UNHASHED)
 Index("segment_init", segment.c.camera_id, segment.c.init_id)
@@ -98,7 +98,7 @@ fragment_list = Table(
     "fragment_list",
     tables,
     Column("segment_id", _Id, ForeignKey("segment.id", ondelete="CASCADE"), primary_key=True),
-    # First: what comes behind a large value costs SQLite all of that one's pages.
+    # First, because SQLite reads all pages of a large value to get at the column after it.
     Column("packed_hls", LargeBinary, nullable=False),
     Column("packed", LargeBinary, nullable=False),
 )
@@ -113,13 +113,13 @@ def _rename_healed(connection: Connection) -> None:
 
 
 MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _rename_healed)
-"""The n-th makes version n out of version n - 1."""
+"""The n-th migrates version n - 1 to version n."""
 
 
 def migrate(connection: Connection) -> bool:
-    """Bring the index up to date; true where it had to be made.
+    """Create or migrate the tables. Returns whether they were created.
 
-    Raises :class:`~gateway.errors.SettingsError` for one of a newer liveedge.
+    Raises :class:`~gateway.errors.SettingsError` for the index of a newer liveedge.
     """
     version = 0
     if inspect(connection).has_table(schema_version.name):

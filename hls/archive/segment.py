@@ -16,22 +16,22 @@ from gateway.errors import NotFoundError
 from hls.archive.fragment import Fragment
 
 SEGMENT_NAME = re.compile(r"segment_(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z(?:_\d{3})?")
-"""UTC, to the second. A number follows where a second segment began within one second; names sort by time."""
+"""UTC, to the second. A number follows if another segment began within the same second. Names sort by time."""
 
 NAME_SUFFIX_MAX = 999
-"""Segments of one camera that can begin within one second; a camera that restarts more often is not recording."""
+"""Segments of one camera that can begin within one second; a camera that restarts more often is not recorded."""
 
 
 class SegmentState(StrEnum):
-    """Where a segment is in its life."""
+    """The state of a segment."""
 
     GROWING = "growing"
     CLOSED = "closed"
     """An ordinary MP4 with its index."""
     TRUNCATED = "truncated"
-    """Cut short by a crash or a broken disk: a fragmented MP4, whole to its last fragment."""
+    """Cut by a crash or a broken disk: a fragmented MP4 up to its last complete fragment."""
     DELETING = "deleting"
-    """Being removed: not listed any more, its file may be gone already."""
+    """Being deleted: not listed any more; its file may not exist any more."""
 
 
 class EndReason(StrEnum):
@@ -50,9 +50,9 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One archive segment, as the index keeps it.
+    """One archive segment, as a row of the index.
 
-    ``size`` counts whole bytes on disk. ``continues``: its first frame directly follows the last one of the camera's
+    ``size`` is in bytes on disk. ``continues``: its first frame directly follows the last one of the camera's
     segment before. ``sequence`` and ``discontinuities`` number its first HLS segment within the camera's whole archive
     (RFC 8216 §4.3.3.2, §4.3.3.3), so that a playlist's numbers do not depend on where it begins. ``head`` are the first
     bytes of the init segment as they stood while the file grew, ``init_size`` is the length of all of it, and
@@ -93,7 +93,7 @@ class Segment:
 
     @property
     def end_90k(self) -> int:
-        """Wall clock of its end."""
+        """Wall clock at its end."""
         return self.start_90k + self.duration_90k
 
     @property
@@ -103,7 +103,7 @@ class Segment:
 
     @property
     def frame_rate(self) -> Fraction:
-        """Mean pictures a second."""
+        """Mean frames a second."""
         return Fraction(self.frames * CLOCK_RATE, self.duration_90k) if self.duration_90k else Fraction(0)
 
     @property
@@ -112,7 +112,7 @@ class Segment:
         return self.size * 8 * CLOCK_RATE // self.duration_90k if self.duration_90k else 0
 
     def path(self, data_dir: Path) -> Path:
-        """Where its file lies."""
+        """The path of its file."""
         return segment_path(data_dir, self.camera_id, self.name)
 
 
@@ -124,14 +124,14 @@ class SegmentWithFragments(NamedTuple):
 
 
 def segment_name(start_90k: int, suffix: int = 0) -> str:
-    """The name of a segment that begins at this wall clock; ``suffix`` tells it from others of the same second."""
+    """The name of a segment that begins at this wall clock. ``suffix``: its number within the same second."""
     start = datetime.fromtimestamp(start_90k // CLOCK_RATE, UTC)
     name = f"segment_{start:%Y%m%dT%H%M%SZ}"
     return f"{name}_{suffix:03}" if suffix else name
 
 
 def parse_name(name: str) -> int | None:
-    """The wall clock in a segment's name, in 90 kHz ticks; ``None`` for a name that is none of ours."""
+    """The wall clock in a segment's name, in 90 kHz ticks; ``None`` for any other name."""
     match = SEGMENT_NAME.fullmatch(name)
     if match is None:
         return None

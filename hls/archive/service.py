@@ -1,14 +1,14 @@
-"""Archive: everything that is recorded, of all cameras.
+"""Archive: the recordings of all cameras.
 
-Theory of operation. There is one archive a process. It owns ``DATA_DIR`` (a lock in it keeps a second process out), the
-index, and a recorder per camera. What recorders bring to the disk is told to the index by
+Theory of operation. There is one archive per process. It owns ``DATA_DIR`` (locked against a second process), the
+index, and a recorder per camera. Segments that recorders have on disk are written to the index by
 :class:`~hls.archive.index_sync.IndexSync`, a little later; until then :meth:`Archive.unindexed` has it.
 
 Rules:
 
 1. The event loop never waits for the disk or the database: worker threads do.
-2. What is told recorded is on disk. What is on disk is in the index, or becomes so at the next start.
-3. A disk or an index that fails is told in :meth:`Archive.status` and tried again; live goes on.
+2. What is reported as recorded is on disk. What is on disk is in the index, or will be at the next start.
+3. Errors of the disk or the index are in :meth:`Archive.status`, and the operation is tried again; live continues.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from hls.settings import ArchiveSettings, recording_settings
 log = logging.getLogger(__name__)
 
 BEGIN_S = 1.0
-"""How long the end of a recording waits for its beginning."""
+"""How long stopping a recorder waits for its start."""
 
 WRITER_THREADS = 4
 """Enough that one camera's sync does not wait for another's; few enough that a dying disk hangs few threads."""
@@ -57,21 +57,21 @@ class Archive:
         self.data_dir: Path = settings.data_dir
         self.index = SegmentIndex(self.data_dir, url.get_secret_value() if url else None, clock)
         self.recovery: Recovery | None = None
-        """What the last start found and put right."""
+        """What the last start repaired."""
         self.service = service
         self._clock = clock
         self.sync_s = latency_histogram(
             "liveedge_archive_fsync_seconds", "How long the disk takes to keep a fragment", ["camera"]
         )
         self._recorders: dict[str, CameraRecorder] = {}
-        self._beginning: dict[str, asyncio.Task[None]] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
         self._lock: DataDirLock | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.extractors: list[MetadataExtractor] = (
             [load_extractor(settings.archive_metadata)] if settings.archive_metadata else []
         )
-        """What adds JSON to each finished segment, see :mod:`hls.archive.metadata`; append before :meth:`start`."""
+        """They add JSON to each finished segment, see :mod:`hls.archive.metadata`; append before :meth:`start`."""
         self.retention_job = RetentionJob(
             self.data_dir,
             self.index,
@@ -86,12 +86,12 @@ class Archive:
             self.data_dir, self.index, self._executor, self._recorders, self._check_data_dir, self._post_processor.wake
         )
 
-    # --- its life
+    # --- lifetime
 
     async def start(self) -> None:
-        """Take hold of ``DATA_DIR``, truncate_to_fragments what a crash left, begin to record.
+        """Lock ``DATA_DIR``, repair files and index after a crash, and start the recorders.
 
-        Raises :class:`~gateway.errors.SettingsError` where the directory or the index cannot be used.
+        Raises :class:`~gateway.errors.SettingsError` if the directory or the index cannot be used.
         """
         loop = asyncio.get_running_loop()
         self._lock = await loop.run_in_executor(self._executor, lock_data_dir, self.data_dir)
@@ -99,7 +99,7 @@ class Archive:
         try:
             self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
         except StorageError as error:
-            log.warning("archive: %s; it is looked into", error)
+            log.warning("archive: %s; the index is checked and repaired", error)
             await self.index.call(SegmentTable.repair)
             self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
         if not self.recovery.is_nothing:
@@ -113,7 +113,7 @@ class Archive:
             self.add_camera(camera)
 
     async def close(self) -> None:
-        """Finish the files and tell the index. Twice is fine."""
+        """Finish the files and write them to the index. May be called twice."""
         await asyncio.gather(*(self.remove_camera(camera_id) for camera_id in tuple(self._recorders)))
         tasks, self._tasks = self._tasks, []
         for task in tasks:
@@ -127,7 +127,7 @@ class Archive:
             self._lock = None
 
     def add_camera(self, camera: Camera) -> None:
-        """Record a camera from now on, if its settings want that."""
+        """Start to record a camera, if its settings say so."""
         if camera.settings.record is RecordMode.NEVER or camera.id in self._recorders:
             return
         settings = recording_settings(camera.settings)
@@ -149,29 +149,29 @@ class Archive:
             clock=self._clock,
         )
         self._recorders[camera.id] = recorder
-        self._beginning[camera.id] = asyncio.create_task(self._begin(recorder), name=f"record-{camera.id}")
+        self._starting[camera.id] = asyncio.create_task(self._start_recorder(recorder), name=f"record-{camera.id}")
 
     async def remove_camera(self, camera_id: str) -> None:
-        """Finish the camera's segment. What is recorded stays."""
+        """Finish the camera's segment and stop recording. The recordings stay."""
         recorder = self._recorders.get(camera_id)
-        beginning = self._beginning.pop(camera_id, None)
+        starting = self._starting.pop(camera_id, None)
         if recorder is None:
             return
-        if beginning is not None:
-            # It waits for an index that fails: what the recorder holds is lost with it then.
-            await asyncio.wait([beginning], timeout=BEGIN_S)
-            beginning.cancel()
+        if starting is not None:
+            # It may wait for a failing index; then the packets in the recorder's queue are lost.
+            await asyncio.wait([starting], timeout=BEGIN_S)
+            starting.cancel()
         await recorder.close()
         try:
             await self._index_sync.update(recorder)
         except LiveedgeError as error:
-            log.warning("archive: %s; the next start takes the camera's last files into the index", error)
+            log.warning("archive: %s; the next start adds the camera's last files to the index", error)
         self._recorders.pop(camera_id, None)
         remove_series(self.sync_s, camera_id)
         self._index_sync.remove_camera(camera_id)
 
-    async def _begin(self, recorder: CameraRecorder) -> None:
-        """Start a recorder, with the numbers that follow upon those of the camera's newest segment."""
+    async def _start_recorder(self, recorder: CameraRecorder) -> None:
+        """Start a recorder, with the sequence numbers after those of the camera's newest segment."""
         while True:
             try:
                 newest = await self.index.newest(recorder.camera_id)
@@ -181,17 +181,17 @@ class Archive:
                 await asyncio.sleep(INDEX_INTERVAL_S)
         recorder.start(SequenceNumbers.after(newest))
 
-    # --- what there is
+    # --- state
 
     def recorders(self) -> Mapping[str, RecorderStatus]:
-        """Each recorded camera's recording."""
+        """The status of each camera's recorder."""
         statuses = {camera_id: recorder.status() for camera_id, recorder in self._recorders.items()}
         for status in statuses.values():
             status.error = status.error or self._index_sync.error
         return statuses
 
     def status(self) -> dict[str, Any]:
-        """The archive for ``/api/status``, as JSON has it."""
+        """The archive for ``/api/status``, as JSON."""
         return {
             "cameras": {camera_id: asdict(status) for camera_id, status in self.recorders().items()},
             "index_error": self._index_sync.error,
@@ -216,7 +216,7 @@ class Archive:
         return self.retention_job.disk_space
 
     def live_position(self, camera_id: str) -> tuple[str, float] | None:
-        """The segment that grows and how far it has come, in seconds; ``None`` while nothing is being recorded."""
+        """The growing segment and its duration in seconds; ``None`` while nothing is recorded."""
         recorder = self._recorders.get(camera_id)
         if recorder is None or recorder.growing is None:
             return None
@@ -224,11 +224,11 @@ class Archive:
         return segment.name, segment.duration_90k / CLOCK_RATE
 
     def is_recorded(self, camera_id: str) -> bool:
-        """Whether more of this camera may come."""
+        """Whether the camera has a recorder, so that new segments may come."""
         return camera_id in self._recorders
 
     def unindexed(self, camera_id: str) -> list[SegmentWithFragments]:
-        """What the index does not know yet, oldest first."""
+        """Segments that are on disk and not in the index yet, oldest first."""
         recorder = self._recorders.get(camera_id)
         if recorder is None:
             return []
@@ -246,7 +246,7 @@ class Archive:
         """Keep a segment's file while it is being read."""
         return self.retention_job.pin(segment)
 
-    # --- what its parts ask
+    # --- callbacks
 
     def _limits(self) -> Mapping[str, CameraLimits]:
         limits = {}

@@ -1,12 +1,12 @@
-"""SegmentTable: the table of archive segments, asked and written in SQL.
+"""SegmentTable: the SQL of the table of archive segments.
 
-Blocking: :mod:`hls.archive.index` is the same for the event loop.
+Blocking; :mod:`hls.archive.index` calls it from the event loop.
 
 Rules:
 
-1. A row says no more than the disk has: the file is synced first, the row is written after.
-2. A row goes in two steps: ``deleting`` before the file is unlinked, away after.
-3. No answer is unbounded: every list has a limit, but for those that recovery and the check walk over.
+1. A row never has more than the disk: the file is synced before the row is written.
+2. A row is deleted in two steps: it is ``deleting`` before the file is unlinked, and removed after.
+3. Every list has a limit, except those for recovery and the check.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _SELECTED = tuple(schema.segment.c[name] for name in _COLUMNS)
 
 @dataclass(frozen=True, slots=True)
 class CameraUsage:
-    """What one camera has on disk, as retention wants it."""
+    """What one camera has on disk, for retention. Sizes in bytes."""
 
     camera_id: str
     segments: int
@@ -57,16 +57,16 @@ def from_row(row: Sequence[Any]) -> Segment:
 
 
 class SegmentTable(Database):
-    """See the module. Every method raises :class:`~gateway.errors.StorageError` where the database fails."""
+    """See the module. Every method raises :class:`~gateway.errors.StorageError` if the database fails."""
 
     def save(self, segment: Segment, fragments: tuple[Fragment, ...]) -> None:
-        """Insert the segment, or replace what the index knows of it; its protection stays as it is."""
+        """Insert the segment, or replace its row; its protection does not change."""
         with self.transaction() as connection:
             row = to_row(segment)
             key = self._is(segment.camera_id, segment.name)
             row_id = connection.scalar(select(schema.segment.c.id).where(key))
             packed = pack_fragments(fragments)
-            packed_hls = pack_hls(hls_segments(fragments, is_whole=segment.state is not SegmentState.GROWING))
+            packed_hls = pack_hls(hls_segments(fragments, is_complete=segment.state is not SegmentState.GROWING))
             if row_id is None:
                 row["is_protected"] |= (segment.camera_id, segment.name) in self._salvaged
                 inserted = connection.execute(insert(schema.segment).values(row)).inserted_primary_key
@@ -85,7 +85,7 @@ class SegmentTable(Database):
             )
 
     def add_if_missing(self, segment: Segment, fragments: tuple[Fragment, ...]) -> bool:
-        """Insert a segment found on disk. False where the index has it meanwhile: whoever records it knows better."""
+        """Insert a segment found on disk. False if there is a row already: that of its recorder is more recent."""
         with self.transaction() as connection:
             if connection.scalar(select(schema.segment.c.id).where(self._is(segment.camera_id, segment.name))):
                 return False
@@ -106,7 +106,7 @@ class SegmentTable(Database):
         limit: int,
         after: tuple[int, str] | None = None,
     ) -> list[Segment]:
-        """Segments that overlap [start, end), oldest first, at most ``limit``; ``after`` (start, name) to go on."""
+        """Segments that overlap [start, end), oldest first, at most ``limit``, after ``after`` (start, name)."""
         with self.transaction() as connection:
             found = select(*_SELECTED).where(*self._overlap(camera_id, start_90k, end_90k))
             if after is not None:
@@ -145,7 +145,7 @@ class SegmentTable(Database):
         return (from_row(rows[0]) if rows[0] else None), (from_row(rows[1]) if rows[1] else None)
 
     def newest(self, camera_id: str) -> Segment | None:
-        """The camera's newest segment by its number."""
+        """The camera's newest segment by sequence number."""
         table = schema.segment.c
         newest = select(*_SELECTED).where(table.camera_id == camera_id).order_by(table.sequence.desc()).limit(1)
         with self.transaction() as connection:
@@ -153,7 +153,7 @@ class SegmentTable(Database):
         return None if row is None else from_row(row)
 
     def set_protected(self, camera_id: str, name: str, is_protected: bool) -> bool:
-        """Protect a segment from retention, or no longer. False where there is none."""
+        """Protect a segment from retention, or stop protecting it. Returns whether it exists."""
         with self.transaction() as connection:
             done = connection.execute(
                 update(schema.segment).where(self._is(camera_id, name), _LISTED).values(is_protected=is_protected)
@@ -161,7 +161,7 @@ class SegmentTable(Database):
             return done.rowcount > 0
 
     def oldest(self, camera_id: str, limit: int) -> list[Segment]:
-        """The camera's oldest segments that retention may take: neither growing nor protected."""
+        """The camera's oldest segments that retention may delete: neither growing nor protected."""
         table = schema.segment.c
         query = (
             select(*_SELECTED)
@@ -173,7 +173,7 @@ class SegmentTable(Database):
             return [from_row(row) for row in connection.execute(query)]
 
     def with_init(self, camera_id: str, init_id: str) -> Segment | None:
-        """Some finished segment with this init segment."""
+        """A segment with this init segment."""
         table = schema.segment.c
         query = select(*_SELECTED).where(table.camera_id == camera_id, table.init_id == init_id, _LISTED).limit(1)
         with self.transaction() as connection:
@@ -181,7 +181,7 @@ class SegmentTable(Database):
         return None if row is None else from_row(row)
 
     def set_metadata(self, segment: Segment) -> None:
-        """Write ``sha256`` and ``metadata``, and nothing else."""
+        """Write only ``sha256`` and ``metadata``."""
         with self.transaction() as connection:
             connection.execute(
                 update(schema.segment)
@@ -190,7 +190,7 @@ class SegmentTable(Database):
             )
 
     def without_hash(self, limit: int) -> list[Segment]:
-        """Finished segments whose ``sha256`` is not known yet, newest first."""
+        """Finished segments without a ``sha256``, newest first."""
         table = schema.segment.c
         query = (
             select(*_SELECTED)
@@ -202,7 +202,7 @@ class SegmentTable(Database):
             return [from_row(row) for row in connection.execute(query)]
 
     def in_state(self, state: SegmentState) -> list[Segment]:
-        """All segments in a state that few can be in."""
+        """All segments in a state; for states with few segments."""
         with self.transaction() as connection:
             rows = connection.execute(select(*_SELECTED).where(schema.segment.c.state == state.value)).all()
         return [from_row(row) for row in rows]
@@ -215,12 +215,12 @@ class SegmentTable(Database):
             return {row.name: (SegmentState(row.state), row.size) for row in rows}
 
     def cameras(self) -> list[str]:
-        """Every camera that the index knows of."""
+        """Every camera with a row."""
         with self.transaction() as connection:
             return list(connection.scalars(select(schema.segment.c.camera_id).distinct()))
 
     def begin_delete(self, segments: Sequence[Segment]) -> None:
-        """Rule 2, before the files go."""
+        """Rule 2, before the files are removed."""
         with self.transaction() as connection:
             for segment in segments:
                 connection.execute(
@@ -230,20 +230,20 @@ class SegmentTable(Database):
                 )
 
     def end_delete(self, segments: Sequence[Segment]) -> None:
-        """Rule 2, after the files have gone."""
+        """Rule 2, after the files are removed."""
         with self.transaction() as connection:
             for segment in segments:
                 connection.execute(delete(schema.segment).where(self._is(segment.camera_id, segment.name)))
 
     def remove(self, camera_id: str, name: str) -> None:
-        """Forget a row whose file is not there."""
+        """Remove a row without a file."""
         with self.transaction() as connection:
             connection.execute(delete(schema.segment).where(self._is(camera_id, name)))
 
     def renumber(self, camera_id: str, known: Segment | None = None) -> None:
-        """Number the HLS segments of a camera anew, by time: rows have come in between.
+        """Renumber the HLS segments of a camera by time, after rows were inserted between others.
 
-        ``known`` keeps its numbers, and the others are counted from it: players that are watching go on.
+        ``known`` keeps its numbers and the others are counted from it, so that players of the recording continue.
         """
         table = schema.segment.c
         with self.transaction() as connection:
@@ -263,7 +263,7 @@ class SegmentTable(Database):
                 connection.execute(update(schema.segment).where(table.id == row.id).values(values))
 
     def camera_usage(self) -> list[CameraUsage]:
-        """Each camera's sums; growing segments count."""
+        """What each camera has on disk, growing segments included."""
         table = schema.segment.c
         query = (
             select(
@@ -278,7 +278,7 @@ class SegmentTable(Database):
         )
         with self.transaction() as connection:
             rows = connection.execute(query).all()
-        # PostgreSQL adds 64-bit integers up to decimals.
+        # The sum of 64-bit integers is a decimal in PostgreSQL.
         return [CameraUsage(row[0], row[1], int(row[2]), int(row[3]), row[4]) for row in rows]
 
     @staticmethod
@@ -298,7 +298,7 @@ class SegmentTable(Database):
         if end_90k is not None:
             conditions.append(table.start_90k < end_90k)
         if start_90k is not None:
-            # The first condition is for the time index alone: it keeps the walk from beginning years ago.
+            # The first condition only helps the time index: without it the scan would begin years ago.
             conditions.append(table.start_90k > start_90k - SEGMENT_MAX_90K)
             conditions.append(table.start_90k + table.duration_90k > start_90k)
         return conditions
@@ -312,7 +312,7 @@ _OLDEST_FIRST = (schema.segment.c.start_90k, schema.segment.c.name)
 
 def _later(start_90k: int, name: str) -> Any:
     table = schema.segment.c
-    # The first condition is for the time index alone, which cannot be entered by one with "or" in it.
+    # The first condition only helps the time index, which cannot use a condition with "or".
     return and_(table.start_90k >= start_90k, or_(table.start_90k > start_90k, table.name > name))
 
 

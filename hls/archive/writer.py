@@ -1,18 +1,18 @@
-"""SegmentWriter: one growing archive segment, from its first keyframe to its final index.
+"""SegmentWriter: write one archive segment, from its first keyframe to its final index.
 
-Theory of operation. FFmpeg's muxer turns packets into fragments and hands them to a sink in memory; whatever of it is
-whole goes to the disk in one write and is synced before anybody hears of it. The file is a fragmented MP4 all the while
-and becomes an ordinary one when :meth:`SegmentWriter.close` writes its index behind the fragments; see
+Theory of operation. FFmpeg's muxer turns packets into fragments and writes them to a sink in memory. Complete
+fragments go to the disk in one write and are synced before they are reported. The file is a fragmented MP4 while it
+grows, and becomes an ordinary one when :meth:`SegmentWriter.close` writes its index behind the fragments; see
 :mod:`hls.archive.scan` for the two shapes.
 
 Rules:
 
-1. Blocking; it belongs to one worker thread at a time and knows nothing of the event loop.
+1. Blocking; used by one worker thread at a time.
 2. A fragment is in :attr:`SegmentWriter.fragments` only once its bytes are on the disk, as far as ``ARCHIVE_FSYNC``
    says.
-3. Media time begins at 0 with the first video frame. Audio from before that is left out.
-4. A file is never written over: the name is created, or the writer is not.
-5. After a failure the file ends with its last whole fragment, and the writer is of no more use.
+3. Media time begins at 0 with the first video frame. Audio from before that is dropped.
+4. A file is never overwritten: if the name exists, there is no writer.
+5. After a failure the file ends with its last complete fragment, and the writer cannot be used again.
 """
 
 import contextlib
@@ -42,33 +42,33 @@ FRAGMENT_US = 500_000
 """A fragment ends here or at a keyframe, so that a crash loses less than a second whatever the keyframe interval."""
 
 FSYNC_INTERVAL_S = 5.0
-"""``ARCHIVE_FSYNC=interval``: what a power cut may cost at most, for a fraction of the disk's work."""
+"""``ARCHIVE_FSYNC=interval``: the longest loss at a power cut, for a fraction of the disk's work."""
 
 UNKNOWN_FRAME_90K = CLOCK_RATE // 25
-"""A single frame's duration where nothing tells; the next frame corrects it."""
+"""Duration of a single frame if nothing says it; the next frame corrects it."""
 
 IDENTITY_KEY = "comment"
-"""The MP4 tag that carries a segment's identity as JSON, so that an index can be made from the files alone."""
+"""The MP4 tag that carries a segment's identity as JSON, so that the index can be rebuilt from the files alone."""
 
 _OPTIONS = {
     "movflags": "hybrid_fragmented+frag_keyframe+empty_moov+default_base_moof",
     "frag_duration": str(FRAGMENT_US),
     "use_editlist": "0",
-    # A track that is silent must not hold back the other one; within a fragment their order means nothing.
+    # A track without packets must not delay the other one; within a fragment their order does not matter.
     "max_interleave_delta": "1",
     "flush_packets": "1",
 }
 
 
 class _Sink:
-    """What the muxer writes to: memory for what is new, the file itself for what the muxer goes back to."""
+    """The muxer's output: new bytes stay in memory, changes of bytes that are in the file are kept as patches."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.pending = bytearray()
         self.pending_from = 0
         self.patches: list[tuple[int, bytes]] = []
-        """Where the muxer went back to in the file, and what for: done last, see :meth:`SegmentWriter.close`."""
+        """Offset and bytes of the muxer's changes to the file; written last, see :meth:`SegmentWriter.close`."""
         self.discards = False
         self._position = 0
 
@@ -96,7 +96,7 @@ class _Sink:
         return True
 
     def flush(self, size: int) -> None:
-        """Bring the first ``size`` pending bytes to the disk."""
+        """Write the first ``size`` pending bytes to the file."""
         if size:
             _write_at(self.descriptor, bytes(self.pending[:size]), self.pending_from)
             del self.pending[:size]
@@ -160,11 +160,11 @@ class SegmentWriter:
 
     @property
     def start(self) -> Segment:
-        """The segment as it was begun: name, start and run."""
+        """The segment at its beginning: name, start and run."""
         return self._segment
 
     def write(self, packet: Packet) -> bool:
-        """Take the next packet. True if that brought a fragment to the disk. Raises ``OSError`` and PyAV's errors."""
+        """Take the next packet. Returns whether a fragment was written. Raises ``OSError`` and PyAV's errors."""
         if self._base_dts_90k is None:
             if not (packet.is_video and packet.is_keyframe):
                 self.audio_packets_dropped += 1
@@ -181,10 +181,10 @@ class SegmentWriter:
         return self._flush_fragments()
 
     def close(self, reason: EndReason) -> Segment:
-        """Write the index, sync, and give the finished segment. Raises ``OSError`` and PyAV's errors."""
+        """Write the index, sync, and return the finished segment. Raises ``OSError`` and PyAV's errors."""
         self._container.close()
         self._flush_fragments()
-        # The index first, then the header that hides the fragments behind it: a crash in between leaves either shape.
+        # The index first, then the header that wraps the fragments: a crash in between leaves a valid file.
         self._sink.flush(len(self._sink.pending))
         self._sync(force=True)
         for offset, data in self._sink.patches:
@@ -196,7 +196,7 @@ class SegmentWriter:
         return replace(self.segment, size=size)
 
     def abandon(self) -> Segment:
-        """Leave the file at its last whole fragment, as well as the disk permits. Never raises."""
+        """Cut the file after its last complete fragment, as far as the disk permits. Never raises."""
         self._sink.discards = True
         self._sink.pending.clear()
         with contextlib.suppress(OSError, av.FFmpegError):
@@ -206,7 +206,7 @@ class SegmentWriter:
             os.ftruncate(self._descriptor, segment.size)
             os.fsync(self._descriptor)
         except OSError:
-            pass  # the next start heals what is left
+            pass  # the next start truncates the file
         try:
             os.close(self._descriptor)
             if not self.fragments:
@@ -244,7 +244,7 @@ class SegmentWriter:
             self.audio_packets_dropped += 1  # broken audio never stops video
 
     def _frame_duration_90k(self, packet: Packet, previous: Packet | None) -> int:
-        """How long the newest frame lasts, as well as it can be known before the next has come."""
+        """Duration of the newest frame, as far as it is known before the next one."""
         if packet.duration_90k > 0:
             return packet.duration_90k
         if previous is not None:
@@ -253,7 +253,7 @@ class SegmentWriter:
         return round(CLOCK_RATE / rate) if rate else UNKNOWN_FRAME_90K
 
     def _flush_fragments(self) -> bool:
-        """Bring what is whole to the disk, and only then into :attr:`fragments`."""
+        """Write complete fragments to the disk, and then add them to :attr:`fragments`."""
         pending = bytes(self._sink.pending)
         if not pending:
             return False
@@ -295,7 +295,7 @@ class SegmentWriter:
 
 
 def identity(segment: Segment) -> dict[str, Any]:
-    """What :data:`IDENTITY_KEY` holds."""
+    """The value of :data:`IDENTITY_KEY`."""
     return {
         "camera": segment.camera_id,
         "start_90k": segment.start_90k,

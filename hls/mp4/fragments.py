@@ -1,16 +1,16 @@
 """Fragmented MP4: the init segment of a stream, and fragments (``moof`` and ``mdat``) of its packets.
 
-Theory of operation. FFmpeg's muxer does the work. It wants to write whole files, so each fragment gets a muxer of its
-own, whose header is thrown away; that costs 0.07 ms and cuts exactly where we say. Nothing is remembered between two
-fragments, so that a fragment depends on its samples alone.
+Theory of operation. FFmpeg's muxer does the work. It writes complete files, so each fragment has its own muxer, whose
+header is discarded; that costs 0.07 ms, and the fragment has exactly the given samples. No state is kept between
+fragments, so a fragment depends on its samples alone.
 
 Rules:
 
-1. Video travels in 90 kHz, audio in its sample rate. ``tfdt`` is the decode time of a track's first sample on the
-   caller's timeline.
-2. Sample durations are written as the caller gives them: the caller knows where the next sample begins.
-3. Annex B becomes length-prefixed. Parameter sets stand in the sample entry and nowhere else, since the entry is
-   ``avc1`` or ``hvc1`` (ISO/IEC 14496-15 §5.3.2): those that a camera repeats in its keyframes are taken out.
+1. The time scale of video is 90 kHz, that of audio its sample rate. ``tfdt`` is the decode time of a track's first
+   sample on the caller's timeline.
+2. Sample durations are the caller's, who knows where the next sample begins.
+3. Annex B becomes length-prefixed. Parameter sets are only in the sample entry, because the entry is ``avc1`` or
+   ``hvc1`` (ISO/IEC 14496-15 §5.3.2). Those that a camera repeats in its keyframes are removed.
 4. Audio is AAC; see :mod:`hls.mp4.audio`.
 """
 
@@ -34,7 +34,7 @@ from gateway.media import StreamInfo
 
 VIDEO_TIME_BASE = Fraction(1, CLOCK_RATE)
 
-# ``frag_custom`` leaves the cutting to us, ``frag_discont`` with ``make_non_negative`` writes true decode times.
+# ``frag_custom`` lets us end fragments, ``frag_discont`` with ``make_non_negative`` writes true decode times.
 # ``use_editlist=0``: otherwise the muxer takes the first sample's presentation time for its decode time.
 # ``max_interleave_delta=0``: nothing is written before the end anyway, and a silent track must not warn or wait.
 _FRAGMENT_OPTIONS = {
@@ -83,7 +83,7 @@ class FragmentMuxer:
         self.init = self._mux((), (), 1)
         """``ftyp`` and ``moov``."""
         self.init_id = hashlib.sha256(self.init).hexdigest()[:16]
-        """The same for the same init segment, in any process: a name for it that may be cached for ever."""
+        """The same for equal init segments, in any process: a name that may be cached without limit."""
 
     def fragment(self, video: Sequence[Sample], audio: Sequence[Sample], sequence: int) -> bytes:
         """One ``moof`` and ``mdat`` of these samples, without a track that has none. ``sequence`` goes to ``mfhd``."""
@@ -108,7 +108,7 @@ class FragmentMuxer:
 
 
 def without_parameter_sets(data: bytes, codec: str) -> bytes:
-    """The access unit (Annex B) without SPS, PPS and VPS. Looks no further than the first slice."""
+    """The access unit (Annex B) without SPS, PPS and VPS. Reads up to the first slice."""
     syntax = NAL_SYNTAX["h264" if codec == "h264" else "hevc"]
     kept: list[bytes] = []
     kept_from: int | None = None

@@ -9,9 +9,9 @@ from hls.mp4.boxes import BOX_HEADER, find_box, parse_boxes
 
 
 def growing_head(head: bytes) -> bytes:
-    """The bytes before ``moov`` as they stood while the file grew, whichever shape ``head`` is in.
+    """The bytes before ``moov`` as they were while the file grew, for either shape of ``head``.
 
-    That is ``ftyp``, an empty ``free`` kept for a 64-bit size, and a ``free`` around a copy of ``ftyp``.
+    That is ``ftyp``, an empty ``free`` reserved for a 64-bit size, and a ``free`` around a copy of ``ftyp``.
     """
     ftyp_size = int.from_bytes(head[:4], "big")
     if head[4:8] != b"ftyp" or not 8 <= ftyp_size <= len(head) - 16:
@@ -21,7 +21,7 @@ def growing_head(head: bytes) -> bytes:
 
 
 def shared_init(init: bytes) -> bytes:
-    """An init segment without what it says of its own file: the same for all files whose tracks are described alike."""
+    """An init segment without the data of its own file, so that it is equal for all files with the same tracks."""
     ftyp, moov = find_box(init, b"ftyp"), find_box(init, b"moov")
     if ftyp is None or moov is None:
         return init
@@ -31,6 +31,6 @@ def shared_init(init: bytes) -> bytes:
 
 
 def init_id(init: bytes) -> str:
-    """A name for :func:`shared_init`: its hash and its length, in hexadecimal."""
+    """A name for :func:`shared_init`: its hash and its length in hexadecimal."""
     shared = shared_init(init)
     return f"{hashlib.sha256(shared).hexdigest()[:16]}-{len(shared):x}"

@@ -19,7 +19,7 @@ NON_SYNC = 0x0001_0000
 
 @dataclass(frozen=True, slots=True)
 class FragmentBoxes:
-    """What a ``moof`` says about its video; times in 90 kHz."""
+    """A summary of the video in a ``moof``; times in 90 kHz."""
 
     start_90k: int
     duration_90k: int
@@ -30,7 +30,7 @@ class FragmentBoxes:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Samples of one track that lie side by side, from ``data_offset`` after the start of their ``moof``.
+    """Contiguous samples of one track, from ``data_offset`` after the start of their ``moof``.
 
     ``decode_time`` is in the track's time scale; a sample is (duration, size, flags, composition offset).
     """
@@ -42,7 +42,7 @@ class Run:
 
 
 def parse_runs(moof: bytes) -> list[Run]:
-    """Every run of samples in one ``moof`` box; nothing of what cannot be read as one."""
+    """Every run of samples in one ``moof`` box. Anything else in it is ignored."""
     runs: list[Run] = []
     header = find_box(moof, b"moof")
     if header is None:
@@ -65,7 +65,7 @@ def parse_runs(moof: bytes) -> list[Run]:
 
 
 def parse_moof(moof: bytes) -> FragmentBoxes:
-    """What a ``moof`` box says of its video. A fragment without video has no frames."""
+    """Summarize the video of a ``moof`` box. A fragment without video has no frames."""
     video = [run for run in parse_runs(moof) if run.track_id == VIDEO_TRACK_ID and run.samples]
     if not video:
         return FragmentBoxes(0, 0, 0, False, 0)
@@ -108,7 +108,7 @@ def _run(data: bytes, box: Box, decode_time: int, defaults: tuple[int, int, int,
         position += 4
     present = [bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800)]
     record = struct.Struct(">" + "".join(kind for kind, is_there in zip("IIIi", present, strict=True) if is_there))
-    # A count that the box has no room for is garbage, and without any field per sample nothing else bounds it.
+    # A count beyond the end of the box is garbage; without fields per sample, only the count limits it.
     end = position + min(count * record.size, box.end - position) if record.size else position
     end -= (end - position) % record.size if record.size else 0
     if present == [True, True, True, True]:

@@ -1,10 +1,10 @@
-"""Writing the index of an ordinary MP4 (ISO/IEC 14496-12): ``ftyp`` and ``moov`` for samples that lie in other files.
+"""Write the index of an ordinary MP4 (ISO/IEC 14496-12): ``ftyp`` and ``moov`` for samples in other files.
 
 Rules:
 
-1. What describes a codec (``stsd`` entries) is copied from the recordings as it stands; nothing is re-encoded.
-2. Sizes and offsets are 64-bit where a clip could need it (``co64``, version 1 headers).
-3. An edit list says which part of the media is shown (§8.6.6): it begins and ends a clip between keyframes.
+1. Sample descriptions (``stsd`` entries) are copied from the recordings; nothing is re-encoded.
+2. Sizes and offsets are 64-bit if a clip could need it (``co64``, version 1 headers).
+3. An edit list says which part of the media is shown (§8.6.6), so that a clip may begin and end between keyframes.
 """
 
 import struct
@@ -23,7 +23,7 @@ _UNDETERMINED = 0x55C4
 
 @dataclass(slots=True)
 class Chunk:
-    """Samples that lie side by side: ``size`` bytes at ``offset`` from the start of the media data."""
+    """Contiguous samples: ``size`` bytes at ``offset`` from the start of the media data."""
 
     offset: int
     samples: int
@@ -45,13 +45,13 @@ class TrackTable:
     sync: "array[int]" = field(default_factory=lambda: array("I"))
     chunks: list[Chunk] = field(default_factory=list)
     skip: int = 0
-    """Media time before the first that is shown."""
+    """Media time that is skipped at the start."""
     delay_90k: int = 0
     """How much later than the clip the track begins."""
     shown_90k: int = 0
 
-    def describe(self, entry: bytes) -> int:
-        """The number of a sample description, from 1; a new one is added."""
+    def description_index(self, entry: bytes) -> int:
+        """The number of a sample description, from 1. A new one is added."""
         if entry not in self.descriptions:
             self.descriptions.append(entry)
         return self.descriptions.index(entry) + 1
@@ -62,7 +62,7 @@ class TrackTable:
 
 
 def header(tracks: Sequence[TrackTable], media_bytes: int) -> bytes:
-    """Everything up to and with the header of ``mdat``, whose content of ``media_bytes`` follows."""
+    """All bytes before the ``media_bytes`` of content of ``mdat``."""
     ftyp = _box(b"ftyp", b"isom\0\0\2\0isomiso2mp41")
     mdat = struct.pack(">I4sQ", 1, b"mdat", 16 + media_bytes)
     length = len(ftyp) + len(_moov(tracks, 0)) + len(mdat)
@@ -127,7 +127,7 @@ def _stbl(track: TrackTable, media_offset: int) -> bytes:
 
 
 def _runs(values: Iterable[int], kind: str) -> bytes:
-    """Run-length coding, as ``stts`` and ``ctts`` have it."""
+    """Run-length coding of ``stts`` and ``ctts``."""
     runs = [(sum(1 for _ in group), value) for value, group in groupby(values)]
     return struct.pack(">I", len(runs)) + b"".join(struct.pack(f">I{kind}", *run) for run in runs)
 

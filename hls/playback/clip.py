@@ -1,14 +1,14 @@
-"""Clips: an ordinary MP4 of any span of a recording, put together from the files without copying or decoding.
+"""Clips: an ordinary MP4 of any span of a recording, composed of ranges of its files without decoding or copying.
 
-Theory of operation. The samples of the span are looked up in the fragments; an index (:mod:`hls.mp4.moov`) is written
-for them in memory, and the media data is slices of the recordings, in order. So a clip has a length, can be read in
-ranges and sought in, needs no temporary file, and costs what its bytes cost.
+Theory of operation. The samples of the span are read from the fragments, and an index (:mod:`hls.mp4.moov`) is
+written for them in memory. The media data are slices of the recordings, in order. So a clip has a known length,
+supports byte ranges and seeking, and needs no temporary file.
 
 Rules:
 
-1. A clip shows the frames whose time lies in [start, end), to the frame. Where the start is between keyframes, the
-   frames since the last keyframe are there but not shown: an edit list skips them.
-2. What was not recorded is not in it: across a gap the next frame follows the last. Sound keeps to its pictures.
+1. A clip shows exactly the frames whose time is in [start, end). If the start is between keyframes, the clip contains
+   the frames since the last keyframe, and an edit list skips them.
+2. Gaps are left out: after a gap, the next frame follows the last one. Audio stays in sync with its video.
 3. A change of size or codec parameters within a clip is another sample description, not another file.
 4. Blocking, and bounded by :data:`CLIP_MAX_S`.
 """
@@ -31,12 +31,12 @@ from hls.mp4.moov import Chunk, TrackTable, header
 from hls.playback.replay import fragments_from
 
 CLIP_MAX_S = 2 * 3600
-"""200,000 pictures with their sounds: 5 MB of index, and a second of work."""
+"""200,000 frames with audio: 5 MB of index, and a second of work."""
 
 READ_BYTES = 256 * 1024
 
 _MOOF_READ_BYTES = 4096
-"""A moof of half a second has about 1 kB: one read finds it whole."""
+"""A moof of half a second has about 1 kB, so one read contains it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class Slice:
 
 
 class CompositeFile:
-    """Bytes that are nowhere together: ``head``, then ``slices``. ``length`` in bytes."""
+    """A file composed of ``head`` and ``slices`` of other files. ``length`` in bytes."""
 
     def __init__(self, head: bytes, slices: Sequence[Slice], etag: str, duration_90k: int = 0) -> None:
         self.head = head
         self.etag = etag
         self.duration_90k = duration_90k
-        """What of it is shown, in 90 kHz."""
+        """The duration that is shown, in 90 kHz."""
         self._slices = slices
         self._starts = list(accumulate((part.size for part in slices), initial=len(head)))
         self.length = self._starts.pop()
@@ -63,7 +63,7 @@ class CompositeFile:
     def read(self, start: int, end: int) -> Generator[bytes, None, None]:
         """The bytes [start, end) in pieces of at most :data:`READ_BYTES`. Blocking.
 
-        Raises :class:`~gateway.errors.StorageError` where a file is gone.
+        Raises :class:`~gateway.errors.StorageError` if a file is missing.
         """
         if start < len(self.head):
             yield self.head[start : min(end, len(self.head))]
@@ -93,7 +93,7 @@ class CompositeFile:
 
 
 def growing_file(path: Path, segment: Segment) -> CompositeFile:
-    """A growing segment's file as far as it is whole; it stays valid when the file is closed and its head changes."""
+    """A growing segment's file up to its last complete fragment. It stays valid when the file is closed."""
     head = len(segment.head)
     return CompositeFile(segment.head, [Slice(path, head, segment.size - head)], f'"{segment.name}-{segment.size}"')
 
@@ -101,7 +101,7 @@ def growing_file(path: Path, segment: Segment) -> CompositeFile:
 def make_clip(
     data_dir: Path, recordings: Sequence[tuple[Segment, Sequence[Fragment]]], start_90k: int, end_90k: int
 ) -> CompositeFile:
-    """The clip [start, end) of segments in order. Raises ``NotFoundError`` where they hold no picture of it."""
+    """The clip [start, end) of segments in order. Raises ``NotFoundError`` if they have no frame of it."""
     builder = _Builder()
     digest = hashlib.sha256(f"{start_90k}-{end_90k}".encode())
     for segment, fragments in recordings:
@@ -117,7 +117,7 @@ def make_clip(
 
 @dataclass(slots=True)
 class _Init:
-    """What a file's init segment says of its tracks: sample description and time scale, by track id."""
+    """The tracks of an init segment: sample description and time scale, by track id."""
 
     entries: dict[int, bytes]
     timescales: dict[int, int]
@@ -131,12 +131,12 @@ class _Builder:
         self._bytes = 0
         self._shown_to_90k = 0
         self._base_90k = 0
-        """Where the next file's pictures begin in the clip's media time, what is skipped included."""
+        """Where the next file's frames begin in the clip's media time, skipped frames included."""
         self._audio_end = 0
-        """Media time of the sound's end so far, in its time scale."""
+        """Media time of the end of the audio so far, in its time scale."""
 
     def add(self, path: Path, segment: Segment, fragments: Sequence[Fragment], from_90k: int, to_90k: int) -> None:
-        """Add the pictures and sounds of one file. Raises ``NotFoundError`` or ``StorageError``."""
+        """Add the video and audio of one file. Raises ``NotFoundError`` or ``StorageError``."""
         init = _read_tracks(read_init(path, segment))
         if VIDEO_TRACK_ID not in init.entries:
             raise StorageError(f"{path} has no video track")
@@ -162,7 +162,9 @@ class _Builder:
             frames += len(samples)
             if samples:
                 end_dts = run.decode_time + sum(sample[0] for sample in samples)
-                self._take_video(path, offset, run, samples, self._video.describe(init.entries[VIDEO_TRACK_ID]))
+                self._take_video(
+                    path, offset, run, samples, self._video.description_index(init.entries[VIDEO_TRACK_ID])
+                )
         if first_dts is None or last < 0:
             return
         if self._base_90k == 0:
@@ -174,7 +176,7 @@ class _Builder:
         self._shown_to_90k = self._base_90k - max(0, end_dts - to_90k)
 
     def build(self, etag: str) -> CompositeFile:
-        """Raises :class:`~gateway.errors.NotFoundError` where nothing was added."""
+        """The clip. Raises :class:`~gateway.errors.NotFoundError` if nothing was added."""
         if not self._video.sizes:
             raise NotFoundError("nothing is recorded in that time")
         self._video.shown_90k = self._shown_to_90k - self._video.skip
@@ -188,8 +190,8 @@ class _Builder:
 
     @staticmethod
     def _last_shown(runs: Sequence[tuple[int, Run]], to_90k: int) -> int:
-        """The last picture, in decoding order, that is shown before ``to_90k``: all before it are needed; -1 for
-        none."""
+        """The last frame, in decoding order, that is shown before ``to_90k``; -1 if there is none. All frames before
+        it are needed."""
         last, number = -1, -1
         for _, run in runs:
             if run.track_id != VIDEO_TRACK_ID:
@@ -217,7 +219,7 @@ class _Builder:
     def _add_audio(
         self, path: Path, init: _Init, runs: Sequence[tuple[int, Run]], first_dts: int, from_90k: int, to_90k: int
     ) -> None:
-        """The sounds between two moments of a file's media time, put where its pictures are in the clip."""
+        """Add the audio between two media times of a file, in sync with its video in the clip."""
         audio_ids = [track_id for track_id in init.entries if track_id != VIDEO_TRACK_ID]
         if not audio_ids:
             return
@@ -226,7 +228,7 @@ class _Builder:
         if self._audio is None:
             self._audio = TrackTable(scale, is_video=False)
         track = self._audio
-        description = track.describe(init.entries[track_id])
+        description = track.description_index(init.entries[track_id])
         for offset, run in runs:
             if run.track_id != track_id:
                 continue
@@ -250,7 +252,7 @@ class _Builder:
                 self._take(track, path, taken_from, taken, description)
 
     def _place_audio(self, track: TrackTable, at: int, duration: int) -> None:
-        """Append a sample's duration so that it begins at ``at``: the one before it lasts until then."""
+        """Append a sample's duration, and extend the one before, so that the sample begins at ``at``."""
         if not track.durations:
             skipped = self._video.skip * track.timescale // CLOCK_RATE
             track.delay_90k = max(0, at - skipped) * CLOCK_RATE // track.timescale
@@ -294,7 +296,7 @@ def _read_tracks(init: bytes) -> _Init:
         stsd = find_box(data, b"trak", b"mdia", b"minf", b"stbl", b"stsd")
         if tkhd is None or mdhd is None or stsd is None:
             continue
-        # Version 1 has two 64-bit times before what we want, version 0 two of 32 bits.
+        # The field follows two times of 64 bits in version 1, and of 32 bits in version 0.
         track_id = _after_times(data, tkhd.content)
         tracks.timescales[track_id] = _after_times(data, mdhd.content)
         entry_size = int.from_bytes(data[stsd.content + 8 : stsd.content + 12], "big")

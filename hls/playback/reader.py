@@ -1,13 +1,12 @@
-"""ArchiveReader: what is asked of the archive. Lists, moments, playlists, clips, pictures.
+"""ArchiveReader: requests to the archive: lists, times, playlists, clips, thumbnails and replays.
 
-What recorders have brought to the disk and the index has not heard of yet is part of every answer, so that none is
-behind the disk.
+Segments that are on disk and not in the index yet are part of every answer, so that no answer is behind the disk.
 
 Rules:
 
 1. The event loop never waits for the disk or the database: worker threads do.
-2. No answer is unbounded: a page, a playlist and a clip have their limits, and few threads decode.
-3. Retention leaves a file alone while it is being read.
+2. Pages, playlists, clips and the number of decoding threads are limited.
+3. Retention does not delete a file while it is being read.
 """
 
 import asyncio
@@ -38,7 +37,7 @@ PAGE_MAX = 1000
 """Segments in one answer: a week of 10-minute files, half a megabyte of JSON."""
 
 DECODER_THREADS = 2
-"""For thumbnails and replays: pictures of the past never take more than these from the live ones."""
+"""For thumbnails and replays, so that they leave CPU for live frames."""
 
 DECODES_WAITING_MAX = 64
 """A page of thumbnails."""
@@ -47,10 +46,10 @@ DVR_MAX_S = 24 * 3600
 """The longest playlist: 20,000 lines of HLS segments, some 2 MB before gzip."""
 
 DVR_DEFAULT_S = 3600
-"""What is played where no start is given."""
+"""What is played without a start."""
 
 SPAN_MAX = 5000
-"""Segments that one playlist or clip may be made of: a day of files that were cut every quarter of a minute."""
+"""Segments of one playlist or clip: a day of files of 17 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class ArchiveReader:
         self._decoding = 0
 
     def close(self) -> None:
-        """Let go of the threads. Twice is fine."""
+        """Stop the threads. May be called twice."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     async def find(self, camera_id: str, name: str) -> SegmentWithFragments:
@@ -95,7 +94,7 @@ class ArchiveReader:
         limit: int = 100,
         after: tuple[int, str] | None = None,
     ) -> list[Segment]:
-        """Segments that overlap [start, end), oldest first; ``after`` (start, name) goes on behind that one."""
+        """Segments that overlap [start, end), oldest first; those after ``after`` (start, name) if it is given."""
         limit = min(limit, PAGE_MAX)
         segments = {
             segment.name: segment for segment in await self._index.page(camera_id, start_90k, end_90k, limit, after)
@@ -109,23 +108,23 @@ class ArchiveReader:
         return sorted(segments.values(), key=lambda segment: (segment.start_90k, segment.name))[:limit]
 
     async def at(self, camera_id: str, time_90k: int) -> SegmentPosition:
-        """Where a wall clock lies. Raises :class:`~gateway.errors.NotFoundError`, saying what there is around it."""
+        """Find a wall clock time. The :class:`~gateway.errors.NotFoundError` names the recordings before and after."""
         before, after = await self._around(camera_id, time_90k)
         if before is not None:
             if time_90k < before.end_90k:
                 return SegmentPosition(before, time_90k - before.start_90k)
-            # Media time and wall clock part by some milliseconds over a segment: no moment is lost between two that
-            # follow upon each other, nor between the newest picture on disk and now.
+            # Media time and wall clock differ by some milliseconds over a segment. A time between two adjacent
+            # segments, or between the newest frame on disk and now, belongs to the earlier segment.
             if (after is not None and after.continues) or (after is None and self._is_growing(before)):
                 return SegmentPosition(before, before.duration_90k)
         raise NotFoundError(_nothing_at(camera_id, before, after))
 
     async def playlist(self, camera_id: str, start_90k: int | None, end_90k: int | None, base: str) -> str:
-        """The recording in [start, end) as an HLS playlist, without an end one that goes on into live;
+        """The recording in [start, end) as an HLS playlist, which continues to grow without an end; see
         :mod:`hls.playback.dvr`.
 
         Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
-        :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.UnavailableError` where there is nothing
+        :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.UnavailableError` if there is nothing
         (yet).
         """
         now_90k = self._clock.wall_90k()
@@ -141,8 +140,8 @@ class ArchiveReader:
         found = await self._index.hls_span(camera_id, start_90k, end_90k, SPAN_MAX)
         parts = {segment.name: (segment, listed) for segment, listed in found}
         for segment, fragments in self._archive.unindexed(camera_id):
-            is_whole = is_ended or segment.end_reason is not None
-            parts[segment.name] = segment, hls_segments(fragments, is_whole=is_whole)
+            is_complete = is_ended or segment.end_reason is not None
+            parts[segment.name] = segment, hls_segments(fragments, is_complete=is_complete)
         ordered = sorted(parts.values(), key=lambda part: (part[0].start_90k, part[0].name))
         text = await asyncio.to_thread(dvr.playlist, ordered, start_90k, end_90k, is_ended=is_ended, base=base)
         if text is not None:
@@ -152,7 +151,7 @@ class ArchiveReader:
         raise NotFoundError(f"camera {camera_id} has no recording in that time")
 
     async def init_segment(self, camera_id: str, init_id: str) -> bytes:
-        """The init segment of all files whose tracks are described alike, named by :attr:`Segment.init_id`.
+        """The init segment of all files with the same tracks, named by :attr:`Segment.init_id`.
 
         Raises :class:`~gateway.errors.NotFoundError`.
         """
@@ -164,7 +163,7 @@ class ArchiveReader:
         return shared_init(await asyncio.to_thread(read_init, self.path(segment), segment))
 
     def path(self, segment: Segment) -> Path:
-        """Where a segment's file lies."""
+        """The path of a segment's file."""
         return segment_path(self.data_dir, segment.camera_id, segment.name)
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
@@ -172,7 +171,7 @@ class ArchiveReader:
         return self._archive.pin(segment)
 
     async def thumbnail(self, camera_id: str, name: str) -> Path:
-        """The JPEG of a segment's first picture, made when it is first asked for.
+        """The JPEG of a segment's first frame, made at the first request.
 
         Raises :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.StorageError`.
         """
@@ -182,10 +181,10 @@ class ArchiveReader:
 
     @contextlib.asynccontextmanager
     async def clip(self, camera_id: str, start_90k: int, end_90k: int) -> AsyncIterator[CompositeFile]:
-        """The recording in [start, end) as one MP4, its files kept meanwhile; see :mod:`hls.playback.clip`.
+        """The recording in [start, end) as one MP4, with its files pinned; see :mod:`hls.playback.clip`.
 
         Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
-        :class:`~gateway.errors.NotFoundError` where nothing of it is recorded.
+        :class:`~gateway.errors.NotFoundError` if nothing of it is recorded.
         """
         if end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
             raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several")
@@ -196,7 +195,7 @@ class ArchiveReader:
             yield await self._decode(make_clip, self.data_dir, recordings, start_90k, end_90k)
 
     async def find_from(self, camera_id: str, time_90k: int) -> SegmentWithFragments | None:
-        """The segment that holds a moment, or else the next one after it."""
+        """The segment that contains a time, or else the next one."""
         before, after = await self._around(camera_id, time_90k)
         segment = before if before is not None and time_90k < before.end_90k else after
         return await self.find(camera_id, segment.name) if segment is not None else None
@@ -204,12 +203,11 @@ class ArchiveReader:
     async def replay_jpeg(
         self, camera_id: str, at_90k: int, frame_rate: float, width: int | None
     ) -> AsyncGenerator[JpegFrame, None]:
-        """The recording as JPEG in real time from a moment on, over segment borders, and on into live.
+        """The recording as JPEG in real time from a time on, across segment borders, continued with live frames.
 
-        ``width`` is in pixels, ``None`` keeps the camera's. The caller holds the camera, so that there is a live edge
-        to arrive at; the replay of a camera that is not there any more ends with its recording. Close the generator
-        when done. Raises :class:`~gateway.errors.NotFoundError` before the first frame where nothing is recorded from
-        there on.
+        ``width`` is in pixels, ``None`` keeps the camera's. The caller holds the camera, so that there is a live edge.
+        The replay of a removed camera ends with its recording. Close the generator after use. Raises
+        :class:`~gateway.errors.NotFoundError` before the first frame if nothing is recorded from that time on.
         """
         camera = self._service.cameras.get(camera_id)
 
@@ -235,9 +233,9 @@ class ArchiveReader:
             reader.close()
 
     async def _decode(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run what decodes, in one of few threads; who finds too many before him is sent away."""
+        """Run a decoding function in one of few threads. Raises ``UnavailableError`` if too many wait."""
         if self._decoding >= DECODES_WAITING_MAX:
-            raise UnavailableError("too many pictures of the archive are asked for at once", retry_after_s=2)
+            raise UnavailableError("too many requests for pictures of the archive at once", retry_after_s=2)
         self._decoding += 1
         try:
             loop = asyncio.get_running_loop()
@@ -246,13 +244,13 @@ class ArchiveReader:
             self._decoding -= 1
 
     async def _span(self, camera_id: str, start_90k: int, end_90k: int | None) -> list[SegmentWithFragments]:
-        """All that overlaps a span, oldest first, with fragments."""
+        """All segments that overlap a span, oldest first, with fragments."""
         recordings = {whole[0].name: whole for whole in await self._index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
         recordings |= {whole[0].name: whole for whole in self._archive.unindexed(camera_id)}
         return sorted(recordings.values(), key=lambda whole: (whole[0].start_90k, whole[0].name))
 
     async def _around(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
-        """The newest segment that begins at or before a moment, and the oldest after it."""
+        """The newest segment that begins at or before a time, and the oldest after it."""
         before, after = await self._index.at(camera_id, time_90k)
         for segment, _ in self._archive.unindexed(camera_id):
             if segment.start_90k <= time_90k:
@@ -268,7 +266,7 @@ class ArchiveReader:
 
 
 def _with_index_fields(segment: Segment, told: Segment) -> Segment:
-    """What a recorder knows of a segment, with what only the index knows."""
+    """A recorder's segment, with the fields that only the index has."""
     return replace(segment, is_protected=told.is_protected, sha256=told.sha256, metadata=told.metadata)
 
 

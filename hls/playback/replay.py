@@ -1,16 +1,16 @@
-"""Playback: coded packets out of archive segments, from any moment on, and JPEG in real time.
+"""Replay: coded packets of archive segments from any time on, and JPEG frames in real time.
 
-Theory of operation. A segment's fragments are known, so the file is never searched: the reader is given the init
-segment and, right behind it, the fragments from the last keyframe before the wanted moment on, as if that were the
-whole file. It is the same for growing, closed and truncated files, and costs the memory of a read buffer.
+Theory of operation. The index has a segment's fragments, so the file is never searched: the demuxer reads the init
+segment and, directly after it, the fragments from the last keyframe before the requested time on, as if that were the
+whole file. This works for growing, closed and truncated files, and costs the memory of a read buffer.
 
 Rules:
 
-1. Reading and decoding are blocking and belong to a thread.
+1. Reading and decoding are blocking, and run in a thread.
 2. Packets keep their media time; ``captured_at_90k`` is that plus the segment's start.
-3. A replay plays in real time over segment borders, jumps over gaps, and shows no picture from before its moment.
-4. A replay that is near the live edge plays a little faster than life until it has nothing left to play; then it goes
-   on with the live pictures. One that is far behind keeps its distance.
+3. A replay plays in real time across segment borders, skips gaps, and shows no frame from before its start.
+4. A replay near the live edge plays a little faster than real time until it reaches the live edge, and continues with
+   live frames. One that is far behind keeps its distance.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ from hls.archive.segment import Segment, read_init
 
 CATCH_UP_WITHIN_90K = 30 * CLOCK_RATE
 CATCH_UP_SPEED = 1.25
-"""Rule 4: a client that was away for 10 s is back at the live edge after 40 s, and hardly sees how."""
+"""Rule 4: a client that was disconnected for 10 s is at the live edge after 40 s; viewers hardly notice the speed."""
 
 ARRIVED_90K = 2 * CLOCK_RATE
-"""Nearer to the live edge than this, the next pictures are not on disk yet: the live ones are nearer than these."""
+"""Nearer to the live edge than this, the next frames are not on disk yet, and live frames are used."""
 
 THUMBNAIL_WIDTH = 320
 """Pixels; a row of a list shows no more."""
 
 
 class _SegmentRange:
-    """A file that cannot be sought: the init segment, then one range of the segment's file."""
+    """A file object without seek: the init segment, then one byte range of the segment's file."""
 
     def __init__(self, init: bytes, path: Path, offset: int, end: int) -> None:
         self._init = init
@@ -67,7 +67,7 @@ class _SegmentRange:
 
 
 def fragments_from(fragments: Sequence[Fragment], media_90k: int) -> Sequence[Fragment]:
-    """The fragments from the last one before ``media_90k`` that begins with a keyframe."""
+    """The fragments from the last one on that begins with a keyframe before ``media_90k``."""
     first = 0
     for number, fragment in enumerate(fragments):
         if fragment.start_90k > media_90k:
@@ -78,7 +78,7 @@ def fragments_from(fragments: Sequence[Fragment], media_90k: int) -> Sequence[Fr
 
 
 def stream_info(segment: Segment) -> StreamInfo:
-    """The stream of a segment as its packets name it. Parameter sets travel in the keyframes."""
+    """The stream of a segment, for its packets. Parameter sets are in the keyframes."""
     audio = None
     if segment.audio_codec is not None:
         audio = AudioInfo(segment.audio_codec, segment.audio_codec_string or "", 0, 0)
@@ -88,7 +88,7 @@ def stream_info(segment: Segment) -> StreamInfo:
 
 
 def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]) -> Generator[Packet, None, None]:
-    """The video packets of side-by-side fragments, in Annex B. Raises NotFoundError or StorageError."""
+    """The video packets of contiguous fragments, in Annex B. Raises NotFoundError or StorageError."""
     if not fragments:
         return
     path = segment.path(data_dir)
@@ -125,7 +125,7 @@ def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]
 
 
 def make_thumbnail(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]) -> Path:
-    """The JPEG of a segment's first picture, made once and kept beside the file. Raises as :func:`read_packets`."""
+    """The JPEG of a segment's first frame, made once and stored beside the file. Raises as :func:`read_packets`."""
     path = segment.path(data_dir).with_suffix(".jpg")
     if path.exists():
         return path
@@ -140,18 +140,18 @@ def make_thumbnail(data_dir: Path, segment: Segment, fragments: Sequence[Fragmen
             partial.write_bytes(data)
             partial.replace(path)
         except OSError as error:
-            raise StorageError(f"the thumbnail of {segment.name} cannot be kept: {error.strerror}") from None
+            raise StorageError(f"the thumbnail of {segment.name} cannot be written: {error.strerror}") from None
         return path
     raise NotFoundError(f"segment {segment.name} has no picture that can be shown")
 
 
 class ReplaySource(Protocol):
-    """What a replay asks of the archive."""
+    """What a replay needs of the archive."""
 
     data_dir: Path
 
     async def find_from(self, camera_id: str, time_90k: int) -> tuple[Segment, Sequence[Fragment]] | None:
-        """The segment that holds a moment, or else the next one after it."""
+        """The segment that contains a time, or else the next one."""
         ...
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
@@ -160,15 +160,15 @@ class ReplaySource(Protocol):
 
 
 @dataclass(slots=True)
-class _Shown:
-    """A picture of a replay on its way out."""
+class _ReplayFrame:
+    """A frame of a replay."""
 
     jpeg: tuple[bytes, int, int]
     captured_at_90k: int
 
 
 class _SegmentFrames:
-    """The due pictures of one segment from a moment on, one at a time, in a thread."""
+    """The frames of one segment from a time on, at the frame rate limit, one at a time, in a thread."""
 
     def __init__(
         self,
@@ -188,19 +188,19 @@ class _SegmentFrames:
         self.read_to_90k = from_90k
         """Capture time of the newest packet that was read."""
 
-    def next(self) -> _Shown | None:
-        """The next due picture, or ``None`` at the end. Blocking."""
+    def next(self) -> _ReplayFrame | None:
+        """The next frame, or ``None`` at the end. Blocking."""
         for packet in self._packets:
             self.read_to_90k = max(self.read_to_90k, packet.captured_at_90k)
             picture = self._decoder.decode(packet)
             if picture is None or picture.captured_at_90k < self._from_90k:
                 continue
             if self._pace.take(picture.captured_at_90k):
-                return _Shown(self._encoder.encode(picture, self._width), picture.captured_at_90k)
+                return _ReplayFrame(self._encoder.encode(picture, self._width), picture.captured_at_90k)
         return None
 
     def close(self) -> None:
-        """Let go of the file. Blocking."""
+        """Close the file. Blocking."""
         self._packets.close()
 
 
@@ -214,10 +214,9 @@ async def replay_jpeg(
     width: int | None,
     live_edge_90k: Callable[[], int | None],
 ) -> AsyncGenerator[JpegFrame, None]:
-    """The recording as JPEG from a moment on, by the module's rules, until there is nothing left that is worth waiting
-    for.
+    """The recording as JPEG from a time on, by the module's rules, until its end or the live edge.
 
-    Raises :class:`~gateway.errors.NotFoundError` before the first frame where nothing is recorded from there on.
+    Raises :class:`~gateway.errors.NotFoundError` before the first frame if nothing is recorded from that time on.
     """
     loop = asyncio.get_running_loop()
     pace = FrameRateLimiter(frame_rate)
@@ -233,7 +232,7 @@ async def replay_jpeg(
             return
         segment, fragments = found
         if segment.start_90k > position_90k + CLOCK_RATE:
-            due_s = None  # rule 3: a gap is jumped over
+            due_s = None  # rule 3: skip the gap
         from_90k = max(position_90k, segment.start_90k)
         frames = _SegmentFrames(source.data_dir, segment, fragments, from_90k, pace, width)
         with source.pin(segment):
@@ -247,7 +246,7 @@ async def replay_jpeg(
                         due_s = now_s
                     else:
                         due_s += (shown.captured_at_90k - shown_90k) / CLOCK_RATE / speed
-                        # A reader that was slow is not chased: time goes on from here.
+                        # After a slow reader, time continues from here, without catching up.
                         due_s = max(due_s, now_s - 1.0)
                     shown_90k = shown.captured_at_90k
                     if due_s > now_s:

@@ -116,7 +116,7 @@ async def test_whatever_happens_to_the_index_while_it_is_open(
         caplog.clear()
         damage(path)
         await until(lambda number=number: archive.status()["index_repairs"] == number)  # type: ignore[misc]
-        assert "the index is damaged or has been taken away" in caplog.text, damage
+        assert "the index is damaged or missing" in caplog.text, damage
         assert await site.metric("liveedge_archive_index_repairs_total") == number
         await until(lambda: not archive.status()["index_is_incomplete"])
         after = await listed(site)

@@ -25,7 +25,7 @@ spans = st.lists(st.tuples(st.integers(1, 90_000), st.booleans()), max_size=80)
 @given(spans)
 def test_hls_segments_cover_the_file_once_and_never_exceed_the_target(given_spans: list[tuple[int, bool]]) -> None:
     fragments = make_fragments(given_spans)
-    segments = hls_segments(fragments, is_whole=True)
+    segments = hls_segments(fragments, is_complete=True)
     assert sum(segment.size for segment in segments) == sum(fragment.size for fragment in fragments)
     for before, after in pairwise(segments):
         assert before.offset + before.size == after.offset
@@ -36,16 +36,16 @@ def test_hls_segments_cover_the_file_once_and_never_exceed_the_target(given_span
 @given(spans, st.integers(0, 80))
 def test_what_is_listed_while_a_file_grows_stays_as_it_is(given_spans: list[tuple[int, bool]], so_far: int) -> None:
     fragments = make_fragments(given_spans)
-    early = hls_segments(fragments[:so_far], is_whole=False)
-    assert hls_segments(fragments, is_whole=True)[: len(early)] == early
+    early = hls_segments(fragments[:so_far], is_complete=False)
+    assert hls_segments(fragments, is_complete=True)[: len(early)] == early
 
 
 def test_long_gops_are_cut_at_the_target() -> None:
-    segments = hls_segments(make_fragments([(45_000, False)] * 60), is_whole=True)
+    segments = hls_segments(make_fragments([(45_000, False)] * 60), is_complete=True)
     assert [segment.duration_90k / CLOCK_RATE for segment in segments] == [10.0, 10.0, 10.0]
 
 
 @given(spans)
 def test_hls_segments_pack_and_unpack(given_spans: list[tuple[int, bool]]) -> None:
-    segments = hls_segments(make_fragments(given_spans), is_whole=True)
+    segments = hls_segments(make_fragments(given_spans), is_complete=True)
     assert unpack_hls(pack_hls(segments), 1000) == segments

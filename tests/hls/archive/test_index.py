@@ -206,7 +206,7 @@ def test_pages_spans_and_the_unhashed_are_the_same_in_every_database(any_index: 
     middle_90k = segments[2].start_90k + CLOCK_RATE
     assert any_index.span("door", middle_90k, middle_90k + 1, 9) == [(segments[2], FRAGMENTS)]
     [(segment, parts)] = any_index.hls_span("door", middle_90k, middle_90k + 1, 9)
-    assert (segment, parts) == (segments[2], hls_segments(FRAGMENTS, is_whole=True))
+    assert (segment, parts) == (segments[2], hls_segments(FRAGMENTS, is_complete=True))
     any_index.set_metadata(replace(segments[3], sha256="ab" * 32, metadata={"weather": {"wind": 3}}))
     assert any_index.without_hash(9) == [segments[2], segments[1], segments[0]]
     any_index.remove("door", segments[1].name)
@@ -264,7 +264,7 @@ def test_the_schema_is_good_for_postgresql() -> None:
         ("nonsense", "DATABASE_URL cannot be used"),
         ("oracle9000://user:secret@host/x", "DATABASE_URL cannot be used"),
         ("postgresql+psycopg://user:secret@127.0.0.1:9/x", "the index cannot be opened"),
-        ("mysql+pymysql://user:secret@127.0.0.1:9/x", "wants the Python package 'pymysql'"),
+        ("mysql+pymysql://user:secret@127.0.0.1:9/x", "needs the Python package 'pymysql'"),
         ("sqlite:////nowhere/at/all/index.sqlite3", "the index cannot be opened"),
     ],
 )

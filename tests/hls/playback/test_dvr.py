@@ -27,7 +27,8 @@ def recorded(data_dir: Path) -> list[SegmentWithFragments]:
 def listed(recordings: list[SegmentWithFragments]) -> list[tuple[Segment, list[HlsSegment]]]:
     """As the archive hands them to the playlist."""
     return [
-        (segment, hls_segments(fragments, is_whole=segment.end_reason is not None)) for segment, fragments in recordings
+        (segment, hls_segments(fragments, is_complete=segment.end_reason is not None))
+        for segment, fragments in recordings
     ]
 
 
