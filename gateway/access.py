@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """One kind of right; see the module."""
+    """A kind of permission: live video, commands, the archive, or everything."""
 
     VIEW = "view"
     CONTROL = "control"

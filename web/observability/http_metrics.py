@@ -32,7 +32,7 @@ class HttpMetrics:
         """TCP connections that were closed at once, by reason."""
         self.hls_s = latency_histogram(
             "liveedge_hls_request_seconds",
-            "Time to the answer of HLS requests; a blocked one waits for its part on purpose",
+            "Time to the response of HLS requests; a blocking reload waits for its part",
             ["camera", "kind"],
         )
         self._hls_series: set[tuple[str, str]] = set()

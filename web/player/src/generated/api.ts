@@ -220,7 +220,7 @@ export interface RecorderStatus {
   error: string | null;
 }
 
-/** One kind of right; see the module. */
+/** A kind of permission: live video, commands, the archive, or everything. */
 export type Scope = "view" | "control" | "archive" | "admin";
 
 /** An archive segment. Durations in seconds, size in bytes, rates measured. */
@@ -258,7 +258,7 @@ export interface SegmentPage {
   next_cursor: string | null;
 }
 
-/** Where a segment is in its life. */
+/** The state of a segment's file. */
 export type SegmentState = "growing" | "closed" | "truncated" | "deleting";
 
 /** The gateway's clock. */
