@@ -258,7 +258,7 @@ export interface SegmentPage {
   next_cursor: string | null;
 }
 
-/** The state of a segment's file. */
+/** The state of a segment. */
 export type SegmentState = "growing" | "closed" | "truncated" | "deleting";
 
 /** The gateway's clock. */
