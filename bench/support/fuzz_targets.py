@@ -25,7 +25,7 @@ def stun() -> tuple[list[bytes], Run]:
 
     from gateway.clock import SYSTEM_CLOCK
     from gateway.webrtc.ice.agent import IceAgent, IceRegistry
-    from tests.gateway.webrtc.wire import Wire
+    from tests.gateway.webrtc.wire import CapturingTransport
 
     registry = IceRegistry()
     agent = IceAgent(SYSTEM_CLOCK, lambda _: None, lambda _: None)
@@ -45,7 +45,7 @@ def stun() -> tuple[list[bytes], Run]:
     def run(data: bytes) -> None:
         is_signed = data[:1] >= b"\x80"
         before = registry.addresses
-        answer = registry.check(signed(data[1:]) if is_signed else data[1:], here, Wire)
+        answer = registry.check(signed(data[1:]) if is_signed else data[1:], here, CapturingTransport)
         if answer is not None:
             assert len(answer[0]) <= len(data) + 120, "amplification"
             message.parse_message(answer[0])

@@ -91,7 +91,7 @@ EVALUATE_AFTER_S = 1.0
 by then, or are lost."""
 
 EVALUATE_REPORTS = 3
-"""Reports under a limit that are summed up before random loss is told from congestion."""
+"""Reports under a limit that are summed up before random loss is distinguished from congestion."""
 
 REDUCED_SHARE = 0.7
 """Sending this share or less counts as much less; losing this share or more counts as no better."""

@@ -35,8 +35,8 @@ from gateway.webrtc.transport import PeerTransport
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
-"""From the answer to the end of the DTLS handshake; whoever is there has repeated itself three times by then (RFC 6347
-§4.2.4.1: after 1, 3 and 7 s)."""
+"""From the answer to the end of the DTLS handshake. A client has repeated its first message three times by then (RFC
+6347 §4.2.4.1: after 1, 3 and 7 s)."""
 
 CONSENT_TIMEOUT_S = 10.0
 """Browsers check consent every 2.5 to 5 s (RFC 7675 §5.1): two checks may be lost."""

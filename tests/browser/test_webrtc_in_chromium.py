@@ -146,10 +146,11 @@ async def test_pli_after_a_lost_keyframe_is_answered_from_the_gop(
             return True
         return send(path, data, segment_bytes)
 
+    # Before the viewer joins: its sender takes the size when it is created.
+    monkeypatch.setattr("gateway.webrtc.rtp.video_sender.RETRANSMIT_BUCKET_BYTES", 0)
     await watch(page, server, camera_with(film(gop=600)))
     (viewer,) = server.viewers.values()
     monkeypatch.setattr(UdpTransport, "send", lossy)
-    monkeypatch.setattr("gateway.webrtc.rtp.video_sender.RETRANSMIT_BUCKET_BYTES", 0)
     # Such a loss can set a bandwidth limit, which replays the GOP for another reason: switch that off.
     monkeypatch.setattr("gateway.webrtc.session.MediaSession._adapt", lambda *_: None)
     assert viewer.stats().replays == 1

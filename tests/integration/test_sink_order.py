@@ -5,14 +5,14 @@ from gateway.service import CaptureService
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.video_sender import VideoSender
 from hls.live.service import LiveStream
-from tests.gateway.webrtc.wire import VIDEO, Wire, srtp
+from tests.gateway.webrtc.wire import VIDEO, CapturingTransport, srtp
 from tests.support.hls_server import reel_camera
 from tests.support.reel import START_90K, Reel, Shape
 
 LiveEdge = tuple[int, int, int] | None
 
 
-class WatchingWire(Wire):
+class WatchingWire(CapturingTransport):
     """A path to a viewer that notes the live edge of HLS at each send."""
 
     def __init__(self, stream: LiveStream) -> None:

@@ -1,4 +1,4 @@
-"""A gateway's ground floor with the Socket.IO server for browsers on it."""
+"""Two cameras with the Socket.IO server for browsers."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,7 +23,7 @@ CAMERA = {
 
 
 class SignalingServer:
-    """Two cameras, the server, and clients that are disconnected at the end."""
+    """Two cameras, the server, and clients that are closed at the end."""
 
     def __init__(self, grace_s: float = 0.05, webrtc: WebRtcServer | None = None) -> None:
         self.settings = load_settings(frame_rate=20)
@@ -63,7 +63,7 @@ class SignalingServer:
         return client
 
     async def close(self) -> None:
-        # First, since a client that polls cannot leave before its poll is answered.
+        # First: a client that polls cannot disconnect before its poll is answered.
         await self.browser.close()
         for client in self._clients:
             await client.disconnect()

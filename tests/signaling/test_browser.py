@@ -45,7 +45,7 @@ ASK = {"requesting_client": "a"}
 STATUS, FRAME = "capture_status_response", "video_frame_from_service"
 
 
-async def test_a_client_is_told_every_camera_and_every_change(server: "SignalingServer") -> None:
+async def test_a_client_receives_every_status_and_every_change(server: "SignalingServer") -> None:
     inbox = Inbox()
     await server.client(on={STATUS: inbox.handler(STATUS)})
     await until(lambda: {data["camera_id"] for data in inbox.of(STATUS)} == {"default", "yard"})
@@ -88,7 +88,7 @@ async def test_commands_are_answered_by_acknowledgement_and_by_event(server: "Si
         ("connect", {}, "not_found"),
     ],
 )
-async def test_what_cannot_be_obeyed_is_acknowledged_with_the_reason(
+async def test_a_refused_command_is_acknowledged_with_the_reason(
     server: "SignalingServer", event: str, payload: object, error: str
 ) -> None:
     client = await server.client()
@@ -144,7 +144,7 @@ async def test_without_an_acknowledgement_no_second_frame_comes_and_commands_pas
     await until(lambda: server.browser.status()["frames_sent"] >= 3)  # it is counted once it is sent
 
 
-async def test_two_commands_of_one_client_do_not_overtake_each_other(server: "SignalingServer") -> None:
+async def test_commands_of_one_client_are_executed_in_order(server: "SignalingServer") -> None:
     client = await server.client()
     for _ in range(10):
         await client.emit("capture_start_request", {"client_id": "tab"})
@@ -153,7 +153,7 @@ async def test_two_commands_of_one_client_do_not_overtake_each_other(server: "Si
     assert (last["state"], last["clients"]) == ("stopped", 0)
 
 
-async def test_too_many_commands_at_once_are_refused_and_said_so(server: "SignalingServer") -> None:
+async def test_too_many_commands_at_once_are_refused_with_the_reason(server: "SignalingServer") -> None:
     client = await server.client()
     answers: list[Any] = []
     async with server.browser.control.queues.turn(client.get_sid()):
@@ -165,7 +165,7 @@ async def test_too_many_commands_at_once_are_refused_and_said_so(server: "Signal
     assert len(refused) == 37
 
 
-async def test_a_wish_survives_a_short_absence_and_ends_after_the_grace() -> None:
+async def test_a_capture_request_survives_a_short_absence_and_ends_after_the_grace() -> None:
     from tests.signaling.conftest import SignalingServer
 
     server = SignalingServer(grace_s=0.5)
@@ -190,7 +190,7 @@ async def test_a_wish_survives_a_short_absence_and_ends_after_the_grace() -> Non
         await server.close()
 
 
-async def test_the_ems_and_a_browser_of_the_same_name_are_two(server: "SignalingServer") -> None:
+async def test_the_ems_and_a_browser_with_the_same_client_id_are_two_clients(server: "SignalingServer") -> None:
     await server.service.start_capture("tab")
     client = await server.client()
     answer = await client.call("capture_stop_request", {"client_id": "tab"}, timeout=10)
@@ -250,7 +250,9 @@ async def test_nothing_is_compressed_though_browsers_offer_it(server: "Signaling
 
 
 @pytest.mark.integration
-async def test_whoever_does_not_read_is_cut_off_and_nobody_else_notices(server: "SignalingServer") -> None:
+async def test_a_client_that_does_not_read_is_disconnected_and_others_are_not_affected(
+    server: "SignalingServer",
+) -> None:
     client = await server.client()
     _, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]), limit=1024)
     key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
@@ -294,7 +296,7 @@ async def test_closing_does_not_wait_for_clients(server: "SignalingServer") -> N
     await gone.wait()
 
 
-async def test_frames_are_at_the_live_edge_after_a_cut(server: "SignalingServer") -> None:
+async def test_frames_are_at_the_live_edge_after_a_reconnect(server: "SignalingServer") -> None:
     await server.service.start_capture("somebody else")
     hub = server.service.camera().hub
     inbox = Inbox()

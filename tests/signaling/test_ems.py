@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.backoff import STEADY_S
-from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
+from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError
 from gateway.service import CaptureService
 from gateway.session import SessionState
@@ -19,6 +19,7 @@ from signaling.factory import create_messaging
 from signaling.messaging import NoMessaging, StreamMessaging
 from tests.support.coded import HEIGHT, WIDTH, size_of
 from tests.support.ems import LISTENER, Ems, jpeg_of
+from tests.support.manual_clock import ManualClock
 from web.settings import Settings, load_settings
 
 CAMERA = {
@@ -31,7 +32,7 @@ CAMERA = {
 
 
 class GatewayProcess:
-    """The ground floor with two cameras, and the messaging over it."""
+    """Two cameras, and the messaging for them."""
 
     def __init__(self, ems_url: str, clock: Clock = SYSTEM_CLOCK, **settings: Any) -> None:
         self.settings: Settings = load_settings(
@@ -62,19 +63,6 @@ async def ems() -> AsyncIterator[Ems]:
         yield ems
 
 
-class ManualClock:
-    """A clock that a test advances."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall_90k(self) -> int:
-        return round(self.now * CLOCK_RATE)
-
-
 async def until(condition: Callable[[], object]) -> None:
     while not condition():
         await asyncio.sleep(0.01)
@@ -91,7 +79,7 @@ def ask(client: str = "operator", **metadata: Any) -> dict[str, Any]:
     return {"client_id": client, "metadata": metadata}
 
 
-async def test_it_comes_as_a_service_and_announces_every_camera(ems: Ems) -> None:
+async def test_it_connects_as_a_service_and_sends_every_status(ems: Ems) -> None:
     async with GatewayProcess(ems.url) as gateway:
         _, connect = await ems.expect("connect")
         assert "type=service" in connect["query"].split("&")
@@ -124,7 +112,7 @@ async def test_start_gives_status_and_frames_and_stop_ends_them(ems: Ems) -> Non
         assert ems.count("video_frame_from_service") == frames
 
 
-async def test_frames_are_made_for_nobody_but_the_ems_that_asked(ems: Ems) -> None:
+async def test_frames_are_encoded_only_when_the_ems_requested_them(ems: Ems) -> None:
     async with GatewayProcess(ems.url) as gateway:
         at = await announced(ems)
         await gateway.service.start_capture("library")
@@ -133,7 +121,7 @@ async def test_frames_are_made_for_nobody_but_the_ems_that_asked(ems: Ems) -> No
         assert ems.count("video_frame_from_service") == 0
 
 
-async def test_a_stop_by_one_client_leaves_the_other(ems: Ems) -> None:
+async def test_a_stop_by_one_client_does_not_stop_the_other(ems: Ems) -> None:
     async with GatewayProcess(ems.url) as gateway:
         at = await announced(ems)
         for client in ("one", "two", "one"):
@@ -150,7 +138,7 @@ async def test_a_stop_by_one_client_leaves_the_other(ems: Ems) -> None:
         assert gateway.state("default") is SessionState.STOPPED
 
 
-async def test_commands_that_cannot_be_understood_are_answered_and_harm_nothing(ems: Ems) -> None:
+async def test_invalid_commands_are_answered_and_change_nothing(ems: Ems) -> None:
     async with GatewayProcess(ems.url):
         at = await announced(ems)
         for event, payload, why in (
@@ -194,7 +182,9 @@ GARBAGE = (
 )
 
 
-async def test_packets_that_are_no_socketio_are_survived(ems: Ems, caplog: pytest.LogCaptureFixture) -> None:
+async def test_packets_that_are_not_socketio_do_not_end_the_connection(
+    ems: Ems, caplog: pytest.LogCaptureFixture
+) -> None:
     async with GatewayProcess(ems.url) as gateway:
         at = await announced(ems)
         for raw in GARBAGE:
@@ -206,7 +196,7 @@ async def test_packets_that_are_no_socketio_are_survived(ems: Ems, caplog: pytes
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_after_a_restart_of_the_ems_all_is_as_it_was(ems: Ems) -> None:
+async def test_after_a_restart_of_the_ems_everything_continues(ems: Ems) -> None:
     async with GatewayProcess(ems.url) as gateway:
         at = await announced(ems)
         await ems.emit("capture_start_request", ask(camera_id="yard"))
@@ -223,7 +213,7 @@ async def test_after_a_restart_of_the_ems_all_is_as_it_was(ems: Ems) -> None:
         assert gateway.messaging.status()["connects"] == 2
 
 
-async def test_a_goodbye_by_the_ems_is_not_for_good(ems: Ems) -> None:
+async def test_after_a_disconnect_by_the_ems_the_gateway_reconnects(ems: Ems) -> None:
     async with GatewayProcess(ems.url):
         at = await announced(ems)
         await ems.order(disconnect=True)
@@ -248,7 +238,7 @@ async def test_only_a_connection_that_lasted_resets_the_count_of_failures(ems: E
         assert messaging._backoff.failures == (0 if lasted_s else 2)
 
 
-async def test_an_ems_that_says_goodbye_at_once_is_tried_again_with_growing_patience(
+async def test_an_ems_that_disconnects_at_once_is_retried_with_growing_delays(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with Ems("--goodbye") as ems, GatewayProcess(ems.url):
@@ -258,7 +248,7 @@ async def test_an_ems_that_says_goodbye_at_once_is_tried_again_with_growing_pati
     assert sum("cannot be reached" in record.message for record in caplog.records) <= 1
 
 
-async def test_an_ems_that_is_not_there_is_reported_once_and_waited_for(
+async def test_an_unreachable_ems_is_reported_once_and_retried(
     free_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     ems = Ems(port=free_port)
@@ -274,7 +264,7 @@ async def test_an_ems_that_is_not_there_is_reported_once_and_waited_for(
         assert "SOCKETIO_SERVER_URL" in errors[0]
 
 
-async def test_the_token_opens_the_door_and_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_token_is_sent_to_the_ems_and_never_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with Ems("--token=sesame") as ems:
         async with GatewayProcess(ems.url, socketio_auth_token="wr0ng") as gateway:
@@ -288,7 +278,7 @@ async def test_the_token_opens_the_door_and_is_told_to_nobody(caplog: pytest.Log
     assert "sesame" not in caplog.text
 
 
-async def test_credentials_in_the_address_are_told_to_nobody(caplog: pytest.LogCaptureFixture, free_port: int) -> None:
+async def test_credentials_in_the_url_are_never_logged(caplog: pytest.LogCaptureFixture, free_port: int) -> None:
     caplog.set_level(logging.DEBUG)
     async with GatewayProcess(f"http://gate:s3cret@127.0.0.1:{free_port}/?token=t0ken") as gateway:
         await until(lambda: "cannot be reached" in caplog.text)
@@ -297,7 +287,7 @@ async def test_credentials_in_the_address_are_told_to_nobody(caplog: pytest.LogC
     assert "t0ken" not in told
 
 
-async def test_a_path_in_the_address_is_where_socketio_is() -> None:
+async def test_a_path_in_the_url_is_the_path_of_socketio() -> None:
     async with Ems("--path=ems/socket.io") as ems, GatewayProcess(f"{ems.url}/ems?tenant=7"):
         _, connect = await ems.expect("connect")
         assert "tenant=7&type=service" in connect["query"]
@@ -312,7 +302,7 @@ async def test_an_ems_that_does_not_acknowledge_gets_frames_too() -> None:
         assert int(gateway.messaging.status()["frames_sent"]) >= 4
 
 
-async def test_an_ems_that_hangs_costs_one_frame_and_delays_no_shutdown(ems: Ems) -> None:
+async def test_an_ems_that_hangs_gets_one_frame_and_does_not_delay_shutdown(ems: Ems) -> None:
     async with GatewayProcess(ems.url, frame_rate=25) as gateway:
         at = await announced(ems)
         await ems.emit("capture_start_request", ask())
@@ -334,7 +324,7 @@ async def test_an_ems_that_hangs_costs_one_frame_and_delays_no_shutdown(ems: Ems
 @pytest.mark.parametrize(
     "said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nword", b"\x00\xff" * 50, b"HTTP/1.1 500 no\r\n\r\n"]
 )
-async def test_something_else_at_the_address(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_is_not_socketio_is_retried(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             await reader.read(100)
@@ -348,7 +338,7 @@ async def test_something_else_at_the_address(said: bytes, caplog: pytest.LogCapt
     assert "Traceback" not in caplog.text
 
 
-async def test_an_address_that_accepts_and_says_nothing_does_not_delay_the_end() -> None:
+async def test_a_server_that_accepts_and_sends_nothing_does_not_delay_closing() -> None:
     accepted = asyncio.Event()
     release = asyncio.Event()
 
@@ -368,12 +358,12 @@ async def test_an_address_that_accepts_and_says_nothing_does_not_delay_the_end()
 
 
 @pytest.mark.parametrize("url", ["ems.example.org", "ftp://ems", "http://", "http://ems:99999", "http://[ems"])
-def test_an_address_that_cannot_be_meant_is_a_setting_to_mend(url: str) -> None:
+def test_an_invalid_url_is_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError, match="SOCKETIO_SERVER_URL"):
         GatewayProcess(url)
 
 
-def test_no_ems_is_fine() -> None:
+def test_without_an_ems_there_is_no_messaging() -> None:
     service = CaptureService({})
     assert isinstance(create_messaging(load_settings(), service), NoMessaging)
     configured = load_settings(messaging="none", socketio_server_url="http://127.0.0.1:1")
@@ -383,6 +373,6 @@ def test_no_ems_is_fine() -> None:
 @pytest.mark.parametrize(
     "name", ["mqtt", "no.such.module:Adapter", "signaling.messaging:Nothing", "signaling.events:Event"]
 )
-def test_an_adapter_that_is_not_there_is_a_setting_to_mend(name: str) -> None:
+def test_an_adapter_that_cannot_be_imported_is_a_settings_error(name: str) -> None:
     with pytest.raises(SettingsError, match="MESSAGING"):
         create_messaging(load_settings(messaging=name), CaptureService({}))

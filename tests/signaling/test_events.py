@@ -1,4 +1,4 @@
-"""The table of events, the document made from it, and payloads from strangers."""
+"""The table of events, the document made from it, and payloads from unknown senders."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def references(node: Any) -> list[str]:
     return [found for item in node for found in references(item)] if isinstance(node, list) else []
 
 
-def test_every_event_is_in_the_document_on_the_channels_that_it_passes() -> None:
+def test_every_event_is_in_the_document_on_its_channels() -> None:
     for event in EVENTS:
         for endpoint, channel in ((Endpoint.EMS, "ems"), (Endpoint.BROWSER, "browser")):
             names = {
@@ -54,7 +54,7 @@ def test_every_event_is_in_the_document_on_the_channels_that_it_passes() -> None
             assert (message in names) == (endpoint in event.endpoints)
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_has_a_target() -> None:
     found = references(DOCUMENT)
     assert len(found) > 50
     for reference in found:
@@ -85,7 +85,7 @@ def test_the_contract_of_the_first_version_holds() -> None:
     assert set(CaptureStatusResponse.model_json_schema()["required"]) == {"is_active", "rtsp_url"}
 
 
-def test_nothing_is_sent_that_is_null() -> None:
+def test_no_null_is_sent() -> None:
     assert CaptureStatusResponse(is_active=False, rtsp_url="").wire() == {
         "is_active": False,
         "rtsp_url": "",
@@ -101,7 +101,7 @@ def test_nothing_is_sent_that_is_null() -> None:
     "metadata",
     [{"x": float("nan")}, {"x": float("inf")}, {"x": b"bytes"}, {"x": "y" * METADATA_MAX_BYTES}, {"camera_id": 5}],
 )
-def test_metadata_that_could_not_be_echoed_is_refused(metadata: dict[str, Any]) -> None:
+def test_metadata_that_cannot_be_echoed_is_refused(metadata: dict[str, Any]) -> None:
     with pytest.raises(BadRequestError, match="metadata"):
         parse("capture_start_request", CaptureRequest, {"client_id": "a", "metadata": metadata})
 
@@ -113,7 +113,7 @@ def test_a_refusal_does_not_repeat_what_was_sent() -> None:
     assert len(str(raised.value)) < 200
 
 
-# --- strangers
+# --- payloads from unknown senders
 
 wild = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=20),
@@ -163,7 +163,7 @@ commands = st.sampled_from(sorted(COMMANDS)).flatmap(about) | st.tuples(st.text(
 @pytest.mark.integration
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(commands, min_size=1, max_size=4), st.sampled_from([Endpoint.EMS, Endpoint.BROWSER]))
-def test_whatever_is_sent_is_answered_and_the_answer_is_what_the_document_says(
+def test_every_payload_is_answered_and_the_answer_matches_the_document(
     sent: list[tuple[str, Any]], endpoint: Endpoint
 ) -> None:
     async def run() -> None:
@@ -191,7 +191,7 @@ def test_whatever_is_sent_is_answered_and_the_answer_is_what_the_document_says(
 
 
 @given(st.data(), st.sampled_from(sorted(GOOD)))
-def test_what_the_models_take_is_what_the_document_says(data: st.DataObject, name: str) -> None:
+def test_the_models_accept_what_the_document_accepts(data: st.DataObject, name: str) -> None:
     payload = data.draw(GOOD[name])
     model = COMMANDS[name].model
     assert set(payload) <= set(model.model_json_schema()["properties"])

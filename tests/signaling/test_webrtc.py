@@ -82,7 +82,9 @@ async def test_a_browser_watches_through_its_socket(webrtc: WebRtcServer, peer: 
         await server.close()
 
 
-async def test_a_viewer_outlives_its_signaling(webrtc: WebRtcServer, peer: RTCPeerConnection) -> None:
+async def test_a_viewer_stays_after_its_signaling_connection_is_lost(
+    webrtc: WebRtcServer, peer: RTCPeerConnection
+) -> None:
     server = SignalingServer(webrtc=webrtc)
     await server.start()
     try:
@@ -99,7 +101,7 @@ async def test_a_viewer_outlives_its_signaling(webrtc: WebRtcServer, peer: RTCPe
         await server.close()
 
 
-async def test_what_is_no_offer_is_refused_with_the_reason(webrtc: WebRtcServer) -> None:
+async def test_text_that_is_not_an_offer_is_refused_with_the_reason(webrtc: WebRtcServer) -> None:
     server = SignalingServer(webrtc=webrtc)
     await server.start()
     try:

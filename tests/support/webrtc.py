@@ -1,4 +1,4 @@
-"""A WebRTC server on 127.0.0.1, cameras that play films, and a page of a real Chromium that watches."""
+"""A WebRTC server on 127.0.0.1, cameras that play encoded video, and a page of a real Chromium."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -56,7 +56,7 @@ async def server() -> AsyncIterator[WebRtcServer]:
 
 @pytest.fixture
 async def camera_with() -> AsyncIterator[Cameras]:
-    """Makes cameras that play a film; they are closed in the end."""
+    """Makes cameras that play encoded video. They are closed at the end."""
     cameras: list[Camera] = []
 
     def make(playing: Film, sound: Sound | None = None, **settings: Any) -> Camera:
@@ -70,7 +70,7 @@ async def camera_with() -> AsyncIterator[Cameras]:
 
 @pytest.fixture
 async def join(server: WebRtcServer) -> AsyncIterator[Join]:
-    """Has an aiortc peer join a camera; returns the peer and the server's viewer, connected.
+    """Joins a camera with an aiortc peer. Returns the peer and the server's viewer, connected.
 
     ``edit`` may rewrite the answer.
     """
@@ -85,7 +85,7 @@ async def join(server: WebRtcServer) -> AsyncIterator[Join]:
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         peers.append(peer)
         peer.addTransceiver("video", direction="recvonly")
-        # aioice leaves the loopback out, which is all that a test may rely on.
+        # aioice leaves out the loopback address, the only one that a test may rely on.
         with patch("aioice.ice.get_host_addresses", return_value=[host]):
             await peer.setLocalDescription(await peer.createOffer())
         viewer = await on.join(camera, peer.localDescription.sdp, client_address="127.0.0.1")
@@ -108,7 +108,7 @@ async def page() -> AsyncIterator[Page]:
 
 
 async def watch(page: Page, server: WebRtcServer, camera: Camera, edit: str = "") -> None:
-    """Have the page watch a camera; returns with the first picture."""
+    """Watch a camera in the page; returns with the first frame."""
 
     async def join(sdp: str) -> str:
         return (await server.join(camera, sdp, client_address="127.0.0.1")).answer_sdp
@@ -118,13 +118,13 @@ async def watch(page: Page, server: WebRtcServer, camera: Camera, edit: str = ""
 
 
 async def stats_of(page: Page) -> dict[str, dict[str, Any]]:
-    """Chromium's own statistics: ``inbound-rtp`` (video), ``audio``, ``candidate-pair``."""
+    """Chromium's statistics: ``inbound-rtp`` (video), ``audio``, ``candidate-pair``."""
     stats: dict[str, dict[str, Any]] = await page.evaluate(STATS)
     return stats
 
 
 async def stat(page: Page, kind: str, name: str) -> Any:
-    """One of Chromium's statistics, once it is there and not zero."""
+    """One of Chromium's statistics, once it exists and is not zero."""
     async with asyncio.timeout(20):
         while not (value := (await stats_of(page)).get(kind, {}).get(name)):
             await asyncio.sleep(0.05)

@@ -1,7 +1,7 @@
-"""Makes a UDP peer a TCP one: between its datagrams and a connection to the server, framed as in RFC 4571.
+"""Relays between a peer's UDP datagrams and a TCP connection to the server, framed as in RFC 4571.
 
-aiortc knows no ICE over TCP. Behind a relay it watches over TCP all the same, and the relay can do what bad networks
-and bad viewers do: not read, or hang up.
+aiortc has no ICE over TCP. Through this relay it connects over TCP, and the relay can do what bad networks and viewers
+do: not read, or close the connection.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import socket
 from tests.support.netem import only_way
 
 READ_BUFFER_BYTES = 8192
-"""As little as the kernel gives: what is not read backs up to the sender at once."""
+"""The smallest that the kernel permits: unread data blocks the sender at once."""
 
 
 class TcpRelay(asyncio.DatagramProtocol):
@@ -40,7 +40,7 @@ class TcpRelay(asyncio.DatagramProtocol):
         self._pump = asyncio.create_task(self._forward(reader))
 
     def pause(self) -> None:
-        """Read nothing any more from the server."""
+        """Stop reading from the server."""
         self._reading.clear()
 
     def resume(self) -> None:
@@ -48,12 +48,12 @@ class TcpRelay(asyncio.DatagramProtocol):
         self._reading.set()
 
     def hang_up(self) -> None:
-        """Close the connection as a network does, without a word of DTLS."""
+        """Close the connection as a network would, without closing DTLS."""
         assert self._writer is not None
         self._writer.transport.abort()
 
     async def close(self) -> None:
-        """End it. Twice is fine."""
+        """Close it. May be called twice."""
         for transport in (self._datagrams, self._writer.transport if self._writer else None):
             if transport is not None:
                 transport.abort()
@@ -62,7 +62,7 @@ class TcpRelay(asyncio.DatagramProtocol):
             await asyncio.wait([self._pump])
 
     def answer(self, sdp: str) -> str:
-        """The server's answer with the relay as the only way to it."""
+        """The server's answer with the relay as the only candidate."""
         return only_way(sdp, self.udp_port)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:

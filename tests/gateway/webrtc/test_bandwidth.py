@@ -1,4 +1,4 @@
-"""What a network carries, from the reports of viewers behind links that are known."""
+"""The estimated bandwidth, from the reports of viewers behind simulated links."""
 
 import random
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ PACKET = 1200
 
 
 @dataclass
-class Line:
-    """A link with a drop-tail queue and a viewer behind it who reports once a second."""
+class Link:
+    """A link with a drop-tail queue, and a viewer behind it that reports once a second."""
 
     estimator: BandwidthEstimator = field(default_factory=BandwidthEstimator)
     bytes_per_s: float = float("inf")
@@ -35,9 +35,9 @@ class Line:
     sequence: int = (1 << 32) - 500
     lost: int = 0
     _waiting: float = 0.0
-    _dice: random.Random = field(default_factory=lambda: random.Random(3))
+    _random: random.Random = field(default_factory=lambda: random.Random(3))
 
-    def run(self, seconds: int, report_s: float = 1.0) -> "Line":
+    def run(self, seconds: int, report_s: float = 1.0) -> "Link":
         for _ in range(round(seconds / report_s)):
             limit = self.estimator.limit_bytes_per_s
             packets = round(min(self.camera, limit if limit is not None else self.camera) * report_s / PACKET)
@@ -45,7 +45,7 @@ class Line:
             for _ in range(packets):
                 self._waiting = max(0.0, self._waiting - self.bytes_per_s * report_s / packets)
                 self.sequence = (self.sequence + 1) & 0xFFFFFFFF
-                if self._dice.random() < self.loss or self._waiting + PACKET > self.queue_bytes:
+                if self._random.random() < self.loss or self._waiting + PACKET > self.queue_bytes:
                     self.lost += 1
                 else:
                     self._waiting += PACKET
@@ -72,122 +72,122 @@ class Line:
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.02, 0.06])
-def test_what_retransmissions_repair_is_no_reason_to_leave_pictures_out(loss: float) -> None:
-    line = Line(loss=loss).run(300)
-    assert (line.estimator.state, line.estimator.limits, line.estimator.reason) == (BandwidthState.UNLIMITED, 0, None)
+def test_loss_that_retransmissions_repair_sets_no_limit(loss: float) -> None:
+    link = Link(loss=loss).run(300)
+    assert (link.estimator.state, link.estimator.limits, link.estimator.reason) == (BandwidthState.UNLIMITED, 0, None)
 
 
-def test_one_bad_second_is_none_either() -> None:
-    line = Line().run(5)
+def test_one_bad_second_sets_no_limit() -> None:
+    link = Link().run(5)
     for _ in range(20):
-        line.loss = 0.4
-        line.run(1)
-        line.loss = 0.0
-        line.run(3)
-    assert line.estimator.limits == 0
+        link.loss = 0.4
+        link.run(1)
+        link.loss = 0.0
+        link.run(3)
+    assert link.estimator.limits == 0
 
 
-@pytest.mark.parametrize("link", [37_500, 100_000])
-def test_a_narrow_link_is_found_out_and_kept_nearly_full(link: int) -> None:
-    line = Line(bytes_per_s=link).run(5)
-    assert line.estimator.state is BandwidthState.LIMITED
-    assert line.estimator.reason is not None
-    assert "of the packets are lost" in line.estimator.reason
-    line.run(20)
-    sent, lost, sequence = line.sent_bytes, line.lost, line.sequence
-    line.run(200)
-    packets = (line.sequence - sequence) & 0xFFFFFFFF
-    assert 0.6 * link < (line.sent_bytes - sent) / 200 < 1.1 * link
-    assert (line.lost - lost) / packets < 0.08
-    assert line.estimator.state is BandwidthState.LIMITED
+@pytest.mark.parametrize("bytes_per_s", [37_500, 100_000])
+def test_a_narrow_link_is_detected_and_kept_nearly_full(bytes_per_s: int) -> None:
+    link = Link(bytes_per_s=bytes_per_s).run(5)
+    assert link.estimator.state is BandwidthState.LIMITED
+    assert link.estimator.reason is not None
+    assert "of the packets are lost" in link.estimator.reason
+    link.run(20)
+    sent, lost, sequence = link.sent_bytes, link.lost, link.sequence
+    link.run(200)
+    packets = (link.sequence - sequence) & 0xFFFFFFFF
+    assert 0.6 * bytes_per_s < (link.sent_bytes - sent) / 200 < 1.1 * bytes_per_s
+    assert (link.lost - lost) / packets < 0.08
+    assert link.estimator.state is BandwidthState.LIMITED
 
 
-def test_a_link_that_is_good_again_carries_all_again_soon() -> None:
-    line = Line(bytes_per_s=37_500).run(30)
-    assert line.estimator.state is BandwidthState.LIMITED
-    line.bytes_per_s = 10_000_000
-    line.run(60)
-    assert (line.estimator.state, line.estimator.limit_bytes_per_s, line.estimator.reason) == (
+def test_the_limit_is_removed_soon_after_the_link_recovers() -> None:
+    link = Link(bytes_per_s=37_500).run(30)
+    assert link.estimator.state is BandwidthState.LIMITED
+    link.bytes_per_s = 10_000_000
+    link.run(60)
+    assert (link.estimator.state, link.estimator.limit_bytes_per_s, link.estimator.reason) == (
         BandwidthState.UNLIMITED,
         None,
         None,
     )
-    assert line.estimator.limits == 1
+    assert link.estimator.limits == 1
 
 
-def test_a_queue_that_never_drops_but_delays_is_too_narrow_as_well() -> None:
-    line = Line(bytes_per_s=150_000, queue_bytes=1e9).run(30)
-    assert line.estimator.state is BandwidthState.LIMITED
-    assert line.estimator.reason is not None
-    assert "late" in line.estimator.reason
-    assert line.lost == 0
+def test_a_queue_that_delays_without_loss_sets_a_limit() -> None:
+    link = Link(bytes_per_s=150_000, queue_bytes=1e9).run(30)
+    assert link.estimator.state is BandwidthState.LIMITED
+    assert link.estimator.reason is not None
+    assert "late" in link.estimator.reason
+    assert link.lost == 0
 
 
-def test_a_longer_way_is_not_a_queue_for_ever() -> None:
-    line = Line().run(5)
-    line.round_trip_s = 0.9
-    line.run(round(4 * MIN_RTT_WINDOW_S))
-    assert line.estimator.state is BandwidthState.UNLIMITED
+def test_a_longer_route_is_not_mistaken_for_a_queue() -> None:
+    link = Link().run(5)
+    link.round_trip_s = 0.9
+    link.run(round(4 * MIN_RTT_WINDOW_S))
+    assert link.estimator.state is BandwidthState.UNLIMITED
 
 
-def test_who_loses_whatever_is_sent_is_sent_everything_and_judged_again_later() -> None:
-    line = Line(loss=0.25)
+def test_random_loss_removes_the_limit_and_is_evaluated_again_later() -> None:
+    link = Link(loss=0.25)
     states = []
     for _ in range(30):
-        line.run(1)
-        states.append(line.estimator.state)
+        link.run(1)
+        states.append(link.estimator.state)
     assert BandwidthState.LIMITED in states
     assert states[-15:] == [BandwidthState.RANDOM_LOSS] * 15
-    assert line.estimator.limit_bytes_per_s is None
-    assert line.estimator.reason is not None
-    assert line.estimator.reason.endswith("of the packets, however few are sent")
-    line.loss = 0.0
-    line.run(2)
-    assert line.estimator.state is BandwidthState.UNLIMITED
-    line.loss = 0.25
-    line.run(round(RANDOM_LOSS_S) + 60)
-    assert line.estimator.limits > 2, "it is looked at again"
+    assert link.estimator.limit_bytes_per_s is None
+    assert link.estimator.reason is not None
+    assert link.estimator.reason.endswith("of the packets, however few are sent")
+    link.loss = 0.0
+    link.run(2)
+    assert link.estimator.state is BandwidthState.UNLIMITED
+    link.loss = 0.25
+    link.run(round(RANDOM_LOSS_S) + 60)
+    assert link.estimator.limits > 2, "it is evaluated again"
 
 
-def test_silence_proves_nothing() -> None:
-    line = Line(bytes_per_s=37_500).run(30)
-    limit = line.limit
-    line.camera = 100.0
-    line.run(120)
-    assert line.limit <= limit
+def test_sending_little_does_not_raise_the_limit() -> None:
+    link = Link(bytes_per_s=37_500).run(30)
+    limit = link.limit
+    link.camera = 100.0
+    link.run(120)
+    assert link.limit <= limit
 
 
-def test_an_outage_is_not_held_against_who_waits_for_a_keyframe_unless_it_comes_again() -> None:
-    line = Line().run(10)
-    line.loss = 0.9
-    line.run(3)
-    assert line.estimator.state is BandwidthState.LIMITED
-    line.loss, line.is_idle = 0.0, True
-    line.run(10)
-    assert line.estimator.limit_bytes_per_s is None
-    line.is_idle = False
-    line.loss = 0.9
-    line.run(3)
-    line.loss, line.is_idle = 0.0, True
-    limit = line.limit
-    line.run(20)
-    assert line.limit == limit
+def test_a_limit_after_one_outage_is_removed_soon_but_not_after_two() -> None:
+    link = Link().run(10)
+    link.loss = 0.9
+    link.run(3)
+    assert link.estimator.state is BandwidthState.LIMITED
+    link.loss, link.is_idle = 0.0, True
+    link.run(10)
+    assert link.estimator.limit_bytes_per_s is None
+    link.is_idle = False
+    link.loss = 0.9
+    link.run(3)
+    link.loss, link.is_idle = 0.0, True
+    limit = link.limit
+    link.run(20)
+    assert link.limit == limit
 
 
-def test_a_dead_line_has_a_limit_too() -> None:
-    line = Line(loss=0.95).run(120)
-    assert line.limit == LIMIT_MIN_BYTES_PER_S
+def test_a_dead_link_has_the_minimum_limit() -> None:
+    link = Link(loss=0.95).run(120)
+    assert link.limit == LIMIT_MIN_BYTES_PER_S
 
 
-def test_many_small_reports_are_as_good_as_few() -> None:
-    few, many = Line(bytes_per_s=37_500).run(20), Line(bytes_per_s=37_500).run(20, report_s=0.05)
+def test_frequent_reports_give_the_same_result_as_few() -> None:
+    few, many = Link(bytes_per_s=37_500).run(20), Link(bytes_per_s=37_500).run(20, report_s=0.05)
     assert many.estimator.state is few.estimator.state is BandwidthState.LIMITED
     assert 0.5 < many.limit / few.limit < 2
 
 
-def test_a_viewer_that_counts_backwards_or_lies_breaks_nothing() -> None:
-    line = Line().run(3)
+def test_inconsistent_reports_do_no_harm() -> None:
+    link = Link().run(3)
     for lost in (-5, 1 << 23, 0, 1 << 23, 0):
-        line.lost = lost
-        line.run(1)
-    assert line.estimator.limit_bytes_per_s is None or line.limit >= LIMIT_MIN_BYTES_PER_S
+        link.lost = lost
+        link.run(1)
+    assert link.estimator.limit_bytes_per_s is None or link.limit >= LIMIT_MIN_BYTES_PER_S

@@ -54,9 +54,7 @@ async def test_the_camera_is_held_while_a_viewer_lives(camera_with: Cameras, joi
     assert not camera.is_wanted
 
 
-async def test_an_order_ends_a_viewer_and_the_peer_is_told(
-    server: WebRtcServer, camera_with: Cameras, join: Join
-) -> None:
+async def test_closing_a_viewer_closes_its_peer(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
     peer, viewer = await join(camera_with(film()))
     await viewer.close("by order")
     await viewer.close("again")
@@ -75,7 +73,7 @@ async def test_a_viewer_is_found_under_its_camera_only(server: WebRtcServer, cam
         server.viewer(viewer.id, "other")
 
 
-async def test_totals_stay_when_viewers_go(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
+async def test_totals_include_closed_viewers(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
     camera = camera_with(film())
     assert server.totals("film") == Totals()
     _, first = await join(camera)
@@ -103,7 +101,7 @@ async def test_silence_ends_a_viewer(server: WebRtcServer, camera_with: Cameras,
     assert viewer.reason == "silent for 10 s"
 
 
-async def test_who_never_comes_is_forgotten(server: WebRtcServer, camera_with: Cameras) -> None:
+async def test_a_viewer_that_never_connects_is_removed(server: WebRtcServer, camera_with: Cameras) -> None:
     camera = camera_with(film())
     viewer = await server.join(camera, await offer(), client_address="192.0.2.9")
     viewer.tick(viewer._created_s + CONNECT_TIMEOUT_S + 0.1, 0)
@@ -148,7 +146,7 @@ async def test_limits_for_a_camera_and_for_an_address(camera_with: Cameras) -> N
     assert camera.viewers == {}
 
 
-async def test_joins_under_way_count_against_the_limit(camera_with: Cameras) -> None:
+async def test_pending_joins_count_against_the_limit(camera_with: Cameras) -> None:
     server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_address=2)
     await server.start()
     camera, sdp = camera_with(film()), await offer()
@@ -159,7 +157,7 @@ async def test_joins_under_way_count_against_the_limit(camera_with: Cameras) -> 
     await server.close()
 
 
-async def test_a_camera_that_does_not_come_up_is_unavailable_and_let_go(
+async def test_a_camera_that_does_not_start_is_unavailable_and_released(
     server: WebRtcServer, camera_with: Cameras, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.webrtc.server.KEYFRAME_WAIT_S", 0.2)
@@ -198,7 +196,7 @@ async def test_a_codec_that_was_not_negotiated_ends_a_viewer(
     assert "hevc" in viewer.reason
 
 
-async def test_a_viewer_outlives_a_camera_that_is_away(camera_with: Cameras, join: Join) -> None:
+async def test_a_viewer_stays_while_its_camera_is_disconnected(camera_with: Cameras, join: Join) -> None:
     camera = camera_with(film(), connection_retry_attempts=1000)
     _, viewer = await join(camera)
     showing = FilmEngine.showing.pop("film")
@@ -240,7 +238,7 @@ async def test_over_ipv6(camera_with: Cameras, join: Join) -> None:
     await server.close()
 
 
-async def test_on_every_address_an_answer_comes_from_the_one_that_was_asked(camera_with: Cameras, join: Join) -> None:
+async def test_on_a_wildcard_an_answer_comes_from_the_address_that_was_asked(camera_with: Cameras, join: Join) -> None:
     server = WebRtcServer(udp_port=0, listen=("0.0.0.0",), hosts=["127.0.0.77"])
     await server.start()
     server.listener.local_addresses = list  # type: ignore[method-assign]
@@ -250,7 +248,7 @@ async def test_on_every_address_an_answer_comes_from_the_one_that_was_asked(came
     await server.close()
 
 
-async def test_names_are_resolved_and_what_cannot_be_is_left_out() -> None:
+async def test_names_are_resolved_and_unresolvable_ones_left_out() -> None:
     server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), hosts=["localhost", "no.such.host.invalid", "192.0.2.4"])
     await server.start()
     lines = server.listener.candidates()
@@ -261,7 +259,7 @@ async def test_names_are_resolved_and_what_cannot_be_is_left_out() -> None:
     await server.close()
 
 
-async def test_a_port_in_use_is_one_clear_sentence() -> None:
+async def test_a_port_in_use_is_a_settings_error() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         server = WebRtcServer(udp_port=other.getsockname()[1], listen=("127.0.0.1",))
@@ -269,28 +267,28 @@ async def test_a_port_in_use_is_one_clear_sentence() -> None:
             await server.start()
 
 
-async def test_wild_datagrams_reach_nobody_and_leave_nothing(
+async def test_random_datagrams_are_refused_and_leave_no_state(
     server: WebRtcServer, camera_with: Cameras, join: Join
 ) -> None:
     _, viewer = await join(camera_with(film()))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        stranger.connect(("127.0.0.1", server.udp_port))
-        stranger.setblocking(False)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", server.udp_port))
+        client.setblocking(False)
         for first in range(256):
-            stranger.send(bytes((first,)) + os.urandom(first))
-            stranger.send(bytes((first,)))
-        stranger.send(b"\x00\x01" + bytes(4000))
+            client.send(bytes((first,)) + os.urandom(first))
+            client.send(bytes((first,)))
+        client.send(b"\x00\x01" + bytes(4000))
         async with asyncio.timeout(5):
             while server.registry.refused.total() < 400:
                 await asyncio.sleep(0.02)
         with pytest.raises(BlockingIOError):
-            stranger.recv(100)
+            client.recv(100)
     assert server.registry.refused["error"] == 0
     assert server.registry.addresses == 1
     assert viewer.state is ViewerState.CONNECTED
 
 
-async def test_a_viewer_that_sends_mutations_of_everything_disturbs_no_other(
+async def test_a_viewer_that_sends_mutated_packets_disturbs_no_other(
     server: WebRtcServer, camera_with: Cameras, join: Join
 ) -> None:
     camera = camera_with(film())
@@ -344,14 +342,14 @@ async def test_replayed_and_forged_srtcp_is_refused(camera_with: Cameras, join: 
     assert viewer.agent.last_consent_s == heard
 
 
-async def test_a_stranger_over_tcp_is_sent_away(server: WebRtcServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.udp_port)) as stranger:
-        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+async def test_a_tcp_connection_that_is_not_ice_is_closed(server: WebRtcServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.udp_port)) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
         async with asyncio.timeout(5):
             while not server.registry.refused["malformed"]:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0)
-        assert stranger.recv(100) == b"", "closed, and nothing was said"
+        assert client.recv(100) == b"", "closed, and nothing was said"
 
 
 @pytest.mark.integration

@@ -1,4 +1,5 @@
-"""What goes out to a viewer, caught on the way, decrypted by a second SRTP session and read by aiortc's parser."""
+"""CapturingTransport: collects what is sent to a viewer, decrypts it with a second SRTP session, and parses it with
+aiortc."""
 
 from collections.abc import Sequence
 
@@ -26,8 +27,8 @@ def _policy(ssrc_type: int) -> Policy:
     return policy
 
 
-class Wire:
-    """A path that keeps what it is given; ``is_full`` makes it refuse."""
+class CapturingTransport:
+    """A transport that keeps what is sent; with ``is_full`` it refuses."""
 
     remote = ("192.0.2.1", 1234)
     protocol = "udp"
@@ -56,7 +57,7 @@ class Wire:
 
 
 def srtp() -> OutboundSrtp:
-    """What encrypts for a :class:`Wire`."""
+    """The encryption that a :class:`CapturingTransport` decrypts."""
     return OutboundSrtp(Session(_policy(Policy.SSRC_ANY_OUTBOUND)), SrtpBuffer())
 
 
@@ -70,7 +71,7 @@ def annex_b(*units: bytes) -> bytes:
     return b"".join(b"\0\0\0\1" + item for item in units)
 
 
-class Reel:
+class FrameSource:
     """Frames for a history, one after the other: a keyframe, then deltas."""
 
     def __init__(self, history: PacketHistory | None = None) -> None:

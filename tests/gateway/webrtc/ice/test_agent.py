@@ -1,4 +1,4 @@
-"""ICE-lite: RFC 8445 and 8489 cases, and datagrams from nobody."""
+"""ICE-lite: cases of RFC 8445 and 8489, and datagrams from unknown senders."""
 
 import struct
 
@@ -9,32 +9,20 @@ from hypothesis import strategies as st
 
 from gateway.webrtc.ice.agent import TRANSPORTS_MAX, IceAgent, IceRegistry, username_of
 from gateway.webrtc.transport import Address
-from tests.gateway.webrtc.wire import Wire
+from tests.gateway.webrtc.wire import CapturingTransport
+from tests.support.manual_clock import ManualClock
 
 HERE: Address = ("192.0.2.1", 1234)
 THERE: Address = ("198.51.100.7", 4321)
 
 
-class ManualClock:
-    """A clock in the hand."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall_90k(self) -> int:
-        return round(self.now * 90_000)
-
-
-class Net:
-    """A registry, and transports to wherever."""
+class IceHarness:
+    """A registry, and transports to any address."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.registry = IceRegistry()
-        self.transports: dict[Address, Wire] = {}
+        self.transports: dict[Address, CapturingTransport] = {}
         self.chosen: list[Address] = []
         self.media: list[bytes] = []
 
@@ -43,11 +31,11 @@ class Net:
         self.registry.add(agent)
         return agent
 
-    def transport(self, address: Address) -> Wire:
+    def transport(self, address: Address) -> CapturingTransport:
         known = self.registry.transport_to(address)
-        if isinstance(known, Wire):
+        if isinstance(known, CapturingTransport):
             return known
-        transport = self.transports[address] = Wire()
+        transport = self.transports[address] = CapturingTransport()
         transport.remote = address
         return transport
 
@@ -70,15 +58,15 @@ def check(agent: IceAgent, password: str | None = None, **attributes: object) ->
 
 
 @pytest.fixture
-def net() -> Net:
-    return Net()
+def ice() -> IceHarness:
+    return IceHarness()
 
 
 @pytest.mark.parametrize("address", [HERE, ("2001:db8::7", 5000)], ids=["IPv4", "IPv6"])
-def test_a_check_is_answered_with_the_address_that_it_came_from(net: Net, address: Address) -> None:
-    agent = net.agent()
+def test_a_check_is_answered_with_its_source_address(ice: IceHarness, address: Address) -> None:
+    agent = ice.agent()
     request = check(agent)
-    answer = net.send(request, address)
+    answer = ice.send(request, address)
     assert answer is not None
     assert answer.message_class == stun.Class.RESPONSE
     assert answer.transaction_id == request[8:20]
@@ -89,124 +77,124 @@ def test_a_check_is_answered_with_the_address_that_it_came_from(net: Net, addres
     assert agent.transport.remote == address
 
 
-def test_a_wrong_password_is_answered_nothing_and_ties_nothing(net: Net) -> None:
-    agent = net.agent()
-    assert net.send(check(agent, "x" * 24)) is None
+def test_a_check_with_a_wrong_password_gets_no_answer_and_leaves_no_state(ice: IceHarness) -> None:
+    agent = ice.agent()
+    assert ice.send(check(agent, "x" * 24)) is None
     assert agent.transport is None
-    assert net.registry.addresses == 0
-    assert net.registry.refused["wrong_password"] == 1
+    assert ice.registry.addresses == 0
+    assert ice.registry.refused["wrong_password"] == 1
 
 
-def test_a_request_without_integrity_or_with_another_fingerprint_is_nothing(net: Net) -> None:
-    agent = net.agent()
+def test_a_check_without_integrity_or_with_a_wrong_fingerprint_gets_no_answer(ice: IceHarness) -> None:
+    agent = ice.agent()
     bare = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
     bare.attributes["USERNAME"] = f"{agent.username}:them"
-    assert net.send(bytes(bare)) is None
+    assert ice.send(bytes(bare)) is None
     broken = bytearray(check(agent))
     broken[-1] ^= 1
-    assert net.send(bytes(broken)) is None
-    assert net.registry.addresses == 0
+    assert ice.send(bytes(broken)) is None
+    assert ice.registry.addresses == 0
 
 
-def test_an_unknown_user_fragment_is_nothing(net: Net) -> None:
-    assert net.send(check(IceAgent(net.clock, lambda _: None, lambda _: None))) is None
-    assert net.registry.refused["invalid_stun"] == 1
+def test_a_check_for_an_unknown_user_fragment_gets_no_answer(ice: IceHarness) -> None:
+    assert ice.send(check(IceAgent(ice.clock, lambda _: None, lambda _: None))) is None
+    assert ice.registry.refused["invalid_stun"] == 1
 
 
-def test_the_controlling_side_chooses_the_path(net: Net) -> None:
-    agent = net.agent()
-    net.send(check(agent))
-    net.send(check(agent), THERE)
+def test_the_controlling_side_selects_the_transport(ice: IceHarness) -> None:
+    agent = ice.agent()
+    ice.send(check(agent))
+    ice.send(check(agent), THERE)
     assert agent.transport is not None
     assert agent.transport.remote == HERE, "the first one that works, until one is nominated"
-    net.send(check(agent, USE_CANDIDATE=None), THERE)
+    ice.send(check(agent, USE_CANDIDATE=None), THERE)
     assert agent.transport.remote == THERE
-    net.send(check(agent, USE_CANDIDATE=None), THERE)
-    assert net.chosen == [HERE, THERE]
+    ice.send(check(agent, USE_CANDIDATE=None), THERE)
+    assert ice.chosen == [HERE, THERE]
 
 
-def test_who_thinks_that_we_control_is_told_of_the_conflict(net: Net) -> None:
-    agent = net.agent()
+def test_a_controlled_peer_gets_a_role_conflict(ice: IceHarness) -> None:
+    agent = ice.agent()
     message = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
     message.attributes["USERNAME"] = f"{agent.username}:them"
     message.attributes["ICE-CONTROLLED"] = 7
     message.add_message_integrity(agent.password.encode())
-    answer = net.send(bytes(message))
+    answer = ice.send(bytes(message))
     assert answer is not None
     assert answer.error_code == 487
     assert agent.transport is None
 
 
-def test_media_reaches_an_agent_only_from_an_address_that_proved_itself(net: Net) -> None:
-    agent = net.agent()
-    net.registry.receive(b"\x80\xc8media", HERE)
-    assert net.media == []
-    net.send(check(agent))
-    net.registry.receive(b"\x80\xc8media", HERE)
-    net.registry.receive(b"\x80\xc8other", THERE)
-    assert net.media == [b"\x80\xc8media"]
-    assert net.registry.refused["unknown_address"] == 2
+def test_media_is_accepted_only_from_an_authenticated_address(ice: IceHarness) -> None:
+    agent = ice.agent()
+    ice.registry.receive(b"\x80\xc8media", HERE)
+    assert ice.media == []
+    ice.send(check(agent))
+    ice.registry.receive(b"\x80\xc8media", HERE)
+    ice.registry.receive(b"\x80\xc8other", THERE)
+    assert ice.media == [b"\x80\xc8media"]
+    assert ice.registry.refused["unknown_address"] == 2
 
 
-def test_an_address_cannot_be_taken_over_without_the_password(net: Net) -> None:
-    victim, thief = net.agent(), net.agent()
-    net.send(check(victim))
-    assert net.send(check(victim, thief.password), THERE) is None
+def test_an_address_cannot_be_taken_over_without_the_password(ice: IceHarness) -> None:
+    victim, thief = ice.agent(), ice.agent()
+    ice.send(check(victim))
+    assert ice.send(check(victim, thief.password), THERE) is None
     assert victim.transport is not None
     assert victim.transport.remote == HERE
-    net.registry.receive(b"\x80\xc8media", THERE)
-    assert net.media == []
+    ice.registry.receive(b"\x80\xc8media", THERE)
+    assert ice.media == []
 
 
-def test_an_address_goes_to_the_agent_that_proves_itself_there_last(net: Net) -> None:
-    old, new = net.agent(), net.agent()
-    net.send(check(old))
-    net.send(check(new))
-    net.registry.remove(old)
-    net.registry.receive(b"\x80\xc8media", HERE)
-    assert net.media == [b"\x80\xc8media"]
-    net.registry.remove(new)
-    assert net.registry.addresses == 0
+def test_an_address_belongs_to_the_agent_that_was_authenticated_there_last(ice: IceHarness) -> None:
+    old, new = ice.agent(), ice.agent()
+    ice.send(check(old))
+    ice.send(check(new))
+    ice.registry.remove(old)
+    ice.registry.receive(b"\x80\xc8media", HERE)
+    assert ice.media == [b"\x80\xc8media"]
+    ice.registry.remove(new)
+    assert ice.registry.addresses == 0
 
 
-def test_the_addresses_of_an_agent_are_bounded_and_the_chosen_one_stays(net: Net) -> None:
-    agent = net.agent()
-    net.send(check(agent))
+def test_the_addresses_of_an_agent_are_bounded_and_the_selected_one_stays(ice: IceHarness) -> None:
+    agent = ice.agent()
+    ice.send(check(agent))
     for port in range(100):
-        net.send(check(agent), ("203.0.113.9", 1000 + port))
-    assert net.registry.addresses == TRANSPORTS_MAX == len(agent.transports)
-    net.registry.receive(b"\x80\xc8media", HERE)
-    assert net.media == [b"\x80\xc8media"]
-    net.registry.remove(agent)
-    assert net.registry.addresses == len(net.registry) == 0
+        ice.send(check(agent), ("203.0.113.9", 1000 + port))
+    assert ice.registry.addresses == TRANSPORTS_MAX == len(agent.transports)
+    ice.registry.receive(b"\x80\xc8media", HERE)
+    assert ice.media == [b"\x80\xc8media"]
+    ice.registry.remove(agent)
+    assert ice.registry.addresses == len(ice.registry) == 0
 
 
-def test_an_ice_restart_takes_new_credentials_and_keeps_the_old_until_they_are_used(net: Net) -> None:
-    agent = net.agent()
+def test_after_an_ice_restart_the_old_credentials_are_valid_until_the_new_ones_are_used(ice: IceHarness) -> None:
+    agent = ice.agent()
     before, password = check(agent), agent.password
-    net.send(before)
-    net.registry.restart(agent)
-    assert net.send(before) is not None, "consent goes on during the restart"
+    ice.send(before)
+    ice.registry.restart(agent)
+    assert ice.send(before) is not None, "consent goes on during the restart"
     assert agent.password != password
-    assert net.send(check(agent, USE_CANDIDATE=None), THERE) is not None
+    assert ice.send(check(agent, USE_CANDIDATE=None), THERE) is not None
     assert agent.transport is not None
     assert agent.transport.remote == THERE
-    assert net.send(before) is None, "the old session is over"
-    net.registry.remove(agent)
-    assert len(net.registry) == 0
+    assert ice.send(before) is None, "the old session is over"
+    ice.registry.remove(agent)
+    assert len(ice.registry) == 0
 
 
-def test_a_check_counts_as_consent(net: Net) -> None:
-    agent = net.agent()
-    net.clock.now = 7.0
-    net.send(check(agent, "x" * 24))
+def test_a_check_counts_as_consent(ice: IceHarness) -> None:
+    agent = ice.agent()
+    ice.clock.now = 7.0
+    ice.send(check(agent, "x" * 24))
     assert agent.last_consent_s == 0.0
-    net.send(check(agent))
+    ice.send(check(agent))
     assert agent.last_consent_s == 7.0
 
 
-async def test_dtls_waits_in_a_bounded_queue_and_closing_tells_who_waits(net: Net) -> None:
-    agent = net.agent()
+async def test_the_dtls_queue_is_bounded_and_closing_ends_the_wait(ice: IceHarness) -> None:
+    agent = ice.agent()
     for _ in range(100):
         agent.receive(b"\x16dtls")
     assert agent.dtls_dropped == 68
@@ -221,17 +209,17 @@ async def test_dtls_waits_in_a_bounded_queue_and_closing_tells_who_waits(net: Ne
 
 
 @given(st.binary(max_size=200))
-def test_wild_bytes_are_no_check(data: bytes) -> None:
-    net = Net()
-    net.agent()
-    assert net.send(data) is None
-    assert net.registry.addresses == 0
+def test_random_bytes_are_not_a_check(data: bytes) -> None:
+    ice = IceHarness()
+    ice.agent()
+    assert ice.send(data) is None
+    assert ice.registry.addresses == 0
 
 
 @given(st.data())
-def test_a_genuine_check_with_wild_attributes_never_raises(data: st.DataObject) -> None:
-    net = Net()
-    agent = net.agent()
+def test_a_check_with_random_attributes_never_raises(data: st.DataObject) -> None:
+    ice = IceHarness()
+    agent = ice.agent()
     username = f"{agent.username}:x".encode()
     body = struct.pack("!HH", 6, len(username)) + username + bytes(-len(username) % 4)
     for _ in range(data.draw(st.integers(0, 4))):
@@ -241,19 +229,19 @@ def test_a_genuine_check_with_wild_attributes_never_raises(data: st.DataObject) 
         body += bytes(-len(value) % 4)
     whole = struct.pack("!HHI12s", 1, len(body), stun.COOKIE, bytes(12)) + body
     assert username_of(whole) == agent.username
-    assert net.send(whole) is None
-    assert net.registry.addresses == 0
+    assert ice.send(whole) is None
+    assert ice.registry.addresses == 0
 
 
 @given(st.integers(0, 120), st.integers(0, 255))
-def test_one_wrong_byte_in_what_the_password_covers_is_refused(place: int, value: int) -> None:
-    net = Net()
-    agent = net.agent()
+def test_a_check_with_one_changed_byte_is_refused(place: int, value: int) -> None:
+    ice = IceHarness()
+    agent = ice.agent()
     request = bytearray(check(agent))
     place %= len(request) - 8
     if request[place] == value:
         return
     request[place] = value
-    answer = net.send(bytes(request))
+    answer = ice.send(bytes(request))
     assert answer is None
     assert agent.transport is None

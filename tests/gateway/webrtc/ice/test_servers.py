@@ -1,4 +1,4 @@
-"""ICE_SERVERS as viewers are told of it."""
+"""ICE servers as viewers get them."""
 
 import base64
 import hashlib
@@ -35,7 +35,7 @@ def test_quotes_do_not_break_the_header() -> None:
 
 
 @pytest.mark.parametrize("entry", ["", "turn.example", "http://turn.example", "stun:", "turn:turn.example:3478"])
-def test_what_cannot_be_meant_is_a_settings_error(entry: str) -> None:
+def test_an_invalid_entry_is_a_settings_error(entry: str) -> None:
     with pytest.raises(SettingsError, match="ICE_SERVERS"):
         IceServers([entry])
 

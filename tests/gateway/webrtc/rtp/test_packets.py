@@ -12,7 +12,7 @@ from gateway.webrtc.rtp.packets import (
     one_byte_extensions,
     packet_template,
 )
-from tests.gateway.webrtc.wire import FRAME_90K, VIDEO, Reel, Wire, srtp
+from tests.gateway.webrtc.wire import FRAME_90K, VIDEO, CapturingTransport, FrameSource, srtp
 
 
 def frame_of(sizes: list[int]) -> Frame:
@@ -28,13 +28,13 @@ def test_one_byte_extensions_are_read_back_by_aiortc() -> None:
     assert one_byte_extensions({}) == b""
 
 
-def test_equal_values_give_the_same_layout() -> None:
+def test_equal_values_give_the_same_template() -> None:
     assert packet_template(96, b"", 16) is VIDEO
     assert packet_template(96, b"", 10) is not VIDEO
 
 
 @given(st.lists(st.integers(1, 1182), min_size=1, max_size=80))
-def test_packets_of_a_burst_have_one_size_but_for_the_last(sizes: list[int]) -> None:
+def test_packets_of_a_batch_have_one_size_except_the_last(sizes: list[int]) -> None:
     gso_batches = frame_of(sizes).gso_batches(VIDEO)
     assert [batch.first for batch in gso_batches] == [
         sum(item.count for item in gso_batches[:n]) for n in range(len(gso_batches))
@@ -49,8 +49,8 @@ def test_packets_of_a_burst_have_one_size_but_for_the_last(sizes: list[int]) -> 
 
 
 @given(st.lists(st.integers(1, 1182), min_size=1, max_size=80), st.integers(0, 65_535), st.integers(0, 2**40))
-def test_a_burst_is_real_srtp_with_the_marker_at_the_end(sizes: list[int], sequence: int, timestamp: int) -> None:
-    wire, sealed, frame = Wire(), srtp(), frame_of(sizes)
+def test_a_batch_is_valid_srtp_with_the_marker_at_the_end(sizes: list[int], sequence: int, timestamp: int) -> None:
+    wire, sealed, frame = CapturingTransport(), srtp(), frame_of(sizes)
     for batch in frame.gso_batches(VIDEO):
         wire.send(sealed.protect_batch(batch, sequence + batch.first, timestamp, 0xCAFE), batch.segment_bytes)
     packets = wire.take()
@@ -69,45 +69,45 @@ def test_header_extensions_are_on_every_packet() -> None:
 
 
 def test_the_history_keeps_the_whole_gop_however_long() -> None:
-    reel = Reel()
-    reel.add(key=True)
-    reel.add(count=2000)
-    assert reel.history.gop_start is not None
-    assert reel.history.gop_start.number == 0
-    assert len(reel.history) == 2001
+    source = FrameSource()
+    source.add(key=True)
+    source.add(count=2000)
+    assert source.history.gop_start is not None
+    assert source.history.gop_start.number == 0
+    assert len(source.history) == 2001
 
 
 def test_the_history_keeps_a_second_and_1024_packets_beyond_the_gop() -> None:
-    reel = Reel()
+    source = FrameSource()
     for _ in range(200):
-        reel.add(key=True)
-        reel.add(count=29)
-    assert reel.history.end_index - reel.history.start_index >= HISTORY_MIN_PACKETS
-    assert reel.history.end_index - reel.history.start_index < HISTORY_MIN_PACKETS + 100
-    small = Reel()
+        source.add(key=True)
+        source.add(count=29)
+    assert source.history.end_index - source.history.start_index >= HISTORY_MIN_PACKETS
+    assert source.history.end_index - source.history.start_index < HISTORY_MIN_PACKETS + 100
+    small = FrameSource()
     small.add(key=True, size=100, count=1)
     for _ in range(60):
         small.add(key=True, size=100, count=30)
     assert len(small.history) >= HISTORY_MIN_PACKETS
 
 
-def test_a_gop_beyond_the_bound_is_not_kept_for_newcomers() -> None:
-    reel = Reel(PacketHistory(max_bytes=2_000_000))
-    reel.add(key=True)
-    reel.add(count=2000)
-    assert reel.history.gop_start is None
-    assert reel.history.size_bytes <= 4_000_000
-    assert reel.history.end_index - reel.history.start_index >= HISTORY_MIN_PACKETS
-    reel.add(key=True)
-    assert reel.history.gop_start is not None
+def test_a_gop_beyond_the_bound_is_not_kept_for_new_viewers() -> None:
+    source = FrameSource(PacketHistory(max_bytes=2_000_000))
+    source.add(key=True)
+    source.add(count=2000)
+    assert source.history.gop_start is None
+    assert source.history.size_bytes <= 4_000_000
+    assert source.history.end_index - source.history.start_index >= HISTORY_MIN_PACKETS
+    source.add(key=True)
+    assert source.history.gop_start is not None
 
 
 def test_a_packet_is_found_in_its_frame() -> None:
-    reel = Reel()
-    reel.add(key=True)
-    last = reel.add(count=10)
+    source = FrameSource()
+    source.add(key=True)
+    last = source.add(count=10)
     for index in range(last.first_index, last.end_index):
-        assert reel.history.frame_of(index) is last
-    assert reel.history.frame_of(last.end_index) is None
-    assert reel.history.frame_of(-1) is None
+        assert source.history.frame_of(index) is last
+    assert source.history.frame_of(last.end_index) is None
+    assert source.history.frame_of(-1) is None
     assert last.timestamp == 10 * FRAME_90K

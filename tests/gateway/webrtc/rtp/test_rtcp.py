@@ -42,7 +42,7 @@ def test_a_receiver_report_becomes_loss_jitter_and_round_trip() -> None:
     assert reception.round_trip_s == pytest.approx(0.5, abs=0.001)
 
 
-def test_no_round_trip_without_a_sender_report_or_from_a_lie() -> None:
+def test_no_round_trip_without_a_sender_report_or_from_a_wrong_report() -> None:
     reception = rtcp.RemoteInboundStats()
     reception.take(block(0, 0), CLOCK_RATE, NOW_90K)
     assert reception.round_trip_s is None
@@ -51,14 +51,14 @@ def test_no_round_trip_without_a_sender_report_or_from_a_lie() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_wild_bytes_are_no_packets_and_no_error(data: bytes) -> None:
+def test_random_bytes_give_no_packets_and_no_error(data: bytes) -> None:
     rtcp.parse(data)
     for kind in (200, 201, 202, 203, 205, 206):
         for count in (0, 1, 31):
             rtcp.parse(bytes((0x80 | count, kind)) + (len(data) // 4).to_bytes(2, "big") + data)
 
 
-def test_a_compound_packet_is_taken_apart() -> None:
+def test_a_compound_packet_is_parsed() -> None:
     data = bytes(RtcpRrPacket(ssrc=1, reports=[block(0, 0)])) + rtcp.goodbye([1])
     assert [type(item) for item in rtcp.parse(data)] == [RtcpRrPacket, RtcpByePacket]
     assert rtcp.parse(data[:-1]) == []

@@ -104,16 +104,16 @@ def answer(offer: str, info: StreamInfo = INFO) -> SessionDescription:
         ("avc1.nonsense", 125),
     ],
 )
-def test_the_payload_type_has_the_cameras_profile(codec_string: str, payload_type: int) -> None:
+def test_the_payload_type_with_the_cameras_profile_is_chosen(codec_string: str, payload_type: int) -> None:
     assert meet(HEAD + VIDEO, sends(codec_string)).video.payload_type == payload_type
 
 
-def test_a_profile_that_contains_the_cameras_will_do() -> None:
+def test_a_profile_that_contains_the_cameras_is_accepted() -> None:
     only_high = "\n".join(line for line in VIDEO.splitlines() if not line.startswith(("a=rtpmap:127", "a=fmtp:127")))
     assert meet(HEAD + only_high + "\n", sends("avc1.4d001f")).video.payload_type == 125
 
 
-def test_h264_of_another_profile_is_better_than_nothing() -> None:
+def test_h264_of_another_profile_is_the_last_choice() -> None:
     baseline = "\n".join(line for line in VIDEO.splitlines() if not line.startswith(("a=rtpmap:12", "a=fmtp:12")))
     assert meet(HEAD + baseline + "\n", sends("avc1.640028")).video.payload_type in (102, 106)
 
@@ -124,13 +124,13 @@ def with_modes(mode: str) -> str:
 
 
 @pytest.mark.parametrize("mode", ["0", "2"])
-def test_an_offer_whose_modes_have_no_fragments_is_refused_with_the_reason(mode: str) -> None:
+def test_an_offer_without_fragmentation_is_refused_with_the_reason(mode: str) -> None:
     with pytest.raises(NegotiationError, match="a packetization-mode other than 1") as caught:
         meet(with_modes(f"packetization-mode={mode}"))
     assert caught.value.transports == ("hls", "mjpeg")
 
 
-def test_packetization_mode_1_is_better_than_one_that_is_not_said() -> None:
+def test_packetization_mode_1_is_preferred_to_none() -> None:
     unsaid = VIDEO.replace("packetization-mode=0;", "")
     assert meet(HEAD + unsaid).video.payload_type == 106
     assert meet(with_modes("level-asymmetry-allowed=1")).video.payload_type == 104
@@ -166,7 +166,7 @@ def test_without_nack_there_is_no_rtx() -> None:
     assert meet(HEAD + VIDEO.replace("a=rtcp-fb:102 nack\n", ""), sends("avc1.42001f")).video.rtx_payload_type is None
 
 
-def test_the_dtls_role_is_the_one_that_is_left() -> None:
+def test_the_dtls_role_is_the_one_the_offer_does_not_take() -> None:
     assert meet(HEAD.replace("actpass", "active") + VIDEO).dtls_role == "server"
     assert meet(HEAD.replace("actpass", "passive") + VIDEO).dtls_role == "client"
     assert "a=setup:active" in write_answer(meet(HEAD.replace("actpass", "passive") + VIDEO), LOCAL)
@@ -183,7 +183,7 @@ def test_the_dtls_role_is_the_one_that_is_left() -> None:
         (AudioInfo("aac", "", 44_100, 2), 111),
     ],
 )
-def test_audio_passes_where_it_can_and_is_opus_otherwise(audio: AudioInfo | None, payload_type: int | None) -> None:
+def test_audio_is_sent_unchanged_if_possible_else_as_opus(audio: AudioInfo | None, payload_type: int | None) -> None:
     track = meet(HEAD + VIDEO + AUDIO, sends(audio=audio)).audio
     assert (track.payload_type if track else None) == payload_type
 
@@ -218,7 +218,7 @@ def test_h265_is_refused_with_the_reason_and_what_works() -> None:
         HEAD + VIDEO.replace("a=rtcp-mux\n", ""),
     ],
 )
-def test_nothing_in_common_is_a_negotiation_error(offer: str) -> None:
+def test_no_common_codec_is_a_negotiation_error(offer: str) -> None:
     with pytest.raises(NegotiationError):
         meet(offer)
 
@@ -239,7 +239,7 @@ def test_nothing_in_common_is_a_negotiation_error(offer: str) -> None:
         HEAD + VIDEO + "a=x\n" * 40_000,
     ],
 )
-def test_what_is_no_offer_is_a_bad_request(offer: str) -> None:
+def test_text_that_is_not_an_offer_is_a_bad_request(offer: str) -> None:
     with pytest.raises(BadRequestError):
         meet(offer)
 
@@ -252,7 +252,7 @@ LINES = (HEAD + VIDEO + AUDIO + DATA).splitlines()
     st.lists(st.tuples(st.integers(0, len(LINES) - 1), st.sampled_from(["drop", "cut", "twice", "wild"])), max_size=6),
     st.text(max_size=30),
 )
-def test_a_mangled_offer_is_answered_or_refused_and_nothing_else(edits: list[tuple[int, str]], wild: str) -> None:
+def test_a_mangled_offer_is_answered_or_refused(edits: list[tuple[int, str]], wild: str) -> None:
     lines = list(LINES)
     for place, edit in edits:
         line = lines[place]
@@ -274,7 +274,7 @@ def test_a_mangled_offer_is_answered_or_refused_and_nothing_else(edits: list[tup
 
 
 @given(st.text(max_size=300))
-def test_wild_text_is_no_offer_no_fragment_and_no_candidate(text: str) -> None:
+def test_random_text_is_not_an_offer_fragment_or_candidate(text: str) -> None:
     with pytest.raises(BadRequestError):
         meet(text)
     for parse in (parse_fragment, check_candidate):
@@ -298,7 +298,7 @@ def test_a_fragment_with_candidates() -> None:
     "text",
     ["", "\r\n", "hello", "a=ice-ufrag:abc", "a=ice-pwd:short", "a=candidate:1 1 udp", "a=mid:0\r\n" * 300],
 )
-def test_what_is_no_fragment_is_a_bad_request(text: str) -> None:
+def test_text_that_is_not_a_fragment_is_a_bad_request(text: str) -> None:
     with pytest.raises(BadRequestError):
         parse_fragment(text)
 
