@@ -25,9 +25,9 @@ from web.middleware.listener import Listener
 from web.middleware.proxy_headers import ProxyHeaders
 from web.middleware.request_limits import RequestLimits
 from web.middleware.security_headers import SecurityHeaders
-from web.observability.http_metrics import HttpMetrics
 from web.observability.logs import set_up_logging
 from web.observability.metrics import METRICS, Metrics
+from web.observability.metrics.http import HttpMetrics
 from web.reload import SettingsWatch
 from web.settings import Settings, load_settings
 
@@ -62,7 +62,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app.on_response_prepare.extend([headers.on_prepare, cors.on_prepare, note_response_started])
     app[AUTHENTICATOR], app[VIEWER_OWNERSHIP] = authenticator, ViewerOwnership()
     app[GATEWAY] = gateway
-    app[METRICS] = Metrics(gateway, http_metrics)
+    app[METRICS] = Metrics(gateway, authenticator, http_metrics)
     gateway.browser.attach(app, authenticator.authenticate_socket)
     # The authenticator is first because it may refuse the settings.
     gateway.on_reload += [authenticator.reload, *(each.reload for each in (proxies, limits, hosts, cors, headers))]

@@ -1,4 +1,4 @@
-"""/metrics: what it holds grows where it should, and dashboard and alerts name nothing that is not in it."""
+"""``/metrics``: its counters count, and the dashboard and the alerts use only metrics that it has."""
 
 import asyncio
 import errno
@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -16,19 +16,21 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.capture.counters import CaptureCounters
 from gateway.clock import CLOCK_RATE
 from hls.live.window import LiveWindow
 from tests.support.reel import PCMA, START_90K, Reel, Shape
 from web.app import create_app
 from web.gateway import GATEWAY
+from web.observability.metrics import METRICS
 from web.settings import load_settings
 
 Client = TestClient[web.Request, web.Application]
 
 DOCS = Path(__file__).parents[3] / "docs"
 
-OF_OTHERS = {"ALERTS", "up"}
-"""Metrics that Prometheus itself makes."""
+OF_PROMETHEUS = {"ALERTS", "up"}
+"""Metrics of Prometheus itself."""
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ async def scrape(client: Client) -> dict[str, dict[tuple[tuple[str, str], ...], 
     return samples
 
 
-async def test_what_is_named_is_there_and_counts(client: Client) -> None:
+async def test_the_metrics_of_dashboard_and_alerts_exist_and_count(client: Client) -> None:
     for _ in range(400):
         camera = await (await client.get("/api/cameras/demo")).json()
         if camera["state"] == "live" and (camera["live_edge"] or {}).get("segment"):
@@ -78,7 +80,7 @@ async def test_what_is_named_is_there_and_counts(client: Client) -> None:
     cameras = {dict(labels).get("camera") for by_labels in samples.values() for labels in by_labels}
     assert cameras <= {"demo", None}
 
-    # What dashboard and alerts ask for is among it. Metrics that have no value yet have their HELP all the same.
+    # A metric without a value yet still has its TYPE line.
     known = set(samples)
     for line in (await (await client.get("/metrics")).text()).splitlines():
         if line.startswith("# TYPE "):
@@ -87,7 +89,7 @@ async def test_what_is_named_is_there_and_counts(client: Client) -> None:
     for file in ("grafana.json", "alerts.yml"):
         asked = names(file)
         assert len(asked) > 5
-        assert asked <= known | OF_OTHERS, asked - known
+        assert asked <= known | OF_PROMETHEUS, asked - known
 
 
 PROMISED = {
@@ -132,11 +134,11 @@ PROMISED = {
     "CPU": "process_cpu_seconds",
 }
 
-OF_WHAT = {"camera", "state", "transport", "reason", "component", "kind", "route", "method", "status", "le"}
-"""Every label there is but those of a camera's stream and of the process: none is a viewer's."""
+LABELS = {"camera", "state", "transport", "reason", "component", "kind", "route", "method", "status", "le"}
+"""All labels, except those of a camera's stream and of the process. None of them is a viewer's."""
 
 
-async def test_what_is_promised_is_there_with_type_and_unit_and_never_by_viewer(client: Client) -> None:
+async def test_promised_metrics_have_a_type_a_unit_and_no_label_of_a_viewer(client: Client) -> None:
     async with client.get("/mjpeg/demo"), client.get("/hls/demo/index.m3u8"):
         families = {
             family.name: family
@@ -149,7 +151,7 @@ async def test_what_is_promised_is_there_with_type_and_unit_and_never_by_viewer(
         if not name.startswith("liveedge_"):
             continue
         labels = {label for sample in family.samples for label in sample.labels}
-        assert labels <= OF_WHAT | ({"codec", "size", "audio"} if family.type == "gauge" else set()), (name, labels)
+        assert labels <= LABELS | ({"codec", "size", "audio"} if family.type == "gauge" else set()), (name, labels)
         if family.type == "histogram":
             assert name.endswith("_seconds"), name
         if family.type == "counter":
@@ -158,7 +160,7 @@ async def test_what_is_promised_is_there_with_type_and_unit_and_never_by_viewer(
             assert all("camera" in sample.labels for sample in family.samples), name
 
 
-async def test_a_camera_that_was_removed_leaves_no_series_behind(client: Client) -> None:
+async def test_a_removed_camera_leaves_no_series(client: Client) -> None:
     assert (await client.get("/hls/demo/index.m3u8")).status == 200
     new = {"camera_id": "yard", "url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
     assert (await client.post("/api/cameras", json=new)).status == 201
@@ -168,8 +170,42 @@ async def test_a_camera_that_was_removed_leaves_no_series_behind(client: Client)
     assert cameras == {"yard", None}
 
 
+async def test_the_drop_counters_of_all_queues_are_exported(client: Client) -> None:
+    table = (DOCS / "architecture.md").read_text().partition("| queue | bound |")[2].partition("\n\n")[0]
+    found = re.findall(r"`(liveedge_\w+_total)(?:\{(\w+)=\"(\w+)\"\})?`", table)
+    assert len(found) > 8
+    samples = await scrape(client)
+    for name, label, value in found:
+        if name.startswith("liveedge_messaging_") or label == "status":
+            continue  # only with an event service, or after such a response
+        assert samples[name], name
+        assert not label or any((label, value) in labels for labels in samples[name]), (name, label, value)
+
+
+async def test_every_capture_counter_is_exported(client: Client) -> None:
+    samples = await scrape(client)
+    for field in fields(CaptureCounters):
+        assert samples[f"liveedge_camera_{field.name}_total"][(("camera", "demo"),)] >= 0
+
+
+async def test_a_scrape_does_not_read_the_disk(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(20):
+        while not (await scrape(client)).get("liveedge_archive_disk_free_bytes"):
+            await asyncio.sleep(0.02)
+
+    def hang(*_: object, **__: object) -> None:
+        raise AssertionError("the event loop waits for the disk")
+
+    assert client.app is not None
+    with monkeypatch.context() as patch:
+        for name in ("stat", "statvfs", "scandir"):
+            patch.setattr(os, name, hang)
+        text = client.app[METRICS].render().decode()
+    assert re.search(r"^liveedge_archive_disk_free_bytes \d", text, re.MULTILINE)
+
+
 def names(file: str) -> set[str]:
-    """The metrics that the expressions of a dashboard or of alert rules name."""
+    """The metrics that the expressions of a dashboard or of alert rules use."""
     text = (DOCS / file).read_text()
     if file.endswith(".json"):
         panels = json.loads(text)["panels"]

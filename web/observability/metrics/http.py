@@ -5,11 +5,13 @@ The label ``route`` is the router's pattern, so that no client can create a seri
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container, Iterable
 
 from aiohttp import web
+from prometheus_client.core import Metric
 
 from gateway.latency import latency_histogram, remove_series
+from web.observability.metrics.families import counter, histogram, single
 
 HLS_KINDS = {
     "/hls/{camera}/index.m3u8": "multivariant",
@@ -37,16 +39,30 @@ class HttpMetrics:
         )
         self._hls_series: set[tuple[str, str]] = set()
 
-    @property
-    def hls_cameras(self) -> set[str]:
-        """Cameras of which live HLS was requested."""
-        return {camera_id for camera_id, _ in self._hls_series}
-
-    def forget(self, camera_id: str) -> None:
-        """Remove the series of a camera that was removed, so that their number stays bounded."""
-        for series in [series for series in self._hls_series if series[0] == camera_id]:
+    def keep_only(self, camera_ids: Container[str]) -> None:
+        """Remove the series of all other cameras, so that the number of series stays bounded."""
+        for series in [series for series in self._hls_series if series[0] not in camera_ids]:
             self._hls_series.remove(series)
             remove_series(self.hls_s, *series)
+
+    def collect(self) -> Iterable[Metric]:
+        """The families ``liveedge_http_…`` and ``liveedge_hls_request_seconds``."""
+        yield counter(
+            "http_requests", "HTTP requests answered, by route", ("route", "method", "status"), self.requests.items()
+        )
+        yield counter(
+            "http_requests_refused",
+            "HTTP requests refused: too many of one address, unknown Host, or a page of another origin",
+            ("reason",),
+            [((reason,), self.requests_refused[reason]) for reason in ("connections", "host", "origin")],
+        )
+        yield counter(
+            "http_connections_refused",
+            "TCP connections closed at once: too many of one address",
+            (),
+            single(self.connections_refused.total()),
+        )
+        yield from histogram(self.hls_s)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:

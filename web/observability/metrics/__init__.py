@@ -1,0 +1,69 @@
+"""``/metrics`` for Prometheus. Values are read when they are scraped, so that counting costs nothing in between.
+
+Rules:
+
+1. Labels are cameras, transports, routes and reasons, never viewers: the configuration limits the number of series.
+2. Names and units follow Prometheus' conventions: base units, ``_total`` for counters.
+3. Nothing here reads the disk: a hung mount would stop the event loop.
+"""
+
+from collections.abc import Iterable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from web.auth.authenticator import Authenticator
+from web.gateway import Gateway
+from web.observability.event_loop_lag import EventLoopLag
+from web.observability.metrics.archive import archive_metrics
+from web.observability.metrics.auth import auth_metrics
+from web.observability.metrics.camera import camera_metrics
+from web.observability.metrics.hls import hls_metrics
+from web.observability.metrics.http import HttpMetrics
+from web.observability.metrics.messaging import messaging_metrics
+from web.observability.metrics.process import process_metrics
+from web.observability.metrics.webrtc import webrtc_metrics
+
+
+class GatewayCollector(Collector):
+    """All metrics of one gateway."""
+
+    def __init__(self, gateway: Gateway, authenticator: Authenticator, lag: EventLoopLag, http: HttpMetrics) -> None:
+        self._gateway = gateway
+        self._authenticator = authenticator
+        self._lag = lag
+        self._http = http
+
+    def collect(self) -> Iterable[Metric]:
+        """The metric families, with the values of this moment."""
+        self._http.keep_only(self._gateway.service.cameras)
+        yield from camera_metrics(self._gateway)
+        yield from webrtc_metrics(self._gateway)
+        yield from hls_metrics(self._gateway)
+        yield from archive_metrics(self._gateway)
+        yield from messaging_metrics(self._gateway)
+        yield from self._http.collect()
+        yield from auth_metrics(self._authenticator)
+        yield from process_metrics(self._gateway, self._lag)
+
+
+class Metrics:
+    """The registry of one gateway."""
+
+    def __init__(self, gateway: Gateway, authenticator: Authenticator, http: HttpMetrics) -> None:
+        self.lag = EventLoopLag()
+        self.http = http
+        self._registry = CollectorRegistry()
+        self._registry.register(GatewayCollector(gateway, authenticator, self.lag, http))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """The text exposition format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)

@@ -1,0 +1,98 @@
+"""Metrics of the archive: recorders, index and disk."""
+
+from collections.abc import Iterable
+
+from prometheus_client.core import Metric
+
+from gateway.clock import CLOCK_RATE
+from web.gateway import Gateway
+from web.observability.metrics.families import counter, gauge, histogram, single
+
+LABELS = ("camera",)
+
+
+def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
+    """The families ``liveedge_archive_…``."""
+    recorders = gateway.archive.recorders()
+    yield gauge(
+        "archive_recording",
+        "1 while the camera is recorded",
+        LABELS,
+        [((camera_id,), float(each.is_recording)) for camera_id, each in recorders.items()],
+    )
+    yield gauge(
+        "archive_lag_seconds",
+        "How far the recording on disk is behind the newest picture",
+        LABELS,
+        [((camera_id,), each.lag_s) for camera_id, each in recorders.items()],
+    )
+    yield counter(
+        "archive_bytes",
+        "Bytes recorded",
+        LABELS,
+        [((camera_id,), each.bytes_written) for camera_id, each in recorders.items()],
+    )
+    yield counter(
+        "archive_segments",
+        "Archive segments finished",
+        LABELS,
+        [((camera_id,), each.segments_closed) for camera_id, each in recorders.items()],
+    )
+    yield counter(
+        "archive_packets_dropped",
+        "Packets dropped by a slow disk",
+        LABELS,
+        [((camera_id,), each.packets_dropped) for camera_id, each in recorders.items()],
+    )
+    yield counter(
+        "archive_audio_packets_dropped",
+        "Audio packets that no recording has: from before its first frame, out of order, or broken",
+        LABELS,
+        [((camera_id,), each.audio_packets_dropped) for camera_id, each in recorders.items()],
+    )
+    yield counter(
+        "archive_gaps",
+        "Archive segments with a gap before them",
+        LABELS,
+        [((camera_id,), each.gaps) for camera_id, each in recorders.items()],
+    )
+    yield gauge(
+        "archive_failing",
+        "1 while recording fails",
+        LABELS,
+        [((camera_id,), float(each.error is not None)) for camera_id, each in recorders.items()],
+    )
+    yield from histogram(gateway.archive.sync_s)
+    status = gateway.archive.status()
+    yield counter(
+        "archive_segments_deleted",
+        "Archive segments deleted by retention, by the limit that was reached",
+        ("reason",),
+        [((reason,), count) for reason, count in status["segments_deleted"].items()],
+    )
+    yield counter(
+        "archive_index_repairs",
+        "Times that a damaged or missing index was reopened or rebuilt",
+        (),
+        single(status["index_repairs"]),
+    )
+    # As retention last measured it: measuring here would block the event loop on a hung disk.
+    space = gateway.archive.disk_space
+    yield gauge(
+        "archive_disk_free_bytes",
+        "Free space on the disk of the recordings",
+        (),
+        single(space.free_bytes if space else None),
+    )
+    yield gauge(
+        "archive_disk_total_bytes",
+        "Size of the disk of the recordings",
+        (),
+        single(space.total_bytes if space else None),
+    )
+    yield gauge(
+        "archive_disk_measured_timestamp_seconds",
+        "When the space on the disk of the recordings was measured; old if the disk hangs",
+        (),
+        single(space.measured_at_90k / CLOCK_RATE if space else None),
+    )

@@ -1,0 +1,50 @@
+"""Metrics of Socket.IO: the connection to the event service, and browsers."""
+
+from collections.abc import Iterable
+
+from prometheus_client.core import Metric
+
+from web.gateway import Gateway
+from web.observability.metrics.families import counter, gauge, single
+
+
+def messaging_metrics(gateway: Gateway) -> Iterable[Metric]:
+    """The families ``liveedge_messaging_…`` and ``liveedge_browser_…``."""
+    messaging, browser = gateway.messaging.status(), gateway.browser.status()
+    yield gauge(
+        "messaging_connected",
+        "1 while the event service is connected",
+        (),
+        single(float(bool(messaging.get("connected")))),
+    )
+    if "connects" in messaging:
+        yield counter("messaging_connects", "Connections to the event service made", (), single(messaging["connects"]))
+    if "packets_invalid" in messaging:
+        yield counter(
+            "messaging_packets_invalid",
+            "Packets from the event service that were not Socket.IO",
+            (),
+            single(messaging["packets_invalid"]),
+        )
+    yield counter(
+        "browser_packets_invalid",
+        "Packets from Socket.IO clients that were not Socket.IO",
+        (),
+        single(gateway.browser.invalid_packets),
+    )
+    if "frames_sent" in messaging:
+        yield counter("messaging_frames", "JPEG frames sent to the event service", (), single(messaging["frames_sent"]))
+        yield counter(
+            "messaging_frames_skipped",
+            "JPEG frames replaced by a newer one before they were sent",
+            (),
+            single(messaging["frames_skipped"]),
+        )
+    yield gauge("browser_clients", "Socket.IO clients connected", (), single(browser["clients"]))
+    yield counter("browser_frames", "JPEG frames sent to Socket.IO clients", (), single(browser["frames_sent"]))
+    yield counter(
+        "browser_frames_skipped",
+        "JPEG frames replaced by a newer one before they were sent",
+        (),
+        single(browser["frames_skipped"]),
+    )
