@@ -39,7 +39,9 @@ def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
         for number in range(4):
             gateway.wait_for_state("live", f"cam{number}")
         wait_until(
-            lambda: all("media_sequence" in camera["live_edge"] for camera in gateway.json("/api/status")["cameras"])
+            lambda: all(
+                (camera["live_edge"] or {}).get("media_sequence") for camera in gateway.json("/api/status")["cameras"]
+            )
         )
         yield gateway
 
