@@ -1,4 +1,4 @@
-"""Every invariant broken once, found, repaired, and proven again."""
+"""Each invariant is violated once, found and repaired."""
 
 import hashlib
 from collections.abc import Callable
@@ -66,13 +66,13 @@ def archive(tmp_path: Path) -> tuple[SegmentTable, list[SegmentWithFragments]]:
     return index, recordings
 
 
-def test_a_whole_archive_has_no_findings(tmp_path: Path, settings: Settings) -> None:
+def test_an_intact_archive_has_no_findings(tmp_path: Path, settings: Settings) -> None:
     archive(tmp_path)[0].close()
     assert check_archive(settings) == []
 
 
 @pytest.mark.parametrize("fault", list(BREAKS), ids=[fault.value for fault in BREAKS])
-def test_what_is_broken_is_found_repaired_and_whole_again(tmp_path: Path, settings: Settings, fault: Fault) -> None:
+def test_a_violated_invariant_is_found_and_repaired(tmp_path: Path, settings: Settings, fault: Fault) -> None:
     index, recordings = archive(tmp_path)
     BREAKS[fault](tmp_path, index, recordings)
     index.close()
@@ -88,7 +88,7 @@ def test_what_is_broken_is_found_repaired_and_whole_again(tmp_path: Path, settin
     assert check_archive(settings) == []
 
 
-def test_an_unreadable_file_is_told_and_kept(tmp_path: Path, settings: Settings) -> None:
+def test_an_unreadable_file_is_reported_and_kept(tmp_path: Path, settings: Settings) -> None:
     index, recordings = archive(tmp_path)
     index.close()
     path = recordings[1][0].path(tmp_path)
@@ -99,7 +99,7 @@ def test_an_unreadable_file_is_told_and_kept(tmp_path: Path, settings: Settings)
     assert path.read_bytes() == b"garbage"
 
 
-def test_beside_a_running_gateway_it_looks_but_does_not_touch(tmp_path: Path, settings: Settings) -> None:
+def test_beside_a_running_gateway_the_check_only_reads(tmp_path: Path, settings: Settings) -> None:
     index, recordings = archive(tmp_path)
     BREAKS[Fault.LEFT_GROWING](tmp_path, index, recordings)
     index.close()
@@ -110,6 +110,6 @@ def test_beside_a_running_gateway_it_looks_but_does_not_touch(tmp_path: Path, se
     unlock_data_dir(lock)
 
 
-def test_no_directory_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_missing_directory_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="nothing to check"):
         check_archive(load_settings(data_dir=tmp_path / "none"))

@@ -34,7 +34,7 @@ def test_hls_segments_cover_the_file_once_and_never_exceed_the_target(given_span
 
 
 @given(spans, st.integers(0, 80))
-def test_what_is_listed_while_a_file_grows_stays_as_it_is(given_spans: list[tuple[int, bool]], so_far: int) -> None:
+def test_hls_segments_of_a_growing_file_do_not_change_later(given_spans: list[tuple[int, bool]], so_far: int) -> None:
     fragments = make_fragments(given_spans)
     early = hls_segments(fragments[:so_far], is_complete=False)
     assert hls_segments(fragments, is_complete=True)[: len(early)] == early

@@ -1,4 +1,4 @@
-"""The index: pages, moments, migrations, and what becomes of a database that cannot be used."""
+"""The index: pages, times, migrations and unusable databases."""
 
 import asyncio
 import sqlite3
@@ -47,7 +47,7 @@ def make(number: int, camera_id: str = "door", **more: object) -> Segment:
         sequence=number * 150,
         hls_segments=150,
         discontinuities=number,
-        metadata={"weather": "mild"},
+        metadata={"scene": "yard"},
     )
     return replace(made, **more)  # type: ignore[arg-type]
 
@@ -83,7 +83,7 @@ def any_index(request: pytest.FixtureRequest) -> Iterator[SegmentTable]:
     made.close()
 
 
-def test_a_segment_comes_back_as_it_went_in(any_index: SegmentTable) -> None:
+def test_a_saved_segment_is_read_back_equal(any_index: SegmentTable) -> None:
     segment = make(0, audio_codec="aac", audio_codec_string="mp4a.40.2", sha256="ab" * 32, run=3, continues=True)
     any_index.save(segment, FRAGMENTS)
     assert any_index.get("door", segment.name) == (segment, FRAGMENTS)
@@ -106,7 +106,7 @@ def test_saving_again_replaces_all_but_the_protection(any_index: SegmentTable) -
     end=st.none() | st.integers(-2, 35),
     limit=st.integers(1, 5),
 )
-def test_pages_hold_what_overlaps_in_order_and_once(
+def test_pages_have_each_overlapping_segment_once_in_order(
     tmp_path_factory: pytest.TempPathFactory, numbers: set[int], start: int | None, end: int | None, limit: int
 ) -> None:
     index = SegmentTable(tmp_path_factory.mktemp("index"))
@@ -114,7 +114,7 @@ def test_pages_hold_what_overlaps_in_order_and_once(
     for number in numbers:
         index.save(make(number), ())
         index.save(make(number, "yard"), ())
-    # Half-way into a segment, so that its neighbours are told apart.
+    # In the middle of a segment, to distinguish its neighbours.
     start_90k = None if start is None else START_90K + (start * 600 + 300) * CLOCK_RATE
     end_90k = None if end is None else START_90K + (end * 600 + 300) * CLOCK_RATE
     found: list[Segment] = []
@@ -128,7 +128,7 @@ def test_pages_hold_what_overlaps_in_order_and_once(
     assert found == [make(number) for number in expected]
 
 
-def test_moments_have_a_segment_before_and_after(any_index: SegmentTable) -> None:
+def test_a_time_has_a_segment_before_and_after(any_index: SegmentTable) -> None:
     for number in (0, 1, 5):
         any_index.save(make(number), ())
     for at_s, before, after in ((-1, None, 0), (0, 0, 1), (599, 0, 1), (601, 1, 5), (9_000_000, 5, None)):
@@ -136,7 +136,7 @@ def test_moments_have_a_segment_before_and_after(any_index: SegmentTable) -> Non
         assert found == (None if before is None else make(before), None if after is None else make(after))
 
 
-def test_what_is_being_deleted_is_not_listed(any_index: SegmentTable) -> None:
+def test_segments_being_deleted_are_not_listed(any_index: SegmentTable) -> None:
     for number in range(3):
         any_index.save(make(number), ())
     any_index.begin_delete([make(1)])
@@ -150,7 +150,7 @@ def test_what_is_being_deleted_is_not_listed(any_index: SegmentTable) -> None:
         assert len(connection.execute(schema.fragment_list.select()).all()) == 2
 
 
-def test_totals_and_oldest_know_what_is_kept(any_index: SegmentTable) -> None:
+def test_camera_usage_and_oldest_segments_respect_protection(any_index: SegmentTable) -> None:
     any_index.save(make(0), ())
     any_index.set_protected("door", make(0).name, True)
     any_index.save(make(1), ())
@@ -179,7 +179,7 @@ def test_the_newest_segment_has_the_highest_number(any_index: SegmentTable) -> N
         lambda index: index.camera_usage(),
     ],
 )
-def test_nothing_that_is_asked_often_sorts_or_walks_the_table(
+def test_frequent_queries_neither_sort_nor_scan_the_table(
     index: SegmentTable, ask: Callable[[SegmentTable], object]
 ) -> None:
     plans: list[str] = []
@@ -207,17 +207,17 @@ def test_pages_spans_and_the_unhashed_are_the_same_in_every_database(any_index: 
     assert any_index.span("door", middle_90k, middle_90k + 1, 9) == [(segments[2], FRAGMENTS)]
     [(segment, parts)] = any_index.hls_span("door", middle_90k, middle_90k + 1, 9)
     assert (segment, parts) == (segments[2], hls_segments(FRAGMENTS, is_complete=True))
-    any_index.set_metadata(replace(segments[3], sha256="ab" * 32, metadata={"weather": {"wind": 3}}))
+    any_index.set_metadata(replace(segments[3], sha256="ab" * 32, metadata={"scene": {"people": 3}}))
     assert any_index.without_hash(9) == [segments[2], segments[1], segments[0]]
     any_index.remove("door", segments[1].name)
     any_index.renumber("door")
     assert [s.sequence for s in any_index.page("door", None, None, 9)] == [0, 150, 300]
     assert any_index.names("door")[segments[3].name] == (SegmentState.CLOSED, segments[3].size)
     assert any_index.cameras() == ["door"]
-    assert any_index.page("door", None, None, 9)[-1].metadata == {"weather": {"wind": 3}}
+    assert any_index.page("door", None, None, 9)[-1].metadata == {"scene": {"people": 3}}
 
 
-def test_an_index_of_a_newer_liveedge_is_left_alone(tmp_path: Path, index: SegmentTable) -> None:
+def test_an_index_of_a_newer_liveedge_is_not_changed(tmp_path: Path, index: SegmentTable) -> None:
     with sqlite3.connect(tmp_path / INDEX_FILE) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
     connection.close()
@@ -268,13 +268,13 @@ def test_the_schema_is_good_for_postgresql() -> None:
         ("sqlite:////nowhere/at/all/index.sqlite3", "the index cannot be opened"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_one_clear_sentence(tmp_path: Path, url: str, sentence: str) -> None:
+def test_an_unusable_database_is_a_clear_error(tmp_path: Path, url: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence) as raised:
         SegmentTable(tmp_path, url).open()
     assert "secret" not in str(raised.value)
 
 
-def test_a_file_that_is_no_database_is_put_aside_and_made_anew(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_renamed_and_replaced(tmp_path: Path) -> None:
     (tmp_path / INDEX_FILE).write_bytes(b"this is no database, and it is long enough to be taken for one" * 100)
     index = SegmentTable(tmp_path)
     index.open()
@@ -297,7 +297,7 @@ async def test_a_database_that_fails_later_is_a_storage_error(tmp_path: Path) ->
         index.table.page("door", None, None, 1)
 
 
-async def test_calls_queue_up_boundedly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_queue_of_calls_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "CALLS_WAITING_MAX", 3)
     index = SegmentIndex(tmp_path)
     await index.open()
@@ -318,7 +318,7 @@ def test_fragments_pack_and_unpack(values: list[tuple[int, int, int, bool]]) -> 
 
 
 @given(st.integers(0, 4_000_000_000), st.integers(0, 999))
-def test_names_say_their_second_and_sort(seconds: int, suffix: int) -> None:
+def test_names_contain_their_second_and_sort_by_time(seconds: int, suffix: int) -> None:
     name = segment_name(seconds * CLOCK_RATE + 1, suffix)
     assert parse_name(name) == seconds * CLOCK_RATE
     assert name < segment_name((seconds + 1) * CLOCK_RATE)
@@ -327,6 +327,6 @@ def test_names_say_their_second_and_sort(seconds: int, suffix: int) -> None:
 
 
 @given(st.text(max_size=40))
-def test_other_names_are_no_names(text: str) -> None:
+def test_other_names_are_not_segment_names(text: str) -> None:
     assert parse_name(text) is None
     assert parse_name(f"segment_{text}") is None or text[:8].isdecimal()

@@ -1,4 +1,4 @@
-"""What is added to a finished segment: hash, and the JSON of the user's own functions."""
+"""Hash and metadata of finished segments."""
 
 import asyncio
 import hashlib
@@ -38,7 +38,7 @@ def no_json(segment: Segment, path: Path) -> Mapping[str, Any]:
     return {"path": path}
 
 
-async def test_finished_segments_get_hash_and_metadata_and_are_done_once(tmp_path: Path) -> None:
+async def test_finished_segments_get_hash_and_metadata_once(tmp_path: Path) -> None:
     recordings = record(tmp_path, film(Film(seconds=4)), segment_s=2)
     index = SegmentIndex(tmp_path)
     await index.open()
@@ -68,7 +68,7 @@ async def test_finished_segments_get_hash_and_metadata_and_are_done_once(tmp_pat
     await index.close()
 
 
-async def test_a_file_that_is_gone_is_not_tried_for_ever(tmp_path: Path) -> None:
+async def test_a_missing_file_is_not_tried_again(tmp_path: Path) -> None:
     [whole] = record(tmp_path, film())
     index = SegmentIndex(tmp_path)
     await index.open()
@@ -86,14 +86,14 @@ async def test_a_file_that_is_gone_is_not_tried_for_ever(tmp_path: Path) -> None
     ("extractor", "error"),
     [(broken, "RuntimeError: it does not work"), (large, "more than 65536 bytes"), (no_json, "TypeError")],
 )
-def test_an_extractor_that_fails_is_noted_and_the_rest_stands(tmp_path: Path, extractor: Any, error: str) -> None:
+def test_a_failing_extractor_is_reported_and_the_others_count(tmp_path: Path, extractor: Any, error: str) -> None:
     [(segment, _)] = record(tmp_path, film())
     metadata = extract([extractor, brightness], segment, segment.path(tmp_path))
     assert error in metadata["error"]
     assert "brightness" in metadata
 
 
-def test_a_hash_stops_when_told(tmp_path: Path) -> None:
+def test_a_hash_stops_on_request(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     stop = threading.Event()
     stop.set()

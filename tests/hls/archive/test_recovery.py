@@ -1,4 +1,4 @@
-"""What a crash leaves behind, and what becomes of it at the next start."""
+"""Recovery of files and index after a crash."""
 
 import os
 import resource
@@ -65,7 +65,7 @@ def test_a_partial_fragment_is_cut_off(tmp_path: Path) -> None:
     index.close()
 
 
-def test_an_index_that_was_not_all_written_is_cut_off(tmp_path: Path) -> None:
+def test_an_incomplete_final_index_is_cut_off(tmp_path: Path) -> None:
     """The crash fell between the last fragment and the end of the closing: either shape of the head must do."""
     [(growing, fragments)] = record(tmp_path / "growing", film(), finish=False)
     [(segment, all_fragments)] = record(tmp_path, film())
@@ -81,7 +81,7 @@ def test_an_index_that_was_not_all_written_is_cut_off(tmp_path: Path) -> None:
     index.close()
 
 
-def test_a_file_closed_before_the_index_heard_of_it_is_closed(tmp_path: Path) -> None:
+def test_a_closed_file_with_a_growing_row_becomes_closed(tmp_path: Path) -> None:
     [(growing, fragments)] = record(tmp_path / "growing", film(), finish=False)
     [(closed, all_fragments)] = record(tmp_path, film())
     index = index_of(tmp_path, [(growing, fragments)])
@@ -92,7 +92,7 @@ def test_a_file_closed_before_the_index_heard_of_it_is_closed(tmp_path: Path) ->
     index.close()
 
 
-def test_a_lost_index_is_made_again_from_the_files(tmp_path: Path) -> None:
+def test_a_lost_index_is_rebuilt_from_the_files(tmp_path: Path) -> None:
     recordings = record(tmp_path, film(Film(seconds=9, audio=True)), segment_s=3)
     assert len(recordings) == 3
     index = index_of(tmp_path)
@@ -108,7 +108,7 @@ def test_a_lost_index_is_made_again_from_the_files(tmp_path: Path) -> None:
     index.close()
 
 
-def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
+def test_foreign_files_are_not_changed(tmp_path: Path) -> None:
     recordings = record(tmp_path, film())
     index = index_of(tmp_path, recordings)
     day = recordings[0][0].path(tmp_path).parent
@@ -128,7 +128,7 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
     index.close()
 
 
-def test_a_recording_of_an_unknown_codec_is_left_alone(tmp_path: Path) -> None:
+def test_a_recording_of_an_unknown_codec_is_not_changed(tmp_path: Path) -> None:
     [(segment, _)] = record(tmp_path, film())
     path = segment.path(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1"))
@@ -138,7 +138,7 @@ def test_a_recording_of_an_unknown_codec_is_left_alone(tmp_path: Path) -> None:
     index.close()
 
 
-def test_a_recording_whose_tags_are_no_utf_8_is_adopted(tmp_path: Path) -> None:
+def test_a_recording_whose_tags_are_not_utf_8_is_added(tmp_path: Path) -> None:
     [(segment, _)] = record(tmp_path, film())
     path = segment.path(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"VideoHandler", b"Video\xffandler"))
@@ -156,7 +156,7 @@ def test_a_recording_whose_tags_are_no_utf_8_is_adopted(tmp_path: Path) -> None:
         ((0, 0), (0, 1)),  # before the one before
     ],
 )
-def test_a_fragment_that_cannot_be_ends_the_recording_and_not_the_start(
+def test_an_impossible_fragment_ends_the_recording_and_the_start_continues(
     tmp_path: Path, decode_time: tuple[int, int], run: tuple[int, ...]
 ) -> None:
     def box(kind: bytes, *content: bytes) -> bytes:
@@ -179,7 +179,7 @@ def test_a_fragment_that_cannot_be_ends_the_recording_and_not_the_start(
     index.close()
 
 
-def test_rows_without_files_and_files_without_fragments_go(tmp_path: Path) -> None:
+def test_rows_without_files_and_files_without_fragments_are_removed(tmp_path: Path) -> None:
     recordings = record(tmp_path, film(Film(seconds=6)), segment_s=2)
     index = index_of(tmp_path, recordings)
     recordings[0][0].path(tmp_path).unlink()
@@ -196,7 +196,7 @@ def test_rows_without_files_and_files_without_fragments_go(tmp_path: Path) -> No
     index.close()
 
 
-def test_files_of_one_run_are_there_in_the_next(tmp_path: Path) -> None:
+def test_recordings_are_in_the_index_after_a_restart(tmp_path: Path) -> None:
     recordings = record(tmp_path, film(Film(seconds=4)), segment_s=2)
     index_of(tmp_path, recordings).close()
     index = SegmentTable(tmp_path)

@@ -1,4 +1,4 @@
-"""What goes, and why; first the rules, then the retention_job on real files."""
+"""Retention: the rules, and the job on real files."""
 
 import asyncio
 import itertools
@@ -44,23 +44,23 @@ DOOR = [make("door", number) for number in range(5)]
 YARD = [make("yard", number, 50) for number in range(5)]
 
 
-def test_nothing_goes_without_a_limit() -> None:
+def test_nothing_is_deleted_without_a_limit() -> None:
     assert select_segments([DOOR, YARD], {}, DiskUsage({"door": 500, "yard": 250}, free=0), 10**12) == []
 
 
-def test_age_takes_what_ended_before() -> None:
+def test_the_age_limit_deletes_segments_that_ended_before_it() -> None:
     limits = {"door": CameraLimits(max_age_s=30)}
     chosen = select_segments([DOOR, YARD], limits, DiskUsage({"door": 500, "yard": 250}, free=0), 55 * CLOCK_RATE)
     assert names(chosen) == [("door-0", "age"), ("door-1", "age")]
 
 
-def test_a_cameras_bytes_count_what_is_protected_or_grows() -> None:
+def test_protected_and_growing_segments_count_for_a_cameras_bytes() -> None:
     limits = {"door": CameraLimits(max_bytes=400)}
     chosen = select_segments([DOOR[1:3], YARD], limits, DiskUsage({"door": 550, "yard": 250}, free=0), 0)
     assert names(chosen) == [("door-1", "camera_bytes"), ("door-2", "camera_bytes")]
 
 
-def test_all_bytes_and_free_bytes_take_the_oldest_of_all_cameras() -> None:
+def test_all_bytes_and_free_bytes_delete_the_oldest_of_all_cameras() -> None:
     used = {"door": 500, "yard": 250}
     assert names(select_segments([DOOR, YARD], {}, DiskUsage(used, free=0, max_bytes=600), 0)) == [
         ("door-0", "all_bytes"),
@@ -79,7 +79,7 @@ def test_all_bytes_and_free_bytes_take_the_oldest_of_all_cameras() -> None:
     free=st.integers(0, 5000),
     min_free=st.integers(0, 5000),
 )
-def test_limits_are_kept_with_no_segment_too_many(sizes: list[int], max_bytes: int, free: int, min_free: int) -> None:
+def test_limits_delete_no_segment_too_many(sizes: list[int], max_bytes: int, free: int, min_free: int) -> None:
     segments = [make("door", number, size) for number, size in enumerate(sizes)]
     chosen = [
         segment
@@ -95,7 +95,7 @@ def test_limits_are_kept_with_no_segment_too_many(sizes: list[int], max_bytes: i
     assert not any(is_well(gone) for gone in freed[:-1])
 
 
-async def test_the_sweeper_deletes_files_rows_and_thumbnails_but_not_what_is_kept(tmp_path: Path) -> None:
+async def test_the_job_deletes_files_rows_and_thumbnails_but_no_pinned_segment(tmp_path: Path) -> None:
     recordings = record(tmp_path, film(Film(seconds=12)), segment_s=2)
     index = SegmentIndex(tmp_path)
     await index.open()
@@ -123,7 +123,7 @@ async def test_the_sweeper_deletes_files_rows_and_thumbnails_but_not_what_is_kep
     executor.shutdown()
 
 
-async def test_no_room_and_nothing_to_delete_is_told(tmp_path: Path) -> None:
+async def test_a_full_disk_with_nothing_to_delete_is_an_error(tmp_path: Path) -> None:
     index = SegmentIndex(tmp_path)
     await index.open()
     with ThreadPoolExecutor(1) as executor:

@@ -38,7 +38,7 @@ def test_closing_changes_nothing_but_the_head_and_the_end(tmp_path: Path) -> Non
     assert fragments[-1].offset + fragments[-1].size < len(after)
 
 
-def test_every_cut_of_a_file_scans_to_its_whole_fragments(tmp_path: Path) -> None:
+def test_every_cut_of_a_file_scans_to_its_complete_fragments(tmp_path: Path) -> None:
     [(segment, fragments)] = record(tmp_path, film(), finish=False)
     path = segment.path(tmp_path)
     data = path.read_bytes()

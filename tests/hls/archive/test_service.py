@@ -1,4 +1,4 @@
-"""The archive as a whole: hubs in, files and answers out."""
+"""The archive from a camera's hub to files and answers."""
 
 import asyncio
 import errno
@@ -84,7 +84,7 @@ async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path
     assert decode(reader_of(archive).path(growing)) == ""
 
 
-async def test_a_new_run_and_a_new_stream_begin_new_segments_and_lose_nothing(archive: Archive) -> None:
+async def test_a_new_run_and_a_new_stream_begin_new_segments_without_loss(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1.5)))
     publish(archive, film(Film(seconds=1), START_90K + 3 * CLOCK_RATE, run=2))
     publish(archive, film(Film(seconds=1, width=320, height=240), START_90K + 4 * CLOCK_RATE, run=2))
@@ -109,7 +109,7 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
 
 
 @pytest.mark.integration
-async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> None:
+async def test_audio_that_mp4_does_not_support_becomes_aac(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1.8, g711=True)))
     await archive.remove_camera("door")
     [segment] = await reader_of(archive).page("door")
@@ -122,9 +122,7 @@ async def test_sound_that_mp4_does_not_carry_becomes_aac(archive: Archive) -> No
 
 
 @pytest.mark.integration
-async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
-    archive: Archive, tmp_path: Path
-) -> None:
+async def test_h265_is_recorded_and_recovered_with_its_codec_string(archive: Archive, tmp_path: Path) -> None:
     packets = film(Film(seconds=3, hevc=True))
     publish(archive, packets)
     await archive.remove_camera("door")
@@ -148,7 +146,7 @@ async def test_h265_is_recorded_with_its_codec_string_and_adopted_with_the_same(
 
 
 @pytest.mark.integration
-async def test_a_slow_disk_drops_to_the_next_keyframe_and_heals(
+async def test_a_slow_disk_drops_to_the_next_keyframe_and_recovers(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer's thread is held in a sync while more comes than its queue holds; the hub's other readers go on."""
@@ -192,7 +190,7 @@ async def test_a_slow_disk_drops_to_the_next_keyframe_and_heals(
     assert all(decode(reader_of(archive).path(segment)) == "" for segment in (lost, after))
 
 
-async def test_a_camera_that_is_lost_ends_its_segment(archive: Archive) -> None:
+async def test_a_lost_camera_ends_its_segment(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1)))
     await until(lambda: archive.recorders()["door"].segments_closed == 1)
     [segment] = await reader_of(archive).page("door")
@@ -210,7 +208,7 @@ async def test_a_stepped_clock_begins_a_new_segment(archive: Archive) -> None:
     ]
 
 
-async def test_recordings_of_one_life_are_there_in_the_next_and_numbers_go_on(tmp_path: Path) -> None:
+async def test_recordings_and_numbers_continue_after_a_restart(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     for life in range(2):
         archive = Archive(settings, CaptureService(settings.camera_settings()))
@@ -227,7 +225,7 @@ async def test_recordings_of_one_life_are_there_in_the_next_and_numbers_go_on(tm
     await archive.close()
 
 
-async def test_a_failing_disk_is_told_and_heals(archive: Archive, tmp_path: Path) -> None:
+async def test_a_failing_disk_is_reported_and_recording_resumes(archive: Archive, tmp_path: Path) -> None:
     folder = tmp_path / "door"
     folder.write_text("in the way")
     publish(archive, film(Film(seconds=1)))
@@ -251,7 +249,7 @@ async def test_a_camera_that_is_never_recorded_has_no_recorder(tmp_path: Path) -
     await archive.close()
 
 
-async def test_a_second_gateway_is_kept_out_of_the_directory(archive: Archive, tmp_path: Path) -> None:
+async def test_a_second_gateway_cannot_use_the_directory(archive: Archive, tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     second = Archive(settings, CaptureService(settings.camera_settings()))
     with pytest.raises(SettingsError, match="another liveedge"):
@@ -259,7 +257,7 @@ async def test_a_second_gateway_is_kept_out_of_the_directory(archive: Archive, t
     await second.close()
 
 
-async def test_a_directory_that_cannot_be_used_is_one_clear_sentence(tmp_path: Path) -> None:
+async def test_an_unusable_directory_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings = settings_for(tmp_path / "file" / "data")
     archive = Archive(settings, CaptureService(settings.camera_settings()))
@@ -290,7 +288,7 @@ def _target(link: str) -> str:
 
 
 @pytest.mark.integration
-async def test_a_disk_that_fails_in_mid_segment_leaves_what_was_whole(
+async def test_a_disk_that_fails_within_a_segment_leaves_its_complete_fragments(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packets = film(Film(seconds=6))

@@ -142,7 +142,7 @@ def parse(text: str) -> Playlist:
             segment().map_uri, segment().has_map_tag = map_uri, True
         elif name == "#EXT-X-PROGRAM-DATE-TIME":
             _that(not segment().parts, "4.4.4.9", "PROGRAM-DATE-TIME MUST precede the first PART of its segment")
-            _that(re.search(r"\.\d{3}(Z|[+-]\d\d:\d\d)$", value) is not None, "4.4.4.6", "ms and zone SHOULD be told")
+            _that(re.search(r"\.\d{3}(Z|[+-]\d\d:\d\d)$", value) is not None, "4.4.4.6", "ms and zone SHOULD exist")
             segment().date = datetime.fromisoformat(value)
         elif name == "#EXT-X-SKIP":
             _that(not segments, "4.4.5.2", "SKIP replaces the first segments")
@@ -295,7 +295,7 @@ def _maps(playlist: Playlist) -> tuple[bool, str]:
     return playlist.skipped > 0 or not without, str(without)
 
 
-@rule("6.2.1", "a change of encoding parameters MUST be told by DISCONTINUITY")
+@rule("6.2.1", "a change of encoding parameters MUST have a DISCONTINUITY")
 def _map_changes(playlist: Playlist) -> tuple[bool, str]:
     for before, after in zip(playlist.segments, playlist.segments[1:], strict=False):
         if before.map_uri != after.map_uri and not after.starts_discontinuity:
@@ -403,7 +403,7 @@ class Watch:
             )
         hint = before.hints[0]["URI"]
         if after.edge > before.edge and now_s - self.last_s < 2 * after.target:
-            # Whoever comes later than that may find that its PART tag has gone again.
+            # A later client may not see its PART tag any more.
             new = [part.uri for segment in after.segments for part in segment.parts]
             _that(hint in new, "4.4.5.3", f"the hinted part {hint} SHOULD be the one that comes")
         self._punctual(before, after, now_s)

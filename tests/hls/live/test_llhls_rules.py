@@ -1,4 +1,4 @@
-"""The rules can be broken: a playlist that breaks one is found out, and for that very reason."""
+"""A playlist that violates a rule of LL-HLS is rejected for that rule."""
 
 import pytest
 

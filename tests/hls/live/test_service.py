@@ -1,4 +1,4 @@
-"""A camera's live stream: when it holds the camera, who waits, and when its stream is replaced."""
+"""A camera's live stream: when it holds the camera, who waits, and when its window is replaced."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Fragments hold what they are given, and nothing else."""
+"""Fragments contain exactly their samples."""
 
 from dataclasses import dataclass, replace
 from io import BytesIO

@@ -90,7 +90,7 @@ def test_a_clip_shows_exactly_its_frames(
     assert {stream["codec_name"] for stream in probed["streams"]} == {"h264", "aac"}
 
 
-def test_sound_keeps_to_its_pictures_across_a_gap(
+def test_audio_stays_in_sync_across_a_gap(
     data_dir: Path, recordings: list[SegmentWithFragments], tmp_path: Path
 ) -> None:
     path = tmp_path / "clip.mp4"
@@ -116,7 +116,7 @@ def test_any_range_of_a_clip_is_that_range(
 
 @settings(deadline=None, max_examples=25)
 @given(start_ms=st.integers(-500, 64_500), length_ms=st.integers(1, 70_000))
-def test_any_span_is_a_file_or_says_that_nothing_is_there(
+def test_any_span_is_a_clip_or_not_found(
     data_dir: Path, recordings: list[SegmentWithFragments], start_ms: int, length_ms: int
 ) -> None:
     try:
@@ -139,7 +139,7 @@ def test_a_clip_is_the_same_file_each_time(data_dir: Path, recordings: list[Segm
     assert first.etag == again.etag != other.etag
 
 
-def test_a_growing_file_reads_as_it_grew_even_after_it_was_closed(tmp_path: Path) -> None:
+def test_a_growing_file_reads_the_same_after_it_was_closed(tmp_path: Path) -> None:
     [(growing, _)] = record(tmp_path / "a", film(), finish=False)
     before = growing.path(tmp_path / "a").read_bytes()
     [(closed, _)] = record(tmp_path / "b", film())
@@ -147,7 +147,7 @@ def test_a_growing_file_reads_as_it_grew_even_after_it_was_closed(tmp_path: Path
     assert whole_bytes(file) == before[: growing.size]
 
 
-def test_a_file_that_is_gone_or_short_is_a_storage_error(tmp_path: Path) -> None:
+def test_a_missing_or_short_file_is_a_storage_error(tmp_path: Path) -> None:
     path = tmp_path / "short"
     path.write_bytes(b"12345")
     for slices in ([Slice(path, 3, 10)], [Slice(tmp_path / "gone", 0, 5)]):

@@ -77,7 +77,7 @@ def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
+def test_ffmpeg_plays_the_playlist_from_the_recorded_files(tmp_path: Path) -> None:
     recordings = recorded(tmp_path)
     for segment, _ in recordings:
         data = segment.path(tmp_path).read_bytes()
@@ -94,7 +94,7 @@ def test_ffmpeg_plays_the_playlist_over_the_very_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_every_file_of_a_playlist_is_whole_and_begins_where_it_says(tmp_path: Path) -> None:
+def test_every_file_of_a_playlist_is_complete_and_begins_at_its_date(tmp_path: Path) -> None:
     """As a player does: the init segment, then the byte ranges up to the next discontinuity."""
     recordings = recorded(tmp_path)
     by_name = {segment.name: segment for segment, _ in recordings}

@@ -28,7 +28,7 @@ def brightness(jpeg: bytes) -> int:
     return round(float(picture.mean()) * 219 / 255 + 16) - 20
 
 
-def test_packets_come_back_as_they_went_in(tmp_path: Path) -> None:
+def test_recorded_packets_are_read_back_equal(tmp_path: Path) -> None:
     packets = [packet for packet in film(Film(seconds=4, audio=True)) if packet.is_video]
     [(segment, fragments)] = record(tmp_path, film(Film(seconds=4, audio=True)))
     for first in (0, 10, 30):
@@ -41,7 +41,7 @@ def test_packets_come_back_as_they_went_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage" * 1000])
-def test_a_file_that_is_gone_or_broken_is_an_error_of_ours(tmp_path: Path, content: bytes | None) -> None:
+def test_a_missing_or_broken_file_is_our_error(tmp_path: Path, content: bytes | None) -> None:
     [(segment, fragments)] = record(tmp_path, film())
     path = segment.path(tmp_path)
     path.unlink()
@@ -123,7 +123,7 @@ def recorded(data_dir: Path) -> Archive:
     return Archive(data_dir, [*first, *record(data_dir, film(Film(seconds=2), START_90K + 20 * CLOCK_RATE, run=2))])
 
 
-async def test_a_replay_begins_exactly_and_crosses_borders_and_gaps_in_real_time(
+async def test_a_replay_begins_exactly_and_plays_across_segments_and_gaps(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = await replay(recorded(tmp_path), executor, 1.7, 1000, monkeypatch)
@@ -137,7 +137,7 @@ async def test_a_replay_begins_exactly_and_crosses_borders_and_gaps_in_real_time
     assert frames[-1][0] == pytest.approx(frames[43][0] + 1.9, abs=0.001)
 
 
-async def test_a_lower_frame_rate_takes_fewer_pictures_at_the_same_pace(
+async def test_a_lower_frame_rate_shows_fewer_frames_at_the_same_speed(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = await replay(recorded(tmp_path), executor, 0, 1000, monkeypatch, frame_rate=2)
@@ -145,7 +145,7 @@ async def test_a_lower_frame_rate_takes_fewer_pictures_at_the_same_pace(
     assert [at for at, _ in frames[:12]] == pytest.approx([n / 2 for n in range(12)], abs=0.001)
 
 
-async def test_near_the_live_edge_it_plays_faster_and_ends_where_live_begins(
+async def test_a_replay_near_the_live_edge_plays_faster_and_ends_there(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recordings = record(tmp_path, film(Film(seconds=6)), finish=False)
@@ -173,14 +173,14 @@ async def test_a_growing_file_is_read_on_as_it_grows(
     assert [frame.captured_at_90k for frame in frames] == [START_90K + n * 9000 for n in range(len(frames))]
 
 
-async def test_nothing_recorded_from_there_on_is_not_found(
+async def test_a_replay_after_the_last_recording_is_not_found(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(NotFoundError):
         await replay(recorded(tmp_path), executor, 100, 1000, monkeypatch)
 
 
-async def test_a_reader_that_leaves_leaves_no_file_open(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+async def test_a_closed_replay_leaves_no_file_open(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     archive = recorded(tmp_path)
     assert archive.recordings[0][0].end_reason is EndReason.BOUNDARY
     frames = replay_jpeg(archive, executor, HandClock(), "door", START_90K, 10, 80, lambda: None)
