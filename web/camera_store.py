@@ -1,18 +1,18 @@
-"""CameraStore: which cameras there are, out of the settings and of what people changed by API.
+"""CameraStore: the table of cameras, made of the settings and of the changes by API.
 
-Theory of operation. The settings (``liveedge.toml``, ``RTSP_URL``) configure cameras. What is added or changed at run
-time lies over them, setting by setting, and is kept in ``DATA_DIR/cameras.json``, so that it is there after a restart.
-The book is about tables and files; whoever owns it makes the cameras be what it says.
+Theory of operation. The settings (``liveedge.toml``, ``RTSP_URL``) configure cameras. What the API adds or changes at
+run time overrides them, setting by setting. It is stored in ``DATA_DIR/cameras.json``, so that it survives a restart.
+This module knows tables and files only; :class:`web.gateway.Gateway` starts and stops the cameras.
 
 Rules:
 
-1. A change is a merge patch (RFC 7396): what it names is set, and ``null`` takes a setting back to what it is without.
-2. A configured camera cannot be removed by API, for it would be back at the next start: the settings are where it goes.
-3. The file is replaced whole and is on disk before the change is told done. It holds credentials: mode 0600.
-4. An entry that cannot be used is told, left out and kept; a file that cannot be read keeps the gateway from starting,
-   since going on would mean to forget cameras and, with the next change, to overwrite them.
-5. Python classes as engines and names of files come from the settings alone: an API that loads code is a way in, and
-   one that reads files tells what files there are.
+1. A change is a merge patch (RFC 7396): a setting in it is set, and ``null`` resets a setting.
+2. A configured camera cannot be removed by API, because it would be back at the next start. Remove it in the settings.
+3. The file is replaced atomically, and is on disk before the change is confirmed. It contains credentials: mode 0600.
+4. An entry that is invalid is reported, left out and kept in the file. A file that cannot be read stops the start:
+   without it, cameras would be missing, and the next change would overwrite them.
+5. The API may not set Python classes as engines, or names of files: loading code would be a way to attack the gateway,
+   and reading files would show which files exist.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ FILE_NAME = "cameras.json"
 VERSION = 1
 
 CAMERAS_MAX = 1000
-"""Cameras that the API may add: far more than one process can serve, far fewer than fill a disk."""
+"""Cameras that the API may add: more than one process can serve, and few enough not to fill the disk."""
 
 Tables = dict[str, dict[str, Any]]
 
@@ -46,13 +46,13 @@ class CameraStore:
         self.path = settings.data_dir / FILE_NAME
         self.settings = settings
         self.faults: dict[str, str] = {}
-        """Why a camera of the file is left out, by its id."""
+        """Why a camera of the file is left out, by camera id."""
         self._changes: Tables = _read(self.path)
 
     def cameras(self, settings: Settings | None = None) -> dict[str, CameraSettings]:
-        """Every camera's settings; with ``settings``, as they would be under those.
+        """The settings of every camera, under ``settings`` if given.
 
-        Raises :class:`~gateway.errors.SettingsError` for a configured camera that cannot be used; see rule 4.
+        Raises :class:`~gateway.errors.SettingsError` for an invalid camera of the settings; see rule 4.
         """
         settings = settings or self.settings
         configured = settings.camera_tables()
@@ -60,7 +60,7 @@ class CameraStore:
         faults: dict[str, str] = {}
         for camera_id in {**configured, **self._changes}:
             try:
-                table = _over(configured.get(camera_id, {}), self._changes.get(camera_id, {}))
+                table = _merged(configured.get(camera_id, {}), self._changes.get(camera_id, {}))
                 cameras[camera_id] = settings.camera(camera_id, table)
             except SettingsError as error:
                 if camera_id not in self._changes:
@@ -73,15 +73,15 @@ class CameraStore:
         return cameras
 
     def is_configured(self, camera_id: str) -> bool:
-        """Whether the settings, and not the API, brought this camera."""
+        """Whether the settings, and not the API, define a camera."""
         return camera_id in self.settings.camera_tables()
 
     def is_url_by_api(self, camera_id: str) -> bool:
-        """Whether the URL that a camera is pulled from came by API."""
+        """Whether the API set the URL of a camera."""
         return "url" in self._changes.get(camera_id, {})
 
     async def add(self, camera_id: str, table: Mapping[str, Any]) -> CameraSettings:
-        """A new camera. Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``."""
+        """Add a camera. Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``."""
         if camera_id in self._changes or self.is_configured(camera_id):
             raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
         if len(self._changes) >= CAMERAS_MAX:
@@ -89,7 +89,7 @@ class CameraStore:
         return await self._change(camera_id, {key: value for key, value in table.items() if value is not None})
 
     async def patch(self, camera_id: str, patch: Mapping[str, Any]) -> CameraSettings:
-        """A camera with other settings; rule 1. Raises ``BadRequestError`` and ``UnavailableError``."""
+        """Change settings of a camera; rule 1. Raises ``BadRequestError`` and ``UnavailableError``."""
         before = self._changes.get(camera_id)
         if before is None:
             before = {} if self.is_configured(camera_id) else dict(DEMO_TABLES.get(camera_id, {}))
@@ -97,7 +97,7 @@ class CameraStore:
         return await self._change(camera_id, merged)
 
     async def remove(self, camera_id: str) -> None:
-        """Forget a camera. Raises ``ConflictError`` (rule 2), ``NotFoundError`` and ``UnavailableError``."""
+        """Remove a camera. Raises ``ConflictError`` (rule 2), ``NotFoundError`` and ``UnavailableError``."""
         if self.is_configured(camera_id):
             raise ConflictError(
                 f"camera {camera_id} is configured in liveedge.toml or the environment: remove it there, and the"
@@ -109,7 +109,7 @@ class CameraStore:
             raise NotFoundError(f"there is no camera {camera_id[:64]!r}; GET /api/cameras lists what there is")
 
     def reconfigure(self, settings: Settings) -> None:
-        """Other settings are in force."""
+        """Use other settings."""
         self.settings = settings
 
     async def _change(self, camera_id: str, changes: dict[str, Any]) -> CameraSettings:
@@ -120,7 +120,7 @@ class CameraStore:
             raise BadRequestError("capture_tls_ca_file: files are named in liveedge.toml or the environment alone")
         configured = self.settings.camera_tables().get(camera_id, {})
         try:
-            camera = self.settings.camera(camera_id, _over(configured, changes))
+            camera = self.settings.camera(camera_id, _merged(configured, changes))
         except SettingsError as error:
             raise BadRequestError(str(error)) from None
         after = {**self._changes, camera_id: changes}
@@ -134,13 +134,13 @@ class CameraStore:
             await asyncio.to_thread(_write, self.path, changes)
         except OSError as error:
             raise UnavailableError(
-                f"the change cannot be kept in DATA_DIR ({error.strerror}), and so is not made", retry_after_s=30
+                f"the change was not made, because DATA_DIR cannot be written ({error.strerror})", retry_after_s=30
             ) from None
         self._changes = changes
 
 
-def _over(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``changes`` over ``table``, in which the engine may go by either of its names."""
+def _merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` with ``changes``. The engine has two names; a change by one replaces the other."""
     hidden = {"engine", "capture_engine"} if {"engine", "capture_engine"} & changes.keys() else set()
     return {name: value for name, value in table.items() if name not in hidden} | dict(changes)
 
@@ -150,7 +150,7 @@ def _read(path: Path) -> Tables:
         kept = json.loads(path.read_bytes())
         cameras = kept["cameras"]
         if kept["version"] != VERSION or not all(isinstance(table, dict) for table in cameras.values()):
-            raise ValueError("another version")
+            raise ValueError("unknown version")
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -159,11 +159,12 @@ def _read(path: Path) -> Tables:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError(
-            f"{path} is none of ours, or damaged: put back a copy, or move it away and add those cameras again"
+            f"{path} is damaged or was not written by liveedge: restore a copy, or move it away and add its cameras"
+            " again"
         ) from None
     return {str(camera_id): dict(table) for camera_id, table in cameras.items()}
 
 
 def _write(path: Path, changes: Tables) -> None:
-    """Rule 3. Raises ``OSError``; the file is then as it was."""
+    """Rule 3. Raises ``OSError``; the file is unchanged then."""
     write_private(path, json.dumps({"version": VERSION, "cameras": changes}, indent=2).encode())

@@ -1,17 +1,19 @@
-"""The C heap, which libav, OpenCV and Python's larger objects share, kept together and given back.
+"""The C heap, which libav, OpenCV and larger Python objects share: keep it compact, and return free memory.
 
-Theory of operation. glibc keeps what is freed, for whoever wants it next, and there its holes stay: in a soak with a
-camera that comes and goes the heap grew for an hour, while what was in use in it did not. Two things are done about
-that.
+Importing this module changes nothing; the command line calls it.
 
-1. Few arenas. By default threads that allocate at the same time get one each, up to eight a core, and what is free in
-   one is of no use to the others. Each run of a camera is a thread of its own, so that every arena grows to the most
-   that any run ever took. With few, threads wait for each other a little where they allocate at once, which Python's
-   do seldom.
-2. Whole free pages go back to the system now and then (malloc_trim(3)). It takes a millisecond for 50 MB. A low
-   M_MMAP_THRESHOLD would do as well, at the price of page faults with each picture: a tenth of all CPU in that soak.
+Theory of operation. glibc keeps freed memory for later allocations, and fragments of it stay unused. In a soak test
+with a camera that reconnected all the time, the heap grew for an hour although the memory in use did not. Two measures:
 
-Where the C library is another (musl, macOS), nothing of it is there, and nothing is done.
+1. Few arenas. By default, threads that allocate at the same time get an arena each, up to eight for each core, and the
+   free memory of one arena cannot be used by the others. Each run of a camera has a thread of its own, so every arena
+   grows to the largest size that any run needed. With few arenas, threads wait for each other a little when they
+   allocate at the same time, which Python's threads seldom do.
+2. malloc_trim(3) returns free pages to the system now and then. It takes a millisecond for 50 MB. A low
+   M_MMAP_THRESHOLD would have the same effect, but cause page faults with each picture: a tenth of all CPU in that
+   test.
+
+With another C library (musl, macOS) nothing is done.
 """
 
 import asyncio
@@ -19,30 +21,30 @@ import ctypes
 from typing import Any
 
 ARENAS_MAX = 2
-"""Sixteen arenas had 38 MB of holes after 40 minutes, two 12 MB."""
+"""Sixteen arenas had 38 MB of unused fragments after 40 minutes, two had 12 MB."""
 
 M_ARENA_MAX = -8
-"""Of glibc's malloc.h."""
+"""From glibc's malloc.h."""
 
-TRIM_EVERY_S = 60.0
+TRIM_INTERVAL_S = 60.0
 
 
 def limit_arenas() -> bool:
-    """Keep to ``ARENAS_MAX`` arenas, of which those that are there already stay. Returns whether that was possible."""
+    """Create no more than ``ARENAS_MAX`` arenas. Existing ones stay. Returns whether the C library can do that."""
     mallopt = _libc("mallopt")
     return mallopt is not None and bool(mallopt(M_ARENA_MAX, ARENAS_MAX))
 
 
-async def keep_trimmed(every_s: float = TRIM_EVERY_S) -> None:
-    """Give back what is free every ``every_s`` seconds, until cancelled; returns at once where that cannot be done."""
+async def keep_trimmed(interval_s: float = TRIM_INTERVAL_S) -> None:
+    """Return free pages every ``interval_s`` seconds until cancelled. Returns at once if the C library cannot do it."""
     trim = _libc("malloc_trim")
     while trim is not None:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(interval_s)
         await asyncio.to_thread(trim, ctypes.c_size_t(0))
 
 
 def _libc(name: str) -> Any:
-    """A function of the C library, or ``None``."""
+    """A function of the C library; ``None`` if it has no such function."""
     try:
         return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""Private files: replaced whole, on disk when that is told, and their owner's alone."""
+"""Private files: replaced atomically, synced to disk, and readable by their owner only."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Put ``data`` in place of a file, with mode 0600. Raises ``OSError``; the file is then as it was."""
+    """Replace a file by ``data``, with mode 0600. Raises ``OSError``; the file is unchanged then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:

@@ -1,4 +1,4 @@
-"""The heap stays together, and what is free goes back: told by glibc and the kernel, of processes of their own."""
+"""Few arenas, and free memory returned to the system: measured by glibc and the kernel, in separate processes."""
 
 import subprocess
 import sys
@@ -8,8 +8,13 @@ import pytest
 from web.heap import ARENAS_MAX
 
 COUNT = """
-import ctypes, sys, threading
+import ctypes, os, sys, threading
+
+environment = dict(os.environ)
+import web.app, web.cli
 from web.heap import limit_arenas
+
+assert dict(os.environ) == environment
 
 if sys.argv[1] == "limited":
     assert limit_arenas()
@@ -50,7 +55,7 @@ places = []
 for number in range(2000):
     places.append(libc.malloc(50_000))
     ctypes.memset(ctypes.c_void_p(places[-1]), 1, 50_000)
-for place in places[:-1]:  # the last one keeps all before it from being given back by itself
+for place in places[:-1]:  # while the last one is in use, glibc returns none of those before it
     libc.free(ctypes.c_void_p(place))
 before = resident()
 
@@ -65,8 +70,9 @@ asyncio.run(asyncio.wait_for(main(), 60))
 """
 
 
-@pytest.mark.parametrize("limit", ["limited", "as it is"])
-def test_threads_share_few_arenas(limit: str) -> None:
+@pytest.mark.parametrize("limit", ["limited", "imported"])
+def test_only_the_command_limits_arenas(limit: str) -> None:
+    """Importing the modules changes neither malloc nor the environment."""
     told = subprocess.run([sys.executable, "-c", COUNT, limit], capture_output=True, text=True, check=True).stdout
     arenas = told.count("<heap nr=")
     if limit == "limited":
@@ -75,5 +81,5 @@ def test_threads_share_few_arenas(limit: str) -> None:
         assert arenas > ARENAS_MAX
 
 
-def test_free_pages_go_back_to_the_system() -> None:
+def test_free_pages_are_returned_to_the_system() -> None:
     subprocess.run([sys.executable, "-c", HOLES], check=True)

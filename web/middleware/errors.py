@@ -1,4 +1,4 @@
-"""How errors leave the gateway: one JSON shape for all, the right status, and no traceback or credential in it.
+"""Errors as JSON: one shape for all, with the right status, and without traceback or credential.
 
 {"error": "<code>", "message": "<sentence>"}
 """
@@ -20,7 +20,7 @@ from gateway.errors import (
 log = logging.getLogger(__name__)
 
 CLIENT_GONE = 499
-"""nginx's number for it; it is counted, and nobody sees it."""
+"""nginx's status for a client that closed the connection. It is counted and never received."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -56,7 +56,7 @@ def error_response(error: LiveedgeError) -> web.Response:
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every error into the one shape. What is nobody's request's fault is logged whole and answered 500."""
+    """Turn every error into JSON. An unexpected exception is logged with its traceback and answered 500."""
     try:
         return await handler(request)
     except LiveedgeError as error:
@@ -71,12 +71,12 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         message = f"{error.reason}: {request.method} {request.path}"
         return web.json_response({"error": code, "message": message}, status=error.status, headers=headers)
     except TimeoutError:
-        # The client's transport has: there is nobody to answer.
+        # The connection has timed out: nobody can receive an answer.
         raise
     except Exception as error:
         if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-            # The client went away in mid-answer, as every viewer does: nobody is there to be told, and nothing is ill.
-            # Raised on, aiohttp would log a traceback for each.
+            # The client closed the connection during the answer, as every viewer of a stream does. This is no error,
+            # and aiohttp would log a traceback.
             return web.Response(status=CLIENT_GONE)
         log.exception("%s %s failed", request.method, request.path)
         message = "the gateway failed on this request; its log has the reason"
