@@ -47,9 +47,9 @@ def test_the_page_shows_the_file_that_is_run(example: str) -> None:
 
 
 async def test_the_engine_and_the_frame_callback() -> None:
-    from examples.frame_callback import look  # type: ignore[import-not-found]
+    from examples.frame_callback import collect  # type: ignore[import-not-found]
 
-    frames = await look("wall://here", 3, engine=WALL["engine"])
+    frames = await collect("wall://here", 3, engine=WALL["engine"])
     assert [size_of(frame.data) for frame in frames] == [(160, 120)] * 3
     assert [frame.sequence for frame in frames] == sorted({frame.sequence for frame in frames})
 
@@ -59,14 +59,14 @@ async def test_the_messaging_adapter(tmp_path: Path) -> None:
     service = CaptureService({"default": settings.camera("default", WALL)})
     messaging = create_messaging(settings, service)
     await messaging.start()
-    orders = tmp_path / "orders.jsonl"
-    orders.write_text(json.dumps(["capture_start_request", {"client_id": "me"}]) + "\n")
+    commands = tmp_path / "commands.jsonl"
+    commands.write_text(json.dumps(["capture_start_request", {"client_id": "me"}]) + "\n")
     await until(lambda: service.status().state is SessionState.LIVE)
-    with orders.open("a") as file:
+    with commands.open("a") as file:
         file.write(json.dumps(["capture_start_request", {}]) + "\n")
-    news = tmp_path / "news.jsonl"
-    await until(lambda: "client_id: Field required" in news.read_text())
-    await until(lambda: '"live"' in news.read_text())
+    messages = tmp_path / "messages.jsonl"
+    await until(lambda: "client_id: Field required" in messages.read_text())
+    await until(lambda: '"live"' in messages.read_text())
     assert messaging.status() == {"adapter": "file", "connected": True}
     await messaging.close()
     await service.close()

@@ -1,4 +1,4 @@
-"""A capture engine: a camera that films a slowly breathing grey wall."""
+"""A capture engine: generates grey pictures whose brightness changes slowly."""
 
 import math
 import threading
@@ -16,7 +16,7 @@ WIDTH, HEIGHT, FPS = 320, 240, 15
 
 
 class WallEngine(CaptureEngine):
-    """Name it ``examples.capture_engine:WallEngine`` in ``CAPTURE_ENGINE`` or a camera's ``engine``."""
+    """Set ``CAPTURE_ENGINE``, or a camera's ``engine``, to ``examples.capture_engine:WallEngine``."""
 
     def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(source, clock)

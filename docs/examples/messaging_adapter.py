@@ -1,4 +1,4 @@
-"""A messaging adapter: news as lines of JSON in a file, commands as lines of JSON from another."""
+"""A messaging adapter: reads commands from a file and appends answers and status changes to another, as JSON lines."""
 
 import asyncio
 import json
@@ -16,19 +16,19 @@ INTERVAL_S = 0.05
 
 
 class FileMessaging(StreamMessaging):
-    """Name it ``examples.messaging_adapter:FileMessaging`` in ``MESSAGING``. The files are in ``DATA_DIR``."""
+    """Set ``MESSAGING`` to ``examples.messaging_adapter:FileMessaging``. The files are in ``DATA_DIR``."""
 
     def __init__(self, settings: Settings, control: Control) -> None:
         super().__init__(settings, control)
-        self._orders = settings.data_dir / "orders.jsonl"
-        self._news = settings.data_dir / "news.jsonl"
+        self._commands_file = settings.data_dir / "commands.jsonl"
+        self._messages_file = settings.data_dir / "messages.jsonl"
         self._status_publisher: StatusPublisher | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._status_publisher = StatusPublisher(self.control.service, self.control.status_response, self._tell)
+        self._status_publisher = StatusPublisher(self.control.service, self.control.status_response, self._send)
         self._status_publisher.publish_all()
-        self._task = asyncio.create_task(self._obey())
+        self._task = asyncio.create_task(self._execute_commands())
 
     async def close(self) -> None:
         if self._status_publisher is not None and self._task is not None:
@@ -39,22 +39,22 @@ class FileMessaging(StreamMessaging):
     def status(self) -> Mapping[str, Any]:
         return {"adapter": "file", "connected": self._task is not None}
 
-    async def _obey(self) -> None:
-        read = 0
+    async def _execute_commands(self) -> None:
+        done = 0
         while True:
             await asyncio.sleep(INTERVAL_S)
-            orders = await asyncio.to_thread(_lines, self._orders)
-            for event, data in orders[read:]:
-                # Whatever is wrong with a command is in the reply; nothing is raised.
+            commands = await asyncio.to_thread(_read_lines, self._commands_file)
+            for event, data in commands[done:]:
+                # If a command is wrong, the reply says so; execute() raises nothing.
                 reply = await self.control.execute(event, data, Caller(Endpoint.EMS, "file"))
-                await self._tell(reply.data)
-            read = len(orders)
+                await self._send(reply.data)
+            done = len(commands)
 
-    async def _tell(self, data: dict[str, Any]) -> None:
-        await asyncio.to_thread(_append, self._news, json.dumps(data))
+    async def _send(self, data: dict[str, Any]) -> None:
+        await asyncio.to_thread(_append, self._messages_file, json.dumps(data))
 
 
-def _lines(path: Path) -> list[tuple[str, Any]]:
+def _read_lines(path: Path) -> list[tuple[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

@@ -1,4 +1,4 @@
-"""A metadata extractor: how bright a finished archive segment begins, next to its other data in the index."""
+"""A metadata extractor: adds the brightness of the first picture to a finished archive segment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from hls.archive.segment import Segment
 
 
 def brightness(segment: Segment, path: Path) -> Mapping[str, Any]:
-    """Name it ``examples.metadata_extractor:brightness`` in ``ARCHIVE_METADATA``. It may be slow, and may raise."""
+    """Set ``ARCHIVE_METADATA`` to ``examples.metadata_extractor:brightness``. It may be slow, and it may raise."""
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
     return {"brightness": round(float(frame.to_ndarray(format="gray").mean()), 1)}
