@@ -25,7 +25,8 @@ import aiohttp
 import m3u8
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from tests.support.gateway_process import GatewayProcess, until
+from tests.support.eventually import eventually_sync
+from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import free_port
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -120,7 +121,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 def look(gateway: GatewayProcess, server: str) -> int:
     """Print what becomes of every expression; gives the number of faults."""
     promtool("check", "metrics", given=gateway.fetch("/metrics")[2])
-    until(lambda: ask(server, "query", query="up == 1")["result"])
+    eventually_sync(lambda: ask(server, "query", query="up == 1")["result"], "Prometheus has scraped the gateway")
     faults = 0
     for title, expression in expressions():
         found = ask(server, "query", query=expression)["result"]

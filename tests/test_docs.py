@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from hls.archive.metadata import load_extractor
 from signaling.browser import BrowserSignaling
 from signaling.factory import create_messaging
 from tests.support.coded import size_of
+from tests.support.eventually import eventually
 from tests.support.film import Film, film
 from tests.support.node import NODE
 from tests.support.recording import record
@@ -33,11 +33,6 @@ WALL = {"url": "wall://here", "engine": "examples.capture_engine:WallEngine", "s
 def examples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(DOCS))
     importlib.invalidate_caches()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (DOCS / "examples").glob("*.py")))
@@ -61,12 +56,12 @@ async def test_the_messaging_adapter(tmp_path: Path) -> None:
     await messaging.start()
     commands = tmp_path / "commands.jsonl"
     commands.write_text(json.dumps(["capture_start_request", {"client_id": "me"}]) + "\n")
-    await until(lambda: service.status().state is SessionState.LIVE)
+    await eventually(lambda: service.status().state is SessionState.LIVE, "the camera is live")
     with commands.open("a") as file:
         file.write(json.dumps(["capture_start_request", {}]) + "\n")
     messages = tmp_path / "messages.jsonl"
-    await until(lambda: "client_id: Field required" in messages.read_text())
-    await until(lambda: '"live"' in messages.read_text())
+    await eventually(lambda: "client_id: Field required" in messages.read_text(), "the invalid command is answered")
+    await eventually(lambda: '"live"' in messages.read_text(), "the status is reported")
     assert messaging.status() == {"adapter": "file", "connected": True}
     await messaging.close()
     await service.close()

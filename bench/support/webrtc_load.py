@@ -21,6 +21,8 @@ from aioice import ice
 from aioice.ice import StunProtocol
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
+from tests.support.eventually import eventually
+
 CONNECT_S = 60.0
 
 _SO_RCVBUFFORCE = 33
@@ -199,9 +201,7 @@ async def join(http: aiohttp.ClientSession, url: str, peer: RTCPeerConnection | 
 
 async def wait_for_media(viewers: list[Viewer]) -> None:
     """Until each has been sent something."""
-    async with asyncio.timeout(CONNECT_S):
-        while any(not viewer.arrivals.packets for viewer in viewers):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: all(viewer.arrivals.packets for viewer in viewers), "every viewer gets packets")
 
 
 async def close(viewers: list[Viewer]) -> None:

@@ -11,8 +11,9 @@ import pytest
 from playwright.async_api import Page
 
 from tests.support.browser import assert_moving_picture, look
+from tests.support.eventually import eventually_sync
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.gateway_process import GatewayProcess, until
+from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import AWKWARD, VIEWER, RtspServer
 
 Gateways = Callable[..., GatewayProcess]
@@ -54,7 +55,7 @@ async def test_a_real_camera_reaches_browser_hls_and_disk(
         listed = gateway.json("/api/cameras/default/segments")["segments"]
         return [segment for segment in listed if segment["state"] == "closed"]
 
-    segment = (await asyncio.to_thread(until, closed_segments))[0]
+    segment = (await asyncio.to_thread(eventually_sync, closed_segments, "a segment is closed"))[0]
     status, headers, body = gateway.fetch(f"/archive/default/{segment['id']}.mp4")
     assert status == 200
     assert int(headers["Content-Length"]) == len(body) == segment["size"]
@@ -102,7 +103,11 @@ async def test_a_camera_that_dies_and_comes_back_keeps_its_viewer(
                 const close = peer.close; peer.close = function () { window.closed++; return close.call(this); }; }
     """)
     own_rtsp_server.kill()
-    await asyncio.to_thread(until, lambda: gateway.camera()["state"] in ("retrying", "failed"))
+    await asyncio.to_thread(
+        eventually_sync,
+        lambda: gateway.camera()["state"] in ("retrying", "failed"),
+        "the loss of the camera is noticed",
+    )
     assert gateway.json("/health") == {"status": "ok"}
     own_rtsp_server.start()
     await asyncio.to_thread(gateway.wait_for_state, "live")
@@ -122,14 +127,14 @@ def media_playlist(gateway: GatewayProcess) -> str:
 def test_a_recording_survives_kill_9_and_the_next_start_heals_it(gateways: Gateways, rtsp_server: RtspServer) -> None:
     gateway = gateways(RTSP_URL=rtsp_server.url("cam"))
     gateway.wait_for_state("live")
-    until(lambda: files(gateway) and files(gateway)[0].stat().st_size > 20_000)
+    eventually_sync(lambda: files(gateway) and files(gateway)[0].stat().st_size > 20_000, "the recording grows")
     time.sleep(2)  # let it record something worth losing
     gateway.kill()
     (torn,) = files(gateway)
     before = len(ffprobe(torn, "-show_packets")["packets"])
     assert before > 30
     gateway.start()
-    segments = until(lambda: gateway.json("/api/cameras/default/segments")["segments"])
+    segments = eventually_sync(lambda: gateway.json("/api/cameras/default/segments")["segments"], "a segment is listed")
     truncated = next(segment for segment in segments if segment["id"] == torn.stem)
     assert truncated["state"] == "truncated"
     assert not decode(torn)
@@ -139,7 +144,7 @@ def test_a_recording_survives_kill_9_and_the_next_start_heals_it(gateways: Gatew
 def test_sigterm_finishes_files_and_ends_with_0(gateways: Gateways, rtsp_server: RtspServer) -> None:
     gateway = gateways(RTSP_URL=rtsp_server.url("cam"))
     gateway.wait_for_state("live")
-    until(lambda: files(gateway) and files(gateway)[0].stat().st_size > 20_000)
+    eventually_sync(lambda: files(gateway) and files(gateway)[0].stat().st_size > 20_000, "the recording grows")
     took = gateway.stop()
     assert gateway.process is not None
     assert gateway.process.returncode == 0, gateway.log()

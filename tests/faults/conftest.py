@@ -1,6 +1,5 @@
 """A whole gateway in this process, with cameras under weather."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.clock import SYSTEM_CLOCK, Clock
+from tests.support.eventually import eventually
 from tests.support.fault_injection import ENGINE, WeatherEngine
 from tests.support.webrtc import camera_with, join, page, server
 from web.app import create_app
@@ -94,18 +94,12 @@ def clear_sky() -> Iterator[None]:
     WeatherEngine.sky.clear()
 
 
-async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait for something to come true; the bound is no measure of speed."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
 async def wait_until_playable(site: Site) -> None:
     """Wait until every camera has something to play, live and recorded."""
-    await until(
+    await eventually(
         lambda: all(
             site.gateway.live.stream(name).live_edge is not None and status.segments_closed > 0
             for name, status in site.gateway.archive.recorders().items()
-        )
+        ),
+        "every camera has a live edge and a recording",
     )

@@ -16,7 +16,8 @@ from aiohttp import ClientResponse
 from gateway.capture.runner import EngineRunner
 from gateway.media import Packet
 from gateway.session import SessionState
-from tests.faults.conftest import Site, Sites, until
+from tests.faults.conftest import Site, Sites
+from tests.support.eventually import eventually
 from tests.support.fault_injection import Sky, WeatherEngine
 from tests.support.hostile import HostileServer, hang_up, say_nothing, talk_garbage
 from web.gateway import Gateway
@@ -63,15 +64,18 @@ async def test_a_camera_that_flaps_a_hundred_times_keeps_its_viewer_and_leaks_no
         assert reply.status == 200
         pictures = jpegs(reply)
         await anext(pictures)
-        await until(lambda: yard.session.state is SessionState.LIVE)
+        await eventually(lambda: yard.session.state is SessionState.LIVE, "the other camera is live")
         WeatherEngine.sky["door"] = Sky.HANGS_UP
-        await until(lambda: WeatherEngine.runs["door"] > 10)
+        await eventually(lambda: WeatherEngine.runs["door"] > 10, "the camera flaps")
         before = held()
-        await until(lambda: WeatherEngine.runs["door"] > 10 + FLAPS)
+        await eventually(lambda: WeatherEngine.runs["door"] > 10 + FLAPS, "the camera has flapped often enough")
         after = held()
         WeatherEngine.sky["door"] = Sky.FAIR
         run = WeatherEngine.runs["door"]
-        await until(lambda: door.session.state is SessionState.LIVE and door.hub.newest.run > run)  # type: ignore[union-attr]
+        await eventually(
+            lambda: door.session.state is SessionState.LIVE and door.hub.newest.run > run,  # type: ignore[union-attr]
+            "the camera is live again, with a newer run",
+        )
         for _ in range(100):  # what was sent before, and then the new run
             await anext(pictures)
     assert yard.hub.newest is not None
@@ -101,9 +105,9 @@ async def test_a_real_camera_that_hangs_up_a_hundred_times_leaks_nothing(
 
     with HostileServer(count) as server:
         await sites({"door": server.url})
-        await until(lambda: connections > 10)
+        await eventually(lambda: connections > 10, "the camera refuses connections")
         before = held()
-        await until(lambda: connections > 10 + FLAPS)
+        await eventually(lambda: connections > 10 + FLAPS, "the camera has refused often enough")
         after = held()
     assert after["runners"] <= before["runners"] + 1
     for name in ("threads", "tasks", "descriptors"):
@@ -141,7 +145,10 @@ async def test_of_twenty_cameras_five_are_dead_and_fifteen_do_not_notice(sites: 
         {name: f"weather://{name}" for name in alive}, record="never", capture_timeout=300, connection_retry_delay=0.05
     )
     service = site.gateway.service
-    await until(lambda: all(service.camera(name).session.state is SessionState.LIVE for name in alive))
+    await eventually(
+        lambda: all(service.camera(name).session.state is SessionState.LIVE for name in alive),
+        "the healthy cameras are live",
+    )
     well = Gaps(site.gateway, alive)
     await asyncio.sleep(2)
     well.close()
@@ -194,7 +201,10 @@ async def test_whatever_falls_on_cameras_their_neighbour_stays_dry_and_they_come
         WeatherEngine.sky.clear()
         for name, sky in skies.items():
             camera = service.camera(name)
-            await until(lambda camera=camera: camera.session.state is SessionState.LIVE and bool(camera.hub.gop))  # type: ignore[misc]
+            await eventually(
+                lambda camera=camera: camera.session.state is SessionState.LIVE and bool(camera.hub.gop),  # type: ignore[misc]
+                "the camera is live and has a GOP",
+            )
             await playable(site, name)
             try:
                 async with asyncio.timeout(20):

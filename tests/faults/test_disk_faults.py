@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from gateway.session import SessionState
-from tests.faults.conftest import Site, Sites, until
+from tests.faults.conftest import Site, Sites
 from tests.faults.test_camera_faults import Gaps
 from tests.support.disk import Disk, MountedDisk, make_disk
+from tests.support.eventually import eventually, eventually_sync
 from tests.support.fault_injection import ENGINE
 from tests.support.ffprobe import decode
 from tests.support.gateway_process import GatewayProcess
-from tests.support.gateway_process import until as wait_until
 
 CAMERA = '[cameras.door]\nurl = "weather://door"\nengine = "' + ENGINE + '"\n'
 
@@ -28,7 +28,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     disk.gateway = GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=2)
     disk.gateway.prefix = disk.prefix
     with disk.gateway as gateway:
-        wait_until(lambda: closed(gateway))
+        eventually_sync(lambda: closed(gateway), "a segment is closed")
         yield disk
 
 
@@ -52,7 +52,10 @@ def live_goes_on(gateway: GatewayProcess) -> None:
     """HLS and status move on while the disk does not."""
     edge = gateway.camera("door")["live_edge"]
     assert edge is not None
-    wait_until(lambda: gateway.camera("door")["live_edge"]["media_sequence"] > edge["media_sequence"])
+    eventually_sync(
+        lambda: gateway.camera("door")["live_edge"]["media_sequence"] > edge["media_sequence"],
+        "the live playlist goes on",
+    )
     assert gateway.json("/health") == {"status": "ok"}
     assert gateway.camera("door")["state"] == "live"
 
@@ -60,8 +63,8 @@ def live_goes_on(gateway: GatewayProcess) -> None:
 def heals(gateway: GatewayProcess) -> None:
     """It records again, into files that play, and says so."""
     count = len(closed(gateway))
-    wait_until(lambda: len(closed(gateway)) > count)
-    wait_until(lambda: not ill(gateway))
+    eventually_sync(lambda: len(closed(gateway)) > count, "another segment is closed")
+    eventually_sync(lambda: not ill(gateway), "no problem is reported any more")
     newest = closed(gateway)[-1]
     copy = gateway.folder / "newest.mp4"
     copy.write_bytes(gateway.fetch(newest["url"])[2])
@@ -80,8 +83,10 @@ def test_a_full_disk(disk: Disk) -> None:
     gateway = disk.gateway
     names = {segment["id"] for segment in closed(gateway)}
     disk.fill()
-    wait_until(lambda: "not recorded" in ill(gateway))
-    wait_until(lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1)
+    eventually_sync(lambda: "not recorded" in ill(gateway), "the problem is reported")
+    eventually_sync(
+        lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1, "the metric says that recording fails"
+    )
     live_goes_on(gateway)
     assert names <= {segment["id"] for segment in closed(gateway)}, "what is there can be found meanwhile"
     disk.make_room()
@@ -103,15 +108,18 @@ def test_a_full_disk_of_the_index_alone(tmp_path: Path) -> None:
     disk.gateway = GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=2, **places)
     disk.gateway.prefix = disk.prefix
     with disk.gateway as gateway:
-        wait_until(lambda: closed(gateway))
+        eventually_sync(lambda: closed(gateway), "a segment is closed")
         disk.fill()
         # A limit on files is one on recordings too.
         alone = isinstance(disk, MountedDisk)
-        wait_until(lambda: ("the index cannot be written" if alone else "not recorded") in ill(gateway))
+        eventually_sync(
+            lambda: ("the index cannot be written" if alone else "not recorded") in ill(gateway),
+            "the problem is reported",
+        )
         live_goes_on(gateway)
         if alone:
             files = len(list(recordings.rglob("*.mp4")))
-            wait_until(lambda: len(list(recordings.rglob("*.mp4"))) > files)
+            eventually_sync(lambda: len(list(recordings.rglob("*.mp4"))) > files, "recording goes on")
         disk.make_room()
         heals(gateway)
         all_is_kept(disk, {path.stem for path in sorted(recordings.rglob("*.mp4"))[:-1]})
@@ -121,7 +129,7 @@ def test_a_disk_that_becomes_read_only(disk: Disk) -> None:
     gateway = disk.gateway
     names = {segment["id"] for segment in closed(gateway)}
     disk.forbid()
-    wait_until(lambda: "not recorded" in ill(gateway))
+    eventually_sync(lambda: "not recorded" in ill(gateway), "the problem is reported")
     live_goes_on(gateway)
     disk.permit()
     heals(gateway)
@@ -133,8 +141,10 @@ def test_a_disk_that_is_pulled_and_comes_back(disk: Disk) -> None:
     gateway = disk.gateway
     names = {segment["id"] for segment in closed(gateway)}
     disk.pull()
-    wait_until(lambda: "has been taken away" in ill(gateway))
-    wait_until(lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1)
+    eventually_sync(lambda: "has been taken away" in ill(gateway), "the problem is reported")
+    eventually_sync(
+        lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1, "the metric says that recording fails"
+    )
     live_goes_on(gateway)
     assert not list(disk.data.glob("*"))
     disk.plug_in()
@@ -158,32 +168,37 @@ async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytes
     site = await sites({name: f"weather://{name}" for name in names}, archive_segment_seconds=2)
     service = site.gateway.service
     try:
-        await until(lambda: all(status.segments_closed for status in site.gateway.archive.recorders().values()))
+        await eventually(
+            lambda: all(status.segments_closed for status in site.gateway.archive.recorders().values()),
+            "every camera has closed a segment",
+        )
         is_well.clear()
         gaps = Gaps(site.gateway, names)
         edge = site.media_sequence("cam0")
-        await until(lambda: site.media_sequence("cam0") > edge + 1)
+        await eventually(lambda: site.media_sequence("cam0") > edge + 1, "the live playlist goes on")
         assert all(service.camera(name).session.state is SessionState.LIVE for name in names)
-        await until_told(site, "behind")
+        await wait_for_problem(site, "behind")
         assert await site.metric('liveedge_archive_lag_seconds{camera="cam0"}') > 1
         gaps.close()
         assert not gaps.missing
     finally:
         is_well.set()
-    await until(lambda: all(status.lag_s < 2 for status in site.gateway.archive.recorders().values()))
+    await eventually(
+        lambda: all(status.lag_s < 2 for status in site.gateway.archive.recorders().values()),
+        "every recorder has caught up",
+    )
     assert not await site.problems()
     # Twenty seconds fit into a queue: nothing was lost.
     assert all(status.packets_dropped == 0 for status in site.gateway.archive.recorders().values())
 
 
-async def until_told(site: Site, word: str) -> None:
+async def wait_for_problem(site: Site, word: str) -> None:
     """Wait until /api/status has a problem with this word."""
 
     async def is_told() -> bool:
         return any(word in message for message in await site.problems())
 
-    while not await is_told():
-        pass
+    await eventually(is_told, f"a problem with {word!r} is reported")
 
 
 def test_sigterm_while_the_disk_hangs(tmp_path: Path) -> None:
@@ -192,9 +207,11 @@ def test_sigterm_while_the_disk_hangs(tmp_path: Path) -> None:
     (tmp_path / "liveedge.toml").write_text(table)
     with GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=2) as gateway:
         gateway.wait_for_state("live", "door")
-        wait_until(lambda: closed(gateway))
+        eventually_sync(lambda: closed(gateway), "a segment is closed")
         (tmp_path / "stuck").touch()
-        wait_until(lambda: metric(gateway, 'liveedge_archive_lag_seconds{camera="door"}') > 1)
+        eventually_sync(
+            lambda: metric(gateway, 'liveedge_archive_lag_seconds{camera="door"}') > 1, "the recorder falls behind"
+        )
         took_s = gateway.stop()
         assert took_s < 10, "the contract's bound, and as much again for a disk that hangs"
         (tmp_path / "stuck").unlink()

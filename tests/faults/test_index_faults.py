@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 
 from hls.archive.check import check_archive
 from hls.archive.database import INDEX_FILE
-from tests.faults.conftest import Site, Sites, until
+from tests.faults.conftest import Site, Sites
 from tests.faults.test_camera_faults import Gaps
+from tests.support.eventually import eventually
 
 JUNK = b"not a database at all, for as long as you read. " * 4096
 
@@ -26,16 +26,9 @@ async def is_well(site: Site) -> bool:
     return not await site.problems()
 
 
-async def until_async(condition: Callable[[], Awaitable[object]]) -> None:
-    """As :func:`until`, for what has to be asked."""
-    async with asyncio.timeout(30):
-        while not await condition():
-            await asyncio.sleep(0.05)
-
-
 async def recorded_site(sites: Sites) -> Site:
     site = await sites({"door": "weather://door"}, archive_segment_seconds=2)
-    await until(lambda: site.gateway.archive.recorders()["door"].segments_closed > 0)
+    await eventually(lambda: site.gateway.archive.recorders()["door"].segments_closed > 0, "a segment is closed")
     return site
 
 
@@ -50,13 +43,13 @@ async def test_an_index_that_somebody_locks(sites: Sites, tmp_path: Path, monkey
         async def is_told() -> bool:
             return any("index" in message for message in await site.problems())
 
-        await until_async(is_told)
-        await until(lambda: archive.recorders()["door"].segments_closed > count)
+        await eventually(is_told, "the problem is reported")
+        await eventually(lambda: archive.recorders()["door"].segments_closed > count, "another segment is closed")
         assert site.media_sequence("door") > edge
         async with site.client.get("/api/cameras/door/segments") as reply:
             assert reply.status in (200, 503)
         other.execute("ROLLBACK")
-    await until(lambda: archive.status()["index_error"] is None)
+    await eventually(lambda: archive.status()["index_error"] is None, "the index works again")
     assert len(await listed(site)) >= count + 1
     assert not await site.problems()
 
@@ -115,16 +108,19 @@ async def test_whatever_happens_to_the_index_while_it_is_open(
         edge, written = site.media_sequence("door"), archive.recorders()["door"].bytes_written
         caplog.clear()
         damage(path)
-        await until(lambda number=number: archive.status()["index_repairs"] == number)  # type: ignore[misc]
+        await eventually(lambda number=number: archive.status()["index_repairs"] == number, "the index is repaired")  # type: ignore[misc]
         assert "the index is damaged or missing" in caplog.text, damage
         assert await site.metric("liveedge_archive_index_repairs_total") == number
-        await until(lambda: not archive.status()["index_is_incomplete"])
+        await eventually(lambda: not archive.status()["index_is_incomplete"], "the index is complete")
         after = await listed(site)
         assert before <= set(after), damage
         assert after == sorted(after)
-        await until(lambda written=written: archive.recorders()["door"].bytes_written > written)  # type: ignore[misc]
+        await eventually(
+            lambda written=written: archive.recorders()["door"].bytes_written > written,  # type: ignore[misc]
+            "recording goes on",
+        )
         assert site.media_sequence("door") >= edge
-        await until_async(lambda: is_well(site))
+        await eventually(lambda: is_well(site), "no problem is reported any more")
     gaps.close()
     assert not gaps.missing
     recorder = archive.recorders()["door"]
@@ -157,14 +153,14 @@ async def test_an_index_that_is_damaged_at_the_start_is_made_again(sites: Sites,
         file.write(JUNK[:4096])
     again = await sites({"door": "weather://door"}, archive_segment_seconds=2)
     # What playlists are made of is looked through when it is asked for: the start does not wait for gigabytes.
-    await until(lambda: any(path.parent.glob(f"{INDEX_FILE}.broken-*")))
+    await eventually(lambda: any(path.parent.glob(f"{INDEX_FILE}.broken-*")), "the damaged index is put aside")
 
     async def is_found() -> bool:
         return any(segment.name == protected for segment in await again.gateway.archive_reader.page("door", limit=1000))
 
-    await until_async(is_found)
+    await eventually(is_found, "all recordings are listed")
     (segment, _) = await again.gateway.archive_reader.find("door", protected)
     if tree == "fragment_list":
         assert segment.is_protected, "no recording tells it, and the damaged index still did"
     assert len(list(path.parent.glob(f"{INDEX_FILE}.broken-*"))) == 1
-    await until_async(lambda: is_well(again))
+    await eventually(lambda: is_well(again), "no problem is reported any more")

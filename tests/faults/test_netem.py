@@ -8,6 +8,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
+from tests.support.eventually import eventually
 from tests.support.netem import Link, TcpNetwork, UdpNetwork, only_way
 
 
@@ -93,14 +94,15 @@ def port_of(echo: Echo) -> int:
 
 async def settle(network: UdpNetwork, said: int) -> None:
     """Until all that the guests said has come back, or never will."""
-    async with asyncio.timeout(20):
-        while (
-            network.up.offered < said
-            or network.up.under_way
-            or network.down.offered < network.up.delivered
-            or network.down.under_way
-        ):
-            await asyncio.sleep(0.01)
+    await eventually(
+        lambda: (
+            network.up.offered >= said
+            and not network.up.under_way
+            and network.down.offered >= network.up.delivered
+            and not network.down.under_way
+        ),
+        "no datagram is under way",
+    )
     await asyncio.sleep(0.05)  # from the network's door to the guest
 
 

@@ -22,9 +22,10 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from playwright.async_api import Page, Route
 
 from gateway.webrtc.stats import ViewerStats
-from tests.faults.conftest import Site, Sites, until
+from tests.faults.conftest import Site, Sites
 from tests.support.browser import chromium
 from tests.support.cinema import FilmEngine, film
+from tests.support.eventually import eventually
 from tests.support.netem import Link, TcpNetwork, UdpNetwork
 
 FPS = 15
@@ -117,7 +118,7 @@ class Town:
         watcher = Watcher(self.site, peer, viewer_id)
         watcher.tasks.append(asyncio.create_task(watcher.count()))
         self.stack.push_async_callback(self._leave, watcher)
-        await until(lambda: watcher.pictures)
+        await eventually(lambda: watcher.pictures, "the first picture has arrived")
         return watcher
 
     async def _leave(self, watcher: Watcher) -> None:
@@ -159,9 +160,11 @@ async def watch_in_chromium(page: Page, town: Town, network: UdpNetwork) -> str:
 async def more(page: Page, pictures: int) -> None:
     """Wait until the page has decoded so many more."""
     wanted = await page.evaluate(DECODED) + pictures
-    async with asyncio.timeout(40):
-        while await page.evaluate(DECODED) < wanted:
-            await asyncio.sleep(0.1)
+
+    async def are_decoded() -> bool:
+        return bool(await page.evaluate(DECODED) >= wanted)
+
+    await eventually(are_decoded, f"the page has decoded {pictures} more pictures")
 
 
 async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_else_notices(
@@ -174,7 +177,7 @@ async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_els
     viewer_id = await watch_in_chromium(page, town, network)
     viewer = town.site.gateway.webrtc.viewers[viewer_id]
 
-    await until(lambda: viewer.stats().limit_bps)
+    await eventually(lambda: viewer.stats().limit_bps, "the viewer's bandwidth is limited")
     await more(page, 3)
     stats = viewer.stats()
     assert stats.limit_bps is not None
@@ -198,16 +201,16 @@ async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_els
 
     # The network is good again, and so is what it shows.
     network.down.link = Link()
-    await until(lambda: viewer.degraded is None, 60)
+    await eventually(lambda: viewer.degraded is None, "the viewer is not degraded any more")
     await more(page, 2 * FPS)
-    await until(lambda: "is good again" in caplog.text)
+    await eventually(lambda: "is good again" in caplog.text, "the log says that the network is good again")
 
 
 async def test_what_a_lossy_network_loses_is_sent_again_and_every_picture_seen(town: Town) -> None:
     network = await town.udp(Link(loss=0.05), Link(loss=0.05))
     clean, lossy = await town.watch(), await town.watch(network)
     began, given = lossy.pictures, town.pictures
-    await until(lambda: town.pictures - given >= 5 * FPS)
+    await eventually(lambda: town.pictures - given >= 5 * FPS, "the other viewer keeps its pictures")
     await asyncio.sleep(0.5)
     assert network.down.lost > 10
     assert lossy.pictures - began > 0.85 * 5 * FPS
@@ -222,11 +225,11 @@ async def test_a_cable_that_is_pulled_for_a_moment_is_seen_by_one_viewer_alone(t
     clean, cut = await town.watch(), await town.watch(network)
     network.cut()
     given, seen, at_cut = town.pictures, clean.pictures, cut.pictures
-    await until(lambda: town.pictures - given >= 2 * FPS)
+    await eventually(lambda: town.pictures - given >= 2 * FPS, "the other viewer keeps its pictures")
     assert cut.pictures <= at_cut + 3
     network.restore()
     before = cut.pictures
-    await until(lambda: cut.pictures >= before + FPS)
+    await eventually(lambda: cut.pictures >= before + FPS, "the viewer has pictures again")
     assert clean.pictures - seen > 0.9 * (town.pictures - given) - FPS
     assert clean.stats().packets_lost == 0
 

@@ -19,12 +19,12 @@ from aiortc.mediastreams import MediaStreamTrack
 from gateway.clock import CLOCK_RATE, SystemClock
 from gateway.session import SessionState
 from hls.archive.segment import EndReason
-from tests.faults.conftest import Site, Sites, until
+from tests.faults.conftest import Site, Sites
 from tests.faults.test_camera_faults import Gaps, jpegs, playable
+from tests.support.eventually import eventually, eventually_sync
 from tests.support.fault_injection import ENGINE
 from tests.support.ffprobe import decode
 from tests.support.gateway_process import GatewayProcess
-from tests.support.gateway_process import until as wait_until
 
 HOUR_90K = 3600 * CLOCK_RATE
 
@@ -38,10 +38,11 @@ def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
     with GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=3) as gateway:
         for number in range(4):
             gateway.wait_for_state("live", f"cam{number}")
-        wait_until(
+        eventually_sync(
             lambda: all(
                 (camera["live_edge"] or {}).get("media_sequence") for camera in gateway.json("/api/status")["cameras"]
-            )
+            ),
+            "every camera has a live playlist",
         )
         yield gateway
 
@@ -69,7 +70,7 @@ def test_sigterm_under_load(gateway: GatewayProcess) -> None:
             camera = f"cam{number % 4}"
             paths = (f"/mjpeg/{camera}", blocked_reload(gateway, camera), f"/hls/{camera}/dvr.m3u8", "/api/status")
             stack.enter_context(connect(gateway, paths[number // 4 % 4]))
-        wait_until(lambda: gateway.camera("cam0")["viewers"].get("mjpeg", 0) >= 2)
+        eventually_sync(lambda: gateway.camera("cam0")["viewers"].get("mjpeg", 0) >= 2, "the MJPEG viewers are counted")
         took_s = gateway.stop()
     assert gateway.process is not None
     assert gateway.process.returncode == 0, gateway.log()
@@ -87,8 +88,10 @@ def test_a_process_that_is_frozen_goes_on_where_life_is(gateway: GatewayProcess)
     os.kill(gateway.pid, signal.SIGSTOP)
     time.sleep(3)  # frozen for real
     os.kill(gateway.pid, signal.SIGCONT)
-    wait_until(lambda: gateway.camera("cam0")["live_edge"]["media_sequence"] > before + 2)
-    wait_until(lambda: gateway.json("/api/status")["status"] == "ok")
+    eventually_sync(
+        lambda: gateway.camera("cam0")["live_edge"]["media_sequence"] > before + 2, "the live playlist goes on"
+    )
+    eventually_sync(lambda: gateway.json("/api/status")["status"] == "ok", "no problem is reported any more")
     assert "Traceback" not in gateway.log(), gateway.log()
 
 
@@ -109,14 +112,17 @@ def test_out_of_descriptors(gateway: GatewayProcess) -> None:
             while time.monotonic() < deadline and got < 200_000:
                 got += len(watching.recv(65536))
             assert got >= 50_000, "the one who watched goes on watching"
-            wait_until(lambda: "too many open files" in gateway.log().lower())
+            eventually_sync(
+                lambda: "too many open files" in gateway.log().lower(),
+                "the log says that there are too many open files",
+            )
         finally:
             for stranger in strangers:
                 stranger.close()
             process.rlimit(psutil.RLIMIT_NOFILE, limit)
-    wait_until(lambda: gateway.json("/api/status")["status"] == "ok")
+    eventually_sync(lambda: gateway.json("/api/status")["status"] == "ok", "no problem is reported any more")
     recorded = len(list((gateway.folder / "data").rglob("*.mp4")))
-    wait_until(lambda: len(list((gateway.folder / "data").rglob("*.mp4"))) > recorded + 4)
+    eventually_sync(lambda: len(list((gateway.folder / "data").rglob("*.mp4"))) > recorded + 4, "recording goes on")
     assert gateway.process is not None
     assert gateway.process.poll() is None
 
@@ -158,7 +164,7 @@ async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> 
     gateway = site.gateway
     camera = gateway.service.camera("door")
     await playable(site, "door")
-    await until(lambda: gateway.archive.recorders()["door"].segments_closed > 0)
+    await eventually(lambda: gateway.archive.recorders()["door"].segments_closed > 0, "a segment is closed")
     peer, track = await whep(site, "door")
     async with site.client.get("/mjpeg/door") as reply:
         pictures = jpegs(reply)
@@ -172,8 +178,10 @@ async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> 
                 await anext(pictures)
             for _ in range(30):
                 await track.recv()
-        await until(lambda: (gateway.live.stream("door").live_edge or edge)[0] > edge[0] + 2)
-        await until(lambda: gateway.archive.recorders()["door"].segments_closed > closed + 1)
+        await eventually(
+            lambda: (gateway.live.stream("door").live_edge or edge)[0] > edge[0] + 2, "the live edge moves on"
+        )
+        await eventually(lambda: gateway.archive.recorders()["door"].segments_closed > closed + 1, "recording goes on")
     await peer.close()
     assert camera.session.reconnects == 0
     segments = (await site.json("/api/cameras/door/segments?limit=500"))["segments"]

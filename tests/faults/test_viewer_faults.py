@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.faults.conftest import Sites, until
+from tests.faults.conftest import Sites
+from tests.support.eventually import eventually
 from web.middleware.errors import errors_as_json
 
 
@@ -25,7 +26,7 @@ async def test_viewers_that_vanish_leave_no_trace_in_the_log(sites: Sites, caplo
 
     for _ in range(5):
         await asyncio.gather(*(vanish() for _ in range(12)))
-    await until(lambda: not site.gateway.service.camera("door").viewers)
+    await eventually(lambda: not site.gateway.service.camera("door").viewers, "all viewers have left")
     assert "Error handling request" not in caplog.text
     assert "Traceback" not in caplog.text
 

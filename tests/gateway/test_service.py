@@ -16,6 +16,7 @@ from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import load_settings
 from gateway.status import CaptureStatus
+from tests.support.eventually import eventually
 from tests.support.scripted import INFO, ScriptedEngine
 
 numbers = itertools.count()
@@ -33,12 +34,6 @@ def camera_settings(**table: Any) -> CameraSettings:
         "capture_linger": 0,
     }
     return load_settings().camera("door", {**defaults, **table})
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return once ``condition`` holds; the suite's timeout ends it if it never does."""
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 class Scene:
@@ -62,10 +57,10 @@ class Scene:
     async def live(self) -> ScriptedEngine:
         """Wait for an engine, let it send a keyframe, and wait until the camera is live."""
         count = len(self.runs) or 1
-        await until(lambda: len(self.runs) >= count and not self.runs[-1].closed)
+        await eventually(lambda: len(self.runs) >= count and not self.runs[-1].closed, "the run is open")
         engine = self.runs[-1]
         engine.send(key=True)
-        await until(lambda: self.state is SessionState.LIVE)
+        await eventually(lambda: self.state is SessionState.LIVE, "the session is live")
         return engine
 
 
@@ -127,7 +122,7 @@ async def test_a_viewer_holds_the_camera_and_it_lingers(scenes: Callable[..., Sc
     await asyncio.sleep(0.2)
     assert scene.state is SessionState.LIVE
     again.release()
-    await until(lambda: scene.state is SessionState.STOPPED)
+    await eventually(lambda: scene.state is SessionState.STOPPED, "the session has stopped")
 
 
 async def test_a_viewer_that_comes_while_the_capture_ends_starts_it_again(
@@ -140,7 +135,7 @@ async def test_a_viewer_that_comes_while_the_capture_ends_starts_it_again(
     await asyncio.sleep(0)
     scene.camera.hold("hls")
     await stopping
-    await until(lambda: len(scene.runs) == 2)
+    await eventually(lambda: len(scene.runs) == 2, "the run has begun")
     await scene.live()
 
 
@@ -157,7 +152,7 @@ async def test_the_captures_of_a_disconnected_client_end(scenes: Callable[..., S
     await scene.service.start_capture("a")
     await scene.live()
     await scene.service.end_client("a")
-    await until(lambda: scene.state is SessionState.STOPPED)
+    await eventually(lambda: scene.state is SessionState.STOPPED, "the session has stopped")
 
 
 async def test_a_lost_camera_is_tried_again_with_the_next_run_number(scenes: Callable[..., Scene]) -> None:
@@ -167,7 +162,7 @@ async def test_a_lost_camera_is_tried_again_with_the_next_run_number(scenes: Cal
     await scene.service.start_capture()
     engine = await scene.live()
     engine.fail()
-    await until(lambda: len(scene.runs) == 2)
+    await eventually(lambda: len(scene.runs) == 2, "the run has begun")
     assert scene.state is SessionState.RETRYING
     assert scene.service.status().error_message == "the camera is gone"
     assert not scene.camera.hub.gop
@@ -181,27 +176,27 @@ async def test_a_camera_that_cannot_be_reached_fails_and_a_command_tries_again(s
     scene = scenes()
     await scene.service.start_capture()
     for attempt in (1, 2):
-        await until(lambda attempt=attempt: len(scene.runs) == attempt)  # type: ignore[misc]
+        await eventually(lambda attempt=attempt: len(scene.runs) == attempt, "the next attempt has begun")  # type: ignore[misc]
         scene.runs[-1].fail(CameraUnauthorizedError("the camera wants another password"))
-    await until(lambda: scene.state is SessionState.FAILED)
+    await eventually(lambda: scene.state is SessionState.FAILED, "the session has failed")
     status = scene.service.status()
     assert not status.is_active
     assert status.error_message == "the camera wants another password"
     with pytest.raises(UnavailableError, match="another password"):
         await scene.camera.wait_for_keyframe(60)
     await scene.service.start_capture()
-    await until(lambda: len(scene.runs) == 3)
+    await eventually(lambda: len(scene.runs) == 3, "the run has begun")
     await scene.live()
 
 
 async def test_a_persistent_camera_is_tried_again_and_a_command_ends_the_wait(scenes: Callable[..., Scene]) -> None:
     scene = scenes(start="always", connection_retry_attempts=0, connection_retry_delay=3600)
     scene.service.start()
-    await until(lambda: len(scene.runs) == 1)
+    await eventually(lambda: len(scene.runs) == 1, "the run has begun")
     scene.runs[0].fail()
-    await until(lambda: scene.state is SessionState.FAILED)
+    await eventually(lambda: scene.state is SessionState.FAILED, "the session has failed")
     await scene.service.start_capture("guard")
-    await until(lambda: len(scene.runs) == 2)
+    await eventually(lambda: len(scene.runs) == 2, "the run has begun")
     await scene.live()
 
 
@@ -212,7 +207,7 @@ async def test_a_silent_engine_is_ended_after_the_timeout(
     scene = scenes(capture_timeout=100)
     await scene.service.start_capture()
     await scene.live()
-    await until(lambda: len(scene.runs) == 2)
+    await eventually(lambda: len(scene.runs) == 2, "the run has begun")
     assert scene.runs[0].interrupted
     assert "CAPTURE_TIMEOUT" in (scene.camera.session.error_message or "")
 
@@ -220,9 +215,9 @@ async def test_a_silent_engine_is_ended_after_the_timeout(
 async def test_any_error_of_an_engine_affects_its_camera_only(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     await scene.service.start_capture()
-    await until(lambda: len(scene.runs) == 1)
+    await eventually(lambda: len(scene.runs) == 1, "the run has begun")
     scene.runs[0].fail(ZeroDivisionError("rtsp://viewer:s3cret@camera"))
-    await until(lambda: scene.state is SessionState.RETRYING)
+    await eventually(lambda: scene.state is SessionState.RETRYING, "the session retries")
     message = scene.service.status().error_message or ""
     assert "ZeroDivisionError" in message
     assert "s3cret" not in message
@@ -237,7 +232,7 @@ async def test_waiting_for_a_keyframe_ends_when_it_comes(scenes: Callable[..., S
     await scene.live()
     await waiting
     scene.runs[0].fail()
-    await until(lambda: not scene.camera.hub.gop)
+    await eventually(lambda: not scene.camera.hub.gop, "the hub has dropped its GOP")
     with pytest.raises(UnavailableError, match="gone"):
         await scene.camera.wait_for_keyframe(0.01)
 
@@ -248,7 +243,7 @@ async def test_waiting_for_a_keyframe_fails_at_once_when_none_can_come(
     scene = scenes(connection_retry_attempts=0)
     scene.camera.hold("webrtc")
     waiting = asyncio.ensure_future(scene.camera.wait_for_keyframe(60))
-    await until(lambda: len(scene.runs) == 1)
+    await eventually(lambda: len(scene.runs) == 1, "the run has begun")
     scene.runs[0].fail()
     with pytest.raises(UnavailableError, match="the camera is gone"):
         await waiting
@@ -260,7 +255,7 @@ async def test_a_change_of_the_stream_is_reported(scenes: Callable[..., Scene]) 
     engine = await scene.live()
     wide = StreamInfo(INFO.video.__class__("h264", "avc1.640028", 1920, 1080, INFO.video.parameter_sets))
     engine.send(key=True, info=wide)
-    await until(lambda: scene.statuses[-1].width == 1920)
+    await eventually(lambda: scene.statuses[-1].width == 1920, "the new width is reported")
 
 
 async def test_a_listener_that_fails_does_not_stop_the_others(scenes: Callable[..., Scene]) -> None:
@@ -298,7 +293,7 @@ async def test_the_counters_of_all_runs_are_summed(scenes: Callable[..., Scene])
     first.counters.timestamp_jumps = 1
     assert scene.camera.counters.packets_unreadable == 3
     first.fail()
-    await until(lambda: len(scene.runs) == 2)
+    await eventually(lambda: len(scene.runs) == 2, "the run has begun")
     assert scene.camera.counters == CaptureCounters(packets_unreadable=3, timestamp_jumps=1)
     scene.runs[1].counters.packets_unreadable = 4
     assert scene.camera.counters == CaptureCounters(packets_unreadable=7, timestamp_jumps=1)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, until
+from tests.support.eventually import eventually_sync
+from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import RtspServer
 
 Gateways = Callable[..., GatewayProcess]
@@ -186,7 +187,7 @@ def test_probe_says_what_a_camera_sends_or_why_it_does_not(tmp_path: Path, rtsp_
             check=False,
         )
 
-    done = until(lambda: probe(rtsp_server.url("cam")))
+    done = eventually_sync(lambda: probe(rtsp_server.url("cam")), "the camera answers")
     assert done.returncode == 0, done.stderr
     assert "h264 avc1." in done.stdout
     assert "fps" in done.stdout

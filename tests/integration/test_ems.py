@@ -7,7 +7,8 @@ from io import BytesIO
 import av
 
 from tests.support.ems import Ems, jpeg_of
-from tests.support.gateway_process import GatewayProcess, until
+from tests.support.eventually import eventually_sync
+from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import RtspServer
 
 Gateways = Callable[..., GatewayProcess]
@@ -70,7 +71,7 @@ async def test_an_ems_that_is_absent_at_start_is_told_in_the_log_and_found_later
         CONNECTION_RETRY_DELAY=0.1,
     )
     assert gateway.json("/health") == {"status": "ok"}
-    await asyncio.to_thread(until, lambda: "EMS" in gateway.log())
+    await asyncio.to_thread(eventually_sync, lambda: "EMS" in gateway.log(), "the log names the EMS")
     assert "Traceback" not in gateway.log()
     async with Ems(port=free_port) as ems:
         await ems.expect("connect")

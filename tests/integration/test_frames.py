@@ -11,7 +11,8 @@ from typing import Any
 
 import psutil
 
-from tests.support.gateway_process import GatewayProcess, until
+from tests.support.eventually import eventually_sync
+from tests.support.gateway_process import GatewayProcess
 
 CAMERA = {"RTSP_URL": "fake://x?width=640&height=360&fps=20", "CAPTURE_ENGINE": "fake", "RECORD": "never"}
 BYTES_PER_S = 10_000
@@ -112,7 +113,9 @@ def test_after_a_restart_of_the_gateway_the_first_frame_is_the_live_edge(
     gateway.wait_for_state("live")
     for again in range(2):
         line = Line(gateway)
-        edge = until(lambda: gateway.camera().get("live_edge") and live_edge(gateway))
+        edge = eventually_sync(
+            lambda: gateway.camera().get("live_edge") and live_edge(gateway), "the camera has a live edge"
+        )
         line.send('42["frames_subscribe",{}]')
         frame = line.frame()
         assert frame["at"] >= edge - 1

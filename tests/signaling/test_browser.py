@@ -14,14 +14,10 @@ from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from signaling.events import CaptureStatusResponse, FramesSubscribed
 from tests.support.coded import HEIGHT, WIDTH, size_of
+from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     from tests.signaling.conftest import SignalingServer
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 class Inbox:
@@ -48,9 +44,11 @@ STATUS, FRAME = "capture_status_response", "video_frame_from_service"
 async def test_a_client_receives_every_status_and_every_change(server: "SignalingServer") -> None:
     inbox = Inbox()
     await server.client(on={STATUS: inbox.handler(STATUS)})
-    await until(lambda: {data["camera_id"] for data in inbox.of(STATUS)} == {"default", "yard"})
+    await eventually(
+        lambda: {data["camera_id"] for data in inbox.of(STATUS)} == {"default", "yard"}, "both cameras are announced"
+    )
     await server.service.start_capture(camera_id="yard")
-    await until(lambda: any(data["state"] == "live" for data in inbox.of(STATUS)))
+    await eventually(lambda: any(data["state"] == "live" for data in inbox.of(STATUS)), "a camera is announced as live")
     assert all(data["rtsp_url"] == "clip://camera/door" for data in inbox.of(STATUS))
     for data in inbox.of(STATUS):
         CaptureStatusResponse.model_validate(data)
@@ -64,8 +62,8 @@ async def test_commands_are_answered_by_acknowledgement_and_by_event(server: "Si
     )
     assert started["is_active"]
     assert started["metadata"] == {"why": "to see"}
-    await until(lambda: started in inbox.of(STATUS))
-    await until(lambda: server.service.status().state is SessionState.LIVE)
+    await eventually(lambda: started in inbox.of(STATUS), "the answer is broadcast as well")
+    await eventually(lambda: server.service.status().state is SessionState.LIVE, "the camera is live")
     status = await client.call("capture_status_request", {"requesting_client": "tab"}, timeout=10)
     assert status["metadata"] == {"why": "to see"}
     assert status["live_edge"]["media_sequence"] == 7
@@ -109,13 +107,13 @@ async def test_frames_come_one_for_each_acknowledgement_and_hold_the_camera(serv
     client = await server.client(on={FRAME: inbox.handler(FRAME)})
     answer = await client.call("frames_subscribe", {"camera_id": "yard", "frame_rate": 25, "width": 80}, timeout=10)
     assert FramesSubscribed.model_validate(answer) == FramesSubscribed(camera_id="yard", frame_rate=25, width=80)
-    await until(lambda: len(inbox.of(FRAME)) >= 5)
+    await eventually(lambda: len(inbox.of(FRAME)) >= 5, "frames arrive")
     assert server.service.status("yard").viewers == {"jpeg": 1}
     frame = inbox.of(FRAME)[-1]
     assert size_of(frame["frame_data"]) == (80, 60)
     assert frame["metadata"]["camera_id"] == "yard"
     assert await client.call("frames_subscribe", {"camera_id": "yard"}, timeout=10)
-    await until(lambda: size_of(inbox.of(FRAME)[-1]["frame_data"]) == (WIDTH, HEIGHT))
+    await eventually(lambda: size_of(inbox.of(FRAME)[-1]["frame_data"]) == (WIDTH, HEIGHT), "frames have the new size")
     assert await client.call("frames_unsubscribe", {"camera_id": "yard"}, timeout=10) == {"ok": True}
     assert server.service.status("yard").viewers == {}
     count = len(inbox.of(FRAME))
@@ -135,13 +133,15 @@ async def test_without_an_acknowledgement_no_second_frame_comes_and_commands_pas
     feed = server.service.camera().jpeg
     for _ in range(5):
         await client.call("frames_subscribe", {"frame_rate": 25}, timeout=10)
-    await until(lambda: feed.frames_encoded > 20)
+    await eventually(lambda: feed.frames_encoded > 20, "frames are encoded")
     assert (await client.call("capture_status_request", {"requesting_client": "a"}, timeout=10))["state"] == "live"
     assert len(arrived) == 1
     go_on.set()
-    await until(lambda: len(arrived) >= 3)
+    await eventually(lambda: len(arrived) >= 3, "frames arrive")
     assert arrived[1]["metadata"]["sequence"] > 10
-    await until(lambda: server.browser.status()["frames_sent"] >= 3)  # it is counted once it is sent
+    await eventually(
+        lambda: server.browser.status()["frames_sent"] >= 3, "the frames are counted"
+    )  # it is counted once it is sent
 
 
 async def test_commands_of_one_client_are_executed_in_order(server: "SignalingServer") -> None:
@@ -159,8 +159,8 @@ async def test_too_many_commands_at_once_are_refused_with_the_reason(server: "Si
     async with server.browser.control.queues.turn(client.get_sid()):
         for _ in range(100):
             await client.emit("capture_status_request", {"requesting_client": "a"}, callback=answers.append)
-        await until(lambda: len(answers) >= 37)
-    await until(lambda: len(answers) == 100)
+        await eventually(lambda: len(answers) >= 37, "some commands are answered")
+    await eventually(lambda: len(answers) == 100, "all commands are answered")
     refused = [answer for answer in answers if answer.get("error") == "unavailable"]
     assert len(refused) == 37
 
@@ -176,16 +176,16 @@ async def test_a_capture_request_survives_a_short_absence_and_ends_after_the_gra
         await first.disconnect()
         second = await server.client()
         await second.call("capture_start_request", {"client_id": "tab"}, timeout=10)
-        await until(lambda: not server.browser._grace_timers)
+        await eventually(lambda: not server.browser._grace_timers, "no grace period is running")
         assert server.service.status().clients == 1
         other = await server.client()
         await other.call("capture_start_request", {"client_id": "tab"}, timeout=10)
         await second.disconnect()
-        await until(lambda: len(server.browser._clients) == 1)
+        await eventually(lambda: len(server.browser._clients) == 1, "the clients are connected")
         assert not server.browser._grace_timers
         await other.disconnect()
-        await until(lambda: server.service.status().clients == 0)
-        await until(lambda: server.service.status().state is SessionState.STOPPED)
+        await eventually(lambda: server.service.status().clients == 0, "the capture has no clients")
+        await eventually(lambda: server.service.status().state is SessionState.STOPPED, "the capture has stopped")
     finally:
         await server.close()
 
@@ -203,7 +203,7 @@ async def test_either_transport_carries_commands_and_frames(server: "SignalingSe
     inbox = Inbox()
     client = await server.client(on={FRAME: inbox.handler(FRAME)}, transports=transports)
     await client.call("frames_subscribe", {}, timeout=10)
-    await until(lambda: len(inbox.of(FRAME)) >= 3)
+    await eventually(lambda: len(inbox.of(FRAME)) >= 3, "frames arrive")
     assert size_of(inbox.of(FRAME)[0]["frame_data"]) == (WIDTH, HEIGHT)
 
 
@@ -237,7 +237,7 @@ async def test_garbage_does_not_end_the_connection(server: "SignalingServer", ca
         await socket.send_str('427["capture_status_request",{"requesting_client":"a"}]')
         while not (await socket.receive_str()).startswith("437["):
             pass
-    await until(lambda: not server.browser._clients)
+    await eventually(lambda: not server.browser._clients, "the client has disconnected")
     assert server.browser.invalid_packets > 5
     assert "Traceback" not in caplog.text
 
@@ -268,7 +268,7 @@ async def test_a_client_that_does_not_read_is_disconnected_and_others_are_not_af
         return head + b"\0\0\0\0" + data
 
     writer.write(frame("40"))
-    await until(lambda: len(server.browser._clients) == 2)
+    await eventually(lambda: len(server.browser._clients) == 2, "the clients are connected")
     answer = {"requesting_client": "x" * 128, "camera_id": "yard"}
     command = frame('42["capture_status_request",' + json.dumps(answer) + "]")
     # Answers of some hundred bytes fill the sockets' buffers (megabytes), and then the queue.
@@ -302,15 +302,15 @@ async def test_frames_are_at_the_live_edge_after_a_reconnect(server: "SignalingS
     inbox = Inbox()
     first = await server.client(on={FRAME: inbox.handler(FRAME)})
     await first.call("frames_subscribe", {}, timeout=10)
-    await until(lambda: inbox.of(FRAME))
+    await eventually(lambda: inbox.of(FRAME), "a frame arrives")
     await server.browser._sio.abort(first.get_sid())
-    await until(lambda: "jpeg" not in server.service.status().viewers)
+    await eventually(lambda: "jpeg" not in server.service.status().viewers, "the JPEG viewer has left")
     published = hub.packets_published
-    await until(lambda: hub.packets_published >= published + 50)
+    await eventually(lambda: hub.packets_published >= published + 50, "the camera goes on")
     again = Inbox()
     second = await server.client(on={FRAME: again.handler(FRAME)})
     await second.call("frames_subscribe", {}, timeout=10)
-    await until(lambda: again.of(FRAME))
+    await eventually(lambda: again.of(FRAME), "a frame arrives")
     metadata = again.of(FRAME)[0]["metadata"]
     assert hub.newest is not None
     captured_90k = round(datetime.fromisoformat(metadata["timestamp"]).timestamp() * CLOCK_RATE)

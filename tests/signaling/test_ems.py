@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from signaling.factory import create_messaging
 from signaling.messaging import NoMessaging, StreamMessaging
 from tests.support.coded import HEIGHT, WIDTH, size_of
 from tests.support.ems import LISTENER, Ems, jpeg_of
+from tests.support.eventually import eventually
 from tests.support.manual_clock import ManualClock
 from web.settings import Settings, load_settings
 
@@ -61,11 +62,6 @@ class GatewayProcess:
 async def ems() -> AsyncIterator[Ems]:
     async with Ems() as ems:
         yield ems
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 async def announced(ems: Ems, after: int = 0) -> int:
@@ -202,7 +198,7 @@ async def test_after_a_restart_of_the_ems_everything_continues(ems: Ems) -> None
         await ems.emit("capture_start_request", ask(camera_id="yard"))
         at, _ = await ems.expect("video_frame_from_service", after=at)
         await ems.stop()
-        await until(lambda: not gateway.messaging.status()["connected"])
+        await eventually(lambda: not gateway.messaging.status()["connected"], "the connection is lost")
         assert gateway.state("yard") is SessionState.LIVE
         at = len(ems.seen)
         await ems.start()
@@ -253,9 +249,9 @@ async def test_an_unreachable_ems_is_reported_once_and_retried(
 ) -> None:
     ems = Ems(port=free_port)
     async with GatewayProcess(ems.url) as gateway:
-        await until(lambda: "cannot be reached" in caplog.text)
+        await eventually(lambda: "cannot be reached" in caplog.text, "the log says that the EMS cannot be reached")
         await gateway.service.start_capture()
-        await until(lambda: gateway.state() is SessionState.LIVE)
+        await eventually(lambda: gateway.state() is SessionState.LIVE, "the camera is live")
         async with ems:
             await announced(ems)
         errors = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
@@ -269,9 +265,9 @@ async def test_the_token_is_sent_to_the_ems_and_never_logged(caplog: pytest.LogC
     async with Ems("--token=sesame") as ems:
         async with GatewayProcess(ems.url, socketio_auth_token="wr0ng") as gateway:
             await ems.expect("refused")
-            await until(lambda: gateway.messaging.status()["error"])
+            await eventually(lambda: gateway.messaging.status()["error"], "the error is reported")
             assert "refuses the connection: wrong token" in str(gateway.messaging.status()["error"])
-            await until(lambda: "cannot be reached" in caplog.text)
+            await eventually(lambda: "cannot be reached" in caplog.text, "the log says that the EMS cannot be reached")
         async with GatewayProcess(ems.url, socketio_auth_token="sesame"):
             await announced(ems)
     assert "wr0ng" not in caplog.text
@@ -281,7 +277,7 @@ async def test_the_token_is_sent_to_the_ems_and_never_logged(caplog: pytest.LogC
 async def test_credentials_in_the_url_are_never_logged(caplog: pytest.LogCaptureFixture, free_port: int) -> None:
     caplog.set_level(logging.DEBUG)
     async with GatewayProcess(f"http://gate:s3cret@127.0.0.1:{free_port}/?token=t0ken") as gateway:
-        await until(lambda: "cannot be reached" in caplog.text)
+        await eventually(lambda: "cannot be reached" in caplog.text, "the log says that the EMS cannot be reached")
         told = caplog.text + str(gateway.messaging.status())
     assert "s3cret" not in told
     assert "t0ken" not in told
@@ -310,15 +306,15 @@ async def test_an_ems_that_hangs_gets_one_frame_and_does_not_delay_shutdown(ems:
         ems.freeze()
         feed = gateway.service.camera().jpeg
         made = feed.frames_encoded
-        await until(lambda: feed.frames_encoded > made + 20)
+        await eventually(lambda: feed.frames_encoded > made + 20, "frames are encoded")
         sent = gateway.messaging.status()["frames_sent"]
-        await until(lambda: feed.frames_encoded > made + 40)
+        await eventually(lambda: feed.frames_encoded > made + 40, "frames are encoded")
         assert gateway.messaging.status()["frames_sent"] == sent
         ems.thaw()
         _, frame = await ems.expect("video_frame_from_service", lambda data: data["metadata"]["skipped"] >= 20, at)
         assert frame["data"]["metadata"]["sequence"] > 20
         ems.freeze()
-        await until(lambda: feed.frames_encoded > made + 60)
+        await eventually(lambda: feed.frames_encoded > made + 60, "frames are encoded")
 
 
 @pytest.mark.parametrize(
@@ -334,7 +330,7 @@ async def test_a_server_that_is_not_socketio_is_retried(said: bytes, caplog: pyt
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server, GatewayProcess(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"):
-        await until(lambda: "cannot be reached" in caplog.text)
+        await eventually(lambda: "cannot be reached" in caplog.text, "the log says that the EMS cannot be reached")
     assert "Traceback" not in caplog.text
 
 

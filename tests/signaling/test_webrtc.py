@@ -1,7 +1,6 @@
 """WebRTC signaling over Socket.IO, through both endpoints, with real peers (aiortc)."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,12 +13,8 @@ from signaling.factory import create_messaging
 from tests.signaling.conftest import CAMERA, SignalingServer
 from tests.support.coded import HEIGHT, WIDTH
 from tests.support.ems import Ems
+from tests.support.eventually import eventually
 from web.settings import load_settings
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -61,7 +56,7 @@ async def test_a_browser_watches_through_its_socket(webrtc: WebRtcServer, peer: 
         offer = {"client_id": "tab", "camera_id": "yard", "sdp": await offer_of(peer)}
         answer = await client.call("webrtc_offer", offer, timeout=20)
         assert WebRtcAnswer.model_validate(answer).camera_id == "yard"
-        await until(lambda: events == [answer])
+        await eventually(lambda: events == [answer], "the answer is the only event")
         candidate = {"candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host", "sdpMid": "0", "sdpMLineIndex": 0}
         for data in (candidate, candidate["candidate"], None, ""):
             trickled = {"client_id": "tab", "candidate": data}
@@ -72,7 +67,7 @@ async def test_a_browser_watches_through_its_socket(webrtc: WebRtcServer, peer: 
         assert stolen["error"] == "not_found"
         (viewer,) = webrtc.viewers.values()
         await client.call("webrtc_offer", offer, timeout=20)
-        await until(lambda: viewer.id not in webrtc.viewers)
+        await eventually(lambda: viewer.id not in webrtc.viewers, "the viewer has ended")
         assert viewer.reason == "its client made a new offer"
         assert await client.call("webrtc_close", {"client_id": "tab"}, timeout=10) == {"ok": True}
         assert not webrtc.viewers
@@ -92,7 +87,7 @@ async def test_a_viewer_stays_after_its_signaling_connection_is_lost(
         answer = await client.call("webrtc_offer", {"client_id": "tab", "sdp": await offer_of(peer)}, timeout=20)
         await watch(peer, answer["sdp"])
         await client.disconnect()
-        await until(lambda: not server.browser._clients)
+        await eventually(lambda: not server.browser._clients, "the client has disconnected")
         assert len(webrtc.viewers) == 1
         track: Any = peer.getTransceivers()[0].receiver.track
         for _ in range(5):
@@ -109,7 +104,7 @@ async def test_text_that_is_not_an_offer_is_refused_with_the_reason(webrtc: WebR
         client = await server.client(on={"webrtc_error": errors.append})
         answer = await client.call("webrtc_offer", {"client_id": "tab", "sdp": "nonsense"}, timeout=20)
         assert answer["error"] == "bad_request"
-        await until(lambda: errors)
+        await eventually(lambda: errors, "an error arrives")
         assert errors[0] == {"client_id": "tab", **answer}
         assert not webrtc.viewers
     finally:
@@ -131,6 +126,6 @@ async def test_the_ems_relays_an_offer(webrtc: WebRtcServer, peer: RTCPeerConnec
         _, error = await ems.expect("webrtc_error", after=at)
         assert (error["data"]["client_id"], error["data"]["error"]) == ("other", "bad_request")
         await ems.emit("webrtc_close", {"client_id": "guard"})
-        await until(lambda: not webrtc.viewers)
+        await eventually(lambda: not webrtc.viewers, "no viewer is left")
         await messaging.close()
         await service.close()

@@ -1,8 +1,6 @@
 """Settings in a file that a test rewrites, with cameras of scripted engines."""
 
-import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.scripted import ScriptedEngine
@@ -32,11 +30,3 @@ def write(place: Path, **cameras: dict[str, object]) -> None:
 
 def engines(place: Path, camera_id: str, user: str = "u:s3cret@") -> list[ScriptedEngine]:
     return ScriptedEngine.runs.get(f"scripted://{user}{place.name}/{camera_id}", [])
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(400):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come true")

@@ -11,18 +11,16 @@ Rules:
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any
 
 LIMIT_S = 60.0
 
 ASYNC_POLL_S = 0.01
 SYNC_POLL_S = 0.05
 
-Value = TypeVar("Value")
 
-
-async def eventually(condition: Callable[[], Value | Awaitable[Value]], reason: str, limit_s: float = LIMIT_S) -> Value:
+async def eventually(condition: Callable[[], Any], reason: str, limit_s: float = LIMIT_S) -> Any:
     """Poll a condition, a function or a coroutine function, until it is true; return its value."""
     deadline = time.monotonic() + limit_s
     while True:
@@ -34,7 +32,7 @@ async def eventually(condition: Callable[[], Value | Awaitable[Value]], reason: 
         await asyncio.sleep(ASYNC_POLL_S)
 
 
-def eventually_sync(condition: Callable[[], Value], reason: str, limit_s: float = LIMIT_S) -> Value:
+def eventually_sync(condition: Callable[[], Any], reason: str, limit_s: float = LIMIT_S) -> Any:
     """:func:`eventually` for a test without an event loop."""
     deadline = time.monotonic() + limit_s
     while not (value := condition()):

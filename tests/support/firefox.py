@@ -19,6 +19,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.eventually import LIMIT_S, eventually
+
 START_S = 60.0
 ANSWER_S = 60.0
 """Limits that are far more than a step takes, even if several browsers start at once on a loaded machine."""
@@ -83,11 +85,9 @@ class Tab:
             raise RuntimeError(answer["exceptionDetails"]["text"])
         return json.loads(answer["result"]["value"])
 
-    async def wait_for(self, function: str, *arguments: Any, timeout_s: float = ANSWER_S) -> None:
+    async def wait_for(self, function: str, *arguments: Any, timeout_s: float = LIMIT_S) -> None:
         """Wait until a JavaScript function returns a true value."""
-        async with asyncio.timeout(timeout_s):
-            while not await self.evaluate(function, *arguments):
-                await asyncio.sleep(0.1)
+        await eventually(lambda: self.evaluate(function, *arguments), function, timeout_s)
 
     async def press(self, *keys: str) -> None:
         """Press keys, one after the other. Named keys are the code points of WebDriver."""

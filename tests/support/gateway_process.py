@@ -8,10 +8,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.support.eventually import eventually_sync
 
 START_S = 30.0
 """Far more than a start takes, even on a machine that does ten things at a time."""
@@ -125,14 +127,10 @@ class GatewayProcess:
 
     def wait_for_state(self, state: str, camera_id: str = "default") -> dict[str, Any]:
         """Wait until a camera is in ``state``; returns it."""
-        return until(lambda: (camera := self.camera(camera_id))["state"] == state and camera)
 
+        def camera_in_state() -> dict[str, Any]:
+            camera = self.camera(camera_id)
+            return camera if camera["state"] == state else {}
 
-def until(condition: Callable[[], Any], seconds: float = START_S) -> Any:
-    """What ``condition`` returns, once that is true. Fails after ``seconds``, which is no measure of speed."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if result := condition():
-            return result
-        time.sleep(0.05)
-    raise AssertionError(f"it did not come true in {seconds:g} s")
+        found: dict[str, Any] = eventually_sync(camera_in_state, f"camera {camera_id!r} is {state}")
+        return found

@@ -14,6 +14,7 @@ from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.viewer import Viewer
 from tests.support.browser import chromium
 from tests.support.cinema import Film, Sound, film_camera
+from tests.support.eventually import eventually
 
 WATCH = """
 async (edit) => {
@@ -92,8 +93,7 @@ async def join(server: WebRtcServer) -> AsyncIterator[Join]:
         await peer.setRemoteDescription(RTCSessionDescription(edit(viewer.answer_sdp), "answer"))
         async with asyncio.timeout(10):
             await viewer.connected.wait()
-            while peer.connectionState != "connected":
-                await asyncio.sleep(0.01)
+            await eventually(lambda: peer.connectionState == "connected", "the peer is connected")
         return peer, viewer
 
     yield join

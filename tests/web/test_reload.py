@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import SettingsError
-from tests.support.configured import engines, load, until, write
+from tests.support.configured import engines, load, write
+from tests.support.eventually import eventually
 from web.gateway import GATEWAY
 from web.reload import SettingsWatch
 
@@ -21,14 +22,19 @@ async def test_a_changed_file_is_applied_and_other_cameras_are_not_interrupted(
     write(place, door={}, yard={}, gate={})
     client = await open_gateway()
     gateway, service = client.app[GATEWAY], client.app[GATEWAY].service
-    await until(lambda: all(engines(place, camera_id) for camera_id in ("door", "yard", "gate")))
+    await eventually(
+        lambda: all(engines(place, camera_id) for camera_id in ("door", "yard", "gate")), "every camera has an engine"
+    )
     watch = SettingsWatch(gateway, load)
     watch.start()
     try:
         write(place, door={}, yard={"url": f"scripted://{place.name}/yard"}, shed={})
         watch.request()
-        await until(lambda: set(service.cameras) == {"door", "yard", "shed"})
-        await until(lambda: engines(place, "yard", user="") and engines(place, "shed"))
+        await eventually(lambda: set(service.cameras) == {"door", "yard", "shed"}, "the cameras are those of the file")
+        await eventually(
+            lambda: engines(place, "yard", user="") and engines(place, "shed"),
+            "the changed and the new camera have engines",
+        )
         assert engines(place, "yard")[0].interrupted
         assert engines(place, "gate")[0].interrupted
         assert len(engines(place, "door")) == 1
@@ -36,14 +42,14 @@ async def test_a_changed_file_is_applied_and_other_cameras_are_not_interrupted(
 
         write(place, door={"engine": "no.such:Engine"}, shed={})
         watch.request()
-        await until(lambda: gateway.reload_error)
+        await eventually(lambda: gateway.reload_error, "the file is refused")
         assert "no.such" in gateway.reload_error
         assert set(service.cameras) == {"door", "yard", "shed"}
 
         gateway.reload_error = None
         (place / "liveedge.toml").write_text("[cameras.door]\nurl = 'rtsp://h/'\ncolour = 1")
         watch.request()
-        await until(lambda: gateway.reload_error)
+        await eventually(lambda: gateway.reload_error, "the file is refused")
         assert "line 3" in gateway.reload_error
         assert set(service.cameras) == {"door", "yard", "shed"}
         assert not engines(place, "door")[0].interrupted
@@ -52,8 +58,8 @@ async def test_a_changed_file_is_applied_and_other_cameras_are_not_interrupted(
 
         # Without a request, the watch sees the changed file.
         write(place, door={}, yard={"url": f"scripted://{place.name}/yard"})
-        await until(lambda: set(service.cameras) == {"door", "yard"})
-        await until(lambda: gateway.reload_error is None)
+        await eventually(lambda: set(service.cameras) == {"door", "yard"}, "the cameras are those of the file")
+        await eventually(lambda: gateway.reload_error is None, "the file is accepted")
         assert len(engines(place, "door")) == 1
     finally:
         await watch.close()
@@ -94,7 +100,7 @@ async def test_access_and_limits_apply_at_once_and_no_camera_is_interrupted(
     write(place, door={}, yard={})
     client = await open_gateway()
     gateway, service, file = client.app[GATEWAY], client.app[GATEWAY].service, place / "liveedge.toml"
-    await until(lambda: engines(place, "door") and engines(place, "yard"))
+    await eventually(lambda: engines(place, "door") and engines(place, "yard"), "both cameras have engines")
     seen: list[int] = []
     service.camera("door").hub.attach(lambda packet: seen.append(packet.run))
     before = file.read_text()
@@ -131,7 +137,7 @@ async def test_access_and_limits_apply_at_once_and_no_camera_is_interrupted(
     await reload('trusted_proxies = ["127.0.0.0/8"]\n')
     await reload('trusted_proxies = ["127.0.0.0/8"]\nconnections_per_address = 4\n')
     held = [asyncio.create_task(status("/snapshot/yard.jpg", X_Forwarded_For="192.0.2.7")) for _ in range(4)]
-    await until(lambda: service.camera("yard").viewers.get("snapshot") == 4)
+    await eventually(lambda: service.camera("yard").viewers.get("snapshot") == 4, "four snapshots wait")
     assert await status(X_Forwarded_For="192.0.2.7") == 429
     assert await status(X_Forwarded_For="192.0.2.8") == 200
     await reload('trusted_proxies = ["127.0.0.0/8"]\nconnections_per_address = 5\n')
@@ -149,7 +155,7 @@ async def test_access_and_limits_apply_at_once_and_no_camera_is_interrupted(
         await reload(auth + "ice_servers = ['nonsense']\n")
     assert await status() == 200, "all of the new settings apply, or none"
 
-    await until(lambda: len(seen) == 17)
+    await eventually(lambda: len(seen) == 17, "all requests are answered")
     assert set(seen) == {1}
     for camera_id in ("door", "yard"):
         assert len(engines(place, camera_id)) == 1

@@ -8,7 +8,7 @@ from gateway.capture.port_probe import wait_until_reachable, when_reachable
 from gateway.errors import CameraRefusedError, CameraTimeoutError, CameraUnreachableError
 from gateway.service import CaptureService
 from gateway.session import SessionState
-from tests.support.configured import until
+from tests.support.eventually import eventually
 from tests.support.rtsp import RtspServer
 
 
@@ -47,7 +47,7 @@ async def test_a_port_that_is_open_already_is_connected_to_once(free_port: int) 
     listener = Listener(free_port)
     await listener.start()
     assert not await wait_until_reachable("127.0.0.1", free_port, is_silent=False)
-    await until(lambda: listener.connections == 1)
+    await eventually(lambda: listener.connections == 1, "the probe has connected")
     await listener.stop()
 
 
@@ -86,10 +86,8 @@ async def test_a_camera_that_is_back_is_live_although_its_next_attempt_is_an_hou
     try:
         own_rtsp_server.stop()
         service.start()
-        await until(lambda: camera.session.state is SessionState.RETRYING)
+        await eventually(lambda: camera.session.state is SessionState.RETRYING, "the session retries")
         own_rtsp_server.start()
-        async with asyncio.timeout(60):
-            while camera.session.state is not SessionState.LIVE:
-                await asyncio.sleep(0.05)
+        await eventually(lambda: camera.session.state is SessionState.LIVE, "the session is live")
     finally:
         await service.close()

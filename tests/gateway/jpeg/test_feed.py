@@ -18,6 +18,7 @@ from gateway.jpeg.feed import JpegFeed, JpegReader
 from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.media import MediaKind, Packet
 from tests.support.coded import COUNT, FRAME_90K, GOP, HEIGHT, INFO, WIDTH, number_of, packet, size_of, stream_info
+from tests.support.eventually import eventually
 
 
 class Scene:
@@ -31,8 +32,7 @@ class Scene:
 
     async def settled(self, frames: int) -> None:
         """Return when so many frames were decoded in all."""
-        while self.feed.frames_decoded < frames:
-            await asyncio.sleep(0.002)
+        await eventually(lambda: self.feed.frames_decoded >= frames, "the frames are decoded")
 
 
 @pytest.fixture
@@ -164,8 +164,7 @@ async def test_packets_that_cannot_be_decoded_are_skipped_and_counted(scene: Sce
             good.kind, b"\0\0\0\1\x41garbage" * 9, good.pts_90k, good.dts_90k, 0, False, good.captured_at_90k, INFO, 1
         )
     )
-    while not scene.feed.decode_errors:
-        await asyncio.sleep(0.002)
+    await eventually(lambda: scene.feed.decode_errors, "the decoder reports an error")
     scene.publish(*range(GOP, GOP + 3))
     frame = await reader.get()
     while number_of(frame.data) != GOP + 2:
@@ -202,8 +201,7 @@ async def test_a_decoder_that_stays_behind_skips_to_the_next_keyframe(scene: Sce
     for number in range(1, GOP):
         late = packet(number)
         scene.hub.publish(replace(late, captured_at_90k=late.captured_at_90k + number * CLOCK_RATE // 2))
-    while scene.feed.packets_skipped < GOP - 1:
-        await asyncio.sleep(0.002)
+    await eventually(lambda: scene.feed.packets_skipped >= GOP - 1, "the rest of the GOP is skipped")
     assert reader.take() is None
     scene.hub.publish(replace(packet(GOP), captured_at_90k=6 * CLOCK_RATE))
     frame = await reader.get()

@@ -20,6 +20,7 @@ from gateway.webrtc.stats import Totals, ViewerState
 from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, CONSENT_TIMEOUT_S, Viewer
 from tests.gateway.webrtc.ice.test_agent import check
 from tests.support.cinema import FilmEngine, film
+from tests.support.eventually import eventually
 from tests.support.webrtc import Cameras, Join
 
 
@@ -61,9 +62,7 @@ async def test_closing_a_viewer_closes_its_peer(server: WebRtcServer, camera_wit
     assert viewer.reason == "by order"
     with pytest.raises(NotFoundError):
         server.viewer(viewer.id)
-    async with asyncio.timeout(5):
-        while peer.connectionState != "closed":
-            await asyncio.sleep(0.02)
+    await eventually(lambda: peer.connectionState == "closed", "the peer connection is closed")
 
 
 async def test_a_viewer_is_found_under_its_camera_only(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
@@ -78,9 +77,9 @@ async def test_totals_include_closed_viewers(server: WebRtcServer, camera_with: 
     assert server.totals("film") == Totals()
     _, first = await join(camera)
     await join(camera)
-    async with asyncio.timeout(10):
-        while not all(viewer.stats().packets_sent for viewer in server.viewers.values()):
-            await asyncio.sleep(0.02)
+    await eventually(
+        lambda: all(viewer.stats().packets_sent for viewer in server.viewers.values()), "every viewer gets packets"
+    )
     await first.close()
     gone = first.stats()
     totals = server.totals("film")
@@ -200,14 +199,10 @@ async def test_a_viewer_stays_while_its_camera_is_disconnected(camera_with: Came
     camera = camera_with(film(), connection_retry_attempts=1000)
     _, viewer = await join(camera)
     showing = FilmEngine.showing.pop("film")
-    async with asyncio.timeout(10):
-        while camera.session.state == "live":
-            await asyncio.sleep(0.02)
+    await eventually(lambda: camera.session.state != "live", "the session is not live any more")
     sent = viewer.stats().packets_sent
     FilmEngine.showing["film"] = showing
-    async with asyncio.timeout(10):
-        while viewer.stats().packets_sent == sent:
-            await asyncio.sleep(0.02)
+    await eventually(lambda: viewer.stats().packets_sent != sent, "the viewer gets packets again")
     assert viewer.state is ViewerState.CONNECTED
 
 
@@ -278,9 +273,7 @@ async def test_random_datagrams_are_refused_and_leave_no_state(
             client.send(bytes((first,)) + os.urandom(first))
             client.send(bytes((first,)))
         client.send(b"\x00\x01" + bytes(4000))
-        async with asyncio.timeout(5):
-            while server.registry.refused.total() < 400:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: server.registry.refused.total() >= 400, "400 datagrams are refused")
         with pytest.raises(BlockingIOError):
             client.recv(100)
     assert server.registry.refused["error"] == 0
@@ -305,9 +298,9 @@ async def test_a_viewer_that_sends_mutated_packets_disturbs_no_other(
         wire.connect(("127.0.0.1", server.udp_port))
         wire.setblocking(False)
         wire.send(samples[0])
-        async with asyncio.timeout(5):
-            while server.registry.transport_to(wire.getsockname()) is None:
-                await asyncio.sleep(0.01)
+        await eventually(
+            lambda: server.registry.transport_to(wire.getsockname()) is not None, "the address belongs to a transport"
+        )
         before_bytes = psutil.Process().memory_info().rss
         for number in range(6000):
             data = bytearray(chance.choice(samples))
@@ -345,9 +338,7 @@ async def test_replayed_and_forged_srtcp_is_refused(camera_with: Cameras, join: 
 async def test_a_tcp_connection_that_is_not_ice_is_closed(server: WebRtcServer) -> None:
     with socket.create_connection(("127.0.0.1", server.udp_port)) as client:
         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        async with asyncio.timeout(5):
-            while not server.registry.refused["malformed"]:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: server.registry.refused["malformed"], "the malformed datagram is counted")
         await asyncio.sleep(0)
         assert client.recv(100) == b"", "closed, and nothing was said"
 

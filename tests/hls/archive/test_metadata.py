@@ -5,6 +5,7 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,14 @@ from gateway.errors import SettingsError
 from hls.archive.index import SegmentIndex
 from hls.archive.metadata import METADATA_MAX_BYTES, PostProcessor, extract, load_extractor, sha256_of
 from hls.archive.segment import Segment
+from tests.support.eventually import eventually
 from tests.support.film import Film, film
 from tests.support.recording import record
+
+
+async def all_are_hashed(index: SegmentIndex) -> bool:
+    """Whether no segment waits for its hash."""
+    return not await index.without_hash(10)
 
 
 def brightness(segment: Segment, path: Path) -> Mapping[str, Any]:
@@ -52,8 +59,7 @@ async def test_finished_segments_get_hash_and_metadata_once(tmp_path: Path) -> N
 
     post_processor = PostProcessor(tmp_path, index, [counting, brightness], lambda segment: nullcontext())
     task = asyncio.create_task(post_processor.run())
-    while await index.without_hash(10):
-        await asyncio.sleep(0.01)
+    await eventually(partial(all_are_hashed, index), "all files are hashed")
     segments = await index.page("door", None, None, 10)
     for segment in segments:
         assert segment.sha256 == hashlib.sha256(segment.path(tmp_path).read_bytes()).hexdigest()
@@ -75,8 +81,7 @@ async def test_a_missing_file_is_not_tried_again(tmp_path: Path) -> None:
     await index.save(*whole)
     whole[0].path(tmp_path).unlink()
     task = asyncio.create_task(PostProcessor(tmp_path, index, [], lambda segment: nullcontext()).run())
-    while await index.without_hash(10):
-        await asyncio.sleep(0.01)
+    await eventually(partial(all_are_hashed, index), "all files are hashed")
     task.cancel()
     await asyncio.wait([task])
     await index.close()

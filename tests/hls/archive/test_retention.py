@@ -14,6 +14,7 @@ from hls.archive.index import SegmentIndex
 from hls.archive.retention import CameraLimits, DiskUsage, Reason, select_segments
 from hls.archive.retention_job import RetentionJob
 from hls.archive.segment import Segment, SegmentState
+from tests.support.eventually import eventually
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
 
@@ -129,8 +130,8 @@ async def test_a_full_disk_with_nothing_to_delete_is_an_error(tmp_path: Path) ->
     with ThreadPoolExecutor(1) as executor:
         retention_job = RetentionJob(tmp_path, index, executor, SYSTEM_CLOCK, dict, None, 1 << 62)
         task = asyncio.create_task(retention_job.run())
-        while retention_job.error is None:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: retention_job.error is not None, "the retention job reports its error")
+        assert retention_job.error is not None
         assert "nothing may be deleted" in retention_job.error
         task.cancel()
         await asyncio.wait([task])

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from hls.archive.recovery import recover
 from hls.archive.segment import EndReason, SegmentState
 from hls.archive.service import Archive
 from hls.playback.reader import ArchiveReader
+from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.recording import index_of
@@ -55,16 +56,13 @@ def publish(archive: Archive, packets: Sequence[Packet]) -> None:
         hub.publish(packet)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.integration
 async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path: Path) -> None:
     publish(archive, film(Film(seconds=5)))
-    await until(lambda: archive.recorders()["door"].segments_closed == 2 and archive.live_position("door") is not None)
+    await eventually(
+        lambda: archive.recorders()["door"].segments_closed == 2 and archive.live_position("door") is not None,
+        "two segments are closed and a third has a live position",
+    )
     first, second, growing = await reader_of(archive).page("door")
     assert [segment.name for segment in (first, second, growing)] == [
         "segment_20261122T185000Z",
@@ -176,9 +174,9 @@ async def test_a_slow_disk_drops_to_the_next_keyframe_and_recovers(
         is_well.set()
         live.close()
     dropped = archive.recorders()["door"].packets_dropped
-    await until(lambda: archive.recorders()["door"].segments_closed > 10)
+    await eventually(lambda: archive.recorders()["door"].segments_closed > 10, "ten segments are closed")
     publish(archive, packets[1400:])
-    await until(lambda: archive.recorders()["door"].lag_s < 1)
+    await eventually(lambda: archive.recorders()["door"].lag_s < 1, "the recorder has caught up")
     await archive.remove_camera("door")
     segments = await reader_of(archive).page("door")
     assert sum(segment.frames for segment in segments) + dropped == len(packets)
@@ -192,7 +190,7 @@ async def test_a_slow_disk_drops_to_the_next_keyframe_and_recovers(
 
 async def test_a_lost_camera_ends_its_segment(archive: Archive) -> None:
     publish(archive, film(Film(seconds=1)))
-    await until(lambda: archive.recorders()["door"].segments_closed == 1)
+    await eventually(lambda: archive.recorders()["door"].segments_closed == 1, "a segment is closed")
     [segment] = await reader_of(archive).page("door")
     assert (segment.end_reason, segment.frames) == (EndReason.CAMERA_LOST, 10)
 
@@ -229,7 +227,7 @@ async def test_a_failing_disk_is_reported_and_recording_resumes(archive: Archive
     folder = tmp_path / "door"
     folder.write_text("in the way")
     publish(archive, film(Film(seconds=1)))
-    await until(lambda: archive.recorders()["door"].error is not None)
+    await eventually(lambda: archive.recorders()["door"].error is not None, "the recorder reports its error")
     assert "recording has stopped" in (archive.recorders()["door"].error or "")
     folder.unlink()
     lives = 0
@@ -272,7 +270,10 @@ async def test_every_thread_ends_with_the_archive(tmp_path: Path) -> None:
     await archive.start()
     publish(archive, film())
     await archive.close()
-    await until(lambda: not any(name.startswith(("archive", "index")) for name in thread_names()))
+    await eventually(
+        lambda: not any(name.startswith(("archive", "index")) for name in thread_names()),
+        "the archive's threads have ended",
+    )
     assert not [link for link in os.listdir("/proc/self/fd") if str(tmp_path) in _target(link)]
 
 
@@ -293,7 +294,7 @@ async def test_a_disk_that_fails_within_a_segment_leaves_its_complete_fragments(
 ) -> None:
     packets = film(Film(seconds=6))
     publish(archive, packets[:12])
-    await until(lambda: archive.recorders()["door"].is_recording)
+    await eventually(lambda: archive.recorders()["door"].is_recording, "the camera is recorded")
     whole = archive.recorders()["door"].bytes_written
 
     def full(*_: object) -> int:
@@ -301,7 +302,7 @@ async def test_a_disk_that_fails_within_a_segment_leaves_its_complete_fragments(
 
     monkeypatch.setattr("hls.archive.writer.os.pwrite", full)
     publish(archive, packets[12:20])
-    await until(lambda: archive.recorders()["door"].error is not None)
+    await eventually(lambda: archive.recorders()["door"].error is not None, "the recorder reports its error")
     assert "No space left on device" in (archive.recorders()["door"].error or "")
     monkeypatch.undo()
     [segment] = await reader_of(archive).page("door")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from tests.support.eventually import eventually
 from tests.support.film import Film, film
 from tests.support.guarded import (
     ADMIN_TOKEN,
@@ -63,14 +64,6 @@ def reload(gateway: Client | Authenticator, **values: Any) -> None:
 def jwt_until(ends_in_s: float, **claims: Any) -> str:
     """A JWT that is over in some seconds, leeway included."""
     return jwt.encode({"exp": time.time() + ends_in_s - LEEWAY_S, "scope": "view", **claims}, JWT_SECRET, "HS256")
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come true")
 
 
 # --- every route, along the table
@@ -155,7 +148,7 @@ async def test_every_request_that_waits_is_refused_then(change: str) -> None:
         for task in (*asked.values(), *others.values()):
             task.cancel()
         await asyncio.gather(*asked.values(), *others.values(), return_exceptions=True)
-        await until(lambda: not auth.sessions.active)
+        await eventually(lambda: not auth.sessions.active, "no session is left")
 
 
 async def test_turning_auth_on_ends_what_nobody_was_asked_for(tmp_path: Path) -> None:
@@ -262,7 +255,7 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
         ]
         gone = webrtc.viewer(guest)
         reload(client, auth=tables(["archive"]), **values)
-        await until(lambda: guest not in webrtc.viewers)
+        await eventually(lambda: guest not in webrtc.viewers, "the viewer has ended")
         assert "scope view" in (gone.reason or "")
         assert set(webrtc.viewers) == {ada, bob, admin}
         newer = SDP | FRAGMENT | bearer(jwt_until(1200, sub="ada"))
@@ -276,7 +269,7 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
         sessions = client.app[AUTHENTICATOR].sessions
         sessions._clock = ahead = HandClock()
         ahead.ahead_s = 601
-        await until(lambda: bob not in webrtc.viewers)
+        await eventually(lambda: bob not in webrtc.viewers, "the viewer has ended")
         assert set(webrtc.viewers) == {ada, admin}
         async with client.delete(f"/whep/demo/{ada}", headers=any_admin) as answer:
             assert answer.status == 200

@@ -12,6 +12,7 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as Refused
 
+from tests.support.eventually import eventually
 from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, OFF, Client, HandClock, guarded, offered
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
@@ -55,9 +56,7 @@ class Guest:
     async def seen(self, camera_id: str) -> None:
         """Wait for another frame of a camera."""
         before = self.frames.get(camera_id, 0)
-        async with asyncio.timeout(20):
-            while self.frames.get(camera_id, 0) == before:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: self.frames.get(camera_id, 0) != before, "a frame arrives")
 
 
 @asynccontextmanager
@@ -89,9 +88,7 @@ async def test_a_connection_ends_and_says_why(tmp_path: Path, transport: str) ->
         assert "state" in await admin.call("capture_status_request", requesting_client="admin")
         assert client.app is not None
         camera = client.app[GATEWAY].service.camera("demo")
-        async with asyncio.timeout(20):
-            while camera.viewers:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: not camera.viewers, "all viewers have left")
 
 
 async def test_it_ends_with_its_jwt(tmp_path: Path) -> None:
@@ -159,9 +156,7 @@ async def test_what_a_token_does_not_reach_any_more_ends_and_the_rest_goes_on(tm
         await guest.sio.disconnect()
         assert webrtc.viewers
         reload(client)
-        async with asyncio.timeout(20):
-            while webrtc.viewers:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: not webrtc.viewers, "all viewers have left")
         assert not client.app[AUTHENTICATOR].sessions.active
 
 
@@ -171,7 +166,5 @@ async def test_who_does_not_listen_is_ended_all_the_same(tmp_path: Path) -> None
         transport = guest.sio.eio.ws._response.connection.transport
         transport.pause_reading()
         reload(client)
-        async with asyncio.timeout(20):
-            while client.app[GATEWAY].browser.status()["clients"]:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: not client.app[GATEWAY].browser.status()["clients"], "all clients have disconnected")
         transport.resume_reading()

@@ -11,7 +11,8 @@ import pytest
 import socketio
 from aiortc import RTCConfiguration, RTCPeerConnection
 
-from tests.support.gateway_process import GatewayProcess, until
+from tests.support.eventually import eventually_sync
+from tests.support.gateway_process import GatewayProcess
 from tests.support.proxies import NAME, Caddy, Nginx, Proxy
 
 pytestmark = pytest.mark.integration
@@ -126,7 +127,7 @@ async def test_a_recording_is_downloaded_in_ranges(session: aiohttp.ClientSessio
         segments = gateway.json("/api/cameras/demo/segments")["segments"]
         return [segment["url"] for segment in segments if segment["state"] == "closed"]
 
-    (url, *_) = await asyncio.to_thread(until, finished)
+    (url, *_) = await asyncio.to_thread(eventually_sync, finished, "a segment is closed")
     async with session.get(url) as reply:
         whole = await reply.read()
         assert reply.headers["Accept-Ranges"] == "bytes"
@@ -147,4 +148,6 @@ async def test_mjpeg_is_not_buffered_and_stops_when_its_reader_leaves(
             if parts == 3:
                 break
     assert parts == 3
-    await asyncio.to_thread(until, lambda: not gateway.camera("demo")["viewers"].get("mjpeg"))
+    await asyncio.to_thread(
+        eventually_sync, lambda: not gateway.camera("demo")["viewers"].get("mjpeg"), "the MJPEG viewer has left"
+    )

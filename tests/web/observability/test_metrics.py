@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.capture.counters import CaptureCounters
 from gateway.clock import CLOCK_RATE
 from hls.live.window import LiveWindow
+from tests.support.eventually import eventually
 from tests.support.reel import PCMA, START_90K, Reel, Shape
 from web.app import create_app
 from web.gateway import GATEWAY
@@ -253,9 +254,9 @@ async def test_a_hung_disk_does_not_block_metrics(client: Client, monkeypatch: p
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
     archive = client.app[GATEWAY].archive
-    while archive.disk_space is None:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: archive.disk_space is not None, "the disk space is known")
     before = archive.disk_space
+    assert before is not None
     monkeypatch.setattr(os, "statvfs", hung_statvfs)
     try:
         archive.retention_job.wake()
@@ -267,8 +268,7 @@ async def test_a_hung_disk_does_not_block_metrics(client: Client, monkeypatch: p
         assert not on_the_loop
     finally:
         released.set()
-    while archive.disk_space is not None:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: archive.disk_space is None, "the disk space is unknown again")
     assert () not in (await scrape(client)).get("liveedge_archive_disk_free_bytes", {})
 
 
@@ -291,8 +291,7 @@ async def test_what_hls_and_recordings_drop_is_counted_per_camera(client: Client
         hub.publish(late)  # its time is already filled
     hub.publish(replace(Reel(Shape(gop=15), number=1).frame(START_90K, 6000), run=2))  # a run without a keyframe
     archive = client.app[GATEWAY].archive
-    while not archive.recorders()["yard"].audio_packets_dropped:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: archive.recorders()["yard"].audio_packets_dropped, "audio packets are dropped")
     samples = await scrape(client)
     assert all(samples[name][yard] > 0 for name in names), {name: samples[name][yard] for name in names}
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
 from hls.archive.segment import SegmentState
+from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.film import START_90K, Film, film
 from tests.support.partial_app import app_with_routes
@@ -58,8 +59,10 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         hub = made.app[GATEWAY].service.camera("door").hub
         for packet in film(Film(seconds=3), START_90K + 20 * CLOCK_RATE, run=2):
             hub.publish(packet)
-        while (position := archive.live_position("door")) is None or position[0] != "segment_20261122T185022Z":
-            await asyncio.sleep(0.01)
+        await eventually(
+            lambda: (archive.live_position("door") or ("",))[0] == "segment_20261122T185022Z",
+            "the last segment is being written",
+        )
         yield made
 
 
@@ -221,8 +224,11 @@ async def test_thumbnails_are_pictures(client: Client) -> None:
 
 async def test_a_segment_has_its_hash_and_state(client: Client) -> None:
     archive = client.app[GATEWAY].archive
-    while await archive.index.without_hash(10):
-        await asyncio.sleep(0.01)
+
+    async def all_are_hashed() -> bool:
+        return not await archive.index.without_hash(10)
+
+    await eventually(all_are_hashed, "all files are hashed")
     page = await _json(client, f"{SEGMENTS}?limit=1")
     assert isinstance(page["segments"], list)
     data = await (await client.get(page["segments"][0]["url"])).read()

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 
 import aiohttp
 import pytest
@@ -13,6 +14,7 @@ from hls.live import service as window
 from hls.live.segmenter import STALL_S
 from tests.hls.live.llhls_rules import Watch, boxes, check, check_media, parse
 from tests.support.browser import assert_moving_picture, chromium, look
+from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.hls_server import HlsServer, hls_server, reel_camera
 from tests.support.reel_engine import ReelEngine
@@ -124,9 +126,7 @@ async def test_requests_keep_the_camera_captured_until_they_end(monkeypatch: pyt
         async with client.get("/hls/porch/index.m3u8") as answer:
             assert answer.status == 200
         assert camera.status().viewers == {"hls": 1}
-        async with asyncio.timeout(GIVE_UP_S):
-            while camera.is_wanted:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: not camera.is_wanted, "the camera is not wanted any more")
         assert camera.status().viewers == {}
 
 
@@ -185,21 +185,17 @@ async def test_a_silent_camera_shows_gaps_and_comes_back_after_a_discontinuity(
     async with client.get("/hls/yard/index.m3u8"):
         pass
 
-    async def until(wanted: str) -> str:
-        async with asyncio.timeout(GIVE_UP_S):
-            while True:
-                async with client.get("/hls/yard/live.m3u8") as answer:
-                    text = await answer.text()
-                if wanted in text:
-                    return text
-                await asyncio.sleep(0.05)
+    async def playlist_with(wanted: str) -> str:
+        async with client.get("/hls/yard/live.m3u8") as answer:
+            text = await answer.text()
+        return text if wanted in text else ""
 
     ReelEngine.silenced.add(url)
     try:
-        await until("GAP=YES")
+        await eventually(partial(playlist_with, "GAP=YES"), "the playlist shows a gap")
     finally:
         ReelEngine.silenced.discard(url)
-    text = await until("#EXT-X-DISCONTINUITY\n")
+    text = await eventually(partial(playlist_with, "#EXT-X-DISCONTINUITY\n"), "the camera is back")
     assert "#EXT-X-GAP\n" in text
     check(parse(text))
 
