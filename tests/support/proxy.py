@@ -80,9 +80,11 @@ class Way:
             server.close()
         for datagrams in self._datagrams:
             datagrams.close()
+        # A flow that is cancelled keeps its two ends; see `_serve`.
+        await asyncio.gather(*self._flows, return_exceptions=True)
         for writer in self._dead:
             writer.transport.abort()
-        await asyncio.gather(*self._flows, return_exceptions=True)
+        await asyncio.sleep(0)  # the event loop closes their sockets
 
     def _connected(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._forgets and not self._is_open.is_set():
