@@ -143,3 +143,17 @@ def test_the_site_is_built_without_a_broken_link_and_loads_nothing_from_other_ho
         assert not [url for url in loaded.urls if "//" in url], page.name
     for style in site.rglob("*.css"):
         assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", style.read_text()), style.name
+
+
+def test_the_architecture_page_shows_every_folder() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    (tree,) = re.findall(r"(?m)^    gateway/\n(?:    .*\n)+", page)
+    shown: set[str] = set()
+    parents: list[str] = []
+    for indent, name in re.findall(r"(?m)^    ( *)([a-z0-9_]+)/(?: |$)", tree):
+        parents = [*parents[: len(indent) // 2], name]
+        shown.add("/".join(parents))
+    packages = {"gateway", "hls", "signaling", "web"}
+    folders = {path.parent for package in packages for path in (DOCS.parent / package).rglob("*.py")}
+    paths = {str(folder.relative_to(DOCS.parent)) for folder in folders if "node_modules" not in folder.parts}
+    assert {name for name in shown if name.partition("/")[0] in packages} == paths

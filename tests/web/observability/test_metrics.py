@@ -91,6 +91,12 @@ async def test_the_metrics_of_dashboard_and_alerts_exist_and_count(client: Clien
         asked = names(file)
         assert len(asked) > 5
         assert asked <= known | OF_PROMETHEUS, asked - known
+    histograms = {name.removesuffix("_bucket") for name in known if name.endswith("_bucket")}
+    for page in DOCS.glob("*.md"):
+        named = set(re.findall(r"\bliveedge_[a-z0-9_]+", page.read_text()))
+        # Without an event service there are no counters of its connection.
+        named = {name for name in named if not name.startswith("liveedge_messaging_")}
+        assert named <= known | histograms, f"{page.name}: {named - known}"
 
 
 PROMISED = {
