@@ -66,7 +66,7 @@ class Gateway:
             listen=_media_addresses(settings),
             clock=clock,
         )
-        self.messaging = create_messaging(settings, self.service, self.webrtc, live_edge=self.live_edge)
+        self.messaging = create_messaging(settings, self.service, self.webrtc, live_edge=self.live_edge, clock=clock)
         self.browser = BrowserSignaling(settings, self.service, self.webrtc, live_edge=self.live_edge)
         self.reload_error: str | None = None
         """Why the newest settings are not applied."""
