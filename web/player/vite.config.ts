@@ -1,12 +1,12 @@
-// Two builds, beside each other in web/static. player.js is the custom element, for anybody's page, whole in itself; what
-// only some transports need (hls.js, Socket.IO) comes in chunks when it is needed, from wherever player.js came from.
-// player-page.js (`--mode page`) is our own page, and imports player.js as everybody does.
+// Two builds, side by side in web/static. player.js is the custom element for any page, complete in one file. What only
+// some transports need (hls.js, Socket.IO) is in chunks that are loaded when they are needed, from the origin of
+// player.js. player-page.js (`--mode page`) is the gateway's own page, and imports player.js as any page does.
 
 import { gzipSync } from "node:zlib";
 import type { Plugin } from "vite";
 import { defineConfig } from "vite";
 
-/** A .gz beside each file: the gateway sends it to whoever accepts it, and never compresses at run time. */
+/** Writes a .gz beside each file: the gateway sends it to clients that accept it, and never compresses at run time. */
 function precompressed(): Plugin {
   return {
     name: "precompressed",
