@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from tests.support.auth_gateway import Client, auth_gateway
 from tests.support.configured import load
-from tests.support.guarded import Client, guarded
 from web.app import create_app
 from web.settings import Settings
 
 
 @pytest.fixture
-async def shut(tmp_path: Path) -> AsyncIterator[Client]:
-    """A gateway with tokens; see :mod:`tests.support.guarded`."""
-    async with guarded(tmp_path) as client:
+async def auth_client(tmp_path: Path) -> AsyncIterator[Client]:
+    """A client of a gateway with tokens; see :mod:`tests.support.auth_gateway`."""
+    async with auth_gateway(tmp_path) as client:
         yield client
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequestError
 from gateway.session import SessionState
+from tests.support.auth_gateway import OFF, Client, auth_gateway
 from tests.support.eventually import eventually
-from tests.support.guarded import OFF, Client, guarded
 from tests.support.resolver import Resolver
 from tests.support.rtsp import RtspServer
 from web.address_policy import check_target, is_metadata
@@ -43,7 +43,7 @@ METADATA_URLS = [
 
 
 async def test_a_camera_at_a_metadata_address_is_refused(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF) as client:
+    async with auth_gateway(tmp_path, **OFF) as client:
         for url in METADATA_URLS:
             status, body = await add(client, url=url)
             assert (status, body["error"]) == (400, "bad_request"), body
@@ -69,7 +69,7 @@ INVALID_TABLES: list[tuple[dict[str, Any], str]] = [
 
 
 async def test_files_other_schemes_and_python_classes_are_refused(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF) as client:
+    async with auth_gateway(tmp_path, **OFF) as client:
         for table, word in INVALID_TABLES:
             status, body = await add(client, **table)
             assert (status, body["error"]) == (400, "bad_request"), body
@@ -124,7 +124,7 @@ async def test_the_address_is_checked_at_each_connect(
     resolver.addresses[NAME] = ["127.0.0.1"]
     url = own_rtsp_server.url("/video").replace("127.0.0.1", NAME)
     quick = {"connection_retry_delay": 0.05, "connection_retry_attempts": 1000, "record": "never", "start": "always"}
-    async with guarded(tmp_path, **OFF, cameras={}) as client:
+    async with auth_gateway(tmp_path, **OFF, cameras={}) as client:
         assert (await add(client, url=url, **quick))[0] == 201
         await eventually(lambda: is_live(client), "the camera is live")
         # The camera stops, and its name resolves to another address at the next connect.
@@ -135,11 +135,11 @@ async def test_the_address_is_checked_at_each_connect(
         await eventually(lambda: is_live(client), "the camera is live")
     # After a restart, one refused address of several is enough.
     resolver.addresses[NAME] = ["127.0.0.1", METADATA]
-    async with guarded(tmp_path, **OFF, cameras={}) as client:
+    async with auth_gateway(tmp_path, **OFF, cameras={}) as client:
         await eventually(lambda: is_refused(client), "the address is refused")
     # The setting allows it.
     resolver.addresses[NAME] = ["127.0.0.1"]
-    async with guarded(tmp_path, **OFF, cameras={}, allow_metadata_addresses=True) as client:
+    async with auth_gateway(tmp_path, **OFF, cameras={}, allow_metadata_addresses=True) as client:
         assert client.app is not None
         assert client.app[GATEWAY]._address_check("new") is None
 
@@ -158,7 +158,7 @@ async def test_a_url_from_the_api_is_checked_also_for_a_configured_camera(
             "record": "never",
         }
     }
-    async with guarded(tmp_path, **OFF, cameras=cameras) as client:
+    async with auth_gateway(tmp_path, **OFF, cameras=cameras) as client:
         assert client.app is not None
         gateway = client.app[GATEWAY]
         assert gateway._address_check("new") is None

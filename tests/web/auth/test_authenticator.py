@@ -1,4 +1,4 @@
-"""Who asks: whether anybody is asked at all, and static tokens."""
+"""When authentication is on, and static tokens."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from gateway.access import Scope
 from gateway.errors import SettingsError
-from tests.support.guarded import ADMIN_TOKEN, Client, authenticator, bearer, guarded
+from tests.support.auth_gateway import ADMIN_TOKEN, Client, auth_gateway, authenticator, bearer
 from web.settings import load_settings
 
 pytestmark = pytest.mark.usefixtures("empty_place")
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.usefixtures("empty_place")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
-async def test_off_by_default_on_loopback(host: str) -> None:
+async def test_auth_is_off_by_default_on_loopback(host: str) -> None:
     auth = authenticator(host=host)
     assert not auth.is_enabled
     assert (await auth.authenticate(None, "127.0.0.1")).grant.may_everywhere(Scope.ADMIN)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "cameras.example.org", ""])
-def test_listening_elsewhere_needs_a_token_or_a_word(host: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_listening_beyond_loopback_needs_a_token_or_auth_disabled(host: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SettingsError, match=r"AUTH_TOKEN.*AUTH_DISABLED=true"):
         authenticator(host=host)
     assert authenticator(host=host, auth_token="a-token-of-some-length").is_enabled
@@ -51,13 +51,13 @@ def test_listening_elsewhere_needs_a_token_or_a_word(host: str, caplog: pytest.L
         {"auth": {"tokns": {}}},
     ],
 )
-def test_settings_that_cannot_be_meant_are_refused_without_repeating_the_secret(values: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused_without_the_secret_in_the_message(values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError) as caught:
         authenticator(**values)
     assert "a-token-of-some-length" not in str(caught.value)
 
 
-async def test_a_reload_takes_tokens_back_and_never_opens_the_door(tmp_path: Path) -> None:
+async def test_a_reload_replaces_tokens_and_cannot_turn_auth_off_beyond_loopback(tmp_path: Path) -> None:
     auth = authenticator(host="192.0.2.1", auth_token="the-first-of-two-tokens")
     auth.reload(load_settings(host="192.0.2.1", auth_token="the-second-of-two-tokens"))
     assert (await auth.authenticate("the-second-of-two-tokens", "192.0.2.7")).grant.may(Scope.ADMIN)
@@ -75,7 +75,7 @@ async def test_a_token_by_its_hash(tmp_path: Path) -> None:
     token = "only-its-hash-is-in-the-file"
     table = {"token_sha256": hashlib.sha256(token.encode()).hexdigest().upper(), "scopes": ["view"]}
     async with (
-        guarded(tmp_path, auth={"tokens": {"hashed": table}}) as client,
+        auth_gateway(tmp_path, auth={"tokens": {"hashed": table}}) as client,
         client.get("/api/access", headers=bearer(token)) as answer,
     ):
         assert (await answer.json())["scopes"] == ["view"]
@@ -85,27 +85,27 @@ async def test_a_token_by_its_hash(tmp_path: Path) -> None:
     "header",
     ["", "Bearer", "Bearer ", "Basic YTpi", f"Basic {ADMIN_TOKEN}", f"Bearer {ADMIN_TOKEN}x", ADMIN_TOKEN, "Bearer ü"],
 )
-async def test_what_is_no_token(shut: Client, header: str) -> None:
-    async with shut.get("/api/cameras", headers={"Authorization": header}) as answer:
+async def test_an_invalid_authorization_header_is_answered_401(auth_client: Client, header: str) -> None:
+    async with auth_client.get("/api/cameras", headers={"Authorization": header}) as answer:
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="liveedge"')
         assert (await answer.json())["error"] == "unauthorized"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-async def test_the_scheme_is_case_insensitive(shut: Client, scheme: str) -> None:
-    async with shut.get("/api/cameras", headers={"Authorization": f"{scheme} {ADMIN_TOKEN}"}) as answer:
+async def test_the_scheme_is_case_insensitive(auth_client: Client, scheme: str) -> None:
+    async with auth_client.get("/api/cameras", headers={"Authorization": f"{scheme} {ADMIN_TOKEN}"}) as answer:
         assert answer.status == 200
 
 
-async def test_a_token_in_the_address_opens_nothing(shut: Client) -> None:
+async def test_a_bearer_token_in_the_url_is_refused(auth_client: Client) -> None:
     for path in ("/api/cameras", "/hls/door/index.m3u8", "/snapshot/door.jpg"):
-        async with shut.get(path, params={"token": ADMIN_TOKEN}) as answer:
+        async with auth_client.get(path, params={"token": ADMIN_TOKEN}) as answer:
             assert answer.status == 401
 
 
-async def test_access_tells_what_one_may(shut: Client) -> None:
-    async with shut.get("/api/access", headers=bearer("may-rewind-the-door")) as answer:
+async def test_api_access_lists_the_scopes_and_cameras_of_a_token(auth_client: Client) -> None:
+    async with auth_client.get("/api/access", headers=bearer("may-rewind-the-door")) as answer:
         assert await answer.json() == {
             "auth": True,
             "name": "token door-archive",

@@ -23,7 +23,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from gateway.access import Scope
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import UnauthorizedError
-from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, HandClock, authenticator, bearer, guarded
+from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, ManualClock, auth_gateway, authenticator, bearer
 from web.auth.authenticator import Authenticator
 from web.auth.jwks import REFRESH_S, RETRY_S, STALE_S
 from web.auth.jwt import LEEWAY_S
@@ -109,7 +109,7 @@ async def test_a_jwt_is_valid_from_nbf_and_iat_to_exp(claim: str, from_now_s: fl
 
 async def test_a_jwt_without_an_algorithm_is_refused(tmp_path: Path) -> None:
     _, body, signature = jwt.encode(claims(), JWT_SECRET, "HS256").split(".")
-    async with guarded(tmp_path, auth_jwt_secret=JWT_SECRET) as client:
+    async with auth_gateway(tmp_path, auth_jwt_secret=JWT_SECRET) as client:
         headers: list[dict[str, Any]] = [{"typ": "JWT"}, {"alg": None}, {"alg": []}, {"alg": "none"}, {"alg": ""}]
         for header in headers:
             head = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
@@ -216,7 +216,7 @@ async def test_unknown_key_ids_cause_few_requests(
     issuer: tuple[Issuer, dict[str, Any]],
 ) -> None:
     keys, values = issuer
-    clock = HandClock()
+    clock = ManualClock()
     auth = authenticator(clock, **values)
     old = keys.add("old")
     assert await auth.jwt.verify(signed(old, "RS256", "old")) is not None
@@ -238,11 +238,11 @@ async def test_known_keys_are_used_while_the_issuer_is_down(
     tmp_path: Path, issuer: tuple[Issuer, dict[str, Any]]
 ) -> None:
     keys, values = issuer
-    clock = HandClock()
+    clock = ManualClock()
     key = keys.add("key")
     token = signed(key, "RS256", "key", exp=time.time() + 10 * STALE_S, cameras=None)
     keys.is_down = True
-    async with guarded(tmp_path, clock, **values) as client:
+    async with auth_gateway(tmp_path, clock, **values) as client:
 
         async def status() -> int:
             async with client.get("/api/cameras", headers=bearer(token)) as answer:

@@ -1,4 +1,4 @@
-"""The table of access, walked route by route and event by event."""
+"""The access table, compared with every route and every event."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from socketio.exceptions import ConnectionError as Refused
 
 from gateway.access import Scope
 from signaling.events import COMMANDS, Endpoint
-from tests.support.guarded import ADMIN_TOKEN, Client, bearer
+from tests.support.auth_gateway import ADMIN_TOKEN, Client, bearer, close_failed
 from web.auth.policy import EVENTS, ROUTES, CameraMatch, Rule
 
 TOKENS = {
@@ -46,18 +46,18 @@ async def status_of(client: Client, method: str, path: str, token: str | None) -
         return answer.status, await answer.json() if answer.content_type == "application/json" else {}
 
 
-async def test_every_route_is_in_the_table_and_every_row_leads_somewhere(shut: Client) -> None:
-    assert shut.app is not None
+async def test_the_table_has_exactly_the_routes_of_the_router(auth_client: Client) -> None:
+    assert auth_client.app is not None
     routes = {
         (route.method, route.resource.canonical)
-        for route in shut.app.router.routes()
+        for route in auth_client.app.router.routes()
         if route.method != "HEAD" and route.resource is not None
     }
-    assert routes - set(ROUTES) == set(), "a route without a rule is shut: give it a row in web/auth/policy.py"
+    assert routes - set(ROUTES) == set(), "a route without a rule is refused: give it a row in web/auth/policy.py"
     assert set(ROUTES) - routes == set(), "a rule without a route"
 
 
-def test_what_changes_something_is_not_open_and_admin_is_not_for_some_cameras() -> None:
+def test_public_routes_only_read_and_admin_needs_all_cameras() -> None:
     for (method, path), rule in ROUTES.items():
         if rule.is_public:
             assert method in ("GET", "OPTIONS") or path == "/socket.io/", path
@@ -67,77 +67,77 @@ def test_what_changes_something_is_not_open_and_admin_is_not_for_some_cameras() 
             assert rule.scope is not None, path
 
 
-async def test_without_a_token_nothing_but_what_is_open(shut: Client) -> None:
+async def test_without_a_token_only_public_routes_answer(auth_client: Client) -> None:
     for method, path, _ in GUARDED:
-        status, body = await status_of(shut, method, path, None)
+        status, body = await status_of(auth_client, method, path, None)
         assert (status, body["error"]) == (401, "unauthorized"), (method, path)
     for (method, path), rule in ROUTES.items():
         if rule.is_public:
-            status, _ = await status_of(shut, method, path, None)
+            status, _ = await status_of(auth_client, method, path, None)
             assert status not in (401, 403), (method, path)
 
 
-async def test_head_needs_what_get_needs(shut: Client) -> None:
+async def test_head_needs_the_scope_of_get(auth_client: Client) -> None:
     for method, path, _ in GUARDED:
         if method == "GET":
-            async with shut.head(address(path)) as answer:
+            async with auth_client.head(address(path)) as answer:
                 assert answer.status == 401, path
 
 
-async def test_the_wrong_scope_is_refused_and_told(shut: Client) -> None:
+async def test_a_token_without_the_scope_is_answered_403_with_the_scope(auth_client: Client) -> None:
     for method, path, rule in ASKED:
         for scope, token in TOKENS.items():
             if scope in (rule.scope, Scope.ADMIN):
                 continue
-            status, body = await status_of(shut, method, path, token)
+            status, body = await status_of(auth_client, method, path, token)
             assert (status, body["error"], body["scope"]) == (403, "forbidden", rule.scope), (method, path, scope)
 
 
-async def test_the_wrong_camera_is_refused_whether_it_exists_or_not(shut: Client) -> None:
+async def test_the_wrong_camera_is_refused_whether_it_exists_or_not(auth_client: Client) -> None:
     for method, path, rule in ASKED:
         if rule.cameras is CameraMatch.ANY:
             continue
-        status, body = await status_of(shut, method, path, OTHER_CAMERA)
+        status, body = await status_of(auth_client, method, path, OTHER_CAMERA)
         assert (status, body["error"]) == (403, "forbidden"), (method, path)
 
 
-async def test_the_right_scope_is_let_in(shut: Client) -> None:
+async def test_a_token_with_the_scope_is_accepted(auth_client: Client) -> None:
     for method, path, rule in GUARDED:
         token = TOKENS[rule.scope] if rule.scope is not None else TOKENS[Scope.VIEW]
         if (rule.scope, rule.cameras) == (Scope.VIEW, CameraMatch.ALL):
             token = "may-view-everything"
         for each in {token, ADMIN_TOKEN}:
-            status, body = await status_of(shut, method, path, each)
+            status, body = await status_of(auth_client, method, path, each)
             assert status not in (401, 403), (method, path, body)
 
 
-async def test_a_recording_needs_archive_wherever_it_is_shown(shut: Client) -> None:
+async def test_every_route_that_shows_recordings_needs_archive(auth_client: Client) -> None:
     recorded = [(method, path, rule) for method, path, rule in GUARDED if rule.archive_parameter is not None]
     assert recorded
     for method, path, rule in recorded:
         moment = f"{path}?{rule.archive_parameter}=2026-11-22T18:50:00Z"
-        assert (await status_of(shut, method, moment, TOKENS[Scope.VIEW]))[0] == 403
-        assert (await status_of(shut, method, moment, TOKENS[Scope.ARCHIVE]))[0] not in (401, 403)
+        assert (await status_of(auth_client, method, moment, TOKENS[Scope.VIEW]))[0] == 403
+        assert (await status_of(auth_client, method, moment, TOKENS[Scope.ARCHIVE]))[0] not in (401, 403)
 
 
-async def test_a_route_that_the_table_forgot_is_shut(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_route_without_a_rule_is_refused(auth_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     table = dict(ROUTES)
     del table["GET", "/api/cameras"]
     monkeypatch.setattr("web.auth.policy.ROUTES", table)
-    status, body = await status_of(shut, "GET", "/api/cameras", ADMIN_TOKEN)
+    status, body = await status_of(auth_client, "GET", "/api/cameras", ADMIN_TOKEN)
     assert (status, body["error"]) == (403, "forbidden")
 
 
-async def test_lists_show_what_one_may_view(shut: Client) -> None:
+async def test_lists_contain_only_cameras_of_the_token(auth_client: Client) -> None:
     for path in ("/api/cameras", "/api/status"):
         for token, seen in ((OTHER_CAMERA, ["yard"]), (TOKENS[Scope.VIEW], ["door"]), (ADMIN_TOKEN, ["door", "yard"])):
-            _, body = await status_of(shut, "GET", path, token)
+            _, body = await status_of(auth_client, "GET", path, token)
             assert [camera["camera_id"] for camera in body["cameras"]] == seen
             if path == "/api/status" and token is not ADMIN_TOKEN:
                 assert set(body["archive"]["cameras"]) <= set(seen)
 
 
-def test_with_nothing_asked_for_a_rule_is_shut() -> None:
+def test_a_rule_is_not_public_by_default() -> None:
     assert not Rule().is_public
 
 
@@ -163,7 +163,7 @@ def payload(event: str, camera_id: str) -> dict[str, Any]:
 
 
 class Socket:
-    """A Socket.IO client with a token, and what it was told."""
+    """A Socket.IO client with a token, and the status events that it received."""
 
     def __init__(self, client: Client, auth: object) -> None:
         self._url = str(client.make_url("/"))
@@ -181,7 +181,7 @@ class Socket:
         try:
             await self.sio.connect(self._url, auth=self._auth, transports=["websocket"])
         except BaseException:
-            await self.sio.shutdown()
+            await close_failed(self.sio)
             raise
         return self
 
@@ -193,14 +193,14 @@ class Socket:
         return answer
 
 
-def test_every_command_of_a_browser_is_in_the_table() -> None:
+def test_the_table_has_exactly_the_commands_of_browsers() -> None:
     assert set(EVENTS) == {name for name, event in COMMANDS.items() if Endpoint.BROWSER in event.endpoints}
     assert set(EVENTS) == set(PAYLOADS)
 
 
 @pytest.mark.parametrize("auth", [None, {}, {"token": None}, {"token": "no-token-that-is-known"}, "text", {"token": 5}])
-async def test_socketio_without_a_right_token(shut: Client, auth: object) -> None:
-    socket = Socket(shut, auth)
+async def test_socketio_refuses_an_invalid_token(auth_client: Client, auth: object) -> None:
+    socket = Socket(auth_client, auth)
     with pytest.raises(Refused):
         async with socket:
             pass
@@ -209,14 +209,14 @@ async def test_socketio_without_a_right_token(shut: Client, auth: object) -> Non
     assert socket.refusal["message"]
 
 
-async def test_events_one_by_one(shut: Client) -> None:
-    sockets = {scope: Socket(shut, {"token": token}) for scope, token in TOKENS.items()}
+async def test_each_event_needs_its_scope_and_camera(auth_client: Client) -> None:
+    sockets = {scope: Socket(auth_client, {"token": token}) for scope, token in TOKENS.items()}
     async with (
         sockets[Scope.VIEW],
         sockets[Scope.CONTROL],
         sockets[Scope.ARCHIVE],
         sockets[Scope.ADMIN],
-        Socket(shut, {"token": OTHER_CAMERA}) as other,
+        Socket(auth_client, {"token": OTHER_CAMERA}) as other,
     ):
         for event, needed in EVENTS.items():
             for scope, socket in sockets.items():
@@ -228,8 +228,11 @@ async def test_events_one_by_one(shut: Client) -> None:
             assert (answer.get("error") == "forbidden") == has_camera, (event, answer)
 
 
-async def test_socketio_tells_nobody_of_a_camera_that_is_not_theirs(shut: Client) -> None:
-    async with Socket(shut, {"token": OTHER_CAMERA}) as other, Socket(shut, {"token": ADMIN_TOKEN}) as admin:
+async def test_socketio_sends_no_status_of_other_cameras(auth_client: Client) -> None:
+    async with (
+        Socket(auth_client, {"token": OTHER_CAMERA}) as other,
+        Socket(auth_client, {"token": ADMIN_TOKEN}) as admin,
+    ):
         await admin.call("capture_start_request", "door")
         await admin.call("capture_start_request", "yard")
         # Refused, malformed and meant for the default camera, which is the door: none of it may tell of the door.
@@ -242,7 +245,7 @@ async def test_socketio_tells_nobody_of_a_camera_that_is_not_theirs(shut: Client
         assert "door" not in other.told
 
 
-async def test_an_event_that_the_table_forgot_is_shut(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_event_without_a_rule_is_refused(auth_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("web.auth.policy.EVENTS", {})
-    async with Socket(shut, {"token": ADMIN_TOKEN}) as socket:
+    async with Socket(auth_client, {"token": ADMIN_TOKEN}) as socket:
         assert (await socket.call("frames_subscribe", "ghost"))["error"] == "forbidden"

@@ -1,4 +1,4 @@
-"""What a wrong guess costs, whichever way it comes."""
+"""Wrong tokens are delayed, by whatever path they are sent."""
 
 import asyncio
 import hashlib
@@ -15,8 +15,8 @@ import jwt
 import pytest
 
 from gateway.access import Scope
+from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, Client, ManualClock, authenticator, bearer
 from tests.support.eventually import eventually
-from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, Client, HandClock, authenticator, bearer
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.client_address import client_network
 from web.auth.rate_limiter import (
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.usefixtures("empty_place")
 VIEWER = "may-view-everything"
 
 
-async def test_wrong_guesses_wait_longer_and_longer_and_the_right_token_never() -> None:
-    limiter = AuthRateLimiter(HandClock())
+async def test_wrong_tokens_are_delayed_longer_and_longer_and_right_ones_never() -> None:
+    limiter = AuthRateLimiter(ManualClock())
     delays = [limiter.record_failure("192.0.2.7") for _ in range(12)]
     assert delays[0] < 0.2
     assert delays[-1] > DELAY_MAX_S / 2
@@ -43,7 +43,7 @@ async def test_wrong_guesses_wait_longer_and_longer_and_the_right_token_never() 
     assert limiter.record_failure("192.0.2.8") < 0.2, "another address"
     assert limiter.record_failure("2001:db8::1") < limiter.record_failure("2001:db8::2"), "one /64 is one client"
     auth = authenticator(auth_token=ADMIN_TOKEN)
-    auth.rate_limiter = AuthRateLimiter(HandClock())
+    auth.rate_limiter = AuthRateLimiter(ManualClock())
     for _ in range(50):
         auth.rate_limiter.record_failure("192.0.2.7")
     guess = asyncio.create_task(auth.authenticate("a-wrong-guess-of-a-token", "192.0.2.7"))
@@ -52,8 +52,8 @@ async def test_wrong_guesses_wait_longer_and_longer_and_the_right_token_never() 
     guess.cancel()
 
 
-async def test_the_table_of_guesses_is_bounded_and_forgets() -> None:
-    clock = HandClock()
+async def test_the_table_of_failures_is_bounded_and_expires() -> None:
+    clock = ManualClock()
     limiter = AuthRateLimiter(clock)
     for number in range(NETWORKS_MAX + 100):
         limiter.record_failure(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}")
@@ -64,8 +64,8 @@ async def test_the_table_of_guesses_is_bounded_and_forgets() -> None:
     assert limiter.record_failure("192.0.2.7") < 0.2
 
 
-async def test_only_so_many_wrong_guesses_wait_at_a_time() -> None:
-    limiter = AuthRateLimiter(HandClock(), delay_max_s=0.3)
+async def test_the_number_of_delayed_answers_is_limited() -> None:
+    limiter = AuthRateLimiter(ManualClock(), delay_max_s=0.3)
     results = await asyncio.gather(*(limiter.delay_failure("192.0.2.7") for _ in range(30)), return_exceptions=True)
     assert sum(result is None for result in results) == WAITING_PER_NETWORK_MAX
     assert sum(isinstance(result, TooManyError) for result in results) == 30 - WAITING_PER_NETWORK_MAX
@@ -75,16 +75,16 @@ async def test_many_wrong_tokens_of_an_address_are_one_line(monkeypatch: pytest.
     written = io.StringIO()
     handler = RateLimitedHandler(written)
     monkeypatch.setattr(logging.getLogger("web.auth.rate_limiter"), "handlers", [handler])
-    limiter = AuthRateLimiter(HandClock())
+    limiter = AuthRateLimiter(ManualClock())
     for _ in range(1000):
         limiter.record_failure("192.0.2.7")
     assert written.getvalue() == "wrong token from 192.0.2.7\n"
 
 
-# --- no way around it
+# --- every path
 
 
-STORM = 60
+GUESSES = 60
 
 
 async def by_many_connections(client: Client, token: str) -> int:
@@ -101,7 +101,7 @@ async def by_one_connection(client: Client, token: str) -> int:
 
 
 async def by_forwarding(client: Client, token: str) -> int:
-    # Nobody is believed who they come for, unless they are named.
+    # The gateway trusts no proxy: it ignores these headers.
     claimed = hashlib.sha256(token.encode()).digest()
     headers = {"X-Forwarded-For": ".".join(str(byte) for byte in claimed[:4]), "Forwarded": "for=192.0.2.7"}
     async with client.get("/api/cameras", headers=headers | bearer(token)) as answer:
@@ -114,7 +114,7 @@ async def by_signed_address(client: Client, token: str) -> int:
 
 
 async def by_joining_socketio(client: Client, token: str) -> int:
-    """As many CONNECT packets on one connection as one likes."""
+    """Many CONNECT packets on one connection."""
     url = client.make_url("/socket.io/?EIO=4&transport=websocket")
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
         await line.receive()
@@ -125,46 +125,48 @@ async def by_joining_socketio(client: Client, token: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "way", [by_many_connections, by_one_connection, by_forwarding, by_signed_address, by_joining_socketio]
+    "send", [by_many_connections, by_one_connection, by_forwarding, by_signed_address, by_joining_socketio]
 )
-async def test_a_storm_finds_nothing_whichever_way_it_comes(
-    shut: Client, way: Callable[[Client, str], Coroutine[Any, Any, int]]
+async def test_a_flood_of_guesses_learns_nothing_by_any_path(
+    auth_client: Client, send: Callable[[Client, str], Coroutine[Any, Any, int]]
 ) -> None:
-    assert shut.app is not None
-    limiter = shut.app[AUTHENTICATOR].rate_limiter
-    assert await by_one_connection(shut, VIEWER) == 200
+    assert auth_client.app is not None
+    limiter = auth_client.app[AUTHENTICATOR].rate_limiter
+    assert await by_one_connection(auth_client, VIEWER) == 200
     for _ in range(10):
         limiter.record_failure("127.0.0.1")  # from now on each takes seconds
-    looked_at: list[object] = []
-    find = shut.app[AUTHENTICATOR].tokens.find
+    compared: list[object] = []
+    find = auth_client.app[AUTHENTICATOR].tokens.find
 
     def counted(token: str) -> Any:
-        looked_at.append(token)
+        compared.append(token)
         return find(token)
 
-    shut.app[AUTHENTICATOR].tokens.find = counted  # type: ignore[method-assign]
-    storm = [asyncio.create_task(way(shut, f"a-wrong-guess-of-a-token-{number}")) for number in range(STORM)]
+    auth_client.app[AUTHENTICATOR].tokens.find = counted  # type: ignore[method-assign]
+    guesses = [
+        asyncio.create_task(send(auth_client, f"a-wrong-guess-of-a-token-{number}")) for number in range(GUESSES)
+    ]
     try:
         await eventually(lambda: limiter._waiting >= WAITING_PER_NETWORK_MAX, "as many clients wait as may")
-        assert list(limiter._failures) == ["127.0.0.1"], "all of them are one"
-        # The one that would be right is not looked at either; and who is in stays in.
-        assert await by_one_connection(shut, ADMIN_TOKEN) == 429
-        assert await by_one_connection(shut, VIEWER) == 200
-        assert ADMIN_TOKEN not in looked_at
-        assert limiter.failures < STORM
+        assert list(limiter._failures) == ["127.0.0.1"], "all guesses count for one network"
+        # The right token is not compared either. A token that is known to be right is.
+        assert await by_one_connection(auth_client, ADMIN_TOKEN) == 429
+        assert await by_one_connection(auth_client, VIEWER) == 200
+        assert ADMIN_TOKEN not in compared
+        assert limiter.failures < GUESSES
     finally:
-        for task in storm:
+        for task in guesses:
             task.cancel()
-        done = await asyncio.gather(*storm, return_exceptions=True)
+        done = await asyncio.gather(*guesses, return_exceptions=True)
     statuses = {each for each in done if isinstance(each, int)}
     assert 429 in statuses
     assert statuses <= {401, 429}
 
 
-async def test_one_connection_that_joins_again_and_again_waits_each_time(shut: Client) -> None:
-    assert shut.app is not None
-    shut.app[AUTHENTICATOR].rate_limiter = limiter = AuthRateLimiter(HandClock(), delay_max_s=0.3)
-    url = shut.make_url("/socket.io/?EIO=4&transport=websocket")
+async def test_each_join_on_one_connection_is_delayed(auth_client: Client) -> None:
+    assert auth_client.app is not None
+    auth_client.app[AUTHENTICATOR].rate_limiter = limiter = AuthRateLimiter(ManualClock(), delay_max_s=0.3)
+    url = auth_client.make_url("/socket.io/?EIO=4&transport=websocket")
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
         await line.receive()
         for number in range(6):
@@ -192,12 +194,12 @@ async def test_one_connection_that_joins_again_and_again_waits_each_time(shut: C
         ("", ""),
     ],
 )
-def test_one_client_is_one_in_whatever_notation(form: str, network: str) -> None:
+def test_one_client_has_one_network_in_every_notation(form: str, network: str) -> None:
     assert client_network(form) == network
 
 
-def test_what_is_known_is_bounded_and_goes_by_address() -> None:
-    limiter = AuthRateLimiter(HandClock())
+def test_known_tokens_are_bounded_and_kept_by_address() -> None:
+    limiter = AuthRateLimiter(ManualClock())
     for number in range(KNOWN_MAX + 10):
         limiter.record_success("192.0.2.7", f"token-{number}")
     assert len(limiter._known) == KNOWN_MAX
@@ -231,12 +233,12 @@ async def test_every_kind_of_token_is_compared_in_constant_time(monkeypatch: pyt
     grant = (await auth.authenticate(ADMIN_TOKEN, "192.0.2.7")).grant
     signed = auth.signer.sign(grant, Scope.VIEW, "door", None).token
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    # Static ones: all hashes, whole, whatever was guessed and wherever the right one stands.
+    # Static tokens: all hashes are compared whole, for every guess.
     for guess in (ADMIN_TOKEN, VIEWER, "only-its-hash-is-in-the-file", "x", ADMIN_TOKEN[:-1], "y" * 5000):
         compared.clear()
         auth.tokens.find(guess)
         assert compared == [(32, 32)] * 3
-    # Signatures: whole, whatever is in them.
+    # Signatures are compared whole.
     for token, verify in ((good, auth.jwt.verify), (signed, auth.signer._verify_signature)):
         head, _, signature = token.rpartition(".")
         for forged in (token, f"{head}.{'A' * len(signature)}", f"{head}.{signature[:-4]}AAAA"):

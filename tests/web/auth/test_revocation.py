@@ -1,4 +1,4 @@
-"""A token that is taken back, expires or shrinks ends what it opened: on every route, and by every event."""
+"""When a token is revoked, expires or loses scopes, what it opened is closed: on every route."""
 
 import asyncio
 import contextlib
@@ -14,21 +14,21 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.support.eventually import eventually
-from tests.support.film import Film, film
-from tests.support.guarded import (
+from tests.support.auth_gateway import (
     ADMIN_TOKEN,
     DEMO,
     JWT_SECRET,
     OFF,
     TABLES,
     Client,
-    HandClock,
+    ManualClock,
+    auth_gateway,
     authenticator,
     bearer,
-    guarded,
     offered,
 )
+from tests.support.eventually import eventually
+from tests.support.film import Film, film
 from tests.support.recording import index_of, record
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
 from web.auth.jwt import LEEWAY_S
@@ -40,21 +40,23 @@ from web.middleware.authentication import authentication
 from web.middleware.errors import errors_as_json
 from web.settings import load_settings
 
-GUEST = "the-token-of-a-guest-who-leaves"
+REVOKED_TOKEN = "the-token-of-a-client-who-leaves"
 
 ALL = ["view", "control", "archive"]
 
 Answered = tuple[int, str]
 
 
-def tables(scopes: list[str] | None = None, cameras: list[str] | None = None, token: str = GUEST) -> dict[str, Any]:
-    """A guest's token beside the others."""
-    guest = {"token": token, "scopes": scopes or ALL, "cameras": cameras}
-    return {"tokens": TABLES | {"guest": guest}}
+def tables(
+    scopes: list[str] | None = None, cameras: list[str] | None = None, token: str = REVOKED_TOKEN
+) -> dict[str, Any]:
+    """The token that tests revoke, beside the others."""
+    revoked = {"token": token, "scopes": scopes or ALL, "cameras": cameras}
+    return {"tokens": TABLES | {"revoked": revoked}}
 
 
 def reload(gateway: Client | Authenticator, **values: Any) -> None:
-    """Other settings are in force."""
+    """Apply other settings."""
     if isinstance(gateway, TestClient):
         assert gateway.app is not None
         gateway = gateway.app[AUTHENTICATOR]
@@ -62,7 +64,7 @@ def reload(gateway: Client | Authenticator, **values: Any) -> None:
 
 
 def jwt_until(ends_in_s: float, **claims: Any) -> str:
-    """A JWT that is over in some seconds, leeway included."""
+    """A JWT that expires in some seconds, leeway included."""
     return jwt.encode({"exp": time.time() + ends_in_s - LEEWAY_S, "scope": "view", **claims}, JWT_SECRET, "HS256")
 
 
@@ -70,8 +72,8 @@ def jwt_until(ends_in_s: float, **claims: Any) -> str:
 
 
 @asynccontextmanager
-async def waiting_rooms(auth: Authenticator) -> AsyncIterator[tuple[Client, asyncio.Semaphore]]:
-    """Every address of the table, answered never; the semaphore counts who waits."""
+async def never_answering_server(auth: Authenticator) -> AsyncIterator[tuple[Client, asyncio.Semaphore]]:
+    """Every route of the table, never answered. The semaphore counts the waiting requests."""
     waiting = asyncio.Semaphore(0)
 
     async def wait(_: web.Request) -> web.Response:
@@ -109,7 +111,7 @@ async def asked_everywhere(client: Client, headers: Mapping[str, str]) -> dict[s
 
 TAKEN_BACK: dict[str, tuple[dict[str, Any], Answered | None]] = {
     "gone": ({}, (401, "unauthorized")),
-    "another token": ({"auth": tables(token="the-guest-has-another-token")}, (401, "unauthorized")),
+    "another token": ({"auth": tables(token="the-client-has-another-token")}, (401, "unauthorized")),
     "no rights": ({"auth": tables(["control"])}, (403, "forbidden")),
     "another camera": ({"auth": tables(cameras=["yard"])}, (403, "forbidden")),
     "the same again": ({"auth": tables()}, None),
@@ -119,18 +121,18 @@ TAKEN_BACK: dict[str, tuple[dict[str, Any], Answered | None]] = {
 
 @pytest.mark.usefixtures("empty_place")
 @pytest.mark.parametrize("change", TAKEN_BACK)
-async def test_every_request_that_waits_is_refused_then(change: str) -> None:
+async def test_every_waiting_request_is_refused_when_its_token_is_revoked(change: str) -> None:
     values, expected = TAKEN_BACK[change]
     auth = authenticator(auth_token=ADMIN_TOKEN, auth=tables())
-    async with waiting_rooms(auth) as (client, waiting):
-        asked = await asked_everywhere(client, bearer(GUEST))
+    async with never_answering_server(auth) as (client, waiting):
+        asked = await asked_everywhere(client, bearer(REVOKED_TOKEN))
         others = await asked_everywhere(client, bearer(ADMIN_TOKEN))
         for _ in (*asked, *others):
             await waiting.acquire()
         reload(auth, **values)
         await auth.sessions.check()
         if expected is not None:
-            # Some need no more than a token, some answer with whatever cameras one has.
+            # Some routes need only a valid token; some answer with the cameras that the token has.
             lasting = {
                 path
                 for path in WAITING
@@ -144,15 +146,15 @@ async def test_every_request_that_waits_is_refused_then(change: str) -> None:
             assert not any(asked[path].done() for path in lasting)
         else:
             assert not any(task.done() for task in asked.values())
-        assert not any(task.done() for task in others.values()), "nobody else notices"
+        assert not any(task.done() for task in others.values()), "other sessions go on"
         for task in (*asked.values(), *others.values()):
             task.cancel()
         await asyncio.gather(*asked.values(), *others.values(), return_exceptions=True)
         await eventually(lambda: not auth.sessions.active, "no session is left")
 
 
-async def test_turning_auth_on_ends_what_nobody_was_asked_for(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF, cameras=DEMO) as client, client.get("/mjpeg/demo") as stream:
+async def test_turning_auth_on_closes_streams_without_a_token(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path, **OFF, cameras=DEMO) as client, client.get("/mjpeg/demo") as stream:
         await stream.content.readany()
         reload(client)
         await drained(stream)
@@ -164,15 +166,15 @@ async def test_turning_auth_on_ends_what_nobody_was_asked_for(tmp_path: Path) ->
 
 
 async def drained(answer: aiohttp.ClientResponse) -> None:
-    """Read until the gateway cuts it, in mid-answer."""
+    """Read until the gateway closes the connection before the answer is complete."""
     async with asyncio.timeout(20):
         with pytest.raises(aiohttp.ClientError):
             await answer.read()
 
 
-async def test_mjpeg_ends_with_its_token_however_it_came(tmp_path: Path) -> None:
-    clock = HandClock()
-    async with guarded(tmp_path, clock, cameras=DEMO, auth=tables(), auth_jwt_secret=JWT_SECRET) as client:
+async def test_mjpeg_is_closed_when_its_token_or_signed_url_ends(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with auth_gateway(tmp_path, clock, cameras=DEMO, auth=tables(), auth_jwt_secret=JWT_SECRET) as client:
 
         async def sign(token: str) -> str:
             async with client.post("/api/sign", json={"path": "/mjpeg/demo"}, headers=bearer(token)) as answer:
@@ -186,7 +188,7 @@ async def test_mjpeg_ends_with_its_token_however_it_came(tmp_path: Path) -> None
                 await answer.content.readany()
                 return answer
 
-            taken = [await stream("/mjpeg/demo", bearer(GUEST)), await stream(await sign(GUEST))]
+            taken = [await stream("/mjpeg/demo", bearer(REVOKED_TOKEN)), await stream(await sign(REVOKED_TOKEN))]
             expiring = [await stream("/mjpeg/demo", bearer(jwt_until(600))), await stream(await sign(jwt_until(600)))]
             good = await stream(await sign(ADMIN_TOKEN))
             reload(client, auth_jwt_secret=JWT_SECRET)
@@ -202,8 +204,8 @@ async def test_mjpeg_ends_with_its_token_however_it_came(tmp_path: Path) -> None
             await drained(good)  # AUTH_URL_LIFETIME is an hour
 
 
-async def test_a_file_is_cut_by_taking_back_and_not_by_the_clock(tmp_path: Path) -> None:
-    clock = HandClock()
+async def test_a_download_is_cut_by_revocation_but_not_by_expiry(tmp_path: Path) -> None:
+    clock = ManualClock()
     whole = record(tmp_path / "data", film(Film(seconds=2)))[0]
     index_of(tmp_path / "data", [whole]).close()
     name, size = whole[0].name, 64 << 20
@@ -211,11 +213,11 @@ async def test_a_file_is_cut_by_taking_back_and_not_by_the_clock(tmp_path: Path)
     with path.open("ab") as file:
         file.truncate(size)  # more than all buffers on the way
     values: dict[str, Any] = {"auth_jwt_secret": JWT_SECRET}
-    async with guarded(tmp_path, clock, auth=tables(), **values) as client:
+    async with auth_gateway(tmp_path, clock, auth=tables(), **values) as client:
         url = f"/archive/door/{name}.mp4"
         expiring = jwt_until(600, scope="archive")
         async with (
-            client.get(url, headers=bearer(GUEST)) as taken,
+            client.get(url, headers=bearer(REVOKED_TOKEN)) as taken,
             client.get(url, headers=bearer(expiring)) as over,
         ):
             assert (taken.status, over.status) == (200, 200)
@@ -238,10 +240,10 @@ SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*"}
 
 
-async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_path: Path) -> None:
-    clock = HandClock()
+async def test_a_viewer_ends_with_its_token_unless_its_owner_shows_a_newer_one(tmp_path: Path) -> None:
+    clock = ManualClock()
     values: dict[str, Any] = {"auth_jwt_secret": JWT_SECRET}
-    async with offered() as offer, guarded(tmp_path, clock, cameras=DEMO, auth=tables(), **values) as client:
+    async with offered() as offer, auth_gateway(tmp_path, clock, cameras=DEMO, auth=tables(), **values) as client:
         assert client.app is not None
         webrtc = client.app[GATEWAY].webrtc
 
@@ -250,24 +252,25 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
                 assert answer.status == 201, await answer.text()
                 return answer.headers["Location"].rpartition("/")[2]
 
-        guest, ada, bob, admin = [
-            await join(token) for token in (GUEST, jwt_until(600, sub="ada"), jwt_until(600, sub="bob"), ADMIN_TOKEN)
+        revoked, ada, bob, admin = [
+            await join(token)
+            for token in (REVOKED_TOKEN, jwt_until(600, sub="ada"), jwt_until(600, sub="bob"), ADMIN_TOKEN)
         ]
-        gone = webrtc.viewer(guest)
+        gone = webrtc.viewer(revoked)
         reload(client, auth=tables(["archive"]), **values)
-        await eventually(lambda: guest not in webrtc.viewers, "the viewer has ended")
+        await eventually(lambda: revoked not in webrtc.viewers, "the viewer has ended")
         assert "scope view" in (gone.reason or "")
         assert set(webrtc.viewers) == {ada, bob, admin}
         newer = SDP | FRAGMENT | bearer(jwt_until(1200, sub="ada"))
         async with client.patch(f"/whep/demo/{ada}", data="a=end-of-candidates\r\n", headers=newer) as answer:
             assert answer.status == 204
-        # An admin's look at somebody's viewer does not make it the admin's.
+        # A request of an admin does not make the admin the owner of a viewer.
         any_admin = SDP | FRAGMENT | bearer(ADMIN_TOKEN)
         async with client.patch(f"/whep/demo/{bob}", data="a=end-of-candidates\r\n", headers=any_admin) as answer:
             assert answer.status == 204
         # The clock is put forward for the tokens alone: a viewer that hears nothing for so long would end by itself.
         sessions = client.app[AUTHENTICATOR].sessions
-        sessions._clock = ahead = HandClock()
+        sessions._clock = ahead = ManualClock()
         ahead.ahead_s = 601
         await eventually(lambda: bob not in webrtc.viewers, "the viewer has ended")
         assert set(webrtc.viewers) == {ada, admin}
@@ -282,13 +285,13 @@ async def test_a_viewer_ends_with_its_token_and_lives_on_with_a_newer_one(tmp_pa
 
 
 @pytest.mark.usefixtures("empty_place")
-async def test_a_key_that_an_issuer_takes_back_is_heard_without_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = HandClock()
+async def test_a_key_that_the_issuer_revokes_ends_sessions_without_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
     auth = authenticator(clock, auth_jwt_secret=JWT_SECRET)
     session = await auth.authenticate(jwt_until(9000), "192.0.2.7")
     ended: list[str] = []
     session.on_revoke(lambda error: ended.append(error.code))
-    # What the verifier will say is what it would say of a key that is gone.
+    # As if the issuer had revoked the key.
     auth.jwt._secret = "another" + JWT_SECRET
     await auth.sessions.check()
     assert not ended
@@ -299,8 +302,8 @@ async def test_a_key_that_an_issuer_takes_back_is_heard_without_a_reload(monkeyp
 
 
 @pytest.mark.usefixtures("empty_place")
-async def test_an_issuer_that_is_away_ends_nothing() -> None:
-    clock = HandClock()
+async def test_an_unreachable_issuer_revokes_nothing() -> None:
+    clock = ManualClock()
     auth = authenticator(
         clock, auth_jwks_url="http://127.0.0.1:1/keys", auth_jwt_audience="liveedge", auth_jwt_secret=JWT_SECRET
     )
@@ -316,5 +319,5 @@ async def test_an_issuer_that_is_away_ends_nothing() -> None:
     assert not ended
     clock.ahead_s += 9001
     await auth.sessions.check()
-    assert ended == ["unauthorized"], "but its own end does"
+    assert ended == ["unauthorized"], "but its own expiry does"
     await auth.jwt.close()

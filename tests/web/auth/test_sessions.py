@@ -13,7 +13,17 @@ import socketio
 from socketio.exceptions import ConnectionError as Refused
 
 from signaling import socket_server
-from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, Client, HandClock, bearer, guarded, offered
+from tests.support.auth_gateway import (
+    ADMIN_TOKEN,
+    DEMO,
+    JWT_SECRET,
+    Client,
+    ManualClock,
+    auth_gateway,
+    bearer,
+    close_failed,
+    offered,
+)
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
@@ -38,7 +48,7 @@ async def offer() -> AsyncIterator[str]:
 
 
 async def test_only_its_owner_or_an_admin_changes_a_viewer(tmp_path: Path, offer: str) -> None:
-    async with guarded(tmp_path, cameras=DEMO, auth=TOKENS, ice_servers="turn:u:p@turn.example.org") as client:
+    async with auth_gateway(tmp_path, cameras=DEMO, auth=TOKENS, ice_servers="turn:u:p@turn.example.org") as client:
 
         async def status(method: str, path: str, who: dict[str, str], **more: Any) -> int:
             async with client.request(method, path, headers={**who, **more.pop("headers", {})}, **more) as answer:
@@ -64,7 +74,7 @@ async def test_only_its_owner_or_an_admin_changes_a_viewer(tmp_path: Path, offer
 
 
 async def test_turn_credentials_are_for_viewers(tmp_path: Path) -> None:
-    async with guarded(tmp_path, cameras=DEMO, auth=TOKENS, ice_servers="turn:u:p@turn.example.org") as client:
+    async with auth_gateway(tmp_path, cameras=DEMO, auth=TOKENS, ice_servers="turn:u:p@turn.example.org") as client:
         async with client.options("/whep/demo") as answer:
             assert answer.status == 401
             assert "Link" not in answer.headers
@@ -80,13 +90,17 @@ async def connected(client: Client, **options: Any) -> tuple[socketio.AsyncClien
     """A client, and an event that is set when its connection ends."""
     sio, ended = socketio.AsyncClient(reconnection=False, handle_sigint=False), asyncio.Event()
     sio.on("disconnect", lambda *_: ended.set())
-    await sio.connect(str(client.make_url("/")), **{"transports": ["websocket"], **options})
+    try:
+        await sio.connect(str(client.make_url("/")), **{"transports": ["websocket"], **options})
+    except BaseException:
+        await close_failed(sio)
+        raise
     return sio, ended
 
 
 async def test_a_connection_ends_when_its_token_expires(tmp_path: Path) -> None:
-    clock = HandClock()
-    async with guarded(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
+    clock = ManualClock()
+    async with auth_gateway(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
         ends_s = time.time() + 600
         token = jwt.encode({"exp": ends_s, "scope": "view"}, JWT_SECRET, "HS256")
         clock.ahead_s = 600 + LEEWAY_S - 0.3  # a third of a second is left
@@ -95,18 +109,18 @@ async def test_a_connection_ends_when_its_token_expires(tmp_path: Path) -> None:
             await ended.wait()
 
 
-async def test_the_authorization_header_of_the_connection_is_accepted(shut: Client) -> None:
+async def test_the_authorization_header_of_the_connection_is_accepted(auth_client: Client) -> None:
     for options in ({"headers": bearer(ADMIN_TOKEN)}, {"auth": {"token": ADMIN_TOKEN}}):
         for transport in ("websocket", "polling"):
-            sio, _ = await connected(shut, transports=[transport], **options)
+            sio, _ = await connected(auth_client, transports=[transport], **options)
             await sio.disconnect()
     with pytest.raises(Refused):
-        await connected(shut, headers=bearer("a-wrong-guess-of-a-token"))
+        await connected(auth_client, headers=bearer("a-wrong-guess-of-a-token"))
 
 
-async def test_a_connection_that_never_joins_is_closed(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_never_joins_is_closed(auth_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_server, "JOIN_S", 0.2)
-    url = shut.make_url("/socket.io/?EIO=4&transport=websocket")
+    url = auth_client.make_url("/socket.io/?EIO=4&transport=websocket")
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
         assert (await line.receive()).data.startswith("0")
         async with asyncio.timeout(20):
@@ -114,19 +128,19 @@ async def test_a_connection_that_never_joins_is_closed(shut: Client, monkeypatch
                 pass
 
 
-async def test_connections_of_one_address_are_limited(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_of_one_address_are_limited(auth_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_server, "SESSIONS_PER_ADDRESS_MAX", 3)
     options = {"auth": {"token": ADMIN_TOKEN}}
-    clients = [(await connected(shut, **options))[0] for _ in range(3)]
+    clients = [(await connected(auth_client, **options))[0] for _ in range(3)]
     with pytest.raises(Refused):
-        await connected(shut, **options)
-    async with shut.get("/socket.io/?EIO=4&transport=polling") as answer:
+        await connected(auth_client, **options)
+    async with auth_client.get("/socket.io/?EIO=4&transport=polling") as answer:
         assert (answer.status, (await answer.json())["error"]) == (503, "unavailable")
     for sio in clients:
         await sio.disconnect()
     for _ in range(200):
         try:
-            sio, _ = await connected(shut, **options)
+            sio, _ = await connected(auth_client, **options)
             break
         except Refused:
             await asyncio.sleep(0.02)  # the server has not noticed yet that they left
@@ -136,7 +150,7 @@ async def test_connections_of_one_address_are_limited(shut: Client, monkeypatch:
 
 
 async def test_a_reload_applies_to_the_next_connection(tmp_path: Path) -> None:
-    async with guarded(tmp_path) as client:
+    async with auth_gateway(tmp_path) as client:
         assert client.app is not None
         client.app[AUTHENTICATOR].reload(load_settings(auth_token="another-token-of-the-admin"))
         with pytest.raises(Refused):

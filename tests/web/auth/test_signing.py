@@ -1,4 +1,4 @@
-"""Signed URLs: what they open, for how long, and that playlists carry them on."""
+"""Signed URLs: what they allow, for how long, and how playlists pass them on."""
 
 import os
 import re
@@ -11,7 +11,16 @@ import jwt
 import pytest
 
 from hls.live.playlist import with_query
-from tests.support.guarded import ADMIN_TOKEN, JWT_SECRET, TABLES, Client, HandClock, authenticator, bearer, guarded
+from tests.support.auth_gateway import (
+    ADMIN_TOKEN,
+    JWT_SECRET,
+    TABLES,
+    Client,
+    ManualClock,
+    auth_gateway,
+    authenticator,
+    bearer,
+)
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.signing import AUDIENCE, canonical
 from web.auth.signing_key import kept_key
@@ -32,40 +41,40 @@ async def status_of(client: Client, url: str, method: str = "GET") -> int:
         return answer.status
 
 
-async def test_a_file_is_signed_exactly(shut: Client) -> None:
+async def test_the_token_of_a_file_is_valid_for_that_url_only(auth_client: Client) -> None:
     for path in (f"{SEGMENT}.mp4", f"{SEGMENT}.jpg", "/snapshot/ghost.jpg?width=640", "/mjpeg/ghost"):
-        signed = await sign(shut, path)
-        assert await status_of(shut, signed["url"]) == 404, "let in; and there is no ghost"
-        assert await status_of(shut, signed["url"], "HEAD") == 404
+        signed = await sign(auth_client, path)
+        assert await status_of(auth_client, signed["url"]) == 404, "accepted, and there is no camera ghost"
+        assert await status_of(auth_client, signed["url"], "HEAD") == 404
         other = f"{SEGMENT.replace('1850', '1900')}.mp4?token={signed['token']}"
-        assert await status_of(shut, other) == 401
-        assert await status_of(shut, signed["url"] + "&width=1280") == 401
-    clip = await sign(shut, "/api/cameras/ghost/clip.mp4?start=1&end=2")
-    assert await status_of(shut, clip["url"]) not in (401, 403)
-    assert await status_of(shut, clip["url"].replace("end=2", "end=2000")) == 401
+        assert await status_of(auth_client, other) == 401
+        assert await status_of(auth_client, signed["url"] + "&width=1280") == 401
+    clip = await sign(auth_client, "/api/cameras/ghost/clip.mp4?start=1&end=2")
+    assert await status_of(auth_client, clip["url"]) not in (401, 403)
+    assert await status_of(auth_client, clip["url"].replace("end=2", "end=2000")) == 401
 
 
-async def test_the_order_of_a_query_is_no_matter() -> None:
+async def test_the_order_of_a_query_does_not_matter() -> None:
     assert canonical("/a?end=2&start=1&token=x") == canonical("/a?start=1&token=y&end=2") == "/a?end=2&start=1"
     assert canonical("/a?token=x") == "/a"
     assert canonical("/a?b=%20&c=") == canonical("/a?c=&b=+")
 
 
-async def test_a_playlist_leads_on_but_nowhere_else(shut: Client) -> None:
-    live = (await sign(shut, "/hls/ghost/index.m3u8", "may-view-the-door"))["token"]
+async def test_the_token_of_a_playlist_is_valid_for_its_media_only(auth_client: Client) -> None:
+    live = (await sign(auth_client, "/hls/ghost/index.m3u8", "may-view-the-door"))["token"]
     for path in ("/hls/ghost/index.m3u8", "/hls/ghost/live.m3u8", "/hls/ghost/part-1.m4s", "/snapshot/ghost.jpg"):
-        assert await status_of(shut, f"{path}?token={live}&_HLS_msn=7") == 404, path
+        assert await status_of(auth_client, f"{path}?token={live}&_HLS_msn=7") == 404, path
     for path in (f"{SEGMENT}.mp4", "/hls/ghost/dvr.m3u8", "/hls/door/index.m3u8", "/mjpeg/ghost?at=1"):
         separator = "&" if "?" in path else "?"
-        assert await status_of(shut, f"{path}{separator}token={live}") == 403, path
-    dvr = (await sign(shut, "/hls/ghost/dvr.m3u8?start=1", "may-rewind-the-door"))["token"]
+        assert await status_of(auth_client, f"{path}{separator}token={live}") == 403, path
+    dvr = (await sign(auth_client, "/hls/ghost/dvr.m3u8?start=1", "may-rewind-the-door"))["token"]
     for path in ("/hls/ghost/dvr.m3u8", f"{SEGMENT}.mp4", f"{SEGMENT}.jpg"):
-        assert await status_of(shut, f"{path}?token={dvr}") == 404, path
-    assert await status_of(shut, f"/hls/ghost/live.m3u8?token={dvr}") == 403
+        assert await status_of(auth_client, f"{path}?token={dvr}") == 404, path
+    assert await status_of(auth_client, f"/hls/ghost/live.m3u8?token={dvr}") == 403
 
 
-async def test_it_reads_and_does_nothing_else(shut: Client) -> None:
-    token = (await sign(shut, "/hls/door/index.m3u8"))["token"]
+async def test_a_signed_token_only_reads(auth_client: Client) -> None:
+    token = (await sign(auth_client, "/hls/door/index.m3u8"))["token"]
     for method, path in (
         ("GET", "/api/cameras"),
         ("GET", "/api/cameras/door"),
@@ -73,19 +82,19 @@ async def test_it_reads_and_does_nothing_else(shut: Client) -> None:
         ("POST", "/api/sign"),
         ("DELETE", "/api/cameras/door"),
     ):
-        assert await status_of(shut, f"{path}?token={token}", method) == 401, path
-    async with shut.get("/api/cameras", headers=bearer(token)) as answer:
-        assert answer.status == 401, "nor is it a bearer token"
+        assert await status_of(auth_client, f"{path}?token={token}", method) == 401, path
+    async with auth_client.get("/api/cameras", headers=bearer(token)) as answer:
+        assert answer.status == 401, "it is not a bearer token"
 
 
-async def test_nobody_signs_what_they_may_not_see(shut: Client) -> None:
+async def test_signing_needs_the_scope_of_the_url(auth_client: Client) -> None:
     for path, token in (
         (f"{SEGMENT}.mp4", "may-view-the-door"),
         ("/hls/ghost/index.m3u8", "may-rewind-the-door"),
         ("/hls/yard/index.m3u8", "may-view-the-door"),
         ("/mjpeg/door?at=2026-11-22T18:50:00Z", "may-view-the-door"),
     ):
-        async with shut.post("/api/sign", json={"path": path}, headers=bearer(token)) as answer:
+        async with auth_client.post("/api/sign", json={"path": path}, headers=bearer(token)) as answer:
             assert answer.status == 403, path
 
 
@@ -109,15 +118,15 @@ async def test_nobody_signs_what_they_may_not_see(shut: Client) -> None:
         ({"path": "/hls/../api/cameras"}, 404),
     ],
 )
-async def test_what_cannot_be_signed(shut: Client, body: object, status: int) -> None:
-    async with shut.post("/api/sign", json=body, headers=bearer(ADMIN_TOKEN)) as answer:
+async def test_invalid_sign_requests_are_refused(auth_client: Client, body: object, status: int) -> None:
+    async with auth_client.post("/api/sign", json=body, headers=bearer(ADMIN_TOKEN)) as answer:
         assert answer.status == status, await answer.text()
         assert (await answer.json())["message"]
 
 
-async def test_it_ends(tmp_path: Path) -> None:
-    clock = HandClock()
-    async with guarded(tmp_path, clock, auth_jwt_secret=JWT_SECRET, auth_url_lifetime=300) as client:
+async def test_a_signed_url_expires(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with auth_gateway(tmp_path, clock, auth_jwt_secret=JWT_SECRET, auth_url_lifetime=300) as client:
         short = (await sign(client, "/snapshot/ghost.jpg", expires_s=60))["url"]
         longest = (await sign(client, "/snapshot/ghost.jpg", expires_s=10**9))["url"]
         ends_s = time.time() + 100
@@ -129,8 +138,8 @@ async def test_it_ends(tmp_path: Path) -> None:
                 assert await status_of(client, url) == (404 if url in good else 401), (ahead_s, url)
 
 
-async def test_it_ends_with_the_token_that_made_it(tmp_path: Path) -> None:
-    async with guarded(tmp_path) as client:
+async def test_a_signed_url_ends_with_the_token_that_made_it(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path) as client:
         assert client.app is not None
         url = (await sign(client, "/snapshot/ghost.jpg", "may-view-the-door"))["url"]
         other = (await sign(client, "/snapshot/ghost.jpg", "may-view-everything"))["url"]
@@ -144,8 +153,8 @@ async def test_it_ends_with_the_token_that_made_it(tmp_path: Path) -> None:
         assert await status_of(client, other) == 401
 
 
-async def test_it_ends_when_what_made_its_jwt_good_is_set_otherwise(tmp_path: Path) -> None:
-    async with guarded(tmp_path, auth_jwt_secret=JWT_SECRET) as client:
+async def test_a_signed_url_of_a_jwt_ends_when_the_jwt_settings_change(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path, auth_jwt_secret=JWT_SECRET) as client:
         assert client.app is not None
         token = jwt.encode({"exp": time.time() + 100, "scope": "view"}, JWT_SECRET, "HS256")
         url = (await sign(client, "/snapshot/ghost.jpg", token))["url"]
@@ -160,23 +169,23 @@ async def test_it_ends_when_what_made_its_jwt_good_is_set_otherwise(tmp_path: Pa
 
 
 @pytest.mark.parametrize("key", ["k" * 32, None])
-async def test_it_outlives_a_restart(tmp_path: Path, key: str | None) -> None:
-    async with guarded(tmp_path, auth_signing_key=key) as client:
+async def test_a_signed_url_survives_a_restart(tmp_path: Path, key: str | None) -> None:
+    async with auth_gateway(tmp_path, auth_signing_key=key) as client:
         url = (await sign(client, "/snapshot/ghost.jpg"))["url"]
     file = tmp_path / "data" / "signing.key"
     assert file.exists() == (key is None)
-    async with guarded(tmp_path, auth_signing_key=key) as client:
+    async with auth_gateway(tmp_path, auth_signing_key=key) as client:
         assert await status_of(client, url) == 404
         assert await status_of(client, url.replace("ghost", "door")) == 401
     if key is None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         file.unlink()
-        async with guarded(tmp_path) as client:
-            assert await status_of(client, url) == 401, "how to end all of them at once"
+        async with auth_gateway(tmp_path) as client:
+            assert await status_of(client, url) == 401, "deleting the key ends all signed URLs"
 
 
 @pytest.mark.usefixtures("empty_place")
-def test_no_key_where_nobody_signs(tmp_path: Path) -> None:
+def test_no_key_file_while_auth_is_off(tmp_path: Path) -> None:
     authenticator(data_dir=tmp_path / "data")
     assert not (tmp_path / "data").exists()
     gateway = authenticator(data_dir=tmp_path / "data")
@@ -184,7 +193,7 @@ def test_no_key_where_nobody_signs(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "signing.key").exists()
 
 
-def test_a_key_that_others_could_have_read_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_file_that_others_could_read_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "signing.key"
     key = kept_key(tmp_path)
     assert kept_key(tmp_path) == key
@@ -212,12 +221,10 @@ def test_a_key_that_others_could_have_read_is_none(tmp_path: Path, caplog: pytes
     assert elsewhere.exists()
     file.unlink()
     os.mkfifo(file, 0o600)
-    assert replaced(), "and nobody waits for a writer"
+    assert replaced(), "opening it does not wait for a writer"
 
 
-def test_a_disk_that_keeps_nothing_does_not_keep_the_gateway_from_starting(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unwritable_data_dir_does_not_prevent_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "data").write_text("a file")
     first, second = kept_key(tmp_path / "data"), kept_key(tmp_path / "data")
     assert len(first) == len(second) == 43
@@ -226,14 +233,14 @@ def test_a_disk_that_keeps_nothing_does_not_keep_the_gateway_from_starting(
 
 
 @pytest.mark.parametrize("kind", ["none", "other key", "bearer's claims"])
-async def test_it_cannot_be_forged(shut: Client, kind: str) -> None:
+async def test_a_signed_token_cannot_be_forged(auth_client: Client, kind: str) -> None:
     claims = {"aud": AUDIENCE, "n": "admin", "s": "admin", "c": "door", "exp": time.time() + 60}
     token = jwt.encode(claims, "" if kind == "none" else "k" * 32, "none" if kind == "none" else "HS256")
-    assert await status_of(shut, f"/snapshot/door.jpg?token={token}") == 401
+    assert await status_of(auth_client, f"/snapshot/door.jpg?token={token}") == 401
 
 
-async def test_with_auth_off_an_address_comes_back_as_it_was(tmp_path: Path) -> None:
-    async with guarded(tmp_path, auth_token=None, auth={}) as client:
+async def test_with_auth_off_a_url_is_returned_unsigned(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path, auth_token=None, auth={}) as client:
         async with client.post("/api/sign", json={"path": "/hls/door/index.m3u8"}) as answer:
             assert await answer.json() == {"url": "/hls/door/index.m3u8", "token": None, "expires": None}
         async with client.get("/api/access") as answer:
@@ -255,7 +262,7 @@ segment-1.m4s
 """
 
 
-def test_every_address_of_a_playlist_carries_the_query_and_nothing_else_changes() -> None:
+def test_every_url_of_a_playlist_gets_the_query() -> None:
     carried = with_query(PLAYLIST, "token=T")
     addresses = re.findall(r'URI="([^"]*)"', carried) + [
         line for line in carried.splitlines() if line and not line.startswith("#")

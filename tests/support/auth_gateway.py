@@ -1,4 +1,4 @@
-"""A gateway with its door shut: tokens of every kind, and a clock in the hand."""
+"""A gateway with authentication: tokens of every kind, and a clock that the test sets."""
 
 import contextlib
 import time
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import socketio
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiortc import RTCConfiguration, RTCPeerConnection
@@ -21,7 +22,7 @@ Client = TestClient[web.Request, web.Application]
 ADMIN_TOKEN = "the-token-of-the-admin"
 
 OFF: dict[str, Any] = {"auth_token": None, "auth": {}}
-"""Nobody is asked."""
+"""Settings that turn authentication off."""
 
 TABLES: dict[str, dict[str, Any]] = {
     "door-view": {"token": "may-view-the-door", "scopes": ["view"], "cameras": ["door", "ghost"]},
@@ -30,10 +31,10 @@ TABLES: dict[str, dict[str, Any]] = {
     "yard-all": {"token": "may-all-of-the-yard", "scopes": ["view", "control", "archive"], "cameras": ["yard"]},
     "all-view": {"token": "may-view-everything", "scopes": ["view"]},
 }
-"""Camera ``ghost`` is none: what is let in there finds nothing, and waits for nothing."""
+"""There is no camera ``ghost``: an accepted request for it is answered 404 without waiting."""
 
 DEMO = {"demo": {"url": "fake://demo?width=320&height=180&gop=5", "engine": "fake", "record": "never"}}
-"""A camera that gives pictures."""
+"""A camera with pictures."""
 
 JWT_SECRET = "a-secret-of-thirty-two-bytes-and-more"
 
@@ -42,8 +43,8 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-class HandClock:
-    """Real until it is moved."""
+class ManualClock:
+    """The system's clocks, moved ahead by ``ahead_s``."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -55,14 +56,21 @@ class HandClock:
         return time.monotonic() + self.ahead_s
 
 
-def authenticator(clock: HandClock | None = None, **values: Any) -> Authenticator:
-    """The authenticator alone."""
-    return Authenticator(load_settings(**values), clock or HandClock())
+def authenticator(clock: ManualClock | None = None, **values: Any) -> Authenticator:
+    """An authenticator without a gateway."""
+    return Authenticator(load_settings(**values), clock or ManualClock())
+
+
+async def close_failed(sio: socketio.AsyncClient) -> None:
+    """Close a Socket.IO client whose connect failed. The library leaves its HTTP session open."""
+    await sio.shutdown()
+    if sio.eio.http is not None:
+        await sio.eio.http.close()
 
 
 @asynccontextmanager
 async def offered() -> AsyncIterator[str]:
-    """A browser's offer to watch."""
+    """The SDP offer of a browser that wants to watch."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver("video", direction="recvonly")
     with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
@@ -72,8 +80,8 @@ async def offered() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def guarded(folder: Path, clock: HandClock | None = None, **settings: Any) -> AsyncIterator[Client]:
-    """A gateway with two scripted cameras ``door`` and ``yard``; in ``folder``, the working directory meanwhile."""
+async def auth_gateway(folder: Path, clock: ManualClock | None = None, **settings: Any) -> AsyncIterator[Client]:
+    """A gateway with two scripted cameras, ``door`` and ``yard``. ``folder`` is its working directory."""
     cameras: Mapping[str, Any] = {
         camera_id: {
             "url": f"scripted://viewer:s3cret@camera/{folder.name}/{camera_id}",
@@ -91,6 +99,6 @@ async def guarded(folder: Path, clock: HandClock | None = None, **settings: Any)
         "archive_min_free_bytes": 0,
     }
     with contextlib.chdir(folder):
-        app = create_app(load_settings(**{**values, **settings}), clock or HandClock())
+        app = create_app(load_settings(**{**values, **settings}), clock or ManualClock())
         async with TestClient(TestServer(app)) as client:
             yield client

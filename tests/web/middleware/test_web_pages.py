@@ -1,4 +1,4 @@
-"""The door: names, origins, proxies, limits, what every answer says, and where cameras may be."""
+"""Host names, origins, proxies, limits and headers: what protects a gateway from web pages."""
 
 import asyncio
 from pathlib import Path
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from socketio.exceptions import ConnectionError as Refused
 from yarl import URL
 
-from tests.support.guarded import ADMIN_TOKEN, OFF, Client, bearer, guarded
+from tests.support.auth_gateway import ADMIN_TOKEN, OFF, Client, auth_gateway, bearer, close_failed
 from web.auth.policy import ROUTES
 from web.middleware.host_check import host_name
 from web.middleware.security_headers import PAGE_POLICY
@@ -29,7 +29,7 @@ async def answer_of(
         return answer.status, dict(answer.headers), body
 
 
-# --- the name that the gateway is called by
+# --- host names
 
 
 HOSTS = {
@@ -53,8 +53,8 @@ HOSTS = {
 }
 
 
-async def test_a_page_cannot_make_its_own_name_lead_here(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF, allowed_hosts="cameras.example.org, nvr.example.org") as client:
+async def test_unknown_host_names_are_refused(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path, **OFF, allowed_hosts="cameras.example.org, nvr.example.org") as client:
         for host, is_known in HOSTS.items():
             for path in ("/api/cameras", "/", "/socket.io/?EIO=4&transport=polling"):
                 status, _, body = await answer_of(client, path, Host=host)
@@ -64,17 +64,17 @@ async def test_a_page_cannot_make_its_own_name_lead_here(tmp_path: Path) -> None
                     assert status == 400 or (status, body["error"]) == (403, "forbidden_host"), (host, path)
 
 
-async def test_with_auth_on_any_name_will_do(shut: Client) -> None:
-    status, _, _ = await answer_of(shut, "/api/cameras", Host="evil.example.org", **bearer(ADMIN_TOKEN))
+async def test_with_auth_on_every_host_name_is_accepted(auth_client: Client) -> None:
+    status, _, _ = await answer_of(auth_client, "/api/cameras", Host="evil.example.org", **bearer(ADMIN_TOKEN))
     assert status == 200
 
 
 @given(st.text(max_size=60))
-def test_any_host_header_has_a_name_or_none(host: str) -> None:
+def test_any_host_header_is_parsed(host: str) -> None:
     assert isinstance(host_name(host), str)
 
 
-# --- pages of other sites
+# --- pages of other origins
 
 
 PAGES: list[tuple[dict[str, str], bool]] = [
@@ -92,11 +92,11 @@ PAGES: list[tuple[dict[str, str], bool]] = [
     ({"Sec-Fetch-Site": "same-site"}, True),
     ({"Sec-Fetch-Site": "cross-site", "Referer": f"{EVIL}/page"}, True),
 ]
-"""What browsers say of the page that asks, and whether it is another site's."""
+"""The headers of browsers that name the page, and whether the page is of another site."""
 
 
-async def test_no_web_page_steers_or_watches_a_gateway_that_is_open(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF) as client:
+async def test_foreign_pages_can_neither_control_nor_watch_a_gateway_without_auth(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path, **OFF) as client:
         for headers, is_foreign in PAGES:
             host = f"{client.host}:{client.port}"
             sent = {name: value.replace("HOST", host) for name, value in headers.items()}
@@ -113,12 +113,12 @@ async def test_no_web_page_steers_or_watches_a_gateway_that_is_open(tmp_path: Pa
                 status, _, body = await answer_of(client, path, method, **sent)
                 assert (body.get("error") == "forbidden_origin") == is_foreign, (method, path, status, body)
             for path in ("/static/player.js", "/health"):
-                assert (await answer_of(client, path, **sent))[0] in (200, 404), "open to everybody"
+                assert (await answer_of(client, path, **sent))[0] in (200, 404), "public routes"
 
 
-async def test_a_link_may_lead_here(tmp_path: Path) -> None:
+async def test_a_link_from_another_site_is_allowed(tmp_path: Path) -> None:
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-    async with guarded(tmp_path, **OFF) as client:
+    async with auth_gateway(tmp_path, **OFF) as client:
         assert (await answer_of(client, "/api/cameras", **link))[0] == 200
         assert (await answer_of(client, "/", **link))[0] == 200
         frame = {**link, "Sec-Fetch-Dest": "iframe"}
@@ -126,19 +126,21 @@ async def test_a_link_may_lead_here(tmp_path: Path) -> None:
         assert (await answer_of(client, "/api/cameras/ghost", "DELETE", **link))[0] == 403
 
 
-async def test_with_auth_on_other_pages_may_show_what_was_signed_but_change_nothing(shut: Client) -> None:
-    async with shut.post("/api/sign", json={"path": "/snapshot/ghost.jpg"}, headers=bearer(ADMIN_TOKEN)) as answer:
+async def test_with_auth_on_foreign_pages_may_show_signed_urls_but_change_nothing(auth_client: Client) -> None:
+    async with auth_client.post(
+        "/api/sign", json={"path": "/snapshot/ghost.jpg"}, headers=bearer(ADMIN_TOKEN)
+    ) as answer:
         url = (await answer.json())["url"]
-    status, headers, _ = await answer_of(shut, url, **{"Sec-Fetch-Site": "cross-site"})
+    status, headers, _ = await answer_of(auth_client, url, **{"Sec-Fetch-Site": "cross-site"})
     assert status == 404
     assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-    status, _, body = await answer_of(shut, "/api/cameras/ghost", "DELETE", Origin=EVIL, **bearer(ADMIN_TOKEN))
+    status, _, body = await answer_of(auth_client, "/api/cameras/ghost", "DELETE", Origin=EVIL, **bearer(ADMIN_TOKEN))
     assert (status, body["error"]) == (403, "forbidden_origin")
 
 
 @pytest.mark.parametrize("origins", ["https://wall.example.org, http://127.0.0.1:3000/", "*"])
-async def test_listed_origins_may_do_all_that_their_user_may(tmp_path: Path, origins: str) -> None:
-    async with guarded(tmp_path, **OFF, cors_origins=origins) as client:
+async def test_listed_origins_may_do_what_their_user_may(tmp_path: Path, origins: str) -> None:
+    async with auth_gateway(tmp_path, **OFF, cors_origins=origins) as client:
         for origin in ("https://wall.example.org", "http://127.0.0.1:3000"):
             status, headers, _ = await answer_of(client, "/api/cameras", Origin=origin)
             assert status == 200
@@ -165,9 +167,9 @@ async def test_listed_origins_may_do_all_that_their_user_may(tmp_path: Path, ori
         assert ("Access-Control-Allow-Origin" in headers) == (origins == "*")
 
 
-async def test_nothing_but_the_players_files_is_for_every_origin(tmp_path: Path) -> None:
+async def test_only_static_files_allow_every_origin(tmp_path: Path) -> None:
     for settings in (OFF, {}):
-        async with guarded(tmp_path, **settings) as client:
+        async with auth_gateway(tmp_path, **settings) as client:
             for method, path in ROUTES:
                 concrete = path.replace("{camera}", "ghost").replace("{", "").replace("}", "")
                 for how in (method, "OPTIONS"):
@@ -179,16 +181,17 @@ async def test_nothing_but_the_players_files_is_for_every_origin(tmp_path: Path)
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_socketio_of_other_pages(tmp_path: Path, transport: str) -> None:
-    async with guarded(tmp_path, **OFF, cors_origins="https://wall.example.org") as client:
+async def test_socketio_from_foreign_pages(tmp_path: Path, transport: str) -> None:
+    async with auth_gateway(tmp_path, **OFF, cors_origins="https://wall.example.org") as client:
         url = str(client.make_url("/"))
-        for origin, is_let_in in ((EVIL, False), ("https://wall.example.org", True), (url.rstrip("/"), True)):
+        for origin, is_accepted in ((EVIL, False), ("https://wall.example.org", True), (url.rstrip("/"), True)):
             sio = socketio.AsyncClient(reconnection=False, handle_sigint=False)
             try:
                 await sio.connect(url, headers={"Origin": origin}, transports=[transport])
-                assert is_let_in, origin
+                assert is_accepted, origin
             except Refused:
-                assert not is_let_in, origin
+                assert not is_accepted, origin
+                await close_failed(sio)
             finally:
                 await sio.disconnect()
 
@@ -208,30 +211,32 @@ async def test_socketio_of_other_pages(tmp_path: Path, transport: str) -> None:
         ("127.0.0.1", "2001:db8::7", "2001:db8::7"),
     ],
 )
-async def test_only_proxies_that_are_named_are_believed(
+async def test_only_trusted_proxies_are_believed(
     tmp_path: Path, proxies: str, forwarded: str, client_address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with guarded(tmp_path, trusted_proxies=proxies) as client:
+    async with auth_gateway(tmp_path, trusted_proxies=proxies) as client:
         headers = {"X-Forwarded-For": forwarded, "Authorization": "Bearer a-wrong-guess-of-a-token"}
         assert (await answer_of(client, "/api/cameras", **headers))[0] == 401
     assert f"wrong token from {client_address}\n" in caplog.text
 
 
-async def test_a_proxy_says_which_host_it_was_asked_for(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF, trusted_proxies="127.0.0.1", allowed_hosts="cameras.example.org") as client:
+async def test_a_trusted_proxy_forwards_host_and_scheme(tmp_path: Path) -> None:
+    async with auth_gateway(
+        tmp_path, **OFF, trusted_proxies="127.0.0.1", allowed_hosts="cameras.example.org"
+    ) as client:
         asked = {"X-Forwarded-Host": "cameras.example.org", "X-Forwarded-Proto": "https"}
         own = {**asked, "Origin": "https://cameras.example.org"}
         assert (await answer_of(client, "/api/cameras/ghost", "DELETE", **own))[0] == 404
         assert (await answer_of(client, "/api/cameras", **{"X-Forwarded-Host": "evil.example.org"}))[0] == 403
-    async with guarded(tmp_path, **OFF) as client:
+    async with auth_gateway(tmp_path, **OFF) as client:
         assert (await answer_of(client, "/api/cameras/ghost", "DELETE", **own))[0] == 403
 
 
 # --- limits
 
 
-async def test_one_address_has_only_so_many_requests_open(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF, connections_per_address=4) as client:
+async def test_open_requests_of_one_address_are_limited(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path, **OFF, connections_per_address=4) as client:
         waiting = [asyncio.create_task(answer_of(client, "/hls/door/index.m3u8")) for _ in range(4)]
         for _ in range(400):
             status, headers, body = await answer_of(client, "/health")
@@ -246,7 +251,7 @@ async def test_one_address_has_only_so_many_requests_open(tmp_path: Path) -> Non
 
 
 async def test_bodies_are_bounded(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF) as client:
+    async with auth_gateway(tmp_path, **OFF) as client:
         for path in ("/api/cameras", "/api/sign", "/api/cameras/door/capture/start"):
             headers = {"Content-Type": "application/json"}
             async with client.post(path, data=b'{"a":"' + b"x" * (1 << 19), headers=headers) as answer:
@@ -254,33 +259,33 @@ async def test_bodies_are_bounded(tmp_path: Path) -> None:
 
 
 async def test_headers_are_bounded(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF) as client:
+    async with auth_gateway(tmp_path, **OFF) as client:
         assert (await answer_of(client, "/health", X_Long="x" * 10_000))[0] == 400
         many = {f"X-{number}": "x" for number in range(100)}
         assert (await answer_of(client, "/health", **many))[0] == 200
 
 
-# --- what every answer says
+# --- headers of every answer
 
 
-async def test_every_answer_has_its_headers(shut: Client) -> None:
+async def test_every_answer_has_the_security_headers(auth_client: Client) -> None:
     for path in ("/", "/health", "/static/player.js", "/nowhere", "/api/cameras", "/hls/door/index.m3u8"):
-        _, headers, _ = await answer_of(shut, path)
+        _, headers, _ = await answer_of(auth_client, path)
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
         assert headers["Server"] == "liveedge"
         assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
-    _, headers, _ = await answer_of(shut, "/")
+    _, headers, _ = await answer_of(auth_client, "/")
     assert headers["Content-Security-Policy"] == PAGE_POLICY
     assert "unsafe" not in PAGE_POLICY
-    _, headers, _ = await answer_of(shut, "/static/player.js")
+    _, headers, _ = await answer_of(auth_client, "/static/player.js")
     assert headers["Access-Control-Allow-Origin"] == "*"
     assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
-async def test_a_shared_cache_keeps_nothing_that_needed_a_token(tmp_path: Path) -> None:
+async def test_a_shared_cache_may_keep_nothing_that_needed_a_token(tmp_path: Path) -> None:
     demo = {"url": "fake://demo?width=320&height=180&gop=5", "engine": "fake", "record": "never"}
-    async with guarded(tmp_path, cameras={"demo": demo}) as client:
+    async with auth_gateway(tmp_path, cameras={"demo": demo}) as client:
         headers = bearer(ADMIN_TOKEN)
         assert (await answer_of(client, "/hls/demo/index.m3u8", **headers))[0] == 200
         async with client.get("/hls/demo/live.m3u8", headers=headers) as answer:
@@ -297,7 +302,7 @@ async def test_a_shared_cache_keeps_nothing_that_needed_a_token(tmp_path: Path) 
 
 async def test_paths_cannot_leave_the_data_directory(tmp_path: Path) -> None:
     (tmp_path / "secret.mp4").write_text("of the gateway")
-    async with guarded(tmp_path, **OFF) as client:
+    async with auth_gateway(tmp_path, **OFF) as client:
         base = str(client.make_url("/")).rstrip("/")
         async with aiohttp.ClientSession() as session:
             for path in (

@@ -1,4 +1,4 @@
-"""A token that is over ends what it opened over Socket.IO, and tells why."""
+"""When a token ends, what it opened over Socket.IO is closed, with the reason."""
 
 import asyncio
 import time
@@ -12,20 +12,34 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as Refused
 
+from tests.support.auth_gateway import (
+    ADMIN_TOKEN,
+    DEMO,
+    JWT_SECRET,
+    OFF,
+    Client,
+    ManualClock,
+    auth_gateway,
+    close_failed,
+    offered,
+)
 from tests.support.eventually import eventually
-from tests.support.guarded import ADMIN_TOKEN, DEMO, JWT_SECRET, OFF, Client, HandClock, guarded, offered
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
 from web.gateway import GATEWAY
 from web.settings import load_settings
 
-GUEST = "the-token-of-a-guest-who-leaves"
+REVOKED_TOKEN = "the-token-of-a-client-who-leaves"
 
 DEMOS = dict.fromkeys(("demo", "demo2"), DEMO["demo"])
 
 
 def tables(cameras: list[str] | None = None, *scopes: str) -> dict[str, Any]:
-    return {"tokens": {"guest": {"token": GUEST, "scopes": [*(scopes or ("view", "control"))], "cameras": cameras}}}
+    return {
+        "tokens": {
+            "revoked": {"token": REVOKED_TOKEN, "scopes": [*(scopes or ("view", "control"))], "cameras": cameras}
+        }
+    }
 
 
 def reload(client: Client, **values: Any) -> None:
@@ -33,8 +47,8 @@ def reload(client: Client, **values: Any) -> None:
     client.app[AUTHENTICATOR].reload(load_settings(**{"auth_token": ADMIN_TOKEN, **values}))
 
 
-class Guest:
-    """Somebody who is connected, and all that they were told."""
+class SocketClient:
+    """A connected client, and the events that it received."""
 
     def __init__(self) -> None:
         self.sio = socketio.AsyncClient(reconnection=False, handle_sigint=False)
@@ -60,30 +74,36 @@ class Guest:
 
 
 @asynccontextmanager
-async def visiting(client: Client, token: str | None = GUEST, transport: str = "websocket") -> AsyncIterator[Guest]:
-    guest = Guest()
+async def connected(
+    client: Client, token: str | None = REVOKED_TOKEN, transport: str = "websocket"
+) -> AsyncIterator[SocketClient]:
+    socket = SocketClient()
     auth = {"token": token} if token is not None else None
-    await guest.sio.connect(str(client.make_url("/")), auth=auth, transports=[transport])
-    yield guest
-    await guest.sio.disconnect()
+    try:
+        await socket.sio.connect(str(client.make_url("/")), auth=auth, transports=[transport])
+    except BaseException:
+        await close_failed(socket.sio)
+        raise
+    yield socket
+    await socket.sio.disconnect()
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_a_connection_ends_and_says_why(tmp_path: Path, transport: str) -> None:
+async def test_a_revoked_connection_gets_the_reason_and_is_closed(tmp_path: Path, transport: str) -> None:
     async with (
-        guarded(tmp_path, cameras=DEMOS, auth=tables()) as client,
-        visiting(client, transport=transport) as guest,
-        visiting(client, ADMIN_TOKEN) as admin,
+        auth_gateway(tmp_path, cameras=DEMOS, auth=tables()) as client,
+        connected(client, transport=transport) as socket,
+        connected(client, ADMIN_TOKEN) as admin,
     ):
-        assert (await guest.call("frames_subscribe", camera_id="demo")).get("camera_id") == "demo"
-        await guest.seen("demo")
+        assert (await socket.call("frames_subscribe", camera_id="demo")).get("camera_id") == "demo"
+        await socket.seen("demo")
         reload(client)
         async with asyncio.timeout(20):
-            told = await guest.ended.get()
+            told = await socket.ended.get()
             assert told == {"error": "unauthorized", "message": "this token is unknown"}
-            await guest.gone.wait()
+            await socket.gone.wait()
         with pytest.raises(Refused):
-            async with visiting(client):
+            async with connected(client):
                 pass
         assert "state" in await admin.call("capture_status_request", requesting_client="admin")
         assert client.app is not None
@@ -91,79 +111,83 @@ async def test_a_connection_ends_and_says_why(tmp_path: Path, transport: str) ->
         await eventually(lambda: not camera.viewers, "all viewers have left")
 
 
-async def test_it_ends_with_its_jwt(tmp_path: Path) -> None:
-    clock = HandClock()
-    async with guarded(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
+async def test_a_connection_is_closed_when_its_jwt_expires(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with auth_gateway(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
         token = jwt.encode({"exp": time.time() + 600, "scope": "view"}, JWT_SECRET, "HS256")
-        async with visiting(client, token) as guest:
+        async with connected(client, token) as socket:
             assert client.app is not None
             await client.app[AUTHENTICATOR].sessions.check()
-            assert guest.ended.empty()
+            assert socket.ended.empty()
             clock.ahead_s = 601 + LEEWAY_S
             async with asyncio.timeout(20):
-                assert (await guest.ended.get())["error"] == "unauthorized"
-                await guest.gone.wait()
+                assert (await socket.ended.get())["error"] == "unauthorized"
+                await socket.gone.wait()
 
 
-async def test_turning_auth_on_ends_who_was_not_asked(tmp_path: Path) -> None:
-    async with guarded(tmp_path, **OFF) as client, visiting(client, None) as guest, visiting(client, GUEST) as known:
+async def test_turning_auth_on_closes_connections_without_a_token(tmp_path: Path) -> None:
+    async with (
+        auth_gateway(tmp_path, **OFF) as client,
+        connected(client, None) as socket,
+        connected(client, REVOKED_TOKEN) as known,
+    ):
         reload(client, auth=tables())
         async with asyncio.timeout(20):
-            assert (await guest.ended.get())["error"] == "unauthorized"
-            await guest.gone.wait()
+            assert (await socket.ended.get())["error"] == "unauthorized"
+            await socket.gone.wait()
         assert "state" in await known.call("capture_status_request", requesting_client="known")
 
 
-async def test_what_a_token_does_not_reach_any_more_ends_and_the_rest_goes_on(tmp_path: Path) -> None:
+async def test_only_what_the_token_no_longer_allows_is_closed(tmp_path: Path) -> None:
     async with (
         offered() as offer,
-        guarded(tmp_path, cameras=DEMOS, auth=tables()) as client,
-        visiting(client) as guest,
+        auth_gateway(tmp_path, cameras=DEMOS, auth=tables()) as client,
+        connected(client) as socket,
     ):
         assert client.app is not None
         webrtc = client.app[GATEWAY].webrtc
         for camera_id in DEMOS:
-            assert "sdp" in await guest.call("webrtc_offer", client_id=camera_id, camera_id=camera_id, sdp=offer)
-            await guest.call("frames_subscribe", camera_id=camera_id)
-            await guest.seen(camera_id)
+            assert "sdp" in await socket.call("webrtc_offer", client_id=camera_id, camera_id=camera_id, sdp=offer)
+            await socket.call("frames_subscribe", camera_id=camera_id)
+            await socket.seen(camera_id)
         gone = next(viewer for viewer in webrtc.viewers.values() if viewer.camera_id == "demo")
         reload(client, auth=tables(["demo2"]))
         async with asyncio.timeout(20):
-            told = await guest.ended.get()
+            told = await socket.ended.get()
         assert (told["camera_id"], told["error"]) == ("demo", "forbidden")
         assert "scope view over camera 'demo'" in told["message"]
         async with asyncio.timeout(20):
             await gone.closed.wait()
         assert "scope view" in (gone.reason or "")
         assert [viewer.camera_id for viewer in webrtc.viewers.values()] == ["demo2"]
-        await guest.seen("demo2")
-        before = guest.frames["demo"]
-        await guest.seen("demo2")
-        assert guest.frames["demo"] == before
+        await socket.seen("demo2")
+        before = socket.frames["demo"]
+        await socket.seen("demo2")
+        assert socket.frames["demo"] == before
         # What it may do is what it may do now: news of a camera as well as commands.
-        assert (await guest.call("frames_subscribe", camera_id="demo"))["error"] == "forbidden"
-        assert (await guest.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})).get("state")
+        assert (await socket.call("frames_subscribe", camera_id="demo"))["error"] == "forbidden"
+        assert (await socket.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})).get("state")
         reload(client, auth=tables(["demo2"], "view"))
-        refused = await guest.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})
+        refused = await socket.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})
         for _ in range(100):
             if refused.get("error") == "forbidden":
                 break
             await asyncio.sleep(0.05)
-            refused = await guest.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})
+            refused = await socket.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})
         assert refused["error"] == "forbidden"
-        assert not guest.gone.is_set()
+        assert not socket.gone.is_set()
         # A viewer lives on without its signaling, but not without its right.
-        await guest.sio.disconnect()
+        await socket.sio.disconnect()
         assert webrtc.viewers
         reload(client)
         await eventually(lambda: not webrtc.viewers, "all viewers have left")
         assert not client.app[AUTHENTICATOR].sessions.active
 
 
-async def test_who_does_not_listen_is_ended_all_the_same(tmp_path: Path) -> None:
-    async with guarded(tmp_path, auth=tables()) as client, visiting(client) as guest:
+async def test_a_client_that_does_not_read_is_closed_too(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path, auth=tables()) as client, connected(client) as socket:
         assert client.app is not None
-        transport = guest.sio.eio.ws._response.connection.transport
+        transport = socket.sio.eio.ws._response.connection.transport
         transport.pause_reading()
         reload(client)
         await eventually(lambda: not client.app[GATEWAY].browser.status()["clients"], "all clients have disconnected")
