@@ -101,9 +101,9 @@ class JwtVerifier:
         is_list = isinstance(cameras, list) and all(isinstance(each, str) for each in cameras)
         if not (cameras is None or is_list):
             return None
-        words = claims.get("scopes", claims.get("scope", ""))
-        words = words.split() if isinstance(words, str) else words
-        known = {_SCOPES.get(word) for word in words if isinstance(word, str)} if isinstance(words, list) else set()
+        names = claims.get("scopes", claims.get("scope", ""))
+        names = names.split() if isinstance(names, str) else names
+        known = {_SCOPES.get(name) for name in names if isinstance(name, str)} if isinstance(names, list) else set()
         scopes = frozenset(scope for scope in known if scope is not None)
         subject = claims.get("sub")
         name = f"{JWT_NAME} {subject[:64]!r}" if isinstance(subject, str) else JWT_NAME

@@ -1,8 +1,8 @@
 """The key that signs URLs if ``AUTH_SIGNING_KEY`` is not set: made once, and kept in ``DATA_DIR/signing.key``.
 
-A link in a mail, or a player that was left running, should still work after a restart of the gateway. Whoever can read
-the file can sign any URL, but could also read the recordings and the cameras' passwords beside it. When a URL ends (by
-its time, or with the token that it was made with) does not depend on the key.
+A link in a mail, or a player that was left running, should still work after a restart of the gateway. A user who can
+read the file can sign any URL, but could also read the recordings and the cameras' passwords beside it. When a URL ends
+(by its time, or with the token that it was made with) does not depend on the key.
 
 Rules:
 

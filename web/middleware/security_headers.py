@@ -48,7 +48,7 @@ class SecurityHeaders:
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
             headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
         is_static = request.path.startswith(STATIC)
-        # With authentication, whoever knows a signed URL may show it on any page.
+        # With authentication, a client that knows a signed URL may show it on any page.
         is_shared = is_static or self._has_auth or self._has_origins
         headers["Cross-Origin-Resource-Policy"] = "cross-origin" if is_shared else "same-origin"
         if self._has_auth and not is_static:
