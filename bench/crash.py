@@ -25,8 +25,8 @@ from hls.archive.check import check_archive
 from hls.archive.recovery import recover
 from tests.support import recording
 from tests.support.ffprobe import decode
-from tests.support.film import START_90K
 from tests.support.recording import index_of
+from tests.support.sources.encoded import START_90K
 from web.settings import load_settings
 
 GOAL_S = 1.0

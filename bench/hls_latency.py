@@ -23,7 +23,7 @@ from typing import Any
 from bench.support.picture_reader import READER
 from tests.support.browser import chromium
 from tests.support.gateway_process import GatewayProcess
-from tests.support.hls_server import HlsServer, hls_server, reel_camera
+from tests.support.hls_server import HlsServer, hls_server, source_camera
 from tests.support.player import embed, plays
 
 MEASURE = f"""
@@ -92,7 +92,7 @@ def report(name: str, seen: dict[str, Any]) -> None:
 
 async def serve(camera: str) -> None:
     """The gateway's part, in a process of its own."""
-    async with hls_server({"demo": reel_camera(camera, engine="fake")}) as server:
+    async with hls_server({"demo": source_camera(camera, engine="fake")}) as server:
         print(json.dumps(_address(server)), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

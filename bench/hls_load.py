@@ -23,16 +23,16 @@ import psutil
 from gateway.media import Packet
 from hls.live.segment import LivePart
 from hls.live.segment_buffer import SegmentBuffer
-from tests.support.hls_server import hls_server, reel_camera
-from tests.support.reel_engine import ReelEngine
+from tests.support.hls_server import hls_server, source_camera
+from tests.support.sources.engine import SourceEngine
 
 _HINT = re.compile(rb'PRELOAD-HINT:TYPE=PART,URI="([^"]+)"')
 _MEDIA_SEQUENCE = re.compile(rb"MEDIA-SEQUENCE:(\d+)")
 _LENGTH = re.compile(rb"Content-Length: (\d+)")
 
 
-class FilledEngine(ReelEngine):
-    """A reel of a real camera's weight: H.264 filler data (NAL type 12) that no decoder minds."""
+class FilledEngine(SourceEngine):
+    """A source of a real camera's weight: H.264 filler data (NAL type 12) that no decoder minds."""
 
     bytes_per_frame = 0
 
@@ -53,7 +53,7 @@ async def serve(kilobits: int) -> None:
         exists[part.name] = time.monotonic()
 
     SegmentBuffer.add_part = record_time  # type: ignore[assignment,method-assign]
-    camera = reel_camera("reel://gop=30", engine="bench.hls_load:FilledEngine")
+    camera = source_camera("packets://gop=30", engine="bench.hls_load:FilledEngine")
     async with hls_server({"yard": camera}) as server:
         await server.live.stream("yard").multivariant_playlist()
         print(json.dumps({"url": server.url}), flush=True)

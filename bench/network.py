@@ -34,9 +34,9 @@ from tests.support.netem import Link, TcpNetwork, UdpNetwork
 from tests.support.player import embed
 
 CAMERA = """
-[cameras.film]
-url = "film://film?fps=15&gop=15&gops=4&bit_rate=1500000&width=640&height=360"
-engine = "tests.support.cinema:FilmEngine"
+[cameras.loop]
+url = "loop://loop?fps=15&gop=15&gops=4&bit_rate=1500000&width=640&height=360"
+engine = "tests.support.sources.encoded_loop:EncodedLoopEngine"
 record = "never"
 start = "always"
 """
@@ -142,12 +142,12 @@ async def measure(gateway: GatewayProcess, transports: str, network: str, second
             text = await answer.text()
             await route.fulfill(response=answer, body=udp.answer(text) if answer.status == 201 else text)
 
-        await viewer.route("**/whep/film", lead_through)
+        await viewer.route("**/whep/loop", lead_through)
         own = "webrtc" if len(transports.split()) > 1 else transports
-        await embed(neighbour, gateway.url, f'transports="{own}"', camera="film")
+        await embed(neighbour, gateway.url, f'transports="{own}"', camera="loop")
         await first_picture(neighbour)
         # The player itself comes over a good network; what it asks for does not.
-        await embed(viewer, tcp.url, f'transports="{transports}"', camera="film")
+        await embed(viewer, tcp.url, f'transports="{transports}"', camera="loop")
         tcp.down.link, tcp.up.link = down, up
         row = await watch(gateway, viewer, neighbour, seconds, udp if own == "webrtc" else None)
     return f"| {transports} | {network} | {row} |"
@@ -161,7 +161,7 @@ async def watch(gateway: GatewayProcess, viewer: Page, neighbour: Page, seconds:
         await clear(page)
     await asyncio.sleep(seconds)
     saw, beside = await take(viewer, seconds), await take(neighbour, seconds)
-    counted = gateway.camera("film")["webrtc"]
+    counted = gateway.camera("loop")["webrtc"]
     repaired = "" if udp is None else f"{counted['retransmitted']} of {udp.down.lost + udp.down.overflowed}"
     told = "; ".join([*saw.told[:3], *counted["degraded_reasons"]])
     first = "-" if waited_s is None else f"{waited_s:.1f} s"
@@ -207,9 +207,9 @@ async def measure_kernel(seconds: float) -> str:
                 near = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 far = await playwright.chromium.launch(executable_path=browser, args=FLAGS)
                 neighbour, viewer = await open_page(near), await open_page(far)
-                await embed(neighbour, gateway.url, 'transports="webrtc"', camera="film")
+                await embed(neighbour, gateway.url, 'transports="webrtc"', camera="loop")
                 await first_picture(neighbour)
-                await embed(viewer, gateway.url, f'transports="{" ".join(TRANSPORTS)}"', camera="film")
+                await embed(viewer, gateway.url, f'transports="{" ".join(TRANSPORTS)}"', camera="loop")
                 row = await watch(gateway, viewer, neighbour, seconds, None)
                 await far.close()
                 await near.close()

@@ -22,7 +22,7 @@ from gateway.media import Packet
 from gateway.service import CaptureService
 from hls.archive.service import Archive
 from hls.live.service import LiveService
-from tests.support.reel_engine import ReelEngine
+from tests.support.sources.engine import SourceEngine
 from web.settings import load_settings
 
 GOAL_CORE = 0.25
@@ -34,7 +34,7 @@ _FILLER = b"\0\0\0\1\x0c"
 """Filler data (ITU-T H.264 §7.3.2.7): what a camera of constant bitrate sends in a dull scene."""
 
 
-class FillingEngine(ReelEngine):
+class FillingEngine(SourceEngine):
     """15 frames a second of 2 Mbit/s, a keyframe every 2 s."""
 
     def packets(self) -> Iterator[Packet]:
@@ -54,7 +54,7 @@ async def stage(name: str, data_dir: Path, cameras: int, seconds: float) -> tupl
     settings = load_settings(
         data_dir=data_dir,
         cameras={
-            f"camera{number}": {"url": "reel://width=640,height=360", "engine": "bench.recording:FillingEngine"}
+            f"camera{number}": {"url": "packets://width=640,height=360", "engine": "bench.recording:FillingEngine"}
             for number in range(cameras)
         },
         record="always",

@@ -38,7 +38,7 @@ from bench.support.picture_reader import READER
 from bench.support.switched_camera import ENGINE
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import embed
-from tests.support.proxy import PORT_AHEAD, Way
+from tests.support.proxy import PORT_AHEAD, NetworkProxy
 from tests.support.rtsp import free_port
 from tests.support.tabs import chromium_with_tabs, frozen
 
@@ -132,52 +132,52 @@ class Stage:
 
     # --- the cases: each takes something away, gives it back and returns when it was possible again
 
-    async def restart(self, page: Page, _: Way) -> float:
+    async def restart(self, page: Page, _: NetworkProxy) -> float:
         await asyncio.to_thread(self.gateway.stop)
         return await self._start(page)
 
-    async def kill(self, page: Page, _: Way) -> float:
+    async def kill(self, page: Page, _: NetworkProxy) -> float:
         await asyncio.to_thread(self.gateway.kill)
         return await self._start(page)
 
-    async def camera(self, _: Page, __: Way) -> float:
+    async def camera(self, _: Page, __: NetworkProxy) -> float:
         self.switch.touch()
         await asyncio.sleep(OUTAGE_S)
         self.switch.unlink()
         return await self.camera_live()
 
-    async def frozen(self, page: Page, _: Way) -> float:
+    async def frozen(self, page: Page, _: NetworkProxy) -> float:
         async with frozen(page):
             await asyncio.sleep(FROZEN_S)
         return await self._in_front(page)
 
-    async def hidden(self, page: Page, _: Way) -> float:
+    async def hidden(self, page: Page, _: NetworkProxy) -> float:
         await self.context.new_page()
         await asyncio.sleep(HIDDEN_S)
         return await self._in_front(page)
 
-    async def busy(self, page: Page, _: Way) -> float:
+    async def busy(self, page: Page, _: NetworkProxy) -> float:
         await page.evaluate(
             "(ms) => { for (const end = performance.now() + ms; performance.now() < end; ); }", BUSY_S * 1000
         )
         return now_ms()
 
-    async def cut(self, _: Page, way: Way) -> float:
-        way.cut(forget=False)
-        return await self._open(way)
+    async def cut(self, _: Page, network: NetworkProxy) -> float:
+        network.cut(forget=False)
+        return await self._open(network)
 
-    async def network(self, _: Page, way: Way) -> float:
-        way.cut(forget=True)
-        return await self._open(way)
+    async def network(self, _: Page, network: NetworkProxy) -> float:
+        network.cut(forget=True)
+        return await self._open(network)
 
     async def _start(self, page: Page) -> float:
         await asyncio.to_thread(self.gateway.start)
         transports = await page.eval_on_selector("live-edge-player", "(player) => player.transports")
         return await self.camera_live(has_playlist=transports == ["hls"])
 
-    async def _open(self, way: Way) -> float:
+    async def _open(self, network: NetworkProxy) -> float:
         await asyncio.sleep(OUTAGE_S)
-        way.open()
+        network.open()
         return now_ms()
 
     async def _in_front(self, page: Page) -> float:
@@ -212,13 +212,13 @@ async def measure(stage: Stage, case: str, player: str, rounds: int) -> None:
     times: list[float] = []
     over: list[str] = []
     gateway_port = int(stage.gateway.url.rsplit(":", 1)[1])
-    async with Way(gateway_port, stage.media_port) as way:
+    async with NetworkProxy(gateway_port, stage.media_port) as network:
         has_way = case in NEED_A_WAY
-        url = f"http://127.0.0.1:{way.ports[gateway_port]}" if has_way else stage.gateway.url
-        async with stage.player(PLAYERS[player], url, way.ports if has_way else None) as page:
+        url = f"http://127.0.0.1:{network.ports[gateway_port]}" if has_way else stage.gateway.url
+        async with stage.player(PLAYERS[player], url, network.ports if has_way else None) as page:
             for _ in range(rounds):
                 await asyncio.sleep(SETTLE_S)
-                since = await CASES[case](stage, page, way)
+                since = await CASES[case](stage, page, network)
                 picture = await stage.live(page, since, PATIENCE_S)
                 times.append(picture["at"] - since if picture else PATIENCE_S * 1000)
                 over.append(picture["transport"] if picture else "nothing")

@@ -18,9 +18,9 @@ from playwright.async_api import Page
 
 from bench.support.webrtc_load import percentile
 from tests.support.browser import chromium
-from tests.support.film import Film
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import embed
+from tests.support.sources.encoded import EncoderSettings
 from tests.support.two_hours import HOUR_S, two_hours_of
 
 GOAL_MS = 500.0
@@ -112,7 +112,7 @@ async def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        start_s = two_hours_of(folder, Film(fps=options.fps, gop=options.gop, width=640, height=360))
+        start_s = two_hours_of(folder, EncoderSettings(fps=options.fps, gop=options.gop, width=640, height=360))
         moments = Moments(start_s, options.fps)
         with GatewayProcess(folder) as gateway:
             async with chromium() as browser:

@@ -52,8 +52,8 @@ url = "fake://steady?width=640&height=360&fps=15"
 engine = "fake"
 
 [cameras.flapping]
-url = "weather://flapping?flap=4"
-engine = "tests.support.fault_injection:WeatherEngine"
+url = "faulty://flapping?flap=4"
+engine = "tests.support.fault_injection:FaultyEngine"
 connection_retry_attempts = 1000
 connection_retry_delay = 0.3
 

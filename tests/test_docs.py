@@ -18,11 +18,11 @@ from gateway.session import SessionState
 from hls.archive.metadata import load_extractor
 from signaling.browser import BrowserSignaling
 from signaling.factory import create_messaging
-from tests.support.coded import size_of
 from tests.support.eventually import eventually
-from tests.support.film import Film, film
 from tests.support.node import NODE
 from tests.support.recording import record
+from tests.support.sources.encoded import EncoderSettings, encode
+from tests.support.sources.numbered import size_of
 from web.settings import load_settings
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -68,7 +68,7 @@ async def test_the_messaging_adapter(tmp_path: Path) -> None:
 
 
 def test_the_metadata_extractor(tmp_path: Path) -> None:
-    ((segment, _), *_) = record(tmp_path, film(Film(seconds=2)), segment_s=2)
+    ((segment, _), *_) = record(tmp_path, encode(EncoderSettings(seconds=2)), segment_s=2)
     brightness = load_extractor("examples.metadata_extractor:brightness")
     (path,) = tmp_path.rglob("*.mp4")
     found = brightness(segment, path)

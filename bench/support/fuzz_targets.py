@@ -166,7 +166,7 @@ def fragment() -> tuple[list[bytes], Run]:
 def picture() -> tuple[list[bytes], Run]:
     """Access units in RTP payloads, and back."""
     from gateway.webrtc.rtp.h264 import access_unit, payloads
-    from tests.support.film import film
+    from tests.support.sources.encoded import encode
 
     def run(data: bytes) -> None:
         max_bytes = 20 + data[0] * 5 if data else 20
@@ -189,18 +189,18 @@ def picture() -> tuple[list[bytes], Run]:
                 back.append(payload)
         assert back == units
 
-    return [b"\x40" + film()[number].data for number in (0, 1)], run
+    return [b"\x40" + encode()[number].data for number in (0, 1)], run
 
 
 def parameter_sets() -> tuple[list[bytes], Run]:
     """SPS and PPS of H.264 (first byte even) and H.265 (odd), in Annex B."""
     from gateway.codec.parameter_sets import find_parameter_sets, video_info
     from gateway.errors import NoVideoError
-    from tests.support.film import Film, film
+    from tests.support.sources.encoded import EncoderSettings, encode
 
     samples = [
-        b"\0" + film()[0].data[:200],
-        b"\1" + film(Film(hevc=True))[0].data[:400],
+        b"\0" + encode()[0].data[:200],
+        b"\1" + encode(EncoderSettings(hevc=True))[0].data[:400],
         b"\0\0\0\0\1\x67\x64\0\x1f\xac\xd9\x40\x50\x05\xbb\x01\x10\0\0\3\0\x10\0\0\3\3\xc0\xf1\x83\x19\x60\0\0\0\1\x68\xeb",
     ]
 
@@ -221,7 +221,7 @@ def access_units() -> tuple[list[bytes], Run]:
     """Pieces of pictures as libav hands them on, put together."""
     from gateway.capture.access_units import AccessUnitAssembler
     from gateway.capture.timeline import ArrivalTime
-    from tests.support.film import Film, film
+    from tests.support.sources.encoded import EncoderSettings, encode
 
     start = b"\0\0\0\1"
 
@@ -239,8 +239,8 @@ def access_units() -> tuple[list[bytes], Run]:
         assert given <= taken, "more came out than went in"
 
     cut = b"\xff\xfe"
-    h264 = cut.join(packet.data for packet in film()[:4])
-    hevc = cut.join(packet.data for packet in film(Film(hevc=True))[:4])
+    h264 = cut.join(packet.data for packet in encode()[:4])
+    hevc = cut.join(packet.data for packet in encode(EncoderSettings(hevc=True))[:4])
     return [b"\0" + h264, b"\2" + h264, b"\1" + hevc, b"\0" + cut.join([start + b"\x65\x88", b"abc", b"d"])], run
 
 
@@ -299,18 +299,18 @@ def healing() -> tuple[list[bytes], Run]:
 
 
 def _files() -> list[bytes]:
-    from tests.support.film import Film, film
     from tests.support.recording import record
+    from tests.support.sources.encoded import EncoderSettings, encode
 
     samples = []
     for what, finish in (
-        (Film(seconds=1), True),
-        (Film(seconds=1), False),
-        (Film(seconds=1, audio=True), False),
-        (Film(seconds=1, hevc=True), True),
+        (EncoderSettings(seconds=1), True),
+        (EncoderSettings(seconds=1), False),
+        (EncoderSettings(seconds=1, audio=True), False),
+        (EncoderSettings(seconds=1, hevc=True), True),
     ):
         with tempfile.TemporaryDirectory() as name:
-            recordings = record(Path(name), film(what), finish=finish)
+            recordings = record(Path(name), encode(what), finish=finish)
             samples.append(recordings[-1][0].path(Path(name)).read_bytes())
     return [*samples, samples[1][: len(samples[1]) // 2]]
 

@@ -2,7 +2,7 @@
 
     python -m bench.support.webrtc_server liveedge|aiortc [--url RTSP] [--gop FRAMES]
 
-Both are fed in the same way: by an RTSP camera, or by a film of 4 Mbit/s. Prints its address, serves WHEP until it is
+Both are fed in the same way: by an RTSP camera, or by a loop of 4 Mbit/s. Prints its address, serves WHEP until it is
 told to stop. ``GET /delays`` (liveedge, with ``--delays``) gives, for each frame since the last time, how long it took
 from the hub to the last packet's ``sendmsg`` for the last viewer, in ms; the CPU of the first sending, in ms; whether
 it is a keyframe; and how often viewers were behind the live edge meanwhile (replays, frames dropped).
@@ -27,7 +27,7 @@ from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.packets import Frame
 from gateway.webrtc.rtp.video_sender import VideoSender
 from gateway.webrtc.server import WebRtcServer
-from tests.support.cinema import Film, film, film_camera
+from tests.support.sources.encoded_loop import EncodedLoop, encode_loop, encoded_loop_camera
 from web.middleware.errors import errors_as_json
 
 VIEWERS_MAX = 1000
@@ -36,11 +36,11 @@ VIEWERS_MAX = 1000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("server", choices=["liveedge", "aiortc"])
-    parser.add_argument("--url", help="an RTSP camera; else a film is played")
-    parser.add_argument("--gop", type=int, default=60, help="the film's keyframe interval in frames")
+    parser.add_argument("--url", help="an RTSP camera; else a loop is played")
+    parser.add_argument("--gop", type=int, default=60, help="the loop's keyframe interval in frames")
     parser.add_argument("--delays", action="store_true", help="measure each frame, which costs CPU")
     options = parser.parse_args()
-    camera = _rtsp(options.url) if options.url else film_camera(realistic(options.gop))
+    camera = _rtsp(options.url) if options.url else encoded_loop_camera(realistic(options.gop))
     app = web.Application(middlewares=[errors_as_json])
     app.cleanup_ctx.append(lambda _: _hold(camera))
     if options.server == "liveedge":
@@ -55,9 +55,9 @@ def main() -> None:
     web.run_app(app, host="127.0.0.1", port=0, print=_announce, handler_cancellation=True)
 
 
-def realistic(gop: int) -> Film:
+def realistic(gop: int) -> EncodedLoop:
     """4 Mbit/s at 30 fps with keyframes of 50 to 80 KB, as a camera has them."""
-    return film(1280, 720, fps=30, gop=gop, gops=max(1, 120 // gop), bit_rate=4_600_000, buffer_s=0.25)
+    return encode_loop(1280, 720, fps=30, gop=gop, gops=max(1, 120 // gop), bit_rate=4_600_000, buffer_s=0.25)
 
 
 def _rtsp(url: str) -> Camera:

@@ -67,7 +67,7 @@ async ([gateway, path]) => {
 
 def door(folder: Path, extra: str = "") -> None:
     (folder / "liveedge.toml").write_text(
-        f'[cameras.door]\nurl = "reel://gop=30"\nengine = "tests.support.reel_engine:ReelEngine"\n{extra}'
+        f'[cameras.door]\nurl = "packets://gop=30"\nengine = "tests.support.sources.engine:SourceEngine"\n{extra}'
     )
 
 

@@ -10,10 +10,10 @@ from aiohttp import web
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, to_rfc3339
 from hls.archive.recording import SequenceNumbers
 from tests.support.browser import chromium
-from tests.support.film import START_90K, Film, film
-from tests.support.hls_server import HLS_JS, PLAYER, REEL_ENGINE
+from tests.support.hls_server import HLS_JS, PLAYER, SOURCE_ENGINE
 from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 from web.api.routes import downloads, dvr
 from web.gateway import Gateway
 from web.settings import load_settings
@@ -50,8 +50,8 @@ async def gateway(data_dir: Path, **camera: str) -> AsyncIterator[str]:
 
 async def test_recording_plays_over_boundaries_and_gaps_to_its_end(tmp_path: Path) -> None:
     numbers = SequenceNumbers()
-    recordings = record(tmp_path, film(Film(seconds=12, audio=True)), segment_s=6, numbers=numbers)
-    later = film(Film(seconds=6, width=320, height=240, audio=True), START_90K + 60 * CLOCK_RATE, run=2)
+    recordings = record(tmp_path, encode(EncoderSettings(seconds=12, audio=True)), segment_s=6, numbers=numbers)
+    later = encode(EncoderSettings(seconds=6, width=320, height=240, audio=True), START_90K + 60 * CLOCK_RATE, run=2)
     recordings += record(tmp_path, later, segment_s=6, numbers=numbers)
     index_of(tmp_path, recordings).close()
 
@@ -81,8 +81,8 @@ async def test_recording_plays_over_boundaries_and_gaps_to_its_end(tmp_path: Pat
 async def test_playlist_without_an_end_continues_into_live(tmp_path: Path) -> None:
     """6 s of recording, a gap, and a camera that is live: one playlist plays all, and what is recorded meanwhile."""
     began_90k = SYSTEM_CLOCK.wall_90k() - 9 * CLOCK_RATE
-    index_of(tmp_path, record(tmp_path, film(Film(seconds=6), began_90k), segment_s=86_400)).close()
-    camera = {"url": "reel://width=320,height=180", "engine": REEL_ENGINE, "record": "always", "start": "always"}
+    index_of(tmp_path, record(tmp_path, encode(EncoderSettings(seconds=6), began_90k), segment_s=86_400)).close()
+    camera = {"url": "packets://width=320,height=180", "engine": SOURCE_ENGINE, "record": "always", "start": "always"}
     async with gateway(tmp_path, **camera) as address, chromium() as browser:
         page = await browser.new_page()
         span = f"start={to_rfc3339(began_90k)}"

@@ -11,7 +11,7 @@ from playwright.async_api import Page
 
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, cameras, embed, plays
-from tests.support.proxy import PORT_AHEAD, Way
+from tests.support.proxy import PORT_AHEAD, NetworkProxy
 from tests.support.rtsp import RtspServer, free_port
 from tests.support.tabs import chromium_with_tabs, frozen
 
@@ -92,13 +92,13 @@ async def test_network_that_is_cut_and_network_that_changes(gateways: Gateways, 
     cameras(tmp_path, "door")
     media_port = free_port()
     port = int(gateways(WEBRTC_UDP_PORT=media_port).url.rsplit(":", 1)[1])
-    async with Way(port, media_port) as way:
-        await page.add_init_script(f"({PORT_AHEAD})({way.ports})")
-        await embed_all(page, f"http://127.0.0.1:{way.ports[port]}")
+    async with NetworkProxy(port, media_port) as network:
+        await page.add_init_script(f"({PORT_AHEAD})({network.ports})")
+        await embed_all(page, f"http://127.0.0.1:{network.ports[port]}")
         for forget in (False, True):
-            way.cut(forget=forget)
+            network.cut(forget=forget)
             await page.wait_for_function(INTERRUPTED, timeout=TIMEOUT_MS)
-            way.open()
+            network.open()
             await all_live(page, await now_ms(page))
 
 

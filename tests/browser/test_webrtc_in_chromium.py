@@ -14,15 +14,15 @@ from gateway.webrtc.ice.udp import UdpTransport
 from gateway.webrtc.rtp.rtcp import NTP_EPOCH_S
 from gateway.webrtc.server import WebRtcServer
 from tests.support.browser import assert_moving_picture, look
-from tests.support.cinema import FilmEngine, Sound, film
 from tests.support.eventually import eventually
+from tests.support.sources.encoded_loop import AudioLoop, EncodedLoopEngine, encode_loop
 from tests.support.webrtc import Cameras, stat, stats_of, watch
 
 TCP_ONLY = "return sdp.split('\\r\\n').filter((line) => !/^a=candidate.* udp /.test(line)).join('\\r\\n')"
 
 
 @cache
-def tone(codec: str, rate_hz: int, samples: int) -> Sound:
+def tone(codec: str, rate_hz: int, samples: int) -> AudioLoop:
     """A second of 440 Hz, encoded as a camera would send it."""
     encoder = av.CodecContext.create(codec, "w")
     assert isinstance(encoder, av.AudioCodecContext)
@@ -38,11 +38,11 @@ def tone(codec: str, rate_hz: int, samples: int) -> Sound:
         frame.sample_rate, frame.pts = rate_hz, number * samples
         frames += [bytes(packet) for packet in encoder.encode(frame)]
     info = AudioInfo(codec, codec, rate_hz, 1, bytes(encoder.extradata or b""))
-    return Sound(info, samples * 90_000 // rate_hz, tuple(frames))
+    return AudioLoop(info, samples * 90_000 // rate_hz, tuple(frames))
 
 
 async def test_h264_is_forwarded_and_plays(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
-    await watch(page, server, camera_with(film()))
+    await watch(page, server, camera_with(encode_loop()))
     assert_moving_picture(await look(page))
     stats = await stats_of(page)
     assert stats["inbound-rtp"]["packetsLost"] == 0
@@ -50,14 +50,14 @@ async def test_h264_is_forwarded_and_plays(server: WebRtcServer, camera_with: Ca
 
 
 async def test_high_profile_and_large_keyframes_play(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
-    await watch(page, server, camera_with(film(1280, 720, fps=15, gop=15, bit_rate=6_000_000, profile="high")))
+    await watch(page, server, camera_with(encode_loop(1280, 720, fps=15, gop=15, bit_rate=6_000_000, profile="high")))
     seen = await look(page)
     assert_moving_picture(seen)
     assert (seen[-1]["width"], seen[-1]["height"]) == (1280, 720)
 
 
 async def test_video_plays_over_tcp_alone(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
-    await watch(page, server, camera_with(film(bit_rate=2_000_000)), TCP_ONLY)
+    await watch(page, server, camera_with(encode_loop(bit_rate=2_000_000)), TCP_ONLY)
     assert_moving_picture(await look(page))
     (viewer,) = server.viewers.values()
     assert viewer.stats().transport == "tcp"
@@ -66,10 +66,10 @@ async def test_video_plays_over_tcp_alone(server: WebRtcServer, camera_with: Cam
 async def test_camera_that_restarts_with_another_size_keeps_the_connection(
     server: WebRtcServer, camera_with: Cameras, page: Page
 ) -> None:
-    camera = camera_with(film())
+    camera = camera_with(encode_loop())
     await watch(page, server, camera)
     before = (await stats_of(page))["inbound-rtp"]["ssrc"]
-    FilmEngine.showing["film"] = (film(480, 270), None)
+    EncodedLoopEngine.showing["loop"] = (encode_loop(480, 270), None)
     await page.wait_for_function("() => document.querySelector('video').videoWidth === 480")
     assert_moving_picture(await look(page))
     assert (await stats_of(page))["inbound-rtp"]["ssrc"] == before
@@ -92,8 +92,8 @@ async def test_audio_plays(
     codec, rate_hz, samples = sound
     sound_track = tone(codec, rate_hz, samples)
     if codec == "libopus":
-        sound_track = Sound(AudioInfo("opus", "opus", rate_hz, 1), sound_track.frame_90k, sound_track.frames)
-    await watch(page, server, camera_with(film(), sound_track))
+        sound_track = AudioLoop(AudioInfo("opus", "opus", rate_hz, 1), sound_track.frame_90k, sound_track.frames)
+    await watch(page, server, camera_with(encode_loop(), sound_track))
     assert await stat(page, "audio", "totalAudioEnergy") > 0
     stats = await stats_of(page)
     codecs = await page.evaluate("async () => [...(await peer.getStats()).values()].filter((i) => i.type === 'codec')")
@@ -104,7 +104,7 @@ async def test_audio_plays(
 async def test_sender_reports_map_audio_and_video_to_the_wall_clock(
     server: WebRtcServer, camera_with: Cameras, page: Page
 ) -> None:
-    await watch(page, server, camera_with(film(), tone("pcm_alaw", 8000, 160)))
+    await watch(page, server, camera_with(encode_loop(), tone("pcm_alaw", 8000, 160)))
     for kind in ("inbound-rtp", "audio"):
         shown_ms = await stat(page, kind, "estimatedPlayoutTimestamp")
         assert abs(shown_ms - (time.time() + NTP_EPOCH_S) * 1000) < 2000
@@ -124,7 +124,7 @@ async def test_lost_packets_are_retransmitted_on_nack(
         return send(path, data, segment_bytes)
 
     monkeypatch.setattr(UdpTransport, "send", lossy)
-    await watch(page, server, camera_with(film(bit_rate=2_000_000)))
+    await watch(page, server, camera_with(encode_loop(bit_rate=2_000_000)))
     (viewer,) = server.viewers.values()
     await eventually(lambda: viewer.stats().retransmitted >= 20, "20 packets are retransmitted")
     assert_moving_picture(await look(page))
@@ -148,7 +148,7 @@ async def test_pli_after_a_lost_keyframe_is_answered_from_the_gop(
 
     # Before the viewer joins: its sender takes the size when it is created.
     monkeypatch.setattr("gateway.webrtc.rtp.video_sender.RETRANSMIT_BUCKET_BYTES", 0)
-    await watch(page, server, camera_with(film(gop=600)))
+    await watch(page, server, camera_with(encode_loop(gop=600)))
     (viewer,) = server.viewers.values()
     monkeypatch.setattr(UdpTransport, "send", lossy)
     # Such a loss can set a bandwidth limit, which replays the GOP for another reason: switch that off.
@@ -161,7 +161,7 @@ async def test_pli_after_a_lost_keyframe_is_answered_from_the_gop(
 
 
 async def test_closed_connection_is_noticed_at_once(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
-    camera = camera_with(film())
+    camera = camera_with(encode_loop())
     await watch(page, server, camera)
     (viewer,) = server.viewers.values()
     await page.evaluate("() => peer.close()")

@@ -1,4 +1,4 @@
-"""A whole gateway in this process, with cameras under weather."""
+"""A whole gateway in this process, with cameras that have faults."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from tests.support.eventually import eventually
-from tests.support.fault_injection import ENGINE, WeatherEngine
+from tests.support.fault_injection import ENGINE, FaultyEngine
 from tests.support.webrtc import camera_with, join, page, server
 from web.app import create_app
 from web.gateway import GATEWAY, Gateway
@@ -23,7 +23,7 @@ Client = TestClient[web.Request, web.Application]
 
 
 class Site:
-    """One gateway, its door and who knocks there."""
+    """One gateway, and an HTTP client of it."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -31,13 +31,13 @@ class Site:
         self.gateway: Gateway = client.app[GATEWAY]
 
     async def json(self, path: str) -> Any:
-        """The JSON of an answer, which has to be one of 200."""
+        """The JSON of an answer; its status must be 200."""
         async with self.client.get(path) as reply:
             assert reply.status == 200, await reply.text()
             return await reply.json()
 
     async def problems(self) -> list[str]:
-        """What is ill, in sentences."""
+        """The problems that /api/status reports, a sentence each."""
         return [problem["message"] for problem in (await self.json("/api/status"))["problems"]]
 
     def media_sequence(self, camera_id: str) -> int:
@@ -59,7 +59,7 @@ Sites = Callable[..., Awaitable[Site]]
 
 @pytest.fixture
 async def sites(tmp_path: Path) -> AsyncIterator[Sites]:
-    """Builds houses: ``await sites({"door": "weather://door"}, archive_segment_seconds=2)``."""
+    """Makes gateways: ``await sites({"door": "faulty://door"}, archive_segment_seconds=2)``."""
     async with AsyncExitStack() as stack:
 
         async def build(
@@ -68,7 +68,7 @@ async def sites(tmp_path: Path) -> AsyncIterator[Sites]:
             tables: dict[str, dict[str, object]] = {}
             for camera_id, camera in cameras.items():
                 given: dict[str, object] = {"url": camera} if isinstance(camera, str) else dict(camera)
-                tables[camera_id] = {"engine": ENGINE, **given} if str(given["url"]).startswith("weather:") else given
+                tables[camera_id] = {"engine": ENGINE, **given} if str(given["url"]).startswith("faulty:") else given
             values: dict[str, object] = {
                 "cameras": tables,
                 "data_dir": tmp_path / "data",
@@ -86,12 +86,12 @@ async def sites(tmp_path: Path) -> AsyncIterator[Sites]:
 
 
 @pytest.fixture(autouse=True)
-def clear_sky() -> Iterator[None]:
-    """Every test begins in fair weather."""
-    WeatherEngine.sky.clear()
-    WeatherEngine.runs.clear()
+def clear_faults() -> Iterator[None]:
+    """Every test begins without faults."""
+    FaultyEngine.faults.clear()
+    FaultyEngine.runs.clear()
     yield
-    WeatherEngine.sky.clear()
+    FaultyEngine.faults.clear()
 
 
 async def wait_until_playable(site: Site) -> None:

@@ -18,7 +18,7 @@ from gateway.media import Packet
 from gateway.session import SessionState
 from tests.faults.conftest import Site, Sites
 from tests.support.eventually import eventually
-from tests.support.fault_injection import Sky, WeatherEngine
+from tests.support.fault_injection import Fault, FaultyEngine
 from tests.support.hostile import HostileServer, hang_up, say_nothing, talk_garbage
 from web.gateway import Gateway
 
@@ -34,7 +34,7 @@ def held() -> dict[str, int]:
         "tasks": len(asyncio.all_tasks()),
         "descriptors": psutil.Process().num_fds(),
         "runners": alive[EngineRunner],
-        "engines": alive[WeatherEngine],
+        "engines": alive[FaultyEngine],
         "packets": alive[Packet],
     }
 
@@ -57,7 +57,7 @@ async def test_a_camera_that_flaps_a_hundred_times_keeps_its_viewer_and_leaks_no
     sites: Sites, caplog: pytest.LogCaptureFixture
 ) -> None:
     forget_log(caplog)
-    site = await sites({"door": "weather://door?fps=60&gop=6", "yard": "weather://yard"}, archive_segment_seconds=2)
+    site = await sites({"door": "faulty://door?fps=60&gop=6", "yard": "faulty://yard"}, archive_segment_seconds=2)
     gateway = site.gateway
     door, yard = gateway.service.camera("door"), gateway.service.camera("yard")
     async with site.client.get("/mjpeg/door") as reply:
@@ -65,13 +65,13 @@ async def test_a_camera_that_flaps_a_hundred_times_keeps_its_viewer_and_leaks_no
         pictures = jpegs(reply)
         await anext(pictures)
         await eventually(lambda: yard.session.state is SessionState.LIVE, "the other camera is live")
-        WeatherEngine.sky["door"] = Sky.HANGS_UP
-        await eventually(lambda: WeatherEngine.runs["door"] > 10, "the camera flaps")
+        FaultyEngine.faults["door"] = Fault.HANGS_UP
+        await eventually(lambda: FaultyEngine.runs["door"] > 10, "the camera flaps")
         before = held()
-        await eventually(lambda: WeatherEngine.runs["door"] > 10 + FLAPS, "the camera has flapped often enough")
+        await eventually(lambda: FaultyEngine.runs["door"] > 10 + FLAPS, "the camera has flapped often enough")
         after = held()
-        WeatherEngine.sky["door"] = Sky.FAIR
-        run = WeatherEngine.runs["door"]
+        FaultyEngine.faults["door"] = Fault.NONE
+        run = FaultyEngine.runs["door"]
         await eventually(
             lambda: door.session.state is SessionState.LIVE and door.hub.newest.run > run,  # type: ignore[union-attr]
             "the camera is live again, with a newer run",
@@ -142,7 +142,7 @@ class Gaps:
 async def test_of_twenty_cameras_five_are_dead_and_fifteen_do_not_notice(sites: Sites, free_port: int) -> None:
     alive = [f"alive{number}" for number in range(15)]
     site = await sites(
-        {name: f"weather://{name}" for name in alive}, record="never", capture_timeout=300, connection_retry_delay=0.05
+        {name: f"faulty://{name}" for name in alive}, record="never", capture_timeout=300, connection_retry_delay=0.05
     )
     service = site.gateway.service
     await eventually(
@@ -173,33 +173,41 @@ async def test_of_twenty_cameras_five_are_dead_and_fifteen_do_not_notice(sites: 
     assert all(service.status(name).packets_dropped == 0 for name in alive)
 
 
-SKIES = (Sky.GARBAGE, Sky.WILD_TIMES, Sky.WILD_CLOCK, Sky.SMALL, Sky.SILENT, Sky.FLOOD, Sky.FAULT)
+FAULTS = (
+    Fault.GARBAGE,
+    Fault.INVALID_TIMES,
+    Fault.WRONG_CLOCK,
+    Fault.HALF_SIZE,
+    Fault.SILENT,
+    Fault.FLOOD,
+    Fault.ENGINE_ERROR,
+)
 
 
 async def test_whatever_falls_on_cameras_their_neighbour_stays_dry_and_they_come_back(
     sites: Sites, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Everything at once, each on a camera of its own."""
-    skies = dict(zip("abcdefg", SKIES, strict=True))
-    cameras = {name: f"weather://{name}" for name in (*skies, "yard")}
+    faults = dict(zip("abcdefg", FAULTS, strict=True))
+    cameras = {name: f"faulty://{name}" for name in (*faults, "yard")}
     site = await sites(cameras, capture_timeout=500)
     service = site.gateway.service
     await asyncio.gather(*(playable(site, name) for name in cameras))
     neighbour = Gaps(site.gateway, ["yard"])
     async with contextlib.AsyncExitStack() as stack:
         viewers = {
-            name: jpegs(await stack.enter_async_context(site.client.get(f"/mjpeg/{name}?width=80"))) for name in skies
+            name: jpegs(await stack.enter_async_context(site.client.get(f"/mjpeg/{name}?width=80"))) for name in faults
         }
         await asyncio.gather(*(anext(pictures) for pictures in viewers.values()))
-        WeatherEngine.sky.update(skies)
+        FaultyEngine.faults.update(faults)
         await asyncio.sleep(2.0)
-        for name in skies:
+        for name in faults:
             for path in (f"/api/cameras/{name}", "/api/status", "/metrics", f"/api/cameras/{name}/segments"):
                 async with site.client.get(path) as answer:
                     assert answer.status == 200, (path, await answer.text())
-        await asyncio.gather(*(playlist_is_no_fault(site, name) for name in skies))
-        WeatherEngine.sky.clear()
-        for name, sky in skies.items():
+        await asyncio.gather(*(playlist_is_no_fault(site, name) for name in faults))
+        FaultyEngine.faults.clear()
+        for name, fault in faults.items():
             camera = service.camera(name)
             await eventually(
                 lambda camera=camera: camera.session.state is SessionState.LIVE and bool(camera.hub.gop),  # type: ignore[misc]
@@ -211,13 +219,13 @@ async def test_whatever_falls_on_cameras_their_neighbour_stays_dry_and_they_come
                     for _ in range(30):
                         await anext(viewers[name])
             except TimeoutError:
-                raise AssertionError(f"the viewer under {sky} sees nothing any more") from None
+                raise AssertionError(f"the viewer under {fault} sees nothing any more") from None
     assert not neighbour.missing
     assert neighbour.frames["yard"] > 15
     assert service.camera("yard").session.reconnects == 0
     assert "hunter2" not in caplog.text
-    for name, sky in {**skies, "yard": Sky.FAIR}.items():
-        assert service.camera(name).hub.sink_faults == 0, (sky, caplog.text[:4000])
+    for name, fault in {**faults, "yard": Fault.NONE}.items():
+        assert service.camera(name).hub.sink_faults == 0, (fault, caplog.text[:4000])
 
 
 async def playlist_is_no_fault(site: Site, camera_id: str) -> None:

@@ -17,7 +17,7 @@ from tests.support.fault_injection import ENGINE
 from tests.support.ffprobe import decode
 from tests.support.gateway_process import GatewayProcess
 
-CAMERA = '[cameras.door]\nurl = "weather://door"\nengine = "' + ENGINE + '"\n'
+CAMERA = '[cameras.door]\nurl = "faulty://door"\nengine = "' + ENGINE + '"\n'
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytes
     monkeypatch.setattr(os, "fdatasync", slow)
     # More cameras than there are writer threads.
     names = [f"cam{number}" for number in range(6)]
-    site = await sites({name: f"weather://{name}" for name in names}, archive_segment_seconds=2)
+    site = await sites({name: f"faulty://{name}" for name in names}, archive_segment_seconds=2)
     service = site.gateway.service
     try:
         await eventually(
@@ -203,7 +203,7 @@ async def wait_for_problem(site: Site, word: str) -> None:
 
 def test_sigterm_while_the_disk_hangs(tmp_path: Path) -> None:
     """Threads that wait for the disk are left behind: the next start heals what they were writing."""
-    table = '[cameras.door]\nurl = "weather://door"\nengine = "tests.support.stuck_disk:Engine"\n'
+    table = '[cameras.door]\nurl = "faulty://door"\nengine = "tests.support.stuck_disk:Engine"\n'
     (tmp_path / "liveedge.toml").write_text(table)
     with GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=2) as gateway:
         gateway.wait_for_state("live", "door")

@@ -27,7 +27,7 @@ async def is_well(site: Site) -> bool:
 
 
 async def recorded_site(sites: Sites) -> Site:
-    site = await sites({"door": "weather://door"}, archive_segment_seconds=2)
+    site = await sites({"door": "faulty://door"}, archive_segment_seconds=2)
     await eventually(lambda: site.gateway.archive.recorders()["door"].segments_closed > 0, "a segment is closed")
     return site
 
@@ -151,7 +151,7 @@ async def test_an_index_that_is_damaged_at_the_start_is_made_again(sites: Sites,
     with path.open("r+b") as file:
         file.seek((root - 1) * 4096)
         file.write(JUNK[:4096])
-    again = await sites({"door": "weather://door"}, archive_segment_seconds=2)
+    again = await sites({"door": "faulty://door"}, archive_segment_seconds=2)
     # What playlists are made of is looked through when it is asked for: the start does not wait for gigabytes.
     await eventually(lambda: any(path.parent.glob(f"{INDEX_FILE}.broken-*")), "the damaged index is put aside")
 

@@ -24,9 +24,9 @@ from playwright.async_api import Page, Route
 from gateway.webrtc.stats import ViewerStats
 from tests.faults.conftest import Site, Sites
 from tests.support.browser import chromium
-from tests.support.cinema import FilmEngine, film
 from tests.support.eventually import eventually
 from tests.support.netem import Link, TcpNetwork, UdpNetwork
+from tests.support.sources.encoded_loop import EncodedLoopEngine, encode_loop
 
 FPS = 15
 NARROW = Link(bits_per_s=300_000, queue_bytes=30_000, delay_s=0.01)
@@ -86,7 +86,7 @@ class Town:
     @property
     def pictures(self) -> int:
         """How many the camera has given."""
-        return self.site.gateway.service.camera("film").hub.packets_published
+        return self.site.gateway.service.camera("loop").hub.packets_published
 
     async def udp(self, down: Link, up: Link | None = None) -> UdpNetwork:
         network = UdpNetwork(self.site.gateway.webrtc.udp_port, down, up)
@@ -109,7 +109,7 @@ class Town:
         with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
             await peer.setLocalDescription(await peer.createOffer())
         headers = {"Content-Type": "application/sdp"}
-        async with self.site.client.post("/whep/film", data=peer.localDescription.sdp, headers=headers) as reply:
+        async with self.site.client.post("/whep/loop", data=peer.localDescription.sdp, headers=headers) as reply:
             assert reply.status == 201
             answer, viewer_id = await reply.text(), reply.headers["Location"].rsplit("/", 1)[1]
         await peer.setRemoteDescription(
@@ -130,9 +130,11 @@ class Town:
 
 @pytest.fixture
 async def town(sites: Sites) -> AsyncIterator[Town]:
-    FilmEngine.showing["film"] = (film(fps=FPS, gop=FPS, gops=2, bit_rate=1_500_000, buffer_s=0.25), None)
+    EncodedLoopEngine.showing["loop"] = (encode_loop(fps=FPS, gop=FPS, gops=2, bit_rate=1_500_000, buffer_s=0.25), None)
     site = await sites(
-        {"film": {"url": "film://film", "engine": "tests.support.cinema:FilmEngine"}}, record="never", frame_rate=FPS
+        {"loop": {"url": "loop://loop", "engine": "tests.support.sources.encoded_loop:EncodedLoopEngine"}},
+        record="never",
+        frame_rate=FPS,
     )
     async with AsyncExitStack() as stack:
         yield Town(site, stack)
@@ -151,9 +153,9 @@ async def watch_in_chromium(page: Page, town: Town, network: UdpNetwork) -> str:
         answer = await route.fetch()
         await route.fulfill(response=answer, body=network.answer(await answer.text()))
 
-    await page.route("**/whep/film", lead_through)
+    await page.route("**/whep/loop", lead_through)
     await page.goto(f"{town.url}/health")
-    location: str = await page.evaluate(WATCH, "/whep/film")
+    location: str = await page.evaluate(WATCH, "/whep/loop")
     return location.rsplit("/", 1)[1]
 
 
@@ -183,15 +185,15 @@ async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_els
     assert stats.limit_bps is not None
     assert stats.limit_bps < 600_000
     assert stats.frames_dropped > FPS
-    assert (await town.site.json(f"/api/cameras/film/viewers/{viewer_id}/clock"))["degraded_reason"] == stats.degraded
+    assert (await town.site.json(f"/api/cameras/loop/viewers/{viewer_id}/clock"))["degraded_reason"] == stats.degraded
     (camera,) = (await town.site.json("/api/status"))["cameras"]
     assert camera["webrtc"]["bandwidth_limited"] == 1
     assert camera["webrtc"]["degraded_reasons"] == [stats.degraded]
     assert "its network carries about" in str(stats.degraded)
-    assert await town.site.metric('liveedge_webrtc_viewers_bandwidth_limited{camera="film"}') == 1
-    assert await town.site.metric('liveedge_webrtc_bandwidth_limits_total{camera="film"}') >= 1
+    assert await town.site.metric('liveedge_webrtc_viewers_bandwidth_limited{camera="loop"}') == 1
+    assert await town.site.metric('liveedge_webrtc_bandwidth_limits_total{camera="loop"}') >= 1
     told = [record.getMessage() for record in caplog.records if "carries about" in record.getMessage()]
-    assert told[-1] == f"camera film: viewer {viewer_id}: {stats.degraded}"
+    assert told[-1] == f"camera loop: viewer {viewer_id}: {stats.degraded}"
 
     for neighbour, before in zip((clean, slow), began, strict=True):
         seen, there = neighbour.pictures - before, town.pictures - given
@@ -240,11 +242,11 @@ async def follow_hls(url: str, seconds: float) -> tuple[int, int]:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds), aiohttp.ClientSession(url) as http:
             while True:
-                async with http.get("/hls/film/live.m3u8") as reply:
+                async with http.get("/hls/loop/live.m3u8") as reply:
                     playlist = await reply.text()
                 for uri in re.findall(r'#EXT-X-PART:.*?URI="([^"]+)"', playlist)[-12:]:
                     if uri not in came:
-                        async with http.get(f"/hls/film/{uri}") as part:
+                        async with http.get(f"/hls/loop/{uri}") as part:
                             await part.read()
                             came[uri] = part.status
                 await asyncio.sleep(0.05)
@@ -253,7 +255,7 @@ async def follow_hls(url: str, seconds: float) -> tuple[int, int]:
 
 async def test_hls_through_a_narrow_network_falls_behind_by_itself(town: Town) -> None:
     network = await town.tcp(NARROW)
-    async with town.site.client.get("/hls/film/index.m3u8") as reply:
+    async with town.site.client.get("/hls/loop/index.m3u8") as reply:
         assert "live.m3u8" in await reply.text()
     (narrow, _), (seen, gone) = await asyncio.gather(follow_hls(network.url, 6), follow_hls(town.url, 6))
     assert narrow < seen / 2
@@ -263,7 +265,7 @@ async def test_hls_through_a_narrow_network_falls_behind_by_itself(town: Town) -
 async def read_mjpeg(url: str, pictures: int) -> list[dict[str, int]]:
     """The headers of so many parts of MJPEG, as numbers."""
     seen: list[dict[str, int]] = []
-    async with aiohttp.ClientSession(read_bufsize=4096) as http, http.get(f"{url}/mjpeg/film") as reply:
+    async with aiohttp.ClientSession(read_bufsize=4096) as http, http.get(f"{url}/mjpeg/loop") as reply:
         while len(seen) < pictures:
             part: dict[str, int] = {}
             while (line := (await reply.content.readline()).strip().decode()) or not part:
@@ -289,7 +291,7 @@ async def read_socket(url: str, pictures: int) -> list[dict[str, Any]]:
     client = socketio.AsyncClient(reconnection=False)
     client.on("video_frame_from_service", frame)
     await client.connect(url, transports=["websocket"])
-    await client.call("frames_subscribe", {"camera_id": "film"})
+    await client.call("frames_subscribe", {"camera_id": "loop"})
     await done.wait()
     await client.disconnect()
     return seen

@@ -1,4 +1,4 @@
-"""The process under weather: ended under load, frozen, out of descriptors, its clock stepped, its loop blocked."""
+"""Faults of the process: ended under load, frozen, out of descriptors, its clock stepped, its loop blocked."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ from tests.support.gateway_process import GatewayProcess
 
 HOUR_90K = 3600 * CLOCK_RATE
 
-CAMERAS = "".join(f'[cameras.cam{number}]\nurl = "weather://cam{number}"\nengine = "{ENGINE}"\n' for number in range(4))
+CAMERAS = "".join(f'[cameras.cam{number}]\nurl = "faulty://cam{number}"\nengine = "{ENGINE}"\n' for number in range(4))
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("step_90k", [HOUR_90K, -HOUR_90K], ids=["ahead", "back"])
 async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> None:
     clock = StepClock()
-    site = await sites({"door": "weather://door"}, clock, archive_segment_seconds=2)
+    site = await sites({"door": "faulty://door"}, clock, archive_segment_seconds=2)
     gateway = site.gateway
     camera = gateway.service.camera("door")
     await playable(site, "door")
@@ -196,7 +196,7 @@ async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> 
 
 async def test_the_event_loop_is_blocked_for_three_seconds(sites: Sites) -> None:
     """Longer than CAPTURE_TIMEOUT: a loop that sleeps is no camera that is silent, and nothing is lost meanwhile."""
-    site = await sites({"door": "weather://door", "yard": "weather://yard"}, capture_timeout=1000)
+    site = await sites({"door": "faulty://door", "yard": "faulty://yard"}, capture_timeout=1000)
     service = site.gateway.service
     await playable(site, "door")
     await playable(site, "yard")

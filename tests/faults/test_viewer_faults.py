@@ -15,7 +15,7 @@ from web.middleware.errors import errors_as_json
 
 async def test_viewers_that_vanish_leave_no_trace_in_the_log(sites: Sites, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    site = await sites({"door": "weather://door?fps=60&width=640"}, record="never", frame_rate=60)
+    site = await sites({"door": "faulty://door?fps=60&width=640"}, record="never", frame_rate=60)
     port = site.client.port
 
     async def vanish() -> None:

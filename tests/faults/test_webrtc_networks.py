@@ -21,8 +21,8 @@ from tests.browser.test_webrtc_in_chromium import TCP_ONLY
 from tests.gateway.webrtc.relay import TcpRelay
 from tests.gateway.webrtc.test_server import offer
 from tests.support.browser import assert_moving_picture, look
-from tests.support.cinema import film
 from tests.support.eventually import eventually
+from tests.support.sources.encoded_loop import encode_loop
 from tests.support.webrtc import Cameras, Join, watch
 
 SO_NO_CHECK = 11
@@ -51,7 +51,7 @@ async def test_where_the_kernel_does_not_cut_datagrams_each_is_sent_by_itself(
 ) -> None:
     (port,) = server.listener._udp_ports
     port.socket.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
-    camera = camera_with(film(bit_rate=2_000_000))
+    camera = camera_with(encode_loop(bit_rate=2_000_000))
     with caplog.at_level(logging.WARNING, "gateway.webrtc"):
         for _ in range(2):
             peer, viewer = await join(camera)
@@ -66,7 +66,7 @@ async def test_where_the_kernel_does_not_cut_datagrams_each_is_sent_by_itself(
 async def test_who_does_not_read_goes_on_at_a_keyframe_and_nobody_else_notices(
     server: WebRtcServer, camera_with: Cameras, join: Join, relay: TcpRelay
 ) -> None:
-    camera = camera_with(film(bit_rate=4_000_000, gop=15))
+    camera = camera_with(encode_loop(bit_rate=4_000_000, gop=15))
     slow_peer, slow = await join(camera, edit=relay.answer)
     quick_peer, quick = await join(camera)
     assert (slow.stats().transport, quick.stats().transport) == ("tcp", "udp")
@@ -88,7 +88,7 @@ async def test_who_does_not_read_goes_on_at_a_keyframe_and_nobody_else_notices(
 async def test_whose_only_connection_is_closed_is_gone_unless_it_comes_back(
     server: WebRtcServer, camera_with: Cameras, join: Join, relay: TcpRelay
 ) -> None:
-    camera = camera_with(film())
+    camera = camera_with(encode_loop())
     _, viewer = await join(camera, edit=relay.answer)
     relay.hang_up()
     await eventually(lambda: viewer.agent.transport is None, "the viewer has lost its transport")
@@ -106,7 +106,7 @@ async def test_whose_only_connection_is_closed_is_gone_unless_it_comes_back(
 async def test_chromium_comes_back_when_its_connection_breaks(
     server: WebRtcServer, camera_with: Cameras, page: Page
 ) -> None:
-    await watch(page, server, camera_with(film()), TCP_ONLY)
+    await watch(page, server, camera_with(encode_loop()), TCP_ONLY)
     (viewer,) = server.viewers.values()
     broken = viewer.agent.transport
     assert isinstance(broken, TcpTransport)
@@ -137,7 +137,7 @@ def half_a_handshake(viewer: Viewer, port: int) -> Iterator[None]:
 
 
 async def test_who_leaves_in_mid_handshake_is_gone_in_bounded_time(server: WebRtcServer, camera_with: Cameras) -> None:
-    camera = camera_with(film())
+    camera = camera_with(encode_loop())
     viewer = await server.join(camera, await offer(), client_address="192.0.2.9")
     with half_a_handshake(viewer, server.udp_port):
         await eventually(

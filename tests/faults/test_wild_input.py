@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from gateway.errors import SettingsError
 from hls.archive.recovery import recover
 from tests.faults.conftest import Sites, wait_until_playable
-from tests.support.film import Film, film
 from tests.support.recording import index_of, record
+from tests.support.sources.encoded import EncoderSettings, encode
 from web.settings import Settings, load_settings
 
 SOCKET = "/socket.io/?EIO=4&transport=websocket"
@@ -99,7 +99,7 @@ def routes(app: web.Application) -> list[str]:
 
 
 async def test_no_query_or_range_on_any_route_makes_it_fail(sites: Sites, caplog: pytest.LogCaptureFixture) -> None:
-    site = await sites({"door": "weather://door"}, archive_segment_seconds=2)
+    site = await sites({"door": "faulty://door"}, archive_segment_seconds=2)
     await wait_until_playable(site)
     assert site.client.app is not None
     paths = routes(site.client.app)
@@ -136,7 +136,7 @@ async def test_no_query_or_range_on_any_route_makes_it_fail(sites: Sites, caplog
 
 
 async def test_no_packet_breaks_the_socketio_server(sites: Sites, caplog: pytest.LogCaptureFixture) -> None:
-    site = await sites({"door": "weather://door"}, record="never")
+    site = await sites({"door": "faulty://door"}, record="never")
     drawn: list[list[str]] = []
 
     @settings(max_examples=120, deadline=None, database=None)
@@ -171,7 +171,7 @@ def recording() -> tuple[Path, bytes]:
     """A finished segment's place below DATA_DIR, and its bytes."""
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
-        ((segment, _),) = record(data_dir, film(Film(seconds=3)))
+        ((segment, _),) = record(data_dir, encode(EncoderSettings(seconds=3)))
         path = segment.path(data_dir)
         return path.relative_to(data_dir), path.read_bytes()
 

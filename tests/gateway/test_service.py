@@ -17,7 +17,7 @@ from gateway.session import SessionState
 from gateway.settings import load_settings
 from gateway.status import CaptureStatus
 from tests.support.eventually import eventually
-from tests.support.scripted import INFO, ScriptedEngine
+from tests.support.sources.scripted import INFO, ScriptedEngine
 
 numbers = itertools.count()
 
@@ -26,7 +26,7 @@ def camera_settings(**table: Any) -> CameraSettings:
     """An on-demand camera that does not record, with an engine of its own."""
     defaults = {
         "url": f"scripted://viewer:s3cret@camera/{next(numbers)}",
-        "engine": "tests.support.scripted:ScriptedEngine",
+        "engine": "tests.support.sources.scripted:ScriptedEngine",
         "start": "on-demand",
         "record": "never",
         "connection_retry_attempts": 1,

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.media import MediaKind, Packet
 from gateway.status import METER_WINDOW_S, StreamMeter
-from tests.support.scripted import INFO
+from tests.support.sources.scripted import INFO
 
 
 def feed(meter: StreamMeter, seconds: float, *, fps: int = 25, size: int = 1000, gop: int = 50, run: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""A gateway with a known secret in every place where one can be, on a hostile tour; then all that it said is searched.
+"""A gateway with a known secret in every place where one can be, on a hostile scan; then all that it said is searched.
 
 What is searched: both its outputs, with DEBUG on, every answer with its headers, and every file that it wrote. A secret
 counts as found in whatever form it could leave: as it is, percent-encoded, in Base64, in hexadecimal.
@@ -101,7 +101,7 @@ def found_in(data: bytes) -> set[str]:
     return {secret for secret in SECRETS if any(form in data for form in forms(secret))}
 
 
-class Tour:
+class SecretsScan:
     """Asks, and remembers every answer."""
 
     def __init__(self, gateway: GatewayProcess) -> None:
@@ -208,7 +208,7 @@ scopes = ["view"]
 FAILING = ("wrong", "dead", "opencv", "blank", "nohost", "tls", "crash")
 
 
-def questions(tour: Tour) -> None:
+def questions(scan: SecretsScan) -> None:
     """Every address, with every kind of right, and with what cannot be meant."""
     cameras = ("default", *FAILING, "awkward", "nosuch")
     paths = ["/", "/health", "/metrics", "/api/status", "/api/cameras", "/api/access", "/api/time", "/nowhere"]
@@ -220,21 +220,21 @@ def questions(tour: Tour) -> None:
         paths += [f"/archive/{camera}/segment_20261122T185000Z.mp4", f"/archive/{camera}/x.jpg"]
     for path in paths:
         for token in (ADMIN, VIEW, None):
-            tour.ask(path, token=token)
-    tour.ask("/hls/default/index.m3u8")
-    tour.ask("/hls/default/live.m3u8")
+            scan.ask(path, token=token)
+    scan.ask("/hls/default/index.m3u8")
+    scan.ask("/hls/default/live.m3u8")
     for token in (GUESS, f"eyJhbGciOiJSUzI1NiJ9.{GUESS}.AAAA", "x"):
-        tour.ask("/api/cameras", token=token)
-        tour.ask(f"/hls/default/index.m3u8?token={token}", token=None)
-        tour.ask(f"/api/cameras?token={token}", token=None)
+        scan.ask("/api/cameras", token=token)
+        scan.ask(f"/hls/default/index.m3u8?token={token}", token=None)
+        scan.ask(f"/api/cameras?token={token}", token=None)
     for body in (b"{", b"[]", b"\xff", {"client_id": 5}, {"metadata": {"password": "x" * 9000}}):
-        tour.ask("/api/cameras/default/capture/start", "POST", body)
-        tour.ask("/api/sign", "POST", body)
-    tour.ask("/api/sign", "POST", {"path": f"/nowhere?token={GUESS}"})
+        scan.ask("/api/cameras/default/capture/start", "POST", body)
+        scan.ask("/api/sign", "POST", body)
+    scan.ask("/api/sign", "POST", {"path": f"/nowhere?token={GUESS}"})
     for camera in cameras:
-        tour.ask(f"/whep/{camera}", "OPTIONS")
-        tour.ask(f"/whep/{camera}", "OPTIONS", token=None)
-        tour.ask(f"/whep/{camera}", "POST", b"v=0\r\n", Content_Type="application/sdp")
+        scan.ask(f"/whep/{camera}", "OPTIONS")
+        scan.ask(f"/whep/{camera}", "OPTIONS", token=None)
+        scan.ask(f"/whep/{camera}", "POST", b"v=0\r\n", Content_Type="application/sdp")
     for number, url in enumerate(
         (
             f"rtsp://viewer:{API_PASSWORD}@169.254.169.254/",
@@ -245,27 +245,27 @@ def questions(tour: Tour) -> None:
             f"rtsp://viewer:{API_PASSWORD}@[::1",
         )
     ):
-        tour.ask("/api/cameras", "POST", {"camera_id": f"api-{number}", "url": url})
-    tour.ask(
+        scan.ask("/api/cameras", "POST", {"camera_id": f"api-{number}", "url": url})
+    scan.ask(
         "/api/cameras",
         "POST",
         {"camera_id": "api", "url": f"rtsp://viewer:{API_PASSWORD}@127.0.0.1:1/?pwd={API_PASSWORD}"},
     )
-    tour.ask("/api/cameras/api", "PATCH", {"url": f"ftp://viewer:{API_PASSWORD}@127.0.0.1/"})
-    tour.ask("/api/cameras/api", "PATCH", {"capture_timeout": API_PASSWORD})
-    tour.ask("/api/cameras/api", "PATCH", {API_PASSWORD[:0] + "unknown": API_PASSWORD})
+    scan.ask("/api/cameras/api", "PATCH", {"url": f"ftp://viewer:{API_PASSWORD}@127.0.0.1/"})
+    scan.ask("/api/cameras/api", "PATCH", {"capture_timeout": API_PASSWORD})
+    scan.ask("/api/cameras/api", "PATCH", {API_PASSWORD[:0] + "unknown": API_PASSWORD})
 
 
-async def sockets(tour: Tour) -> None:
+async def sockets(scan: SecretsScan) -> None:
     """Socket.IO, with right and wrong tokens, and commands that cannot be meant."""
     for auth in ({"token": GUESS}, {"token": VIEW}, {"token": ADMIN}, GUESS):
         sio = socketio.AsyncClient(reconnection=False, handle_sigint=False)
-        sio.on("*", tour.note)
-        sio.on("connect_error", functools.partial(tour.note, "connect_error"))
+        sio.on("*", scan.note)
+        sio.on("connect_error", functools.partial(scan.note, "connect_error"))
         try:
-            await sio.connect(tour.gateway.url, auth=auth, transports=["websocket"])
+            await sio.connect(scan.gateway.url, auth=auth, transports=["websocket"])
         except Refused as error:
-            tour.answers.append(("refused", repr(error).encode()))
+            scan.answers.append(("refused", repr(error).encode()))
             continue
         for event, data in (
             ("capture_start_request", {"client_id": "c", "metadata": {"camera_id": "wrong"}}),
@@ -276,32 +276,32 @@ async def sockets(tour: Tour) -> None:
             ("no_such_event", {}),
         ):
             answer = await sio.call(event, data, timeout=30)
-            tour.answers.append((event, repr(answer).encode()))
+            scan.answers.append((event, repr(answer).encode()))
         await sio.disconnect()
 
 
 def test_no_secret_leaves(gateways: Gateways, tmp_path: Path, configuration: dict[str, str]) -> None:
     gateway = gateways(**configuration)
-    tour = Tour(gateway)
+    scan = SecretsScan(gateway)
     for camera in ("default", "awkward"):
-        eventually_sync(functools.partial(tour.is_live, camera), f"camera {camera!r} is live")
+        eventually_sync(functools.partial(scan.is_live, camera), f"camera {camera!r} is live")
     for camera in FAILING:
-        eventually_sync(functools.partial(tour.has_failed, camera), f"camera {camera!r} has failed")
-    questions(tour)
+        eventually_sync(functools.partial(scan.has_failed, camera), f"camera {camera!r} has failed")
+    questions(scan)
     signed = [
-        tour.ask("/api/sign", "POST", {"path": path})[1] for path in ("/hls/default/index.m3u8", "/snapshot/x.jpg")
+        scan.ask("/api/sign", "POST", {"path": path})[1] for path in ("/hls/default/index.m3u8", "/snapshot/x.jpg")
     ]
     for each in signed:
-        tour.ask(each["url"], token=None)
-        tour.ask(each["url"] + "x", token=None)
-    asyncio.run(sockets(tour))
-    eventually_sync(lambda: tour.ask("/api/cameras/default/segments")[1]["segments"], "a segment is listed")
+        scan.ask(each["url"], token=None)
+        scan.ask(each["url"] + "x", token=None)
+    asyncio.run(sockets(scan))
+    eventually_sync(lambda: scan.ask("/api/cameras/default/segments")[1]["segments"], "a segment is listed")
     gateway.stop()
     assert gateway.process is not None
     assert gateway.process.stdout is not None
     said = gateway.process.stdout.read().encode() + gateway.log().encode()
-    # The tour was one: it saw cameras live and failing, refusals of every kind, and a log worth the name.
-    statuses = {int(name.split()[2]) for name, _ in tour.answers if name.count(" ") == 2}
+    # The scan was one: it saw cameras live and failing, refusals of every kind, and a log worth the name.
+    statuses = {int(name.split()[2]) for name, _ in scan.answers if name.count(" ") == 2}
     assert {200, 400, 401, 403, 404} <= statuses
     assert b"DEBUG" in said
     assert b"wrong token from" in said
@@ -312,7 +312,7 @@ def test_no_secret_leaves(gateways: Gateways, tmp_path: Path, configuration: dic
     assert b"the direct cause of" in said
     for each in signed:
         assert each["token"].encode() not in said
-    for name, answer in tour.answers:
+    for name, answer in scan.answers:
         is_viewers = name.startswith(("OPTIONS /whep/", "POST /whep/")) and name.endswith((" 204", " 201"))
         assert found_in(answer) - ({TURN_PASSWORD} if is_viewers else set()) == set(), (name, answer[:2000])
     searched = 0

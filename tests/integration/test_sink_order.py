@@ -6,8 +6,8 @@ from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.video_sender import VideoSender
 from hls.live.service import LiveStream
 from tests.gateway.webrtc.wire import VIDEO, CapturingTransport, srtp
-from tests.support.hls_server import reel_camera
-from tests.support.reel import START_90K, Reel, Shape
+from tests.support.hls_server import source_camera
+from tests.support.sources.packets import START_90K, PacketSource, Shape
 
 LiveEdge = tuple[int, int, int] | None
 
@@ -26,7 +26,9 @@ class WatchingWire(CapturingTransport):
 
 
 async def test_webrtc_sends_a_packet_before_hls_publishes_the_part_that_it_completes() -> None:
-    settings = reel_camera("reel://still", start="on-demand", engine="tests.support.scripted:ScriptedEngine")
+    settings = source_camera(
+        "packets://still", start="on-demand", engine="tests.support.sources.scripted:ScriptedEngine"
+    )
     service = CaptureService({"yard": settings})
     hub = service.camera("yard").hub
     stream = LiveStream(service.camera("yard"))
@@ -37,7 +39,7 @@ async def test_webrtc_sends_a_packet_before_hls_publishes_the_part_that_it_compl
     fanout.add(sender, faults.append)
     moved = 0
     try:
-        for packet in Reel(Shape(gop=15)).frames(120, START_90K + 1000 * CLOCK_RATE):
+        for packet in PacketSource(Shape(gop=15)).frames(120, START_90K + 1000 * CLOCK_RATE):
             before = stream.live_edge
             wire.live_edges.clear()
             hub.publish(packet)

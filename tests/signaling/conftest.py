@@ -15,7 +15,7 @@ from web.settings import load_settings
 
 CAMERA = {
     "url": "clip://viewer:s3cret@camera/door",
-    "engine": "tests.support.coded:ClipEngine",
+    "engine": "tests.support.sources.numbered:ClipEngine",
     "start": "on-demand",
     "record": "never",
     "capture_linger": 0,

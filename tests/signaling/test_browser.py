@@ -13,8 +13,8 @@ import pytest
 from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from signaling.events import CaptureStatusResponse, FramesSubscribed
-from tests.support.coded import HEIGHT, WIDTH, size_of
 from tests.support.eventually import eventually
+from tests.support.sources.numbered import HEIGHT, WIDTH, size_of
 
 if TYPE_CHECKING:
     from tests.signaling.conftest import SignalingServer

@@ -17,15 +17,15 @@ from signaling.ems import EmsMessaging
 from signaling.events import CaptureStatusResponse, FrameMetadata
 from signaling.factory import create_messaging
 from signaling.messaging import NoMessaging, StreamMessaging
-from tests.support.coded import HEIGHT, WIDTH, size_of
 from tests.support.ems import LISTENER, Ems, jpeg_of
 from tests.support.eventually import eventually
 from tests.support.manual_clock import ManualClock
+from tests.support.sources.numbered import HEIGHT, WIDTH, size_of
 from web.settings import Settings, load_settings
 
 CAMERA = {
     "url": "clip://viewer:s3cret@camera/door",
-    "engine": "tests.support.coded:ClipEngine",
+    "engine": "tests.support.sources.numbered:ClipEngine",
     "start": "on-demand",
     "record": "never",
     "capture_linger": 0,

@@ -167,7 +167,11 @@ def test_every_payload_is_answered_and_the_answer_matches_the_document(
     sent: list[tuple[str, Any]], endpoint: Endpoint
 ) -> None:
     async def run() -> None:
-        camera = {"url": "clip://u:s3cret@camera", "engine": "tests.support.coded:ClipEngine", "start": "on-demand"}
+        camera = {
+            "url": "clip://u:s3cret@camera",
+            "engine": "tests.support.sources.numbered:ClipEngine",
+            "start": "on-demand",
+        }
         service = CaptureService({"default": load_settings().camera("default", {**camera, "record": "never"})})
         control = Control(service)
         replies = await asyncio.gather(*(control.execute(name, data, Caller(endpoint, "x")) for name, data in sent))

@@ -11,9 +11,9 @@ from gateway.webrtc.server import WebRtcServer
 from signaling.events import WebRtcAnswer
 from signaling.factory import create_messaging
 from tests.signaling.conftest import CAMERA, SignalingServer
-from tests.support.coded import HEIGHT, WIDTH
 from tests.support.ems import Ems
 from tests.support.eventually import eventually
+from tests.support.sources.numbered import HEIGHT, WIDTH
 from web.settings import load_settings
 
 

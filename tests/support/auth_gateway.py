@@ -85,7 +85,7 @@ async def auth_gateway(folder: Path, clock: ManualClock | None = None, **setting
     cameras: Mapping[str, Any] = {
         camera_id: {
             "url": f"scripted://viewer:s3cret@camera/{folder.name}/{camera_id}",
-            "engine": "tests.support.scripted:ScriptedEngine",
+            "engine": "tests.support.sources.scripted:ScriptedEngine",
             "start": "on-demand",
         }
         for camera_id in ("door", "yard")

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from tests.support.scripted import ScriptedEngine
+from tests.support.sources.scripted import ScriptedEngine
 from web.settings import Settings, load_settings
 
-SCRIPTED = "tests.support.scripted:ScriptedEngine"
+SCRIPTED = "tests.support.sources.scripted:ScriptedEngine"
 
 
 def load() -> Settings:

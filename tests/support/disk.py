@@ -18,7 +18,7 @@ import psutil
 from tests.support.gateway_process import GatewayProcess
 
 SIZE_MB = 8
-"""Some minutes of the weather engine's pictures, and soon filled."""
+"""It has room for some minutes of the faulty engine's pictures, and is soon full."""
 
 
 class Disk:

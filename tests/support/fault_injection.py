@@ -1,8 +1,8 @@
-"""WeatherEngine: a camera in whatever weather a test makes, in real time.
+"""FaultyEngine: a camera with a fault that a test chooses, in real time.
 
-Name the engine ``tests.support.fault_injection:WeatherEngine`` and the camera
-``weather://NAME?fps=15&width=160&flap=3``. What falls on it is in ``sky`` under its name, and may change while it
-plays; ``flap`` has it hang up after so many seconds by itself, for cameras in another process.
+Name the engine ``tests.support.fault_injection:FaultyEngine`` and the camera
+``faulty://NAME?fps=15&width=160&flap=3``. Its fault is in ``faults`` under its name, and a test may change it while it
+plays. With ``flap`` it hangs up after so many seconds, for cameras in another process.
 """
 
 import random
@@ -19,41 +19,41 @@ from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.errors import CameraEndedError
 from gateway.media import Packet
-from tests.support.reel import Reel, Shape
+from tests.support.sources.packets import PacketSource, Shape
 
-ENGINE = "tests.support.fault_injection:WeatherEngine"
+ENGINE = "tests.support.fault_injection:FaultyEngine"
 
 FILLER = b"\0\0\0\1\x0c" + b"\xff" * 20_000 + b"\x80"
-"""Twenty times the reel's mean frame, in a NAL unit that no decoder minds (H.264 §7.4.1)."""
+"""Twenty times a mean frame, in a NAL unit that decoders ignore (H.264 §7.4.1)."""
 
 
-class Sky(StrEnum):
-    """What may fall on a camera."""
+class Fault(StrEnum):
+    """What may be wrong with a camera."""
 
-    FAIR = "fair"
-    AWAY = "away"
-    """Nobody is there: every run ends at once."""
+    NONE = "none"
+    UNREACHABLE = "unreachable"
+    """Every run ends at once."""
     HANGS_UP = "hangs up"
-    """A GOP as fast as it can be had, and then the end."""
+    """It sends a GOP as fast as it can, and hangs up."""
     SILENT = "silent"
     GARBAGE = "garbage"
-    """Bytes that mean nothing, in packets that look right."""
-    WILD_TIMES = "wild times"
-    """Media times that stand, jump and run backwards: no rule of gateway.media is kept."""
-    WILD_CLOCK = "wild clock"
-    """Times of capture from years ago to years ahead."""
-    SMALL = "small"
-    """Half the size, which is another stream."""
+    """Random bytes in packets that look right."""
+    INVALID_TIMES = "invalid times"
+    """Media times that stand still, jump and run backwards: they break every rule of gateway.media."""
+    WRONG_CLOCK = "wrong clock"
+    """Capture times from years ago to years ahead."""
+    HALF_SIZE = "half size"
+    """Half the picture size: another stream."""
     FLOOD = "flood"
     """Many times the bitrate."""
-    FAULT = "fault"
+    ENGINE_ERROR = "engine error"
     """The engine has a bug."""
 
 
-class WeatherEngine(CaptureEngine):
+class FaultyEngine(CaptureEngine):
     """See the module."""
 
-    sky: ClassVar[dict[str, Sky]] = {}
+    faults: ClassVar[dict[str, Fault]] = {}
     runs: ClassVar[Counter[str]] = Counter()
     """Runs begun, by name."""
 
@@ -73,35 +73,35 @@ class WeatherEngine(CaptureEngine):
 
     def packets(self) -> Iterator[Packet]:
         self.runs[self.name] += 1
-        reel = Reel(self._shape, run=self.source.run)
+        packet_source = PacketSource(self._shape, run=self.source.run)
         began, dice = time.monotonic(), random.Random(self.source.run)
         while not self._stop.wait(
-            max(0.0, began + reel.number * self._shape.frame_90k / CLOCK_RATE - time.monotonic())
+            max(0.0, began + packet_source.number * self._shape.frame_90k / CLOCK_RATE - time.monotonic())
         ):
-            sky = self.sky.get(self.name, Sky.FAIR)
-            if sky is Sky.AWAY or (self._flap_s and time.monotonic() - began > self._flap_s):
+            fault = self.faults.get(self.name, Fault.NONE)
+            if fault is Fault.UNREACHABLE or (self._flap_s and time.monotonic() - began > self._flap_s):
                 raise CameraEndedError("the camera hung up")
-            if sky is Sky.FAULT:
+            if fault is Fault.ENGINE_ERROR:
                 raise ZeroDivisionError("rtsp://viewer:hunter2@camera is not divisible")
-            if reel.number % reel.shape.gop == 0:
-                reel.shape = self._small if sky is Sky.SMALL else self._shape
-            packet = reel.frame(self.clock.wall_90k())
-            if sky is not Sky.SILENT:
-                yield _under(sky, packet, dice)
-            if sky is Sky.HANGS_UP:
+            if packet_source.number % packet_source.shape.gop == 0:
+                packet_source.shape = self._small if fault is Fault.HALF_SIZE else self._shape
+            packet = packet_source.frame(self.clock.wall_90k())
+            if fault is not Fault.SILENT:
+                yield _with_fault(fault, packet, dice)
+            if fault is Fault.HANGS_UP:
                 for _ in range(self._shape.gop - 1):
-                    yield reel.frame(self.clock.wall_90k())
+                    yield packet_source.frame(self.clock.wall_90k())
                 raise CameraEndedError("the camera hung up")
 
 
-def _under(sky: Sky, packet: Packet, dice: random.Random) -> Packet:
-    if sky is Sky.GARBAGE:
+def _with_fault(fault: Fault, packet: Packet, dice: random.Random) -> Packet:
+    if fault is Fault.GARBAGE:
         return replace(packet, data=dice.randbytes(dice.randrange(2000)))
-    if sky is Sky.FLOOD:
+    if fault is Fault.FLOOD:
         return replace(packet, data=packet.data + FILLER)
-    if sky is Sky.WILD_TIMES:
+    if fault is Fault.INVALID_TIMES:
         dts_90k = dice.choice((0, packet.dts_90k, -packet.dts_90k, dice.randrange(-(2**40), 2**40)))
         return replace(packet, dts_90k=dts_90k, pts_90k=dts_90k + dice.randrange(-9000, 9000))
-    if sky is Sky.WILD_CLOCK:
+    if fault is Fault.WRONG_CLOCK:
         return replace(packet, captured_at_90k=max(0, packet.captured_at_90k + dice.randrange(-(2**44), 2**44)))
     return packet

@@ -15,7 +15,7 @@ from web.api.routes import hls
 from web.gateway import Gateway
 from web.settings import load_settings
 
-REEL_ENGINE = "tests.support.reel_engine:ReelEngine"
+SOURCE_ENGINE = "tests.support.sources.engine:SourceEngine"
 
 HLS_JS = Path(__file__).parents[1] / "node_modules" / "hls.js" / "dist"
 """The reference player, installed by ``npm ci --prefix tests``."""
@@ -50,10 +50,10 @@ class HlsServer:
     live: LiveService
 
 
-def reel_camera(
-    url: str = "reel://", *, start: str = "always", linger_s: float = 0.2, engine: str = REEL_ENGINE
+def source_camera(
+    url: str = "packets://", *, start: str = "always", linger_s: float = 0.2, engine: str = SOURCE_ENGINE
 ) -> CameraSettings:
-    """A camera that is a :class:`~tests.support.reel.Reel`, or what another engine makes of ``url``."""
+    """The settings of a camera with :class:`~tests.support.sources.engine.SourceEngine`, or with another engine."""
     return CameraSettings.model_validate(
         {
             "url": url,

@@ -1,14 +1,17 @@
-"""A network between viewer and gateway, in userspace: loss, delay, jitter, a narrow and bounded queue, a cut cable.
+"""A network between viewer and gateway, in user space: loss, delay, jitter, a narrow and bounded queue, a cut cable.
 
-What ``tc netem`` does in kernels that have it, for tests that have to run anywhere: relays on 127.0.0.1, each with a
-:class:`Lane` a direction. What a lane does to its traffic is a :class:`Link`, which may be changed while it is in use.
+It does what ``tc netem`` does in kernels that have it, for tests that have to run anywhere. A relay on 127.0.0.1
+has one :class:`Direction` each way. A :class:`Link` says what a direction does to its traffic; a test may replace it
+while it is in use.
 
-Rules, of one lane:
+Rules of a direction:
 
-1. A datagram is lost by the dice (seeded: the same losses each time), or because the queue is full (drop-tail), or
-   because the lane is cut. Each is counted by itself.
-2. What is not lost leaves at the link's rate, and arrives ``delay_s`` ± ``jitter_s`` later; in order, unless told else.
-3. A byte stream is not lost but held back: a full queue is not read from, a cut lane passes nothing on.
+1. A datagram is lost by chance (the random numbers have a seed: the same losses each time), or because the queue is
+   full (drop-tail), or because the direction is cut. Each kind has its own counter.
+2. Other datagrams leave at the link's rate, and arrive ``delay_s`` ± ``jitter_s`` later; in order, unless the link says
+   otherwise.
+3. A byte stream is not lost but held back: it does not read while its queue is full, and passes nothing on while it is
+   cut.
 """
 
 import asyncio
@@ -53,7 +56,7 @@ class Link:
     """What waits for its turn at ``bits_per_s``; beyond, the newest is dropped."""
 
 
-class Lane:
+class Direction:
     """One direction of a network."""
 
     def __init__(self, link: Link, seed: int) -> None:
@@ -61,7 +64,7 @@ class Lane:
         self.is_cut = False
         self.offered = self.delivered = self.delivered_bytes = 0
         self.lost = self.overflowed = self.cut = 0
-        """What did not arrive: by the dice, for want of room, on a cut lane."""
+        """What did not arrive: by the dice, for want of room, on a cut direction."""
         self._dice = random.Random(seed)
         self._free_at_s = 0.0
         self._last_arrival_s = 0.0
@@ -120,8 +123,8 @@ class Network:
     """Both directions, and what all relays have in common. ``up`` leads to the gateway."""
 
     def __init__(self, gateway_port: int, down: Link | None = None, up: Link | None = None, seed: int = 1) -> None:
-        self.down = Lane(down or Link(), seed)
-        self.up = Lane(up or Link(), seed + 1)
+        self.down = Direction(down or Link(), seed)
+        self.up = Direction(up or Link(), seed + 1)
         self.port = 0
         """Where viewers come to, on 127.0.0.1."""
         self._gateway_port = gateway_port
@@ -257,14 +260,14 @@ class TcpNetwork(Network):
             self._connections.discard(task)
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lane: Lane) -> None:
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
     """Carry a stream until it ends, however it does."""
-    waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(max(1, lane.link.queue_bytes // CHUNK_BYTES))
+    waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(max(1, direction.link.queue_bytes // CHUNK_BYTES))
 
     async def take() -> None:
         while data := await reader.read(CHUNK_BYTES):
-            lane.offered += 1
-            await waiting.put((lane.arrival_s(len(data)), data))
+            direction.offered += 1
+            await waiting.put((direction.arrival_s(len(data)), data))
         await waiting.put((0.0, b""))
 
     async def give() -> None:
@@ -274,12 +277,12 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lan
             if not data:
                 return
             await asyncio.sleep(max(0.0, arrival_s - loop.time()))
-            while lane.is_cut:
+            while direction.is_cut:
                 await asyncio.sleep(0.02)
             writer.write(data)
             await writer.drain()
-            lane.delivered += 1
-            lane.delivered_bytes += len(data)
+            direction.delivered += 1
+            direction.delivered_bytes += len(data)
 
     try:
         async with asyncio.TaskGroup() as both:

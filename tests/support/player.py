@@ -30,7 +30,7 @@ async (player, count) => {
 def cameras(folder: Path, *names: str, extra: str = "") -> None:
     """Configure cameras that cost no CPU: a short clip that was encoded once, in a loop."""
     tables = [
-        f'[cameras.{name}]\nurl = "reel://gop=30"\nengine = "tests.support.reel_engine:ReelEngine"\n{extra}'
+        f'[cameras.{name}]\nurl = "packets://gop=30"\nengine = "tests.support.sources.engine:SourceEngine"\n{extra}'
         for name in names
     ]
     (folder / "liveedge.toml").write_text("\n".join(tables))

@@ -1,9 +1,11 @@
-"""The way between a browser and the gateway, which a test cuts as a change of network does.
+"""A TCP and UDP proxy between a browser and the gateway, which a test cuts as a change of network does.
 
-Theory of operation. A :class:`Way` listens on TCP ports, and on UDP ports of the same numbers, and passes everything on
-to those of the gateway. Cut, it passes nothing. Opened again it is the network that it was, where what was held back
-arrives; or it is another one: what comes now goes through, TCP connections of before are dead, and those begun
-meanwhile, and nobody tells their ends (a NAT that has forgotten them), and UDP leaves from another port.
+Theory of operation. A :class:`NetworkProxy` listens on TCP ports, and on UDP ports of the same numbers, and forwards
+everything to those of the gateway. While it is cut, it forwards nothing. When a test opens it again, it is one of two:
+
+- the same network: data that was held back arrives
+- another network: new connections work. TCP connections from before, and those begun meanwhile, are dead, and neither
+  end is informed, as with a NAT that has forgotten them. UDP leaves from another port.
 """
 
 import asyncio
@@ -30,7 +32,7 @@ PORT_AHEAD = """
 """A script for the page: candidates by the way. Call it with the way's ``ports``."""
 
 
-class Way:
+class NetworkProxy:
     """See the module. An asynchronous context manager."""
 
     def __init__(self, *ports: int) -> None:
@@ -100,7 +102,7 @@ class Way:
             await self._is_open.wait()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
             ends.append(far_writer)
-            pumps = [asyncio.create_task(self._pump(*way)) for way in ((reader, far_writer), (far_reader, writer))]
+            pumps = [asyncio.create_task(self._pump(*pair)) for pair in ((reader, far_writer), (far_reader, writer))]
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -125,7 +127,7 @@ class Way:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    """One UDP port of the way; each peer has a socket of its own towards the gateway."""
+    """One UDP port of the proxy; each peer has a socket of its own towards the gateway."""
 
     def __init__(self, far: Address, is_open: asyncio.Event) -> None:
         self._far = far

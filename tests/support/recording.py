@@ -18,7 +18,7 @@ from hls.archive.recording import Recording, SequenceNumbers
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
 from hls.settings import FsyncMode
-from tests.support.film import Film, film
+from tests.support.sources.encoded import EncoderSettings, encode
 
 
 def record(
@@ -54,7 +54,7 @@ def index_of(data_dir: Path, recordings: Sequence[tuple[Segment, tuple[Fragment,
 def _record_for_ever(data_dir: Path) -> None:
     index = index_of(data_dir)
     recording = Recording("door", data_dir, 2, FsyncMode.ALWAYS)
-    packets = film(Film(seconds=10, fps=25, gop=50))
+    packets = encode(EncoderSettings(seconds=10, fps=25, gop=50))
     began = time.monotonic()
     for packet in packets:
         time.sleep(max(0.0, began + packet.dts_90k / 90_000 - time.monotonic()))

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.fault_injection import WeatherEngine as Engine
+from tests.support.fault_injection import FaultyEngine as Engine
 
 __all__ = ["Engine"]
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from gateway.clock import CLOCK_RATE
 from gateway.media import Packet
-from tests.support.film import Film, film
 from tests.support.player import cameras
 from tests.support.recording import index_of, record
+from tests.support.sources.encoded import EncoderSettings, encode
 
 HOUR_S = 3600
 
-SLOW = Film(fps=2, gop=8)
-"""Two pictures a second, the n-th of an hour with a grey of its own (:func:`tests.support.film.film`)."""
+SLOW = EncoderSettings(fps=2, gop=8)
+"""Two pictures a second, the n-th of an hour with a grey of its own (:func:`tests.support.sources.encoded.encode`)."""
 
 GREYS = 200
 """The film has so many greys, so that an hour of it is the same pictures again and again, coded once."""
 
 
-def two_hours_of(folder: Path, what: Film = SLOW) -> int:
+def two_hours_of(folder: Path, what: EncoderSettings = SLOW) -> int:
     """A camera ``door``, recorded for an hour, away for an hour, recorded for an hour. Gives its beginning, Unix s."""
     assert GREYS % what.gop == 0, "the next round begins with a keyframe"
     cameras(folder, "door", extra='record = "never"\n')
@@ -32,9 +32,9 @@ def two_hours_of(folder: Path, what: Film = SLOW) -> int:
     return start_s
 
 
-def _hour(what: Film, start_90k: int, run: int) -> list[Packet]:
+def _hour(what: EncoderSettings, start_90k: int, run: int) -> list[Packet]:
     round_90k = GREYS * CLOCK_RATE // what.fps
-    packets = film(replace(what, seconds=GREYS / what.fps), start_90k, run)
+    packets = encode(replace(what, seconds=GREYS / what.fps), start_90k, run)
     return [
         replace(
             packet,

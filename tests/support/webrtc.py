@@ -13,8 +13,8 @@ from gateway.camera import Camera
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.viewer import Viewer
 from tests.support.browser import chromium
-from tests.support.cinema import Film, Sound, film_camera
 from tests.support.eventually import eventually
+from tests.support.sources.encoded_loop import AudioLoop, EncodedLoop, encoded_loop_camera
 
 WATCH = """
 async (edit) => {
@@ -60,8 +60,8 @@ async def camera_with() -> AsyncIterator[Cameras]:
     """Makes cameras that play encoded video. They are closed at the end."""
     cameras: list[Camera] = []
 
-    def make(playing: Film, sound: Sound | None = None, **settings: Any) -> Camera:
-        cameras.append(film_camera(playing, sound, **settings))
+    def make(playing: EncodedLoop, sound: AudioLoop | None = None, **settings: Any) -> Camera:
+        cameras.append(encoded_loop_camera(playing, sound, **settings))
         return cameras[-1]
 
     yield make

@@ -61,7 +61,7 @@ INVALID_TABLES: list[tuple[dict[str, Any], str]] = [
     ({"url": "rtsp://no-such-camera.invalid/"}, "cannot be resolved"),
     ({"url": "rtsp://127.0.0.1/", "engine": "os:system"}, "engine"),
     ({"url": "rtsp://127.0.0.1/", "capture_engine": "subprocess:Popen"}, "engine"),
-    ({"url": "file:///etc/passwd", "engine": "tests.support.scripted:ScriptedEngine"}, "rtsp"),
+    ({"url": "file:///etc/passwd", "engine": "tests.support.sources.scripted:ScriptedEngine"}, "rtsp"),
     ({"url": "rtsp://127.0.0.1/", "capture_tls_ca_file": "/etc/shadow"}, "files are named in"),
     ({"url": 5}, "url"),
     ({}, "url"),

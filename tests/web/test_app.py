@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.eventually import eventually
-from tests.support.scripted import ScriptedEngine
+from tests.support.sources.scripted import ScriptedEngine
 from web.app import create_app
 from web.settings import load_settings
 
@@ -30,7 +30,7 @@ async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.chdir(tmp_path)
     door = {
         "url": camera_url(tmp_path),
-        "engine": "tests.support.scripted:ScriptedEngine",
+        "engine": "tests.support.sources.scripted:ScriptedEngine",
         "start": "on-demand",
     }
     settings = load_settings(

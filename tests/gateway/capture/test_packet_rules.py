@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.capture.packet_rules import PacketRules
 from gateway.errors import CaptureError
 from gateway.media import MediaKind, Packet
-from tests.support.coded import packet
+from tests.support.sources.numbered import packet
 
 KEY, DELTA = packet(0), packet(1)
 AUDIO = replace(KEY, kind=MediaKind.AUDIO, dts_90k=KEY.dts_90k - 900, pts_90k=KEY.pts_90k - 900)

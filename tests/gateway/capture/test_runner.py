@@ -13,7 +13,7 @@ from gateway.capture.runner import EngineRunner
 from gateway.clock import SYSTEM_CLOCK
 from gateway.errors import CameraEndedError, CaptureError
 from gateway.media import MediaKind, Packet
-from tests.support.scripted import INFO
+from tests.support.sources.scripted import INFO
 
 GOP = 10
 

@@ -17,8 +17,19 @@ from gateway.jpeg.codec import scaled_size
 from gateway.jpeg.feed import JpegFeed, JpegReader
 from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.media import MediaKind, Packet
-from tests.support.coded import COUNT, FRAME_90K, GOP, HEIGHT, INFO, WIDTH, number_of, packet, size_of, stream_info
 from tests.support.eventually import eventually
+from tests.support.sources.numbered import (
+    COUNT,
+    FRAME_90K,
+    GOP,
+    HEIGHT,
+    INFO,
+    WIDTH,
+    number_of,
+    packet,
+    size_of,
+    stream_info,
+)
 
 
 class Scene:

@@ -19,8 +19,8 @@ from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.stats import Totals, ViewerState
 from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, CONSENT_TIMEOUT_S, Viewer
 from tests.gateway.webrtc.ice.test_agent import check
-from tests.support.cinema import FilmEngine, film
 from tests.support.eventually import eventually
+from tests.support.sources.encoded_loop import EncodedLoopEngine, encode_loop
 from tests.support.webrtc import Cameras, Join
 
 
@@ -35,7 +35,7 @@ async def offer() -> str:
 
 
 async def test_an_aiortc_client_decodes_the_picture(camera_with: Cameras, join: Join) -> None:
-    peer, viewer = await join(camera_with(film()))
+    peer, viewer = await join(camera_with(encode_loop()))
     track = peer.getReceivers()[0].track
     async with asyncio.timeout(10):
         frames = [await track.recv() for _ in range(5)]
@@ -45,7 +45,7 @@ async def test_an_aiortc_client_decodes_the_picture(camera_with: Cameras, join: 
 
 
 async def test_the_camera_is_held_while_a_viewer_lives(camera_with: Cameras, join: Join) -> None:
-    camera = camera_with(film())
+    camera = camera_with(encode_loop())
     peer, viewer = await join(camera)
     assert camera.viewers == {"webrtc": 1}
     await peer.close()
@@ -56,7 +56,7 @@ async def test_the_camera_is_held_while_a_viewer_lives(camera_with: Cameras, joi
 
 
 async def test_closing_a_viewer_closes_its_peer(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
-    peer, viewer = await join(camera_with(film()))
+    peer, viewer = await join(camera_with(encode_loop()))
     await viewer.close("by order")
     await viewer.close("again")
     assert viewer.reason == "by order"
@@ -66,15 +66,15 @@ async def test_closing_a_viewer_closes_its_peer(server: WebRtcServer, camera_wit
 
 
 async def test_a_viewer_is_found_under_its_camera_only(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
-    _, viewer = await join(camera_with(film()))
-    assert server.viewer(viewer.id, "film") is viewer
+    _, viewer = await join(camera_with(encode_loop()))
+    assert server.viewer(viewer.id, "loop") is viewer
     with pytest.raises(NotFoundError):
         server.viewer(viewer.id, "other")
 
 
 async def test_totals_include_closed_viewers(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
-    camera = camera_with(film())
-    assert server.totals("film") == Totals()
+    camera = camera_with(encode_loop())
+    assert server.totals("loop") == Totals()
     _, first = await join(camera)
     await join(camera)
     await eventually(
@@ -82,7 +82,7 @@ async def test_totals_include_closed_viewers(server: WebRtcServer, camera_with: 
     )
     await first.close()
     gone = first.stats()
-    totals = server.totals("film")
+    totals = server.totals("loop")
     assert totals.viewers == 2
     assert totals.replays == 2
     assert totals.packets_sent > gone.packets_sent > 0
@@ -90,7 +90,7 @@ async def test_totals_include_closed_viewers(server: WebRtcServer, camera_with: 
 
 
 async def test_silence_ends_a_viewer(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
-    _, viewer = await join(camera_with(film()))
+    _, viewer = await join(camera_with(encode_loop()))
     heard = viewer.agent.last_consent_s
     viewer.tick(heard + CONSENT_TIMEOUT_S - 0.1, 0)
     assert viewer.state is ViewerState.CONNECTED
@@ -101,7 +101,7 @@ async def test_silence_ends_a_viewer(server: WebRtcServer, camera_with: Cameras,
 
 
 async def test_a_viewer_that_never_connects_is_removed(server: WebRtcServer, camera_with: Cameras) -> None:
-    camera = camera_with(film())
+    camera = camera_with(encode_loop())
     viewer = await server.join(camera, await offer(), client_address="192.0.2.9")
     viewer.tick(viewer._created_s + CONNECT_TIMEOUT_S + 0.1, 0)
     await viewer.closed.wait()
@@ -121,7 +121,7 @@ async def test_a_peer_with_another_certificate_is_refused(server: WebRtcServer, 
     sdp = "\r\n".join(
         f"a=fingerprint:sha-256 {forged}" if line.startswith("a=fingerprint:sha-256") else line for line in lines
     )
-    viewer = await server.join(camera_with(film()), sdp, client_address="127.0.0.1")
+    viewer = await server.join(camera_with(encode_loop()), sdp, client_address="127.0.0.1")
     await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
     async with asyncio.timeout(10):
         await viewer.closed.wait()
@@ -133,13 +133,13 @@ async def test_a_peer_with_another_certificate_is_refused(server: WebRtcServer, 
 async def test_limits_for_a_camera_and_for_an_address(camera_with: Cameras) -> None:
     server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=3, viewers_per_address=2)
     await server.start()
-    camera, sdp = camera_with(film()), await offer()
+    camera, sdp = camera_with(encode_loop()), await offer()
     await server.join(camera, sdp, client_address="192.0.2.1")
     await server.join(camera, sdp, client_address="192.0.2.1")
     with pytest.raises(UnavailableError, match="your address has 2"):
         await server.join(camera, sdp, client_address="192.0.2.1")
     await server.join(camera, sdp, client_address="192.0.2.2")
-    with pytest.raises(UnavailableError, match="camera film has 3"):
+    with pytest.raises(UnavailableError, match="camera loop has 3"):
         await server.join(camera, sdp, client_address="192.0.2.3")
     await server.close()
     assert camera.viewers == {}
@@ -148,7 +148,7 @@ async def test_limits_for_a_camera_and_for_an_address(camera_with: Cameras) -> N
 async def test_pending_joins_count_against_the_limit(camera_with: Cameras) -> None:
     server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_address=2)
     await server.start()
-    camera, sdp = camera_with(film()), await offer()
+    camera, sdp = camera_with(encode_loop()), await offer()
     results = await asyncio.gather(
         *(server.join(camera, sdp, client_address="192.0.2.1") for _ in range(6)), return_exceptions=True
     )
@@ -160,22 +160,22 @@ async def test_a_camera_that_does_not_start_is_unavailable_and_released(
     server: WebRtcServer, camera_with: Cameras, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.webrtc.server.KEYFRAME_WAIT_S", 0.2)
-    camera = camera_with(film())
-    FilmEngine.showing.clear()
+    camera = camera_with(encode_loop())
+    EncodedLoopEngine.showing.clear()
     with pytest.raises(UnavailableError):
         await server.join(camera, await offer(), client_address="192.0.2.1")
     assert camera.viewers == {}
 
 
 async def test_b_frames_are_refused_with_the_reason(server: WebRtcServer, camera_with: Cameras) -> None:
-    camera = camera_with(film(b_frames=2, profile="main"))
+    camera = camera_with(encode_loop(b_frames=2, profile="main"))
     with pytest.raises(NegotiationError, match="B-frames"):
         await server.join(camera, await offer(), client_address="192.0.2.1")
     assert camera.viewers == {}
 
 
 async def test_h265_is_refused_with_the_reason(server: WebRtcServer, camera_with: Cameras) -> None:
-    plain = film()
+    plain = encode_loop()
     camera = camera_with(replace(plain, video=replace(plain.video, codec="hevc")))
     with pytest.raises(NegotiationError, match=r"H\.265"):
         await server.join(camera, await offer(), client_address="192.0.2.1")
@@ -185,10 +185,10 @@ async def test_h265_is_refused_with_the_reason(server: WebRtcServer, camera_with
 async def test_a_codec_that_was_not_negotiated_ends_a_viewer(
     server: WebRtcServer, camera_with: Cameras, join: Join
 ) -> None:
-    plain = film()
+    plain = encode_loop()
     camera = camera_with(plain)
     _, viewer = await join(camera)
-    FilmEngine.showing["film"] = (replace(plain, video=replace(plain.video, codec="hevc")), None)
+    EncodedLoopEngine.showing["loop"] = (replace(plain, video=replace(plain.video, codec="hevc")), None)
     async with asyncio.timeout(10):
         await viewer.closed.wait()
     assert viewer.reason is not None
@@ -196,18 +196,18 @@ async def test_a_codec_that_was_not_negotiated_ends_a_viewer(
 
 
 async def test_a_viewer_stays_while_its_camera_is_disconnected(camera_with: Cameras, join: Join) -> None:
-    camera = camera_with(film(), connection_retry_attempts=1000)
+    camera = camera_with(encode_loop(), connection_retry_attempts=1000)
     _, viewer = await join(camera)
-    showing = FilmEngine.showing.pop("film")
+    showing = EncodedLoopEngine.showing.pop("loop")
     await eventually(lambda: camera.session.state != "live", "the session is not live any more")
     sent = viewer.stats().packets_sent
-    FilmEngine.showing["film"] = showing
+    EncodedLoopEngine.showing["loop"] = showing
     await eventually(lambda: viewer.stats().packets_sent != sent, "the viewer gets packets again")
     assert viewer.state is ViewerState.CONNECTED
 
 
 async def test_ice_restarts_with_new_credentials(server: WebRtcServer, camera_with: Cameras, join: Join) -> None:
-    _, viewer = await join(camera_with(film()))
+    _, viewer = await join(camera_with(encode_loop()))
     before = viewer.etag
     assert viewer.patch("a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n") is None
     assert viewer.etag == before
@@ -227,7 +227,7 @@ async def test_over_ipv6(camera_with: Cameras, join: Join) -> None:
         return
     server = WebRtcServer(udp_port=0, listen=("::1",))
     await server.start()
-    _, viewer = await join(camera_with(film()), server, "::1")
+    _, viewer = await join(camera_with(encode_loop()), server, "::1")
     assert viewer.agent.transport is not None
     assert viewer.agent.transport.remote[0] == "::1"
     await server.close()
@@ -237,7 +237,7 @@ async def test_on_a_wildcard_an_answer_comes_from_the_address_that_was_asked(cam
     server = WebRtcServer(udp_port=0, listen=("0.0.0.0",), hosts=["127.0.0.77"])
     await server.start()
     server.listener.local_addresses = list  # type: ignore[method-assign]
-    _, viewer = await join(camera_with(film()), server)
+    _, viewer = await join(camera_with(encode_loop()), server)
     assert " 127.0.0.77 " in viewer.answer_sdp
     assert viewer.state is ViewerState.CONNECTED
     await server.close()
@@ -265,7 +265,7 @@ async def test_a_port_in_use_is_a_settings_error() -> None:
 async def test_random_datagrams_are_refused_and_leave_no_state(
     server: WebRtcServer, camera_with: Cameras, join: Join
 ) -> None:
-    _, viewer = await join(camera_with(film()))
+    _, viewer = await join(camera_with(encode_loop()))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(("127.0.0.1", server.udp_port))
         client.setblocking(False)
@@ -284,7 +284,7 @@ async def test_random_datagrams_are_refused_and_leave_no_state(
 async def test_a_viewer_that_sends_mutated_packets_disturbs_no_other(
     server: WebRtcServer, camera_with: Cameras, join: Join
 ) -> None:
-    camera = camera_with(film())
+    camera = camera_with(encode_loop())
     peer, _ = await join(camera)
     _, hostile = await join(camera)
     chance = random.Random(1)
@@ -324,7 +324,7 @@ async def test_a_viewer_that_sends_mutated_packets_disturbs_no_other(
 
 
 async def test_replayed_and_forged_srtcp_is_refused(camera_with: Cameras, join: Join) -> None:
-    _, viewer = await join(camera_with(film()))
+    _, viewer = await join(camera_with(encode_loop()))
     heard = viewer.agent.last_consent_s
     for first in (0x80, 0x81, 0xBF):
         viewer.agent.receive(bytes((first, 201)) + os.urandom(60))
@@ -347,7 +347,7 @@ async def test_a_tcp_connection_that_is_not_ice_is_closed(server: WebRtcServer) 
 async def test_a_hundred_joins_and_leaves_leave_nothing_behind(camera_with: Cameras) -> None:
     server = WebRtcServer(udp_port=0, listen=("127.0.0.1",))
     await server.start()
-    camera = camera_with(film())
+    camera = camera_with(encode_loop())
     hold = camera.hold("test")
     process = psutil.Process()
 

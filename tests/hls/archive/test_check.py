@@ -12,8 +12,8 @@ from hls.archive.check import Fault, check_archive
 from hls.archive.data_dir import lock_data_dir, unlock_data_dir
 from hls.archive.segment import SegmentState, SegmentWithFragments
 from hls.archive.table import SegmentTable
-from tests.support.film import Film, film
 from tests.support.recording import index_of, record
+from tests.support.sources.encoded import EncoderSettings, encode
 from web.settings import Settings, load_settings
 
 Break = Callable[[Path, SegmentTable, list[SegmentWithFragments]], object]
@@ -58,7 +58,7 @@ BREAKS: dict[Fault, Break] = {
 
 
 def archive(tmp_path: Path) -> tuple[SegmentTable, list[SegmentWithFragments]]:
-    recordings = record(tmp_path, film(Film(seconds=6)), segment_s=2)
+    recordings = record(tmp_path, encode(EncoderSettings(seconds=6)), segment_s=2)
     index = index_of(tmp_path, recordings)
     digest = hashlib.sha256(recordings[1][0].path(tmp_path).read_bytes()).hexdigest()
     recordings[1] = SegmentWithFragments(replace(recordings[1].segment, sha256=digest), recordings[1].fragments)

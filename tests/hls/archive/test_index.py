@@ -23,8 +23,8 @@ from hls.archive.hls_segments import hls_segments
 from hls.archive.index import SegmentIndex
 from hls.archive.segment import EndReason, Segment, SegmentState, parse_name, segment_name, segment_path
 from hls.archive.table import SegmentTable
-from tests.support.film import START_90K
 from tests.support.postgres import postgres
+from tests.support.sources.encoded import START_90K
 
 
 def make(number: int, camera_id: str = "door", **more: object) -> Segment:

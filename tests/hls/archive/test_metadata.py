@@ -17,8 +17,8 @@ from hls.archive.index import SegmentIndex
 from hls.archive.metadata import METADATA_MAX_BYTES, PostProcessor, extract, load_extractor, sha256_of
 from hls.archive.segment import Segment
 from tests.support.eventually import eventually
-from tests.support.film import Film, film
 from tests.support.recording import record
+from tests.support.sources.encoded import EncoderSettings, encode
 
 
 async def all_are_hashed(index: SegmentIndex) -> bool:
@@ -46,7 +46,7 @@ def no_json(segment: Segment, path: Path) -> Mapping[str, Any]:
 
 
 async def test_finished_segments_get_hash_and_metadata_once(tmp_path: Path) -> None:
-    recordings = record(tmp_path, film(Film(seconds=4)), segment_s=2)
+    recordings = record(tmp_path, encode(EncoderSettings(seconds=4)), segment_s=2)
     index = SegmentIndex(tmp_path)
     await index.open()
     for whole in recordings:
@@ -75,7 +75,7 @@ async def test_finished_segments_get_hash_and_metadata_once(tmp_path: Path) -> N
 
 
 async def test_a_missing_file_is_not_tried_again(tmp_path: Path) -> None:
-    [whole] = record(tmp_path, film())
+    [whole] = record(tmp_path, encode())
     index = SegmentIndex(tmp_path)
     await index.open()
     await index.save(*whole)
@@ -92,7 +92,7 @@ async def test_a_missing_file_is_not_tried_again(tmp_path: Path) -> None:
     [(broken, "RuntimeError: it does not work"), (large, "more than 65536 bytes"), (no_json, "TypeError")],
 )
 def test_a_failing_extractor_is_reported_and_the_others_count(tmp_path: Path, extractor: Any, error: str) -> None:
-    [(segment, _)] = record(tmp_path, film())
+    [(segment, _)] = record(tmp_path, encode())
     metadata = extract([extractor, brightness], segment, segment.path(tmp_path))
     assert error in metadata["error"]
     assert "brightness" in metadata

@@ -16,8 +16,8 @@ from hls.archive.segment import SegmentState
 from hls.archive.table import SegmentTable
 from tests.support import recording
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.film import START_90K, Film, film
 from tests.support.recording import index_of, record
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 
 pytestmark = pytest.mark.integration
 
@@ -49,7 +49,7 @@ def test_kill_9_loses_less_than_a_second_and_every_file_plays(tmp_path: Path, ki
 
 
 def test_a_partial_fragment_is_cut_off(tmp_path: Path) -> None:
-    [(segment, fragments)] = record(tmp_path, film(), finish=False)
+    [(segment, fragments)] = record(tmp_path, encode(), finish=False)
     index = index_of(tmp_path, [(segment, fragments[:2])])
     path = segment.path(tmp_path)
     whole = path.read_bytes()
@@ -67,8 +67,8 @@ def test_a_partial_fragment_is_cut_off(tmp_path: Path) -> None:
 
 def test_an_incomplete_final_index_is_cut_off(tmp_path: Path) -> None:
     """The crash fell between the last fragment and the end of the closing: either shape of the head must do."""
-    [(growing, fragments)] = record(tmp_path / "growing", film(), finish=False)
-    [(segment, all_fragments)] = record(tmp_path, film())
+    [(growing, fragments)] = record(tmp_path / "growing", encode(), finish=False)
+    [(segment, all_fragments)] = record(tmp_path, encode())
     index = index_of(tmp_path, [(growing, fragments)])
     path = segment.path(tmp_path)
     data = path.read_bytes()
@@ -82,8 +82,8 @@ def test_an_incomplete_final_index_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_a_closed_file_with_a_growing_row_becomes_closed(tmp_path: Path) -> None:
-    [(growing, fragments)] = record(tmp_path / "growing", film(), finish=False)
-    [(closed, all_fragments)] = record(tmp_path, film())
+    [(growing, fragments)] = record(tmp_path / "growing", encode(), finish=False)
+    [(closed, all_fragments)] = record(tmp_path, encode())
     index = index_of(tmp_path, [(growing, fragments)])
     assert recover(tmp_path, index).closed == 1
     assert index.get("door", closed.name) is not None
@@ -93,7 +93,7 @@ def test_a_closed_file_with_a_growing_row_becomes_closed(tmp_path: Path) -> None
 
 
 def test_a_lost_index_is_rebuilt_from_the_files(tmp_path: Path) -> None:
-    recordings = record(tmp_path, film(Film(seconds=9, audio=True)), segment_s=3)
+    recordings = record(tmp_path, encode(EncoderSettings(seconds=9, audio=True)), segment_s=3)
     assert len(recordings) == 3
     index = index_of(tmp_path)
     assert recover(tmp_path, index).added == 3
@@ -109,7 +109,7 @@ def test_a_lost_index_is_rebuilt_from_the_files(tmp_path: Path) -> None:
 
 
 def test_foreign_files_are_not_changed(tmp_path: Path) -> None:
-    recordings = record(tmp_path, film())
+    recordings = record(tmp_path, encode())
     index = index_of(tmp_path, recordings)
     day = recordings[0][0].path(tmp_path).parent
     foreign = {
@@ -129,7 +129,7 @@ def test_foreign_files_are_not_changed(tmp_path: Path) -> None:
 
 
 def test_a_recording_of_an_unknown_codec_is_not_changed(tmp_path: Path) -> None:
-    [(segment, _)] = record(tmp_path, film())
+    [(segment, _)] = record(tmp_path, encode())
     path = segment.path(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1"))
     index = index_of(tmp_path)
@@ -139,7 +139,7 @@ def test_a_recording_of_an_unknown_codec_is_not_changed(tmp_path: Path) -> None:
 
 
 def test_a_recording_whose_tags_are_not_utf_8_is_added(tmp_path: Path) -> None:
-    [(segment, _)] = record(tmp_path, film())
+    [(segment, _)] = record(tmp_path, encode())
     path = segment.path(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"VideoHandler", b"Video\xffandler"))
     index = index_of(tmp_path)
@@ -168,7 +168,7 @@ def test_an_impossible_fragment_ends_the_recording_and_the_start_continues(
 
     track = box(b"tfhd", words(0x8, 1, 3000)), box(b"tfdt", words(2**24, *decode_time)), box(b"trun", words(*run))
     fragment = box(b"moof", box(b"mfhd", words(0, 99)), box(b"traf", *track)) + box(b"mdat", b"x")
-    [(segment, fragments)] = record(tmp_path, film(), finish=False)
+    [(segment, fragments)] = record(tmp_path, encode(), finish=False)
     path = segment.path(tmp_path)
     path.write_bytes(path.read_bytes() + fragment)
     index = index_of(tmp_path)
@@ -180,7 +180,7 @@ def test_an_impossible_fragment_ends_the_recording_and_the_start_continues(
 
 
 def test_rows_without_files_and_files_without_fragments_are_removed(tmp_path: Path) -> None:
-    recordings = record(tmp_path, film(Film(seconds=6)), segment_s=2)
+    recordings = record(tmp_path, encode(EncoderSettings(seconds=6)), segment_s=2)
     index = index_of(tmp_path, recordings)
     recordings[0][0].path(tmp_path).unlink()
     empty = recordings[1][0].path(tmp_path)
@@ -197,7 +197,7 @@ def test_rows_without_files_and_files_without_fragments_are_removed(tmp_path: Pa
 
 
 def test_recordings_are_in_the_index_after_a_restart(tmp_path: Path) -> None:
-    recordings = record(tmp_path, film(Film(seconds=4)), segment_s=2)
+    recordings = record(tmp_path, encode(EncoderSettings(seconds=4)), segment_s=2)
     index_of(tmp_path, recordings).close()
     index = SegmentTable(tmp_path)
     index.open()

@@ -15,8 +15,8 @@ from hls.archive.retention import CameraLimits, DiskUsage, Reason, select_segmen
 from hls.archive.retention_job import RetentionJob
 from hls.archive.segment import Segment, SegmentState
 from tests.support.eventually import eventually
-from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 
 
 def make(camera_id: str, number: int, size: int = 100) -> Segment:
@@ -97,7 +97,7 @@ def test_limits_delete_no_segment_too_many(sizes: list[int], max_bytes: int, fre
 
 
 async def test_the_job_deletes_files_rows_and_thumbnails_but_no_pinned_segment(tmp_path: Path) -> None:
-    recordings = record(tmp_path, film(Film(seconds=12)), segment_s=2)
+    recordings = record(tmp_path, encode(EncoderSettings(seconds=12)), segment_s=2)
     index = SegmentIndex(tmp_path)
     await index.open()
     for whole in recordings:

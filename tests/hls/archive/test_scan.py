@@ -7,12 +7,12 @@ import pytest
 from gateway.errors import StorageError
 from hls.archive.scan import scan
 from hls.mp4.init_segment import growing_head
-from tests.support.film import Film, film
 from tests.support.recording import record
+from tests.support.sources.encoded import EncoderSettings, encode
 
 
 def test_a_closed_file_scans_as_what_was_written(tmp_path: Path) -> None:
-    [(segment, fragments)] = record(tmp_path, film(Film(seconds=3, audio=True)))
+    [(segment, fragments)] = record(tmp_path, encode(EncoderSettings(seconds=3, audio=True)))
     found = scan(segment.path(tmp_path))
     assert found.fragments == fragments
     assert found.is_closed
@@ -21,7 +21,7 @@ def test_a_closed_file_scans_as_what_was_written(tmp_path: Path) -> None:
 
 
 def test_a_growing_file_scans_the_same_but_is_not_closed(tmp_path: Path) -> None:
-    [(segment, fragments)] = record(tmp_path, film(), finish=False)
+    [(segment, fragments)] = record(tmp_path, encode(), finish=False)
     found = scan(segment.path(tmp_path))
     assert found.fragments == fragments
     assert not found.is_closed
@@ -29,8 +29,8 @@ def test_a_growing_file_scans_the_same_but_is_not_closed(tmp_path: Path) -> None
 
 
 def test_closing_changes_nothing_but_the_head_and_the_end(tmp_path: Path) -> None:
-    [(growing, _)] = record(tmp_path / "a", film(), finish=False)
-    [(closed, fragments)] = record(tmp_path / "b", film())
+    [(growing, _)] = record(tmp_path / "a", encode(), finish=False)
+    [(closed, fragments)] = record(tmp_path / "b", encode())
     before, after = growing.path(tmp_path / "a").read_bytes(), closed.path(tmp_path / "b").read_bytes()
     head = len(growing.head)
     assert before[:head] == growing.head == growing_head(after[:head])
@@ -39,7 +39,7 @@ def test_closing_changes_nothing_but_the_head_and_the_end(tmp_path: Path) -> Non
 
 
 def test_every_cut_of_a_file_scans_to_its_complete_fragments(tmp_path: Path) -> None:
-    [(segment, fragments)] = record(tmp_path, film(), finish=False)
+    [(segment, fragments)] = record(tmp_path, encode(), finish=False)
     path = segment.path(tmp_path)
     data = path.read_bytes()
     for length in range(segment.init_size, len(data), 97):

@@ -21,8 +21,8 @@ from hls.archive.service import Archive
 from hls.playback.reader import ArchiveReader
 from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.film import START_90K, Film, film
 from tests.support.recording import index_of
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 from web.settings import Settings, load_settings
 
 
@@ -58,7 +58,7 @@ def publish(archive: Archive, packets: Sequence[Packet]) -> None:
 
 @pytest.mark.integration
 async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path: Path) -> None:
-    publish(archive, film(Film(seconds=5)))
+    publish(archive, encode(EncoderSettings(seconds=5)))
     await eventually(
         lambda: archive.recorders()["door"].segments_closed == 2 and archive.live_position("door") is not None,
         "two segments are closed and a third has a live position",
@@ -83,9 +83,9 @@ async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path
 
 
 async def test_a_new_run_and_a_new_stream_begin_new_segments_without_loss(archive: Archive) -> None:
-    publish(archive, film(Film(seconds=1.5)))
-    publish(archive, film(Film(seconds=1), START_90K + 3 * CLOCK_RATE, run=2))
-    publish(archive, film(Film(seconds=1, width=320, height=240), START_90K + 4 * CLOCK_RATE, run=2))
+    publish(archive, encode(EncoderSettings(seconds=1.5)))
+    publish(archive, encode(EncoderSettings(seconds=1), START_90K + 3 * CLOCK_RATE, run=2))
+    publish(archive, encode(EncoderSettings(seconds=1, width=320, height=240), START_90K + 4 * CLOCK_RATE, run=2))
     await archive.remove_camera("door")
     segments = await reader_of(archive).page("door")
     assert [(s.frames, s.width, s.end_reason) for s in segments] == [
@@ -98,9 +98,9 @@ async def test_a_new_run_and_a_new_stream_begin_new_segments_without_loss(archiv
 
 
 async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive) -> None:
-    publish(archive, film(Film(seconds=0.3)))
+    publish(archive, encode(EncoderSettings(seconds=0.3)))
     for run in (2, 3):
-        publish(archive, film(Film(seconds=0.3), START_90K + run * CLOCK_RATE // 10, run=run))
+        publish(archive, encode(EncoderSettings(seconds=0.3), START_90K + run * CLOCK_RATE // 10, run=run))
     await archive.remove_camera("door")
     names = [segment.name for segment in await reader_of(archive).page("door")]
     assert names == sorted(names) == ["segment_20261122T185000Z" + suffix for suffix in ("", "_001", "_002")]
@@ -108,7 +108,7 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
 
 @pytest.mark.integration
 async def test_audio_that_mp4_does_not_support_becomes_aac(archive: Archive) -> None:
-    publish(archive, film(Film(seconds=1.8, g711=True)))
+    publish(archive, encode(EncoderSettings(seconds=1.8, g711=True)))
     await archive.remove_camera("door")
     [segment] = await reader_of(archive).page("door")
     assert segment.audio_codec == "aac"
@@ -121,7 +121,7 @@ async def test_audio_that_mp4_does_not_support_becomes_aac(archive: Archive) -> 
 
 @pytest.mark.integration
 async def test_h265_is_recorded_and_recovered_with_its_codec_string(archive: Archive, tmp_path: Path) -> None:
-    packets = film(Film(seconds=3, hevc=True))
+    packets = encode(EncoderSettings(seconds=3, hevc=True))
     publish(archive, packets)
     await archive.remove_camera("door")
     segments = await reader_of(archive).page("door")
@@ -148,7 +148,7 @@ async def test_a_slow_disk_drops_to_the_next_keyframe_and_recovers(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer's thread is held in a sync while more comes than its queue holds; the hub's other readers go on."""
-    packets = film(Film(seconds=150))
+    packets = encode(EncoderSettings(seconds=150))
     is_well = threading.Event()
     fdatasync = os.fdatasync
 
@@ -189,14 +189,14 @@ async def test_a_slow_disk_drops_to_the_next_keyframe_and_recovers(
 
 
 async def test_a_lost_camera_ends_its_segment(archive: Archive) -> None:
-    publish(archive, film(Film(seconds=1)))
+    publish(archive, encode(EncoderSettings(seconds=1)))
     await eventually(lambda: archive.recorders()["door"].segments_closed == 1, "a segment is closed")
     [segment] = await reader_of(archive).page("door")
     assert (segment.end_reason, segment.frames) == (EndReason.CAMERA_LOST, 10)
 
 
 async def test_a_stepped_clock_begins_a_new_segment(archive: Archive) -> None:
-    packets = film(Film(seconds=2))
+    packets = encode(EncoderSettings(seconds=2))
     stepped = [replace(packet, captured_at_90k=packet.captured_at_90k - 3600 * CLOCK_RATE) for packet in packets[10:]]
     publish(archive, [*packets[:10], *stepped])
     await archive.remove_camera("door")
@@ -211,7 +211,7 @@ async def test_recordings_and_numbers_continue_after_a_restart(tmp_path: Path) -
     for life in range(2):
         archive = Archive(settings, CaptureService(settings.camera_settings()))
         await archive.start()
-        publish(archive, film(Film(seconds=3), START_90K + life * 10 * CLOCK_RATE))
+        publish(archive, encode(EncoderSettings(seconds=3), START_90K + life * 10 * CLOCK_RATE))
         await archive.close()
         assert archive.recovery is not None
         assert archive.recovery.is_nothing
@@ -226,14 +226,14 @@ async def test_recordings_and_numbers_continue_after_a_restart(tmp_path: Path) -
 async def test_a_failing_disk_is_reported_and_recording_resumes(archive: Archive, tmp_path: Path) -> None:
     folder = tmp_path / "door"
     folder.write_text("in the way")
-    publish(archive, film(Film(seconds=1)))
+    publish(archive, encode(EncoderSettings(seconds=1)))
     await eventually(lambda: archive.recorders()["door"].error is not None, "the recorder reports its error")
     assert "recording has stopped" in (archive.recorders()["door"].error or "")
     folder.unlink()
     lives = 0
     while not archive.recorders()["door"].is_recording:
         lives += 1
-        publish(archive, film(Film(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
+        publish(archive, encode(EncoderSettings(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
         await asyncio.sleep(0.05)
     assert archive.recorders()["door"].error is None
     assert archive.recorders()["door"].packets_dropped >= 10
@@ -268,7 +268,7 @@ async def test_every_thread_ends_with_the_archive(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     archive = Archive(settings, CaptureService(settings.camera_settings()))
     await archive.start()
-    publish(archive, film())
+    publish(archive, encode())
     await archive.close()
     await eventually(
         lambda: not any(name.startswith(("archive", "index")) for name in thread_names()),
@@ -292,7 +292,7 @@ def _target(link: str) -> str:
 async def test_a_disk_that_fails_within_a_segment_leaves_its_complete_fragments(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packets = film(Film(seconds=6))
+    packets = encode(EncoderSettings(seconds=6))
     publish(archive, packets[:12])
     await eventually(lambda: archive.recorders()["door"].is_recording, "the camera is recorded")
     whole = archive.recorders()["door"].bytes_written
@@ -312,6 +312,6 @@ async def test_a_disk_that_fails_within_a_segment_leaves_its_complete_fragments(
     lives = 0
     while not archive.recorders()["door"].is_recording:
         lives += 1
-        publish(archive, film(Film(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
+        publish(archive, encode(EncoderSettings(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
         await asyncio.sleep(0.05)
     assert archive.recorders()["door"].error is None

@@ -10,7 +10,7 @@ from gateway.media import Packet
 from hls.live.segmenter import STALL_S
 from hls.live.window import LiveWindow
 from tests.hls.live.llhls_rules import Watch, check_delta, check_media, parse
-from tests.support.reel import AAC, START_90K, Reel, Shape
+from tests.support.sources.packets import AAC, START_90K, PacketSource, Shape
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +35,7 @@ class Day:
         self.reload_at_s = self.now_s
         self.seen = 0
         self.most_bytes = 0
-        self.reel = Reel(self.shape)
+        self.source = PacketSource(self.shape)
 
     @property
     def wall_90k(self) -> int:
@@ -46,14 +46,14 @@ class Day:
         self.run += 1
         self.shape = shape or self.shape
         first = self.rng.randrange(0, 1 << 31)
-        self.reel = Reel(self.shape, run=self.run, first_dts_90k=first)
+        self.source = PacketSource(self.shape, run=self.run, first_dts_90k=first)
 
     def play(self, seconds: float) -> None:
         """The camera sends for some seconds."""
         for _ in range(round(seconds * CLOCK_RATE / self.shape.frame_90k)):
             jitter = self.rng.randint(-self.jitter_90k, self.jitter_90k) if self.jitter_90k else 0
-            dts = self.reel.first_dts_90k + self.reel.number * self.shape.frame_90k + jitter
-            self.take(self.reel.frame(self.wall_90k, dts))
+            dts = self.source.first_dts_90k + self.source.number * self.shape.frame_90k + jitter
+            self.take(self.source.frame(self.wall_90k, dts))
             self.pass_time(self.shape.frame_90k / CLOCK_RATE)
 
     def take(self, packet: Packet) -> None:
@@ -100,12 +100,12 @@ def events(day: Day, stretch_s: float) -> None:
     # It stalls, and the same run continues in the middle of a GOP.
     for stall_s in (1.0, 8.0):
         frames = round(stall_s * CLOCK_RATE / day.shape.frame_90k) // gop * gop + gop // 2
-        day.reel.number += frames
+        day.source.number += frames
         day.pass_time(frames * day.shape.frame_90k / CLOCK_RATE)
         day.play(stretch_s)
     # The resolution changes, within a run and with a restart.
     day.shape = Shape(320, 240, day.shape.frame_90k, day.shape.gop)
-    day.reel = Reel(day.shape, day.run, day.reel.first_dts_90k + day.reel.number * day.shape.frame_90k)
+    day.source = PacketSource(day.shape, day.run, day.source.first_dts_90k + day.source.number * day.shape.frame_90k)
     day.play(stretch_s)
     day.connect(Shape(160, 120, day.shape.frame_90k, day.shape.gop))
     day.play(stretch_s)
@@ -125,7 +125,7 @@ def events(day: Day, stretch_s: float) -> None:
     day.jitter_90k = day.shape.frame_90k // 3
     day.play(stretch_s)
     day.jitter_90k = 0
-    day.reel.first_dts_90k += seconds_90k(1000)
+    day.source.first_dts_90k += seconds_90k(1000)
     day.play(stretch_s)
 
 
@@ -162,7 +162,7 @@ def test_ordinary_frame_rates_fit_exactly(frame_90k: int) -> None:
 def test_sound_does_not_change_the_rules() -> None:
     day = Day(Shape(gop=15, audio=AAC), reload_s=0.2)
     day.connect()
-    for packet in Reel(day.shape, run=1).with_sound(15 * 60):
+    for packet in PacketSource(day.shape, run=1).with_sound(15 * 60):
         day.pass_time(max(0.0, 1000 + packet.dts_90k / CLOCK_RATE - day.now_s))
         day.take(packet)
     assert day.seen > 250

@@ -5,12 +5,12 @@ import pytest
 from gateway.clock import CLOCK_RATE
 from hls.live.window import LiveWindow
 from tests.hls.live.llhls_rules import RuleBroken, Watch, attributes, check, check_delta, check_media, parse
-from tests.support.reel import START_90K, Reel, Shape
+from tests.support.sources.packets import START_90K, PacketSource, Shape
 
 
 def window_after(seconds: int, gop: int = 30) -> LiveWindow:
     window = LiveWindow(START_90K)
-    for packet in Reel(Shape(gop=gop)).frames(15 * seconds + 8):
+    for packet in PacketSource(Shape(gop=gop)).frames(15 * seconds + 8):
         window.feed(packet, packet.dts_90k / CLOCK_RATE)
     return window
 

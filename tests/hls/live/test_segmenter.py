@@ -13,7 +13,7 @@ from gateway.media import Packet
 from hls.live.counters import LiveCounters
 from hls.live.segmenter import Part, Segmenter
 from hls.live.target_duration import TargetDurations
-from tests.support.reel import AAC, START_90K, Reel, Shape
+from tests.support.sources.packets import AAC, START_90K, PacketSource, Shape
 
 TARGETS = TargetDurations(part_target_90k=18_450, target_duration_s=3)
 SHAPE = Shape(gop=10)
@@ -78,10 +78,10 @@ def assert_legal(output: Output) -> None:
 @given(st.lists(st.integers(200, 60_000), min_size=20, max_size=120))
 def test_any_frame_intervals_give_legal_parts_and_keep_every_frame(steps: list[int]) -> None:
     output = Output()
-    reel = Reel(SHAPE)
+    source = PacketSource(SHAPE)
     dts_90k, sent = 0, []
     for step_90k in steps:
-        output.feed(reel.frame(START_90K + dts_90k, dts_90k), dts_90k / CLOCK_RATE)
+        output.feed(source.frame(START_90K + dts_90k, dts_90k), dts_90k / CLOCK_RATE)
         sent.append(dts_90k)
         dts_90k += step_90k
     output.advance(dts_90k / CLOCK_RATE + 3)
@@ -95,7 +95,7 @@ def test_any_frame_intervals_give_legal_parts_and_keep_every_frame(steps: list[i
 
 def test_segments_go_from_keyframe_to_keyframe_and_last_a_second() -> None:
     output = Output()
-    for packet in Reel(SHAPE).frames(100):
+    for packet in PacketSource(SHAPE).frames(100):
         output.feed(packet, packet.dts_90k / CLOCK_RATE)
     # A GOP is two thirds of a second: two of them make a segment.
     assert [sum(part.duration_90k for part in segment) for segment in output.segments] == [120_000] * 4
@@ -105,7 +105,7 @@ def test_segments_go_from_keyframe_to_keyframe_and_last_a_second() -> None:
 
 def test_a_gop_beyond_the_target_duration_is_cut_within_it() -> None:
     output = Output()
-    for packet in Reel(Shape(gop=150)).frames(310):
+    for packet in PacketSource(Shape(gop=150)).frames(310):
         output.feed(packet, packet.dts_90k / CLOCK_RATE)
     assert_legal(output)
     assert [segment[0].is_independent for segment in output.segments[:4]] == [True, False, False, False]
@@ -114,11 +114,11 @@ def test_a_gop_beyond_the_target_duration_is_cut_within_it() -> None:
 
 def test_b_frames_keep_their_presentation_times() -> None:
     output = Output()
-    reel = Reel(SHAPE)
+    source = PacketSource(SHAPE)
     leads = [12_000, 18_000, 6_000, 6_000]
     sent = []
     for number in range(40):
-        packet = reel.frame(START_90K, number * 6000, lead_90k=leads[number % 4])
+        packet = source.frame(START_90K, number * 6000, lead_90k=leads[number % 4])
         sent.append(packet.pts_90k)
         output.feed(packet, number / 15)
     output.advance(100)
@@ -127,8 +127,8 @@ def test_b_frames_keep_their_presentation_times() -> None:
 
 def test_a_stall_adds_gap_parts_when_due_and_ends_with_a_keyframe_after_a_discontinuity() -> None:
     output = Output()
-    reel = Reel(SHAPE)
-    for packet in reel.frames(33):
+    source = PacketSource(SHAPE)
+    for packet in source.frames(33):
         output.feed(packet, packet.dts_90k / CLOCK_RATE)
     stalled_from_s = 32 / 15
     assert output.segmenter.due_s == stalled_from_s + 1.5
@@ -141,8 +141,8 @@ def test_a_stall_adds_gap_parts_when_due_and_ends_with_a_keyframe_after_a_discon
     output.advance(due_s)
     assert len([part for part in output.parts if part.is_gap]) == len(gaps) + 1
     # The camera continues in the middle of its GOP, which cannot be shown.
-    reel.number = 105
-    for packet in reel.frames(10):
+    source.number = 105
+    for packet in source.frames(10):
         output.feed(packet, due_s + 1 + packet.dts_90k / CLOCK_RATE - 7)
     assert output.counters.packets_dropped == 5
     (first,) = [part for part in output.parts if part.is_discontinuity]
@@ -152,9 +152,9 @@ def test_a_stall_adds_gap_parts_when_due_and_ends_with_a_keyframe_after_a_discon
 
 def test_a_quick_reconnect_is_a_discontinuity_without_a_gap() -> None:
     output = Output()
-    for packet in Reel(SHAPE).frames(23):
+    for packet in PacketSource(SHAPE).frames(23):
         output.feed(packet, packet.dts_90k / CLOCK_RATE)
-    for packet in Reel(SHAPE, run=2, first_dts_90k=999).frames(23):
+    for packet in PacketSource(SHAPE, run=2, first_dts_90k=999).frames(23):
         output.feed(packet, 22 / 15 + 0.1 + packet.dts_90k / CLOCK_RATE)
     assert not any(part.is_gap for part in output.parts)
     assert [part.is_discontinuity for part in output.parts].count(True) == 1
@@ -164,7 +164,7 @@ def test_a_quick_reconnect_is_a_discontinuity_without_a_gap() -> None:
 def test_audio_that_begins_late_joins_at_the_next_keyframe() -> None:
     output = Output()
     shape = Shape(gop=15, audio=AAC)
-    for packet in Reel(shape).with_sound(90):
+    for packet in PacketSource(shape).with_sound(90):
         if packet.is_video or packet.dts_90k > 2.5 * CLOCK_RATE:
             output.feed(packet, packet.dts_90k / CLOCK_RATE)
     with_sound = [segment[0].muxer.info.audio is not None for segment in output.segments]

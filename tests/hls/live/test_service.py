@@ -11,8 +11,8 @@ from gateway.errors import NotFoundError, UnavailableError
 from gateway.service import CaptureService
 from hls.live.service import RENEW_S, LiveService, LiveStream
 from tests.hls.live.llhls_rules import parse
-from tests.support.hls_server import reel_camera
-from tests.support.reel import START_90K, Reel, Shape
+from tests.support.hls_server import source_camera
+from tests.support.sources.packets import START_90K, PacketSource, Shape
 
 
 class FakeClock:
@@ -36,7 +36,9 @@ def clock() -> FakeClock:
 @pytest.fixture
 async def camera() -> AsyncIterator[Camera]:
     """A camera that sends what the test publishes, and nothing else."""
-    settings = reel_camera("reel://still", start="on-demand", engine="tests.support.scripted:ScriptedEngine")
+    settings = source_camera(
+        "packets://still", start="on-demand", engine="tests.support.sources.scripted:ScriptedEngine"
+    )
     service = CaptureService({"yard": settings})
     yield service.camera("yard")
     await service.close()
@@ -49,16 +51,16 @@ async def stream(camera: Camera, clock: FakeClock) -> AsyncIterator[LiveStream]:
     stream.close()
 
 
-def play(camera: Camera, clock: FakeClock, reel: Reel, frames: int) -> None:
-    for packet in reel.frames(frames, clock.wall_90k()):
+def play(camera: Camera, clock: FakeClock, source: PacketSource, frames: int) -> None:
+    for packet in source.frames(frames, clock.wall_90k()):
         camera.hub.publish(packet)
-        clock.now_s += reel.shape.frame_90k / CLOCK_RATE
+        clock.now_s += source.shape.frame_90k / CLOCK_RATE
 
 
 async def test_a_stream_without_viewers_is_fed_and_answers_at_once(
     camera: Camera, clock: FakeClock, stream: LiveStream
 ) -> None:
-    play(camera, clock, Reel(Shape(gop=15)), 60)
+    play(camera, clock, PacketSource(Shape(gop=15)), 60)
     assert not camera.is_wanted
     assert (await stream.multivariant_playlist()).body.endswith(b"live.m3u8\n")
     assert camera.viewers == {"hls": 1}
@@ -70,8 +72,8 @@ async def test_a_stream_without_viewers_is_fed_and_answers_at_once(
 async def test_all_requests_that_wait_for_a_part_get_the_same_playlist(
     camera: Camera, clock: FakeClock, stream: LiveStream
 ) -> None:
-    reel = Reel(Shape(gop=15))
-    play(camera, clock, reel, 38)
+    source = PacketSource(Shape(gop=15))
+    play(camera, clock, source, 38)
     playlist = parse((await stream.media_playlist()).body.decode())
     msn, part = playlist.edge
     hint = playlist.hints[0]["URI"]
@@ -79,7 +81,7 @@ async def test_all_requests_that_wait_for_a_part_get_the_same_playlist(
     media = asyncio.create_task(stream.media(hint))
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
-    play(camera, clock, reel, 4)
+    play(camera, clock, source, 4)
     answers = await asyncio.gather(*waiting)
     assert len({id(answer) for answer in answers}) == 1
     assert parse(answers[0].body.decode()).edge == (msn, part + 1)
@@ -110,7 +112,7 @@ async def test_a_cancelled_request_leaves_no_waiter(camera: Camera, clock: FakeC
 async def test_a_hinted_part_that_becomes_a_gap_is_not_found(
     camera: Camera, clock: FakeClock, stream: LiveStream
 ) -> None:
-    play(camera, clock, Reel(Shape(gop=15)), 60)
+    play(camera, clock, PacketSource(Shape(gop=15)), 60)
     hint = parse((await stream.media_playlist()).body.decode()).hints[0]["URI"]
     clock.now_s += 1.0
     stream.window.advance(clock.now_s + 5)
@@ -126,13 +128,13 @@ async def test_a_hinted_part_that_becomes_a_gap_is_not_found(
 async def test_a_reconfigured_camera_gets_new_target_durations_once_it_has_no_viewers(
     camera: Camera, clock: FakeClock, stream: LiveStream
 ) -> None:
-    play(camera, clock, Reel(Shape(gop=30)), 100)
+    play(camera, clock, PacketSource(Shape(gop=30)), 100)
     before = parse((await stream.media_playlist()).body.decode())
     clock.now_s += RENEW_S / 2
-    play(camera, clock, Reel(Shape(gop=4, frame_90k=45_000), run=2), 20)
+    play(camera, clock, PacketSource(Shape(gop=4, frame_90k=45_000), run=2), 20)
     assert parse((await stream.media_playlist()).body.decode()).part_target == before.part_target
     clock.now_s += RENEW_S + 1
-    play(camera, clock, Reel(Shape(gop=4, frame_90k=45_000), run=3), 20)
+    play(camera, clock, PacketSource(Shape(gop=4, frame_90k=45_000), run=3), 20)
     after = parse((await stream.media_playlist()).body.decode())
     assert (before.part_target, after.part_target) == (0.205, 0.513)
     assert after.media_sequence > before.media_sequence
@@ -141,14 +143,14 @@ async def test_a_reconfigured_camera_gets_new_target_durations_once_it_has_no_vi
 async def test_a_window_without_viewers_is_replaced_if_gops_exceed_the_target_duration(
     camera: Camera, clock: FakeClock, stream: LiveStream
 ) -> None:
-    play(camera, clock, Reel(Shape(gop=300)), 905)
+    play(camera, clock, PacketSource(Shape(gop=300)), 905)
     playlist = parse((await stream.media_playlist()).body.decode())
     assert playlist.target == 24
     assert all(segment.parts[0].independent for segment in playlist.complete[:1])
 
 
 async def test_streams_are_found_by_camera(camera: Camera, clock: FakeClock) -> None:
-    service = CaptureService({"yard": reel_camera(start="on-demand")})
+    service = CaptureService({"yard": source_camera(start="on-demand")})
     live = LiveService(service, clock=clock)
     stream = live.add_camera(service.camera("yard"))
     assert live.stream("yard") is stream

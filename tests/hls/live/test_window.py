@@ -11,13 +11,13 @@ from gateway.errors import BadRequestError
 from hls.live.target_duration import TargetDurations
 from hls.live.window import LiveWindow
 from tests.hls.live.llhls_rules import Playlist, parse
-from tests.support.reel import PCMA, START_90K, Reel, Shape
+from tests.support.sources.packets import PCMA, START_90K, PacketSource, Shape
 
 
-def play(window: LiveWindow, frames: int, reel: Reel | None = None, from_s: float = 0.0) -> LiveWindow:
-    reel = reel or Reel(Shape(gop=30))
-    first_90k = reel.first_dts_90k
-    for packet in reel.frames(frames):
+def play(window: LiveWindow, frames: int, source: PacketSource | None = None, from_s: float = 0.0) -> LiveWindow:
+    source = source or PacketSource(Shape(gop=30))
+    first_90k = source.first_dts_90k
+    for packet in source.frames(frames):
         window.feed(packet, from_s + (packet.dts_90k - first_90k) / CLOCK_RATE)
     return window
 
@@ -40,12 +40,14 @@ def read(window: LiveWindow) -> Playlist:
     ],
 )
 def test_target_durations_fit_the_camera(frame_90k: int, gop: int, part_target: float, target: int) -> None:
-    window = play(LiveWindow(START_90K), 1 + 5 * CLOCK_RATE // frame_90k, Reel(Shape(frame_90k=frame_90k, gop=gop)))
+    window = play(
+        LiveWindow(START_90K), 1 + 5 * CLOCK_RATE // frame_90k, PacketSource(Shape(frame_90k=frame_90k, gop=gop))
+    )
     assert window.targets == TargetDurations(round(part_target * CLOCK_RATE), target)
 
 
 def test_a_long_gop_is_playable_before_it_ends() -> None:
-    window = play(LiveWindow(START_90K), 15 * 4 + 8, Reel(Shape(gop=150)))
+    window = play(LiveWindow(START_90K), 15 * 4 + 8, PacketSource(Shape(gop=150)))
     assert window.is_playable
     assert read(window).complete[0].parts[0].independent
 
@@ -72,11 +74,11 @@ def test_media_sequence_numbers_fit_31_bits_and_discontinuities_stay_small() -> 
 
 def test_segments_and_parts_stay_available_after_they_left_the_playlist_and_then_expire() -> None:
     window = LiveWindow(START_90K)
-    reel = Reel(Shape(gop=15))
+    source = PacketSource(Shape(gop=15))
     first_names: dict[str, float] = {}
     gone_at_s: dict[str, float] = {}
     unlisted_at_s: dict[str, float] = {}
-    for packet in reel.frames(15 * 60):
+    for packet in source.frames(15 * 60):
         now_s = packet.dts_90k / CLOCK_RATE
         window.feed(packet, now_s)
         if not window.live_edge:
@@ -103,9 +105,9 @@ def test_segments_and_parts_stay_available_after_they_left_the_playlist_and_then
 
 def test_memory_is_bounded_and_evicted_segments_are_counted() -> None:
     window = LiveWindow(START_90K, max_bytes=20_000)
-    reel = Reel(Shape(gop=30))
+    source = PacketSource(Shape(gop=30))
     for _ in range(60):
-        play(window, 15, reel)
+        play(window, 15, source)
         # At most that much, plus the open segment and one complete one that a player may begin with.
         assert window.media_bytes <= max(20_000, 2 * 7_000)
     assert len(read(window).complete) < 6
@@ -115,8 +117,8 @@ def test_memory_is_bounded_and_evicted_segments_are_counted() -> None:
 
 def test_a_stream_without_a_keyframe_uses_no_memory() -> None:
     window = LiveWindow(START_90K)
-    reel = Reel(Shape(gop=1000), number=1)
-    play(window, 900, reel)
+    source = PacketSource(Shape(gop=1000), number=1)
+    play(window, 900, source)
     assert window.targets is None
     assert not window.is_playable
     assert window.live_edge is None
@@ -128,7 +130,7 @@ def test_playlists_are_rendered_once_per_version() -> None:
     assert window.media_playlist().gzipped is window.media_playlist().gzipped
     assert gzip.decompress(window.media_playlist().gzipped) == window.media_playlist().body
     before, version = window.media_playlist(), window.version
-    play(window, 4, Reel(Shape(gop=30), run=2), from_s=14)
+    play(window, 4, PacketSource(Shape(gop=30), run=2), from_s=14)
     assert window.version > version
     assert window.media_playlist() is not before
 
@@ -186,7 +188,7 @@ def test_the_live_edge_is_the_newest_part() -> None:
 
 def test_the_multivariant_playlist_describes_the_stream() -> None:
     window = LiveWindow(START_90K)
-    for packet in Reel(Shape(gop=15, audio=PCMA)).with_sound(100):
+    for packet in PacketSource(Shape(gop=15, audio=PCMA)).with_sound(100):
         window.feed(packet, packet.dts_90k / CLOCK_RATE)
     text = window.multivariant_playlist().body.decode()
     assert 'CODECS="avc1.42c00a,mp4a.40.2"' in text
@@ -204,7 +206,7 @@ def test_the_window_is_playable_one_gop_after_an_outage_of_hours() -> None:
     assert not window.is_playable
     playlist = read(window)
     assert playlist.complete[-1].gap
-    again = Reel(Shape(gop=15), run=2)
+    again = PacketSource(Shape(gop=15), run=2)
     play(window, 31, again, from_s=10 * 3600 + 1)
     assert window.is_playable
     assert window.media_bytes < 100_000

@@ -11,11 +11,11 @@ from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.media import AudioInfo, Packet
 from hls.mp4.audio import LAG_MAX_S, AudioTrack, fmp4_audio
 from hls.mp4.fragments import FragmentMuxer, Sample
-from tests.support.reel import AAC, PCMA, PCMU, Reel, Shape
+from tests.support.sources.packets import AAC, PCMA, PCMU, PacketSource, Shape
 
 
 def sound(audio: AudioInfo, seconds: float) -> list[Packet]:
-    return list(Reel(Shape(audio=audio)).sound(seconds_90k(seconds)))
+    return list(PacketSource(Shape(audio=audio)).sound(seconds_90k(seconds)))
 
 
 def end_to_end(samples: list[Sample], first: int = 0) -> bool:

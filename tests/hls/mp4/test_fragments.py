@@ -8,13 +8,13 @@ import pytest
 
 from hls.mp4.fragments import FragmentMuxer, Sample, without_parameter_sets
 from tests.hls.live.llhls_rules import boxes, video_duration_90k
-from tests.support.reel import AAC, Reel, Shape
+from tests.support.sources.packets import AAC, PacketSource, Shape
 
 
 def samples(count: int, at: int = 0, cts: int = 0) -> list[Sample]:
     return [
         Sample(each.data, at + each.dts_90k, at + each.dts_90k + cts, 6000, each.is_keyframe)
-        for each in Reel(Shape(gop=5)).frames(count)
+        for each in PacketSource(Shape(gop=5)).frames(count)
     ]
 
 

@@ -14,8 +14,8 @@ from hls.archive.recording import SequenceNumbers
 from hls.archive.segment import SegmentWithFragments
 from hls.playback.clip import CompositeFile, Slice, growing_file, make_clip
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 
 pytestmark = pytest.mark.integration
 
@@ -29,8 +29,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recordings(data_dir: Path) -> list[SegmentWithFragments]:
     """6 s in 2 s files with sound, a gap until second 60, and 4 s of another size, the last 2 s still growing."""
     numbers = SequenceNumbers()
-    first = record(data_dir, film(Film(seconds=6, audio=True)), segment_s=2, numbers=numbers)
-    later = film(Film(seconds=4, audio=True, width=320, height=240), START_90K + 60 * CLOCK_RATE, run=2)
+    first = record(data_dir, encode(EncoderSettings(seconds=6, audio=True)), segment_s=2, numbers=numbers)
+    later = encode(EncoderSettings(seconds=4, audio=True, width=320, height=240), START_90K + 60 * CLOCK_RATE, run=2)
     return [*first, *record(data_dir, later, segment_s=2, numbers=numbers, finish=False)]
 
 
@@ -140,9 +140,9 @@ def test_a_clip_is_the_same_file_each_time(data_dir: Path, recordings: list[Segm
 
 
 def test_a_growing_file_reads_the_same_after_it_was_closed(tmp_path: Path) -> None:
-    [(growing, _)] = record(tmp_path / "a", film(), finish=False)
+    [(growing, _)] = record(tmp_path / "a", encode(), finish=False)
     before = growing.path(tmp_path / "a").read_bytes()
-    [(closed, _)] = record(tmp_path / "b", film())
+    [(closed, _)] = record(tmp_path / "b", encode())
     file = growing_file(closed.path(tmp_path / "b"), growing)
     assert whole_bytes(file) == before[: growing.size]
 

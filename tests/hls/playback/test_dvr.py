@@ -12,15 +12,15 @@ from hls.archive.segment import Segment, SegmentWithFragments
 from hls.mp4.init_segment import shared_init
 from hls.playback.dvr import playlist
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 
 
 def recorded(data_dir: Path) -> list[SegmentWithFragments]:
     """12 s in files of 6 s, a gap, and 6 s of another size."""
     numbers = SequenceNumbers(sequence=100, discontinuities=7)
-    first = record(data_dir, film(Film(seconds=12)), segment_s=6, numbers=numbers)
-    later = film(Film(seconds=6, width=320, height=240), START_90K + 60 * CLOCK_RATE, run=2)
+    first = record(data_dir, encode(EncoderSettings(seconds=12)), segment_s=6, numbers=numbers)
+    later = encode(EncoderSettings(seconds=6, width=320, height=240), START_90K + 60 * CLOCK_RATE, run=2)
     return [*first, *record(data_dir, later, segment_s=6, numbers=numbers)]
 
 
@@ -65,7 +65,7 @@ def test_a_playlist_begins_with_the_segment_of_the_start_and_numbers_follow(tmp_
 
 
 def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
-    packets = film(Film(seconds=14))
+    packets = encode(EncoderSettings(seconds=14))
     before: list[str] = []
     for count in range(20, 141, 10):
         recordings = record(tmp_path / str(count), packets[:count], segment_s=6, finish=False)

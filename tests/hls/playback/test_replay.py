@@ -16,8 +16,8 @@ from gateway.jpeg.feed import JpegFrame
 from hls.archive.fragment import Fragment
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.playback.replay import ARRIVED_90K, fragments_from, make_thumbnail, read_packets, replay_jpeg
-from tests.support.film import START_90K, Film, film
 from tests.support.recording import record
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 
 
 def brightness(jpeg: bytes) -> int:
@@ -29,8 +29,8 @@ def brightness(jpeg: bytes) -> int:
 
 
 def test_recorded_packets_are_read_back_equal(tmp_path: Path) -> None:
-    packets = [packet for packet in film(Film(seconds=4, audio=True)) if packet.is_video]
-    [(segment, fragments)] = record(tmp_path, film(Film(seconds=4, audio=True)))
+    packets = [packet for packet in encode(EncoderSettings(seconds=4, audio=True)) if packet.is_video]
+    [(segment, fragments)] = record(tmp_path, encode(EncoderSettings(seconds=4, audio=True)))
     for first in (0, 10, 30):
         read = list(read_packets(tmp_path, segment, fragments_from(fragments, first * 9000)))
         expected = packets[first - first % 10 :]
@@ -42,7 +42,7 @@ def test_recorded_packets_are_read_back_equal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage" * 1000])
 def test_a_missing_or_broken_file_is_our_error(tmp_path: Path, content: bytes | None) -> None:
-    [(segment, fragments)] = record(tmp_path, film())
+    [(segment, fragments)] = record(tmp_path, encode())
     path = segment.path(tmp_path)
     path.unlink()
     if content is not None:
@@ -52,7 +52,7 @@ def test_a_missing_or_broken_file_is_our_error(tmp_path: Path, content: bytes | 
 
 
 def test_a_thumbnail_is_the_first_picture_and_made_once(tmp_path: Path) -> None:
-    [(segment, fragments)] = record(tmp_path, film(Film(width=640, height=480)), finish=False)
+    [(segment, fragments)] = record(tmp_path, encode(EncoderSettings(width=640, height=480)), finish=False)
     path = make_thumbnail(tmp_path, segment, fragments)
     assert path == segment.path(tmp_path).with_suffix(".jpg")
     picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
@@ -119,8 +119,10 @@ async def replay(
 
 def recorded(data_dir: Path) -> Archive:
     """6 s in 2 s files, a gap, and 2 s from second 20 on."""
-    first = record(data_dir, film(Film(seconds=6)), segment_s=2)
-    return Archive(data_dir, [*first, *record(data_dir, film(Film(seconds=2), START_90K + 20 * CLOCK_RATE, run=2))])
+    first = record(data_dir, encode(EncoderSettings(seconds=6)), segment_s=2)
+    return Archive(
+        data_dir, [*first, *record(data_dir, encode(EncoderSettings(seconds=2), START_90K + 20 * CLOCK_RATE, run=2))]
+    )
 
 
 async def test_a_replay_begins_exactly_and_plays_across_segments_and_gaps(
@@ -148,7 +150,7 @@ async def test_a_lower_frame_rate_shows_fewer_frames_at_the_same_speed(
 async def test_a_replay_near_the_live_edge_plays_faster_and_ends_there(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recordings = record(tmp_path, film(Film(seconds=6)), finish=False)
+    recordings = record(tmp_path, encode(EncoderSettings(seconds=6)), finish=False)
     assert recordings[0][0].end_reason is None
     frames = await replay(Archive(tmp_path, recordings), executor, 1, 6.5, monkeypatch)
     shown_to_90k = frames[-1][1].captured_at_90k
@@ -160,7 +162,7 @@ async def test_a_replay_near_the_live_edge_plays_faster_and_ends_there(
 async def test_a_growing_file_is_read_on_as_it_grows(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = Archive(tmp_path, record(tmp_path, film(Film(seconds=6)), finish=False))
+    archive = Archive(tmp_path, record(tmp_path, encode(EncoderSettings(seconds=6)), finish=False))
     segment, fragments = archive.recordings[0]
     grown = iter(range(2, len(fragments) + 1))
 

@@ -28,8 +28,8 @@ from tests.support.auth_gateway import (
     offered,
 )
 from tests.support.eventually import eventually
-from tests.support.film import Film, film
 from tests.support.recording import index_of, record
+from tests.support.sources.encoded import EncoderSettings, encode
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
 from web.auth.jwt import LEEWAY_S
 from web.auth.policy import ROUTES
@@ -206,7 +206,7 @@ async def test_mjpeg_is_closed_when_its_token_or_signed_url_ends(tmp_path: Path)
 
 async def test_a_download_is_cut_by_revocation_but_not_by_expiry(tmp_path: Path) -> None:
     clock = ManualClock()
-    whole = record(tmp_path / "data", film(Film(seconds=2)))[0]
+    whole = record(tmp_path / "data", encode(EncoderSettings(seconds=2)))[0]
     index_of(tmp_path / "data", [whole]).close()
     name, size = whole[0].name, 64 << 20
     (path,) = (tmp_path / "data").rglob(f"{name}.mp4")

@@ -13,7 +13,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 
 from tests.support.eventually import eventually_sync
 from tests.support.gateway_process import GatewayProcess
-from tests.support.proxies import NAME, Caddy, Nginx, Proxy
+from tests.support.reverse_proxies import NAME, Caddy, Nginx, Proxy
 
 pytestmark = pytest.mark.integration
 

@@ -20,7 +20,7 @@ from gateway.capture.counters import CaptureCounters
 from gateway.clock import CLOCK_RATE
 from hls.live.window import LiveWindow
 from tests.support.eventually import eventually
-from tests.support.reel import PCMA, START_90K, Reel, Shape
+from tests.support.sources.packets import PCMA, START_90K, PacketSource, Shape
 from web.app import create_app
 from web.gateway import GATEWAY
 from web.observability.metrics import METRICS
@@ -288,14 +288,16 @@ async def test_what_hls_and_recordings_drop_is_counted_per_camera(client: Client
     names.append("liveedge_archive_audio_packets_dropped_total")
     assert [(await scrape(client))[name][yard] for name in names] == [0, 0, 0, 0]
     hub = client.app[GATEWAY].service.camera("yard").hub
-    packets = list(Reel(Shape(gop=15, audio=PCMA)).with_sound(60))
+    packets = list(PacketSource(Shape(gop=15, audio=PCMA)).with_sound(60))
     for packet in packets:
         hub.publish(packet)
     late = next(packet for packet in packets if not packet.is_video)
     hub.publish(replace(late, data=b""))  # cannot be decoded
     for _ in range(4):
         hub.publish(late)  # its time is already filled
-    hub.publish(replace(Reel(Shape(gop=15), number=1).frame(START_90K, 6000), run=2))  # a run without a keyframe
+    hub.publish(
+        replace(PacketSource(Shape(gop=15), number=1).frame(START_90K, 6000), run=2)
+    )  # a run without a keyframe
     archive = client.app[GATEWAY].archive
     await eventually(lambda: archive.recorders()["yard"].audio_packets_dropped, "audio packets are dropped")
     samples = await scrape(client)
@@ -308,6 +310,6 @@ async def test_segments_evicted_by_the_memory_limit_are_counted(client: Client) 
     gateway = client.app[GATEWAY]
     stream = gateway.live.stream("yard")
     stream.window = LiveWindow(START_90K, counters=stream.counters, max_bytes=20_000)
-    for packet in Reel(Shape(gop=30)).frames(900):
+    for packet in PacketSource(Shape(gop=30)).frames(900):
         gateway.service.camera("yard").hub.publish(packet)
     assert (await scrape(client))["liveedge_hls_segments_evicted_total"][("camera", "yard"),] > 0

@@ -16,9 +16,9 @@ from gateway.clock import CLOCK_RATE
 from hls.archive.segment import SegmentState
 from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.film import START_90K, Film, film
 from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 from web.api.routes import downloads, dvr, segments
 from web.gateway import GATEWAY, Gateway
 from web.settings import load_settings
@@ -51,13 +51,13 @@ def gateway(data_dir: Path) -> web.Application:
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
     """10 s in five closed segments, a gap of 10 s, and 3 s whose last segment still grows."""
-    index_of(tmp_path, record(tmp_path, film(Film(seconds=10)), segment_s=2)).close()
+    index_of(tmp_path, record(tmp_path, encode(EncoderSettings(seconds=10)), segment_s=2)).close()
     async with TestClient(TestServer(gateway(tmp_path))) as made:
         archive = made.app[GATEWAY].archive
         assert archive.recovery is not None
         assert archive.recovery.is_nothing
         hub = made.app[GATEWAY].service.camera("door").hub
-        for packet in film(Film(seconds=3), START_90K + 20 * CLOCK_RATE, run=2):
+        for packet in encode(EncoderSettings(seconds=3), START_90K + 20 * CLOCK_RATE, run=2):
             hub.publish(packet)
         await eventually(
             lambda: (archive.live_position("door") or ("",))[0] == "segment_20261122T185022Z",

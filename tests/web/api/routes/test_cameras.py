@@ -60,7 +60,7 @@ async def test_the_api_does_not_remove_a_configured_camera(place: Path, open_gat
         ({"port": 80}, 400),
         ({"url": "file:///etc/passwd"}, 400),
         ({"engine": "os:system"}, 400),
-        ({"capture_engine": "tests.support.scripted:ScriptedEngine"}, 400),
+        ({"capture_engine": "tests.support.sources.scripted:ScriptedEngine"}, 400),
         ({"engine": {}}, 400),
         ({"camera_id": "other"}, 400),
         ({"record": "always", "start": "on-demand"}, 400),

@@ -16,8 +16,8 @@ from tests.hls.live.llhls_rules import Watch, boxes, check, check_media, parse
 from tests.support.browser import assert_moving_picture, chromium, look
 from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.hls_server import HlsServer, hls_server, reel_camera
-from tests.support.reel_engine import ReelEngine
+from tests.support.hls_server import HlsServer, hls_server, source_camera
+from tests.support.sources.engine import SourceEngine
 
 GIVE_UP_S = 30.0
 """A limit for waits that would otherwise hang the suite. It does not measure speed."""
@@ -25,7 +25,7 @@ GIVE_UP_S = 30.0
 
 @pytest.fixture
 async def server() -> AsyncIterator[HlsServer]:
-    async with hls_server({"yard": reel_camera("reel://gop=15,frame_90k=6000")}) as server:
+    async with hls_server({"yard": source_camera("packets://gop=15,frame_90k=6000")}) as server:
         yield server
 
 
@@ -118,7 +118,7 @@ async def test_unknown_names_are_404(client: aiohttp.ClientSession) -> None:
 async def test_requests_keep_the_camera_captured_until_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "HOLD_S", 0.2)
     async with (
-        hls_server({"porch": reel_camera("reel://gop=15", start="on-demand")}) as server,
+        hls_server({"porch": source_camera("packets://gop=15", start="on-demand")}) as server,
         aiohttp.ClientSession(server.url) as client,
     ):
         camera = server.service.camera("porch")
@@ -133,7 +133,7 @@ async def test_requests_keep_the_camera_captured_until_they_end(monkeypatch: pyt
 async def test_a_camera_without_pictures_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "READY_S", 0.1)
     async with (
-        hls_server({"gone": reel_camera("reel://gop=16")}) as server,
+        hls_server({"gone": source_camera("packets://gop=16")}) as server,
         aiohttp.ClientSession(server.url) as client,
     ):
         for name in ("index.m3u8", "live.m3u8"):
@@ -190,11 +190,11 @@ async def test_a_silent_camera_shows_gaps_and_comes_back_after_a_discontinuity(
             text = await answer.text()
         return text if wanted in text else ""
 
-    ReelEngine.silenced.add(url)
+    SourceEngine.silenced.add(url)
     try:
         await eventually(partial(playlist_with, "GAP=YES"), "the playlist shows a gap")
     finally:
-        ReelEngine.silenced.discard(url)
+        SourceEngine.silenced.discard(url)
     text = await eventually(partial(playlist_with, "#EXT-X-DISCONTINUITY\n"), "the camera is back")
     assert "#EXT-X-GAP\n" in text
     check(parse(text))
@@ -202,7 +202,7 @@ async def test_a_silent_camera_shows_gaps_and_comes_back_after_a_discontinuity(
 
 @pytest.mark.integration
 async def test_hls_js_plays_at_the_live_edge_with_sound_of_any_codec_or_none() -> None:
-    cameras = {name: reel_camera(f"reel://gop=15{sound}") for name, sound in SOUNDS.items()}
+    cameras = {name: source_camera(f"packets://gop=15{sound}") for name, sound in SOUNDS.items()}
     async with hls_server(cameras) as server, chromium() as browser:
         for name in cameras:
             page = await browser.new_page()

@@ -12,16 +12,21 @@ from aiohttp import web
 
 from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
-from tests.support.coded import HEIGHT, WIDTH, ClipEngine, size_of
 from tests.support.eventually import eventually
-from tests.support.film import Film, film
 from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
+from tests.support.sources.encoded import EncoderSettings, encode
+from tests.support.sources.numbered import HEIGHT, WIDTH, ClipEngine, size_of
 from web.api.routes import jpeg
 from web.gateway import Gateway
 from web.settings import load_settings
 
-CAMERA = {"url": "clip://camera", "engine": "tests.support.coded:ClipEngine", "start": "on-demand", "record": "never"}
+CAMERA = {
+    "url": "clip://camera",
+    "engine": "tests.support.sources.numbered:ClipEngine",
+    "start": "on-demand",
+    "record": "never",
+}
 
 
 class Site:
@@ -230,7 +235,7 @@ async def test_a_client_that_does_not_read_queues_no_frames_and_stops_no_viewer(
 
 
 async def test_mjpeg_from_a_moment_plays_the_recording(tmp_path: Path, http: aiohttp.ClientSession) -> None:
-    index_of(tmp_path, record(tmp_path, film(Film(seconds=4)), segment_s=2)).close()
+    index_of(tmp_path, record(tmp_path, encode(EncoderSettings(seconds=4)), segment_s=2)).close()
     door = {**CAMERA, "engine": "pyav", "url": "rtsp://127.0.0.1:1"}
     settings = load_settings(cameras={"door": door}, data_dir=tmp_path, archive_min_free_bytes=0, frame_rate=60)
     gateway = Gateway(settings)

@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from gateway.camera import Camera
-from tests.support.cinema import FilmEngine, film
 from tests.support.partial_app import app_with_routes
 from tests.support.rtsp import SYSTEM_PYTHON
+from tests.support.sources.encoded_loop import EncodedLoopEngine, encode_loop
 from web.api.routes import whep
 from web.gateway import GATEWAY, Gateway
 from web.middleware.cors import Cors
@@ -36,18 +36,18 @@ Client = TestClient[web.Request, web.Application]
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    """WHEP over one camera ``film``, behind the middleware that answers CORS."""
-    FilmEngine.showing["film"] = (film(), None)
+    """WHEP over one camera ``loop``, behind the middleware that answers CORS."""
+    EncodedLoopEngine.showing["loop"] = (encode_loop(), None)
     camera = {
-        "url": "film://film",
-        "engine": "tests.support.cinema:FilmEngine",
+        "url": "loop://loop",
+        "engine": "tests.support.sources.encoded_loop:EncodedLoopEngine",
         "start": "on-demand",
         "record": "never",
         "capture_linger": 0,
         "connection_retry_delay": 0.2,
     }
     settings = load_settings(
-        cameras={"film": camera},
+        cameras={"loop": camera},
         cors_origins=ORIGIN,
         webrtc_udp_port=0,
         ice_servers=["stun:stun.example:3478", "turn:u:p@turn.example"],
@@ -66,7 +66,7 @@ async def client() -> AsyncIterator[Client]:
 
 @pytest.fixture
 def camera(client: Client) -> Camera:
-    return client.app[GATEWAY].service.camera("film")
+    return client.app[GATEWAY].service.camera("loop")
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ async def peer() -> AsyncIterator[RTCPeerConnection]:
 
 
 async def test_a_client_joins_watches_and_leaves(client: Client, peer: RTCPeerConnection, camera: Camera) -> None:
-    reply = await client.post("/whep/film", data=peer.localDescription.sdp, headers=SDP)
+    reply = await client.post("/whep/loop", data=peer.localDescription.sdp, headers=SDP)
     assert reply.status == 201
     assert reply.content_type == "application/sdp"
-    assert reply.headers["Location"].startswith("/whep/film/")
+    assert reply.headers["Location"].startswith("/whep/loop/")
     assert reply.headers["ETag"].startswith('"')
     assert reply.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
     assert reply.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -104,7 +104,7 @@ async def test_a_client_joins_watches_and_leaves(client: Client, peer: RTCPeerCo
 @pytest.mark.integration
 async def test_gstreamer_watches_and_leaves(client: Client, camera: Camera) -> None:
     process = await asyncio.create_subprocess_exec(
-        SYSTEM_PYTHON, str(GSTREAMER), str(client.make_url("/whep/film")), stdout=PIPE, stderr=PIPE
+        SYSTEM_PYTHON, str(GSTREAMER), str(client.make_url("/whep/loop")), stdout=PIPE, stderr=PIPE
     )
     output, complaints = await process.communicate()
     assert process.returncode == 0, complaints.decode()
@@ -118,7 +118,7 @@ async def test_gstreamer_watches_and_leaves(client: Client, camera: Camera) -> N
 
 
 async def join(client: Client, peer: RTCPeerConnection) -> tuple[str, str]:
-    reply = await client.post("/whep/film", data=peer.localDescription.sdp, headers=SDP)
+    reply = await client.post("/whep/loop", data=peer.localDescription.sdp, headers=SDP)
     assert reply.status == 201
     return reply.headers["Location"], reply.headers["ETag"]
 
@@ -165,12 +165,12 @@ async def test_patches_that_are_refused(
 @pytest.mark.parametrize(
     ("path", "body", "headers", "status"),
     [
-        ("/whep/film", b"v=0", {"Content-Type": "text/plain"}, 415),
-        ("/whep/film", b"v=0", {}, 415),
-        ("/whep/film", b"nonsense", SDP, 400),
-        ("/whep/film", b"\xff\xfe", SDP, 400),
-        ("/whep/film", b"v=0\r\n" + b"a=x\r\n" * 20_000, SDP, 400),
-        ("/whep/film", b"v=0", {**SDP, "Accept": "text/html"}, 406),
+        ("/whep/loop", b"v=0", {"Content-Type": "text/plain"}, 415),
+        ("/whep/loop", b"v=0", {}, 415),
+        ("/whep/loop", b"nonsense", SDP, 400),
+        ("/whep/loop", b"\xff\xfe", SDP, 400),
+        ("/whep/loop", b"v=0\r\n" + b"a=x\r\n" * 20_000, SDP, 400),
+        ("/whep/loop", b"v=0", {**SDP, "Accept": "text/html"}, 406),
         ("/whep/none", b"v=0", SDP, 404),
     ],
 )
@@ -185,7 +185,7 @@ async def test_offers_that_are_refused(
 
 async def test_an_offer_without_h264_lists_transports_that_would_work(client: Client, peer: RTCPeerConnection) -> None:
     offer = peer.localDescription.sdp.replace("H264", "H123")
-    reply = await client.post("/whep/film", data=offer, headers={**SDP, "Accept": "application/sdp, */*;q=0.1"})
+    reply = await client.post("/whep/loop", data=offer, headers={**SDP, "Accept": "application/sdp, */*;q=0.1"})
     assert reply.status == 406
     assert (await reply.json())["transports"] == ["hls", "mjpeg"]
 
@@ -194,15 +194,15 @@ async def test_a_camera_that_connects_is_503_with_retry_after(
     client: Client, peer: RTCPeerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.webrtc.server.KEYFRAME_WAIT_S", 0.2)
-    FilmEngine.showing.clear()
-    reply = await client.post("/whep/film", data=peer.localDescription.sdp, headers=SDP)
+    EncodedLoopEngine.showing.clear()
+    reply = await client.post("/whep/loop", data=peer.localDescription.sdp, headers=SDP)
     assert reply.status == 503
     assert int(reply.headers["Retry-After"]) >= 1
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/whep/film"), ("PUT", "/whep/film"), ("GET", "/whep/film/x"), ("POST", "/whep/film/x")],
+    [("GET", "/whep/loop"), ("PUT", "/whep/loop"), ("GET", "/whep/loop/x"), ("POST", "/whep/loop/x")],
 )
 async def test_other_methods_are_not_allowed(client: Client, method: str, path: str) -> None:
     reply = await client.request(method, path)
@@ -211,14 +211,14 @@ async def test_other_methods_are_not_allowed(client: Client, method: str, path: 
 
 
 async def test_options_for_browsers_on_other_origins(client: Client) -> None:
-    reply = await client.options("/whep/film")
+    reply = await client.options("/whep/loop")
     assert reply.status == 204
     assert reply.headers["Accept-Post"] == "application/sdp"
     assert len(reply.headers.getall("Link")) == 2
-    session = await client.options("/whep/film/x")
+    session = await client.options("/whep/loop/x")
     assert session.status == 204
     assert session.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
-    asked = await client.options("/whep/film/x", headers={"Access-Control-Request-Method": "PATCH"})
+    asked = await client.options("/whep/loop/x", headers={"Access-Control-Request-Method": "PATCH"})
     assert "PATCH" in asked.headers["Access-Control-Allow-Methods"]
     assert {"Authorization", "Content-Type", "If-Match"} <= set(
         asked.headers["Access-Control-Allow-Headers"].split(", ")
@@ -226,5 +226,5 @@ async def test_options_for_browsers_on_other_origins(client: Client) -> None:
 
 
 async def test_an_unknown_session_is_404(client: Client) -> None:
-    assert (await client.delete("/whep/film/none")).status == 404
-    assert (await client.patch("/whep/film/none", data=CANDIDATE, headers={**FRAGMENT, "If-Match": "*"})).status == 404
+    assert (await client.delete("/whep/loop/none")).status == 404
+    assert (await client.patch("/whep/loop/none", data=CANDIDATE, headers={**FRAGMENT, "If-Match": "*"})).status == 404

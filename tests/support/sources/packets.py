@@ -1,4 +1,4 @@
-"""An endless camera: a short piece of real H.264 (and AAC or G.711) in a loop, on whatever timeline a test wants."""
+"""An endless source of packets: a short piece of real H.264 (and AAC or G.711) in a loop, on a timeline of the test."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Shape:
 
 
 @dataclass
-class Reel:
+class PacketSource:
     """One run of a camera: each call of :meth:`frame` is the next frame. Times are what the test says they are."""
 
     shape: Shape = field(default_factory=Shape)

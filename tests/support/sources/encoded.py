@@ -17,8 +17,8 @@ START_90K = 1_795_373_400 * CLOCK_RATE
 
 
 @dataclass(frozen=True)
-class Film:
-    """A short film: ``seconds`` of ``width`` x ``height`` at ``fps``, a keyframe every ``gop`` frames."""
+class EncoderSettings:
+    """What is encoded: ``seconds`` of ``width`` x ``height`` at ``fps``, a keyframe every ``gop`` frames."""
 
     seconds: float = 4.0
     fps: int = 10
@@ -31,12 +31,12 @@ class Film:
     hevc: bool = False
 
 
-DEFAULT_FILM = Film()
+DEFAULT_SETTINGS = EncoderSettings()
 
 
 @lru_cache(maxsize=32)
-def film(what: Film = DEFAULT_FILM, start_90k: int = START_90K, run: int = 1) -> tuple[Packet, ...]:
-    """The packets of a film that was captured from ``start_90k`` on. Frame n is a grey of 20 + n mod 200."""
+def encode(what: EncoderSettings = DEFAULT_SETTINGS, start_90k: int = START_90K, run: int = 1) -> tuple[Packet, ...]:
+    """Packets that were captured from ``start_90k`` on. Frame n is a grey of 20 + n mod 200."""
     video = list(_video(what))
     codec = "hevc" if what.hevc else "h264"
     sets = find_parameter_sets(codec, video[0][0])
@@ -64,7 +64,7 @@ def film(what: Film = DEFAULT_FILM, start_90k: int = START_90K, run: int = 1) ->
     return tuple(packets)
 
 
-def _video(what: Film) -> Iterator[tuple[bytes, bool]]:
+def _video(what: EncoderSettings) -> Iterator[tuple[bytes, bool]]:
     encoder = av.CodecContext.create("libx265" if what.hevc else "libx264", "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = what.width, what.height, "yuv420p"
@@ -88,7 +88,7 @@ def _video(what: Film) -> Iterator[tuple[bytes, bool]]:
             yield bytes(packet), packet.is_keyframe
 
 
-def _audio(what: Film) -> Iterator[bytes]:
+def _audio(what: EncoderSettings) -> Iterator[bytes]:
     encoder = av.CodecContext.create("aac", "w")
     assert isinstance(encoder, av.AudioCodecContext)
     encoder.sample_rate, encoder.layout, encoder.format = 48_000, "mono", "fltp"

@@ -1,4 +1,4 @@
-"""A camera that plays a film in real time: H.264 encoded once by libx264, in a loop, through an engine of its own."""
+"""A camera that plays H.264, encoded once by libx264, in a loop and in real time."""
 
 import threading
 import time
@@ -21,8 +21,8 @@ from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 
 
 @dataclass(frozen=True)
-class Film:
-    """Frames in Annex B, whether they are keyframes and how many frames later they are shown; to be repeated."""
+class EncodedLoop:
+    """Frames to repeat: Annex B, whether it is a keyframe, and how many frames later it is shown."""
 
     video: VideoInfo
     fps: int
@@ -30,8 +30,8 @@ class Film:
 
 
 @dataclass(frozen=True)
-class Sound:
-    """Audio frames to be repeated; ``frame_90k`` ticks each."""
+class AudioLoop:
+    """Audio frames to repeat; each lasts ``frame_90k`` ticks."""
 
     audio: AudioInfo
     frame_90k: int
@@ -39,7 +39,7 @@ class Sound:
 
 
 @lru_cache(maxsize=8)
-def film(
+def encode_loop(
     width: int = 320,
     height: int = 180,
     *,
@@ -50,7 +50,7 @@ def film(
     profile: str = "baseline",
     b_frames: int = 0,
     buffer_s: float = 1.0,
-) -> Film:
+) -> EncodedLoop:
     """A moving, bright, noisy picture; the noise makes the encoder need all of ``bit_rate``.
 
     ``buffer_s`` of the bit rate is the most that a keyframe takes; a camera's keyframe has about 0.2.
@@ -86,16 +86,16 @@ def film(
     units = [unit.rstrip(b"\0") for unit in frames[0][0].split(b"\0\0\1")]
     sets = b"".join(b"\0\0\0\1" + unit for unit in units if unit and unit[0] & 0x1F in (7, 8))
     video = VideoInfo("h264", f"avc1.{sets[5:8].hex()}", width, height, sets, Fraction(fps), bool(b_frames))
-    return Film(video, fps, tuple(frames))
+    return EncodedLoop(video, fps, tuple(frames))
 
 
-class FilmEngine(CaptureEngine):
-    """Plays what ``showing`` has under the URL's host. Put another film there, and the camera restarts with it.
+class EncodedLoopEngine(CaptureEngine):
+    """Plays the loop that ``showing`` has under the URL's host. When a test replaces it, the camera restarts.
 
-    For a gateway in another process the URL says what film: ``film://NAME?fps=15&gop=15&bit_rate=1500000``.
+    For a gateway in another process, the URL describes the loop: ``loop://NAME?fps=15&gop=15&bit_rate=1500000``.
     """
 
-    showing: ClassVar[dict[str, tuple[Film, Sound | None]]] = {}
+    showing: ClassVar[dict[str, tuple[EncodedLoop, AudioLoop | None]]] = {}
 
     def __init__(self, source: CaptureSource, clock: Clock) -> None:
         super().__init__(source, clock)
@@ -104,23 +104,23 @@ class FilmEngine(CaptureEngine):
         self._name = parts.netloc
         if parts.query:
             asked = {name: int(value) for name, value in parse_qsl(parts.query)}
-            self.showing.setdefault(self._name, (film(**asked), None))
+            self.showing.setdefault(self._name, (encode_loop(**asked), None))
 
     def interrupt(self) -> None:
         self._stop.set()
 
     def packets(self) -> Iterator[Packet]:
-        programme = self.showing.get(self._name)
-        if programme is None:
-            raise CameraEndedError("there is no film")
-        playing, sound = programme
+        showing = self.showing.get(self._name)
+        if showing is None:
+            raise CameraEndedError("there is nothing to play")
+        playing, sound = showing
         info = StreamInfo(playing.video, sound.audio if sound else None)
         began, wall_90k, run = time.monotonic(), self.clock.wall_90k(), self.source.run
         step = 90_000 // playing.fps
         number = sounded = 0
         while not self._stop.wait(max(0.0, began + number / playing.fps - time.monotonic())):
-            if self.showing.get(self._name) is not programme:
-                raise CameraEndedError("the film was changed")
+            if self.showing.get(self._name) is not showing:
+                raise CameraEndedError("the loop was replaced")
             data, is_keyframe, later = playing.frames[number % len(playing.frames)]
             at = number * step
             yield Packet(MediaKind.VIDEO, data, at + later * step, at, step, is_keyframe, wall_90k + at, info, run)
@@ -132,15 +132,17 @@ class FilmEngine(CaptureEngine):
                 sounded += 1
 
 
-def film_camera(playing: Film, sound: Sound | None = None, camera_id: str = "film", **settings: object) -> Camera:
-    """A camera that plays a film while somebody holds it."""
-    FilmEngine.showing[camera_id] = (playing, sound)
+def encoded_loop_camera(
+    playing: EncodedLoop, sound: AudioLoop | None = None, camera_id: str = "loop", **settings: object
+) -> Camera:
+    """A camera that plays a loop while a viewer holds it."""
+    EncodedLoopEngine.showing[camera_id] = (playing, sound)
     values: dict[str, object] = {
-        "url": f"film://{camera_id}",
+        "url": f"loop://{camera_id}",
         "connection_retry_delay": 0.2,
         "start": "on-demand",
         "record": "never",
         "capture_linger": 0.0,
         **settings,
     }
-    return Camera(camera_id, CameraSettings.model_validate(values), FilmEngine, SYSTEM_CLOCK, lambda _: None)
+    return Camera(camera_id, CameraSettings.model_validate(values), EncodedLoopEngine, SYSTEM_CLOCK, lambda _: None)

@@ -1,7 +1,7 @@
-"""ReelEngine: a :class:`~tests.support.reel.Reel` in real time, as a capture engine that obeys the test.
+"""SourceEngine: a capture engine that plays a :class:`~tests.support.sources.packets.PacketSource` in real time.
 
-The camera's URL says what it is, as in ``reel://frame_90k=6000,gop=30,audio=aac``. Name the engine
-``tests.support.reel_engine:ReelEngine``.
+The camera's URL says what it is, as in ``packets://frame_90k=6000,gop=30,audio=aac``. Name the engine
+``tests.support.sources.engine:SourceEngine``.
 """
 
 import threading
@@ -12,22 +12,22 @@ from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import CameraEndedError
 from gateway.media import Packet
-from tests.support.reel import AAC, PCMA, PCMU, Reel, Shape
+from tests.support.sources.packets import AAC, PCMA, PCMU, PacketSource, Shape
 
 _AUDIO = {"aac": AAC, "pcma": PCMA, "pcmu": PCMU}
 
 
 def shape_of(url: str) -> Shape:
-    """What a ``reel://`` URL describes."""
+    """What a ``packets://`` URL describes."""
     fields: dict[str, Any] = {}
-    for item in filter(None, url.removeprefix("reel://").split(",")):
+    for item in filter(None, url.removeprefix("packets://").split(",")):
         name, _, value = item.partition("=")
         fields[name] = _AUDIO[value] if name == "audio" else int(value)
     return Shape(**fields)
 
 
-class ReelEngine(CaptureEngine):
-    """See the module. ``silenced`` and ``hung_up`` hold URLs: of cameras that send nothing, and of such as are gone."""
+class SourceEngine(CaptureEngine):
+    """See the module. ``silenced`` has the URLs of cameras that send nothing, ``hung_up`` those of lost cameras."""
 
     silenced: ClassVar[set[str]] = set()
     hung_up: ClassVar[set[str]] = set()
@@ -39,16 +39,20 @@ class ReelEngine(CaptureEngine):
     def packets(self) -> Iterator[Packet]:
         url = self.source.url
         shape = shape_of(url)
-        reel = Reel(shape, run=self.source.run)
+        packet_source = PacketSource(shape, run=self.source.run)
         start_90k = self.clock.wall_90k()
         while not self._stop.is_set():
             if url in self.hung_up:
                 raise CameraEndedError("the camera hung up")
-            due_90k = start_90k + reel.number * shape.frame_90k
+            due_90k = start_90k + packet_source.number * shape.frame_90k
             wait_s = (due_90k - self.clock.wall_90k()) / CLOCK_RATE
             if self._stop.wait(max(0.0, wait_s)):
                 return
-            packets = list(reel.with_sound(1, start_90k) if shape.audio is not None else reel.frames(1, start_90k))
+            packets = list(
+                packet_source.with_sound(1, start_90k)
+                if shape.audio is not None
+                else packet_source.frames(1, start_90k)
+            )
             if url not in self.silenced:
                 yield from packets
 

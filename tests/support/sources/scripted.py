@@ -13,7 +13,7 @@ INFO = StreamInfo(VideoInfo("h264", "avc1.42e01f", 640, 360, b"\0\0\0\1\x67\x42\
 
 
 class ScriptedEngine(CaptureEngine):
-    """Name it ``tests.support.scripted:ScriptedEngine``; reach the newest one of a camera through ``runs``."""
+    """Name it ``tests.support.sources.scripted:ScriptedEngine``; reach the newest one of a camera through ``runs``."""
 
     runs: ClassVar[dict[str, list["ScriptedEngine"]]] = {}
 

@@ -75,7 +75,7 @@ def size_of(jpeg: bytes) -> tuple[int, int]:
 
 
 class ClipEngine(CaptureEngine):
-    """A camera that plays the clip, round and round, in real time: ``engine = "tests.support.coded:ClipEngine"``."""
+    """A camera that plays the pictures in a loop, in real time: ``tests.support.sources.numbered:ClipEngine``."""
 
     interrupted = False
     newest: ClassVar["ClipEngine | None"] = None
