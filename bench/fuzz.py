@@ -1,4 +1,4 @@
-"""Fuzzes every parser of what strangers, cameras and disks hand us.
+"""Fuzz every parser of data from clients, cameras and disks.
 
     uv run --with atheris python -m bench.fuzz [TARGET …] [--seconds 60]
 

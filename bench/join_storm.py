@@ -2,7 +2,7 @@
 
     uv run python -m bench.join_storm [--viewers 100] [--watching 20]
 
-A newcomer has its picture when every packet of its first frame, the keyframe, has arrived; the clock starts with its
+A new viewer has its picture when every packet of its first frame, the keyframe, has arrived; the clock starts with its
 POST. The offers are made before, and spread over one second; a join is an offer answered, ICE, DTLS and the replay of
 the GOP. The load runs on the same machine and takes more CPU than the server: of the times, much is its own.
 """
@@ -21,7 +21,7 @@ GOAL_CPU_MS = 4.0
 GOAL_GAP_MS = 200.0
 
 PATIENCE_S = 10.0
-"""A newcomer without a picture by then has lost a packet: the load does not ask for it again."""
+"""A new viewer without a picture by then has lost a packet: the load does not ask for it again."""
 
 
 async def main() -> None:
@@ -55,7 +55,7 @@ async def main() -> None:
             elapsed = time.monotonic() - began
             spent = server.cpu_s() - cpu
             gap_ms = max(viewer.arrivals.longest_gap_s for viewer in old) * 1000
-            # What sending to the newcomers costs meanwhile is no part of joining: take half of the full load's share.
+            # What sending to the new viewers costs meanwhile is no part of joining: take half of the full load's share.
             both = await load.cpu_share(server, 3)
             joining_ms = (spent - elapsed * (steady + both) / 2) / options.viewers * 1000
             packets = load.percentile([float(viewer.arrivals.first_frame_packets) for viewer in new], 50)
@@ -63,7 +63,7 @@ async def main() -> None:
     print(f"{options.viewers} joins while {options.watching} watch; a first keyframe has {packets:.0f} packets")
     if len(pictures) < len(new):
         print(
-            f"{len(new) - len(pictures)} newcomers had no whole keyframe: packets were lost before the load read them"
+            f"{len(new) - len(pictures)} new viewers had no complete keyframe: packets were lost before they were read"
         )
     p50, last = load.percentile(pictures, 50), max(pictures)
     name = f"`bench.join_storm`, {options.viewers} joins, {options.watching} watching: first keyframe"

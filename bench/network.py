@@ -1,15 +1,15 @@
-"""Bad networks, one viewer at a time, beside a neighbour with a good one.
+"""One viewer on a bad network, and a neighbour on a good one.
 
-    uv run python -m bench.network [--seconds 20] [--only webrtc,hls,jpeg,mjpeg,ladder,kernel]
+    uv run python -m bench.network [--seconds 20] [--only webrtc,hls,jpeg,mjpeg,all,kernel]
 
-A camera of 1.5 Mbit/s at 15 fps with a keyframe a second; gateway in a process of its own; two real Chromiums with
-``<live-edge-player>``, one behind a network of :mod:`tests.support.netem`, the other with none. For each transport and
-network: what the viewer saw and was told, and what the neighbour saw meanwhile, to be held against the first row, in
-which both networks are good. ``ladder`` is the player with all transports, everything through 300 kbit/s; ``kernel`` is
-the same through the kernel's own 300 kbit/s: a network namespace behind ``tbf``, for root on Linux.
+A camera sends 1.5 Mbit/s at 15 fps with one keyframe a second. The gateway is a process of its own. Two real Chromium
+browsers show ``<live-edge-player>``; one is behind a network of :mod:`tests.support.netem`. Each row is one transport
+and network: what the viewer saw, the notice it got, and what the neighbour saw. In the first row both networks are
+good. ``all`` is the player with all transports, behind 300 kbit/s. ``kernel`` is the same with the kernel's own
+300 kbit/s: a network namespace behind ``tbf``, for root on Linux.
 
 A freeze is half a second without a new picture. Latency is the player's own figure, from capture to screen. Losses are
-of UDP alone: what TCP loses it repairs below us. Figures begin when the player shows its first picture.
+those of UDP: TCP repairs its own. Measuring begins when the player shows its first picture.
 """
 
 import argparse
@@ -194,7 +194,7 @@ def namespace(folder: Path) -> Iterator[Path]:
 
 
 async def measure_kernel(seconds: float) -> str:
-    """The ladder's row, through the kernel's own narrow network."""
+    """The row of all transports, with the kernel's own narrow network."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "liveedge.toml").write_text(CAMERA)
         with (
@@ -219,7 +219,7 @@ async def measure_kernel(seconds: float) -> str:
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--only", default=",".join((*TRANSPORTS, "ladder", "kernel")))
+    parser.add_argument("--only", default=",".join((*TRANSPORTS, "all", "kernel")))
     parser.add_argument("--networks", default=",".join(NETWORKS))
     options = parser.parse_args()
     print("| transport | network | first picture | fps | freezes | latency p50 / p95 ms | repaired | told |", end="")
@@ -234,7 +234,7 @@ async def main() -> None:
                         continue
                     print(await measure_kernel(2 * options.seconds), flush=True)
                     continue
-                if transport == "ladder":
+                if transport == "all":
                     print(await measure(gateway, " ".join(TRANSPORTS), "300 kbit/s", 2 * options.seconds), flush=True)
                     continue
                 for network in options.networks.split(","):

@@ -1,9 +1,9 @@
 """How long ``<live-edge-player>`` takes to be back at the live edge, from the moment at which that is possible again.
 
-    uv run python -m bench.return_to_live [--rounds 5] [--cases restart,network] [--players ladder,hls]
+    uv run python -m bench.return_to_live [--rounds 5] [--cases restart,network] [--players all,hls]
 
-Chromium shows the camera that films a clock, over each transport alone and over the whole ladder, and something is
-taken away from it and given back, without a click. What counts is a picture on the screen that is as young as that
+Chromium shows a camera whose picture is a clock, over each transport alone and over all of them. Something is taken
+away from it and given back, without a click. What counts is a picture on the screen that is as young as that
 transport's pictures are (``EDGE_MS``), by the clock in the picture. It is possible again:
 
 =========  ===============================================================================================
@@ -47,7 +47,7 @@ GOAL_MS = 2000.0
 EDGE_MS = {"webrtc": 500, "hls": 2000, "jpeg": 1000, "mjpeg": 1000}
 """No older than this is a picture at the live edge of its transport."""
 
-PLAYERS = {"webrtc": "webrtc", "hls": "hls", "jpeg": "jpeg", "mjpeg": "mjpeg", "ladder": ""}
+PLAYERS = {"webrtc": "webrtc", "hls": "hls", "jpeg": "jpeg", "mjpeg": "mjpeg", "all": ""}
 """The attribute ``transports``."""
 
 OUTAGE_S = 5.0

@@ -2,7 +2,7 @@
 
     uv run python -m bench.soak [--minutes 40] [--viewers 2]
 
-The gateway is a process of its own, as people run it; the viewers live here. One camera is steady, one hangs up every
+The gateway is a process of its own; the viewers are in this one. One camera is steady, one hangs up every
 few seconds, one is never there, and all that send are recorded in segments of a few seconds, of which the oldest go.
 On each transport some viewers come, watch for a while and leave, without end. What the gateway holds is noted every few
 seconds, and how late pictures are when they arrive. In the end each has its slope (Theil and Sen's, which outliers do

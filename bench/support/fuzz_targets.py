@@ -1,4 +1,4 @@
-"""What bench.fuzz throws bytes at: each parser of what strangers, cameras and disks hand us.
+"""The targets of bench.fuzz: each parser of data from clients, cameras and disks.
 
 Rules:
 
@@ -316,7 +316,7 @@ def _files() -> list[bytes]:
 
 
 def url() -> tuple[list[bytes], Run]:
-    """Camera URLs as people paste them, and that no text says a password after it was redacted."""
+    """Camera URLs with any characters; no text contains a password after it was redacted."""
     from gateway.capture.url import normalise
     from gateway.errors import CaptureError, redact
 
