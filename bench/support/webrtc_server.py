@@ -1,68 +1,79 @@
-"""A WebRTC server in a process of its own, for the benches: ours, or stock aiortc passing packets through.
+"""A WebRTC server in a process of its own, for benchmarks: the gateway's, or stock aiortc that passes packets through.
 
-    python -m bench.support.webrtc_server liveedge|aiortc [--url RTSP] [--gop FRAMES]
+    python -m bench.support.webrtc_server liveedge|aiortc [--url RTSP] [--gop FRAMES] [--delays]
 
-Both are fed in the same way: by an RTSP camera, or by a loop of 4 Mbit/s. Prints its address, serves WHEP until it is
-told to stop. ``GET /delays`` (liveedge, with ``--delays``) gives, for each frame since the last time, how long it took
-from the hub to the last packet's ``sendmsg`` for the last viewer, in ms; the CPU of the first sending, in ms; whether
-it is a keyframe; and how often viewers were behind the live edge meanwhile (replays, frames dropped).
+Both get the packets of the same camera: an RTSP camera, or 4 Mbit/s that were encoded before. The process prints its
+address and serves WHEP at ``/whep`` until it is terminated. With ``--delays``, liveedge also has:
+
+- ``POST /outputs/attach`` and ``POST /outputs/detach``: start or stop LL-HLS and the archive for the camera.
+- ``GET /delays``: see :meth:`~bench.support.frame_delays.FrameDelays.take`; with the number of LL-HLS parts since
+  ``attach``, and the bytes that the recorder has written since.
 """
 
 import argparse
-import time
+import tempfile
+from collections.abc import AsyncIterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
 from aiohttp import web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
+from bench.support.frame_delays import FrameDelays
 from gateway.camera import Camera
-from gateway.camera_settings import CameraSettings
-from gateway.capture import engine_factory
-from gateway.clock import SYSTEM_CLOCK
 from gateway.hub import Subscription
-from gateway.media import Packet
-from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.rtp.packets import Frame
-from gateway.webrtc.rtp.video_sender import VideoSender
+from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
-from tests.support.sources.encoded_loop import EncodedLoop, encode_loop, encoded_loop_camera
+from hls.archive.service import Archive
+from hls.live.segment import LivePart
+from hls.live.segment_buffer import SegmentBuffer
+from hls.live.service import LiveService
+from tests.support.sources.encoded_loop import EncodedLoop, EncodedLoopEngine, encode_loop
 from web.middleware.errors import errors_as_json
+from web.settings import Settings, load_settings
 
+CAMERA_ID = "bench"
 VIEWERS_MAX = 1000
+KEYFRAME_S = 30.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("server", choices=["liveedge", "aiortc"])
-    parser.add_argument("--url", help="an RTSP camera; else a loop is played")
-    parser.add_argument("--gop", type=int, default=60, help="the loop's keyframe interval in frames")
+    parser.add_argument("--url", help="an RTSP camera; without it, the camera is made of coded frames")
+    parser.add_argument("--gop", type=int, default=60, help="keyframe interval of the coded frames")
     parser.add_argument("--delays", action="store_true", help="measure each frame, which costs CPU")
     options = parser.parse_args()
-    camera = _rtsp(options.url) if options.url else encoded_loop_camera(realistic(options.gop))
-    app = web.Application(middlewares=[errors_as_json])
-    app.cleanup_ctx.append(lambda _: _hold(camera))
-    if options.server == "liveedge":
-        app.cleanup_ctx.append(lambda application: _liveedge(application, camera))
-        app.router.add_post("/whep", _join)
-        app.router.add_get("/", _page)
-        if options.delays:
-            app["delays"] = Delays()
-            app.router.add_get("/delays", _delays)
-    else:
-        _aiortc(app, camera)
-    web.run_app(app, host="127.0.0.1", port=0, print=_announce, handler_cancellation=True)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = camera_settings(Path(folder), options.url, options.gop)
+        service = CaptureService(settings.camera_settings())
+        app = web.Application(middlewares=[errors_as_json])
+        app.cleanup_ctx.append(lambda _: _captured(service))
+        if options.server == "liveedge":
+            _liveedge(app, service.camera(), FrameDelays() if options.delays else None)
+            if options.delays:
+                app.cleanup_ctx.append(lambda application: _outputs(application, settings, service))
+        else:
+            _aiortc(app, service.camera())
+        web.run_app(app, host="127.0.0.1", port=0, print=_announce, handler_cancellation=True)
+
+
+def camera_settings(data_dir: Path, url: str | None, gop: int) -> Settings:
+    """One camera: at ``url``, or 4 Mbit/s at 30 fps with keyframes of 50 to 80 KB, as a real camera has."""
+    camera = {"url": url, "engine": "pyav"}
+    if url is None:
+        EncodedLoopEngine.showing[CAMERA_ID] = (realistic(gop), None)
+        camera = {"url": f"loop://{CAMERA_ID}", "engine": "tests.support.sources.encoded_loop:EncodedLoopEngine"}
+    return load_settings(
+        data_dir=data_dir, cameras={CAMERA_ID: camera}, start="on-demand", record="capture", archive_min_free_bytes=0
+    )
 
 
 def realistic(gop: int) -> EncodedLoop:
-    """4 Mbit/s at 30 fps with keyframes of 50 to 80 KB, as a camera has them."""
+    """The coded frames of :func:`camera_settings`."""
     return encode_loop(1280, 720, fps=30, gop=gop, gops=max(1, 120 // gop), bit_rate=4_600_000, buffer_s=0.25)
-
-
-def _rtsp(url: str) -> Camera:
-    settings = CameraSettings.model_validate({"url": url, "start": "on-demand", "record": "never"})
-    return Camera("bench", settings, engine_factory("pyav"), SYSTEM_CLOCK, lambda _: None)
 
 
 def _announce(text: str) -> None:
@@ -71,81 +82,89 @@ def _announce(text: str) -> None:
         print(address, flush=True)
 
 
-async def _hold(camera: Camera) -> Any:
+async def _captured(service: CaptureService) -> AsyncIterator[None]:
+    """Capture the camera while the server runs."""
+    camera = service.camera()
     camera.hold("bench")
-    await camera.wait_for_keyframe(30)
+    await camera.wait_for_keyframe(KEYFRAME_S)
     yield
-    await camera.aclose()
+    await service.close()
 
 
-async def _liveedge(app: web.Application, camera: Camera) -> Any:
-    server = WebRtcServer(
-        udp_port=0, listen=("127.0.0.1",), viewers_per_camera=VIEWERS_MAX, viewers_per_address=VIEWERS_MAX
-    )
-    await server.start()
-    app["join"] = lambda sdp: server.join(camera, sdp, client_address="127.0.0.1")
-    if "delays" in app:
-        app["delays"].server = server
+def _liveedge(app: web.Application, camera: Camera, delays: FrameDelays | None) -> None:
+    server: WebRtcServer | None = None
+
+    async def serve(_: web.Application) -> AsyncIterator[None]:
+        nonlocal server
+        server = WebRtcServer(
+            udp_port=0, listen=("127.0.0.1",), viewers_per_camera=VIEWERS_MAX, viewers_per_address=VIEWERS_MAX
+        )
+        await server.start()
+        if delays is not None:
+            delays.server = server
+            app[DELAYS] = delays
+        yield
+        await server.close()
+
+    async def join(request: web.Request) -> web.Response:
+        assert server is not None
+        viewer = await server.join(camera, await request.text(), client_address="127.0.0.1")
+        return web.Response(status=201, text=viewer.answer_sdp, content_type="application/sdp")
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><title>bench</title>", content_type="text/html")
+
+    app.cleanup_ctx.append(serve)
+    app.router.add_post("/whep", join)
+    app.router.add_get("/", page)
+
+
+DELAYS = web.AppKey("delays", FrameDelays)
+
+
+async def _outputs(app: web.Application, settings: Settings, service: CaptureService) -> AsyncIterator[None]:
+    """LL-HLS and the archive, detached at first."""
+    camera = service.camera()
+    live, archive = LiveService(service), Archive(settings, service)
+    await archive.start()
+    await archive.remove_camera(camera.id)
+    parts = 0
+    add_part = SegmentBuffer.add_part
+
+    def counted(buffer: SegmentBuffer, part: LivePart) -> None:
+        nonlocal parts
+        parts += 1
+        add_part(buffer, part)
+
+    SegmentBuffer.add_part = counted  # type: ignore[method-assign,assignment]
+
+    async def attach(_: web.Request) -> web.Response:
+        nonlocal parts
+        parts = 0
+        live.add_camera(camera)
+        archive.add_camera(camera)
+        return web.Response(status=204)
+
+    async def detach(_: web.Request) -> web.Response:
+        await live.remove_camera(camera.id)
+        await archive.remove_camera(camera.id)
+        return web.Response(status=204)
+
+    async def delays(_: web.Request) -> web.Response:
+        recorder = archive.recorders().get(camera.id)
+        written = recorder.bytes_written if recorder is not None else 0
+        return web.json_response({**app[DELAYS].take(), "parts": parts, "bytes_written": written})
+
+    app.router.add_post("/outputs/attach", attach)
+    app.router.add_post("/outputs/detach", detach)
+    app.router.add_get("/delays", delays)
     yield
-    await server.close()
-
-
-async def _join(request: web.Request) -> web.Response:
-    viewer = await request.app["join"](await request.text())
-    return web.Response(status=201, text=viewer.answer_sdp, content_type="application/sdp")
-
-
-async def _page(_: web.Request) -> web.Response:
-    return web.Response(text="<!doctype html><title>bench</title>", content_type="text/html")
-
-
-class Delays:
-    """When each frame came to the fan-out, and when its last packet left."""
-
-    server: WebRtcServer
-
-    def __init__(self) -> None:
-        self._frames: dict[int, list[float]] = {}
-        """By number: when it came, when it was last sent as a whole, CPU ms, 1 for a keyframe."""
-        self._behind = 0
-        take, send, frames = CameraFanout.on_packet, VideoSender._send, self._frames
-
-        def timed_take(fanout: CameraFanout, packet: Packet) -> None:
-            came, cpu = time.perf_counter(), time.thread_time()
-            frames[fanout._frames] = entry = [came, 0.0, 0.0, float(packet.is_keyframe)]
-            take(fanout, packet)
-            entry[2] = (time.thread_time() - cpu) * 1000
-
-        def timed_send(sender: VideoSender, frame: Frame) -> bool:
-            done = send(sender, frame)
-            if done and frame.number in frames:
-                frames[frame.number][1] = time.perf_counter()
-            return done
-
-        CameraFanout.on_packet = timed_take  # type: ignore[method-assign,assignment]
-        VideoSender._send = timed_send  # type: ignore[method-assign,assignment]
-
-    def take(self) -> dict[str, Any]:
-        """All frames since the last time but for the newest, which may not have left."""
-        stats = [viewer.stats() for viewer in self.server.viewers.values()]
-        behind = sum(item.replays + item.frames_dropped for item in stats)
-        frames = list(self._frames.values())[:-1]
-        result = {
-            "frames": [((left - came) * 1000, cpu, key) for came, left, cpu, key in frames if left],
-            "behind": behind - self._behind,
-        }
-        self._frames.clear()
-        self._behind = behind
-        return result
-
-
-async def _delays(request: web.Request) -> web.Response:
-    delays: Delays = request.app["delays"]
-    return web.json_response(delays.take())
+    await live.close()
+    await archive.close()
 
 
 class _Passthrough(MediaStreamTrack):
-    """What aiortc's documentation does for packets that need no encoding."""
+    """Coded packets for aiortc's sender, as aiortc's documentation does it."""
 
     kind = "video"
 
