@@ -1,7 +1,51 @@
 """AAC (ISO/IEC 14496-3): what its AudioSpecificConfig says, and codec strings (RFC 6381 §3.3)."""
 
+from dataclasses import dataclass
+
+from gateway.codec.bits import BitReader, BitstreamError
+
 CONFIG_MIN_BYTES = 2
 """The shortest AudioSpecificConfig (§1.6.2.1): object type, sampling frequency index, channel configuration."""
+
+SAMPLE_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+"""By samplingFrequencyIndex (table 1.18)."""
+
+_EXPLICIT_RATE = 15
+_CHANNELS = (0, 1, 2, 3, 4, 5, 6, 8)
+_ESCAPE_OBJECT_TYPE = 31
+_SBR, _PS = 5, 29
+_GENERAL_AUDIO = frozenset({1, 2, 3, 4, 6, 7, 17, 19, 20, 21, 22, 23})
+
+
+@dataclass(frozen=True, slots=True)
+class AudioConfig:
+    """An AudioSpecificConfig. With SBR, ``sample_rate_hz`` is that of the core, in which frames are counted."""
+
+    object_type: int
+    sample_rate_hz: int
+    channels: int
+    frame_samples: int
+
+
+def parse_config(config: bytes) -> AudioConfig | None:
+    """What an AudioSpecificConfig (§1.6.2.1) says; ``None`` where it cannot be read or makes no sense."""
+    if len(config) < CONFIG_MIN_BYTES:
+        return None
+    try:
+        bits = BitReader(config, has_emulation_prevention=False)
+        object_type = _object_type(bits)
+        rate_hz = _rate(bits)
+        channels = bits.u(4)
+        if object_type in (_SBR, _PS):
+            _rate(bits)
+            object_type = _object_type(bits)
+        is_short = object_type in _GENERAL_AUDIO and bits.flag()
+    except (BitstreamError, IndexError):
+        return None
+    if channels >= len(_CHANNELS) or rate_hz == 0:
+        return None
+    # Channel configuration 0 is described by a program config element, which cameras do not send.
+    return AudioConfig(object_type, rate_hz, _CHANNELS[channels] or 1, 960 if is_short else 1024)
 
 
 def codec_string(config: bytes) -> str | None:
@@ -10,3 +54,13 @@ def codec_string(config: bytes) -> str | None:
         return None
     # audioObjectType is the first five bits (§1.6.2.1).
     return f"mp4a.40.{config[0] >> 3}"
+
+
+def _object_type(bits: BitReader) -> int:
+    kind = bits.u(5)
+    return 32 + bits.u(6) if kind == _ESCAPE_OBJECT_TYPE else kind
+
+
+def _rate(bits: BitReader) -> int:
+    index = bits.u(4)
+    return bits.u(24) if index == _EXPLICIT_RATE else SAMPLE_RATES_HZ[index]

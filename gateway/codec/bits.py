@@ -10,10 +10,13 @@ class BitstreamError(ValueError):
 
 
 class BitReader:
-    """Reads a NAL unit bit by bit, without its emulation prevention bytes (H.264 §7.4.1)."""
+    """Reads bits, most significant first; those of a NAL unit without its emulation prevention bytes (H.264 §7.4.1)."""
 
-    def __init__(self, unit: bytes) -> None:
-        payload = unit[:UNIT_MAX_BYTES].replace(b"\x00\x00\x03", b"\x00\x00")
+    def __init__(self, unit: bytes, *, has_emulation_prevention: bool = True) -> None:
+        """``has_emulation_prevention`` is ``False`` for bits that are no NAL unit."""
+        payload = unit[:UNIT_MAX_BYTES]
+        if has_emulation_prevention:
+            payload = payload.replace(b"\x00\x00\x03", b"\x00\x00")
         self._value = int.from_bytes(payload, "big")
         self._left = len(payload) * 8
 

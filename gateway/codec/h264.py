@@ -31,7 +31,7 @@ def parse_sps(unit: bytes) -> Sps:
     bits = BitReader(unit)
     bits.u(8)
     profile, constraints, level = bits.u(8), bits.u(8), bits.u(8)
-    bits.ue()
+    identifier = bits.ue()
     chroma = 1
     separate_planes = False
     if profile in _PROFILES_WITH_CHROMA_FORMAT:
@@ -44,7 +44,7 @@ def parse_sps(unit: bytes) -> Sps:
             for index in range(8 if chroma != 3 else 12):
                 if bits.flag():
                     _skip_scaling_list(bits, 16 if index < 6 else 64)
-    bits.ue()
+    frame_num_bits = bits.ue_max(12) + 4
     order_type = bits.ue()
     if order_type == 0:
         bits.ue()
@@ -74,7 +74,8 @@ def parse_sps(unit: bytes) -> Sps:
     is_intra = bool(constraints & 0x10) and profile in _PROFILES_WITH_INTRA_VARIANT
     if profile == _BASELINE or order_type == 2 or is_intra:
         reorder = 0
-    return Sps(f"avc1.{profile:02x}{constraints:02x}{level:02x}", width, height, rate, reorder)
+    codec_string = f"avc1.{profile:02x}{constraints:02x}{level:02x}"
+    return Sps(codec_string, width, height, rate, reorder, identifier, frame_num_bits, separate_planes, frames_only)
 
 
 def codec_string_of_avcc(record: bytes) -> str | None:

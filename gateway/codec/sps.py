@@ -22,6 +22,7 @@ SUB_HEIGHT = {0: 1, 1: 2, 2: 1, 3: 1}
 @dataclass(frozen=True, slots=True)
 class Sps:
     """``max_reorder`` is by how many frames decoding may run ahead of presentation; ``None`` where it is not declared.
+    The fields from ``identifier`` on are those of H.264 that the beginning of a slice header depends on (§7.3.3).
 
     Raises :class:`~gateway.codec.bits.BitstreamError` for a size that no camera has.
     """
@@ -31,6 +32,10 @@ class Sps:
     height: int
     frame_rate: Fraction | None
     max_reorder: int | None
+    identifier: int = 0
+    frame_num_bits: int = 4
+    has_separate_planes: bool = False
+    is_frames_only: bool = True
 
     def __post_init__(self) -> None:
         if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE):

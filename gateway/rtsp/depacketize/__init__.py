@@ -1,0 +1,38 @@
+"""RTP payloads into frames, one module a payload format.
+
+A depacketizer belongs to one track. :meth:`Depacketizer.push` takes the payloads in the order of their sequence numbers
+and returns the frames that are complete; it copies what it keeps.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One coded frame of a track.
+
+    ``timestamp`` is in units of the track's RTP clock and does not wrap. Video is one access unit in Annex B; audio is
+    one frame of its codec (for G.711 and alike, the samples of one packet). ``duration`` is in the same units, 0 where
+    it is not known. ``is_keyframe`` is meaningful for video; ``follows_loss`` says that something before it is missing,
+    so that a decoder may not be able to use it unless it is a keyframe. ``is_reference`` is ``False`` where no other
+    frame depends on this one.
+    """
+
+    data: bytes
+    timestamp: int
+    duration: int = 0
+    is_keyframe: bool = True
+    follows_loss: bool = False
+    is_reference: bool = True
+
+
+class Depacketizer(Protocol):
+    """See the module."""
+
+    def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
+        """Take a payload. ``timestamp`` does not wrap; ``lost`` packets are missing right before this one.
+
+        Bytes that the payload format does not allow are dropped and counted, never raised.
+        """
+        ...

@@ -1,0 +1,179 @@
+"""H.264 over RTP (RFC 6184): single NAL units, STAP-A, STAP-B, MTAP16, MTAP24, FU-A and FU-B."""
+
+from gateway.codec.bits import BitReader, BitstreamError
+from gateway.codec.h264 import has_sei, parse_sps
+from gateway.codec.sps import Sps
+from gateway.rtsp.depacketize import Frame
+from gateway.rtsp.depacketize.pictures import Nal, NalKind, PictureAssembler
+
+_STAP_A, _STAP_B, _MTAP16, _MTAP24, _FU_A, _FU_B = 24, 25, 26, 27, 28, 29
+
+_KINDS = {
+    1: NalKind.SLICE,
+    2: NalKind.SLICE,
+    3: NalKind.SLICE,
+    4: NalKind.SLICE,
+    5: NalKind.SLICE,
+    6: NalKind.MESSAGE,
+    7: NalKind.PREFIX,
+    8: NalKind.PREFIX,
+    9: NalKind.PREFIX,
+    10: NalKind.SUFFIX,
+    11: NalKind.SUFFIX,
+    13: NalKind.PREFIX,
+    14: NalKind.PREFIX,
+    15: NalKind.PREFIX,
+    16: NalKind.PREFIX,
+    17: NalKind.PREFIX,
+    18: NalKind.PREFIX,
+}
+"""nal_unit_type (H.264 table 7-1). Filler, auxiliary pictures, layers of SVC and MVC and unspecified types are not
+passed on: a decoder of the base layer ignores them, and RTP receivers take some for fragments."""
+
+_SPS, _PPS = 7, 8
+
+_RECOVERY_POINT = 6
+"""payloadType (§D.1.1)."""
+
+PARAMETER_SETS_MAX = 256
+"""Of each kind: as many as an identifier can name (H.264 §7.4.2.2)."""
+
+
+class H264Syntax:
+    """The NAL units of one H.264 stream; see :class:`~gateway.rtsp.depacketize.pictures.Syntax`."""
+
+    def __init__(self) -> None:
+        self._sps: dict[int, Sps] = {}
+        self._pps: dict[int, int] = {}
+
+    def read(self, start: bytes) -> Nal:
+        if not start:
+            return Nal(NalKind.UNUSED)
+        kind = start[0] & 0x1F
+        is_reference = bool(start[0] & 0x60)
+        if 1 <= kind <= 5:
+            # Partitions B and C have no first_mb_in_slice.
+            is_first = kind not in (3, 4) and len(start) > 1 and start[1] & 0x80 > 0
+            field = self._field(start) if is_first else None
+            return Nal(NalKind.FIRST_SLICE if is_first else NalKind.SLICE, kind == 5, is_reference, False, field)
+        return Nal(
+            _KINDS.get(kind, NalKind.UNUSED),
+            is_reference=is_reference,
+            has_recovery_point=kind == 6 and has_sei(start[1:], _RECOVERY_POINT),
+        )
+
+    def is_parameter_set(self, start: bytes) -> bool:
+        return bool(start) and start[0] & 0x1F in (_SPS, _PPS)
+
+    def learn(self, unit: bytes) -> None:
+        try:
+            bits = BitReader(unit[1:])
+            if unit[0] & 0x1F == _SPS:
+                sps = parse_sps(unit)
+                if sps.identifier < PARAMETER_SETS_MAX:
+                    self._sps[sps.identifier] = sps
+            else:
+                number, sps_number = bits.ue(), bits.ue()
+                if number < PARAMETER_SETS_MAX:
+                    self._pps[number] = sps_number
+        except BitstreamError:
+            # What cannot be read says nothing about fields; whether it can be used is decided elsewhere.
+            return
+
+    def _field(self, start: bytes) -> tuple[int, bool] | None:
+        """``(frame_num, is_bottom)`` of a slice of a field; ``None`` of a frame, or where it cannot be known."""
+        if not self._sps or all(sps.is_frames_only for sps in self._sps.values()):
+            return None
+        try:
+            bits = BitReader(start[1:])
+            bits.ue()
+            bits.ue()
+            sps = self._sps.get(self._pps.get(bits.ue(), -1))
+            if sps is None or sps.is_frames_only:
+                return None
+            if sps.has_separate_planes:
+                bits.u(2)
+            frame_num = bits.u(sps.frame_num_bits)
+            return (frame_num, bits.flag()) if bits.flag() else None
+        except BitstreamError:
+            return None
+
+
+class H264Depacketizer:
+    """One H.264 track; see :class:`~gateway.rtsp.depacketize.Depacketizer`."""
+
+    def __init__(self, parameter_sets: tuple[bytes, ...] = ()) -> None:
+        """``parameter_sets`` are those of ``sprop-parameter-sets`` (RFC 6184 §8.1), each a NAL unit."""
+        self._syntax = H264Syntax()
+        for unit in parameter_sets:
+            if self._syntax.is_parameter_set(unit):
+                self._syntax.learn(unit)
+        self.pictures = PictureAssembler(self._syntax)
+        self._in_fragment = False
+        self.malformed = 0
+        """Payloads that were dropped for their form."""
+
+    def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
+        frames: list[Frame] = []
+        if lost:
+            self._in_fragment = False
+            frames += self.pictures.lose()
+        size = len(payload)
+        if size < 2:
+            # An empty payload keeps a NAT open; one byte is a NAL unit without content.
+            self.malformed += size > 0
+            return frames
+        kind = payload[0] & 0x1F
+        if kind in (_FU_A, _FU_B):
+            frames += self._push_fragment(payload, timestamp, 2 if kind == _FU_A else 4)
+        else:
+            if self._in_fragment:
+                # Its end was never sent.
+                self._in_fragment = False
+                frames += self.pictures.lose()
+            if 0 < kind < _STAP_A:
+                frames += self.pictures.unit(payload, timestamp)
+            elif _STAP_A <= kind <= _MTAP24:
+                frames += self._push_aggregate(payload, timestamp, kind)
+            else:
+                self.malformed += 1
+        if marker:
+            frames += self.pictures.mark(timestamp)
+        return frames
+
+    def _push_fragment(self, payload: memoryview, timestamp: int, header_size: int) -> list[Frame]:
+        if len(payload) <= header_size:
+            self.malformed += 1
+            return []
+        indicator, header = payload[0], payload[1]
+        frames: list[Frame] = []
+        if header & 0x80:
+            if self._in_fragment:
+                frames += self.pictures.lose()
+            unit_header = bytes((indicator & 0xE0 | header & 0x1F,))
+            frames += self.pictures.begin_unit(unit_header + payload[header_size:], timestamp)
+            self._in_fragment = True
+        elif self._in_fragment:
+            self.pictures.add(payload[header_size:])
+        if header & 0x40 and self._in_fragment:
+            self.pictures.end_unit()
+            self._in_fragment = False
+        return frames
+
+    def _push_aggregate(self, payload: memoryview, timestamp: int, kind: int) -> list[Frame]:
+        """RFC 6184 §5.7. Decoding order numbers only matter to interleaved mode, which nobody sends; the time offsets
+        of
+        an MTAP count."""
+        frames: list[Frame] = []
+        extra = {_STAP_A: 0, _STAP_B: 0, _MTAP16: 3, _MTAP24: 4}[kind]
+        place = 1 if kind == _STAP_A else 3
+        while place + 2 < len(payload):
+            size = payload[place] << 8 | payload[place + 1]
+            start, after = place + 2 + extra, place + 2 + size + (extra if kind in (_MTAP16, _MTAP24) else 0)
+            if size == 0 or after > len(payload):
+                self.malformed += 1
+                break
+            offset = int.from_bytes(payload[place + 3 : start], "big") if extra else 0
+            frames += self.pictures.unit(payload[start:after], timestamp + offset)
+            place = after
+        return frames

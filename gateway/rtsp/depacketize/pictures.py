@@ -1,0 +1,297 @@
+"""PictureAssembler: NAL units of H.264 or H.265 into pictures (access units), as soon as they are complete. Sans-IO.
+
+Theory of operation. RTP tells the end of a picture by its marker bit (RFC 6184 §5.1, RFC 7798 §4.1), and the bit stream
+tells the beginning of the next one (H.264 §7.4.1.2.3, H.265 §7.4.2.4.4). The bit stream is always right and one picture
+late; the marker is prompt, and some cameras set it on every packet, on parameter sets, or never. So the bit stream
+decides what belongs together, and the marker decides only when a picture is released, once it has proved itself.
+
+Rules:
+
+1. A picture begins with the first NAL unit after the previous picture's slices that is an access unit delimiter, a
+   parameter set, or a slice that begins a picture (``first_mb_in_slice`` is 0; ``first_slice_segment_in_pic_flag``).
+   A slice that continues a picture belongs to it, whatever its timestamp says: a continuation is never dropped for its
+   time. After a loss, another timestamp is a boundary as well.
+2. A picture's time is that of its first slice. Parameter sets with the time of the picture before them are common.
+3. SEI after the slices belongs to the picture if the marker follows it at the same time, and to the next one otherwise.
+4. Markers are trusted after :data:`TRIAL` pictures that ended exactly where their marker was, and never again after one
+   that did not. A marker without a slice before it means nothing.
+5. Two fields of one frame (``field_pic_flag``, opposite parity, equal ``frame_num``) are one picture: MP4 knows frames
+   alone. Two whole pictures with the same timestamp stay two.
+6. A keyframe is a random access picture (IDR, IRAP). A recovery point (H.264 §D.2.8) is one where there has been no
+   random access picture, or where :data:`RECOVERY_POINTS` have come since the last: such a camera sends no other.
+7. A picture larger than :data:`PICTURE_MAX_BYTES` is dropped, and so is one with a hole in it; the next one says so in
+   ``follows_loss``.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from gateway.rtsp.depacketize import Frame
+
+TRIAL = 3
+"""Pictures whose marker was right before markers are trusted: a camera's habit shows in its first pictures."""
+
+PICTURE_MAX_BYTES = 16 * 1024 * 1024
+"""Ten times a keyframe in 4K."""
+
+RECOVERY_POINTS = 2
+"""Recovery points since the last IDR after which they count as keyframes, rule 6."""
+
+START_CODE = b"\x00\x00\x00\x01"
+
+
+class NalKind(Enum):
+    """What a NAL unit means for picture boundaries."""
+
+    FIRST_SLICE = 1
+    """A slice that begins a picture."""
+    SLICE = 2
+    """A slice that continues one."""
+    PREFIX = 3
+    """Begins a new picture if slices came before it: delimiter, parameter sets."""
+    MESSAGE = 4
+    """SEI before or after slices, rule 3."""
+    SUFFIX = 5
+    """Belongs to the picture before it: end of sequence, suffix SEI, filler."""
+    UNUSED = 6
+    """Not to be passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nal:
+    """What the beginning of a NAL unit tells. ``field`` is ``(frame_num, is_bottom)`` of a field, ``None`` of a
+    frame."""
+
+    kind: NalKind
+    is_random_access: bool = False
+    is_reference: bool = True
+    has_recovery_point: bool = False
+    field: tuple[int, bool] | None = None
+
+
+class Syntax(Protocol):
+    """One codec's NAL units."""
+
+    def read(self, start: bytes) -> Nal:
+        """Classify a NAL unit by its first bytes (at least its header; as much of the slice header as came)."""
+        ...
+
+    def learn(self, unit: bytes) -> None:
+        """Take a whole parameter set."""
+        ...
+
+    def is_parameter_set(self, start: bytes) -> bool:
+        """Whether :meth:`learn` wants the unit that begins so."""
+        ...
+
+
+@dataclass(slots=True)
+class _Picture:
+    data: bytearray = field(default_factory=bytearray)
+    timestamp: int | None = None
+    has_slices: bool = False
+    is_random_access: bool = False
+    is_reference: bool = False
+    has_recovery_point: bool = False
+    field: tuple[int, bool] | None = None
+    has_both_fields: bool = False
+    is_damaged: bool = False
+    is_marked: bool = False
+    after_marker: bool = False
+    """A slice came after the marker: the marker was wrong."""
+
+
+class PictureAssembler:
+    """One video track's pictures; see the module's rules."""
+
+    def __init__(self, syntax: Syntax) -> None:
+        self._syntax = syntax
+        self._picture = _Picture()
+        self._trailing = bytearray()
+        self._trailing_time: int | None = None
+        self._trailing_recovery = False
+        self._open_unit: int | None = None
+        self._into_trailing = False
+        self._skips_unit = False
+        self._right_markers = 0
+        self._follows_loss = False
+        self._lost_since_unit = False
+        self._has_random_access = False
+        self._recovery_points = 0
+        self.wrong_markers = 0
+        """Markers that were set in the middle of a picture."""
+        self.damaged = 0
+        """Pictures that were dropped for a hole in them, or for their size."""
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether pictures are released by their marker."""
+        return self._right_markers >= TRIAL and self.wrong_markers == 0
+
+    def lose(self) -> list[Frame]:
+        """Packets are missing here: a picture that has not reached its marker has a hole."""
+        self._lost_since_unit = True
+        frames: list[Frame] = []
+        if self._picture.is_marked and self._open_unit is None:
+            frames = self._release()
+        elif self._picture.data:
+            self._picture.is_damaged = True
+        self._open_unit = None
+        self._skips_unit = True
+        # Whatever was lost may have been a whole picture.
+        self._follows_loss = True
+        return frames
+
+    def unit(self, data: bytes | memoryview, timestamp: int) -> list[Frame]:
+        """Take a whole NAL unit."""
+        frames = self.begin_unit(data, timestamp)
+        self.end_unit()
+        return frames
+
+    def begin_unit(self, start: bytes | memoryview, timestamp: int) -> list[Frame]:
+        """Take the first bytes of a NAL unit, its header included; :meth:`add` and :meth:`end_unit` follow."""
+        head = bytes(start[:64])
+        nal = self._syntax.read(head)
+        frames: list[Frame] = []
+        self._skips_unit = nal.kind is NalKind.UNUSED
+        if self._skips_unit:
+            return frames
+        picture = self._picture
+        if picture.has_slices and self._begins_picture(nal, timestamp):
+            frames = self._release()
+            picture = self._picture
+        self._lost_since_unit = False
+        is_slice = nal.kind in (NalKind.FIRST_SLICE, NalKind.SLICE)
+        self._into_trailing = picture.has_slices and nal.kind is NalKind.MESSAGE
+        if self._into_trailing:
+            self._trailing_time = timestamp
+            self._trailing_recovery |= nal.has_recovery_point
+        elif self._trailing and is_slice:
+            # A slice that continues the picture: what seemed to trail it is in its middle.
+            picture.data += self._trailing
+            self._trailing.clear()
+        if is_slice:
+            self._note_slice(picture, nal, timestamp)
+        elif nal.has_recovery_point and not self._into_trailing:
+            picture.has_recovery_point = True
+        target = self._trailing if self._into_trailing else picture.data
+        target += START_CODE
+        self._open_unit = len(target)
+        target += start
+        return frames
+
+    def add(self, more: bytes | memoryview) -> None:
+        """Take more bytes of the NAL unit that was begun."""
+        if self._skips_unit or self._open_unit is None:
+            return
+        target = self._trailing if self._into_trailing else self._picture.data
+        if len(target) + len(more) > PICTURE_MAX_BYTES:
+            self._picture.is_damaged = True
+            self._picture.data = bytearray()
+            self._trailing.clear()
+            self._open_unit = None
+            self._skips_unit = True
+            return
+        target += more
+
+    def end_unit(self) -> None:
+        """The NAL unit that was begun is complete."""
+        if self._open_unit is None or self._into_trailing:
+            self._open_unit = None
+            return
+        data = self._picture.data
+        if self._syntax.is_parameter_set(bytes(data[self._open_unit : self._open_unit + 2])):
+            self._syntax.learn(bytes(data[self._open_unit :]))
+        self._open_unit = None
+
+    def mark(self, timestamp: int) -> list[Frame]:
+        """The marker was set on the packet that has just been taken."""
+        picture = self._picture
+        if not picture.has_slices or self._open_unit is not None:
+            return []
+        if self._trailing and self._trailing_time == timestamp == picture.timestamp:
+            picture.data += self._trailing
+            self._trailing.clear()
+        if picture.field is not None and not picture.has_both_fields:
+            return []
+        picture.is_marked = True
+        return self._release(by_marker=True) if self.is_prompt else []
+
+    def flush(self) -> list[Frame]:
+        """The stream has ended: release what is there."""
+        return self._release() if self._picture.has_slices else []
+
+    def _begins_picture(self, nal: Nal, timestamp: int) -> bool:
+        if nal.kind is NalKind.PREFIX:
+            return True
+        if nal.kind is NalKind.FIRST_SLICE:
+            return not self._is_second_field(nal)
+        # Rule 1: after a loss the first slices of a picture may be among what is missing.
+        return nal.kind is NalKind.SLICE and self._lost_since_unit and timestamp != self._picture.timestamp
+
+    def _is_second_field(self, nal: Nal) -> bool:
+        first = self._picture.field
+        return (
+            first is not None
+            and nal.field is not None
+            and not self._picture.has_both_fields
+            and first[0] == nal.field[0]
+            and first[1] != nal.field[1]
+        )
+
+    def _note_slice(self, picture: _Picture, nal: Nal, timestamp: int) -> None:
+        if not picture.has_slices:
+            picture.timestamp = timestamp
+            picture.field = nal.field
+            if nal.kind is NalKind.SLICE:
+                # The first slice is missing: it was lost, or released too early.
+                picture.is_damaged = True
+                self.wrong_markers += self.is_prompt and not self._follows_loss
+        elif nal.kind is NalKind.FIRST_SLICE and self._is_second_field(nal):
+            picture.has_both_fields = True
+            picture.is_marked = False
+        elif picture.is_marked:
+            picture.is_marked = False
+            picture.after_marker = True
+        picture.has_slices = True
+        picture.is_random_access |= nal.is_random_access
+        picture.is_reference |= nal.is_reference
+
+    def _release(self, *, by_marker: bool = False) -> list[Frame]:
+        picture, self._picture = self._picture, _Picture()
+        if not by_marker:
+            if picture.after_marker:
+                self.wrong_markers += 1
+            elif picture.is_marked:
+                self._right_markers += 1
+        if self._trailing:
+            # Rule 3: it belongs to the picture that comes.
+            self._picture.data += self._trailing
+            self._picture.has_recovery_point = self._trailing_recovery
+            self._trailing.clear()
+        self._trailing_recovery = False
+        if picture.is_damaged or picture.timestamp is None:
+            self.damaged += 1
+            self._follows_loss |= picture.is_reference or picture.is_damaged
+            return []
+        follows_loss, self._follows_loss = self._follows_loss, False
+        is_keyframe = picture.is_random_access or self._counts_as_keyframe(picture)
+        if picture.is_random_access:
+            self._has_random_access = True
+            self._recovery_points = 0
+        return [
+            Frame(
+                data=bytes(picture.data),
+                timestamp=picture.timestamp,
+                is_keyframe=is_keyframe,
+                follows_loss=follows_loss,
+                is_reference=picture.is_reference,
+            )
+        ]
+
+    def _counts_as_keyframe(self, picture: _Picture) -> bool:
+        if not picture.has_recovery_point:
+            return False
+        self._recovery_points += 1
+        return not self._has_random_access or self._recovery_points >= RECOVERY_POINTS

@@ -1,0 +1,292 @@
+"""RTSP messages and interleaved frames in one byte stream (RFC 2326 §4 to §7, §10.12).
+
+Theory of operation. A :class:`StreamParser` owns the receive buffer of one connection. The transport writes into
+:meth:`StreamParser.get_buffer` and reports with :meth:`StreamParser.received` how much it wrote; complete interleaved
+frames and messages are handed to the two callbacks in the order of the stream. Interleaved frames are handed out as
+views of the buffer, without a copy: a callback that keeps bytes copies them.
+
+Rules:
+
+1. Every size is bounded: a head by :data:`HEAD_MAX_BYTES`, a body by :data:`BODY_MAX_BYTES`, a frame by its 16-bit
+   length. More is a :class:`~gateway.rtsp.errors.RtspProtocolError`, before anything of it is stored.
+2. Between messages, empty lines are skipped (RFC 2326 §4.1). Other bytes that begin neither a frame nor a message are
+   skipped up to the next thing that does, and counted, up to :data:`GARBAGE_MAX_BYTES` in a row: some cameras put a
+   few stray bytes between frames.
+3. Lines end with CRLF, CR or LF; a folded header line (RFC 2822 §2.2.3) belongs to the line before it.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gateway.rtsp.errors import RtspProtocolError
+
+HEAD_MAX_BYTES = 16 * 1024
+"""Start line and headers of one message. The longest that cameras send is below 2 KiB."""
+
+BODY_MAX_BYTES = 256 * 1024
+"""The body of one message. Session descriptions take a few KiB."""
+
+GARBAGE_MAX_BYTES = 64 * 1024
+"""Bytes in a row that are neither a frame nor a message, before the peer is taken for no RTSP server at all."""
+
+BUFFER_BYTES = 128 * 1024
+"""The receive buffer: room for the largest interleaved frame and as much again for one read."""
+
+FRAME_HEADER_BYTES = 4
+"""``$``, channel, 16-bit length (RFC 2326 §10.12)."""
+
+_DOLLAR = 0x24
+_END_OF_HEAD = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
+_MESSAGE_START = re.compile(rb"RTSP/|HTTP/|[A-Z_]{3,20} [^\s]")
+_PART_OF_START = re.compile(rb"(?:RTSP|HTTP|[A-Z_]{1,20} ?)\Z")
+_RESYNC = re.compile(rb"\$|RTSP/")
+_STATUS_LINE = re.compile(r"RTSP/(\d)\.(\d)\s+(\d{3})(?:\s+(.*))?$")
+_REQUEST_LINE = re.compile(r"([A-Z_]+)\s+(\S+)\s+RTSP/(\d)\.(\d)$")
+
+
+class Headers:
+    """Header fields of one message: names without regard to case, several values of a name in their order."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: list[tuple[str, str]] | None = None) -> None:
+        self._items = items or []
+
+    def get(self, name: str) -> str | None:
+        """The first value of a field, or ``None``."""
+        return next(iter(self.get_all(name)), None)
+
+    def get_all(self, name: str) -> list[str]:
+        """All values of a field."""
+        lower = name.lower()
+        return [value for key, value in self._items if key.lower() == lower]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._items)
+
+    def __repr__(self) -> str:
+        # Credentials and challenges stay out of logs.
+        shown = [(key, "…" if "auth" in key.lower() else value) for key, value in self._items]
+        return f"Headers({shown!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, ours or the peer's. ``cseq`` is ``None`` where the peer sent none."""
+
+    method: str
+    uri: str
+    headers: Headers
+    body: bytes = b""
+
+    @property
+    def cseq(self) -> int | None:
+        return _integer(self.headers.get("CSeq"))
+
+    def encode(self) -> bytes:
+        """The request's bytes."""
+        return _encode(f"{self.method} {self.uri} RTSP/1.0", self.headers, self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response. ``reason`` is free text of the peer's."""
+
+    status: int
+    reason: str
+    headers: Headers
+    body: bytes = b""
+
+    @property
+    def cseq(self) -> int | None:
+        return _integer(self.headers.get("CSeq"))
+
+    def encode(self) -> bytes:
+        """The response's bytes."""
+        return _encode(f"RTSP/1.0 {self.status} {self.reason}", self.headers, self.body)
+
+
+Message = Request | Response
+
+
+class StreamParser:
+    """The receiving half of one RTSP connection; see the module's rules."""
+
+    def __init__(self, on_frame: Callable[[int, memoryview], None], on_message: Callable[[Message], None]) -> None:
+        """``on_frame`` gets the channel and the payload of each interleaved frame, ``on_message`` each message."""
+        self._on_frame = on_frame
+        self._on_message = on_message
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._searched = 0
+        self._head: tuple[str, list[tuple[str, str]], int] | None = None
+        self._body = bytearray()
+        self._garbage_in_a_row = 0
+        self.garbage_bytes = 0
+        """Bytes that rule 2 skipped."""
+
+    def get_buffer(self) -> memoryview:
+        """Where to write the next bytes of the stream; never empty."""
+        if self._start == self._end:
+            self._start = self._end = self._searched = 0
+        elif BUFFER_BYTES - self._end < BUFFER_BYTES // 2:
+            rest = self._end - self._start
+            self._buffer[:rest] = self._buffer[self._start : self._end]
+            self._searched -= self._start
+            self._start, self._end = 0, rest
+        return self._view[self._end :]
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that were read elsewhere. Raises as :meth:`received`."""
+        done = 0
+        while done < len(data):
+            buffer = self.get_buffer()
+            size = min(len(buffer), len(data) - done)
+            buffer[:size] = data[done : done + size]
+            done += size
+            self.received(size)
+
+    def received(self, size: int) -> None:
+        """Take the ``size`` bytes that were written, and hand out what is complete.
+
+        Raises :class:`~gateway.rtsp.errors.RtspProtocolError`; the connection is of no further use then.
+        """
+        self._end += size
+        buffer = self._buffer
+        while self._start < self._end:
+            if self._head is not None:
+                if not self._take_body():
+                    return
+            elif buffer[self._start] == _DOLLAR:
+                start = self._start
+                if self._end - start < FRAME_HEADER_BYTES:
+                    return
+                after = start + FRAME_HEADER_BYTES + (buffer[start + 2] << 8 | buffer[start + 3])
+                if after > self._end:
+                    return
+                self._start = self._searched = after
+                self._garbage_in_a_row = 0
+                self._on_frame(buffer[start + 1], self._view[start + FRAME_HEADER_BYTES : after])
+            elif not self._take_head():
+                return
+
+    def _take_head(self) -> bool:
+        """Read start line and headers; whether there was progress."""
+        while self._start < self._end and self._buffer[self._start] in b"\r\n":
+            self._start += 1
+        self._searched = max(self._searched, self._start)
+        rest = self._end - self._start
+        if rest == 0:
+            return False
+        if self._buffer[self._start] == _DOLLAR:
+            return True
+        if not _MESSAGE_START.match(self._buffer, self._start, self._end):
+            # These may be the first bytes of a start line whose rest has not come yet.
+            if rest < 32 and _PART_OF_START.match(bytes(self._view[self._start : self._end])):
+                return False
+            return self._skip_garbage()
+        found = _END_OF_HEAD.search(self._buffer, max(self._start, self._searched - 3), self._end)
+        if found is None:
+            if rest > HEAD_MAX_BYTES:
+                raise RtspProtocolError(f"a message head of more than {HEAD_MAX_BYTES} bytes")
+            self._searched = self._end
+            return False
+        if found.start() - self._start > HEAD_MAX_BYTES:
+            raise RtspProtocolError(f"a message head of more than {HEAD_MAX_BYTES} bytes")
+        text = bytes(self._view[self._start : found.start()]).decode("utf-8", "replace")
+        self._start = self._searched = found.end()
+        self._garbage_in_a_row = 0
+        start_line, headers = _split_head(text)
+        length = _content_length(headers)
+        self._head = (start_line, headers, length)
+        self._body.clear()
+        if length == 0:
+            self._finish_message()
+        return True
+
+    def _take_body(self) -> bool:
+        assert self._head is not None
+        size = min(self._head[2] - len(self._body), self._end - self._start)
+        self._body += self._view[self._start : self._start + size]
+        self._start += size
+        self._searched = self._start
+        if len(self._body) < self._head[2]:
+            return False
+        self._finish_message()
+        return True
+
+    def _finish_message(self) -> None:
+        assert self._head is not None
+        start_line, headers, _ = self._head
+        self._head = None
+        message = parse_start_line(start_line, Headers(headers), bytes(self._body))
+        self._body.clear()
+        self._on_message(message)
+
+    def _skip_garbage(self) -> bool:
+        """Rule 2; whether there is something after the garbage."""
+        found = _RESYNC.search(self._buffer, self._start + 1, self._end)
+        # The beginning of "RTSP/" may be at the very end.
+        after = found.start() if found else max(self._start + 1, self._end - 4)
+        skipped = after - self._start
+        self.garbage_bytes += skipped
+        self._garbage_in_a_row += skipped
+        if self._garbage_in_a_row > GARBAGE_MAX_BYTES:
+            raise RtspProtocolError(f"{self._garbage_in_a_row} bytes in a row that are not RTSP")
+        self._start = self._searched = after
+        return found is not None
+
+
+def parse_start_line(line: str, headers: Headers, body: bytes) -> Message:
+    """A message from its parts. Raises :class:`~gateway.rtsp.errors.RtspProtocolError`."""
+    status = _STATUS_LINE.match(line)
+    if status:
+        return Response(int(status[3]), (status[4] or "").strip()[:200], headers, body)
+    request = _REQUEST_LINE.match(line)
+    if request:
+        return Request(request[1], request[2], headers, body)
+    if line.startswith("HTTP/"):
+        raise RtspProtocolError("an HTTP response; this port is a web server")
+    raise RtspProtocolError(f"a start line that is not RTSP: {line[:80]!r}")
+
+
+def _split_head(text: str) -> tuple[str, list[tuple[str, str]]]:
+    lines = re.split(r"\r\n|\n|\r", text)
+    headers: list[tuple[str, str]] = []
+    for line in lines[1:]:
+        if line[:1] in (" ", "\t") and headers:
+            name, value = headers[-1]
+            headers[-1] = (name, f"{value} {line.strip()}")
+            continue
+        name, colon, value = line.partition(":")
+        if colon:
+            headers.append((name.strip(), value.strip()))
+    return lines[0].strip(), headers
+
+
+def _content_length(headers: list[tuple[str, str]]) -> int:
+    values = [value for name, value in headers if name.lower() == "content-length"]
+    if not values:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,20}", values[0]):
+        raise RtspProtocolError(f"a Content-Length that is not a number: {values[0][:40]!r}")
+    length = int(values[0])
+    if length > BODY_MAX_BYTES:
+        raise RtspProtocolError(f"a body of {length} bytes, where {BODY_MAX_BYTES} are the most")
+    return length
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,10}", text) else None
+
+
+def _encode(start_line: str, headers: Headers, body: bytes) -> bytes:
+    lines = [start_line, *(f"{name}: {value}" for name, value in headers)]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a line break in a header")
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,0 +1,80 @@
+"""RTCP as far as a receiver needs it (RFC 3550 §6): sender reports and goodbyes read, receiver reports written."""
+
+from dataclasses import dataclass
+from struct import Struct
+
+from gateway.rtsp.rtp import SequenceCounter
+
+_SENDER_REPORT, _RECEIVER_REPORT, _SOURCE_DESCRIPTION, _GOODBYE = 200, 201, 202, 203
+
+_SENDER = Struct("!IIIIII")
+_BLOCK = Struct("!IIIIII")
+
+NTP_TO_UNIX_S = 2_208_988_800
+"""Seconds from 1900 (NTP) to 1970 (Unix)."""
+
+REPORT_INTERVAL_S = 5.0
+"""How often a receiver report is due, in seconds (RFC 3550 §6.2). Some cameras end a session without them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SenderReport:
+    """What a camera's clock said: ``ntp_s`` in seconds since 1970, for the moment of ``timestamp`` in RTP units.
+
+    ``ntp_middle`` are the middle 32 bits of the NTP time, which a receiver report repeats (§6.4.1, LSR).
+    """
+
+    ssrc: int
+    ntp_s: float
+    ntp_middle: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The source ``ssrc`` has ended (§6.6)."""
+
+    ssrc: int
+
+
+def parse(data: memoryview | bytes) -> list[SenderReport | Goodbye]:
+    """The reports of a compound packet; what cannot be read ends the list."""
+    found: list[SenderReport | Goodbye] = []
+    place = 0
+    while len(data) - place >= 8 and data[place] >> 6 == 2:
+        kind = data[place + 1]
+        after = place + 4 + 4 * (data[place + 2] << 8 | data[place + 3])
+        if after > len(data):
+            break
+        if kind == _SENDER_REPORT and after - place >= 28:
+            ssrc, seconds, fraction, timestamp, _, _ = _SENDER.unpack_from(data, place + 4)
+            middle = (seconds & 0xFFFF) << 16 | fraction >> 16
+            found.append(SenderReport(ssrc, seconds - NTP_TO_UNIX_S + fraction / 2**32, middle, timestamp))
+        elif kind == _GOODBYE:
+            count = min(data[place] & 0x1F, (after - place - 4) // 4)
+            for number in range(count):
+                at = place + 4 + 4 * number
+                found.append(Goodbye(int.from_bytes(data[at : at + 4], "big")))
+        place = after
+    return found
+
+
+def receiver_report(
+    ssrc: int, source_ssrc: int, counter: SequenceCounter, last: SenderReport | None, since_last_s: float
+) -> bytes:
+    """A receiver report with a CNAME (§6.4.2, §6.5.1). ``since_last_s`` is the time since the report ``last`` came."""
+    lost = max(-0x800000, min(0x7FFFFF, counter.lost)) & 0xFFFFFF
+    delay = round(min(since_last_s, 65535.0) * 65536) if last is not None else 0
+    block = _BLOCK.pack(
+        source_ssrc,
+        counter.take_fraction_lost() << 24 | lost,
+        counter.extended_highest & 0xFFFFFFFF,
+        min(0xFFFFFFFF, round(counter.jitter)),
+        last.ntp_middle if last is not None else 0,
+        delay,
+    )
+    report = bytes((0x81, _RECEIVER_REPORT, 0, 7)) + ssrc.to_bytes(4, "big") + block
+    name = b"\x01\x08liveedge\x00"
+    items = name + bytes(-len(name) % 4)
+    description = bytes((0x81, _SOURCE_DESCRIPTION, 0, 1 + len(items) // 4)) + ssrc.to_bytes(4, "big") + items
+    return report + description

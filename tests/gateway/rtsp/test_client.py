@@ -1,0 +1,235 @@
+"""One RTSP session, request by request, with the answers that cameras give."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from gateway.rtsp.auth import Authenticator, Credentials
+from gateway.rtsp.client import ClientSession, RedirectError, State, Track, TransportKind
+from gateway.rtsp.errors import RtspProtocolError, RtspStatusError
+from gateway.rtsp.messages import Headers, Request, Response
+from gateway.rtsp.sdp import SessionDescription
+
+URI = "rtsp://camera:554/stream1"
+SDP = (
+    b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track1\r\n"
+    b"m=audio 0 RTP/AVP 0\r\na=control:track2\r\n"
+)
+CHALLENGE = 'Digest realm="camera", nonce="{}"'
+
+
+def choose(description: SessionDescription) -> list[Track]:
+    return [Track(media, is_required=media.kind == "video") for media in description.media]
+
+
+class Camera:
+    """Answers each request with what the test says of its method, and 200 otherwise."""
+
+    def __init__(self, credentials: Credentials | None = None, **options: object) -> None:
+        self.session = ClientSession(URI, Authenticator(credentials), choose, **options)  # type: ignore[arg-type]
+        self.requests: list[Request] = []
+        self.statuses: dict[str, list[int]] = {}
+        self.headers: dict[str, dict[str, str]] = {
+            "OPTIONS": {"Public": "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER"}
+        }
+
+    @property
+    def methods(self) -> list[str]:
+        return [request.method for request in self.requests]
+
+    def answer(self, request: Request, now: float = 0.0, extra: Mapping[str, str] | None = None) -> None:
+        statuses = self.statuses.get(request.method, [])
+        status = statuses.pop(0) if statuses else 200
+        headers = {"CSeq": request.headers.get("CSeq") or "", **self.headers.get(request.method, {}), **(extra or {})}
+        body = b""
+        if status == 401:
+            headers["WWW-Authenticate"] = CHALLENGE.format(len(self.requests))
+        if request.method == "DESCRIBE" and status == 200:
+            body = SDP
+        if request.method == "SETUP" and status == 200:
+            headers = {"Session": "42;timeout=20", "Transport": request.headers.get("Transport") or "", **headers}
+        self.session.receive(Response(status, "as told", Headers(list(headers.items())), body), now)
+
+    def run(self, now: float = 0.0) -> None:
+        """Go on until nothing is due."""
+        while (request := self.session.next_request()) is not None:
+            self.requests.append(request)
+            self.answer(request, now)
+
+
+def test_the_order_of_a_session() -> None:
+    camera = Camera()
+    camera.headers["PLAY"] = {"RTP-Info": f"url={URI}/track1;seq=7;rtptime=900,url={URI}/track2;seq=9;rtptime=80"}
+    camera.run(now=100.0)
+    assert camera.methods == ["OPTIONS", "DESCRIBE", "SETUP", "SETUP", "PLAY"]
+    session = camera.session
+    assert session.state is State.PLAYING
+    assert [track.channels for track in session.tracks] == [(0, 1), (2, 3)]
+    assert [(track.first_sequence, track.first_timestamp) for track in session.tracks] == [(7, 900), (9, 80)]
+    assert camera.requests[2].uri == f"{URI}/track1"
+    assert camera.requests[3].headers.get("Session") == "42"
+    assert session.keep_alive_at == pytest.approx(109.0)
+
+
+def test_no_request_while_an_answer_is_awaited() -> None:
+    session = Camera().session
+    assert session.next_request() is not None
+    assert session.next_request() is None
+
+
+@pytest.mark.parametrize("status", [404, 405, 454, 500, 501])
+def test_a_refused_options_is_ignored(status: int) -> None:
+    camera = Camera()
+    camera.statuses["OPTIONS"] = [status]
+    camera.run()
+    assert camera.session.state is State.PLAYING
+
+
+@pytest.mark.parametrize("status", [404, 461, 500, 503])
+def test_a_refused_track_leaves_the_others(status: int) -> None:
+    camera = Camera()
+    camera.statuses["SETUP"] = [200, status]
+    camera.run()
+    assert camera.session.state is State.PLAYING
+    assert [track.refused for track in camera.session.tracks] == [None, status]
+
+
+@pytest.mark.parametrize("status", [404, 453, 500])
+def test_a_refused_video_track_ends_it_with_the_camera_s_own_status(status: int) -> None:
+    camera = Camera()
+    camera.statuses["SETUP"] = [status]
+    with pytest.raises(RtspStatusError) as caught:
+        camera.run()
+    assert (caught.value.status, caught.value.method) == (status, "SETUP")
+
+
+def test_where_tcp_is_refused_udp_is_tried_for_all_tracks() -> None:
+    ports = iter([(5000, 5001), (5002, 5003)])
+    camera = Camera(open_udp_ports=lambda: next(ports))
+    camera.statuses["SETUP"] = [461]
+    camera.headers["SETUP"] = {"Transport": "RTP/AVP;unicast;client_port=5000-5001;server_port=6000-6001;ssrc=DEADBEEF"}
+    camera.run()
+    assert camera.session.transport is TransportKind.UDP
+    offered = [request.headers.get("Transport") for request in camera.requests if request.method == "SETUP"]
+    assert offered == [
+        "RTP/AVP/TCP;unicast;interleaved=0-1",
+        "RTP/AVP;unicast;client_port=5000-5001",
+        "RTP/AVP;unicast;client_port=5002-5003",
+    ]
+    assert camera.session.tracks[0].server_ports == (6000, 6001)
+    assert camera.session.tracks[0].ssrc == 0xDEADBEEF
+
+
+def test_where_both_transports_are_refused_it_ends() -> None:
+    camera = Camera(open_udp_ports=lambda: (5000, 5001))
+    camera.statuses["SETUP"] = [461, 461]
+    with pytest.raises(RtspStatusError, match="461"):
+        camera.run()
+
+
+def test_channels_that_the_camera_chose_itself() -> None:
+    camera = Camera()
+    camera.headers["SETUP"] = {"Transport": "RTP/AVP/TCP;unicast;interleaved=6-7"}
+    camera.run()
+    assert camera.session.tracks[0].channels == (6, 7)
+
+
+def test_credentials_are_sent_when_they_are_asked_for_and_on_all_that_follows() -> None:
+    camera = Camera(Credentials("viewer", "secret"))
+    camera.statuses["DESCRIBE"] = [401]
+    camera.run()
+    assert camera.methods == ["OPTIONS", "DESCRIBE", "DESCRIBE", "SETUP", "SETUP", "PLAY"]
+    sent = [request.headers.get("Authorization") for request in camera.requests]
+    assert sent[:2] == [None, None]
+    assert all(header and header.startswith("Digest") for header in sent[2:])
+    assert "secret" not in repr(camera.session.authenticator)
+
+
+@pytest.mark.parametrize("credentials", [None, Credentials("viewer", "wrong")])
+def test_refused_credentials_end_it(credentials: Credentials | None) -> None:
+    camera = Camera(credentials)
+    camera.statuses["DESCRIBE"] = [401, 401]
+    with pytest.raises(RtspStatusError, match="401"):
+        camera.run()
+    assert camera.methods.count("DESCRIBE") == (1 if credentials is None else 2)
+
+
+def test_a_redirect_names_where_to_go() -> None:
+    camera = Camera()
+    camera.statuses["DESCRIBE"] = [302]
+    camera.headers["DESCRIBE"] = {"Location": "rtsp://192.0.2.9/other"}
+    with pytest.raises(RedirectError) as caught:
+        camera.run()
+    assert caught.value.location == "rtsp://192.0.2.9/other"
+
+
+def test_a_redirect_without_an_address_is_a_refusal() -> None:
+    camera = Camera()
+    camera.statuses["DESCRIBE"] = [302]
+    with pytest.raises(RtspStatusError, match="302"):
+        camera.run()
+
+
+def test_a_description_that_is_no_sdp() -> None:
+    camera = Camera()
+    camera.headers["DESCRIBE"] = {"Content-Type": "text/html"}
+    with pytest.raises(RtspProtocolError, match="no SDP"):
+        camera.run()
+
+
+@pytest.mark.parametrize(
+    ("public", "method"),
+    [("OPTIONS, GET_PARAMETER", "GET_PARAMETER"), ("OPTIONS, DESCRIBE", "OPTIONS"), ("", "GET_PARAMETER")],
+)
+def test_a_keep_alive_uses_what_the_camera_offers(public: str, method: str) -> None:
+    camera = Camera()
+    camera.headers["OPTIONS"] = {"Public": public}
+    camera.run()
+    request = camera.session.keep_alive(now=9.0)
+    assert request.method == method
+    assert request.headers.get("Session") == "42"
+    assert camera.session.keep_alive_at == pytest.approx(18.0)
+
+
+def test_a_refused_keep_alive_changes_the_method_and_a_lost_session_ends_it() -> None:
+    camera = Camera()
+    camera.run()
+    camera.statuses["GET_PARAMETER"] = [501]
+    camera.answer(camera.session.keep_alive(1.0))
+    request = camera.session.keep_alive(2.0)
+    assert request.method == "OPTIONS"
+    camera.statuses["OPTIONS"] = [454]
+    with pytest.raises(RtspStatusError, match="454"):
+        camera.answer(request)
+
+
+def test_a_stale_nonce_in_mid_session_repeats_the_keep_alive() -> None:
+    camera = Camera(Credentials("viewer", "secret"))
+    camera.statuses["DESCRIBE"] = [401]
+    camera.run()
+    keep_alive = camera.session.keep_alive(1.0)
+    stale = {"WWW-Authenticate": CHALLENGE.format("new") + ", stale=true", "CSeq": keep_alive.headers.get("CSeq") or ""}
+    camera.session.receive(Response(401, "", Headers(list(stale.items()))), 1.0)
+    again = camera.session.next_request()
+    assert again is not None
+    assert again.method == "GET_PARAMETER"
+    assert 'nonce="new"' in (again.headers.get("Authorization") or "")
+
+
+def test_requests_of_the_camera_are_answered() -> None:
+    session = Camera().session
+    for method, status in (("OPTIONS", 200), ("SET_PARAMETER", 200), ("PLAY_NOTIFY", 501)):
+        answer = session.answer(Request(method, URI, Headers([("CSeq", "3")])))
+        assert (answer.status, answer.headers.get("CSeq")) == (status, "3")
+    session.answer(Request("TEARDOWN", URI, Headers()))
+    assert session.state is State.ENDED
+
+
+def test_a_teardown_ends_what_was_set_up_and_nothing_else() -> None:
+    camera = Camera()
+    assert camera.session.teardown() is None
+    camera.run()
+    request = camera.session.teardown()
+    assert request is not None
+    assert request.method == "TEARDOWN"
+    assert camera.session.teardown() is None
