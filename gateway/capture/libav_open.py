@@ -18,9 +18,10 @@ import time
 import av
 from av.container import InputContainer
 
+from gateway.capture.camera_errors import certificate_error
 from gateway.capture.engine import CaptureSource
 from gateway.capture.interrupt import Interrupt
-from gateway.capture.libav_errors import certificate_error, open_error
+from gateway.capture.libav_errors import open_error
 from gateway.capture.resolver import destinations
 from gateway.capture.url import CameraUrl
 from gateway.errors import CameraTimeoutError, CameraUnreachableError, CaptureError

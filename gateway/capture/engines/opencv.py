@@ -27,11 +27,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.capture.camera_errors import host_and_port, silent
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.capture.engines.h264_encoder import H264Encoder
 from gateway.capture.interrupt import interruptible
-from gateway.capture.libav_errors import host_and_port, silent
 from gateway.capture.libav_open import open_camera
 from gateway.capture.resolver import destinations
 from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline

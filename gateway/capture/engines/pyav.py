@@ -18,14 +18,16 @@ from collections.abc import Iterator
 import av
 from av.container import InputContainer
 
+from gateway.capture import camera_errors
+from gateway.capture.camera_errors import host_and_port, silent
 from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.capture.interrupt import interruptible
-from gateway.capture.libav_errors import host_and_port, read_error, silent
+from gateway.capture.libav_errors import read_error
 from gateway.capture.libav_open import open_camera
 from gateway.capture.libav_packets import PacketConverter, RawPacket
 from gateway.capture.url import CameraUrl, parse
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import CameraEndedError, NoVideoError, redact
+from gateway.errors import NoVideoError, redact
 from gateway.media import Packet
 
 log = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class PyAVCaptureEngine(CaptureEngine):
                 container.close()
 
     def _pull(self, container: InputContainer, url: CameraUrl) -> Iterator[Packet]:
-        self._converter = converter = PacketConverter(container, self.source.run, host_and_port(url), self.counters)
+        self._converter = converter = PacketConverter(container, self.source.run, url, self.counters)
         opened_at = frame_at = self.clock.monotonic()
         for raw in self._demux(container, converter, url):
             now = self.clock.monotonic()
@@ -85,10 +87,7 @@ class PyAVCaptureEngine(CaptureEngine):
                 if self._stop.is_set():
                     return
             if converter.info is None and now - opened_at > KEYFRAME_TIMEOUT_S:
-                raise NoVideoError(
-                    f"the camera at {host_and_port(url)} has sent no keyframe with its parameter sets for"
-                    f" {KEYFRAME_TIMEOUT_S:g} s; set its keyframe interval to 1 or 2 seconds"
-                )
+                raise camera_errors.no_keyframe(url, KEYFRAME_TIMEOUT_S)
 
     def _demux(self, container: InputContainer, converter: PacketConverter, url: CameraUrl) -> Iterator[RawPacket]:
         """libav's packets until the end, without those that cannot be read."""
@@ -103,7 +102,7 @@ class PyAVCaptureEngine(CaptureEngine):
                         in_a_row = 0
                         yield raw
                     reading_since = self.clock.monotonic()
-                raise CameraEndedError(f"the camera at {host_and_port(url)} ended the stream")
+                raise camera_errors.ended(url)
             except av.FFmpegError as error:
                 if self._stop.is_set():
                     return

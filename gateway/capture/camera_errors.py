@@ -1,0 +1,196 @@
+"""What a camera did wrong, as :class:`~gateway.errors.CaptureError` objects that say what to do. For every engine.
+
+The camera is named by host and port alone: a URL holds a password.
+"""
+
+import errno
+import ssl
+
+from gateway.capture.url import CameraUrl
+from gateway.errors import (
+    CameraEndedError,
+    CameraRefusedError,
+    CameraTimeoutError,
+    CameraUnauthorizedError,
+    CameraUnreachableError,
+    CaptureError,
+    NoVideoError,
+    redact,
+)
+
+_NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+
+# RTSP status codes (RFC 2326 §7.1.1). ``{where}`` is host and port, ``{wants}`` is what a 401 asks for.
+_STATUSES: dict[int, tuple[type[CaptureError], str]] = {
+    400: (
+        CameraRefusedError,
+        "the server at {where} does not understand RTSP (400); check that the port is the camera's RTSP port (mostly"
+        " 554) and not that of its web page",
+    ),
+    401: (
+        CameraUnauthorizedError,
+        "the camera at {where} wants {wants} (401); check user and password, which come before the host in the URL",
+    ),
+    403: (
+        CameraUnauthorizedError,
+        "the camera at {where} does not let this user view the stream (403); give the user that right, or use another",
+    ),
+    404: (
+        CameraRefusedError,
+        "the camera at {where} has no stream at the URL's path (404); see its manual for the path, as in /stream1",
+    ),
+    453: (
+        CameraRefusedError,
+        "the camera at {where} has not enough bandwidth for another viewer (453); often it has too many viewers"
+        " already: close some, or lower its bitrate",
+    ),
+    454: (
+        CameraEndedError,
+        "the camera at {where} does not know the session any more (454); it is opened again",
+    ),
+    461: (
+        CameraRefusedError,
+        "the camera at {where} offers no usable transport (461); allow RTP over TCP or UDP unicast in it",
+    ),
+    503: (
+        CameraRefusedError,
+        "the camera at {where} is not available (503); often it has too many viewers already: close some, or restart"
+        " it",
+    ),
+}
+
+
+def host_and_port(url: CameraUrl) -> str:
+    """How messages name a camera."""
+    return f"{url.host}:{url.connect_port}"
+
+
+def refused(url: CameraUrl, status: int, method: str = "") -> CaptureError:
+    """The error for an RTSP status that is no success; 400 and 500 also stand for the rest of their class."""
+    where = host_and_port(url)
+    wants = "other credentials than the URL's" if url.userinfo else "credentials, and the URL has none"
+    if status in _STATUSES:
+        kind, sentence = _STATUSES[status]
+        return kind(sentence.format(where=where, wants=wants))
+    what = f"{method} " if method else ""
+    if status >= 500:
+        return CameraRefusedError(f"the camera at {where} has an internal error ({what}{status}); restart it")
+    return CameraRefusedError(
+        f"the camera at {where} refused the request ({what}{status}); often it has too many viewers already: close"
+        " some, or restart it"
+    )
+
+
+def not_rtsp(url: CameraUrl, why: str = "") -> NoVideoError:
+    """The error for bytes that are not RTSP, and for a session without media."""
+    detail = f" ({redact(why)})" if why else ""
+    return NoVideoError(
+        f"the answer of {host_and_port(url)} is not RTSP, or describes no media{detail}; check the port (RTSP's is"
+        " mostly 554) and the path"
+    )
+
+
+def unusable_codec(url: CameraUrl, names: str) -> NoVideoError:
+    """The error for a camera whose video cannot be passed on, or that has none."""
+    if names:
+        return NoVideoError(
+            f"the camera at {host_and_port(url)} sends {names}, and only H.264 and H.265 can be passed on; set its"
+            " stream to H.264, or use CAPTURE_ENGINE=opencv, which encodes any codec as H.264"
+        )
+    return NoVideoError(
+        f"the camera at {host_and_port(url)} sends no video; use the URL of a stream that has video, or switch it on"
+    )
+
+
+def no_keyframe(url: CameraUrl, waited_s: float) -> NoVideoError:
+    """The error for a camera whose packets come without a keyframe."""
+    return NoVideoError(
+        f"the camera at {host_and_port(url)} has sent no keyframe with its parameter sets for {waited_s:g} s; set its"
+        " keyframe interval to 1 or 2 seconds"
+    )
+
+
+def connect_failed(error: OSError, url: CameraUrl, timeout_s: float = 0.0) -> CaptureError:
+    """The error for a connection that could not be made, or that broke while the camera was being opened."""
+    where = host_and_port(url)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return certificate_error(url)
+    if isinstance(error, ssl.SSLError):
+        return CameraRefusedError(
+            f"the camera at {where} has no usable TLS ({error.reason or 'no handshake'}); check that the port is its"
+            " rtsps:// port, or use rtsp://"
+        )
+    if isinstance(error, TimeoutError):
+        return timed_out(url, timeout_s)
+    if isinstance(error, ConnectionRefusedError):
+        return nothing_listens(url)
+    if error.errno in _NO_ROUTE:
+        return no_route(url)
+    if isinstance(error, ConnectionError):
+        return hung_up(url)
+    return not_opened(url, error.strerror or type(error).__name__)
+
+
+def is_no_route(number: int | None) -> bool:
+    """Whether an error number says that there is no way to the camera."""
+    return number in _NO_ROUTE
+
+
+def nothing_listens(url: CameraUrl) -> CameraUnreachableError:
+    """The error for a port on which nothing listens."""
+    return CameraUnreachableError(
+        f"nothing listens at {host_and_port(url)}; check the port (RTSP's is mostly 554), and that RTSP is enabled in"
+        " the camera"
+    )
+
+
+def no_route(url: CameraUrl) -> CameraUnreachableError:
+    """The error for an address to which there is no route."""
+    return CameraUnreachableError(
+        f"there is no route to {host_and_port(url)}; check the address and this machine's network"
+    )
+
+
+def not_opened(url: CameraUrl, words: str) -> CameraUnreachableError:
+    """The error for everything else that keeps a camera from being opened."""
+    return CameraUnreachableError(
+        f"the camera at {host_and_port(url)} could not be opened ({redact(words)}); check its URL"
+    )
+
+
+def hung_up(url: CameraUrl) -> CameraEndedError:
+    """The error for a camera that closed the connection while it was being opened."""
+    return CameraEndedError(
+        f"the camera at {host_and_port(url)} hung up while it was being opened; check that the port is its RTSP port"
+        " (mostly 554), and that it does not have too many viewers already"
+    )
+
+
+def ended(url: CameraUrl) -> CameraEndedError:
+    """The error for a stream that was open and ended."""
+    return CameraEndedError(f"the camera at {host_and_port(url)} ended the stream")
+
+
+def timed_out(url: CameraUrl, timeout_s: float) -> CameraTimeoutError:
+    """The error for a camera that does not answer while it is being opened."""
+    return CameraTimeoutError(
+        f"the camera at {host_and_port(url)} did not answer within {timeout_s:g} s; check that it is on and that"
+        " address and port are right (RTSP's port is mostly 554), or raise CAPTURE_TIMEOUT"
+    )
+
+
+def silent(url: CameraUrl, timeout_s: float) -> CameraTimeoutError:
+    """The error for a camera that has sent no picture for too long."""
+    return CameraTimeoutError(
+        f"the camera at {host_and_port(url)} has sent no picture for {timeout_s:g} s; check its network, or raise"
+        " CAPTURE_TIMEOUT"
+    )
+
+
+def certificate_error(url: CameraUrl) -> CameraRefusedError:
+    """The error for a certificate that is not valid for the camera."""
+    return CameraRefusedError(
+        f"the certificate of the camera at {host_and_port(url)} does not prove that it is {url.host}; set"
+        " CAPTURE_TLS_CA_FILE to the certificate of its issuer (the camera's own, if it is self-signed), and use the"
+        " certificate's name in the camera's URL; or set CAPTURE_TLS_VERIFY=false"
+    )

@@ -1,0 +1,134 @@
+"""PacketBuilder: makes packets of coded frames, by the rules of :mod:`gateway.media`. Every engine that passes a
+camera's own frames on uses it.
+
+Rules:
+
+1. Nothing is passed on before a video keyframe whose parameter sets are known, in-band or from the session description.
+   In-band ones win: a session description is out of date once a camera is reconfigured.
+2. A keyframe whose parameter sets differ begins a new :class:`~gateway.media.StreamInfo`.
+3. Presentation times tell whether a stream has B-frames, unless its SPS excludes them: then a step back is the camera's
+   clock. The SPS is believed until one whole GOP was seen: many cameras could reorder and never do. Without B-frames,
+   decoding time is presentation time.
+"""
+
+from dataclasses import replace
+from fractions import Fraction
+
+from gateway.capture.counters import CaptureCounters
+from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline, Timestamps
+from gateway.clock import CLOCK_RATE
+from gateway.codec.parameter_sets import ParameterSets, find_parameter_sets, video_info
+from gateway.codec.sps import MAX_FRAME_RATE
+from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
+
+MAX_REORDER_S = 1
+"""Seconds. A presentation time further back than this is a jump and not a B-frame: at most 16 frames are reordered
+(H.264 §A.3)."""
+
+UNDECLARED_REORDER = 2
+"""Frames. By how many a stream with B-frames reorders whose SPS does not say: two levels of B-frames need as many."""
+
+
+class PacketBuilder:
+    """The packets of one run."""
+
+    def __init__(
+        self,
+        codec: str,
+        run: int,
+        *,
+        parameter_sets: bytes = b"",
+        frame_rate: Fraction | None = None,
+        audio: AudioInfo | None = None,
+        counters: CaptureCounters | None = None,
+    ) -> None:
+        """``codec`` is ``h264`` or ``hevc``. ``parameter_sets`` (Annex B or ``avcC``/``hvcC``) and ``frame_rate`` are
+        those
+        of the session description."""
+        self.info: StreamInfo | None = None
+        """The stream at present; ``None`` before the first usable keyframe."""
+        self._timeline = Timeline(counters)
+        self._codec = codec
+        self._run = run
+        self._audio = audio
+        self._declared_rate = frame_rate if frame_rate is not None and 1 <= frame_rate <= MAX_FRAME_RATE else None
+        if self._declared_rate:
+            self._timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / self._declared_rate))
+        self._sets: ParameterSets | None = find_parameter_sets(codec, parameter_sets)
+        self._may_reorder = True
+        self._reorder = 0
+        self._has_reordered = False
+        self._newest_pts: int | None = None
+
+    def video(
+        self, data: bytes, pts: int | None, time_base: Fraction, arrival: ArrivalTime, *, is_keyframe: bool
+    ) -> Packet | None:
+        """The packet of an access unit in Annex B; ``None`` before the first usable keyframe (rule 1).
+
+        Raises :class:`~gateway.errors.NoVideoError` for parameter sets that cannot be read.
+        """
+        self._observe_order(pts, time_base, is_keyframe=is_keyframe)
+        if is_keyframe:
+            self._read_parameter_sets(data)
+        times = self._timeline.timestamp(MediaKind.VIDEO, SourceTime(pts, None, time_base), arrival, self._reorder)
+        if self.info is None:
+            return None
+        return self._packet(MediaKind.VIDEO, data, times, is_keyframe=is_keyframe, info=self.info)
+
+    def audio(self, data: bytes, time: SourceTime, arrival: ArrivalTime) -> Packet | None:
+        """The packet of an audio frame; ``None`` before the first keyframe of video."""
+        times = self._timeline.timestamp(MediaKind.AUDIO, time, arrival)
+        if self.info is None:
+            return None
+        return self._packet(MediaKind.AUDIO, data, times, is_keyframe=True, info=self.info)
+
+    def _packet(
+        self, kind: MediaKind, data: bytes, times: Timestamps, *, is_keyframe: bool, info: StreamInfo
+    ) -> Packet:
+        return Packet(
+            kind=kind,
+            data=data,
+            pts_90k=times.pts_90k,
+            dts_90k=times.dts_90k,
+            duration_90k=times.duration_90k,
+            is_keyframe=is_keyframe,
+            captured_at_90k=times.captured_at_90k,
+            info=info,
+            run=self._run,
+        )
+
+    def _observe_order(self, pts: int | None, time_base: Fraction, *, is_keyframe: bool) -> None:
+        """Notice where presentation order differs from decoding order."""
+        if pts is None or not self._may_reorder:
+            return
+        if is_keyframe or self._newest_pts is None:
+            # A step back from GOP to GOP comes from the camera's clock, and not from a B-frame.
+            self._newest_pts = pts
+            return
+        back = self._newest_pts - pts
+        self._newest_pts = max(self._newest_pts, pts)
+        if 0 < back * time_base < MAX_REORDER_S:
+            self._has_reordered = True
+            self._reorder = self._reorder or UNDECLARED_REORDER
+
+    def _read_parameter_sets(self, data: bytes) -> None:
+        """Read from a keyframe what the stream is from here on."""
+        sets = find_parameter_sets(self._codec, data) or self._sets
+        if sets is None:
+            return
+        if self.info is not None and sets == self._sets:
+            # A whole GOP was seen: what it did counts, and not what the SPS would have allowed.
+            has_b_frames = self._has_reordered
+            if has_b_frames == self.info.video.has_b_frames:
+                return
+            video = replace(self.info.video, has_b_frames=has_b_frames)
+        else:
+            video, sps = video_info(self._codec, sets, self._declared_rate)
+            self._sets = sets
+            self._may_reorder = sps.max_reorder != 0
+            self._reorder = sps.max_reorder or 0
+            self._has_reordered = False
+        self._reorder = self._reorder if video.has_b_frames else 0
+        if video.frame_rate:
+            self._timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / video.frame_rate))
+        self.info = StreamInfo(video, self._audio)
