@@ -1,8 +1,8 @@
 """Fragmented MP4: the init segment of a stream, and fragments (``moof`` and ``mdat``) of its packets.
 
-Theory of operation. FFmpeg's muxer does the work. It writes complete files, so each fragment has its own muxer, whose
-header is discarded; that costs 0.07 ms, and the fragment has exactly the given samples. No state is kept between
-fragments, so a fragment depends on its samples alone.
+Theory of operation. FFmpeg's muxer writes the init segment, once a stream. Fragments are written here, with ``struct``:
+a fragment of six frames costs 15 µs, where a muxer of FFmpeg for each fragment cost 440 µs. Nothing is remembered
+between two fragments, so that a fragment depends on its samples alone.
 
 Rules:
 
@@ -16,6 +16,7 @@ Rules:
 
 import hashlib
 import io
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,22 +29,37 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from gateway.clock import CLOCK_RATE
-from gateway.codec.annexb import nal_offsets
+from gateway.codec.annexb import nal_offsets, nal_units
 from gateway.codec.parameter_sets import NAL_SYNTAX
 from gateway.media import StreamInfo
 
 VIDEO_TIME_BASE = Fraction(1, CLOCK_RATE)
 
-# ``frag_custom`` lets us end fragments, ``frag_discont`` with ``make_non_negative`` writes true decode times.
-# ``use_editlist=0``: otherwise the muxer takes the first sample's presentation time for its decode time.
-# ``max_interleave_delta=0``: nothing is written before the end anyway, and a silent track must not warn or wait.
-_FRAGMENT_OPTIONS = {
-    "movflags": "empty_moov+default_base_moof+frag_custom+frag_discont+skip_trailer",
-    "avoid_negative_ts": "make_non_negative",
+VIDEO_TRACK_ID, AUDIO_TRACK_ID = 1, 2
+"""As FFmpeg numbers the tracks of :func:`declare_streams`."""
+
+# ``use_editlist=0``: the timeline is the decode times' own.
+_HEADER_OPTIONS = {
+    "movflags": "empty_moov+default_base_moof+frag_custom+skip_trailer",
     "use_editlist": "0",
-    "max_interleave_delta": "0",
     "video_track_timescale": str(CLOCK_RATE),
 }
+
+# ISO/IEC 14496-12: size and type of a box (§4.2); with version and flags (§4.2) and the fields of each.
+_BOX = struct.Struct(">I4s")
+_MFHD = struct.Struct(">I4sII")
+_TFHD = struct.Struct(">I4sII")
+_TFDT = struct.Struct(">I4sIQ")
+_TRUN = struct.Struct(">I4sIII")
+_RECORD = struct.Struct(">IIIi")
+_TRAF_BYTES = _BOX.size + _TFHD.size + _TFDT.size + _TRUN.size
+
+_DEFAULT_BASE_IS_MOOF = 0x020000
+_TRUN_FIELDS = 0x000F01
+"""data-offset; duration, size, flags and composition time offset of each sample (§8.8.8.1)."""
+
+SYNC_SAMPLE, NON_SYNC_SAMPLE = 0x0200_0000, 0x0101_0000
+"""``sample_depends_on`` and ``sample_is_non_sync_sample`` (§8.8.3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +96,69 @@ class FragmentMuxer:
 
     def __init__(self, info: StreamInfo) -> None:
         self.info = info
-        self.init = self._mux((), (), 1)
+        self.init = self._header()
         """``ftyp`` and ``moov``."""
         self.init_id = hashlib.sha256(self.init).hexdigest()[:16]
         """The same for equal init segments, in any process: a name that may be cached without limit."""
 
     def fragment(self, video: Sequence[Sample], audio: Sequence[Sample], sequence: int) -> bytes:
         """One ``moof`` and ``mdat`` of these samples, without a track that has none. ``sequence`` goes to ``mfhd``."""
-        data = self._mux(video, audio, sequence)
-        return data[len(self.init) :]
+        tracks: list[_TrackSamples] = []
+        if video:
+            codec = self.info.video.codec
+            data = [length_prefixed(each.data, codec, keeps_sets=not each.is_keyframe) for each in video]
+            tracks.append(_TrackSamples(VIDEO_TRACK_ID, video, data))
+        if audio and self.info.audio is not None:
+            tracks.append(_TrackSamples(AUDIO_TRACK_ID, audio, [each.data for each in audio]))
+        moof = _moof(tracks, sequence)
+        payload = b"".join([part for track in tracks for part in track.data])
+        return b"".join((moof, _BOX.pack(_BOX.size + len(payload), b"mdat"), payload))
 
-    def _mux(self, video: Sequence[Sample], audio: Sequence[Sample], sequence: int) -> bytes:
+    def _header(self) -> bytes:
         buffer = io.BytesIO()
-        options = {**_FRAGMENT_OPTIONS, "fragment_index": str(sequence & 0x7FFFFFFF)}
-        with av.open(buffer, "w", format="mp4", options=options) as container:
-            video_stream, audio_stream = declare_streams(container, self.info)
+        with av.open(buffer, "w", format="mp4", options=_HEADER_OPTIONS) as container:
+            declare_streams(container, self.info)
             container.start_encoding()
-            for sample in video:
-                data = sample.data
-                if sample.is_keyframe:
-                    data = without_parameter_sets(data, self.info.video.codec)
-                container.mux_one(media_packet(data, sample, video_stream))
-            if audio_stream is not None:
-                for sample in audio:
-                    container.mux_one(media_packet(sample.data, sample, audio_stream))
         return buffer.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class _TrackSamples:
+    """A track's samples in one fragment, and their bytes as they stand in ``mdat``."""
+
+    track_id: int
+    samples: Sequence[Sample]
+    data: Sequence[bytes]
+
+
+def _moof(tracks: Sequence[_TrackSamples], sequence: int) -> bytes:
+    """A ``moof`` box (§8.8.4) whose media data follows in ``mdat``, track after track."""
+    sizes = [_TRAF_BYTES + _RECORD.size * len(track.samples) for track in tracks]
+    size = _BOX.size + _MFHD.size + sum(sizes)
+    parts = [_BOX.pack(size, b"moof"), _MFHD.pack(_MFHD.size, b"mfhd", 0, sequence & 0x7FFFFFFF)]
+    data_offset = size + _BOX.size
+    for track, traf_size in zip(tracks, sizes, strict=True):
+        samples = track.samples
+        parts.append(_BOX.pack(traf_size, b"traf"))
+        parts.append(_TFHD.pack(_TFHD.size, b"tfhd", _DEFAULT_BASE_IS_MOOF, track.track_id))
+        parts.append(_TFDT.pack(_TFDT.size, b"tfdt", 1 << 24, samples[0].dts))
+        run_size = _TRUN.size + _RECORD.size * len(samples)
+        parts.append(_TRUN.pack(run_size, b"trun", 1 << 24 | _TRUN_FIELDS, len(samples), data_offset))
+        for sample, data in zip(samples, track.data, strict=True):
+            flags = SYNC_SAMPLE if sample.is_keyframe else NON_SYNC_SAMPLE
+            parts.append(_RECORD.pack(sample.duration, len(data), flags, sample.pts - sample.dts))
+            data_offset += len(data)
+    return b"".join(parts)
+
+
+def length_prefixed(data: bytes, codec: str, *, keeps_sets: bool) -> bytes:
+    """An access unit in Annex B with a length of four bytes before each NAL unit (ISO/IEC 14496-15 §4.3.2), with or
+    without SPS, PPS and VPS."""
+    units = nal_units(data)
+    if not keeps_sets:
+        syntax = NAL_SYNTAX["h264" if codec == "h264" else "hevc"]
+        units = [unit for unit in units if not syntax.is_parameter_set(syntax.type_of(unit, 0))]
+    return b"".join([part for unit in units for part in (len(unit).to_bytes(4, "big"), unit)])
 
 
 def without_parameter_sets(data: bytes, codec: str) -> bytes:
@@ -124,18 +178,6 @@ def without_parameter_sets(data: bytes, codec: str) -> bytes:
     if kept_from is not None:
         kept.append(data[kept_from:])
     return b"".join(kept) if kept else data
-
-
-def media_packet(data: bytes, sample: Sample, stream: VideoStream | AudioStream) -> "av.Packet[Any]":
-    packet = av.Packet(data)
-    packet.stream = stream
-    assert stream.time_base is not None
-    packet.time_base = stream.time_base
-    packet.dts = sample.dts
-    packet.pts = sample.pts
-    packet.duration = sample.duration
-    packet.is_keyframe = sample.is_keyframe
-    return packet
 
 
 # PyAV makes a stream for muxing, with a codec context that takes extradata, only from another stream: these containers
