@@ -24,9 +24,9 @@ from typing import Any
 
 from gateway.camera_settings import CameraSettings, RecordMode, StartMode
 from gateway.capture.counters import CaptureCounters
-from gateway.capture.engine import CaptureEngine, CaptureSource, CheckAddress
+from gateway.capture.engine import CaptureSource, CheckAddress, EngineFactory
 from gateway.capture.port_probe import when_reachable
-from gateway.capture.runner import EngineRunner
+from gateway.capture.runner import AsyncEngineRunner, EngineRunner, engine_runner
 from gateway.clock import Clock, to_rfc3339
 from gateway.config.field import Applies, names_changed
 from gateway.errors import (
@@ -76,7 +76,7 @@ class Camera:
         self,
         camera_id: str,
         settings: CameraSettings,
-        engine_factory: Callable[[CaptureSource, Clock], CaptureEngine],
+        engine_factory: EngineFactory,
         clock: Clock,
         on_change: Observer,
         address_check: AddressCheck | None = None,
@@ -106,7 +106,7 @@ class Camera:
         self._counters = CaptureCounters()
         """Of the runs that have ended."""
         self._handover_dropped = 0
-        self._runner: EngineRunner | None = None
+        self._runner: EngineRunner | AsyncEngineRunner | None = None
         self._always = False
         self._closed = False
 
@@ -132,9 +132,7 @@ class Camera:
         self._always = self.settings.start is StartMode.ALWAYS or self.settings.record is RecordMode.ALWAYS
         self._update()
 
-    def reconfigure(
-        self, settings: CameraSettings, engine_factory: Callable[[CaptureSource, Clock], CaptureEngine]
-    ) -> None:
+    def reconfigure(self, settings: CameraSettings, engine_factory: EngineFactory) -> None:
         """Continue with other settings. Viewers and clients stay. A new run begins only where a setting requires it."""
         before, self.settings = self.settings, settings
         self._engine_factory = engine_factory
@@ -347,7 +345,7 @@ class Camera:
             tls_verify=self.settings.capture_tls_verify,
             tls_ca_file=self.settings.capture_tls_ca_file,
         )
-        runner = self._runner = EngineRunner(self._engine_factory(source, self._clock), self._on_packet)
+        runner = self._runner = engine_runner(self._engine_factory(source, self._clock), self._on_packet)
         self._last_video_s = self._clock.monotonic()
         runner.start()
         ended = asyncio.ensure_future(runner.ended())

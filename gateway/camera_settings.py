@@ -23,6 +23,8 @@ CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 class EngineName(StrEnum):
     """The CaptureEngine that pulls a camera."""
 
+    AUTO = "auto"
+    RTSP = "rtsp"
     PYAV = "pyav"
     OPENCV = "opencv"
     FAKE = "fake"
@@ -46,7 +48,7 @@ class StartMode(StrEnum):
 def _check_engine(value: object) -> object:
     if isinstance(value, str) and (value in tuple(EngineName) or re.fullmatch(r"[\w.]+:\w+", value)):
         return value
-    raise ValueError("name pyav, opencv, fake, or your own engine as package.module:Class")
+    raise ValueError("name auto, rtsp, pyav, opencv, fake, or your own engine as package.module:Class")
 
 
 class CaptureSettings(SettingsGroup):
@@ -55,8 +57,9 @@ class CaptureSettings(SettingsGroup):
     title: ClassVar[str] = "Capture"
 
     capture_engine: Annotated[str, BeforeValidator(_check_engine)] = setting(
-        EngineName.PYAV,
-        help="the engine that pulls the camera: `pyav`, `opencv`, `fake`, or your own as `package.module:Class`."
+        EngineName.AUTO,
+        help="the engine that pulls the camera: `auto` (today `rtsp`), `rtsp`, `pyav`, `opencv`, `fake`, or your own as"
+        " `package.module:Class`."
         " In a camera's table the name `engine` is also accepted",
         applies=Applies.RUN,
     )

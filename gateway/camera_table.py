@@ -52,7 +52,7 @@ def check_table(
 
 def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
     """Check that the engines for RTSP have an RTSP URL."""
-    if camera.capture_engine not in (EngineName.PYAV, EngineName.OPENCV):
+    if camera.capture_engine not in (EngineName.AUTO, EngineName.RTSP, EngineName.PYAV, EngineName.OPENCV):
         return
     if not camera.url.get_secret_value().lower().startswith(_SCHEMES):
         # The message does not show the URL: without its scheme it is not known where the password ends.
@@ -69,7 +69,7 @@ def check_tls(camera_id: str, camera: CameraSettings, where: Where) -> None:
         return
     names = ("capture_tls_verify", "capture_tls_ca_file", "engine")
     if camera.capture_tls_verify and camera.capture_engine == EngineName.OPENCV:
-        message = "the engine opencv cannot verify certificates (CAPTURE_TLS_VERIFY): use the engine pyav"
+        message = "the engine opencv cannot verify certificates (CAPTURE_TLS_VERIFY): use the engine rtsp"
         raise _fault(camera_id, message, where, *names)
     if camera.capture_tls_ca_file is not None and not camera.capture_tls_verify:
         message = "CAPTURE_TLS_CA_FILE does nothing without CAPTURE_TLS_VERIFY=true: set both"

@@ -115,7 +115,9 @@ class CameraStore:
     async def _change(self, camera_id: str, changes: dict[str, Any]) -> CameraSettings:
         engine = changes.get("engine", changes.get("capture_engine"))
         if engine is not None and engine not in tuple(EngineName):
-            raise BadRequestError("engine: name pyav, opencv or fake; an engine of your own is set in liveedge.toml")
+            raise BadRequestError(
+                "engine: name auto, rtsp, pyav, opencv or fake; an engine of your own is set in liveedge.toml"
+            )
         if changes.get("capture_tls_ca_file") is not None:
             raise BadRequestError("capture_tls_ca_file: files are named in liveedge.toml or the environment alone")
         configured = self.settings.camera_tables().get(camera_id, {})

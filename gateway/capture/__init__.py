@@ -2,10 +2,12 @@
 
 import importlib
 
-from gateway.capture.engine import CaptureEngine, EngineFactory
+from gateway.capture.engine import AsyncCaptureEngine, CaptureEngine, EngineFactory
 from gateway.errors import SettingsError
 
 ENGINES = {
+    "auto": "gateway.capture.engines.rtsp:RtspCaptureEngine",
+    "rtsp": "gateway.capture.engines.rtsp:RtspCaptureEngine",
     "pyav": "gateway.capture.engines.pyav:PyAVCaptureEngine",
     "opencv": "gateway.capture.engines.opencv:OpenCVCaptureEngine",
     "fake": "gateway.capture.engines.fake:FakeLiveStreamGenerator",
@@ -23,6 +25,6 @@ def engine_factory(name: str) -> EngineFactory:
         engine = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingsError(f"CAPTURE_ENGINE {name!r} cannot be imported: {error}") from error
-    if not (isinstance(engine, type) and issubclass(engine, CaptureEngine)):
+    if not (isinstance(engine, type) and issubclass(engine, CaptureEngine | AsyncCaptureEngine)):
         raise SettingsError(f"CAPTURE_ENGINE {name!r} is not a subclass of gateway.capture.engine.CaptureEngine")
     return engine

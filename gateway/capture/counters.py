@@ -19,6 +19,8 @@ class CaptureCounters:
     packets_unreadable: int = _counter("Packets or frames of the camera that could not be read and were skipped")
     frames_dropped: int = _counter("Decoded frames that a newer one replaced before it was encoded (engine opencv)")
     frames_incomplete: int = _counter("Frames passed on before their last RTP packet (engine pyav)")
+    rtp_packets_lost: int = _counter("RTP packets of the camera that did not arrive (engine rtsp)")
+    frames_dropped_after_loss: int = _counter("Frames dropped from a lost packet to the next keyframe (engine rtsp)")
     timestamps_repaired: int = _counter("Packets whose timestamp could not be used as the camera sent it")
     timestamp_jumps: int = _counter("Times that the timestamps of a track jumped")
 

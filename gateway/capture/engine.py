@@ -67,5 +67,21 @@ class CaptureEngine(ABC):
         """Make :meth:`packets` return soon, also while it blocks. Any thread may call it, any number of times."""
 
 
-EngineFactory = Callable[[CaptureSource, Clock], CaptureEngine]
+class AsyncCaptureEngine(ABC):
+    """One connection to one camera that needs no thread: it lives on the event loop. ``counters`` as above."""
+
+    def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.source = source
+        self.clock = clock
+        self.counters = CaptureCounters()
+
+    @abstractmethod
+    async def run(self, on_packet: Callable[[Packet], None]) -> None:
+        """Open the source and hand over its packets until it ends. Raises as :meth:`CaptureEngine.packets`.
+
+        Cancelling it ends the connection and releases everything. Nothing in it blocks the loop.
+        """
+
+
+EngineFactory = Callable[[CaptureSource, Clock], CaptureEngine | AsyncCaptureEngine]
 """Makes an engine for each run (:class:`~gateway.service.CaptureService`). The class of an engine is such a factory."""

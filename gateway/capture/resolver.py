@@ -8,10 +8,13 @@ to the next question (DNS rebinding), and libav's would be the next. The camera 
 instead of the name.
 """
 
+import asyncio
+import contextlib
 import ipaddress
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.capture.engine import Address, CaptureSource
@@ -37,36 +40,79 @@ def destinations(url: CameraUrl, source: CaptureSource, stop: threading.Event) -
     return [replace(url, host=str(address)) for address in addresses]
 
 
-def _look_up(url: CameraUrl, timeout_s: float, stop: threading.Event) -> list[Address]:
-    try:
-        return [ipaddress.ip_address(url.host)]
-    except ValueError:
-        pass
-    found: dict[Address, None] = {}
-    failure: list[OSError | UnicodeError] = []
-    done = threading.Event()
+async def addresses(url: CameraUrl, source: CaptureSource) -> list[Address]:
+    """The addresses of the URL's host, each of them checked, in the order in which to try them.
 
-    def look_up() -> None:
+    Raises as :func:`destinations`.
+    """
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def finished() -> None:
+        # The loop may be closed by now: the lookup was left to end alone.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(done.set)
+
+    lookup = _Lookup(url, finished)
+    try:
+        async with asyncio.timeout(source.timeout_s):
+            await done.wait()
+    except TimeoutError:
+        raise _no_answer(url, source.timeout_s) from None
+    found = lookup.addresses()
+    if source.check_address is not None:
+        for address in found:
+            source.check_address(address)
+    return found
+
+
+class _Lookup:
+    """One lookup on a thread of its own, which calls ``on_done`` there; an address is its own answer, at once."""
+
+    def __init__(self, url: CameraUrl, on_done: Callable[[], None]) -> None:
+        self._url = url
+        self._found: dict[Address, None] = {}
+        self._failed = False
+        self._on_done = on_done
+        try:
+            self._found[ipaddress.ip_address(url.host)] = None
+        except ValueError:
+            threading.Thread(target=self._run, name="capture-resolver", daemon=True).start()
+        else:
+            on_done()
+
+    def addresses(self) -> list[Address]:
+        """The result. Raises :class:`~gateway.errors.CameraUnreachableError` for a name without an address."""
+        if self._failed:
+            raise CameraUnreachableError(
+                f"there is no address for the name {self._url.host}; check its spelling, or use the camera's address"
+            )
+        return list(self._found)
+
+    def _run(self) -> None:
         try:
             # It also understands the odd notations of addresses (0xa9fea9fe, 2852039166), as connecting would.
-            for entry in socket.getaddrinfo(url.host, url.connect_port, type=socket.SOCK_STREAM):
-                found[ipaddress.ip_address(entry[4][0])] = None
-        except (OSError, UnicodeError) as error:
-            failure.append(error)
-        done.set()
+            for entry in socket.getaddrinfo(self._url.host, self._url.connect_port, type=socket.SOCK_STREAM):
+                self._found[ipaddress.ip_address(entry[4][0])] = None
+        except (OSError, UnicodeError):
+            self._failed = True
+        self._on_done()
 
-    threading.Thread(target=look_up, name="capture-resolver", daemon=True).start()
+
+def _look_up(url: CameraUrl, timeout_s: float, stop: threading.Event) -> list[Address]:
+    done = threading.Event()
+    lookup = _Lookup(url, done.set)
     deadline = time.monotonic() + timeout_s
     while not done.wait(POLL_S):
         if stop.is_set():
             return []
         if time.monotonic() > deadline:
-            raise CameraTimeoutError(
-                f"no name server gave the address of {url.host} within {timeout_s:g} s; check this machine's DNS, or"
-                " use the camera's address in the URL"
-            )
-    if failure:
-        raise CameraUnreachableError(
-            f"there is no address for the name {url.host}; check its spelling, or use the camera's address"
-        )
-    return list(found)
+            raise _no_answer(url, timeout_s)
+    return lookup.addresses()
+
+
+def _no_answer(url: CameraUrl, timeout_s: float) -> CameraTimeoutError:
+    return CameraTimeoutError(
+        f"no name server gave the address of {url.host} within {timeout_s:g} s; check this machine's DNS, or use the"
+        " camera's address in the URL"
+    )

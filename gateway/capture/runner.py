@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from gateway.capture.engine import CaptureEngine
+from gateway.capture.engine import AsyncCaptureEngine, CaptureEngine
 from gateway.capture.packet_rules import PacketRules
 from gateway.errors import CaptureError, redact
 from gateway.media import Packet
@@ -25,6 +25,17 @@ HANDOVER_MAX_PACKETS = 512
 
 HANDOVER_MAX_BYTES = 64 * 1024 * 1024
 """Room for the largest keyframes. In practice the number of packets is the limit that is reached."""
+
+
+def engine_runner(
+    engine: CaptureEngine | AsyncCaptureEngine, on_packet: Callable[[Packet], None]
+) -> "EngineRunner | AsyncEngineRunner":
+    """What drives this engine: a thread, or a task of the running loop."""
+    return (
+        AsyncEngineRunner(engine, on_packet)
+        if isinstance(engine, AsyncCaptureEngine)
+        else EngineRunner(engine, on_packet)
+    )
 
 
 class EngineRunner:
@@ -130,3 +141,51 @@ class EngineRunner:
         except RuntimeError:
             # The loop is closed: the process is ending.
             return
+
+
+class AsyncEngineRunner:
+    """Drives an engine that lives on the event loop, by the rules 3 and 4 of the module; there is nothing to queue."""
+
+    dropped = 0
+
+    def __init__(self, engine: AsyncCaptureEngine, on_packet: Callable[[Packet], None]) -> None:
+        self.engine = engine
+        self._on_packet = on_packet
+        self._rules = PacketRules(engine.source.run)
+        self._task: asyncio.Task[None] | None = None
+        self._interrupted = False
+
+    def start(self) -> None:
+        """Start the task."""
+        name = f"capture-{self.engine.source.camera_id}"
+        self._task = asyncio.create_task(self.engine.run(self._deliver), name=name)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the task is still running."""
+        return self._task is not None and not self._task.done()
+
+    async def ended(self) -> None:
+        """Wait for the engine's end. Raises what the engine raised, always a :class:`~gateway.errors.CaptureError`."""
+        assert self._task is not None
+        await asyncio.wait({self._task})
+        if self._task.cancelled():
+            return
+        error = self._task.exception()
+        if error is None or isinstance(error, CaptureError):
+            if error is not None:
+                raise error
+            return
+        failure = CaptureError(f"the capture engine failed: {redact(f'{type(error).__name__}: {error}')}")
+        raise failure from error
+
+    def interrupt(self) -> None:
+        """Ask the engine to end, and deliver nothing more."""
+        self._interrupted = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def _deliver(self, packet: Packet) -> None:
+        if not self._interrupted:
+            self._rules.check(packet)
+            self._on_packet(packet)

@@ -25,6 +25,7 @@ from gateway.errors import (
 )
 from gateway.media import Packet
 from tests.support import hostile
+from tests.support.blocking_engine import BlockingRtspEngine
 from tests.support.hostile import Handler, HostileServer, interleaved, rtsp
 from tests.support.rtsp import RtspServer
 
@@ -48,11 +49,21 @@ def garbage_as_video() -> Iterator[bytes]:
     return interleaved((next(kinds) + b"\xff" * 50, number * 3600) for number in count())
 
 
+Engine = type[PyAVCaptureEngine] | type[BlockingRtspEngine]
+
+
+@pytest.fixture(params=[PyAVCaptureEngine, BlockingRtspEngine], ids=["pyav", "rtsp"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each of the engines that pull RTSP."""
+    chosen: Engine = request.param
+    return chosen
+
+
 class Pull:
     """An engine in a thread of its own, as the runner drives it."""
 
-    def __init__(self, url: str, timeout_s: float = LONG_S) -> None:
-        self.engine = PyAVCaptureEngine(CaptureSource("camera", url, timeout_s))
+    def __init__(self, kind: Engine, url: str, timeout_s: float = LONG_S) -> None:
+        self.engine = kind(CaptureSource("camera", url, timeout_s))
         self.packets: list[Packet] = []
         self.error: Exception | None = None
         self.first = threading.Event()
@@ -105,14 +116,14 @@ def no_thread_stays() -> Iterator[None]:
         (rtsp({"DESCRIBE": 503}), CameraRefusedError, "restart"),
         (rtsp({"SETUP": 453}), CameraRefusedError, "too many viewers"),
         (rtsp({"SETUP": 461}), CameraRefusedError, "TCP or UDP"),
-        (rtsp({"PLAY": 454}), CameraRefusedError, "refused"),
+        (rtsp({"PLAY": 455}), CameraRefusedError, "refused"),
         (rtsp(sprop=SPROP), CameraTimeoutError, "CAPTURE_TIMEOUT"),
         (rtsp(sprop=SPROP, play=garbage_after_play), CameraTimeoutError, "CAPTURE_TIMEOUT"),
     ],
 )
-def test_each_gives_one_clear_error(handler: Handler, error: type[CaptureError], says: str) -> None:
+def test_each_gives_one_clear_error(engine: Engine, handler: Handler, error: type[CaptureError], says: str) -> None:
     with HostileServer(handler) as server:
-        raised = Pull(server.url, timeout_s=0.4).end()
+        raised = Pull(engine, server.url, timeout_s=0.4).end()
     assert isinstance(raised, error), raised
     message = str(raised)
     assert "\n" not in message
@@ -122,23 +133,23 @@ def test_each_gives_one_clear_error(handler: Handler, error: type[CaptureError],
         raise raised
 
 
-def test_nothing_listens(free_port: int) -> None:
-    raised = Pull(f"rtsp://u:hunter2@127.0.0.1:{free_port}/x").end()
+def test_nothing_listens(engine: Engine, free_port: int) -> None:
+    raised = Pull(engine, f"rtsp://u:hunter2@127.0.0.1:{free_port}/x").end()
     assert isinstance(raised, CameraUnreachableError)
     assert "nothing listens" in str(raised)
     assert "hunter2" not in str(raised)
 
 
 @pytest.mark.parametrize("url", ["http://u:hunter2@camera/x", "file:///etc/passwd", "camera", ""])
-def test_urls_that_are_not_of_a_camera(url: str) -> None:
-    raised = Pull(url).end()
+def test_urls_that_are_not_of_a_camera(engine: Engine, url: str) -> None:
+    raised = Pull(engine, url).end()
     assert isinstance(raised, CaptureError)
     assert "rtsp://" in str(raised)
     assert "hunter2" not in str(raised)
 
 
-def test_no_such_name() -> None:
-    raised = Pull("rtsp://u:hunter2@camera.invalid/x").end()
+def test_no_such_name(engine: Engine) -> None:
+    raised = Pull(engine, "rtsp://u:hunter2@camera.invalid/x").end()
     assert isinstance(raised, CameraUnreachableError)
     assert "camera.invalid" in str(raised)
     assert "hunter2" not in str(raised)
@@ -157,24 +168,24 @@ def test_no_such_name() -> None:
     ],
     ids=["silent", "drip", "silent-after-play", "silent-with-sdp", "garbage", "garbage-in-rtp", "no-parameter-sets"],
 )
-def test_an_interrupt_ends_it_in_every_state(handler: Handler) -> None:
+def test_an_interrupt_ends_it_in_every_state(engine: Engine, handler: Handler) -> None:
     with HostileServer(handler) as server:
-        pull = Pull(server.url)
+        pull = Pull(engine, server.url)
         assert server.connected.wait(5)
         pull.interrupt()
 
 
 @pytest.mark.parametrize("freeze", [False, True])
-def test_an_interrupt_ends_it_while_it_plays(own_rtsp_server: RtspServer, freeze: bool) -> None:
-    pull = Pull(own_rtsp_server.url("/cam"))
+def test_an_interrupt_ends_it_while_it_plays(engine: Engine, own_rtsp_server: RtspServer, freeze: bool) -> None:
+    pull = Pull(engine, own_rtsp_server.url("/cam"))
     assert pull.first.wait(10)
     if freeze:
         own_rtsp_server.freeze()
     pull.interrupt()
 
 
-def test_audio_alone_does_not_keep_a_run_alive(own_rtsp_server: RtspServer) -> None:
-    pull = Pull(own_rtsp_server.url("/halfdead"), timeout_s=1.0)
+def test_audio_alone_does_not_keep_a_run_alive(engine: Engine, own_rtsp_server: RtspServer) -> None:
+    pull = Pull(engine, own_rtsp_server.url("/halfdead"), timeout_s=1.0)
     raised = pull.end()
     assert isinstance(raised, CameraTimeoutError)
     assert "no picture" in str(raised)
@@ -193,24 +204,24 @@ def video_and_then(tail: Iterator[bytes]) -> Callable[[], Iterator[bytes]]:
     return play
 
 
-def test_garbage_while_it_plays() -> None:
+def test_garbage_while_it_plays(engine: Engine) -> None:
     with HostileServer(rtsp(play=video_and_then(cycle([bytes(range(256)) * 16])))) as server:
-        pull = Pull(server.url, timeout_s=0.5)
+        pull = Pull(engine, server.url, timeout_s=0.5)
         raised = pull.end()
     assert isinstance(raised, CameraTimeoutError | CameraEndedError)
     assert pull.packets
 
 
-def test_payloads_that_make_no_frame_do_not_keep_a_run_alive() -> None:
+def test_payloads_that_make_no_frame_do_not_keep_a_run_alive(engine: Engine) -> None:
     nothing = interleaved((b"\x1f" + b"\xff" * 50, number * 3600) for number in count(10))
     with HostileServer(rtsp(play=video_and_then(nothing))) as server:
-        pull = Pull(server.url, timeout_s=0.5)
+        pull = Pull(engine, server.url, timeout_s=0.5)
         raised = pull.end()
     assert isinstance(raised, CameraTimeoutError)
     assert pull.packets
 
 
-def test_a_session_name_that_is_not_utf_8() -> None:
+def test_a_session_name_that_is_not_utf_8(engine: Engine) -> None:
     def one_picture() -> Iterator[bytes]:
         encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPattern(160, 96)
         for number in range(10):
@@ -218,12 +229,12 @@ def test_a_session_name_that_is_not_utf_8() -> None:
             yield from interleaved((unit, number * 3600) for packet in packets for unit in nal_units(packet.data))
 
     with HostileServer(rtsp(play=one_picture, name="정문 카메라".encode("euc-kr"))) as server:
-        pull = Pull(server.url)
+        pull = Pull(engine, server.url)
         assert pull.first.wait(10), pull.error
         pull.interrupt()
 
 
-def test_a_jump_of_the_camera_s_clock() -> None:
+def test_a_jump_of_the_camera_s_clock(engine: Engine) -> None:
     def jumping() -> Iterator[bytes]:
         encoder, picture = H264Encoder(160, 96, Fraction(25), 1.0), ClockPattern(160, 96)
         for number in range(200):
@@ -233,7 +244,7 @@ def test_a_jump_of_the_camera_s_clock() -> None:
             yield from interleaved(((unit, at) for packet in packets for unit in nal_units(packet.data)), 0.005)
 
     with HostileServer(rtsp(play=jumping)) as server:
-        pull = Pull(server.url)
+        pull = Pull(engine, server.url)
         while len(pull.packets) < 40:
             assert pull.thread.is_alive()
             threading.Event().wait(0.02)
@@ -242,15 +253,15 @@ def test_a_jump_of_the_camera_s_clock() -> None:
     assert all(0 < step < 90_000 for step in steps)
 
 
-def test_an_interrupt_before_the_start_is_kept(rtsp_server: RtspServer) -> None:
-    engine = PyAVCaptureEngine(CaptureSource("camera", rtsp_server.url()))
-    engine.interrupt()
-    engine.interrupt()
-    assert list(engine.packets()) == []
+def test_an_interrupt_before_the_start_is_kept(engine: Engine, rtsp_server: RtspServer) -> None:
+    interrupted = engine(CaptureSource("camera", rtsp_server.url()))
+    interrupted.interrupt()
+    interrupted.interrupt()
+    assert list(interrupted.packets()) == []
 
 
-def test_an_interrupt_affects_its_own_engine_only(rtsp_server: RtspServer) -> None:
-    one, other = Pull(rtsp_server.url("/cam")), Pull(rtsp_server.url("/cam"))
+def test_an_interrupt_affects_its_own_engine_only(engine: Engine, rtsp_server: RtspServer) -> None:
+    one, other = Pull(engine, rtsp_server.url("/cam")), Pull(engine, rtsp_server.url("/cam"))
     assert one.first.wait(10)
     assert other.first.wait(10)
     one.interrupt()
@@ -275,8 +286,8 @@ class FastClock:
 
 
 @pytest.mark.parametrize("play", [slices, garbage_as_video])
-def test_parameter_sets_that_never_come(play: Callable[[], Iterator[bytes]]) -> None:
+def test_parameter_sets_that_never_come(engine: Engine, play: Callable[[], Iterator[bytes]]) -> None:
     with HostileServer(rtsp(play=play)) as server:
         source = CaptureSource("camera", server.url, KEYFRAME_TIMEOUT_S * 10)
         with pytest.raises((NoVideoError, CameraEndedError), match=r"restart|keyframe|broke"):
-            list(PyAVCaptureEngine(source, FastClock()).packets())
+            list(engine(source, FastClock()).packets())

@@ -108,7 +108,7 @@ def test_the_certificate_is_for_the_name_and_not_the_address(
     ("table", "why"),
     [
         ({"capture_tls_ca_file": "ca.pem"}, "CAPTURE_TLS_VERIFY=true"),
-        ({"capture_tls_verify": True, "engine": "opencv"}, "use the engine pyav"),
+        ({"capture_tls_verify": True, "engine": "opencv"}, "use the engine rtsp"),
     ],
 )
 def test_settings_that_would_verify_nothing(table: dict[str, Any], why: str) -> None:

@@ -119,7 +119,7 @@ export interface CaptureCommand {
 export type EndReason = "boundary" | "camera_lost" | "camera_restarted" | "stream_changed" | "packets_lost" | "clock_stepped" | "stopped" | "disk_failed" | "crashed";
 
 /** The CaptureEngine that pulls a camera. */
-export type EngineName = "pyav" | "opencv" | "fake";
+export type EngineName = "auto" | "rtsp" | "pyav" | "opencv" | "fake";
 
 /** Every error. `error` is stable and for programs, `message` is a sentence for people. */
 export interface Error {

@@ -1,6 +1,6 @@
-"""PyAVCaptureEngine at a real RTSP server."""
+"""The engines that pull RTSP, PyAV's and our own, at a real RTSP server: one suite over both."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -28,15 +28,33 @@ from gateway.errors import (
     NoVideoError,
 )
 from gateway.media import Packet
+from gateway.rtsp.depacketize.pictures import TRIAL
+from tests.support.blocking_engine import BlockingRtspEngine
 from tests.support.hostile import HostileServer, interleaved, rtsp
 from tests.support.rtsp import AWKWARD, VIEWER, RtspServer
 
+Engine = type[PyAVCaptureEngine] | type[BlockingRtspEngine]
+Pull = Callable[..., list[Packet]]
 
-def pull(url: str, count: int, run: int = 0) -> list[Packet]:
-    packets = PyAVCaptureEngine(CaptureSource("camera", url, run=run)).packets()
-    taken = list(islice(packets, count))
-    packets.close()  # type: ignore[attr-defined]
-    return taken
+
+@pytest.fixture(params=[PyAVCaptureEngine, BlockingRtspEngine], ids=["pyav", "rtsp"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each of the engines."""
+    chosen: Engine = request.param
+    return chosen
+
+
+@pytest.fixture
+def pull(engine: Engine) -> Pull:
+    """Takes the first ``count`` packets of a camera."""
+
+    def take(url: str, count: int, run: int = 0) -> list[Packet]:
+        packets = engine(CaptureSource("camera", url, run=run)).packets()
+        taken = list(islice(packets, count))
+        packets.close()  # type: ignore[attr-defined]
+        return taken
+
+    return take
 
 
 def keeps_the_rules(packets: list[Packet]) -> None:
@@ -80,7 +98,9 @@ def decodes(packets: list[Packet]) -> set[tuple[int, int]]:
         ("/udp", "avc1.42c0", False),
     ],
 )
-def test_every_kind_of_video(rtsp_server: RtspServer, mount: str, codec_string: str, has_b_frames: bool) -> None:
+def test_every_kind_of_video(
+    pull: Pull, rtsp_server: RtspServer, mount: str, codec_string: str, has_b_frames: bool
+) -> None:
     packets = pull(rtsp_server.url(mount), 16, run=4)
     keeps_the_rules(packets)
     video = packets[0].info.video
@@ -98,7 +118,7 @@ def test_every_kind_of_video(rtsp_server: RtspServer, mount: str, codec_string: 
     [("/cam", "pcm_alaw", "alaw", 8000, 1), ("/aac", "aac", "mp4a.40.2", 48_000, 2)],
 )
 def test_audio_comes_with_the_video(
-    rtsp_server: RtspServer, mount: str, codec: str, codec_string: str, rate_hz: int, channels: int
+    pull: Pull, rtsp_server: RtspServer, mount: str, codec: str, codec_string: str, rate_hz: int, channels: int
 ) -> None:
     packets = pull(rtsp_server.url(mount), 36)
     keeps_the_rules(packets)
@@ -115,10 +135,10 @@ def test_audio_comes_with_the_video(
     assert abs(video[-1].captured_at_90k - audio[-1].captured_at_90k) < 90_000
 
 
-def test_a_change_of_size_is_a_new_stream(rtsp_server: RtspServer) -> None:
+def test_a_change_of_size_is_a_new_stream(engine: Engine, rtsp_server: RtspServer) -> None:
     packets = []
     infos = []
-    for packet in PyAVCaptureEngine(CaptureSource("camera", rtsp_server.url("/resize"))).packets():
+    for packet in engine(CaptureSource("camera", rtsp_server.url("/resize"))).packets():
         packets.append(packet)
         if packet.info not in infos:
             infos.append(packet.info)
@@ -129,7 +149,7 @@ def test_a_change_of_size_is_a_new_stream(rtsp_server: RtspServer) -> None:
     assert {(info.video.width, info.video.height) for info in infos} == {(320, 240), (480, 360)}
 
 
-def test_b_frames_are_still_reported_after_a_gop(rtsp_server: RtspServer) -> None:
+def test_b_frames_are_still_reported_after_a_gop(pull: Pull, rtsp_server: RtspServer) -> None:
     packets = pull(rtsp_server.url("/bframes"), 60)
     assert sum(packet.is_keyframe for packet in packets) == 2
     assert all(packet.info.video.has_b_frames for packet in packets)
@@ -141,45 +161,46 @@ def test_b_frames_are_still_reported_after_a_gop(rtsp_server: RtspServer) -> Non
 
 
 @pytest.mark.parametrize("mount", ["/cam", "/hevc"])
-def test_frames_do_not_wait_for_the_next_one(rtsp_server: RtspServer, mount: str) -> None:
-    engine = PyAVCaptureEngine(CaptureSource("camera", rtsp_server.url(mount)))
+def test_frames_do_not_wait_for_the_next_one(engine: Engine, rtsp_server: RtspServer, mount: str) -> None:
+    pulling = engine(CaptureSource("camera", rtsp_server.url(mount)))
     seen = 0
-    for packet in engine.packets():
+    for packet in pulling.packets():
         seen += packet.is_video
         assert seen < 100
-        if engine.is_low_latency:
-            engine.interrupt()
-    assert seen > 20
+        if pulling.is_low_latency:
+            pulling.interrupt()
+    # A camera's habits take libav's sizes a second to learn, and markers a few pictures.
+    assert seen >= TRIAL
 
 
 @pytest.mark.parametrize(("user", "password"), [VIEWER, AWKWARD])
-def test_awkward_credentials(rtsp_server: RtspServer, user: str, password: str) -> None:
+def test_awkward_credentials(pull: Pull, rtsp_server: RtspServer, user: str, password: str) -> None:
     assert pull(rtsp_server.guarded_url(user=user, password=password), 1)
     raw = f"rtsp://{user}:{password.replace('%', '%25')}@127.0.0.1:{rtsp_server.guarded_port}/video"
     assert pull(raw, 1)
 
 
 @pytest.mark.parametrize("userinfo", ["viewer:hunter2@", "", "nobody:p%40ss%3Aword@"])
-def test_wrong_credentials(rtsp_server: RtspServer, userinfo: str) -> None:
+def test_wrong_credentials(pull: Pull, rtsp_server: RtspServer, userinfo: str) -> None:
     with pytest.raises(CameraUnauthorizedError, match="user and password") as raised:
         pull(f"rtsp://{userinfo}127.0.0.1:{rtsp_server.guarded_port}/video", 1)
     assert "hunter2" not in str(raised.value)
     assert raised.value.__suppress_context__
 
 
-def test_a_wrong_path(rtsp_server: RtspServer) -> None:
+def test_a_wrong_path(pull: Pull, rtsp_server: RtspServer) -> None:
     with pytest.raises(CameraRefusedError, match="path"):
         pull(rtsp_server.url("/nowhere"), 1)
 
 
-@pytest.mark.parametrize(("mount", "says"), [("/mjpeg", "mjpeg.*opencv"), ("/audio", "no video")])
-def test_no_video_that_can_be_passed_on(rtsp_server: RtspServer, mount: str, says: str) -> None:
+@pytest.mark.parametrize(("mount", "says"), [("/mjpeg", "(?i)m?jpeg.*opencv"), ("/audio", "no video")])
+def test_no_video_that_can_be_passed_on(pull: Pull, rtsp_server: RtspServer, mount: str, says: str) -> None:
     with pytest.raises(NoVideoError, match=says):
         pull(rtsp_server.url(mount), 1)
 
 
-def test_a_camera_that_dies(own_rtsp_server: RtspServer) -> None:
-    packets = PyAVCaptureEngine(CaptureSource("camera", own_rtsp_server.url("/cam"))).packets()
+def test_a_camera_that_dies(pull: Pull, engine: Engine, own_rtsp_server: RtspServer) -> None:
+    packets = engine(CaptureSource("camera", own_rtsp_server.url("/cam"))).packets()
     next(packets)
     own_rtsp_server.kill()
     with pytest.raises(CameraEndedError):
@@ -188,20 +209,20 @@ def test_a_camera_that_dies(own_rtsp_server: RtspServer) -> None:
     assert pull(own_rtsp_server.url("/cam"), 1)
 
 
-def test_a_camera_that_freezes(own_rtsp_server: RtspServer) -> None:
-    packets = PyAVCaptureEngine(CaptureSource("camera", own_rtsp_server.url("/video"), timeout_s=0.5)).packets()
+def test_a_camera_that_freezes(engine: Engine, own_rtsp_server: RtspServer) -> None:
+    packets = engine(CaptureSource("camera", own_rtsp_server.url("/video"), timeout_s=0.5)).packets()
     next(packets)
     own_rtsp_server.freeze()
     with pytest.raises(CameraTimeoutError, match="CAPTURE_TIMEOUT"):
         list(packets)
 
 
-def test_parameter_sets_can_be_split(rtsp_server: RtspServer) -> None:
+def test_parameter_sets_can_be_split(pull: Pull, rtsp_server: RtspServer) -> None:
     info = pull(rtsp_server.url("/hevc"), 1)[0].info
     assert len(list(nal_units(info.video.parameter_sets))) == 3
 
 
-def test_b_frames_that_never_come_are_reported_for_one_gop() -> None:
+def test_b_frames_that_never_come_are_reported_for_one_gop(pull: Pull) -> None:
     def play() -> Iterator[bytes]:
         context = av.CodecContext.create("libx264", "w")
         assert isinstance(context, av.VideoCodecContext)
@@ -242,7 +263,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.mark.integration
-def test_rtsps_with_a_self_signed_certificate(certificate: Path) -> None:
+def test_rtsps_with_a_self_signed_certificate(pull: Pull, certificate: Path) -> None:
     with RtspServer(certificate) as server:
         packets = pull(f"rtsps://viewer:p@ss:word@127.0.0.1:{server.tls_port}/video", 5)
         keeps_the_rules(packets)

@@ -1,0 +1,117 @@
+"""RtspConnection: the asyncio side of one RTSP session over TCP, TLS or an HTTP tunnel. It moves bytes and times.
+
+Theory of operation. The socket reads straight into the parser's buffer (:class:`asyncio.BufferedProtocol`); complete
+interleaved frames go to ``on_frame`` in the same call, without a task or a queue between. Requests are awaited one at a
+time. Whatever ends the connection is raised once, by whoever waits for it.
+
+Rules:
+
+1. Writing is bounded: only requests and receiver reports are written, and both are small. A peer that does not read is
+   noticed by its silence.
+2. An error of the parser, of a callback or of the socket ends the connection; :meth:`wait_ended` raises it.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from gateway.rtsp.messages import Message, Request, Response, StreamParser
+
+
+class RtspConnection(asyncio.BufferedProtocol):
+    """One connection; see the module."""
+
+    def __init__(self, on_frame: Callable[[int, memoryview], None], on_message: Callable[[Message], None]) -> None:
+        """``on_frame`` gets channel and payload of each interleaved frame, a view that is valid during the call."""
+        self.parser = StreamParser(on_frame, on_message)
+        self._transport: asyncio.Transport | None = None
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # It is read at once: a connection may end with nobody waiting.
+        self._ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+    @classmethod
+    async def open(
+        cls,
+        host: str,
+        port: int,
+        on_frame: Callable[[int, memoryview], None],
+        on_message: Callable[[Message], None],
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+    ) -> "RtspConnection":
+        """Connect to an address. Raises ``OSError`` (``ssl.SSLError`` among them)."""
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.create_connection(
+            lambda: cls(on_frame, on_message),
+            host,
+            port,
+            ssl=tls,
+            server_hostname=server_name if tls is not None else None,
+        )
+        return protocol
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end."""
+        assert self._transport is not None
+        return str(self._transport.get_extra_info("peername")[0])
+
+    @property
+    def local(self) -> str:
+        """Our own address on this connection."""
+        assert self._transport is not None
+        return str(self._transport.get_extra_info("sockname")[0])
+
+    def send(self, message: Request | Response) -> None:
+        """Write a message. A closed connection swallows it: :meth:`wait_ended` tells."""
+        self.write(message.encode())
+
+    def write(self, data: bytes) -> None:
+        """Write bytes as they are: an interleaved frame."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def wait_ended(self) -> None:
+        """Wait for the end. Returns when the peer closed the connection, raises what broke it."""
+        await asyncio.shield(self._ended)
+
+    def fail(self, error: BaseException) -> None:
+        """End the connection with an error."""
+        if not self._ended.done():
+            self._ended.set_exception(error)
+        self.abort()
+
+    def close(self) -> None:
+        """Close after what was written has been sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio.BufferedProtocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.parser.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        try:
+            self.parser.received(nbytes)
+        except Exception as error:
+            self.fail(error)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._ended.done():
+            if exc is None:
+                self._ended.set_result(None)
+            else:
+                self._ended.set_exception(exc)
