@@ -2,7 +2,7 @@
 
 Theory of operation. The socket reads straight into the parser's buffer (:class:`asyncio.BufferedProtocol`); complete
 interleaved frames go to ``on_frame`` in the same call, without a task or a queue between. Requests are awaited one at a
-time. Whatever ends the connection is raised once, by whoever waits for it.
+time. What ends the connection is raised once, to the caller that waits for it.
 
 Rules:
 

@@ -23,7 +23,7 @@ _HASHES: dict[str, Callable[[bytes], str]] = {
 """Strongest first; names are those of RFC 7616 §6.1, without ``-sess``."""
 
 CHALLENGES_MAX = 16
-"""Challenges of one response that are looked at."""
+"""Challenges of one response that are read."""
 
 _SCHEME = re.compile(r"\s*,*\s*([A-Za-z][A-Za-z0-9-]*)(?=\s|$)\s*")
 _PARAMETER = re.compile(r"""\s*,*\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))""")

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 from gateway.rtsp.errors import RtspProtocolError
 
 MEDIA_MAX = 32
-"""Media sections of one description that are looked at."""
+"""Media sections of one description that are read."""
 
 FORMATS_MAX = 32
-"""Payload types of one media section that are looked at."""
+"""Payload types of one media section that are read."""
 
 _STATIC = {
     0: ("PCMU", 8000, 1),
@@ -149,11 +149,13 @@ def parse_fmtp(text: str) -> dict[str, str]:
 
 
 def _media_line(value: str) -> _Section | None:
-    words = value.split()
-    if len(words) < 3:
+    tokens = value.split()
+    if len(tokens) < 3:
         return None
-    types = [int(word) for word in words[3 : 3 + FORMATS_MAX] if re.fullmatch(r"[0-9]{1,3}", word) and int(word) < 128]
-    return _Section(words[0].lower(), words[2].upper(), types)
+    types = [
+        int(token) for token in tokens[3 : 3 + FORMATS_MAX] if re.fullmatch(r"[0-9]{1,3}", token) and int(token) < 128
+    ]
+    return _Section(tokens[0].lower(), tokens[2].upper(), types)
 
 
 def _media(section: _Section, base: str, direction: str, *, is_back_channel: bool) -> Media:

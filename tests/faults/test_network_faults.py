@@ -317,5 +317,5 @@ async def test_jpeg_through_a_narrow_network_is_the_newest_picture_and_the_other
         neighbour = asyncio.create_task(read(town.url, 4 * FPS))
         narrow = await read(network.url, 8)
         seen = await neighbour
-    assert skipped(narrow, *names) > 8, "more are left out than are sent"
+    assert skipped(narrow, *names) > len(narrow) // 2, "frames are left out, and not queued"
     assert skipped(seen, *names) < FPS

@@ -62,7 +62,7 @@ KEYFRAME_WAIT_S = 12.0
 """How long a keyframe is awaited after a loss, in seconds: longer than the GOP of most cameras."""
 
 TICK_S = 1.0
-"""How often silence, keep-alive and reports are looked at, in seconds."""
+"""How often silence, keep-alive and reports are checked, in seconds."""
 
 UDP_TICK_S = 0.1
 """The same over UDP, where packets that wait for an earlier one have to be released in time."""
@@ -114,9 +114,9 @@ class RtspCaptureEngine(AsyncCaptureEngine):
                 raise camera_errors.timed_out(url, self.source.timeout_s) from None
             await run.play()
         except RtspStatusError as error:
-            raise camera_errors.refused(url, error.status, error.method) from error
+            raise camera_errors.refused(url, error.status, error.method) from None
         except RtspProtocolError as error:
-            raise camera_errors.not_rtsp(url, str(error)) from error
+            raise camera_errors.not_rtsp(url, str(error)) from None
         finally:
             await run.close()
 
