@@ -57,7 +57,7 @@ check: .venv/.dev-ready web/player/node_modules/.ready ## lint and type-check Py
 	$(BIN)/deptry tests bench --ignore DEP002,DEP004
 	$(BIN)/python scripts/generate-types --check
 	$(BIN)/python scripts/generate-settings --check
-	$(BIN)/python scripts/check-words $$(git ls-files -- ":!tests" ":!bench")
+	$(BIN)/python scripts/check-words
 	$(BIN)/python scripts/npm web/player run check
 	$(MKDOCS)
 

@@ -1,9 +1,9 @@
-"""What a crash costs: ``kill -9`` at random moments, and what is left of the recording.
+"""Measure what a crash costs: ``kill -9`` at random moments, and what is left of the recording.
 
-    uv run python -m bench.crash [--times 50] [--at-once 5]
+    make bench NAME=crash ARGS='[--times 50] [--at-once 5]'
 
-A recorder of its own process writes 25 fps, a keyframe every 2 s, segments of 2 s, each fragment synced, and says which
-frame it has handed over; a few of them run side by side, each killed at a moment of its own. After each kill the
+A recorder in its own process writes 25 fps, a keyframe every 2 s, segments of 2 s, each fragment synced, and prints
+which frame it has written. A few of them run side by side; each is killed at its own moment. After each kill the
 archive is recovered as at a start, every file decoded, and the invariants proven. Goal: at most 1 s lost each
 time, every file plays, the check is clean without repair.
 """
@@ -33,7 +33,7 @@ GOAL_S = 1.0
 
 
 def crash(data_dir: Path, after_s: float) -> tuple[float, int, list[str]]:
-    """One recorder, killed; seconds lost, number of files, and what is wrong with them."""
+    """Run and kill one recorder: seconds lost, number of files, and their faults."""
     process = subprocess.Popen([sys.executable, recording.__file__, str(data_dir)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     handed_over_90k = int(process.stdout.readline())

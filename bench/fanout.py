@@ -1,16 +1,16 @@
-"""What a viewer costs: server CPU at 1, 20, 40 and 80 viewers of one 4 Mbit/s, 30 fps RTSP camera.
+"""Measure what a viewer costs: server CPU at 1, 20, 40 and 80 viewers of one 4 Mbit/s, 30 fps RTSP camera.
 
-    uv run python -m bench.fanout [--viewers 1,20,40,80] [--seconds 4]
+    make bench NAME=fanout ARGS='[--viewers 1,20,40,80] [--seconds 4]'
 
-Against stock aiortc that passes packets through (PyAV in, RTCRtpSender out), and against Janus where it is installed
-(apt-get install janus). All are fed by one and the same RTSP camera, watched by the same viewers, one after the other
-in one run; on a shared machine only the ratios hold. What is compared is the CPU of the server's processes for each
-viewer, by the scheduler's account (a packet would not do: packets differ in size); what the server takes without
-viewers, for the camera, is measured before and taken off. In brackets: the ratio of the whole, camera included. The
-load's and the camera's CPU are no part of it.
+The same is measured for stock aiortc that passes packets through (PyAV in, RTCRtpSender out), and for Janus where it
+is installed (apt-get install janus). All get the same RTSP camera and the same viewers, one after the other in one
+run; on a shared machine only the ratios hold. The figure is the CPU of the server's processes for each viewer, as the
+scheduler accounts it. It is not CPU for each packet, because packets differ in size. The CPU without viewers, for the
+camera, is measured before and subtracted. In brackets: the ratio with the camera. The CPU of load and camera is not
+part of it.
 
-aiortc is measured up to 20 viewers and Janus up to 40: more do not fit beside the load on two cores, and their cost a
-viewer does not fall with more.
+aiortc is measured up to 20 viewers and Janus up to 40: more do not fit beside the load on two cores, and their cost for
+each viewer does not fall with more.
 """
 
 import argparse
@@ -27,10 +27,10 @@ from bench.support import webrtc_load as load
 GOALS = {"aiortc": 0.10, "janus": 0.20}
 VIEWERS_MAX = {"aiortc": 20, "janus": 40}
 START_S = 2.0
-"""Until a server that has just begun does no more than its camera asks for."""
+"""The time until a new server does nothing but capture its camera."""
 
 SETTLE_S = 1.5
-"""From the last join to the measurement: handshakes and replays are no part of it."""
+"""From the last join to the measurement, which excludes handshakes and replays."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Cost:
 
 
 async def measure(kind: str, counts: list[int], seconds: float, url: str) -> dict[int, Cost]:
-    """What a packet costs, by number of viewers."""
+    """The cost of a viewer, by number of viewers."""
     costs: dict[int, Cost] = {}
     process = janus.server(url) if kind == "janus" else load.server(kind, "--url", url)
     with process as server:

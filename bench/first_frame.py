@@ -1,9 +1,9 @@
-"""From the click to the first picture: Chromium joins a camera with a GOP of 10 s at random moments.
+"""Measure the time to the first picture: Chromium joins a camera with a GOP of 10 s at random moments.
 
-    uv run python -m bench.first_frame [--joins 20]
+    make bench NAME=first_frame ARGS='[--joins 20]'
 
-Timed in the page, from before the offer's POST to ``requestVideoFrameCallback``, over 4 Mbit/s at 30 fps. The page is
-loaded, the offer made.
+The page measures from before the POST of the offer to ``requestVideoFrameCallback``, over 4 Mbit/s at 30 fps. The page
+is loaded and the offer made before that.
 """
 
 import argparse
@@ -58,7 +58,7 @@ async def main() -> None:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = await browser.new_page()
             await page.goto(f"{server.address}/")
-            # The first connection of a browser's life starts its media services.
+            # The first connection of a browser starts its media services.
             await page.evaluate(JOIN, server.url)
             for _ in range(options.joins):
                 await asyncio.sleep(random.uniform(0, 2))

@@ -1,11 +1,11 @@
-"""JPEG frames over Socket.IO: how late they are, and what they cost beside the plain way.
+"""Measure JPEG frames over Socket.IO: their latency, and their cost beside a simple implementation.
 
-    uv run python -m bench.frames [--seconds 10]
+    make bench NAME=frames ARGS='[--seconds 10]'
 
-The plain way is what one writes first: ``cv2.VideoCapture``, ``cv2.imencode`` of each frame that is due, ``emit`` to
-each client. Both servers run in a process of their own, whose CPU time is taken; the clients are real, in this
-process. CPU is compared on an RTSP camera (1280x720, 30 fps). Latency is from the clock that the ``fake`` camera
-films to the arrival of the whole JPEG at the client; camera, gateway and clients share a machine, and its clock.
+The simple implementation is ``cv2.VideoCapture``, ``cv2.imencode`` of each frame that is due, and ``emit`` to each
+client. Each server runs in its own process, whose CPU time is measured; the clients are real, in this process. CPU is
+compared on an RTSP camera (1280x720, 30 fps). Latency is from the clock in the picture of the ``fake`` camera to the
+arrival of the whole JPEG at the client. Camera, gateway and clients share a machine, and so its clock.
 """
 
 import argparse
@@ -39,13 +39,13 @@ FRAME = "video_frame_from_service"
 
 
 async def serve(app: web.Application) -> None:
-    """Serve until standard input ends; the port goes to standard output."""
+    """Serve until standard input ends; print the port."""
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     print(runner.addresses[0][1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    # Threads in the middle of FFmpeg do not end in good manners.
+    # Threads inside FFmpeg do not end cleanly.
     os._exit(0)
 
 
@@ -87,7 +87,7 @@ async def serve_plain(url: str, fps: float) -> None:
 
 @contextlib.contextmanager
 def child(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process, and its first line; it ends when its standard input does."""
+    """A process, and its first line of output. It ends when its standard input closes."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -97,13 +97,13 @@ def child(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 class Receiver:
-    """One client, counting; with ``reads_clock`` it reads the time that is in each picture."""
+    """One client that counts frames. With ``reads_clock`` it reads the time in each picture."""
 
     def __init__(self, *, reads_clock: bool) -> None:
         self.frames = 0
         self.late_ms: list[float] = []
         self._reads_clock = reads_clock
-        # Compression is offered as browsers and the official client do; a server that takes the offer pays for it.
+        # The client offers compression, like browsers and the official client. A server that accepts it pays for it.
         offer = {"compress": 15}
         self._client = socketio.AsyncClient(handle_sigint=False, reconnection=False, websocket_extra_options=offer)
         self._client.on(FRAME, self._on_frame)

@@ -1,12 +1,12 @@
-"""Fuzz every parser of data from clients, cameras and disks.
+"""Fuzz every parser of data from the network, from cameras and from disks.
 
-    uv run --with atheris python -m bench.fuzz [TARGET …] [--seconds 60]
+    .tools/bin/uv pip install --python .venv atheris && make bench NAME=fuzz ARGS='[TARGET …] [--seconds 60]'
 
-libFuzzer, by way of atheris, changes real samples and keeps what reaches new lines of ours, of aioice's STUN and of
-aiortc's SDP and RTCP. Each target runs in a process of its own, since libFuzzer ends its process. What is said to be
-raised for bad input is no finding; every other exception, a broken invariant, 5 s over one input and 1 GB of memory
-are. A finding is kept in ``fuzz-findings/``: it is played again with ``--replay FILE TARGET``, and belongs into a
-regression test. Goal: none.
+libFuzzer, through atheris, changes real samples and keeps those that reach new lines of this code, of aioice's STUN and
+of aiortc's SDP and RTCP. Each target runs in its own process, because libFuzzer ends its process. An exception that the
+parser documents for bad input is no finding. Every other exception, a broken invariant, 5 s for one input and 1 GB of
+memory are. A finding is kept in ``fuzz-findings/``: replay it with ``--replay FILE TARGET``, and add a regression test.
+Goal: none.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _COVERED = re.compile(r"cov: (\d+)")
 
 
 def inside(name: str, seconds: int) -> None:
-    """Fuzz one target until the time is up or something is found; does not return."""
+    """Fuzz one target until the time is up or something is found. It does not return."""
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=list(INSTRUMENTED)):
         samples, run = TARGETS[name]()
@@ -52,7 +52,7 @@ def inside(name: str, seconds: int) -> None:
 
 
 def fuzz(name: str, seconds: int) -> bool:
-    """One target in a process of its own, and a line of a table; whether it found nothing."""
+    """Run one target in its own process and print a row; return whether it found nothing."""
     command = [sys.executable, "-m", "bench.fuzz", "--inside", name, f"--seconds={seconds}"]
     began = time.monotonic()
     process = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -86,7 +86,7 @@ def main() -> None:
     elif options.inside:
         inside(options.targets[0], options.seconds)
     elif importlib.util.find_spec("atheris") is None:
-        parser.error("atheris is missing: uv run --with atheris python -m bench.fuzz")
+        parser.error("atheris is missing: .tools/bin/uv pip install --python .venv atheris")
     else:
         found = [name for name in options.targets or TARGETS if not fuzz(name, options.seconds)]
         sys.exit(len(found))

@@ -1,12 +1,11 @@
-"""How far behind the camera's clock a picture is on the screen: hls.js in Chromium, low-latency beside plain HLS, and
-our own player with its own way of catching up.
+"""Measure HLS latency on the screen: hls.js with low-latency and with plain HLS, and our player.
 
-    uv run python -m bench.hls_latency [--seconds 60] [--only hls.js,plain,player] [--camera fake://demo?fps=15&gop=2]
+    make bench NAME=hls_latency ARGS='[--seconds 60] [--only hls.js,plain,player] [--camera fake://demo?fps=15&gop=2]'
 
-The camera films a clock (:mod:`gateway.capture.engines.timecode`); the page reads it off each frame that the
-browser presents and compares it with the time at which that frame is on the screen. The gateway, browser and camera
-share a machine and its clock. hls.js as such comes from ``npm ci --prefix tests``; ``player`` is ``<live-edge-player
-transports="hls">`` of a whole gateway.
+The camera has a clock in its picture (:mod:`gateway.capture.engines.timecode`). The page reads it from each frame that
+the browser presents, and compares it with the time at which that frame is on the screen. Gateway, browser and camera
+share a machine and its clock. hls.js comes from ``npm ci --prefix tests``; ``player`` is ``<live-edge-player
+transports="hls">`` of a whole gateway, which catches up in its own way.
 """
 
 import argparse
@@ -53,7 +52,7 @@ async (seconds) => {{
 
 
 async def measure(url: str, seconds: float, *, low_latency: bool) -> dict[str, Any]:
-    """What one player sees."""
+    """The latencies of one player."""
     async with chromium() as browser:
         page = await browser.new_page()
         mode = "" if low_latency else "&plain=1"
@@ -63,7 +62,7 @@ async def measure(url: str, seconds: float, *, low_latency: bool) -> dict[str, A
 
 
 async def measure_player(camera: str, seconds: float) -> dict[str, Any]:
-    """What our own player shows, of a whole gateway."""
+    """The latencies of our player, with a whole gateway."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"RTSP_URL": camera, "CAPTURE_ENGINE": "fake", "RECORD": "never", "START": "always"}
         with GatewayProcess(Path(folder), **settings) as gateway:
@@ -91,7 +90,7 @@ def report(name: str, seen: dict[str, Any]) -> None:
 
 
 async def serve(camera: str) -> None:
-    """The gateway's part, in a process of its own."""
+    """The gateway's part, in its own process."""
     async with hls_server({"demo": source_camera(camera, engine="fake")}) as server:
         print(json.dumps(_address(server)), flush=True)
         await asyncio.to_thread(sys.stdin.read)
@@ -103,7 +102,7 @@ def _address(server: HlsServer) -> dict[str, str]:
 
 @contextmanager
 def gateway(camera: str) -> Iterator[str]:
-    """Start :func:`serve`; its address."""
+    """Start :func:`serve`; yield its address."""
     command = [sys.executable, "-m", "bench.hls_latency", "--camera", camera, "--serve"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None

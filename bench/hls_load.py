@@ -1,11 +1,11 @@
-"""What many LL-HLS players cost one camera, and how soon each of them has a part once it exists.
+"""Measure what many LL-HLS players of one camera cost, and how soon each gets a new part.
 
-    uv run python -m bench.hls_load [--players 200] [--seconds 20] [--kilobits 2000]
+    make bench NAME=hls_load ARGS='[--players 200] [--seconds 20] [--kilobits 2000]'
 
-Players are as greedy as hls.js: a blocking playlist reload with delta updates and the hinted part, both at once, over
-two connections that stay open. They live in a process of their own and speak just enough HTTP. The gateway's CPU is
-that of its whole process; the camera's packets are made beforehand and cost next to nothing. A part exists when the
-live window has it; both processes read the same monotonic clock.
+Players request as much as hls.js: a blocking playlist reload with delta updates, and the hinted part at the same time,
+over two persistent connections. They run in their own process and speak just enough HTTP. The gateway's CPU is that of
+its whole process; the camera's packets are made beforehand and cost almost nothing. A part exists when the live window
+has it; both processes read the same monotonic clock.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _LENGTH = re.compile(rb"Content-Length: (\d+)")
 
 
 class FilledEngine(SourceEngine):
-    """A source of a real camera's weight: H.264 filler data (NAL type 12) that no decoder minds."""
+    """A source with the bitrate of a real camera: H.264 filler data (NAL type 12), which decoders ignore."""
 
     bytes_per_frame = 0
 
@@ -43,7 +43,7 @@ class FilledEngine(SourceEngine):
 
 
 async def serve(kilobits: int) -> None:
-    """The gateway's part: says where it is, and in the end when each part came to exist and what it cost."""
+    """The gateway's part: print its address, and at the end when each part existed and the CPU time."""
     FilledEngine.bytes_per_frame = kilobits * 1000 // 8 // 15
     exists: dict[str, float] = {}
     add_part = SegmentBuffer.add_part
@@ -63,7 +63,7 @@ async def serve(kilobits: int) -> None:
 
 
 class Connection:
-    """One HTTP connection that stays open."""
+    """One persistent HTTP connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -106,7 +106,7 @@ def _hint(text: bytes) -> str:
 
 
 def _next(text: bytes) -> tuple[int, int]:
-    """The coordinates of the part that comes next."""
+    """Media sequence and part number of the next part."""
     first = _MEDIA_SEQUENCE.search(text)
     assert first is not None
     skipped = re.search(rb"SKIPPED-SEGMENTS=(\d+)", text)
@@ -121,7 +121,7 @@ def quantile(values: list[float], part: float) -> float:
 
 
 async def load(url: str, players: int, seconds: float) -> tuple[list[tuple[str, float]], list[int]]:
-    """All players, and what they noted: arrivals of parts, and answers that were not 200."""
+    """Run all players; return the arrivals of parts, and the answers that were not 200."""
     host, _, port = url.removeprefix("http://").partition(":")
     arrivals: list[tuple[str, float]] = []
     refusals: list[int] = []

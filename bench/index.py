@@ -1,9 +1,9 @@
-"""What a look into a year costs: list, look-up by time and DVR playlist over 52,560 segments of one camera.
+"""Measure queries of a year: list, look-up by time and DVR playlist over 52,560 segments of one camera.
 
-    uv run python -m bench.index [--segments 52560] [--calls 300]
+    make bench NAME=index ARGS='[--segments 52560] [--calls 300]'
 
-Goal: p99 of each at most 20 ms of wall clock. The CPU that a call takes, all threads together, stands beside it: on a
-busy machine the clock tells more of the others. The playlist is of an hour, about what a person scrubs in.
+Goal: p99 of each at most 20 ms of wall clock. The CPU of a call, all threads together, is beside it: on a busy machine
+the wall clock depends on other processes. The playlist covers an hour, about what a user scrubs in.
 """
 
 import argparse
@@ -101,12 +101,12 @@ async def run(data_dir: Path, count: int, calls: int) -> None:
     settings = load_settings(data_dir=data_dir, cameras={"yard": {"url": "rtsp://127.0.0.1:9/yard"}}, start="on-demand")
     archive = Archive(settings, CaptureService(settings.camera_settings()))
     reader = ArchiveReader(archive, archive.service)
-    # Not started: no file of this archive exists, and recovery would say so.
+    # Not started: no file of this archive exists, and recovery would report that.
     await archive.index.open()
     began = time.perf_counter()
     fill(archive.index.table, count)
     with archive.index.table.transaction() as connection:
-        # The pages themselves: the log of writing all in one transaction is as large again for a while.
+        # The pages alone: after one large transaction the write-ahead log is as large again for a while.
         size = (
             connection.scalar(text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")) or 0
         )

@@ -1,10 +1,10 @@
-"""A hundred viewers within a second, while twenty watch a 4 Mbit/s camera at 30 fps with keyframes of 80 KB.
+"""Measure a hundred joins within a second, while twenty viewers watch a 4 Mbit/s camera (30 fps, keyframes of 80 KB).
 
-    uv run python -m bench.join_storm [--viewers 100] [--watching 20]
+    make bench NAME=join_storm ARGS='[--viewers 100] [--watching 20]'
 
 A new viewer has its picture when every packet of its first frame, the keyframe, has arrived; the clock starts with its
-POST. The offers are made before, and spread over one second; a join is an offer answered, ICE, DTLS and the replay of
-the GOP. The load runs on the same machine and takes more CPU than the server: of the times, much is its own.
+POST. The offers are made before, and spread over one second. A join is an answered offer, ICE, DTLS and the replay of
+the GOP. The load runs on the same machine and takes more CPU than the server: much of the times is its own.
 """
 
 import argparse

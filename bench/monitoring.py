@@ -1,10 +1,12 @@
-"""Prometheus itself on /metrics, the alert rules and the dashboard: `uv run python -m bench.monitoring`.
+"""Run Prometheus itself on /metrics, the alert rules and the dashboard.
 
-It wants Debian's package ``prometheus`` (the server and ``promtool``), which the tests do without: they hold the names
-in rules and dashboard to what /metrics has, and this runs them. In order: ``promtool check rules``, ``promtool test
-rules`` (docs/alerts.test.yml), ``promtool check metrics`` on a gateway that is being watched by WebRTC, LL-HLS and
-MJPEG, and then every expression of docs/grafana.json and docs/alerts.yml asked of a Prometheus that has scraped it
-meanwhile. A panel without data is a fault, and so is a rule that cannot be evaluated or fires.
+    make bench NAME=monitoring
+
+It needs Debian's package ``prometheus`` (the server and ``promtool``), which the tests do without: they compare the
+names in rules and dashboard with /metrics. This runs, in this order: ``promtool check rules``, ``promtool test rules``
+(docs/alerts.test.yml), ``promtool check metrics`` on a gateway with WebRTC, LL-HLS and MJPEG viewers, and then every
+expression of docs/grafana.json and docs/alerts.yml on a Prometheus that has scraped it meanwhile. A panel without data
+is a fault, and so is a rule that cannot be evaluated or fires.
 """
 
 import argparse
@@ -33,7 +35,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def promtool(*words: str | Path, given: bytes | None = None) -> None:
-    """Run it, and print what it says. Raises ``SystemExit`` where it finds fault."""
+    """Run it, and print its output. Raises ``SystemExit`` if it fails."""
     done = subprocess.run(
         ["promtool", *words], input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
@@ -46,7 +48,7 @@ def promtool(*words: str | Path, given: bytes | None = None) -> None:
 
 @contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[str]:
-    """A server that scrapes ``target`` each second; gives its address."""
+    """A server that scrapes ``target`` each second; yield its address."""
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(DOCS / "alerts.yml")],
@@ -65,14 +67,14 @@ def prometheus(folder: Path, target: str) -> Iterator[str]:
 
 
 def ask(server: str, path: str, **query: str) -> Any:
-    """What the HTTP API answers under ``data``."""
+    """The ``data`` of an answer of the HTTP API."""
     url = f"{server}/api/v1/{path}?{urllib.parse.urlencode(query)}"
     with urllib.request.urlopen(url, timeout=10) as reply:
         return json.load(reply)["data"]
 
 
 async def watch(gateway: GatewayProcess, seconds: float, look: Callable[[], int]) -> int:
-    """One viewer of each transport for a while; then what ``look`` gives, with all of them still there."""
+    """Run one viewer of each transport for a while; then return ``look()``, with all of them connected."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver("video", direction="recvonly")
     await peer.setLocalDescription(await peer.createOffer())
@@ -112,14 +114,14 @@ async def watch(gateway: GatewayProcess, seconds: float, look: Callable[[], int]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Title and expression of everything on the dashboard, for all cameras."""
+    """Title and expression of every panel, for all cameras."""
     for panel in json.loads((DOCS / "grafana.json").read_text())["panels"]:
         for target in panel.get("targets", []):
             yield panel["title"], target["expr"].replace("$camera", ".*")
 
 
 def look(gateway: GatewayProcess, server: str) -> int:
-    """Print what becomes of every expression; gives the number of faults."""
+    """Evaluate and print every expression; return the number of faults."""
     promtool("check", "metrics", given=gateway.fetch("/metrics")[2])
     eventually_sync(lambda: ask(server, "query", query="up == 1")["result"], "Prometheus has scraped the gateway")
     faults = 0

@@ -1,6 +1,6 @@
 """One viewer on a bad network, and a neighbour on a good one.
 
-    uv run python -m bench.network [--seconds 20] [--only webrtc,hls,jpeg,mjpeg,all,kernel]
+    make bench NAME=network ARGS='[--seconds 20] [--only webrtc,hls,jpeg,mjpeg,all,kernel]'
 
 A camera sends 1.5 Mbit/s at 15 fps with one keyframe a second. The gateway is a process of its own. Two real Chromium
 browsers show ``<live-edge-player>``; one is behind a network of :mod:`tests.support.netem`. Each row is one transport

@@ -1,8 +1,8 @@
-"""What recording costs: 20 cameras of 2 Mbit/s, LL-HLS and archive, nobody watching.
+"""Measure what recording costs: 20 cameras of 2 Mbit/s, LL-HLS and archive, without viewers.
 
-    uv run python -m bench.recording [--cameras 20] [--seconds 30]
+    make bench NAME=recording ARGS='[--cameras 20] [--seconds 30]'
 
-Each stage runs in a process of its own: cameras alone (what the made-up cameras and the hub cost), with live windows,
+Each stage runs in its own process: cameras alone (the cost of the generated cameras and the hub), with live windows,
 and with the archive. Goal for all but the cameras: at most 25 % of a core, and 25 MB a camera.
 """
 
@@ -31,7 +31,7 @@ FRAME_BYTES = 2_000_000 // 8 // 15
 WARM_UP_S = 8.0
 
 _FILLER = b"\0\0\0\1\x0c"
-"""Filler data (ITU-T H.264 §7.3.2.7): what a camera of constant bitrate sends in a dull scene."""
+"""Filler data (ITU-T H.264 §7.3.2.7), which a camera of constant bitrate sends when nothing moves."""
 
 
 class FillingEngine(SourceEngine):
@@ -49,7 +49,7 @@ assert issubclass(FillingEngine, CaptureEngine)
 async def stage(name: str, data_dir: Path, cameras: int, seconds: float) -> tuple[float, float, float]:
     """CPU seconds a second, MB of memory, and MB on disk of one stage."""
     process = psutil.Process()
-    # What is loaded is the program's; cameras are what is counted.
+    # The memory of the loaded program does not count, only that of the cameras.
     before_mb = process.memory_info().rss / 1e6
     settings = load_settings(
         data_dir=data_dir,
@@ -82,7 +82,7 @@ async def stage(name: str, data_dir: Path, cameras: int, seconds: float) -> tupl
 
 
 def run_stage(name: str, cameras: int, seconds: float) -> tuple[float, float, float]:
-    """:func:`stage` in this process, with a directory of its own."""
+    """Run :func:`stage` in this process, with its own directory."""
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(stage(name, Path(folder), cameras, seconds))
 

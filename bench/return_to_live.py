@@ -1,6 +1,6 @@
 """How long ``<live-edge-player>`` takes to be back at the live edge, from the moment at which that is possible again.
 
-    uv run python -m bench.return_to_live [--rounds 5] [--cases restart,network] [--players all,hls]
+    make bench NAME=return_to_live ARGS='[--rounds 5] [--cases restart,network] [--players all,hls]'
 
 Chromium shows a camera whose picture is a clock, over each transport alone and over all of them. Something is taken
 away from it and given back, without a click. What counts is a picture on the screen that is as young as that

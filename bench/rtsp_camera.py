@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""An RTSP camera at 30 fps for benches, by GStreamer; it runs under the system's Python, where Debian puts gi.
+"""An RTSP camera at 30 fps for benchmarks, by GStreamer. It runs under the system's Python, where Debian installs gi.
 
     /usr/bin/python3 rtsp_camera.py [noise]
 
-1280x720 with a ball in it, or 640x360 of noise that takes all of its 4 Mbit/s. Its first line on standard output is its
-URL; it leaves when its standard input closes.
+1280x720 with a moving ball, or 640x360 of noise that takes all of its 4 Mbit/s. Its first line on standard output is
+its URL; it ends when its standard input closes.
 """
 
 import sys

@@ -1,10 +1,10 @@
-"""From the wish for a moment to its picture: ``<live-edge-player>`` seeks in two hours of archive, in Chromium.
+"""Measure seeks from the request to the picture: ``<live-edge-player>`` in two hours of archive, in Chromium.
 
-    uv run python -m bench.seek [--seeks 100] [--fps 10] [--gop 20]
+    make bench NAME=seek ARGS='[--seeks 100] [--fps 10] [--gop 20]'
 
-An hour is recorded, an hour is missing, an hour is recorded (640x360, a keyframe every 2 s). Timed in the page, from
-``player.seek()`` to the animation frame in which the picture of that moment, known by its grey, is what a canvas gets
-of the player. Beside seeks to anywhere there are those of a drag: a few seconds from the last one.
+An hour is recorded, an hour is missing, an hour is recorded (640x360, a keyframe every 2 s). The page measures from
+``player.seek()`` to the animation frame in which a canvas gets the picture of that moment from the player, recognised
+by its grey. Besides seeks to random moments there are those of a drag: a few seconds from the last one.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from tests.support.two_hours import HOUR_S, two_hours_of
 GOAL_MS = 500.0
 
 GREYS = 200
-"""The film's pictures have so many greys, one after the other."""
+"""The number of greys of the pictures, one after the other."""
 
 LATE = 12
-"""So many pictures later it is still that moment's: it plays on at once."""
+"""A picture this many frames later still counts: the player plays on at once."""
 
 APART = 30
-"""So far is each seek's picture from the last one's, or an old picture might pass for the new one."""
+"""The minimum difference in grey between two seeks, so that an old picture cannot pass for the new one."""
 
 DRAG_S = 20.0
 
@@ -70,7 +70,7 @@ class Moments:
         self.offset_s = 0.0
 
     def number(self, offset_s: float) -> int:
-        """Of the picture that is seen at an offset; in the gap it is the first one after it."""
+        """The number of the picture at an offset; in the gap it is the first picture after it."""
         hour, rest = divmod(offset_s, HOUR_S)
         return 0 if hour == 1 else int(rest * self.fps) % GREYS
 
@@ -82,12 +82,12 @@ class Moments:
             if is_drag:
                 offset_s = self.offset_s + self.random.uniform(-DRAG_S, DRAG_S)
                 if not 0 <= offset_s < 3 * HOUR_S - 10 or offset_s // HOUR_S == 1:
-                    # Deep in the gap all moments around have one and the same picture.
+                    # Deep in the gap all moments have the same picture.
                     offset_s = self.random.uniform(0, HOUR_S)
             number = self.number(offset_s)
             if APART < (number - before) % GREYS < GREYS - APART:
                 self.offset_s = offset_s
-                # The middle of the picture, lest rounding takes the one before.
+                # The middle of the picture, so that rounding does not select the previous one.
                 return self.start_s + (int(offset_s * self.fps) + 0.5) / self.fps, number
 
 
@@ -99,7 +99,7 @@ async def measure(page: Page, moments: Moments, seeks: int, *, is_drag: bool) ->
         if ms is None:
             raise SystemExit(f"no picture {moments.offset_s:.1f} s after the beginning in {PATIENCE_MS} ms")
         took.append(ms)
-        # Let it play a little, as people do.
+        # Let it play a little, like a user.
         await page.wait_for_timeout(300)
     return took
 
@@ -118,7 +118,7 @@ async def main() -> None:
             async with chromium() as browser:
                 page = await browser.new_page(viewport={"width": 1280, "height": 720})
                 await embed(page, gateway.url)
-                # The code of recordings is fetched with the first seek: that one is not counted.
+                # The first seek loads the code for recordings, and does not count.
                 await measure(page, moments, 1, is_drag=False)
                 for kind in ("anywhere", "drag"):
                     took = await measure(page, moments, options.seeks, is_drag=kind == "drag")

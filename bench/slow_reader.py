@@ -1,9 +1,9 @@
-"""Readers that do not read: 1,000 frames to ten of them, and an eleventh that does.
+"""Measure clients that do not read: 1,000 frames to ten of them, and to an eleventh that reads.
 
-    uv run python -m bench.slow_reader
+    make bench NAME=slow_reader
 
 The ten subscribe to JPEG frames over Socket.IO and never read their socket again. The server's memory must not grow
-with the frames (goal: less than 5 MB), and the eleventh must see no difference.
+with the frames (goal: less than 5 MB), and the eleventh must not be affected.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ CAMERA = "fake://clock?width=1280&height=720&fps=30"
 
 
 async def lazy_client(port: str) -> asyncio.StreamWriter:
-    """A client that joins, asks for frames and then reads nothing, by hand, since no library is so rude."""
+    """A client that subscribes to frames and then reads nothing. No library does that."""
     _, writer = await asyncio.open_connection("127.0.0.1", int(port), limit=2048)
 
     def message(text: str) -> bytes:
@@ -41,7 +41,7 @@ async def lazy_client(port: str) -> asyncio.StreamWriter:
 
 
 async def watch(reader: Receiver, frames: int) -> tuple[float, list[float]]:
-    """Frames a second, and the latencies of so many frames in ms."""
+    """Frames a second, and the latencies of this many frames in ms."""
     reader.frames, reader.late_ms = 0, []
     began = time.monotonic()
     while reader.frames < frames:

@@ -1,12 +1,12 @@
-"""A gateway for hours, with people coming and going on every transport, flapping cameras, and rotation all the time.
+"""Run a gateway for hours: viewers come and go on every transport, cameras flap, segments rotate all the time.
 
-    uv run python -m bench.soak [--minutes 40] [--viewers 2]
+    make bench NAME=soak ARGS='[--minutes 40] [--viewers 2]'
 
-The gateway is a process of its own; the viewers are in this one. One camera is steady, one hangs up every
-few seconds, one is never there, and all that send are recorded in segments of a few seconds, of which the oldest go.
-On each transport some viewers come, watch for a while and leave, without end. What the gateway holds is noted every few
-seconds, and how late pictures are when they arrive. In the end each has its slope (Theil and Sen's, which outliers do
-not move) over the time after the warm-up, and a verdict: flat where the growth is within what is allowed for noise.
+The gateway is a process; the viewers are in this one. One camera is steady, one hangs up every few seconds, one is
+unreachable. All that send are recorded in segments of a few seconds, of which retention deletes the oldest. On each
+transport some viewers come, watch for a while and leave, without end. Every few seconds the gateway's resources are
+sampled, and the latency of pictures on arrival. At the end each series has a slope (Theil-Sen, which outliers do not
+move) over the time after the warm-up, and a verdict: flat if the growth is within the allowance for noise.
 """
 
 import argparse
@@ -35,16 +35,16 @@ from tests.support.gateway_process import GatewayProcess
 SAMPLE_S = 5.0
 
 WARM_UP_S = 300.0
-"""Left out: caches fill, the live windows and the allowance of the retention too."""
+"""Not counted: caches fill, and so do the live windows and the space that retention allows."""
 
 WARM_UP_MAX = 0.4
 """Of a run."""
 
 SAMPLES_MAX = 400
-"""For the slope: it looks at all pairs. Of more samples, neighbours are put together."""
+"""For the slope, which compares all pairs. Of more samples, adjacent ones are averaged."""
 
 WATCH_S = (1.0, 8.0)
-"""How long a viewer stays."""
+"""How long a viewer stays, in seconds."""
 
 CONFIG = """
 [cameras.steady]
@@ -62,16 +62,16 @@ url = "rtsp://127.0.0.1:9/"
 """
 
 ALLOWED = {"rss_mb": 5.0, "threads": 4.0, "descriptors": 4.0, "tasks": 6.0}
-"""Growth that is noise: what comes and goes with a viewer more or less at the moment of the sample. Pools of threads
-(6 of the event loop, 4 writers, 2 decoders) begin another where all are busy, and so fill up over hours."""
+"""Growth that is noise: the resources of a viewer more or less at the moment of the sample. Thread pools (6 of the
+event loop, 4 writers, 2 decoders) start another thread when all are busy, and so fill up over hours."""
 
 LATENCY_ALLOWED = 30.0
-"""ms: this machine does other things too."""
+"""ms: the machine does other things, too."""
 
 
 @dataclass
 class Record:
-    """What was noted: ``series`` by name as (seconds, value), and the latencies since the last sample."""
+    """The samples: ``series`` by name as (seconds, value), and the latencies since the last sample."""
 
     series: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     late_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -85,7 +85,7 @@ Stay = Callable[[GatewayProcess, aiohttp.ClientSession, str, float, Record], Awa
 async def whep(
     gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record
 ) -> None:
-    """A WebRTC viewer that decodes; noted is the time from the offer to the first picture."""
+    """A WebRTC viewer that decodes. It measures the time from the offer to the first picture."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     try:
         peer.addTransceiver("video", direction="recvonly")
@@ -105,7 +105,7 @@ async def whep(
             async with asyncio.timeout(stay_s):
                 while True:
                     await track.recv()
-        # Half of them say goodbye, half just vanish.
+        # Half of them close the connection, half vanish.
         if random.random() < 0.5:
             async with http.delete(f"{gateway.url}{location}"):
                 pass
@@ -118,7 +118,7 @@ _PART = re.compile(r"#EXT-X-PART:DURATION=([0-9.]+)")
 
 
 async def hls(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record) -> None:
-    """An LL-HLS player that reloads blockingly and fetches each part; noted is how late a part's last picture is."""
+    """An LL-HLS player with blocking reloads that fetches each part. It measures the age of a part's last picture."""
     base = f"{gateway.url}/hls/{camera}/"
     async with http.get(base + "index.m3u8") as reply:
         reply.raise_for_status()
@@ -149,7 +149,7 @@ async def hls(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str,
 async def mjpeg(
     gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record
 ) -> None:
-    """An MJPEG viewer; noted is how late its pictures are."""
+    """An MJPEG viewer. It measures the age of its pictures."""
     async with http.get(f"{gateway.url}/mjpeg/{camera}") as reply:
         reply.raise_for_status()
         until = time.monotonic() + stay_s
@@ -167,7 +167,7 @@ async def mjpeg(
 async def browser(
     gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record
 ) -> None:
-    """A Socket.IO client that takes frames; noted is how late they are."""
+    """A Socket.IO client that receives frames. It measures their age."""
     client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
 
     async def frame(data: dict[str, object]) -> bool:
@@ -187,7 +187,7 @@ async def browser(
 
 
 async def archive(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, _: Record) -> None:
-    """Somebody who looks something up in the archive: pages, a thumbnail, a download, a clip, a replay."""
+    """A user of the archive: pages, a thumbnail, a download, a clip, a replay."""
     api = f"{gateway.url}/api/cameras/{camera}"
     async with http.get(api + "/segments", params={"limit": "20"}) as reply:
         reply.raise_for_status()
@@ -200,7 +200,7 @@ async def archive(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: 
     for path in paths:
         async with http.get(gateway.url + path) as reply:
             await reply.read()
-            # The oldest go while one looks: that is a 404, and no failure.
+            # Retention deletes the oldest meanwhile: a 404 is no failure.
             if reply.status >= 500 and reply.status != 503:
                 raise RuntimeError(f"{reply.status} for {path}")
     await asyncio.sleep(stay_s / 4)
@@ -212,21 +212,21 @@ VISITS: dict[str, Stay] = {"whep": whep, "hls": hls, "mjpeg": mjpeg, "socket.io"
 async def come_and_go(
     name: str, gateway: GatewayProcess, http: aiohttp.ClientSession, record: Record, until: float
 ) -> None:
-    """One place on a transport, taken by one viewer after the other."""
+    """Run one viewer after the other on a transport."""
     while time.monotonic() < until:
         camera = random.choices(["steady", "flapping", "dead"], [6, 4, 1])[0]
         try:
             await VISITS[name](gateway, http, camera, random.uniform(*WATCH_S), record)
             record.visits[name] += 1
         except Exception as error:
-            # Of a camera that is away or dead a refusal is the right answer.
+            # For a camera that is away or unreachable, a refusal is right.
             if camera == "steady":
                 record.failures[f"{name}: {type(error).__name__} {str(error)[:100]}"] += 1
             await asyncio.sleep(1)
 
 
 async def sample(gateway: GatewayProcess, http: aiohttp.ClientSession, record: Record, until: float) -> None:
-    """Note what the gateway holds, every few seconds."""
+    """Sample the gateway's resources every few seconds."""
     process, began = psutil.Process(gateway.pid), time.monotonic()
     while time.monotonic() < until:
         await asyncio.sleep(SAMPLE_S)
@@ -258,7 +258,7 @@ def theil_sen(points: list[tuple[float, float]]) -> float:
 
 
 def report(record: Record) -> bool:
-    """Print slopes and verdicts. True if all is flat and nobody who should have been served was not."""
+    """Print slopes and verdicts. True if all is flat and every viewer was served."""
     print("visits:", ", ".join(f"{name} {count}" for name, count in record.visits.items()))
     for failure, count in record.failures.most_common(10):
         print(f"  failed {count} times: {failure}")

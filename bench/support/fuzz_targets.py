@@ -1,10 +1,10 @@
-"""The targets of bench.fuzz: each parser of data from clients, cameras and disks.
+"""The targets of bench.fuzz: each parser of data from the network, from cameras and from disks.
 
 Rules:
 
-1. A target is a function that is made once (it imports what it needs, which atheris instruments meanwhile) and gives
-   samples, made by the real thing on the spot, and what is to be done with a mutation of them.
-2. What the parser says that it raises is no finding. Everything else is, and so is a broken invariant.
+1. A target is a function that is called once. It imports what it needs, which atheris instruments meanwhile, and
+   returns samples, made by the real implementation, and the function that handles a mutation of them.
+2. An exception that the parser documents is no finding. Everything else is, and so is a broken invariant.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ Target = Callable[[], tuple[list[bytes], Run]]
 
 
 def stun() -> tuple[list[bytes], Run]:
-    """Binding requests as they come from the network; every second one with a right password over wild attributes."""
+    """Binding requests from the network. Every second one has a valid integrity over random attributes."""
     from aioice import stun as message
 
     from gateway.clock import SYSTEM_CLOCK
@@ -29,7 +29,7 @@ def stun() -> tuple[list[bytes], Run]:
 
     registry = IceRegistry()
     agent = IceAgent(SYSTEM_CLOCK, lambda _: None, lambda _: None)
-    # The same each time, for --replay; and no sample knows the password.
+    # The same each time, for --replay. No sample contains the password.
     agent.username, agent.password = "abcdefgh", "correct-horse-battery-st"
     registry.add(agent)
     here = ("192.0.2.1", 5000)
@@ -65,7 +65,7 @@ def stun() -> tuple[list[bytes], Run]:
 
 
 def rtcp() -> tuple[list[bytes], Run]:
-    """Compound packets, and what a viewer's reports say."""
+    """Compound packets, and the reports of a viewer."""
     from aiortc import rtp
 
     from gateway.clock import CLOCK_RATE
@@ -85,7 +85,7 @@ def rtcp() -> tuple[list[bytes], Run]:
         for packet in parse(data):
             for report in getattr(packet, "reports", ()):
                 reception.take(report, CLOCK_RATE, 90_000 * 1_800_000_000)
-            # One datagram must not ask for the whole history again and again.
+            # One datagram must not request the whole history repeatedly.
             assert len(getattr(packet, "lost", ())) <= 17 * len(data)
 
     return samples, run
@@ -99,7 +99,7 @@ def framing() -> tuple[list[bytes], Run]:
     from gateway.webrtc.ice.tcp import FRAME_MAX_BYTES, TcpPort, TcpTransport
 
     class Nowhere(asyncio.Transport):
-        """The other end of a connection that nobody has."""
+        """The transport of a connection without a peer."""
 
         def abort(self) -> None:
             self.is_open = False
@@ -120,7 +120,7 @@ def framing() -> tuple[list[bytes], Run]:
 
 
 def offer() -> tuple[list[bytes], Run]:
-    """Offers, answered."""
+    """Offers, and their answers."""
     from dataclasses import replace
 
     from gateway.errors import BadRequestError, NegotiationError
@@ -164,7 +164,7 @@ def fragment() -> tuple[list[bytes], Run]:
 
 
 def picture() -> tuple[list[bytes], Run]:
-    """Access units in RTP payloads, and back."""
+    """Access units as RTP payloads, and back."""
     from gateway.webrtc.rtp.h264 import access_unit, payloads
     from tests.support.sources.encoded import encode
 
@@ -218,7 +218,7 @@ def parameter_sets() -> tuple[list[bytes], Run]:
 
 
 def access_units() -> tuple[list[bytes], Run]:
-    """Pieces of pictures as libav hands them on, put together."""
+    """Parts of frames as libav returns them, assembled to access units."""
     from gateway.capture.access_units import AccessUnitAssembler
     from gateway.capture.timeline import ArrivalTime
     from tests.support.sources.encoded import EncoderSettings, encode
@@ -245,7 +245,7 @@ def access_units() -> tuple[list[bytes], Run]:
 
 
 def boxes() -> tuple[list[bytes], Run]:
-    """Files found on the disk, walked box by box; growing ones and closed ones, with and without sound."""
+    """Files on the disk, read box by box: growing and closed, with and without audio."""
     from gateway.errors import StorageError
     from hls.archive.fragment import pack_fragments
     from hls.archive.hls_segments import hls_segments, pack_hls
@@ -274,7 +274,7 @@ def boxes() -> tuple[list[bytes], Run]:
 
 
 def healing() -> tuple[list[bytes], Run]:
-    """Files found on the disk, truncated and described; libav reads them too."""
+    """Files on the disk, truncated and recovered; libav reads them, too."""
     import av.logging
 
     from gateway.errors import StorageError

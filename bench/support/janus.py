@@ -1,4 +1,4 @@
-"""Janus as a peer of the measurement, where Debian's package is installed: RTSP in, WebRTC out, and nothing else.
+"""Janus for comparison, where Debian's package is installed: RTSP in, WebRTC out, and nothing else.
 
 Its configuration is in ``bench/support/janus/``. Viewers are handles of one session, driven by its HTTP interface.
 """
@@ -23,21 +23,21 @@ from tests.support.rtsp import free_port
 CONFIGURATION = Path(__file__).with_name("janus")
 MOUNT = 1
 START_S = 40.0
-"""Its first attempt at a camera often fails, and is repeated after 5 s without media."""
+"""Its first attempt at a camera often fails. It repeats it after 5 s without media."""
 
 FRESH_MS = 1000
-"""Media younger than this: the camera runs. Before it does, what Janus offers has no video."""
+"""The camera runs if its last media is younger. Before that, the offer of Janus has no video."""
 
 
 def library() -> Path | None:
-    """Where Debian puts Janus' plugins; ``None`` where there is no Janus to measure."""
+    """The folder of Janus' plugins; ``None`` if Janus is not installed."""
     found = sorted(Path("/usr/lib").glob("*/janus/plugins/libjanus_streaming.so"))
     return found[0].parents[1] if found and shutil.which("janus") else None
 
 
 @contextmanager
 def server(url: str) -> Iterator[load.Server]:
-    """Janus with this RTSP camera, until the block ends."""
+    """Run Janus with this RTSP camera until the block ends."""
     plugins = library()
     if plugins is None:
         raise SystemExit("Janus is not installed (apt-get install janus)")
@@ -55,7 +55,7 @@ def server(url: str) -> Iterator[load.Server]:
         command = ["janus", "-F", folder, "-C", f"{folder}/janus.jcfg"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
         try:
-            # libnice leaves the loopback out where there are other addresses.
+            # libnice leaves out the loopback address if there are others.
             load.gather_on(*load.own_addresses(True, False))
             yield load.Server(process, f"http://127.0.0.1:{values['port']}/janus")
         finally:

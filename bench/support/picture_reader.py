@@ -1,4 +1,4 @@
-"""Reads the clock off pictures in a browser: ``gateway.capture.engines.timecode`` in JavaScript."""
+"""Read the clock in pictures in a browser: ``gateway.capture.engines.timecode`` in JavaScript."""
 
 from gateway.capture.engines.timecode import COLUMNS, HEIGHT, ROWS
 

@@ -1,4 +1,4 @@
-"""The camera that films a clock, with a switch: while the file ``away`` is there, the camera is not.
+"""The camera with a clock in its picture, and a switch: while the file ``away`` exists, the camera is unreachable.
 
 ``fake://demo?fps=15&away=/tmp/switch``, with ``bench.support.switched_camera:SwitchedCamera`` as engine.
 """

@@ -1,7 +1,7 @@
 """N viewers in this process that do real ICE and DTLS, and then only count what arrives.
 
-One core drives a hundred of them, since packets are counted where they leave the socket. A server's CPU is that of its
-process and its children.
+One core drives a hundred of them, because packets are counted where they leave the socket. The CPU of a server is that
+of its process and its children.
 """
 
 import asyncio
@@ -33,14 +33,14 @@ RECEIVE_BYTES = 4 * 1024 * 1024
 
 @dataclass
 class Arrivals:
-    """What one viewer was sent: packets, bytes, the first frame as a whole, the longest pause since it was cleared."""
+    """What one viewer received: packets, bytes, the complete first frame, the longest pause since the last reset."""
 
     packets: int = 0
     size_bytes: int = 0
     last_s: float = 0.0
     longest_gap_s: float = 0.0
     first_frame_s: float | None = None
-    """When the last missing packet of the first frame came, which is a keyframe."""
+    """When the last packet of the first frame, a keyframe, arrived."""
     first_frame_packets: int = 0
     _stream: bytes = b""
     _first_sequence: int = 0
@@ -77,13 +77,13 @@ class Viewer:
 
 
 _arrivals: dict[Any, Arrivals] = {}
-"""By aioice's connection."""
+"""By the connection of aioice."""
 
 _receive = StunProtocol.datagram_received
 
 
 def _count(protocol: Any, data: Any, addr: tuple[str, int]) -> None:
-    # SRTP only: RTCP (payload types 64 to 95 of RFC 5761), DTLS and STUN go on.
+    # SRTP only: RTCP (payload types 64 to 95 of RFC 5761), DTLS and STUN are passed on.
     if len(data) > 1 and 128 <= data[0] < 192 and not 64 <= data[1] & 0x7F < 96:
         arrivals = _arrivals.get(protocol.receiver)
         if arrivals is not None:
@@ -99,7 +99,7 @@ StunProtocol.datagram_received = _count  # type: ignore[method-assign,assignment
 
 
 class Server:
-    """A server process, and what it costs."""
+    """A server process, and its CPU time."""
 
     def __init__(self, process: subprocess.Popen[str], address: str) -> None:
         self.process = process
@@ -141,7 +141,7 @@ def server(kind: str, *options: str) -> Iterator[Server]:
 
 @contextmanager
 def rtsp_camera() -> Iterator[str]:
-    """An RTSP camera of 4 Mbit/s at 30 fps in a process of its own; its URL."""
+    """An RTSP camera of 4 Mbit/s at 30 fps in its own process; yield its URL."""
     script = Path(__file__).parents[1] / "rtsp_camera.py"
     process = subprocess.Popen(
         ["/usr/bin/python3", str(script), "noise"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -154,7 +154,7 @@ def rtsp_camera() -> Iterator[str]:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a process, whatever it takes."""
+    """End a process, if necessary with SIGKILL."""
     process.terminate()
     try:
         process.wait(10)
@@ -164,16 +164,16 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def gather_on(*addresses: str) -> None:
-    """Which addresses the viewers to come have; at first ``127.0.0.1`` alone, which aioice would leave out."""
+    """The addresses of new viewers; at first ``127.0.0.1`` alone, which aioice would leave out."""
     _gathered[:] = addresses
 
 
 def count(viewer: Viewer) -> None:
-    """Count from now on what comes for a viewer, whose candidates have been gathered."""
+    """Count the packets of a viewer from now on. Its candidates have been gathered."""
     connection = viewer.peer.getTransceivers()[0].receiver.transport.transport._connection
     _arrivals[connection] = viewer.arrivals
     for protocol in connection._protocols:
-        # A hundred viewers share this process: what one of them would read at once waits for the others here.
+        # A hundred viewers share this process: one of them must not read all its packets at once.
         with suppress(OSError):
             protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BYTES)
 
@@ -200,12 +200,12 @@ async def join(http: aiohttp.ClientSession, url: str, peer: RTCPeerConnection | 
 
 
 async def wait_for_media(viewers: list[Viewer]) -> None:
-    """Until each has been sent something."""
+    """Wait until each viewer has received a packet."""
     await eventually(lambda: all(viewer.arrivals.packets for viewer in viewers), "every viewer gets packets")
 
 
 async def close(viewers: list[Viewer]) -> None:
-    """They leave."""
+    """End the viewers."""
     _arrivals.clear()
     await asyncio.gather(*(viewer.peer.close() for viewer in viewers))
 

@@ -1,4 +1,4 @@
-"""The main job: a camera to a browser, to HLS, to disk, by the gateway as people run it."""
+"""The main job: from a camera to a browser, to HLS and to disk, with the gateway in its own process."""
 
 import asyncio
 import re

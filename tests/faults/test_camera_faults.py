@@ -1,4 +1,4 @@
-"""Cameras that flap, lie, shout and die: their viewers stay, the other cameras do not notice, and nothing leaks."""
+"""Cameras that flap, send garbage or too much, and die: their viewers stay, other cameras go on, and nothing leaks."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ FLAPS = 100
 
 
 def held() -> dict[str, int]:
-    """What this process holds that could leak."""
+    """The resources of this process that could leak."""
     gc.collect()
     alive = Counter(type(item) for item in gc.get_objects())
     return {
@@ -40,7 +40,7 @@ def held() -> dict[str, int]:
 
 
 def forget_log(caplog: pytest.LogCaptureFixture) -> None:
-    """pytest keeps every record, and an exception in a record keeps all that it went through."""
+    """Drop the log records that pytest keeps: an exception in a record keeps its frames alive."""
     caplog.set_level(logging.CRITICAL, "gateway")
 
 
@@ -76,13 +76,13 @@ async def test_a_camera_that_flaps_a_hundred_times_keeps_its_viewer_and_leaks_no
             lambda: door.session.state is SessionState.LIVE and door.hub.newest.run > run,  # type: ignore[union-attr]
             "the camera is live again, with a newer run",
         )
-        for _ in range(100):  # what was sent before, and then the new run
+        for _ in range(100):  # frames of earlier runs, and then of the new run
             await anext(pictures)
     assert yard.hub.newest is not None
     assert (yard.hub.newest.run, yard.session.reconnects) == (1, 0)
     assert after["runners"] <= before["runners"] + 1
     assert after["engines"] <= before["engines"] + 1
-    # The live window and the GOPs hold packets, and no more of them than before.
+    # The live window and the GOPs hold packets, but not more than before.
     assert after["packets"] <= before["packets"] * 1.5 + 200
     for name in ("threads", "tasks", "descriptors"):
         assert after[name] <= before[name] + 8, (name, before, after)
@@ -94,7 +94,7 @@ async def test_a_camera_that_flaps_a_hundred_times_keeps_its_viewer_and_leaks_no
 async def test_a_real_camera_that_hangs_up_a_hundred_times_leaks_nothing(
     sites: Sites, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same with FFmpeg underneath, whose sockets and threads are its own."""
+    """The same with FFmpeg, which has its own sockets and threads."""
     forget_log(caplog)
     connections = 0
 
@@ -115,7 +115,7 @@ async def test_a_real_camera_that_hangs_up_a_hundred_times_leaks_nothing(
 
 
 class Gaps:
-    """What comes of some cameras, and whether anything of it was missing."""
+    """The frames of some cameras, and whether any of them was missing."""
 
     def __init__(self, gateway: Gateway, names: list[str]) -> None:
         self.frames: Counter[str] = Counter()
@@ -139,7 +139,7 @@ class Gaps:
             detach()
 
 
-async def test_of_twenty_cameras_five_are_dead_and_fifteen_do_not_notice(sites: Sites, free_port: int) -> None:
+async def test_five_dead_cameras_of_twenty_do_not_affect_the_others(sites: Sites, free_port: int) -> None:
     alive = [f"alive{number}" for number in range(15)]
     site = await sites(
         {name: f"faulty://{name}" for name in alive}, record="never", capture_timeout=300, connection_retry_delay=0.05
@@ -166,7 +166,7 @@ async def test_of_twenty_cameras_five_are_dead_and_fifteen_do_not_notice(sites: 
         assert ill == {f"dead{number}" for number in range(len(dead))}
     assert not well.missing
     assert not among.missing
-    # Twice the time is twice the frames, as a ratio of the same machine in the same minute.
+    # Twice the time gives twice the frames: a ratio of the same machine in the same minute.
     ratio = sum(among.frames.values()) / sum(well.frames.values())
     assert 1.5 < ratio < 2.7
     assert min(among.frames.values()) > 0.7 * max(among.frames.values())
@@ -184,10 +184,10 @@ FAULTS = (
 )
 
 
-async def test_whatever_falls_on_cameras_their_neighbour_stays_dry_and_they_come_back(
+async def test_no_fault_of_a_camera_affects_another_and_each_recovers(
     sites: Sites, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Everything at once, each on a camera of its own."""
+    """All faults at once, each on its own camera."""
     faults = dict(zip("abcdefg", FAULTS, strict=True))
     cameras = {name: f"faulty://{name}" for name in (*faults, "yard")}
     site = await sites(cameras, capture_timeout=500)
@@ -229,13 +229,13 @@ async def test_whatever_falls_on_cameras_their_neighbour_stays_dry_and_they_come
 
 
 async def playlist_is_no_fault(site: Site, camera_id: str) -> None:
-    with contextlib.suppress(TimeoutError):  # a camera that is coming up is waited for
+    with contextlib.suppress(TimeoutError):  # the camera is still connecting
         async with asyncio.timeout(1), site.client.get(f"/hls/{camera_id}/index.m3u8") as answer:
             assert answer.status in (200, 503)
 
 
 async def playable(site: Site, camera_id: str) -> None:
-    """Wait until a player that comes now gets playlist and media."""
+    """Wait until a new player gets playlist and media."""
     async with asyncio.timeout(30):
         while True:
             async with site.client.get(f"/hls/{camera_id}/index.m3u8") as reply:

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only, slow or damaged: live goes on, it is told, and it heals."""
+"""A disk that is full, read-only, slow or removed: live goes on, the problem is reported, and recording recovers."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ CAMERA = '[cameras.door]\nurl = "faulty://door"\nengine = "' + ENGINE + '"\n'
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk with a gateway of its own process on it, which records one camera."""
+    """A disk, and a gateway process that records one camera on it."""
     (tmp_path / "liveedge.toml").write_text(CAMERA)
     disk = make_disk(tmp_path)
     disk.gateway = GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=2)
@@ -38,8 +38,8 @@ def closed(gateway: GatewayProcess) -> list[dict[str, Any]]:
     return [segment for segment in answer.get("segments", []) if segment["state"] == "closed"]
 
 
-def ill(gateway: GatewayProcess) -> str:
-    """What is ill, in one string."""
+def reported_problems(gateway: GatewayProcess) -> str:
+    """All reported problems in one string."""
     return " ".join(problem["message"] for problem in gateway.json("/api/status")["problems"])
 
 
@@ -49,7 +49,7 @@ def metric(gateway: GatewayProcess, name: str) -> float:
 
 
 def live_goes_on(gateway: GatewayProcess) -> None:
-    """HLS and status move on while the disk does not."""
+    """Assert that HLS and status go on while the disk fails."""
     edge = gateway.camera("door")["live_edge"]
     assert edge is not None
     eventually_sync(
@@ -61,10 +61,10 @@ def live_goes_on(gateway: GatewayProcess) -> None:
 
 
 def heals(gateway: GatewayProcess) -> None:
-    """It records again, into files that play, and says so."""
+    """Assert that it records again, into files that play, and reports no problem."""
     count = len(closed(gateway))
     eventually_sync(lambda: len(closed(gateway)) > count, "another segment is closed")
-    eventually_sync(lambda: not ill(gateway), "no problem is reported any more")
+    eventually_sync(lambda: not reported_problems(gateway), "no problem is reported any more")
     newest = closed(gateway)[-1]
     copy = gateway.folder / "newest.mp4"
     copy.write_bytes(gateway.fetch(newest["url"])[2])
@@ -73,17 +73,17 @@ def heals(gateway: GatewayProcess) -> None:
 
 
 def all_is_kept(disk: Disk, names: set[str]) -> None:
-    """Nothing of it is lost, neither in the index nor on disk."""
+    """Assert that no recording is missing in the index or on disk."""
     assert names <= {segment["id"] for segment in closed(disk.gateway)}
     assert not disk.check()
 
 
 def test_a_full_disk(disk: Disk) -> None:
-    """``ENOSPC`` for recording and index."""
+    """``ENOSPC`` for recordings and index."""
     gateway = disk.gateway
     names = {segment["id"] for segment in closed(gateway)}
     disk.fill()
-    eventually_sync(lambda: "not recorded" in ill(gateway), "the problem is reported")
+    eventually_sync(lambda: "not recorded" in reported_problems(gateway), "the problem is reported")
     eventually_sync(
         lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1, "the metric says that recording fails"
     )
@@ -99,7 +99,7 @@ def test_a_full_disk(disk: Disk) -> None:
 
 
 def test_a_full_disk_of_the_index_alone(tmp_path: Path) -> None:
-    """Recording goes on meanwhile, and all of it is told to the index as soon as there is room."""
+    """Recording goes on meanwhile. The index gets all segments as soon as there is room."""
     (tmp_path / "liveedge.toml").write_text(CAMERA)
     disk = make_disk(tmp_path)
     disk.data.mkdir(exist_ok=True)
@@ -110,10 +110,10 @@ def test_a_full_disk_of_the_index_alone(tmp_path: Path) -> None:
     with disk.gateway as gateway:
         eventually_sync(lambda: closed(gateway), "a segment is closed")
         disk.fill()
-        # A limit on files is one on recordings too.
+        # A limit on the size of files affects recordings too.
         alone = isinstance(disk, MountedDisk)
         eventually_sync(
-            lambda: ("the index cannot be written" if alone else "not recorded") in ill(gateway),
+            lambda: ("the index cannot be written" if alone else "not recorded") in reported_problems(gateway),
             "the problem is reported",
         )
         live_goes_on(gateway)
@@ -129,7 +129,7 @@ def test_a_disk_that_becomes_read_only(disk: Disk) -> None:
     gateway = disk.gateway
     names = {segment["id"] for segment in closed(gateway)}
     disk.forbid()
-    eventually_sync(lambda: "not recorded" in ill(gateway), "the problem is reported")
+    eventually_sync(lambda: "not recorded" in reported_problems(gateway), "the problem is reported")
     live_goes_on(gateway)
     disk.permit()
     heals(gateway)
@@ -137,11 +137,11 @@ def test_a_disk_that_becomes_read_only(disk: Disk) -> None:
 
 
 def test_a_disk_that_is_pulled_and_comes_back(disk: Disk) -> None:
-    """Nothing is recorded into the empty mount point meanwhile: it would fill the system's disk, unseen."""
+    """Nothing is recorded into the empty mount point meanwhile: that would fill the system's disk."""
     gateway = disk.gateway
     names = {segment["id"] for segment in closed(gateway)}
     disk.pull()
-    eventually_sync(lambda: "has been taken away" in ill(gateway), "the problem is reported")
+    eventually_sync(lambda: "has been taken away" in reported_problems(gateway), "the problem is reported")
     eventually_sync(
         lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1, "the metric says that recording fails"
     )
@@ -153,7 +153,7 @@ def test_a_disk_that_is_pulled_and_comes_back(disk: Disk) -> None:
 
 
 async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every sync blocks its thread until the disk is well, as of a network share that is away."""
+    """Every sync blocks its thread until the disk recovers, as with an unreachable network share."""
     is_well = threading.Event()
     is_well.set()
     fdatasync = os.fdatasync
@@ -188,7 +188,7 @@ async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytes
         "every recorder has caught up",
     )
     assert not await site.problems()
-    # Twenty seconds fit into a queue: nothing was lost.
+    # Twenty seconds fit into the queue: nothing is lost.
     assert all(status.packets_dropped == 0 for status in site.gateway.archive.recorders().values())
 
 
@@ -202,7 +202,7 @@ async def wait_for_problem(site: Site, word: str) -> None:
 
 
 def test_sigterm_while_the_disk_hangs(tmp_path: Path) -> None:
-    """Threads that wait for the disk are left behind: the next start heals what they were writing."""
+    """The process ends while threads wait for the disk. The next start recovers their files."""
     table = '[cameras.door]\nurl = "faulty://door"\nengine = "tests.support.stuck_disk:Engine"\n'
     (tmp_path / "liveedge.toml").write_text(table)
     with GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=2) as gateway:

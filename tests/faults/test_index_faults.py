@@ -1,4 +1,4 @@
-"""An index that is locked, damaged or taken away, closed and open: recording goes on, and it heals."""
+"""An index that is locked, damaged or deleted, closed and open: recording goes on, and the index recovers."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ async def listed(site: Site) -> list[str]:
     return [segment["id"] for segment in (await site.json("/api/cameras/door/segments?limit=500"))["segments"]]
 
 
-async def is_well(site: Site) -> bool:
+async def is_healthy(site: Site) -> bool:
     return not await site.problems()
 
 
@@ -32,7 +32,9 @@ async def recorded_site(sites: Sites) -> Site:
     return site
 
 
-async def test_an_index_that_somebody_locks(sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_index_that_another_process_locks(
+    sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hls.archive.database.BUSY_TIMEOUT_S", 0.3)
     site = await recorded_site(sites)
     archive = site.gateway.archive
@@ -40,10 +42,10 @@ async def test_an_index_that_somebody_locks(sites: Sites, tmp_path: Path, monkey
         other.execute("BEGIN EXCLUSIVE")
         count, edge = archive.recorders()["door"].segments_closed, site.media_sequence("door")
 
-        async def is_told() -> bool:
+        async def is_reported() -> bool:
             return any("index" in message for message in await site.problems())
 
-        await eventually(is_told, "the problem is reported")
+        await eventually(is_reported, "the problem is reported")
         await eventually(lambda: archive.recorders()["door"].segments_closed > count, "another segment is closed")
         assert site.media_sequence("door") > edge
         async with site.client.get("/api/cameras/door/segments") as reply:
@@ -54,11 +56,11 @@ async def test_an_index_that_somebody_locks(sites: Sites, tmp_path: Path, monkey
     assert not await site.problems()
 
 
-# --- what happens to it while it is open
+# --- damage while it is open
 
 
 def header(path: Path) -> None:
-    """Somebody writes over its beginning."""
+    """Overwrite its beginning."""
     with path.open("r+b") as file:
         file.write(JUNK[:100])
 
@@ -68,14 +70,14 @@ def everything(path: Path) -> None:
 
 
 def page_in_the_middle(path: Path) -> None:
-    """A page goes bad, and is read again: what SQLite holds of it in memory has been let go."""
+    """Damage a page, and have SQLite drop its cache, so that it reads the page again."""
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (root,) = other.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'segment'").fetchone()
         with path.open("r+b") as file:
             file.seek((root - 1) * 4096)
             file.write(JUNK[:4096])
-        other.execute("PRAGMA user_version = 1")  # a commit: whoever is connected reads anew
+        other.execute("PRAGMA user_version = 1")  # a commit: other connections read the page again
 
 
 def file_deleted(path: Path) -> None:
@@ -83,19 +85,19 @@ def file_deleted(path: Path) -> None:
 
 
 def log_deleted(path: Path) -> None:
-    """The write-ahead log, with all that is not in the file yet."""
+    """Delete the write-ahead log, with all changes that are not in the file yet."""
     path.with_name(f"{path.name}-wal").unlink()
 
 
 def replaced(path: Path) -> None:
-    """A well-meant backup of nothing comes back over it."""
+    """Restore an empty backup over it."""
     other = path.with_name("other")
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE t (x)")
     other.replace(path)
 
 
-async def test_whatever_happens_to_the_index_while_it_is_open(
+async def test_damage_of_the_index_while_it_is_open(
     sites: Sites, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = await recorded_site(sites)
@@ -120,12 +122,12 @@ async def test_whatever_happens_to_the_index_while_it_is_open(
             "recording goes on",
         )
         assert site.media_sequence("door") >= edge
-        await eventually(lambda: is_well(site), "no problem is reported any more")
+        await eventually(lambda: is_healthy(site), "no problem is reported any more")
     gaps.close()
     assert not gaps.missing
     recorder = archive.recorders()["door"]
     assert (recorder.packets_dropped, recorder.error) == (0, None)
-    # Every file is in the index (but one that has only just begun), and numbers only grow: it is one playlist.
+    # Every file is in the index, except one that has just begun. Numbers only grow: it is one playlist.
     *files, _ = sorted(file.stem for file in (tmp_path / "data" / "door").rglob("*.mp4"))
     segments = await site.gateway.archive_reader.page("door", limit=1000)
     assert set(files) <= {segment.name for segment in segments}
@@ -139,7 +141,7 @@ async def test_whatever_happens_to_the_index_while_it_is_open(
 
 @pytest.mark.parametrize("tree", ["segment", "segment_time", "fragment_list"])
 async def test_an_index_that_is_damaged_at_the_start_is_made_again(sites: Sites, tmp_path: Path, tree: str) -> None:
-    """A tree has lost its root, and the first page is left, so that it still looks like a database."""
+    """Damage the root of a tree, and leave the first page, so that the file still looks like a database."""
     site = await recorded_site(sites)
     protected = (await listed(site))[0]
     async with site.client.post(f"/api/cameras/door/segments/{protected}/protect") as reply:
@@ -152,7 +154,7 @@ async def test_an_index_that_is_damaged_at_the_start_is_made_again(sites: Sites,
         file.seek((root - 1) * 4096)
         file.write(JUNK[:4096])
     again = await sites({"door": "faulty://door"}, archive_segment_seconds=2)
-    # What playlists are made of is looked through when it is asked for: the start does not wait for gigabytes.
+    # The data of playlists is checked when it is requested: the start does not read gigabytes.
     await eventually(lambda: any(path.parent.glob(f"{INDEX_FILE}.broken-*")), "the damaged index is put aside")
 
     async def is_found() -> bool:
@@ -163,4 +165,4 @@ async def test_an_index_that_is_damaged_at_the_start_is_made_again(sites: Sites,
     if tree == "fragment_list":
         assert segment.is_protected, "no recording tells it, and the damaged index still did"
     assert len(list(path.parent.glob(f"{INDEX_FILE}.broken-*"))) == 1
-    await eventually(lambda: is_well(again), "no problem is reported any more")
+    await eventually(lambda: is_healthy(again), "no problem is reported any more")

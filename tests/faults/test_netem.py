@@ -1,4 +1,4 @@
-"""The userspace network itself, with real sockets: what it loses, holds back, delays and counts."""
+"""The user-space network itself, with real sockets: what it loses, holds back, delays and counts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,14 +9,14 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from tests.support.eventually import eventually
-from tests.support.netem import Link, TcpNetwork, UdpNetwork, only_way
+from tests.support.netem import Link, TcpNetwork, UdpNetwork, only_candidate
 
 
 class Echo(asyncio.DatagramProtocol):
-    """Answers each datagram with itself, and remembers who came."""
+    """Echo each datagram, and keep the senders' addresses."""
 
     def __init__(self) -> None:
-        self.guests: dict[tuple[str, int], int] = {}
+        self.clients: dict[tuple[str, int], int] = {}
         self.transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -24,12 +24,12 @@ class Echo(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         assert self.transport is not None
-        self.guests[addr] = self.guests.get(addr, 0) + 1
+        self.clients[addr] = self.clients.get(addr, 0) + 1
         self.transport.sendto(data, addr)
 
 
-class Guest(asyncio.DatagramProtocol):
-    """Counts up, and keeps what comes back with the time that it took."""
+class Client(asyncio.DatagramProtocol):
+    """Send numbers, and keep the ones that come back with their round-trip times."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[int, float]] = []
@@ -39,7 +39,7 @@ class Guest(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.DatagramTransport", transport)
 
-    def say(self, count: int, size: int = 200) -> None:
+    def send(self, count: int, size: int = 200) -> None:
         assert self.transport is not None
         for _ in range(count):
             number = len(self._sent_s)
@@ -51,7 +51,7 @@ class Guest(asyncio.DatagramProtocol):
         self.heard.append((number, asyncio.get_running_loop().time() - self._sent_s[number]))
 
 
-Guests = Callable[[UdpNetwork], Awaitable[Guest]]
+Connect = Callable[[UdpNetwork], Awaitable[Client]]
 
 
 @pytest.fixture
@@ -63,25 +63,25 @@ async def echo() -> AsyncIterator[Echo]:
 
 
 @pytest.fixture
-async def come(echo: Echo) -> AsyncIterator[Guests]:
-    """Has a guest come through a network."""
+async def connect(echo: Echo) -> AsyncIterator[Connect]:
+    """Connect a client through a network."""
     opened: list[UdpNetwork] = []
-    guests: list[Guest] = []
+    clients: list[Client] = []
 
-    async def come(network: UdpNetwork) -> Guest:
+    async def connect(network: UdpNetwork) -> Client:
         if network not in opened:
             opened.append(network)
             await network.start()
-        guests.append(Guest())
+        clients.append(Client())
         await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: guests[-1], remote_addr=("127.0.0.1", network.port)
+            lambda: clients[-1], remote_addr=("127.0.0.1", network.port)
         )
-        return guests[-1]
+        return clients[-1]
 
-    yield come
-    for guest in guests:
-        assert guest.transport is not None
-        guest.transport.abort()
+    yield connect
+    for client in clients:
+        assert client.transport is not None
+        client.transport.abort()
     for network in opened:
         await network.close()
 
@@ -92,63 +92,63 @@ def port_of(echo: Echo) -> int:
     return port
 
 
-async def settle(network: UdpNetwork, said: int) -> None:
-    """Until all that the guests said has come back, or never will."""
+async def settle(network: UdpNetwork, sent: int) -> None:
+    """Wait until every datagram of the clients has come back or is lost."""
     await eventually(
         lambda: (
-            network.up.offered >= said
+            network.up.offered >= sent
             and not network.up.under_way
             and network.down.offered >= network.up.delivered
             and not network.down.under_way
         ),
         "no datagram is under way",
     )
-    await asyncio.sleep(0.05)  # from the network's door to the guest
+    await asyncio.sleep(0.05)  # from the network's port to the client
 
 
-async def test_each_viewer_has_an_address_of_its_own_and_order_is_kept(echo: Echo, come: Guests) -> None:
+async def test_each_viewer_has_an_address_of_its_own_and_order_is_kept(echo: Echo, connect: Connect) -> None:
     network = UdpNetwork(port_of(echo), down=Link(delay_s=0.02, jitter_s=0.02))
-    one, other = await come(network), await come(network)
-    one.say(40)
-    other.say(7)
+    one, other = await connect(network), await connect(network)
+    one.send(40)
+    other.send(7)
     await settle(network, 47)
-    assert sorted(echo.guests.values()) == [7, 40]
+    assert sorted(echo.clients.values()) == [7, 40]
     assert [number for number, _ in one.heard] == list(range(40))
     assert [number for number, _ in other.heard] == list(range(7))
 
 
-async def test_jitter_without_order_disturbs_it_and_delay_delays(echo: Echo, come: Guests) -> None:
+async def test_jitter_without_order_disturbs_it_and_delay_delays(echo: Echo, connect: Connect) -> None:
     network = UdpNetwork(port_of(echo), down=Link(delay_s=0.05, jitter_s=0.04, keeps_order=False))
-    guest = await come(network)
-    guest.say(40)
+    client = await connect(network)
+    client.send(40)
     await settle(network, 40)
-    numbers = [number for number, _ in guest.heard]
+    numbers = [number for number, _ in client.heard]
     assert sorted(numbers) == list(range(40)) != numbers
-    assert min(took_s for _, took_s in guest.heard) > 0.009
+    assert min(took_s for _, took_s in client.heard) > 0.009
 
 
-async def test_losses_are_those_of_the_seed_in_each_direction(echo: Echo, come: Guests) -> None:
+async def test_the_seed_decides_the_losses_of_each_direction(echo: Echo, connect: Connect) -> None:
     heard = []
     for _ in range(2):
         network = UdpNetwork(port_of(echo), Link(loss=0.1), Link(loss=0.3), seed=5)
-        guest = await come(network)
-        guest.say(100)
+        client = await connect(network)
+        client.send(100)
         await settle(network, 100)
         assert network.up.offered == 100
         assert network.down.offered == network.up.delivered == 100 - network.up.lost
-        assert len(guest.heard) == network.down.delivered == network.down.offered - network.down.lost
+        assert len(client.heard) == network.down.delivered == network.down.offered - network.down.lost
         assert 15 <= network.up.lost <= 45
         assert network.down.lost > 0
-        heard.append([number for number, _ in guest.heard])
+        heard.append([number for number, _ in client.heard])
     assert heard[0] == heard[1]
 
 
-async def test_a_narrow_link_has_a_queue_that_is_full_at_some_time(echo: Echo, come: Guests) -> None:
-    # 60 datagrams of 1000 bytes into 20,000 bytes of queue that lets 1 MB out in a second.
+async def test_a_narrow_link_drops_when_its_queue_is_full(echo: Echo, connect: Connect) -> None:
+    # 60 datagrams of 1000 bytes into a queue of 20,000 bytes, at 1 MB a second.
     network = UdpNetwork(port_of(echo), up=Link(bits_per_s=8_000_000, queue_bytes=20_000))
-    guest = await come(network)
+    client = await connect(network)
     began = asyncio.get_running_loop().time()
-    guest.say(60, size=1000)
+    client.send(60, size=1000)
     await settle(network, 60)
     assert network.up.overflowed + network.up.delivered == 60
     took_s = asyncio.get_running_loop().time() - began
@@ -156,17 +156,17 @@ async def test_a_narrow_link_has_a_queue_that_is_full_at_some_time(echo: Echo, c
     assert network.up.lost == network.up.cut == 0
 
 
-async def test_a_cut_cable_swallows_everything_until_it_is_whole(echo: Echo, come: Guests) -> None:
+async def test_a_cut_cable_loses_everything_until_it_is_repaired(echo: Echo, connect: Connect) -> None:
     network = UdpNetwork(port_of(echo))
-    guest = await come(network)
+    client = await connect(network)
     network.cut()
-    guest.say(5)
+    client.send(5)
     await settle(network, 5)
-    assert (network.up.cut, guest.heard) == (5, [])
+    assert (network.up.cut, client.heard) == (5, [])
     network.restore()
-    guest.say(5)
+    client.send(5)
     await settle(network, 10)
-    assert [number for number, _ in guest.heard] == [5, 6, 7, 8, 9]
+    assert [number for number, _ in client.heard] == [5, 6, 7, 8, 9]
 
 
 async def test_streams_are_held_back_and_whole() -> None:
@@ -201,6 +201,6 @@ def test_an_answer_leads_through_the_network_alone() -> None:
         "v=0\r\na=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host\r\n"
         "a=candidate:2 1 tcp 1518214911 192.0.2.1 8189 typ host tcptype passive\r\na=end-of-candidates\r\n"
     )
-    assert only_way(answer, 777) == (
+    assert only_candidate(answer, 777) == (
         "v=0\r\na=candidate:1 1 udp 2130706431 127.0.0.1 777 typ host\r\na=end-of-candidates\r\n"
     )

@@ -1,7 +1,7 @@
-"""Several viewers of one camera, each behind a network of its own: who has a bad one degrades and is told, others not.
+"""Several viewers of one camera, each behind its own network: a viewer with a bad network degrades, others do not.
 
-The camera has 1.5 Mbit/s at 15 fps and a keyframe each second. The bad networks lose 5 %, are 200 ms long, or carry
-300 kbit/s; see :mod:`tests.support.netem`.
+The camera has 1.5 Mbit/s at 15 fps and a keyframe each second. The bad networks lose 5 %, have a delay of 200 ms, or
+carry 300 kbit/s; see :mod:`tests.support.netem`.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ async () => [...(await window.peer.getStats()).values()].find((item) => item.typ
 
 @dataclass
 class Watcher:
-    """An aiortc peer that decodes what it is sent."""
+    """An aiortc peer that decodes its video."""
 
     site: Site
     peer: RTCPeerConnection
@@ -73,8 +73,8 @@ class Watcher:
 
 
 @dataclass
-class Town:
-    """A gateway with a camera, and networks that lead to it."""
+class Scene:
+    """A gateway with a camera, and networks in front of it."""
 
     site: Site
     stack: AsyncExitStack
@@ -85,7 +85,7 @@ class Town:
 
     @property
     def pictures(self) -> int:
-        """How many the camera has given."""
+        """The number of frames that the camera has sent."""
         return self.site.gateway.service.camera("loop").hub.packets_published
 
     async def udp(self, down: Link, up: Link | None = None) -> UdpNetwork:
@@ -105,7 +105,7 @@ class Town:
         """Join with a peer, and wait for its first picture."""
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         peer.addTransceiver("video", direction="recvonly")
-        # aioice leaves the loopback out, which is all that a test may rely on.
+        # aioice leaves out the loopback address, the only one that a test may rely on.
         with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
             await peer.setLocalDescription(await peer.createOffer())
         headers = {"Content-Type": "application/sdp"}
@@ -129,7 +129,7 @@ class Town:
 
 
 @pytest.fixture
-async def town(sites: Sites) -> AsyncIterator[Town]:
+async def scene(sites: Sites) -> AsyncIterator[Scene]:
     EncodedLoopEngine.showing["loop"] = (encode_loop(fps=FPS, gop=FPS, gops=2, bit_rate=1_500_000, buffer_s=0.25), None)
     site = await sites(
         {"loop": {"url": "loop://loop", "engine": "tests.support.sources.encoded_loop:EncodedLoopEngine"}},
@@ -137,7 +137,7 @@ async def town(sites: Sites) -> AsyncIterator[Town]:
         frame_rate=FPS,
     )
     async with AsyncExitStack() as stack:
-        yield Town(site, stack)
+        yield Scene(site, stack)
 
 
 @pytest.fixture
@@ -146,15 +146,15 @@ async def page() -> AsyncIterator[Page]:
         yield await browser.new_page()
 
 
-async def watch_in_chromium(page: Page, town: Town, network: UdpNetwork) -> str:
-    """Have a page watch through a network; returns the viewer's id."""
+async def watch_in_chromium(page: Page, scene: Scene, network: UdpNetwork) -> str:
+    """Watch with a page through a network; return the viewer's id."""
 
     async def lead_through(route: Route) -> None:
         answer = await route.fetch()
         await route.fulfill(response=answer, body=network.answer(await answer.text()))
 
     await page.route("**/whep/loop", lead_through)
-    await page.goto(f"{town.url}/health")
+    await page.goto(f"{scene.url}/health")
     location: str = await page.evaluate(WATCH, "/whep/loop")
     return location.rsplit("/", 1)[1]
 
@@ -169,15 +169,15 @@ async def more(page: Page, pictures: int) -> None:
     await eventually(are_decoded, f"the page has decoded {pictures} more pictures")
 
 
-async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_else_notices(
-    town: Town, page: Page, caplog: pytest.LogCaptureFixture
+async def test_a_viewer_behind_a_narrow_network_gets_fewer_frames_and_others_get_all(
+    scene: Scene, page: Page, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "gateway.webrtc")
-    clean, slow = await town.watch(), await town.watch(await town.udp(Link(delay_s=0.1), Link(delay_s=0.1)))
-    network = await town.udp(NARROW)
-    began, given = [clean.pictures, slow.pictures], town.pictures
-    viewer_id = await watch_in_chromium(page, town, network)
-    viewer = town.site.gateway.webrtc.viewers[viewer_id]
+    clean, slow = await scene.watch(), await scene.watch(await scene.udp(Link(delay_s=0.1), Link(delay_s=0.1)))
+    network = await scene.udp(NARROW)
+    began, given = [clean.pictures, slow.pictures], scene.pictures
+    viewer_id = await watch_in_chromium(page, scene, network)
+    viewer = scene.site.gateway.webrtc.viewers[viewer_id]
 
     await eventually(lambda: viewer.stats().limit_bps, "the viewer's bandwidth is limited")
     await more(page, 3)
@@ -185,34 +185,34 @@ async def test_who_is_behind_a_narrow_network_gets_fewer_pictures_and_nobody_els
     assert stats.limit_bps is not None
     assert stats.limit_bps < 600_000
     assert stats.frames_dropped > FPS
-    assert (await town.site.json(f"/api/cameras/loop/viewers/{viewer_id}/clock"))["degraded_reason"] == stats.degraded
-    (camera,) = (await town.site.json("/api/status"))["cameras"]
+    assert (await scene.site.json(f"/api/cameras/loop/viewers/{viewer_id}/clock"))["degraded_reason"] == stats.degraded
+    (camera,) = (await scene.site.json("/api/status"))["cameras"]
     assert camera["webrtc"]["bandwidth_limited"] == 1
     assert camera["webrtc"]["degraded_reasons"] == [stats.degraded]
     assert "its network carries about" in str(stats.degraded)
-    assert await town.site.metric('liveedge_webrtc_viewers_bandwidth_limited{camera="loop"}') == 1
-    assert await town.site.metric('liveedge_webrtc_bandwidth_limits_total{camera="loop"}') >= 1
+    assert await scene.site.metric('liveedge_webrtc_viewers_bandwidth_limited{camera="loop"}') == 1
+    assert await scene.site.metric('liveedge_webrtc_bandwidth_limits_total{camera="loop"}') >= 1
     told = [record.getMessage() for record in caplog.records if "carries about" in record.getMessage()]
     assert told[-1] == f"camera loop: viewer {viewer_id}: {stats.degraded}"
 
     for neighbour, before in zip((clean, slow), began, strict=True):
-        seen, there = neighbour.pictures - before, town.pictures - given
+        seen, there = neighbour.pictures - before, scene.pictures - given
         assert seen > 0.9 * there - FPS, "as many as the camera gave"
         stats = neighbour.stats()
         assert (stats.degraded, stats.frames_dropped, stats.packets_lost, stats.replays) == (None, 0, 0, 1)
 
-    # The network is good again, and so is what it shows.
+    # The network is good again, and the viewer gets every frame.
     network.down.link = Link()
     await eventually(lambda: viewer.degraded is None, "the viewer is not degraded any more")
     await more(page, 2 * FPS)
     await eventually(lambda: "is good again" in caplog.text, "the log says that the network is good again")
 
 
-async def test_what_a_lossy_network_loses_is_sent_again_and_every_picture_seen(town: Town) -> None:
-    network = await town.udp(Link(loss=0.05), Link(loss=0.05))
-    clean, lossy = await town.watch(), await town.watch(network)
-    began, given = lossy.pictures, town.pictures
-    await eventually(lambda: town.pictures - given >= 5 * FPS, "the other viewer keeps its pictures")
+async def test_lost_packets_are_retransmitted_and_every_frame_is_decoded(scene: Scene) -> None:
+    network = await scene.udp(Link(loss=0.05), Link(loss=0.05))
+    clean, lossy = await scene.watch(), await scene.watch(network)
+    began, given = lossy.pictures, scene.pictures
+    await eventually(lambda: scene.pictures - given >= 5 * FPS, "the other viewer keeps its pictures")
     await asyncio.sleep(0.5)
     assert network.down.lost > 10
     assert lossy.pictures - began > 0.85 * 5 * FPS
@@ -222,22 +222,22 @@ async def test_what_a_lossy_network_loses_is_sent_again_and_every_picture_seen(t
     assert (clean.stats().packets_lost, clean.stats().retransmitted) == (0, 0)
 
 
-async def test_a_cable_that_is_pulled_for_a_moment_is_seen_by_one_viewer_alone(town: Town) -> None:
-    network = await town.udp(Link())
-    clean, cut = await town.watch(), await town.watch(network)
+async def test_a_cable_that_is_pulled_for_a_moment_affects_one_viewer(scene: Scene) -> None:
+    network = await scene.udp(Link())
+    clean, cut = await scene.watch(), await scene.watch(network)
     network.cut()
-    given, seen, at_cut = town.pictures, clean.pictures, cut.pictures
-    await eventually(lambda: town.pictures - given >= 2 * FPS, "the other viewer keeps its pictures")
+    given, seen, at_cut = scene.pictures, clean.pictures, cut.pictures
+    await eventually(lambda: scene.pictures - given >= 2 * FPS, "the other viewer keeps its pictures")
     assert cut.pictures <= at_cut + 3
     network.restore()
     before = cut.pictures
     await eventually(lambda: cut.pictures >= before + FPS, "the viewer has pictures again")
-    assert clean.pictures - seen > 0.9 * (town.pictures - given) - FPS
+    assert clean.pictures - seen > 0.9 * (scene.pictures - given) - FPS
     assert clean.stats().packets_lost == 0
 
 
 async def follow_hls(url: str, seconds: float) -> tuple[int, int]:
-    """Fetch parts as a player does, all and in order; returns how many came, and how many of them were gone by then."""
+    """Fetch all parts in order, as a player does; return how many there were, and how many had expired."""
     came: dict[str, int] = {}
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds), aiohttp.ClientSession(url) as http:
@@ -253,17 +253,17 @@ async def follow_hls(url: str, seconds: float) -> tuple[int, int]:
     return sum(status == 200 for status in came.values()), sum(status != 200 for status in came.values())
 
 
-async def test_hls_through_a_narrow_network_falls_behind_by_itself(town: Town) -> None:
-    network = await town.tcp(NARROW)
-    async with town.site.client.get("/hls/loop/index.m3u8") as reply:
+async def test_hls_through_a_narrow_network_falls_behind_alone(scene: Scene) -> None:
+    network = await scene.tcp(NARROW)
+    async with scene.site.client.get("/hls/loop/index.m3u8") as reply:
         assert "live.m3u8" in await reply.text()
-    (narrow, _), (seen, gone) = await asyncio.gather(follow_hls(network.url, 6), follow_hls(town.url, 6))
+    (narrow, _), (seen, gone) = await asyncio.gather(follow_hls(network.url, 6), follow_hls(scene.url, 6))
     assert narrow < seen / 2
     assert gone == 0
 
 
 async def read_mjpeg(url: str, pictures: int) -> list[dict[str, int]]:
-    """The headers of so many parts of MJPEG, as numbers."""
+    """The headers of this many parts of MJPEG, as numbers."""
     seen: list[dict[str, int]] = []
     async with aiohttp.ClientSession(read_bufsize=4096) as http, http.get(f"{url}/mjpeg/loop") as reply:
         while len(seen) < pictures:
@@ -278,7 +278,7 @@ async def read_mjpeg(url: str, pictures: int) -> list[dict[str, int]]:
 
 
 async def read_socket(url: str, pictures: int) -> list[dict[str, Any]]:
-    """The metadata of so many frames over Socket.IO."""
+    """The metadata of this many frames over Socket.IO."""
     seen: list[dict[str, Any]] = []
     done = asyncio.Event()
 
@@ -298,7 +298,7 @@ async def read_socket(url: str, pictures: int) -> list[dict[str, Any]]:
 
 
 def skipped(seen: list[dict[str, Any]], name: str, sequence: str) -> int:
-    """What was told as skipped, which has to be what is missing of the sequence."""
+    """The number of frames reported as skipped. Assert that it is the number missing in the sequence."""
     for one, following in pairwise(seen):
         assert following[sequence] > one[sequence], "never an older picture than before"
     return sum(part[name] for part in seen[1:])
@@ -309,12 +309,12 @@ def skipped(seen: list[dict[str, Any]], name: str, sequence: str) -> int:
     [(read_mjpeg, ("x-skipped", "x-sequence")), (read_socket, ("skipped", "sequence"))],
     ids=["MJPEG", "Socket.IO"],
 )
-async def test_jpeg_through_a_narrow_network_is_the_newest_picture_and_the_others_all_come_elsewhere(
-    town: Town, read: Callable[[str, int], Any], names: tuple[str, str]
+async def test_jpeg_through_a_narrow_network_skips_to_the_newest_frame_and_others_get_all(
+    scene: Scene, read: Callable[[str, int], Any], names: tuple[str, str]
 ) -> None:
-    network = await town.tcp(NARROW)
+    network = await scene.tcp(NARROW)
     async with asyncio.timeout(60):
-        neighbour = asyncio.create_task(read(town.url, 4 * FPS))
+        neighbour = asyncio.create_task(read(scene.url, 4 * FPS))
         narrow = await read(network.url, 8)
         seen = await neighbour
     assert skipped(narrow, *names) > len(narrow) // 2, "frames are left out, and not queued"

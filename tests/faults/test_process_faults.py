@@ -33,7 +33,7 @@ CAMERAS = "".join(f'[cameras.cam{number}]\nurl = "faulty://cam{number}"\nengine 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
-    """A gateway of its own process, with four recorded cameras."""
+    """A gateway process with four recorded cameras."""
     (tmp_path / "liveedge.toml").write_text(CAMERAS)
     with GatewayProcess(tmp_path, ARCHIVE_SEGMENT_SECONDS=3) as gateway:
         for number in range(4):
@@ -48,7 +48,7 @@ def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
 
 
 def connect(gateway: GatewayProcess, path: str) -> socket.socket:
-    """A connection with a request on it whose answer nobody reads."""
+    """A connection with a request whose answer is not read."""
     host, port = urlsplit(gateway.url).netloc.split(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
     connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
@@ -56,7 +56,7 @@ def connect(gateway: GatewayProcess, path: str) -> socket.socket:
 
 
 def blocked_reload(gateway: GatewayProcess, camera: str) -> str:
-    """A playlist request that waits for what is to come."""
+    """A playlist request that waits for a future part."""
     text = gateway.fetch(f"/hls/{camera}/index.m3u8")[2].decode()
     name = next(line for line in text.splitlines() if line and not line.startswith("#"))
     edge = gateway.camera(camera)["live_edge"]["media_sequence"]
@@ -64,7 +64,7 @@ def blocked_reload(gateway: GatewayProcess, camera: str) -> str:
 
 
 def test_sigterm_under_load(gateway: GatewayProcess) -> None:
-    """Endless answers, waiting ones and readers that do not read do not hold it up, and no file is left unfinished."""
+    """Endless answers, blocked requests and clients that do not read do not delay the end. Every file is finished."""
     with ExitStack() as stack:
         for number in range(40):
             camera = f"cam{number % 4}"
@@ -82,8 +82,8 @@ def test_sigterm_under_load(gateway: GatewayProcess) -> None:
     assert not [path for path in files if decode(path)]
 
 
-def test_a_process_that_is_frozen_goes_on_where_life_is(gateway: GatewayProcess) -> None:
-    """As a virtual machine that was paused, or a laptop that slept."""
+def test_a_frozen_process_continues_at_the_live_edge(gateway: GatewayProcess) -> None:
+    """As with a paused virtual machine, or a laptop that slept."""
     before = gateway.camera("cam0")["live_edge"]["media_sequence"]
     os.kill(gateway.pid, signal.SIGSTOP)
     time.sleep(3)  # frozen for real
@@ -96,17 +96,17 @@ def test_a_process_that_is_frozen_goes_on_where_life_is(gateway: GatewayProcess)
 
 
 def test_out_of_descriptors(gateway: GatewayProcess) -> None:
-    """Whoever is there stays, newcomers wait, what cannot be written is told; with descriptors all is well again."""
+    """Viewers stay, new clients wait, failed writes are reported. With free descriptors the gateway recovers."""
     process = psutil.Process(gateway.pid)
     limit = process.rlimit(psutil.RLIMIT_NOFILE)
     with connect(gateway, "/mjpeg/cam0") as watching:
         assert b"200 OK" in watching.recv(4096)
         process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 2, limit[1]))
-        strangers: list[socket.socket] = []
+        idle_connections: list[socket.socket] = []
         try:
             for _ in range(20):
                 with suppress(OSError):
-                    strangers.append(connect(gateway, "/mjpeg/cam1"))
+                    idle_connections.append(connect(gateway, "/mjpeg/cam1"))
             got = 0
             deadline = time.monotonic() + 10
             while time.monotonic() < deadline and got < 200_000:
@@ -117,8 +117,8 @@ def test_out_of_descriptors(gateway: GatewayProcess) -> None:
                 "the log says that there are too many open files",
             )
         finally:
-            for stranger in strangers:
-                stranger.close()
+            for connection in idle_connections:
+                connection.close()
             process.rlimit(psutil.RLIMIT_NOFILE, limit)
     eventually_sync(lambda: gateway.json("/api/status")["status"] == "ok", "no problem is reported any more")
     recorded = len(list((gateway.folder / "data").rglob("*.mp4")))
@@ -128,7 +128,7 @@ def test_out_of_descriptors(gateway: GatewayProcess) -> None:
 
 
 class StepClock(SystemClock):
-    """The machine's clock, and whoever sets it."""
+    """The machine's clocks; the wall clock can be set."""
 
     step_90k = 0
 
@@ -137,7 +137,7 @@ class StepClock(SystemClock):
 
 
 async def whep(site: Site, camera_id: str) -> tuple[RTCPeerConnection, MediaStreamTrack]:
-    """A real WebRTC viewer that has its first picture."""
+    """A real WebRTC viewer that has its first frame."""
     peer = RTCPeerConnection()
     peer.addTransceiver("video", direction="recvonly")
     await peer.setLocalDescription(await peer.createOffer())
@@ -153,7 +153,7 @@ async def whep(site: Site, camera_id: str) -> tuple[RTCPeerConnection, MediaStre
 
 @pytest.fixture(autouse=True)
 def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """aioice leaves the loopback out, which is all that a test may use."""
+    """aioice leaves out the loopback address, the only one that a test may rely on."""
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda *_, **__: ["127.0.0.1"])
 
 
@@ -186,7 +186,7 @@ async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> 
     assert camera.session.reconnects == 0
     segments = (await site.json("/api/cameras/door/segments?limit=500"))["segments"]
     assert EndReason.CLOCK_STEPPED in {segment["end_reason"] for segment in segments}
-    # What is recorded now lies at the new time, and is found there.
+    # New recordings have the new time, and can be found there.
     now_s = clock.wall_90k() / CLOCK_RATE
     found = await site.json(f"/api/cameras/door/segments/at?time={now_s - 1:.3f}")
     assert abs(datetime.fromisoformat(found["segment"]["start"]).timestamp() - now_s) < 60
@@ -195,7 +195,7 @@ async def test_the_wall_clock_is_set_by_an_hour(sites: Sites, step_90k: int) -> 
 
 
 async def test_the_event_loop_is_blocked_for_three_seconds(sites: Sites) -> None:
-    """Longer than CAPTURE_TIMEOUT: a loop that sleeps is no camera that is silent, and nothing is lost meanwhile."""
+    """Longer than CAPTURE_TIMEOUT: a blocked loop is not mistaken for a silent camera, and nothing is lost."""
     site = await sites({"door": "faulty://door", "yard": "faulty://yard"}, capture_timeout=1000)
     service = site.gateway.service
     await playable(site, "door")

@@ -1,4 +1,4 @@
-"""Viewers that vanish in mid-picture, by hundreds: no traceback, nothing left behind."""
+"""Hundreds of viewers that vanish while they are sent data: no traceback, and nothing is left behind."""
 
 import asyncio
 import logging
@@ -13,7 +13,9 @@ from tests.support.eventually import eventually
 from web.middleware.errors import errors_as_json
 
 
-async def test_viewers_that_vanish_leave_no_trace_in_the_log(sites: Sites, caplog: pytest.LogCaptureFixture) -> None:
+async def test_viewers_that_vanish_leave_no_traceback_in_the_log(
+    sites: Sites, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
     site = await sites({"door": "faulty://door?fps=60&width=640"}, record="never", frame_rate=60)
     port = site.client.port
@@ -31,8 +33,8 @@ async def test_viewers_that_vanish_leave_no_trace_in_the_log(sites: Sites, caplo
     assert "Traceback" not in caplog.text
 
 
-async def test_a_viewer_that_vanishes_in_mid_write_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    """The transport is closing and nobody has been told yet, which a busy loop makes common."""
+async def test_a_viewer_that_vanishes_during_a_write_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The transport is closing, and no callback has run yet. A busy loop makes that common."""
 
     async def stream(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

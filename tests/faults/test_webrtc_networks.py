@@ -26,12 +26,12 @@ from tests.support.sources.encoded_loop import encode_loop
 from tests.support.webrtc import Cameras, Join, watch
 
 SO_NO_CHECK = 11
-"""Linux: send without UDP checksums. The kernel then refuses to cut datagrams up (EINVAL), as some tunnels make it."""
+"""Linux: send without UDP checksums. The kernel then refuses UDP_SEGMENT (EINVAL), as behind some tunnels."""
 
 
 @pytest.fixture
 async def relay(server: WebRtcServer) -> AsyncIterator[TcpRelay]:
-    """Has an aiortc peer watch over TCP."""
+    """Watch over TCP with an aiortc peer."""
     relay = TcpRelay(server.udp_port)
     await relay.start()
     yield relay
@@ -39,14 +39,14 @@ async def relay(server: WebRtcServer) -> AsyncIterator[TcpRelay]:
 
 
 async def pictures(peer: RTCPeerConnection, count: int) -> None:
-    """Wait for decoded pictures of a peer."""
+    """Wait for decoded frames of a peer."""
     track = peer.getReceivers()[0].track
     async with asyncio.timeout(15):
         for _ in range(count):
             await track.recv()
 
 
-async def test_where_the_kernel_does_not_cut_datagrams_each_is_sent_by_itself(
+async def test_without_udp_segment_each_datagram_is_sent_alone(
     server: WebRtcServer, camera_with: Cameras, join: Join, caplog: pytest.LogCaptureFixture
 ) -> None:
     (port,) = server.listener._udp_ports
@@ -63,7 +63,7 @@ async def test_where_the_kernel_does_not_cut_datagrams_each_is_sent_by_itself(
     assert port.send_errors == 0
 
 
-async def test_who_does_not_read_goes_on_at_a_keyframe_and_nobody_else_notices(
+async def test_a_viewer_that_does_not_read_continues_at_a_keyframe_and_others_get_all(
     server: WebRtcServer, camera_with: Cameras, join: Join, relay: TcpRelay
 ) -> None:
     camera = camera_with(encode_loop(bit_rate=4_000_000, gop=15))
@@ -85,7 +85,7 @@ async def test_who_does_not_read_goes_on_at_a_keyframe_and_nobody_else_notices(
     assert slow.state is ViewerState.CONNECTED
 
 
-async def test_whose_only_connection_is_closed_is_gone_unless_it_comes_back(
+async def test_a_viewer_whose_only_connection_is_closed_ends_unless_it_reconnects(
     server: WebRtcServer, camera_with: Cameras, join: Join, relay: TcpRelay
 ) -> None:
     camera = camera_with(encode_loop())
@@ -103,7 +103,7 @@ async def test_whose_only_connection_is_closed_is_gone_unless_it_comes_back(
     assert server.listener._tcp.connections == 0
 
 
-async def test_chromium_comes_back_when_its_connection_breaks(
+async def test_chromium_reconnects_when_its_connection_breaks(
     server: WebRtcServer, camera_with: Cameras, page: Page
 ) -> None:
     await watch(page, server, camera_with(encode_loop()), TCP_ONLY)
@@ -118,7 +118,7 @@ async def test_chromium_comes_back_when_its_connection_breaks(
 
 @contextmanager
 def half_a_handshake(viewer: Viewer, port: int) -> Iterator[None]:
-    """Prove the ICE password, say ClientHello, and never another word."""
+    """Pass the ICE check, send a ClientHello, and then nothing."""
     check = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
     check.attributes["USERNAME"] = f"{viewer.agent.username}:them"
     check.attributes["PRIORITY"] = 1
@@ -136,7 +136,9 @@ def half_a_handshake(viewer: Viewer, port: int) -> Iterator[None]:
         yield
 
 
-async def test_who_leaves_in_mid_handshake_is_gone_in_bounded_time(server: WebRtcServer, camera_with: Cameras) -> None:
+async def test_a_viewer_that_leaves_during_the_handshake_ends_in_bounded_time(
+    server: WebRtcServer, camera_with: Cameras
+) -> None:
     camera = camera_with(encode_loop())
     viewer = await server.join(camera, await offer(), client_address="192.0.2.9")
     with half_a_handshake(viewer, server.udp_port):

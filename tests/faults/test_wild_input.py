@@ -1,4 +1,4 @@
-"""What nobody should send or leave on the disk: packets, queries on every route, Range, MP4, TOML."""
+"""Invalid input from the network and the disk: packets, queries on every route, Range, MP4, TOML."""
 
 import asyncio
 import contextlib
@@ -73,12 +73,12 @@ PACKETS = st.one_of(
 
 
 def a_header(text: str) -> str:
-    """What can stand in a header at all."""
+    """Text that a header can contain."""
     return "".join(letter for letter in text if letter.isprintable() and ord(letter) < 256).strip()
 
 
 def routes(app: web.Application) -> list[str]:
-    """Every GET route with a camera and a file in it that may be there."""
+    """Every GET route, with a camera and a file that may exist."""
     fill = {
         "camera": "door",
         "file": "live.m3u8",
@@ -98,7 +98,7 @@ def routes(app: web.Application) -> list[str]:
     return sorted(found)
 
 
-async def test_no_query_or_range_on_any_route_makes_it_fail(sites: Sites, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_query_or_range_makes_a_route_fail(sites: Sites, caplog: pytest.LogCaptureFixture) -> None:
     site = await sites({"door": "faulty://door"}, archive_segment_seconds=2)
     await wait_until_playable(site)
     assert site.client.app is not None
@@ -119,7 +119,7 @@ async def test_no_query_or_range_on_any_route_makes_it_fail(sites: Sites, caplog
 
     async def ask(path: str, query: list[tuple[str, str]], span: str) -> None:
         shown = [(name, text.encode("utf-8", "ignore").decode()) for name, text in query]
-        # Endless answers and waiting ones are left alone once they have begun.
+        # Endless answers and blocked requests are closed once they have begun.
         try:
             async with (
                 asyncio.timeout(0.5),
@@ -157,7 +157,7 @@ async def test_no_packet_breaks_the_socketio_server(sites: Sites, caplog: pytest
                     else:
                         await socket.send_bytes(packet.encode())
             except (ConnectionError, aiohttp.ClientError):
-                continue  # it hung up, which is one answer
+                continue  # the server closed the connection, which is a valid answer
     async with site.client.ws_connect(SOCKET, timeout=IMPATIENT) as socket:
         assert (await socket.receive_str(timeout=10)).startswith("0")
         await socket.send_str("40")
@@ -168,7 +168,7 @@ async def test_no_packet_breaks_the_socketio_server(sites: Sites, caplog: pytest
 
 @pytest.fixture(scope="module")
 def recording() -> tuple[Path, bytes]:
-    """A finished segment's place below DATA_DIR, and its bytes."""
+    """The path of a finished segment below DATA_DIR, and its bytes."""
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
         ((segment, _),) = record(data_dir, encode(EncoderSettings(seconds=3)))
@@ -181,14 +181,14 @@ EDITS = st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), 
 
 @WILD
 @given(edits=EDITS, keep=st.floats(0, 1), swap=st.booleans())
-def test_whatever_lies_on_the_disk_the_archive_starts(
+def test_the_archive_starts_with_any_damage_on_disk(
     recording: tuple[Path, bytes], edits: list[tuple[float, bytes]], keep: float, swap: bool
 ) -> None:
-    """Bytes overwritten, files cut, rows that say something else: recovery puts right what it can and never fails."""
+    """Overwritten bytes, truncated files, wrong rows: recovery repairs what it can, and never fails."""
     place, whole = recording
     mangled = bytearray(whole[: int(len(whole) * keep)] if swap else whole)
     for at, data in edits:
-        # Half of them into the header, where the boxes are.
+        # Half of them in the header, where the boxes are.
         position = int(at * (1000 if at < 0.5 else len(mangled)))
         mangled[position : position + len(data)] = data
     with tempfile.TemporaryDirectory() as folder:
@@ -199,7 +199,7 @@ def test_whatever_lies_on_the_disk_the_archive_starts(
         path.write_bytes(mangled)
         done = recover(data_dir, index)
         assert done.added + len(done.unreadable) + done.removed_files <= 1
-        # A second start finds all in order, but for what cannot be read.
+        # A second start finds no damage, except in files that cannot be read.
         again = recover(data_dir, index)
         assert (again.added, again.truncated, again.removed_rows, again.removed_files) == (0, 0, 0, 0)
         index.close()
@@ -232,7 +232,7 @@ TABLES = st.dictionaries(KEYS | LETTERS, VALUES, max_size=4)
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(top=TABLES, cameras=VALUES | st.dictionaries(LETTERS | st.just("door"), TABLES | VALUES, max_size=3))
-def test_whatever_the_file_says_it_is_settings_or_one_sentence(
+def test_any_settings_file_is_accepted_or_refused_with_one_sentence(
     monkeypatch: pytest.MonkeyPatch, top: dict[str, Any], cameras: Any
 ) -> None:
     lines = [f"{toml(name)} = {toml(value)}" for name, value in {**top, "cameras": cameras}.items()]

@@ -1,4 +1,4 @@
-"""What cannot work: one clear sentence, exit code 2 where the process cannot start, and no password anywhere."""
+"""Wrong settings and cameras: one clear sentence, exit code 2 if the process cannot start, and no password."""
 
 import http.server
 import os
@@ -21,7 +21,7 @@ PASSWORD = "s3cret-W0rd"
 
 
 def refused_start(folder: Path, **settings: str) -> str:
-    """Start a gateway that cannot; returns the sentence."""
+    """Start a gateway with wrong settings; return its message."""
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "web.cli", "serve"],
@@ -75,12 +75,12 @@ def test_a_data_directory_that_cannot_be_written(tmp_path: Path) -> None:
     assert "DATA_DIR" in refused_start(tmp_path, DATA_DIR=str(tmp_path / "data"))
 
 
-# --- cameras that are none: the gateway serves on, and says what is wrong
+# --- addresses without a camera: the gateway goes on, and reports what is wrong
 
 
 @pytest.fixture
 def garbage_port() -> Iterator[int]:
-    """Accepts anybody and talks nonsense without end."""
+    """Accept connections and send garbage without end."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -106,14 +106,14 @@ def garbage_port() -> Iterator[int]:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Accepts anybody and says nothing."""
+    """Accept connections and send nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield server.getsockname()[1]
 
 
 @pytest.fixture
 def web_port() -> Iterator[int]:
-    """A web server, where a camera ought to be."""
+    """A web server instead of a camera."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -124,7 +124,7 @@ def web_port() -> Iterator[int]:
 
 
 def failed_camera(gateways: Gateways, url: str) -> str:
-    """A gateway with this camera: it fails, is told, and the gateway is well. Returns what people are told."""
+    """A gateway with this camera, which fails. Assert that the gateway is healthy; return the reported reason."""
     gateway = gateways(
         RTSP_URL=url, CAPTURE_TIMEOUT="700", CONNECTION_RETRY_ATTEMPTS="1", CONNECTION_RETRY_DELAY="0.1", DEBUG="true"
     )

@@ -1,4 +1,4 @@
-"""The whole gateway and an EMS that steers it: a real Socket.IO server in a process of its own."""
+"""The whole gateway and an EMS that controls it: a real Socket.IO server in its own process."""
 
 import asyncio
 from collections.abc import Callable
@@ -43,7 +43,7 @@ async def test_an_ems_starts_and_stops_a_capture_and_gets_status_and_frames(
         assert PASSWORD not in gateway.log()
 
 
-async def test_an_ems_is_told_when_its_camera_fails(gateways: Gateways, free_port: int) -> None:
+async def test_the_ems_gets_the_status_of_a_failed_camera(gateways: Gateways, free_port: int) -> None:
     async with Ems() as ems:
         await asyncio.to_thread(
             gateways,
@@ -60,7 +60,7 @@ async def test_an_ems_is_told_when_its_camera_fails(gateways: Gateways, free_por
         assert PASSWORD not in str(failed)
 
 
-async def test_an_ems_that_is_absent_at_start_is_told_in_the_log_and_found_later(
+async def test_an_ems_that_is_unreachable_at_start_is_logged_and_connected_later(
     gateways: Gateways, rtsp_server: RtspServer, free_port: int
 ) -> None:
     gateway = await asyncio.to_thread(
@@ -78,7 +78,7 @@ async def test_an_ems_that_is_absent_at_start_is_told_in_the_log_and_found_later
         await ems.expect("capture_status_response")
 
 
-async def test_a_command_that_cannot_be_understood_is_answered_and_ends_nothing(gateways: Gateways) -> None:
+async def test_an_invalid_command_is_answered_and_ends_nothing(gateways: Gateways) -> None:
     async with Ems() as ems:
         await asyncio.to_thread(gateways, SOCKETIO_SERVER_URL=ems.url)
         after, _ = await ems.expect("connect")

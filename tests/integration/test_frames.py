@@ -1,4 +1,4 @@
-"""JPEG frames over Socket.IO out of the real process: a slow line, and a restart."""
+"""JPEG frames over Socket.IO from the real process: a slow connection, and a restart."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ BYTES_PER_S = 10_000
 
 
 class Line:
-    """One Socket.IO connection by hand, so that no library reads ahead: what is not read stays with the gateway."""
+    """A Socket.IO connection without a library, so that nothing reads ahead: unread data stays in the gateway."""
 
     def __init__(self, gateway: GatewayProcess, bytes_per_s: int | None = None) -> None:
         self._bytes_per_s = bytes_per_s
@@ -45,7 +45,7 @@ class Line:
         self._socket.sendall(bytes([0x81, 0x80 | len(data), 0, 0, 0, 0]) + data)  # RFC 6455 §5.2, masked with zeros
 
     def frame(self) -> dict[str, Any]:
-        """The next frame, read at the line's pace and not yet acknowledged: its metadata and ``ack``."""
+        """Read the next frame at the speed of the connection, without acknowledging it: its metadata and ``ack``."""
         while True:
             message = self._message()
             if not isinstance(message, str):
@@ -85,7 +85,7 @@ def live_edge(gateway: GatewayProcess) -> float:
     return datetime.fromisoformat(gateway.camera()["live_edge"]["time"]).timestamp()
 
 
-def test_a_line_of_10_kb_a_second_gets_fewer_frames_and_fresh_ones(gateways: Callable[..., GatewayProcess]) -> None:
+def test_a_connection_of_10_kb_a_second_gets_fewer_and_current_frames(gateways: Callable[..., GatewayProcess]) -> None:
     gateway = gateways(**CAMERA)
     gateway.wait_for_state("live")
     line = Line(gateway, BYTES_PER_S)
@@ -98,7 +98,7 @@ def test_a_line_of_10_kb_a_second_gets_fewer_frames_and_fresh_ones(gateways: Cal
         edge = live_edge(gateway)
         line.send(f"43{frames[-1]['ack']}[]")
         frames.append(line.frame())
-        # What was asked for now was made now, and had not been lying in a queue.
+        # The frame was made after the acknowledgement, and did not wait in a queue.
         assert frames[-1]["at"] >= edge - 1
     assert all(frame["skipped"] > 0 for frame in frames[2:])
     assert process.memory_info().rss - before < 16e6

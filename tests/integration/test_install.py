@@ -1,4 +1,4 @@
-"""What people install by: the image, compose, the systemd unit and the example of the settings say what is true."""
+"""Ways to install: the image, compose, the systemd unit and the annotated example of the settings are correct."""
 
 import re
 import shutil
@@ -41,7 +41,7 @@ def test_the_example_has_every_setting_and_can_be_loaded(tmp_path: Path, monkeyp
 # --- image and compose
 
 
-def test_the_images_steps_work_without_docker() -> None:
+def test_the_steps_of_the_image_work_without_docker() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "check-dockerfile"], capture_output=True, text=True, check=False
     )
@@ -49,11 +49,11 @@ def test_the_images_steps_work_without_docker() -> None:
     assert "HEALTHCHECK passes" in done.stdout
 
 
-def test_compose_sets_what_there_is_and_publishes_what_the_image_exposes() -> None:
+def test_compose_sets_known_settings_and_publishes_the_exposed_ports() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     liveedge = services["liveedge"]
     assert not [name for name in liveedge["environment"] if name.lower() not in Settings.model_fields]
-    # What it falls back to is good enough to start with.
+    # Its default values are enough to start.
     values = {name.lower(): re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for name, value in liveedge["environment"].items()}
     assert load_settings(host="0.0.0.0", **values).camera_settings()
     exposed = re.search(r"^EXPOSE (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
@@ -68,7 +68,7 @@ def test_compose_sets_what_there_is_and_publishes_what_the_image_exposes() -> No
 # --- systemd
 
 
-def test_the_unit_is_understood_by_systemd(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "liveedge.service").read_text()
     for name in re.findall(r"\b([A-Z_]+)=/", "".join(re.findall(r"^Environment=(.*)$", text, re.MULTILINE))):
         assert name.lower() in Settings.model_fields or name == "LIVEEDGE_CONFIG"
@@ -79,7 +79,7 @@ def test_the_unit_is_understood_by_systemd(tmp_path: Path) -> None:
     done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     ours = [line for line in done.stderr.splitlines() if "liveedge" in line]
     assert not ours
-    # 1.5 of 10 in systemd 252: what is left is the network, and that it is a user of its own and no dynamic one.
+    # 1.5 of 10 in systemd 252. The rest is network access, and a static user instead of a dynamic one.
     exposure = subprocess.run(
         [analyze, "security", "--offline=true", "--threshold=20", unit], capture_output=True, text=True, check=False
     )

@@ -1,7 +1,7 @@
-"""A gateway with a known secret in every place where one can be, on a hostile scan; then all that it said is searched.
+"""A gateway with a known secret in every setting that can hold one. All of its output is searched for them.
 
-What is searched: both its outputs, with DEBUG on, every answer with its headers, and every file that it wrote. A secret
-counts as found in whatever form it could leave: as it is, percent-encoded, in Base64, in hexadecimal.
+The search covers both outputs, with DEBUG on, every answer with its headers, and every file that it wrote. A secret
+counts as found in each form that it could take: plain, percent-encoded, in Base64, in hexadecimal.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from tests.support.rtsp import AWKWARD, VIEWER, RtspServer
 Gateways = Callable[..., GatewayProcess]
 
 RTSP_PASSWORD = VIEWER[1]
-"""Of a camera that it opens."""
+"""Of a camera that accepts it."""
 
 WRONG_PASSWORD = "Wr0ng-Camera/P@ss"
 QUERY_KEY = "Camera-Query-K3y"
@@ -43,21 +43,21 @@ SIGNING_KEY = "Signing-K3y-of-this-gateway-which-is-long-enough"
 JWKS_KEY = "Jwks-Query-K3y"
 TURN_SECRET = "Turn-Shared-S3cret"
 TURN_PASSWORD = "Turn-User-P4ss"
-"""Told to viewers, who need it, and to nobody else."""
+"""Only viewers get it, because they need it."""
 
 AWKWARD_PASSWORD = AWKWARD[1]
-"""Of a camera that it opens as well: in the URL it is percent-encoded, and the camera is sent a digest of it."""
+"""Of a camera that accepts it, too: percent-encoded in the URL; the camera gets a digest of it."""
 
 BLANK_PASSWORD = "it's a Bl4nk, w\"rd"
-"""Pasted as it is."""
+"""Pasted into a URL without encoding."""
 
 CRASH_PASSWORD = "Cr4sh/And:Burn"
-"""Of a camera whose engine is somebody's own, and tells it in an exception and in that one's cause."""
+"""Of a camera with a third-party engine, whose exception and its cause contain it."""
 
 DATABASE_KEY = "Database-Query-K3y"
 GUESS = "Wrong-Guess-that-is-the-T0ken-of-another-service"
 API_PASSWORD = "Api-Camera-P4ss"
-"""Of cameras that come by API; kept in ``cameras.json``, which its owner alone may read, and nowhere else."""
+"""Of cameras added through the API. Only ``cameras.json`` contains it, which only its owner may read."""
 
 SECRETS = (
     RTSP_PASSWORD,
@@ -83,7 +83,7 @@ SECRETS = (
 
 
 def forms(secret: str) -> Iterator[bytes]:
-    """A secret in all that it could be written as."""
+    """Every form in which a secret could be written."""
     raw = secret.encode()
     yield raw
     yield quote(secret).encode()
@@ -91,18 +91,18 @@ def forms(secret: str) -> Iterator[bytes]:
     yield json.dumps(secret).encode()[1:-1]
     yield raw.hex().encode()
     for shift in range(3):
-        # Base64 of it, wherever it stands in what was encoded: the ends depend on its neighbours.
+        # Base64 at every offset in the encoded text. The first and last characters depend on the text around it.
         encoded = base64.b64encode(b"\0" * shift + raw)
         yield encoded[4 if shift else 0 : len(encoded) // 4 * 4 - 4]
 
 
 def found_in(data: bytes) -> set[str]:
-    """The secrets that are in some bytes."""
+    """The secrets that these bytes contain."""
     return {secret for secret in SECRETS if any(form in data for form in forms(secret))}
 
 
 class SecretsScan:
-    """Asks, and remembers every answer."""
+    """Send requests, and keep every answer."""
 
     def __init__(self, gateway: GatewayProcess) -> None:
         self.gateway = gateway
@@ -122,7 +122,7 @@ class SecretsScan:
         return state
 
     def note(self, name: str, *data: object) -> None:
-        """Remember what came unasked."""
+        """Keep data that was not requested."""
         self.answers.append((name, repr(data).encode()))
 
     def ask(
@@ -145,7 +145,7 @@ class SecretsScan:
 
 @pytest.fixture
 def configuration(tmp_path: Path, rtsp_server: RtspServer, free_port: int) -> dict[str, str]:
-    """Settings with a secret each; the file's share of them is written."""
+    """Settings with a secret each, and a settings file with more of them."""
     host = f"127.0.0.1:{rtsp_server.guarded_port}"
     (tmp_path / "liveedge.toml").write_text(f"""
 [cameras.wrong]
@@ -209,7 +209,7 @@ FAILING = ("wrong", "dead", "opencv", "blank", "nohost", "tls", "crash")
 
 
 def questions(scan: SecretsScan) -> None:
-    """Every address, with every kind of right, and with what cannot be meant."""
+    """Every route, with every kind of permission, and with invalid parameters."""
     cameras = ("default", *FAILING, "awkward", "nosuch")
     paths = ["/", "/health", "/metrics", "/api/status", "/api/cameras", "/api/access", "/api/time", "/nowhere"]
     paths += ["/openapi.json", "/asyncapi.json", "/static/player.js"]
@@ -257,7 +257,7 @@ def questions(scan: SecretsScan) -> None:
 
 
 async def sockets(scan: SecretsScan) -> None:
-    """Socket.IO, with right and wrong tokens, and commands that cannot be meant."""
+    """Socket.IO, with right and wrong tokens, and invalid commands."""
     for auth in ({"token": GUESS}, {"token": VIEW}, {"token": ADMIN}, GUESS):
         sio = socketio.AsyncClient(reconnection=False, handle_sigint=False)
         sio.on("*", scan.note)
@@ -300,7 +300,7 @@ def test_no_secret_leaves(gateways: Gateways, tmp_path: Path, configuration: dic
     assert gateway.process is not None
     assert gateway.process.stdout is not None
     said = gateway.process.stdout.read().encode() + gateway.log().encode()
-    # The scan was one: it saw cameras live and failing, refusals of every kind, and a log worth the name.
+    # The scan was complete: live and failed cameras, refusals of every kind, and a full log.
     statuses = {int(name.split()[2]) for name, _ in scan.answers if name.count(" ") == 2}
     assert {200, 400, 401, 403, 404} <= statuses
     assert b"DEBUG" in said
@@ -359,7 +359,7 @@ BAD_STARTS: list[dict[str, str]] = [
     {"FILE": f'[cameras.a]\nurl = "rtsp://user:{WRONG_PASSWORD}@127.0.0.1/"\nurl = "{WRONG_PASSWORD}"'},
     {"FILE": f'[cameras.a]\nurl = ["rtsp://user:{WRONG_PASSWORD}@127.0.0.1/"]'},
 ]
-"""Settings that cannot be meant; ``FILE`` is what stands in ``liveedge.toml``."""
+"""Invalid settings. ``FILE`` is the content of ``liveedge.toml``."""
 
 START_EACH = """
 import json, os, sys
@@ -373,10 +373,10 @@ for number, settings in enumerate(json.load(sys.stdin)):
     print(f"--- {number}", file=sys.stderr, flush=True)
     print(f"--- {number} exit code {main(['serve'])}", flush=True)
 """
-"""One process for all, since importing is what takes its time."""
+"""One process for all: importing takes most of the time."""
 
 
-def test_a_start_that_fails_says_why_and_no_secret(tmp_path: Path) -> None:
+def test_a_failed_start_names_the_reason_and_no_secret(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, "-c", START_EACH],

@@ -1,7 +1,6 @@
 """A gateway with authentication: tokens of every kind, and a clock that the test sets."""
 
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiortc import RTCConfiguration, RTCPeerConnection
 
+from tests.support.manual_clock import OffsetClock
 from web.app import create_app
 from web.auth.authenticator import Authenticator
 from web.settings import load_settings
@@ -43,22 +43,9 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-class ManualClock:
-    """The system's clocks, moved ahead by ``ahead_s``."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def wall_90k(self) -> int:
-        return int((time.time() + self.ahead_s) * 90_000)
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead_s
-
-
-def authenticator(clock: ManualClock | None = None, **values: Any) -> Authenticator:
+def authenticator(clock: OffsetClock | None = None, **values: Any) -> Authenticator:
     """An authenticator without a gateway."""
-    return Authenticator(load_settings(**values), clock or ManualClock())
+    return Authenticator(load_settings(**values), clock or OffsetClock())
 
 
 async def close_failed(sio: socketio.AsyncClient) -> None:
@@ -80,7 +67,7 @@ async def offered() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def auth_gateway(folder: Path, clock: ManualClock | None = None, **settings: Any) -> AsyncIterator[Client]:
+async def auth_gateway(folder: Path, clock: OffsetClock | None = None, **settings: Any) -> AsyncIterator[Client]:
     """A gateway with two scripted cameras, ``door`` and ``yard``. ``folder`` is its working directory."""
     cameras: Mapping[str, Any] = {
         camera_id: {
@@ -99,6 +86,6 @@ async def auth_gateway(folder: Path, clock: ManualClock | None = None, **setting
         "archive_min_free_bytes": 0,
     }
     with contextlib.chdir(folder):
-        app = create_app(load_settings(**{**values, **settings}), clock or ManualClock())
+        app = create_app(load_settings(**{**values, **settings}), clock or OffsetClock())
         async with TestClient(TestServer(app)) as client:
             yield client

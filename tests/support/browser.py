@@ -63,6 +63,6 @@ async def look(page: Page, selector: str = "video", frames: int = 10) -> list[di
 
 
 def assert_moving_picture(seen: list[dict[str, Any]]) -> None:
-    """Assert that the frames are not black, and not all the same."""
+    """Assert that the frames are not black, and that they differ."""
     assert min(frame["light"] for frame in seen) > 8, seen
     assert len({frame["hash"] for frame in seen}) > 1, seen

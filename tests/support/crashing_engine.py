@@ -1,4 +1,4 @@
-"""An engine of somebody's own that fails, and says all that it knows: ``tests.support.crashing_engine:Engine``."""
+"""A third-party engine that fails with secrets in its exception: ``tests.support.crashing_engine:Engine``."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from gateway.media import Packet
 
 
 class Engine(CaptureEngine):
-    """It cannot keep a secret."""
+    """Its exception contains the camera's URL."""
 
     def packets(self) -> Iterator[Packet]:
         try:

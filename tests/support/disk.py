@@ -1,8 +1,8 @@
-"""Disks that fill up, become read-only and are pulled, under a gateway in a process of its own.
+"""Disks that fill up, become read-only and are pulled, under a gateway in its own process.
 
-:class:`MountedDisk` is real: a tmpfs of a few megabytes in a mount namespace of the gateway's own (``unshare``), for
-root as for anybody whom the kernel permits a user namespace. Where it permits neither, :class:`PlainDisk` comes as near
-as a plain folder can: a limit on the size of files, something in the way, a folder that is moved.
+:class:`MountedDisk` is real: a tmpfs of a few megabytes in the gateway's own mount namespace (``unshare``). It works
+for root, and for users whom the kernel permits a user namespace. Elsewhere, :class:`PlainDisk` comes as near as a plain
+folder can: a limit on the size of files, a file in the way, a folder that is moved.
 """
 
 import os
@@ -22,10 +22,10 @@ SIZE_MB = 8
 
 
 class Disk:
-    """Where a gateway's ``DATA_DIR`` is, ``folder/data``. :attr:`gateway` is set by whoever starts it."""
+    """The place of a gateway's ``DATA_DIR``, ``folder/data``. The code that starts a gateway sets :attr:`gateway`."""
 
     prefix: Sequence[str] = ()
-    """What comes before the gateway's command."""
+    """The prefix of the gateway's command."""
     gateway: GatewayProcess
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class Disk:
         self.data = folder / "data"
 
     def fill(self) -> None:
-        """No byte more."""
+        """Leave no byte free."""
         raise NotImplementedError
 
     def make_room(self) -> None:
@@ -41,7 +41,7 @@ class Disk:
         raise NotImplementedError
 
     def forbid(self) -> None:
-        """What is opened from now on can be read and not written."""
+        """Let files be opened for reading only."""
         raise NotImplementedError
 
     def permit(self) -> None:
@@ -49,7 +49,7 @@ class Disk:
         raise NotImplementedError
 
     def pull(self) -> None:
-        """It goes, and leaves an empty folder."""
+        """Remove the disk; an empty folder remains."""
         raise NotImplementedError
 
     def plug_in(self) -> None:
@@ -57,7 +57,7 @@ class Disk:
         raise NotImplementedError
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        """Run something that sees what the gateway sees."""
+        """Run a command that sees the gateway's file systems."""
         return subprocess.run(
             [*self._inside(), *command],
             env=self.gateway.environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
@@ -68,7 +68,7 @@ class Disk:
         )
 
     def check(self) -> str:
-        """What ``liveedge check`` finds beside the running gateway; empty where all is in order."""
+        """The findings of ``liveedge check`` beside the running gateway; empty if there are none."""
         done = self.run(sys.executable, "-m", "web.cli", "check")
         return "" if done.returncode == 0 else done.stdout + done.stderr
 
@@ -99,7 +99,7 @@ class MountedDisk(Disk):
 
     def fill(self) -> None:
         filler = self._q(self.store / "filler")
-        # From large to small, until there is no room for a single byte.
+        # From large to small, until no byte is free.
         self._sh(f"for size in 65536 4096 1; do dd if=/dev/zero bs=$size >> {filler} 2>/dev/null || true; done")
 
     def make_room(self) -> None:
@@ -163,5 +163,5 @@ class PlainDisk(Disk):
 
 
 def make_disk(folder: Path) -> Disk:
-    """The most real one that can be had here."""
+    """The most realistic disk that is available here."""
     return MountedDisk(folder) if MountedDisk.is_possible() else PlainDisk(folder)

@@ -1,4 +1,4 @@
-"""The EMS of the tests: a real Socket.IO server in a process of its own, that can be told what to do, and be killed."""
+"""The EMS of the tests: a real Socket.IO server in its own process, which takes orders and can be killed."""
 
 import asyncio
 import base64
@@ -13,14 +13,14 @@ from typing import Any, Self
 SCRIPT = Path(__file__).with_name("ems_server.py")
 
 LISTENER = "ems-listener"
-"""The task that reads what the EMS saw, for tests that look for tasks left behind."""
+"""The name of the task that reads the output of the EMS. Tests that look for leaked tasks ignore it."""
 
 PATIENCE_S = 20.0
-"""For things that take milliseconds, on a machine that is busy with other tests."""
+"""For steps that take milliseconds, on a machine that is busy with other tests."""
 
 
 class Ems:
-    """``tests/support/ems_server.py`` with ``options``; the events that it saw are in ``seen``."""
+    """``tests/support/ems_server.py`` with ``options``; the events that it received are in ``seen``."""
 
     def __init__(self, *options: str, port: int = 0) -> None:
         self.options = options
@@ -35,7 +35,7 @@ class Ems:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> Self:
-        """Start it, on the port that it had before if it had one, and wait until it listens."""
+        """Start it, on its earlier port if it had one, and wait until it listens."""
         assert self._process is None, "it runs already"
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -52,7 +52,7 @@ class Ems:
         return self
 
     async def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """End it; a stopped one stays so."""
+        """End it. It may have ended already."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -61,11 +61,11 @@ class Ems:
         await process.wait()
         assert self._listener is not None
         await self._listener
-        # Else the pipe outlives the loop.
+        # Otherwise the pipe outlives the loop.
         process._transport.close()  # type: ignore[attr-defined]
 
     def freeze(self) -> None:
-        """Keep its sockets open and answer nothing any more."""
+        """Stop the process: its sockets stay open, and it answers nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -75,7 +75,7 @@ class Ems:
         self._process.send_signal(signal.SIGCONT)
 
     async def order(self, **order: Any) -> None:
-        """Tell it to do something; see the script."""
+        """Send it an order; see the script."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")

@@ -1,10 +1,10 @@
-"""A real Socket.IO server that plays the EMS, in a process of its own; :mod:`tests.support.ems` starts it.
+"""A real Socket.IO server that acts as the EMS, in its own process; :mod:`tests.support.ems` starts it.
 
-It writes one JSON object a line to standard output: first ``{"port": …}``, then whatever happens: ``{"on": "connect",
+It writes one JSON object a line to standard output: first ``{"port": …}``, then every event: ``{"on": "connect",
 "query": …, "auth": …}``, ``{"on": "disconnect"}`` and ``{"on": event, "data": …}``, bytes as ``{"base64": …}``. Each
-line that it reads is an order: ``{"emit": [event, *data]}`` (with ``"ack": n`` the acknowledgement is reported as
-``{"on": "ack", "ack": n, "data": …}``), ``{"disconnect": true}``, ``{"raw": text}`` for an Engine.IO message as it
-stands. It leaves when its standard input closes.
+line that it reads is an order: ``{"emit": [event, *data]}`` (with ``"ack": n`` it reports the acknowledgement as
+``{"on": "ack", "ack": n, "data": …}``), ``{"disconnect": true}``, ``{"raw": text}`` for an Engine.IO message without
+changes. It ends when its standard input closes.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def say(**what: Any) -> None:
 
 
 class Server(socketio.AsyncServer):
-    """Can be told not to acknowledge, as most JavaScript servers do not."""
+    """With an option it does not acknowledge events, like most JavaScript servers."""
 
     acknowledges = True
 
@@ -44,9 +44,9 @@ class Server(socketio.AsyncServer):
 async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--token", help="refuse whoever does not bring it")
+    parser.add_argument("--token", help="refuse clients without it")
     parser.add_argument("--no-ack", action="store_true")
-    parser.add_argument("--goodbye", action="store_true", help="disconnect everyone right after the connect")
+    parser.add_argument("--goodbye", action="store_true", help="disconnect each client after its connect")
     parser.add_argument("--path", default="socket.io")
     options = parser.parse_args()
     sio = Server(async_mode="aiohttp", ping_interval=5, ping_timeout=5)

@@ -1,4 +1,4 @@
-"""The whole gateway in a process of its own, as people run it."""
+"""The whole gateway in its own process, started by its command line."""
 
 import json
 import os
@@ -20,7 +20,7 @@ START_S = 30.0
 
 
 class GatewayProcess:
-    """``liveedge serve`` with an environment of its own, on free ports, in a folder of its own. A context manager."""
+    """``liveedge serve`` with its own environment and folder, on free ports. A context manager."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
@@ -32,11 +32,11 @@ class GatewayProcess:
         self.environment |= {"ARCHIVE_MIN_FREE_BYTES": "0"}
         self.environment |= {name: str(value) for name, value in settings.items()}
         self.prefix: Sequence[str] = ()
-        """What comes before the command; it has to end with running what follows in its place."""
+        """A prefix of the command. It must replace itself with the rest, like ``exec``."""
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
-        """Start it and wait until it says where it is. The output of an earlier start is closed."""
+        """Start it and wait until it prints its address. Close the output of an earlier start."""
         self.close_output()
         with self.log_path.open("a") as log:
             self.process = subprocess.Popen(
@@ -53,7 +53,7 @@ class GatewayProcess:
             self.process.wait(START_S)
             raise AssertionError(f"the gateway did not start (exit code {self.process.returncode}):\n{self.log()}")
         self.url = line.split()[3].rstrip("/")
-        # From now on it has this port for good: whoever restarts it finds it where it was.
+        # It keeps this port, also after a restart.
         self.environment["PORT"] = self.url.rsplit(":", 1)[1]
         return self
 
@@ -63,7 +63,7 @@ class GatewayProcess:
         return self.process.pid
 
     def stop(self) -> float:
-        """SIGTERM, and wait. Returns how long it took, in seconds."""
+        """Send SIGTERM and wait. Return how long it took, in seconds."""
         assert self.process is not None
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
@@ -77,7 +77,7 @@ class GatewayProcess:
         self.process.wait()
 
     def log(self) -> str:
-        """All that it wrote to standard error so far."""
+        """Its standard error so far."""
         return self.log_path.read_text() if self.log_path.exists() else ""
 
     def __enter__(self) -> Self:
@@ -100,12 +100,12 @@ class GatewayProcess:
         if self.process is not None and self.process.stdout is not None:
             self.process.stdout.close()
 
-    # --- its answers
+    # --- requests
 
     def fetch(
         self, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of one request, whatever the status."""
+        """Status, headers and body of the answer to a request, for every status."""
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=dict(headers or {}))
         try:
             with urllib.request.urlopen(request, timeout=START_S) as reply:
@@ -115,18 +115,18 @@ class GatewayProcess:
                 return error.code, dict(error.headers.items()), error.read()
 
     def json(self, path: str, method: str = "GET", body: object = None) -> Any:
-        """The JSON of an answer, whatever its status."""
+        """The JSON of an answer, for every status."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"} if data is not None else None
         return json.loads(self.fetch(path, method, data, headers)[2])
 
     def camera(self, camera_id: str = "default") -> dict[str, Any]:
-        """A camera as the API shows it."""
+        """A camera as the API returns it."""
         camera: dict[str, Any] = self.json(f"/api/cameras/{camera_id}")
         return camera
 
     def wait_for_state(self, state: str, camera_id: str = "default") -> dict[str, Any]:
-        """Wait until a camera is in ``state``; returns it."""
+        """Wait until a camera is in ``state``; return it."""
 
         def camera_in_state() -> dict[str, Any]:
             camera = self.camera(camera_id)

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""Other people's WHEP client: GStreamer's webrtcbin, which gathers with libnice and decodes with libav.
+"""A third-party WHEP client: GStreamer's webrtcbin, which gathers with libnice and decodes with libav.
 
     /usr/bin/python3 gst_whep_client.py URL [--frames N]
 
-It runs under the system's Python, where Debian puts ``gi``. It watches until N pictures are decoded, leaves with DELETE
-and prints one JSON object: ``{"status", "offer", "answer", "frames", "width", "height", "left"}``. Gives up after 15 s.
+It runs under the system's Python, where Debian installs ``gi``. It watches until N frames are decoded, leaves with
+DELETE and prints one JSON object: ``{"status", "offer", "answer", "frames", "width", "height", "left"}``. It gives up
+after 15 s.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
 GIVE_UP_MS = 15_000
 H264 = "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96"
-"""As such clients write it: without a word on packetization-mode."""
+"""As such clients write it: without packetization-mode."""
 
 
 class Client:

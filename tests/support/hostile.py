@@ -1,4 +1,4 @@
-"""Servers that do what no camera should, on real sockets."""
+"""Servers on real sockets that behave as no camera should."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 Handler = Callable[[socket.socket, threading.Event], None]
-"""What is done with a connection, in a thread of its own, until it returns or the event is set."""
+"""Handles a connection in its own thread, until it returns or the event is set."""
 
 SDP = "\r\n".join(
     [
@@ -39,7 +39,7 @@ class HostileServer:
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self.port: int = self._listener.getsockname()[1]
         self.connected = threading.Event()
-        """Somebody has connected."""
+        """Set when a client has connected."""
 
     @property
     def url(self) -> str:
@@ -87,7 +87,7 @@ def hang_up(connection: socket.socket, _: threading.Event) -> None:
 
 
 def talk_garbage(connection: socket.socket, ending: threading.Event) -> None:
-    """Send bytes that mean nothing for as long as somebody reads them."""
+    """Send random bytes until the client closes."""
     garbage = bytes(range(256)) * 64
     while not ending.is_set():
         connection.sendall(garbage)
@@ -103,7 +103,7 @@ def drip(connection: socket.socket, ending: threading.Event) -> None:
 
 
 def speak_http(connection: socket.socket, _: threading.Event) -> None:
-    """Be the camera's web page."""
+    """Answer as a web server."""
     connection.recv(4096)
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
@@ -116,7 +116,7 @@ def rtsp(
 ) -> Handler:
     """An RTSP server that answers each method with its status (200 if none is given).
 
-    After PLAY it sends what ``play`` yields, as it is; then it says nothing more. ``name`` is the session's.
+    After PLAY it sends the bytes that ``play`` yields, and then nothing. ``name`` is the session name of the SDP.
     """
 
     def handle(connection: socket.socket, ending: threading.Event) -> None:
@@ -150,7 +150,7 @@ def rtsp(
 
 
 def redirect(location: str) -> Handler:
-    """An RTSP server that has everybody go elsewhere (RFC 2326 §11.3)."""
+    """An RTSP server that redirects every request (RFC 2326 §11.3)."""
 
     def handle(connection: socket.socket, _: threading.Event) -> None:
         reader = connection.makefile("rb")

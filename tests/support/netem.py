@@ -27,15 +27,15 @@ from typing import Any
 Address = tuple[str, int]
 
 CHUNK_BYTES = 1400
-"""A stream is passed on in pieces as large as a packet's payload: what is narrow for datagrams is so for streams."""
+"""A stream is forwarded in chunks of a packet's size, so that a narrow link treats streams like datagrams."""
 
 STREAM_BUFFER_BYTES = 8192
-"""Of the sockets towards the gateway: what waits, waits in the link's queue, where it is counted, or at the sender."""
+"""Of the sockets towards the gateway. Small, so that data waits in the link's queue, which is counted."""
 
 DATAGRAM_MAX_BYTES = 65_535
 
 RECEIVE_BYTES = 4 * 1024 * 1024
-"""Asked of the kernel, so that nothing is lost but what the link loses."""
+"""The receive buffer, so that only the link loses datagrams."""
 
 UPSTREAMS_MAX = 64
 
@@ -45,15 +45,15 @@ class Link:
     """What a network does in one direction."""
 
     loss: float = 0.0
-    """Of the datagrams, 0 to 1, each by itself."""
+    """The probability that a datagram is lost, 0 to 1."""
     delay_s: float = 0.0
     jitter_s: float = 0.0
-    """Evenly up to so much more or less than the delay."""
+    """The delay varies evenly by up to this much."""
     keeps_order: bool = True
     bits_per_s: int | None = None
-    """``None``: as fast as it comes."""
+    """``None``: no limit."""
     queue_bytes: int = 64 * 1024
-    """What waits for its turn at ``bits_per_s``; beyond, the newest is dropped."""
+    """The size of the queue before ``bits_per_s``. When it is full, the newest datagram is dropped."""
 
 
 class Direction:
@@ -64,7 +64,7 @@ class Direction:
         self.is_cut = False
         self.offered = self.delivered = self.delivered_bytes = 0
         self.lost = self.overflowed = self.cut = 0
-        """What did not arrive: by the dice, for want of room, on a cut direction."""
+        """Datagrams that were lost: by chance, in a full queue, while the direction was cut."""
         self._dice = random.Random(seed)
         self._free_at_s = 0.0
         self._last_arrival_s = 0.0
@@ -75,13 +75,13 @@ class Direction:
         return self.offered - self.delivered - self.lost - self.overflowed - self.cut
 
     def backlog_bytes(self) -> float:
-        """What waits for its turn."""
+        """Bytes in the queue."""
         if self.link.bits_per_s is None:
             return 0.0
         return max(0.0, self._free_at_s - asyncio.get_running_loop().time()) * self.link.bits_per_s / 8
 
     def datagram(self, data: bytes, deliver: Callable[[bytes], None]) -> None:
-        """Pass on a datagram, or lose it."""
+        """Forward a datagram, or lose it."""
         self.offered += 1
         if self.is_cut:
             self.cut += 1
@@ -98,14 +98,14 @@ class Direction:
                 loop.call_at(arrival_s, self._arrive, data, deliver)
 
     def arrival_s(self, size: int) -> float:
-        """When so many bytes that are sent now arrive, by the loop's clock; they take their place in the queue."""
+        """Put bytes into the queue; return when they arrive, by the loop's clock."""
         link, now = self.link, asyncio.get_running_loop().time()
         if link.bits_per_s is not None:
             self._free_at_s = max(now, self._free_at_s) + size * 8 / link.bits_per_s
             now = self._free_at_s
         at = now + max(0.0, link.delay_s + self._dice.uniform(-link.jitter_s, link.jitter_s))
         if link.keeps_order:
-            # Timers of one and the same time would go off in any order.
+            # Timers of the same time would fire in any order.
             at = max(at, self._last_arrival_s + 1e-6)
         self._last_arrival_s = at
         return at
@@ -120,17 +120,17 @@ class Direction:
 
 
 class Network:
-    """Both directions, and what all relays have in common. ``up`` leads to the gateway."""
+    """Both directions, and the common part of all relays. ``up`` leads to the gateway."""
 
     def __init__(self, gateway_port: int, down: Link | None = None, up: Link | None = None, seed: int = 1) -> None:
         self.down = Direction(down or Link(), seed)
         self.up = Direction(up or Link(), seed + 1)
         self.port = 0
-        """Where viewers come to, on 127.0.0.1."""
+        """The port for viewers, on 127.0.0.1."""
         self._gateway_port = gateway_port
 
     def cut(self) -> None:
-        """Pull the cable: nothing arrives any more, not even what is under way, and nobody is told."""
+        """Pull the cable: nothing arrives any more, not even data under way, and neither end gets an error."""
         self.up.is_cut = self.down.is_cut = True
 
     def restore(self) -> None:
@@ -139,7 +139,7 @@ class Network:
 
 
 class UdpNetwork(Network):
-    """For WebRTC. A viewer is told of it by :meth:`answer`, and has a socket of its own towards the gateway."""
+    """For WebRTC. :meth:`answer` leads a viewer here. Each viewer has its own socket towards the gateway."""
 
     def __init__(self, gateway_port: int, down: Link | None = None, up: Link | None = None, seed: int = 1) -> None:
         super().__init__(gateway_port, down, up, seed)
@@ -147,21 +147,21 @@ class UdpNetwork(Network):
         self._upstreams: dict[Address, socket.socket] = {}
 
     async def start(self) -> None:
-        """Open the door."""
+        """Listen."""
         self._door.bind(("127.0.0.1", 0))
         self.port = self._door.getsockname()[1]
         asyncio.get_running_loop().add_reader(self._door, self._from_viewers)
 
     async def close(self) -> None:
-        """Close everything. Twice is fine."""
+        """Close everything. May be called twice."""
         for each in (self._door, *self._upstreams.values()):
             if each.fileno() >= 0:
                 asyncio.get_running_loop().remove_reader(each)
                 each.close()
 
     def answer(self, sdp: str) -> str:
-        """The gateway's answer with this network as the only way to it."""
-        return only_way(sdp, self.port)
+        """The gateway's answer, with this network as the only candidate."""
+        return only_candidate(sdp, self.port)
 
     def _from_viewers(self) -> None:
         for data, viewer in _datagrams(self._door):
@@ -191,7 +191,7 @@ def _udp_socket() -> socket.socket:
 
 
 def _datagrams(udp: socket.socket) -> Iterator[tuple[bytes, Address]]:
-    """What is there to be read. A closed door, or nobody behind it (ECONNREFUSED), is a network's silence."""
+    """Read a datagram. A closed socket or ECONNREFUSED looks like a network that loses it."""
     with contextlib.suppress(OSError):
         while udp.fileno() >= 0:
             yield udp.recvfrom(DATAGRAM_MAX_BYTES)
@@ -206,7 +206,7 @@ def _send(udp: socket.socket, data: bytes, to: Address | None = None) -> None:
 
 
 class TcpNetwork(Network):
-    """For HTTP and Socket.IO: :attr:`url` is the gateway, seen through it."""
+    """For HTTP and Socket.IO: :attr:`url` is the gateway's address through this network."""
 
     def __init__(self, gateway_port: int, down: Link | None = None, up: Link | None = None, seed: int = 1) -> None:
         super().__init__(gateway_port, down, up, seed)
@@ -218,12 +218,12 @@ class TcpNetwork(Network):
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Open the door."""
+        """Listen."""
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=CHUNK_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Close everything. Twice is fine."""
+        """Close everything. May be called twice."""
         if self._server is not None:
             self._server.close()
         for task in tuple(self._connections):
@@ -261,7 +261,7 @@ class TcpNetwork(Network):
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
-    """Carry a stream until it ends, however it does."""
+    """Forward a stream until it ends or fails."""
     waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(max(1, direction.link.queue_bytes // CHUNK_BYTES))
 
     async def take() -> None:
@@ -289,10 +289,10 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dir
             both.create_task(take())
             both.create_task(give())
     except* ConnectionError:
-        pass  # somebody hung up, as on any network
+        pass  # one end closed the connection
 
 
-def only_way(sdp: str, udp_port: int) -> str:
-    """An answer with this port of 127.0.0.1 as the only way to the gateway: no TCP, no other address."""
+def only_candidate(sdp: str, udp_port: int) -> str:
+    """An answer with this port of 127.0.0.1 as the only candidate: no TCP, no other address."""
     lines = [line for line in sdp.split("\r\n") if "tcptype" not in line]
     return re.sub(r"(a=candidate:\S+ 1 udp \d+) \S+ \d+", rf"\1 127.0.0.1 {udp_port}", "\r\n".join(lines))

@@ -1,4 +1,4 @@
-"""Node, from the wheel that builds the player: the tests need none on the machine."""
+"""Node from the wheel that builds the player: the machine needs none."""
 
 from pathlib import Path
 

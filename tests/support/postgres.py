@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the test's own: made in a folder, on a free port of the loopback, gone afterwards."""
+"""A test's own PostgreSQL server: made in a folder, on a free port of the loopback, removed afterwards."""
 
 import os
 import pwd
@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# It refuses to run as root; Debian's package brings this user.
+# PostgreSQL refuses to run as root. Debian's package creates this user.
 _AS_USER: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def _program(name: str) -> str:
-    """Debian keeps the server's programs beside the search path, a folder a version."""
+    """Find a program of the server. Debian keeps them outside the search path, in a folder for each version."""
     found = shutil.which(name) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default=None)
     assert found, f"{name} is not there: run scripts/install-test-packages"
     return found
@@ -25,7 +25,7 @@ def _program(name: str) -> str:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A running server; gives a ``DATABASE_URL`` of its empty database."""
+    """Run a server; yield the ``DATABASE_URL`` of its empty database."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
         if _AS_USER:

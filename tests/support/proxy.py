@@ -29,16 +29,16 @@ PORT_AHEAD = """
   };
 })
 """
-"""A script for the page: candidates by the way. Call it with the way's ``ports``."""
+"""A script for the page that replaces the candidates' ports. Call it with the proxy's ``ports``."""
 
 
 class NetworkProxy:
     """See the module. An asynchronous context manager."""
 
     def __init__(self, *ports: int) -> None:
-        """``ports`` of 127.0.0.1 are to be reached by it, TCP and UDP."""
+        """It forwards to these ``ports`` of 127.0.0.1, TCP and UDP."""
         self.ports: dict[int, int] = dict.fromkeys(ports, 0)
-        """The way's port for each of the gateway's."""
+        """The proxy's port for each port of the gateway."""
         self._is_open = asyncio.Event()
         self._is_open.set()
         self._forgets = False
@@ -48,7 +48,7 @@ class NetworkProxy:
         self._dead: list[asyncio.StreamWriter] = []
 
     def cut(self, *, forget: bool) -> None:
-        """Nothing goes through from now on. ``forget``: and nothing of now ever will."""
+        """Forward nothing from now on. With ``forget``, the connections of now stay dead after :meth:`open`."""
         self._is_open.clear()
         self._forgets = forget
         if not forget:
@@ -110,7 +110,7 @@ class NetworkProxy:
                     pump.cancel()
                 await asyncio.gather(*pumps, return_exceptions=True)
         except asyncio.CancelledError:
-            # Kept, and neither read nor closed: their ends hear nothing.
+            # Kept open and not read: neither end is informed.
             self._dead.extend(ends)
             ends.clear()
         except OSError:

@@ -1,7 +1,7 @@
-"""Films recorded as segments, without an event loop; and, run as a program, a recorder to be killed.
+"""Record encoded packets as segments, without an event loop. As a program: a recorder that a test kills.
 
-``python tests/support/recording.py DATA_DIR`` writes a film in real time, prints the capture time of each frame after
-handing it over, and is meant to be killed.
+``python tests/support/recording.py DATA_DIR`` records in real time, and prints the capture time of each frame after
+writing it.
 """
 
 import sys
@@ -30,7 +30,7 @@ def record(
     *,
     finish: bool = True,
 ) -> list[SegmentWithFragments]:
-    """Write packets as a recorder does; gives all segments, the one that still grows (``finish=False``) last."""
+    """Write packets as a recorder does. Return all segments; with ``finish=False`` the last one still grows."""
     recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER)
     recording.numbers = numbers or SequenceNumbers()
     progress = recording.write([(packet, 0) for packet in packets])
@@ -42,7 +42,7 @@ def record(
 
 
 def index_of(data_dir: Path, recordings: Sequence[tuple[Segment, tuple[Fragment, ...]]] = ()) -> SegmentTable:
-    """An open index that knows these segments."""
+    """An open index with these segments."""
     data_dir.mkdir(parents=True, exist_ok=True)
     index = SegmentTable(data_dir)
     index.open()

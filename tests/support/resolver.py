@@ -1,4 +1,4 @@
-"""A name server in the hand: what this process's own look-ups answer. libav asks the system, and is not answered."""
+"""A name server that a test controls, for this process's own look-ups. libav asks the system, and does not see it."""
 
 import socket
 from typing import Any
@@ -7,12 +7,12 @@ import pytest
 
 
 class Resolver:
-    """Names and their addresses, to be changed at any time; every other name is looked up as ever."""
+    """Names and their addresses, which a test may change at any time. Other names are looked up normally."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.addresses: dict[str, list[str]] = {}
         self.asked: list[str] = []
-        """Names of ours, as often as somebody asked for them."""
+        """The names of this server that were looked up, once for each look-up."""
         self._real = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self._getaddrinfo)
 

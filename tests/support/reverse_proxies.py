@@ -1,7 +1,7 @@
-"""nginx and Caddy of Debian with the recipes of the documentation, on free ports and with certificates of their own.
+"""nginx and Caddy of Debian with the recipes of the documentation, on free ports and with their own certificates.
 
-The recipes' text is run as it stands but for addresses and, with nginx, the certificate's place. Caddy gets itself a
-certificate as the recipe has it, from an authority of its own making.
+The recipes run unchanged but for addresses and, with nginx, the path of the certificate. Caddy makes its certificate as
+the recipe says, with its own authority.
 """
 
 import datetime
@@ -29,7 +29,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 START_S = 20.0
 
 NAME = "liveedge.example"
-"""As the recipes have it; nobody's (RFC 2606)."""
+"""The name in the recipes, which is reserved (RFC 2606)."""
 
 
 class Proxy:
@@ -43,7 +43,7 @@ class Proxy:
         self.port, self.plain_port = free_port(), free_port()
         self.url = f"https://{NAME}:{self.port}"
         self.authority = folder / "fullchain.pem"
-        """What vouches for its certificate."""
+        """The authority of its certificate."""
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "stderr.log"
         self._configure(upstream)
@@ -55,7 +55,7 @@ class Proxy:
         raise NotImplementedError
 
     def _adapted(self, *changes: tuple[str, str]) -> str:
-        """The recipe with our addresses in it."""
+        """The recipe with the addresses of this test."""
         recipe = (DOCS / self.recipe).read_text()
         for wanted, ours in changes:
             recipe, count = re.subn(wanted, ours, recipe)
@@ -63,13 +63,13 @@ class Proxy:
         return recipe
 
     def session(self) -> aiohttp.ClientSession:
-        """A client that finds the name here and trusts its certificate, and no other."""
+        """A client that resolves the name to this machine, and trusts only this certificate."""
         context = ssl.create_default_context(cafile=self.authority)
         connector = aiohttp.TCPConnector(ssl=context, resolver=_Here())
         return aiohttp.ClientSession(self.url, connector=connector)
 
     def curl(self, url: str, *options: str) -> str:
-        """What curl, which speaks HTTP/2, prints; a path is of :attr:`url`."""
+        """The output of curl, which speaks HTTP/2. ``url`` may be a path below :attr:`url`."""
         ours = [word for port in (self.port, self.plain_port) for word in ("--resolve", f"{NAME}:{port}:127.0.0.1")]
         command = ["curl", "--silent", "--show-error", "--cacert", str(self.authority), "--max-time", "20", *ours]
         whole = self.url + url if url.startswith("/") else url
@@ -78,7 +78,7 @@ class Proxy:
         return done.stdout
 
     def __enter__(self) -> Self:
-        # Debian's nginx lies where only root's PATH leads; Caddy keeps what it has in its home.
+        # Debian's nginx is in root's PATH only. Caddy keeps its data in its home.
         environment = {"PATH": f"{os.environ['PATH']}:/usr/sbin", "HOME": str(self.folder)}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self._command(), env=environment, stdout=log, stderr=log)
@@ -141,7 +141,7 @@ class Caddy(Proxy):
 
 
 class _Here(AbstractResolver):
-    """Every name is this machine's."""
+    """Resolve every name to this machine."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

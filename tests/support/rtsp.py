@@ -1,4 +1,4 @@
-"""A real RTSP server in a process of its own, to be played from, stopped, killed, frozen and started again."""
+"""A real RTSP server in its own process. A test plays from it, stops, kills, freezes and restarts it."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from typing import Self
 from urllib.parse import quote
 
 SYSTEM_PYTHON = "/usr/bin/python3"
-"""Debian's own, since python3-gi is built for that one."""
+"""Debian's Python: python3-gi is built for it."""
 
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
 
 VIEWER = ("viewer", "p@ss:word")
-"""A user of the guarded mounts."""
+"""A user of the mounts with authentication."""
 
 AWKWARD = ("op/er#1", "a/b#c%20d?e f")
-"""Another, whose name and password are full of characters that mean something in a URL."""
+"""Another user. The name and password have many characters with a meaning in URLs."""
 
 
 def free_port() -> int:
@@ -42,7 +42,7 @@ class RtspServer:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
-        """Start it, on the ports that it had before if it had any, and wait until it listens."""
+        """Start it, on its earlier ports if it had any, and wait until it listens."""
         assert self._process is None, "it runs already"
         command = [SYSTEM_PYTHON, str(SCRIPT), f"--port={self.port}", f"--guarded-port={self.guarded_port}"]
         if self._certificate is not None:
@@ -68,11 +68,11 @@ class RtspServer:
         return self._process.pid
 
     def stop(self) -> None:
-        """End it in good manners. Stopping a stopped one is fine."""
+        """End it with SIGTERM. It may have ended already."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End it with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
@@ -81,7 +81,7 @@ class RtspServer:
         self.start()
 
     def freeze(self) -> None:
-        """Keep its sockets open and send nothing any more."""
+        """Stop the process: its sockets stay open, and it sends nothing."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -89,11 +89,11 @@ class RtspServer:
         os.kill(self.pid, signal.SIGCONT)
 
     def url(self, mount: str = "/cam") -> str:
-        """The URL of an open mount."""
+        """The URL of a mount without authentication."""
         return f"rtsp://127.0.0.1:{self.port}/{mount.lstrip('/')}"
 
     def guarded_url(self, mount: str = "/video", user: str = VIEWER[0], password: str = VIEWER[1]) -> str:
-        """The URL of a guarded mount, credentials percent-encoded."""
+        """The URL of a mount with authentication; credentials are percent-encoded."""
         userinfo = f"{quote(user, safe='')}:{quote(password, safe='')}"
         return f"rtsp://{userinfo}@127.0.0.1:{self.guarded_port}/{mount.lstrip('/')}"
 

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """A real RTSP camera for the suite: GStreamer's RTSP server with live, small and cheap pictures.
 
-It runs under the system's Python, where Debian puts ``gi``; :mod:`tests.support.rtsp` starts it. Its first line on
-standard output is a JSON object with the real ports, ``{"port": …, "guarded_port": …}``; it leaves when its standard
+It runs under the system's Python, where Debian installs ``gi``; :mod:`tests.support.rtsp` starts it. Its first line on
+standard output is a JSON object with the real ports, ``{"port": …, "guarded_port": …}``; it ends when its standard
 input closes, so that it cannot outlive the tests.
 
 Every mount is 320x240 at 25 fps with a running clock in the picture, shared between clients, over TCP or UDP:
@@ -22,8 +22,8 @@ Every mount is 320x240 at 25 fps with a running clock in the picture, shared bet
     /halfdead  H.264 and G.711 A-law; the video ends after a second, the audio goes on
     /udp       H.264 over UDP only: TCP is refused with 461
 
-The guarded port asks for a digest and has /cam and /video; see ``USERS``. With ``--certificate FILE`` (PEM, with its
-key) there is a ``tls_port`` as well, which is the guarded one over TLS."""
+The guarded port requires digest authentication and has /cam and /video; see ``USERS``. With ``--certificate FILE``
+(PEM, with its key) there is a ``tls_port``, too: the guarded port over TLS."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""A disk that hangs for ever once a file named ``stuck`` lies beside the data: importing this makes it so.
+"""A disk that hangs while a file named ``stuck`` is beside the data: importing this replaces ``os.fdatasync``.
 
 Name it as an engine (``tests.support.stuck_disk:Engine``); the gateway then imports it in its own process.
 """

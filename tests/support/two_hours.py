@@ -13,14 +13,14 @@ from tests.support.sources.encoded import EncoderSettings, encode
 HOUR_S = 3600
 
 SLOW = EncoderSettings(fps=2, gop=8)
-"""Two pictures a second, the n-th of an hour with a grey of its own (:func:`tests.support.sources.encoded.encode`)."""
+"""Two frames a second. The n-th frame has its own grey (:func:`tests.support.sources.encoded.encode`)."""
 
 GREYS = 200
-"""The film has so many greys, so that an hour of it is the same pictures again and again, coded once."""
+"""The number of greys: an hour repeats these frames, which are encoded once."""
 
 
 def two_hours_of(folder: Path, what: EncoderSettings = SLOW) -> int:
-    """A camera ``door``, recorded for an hour, away for an hour, recorded for an hour. Gives its beginning, Unix s."""
+    """A camera ``door``: recorded for an hour, away for an hour, recorded for an hour. Return its start, Unix s."""
     assert GREYS % what.gop == 0, "the next round begins with a keyframe"
     cameras(folder, "door", extra='record = "never"\n')
     start_s = int(time.time()) // 600 * 600 - 4 * HOUR_S

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 
-from tests.support.netem import only_way
+from tests.support.netem import only_candidate
 
 READ_BUFFER_BYTES = 8192
 """The smallest that the kernel permits: unread data blocks the sender at once."""
@@ -63,7 +63,7 @@ class TcpRelay(asyncio.DatagramProtocol):
 
     def answer(self, sdp: str) -> str:
         """The server's answer with the relay as the only candidate."""
-        return only_way(sdp, self.udp_port)
+        return only_candidate(sdp, self.udp_port)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._peer = addr

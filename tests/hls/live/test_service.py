@@ -12,25 +12,13 @@ from gateway.service import CaptureService
 from hls.live.service import RENEW_S, LiveService, LiveStream
 from tests.hls.live.llhls_rules import parse
 from tests.support.hls_server import source_camera
+from tests.support.manual_clock import ManualClock
 from tests.support.sources.packets import START_90K, PacketSource, Shape
 
 
-class FakeClock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def wall_90k(self) -> int:
-        return START_90K + round(self.now_s * CLOCK_RATE)
-
-
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> ManualClock:
+    return ManualClock(START_90K)
 
 
 @pytest.fixture
@@ -45,20 +33,20 @@ async def camera() -> AsyncIterator[Camera]:
 
 
 @pytest.fixture
-async def stream(camera: Camera, clock: FakeClock) -> AsyncIterator[LiveStream]:
+async def stream(camera: Camera, clock: ManualClock) -> AsyncIterator[LiveStream]:
     stream = LiveStream(camera, clock)
     yield stream
     stream.close()
 
 
-def play(camera: Camera, clock: FakeClock, source: PacketSource, frames: int) -> None:
+def play(camera: Camera, clock: ManualClock, source: PacketSource, frames: int) -> None:
     for packet in source.frames(frames, clock.wall_90k()):
         camera.hub.publish(packet)
-        clock.now_s += source.shape.frame_90k / CLOCK_RATE
+        clock.now += source.shape.frame_90k / CLOCK_RATE
 
 
 async def test_a_stream_without_viewers_is_fed_and_answers_at_once(
-    camera: Camera, clock: FakeClock, stream: LiveStream
+    camera: Camera, clock: ManualClock, stream: LiveStream
 ) -> None:
     play(camera, clock, PacketSource(Shape(gop=15)), 60)
     assert not camera.is_wanted
@@ -70,7 +58,7 @@ async def test_a_stream_without_viewers_is_fed_and_answers_at_once(
 
 
 async def test_all_requests_that_wait_for_a_part_get_the_same_playlist(
-    camera: Camera, clock: FakeClock, stream: LiveStream
+    camera: Camera, clock: ManualClock, stream: LiveStream
 ) -> None:
     source = PacketSource(Shape(gop=15))
     play(camera, clock, source, 38)
@@ -89,7 +77,7 @@ async def test_all_requests_that_wait_for_a_part_get_the_same_playlist(
 
 
 async def test_closing_fails_waiting_requests_and_releases_the_camera(
-    camera: Camera, clock: FakeClock, stream: LiveStream
+    camera: Camera, clock: ManualClock, stream: LiveStream
 ) -> None:
     waiting = asyncio.create_task(stream.multivariant_playlist())
     await asyncio.sleep(0)
@@ -100,7 +88,7 @@ async def test_closing_fails_waiting_requests_and_releases_the_camera(
     assert camera.viewers == {}
 
 
-async def test_a_cancelled_request_leaves_no_waiter(camera: Camera, clock: FakeClock, stream: LiveStream) -> None:
+async def test_a_cancelled_request_leaves_no_waiter(camera: Camera, clock: ManualClock, stream: LiveStream) -> None:
     waiting = asyncio.create_task(stream.multivariant_playlist())
     await asyncio.sleep(0)
     assert len(stream._waiters) == 1
@@ -110,12 +98,12 @@ async def test_a_cancelled_request_leaves_no_waiter(camera: Camera, clock: FakeC
 
 
 async def test_a_hinted_part_that_becomes_a_gap_is_not_found(
-    camera: Camera, clock: FakeClock, stream: LiveStream
+    camera: Camera, clock: ManualClock, stream: LiveStream
 ) -> None:
     play(camera, clock, PacketSource(Shape(gop=15)), 60)
     hint = parse((await stream.media_playlist()).body.decode()).hints[0]["URI"]
-    clock.now_s += 1.0
-    stream.window.advance(clock.now_s + 5)
+    clock.now += 1.0
+    stream.window.advance(clock.now + 5)
     playlist = parse((await stream.media_playlist()).body.decode())
     assert playlist.segments[-1].parts[-1].gap
     gap = playlist.segments[-1].parts[-1].uri
@@ -126,14 +114,14 @@ async def test_a_hinted_part_that_becomes_a_gap_is_not_found(
 
 
 async def test_a_reconfigured_camera_gets_new_target_durations_once_it_has_no_viewers(
-    camera: Camera, clock: FakeClock, stream: LiveStream
+    camera: Camera, clock: ManualClock, stream: LiveStream
 ) -> None:
     play(camera, clock, PacketSource(Shape(gop=30)), 100)
     before = parse((await stream.media_playlist()).body.decode())
-    clock.now_s += RENEW_S / 2
+    clock.now += RENEW_S / 2
     play(camera, clock, PacketSource(Shape(gop=4, frame_90k=45_000), run=2), 20)
     assert parse((await stream.media_playlist()).body.decode()).part_target == before.part_target
-    clock.now_s += RENEW_S + 1
+    clock.now += RENEW_S + 1
     play(camera, clock, PacketSource(Shape(gop=4, frame_90k=45_000), run=3), 20)
     after = parse((await stream.media_playlist()).body.decode())
     assert (before.part_target, after.part_target) == (0.205, 0.513)
@@ -141,7 +129,7 @@ async def test_a_reconfigured_camera_gets_new_target_durations_once_it_has_no_vi
 
 
 async def test_a_window_without_viewers_is_replaced_if_gops_exceed_the_target_duration(
-    camera: Camera, clock: FakeClock, stream: LiveStream
+    camera: Camera, clock: ManualClock, stream: LiveStream
 ) -> None:
     play(camera, clock, PacketSource(Shape(gop=300)), 905)
     playlist = parse((await stream.media_playlist()).body.decode())
@@ -149,7 +137,7 @@ async def test_a_window_without_viewers_is_replaced_if_gops_exceed_the_target_du
     assert all(segment.parts[0].independent for segment in playlist.complete[:1])
 
 
-async def test_streams_are_found_by_camera(camera: Camera, clock: FakeClock) -> None:
+async def test_streams_are_found_by_camera(camera: Camera, clock: ManualClock) -> None:
     service = CaptureService({"yard": source_camera(start="on-demand")})
     live = LiveService(service, clock=clock)
     stream = live.add_camera(service.camera("yard"))

@@ -16,6 +16,7 @@ from gateway.jpeg.feed import JpegFrame
 from hls.archive.fragment import Fragment
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.playback.replay import ARRIVED_90K, fragments_from, make_thumbnail, read_packets, replay_jpeg
+from tests.support.manual_clock import ManualClock
 from tests.support.recording import record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 
@@ -78,22 +79,6 @@ class Archive:
         return nullcontext()
 
 
-class HandClock:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def wall_90k(self) -> int:
-        return START_90K
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    async def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
 @pytest.fixture
 async def executor() -> AsyncIterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as made:
@@ -109,12 +94,12 @@ async def replay(
     frame_rate: float = 10,
 ) -> list[tuple[float, JpegFrame]]:
     """All frames of a replay, and when each came, in seconds from the first."""
-    clock = HandClock()
+    clock = ManualClock(START_90K)
     monkeypatch.setattr(asyncio, "sleep", clock.sleep)
     edge_90k = None if live_edge_s is None else START_90K + round(live_edge_s * CLOCK_RATE)
     at_90k = START_90K + round(at_s * CLOCK_RATE)
     frames = replay_jpeg(archive, executor, clock, "door", at_90k, frame_rate, None, lambda: edge_90k)
-    return [(round(clock.now_s - 1000.0, 3), frame) async for frame in frames]
+    return [(round(clock.now, 3), frame) async for frame in frames]
 
 
 def recorded(data_dir: Path) -> Archive:
@@ -185,7 +170,7 @@ async def test_a_replay_after_the_last_recording_is_not_found(
 async def test_a_closed_replay_leaves_no_file_open(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     archive = recorded(tmp_path)
     assert archive.recordings[0][0].end_reason is EndReason.BOUNDARY
-    frames = replay_jpeg(archive, executor, HandClock(), "door", START_90K, 10, 80, lambda: None)
+    frames = replay_jpeg(archive, executor, ManualClock(START_90K), "door", START_90K, 10, 80, lambda: None)
     frame = await anext(frames)
     assert (frame.width, frame.height) == (80, 60)
     await frames.aclose()

@@ -1,6 +1,6 @@
 """SourceEngine: a capture engine that plays a :class:`~tests.support.sources.packets.PacketSource` in real time.
 
-The camera's URL says what it is, as in ``packets://frame_90k=6000,gop=30,audio=aac``. Name the engine
+The camera's URL describes the source, as in ``packets://frame_90k=6000,gop=30,audio=aac``. Name the engine
 ``tests.support.sources.engine:SourceEngine``.
 """
 

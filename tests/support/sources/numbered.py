@@ -1,4 +1,4 @@
-"""Real H.264, made by PyAV: each picture's brightness is its number, so that a test can tell which one it sees."""
+"""Real H.264, made by PyAV: the brightness of each picture is its number, so that a test recognises it."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 160, 120
 FPS = 25
 GOP = 10
 COUNT = 50
-"""Pictures in the clip, each four steps of brightness from its neighbours."""
+"""Number of pictures in the clip. Each differs from the next one by four steps of brightness."""
 
 FRAME_90K = CLOCK_RATE // FPS
 
@@ -44,7 +44,7 @@ def coded_pictures(width: int = WIDTH, height: int = HEIGHT) -> tuple[tuple[byte
 
 
 def stream_info(width: int = WIDTH, height: int = HEIGHT) -> StreamInfo:
-    """What the clip is."""
+    """The stream of the clip."""
     return StreamInfo(VideoInfo("h264", "avc1.42c00b", width, height, b"", Fraction(FPS)))
 
 
@@ -52,7 +52,7 @@ INFO = stream_info()
 
 
 def packet(number: int, start_90k: int = 0, run: int = 1, info: StreamInfo = INFO) -> Packet:
-    """The clip's packet ``number``, round and round, captured 1/25 s after the one before."""
+    """Packet ``number`` of the clip in a loop, captured 1/25 s after the previous one."""
     data, is_keyframe = coded_pictures(info.video.width, info.video.height)[number % COUNT]
     at_90k = number * FRAME_90K
     return Packet(MediaKind.VIDEO, data, at_90k, at_90k, FRAME_90K, is_keyframe, start_90k + at_90k, info, run)
@@ -62,7 +62,7 @@ def number_of(jpeg: bytes) -> int:
     """Which of the clip's pictures a JPEG shows."""
     gray = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert gray is not None
-    # The clip's brightness has the range of television, a JPEG's the full one.
+    # The clip is limited-range video, a JPEG is full-range.
     return round(((float(gray.mean()) * 219 / 255 + 16) - 20) / 4)
 
 
@@ -79,7 +79,7 @@ class ClipEngine(CaptureEngine):
 
     interrupted = False
     newest: ClassVar["ClipEngine | None"] = None
-    """The one that was started last; :meth:`interrupt` it, and the camera has hung up."""
+    """The newest engine. To let the camera hang up, :meth:`interrupt` it."""
 
     def packets(self) -> Iterator[Packet]:
         type(self).newest = self

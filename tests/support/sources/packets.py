@@ -21,7 +21,7 @@ PCMU = AudioInfo("pcm_mulaw", "pcmu", 8_000, 1)
 
 @dataclass(frozen=True)
 class Shape:
-    """What the camera is set to. ``frame_90k`` is the time between two frames, ``gop`` frames from key to key."""
+    """The settings of the camera. ``frame_90k`` is the time between two frames; a GOP has ``gop`` frames."""
 
     width: int = 160
     height: int = 120
@@ -31,13 +31,13 @@ class Shape:
 
     @property
     def info(self) -> StreamInfo:
-        """The very same object for equal shapes, as an engine gives it."""
+        """The same object for equal shapes, as an engine returns it."""
         return _info(self)
 
 
 @dataclass
 class PacketSource:
-    """One run of a camera: each call of :meth:`frame` is the next frame. Times are what the test says they are."""
+    """One run of a camera: each call of :meth:`frame` is the next frame. The test sets the times."""
 
     shape: Shape = field(default_factory=Shape)
     run: int = 1
@@ -65,7 +65,7 @@ class PacketSource:
         )
 
     def frames(self, count: int, captured_at_90k: int = START_90K) -> Iterator[Packet]:
-        """``count`` frames without any surprise; the first of the run is captured at ``captured_at_90k``."""
+        """``count`` regular frames. The first frame of the run is captured at ``captured_at_90k``."""
         for _ in range(count):
             yield self.frame(captured_at_90k + self.number * self.shape.frame_90k)
 
@@ -78,7 +78,7 @@ class PacketSource:
         yield from sorted([*self.frames(count, captured_at_90k), *sound], key=lambda packet: packet.dts_90k)
 
     def sound(self, until_90k: int, captured_at_90k: int = START_90K) -> Iterator[Packet]:
-        """The run's audio packets that begin before ``until_90k`` (of the run's own time)."""
+        """The audio packets of the run that begin before ``until_90k``, in the time of the run."""
         audio = self.shape.audio
         assert audio is not None
         samples = 1024 if audio.codec == "aac" else 160

@@ -1,4 +1,4 @@
-"""A capture engine whose camera is the test: it sends and fails on command."""
+"""A capture engine that a test controls: it sends and fails on command."""
 
 import queue
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ INFO = StreamInfo(VideoInfo("h264", "avc1.42e01f", 640, 360, b"\0\0\0\1\x67\x42\
 
 
 class ScriptedEngine(CaptureEngine):
-    """Name it ``tests.support.sources.scripted:ScriptedEngine``; reach the newest one of a camera through ``runs``."""
+    """Its name is ``tests.support.sources.scripted:ScriptedEngine``. ``runs`` has the engines of each camera."""
 
     runs: ClassVar[dict[str, list["ScriptedEngine"]]] = {}
 
@@ -42,7 +42,7 @@ class ScriptedEngine(CaptureEngine):
         self._script.put(None)
 
     def send(self, *, key: bool = False, kind: MediaKind = MediaKind.VIDEO, info: StreamInfo = INFO) -> None:
-        """The camera sends a frame."""
+        """Send a frame."""
         time_90k = self._number * 3000
         self._number += 1
         captured_90k = self.clock.wall_90k()
@@ -51,5 +51,5 @@ class ScriptedEngine(CaptureEngine):
         )
 
     def fail(self, error: Exception | None = None) -> None:
-        """The camera is gone."""
+        """Fail, as if the camera had gone."""
         self._script.put(error or CaptureError("the camera is gone"))

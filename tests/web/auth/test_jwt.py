@@ -23,7 +23,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from gateway.access import Scope
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import UnauthorizedError
-from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, ManualClock, auth_gateway, authenticator, bearer
+from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, auth_gateway, authenticator, bearer
+from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import Authenticator
 from web.auth.jwks import REFRESH_S, RETRY_S, STALE_S
 from web.auth.jwt import LEEWAY_S
@@ -216,7 +217,7 @@ async def test_unknown_key_ids_cause_few_requests(
     issuer: tuple[Issuer, dict[str, Any]],
 ) -> None:
     keys, values = issuer
-    clock = ManualClock()
+    clock = OffsetClock()
     auth = authenticator(clock, **values)
     old = keys.add("old")
     assert await auth.jwt.verify(signed(old, "RS256", "old")) is not None
@@ -238,7 +239,7 @@ async def test_known_keys_are_used_while_the_issuer_is_down(
     tmp_path: Path, issuer: tuple[Issuer, dict[str, Any]]
 ) -> None:
     keys, values = issuer
-    clock = ManualClock()
+    clock = OffsetClock()
     key = keys.add("key")
     token = signed(key, "RS256", "key", exp=time.time() + 10 * STALE_S, cameras=None)
     keys.is_down = True

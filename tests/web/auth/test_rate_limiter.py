@@ -15,8 +15,9 @@ import jwt
 import pytest
 
 from gateway.access import Scope
-from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, Client, ManualClock, authenticator, bearer
+from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, Client, authenticator, bearer
 from tests.support.eventually import eventually
+from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.client_address import client_network
 from web.auth.rate_limiter import (
@@ -35,7 +36,7 @@ VIEWER = "may-view-everything"
 
 
 async def test_wrong_tokens_are_delayed_longer_and_longer_and_right_ones_never() -> None:
-    limiter = AuthRateLimiter(ManualClock())
+    limiter = AuthRateLimiter(OffsetClock())
     delays = [limiter.record_failure("192.0.2.7") for _ in range(12)]
     assert delays[0] < 0.2
     assert delays[-1] > DELAY_MAX_S / 2
@@ -43,7 +44,7 @@ async def test_wrong_tokens_are_delayed_longer_and_longer_and_right_ones_never()
     assert limiter.record_failure("192.0.2.8") < 0.2, "another address"
     assert limiter.record_failure("2001:db8::1") < limiter.record_failure("2001:db8::2"), "one /64 is one client"
     auth = authenticator(auth_token=ADMIN_TOKEN)
-    auth.rate_limiter = AuthRateLimiter(ManualClock())
+    auth.rate_limiter = AuthRateLimiter(OffsetClock())
     for _ in range(50):
         auth.rate_limiter.record_failure("192.0.2.7")
     guess = asyncio.create_task(auth.authenticate("a-wrong-guess-of-a-token", "192.0.2.7"))
@@ -53,7 +54,7 @@ async def test_wrong_tokens_are_delayed_longer_and_longer_and_right_ones_never()
 
 
 async def test_the_table_of_failures_is_bounded_and_expires() -> None:
-    clock = ManualClock()
+    clock = OffsetClock()
     limiter = AuthRateLimiter(clock)
     for number in range(NETWORKS_MAX + 100):
         limiter.record_failure(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}")
@@ -65,7 +66,7 @@ async def test_the_table_of_failures_is_bounded_and_expires() -> None:
 
 
 async def test_the_number_of_delayed_answers_is_limited() -> None:
-    limiter = AuthRateLimiter(ManualClock(), delay_max_s=0.3)
+    limiter = AuthRateLimiter(OffsetClock(), delay_max_s=0.3)
     results = await asyncio.gather(*(limiter.delay_failure("192.0.2.7") for _ in range(30)), return_exceptions=True)
     assert sum(result is None for result in results) == WAITING_PER_NETWORK_MAX
     assert sum(isinstance(result, TooManyError) for result in results) == 30 - WAITING_PER_NETWORK_MAX
@@ -75,7 +76,7 @@ async def test_many_wrong_tokens_of_an_address_are_one_line(monkeypatch: pytest.
     written = io.StringIO()
     handler = RateLimitedHandler(written)
     monkeypatch.setattr(logging.getLogger("web.auth.rate_limiter"), "handlers", [handler])
-    limiter = AuthRateLimiter(ManualClock())
+    limiter = AuthRateLimiter(OffsetClock())
     for _ in range(1000):
         limiter.record_failure("192.0.2.7")
     assert written.getvalue() == "wrong token from 192.0.2.7\n"
@@ -165,7 +166,7 @@ async def test_a_flood_of_guesses_learns_nothing_by_any_path(
 
 async def test_each_join_on_one_connection_is_delayed(auth_client: Client) -> None:
     assert auth_client.app is not None
-    auth_client.app[AUTHENTICATOR].rate_limiter = limiter = AuthRateLimiter(ManualClock(), delay_max_s=0.3)
+    auth_client.app[AUTHENTICATOR].rate_limiter = limiter = AuthRateLimiter(OffsetClock(), delay_max_s=0.3)
     url = auth_client.make_url("/socket.io/?EIO=4&transport=websocket")
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
         await line.receive()
@@ -199,7 +200,7 @@ def test_one_client_has_one_network_in_every_notation(form: str, network: str) -
 
 
 def test_known_tokens_are_bounded_and_kept_by_address() -> None:
-    limiter = AuthRateLimiter(ManualClock())
+    limiter = AuthRateLimiter(OffsetClock())
     for number in range(KNOWN_MAX + 10):
         limiter.record_success("192.0.2.7", f"token-{number}")
     assert len(limiter._known) == KNOWN_MAX

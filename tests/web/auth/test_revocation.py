@@ -21,13 +21,13 @@ from tests.support.auth_gateway import (
     OFF,
     TABLES,
     Client,
-    ManualClock,
     auth_gateway,
     authenticator,
     bearer,
     offered,
 )
 from tests.support.eventually import eventually
+from tests.support.manual_clock import OffsetClock
 from tests.support.recording import index_of, record
 from tests.support.sources.encoded import EncoderSettings, encode
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
@@ -173,7 +173,7 @@ async def drained(answer: aiohttp.ClientResponse) -> None:
 
 
 async def test_mjpeg_is_closed_when_its_token_or_signed_url_ends(tmp_path: Path) -> None:
-    clock = ManualClock()
+    clock = OffsetClock()
     async with auth_gateway(tmp_path, clock, cameras=DEMO, auth=tables(), auth_jwt_secret=JWT_SECRET) as client:
 
         async def sign(token: str) -> str:
@@ -205,7 +205,7 @@ async def test_mjpeg_is_closed_when_its_token_or_signed_url_ends(tmp_path: Path)
 
 
 async def test_a_download_is_cut_by_revocation_but_not_by_expiry(tmp_path: Path) -> None:
-    clock = ManualClock()
+    clock = OffsetClock()
     whole = record(tmp_path / "data", encode(EncoderSettings(seconds=2)))[0]
     index_of(tmp_path / "data", [whole]).close()
     name, size = whole[0].name, 64 << 20
@@ -241,7 +241,7 @@ FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*"}
 
 
 async def test_a_viewer_ends_with_its_token_unless_its_owner_shows_a_newer_one(tmp_path: Path) -> None:
-    clock = ManualClock()
+    clock = OffsetClock()
     values: dict[str, Any] = {"auth_jwt_secret": JWT_SECRET}
     async with offered() as offer, auth_gateway(tmp_path, clock, cameras=DEMO, auth=tables(), **values) as client:
         assert client.app is not None
@@ -270,7 +270,7 @@ async def test_a_viewer_ends_with_its_token_unless_its_owner_shows_a_newer_one(t
             assert answer.status == 204
         # The clock is put forward for the tokens alone: a viewer that hears nothing for so long would end by itself.
         sessions = client.app[AUTHENTICATOR].sessions
-        sessions._clock = ahead = ManualClock()
+        sessions._clock = ahead = OffsetClock()
         ahead.ahead_s = 601
         await eventually(lambda: bob not in webrtc.viewers, "the viewer has ended")
         assert set(webrtc.viewers) == {ada, admin}
@@ -286,7 +286,7 @@ async def test_a_viewer_ends_with_its_token_unless_its_owner_shows_a_newer_one(t
 
 @pytest.mark.usefixtures("empty_place")
 async def test_a_key_that_the_issuer_revokes_ends_sessions_without_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = ManualClock()
+    clock = OffsetClock()
     auth = authenticator(clock, auth_jwt_secret=JWT_SECRET)
     session = await auth.authenticate(jwt_until(9000), "192.0.2.7")
     ended: list[str] = []
@@ -303,7 +303,7 @@ async def test_a_key_that_the_issuer_revokes_ends_sessions_without_a_reload(monk
 
 @pytest.mark.usefixtures("empty_place")
 async def test_an_unreachable_issuer_revokes_nothing() -> None:
-    clock = ManualClock()
+    clock = OffsetClock()
     auth = authenticator(
         clock, auth_jwks_url="http://127.0.0.1:1/keys", auth_jwt_audience="liveedge", auth_jwt_secret=JWT_SECRET
     )

@@ -18,12 +18,12 @@ from tests.support.auth_gateway import (
     DEMO,
     JWT_SECRET,
     Client,
-    ManualClock,
     auth_gateway,
     bearer,
     close_failed,
     offered,
 )
+from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
@@ -99,7 +99,7 @@ async def connected(client: Client, **options: Any) -> tuple[socketio.AsyncClien
 
 
 async def test_a_connection_ends_when_its_token_expires(tmp_path: Path) -> None:
-    clock = ManualClock()
+    clock = OffsetClock()
     async with auth_gateway(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
         ends_s = time.time() + 600
         token = jwt.encode({"exp": ends_s, "scope": "view"}, JWT_SECRET, "HS256")

@@ -16,11 +16,11 @@ from tests.support.auth_gateway import (
     JWT_SECRET,
     TABLES,
     Client,
-    ManualClock,
     auth_gateway,
     authenticator,
     bearer,
 )
+from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.signing import AUDIENCE, canonical
 from web.auth.signing_key import kept_key
@@ -125,7 +125,7 @@ async def test_invalid_sign_requests_are_refused(auth_client: Client, body: obje
 
 
 async def test_a_signed_url_expires(tmp_path: Path) -> None:
-    clock = ManualClock()
+    clock = OffsetClock()
     async with auth_gateway(tmp_path, clock, auth_jwt_secret=JWT_SECRET, auth_url_lifetime=300) as client:
         short = (await sign(client, "/snapshot/ghost.jpg", expires_s=60))["url"]
         longest = (await sign(client, "/snapshot/ghost.jpg", expires_s=10**9))["url"]

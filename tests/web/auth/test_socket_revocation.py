@@ -18,12 +18,12 @@ from tests.support.auth_gateway import (
     JWT_SECRET,
     OFF,
     Client,
-    ManualClock,
     auth_gateway,
     close_failed,
     offered,
 )
 from tests.support.eventually import eventually
+from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
 from web.gateway import GATEWAY
@@ -112,7 +112,7 @@ async def test_a_revoked_connection_gets_the_reason_and_is_closed(tmp_path: Path
 
 
 async def test_a_connection_is_closed_when_its_jwt_expires(tmp_path: Path) -> None:
-    clock = ManualClock()
+    clock = OffsetClock()
     async with auth_gateway(tmp_path, clock, auth_jwt_secret=JWT_SECRET) as client:
         token = jwt.encode({"exp": time.time() + 600, "scope": "view"}, JWT_SECRET, "HS256")
         async with connected(client, token) as socket:
