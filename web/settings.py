@@ -18,7 +18,16 @@ from hls.settings import ArchiveSettings, RecordedCameraSettings
 from signaling.settings import MessagingSettings
 from web.auth.settings import AuthSettings
 
-Networks = Annotated[list[IPvAnyNetwork], NoDecode, BeforeValidator(split_commas)]
+
+def _networks(value: object) -> object:
+    """A list of networks, or text with commas. A number would be an address for pydantic: ``false`` is 0.0.0.0."""
+    networks = split_commas(value)
+    if isinstance(networks, list) and any(isinstance(network, int) for network in networks):
+        raise ValueError("an address or a network is text, such as '192.0.2.0/24'")
+    return networks
+
+
+Networks = Annotated[list[IPvAnyNetwork], NoDecode, BeforeValidator(_networks)]
 
 
 class LogFormat(StrEnum):

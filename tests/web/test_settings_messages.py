@@ -37,6 +37,7 @@ def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("[cameras.door]\nurl='rtsp://h/'\nengine = 'vlc'", r"line 3: camera door: CAPTURE_ENGINE: "),
         ("[cameras.door]\nrecord='never'", r"camera door: URL: field required"),
         ("[auth.tokens.me]\nscope = ['view']", r"line 2: auth.tokens.me.scope is not a setting"),
+        ("trusted_proxies = [false]", r"line 1: TRUSTED_PROXIES: .*an address or a network is text"),
         ("cameras = 5", r"line 1: CAMERAS: "),
         ("cameras.door = 5", r"line 1: CAMERAS.DOOR: "),
         ("port = \ndebug = true", "not valid TOML.*line 1"),
