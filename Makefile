@@ -75,7 +75,7 @@ settings-docs: .venv/.dev-ready ## write the settings into docs/configuration.md
 types: .venv/.dev-ready ## generate the player's TypeScript types from the API documents
 	$(BIN)/python scripts/generate-types
 
-bench: .venv/.test-ready ## run a benchmark: make bench NAME=fanout ARGS='--viewers 1,20'; without NAME, list them
+bench: $(if $(NAME),.venv/.test-ready,.venv/.dev-ready) ## run a benchmark: make bench NAME=fanout ARGS='--viewers 1,20'; without NAME, list them
 	@exec $(BIN)/python -m bench $(NAME) $(ARGS)
 
 build: .venv/.dev-ready ## build wheel and source distribution into dist/, the player included

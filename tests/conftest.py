@@ -27,12 +27,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from tests.support import rtsp
 from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import RtspServer
 
 TESTS = Path(__file__).parent
+
+# No test asserts a time: an example of Hypothesis may take as long as a busy machine needs.
+settings.register_profile("liveedge", deadline=None)
+settings.load_profile("liveedge")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

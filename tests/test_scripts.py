@@ -75,12 +75,14 @@ def test_the_changelog_has_notes_for_the_next_release() -> None:
 
 def test_benchmarks_are_listed_and_run_by_name() -> None:
     done = run("-m", "bench")
-    assert done.returncode == 2
-    listed = [line.split()[0] for line in done.stderr.splitlines()[1:]]
+    assert done.returncode == 0
+    listed = [line.split()[0] for line in done.stdout.splitlines()[1:]]
     files = {path.stem for path in (ROOT / "bench").glob("*.py")}
     assert "fanout" in listed
     assert set(listed) <= files
-    assert "no benchmark" in run("-m", "bench", "fan-out").stderr
+    unknown = run("-m", "bench", "fan-out")
+    assert unknown.returncode == 2
+    assert "no benchmark" in unknown.stderr
     # A benchmark gets its arguments: this one prints its help.
     helped = run("-m", "bench", "index", "--help")
     assert helped.returncode == 0
