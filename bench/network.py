@@ -162,7 +162,7 @@ async def watch(gateway: GatewayProcess, viewer: Page, neighbour: Page, seconds:
     await asyncio.sleep(seconds)
     saw, beside = await take(viewer, seconds), await take(neighbour, seconds)
     counted = gateway.camera("loop")["webrtc"]
-    repaired = "" if udp is None else f"{counted['retransmitted']} of {udp.down.lost + udp.down.overflowed}"
+    repaired = "" if udp is None else f"{counted['packets_retransmitted']} of {udp.down.lost + udp.down.overflowed}"
     told = "; ".join([*saw.told[:3], *counted["degraded_reasons"]])
     first = "-" if waited_s is None else f"{waited_s:.1f} s"
     return f"{first} | {saw.row()} | {repaired} | {told} | {beside.row()}"
