@@ -1,16 +1,19 @@
 """Fuzz every parser of data from the network, from cameras and from disks.
 
-    .tools/bin/uv pip install --python .venv atheris && make bench NAME=fuzz ARGS='[TARGET …] [--seconds 60]'
+    make bench NAME=fuzz ARGS='[TARGET …] [--seconds 60]'
 
 libFuzzer, through atheris, changes real samples and keeps those that reach new lines of this code, of aioice's STUN and
 of aiortc's SDP and RTCP. Each target runs in its own process, because libFuzzer ends its process. An exception that the
 parser documents for bad input is no finding. Every other exception, a broken invariant, 5 s for one input and 1 GB of
 memory are. A finding is kept in ``fuzz-findings/``: replay it with ``--replay FILE TARGET``, and add a regression test.
 Goal: none.
+
+atheris is not part of the development packages. Where it is missing, uv runs this program again with it.
 """
 
 import argparse
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -70,6 +73,13 @@ def fuzz(name: str, seconds: int) -> bool:
     return is_clean
 
 
+def run_with_atheris() -> None:
+    """Replace this process by the same command in an environment that has atheris on top of this one."""
+    uv = Path(__file__).parents[1] / ".tools" / "bin" / "uv"
+    options = ("run", "--quiet", "--no-project", "--python", sys.prefix, "--with", "atheris")
+    os.execv(uv, [str(uv), *options, "python", "-m", "bench.fuzz", *sys.argv[1:]])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all")
@@ -86,7 +96,7 @@ def main() -> None:
     elif options.inside:
         inside(options.targets[0], options.seconds)
     elif importlib.util.find_spec("atheris") is None:
-        parser.error("atheris is missing: .tools/bin/uv pip install --python .venv atheris")
+        run_with_atheris()
     else:
         found = [name for name in options.targets or TARGETS if not fuzz(name, options.seconds)]
         sys.exit(len(found))

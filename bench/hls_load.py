@@ -15,36 +15,22 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 
 import psutil
 
-from gateway.media import Packet
+from bench.support.padded_source import ENGINE, PaddedSource
 from hls.live.segment import LivePart
 from hls.live.segment_buffer import SegmentBuffer
 from tests.support.hls_server import hls_server, source_camera
-from tests.support.sources.engine import SourceEngine
 
 _HINT = re.compile(rb'PRELOAD-HINT:TYPE=PART,URI="([^"]+)"')
 _MEDIA_SEQUENCE = re.compile(rb"MEDIA-SEQUENCE:(\d+)")
 _LENGTH = re.compile(rb"Content-Length: (\d+)")
 
 
-class FilledEngine(SourceEngine):
-    """A source with the bitrate of a real camera: H.264 filler data (NAL type 12), which decoders ignore."""
-
-    bytes_per_frame = 0
-
-    def packets(self) -> Iterator[Packet]:
-        filler = b"\x00\x00\x01\x0c" + b"\xff" * self.bytes_per_frame + b"\x80"
-        for packet in super().packets():
-            yield replace(packet, data=packet.data + filler) if packet.is_video else packet
-
-
 async def serve(kilobits: int) -> None:
     """The gateway's part: print its address, and at the end when each part existed and the CPU time."""
-    FilledEngine.bytes_per_frame = kilobits * 1000 // 8 // 15
+    PaddedSource.bits_per_s = kilobits * 1000
     exists: dict[str, float] = {}
     add_part = SegmentBuffer.add_part
 
@@ -53,7 +39,7 @@ async def serve(kilobits: int) -> None:
         exists[part.name] = time.monotonic()
 
     SegmentBuffer.add_part = record_time  # type: ignore[assignment,method-assign]
-    camera = source_camera("packets://gop=30", engine="bench.hls_load:FilledEngine")
+    camera = source_camera("packets://gop=30", engine=ENGINE)
     async with hls_server({"yard": camera}) as server:
         await server.live.stream("yard").multivariant_playlist()
         print(json.dumps({"url": server.url}), flush=True)

@@ -1,6 +1,6 @@
 """Run Prometheus itself on /metrics, the alert rules and the dashboard.
 
-    make bench NAME=monitoring
+    make bench NAME=monitoring ARGS='[--seconds 45]'
 
 It needs Debian's package ``prometheus`` (the server and ``promtool``), which the tests do without: they compare the
 names in rules and dashboard with /metrics. This runs, in this order: ``promtool check rules``, ``promtool test rules``
@@ -34,13 +34,14 @@ from tests.support.rtsp import free_port
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def promtool(*words: str | Path, given: bytes | None = None) -> None:
+def promtool(*arguments: str | Path, stdin: bytes | None = None) -> None:
     """Run it, and print its output. Raises ``SystemExit`` if it fails."""
     done = subprocess.run(
-        ["promtool", *words], input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        ["promtool", *arguments], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
     print(
-        f"promtool {' '.join(map(str, words))}: {'fine' if done.returncode == 0 else done.stdout.decode()}", flush=True
+        f"promtool {' '.join(map(str, arguments))}: {'fine' if done.returncode == 0 else done.stdout.decode()}",
+        flush=True,
     )
     if done.returncode:
         raise SystemExit(1)
@@ -73,8 +74,8 @@ def ask(server: str, path: str, **query: str) -> Any:
         return json.load(reply)["data"]
 
 
-async def watch(gateway: GatewayProcess, seconds: float, look: Callable[[], int]) -> int:
-    """Run one viewer of each transport for a while; then return ``look()``, with all of them connected."""
+async def watch(gateway: GatewayProcess, seconds: float, evaluate: Callable[[], int]) -> int:
+    """Run one viewer of each transport for a while; then return ``evaluate()``, with all of them connected."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver("video", direction="recvonly")
     await peer.setLocalDescription(await peer.createOffer())
@@ -103,7 +104,7 @@ async def watch(gateway: GatewayProcess, seconds: float, look: Callable[[], int]
 
         tasks = [asyncio.create_task(each()) for each in (webrtc, mjpeg, hls)]
         done, _ = await asyncio.wait(tasks, timeout=seconds)
-        faults = await asyncio.to_thread(look)
+        faults = await asyncio.to_thread(evaluate)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -120,9 +121,9 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield panel["title"], target["expr"].replace("$camera", ".*")
 
 
-def look(gateway: GatewayProcess, server: str) -> int:
+def evaluate(gateway: GatewayProcess, server: str) -> int:
     """Evaluate and print every expression; return the number of faults."""
-    promtool("check", "metrics", given=gateway.fetch("/metrics")[2])
+    promtool("check", "metrics", stdin=gateway.fetch("/metrics")[2])
     eventually_sync(lambda: ask(server, "query", query="up == 1")["result"], "Prometheus has scraped the gateway")
     faults = 0
     for title, expression in expressions():
@@ -138,8 +139,8 @@ def look(gateway: GatewayProcess, server: str) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=45, help="how long the gateway is watched")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=45, help="how long the gateway has viewers")
     options = parser.parse_args()
     if not shutil.which("promtool") or not shutil.which("prometheus"):
         print("Prometheus and promtool are missing: apt-get install prometheus", file=sys.stderr)
@@ -153,7 +154,7 @@ def main() -> int:
             prometheus(folder, gateway.url[7:]) as server,
         ):
             gateway.wait_for_state("live", "demo")
-            faults = asyncio.run(watch(gateway, options.seconds, lambda: look(gateway, server)))
+            faults = asyncio.run(watch(gateway, options.seconds, lambda: evaluate(gateway, server)))
     print(f"{faults} faults")
     return 1 if faults else 0
 

@@ -1,4 +1,4 @@
-"""One viewer on a bad network, and a neighbour on a good one.
+"""Measure one viewer on a bad network, and a neighbour on a good one.
 
     make bench NAME=network ARGS='[--seconds 20] [--only webrtc,hls,jpeg,mjpeg,all,kernel]'
 
@@ -50,12 +50,12 @@ NETWORKS = {
 VETH, OUTSIDE, INSIDE = "liveedge-bench", "10.77.0.1", "10.77.0.2"
 TRANSPORTS = ("webrtc", "hls", "jpeg", "mjpeg")
 SETTLE_S = 3.0
-"""After the first picture: joining is another bench."""
+"""After the first picture: bench.join_storm and bench.first_frame measure joining."""
 PATIENCE_S = 30.0
 
 COUNT = """
-// Pictures of whatever surface the player has, as they come.
-window.seen = { times: [], latency: [], told: {} };
+// Count the pictures of the surface that the player has at the moment.
+window.seen = { times: [], latency: [], notices: {} };
 const drawn = ImageBitmapRenderingContext.prototype.transferFromImageBitmap;
 ImageBitmapRenderingContext.prototype.transferFromImageBitmap = function (bitmap) {
   this.canvas.pictures = (this.canvas.pictures ?? 0) + 1;
@@ -66,8 +66,8 @@ setInterval(() => {
   const player = document.querySelector("live-edge-player"), surface = player?.surface;
   if (!surface) return;
   const { notice, latencyMs, transport } = player.state;
-  const words = [transport ?? "nothing", notice].filter(Boolean).join(": ");
-  seen.told[words] = (seen.told[words] ?? 0) + 1;
+  const text = [transport ?? "nothing", notice].filter(Boolean).join(": ");
+  seen.notices[text] = (seen.notices[text] ?? 0) + 1;
   const pictures = surface.pictures ?? surface.getVideoPlaybackQuality?.().totalVideoFrames ?? 0;
   if (surface !== last.surface) last = { surface, pictures: 0 };
   for (; last.pictures < pictures; last.pictures++) seen.times.push(performance.now());
@@ -84,7 +84,7 @@ class Seen:
     freezes: int
     frozen_s: float
     latency_ms: list[float]
-    told: list[str]
+    notices: list[str]
 
     def row(self) -> str:
         ordered = sorted(self.latency_ms)
@@ -99,24 +99,24 @@ async def take(page: Page, seconds: float) -> Seen:
     times = [began, *(at for at in found["times"] if at >= began), found["now"]]
     gaps = [(following - at) / 1000 for at, following in pairwise(times)]
     frozen = [gap for gap in gaps if gap >= 0.5]
-    told = sorted(found["told"].items(), key=lambda item: -item[1])
-    return Seen((len(times) - 2) / seconds, len(frozen), sum(frozen), found["latency"], [text for text, _ in told])
+    notices = sorted(found["notices"].items(), key=lambda item: -item[1])
+    return Seen((len(times) - 2) / seconds, len(frozen), sum(frozen), found["latency"], [text for text, _ in notices])
 
 
 async def clear(page: Page) -> None:
-    """Begin to count anew."""
-    await page.evaluate("() => Object.assign(window.seen, { times: [], latency: [], told: {} })")
+    """Reset the counters."""
+    await page.evaluate("() => Object.assign(window.seen, { times: [], latency: [], notices: {} })")
 
 
 async def open_page(browser: Browser) -> Page:
-    """A page that counts, in a context of its own: pages behind others are not drawn."""
+    """A page that counts pictures, in its own context: a page behind another one is not drawn."""
     page = await (await browser.new_context()).new_page()
     await page.add_init_script(COUNT)
     return page
 
 
 async def first_picture(page: Page) -> float | None:
-    """Wait for it; returns how long that took in seconds, or ``None``."""
+    """Wait for the first picture. Returns how long that took in seconds; ``None`` if it did not come."""
     began = time.monotonic()
     while time.monotonic() - began < PATIENCE_S:
         if await page.evaluate("() => window.seen.times.length"):
@@ -126,7 +126,7 @@ async def first_picture(page: Page) -> float | None:
 
 
 async def measure(gateway: GatewayProcess, transports: str, network: str, seconds: float) -> str:
-    """One row."""
+    """Measure one transport on one network. Returns the row."""
     down, up = NETWORKS[network]
     async with AsyncExitStack() as stack:
         udp = UdpNetwork(gateway.json("/api/status")["webrtc"]["udp_port"], down, up)
@@ -137,16 +137,16 @@ async def measure(gateway: GatewayProcess, transports: str, network: str, second
         neighbour = await open_page(await stack.enter_async_context(chromium()))
         viewer = await open_page(await stack.enter_async_context(chromium()))
 
-        async def lead_through(route: Route) -> None:
+        async def answer_through_network(route: Route) -> None:
             answer = await route.fetch()
             text = await answer.text()
             await route.fulfill(response=answer, body=udp.answer(text) if answer.status == 201 else text)
 
-        await viewer.route("**/whep/loop", lead_through)
+        await viewer.route("**/whep/loop", answer_through_network)
         own = "webrtc" if len(transports.split()) > 1 else transports
         await embed(neighbour, gateway.url, f'transports="{own}"', camera="loop")
         await first_picture(neighbour)
-        # The player itself comes over a good network; what it asks for does not.
+        # The player's code is loaded over a good network. Its requests use the bad one.
         await embed(viewer, tcp.url, f'transports="{transports}"', camera="loop")
         tcp.down.link, tcp.up.link = down, up
         row = await watch(gateway, viewer, neighbour, seconds, udp if own == "webrtc" else None)
@@ -154,7 +154,7 @@ async def measure(gateway: GatewayProcess, transports: str, network: str, second
 
 
 async def watch(gateway: GatewayProcess, viewer: Page, neighbour: Page, seconds: float, udp: UdpNetwork | None) -> str:
-    """What both pages see from the viewer's first picture on."""
+    """Measure both pages from the viewer's first picture on. Returns the cells of the row."""
     waited_s = await first_picture(viewer)
     await asyncio.sleep(SETTLE_S)
     for page in (viewer, neighbour):
@@ -163,14 +163,14 @@ async def watch(gateway: GatewayProcess, viewer: Page, neighbour: Page, seconds:
     saw, beside = await take(viewer, seconds), await take(neighbour, seconds)
     counted = gateway.camera("loop")["webrtc"]
     repaired = "" if udp is None else f"{counted['packets_retransmitted']} of {udp.down.lost + udp.down.overflowed}"
-    told = "; ".join([*saw.told[:3], *counted["degraded_reasons"]])
+    notices = "; ".join([*saw.notices[:3], *counted["degraded_reasons"]])
     first = "-" if waited_s is None else f"{waited_s:.1f} s"
-    return f"{first} | {saw.row()} | {repaired} | {told} | {beside.row()}"
+    return f"{first} | {saw.row()} | {repaired} | {notices} | {beside.row()}"
 
 
 @contextmanager
 def namespace(folder: Path) -> Iterator[Path]:
-    """A network namespace with one way out, of 300 kbit/s; gives a Chromium that lives in it."""
+    """A network namespace behind 300 kbit/s. Yields a command that runs Chromium in it."""
     name, queue = f"liveedge{os.getpid()}", "burst 4kb limit 40kb"
     inside = f"ip netns exec {name}"
     browser = folder / "chromium"
@@ -222,7 +222,7 @@ async def main() -> None:
     parser.add_argument("--only", default=",".join((*TRANSPORTS, "all", "kernel")))
     parser.add_argument("--networks", default=",".join(NETWORKS))
     options = parser.parse_args()
-    print("| transport | network | first picture | fps | freezes | latency p50 / p95 ms | repaired | told |", end="")
+    print("| transport | network | first picture | fps | freezes | latency p50 / p95 ms | repaired | notices |", end="")
     print(" neighbour: fps | freezes | latency |\n|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "liveedge.toml").write_text(CAMERA)
@@ -230,7 +230,7 @@ async def main() -> None:
             for transport in options.only.split(","):
                 if transport == "kernel":
                     if os.geteuid() or not shutil.which("tc"):
-                        print("the kernel's own network needs root, ip and tc", flush=True)
+                        print("kernel needs root, ip and tc", flush=True)
                         continue
                     print(await measure_kernel(2 * options.seconds), flush=True)
                     continue

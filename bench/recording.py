@@ -11,39 +11,19 @@ import asyncio
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from gateway.capture.engine import CaptureEngine
-from gateway.media import Packet
+from bench.support.padded_source import ENGINE
 from gateway.service import CaptureService
 from hls.archive.service import Archive
 from hls.live.service import LiveService
-from tests.support.sources.engine import SourceEngine
 from web.settings import load_settings
 
 GOAL_CORE = 0.25
 GOAL_MB = 25.0
-FRAME_BYTES = 2_000_000 // 8 // 15
 WARM_UP_S = 8.0
-
-_FILLER = b"\0\0\0\1\x0c"
-"""Filler data (ITU-T H.264 §7.3.2.7), which a camera of constant bitrate sends when nothing moves."""
-
-
-class FillingEngine(SourceEngine):
-    """15 frames a second of 2 Mbit/s, a keyframe every 2 s."""
-
-    def packets(self) -> Iterator[Packet]:
-        for packet in super().packets():
-            filler = _FILLER + b"\xff" * max(0, FRAME_BYTES - len(packet.data) - 6) + b"\x80"
-            yield replace(packet, data=packet.data + filler)
-
-
-assert issubclass(FillingEngine, CaptureEngine)
 
 
 async def stage(name: str, data_dir: Path, cameras: int, seconds: float) -> tuple[float, float, float]:
@@ -54,8 +34,7 @@ async def stage(name: str, data_dir: Path, cameras: int, seconds: float) -> tupl
     settings = load_settings(
         data_dir=data_dir,
         cameras={
-            f"camera{number}": {"url": "packets://width=640,height=360", "engine": "bench.recording:FillingEngine"}
-            for number in range(cameras)
+            f"camera{number}": {"url": "packets://width=640,height=360", "engine": ENGINE} for number in range(cameras)
         },
         record="always",
         archive_min_free_bytes=0,

@@ -1,24 +1,25 @@
-"""How long ``<live-edge-player>`` takes to be back at the live edge, from the moment at which that is possible again.
+"""Measure how long ``<live-edge-player>`` takes to return to the live edge once that is possible again.
 
     make bench NAME=return_to_live ARGS='[--rounds 5] [--cases restart,network] [--players all,hls]'
 
-Chromium shows a camera whose picture is a clock, over each transport alone and over all of them. Something is taken
-away from it and given back, without a click. What counts is a picture on the screen that is as young as that
-transport's pictures are (``EDGE_MS``), by the clock in the picture. It is possible again:
+Chromium shows a camera whose picture is a clock, over each transport alone and over all of them. Each case interrupts
+the player and ends the interruption, without a click. The time ends with the first picture on the screen that is as
+young as that transport's pictures are (``EDGE_MS``), by the clock in the picture. It starts when the return is possible
+again:
 
 =========  ===============================================================================================
-restart    SIGTERM, and the gateway is started at once: when its camera is live, and for LL-HLS, which needs to have
-           seen a GOP, when it has a playlist
+restart    SIGTERM, and the gateway is started at once: when its camera is live, and for LL-HLS, which needs a whole
+           GOP, when it has a playlist
 kill       the same, with kill -9
 camera     the camera is away for ``OUTAGE_S``: when the gateway has its next keyframe
 frozen     the tab is hidden and frozen for ``FROZEN_S``: when it is in front again
 hidden     the tab is hidden for more than a minute, so that the player stops: when it is in front again
 busy       the page's main thread does something else for ``BUSY_S``: when it is free again
 cut        nothing gets through for ``OUTAGE_S``, over the same network: when it does again
-network    the same, over another network: what was connected before is dead, and nobody says so
+network    the same, over another network: connections from before are dead, and no end is notified
 =========  ===============================================================================================
 
-The longest takes half a minute a round, but for ``hidden``, of which there are fewer.
+The longest takes half a minute a round, except ``hidden``, which has fewer rounds.
 """
 
 import argparse
@@ -45,7 +46,7 @@ from tests.support.tabs import chromium_with_tabs, frozen
 GOAL_MS = 2000.0
 
 EDGE_MS = {"webrtc": 500, "hls": 2000, "jpeg": 1000, "mjpeg": 1000}
-"""No older than this is a picture at the live edge of its transport."""
+"""The maximum age of a picture at the live edge, by transport."""
 
 PLAYERS = {"webrtc": "webrtc", "hls": "hls", "jpeg": "jpeg", "mjpeg": "mjpeg", "all": ""}
 """The attribute ``transports``."""
@@ -55,7 +56,7 @@ FROZEN_S = 10.0
 BUSY_S = 5.0
 HIDDEN_S = 65.0
 SETTLE_S = 4.0
-"""Between two rounds: it plays, and what it has learnt of the camera is true again."""
+"""Between two rounds: the player plays, and its measurements of the camera are valid again."""
 
 PATIENCE_S = 40.0
 
@@ -102,7 +103,7 @@ class Stage:
             await page.close()
 
     async def live(self, page: Page, since_ms: float, patience_s: float) -> dict[str, Any] | None:
-        """The first picture at the live edge that was seen after ``since_ms``, or none in time."""
+        """The first picture at the live edge after ``since_ms``; ``None`` if there was none in time."""
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             seen: list[dict[str, Any]] = await page.evaluate(
@@ -130,7 +131,7 @@ class Stage:
                     pass
                 await asyncio.sleep(0.02)
 
-    # --- the cases: each takes something away, gives it back and returns when it was possible again
+    # --- the cases: each interrupts, ends the interruption, and returns when the player could be live again
 
     async def restart(self, page: Page, _: NetworkProxy) -> float:
         await asyncio.to_thread(self.gateway.stop)
@@ -199,7 +200,7 @@ CASES = {
     "cut": Stage.cut,
     "network": Stage.network,
 }
-NEED_A_WAY = {"cut", "network"}
+NEED_PROXY = {"cut", "network"}
 
 
 def now_ms() -> float:
@@ -213,9 +214,9 @@ async def measure(stage: Stage, case: str, player: str, rounds: int) -> None:
     over: list[str] = []
     gateway_port = int(stage.gateway.url.rsplit(":", 1)[1])
     async with NetworkProxy(gateway_port, stage.media_port) as network:
-        has_way = case in NEED_A_WAY
-        url = f"http://127.0.0.1:{network.ports[gateway_port]}" if has_way else stage.gateway.url
-        async with stage.player(PLAYERS[player], url, network.ports if has_way else None) as page:
+        is_proxied = case in NEED_PROXY
+        url = f"http://127.0.0.1:{network.ports[gateway_port]}" if is_proxied else stage.gateway.url
+        async with stage.player(PLAYERS[player], url, network.ports if is_proxied else None) as page:
             for _ in range(rounds):
                 await asyncio.sleep(SETTLE_S)
                 since = await CASES[case](stage, page, network)
@@ -224,9 +225,9 @@ async def measure(stage: Stage, case: str, player: str, rounds: int) -> None:
                 over.append(picture["transport"] if picture else "nothing")
     p50, longest = median(times), max(times)
     verdict = "met" if longest <= GOAL_MS else "MISSED"
-    ways = "" if set(over) == {player} else f" (over {', '.join(sorted(set(over)))})"
+    transports = "" if set(over) == {player} else f" (over {', '.join(sorted(set(over)))})"
     figures = f"{p50 / 1000:.2f} s | {longest / 1000:.2f} s"
-    print(f"| {case} | {player}{ways} | {len(times)} | {figures} | {verdict} |", flush=True)
+    print(f"| {case} | {player}{transports} | {len(times)} | {figures} | {verdict} |", flush=True)
 
 
 async def main() -> None:

@@ -1,11 +1,12 @@
 """Measure clients that do not read: 1,000 frames to ten of them, and to an eleventh that reads.
 
-    make bench NAME=slow_reader
+    make bench NAME=slow_reader ARGS='[--frames 1000]'
 
 The ten subscribe to JPEG frames over Socket.IO and never read their socket again. The server's memory must not grow
 with the frames (goal: less than 5 MB), and the eleventh must not be affected.
 """
 
+import argparse
 import asyncio
 import sys
 import time
@@ -15,13 +16,12 @@ import psutil
 
 from bench.frames import Receiver, child
 
-FRAMES = 1000
 FPS = 30.0
-LAZY = 10
+STALLED = 10
 CAMERA = "fake://clock?width=1280&height=720&fps=30"
 
 
-async def lazy_client(port: str) -> asyncio.StreamWriter:
+async def stalled_client(port: str) -> asyncio.StreamWriter:
     """A client that subscribes to frames and then reads nothing. No library does that."""
     _, writer = await asyncio.open_connection("127.0.0.1", int(port), limit=2048)
 
@@ -49,20 +49,20 @@ async def watch(reader: Receiver, frames: int) -> tuple[float, list[float]]:
     return reader.frames / (time.monotonic() - began), reader.late_ms
 
 
-async def main() -> None:
-    command = (sys.executable, "-m", "bench.frames", "--role", "ours", "--url", CAMERA, "--fps", str(FPS))
+async def main(frames: int) -> None:
+    command = (sys.executable, "-m", "bench.frames", "--role", "liveedge", "--url", CAMERA, "--fps", str(FPS))
     with child(*command) as (process, port):
         server = psutil.Process(process.pid)
         eleventh = Receiver(reads_clock=True)
         await eleventh.start(port, subscribe=True)
         await watch(eleventh, 200)
-        print("alone:          ", figures(*await watch(eleventh, 200)))
+        print("alone:             ", figures(*await watch(eleventh, 200)))
         before = server.memory_info().rss
-        lazy = [await lazy_client(port) for _ in range(LAZY)]
-        print("beside lazy ones:", figures(*await watch(eleventh, FRAMES)))
+        stalled = [await stalled_client(port) for _ in range(STALLED)]
+        print("beside ten stalled:", figures(*await watch(eleventh, frames)))
         grown = (server.memory_info().rss - before) / 1e6
-        print(f"memory grew by {grown:.1f} MB over {FRAMES} frames (goal: less than 5 MB)")
-        for writer in lazy:
+        print(f"memory grew by {grown:.1f} MB over {frames} frames (goal: less than 5 MB)")
+        for writer in stalled:
             writer.close()
         await eleventh.stop()
 
@@ -73,4 +73,6 @@ def figures(fps: float, late_ms: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=1000, help="how many frames the eleventh client reads")
+    asyncio.run(main(parser.parse_args().frames))

@@ -75,15 +75,15 @@ class Record:
 
     series: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     late_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    visits: Counter[str] = field(default_factory=Counter)
+    viewers: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
 
 
-Stay = Callable[[GatewayProcess, aiohttp.ClientSession, str, float, Record], Awaitable[None]]
+RunViewer = Callable[[GatewayProcess, aiohttp.ClientSession, str, float, Record], Awaitable[None]]
 
 
 async def whep(
-    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record
+    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, watch_s: float, record: Record
 ) -> None:
     """A WebRTC viewer that decodes. It measures the time from the offer to the first picture."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -102,7 +102,7 @@ async def whep(
             await track.recv()
         record.late_ms["whep first picture"].append((time.monotonic() - began) * 1000)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(stay_s):
+            async with asyncio.timeout(watch_s):
                 while True:
                     await track.recv()
         # Half of them close the connection, half vanish.
@@ -117,7 +117,9 @@ _PDT = re.compile(r"#EXT-X-PROGRAM-DATE-TIME:(\S+)")
 _PART = re.compile(r"#EXT-X-PART:DURATION=([0-9.]+)")
 
 
-async def hls(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record) -> None:
+async def hls(
+    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, watch_s: float, record: Record
+) -> None:
     """An LL-HLS player with blocking reloads that fetches each part. It measures the age of a part's last picture."""
     base = f"{gateway.url}/hls/{camera}/"
     async with http.get(base + "index.m3u8") as reply:
@@ -125,7 +127,7 @@ async def hls(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str,
         name = next(line for line in (await reply.text()).splitlines() if line and not line.startswith("#"))
     async with http.get(base + name) as reply:
         text = await reply.text()
-    until = time.monotonic() + stay_s
+    until = time.monotonic() + watch_s
     while time.monotonic() < until:
         segments, _, tail = text.rpartition("#EXTINF")
         first = re.search(r"MEDIA-SEQUENCE:(\d+)", text)
@@ -147,12 +149,12 @@ async def hls(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str,
 
 
 async def mjpeg(
-    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record
+    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, watch_s: float, record: Record
 ) -> None:
     """An MJPEG viewer. It measures the age of its pictures."""
     async with http.get(f"{gateway.url}/mjpeg/{camera}") as reply:
         reply.raise_for_status()
-        until = time.monotonic() + stay_s
+        until = time.monotonic() + watch_s
         with contextlib.suppress(TimeoutError):
             while time.monotonic() < until:
                 async with asyncio.timeout(5):  # a flapping camera may be away
@@ -165,7 +167,7 @@ async def mjpeg(
 
 
 async def browser(
-    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, record: Record
+    gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, watch_s: float, record: Record
 ) -> None:
     """A Socket.IO client that receives frames. It measures their age."""
     client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
@@ -181,12 +183,12 @@ async def browser(
     try:
         await client.connect(gateway.url, wait_timeout=20)
         await client.call("frames_subscribe", {"camera_id": camera}, timeout=20)
-        await asyncio.sleep(stay_s)
+        await asyncio.sleep(watch_s)
     finally:
         await client.disconnect()
 
 
-async def archive(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, stay_s: float, _: Record) -> None:
+async def archive(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: str, watch_s: float, _: Record) -> None:
     """A user of the archive: pages, a thumbnail, a download, a clip, a replay."""
     api = f"{gateway.url}/api/cameras/{camera}"
     async with http.get(api + "/segments", params={"limit": "20"}) as reply:
@@ -203,21 +205,21 @@ async def archive(gateway: GatewayProcess, http: aiohttp.ClientSession, camera: 
             # Retention deletes the oldest meanwhile: a 404 is no failure.
             if reply.status >= 500 and reply.status != 503:
                 raise RuntimeError(f"{reply.status} for {path}")
-    await asyncio.sleep(stay_s / 4)
+    await asyncio.sleep(watch_s / 4)
 
 
-VISITS: dict[str, Stay] = {"whep": whep, "hls": hls, "mjpeg": mjpeg, "socket.io": browser, "archive": archive}
+VIEWERS: dict[str, RunViewer] = {"whep": whep, "hls": hls, "mjpeg": mjpeg, "socket.io": browser, "archive": archive}
 
 
-async def come_and_go(
+async def run_viewers(
     name: str, gateway: GatewayProcess, http: aiohttp.ClientSession, record: Record, until: float
 ) -> None:
     """Run one viewer after the other on a transport."""
     while time.monotonic() < until:
         camera = random.choices(["steady", "flapping", "dead"], [6, 4, 1])[0]
         try:
-            await VISITS[name](gateway, http, camera, random.uniform(*WATCH_S), record)
-            record.visits[name] += 1
+            await VIEWERS[name](gateway, http, camera, random.uniform(*WATCH_S), record)
+            record.viewers[name] += 1
         except Exception as error:
             # For a camera that is away or unreachable, a refusal is right.
             if camera == "steady":
@@ -259,7 +261,7 @@ def theil_sen(points: list[tuple[float, float]]) -> float:
 
 def report(record: Record) -> bool:
     """Print slopes and verdicts. True if all is flat and every viewer was served."""
-    print("visits:", ", ".join(f"{name} {count}" for name, count in record.visits.items()))
+    print("viewers:", ", ".join(f"{name} {count}" for name, count in record.viewers.items()))
     for failure, count in record.failures.most_common(10):
         print(f"  failed {count} times: {failure}")
     print(f"{'':22}{'first':>9}{'median':>9}{'last':>9}{'slope/h':>10}{'growth':>9}")
@@ -298,9 +300,9 @@ async def soak(minutes: float, viewers: int, csv: Path | None = None) -> bool:
                 asyncio.TaskGroup() as group,
             ):
                 group.create_task(sample(gateway, http, record, until))
-                for transport in VISITS:
+                for transport in VIEWERS:
                     for _ in range(1 if transport == "archive" else viewers):
-                        group.create_task(come_and_go(transport, gateway, http, record, until))
+                        group.create_task(run_viewers(transport, gateway, http, record, until))
             log = gateway.log()
     if csv is not None:
         rows = [f"{name},{at:.1f},{value:.2f}\n" for name, points in record.series.items() for at, value in points]

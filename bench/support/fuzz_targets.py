@@ -273,7 +273,7 @@ def boxes() -> tuple[list[bytes], Run]:
     return _files(), run
 
 
-def healing() -> tuple[list[bytes], Run]:
+def recovered_files() -> tuple[list[bytes], Run]:
     """Files on the disk, truncated and recovered; libav reads them, too."""
     import av.logging
 
@@ -376,6 +376,7 @@ def settings() -> tuple[list[bytes], Run]:
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
-        stun, rtcp, framing, offer, fragment, picture, parameter_sets, access_units, boxes, healing, url, time, settings
+        stun, rtcp, framing, offer, fragment, picture, parameter_sets, access_units, boxes, recovered_files, url, time,
+        settings,
     )
 }  # fmt: skip

@@ -26,7 +26,7 @@ from tests.support.eventually import eventually
 CONNECT_S = 60.0
 
 _SO_RCVBUFFORCE = 33
-"""Linux: beyond net.core.rmem_max, for root."""
+"""Linux: lets root exceed net.core.rmem_max."""
 RECEIVE_BYTES = 4 * 1024 * 1024
 """Eight seconds of one viewer."""
 
@@ -47,7 +47,7 @@ class Arrivals:
     _end: int | None = None
 
     def take(self, data: bytes) -> None:
-        """One SRTP packet; its header is in the clear."""
+        """Count one SRTP packet; its header is not encrypted."""
         now = time.monotonic()
         if self.packets:
             self.longest_gap_s = max(self.longest_gap_s, now - self.last_s)
@@ -110,7 +110,7 @@ class Server:
         return f"{self.address}/whep"
 
     def cpu_s(self) -> float:
-        """CPU seconds so far, of the process and its children, by the scheduler's own account (in ns, proc(5))."""
+        """CPU seconds of the process and its children so far, as the scheduler accounts them (in ns, proc(5))."""
         process = psutil.Process(self.process.pid)
         total = 0
         for member in (process, *process.children(recursive=True)):
@@ -121,7 +121,7 @@ class Server:
 
 
 async def cpu_share(server: Server, seconds: float) -> float:
-    """CPU seconds a second, over that time."""
+    """CPU seconds per second, averaged over ``seconds``."""
     cpu, began = server.cpu_s(), time.monotonic()
     await asyncio.sleep(seconds)
     return (server.cpu_s() - cpu) / (time.monotonic() - began)
@@ -129,7 +129,7 @@ async def cpu_share(server: Server, seconds: float) -> float:
 
 @contextmanager
 def server(kind: str, *options: str) -> Iterator[Server]:
-    """Run one until the block ends."""
+    """Run bench.support.webrtc_server until the block ends."""
     command = [sys.executable, "-m", "bench.support.webrtc_server", kind, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -142,7 +142,7 @@ def server(kind: str, *options: str) -> Iterator[Server]:
 @contextmanager
 def rtsp_camera() -> Iterator[str]:
     """An RTSP camera of 4 Mbit/s at 30 fps in its own process; yield its URL."""
-    script = Path(__file__).parents[1] / "rtsp_camera.py"
+    script = Path(__file__).with_name("rtsp_camera.py")
     process = subprocess.Popen(
         ["/usr/bin/python3", str(script), "noise"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -179,7 +179,7 @@ def count(viewer: Viewer) -> None:
 
 
 async def offer() -> RTCPeerConnection:
-    """A peer with its offer made."""
+    """A peer with an offer."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver("video", direction="recvonly")
     await peer.setLocalDescription(await peer.createOffer())
@@ -211,7 +211,7 @@ async def close(viewers: list[Viewer]) -> None:
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """The smallest value that ``percent`` of all do not exceed."""
+    """The smallest value that ``percent`` of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
@@ -222,5 +222,5 @@ def row(name: str, figure: str, goal: str = "") -> None:
 
 
 def verdict(value: float, goal: float, unit: str) -> str:
-    """A goal, and whether it is met."""
+    """A goal as text, and whether it is met."""
     return f"{goal:g} {unit}: {'met' if value <= goal else 'missed'}"

@@ -1,4 +1,4 @@
-"""A WebRTC server in a process of its own, for benchmarks: the gateway's, or stock aiortc that passes packets through.
+"""A WebRTC server in its own process, for benchmarks: that of liveedge, or stock aiortc that passes packets through.
 
     python -m bench.support.webrtc_server liveedge|aiortc [--url RTSP] [--gop FRAMES] [--delays]
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--delays", action="store_true", help="measure each frame, which costs CPU")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        settings = camera_settings(Path(folder), options.url, options.gop)
+        settings = camera_settings(Path(folder), options)
         service = CaptureService(settings.camera_settings())
         app = web.Application(middlewares=[errors_as_json])
         app.cleanup_ctx.append(lambda _: _captured(service))
@@ -60,11 +60,14 @@ def main() -> None:
         web.run_app(app, host="127.0.0.1", port=0, print=_announce, handler_cancellation=True)
 
 
-def camera_settings(data_dir: Path, url: str | None, gop: int) -> Settings:
-    """One camera: at ``url``, or 4 Mbit/s at 30 fps with keyframes of 50 to 80 KB, as a real camera has."""
-    camera = {"url": url, "engine": "pyav"}
-    if url is None:
-        EncodedLoopEngine.showing[CAMERA_ID] = (realistic(gop), None)
+def camera_settings(data_dir: Path, options: argparse.Namespace) -> Settings:
+    """One camera: at ``--url``, or 4 Mbit/s at 30 fps with keyframes of 50 to 80 KB, as a real camera has.
+
+    liveedge captures with its default engine, aiortc with the one that an application of aiortc uses.
+    """
+    camera = {"url": options.url, "engine": "auto" if options.server == "liveedge" else "pyav"}
+    if options.url is None:
+        EncodedLoopEngine.showing[CAMERA_ID] = (realistic(options.gop), None)
         camera = {"url": f"loop://{CAMERA_ID}", "engine": "tests.support.sources.encoded_loop:EncodedLoopEngine"}
     return load_settings(
         data_dir=data_dir, cameras={CAMERA_ID: camera}, start="on-demand", record="capture", archive_min_free_bytes=0
@@ -123,7 +126,7 @@ DELAYS = web.AppKey("delays", FrameDelays)
 
 
 async def _outputs(app: web.Application, settings: Settings, service: CaptureService) -> AsyncIterator[None]:
-    """LL-HLS and the archive, detached at first."""
+    """Add the routes for LL-HLS and the archive, and ``/delays``. At first neither is attached."""
     camera = service.camera()
     live, archive = LiveService(service), Archive(settings, service)
     await archive.start()

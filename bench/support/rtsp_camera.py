@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """An RTSP camera at 30 fps for benchmarks, by GStreamer. It runs under the system's Python, where Debian installs gi.
 
-    /usr/bin/python3 rtsp_camera.py [noise]
+    /usr/bin/python3 bench/support/rtsp_camera.py [noise]
 
 1280x720 with a moving ball, or 640x360 of noise that takes all of its 4 Mbit/s. Its first line on standard output is
 its URL; it ends when its standard input closes.
