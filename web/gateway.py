@@ -23,7 +23,7 @@ from gateway.camera_settings import CameraSettings
 from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
-from gateway.config.field import Applies, names_changed
+from gateway.config.field import Applies, names_changed, with_values
 from gateway.errors import ConflictError
 from gateway.service import CaptureService
 from gateway.status import LiveEdge
@@ -73,7 +73,8 @@ class Gateway:
         self.restart_needed: list[str] = []
         """Changed settings that apply after a restart."""
         self.on_reload: list[Callable[[Settings], None]] = []
-        """Called with new settings when they are applied. A ``SettingsError`` from the first prevents that."""
+        """Called with the settings that apply now, after each reload. One that needs a restart has its old value. A
+        ``SettingsError`` from the first prevents the reload."""
         self._change_lock = asyncio.Lock()
         self._running_changes: set[asyncio.Future[Any]] = set()
 
@@ -164,9 +165,12 @@ class Gateway:
     async def reload(self, settings: Settings) -> str:
         """Apply other settings. A camera that is the same in both is not interrupted.
 
+        Settings that apply after a restart keep the values that the process started with, for every part of it.
         Returns a summary for the log. Raises ``SettingsError``; nothing is changed then.
         """
         async with self._change_lock:
+            restart_needed = names_changed(self.settings, settings, Applies.RESTART)
+            settings = with_values(self.settings, settings, Applies.RESTART)
             wanted = self.camera_store.cameras(settings)
             for camera in wanted.values():
                 engine_factory(camera.capture_engine)  # raises before anything has changed
@@ -179,7 +183,7 @@ class Gateway:
             for listener in self.on_reload:
                 listener(settings)  # the first may raise
             self.webrtc.ice_servers = ice_servers
-            self.restart_needed = names_changed(self.settings, settings, Applies.RESTART)
+            self.restart_needed = restart_needed
             self.camera_store.reconfigure(settings)
             for camera_id in removed:
                 await self._close(camera_id)

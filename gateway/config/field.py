@@ -14,11 +14,13 @@ Nothing else has to be edited for a new setting: :func:`changed` (reload), :mod:
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
+
+M = TypeVar("M", bound=BaseModel)
 
 _KEY = "setting"
 
@@ -107,6 +109,12 @@ def changed(before: BaseModel, after: BaseModel) -> list[Setting]:
 def names_changed(before: BaseModel, after: BaseModel, *applies: Applies) -> list[str]:
     """The names of those that apply so, as the environment writes them, sorted."""
     return sorted(each.name.upper() for each in changed(before, after) if each.applies in applies)
+
+
+def with_values(source: M, settings: M, *applies: Applies) -> M:
+    """``settings`` with the values of ``source`` for the settings that apply so."""
+    kept = [each.name for each in settings_of(type(settings)) if each.applies in applies]
+    return settings.model_copy(update={name: getattr(source, name) for name in kept})
 
 
 def _data(field: FieldInfo) -> Mapping[str, Any] | None:

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from gateway.camera_settings import StartMode
+from gateway.config.field import Applies, names_changed
 from gateway.errors import SettingsError
 from tests.support.configured import engines, load, write
 from tests.support.eventually import eventually
 from web.gateway import GATEWAY
 from web.reload import SettingsWatch
+from web.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -92,6 +95,33 @@ async def test_settings_that_need_a_restart_are_reported_until_then(
     await watch.reload()
     assert await settings_status() == {"error": None, "restart_needed": []}
     assert "restart needed" not in caplog.text
+
+
+async def test_settings_that_need_a_restart_keep_their_values_until_then(
+    place: Path, open_gateway: Callable[[], Any]
+) -> None:
+    write(place, door={})
+    client = await open_gateway()
+    gateway, file = client.app[GATEWAY], place / "liveedge.toml"
+    door = gateway.service.camera("door")
+    await eventually(lambda: engines(place, "door"), "the camera has an engine")
+    before, started_with = file.read_text(), gateway.settings
+    received: list[Settings] = []
+    gateway.on_reload.append(received.append)
+    file.write_text(
+        'socketio_server_url = "http://127.0.0.1:9"\nhost = "rebound.example"\narchive_max_bytes = 7\n'
+        "frame_rate = 3\nauth_disabled = true\n" + before
+    )
+    assert await gateway.reload(load()) == "changed: door; in force: AUTH_DISABLED, FRAME_RATE"
+    assert gateway.restart_needed == ["ARCHIVE_MAX_BYTES", "HOST", "SOCKETIO_SERVER_URL"]
+    assert (door.settings.start, door.settings.frame_rate) == (StartMode.ALWAYS, 3)
+    assert len(engines(place, "door")) == 1
+    assert not engines(place, "door")[0].interrupted
+    assert (await client.get("/api/cameras", headers={"Host": "rebound.example"})).status == 403
+    assert names_changed(started_with, received[0], *Applies) == ["AUTH_DISABLED", "FRAME_RATE"]
+    # What the API changes afterwards uses the same settings.
+    assert (await client.patch("/api/cameras/door", json={"frame_rate": 5})).status == 200
+    assert door.settings.start is StartMode.ALWAYS
 
 
 async def test_access_and_limits_apply_at_once_and_no_camera_is_interrupted(
