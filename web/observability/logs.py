@@ -89,8 +89,10 @@ class _Repeats:
 class RateLimitedHandler(logging.StreamHandler[TextIO]):
     """Writes redacted records to standard error, each message at most once within :data:`REPEAT_S`.
 
-    Repeats are counted. Their number is written with the first line after that time, of whatever kind. DEBUG is not
-    limited. ``clock`` gives monotonic seconds.
+    Repeats are counted. Their number and the time of the first message are written when the next line of any kind
+    follows after that time: ``repeated 3 times since 19:07:32Z: camera door: …``. DEBUG is not limited.
+
+    ``clock`` gives monotonic seconds.
     """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -138,10 +140,12 @@ class RateLimitedHandler(logging.StreamHandler[TextIO]):
         if not repeats.count:
             return
         record = repeats.record
+        first = time.strftime("%H:%M:%SZ", time.gmtime(record.created))
+        times = "once" if repeats.count == 1 else f"{repeats.count} times"
         record.created = time.time()
         record.msecs = record.created % 1 * 1000
         record.repeated = repeats.count
-        record.msg = f"{record.msg} ({repeats.count} more of these)"
+        record.msg = f"repeated {times} since {first}: {record.msg}"
         record.exc_text = None
         super().emit(record)
 

@@ -74,7 +74,10 @@ def test_a_repeated_message_is_counted(console: Log) -> None:
     console.now_s += REPEAT_S
     console.logger.info("something else")
     assert len(console.lines) == 5
-    assert console.lines[2].endswith("camera door: retrying: connection refused (99 more of these)")
+    first = console.lines[0][len("2026-11-28T") :][: len("19:07:32")]
+    assert console.lines[2].endswith(
+        f"gateway.test: repeated 99 times since {first}Z: camera door: retrying: connection refused"
+    )
     console.logger.warning("camera %s: retrying: %s", "door", "connection refused")
     assert len(console.lines) == 6
 
@@ -90,7 +93,16 @@ def test_the_counts_that_are_left_are_written_at_the_end(machine: Log) -> None:
         machine.logger.error("camera %s: failed", "door", extra={"camera": "door"})
     machine.handler.close()
     assert [json.loads(line).get("repeated") for line in machine.lines] == [None, 2]
-    assert json.loads(machine.lines[1])["camera"] == "door"
+    first, count = (json.loads(line) for line in machine.lines)
+    assert count["camera"] == "door"
+    assert count["message"] == f"repeated 2 times since {first['time'][11:19]}Z: camera door: failed"
+
+
+def test_a_single_repeat_is_written_as_once(console: Log) -> None:
+    for _ in range(2):
+        console.logger.error("camera door: failed")
+    console.handler.close()
+    assert "repeated once since " in console.lines[1]
 
 
 def test_the_number_of_remembered_messages_is_limited(console: Log) -> None:
