@@ -17,6 +17,9 @@ CHANNELS = {
     Endpoint.BROWSER: ("browser", "The gateway's own Socket.IO server at /socket.io/, default namespace."),
 }
 
+TEXTS = {"description", "summary", "title"}
+"""Keys of an API document whose values are text for people."""
+
 
 def asyncapi_document(version: str) -> dict[str, Any]:
     """The document that ``/asyncapi.json`` serves. ``version`` is the gateway's version."""
@@ -55,7 +58,7 @@ def asyncapi_document(version: str) -> dict[str, Any]:
         }
         for event in passing:
             operations[f"{name}_{_key(event)}"] = _operation(event, name)
-    return {
+    document = {
         "asyncapi": "3.0.0",
         "info": {
             "title": "liveedge",
@@ -67,6 +70,20 @@ def asyncapi_document(version: str) -> dict[str, Any]:
         "operations": operations,
         "components": {"messages": messages, "schemas": definitions["$defs"]},
     }
+    return as_markdown(document)
+
+
+def as_markdown(document: dict[str, Any]) -> dict[str, Any]:
+    """A copy of an API document with code in single backticks (Markdown); docstrings have double ones."""
+    return {key: _as_markdown(value, key) for key, value in document.items()}
+
+
+def _as_markdown(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return as_markdown(value)
+    if isinstance(value, list):
+        return [_as_markdown(each, key) for each in value]
+    return value.replace("``", "`") if isinstance(value, str) and key in TEXTS else value
 
 
 class _Schemas(GenerateJsonSchema):

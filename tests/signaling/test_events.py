@@ -54,6 +54,11 @@ def test_every_event_is_in_the_document_on_its_channels() -> None:
             assert (message in names) == (endpoint in event.endpoints)
 
 
+def test_its_texts_are_markdown() -> None:
+    assert "``" not in json.dumps(DOCUMENT)
+    assert "`" in json.dumps(DOCUMENT)
+
+
 def test_every_reference_has_a_target() -> None:
     found = references(DOCUMENT)
     assert len(found) > 50

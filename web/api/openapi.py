@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from signaling.asyncapi import as_markdown
 from web.api.describe import Answer, Description, Parameter, description_of
 from web.api.models import Error
 from web.auth.policy import ROUTES, CameraMatch, UrlSigning
@@ -60,7 +61,7 @@ def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
         # Two templates that differ only in the name of a parameter are one path (OpenAPI 3.1 §4.8.8.2).
         path = first.setdefault(re.sub(r"\{\w+\}", "{}", path), path)
         paths.setdefault(path, {})[method.lower()] = _operation(method, path, handler, description)
-    return {
+    document = {
         "openapi": "3.1.0",
         "info": {
             "title": "liveedge",
@@ -84,6 +85,7 @@ def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
             },
         },
     }
+    return as_markdown(document)
 
 
 class _Schemas(GenerateJsonSchema):
@@ -117,8 +119,8 @@ def _operation(method: str, path: str, handler: object, description: Description
     operation: dict[str, Any] = {
         "operationId": getattr(handler, "__name__", "") + ("" if method != "OPTIONS" else f"_{len(path)}"),
         "tags": [description.tag],
-        "summary": summary.replace("``", "`"),
-        "description": "\n\n".join(part for part in (rest.strip().replace("``", "`"), access) if part),
+        "summary": summary,
+        "description": "\n\n".join(part for part in (rest.strip(), access) if part),
         "security": security,
         "parameters": [
             *(_path_parameter(name) for name in re.findall(r"\{(\w+)\}", path)),
@@ -149,7 +151,7 @@ def _parameter(name: str, where: str, parameter: Parameter) -> dict[str, Any]:
         "name": name,
         "in": where,
         "required": parameter.required,
-        "description": parameter.description.replace("``", "`"),
+        "description": parameter.description,
         "schema": dict(parameter.schema),
     }
 

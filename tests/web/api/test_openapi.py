@@ -41,6 +41,7 @@ async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 async def test_every_route_is_described(client: Client) -> None:
     document = await (await client.get("/openapi.json")).json()
     OpenAPIV31SpecValidator(document).validate()
+    assert "``" not in json.dumps(document), "texts are Markdown"
     described = {
         (method.upper(), re.sub(r"\{\w+\}", "{}", path)) for path, item in document["paths"].items() for method in item
     }
