@@ -74,7 +74,7 @@ class CaptureService:
         try:
             return self._cameras[camera_id]
         except KeyError:
-            raise NotFoundError(f"there is no camera {camera_id!r}; GET /api/cameras lists what there is") from None
+            raise NotFoundError(f"there is no camera {camera_id!r}; GET /api/cameras lists all cameras") from None
 
     def start(self) -> None:
         """Capture the cameras whose settings say so."""

@@ -111,7 +111,7 @@ class Control:
             command = COMMANDS.get(event)
             handler = self._handlers.get(event)
             if command is None or handler is None or caller.endpoint not in command.endpoints:
-                raise NotFoundError(f"there is no command {event[:64]!r}; /asyncapi.json lists what there is")
+                raise NotFoundError(f"there is no command {event[:64]!r}; /asyncapi.json lists all commands")
             caller.access.authorize(event, None)
             async with self.queues.turn(self._queue_key(payload, caller)):
                 request = parse(event, command.model, payload)

@@ -101,12 +101,12 @@ class CameraStore:
         if self.is_configured(camera_id):
             raise ConflictError(
                 f"camera {camera_id} is configured in liveedge.toml or the environment: remove it there, and the"
-                ' gateway follows; PATCH with {"start": "on-demand", "record": "never"} keeps it quiet till then'
+                ' gateway follows; PATCH with {"start": "on-demand", "record": "never"} keeps it stopped until then'
             )
         if camera_id in self._changes:
             await self._save({key: table for key, table in self._changes.items() if key != camera_id})
         elif camera_id != DEMO_CAMERA:
-            raise NotFoundError(f"there is no camera {camera_id[:64]!r}; GET /api/cameras lists what there is")
+            raise NotFoundError(f"there is no camera {camera_id[:64]!r}; GET /api/cameras lists all cameras")
 
     def reconfigure(self, settings: Settings) -> None:
         """Use other settings."""

@@ -297,7 +297,7 @@ class Viewer:
         if result is RtcpResult.REJECTED:
             self.srtp_rejected += 1
         elif result is not RtcpResult.NOT_RTCP:
-            self.agent.heard()
+            self.agent.on_authenticated_packet()
             self._log_degraded()
         if result is RtcpResult.BYE:
             self.close_soon("it said goodbye")

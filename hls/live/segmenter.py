@@ -86,7 +86,7 @@ class Segmenter:
     ) -> None:
         self.targets = targets
         self.has_audio = False
-        """Whether any audio has come. Set it if that is known beforehand."""
+        """Whether any audio was received. Set it if that is known beforehand."""
         self.is_stalled = True
         self.frame_90k = targets.part_target_90k
         """Duration of the second newest frame."""
@@ -262,7 +262,7 @@ class Segmenter:
         return self._edge_at_s + max(STALL_S, 2.5 * to_seconds(self.targets.part_target_90k))
 
     def _expected_90k(self, now_s: float) -> int:
-        """Where the newest frame would be on the timeline if the camera had gone on."""
+        """Where the newest frame would be on the timeline if the camera had continued."""
         return self._edge_90k + seconds_90k(now_s - self._edge_at_s)
 
     def _add_gap(self, until_90k: int) -> None:

@@ -133,7 +133,7 @@ class ArchiveReader:
         until_90k = now_90k if end_90k is None else end_90k
         if until_90k - start_90k > DVR_MAX_S * CLOCK_RATE:
             raise BadRequestError(
-                f"a playlist holds {DVR_MAX_S // 3600} hours at most: take a later start, or an end nearer to it"
+                f"a playlist contains {DVR_MAX_S // 3600} hours at most: take a later start, or an end nearer to it"
             )
         is_recorded = self._archive.is_recorded(camera_id)
         is_ended = not is_recorded if end_90k is None else end_90k <= now_90k

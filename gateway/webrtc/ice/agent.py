@@ -102,8 +102,8 @@ class IceAgent:
         self._wakeup = asyncio.Event()
         self.dtls_dropped = 0
 
-    def heard(self) -> None:
-        """An authenticated datagram came."""
+    def on_authenticated_packet(self) -> None:
+        """The peer sent an authenticated packet: its consent is renewed."""
         self.last_consent_s = self._clock.monotonic()
 
     def select(self, transport: PeerTransport) -> None:
@@ -238,7 +238,7 @@ class IceRegistry:
         if "ICE-CONTROLLED" in request.attributes:
             # A lite agent is always controlled, so the other side must be controlling (RFC 8445 §7.3.1.1).
             return _error(request, 487, "Role Conflict", key), None
-        agent.heard()
+        agent.on_authenticated_packet()
         if not is_previous and agent.previous is not None:
             self._by_username.pop(agent.previous[0], None)
             agent.previous = None

@@ -73,7 +73,7 @@ def expected(pictures: list[list[bytes]]) -> list[bytes]:
     return [b"".join(START_CODE + unit for unit in units) for units in pictures]
 
 
-def film(count: int, slices: int = 1) -> list[list[bytes]]:
+def coded_pictures(count: int, slices: int = 1) -> list[list[bytes]]:
     return [
         picture(number, [20_000 if number % 20 == 0 else 3000 + number * 17] * slices, key=number % 20 == 0)
         for number in range(count)
@@ -82,7 +82,7 @@ def film(count: int, slices: int = 1) -> list[list[bytes]]:
 
 @pytest.mark.parametrize("slices", [1, 4])
 def test_after_the_trial_frames_come_with_their_last_payload(slices: int) -> None:
-    pictures = film(100, slices)
+    pictures = coded_pictures(100, slices)
     units, out, early = assemble(packetise(pictures))
     assert [unit.data for unit in out] == expected(pictures)
     assert units.is_low_latency
@@ -93,14 +93,14 @@ def test_after_the_trial_frames_come_with_their_last_payload(slices: int) -> Non
 
 
 def test_the_arrival_is_that_of_the_last_payload() -> None:
-    pieces = packetise(film(60))
+    pieces = packetise(coded_pictures(60))
     _, out, _ = assemble(pieces)
     last = {piece.pts: number for number, piece in enumerate(pieces)}
     assert all(unit.pts is not None and unit.arrival.wall_90k == last[unit.pts] for unit in out)
 
 
 def test_fragments_of_even_size_are_never_low_latency() -> None:
-    pictures = film(100)
+    pictures = coded_pictures(100)
     units, out, early = assemble(packetise(pictures, evenly=True))
     assert [unit.data for unit in out] == expected(pictures)[: len(out)]
     assert not units.counters.frames_incomplete
@@ -118,7 +118,7 @@ def test_varying_numbers_of_slices_are_never_low_latency() -> None:
 
 
 def test_one_wrong_prediction_ends_the_predictions() -> None:
-    pictures = [*film(60), picture(60, [2000, 2000]), *(picture(number, [3000]) for number in range(61, 120))]
+    pictures = [*coded_pictures(60), picture(60, [2000, 2000]), *(picture(number, [3000]) for number in range(61, 120))]
     units, out, early = assemble(packetise(pictures))
     assert units.counters.frames_incomplete == 1
     assert not units.is_low_latency

@@ -22,7 +22,7 @@ def packet(number: int) -> Packet:
     return Packet(MediaKind.VIDEO, b"\0", number, number, 0, number % GOP == 0, 0, INFO, 1)
 
 
-class Burst(CaptureEngine):
+class FiniteEngine(CaptureEngine):
     """Yields ``count`` packets as fast as it can, then ends or raises."""
 
     count = 0
@@ -40,15 +40,15 @@ class Burst(CaptureEngine):
         self.done.set()
 
 
-def burst(count: int, error: Exception | None = None) -> Burst:
-    engine = Burst(CaptureSource("door", "burst://", run=1), SYSTEM_CLOCK)
+def finite_engine(count: int, error: Exception | None = None) -> FiniteEngine:
+    engine = FiniteEngine(CaptureSource("door", "finite://", run=1), SYSTEM_CLOCK)
     engine.count, engine.error, engine.done = count, error, threading.Event()
     return engine
 
 
 async def test_packets_arrive_in_order_and_then_the_end() -> None:
     seen: list[int] = []
-    runner = EngineRunner(burst(100), lambda item: seen.append(item.dts_90k))
+    runner = EngineRunner(finite_engine(100), lambda item: seen.append(item.dts_90k))
     runner.start()
     await runner.ended()
     assert seen == list(range(100))
@@ -58,7 +58,7 @@ async def test_packets_arrive_in_order_and_then_the_end() -> None:
 async def test_a_slow_loop_loses_packets_up_to_a_keyframe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "HANDOVER_MAX_PACKETS", 25)
     seen: list[int] = []
-    engine = burst(1000)
+    engine = finite_engine(1000)
     runner = EngineRunner(engine, lambda item: seen.append(item.dts_90k))
     runner.start()
     engine.done.wait()  # the loop is blocked, as by a bad consumer
@@ -71,7 +71,7 @@ async def test_a_slow_loop_loses_packets_up_to_a_keyframe(monkeypatch: pytest.Mo
 async def test_the_first_packet_after_a_gap_is_a_keyframe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "HANDOVER_MAX_PACKETS", 25)
     seen: list[int] = []
-    runner = EngineRunner(burst(20_000), lambda item: seen.append(item.dts_90k))
+    runner = EngineRunner(finite_engine(20_000), lambda item: seen.append(item.dts_90k))
     runner.start()
     await runner.ended()
     assert len(seen) + runner.dropped == 20_000
@@ -80,14 +80,14 @@ async def test_the_first_packet_after_a_gap_is_a_keyframe(monkeypatch: pytest.Mo
 
 
 async def test_the_error_of_the_engine_is_raised() -> None:
-    runner = EngineRunner(burst(1, CameraEndedError("hung up")), lambda _: None)
+    runner = EngineRunner(finite_engine(1, CameraEndedError("hung up")), lambda _: None)
     runner.start()
     with pytest.raises(CameraEndedError, match="hung up"):
         await runner.ended()
 
 
 async def test_another_error_becomes_a_capture_error_without_secrets() -> None:
-    runner = EngineRunner(burst(1, ValueError("rtsp://viewer:s3cret@camera")), lambda _: None)
+    runner = EngineRunner(finite_engine(1, ValueError("rtsp://viewer:s3cret@camera")), lambda _: None)
     runner.start()
     with pytest.raises(CaptureError, match="ValueError") as caught:
         await runner.ended()
@@ -96,7 +96,7 @@ async def test_another_error_becomes_a_capture_error_without_secrets() -> None:
 
 async def test_nothing_is_delivered_after_an_interrupt() -> None:
     seen: list[int] = []
-    engine = burst(50)
+    engine = finite_engine(50)
     runner = EngineRunner(engine, lambda item: seen.append(item.dts_90k))
     runner.start()
     engine.done.wait()

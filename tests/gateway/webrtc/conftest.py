@@ -1,4 +1,4 @@
-"""Fixtures of the WebRTC tests: a server, cameras that play films, and aiortc peers."""
+"""Fixtures of the WebRTC tests: a server, cameras that play test videos, and aiortc peers."""
 
 from tests.support.webrtc import camera_with, join, page, server
 

@@ -22,10 +22,10 @@ from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 
 
 def brightness(jpeg: bytes) -> int:
-    """Which frame of a film this is, within one or two."""
+    """The number of the frame in the test video, within one or two."""
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert picture is not None
-    # The film is limited-range video, the JPEG is full-range.
+    # The test video is limited-range video, the JPEG is full-range.
     return round(float(picture.mean()) * 219 / 255 + 16) - 20
 
 

@@ -155,8 +155,8 @@ async def test_requests_through_a_trusted_proxy_count_for_its_clients(tmp_path: 
             peer = await stack.enter_async_context(await Peer.connect(port))
             peer.writer.write(head % 7)
             waiting.append(peer)
-        crowded = await stack.enter_async_context(await Peer.connect(port))
-        assert b"429" in await crowded.ask(head % 7)
+        limited = await stack.enter_async_context(await Peer.connect(port))
+        assert b"429" in await limited.ask(head % 7)
         other = await stack.enter_async_context(await Peer.connect(port))
         assert b"200" in await other.ask(head % 8 + b"abcde")
         for peer in waiting:

@@ -19,7 +19,7 @@ from gateway.media import Packet
 SMALL = "fake://demo?width=320&height=240&fps=30&gop=1"
 
 
-def film(url: str, packets: int) -> list[Packet]:
+def take_packets(url: str, packets: int) -> list[Packet]:
     engine = FakeLiveStreamGenerator(CaptureSource("demo", url, run=3))
     taken = []
     for packet in engine.packets():
@@ -40,7 +40,7 @@ def test_each_name_has_a_picture_of_its_own_with_a_readable_time_code(name: str)
 
 
 def test_its_packets_follow_the_rules() -> None:
-    packets = film(SMALL, 40)
+    packets = take_packets(SMALL, 40)
     assert len(packets) == 40
     assert [packet.is_keyframe for packet in packets] == [number % 30 == 0 for number in range(40)]
     assert all(after.dts_90k - before.dts_90k == 3000 for before, after in pairwise(packets))
@@ -54,7 +54,7 @@ def test_its_packets_follow_the_rules() -> None:
 
 
 def test_the_time_code_is_the_capture_time() -> None:
-    packets = film(SMALL, 35)
+    packets = take_packets(SMALL, 35)
     decoder = av.CodecContext.create("h264", "r")
     assert isinstance(decoder, av.VideoCodecContext)
     pictures = [picture for packet in packets for picture in decoder.decode(av.Packet(packet.data))]
@@ -65,7 +65,7 @@ def test_the_time_code_is_the_capture_time() -> None:
 
 @pytest.mark.parametrize(("name", "codec", "frame_90k"), [("aac", "aac", 1920), ("alaw", "pcm_alaw", 1800)])
 def test_its_audio_has_tones(name: str, codec: str, frame_90k: int) -> None:
-    packets = film(f"{SMALL}&audio={name}", 60)
+    packets = take_packets(f"{SMALL}&audio={name}", 60)
     audio = [packet for packet in packets if not packet.is_video]
     assert len(audio) > 10
     assert all(after.dts_90k - before.dts_90k == frame_90k for before, after in pairwise(audio))

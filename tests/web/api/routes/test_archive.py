@@ -166,7 +166,7 @@ async def test_ffmpeg_plays_the_dvr_playlist_which_goes_on_into_live(client: Cli
     zipped = await client.get(url, headers={"Accept-Encoding": "gzip"})
     assert zipped.headers["Content-Encoding"] == "gzip"
     assert await zipped.text() == text
-    # The film lies in the past: to the gateway's clock its end has come, unless no end is asked for.
+    # The requested end is in the past by the gateway's clock. Without an end the playlist is open.
     opened = await (await client.get("/hls/door/dvr.m3u8?start=now")).json()
     assert opened["error"] == "unavailable"
 
