@@ -46,12 +46,13 @@ async def test_a_stopped_gateway_leaves_no_thread_and_no_task(tmp_path: Path, mo
     before_tasks = asyncio.all_tasks()
     settings = load_settings(data_dir=tmp_path / "data", webrtc_udp_port=0, archive_min_free_bytes=0)
     async with TestClient(TestServer(create_app(settings))) as client:
-        for _ in range(400):
+
+        async def live_segment() -> str | None:
             camera = await (await client.get("/api/cameras/demo")).json()
-            if camera["state"] == "live" and (camera["live_edge"] or {}).get("segment"):
-                break
-            await asyncio.sleep(0.05)
-        assert camera["live_edge"]["segment"].startswith("segment_")
+            return (camera["live_edge"] or {}).get("segment") if camera["state"] == "live" else None
+
+        segment = await eventually(live_segment, "the camera is live and recorded")
+        assert segment.startswith("segment_")
         assert (await client.get("/snapshot/demo.jpg")).status == 200
         assert (await client.get("/hls/demo/index.m3u8")).status == 200
 
@@ -59,11 +60,8 @@ async def test_a_stopped_gateway_leaves_no_thread_and_no_task(tmp_path: Path, mo
         # Idle workers of the default executor belong to the event loop, and end with it.
         return {thread for thread in set(threading.enumerate()) - before_threads if "asyncio" not in thread.name}
 
-    for _ in range(100):
-        if not left():
-            break
-        await asyncio.sleep(0.05)  # workers of an executor that was shut down end a moment later
-    assert not left()
+    # Workers of an executor that was shut down end a moment later.
+    await eventually(lambda: not left(), "the gateway's threads have ended")
     assert not {task for task in asyncio.all_tasks() - before_tasks if not task.done()}
 
 

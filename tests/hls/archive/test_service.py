@@ -4,8 +4,9 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,20 @@ def publish(archive: Archive, packets: Sequence[Packet]) -> None:
     hub = archive.service.camera("door").hub
     for packet in packets:
         hub.publish(packet)
+
+
+def recording_after_new_run(archive: Archive) -> Callable[[], bool]:
+    """A condition: the camera is recorded. While it is not, each call publishes a second of a new run."""
+    runs = count(1)
+
+    def is_recording() -> bool:
+        if archive.recorders()["door"].is_recording:
+            return True
+        run = next(runs)
+        publish(archive, encode(EncoderSettings(seconds=1), START_90K + run * 100 * CLOCK_RATE, run=1 + run))
+        return False
+
+    return is_recording
 
 
 @pytest.mark.integration
@@ -230,11 +245,7 @@ async def test_a_failing_disk_is_reported_and_recording_resumes(archive: Archive
     await eventually(lambda: archive.recorders()["door"].error is not None, "the recorder reports its error")
     assert "recording has stopped" in (archive.recorders()["door"].error or "")
     folder.unlink()
-    lives = 0
-    while not archive.recorders()["door"].is_recording:
-        lives += 1
-        publish(archive, encode(EncoderSettings(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
-        await asyncio.sleep(0.05)
+    await eventually(recording_after_new_run(archive), "the recorder records again")
     assert archive.recorders()["door"].error is None
     assert archive.recorders()["door"].packets_dropped >= 10
 
@@ -309,9 +320,5 @@ async def test_a_disk_that_fails_within_a_segment_leaves_its_complete_fragments(
     assert (segment.state, segment.end_reason) == (SegmentState.TRUNCATED, EndReason.DISK_FAILED)
     assert segment.size == whole == reader_of(archive).path(segment).stat().st_size
     assert decode(reader_of(archive).path(segment)) == ""
-    lives = 0
-    while not archive.recorders()["door"].is_recording:
-        lives += 1
-        publish(archive, encode(EncoderSettings(seconds=1), START_90K + lives * 100 * CLOCK_RATE, run=1 + lives))
-        await asyncio.sleep(0.05)
+    await eventually(recording_after_new_run(archive), "the recorder records again")
     assert archive.recorders()["door"].error is None

@@ -6,6 +6,7 @@ from io import BytesIO
 import av
 import pytest
 
+from gateway.codec.annexb import nal_units
 from hls.mp4.fragments import FragmentMuxer, Sample, without_parameter_sets
 from tests.hls.live.llhls_rules import boxes, video_duration_90k
 from tests.support.sources.packets import AAC, PacketSource, Shape
@@ -97,9 +98,8 @@ def test_parameter_sets_stand_in_the_sample_entry_alone() -> None:
 )
 def test_parameter_sets_are_taken_out(codec: str, data: bytes, kept: list[int]) -> None:
     left = without_parameter_sets(data, codec)
-    units = [unit for unit in left.split(b"\0\0\1") if unit.strip(b"\0")]
     if kept:
-        assert [unit[0] for unit in units] == kept
+        assert [unit[0] for unit in nal_units(left)] == kept
     else:
         assert left == data
 

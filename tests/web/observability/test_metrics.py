@@ -54,11 +54,11 @@ async def scrape(client: Client) -> dict[str, dict[tuple[tuple[str, str], ...], 
 
 
 async def test_the_metrics_of_dashboard_and_alerts_exist_and_count(client: Client) -> None:
-    for _ in range(400):
+    async def has_live_segment() -> bool:
         camera = await (await client.get("/api/cameras/demo")).json()
-        if camera["state"] == "live" and (camera["live_edge"] or {}).get("segment"):
-            break
-        await asyncio.sleep(0.05)
+        return camera["state"] == "live" and bool((camera["live_edge"] or {}).get("segment"))
+
+    await eventually(has_live_segment, "the camera is live and recorded")
     assert (await client.get("/hls/demo/index.m3u8")).status == 200
     assert (await client.get("/hls/nosuch/index.m3u8")).status == 404
     assert (await client.get("/nowhere")).status == 404
@@ -196,9 +196,10 @@ async def test_every_capture_counter_is_exported(client: Client) -> None:
 
 
 async def test_a_scrape_does_not_read_the_disk(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with asyncio.timeout(20):
-        while not (await scrape(client)).get("liveedge_archive_disk_free_bytes"):
-            await asyncio.sleep(0.02)
+    async def is_disk_measured() -> bool:
+        return bool((await scrape(client)).get("liveedge_archive_disk_free_bytes"))
+
+    await eventually(is_disk_measured, "the disk is measured")
 
     def hang(*_: object, **__: object) -> None:
         raise AssertionError("the event loop waits for the disk")
