@@ -1,8 +1,8 @@
 """RtspCaptureEngine: RTSP cameras on the event loop, without a thread and without libav.
 
-Theory of operation. :mod:`gateway.rtsp` holds the protocol, this module its sockets and its times. A packet goes from
-the socket to the consumers in one call: the parser finds the interleaved frame in the receive buffer, the depacketizer
-appends its payload to the picture, and with the last packet of a picture (the marker bit) the picture is published.
+Theory of operation. :mod:`gateway.rtsp` holds the protocol, :mod:`gateway.capture.rtsp_media` makes packets of what
+comes, and this module has the sockets and the times. A packet goes from the socket to the consumers in one call: the
+parser finds the interleaved frame in the receive buffer, and its track takes it from there.
 
 Rules:
 
@@ -10,16 +10,14 @@ Rules:
 2. RTP comes over TCP, on the RTSP connection; over UDP where the camera refuses TCP (461).
 3. Redirects are followed :data:`REDIRECTS_MAX` times. Each target passes the same address check, and gets the
    credentials only where host and port stay the same.
-4. After a loss, frames are dropped up to the next keyframe, and counted; frames on which no other depends only when
-   they are hit themselves. Where no keyframe comes within :data:`KEYFRAME_WAIT_S`, such a camera sends none (intra
-   refresh), and frames are passed on again.
-5. UDP is only accepted from the address that the RTSP connection goes to.
+4. UDP is only accepted from the address that the RTSP connection goes to.
 """
 
 import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from urllib.parse import unquote
@@ -28,22 +26,16 @@ from gateway.capture import camera_errors, resolver
 from gateway.capture.camera_errors import host_and_port
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import Address, AsyncCaptureEngine, CaptureSource
-from gateway.capture.packets import PacketBuilder
 from gateway.capture.rtsp_connection import RtspConnection
-from gateway.capture.rtsp_tracks import ReceivedTrack
+from gateway.capture.rtsp_media import RtspMedia, TrackFormat
 from gateway.capture.rtsp_udp import UdpPair, open_pair
-from gateway.capture.timeline import ArrivalTime, SourceTime
 from gateway.capture.url import CameraUrl, parse
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.codec.annexb import join
 from gateway.errors import CameraRefusedError, CameraTimeoutError, CameraUnreachableError, CaptureError
 from gateway.media import Packet
 from gateway.rtsp import rtcp
 from gateway.rtsp.auth import Authenticator, Credentials
 from gateway.rtsp.client import ClientSession, RedirectError, State, Track, TransportKind
-from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.h264 import H264Depacketizer
-from gateway.rtsp.depacketize.h265 import H265Depacketizer
 from gateway.rtsp.errors import RtspProtocolError, RtspStatusError
 from gateway.rtsp.formats import AudioFormat, VideoFormat, audio_format, video_format
 from gateway.rtsp.messages import Message, Request
@@ -57,9 +49,6 @@ REDIRECTS_MAX = 3
 KEYFRAME_TIMEOUT_S = 60.0
 """How long packets may come without a keyframe, in seconds. Cameras with a smart codec send one every 20 s or so.
 After a minute, none will come."""
-
-KEYFRAME_WAIT_S = 12.0
-"""How long a keyframe is awaited after a loss, in seconds: longer than the GOP of most cameras."""
 
 TICK_S = 1.0
 """How often silence, keep-alive and reports are checked, in seconds."""
@@ -121,6 +110,12 @@ class RtspCaptureEngine(AsyncCaptureEngine):
             await run.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _SetUpTrack:
+    track: Track
+    pair: UdpPair | None
+
+
 class _Run:
     """One RTSP session and its tracks."""
 
@@ -146,20 +141,19 @@ class _Run:
             open_udp_ports=self._open_udp_ports,
         )
         self._formats: dict[int, VideoFormat | AudioFormat] = {}
-        self._tracks: dict[int, ReceivedTrack] = {}
         self._pairs: list[UdpPair] = []
-        self._channels: dict[int, tuple[ReceivedTrack, bool]] = {}
-        self._builder: PacketBuilder | None = None
-        self._video_at = 0.0
+        self._media: RtspMedia | None = None
+        self._set_up: list[_SetUpTrack] = []
+        """The tracks of :attr:`_media`, in its order."""
+        self._channels: dict[int, tuple[int, bool]] = {}
+        """Interleaved channels: the track's place in :attr:`_media`, and whether it is RTCP."""
         self._opened_at = 0.0
-        self._lost_at: float | None = None
         self._counted = 0
 
     @property
     def is_low_latency(self) -> bool:
         """Whether frames are passed on before the next one begins."""
-        found = [track.depacketizer for track in self._tracks.values()]
-        return any(each.pictures.is_prompt for each in found if isinstance(each, H264Depacketizer | H265Depacketizer))
+        return self._media is not None and self._media.is_low_latency
 
     # --- opening
 
@@ -228,15 +222,11 @@ class _Run:
         return pair.ports
 
     def _start_tracks(self) -> None:
-        """Make what receives each track that was set up."""
+        """Make what receives the tracks that were set up."""
         session = self._session
         is_udp = session.transport is TransportKind.UDP
-        audio: AudioFormat | None = None
-        video: VideoFormat | None = None
-        pairs = iter(self._pairs)
+        formats: list[TrackFormat] = []
         for number, track in enumerate(session.tracks):
-            pair = next(pairs, None) if is_udp else None
-            found = self._formats[number]
             if track.refused is not None:
                 log.info(
                     "the camera refuses its %s track (%d); it is left out",
@@ -245,36 +235,25 @@ class _Run:
                     extra={"camera": self._source.camera_id},
                 )
                 continue
-            on_frame = self._take_video if isinstance(found, VideoFormat) else self._take_audio
-            received = ReceivedTrack(
-                found.make(),
-                found.payload_type,
-                found.clock_rate,
-                on_frame,
-                first_timestamp=partial(getattr, track, "first_timestamp"),
-                is_reordered=is_udp,
-            )
-            self._tracks[number] = received
-            if isinstance(found, VideoFormat):
-                video = found
-            else:
-                audio = found
+            pair = self._pairs[number] if is_udp else None
+            place = len(formats)
+            formats.append(TrackFormat(self._formats[number], partial(getattr, track, "first_timestamp")))
+            self._set_up.append(_SetUpTrack(track, pair))
             if pair is not None:
-                pair.start(self._receiver(received), self._control_receiver(received))
+                pair.start(self._receiver(place), self._control_receiver(place))
                 if track.server_ports is not None:
                     pair.open_path(track.server_ports)
             elif track.channels is not None:
-                self._channels[track.channels[0]] = (received, False)
-                self._channels[track.channels[1]] = (received, True)
-        assert video is not None
-        self._video_base = Fraction(1, video.clock_rate)
-        self._audio_base = Fraction(1, audio.clock_rate) if audio is not None else self._video_base
-        self._builder = PacketBuilder(
-            video.codec,
-            self._source.run,
-            parameter_sets=join(*video.parameter_sets),
+                self._channels[track.channels[0]] = (place, False)
+                self._channels[track.channels[1]] = (place, True)
+        self._media = RtspMedia(
+            formats,
+            self._on_packet,
+            self._clock,
+            run=self._source.run,
+            camera_id=self._source.camera_id,
             frame_rate=_frame_rate(session),
-            audio=audio.info if audio is not None else None,
+            is_reordered=is_udp,
             counters=self._counters,
         )
 
@@ -282,8 +261,10 @@ class _Run:
 
     async def play(self) -> None:
         """Hand over packets until the end. Raises a :class:`CaptureError`, or an error of :mod:`gateway.rtsp`."""
+        media = self._media
         assert self._connection is not None
-        self._opened_at = self._video_at = self._clock.monotonic()
+        assert media is not None
+        self._opened_at = media.video_at = self._clock.monotonic()
         reports_at = self._opened_at + rtcp.REPORT_INTERVAL_S
         tick_s = UDP_TICK_S if self._pairs else TICK_S
         ended = asyncio.ensure_future(self._connection.wait_ended())
@@ -291,17 +272,16 @@ class _Run:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=tick_s)
                 now = self._clock.monotonic()
-                for track in self._tracks.values():
-                    track.expire(now)
+                media.expire(now)
                 self._count()
-                self._check_silence(now)
-                if self._session.state is State.ENDED or any(track.has_ended for track in self._tracks.values()):
+                self._check_silence(media, now)
+                if self._session.state is State.ENDED or media.has_ended:
                     raise camera_errors.ended(self._url)
                 if now >= self._session.keep_alive_at:
                     self._connection.send(self._session.keep_alive(now))
                 if now >= reports_at:
                     reports_at = now + rtcp.REPORT_INTERVAL_S
-                    self._send_reports(now)
+                    self._send_reports(media, now)
             try:
                 await ended
             except OSError:
@@ -334,54 +314,55 @@ class _Run:
 
     def _count(self) -> None:
         """Bring the counters up to date with what the tracks count."""
-        counters = self._counters
-        tracks = [track.counters for track in self._tracks.values()]
-        before, self._counted = self._counted, sum(each.lost for each in tracks)
-        counters.rtp_packets_lost += max(0, self._counted - before)
+        if self._media is None:
+            return
+        before, self._counted = self._counted, sum(track.counters.lost for track in self._media.tracks)
+        self._counters.rtp_packets_lost += max(0, self._counted - before)
 
-    def _check_silence(self, now: float) -> None:
-        if now - self._video_at > self._source.timeout_s:
+    def _check_silence(self, media: RtspMedia, now: float) -> None:
+        if now - media.video_at > self._source.timeout_s:
             raise camera_errors.silent(self._url, self._source.timeout_s)
-        has_begun = self._builder is not None and self._builder.info is not None
-        if not has_begun and now - self._opened_at > KEYFRAME_TIMEOUT_S:
+        if not media.has_begun and now - self._opened_at > KEYFRAME_TIMEOUT_S:
             raise camera_errors.no_keyframe(self._url, KEYFRAME_TIMEOUT_S)
 
-    def _send_reports(self, now: float) -> None:
+    def _send_reports(self, media: RtspMedia, now: float) -> None:
         assert self._connection is not None
-        for number, track in self._tracks.items():
-            report = track.receiver_report(now)
+        for received, set_up in zip(media.tracks, self._set_up, strict=True):
+            report = received.receiver_report(now)
             if report is None:
                 continue
-            setup = self._session.tracks[number]
-            if self._pairs:
-                if setup.server_ports is not None and number < len(self._pairs):
-                    self._pairs[number].send_control(report, setup.server_ports[1])
-            elif setup.channels is not None:
-                header = b"$" + bytes((setup.channels[1],)) + len(report).to_bytes(2, "big")
+            track = set_up.track
+            if set_up.pair is not None:
+                if track.server_ports is not None:
+                    set_up.pair.send_control(report, track.server_ports[1])
+            elif track.channels is not None:
+                header = b"$" + bytes((track.channels[1],)) + len(report).to_bytes(2, "big")
                 self._connection.write(header + report)
 
     # --- what comes in
 
     def _receive(self, channel: int, frame: memoryview) -> None:
         found = self._channels.get(channel)
-        if found is None:
+        if found is None or self._media is None:
             return
-        track, is_control = found
+        place, is_control = found
         if is_control:
-            track.receive_control(frame, self._clock.monotonic())
+            self._media.receive_control(place, frame, self._clock.monotonic())
         else:
-            track.receive(frame, self._clock.monotonic())
+            self._media.receive(place, frame, self._clock.monotonic())
 
-    def _receiver(self, track: ReceivedTrack) -> Callable[[memoryview], None]:
-        return lambda datagram: self._guarded(track.receive, datagram)
+    def _receiver(self, place: int) -> Callable[[memoryview], None]:
+        return lambda datagram: self._guarded(place, datagram, is_control=False)
 
-    def _control_receiver(self, track: ReceivedTrack) -> Callable[[memoryview], None]:
-        return lambda datagram: self._guarded(track.receive_control, datagram)
+    def _control_receiver(self, place: int) -> Callable[[memoryview], None]:
+        return lambda datagram: self._guarded(place, datagram, is_control=True)
 
-    def _guarded(self, receive: Callable[[memoryview, float], None], datagram: memoryview) -> None:
+    def _guarded(self, place: int, datagram: memoryview, *, is_control: bool) -> None:
         """Errors of what comes over UDP end the run as those of TCP do."""
+        assert self._media is not None
+        receive = self._media.receive_control if is_control else self._media.receive
         try:
-            receive(datagram, self._clock.monotonic())
+            receive(place, datagram, self._clock.monotonic())
         except Exception as error:
             if self._connection is not None:
                 self._connection.fail(error)
@@ -392,7 +373,7 @@ class _Run:
             self._connection.send(self._session.answer(message))
             return
         self._session.receive(message, self._clock.monotonic())
-        if self._session.state is State.PLAY and self._builder is None:
+        if self._session.state is State.PLAY and self._media is None:
             # Before PLAY is sent: the first packets may come together with its answer, or even before it.
             self._start_tracks()
         self._send_due()
@@ -404,36 +385,6 @@ class _Run:
         request = self._session.next_request()
         if request is not None:
             self._connection.send(request)
-
-    def _take_video(self, frame: Frame, now: float) -> None:
-        assert self._builder is not None
-        if self._builder.info is None:
-            # Before the first keyframe, every picture shows that the camera works.
-            self._video_at = now
-        if frame.is_keyframe:
-            self._lost_at = None
-        elif frame.follows_loss and self._lost_at is None:
-            self._lost_at = now
-        if self._lost_at is not None:
-            if now - self._lost_at < KEYFRAME_WAIT_S:
-                self._counters.frames_dropped_after_loss += 1
-                self._video_at = now
-                return
-            self._lost_at = None
-        arrival = ArrivalTime(self._clock.wall_90k(), now)
-        packet = self._builder.video(
-            frame.data, frame.timestamp, self._video_base, arrival, is_keyframe=frame.is_keyframe
-        )
-        if packet is not None:
-            self._video_at = now
-            self._on_packet(packet)
-
-    def _take_audio(self, frame: Frame, now: float) -> None:
-        assert self._builder is not None
-        time = SourceTime(frame.timestamp, None, self._audio_base, frame.duration)
-        packet = self._builder.audio(frame.data, time, ArrivalTime(self._clock.wall_90k(), now))
-        if packet is not None:
-            self._on_packet(packet)
 
 
 def _polled(fault: CaptureError, address: Address, url: CameraUrl) -> CaptureError:

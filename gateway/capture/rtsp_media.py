@@ -1,0 +1,165 @@
+"""RtspMedia: the media of one RTSP session, from RTP packets to packets by the rules of :mod:`gateway.media`. Sans-IO.
+
+Theory of operation. A packet takes one call: the track's depacketizer appends its payload to the picture, and with the
+last packet of a picture (the marker bit) the picture is published. The engine gives the bytes and the time at which
+they arrived.
+
+Rules:
+
+1. After a loss, frames are dropped up to the next keyframe, and counted; frames on which no other depends only when
+   they are hit themselves. Where no keyframe comes within :data:`KEYFRAME_WAIT_S`, such a camera sends none (intra
+   refresh), and frames are passed on again.
+2. A fault in sound never costs video: it is logged, and the sound is left out for the rest of the session.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from gateway.capture.counters import CaptureCounters
+from gateway.capture.packets import PacketBuilder
+from gateway.capture.rtsp_tracks import ReceivedTrack
+from gateway.capture.timeline import ArrivalTime, SourceTime
+from gateway.clock import Clock
+from gateway.codec.annexb import join
+from gateway.media import Packet
+from gateway.rtsp.depacketize import Frame
+from gateway.rtsp.depacketize.h264 import H264Depacketizer
+from gateway.rtsp.depacketize.h265 import H265Depacketizer
+from gateway.rtsp.formats import AudioFormat, VideoFormat
+
+log = logging.getLogger(__name__)
+
+KEYFRAME_WAIT_S = 12.0
+"""How long a keyframe is awaited after a loss, in seconds: longer than the GOP of most cameras."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFormat:
+    """A track that was set up. ``first_timestamp`` gives the time of RTP-Info once it is known; see
+    :class:`~gateway.capture.rtsp_tracks.ReceivedTrack`."""
+
+    format: VideoFormat | AudioFormat
+    first_timestamp: Callable[[], int | None] = field(default=lambda: None)
+
+
+class RtspMedia:
+    """See the module. One of the ``formats`` is video; ``tracks`` are in their order."""
+
+    def __init__(
+        self,
+        formats: Sequence[TrackFormat],
+        on_packet: Callable[[Packet], None],
+        clock: Clock,
+        *,
+        run: int = 0,
+        camera_id: str = "",
+        frame_rate: Fraction | None = None,
+        is_reordered: bool = False,
+        counters: CaptureCounters | None = None,
+    ) -> None:
+        """``frame_rate`` is that of the session description. ``is_reordered`` for UDP. ``clock`` is only asked for the
+        wall clock: monotonic times are arguments."""
+        self.video_at = 0.0
+        """When the newest sign of working video came, in monotonic seconds."""
+        self._on_packet = on_packet
+        self._clock = clock
+        self._camera_id = camera_id
+        self._counters = counters if counters is not None else CaptureCounters()
+        self._lost_at: float | None = None
+        self._has_audio_failed = False
+        video = next(each.format for each in formats if isinstance(each.format, VideoFormat))
+        audio = next((each.format for each in formats if isinstance(each.format, AudioFormat)), None)
+        self._video_base = Fraction(1, video.clock_rate)
+        self._audio_base = Fraction(1, audio.clock_rate) if audio is not None else self._video_base
+        self._builder = PacketBuilder(
+            video.codec,
+            run,
+            parameter_sets=join(*video.parameter_sets),
+            frame_rate=frame_rate,
+            audio=audio.info if audio is not None else None,
+            counters=self._counters,
+        )
+        self.tracks = [
+            ReceivedTrack(
+                each.format.make(),
+                each.format.payload_type,
+                each.format.clock_rate,
+                self._take_video if isinstance(each.format, VideoFormat) else self._take_audio,
+                first_timestamp=each.first_timestamp,
+                is_reordered=is_reordered,
+            )
+            for each in formats
+        ]
+        self._is_video = [isinstance(each.format, VideoFormat) for each in formats]
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was a keyframe with its parameter sets."""
+        return self._builder.info is not None
+
+    @property
+    def is_low_latency(self) -> bool:
+        """Whether frames are passed on before the next one begins."""
+        found = [track.depacketizer for track in self.tracks]
+        return any(each.pictures.is_prompt for each in found if isinstance(each, H264Depacketizer | H265Depacketizer))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the source of the video has said goodbye."""
+        return any(track.has_ended for track, is_video in zip(self.tracks, self._is_video, strict=True) if is_video)
+
+    def receive(self, number: int, packet: memoryview, now: float) -> None:
+        """Take an RTP packet of a track; the view is valid during the call only. ``now`` is monotonic."""
+        if self._is_video[number]:
+            self.tracks[number].receive(packet, now)
+            return
+        if self._has_audio_failed:
+            return
+        try:
+            self.tracks[number].receive(packet, now)
+        except Exception:
+            self._has_audio_failed = True
+            log.exception(
+                "camera %s: its sound cannot be read and is left out",
+                self._camera_id,
+                extra={"camera": self._camera_id},
+            )
+
+    def receive_control(self, number: int, packet: memoryview, now: float) -> None:
+        """Take an RTCP packet of a track."""
+        self.tracks[number].receive_control(packet, now)
+
+    def expire(self, now: float) -> None:
+        """Give up on packets that do not come (UDP)."""
+        for track in self.tracks:
+            track.expire(now)
+
+    def _take_video(self, frame: Frame, now: float) -> None:
+        if self._builder.info is None:
+            # Before the first keyframe, every picture shows that the camera works.
+            self.video_at = now
+        if frame.is_keyframe:
+            self._lost_at = None
+        elif frame.follows_loss and self._lost_at is None:
+            self._lost_at = now
+        if self._lost_at is not None:
+            if now - self._lost_at < KEYFRAME_WAIT_S:
+                self._counters.frames_dropped_after_loss += 1
+                self.video_at = now
+                return
+            self._lost_at = None
+        arrival = ArrivalTime(self._clock.wall_90k(), now)
+        packet = self._builder.video(
+            frame.data, frame.timestamp, self._video_base, arrival, is_keyframe=frame.is_keyframe
+        )
+        if packet is not None:
+            self.video_at = now
+            self._on_packet(packet)
+
+    def _take_audio(self, frame: Frame, now: float) -> None:
+        time = SourceTime(frame.timestamp, None, self._audio_base, frame.duration)
+        packet = self._builder.audio(frame.data, time, ArrivalTime(self._clock.wall_90k(), now))
+        if packet is not None:
+            self._on_packet(packet)
