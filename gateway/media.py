@@ -8,14 +8,15 @@ Rules, which every engine follows and every consumer relies on:
    strictly increasing, and ``pts_90k >= dts_90k``. Video and audio share the timeline.
 3. ``captured_at_90k`` is the best estimate of when the camera captured the frame: 90 kHz ticks of the wall clock since
    the Unix epoch.
-4. Every packet has its :class:`StreamInfo`. A change of codec, size or parameter sets makes a new, unequal object. The
-   first packet that carries it is a keyframe.
+4. Every packet has its :class:`StreamInfo`. A change of codec, size or sequence parameter set makes a new, unequal
+   object. The first packet that carries it is a keyframe. Parameter sets that change all the time make no new object:
+   they are in the keyframes, and ``has_changing_sets`` says so.
 5. ``run`` grows by one with each connection to the camera. The timelines of two runs are unrelated; only
    ``captured_at_90k`` continues.
 6. The first video packet of a run is a keyframe.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
@@ -34,6 +35,9 @@ class VideoInfo:
     ``codec`` is FFmpeg's name (``h264``, ``hevc``). ``parameter_sets`` are the SPS and PPS (and VPS) in Annex B, each
     after a four-byte start code. ``codec_string`` is that of RFC 6381 (``avc1.42e01f``). ``frame_rate`` is the declared
     one, or ``None``. ``has_b_frames`` says whether decoding order may differ from presentation order.
+
+    ``has_changing_sets`` says that keyframes bring parameter sets other than ``parameter_sets``, which a consumer must
+    not remove from them. It does not count when two are compared.
     """
 
     codec: str
@@ -43,13 +47,15 @@ class VideoInfo:
     parameter_sets: bytes
     frame_rate: Fraction | None = None
     has_b_frames: bool = False
+    has_changing_sets: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
     """An audio track. ``codec`` is FFmpeg's name (``aac``, ``pcm_alaw``, ``pcm_mulaw``, ``opus``…).
 
-    ``extradata`` is the configuration of the decoder (for AAC the AudioSpecificConfig), empty where there is none.
+    ``extradata`` is the configuration of the decoder, empty where there is none: for AAC the AudioSpecificConfig, for
+    ``adpcm_g726le`` one byte with the bits of a sample.
     """
 
     codec: str

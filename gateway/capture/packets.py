@@ -5,10 +5,12 @@ Rules:
 
 1. Nothing is passed on before a video keyframe whose parameter sets are known, in-band or from the session description.
    In-band ones win: a session description is out of date once a camera is reconfigured.
-2. A keyframe whose parameter sets differ begins a new :class:`~gateway.media.StreamInfo`.
-3. Presentation times tell whether a stream has B-frames, unless its SPS excludes them: then a step back is the camera's
-   clock. The SPS is believed until one whole GOP was seen: many cameras could reorder and never do. Without B-frames,
-   decoding time is presentation time.
+2. A keyframe with another active SPS begins a new :class:`~gateway.media.StreamInfo`. Other parameter sets may change
+   with every keyframe (some encoders write their quantiser into the PPS): such keyframes keep theirs, and the stream is
+   the same. So is one whose SPS changes for more than :data:`SPS_CHANGES_MAX` times without saying anything new.
+3. Presentation times tell whether a stream has B-frames, unless its SPS excludes them or the picture that steps back
+   has no B slice: then it is the camera's clock. The SPS is believed until one whole GOP was seen: many cameras could
+   reorder and never do. Without B-frames, decoding time is presentation time.
 """
 
 from dataclasses import replace
@@ -17,13 +19,17 @@ from fractions import Fraction
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline, Timestamps
 from gateway.clock import CLOCK_RATE
-from gateway.codec.parameter_sets import ParameterSets, find_parameter_sets, video_info
+from gateway.codec.h264 import is_b_slice
+from gateway.codec.parameter_sets import ParameterSets, active_first, find_parameter_sets, first_slice, video_info
 from gateway.codec.sps import MAX_FRAME_RATE
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 
 MAX_REORDER_S = 1
 """Seconds. A presentation time further back than this is a jump and not a B-frame: at most 16 frames are reordered
 (H.264 §A.3)."""
+
+SPS_CHANGES_MAX = 2
+"""Changes of the SPS in one run that count as a camera being reconfigured. More are its habit."""
 
 UNDECLARED_REORDER = 2
 """Frames. By how many a stream with B-frames reorders whose SPS does not say: two levels of B-frames need as many."""
@@ -55,6 +61,7 @@ class PacketBuilder:
         if self._declared_rate:
             self._timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / self._declared_rate))
         self._sets: ParameterSets | None = find_parameter_sets(codec, parameter_sets)
+        self._sps_changes = 0
         self._may_reorder = True
         self._reorder = 0
         self._has_reordered = False
@@ -67,7 +74,7 @@ class PacketBuilder:
 
         Raises :class:`~gateway.errors.NoVideoError` for parameter sets that cannot be read.
         """
-        self._observe_order(pts, time_base, is_keyframe=is_keyframe)
+        self._observe_order(data, pts, time_base, is_keyframe=is_keyframe)
         if is_keyframe:
             self._read_parameter_sets(data)
         times = self._timeline.timestamp(MediaKind.VIDEO, SourceTime(pts, None, time_base), arrival, self._reorder)
@@ -97,7 +104,7 @@ class PacketBuilder:
             run=self._run,
         )
 
-    def _observe_order(self, pts: int | None, time_base: Fraction, *, is_keyframe: bool) -> None:
+    def _observe_order(self, data: bytes, pts: int | None, time_base: Fraction, *, is_keyframe: bool) -> None:
         """Notice where presentation order differs from decoding order."""
         if pts is None or not self._may_reorder:
             return
@@ -107,7 +114,7 @@ class PacketBuilder:
             return
         back = self._newest_pts - pts
         self._newest_pts = max(self._newest_pts, pts)
-        if 0 < back * time_base < MAX_REORDER_S:
+        if 0 < back * time_base < MAX_REORDER_S and (self._codec != "h264" or is_b_slice(first_slice("h264", data))):
             self._has_reordered = True
             self._reorder = self._reorder or UNDECLARED_REORDER
 
@@ -116,7 +123,11 @@ class PacketBuilder:
         sets = find_parameter_sets(self._codec, data) or self._sets
         if sets is None:
             return
-        if self.info is not None and sets == self._sets:
+        if len(sets.sps) > 1:
+            sets = active_first(self._codec, data, sets)
+        if self.info is not None and self._is_same_stream(self.info, sets):
+            if sets != self._sets and not self.info.video.has_changing_sets:
+                self.info = replace(self.info, video=replace(self.info.video, has_changing_sets=True))
             # A whole GOP was seen: what it did counts, and not what the SPS would have allowed.
             has_b_frames = self._has_reordered
             if has_b_frames == self.info.video.has_b_frames:
@@ -132,3 +143,15 @@ class PacketBuilder:
         if video.frame_rate:
             self._timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / video.frame_rate))
         self.info = StreamInfo(video, self._audio)
+
+    def _is_same_stream(self, info: StreamInfo, sets: ParameterSets) -> bool:
+        """Rule 2."""
+        assert self._sets is not None
+        if sets.sps[0] == self._sets.sps[0]:
+            return True
+        self._sps_changes += 1
+        if self._sps_changes <= SPS_CHANGES_MAX:
+            return False
+        video = video_info(self._codec, sets, self._declared_rate)[0]
+        now, before = ((each.codec_string, each.width, each.height) for each in (video, info.video))
+        return now == before

@@ -78,6 +78,32 @@ def parse_sps(unit: bytes) -> Sps:
     return Sps(codec_string, width, height, rate, reorder, identifier, frame_num_bits, separate_planes, frames_only)
 
 
+def parse_pps_identifiers(unit: bytes) -> tuple[int, int]:
+    """The identifiers of a PPS NAL unit and of its SPS (§7.3.2.2). Raises as :func:`parse_sps`."""
+    bits = BitReader(unit[:64])
+    bits.u(8)
+    return bits.ue(), bits.ue()
+
+
+def parse_slice_start(start: bytes) -> tuple[int, int]:
+    """slice_type, as it is written, and the identifier of the PPS of a slice NAL unit (§7.3.3), from its first bytes.
+
+    Raises as :func:`parse_sps`.
+    """
+    bits = BitReader(start[:64])
+    bits.u(8)
+    bits.ue()
+    return bits.ue(), bits.ue()
+
+
+def is_b_slice(start: bytes) -> bool:
+    """Whether a slice NAL unit has B macroblocks (table 7-6)."""
+    try:
+        return parse_slice_start(start)[0] % 5 == 1
+    except BitstreamError:
+        return False
+
+
 def codec_string_of_avcc(record: bytes) -> str | None:
     """The codec string from an ``avcC`` (ISO/IEC 14496-15 §5.3.3.1); ``None`` where it is not one."""
     return f"avc1.{record[1:4].hex()}" if len(record) > 4 and record[0] == 1 else None

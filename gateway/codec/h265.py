@@ -32,7 +32,7 @@ def parse_sps(unit: bytes) -> Sps:
     sub_layers = bits.u(3) + 1
     bits.flag()
     codec_string = _read_profile_tier_level(bits, sub_layers)
-    bits.ue()
+    identifier = bits.ue()
     chroma = bits.ue()
     if chroma == 3:
         chroma = 0 if bits.flag() else chroma
@@ -50,7 +50,24 @@ def parse_sps(unit: bytes) -> Sps:
         bits.ue()
         reorder = max(reorder, min(bits.ue(), MAX_REORDER))
         bits.ue()
-    return Sps(codec_string, width, height, None, reorder)
+    return Sps(codec_string, width, height, None, reorder, identifier)
+
+
+def parse_pps_identifiers(unit: bytes) -> tuple[int, int]:
+    """The identifiers of a PPS NAL unit and of its SPS (§7.3.2.3). Raises as :func:`parse_sps`."""
+    bits = BitReader(unit[:64])
+    bits.u(16)
+    return bits.ue(), bits.ue()
+
+
+def parse_slice_pps(start: bytes) -> int:
+    """The identifier of the PPS of a slice NAL unit (§7.3.6.1), from its first bytes. Raises as :func:`parse_sps`."""
+    bits = BitReader(start[:64])
+    nal_type = bits.u(16) >> 9 & 0x3F
+    bits.flag()
+    if nal_type in NAL.random_access:
+        bits.flag()
+    return bits.ue()
 
 
 def codec_string_of_hvcc(record: bytes) -> str | None:

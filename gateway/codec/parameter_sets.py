@@ -5,8 +5,9 @@ A :class:`~gateway.media.VideoInfo` is made of them. libav knows the same only a
 does.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from gateway.codec import annexb, h264, h265
@@ -23,6 +24,16 @@ NAL_SYNTAX: Mapping[str, NalSyntax] = {"h264": h264.NAL, "hevc": h265.NAL}
 """By FFmpeg's name of the codec."""
 
 _PARSE_SPS: Mapping[str, Callable[[bytes], Sps]] = {"h264": h264.parse_sps, "hevc": h265.parse_sps}
+
+_PARSE_PPS: Mapping[str, Callable[[bytes], tuple[int, int]]] = {
+    "h264": h264.parse_pps_identifiers,
+    "hevc": h265.parse_pps_identifiers,
+}
+
+_PARSE_SLICE_PPS: Mapping[str, Callable[[bytes], int]] = {
+    "h264": lambda start: h264.parse_slice_start(start)[1],
+    "hevc": h265.parse_slice_pps,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +72,43 @@ def find_parameter_sets(codec: str, data: bytes) -> ParameterSets | None:
     return ParameterSets(tuple(found[syntax.vps]), tuple(found[syntax.sps]), tuple(found[syntax.pps]))
 
 
+def first_slice(codec: str, data: bytes) -> bytes:
+    """The beginning of an access unit's first slice, its NAL unit header included; empty where it has none."""
+    syntax = NAL_SYNTAX[codec]
+    for start in annexb.nal_offsets(data):
+        if syntax.type_of(data, start) in syntax.slices and data[start : start + 2] != b"\x00\x00":
+            return data[start : start + 64]
+    return b""
+
+
+def active_first(codec: str, data: bytes, sets: ParameterSets) -> ParameterSets:
+    """The same parameter sets, with the SPS that the slices of this access unit use before the others.
+
+    A slice names its PPS, and that its SPS (H.264 §7.4.1.2.1, H.265 §7.4.2.4.2). Decoders and sample entries take size
+    and profile from the first SPS. Where the active one cannot be found, the order stays.
+    """
+    parse_pps = _PARSE_PPS[codec]
+    try:
+        pps_number = _PARSE_SLICE_PPS[codec](first_slice(codec, data))
+    except BitstreamError:
+        return sets
+    wanted: int | None = None
+    for unit in sets.pps:
+        with contextlib.suppress(BitstreamError):
+            number, sps_number = parse_pps(unit)
+            wanted = sps_number if number == pps_number else wanted
+    for unit in sets.sps:
+        with contextlib.suppress(BitstreamError):
+            if _PARSE_SPS[codec](unit).identifier == wanted:
+                return replace(sets, sps=(unit, *(other for other in sets.sps if other is not unit)))
+    return sets
+
+
 def video_info(codec: str, sets: ParameterSets, declared_rate: Fraction | None = None) -> tuple[VideoInfo, Sps]:
     """What the stream is, and the SPS that says so.
 
-    ``declared_rate`` is the frame rate of the session description, used where the SPS has none. Raises
-    :class:`~gateway.errors.NoVideoError` where the SPS cannot be read.
+    The first SPS counts: see :func:`active_first`. ``declared_rate`` is the frame rate of the session description, used
+    where the SPS has none. Raises :class:`~gateway.errors.NoVideoError` where the SPS cannot be read.
     """
     try:
         sps = _PARSE_SPS[codec](sets.sps[0])

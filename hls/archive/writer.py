@@ -219,7 +219,7 @@ class SegmentWriter:
         assert self._base_dts_90k is not None
         data = (
             without_parameter_sets(packet.data, self.info.video.codec)
-            if packet.is_video and packet.is_keyframe
+            if packet.is_video and packet.is_keyframe and not packet.info.video.has_changing_sets
             else packet.data
         )
         coded = av.Packet(data)

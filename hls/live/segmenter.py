@@ -196,7 +196,14 @@ class Segmenter:
         starts = [start_90k, *(frame.dts_90k + self._offset_90k for frame in frames[1:])]
         ends = [*starts[1:], boundary_90k]
         video = [
-            Sample(frame.data, at_90k, frame.pts_90k + self._offset_90k, end_90k - at_90k, frame.is_keyframe)
+            Sample(
+                frame.data,
+                at_90k,
+                frame.pts_90k + self._offset_90k,
+                end_90k - at_90k,
+                frame.is_keyframe,
+                frame.info.video.has_changing_sets,
+            )
             for frame, at_90k, end_90k in zip(frames, starts, ends, strict=True)
         ]
         audio = self._audio.take(boundary_90k) if self._audio is not None else ()

@@ -64,13 +64,17 @@ SYNC_SAMPLE, NON_SYNC_SAMPLE = 0x0200_0000, 0x0101_0000
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One coded frame in a track's time base: 90 kHz for video, the sample rate for audio."""
+    """One coded frame in a track's time base: 90 kHz for video, the sample rate for audio.
+
+    ``keeps_sets``: parameter sets in it are not those of the sample entry, and stay.
+    """
 
     data: bytes
     dts: int
     pts: int
     duration: int
     is_keyframe: bool = True
+    keeps_sets: bool = False
 
 
 def declare_streams(container: OutputContainer, info: StreamInfo) -> tuple[VideoStream, AudioStream | None]:
@@ -106,7 +110,9 @@ class FragmentMuxer:
         tracks: list[_TrackSamples] = []
         if video:
             codec = self.info.video.codec
-            data = [length_prefixed(each.data, codec, keeps_sets=not each.is_keyframe) for each in video]
+            data = [
+                length_prefixed(each.data, codec, keeps_sets=each.keeps_sets or not each.is_keyframe) for each in video
+            ]
             tracks.append(_TrackSamples(VIDEO_TRACK_ID, video, data))
         if audio and self.info.audio is not None:
             tracks.append(_TrackSamples(AUDIO_TRACK_ID, audio, [each.data for each in audio]))

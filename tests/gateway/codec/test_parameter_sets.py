@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from gateway.codec import aac, h264, h265
 from gateway.codec.annexb import START_CODE
 from gateway.codec.bits import UNIT_MAX_BYTES, BitReader, BitstreamError
-from gateway.codec.parameter_sets import SETS_MAX, ParameterSets, find_parameter_sets, video_info
+from gateway.codec.parameter_sets import SETS_MAX, ParameterSets, active_first, find_parameter_sets, video_info
 from gateway.errors import NoVideoError
+from tests.support.pcm_pictures import Layout
 
 
 def encode(codec: str, width: int, height: int, rate: int, options: dict[str, str]) -> bytes:
@@ -124,3 +125,33 @@ def test_the_codec_string_of_aac_names_its_object_type() -> None:
     assert aac.codec_string(b"\x11\x90") == "mp4a.40.2"
     assert aac.codec_string(b"\x2b\x92\x08\x00") == "mp4a.40.5"
     assert aac.codec_string(b"\x11") is None
+
+
+@pytest.mark.parametrize("active", [0, 1, 31])
+@pytest.mark.parametrize("is_last", [True, False])
+def test_the_sps_that_the_slices_use_is_first(active: int, is_last: bool) -> None:
+    used = Layout(sps_id=active, pps_id=7)
+    other = Layout(sps_id=5, pps_id=9, width_mbs=20)
+    units = [other.sps(), used.sps()] if is_last else [used.sps(), other.sps()]
+    data = START_CODE + START_CODE.join([*units, other.pps(), used.pps(), used.picture(0, 0, 40, is_idr=True)])
+    found = find_parameter_sets("h264", data)
+    assert found is not None
+    ordered = active_first("h264", data, found)
+    assert ordered.sps == (used.sps(), other.sps())
+    assert ordered.pps == found.pps
+    assert video_info("h264", ordered)[0].width == 64
+
+
+def test_without_the_active_sps_the_order_stays() -> None:
+    used, other = Layout(sps_id=3, pps_id=3), Layout(sps_id=5, pps_id=9)
+    data = START_CODE + START_CODE.join([other.sps(), other.pps(), used.picture(0, 0, 40, is_idr=True)])
+    found = find_parameter_sets("h264", data)
+    assert found is not None
+    assert active_first("h264", data, found) == found
+    assert active_first("h264", b"", found) == found
+
+
+@given(st.binary(max_size=100), st.sampled_from(["h264", "hevc"]))
+def test_any_bytes_can_be_a_slice(data: bytes, codec: str) -> None:
+    sets = ParameterSets((), (b"\x67abc", b"\x42\x01abc"), (b"\x68abc", b"\x44\x01abc"))
+    assert set(active_first(codec, START_CODE + data, sets).sps) == set(sets.sps)
