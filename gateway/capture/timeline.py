@@ -6,7 +6,8 @@ Theory of operation. There are two repairs, one after the other.
 packet's time agrees with its arrival, nothing else is done: the time of a healthy camera passes unchanged. Otherwise
 the source has jumped. It may have wrapped (32 bits of RTP, 33 of MPEG-TS), returned from a single bad
 timestamp, or followed a jump that the other track made before. The first of these that explains the packet is used.
-Where none does, the timeline continues by the monotonic clock, and the new offset is remembered.
+Where none does, the timeline continues by the monotonic clock, and the new offset is remembered. A source clock that
+runs at another rate is replaced before all this (:mod:`gateway.capture.clock_drift`).
 
 *The capture time.* A frame cannot have been captured after it arrived, and delay is never negative. So the frame with
 the smallest ``arrival - pts`` had the least delay, and its difference maps the timeline to the wall clock for all
@@ -21,7 +22,8 @@ Rules:
    0, where libav's RTP timelines begin.
 3. ``captured_at_90k`` is never later than the arrival. It falls to the least delayed frame at once. Where the camera's
    clock is slow it rises by at most ``MAX_RISE_PPM``: a stall of the network does not move it. Only when every frame of
-   a whole window is later than ``LOST_90K`` is the mapping discarded and begun anew.
+   a whole window is later than ``LOST_90K`` is the mapping discarded and begun anew. A source clock that was replaced
+   is led back to the arrival, and the mapping follows as quickly, within a shorter window.
 4. A step of the wall clock (it moves and the monotonic clock does not) moves the capture time with it.
 5. The capture time is learned from video only: audio often arrives before its time, by the length of a buffer.
 """
@@ -31,6 +33,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from gateway.capture.clock_drift import SourceClock
 from gateway.capture.counters import CaptureCounters
 from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.media import MediaKind
@@ -50,6 +53,10 @@ WINDOW_90K = 10 * CLOCK_RATE
 
 LOST_90K = 2 * CLOCK_RATE
 """A mapping that is off by more than this for a whole window, in ticks, is wrong. A slow rise would take too long."""
+
+REPLACED_RISE_PPM = 350_000
+REPLACED_WINDOW_90K = 2 * CLOCK_RATE
+"""The same where the source clock was replaced: it is led back by a quarter of the real time."""
 
 WALL_STEP_90K = CLOCK_RATE // 10
 """A difference between wall and monotonic clock above this, between two packets, is a step and not NTP's slewing."""
@@ -118,6 +125,7 @@ class _Track:
     earlier_offset_90k: int = 0
     anchor: tuple[int, float] = (0, 0.0)
     last: _Last | None = None
+    clock: SourceClock = field(default_factory=SourceClock)
     presented: list[int] = field(default_factory=list)
     """The latest presentation times of a stream with B-frames, in their order."""
 
@@ -146,20 +154,22 @@ class _CaptureTime:
             self.offset_90k += step
             self.delays = deque((pts, delay + step) for pts, delay in self.delays)
 
-    def learn(self, pts_90k: int, arrival: ArrivalTime) -> None:
+    def learn(self, pts_90k: int, arrival: ArrivalTime, *, is_replaced: bool) -> None:
+        window_90k = REPLACED_WINDOW_90K if is_replaced else WINDOW_90K
         delay = arrival.wall_90k - pts_90k
         while self.delays and self.delays[-1][1] >= delay:
             self.delays.pop()
         self.delays.append((pts_90k, delay))
-        whole = self.delays[0][0] < pts_90k - WINDOW_90K
-        while self.delays[0][0] < pts_90k - WINDOW_90K:
+        is_lost = not is_replaced and self.delays[0][0] < pts_90k - window_90k
+        while self.delays[0][0] < pts_90k - window_90k:
             self.delays.popleft()
         least = self.delays[0][1]
-        if self.offset_90k is None or delay <= self.offset_90k or (whole and least > self.offset_90k + LOST_90K):
+        if self.offset_90k is None or delay <= self.offset_90k or (is_lost and least > self.offset_90k + LOST_90K):
             self.offset_90k, self.raised_at_90k = least, pts_90k
             return
         # Below one tick, the time since the last rise is kept: otherwise short frames would never add up to a rise.
-        room = (pts_90k - self.raised_at_90k) * MAX_RISE_PPM // 1_000_000
+        rise_ppm = REPLACED_RISE_PPM if is_replaced else MAX_RISE_PPM
+        room = (pts_90k - self.raised_at_90k) * rise_ppm // 1_000_000
         if room > 0:
             self.raised_at_90k = pts_90k
             self.offset_90k += min(room, max(0, least - self.offset_90k))
@@ -190,23 +200,27 @@ class Timeline:
         if pts is None and dts is None and last is None:
             pts = 0
         source = dts if dts is not None else pts
-        if source is None or (last is not None and last.source_90k == time.ticks_90k(source)):
+        source_90k = None if source is None else time.ticks_90k(source)
+        is_constant = last is not None and source_90k is not None and last.source_90k == source_90k
+        repaired = False
+        if source_90k is None or is_constant:
             repaired = True
             dts_90k = self._predict(track, arrival)
             pts_90k = dts_90k
-        elif dts is None and reorder:
-            repaired = False
-            dts_90k, pts_90k = self._reordered(track, time.ticks_90k(source), arrival, reorder)
         else:
-            repaired = False
-            offset_90k = self._offset(track, time.ticks_90k(source), arrival, time.time_base)
-            dts_90k = time.ticks_90k(source) + offset_90k
-            pts_90k = dts_90k if pts is None else time.ticks_90k(pts) + offset_90k
+            track.clock.observe(source_90k, arrival.monotonic, may_be_gross=kind is MediaKind.VIDEO and not reorder)
+            used_90k = track.clock.correct(source_90k)
+            if dts is None and reorder:
+                dts_90k, pts_90k = self._reordered(track, used_90k, arrival, reorder)
+            else:
+                offset_90k = self._offset(track, used_90k, arrival, time.time_base)
+                dts_90k = used_90k + offset_90k
+                pts_90k = dts_90k if pts is None else track.clock.correct(time.ticks_90k(pts)) + offset_90k
         if last is not None and dts_90k <= last.dts_90k:
             repaired, dts_90k = True, last.dts_90k + 1
         if pts_90k < dts_90k:
             repaired, pts_90k = True, dts_90k
-        self.counters.timestamps_repaired += repaired
+        self.counters.timestamps_repaired += repaired or track.clock.is_replaced
         if not repaired:
             track.anchor = (dts_90k, arrival.monotonic)
             if last is not None and 1 < dts_90k - last.dts_90k < CLOCK_RATE:
@@ -214,11 +228,11 @@ class Timeline:
         elif last is None:
             track.anchor = (dts_90k, arrival.monotonic)
         # With B-frames a pts without a dts says nothing about the decoding order, so an unchanged one means nothing.
-        known_90k = None if source is None or (dts is None and reorder) else time.ticks_90k(source)
+        known_90k = None if dts is None and reorder else source_90k
         track.last = _Last(dts_90k, arrival.monotonic, known_90k)
         self._capture.follow_steps(arrival)
         if kind is MediaKind.VIDEO:
-            self._capture.learn(pts_90k, arrival)
+            self._capture.learn(pts_90k, arrival, is_replaced=track.clock.is_replaced)
         # The duration of audio is the number of its samples. The declared duration of video is often wrong.
         duration_90k = track.frame_90k
         if time.duration > 0 and (kind is MediaKind.AUDIO or not duration_90k):
