@@ -302,7 +302,7 @@ class Camera:
                     error = CameraEndedError("the camera ended the stream")
                 except CaptureError as raised:
                     error = raised
-                self.session.lost(self._clock.monotonic(), str(error))
+                self.session.lost(self._clock.monotonic(), str(error), error.retry_after_s)
                 level = logging.ERROR if self.session.state is SessionState.FAILED else logging.WARNING
                 log.log(level, "camera %s: %s: %s", self.id, self.session.state, error, extra={"camera": self.id})
                 if error.__cause__ is not None:

@@ -124,6 +124,9 @@ class CaptureError(LiveedgeError):
     silent_at: tuple[str, int] | None = None
     """Host and port that did not answer (:mod:`gateway.capture.port_probe`)."""
 
+    retry_after_s: float = 0.0
+    """The next attempt makes no sense before that many seconds, or does harm."""
+
 
 class CameraUnreachableError(CaptureError):
     """No route to the camera, no such name, or nothing listens there."""

@@ -10,6 +10,8 @@ Rules:
    to a flapping camera too.
 4. When the attempts are used up, the session has failed. A persistent session continues with the growing waits of
    :mod:`gateway.backoff`. Any other waits until it is started again.
+5. No attempt is made by itself before the camera may be tried again (``retry_after_s`` of the error): many cameras lock
+   an account after five wrong passwords. A start, or another URL, is a new intention and is tried at once.
 
 The table below is complete: an event that has no row is ignored in that state.
 """
@@ -127,8 +129,8 @@ class CaptureSession:
             self.error_message = None
             self._live_since = now_s
 
-    def lost(self, now_s: float, error_message: str) -> None:
-        """The attempt failed, or the run ended without a stop."""
+    def lost(self, now_s: float, error_message: str, retry_after_s: float = 0.0) -> None:
+        """The attempt failed, or the run ended without a stop. ``retry_after_s`` as in rule 5."""
         if self.state is SessionState.STOPPED:
             return
         steady = self._live_since is not None and now_s - self._live_since >= STEADY_S
@@ -137,12 +139,12 @@ class CaptureSession:
         self._live_since = None
         if steady:
             self._backoff.reset()
-        wait_s = self._backoff.failed()
+        wait_s = max(self._backoff.failed(), retry_after_s)
         exhausted = self._backoff.is_exhausted or self.state is SessionState.FAILED
         self._move(SessionEvent.EXHAUSTED if exhausted else SessionEvent.LOST)
         self.error_message = error_message
         if not exhausted:
-            self.attempt_at = now_s if steady else now_s + wait_s
+            self.attempt_at = now_s + (retry_after_s if steady else wait_s)
         else:
             self.attempt_at = now_s + wait_s if self.policy.persistent else None
 

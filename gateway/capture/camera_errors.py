@@ -20,6 +20,13 @@ from gateway.errors import (
 
 _NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 
+UNAUTHORIZED_RETRY_S = 180.0
+"""Until credentials that a camera refused are tried again, in seconds. Cameras lock an account after about five wrong
+passwords, for up to half an hour; each attempt counts, and so does each by another program."""
+
+RETRY_AFTER_MAX_S = 600.0
+"""The longest ``Retry-After`` that is honoured, in seconds."""
+
 # RTSP status codes (RFC 2326 §7.1.1). ``{where}`` is host and port, ``{wants}`` is what a 401 asks for.
 _STATUSES: dict[int, tuple[type[CaptureError], str]] = {
     400: (
@@ -65,8 +72,20 @@ def host_and_port(url: CameraUrl) -> str:
     return f"{url.host}:{url.connect_port}"
 
 
-def refused(url: CameraUrl, status: int, method: str = "") -> CaptureError:
-    """The error for an RTSP status that is no success; 400 and 500 also stand for the rest of their class."""
+def refused(url: CameraUrl, status: int, method: str = "", retry_after_s: float | None = None) -> CaptureError:
+    """The error for an RTSP status that is no success; 400 and 500 also stand for the rest of their class.
+
+    ``retry_after_s`` is the response's ``Retry-After``.
+    """
+    error = _refused(url, status, method)
+    if status == 401 and url.userinfo:
+        error.retry_after_s = UNAUTHORIZED_RETRY_S
+    if retry_after_s is not None:
+        error.retry_after_s = max(error.retry_after_s, min(retry_after_s, RETRY_AFTER_MAX_S))
+    return error
+
+
+def _refused(url: CameraUrl, status: int, method: str) -> CaptureError:
     where = host_and_port(url)
     wants = "other credentials than the URL's" if url.userinfo else "credentials, and the URL has none"
     if status in _STATUSES:

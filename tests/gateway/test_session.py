@@ -165,3 +165,27 @@ def test_the_session_stays_consistent_in_any_order_of_events(events: list[str], 
             assert subject.error_message is None
         if subject.attempt_at is not None:
             assert subject.attempt_at - now_s <= DELAY_MAX_S
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_no_attempt_before_the_camera_may_be_tried_again(persistent: bool) -> None:
+    subject = session(persistent=persistent)
+    subject.start(0.0)
+    subject.attempt()
+    subject.lost(1.0, "wrong password", retry_after_s=180.0)
+    assert subject.state is SessionState.RETRYING
+    assert subject.attempt_at == pytest.approx(181.0)
+    subject.start(2.0)
+    assert subject.attempt_at == pytest.approx(181.0)
+    subject.stop()
+    subject.start(3.0)
+    assert subject.attempt_at == pytest.approx(3.0)
+
+
+def test_a_camera_that_was_steady_is_asked_again_when_it_said() -> None:
+    subject = session()
+    subject.start(0.0)
+    subject.attempt()
+    subject.first_frame(1.0)
+    subject.lost(1.0 + STEADY_S, "busy", retry_after_s=30.0)
+    assert subject.attempt_at == pytest.approx(31.0 + STEADY_S)

@@ -103,7 +103,7 @@ class RtspCaptureEngine(AsyncCaptureEngine):
                 raise camera_errors.timed_out(url, self.source.timeout_s) from None
             await run.play()
         except RtspStatusError as error:
-            raise camera_errors.refused(url, error.status, error.method) from None
+            raise camera_errors.refused(url, error.status, error.method, error.retry_after_s) from None
         except RtspProtocolError as error:
             raise camera_errors.not_rtsp(url, str(error)) from None
         finally:
