@@ -11,6 +11,7 @@ Rules:
 3. Only mono and stereo are encoded. A source with more channels becomes stereo.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -102,14 +103,7 @@ class AudioTranscoder:
         frame_samples: int,
         bit_rate_bps: int,
     ) -> None:
-        decoder = av.CodecContext.create(source.codec, "r")
-        if not isinstance(decoder, av.AudioCodecContext):
-            raise ValueError(f"{source.codec} is not an audio codec")  # noqa: TRY004  (one type for all bad arguments)
-        decoder.sample_rate = source.sample_rate_hz
-        decoder.layout = _layout(min(source.channels, 2))
-        if source.extradata:
-            decoder.extradata = source.extradata
-        self._decoder = decoder
+        self._decoder = _decoder(source)
         self._encoder = AudioEncoder(
             codec, sample_rate_hz, channels, frame_samples=frame_samples, bit_rate_bps=bit_rate_bps
         )
@@ -140,6 +134,29 @@ class AudioTranscoder:
             for frame in self._resampler.resample(decoded):
                 done.extend(self._encoder.encode(frame))
         return done
+
+
+def _decoder(source: AudioInfo) -> av.AudioCodecContext:
+    if source.codec == "adpcm_g726le":
+        return _g726_decoder(source)
+    decoder = av.CodecContext.create(source.codec, "r")
+    if not isinstance(decoder, av.AudioCodecContext):
+        raise ValueError(f"{source.codec} is not an audio codec")  # noqa: TRY004  (one type for all bad arguments)
+    decoder.sample_rate = source.sample_rate_hz
+    decoder.layout = _layout(min(source.channels, 2))
+    if source.extradata:
+        decoder.extradata = source.extradata
+    return decoder
+
+
+def _g726_decoder(source: AudioInfo) -> av.AudioCodecContext:
+    """PyAV cannot set ``bits_per_coded_sample``, which this decoder needs; FFmpeg's demuxer of raw G.726 does."""
+    if source.channels != 1 or len(source.extradata) != 1:
+        raise ValueError("G.726 has one channel, and its samples have a number of bits")
+    options = {"code_size": str(source.extradata[0]), "sample_rate": str(source.sample_rate_hz)}
+    container = av.open(io.BytesIO(bytes(1024)), format="g726le", options=options)
+    decoder: av.AudioCodecContext = container.streams.audio[0].codec_context
+    return decoder
 
 
 def _layout(channels: int) -> str:

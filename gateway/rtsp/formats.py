@@ -144,11 +144,11 @@ def _config_of_mux(mux: bytes) -> bytes | None:
 
 
 def _samples(
-    codec: str, string: str, ticks_per_byte: Fraction | int, rate_hz: int = 0
+    codec: str, string: str, ticks_per_byte: Fraction | int, rate_hz: int = 0, extradata: bytes = b""
 ) -> Callable[[Format], AudioFormat]:
     def make(found: Format) -> AudioFormat:
         return AudioFormat(
-            AudioInfo(codec, string, rate_hz or found.clock_rate, found.channels),
+            AudioInfo(codec, string, rate_hz or found.clock_rate, found.channels, extradata),
             found.payload_type,
             found.clock_rate,
             lambda: PacketAudioDepacketizer(Fraction(ticks_per_byte) / found.channels),
@@ -158,7 +158,8 @@ def _samples(
 
 
 def _g726(bits: int) -> Callable[[Format], AudioFormat]:
-    return _samples(f"adpcm_g726le_{bits}", "", Fraction(8, bits))
+    """G.726 by the bits of a sample, the first in the lowest bits (RFC 3551 §4.5.4), which FFmpeg calls ``le``."""
+    return _samples("adpcm_g726le", "", Fraction(8, bits), extradata=bytes((bits,)))
 
 
 _VIDEO: dict[str, Callable[[Format], VideoFormat]] = {"H264": _h264, "H265": _h265, "JPEG": _jpeg}

@@ -31,6 +31,13 @@ DRIFT_MAX_SAMPLES = OPUS_RATE_HZ // 5
 """0.2 s. RTP timestamps continue without gaps, since a receiver conceals each gap. When they differ from the camera's
 by more than this, packets were lost: continue at the camera's time, so that audio and video stay in step."""
 
+SPLIT_SAMPLES = 160
+"""20 ms of G.711, what receivers expect (RFC 3551 §4.2)."""
+
+SPLIT_ABOVE_SAMPLES = 960
+"""120 ms of G.711, the longest packet that receivers must take. Some cameras send 2 KiB at once, more than a UDP packet
+holds."""
+
 _PASSED_THROUGH = frozenset({"pcm_alaw", "pcm_mulaw", "opus"})
 
 
@@ -54,7 +61,8 @@ class AudioSource:
         if audio is None:
             return []
         if native_codec(audio) is self.codec and audio.codec in _PASSED_THROUGH:
-            return [(packet.data, at_90k * self.codec.clock_rate // CLOCK_RATE)]
+            at = at_90k * self.codec.clock_rate // CLOCK_RATE
+            return [(packet.data, at)] if audio.codec == "opus" else _split(packet.data, at)
         if self.codec is not AudioCodec.OPUS:
             return []
         try:
@@ -73,6 +81,13 @@ class AudioSource:
                 self._next = position
             yield data, self._next
             self._next += OPUS_FRAME_SAMPLES
+
+
+def _split(data: bytes, at: int) -> list[tuple[bytes, int]]:
+    """G.711, a byte a sample, in payloads that a packet can hold."""
+    if len(data) <= SPLIT_ABOVE_SAMPLES:
+        return [(data, at)]
+    return [(data[start : start + SPLIT_SAMPLES], at + start) for start in range(0, len(data), SPLIT_SAMPLES)]
 
 
 def _opus_transcoder(source: AudioInfo) -> AudioTranscoder:

@@ -32,6 +32,19 @@ def test_a_codec_that_webrtc_knows_passes_unchanged() -> None:
     assert source.payloads(packet(PCMA, 9000, b"x" * 160), 9000) == [(b"x" * 160, 800)]
 
 
+def test_g711_that_no_packet_holds_is_split_into_20_ms() -> None:
+    source = AudioSource(AudioCodec.PCMA)
+    data = bytes(range(256)) * 8
+    payloads = source.payloads(packet(PCMA, 9000, data), 9000)
+    assert b"".join(payload for payload, _ in payloads) == data
+    assert [timestamp for _, timestamp in payloads] == [800 + 160 * number for number in range(13)]
+    assert max(len(payload) for payload, _ in payloads) == 160
+
+
+def test_g711_of_60_ms_stays_whole() -> None:
+    assert AudioSource(AudioCodec.PCMA).payloads(packet(PCMA, 0, b"x" * 480), 0) == [(b"x" * 480, 0)]
+
+
 def test_a_codec_that_was_not_negotiated_and_is_not_opus_is_left_out() -> None:
     assert AudioSource(AudioCodec.PCMU).payloads(packet(PCMA, 0, b"x" * 160), 0) == []
 
