@@ -4,10 +4,13 @@ Rules:
 
 1. A segment begins with a keyframe and has one run of one stream. A change of either ends it without loss of a packet.
 2. A segment ends with the first keyframe after a multiple of ``ARCHIVE_SEGMENT_SECONDS`` of wall clock since the epoch.
-   The first segment of a recording begins at once.
+   The first segment of a recording begins at once. Where no keyframe comes for :data:`GRACE_90K` after that, the camera
+   sends none (intra refresh), and the segment ends with any frame.
 3. Lost packets and a stepped clock end it too, so that within a segment its start plus media time is the wall clock.
 4. If the disk fails, the segment ends, and the next begins with a keyframe after :data:`DISK_RETRY_S`. Packets in the
    meantime are dropped and counted.
+5. A segment has an audio track only if sound was heard: many cameras declare it and send none. The first segment waits
+   for it, at most :data:`HEARD_WITHIN_90K`; sound that comes later begins a new segment with the next keyframe.
 """
 
 import logging
@@ -21,7 +24,7 @@ from prometheus_client import Histogram
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.codec.audio import AudioTranscoder
 from gateway.errors import StorageError, redact
-from gateway.media import Packet, StreamInfo
+from gateway.media import AudioInfo, Packet, StreamInfo
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import hls_segments
 from hls.archive.segment import (
@@ -44,6 +47,16 @@ DISK_RETRY_S = 2.0
 
 CLOCK_STEP_90K = 2 * CLOCK_RATE
 """A larger difference between capture time and media time means that a clock was set, not that a network was slow."""
+
+
+GRACE_90K = 30 * CLOCK_RATE
+"""How long a segment goes on without a keyframe, rule 2: longer than the GOPs of smart codecs, 10 to 20 s."""
+
+HEARD_WITHIN_90K = CLOCK_RATE
+"""How long a segment's first frames wait for sound, rule 5."""
+
+HELD_MAX_BYTES = 32 * 1024 * 1024
+"""Frames that wait for sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +91,13 @@ def segment_end_reason(
         return EndReason.STREAM_CHANGED
     if lost:
         return EndReason.PACKETS_LOST
+    boundary_90k = segment.start_90k // every_90k * every_90k + every_90k
     if not packet.is_keyframe:
-        return None
+        return EndReason.BOUNDARY if packet.captured_at_90k >= boundary_90k + GRACE_90K else None
     expected_90k = segment.start_90k + packet.dts_90k - base_dts_90k
     if abs(packet.captured_at_90k - expected_90k) > CLOCK_STEP_90K:
         return EndReason.CLOCK_STEPPED
-    if packet.captured_at_90k // every_90k > segment.start_90k // every_90k:
-        return EndReason.BOUNDARY
-    return None
+    return EndReason.BOUNDARY if packet.captured_at_90k >= boundary_90k else None
 
 
 class Recording:
@@ -123,6 +135,13 @@ class Recording:
         self._error: str | None = None
         self._retry_at_s = float("-inf")
         self._audio_dropped = 0
+        self._heard: AudioInfo | None = None
+        """The audio that the camera was heard with."""
+        self._held: list[tuple[Packet, int]] = []
+        """The first frames of a segment, while they wait for sound (rule 5)."""
+        self._held_bytes = 0
+        self._waited_run: int | None = None
+        self._has_audio = False
 
     @property
     def audio_packets_dropped(self) -> int:
@@ -133,7 +152,7 @@ class Recording:
         """Write packets, each with the number of packets lost before it. A failing disk does not raise."""
         for packet, lost in batch:
             try:
-                self._write(packet, lost)
+                self._take(packet, lost)
             except (OSError, StorageError, av.FFmpegError, ValueError) as error:
                 self._fail(error)
         return self._result()
@@ -141,15 +160,46 @@ class Recording:
     def finish(self, reason: EndReason) -> WriteResult:
         """End the open segment, if there is one."""
         try:
+            self._release_held()
             self._close(reason)
         except (OSError, av.FFmpegError, ValueError) as error:
             self._fail(error)
         return self._result()
 
+    def _take(self, packet: Packet, lost: int) -> None:
+        """Rule 5: write the packet, or hold it back until it is known whether there is sound."""
+        if not packet.is_video and packet.info.audio != self._heard:
+            self._heard = packet.info.audio
+            self._release_held()
+        elif self._held and packet.is_video:
+            first = self._held[0][0]
+            waited_90k = packet.dts_90k - first.dts_90k
+            is_other = lost or packet.run != first.run or packet.info != first.info
+            if is_other or waited_90k >= HEARD_WITHIN_90K or self._held_bytes >= HELD_MAX_BYTES:
+                self._release_held()
+        audio = packet.info.audio
+        begins = self._writer is None and packet.is_video and packet.is_keyframe
+        if self._held or (begins and audio is not None and audio != self._heard and not self._has_waited(packet)):
+            self._held.append((packet, lost))
+            self._held_bytes += len(packet.data)
+            return
+        self._write(packet, lost)
+
+    def _has_waited(self, packet: Packet) -> bool:
+        """Whether an earlier segment of this run has waited for sound."""
+        return self._waited_run == packet.run
+
+    def _release_held(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        if held:
+            self._waited_run = held[0][0].run
+        for packet, lost in held:
+            self._write(packet, lost)
+
     def _write(self, packet: Packet, lost: int) -> None:
         writer = self._writer
         if not packet.is_video:
-            if writer is None or self._info is None or packet.run != writer.start.run:
+            if writer is None or self._info is None or packet.run != writer.start.run or not self._has_audio:
                 return
             for coded in self._transcoded(packet):
                 writer.write(coded)
@@ -157,15 +207,27 @@ class Recording:
         reason: EndReason | None = None
         if writer is not None and self._info is not None:
             reason = segment_end_reason(writer.start, self._info, self._base_dts_90k, packet, lost, self._every_90k)
+            if reason is None and packet.is_keyframe and self._is_heard_now(packet.info):
+                reason = EndReason.STREAM_CHANGED
             if reason is not None:
                 self._close(reason)
         if self._writer is None:
+            if reason is EndReason.BOUNDARY:
+                # Also without a keyframe (rule 2); players need a sync sample to begin with.
+                packet = replace(packet, is_keyframe=True)
             if not packet.is_keyframe or self._clock.monotonic() < self._retry_at_s:
                 self.packets_dropped += 1
                 return
             self._open(packet, continues=reason is EndReason.BOUNDARY)
         assert self._writer is not None
         self._writer.write(packet)
+
+    def _is_heard_now(self, info: StreamInfo) -> bool:
+        """Whether there is sound, and the open segment has no track for it."""
+        return info.audio is not None and info.audio == self._heard and not self._has_audio and self._can_carry(info)
+
+    def _can_carry(self, info: StreamInfo) -> bool:
+        return fmp4_audio(info.audio) is not None
 
     def _transcoded(self, packet: Packet) -> list[Packet]:
         """An audio packet in a codec that MP4 can have. Broken audio never stops video."""
@@ -183,9 +245,9 @@ class Recording:
 
     def _open(self, packet: Packet, *, continues: bool) -> None:
         self._check_data_dir()
-        source = packet.info.audio
+        source = packet.info.audio if packet.info.audio == self._heard else None
         written = fmp4_audio(source)
-        info = packet.info if written is source else replace(packet.info, audio=written)
+        info = packet.info if written == packet.info.audio else replace(packet.info, audio=written)
         self._transcoder = aac_transcoder(source) if source is not None and written not in (None, source) else None
         video, audio = info.video, info.audio
         segment = Segment(
@@ -219,6 +281,7 @@ class Recording:
         else:
             raise FileExistsError(f"{NAME_SUFFIX_MAX} segments began within one second")
         self._info = packet.info
+        self._has_audio = audio is not None
         self._base_dts_90k = packet.dts_90k
         self._error = None
 
