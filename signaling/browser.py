@@ -44,6 +44,7 @@ from signaling.events import (
 from signaling.frames import VIDEO_FRAME, FrameStreams
 from signaling.settings import MessagingSettings
 from signaling.socket_server import SocketServer
+from signaling.status import BrowsersStatus
 from signaling.status_publisher import StatusPublisher
 from signaling.webrtc import create_control
 
@@ -139,13 +140,13 @@ class BrowserSignaling:
         """Packets from clients that were not Engine.IO or not Socket.IO, since the start."""
         return self._sio.invalid_packets
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> BrowsersStatus:
         """The server at this moment, as ``/api/status`` shows it."""
-        return {
-            "clients": len(self._clients),
-            "frames_sent": self._frames_sent + sum(c.frames.frames_sent for c in self._clients.values()),
-            "frames_skipped": self._frames_skipped + sum(c.frames.frames_skipped for c in self._clients.values()),
-        }
+        return BrowsersStatus(
+            clients=len(self._clients),
+            frames_sent=self._frames_sent + sum(c.frames.frames_sent for c in self._clients.values()),
+            frames_skipped=self._frames_skipped + sum(c.frames.frames_skipped for c in self._clients.values()),
+        )
 
     # --- connections
 

@@ -22,7 +22,7 @@ Rules:
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,6 +39,7 @@ from signaling.events import COMMANDS, CaptureRequest, Endpoint, parse
 from signaling.frames import VIDEO_FRAME, FrameStreams
 from signaling.messaging import StreamMessaging
 from signaling.settings import MessagingSettings
+from signaling.status import MessagingStatus
 from signaling.status_publisher import StatusPublisher
 
 log = logging.getLogger(__name__)
@@ -83,18 +84,18 @@ class EmsMessaging(StreamMessaging):
             task.cancel()
             await asyncio.wait([task])
 
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> MessagingStatus:
         live = self._connection
-        return {
-            "adapter": "socketio",
-            "connected": live is not None,
-            "url": self.public_url,
-            "error": self._error,
-            "connects": self._connects,
-            "packets_invalid": self._invalid_packets + (live.invalid_packets if live else 0),
-            "frames_sent": self._frames_sent + (live.frames.frames_sent if live else 0),
-            "frames_skipped": self._frames_skipped + (live.frames.frames_skipped if live else 0),
-        }
+        return MessagingStatus(
+            adapter="socketio",
+            connected=live is not None,
+            url=self.public_url,
+            error=self._error,
+            connects=self._connects,
+            packets_invalid=self._invalid_packets + (live.invalid_packets if live else 0),
+            frames_sent=self._frames_sent + (live.frames.frames_sent if live else 0),
+            frames_skipped=self._frames_skipped + (live.frames.frames_skipped if live else 0),
+        )
 
     # --- rule 1
 

@@ -6,11 +6,10 @@ takes status changes from ``control.service.on_status``, and pictures from ``cam
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
 
 from signaling.control import Control
 from signaling.settings import MessagingSettings
+from signaling.status import MessagingStatus
 
 
 class StreamMessaging(ABC):
@@ -29,8 +28,8 @@ class StreamMessaging(ABC):
         """End within two seconds, even if the event service does not answer."""
 
     @abstractmethod
-    def status(self) -> Mapping[str, Any]:
-        """The connection now, as ``/api/status`` shows it: ``adapter``, ``connected`` and what else is known.
+    def status(self) -> MessagingStatus:
+        """The connection now, as ``/api/status`` shows it. An adapter may add fields of its own.
 
         It contains no credentials.
         """
@@ -45,5 +44,5 @@ class NoMessaging(StreamMessaging):
     async def close(self) -> None:
         return
 
-    def status(self) -> Mapping[str, Any]:
-        return {"adapter": "none", "connected": False}
+    def status(self) -> MessagingStatus:
+        return MessagingStatus(adapter="none", connected=False)

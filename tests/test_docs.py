@@ -18,6 +18,7 @@ from gateway.session import SessionState
 from hls.archive.metadata import load_extractor
 from signaling.browser import BrowserSignaling
 from signaling.factory import create_messaging
+from signaling.status import MessagingStatus
 from tests.support.eventually import eventually
 from tests.support.node import NODE
 from tests.support.recording import record
@@ -62,7 +63,7 @@ async def test_the_messaging_adapter(tmp_path: Path) -> None:
     messages = tmp_path / "messages.jsonl"
     await eventually(lambda: "client_id: Field required" in messages.read_text(), "the invalid command is answered")
     await eventually(lambda: '"live"' in messages.read_text(), "the status is reported")
-    assert messaging.status() == {"adapter": "file", "connected": True}
+    assert messaging.status() == MessagingStatus(adapter="file", connected=True)
     await messaging.close()
     await service.close()
 

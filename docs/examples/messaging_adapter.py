@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from signaling.control import Caller, Control
 from signaling.events import Endpoint
 from signaling.messaging import StreamMessaging
+from signaling.status import MessagingStatus
 from signaling.status_publisher import StatusPublisher
 from web.settings import Settings
 
@@ -36,8 +36,8 @@ class FileMessaging(StreamMessaging):
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def status(self) -> Mapping[str, Any]:
-        return {"adapter": "file", "connected": self._task is not None}
+    def status(self) -> MessagingStatus:
+        return MessagingStatus(adapter="file", connected=self._task is not None)
 
     async def _execute_commands(self) -> None:
         done = 0

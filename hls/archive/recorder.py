@@ -11,13 +11,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import TypeVar
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.hub import PacketHub, SubscriptionClosed
 from hls.archive.recording import Recording, SequenceNumbers, WriteResult
 from hls.archive.segment import EndReason, SegmentWithFragments
+from hls.archive.status import RecorderStatus
 
 BATCH_S = 0.1
 """How long packets are collected: handing over to the thread costs as much as ten packets do."""
@@ -29,23 +29,6 @@ UNINDEXED_MAX = 1000
 """Closed segments that wait for a failing index. Beyond that, the next start finds them on disk."""
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class RecorderStatus:
-    """The state of one camera's recording. ``lag_s``: how far the disk is behind the newest picture, in seconds."""
-
-    is_recording: bool = False
-    segment: str | None = None
-    lag_s: float = 0.0
-    bytes_written: int = 0
-    segments_closed: int = 0
-    gaps: int = 0
-    """Finished segments with a gap before them."""
-    packets_dropped: int = 0
-    audio_packets_dropped: int = 0
-    """Audio packets that no segment has: from before its first frame, out of order, or broken."""
-    error: str | None = None
 
 
 class CameraRecorder:

@@ -16,9 +16,7 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from gateway.camera import Camera
 from gateway.camera_settings import RecordMode
@@ -31,12 +29,13 @@ from hls.archive.data_dir import DataDirLock, check_data_dir, lock_data_dir, unl
 from hls.archive.index import SegmentIndex
 from hls.archive.index_sync import INDEX_INTERVAL_S, IndexSync
 from hls.archive.metadata import MetadataExtractor, PostProcessor, load_extractor
-from hls.archive.recorder import CameraRecorder, RecorderStatus
+from hls.archive.recorder import CameraRecorder
 from hls.archive.recording import Recording, SequenceNumbers
 from hls.archive.recovery import Recovery, recover
 from hls.archive.retention import CameraLimits
 from hls.archive.retention_job import DiskSpace, RetentionJob
 from hls.archive.segment import Segment, SegmentWithFragments
+from hls.archive.status import ArchiveStatus, RecorderStatus
 from hls.archive.table import SegmentTable
 from hls.settings import ArchiveSettings, recording_settings
 
@@ -186,29 +185,25 @@ class Archive:
     def recorders(self) -> Mapping[str, RecorderStatus]:
         """The status of each camera's recorder."""
         statuses = {camera_id: recorder.status() for camera_id, recorder in self._recorders.items()}
-        for status in statuses.values():
-            status.error = status.error or self._index_sync.error
-        return statuses
-
-    def status(self) -> dict[str, Any]:
-        """The archive for ``/api/status``, as JSON."""
         return {
-            "cameras": {camera_id: asdict(status) for camera_id, status in self.recorders().items()},
-            "index_error": self._index_sync.error,
-            "index_is_incomplete": self._index_sync.is_incomplete,
-            "index_repairs": self._index_sync.repairs,
-            "retention_error": self.retention_job.error,
-            **self._disk_status(),
-            "segments_deleted": dict(self.retention_job.deleted),
+            camera_id: status.model_copy(update={"error": status.error or self._index_sync.error})
+            for camera_id, status in statuses.items()
         }
 
-    def _disk_status(self) -> dict[str, Any]:
+    def status(self) -> ArchiveStatus:
+        """The archive, as ``/api/status`` shows it."""
         space = self.retention_job.disk_space
-        return {
-            "free_bytes": space.free_bytes if space else None,
-            "total_bytes": space.total_bytes if space else None,
-            "disk_measured_at": to_rfc3339(space.measured_at_90k) if space else None,
-        }
+        return ArchiveStatus(
+            cameras=dict(self.recorders()),
+            index_error=self._index_sync.error,
+            index_is_incomplete=self._index_sync.is_incomplete,
+            index_repairs=self._index_sync.repairs,
+            retention_error=self.retention_job.error,
+            free_bytes=space.free_bytes if space else None,
+            total_bytes=space.total_bytes if space else None,
+            disk_measured_at=to_rfc3339(space.measured_at_90k) if space else None,
+            segments_deleted=dict(self.retention_job.deleted),
+        )
 
     @property
     def disk_space(self) -> DiskSpace | None:

@@ -51,7 +51,7 @@ async def test_an_index_that_another_process_locks(
         async with site.client.get("/api/cameras/door/segments") as reply:
             assert reply.status in (200, 503)
         other.execute("ROLLBACK")
-    await eventually(lambda: archive.status()["index_error"] is None, "the index works again")
+    await eventually(lambda: archive.status().index_error is None, "the index works again")
     assert len(await listed(site)) >= count + 1
     assert not await site.problems()
 
@@ -110,10 +110,10 @@ async def test_damage_of_the_index_while_it_is_open(
         edge, written = site.media_sequence("door"), archive.recorders()["door"].bytes_written
         caplog.clear()
         damage(path)
-        await eventually(lambda number=number: archive.status()["index_repairs"] == number, "the index is repaired")  # type: ignore[misc]
+        await eventually(lambda number=number: archive.status().index_repairs == number, "the index is repaired")  # type: ignore[misc]
         assert "the index is damaged or missing" in caplog.text, damage
         assert await site.metric("liveedge_archive_index_repairs_total") == number
-        await eventually(lambda: not archive.status()["index_is_incomplete"], "the index is complete")
+        await eventually(lambda: not archive.status().index_is_incomplete, "the index is complete")
         after = await listed(site)
         assert before <= set(after), damage
         assert after == sorted(after)

@@ -140,7 +140,7 @@ async def test_without_an_acknowledgement_no_second_frame_comes_and_commands_pas
     await eventually(lambda: len(arrived) >= 3, "frames arrive")
     assert arrived[1]["metadata"]["sequence"] > 10
     await eventually(
-        lambda: server.browser.status()["frames_sent"] >= 3, "the frames are counted"
+        lambda: server.browser.status().frames_sent >= 3, "the frames are counted"
     )  # it is counted once it is sent
 
 

@@ -81,8 +81,8 @@ async def test_it_connects_as_a_service_and_sends_every_status(ems: Ems) -> None
         assert "type=service" in connect["query"].split("&")
         await announced(ems)
         status = gateway.messaging.status()
-        assert status["connected"]
-        assert status["url"] == ems.url
+        assert status.connected
+        assert status.url == ems.url
 
 
 async def test_start_gives_status_and_frames_and_stop_ends_them(ems: Ems) -> None:
@@ -188,7 +188,9 @@ async def test_packets_that_are_not_socketio_do_not_end_the_connection(
             await ems.emit("capture_status_request", {"requesting_client": "a"})
             at, _ = await ems.expect("capture_status_response", lambda data: data.get("client_id") == "a", at)
         assert ems.count("connect") == 1
-        assert gateway.messaging.status()["packets_invalid"] > 5
+        status = gateway.messaging.status()
+        assert (status.packets_invalid or 0) > 5
+        assert status.model_extra == {}, "every field is in the model, and so in the documents of the API"
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
@@ -198,7 +200,7 @@ async def test_after_a_restart_of_the_ems_everything_continues(ems: Ems) -> None
         await ems.emit("capture_start_request", ask(camera_id="yard"))
         at, _ = await ems.expect("video_frame_from_service", after=at)
         await ems.stop()
-        await eventually(lambda: not gateway.messaging.status()["connected"], "the connection is lost")
+        await eventually(lambda: not gateway.messaging.status().connected, "the connection is lost")
         assert gateway.state("yard") is SessionState.LIVE
         at = len(ems.seen)
         await ems.start()
@@ -206,7 +208,7 @@ async def test_after_a_restart_of_the_ems_everything_continues(ems: Ems) -> None
             "capture_status_response", lambda data: data["camera_id"] == "yard" and data["state"] == "live", at
         )
         await ems.expect("video_frame_from_service", lambda data: data["metadata"]["camera_id"] == "yard", at)
-        assert gateway.messaging.status()["connects"] == 2
+        assert gateway.messaging.status().connects == 2
 
 
 async def test_after_a_disconnect_by_the_ems_the_gateway_reconnects(ems: Ems) -> None:
@@ -265,8 +267,8 @@ async def test_the_token_is_sent_to_the_ems_and_never_logged(caplog: pytest.LogC
     async with Ems("--token=sesame") as ems:
         async with GatewayProcess(ems.url, socketio_auth_token="wr0ng") as gateway:
             await ems.expect("refused")
-            await eventually(lambda: gateway.messaging.status()["error"], "the error is reported")
-            assert "refuses the connection: wrong token" in str(gateway.messaging.status()["error"])
+            await eventually(lambda: gateway.messaging.status().error, "the error is reported")
+            assert "refuses the connection: wrong token" in str(gateway.messaging.status().error)
             await eventually(lambda: "cannot be reached" in caplog.text, "the log says that the EMS cannot be reached")
         async with GatewayProcess(ems.url, socketio_auth_token="sesame"):
             await announced(ems)
@@ -295,7 +297,7 @@ async def test_an_ems_that_does_not_acknowledge_gets_frames_too() -> None:
         await ems.emit("capture_start_request", ask())
         for _ in range(5):
             at, _ = await ems.expect("video_frame_from_service", after=at)
-        assert int(gateway.messaging.status()["frames_sent"]) >= 4
+        assert (gateway.messaging.status().frames_sent or 0) >= 4
 
 
 async def test_an_ems_that_hangs_gets_one_frame_and_does_not_delay_shutdown(ems: Ems) -> None:
@@ -307,9 +309,9 @@ async def test_an_ems_that_hangs_gets_one_frame_and_does_not_delay_shutdown(ems:
         feed = gateway.service.camera().jpeg
         made = feed.frames_encoded
         await eventually(lambda: feed.frames_encoded > made + 20, "frames are encoded")
-        sent = gateway.messaging.status()["frames_sent"]
+        sent = gateway.messaging.status().frames_sent
         await eventually(lambda: feed.frames_encoded > made + 40, "frames are encoded")
-        assert gateway.messaging.status()["frames_sent"] == sent
+        assert gateway.messaging.status().frames_sent == sent
         ems.thaw()
         _, frame = await ems.expect("video_frame_from_service", lambda data: data["metadata"]["skipped"] >= 20, at)
         assert frame["data"]["metadata"]["sequence"] > 20

@@ -6,7 +6,7 @@ from the same models, so that the two cannot differ. ``of`` makes a model from t
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from gateway.access import Scope
 from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, StartMode
@@ -14,10 +14,11 @@ from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.config.field import describe_field
 from gateway.status import CaptureStatus
 from gateway.webrtc.stats import WebRtcStats
-from hls.archive.recorder import RecorderStatus
 from hls.archive.segment import EndReason, SegmentState
 from hls.archive.segment import Segment as ArchiveSegment
+from hls.archive.status import ArchiveStatus
 from hls.settings import RecordedCameraSettings
+from signaling.status import BrowsersStatus, MessagingStatus
 from web.observability.health import Problem
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -106,44 +107,6 @@ class SettingsState(BaseModel):
     restart_needed: list[str] = Field(description="names of changed settings that apply after a restart")
 
 
-class MessagingStatus(BaseModel):
-    """The connection to the event service. An adapter may add fields."""
-
-    model_config = ConfigDict(extra="allow")
-
-    adapter: str
-    connected: bool
-    url: str | None = None
-    error: str | None = None
-    connects: int | None = Field(default=None, description="connections made since the start")
-    frames_sent: int | None = None
-    frames_skipped: int | None = None
-
-
-class BrowsersStatus(BaseModel):
-    """The gateway's own Socket.IO server."""
-
-    clients: int
-    frames_sent: int
-    frames_skipped: int
-
-
-class ArchiveStatus(BaseModel):
-    """The archive. Credentials for some cameras only see those cameras; the other fields are then ``null``."""
-
-    cameras: dict[str, RecorderStatus]
-    index_error: str | None = None
-    index_is_incomplete: bool | None = None
-    index_repairs: int | None = None
-    retention_error: str | None = None
-    free_bytes: int | None = None
-    total_bytes: int | None = None
-    disk_measured_at: Time | None = Field(
-        default=None, description="when the disk's space was measured; old if the disk hangs"
-    )
-    segments_deleted: dict[str, int] | None = None
-
-
 class WebRtcServerStatus(BaseModel):
     """The WebRTC server."""
 
@@ -158,7 +121,7 @@ class Status(BaseModel):
     problems: list[Problem]
     settings: SettingsState | None = Field(description="null unless the credentials allow to view every camera")
     cameras: list[Camera]
-    messaging: MessagingStatus
+    messaging: SerializeAsAny[MessagingStatus]
     browsers: BrowsersStatus
     archive: ArchiveStatus
     webrtc: WebRtcServerStatus

@@ -49,23 +49,23 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
             yield ("capture", camera.id, f"the camera is {camera.session.state}: {why}")
     yield from _archive(gateway)
     messaging = gateway.messaging.status()
-    if messaging.get("adapter") != "none" and not messaging.get("connected"):
-        why = messaging.get("error") or "no connection yet"
+    if messaging.adapter != "none" and not messaging.connected:
+        why = messaging.error or "no connection yet"
         yield ("messaging", None, f"the event service is not connected: {why}")
 
 
 def _archive(gateway: Gateway) -> Iterator[Finding]:
     status = gateway.archive.status()
-    for camera_id, recorder in status["cameras"].items():
-        if recorder["error"] is not None and recorder["error"] != status["index_error"]:
-            yield ("archive", camera_id, f"the camera is not recorded: {recorder['error']}")
-        elif recorder["lag_s"] > LAG_MAX_S:
-            late = f"the recording is {recorder['lag_s']:.0f} s behind the camera"
+    for camera_id, recorder in status.cameras.items():
+        if recorder.error is not None and recorder.error != status.index_error:
+            yield ("archive", camera_id, f"the camera is not recorded: {recorder.error}")
+        elif recorder.lag_s > LAG_MAX_S:
+            late = f"the recording is {recorder.lag_s:.0f} s behind the camera"
             yield ("archive", camera_id, f"{late}: the disk of DATA_DIR is slow or hangs")
-    if status["index_error"] is not None:
-        yield ("archive", None, f"the index cannot be written, recording goes on: {status['index_error']}")
-    elif status["index_is_incomplete"]:
+    if status.index_error is not None:
+        yield ("archive", None, f"the index cannot be written, recording goes on: {status.index_error}")
+    elif status.index_is_incomplete:
         why = "the index was damaged or gone and is being made again from the recordings"
         yield ("archive", None, f"{why}: those that are not in it yet cannot be found")
-    if status["retention_error"] is not None:
-        yield ("archive", None, f"old recordings cannot be deleted: {status['retention_error']}")
+    if status.retention_error is not None:
+        yield ("archive", None, f"old recordings cannot be deleted: {status.retention_error}")

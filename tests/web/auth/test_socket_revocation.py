@@ -190,5 +190,5 @@ async def test_a_client_that_does_not_read_is_closed_too(tmp_path: Path) -> None
         transport = socket.sio.eio.ws._response.connection.transport
         transport.pause_reading()
         reload(client)
-        await eventually(lambda: not client.app[GATEWAY].browser.status()["clients"], "all clients have disconnected")
+        await eventually(lambda: not client.app[GATEWAY].browser.status().clients, "all clients have disconnected")
         transport.resume_reading()

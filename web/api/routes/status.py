@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from gateway.access import Scope
+from hls.archive.status import ArchiveStatus
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
@@ -29,10 +30,10 @@ async def status(request: web.Request) -> web.Response:
         for problem in problems(app[GATEWAY])
         if is_whole or (problem.camera_id is not None and may_view(request, problem.camera_id))
     ]
-    archive = models.ArchiveStatus.model_validate(app[GATEWAY].archive.status())
+    archive = app[GATEWAY].archive.status()
     if not is_whole:
         recorders = archive.cameras.items()
-        archive = models.ArchiveStatus(cameras={key: each for key, each in recorders if may_view(request, key)})
+        archive = ArchiveStatus(cameras={key: each for key, each in recorders if may_view(request, key)})
     cameras = [camera for camera in app[GATEWAY].service.cameras.values() if may_view(request, camera.id)]
     webrtc = app[GATEWAY].webrtc
     return json_answer(
@@ -41,8 +42,8 @@ async def status(request: web.Request) -> web.Response:
             problems=found,
             settings=_settings(app[GATEWAY]) if is_whole else None,
             cameras=[camera_answer(app, camera) for camera in cameras],
-            messaging=models.MessagingStatus.model_validate(app[GATEWAY].messaging.status()),
-            browsers=models.BrowsersStatus.model_validate(app[GATEWAY].browser.status()),
+            messaging=app[GATEWAY].messaging.status(),
+            browsers=app[GATEWAY].browser.status(),
             archive=archive,
             webrtc=models.WebRtcServerStatus(udp_port=webrtc.udp_port, viewers=len(webrtc.viewers)),
         )

@@ -68,13 +68,13 @@ def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
         "archive_segments_deleted",
         "Archive segments deleted by retention, by the limit that was reached",
         ("reason",),
-        [((reason,), count) for reason, count in status["segments_deleted"].items()],
+        [((reason,), count) for reason, count in (status.segments_deleted or {}).items()],
     )
     yield counter(
         "archive_index_repairs",
         "Times that a damaged or missing index was reopened or rebuilt",
         (),
-        single(status["index_repairs"]),
+        single(status.index_repairs),
     )
     # As retention last measured it: measuring here would block the event loop on a hung disk.
     space = gateway.archive.disk_space

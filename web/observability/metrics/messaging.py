@@ -15,16 +15,16 @@ def messaging_metrics(gateway: Gateway) -> Iterable[Metric]:
         "messaging_connected",
         "1 while the event service is connected",
         (),
-        single(float(bool(messaging.get("connected")))),
+        single(float(messaging.connected)),
     )
-    if "connects" in messaging:
-        yield counter("messaging_connects", "Connections to the event service made", (), single(messaging["connects"]))
-    if "packets_invalid" in messaging:
+    if messaging.connects is not None:
+        yield counter("messaging_connects", "Connections to the event service made", (), single(messaging.connects))
+    if messaging.packets_invalid is not None:
         yield counter(
             "messaging_packets_invalid",
             "Packets from the event service that were not Socket.IO",
             (),
-            single(messaging["packets_invalid"]),
+            single(messaging.packets_invalid),
         )
     yield counter(
         "browser_packets_invalid",
@@ -32,19 +32,19 @@ def messaging_metrics(gateway: Gateway) -> Iterable[Metric]:
         (),
         single(gateway.browser.invalid_packets),
     )
-    if "frames_sent" in messaging:
-        yield counter("messaging_frames", "JPEG frames sent to the event service", (), single(messaging["frames_sent"]))
+    if messaging.frames_sent is not None:
+        yield counter("messaging_frames", "JPEG frames sent to the event service", (), single(messaging.frames_sent))
         yield counter(
             "messaging_frames_skipped",
             "JPEG frames replaced by a newer one before they were sent",
             (),
-            single(messaging["frames_skipped"]),
+            single(messaging.frames_skipped),
         )
-    yield gauge("browser_clients", "Socket.IO clients connected", (), single(browser["clients"]))
-    yield counter("browser_frames", "JPEG frames sent to Socket.IO clients", (), single(browser["frames_sent"]))
+    yield gauge("browser_clients", "Socket.IO clients connected", (), single(browser.clients))
+    yield counter("browser_frames", "JPEG frames sent to Socket.IO clients", (), single(browser.frames_sent))
     yield counter(
         "browser_frames_skipped",
         "JPEG frames replaced by a newer one before they were sent",
         (),
-        single(browser["frames_skipped"]),
+        single(browser.frames_skipped),
     )

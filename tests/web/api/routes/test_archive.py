@@ -233,7 +233,7 @@ async def test_a_segment_has_its_hash_and_state(client: Client) -> None:
     assert isinstance(page["segments"], list)
     data = await (await client.get(page["segments"][0]["url"])).read()
     assert page["segments"][0]["sha256"] == hashlib.sha256(data).hexdigest()
-    status = json.loads(json.dumps(archive.status()))
+    status = json.loads(archive.status().model_dump_json())
     assert status["cameras"]["door"]["is_recording"] is True
     assert status["free_bytes"] > 0
 

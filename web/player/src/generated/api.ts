@@ -28,6 +28,7 @@ export interface ArchiveStatus {
   total_bytes: number | null;
   /** when the disk's space was measured; old if the disk hangs */
   disk_measured_at: string | null;
+  /** by the limit of retention that was reached */
   segments_deleted: Record<string, number> | null;
 }
 
@@ -153,10 +154,13 @@ export interface LiveEdge {
 export interface MessagingStatus {
   adapter: string;
   connected: boolean;
+  /** without user and password */
   url: string | null;
   error: string | null;
   /** connections made since the start */
   connects: number | null;
+  /** packets from the event service that were not Socket.IO */
+  packets_invalid: number | null;
   frames_sent: number | null;
   frames_skipped: number | null;
 }
@@ -214,8 +218,10 @@ export interface RecorderStatus {
   lag_s: number;
   bytes_written: number;
   segments_closed: number;
+  /** finished segments with a gap before them */
   gaps: number;
   packets_dropped: number;
+  /** audio packets that no segment has: from before its first frame, out of order, or broken */
   audio_packets_dropped: number;
   error: string | null;
 }

@@ -1,0 +1,44 @@
+"""What ``/api/status`` shows of the archive. The HTTP API, the problems and the metrics read these models."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RecorderStatus(BaseModel):
+    """The state of one camera's recording. ``lag_s``: how far the disk is behind the newest picture, in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    is_recording: bool = False
+    segment: str | None = None
+    lag_s: float = 0.0
+    bytes_written: int = 0
+    segments_closed: int = 0
+    gaps: int = Field(default=0, description="finished segments with a gap before them")
+    packets_dropped: int = 0
+    audio_packets_dropped: int = Field(
+        default=0,
+        description="audio packets that no segment has: from before its first frame, out of order, or broken",
+    )
+    error: str | None = None
+
+
+class ArchiveStatus(BaseModel):
+    """The archive. Credentials for some cameras only see those cameras; the other fields are then ``null``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cameras: dict[str, RecorderStatus]
+    index_error: str | None = None
+    index_is_incomplete: bool | None = None
+    index_repairs: int | None = None
+    retention_error: str | None = None
+    free_bytes: int | None = None
+    total_bytes: int | None = None
+    disk_measured_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+        default=None, description="when the disk's space was measured; old if the disk hangs"
+    )
+    segments_deleted: dict[str, int] | None = Field(
+        default=None, description="by the limit of retention that was reached"
+    )
