@@ -4,8 +4,8 @@ Each test belongs to one tier, and has its name as a marker. ``make test-unit`` 
 
 ==============  ================================================================================================
 ``unit``        needs only Python. All tests outside the three folders below, but for those of ``integration``
-``integration`` needs a real camera, server or tool: everything in ``tests/integration``, tests with a fixture of
-                ``OUTSIDE``, and tests or modules that are marked so
+``integration`` needs a real camera, server or tool, or takes many seconds: everything in ``tests/integration``, tests
+                with a fixture of ``OUTSIDE``, and tests or modules that are marked so
 ``browser``     everything in ``tests/browser``
 ``faults``      everything in ``tests/faults``
 ==============  ================================================================================================

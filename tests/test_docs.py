@@ -123,6 +123,7 @@ class _Loaded(HTMLParser):
                 self.urls.append(value)
 
 
+@pytest.mark.integration
 def test_the_site_is_built_without_a_broken_link_and_loads_nothing_from_other_hosts(tmp_path: Path) -> None:
     site = tmp_path / "site"
     done = subprocess.run(

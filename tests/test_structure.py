@@ -237,6 +237,7 @@ def test_cycles_are_found_in_a_graph_that_has_them() -> None:
     assert find_cycles({"a": {"b"}, "b": {"a"}, "c": {"d"}, "d": {"c", "a"}}) == [["a", "b"], ["c", "d"]]
 
 
+@pytest.mark.integration
 def test_gateway_is_imported_without_web_socketio_or_sql() -> None:
     code = "import sys, gateway; print([n for n in ('aiohttp', 'socketio', 'sqlalchemy') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

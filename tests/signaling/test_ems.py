@@ -23,6 +23,8 @@ from tests.support.manual_clock import ManualClock
 from tests.support.sources.numbered import HEIGHT, WIDTH, size_of
 from web.settings import Settings, load_settings
 
+pytestmark = pytest.mark.integration
+
 CAMERA = {
     "url": "clip://viewer:s3cret@camera/door",
     "engine": "tests.support.sources.numbered:ClipEngine",

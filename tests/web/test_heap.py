@@ -7,6 +7,8 @@ import pytest
 
 from web.heap import ARENAS_MAX
 
+pytestmark = pytest.mark.integration
+
 COUNT = """
 import ctypes, os, sys, threading
 

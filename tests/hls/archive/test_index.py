@@ -99,6 +99,7 @@ def test_saving_again_replaces_all_but_the_protection(any_index: SegmentTable) -
     assert not any_index.set_protected("door", "segment_20200101T000000Z", True)
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=60)
 @given(
     numbers=st.sets(st.integers(0, 30), max_size=15),

@@ -283,6 +283,7 @@ async def test_every_answer_has_the_security_headers(auth_client: Client) -> Non
     assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
+@pytest.mark.integration
 async def test_a_shared_cache_may_keep_nothing_that_needed_a_token(tmp_path: Path) -> None:
     demo = {"url": "fake://demo?width=320&height=180&gop=5", "engine": "fake", "record": "never"}
     async with auth_gateway(tmp_path, cameras={"demo": demo}) as client:
