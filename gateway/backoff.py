@@ -34,11 +34,6 @@ class Backoff:
         """Whether the retries are used up."""
         return self.failures > self.retries
 
-    @property
-    def is_exhausted_now(self) -> bool:
-        """Whether the last failure used them up: the moment to report it."""
-        return self.failures == self.retries + 1
-
     def failed(self) -> float:
         """Count a failed attempt. Returns the wait before the next one, in seconds."""
         self.failures += 1

@@ -64,7 +64,8 @@ class EmsMessaging(StreamMessaging):
         self.public_url = redact_url(settings.socketio_server_url.get_secret_value())
         token = settings.socketio_auth_token
         self._auth = {"token": token.get_secret_value()} if token is not None else None
-        self._backoff = Backoff(max(0, settings.connection_retry_attempts - 1), settings.connection_retry_delay)
+        self._backoff = Backoff(_retries(settings), settings.connection_retry_delay)
+        self._is_failure_reported = False
         self._task: asyncio.Task[None] | None = None
         self._connection: _Connection | None = None
         self._requested_by: dict[str, set[str]] = {}
@@ -73,6 +74,10 @@ class EmsMessaging(StreamMessaging):
         self._frames_sent = 0
         self._invalid_packets = 0
         self._frames_skipped = 0
+
+    def reload(self, settings: MessagingSettings) -> None:
+        super().reload(settings)
+        self._backoff.retries, self._backoff.delay_s = _retries(settings), settings.connection_retry_delay
 
     async def start(self) -> None:
         if self._task is None:
@@ -109,10 +114,14 @@ class EmsMessaging(StreamMessaging):
             self._error = why
             if lasted_s > 0:
                 wait_s = self._backoff.ended(lasted_s)
+                if self._backoff.failures == 0:
+                    self._is_failure_reported = False
                 log.warning("EMS at %s: the connection ended: %s; trying again", self.public_url, why)
             else:
                 wait_s = self._backoff.failed()
-                if self._backoff.is_exhausted_now:
+                # Not only at the failure that exhausts them: a reload may have lowered the number of retries.
+                if self._backoff.is_exhausted and not self._is_failure_reported:
+                    self._is_failure_reported = True
                     log.error(
                         "EMS at %s cannot be reached, %d attempts failed: %s. The gateway continues without it and"
                         " keeps trying; check SOCKETIO_SERVER_URL and whether the EMS runs",
@@ -267,6 +276,11 @@ class _Connection:
                     await answered.wait()
             except TimeoutError:
                 self._acknowledges = False
+
+
+def _retries(settings: MessagingSettings) -> int:
+    """Attempts after the first one."""
+    return max(0, settings.connection_retry_attempts - 1)
 
 
 def _endpoint(url: str) -> tuple[str, str]:

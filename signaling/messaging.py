@@ -19,6 +19,10 @@ class StreamMessaging(ABC):
         self.settings = settings
         self.control = control
 
+    def reload(self, settings: MessagingSettings) -> None:
+        """Use changed settings. Those that need a restart are the ones that the adapter was created with."""
+        self.settings = settings
+
     @abstractmethod
     async def start(self) -> None:
         """Begin. Returns at once, even if the event service does not answer."""

@@ -183,6 +183,7 @@ class Gateway:
             for listener in self.on_reload:
                 listener(settings)  # the first may raise
             self.webrtc.ice_servers = ice_servers
+            self.messaging.reload(settings)
             self.restart_needed = restart_needed
             self.camera_store.reconfigure(settings)
             for camera_id in removed:

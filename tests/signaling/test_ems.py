@@ -39,7 +39,12 @@ class GatewayProcess:
 
     def __init__(self, ems_url: str, clock: Clock = SYSTEM_CLOCK, **settings: Any) -> None:
         self.settings: Settings = load_settings(
-            socketio_server_url=ems_url, connection_retry_attempts=2, connection_retry_delay=0.05, **settings
+            **{
+                "socketio_server_url": ems_url,
+                "connection_retry_attempts": 2,
+                "connection_retry_delay": 0.05,
+                **settings,
+            }
         )
         self.service = CaptureService({name: self.settings.camera(name, CAMERA) for name in ("default", "yard")})
         self.messaging: StreamMessaging = create_messaging(self.settings, self.service, clock=clock)
@@ -262,6 +267,23 @@ async def test_an_unreachable_ems_is_reported_once_and_retried(
         assert len(errors) == 1
         assert "2 attempts failed" in errors[0]
         assert "SOCKETIO_SERVER_URL" in errors[0]
+
+
+async def test_a_reload_changes_the_attempts_and_the_delay(free_port: int, caplog: pytest.LogCaptureFixture) -> None:
+    async with GatewayProcess(f"http://127.0.0.1:{free_port}", connection_retry_attempts=1000) as gateway:
+        messaging = gateway.messaging
+        assert isinstance(messaging, EmsMessaging)
+        backoff = messaging._backoff
+        await eventually(lambda: backoff.failures >= 3, "three attempts failed")
+        assert "cannot be reached" not in caplog.text
+        changed = {"connection_retry_attempts": 2, "connection_retry_delay": 0.07}
+        messaging.reload(gateway.settings.model_copy(update=changed))
+        await eventually(lambda: "cannot be reached" in caplog.text, "the log says that the EMS cannot be reached")
+        assert (backoff.retries, backoff.delay_s) == (1, 0.07)
+        messaging.reload(gateway.settings.model_copy(update={**changed, "connection_retry_attempts": 1000}))
+        failures = backoff.failures
+        await eventually(lambda: backoff.failures >= failures + 2, "two more attempts failed")
+    assert sum("cannot be reached" in record.message for record in caplog.records) == 1
 
 
 async def test_the_token_is_sent_to_the_ems_and_never_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -124,6 +124,21 @@ async def test_settings_that_need_a_restart_keep_their_values_until_then(
     assert door.settings.start is StartMode.ALWAYS
 
 
+async def test_attempts_to_reach_the_event_service_change_at_once(
+    place: Path, open_gateway: Callable[[], Any], free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(place, door={})
+    file = place / "liveedge.toml"
+    before = f'socketio_server_url = "http://127.0.0.1:{free_port}"\nconnection_retry_delay = 0.05\n' + file.read_text()
+    file.write_text("connection_retry_attempts = 1000\n" + before)
+    gateway = (await open_gateway()).app[GATEWAY]
+    await eventually(lambda: gateway.messaging.status()["error"], "the event service cannot be reached")
+    file.write_text("connection_retry_attempts = 1\n" + before)
+    assert "in force: CONNECTION_RETRY_ATTEMPTS" in await gateway.reload(load())
+    assert gateway.restart_needed == []
+    await eventually(lambda: "cannot be reached, " in caplog.text, "the log reports the failed attempts")
+
+
 async def test_access_and_limits_apply_at_once_and_no_camera_is_interrupted(
     place: Path, open_gateway: Callable[[], Any]
 ) -> None:
