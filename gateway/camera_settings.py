@@ -110,8 +110,9 @@ class RetrySettings(SettingsGroup):
         3,
         ge=0,
         le=1000,
-        help="attempts to reconnect before a lost camera has failed; the event service's connection uses the value that"
-        " it started with",
+        unit="attempts",
+        help="how often to reconnect before a lost camera has failed, and before the log reports an event service that"
+        " cannot be reached",
         applies=Applies.LIVE,
     )
     connection_retry_delay: float = setting(
@@ -119,7 +120,8 @@ class RetrySettings(SettingsGroup):
         ge=0.05,
         le=3600,
         unit="s",
-        help="time between attempts to reconnect",
+        help="time between attempts to reconnect, to cameras and to the event service; a wait that has begun keeps its"
+        " length",
         applies=Applies.LIVE,
     )
 

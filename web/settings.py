@@ -68,7 +68,12 @@ class ServerSettings(SettingsGroup):
         applies=Applies.LIVE,
     )
     connections_per_address: int = setting(
-        256, ge=4, le=65_536, help="requests that one address may have open at a time", applies=Applies.LIVE
+        256,
+        ge=4,
+        le=65_536,
+        unit="connections",
+        help="requests that one address may have open at a time",
+        applies=Applies.LIVE,
     )
     allow_metadata_addresses: bool = setting(
         False,

@@ -3,7 +3,8 @@
 Rules:
 
 1. Every field of a :class:`SettingsGroup` is made by :func:`setting`. A field without its data is refused when the
-   class is defined, so that it cannot be missing from the reload, the documentation and the annotated example.
+   class is defined, so that it cannot be missing from the reload, the documentation and the annotated example. So is
+   a field with an empty help text, or with an ``applies`` that is no :class:`Applies`.
 2. The name of a field is the name of the setting: lower case in ``liveedge.toml``, upper case in the environment.
 3. A group is one section of the documentation. Its ``title`` is the section's heading.
 
@@ -63,8 +64,13 @@ class SettingsGroup(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         for name, field in cls.model_fields.items():
-            if _data(field) is None:
+            data = _data(field)
+            if data is None:
                 raise TypeError(f"{cls.__name__}.{name}: define this setting with gateway.config.field.setting()")
+            if not isinstance(field.description, str) or not field.description.strip():
+                raise TypeError(f"{cls.__name__}.{name}: help is empty; say what the setting means")
+            if not isinstance(data["applies"], Applies):
+                raise TypeError(f"{cls.__name__}.{name}: applies is {data['applies']!r}, which is no Applies")
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
+from types import UnionType
+from typing import Any, ClassVar, get_args
 
 import pytest
 from pydantic import Field
 
-from gateway.config.field import Applies, SettingsGroup, names_changed, setting, settings_of
+from gateway.config.field import Applies, Setting, SettingsGroup, names_changed, setting, settings_of
 from gateway.config.loader import load, unknown_names
 from gateway.errors import SettingsError
 from web.settings import Settings
@@ -83,6 +84,31 @@ def test_a_setting_without_its_data_is_refused() -> None:
 
         class Bare(SettingsGroup):
             wiper_force: int = Field(1)
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_a_setting_with_an_empty_help_text_is_refused(text: str) -> None:
+    with pytest.raises(TypeError, match=r"Mute\.wiper_force: help is empty"):
+
+        class Mute(SettingsGroup):
+            wiper_force: int = setting(1, help=text, applies=Applies.LIVE)
+
+
+@pytest.mark.parametrize("applies", ["live", "soon", None])
+def test_a_setting_whose_applies_is_not_one_of_the_enumeration_is_refused(applies: Any) -> None:
+    with pytest.raises(TypeError, match=r"Late\.wiper_force: applies is .*, which is no Applies"):
+
+        class Late(SettingsGroup):
+            wiper_force: int = setting(1, help="force of the wiper", applies=applies)
+
+
+def test_every_number_but_a_port_has_a_unit() -> None:
+    numbers = [each for each in settings_of(Settings) if {int, float} & {each.field.annotation, *_inner(each)}]
+    assert {each.name for each in numbers if not each.unit} == {"port", "webrtc_udp_port"}
+
+
+def _inner(each: Setting) -> tuple[Any, ...]:
+    return get_args(each.field.annotation) if isinstance(each.field.annotation, UnionType) else ()
 
 
 def test_every_setting_has_a_group_a_help_text_and_a_default_or_an_example() -> None:

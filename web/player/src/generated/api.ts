@@ -86,9 +86,9 @@ export interface CameraPatch {
   archive_segment_seconds?: number | null;
   /** when recorded fragments are forced to the disk; a change finishes the file that is being written */
   archive_fsync?: FsyncMode | null;
-  /** attempts to reconnect before a lost camera has failed; the event service's connection uses the value that it started with */
+  /** how often to reconnect before a lost camera has failed, and before the log reports an event service that cannot be reached (unit: attempts) */
   connection_retry_attempts?: number | null;
-  /** time between attempts to reconnect (unit: s) */
+  /** time between attempts to reconnect, to cameras and to the event service; a wait that has begun keeps its length (unit: s) */
   connection_retry_delay?: number | null;
   /** most JPEG frames per second; open streams keep the rate that they began with (unit: frames/s) */
   frame_rate?: number | null;
@@ -179,9 +179,9 @@ export interface NewCamera {
   archive_segment_seconds?: number | null;
   /** when recorded fragments are forced to the disk; a change finishes the file that is being written */
   archive_fsync?: FsyncMode | null;
-  /** attempts to reconnect before a lost camera has failed; the event service's connection uses the value that it started with */
+  /** how often to reconnect before a lost camera has failed, and before the log reports an event service that cannot be reached (unit: attempts) */
   connection_retry_attempts?: number | null;
-  /** time between attempts to reconnect (unit: s) */
+  /** time between attempts to reconnect, to cameras and to the event service; a wait that has begun keeps its length (unit: s) */
   connection_retry_delay?: number | null;
   /** most JPEG frames per second; open streams keep the rate that they began with (unit: frames/s) */
   frame_rate?: number | null;
