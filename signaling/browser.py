@@ -88,6 +88,8 @@ class BrowserSignaling:
         self._tasks: set[asyncio.Task[None]] = set()
         self._frames_sent = self._frames_skipped = 0
         """Sums over the clients that have disconnected."""
+        self.slow_clients_disconnected = 0
+        """Clients disconnected because they did not read (rule 6)."""
         self._status_publisher: StatusPublisher | None = None
         self._closed = False
         self._sio = SocketServer()
@@ -139,6 +141,11 @@ class BrowserSignaling:
     def invalid_packets(self) -> int:
         """Packets from clients that were not Engine.IO or not Socket.IO, since the start."""
         return self._sio.invalid_packets
+
+    @property
+    def connections_refused(self) -> int:
+        """Connections refused because too many were open, in all or from one address."""
+        return self._sio.connections_refused
 
     def status(self) -> BrowsersStatus:
         """The server at this moment, as ``/api/status`` shows it."""
@@ -237,6 +244,9 @@ class BrowserSignaling:
         await self._sio.emit("access_ended", ended.wire(), to=client.sid)
 
     async def _disconnect_slow_client(self, client: "_Client") -> None:
+        if self._clients.get(client.sid) is client and not client.is_disconnected:
+            client.is_disconnected = True
+            self.slow_clients_disconnected += 1
         log.warning(
             "a Socket.IO client at %s does not read and is disconnected",
             client.address,
@@ -314,8 +324,9 @@ class _Client:
         self.access = access
         self.unsubscribe: Unsubscribe = lambda: None
         self.is_revoked = False
+        self.is_disconnected = False
         self.client_ids: set[str] = set()
-        self.frames = FrameStreams(self._send_frame)
+        self.frames = FrameStreams(self._send_frame, address)
         self._sio = sio
 
     @property

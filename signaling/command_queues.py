@@ -24,6 +24,8 @@ class CommandQueues:
     """One queue per key."""
 
     def __init__(self, queue_max: int = QUEUE_MAX) -> None:
+        self.refused = 0
+        """Commands refused because their queue was full."""
         self._queue_max = queue_max
         self._queues: dict[str, _Queue] = {}
 
@@ -38,6 +40,7 @@ class CommandQueues:
         """
         queue = self._queues.setdefault(key, _Queue())
         if bounded and queue.size >= self._queue_max:
+            self.refused += 1
             raise UnavailableError(f"{self._queue_max} commands are waiting already; wait for their answers")
         queue.size += 1
         try:

@@ -72,6 +72,11 @@ class HookedClient(socketio.AsyncClient):
         await self.packet_received(data)
 
 
+def environ_address(environ: dict[str, Any]) -> str:
+    """The client's address, from the environment that the libraries pass on."""
+    return environ["aiohttp.request"].remote or ""
+
+
 class UncompressedWebSocket(WebSocket):
     """engineio's WebSocket for aiohttp, without compression, and with no traceback for malformed packets."""
 
@@ -89,7 +94,7 @@ class UncompressedWebSocket(WebSocket):
             packet_names[Packet(encoded_packet=data).packet_type]
         except Exception as error:
             # The library would raise it into the server's log, with a traceback for each.
-            self.server.invalid_message(error)
+            self.server.invalid_message(error, environ_address(self.environ))
             return None
         return data
 
@@ -103,7 +108,7 @@ class HookedEngine(engineio.AsyncServer):
         super().__init__(**options)
         self._async = {**self._async, "websocket": UncompressedWebSocket}
 
-    def invalid_message(self, error: Exception) -> None:
+    def invalid_message(self, error: Exception, client: str) -> None:
         """A client sent a message that is not an Engine.IO packet; its connection ends. For a subclass to override."""
 
 
@@ -119,7 +124,7 @@ class HookedServer(socketio.AsyncServer):
     def engine_disconnected(self, eio_sid: str) -> None:
         """An Engine.IO session was closed."""
 
-    def invalid_packet(self, error: Exception) -> None:
+    def invalid_packet(self, error: Exception, eio_sid: str) -> None:
         """A client sent a packet that is not Socket.IO, or an event that is malformed."""
 
     def engine_session(self, sid: str) -> Any:
@@ -158,7 +163,7 @@ class HookedServer(socketio.AsyncServer):
         try:
             await super()._handle_eio_message(eio_sid, data)
         except Exception as error:
-            self.invalid_packet(error)
+            self.invalid_packet(error, eio_sid)
         self._binary_packet.pop(eio_sid, None)
 
     async def _handle_event_internal(
@@ -167,4 +172,4 @@ class HookedServer(socketio.AsyncServer):
         try:
             await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
         except Exception as error:
-            self.invalid_packet(error)
+            self.invalid_packet(error, eio_sid)

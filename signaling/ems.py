@@ -231,7 +231,7 @@ class _Connection:
     def __init__(self, client: EmsClient) -> None:
         self._client = client
         self._acknowledges: bool | None = None
-        self.frames = FrameStreams(self._send_frame)
+        self.frames = FrameStreams(self._send_frame, "ems")
 
     @property
     def invalid_packets(self) -> int:

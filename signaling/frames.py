@@ -33,12 +33,15 @@ Release = Callable[[], None]
 class FrameStream:
     """One camera's frames to one consumer, from its creation until :meth:`stop`, or until ``send`` raises."""
 
-    def __init__(self, reader: JpegReader, send: Send, lock: asyncio.Lock, release: Release | None = None) -> None:
+    def __init__(
+        self, reader: JpegReader, send: Send, lock: asyncio.Lock, client: str, release: Release | None = None
+    ) -> None:
         self.frames_sent = 0
         self.frames_skipped = 0
         self._reader = reader
         self._send = send
         self._lock = lock
+        self._client = client
         self._release = release
         self._task = asyncio.create_task(self._run(), name="send-frames")
 
@@ -57,7 +60,7 @@ class FrameStream:
                 self.frames_sent += 1
                 self.frames_skipped += newest.skipped
         except Exception:
-            log.exception("sending frames to a client failed")
+            log.exception("sending frames to a client failed", extra={"client": self._client})
         finally:
             self._reader.close()
             if self._release is not None:
@@ -65,10 +68,14 @@ class FrameStream:
 
 
 class FrameStreams:
-    """All frames that are sent on one connection: a stream for each camera, one lock for all."""
+    """All frames that are sent on one connection: a stream for each camera, one lock for all.
 
-    def __init__(self, send: Send) -> None:
+    ``client`` names the other side in the log.
+    """
+
+    def __init__(self, send: Send, client: str) -> None:
         self._send = send
+        self._client = client
         self._lock = asyncio.Lock()
         self._streams: dict[str, FrameStream] = {}
         self._frames_sent_before = 0
@@ -98,7 +105,9 @@ class FrameStreams:
         """
         await self.stop(camera.id)
         reader = camera.jpeg.subscribe(frame_rate, width)
-        self._streams[camera.id] = FrameStream(reader, self._send, self._lock, hold() if hold is not None else None)
+        self._streams[camera.id] = FrameStream(
+            reader, self._send, self._lock, self._client, hold() if hold is not None else None
+        )
 
     async def stop(self, camera_id: str) -> None:
         """Stop sending a camera's frames."""

@@ -40,20 +40,23 @@ class _Engine(HookedEngine):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.invalid_packets = 0
+        self.connections_refused = 0
         self.addresses: WeakKeyDictionary[engineio.AsyncSocket, str] = WeakKeyDictionary()
         self.tcp_transports: WeakKeyDictionary[engineio.AsyncSocket, WeakSet[asyncio.Transport]] = WeakKeyDictionary()
 
     async def handle_request(self, request: web.Request) -> Any:
         session = self.sockets.get(request.query.get("sid"))
         if "sid" not in request.query and self._is_full(request.remote or ""):
+            self.connections_refused += 1
             raise UnavailableError("too many Socket.IO connections are open; try again later", retry_after_s=10)
         if session is not None and request.transport is not None:
             self.tcp_transports.setdefault(session, WeakSet()).add(request.transport)
         return await super().handle_request(request)
 
-    def invalid_message(self, error: Exception) -> None:
+    def invalid_message(self, error: Exception, client: str) -> None:
         self.invalid_packets += 1
-        log.debug("a client sent a message that is not Engine.IO: %s", redact(f"{type(error).__name__}: {error}"))
+        why = redact(f"{type(error).__name__}: {error}")
+        log.debug("a client sent a message that is not Engine.IO: %s", why, extra={"client": client})
 
     def _is_full(self, address: str) -> bool:
         # The library removes closed sessions only now and then.
@@ -84,6 +87,11 @@ class SocketServer(HookedServer):
     def invalid_packets(self) -> int:
         """Packets from clients that were not Engine.IO or not Socket.IO, since the start."""
         return self._invalid_packets + int(self.eio.invalid_packets)
+
+    @property
+    def connections_refused(self) -> int:
+        """Connections refused by rule 3, since the start."""
+        return int(self.eio.connections_refused)
 
     def queue_size(self, sid: str) -> int:
         """Packets that wait to be sent to a client."""
@@ -130,9 +138,11 @@ class SocketServer(HookedServer):
         if (timer := self._join_timers.pop(eio_sid, None)) is not None:
             timer.cancel()
 
-    def invalid_packet(self, error: Exception) -> None:
+    def invalid_packet(self, error: Exception, eio_sid: str) -> None:
         self._invalid_packets += 1
-        log.debug("a client sent a packet that is not Socket.IO: %s", redact(f"{type(error).__name__}: {error}"))
+        client = self.eio.addresses.get(self.eio.sockets.get(eio_sid), "")
+        why = redact(f"{type(error).__name__}: {error}")
+        log.debug("a client sent a packet that is not Socket.IO: %s", why, extra={"client": client})
 
     def _abort_unless_joined(self, eio_sid: str) -> None:
         del self._join_timers[eio_sid]

@@ -11,6 +11,7 @@ Rules:
 import asyncio
 import ipaddress
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from importlib.metadata import version
@@ -68,6 +69,8 @@ class Gateway:
         )
         self.messaging = create_messaging(settings, self.service, self.webrtc, live_edge=self.live_edge, clock=clock)
         self.browser = BrowserSignaling(settings, self.service, self.webrtc, live_edge=self.live_edge)
+        self.mjpeg_frames_skipped: Counter[str] = Counter()
+        """Frames that MJPEG clients did not get because they were slower, by camera."""
         self.reload_error: str | None = None
         """Why the newest settings are not applied."""
         self.restart_needed: list[str] = []

@@ -109,10 +109,13 @@ class IndexSync:
         """Write what a recorder has on disk to the index. Raises :class:`~gateway.errors.LiveedgeError`."""
         async with self._updating:
             while recorder.closed:
-                segment, fragments = recorder.closed[0]
+                oldest = recorder.closed[0]
+                segment, fragments = oldest
                 await self._index.save(segment, fragments)
                 self._indexed[recorder.camera_id] = segment
-                recorder.closed.popleft()
+                # The recorder may have dropped it meanwhile, for a newer one.
+                if recorder.closed and recorder.closed[0] is oldest:
+                    recorder.closed.popleft()
                 self._on_finished()
             growing = recorder.growing
             if growing is not None and self._indexed.get(recorder.camera_id) != growing[0]:

@@ -51,8 +51,8 @@ class CameraRecorder:
         self.camera_id = recording.camera_id
         self.growing: SegmentWithFragments | None = None
         """The open segment, as far as it is on disk."""
-        self.closed: deque[SegmentWithFragments] = deque(maxlen=UNINDEXED_MAX)
-        """Finished segments that are not in the index yet, oldest first."""
+        self.closed: deque[SegmentWithFragments] = deque()
+        """Finished segments that are not in the index yet, oldest first. At most :data:`UNINDEXED_MAX`."""
         self.stop_reason = EndReason.STOPPED
         self._hub = hub
         self._recording = recording
@@ -67,6 +67,7 @@ class CameraRecorder:
         self._bytes_before = 0
         self._segments_closed = 0
         self._gaps = 0
+        self._unindexed_dropped = 0
 
     def start(self, numbers: SequenceNumbers) -> None:
         """Begin to record, with the packets since this object was made."""
@@ -96,6 +97,7 @@ class CameraRecorder:
             gaps=self._gaps,
             packets_dropped=self._subscription.dropped + self._recording.packets_dropped,
             audio_packets_dropped=self._recording.audio_packets_dropped,
+            unindexed_dropped=self._unindexed_dropped,
             error=self._error,
         )
 
@@ -129,6 +131,9 @@ class CameraRecorder:
 
     def _on_result(self, result: WriteResult) -> None:
         for segment, fragments in result.closed:
+            if len(self.closed) >= UNINDEXED_MAX:
+                self.closed.popleft()
+                self._unindexed_dropped += 1
             self.closed.append(SegmentWithFragments(segment, fragments))
             self._bytes_before += segment.size
             self._segments_closed += 1

@@ -21,6 +21,10 @@ class RecorderStatus(BaseModel):
         default=0,
         description="audio packets that no segment has: from before its first frame, out of order, or broken",
     )
+    unindexed_dropped: int = Field(
+        default=0,
+        description="finished segments that the next start adds to the index, because too many waited for it",
+    )
     error: str | None = None
 
 

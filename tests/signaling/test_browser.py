@@ -54,6 +54,17 @@ async def test_a_client_receives_every_status_and_every_change(server: "Signalin
         CaptureStatusResponse.model_validate(data)
 
 
+async def test_a_client_that_does_not_read_is_disconnected_and_counted(
+    server: "SignalingServer", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await server.client()
+    assert server.browser.slow_clients_disconnected == 0
+    monkeypatch.setattr("signaling.browser.QUEUE_MAX", -1)  # every client has more packets waiting
+    await client.emit("capture_status_request", ASK)
+    await eventually(lambda: server.browser.status().clients == 0, "the client is disconnected")
+    assert server.browser.slow_clients_disconnected == 1
+
+
 async def test_commands_are_answered_by_acknowledgement_and_by_event(server: "SignalingServer") -> None:
     inbox = Inbox()
     client = await server.client(on={STATUS: inbox.handler(STATUS)})
@@ -239,6 +250,8 @@ async def test_garbage_does_not_end_the_connection(server: "SignalingServer", ca
             pass
     await eventually(lambda: not server.browser._clients, "the client has disconnected")
     assert server.browser.invalid_packets > 5
+    invalid = [record for record in caplog.records if "that is not" in record.getMessage()]
+    assert {getattr(record, "client", None) for record in invalid} <= {"127.0.0.1"}
     assert "Traceback" not in caplog.text
 
 

@@ -9,6 +9,7 @@ transport calls aiohttp's protocol directly.
 """
 
 import asyncio
+from collections import Counter
 
 from web.middleware.connection_limiter import ConnectionLimiter, peer_address
 
@@ -21,9 +22,12 @@ END_OF_HEAD = b"\r\n\r\n"
 class HeaderTimeoutProtocol(asyncio.Protocol):
     """One connection until its first request head is complete. Aborts it at once if ``limiter`` refuses it."""
 
-    def __init__(self, inner: asyncio.Protocol, limiter: ConnectionLimiter, timeout_s: float) -> None:
+    def __init__(
+        self, inner: asyncio.Protocol, limiter: ConnectionLimiter, refused: Counter[str], timeout_s: float
+    ) -> None:
         self._inner = inner
         self._limiter = limiter
+        self._refused = refused
         self._timeout_s = timeout_s
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -35,8 +39,12 @@ class HeaderTimeoutProtocol(asyncio.Protocol):
         if not self._limiter.accepts(peer_address(transport)):
             transport.abort()
             return
-        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, transport.abort)
+        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._on_timeout, transport)
         self._inner.connection_made(transport)
+
+    def _on_timeout(self, transport: asyncio.Transport) -> None:
+        self._refused["header_timeout"] += 1
+        transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._timer is None or self._transport is None:

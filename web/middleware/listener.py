@@ -31,6 +31,7 @@ class Listener:
         self._http = runner.server
         self._settings = settings
         self._header_timeout_s = header_timeout_s
+        self._refused = refused
         self._limiter = ConnectionLimiter(self._http, settings, refused)
         self._server: asyncio.Server | None = None
 
@@ -41,7 +42,7 @@ class Listener:
     async def start(self) -> None:
         """Listen on ``HOST`` and ``PORT``. Raises ``OSError``."""
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: HeaderTimeoutProtocol(self._http(), self._limiter, self._header_timeout_s),
+            lambda: HeaderTimeoutProtocol(self._http(), self._limiter, self._refused, self._header_timeout_s),
             self._settings.host,
             self._settings.port,
             backlog=BACKLOG,

@@ -112,6 +112,18 @@ async def test_a_new_run_and_a_new_stream_begin_new_segments_without_loss(archiv
         await reader_of(archive).at("door", START_90K + 2 * CLOCK_RATE)
 
 
+async def test_segments_that_the_index_takes_too_late_are_counted(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hls.archive.recorder.UNINDEXED_MAX", 1)
+    async with archive._index_sync._updating:  # the index takes nothing
+        publish(archive, encode(EncoderSettings(seconds=9)))
+        await eventually(lambda: archive.recorders()["door"].segments_closed >= 3, "segments are closed")
+        status = archive.recorders()["door"]
+        assert status.unindexed_dropped == status.segments_closed - 1
+    await eventually(lambda: len(archive.unindexed("door")) <= 1, "the index has the rest")
+
+
 async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive) -> None:
     publish(archive, encode(EncoderSettings(seconds=0.3)))
     for run in (2, 3):

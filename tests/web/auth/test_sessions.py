@@ -27,6 +27,7 @@ from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
+from web.gateway import GATEWAY
 from web.settings import load_settings
 
 TOKENS: dict[str, Any] = {
@@ -136,6 +137,8 @@ async def test_connections_of_one_address_are_limited(auth_client: Client, monke
         await connected(auth_client, **options)
     async with auth_client.get("/socket.io/?EIO=4&transport=polling") as answer:
         assert (answer.status, (await answer.json())["error"]) == (503, "unavailable")
+    assert auth_client.app is not None
+    assert auth_client.app[GATEWAY].browser.connections_refused >= 2
     for sio in clients:
         await sio.disconnect()
     for _ in range(200):

@@ -22,7 +22,11 @@ OPEN_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @asynccontextmanager
 async def listening(
-    folder: Path, header_timeout_s: float = 60.0, unsafe_timeout_s: float = 60.0, **settings: object
+    folder: Path,
+    header_timeout_s: float = 60.0,
+    unsafe_timeout_s: float = 60.0,
+    refused: Counter[str] | None = None,
+    **settings: object,
 ) -> AsyncIterator[int]:
     """Serve an app that answers ``ok`` and reads what is posted, behind the gateway's limits; gives its port."""
     values = load_settings(data_dir=folder, port=0, **settings)
@@ -39,7 +43,7 @@ async def listening(
     app.router.add_post("/", read)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    listener = Listener(runner, values, Counter(), header_timeout_s=header_timeout_s)
+    listener = Listener(runner, values, Counter() if refused is None else refused, header_timeout_s=header_timeout_s)
     try:
         await listener.start()
         yield listener.address[1]
@@ -87,8 +91,13 @@ def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_connection_that_sends_nothing_is_closed(tmp_path: Path) -> None:
-    async with listening(tmp_path, header_timeout_s=0.2) as port, await Peer.connect(port) as silent:
+    refused: Counter[str] = Counter()
+    async with (
+        listening(tmp_path, header_timeout_s=0.2, refused=refused) as port,
+        await Peer.connect(port) as silent,
+    ):
         assert await silent.ends()
+    assert refused == {"header_timeout": 1}
 
 
 async def test_a_connection_that_never_completes_a_head_is_closed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ Rules:
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator
 
 from aiohttp import web
@@ -89,7 +90,7 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
         else:
             frames = request.app[GATEWAY].archive_reader.replay_jpeg(camera.id, at_90k, frame_rate, width)
         async with contextlib.aclosing(frames):
-            return await _send(request, frames)
+            return await _send(request, _counted(frames, camera.id, request.app[GATEWAY].mjpeg_frames_skipped))
     finally:
         hold.release()
 
@@ -98,6 +99,15 @@ async def _live(camera: Camera, frame_rate: float, width: int | None) -> AsyncGe
     with contextlib.closing(camera.jpeg.subscribe(frame_rate, width)) as reader:
         async for frame in reader:
             yield frame
+
+
+async def _counted(
+    frames: AsyncGenerator[JpegFrame, None], camera_id: str, skipped: Counter[str]
+) -> AsyncGenerator[JpegFrame, None]:
+    """The frames. Counts those that were skipped before each."""
+    async for frame in frames:
+        skipped[camera_id] += frame.skipped
+        yield frame
 
 
 async def _send(request: web.Request, frames: AsyncGenerator[JpegFrame, None]) -> web.StreamResponse:

@@ -56,6 +56,12 @@ def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
         LABELS,
         [((camera_id,), each.gaps) for camera_id, each in recorders.items()],
     )
+    yield counter(
+        "archive_unindexed_dropped",
+        "Archive segments that the next start adds to the index, because too many waited for it",
+        LABELS,
+        [((camera_id,), each.unindexed_dropped) for camera_id, each in recorders.items()],
+    )
     yield gauge(
         "archive_failing",
         "1 while recording fails",

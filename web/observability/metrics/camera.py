@@ -120,6 +120,12 @@ def camera_metrics(gateway: Gateway) -> Iterable[Metric]:
         each(lambda camera: camera.jpeg.packets_skipped),
     )
     yield counter(
+        "camera_mjpeg_frames_skipped",
+        "Frames that MJPEG clients did not get: replaced by a newer one, or above their frame rate",
+        LABELS,
+        each(lambda camera: gateway.mjpeg_frames_skipped[camera.id]),
+    )
+    yield counter(
         "camera_jpeg_decode_errors",
         "Packets that JPEG could not decode",
         LABELS,

@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client.core import Metric
 
 from gateway.latency import latency_histogram, remove_series
-from web.observability.metrics.families import counter, histogram, single
+from web.observability.metrics.families import counter, histogram
 
 HLS_KINDS = {
     "/hls/{camera}/index.m3u8": "multivariant",
@@ -31,7 +31,7 @@ class HttpMetrics:
         self.requests_refused: Counter[str] = Counter()
         """Refused by a middleware, by reason: ``connections``, ``host`` or ``origin``."""
         self.connections_refused: Counter[str] = Counter()
-        """TCP connections that were closed at once, by reason."""
+        """TCP connections that were closed before a request, by reason: ``connections`` or ``header_timeout``."""
         self.hls_s = latency_histogram(
             "liveedge_hls_request_seconds",
             "Time to the response of HLS requests; a blocking reload waits for its part",
@@ -58,9 +58,9 @@ class HttpMetrics:
         )
         yield counter(
             "http_connections_refused",
-            "TCP connections closed at once: too many of one address",
-            (),
-            single(self.connections_refused.total()),
+            "TCP connections closed: too many of one address, or no complete request head in time",
+            ("reason",),
+            [((reason,), self.connections_refused[reason]) for reason in ("connections", "header_timeout")],
         )
         yield from histogram(self.hls_s)
 

@@ -40,6 +40,30 @@ def messaging_metrics(gateway: Gateway) -> Iterable[Metric]:
             (),
             single(messaging.frames_skipped),
         )
+    yield counter(
+        "messaging_commands_refused",
+        "Commands of the event service refused because too many waited",
+        (),
+        single(gateway.messaging.control.queues.refused),
+    )
+    yield counter(
+        "browser_commands_refused",
+        "Commands of Socket.IO clients refused because too many of the client waited",
+        (),
+        single(gateway.browser.control.queues.refused),
+    )
+    yield counter(
+        "browser_connections_refused",
+        "Socket.IO connections refused because too many were open, in all or from one address",
+        (),
+        single(gateway.browser.connections_refused),
+    )
+    yield counter(
+        "browser_slow_clients_disconnected",
+        "Socket.IO clients disconnected because they did not read",
+        (),
+        single(gateway.browser.slow_clients_disconnected),
+    )
     yield gauge("browser_clients", "Socket.IO clients connected", (), single(browser.clients))
     yield counter("browser_frames", "JPEG frames sent to Socket.IO clients", (), single(browser.frames_sent))
     yield counter(

@@ -42,6 +42,7 @@ class Site:
         )
         gateway = Gateway(settings)
         self.service = gateway.service
+        self.gateway = gateway
         app = app_with_routes(gateway, jpeg)
         self.runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         self.url = ""
@@ -91,6 +92,14 @@ async def test_a_snapshot_captures_the_camera_until_it_is_sent(site: Site, http:
         assert int(reply.headers["Age"]) == int(float(reply.headers["X-Age-Seconds"]))
     await eventually(lambda: site.service.status("door").state is SessionState.STOPPED, "the capture stops")
     assert site.service.status("door").viewers == {}
+
+
+async def test_frames_that_mjpeg_skips_are_counted(site: Site, http: aiohttp.ClientSession) -> None:
+    async with http.get(f"{site.url}/mjpeg/door?frame_rate=4") as reply:
+        parts = aiohttp.MultipartReader.from_response(reply)
+        skipped = sum([int((await next_part(parts))[0]["X-Skipped"]) for _ in range(4)])
+        assert skipped > 0
+        assert site.gateway.mjpeg_frames_skipped["door"] >= skipped
 
 
 async def test_a_snapshot_of_another_size(site: Site, http: aiohttp.ClientSession) -> None:

@@ -223,6 +223,8 @@ export interface RecorderStatus {
   packets_dropped: number;
   /** audio packets that no segment has: from before its first frame, out of order, or broken */
   audio_packets_dropped: number;
+  /** finished segments that the next start adds to the index, because too many waited for it */
+  unindexed_dropped: number;
   error: string | null;
 }
 
