@@ -132,7 +132,7 @@ async def test_attempts_to_reach_the_event_service_change_at_once(
     before = f'socketio_server_url = "http://127.0.0.1:{free_port}"\nconnection_retry_delay = 0.05\n' + file.read_text()
     file.write_text("connection_retry_attempts = 1000\n" + before)
     gateway = (await open_gateway()).app[GATEWAY]
-    await eventually(lambda: gateway.messaging.status()["error"], "the event service cannot be reached")
+    await eventually(lambda: gateway.messaging.status().error, "the event service cannot be reached")
     file.write_text("connection_retry_attempts = 1\n" + before)
     assert "in force: CONNECTION_RETRY_ATTEMPTS" in await gateway.reload(load())
     assert gateway.restart_needed == []
