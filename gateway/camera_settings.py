@@ -51,6 +51,9 @@ def _check_engine(value: object) -> object:
     raise ValueError("name auto, rtsp, pyav, opencv, fake, or your own engine as package.module:Class")
 
 
+_START_HELP = "whether a camera is captured all the time, or only while it has viewers or clients"
+
+
 class CaptureSettings(SettingsGroup):
     """How a camera is captured."""
 
@@ -166,7 +169,7 @@ class CameraDefaults(CaptureSettings, JpegSettings, RetrySettings):
         None,
         unset="`always`, or `on-demand` with an event service",
         example=StartMode.ON_DEMAND,
-        help="whether a camera is captured all the time, or only while it has viewers or clients",
+        help=_START_HELP,
         applies=Applies.LIVE,
     )
 
@@ -183,7 +186,7 @@ class CameraSettings(CameraDefaults):
     )
     start: StartMode = setting(
         StartMode.ALWAYS,
-        help="whether a camera is captured all the time, or only while it has viewers or clients",
+        help=_START_HELP,
         applies=Applies.LIVE,
     )
 

@@ -58,7 +58,8 @@ class RetentionSettings(SettingsGroup):
         gt=0,
         unit="bytes",
         unset="no limit",
-        help="the oldest recordings of the camera are deleted beyond this size",
+        help="the oldest recordings of the camera are deleted beyond this size; applies at once. Without it the camera"
+        " has the limit of the setting for all cameras, which applies after a restart",
         applies=Applies.LIVE,
     )
 
@@ -90,8 +91,8 @@ class ArchiveSettings(RecordingSettings):
         unit="bytes",
         unset="no limit",
         example=500_000_000_000,
-        help="the oldest recordings are deleted beyond this size: a limit for each camera, which applies at once, and"
-        " for all cameras together",
+        help="the oldest recordings are deleted beyond this size: a limit for all cameras together, and for each camera"
+        " whose table has no limit. A change of the limit in a camera's table applies at once",
         applies=Applies.RESTART,
     )
     archive_min_free_bytes: int = setting(

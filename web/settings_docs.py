@@ -22,6 +22,7 @@ EXAMPLE_WIDTH = 118
 
 def table(model: type[GatewaySettings]) -> str:
     """One Markdown table for each group of settings."""
+    per_camera = {each.name: each for each in settings_of(model.camera_model)}
     parts = []
     for title, settings in _groups(model).items():
         rows = [
@@ -35,7 +36,7 @@ def table(model: type[GatewaySettings]) -> str:
                 ", ".join(filter(None, (each.unit, _bounds(each)))),
                 each.help + _choices(each),
                 APPLIES[each.applies],
-                "yes" if each.name in model.camera_model.model_fields else "",
+                _per_camera_cell(each, per_camera.get(each.name)),
             )
             rows.append("|" + "".join(f" {cell} |" if cell else " |" for cell in cells))
         parts.append(f"### {title}\n\n" + "\n".join(rows))
@@ -90,6 +91,13 @@ def _default_cell(each: Setting) -> str:
     if _is_table(each) or default in (None, []):
         return each.unset or ""
     return f"`{default}`" if not isinstance(default, bool) else f"`{str(default).lower()}`"
+
+
+def _per_camera_cell(each: Setting, of_camera: Setting | None) -> str:
+    """Whether a camera's table may have the setting, and when a change there applies if that differs."""
+    if of_camera is None:
+        return ""
+    return "yes" if of_camera.applies is each.applies else f"yes, {APPLIES[of_camera.applies]}"
 
 
 def _is_table(each: Setting) -> bool:

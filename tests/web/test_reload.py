@@ -10,6 +10,7 @@ import pytest
 from gateway.camera_settings import StartMode
 from gateway.config.field import Applies, names_changed
 from gateway.errors import SettingsError
+from hls.settings import recording_settings
 from tests.support.configured import engines, load, write
 from tests.support.eventually import eventually
 from web.gateway import GATEWAY
@@ -122,6 +123,27 @@ async def test_settings_that_need_a_restart_keep_their_values_until_then(
     # What the API changes afterwards uses the same settings.
     assert (await client.patch("/api/cameras/door", json={"frame_rate": 5})).status == 200
     assert door.settings.start is StartMode.ALWAYS
+
+
+async def test_a_limit_of_bytes_applies_at_once_in_a_cameras_table_and_else_after_a_restart(
+    place: Path, open_gateway: Callable[[], Any]
+) -> None:
+    write(place, door={"start": "on-demand"}, yard={"start": "on-demand"})
+    client = await open_gateway()
+    gateway, file = client.app[GATEWAY], place / "liveedge.toml"
+
+    def limits() -> dict[str, int | None]:
+        cameras = gateway.service.cameras
+        return {key: recording_settings(camera.settings).archive_max_bytes for key, camera in cameras.items()}
+
+    write(place, door={"start": "on-demand", "archive_max_bytes": 5_000_000}, yard={"start": "on-demand"})
+    assert await gateway.reload(load()) == "changed: door; in force: CAMERAS"
+    assert gateway.restart_needed == []
+    assert limits() == {"door": 5_000_000, "yard": None}
+    file.write_text("archive_max_bytes = 9_000_000\n" + file.read_text())
+    assert await gateway.reload(load()) == "nothing changed"
+    assert gateway.restart_needed == ["ARCHIVE_MAX_BYTES"]
+    assert limits() == {"door": 5_000_000, "yard": None}
 
 
 async def test_attempts_to_reach_the_event_service_change_at_once(

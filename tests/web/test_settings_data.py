@@ -79,6 +79,16 @@ def test_a_new_setting_is_in_the_documentation_and_in_the_example() -> None:
     ) in example(SettingsWithWipers)
 
 
+def test_the_documentation_says_when_a_change_in_a_cameras_table_applies_if_that_differs() -> None:
+    last_cells = {}
+    for row in table(Settings).splitlines():
+        cells = [cell.strip() for cell in row.split("|")]
+        last_cells[cells[1].strip("`") if len(cells) > 1 else ""] = tuple(cells[-3:-1])
+    assert last_cells["ARCHIVE_MAX_BYTES"] == ("restart", "yes, at once")
+    assert last_cells["ARCHIVE_MAX_AGE"] == ("at once", "yes")
+    assert last_cells["DATA_DIR"] == ("restart", "")
+
+
 def test_a_setting_without_its_data_is_refused() -> None:
     with pytest.raises(TypeError, match=r"Bare\.wiper_force: define this setting with"):
 

@@ -80,7 +80,7 @@ export interface CameraPatch {
   engine?: EngineName | null;
   /** recordings that are older are deleted (unit: s) */
   archive_max_age?: number | null;
-  /** the oldest recordings of the camera are deleted beyond this size (unit: bytes) */
+  /** the oldest recordings of the camera are deleted beyond this size; applies at once. Without it the camera has the limit of the setting for all cameras, which applies after a restart (unit: bytes) */
   archive_max_bytes?: number | null;
   /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written (unit: s) */
   archive_segment_seconds?: number | null;
@@ -173,7 +173,7 @@ export interface NewCamera {
   engine?: EngineName | null;
   /** recordings that are older are deleted (unit: s) */
   archive_max_age?: number | null;
-  /** the oldest recordings of the camera are deleted beyond this size (unit: bytes) */
+  /** the oldest recordings of the camera are deleted beyond this size; applies at once. Without it the camera has the limit of the setting for all cameras, which applies after a restart (unit: bytes) */
   archive_max_bytes?: number | null;
   /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written (unit: s) */
   archive_segment_seconds?: number | null;
