@@ -14,11 +14,14 @@ Rules:
 
 1. A unit test that starts a program other than Python fails, and says so: the tier holds on a machine without them.
 2. In CI (``CI=true``) a test that is skipped or expected to fail is a failure: CI shows what works.
-3. What a test leaves open fails that test: files, sockets, transports, tasks, and every exception in a ``__del__``.
+3. What a test leaves open fails that test: files, sockets, transports, and every exception in a ``__del__``.
    pytest reports them when the garbage collector finds them, so it runs after each test.
+4. An error that asyncio only logs fails the test, too: an exception in a callback of the event loop, and one in a task
+   that nobody awaits.
 """
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -124,11 +127,28 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+class AsyncioErrors(logging.Handler):
+    """Collects what asyncio reports only in its log: errors in callbacks, and in tasks that nobody awaits."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the record's message and traceback."""
+        self.messages.append(self.format(record))
+
+
 @pytest.fixture(autouse=True)
-def collect_garbage() -> Iterator[None]:
+def check_what_is_left() -> Iterator[None]:
     """Find what a test left open while it is still that test: this fixture is the first one, and so ends last."""
+    errors = AsyncioErrors()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(errors)
     yield
     gc.collect()
+    logger.removeHandler(errors)
+    assert not errors.messages, "asyncio logged errors:\n" + "\n".join(errors.messages)
 
 
 # --- fixtures
