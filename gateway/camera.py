@@ -367,7 +367,8 @@ class Camera:
             self.hub.end_run()
             self._meter.reset()
             await asyncio.wait({ended}, timeout=THREAD_END_S)
-            ended.cancel()
+            if not ended.cancel() and not ended.cancelled():
+                ended.exception()  # Read it: asyncio would log an error that comes after the run was cancelled.
 
     def _on_packet(self, packet: Packet) -> None:
         if packet.is_video:
