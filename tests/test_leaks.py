@@ -46,9 +46,9 @@ async def test():
 def test_an_error_that_asyncio_logs_fails_the_test(tmp_path: Path, code: str, error: str | None) -> None:
     file = tmp_path / "test_example.py"
     file.write_text(HEAD + code)
-    options = ["-q", "-c", ROOT / "pyproject.toml", "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    options = ["-q", "-c", "pyproject.toml", "-p", "tests.conftest", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, file], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, "-m", "pytest", *options, str(file)], capture_output=True, text=True, check=False, cwd=ROOT
     )
     if error is None:
         assert done.returncode == 0, done.stdout + done.stderr
