@@ -1,6 +1,6 @@
 """Scopes: what a caller may do.
 
-A *scope* is one kind of right; a *grant* is scopes over cameras. ``view`` is the live picture in every form,
+A *scope* is one kind of right; a *grant* is scopes over cameras. ``view`` is the live video in every form,
 ``archive`` is what was recorded, ``control`` is every command that changes something while the gateway runs, ``admin``
 is all of these and the cameras themselves. How a caller proves who they are is in :mod:`web.auth`.
 """

@@ -63,7 +63,7 @@ class Hold:
         self.kind = kind
 
     def release(self) -> None:
-        """The viewer has gone."""
+        """The viewer left."""
         camera, self._camera = self._camera, None
         if camera is not None:
             camera.end_hold(self.kind)
@@ -193,7 +193,7 @@ class Camera:
                 async with asyncio.timeout(0.0 if hopeless else max(0.0, deadline - self._clock.monotonic())):
                     await self._progress.wait()
             except TimeoutError:
-                why = self.session.error_message or "its first picture is not there yet"
+                why = self.session.error_message or "its first frame is not there yet"
                 raise UnavailableError(f"camera {self.id} is {self.session.state}: {why}", retry_after_s=2) from None
 
     # --- status
@@ -355,7 +355,7 @@ class Camera:
                 silent_s = self._clock.monotonic() - self._last_video_s
                 if silent_s > limit_s:
                     raise CameraTimeoutError(
-                        f"no picture came for {silent_s:.1f} s; check the camera, or raise CAPTURE_TIMEOUT"
+                        f"no frame came for {silent_s:.1f} s; check the camera, or raise CAPTURE_TIMEOUT"
                     )
                 await asyncio.wait({ended}, timeout=limit_s - silent_s + 0.05)
             await ended

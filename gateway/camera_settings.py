@@ -79,7 +79,7 @@ class CaptureSettings(SettingsGroup):
         ge=1,
         le=64,
         unit="frames",
-        help="decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures",
+        help="decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean a longer delay",
         applies=Applies.RUN,
     )
     capture_tls_verify: bool = setting(

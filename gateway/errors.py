@@ -10,7 +10,7 @@
     ├── NegotiationError         406  no common media; says why, and which transports would work
     ├── UnavailableError         503  not yet, or overloaded; says when to retry
     ├── StorageError             the disk or the index fails
-    └── CaptureError             a camera gives no pictures
+    └── CaptureError             a camera sends no video
         ├── CameraUnreachableError    no route, no such name, or nothing listens
         ├── CameraUnauthorizedError   the camera wants other credentials
         ├── CameraRefusedError        the camera answered and refused
@@ -116,7 +116,7 @@ class StorageError(LiveedgeError):
 
 
 class CaptureError(LiveedgeError):
-    """A camera gives no pictures."""
+    """A camera sends no video."""
 
     code = "capture"
     status = 503

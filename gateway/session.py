@@ -91,7 +91,7 @@ class CaptureSession:
         self.policy = policy
         self.state = SessionState.STOPPED
         self.error_message: str | None = None
-        """Why there is no picture, in one sentence; ``None`` while the camera is live and after a stop."""
+        """Why there is no video, in one sentence; ``None`` while the camera is live and after a stop."""
         self.frame_callback: FrameCallback | None = None
         self.attempt_at: float | None = None
         """When the next attempt is due, in monotonic seconds; ``None`` while one runs and when none is planned."""
@@ -124,7 +124,7 @@ class CaptureSession:
         self.attempt_at = None
 
     def first_frame(self, now_s: float) -> None:
-        """The first frame of a run has come."""
+        """The first frame of a run arrived."""
         if self._move(SessionEvent.FIRST_FRAME):
             self.error_message = None
             self._live_since = now_s

@@ -22,7 +22,7 @@ class LiveEdge(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     time: str = Field(
-        description="capture time of the newest picture, RFC 3339 UTC", json_schema_extra={"format": "date-time"}
+        description="capture time of the newest frame, RFC 3339 UTC", json_schema_extra={"format": "date-time"}
     )
     media_sequence: int | None = Field(default=None, description="LL-HLS: media sequence number of the newest segment")
     part: int | None = Field(default=None, description="LL-HLS: index of the newest part in that segment")
@@ -39,7 +39,7 @@ class CaptureStatus(BaseModel):
     state: SessionState
     is_active: bool = Field(description="whether the camera is captured, or an attempt to do so goes on")
     rtsp_url: str = Field(description="without user and password")
-    error_message: str | None = Field(default=None, description="why there is no picture, as a sentence")
+    error_message: str | None = Field(default=None, description="why there is no video, as a sentence")
     clients: int = Field(default=0, description="clients that asked for the capture by command")
     viewers: dict[str, int] = Field(default_factory=dict, description="number of viewers by transport")
     codec: str | None = None
@@ -50,7 +50,7 @@ class CaptureStatus(BaseModel):
     bitrate_bps: int | None = None
     keyframe_age_s: float | None = None
     keyframe_interval_s: float | None = None
-    reconnects: int = Field(default=0, description="times that the camera was lost after a picture")
+    reconnects: int = Field(default=0, description="times that the camera was lost after a frame")
     packets_dropped: int = 0
     live_edge: LiveEdge | None = None
 

@@ -144,7 +144,7 @@ class CaptureStatusResponse(CaptureStatus):
 class FrameMetadata(Outbound):
     """``timestamp`` is the capture time. ``sequence`` has gaps where frames were not sent to this client.
 
-    ``skipped`` is the number of pictures that were not sent to this client since the previous frame.
+    ``skipped`` is the number of frames that were not sent to this client since the previous frame.
     """
 
     camera_id: str

@@ -93,7 +93,7 @@ class FrameStreams:
 
     @property
     def frames_skipped(self) -> int:
-        """Pictures of the cameras that were not sent because the consumer was slower."""
+        """Frames of the cameras that were not sent because the consumer was slower."""
         return self._frames_skipped_before + sum(stream.frames_skipped for stream in self._streams.values())
 
     async def start(

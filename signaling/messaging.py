@@ -2,7 +2,7 @@
 
 :mod:`signaling.factory` makes the adapter that the setting ``MESSAGING`` names. An adapter is created with the settings
 and the :class:`Control`, and uses them as :mod:`signaling.ems` does: it passes commands to :meth:`Control.execute`,
-takes status changes from ``control.service.on_status``, and pictures from ``camera.jpeg``.
+takes status changes from ``control.service.on_status``, and frames from ``camera.jpeg``.
 """
 
 from abc import ABC, abstractmethod

@@ -101,7 +101,7 @@ class Gateway:
         self.archive_reader.close()
 
     def live_edge(self, camera_id: str) -> LiveEdge | None:
-        """Current live position, for every protocol that a client can resume on; ``None`` before the first picture."""
+        """Current live position, for every protocol that a client can resume on; ``None`` before the first frame."""
         newest = self.service.camera(camera_id).hub.newest
         if newest is None:
             return None
@@ -181,7 +181,7 @@ class Gateway:
             removed = [camera_id for camera_id in present if camera_id not in wanted]
             changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
             added = [camera_id for camera_id in wanted if camera_id not in present]
-            in_force = names_changed(self.camera_store.settings, settings, Applies.LIVE, Applies.RUN)
+            applied = names_changed(self.camera_store.settings, settings, Applies.LIVE, Applies.RUN)
             ice_servers = IceServers(settings.ice_servers)  # may raise, too
             for listener in self.on_reload:
                 listener(settings)  # the first may raise
@@ -195,7 +195,7 @@ class Gateway:
                 await self._change(present[camera_id], wanted[camera_id])
             for camera_id in added:
                 self._open(camera_id, wanted[camera_id])
-        parts = {"added": added, "changed": changed, "removed": removed, "in force": in_force}
+        parts = {"added": added, "changed": changed, "removed": removed, "applied": applied}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
 
     def _address_check(self, camera_id: str) -> CheckAddress | None:

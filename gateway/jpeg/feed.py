@@ -354,7 +354,7 @@ class JpegFeed:
             return self._newest
         gop = [packet for packet in self._hub.gop if packet.is_video]
         if not gop:
-            raise UnavailableError(f"camera {self.camera_id} has no picture yet; ask again in a moment")
+            raise UnavailableError(f"camera {self.camera_id} has no frame yet; ask again in a moment")
         frame, errors = await asyncio.to_thread(_newest_frame, self.camera_id, gop)
         self.decode_errors += errors
         if frame is None:

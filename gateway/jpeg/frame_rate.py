@@ -35,5 +35,5 @@ class FrameRateLimiter:
         return True
 
     def _is_discontinuous(self, captured_at_90k: int, due_90k: int) -> bool:
-        """Whether the clock was set back or the camera was away. Selection then begins anew."""
+        """Whether the clock was set back or the camera was away. Selection then starts again."""
         return abs(captured_at_90k - due_90k) > 4 * self._interval_90k + CLOCK_RATE

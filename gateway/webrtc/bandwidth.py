@@ -1,8 +1,8 @@
 """BandwidthEstimator: how much video a viewer's network carries, from the viewer's RTCP receiver reports.
 
 Theory of operation. A camera has one bitrate, and there is no smaller rendition to switch to. A network that is too
-narrow can only be sent fewer pictures. :class:`BandwidthEstimator` takes the receiver reports, about one a second, and
-gives a limit in bytes a second, or none. Which pictures are left out under a limit is the sender's decision.
+narrow can only be sent fewer frames. :class:`BandwidthEstimator` takes the receiver reports, about one a second, and
+gives a limit in bytes a second, or none. Which frames are left out under a limit is the sender's decision.
 
               ┌── bad for OVERUSE_S ──▶         ┌── as bad with much less sent ──▶
     UNLIMITED                           LIMITED                                    RANDOM_LOSS
@@ -18,7 +18,7 @@ Rules:
 3. Under a limit, bad reports lower it, and data that arrives well raises it after a while. If next to nothing was sent,
    that none of it was lost is no evidence.
 4. If the loss stays the same with much less sent, it has another cause than congestion (radio, a bad cable). Leaving
-   pictures out does not help then, and is not done for ``RANDOM_LOSS_S``.
+   frames out does not help then, and is not done for ``RANDOM_LOSS_S``.
 5. What looked like a narrow link may have been an outage of two seconds. A first limit doubles with every report while
    there is nothing to send (the next keyframe of a long GOP is awaited), and is soon removed. If another limit is
    needed within ``RELAPSE_S``, the link is narrow, and reports without data no longer raise the limit.
@@ -47,7 +47,7 @@ OVERUSE_S = 1.5
 """Two reports at least: a single bad one may be short interference."""
 
 LOSS_SEVERE = 0.5
-"""For a viewer whose reports have never been good: it has no picture yet and its player will not wait long, so the
+"""For a viewer whose reports have never been good: it has no frame yet and its player will not wait long, so the
 limit is set without waiting for a second report."""
 
 HEADROOM = 0.85
@@ -57,7 +57,7 @@ DRAIN = 0.7
 """Multiplied with that where a queue delays packets: less must be sent than leaves the queue."""
 
 LIMIT_MIN_BYTES_PER_S = 8_000
-"""64 kbit/s, a keyframe of 80 KB in ten seconds. With less there is no picture, and any network should carry this."""
+"""64 kbit/s, a keyframe of 80 KB in ten seconds. With less there is no video, and any network should carry this."""
 
 CONFIRMING_SHARE = 0.2
 """A report that covers less than this share of the limit does not count as evidence."""
@@ -73,7 +73,7 @@ only slightly before the next report."""
 GROWTH_DELAY_S = 3.0
 GROWTH_DELAY_MAX_S = 40.0
 """Seconds' worth of the limit that must arrive well before it grows again. Doubled each time it grew too far, since
-each time costs pictures."""
+each time costs frames."""
 
 RELAPSE_S = 30.0
 """See rule 5."""
@@ -106,7 +106,7 @@ class BandwidthState(Enum):
     """The estimator's state."""
 
     UNLIMITED = "everything is sent"
-    LIMITED = "pictures are left out to stay below the limit"
+    LIMITED = "frames are left out to stay below the limit"
     RANDOM_LOSS = "everything is sent: the loss does not depend on the rate"
 
 
@@ -152,7 +152,7 @@ class BandwidthEstimator:
         self.limit_bytes_per_s: int | None = None
         """``None``: no limit."""
         self.reason: str | None = None
-        """Why pictures are left out, or why video stutters although they are not; ``None`` while the network is
+        """Why frames are left out, or why video stutters although they are not; ``None`` while the network is
         good."""
         self.limits = 0
         """How often a limit was set."""

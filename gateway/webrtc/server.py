@@ -83,9 +83,9 @@ class WebRtcServer:
         self._maintenance: asyncio.Task[None] | None = None
         self._closed_totals: dict[str, Totals] = {}
         """Totals of the closed viewers, by camera."""
-        self.first_picture_s = latency_histogram(
+        self.first_frame_s = latency_histogram(
             "liveedge_webrtc_first_frame_seconds",
-            "Time to first frame: from a viewer's offer to when the first picture has left the gateway; the way to the"
+            "Time to first frame: from a viewer's offer to when the first frame has left the gateway; the way to the"
             " viewer and its decoding come on top",
             ["camera"],
         )
@@ -153,7 +153,7 @@ class WebRtcServer:
         """Close all viewers of a camera that was removed."""
         await asyncio.gather(*(viewer.close(reason) for viewer in self.viewers_of(camera_id)))
         self._closed_totals.pop(camera_id, None)
-        remove_series(self.first_picture_s, camera_id)
+        remove_series(self.first_frame_s, camera_id)
 
     async def join(self, camera: Camera, offer_sdp: str, *, client_address: str) -> Viewer:
         """Make a viewer from an offer; its ``answer_sdp`` is ready. The camera is held until the viewer is closed.
@@ -192,8 +192,8 @@ class WebRtcServer:
                 hold.release()
                 raise
             viewer.close_callbacks.append(hold.release)
-            first_picture_s = self.first_picture_s.labels(camera.id)
-            viewer.on_first_frame = lambda: first_picture_s.observe(self._clock.monotonic() - began_s)
+            first_frame_s = self.first_frame_s.labels(camera.id)
+            viewer.on_first_frame = lambda: first_frame_s.observe(self._clock.monotonic() - began_s)
             self._viewers[viewer.id] = viewer
             self.registry.add(viewer.agent)
         viewer.answer_sdp = write_answer(
@@ -276,5 +276,5 @@ class WebRtcServer:
 
 
 def _reorders(gop: Sequence[Packet]) -> bool:
-    """Whether pictures are sent in another order than they are shown."""
+    """Whether frames are sent in another order than they are shown."""
     return any(packet.is_video and packet.pts_90k != packet.dts_90k for packet in gop)

@@ -46,7 +46,7 @@ class ViewerStats:
     limit_bps: int | None
     """The limit that its network imposes, in bits a second; ``None`` without one."""
     degraded: str | None
-    """Why it gets fewer pictures than the camera sends, or broken ones; ``None`` while its network is good."""
+    """Why it gets fewer frames than the camera sends, or broken ones; ``None`` while its network is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class WebRtcStats(BaseModel):
     frames_dropped: int
     packets_lost: int
     packets_retransmitted: int
-    bandwidth_limited: int = Field(description="viewers that get fewer pictures because of their networks")
-    degraded_reasons: list[str] = Field(description="why viewers see fewer or broken pictures, one sentence each")
+    bandwidth_limited: int = Field(description="viewers that get fewer frames because of their networks")
+    degraded_reasons: list[str] = Field(description="why viewers see fewer or broken frames, one sentence each")
     fraction_lost: float | None
     jitter_s: float | None
     round_trip_s: float | None

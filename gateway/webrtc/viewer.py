@@ -171,7 +171,7 @@ class Viewer:
 
     @property
     def degraded(self) -> str | None:
-        """Why it gets fewer pictures than the camera sends, or broken ones; ``None`` while its network is good."""
+        """Why it gets fewer frames than the camera sends, or broken ones; ``None`` while its network is good."""
         return None if self._session is None else self._session.bandwidth.reason
 
     def stats(self) -> ViewerStats:

@@ -113,7 +113,7 @@ def _scan(descriptor: int, path: Path) -> Scan:
 
 
 def _is_plausible(about: FragmentBoxes, size: int, before: list[Fragment]) -> bool:
-    """Whether a fragment can be one of ours. After an implausible one, nothing is trusted."""
+    """Whether liveedge can have written this fragment. After an implausible one, nothing is trusted."""
     since_90k = about.start_90k - before[-1].start_90k if before and about.frames else 0
     return (
         about.frames <= FRAGMENT_MAX_FRAMES

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RecorderStatus(BaseModel):
-    """The state of one camera's recording. ``lag_s``: how far the disk is behind the newest picture, in seconds."""
+    """The state of one camera's recording. ``lag_s``: how far the disk is behind the newest frame, in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -68,7 +68,7 @@ class LiveStream:
     # --- requests
 
     async def multivariant_playlist(self) -> Rendered:
-        """The multivariant playlist. Raises :class:`~gateway.errors.UnavailableError` if there are no pictures soon."""
+        """The multivariant playlist. Raises :class:`~gateway.errors.UnavailableError` if there is no video soon."""
         await self._wait_for(lambda: self.window.is_playable or None, READY_S, is_first=True)
         return self.window.multivariant_playlist()
 
@@ -192,7 +192,7 @@ class LiveStream:
                 status = self.camera.status()
                 why = f": {status.error_message}" if status.error_message else ""
                 raise UnavailableError(
-                    f"camera {self.camera.id} is {status.state} and has no pictures at present{why}", retry_after_s=2
+                    f"camera {self.camera.id} is {status.state} and has no video at present{why}", retry_after_s=2
                 )
             waiter: asyncio.Future[None] = loop.create_future()
             self._waiters.add(waiter)

@@ -122,13 +122,13 @@ class LiveWindow:
 
     @property
     def is_playable(self) -> bool:
-        """Whether a new player finds a complete segment, and pictures at the live edge."""
+        """Whether a new player finds a complete segment, and frames at the live edge."""
         segments = self._buffer.segments
         return bool(segments) and not segments[-1].is_gap
 
     @property
     def is_stalled(self) -> bool:
-        """Whether there is no picture yet, or none came for so long that the playlist has a gap."""
+        """Whether there is no frame yet, or none came for so long that the playlist has a gap."""
         return self._segmenter is None or self._segmenter.is_stalled
 
     @property
@@ -145,7 +145,7 @@ class LiveWindow:
 
     @property
     def live_edge(self) -> tuple[int, int, int] | None:
-        """Of the newest part with a picture: media sequence number, part index, time of capture in 90 kHz."""
+        """Of the newest part with a frame: media sequence number, part index, time of capture in 90 kHz."""
         return self._edge
 
     @property

@@ -142,7 +142,7 @@ def make_thumbnail(data_dir: Path, segment: Segment, fragments: Sequence[Fragmen
         except OSError as error:
             raise StorageError(f"the thumbnail of {segment.name} cannot be written: {error.strerror}") from None
         return path
-    raise NotFoundError(f"segment {segment.name} has no picture that can be shown")
+    raise NotFoundError(f"segment {segment.name} has no frame that can be shown")
 
 
 class ReplaySource(Protocol):

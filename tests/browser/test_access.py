@@ -93,7 +93,7 @@ async def test_page_and_transports_work_under_the_content_security_policy(
         )
         assert await page.evaluate("violations") == [], transport
     assert not [text for text in logged if "Content Security Policy" in text]
-    # The policy is in force: an inline script does not run.
+    # The policy is applied: an inline script does not run.
     await page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.pwned = true\">')")
     await page.wait_for_function("violations.length > 0")
     assert await page.evaluate("window.pwned") is None

@@ -93,7 +93,7 @@ def port_of(echo: Echo) -> int:
 
 
 async def settle(network: UdpNetwork, sent: int) -> None:
-    """Wait until every datagram of the clients has come back or is lost."""
+    """Wait until every datagram of the clients was received or is lost."""
     await eventually(
         lambda: (
             network.up.offered >= sent

@@ -40,6 +40,6 @@ async def test_the_official_client(server: "SignalingServer") -> None:
         assert datetime.fromisoformat(frame["timestamp"]).tzinfo is not None
     sequences = [frame["sequence"] for frame in told["frames"][:5]]
     assert sequences == sorted(set(sequences))
-    # What was captured while the line was cut is not made up for: the camera has gone on, and so does the client.
+    # Frames captured while the connection was cut are not sent later: the client continues at the live edge.
     assert told["resumed"]["timestamp"] > told["frames"][4]["timestamp"]
     assert told["unsubscribed"] == {"ok": True}

@@ -113,7 +113,7 @@ async def test_settings_that_need_a_restart_keep_their_values_until_then(
         'socketio_server_url = "http://127.0.0.1:9"\nhost = "rebound.example"\narchive_max_bytes = 7\n'
         "frame_rate = 3\nauth_disabled = true\n" + before
     )
-    assert await gateway.reload(load()) == "changed: door; in force: AUTH_DISABLED, FRAME_RATE"
+    assert await gateway.reload(load()) == "changed: door; applied: AUTH_DISABLED, FRAME_RATE"
     assert gateway.restart_needed == ["ARCHIVE_MAX_BYTES", "HOST", "SOCKETIO_SERVER_URL"]
     assert (door.settings.start, door.settings.frame_rate) == (StartMode.ALWAYS, 3)
     assert len(engines(place, "door")) == 1
@@ -188,13 +188,13 @@ async def test_access_and_limits_apply_at_once_and_no_camera_is_interrupted(
 
     # On and off.
     assert await status() == 200
-    assert await reload(auth) == "in force: AUTH_TOKEN"
+    assert await reload(auth) == "applied: AUTH_TOKEN"
     assert (await status(), await status(**token)) == (401, 200)
-    assert await reload("") == "in force: AUTH_TOKEN"
+    assert await reload("") == "applied: AUTH_TOKEN"
     assert await status() == 200
     # Origins.
     assert await status(**wall) == 403
-    assert await reload('cors_origins = ["https://wall.example.org"]\n') == "in force: CORS_ORIGINS"
+    assert await reload('cors_origins = ["https://wall.example.org"]\n') == "applied: CORS_ORIGINS"
     assert await status(**wall) == 200
     # Names.
     assert await status(Host="door.example") == 403
@@ -237,10 +237,10 @@ async def test_changed_tokens_apply_or_nothing_changes(place: Path, open_gateway
     assert (await client.get("/api/cameras")).status == 200
     file.write_text('allowed_hosts = ["door.example"]\n' + before)
     assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 403
-    assert await client.app[GATEWAY].reload(load()) == "in force: ALLOWED_HOSTS"
+    assert await client.app[GATEWAY].reload(load()) == "applied: ALLOWED_HOSTS"
     assert (await client.get("/api/cameras", headers={"Host": "door.example"})).status == 200
     file.write_text('auth_token = "a-token-of-sixteen-and-more"\n' + before)
-    assert await client.app[GATEWAY].reload(load()) == "in force: ALLOWED_HOSTS, AUTH_TOKEN"
+    assert await client.app[GATEWAY].reload(load()) == "applied: ALLOWED_HOSTS, AUTH_TOKEN"
     assert (await client.get("/api/cameras")).status == 401
 
     contradiction = 'auth_token = "a-token-of-sixteen-and-more"\nauth_disabled = true\n'

@@ -230,8 +230,8 @@ class SignedUrl(BaseModel):
 
 
 class ViewerClock(BaseModel):
-    """Pictures with this RTP timestamp were captured at this time."""
+    """Frames with this RTP timestamp were captured at this time."""
 
     time: Time
     rtp_timestamp: int
-    degraded_reason: str | None = Field(description="why this viewer sees fewer or broken pictures, as a sentence")
+    degraded_reason: str | None = Field(description="why this viewer sees fewer or broken frames, as a sentence")

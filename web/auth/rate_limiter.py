@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 DELAY_MIN_S = 0.1
 DELAY_MAX_S = 3.0
 FORGET_S = 600.0
-"""A network without a wrong token for this long starts anew."""
+"""The failures of a network without a wrong token for this long are forgotten."""
 
 NETWORKS_MAX = 4096
 """Networks that are remembered. Beyond it, the one whose last wrong token is oldest is forgotten."""

@@ -79,7 +79,8 @@ class UrlSigner:
         return SignedUrl(jwt.encode(claims, self._key, ALGORITHM), int(expires_at_s))
 
     def verify(self, token: str, url: str) -> Grant | None:
-        """The grant of a token for ``url`` (path and query as they came, with this token); ``None`` if it is not ours.
+        """The grant of a token for ``url`` (path and query as they came, with this token); ``None`` if it
+        was not signed here.
 
         Raises :class:`~gateway.errors.UnauthorizedError` for a token that has ended, or was made for another URL.
         """

@@ -1,8 +1,8 @@
 """HostCheck: refuse unknown names in the Host header while authentication is off.
 
 Without it, a web page could make its own name resolve to this gateway (DNS rebinding) and read every camera as if the
-gateway were part of its own site. Accepted are addresses, names that nobody can register in the public DNS, ``HOST``
-and ``ALLOWED_HOSTS``.
+gateway were part of its own site. It accepts addresses, names that nobody can register in the public DNS, ``HOST`` and
+``ALLOWED_HOSTS``.
 """
 
 from collections import Counter

@@ -40,12 +40,12 @@ def problems(gateway: Gateway) -> list[Problem]:
 
 def _findings(gateway: Gateway) -> Iterator[Finding]:
     if gateway.reload_error is not None:
-        yield ("settings", None, f"the changed settings are not in force: {gateway.reload_error}")
+        yield ("settings", None, f"the changed settings are not applied: {gateway.reload_error}")
     for camera_id, why in gateway.camera_store.faults.items():
         yield ("settings", camera_id, f"the camera is left out: {why}")
     for camera in gateway.service.cameras.values():
         if camera.session.state in (SessionState.RETRYING, SessionState.FAILED):
-            why = camera.session.error_message or "it gives no pictures"
+            why = camera.session.error_message or "it sends no video"
             yield ("capture", camera.id, f"the camera is {camera.session.state}: {why}")
     yield from _archive(gateway)
     messaging = gateway.messaging.status()
@@ -65,7 +65,7 @@ def _archive(gateway: Gateway) -> Iterator[Finding]:
     if status.index_error is not None:
         yield ("archive", None, f"the index cannot be written, recording goes on: {status.index_error}")
     elif status.index_is_incomplete:
-        why = "the index was damaged or gone and is being made again from the recordings"
+        why = "the index was damaged or missing and is being rebuilt from the recordings"
         yield ("archive", None, f"{why}: those that are not in it yet cannot be found")
     if status.retention_error is not None:
         yield ("archive", None, f"old recordings cannot be deleted: {status.retention_error}")

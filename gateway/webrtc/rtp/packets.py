@@ -204,7 +204,7 @@ class PacketHistory:
         return frame if index < frame.end_index else None
 
     def discard_gso_batches(self) -> None:
-        """Free the memory of the batches. They are made again when they are needed."""
+        """Free the memory of the batches. They are rebuilt when they are needed."""
         for frame in self._frames:
             frame.gso_batches_by_template.clear()
 

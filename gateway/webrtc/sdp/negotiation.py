@@ -128,7 +128,7 @@ def negotiate(offer: SessionDescription, info: StreamInfo, camera_id: str) -> Ne
 
 
 def refuse_b_frames(camera_id: str) -> NegotiationError:
-    """The error for a camera whose pictures come in another order than they are shown."""
+    """The error for a camera whose frames come in another order than they are shown."""
     return NegotiationError(
         f"camera {camera_id} sends B-frames, which WebRTC cannot carry; use HLS or MJPEG, or set the camera to the"
         " baseline profile or to no B-frames",
@@ -181,7 +181,7 @@ def _choose_video(
             break
     if best is None and is_unfragmented:
         raise NegotiationError(
-            f"the offer has H.264 with a packetization-mode other than 1, and camera {camera_id}'s pictures do not fit"
+            f"the offer has H.264 with a packetization-mode other than 1, and camera {camera_id}'s frames do not fit"
             " in single packets; offer packetization-mode=1, or use HLS or MJPEG",
             OTHER_TRANSPORTS,
         )

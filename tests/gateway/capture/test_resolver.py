@@ -65,7 +65,7 @@ def test_dns_rebinding_does_not_reach_a_refused_address(
     resolver.addresses[NAME] = ["127.0.0.1"]
     assert pull(url, refuse("127.0.0.2"), engine) == 3, "libav could not have found this name"
     asked = len(resolver.asked)
-    # In a session each connect asks anew, and nothing is sent to where it must not go.
+    # In a session each connect asks again, and nothing is sent to where it must not go.
     with HostileServer(hang_up) as elsewhere:
         port = f":{elsewhere.port}/"
         with pytest.raises(CameraRefusedError, match=r"not at 127\.0\.0\.1"):

@@ -267,7 +267,7 @@ async def test_a_snapshot_uses_the_frame_of_a_reader(scene: Scene) -> None:
 
 
 async def test_no_snapshot_without_a_keyframe(scene: Scene) -> None:
-    with pytest.raises(UnavailableError, match="no picture yet"):
+    with pytest.raises(UnavailableError, match="no frame yet"):
         await scene.feed.snapshot()
     scene.publish(0)
     assert (await scene.feed.snapshot()).sequence == 1

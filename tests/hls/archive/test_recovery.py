@@ -114,7 +114,7 @@ def test_foreign_files_are_not_changed(tmp_path: Path) -> None:
     day = recordings[0][0].path(tmp_path).parent
     foreign = {
         tmp_path / "notes.txt": b"hello",
-        day / "holiday.mp4": b"not ours",
+        day / "holiday.mp4": b"another file",
         day / "segment_20261122T185959Z.mp4": b"ours by name, and nothing else",
         tmp_path / "door" / "2020-01-01" / "segment_20261122T190000Z.mp4": b"in the wrong place",
     }

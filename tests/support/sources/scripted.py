@@ -51,5 +51,5 @@ class ScriptedEngine(CaptureEngine):
         )
 
     def fail(self, error: Exception | None = None) -> None:
-        """Fail, as if the camera had gone."""
+        """Fail, as if the camera was lost."""
         self._script.put(error or CaptureError("the camera is gone"))

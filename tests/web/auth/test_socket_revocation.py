@@ -164,7 +164,7 @@ async def test_only_what_the_token_no_longer_allows_is_closed(tmp_path: Path) ->
         before = socket.frames["demo"]
         await socket.seen("demo2")
         assert socket.frames["demo"] == before
-        # What it may do is what it may do now: news of a camera as well as commands.
+        # The new permissions apply at once, to the events of a camera and to commands.
         assert (await socket.call("frames_subscribe", camera_id="demo"))["error"] == "forbidden"
         assert (await socket.call("capture_start_request", client_id="c", metadata={"camera_id": "demo2"})).get("state")
         reload(client, auth=tables(["demo2"], "view"))

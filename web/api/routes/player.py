@@ -51,15 +51,15 @@ async def time(request: web.Request) -> web.Response:
 @routes.get("/api/cameras/{camera}/viewers/{viewer}/clock")
 @describe("WebRTC", {200: models.ViewerClock}, errors=(404, 503))
 async def viewer_clock(request: web.Request) -> web.Response:
-    """The clock of a WebRTC viewer: a picture with ``rtp_timestamp`` was captured at ``time``.
+    """The clock of a WebRTC viewer: a frame with ``rtp_timestamp`` was captured at ``time``.
 
     RTCP sender reports say the same, but browsers do not expose them. ``degraded_reason`` says why the viewer gets
-    fewer pictures.
+    fewer frames.
     """
     viewer = request.app[GATEWAY].webrtc.viewer(request.match_info["viewer"], request.match_info["camera"])
     now_90k = request.app[GATEWAY].clock.wall_90k()
     timestamp = viewer.rtp_timestamp(now_90k)
     if timestamp is None:
-        raise UnavailableError("this viewer has not received a picture yet")
+        raise UnavailableError("this viewer has not received a frame yet")
     clock = models.ViewerClock(time=to_rfc3339(now_90k), rtp_timestamp=timestamp, degraded_reason=viewer.degraded)
     return json_answer(clock, headers={"Cache-Control": "no-store"})

@@ -22,7 +22,7 @@ def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
     )
     yield gauge(
         "archive_lag_seconds",
-        "How far the recording on disk is behind the newest picture",
+        "How far the recording on disk is behind the newest frame",
         LABELS,
         [((camera_id,), each.lag_s) for camera_id, each in recorders.items()],
     )

@@ -75,7 +75,7 @@ def camera_metrics(gateway: Gateway) -> Iterable[Metric]:
     )
     yield counter(
         "camera_reconnects",
-        "Times that the camera was lost after a picture",
+        "Times that the camera was lost after a frame",
         LABELS,
         each(lambda camera: camera.session.reconnects),
     )

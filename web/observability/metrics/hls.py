@@ -18,7 +18,7 @@ def hls_metrics(gateway: Gateway) -> Iterable[Metric]:
     streams = {camera.id: (camera, gateway.live.stream(camera.id)) for camera in gateway.service.cameras.values()}
     yield gauge(
         "hls_part_delay_seconds",
-        "How far the newest part is behind the newest picture",
+        "How far the newest part is behind the newest frame",
         LABELS,
         [((camera_id,), _part_delay_s(camera, stream)) for camera_id, (camera, stream) in streams.items()],
     )

@@ -87,7 +87,7 @@ class HttpMetrics:
         kind = HLS_KINDS.get(route, "playlist")
         if kind == "playlist" and "_HLS_msn" in request.query:
             kind = "blocked"
-        # The answer was a success: the camera is one of ours, and their number is bounded.
+        # The answer was a success: the camera exists, and the number of cameras is bounded.
         series = (request.match_info["camera"], kind)
         self._hls_series.add(series)
         self.hls_s.labels(*series).observe(took_s)

@@ -14,7 +14,7 @@ from web.observability.metrics.families import gauge, single
 
 
 def process_metrics(gateway: Gateway, lag: EventLoopLag) -> Iterable[Metric]:
-    """Families of the process as a whole. The worst lag starts anew with each call."""
+    """Families of the process as a whole. Each call resets the worst lag."""
     components = [problem.component for problem in problems(gateway)]
     yield gauge(
         "problems",

@@ -64,7 +64,7 @@ def webrtc_metrics(gateway: Gateway) -> Iterable[Metric]:
     )
     yield gauge(
         "webrtc_viewers_bandwidth_limited",
-        "WebRTC viewers that get fewer pictures because of their networks",
+        "WebRTC viewers that get fewer frames because of their networks",
         LABELS,
         [((camera_id,), each.bandwidth_limited) for camera_id, each in stats.items()],
     )
@@ -80,4 +80,4 @@ def webrtc_metrics(gateway: Gateway) -> Iterable[Metric]:
         ("reason",),
         [((reason,), count) for reason, count in server.sends_failed.items()],
     )
-    yield from histogram(server.first_picture_s)
+    yield from histogram(server.first_frame_s)

@@ -29,7 +29,7 @@ ORIGIN = "https://wall.example.org"
 SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 CANDIDATE = "a=mid:0\r\na=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\n"
-RESTART = "a=ice-ufrag:anew\r\na=ice-pwd:" + "x" * 24 + "\r\n"
+RESTART = "a=ice-ufrag:abcd\r\na=ice-pwd:" + "x" * 24 + "\r\n"
 
 Client = TestClient[web.Request, web.Application]
 

@@ -47,7 +47,7 @@ export interface Camera {
   is_active: boolean;
   /** without user and password */
   rtsp_url: string;
-  /** why there is no picture, as a sentence */
+  /** why there is no video, as a sentence */
   error_message: string | null;
   /** clients that asked for the capture by command */
   clients: number;
@@ -61,7 +61,7 @@ export interface Camera {
   bitrate_bps: number | null;
   keyframe_age_s: number | null;
   keyframe_interval_s: number | null;
-  /** times that the camera was lost after a picture */
+  /** times that the camera was lost after a frame */
   reconnects: number;
   packets_dropped: number;
   live_edge: LiveEdge | null;
@@ -96,7 +96,7 @@ export interface CameraPatch {
   frame_width?: number | null;
   /** how long opening a camera may take, and how long a camera may be silent before it counts as lost (unit: ms) */
   capture_timeout?: number | null;
-  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures (unit: frames) */
+  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean a longer delay (unit: frames) */
   capture_buffer_size?: number | null;
   /** whether a camera on `rtsps://` has to prove its name with a certificate */
   capture_tls_verify?: boolean | null;
@@ -138,7 +138,7 @@ export interface Health {
 
 /** Current live position, for every protocol that a client can resume on. */
 export interface LiveEdge {
-  /** capture time of the newest picture, RFC 3339 UTC */
+  /** capture time of the newest frame, RFC 3339 UTC */
   time: string;
   /** LL-HLS: media sequence number of the newest segment */
   media_sequence: number | null;
@@ -189,7 +189,7 @@ export interface NewCamera {
   frame_width?: number | null;
   /** how long opening a camera may take, and how long a camera may be silent before it counts as lost (unit: ms) */
   capture_timeout?: number | null;
-  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean older pictures (unit: frames) */
+  /** decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean a longer delay (unit: frames) */
   capture_buffer_size?: number | null;
   /** whether a camera on `rtsps://` has to prove its name with a certificate */
   capture_tls_verify?: boolean | null;
@@ -211,7 +211,7 @@ export interface Problem {
 /** When a camera is recorded. `always` keeps it captured too. */
 export type RecordMode = "always" | "capture" | "never";
 
-/** The state of one camera's recording. `lag_s`: how far the disk is behind the newest picture, in seconds. */
+/** The state of one camera's recording. `lag_s`: how far the disk is behind the newest frame, in seconds. */
 export interface RecorderStatus {
   is_recording: boolean;
   segment: string | null;
@@ -316,11 +316,11 @@ export interface Status {
   webrtc: WebRtcServerStatus;
 }
 
-/** Pictures with this RTP timestamp were captured at this time. */
+/** Frames with this RTP timestamp were captured at this time. */
 export interface ViewerClock {
   time: string;
   rtp_timestamp: number;
-  /** why this viewer sees fewer or broken pictures, as a sentence */
+  /** why this viewer sees fewer or broken frames, as a sentence */
   degraded_reason: string | null;
 }
 
@@ -338,9 +338,9 @@ export interface WebRtcStats {
   frames_dropped: number;
   packets_lost: number;
   packets_retransmitted: number;
-  /** viewers that get fewer pictures because of their networks */
+  /** viewers that get fewer frames because of their networks */
   bandwidth_limited: number;
-  /** why viewers see fewer or broken pictures, one sentence each */
+  /** why viewers see fewer or broken frames, one sentence each */
   degraded_reasons: string[];
   fraction_lost: number | null;
   jitter_s: number | null;

@@ -31,7 +31,7 @@ export interface CaptureStatusResponse {
   is_active: boolean;
   /** without user and password */
   rtsp_url: string;
-  /** why there is no picture, as a sentence */
+  /** why there is no video, as a sentence */
   error_message?: string | null;
   /** clients that asked for the capture by command */
   clients: number;
@@ -45,7 +45,7 @@ export interface CaptureStatusResponse {
   bitrate_bps?: number | null;
   keyframe_age_s?: number | null;
   keyframe_interval_s?: number | null;
-  /** times that the camera was lost after a picture */
+  /** times that the camera was lost after a frame */
   reconnects: number;
   packets_dropped: number;
   live_edge?: LiveEdge | null;
@@ -63,7 +63,7 @@ export interface Done {
 /**
  * `timestamp` is the capture time. `sequence` has gaps where frames were not sent to this client.
  *
- * `skipped` is the number of pictures that were not sent to this client since the previous frame.
+ * `skipped` is the number of frames that were not sent to this client since the previous frame.
  */
 export interface FrameMetadata {
   camera_id: string;
@@ -109,7 +109,7 @@ export type JsonValue = unknown;
 
 /** Current live position, for every protocol that a client can resume on. */
 export interface LiveEdge {
-  /** capture time of the newest picture, RFC 3339 UTC */
+  /** capture time of the newest frame, RFC 3339 UTC */
   time: string;
   /** LL-HLS: media sequence number of the newest segment */
   media_sequence?: number | null;
