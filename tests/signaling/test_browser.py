@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pytest
 from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from signaling.events import CaptureStatusResponse, FramesSubscribed
+from signaling.frames import FrameStreams
 from tests.support.eventually import eventually
 from tests.support.sources.numbered import HEIGHT, WIDTH, size_of
 
@@ -236,6 +238,7 @@ GARBAGE = (
 
 
 async def test_garbage_does_not_end_the_connection(server: "SignalingServer", caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "signaling.socket_server")
     address = f"{server.url}/socket.io/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as http, http.ws_connect(address) as socket:
         assert (await socket.receive_str()).startswith("0")
@@ -251,8 +254,23 @@ async def test_garbage_does_not_end_the_connection(server: "SignalingServer", ca
     await eventually(lambda: not server.browser._clients, "the client has disconnected")
     assert server.browser.invalid_packets > 5
     invalid = [record for record in caplog.records if "that is not" in record.getMessage()]
-    assert {getattr(record, "client", None) for record in invalid} <= {"127.0.0.1"}
+    assert {getattr(record, "client", None) for record in invalid} == {"127.0.0.1"}
     assert "Traceback" not in caplog.text
+
+
+async def test_frames_that_cannot_be_sent_are_logged_with_the_client(
+    server: "SignalingServer", caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(data: object, arrived: object) -> None:
+        raise ValueError("cannot be sent")
+
+    camera = server.service.camera("default")
+    streams = FrameStreams(fail, "192.0.2.7")
+    await streams.start(camera, 25, None, hold=lambda: camera.hold("jpeg").release)
+    await eventually(lambda: "sending frames to a client failed" in caplog.text, "the failure is logged")
+    await streams.close()
+    [record] = [record for record in caplog.records if "sending frames" in record.getMessage()]
+    assert getattr(record, "client", None) == "192.0.2.7"
 
 
 async def test_nothing_is_compressed_though_browsers_offer_it(server: "SignalingServer") -> None:
