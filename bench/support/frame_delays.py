@@ -43,7 +43,8 @@ class FrameDelays:
         self._publishing: _Times | None = None
         self._frames: dict[int, _Times] = {}
         """By :attr:`Frame.number`."""
-        self._behind = 0
+        self._behind: dict[str, int] = {}
+        """By viewer: how often it was behind the live edge, at the last :meth:`take`."""
         offer, publish = EngineRunner._offer, PacketHub.publish
         on_packet, send = CameraFanout.on_packet, VideoSender._send
 
@@ -81,8 +82,8 @@ class FrameDelays:
         ``frames`` are objects in milliseconds, ``behind`` is how often viewers were behind the live edge (replays and
         dropped frames).
         """
-        stats = [viewer.stats() for viewer in self.server.viewers.values()]
-        behind = sum(item.replays + item.frames_dropped for item in stats)
+        stats = {viewer_id: viewer.stats() for viewer_id, viewer in self.server.viewers.items()}
+        behind = {viewer_id: item.replays + item.frames_dropped for viewer_id, item in stats.items()}
         frames = [times for times in list(self._frames.values())[:-1] if times.sent_s]
         result = {
             "frames": [
@@ -94,7 +95,7 @@ class FrameDelays:
                 }
                 for times in frames
             ],
-            "behind": behind - self._behind,
+            "behind": sum(count - self._behind.get(viewer_id, 0) for viewer_id, count in behind.items()),
         }
         self._captured_s.clear()
         self._frames.clear()
