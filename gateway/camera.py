@@ -285,6 +285,11 @@ class Camera:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+            if self._task is task:
+                # It was cancelled before its first step, and so has not cleaned up; see the end of _drive().
+                self._task = None
+                self.session.stop()
+                self._update()
         if self._callback_task is not None:
             self._callback_task.cancel()
             await asyncio.wait([self._callback_task])

@@ -155,6 +155,16 @@ async def test_the_captures_of_a_disconnected_client_end(scenes: Callable[..., S
     await eventually(lambda: scene.state is SessionState.STOPPED, "the session has stopped")
 
 
+async def test_a_capture_that_stops_before_its_first_step_has_stopped(scenes: Callable[..., Scene]) -> None:
+    scene = scenes()
+    await scene.service.start_capture("a")
+    status = await scene.service.stop_capture("a")
+    assert status.state is SessionState.STOPPED
+    assert not scene.runs
+    await scene.service.start_capture("a")
+    await scene.live()
+
+
 async def test_a_lost_camera_is_tried_again_with_the_next_run_number(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     seen: list[int] = []
