@@ -137,7 +137,7 @@ async def test_a_limit_of_bytes_applies_at_once_in_a_cameras_table_and_else_afte
         return {key: recording_settings(camera.settings).archive_max_bytes for key, camera in cameras.items()}
 
     write(place, door={"start": "on-demand", "archive_max_bytes": 5_000_000}, yard={"start": "on-demand"})
-    assert await gateway.reload(load()) == "changed: door; in force: CAMERAS"
+    assert await gateway.reload(load()) == "changed: door; applied: CAMERAS"
     assert gateway.restart_needed == []
     assert limits() == {"door": 5_000_000, "yard": None}
     file.write_text("archive_max_bytes = 9_000_000\n" + file.read_text())
@@ -156,7 +156,7 @@ async def test_attempts_to_reach_the_event_service_change_at_once(
     gateway = (await open_gateway()).app[GATEWAY]
     await eventually(lambda: gateway.messaging.status().error, "the event service cannot be reached")
     file.write_text("connection_retry_attempts = 1\n" + before)
-    assert "in force: CONNECTION_RETRY_ATTEMPTS" in await gateway.reload(load())
+    assert "applied: CONNECTION_RETRY_ATTEMPTS" in await gateway.reload(load())
     assert gateway.restart_needed == []
     await eventually(lambda: "cannot be reached, " in caplog.text, "the log reports the failed attempts")
 
