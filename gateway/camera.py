@@ -354,6 +354,8 @@ class Camera:
         self._last_video_s = self._clock.monotonic()
         runner.start()
         ended = asyncio.ensure_future(runner.ended())
+        # Read the error: asyncio would log one that comes after the run was cancelled.
+        ended.add_done_callback(lambda task: task.cancelled() or task.exception())
         limit_s = self.settings.timeout_s + ENGINE_GRACE_S
         try:
             while not ended.done():
@@ -372,8 +374,7 @@ class Camera:
             self.hub.end_run()
             self._meter.reset()
             await asyncio.wait({ended}, timeout=THREAD_END_S)
-            if not ended.cancel() and not ended.cancelled():
-                ended.exception()  # Read it: asyncio would log an error that comes after the run was cancelled.
+            ended.cancel()
 
     def _on_packet(self, packet: Packet) -> None:
         if packet.is_video:
