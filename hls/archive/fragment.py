@@ -3,7 +3,16 @@
 import struct
 from dataclasses import dataclass, replace
 
+from gateway.clock import CLOCK_RATE
+from gateway.media import Packet
 from hls.mp4.moof import FragmentBoxes
+
+FRAGMENT_90K = CLOCK_RATE // 2
+"""A fragment ends here or at a keyframe, so that a crash loses less than a second whatever the keyframe interval."""
+
+AUDIO_AHEAD_90K = CLOCK_RATE // 10
+"""How much earlier than video a camera may send audio of the same time. Beyond that, audio ends a fragment too, so
+that it does not wait for a video that has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +34,47 @@ class Fragment:
         return self.start_90k + self.duration_90k
 
 
+class FragmentBorders:
+    """Where the fragments of a recording begin: a function of its packets alone, in the order of :meth:`is_border`.
+
+    A fragment begins with a keyframe, and with the first frame :data:`FRAGMENT_90K` after its beginning.
+    """
+
+    def __init__(self) -> None:
+        self._start_90k: int | None = None
+
+    def is_border(self, packet: Packet) -> bool:
+        """Whether a new fragment begins with the next packet. Before the first keyframe, none does."""
+        start_90k = self._start_90k
+        if packet.is_video:
+            if not packet.is_keyframe and (start_90k is None or packet.dts_90k - start_90k < FRAGMENT_90K):
+                return False
+        elif start_90k is None or packet.dts_90k - start_90k < FRAGMENT_90K + AUDIO_AHEAD_90K:
+            return False
+        self._start_90k = packet.dts_90k
+        return True
+
+    def due_90k(self, packet: Packet) -> int:
+        """How long after ``packet`` the next border is due, unless a keyframe comes before."""
+        if self._start_90k is None:
+            return FRAGMENT_90K
+        # Audio of a new run may come before its first frame, with other time stamps.
+        return min(self._start_90k + FRAGMENT_90K - packet.dts_90k, FRAGMENT_90K)
+
+
 def add_fragment(fragments: list[Fragment], about: FragmentBoxes, offset: int, size: int) -> None:
     """Append a fragment, so that all are contiguous in file and time.
 
-    The muxer knows the duration of a fragment's last frame only when the next one comes, and guesses it if audio ended
-    the fragment. The start of the next fragment corrects it. A fragment without video belongs to the one before it.
+    The duration of a fragment's last frame is known only when the next one comes, and is guessed if audio ended the
+    fragment. The start of the next fragment corrects it. A fragment without video belongs to the one before it.
     """
     if fragments:
         last = fragments[-1]
         if about.frames == 0:
             fragments[-1] = replace(last, size=offset + size - last.offset)
             return
-        fragments[-1] = replace(last, duration_90k=about.start_90k - last.start_90k)
+        if about.start_90k != last.end_90k:
+            fragments[-1] = replace(last, duration_90k=about.start_90k - last.start_90k)
     fragments.append(Fragment(offset, size, about.start_90k, about.duration_90k, about.frames, about.is_keyframe))
 
 

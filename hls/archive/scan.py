@@ -1,6 +1,7 @@
 """Scan a recording: where its init segment ends, and where each fragment lies.
 
-Theory of operation. FFmpeg's ``hybrid_fragmented`` writes a recording in two shapes, one after the other:
+Theory of operation. A recording is written in two shapes, one after the other, which are those of FFmpeg's
+``hybrid_fragmented``. Earlier versions wrote with that muxer, and :mod:`hls.archive.writer` does the same itself:
 
     growing   ftyp free free moov (moof mdat)*                     a fragmented MP4, complete after each mdat
     closed    ftyp free mdat[ ftyp moov (moof mdat)* ] moov        an ordinary MP4; the old boxes are the payload
@@ -26,7 +27,7 @@ from hls.mp4.init_segment import growing_head, init_id
 from hls.mp4.moof import FragmentBoxes, parse_moof
 
 MOOF_MAX_BYTES = 4 * 1024 * 1024
-"""Our moofs have 8-16 bytes a sample and span half a second; a larger size field is garbage."""
+"""Our moofs have 4-16 bytes a sample and span half a second; a larger size field is garbage."""
 
 FRAGMENT_MAX_FRAMES = 65_535
 FRAGMENT_MAX = 2**32 - 1

@@ -1,6 +1,6 @@
-"""Find boxes in MP4 data (ISO/IEC 14496-12 §4.2).
+"""Find and write boxes of MP4 (ISO/IEC 14496-12 §4.2).
 
-A size is never trusted: a box that does not fit into the data ends the walk.
+A size that is read is never trusted: a box that does not fit into the data ends the walk.
 """
 
 import struct
@@ -46,3 +46,14 @@ def find_box(data: bytes, *path: bytes) -> Box | None:
             return None
         start, end = found.content, found.end
     return found
+
+
+def box(kind: bytes, *contents: bytes) -> bytes:
+    """A box with this content."""
+    size = BOX_HEADER.size + sum(map(len, contents))
+    return b"".join((BOX_HEADER.pack(size, kind), *contents))
+
+
+def full_box(kind: bytes, *contents: bytes, version: int = 0, flags: int = 0) -> bytes:
+    """A box with version and flags."""
+    return box(kind, (version << 24 | flags).to_bytes(4, "big"), *contents)

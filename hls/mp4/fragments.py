@@ -29,7 +29,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from gateway.clock import CLOCK_RATE
-from gateway.codec.annexb import nal_offsets, nal_units
+from gateway.codec.annexb import nal_units
 from gateway.codec.parameter_sets import NAL_SYNTAX
 from gateway.media import StreamInfo
 
@@ -100,36 +100,31 @@ class FragmentMuxer:
 
     def __init__(self, info: StreamInfo) -> None:
         self.info = info
-        self.init = self._header()
+        self.init = _init_segment(info)
         """``ftyp`` and ``moov``."""
         self.init_id = hashlib.sha256(self.init).hexdigest()[:16]
         """The same for equal init segments, in any process: a name that may be cached without limit."""
 
     def fragment(self, video: Sequence[Sample], audio: Sequence[Sample], sequence: int) -> bytes:
         """One ``moof`` and ``mdat`` of these samples, without a track that has none. ``sequence`` goes to ``mfhd``."""
-        tracks: list[_TrackSamples] = []
+        return fragment(self.tracks(video, audio), sequence)
+
+    def tracks(self, video: Sequence[Sample], audio: Sequence[Sample]) -> "list[FragmentTrack]":
+        """The tracks of a fragment of these samples, without one that has none."""
+        tracks: list[FragmentTrack] = []
         if video:
             codec = self.info.video.codec
             data = [
                 length_prefixed(each.data, codec, keeps_sets=each.keeps_sets or not each.is_keyframe) for each in video
             ]
-            tracks.append(_TrackSamples(VIDEO_TRACK_ID, video, data))
+            tracks.append(FragmentTrack(VIDEO_TRACK_ID, video, data))
         if audio and self.info.audio is not None:
-            tracks.append(_TrackSamples(AUDIO_TRACK_ID, audio, [each.data for each in audio]))
-        moof = _moof(tracks, sequence)
-        payload = b"".join([part for track in tracks for part in track.data])
-        return b"".join((moof, _BOX.pack(_BOX.size + len(payload), b"mdat"), payload))
-
-    def _header(self) -> bytes:
-        buffer = io.BytesIO()
-        with av.open(buffer, "w", format="mp4", options=_HEADER_OPTIONS) as container:
-            declare_streams(container, self.info)
-            container.start_encoding()
-        return buffer.getvalue()
+            tracks.append(FragmentTrack(AUDIO_TRACK_ID, audio, [each.data for each in audio]))
+        return tracks
 
 
 @dataclass(frozen=True, slots=True)
-class _TrackSamples:
+class FragmentTrack:
     """A track's samples in one fragment, and their bytes as they stand in ``mdat``."""
 
     track_id: int
@@ -137,7 +132,25 @@ class _TrackSamples:
     data: Sequence[bytes]
 
 
-def _moof(tracks: Sequence[_TrackSamples], sequence: int) -> bytes:
+def fragment(tracks: Sequence[FragmentTrack], sequence: int) -> bytes:
+    """One ``moof`` and ``mdat``. The media data end with it, track after track."""
+    size = _BOX.size + sum(sum(map(len, track.data)) for track in tracks)
+    return b"".join(
+        (_moof(tracks, sequence), _BOX.pack(size, b"mdat"), *(part for track in tracks for part in track.data))
+    )
+
+
+@lru_cache(maxsize=256)
+def _init_segment(info: StreamInfo) -> bytes:
+    """``ftyp`` and ``moov``. Kept, because each file of a recording begins with it."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4", options=_HEADER_OPTIONS) as container:
+        declare_streams(container, info)
+        container.start_encoding()
+    return buffer.getvalue()
+
+
+def _moof(tracks: Sequence[FragmentTrack], sequence: int) -> bytes:
     """A ``moof`` box (§8.8.4) whose media data follows in ``mdat``, track after track."""
     sizes = [_TRAF_BYTES + _RECORD.size * len(track.samples) for track in tracks]
     size = _BOX.size + _MFHD.size + sum(sizes)
@@ -163,27 +176,9 @@ def length_prefixed(data: bytes, codec: str, *, keeps_sets: bool) -> bytes:
     units = nal_units(data)
     if not keeps_sets:
         syntax = NAL_SYNTAX["h264" if codec == "h264" else "hevc"]
-        units = [unit for unit in units if not syntax.is_parameter_set(syntax.type_of(unit, 0))]
+        # A unit of nothing else keeps them, because a sample must not be empty.
+        units = [unit for unit in units if not syntax.is_parameter_set(syntax.type_of(unit, 0))] or units
     return b"".join([part for unit in units for part in (len(unit).to_bytes(4, "big"), unit)])
-
-
-def without_parameter_sets(data: bytes, codec: str) -> bytes:
-    """The access unit (Annex B) without SPS, PPS and VPS. Reads up to the first slice."""
-    syntax = NAL_SYNTAX["h264" if codec == "h264" else "hevc"]
-    kept: list[bytes] = []
-    kept_from: int | None = None
-    for offset in nal_offsets(data):
-        # A three-byte start code needs no zero before it; trailing zeros belong to no NAL unit (ITU-T H.264 B.1.1).
-        start = offset - 3
-        if kept_from is not None:
-            kept.append(data[kept_from:start])
-        nal_type = syntax.type_of(data, offset)
-        kept_from = None if syntax.is_parameter_set(nal_type) else start
-        if nal_type in syntax.slices:
-            break
-    if kept_from is not None:
-        kept.append(data[kept_from:])
-    return b"".join(kept) if kept else data
 
 
 # PyAV makes a stream for muxing, with a codec context that takes extradata, only from another stream: these containers

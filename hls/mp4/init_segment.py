@@ -1,11 +1,43 @@
-"""Compare and restore init segments (``ftyp`` and ``moov``) of our recordings.
+"""Write, compare and restore init segments (``ftyp`` and ``moov``) of our recordings.
 
-FFmpeg's ``hybrid_fragmented`` changes the bytes before ``moov`` when it closes a file; see :mod:`hls.archive.scan`.
+The bytes before ``moov`` change when a file is closed; see :mod:`hls.archive.scan`.
 """
 
 import hashlib
+from dataclasses import dataclass
 
-from hls.mp4.boxes import BOX_HEADER, find_box, parse_boxes
+from hls.mp4.boxes import BOX_HEADER, box, find_box, full_box, parse_boxes
+
+_LARGE_SIZE_BYTES = 16
+"""Header of a box with a 64-bit size (ISO/IEC 14496-12 §4.2)."""
+
+
+def recording_init(init: bytes, comment: str) -> bytes:
+    """The init segment of a growing recording: ``init`` with room for an envelope, and with a tag."""
+    ftyp, moov = find_box(init, b"ftyp"), find_box(init, b"moov")
+    assert ftyp is not None
+    assert moov is not None
+    kind = init[ftyp.offset : ftyp.end]
+    head = kind + box(b"free") + box(b"free", kind)
+    return head + box(b"moov", init[moov.content : moov.end], comment_tag(comment))
+
+
+def closed_head(head: bytes, end: int) -> bytes:
+    """The bytes before ``moov`` of a closed recording whose fragments end at ``end``: ``mdat`` around all of it."""
+    ftyp_size = int.from_bytes(head[:4], "big")
+    size = end - ftyp_size
+    if size - 8 < 2**32:
+        envelope = box(b"free") + BOX_HEADER.pack(size - 8, b"mdat")
+    else:
+        envelope = BOX_HEADER.pack(1, b"mdat") + size.to_bytes(8, "big")
+    return head[:ftyp_size] + envelope + head[ftyp_size + _LARGE_SIZE_BYTES :]
+
+
+def comment_tag(comment: str) -> bytes:
+    """``udta`` with the tag that FFmpeg calls ``comment`` (QuickTime File Format, "Metadata")."""
+    handler = full_box(b"hdlr", bytes(4), b"mdirappl", bytes(9))
+    data = full_box(b"data", bytes(4), comment.encode(), flags=1)
+    return box(b"udta", full_box(b"meta", handler, box(b"ilst", box(b"\xa9cmt", data))))
 
 
 def growing_head(head: bytes) -> bytes:
@@ -17,7 +49,12 @@ def growing_head(head: bytes) -> bytes:
     if head[4:8] != b"ftyp" or not 8 <= ftyp_size <= len(head) - 16:
         return head
     rest = len(head) - ftyp_size - 8
-    return head[:ftyp_size] + BOX_HEADER.pack(8, b"free") + BOX_HEADER.pack(rest, b"free") + head[ftyp_size + 16 :]
+    return (
+        head[:ftyp_size]
+        + BOX_HEADER.pack(8, b"free")
+        + BOX_HEADER.pack(rest, b"free")
+        + head[ftyp_size + _LARGE_SIZE_BYTES :]
+    )
 
 
 def shared_init(init: bytes) -> bytes:
@@ -34,3 +71,35 @@ def init_id(init: bytes) -> str:
     """A name for :func:`shared_init`: its hash and its length in hexadecimal."""
     shared = shared_init(init)
     return f"{hashlib.sha256(shared).hexdigest()[:16]}-{len(shared):x}"
+
+
+@dataclass(frozen=True, slots=True)
+class InitTrack:
+    """A track of an init segment: its sample description (an entry of ``stsd``) and its time scale."""
+
+    entry: bytes
+    timescale: int
+
+
+def read_tracks(init: bytes) -> dict[int, InitTrack]:
+    """The tracks of an init segment, by track id. One that lacks a box is left out."""
+    tracks: dict[int, InitTrack] = {}
+    moov = find_box(init, b"moov")
+    for trak in parse_boxes(init, moov.content, moov.end) if moov else ():
+        if trak.kind != b"trak":
+            continue
+        data = init[trak.offset : trak.end]
+        tkhd, mdhd = find_box(data, b"trak", b"tkhd"), find_box(data, b"trak", b"mdia", b"mdhd")
+        stsd = find_box(data, b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+        if tkhd is None or mdhd is None or stsd is None:
+            continue
+        # The field follows two times of 64 bits in version 1, and of 32 bits in version 0.
+        track_id, timescale = _after_times(data, tkhd.content), _after_times(data, mdhd.content)
+        entry_size = int.from_bytes(data[stsd.content + 8 : stsd.content + 12], "big")
+        tracks[track_id] = InitTrack(data[stsd.content + 8 : stsd.content + 8 + entry_size], timescale)
+    return tracks
+
+
+def _after_times(data: bytes, content: int) -> int:
+    at = content + 4 + (16 if data[content] == 1 else 8)
+    return int.from_bytes(data[at : at + 4], "big")

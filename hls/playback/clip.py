@@ -16,7 +16,7 @@ Rules:
 import hashlib
 import os
 from bisect import bisect_right
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -25,9 +25,9 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
 from hls.archive.fragment import Fragment
 from hls.archive.segment import Segment, read_init
-from hls.mp4.boxes import find_box, parse_boxes
+from hls.mp4.init_segment import InitTrack, read_tracks
 from hls.mp4.moof import NON_SYNC, VIDEO_TRACK_ID, Run, parse_runs
-from hls.mp4.moov import Chunk, TrackTable, header
+from hls.mp4.moov import TrackTable, header
 from hls.playback.replay import fragments_from
 
 CLIP_MAX_S = 2 * 3600
@@ -115,14 +115,6 @@ def make_clip(
     return builder.build(digest.hexdigest()[:32])
 
 
-@dataclass(slots=True)
-class _Init:
-    """The tracks of an init segment: sample description and time scale, by track id."""
-
-    entries: dict[int, bytes]
-    timescales: dict[int, int]
-
-
 class _Builder:
     def __init__(self) -> None:
         self._video = TrackTable(CLOCK_RATE, is_video=True)
@@ -137,8 +129,8 @@ class _Builder:
 
     def add(self, path: Path, segment: Segment, fragments: Sequence[Fragment], from_90k: int, to_90k: int) -> None:
         """Add the video and audio of one file. Raises ``NotFoundError`` or ``StorageError``."""
-        init = _read_tracks(read_init(path, segment))
-        if VIDEO_TRACK_ID not in init.entries:
+        init = read_tracks(read_init(path, segment))
+        if VIDEO_TRACK_ID not in init:
             raise StorageError(f"{path} has no video track")
         first_dts: int | None = None
         try:
@@ -162,9 +154,7 @@ class _Builder:
             frames += len(samples)
             if samples:
                 end_dts = run.decode_time + sum(sample[0] for sample in samples)
-                self._take_video(
-                    path, offset, run, samples, self._video.description_index(init.entries[VIDEO_TRACK_ID])
-                )
+                self._take_video(path, offset, run, samples, self._video.description_index(init[VIDEO_TRACK_ID].entry))
         if first_dts is None or last < 0:
             return
         if self._base_90k == 0:
@@ -179,14 +169,15 @@ class _Builder:
         """The clip. Raises :class:`~gateway.errors.NotFoundError` if nothing was added."""
         if not self._video.sizes:
             raise NotFoundError("nothing is recorded in that time")
-        self._video.shown_90k = self._shown_to_90k - self._video.skip
+        shown_90k = self._shown_to_90k - self._video.skip
+        self._video.shown_90k = shown_90k
         tracks = [self._video]
         audio = self._audio
         if audio is not None and audio.sizes:
-            audio.shown_90k = max(0, self._video.shown_90k - audio.delay_90k)
+            audio.shown_90k = max(0, shown_90k - audio.delay_90k)
             tracks.append(audio)
         head = header(tracks, self._bytes)
-        return CompositeFile(head, self._slices, f'"{etag}"', self._video.shown_90k)
+        return CompositeFile(head, self._slices, f'"{etag}"', shown_90k)
 
     @staticmethod
     def _last_shown(runs: Sequence[tuple[int, Run]], to_90k: int) -> int:
@@ -217,18 +208,24 @@ class _Builder:
         self._take(track, path, offset + run.data_offset, samples, description)
 
     def _add_audio(
-        self, path: Path, init: _Init, runs: Sequence[tuple[int, Run]], first_dts: int, from_90k: int, to_90k: int
+        self,
+        path: Path,
+        init: Mapping[int, InitTrack],
+        runs: Sequence[tuple[int, Run]],
+        first_dts: int,
+        from_90k: int,
+        to_90k: int,
     ) -> None:
         """Add the audio between two media times of a file, in sync with its video in the clip."""
-        audio_ids = [track_id for track_id in init.entries if track_id != VIDEO_TRACK_ID]
+        audio_ids = [track_id for track_id in init if track_id != VIDEO_TRACK_ID]
         if not audio_ids:
             return
         track_id = audio_ids[0]
-        scale = init.timescales[track_id]
+        scale = init[track_id].timescale
         if self._audio is None:
             self._audio = TrackTable(scale, is_video=False)
         track = self._audio
-        description = track.description_index(init.entries[track_id])
+        description = track.description_index(init[track_id].entry)
         for offset, run in runs:
             if run.track_id != track_id:
                 continue
@@ -258,9 +255,10 @@ class _Builder:
             track.delay_90k = max(0, at - skipped) * CLOCK_RATE // track.timescale
             self._audio_end = at
         else:
-            stretched = max(1, track.durations[-1] + at - self._audio_end)
-            self._audio_end += stretched - track.durations[-1]
-            track.durations[-1] = stretched
+            before = track.durations.last
+            stretched = max(1, before + at - self._audio_end)
+            self._audio_end += stretched - before
+            track.durations.replace_last(stretched)
         track.durations.append(duration)
         self._audio_end += duration
 
@@ -268,7 +266,7 @@ class _Builder:
         self, track: TrackTable, path: Path, offset: int, samples: Sequence[tuple[int, int, int, int]], description: int
     ) -> None:
         size = sum(sample[1] for sample in samples)
-        track.chunks.append(Chunk(self._bytes, len(samples), description))
+        track.add_chunk(self._bytes, len(samples), description)
         before = self._slices[-1] if self._slices else None
         if before is not None and before.path == path and before.offset + before.size == offset:
             self._slices[-1] = Slice(path, before.offset, before.size + size)
@@ -283,27 +281,3 @@ def _runs(descriptor: int, fragment: Fragment) -> list[Run]:
     if size > len(data):
         data = os.pread(descriptor, min(size, fragment.size), fragment.offset)
     return parse_runs(data[:size])
-
-
-def _read_tracks(init: bytes) -> _Init:
-    tracks = _Init({}, {})
-    moov = find_box(init, b"moov")
-    for trak in parse_boxes(init, moov.content, moov.end) if moov else ():
-        if trak.kind != b"trak":
-            continue
-        data = init[trak.offset : trak.end]
-        tkhd, mdhd = find_box(data, b"trak", b"tkhd"), find_box(data, b"trak", b"mdia", b"mdhd")
-        stsd = find_box(data, b"trak", b"mdia", b"minf", b"stbl", b"stsd")
-        if tkhd is None or mdhd is None or stsd is None:
-            continue
-        # The field follows two times of 64 bits in version 1, and of 32 bits in version 0.
-        track_id = _after_times(data, tkhd.content)
-        tracks.timescales[track_id] = _after_times(data, mdhd.content)
-        entry_size = int.from_bytes(data[stsd.content + 8 : stsd.content + 12], "big")
-        tracks.entries[track_id] = data[stsd.content + 8 : stsd.content + 8 + entry_size]
-    return tracks
-
-
-def _after_times(data: bytes, content: int) -> int:
-    at = content + 4 + (16 if data[content] == 1 else 8)
-    return int.from_bytes(data[at : at + 4], "big")

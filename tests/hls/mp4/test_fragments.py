@@ -6,8 +6,7 @@ from io import BytesIO
 import av
 import pytest
 
-from gateway.codec.annexb import nal_units
-from hls.mp4.fragments import FragmentMuxer, Sample, without_parameter_sets
+from hls.mp4.fragments import FragmentMuxer, Sample, length_prefixed
 from tests.hls.live.llhls_rules import boxes, video_duration_90k
 from tests.support.sources.packets import AAC, PacketSource, Shape
 
@@ -89,19 +88,21 @@ def test_parameter_sets_stand_in_the_sample_entry_alone() -> None:
 @pytest.mark.parametrize(
     ("codec", "data", "kept"),
     [
-        ("h264", b"\0\0\0\1\x09\xf0\0\0\0\1\x67\x42\0\0\0\1\x68\xce\0\0\1\x65\x88\0\0\1\x67", [0x09, 0x65, 0x67]),
+        ("h264", b"\0\0\0\1\x09\xf0\0\0\0\1\x67\x42\0\0\0\1\x68\xce\0\0\1\x65\x88\0\0\1\x67", [0x09, 0x65]),
         ("h264", b"\0\0\1\x06\x01\0\0\1\x65\x88", [0x06, 0x65]),
-        ("h264", b"\0\0\1\x67\x42\0\0\1\x68", []),
+        ("h264", b"\0\0\1\x67\x42\0\0\1\x68", [0x67, 0x68]),
         ("h264", b"", []),
         ("hevc", b"\0\0\1\x40\1\0\0\1\x42\1\0\0\1\x44\1\0\0\1\x4e\1\0\0\1\x26\1", [0x4E, 0x26]),
     ],
 )
 def test_parameter_sets_are_taken_out(codec: str, data: bytes, kept: list[int]) -> None:
-    left = without_parameter_sets(data, codec)
-    if kept:
-        assert [unit[0] for unit in nal_units(left)] == kept
-    else:
-        assert left == data
+    left = length_prefixed(data, codec, keeps_sets=False)
+    units = []
+    while left:
+        size = int.from_bytes(left[:4], "big")
+        units.append(left[4])
+        left = left[4 + size :]
+    assert units == kept
 
 
 def test_sound_lies_beside_the_picture_on_its_own_clock() -> None:

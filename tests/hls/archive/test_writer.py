@@ -1,0 +1,286 @@
+"""Recorded files contain exactly the packets that were recorded, while they grow and when they are closed."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from gateway.clock import CLOCK_RATE
+from gateway.codec.parameter_sets import find_parameter_sets, video_info
+from gateway.media import MediaKind, Packet, StreamInfo
+from hls.archive.check import check_archive
+from hls.archive.fragment import FRAGMENT_90K, FragmentBorders
+from hls.archive.recovery import recover
+from hls.archive.scan import scan
+from hls.archive.segment import EndReason, Segment, SegmentState
+from hls.archive.writer import IDENTITY_KEY, SegmentWriter, identity
+from hls.mp4.fragments import declare_streams, length_prefixed
+from hls.playback.clip import make_clip
+from hls.settings import FsyncMode
+from tests.support.ffprobe import decode, ffprobe
+from tests.support.recording import index_of, record
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
+from web.settings import load_settings
+
+pytestmark = pytest.mark.integration
+
+LONG_GOP = EncoderSettings(seconds=5, fps=25, gop=60, audio=True)
+
+
+def b_frames() -> tuple[Packet, ...]:
+    """Four seconds of H.264 whose decoding order is not the order of presentation."""
+    encoder = av.CodecContext.create("libx264", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = 160, 120, "yuv420p"
+    encoder.time_base, encoder.framerate, encoder.gop_size = Fraction(1, 25), Fraction(25), 30
+    encoder.options = {"preset": "fast", "bf": "3", "b_strategy": "0", "threads": "1"}
+    frames = [av.VideoFrame(160, 120, "yuv420p") for _ in range(100)]
+    coded: list[av.Packet[Any]] = []
+    for number, frame in enumerate(frames):
+        frame.pts = number
+        coded += encoder.encode(frame)
+    coded += encoder.encode(None)
+    sets = find_parameter_sets("h264", bytes(coded[0]))
+    assert sets is not None
+    info = StreamInfo(replace(video_info("h264", sets, Fraction(25))[0], has_b_frames=True))
+    first = coded[0].dts
+    assert first is not None
+    packets = []
+    for packet in coded:
+        assert packet.pts is not None
+        assert packet.dts is not None
+        pts_90k, dts_90k = (packet.pts - first) * 3600, (packet.dts - first) * 3600
+        packets.append(
+            Packet(
+                MediaKind.VIDEO, bytes(packet), pts_90k, dts_90k, 3600, packet.is_keyframe, START_90K + dts_90k, info, 1
+            )
+        )
+    return tuple(packets)
+
+
+def streams() -> dict[str, Sequence[Packet]]:
+    return {
+        "h264": encode(EncoderSettings(seconds=3)),
+        "h265 with audio": encode(EncoderSettings(seconds=3, hevc=True, audio=True)),
+        "long GOP with audio": encode(LONG_GOP),
+        "B-frames": b_frames(),
+    }
+
+
+@pytest.fixture(params=["h264", "h265 with audio", "long GOP with audio", "B-frames"])
+def packets(request: pytest.FixtureRequest) -> Sequence[Packet]:
+    return streams()[request.param]
+
+
+def demux(path: Path) -> Iterator[tuple[str, int, int, int, bool, bytes]]:
+    """Kind, pts, dts, duration, whether it is a keyframe, and data; times in the track's time scale."""
+    with av.open(str(path)) as container:
+        for packet in container.demux():
+            if packet.dts is not None:
+                assert packet.pts is not None
+                assert packet.duration is not None
+                data = bytes(packet)
+                yield packet.stream.type, packet.pts, packet.dts, packet.duration, packet.is_keyframe, data
+
+
+def expected(packets: Sequence[Packet]) -> list[tuple[str, int, int, int, bool, bytes]]:
+    """What :func:`demux` finds in a closed recording of these packets, video first."""
+    tracks = []
+    for kind in (MediaKind.VIDEO, MediaKind.AUDIO):
+        track = [packet for packet in packets if packet.kind is kind]
+        for packet, after in zip_longest(track, track[1:]):
+            data, times = packet.data, [packet.pts_90k, packet.dts_90k]
+            times.append(after.dts_90k - packet.dts_90k if after else packet.duration_90k)
+            if kind is MediaKind.VIDEO:
+                data = length_prefixed(data, packet.info.video.codec, keeps_sets=not packet.is_keyframe)
+            else:
+                assert packet.info.audio is not None
+                times = [time * packet.info.audio.sample_rate_hz // CLOCK_RATE for time in times]
+            tracks.append((str(kind), times[0], times[1], times[2], packet.is_keyframe, data))
+    return tracks
+
+
+def test_a_closed_file_has_the_packets_as_they_came(tmp_path: Path, packets: Sequence[Packet]) -> None:
+    [(segment, _)] = record(tmp_path, packets)
+    path = segment.path(tmp_path)
+    found = sorted(demux(path), key=lambda packet: packet[0] == "audio")
+    assert found == expected(packets)
+    assert decode(path) == ""
+    assert segment.size == path.stat().st_size
+    assert b"edts" not in path.read_bytes()
+
+
+def test_a_growing_file_has_the_packets_of_its_complete_fragments(tmp_path: Path, packets: Sequence[Packet]) -> None:
+    [(segment, fragments)] = record(tmp_path, packets, finish=False)
+    path = segment.path(tmp_path)
+    found = [packet for packet in demux(path) if packet[0] == "video"]
+    frames = sum(fragment.frames for fragment in fragments)
+    assert found == expected(packets)[:frames]
+    assert decode(path) == ""
+    video = [packet for packet in packets if packet.is_video]
+    assert video[-1].dts_90k - segment.duration_90k <= FRAGMENT_90K, "the rest is less than a fragment"
+
+
+def test_a_fragment_ends_at_a_keyframe_or_after_half_a_second(tmp_path: Path) -> None:
+    [(_, fragments)] = record(tmp_path, encode(LONG_GOP))
+    assert [fragment.frames for fragment in fragments] == [13, 13, 13, 13, 8, 13, 13, 13, 13, 8, 5]
+    assert [fragment.is_keyframe for fragment in fragments] == [number % 5 == 0 for number in range(11)]
+
+
+def test_a_sample_before_a_gap_lasts_until_the_next_one(tmp_path: Path) -> None:
+    """Also across fragments, whose own durations cannot know it."""
+    kept = [
+        packet
+        for packet in encode(LONG_GOP)
+        if not (1.3 if packet.is_video else 0.9) * CLOCK_RATE < packet.dts_90k < 2.4 * CLOCK_RATE
+    ]
+    [(segment, fragments)] = record(tmp_path, kept)
+    path = segment.path(tmp_path)
+    assert sorted(demux(path), key=lambda packet: packet[0] == "audio") == expected(kept)
+    assert scan(path).fragments == fragments
+    assert sum(fragment.duration_90k for fragment in fragments) == segment.duration_90k == 5 * CLOCK_RATE
+
+
+def test_audio_that_begins_late_stays_in_sync_without_an_edit_list(tmp_path: Path) -> None:
+    kept = [packet for packet in encode(LONG_GOP) if packet.is_video or packet.dts_90k >= CLOCK_RATE // 2]
+    [(segment, _)] = record(tmp_path, kept)
+    audio = [packet for packet in demux(segment.path(tmp_path)) if packet[0] == "audio"]
+    first, second = [packet for packet in kept if not packet.is_video][:2]
+    assert (audio[0][2], audio[0][5]) == (0, first.data)
+    assert (audio[1][2], audio[1][5]) == (second.dts_90k * 48_000 // CLOCK_RATE, second.data)
+
+
+def test_audio_does_not_wait_for_a_video_that_has_stopped(tmp_path: Path) -> None:
+    kept = [packet for packet in encode(LONG_GOP) if not packet.is_video or packet.dts_90k < CLOCK_RATE]
+    [(segment, fragments)] = record(tmp_path, kept, finish=False)
+    found = [packet for packet in demux(segment.path(tmp_path)) if packet[0] == "audio"]
+    assert len(found) > 0.8 * len([packet for packet in kept if not packet.is_video])
+    assert sum(fragment.frames for fragment in fragments) == 25
+    assert scan(segment.path(tmp_path)).fragments == fragments
+
+
+def test_broken_audio_is_dropped_and_counted(tmp_path: Path) -> None:
+    packets = encode(EncoderSettings(seconds=1, audio=True))
+    audio = [packet for packet in packets if not packet.is_video]
+    broken = [replace(audio[5], data=b""), audio[3], replace(audio[5], dts_90k=-5, pts_90k=-5)]
+    writer = SegmentWriter(tmp_path / "a.mp4", _segment(), packets[0].info, FsyncMode.NEVER)
+    for packet in [*packets, *broken]:
+        writer.write(packet)
+    closed = writer.close(EndReason.STOPPED)
+    assert (writer.audio_packets_dropped, closed.frames) == (3, 10)
+    assert decode(tmp_path / "a.mp4") == ""
+
+
+@pytest.mark.parametrize(("step_90k", "shown_90k"), [(0, 0), (-9000, 0), (2**31, 0), (9000, -1), (9000, 2**31)])
+def test_a_frame_out_of_order_is_an_error(tmp_path: Path, step_90k: int, shown_90k: int) -> None:
+    first, second = encode()[:2]
+    writer = SegmentWriter(tmp_path / "a.mp4", _segment(), first.info, FsyncMode.NEVER)
+    writer.write(first)
+    at_90k = first.dts_90k + step_90k
+    with pytest.raises(ValueError, match="ticks after"):
+        writer.write(replace(second, dts_90k=at_90k, pts_90k=at_90k + shown_90k))
+    writer.abandon()
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_the_file_says_which_segment_it_is(tmp_path: Path) -> None:
+    for finish in (True, False):
+        [(segment, _)] = record(tmp_path / str(finish), encode(), finish=finish)
+        tags: dict[str, Any] = ffprobe(segment.path(tmp_path / str(finish)))["format"]["tags"]
+        assert json.loads(tags["comment"]) == identity(segment)
+
+
+def _segment() -> Segment:
+    info = encode()[0].info.video
+    return Segment(
+        camera_id="door",
+        name="segment_20261122T185000Z",
+        state=SegmentState.GROWING,
+        start_90k=START_90K,
+        duration_90k=0,
+        size=0,
+        codec=info.codec,
+        codec_string=info.codec_string,
+        width=info.width,
+        height=info.height,
+        head=b"",
+        init_size=0,
+        run=1,
+    )
+
+
+def write_with_ffmpeg(path: Path, segment: Segment, packets: Sequence[Packet]) -> bytes:
+    """A recording as versions up to 1.x wrote it, with FFmpeg's muxer. Returns the file as it was while it grew."""
+    options = {
+        "movflags": "hybrid_fragmented+frag_keyframe+empty_moov+default_base_moof",
+        "frag_duration": "500000",
+        "use_editlist": "0",
+        "max_interleave_delta": "1",
+        "flush_packets": "1",
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4", options=options) as container:
+        container.metadata[IDENTITY_KEY] = json.dumps(identity(segment), separators=(",", ":"))
+        video, audio = declare_streams(container, packets[0].info)
+        for packet in packets:
+            stream = video if packet.is_video else audio
+            assert stream is not None
+            coded = av.Packet(packet.data)
+            coded.stream, coded.time_base = stream, Fraction(1, CLOCK_RATE)
+            coded.pts, coded.dts, coded.duration = packet.pts_90k, packet.dts_90k, packet.duration_90k
+            coded.is_keyframe = packet.is_keyframe
+            container.mux_one(coded)
+        return path.read_bytes()
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_file_of_an_earlier_version_is_recovered_checked_and_cut(tmp_path: Path, *, is_closed: bool) -> None:
+    packets = encode(LONG_GOP)
+    [(ours, our_fragments)] = record(tmp_path / "ours", packets, finish=is_closed)
+    path = ours.path(tmp_path)
+    growing = write_with_ffmpeg(path, ours, packets)
+    if not is_closed:
+        path.write_bytes(growing + growing[-100:])
+    index = index_of(tmp_path)
+    assert recover(tmp_path, index).added == 1
+    found = index.get("door", ours.name)
+    assert found is not None
+    segment, fragments = found
+    index.close()
+    assert segment.state is (SegmentState.CLOSED if is_closed else SegmentState.TRUNCATED)
+    assert (segment.start_90k, segment.run, segment.init_id) == (ours.start_90k, ours.run, ours.init_id)
+    count = min(len(fragments), len(our_fragments))
+    assert [fragment.start_90k for fragment in fragments][:count] == [each.start_90k for each in our_fragments][:count]
+    assert decode(path) == ""
+    assert not check_archive(load_settings(data_dir=tmp_path))
+    clip = make_clip(tmp_path, [found], START_90K + CLOCK_RATE, START_90K + 3 * CLOCK_RATE)
+    (tmp_path / "clip.mp4").write_bytes(b"".join(clip.read(0, clip.length)))
+    assert decode(tmp_path / "clip.mp4") == ""
+    assert clip.duration_90k == 2 * CLOCK_RATE
+
+
+def test_borders_depend_on_the_packets_alone() -> None:
+    borders = FragmentBorders()
+    key, frame = encode()[:2]
+    audio = replace(key, kind=MediaKind.AUDIO)
+
+    def at(packet: Packet, at_90k: int) -> Packet:
+        return replace(packet, dts_90k=at_90k, pts_90k=at_90k)
+
+    assert not borders.is_border(at(frame, 5)), "nothing begins before a keyframe"
+    assert not borders.is_border(at(audio, FRAGMENT_90K * 9))
+    assert borders.due_90k(frame) == FRAGMENT_90K
+    assert borders.is_border(at(key, 1000))
+    assert not borders.is_border(at(frame, 1000 + FRAGMENT_90K - 1))
+    assert borders.due_90k(at(frame, 2000)) == FRAGMENT_90K - 1000
+    assert borders.is_border(at(frame, 1000 + FRAGMENT_90K))
+    assert not borders.is_border(at(audio, 1000 + 2 * FRAGMENT_90K)), "video may come a little later than audio"
+    assert borders.is_border(at(audio, 1000 + 3 * FRAGMENT_90K))
+    assert borders.is_border(at(key, 1))
+    assert borders.due_90k(at(audio, -(2**33))) == FRAGMENT_90K, "it is never waited longer than a fragment"
