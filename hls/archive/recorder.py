@@ -1,13 +1,15 @@
 """CameraRecorder: hands one camera's packets to its :class:`~hls.archive.recording.Recording`, on the event loop.
 
-Theory of operation. A task takes packets from a bounded hub subscription and hands them in small batches to the
-recording, which writes in a worker thread. The result, what is on disk now, is passed on to the index.
+Theory of operation. A task takes packets from a bounded hub subscription and hands them to the recording, which writes
+in a worker thread. It wakes when the next fragment is complete, not for each packet, because handing over to the thread
+costs as much as ten packets do. The result, what is on disk now, is passed on to the index.
 
 A slow disk fills the subscription's queue, which drops packets up to the next keyframe and counts them. Live viewers
 never notice a slow or broken disk.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -15,12 +17,11 @@ from typing import TypeVar
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.hub import PacketHub, SubscriptionClosed
+from gateway.media import Packet
+from hls.archive.fragment import FragmentBorders
 from hls.archive.recording import Recording, SequenceNumbers, WriteResult
 from hls.archive.segment import EndReason, SegmentWithFragments
 from hls.archive.status import RecorderStatus
-
-BATCH_S = 0.1
-"""How long packets are collected: handing over to the thread costs as much as ten packets do."""
 
 IDLE_S = 1.0
 """After this long without a packet, the recorder checks whether the camera is still connected."""
@@ -61,6 +62,8 @@ class CameraRecorder:
         self._on_progress = on_progress
         self._clock = clock
         self._subscription = hub.subscribe()
+        self._borders = FragmentBorders()
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._writing_since_s: float | None = None
         self._error: str | None = None
@@ -77,6 +80,7 @@ class CameraRecorder:
     async def close(self) -> None:
         """Write the queued packets and finish the open segment."""
         self._subscription.close()
+        self._closing.set()
         if self._task is not None:
             await asyncio.wait([self._task])
             self._task = None
@@ -104,21 +108,44 @@ class CameraRecorder:
     async def _run(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(IDLE_S):
-                    packet = await self._subscription.get()
-            except TimeoutError:
-                if self.growing is not None and not self._is_live():
-                    await self._work(self._recording.finish, EndReason.CAMERA_LOST)
-                continue
+                batch = await self._collect()
             except SubscriptionClosed:
                 break
-            batch = [(packet, self._subscription.lost_before)]
-            if not len(self._subscription):
-                await asyncio.sleep(BATCH_S)
-            while (more := self._subscription.get_nowait()) is not None:
-                batch.append((more, self._subscription.lost_before))
-            await self._work(self._recording.write, batch)
+            if batch:
+                await self._work(self._recording.write, batch)
+            elif self.growing is not None and not self._is_live():
+                await self._work(self._recording.finish, EndReason.CAMERA_LOST)
         await self._work(self._recording.finish, self.stop_reason)
+
+    async def _collect(self) -> list[tuple[Packet, int]]:
+        """Packets up to one that ends a fragment, each with the number of packets lost before it.
+
+        Fewer if no packet has come for :data:`IDLE_S`. Raises :class:`~gateway.hub.SubscriptionClosed` after the last.
+        """
+        batch: list[tuple[Packet, int]] = []
+        is_complete = False
+        while not is_complete:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    newest = await self._subscription.get()
+            except TimeoutError:
+                break
+            except SubscriptionClosed:
+                if batch:
+                    break
+                raise
+            packet: Packet | None = newest
+            while packet is not None:
+                newest = packet
+                is_complete |= self._borders.is_border(packet)
+                batch.append((packet, self._subscription.lost_before))
+                packet = self._subscription.get_nowait()
+            due_s = self._borders.due_90k(newest) / CLOCK_RATE
+            if not is_complete and due_s > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(due_s):
+                        await self._closing.wait()
+        return batch
 
     async def _work(self, function: Callable[[T], WriteResult], argument: T) -> None:
         """Call a method of the recording in a worker thread."""
