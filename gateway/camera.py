@@ -32,6 +32,7 @@ from gateway.config.field import Applies, names_changed
 from gateway.errors import (
     CameraEndedError,
     CameraTimeoutError,
+    CameraUnauthorizedError,
     CaptureError,
     UnavailableError,
 )
@@ -307,7 +308,12 @@ class Camera:
                     error = CameraEndedError("the camera ended the stream")
                 except CaptureError as raised:
                     error = raised
-                self.session.lost(self._clock.monotonic(), str(error), error.retry_after_s)
+                self.session.lost(
+                    self._clock.monotonic(),
+                    str(error),
+                    error.retry_after_s,
+                    is_final=isinstance(error, CameraUnauthorizedError),
+                )
                 level = logging.ERROR if self.session.state is SessionState.FAILED else logging.WARNING
                 log.log(level, "camera %s: %s: %s", self.id, self.session.state, error, extra={"camera": self.id})
                 if error.__cause__ is not None:

@@ -11,7 +11,8 @@ Rules:
 4. When the attempts are used up, the session has failed. A persistent session continues with the growing waits of
    :mod:`gateway.backoff`. Any other waits until it is started again.
 5. No attempt is made by itself before the camera may be tried again (``retry_after_s`` of the error): many cameras lock
-   an account after five wrong passwords. A start, or another URL, is a new intention and is tried at once.
+   an account after five wrong passwords. Refused credentials fail the session at once (``is_final``). A start, or
+   another URL, is a new intention and is tried at once.
 
 The table below is complete: an event that has no row is ignored in that state.
 """
@@ -129,8 +130,11 @@ class CaptureSession:
             self.error_message = None
             self._live_since = now_s
 
-    def lost(self, now_s: float, error_message: str, retry_after_s: float = 0.0) -> None:
-        """The attempt failed, or the run ended without a stop. ``retry_after_s`` as in rule 5."""
+    def lost(self, now_s: float, error_message: str, retry_after_s: float = 0.0, *, is_final: bool = False) -> None:
+        """The attempt failed, or the run ended without a stop. ``retry_after_s`` as in rule 5.
+
+        ``is_final``: another attempt would fail as well (refused credentials); the session has failed at once.
+        """
         if self.state is SessionState.STOPPED:
             return
         steady = self._live_since is not None and now_s - self._live_since >= STEADY_S
@@ -140,7 +144,7 @@ class CaptureSession:
         if steady:
             self._backoff.reset()
         wait_s = max(self._backoff.failed(), retry_after_s)
-        exhausted = self._backoff.is_exhausted or self.state is SessionState.FAILED
+        exhausted = is_final or self._backoff.is_exhausted or self.state is SessionState.FAILED
         self._move(SessionEvent.EXHAUSTED if exhausted else SessionEvent.LOST)
         self.error_message = error_message
         if not exhausted:

@@ -92,9 +92,10 @@ def segment_end_reason(
     if lost:
         return EndReason.PACKETS_LOST
     boundary_90k = segment.start_90k // every_90k * every_90k + every_90k
-    if not packet.is_keyframe:
-        return EndReason.BOUNDARY if packet.captured_at_90k >= boundary_90k + GRACE_90K else None
     expected_90k = segment.start_90k + packet.dts_90k - base_dts_90k
+    if not packet.is_keyframe:
+        # By media time: a clock that steps ahead must not cut a GOP.
+        return EndReason.BOUNDARY if expected_90k >= boundary_90k + GRACE_90K else None
     if abs(packet.captured_at_90k - expected_90k) > CLOCK_STEP_90K:
         return EndReason.CLOCK_STEPPED
     return EndReason.BOUNDARY if packet.captured_at_90k >= boundary_90k else None

@@ -10,7 +10,13 @@ import pytest
 
 from gateway.camera_settings import CameraSettings
 from gateway.capture.counters import CaptureCounters
-from gateway.errors import CameraUnauthorizedError, ConflictError, NotFoundError, UnavailableError
+from gateway.errors import (
+    CameraUnauthorizedError,
+    CameraUnreachableError,
+    ConflictError,
+    NotFoundError,
+    UnavailableError,
+)
 from gateway.media import StreamInfo
 from gateway.service import CaptureService
 from gateway.session import SessionState
@@ -187,16 +193,28 @@ async def test_a_camera_that_cannot_be_reached_fails_and_a_command_tries_again(s
     await scene.service.start_capture()
     for attempt in (1, 2):
         await eventually(lambda attempt=attempt: len(scene.runs) == attempt, "the next attempt has begun")  # type: ignore[misc]
-        scene.runs[-1].fail(CameraUnauthorizedError("the camera wants another password"))
+        scene.runs[-1].fail(CameraUnreachableError("nothing listens at the camera"))
     await eventually(lambda: scene.state is SessionState.FAILED, "the session has failed")
     status = scene.service.status()
     assert not status.is_active
-    assert status.error_message == "the camera wants another password"
-    with pytest.raises(UnavailableError, match="another password"):
+    assert status.error_message == "nothing listens at the camera"
+    with pytest.raises(UnavailableError, match="nothing listens"):
         await scene.camera.wait_for_keyframe(60)
     await scene.service.start_capture()
     await eventually(lambda: len(scene.runs) == 3, "the run has begun")
     await scene.live()
+
+
+async def test_refused_credentials_fail_at_once_so_that_the_camera_does_not_lock_the_account(
+    scenes: Callable[..., Scene],
+) -> None:
+    scene = scenes()
+    await scene.service.start_capture()
+    await eventually(lambda: len(scene.runs) == 1, "the run has begun")
+    scene.runs[0].fail(CameraUnauthorizedError("the camera wants another password"))
+    await eventually(lambda: scene.state is SessionState.FAILED, "the session has failed")
+    assert scene.service.status().error_message == "the camera wants another password"
+    assert len(scene.runs) == 1
 
 
 async def test_a_persistent_camera_is_tried_again_and_a_command_ends_the_wait(scenes: Callable[..., Scene]) -> None:
