@@ -6,8 +6,7 @@ they arrived.
 
 Rules:
 
-1. After a loss, frames are dropped up to the next keyframe, and counted; frames on which no other depends only when
-   they are hit themselves. Where no keyframe comes within :data:`KEYFRAME_WAIT_S`, such a camera sends none (intra
+1. After a loss, frames are dropped up to the next keyframe, and counted. Where no keyframe comes within :data:`KEYFRAME_WAIT_S`, such a camera sends none (intra
    refresh), and frames are passed on again.
 2. A fault in sound never costs video: it is logged, and the sound is left out for the rest of the session.
 """

@@ -15,8 +15,7 @@ class Frame:
     ``timestamp`` is in units of the track's RTP clock and does not wrap. Video is one access unit in Annex B; audio is
     one frame of its codec (for G.711 and alike, the samples of one packet). ``duration`` is in the same units, 0 where
     it is not known. ``is_keyframe`` is meaningful for video; ``follows_loss`` says that something before it is missing,
-    so that a decoder may not be able to use it unless it is a keyframe. ``is_reference`` is ``False`` where no other
-    frame depends on this one.
+    so that a decoder may not be able to use it unless it is a keyframe.
     """
 
     data: bytes
@@ -24,7 +23,6 @@ class Frame:
     duration: int = 0
     is_keyframe: bool = True
     follows_loss: bool = False
-    is_reference: bool = True
 
 
 class Depacketizer(Protocol):

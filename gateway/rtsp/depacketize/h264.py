@@ -50,15 +50,13 @@ class H264Syntax:
         if not start:
             return Nal(NalKind.UNUSED)
         kind = start[0] & 0x1F
-        is_reference = bool(start[0] & 0x60)
         if 1 <= kind <= 5:
             # Partitions B and C have no first_mb_in_slice.
             is_first = kind not in (3, 4) and len(start) > 1 and start[1] & 0x80 > 0
             field = self._field(start) if is_first else None
-            return Nal(NalKind.FIRST_SLICE if is_first else NalKind.SLICE, kind == 5, is_reference, False, field)
+            return Nal(NalKind.FIRST_SLICE if is_first else NalKind.SLICE, kind == 5, field=field)
         return Nal(
             _KINDS.get(kind, NalKind.UNUSED),
-            is_reference=is_reference,
             has_recovery_point=kind == 6 and has_sei(start[1:], _RECOVERY_POINT),
         )
 

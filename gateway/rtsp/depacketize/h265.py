@@ -25,9 +25,7 @@ class H265Syntax:
             return Nal(NalKind.UNUSED)
         if kind <= 31:
             is_first = len(start) > 2 and start[2] & 0x80 > 0
-            # Even types below 16 are sub-layer non-reference pictures (table 7-1).
-            is_reference = kind >= 16 or kind % 2 == 1
-            return Nal(NalKind.FIRST_SLICE if is_first else NalKind.SLICE, 16 <= kind <= 23, is_reference)
+            return Nal(NalKind.FIRST_SLICE if is_first else NalKind.SLICE, 16 <= kind <= 23)
         if kind in _PREFIXES:
             return Nal(NalKind.PREFIX)
         if kind == _PREFIX_SEI:

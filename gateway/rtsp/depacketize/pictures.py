@@ -65,7 +65,6 @@ class Nal:
 
     kind: NalKind
     is_random_access: bool = False
-    is_reference: bool = True
     has_recovery_point: bool = False
     field: tuple[int, bool] | None = None
 
@@ -92,7 +91,6 @@ class _Picture:
     timestamp: int | None = None
     has_slices: bool = False
     is_random_access: bool = False
-    is_reference: bool = False
     has_recovery_point: bool = False
     field: tuple[int, bool] | None = None
     has_both_fields: bool = False
@@ -256,7 +254,6 @@ class PictureAssembler:
             picture.after_marker = True
         picture.has_slices = True
         picture.is_random_access |= nal.is_random_access
-        picture.is_reference |= nal.is_reference
 
     def _release(self, *, by_marker: bool = False) -> list[Frame]:
         picture, self._picture = self._picture, _Picture()
@@ -273,7 +270,7 @@ class PictureAssembler:
         self._trailing_recovery = False
         if picture.is_damaged or picture.timestamp is None:
             self.damaged += 1
-            self._follows_loss |= picture.is_reference or picture.is_damaged
+            self._follows_loss = True
             return []
         follows_loss, self._follows_loss = self._follows_loss, False
         is_keyframe = picture.is_random_access or self._counts_as_keyframe(picture)
@@ -286,7 +283,6 @@ class PictureAssembler:
                 timestamp=picture.timestamp,
                 is_keyframe=is_keyframe,
                 follows_loss=follows_loss,
-                is_reference=picture.is_reference,
             )
         ]
 
