@@ -24,8 +24,7 @@ from gateway.clock import Clock
 from gateway.codec.annexb import join
 from gateway.media import Packet
 from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.h264 import H264Depacketizer
-from gateway.rtsp.depacketize.h265 import H265Depacketizer
+from gateway.rtsp.depacketize.nal import NalDepacketizer
 from gateway.rtsp.formats import AudioFormat, VideoFormat
 
 log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ class RtspMedia:
     def is_low_latency(self) -> bool:
         """Whether frames are passed on before the next one begins."""
         found = [track.depacketizer for track in self.tracks]
-        return any(each.pictures.is_prompt for each in found if isinstance(each, H264Depacketizer | H265Depacketizer))
+        return any(each.pictures.is_prompt for each in found if isinstance(each, NalDepacketizer))
 
     @property
     def has_ended(self) -> bool:

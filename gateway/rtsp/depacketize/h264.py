@@ -4,7 +4,8 @@ from gateway.codec.bits import BitReader, BitstreamError
 from gateway.codec.h264 import has_sei, parse_sps
 from gateway.codec.sps import Sps
 from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.pictures import Nal, NalKind, PictureAssembler
+from gateway.rtsp.depacketize.nal import NalDepacketizer
+from gateway.rtsp.depacketize.pictures import Nal, NalKind
 
 _STAP_A, _STAP_B, _MTAP16, _MTAP24, _FU_A, _FU_B = 24, 25, 26, 27, 28, 29
 
@@ -97,71 +98,38 @@ class H264Syntax:
             return None
 
 
-class H264Depacketizer:
-    """One H.264 track; see :class:`~gateway.rtsp.depacketize.Depacketizer`."""
+class H264Depacketizer(NalDepacketizer):
+    """One H.264 track."""
+
+    MIN_BYTES = 2
 
     def __init__(self, parameter_sets: tuple[bytes, ...] = ()) -> None:
         """``parameter_sets`` are those of ``sprop-parameter-sets`` (RFC 6184 §8.1), each a NAL unit."""
-        self._syntax = H264Syntax()
+        syntax = H264Syntax()
         for unit in parameter_sets:
-            if self._syntax.is_parameter_set(unit):
-                self._syntax.learn(unit)
-        self.pictures = PictureAssembler(self._syntax)
-        self._in_fragment = False
-        self.malformed = 0
-        """Payloads that were dropped for their form."""
+            if syntax.is_parameter_set(unit):
+                syntax.learn(unit)
+        super().__init__(syntax)
 
-    def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
-        frames: list[Frame] = []
-        if lost:
-            self._in_fragment = False
-            frames += self.pictures.lose()
-        size = len(payload)
-        if size < 2:
-            # An empty payload keeps a NAT open; one byte is a NAL unit without content.
-            self.malformed += size > 0
-            return frames
+    def _is_fragment(self, payload: memoryview) -> bool:
+        return payload[0] & 0x1F in (_FU_A, _FU_B)
+
+    def _push_payload(self, payload: memoryview, timestamp: int) -> list[Frame]:
         kind = payload[0] & 0x1F
         if kind in (_FU_A, _FU_B):
-            frames += self._push_fragment(payload, timestamp, 2 if kind == _FU_A else 4)
-        else:
-            if self._in_fragment:
-                # Its end was never sent.
-                self._in_fragment = False
-                frames += self.pictures.lose()
-            if 0 < kind < _STAP_A:
-                frames += self.pictures.unit(payload, timestamp)
-            elif _STAP_A <= kind <= _MTAP24:
-                frames += self._push_aggregate(payload, timestamp, kind)
-            else:
-                self.malformed += 1
-        if marker:
-            frames += self.pictures.mark(timestamp)
-        return frames
-
-    def _push_fragment(self, payload: memoryview, timestamp: int, header_size: int) -> list[Frame]:
-        if len(payload) <= header_size:
-            self.malformed += 1
-            return []
-        indicator, header = payload[0], payload[1]
-        frames: list[Frame] = []
-        if header & 0x80:
-            if self._in_fragment:
-                frames += self.pictures.lose()
-            unit_header = bytes((indicator & 0xE0 | header & 0x1F,))
-            frames += self.pictures.begin_unit(unit_header + payload[header_size:], timestamp)
-            self._in_fragment = True
-        elif self._in_fragment:
-            self.pictures.add(payload[header_size:])
-        if header & 0x40 and self._in_fragment:
-            self.pictures.end_unit()
-            self._in_fragment = False
-        return frames
+            unit_header = bytes((payload[0] & 0xE0 | payload[1] & 0x1F,))
+            # FU-B has a decoding order number after its header.
+            part = payload[2 if kind == _FU_A else 4 :]
+            return self._push_fragment(unit_header, payload[1], part, timestamp)
+        if 0 < kind < _STAP_A:
+            return self.pictures.unit(payload, timestamp)
+        if _STAP_A <= kind <= _MTAP24:
+            return self._push_aggregate(payload, timestamp, kind)
+        self.malformed += 1
+        return []
 
     def _push_aggregate(self, payload: memoryview, timestamp: int, kind: int) -> list[Frame]:
-        """RFC 6184 §5.7. Decoding order numbers only matter to interleaved mode, which nobody sends; the time offsets
-        of
-        an MTAP count."""
+        """RFC 6184 §5.7. Decoding order numbers are only used in interleaved mode, which cameras do not send."""
         frames: list[Frame] = []
         extra = {_STAP_A: 0, _STAP_B: 0, _MTAP16: 3, _MTAP24: 4}[kind]
         place = 1 if kind == _STAP_A else 3

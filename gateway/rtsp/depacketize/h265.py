@@ -1,9 +1,10 @@
 """H.265 over RTP (RFC 7798): single NAL units, aggregation packets and fragmentation units."""
 
 from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.pictures import Nal, NalKind, PictureAssembler
+from gateway.rtsp.depacketize.nal import NalDepacketizer
+from gateway.rtsp.depacketize.pictures import Nal, NalKind
 
-_AP, _FU, _PACI = 48, 49, 50
+_AP, _FU = 48, 49
 
 _PREFIXES = frozenset({32, 33, 34, 35, 41, 42, 43, 44})
 _SUFFIXES = frozenset({36, 37, 40})
@@ -39,63 +40,34 @@ class H265Syntax:
         return
 
 
-class H265Depacketizer:
-    """One H.265 track; see :class:`~gateway.rtsp.depacketize.Depacketizer`."""
+class H265Depacketizer(NalDepacketizer):
+    """One H.265 track."""
+
+    MIN_BYTES = 3
 
     def __init__(self, *, has_donl: bool = False) -> None:
         """``has_donl``: ``sprop-max-don-diff`` is above 0, so decoding order numbers are present (RFC 7798 §7.1)."""
+        super().__init__(H265Syntax())
         self._donl_bytes = 2 if has_donl else 0
-        self.pictures = PictureAssembler(H265Syntax())
-        self._in_fragment = False
-        self.malformed = 0
-        """Payloads that were dropped for their form."""
 
-    def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
-        frames: list[Frame] = []
-        if lost:
-            self._in_fragment = False
-            frames += self.pictures.lose()
-        size = len(payload)
-        if size < 3:
-            self.malformed += size > 0
-            return frames
+    def _is_fragment(self, payload: memoryview) -> bool:
+        return payload[0] >> 1 & 0x3F == _FU
+
+    def _push_payload(self, payload: memoryview, timestamp: int) -> list[Frame]:
         kind = payload[0] >> 1 & 0x3F
         if kind == _FU:
-            frames += self._push_fragment(payload, timestamp)
-        else:
-            if self._in_fragment:
-                self._in_fragment = False
-                frames += self.pictures.lose()
-            if kind == _AP:
-                frames += self._push_aggregate(payload, timestamp)
-            elif kind < _AP:
-                unit = payload if not self._donl_bytes else bytes(payload[:2]) + payload[2 + self._donl_bytes :]
-                frames += self.pictures.unit(unit, timestamp)
-            else:
-                self.malformed += 1
-        if marker:
-            frames += self.pictures.mark(timestamp)
-        return frames
-
-    def _push_fragment(self, payload: memoryview, timestamp: int) -> list[Frame]:
-        header = payload[2]
-        start = 3 + (self._donl_bytes if header & 0x80 else 0)
-        if len(payload) <= start:
-            self.malformed += 1
-            return []
-        frames: list[Frame] = []
-        if header & 0x80:
-            if self._in_fragment:
-                frames += self.pictures.lose()
-            unit_header = bytes((payload[0] & 0x81 | (header & 0x3F) << 1, payload[1]))
-            frames += self.pictures.begin_unit(unit_header + payload[start:], timestamp)
-            self._in_fragment = True
-        elif self._in_fragment:
-            self.pictures.add(payload[start:])
-        if header & 0x40 and self._in_fragment:
-            self.pictures.end_unit()
-            self._in_fragment = False
-        return frames
+            flags = payload[2]
+            unit_header = bytes((payload[0] & 0x81 | (flags & 0x3F) << 1, payload[1]))
+            # Only the first fragment has a decoding order number.
+            part = payload[3 + (self._donl_bytes if flags & 0x80 else 0) :]
+            return self._push_fragment(unit_header, flags, part, timestamp)
+        if kind == _AP:
+            return self._push_aggregate(payload, timestamp)
+        if kind < _AP:
+            unit = payload if not self._donl_bytes else bytes(payload[:2]) + payload[2 + self._donl_bytes :]
+            return self.pictures.unit(unit, timestamp)
+        self.malformed += 1
+        return []
 
     def _push_aggregate(self, payload: memoryview, timestamp: int) -> list[Frame]:
         """RFC 7798 §4.4.2."""
