@@ -14,7 +14,7 @@ from av.container import InputContainer
 from gateway.capture import camera_errors
 from gateway.capture.access_units import AccessUnitAssembler
 from gateway.capture.counters import CaptureCounters
-from gateway.capture.packets import PacketBuilder
+from gateway.capture.packets import VIDEO_CODECS, PacketBuilder
 from gateway.capture.timeline import ArrivalTime, SourceTime
 from gateway.capture.url import CameraUrl
 from gateway.clock import CLOCK_RATE
@@ -22,8 +22,6 @@ from gateway.codec import aac
 from gateway.media import AudioInfo, Packet, StreamInfo
 
 RawPacket: TypeAlias = "av.Packet[Any]"
-
-VIDEO_CODECS = frozenset({"h264", "hevc"})
 
 _CODEC_STRINGS = {"opus": "opus", "pcm_alaw": "alaw", "pcm_mulaw": "ulaw", "mp3": "mp4a.40.34"}
 """Sample entries of ISO media files (RFC 6381 §3.3). Other codecs go by libav's name."""

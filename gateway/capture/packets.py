@@ -24,6 +24,13 @@ from gateway.codec.parameter_sets import ParameterSets, active_first, find_param
 from gateway.codec.sps import MAX_FRAME_RATE
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 
+VIDEO_CODECS = frozenset({"h264", "hevc"})
+"""What can be passed on."""
+
+KEYFRAME_TIMEOUT_S = 60.0
+"""How long packets may come without a keyframe, in seconds. Cameras with a smart codec send one every 20 s or so.
+After a minute, none will come."""
+
 MAX_REORDER_S = 1
 """Seconds. A presentation time further back than this is a jump and not a B-frame: at most 16 frames are reordered
 (H.264 §A.3)."""

@@ -6,8 +6,8 @@ they arrived.
 
 Rules:
 
-1. After a loss, frames are dropped up to the next keyframe, and counted. Where no keyframe comes within :data:`KEYFRAME_WAIT_S`, such a camera sends none (intra
-   refresh), and frames are passed on again.
+1. After a loss, frames are dropped up to the next keyframe, and counted. Where no keyframe comes within
+   :data:`KEYFRAME_WAIT_S`, such a camera sends none (intra refresh), and frames are passed on again.
 2. A fault in sound never costs video: it is logged, and the sound is left out for the rest of the session.
 """
 
@@ -102,6 +102,15 @@ class RtspMedia:
         """Whether frames are passed on before the next one begins."""
         found = [track.depacketizer for track in self.tracks]
         return any(each.pictures.is_prompt for each in found if isinstance(each, NalDepacketizer))
+
+    def count(self) -> None:
+        """Bring the counters up to date with what the tracks have counted."""
+        self._counters.rtp_packets_lost = sum(track.lost for track in self.tracks)
+        self._counters.rtp_packets_invalid = sum(track.invalid for track in self.tracks)
+        depacketizers = [track.depacketizer for track in self.tracks]
+        self._counters.frames_damaged = sum(
+            each.pictures.damaged for each in depacketizers if isinstance(each, NalDepacketizer)
+        )
 
     @property
     def has_ended(self) -> bool:

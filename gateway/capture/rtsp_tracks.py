@@ -7,7 +7,6 @@ depacketizer. Nothing here does I/O; times are monotonic seconds.
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gateway.rtsp import rtcp
 from gateway.rtsp.depacketize import Depacketizer, Frame
@@ -20,17 +19,6 @@ new one, a sender that mixes two of them would begin anew with each packet."""
 RTP_INFO_MAX_S = 10
 """A first packet this long after the time of RTP-Info, in seconds, has nothing to do with it: many cameras write any
 number there."""
-
-
-@dataclass
-class TrackCounters:
-    """What a track received and dropped, in packets."""
-
-    received: int = 0
-    lost: int = 0
-    late: int = 0
-    malformed: int = 0
-    """No RTP, another payload type, or another source."""
 
 
 class ReceivedTrack:
@@ -53,7 +41,9 @@ class ReceivedTrack:
         missing or implausible.
         """
         self.depacketizer = depacketizer
-        self.counters = TrackCounters()
+        self.lost = 0
+        """Packets that did not come, or too late."""
+        self._refused = 0
         self.last_report: rtcp.SenderReport | None = None
         self.last_report_at = 0.0
         self.has_ended = False
@@ -70,19 +60,23 @@ class ReceivedTrack:
         self._base: int | None = None
         self._reorder = ReorderBuffer() if is_reordered else None
 
+    @property
+    def invalid(self) -> int:
+        """Packets that are no RTP, or of another payload type or source, and payloads that their format forbids."""
+        return self._refused + self.depacketizer.malformed
+
     def receive(self, packet: memoryview, now: float) -> None:
         """Take an RTP packet; the view is valid during the call only."""
         header = parse_header(packet)
         if header is None or header.payload_type != self._payload_type:
-            self.counters.malformed += 1
+            self._refused += 1
             return
         if header.ssrc != self._ssrc and not self._change_source(header.ssrc):
-            self.counters.malformed += 1
+            self._refused += 1
             return
-        self.counters.received += 1
         missing = self._sequence.count(header.sequence, header.timestamp, now)
         if self._reorder is None:
-            self.counters.lost += missing
+            self.lost += missing
             self._depacketize(packet, header.start, header.end, header.timestamp, missing, now, marker=header.marker)
             return
         for raw, lost in self._reorder.push(header.sequence, bytes(packet), now):
@@ -125,7 +119,7 @@ class ReceivedTrack:
         assert self._reorder is not None
         header = parse_header(raw)
         assert header is not None
-        self.counters.lost, self.counters.late = self._reorder.lost, self._reorder.late
+        self.lost += lost
         self._depacketize(memoryview(raw), header.start, header.end, header.timestamp, lost, now, marker=header.marker)
 
     def _depacketize(

@@ -25,6 +25,7 @@ from gateway.capture.interrupt import interruptible
 from gateway.capture.libav_errors import read_error
 from gateway.capture.libav_open import open_camera
 from gateway.capture.libav_packets import PacketConverter, RawPacket
+from gateway.capture.packets import KEYFRAME_TIMEOUT_S
 from gateway.capture.url import CameraUrl, parse
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NoVideoError, redact
@@ -34,10 +35,6 @@ log = logging.getLogger(__name__)
 
 MAX_UNREADABLE_IN_A_ROW = 50
 """Packets in a row that cannot be read end a run: 2 s of a stream of which nothing can be used any more."""
-
-KEYFRAME_TIMEOUT_S = 60.0
-"""How long packets may come without a keyframe, in seconds. Cameras with a smart codec send one every 20 s or so.
-After a minute, none will come."""
 
 
 class PyAVCaptureEngine(CaptureEngine):

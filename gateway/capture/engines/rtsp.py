@@ -1,65 +1,35 @@
 """RtspCaptureEngine: RTSP cameras on the event loop, without a thread and without libav.
 
-Theory of operation. :mod:`gateway.rtsp` holds the protocol, :mod:`gateway.capture.rtsp_media` makes packets of what
-comes, and this module has the sockets and the times. A packet goes from the socket to the consumers in one call: the
-parser finds the interleaved frame in the receive buffer, and its track takes it from there.
+Theory of operation. :mod:`gateway.rtsp` holds the protocol, :mod:`gateway.capture.rtsp_run` its sockets and times, and
+:mod:`gateway.capture.rtsp_media` makes packets of the media. This module follows redirects and names the errors. A
+packet goes from the socket to the consumers in one call: the parser finds the interleaved frame in the receive buffer,
+and its track takes it from there.
 
 Rules:
 
 1. ``timeout_s`` bounds the opening, and later the time without a frame of video: audio alone does not keep a run alive.
 2. RTP comes over TCP, on the RTSP connection; over UDP where the camera refuses TCP (461).
 3. Redirects are followed :data:`REDIRECTS_MAX` times. Each target passes the same address check, and gets the
-   credentials only where host and port stay the same.
+   credentials only where scheme, host and port stay the same.
 4. UDP is only accepted from the address that the RTSP connection goes to.
 """
 
 import asyncio
-import logging
-import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import partial
-from urllib.parse import unquote
 
-from gateway.capture import camera_errors, resolver
+from gateway.capture import camera_errors
 from gateway.capture.camera_errors import host_and_port
-from gateway.capture.counters import CaptureCounters
-from gateway.capture.engine import Address, AsyncCaptureEngine, CaptureSource
-from gateway.capture.rtsp_connection import RtspConnection
-from gateway.capture.rtsp_media import RtspMedia, TrackFormat
-from gateway.capture.rtsp_udp import UdpPair, open_pair
+from gateway.capture.engine import AsyncCaptureEngine, CaptureSource
+from gateway.capture.rtsp_run import RtspRun
 from gateway.capture.url import CameraUrl, parse
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import CameraRefusedError, CameraTimeoutError, CameraUnreachableError, CaptureError
+from gateway.errors import CameraRefusedError, CaptureError
 from gateway.media import Packet
-from gateway.rtsp import rtcp
-from gateway.rtsp.auth import Authenticator, Credentials
-from gateway.rtsp.client import ClientSession, RedirectError, State, Track, TransportKind
+from gateway.rtsp.client import RedirectError
 from gateway.rtsp.errors import RtspProtocolError, RtspStatusError
-from gateway.rtsp.formats import AudioFormat, VideoFormat, audio_format, video_format
-from gateway.rtsp.messages import Message, Request
-from gateway.rtsp.sdp import SessionDescription
-
-log = logging.getLogger(__name__)
 
 REDIRECTS_MAX = 3
 """A camera behind a load balancer needs one; more is a loop."""
-
-KEYFRAME_TIMEOUT_S = 60.0
-"""How long packets may come without a keyframe, in seconds. Cameras with a smart codec send one every 20 s or so.
-After a minute, none will come."""
-
-TICK_S = 1.0
-"""How often silence, keep-alive and reports are checked, in seconds."""
-
-UDP_TICK_S = 0.1
-"""The same over UDP, where packets that wait for an earlier one have to be released in time."""
-
-TEARDOWN_S = 0.2
-"""How long a TEARDOWN may take to be sent before the connection is closed anyway, in seconds."""
-
-VIDEO_CODECS = frozenset({"h264", "hevc"})
 
 SCHEMES = frozenset({"rtsp", "rtsps"})
 
@@ -69,8 +39,7 @@ class RtspCaptureEngine(AsyncCaptureEngine):
 
     def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(source, clock)
-        self._on_packet: Callable[[Packet], None] = lambda packet: None
-        self._run: _Run | None = None
+        self._run: RtspRun | None = None
 
     @property
     def is_low_latency(self) -> bool:
@@ -78,23 +47,22 @@ class RtspCaptureEngine(AsyncCaptureEngine):
         return self._run is not None and self._run.is_low_latency
 
     async def run(self, on_packet: Callable[[Packet], None]) -> None:
-        self._on_packet = on_packet
         url = parse(self.source.url)
         for _ in range(REDIRECTS_MAX + 1):
             if url.scheme not in SCHEMES:
                 raise CaptureError(f"{url.scheme}:// is not how cameras are pulled; write rtsp:// or rtsps://")
             try:
-                await self._open_and_play(url)
+                await self._open_and_play(url, on_packet)
                 return
             except RedirectError as redirect:
-                url = _redirected(url, redirect.location)
+                url = redirected(url, redirect.location)
         raise CameraRefusedError(
             f"the camera at {host_and_port(url)} redirects again and again; write the address of the stream itself"
         )
 
-    async def _open_and_play(self, url: CameraUrl) -> None:
+    async def _open_and_play(self, url: CameraUrl, on_packet: Callable[[Packet], None]) -> None:
         """One connection, from its opening to its end. Raises ``RedirectError`` and :class:`CaptureError`."""
-        run = self._run = _Run(self.source, self.clock, self.counters, url, self._on_packet)
+        run = self._run = RtspRun(self.source, self.clock, self.counters, url, on_packet)
         try:
             try:
                 async with asyncio.timeout(self.source.timeout_s):
@@ -110,325 +78,10 @@ class RtspCaptureEngine(AsyncCaptureEngine):
             await run.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _SetUpTrack:
-    track: Track
-    pair: UdpPair | None
-
-
-class _Run:
-    """One RTSP session and its tracks."""
-
-    def __init__(
-        self,
-        source: CaptureSource,
-        clock: Clock,
-        counters: CaptureCounters,
-        url: CameraUrl,
-        on_packet: Callable[[Packet], None],
-    ) -> None:
-        self._source = source
-        self._clock = clock
-        self._counters = counters
-        self._url = url
-        self._on_packet = on_packet
-        self._connection: RtspConnection | None = None
-        self._is_playing = asyncio.Event()
-        self._session = ClientSession(
-            uri=_request_uri(url),
-            authenticator=Authenticator(_credentials(url)),
-            choose=self._choose,
-            open_udp_ports=self._open_udp_ports,
-        )
-        self._formats: dict[int, VideoFormat | AudioFormat] = {}
-        self._pairs: list[UdpPair] = []
-        self._media: RtspMedia | None = None
-        self._set_up: list[_SetUpTrack] = []
-        """The tracks of :attr:`_media`, in its order."""
-        self._channels: dict[int, tuple[int, bool]] = {}
-        """Interleaved channels: the track's place in :attr:`_media`, and whether it is RTCP."""
-        self._opened_at = 0.0
-        self._counted = 0
-
-    @property
-    def is_low_latency(self) -> bool:
-        """Whether frames are passed on before the next one begins."""
-        return self._media is not None and self._media.is_low_latency
-
-    # --- opening
-
-    async def open(self) -> None:
-        """Connect, and go on until the server plays. The answers drive the session, in :meth:`_receive_message`."""
-        self._connection = await self._connect()
-        self._send_due()
-        playing = asyncio.ensure_future(self._is_playing.wait())
-        ended = asyncio.ensure_future(self._connection.wait_ended())
-        try:
-            await asyncio.wait({playing, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not playing.done():
-                try:
-                    await ended
-                except OSError as error:
-                    raise camera_errors.connect_failed(error, self._url) from None
-                raise camera_errors.hung_up(self._url)
-        finally:
-            playing.cancel()
-            ended.cancel()
-
-    async def _connect(self) -> RtspConnection:
-        source, url = self._source, self._url
-        addresses = await resolver.addresses(url, source)
-        tls = _tls_context(source) if url.scheme == "rtsps" else None
-        for number, address in enumerate(addresses, start=1):
-            try:
-                # Each address has its share of the time.
-                async with asyncio.timeout(source.timeout_s * number / len(addresses)):
-                    return await RtspConnection.open(
-                        str(address), url.connect_port, self._receive, self._receive_message, tls, url.host
-                    )
-            except (OSError, TimeoutError) as error:
-                if number == len(addresses):
-                    raise _polled(camera_errors.connect_failed(error, url, source.timeout_s), address, url) from None
-        raise camera_errors.not_opened(url, "its name has no address")
-
-    def _choose(self, description: SessionDescription) -> list[Track]:
-        """The first video track that is known and the first audio track that is."""
-        chosen: list[Track] = []
-        names: list[str] = []
-        for kind in ("video", "audio"):
-            for media in description.media:
-                if media.kind != kind or media.is_back_channel:
-                    continue
-                found = video_format(media) if kind == "video" else audio_format(media)
-                if isinstance(found, VideoFormat) and found.codec not in VIDEO_CODECS:
-                    found = None
-                if found is None:
-                    names += [each.encoding for each in media.formats if kind == "video"]
-                    continue
-                self._formats[len(chosen)] = found
-                chosen.append(Track(media, is_required=kind == "video"))
-                break
-            if kind == "video" and not chosen:
-                raise camera_errors.unusable_codec(self._url, ", ".join(names))
-        return chosen
-
-    def _open_udp_ports(self) -> tuple[int, int]:
-        assert self._connection is not None
-        try:
-            pair = open_pair(self._connection.local, self._connection.peer)
-        except OSError as error:
-            raise CaptureError(f"no UDP port could be opened for the camera ({error.strerror or error})") from None
-        self._pairs.append(pair)
-        return pair.ports
-
-    def _start_tracks(self) -> None:
-        """Make what receives the tracks that were set up."""
-        session = self._session
-        is_udp = session.transport is TransportKind.UDP
-        formats: list[TrackFormat] = []
-        for number, track in enumerate(session.tracks):
-            if track.refused is not None:
-                log.info(
-                    "the camera refuses its %s track (%d); it is left out",
-                    track.media.kind,
-                    track.refused,
-                    extra={"camera": self._source.camera_id},
-                )
-                continue
-            pair = self._pairs[number] if is_udp else None
-            place = len(formats)
-            formats.append(TrackFormat(self._formats[number], partial(getattr, track, "first_timestamp")))
-            self._set_up.append(_SetUpTrack(track, pair))
-            if pair is not None:
-                pair.start(self._receiver(place), self._control_receiver(place))
-                if track.server_ports is not None:
-                    pair.open_path(track.server_ports)
-            elif track.channels is not None:
-                self._channels[track.channels[0]] = (place, False)
-                self._channels[track.channels[1]] = (place, True)
-        self._media = RtspMedia(
-            formats,
-            self._on_packet,
-            self._clock,
-            run=self._source.run,
-            camera_id=self._source.camera_id,
-            frame_rate=_frame_rate(session),
-            is_reordered=is_udp,
-            counters=self._counters,
-        )
-
-    # --- playing
-
-    async def play(self) -> None:
-        """Hand over packets until the end. Raises a :class:`CaptureError`, or an error of :mod:`gateway.rtsp`."""
-        media = self._media
-        assert self._connection is not None
-        assert media is not None
-        self._opened_at = media.video_at = self._clock.monotonic()
-        reports_at = self._opened_at + rtcp.REPORT_INTERVAL_S
-        tick_s = UDP_TICK_S if self._pairs else TICK_S
-        ended = asyncio.ensure_future(self._connection.wait_ended())
-        try:
-            while not ended.done():
-                await asyncio.wait({ended}, timeout=tick_s)
-                now = self._clock.monotonic()
-                media.expire(now)
-                self._count()
-                self._check_silence(media, now)
-                if self._session.state is State.ENDED or media.has_ended:
-                    raise camera_errors.ended(self._url)
-                if now >= self._session.keep_alive_at:
-                    self._connection.send(self._session.keep_alive(now))
-                if now >= reports_at:
-                    reports_at = now + rtcp.REPORT_INTERVAL_S
-                    self._send_reports(media, now)
-            try:
-                await ended
-            except OSError:
-                raise camera_errors.ended(self._url) from None
-            raise camera_errors.ended(self._url)
-        finally:
-            ended.cancel()
-
-    async def close(self) -> None:
-        """Say goodbye and release everything. Twice is fine."""
-        connection, self._connection = self._connection, None
-        self._count()
-        for pair in self._pairs:
-            pair.close()
-        self._pairs.clear()
-        if connection is None:
-            return
-        teardown = self._session.teardown()
-        if teardown is not None:
-            connection.send(teardown)
-        connection.close()
-        try:
-            async with asyncio.timeout(TEARDOWN_S):
-                await connection.wait_ended()
-        except Exception:
-            connection.abort()
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
-
-    def _count(self) -> None:
-        """Bring the counters up to date with what the tracks count."""
-        if self._media is None:
-            return
-        before, self._counted = self._counted, sum(track.counters.lost for track in self._media.tracks)
-        self._counters.rtp_packets_lost += max(0, self._counted - before)
-
-    def _check_silence(self, media: RtspMedia, now: float) -> None:
-        if now - media.video_at > self._source.timeout_s:
-            raise camera_errors.silent(self._url, self._source.timeout_s)
-        if not media.has_begun and now - self._opened_at > KEYFRAME_TIMEOUT_S:
-            raise camera_errors.no_keyframe(self._url, KEYFRAME_TIMEOUT_S)
-
-    def _send_reports(self, media: RtspMedia, now: float) -> None:
-        assert self._connection is not None
-        for received, set_up in zip(media.tracks, self._set_up, strict=True):
-            report = received.receiver_report(now)
-            if report is None:
-                continue
-            track = set_up.track
-            if set_up.pair is not None:
-                if track.server_ports is not None:
-                    set_up.pair.send_control(report, track.server_ports[1])
-            elif track.channels is not None:
-                header = b"$" + bytes((track.channels[1],)) + len(report).to_bytes(2, "big")
-                self._connection.write(header + report)
-
-    # --- what comes in
-
-    def _receive(self, channel: int, frame: memoryview) -> None:
-        found = self._channels.get(channel)
-        if found is None or self._media is None:
-            return
-        place, is_control = found
-        if is_control:
-            self._media.receive_control(place, frame, self._clock.monotonic())
-        else:
-            self._media.receive(place, frame, self._clock.monotonic())
-
-    def _receiver(self, place: int) -> Callable[[memoryview], None]:
-        return lambda datagram: self._guarded(place, datagram, is_control=False)
-
-    def _control_receiver(self, place: int) -> Callable[[memoryview], None]:
-        return lambda datagram: self._guarded(place, datagram, is_control=True)
-
-    def _guarded(self, place: int, datagram: memoryview, *, is_control: bool) -> None:
-        """Errors of what comes over UDP end the run as those of TCP do."""
-        assert self._media is not None
-        receive = self._media.receive_control if is_control else self._media.receive
-        try:
-            receive(place, datagram, self._clock.monotonic())
-        except Exception as error:
-            if self._connection is not None:
-                self._connection.fail(error)
-
-    def _receive_message(self, message: Message) -> None:
-        assert self._connection is not None
-        if isinstance(message, Request):
-            self._connection.send(self._session.answer(message))
-            return
-        self._session.receive(message, self._clock.monotonic())
-        if self._session.state is State.PLAY and self._media is None:
-            # Before PLAY is sent: the first packets may come together with its answer, or even before it.
-            self._start_tracks()
-        self._send_due()
-        if self._session.state is State.PLAYING:
-            self._is_playing.set()
-
-    def _send_due(self) -> None:
-        assert self._connection is not None
-        request = self._session.next_request()
-        if request is not None:
-            self._connection.send(request)
-
-
-def _polled(fault: CaptureError, address: Address, url: CameraUrl) -> CaptureError:
-    """Let the port of a camera that did not answer be polled, at the address that was checked."""
-    if isinstance(fault, CameraUnreachableError | CameraTimeoutError):
-        fault.silent_at = (str(address), url.connect_port)
-    return fault
-
-
-def _request_uri(url: CameraUrl) -> str:
-    """The URL as it stands in requests: without credentials (RFC 2326 §3.2)."""
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    port = f":{url.port}" if url.port else ""
-    return f"{url.scheme}://{host}{port}{url.target}"
-
-
-def _credentials(url: CameraUrl) -> Credentials | None:
-    if not url.userinfo:
-        return None
-    user, _, password = url.userinfo.partition(":")
-    return Credentials(unquote(user), unquote(password))
-
-
-def _redirected(url: CameraUrl, location: str) -> CameraUrl:
-    """Rule 3."""
+def redirected(url: CameraUrl, location: str) -> CameraUrl:
+    """Where a redirect leads, with the credentials of ``url`` only by rule 3."""
     target = parse(location)
-    is_same_place = (target.host, target.connect_port) == (url.host, url.connect_port)
+    # Also the scheme: credentials of a TLS connection must not go over one without.
+    is_same_place = (target.scheme, target.host, target.connect_port) == (url.scheme, url.host, url.connect_port)
     userinfo = url.userinfo if is_same_place else ""
     return CameraUrl(target.scheme, userinfo, target.host, target.port, target.target)
-
-
-def _frame_rate(session: ClientSession) -> Fraction | None:
-    rate = session.tracks[0].media.frame_rate
-    return Fraction(rate).limit_denominator(1001) if rate else None
-
-
-def _tls_context(source: CaptureSource) -> ssl.SSLContext:
-    """Most cameras sign their certificates themselves, and many speak only old versions: without ``tls_verify``, TLS is
-    for privacy alone, and every version is better than none."""
-    if source.tls_verify:
-        return ssl.create_default_context(cafile=str(source.tls_ca_file) if source.tls_ca_file is not None else None)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    return context

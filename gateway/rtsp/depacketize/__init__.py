@@ -26,7 +26,9 @@ class Frame:
 
 
 class Depacketizer(Protocol):
-    """See the module."""
+    """See the module. ``malformed`` are the payloads that were dropped for their form."""
+
+    malformed: int
 
     def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
         """Take a payload. ``timestamp`` does not wrap; ``lost`` packets are missing right before this one.

@@ -1,4 +1,4 @@
-"""NalDepacketizer: what H.264 and H.265 over RTP have in common: NAL units in packets of one, of several, or in parts."""
+"""NalDepacketizer: what H.264 and H.265 over RTP have in common: packets with one NAL unit, several, or part of one."""
 
 from abc import ABC, abstractmethod
 

@@ -117,15 +117,14 @@ class PictureAssembler:
         self._lost_since_unit = False
         self._has_random_access = False
         self._recovery_points = 0
-        self.wrong_markers = 0
-        """Markers that were set in the middle of a picture."""
+        self._wrong_markers = 0
         self.damaged = 0
         """Pictures that were dropped for a hole in them, or for their size."""
 
     @property
     def is_prompt(self) -> bool:
         """Whether pictures are released by their marker."""
-        return self._right_markers >= TRIAL and self.wrong_markers == 0
+        return self._right_markers >= TRIAL and self._wrong_markers == 0
 
     def lose(self) -> list[Frame]:
         """Packets are missing here: a picture that has not reached its marker has a hole."""
@@ -245,7 +244,7 @@ class PictureAssembler:
             if nal.kind is NalKind.SLICE:
                 # The first slice is missing: it was lost, or released too early.
                 picture.is_damaged = True
-                self.wrong_markers += self.is_prompt and not self._follows_loss
+                self._wrong_markers += self.is_prompt and not self._follows_loss
         elif nal.kind is NalKind.FIRST_SLICE and self._is_second_field(nal):
             picture.has_both_fields = True
             picture.is_marked = False
@@ -259,7 +258,7 @@ class PictureAssembler:
         picture, self._picture = self._picture, _Picture()
         if not by_marker:
             if picture.after_marker:
-                self.wrong_markers += 1
+                self._wrong_markers += 1
             elif picture.is_marked:
                 self._right_markers += 1
         if self._trailing:

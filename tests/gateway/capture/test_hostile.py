@@ -10,8 +10,9 @@ import pytest
 
 from gateway.capture.engine import CaptureSource
 from gateway.capture.engines.h264_encoder import H264Encoder
-from gateway.capture.engines.pyav import KEYFRAME_TIMEOUT_S, PyAVCaptureEngine
+from gateway.capture.engines.pyav import PyAVCaptureEngine
 from gateway.capture.engines.test_pattern import ClockPattern
+from gateway.capture.packets import KEYFRAME_TIMEOUT_S
 from gateway.clock import CLOCK_RATE
 from gateway.codec.annexb import nal_units
 from gateway.errors import (
@@ -202,6 +203,20 @@ def video_and_then(tail: Iterator[bytes]) -> Callable[[], Iterator[bytes]]:
         yield from tail
 
     return play
+
+
+def test_stray_bytes_between_packets_are_skipped_and_counted() -> None:
+    def stray() -> Iterator[bytes]:
+        for chunk in video_and_then(iter(()))():
+            yield b"\x00stray\x00"
+            yield chunk
+
+    with HostileServer(rtsp(play=stray)) as server:
+        pulling = BlockingRtspEngine(CaptureSource("camera", server.url))
+        packets = pulling.packets()
+        assert next(packets).is_keyframe
+        packets.close()  # type: ignore[attr-defined]
+    assert pulling.counters.rtsp_bytes_skipped >= 7
 
 
 def test_garbage_while_it_plays(engine: Engine) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.capture.camera_errors import RETRY_AFTER_MAX_S, UNAUTHORIZED_RETRY_S
 from gateway.capture.engine import Address, CaptureSource
-from gateway.capture.engines.rtsp import REDIRECTS_MAX
+from gateway.capture.engines.rtsp import REDIRECTS_MAX, redirected
+from gateway.capture.url import parse
 from gateway.errors import CameraRefusedError, CameraUnauthorizedError, CaptureError
 from gateway.media import Packet
 from tests.support.blocking_engine import BlockingRtspEngine
@@ -290,3 +291,17 @@ def test_hostile_sizes_take_no_memory(handler: Handler) -> None:
         pull(server.url)
     assert quote("hunter2") not in str(caught.value)
     assert rss() - before < 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("location", "keeps_credentials"),
+    [
+        ("rtsps://camera:7/other", True),
+        ("rtsp://camera:7/other", False),
+        ("rtsps://camera:8/other", False),
+        ("rtsps://elsewhere:7/other", False),
+    ],
+)
+def test_a_redirect_gets_the_credentials_only_at_the_same_place(location: str, keeps_credentials: bool) -> None:
+    target = redirected(parse("rtsps://user:secret@camera:7/stream"), location)
+    assert (target.userinfo == "user:secret") == keeps_credentials

@@ -1,0 +1,361 @@
+"""RtspRun: one RTSP session from connect to teardown, with its sockets and times.
+
+Theory of operation. :class:`~gateway.rtsp.client.ClientSession` says which request comes next, and
+:class:`~gateway.capture.rtsp_media.RtspMedia` makes packets of the media. :meth:`RtspRun.open` returns when the server
+plays, :meth:`RtspRun.play` raises when the stream ends.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from urllib.parse import unquote
+
+from gateway.capture import camera_errors, resolver
+from gateway.capture.counters import CaptureCounters
+from gateway.capture.engine import Address, CaptureSource
+from gateway.capture.packets import KEYFRAME_TIMEOUT_S, VIDEO_CODECS
+from gateway.capture.rtsp_connection import RtspConnection
+from gateway.capture.rtsp_media import RtspMedia, TrackFormat
+from gateway.capture.rtsp_udp import UdpPair, open_pair
+from gateway.capture.url import CameraUrl
+from gateway.clock import Clock
+from gateway.errors import CameraTimeoutError, CameraUnreachableError, CaptureError
+from gateway.media import Packet
+from gateway.rtsp import rtcp
+from gateway.rtsp.auth import Authenticator, Credentials
+from gateway.rtsp.client import ClientSession, State, Track, TransportKind
+from gateway.rtsp.formats import AudioFormat, VideoFormat, audio_format, video_format
+from gateway.rtsp.messages import Message, Request
+from gateway.rtsp.sdp import SessionDescription
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+"""How often silence, keep-alive and reports are checked, in seconds."""
+
+UDP_TICK_S = 0.1
+"""The same over UDP, where packets that wait for an earlier one have to be released in time."""
+
+TEARDOWN_S = 0.2
+"""How long a TEARDOWN may take to be sent before the connection is closed anyway, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SetUpTrack:
+    track: Track
+    pair: UdpPair | None
+
+
+class RtspRun:
+    """One RTSP session and its tracks; see the module."""
+
+    def __init__(
+        self,
+        source: CaptureSource,
+        clock: Clock,
+        counters: CaptureCounters,
+        url: CameraUrl,
+        on_packet: Callable[[Packet], None],
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._counters = counters
+        self._url = url
+        self._on_packet = on_packet
+        self._connection: RtspConnection | None = None
+        self._is_playing = asyncio.Event()
+        self._session = ClientSession(
+            uri=_request_uri(url),
+            authenticator=Authenticator(_credentials(url)),
+            choose=self._choose,
+            open_udp_ports=self._open_udp_ports,
+        )
+        self._formats: dict[int, VideoFormat | AudioFormat] = {}
+        self._pairs: list[UdpPair] = []
+        self._media: RtspMedia | None = None
+        self._set_up: list[_SetUpTrack] = []
+        """The tracks of :attr:`_media`, in its order."""
+        self._channels: dict[int, tuple[int, bool]] = {}
+        """Interleaved channels: the track's place in :attr:`_media`, and whether it is RTCP."""
+        self._opened_at = 0.0
+
+    @property
+    def is_low_latency(self) -> bool:
+        """Whether frames are passed on before the next one begins."""
+        return self._media is not None and self._media.is_low_latency
+
+    # --- opening
+
+    async def open(self) -> None:
+        """Connect, and go on until the server plays. The answers drive the session, in :meth:`_receive_message`."""
+        self._connection = await self._connect()
+        self._send_due()
+        playing = asyncio.ensure_future(self._is_playing.wait())
+        ended = asyncio.ensure_future(self._connection.wait_ended())
+        try:
+            await asyncio.wait({playing, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not playing.done():
+                try:
+                    await ended
+                except OSError as error:
+                    raise camera_errors.connect_failed(error, self._url) from None
+                raise camera_errors.hung_up(self._url)
+        finally:
+            playing.cancel()
+            ended.cancel()
+
+    async def _connect(self) -> RtspConnection:
+        source, url = self._source, self._url
+        addresses = await resolver.addresses(url, source)
+        tls = _tls_context(source) if url.scheme == "rtsps" else None
+        for number, address in enumerate(addresses, start=1):
+            try:
+                # Each address has its share of the time.
+                async with asyncio.timeout(source.timeout_s * number / len(addresses)):
+                    return await RtspConnection.open(
+                        str(address), url.connect_port, self._receive, self._receive_message, tls, url.host
+                    )
+            except (OSError, TimeoutError) as error:
+                if number == len(addresses):
+                    raise _polled(camera_errors.connect_failed(error, url, source.timeout_s), address, url) from None
+        raise camera_errors.not_opened(url, "its name has no address")
+
+    def _choose(self, description: SessionDescription) -> list[Track]:
+        """The first video track that is known and the first audio track that is."""
+        chosen: list[Track] = []
+        names: list[str] = []
+        for kind in ("video", "audio"):
+            for media in description.media:
+                if media.kind != kind or media.is_back_channel:
+                    continue
+                found = video_format(media) if kind == "video" else audio_format(media)
+                if isinstance(found, VideoFormat) and found.codec not in VIDEO_CODECS:
+                    found = None
+                if found is None:
+                    names += [each.encoding for each in media.formats if kind == "video"]
+                    continue
+                self._formats[len(chosen)] = found
+                chosen.append(Track(media, is_required=kind == "video"))
+                break
+            if kind == "video" and not chosen:
+                raise camera_errors.unusable_codec(self._url, ", ".join(names))
+        return chosen
+
+    def _open_udp_ports(self) -> tuple[int, int]:
+        assert self._connection is not None
+        try:
+            pair = open_pair(self._connection.local, self._connection.peer)
+        except OSError as error:
+            raise CaptureError(f"no UDP port could be opened for the camera ({error.strerror or error})") from None
+        self._pairs.append(pair)
+        return pair.ports
+
+    def _start_tracks(self) -> None:
+        """Make what receives the tracks that were set up."""
+        session = self._session
+        is_udp = session.transport is TransportKind.UDP
+        formats: list[TrackFormat] = []
+        for number, track in enumerate(session.tracks):
+            if track.refused is not None:
+                log.info(
+                    "the camera refuses its %s track (%d); it is left out",
+                    track.media.kind,
+                    track.refused,
+                    extra={"camera": self._source.camera_id},
+                )
+                continue
+            pair = self._pairs[number] if is_udp else None
+            place = len(formats)
+            formats.append(TrackFormat(self._formats[number], partial(getattr, track, "first_timestamp")))
+            self._set_up.append(_SetUpTrack(track, pair))
+            if pair is not None:
+                pair.start(self._receiver(place), self._control_receiver(place))
+                if track.server_ports is not None:
+                    pair.open_path(track.server_ports)
+            elif track.channels is not None:
+                self._channels[track.channels[0]] = (place, False)
+                self._channels[track.channels[1]] = (place, True)
+        self._media = RtspMedia(
+            formats,
+            self._on_packet,
+            self._clock,
+            run=self._source.run,
+            camera_id=self._source.camera_id,
+            frame_rate=_frame_rate(session),
+            is_reordered=is_udp,
+            counters=self._counters,
+        )
+
+    # --- playing
+
+    async def play(self) -> None:
+        """Hand over packets until the end. Raises a :class:`CaptureError`, or an error of :mod:`gateway.rtsp`."""
+        media = self._media
+        assert self._connection is not None
+        assert media is not None
+        self._opened_at = media.video_at = self._clock.monotonic()
+        reports_at = self._opened_at + rtcp.REPORT_INTERVAL_S
+        tick_s = UDP_TICK_S if self._pairs else TICK_S
+        ended = asyncio.ensure_future(self._connection.wait_ended())
+        try:
+            while not ended.done():
+                await asyncio.wait({ended}, timeout=tick_s)
+                now = self._clock.monotonic()
+                media.expire(now)
+                self._count()
+                self._check_silence(media, now)
+                if self._session.state is State.ENDED or media.has_ended:
+                    raise camera_errors.ended(self._url)
+                if now >= self._session.keep_alive_at:
+                    self._connection.send(self._session.keep_alive(now))
+                if now >= reports_at:
+                    reports_at = now + rtcp.REPORT_INTERVAL_S
+                    self._send_reports(media, now)
+            try:
+                await ended
+            except OSError:
+                raise camera_errors.ended(self._url) from None
+            raise camera_errors.ended(self._url)
+        finally:
+            ended.cancel()
+
+    async def close(self) -> None:
+        """Say goodbye and release everything. Twice is fine."""
+        connection = self._connection
+        if connection is None:
+            return
+        self._count()
+        self._connection = None
+        for pair in self._pairs:
+            pair.close()
+        self._pairs.clear()
+        teardown = self._session.teardown()
+        if teardown is not None:
+            connection.send(teardown)
+        connection.close()
+        try:
+            async with asyncio.timeout(TEARDOWN_S):
+                await connection.wait_ended()
+        except Exception:
+            connection.abort()
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+
+    def _count(self) -> None:
+        """Bring the counters up to date with what connection and tracks have counted."""
+        if self._connection is not None:
+            self._counters.rtsp_bytes_skipped = self._connection.parser.garbage_bytes
+        self._counters.udp_datagrams_refused = sum(pair.refused for pair in self._pairs)
+        if self._media is not None:
+            self._media.count()
+
+    def _check_silence(self, media: RtspMedia, now: float) -> None:
+        if now - media.video_at > self._source.timeout_s:
+            raise camera_errors.silent(self._url, self._source.timeout_s)
+        if not media.has_begun and now - self._opened_at > KEYFRAME_TIMEOUT_S:
+            raise camera_errors.no_keyframe(self._url, KEYFRAME_TIMEOUT_S)
+
+    def _send_reports(self, media: RtspMedia, now: float) -> None:
+        assert self._connection is not None
+        for received, set_up in zip(media.tracks, self._set_up, strict=True):
+            report = received.receiver_report(now)
+            if report is None:
+                continue
+            track = set_up.track
+            if set_up.pair is not None:
+                if track.server_ports is not None:
+                    set_up.pair.send_control(report, track.server_ports[1])
+            elif track.channels is not None:
+                header = b"$" + bytes((track.channels[1],)) + len(report).to_bytes(2, "big")
+                self._connection.write(header + report)
+
+    # --- what comes in
+
+    def _receive(self, channel: int, frame: memoryview) -> None:
+        found = self._channels.get(channel)
+        if found is None or self._media is None:
+            return
+        place, is_control = found
+        if is_control:
+            self._media.receive_control(place, frame, self._clock.monotonic())
+        else:
+            self._media.receive(place, frame, self._clock.monotonic())
+
+    def _receiver(self, place: int) -> Callable[[memoryview], None]:
+        return lambda datagram: self._guarded(place, datagram, is_control=False)
+
+    def _control_receiver(self, place: int) -> Callable[[memoryview], None]:
+        return lambda datagram: self._guarded(place, datagram, is_control=True)
+
+    def _guarded(self, place: int, datagram: memoryview, *, is_control: bool) -> None:
+        """Errors of what comes over UDP end the run as those of TCP do."""
+        assert self._media is not None
+        receive = self._media.receive_control if is_control else self._media.receive
+        try:
+            receive(place, datagram, self._clock.monotonic())
+        except Exception as error:
+            if self._connection is not None:
+                self._connection.fail(error)
+
+    def _receive_message(self, message: Message) -> None:
+        assert self._connection is not None
+        if isinstance(message, Request):
+            self._connection.send(self._session.answer(message))
+            return
+        self._session.receive(message, self._clock.monotonic())
+        if self._session.state is State.PLAY and self._media is None:
+            # Before PLAY is sent: the first packets may come together with its answer, or even before it.
+            self._start_tracks()
+        self._send_due()
+        if self._session.state is State.PLAYING:
+            self._is_playing.set()
+
+    def _send_due(self) -> None:
+        assert self._connection is not None
+        request = self._session.next_request()
+        if request is not None:
+            self._connection.send(request)
+
+
+def _polled(fault: CaptureError, address: Address, url: CameraUrl) -> CaptureError:
+    """Let the port of a camera that did not answer be polled, at the address that was checked."""
+    if isinstance(fault, CameraUnreachableError | CameraTimeoutError):
+        fault.silent_at = (str(address), url.connect_port)
+    return fault
+
+
+def _request_uri(url: CameraUrl) -> str:
+    """The URL as it stands in requests: without credentials (RFC 2326 §3.2)."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    port = f":{url.port}" if url.port else ""
+    return f"{url.scheme}://{host}{port}{url.target}"
+
+
+def _credentials(url: CameraUrl) -> Credentials | None:
+    if not url.userinfo:
+        return None
+    user, _, password = url.userinfo.partition(":")
+    return Credentials(unquote(user), unquote(password))
+
+
+def _frame_rate(session: ClientSession) -> Fraction | None:
+    rate = session.tracks[0].media.frame_rate
+    return Fraction(rate).limit_denominator(1001) if rate else None
+
+
+def _tls_context(source: CaptureSource) -> ssl.SSLContext:
+    """Most cameras sign their certificates themselves, and many speak only old versions: without ``tls_verify``, TLS is
+    for privacy alone, and every version is better than none."""
+    if source.tls_verify:
+        return ssl.create_default_context(cafile=str(source.tls_ca_file) if source.tls_ca_file is not None else None)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    return context
