@@ -55,6 +55,9 @@ Observer = Callable[["Camera"], None]
 AddressCheck = Callable[[str], CheckAddress | None]
 """Returns, for a camera's id, the check of the addresses that its next run connects to; ``None`` for no check."""
 
+ReferredCheck = Callable[[], CheckAddress | None]
+"""Returns the check of the addresses that cameras refer to; see :class:`~gateway.capture.engine.CaptureSource`."""
+
 
 class Hold:
     """Keeps a camera captured for one viewer, until it is released. Releasing it twice is harmless."""
@@ -81,6 +84,7 @@ class Camera:
         clock: Clock,
         on_change: Observer,
         address_check: AddressCheck | None = None,
+        referred_check: ReferredCheck | None = None,
     ) -> None:
         self.id = camera_id
         self.settings = settings
@@ -91,6 +95,7 @@ class Camera:
         self._clock = clock
         self._on_change = on_change
         self._address_check = address_check
+        self._referred_check = referred_check
         self._meter = StreamMeter()
         self.hub.attach(self._meter.on_packet)
         self._clients: dict[str, Mapping[str, Any]] = {}
@@ -353,6 +358,7 @@ class Camera:
             buffer_size=self.settings.capture_buffer_size,
             run=self._run,
             check_address=self._address_check(self.id) if self._address_check is not None else None,
+            check_referred=self._referred_check() if self._referred_check is not None else None,
             tls_verify=self.settings.capture_tls_verify,
             tls_ca_file=self.settings.capture_tls_ca_file,
         )

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from gateway.camera import AddressCheck, Camera
+from gateway.camera import AddressCheck, Camera, ReferredCheck
 from gateway.camera_settings import CameraSettings
 from gateway.capture import engine_factory
 from gateway.clock import SYSTEM_CLOCK, Clock
@@ -36,6 +36,7 @@ class CaptureService:
 
     ``address_check`` is called at the beginning of each run with the camera's id. It returns the check of the addresses
     that the run connects to (:class:`~gateway.capture.engine.CaptureSource`), or ``None`` for no check.
+    ``referred_check`` returns the one of the addresses that a camera refers to.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class CaptureService:
         clock: Clock = SYSTEM_CLOCK,
         *,
         address_check: AddressCheck | None = None,
+        referred_check: ReferredCheck | None = None,
     ) -> None:
         self._clock = clock
         self._address_check = address_check
+        self._referred_check = referred_check
         self._listeners: list[Listener] = []
         self._frame_callback: FrameCallback | None = None
         self._cameras: dict[str, Camera] = {}
@@ -160,7 +163,9 @@ class CaptureService:
 
     def _make(self, camera_id: str, settings: CameraSettings) -> Camera:
         factory = engine_factory(settings.capture_engine)
-        camera = Camera(camera_id, settings, factory, self._clock, self._notify, self._address_check)
+        camera = Camera(
+            camera_id, settings, factory, self._clock, self._notify, self._address_check, self._referred_check
+        )
         camera.set_frame_callback(self._frame_callback)
         return camera
 

@@ -56,7 +56,12 @@ class Gateway:
         self.settings = settings
         self.clock = clock
         self.camera_store = CameraStore(settings)
-        self.service = CaptureService(self.camera_store.cameras(), clock, address_check=self._address_check)
+        self.service = CaptureService(
+            self.camera_store.cameras(),
+            clock,
+            address_check=self._address_check,
+            referred_check=self._referred_check,
+        )
         self.live = LiveService(self.service, clock=clock)
         self.archive = Archive(settings, self.service, clock)
         self.archive_reader = ArchiveReader(self.archive, self.service, clock)
@@ -203,6 +208,9 @@ class Gateway:
             camera_id
         )
         return None if allows_all else refuse_metadata
+
+    def _referred_check(self) -> CheckAddress | None:
+        return None if self.camera_store.settings.allow_metadata_addresses else refuse_metadata
 
     async def _uninterrupted(self, change: Callable[[], Awaitable[T]]) -> T:
         """Rule 4."""

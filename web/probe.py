@@ -9,6 +9,7 @@ from gateway.capture.engine import CaptureSource
 from gateway.capture.runner import engine_runner
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
 from gateway.media import Packet, StreamInfo
+from web.address_policy import refuse_metadata
 
 THREAD_END_S = 5.0
 """How long an engine may take to end after its interrupt, in seconds."""
@@ -38,7 +39,9 @@ def probe(camera: CameraSettings) -> Iterator[str]:
 async def _capture(camera: CameraSettings) -> tuple[list[Packet], float]:
     """What a camera sends up to its second keyframe, for :data:`PROBE_S` at most; and how long the first packet
     took."""
-    source = CaptureSource("probe", camera.url.get_secret_value(), timeout_s=camera.timeout_s)
+    source = CaptureSource(
+        "probe", camera.url.get_secret_value(), timeout_s=camera.timeout_s, check_referred=refuse_metadata
+    )
     engine = engine_factory(camera.capture_engine)(source, SYSTEM_CLOCK)
     started_s = SYSTEM_CLOCK.monotonic()
     opened_s = 0.0

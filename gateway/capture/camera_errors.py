@@ -92,6 +92,11 @@ def _refused(url: CameraUrl, status: int, method: str) -> CaptureError:
         kind, sentence = _STATUSES[status]
         return kind(sentence.format(where=where, wants=wants))
     what = f"{method} " if method else ""
+    if 300 <= status < 400:
+        return CameraRefusedError(
+            f"the camera at {where} redirects ({what}{status}), and not to an rtsp:// or rtsps:// address; write the"
+            " address of the stream itself"
+        )
     if status >= 500:
         return CameraRefusedError(f"the camera at {where} has an internal error ({what}{status}); restart it")
     return CameraRefusedError(

@@ -31,8 +31,9 @@ class CaptureSource:
     number of decoded frames that an engine which decodes may hold back (``CAPTURE_BUFFER_SIZE``).
 
     Where there is a ``check_address``, the engine calls it on its own thread with every address of the camera's host
-    before each connect, and connects only to an address that was checked. With ``tls_verify`` a camera on TLS has to
-    prove its name by a certificate that ``tls_ca_file`` (PEM; ``None``: the system's) vouches for.
+    before each connect, and connects only to an address that was checked. ``check_referred`` is the same for the hosts
+    that a camera refers to (redirects, playlists): no operator has chosen these. With ``tls_verify`` a camera on TLS
+    has to prove its name by a certificate that ``tls_ca_file`` (PEM; ``None``: the system's) vouches for.
     """
 
     camera_id: str
@@ -41,6 +42,7 @@ class CaptureSource:
     buffer_size: int = 1
     run: int = 0
     check_address: CheckAddress | None = None
+    check_referred: CheckAddress | None = None
     tls_verify: bool = False
     tls_ca_file: Path | None = None
 

@@ -6,8 +6,8 @@ time. What ends the connection is raised once, to the caller that waits for it.
 
 Rules:
 
-1. Writing is bounded: only requests and receiver reports are written, and both are small. A peer that does not read is
-   noticed by its silence.
+1. Writing is bounded: requests, receiver reports and answers are small, and a peer that leaves
+   :data:`WRITE_MAX_BYTES` of them unread is disconnected.
 2. An error of the parser, of a callback or of the socket ends the connection; :meth:`wait_ended` raises it.
 """
 
@@ -16,7 +16,11 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+from gateway.rtsp.errors import RtspProtocolError
 from gateway.rtsp.messages import Message, Request, Response, StreamParser
+
+WRITE_MAX_BYTES = 256 * 1024
+"""What may wait to be sent. All requests and reports of an hour are less."""
 
 
 class RtspConnection(asyncio.BufferedProtocol):
@@ -69,8 +73,12 @@ class RtspConnection(asyncio.BufferedProtocol):
 
     def write(self, data: bytes) -> None:
         """Write bytes as they are: an interleaved frame."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() > WRITE_MAX_BYTES:
+            self.fail(RtspProtocolError("it sends requests and reads no answers"))
+            return
+        self._transport.write(data)
 
     async def wait_ended(self) -> None:
         """Wait for the end. Returns when the peer closed the connection, raises what broke it."""

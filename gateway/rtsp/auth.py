@@ -25,8 +25,9 @@ _HASHES: dict[str, Callable[[bytes], str]] = {
 CHALLENGES_MAX = 16
 """Challenges of one response that are read."""
 
-_SCHEME = re.compile(r"\s*,*\s*([A-Za-z][A-Za-z0-9-]*)(?=\s|$)\s*")
-_PARAMETER = re.compile(r"""\s*,*\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))""")
+# Between two of them may be any number of blanks and commas (RFC 9110 §5.6.1.2).
+_SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9-]*)(?=\s|$)\s*")
+_PARAMETER = re.compile(r"""[\s,]*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))""")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ Rules:
 1. A refused OPTIONS is ignored: a server need not know it (RFC 2326 §10.1).
 2. A refused SETUP leaves that track out. The session goes on while the required track has been set up, and fails with
    the server's own status otherwise. When the transport is refused (461), the other one is tried for all tracks.
-3. A 401 is answered once with credentials, and again only for a stale nonce (:mod:`gateway.rtsp.auth`).
+3. A 401 is answered once with credentials, and again only for a stale nonce (:mod:`gateway.rtsp.auth`), and at most
+   :data:`RETRIES_MAX` times for one request. A provisional response (1xx) is not the answer.
 4. A keep-alive uses what the server offers: GET_PARAMETER, else OPTIONS (RFC 2326 §10.8). Its refusal changes the
    method; only 454 (Session Not Found) ends the session.
 5. Requests of the server are answered: OPTIONS, GET_PARAMETER and SET_PARAMETER with 200, others with 501. A TEARDOWN
@@ -39,6 +40,9 @@ KEEP_ALIVE_SHARE = 0.45
 
 KEEP_ALIVE_MIN_S, KEEP_ALIVE_MAX_S = 3.0, 30.0
 """Bounds of the interval, in seconds: servers state time-outs of 0 and of days."""
+
+RETRIES_MAX = 2
+"""How often one request is sent again with credentials: for the challenge, and for a nonce that was stale."""
 
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 
@@ -97,7 +101,7 @@ Choose = Callable[[SessionDescription], list[Track]]
 @dataclass(slots=True)
 class _Sent:
     request: Request
-    is_retry: bool
+    retries: int
 
 
 @dataclass
@@ -125,7 +129,7 @@ class ClientSession:
         self._base = self.uri
         self._next_track = 0
         self._sent: dict[int, _Sent] = {}
-        self._retry: Request | None = None
+        self._retry: _Sent | None = None
         self._pending: str | None = None
         self._has_tried_both = False
         self._keep_alive_method: str | None = None
@@ -136,7 +140,8 @@ class ClientSession:
         """The request to send now, or ``None`` while an answer is awaited and when nothing is due."""
         if self._retry is not None:
             retry, self._retry = self._retry, None
-            return self._send(retry.method, retry.uri, dict(retry.headers), is_retry=True)
+            request = retry.request
+            return self._send(request.method, request.uri, dict(request.headers), retries=retry.retries + 1)
         if self._pending is not None:
             return None
         if self.state is State.OPTIONS:
@@ -170,7 +175,7 @@ class ClientSession:
         self.state = State.ENDED
         return self._send("TEARDOWN", self.description.control)
 
-    def _send(self, method: str, uri: str, extra: dict[str, str] | None = None, *, is_retry: bool = False) -> Request:
+    def _send(self, method: str, uri: str, extra: dict[str, str] | None = None, *, retries: int = 0) -> Request:
         self._cseq += 1
         headers = [("CSeq", str(self._cseq)), ("User-Agent", USER_AGENT)]
         if self.session_id is not None:
@@ -183,7 +188,7 @@ class ClientSession:
             (name, value) for name, value in (extra or {}).items() if name not in own and name != "Authorization"
         ]
         request = Request(method, uri, Headers(headers))
-        self._sent[self._cseq] = _Sent(request, is_retry)
+        self._sent[self._cseq] = _Sent(request, retries)
         if self.state not in (State.PLAYING, State.ENDED):
             self._pending = method
         return request
@@ -205,6 +210,8 @@ class ClientSession:
         Raises :class:`RedirectError`, :class:`~gateway.rtsp.errors.RtspStatusError` and
         :class:`~gateway.rtsp.errors.RtspProtocolError`; the session is over then.
         """
+        if response.status < 200:
+            return
         sent = self._take_sent(response)
         if sent is None:
             return
@@ -212,10 +219,12 @@ class ClientSession:
         is_awaited = self._pending == method
         if is_awaited:
             self._pending = None
-        if response.status == 401 and self.authenticator.accept(
-            parse_challenges(response.headers.get_all("WWW-Authenticate"))
+        if (
+            response.status == 401
+            and sent.retries < RETRIES_MAX
+            and self.authenticator.accept(parse_challenges(response.headers.get_all("WWW-Authenticate")))
         ):
-            self._retry = sent.request
+            self._retry = sent
             if is_awaited:
                 self._pending = method
             return

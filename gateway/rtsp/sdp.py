@@ -23,6 +23,9 @@ MEDIA_MAX = 32
 FORMATS_MAX = 32
 """Payload types of one media section that are read."""
 
+ATTRIBUTES_MAX = 256
+"""Attributes of one section that are read."""
+
 _STATIC = {
     0: ("PCMU", 8000, 1),
     3: ("GSM", 8000, 1),
@@ -97,12 +100,15 @@ def parse_sdp(body: bytes, base: str) -> SessionDescription:
         kind, _, value = line.strip().partition("=")
         if kind == "m":
             # A section that cannot be read is kept without a kind: the attributes that follow belong to it alone.
+            if len(sections) > MEDIA_MAX:
+                break
             sections.append(_media_line(value) or _Section("", "", []))
         elif kind == "a":
             name, _, argument = value.partition(":")
             target = sections[-1] if sections else session
-            target.attributes.append((name.strip().lower(), argument.strip()))
-    usable = [section for section in sections if section.kind][:MEDIA_MAX]
+            if len(target.attributes) < ATTRIBUTES_MAX:
+                target.attributes.append((name.strip().lower(), argument.strip()))
+    usable = [section for section in sections[:MEDIA_MAX] if section.kind]
     if not usable:
         raise RtspProtocolError("a session description without media")
     aggregate = resolve_control(base, _attribute(session, "control") or "*")

@@ -97,7 +97,7 @@ class JpegDepacketizer:
             if size:
                 tables = bytes(payload[place : place + size])
                 place += size
-                if precision == 0 and quality != 255:
+                if precision == 0 and quality != 255 and size == 2 * _ZIGZAG_TABLE_BYTES:
                     self._tables[quality] = tables
             else:
                 # §4.2: tables of this quality were sent before, and do not change.

@@ -173,6 +173,9 @@ class PictureAssembler:
         elif nal.has_recovery_point and not self._into_trailing:
             picture.has_recovery_point = True
         target = self._trailing if self._into_trailing else picture.data
+        if len(target) + len(START_CODE) + len(start) > PICTURE_MAX_BYTES:
+            self._drop_oversized()
+            return frames
         target += START_CODE
         self._open_unit = len(target)
         target += start
@@ -184,11 +187,7 @@ class PictureAssembler:
             return
         target = self._trailing if self._into_trailing else self._picture.data
         if len(target) + len(more) > PICTURE_MAX_BYTES:
-            self._picture.is_damaged = True
-            self._picture.data = bytearray()
-            self._trailing.clear()
-            self._open_unit = None
-            self._skips_unit = True
+            self._drop_oversized()
             return
         target += more
 
@@ -218,6 +217,14 @@ class PictureAssembler:
     def flush(self) -> list[Frame]:
         """The stream has ended: release what is there."""
         return self._release() if self._picture.has_slices else []
+
+    def _drop_oversized(self) -> None:
+        """Rule 7: forget what there is of the picture, and the rest of the NAL unit."""
+        self._picture.is_damaged = True
+        self._picture.data = bytearray()
+        self._trailing = bytearray()
+        self._open_unit = None
+        self._skips_unit = True
 
     def _begins_picture(self, nal: Nal, timestamp: int) -> bool:
         if nal.kind is NalKind.PREFIX:

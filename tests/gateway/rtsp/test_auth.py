@@ -99,3 +99,9 @@ def test_wild_challenges_raise_nothing(values: list[str]) -> None:
     authenticator = Authenticator(Credentials("user", "pass"))
     authenticator.accept(parse_challenges(values))
     authenticator.authorization("OPTIONS", "*")
+
+
+@pytest.mark.parametrize("value", [" {}!", "Digest{}!", ",{}!", "Digest a{}!", 'Digest a="b"{}!'])
+def test_the_time_to_read_a_header_grows_with_its_length_alone(value: str) -> None:
+    # A regular expression that tries every split of these blanks does not end before the suite's time is up.
+    assert len(parse_challenges([value.format(" " * 500_000)])) <= 2

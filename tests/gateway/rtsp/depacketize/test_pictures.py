@@ -1,5 +1,6 @@
 """Pictures out of RTP: as they were encoded, whatever a camera does with markers, timestamps and parameter sets."""
 
+import tracemalloc
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -14,7 +15,7 @@ from gateway.codec.annexb import nal_units
 from gateway.rtsp.depacketize import Frame
 from gateway.rtsp.depacketize.h264 import H264Depacketizer
 from gateway.rtsp.depacketize.h265 import H265Depacketizer
-from gateway.rtsp.depacketize.pictures import TRIAL
+from gateway.rtsp.depacketize.pictures import PICTURE_MAX_BYTES, TRIAL
 from tests.support.rtp import Payload, aggregate, payloads
 
 TICK = 3600
@@ -285,3 +286,35 @@ def test_two_fields_are_one_picture_and_the_sps_is_found_by_slice_and_pps() -> N
     frames = receive(found)
     assert content(frames) == [(*sets, *expected[0]), *expected[1:]]
     assert [frame.timestamp for frame in frames] == [number * TICK for number in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("start", "filling"),
+    [
+        # Slices of one picture, SEI before its slices, SEI after them, and parameter sets.
+        (b"\x65\x88", b"\x65\x40"),
+        (b"", b"\x06\x05"),
+        (b"\x65\x88", b"\x06\x05"),
+        (b"", b"\x68\xce"),
+    ],
+)
+def test_a_picture_without_an_end_is_dropped(start: bytes, filling: bytes) -> None:
+    depacketizer = H264Depacketizer()
+    unit = filling + bytes(range(1, 250)) * 200
+    frames: list[Frame] = []
+    if start:
+        frames += depacketizer.push(memoryview(start + b"\x80"), 0, marker=False, lost=0)
+    tracemalloc.start()
+    try:
+        for _ in range(2 * PICTURE_MAX_BYTES // len(unit)):
+            frames += depacketizer.push(memoryview(unit), 0, marker=False, lost=0)
+        assert tracemalloc.get_traced_memory()[0] < 1.2 * PICTURE_MAX_BYTES
+    finally:
+        tracemalloc.stop()
+    # The pictures after it are not affected.
+    for number, picture in enumerate(pictures()[:4]):
+        for payload in send(picture, (number + 1) * TICK):
+            frames += depacketizer.push(memoryview(payload.data), payload.timestamp, marker=payload.marker, lost=0)
+    frames += depacketizer.pictures.flush()
+    assert [frame.timestamp for frame in frames][-3:] == [2 * TICK, 3 * TICK, 4 * TICK]
+    assert frames[0].follows_loss
