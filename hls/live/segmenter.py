@@ -12,7 +12,9 @@ parts are strict, and cameras are not. So the boundary between two parts is chos
    part target ends at the next segment, with a gap before its keyframe.
 3. A segment begins with a keyframe and ends before the first keyframe at which it has lasted ``MIN_SEGMENT_S``. If no
    keyframe comes in time, it ends before it would exceed the target duration, and the next one begins without one.
-4. A new run or a new StreamInfo is a discontinuity: the segment ends, and the next has its own init segment.
+4. A new run or a new StreamInfo is a discontinuity: the segment ends, and the next has its own init segment. So is a
+   step of the wall clock, from the next keyframe on: the capture time differs from that of the segment's first frame
+   plus media time by more than ``CLOCK_STEP_S``.
 5. After ``STALL_S`` without a frame the segment ends. From there to the next keyframe there are gap parts, published
    when they are due. A shorter stall is usually the network's, and its packets still come: they are worth more than a
    punctual gap.
@@ -42,6 +44,10 @@ GAP_SEGMENT_S = 2.0
 
 LAG_MAX_S = 3.0
 """A frame further ahead than this, without a stall, is a jump of the camera's clock: a discontinuity."""
+
+CLOCK_STEP_S = 1.0
+"""A change of the capture time above this, within a segment, is a step of the wall clock. A smaller one is that of the
+network or of NTP, and just changes PROGRAM-DATE-TIME."""
 
 GAP_MAX_S = 30.0
 """A longer outage shows in PROGRAM-DATE-TIME alone: a gap as long as the window would leave nothing else in it."""
@@ -109,6 +115,8 @@ class Segmenter:
         self._is_discontinuous = False
         self._ends_soon = False
         self._keyframe_90k = 0
+        self._skew_90k: int | None = None
+        """Capture time minus place on the timeline, of the open segment's first frame."""
         # The newest frame: its place on the timeline, when it came, and when it was captured.
         self._edge_90k = 0
         self._edge_at_s = 0.0
@@ -133,6 +141,8 @@ class Segmenter:
             self._close_part_before(packet)
         self._frames.append(packet)
         self._edge_90k = packet.dts_90k + self._offset_90k
+        if self._skew_90k is None:
+            self._skew_90k = packet.captured_at_90k - self._edge_90k
         if packet.is_keyframe:
             self._keyframe_90k = self._edge_90k
         self.longest_gop_90k = max(self.longest_gop_90k, self._edge_90k - self._keyframe_90k)
@@ -224,6 +234,7 @@ class Segmenter:
         if self._end_90k > self._segment_start_90k:
             self._events.append(SegmentEnd())
         self._segment_start_90k = self._end_90k
+        self._skew_90k = None
         self._ends_soon = False
 
     # --- discontinuities and stalls
@@ -233,7 +244,15 @@ class Segmenter:
         is_jump = packet.dts_90k + self._offset_90k - self._edge_90k > seconds_90k(LAG_MAX_S)
         is_change = packet.info is not self._info and packet.info != self._info
         is_first_audio = packet.is_keyframe and self.has_audio and self._audio is None
-        return packet.run != self._run or is_jump or is_change or (is_first_audio and self._can_carry_audio(packet))
+        if packet.run != self._run or is_jump or is_change or self._is_clock_step(packet):
+            return True
+        return is_first_audio and self._can_carry_audio(packet)
+
+    def _is_clock_step(self, packet: Packet) -> bool:
+        if not packet.is_keyframe or self._skew_90k is None:
+            return False
+        skew_90k = packet.captured_at_90k - packet.dts_90k - self._offset_90k
+        return abs(skew_90k - self._skew_90k) > seconds_90k(CLOCK_STEP_S)
 
     def _can_carry_audio(self, packet: Packet) -> bool:
         return fmp4_audio(packet.info.audio) is not None

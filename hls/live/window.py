@@ -14,20 +14,21 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
    the wall clock: hls.js counts from 0 up to them at each reload, which took it seconds when they were seconds.
 3. A name is never used twice, so its media may be cached without limit. Parts are numbered independently of segments:
    the hinted part is the next part, whatever segment it is in.
-4. PROGRAM-DATE-TIME is the time of capture, and never maps a date to two places (§6.2.1): after the clock was set back,
-   time continues from the last segment until the clock has caught up.
+4. PROGRAM-DATE-TIME is the time of capture. Within a discontinuity it never maps a date to two places (§6.2.1). Where
+   the wall clock was set, it follows the clock with a discontinuity, ahead and back. After a step back by less than the
+   window, the playlist has some dates twice for as long as the window lasts, as the clock had them twice.
 """
 
 import math
 
-from gateway.clock import CLOCK_RATE, to_seconds
+from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
 from gateway.errors import BadRequestError
 from gateway.media import Packet
 from hls.live import playlist
 from hls.live.counters import LiveCounters
 from hls.live.segment import LivePart, LiveSegment
 from hls.live.segment_buffer import MAX_BYTES, WINDOW_TARGETS, SegmentBuffer
-from hls.live.segmenter import Part, Segmenter
+from hls.live.segmenter import CLOCK_STEP_S, Part, Segmenter
 from hls.live.target_duration import MAX_TARGET_S, TargetDurationProbe, TargetDurations
 
 MSN_RATE = 4
@@ -42,6 +43,10 @@ DISCONTINUITY_EPOCH_90K = 1_767_225_600 * CLOCK_RATE
 
 DISCONTINUITY_UNIT_90K = 3600 * CLOCK_RATE
 """A camera that is lost once an hour, all the time, does not overtake the clock."""
+
+OVERLAP_MAX_90K = CLOCK_RATE // 2
+"""By how much dates may overlap between two segments where the clock was not set, in ticks: a capture time that falls
+for other reasons is followed in several segments."""
 
 PROBE_MAX_BYTES = 32 * 1024 * 1024
 """The probe begins again if a stream has no second keyframe within this many bytes."""
@@ -258,9 +263,13 @@ class LiveWindow:
     def _new_segment(self, part: Part) -> LiveSegment:
         program_date_90k = part.captured_at_90k
         if self._last is not None:
+            assert self.targets is not None
             due_90k = self._last.program_date_90k + self._last.duration_90k
-            if program_date_90k < due_90k - CLOCK_RATE // 2 or program_date_90k <= self._last.program_date_90k:
-                program_date_90k = due_90k
+            # Less is no step of the clock, except in a stream without keyframes.
+            if program_date_90k >= due_90k - seconds_90k(CLOCK_STEP_S) - self.targets.part_target_90k:
+                program_date_90k = max(
+                    program_date_90k, due_90k - min(OVERLAP_MAX_90K, self._last.duration_90k - CLOCK_RATE // 1000)
+                )
         msn = self._next_msn
         self._next_msn += 1
         return LiveSegment(

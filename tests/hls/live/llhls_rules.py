@@ -309,11 +309,15 @@ def _dated(playlist: Playlist) -> tuple[bool, str]:
     return not without, str(without)
 
 
-@rule("6.2.1", "PROGRAM-DATE-TIME MUST NOT map a date to two places, but for an overlap of less than a second")
+@rule(
+    "6.2.1", "PROGRAM-DATE-TIME MUST NOT map a date to two places, but for an overlap of less than a second or a step"
+)
 def _unambiguous(playlist: Playlist) -> tuple[bool, str]:
     for before, after in zip(playlist.segments, playlist.segments[1:], strict=False):
         assert before.date is not None
         assert after.date is not None
+        if after.starts_discontinuity:
+            continue
         step = (after.date - before.date).total_seconds()
         if step <= 0 or step < before.lasts - 1:
             return False, f"{before.date} + {before.lasts} s, then {after.date}"

@@ -159,6 +159,37 @@ def test_ordinary_frame_rates_fit_exactly(frame_90k: int) -> None:
         assert not segment.gap
 
 
+@pytest.mark.parametrize("step_s", [-3600, -300, -11, -2, -0.7, -0.2, 0.2, 0.7, 2, 30, 86_400 * 30])
+def test_dates_follow_a_step_of_the_wall_clock_within_a_gop(step_s: float) -> None:
+    day = Day(Shape(gop=30), reload_s=0.3)
+    day.connect()
+    day.play(31.0)  # in mid GOP
+    before = parse(day.window.media_playlist().body.decode())
+    day.wall_step_90k += seconds_90k(step_s)
+    day.play(6.0)
+    after = parse(day.window.media_playlist().body.decode())
+    last = after.complete[-1]
+    assert last.date is not None
+    ends = last.date.timestamp() + last.lasts
+    assert 0 <= day.wall_90k / CLOCK_RATE - ends < 2 * after.target, "the newest date is that of the clock"
+    assert after.media_sequence > before.media_sequence
+    new = [segment for segment in after.segments if segment.msn > before.edge[0]]
+    assert sum(segment.starts_discontinuity for segment in new) == (abs(step_s) > 1)
+    assert not any(segment.gap for segment in new)
+
+
+def test_small_steps_that_add_up_are_followed() -> None:
+    day = Day(Shape(gop=30), reload_s=0.3)
+    day.connect()
+    day.play(20.0)
+    for _ in range(40):
+        day.wall_step_90k -= seconds_90k(0.3)
+        day.play(2.0)
+    last = parse(day.window.media_playlist().body.decode()).complete[-1]
+    assert last.date is not None
+    assert abs(day.wall_90k / CLOCK_RATE - last.date.timestamp() - last.lasts) < 3
+
+
 def test_sound_does_not_change_the_rules() -> None:
     day = Day(Shape(gop=15, audio=AAC), reload_s=0.2)
     day.connect()

@@ -65,6 +65,18 @@ def test_numbers_and_names_grow_over_a_restart_and_a_replacement() -> None:
         assert not names & {part.uri for each in read(first).segments for part in each.parts}
 
 
+def test_a_stream_without_keyframes_follows_a_step_of_the_wall_clock() -> None:
+    source = PacketSource(Shape(gop=1000))
+    window = play(LiveWindow(START_90K), 15 * 30, source)
+    step_90k = seconds_90k(-3600)
+    for packet in source.frames(15 * 30, START_90K + step_90k):
+        window.feed(packet, packet.dts_90k / CLOCK_RATE)
+    last = read(window).complete[-1]
+    assert last.date is not None
+    clock_s = (START_90K + step_90k) / CLOCK_RATE + 60
+    assert 0 <= clock_s - last.date.timestamp() - last.lasts < 12
+
+
 def test_media_sequence_numbers_fit_31_bits_and_discontinuities_stay_small() -> None:
     playlist = read(play(LiveWindow(START_90K), 100))
     assert playlist.media_sequence < 2**30
