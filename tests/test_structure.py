@@ -40,7 +40,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         # Of the modules directly in webrtc only compat and transport: tests/gateway/webrtc/test_imports.py.
         "webrtc.sdp": {"clock", "errors", "media", "codec", "webrtc"},
         "webrtc.rtp": {"clock", "errors", "media", "codec", "webrtc"},
-        "webrtc.ice": {"clock", "errors", "webrtc"},
+        "webrtc.ice": {"clock", "errors", "tcp_server", "webrtc"},
     },
     "hls": {
         "mp4": {"settings"},
@@ -51,7 +51,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
     "signaling": {},
     "web": {
         "auth": {"settings", "private_files"},
-        "middleware": {"settings", "auth"},
+        "middleware": {"settings", "auth", "descriptors"},
         "observability": {"settings", "gateway", "auth"},
         "observability.metrics": {"settings", "gateway", "auth", "observability"},
         "api": {"gateway", "address_policy", "auth", "observability"},

@@ -15,9 +15,11 @@ from web.api.routes import add_routes
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
 from web.auth.revocation import note_response_started
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
+from web.descriptors import raise_limit
 from web.gateway import GATEWAY, Gateway
 from web.heap import keep_trimmed
 from web.middleware.authentication import authentication
+from web.middleware.connection import KEEP_ALIVE_S
 from web.middleware.cors import Cors
 from web.middleware.errors import errors_as_json
 from web.middleware.host_check import HostCheck
@@ -90,18 +92,26 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    raise_limit()
     app = create_app(settings)
     app[GATEWAY].on_reload.append(set_up_logging)
     watch = SettingsWatch(app[GATEWAY], load)
     loop.add_signal_handler(signal.SIGHUP, watch.request)
     trimming = asyncio.create_task(keep_trimmed(), name="heap")
     runner = web.AppRunner(
-        app, handle_signals=False, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
+        app,
+        handle_signals=False,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=SHUTDOWN_S,
+        keepalive_timeout=KEEP_ALIVE_S,
     )
     listener: Listener | None = None
     try:
         await runner.setup()
-        listener = Listener(runner, settings, app[METRICS].http.connections_refused)
+        refused = app[METRICS].http.connections_refused
+        listener = Listener(runner, settings, refused, cameras=app[GATEWAY].service.cameras)
+        app[METRICS].http.listener = listener
         await _listen(listener, settings)
         app[GATEWAY].on_reload.append(listener.reload)
         _announce(app, listener)

@@ -68,11 +68,21 @@ class ServerSettings(SettingsGroup):
         applies=Applies.LIVE,
     )
     connections_per_address: int = setting(
-        256,
+        1024,
         ge=4,
         le=65_536,
         unit="connections",
-        help="requests that one address may have open at a time",
+        help="connections, and open requests, that one address may have at a time; see [security](security.md#limits)",
+        applies=Applies.LIVE,
+    )
+    connections_max: int | None = setting(
+        None,
+        ge=8,
+        le=1_000_000,
+        unit="connections",
+        unset="half of the descriptors that cameras and recordings leave",
+        example=2000,
+        help="connections of all clients together; never more than the limit of open files allows",
         applies=Applies.LIVE,
     )
     allow_metadata_addresses: bool = setting(

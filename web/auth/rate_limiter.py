@@ -15,9 +15,9 @@ import logging
 import random
 from collections import OrderedDict
 
+from gateway.client_address import client_network
 from gateway.clock import Clock
 from gateway.errors import UnavailableError
-from web.auth.client_address import client_network
 
 log = logging.getLogger(__name__)
 

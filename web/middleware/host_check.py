@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from gateway.client_address import parse_address
 from gateway.errors import ForbiddenError
-from web.auth.client_address import parse_address
 from web.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -1,23 +1,27 @@
-"""Listener: the listening socket, with a limit of connections and a header timeout.
+"""Listener: the listening socket, with limits of connections and timeouts of request heads.
 
 It takes the place of aiohttp's ``TCPSite``, which would create aiohttp's own protocol for each connection.
 """
 
 import asyncio
 from collections import Counter
-from typing import Any
+from collections.abc import Sized
 
 from aiohttp import web
 
+from gateway.client_address import client_network
+from gateway.tcp_server import TcpServer
+from web.descriptors import connections_limit
+from web.middleware.connection import HEADER_TIMEOUT_S, HttpConnection
 from web.middleware.connection_limiter import ConnectionLimiter
-from web.middleware.header_timeout import HEADER_TIMEOUT_S, HeaderTimeoutProtocol
 from web.settings import Settings
-
-BACKLOG = 128
 
 
 class Listener:
-    """See the module. The runner is set up; close the listener before the runner is cleaned up."""
+    """See the module. The runner is set up; close the listener before the runner is cleaned up.
+
+    ``cameras`` are those that need descriptors too (:mod:`web.descriptors`).
+    """
 
     def __init__(
         self,
@@ -25,6 +29,7 @@ class Listener:
         settings: Settings,
         refused: Counter[str],
         *,
+        cameras: Sized = (),
         header_timeout_s: float = HEADER_TIMEOUT_S,
     ) -> None:
         assert runner.server is not None
@@ -32,30 +37,37 @@ class Listener:
         self._settings = settings
         self._header_timeout_s = header_timeout_s
         self._refused = refused
-        self._limiter = ConnectionLimiter(self._http, settings, refused)
-        self._server: asyncio.Server | None = None
+        self._limiter = ConnectionLimiter(settings, refused, lambda: connections_limit(len(cameras)))
+        self._server = TcpServer("HTTP", self._make_protocol)
 
     def reload(self, settings: Settings) -> None:
-        """Apply another limit, and trust other proxies, for new connections."""
+        """Apply other limits, and trust other proxies, for new connections."""
         self._limiter.reload(settings)
 
     async def start(self) -> None:
         """Listen on ``HOST`` and ``PORT``. Raises ``OSError``."""
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: HeaderTimeoutProtocol(self._http(), self._limiter, self._refused, self._header_timeout_s),
-            self._settings.host,
-            self._settings.port,
-            backlog=BACKLOG,
-        )
+        await self._server.start(self._settings.host, self._settings.port)
 
     @property
     def address(self) -> tuple[str, int]:
         """The address and port that it listens on."""
-        assert self._server is not None
-        name: tuple[Any, ...] = self._server.sockets[0].getsockname()
-        return name[0], name[1]
+        return self._server.address
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._limiter)
+
+    @property
+    def accept_failures(self) -> int:
+        """How often a connection could not be accepted for want of descriptors."""
+        return self._server.accept_failures
 
     def close(self) -> None:
         """Accept no more connections. Open ones are the runner's to close."""
-        if self._server is not None:
-            self._server.close()
+        self._server.close()
+
+    def _make_protocol(self, address: str) -> asyncio.Protocol | None:
+        if not self._limiter.accepts(address):
+            return None
+        return HttpConnection(client_network(address), self._http, self._limiter, self._refused, self._header_timeout_s)

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from web.auth.client_address import is_in_networks, parse_address
+from gateway.client_address import is_in_networks, parse_address
 from web.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

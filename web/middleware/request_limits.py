@@ -2,10 +2,10 @@
 
 Rules:
 
-1. One client (:func:`~web.auth.client_address.client_network`) has at most ``CONNECTIONS_PER_ADDRESS`` requests open at
+1. One client (:func:`~gateway.client_address.client_network`) has at most ``CONNECTIONS_PER_ADDRESS`` requests open at
    a time, streams included. Another is answered 429.
 2. A request that may change something is answered 408 after :data:`UNSAFE_TIMEOUT_S`, however slowly its body arrives.
-   GET, HEAD, OPTIONS and Socket.IO are excepted, since streams and long polling last.
+   GET, HEAD and OPTIONS are excepted, since streams and long polling last. What they send as a body is not waited for.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from web.auth.client_address import client_network
+from gateway.client_address import client_network
 from web.auth.rate_limiter import TooManyError
 from web.settings import Settings
 
@@ -56,7 +56,7 @@ class RequestLimits:
             )
         self._open[client] += 1
         try:
-            if request.method in SAFE_METHODS or request.path == SOCKET_IO:
+            if request.method in SAFE_METHODS:
                 return await handler(request)
             return await self._within_timeout(request, handler)
         finally:

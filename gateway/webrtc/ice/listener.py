@@ -52,6 +52,11 @@ class IceListener:
             "error": sum(port.send_errors for port in self._udp_ports),
         }
 
+    @property
+    def accept_failures(self) -> int:
+        """How often a TCP connection could not be accepted for want of descriptors."""
+        return self._tcp.accept_failures
+
     async def start(self) -> None:
         """Bind the port, UDP and TCP, on every address. Raises :class:`~gateway.errors.SettingsError`."""
         wanted = self.udp_port

@@ -6,7 +6,7 @@ more transport of that agent. Each frame on it is handled like a UDP datagram.
 Rules:
 
 1. A connection without an authenticated binding request within ``AUTHENTICATION_TIMEOUT_S`` is closed. There are at
-   most ``UNAUTHENTICATED_MAX`` of them.
+   most ``UNAUTHENTICATED_MAX`` of them: for one more the oldest is closed, so that silent ones keep nobody out.
 2. Data that the viewer does not read waits in at most ``UNSENT_BYTES`` of the kernel and ``WRITE_BUFFER_BYTES`` here.
    Then the transport is full.
 3. A frame that is empty or too long ends the connection: its sender is not an ICE agent.
@@ -16,6 +16,7 @@ import asyncio
 import logging
 import socket
 
+from gateway.tcp_server import TcpServer
 from gateway.webrtc.ice.agent import IceAgent, IceRegistry
 from gateway.webrtc.transport import Address
 
@@ -36,6 +37,8 @@ video, before a viewer that does not read is noticed."""
 
 AUTHENTICATION_TIMEOUT_S = 5.0
 UNAUTHENTICATED_MAX = 64
+CONNECTIONS_MAX = 1024
+"""A viewer has one, and two for a moment while it changes networks."""
 
 
 class TcpTransport(asyncio.Protocol):
@@ -79,9 +82,10 @@ class TcpTransport(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        if peer is None or not self._port.admit(self):
+        if peer is None:
             transport.abort()
             return
+        self._port.admit(self)
         self.remote = (peer[0], peer[1])
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._timeout = asyncio.get_running_loop().call_later(AUTHENTICATION_TIMEOUT_S, transport.abort)
@@ -139,8 +143,9 @@ class TcpPort:
     def __init__(self, registry: IceRegistry) -> None:
         self.registry = registry
         self._connections: set[TcpTransport] = set()
-        self._unauthenticated: set[TcpTransport] = set()
-        self._servers: list[asyncio.Server] = []
+        self._unauthenticated: dict[TcpTransport, None] = {}
+        """Oldest first."""
+        self._server = TcpServer("WebRTC over TCP", self._make_protocol)
 
     @property
     def connections(self) -> int:
@@ -148,29 +153,40 @@ class TcpPort:
 
     async def start(self, host: str, port: int) -> None:
         """Listen on one more address. Raises ``OSError`` if that fails."""
-        self._servers.append(await asyncio.get_running_loop().create_server(lambda: TcpTransport(self), host, port))
+        await self._server.start(host, port)
 
     def close(self) -> None:
         """Stop listening and close all connections. May be called twice."""
-        while self._servers:
-            self._servers.pop().close()
+        self._server.close()
         for connection in tuple(self._connections):
             connection.close()
 
-    def admit(self, connection: TcpTransport) -> bool:
-        """Add a connection that is not authenticated. ``False``: there are too many."""
+    @property
+    def accept_failures(self) -> int:
+        """How often a connection could not be accepted for want of descriptors."""
+        return self._server.accept_failures
+
+    def _make_protocol(self, _: str) -> asyncio.Protocol | None:
+        if len(self._connections) >= CONNECTIONS_MAX:
+            self.registry.refused["unknown_address"] += 1
+            return None
+        return TcpTransport(self)
+
+    def admit(self, connection: TcpTransport) -> None:
+        """Add a connection that is not authenticated. The oldest such gives way if there are too many."""
         if len(self._unauthenticated) >= UNAUTHENTICATED_MAX:
             self.registry.refused["unknown_address"] += 1
-            return False
-        self._unauthenticated.add(connection)
+            oldest = next(iter(self._unauthenticated))
+            self.admitted(oldest)
+            oldest.close()
+        self._unauthenticated[connection] = None
         self._connections.add(connection)
-        return True
 
     def admitted(self, connection: TcpTransport) -> None:
         """The connection is authenticated, or closed."""
-        self._unauthenticated.discard(connection)
+        self._unauthenticated.pop(connection, None)
 
     def forget(self, connection: TcpTransport) -> None:
         """The connection is closed."""
-        self._unauthenticated.discard(connection)
+        self._unauthenticated.pop(connection, None)
         self._connections.discard(connection)

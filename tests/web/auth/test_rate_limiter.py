@@ -15,11 +15,11 @@ import jwt
 import pytest
 
 from gateway.access import Scope
+from gateway.client_address import client_network
 from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, Client, authenticator, bearer
 from tests.support.eventually import eventually
 from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
-from web.auth.client_address import client_network
 from web.auth.rate_limiter import (
     DELAY_MAX_S,
     KNOWN_MAX,

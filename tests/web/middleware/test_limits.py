@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from web.middleware.connection_limiter import ConnectionLimiter
 from web.middleware.errors import errors_as_json
 from web.middleware.listener import Listener
 from web.middleware.proxy_headers import ProxyHeaders
@@ -25,6 +26,7 @@ async def listening(
     folder: Path,
     header_timeout_s: float = 60.0,
     unsafe_timeout_s: float = 60.0,
+    keepalive_timeout_s: float = 60.0,
     refused: Counter[str] | None = None,
     **settings: object,
 ) -> AsyncIterator[int]:
@@ -41,7 +43,7 @@ async def listening(
 
     app.router.add_get("/", ok)
     app.router.add_post("/", read)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, keepalive_timeout=keepalive_timeout_s)
     await runner.setup()
     listener = Listener(runner, values, Counter() if refused is None else refused, header_timeout_s=header_timeout_s)
     try:
@@ -72,6 +74,8 @@ class Peer:
         """Send a request, read the whole answer, and return its status line."""
         self.writer.write(head)
         answer = await self.reader.readuntil(b"\r\n\r\n")
+        if b" 100 " in answer.partition(b"\r\n")[0]:
+            answer = await self.reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", answer)
         assert length is not None
         await self.reader.readexactly(int(length[1]))
@@ -108,6 +112,61 @@ async def test_a_connection_that_never_completes_a_head_is_closed(tmp_path: Path
         assert await slow.ends()
 
 
+async def test_later_heads_of_a_connection_are_timed_too(tmp_path: Path) -> None:
+    refused: Counter[str] = Counter()
+    async with (
+        listening(tmp_path, header_timeout_s=0.2, refused=refused) as port,
+        await Peer.connect(port) as slow,
+    ):
+        assert b"200" in await slow.ask()
+        await asyncio.sleep(0.4)
+        assert b"200" in await slow.ask(), "without a byte the keep-alive timeout applies, not this one"
+        slow.writer.write(OPEN_HEAD[:-1])
+        assert await slow.ends()
+    assert refused == {"header_timeout": 1}
+
+
+async def test_a_head_pipelined_behind_a_request_is_timed(tmp_path: Path) -> None:
+    async with listening(tmp_path, header_timeout_s=0.2) as port, await Peer.connect(port) as slow:
+        assert b"200" in await slow.ask(OPEN_HEAD * 3 + b"GET / HT")
+        assert b"200" in await slow.ask(b"")
+        assert b"200" in await slow.ask(b"TP/1.1\r\n")
+        assert await slow.ends()
+
+
+async def test_an_idle_connection_ends_after_the_keep_alive_timeout(tmp_path: Path) -> None:
+    async with listening(tmp_path, keepalive_timeout_s=0.2) as port, await Peer.connect(port) as idle:
+        assert b"200" in await idle.ask()
+        assert await idle.ends()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nabcde",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+    ],
+)
+async def test_other_forms_of_requests_are_answered_and_timed_alike(tmp_path: Path, head: bytes) -> None:
+    async with (
+        listening(tmp_path, header_timeout_s=0.3, keepalive_timeout_s=0.3) as port,
+        await Peer.connect(port) as peer,
+    ):
+        assert b"200" in await peer.ask(head)
+        assert await peer.ends()
+
+
+async def test_a_chunked_body_that_drips_is_answered_408_and_closed(tmp_path: Path) -> None:
+    async with listening(tmp_path, unsafe_timeout_s=0.2) as port, await Peer.connect(port) as peer:
+        peer.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        answer = asyncio.ensure_future(peer.ask(b""))
+        while not answer.done():
+            peer.writer.write(b"1\r\nx\r\n")
+            await asyncio.sleep(0.02)
+        assert b"408" in answer.result()
+
+
 async def test_a_head_may_arrive_in_single_bytes(tmp_path: Path) -> None:
     async with listening(tmp_path) as port, await Peer.connect(port) as slow:
         for byte in OPEN_HEAD:
@@ -129,25 +188,74 @@ async def test_a_body_that_never_ends_is_answered_408(tmp_path: Path) -> None:
         assert b"408" in await peer.ask(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
 
 
-async def test_connections_of_one_address_are_limited(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with listening(tmp_path, connections_per_address=4) as port, AsyncExitStack() as stack:
+async def test_idle_connections_of_an_address_give_way_to_new_ones(tmp_path: Path) -> None:
+    refused: Counter[str] = Counter()
+    async with (
+        listening(tmp_path, connections_per_address=4, refused=refused) as port,
+        AsyncExitStack() as stack,
+    ):
+        used = await stack.enter_async_context(await Peer.connect(port))
+        assert b"200" in await used.ask()
+        silent = [await stack.enter_async_context(await Peer.connect(port)) for _ in range(20)]
+        for peer in silent[:-3]:
+            assert await peer.ends(), "the longest silent give way first"
+        assert b"200" in await silent[-1].ask()
+        assert b"200" in await used.ask(), "those that have made a request give way last"
+    assert refused == {"evicted": 17}
+
+
+async def test_connections_with_an_open_request_are_kept_and_further_ones_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused: Counter[str] = Counter()
+    async with (
+        listening(tmp_path, connections_per_address=4, refused=refused) as port,
+        AsyncExitStack() as stack,
+    ):
         peers = [await stack.enter_async_context(await Peer.connect(port)) for _ in range(4)]
         for peer in peers:
-            assert b"200" in await peer.ask()
+            peer.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
+            await peer.writer.drain()
+        await asyncio.sleep(0.05)
         for _ in range(5):
             assert await (await stack.enter_async_context(await Peer.connect(port))).ends()
-        assert b"200" in await peers[0].ask(), "an open connection is kept"
         assert "too many connections from 127.0.0.1" in {each.getMessage() for each in caplog.records}
-        peers[0].writer.close()
-        for _ in range(100):
-            async with await Peer.connect(port) as another:
-                try:
-                    assert b"200" in await another.ask()
-                    break
-                except (asyncio.IncompleteReadError, ConnectionError):
-                    await asyncio.sleep(0.01)  # the server has not noticed yet that it left
-        else:
-            pytest.fail("no connection is accepted any more")
+        for peer in peers:
+            assert b"200" in await peer.ask(b"cde")
+        another = await stack.enter_async_context(await Peer.connect(port))
+        assert b"200" in await another.ask()
+    assert refused["connections"] == 5
+
+
+async def test_the_client_with_the_most_connections_makes_room_for_another(tmp_path: Path) -> None:
+    values = load_settings(data_dir=tmp_path, connections_max=10)
+    refused: Counter[str] = Counter()
+    limiter = ConnectionLimiter(values, refused, lambda: 10)
+    crowd = [Connection("2001:db8::/64", idle_s=n) for n in range(5)]
+    others = [Connection(f"198.51.100.{n}", idle_s=-1.0) for n in range(5)]
+    for each in crowd + others:
+        limiter.add(each)
+    assert not any(each.is_aborted for each in crowd)
+    assert limiter.accepts("203.0.113.9")
+    assert [each.is_aborted for each in crowd] == [True, False, False, False, False]
+    assert not any(each.is_aborted for each in others)
+    limiter.add(Connection("203.0.113.9", idle_s=0.0))
+    limiter.reload(load_settings(data_dir=tmp_path, connections_per_address=4))
+    assert limiter.accepts("2001:db8::77"), "the addresses of one /64 are one client"
+    assert [each.is_aborted for each in crowd] == [True, True, False, False, False]
+    assert refused == {"evicted": 2}
+
+
+class Connection:
+    """An idle connection, without a socket."""
+
+    def __init__(self, network: str, idle_s: float) -> None:
+        self.network = network
+        self.idle_rank = (True, idle_s)
+        self.is_aborted = False
+
+    def abort(self) -> None:
+        self.is_aborted = True
 
 
 async def test_requests_through_a_trusted_proxy_count_for_its_clients(tmp_path: Path) -> None:

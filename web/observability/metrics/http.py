@@ -6,18 +6,32 @@ The label ``route`` is the router's pattern, so that no client can create a seri
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Iterable
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client.core import Metric
 
 from gateway.latency import latency_histogram, remove_series
-from web.observability.metrics.families import counter, histogram
+from web.observability.metrics.families import counter, gauge, histogram, single
+
+CONNECTION_REASONS = ("connections", "header_timeout", "evicted")
 
 HLS_KINDS = {
     "/hls/{camera}/index.m3u8": "multivariant",
     "/hls/{camera}/dvr.m3u8": "dvr",
     "/hls/{camera}/{name}": "media",
 }
+
+
+class Listener(Protocol):
+    """What the metrics read of :class:`~web.middleware.listener.Listener`."""
+
+    @property
+    def connections(self) -> int: ...
+
+    @property
+    def accept_failures(self) -> int: ...
+
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,7 +45,9 @@ class HttpMetrics:
         self.requests_refused: Counter[str] = Counter()
         """Refused by a middleware, by reason: ``connections``, ``host`` or ``origin``."""
         self.connections_refused: Counter[str] = Counter()
-        """TCP connections that were closed before a request, by reason: ``connections`` or ``header_timeout``."""
+        """TCP connections closed by a limit, by reason: one of :data:`CONNECTION_REASONS`."""
+        self.listener: Listener | None = None
+        """Set while the process listens."""
         self.hls_s = latency_histogram(
             "liveedge_hls_request_seconds",
             "Time to the response of HLS requests; a blocking reload waits for its part",
@@ -58,10 +74,18 @@ class HttpMetrics:
         )
         yield counter(
             "http_connections_refused",
-            "TCP connections closed: too many of one address, or no complete request head in time",
+            "TCP connections closed: too many, no complete request head in time, or idle and evicted for another",
             ("reason",),
-            [((reason,), self.connections_refused[reason]) for reason in ("connections", "header_timeout")],
+            [((reason,), self.connections_refused[reason]) for reason in CONNECTION_REASONS],
         )
+        if self.listener is not None:
+            yield gauge("http_connections", "TCP connections open", (), single(self.listener.connections))
+            yield counter(
+                "http_accept_failures",
+                "Times that connections had to wait because no descriptors were left",
+                (),
+                single(self.listener.accept_failures),
+            )
         yield from histogram(self.hls_s)
 
     @web.middleware

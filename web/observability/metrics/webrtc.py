@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 from gateway.webrtc.ice.agent import REFUSALS
 from gateway.webrtc.stats import Totals, WebRtcStats
 from web.gateway import Gateway
-from web.observability.metrics.families import counter, gauge, histogram
+from web.observability.metrics.families import counter, gauge, histogram, single
 
 LABELS = ("camera",)
 
@@ -79,5 +79,11 @@ def webrtc_metrics(gateway: Gateway) -> Iterable[Metric]:
         "Datagrams that the kernel refused to send",
         ("reason",),
         [((reason,), count) for reason, count in server.sends_failed.items()],
+    )
+    yield counter(
+        "webrtc_accept_failures",
+        "Times that ICE connections over TCP had to wait because no descriptors were left",
+        (),
+        single(server.listener.accept_failures),
     )
     yield from histogram(server.first_frame_s)

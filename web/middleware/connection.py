@@ -1,0 +1,126 @@
+"""HttpConnection: one TCP connection of the HTTP server, with timeouts for every request head.
+
+aiohttp limits the size of a request head and the time between requests, but not the time that a head takes: a client
+could keep a connection open for ever by sending a byte a minute. nginx calls this limit ``client_header_timeout``.
+
+Rules:
+
+1. The first head is complete :data:`HEADER_TIMEOUT_S` after the connection was opened, each later one as long after its
+   first byte. Otherwise the connection is closed.
+2. Between two requests a connection is kept for :data:`KEEP_ALIVE_S`, which aiohttp measures. It closes a connection
+   then also in the middle of a head.
+3. The connection is counted by the :class:`~web.middleware.connection_limiter.ConnectionLimiter` until it is lost.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from aiohttp import web
+
+from web.middleware.connection_limiter import ConnectionLimiter
+
+HEADER_TIMEOUT_S = 15.0
+"""A browser opens connections in advance and leaves them idle. It opens closed ones again when it needs them."""
+
+KEEP_ALIVE_S = 75.0
+"""nginx's default. It has to be longer than that of a proxy for its connections here, 60 s in nginx."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """See the module. Stands between the transport and aiohttp's protocol, which ``make_handler`` makes."""
+
+    def __init__(
+        self,
+        network: str,
+        make_handler: Callable[[], web.RequestHandler],
+        limiter: ConnectionLimiter,
+        refused: Counter[str],
+        header_timeout_s: float,
+    ) -> None:
+        self.network = network
+        self._make_handler = make_handler
+        self._limiter = limiter
+        self._refused = refused
+        self._header_timeout_s = header_timeout_s
+        self._handler: web.RequestHandler | None = None
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle_since_s = asyncio.get_running_loop().time()
+        limiter.add(self)
+
+    @property
+    def idle_rank(self) -> tuple[bool, float] | None:
+        """See :class:`~web.middleware.connection_limiter.LimitedConnection`."""
+        if self._handler is None or not waits_for_head(self._handler):
+            return None
+        return has_requested(self._handler), self._idle_since_s
+
+    def abort(self) -> None:
+        """Close it at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._handler = self._make_handler()
+        self._start_timer()
+        self._handler.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        handler = self._handler
+        if handler is None:
+            return
+        self._idle_since_s = asyncio.get_running_loop().time()
+        handler.data_received(data)
+        if not waits_for_head(handler):
+            self._stop_timer()
+        elif self._timer is None:
+            self._start_timer()
+
+    def eof_received(self) -> None:
+        if self._handler is not None:
+            self._handler.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._limiter.remove(self)
+        self._stop_timer()
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.resume_writing()
+
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._header_timeout_s, self._on_timeout)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timeout(self) -> None:
+        self._timer = None
+        self._refused["header_timeout"] += 1
+        self.abort()
+
+
+# What this module uses of aiohttp beyond its documented interface; tests/web/middleware/test_limits.py names it too.
+
+
+def waits_for_head(handler: web.RequestHandler) -> bool:
+    """Whether aiohttp's protocol has no request to answer: it waits for a complete head."""
+    waiter = handler._waiter
+    return (waiter is not None and not waiter.done()) or not has_requested(handler)
+
+
+def has_requested(handler: web.RequestHandler) -> bool:
+    """Whether a request has come on the connection."""
+    return handler._request_count > 0
