@@ -24,11 +24,12 @@ def stun() -> tuple[list[bytes], Run]:
     from aioice import stun as message
 
     from gateway.clock import SYSTEM_CLOCK
-    from gateway.webrtc.ice.agent import IceAgent, IceRegistry
+    from gateway.webrtc.ice.agent import IceAgent
+    from gateway.webrtc.ice.registry import IceRegistry
     from tests.gateway.webrtc.wire import CapturingTransport
 
     registry = IceRegistry()
-    agent = IceAgent(SYSTEM_CLOCK, lambda _: None, lambda _: None)
+    agent = IceAgent(SYSTEM_CLOCK, ("them", "p" * 24), lambda _: None, lambda _: None)
     # The same each time, for --replay. No sample contains the password.
     agent.username, agent.password = "abcdefgh", "correct-horse-battery-st"
     registry.add(agent)
@@ -95,7 +96,7 @@ def framing() -> tuple[list[bytes], Run]:
     """Frames of RFC 4571, as ICE-TCP connections bring them, in pieces."""
     import asyncio
 
-    from gateway.webrtc.ice.agent import IceRegistry
+    from gateway.webrtc.ice.registry import IceRegistry
     from gateway.webrtc.ice.tcp import FRAME_MAX_BYTES, TcpPort, TcpTransport
 
     class Nowhere(asyncio.Transport):
@@ -140,7 +141,7 @@ def offer() -> tuple[list[bytes], Run]:
             description = parse_offer(text)
             for info in infos:
                 lines = write_answer(negotiate(description, info, "door"), LOCAL)
-                assert lines.count("\r\nm=") == len(description.media), "a section without its answer"
+                assert lines.count("\r\nm=") == len(description.sections), "a section without its answer"
                 assert "\n" not in lines.replace("\r\n", ""), "a line of the offer's making"
 
     return [sample.encode() for sample in samples], run
@@ -152,7 +153,9 @@ def fragment() -> tuple[list[bytes], Run]:
     from gateway.webrtc.sdp.fragment import parse_fragment, write_fragment
 
     samples = [
-        write_fragment("abcd", "p" * 22, ["0"], ("1 1 udp 2130706431 192.0.2.1 8189 typ host",)),
+        write_fragment(
+            "abcd", "p" * 22, "m=video 9 UDP/TLS/RTP/SAVPF 96", ["0"], ("1 1 udp 2130706431 192.0.2.1 8189 typ host",)
+        ),
         "a=ice-ufrag:abcd\r\na=ice-pwd:" + "x" * 22 + "\r\n",
     ]
 

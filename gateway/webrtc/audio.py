@@ -16,7 +16,7 @@ import av
 from gateway.clock import CLOCK_RATE
 from gateway.codec.audio import AudioTranscoder, EncodedAudioFrame
 from gateway.media import AudioInfo, Packet
-from gateway.webrtc.sdp.negotiation import AudioCodec, native_codec
+from gateway.webrtc.sdp.codecs import AudioCodec, native_codec
 
 log = logging.getLogger(__name__)
 
@@ -92,5 +92,10 @@ def _split(data: bytes, at: int) -> list[tuple[bytes, int]]:
 
 def _opus_transcoder(source: AudioInfo) -> AudioTranscoder:
     return AudioTranscoder(
-        source, "opus", OPUS_RATE_HZ, 2, frame_samples=OPUS_FRAME_SAMPLES, bit_rate_bps=OPUS_BIT_RATE_BPS
+        source,
+        "opus",
+        OPUS_RATE_HZ,
+        min(source.channels, 2),
+        frame_samples=OPUS_FRAME_SAMPLES,
+        bit_rate_bps=OPUS_BIT_RATE_BPS,
     )

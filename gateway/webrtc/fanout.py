@@ -21,7 +21,7 @@ from gateway.webrtc.rtp import h264
 from gateway.webrtc.rtp.audio_sender import AudioSender
 from gateway.webrtc.rtp.packets import Frame, PacketHistory
 from gateway.webrtc.rtp.video_sender import PACE_BYTES_PER_S, RETRANSMIT_BYTES_PER_S, VideoSender
-from gateway.webrtc.sdp.negotiation import AudioCodec
+from gateway.webrtc.sdp.codecs import AudioCodec
 
 log = logging.getLogger(__name__)
 

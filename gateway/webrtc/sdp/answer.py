@@ -2,11 +2,19 @@
 
 The text is written here and not by aiortc, since it is short: each media section has one codec, send-only, or is
 declined. All of our candidates are in it, so that none have to be trickled.
+
+Two kinds of sections carry nothing. A bundled audio or video section that is not needed is *idle*: it keeps a port and
+its place in the BUNDLE group, and is inactive. If it were rejected, and it is the tagged one (the first of the group),
+the transport would move to another section (RFC 9143 §7.3), which webrtcbin cannot follow. Any other section is
+*rejected* with port zero. Both have one format with its rtpmap, and the transport's attributes. RFC 3264 §6 asks for
+less, but Pion, aiortc, werift and webrtcbin cannot use an answer without them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.webrtc.sdp.negotiation import NegotiatedMedia, NegotiatedSession
+from gateway.webrtc.sdp.offer import OfferedSection
 
 
 @dataclass(slots=True, frozen=True)
@@ -23,61 +31,102 @@ class LocalDescription:
     rtx_ssrc: int
     audio_ssrc: int
 
+    def ssrcs(self, kind: str, *, with_rtx: bool) -> list[str]:
+        """The lines that name the SSRCs of a section (RFC 5576)."""
+        ssrcs = [self.video_ssrc if kind == "video" else self.audio_ssrc]
+        lines = []
+        # Chromium takes the first SSRC for the media, whatever the ssrc-group says.
+        if with_rtx:
+            ssrcs.append(self.rtx_ssrc)
+            lines.append(f"a=ssrc-group:FID {ssrcs[0]} {self.rtx_ssrc}")
+        return lines + [f"a=ssrc:{item} cname:{self.stream_name}" for item in ssrcs]
+
+
+ICE_OPTIONS = "a=ice-options:trickle ice2"
+"""Candidates may be trickled to the gateway (RFC 8840), and it nominates nothing itself (RFC 8445 §10)."""
+
 
 def write_answer(negotiated: NegotiatedSession, local: LocalDescription) -> str:
     """The text of the answer."""
-    accepted = {media.index: media for media in (negotiated.video, negotiated.audio) if media is not None}
-    bundle = [media.mid for _, media in sorted(accepted.items()) if media.mid]
-    lines = ["v=0", f"o=- {local.session_id} 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=ice-lite"]
-    if bundle:
-        lines.append(f"a=group:BUNDLE {' '.join(bundle)}")
-    lines.append(f"a=msid-semantic:WMS {local.stream_name}")
-    for section, (kind, profile, formats) in enumerate(negotiated.sections):
-        media = accepted.get(section)
-        if media is None:
-            lines += [f"m={kind} 0 {profile} {formats}", "c=IN IP4 0.0.0.0", "a=inactive"]
-            if negotiated.mids[section]:
-                lines.append(f"a=mid:{negotiated.mids[section]}")
-            continue
-        is_video = media is negotiated.video
-        lines += _media_lines(kind, profile, media, negotiated, local)
-        ssrc = local.video_ssrc if is_video else local.audio_ssrc
-        # Chromium takes the first SSRC for the media, whatever the ssrc-group says.
-        ssrcs = [ssrc]
-        if media.rtx_payload_type is not None:
-            ssrcs.append(local.rtx_ssrc)
-            lines.append(f"a=ssrc-group:FID {ssrc} {local.rtx_ssrc}")
-        lines += [f"a=ssrc:{item} cname:{local.stream_name}" for item in ssrcs]
+    accepted = {media.index: media for media in negotiated.accepted}
+    transport = transport_lines(local, "active" if negotiated.dtls_role == "client" else "passive")
+    lines = session_lines(local, negotiated.bundle)
+    for index, section in enumerate(negotiated.sections):
+        media = accepted.get(index)
+        if media is not None:
+            lines += _accepted_lines(section, media, transport, local)
+            lines += local.ssrcs(section.kind, with_rtx=media.rtx_payload_type is not None)
+        elif section.mid in negotiated.bundle:
+            lines += [*_unused_lines(section, 9, transport), *candidate_lines(local)]
+        else:
+            lines += _unused_lines(section, 0, transport)
     return "\r\n".join(lines) + "\r\n"
 
 
-def _media_lines(
-    kind: str, profile: str, media: NegotiatedMedia, negotiated: NegotiatedSession, local: LocalDescription
+def session_lines(local: LocalDescription, bundle: Sequence[str]) -> list[str]:
+    """The lines before the first media section."""
+    lines = ["v=0", f"o=- {local.session_id} 1 IN IP4 127.0.0.1", "s=-", "t=0 0"]
+    if bundle:
+        lines.append(f"a=group:BUNDLE {' '.join(bundle)}")
+    return [*lines, "a=ice-lite", f"a=msid-semantic:WMS {local.stream_name}"]
+
+
+def transport_lines(local: LocalDescription, setup: str) -> list[str]:
+    """The ICE and DTLS attributes of a media section.
+
+    ``rtcp-mux-only`` is there because the WHEP draft requires it.
+    """
+    return [
+        f"a=ice-ufrag:{local.username}",
+        f"a=ice-pwd:{local.password}",
+        ICE_OPTIONS,
+        f"a=fingerprint:{local.fingerprint[0]} {local.fingerprint[1]}",
+        f"a=setup:{setup}",
+        "a=rtcp-mux",
+        "a=rtcp-mux-only",
+    ]
+
+
+def candidate_lines(local: LocalDescription) -> list[str]:
+    """All candidates."""
+    return [*(f"a=candidate:{candidate}" for candidate in local.candidates), "a=end-of-candidates"]
+
+
+def _unused_lines(section: OfferedSection, port: int, transport: list[str]) -> list[str]:
+    """An idle or rejected section; see the module."""
+    payload, formats = " ".join(section.formats), []
+    if section.codecs:
+        codec = section.codecs[0]
+        payload, formats = str(codec.payload_type), [f"a=rtpmap:{codec.rtpmap}"]
+        parameters = ";".join(name if value is None else f"{name}={value}" for name, value in codec.parameters.items())
+        if parameters:
+            formats.append(f"a=fmtp:{codec.payload_type} {parameters}")
+    mid = [f"a=mid:{section.mid}"] if section.mid else []
+    head = f"m={section.kind} {port} {section.protocol} {payload}"
+    return [head, "c=IN IP4 0.0.0.0", *mid, "a=inactive", *transport, *formats]
+
+
+def _accepted_lines(
+    section: OfferedSection, media: NegotiatedMedia, transport: list[str], local: LocalDescription
 ) -> list[str]:
     payload_types = [media.payload_type]
     if media.rtx_payload_type is not None:
         payload_types.append(media.rtx_payload_type)
     lines = [
-        f"m={kind} 9 {profile} {' '.join(map(str, payload_types))}",
+        f"m={section.kind} 9 {section.protocol} {' '.join(map(str, payload_types))}",
         "c=IN IP4 0.0.0.0",
         "a=rtcp:9 IN IP4 0.0.0.0",
-        f"a=ice-ufrag:{local.username}",
-        f"a=ice-pwd:{local.password}",
-        "a=ice-options:ice2",
-        f"a=fingerprint:{local.fingerprint[0]} {local.fingerprint[1]}",
-        f"a=setup:{'active' if negotiated.dtls_role == 'client' else 'passive'}",
+        *transport,
     ]
     if media.mid:
         lines.append(f"a=mid:{media.mid}")
     lines += [f"a=extmap:{identifier} {uri}" for uri, identifier in media.extensions.items()]
-    lines += ["a=sendonly", f"a=msid:{local.stream_name} {kind}", "a=rtcp-mux"]
-    lines.append(f"a=rtpmap:{media.payload_type} {media.codec_line}")
+    lines += ["a=sendonly", f"a=msid:{local.stream_name} {section.kind}"]
+    lines.append(f"a=rtpmap:{media.rtpmap}")
     lines += [f"a=rtcp-fb:{media.payload_type} {item}" for item in media.feedback]
     if media.format_parameters:
         lines.append(f"a=fmtp:{media.payload_type} {media.format_parameters}")
     if media.rtx_payload_type is not None:
         lines.append(f"a=rtpmap:{media.rtx_payload_type} rtx/90000")
         lines.append(f"a=fmtp:{media.rtx_payload_type} apt={media.payload_type}")
-    lines += [f"a=candidate:{candidate}" for candidate in local.candidates]
-    lines.append("a=end-of-candidates")
-    return lines
+    return lines + candidate_lines(local)

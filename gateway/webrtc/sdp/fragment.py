@@ -7,6 +7,7 @@ the ICE user fragment: one that differs from the session's is an ICE restart (RF
 from dataclasses import dataclass
 
 from gateway.errors import BadRequestError
+from gateway.webrtc.sdp.answer import ICE_OPTIONS
 
 FRAGMENT_MAX_LINES = 256
 """A browser has about ten candidates."""
@@ -58,10 +59,12 @@ def check_candidate(value: str) -> None:
         raise BadRequestError("a candidate is not of the form of RFC 8839 §5.1")
 
 
-def write_fragment(username: str, password: str, mids: list[str], candidates: tuple[str, ...]) -> str:
-    """Our ICE parameters after a restart (RFC 9725 §4.3.3)."""
-    lines = ["a=ice-lite", "a=ice-options:ice2", f"a=ice-ufrag:{username}", f"a=ice-pwd:{password}"]
-    lines += ["m=video 9 UDP/TLS/RTP/SAVPF 0", f"a=mid:{mids[0]}"] if mids else []
+def write_fragment(username: str, password: str, media_line: str, mids: list[str], candidates: tuple[str, ...]) -> str:
+    """Our ICE parameters after a restart (RFC 9725 §4.3.3), under the tagged media section, the first of ``mids``."""
+    lines = ["a=ice-lite", ICE_OPTIONS]
+    if mids:
+        lines += [f"a=group:BUNDLE {' '.join(mids)}", media_line, f"a=mid:{mids[0]}"]
+    lines += [f"a=ice-ufrag:{username}", f"a=ice-pwd:{password}"]
     lines += [f"a=candidate:{candidate}" for candidate in candidates]
     lines.append("a=end-of-candidates")
     return "\r\n".join(lines) + "\r\n"

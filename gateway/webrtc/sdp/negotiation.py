@@ -1,69 +1,38 @@
-"""Finds the codecs that an offer and a camera have in common (RFC 8829 §5.3).
+"""Finds what an offer and a camera have in common (RFC 8829 §5.3).
 
 Theory of operation. For each media section of the offer either one codec is accepted, send-only, or the section is
-declined. Everything runs over one bundled transport (RFC 9143) with multiplexed RTCP (RFC 5761).
-
-Choice of the H.264 payload type: the profile that the camera sends; else a profile that contains it; else any H.264,
-since decoders support more than browsers announce (Firefox offers baseline and decodes high). Among equals, one with
-packetization-mode 1. Mode 0 is never chosen: each NAL unit would have to fit in one packet (RFC 6184 §6.2), and
-keyframes of cameras do not. A payload type without a packetization-mode means mode 0 (§8.1), but is accepted last:
-GStreamer's clients offer it, and they read fragments.
+declined. Everything runs over one bundled transport (RFC 9143) with multiplexed RTCP (RFC 5761). Which codec fits is
+decided in :mod:`gateway.webrtc.sdp.codecs`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-
-from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-from aiortc.sdp import (
-    H264Profile,
-    MediaDescription,
-    SessionDescription,
-    parameters_to_sdp,
-    parse_h264_profile_level_id,
-)
 
 from gateway.errors import BadRequestError, NegotiationError
 from gateway.media import AudioInfo, StreamInfo, VideoInfo
+from gateway.webrtc.sdp.codecs import (
+    OTHER_TRANSPORTS,
+    AudioCodec,
+    audio_parameters,
+    choose_audio,
+    choose_h264,
+    h264_parameters,
+    rtx_for,
+)
+from gateway.webrtc.sdp.offer import Offer, OfferedCodec, OfferedSection, TransportParameters
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 """Header extensions that are sent if they are offered (RFC 9143 §15, and Chromium's documentation)."""
 
-FEEDBACK = frozenset({("nack", None), ("nack", "pli"), ("ccm", "fir")})
+FEEDBACK = frozenset({"nack", "nack pli", "ccm fir"})
 """RTCP feedback that is accepted. Any other would be received in vain."""
 
-OTHER_TRANSPORTS = ("hls", "mjpeg")
-"""Transports that play a camera which WebRTC cannot carry."""
+FINGERPRINT_HASHES = frozenset({"sha-256", "sha-384", "sha-512"})
+"""Hash functions of DTLS fingerprints that can be checked."""
 
-_CONTAINS: Mapping[H264Profile, frozenset[H264Profile]] = {
-    H264Profile.PROFILE_CONSTRAINED_BASELINE: frozenset(
-        {
-            H264Profile.PROFILE_BASELINE,
-            H264Profile.PROFILE_MAIN,
-            H264Profile.PROFILE_CONSTRAINED_HIGH,
-            H264Profile.PROFILE_HIGH,
-        }
-    ),
-    H264Profile.PROFILE_MAIN: frozenset({H264Profile.PROFILE_HIGH}),
-    H264Profile.PROFILE_CONSTRAINED_HIGH: frozenset({H264Profile.PROFILE_HIGH}),
-}
-"""The profiles whose decoders also decode a given profile (H.264 annex A.2)."""
-
-_STATIC_AUDIO = {"0": "PCMU", "8": "PCMA"}
-"""Payload types that may stand without a rtpmap (RFC 3551 §6)."""
-
-
-class AudioCodec(StrEnum):
-    """Audio codecs that can be sent, by their names in SDP."""
-
-    OPUS = "opus"
-    PCMA = "PCMA"
-    PCMU = "PCMU"
-
-    @property
-    def clock_rate(self) -> int:
-        return 48_000 if self is AudioCodec.OPUS else 8_000
+_EXTENSION_ID_MAX = 14
+"""Beyond it would take two-byte headers (RFC 8285 §4.3)."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -74,7 +43,7 @@ class NegotiatedMedia:
     """Which media section of the offer."""
     mid: str
     payload_type: int
-    codec_line: str
+    rtpmap: str
     """The rtpmap's value, as offered."""
     format_parameters: str
     feedback: tuple[str, ...]
@@ -93,38 +62,60 @@ class NegotiatedSession:
     """Pairs of hash name and value."""
     dtls_role: str
     """Ours: ``server`` if the offer leaves the choice, since Chromium repeats a lost ClientHello after 50 ms."""
-    sections: tuple[tuple[str, str, str], ...]
-    """Kind, protocol and formats of every media section, which the answer repeats."""
-    mids: tuple[str, ...]
+    sections: tuple[OfferedSection, ...]
+    """Every media section of the offer, in order."""
+    bundle: tuple[str, ...]
+    """The identification tags of the sections that share the transport, in the order of the offer."""
     video: NegotiatedMedia
     audio: NegotiatedMedia | None
     audio_codec: AudioCodec | None
 
+    @property
+    def accepted(self) -> tuple[NegotiatedMedia, ...]:
+        """The accepted sections, in the order of the offer."""
+        media = [item for item in (self.video, self.audio) if item is not None]
+        return tuple(sorted(media, key=lambda item: item.index))
 
-def negotiate(offer: SessionDescription, info: StreamInfo, camera_id: str) -> NegotiatedSession:
+    @property
+    def tagged(self) -> OfferedSection:
+        """The section whose attributes the transport has: the first of the BUNDLE group (RFC 9143 §7.3)."""
+        tagged = next((section for section in self.sections if section.mid in self.bundle[:1]), None)
+        return tagged or self.sections[self.video.index]
+
+
+def negotiate(offer: Offer, info: StreamInfo, camera_id: str) -> NegotiatedSession:
     """Choose the codecs. Raises ``BadRequestError``, or ``NegotiationError`` with the reason."""
-    _check_video(info.video, camera_id)
-    section, media, codec = _choose_video(offer, info.video, camera_id)
-    transport = media
-    if transport.ice is None or not transport.ice.usernameFragment or not transport.ice.password:
-        raise BadRequestError("the offer's video section has no ICE user fragment and password")
-    if transport.dtls is None or not transport.dtls.fingerprints:
-        raise BadRequestError("the offer's video section has no DTLS fingerprint and setup attribute")
-    if not media.rtcp_mux:
-        raise NegotiationError("the offer's video section has no rtcp-mux; RTP and RTCP share one port here")
-    bundled = {str(mid) for group in offer.group if group.semantic == "BUNDLE" for mid in group.items}
-    audio, audio_codec = _choose_audio(offer, info.audio, section, bundled if media.rtp.muxId in bundled else set())
+    check_video(info.video, camera_id)
+    section, codec = _choose_video(offer, info.video, camera_id)
+    media = offer.sections[section]
+    transport = offer.transport_of(media)
+    fingerprints = _check_transport(transport)
+    if offer.is_ice_lite:
+        raise NegotiationError("the offer is ICE-lite, and so is the gateway: neither side would send checks")
+    video = _media(section, media, codec, h264_parameters(codec, info.video), (MID, PLAYOUT_DELAY))
+    audio, audio_codec = _choose_audio(offer, info.audio, media)
     return NegotiatedSession(
-        remote_username=transport.ice.usernameFragment,
-        remote_password=transport.ice.password,
-        fingerprints=tuple((item.algorithm, item.value) for item in transport.dtls.fingerprints),
-        dtls_role="client" if transport.dtls.role == "server" else "server",
-        sections=tuple((item.kind, item.profile, " ".join(map(str, item.fmt))) for item in offer.media),
-        mids=tuple(item.rtp.muxId for item in offer.media),
-        video=_media(section, media, codec),
+        remote_username=transport.username,
+        remote_password=transport.password,
+        fingerprints=fingerprints,
+        dtls_role="client" if transport.setup == "passive" else "server",
+        sections=offer.sections,
+        bundle=_bundle(offer, media),
+        video=video,
         audio=audio,
         audio_codec=audio_codec,
     )
+
+
+def check_video(video: VideoInfo, camera_id: str) -> None:
+    """Raises ``NegotiationError`` if WebRTC cannot carry the camera's codec."""
+    if video.codec != "h264":
+        name = {"hevc": "H.265"}.get(video.codec, video.codec)
+        raise NegotiationError(
+            f"camera {camera_id} sends {name}, and WebRTC here carries H.264 only; use HLS or MJPEG, or set the camera"
+            " to H.264",
+            OTHER_TRANSPORTS,
+        )
 
 
 def refuse_b_frames(camera_id: str) -> NegotiationError:
@@ -136,134 +127,88 @@ def refuse_b_frames(camera_id: str) -> NegotiationError:
     )
 
 
-def native_codec(audio: AudioInfo) -> AudioCodec:
-    """The codec that the camera's audio is sent as: its own if WebRTC knows it, else Opus."""
-    if audio.sample_rate_hz == 8000 and audio.channels == 1:
-        if audio.codec == "pcm_alaw":
-            return AudioCodec.PCMA
-        if audio.codec == "pcm_mulaw":
-            return AudioCodec.PCMU
-    return AudioCodec.OPUS
-
-
-def _check_video(video: VideoInfo, camera_id: str) -> None:
-    if video.codec != "h264":
-        name = {"hevc": "H.265"}.get(video.codec, video.codec)
-        raise NegotiationError(
-            f"camera {camera_id} sends {name}, and WebRTC here carries H.264 only; use HLS or MJPEG, or set the camera"
-            " to H.264",
-            OTHER_TRANSPORTS,
+def _check_transport(transport: TransportParameters) -> tuple[tuple[str, str], ...]:
+    """The usable fingerprints. Raises what :func:`negotiate` raises."""
+    # RFC 8839 §5.4: at least 4 and 22 characters, 256 at most.
+    if not 4 <= len(transport.username) <= 256 or not 22 <= len(transport.password) <= 256:
+        raise BadRequestError(
+            "the offer's video section has no valid ICE user fragment and password (4 and 22 to 256 characters)"
         )
+    if not (transport.username + transport.password).isascii():
+        raise BadRequestError("the offer's ICE user fragment and password are not ASCII")
+    if not transport.fingerprints or not transport.setup:
+        raise BadRequestError("the offer's video section has no DTLS fingerprint and setup attribute")
+    if transport.setup not in ("actpass", "active", "passive"):
+        raise BadRequestError("the offer's setup attribute is not actpass, active or passive (RFC 8842 §5.2)")
+    fingerprints = tuple(item for item in transport.fingerprints if item[0] in FINGERPRINT_HASHES)
+    if not fingerprints:
+        raise NegotiationError("the offer has no DTLS fingerprint with sha-256, sha-384 or sha-512")
+    if not transport.rtcp_mux:
+        raise NegotiationError("the offer's video section has no rtcp-mux; RTP and RTCP share one port here")
+    return fingerprints
 
 
-def _choose_video(
-    offer: SessionDescription, video: VideoInfo, camera_id: str
-) -> tuple[int, MediaDescription, RTCRtpCodecParameters]:
-    wanted = _profile(video.codec_string.removeprefix("avc1."))
-    best: tuple[tuple[int, int, int], int, MediaDescription, RTCRtpCodecParameters] | None = None
-    is_unfragmented = False
-    for section, media in enumerate(offer.media):
-        if media.kind != "video" or media.port == 0 or media.direction in ("sendonly", "inactive"):
+def _bundle(offer: Offer, video: OfferedSection) -> tuple[str, ...]:
+    """What stays in the BUNDLE group: of the video's group, all that is audio or video. Data channels are rejected."""
+    if video.mid not in offer.bundle:
+        return (video.mid,) if video.mid else ()
+    usable = {section.mid for section in offer.sections if section.codecs and section.is_offered}
+    return tuple(mid for mid in offer.bundle if mid in usable)
+
+
+def _receives(section: OfferedSection, kind: str) -> bool:
+    return section.kind == kind and section.is_offered and section.direction in ("recvonly", "sendrecv")
+
+
+def _choose_video(offer: Offer, video: VideoInfo, camera_id: str) -> tuple[int, OfferedCodec]:
+    """The first video section that receives H.264 with fragmentation, and the codec."""
+    refusal: NegotiationError | None = None
+    for place, section in enumerate(offer.sections):
+        if not _receives(section, "video"):
             continue
-        for place, codec in enumerate(media.rtp.codecs):
-            if codec.mimeType.lower() != "video/h264" or codec.payloadType not in media.fmt:
-                continue
-            packetization = str(codec.parameters.get("packetization-mode", ""))
-            if packetization not in ("", "1"):
-                is_unfragmented = True
-                continue
-            offered = _profile(str(codec.parameters.get("profile-level-id", "42000a")))
-            fit = 2 if offered == wanted else 1 if offered in _CONTAINS.get(wanted, frozenset()) else 0
-            rank = (fit, int(packetization == "1"), -place)
-            if best is None or rank > best[0]:
-                best = rank, section, media, codec
-        if best is not None:
-            break
-    if best is None and is_unfragmented:
-        raise NegotiationError(
-            f"the offer has H.264 with a packetization-mode other than 1, and camera {camera_id}'s frames do not fit"
-            " in single packets; offer packetization-mode=1, or use HLS or MJPEG",
-            OTHER_TRANSPORTS,
-        )
-    if best is None:
-        raise NegotiationError(
-            f"camera {camera_id} sends H.264, and the offer has no video section that receives it",
-            OTHER_TRANSPORTS,
-        )
-    return best[1], best[2], best[3]
-
-
-def _profile(profile_level_id: str) -> H264Profile:
-    try:
-        profile, _ = parse_h264_profile_level_id(profile_level_id[:4] + "1f")
-    except ValueError:
-        return H264Profile.PROFILE_HIGH
-    return profile
+        try:
+            codec = choose_h264(section, video, camera_id)
+        except NegotiationError as error:
+            refusal = refusal or error
+            continue
+        if codec is not None:
+            return place, codec
+    raise refusal or NegotiationError(
+        f"camera {camera_id} sends H.264, and the offer has no video section that receives it", OTHER_TRANSPORTS
+    )
 
 
 def _choose_audio(
-    offer: SessionDescription, audio: AudioInfo | None, video_section: int, bundled: set[str]
+    offer: Offer, audio: AudioInfo | None, video: OfferedSection
 ) -> tuple[NegotiatedMedia | None, AudioCodec | None]:
     """Choose the audio section and codec. The section must be bundled with the video's transport."""
-    if audio is None:
+    if audio is None or video.mid not in offer.bundle:
         return None, None
-    wanted = [native_codec(audio), AudioCodec.OPUS]
-    for section, media in enumerate(offer.media):
-        if media.kind != "audio" or section == video_section or media.port == 0 or media.rtp.muxId not in bundled:
+    for place, section in enumerate(offer.sections):
+        if not _receives(section, "audio") or section.mid not in offer.bundle:
             continue
-        if media.direction in ("sendonly", "inactive"):
-            continue
-        codecs = list(media.rtp.codecs)
-        mapped = {codec.payloadType for codec in codecs}
-        for payload_type, name in _STATIC_AUDIO.items():
-            if int(payload_type) in media.fmt and int(payload_type) not in mapped:
-                codecs.append(
-                    RTCRtpCodecParameters(
-                        mimeType=f"audio/{name}", clockRate=8000, channels=1, payloadType=int(payload_type)
-                    )
-                )
-        for name in wanted:
-            for codec in codecs:
-                if codec.mimeType.lower() == f"audio/{name}".lower() and codec.clockRate == name.clock_rate:
-                    return _media(section, media, codec), name
+        chosen = choose_audio(section, audio)
+        if chosen is not None:
+            codec, name = chosen
+            return _media(place, section, codec, audio_parameters(codec, audio), (MID,)), name
     return None, None
 
 
-def _media(section: int, media: MediaDescription, codec: RTCRtpCodecParameters) -> NegotiatedMedia:
-    feedback = [
-        f"{item.type} {item.parameter}" if item.parameter else item.type
-        for item in codec.rtcpFeedback
-        if (item.type, item.parameter or None) in FEEDBACK
-    ]
-    retransmits = "nack" in feedback
-    rtx = next(
-        (
-            other.payloadType
-            for other in media.rtp.codecs
-            if retransmits
-            and other.mimeType.lower() == "video/rtx"
-            and other.parameters.get("apt") == codec.payloadType
-            and other.payloadType in media.fmt
-        ),
-        None,
-    )
-    assert codec.payloadType is not None  # aiortc's parser fills it from the rtpmap
-    line = codec.mimeType.split("/", 1)[1] + f"/{codec.clockRate}"
-    if codec.channels and codec.channels > 1:
-        line += f"/{codec.channels}"
-    wanted = (MID, PLAYOUT_DELAY) if media.kind == "video" else (MID,)
+def _media(
+    index: int, section: OfferedSection, codec: OfferedCodec, parameters: str, extensions: tuple[str, ...]
+) -> NegotiatedMedia:
+    feedback = tuple(dict.fromkeys(item for item in codec.feedback if item in FEEDBACK))
     return NegotiatedMedia(
-        index=section,
-        mid=media.rtp.muxId,
-        payload_type=codec.payloadType,
-        codec_line=line,
-        format_parameters=parameters_to_sdp(codec.parameters),
-        feedback=tuple(feedback),
-        rtx_payload_type=rtx,
+        index=index,
+        mid=section.mid,
+        payload_type=codec.payload_type,
+        rtpmap=codec.rtpmap,
+        format_parameters=parameters,
+        feedback=feedback,
+        rtx_payload_type=rtx_for(codec, section.codecs) if "nack" in feedback else None,
         extensions={
-            item.uri: item.id
-            for item in media.rtp.headerExtensions
-            # Beyond 14 it would take two-byte headers (RFC 8285 §4.3).
-            if item.uri in wanted and 1 <= item.id <= 14
+            uri: identifier
+            for uri, identifier in section.extensions.items()
+            if uri in extensions and 1 <= identifier <= _EXTENSION_ID_MAX
         },
     )

@@ -1,7 +1,17 @@
-"""Reads SDP offers (RFC 8866, 8829). aiortc parses; this module checks limits and turns every failure into one
-error."""
+"""Reads SDP offers, and answers to our own counter-offers (RFC 8866, 8829, 8839, 8842, 9143).
 
-from aiortc.sdp import SessionDescription
+Rules:
+
+1. What the negotiation does not need is not read: candidates, SSRCs, unknown attributes. A client is not refused for a
+   line that nobody uses.
+2. Whatever the answer repeats is a token (RFC 8866 §9), so that nothing can be smuggled into it.
+3. A text that is no session description, or exceeds a limit, is a :class:`~gateway.errors.BadRequestError` that names
+   the line. Nothing else is ever raised.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from gateway.errors import BadRequestError
 
@@ -11,19 +21,217 @@ OFFER_MAX_BYTES = 64 * 1024
 MEDIA_MAX = 16
 """Media sections; a viewer needs two."""
 
+_STATIC_FORMATS: Mapping[str, tuple[str, int]] = {"0": ("PCMU", 8000), "8": ("PCMA", 8000)}
+"""Payload types that may stand without a rtpmap (RFC 3551 §6)."""
 
-def parse_offer(text: str) -> SessionDescription:
-    """Read an offer. Raises :class:`~gateway.errors.BadRequestError` for anything else."""
+_DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
+_TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+")
+_MEDIA = re.compile(r"([!#-'*+\-.0-9A-Z^-~]+) ([0-9]{1,5})(?:/[0-9]+)? ([A-Za-z0-9/]+)((?: [!#-'*+\-.0-9A-Z^-~]+)+)")
+_RTPMAP = re.compile(r"([0-9]{1,3}) +([!#-'*+\-.0-9A-Z^-~]+)/([0-9]{1,7})(?:/([0-9]{1,3}))?")
+_EXTMAP = re.compile(r"([0-9]{1,5})(?:/(sendrecv|sendonly|recvonly|inactive))? +([!-~]+)(?: .*)?")
+_FINGERPRINT = re.compile(r"([A-Za-z0-9-]+) +([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+)")
+_PARAMETER = re.compile(r"[ -~]*")
+
+
+@dataclass(slots=True, frozen=True)
+class OfferedCodec:
+    """One format of a media section. ``channels`` is ``None`` where the rtpmap does not say it, which means one."""
+
+    payload_type: int
+    name: str
+    clock_rate: int
+    channels: int | None
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+    """The fmtp line, with names in lower case. A parameter without ``=`` has the value ``None``."""
+    feedback: tuple[str, ...] = ()
+
+    @property
+    def rtpmap(self) -> str:
+        """The value of its rtpmap line."""
+        channels = "" if self.channels is None else f"/{self.channels}"
+        return f"{self.payload_type} {self.name}/{self.clock_rate}{channels}"
+
+
+@dataclass(slots=True, frozen=True)
+class TransportParameters:
+    """ICE and DTLS attributes, and how RTCP is carried."""
+
+    username: str = ""
+    password: str = ""
+    fingerprints: tuple[tuple[str, str], ...] = ()
+    """Pairs of hash name and value."""
+    setup: str = ""
+    rtcp_mux: bool = False
+    """``rtcp-mux`` or ``rtcp-mux-only`` (RFC 8858)."""
+
+
+@dataclass(slots=True, frozen=True)
+class OfferedSection:
+    """One media section."""
+
+    kind: str
+    port: int
+    protocol: str
+    formats: tuple[str, ...]
+    mid: str
+    direction: str
+    is_bundle_only: bool
+    transport: TransportParameters
+    codecs: tuple[OfferedCodec, ...]
+    """In the order of the formats; RTP only."""
+    extensions: Mapping[str, int]
+    """RTP header extensions that the offerer receives: identifiers by URI."""
+
+    @property
+    def is_offered(self) -> bool:
+        """Not so for port zero, unless the section is bundle-only: those always have it (RFC 9143 §6)."""
+        return self.port != 0 or self.is_bundle_only
+
+
+@dataclass(slots=True, frozen=True)
+class Offer:
+    """A session description."""
+
+    sections: tuple[OfferedSection, ...]
+    bundle: tuple[str, ...]
+    """The identification tags of the first BUNDLE group."""
+    is_ice_lite: bool
+
+    def transport_of(self, section: OfferedSection) -> TransportParameters:
+        """Its ICE and DTLS parameters. A bundled section may leave them to the tagged one (RFC 9143 §7.1.3)."""
+        if section.mid not in self.bundle:
+            return section.transport
+        tagged = next((item for item in self.sections if item.mid == self.bundle[0]), section).transport
+        own = section.transport
+        return replace(
+            own,
+            username=own.username or tagged.username,
+            password=own.password or tagged.password,
+            fingerprints=own.fingerprints or tagged.fingerprints,
+            setup=own.setup or tagged.setup,
+            rtcp_mux=own.rtcp_mux or tagged.rtcp_mux,
+        )
+
+
+def parse_offer(text: str) -> Offer:
+    """Read a session description. Raises :class:`~gateway.errors.BadRequestError` for anything else."""
     if len(text) > OFFER_MAX_BYTES:
         raise BadRequestError(f"the offer is longer than {OFFER_MAX_BYTES} characters")
-    if not text.lstrip().startswith("v=0"):
+    lines = [line.rstrip(" \t") for line in re.split(r"\r\n|\n|\r", text.strip())]
+    if lines[0] != "v=0":
         raise BadRequestError("the body is not SDP: it does not begin with v=0")
-    try:
-        offer = SessionDescription.parse(text)
-    except Exception:  # aiortc's parser raises many types for invalid SDP
-        raise BadRequestError("the offer is not valid SDP") from None
-    if not offer.media:
+    for number, line in enumerate(lines, 1):
+        if line and (len(line) < 2 or line[1] != "=" or not ("a" <= line[0] <= "z")):
+            raise BadRequestError(f"the offer is not valid SDP: line {number} is not of the form type=value")
+    starts = [place for place, line in enumerate(lines) if line.startswith("m=")]
+    if not starts:
         raise BadRequestError("the offer has no media section")
-    if len(offer.media) > MEDIA_MAX:
+    if len(starts) > MEDIA_MAX:
         raise BadRequestError(f"the offer has more than {MEDIA_MAX} media sections")
-    return offer
+    session = _attributes(lines[: starts[0]])
+    ends = [*starts[1:], len(lines)]
+    sections = tuple(
+        _section(start + 1, lines[start], _attributes(lines[start + 1 : end]), session)
+        for start, end in zip(starts, ends, strict=True)
+    )
+    mids = [section.mid for section in sections if section.mid]
+    if len(set(mids)) < len(mids):
+        raise BadRequestError("the offer is not valid SDP: two media sections have the same mid")
+    groups = [value.split() for name, value in session if name == "group"]
+    bundle = next((tuple(group[1:]) for group in groups if group[:1] == ["BUNDLE"]), ())
+    return Offer(sections, tuple(mid for mid in bundle if mid in mids), ("ice-lite", "") in session)
+
+
+_Attributes = list[tuple[str, str]]
+
+
+def _attributes(lines: list[str]) -> _Attributes:
+    found = []
+    for line in lines:
+        if line.startswith("a="):
+            name, _, value = line[2:].partition(":")
+            found.append((name.strip(), value.strip()))
+    return found
+
+
+def _section(number: int, line: str, attributes: _Attributes, session: _Attributes) -> OfferedSection:
+    match = _MEDIA.fullmatch(line[2:])
+    if match is None:
+        raise BadRequestError(f"the offer is not valid SDP: line {number} is not a media description")
+    kind, port, protocol, formats = match[1], int(match[2]), match[3], tuple(match[4].split())
+    if port > 65_535:
+        raise BadRequestError(f"the offer is not valid SDP: line {number} has no valid port")
+    values = dict(attributes)
+    mid = values.get("mid", "")
+    if mid and _TOKEN.fullmatch(mid) is None:
+        raise BadRequestError("the offer is not valid SDP: a mid is not a token")
+    names = [name for name, _ in (*session, *attributes)]
+    return OfferedSection(
+        kind=kind,
+        port=port,
+        protocol=protocol,
+        formats=formats,
+        mid=mid,
+        direction=next((name for name in reversed(names) if name in _DIRECTIONS), "sendrecv"),
+        is_bundle_only="bundle-only" in values,
+        transport=_transport(attributes, session),
+        codecs=_codecs(formats, attributes) if "RTP" in protocol else (),
+        extensions=_extensions([*session, *attributes]),
+    )
+
+
+def _transport(attributes: _Attributes, session: _Attributes) -> TransportParameters:
+    values = {**dict(session), **dict(attributes)}
+    fingerprints = [value for name, value in attributes if name == "fingerprint"]
+    if not fingerprints:
+        fingerprints = [value for name, value in session if name == "fingerprint"]
+    matches = [_FINGERPRINT.fullmatch(value) for value in fingerprints]
+    return TransportParameters(
+        username=values.get("ice-ufrag", ""),
+        password=values.get("ice-pwd", ""),
+        fingerprints=tuple((match[1].lower(), match[2].upper()) for match in matches if match is not None),
+        setup=values.get("setup", "").lower(),
+        rtcp_mux="rtcp-mux" in values or "rtcp-mux-only" in values,
+    )
+
+
+def _codecs(formats: tuple[str, ...], attributes: _Attributes) -> tuple[OfferedCodec, ...]:
+    codecs: dict[str, OfferedCodec] = {}
+    for item in formats:
+        if item in _STATIC_FORMATS:
+            codecs[item] = OfferedCodec(int(item), *_STATIC_FORMATS[item], None)
+    for name, value in attributes:
+        match = _RTPMAP.fullmatch(value) if name == "rtpmap" else None
+        if match is not None and match[1] in formats and int(match[1]) < 128:
+            channels = int(match[4]) if match[4] else None
+            codecs[match[1]] = OfferedCodec(int(match[1]), match[2], int(match[3]), channels)
+    for name, value in attributes:
+        number, _, text = value.partition(" ")
+        text = text.strip()
+        if name not in ("fmtp", "rtcp-fb") or _PARAMETER.fullmatch(text) is None:
+            continue
+        for item in codecs if number == "*" else [number] if number in codecs else []:
+            codec = codecs[item]
+            if name == "fmtp":
+                codecs[item] = replace(codec, parameters={**codec.parameters, **_parameters(text)})
+            else:
+                codecs[item] = replace(codec, feedback=(*codec.feedback, " ".join(text.split())))
+    return tuple(codecs[item] for item in dict.fromkeys(formats) if item in codecs)
+
+
+def _parameters(text: str) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for item in text.split(";"):
+        name, equals, value = item.partition("=")
+        if name.strip():
+            found[name.strip().lower()] = value.strip() if equals else None
+    return found
+
+
+def _extensions(attributes: _Attributes) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, value in attributes:
+        match = _EXTMAP.fullmatch(value) if name == "extmap" else None
+        if match is not None and match[2] not in ("sendonly", "inactive"):
+            found[match[3]] = int(match[1])
+    return found

@@ -5,7 +5,7 @@ import numpy as np
 from gateway.clock import CLOCK_RATE
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 from gateway.webrtc.audio import OPUS_FRAME_SAMPLES, AudioSource
-from gateway.webrtc.sdp.negotiation import AudioCodec
+from gateway.webrtc.sdp.codecs import AudioCodec
 from tests.gateway.webrtc.wire import INFO
 
 PCMA = AudioInfo("pcm_alaw", "", 8_000, 1)

@@ -11,7 +11,7 @@ from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.audio_sender import AudioSender
 from gateway.webrtc.rtp.packets import packet_template
 from gateway.webrtc.rtp.video_sender import VideoSender
-from gateway.webrtc.sdp.negotiation import AudioCodec
+from gateway.webrtc.sdp.codecs import AudioCodec
 from tests.gateway.webrtc.wire import FRAME_90K, INFO, VIDEO, CapturingTransport, packet, sequences, srtp, timestamps
 from tests.support.manual_clock import ManualClock
 

@@ -198,7 +198,7 @@ def test_audio_before_video_and_a_mid_with_a_name() -> None:
     offer = HEAD.replace("0 1", "video0 1") + AUDIO + VIDEO.replace("a=mid:0", "a=mid:video0")
     result = answer(offer, sends(audio=AudioInfo("aac", "", 16_000, 1)))
     assert [media.kind for media in result.media] == ["audio", "video"]
-    assert [str(group) for group in result.group] == ["BUNDLE 1 video0"]
+    assert [str(group) for group in result.group] == ["BUNDLE video0 1"]
 
 
 def test_h265_is_refused_with_the_reason_and_what_works() -> None:
@@ -234,7 +234,9 @@ def test_no_common_codec_is_a_negotiation_error(offer: str) -> None:
         HEAD.replace("a=ice-pwd:abcdefghijklmnopqrstuvwx\n", "") + VIDEO,
         HEAD.replace("a=setup:actpass\n", "") + VIDEO,
         HEAD.replace("a=fingerprint", "a=fingerprinted") + VIDEO,
-        HEAD + VIDEO.replace("a=fmtp:97 apt=96", "a=fmtp:55 apt=96"),
+        HEAD + VIDEO + "nonsense\n",
+        HEAD + VIDEO + AUDIO.replace("a=mid:1", "a=mid:0"),
+        HEAD.replace("actpass", "holdconn") + VIDEO,
         HEAD + VIDEO + DATA * 20,
         HEAD + VIDEO + "a=x\n" * 40_000,
     ],
@@ -304,7 +306,7 @@ def test_text_that_is_not_a_fragment_is_a_bad_request(text: str) -> None:
 
 
 def test_our_own_fragment_can_be_read() -> None:
-    text = write_fragment("abcd", "x" * 24, ["0"], LOCAL.candidates)
+    text = write_fragment("abcd", "x" * 24, "m=video 9 UDP/TLS/RTP/SAVPF 96", ["0"], LOCAL.candidates)
     parsed = parse_fragment(text)
     assert (parsed.username, parsed.password, parsed.candidates) == ("abcd", "x" * 24, 1)
     assert "a=mid:0" in text
