@@ -22,8 +22,8 @@ from gateway.latency import latency_histogram, remove_series
 from gateway.media import Packet
 from gateway.webrtc.compat import SharedCertificate
 from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.ice.agent import IceRegistry
 from gateway.webrtc.ice.listener import IceListener
+from gateway.webrtc.ice.registry import IceRegistry
 from gateway.webrtc.ice.servers import IceServer, IceServers
 from gateway.webrtc.rtp.srtp import SrtpBuffer
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
@@ -250,9 +250,9 @@ class WebRtcServer:
             self._joining.subtract((camera_key, address_key))
             self._joining += Counter()
 
-    def _restart_ice(self, viewer: Viewer) -> tuple[str, ...]:
+    def _restart_ice(self, viewer: Viewer, remote: tuple[str, str]) -> tuple[str, ...]:
         """Give a viewer new ICE credentials. Returns our candidates."""
-        self.registry.restart(viewer.agent)
+        self.registry.restart(viewer.agent, remote)
         return self.listener.candidates()
 
     def _end_viewers(self, camera_id: str, reason: str) -> None:

@@ -8,7 +8,8 @@ Rules:
 1. A viewer ends by its own action (DTLS closed, BYE, silence), by a command (DELETE, a limit, the server closing), or
    because the camera sends a codec that was not negotiated. It never ends because a camera is disconnected.
 2. Silence is ``CONSENT_TIMEOUT_S`` without an authenticated datagram, neither a consent check nor RTCP. A viewer whose
-   last TCP connection was closed has ``RECONNECT_MAX_S`` to reconnect.
+   last TCP connection was closed has ``RECONNECT_MAX_S`` to reconnect. Media needs consent for its path
+   (:mod:`gateway.webrtc.ice.path`).
 3. Closing releases everything, even if a part of it fails, and may be requested twice.
 """
 
@@ -24,6 +25,7 @@ from gateway.errors import BadRequestError
 from gateway.webrtc.compat import DtlsTransport
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.agent import IceAgent
+from gateway.webrtc.ice.path import CONSENT_S
 from gateway.webrtc.rtp.rtcp import RemoteInboundStats
 from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpBuffer
 from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
@@ -59,7 +61,7 @@ class Viewer:
         certificate: RTCCertificate,
         srtp_buffer: SrtpBuffer,
         clock: Clock,
-        on_restart: Callable[["Viewer"], tuple[str, ...]],
+        on_restart: Callable[["Viewer", tuple[str, str]], tuple[str, ...]],
         on_closed: Callable[["Viewer"], None],
     ) -> None:
         self.id = secrets.token_urlsafe(16)
@@ -70,7 +72,8 @@ class Viewer:
         self.reason: str | None = None
         """Why it ended."""
         self.answer_sdp = ""
-        self.agent = IceAgent(clock, self._on_transport, self._on_srtp)
+        remote = (negotiated.remote_username, negotiated.remote_password)
+        self.agent = IceAgent(clock, remote, self._on_transport, self._on_srtp)
         self.ssrcs = LocalSsrcs.random()
         self.srtp_rejected = 0
         """SRTP and SRTCP datagrams that were not authentic."""
@@ -79,7 +82,6 @@ class Viewer:
         self._clock = clock
         self._on_restart = on_restart
         self._on_closed = on_closed
-        self._remote_username = negotiated.remote_username
         self._created_s = clock.monotonic()
         self._session: MediaSession | None = None
         self._dtls = DtlsTransport(self.agent, certificate, negotiated.dtls_role, self._on_dtls_state)
@@ -121,7 +123,7 @@ class Viewer:
         Raises :class:`~gateway.errors.BadRequestError`.
         """
         parsed = parse_fragment(fragment)
-        if parsed.username is None or parsed.username == self._remote_username:
+        if parsed.username is None or parsed.username == self.agent.remote[0]:
             return None
         return self.restart_ice(fragment)
 
@@ -133,10 +135,11 @@ class Viewer:
         parsed = parse_fragment(fragment)
         if parsed.username is None or parsed.password is None:
             raise BadRequestError("an ICE restart needs both ice-ufrag and ice-pwd")
-        self._remote_username = parsed.username
-        candidates = self._on_restart(self)
-        tracks = [track.mid for track in (self.negotiated.video, self.negotiated.audio) if track is not None]
-        return write_fragment(self.agent.username, self.agent.password, tracks, candidates)
+        candidates = self._on_restart(self, (parsed.username, parsed.password))
+        section = self.negotiated.tagged
+        media_line = f"m={section.kind} 9 {section.protocol} {section.codecs[0].payload_type}"
+        mids = list(self.negotiated.bundle)
+        return write_fragment(self.agent.username, self.agent.password, media_line, mids, candidates)
 
     async def close(self, reason: str = "closed") -> None:
         """End it and release everything; returns when that is done. May be called twice."""
@@ -158,10 +161,13 @@ class Viewer:
                 result = "nothing came from it" if self.agent.transport is None else "its DTLS handshake did not end"
                 self.close_soon(f"not connected after {CONNECT_TIMEOUT_S:.0f} s: {result}")
             return
+        self.agent.tick(now)
         if now - self.agent.last_consent_s > CONSENT_TIMEOUT_S:
             self.close_soon(f"silent for {CONSENT_TIMEOUT_S:.0f} s")
         elif self.agent.transport is None and now - self.agent.transport_lost_s > RECONNECT_MAX_S:
             self.close_soon("its connection was closed, and it did not come back")
+        elif self.agent.transport is not None and not self.agent.has_consent:
+            self.close_soon(f"its address has not answered connectivity checks for {CONSENT_S:.0f} s")
         elif self._session is not None:
             self._session.report(wall_90k)
 
@@ -208,8 +214,13 @@ class Viewer:
 
     async def _connect(self) -> None:
         try:
+            if self.negotiated.dtls_role == "client":
+                # There is nowhere to send the ClientHello before the first check.
+                await self.agent.selected.wait()
             await self._dtls.start(self.negotiated.fingerprints)
             if self._dtls.state == "connected":
+                self.agent.prove_by_dtls()
+                await self.agent.proven.wait()
                 self._begin()
         except Exception as error:
             log.exception(

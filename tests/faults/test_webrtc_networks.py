@@ -1,15 +1,17 @@
 """Networks and viewers that misbehave, with real sockets: no GSO, TCP unread or hung up, half a handshake."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from aioice import stun
-from aiortc import RTCPeerConnection
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from OpenSSL import SSL
 from playwright.async_api import Page
 
@@ -18,10 +20,12 @@ from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.stats import ViewerState
 from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, RECONNECT_MAX_S, Viewer
 from tests.browser.test_webrtc_in_chromium import TCP_ONLY
+from tests.gateway.webrtc.ice.test_agent import check
 from tests.gateway.webrtc.relay import TcpRelay
 from tests.gateway.webrtc.test_server import offer
 from tests.support.browser import assert_moving_picture, look
 from tests.support.eventually import eventually
+from tests.support.netem import UdpNetwork
 from tests.support.sources.encoded_loop import encode_loop
 from tests.support.webrtc import Cameras, Join, watch
 
@@ -114,6 +118,84 @@ async def test_chromium_reconnects_when_its_connection_breaks(
     await eventually(lambda: viewer.agent.transport not in (broken, None), "the viewer has a new transport")
     assert_moving_picture(await look(page))
     assert list(server.viewers) == [viewer.id]
+
+
+@pytest.fixture
+async def network(server: WebRtcServer) -> AsyncIterator[UdpNetwork]:
+    """A network in which a viewer's address may change."""
+    network = UdpNetwork(server.udp_port)
+    await network.start()
+    yield network
+    await network.close()
+
+
+async def test_a_viewer_whose_address_changes_goes_on(
+    server: WebRtcServer, camera_with: Cameras, join: Join, network: UdpNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aioice nominates once. Afterwards only its checks of the consent say where it is."""
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.5)
+    peer, viewer = await join(camera_with(encode_loop()), edit=network.answer)
+    await pictures(peer, 5)
+    before = viewer.agent.transport
+    network.rebind()
+    await eventually(lambda: viewer.agent.transport not in (before, None), "the stream moves to the new address")
+    sent = network.down.delivered
+    await eventually(lambda: network.down.delivered > sent + 50, "media arrives at the new address")
+    assert list(server.viewers.values()) == [viewer]
+
+
+async def test_chromium_goes_on_when_its_address_changes(
+    server: WebRtcServer, camera_with: Cameras, page: Page, network: UdpNetwork
+) -> None:
+    edit = (
+        "return sdp.replace(/a=candidate:.*tcptype.*\\r\\n/g, '')"
+        f".replace(/(udp \\d+) \\S+ \\d+ typ/g, '$1 127.0.0.1 {network.port} typ')"
+    )
+    await watch(page, server, camera_with(encode_loop()), edit)
+    (viewer,) = server.viewers.values()
+    before = viewer.agent.transport
+    network.rebind()
+    await eventually(lambda: viewer.agent.transport not in (before, None), "the stream moves to the new address")
+    assert_moving_picture(await look(page))
+    assert list(server.viewers) == [viewer.id]
+
+
+async def test_a_check_from_an_address_that_does_not_answer_brings_no_media_there(
+    server: WebRtcServer, camera_with: Cameras, join: Join
+) -> None:
+    """The viewer itself forges the source: it knows all of its credentials."""
+    peer, viewer = await join(camera_with(encode_loop(bit_rate=4_000_000)))
+    own = viewer.agent.transport
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as victim:
+        victim.bind(("127.0.0.1", 0))
+        victim.setblocking(False)
+        victim.connect(("127.0.0.1", server.udp_port))
+        sent = received = 0
+        for _ in range(20):
+            request = check(viewer.agent, USE_CANDIDATE=None)
+            sent += victim.send(request)
+            await pictures(peer, 3)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    received += len(victim.recv(4096))
+        assert 0 < received <= 3 * sent
+    assert viewer.agent.transport is own
+    assert viewer.stats().packets_sent > 200
+
+
+@pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
+async def test_every_dtls_role_of_an_offer_works(server: WebRtcServer, camera_with: Cameras, setup: str) -> None:
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("video", direction="recvonly")
+    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+        await peer.setLocalDescription(await peer.createOffer())
+    sdp = peer.localDescription.sdp.replace("a=setup:actpass", f"a=setup:{setup}")
+    viewer = await server.join(camera_with(encode_loop()), sdp, client_address="127.0.0.1")
+    wanted = {"passive": "active"}.get(setup, "passive")
+    assert f"a=setup:{wanted}\r\n" in viewer.answer_sdp
+    await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
+    await pictures(peer, 3)
+    await peer.close()
 
 
 @contextmanager

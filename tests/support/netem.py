@@ -145,6 +145,7 @@ class UdpNetwork(Network):
         super().__init__(gateway_port, down, up, seed)
         self._door = _udp_socket()
         self._upstreams: dict[Address, socket.socket] = {}
+        self._abandoned: list[socket.socket] = []
 
     async def start(self) -> None:
         """Listen."""
@@ -154,10 +155,20 @@ class UdpNetwork(Network):
 
     async def close(self) -> None:
         """Close everything. May be called twice."""
-        for each in (self._door, *self._upstreams.values()):
+        for each in (self._door, *self._upstreams.values(), *self._abandoned):
             if each.fileno() >= 0:
                 asyncio.get_running_loop().remove_reader(each)
                 each.close()
+
+    def rebind(self) -> None:
+        """Forget all viewers' addresses, as a restarted NAT or a change from Wi-Fi to a mobile network does.
+
+        What the gateway sends to the old addresses is lost without an error.
+        """
+        for upstream in self._upstreams.values():
+            asyncio.get_running_loop().remove_reader(upstream)
+            self._abandoned.append(upstream)
+        self._upstreams.clear()
 
     def answer(self, sdp: str) -> str:
         """The gateway's answer, with this network as the only candidate."""

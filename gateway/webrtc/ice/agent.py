@@ -1,51 +1,43 @@
-"""ICE-lite (RFC 8445 §2.5) for all viewers behind one port.
+"""IceAgent: ICE-lite (RFC 8445 §2.5) for one viewer.
 
-Theory of operation. Each viewer has an :class:`IceAgent` with its own user fragment and password. A STUN binding
-request names the agent by its user fragment and is authenticated with the password. Only then is the source address
-bound to the agent, and only then are DTLS and SRTP datagrams from that address accepted. A lite agent sends no checks:
-it answers them, and uses the pair that the browser nominates (USE-CANDIDATE). The browser's candidates are not needed:
-its source address counts, also with mDNS names and symmetric NATs.
+Theory of operation. Each viewer has an agent with its own user fragment and password. A STUN binding request is
+authenticated with the password (:mod:`gateway.webrtc.ice.registry`). The browser's candidates are not needed: its
+source address counts, also with mDNS names and symmetric NATs.
+
+A lite agent gathers nothing, and looks for no pair. It answers checks, and uses the pair that the browser nominates
+(USE-CANDIDATE). But a check says where it claims to come from, not who wants data there. So each check is also answered
+with one of our own, as a full agent does (RFC 8445 §7.3.1.4), and a path is used when that has been answered; see
+:mod:`gateway.webrtc.ice.path`.
 
 Rules:
 
-1. A datagram that is not authenticated gets no answer, leaves no state and is counted (no amplification, no
-   reflection).
-2. An address can be bound to an agent, or moved to another one, only with that agent's password.
-3. Every queue and table is bounded: addresses per agent, DTLS datagrams waiting.
+1. Once a path is proven, only proven paths are selected. Before, DTLS may use an unproven one within its credit.
+2. A nomination is carried out when its path is proven. Without nomination, the agent moves when the selected path has
+   left checks unanswered (``UNANSWERED_MAX``), and the peer was heard on another, proven one since.
+3. Every queue is bounded: DTLS datagrams that came, and those that wait for a path's credit.
 """
 
 import asyncio
-import logging
 import secrets
-import struct
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 
-from aioice import stun
-
 from gateway.clock import Clock
-from gateway.webrtc.transport import Address, PeerTransport
-
-log = logging.getLogger(__name__)
-
-TRANSPORTS_MAX = 8
-"""Addresses of one viewer at a time: a machine's interfaces, with and without NAT. The oldest is dropped first."""
+from gateway.webrtc.ice.path import Credentials, Path
+from gateway.webrtc.transport import PeerTransport
 
 DTLS_QUEUE_MAX = 32
 """Datagrams; a handshake has fewer."""
 
-REFUSALS = {
-    "unknown_address": "not STUN, from an address that is bound to no viewer",
-    "invalid_stun": "a STUN message that is malformed or names no viewer",
-    "wrong_password": "a connectivity check with a wrong password",
-    "malformed": "too long, empty, or not a frame of RFC 4571",
-    "error": "an internal error; see the log",
-}
-"""Why datagrams are refused."""
+DTLS_WAITING_MAX = 8
+"""Datagrams that wait for an unproven path's credit; more are dropped, and DTLS sends them again."""
 
-_BINDING_REQUEST = b"\x00\x01"
-_COOKIE = b"\x21\x12\xa4\x42"
-_USERNAME = 0x0006
+NOMINATION_S = 5.0
+"""How long a nomination waits for the proof of its path. A peer repeats its nomination with each check."""
+
+UNANSWERED_MAX = 2
+"""Checks that the selected path may leave unanswered while the peer is heard elsewhere."""
+
 _ICE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -54,78 +46,132 @@ def ice_string(length: int) -> str:
     return "".join(secrets.choice(_ICE_ALPHABET) for _ in range(length))
 
 
-def username_of(data: bytes) -> str | None:
-    """The local user fragment in a binding request; ``None`` for any other datagram. Never raises, cheap."""
-    if len(data) < 28 or data[:2] != _BINDING_REQUEST or data[4:8] != _COOKIE:
-        return None
-    if int.from_bytes(data[2:4], "big") != len(data) - 20:
-        return None
-    at = 20
-    while at + 4 <= len(data):
-        kind, length = struct.unpack_from("!HH", data, at)
-        if kind == _USERNAME:
-            local, colon, _ = data[at + 4 : at + 4 + length].partition(b":")
-            return local.decode("ascii", "replace") if colon else None
-        at += 4 + length + (-length % 4)
-    return None
-
-
 class IceAgent:
     """The local ICE agent of one viewer.
 
-    ``on_transport`` is called when a transport is selected and on each change, ``on_srtp`` with each SRTP or SRTCP
-    datagram.
+    ``remote`` is the peer's user fragment and password. ``on_transport`` is called when a transport is selected and on
+    each change, ``on_srtp`` with each SRTP or SRTCP datagram.
     """
 
     def __init__(
         self,
         clock: Clock,
+        remote: tuple[str, str],
         on_transport: Callable[[PeerTransport], None],
         on_srtp: Callable[[bytes], None],
     ) -> None:
         self.username = ice_string(8)
         self.password = ice_string(24)
+        self.remote = remote
         self.previous: tuple[str, str] | None = None
         """User fragment and password from before an ICE restart, valid until the new ones are used."""
+        self.previous_remote = remote
         self._clock = clock
         self._on_transport = on_transport
         self._on_srtp = on_srtp
-        self.transport: PeerTransport | None = None
-        """The one to send on; ``None`` before the first check, and after the last connection was closed."""
+        self.paths: dict[PeerTransport, Path] = {}
+        """In the order in which they were found."""
         self.transport_lost_s = 0.0
         """When :attr:`transport` became ``None`` again."""
         self.last_consent_s = clock.monotonic()
-        """When the last authenticated datagram came: consent (RFC 7675)."""
-        self.transports: deque[PeerTransport] = deque()
+        """When the last authenticated datagram came, on any path."""
+        self.proven = asyncio.Event()
+        """Set when a proven path has been selected."""
+        self.selected = asyncio.Event()
+        """Set when a path has been selected."""
         self.closed = False
-        self._dtls: deque[bytes] = deque()
-        self._wakeup = asyncio.Event()
         self.dtls_dropped = 0
+        self._path: Path | None = None
+        self._receiving: Path | None = None
+        self._handshake_paths: set[Path] = set()
+        self._dtls: deque[bytes] = deque()
+        self._dtls_waiting: deque[bytes] = deque()
+        self._wakeup = asyncio.Event()
+
+    @property
+    def transport(self) -> PeerTransport | None:
+        """The one to send on; ``None`` before the first check, and after the last connection was closed."""
+        return None if self._path is None else self._path.transport
+
+    @property
+    def has_consent(self) -> bool:
+        """Whether media may be sent on the selected path."""
+        return self._path is not None and self._path.is_proven(self._clock.monotonic())
 
     def on_authenticated_packet(self) -> None:
-        """The peer sent an authenticated packet: its consent is renewed."""
+        """The datagram that is being received is authentic: the peer is alive on its path."""
         self.last_consent_s = self._clock.monotonic()
+        if self._receiving is not None:
+            self._receiving.heard_s = self.last_consent_s
 
-    def select(self, transport: PeerTransport) -> None:
-        """Send on this transport from now on."""
-        if transport is not self.transport:
-            self.transport = transport
-            self._on_transport(transport)
+    def on_check(self, path: Path, credentials: Credentials, *, nominates: bool) -> None:
+        """An authentic check came on a path."""
+        now = self.last_consent_s = path.heard_s = self._clock.monotonic()
+        path.credentials = credentials
+        if nominates:
+            path.nominated_s = now
+        path.check(now)
+        if path.is_proven(now):
+            self._use_proven(path, now)
+        elif not self.proven.is_set() and (self._path is None or nominates):
+            self._select(path, now)
+
+    def on_answer(self, data: bytes, path: Path) -> bool:
+        """A binding success response came on a path. Whether it answers a check of ours."""
+        now = self._clock.monotonic()
+        if not path.take_answer(data, now):
+            return False
+        self.last_consent_s = now
+        self._use_proven(path, now)
+        return True
+
+    def tick(self, now: float) -> None:
+        """Called once a second: keep the consent, and leave a path that the peer has left."""
+        selected = self._path
+        if selected is None:
+            return
+        others = [path for path in self.paths.values() if path is not selected and path.heard_s > selected.heard_s]
+        selected.check(now, at_once=bool(others))
+        if selected.unanswered > UNANSWERED_MAX or not selected.is_proven(now):
+            proven = [path for path in others if path.is_proven(now)]
+            if proven:
+                self._select(max(proven, key=lambda path: path.heard_s), now)
+
+    def prove_by_dtls(self) -> None:
+        """The DTLS handshake has ended; see rule 3 of :mod:`gateway.webrtc.ice.path`."""
+        if len(self._handshake_paths) == 1:
+            path = next(iter(self._handshake_paths))
+            path.prove_by_dtls()
+            if path is self._path:
+                self._select(path, self._clock.monotonic())
+        self._handshake_paths.clear()
+
+    def has_proven(self, transport: PeerTransport) -> bool:
+        """Whether this is a proven path of the agent."""
+        path = self.paths.get(transport)
+        return path is not None and path.is_proven(self._clock.monotonic())
 
     def lose(self, transport: PeerTransport) -> None:
-        """The other end closed a transport. The newest other one is selected; without any, the next that is checked."""
-        if transport in self.transports:
-            self.transports.remove(transport)
-        if transport is not self.transport:
-            return
-        if self.transports:
-            self.select(self.transports[-1])
-        else:
-            self.transport = None
-            self.transport_lost_s = self._clock.monotonic()
+        """The other end closed a transport, or its address belongs to another agent.
 
-    def receive(self, data: bytes) -> None:
+        The newest other proven one is selected; without any, the next one.
+        """
+        path = self.paths.pop(transport, None)
+        if path is None or path is not self._path:
+            return
+        now = self._clock.monotonic()
+        proven = [other for other in self.paths.values() if other.is_proven(now)]
+        if proven:
+            self._select(proven[-1], now)
+        else:
+            self._path = None
+            self.transport_lost_s = now
+
+    def receive(self, data: bytes, transport: PeerTransport) -> None:
         """A datagram other than STUN from a transport of this agent (RFC 7983 tells them apart)."""
+        self._receiving = self.paths.get(transport)
+        if self._receiving is not None:
+            self._receiving.received_bytes += len(data)
         first = data[0]
         if 128 <= first < 192:
             self._on_srtp(data)
@@ -135,6 +181,7 @@ class IceAgent:
                 return
             self._dtls.append(data)
             self._wakeup.set()
+            self._send_waiting(self._clock.monotonic())
 
     def close(self) -> None:
         """Stop receiving and sending. A pending ``receive_dtls`` raises. May be called twice."""
@@ -151,128 +198,42 @@ class IceAgent:
         return self._dtls.popleft()
 
     def send_dtls(self, data: bytes) -> None:
-        """Send a DTLS datagram. Raises ``ConnectionError`` without a transport."""
-        if self.closed or self.transport is None:
+        """Send a DTLS datagram, or keep it until the path has credit. Raises ``ConnectionError`` without a path."""
+        if self.closed or self._path is None:
             raise ConnectionError("the ICE agent has no transport")
-        self.transport.send(data, len(data))
+        if len(self._dtls_waiting) >= DTLS_WAITING_MAX:
+            self.dtls_dropped += 1
+            return
+        self._dtls_waiting.append(data)
+        self._send_waiting(self._clock.monotonic())
 
+    def _send_waiting(self, now: float) -> None:
+        path = self._path
+        while path is not None and self._dtls_waiting:
+            data = self._dtls_waiting[0]
+            if not path.is_proven(now) and not path.may_send(len(data)):
+                return
+            self._dtls_waiting.popleft()
+            path.sent_bytes += len(data)
+            self._handshake_paths.add(path)
+            path.transport.send(data, len(data))
 
-class IceRegistry:
-    """All agents, found by user fragment and then by address."""
-
-    def __init__(self) -> None:
-        self._by_username: dict[str, IceAgent] = {}
-        self._by_address: dict[Address, tuple[IceAgent, PeerTransport]] = {}
-        self.refused: Counter[str] = Counter()
-        """Refused datagrams, by the keys of ``REFUSALS``."""
-
-    def __len__(self) -> int:
-        return len(self._by_username)
-
-    @property
-    def addresses(self) -> int:
-        """How many UDP addresses are bound to agents."""
-        return len(self._by_address)
-
-    def add(self, agent: IceAgent) -> None:
-        """Make an agent reachable."""
-        self._by_username[agent.username] = agent
-
-    def remove(self, agent: IceAgent) -> None:
-        """Remove an agent and its addresses. May be called twice."""
-        self._by_username.pop(agent.username, None)
-        if agent.previous is not None:
-            self._by_username.pop(agent.previous[0], None)
-        for transport in agent.transports:
-            self._forget(agent, transport)
-            transport.close()
-        agent.transports.clear()
-
-    def restart(self, agent: IceAgent) -> None:
-        """Give an agent a new user fragment and password (RFC 8445 §9); the present ones stay valid until those are
-        used."""
-        if agent.previous is not None:
-            self._by_username.pop(agent.previous[0], None)
-        agent.previous = (agent.username, agent.password)
-        agent.username, agent.password = ice_string(8), ice_string(24)
-        self.add(agent)
-
-    def transport_to(self, address: Address) -> PeerTransport | None:
-        """The transport that is bound to this UDP address."""
-        known = self._by_address.get(address)
-        return known[1] if known else None
-
-    def receive(self, data: bytes, address: Address) -> None:
-        """A UDP datagram other than STUN."""
-        known = self._by_address.get(address)
-        if known is None:
-            self.refused["unknown_address"] += 1
+    def _use_proven(self, path: Path, now: float) -> None:
+        is_nominated = path.nominated_s is not None and now - path.nominated_s <= NOMINATION_S
+        current = self._path
+        if is_nominated or current is None or current is path or not current.is_proven(now):
+            path.nominated_s = None
+            self._select(path, now)
         else:
-            known[0].receive(data)
+            current.check(now, at_once=True)
 
-    def check(
-        self, data: bytes, remote: Address, transport: Callable[[], PeerTransport]
-    ) -> tuple[bytes, IceAgent | None] | None:
-        """Answer a binding request. Returns the answer, and the agent if the request is authenticated; ``None``: no
-        answer.
-
-        ``transport`` makes (or finds) the transport to the sender. It is called for authenticated requests only.
-        """
-        username = username_of(data)
-        agent = self._by_username.get(username) if username is not None else None
-        if agent is None:
-            self.refused["invalid_stun"] += 1
-            return None
-        is_previous = agent.previous is not None and username == agent.previous[0]
-        password = agent.previous[1] if is_previous and agent.previous is not None else agent.password
-        key = password.encode()
-        try:
-            request = stun.parse_message(data)
-            genuine = request.check_message_integrity(key)
-        except (ValueError, struct.error, KeyError, IndexError):
-            self.refused["invalid_stun"] += 1
-            return None
-        if not genuine:
-            self.refused["wrong_password"] += 1
-            return None
-        if "ICE-CONTROLLED" in request.attributes:
-            # A lite agent is always controlled, so the other side must be controlling (RFC 8445 §7.3.1.1).
-            return _error(request, 487, "Role Conflict", key), None
-        agent.on_authenticated_packet()
-        if not is_previous and agent.previous is not None:
-            self._by_username.pop(agent.previous[0], None)
-            agent.previous = None
-        sender = transport()
-        self._bind(agent, sender)
-        if agent.transport is None or "USE-CANDIDATE" in request.attributes:
-            agent.select(sender)
-        answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
-        answer.attributes["XOR-MAPPED-ADDRESS"] = remote
-        answer.add_message_integrity(key)
-        return bytes(answer), agent
-
-    def _bind(self, agent: IceAgent, transport: PeerTransport) -> None:
-        if transport.protocol == "udp":
-            known = self._by_address.get(transport.remote)
-            if known is not None and known[0] is not agent and transport in known[0].transports:
-                known[0].transports.remove(transport)
-            self._by_address[transport.remote] = (agent, transport)
-        if transport not in agent.transports:
-            agent.transports.append(transport)
-            if len(agent.transports) > TRANSPORTS_MAX:
-                oldest = next(candidate for candidate in agent.transports if candidate is not agent.transport)
-                agent.transports.remove(oldest)
-                self._forget(agent, oldest)
-                oldest.close()
-
-    def _forget(self, agent: IceAgent, transport: PeerTransport) -> None:
-        known = self._by_address.get(transport.remote)
-        if known is not None and known[0] is agent and known[1] is transport:
-            del self._by_address[transport.remote]
-
-
-def _error(request: stun.Message, code: int, reason: str, key: bytes) -> bytes:
-    answer = stun.Message(request.message_method, stun.Class.ERROR, request.transaction_id)
-    answer.attributes["ERROR-CODE"] = (code, reason)
-    answer.add_message_integrity(key)
-    return bytes(answer)
+    def _select(self, path: Path, now: float) -> None:
+        """Send on this path from now on."""
+        is_new = path is not self._path
+        self._path = path
+        self.selected.set()
+        if path.is_proven(now):
+            self.proven.set()
+        if is_new:
+            self._on_transport(path.transport)
+        self._send_waiting(now)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from gateway.errors import SettingsError
 from gateway.webrtc.compat import candidate_foundation, get_host_addresses
-from gateway.webrtc.ice.agent import IceRegistry
+from gateway.webrtc.ice.registry import IceRegistry
 from gateway.webrtc.ice.tcp import TcpPort
 from gateway.webrtc.ice.udp import UdpPort
 

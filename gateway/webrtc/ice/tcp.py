@@ -17,7 +17,8 @@ import logging
 import socket
 
 from gateway.tcp_server import TcpServer
-from gateway.webrtc.ice.agent import IceAgent, IceRegistry
+from gateway.webrtc.ice.agent import IceAgent
+from gateway.webrtc.ice.registry import IceRegistry
 from gateway.webrtc.transport import Address
 
 _TCP_NOTSENT_LOWAT = 25
@@ -123,7 +124,7 @@ class TcpTransport(asyncio.Protocol):
                         self._cancel_timeout()
                     self.send(answer[0], len(answer[0]))
             elif self._agent is not None:
-                self._agent.receive(data)
+                self._agent.receive(data, self)
             else:
                 self._port.registry.refused["unknown_address"] += 1
         except Exception:

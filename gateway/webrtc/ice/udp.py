@@ -14,7 +14,7 @@ import logging
 import socket
 import struct
 
-from gateway.webrtc.ice.agent import IceRegistry
+from gateway.webrtc.ice.registry import IceRegistry, is_binding_response
 from gateway.webrtc.transport import Address
 
 log = logging.getLogger(__name__)
@@ -176,6 +176,10 @@ class UdpPort:
     def _datagram(self, data: bytes, remote: Address, ancillary: list[tuple[int, int, bytes]]) -> None:
         if data[0] >= 4:
             self._registry.receive(data, remote)
+            return
+
+        if is_binding_response(data):
+            self._registry.receive_answer(data, remote)
             return
 
         def transport() -> UdpTransport:

@@ -325,11 +325,12 @@ async def test_a_viewer_that_sends_mutated_packets_disturbs_no_other(
 
 async def test_replayed_and_forged_srtcp_is_refused(camera_with: Cameras, join: Join) -> None:
     _, viewer = await join(camera_with(encode_loop()))
-    heard = viewer.agent.last_consent_s
+    heard, transport = viewer.agent.last_consent_s, viewer.agent.transport
+    assert transport is not None
     for first in (0x80, 0x81, 0xBF):
-        viewer.agent.receive(bytes((first, 201)) + os.urandom(60))
-        viewer.agent.receive(bytes((first, 206)) + os.urandom(3000))
-        viewer.agent.receive(bytes((first,)))
+        viewer.agent.receive(bytes((first, 201)) + os.urandom(60), transport)
+        viewer.agent.receive(bytes((first, 206)) + os.urandom(3000), transport)
+        viewer.agent.receive(bytes((first,)), transport)
     assert viewer.srtp_rejected == 6
     assert viewer.stats().srtp_rejected == 6
     assert viewer.agent.last_consent_s == heard

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from prometheus_client.core import Metric
 
-from gateway.webrtc.ice.agent import REFUSALS
+from gateway.webrtc.ice.registry import REFUSALS
 from gateway.webrtc.stats import Totals, WebRtcStats
 from web.gateway import Gateway
 from web.observability.metrics.families import counter, gauge, histogram, single

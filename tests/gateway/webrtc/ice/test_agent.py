@@ -7,13 +7,15 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.webrtc.ice.agent import TRANSPORTS_MAX, IceAgent, IceRegistry, username_of
+from gateway.webrtc.ice.agent import IceAgent
+from gateway.webrtc.ice.registry import TRANSPORTS_MAX, IceRegistry, username_of
 from gateway.webrtc.transport import Address
 from tests.gateway.webrtc.wire import CapturingTransport
 from tests.support.manual_clock import ManualClock
 
 HERE: Address = ("192.0.2.1", 1234)
 THERE: Address = ("198.51.100.7", 4321)
+REMOTE = ("them", "p" * 24)
 
 
 class IceHarness:
@@ -27,7 +29,7 @@ class IceHarness:
         self.media: list[bytes] = []
 
     def agent(self) -> IceAgent:
-        agent = IceAgent(self.clock, lambda transport: self.chosen.append(transport.remote), self.media.append)
+        agent = IceAgent(self.clock, REMOTE, lambda transport: self.chosen.append(transport.remote), self.media.append)
         self.registry.add(agent)
         return agent
 
@@ -97,7 +99,7 @@ def test_a_check_without_integrity_or_with_a_wrong_fingerprint_gets_no_answer(ic
 
 
 def test_a_check_for_an_unknown_user_fragment_gets_no_answer(ice: IceHarness) -> None:
-    assert ice.send(check(IceAgent(ice.clock, lambda _: None, lambda _: None))) is None
+    assert ice.send(check(IceAgent(ice.clock, REMOTE, lambda _: None, lambda _: None))) is None
     assert ice.registry.refused["invalid_stun"] == 1
 
 
@@ -162,7 +164,7 @@ def test_the_addresses_of_an_agent_are_bounded_and_the_selected_one_stays(ice: I
     ice.send(check(agent))
     for port in range(100):
         ice.send(check(agent), ("203.0.113.9", 1000 + port))
-    assert ice.registry.addresses == TRANSPORTS_MAX == len(agent.transports)
+    assert ice.registry.addresses == TRANSPORTS_MAX == len(agent.paths)
     ice.registry.receive(b"\x80\xc8media", HERE)
     assert ice.media == [b"\x80\xc8media"]
     ice.registry.remove(agent)
@@ -173,7 +175,7 @@ def test_after_an_ice_restart_the_old_credentials_are_valid_until_the_new_ones_a
     agent = ice.agent()
     before, password = check(agent), agent.password
     ice.send(before)
-    ice.registry.restart(agent)
+    ice.registry.restart(agent, ("other", "q" * 24))
     assert ice.send(before) is not None, "consent goes on during the restart"
     assert agent.password != password
     assert ice.send(check(agent, USE_CANDIDATE=None), THERE) is not None
@@ -196,7 +198,7 @@ def test_a_check_counts_as_consent(ice: IceHarness) -> None:
 async def test_the_dtls_queue_is_bounded_and_closing_ends_the_wait(ice: IceHarness) -> None:
     agent = ice.agent()
     for _ in range(100):
-        agent.receive(b"\x16dtls")
+        agent.receive(b"\x16dtls", CapturingTransport())
     assert agent.dtls_dropped == 68
     assert await agent.receive_dtls() == b"\x16dtls"
     agent.close()
