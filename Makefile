@@ -16,6 +16,8 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # The player is built with the package; see web/player/hatch_build.py.
 PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell find web/player/src -type f)
+# A WHEP client of the tests, in Go.
+PION := .tools/bin/pion-whep-client
 
 .PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types settings-docs docs \
 	bench build constraints release-notes pre-commit clean
@@ -108,9 +110,13 @@ $(UV): constraints.txt scripts/bootstrap-uv
 	@$(INSTALL) --python .venv $(PINNED) --group dev
 	@touch $@ .venv/.ready
 
-.venv/.test-ready: .venv/.dev-ready web/player/node_modules/.ready tests/node_modules/.ready scripts/install-test-packages
+.venv/.test-ready: .venv/.dev-ready web/player/node_modules/.ready tests/node_modules/.ready $(PION) \
+	scripts/install-test-packages
 	@scripts/install-test-packages
 	@touch $@
+
+$(PION): $(wildcard tests/support/pion_client/*) scripts/go | $(UV)
+	@scripts/go tests/support/pion_client build -o $(CURDIR)/$@ .
 
 web/player/node_modules/.ready: web/player/package-lock.json | .venv/.dev-ready
 	@$(BIN)/python scripts/npm web/player ci --loglevel=error

@@ -1,17 +1,19 @@
 #!/usr/bin/python3
 """A third-party WHEP client: GStreamer's webrtcbin, which gathers with libnice and decodes with libav.
 
-    /usr/bin/python3 gst_whep_client.py URL [--frames N]
+    /usr/bin/python3 gst_whep_client.py URL
 
-It runs under the system's Python, where Debian installs ``gi``. It watches until N frames are decoded, leaves with
-DELETE and prints one JSON object: ``{"status", "offer", "answer", "frames", "width", "height", "left"}``. It gives up
-after 15 s.
+It runs under the system's Python, where Debian installs ``gi``. It says on standard output, one JSON object a line,
+what pion_client says: first ``{"status", "offer", "answer"}``, then five times a second ``{"kinds": {"video":
+{"packets"}}, "frames", "width", "height"}``, where ``frames`` are decoded pictures. It leaves with DELETE when standard
+input ends.
 """
 
-import argparse
 import json
 import sys
+import threading
 import urllib.request
+from typing import Any
 from urllib.parse import urljoin
 
 import gi
@@ -21,39 +23,54 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
-GIVE_UP_MS = 15_000
+REPORT_MS = 200
 H264 = "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96"
 """As such clients write it: without packetization-mode."""
+PCMA = "application/x-rtp,media=audio,encoding-name=PCMA,clock-rate=8000,payload=8"
+DECODE = {
+    "video": "rtph264depay ! h264parse ! avdec_h264 ! fakesink name=sink sync=false signal-handoffs=true",
+    "audio": "rtppcmadepay ! alawdec ! fakesink name=sink sync=false signal-handoffs=true",
+}
 
 
 class Client:
-    def __init__(self, url: str, frames: int) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self.wanted = frames
         self.resource = ""
-        self.seen = {"frames": 0}
+        self.has_offered = self.is_posting = False
+        self.seen: dict[str, Any] = {"kinds": {}, "frames": 0}
         self.loop = GLib.MainLoop()
         self.pipeline = Gst.Pipeline()
         self.peer = Gst.ElementFactory.make("webrtcbin")
         self.peer.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
         self.pipeline.add(self.peer)
-        self.peer.connect("on-negotiation-needed", self.offer)
         self.peer.connect("notify::ice-gathering-state", self.gathered)
         self.peer.connect("pad-added", self.watch)
         direction = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
-        self.peer.emit("add-transceiver", direction, Gst.Caps.from_string(H264))
+        # Audio first: with max-bundle the video section is then bundle-only, with port zero.
+        for caps in (PCMA, H264):
+            self.peer.emit("add-transceiver", direction, Gst.Caps.from_string(caps))
+        self.peer.connect("on-negotiation-needed", self.offer)
 
     def run(self) -> None:
         self.pipeline.set_state(Gst.State.PLAYING)
-        GLib.timeout_add(GIVE_UP_MS, self.loop.quit)
+        threading.Thread(target=self.wait_for_end, daemon=True).start()
         self.loop.run()
         if self.resource:
-            with urllib.request.urlopen(urllib.request.Request(self.resource, method="DELETE")) as reply:
-                self.seen["left"] = reply.status
+            urllib.request.urlopen(urllib.request.Request(self.resource, method="DELETE")).close()
         self.pipeline.set_state(Gst.State.NULL)
 
+    def wait_for_end(self) -> None:
+        sys.stdin.read()
+        GLib.idle_add(self.loop.quit)
+
+    def say(self, message: dict[str, Any]) -> None:
+        print(json.dumps(message), flush=True)
+
     def offer(self, peer: Gst.Element) -> None:
-        peer.emit("create-offer", None, Gst.Promise.new_with_change_func(self.offered, None))
+        if not self.has_offered:  # it is needed once for each transceiver
+            self.has_offered = True
+            peer.emit("create-offer", None, Gst.Promise.new_with_change_func(self.offered, None))
 
     def offered(self, promise: Gst.Promise, _: object) -> None:
         reply = promise.get_reply()  # keeps what is in it alive
@@ -61,7 +78,11 @@ class Client:
         self.peer.emit("set-local-description", offer, Gst.Promise.new())
 
     def gathered(self, peer: Gst.Element, _: object) -> None:
-        if peer.get_property("ice-gathering-state") == GstWebRTC.WebRTCICEGatheringState.COMPLETE:
+        if (
+            not self.is_posting
+            and peer.get_property("ice-gathering-state") == GstWebRTC.WebRTCICEGatheringState.COMPLETE
+        ):
+            self.is_posting = True
             GLib.idle_add(self.post)
 
     def post(self) -> bool:
@@ -70,39 +91,38 @@ class Client:
         with urllib.request.urlopen(request) as reply:
             answer = reply.read().decode()
             self.resource = urljoin(self.url, reply.headers["Location"])
-            self.seen |= {"status": reply.status, "offer": offer, "answer": answer}
+            self.say({"status": reply.status, "offer": offer, "answer": answer})
         _, message = GstSdp.SDPMessage.new_from_text(answer)
         description = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.ANSWER, message)
         self.peer.emit("set-remote-description", description, Gst.Promise.new())
+        GLib.timeout_add(REPORT_MS, self.report)
         return False
 
+    def report(self) -> bool:
+        self.say(self.seen)
+        return True
+
     def watch(self, _: Gst.Element, pad: Gst.Pad) -> None:
-        decode = Gst.parse_bin_from_description(
-            "rtph264depay ! h264parse ! avdec_h264 ! fakesink name=sink sync=false signal-handoffs=true", True
-        )
+        kind = pad.get_current_caps().get_structure(0).get_string("media")
+        self.seen["kinds"][kind] = {"packets": 0}
+        decode = Gst.parse_bin_from_description(DECODE[kind], True)
         self.pipeline.add(decode)
-        decode.get_by_name("sink").connect("handoff", self.decoded)
+        decode.get_by_name("sink").connect("handoff", self.decoded, kind)
+        decode.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self.received, kind)
         decode.sync_state_with_parent()
         pad.link(decode.get_static_pad("sink"))
 
-    def decoded(self, _sink: Gst.Element, _buffer: Gst.Buffer, pad: Gst.Pad) -> None:
-        size = pad.get_current_caps().get_structure(0)
-        self.seen["frames"] += 1
-        self.seen |= {"width": size.get_value("width"), "height": size.get_value("height")}
-        if self.seen["frames"] >= self.wanted:
-            GLib.idle_add(self.loop.quit)
+    def received(self, _: Gst.Pad, __: Gst.PadProbeInfo, kind: str) -> Gst.PadProbeReturn:
+        self.seen["kinds"][kind]["packets"] += 1
+        return Gst.PadProbeReturn.OK
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url")
-    parser.add_argument("--frames", type=int, default=10)
-    options = parser.parse_args()
-    Gst.init(None)
-    client = Client(options.url, options.frames)
-    client.run()
-    json.dump(client.seen, sys.stdout)
+    def decoded(self, _sink: Gst.Element, _buffer: Gst.Buffer, pad: Gst.Pad, kind: str) -> None:
+        if kind == "video":
+            size = pad.get_current_caps().get_structure(0)
+            self.seen["frames"] += 1
+            self.seen |= {"width": size.get_value("width"), "height": size.get_value("height")}
 
 
 if __name__ == "__main__":
-    main()
+    Gst.init(None)
+    Client(sys.argv[1]).run()

@@ -1,11 +1,8 @@
 """WHEP over HTTP: each status of the draft, and mistakes of clients."""
 
 import asyncio
-import json
-from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -15,14 +12,11 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from gateway.camera import Camera
 from tests.support.partial_app import app_with_routes
-from tests.support.rtsp import SYSTEM_PYTHON
 from tests.support.sources.encoded_loop import EncodedLoopEngine, encode_loop
 from web.api.routes import whep
 from web.gateway import GATEWAY, Gateway
 from web.middleware.cors import Cors
 from web.settings import load_settings
-
-GSTREAMER = Path(__file__).parents[3] / "support" / "gst_whep_client.py"
 
 ORIGIN = "https://wall.example.org"
 
@@ -99,22 +93,6 @@ async def test_a_client_joins_watches_and_leaves(client: Client, peer: RTCPeerCo
     assert left.status == 200
     assert camera.viewers == {}
     assert (await client.delete(reply.headers["Location"])).status == 404
-
-
-@pytest.mark.integration
-async def test_gstreamer_watches_and_leaves(client: Client, camera: Camera) -> None:
-    process = await asyncio.create_subprocess_exec(
-        SYSTEM_PYTHON, str(GSTREAMER), str(client.make_url("/whep/loop")), stdout=PIPE, stderr=PIPE
-    )
-    output, complaints = await process.communicate()
-    assert process.returncode == 0, complaints.decode()
-    seen = json.loads(output)
-    assert seen.get("status") == 201, complaints.decode()
-    assert (seen["width"], seen["height"]) == (320, 180)
-    assert seen["frames"] >= 10
-    assert seen["left"] == 200
-    assert "packetization-mode" not in seen["offer"]
-    assert camera.viewers == {}
 
 
 async def join(client: Client, peer: RTCPeerConnection) -> tuple[str, str]:

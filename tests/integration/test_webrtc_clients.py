@@ -1,0 +1,92 @@
+"""WebRTC stacks of other projects watch a camera with sound and one without, and both through a restart of the camera.
+
+docs/clients.md shows the result with versions.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.gateway_process import GatewayProcess
+from tests.support.rtsp import RtspServer
+from tests.support.whep_clients import CLIENTS, NO_PICTURES, Watching
+
+CAMERAS = """
+[cameras.sound]
+url = "{cam}"
+record = "never"
+connection_retry_delay = 0.2
+
+[cameras.silent]
+url = "{video}"
+record = "never"
+connection_retry_delay = 0.2
+"""
+
+ENOUGH = 20
+"""Packets that show that a stream flows."""
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[RtspServer]:
+    with RtspServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(source: RtspServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    folder: Path = tmp_path_factory.mktemp("gateway")
+    (folder / "liveedge.toml").write_text(CAMERAS.format(cam=source.url("/cam"), video=source.url("/video")))
+    with GatewayProcess(folder, WEBRTC_HOSTS="127.0.0.1") as gateway:
+        yield gateway
+
+
+async def flows(watching: Watching, wanted: set[str], what: str) -> Counter[str]:
+    """Wait until ``ENOUGH`` more of each kind has come, and a picture more."""
+    before = Counter(await watching.counts())
+
+    async def more() -> bool:
+        now = await watching.counts()
+        grown = {kind: now[kind] - before[kind] for kind in wanted}
+        return all(count >= (1 if kind == "pictures" else ENOUGH) for kind, count in grown.items())
+
+    try:
+        await eventually(more, what, 20)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; before {before}, now {await watching.counts()}") from None
+    return await watching.counts()
+
+
+def viewers(gateway: GatewayProcess) -> dict[str, int]:
+    return {camera: gateway.camera(camera)["webrtc"]["viewers"] for camera in ("sound", "silent")}
+
+
+def is_back(gateway: GatewayProcess, camera: str, reconnects: int) -> bool:
+    """Whether a camera has connected again, and plays."""
+    now = gateway.camera(camera)
+    return bool(now["state"] == "live" and now["reconnects"] > reconnects)
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_a_client_plays_with_and_without_sound_and_through_a_restart(
+    name: str, gateway: GatewayProcess, source: RtspServer
+) -> None:
+    for camera in ("sound", "silent"):
+        gateway.wait_for_state("live", camera)
+    video = {"video"} if name in NO_PICTURES else {"video", "pictures"}
+    endpoints = [f"{gateway.url}/whep/{camera}" for camera in ("sound", "silent")]
+    async with CLIENTS[name](endpoints) as (sound, silent):
+        await flows(sound, video | {"audio"}, f"{name} plays picture and sound")
+        assert not (await flows(silent, video, f"{name} plays a camera without sound"))["audio"]
+        assert viewers(gateway) == {"sound": 1, "silent": 1}
+        before = {camera: gateway.camera(camera)["reconnects"] for camera in ("sound", "silent")}
+        source.restart()
+        for camera, reconnects in before.items():
+            await eventually(lambda: is_back(gateway, camera, reconnects), f"camera {camera} is back")  # noqa: B023
+        await flows(sound, video | {"audio"}, f"{name} plays picture and sound after the restart")
+        await flows(silent, video, f"{name} plays a camera without sound after the restart")
+        assert viewers(gateway) == {"sound": 1, "silent": 1}, "the same connections"
+    await eventually(lambda: viewers(gateway) == {"sound": 0, "silent": 0}, f"{name} has left")
