@@ -10,8 +10,8 @@ Rules:
    ``ALLOW_METADATA_ADDRESSES`` is true. The URL is read by the parser that the engines connect with.
 3. A name can resolve to another address later. So the addresses are checked at each connect too, also after a restart,
    and the connection goes to an address that was checked (:mod:`gateway.capture.resolver`).
-4. Addresses to which a camera refers the gateway (a redirect, ``source=`` of a transport) are not checked: libav
-   connects to them on its own. ``docs/security.md`` describes the remaining risk and how to limit it.
+4. Addresses to which a camera refers the gateway (a redirect) are checked for every camera, also for a configured one.
+   The engine ``opencv`` connects on its own and checks none.
 """
 
 import asyncio

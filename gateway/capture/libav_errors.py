@@ -31,10 +31,9 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
-def open_error(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s: float) -> CaptureError:
-    """The error for a camera that could not be opened, after ``elapsed_s`` seconds."""
-    # libav mostly reports an operation that a deadline ended as "invalid data".
-    if elapsed_s >= timeout_s or isinstance(error, av.error.ExitError | av.error.TimeoutError):
+def open_error(error: Exception, url: CameraUrl, timeout_s: float) -> CaptureError:
+    """The error for a camera that could not be opened."""
+    if isinstance(error, av.error.ExitError | av.error.TimeoutError | TimeoutError):
         return camera_errors.timed_out(url, timeout_s)
     if isinstance(error, av.error.ConnectionRefusedError):
         return camera_errors.nothing_listens(url)
@@ -53,11 +52,8 @@ def open_error(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s: fl
     return camera_errors.not_opened(url, _words(error))
 
 
-def read_error(error: Exception, url: CameraUrl, timeout_s: float, elapsed_s: float) -> CaptureError:
-    """The error for an open stream that ended, ``elapsed_s`` seconds after its last packet."""
-    # libav reports a deadline in the middle of a packet as an "input/output error".
-    if elapsed_s >= timeout_s or isinstance(error, av.error.ExitError | av.error.TimeoutError):
-        return camera_errors.silent(url, timeout_s)
+def read_error(error: Exception, url: CameraUrl) -> CaptureError:
+    """The error for an open stream that ended."""
     if isinstance(error, _HUNG_UP):
         return camera_errors.ended(url)
     return CameraEndedError(f"the stream of the camera at {host_and_port(url)} broke off ({_words(error)})")

@@ -1,97 +1,70 @@
-"""Opens a camera with libav: fast, and with an error that says what to do.
+"""LibavInput: a source that libav has opened, with the bounds that libav does not have.
 
 Rules:
 
-1. TCP first: it crosses NAT and loses nothing. libav tries UDP itself where the camera refuses TCP (461).
-2. Nothing is probed: the session description and the first keyframe say everything. What libav reads while opening is
-   kept (``fflags=nobuffer`` would throw the first keyframe away, and cost a whole GOP).
-3. RTP payloads are taken as they are: :mod:`gateway.capture.access_units` says why.
-4. Of several checked addresses (:mod:`gateway.capture.resolver`), the first that can be reached is used. Each has its
-   share of the time.
-5. A camera's certificate is checked only where the settings ask for it: most cameras sign their own.
+1. An opening takes ``timeout_s`` at most, redirects included, and so does each silence: the input's
+   :class:`~gateway.capture.watch.Watch`. libav itself has no time-out; PyAV's would take the GIL for every packet.
+2. :meth:`LibavInput.interrupt` makes a thread that waits inside libav return at once, from any other thread.
+3. What the input knows about an error comes before libav's error number.
 """
 
-import errno
-import ssl
-import time
+from abc import ABC, abstractmethod
+from typing import Any
 
 import av
 from av.container import InputContainer
 
-from gateway.capture.camera_errors import certificate_error
 from gateway.capture.engine import CaptureSource
-from gateway.capture.interrupt import Interrupt
-from gateway.capture.libav_errors import open_error
-from gateway.capture.resolver import destinations
+from gateway.capture.libav_errors import open_error, read_error
 from gateway.capture.url import CameraUrl
-from gateway.errors import CameraTimeoutError, CameraUnreachableError, CaptureError
+from gateway.capture.watch import Watch
+from gateway.errors import CaptureError
 
-SCHEMES = frozenset({"rtsp", "rtsps"})
-
-OPTIONS = {
-    "rtsp_transport": "tcp+udp",
-    "rtsp_flags": "prefer_tcp",
-    "analyzeduration": "0",
-    "probesize": "32",
-    "fflags": "noparse",
-    # Bytes; room for two keyframes of 4K over UDP, where the system's default loses packets at the first.
-    "buffer_size": str(2 * 1024 * 1024),
-}
+LIBAV_ERRORS = (av.FFmpegError, OSError, ValueError)
+"""What PyAV raises for a source that cannot be opened or read."""
 
 
-def open_camera(url: CameraUrl, source: CaptureSource, interrupt: Interrupt) -> InputContainer | None:
-    """Open the camera within ``timeout_s`` seconds, which also bound each later read. ``None`` after a stop.
+class LibavInput(ABC):
+    """See the module. One thread opens, reads and closes it. ``url`` is the one that messages name."""
 
-    ``url`` is the parsed one of ``source``. Raises a :class:`~gateway.errors.CaptureError`.
-    """
-    if url.scheme not in SCHEMES:
-        raise CaptureError(f"{url.scheme}:// is not supported for cameras; write rtsp:// or rtsps://")
-    # libav waits in real time, whatever clock the engine has.
-    started = time.monotonic()
-    options = OPTIONS | _tls_options(url, source)
-    found = destinations(url, source, interrupt.stop)
-    for tried, destination in enumerate(found, start=1):
-        # PyAV's own timeout bounds each of the two steps of opening, and a camera may be slow in both.
-        interrupt.deadline = started + source.timeout_s * tried / len(found)
-        try:
-            return _open(url, destination, options, source.timeout_s, interrupt)
-        except (CameraUnreachableError, CameraTimeoutError):
-            if tried == len(found):
-                raise
-    return None
+    def __init__(self, source: CaptureSource, url: CameraUrl, watch: Watch) -> None:
+        self.source = source
+        self.url = url
+        self.watch = watch
 
+    @abstractmethod
+    def open(self) -> InputContainer | None:
+        """Open the source; ``None`` after an interrupt. Raises a :class:`~gateway.errors.CaptureError`."""
 
-def _open(
-    url: CameraUrl, destination: CameraUrl, options: dict[str, str], timeout_s: float, interrupt: Interrupt
-) -> InputContainer | None:
-    try:
-        # Cameras name their sessions in any encoding, and liveedge does not use the names.
-        container = av.open(str(destination), "r", options=dict(options), timeout=timeout_s, metadata_errors="replace")
-        if not interrupt.is_set:
-            return container
-        # libav reports success if it is interrupted while it reads stream information.
-        container.close()
-        if interrupt.stop.is_set():
-            return None
-        raise open_error(TimeoutError(), url, timeout_s, timeout_s)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if interrupt.stop.is_set():
-            return None
-        if "tls_verify" in options and getattr(error, "errno", None) == errno.EIO:
-            raise certificate_error(url) from None
-        opened_error = open_error(error, url, timeout_s, timeout_s if interrupt.is_set else 0.0)
-        if isinstance(opened_error, CameraUnreachableError | CameraTimeoutError):
-            opened_error.silent_at = (destination.host, destination.connect_port)
-        raise opened_error from None
-    finally:
-        interrupt.deadline = None
+    @abstractmethod
+    def interrupt(self) -> None:
+        """End it; see rule 2."""
+
+    @property
+    @abstractmethod
+    def is_interrupted(self) -> bool:
+        """Whether it was interrupted."""
+
+    @property
+    @abstractmethod
+    def known_error(self) -> CaptureError | None:
+        """Why it ended, where that is known."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything. The container is closed before."""
+
+    def open_error(self, error: Exception) -> CaptureError:
+        """The error for one of :data:`LIBAV_ERRORS` while it was opened."""
+        return self.known_error or open_error(error, self.url, self.source.timeout_s)
+
+    def read_error(self, error: Exception) -> CaptureError:
+        """The same while it was read."""
+        return self.known_error or read_error(error, self.url)
 
 
-def _tls_options(url: CameraUrl, source: CaptureSource) -> dict[str, str]:
-    """Rule 5: libav's options for TLS."""
-    if url.scheme != "rtsps" or not source.tls_verify:
-        return {}
-    # libav's TLS library may not know where this system keeps its certificates.
-    ca_file = source.tls_ca_file or ssl.get_default_verify_paths().cafile
-    trusted = {"ca_file": str(ca_file)} if ca_file is not None else {}
-    return {"tls_verify": "1", "verifyhost": url.host, **trusted}
+def av_open(name: str, **options: Any) -> InputContainer:
+    """``av.open``, for reading."""
+    # Cameras name their sessions in any encoding, and liveedge does not use the names.
+    container: InputContainer = av.open(name, "r", metadata_errors="replace", **options)
+    return container

@@ -19,7 +19,7 @@ from typing import cast
 from gateway.rtsp.errors import RtspProtocolError
 from gateway.rtsp.messages import Message, Request, Response, StreamParser
 
-WRITE_MAX_BYTES = 256 * 1024
+WRITE_MAX_BYTES = 1024 * 1024
 """What may wait to be sent. All requests and reports of an hour are less."""
 
 
@@ -29,7 +29,10 @@ class RtspConnection(asyncio.BufferedProtocol):
     def __init__(self, on_frame: Callable[[int, memoryview], None], on_message: Callable[[Message], None]) -> None:
         """``on_frame`` gets channel and payload of each interleaved frame, a view that is valid during the call."""
         self.parser = StreamParser(on_frame, on_message)
+        self.on_write_paused: Callable[[bool], None] = lambda is_paused: None
+        """Called when the peer reads too slowly, and when it has caught up."""
         self._transport: asyncio.Transport | None = None
+        self._is_refused = False
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # It is read at once: a connection may end with nobody waiting.
         self._ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
@@ -80,6 +83,11 @@ class RtspConnection(asyncio.BufferedProtocol):
             return
         self._transport.write(data)
 
+    def pause_reading(self, is_paused: bool) -> None:
+        """Leave what comes in the socket, or read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            (self._transport.pause_reading if is_paused else self._transport.resume_reading)()
+
     async def wait_ended(self) -> None:
         """Wait for the end. Returns when the peer closed the connection, raises what broke it."""
         await asyncio.shield(self._ended)
@@ -95,6 +103,10 @@ class RtspConnection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.close()
 
+    def refuse(self) -> None:
+        """Close the connection as soon as it is there: a server wants no more of them."""
+        self._is_refused = True
+
     def abort(self) -> None:
         """Close at once."""
         if self._transport is not None:
@@ -104,6 +116,8 @@ class RtspConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if self._is_refused:
+            self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.parser.get_buffer()
@@ -113,6 +127,12 @@ class RtspConnection(asyncio.BufferedProtocol):
             self.parser.received(nbytes)
         except Exception as error:
             self.fail(error)
+
+    def pause_writing(self) -> None:
+        self.on_write_paused(True)
+
+    def resume_writing(self) -> None:
+        self.on_write_paused(False)
 
     def eof_received(self) -> bool:
         return False

@@ -7,26 +7,25 @@ plays, :meth:`RtspRun.play` raises when the stream ends.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from urllib.parse import unquote
 
-from gateway.capture import camera_errors, resolver
+from gateway.capture import camera_errors
 from gateway.capture.counters import CaptureCounters
-from gateway.capture.engine import Address, CaptureSource
+from gateway.capture.engine import CaptureSource
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S, VIDEO_CODECS
+from gateway.capture.rtsp_connect import connect, credentials, request_uri
 from gateway.capture.rtsp_connection import RtspConnection
 from gateway.capture.rtsp_media import RtspMedia, TrackFormat
 from gateway.capture.rtsp_udp import UdpPair, open_pair
 from gateway.capture.url import CameraUrl
 from gateway.clock import Clock
-from gateway.errors import CameraTimeoutError, CameraUnreachableError, CaptureError
+from gateway.errors import CaptureError
 from gateway.media import Packet
 from gateway.rtsp import rtcp
-from gateway.rtsp.auth import Authenticator, Credentials
+from gateway.rtsp.auth import Authenticator
 from gateway.rtsp.client import ClientSession, State, Track, TransportKind
 from gateway.rtsp.formats import AudioFormat, VideoFormat, audio_format, video_format
 from gateway.rtsp.messages import Message, Request
@@ -69,8 +68,8 @@ class RtspRun:
         self._connection: RtspConnection | None = None
         self._is_playing = asyncio.Event()
         self._session = ClientSession(
-            uri=_request_uri(url),
-            authenticator=Authenticator(_credentials(url)),
+            uri=request_uri(url),
+            authenticator=Authenticator(credentials(url)),
             choose=self._choose,
             open_udp_ports=self._open_udp_ports,
         )
@@ -92,7 +91,7 @@ class RtspRun:
 
     async def open(self) -> None:
         """Connect, and go on until the server plays. The answers drive the session, in :meth:`_receive_message`."""
-        self._connection = await self._connect()
+        self._connection = await connect(self._url, self._source, self._receive, self._receive_message)
         self._send_due()
         playing = asyncio.ensure_future(self._is_playing.wait())
         ended = asyncio.ensure_future(self._connection.wait_ended())
@@ -107,22 +106,6 @@ class RtspRun:
         finally:
             playing.cancel()
             ended.cancel()
-
-    async def _connect(self) -> RtspConnection:
-        source, url = self._source, self._url
-        addresses = await resolver.addresses(url, source)
-        tls = _tls_context(source) if url.scheme == "rtsps" else None
-        for number, address in enumerate(addresses, start=1):
-            try:
-                # Each address has its share of the time.
-                async with asyncio.timeout(source.timeout_s * number / len(addresses)):
-                    return await RtspConnection.open(
-                        str(address), url.connect_port, self._receive, self._receive_message, tls, url.host
-                    )
-            except (OSError, TimeoutError) as error:
-                if number == len(addresses):
-                    raise _polled(camera_errors.connect_failed(error, url, source.timeout_s), address, url) from None
-        raise camera_errors.not_opened(url, "its name has no address")
 
     def _choose(self, description: SessionDescription) -> list[Track]:
         """The first video track that is known and the first audio track that is."""
@@ -322,40 +305,6 @@ class RtspRun:
             self._connection.send(request)
 
 
-def _polled(fault: CaptureError, address: Address, url: CameraUrl) -> CaptureError:
-    """Let the port of a camera that did not answer be polled, at the address that was checked."""
-    if isinstance(fault, CameraUnreachableError | CameraTimeoutError):
-        fault.silent_at = (str(address), url.connect_port)
-    return fault
-
-
-def _request_uri(url: CameraUrl) -> str:
-    """The URL as it stands in requests: without credentials (RFC 2326 §3.2)."""
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    port = f":{url.port}" if url.port else ""
-    return f"{url.scheme}://{host}{port}{url.target}"
-
-
-def _credentials(url: CameraUrl) -> Credentials | None:
-    if not url.userinfo:
-        return None
-    user, _, password = url.userinfo.partition(":")
-    return Credentials(unquote(user), unquote(password))
-
-
 def _frame_rate(session: ClientSession) -> Fraction | None:
     rate = session.tracks[0].media.frame_rate
     return Fraction(rate).limit_denominator(1001) if rate else None
-
-
-def _tls_context(source: CaptureSource) -> ssl.SSLContext:
-    """Most cameras sign their certificates themselves, and many speak only old versions: without ``tls_verify``, TLS is
-    for privacy alone, and every version is better than none."""
-    if source.tls_verify:
-        return ssl.create_default_context(cafile=str(source.tls_ca_file) if source.tls_ca_file is not None else None)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    return context

@@ -31,8 +31,7 @@ from gateway.capture.camera_errors import host_and_port, silent
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.capture.engines.h264_encoder import H264Encoder
-from gateway.capture.interrupt import interruptible
-from gateway.capture.libav_open import open_camera
+from gateway.capture.libav_rtsp import RtspInput
 from gateway.capture.resolver import destinations
 from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline
 from gateway.capture.url import CameraUrl, parse
@@ -191,7 +190,7 @@ class OpenCVCaptureEngine(CaptureEngine):
             yield from self._encode(reader)
         except NoVideoError as error:
             if not reader.has_opened:
-                self._explain(url)
+                self._explain()
             raise error from None
         finally:
             self._stop.set()
@@ -213,9 +212,12 @@ class OpenCVCaptureEngine(CaptureEngine):
             times = timeline.timestamp(MediaKind.VIDEO, source_time, frame.arrival)
             yield from encoder.encode(planes, times.dts_90k, times.captured_at_90k)
 
-    def _explain(self, url: CameraUrl) -> None:
+    def _explain(self) -> None:
         """Open the camera with libav and raise its error, if it has one, of a camera that OpenCV could not open."""
-        with interruptible(self._stop) as interrupt:
-            container = open_camera(url, self.source, interrupt)
+        opening = RtspInput(self.source)
+        try:
+            container = opening.open()
             if container is not None:
                 container.close()
+        finally:
+            opening.close()

@@ -7,7 +7,7 @@ silent camera, returns after an interrupt, and turns errors into messages.
 Rules:
 
 1. ``timeout_s`` bounds the opening, each read, and the time without a frame of video: audio alone does not keep a run
-   alive.
+   alive. libav's waits end by :class:`~gateway.capture.libav_open.LibavInput`.
 2. A packet that is marked corrupt or cannot be read is skipped and counted. Too many in a row end the run.
 """
 
@@ -21,12 +21,10 @@ from av.container import InputContainer
 from gateway.capture import camera_errors
 from gateway.capture.camera_errors import host_and_port, silent
 from gateway.capture.engine import CaptureEngine, CaptureSource
-from gateway.capture.interrupt import interruptible
-from gateway.capture.libav_errors import read_error
-from gateway.capture.libav_open import open_camera
+from gateway.capture.libav_open import LibavInput
 from gateway.capture.libav_packets import PacketConverter, RawPacket
+from gateway.capture.libav_rtsp import RtspInput
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S
-from gateway.capture.url import CameraUrl, parse
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NoVideoError, redact
 from gateway.media import Packet
@@ -42,7 +40,9 @@ class PyAVCaptureEngine(CaptureEngine):
 
     def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(source, clock)
-        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._input: LibavInput | None = None
         self._converter: PacketConverter | None = None
 
     @property
@@ -51,27 +51,40 @@ class PyAVCaptureEngine(CaptureEngine):
         return self._converter is not None and self._converter.is_low_latency
 
     def interrupt(self) -> None:
-        self._stop.set()
+        with self._lock:
+            self._is_stopped = True
+            if self._input is not None:
+                self._input.interrupt()
 
     def packets(self) -> Iterator[Packet]:
-        url = parse(self.source.url)
-        with interruptible(self._stop) as interrupt:
-            container = open_camera(url, self.source, interrupt)
+        opening = RtspInput(self.source)
+        with self._lock:
+            if self._is_stopped:
+                return
+            self._input = opening
+        try:
+            container = opening.open()
             if container is None:
                 return
             try:
-                yield from self._pull(container, url)
+                yield from self._pull(container, opening)
             finally:
                 container.close()
+        finally:
+            with self._lock:
+                self._input = None
+            opening.close()
 
-    def _pull(self, container: InputContainer, url: CameraUrl) -> Iterator[Packet]:
+    def _pull(self, container: InputContainer, opened: LibavInput) -> Iterator[Packet]:
+        url = opened.url
         self._converter = converter = PacketConverter(container, self.source.run, url, self.counters)
         opened_at = frame_at = self.clock.monotonic()
-        for raw in self._demux(container, converter, url):
+        for raw in self._demux(container, converter, opened):
             now = self.clock.monotonic()
             if converter.info is None and raw.stream is converter.video:
                 # Before the first keyframe, every packet of video shows that the camera works.
                 frame_at = now
+                opened.watch.frame()
             if now - frame_at > self.source.timeout_s:
                 raise silent(url, self.source.timeout_s)
             if raw.is_corrupt:
@@ -80,36 +93,37 @@ class PyAVCaptureEngine(CaptureEngine):
             for packet in converter.convert(raw, self.clock.wall_90k(), now):
                 if packet.is_video:
                     frame_at = now
+                    opened.watch.frame()
                 yield packet
-                if self._stop.is_set():
+                if self._is_stopped:
                     return
             if converter.info is None and now - opened_at > KEYFRAME_TIMEOUT_S:
                 raise camera_errors.no_keyframe(url, KEYFRAME_TIMEOUT_S)
 
-    def _demux(self, container: InputContainer, converter: PacketConverter, url: CameraUrl) -> Iterator[RawPacket]:
+    def _demux(self, container: InputContainer, converter: PacketConverter, opened: LibavInput) -> Iterator[RawPacket]:
         """libav's packets until the end, without those that cannot be read."""
         in_a_row = 0
-        reading_since = self.clock.monotonic()
-        while not self._stop.is_set():
+        while not self._is_stopped:
             try:
                 for raw in container.demux(*converter.streams):
-                    if self._stop.is_set():
+                    if self._is_stopped:
                         return
+                    opened.watch.packet()
                     if raw.size:
                         in_a_row = 0
                         yield raw
-                    reading_since = self.clock.monotonic()
-                raise camera_errors.ended(url)
+                if self._is_stopped:
+                    return
+                raise opened.known_error or camera_errors.ended(opened.url)
             except av.FFmpegError as error:
-                if self._stop.is_set():
+                if self._is_stopped:
                     return
                 in_a_row += 1
-                elapsed_s = self.clock.monotonic() - reading_since
-                if not isinstance(error, av.error.InvalidDataError) or elapsed_s >= self.source.timeout_s:
-                    raise read_error(error, url, self.source.timeout_s, elapsed_s) from None
+                if opened.known_error is not None or not isinstance(error, av.error.InvalidDataError):
+                    raise opened.read_error(error) from None
                 if in_a_row >= MAX_UNREADABLE_IN_A_ROW:
                     raise NoVideoError(
-                        f"{in_a_row} packets in a row from the camera at {host_and_port(url)} could not be read;"
+                        f"{in_a_row} packets in a row from the camera at {host_and_port(opened.url)} could not be read;"
                         " restart it"
                     ) from None
                 self._skip(error.strerror or "it is not valid")
