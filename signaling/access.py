@@ -21,6 +21,14 @@ Unsubscribe = Callable[[], None]
 class ClientAccess(Protocol):
     """See the module."""
 
+    @property
+    def counted_as(self) -> str | None:
+        """Whom limits count this client for; ``None``: its network."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether limits apply to it. They do not to an administrator."""
+
     def authorize(self, event: str, camera_id: str | None) -> None:
         """Check that the client may send an event about a camera; ``None`` is any camera.
 
@@ -42,7 +50,10 @@ Authenticate = Callable[[web.Request, object], Awaitable[ClientAccess]]
 
 
 class _Unrestricted:
-    """Allows everything and is never revoked."""
+    """Allows everything and is never revoked. Limits apply."""
+
+    counted_as: str | None = None
+    is_limited = True
 
     def authorize(self, event: str, camera_id: str | None) -> None:
         return

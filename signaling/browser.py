@@ -13,6 +13,8 @@ Rules:
    its access to frames that it receives is revoked, they stop, and ``access_ended`` gives the reason. When it may no
    longer be connected, its connection is closed too.
 6. A client that does not read is disconnected when :data:`QUEUE_MAX` packets wait for it.
+7. There are at most :data:`CLIENTS_MAX` clients, and :data:`CLIENTS_PER_ADDRESS_MAX` of one credential or address
+   (``counted_as`` of :mod:`signaling.access`). An administrator is not refused.
 """
 
 import asyncio
@@ -26,7 +28,8 @@ from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from gateway.camera import Camera
-from gateway.errors import ConflictError, LiveedgeError, redact
+from gateway.client_address import client_network
+from gateway.errors import ConflictError, LiveedgeError, UnavailableError, redact
 from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
 from signaling.access import UNRESTRICTED, Authenticate, ClientAccess, Unsubscribe
@@ -59,6 +62,10 @@ QUEUE_MAX = 512
 DISCONNECT_TIMEOUT_S = 0.5
 """How long clients may take to receive the disconnect when the gateway stops or their access is revoked."""
 
+CLIENTS_MAX = 1024
+CLIENTS_PER_ADDRESS_MAX = 256
+"""An office behind one address has this many people, an attack more."""
+
 CAMERAS_MAX = 16
 """Cameras whose frames one client may ask for at the same time."""
 
@@ -90,6 +97,8 @@ class BrowserSignaling:
         """Sums over the clients that have disconnected."""
         self.slow_clients_disconnected = 0
         """Clients disconnected because they did not read (rule 6)."""
+        self.connections_refused = 0
+        """Clients refused by rule 7."""
         self._status_publisher: StatusPublisher | None = None
         self._closed = False
         self._sio = SocketServer()
@@ -143,9 +152,14 @@ class BrowserSignaling:
         return self._sio.invalid_packets
 
     @property
-    def connections_refused(self) -> int:
-        """Connections refused because too many were open, in all or from one address."""
-        return self._sio.connections_refused
+    def unjoined(self) -> int:
+        """Connections that have not joined."""
+        return self._sio.unjoined
+
+    @property
+    def unjoined_evicted(self) -> int:
+        """Connections that had not joined and were closed for another, since the start."""
+        return self._sio.unjoined_evicted
 
     def status(self) -> BrowsersStatus:
         """The server at this moment, as ``/api/status`` shows it."""
@@ -166,14 +180,23 @@ class BrowserSignaling:
             try:
                 access = await self._authenticate(request, auth)
             except LiveedgeError as error:
-                details = {"status": error.status, "error": error.code, "message": redact(error)}
-                raise Refused(redact(error), details) from None
+                raise _refused(error) from None
             if not self._sio.is_open(environ):
                 raise Refused("the client has disconnected")
-        client = self._clients[sid] = _Client(self._sio, sid, request.remote or "", access)
+        counted_as = access.counted_as or client_network(request.remote or "")
+        if access.is_limited and self._is_full(counted_as):
+            self.connections_refused += 1
+            raise _refused(UnavailableError("too many Socket.IO clients are connected; try again later"))
+        client = self._clients[sid] = _Client(self._sio, sid, request.remote or "", access, counted_as)
+        client.eio_sid = self._sio.joined(sid)
         client.unsubscribe = access.on_revoke(lambda error: self._revoke(client, error))
         # In a task: the client is connected only after this returns.
         self._spawn(self._send_all_statuses(sid))
+
+    def _is_full(self, counted_as: str) -> bool:
+        """Rule 7."""
+        of_client = sum(client.counted_as == counted_as for client in self._clients.values())
+        return len(self._clients) >= CLIENTS_MAX or of_client >= CLIENTS_PER_ADDRESS_MAX
 
     async def _send_all_statuses(self, sid: str) -> None:
         for camera in tuple(self._service.cameras.values()):
@@ -189,6 +212,7 @@ class BrowserSignaling:
         if client is None:
             return
         client.unsubscribe()
+        self._sio.left(client.eio_sid)
         await client.frames.close()
         self._frames_sent += client.frames.frames_sent
         self._frames_skipped += client.frames.frames_skipped
@@ -318,10 +342,12 @@ class BrowserSignaling:
 class _Client:
     """One connection, and the frames that are sent on it."""
 
-    def __init__(self, sio: SocketServer, sid: str, address: str, access: ClientAccess) -> None:
+    def __init__(self, sio: SocketServer, sid: str, address: str, access: ClientAccess, counted_as: str) -> None:
         self.sid = sid
+        self.eio_sid: str | None = None
         self.address = address
         self.access = access
+        self.counted_as = counted_as
         self.unsubscribe: Unsubscribe = lambda: None
         self.is_revoked = False
         self.is_disconnected = False
@@ -337,3 +363,8 @@ class _Client:
     async def _send_frame(self, data: dict[str, Any], arrived: Callable[[], None]) -> None:
         """Send one frame. Its acknowledgement permits the next one (rule 3)."""
         await self._sio.emit(VIDEO_FRAME, data, to=self.sid, callback=lambda *_: arrived())
+
+
+def _refused(error: LiveedgeError) -> Refused:
+    """The refusal of a connection, with the error as over HTTP."""
+    return Refused(redact(error), {"status": error.status, "error": error.code, "message": redact(error)})

@@ -10,12 +10,17 @@ import asyncio
 import asyncio.trsock
 import contextlib
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import engineio
 import socketio
 from aiohttp import web
 from engineio.async_drivers.aiohttp import WebSocket
+from engineio.async_socket import AsyncSocket
 from engineio.packet import Packet, packet_names
+
+UPGRADE_S = 10.0
+"""From polling to WebSocket: two round trips."""
 
 
 class HookedClient(socketio.AsyncClient):
@@ -82,6 +87,8 @@ class UncompressedWebSocket(WebSocket):
 
     async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
         self._sock = web.WebSocketResponse(max_msg_size=self.server.max_http_buffer_size, compress=False)
+        # An upgrade from polling takes two messages. The library would wait for them without end.
+        self._upgrade_messages = 2 if "sid" in environ["aiohttp.request"].query else 0
         await self._sock.prepare(environ["aiohttp.request"])
         self.environ = environ
         await self.handler(self)
@@ -89,7 +96,10 @@ class UncompressedWebSocket(WebSocket):
 
     async def wait(self) -> Any:
         """The next message; ``None``, which ends the connection, if it is not an Engine.IO packet."""
-        data = await super().wait()
+        is_upgrade = self._upgrade_messages > 0
+        self._upgrade_messages -= is_upgrade
+        async with asyncio.timeout(UPGRADE_S if is_upgrade else None):
+            data = await super().wait()
         try:
             packet_names[Packet(encoded_packet=data).packet_type]
         except Exception as error:
@@ -107,9 +117,24 @@ class HookedEngine(engineio.AsyncServer):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._async = {**self._async, "websocket": UncompressedWebSocket}
+        self._pings: WeakKeyDictionary[AsyncSocket, asyncio.Task[Any]] = WeakKeyDictionary()
 
     def invalid_message(self, error: Exception, client: str) -> None:
         """A client sent a message that is not an Engine.IO packet; its connection ends. For a subclass to override."""
+
+    def forget(self, session: AsyncSocket) -> None:
+        """Release a closed session at once. The library would keep it for up to a minute."""
+        self.sockets.pop(session.sid, None)
+        if (ping := self._pings.pop(session, None)) is not None:
+            ping.cancel()
+
+    def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in the library. Remembers the task that waits to send the next ping of a session."""
+        task = super().start_background_task(target, *args, **kwargs)
+        session = getattr(target, "__self__", None)
+        if isinstance(session, AsyncSocket):
+            self._pings[session] = task
+        return task
 
 
 class HookedServer(socketio.AsyncServer):

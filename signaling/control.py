@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.camera import Camera
+from gateway.client_address import client_network
 from gateway.errors import (
     ForbiddenError,
     LiveedgeError,
@@ -64,6 +65,10 @@ class Caller:
     def address_of(self, client_id: str) -> str:
         """The key of limits by address. The EMS does not send its clients' addresses: each client counts for itself."""
         return self.address if self.endpoint is Endpoint.BROWSER else f"ems:{client_id}"
+
+    def counted_as(self, client_id: str) -> str:
+        """Whom limits count a request for."""
+        return self.access.counted_as or client_network(self.address_of(client_id))
 
     def client(self, client_id: str) -> str:
         """The client's id as the service knows it; see rule 2."""

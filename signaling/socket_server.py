@@ -2,7 +2,9 @@
 
 1. Binary parts of a message are not accepted: no command has any.
 2. A packet that is not Socket.IO is ignored and counted, without a traceback for each.
-3. A connection that has not joined after :data:`JOIN_S` is closed. There are at most :data:`SESSIONS_MAX` connections.
+3. A connection that has not joined after :data:`JOIN_S` is closed. There are at most :data:`UNJOINED_MAX` of them: for
+   one more, the oldest of the network with the most is closed. So connections that do nothing keep nobody out.
+   :mod:`signaling.browser` limits those that have joined.
 4. A connection can be closed at once (:meth:`SocketServer.abort`), even if the client does not read. The library itself
    would wait until its queue is sent.
 5. WebSocket messages are not compressed, though browsers offer it (RFC 7692): a JPEG does not get smaller, and
@@ -11,13 +13,15 @@
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import engineio
 from aiohttp import web
 
-from gateway.errors import UnavailableError, redact
+from gateway.client_address import client_network
+from gateway.errors import ConflictError, redact
 from signaling.compat import HookedEngine, HookedServer
 from signaling.log import library_logger
 
@@ -26,42 +30,41 @@ log = logging.getLogger(__name__)
 MESSAGE_MAX_BYTES = 256 * 1024
 """The largest valid message is an SDP offer."""
 
-JOIN_S = 20.0
+JOIN_S = 10.0
 """From connecting to Socket.IO's CONNECT, which is the next packet: enough for a slow line and a delayed refusal."""
 
-SESSIONS_MAX = 1024
-SESSIONS_PER_ADDRESS_MAX = 128
-"""Limits as for WebRTC: an office behind one address has this many, an attack more."""
+UNJOINED_MAX = 512
+"""A client has joined after two round trips. After a restart, this many may do so at a time."""
 
 
 class _Engine(HookedEngine):
-    """Knows the address and the TCP transports of each session: polling has two, WebSocket another."""
+    """Knows the address of each session, and the TCP transports of its open requests: up to two polls, a WebSocket."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.invalid_packets = 0
-        self.connections_refused = 0
         self.addresses: WeakKeyDictionary[engineio.AsyncSocket, str] = WeakKeyDictionary()
         self.tcp_transports: WeakKeyDictionary[engineio.AsyncSocket, WeakSet[asyncio.Transport]] = WeakKeyDictionary()
 
     async def handle_request(self, request: web.Request) -> Any:
         session = self.sockets.get(request.query.get("sid"))
-        if "sid" not in request.query and self._is_full(request.remote or ""):
-            self.connections_refused += 1
-            raise UnavailableError("too many Socket.IO connections are open; try again later", retry_after_s=10)
-        if session is not None and request.transport is not None:
-            self.tcp_transports.setdefault(session, WeakSet()).add(request.transport)
-        return await super().handle_request(request)
+        if session is not None and session.upgrading and "Upgrade" in request.headers:
+            raise ConflictError("this Socket.IO connection is being upgraded already")
+        transport = request.transport
+        if session is None or transport is None:
+            return await super().handle_request(request)
+        # Only while the request is open: a proxy then uses the connection for other clients.
+        transports = self.tcp_transports.setdefault(session, WeakSet())
+        transports.add(transport)
+        try:
+            return await super().handle_request(request)
+        finally:
+            transports.discard(transport)
 
     def invalid_message(self, error: Exception, client: str) -> None:
         self.invalid_packets += 1
         why = redact(f"{type(error).__name__}: {error}")
         log.debug("a client sent a message that is not Engine.IO: %s", why, extra={"client": client})
-
-    def _is_full(self, address: str) -> bool:
-        # The library removes closed sessions only now and then.
-        addresses = [self.addresses.get(session) for session in self.sockets.values() if not session.closed]
-        return len(addresses) >= SESSIONS_MAX or addresses.count(address) >= SESSIONS_PER_ADDRESS_MAX
 
 
 class SocketServer(HookedServer):
@@ -80,7 +83,10 @@ class SocketServer(HookedServer):
             cors_allowed_origins=[],
         )
         self._invalid_packets = 0
-        self._join_timers: dict[str, asyncio.TimerHandle] = {}
+        self._unjoined: dict[str, tuple[str, asyncio.TimerHandle]] = {}
+        """By Engine.IO session, the oldest first: its client's network, and the timer of rule 3."""
+        self.unjoined_evicted = 0
+        """Connections that had not joined and were closed for another (rule 3)."""
         self._aborts: set[asyncio.Future[None]] = set()
 
     @property
@@ -89,9 +95,22 @@ class SocketServer(HookedServer):
         return self._invalid_packets + int(self.eio.invalid_packets)
 
     @property
-    def connections_refused(self) -> int:
-        """Connections refused by rule 3, since the start."""
-        return int(self.eio.connections_refused)
+    def unjoined(self) -> int:
+        """Connections that have not joined."""
+        return len(self._unjoined)
+
+    def joined(self, sid: str) -> str | None:
+        """A client has joined, so that rule 3 does not apply any more. Returns its Engine.IO session id."""
+        eio_sid = self.engine_sid(sid)
+        if eio_sid is not None:
+            self.engine_disconnected(eio_sid)
+        return eio_sid
+
+    def left(self, eio_sid: str | None) -> None:
+        """A client has left. If its connection is open, rule 3 applies again."""
+        session = self.eio.sockets.get(eio_sid)
+        if eio_sid is not None and session is not None and not (session.closing or session.closed):
+            self._add_unjoined(eio_sid, client_network(self.eio.addresses.get(session, "")))
 
     def queue_size(self, sid: str) -> int:
         """Packets that wait to be sent to a client."""
@@ -121,22 +140,27 @@ class SocketServer(HookedServer):
         session = self.eio.sockets.get(eio_sid)
         transports = [*self.eio.tcp_transports.get(session, ())] if session is not None else []
         if eio_sid in self.environ:
-            transports.append(self.environ[eio_sid]["aiohttp.request"].transport)
+            opened_by = self.environ[eio_sid]["aiohttp.request"]
+            if "Upgrade" in opened_by.headers:  # a WebSocket, which is this request
+                transports.append(opened_by.transport)
         if session is not None:
             # Otherwise a client that polls would continue on another connection.
             await session.close(wait=False, abort=True)
+            self.eio.forget(session)
         for transport in transports:
             if transport is not None:
                 transport.abort()
 
     def engine_connected(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        self.eio.addresses[self.eio.sockets[eio_sid]] = environ["aiohttp.request"].remote or ""
-        timer = asyncio.get_running_loop().call_later(JOIN_S, self._abort_unless_joined, eio_sid)
-        self._join_timers[eio_sid] = timer
+        address = environ["aiohttp.request"].remote or ""
+        self.eio.addresses[self.eio.sockets[eio_sid]] = address
+        if len(self._unjoined) >= UNJOINED_MAX:
+            self._evict_unjoined()
+        self._add_unjoined(eio_sid, client_network(address))
 
     def engine_disconnected(self, eio_sid: str) -> None:
-        if (timer := self._join_timers.pop(eio_sid, None)) is not None:
-            timer.cancel()
+        if (unjoined := self._unjoined.pop(eio_sid, None)) is not None:
+            unjoined[1].cancel()
 
     def invalid_packet(self, error: Exception, eio_sid: str) -> None:
         self._invalid_packets += 1
@@ -144,9 +168,18 @@ class SocketServer(HookedServer):
         why = redact(f"{type(error).__name__}: {error}")
         log.debug("a client sent a packet that is not Socket.IO: %s", why, extra={"client": client})
 
-    def _abort_unless_joined(self, eio_sid: str) -> None:
-        del self._join_timers[eio_sid]
-        if not self.has_joined(eio_sid):
-            task = asyncio.ensure_future(self._abort_session(eio_sid))
-            self._aborts.add(task)
-            task.add_done_callback(self._aborts.discard)
+    def _add_unjoined(self, eio_sid: str, network: str) -> None:
+        timer = asyncio.get_running_loop().call_later(JOIN_S, self._abort_soon, eio_sid)
+        self._unjoined[eio_sid] = network, timer
+
+    def _evict_unjoined(self) -> None:
+        """Rule 3."""
+        network = Counter(network for network, _ in self._unjoined.values()).most_common(1)[0][0]
+        self._abort_soon(next(eio_sid for eio_sid, (each, _) in self._unjoined.items() if each == network))
+        self.unjoined_evicted += 1
+
+    def _abort_soon(self, eio_sid: str) -> None:
+        self.engine_disconnected(eio_sid)
+        task = asyncio.ensure_future(self._abort_session(eio_sid))
+        self._aborts.add(task)
+        task.add_done_callback(self._aborts.discard)

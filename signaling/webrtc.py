@@ -28,7 +28,13 @@ class WebRtcRelay:
     async def _offer(self, caller: Caller, offer: WebRtcOffer) -> Reply:
         camera = self._service.camera(offer.camera_id)
         key = (caller.connection, offer.client_id)
-        viewer = await self._webrtc.join(camera, offer.sdp, client_address=caller.address_of(offer.client_id))
+        viewer = await self._webrtc.join(
+            camera,
+            offer.sdp,
+            client_address=caller.address_of(offer.client_id),
+            counted_as=caller.counted_as(offer.client_id),
+            is_limited=caller.access.is_limited,
+        )
         before = self._viewers.get(key)
         self._viewers[key] = viewer
         viewer.close_callbacks.append(lambda: self._forget(key, viewer))

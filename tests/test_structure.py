@@ -34,7 +34,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "capture.engines": {"clock", "errors", "media", "codec", "rtsp", "rtsp.depacketize", "capture"},
         "jpeg": {"clock", "errors", "hub", "media", "codec"},
         "webrtc": {
-            *("camera", "clock", "errors", "hub", "latency", "media"),
+            *("camera", "client_address", "clock", "errors", "hub", "latency", "media"),
             *("codec", "webrtc.sdp", "webrtc.ice", "webrtc.rtp"),
         },
         # Of the modules directly in webrtc only compat and transport: tests/gateway/webrtc/test_imports.py.

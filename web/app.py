@@ -54,10 +54,10 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
             http_metrics.middleware,
             errors_as_json,
             proxies.middleware,
-            limits.middleware,
             hosts.middleware,
             cors.middleware,
             authentication,
+            limits.middleware,
         ],
         client_max_size=BODY_MAX_BYTES,
     )

@@ -16,6 +16,7 @@ from dataclasses import replace
 from aiortc import RTCCertificate
 
 from gateway.camera import Camera
+from gateway.client_address import client_network
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NotFoundError, UnavailableError
 from gateway.latency import latency_histogram, remove_series
@@ -29,7 +30,7 @@ from gateway.webrtc.rtp.srtp import SrtpBuffer
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
 from gateway.webrtc.sdp.negotiation import negotiate, refuse_b_frames
 from gateway.webrtc.sdp.offer import parse_offer
-from gateway.webrtc.stats import Totals
+from gateway.webrtc.stats import Totals, ViewerState
 from gateway.webrtc.viewer import Viewer
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,15 @@ KEYFRAME_WAIT_S = 8.0
 """How long an offer waits for a camera that is starting: for its connection, and the usual keyframe interval."""
 
 VIEWERS_PER_CAMERA = 256
-VIEWERS_PER_ADDRESS = 128
-"""Limits. An office behind one address has this many viewers, an attack more."""
+VIEWERS_PER_CAMERA_AND_CLIENT = 192
+"""Of one client, so that no single one takes a whole camera. Hundreds of people may be behind one address."""
+
+VIEWERS_PER_ADDRESS = 1024
+"""Of one client, of all cameras together: many people with a wall of cameras each."""
+
+UNCONNECTED_S = 2.0
+"""At a limit, a viewer that is not connected after this long gives way to a new one. Connecting takes some round
+trips."""
 
 TICK_S = 1.0
 """Interval of sender reports, and of the check for silent viewers."""
@@ -78,8 +86,14 @@ class WebRtcServer:
         self.listener = IceListener(udp_port, listen, hosts, self.registry)
         self._fanouts: dict[str, CameraFanout] = {}
         self._viewers: dict[str, Viewer] = {}
-        self._joining: Counter[str] = Counter()
-        """Pending joins, by ``camera:`` and ``address:`` keys: they count against the limits."""
+        self._counts: Counter[str] = Counter()
+        """Viewers and pending joins, by the keys of :meth:`_reserve`."""
+        self._keys: dict[str, tuple[str, ...]] = {}
+        """By viewer: the keys that it counts for."""
+        self.joins_refused = 0
+        """Offers refused because of a limit."""
+        self.viewers_evicted = 0
+        """Viewers that were not connected and gave way to others."""
         self._maintenance: asyncio.Task[None] | None = None
         self._closed_totals: dict[str, Totals] = {}
         """Totals of the closed viewers, by camera."""
@@ -155,15 +169,27 @@ class WebRtcServer:
         self._closed_totals.pop(camera_id, None)
         remove_series(self.first_frame_s, camera_id)
 
-    async def join(self, camera: Camera, offer_sdp: str, *, client_address: str) -> Viewer:
+    async def join(
+        self,
+        camera: Camera,
+        offer_sdp: str,
+        *,
+        client_address: str,
+        counted_as: str | None = None,
+        is_limited: bool = True,
+    ) -> Viewer:
         """Make a viewer from an offer; its ``answer_sdp`` is ready. The camera is held until the viewer is closed.
+
+        Limits count it for ``counted_as``, or else for the network of its address. Without ``is_limited`` it is counted
+        and never refused.
 
         Raises ``BadRequestError`` for an invalid offer, ``NegotiationError`` if camera and viewer have no codec in
         common, and ``UnavailableError`` if the camera does not start, a limit is reached or the server is closing.
         """
         offer = parse_offer(offer_sdp)
         began_s = self._clock.monotonic()
-        with self._reserve(camera.id, client_address):
+        client = counted_as or client_network(client_address)
+        with self._reserve(camera.id, client, is_limited) as keys:
             hold = camera.hold("webrtc")
             try:
                 await camera.wait_for_keyframe(KEYFRAME_WAIT_S)
@@ -195,6 +221,7 @@ class WebRtcServer:
             first_frame_s = self.first_frame_s.labels(camera.id)
             viewer.on_first_frame = lambda: first_frame_s.observe(self._clock.monotonic() - began_s)
             self._viewers[viewer.id] = viewer
+            self._keys[viewer.id] = keys
             self.registry.add(viewer.agent)
         viewer.answer_sdp = write_answer(
             negotiated,
@@ -230,25 +257,57 @@ class WebRtcServer:
                     await self.listener.resolve_hosts()
 
     @contextlib.contextmanager
-    def _reserve(self, camera_id: str, client_address: str) -> Iterator[None]:
-        """Count a pending join against both limits. Raises ``UnavailableError``."""
+    def _reserve(self, camera_id: str, client: str, is_limited: bool) -> Iterator[tuple[str, ...]]:
+        """Count a viewer against the limits, until :meth:`_on_viewer_closed`, or the body of the ``with`` raises.
+
+        Gives the keys that it counts for. Raises ``UnavailableError``.
+        """
         if self._closed or not self.listener.is_open:
             raise UnavailableError("the gateway is stopping")
-        camera_key, address_key = f"camera:{camera_id}", f"address:{client_address}"
-        of_camera = self._joining[camera_key] + len(self.viewers_of(camera_id))
-        of_address = self._joining[address_key] + sum(
-            viewer.client_address == client_address for viewer in self._viewers.values()
-        )
-        if of_camera >= self._viewers_per_camera:
-            raise UnavailableError(f"camera {camera_id} has {of_camera} WebRTC viewers, its limit", retry_after_s=10)
-        if of_address >= self._viewers_per_address:
-            raise UnavailableError(f"your address has {of_address} WebRTC viewers, its limit", retry_after_s=10)
-        self._joining.update((camera_key, address_key))
+        limits = {
+            f"camera:{camera_id}": (self._viewers_per_camera, f"camera {camera_id} has", ""),
+            f"client:{client}": (self._viewers_per_address, "your address has", ""),
+            f"camera:{camera_id} client:{client}": (
+                VIEWERS_PER_CAMERA_AND_CLIENT,
+                "your address has",
+                f" of camera {camera_id}",
+            ),
+        }
+        for key, (limit, whose, of_camera) in limits.items():
+            count = self._counts[key]
+            if count >= limit and is_limited and not self._make_room(key):
+                self.joins_refused += 1
+                raise UnavailableError(f"{whose} {count} WebRTC viewers{of_camera}, its limit", retry_after_s=10)
+        keys = tuple(limits)
+        self._counts.update(keys)
         try:
-            yield
-        finally:
-            self._joining.subtract((camera_key, address_key))
-            self._joining += Counter()
+            yield keys
+        except BaseException:
+            self._uncount(keys)
+            raise
+
+    def _uncount(self, keys: tuple[str, ...]) -> None:
+        for key in keys:
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
+
+    def _make_room(self, key: str) -> bool:
+        """Close a viewer that is not connected, the oldest of the client with the most. ``False``: there is none."""
+        latest_s = self._clock.monotonic() - UNCONNECTED_S
+        by_client: dict[str, list[Viewer]] = {}
+        for viewer in self._viewers.values():
+            keys = self._keys[viewer.id]
+            if key in keys and viewer.state is ViewerState.NEW and viewer.created_s <= latest_s:
+                by_client.setdefault(keys[1], []).append(viewer)
+        if not by_client:
+            return False
+        oldest = max(by_client.values(), key=len)[0]
+        self._uncount(self._keys.pop(oldest.id))
+        self._keys[oldest.id] = ()
+        oldest.close_soon("it was not connected, and another viewer needed its place")
+        self.viewers_evicted += 1
+        return True
 
     def _restart_ice(self, viewer: Viewer, remote: tuple[str, str]) -> tuple[str, ...]:
         """Give a viewer new ICE credentials. Returns our candidates."""
@@ -261,6 +320,7 @@ class WebRtcServer:
 
     def _on_viewer_closed(self, viewer: Viewer) -> None:
         self.registry.remove(viewer.agent)
+        self._uncount(self._keys.pop(viewer.id, ()))
         if self._viewers.pop(viewer.id, None) is not None:
             self._closed_totals[viewer.camera_id] = self._totals_of_closed(viewer.camera_id).plus(viewer.stats())
         if not self.viewers_of(viewer.camera_id):

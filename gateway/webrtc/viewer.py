@@ -96,6 +96,11 @@ class Viewer:
         self.closed = asyncio.Event()
 
     @property
+    def created_s(self) -> float:
+        """When it was made, in monotonic seconds."""
+        return self._created_s
+
+    @property
     def etag(self) -> str:
         """The ICE session's tag (RFC 9725 §4.3.1), without quotes: it changes with an ICE restart."""
         return self.agent.username

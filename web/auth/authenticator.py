@@ -93,7 +93,8 @@ class Authenticator:
         token = auth.get("token") if isinstance(auth, dict) else None
         if token is None:
             token = _bearer_token(request)
-        return SocketAccess(await self.authenticate(token, request.remote or ""))
+        address = request.remote or ""
+        return SocketAccess.of(await self.authenticate(token, address), address)
 
     async def authenticate_request(self, request: web.Request) -> None:
         """Set the session of a request. Raises ``UnauthorizedError`` or ``ForbiddenError`` for one that is refused."""

@@ -1,11 +1,13 @@
 """SocketAccess: an :class:`~web.auth.sessions.AuthSession` as :mod:`signaling` uses it."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from gateway.access import Scope
 from gateway.errors import ForbiddenError
 from signaling.access import OnRevoke, Unsubscribe
 from web.auth import policy
+from web.auth.counted_as import counted_as, is_limited
 from web.auth.grant import Grant
 from web.auth.sessions import AuthSession
 
@@ -15,6 +17,13 @@ class SocketAccess:
     """Implements :class:`signaling.access.ClientAccess` with the scopes of :data:`web.auth.policy.EVENTS`."""
 
     session: AuthSession
+    counted_as: str | None
+    is_limited: bool
+
+    @classmethod
+    def of(cls, session: AuthSession, address: str) -> Self:
+        """The access of a client at an address."""
+        return cls(session, counted_as(session.grant, address), is_limited(session.grant))
 
     def authorize(self, event: str, camera_id: str | None) -> None:
         """Raise ``ForbiddenError`` unless the client may send an event about a camera; ``None`` is any camera."""

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. One client (:func:`~gateway.client_address.client_network`) has at most ``CONNECTIONS_PER_ADDRESS`` requests open at
-   a time, streams included. Another is answered 429.
+1. One client (:mod:`web.auth.counted_as`) has at most ``CONNECTIONS_PER_ADDRESS`` requests open at a time, streams
+   included. Another is answered 429. So this comes after the authentication.
 2. A request that may change something is answered 408 after :data:`UNSAFE_TIMEOUT_S`, however slowly its body arrives.
    GET, HEAD and OPTIONS are excepted, since streams and long polling last. What they send as a body is not waited for.
 """
@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from gateway.client_address import client_network
+from web.auth.counted_as import counted_as, is_limited
 from web.auth.rate_limiter import TooManyError
+from web.auth.requests import grant_of
 from web.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,8 +48,9 @@ class RequestLimits:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Raises :class:`~web.auth.rate_limiter.TooManyError` and ``HTTPRequestTimeout``."""
-        client = client_network(request.remote or "")
-        if self._open[client] >= self._limit:
+        grant = grant_of(request)
+        client = counted_as(grant, request.remote or "")
+        if self._open[client] >= self._limit and is_limited(grant):
             self._refused["connections"] += 1
             raise TooManyError(
                 f"{client} has {self._limit} requests open already, the limit of CONNECTIONS_PER_ADDRESS",

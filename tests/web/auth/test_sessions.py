@@ -1,6 +1,7 @@
 """What lasts longer than a request: WebRTC viewers, their owners, and Socket.IO connections."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as Refused
 
-from signaling import socket_server
+from signaling import browser, compat, socket_server
 from tests.support.auth_gateway import (
     ADMIN_TOKEN,
     DEMO,
@@ -23,6 +24,7 @@ from tests.support.auth_gateway import (
     close_failed,
     offered,
 )
+from tests.support.eventually import eventually
 from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.jwt import LEEWAY_S
@@ -129,16 +131,68 @@ async def test_a_connection_that_never_joins_is_closed(auth_client: Client, monk
                 pass
 
 
+async def test_connections_that_never_join_keep_nobody_out(
+    auth_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_server, "UNJOINED_MAX", 5)
+    assert auth_client.app is not None
+    server = auth_client.app[GATEWAY].browser
+    async with aiohttp.ClientSession() as session:
+        url = auth_client.make_url("/socket.io/?EIO=4&transport=polling")
+        sids = []
+        for _ in range(12):
+            async with session.get(url) as answer:
+                sids.append(json.loads((await answer.text())[1:])["sid"])
+        sio, _ = await connected(auth_client, auth={"token": "may-view-everything"})
+        assert (server.unjoined, server.unjoined_evicted) == (4, 8)
+        alive = []
+        for sid in sids:
+            async with session.post(f"{url}&sid={sid}", data="40") as answer:
+                alive.append(answer.status == 200)
+        assert alive == [False] * 8 + [True] * 4, "the oldest gave way"
+        assert sio.connected
+        await sio.disconnect()
+
+
+async def test_a_client_that_leaves_and_keeps_its_connection_has_not_joined(auth_client: Client) -> None:
+    assert auth_client.app is not None
+    server = auth_client.app[GATEWAY].browser
+    url = auth_client.make_url("/socket.io/?EIO=4&transport=websocket")
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as line:
+        await line.receive()
+        assert server.unjoined == 1
+        await line.send_str('40{"token": "' + ADMIN_TOKEN + '"}')
+        await eventually(lambda: (server.unjoined, server.status().clients) == (0, 1), "it has joined")
+        await line.send_str("41")
+        await eventually(lambda: (server.unjoined, server.status().clients) == (1, 0), "it has left")
+
+
+async def test_an_upgrade_to_websocket_that_is_not_completed_ends(
+    auth_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compat, "UPGRADE_S", 0.2)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(auth_client.make_url("/socket.io/?EIO=4&transport=polling")) as answer:
+            sid = json.loads((await answer.text())[1:])["sid"]
+        url = auth_client.make_url(f"/socket.io/?EIO=4&transport=websocket&sid={sid}")
+        async with session.ws_connect(url) as line:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as second:
+                await session.ws_connect(url)
+            assert second.value.status == 409
+            async with asyncio.timeout(20):
+                assert (await line.receive()).type is not aiohttp.WSMsgType.TEXT
+
+
 async def test_connections_of_one_address_are_limited(auth_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_server, "SESSIONS_PER_ADDRESS_MAX", 3)
-    options = {"auth": {"token": ADMIN_TOKEN}}
+    monkeypatch.setattr(browser, "CLIENTS_PER_ADDRESS_MAX", 3)
+    options = {"auth": {"token": "may-view-everything"}}
     clients = [(await connected(auth_client, **options))[0] for _ in range(3)]
     with pytest.raises(Refused):
         await connected(auth_client, **options)
-    async with auth_client.get("/socket.io/?EIO=4&transport=polling") as answer:
-        assert (answer.status, (await answer.json())["error"]) == (503, "unavailable")
     assert auth_client.app is not None
-    assert auth_client.app[GATEWAY].browser.connections_refused >= 2
+    assert auth_client.app[GATEWAY].browser.connections_refused == 1
+    others = ("may-view-the-door", *[ADMIN_TOKEN] * 4)
+    clients += [(await connected(auth_client, auth={"token": token}))[0] for token in others]
     for sio in clients:
         await sio.disconnect()
     for _ in range(200):

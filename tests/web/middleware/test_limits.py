@@ -231,18 +231,18 @@ async def test_the_client_with_the_most_connections_makes_room_for_another(tmp_p
     values = load_settings(data_dir=tmp_path, connections_max=10)
     refused: Counter[str] = Counter()
     limiter = ConnectionLimiter(values, refused, lambda: 10)
-    crowd = [Connection("2001:db8::/64", idle_s=n) for n in range(5)]
+    many = [Connection("2001:db8::/64", idle_s=n) for n in range(5)]
     others = [Connection(f"198.51.100.{n}", idle_s=-1.0) for n in range(5)]
-    for each in crowd + others:
+    for each in many + others:
         limiter.add(each)
-    assert not any(each.is_aborted for each in crowd)
+    assert not any(each.is_aborted for each in many)
     assert limiter.accepts("203.0.113.9")
-    assert [each.is_aborted for each in crowd] == [True, False, False, False, False]
+    assert [each.is_aborted for each in many] == [True, False, False, False, False]
     assert not any(each.is_aborted for each in others)
     limiter.add(Connection("203.0.113.9", idle_s=0.0))
     limiter.reload(load_settings(data_dir=tmp_path, connections_per_address=4))
     assert limiter.accepts("2001:db8::77"), "the addresses of one /64 are one client"
-    assert [each.is_aborted for each in crowd] == [True, True, False, False, False]
+    assert [each.is_aborted for each in many] == [True, True, False, False, False]
     assert refused == {"evicted": 2}
 
 

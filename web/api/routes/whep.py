@@ -16,6 +16,8 @@ from gateway.webrtc.sdp.offer import OFFER_MAX_BYTES
 from gateway.webrtc.viewer import Viewer
 from web.api.describe import Parameter, describe
 from web.api.models import Error
+from web.auth.counted_as import counted_as, is_limited
+from web.auth.requests import grant_of
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
 from web.gateway import GATEWAY
 
@@ -53,7 +55,14 @@ async def join(request: web.Request) -> web.Response:
     _require_accepted(request)
     offer = await _text(request)
     camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
-    viewer = await request.app[GATEWAY].webrtc.join(camera, offer, client_address=request.remote or "")
+    address, grant = request.remote or "", grant_of(request)
+    viewer = await request.app[GATEWAY].webrtc.join(
+        camera,
+        offer,
+        client_address=address,
+        counted_as=counted_as(grant, address),
+        is_limited=is_limited(grant),
+    )
     request.app[VIEWER_OWNERSHIP].assign(request, viewer)
     response = web.Response(
         status=201,

@@ -54,9 +54,16 @@ def messaging_metrics(gateway: Gateway) -> Iterable[Metric]:
     )
     yield counter(
         "browser_connections_refused",
-        "Socket.IO connections refused because too many were open, in all or from one address",
+        "Socket.IO clients refused because too many were connected, in all or of one address",
         (),
         single(gateway.browser.connections_refused),
+    )
+    yield gauge("browser_unjoined", "Socket.IO connections that have not joined", (), single(gateway.browser.unjoined))
+    yield counter(
+        "browser_unjoined_evicted",
+        "Socket.IO connections that had not joined and were closed for another",
+        (),
+        single(gateway.browser.unjoined_evicted),
     )
     yield counter(
         "browser_slow_clients_disconnected",

@@ -81,6 +81,15 @@ def webrtc_metrics(gateway: Gateway) -> Iterable[Metric]:
         [((reason,), count) for reason, count in server.sends_failed.items()],
     )
     yield counter(
+        "webrtc_joins_refused", "Offers of WebRTC viewers refused because of a limit", (), single(server.joins_refused)
+    )
+    yield counter(
+        "webrtc_viewers_evicted",
+        "WebRTC viewers that were not connected and were closed for another",
+        (),
+        single(server.viewers_evicted),
+    )
+    yield counter(
         "webrtc_accept_failures",
         "Times that ICE connections over TCP had to wait because no descriptors were left",
         (),
