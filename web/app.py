@@ -5,6 +5,7 @@ import errno
 import gc
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
@@ -40,6 +41,16 @@ BODY_MAX_BYTES = 256 * 1024
 
 SHUTDOWN_S = 1.0
 """How long open requests may continue after the order to stop. Blocked playlists and MJPEG would not end."""
+
+COLLECT_AFTER_OBJECTS = 10_000
+"""Objects more than at the last garbage collection that begin the next. With the default of 700, 20 cameras began one
+each second, which visited all packets of their live windows and stopped the event loop for 2 ms. It found nothing:
+packets are freed by their reference counts. So much more garbage in cycles is a few megabytes."""
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a worker thread may keep the interpreter's lock while the event loop waits for it. The loop gives it away
+with each ``sendmsg``, and so may wait once for each viewer of a frame. With the default of 5 ms, the threads that write
+20 recordings delayed one frame of a hundred by 2 ms."""
 
 
 def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Application:
@@ -120,6 +131,8 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         # them: each full collection would stop the event loop, and with it every viewer, for about 100 ms.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(COLLECT_AFTER_OBJECTS)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         await stop.wait()
         log.info("stopping")
     finally:
