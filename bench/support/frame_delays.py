@@ -1,16 +1,18 @@
 """FrameDelays: how long each video frame of a camera takes to its viewers' sockets.
 
 A frame is timed at three moments: when the capture thread hands it over to the event loop, when the camera's hub
-publishes it, and when ``sendmsg`` of its last packet has returned for the last viewer. Between the first two are the
-wake-up of the event loop and whatever the loop does at that moment. After the second come all sinks that are called
-before the WebRTC fan-out, and the fan-out. The CPU time of the event loop's thread between the second and the third is
-the delay of a machine that does nothing else.
+publishes it, and when ``sendmsg`` of its last packet has returned for the last viewer. For a camera of
+:mod:`bench.support.rtsp_cameras`, which says when it gave a frame to its socket, that is the first moment. Between the
+first two are the wake-up of the event loop and whatever the loop does at that moment. After the second come all sinks
+that are called before the WebRTC fan-out, and the fan-out. The CPU time of the event loop's thread between the second
+and the third is the delay of a machine that does nothing else.
 """
 
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from bench.support.rtsp_cameras import sent_at_s
 from gateway.capture.runner import EngineRunner
 from gateway.hub import PacketHub
 from gateway.media import Packet
@@ -54,7 +56,7 @@ class FrameDelays:
 
         def timed_publish(hub: PacketHub, packet: Packet) -> None:
             now_s = time.perf_counter()
-            captured_s = self._captured_s.pop(id(packet), now_s)
+            captured_s = self._captured_s.pop(id(packet), None) or sent_at_s(packet.data) or now_s
             self._publishing = _Times(captured_s, now_s, time.thread_time(), packet.is_keyframe)
             publish(hub, packet)
             self._publishing = None

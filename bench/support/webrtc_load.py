@@ -5,6 +5,7 @@ of its process and its children.
 """
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
@@ -149,6 +150,19 @@ def rtsp_camera() -> Iterator[str]:
     try:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
+    finally:
+        end(process)
+
+
+@contextmanager
+def rtsp_cameras(*options: str) -> Iterator[list[str]]:
+    """Run bench.support.rtsp_cameras until the block ends; yield the cameras' URLs."""
+    command = [sys.executable, "-m", "bench.support.rtsp_cameras", *options]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        urls: list[str] = json.loads(process.stdout.readline())
+        yield urls
     finally:
         end(process)
 
