@@ -27,6 +27,7 @@ from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureSource, CheckAddress, EngineFactory
 from gateway.capture.port_probe import when_reachable
 from gateway.capture.runner import AsyncEngineRunner, EngineRunner, engine_runner
+from gateway.capture_clients import CaptureClients
 from gateway.clock import Clock, to_rfc3339
 from gateway.config.field import Applies, names_changed
 from gateway.errors import (
@@ -98,7 +99,7 @@ class Camera:
         self._referred_check = referred_check
         self._meter = StreamMeter()
         self.hub.attach(self._meter.on_packet)
-        self._clients: dict[str, Mapping[str, Any]] = {}
+        self._clients = CaptureClients()
         self._holds: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
@@ -124,7 +125,7 @@ class Camera:
         return not self._closed and (self._always or bool(self._clients) or self._holds.total() > 0)
 
     @property
-    def clients(self) -> Mapping[str, Mapping[str, Any]]:
+    def clients(self) -> CaptureClients:
         """Clients that started the capture, with the metadata that each of them gave."""
         return self._clients
 
@@ -153,9 +154,19 @@ class Camera:
         self.begin()
         self._changed()
 
-    def add_client(self, client_id: str, metadata: Mapping[str, Any] | None = None) -> None:
-        """A client's command to capture. A second one of the same client replaces the metadata."""
-        self._clients[client_id] = dict(metadata or {})
+    def add_client(
+        self,
+        client_id: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        owner: str | None = None,
+        expires: bool = True,
+    ) -> None:
+        """A client's command to capture. A second one of the same client replaces the metadata.
+
+        ``owner`` and ``expires`` as in :mod:`gateway.capture_clients`. Raises ``UnavailableError`` at a limit.
+        """
+        self._clients.add(client_id, metadata or {}, self._clock.monotonic(), owner=owner, expires=expires)
         if self.session.state is SessionState.FAILED:
             # A client that commands it may know that it works now: try at once.
             self.session.start(self._clock.monotonic())
@@ -165,7 +176,7 @@ class Camera:
 
     async def remove_client(self, client_id: str) -> None:
         """A client's command to stop. Unless something else wants the capture, it has ended on return."""
-        if self._clients.pop(client_id, None) is None:
+        if not self._clients.remove(client_id):
             return
         if not self.is_wanted:
             await self._stop()
@@ -173,7 +184,7 @@ class Camera:
 
     def lose_client(self, client_id: str) -> None:
         """A client disconnected without a command. The capture goes on for a while, as after a viewer (rule 1)."""
-        if self._clients.pop(client_id, None) is not None:
+        if self._clients.remove(client_id):
             self._update()
             self._changed()
 

@@ -102,10 +102,17 @@ class CaptureService:
         client_id: str = LIBRARY_CLIENT,
         camera_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        owner: str | None = None,
+        expires: bool = True,
     ) -> CaptureStatus:
-        """Start the capture for ``client_id``. Returns at once with the status. Raises ``NotFoundError``."""
+        """Start the capture for ``client_id``. Returns at once with the status.
+
+        ``owner`` and ``expires`` as in :mod:`gateway.capture_clients`. Raises ``NotFoundError``, and
+        ``UnavailableError`` if too many clients have started it.
+        """
         camera = self.camera(camera_id)
-        camera.add_client(client_id, metadata)
+        camera.add_client(client_id, metadata, owner=owner, expires=expires)
         return camera.status()
 
     async def stop_capture(self, client_id: str = LIBRARY_CLIENT, camera_id: str | None = None) -> CaptureStatus:

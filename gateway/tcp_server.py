@@ -127,7 +127,7 @@ class TcpServer:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
         except OSError as error:
-            # The peer has closed it already. The protocol was made, so it is told.
+            # The peer has closed it already. The protocol is counted already.
             connection.close()
             protocol.connection_lost(error)
 

@@ -291,8 +291,12 @@ class BrowserSignaling:
         name = event if isinstance(event, str) else ""
         caller = Caller(Endpoint.BROWSER, sid, client.address, client.access)
         reply = await self.control.execute(name, payload, caller)
-        if reply.refusal is None and name == "capture_start_request":
-            self._note_client_id(client, caller.client(parse(name, CaptureRequest, payload).client_id))
+        if reply.refusal is None and name in ("capture_start_request", "capture_stop_request"):
+            client_id = caller.client(parse(name, CaptureRequest, payload).client_id)
+            if name == "capture_start_request":
+                self._note_client_id(client, client_id)
+            elif not any(client_id in camera.clients for camera in self._service.cameras.values()):
+                self._forget_client_id(client, client_id)
         if reply.event and sid in self._clients:
             await self._sio.emit(reply.event, reply.data, to=sid)
         return reply.ack
@@ -304,6 +308,14 @@ class BrowserSignaling:
         if name not in client.client_ids:
             client.client_ids.add(name)
             self._client_ids[name] += 1
+
+    def _forget_client_id(self, client: "_Client", name: str) -> None:
+        """The service does not know it any more: its last capture was stopped."""
+        if name in client.client_ids:
+            client.client_ids.discard(name)
+            self._client_ids[name] -= 1
+            if not self._client_ids[name]:
+                del self._client_ids[name]
 
     async def _subscribe(self, caller: Caller, request: FramesSubscribe) -> Reply:
         camera = self._service.camera(request.camera_id)

@@ -141,7 +141,15 @@ class Control:
 
     async def _start(self, caller: Caller, request: CaptureRequest) -> Reply:
         client = caller.client(request.client_id)
-        status = await self.service.start_capture(client, request.camera_id, request.metadata)
+        is_browser = caller.endpoint is Endpoint.BROWSER
+        status = await self.service.start_capture(
+            client,
+            request.camera_id,
+            request.metadata,
+            owner=caller.counted_as(client) if is_browser and caller.access.is_limited else None,
+            # A browser's client ends with its connection.
+            expires=not is_browser,
+        )
         return self._status_reply(status, request.client_id, request.metadata)
 
     async def _stop(self, caller: Caller, request: CaptureRequest) -> Reply:

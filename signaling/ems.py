@@ -202,8 +202,10 @@ class EmsMessaging(StreamMessaging):
         if event not in ("capture_start_request", "capture_stop_request"):
             return
         request = parse(event, CaptureRequest, payload)
-        camera_id = self.control.service.camera(request.camera_id).id
+        camera = self.control.service.camera(request.camera_id)
+        camera_id = camera.id
         requested_by = self._requested_by.setdefault(camera_id, set())
+        requested_by &= camera.clients.keys()  # others may have given way to newer ones
         if event == "capture_start_request":
             requested_by.add(request.client_id)
         else:

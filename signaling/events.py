@@ -28,7 +28,8 @@ SDP_MAX_CHARS = 128 * 1024
 """A browser's offer for a large conference is smaller."""
 
 
-def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata of a capture, as it is. Raises ``ValueError`` if it is too long, or names no valid camera."""
     # Python's json accepts NaN, which a JavaScript client cannot parse when it is echoed.
     if len(json.dumps(metadata, allow_nan=False)) > METADATA_MAX_BYTES:
         raise ValueError(f"more than {METADATA_MAX_BYTES} bytes")
@@ -39,7 +40,7 @@ def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 ClientId = Annotated[str, Field(min_length=1, max_length=128)]
 CameraId = Annotated[str, Field(min_length=1, max_length=64)]
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_check_metadata)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(check_metadata)]
 
 
 class Inbound(BaseModel):

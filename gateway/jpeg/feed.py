@@ -8,27 +8,31 @@ and get the same bytes. The first batch is the whole current GOP, so the first J
 Rules:
 
 1. Nothing is decoded without a reader.
-2. There is one decode for all readers and one encode for each width, whatever the number of readers.
+2. There is one decode for all readers and one encode for each rendition, whatever the number of readers. The number of
+   renditions is limited (:mod:`gateway.jpeg.renditions`).
 3. The latest frame wins: a batch yields one frame, its newest, and a reader has room for one frame. ``skipped`` of the
    next frame that a reader gets counts the frames that it did not get.
 4. A frame that is :data:`BEHIND_90K` behind the live edge is not sent. A decoder that is so far behind, and does not
    catch up, skips to the next keyframe. Where a keyframe is already queued, every decoder skips to it. Skipped packets
    are counted in ``packets_skipped``.
 5. A snapshot needs no reader and leaves nothing running. It decodes the current GOP once for all concurrent requests.
+   After a decode that took long, the next one begins as long after its end. :data:`SNAPSHOT_THREADS` threads decode and
+   encode the snapshots of all cameras.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, Subscription, SubscriptionClosed
-from gateway.jpeg.codec import DecodedFrame, FrameDecoder, JpegEncoder
+from gateway.jpeg.codec import DecodedFrame, FrameDecoder, JpegEncoder, scaled_size
 from gateway.jpeg.frame_rate import FrameRateLimiter
+from gateway.jpeg.renditions import rendition
 from gateway.media import Packet
 
 log = logging.getLogger(__name__)
@@ -42,8 +46,13 @@ GATHER_MAX_90K = CLOCK_RATE // 4
 SNAPSHOT_REUSE_S = 0.1
 """A snapshot also serves requests within this many seconds after it: at most ten decodes a second."""
 
-SNAPSHOT_WIDTHS_MAX = 16
-"""Sizes of one snapshot that may be requested at the same time. Each costs an encode."""
+SOURCE_MAX = 7680
+"""The width of a source that is not known yet, in pixels."""
+
+SNAPSHOT_THREADS = 2
+"""Of all cameras together, so that a storm of requests leaves CPU for live frames."""
+
+_snapshot_threads = ThreadPoolExecutor(SNAPSHOT_THREADS, thread_name_prefix="snapshot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +143,14 @@ class _Stream:
 
 @dataclass(slots=True)
 class _Batch:
-    """The thread's result: the newest frame, how many were decoded and failed to, and the JPEG for each due width."""
+    """The thread's result: the newest frame, how many were decoded and failed to, and the due JPEGs by size."""
 
     frame: DecodedFrame | None
     decoded: int
     errors: int
-    jpegs: dict[int | None, tuple[bytes, int, int]]
+    jpegs: dict[tuple[int, int], tuple[bytes, int, int]]
     due: list[_Stream]
+    due_sizes: list[tuple[int, int]]
 
 
 class JpegFeed:
@@ -154,6 +164,8 @@ class JpegFeed:
         """Packets that were not decoded because the decoder was behind (rule 4)."""
         self.decode_errors = 0
         """Packets that could not be decoded."""
+        self.widths_replaced = 0
+        """Requests for a width that got another one, because of the limit of renditions."""
         self._hub = hub
         self._clock = clock
         self._streams: dict[tuple[float, int | None], _Stream] = {}
@@ -161,6 +173,7 @@ class JpegFeed:
         self._snapshot: asyncio.Task[DecodedFrame] | None = None
         self._snapshot_jpegs: dict[int | None, asyncio.Task[JpegFrame]] = {}
         self._snapshots = 0
+        self._snapshot_began_s = 0.0
         self._newest: DecodedFrame | None = None
         self._closed = False
 
@@ -172,8 +185,11 @@ class JpegFeed:
     def subscribe(self, frame_rate: float, width: int | None) -> JpegReader:
         """Read the live edge at up to ``frame_rate`` frames a second and ``width`` pixels (``None``: the camera's).
 
+        The reader's ``width`` may be another one; see :mod:`gateway.jpeg.renditions`.
+
         The reader keeps the decoder running, not the capture: for that, hold the camera too.
         """
+        width = self._rendition(width, [stream.width for stream in self._streams.values()])
         reader = JpegReader(self, frame_rate, width)
         stream = self._streams.setdefault((frame_rate, width), _Stream(frame_rate, width))
         stream.readers.append(reader)
@@ -198,14 +214,14 @@ class JpegFeed:
 
     async def snapshot(self, width: int | None = None) -> JpegFrame:
         """The live edge as one JPEG, from the current GOP. Raises :class:`~gateway.errors.UnavailableError`."""
+        width = self._rendition(width, self._snapshot_jpegs)
         if self._snapshot is None:
+            self._snapshot_began_s = self._clock.monotonic()
             self._snapshot = asyncio.create_task(self._decode_gop(), name=f"snapshot-{self.camera_id}")
             self._snapshot.add_done_callback(self._snapshot_done)
         decoded = self._snapshot
         encoded = self._snapshot_jpegs.get(width)
         if encoded is None:
-            if len(self._snapshot_jpegs) >= SNAPSHOT_WIDTHS_MAX:
-                raise UnavailableError(f"camera {self.camera_id}: too many sizes of one snapshot are requested at once")
             encoded = self._snapshot_jpegs[width] = asyncio.create_task(self._encode_snapshot(decoded, width))
             # All requests may have been cancelled by the time that it fails.
             encoded.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -223,6 +239,14 @@ class JpegFeed:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    def _rendition(self, width: int | None, present: Collection[int | None]) -> int | None:
+        info = self._hub.info
+        source = info.video.width if info is not None and info.video.width else SOURCE_MAX
+        found = rendition(width, source, present)
+        if width is not None and width < source and found != width - width % 2:
+            self.widths_replaced += 1
+        return found
 
     # --- the live decoder
 
@@ -299,14 +323,17 @@ class JpegFeed:
             frame = decoder.decode(packet)
             if frame is not None:
                 newest, decoded = frame, decoded + 1
-        done = _Batch(newest, decoded, decoder.errors - errors_before, {}, [])
+        done = _Batch(newest, decoded, decoder.errors - errors_before, {}, [], [])
         if newest is None or stop.is_set() or self._lag_90k(newest.captured_at_90k) > BEHIND_90K:
             return done
         for stream in tuple(self._streams.values()):
             if stream.limiter.take(newest.captured_at_90k):
                 done.due.append(stream)
-                if stream.width not in done.jpegs:
-                    done.jpegs[stream.width] = encoder.encode(newest, stream.width)
+                # Of one size, also if the source has become smaller than what was requested.
+                size = scaled_size(newest.width, newest.height, stream.width)
+                if size not in done.jpegs:
+                    done.jpegs[size] = encoder.encode(newest, stream.width)
+                done.due_sizes.append(size)
         return done
 
     def _deliver(self, done: _Batch) -> None:
@@ -319,8 +346,8 @@ class JpegFeed:
         for stream in self._streams.values():
             if stream not in done.due:
                 stream.skipped += done.decoded
-        for stream in done.due:
-            data, width, height = done.jpegs[stream.width]
+        for stream, size in zip(done.due, done.due_sizes, strict=True):
+            data, width, height = done.jpegs[size]
             stream.sequence += 1
             frame = JpegFrame(
                 data=data,
@@ -340,7 +367,8 @@ class JpegFeed:
 
     def _snapshot_done(self, task: asyncio.Task[DecodedFrame]) -> None:
         if not task.cancelled() and task.exception() is None:
-            asyncio.get_running_loop().call_later(SNAPSHOT_REUSE_S, self._forget_snapshot)
+            took_s = self._clock.monotonic() - self._snapshot_began_s
+            asyncio.get_running_loop().call_later(max(SNAPSHOT_REUSE_S, took_s), self._forget_snapshot)
         else:
             self._forget_snapshot()
 
@@ -355,7 +383,8 @@ class JpegFeed:
         gop = [packet for packet in self._hub.gop if packet.is_video]
         if not gop:
             raise UnavailableError(f"camera {self.camera_id} has no frame yet; ask again in a moment")
-        frame, errors = await asyncio.to_thread(_newest_frame, self.camera_id, gop)
+        loop = asyncio.get_running_loop()
+        frame, errors = await loop.run_in_executor(_snapshot_threads, _newest_frame, self.camera_id, gop)
         self.decode_errors += errors
         if frame is None:
             raise UnavailableError(f"camera {self.camera_id} sends frames that cannot be decoded", retry_after_s=5)
@@ -363,7 +392,8 @@ class JpegFeed:
 
     async def _encode_snapshot(self, decoded: asyncio.Task[DecodedFrame], width: int | None) -> JpegFrame:
         frame = await asyncio.shield(decoded)
-        data, to_width, to_height = await asyncio.to_thread(_encode, frame, width)
+        loop = asyncio.get_running_loop()
+        data, to_width, to_height = await loop.run_in_executor(_snapshot_threads, _encode, frame, width)
         self._snapshots += 1
         return JpegFrame(data, self.camera_id, frame.captured_at_90k, self._snapshots, to_width, to_height)
 

@@ -11,7 +11,8 @@ Rules:
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -42,6 +43,14 @@ DECODER_THREADS = 2
 DECODES_WAITING_MAX = 64
 """A page of thumbnails."""
 
+PLAYLISTS_MAX = 32
+"""Playlists that are being made. One of a day takes some 10 MB while it is made."""
+
+CLIPS_MAX = 64
+"""Clips that are being made or sent. The tables of a clip stay in memory, some 5 MB for two hours."""
+
+KINDS = ("pictures", "playlists", "clips")
+
 DVR_MAX_S = 24 * 3600
 """The longest playlist: 20,000 lines of HLS segments, some 2 MB before gzip."""
 
@@ -70,7 +79,9 @@ class ArchiveReader:
         self._service = service
         self._clock = clock
         self._decoders = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="archive-decode")
-        self._decoding = 0
+        self._open: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        """Requests refused because too many were open, by kind: one of :data:`KINDS`."""
 
     def close(self) -> None:
         """Stop the threads. May be called twice."""
@@ -127,6 +138,10 @@ class ArchiveReader:
         :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.UnavailableError` if there is nothing
         (yet).
         """
+        with self._limited("playlists", PLAYLISTS_MAX):
+            return await self._playlist(camera_id, start_90k, end_90k, base)
+
+    async def _playlist(self, camera_id: str, start_90k: int | None, end_90k: int | None, base: str) -> str:
         now_90k = self._clock.wall_90k()
         if start_90k is None:
             start_90k = (now_90k if end_90k is None else end_90k) - DVR_DEFAULT_S * CLOCK_RATE
@@ -188,8 +203,8 @@ class ArchiveReader:
         """
         if end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
             raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several")
-        recordings = await self._span(camera_id, start_90k, end_90k)
-        with contextlib.ExitStack() as pins:
+        with self._limited("clips", CLIPS_MAX), contextlib.ExitStack() as pins:
+            recordings = await self._span(camera_id, start_90k, end_90k)
             for segment, _ in recordings:
                 pins.enter_context(self.pin(segment))
             yield await self._decode(make_clip, self.data_dir, recordings, start_90k, end_90k)
@@ -234,14 +249,21 @@ class ArchiveReader:
 
     async def _decode(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a decoding function in one of few threads. Raises ``UnavailableError`` if too many wait."""
-        if self._decoding >= DECODES_WAITING_MAX:
-            raise UnavailableError("too many requests for pictures of the archive at once", retry_after_s=2)
-        self._decoding += 1
-        try:
+        with self._limited("pictures", DECODES_WAITING_MAX):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._decoders, lambda: function(*args, **kwargs))
+
+    @contextlib.contextmanager
+    def _limited(self, kind: str, limit: int) -> Iterator[None]:
+        """Count what is open of a kind. Raises ``UnavailableError`` if that is the limit already."""
+        if self._open[kind] >= limit:
+            self.refused[kind] += 1
+            raise UnavailableError(f"too many requests for {kind} of the archive at once", retry_after_s=2)
+        self._open[kind] += 1
+        try:
+            yield
         finally:
-            self._decoding -= 1
+            self._open[kind] -= 1
 
     async def _span(self, camera_id: str, start_90k: int, end_90k: int | None) -> list[SegmentWithFragments]:
         """All segments that overlap a span, oldest first, with fragments."""

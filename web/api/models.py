@@ -6,7 +6,7 @@ from the same models, so that the two cannot differ. ``of`` makes a model from t
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from gateway.access import Scope
 from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, StartMode
@@ -18,6 +18,7 @@ from hls.archive.segment import EndReason, SegmentState
 from hls.archive.segment import Segment as ArchiveSegment
 from hls.archive.status import ArchiveStatus
 from hls.settings import RecordedCameraSettings
+from signaling.events import check_metadata
 from signaling.status import BrowsersStatus, MessagingStatus
 from web.observability.health import Problem
 
@@ -70,7 +71,7 @@ class CaptureCommand(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     client_id: str = Field(default=HTTP_CLIENT, min_length=1, max_length=200)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, Any], AfterValidator(check_metadata)] = Field(default_factory=dict)
 
 
 def _optional(name: str, doc: str, **fields: Any) -> type[BaseModel]:

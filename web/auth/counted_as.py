@@ -5,7 +5,7 @@ Rules:
 1. A client without a credential counts for its network (:func:`~gateway.client_address.client_network`).
 2. A client with one counts for the credential at that network. So clients behind one NAT that have no credential, or
    another, take nothing from it.
-3. An admin of all cameras is not limited: whoever has to end an overload gets in.
+3. An admin of all cameras is not limited, so that an overload keeps no administrator out.
 """
 
 from gateway.access import Scope

@@ -277,13 +277,21 @@ async def test_no_snapshot_without_a_keyframe(scene: Scene) -> None:
         await scene.feed.snapshot()
 
 
-async def test_sizes_of_one_snapshot_are_bounded(scene: Scene) -> None:
-    scene.publish(0)
-    askers = [asyncio.create_task(scene.feed.snapshot(width)) for width in range(20, 60, 2)]
-    done = await asyncio.gather(*askers, return_exceptions=True)
-    refused = [result for result in done if isinstance(result, UnavailableError)]
-    assert len(refused) == 4
-    assert all(isinstance(result, UnavailableError) or result.width for result in done)  # type: ignore[union-attr]
+async def test_ever_new_widths_are_few_encodes_of_a_frame(scene: Scene) -> None:
+    scene.publish(*range(GOP))
+    above = [scene.feed.subscribe(10, width) for width in range(WIDTH, WIDTH + 60)]
+    below = [scene.feed.subscribe(10, width) for width in range(20, 20 + 60)]
+    frames = [await reader.get() for reader in above + below]
+    assert {frame.width for frame in frames[:60]} == {WIDTH}
+    assert scene.feed.frames_encoded <= 8
+    assert scene.feed.widths_replaced > 40
+
+
+async def test_ever_new_widths_of_a_snapshot_are_few_encodes(scene: Scene) -> None:
+    scene.publish(*range(GOP))
+    frames = await asyncio.gather(*(scene.feed.snapshot(width) for width in range(16, 300)))
+    assert len({id(frame.data) for frame in frames}) <= 8
+    assert {frame.width for frame in frames[-100:]} == {WIDTH}
 
 
 # --- sans-IO

@@ -12,7 +12,8 @@ from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.parameters import JSON, read_model, read_object
-from web.auth.requests import may_view
+from web.auth.counted_as import counted_as, is_limited
+from web.auth.requests import grant_of, may_view
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -77,13 +78,15 @@ async def remove_camera(request: web.Request) -> web.Response:
 
 
 @routes.post("/api/cameras/{camera}/capture/start")
-@describe("cameras", {200: models.Camera}, body=models.CaptureCommand, body_required=False, errors=(400, 404))
+@describe("cameras", {200: models.Camera}, body=models.CaptureCommand, body_required=False, errors=(400, 404, 503))
 async def start_capture(request: web.Request) -> web.Response:
     """Start the capture of a camera, as ``capture_start_request`` does over Socket.IO."""
     command = await _command(request)
     service = request.app[GATEWAY].service
     camera = service.camera(request.match_info["camera"])
-    await service.start_capture(command.client_id, camera.id, command.metadata)
+    grant = grant_of(request)
+    owner = counted_as(grant, request.remote or "") if is_limited(grant) else None
+    await service.start_capture(command.client_id, camera.id, command.metadata, owner=owner)
     return json_answer(camera_answer(request.app, camera))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from prometheus_client.core import Metric
 
 from gateway.clock import CLOCK_RATE
+from hls.playback.reader import KINDS
 from web.gateway import Gateway
 from web.observability.metrics.families import counter, gauge, histogram, single
 
@@ -67,6 +68,12 @@ def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
         "1 while recording fails",
         LABELS,
         [((camera_id,), float(each.error is not None)) for camera_id, each in recorders.items()],
+    )
+    yield counter(
+        "archive_requests_refused",
+        "Requests to the archive refused because too many of their kind were open",
+        ("kind",),
+        [((kind,), gateway.archive_reader.refused[kind]) for kind in KINDS],
     )
     yield from histogram(gateway.archive.sync_s)
     status = gateway.archive.status()

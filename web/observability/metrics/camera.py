@@ -48,6 +48,18 @@ def camera_metrics(gateway: Gateway) -> Iterable[Metric]:
             for transport, count in status.viewers.items()
         ],
     )
+    yield counter(
+        "camera_clients_refused",
+        "Starts of the capture refused because too many clients had started it",
+        LABELS,
+        each(lambda camera: camera.clients.refused),
+    )
+    yield counter(
+        "camera_clients_expired",
+        "Clients that started the capture and gave way to newer ones, at the limit",
+        LABELS,
+        each(lambda camera: camera.clients.expired),
+    )
     yield gauge(
         "camera_clients",
         "Clients that asked for the capture",
@@ -112,6 +124,12 @@ def camera_metrics(gateway: Gateway) -> Iterable[Metric]:
     )
     yield counter(
         "camera_jpeg_frames_encoded", "JPEG frames encoded", LABELS, each(lambda camera: camera.jpeg.frames_encoded)
+    )
+    yield counter(
+        "camera_jpeg_widths_replaced",
+        "Requests for a JPEG width that got another one, because of the limit of renditions",
+        LABELS,
+        each(lambda camera: camera.jpeg.widths_replaced),
     )
     yield counter(
         "camera_jpeg_packets_skipped",

@@ -78,14 +78,15 @@ class HttpMetrics:
             ("reason",),
             [((reason,), self.connections_refused[reason]) for reason in CONNECTION_REASONS],
         )
-        if self.listener is not None:
-            yield gauge("http_connections", "TCP connections open", (), single(self.listener.connections))
-            yield counter(
-                "http_accept_failures",
-                "Times that connections had to wait because no descriptors were left",
-                (),
-                single(self.listener.accept_failures),
-            )
+        listener = self.listener
+        connections, failures = (listener.connections, listener.accept_failures) if listener is not None else (0, 0)
+        yield gauge("http_connections", "TCP connections open", (), single(connections))
+        yield counter(
+            "http_accept_failures",
+            "Times that connections had to wait because no descriptors were left",
+            (),
+            single(failures),
+        )
         yield from histogram(self.hls_s)
 
     @web.middleware

@@ -201,6 +201,29 @@ async def test_a_clip_is_exact_and_can_be_read_in_ranges(client: Client, tmp_pat
     assert (head.headers["Content-Length"], await head.read()) == (str(len(data)), b"")
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("CLIPS_MAX", "/api/cameras/door/clip.mp4?start=2026-11-22T18:50:03Z&end=2026-11-22T18:50:04Z"),
+        ("PLAYLISTS_MAX", "/hls/door/dvr.m3u8?start=2026-11-22T18:50:00Z"),
+        ("DECODES_WAITING_MAX", "/archive/door/segment_20261122T185002Z.jpg"),
+    ],
+)
+async def test_what_costs_memory_or_cpu_is_limited_and_available_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    monkeypatch.setattr(f"hls.playback.reader.{name}", 1)
+    answers = await asyncio.gather(*(client.get(url) for _ in range(8)))
+    refused = [answer for answer in answers if answer.status != 200]
+    assert refused
+    assert {(answer.status, answer.headers["Retry-After"]) for answer in refused} == {(503, "2")}
+    assert client.app is not None
+    assert client.app[GATEWAY].archive_reader.refused.total() == len(refused)
+    for answer in answers:
+        await answer.read()
+    assert (await client.get(url)).status == 200
+
+
 async def test_a_segment_is_protected_and_unprotected(client: Client) -> None:
     for name in ("segment_20261122T185002Z", "segment_20261122T185022Z"):
         url = f"{SEGMENTS}/{name}/protect"
