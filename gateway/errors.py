@@ -9,6 +9,7 @@
     ├── ConflictError            409  conflicts with the current state
     ├── NegotiationError         406  no common media; says why, and which transports would work
     ├── UnavailableError         503  not yet, or overloaded; says when to retry
+    │   └── NotLiveError         a camera sends nothing yet
     ├── StorageError             the disk or the index fails
     └── CaptureError             a camera sends no video
         ├── CameraUnreachableError    no route, no such name, or nothing listens
@@ -107,6 +108,10 @@ class UnavailableError(LiveedgeError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NotLiveError(UnavailableError):
+    """A camera sends nothing yet. WHEP answers 409, as its draft says; everything else 503."""
 
 
 class StorageError(LiveedgeError):

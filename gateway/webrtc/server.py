@@ -18,9 +18,16 @@ from aiortc import RTCCertificate
 from gateway.camera import Camera
 from gateway.client_address import client_network
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import NotFoundError, UnavailableError
+from gateway.errors import (
+    BadRequestError,
+    ConflictError,
+    NegotiationError,
+    NotFoundError,
+    NotLiveError,
+    UnavailableError,
+)
 from gateway.latency import latency_histogram, remove_series
-from gateway.media import Packet
+from gateway.media import Packet, StreamInfo
 from gateway.webrtc.compat import SharedCertificate
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.listener import IceListener
@@ -28,8 +35,9 @@ from gateway.webrtc.ice.registry import IceRegistry
 from gateway.webrtc.ice.servers import IceServer, IceServers
 from gateway.webrtc.rtp.srtp import SrtpBuffer
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
-from gateway.webrtc.sdp.negotiation import negotiate, refuse_b_frames
-from gateway.webrtc.sdp.offer import parse_offer
+from gateway.webrtc.sdp.counter_offer import write_counter_offer
+from gateway.webrtc.sdp.negotiation import NegotiatedSession, check_video, negotiate, refuse_b_frames
+from gateway.webrtc.sdp.offer import Offer, parse_offer
 from gateway.webrtc.stats import Totals, ViewerState
 from gateway.webrtc.viewer import Viewer
 
@@ -175,16 +183,21 @@ class WebRtcServer:
         offer_sdp: str,
         *,
         client_address: str,
+        may_counter: bool = False,
         counted_as: str | None = None,
         is_limited: bool = True,
     ) -> Viewer:
         """Make a viewer from an offer; its ``answer_sdp`` is ready. The camera is held until the viewer is closed.
 
+        With ``may_counter`` an offer of no use makes a viewer with a ``counter_offer_sdp`` instead, which waits for
+        :meth:`answer`.
+
         Limits count it for ``counted_as``, or else for the network of its address. Without ``is_limited`` it is counted
         and never refused.
 
         Raises ``BadRequestError`` for an invalid offer, ``NegotiationError`` if camera and viewer have no codec in
-        common, and ``UnavailableError`` if the camera does not start, a limit is reached or the server is closing.
+        common, ``NotLiveError`` if the camera does not start, and ``UnavailableError`` if a limit is reached or the
+        server is closing.
         """
         offer = parse_offer(offer_sdp)
         began_s = self._clock.monotonic()
@@ -192,13 +205,10 @@ class WebRtcServer:
         with self._reserve(camera.id, client, is_limited) as keys:
             hold = camera.hold("webrtc")
             try:
-                await camera.wait_for_keyframe(KEYFRAME_WAIT_S)
-                info = camera.hub.info
-                if info is None or self._closed:
-                    raise UnavailableError("the gateway is stopping")
-                negotiated = negotiate(offer, info, camera.id)
-                if _reorders(camera.hub.gop):
-                    raise refuse_b_frames(camera.id)
+                info = await self._wait_for_stream(camera)
+                negotiated, refusal = _negotiate(offer, info, camera.id)
+                if refusal is not None and not may_counter:
+                    raise refusal
                 fanout = self._fanouts.get(camera.id)
                 if fanout is None:
                     fanout = CameraFanout(camera.hub, self._clock, lambda why: self._end_viewers(camera.id, why))
@@ -206,7 +216,6 @@ class WebRtcServer:
                 viewer = Viewer(
                     camera_id=camera.id,
                     client_address=client_address,
-                    negotiated=negotiated,
                     fanout=fanout,
                     certificate=self._certificate,
                     srtp_buffer=self._srtp_buffer,
@@ -222,23 +231,62 @@ class WebRtcServer:
             viewer.on_first_frame = lambda: first_frame_s.observe(self._clock.monotonic() - began_s)
             self._viewers[viewer.id] = viewer
             self._keys[viewer.id] = keys
-            self.registry.add(viewer.agent)
-        viewer.answer_sdp = write_answer(
-            negotiated,
-            LocalDescription(
-                session_id=secrets.randbits(62),
-                stream_name=camera.id,
-                username=viewer.agent.username,
-                password=viewer.agent.password,
-                fingerprint=self._fingerprint,
-                candidates=self.listener.candidates(),
-                video_ssrc=viewer.ssrcs.video,
-                rtx_ssrc=viewer.ssrcs.retransmission,
-                audio_ssrc=viewer.ssrcs.audio,
-            ),
-        )
-        viewer.start()
+        if negotiated is not None:
+            viewer.answer_sdp = write_answer(negotiated, self._local(viewer))
+            self._start(viewer, negotiated)
+        else:
+            viewer.counter_offer_sdp = write_counter_offer(info, self._local(viewer), str(refusal))
         return viewer
+
+    def answer(self, camera: Camera, viewer: Viewer, answer_sdp: str) -> None:
+        """Take a viewer's answer to our counter-offer.
+
+        Raises ``BadRequestError``, ``NegotiationError``, and ``ConflictError`` if it has answered already, or the
+        camera sends nothing at present. A viewer may answer again after an error.
+        """
+        if viewer.negotiated is not None:
+            raise ConflictError("this session has its SDP answer, and there is no renegotiation; make a new one")
+        info = camera.hub.info
+        if info is None:
+            raise ConflictError(f"camera {camera.id} sends nothing at present; answer again in a moment")
+        answer = parse_offer(answer_sdp)
+        if any(section.transport.setup == "actpass" for section in answer.sections):
+            raise BadRequestError("an SDP answer has to choose its DTLS role: setup active or passive (RFC 8842 §5.3)")
+        negotiated, refusal = _negotiate(answer, info, camera.id)
+        if negotiated is None:
+            raise refusal or UnavailableError("the answer cannot be used")
+        self._start(viewer, negotiated)
+
+    def _start(self, viewer: Viewer, negotiated: NegotiatedSession) -> None:
+        self.registry.add(viewer.agent)
+        viewer.start(negotiated)
+
+    async def _wait_for_stream(self, camera: Camera) -> StreamInfo:
+        """What the camera sends. Raises ``NotLiveError``, and ``NegotiationError`` if WebRTC cannot carry it."""
+        try:
+            await camera.wait_for_keyframe(KEYFRAME_WAIT_S)
+        except UnavailableError as error:
+            raise NotLiveError(str(error), error.retry_after_s) from None
+        info = camera.hub.info
+        if info is None or self._closed:
+            raise UnavailableError("the gateway is stopping")
+        check_video(info.video, camera.id)
+        if _reorders(camera.hub.gop):
+            raise refuse_b_frames(camera.id)
+        return info
+
+    def _local(self, viewer: Viewer) -> LocalDescription:
+        return LocalDescription(
+            session_id=secrets.randbits(62),
+            stream_name=viewer.camera_id,
+            username=viewer.agent.username,
+            password=viewer.agent.password,
+            fingerprint=self._fingerprint,
+            candidates=self.listener.candidates(),
+            video_ssrc=viewer.ssrcs.video,
+            rtx_ssrc=viewer.ssrcs.retransmission,
+            audio_ssrc=viewer.ssrcs.audio,
+        )
 
     async def _maintain(self) -> None:
         resolve_at = self._clock.monotonic() + RESOLVE_INTERVAL_S
@@ -333,6 +381,16 @@ class WebRtcServer:
 
     def _totals_of_closed(self, camera_id: str) -> Totals:
         return self._closed_totals.get(camera_id, Totals())
+
+
+def _negotiate(
+    offer: Offer, info: StreamInfo, camera_id: str
+) -> tuple[NegotiatedSession | None, NegotiationError | None]:
+    """The result, or why there is none. Raises ``BadRequestError``."""
+    try:
+        return negotiate(offer, info, camera_id), None
+    except NegotiationError as error:
+        return None, error
 
 
 def _reorders(gop: Sequence[Packet]) -> bool:

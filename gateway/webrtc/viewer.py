@@ -1,7 +1,8 @@
 """Viewer: one WebRTC viewer, from its offer to its end.
 
     NEW ──ICE and DTLS──▶ CONNECTED ──close──▶ CLOSED
-     └─── nothing within CONNECT_TIMEOUT_S, DTLS failed ────────▶ CLOSED
+     ├─── nothing within CONNECT_TIMEOUT_S, DTLS failed ────────▶ CLOSED
+     └─── no answer to a counter-offer within COUNTER_OFFER_S ──▶ CLOSED
 
 Rules:
 
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from aiortc import RTCCertificate
 
 from gateway.clock import Clock
-from gateway.errors import BadRequestError
+from gateway.errors import BadRequestError, ConflictError
 from gateway.webrtc.compat import DtlsTransport
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.agent import IceAgent
@@ -40,6 +41,9 @@ CONNECT_TIMEOUT_S = 10.0
 """From the answer to the end of the DTLS handshake. A client has repeated its first message three times by then (RFC
 6347 §4.2.4.1: after 1, 3 and 7 s)."""
 
+COUNTER_OFFER_S = 30.0
+"""How long a counter-offer is valid (draft-ietf-wish-whep)."""
+
 CONSENT_TIMEOUT_S = 10.0
 """Browsers check consent every 2.5 to 5 s (RFC 7675 §5.1): two checks may be lost."""
 
@@ -56,7 +60,6 @@ class Viewer:
         *,
         camera_id: str,
         client_address: str,
-        negotiated: NegotiatedSession,
         fanout: CameraFanout,
         certificate: RTCCertificate,
         srtp_buffer: SrtpBuffer,
@@ -67,13 +70,15 @@ class Viewer:
         self.id = secrets.token_urlsafe(16)
         self.camera_id = camera_id
         self.client_address = client_address
-        self.negotiated = negotiated
+        self.negotiated: NegotiatedSession | None = None
+        """``None`` until the viewer has answered a counter-offer."""
         self.state = ViewerState.NEW
         self.reason: str | None = None
         """Why it ended."""
         self.answer_sdp = ""
-        remote = (negotiated.remote_username, negotiated.remote_password)
-        self.agent = IceAgent(clock, remote, self._on_transport, self._on_srtp)
+        self.counter_offer_sdp = ""
+        """What it must answer; empty if its offer was accepted."""
+        self.agent = IceAgent(clock, ("", ""), self._on_transport, self._on_srtp)
         self.ssrcs = LocalSsrcs.random()
         self.srtp_rejected = 0
         """SRTP and SRTCP datagrams that were not authentic."""
@@ -82,9 +87,10 @@ class Viewer:
         self._clock = clock
         self._on_restart = on_restart
         self._on_closed = on_closed
+        self._certificate = certificate
         self._created_s = clock.monotonic()
         self._session: MediaSession | None = None
-        self._dtls = DtlsTransport(self.agent, certificate, negotiated.dtls_role, self._on_dtls_state)
+        self._dtls: DtlsTransport | None = None
         self._logged_reason: str | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -107,11 +113,15 @@ class Viewer:
 
     @property
     def dtls_state(self) -> str:
-        return self._dtls.state
+        return "new" if self._dtls is None else self._dtls.state
 
-    def start(self) -> None:
+    def start(self, negotiated: NegotiatedSession) -> None:
         """Wait for the viewer to connect."""
-        self._connecting = asyncio.create_task(self._connect(), name=f"webrtc-{self.id}")
+        self.negotiated = negotiated
+        self.agent.remote = self.agent.previous_remote = (negotiated.remote_username, negotiated.remote_password)
+        self._created_s = self._clock.monotonic()
+        self._dtls = DtlsTransport(self.agent, self._certificate, negotiated.dtls_role, self._on_dtls_state)
+        self._connecting = asyncio.create_task(self._connect(negotiated, self._dtls), name=f"webrtc-{self.id}")
 
     def add_remote_candidate(self, candidate: str) -> None:
         """Take the value of a candidate attribute, with or without ``candidate:`` before it; empty ends them.
@@ -125,9 +135,11 @@ class Viewer:
     def patch(self, fragment: str) -> str | None:
         """Handle an SDP fragment. Returns ``None`` for candidates, our own fragment for an ICE restart.
 
-        Raises :class:`~gateway.errors.BadRequestError`.
+        Raises :class:`~gateway.errors.BadRequestError`, and ``ConflictError`` before it has answered a counter-offer.
         """
         parsed = parse_fragment(fragment)
+        if self.negotiated is None:
+            raise ConflictError("there is no ICE session yet; send the SDP answer to the counter-offer first")
         if parsed.username is None or parsed.username == self.agent.remote[0]:
             return None
         return self.restart_ice(fragment)
@@ -141,6 +153,7 @@ class Viewer:
         if parsed.username is None or parsed.password is None:
             raise BadRequestError("an ICE restart needs both ice-ufrag and ice-pwd")
         candidates = self._on_restart(self, (parsed.username, parsed.password))
+        assert self.negotiated is not None
         section = self.negotiated.tagged
         media_line = f"m={section.kind} 9 {section.protocol} {section.codecs[0].payload_type}"
         mids = list(self.negotiated.bundle)
@@ -160,6 +173,10 @@ class Viewer:
     def tick(self, now: float, wall_90k: int) -> None:
         """Called once a second: send reports, and end a silent viewer. ``now`` is monotonic seconds."""
         if self._closing is not None:
+            return
+        if self.negotiated is None:
+            if now - self._created_s > COUNTER_OFFER_S:
+                self.close_soon(f"it did not answer the counter-offer within {COUNTER_OFFER_S:.0f} s")
             return
         if self.state is ViewerState.NEW:
             if now - self._created_s > CONNECT_TIMEOUT_S:
@@ -217,16 +234,16 @@ class Viewer:
             degraded=self.degraded,
         )
 
-    async def _connect(self) -> None:
+    async def _connect(self, negotiated: NegotiatedSession, dtls: DtlsTransport) -> None:
         try:
-            if self.negotiated.dtls_role == "client":
+            if negotiated.dtls_role == "client":
                 # There is nowhere to send the ClientHello before the first check.
                 await self.agent.selected.wait()
-            await self._dtls.start(self.negotiated.fingerprints)
-            if self._dtls.state == "connected":
+            await dtls.start(negotiated.fingerprints)
+            if dtls.state == "connected":
                 self.agent.prove_by_dtls()
                 await self.agent.proven.wait()
-                self._begin()
+                self._begin(negotiated, dtls)
         except Exception as error:
             log.exception(
                 "camera %s: viewer %s could not be connected",
@@ -236,17 +253,17 @@ class Viewer:
             )
             self.close_soon(f"could not be connected: {error}")
 
-    def _begin(self) -> None:
+    def _begin(self, negotiated: NegotiatedSession, dtls: DtlsTransport) -> None:
         transport = self.agent.transport
         if self._closing is not None or transport is None:
             return
         self._session = MediaSession(
-            self.negotiated,
+            negotiated,
             self.ssrcs,
             self.camera_id,
-            outbound=OutboundSrtp(self._dtls.outbound_srtp, self._srtp_buffer),
-            inbound=self._dtls.inbound_srtp,
-            auth_tag_bytes=self._dtls.auth_tag_bytes,
+            outbound=OutboundSrtp(dtls.outbound_srtp, self._srtp_buffer),
+            inbound=dtls.inbound_srtp,
+            auth_tag_bytes=dtls.auth_tag_bytes,
             transport=transport,
             fanout=self._fanout,
             clock=self._clock,
@@ -275,7 +292,8 @@ class Viewer:
                     self.agent.close()
                 self._connecting.cancel()
                 await asyncio.wait([self._connecting])
-            await self._dtls.stop()
+            if self._dtls is not None:
+                await self._dtls.stop()
         except Exception:
             log.exception(
                 "camera %s: viewer %s could not be closed cleanly",
@@ -303,8 +321,8 @@ class Viewer:
             self._session.move(transport)
 
     def _on_dtls_state(self) -> None:
-        if self._dtls.state in ("closed", "failed"):
-            self.close_soon("it closed the connection" if self._dtls.state == "closed" else "its DTLS handshake failed")
+        if self.dtls_state in ("closed", "failed"):
+            self.close_soon("it closed the connection" if self.dtls_state == "closed" else "its DTLS handshake failed")
 
     def _on_srtp(self, data: bytes) -> None:
         if self._session is None:

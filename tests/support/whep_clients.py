@@ -6,7 +6,7 @@ Pion      Go, ``tests/support/pion_client``; counts keyframes
 werift    TypeScript, ``tests/support/werift_whep_client.mjs``; counts keyframes
 webrtcbin GStreamer, ``tests/support/gst_whep_client.py``; decodes
 Chromium  decodes
-Firefox   Debian's has no H.264 decoder for WebRTC. It is told that the H.264 is VP8: it receives and decrypts the
+Firefox   Debian's has no H.264 decoder for WebRTC. The test calls the H.264 VP8: Firefox receives and decrypts the
           packets, asks for others again, plays the sound, and shows no picture
 ========  =====================================================================================================
 

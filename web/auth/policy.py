@@ -101,9 +101,11 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/api/cameras/{camera}/capture/stop"): CONTROL,
     # Not a browser's preflight, which is answered earlier: this answer has the credentials of the TURN servers.
     ("OPTIONS", "/whep/{camera}"): VIEW,
+    ("GET", "/whep/{camera}"): VIEW,
     ("POST", "/whep/{camera}"): VIEW,
     ("OPTIONS", "/whep/{camera}/{viewer}"): PUBLIC,
     ("GET", "/api/cameras/{camera}/viewers/{viewer}/clock"): VIEW,
+    ("GET", "/whep/{camera}/{viewer}"): VIEW,
     ("PATCH", "/whep/{camera}/{viewer}"): VIEW,
     ("DELETE", "/whep/{camera}/{viewer}"): VIEW,
     ("GET", "/hls/{camera}/index.m3u8"): LIVE,

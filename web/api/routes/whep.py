@@ -1,19 +1,28 @@
-"""WHEP: WebRTC over HTTP (draft-ietf-wish-whep, with the rules of RFC 9725 for the session's resource).
+"""WHEP: WebRTC over HTTP (draft-ietf-wish-whep-04, with the rules of RFC 9725 for the session's resource).
 
-POST    /whep/{camera}            offer; 201 with the answer, Location, ETag and Link
-PATCH   /whep/{camera}/{viewer}   trickled candidates or an ICE restart (RFC 8840 fragments)
-DELETE  /whep/{camera}/{viewer}   end the session
-OPTIONS on either                 Accept-Post and Accept-Patch; the CORS middleware answers preflight requests
+GET, HEAD  /whep/{camera}            200 without content: application/sdp says that this is a WHEP endpoint
+POST       /whep/{camera}            offer; 201 with the answer, Location, ETag and Link; 406 with a counter-offer
+GET, HEAD  /whep/{camera}/{viewer}   204: the session exists
+PATCH      /whep/{camera}/{viewer}   trickled candidates, an ICE restart (RFC 8840 fragments), the answer to a
+                                     counter-offer
+DELETE     /whep/{camera}/{viewer}   end the session
+OPTIONS    on either                 Accept-Post and Accept-Patch; the CORS middleware answers preflight requests
+
+Statuses follow the draft: 409 with Retry-After while the camera is not live, 503 when a limit is reached. A client that
+accepts JSON besides SDP gets the reason for 406 as JSON instead of the counter-offer. ``Location`` is relative, and so
+names the host that answered, also after a redirect (307).
 """
 
 import re
+from email.utils import formatdate
 
 from aiohttp import web
 
-from gateway.errors import BadRequestError
+from gateway.clock import CLOCK_RATE
+from gateway.errors import BadRequestError, NotLiveError
 from gateway.webrtc.ice.servers import IceServer
 from gateway.webrtc.sdp.offer import OFFER_MAX_BYTES
-from gateway.webrtc.viewer import Viewer
+from gateway.webrtc.viewer import COUNTER_OFFER_S, Viewer
 from web.api.describe import Parameter, describe
 from web.api.models import Error
 from web.auth.counted_as import counted_as, is_limited
@@ -26,7 +35,10 @@ routes = web.RouteTableDef()
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 
-_ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
+JSON = "application/json"
+
+_CONDITION = re.compile(r'\s*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)|,)')
+"""The next entity tag of a list (RFC 9110 §8.8.3 and §5.6.1, where elements may be empty)."""
 
 
 class _HttpError(web.HTTPException):
@@ -38,75 +50,103 @@ class _HttpError(web.HTTPException):
         super().__init__(text=body, headers=headers, content_type="application/json")
 
 
+@routes.get("/whep/{camera}")
+@describe("WebRTC", {200: None}, errors=(404,))
+async def discover(request: web.Request) -> web.Response:
+    """Whether this is a WHEP endpoint: the media type says so. Without content."""
+    request.app[GATEWAY].service.camera(request.match_info["camera"])
+    # aiohttp leaves the length out of an answer to HEAD, which has to have the fields of one to GET.
+    headers = {"Content-Type": SDP, "Content-Length": "0", "Accept-Post": SDP, "Cache-Control": "no-store"}
+    response = web.Response(headers=headers)
+    _add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
+    return response
+
+
 @routes.options("/whep/{camera}")
-@describe("WebRTC", {204: None})
+@describe("WebRTC", {200: None})
 async def preflight(request: web.Request) -> web.Response:
     """The media type to post, and the ICE servers for clients that gather candidates before they offer."""
-    response = web.Response(status=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
+    response = web.Response(headers={"Accept-Post": SDP, "Allow": "GET, HEAD, OPTIONS, POST"})
     _add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
     return response
 
 
 @routes.post("/whep/{camera}")
-@describe("WebRTC", {201: SDP}, body={SDP: None}, errors=(400, 404, 406, 415, 503))
+@describe("WebRTC", {201: SDP}, body={SDP: None}, errors=(400, 404, 406, 409, 415, 503))
 async def join(request: web.Request) -> web.Response:
-    """Join as a viewer: send an SDP offer, get the answer."""
+    """Join as a viewer: send an SDP offer, get the answer, or a counter-offer with 406."""
     _require_type(request, SDP, {"Accept-Post": SDP})
-    _require_accepted(request)
+    accepted = _accepted(request)
     offer = await _text(request)
-    camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
+    gateway = request.app[GATEWAY]
+    camera = gateway.service.camera(request.match_info["camera"])
     address, grant = request.remote or "", grant_of(request)
-    viewer = await request.app[GATEWAY].webrtc.join(
-        camera,
-        offer,
-        client_address=address,
-        counted_as=counted_as(grant, address),
-        is_limited=is_limited(grant),
-    )
+    try:
+        viewer = await gateway.webrtc.join(
+            camera,
+            offer,
+            client_address=address,
+            may_counter=JSON not in accepted,
+            counted_as=counted_as(grant, address),
+            is_limited=is_limited(grant),
+        )
+    except NotLiveError as error:
+        raise _HttpError(409, "not_live", str(error), {"Retry-After": str(error.retry_after_s)}) from None
     request.app[VIEWER_OWNERSHIP].assign(request, viewer)
-    response = web.Response(
-        status=201,
-        text=viewer.answer_sdp,
-        content_type=SDP,
-        headers={
-            "Location": f"/whep/{camera.id}/{viewer.id}",
-            "ETag": f'"{viewer.etag}"',
-            "Accept-Patch": FRAGMENT,
-            "Cache-Control": "no-store",
-        },
-    )
-    _add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
+    headers = {
+        "Content-Type": SDP,
+        "Location": f"/whep/{camera.id}/{viewer.id}",
+        "ETag": f'"{viewer.etag}"',
+        "Accept-Patch": FRAGMENT,
+        "Cache-Control": "no-store",
+    }
+    if viewer.counter_offer_sdp:
+        until = formatdate(gateway.clock.wall_90k() / CLOCK_RATE + COUNTER_OFFER_S, usegmt=True)
+        headers |= {"Content-Type": f'{SDP}; valid-until="{until}"', "Accept-Patch": f"{SDP}, {FRAGMENT}"}
+        response = web.Response(status=406, body=viewer.counter_offer_sdp.encode(), headers=headers)
+    else:
+        response = web.Response(status=201, body=viewer.answer_sdp.encode(), headers=headers)
+    _add_links(response, gateway.webrtc.ice_server_offers())
     return response
 
 
+@routes.get("/whep/{camera}/{viewer}")
+@describe("WebRTC", {204: None}, errors=(404,))
+async def check(request: web.Request) -> web.Response:
+    """Whether the session exists. Without content."""
+    _viewer(request)
+    return web.Response(status=204)
+
+
 @routes.options("/whep/{camera}/{viewer}")
-@describe("WebRTC", {204: None})
+@describe("WebRTC", {200: None})
 async def preflight_viewer(_: web.Request) -> web.Response:
     """The methods and media types of a session."""
-    return web.Response(status=204, headers={"Accept-Patch": FRAGMENT, "Allow": "OPTIONS, PATCH, DELETE"})
+    return web.Response(headers={"Accept-Patch": FRAGMENT, "Allow": "DELETE, GET, HEAD, OPTIONS, PATCH"})
 
 
 @routes.patch("/whep/{camera}/{viewer}")
 @describe(
     "WebRTC",
     {200: FRAGMENT, 204: None},
-    headers={"If-Match": Parameter('The ETag of the ICE session, or "*"', required=True)},
-    body={FRAGMENT: None},
-    errors=(400, 404, 412, 415, 428),
+    headers={"If-Match": Parameter('ETags of the ICE session, or "*"; not for the answer to a counter-offer')},
+    body={FRAGMENT: None, SDP: None},
+    errors=(400, 404, 406, 409, 412, 415, 428),
 )
 async def patch(request: web.Request) -> web.Response:
-    """Add trickled candidates (204), or restart ICE (200 with the gateway's fragment); see RFC 9725 §4.3."""
-    _require_type(request, FRAGMENT, {"Accept-Patch": FRAGMENT})
+    """Add trickled candidates (204), or restart ICE (200 with the gateway's fragment); see RFC 9725 §4.3.
+
+    With ``application/sdp``: answer a counter-offer (204).
+    """
     viewer = _viewer(request)
-    fragment = await _text(request)
-    condition = request.headers.get("If-Match")
-    if condition is None:
-        raise _HttpError(428, "precondition_required", 'send If-Match with the ETag of the ICE session, or "*"')
-    if condition.strip() not in ("*", '"*"'):
-        match = _ETAG.fullmatch(condition)
-        if match is None or match[1] != viewer.etag:
-            raise _HttpError(412, "precondition_failed", "the ETag of the ICE session has changed")
-    answer = viewer.patch(fragment)
+    gateway = request.app[GATEWAY]
+    if request.content_type == SDP and viewer.counter_offer_sdp:
+        camera = gateway.service.camera(request.match_info["camera"])
+        gateway.webrtc.answer(camera, viewer, await _text(request))
+        return web.Response(status=204, headers={"ETag": f'"{viewer.etag}"'})
+    _require_type(request, FRAGMENT, {"Accept-Patch": FRAGMENT})
+    _require_match(request, viewer)
+    answer = viewer.patch(await _text(request))
     if answer is None:
         return web.Response(status=204)
     return web.Response(text=answer, content_type=FRAGMENT, headers={"ETag": f'"{viewer.etag}"'})
@@ -131,13 +171,32 @@ def _require_type(request: web.Request, wanted: str, headers: dict[str, str]) ->
         raise _HttpError(415, "unsupported_media_type", f"the body must be {wanted}", headers)
 
 
-def _require_accepted(request: web.Request) -> None:
-    accepted = request.headers.get("Accept")
-    if accepted is None:
-        return
-    types = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
-    if not types & {SDP, "application/*", "*/*", ""}:
+def _accepted(request: web.Request) -> set[str]:
+    """The media types that the client accepts. Raises an error with 406 if SDP is none of them."""
+    fields = request.headers.getall("Accept", [])
+    types: set[str] = set()
+    for part in ",".join(fields).split(","):
+        name, *parameters = (item.strip().lower() for item in part.split(";"))
+        if name and not any(re.fullmatch(r"q=0(\.0*)?", item) for item in parameters):
+            types.add(name)
+    if types and not types & {SDP, "application/*", "*/*"}:
         raise _HttpError(406, "not_acceptable", f"the answer is {SDP}, which Accept does not allow")
+    return types
+
+
+def _require_match(request: web.Request, viewer: Viewer) -> None:
+    """Check the precondition (RFC 9110 §13.1.1): a list of ETags, compared strongly, so that weak ones never match."""
+    fields = request.headers.getall("If-Match", [])
+    if not fields:
+        raise _HttpError(428, "precondition_required", 'send If-Match with the ETag of the ICE session, or "*"')
+    condition, at = ",".join(fields), 0
+    if condition.strip() in ("*", '"*"'):
+        return
+    while at < len(condition) and (match := _CONDITION.match(condition, at)) is not None:
+        if match[2] == viewer.etag and match[1] is None:
+            return
+        at = match.end()
+    raise _HttpError(412, "precondition_failed", "the ETag of the ICE session has changed")
 
 
 async def _text(request: web.Request) -> str:

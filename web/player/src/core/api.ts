@@ -23,6 +23,7 @@ export class ApiError extends Error {
         return { kind: "notFound", message, status };
       case 406:
         return { kind: "unsupported", message, status };
+      case 409: // WHEP: the camera is not live
       case 503:
         return { kind: "unavailable", message, status };
       default:

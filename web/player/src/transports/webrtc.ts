@@ -136,7 +136,8 @@ export class WebRtcTransport implements Transport {
     const { api, camera } = this.context;
     const response = await api.fetch(`/whep/${camera}`, {
       method: "POST",
-      headers: { "Content-Type": "application/sdp" },
+      // With JSON, the gateway tells why it cannot answer. Else it would send an offer of its own.
+      headers: { "Content-Type": "application/sdp", Accept: "application/sdp, application/json" },
       body: offer,
       signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
     });
