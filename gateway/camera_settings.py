@@ -61,8 +61,8 @@ class CaptureSettings(SettingsGroup):
 
     capture_engine: Annotated[str, BeforeValidator(_check_engine)] = setting(
         EngineName.AUTO,
-        help="the engine that pulls the camera: `auto` (today `rtsp`), `rtsp`, `pyav`, `opencv`, `fake`, or your own as"
-        " `package.module:Class`."
+        help="the engine that pulls the camera: `auto` (`rtsp` for RTSP, otherwise `pyav`), `rtsp`, `pyav`, `opencv`,"
+        " `fake`, or your own as `package.module:Class`."
         " In a camera's table the name `engine` is also accepted",
         applies=Applies.RUN,
     )

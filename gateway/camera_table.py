@@ -11,7 +11,13 @@ from gateway.config.messages import Fault, InvalidSettingsError, Where, unknown
 TABLE_ONLY = ("url", "engine")
 """Names that only a camera's table has. Its other names are also settings for all cameras."""
 
-_SCHEMES = ("rtsp://", "rtsps://")
+_RTSP = ("rtsp://", "rtsps://")
+_SCHEMES: dict[str, tuple[str, ...]] = {
+    EngineName.AUTO: (*_RTSP, "http://", "https://", "file:///"),
+    EngineName.RTSP: _RTSP,
+    EngineName.PYAV: (*_RTSP, "http://", "https://", "file:///"),
+    EngineName.OPENCV: _RTSP,
+}
 
 
 def check_camera_id(camera_id: str) -> None:
@@ -51,14 +57,16 @@ def check_table(
 
 
 def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
-    """Check that the engines for RTSP have an RTSP URL."""
-    if camera.capture_engine not in (EngineName.AUTO, EngineName.RTSP, EngineName.PYAV, EngineName.OPENCV):
+    """Check that each engine has a URL that it can open."""
+    schemes = _SCHEMES.get(camera.capture_engine)
+    if schemes is None:
         return
-    if not camera.url.get_secret_value().lower().startswith(_SCHEMES):
+    if not camera.url.get_secret_value().strip().lower().startswith(schemes):
         # The message does not show the URL: without its scheme it is not known where the password ends.
+        others = "" if schemes == _RTSP else " (or http://, https:// or file:/// for another source)"
         message = (
-            "its URL does not start with rtsp:// or rtsps://: set RTSP_URL, or url in the camera's table, to the URL in"
-            " the camera's manual, as in rtsp://user:password@192.0.2.7/stream1"
+            f"its URL does not start with rtsp:// or rtsps://{others}: set RTSP_URL, or url in the camera's table, to"
+            " the URL in the camera's manual, as in rtsp://user:password@192.0.2.7/stream1"
         )
         raise _fault(camera_id, message, where, "url")
 

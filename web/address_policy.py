@@ -52,10 +52,10 @@ async def check_target(table: Mapping[str, Any], settings: Settings, configured:
     url = table.get("url")
     if not isinstance(url, str):
         return  # CameraStore reports a missing url and a wrong type
-    schemes = SCHEMES | {_scheme(camera.url.get_secret_value()) for camera in configured}
+    schemes = SCHEMES | ({_scheme(camera.url.get_secret_value()) for camera in configured} - {"file"})
     if _scheme(url) not in schemes:
         raise BadRequestError("url: it does not start with rtsp:// or rtsps://")
-    if _scheme(url) not in ("rtsp", "rtsps"):
+    if _scheme(url) not in ("rtsp", "rtsps", "http", "https"):
         return
     try:
         host = parse(url).host

@@ -6,7 +6,7 @@ from gateway.capture.engine import AsyncCaptureEngine, CaptureEngine, EngineFact
 from gateway.errors import SettingsError
 
 ENGINES = {
-    "auto": "gateway.capture.engines.rtsp:RtspCaptureEngine",
+    "auto": "gateway.capture.engines.auto:AutoCaptureEngine",
     "rtsp": "gateway.capture.engines.rtsp:RtspCaptureEngine",
     "pyav": "gateway.capture.engines.pyav:PyAVCaptureEngine",
     "opencv": "gateway.capture.engines.opencv:OpenCVCaptureEngine",

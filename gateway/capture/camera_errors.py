@@ -67,6 +67,10 @@ _STATUSES: dict[int, tuple[type[CaptureError], str]] = {
 }
 
 
+class UnknownCodecError(NoVideoError):
+    """The camera's video has a format that this engine does not know; another one may."""
+
+
 def host_and_port(url: CameraUrl) -> str:
     """How messages name a camera."""
     return f"{url.host}:{url.connect_port}"

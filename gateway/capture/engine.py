@@ -72,6 +72,9 @@ class CaptureEngine(ABC):
 class AsyncCaptureEngine(ABC):
     """One connection to one camera that needs no thread: it lives on the event loop. ``counters`` as above."""
 
+    dropped = 0
+    """Packets that were dropped on the way to the loop."""
+
     def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
         self.source = source
         self.clock = clock

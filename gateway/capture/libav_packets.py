@@ -1,5 +1,8 @@
 """PacketConverter: makes liveedge's packets of libav's: chooses the tracks, puts their pieces together.
 
+RTSP comes in RTP payloads, which are put together here (:mod:`gateway.capture.access_units`). Everything else comes in
+whole frames, in Annex B or with lengths (``avcC``, ``hvcC``), which libav's own filter converts.
+
 The rules of the packets are those of :class:`~gateway.capture.packets.PacketBuilder`. Audio that cannot be decoded is
 left out: AAC without its AudioSpecificConfig.
 """
@@ -9,6 +12,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 
 from gateway.capture import camera_errors
@@ -31,7 +35,13 @@ class PacketConverter:
     """The tracks of one opened source."""
 
     def __init__(
-        self, container: InputContainer, run: int, url: CameraUrl, counters: CaptureCounters | None = None
+        self,
+        container: InputContainer,
+        run: int,
+        url: CameraUrl,
+        counters: CaptureCounters | None = None,
+        *,
+        has_whole_frames: bool = False,
     ) -> None:
         """Choose the tracks. ``url`` is for errors. Raises :class:`~gateway.errors.NoVideoError`."""
         self.video = _choose_video(container, url)
@@ -39,6 +49,7 @@ class PacketConverter:
         codec = self.video.codec_context.name
         self._time_base = self.video.time_base or Fraction(1, CLOCK_RATE)
         self._assembler = AccessUnitAssembler(codec, float(self._time_base), counters)
+        self._annexb = BitStreamFilterContext(f"{codec}_mp4toannexb", self.video) if has_whole_frames else None
         self._builder = PacketBuilder(
             codec,
             run,
@@ -69,14 +80,24 @@ class PacketConverter:
         packet: Packet | None
         if raw.stream is self.audio:
             time = SourceTime(raw.pts, raw.dts, raw.time_base or Fraction(1, CLOCK_RATE), raw.duration or 0)
-            packet = self._builder.audio(bytes(raw), time, arrival)
+            data = bytes(raw) if self._annexb is None else aac.without_adts(bytes(raw))
+            packet = self._builder.audio(data, time, arrival)
             if packet is not None:
                 yield packet
+            return
+        if self._annexb is not None:
+            yield from self._whole_frames(self._annexb, raw, arrival)
             return
         for unit in self._assembler.push(bytes(raw), raw.pts, arrival):
             packet = self._builder.video(
                 unit.data, unit.pts, self._time_base, unit.arrival, is_keyframe=unit.is_keyframe
             )
+            if packet is not None:
+                yield packet
+
+    def _whole_frames(self, annexb: BitStreamFilterContext, raw: RawPacket, arrival: ArrivalTime) -> Iterator[Packet]:
+        for each in annexb.filter(raw):
+            packet = self._builder.video(bytes(each), each.pts, self._time_base, arrival, is_keyframe=each.is_keyframe)
             if packet is not None:
                 yield packet
 
@@ -94,9 +115,12 @@ def _choose_audio(container: InputContainer) -> "tuple[av.AudioStream | None, Au
     """The first track that can be decoded (rule 4)."""
     for stream in container.streams.audio:
         codec = _codec_name(stream)
-        extradata = stream.codec_context.extradata or b"" if codec else b""
         if not codec:
             continue
+        extradata = stream.codec_context.extradata or b""
+        if codec == "aac" and not extradata:
+            # MPEG-TS has it in the header of each frame, and libav has read one.
+            extradata = aac.config_of(stream.codec_context.sample_rate or 0, stream.codec_context.channels)
         string = aac.codec_string(extradata) if codec == "aac" else _CODEC_STRINGS.get(codec, codec)
         if string is None:
             continue

@@ -1,11 +1,9 @@
 """Looks up host names on a thread of its own, so that an interrupt does not have to wait for a name server.
 
-libav resolves names where nothing can interrupt it. This lookup comes first: the system's resolver then answers libav
-from its cache, and a name that does not exist gets an error of its own. A lookup that hangs is left to end alone.
+A name that does not exist gets an error of its own. A lookup that hangs is left to end alone.
 
-Where a source checks addresses, libav gets a checked address instead of the name. A name server can give another answer
-to the next question (DNS rebinding), and libav's would be the next. The camera then sees the address in its requests,
-instead of the name.
+Connections go to the addresses that were found and checked. A name server can give another answer to the next question
+(DNS rebinding), so OpenCV, which resolves names itself, gets a checked address instead of the name.
 """
 
 import asyncio
@@ -32,12 +30,19 @@ def destinations(url: CameraUrl, source: CaptureSource, stop: threading.Event) -
     :class:`~gateway.errors.CameraUnreachableError` for a name without an address,
     :class:`~gateway.errors.CameraTimeoutError` where no name server answers, and what ``source.check_address`` raises.
     """
-    addresses = _look_up(url, source.timeout_s, stop)
+    found = checked_addresses(url, source, stop)
     if source.check_address is None:
-        return [url] if addresses else []
-    for address in addresses:
-        source.check_address(address)
-    return [replace(url, host=str(address)) for address in addresses]
+        return [url] if found else []
+    return [replace(url, host=str(address)) for address in found]
+
+
+def checked_addresses(url: CameraUrl, source: CaptureSource, stop: threading.Event) -> list[Address]:
+    """The addresses of the URL's host, for a thread. Otherwise as :func:`destinations`."""
+    found = _look_up(url, source.timeout_s, stop)
+    if source.check_address is not None:
+        for address in found:
+            source.check_address(address)
+    return found
 
 
 async def addresses(url: CameraUrl, source: CaptureSource) -> list[Address]:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import partial
 
 from gateway.capture import camera_errors
+from gateway.capture.camera_errors import UnknownCodecError
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureSource
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S, VIDEO_CODECS
@@ -27,7 +28,7 @@ from gateway.media import Packet
 from gateway.rtsp import rtcp
 from gateway.rtsp.auth import Authenticator
 from gateway.rtsp.client import ClientSession, State, Track, TransportKind
-from gateway.rtsp.formats import AudioFormat, VideoFormat, audio_format, video_format
+from gateway.rtsp.formats import AudioFormat, VideoFormat, audio_format, is_known_video, video_format
 from gateway.rtsp.messages import Message, Request
 from gateway.rtsp.sdp import SessionDescription
 
@@ -125,7 +126,9 @@ class RtspRun:
                 chosen.append(Track(media, is_required=kind == "video"))
                 break
             if kind == "video" and not chosen:
-                raise camera_errors.unusable_codec(self._url, ", ".join(names))
+                fault = camera_errors.unusable_codec(self._url, ", ".join(names))
+                is_unknown = bool(names) and not any(map(is_known_video, names))
+                raise UnknownCodecError(str(fault)) if is_unknown else fault
         return chosen
 
     def _open_udp_ports(self) -> tuple[int, int]:

@@ -146,14 +146,17 @@ class EngineRunner:
 class AsyncEngineRunner:
     """Drives an engine that lives on the event loop, by the rules 3 and 4 of the module; there is nothing to queue."""
 
-    dropped = 0
-
     def __init__(self, engine: AsyncCaptureEngine, on_packet: Callable[[Packet], None]) -> None:
         self.engine = engine
         self._on_packet = on_packet
         self._rules = PacketRules(engine.source.run)
         self._task: asyncio.Task[None] | None = None
         self._interrupted = False
+
+    @property
+    def dropped(self) -> int:
+        """Packets that the engine dropped."""
+        return self.engine.dropped
 
     def start(self) -> None:
         """Start the task."""

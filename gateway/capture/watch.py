@@ -1,7 +1,8 @@
 """Watch: what bounds a C library that pulls a camera, since nothing can be asked of it while it waits.
 
-Theory of operation. The engine's thread says what it got; whoever moves the library's bytes asks :meth:`Watch.fault`
-before it moves more. Times are the machine's: a library waits in real time, whatever clock the engine has.
+Theory of operation. The engine's thread says what it got; the code that moves the library's bytes asks
+:attr:`Watch.fault` before it moves more. Times are the machine's: a library waits in real time, whatever clock the
+engine has.
 """
 
 import time

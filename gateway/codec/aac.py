@@ -56,6 +56,23 @@ def codec_string(config: bytes) -> str | None:
     return f"mp4a.40.{config[0] >> 3}"
 
 
+def config_of(sample_rate_hz: int, channels: int) -> bytes:
+    """The AudioSpecificConfig of AAC-LC with these properties; empty where there is none."""
+    if sample_rate_hz not in SAMPLE_RATES_HZ or channels not in _CHANNELS[1:]:
+        return b""
+    value = 2 << 11 | SAMPLE_RATES_HZ.index(sample_rate_hz) << 7 | _CHANNELS.index(channels) << 3
+    return value.to_bytes(2, "big")
+
+
+def without_adts(frame: bytes) -> bytes:
+    """A frame without its ADTS header (ISO/IEC 13818-7 §6.2), if it has one."""
+    if len(frame) > 9 and frame[0] == 0xFF and frame[1] & 0xF6 == 0xF0:
+        size = (frame[3] & 3) << 11 | frame[4] << 3 | frame[5] >> 5
+        if size == len(frame):
+            return frame[7 if frame[1] & 1 else 9 :]
+    return frame
+
+
 def _object_type(bits: BitReader) -> int:
     kind = bits.u(5)
     return 32 + bits.u(6) if kind == _ESCAPE_OBJECT_TYPE else kind

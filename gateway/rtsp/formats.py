@@ -57,6 +57,11 @@ def video_format(media: Media) -> VideoFormat | None:
     return None
 
 
+def is_known_video(encoding: str) -> bool:
+    """Whether there is a depacketizer for video of this encoding name."""
+    return encoding in _VIDEO
+
+
 def audio_format(media: Media) -> AudioFormat | None:
     """The first format of an audio section that is known and complete, or ``None``.
 

@@ -21,6 +21,7 @@ Every mount is 320x240 at 25 fps with a running clock in the picture, shared bet
     /audio     G.711 alone
     /halfdead  H.264 and G.711 A-law; the video ends after a second, the audio goes on
     /udp       H.264 over UDP only: TCP is refused with 461
+    /ts        H.264 in MPEG-TS
 
 The guarded port requires digest authentication and has /cam and /video; see ``USERS``. With ``--certificate FILE``
 (PEM, with its key) there is a ``tls_port``, too: the guarded port over TLS."""
@@ -77,6 +78,8 @@ OPEN = {
     "/audio": f"( {ALAW.replace('pay1', 'pay0')} )",
     "/halfdead": f"( {h264().replace('! rtph264pay', '! valve name=tap ! rtph264pay')} {ALAW} )",
     "/udp": f"( {h264()} )",
+    "/ts": f"( {h264().partition(' ! rtph264pay')[0]} ! h264parse config-interval=-1 ! mpegtsmux alignment=7"
+    " ! rtpmp2tpay name=pay0 pt=33 )",
 }
 GUARDED = {"/cam": OPEN["/cam"], "/video": OPEN["/video"]}
 SIZES = ((320, 240), (480, 360))

@@ -101,10 +101,10 @@ def test_the_places_that_win_over_the_file_are_named(empty_place: Path, monkeypa
 def test_the_url_of_the_default_camera_is_reported_where_it_is_set(
     empty_place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (empty_place / "liveedge.toml").write_text("debug = true\nrtsp_url = 'http://192.0.2.7/'")
+    (empty_place / "liveedge.toml").write_text("debug = true\nrtsp_url = 'ftp://192.0.2.7/'")
     with pytest.raises(SettingsError, match=r"^liveedge\.toml, line 2: camera default: its URL does not start"):
         load_settings()
-    monkeypatch.setenv("RTSP_URL", "http://192.0.2.7/")
+    monkeypatch.setenv("RTSP_URL", "ftp://192.0.2.7/")
     with pytest.raises(SettingsError, match=r"^environment: camera default: its URL does not start"):
         load_settings()
 

@@ -1,6 +1,7 @@
 """PyAVCaptureEngine: cameras through libav, whose packets are passed on unchanged and never decoded.
 
-Theory of operation. libav does RTSP (RFC 2326), RTP and its payload formats.
+Theory of operation. libav does RTSP (RFC 2326), RTP and its payload formats, HLS, and the containers that cameras send
+over HTTP.
 :class:`~gateway.capture.libav_packets.PacketConverter` makes liveedge's packets of libav's. This module notices a
 silent camera, returns after an interrupt, and turns errors into messages.
 
@@ -24,7 +25,10 @@ from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.capture.libav_open import LibavInput
 from gateway.capture.libav_packets import PacketConverter, RawPacket
 from gateway.capture.libav_rtsp import RtspInput
+from gateway.capture.libav_url import UrlInput, file_path
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S
+from gateway.capture.rtsp_connect import SCHEMES as RTSP_SCHEMES
+from gateway.capture.url import parse
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NoVideoError, redact
 from gateway.media import Packet
@@ -36,7 +40,7 @@ MAX_UNREADABLE_IN_A_ROW = 50
 
 
 class PyAVCaptureEngine(CaptureEngine):
-    """One connection to an RTSP camera; see the module's rules."""
+    """One connection to a camera; see the module's rules."""
 
     def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(source, clock)
@@ -57,7 +61,7 @@ class PyAVCaptureEngine(CaptureEngine):
                 self._input.interrupt()
 
     def packets(self) -> Iterator[Packet]:
-        opening = RtspInput(self.source)
+        opening = open_input(self.source)
         with self._lock:
             if self._is_stopped:
                 return
@@ -77,9 +81,13 @@ class PyAVCaptureEngine(CaptureEngine):
 
     def _pull(self, container: InputContainer, opened: LibavInput) -> Iterator[Packet]:
         url = opened.url
-        self._converter = converter = PacketConverter(container, self.source.run, url, self.counters)
+        self._converter = converter = PacketConverter(
+            container, self.source.run, url, self.counters, has_whole_frames=not isinstance(opened, RtspInput)
+        )
         opened_at = frame_at = self.clock.monotonic()
         for raw in self._demux(container, converter, opened):
+            if isinstance(opened, UrlInput) and opened.is_file:
+                opened.pace(raw)
             now = self.clock.monotonic()
             if converter.info is None and raw.stream is converter.video:
                 # Before the first keyframe, every packet of video shows that the camera works.
@@ -132,3 +140,9 @@ class PyAVCaptureEngine(CaptureEngine):
         self.counters.packets_unreadable += 1
         camera_id = self.source.camera_id
         log.warning("camera %s: skipped a packet: %s", camera_id, redact(why), extra={"camera": camera_id})
+
+
+def open_input(source: CaptureSource) -> LibavInput:
+    """How this source is opened. Raises a :class:`~gateway.errors.CaptureError` for one that is not."""
+    is_rtsp = file_path(source.url) is None and parse(source.url).scheme in RTSP_SCHEMES
+    return RtspInput(source) if is_rtsp else UrlInput(source)

@@ -141,7 +141,7 @@ def test_nothing_listens(engine: Engine, free_port: int) -> None:
     assert "hunter2" not in str(raised)
 
 
-@pytest.mark.parametrize("url", ["http://u:hunter2@camera/x", "file:///etc/passwd", "camera", ""])
+@pytest.mark.parametrize("url", ["ftp://u:hunter2@camera/x", "tcp://u:hunter2@camera:1/x", "file:x", "camera", ""])
 def test_urls_that_are_not_of_a_camera(engine: Engine, url: str) -> None:
     raised = Pull(engine, url).end()
     assert isinstance(raised, CaptureError)

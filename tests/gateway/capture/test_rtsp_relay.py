@@ -46,8 +46,8 @@ async def play(name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 async def test_only_who_knows_the_secret_is_served() -> None:
     with RtspCamera(DESCRIPTION, media(), credentials=("admin", "secret")) as camera:
         relay, name = await started(camera, watch())
-        stranger, writer = await ask(name, f"OPTIONS {name[:-22]}")
-        assert await stranger.read() == b""
+        other, writer = await ask(name, f"OPTIONS {name[:-22]}")
+        assert await other.read() == b""
         assert camera.asked == []
         writer.close()
         await relay.close()

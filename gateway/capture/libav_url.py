@@ -1,0 +1,198 @@
+"""UrlInput: what libav reads besides RTSP: HTTP (Motion JPEG, MPEG-TS, FLV, HLS) and files.
+
+Theory of operation. libav parses; everything that it wants to open comes to :meth:`UrlInput.open_resource`, which is
+the only place that connects or opens. So no demuxer, playlist or redirect can reach anything else.
+
+Rules:
+
+1. An HTTP camera opens ``http://`` and ``https://`` (:mod:`gateway.capture.http_stream`), a file opens itself.
+   Everything else that a playlist names (files, ``data:``, encrypted segments, other protocols) is refused.
+2. Only the formats of :data:`FORMATS` are recognised: some of libav's others open further addresses on their own.
+3. A file is read at the speed of its timestamps, and ends as a camera ends.
+"""
+
+import re
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote
+
+import av.error
+from av.container import InputContainer
+
+from gateway.capture import camera_errors
+from gateway.capture.camera_errors import host_and_port
+from gateway.capture.engine import CaptureSource
+from gateway.capture.http_stream import SCHEMES as HTTP_SCHEMES
+from gateway.capture.http_stream import HttpContext, HttpStream
+from gateway.capture.libav_open import LIBAV_ERRORS, LibavInput, av_open
+from gateway.capture.libav_packets import RawPacket
+from gateway.capture.url import CameraUrl, parse
+from gateway.capture.watch import Watch
+from gateway.errors import CameraRefusedError, CameraUnreachableError, CaptureError, NoVideoError
+
+FORMATS = (
+    "hls", "mpegts", "flv", "live_flv", "mov", "matroska", "mpeg", "h264", "hevc", "mpjpeg", "mjpeg", "aac", "mp3"
+)  # fmt: skip
+
+OPTIONS = {
+    "format_whitelist": ",".join(FORMATS),
+    # libav opens nothing itself: rule 1.
+    "protocol_whitelist": "none",
+    "analyzeduration": "1000000",
+    # Persistent connections would bypass the opening of resources.
+    "http_persistent": "0",
+    "http_multiple": "0",
+}
+
+PACE_MAX_S = 10.0
+"""A longer step of a file's timestamps is a jump, and is not waited for."""
+
+SCHEMES = frozenset({*HTTP_SCHEMES, "file"})
+
+
+class UrlInput(LibavInput):
+    """See the module."""
+
+    def __init__(self, source: CaptureSource) -> None:
+        """Raises a :class:`~gateway.errors.CaptureError` for a URL of another scheme."""
+        self._path = file_path(source.url)
+        url = parse(source.url) if self._path is None else CameraUrl("file", "", self._path.name, None, "")
+        if url.scheme not in SCHEMES:
+            raise CaptureError(f"{url.scheme}:// is not how cameras are pulled; write rtsp://, http:// or https://")
+        where = self._path.name if self._path is not None else host_and_port(url)
+        self._where = where
+        watch = Watch(
+            source.timeout_s,
+            where,
+            camera_errors.timed_out(url, source.timeout_s),
+            lambda: camera_errors.silent(url, source.timeout_s),
+        )
+        super().__init__(source, url, watch)
+        self._name = ""
+        self._stop = threading.Event()
+        self._context = HttpContext(url, source, watch, self._stop)
+        self._lock = threading.Lock()
+        self._streams: list[HttpStream] = []
+        self._first: HttpStream | None = None
+        self._file: BinaryIO | None = None
+        self._error: CaptureError | None = None
+        self._began: float | None = None
+        self._last_s = 0.0
+
+    @property
+    def is_file(self) -> bool:
+        """Whether rule 3 applies."""
+        return self._path is not None
+
+    def open(self) -> InputContainer | None:
+        try:
+            name = self._open_first()
+            container = av_open(name, options=dict(OPTIONS), io_open=self.open_resource)
+        except CaptureError as error:
+            if self.is_interrupted:
+                return None
+            raise self.known_error or error from None
+        except LIBAV_ERRORS as error:
+            if self.is_interrupted:
+                return None
+            raise self.open_error(error) from None
+        if self.is_interrupted or self._error is not None:
+            container.close()
+            if self.is_interrupted:
+                return None
+            assert self._error is not None
+            raise self._error
+        self.watch.opened()
+        return container
+
+    def open_resource(self, url: str, flags: int, options: dict[str, str]) -> HttpStream | BinaryIO:
+        """What libav wants to read. Raises a :class:`~gateway.errors.CaptureError` by rule 1."""
+        del flags, options
+        try:
+            if self._path is not None:
+                if url != self._name:
+                    raise CameraRefusedError("the file refers to another address, which is not allowed")
+                self._file = self._path.open("rb")
+                return self._file
+            if self._first is not None and url == self._name:
+                first, self._first = self._first, None
+                return first
+            scheme = url.partition(":")[0].lower()
+            if scheme not in HTTP_SCHEMES:
+                raise CameraRefusedError(
+                    f"the playlist of {host_and_port(self.url)} refers to {scheme[:20]}:, which is not allowed"
+                )
+            return self._add(HttpStream(parse(url), self._context))
+        except OSError as error:
+            self._error = CameraUnreachableError(f"the file cannot be opened ({error.strerror})")
+            raise self._error from None
+        except CaptureError as error:
+            self._error = error
+            raise
+
+    def interrupt(self) -> None:
+        with self._lock:
+            self._stop.set()
+            for stream in self._streams:
+                stream.close()
+
+    def pace(self, raw: RawPacket) -> None:
+        """Rule 3: wait until the packet is due, unless it is interrupted."""
+        if raw.dts is None or raw.time_base is None:
+            return
+        at_s = float(raw.dts * raw.time_base)
+        now = time.monotonic()
+        if self._began is None or not -1 < at_s - self._last_s < PACE_MAX_S:
+            self._began = now - at_s
+        self._last_s = at_s
+        self._stop.wait(max(0.0, self._began + at_s - now))
+        self.watch.frame()
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def known_error(self) -> CaptureError | None:
+        return self.watch.fault or self._error
+
+    def close(self) -> None:
+        self.interrupt()
+        if self._file is not None:
+            self._file.close()
+
+    def open_error(self, error: Exception) -> CaptureError:
+        is_unknown = isinstance(error, av.error.InvalidDataError | av.error.ArgumentError | av.error.EOFError)
+        if self.known_error is None and is_unknown:
+            return NoVideoError(
+                f"what {self._where} sends is no stream that liveedge knows (HLS, MPEG-TS, FLV, MP4); check the path,"
+                " or use the camera's RTSP URL"
+            )
+        return super().open_error(error)
+
+    def _open_first(self) -> str:
+        """Open the camera's own URL, and return it as it is after redirects: a playlist is relative to that."""
+        if self._path is not None:
+            if not self._path.is_file():
+                raise CameraUnreachableError(f"there is no file {self._path.name}; check the path in its URL")
+            self._name = str(self._path)
+            return self._name
+        self._first = self._add(HttpStream(self.url, self._context))
+        self._name = str(replace(self._first.url, userinfo=""))
+        return self._name
+
+    def _add(self, stream: HttpStream) -> HttpStream:
+        with self._lock:
+            self._streams = [stream, *self._streams[:15]]
+            if self._stop.is_set():
+                stream.close()
+        return stream
+
+
+def file_path(url: str) -> Path | None:
+    """The path of a ``file://`` URL, which is absolute and percent-encoded; ``None`` for another scheme."""
+    match = re.fullmatch(r"(?i)file://(/.*)", url.strip(), re.DOTALL)
+    return Path(unquote(match[1])) if match else None
