@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.support.rtsp_fuzz_targets import RTSP_TARGETS
+
 Run = Callable[[bytes], object]
 Target = Callable[[], tuple[list[bytes], Run]]
 
@@ -382,4 +384,4 @@ TARGETS: dict[str, Target] = {
         stun, rtcp, framing, offer, fragment, picture, parameter_sets, access_units, boxes, recovered_files, url, time,
         settings,
     )
-}  # fmt: skip
+} | RTSP_TARGETS  # fmt: skip
