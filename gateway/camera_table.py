@@ -11,12 +11,13 @@ from gateway.config.messages import Fault, InvalidSettingsError, Where, unknown
 TABLE_ONLY = ("url", "engine")
 """Names that only a camera's table has. Its other names are also settings for all cameras."""
 
-_RTSP = ("rtsp://", "rtsps://")
+_PLAIN_RTSP = ("rtsp://", "rtsps://")
+_RTSP = (*_PLAIN_RTSP, "rtsp+http://", "rtsps+http://")
 _SCHEMES: dict[str, tuple[str, ...]] = {
     EngineName.AUTO: (*_RTSP, "http://", "https://", "file:///"),
     EngineName.RTSP: _RTSP,
     EngineName.PYAV: (*_RTSP, "http://", "https://", "file:///"),
-    EngineName.OPENCV: _RTSP,
+    EngineName.OPENCV: _PLAIN_RTSP,
 }
 
 
@@ -63,7 +64,7 @@ def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
         return
     if not camera.url.get_secret_value().strip().lower().startswith(schemes):
         # The message does not show the URL: without its scheme it is not known where the password ends.
-        others = "" if schemes == _RTSP else " (or http://, https:// or file:/// for another source)"
+        others = "" if "http://" not in schemes else " (or http://, https:// or file:/// for another source)"
         message = (
             f"its URL does not start with rtsp:// or rtsps://{others}: set RTSP_URL, or url in the camera's table, to"
             " the URL in the camera's manual, as in rtsp://user:password@192.0.2.7/stream1"
@@ -73,7 +74,7 @@ def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
 
 def check_tls(camera_id: str, camera: CameraSettings, where: Where) -> None:
     """Check that the certificate of a camera on ``rtsps://`` is verified where the settings ask for it."""
-    if not camera.url.get_secret_value().lower().startswith("rtsps://"):
+    if not camera.url.get_secret_value().lower().startswith(("rtsps://", "rtsps+http://")):
         return
     names = ("capture_tls_verify", "capture_tls_ca_file", "engine")
     if camera.capture_tls_verify and camera.capture_engine == EngineName.OPENCV:

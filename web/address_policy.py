@@ -5,7 +5,7 @@ only the gateway's machine can reach (server-side request forgery).
 
 Rules:
 
-1. The scheme is rtsp or rtsps, or the scheme of a configured camera. A file is not a camera.
+1. The scheme is rtsp or rtsps, alone or over HTTP, or the scheme of a configured camera. A file is not a camera.
 2. The host has an address, and none of its addresses is link-local or a cloud's metadata service, unless
    ``ALLOW_METADATA_ADDRESSES`` is true. The URL is read by the parser that the engines connect with.
 3. A name can resolve to another address later. So the addresses are checked at each connect too, also after a restart,
@@ -26,7 +26,7 @@ from gateway.capture.url import parse
 from gateway.errors import BadRequestError, CameraRefusedError, CaptureError
 from web.settings import Settings
 
-SCHEMES = frozenset({"rtsp", "rtsps", "fake"})
+SCHEMES = frozenset({"rtsp", "rtsps", "rtsp+http", "rtsps+http", "fake"})
 
 RESOLVE_S = 5.0
 
@@ -55,7 +55,7 @@ async def check_target(table: Mapping[str, Any], settings: Settings, configured:
     schemes = SCHEMES | ({_scheme(camera.url.get_secret_value()) for camera in configured} - {"file"})
     if _scheme(url) not in schemes:
         raise BadRequestError("url: it does not start with rtsp:// or rtsps://")
-    if _scheme(url) not in ("rtsp", "rtsps", "http", "https"):
+    if _scheme(url) == "fake":
         return
     try:
         host = parse(url).host

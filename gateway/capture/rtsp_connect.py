@@ -12,21 +12,28 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from gateway.capture import camera_errors, resolver
 from gateway.capture.camera_errors import host_and_port
 from gateway.capture.engine import Address, CaptureSource
 from gateway.capture.rtsp_connection import RtspConnection
+from gateway.capture.rtsp_tunnel import HttpTunnelConnection
 from gateway.capture.url import CameraUrl, parse
 from gateway.errors import CameraRefusedError, CameraTimeoutError, CameraUnreachableError, CaptureError
-from gateway.rtsp.auth import Credentials
+from gateway.rtsp.auth import Authenticator, Credentials
+from gateway.rtsp.errors import RtspProtocolError, RtspStatusError
 from gateway.rtsp.messages import Message
 
 REDIRECTS_MAX = 3
 """A camera behind a load balancer needs one; more is a loop."""
 
-SCHEMES = frozenset({"rtsp", "rtsps"})
+TLS_SCHEMES = frozenset({"rtsps", "rtsps+http"})
+
+TUNNEL_SCHEMES = frozenset({"rtsp+http", "rtsps+http"})
+"""RTSP over HTTP, and over HTTPS."""
+
+SCHEMES = TLS_SCHEMES | TUNNEL_SCHEMES | {"rtsp"}
 
 
 class Redirects:
@@ -79,22 +86,47 @@ async def connect(
 ) -> RtspConnection:
     """Connect by rule 1. Raises a :class:`~gateway.errors.CaptureError`."""
     addresses = await resolver.addresses(url, source)
-    tls = tls_context(source) if url.scheme == "rtsps" else None
     for number, address in enumerate(addresses, start=1):
         try:
             async with asyncio.timeout(source.timeout_s * number / len(addresses)):
-                return await RtspConnection.open(str(address), url.connect_port, on_frame, on_message, tls, url.host)
+                return await _connect(str(address), url, source, on_frame, on_message)
         except (OSError, TimeoutError) as error:
             if number == len(addresses):
                 raise _polled(camera_errors.connect_failed(error, url, source.timeout_s), address, url) from None
+        except RtspStatusError as error:
+            raise camera_errors.refused(url, error.status, error.method) from None
+        except RtspProtocolError as error:
+            raise camera_errors.not_rtsp(url, str(error)) from None
     raise camera_errors.not_opened(url, "its name has no address")
 
 
+async def _connect(
+    address: str,
+    url: CameraUrl,
+    source: CaptureSource,
+    on_frame: Callable[[int, memoryview], None],
+    on_message: Callable[[Message], None],
+) -> RtspConnection:
+    tls = tls_context(source) if url.scheme in TLS_SCHEMES else None
+    if url.scheme not in TUNNEL_SCHEMES:
+        return await RtspConnection.open(address, url.connect_port, on_frame, on_message, tls, url.host)
+    target = url.target if url.target.startswith("/") else f"/{url.target}"
+    return await HttpTunnelConnection.open_tunnel(
+        (address, url.connect_port),
+        (urlsplit(request_uri(url)).netloc, target),
+        Authenticator(credentials(url)),
+        on_frame,
+        on_message,
+        tls,
+        url.host,
+    )
+
+
 def request_uri(url: CameraUrl) -> str:
-    """The URL as it stands in requests: without credentials (RFC 2326 §3.2)."""
+    """The URL as it stands in requests: without credentials (RFC 2326 §3.2), and without the tunnel."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     port = f":{url.port}" if url.port else ""
-    return f"{url.scheme}://{host}{port}{url.target}"
+    return f"{url.scheme.partition('+')[0]}://{host}{port}{url.target}"
 
 
 def credentials(url: CameraUrl) -> Credentials | None:

@@ -32,7 +32,6 @@ class RtspConnection(asyncio.BufferedProtocol):
         self.on_write_paused: Callable[[bool], None] = lambda is_paused: None
         """Called when the peer reads too slowly, and when it has caught up."""
         self._transport: asyncio.Transport | None = None
-        self._is_refused = False
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # It is read at once: a connection may end with nobody waiting.
         self._ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
@@ -103,10 +102,6 @@ class RtspConnection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.close()
 
-    def refuse(self) -> None:
-        """Close the connection as soon as it is there: a server wants no more of them."""
-        self._is_refused = True
-
     def abort(self) -> None:
         """Close at once."""
         if self._transport is not None:
@@ -116,8 +111,6 @@ class RtspConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        if self._is_refused:
-            self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.parser.get_buffer()

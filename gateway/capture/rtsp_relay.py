@@ -24,12 +24,13 @@ import asyncio
 import contextlib
 import re
 import secrets
+import socket
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 
 from gateway.capture import camera_errors
 from gateway.capture.engine import CaptureSource
-from gateway.capture.rtsp_connect import connect, credentials, request_uri
+from gateway.capture.rtsp_connect import TUNNEL_SCHEMES, connect, credentials, request_uri
 from gateway.capture.rtsp_connection import RtspConnection
 from gateway.capture.url import CameraUrl
 from gateway.capture.watch import Watch
@@ -77,7 +78,7 @@ class RtspRelay:
         self.redirect: str | None = None
         self.error: CaptureError | None = None
         self.refusal: CaptureError | None = None
-        """The last refusal: the reason if libav gives up."""
+        """The camera's last refusal, or that it hung up: the reason if libav gives up."""
         self._url = url
         self._source = source
         self._watch = watch
@@ -86,7 +87,7 @@ class RtspRelay:
         self._authenticator = Authenticator(credentials(url))
         self._camera: RtspConnection | None = None
         self._libav: RtspConnection | None = None
-        self._listener: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._asked: dict[int, _Asked] = {}
         self._cseq = 0
         self._session: str | None = None
@@ -96,16 +97,18 @@ class RtspRelay:
         self._out = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._is_ended = False
+        self._is_playing = False
+        self._is_camera_lost = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
         """Connect to the camera; the URL that libav opens. Raises a :class:`~gateway.errors.CaptureError`."""
         loop = asyncio.get_running_loop()
         self._camera = await connect(self._url, self._source, self._frame_of_camera, self._message_of_camera)
-        # In two steps: a cancellation in the second one would otherwise leave the socket open.
-        self._listener = await loop.create_server(self._accept, "127.0.0.1", 0, backlog=1, start_serving=False)
-        await self._listener.start_serving()
-        port = self._listener.sockets[0].getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self._listener.setblocking(False)
+        loop.add_reader(self._listener, self._accept)
+        port = self._listener.getsockname()[1]
         self._libav_uri = f"rtsp://127.0.0.1:{port}/{secrets.token_urlsafe(16)}"
         self._spawn(self._wait_for_camera(self._camera))
         self._tick()
@@ -117,8 +120,7 @@ class RtspRelay:
             return
         self._is_ended = True
         self.error = self.error or error
-        if self._listener is not None:
-            self._listener.close()
+        self._stop_listening()
         if self._libav is not None:
             self._libav.abort()
         if self._camera is not None:
@@ -165,32 +167,43 @@ class RtspRelay:
             self.end(error)
         except OSError:
             pass
+        self._is_camera_lost = True
+        if self.refusal is None:
+            self.refusal = (camera_errors.ended if self._is_playing else camera_errors.hung_up)(self._url)
         self._flush()
         if self._libav is not None:
             self._libav.close()
-        elif not self._is_ended:
+        else:
             self.end()
 
-    async def _wait_for_libav(self, libav: RtspConnection) -> None:
+    # --- libav's side
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            accepted, _ = self._listener.accept()
+        except OSError:
+            return
+        self._stop_listening()
+        accepted.setblocking(False)
+        self._libav = connection = RtspConnection(self._frame_of_libav, self._message_of_libav)
+        connection.on_write_paused = self._pause_camera
+        self._spawn(self._serve(accepted, connection))
+
+    async def _serve(self, accepted: socket.socket, libav: RtspConnection) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: libav, accepted)
+        if self._is_ended or self._is_camera_lost:
+            libav.close()
         # Whatever ended it: libav knows.
         with contextlib.suppress(OSError, RtspProtocolError):
             await libav.wait_ended()
         self.end()
 
-    # --- libav's side
-
-    def _accept(self) -> RtspConnection:
-        connection = RtspConnection(self._frame_of_libav, self._message_of_libav)
-        if self._libav is not None or self._is_ended:
-            connection.refuse()
-            return connection
-        self._libav = connection
-        connection.on_write_paused = self._pause_camera
-        assert self._listener is not None
-        # Not now: the transport of this connection is made next, and needs its server.
-        asyncio.get_running_loop().call_soon(self._listener.close)
-        self._spawn(self._wait_for_libav(connection))
-        return connection
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
 
     def _pause_camera(self, is_paused: bool) -> None:
         if self._camera is not None:
@@ -208,6 +221,12 @@ class RtspRelay:
             uri = self._camera_uri + uri[len(self._libav_uri) :]
         elif not self._cseq:
             raise RtspProtocolError("not our libav")
+        transport = message.headers.get("Transport") or ""
+        if "client_port" in transport and self._url.scheme in TUNNEL_SCHEMES:
+            # A tunnel is there for networks that let no UDP through.
+            assert self._libav is not None
+            self._libav.send(Response(461, "No UDP", Headers([("CSeq", message.headers.get("CSeq") or "0")])))
+            return
         headers = [(name, value) for name in _REQUEST_HEADERS if (value := message.headers.get(name)) is not None]
         request = Request(message.method, uri, Headers(headers), message.body)
         if message.method == "TEARDOWN":
@@ -309,6 +328,7 @@ class RtspRelay:
             self._check_description(response.body, base)
             passed["Content-Base"] = base
             self._control_uri = base
+        self._is_playing |= method == "PLAY" and status == 200
         if method == "SETUP" and status == 200:
             self._session = passed.get("Session", self._session or "").partition(";")[0].strip() or None
             passed["Transport"] = self._transport(passed.get("Transport", asked.request.headers.get("Transport") or ""))

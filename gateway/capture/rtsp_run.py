@@ -17,7 +17,7 @@ from gateway.capture.camera_errors import UnknownCodecError
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureSource
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S, VIDEO_CODECS
-from gateway.capture.rtsp_connect import connect, credentials, request_uri
+from gateway.capture.rtsp_connect import TUNNEL_SCHEMES, connect, credentials, request_uri
 from gateway.capture.rtsp_connection import RtspConnection
 from gateway.capture.rtsp_media import RtspMedia, TrackFormat
 from gateway.capture.rtsp_udp import UdpPair, open_pair
@@ -72,7 +72,7 @@ class RtspRun:
             uri=request_uri(url),
             authenticator=Authenticator(credentials(url)),
             choose=self._choose,
-            open_udp_ports=self._open_udp_ports,
+            open_udp_ports=None if url.scheme in TUNNEL_SCHEMES else self._open_udp_ports,
         )
         self._formats: dict[int, VideoFormat | AudioFormat] = {}
         self._pairs: list[UdpPair] = []

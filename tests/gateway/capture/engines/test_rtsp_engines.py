@@ -1,7 +1,6 @@
 """The engines that pull RTSP, PyAV's and our own, at a real RTSP server: one suite over both."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -10,11 +9,6 @@ import av
 import numpy as np
 import pytest
 from av.video.frame import PictureType
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from gateway.capture.engine import CaptureSource
 from gateway.capture.engines.pyav import PyAVCaptureEngine
@@ -30,6 +24,7 @@ from gateway.errors import (
 from gateway.media import Packet
 from gateway.rtsp.depacketize.pictures import TRIAL
 from tests.support.blocking_engine import BlockingRtspEngine
+from tests.support.certificate import self_signed
 from tests.support.hostile import HostileServer, interleaved, rtsp
 from tests.support.rtsp import AWKWARD, VIEWER, RtspServer
 
@@ -244,27 +239,9 @@ def test_b_frames_that_never_come_are_reported_for_one_gop(pull: Pull) -> None:
     keeps_the_rules(packets)
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "camera")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path = tmp_path / "camera.pem"
-    path.write_bytes(signed.public_bytes(Encoding.PEM) + secret)
-    return path
-
-
 @pytest.mark.integration
-def test_rtsps_with_a_self_signed_certificate(pull: Pull, certificate: Path) -> None:
-    with RtspServer(certificate) as server:
+def test_rtsps_with_a_self_signed_certificate(pull: Pull, tmp_path: Path) -> None:
+    with RtspServer(self_signed(tmp_path)) as server:
         packets = pull(f"rtsps://viewer:p@ss:word@127.0.0.1:{server.tls_port}/video", 5)
         keeps_the_rules(packets)
         with pytest.raises(CameraUnauthorizedError):
