@@ -8,11 +8,12 @@ RTSP, in a process of its own. All gateways capture it all the time. In each rou
 other by WHEP; the order changes from round to round. The page reads the time from each frame that is presented. All
 processes share a machine and its clock.
 
-glass    from drawing the picture to the page's callback, which has its pixels. Not to ``expectedDisplayTime``: for
-         frames that Chromium shows at once it is the time of an earlier refresh, plus one or two (crbug.com/1050755)
+glass    from drawing the picture to the page's callback, which has its pixels
 in       from drawing the picture to the arrival of its last packet in Chromium: camera, encoder and gateway
 browser  from there to the callback: jitter buffer, decoder, compositor
 shown    from drawing the picture until the compositor takes it (``presentationTime``)
+expected to ``expectedDisplayTime``, for comparison only: for frames that Chromium shows at once it is made from an
+         earlier refresh of the display, and is a refresh later in one connection than in another (crbug.com/1050755)
 first    from the POST of the offer to the first picture
 buffer   mean time in the jitter buffer (getStats: jitterBufferDelay / jitterBufferEmittedCount)
 decode   mean time in the decoder (totalDecodeTime / framesDecoded)
@@ -61,7 +62,7 @@ async ([url, settle, seconds, sound]) => {{
   }};
   await frame();
   const first = performance.now() - began;
-  const glass = [], arrived = [], browser = [], presented = [], joining = [];
+  const glass = [], arrived = [], browser = [], presented = [], expected = [], joining = [];
   let unread = 0, before = null, frames = 0;
   const settled = performance.now() + settle * 1000, until = settled + seconds * 1000;
   while (performance.now() < until) {{
@@ -74,6 +75,7 @@ async ([url, settle, seconds, sound]) => {{
     glass.push(shown - made);
     arrived.push(performance.timeOrigin + data.receiveTime - made);
     browser.push(data.called - data.receiveTime);
+    expected.push(performance.timeOrigin + data.expectedDisplayTime - made);
     presented.push(performance.timeOrigin + data.presentationTime - made);
   }}
   const after = await inbound();
@@ -89,7 +91,7 @@ async ([url, settle, seconds, sound]) => {{
     freezes: since("freezeCount"), pauses: since("pauseCount"), lost: since("packetsLost"),
   }};
   peer.close();
-  return {{ first, glass, arrived, browser, presented, joining, unread, stats }};
+  return {{ first, glass, arrived, browser, presented, expected, joining, unread, stats }};
 }}
 """
 
@@ -144,6 +146,7 @@ def report(found: dict[str, Seen]) -> None:
             text(joined(seen, "arrived"), 50, 95),
             text(joined(seen, "browser"), 50, 95),
             text(joined(seen, "presented"), 50, 95),
+            text(joined(seen, "expected"), 50, 95),
             text([each["first"] for each in seen], 50),
             mean("buffer"),
             mean("decode"),
