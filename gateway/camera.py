@@ -39,7 +39,7 @@ from gateway.errors import (
 )
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
-from gateway.media import Packet
+from gateway.media import Metadata, Packet
 from gateway.session import CaptureSession, FrameCallback, RetryPolicy, SessionState
 from gateway.status import CaptureStatus, LiveEdge, StreamMeter
 
@@ -95,6 +95,7 @@ class Camera:
         self._engine_factory = engine_factory
         self._clock = clock
         self._on_change = on_change
+        self._metadata_sinks: list[Callable[[Metadata], None]] = []
         self._address_check = address_check
         self._referred_check = referred_check
         self._meter = StreamMeter()
@@ -133,6 +134,13 @@ class Camera:
     def viewers(self) -> Mapping[str, int]:
         """How many viewers there are, by transport."""
         return {kind: count for kind, count in sorted(self._holds.items()) if count}
+
+    def attach_metadata(self, sink: Callable[[Metadata], None]) -> None:
+        """Call ``sink`` with each metadata document, from the next run on.
+
+        It must not block, and bounds what it keeps.
+        """
+        self._metadata_sinks.append(sink)
 
     def begin(self) -> None:
         """Apply the settings: an always-on camera is captured from now on."""
@@ -372,6 +380,7 @@ class Camera:
             check_referred=self._referred_check() if self._referred_check is not None else None,
             tls_verify=self.settings.capture_tls_verify,
             tls_ca_file=self.settings.capture_tls_ca_file,
+            on_metadata=self._on_metadata if self._metadata_sinks else None,
         )
         runner = self._runner = engine_runner(self._engine_factory(source, self._clock), self._on_packet)
         self._last_video_s = self._clock.monotonic()
@@ -398,6 +407,13 @@ class Camera:
             self._meter.reset()
             await asyncio.wait({ended}, timeout=THREAD_END_S)
             ended.cancel()
+
+    def _on_metadata(self, metadata: Metadata) -> None:
+        for sink in self._metadata_sinks:
+            try:
+                sink(metadata)
+            except Exception:
+                log.exception("camera %s: a sink of metadata failed", self.id, extra={"camera": self.id})
 
     def _on_packet(self, packet: Packet) -> None:
         if packet.is_video:

@@ -51,6 +51,19 @@ class VideoInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Metadata:
+    """A document that a camera sent beside its pictures: XML, as the camera wrote it.
+
+    The source of the format is the ONVIF Streaming Specification (§5.2.1).
+    ``captured_at_90k`` and ``run`` are as those of packets.
+    """
+
+    document: bytes
+    captured_at_90k: int
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
 class AudioInfo:
     """An audio track. ``codec`` is FFmpeg's name (``aac``, ``pcm_alaw``, ``pcm_mulaw``, ``opus``…).
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gateway.capture.counters import CaptureCounters
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.media import Packet
+from gateway.media import Metadata, Packet
 
 Address = IPv4Address | IPv6Address
 
@@ -34,6 +34,9 @@ class CaptureSource:
     before each connect, and connects only to an address that was checked. ``check_referred`` is the same for the hosts
     that a camera refers to (redirects, playlists): no operator has chosen these. With ``tls_verify`` a camera on TLS
     has to prove its name by a certificate that ``tls_ca_file`` (PEM; ``None``: the system's) vouches for.
+
+    ``on_metadata`` takes the camera's metadata documents on the event loop, one call each (engine ``rtsp``). Without it
+    the track is not set up. It must not block, and bounds what it keeps itself.
     """
 
     camera_id: str
@@ -44,6 +47,7 @@ class CaptureSource:
     check_address: CheckAddress | None = None
     check_referred: CheckAddress | None = None
     tls_verify: bool = False
+    on_metadata: Callable[[Metadata], None] | None = None
     tls_ca_file: Path | None = None
 
 

@@ -8,7 +8,7 @@ Rules:
 
 1. After a loss, frames are dropped up to the next keyframe, and counted. Where no keyframe comes within
    :data:`KEYFRAME_WAIT_S`, such a camera sends none (intra refresh), and frames are passed on again.
-2. A fault in sound never costs video: it is logged, and the sound is left out for the rest of the session.
+2. A fault in sound or metadata never costs video: it is logged, and the track is left out for the rest of the session.
 """
 
 import logging
@@ -22,10 +22,11 @@ from gateway.capture.rtsp_tracks import ReceivedTrack
 from gateway.capture.timeline import ArrivalTime, SourceTime
 from gateway.clock import Clock
 from gateway.codec.annexb import join
-from gateway.media import Packet
+from gateway.media import Metadata, Packet
 from gateway.rtsp.depacketize import Frame
+from gateway.rtsp.depacketize.metadata import MetadataDepacketizer
 from gateway.rtsp.depacketize.nal import NalDepacketizer
-from gateway.rtsp.formats import AudioFormat, VideoFormat
+from gateway.rtsp.formats import AudioFormat, MetadataFormat, VideoFormat
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class TrackFormat:
     """A track that was set up. ``first_timestamp`` gives the time of RTP-Info once it is known; see
     :class:`~gateway.capture.rtsp_tracks.ReceivedTrack`."""
 
-    format: VideoFormat | AudioFormat
+    format: VideoFormat | AudioFormat | MetadataFormat
     first_timestamp: Callable[[], int | None] = field(default=lambda: None)
 
 
@@ -56,6 +57,7 @@ class RtspMedia:
         frame_rate: Fraction | None = None,
         is_reordered: bool = False,
         counters: CaptureCounters | None = None,
+        on_metadata: Callable[[Metadata], None] | None = None,
     ) -> None:
         """``frame_rate`` is that of the session description. ``is_reordered`` for UDP. ``clock`` is only asked for the
         wall clock: monotonic times are arguments."""
@@ -66,7 +68,10 @@ class RtspMedia:
         self._camera_id = camera_id
         self._counters = counters if counters is not None else CaptureCounters()
         self._lost_at: float | None = None
-        self._has_audio_failed = False
+        self._on_metadata = on_metadata
+        self._run = run
+        self._failed: set[int] = set()
+        """The tracks that rule 2 has left out."""
         video = next(each.format for each in formats if isinstance(each.format, VideoFormat))
         audio = next((each.format for each in formats if isinstance(each.format, AudioFormat)), None)
         self._video_base = Fraction(1, video.clock_rate)
@@ -84,7 +89,7 @@ class RtspMedia:
                 each.format.make(),
                 each.format.payload_type,
                 each.format.clock_rate,
-                self._take_video if isinstance(each.format, VideoFormat) else self._take_audio,
+                self._taker(each.format),
                 first_timestamp=each.first_timestamp,
                 is_reordered=is_reordered,
             )
@@ -108,6 +113,9 @@ class RtspMedia:
         self._counters.rtp_packets_lost = sum(track.lost for track in self.tracks)
         self._counters.rtp_packets_invalid = sum(track.invalid for track in self.tracks)
         depacketizers = [track.depacketizer for track in self.tracks]
+        self._counters.metadata_documents_dropped = sum(
+            each.malformed for each in depacketizers if isinstance(each, MetadataDepacketizer)
+        )
         self._counters.frames_damaged = sum(
             each.pictures.damaged for each in depacketizers if isinstance(each, NalDepacketizer)
         )
@@ -122,14 +130,14 @@ class RtspMedia:
         if self._is_video[number]:
             self.tracks[number].receive(packet, now)
             return
-        if self._has_audio_failed:
+        if number in self._failed:
             return
         try:
             self.tracks[number].receive(packet, now)
         except Exception:
-            self._has_audio_failed = True
+            self._failed.add(number)
             log.exception(
-                "camera %s: its sound cannot be read and is left out",
+                "camera %s: its sound or metadata cannot be read and is left out",
                 self._camera_id,
                 extra={"camera": self._camera_id},
             )
@@ -164,6 +172,16 @@ class RtspMedia:
         if packet is not None:
             self.video_at = now
             self._on_packet(packet)
+
+    def _taker(self, format: VideoFormat | AudioFormat | MetadataFormat) -> Callable[[Frame, float], None]:
+        if isinstance(format, VideoFormat):
+            return self._take_video
+        return self._take_audio if isinstance(format, AudioFormat) else self._take_metadata
+
+    def _take_metadata(self, frame: Frame, now: float) -> None:
+        del now
+        if self._on_metadata is not None:
+            self._on_metadata(Metadata(frame.data, self._clock.wall_90k(), self._run))
 
     def _take_audio(self, frame: Frame, now: float) -> None:
         time = SourceTime(frame.timestamp, None, self._audio_base, frame.duration)

@@ -28,7 +28,15 @@ from gateway.media import Packet
 from gateway.rtsp import rtcp
 from gateway.rtsp.auth import Authenticator
 from gateway.rtsp.client import ClientSession, State, Track, TransportKind
-from gateway.rtsp.formats import AudioFormat, VideoFormat, audio_format, is_known_video, video_format
+from gateway.rtsp.formats import (
+    AudioFormat,
+    MetadataFormat,
+    VideoFormat,
+    audio_format,
+    is_known_video,
+    metadata_format,
+    video_format,
+)
 from gateway.rtsp.messages import Message, Request
 from gateway.rtsp.sdp import SessionDescription
 
@@ -74,7 +82,7 @@ class RtspRun:
             choose=self._choose,
             open_udp_ports=None if url.scheme in TUNNEL_SCHEMES else self._open_udp_ports,
         )
-        self._formats: dict[int, VideoFormat | AudioFormat] = {}
+        self._formats: dict[int, VideoFormat | AudioFormat | MetadataFormat] = {}
         self._pairs: list[UdpPair] = []
         self._media: RtspMedia | None = None
         self._set_up: list[_SetUpTrack] = []
@@ -109,7 +117,7 @@ class RtspRun:
             ended.cancel()
 
     def _choose(self, description: SessionDescription) -> list[Track]:
-        """The first video track that is known and the first audio track that is."""
+        """The first video track that is known, the first audio track that is, and metadata where it is wanted."""
         chosen: list[Track] = []
         names: list[str] = []
         for kind in ("video", "audio"):
@@ -129,6 +137,13 @@ class RtspRun:
                 fault = camera_errors.unusable_codec(self._url, ", ".join(names))
                 is_unknown = bool(names) and not any(map(is_known_video, names))
                 raise UnknownCodecError(str(fault)) if is_unknown else fault
+        if self._source.on_metadata is not None:
+            for media in description.media:
+                metadata = metadata_format(media) if not media.is_back_channel else None
+                if metadata is not None:
+                    self._formats[len(chosen)] = metadata
+                    chosen.append(Track(media))
+                    break
         return chosen
 
     def _open_udp_ports(self) -> tuple[int, int]:
@@ -174,6 +189,7 @@ class RtspRun:
             frame_rate=_frame_rate(session),
             is_reordered=is_udp,
             counters=self._counters,
+            on_metadata=self._source.on_metadata,
         )
 
     # --- playing

@@ -8,6 +8,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from gateway.codec import aac
 from gateway.codec.bits import BitReader, BitstreamError
@@ -17,6 +18,7 @@ from gateway.rtsp.depacketize.audio import AacDepacketizer, LatmDepacketizer, Pa
 from gateway.rtsp.depacketize.h264 import H264Depacketizer
 from gateway.rtsp.depacketize.h265 import H265Depacketizer
 from gateway.rtsp.depacketize.jpeg import JpegDepacketizer
+from gateway.rtsp.depacketize.metadata import ENCODINGS, MetadataDepacketizer
 from gateway.rtsp.sdp import Format, Media
 
 SETS_MAX_BYTES = 64 * 1024
@@ -54,6 +56,26 @@ def video_format(media: Media) -> VideoFormat | None:
         maker = _VIDEO.get(found.encoding)
         if maker is not None:
             return maker(found)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataFormat:
+    """A track of ONVIF metadata."""
+
+    payload_type: int
+    clock_rate: int
+    make: Callable[[], Depacketizer]
+
+
+def metadata_format(media: Media) -> MetadataFormat | None:
+    """The first format of a section that is ONVIF metadata of a kind that is known, or ``None``."""
+    for found in media.formats:
+        is_compressed = ENCODINGS.get(found.encoding)
+        if is_compressed is not None:
+            return MetadataFormat(
+                found.payload_type, found.clock_rate, partial(MetadataDepacketizer, is_compressed=is_compressed)
+            )
     return None
 
 

@@ -1,5 +1,6 @@
 """What cameras do in an RTSP session, on real sockets, and what the engine makes of it."""
 
+import gzip
 from itertools import islice
 
 import pytest
@@ -9,13 +10,15 @@ from gateway.capture.engine import CaptureSource
 from gateway.capture.rtsp_connect import redirected
 from gateway.capture.url import parse
 from gateway.errors import CameraRefusedError, CameraUnauthorizedError, CaptureError
-from gateway.media import Packet
+from gateway.media import Metadata, Packet
 from tests.support.blocking_engine import BlockingRtspEngine
 from tests.support.rtsp_camera import (
     Answer,
     Asked,
     Reply,
+    RtpSender,
     RtspCamera,
+    Sent,
     audio_section,
     sdp,
     video_section,
@@ -189,3 +192,45 @@ def test_keep_alive_by_what_the_server_offers() -> None:
 def test_a_redirect_gets_the_credentials_only_at_the_same_place(location: str, keeps_credentials: bool) -> None:
     target = redirected(parse("rtsps://user:secret@camera:7/stream"), location)
     assert (target.userinfo == "user:secret") == keeps_credentials
+
+
+# --- metadata
+
+
+def metadata_media(documents: list[bytes], *, payload_type: int = 107) -> list[Sent]:
+    """Pictures, and documents in packets of 500 bytes."""
+    sender = RtpSender(1, payload_type, 11)
+    sent = [packet for packet in media() if packet.track == 0]
+    for number, document in enumerate(documents):
+        parts = [document[place : place + 500] for place in range(0, len(document), 500)]
+        sent += [sender.packet(part, number * 900, 0.05 + number / 100, marker=part is parts[-1]) for part in parts]
+    return sorted(sent, key=lambda each: each.at_s)
+
+
+@pytest.mark.parametrize("encoding", ["vnd.onvif.metadata", "vnd.onvif.metadata.gzip"])
+def test_metadata_is_delivered_as_whole_documents(encoding: str) -> None:
+    documents = [b"<tt:MetadataStream>" + b"<tt:Frame/>" * number + b"</tt:MetadataStream>" for number in (1, 100, 300)]
+    sent = [gzip.compress(document, mtime=0) for document in documents] if "gzip" in encoding else documents
+    section = METADATA.replace("vnd.onvif.metadata/", f"{encoding}/")
+    received: list[Metadata] = []
+    with RtspCamera(sdp(video_section(), section), metadata_media(sent)) as camera:
+        packets = pull(camera.url(), 40, on_metadata=received.append, run=7)
+    assert [each.document for each in received] == documents
+    assert {each.run for each in received} == {7}
+    assert abs(received[0].captured_at_90k - packets[0].captured_at_90k) < 10 * 90_000
+    assert all(packet.info.audio is None for packet in packets)
+
+
+def test_metadata_that_nobody_can_read_is_not_set_up() -> None:
+    section = METADATA.replace("vnd.onvif.metadata/", "vnd.onvif.metadata.exi.onvif/")
+    with RtspCamera(sdp(video_section(), section), media()) as camera:
+        assert pull(camera.url(), 3, on_metadata=lambda _: None)
+    assert camera.methods.count("SETUP") == 1
+
+
+def test_a_sink_that_fails_does_not_cost_the_video() -> None:
+    def fail(_: Metadata) -> None:
+        raise RuntimeError
+
+    with RtspCamera(sdp(video_section(), METADATA), metadata_media([b"<a/>", b"<b/>"])) as camera:
+        assert len(pull(camera.url(), 40, on_metadata=fail)) == 40
