@@ -25,6 +25,7 @@ from web.middleware.cors import Cors
 from web.middleware.errors import errors_as_json
 from web.middleware.host_check import HostCheck
 from web.middleware.listener import Listener
+from web.middleware.malformed import MalformedRequests
 from web.middleware.proxy_headers import ProxyHeaders
 from web.middleware.request_limits import RequestLimits
 from web.middleware.security_headers import SecurityHeaders
@@ -109,6 +110,9 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     watch = SettingsWatch(app[GATEWAY], load)
     loop.add_signal_handler(signal.SIGHUP, watch.request)
     trimming = asyncio.create_task(keep_trimmed(), name="heap")
+    http_log = logging.getLogger("liveedge.http")
+    malformed = MalformedRequests(app[METRICS].http.requests_refused)
+    http_log.addFilter(malformed)
     runner = web.AppRunner(
         app,
         handle_signals=False,
@@ -116,6 +120,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_S,
         keepalive_timeout=KEEP_ALIVE_S,
+        logger=http_log,
     )
     listener: Listener | None = None
     try:
@@ -141,6 +146,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         if listener is not None:
             listener.close()
         await runner.cleanup()
+        http_log.removeFilter(malformed)
 
 
 async def _listen(listener: Listener, settings: Settings) -> None:

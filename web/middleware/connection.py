@@ -9,11 +9,13 @@ Rules:
    first byte. Otherwise the connection is closed.
 2. Between two requests a connection is kept for :data:`KEEP_ALIVE_S`, which aiohttp measures. It closes a connection
    then also in the middle of a head.
-3. The connection is counted by the :class:`~web.middleware.connection_limiter.ConnectionLimiter` until it is lost.
+3. When thousands of idle connections close at once, :data:`CLOSES_PER_TICK` are released in a turn of the event loop,
+   so that viewers do not wait for all of them.
+4. The connection is counted by the :class:`~web.middleware.connection_limiter.ConnectionLimiter` until it is lost.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from aiohttp import web
@@ -27,6 +29,30 @@ KEEP_ALIVE_S = 75.0
 """nginx's default. It has to be longer than that of a proxy for its connections here, 60 s in nginx."""
 
 
+CLOSES_PER_TICK = 16
+"""Releasing one ends a task, some 100 µs."""
+
+
+class ClosedConnections:
+    """The idle connections of a listener that are closed and not released yet (rule 3)."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[web.RequestHandler, Exception | None]] = deque()
+
+    def release(self, handler: web.RequestHandler, error: Exception | None) -> None:
+        """Let aiohttp's protocol release one of them, in this turn of the event loop or a later one."""
+        self._waiting.append((handler, error))
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._release_some)
+
+    def _release_some(self) -> None:
+        for _ in range(min(CLOSES_PER_TICK, len(self._waiting))):
+            handler, error = self._waiting.popleft()
+            handler.connection_lost(error)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._release_some)
+
+
 class HttpConnection(asyncio.Protocol):
     """See the module. Stands between the transport and aiohttp's protocol, which ``make_handler`` makes."""
 
@@ -36,12 +62,14 @@ class HttpConnection(asyncio.Protocol):
         make_handler: Callable[[], web.RequestHandler],
         limiter: ConnectionLimiter,
         refused: Counter[str],
+        closed: ClosedConnections,
         header_timeout_s: float,
     ) -> None:
         self.network = network
         self._make_handler = make_handler
         self._limiter = limiter
         self._refused = refused
+        self._closed = closed
         self._header_timeout_s = header_timeout_s
         self._handler: web.RequestHandler | None = None
         self._transport: asyncio.Transport | None = None
@@ -87,8 +115,12 @@ class HttpConnection(asyncio.Protocol):
         self._limiter.remove(self)
         self._stop_timer()
         handler, self._handler = self._handler, None
-        if handler is not None:
+        if handler is None:
+            return
+        if not waits_for_head(handler):
             handler.connection_lost(exc)
+            return
+        self._closed.release(handler, exc)
 
     def pause_writing(self) -> None:
         if self._handler is not None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.client_address import client_network
 from gateway.tcp_server import TcpServer
 from web.descriptors import connections_limit
-from web.middleware.connection import HEADER_TIMEOUT_S, HttpConnection
+from web.middleware.connection import HEADER_TIMEOUT_S, ClosedConnections, HttpConnection
 from web.middleware.connection_limiter import ConnectionLimiter
 from web.settings import Settings
 
@@ -38,6 +38,7 @@ class Listener:
         self._header_timeout_s = header_timeout_s
         self._refused = refused
         self._limiter = ConnectionLimiter(settings, refused, lambda: connections_limit(len(cameras)))
+        self._closed = ClosedConnections()
         self._server = TcpServer("HTTP", self._make_protocol)
 
     def reload(self, settings: Settings) -> None:
@@ -70,4 +71,6 @@ class Listener:
     def _make_protocol(self, address: str) -> asyncio.Protocol | None:
         if not self._limiter.accepts(address):
             return None
-        return HttpConnection(client_network(address), self._http, self._limiter, self._refused, self._header_timeout_s)
+        return HttpConnection(
+            client_network(address), self._http, self._limiter, self._refused, self._closed, self._header_timeout_s
+        )

@@ -1,6 +1,7 @@
 """Connections that send nothing, and clients that open too many: real sockets against the real server."""
 
 import asyncio
+import logging
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
 
 from web.middleware.connection_limiter import ConnectionLimiter
 from web.middleware.errors import errors_as_json
 from web.middleware.listener import Listener
+from web.middleware.malformed import MalformedRequests
 from web.middleware.proxy_headers import ProxyHeaders
 from web.middleware.request_limits import RequestLimits
 from web.settings import load_settings
@@ -278,3 +281,20 @@ async def test_requests_through_a_trusted_proxy_count_for_its_clients(tmp_path: 
         assert b"200" in await other.ask(head % 8 + b"abcde")
         for peer in waiting:
             assert b"200" in await peer.ask(b"abcde")
+
+
+def test_a_request_that_is_not_http_is_counted_and_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    refused: Counter[str] = Counter()
+    log = logging.getLogger("tests.http")
+    malformed = MalformedRequests(refused)
+    log.addFilter(malformed)
+    try:
+        for error in (BadHttpMethod("\x16\x03"), KeyError("camera")):
+            try:
+                raise error
+            except (BadHttpMethod, KeyError):
+                log.exception("Error handling request from 192.0.2.1")
+    finally:
+        log.removeFilter(malformed)
+    assert refused == {"malformed": 1}
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]

@@ -68,9 +68,9 @@ class HttpMetrics:
         )
         yield counter(
             "http_requests_refused",
-            "HTTP requests refused: too many of one address, unknown Host, or a page of another origin",
+            "HTTP requests refused: too many of one client, unknown Host, a page of another origin, or not HTTP",
             ("reason",),
-            [((reason,), self.requests_refused[reason]) for reason in ("connections", "host", "origin")],
+            [((reason,), self.requests_refused[reason]) for reason in ("connections", "host", "origin", "malformed")],
         )
         yield counter(
             "http_connections_refused",
