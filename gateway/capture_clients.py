@@ -2,8 +2,8 @@
 
 Rules:
 
-1. There are at most :data:`CLIENTS_MAX` clients of a camera, and :data:`CLIENTS_PER_OWNER` of one *owner*: whoever sent
-   the command, as limits count it. An owner ``None`` has only the first limit.
+1. There are at most :data:`CLIENTS_MAX` clients of a camera, and :data:`CLIENTS_PER_OWNER` of one *owner*: the sender
+   of the command, as limits count it. An owner ``None`` has only the first limit.
 2. At a limit, the client whose last start is oldest gives way, if that was :data:`EXPIRES_S` ago and it *expires*: a
    client over HTTP or of the EMS can forget to stop. One with a connection of its own ends with that, and stays.
 3. If none gives way, :class:`~gateway.errors.UnavailableError` says when to try again.

@@ -26,6 +26,7 @@ import threading
 from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import UnavailableError
@@ -52,7 +53,7 @@ SOURCE_MAX = 7680
 SNAPSHOT_THREADS = 2
 """Of all cameras together, so that a storm of requests leaves CPU for live frames."""
 
-_snapshot_threads = ThreadPoolExecutor(SNAPSHOT_THREADS, thread_name_prefix="snapshot")
+_snapshot_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,8 +384,8 @@ class JpegFeed:
         gop = [packet for packet in self._hub.gop if packet.is_video]
         if not gop:
             raise UnavailableError(f"camera {self.camera_id} has no frame yet; ask again in a moment")
-        loop = asyncio.get_running_loop()
-        frame, errors = await loop.run_in_executor(_snapshot_threads, _newest_frame, self.camera_id, gop)
+        async with _snapshot_slot():
+            frame, errors = await asyncio.to_thread(_newest_frame, self.camera_id, gop)
         self.decode_errors += errors
         if frame is None:
             raise UnavailableError(f"camera {self.camera_id} sends frames that cannot be decoded", retry_after_s=5)
@@ -392,10 +393,15 @@ class JpegFeed:
 
     async def _encode_snapshot(self, decoded: asyncio.Task[DecodedFrame], width: int | None) -> JpegFrame:
         frame = await asyncio.shield(decoded)
-        loop = asyncio.get_running_loop()
-        data, to_width, to_height = await loop.run_in_executor(_snapshot_threads, _encode, frame, width)
+        async with _snapshot_slot():
+            data, to_width, to_height = await asyncio.to_thread(_encode, frame, width)
         self._snapshots += 1
         return JpegFrame(data, self.camera_id, frame.captured_at_90k, self._snapshots, to_width, to_height)
+
+
+def _snapshot_slot() -> asyncio.Semaphore:
+    """Bounds the threads that work on snapshots."""
+    return _snapshot_slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(SNAPSHOT_THREADS))
 
 
 def _newest_frame(camera_id: str, gop: Sequence[Packet]) -> tuple[DecodedFrame | None, int]:
