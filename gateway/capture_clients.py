@@ -5,10 +5,12 @@ Rules:
 1. There are at most :data:`CLIENTS_MAX` clients of a camera, and :data:`CLIENTS_PER_OWNER` of one *owner*: the sender
    of the command, as limits count it. An owner ``None`` has only the first limit.
 2. At a limit, the client whose last start is oldest gives way, if that was :data:`EXPIRES_S` ago and it *expires*: a
-   client over HTTP or of the EMS can forget to stop. One with a connection of its own ends with that, and stays.
+   client over HTTP or of the EMS can forget to stop. One with a connection of its own ends with that, and stays. At the
+   first limit, the owner with the most makes room for one that has fewer at once, so that nobody can keep others out.
 3. If none gives way, :class:`~gateway.errors.UnavailableError` says when to try again.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +65,7 @@ class CaptureClients(Mapping[str, Mapping[str, Any]]):
             of_owner = [each for each, client in self._clients.items() if client.owner == owner]
             if owner is not None and len(of_owner) >= CLIENTS_PER_OWNER:
                 self._make_room(of_owner, now_s)
-            elif len(self._clients) >= CLIENTS_MAX:
+            elif len(self._clients) >= CLIENTS_MAX and not self._displace(len(of_owner)):
                 self._make_room(list(self._clients), now_s)
         self._clients.pop(client_id, None)
         self._clients[client_id] = _Client(dict(metadata), owner, expires, now_s)
@@ -75,6 +77,18 @@ class CaptureClients(Mapping[str, Mapping[str, Any]]):
     def clear(self) -> None:
         """Remove all clients."""
         self._clients.clear()
+
+    def _displace(self, own: int) -> bool:
+        """Remove the oldest client of the owner with the most, for one that has ``own``. ``False``: it has no more."""
+        owners = Counter(client.owner for client in self._clients.values() if client.expires and client.owner)
+        owner, count = owners.most_common(1)[0] if owners else ("", 0)
+        if count <= own + 1:
+            return False
+        del self._clients[
+            next(each for each, client in self._clients.items() if client.owner == owner and client.expires)
+        ]
+        self.expired += 1
+        return True
 
     def _make_room(self, client_ids: list[str], now_s: float) -> None:
         """Rule 2, among these clients, the oldest first."""

@@ -43,3 +43,15 @@ def test_a_client_with_a_connection_does_not_expire() -> None:
     with pytest.raises(UnavailableError):
         clients.add("one more", {}, 10 * EXPIRES_S)
     assert len(clients) == CLIENTS_MAX
+
+
+def test_many_clients_of_few_owners_do_not_keep_another_out() -> None:
+    clients = CaptureClients()
+    for n in range(CLIENTS_MAX):
+        clients.add(f"new{n}", {}, 0.0, owner=f"192.0.2.{n % 4}")
+    clients.add("honest", {}, 1.0, owner="198.51.100.1")
+    clients.add("of the EMS", {}, 1.0)
+    assert {"honest", "of the EMS"} <= set(clients)
+    assert len(clients) == CLIENTS_MAX
+    with pytest.raises(UnavailableError):
+        clients.add("one more", {}, 2.0, owner="192.0.2.3")
