@@ -84,7 +84,7 @@ def main() -> None:
         found = {**delays.take(), "callbacks": loop_times.callbacks, "collections": loop_times.collections}
         loop_times.callbacks, loop_times.collections = [], []
         text = json.dumps(found)
-        # Whoever waits for the file gets all of it.
+        # The bench waits for the file, and must not read half of it.
         partial = target.with_suffix(".partial")
         partial.write_text(text)
         os.replace(partial, target)

@@ -71,6 +71,16 @@ async def test_a_frame_is_sent_with_one_system_call(harness: FanoutHarness) -> N
     assert len(wire.take()) > 14
 
 
+async def test_the_times_of_a_camera_reach_its_viewers_unchanged(harness: FanoutHarness) -> None:
+    # The frames come late, early and together: a browser's jitter buffer must not see times made of that.
+    times = [3103 * number + shift for number, shift in enumerate((0, 0, 7, -311, 1, 900, 0, 2))]
+    _, wire = harness.viewer()
+    for number, time in enumerate(times):
+        harness.clock.now += (0.001, 0.09, 0.0)[number % 3]
+        harness.publish(replace(packet(number, key=number == 0), pts_90k=time, dts_90k=time))
+    assert timestamps(wire.take()) == times
+
+
 async def test_a_restart_of_the_camera_is_a_pause_for_viewers(harness: FanoutHarness) -> None:
     harness.publish(packet(0, key=True), packet(1))
     _, wire = harness.viewer()

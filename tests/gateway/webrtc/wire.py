@@ -52,8 +52,12 @@ class CapturingTransport:
 
     def take(self) -> list[RtpPacket]:
         """The packets since the last time, in order."""
+        return [RtpPacket.parse(plain) for plain in self.take_plain()]
+
+    def take_plain(self) -> list[bytes]:
+        """The same, as decrypted bytes."""
         datagrams, self.datagrams = self.datagrams, []
-        return [RtpPacket.parse(self._session.unprotect(datagram)) for datagram in datagrams]
+        return [self._session.unprotect(datagram) for datagram in datagrams]
 
 
 def srtp() -> OutboundSrtp:
