@@ -1,12 +1,12 @@
 """The wall clock and the monotonic clock behind one port, so that tests can set the time.
 
 Wall-clock time is an integer of 90 kHz ticks since the Unix epoch (``*_90k``). Monotonic time is in float seconds from
-an arbitrary start.
+an arbitrary start. It may stand still while the host sleeps; the boot clock does not.
 """
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 CLOCK_RATE = 90_000
 """Ticks a second of every integer time in liveedge: the RTP clock of all video (RFC 6184 §8.2.1)."""
@@ -24,6 +24,15 @@ class Clock(Protocol):
         ...
 
 
+@runtime_checkable
+class BootClock(Protocol):
+    """A clock that also knows the time since the host was booted."""
+
+    def boot_s(self) -> float:
+        """Now, in seconds from an arbitrary start; never steps, and goes on while the host sleeps."""
+        ...
+
+
 class SystemClock:
     """The machine's clocks."""
 
@@ -33,8 +42,17 @@ class SystemClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def boot_s(self) -> float:
+        # CLOCK_BOOTTIME is Linux's; macOS's CLOCK_MONOTONIC goes on during sleep by itself.
+        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
 
 SYSTEM_CLOCK = SystemClock()
+
+
+def boot_seconds(clock: Clock) -> float:
+    """``boot_s`` of a clock that has it, else its monotonic time."""
+    return clock.boot_s() if isinstance(clock, BootClock) else clock.monotonic()
 
 
 def seconds_90k(seconds: float) -> int:

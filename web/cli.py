@@ -3,6 +3,7 @@
     liveedge [serve]         run the gateway
     liveedge probe URL       report what a camera sends, or why it sends nothing
     liveedge check           compare the index of recordings with the disk; --repair repairs the differences
+    liveedge confirm-clock   after the clock of the host was set: say that it is right
 
 Exit codes: 0 success; 1 the camera or the archive has a problem; 2 the command cannot start, and one message on
 standard error says what to do.
@@ -57,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="compare the index of recordings with the disk")
     check.add_argument("--repair", action="store_true", help="repair the differences")
     check.set_defaults(run=_check)
+    confirm = commands.add_parser("confirm-clock", help="say that the clock of the host is right after it was set")
+    confirm.set_defaults(run=_confirm_clock)
     return parser
 
 
@@ -109,6 +112,15 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
         print(finding)
     print("no differences" if not findings else f"{len(findings)} difference(s)")
     return 0 if not findings or options.repair else 1
+
+
+def _confirm_clock(settings: Settings, _options: argparse.Namespace) -> int:
+    from gateway.clock import SYSTEM_CLOCK, to_rfc3339
+    from hls.archive.clock_file import write_confirmation
+
+    write_confirmation(settings.data_dir, SYSTEM_CLOCK)
+    print(f"confirmed: it is {to_rfc3339(SYSTEM_CLOCK.wall_90k())}; a running gateway takes this within 10 seconds")
+    return 0
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Gateway:
             address_check=self._address_check,
             referred_check=self._referred_check,
         )
-        self.live = LiveService(self.service, clock=clock)
+        self.live = LiveService(self.service, clock=clock, numbers_90k=lambda: self.archive.numbers_90k)
         self.archive = Archive(settings, self.service, clock)
         self.archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.webrtc = WebRtcServer(

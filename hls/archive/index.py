@@ -103,8 +103,16 @@ class SegmentIndex:
         return await self.call(SegmentTable.camera_usage)
 
     async def oldest(self, camera_id: str, limit: int) -> list[Segment]:
-        """The camera's oldest segments that retention may delete: neither growing nor protected."""
+        """The segments that were recorded first and that retention may delete: neither growing nor protected."""
         return await self.call(SegmentTable.oldest, camera_id, limit)
+
+    async def start_after(self, camera_id: str, sequence: int, earliest_90k: int, latest_90k: int) -> int | None:
+        """The start of the first segment after this number that begins from ``earliest_90k`` to ``latest_90k``."""
+        return await self.call(SegmentTable.start_after, camera_id, sequence, earliest_90k, latest_90k)
+
+    async def newest_end_90k(self) -> int | None:
+        """When the segment ended that was recorded last, of all cameras; ``None`` without one."""
+        return await self.call(SegmentTable.newest_end_90k)
 
     async def with_init(self, camera_id: str, init_id: str) -> Segment | None:
         """A segment with this init segment."""

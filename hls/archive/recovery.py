@@ -212,7 +212,7 @@ def _recover_growing(data_dir: Path, index: SegmentTable, segment: Segment, done
         index.save(replace(segment, state=SegmentState.TRUNCATED, end_reason=EndReason.CRASHED), ())
         return
     if found is None:
-        index.end_delete([segment])
+        index.remove(segment.camera_id, segment.name)
         done.removed_files += 1
         done.removed_rows += 1
         return

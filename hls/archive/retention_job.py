@@ -2,6 +2,12 @@
 
 A round costs a sum over the index and, per camera, a query for its oldest rows. Large deletions take several rounds, so
 that memory is bounded.
+
+Before each pass the job reads the clocks for :class:`~hls.archive.clock_guard.ClockGuard`. While the wall clock cannot
+be trusted, nothing is deleted for its age; the limits of size and free space go on, by the order of recording.
+
+A file system whose size is unknown (statvfs says 0 blocks) has no limit of free space. Where deletions do not make more
+space free (snapshots, hard links, another program that takes it at once), that limit pauses.
 """
 
 import asyncio
@@ -16,15 +22,24 @@ from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.errors import LiveedgeError, StorageError
+from hls.archive.clock_file import load_state, read_clocks, save_state, take_confirmation
+from hls.archive.clock_guard import EARLIEST_90K, ClockGuard, ClockState
 from hls.archive.index import SegmentIndex
 from hls.archive.recovery import remove_files
-from hls.archive.retention import CameraLimits, DiskUsage, select_segments
+from hls.archive.retention import AgeBudget, CameraLimits, Candidate, DiskUsage, Reason, dated, select_segments
 from hls.archive.segment import Segment
 
 log = logging.getLogger(__name__)
 
 RETENTION_INTERVAL_S = 5.0
 """Twenty cameras of 8 Mbit/s write 100 MB in this time: a tenth of the space that is kept free by default."""
+
+SAVE_INTERVAL_S = 60.0
+"""How often the state of the clocks is saved, while it is nothing but time that passes."""
+
+USELESS_PASSES = 3
+USELESS_PAUSE_S = 60.0
+"""After so many passes in a row that deleted for free space and made none, that limit pauses, in seconds."""
 
 BATCH_SIZE = 64
 """Oldest segments per camera and round."""
@@ -67,6 +82,15 @@ class RetentionJob:
         self._min_free_bytes = min_free_bytes
         self._pins: Counter[tuple[str, str]] = Counter()
         self._wanted = asyncio.Event()
+        self.clock_guard: ClockGuard | None = None
+        """``None`` before the first reading."""
+        self._age_budget = AgeBudget()
+        self._saved: ClockState | None = None
+        self._saved_at_s = float("-inf")
+        self._freeing: tuple[int, int] | None = None
+        """Free bytes before the last deletions for free space, and the bytes deleted."""
+        self._useless_passes = 0
+        self._useless_until_s = float("-inf")
 
     @contextlib.contextmanager
     def pin(self, segment: Segment) -> Iterator[None]:
@@ -98,42 +122,76 @@ class RetentionJob:
                 async with asyncio.timeout(RETENTION_INTERVAL_S):
                     await self._wanted.wait()
 
+    async def read_clocks(self) -> ClockGuard:
+        """Read the clocks, take a confirmation, and save what changed. Raises ``StorageError`` if the index fails."""
+        loop = asyncio.get_running_loop()
+        reading = await loop.run_in_executor(self._executor, read_clocks, self._clock)
+        if self.clock_guard is None:
+            state = await loop.run_in_executor(self._executor, load_state, self._data_dir)
+            newest_90k = await self._index.newest_end_90k() if state is None else None
+            self.clock_guard = ClockGuard(reading, state, newest_90k)
+            was_suspended = False
+        else:
+            was_suspended = self.clock_guard.suspension is not None
+            self.clock_guard.observe(reading)
+        guard = self.clock_guard
+        if await loop.run_in_executor(self._executor, take_confirmation, self._data_dir, reading.wall_90k):
+            self.confirm_clock()
+        if was_suspended is not (guard.suspension is not None):
+            log.warning("archive: %s", guard.describe() or "the clock of the host is trusted again")
+        await self._save(guard.state)
+        return guard
+
+    def confirm_clock(self) -> None:
+        """An operator says that the wall clock is right: the age rule is applied again."""
+        if self.clock_guard is not None:
+            was_suspended = self.clock_guard.suspension is not None
+            self.clock_guard.confirm(read_clocks(self._clock))
+            if was_suspended:
+                log.warning("archive: the clock of the host was confirmed")
+
+    async def _save(self, state: ClockState) -> None:
+        now_s = self._clock.monotonic()
+        saved = self._saved
+        is_change = saved is None or (saved.suspension is None) is not (state.suspension is None)
+        if not is_change and now_s - self._saved_at_s < SAVE_INTERVAL_S:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._executor, save_state, self._data_dir, state)
+        except OSError as error:
+            log.warning("archive: the state of the clock cannot be saved: %s", error.strerror)
+        self._saved, self._saved_at_s = state, now_s
+
     async def run_once(self) -> int:
         """One round. Returns the number of deleted segments. Raises ``OSError`` or ``StorageError``."""
         loop = asyncio.get_running_loop()
-        try:
-            space = await loop.run_in_executor(self._executor, shutil.disk_usage, self._data_dir)
-        except OSError:
-            self.disk_space = None
-            raise
-        self.disk_space = DiskSpace(space.free, space.total, self._clock.wall_90k())
+        guard = await self.read_clocks()
+        free, min_free = await self._measure()
         cameras = await self._index.camera_usage()
-        candidates = [
-            [
-                segment
-                for segment in await self._index.oldest(camera.camera_id, BATCH_SIZE)
-                if (segment.camera_id, segment.name) not in self._pins
-            ]
-            for camera in cameras
-        ]
+        now_90k = max(self._clock.wall_90k(), guard.expected_90k)
+        candidates = [await self._candidates(camera.camera_id, now_90k) for camera in cameras]
         used = {camera.camera_id: camera.size for camera in cameras}
-        usage = DiskUsage(used, space.free, self._max_bytes, self._min_free_bytes)
-        selected = select_segments(candidates, self._limits(), usage, self._clock.wall_90k())
+        usage = DiskUsage(used, free, self._max_bytes, min_free)
+        now_s = self._clock.monotonic()
+        age_left = {camera_id: self._age_budget.left_90k(camera_id, now_s) for camera_id in used}
+        selected = select_segments(candidates, self._limits(), usage, guard.age_now_90k, age_left)
         if not selected:
-            self.error = (
-                f"only {space.free} bytes are free and nothing may be deleted: make room on the disk of DATA_DIR"
-                if space.free < self._min_free_bytes
-                else None
-            )
+            self.error = self._space_error(free)
             return 0
         # A reader may have pinned a segment while the index was read.
         deleting = [segment for segment, _ in selected if (segment.camera_id, segment.name) not in self._pins]
         await self._index.begin_delete(deleting)
         deleted = await loop.run_in_executor(self._executor, _remove, self._data_dir, deleting)
         await self._index.end_delete(deleted)
+        gone = {(segment.camera_id, segment.name) for segment in deleted}
+        self._freeing = free, 0
         for segment, reason in selected:
-            if segment in deleted:
+            if (segment.camera_id, segment.name) in gone:
                 self.deleted[reason.value] += 1
+                if reason is Reason.AGE:
+                    self._age_budget.take(segment, now_s)
+                elif reason is Reason.FREE_BYTES:
+                    self._freeing = free, self._freeing[1] + segment.size
                 log.info(
                     "archive: camera %s: %s deleted for %s",
                     segment.camera_id,
@@ -144,6 +202,51 @@ class RetentionJob:
         if deleting and not deleted:
             raise StorageError("files cannot be deleted; check that DATA_DIR can be written")
         return len(deleted)
+
+    async def _candidates(self, camera_id: str, now_90k: int) -> list[Candidate]:
+        """The camera's segments that were recorded first, dated, without those that are being read."""
+        segments = await self._index.oldest(camera_id, BATCH_SIZE)
+        later_90k: int | None = None
+        if segments and not EARLIEST_90K <= segments[-1].start_90k <= now_90k:
+            later_90k = await self._index.start_after(camera_id, segments[-1].sequence, EARLIEST_90K, now_90k)
+        return [
+            candidate
+            for candidate in dated(segments, later_90k, now_90k)
+            if (camera_id, candidate.segment.name) not in self._pins
+        ]
+
+    async def _measure(self) -> tuple[int, int]:
+        """Free bytes of the disk, and how many there should be. Raises ``OSError``."""
+        try:
+            space = await asyncio.get_running_loop().run_in_executor(self._executor, shutil.disk_usage, self._data_dir)
+        except OSError:
+            self.disk_space = None
+            raise
+        if not space.total:
+            # FUSE and some network file systems do not know.
+            self.disk_space = None
+            return 0, 0
+        self.disk_space = DiskSpace(space.free, space.total, self._clock.wall_90k())
+        now_s = self._clock.monotonic()
+        if self._freeing is not None and self._freeing[1]:
+            before, deleted = self._freeing
+            self._useless_passes = 0 if space.free - before >= deleted // 10 else self._useless_passes + 1
+            if self._useless_passes >= USELESS_PASSES:
+                self._useless_passes = 0
+                self._useless_until_s = now_s + USELESS_PAUSE_S
+        self._freeing = None
+        return space.free, 0 if now_s < self._useless_until_s else self._min_free_bytes
+
+    def _space_error(self, free: int) -> str | None:
+        """Why there is less free space than there should be, though nothing is selected."""
+        if self.disk_space is None or free >= self._min_free_bytes:
+            return None
+        if self._clock.monotonic() < self._useless_until_s:
+            return (
+                f"only {free} bytes are free, and deleting recordings does not make it more: other programs, snapshots"
+                " or hard links use the disk of DATA_DIR"
+            )
+        return f"only {free} bytes are free and nothing may be deleted: make room on the disk of DATA_DIR"
 
 
 def _remove(data_dir: Path, segments: Sequence[Segment]) -> list[Segment]:

@@ -89,6 +89,8 @@ Index(
     segment.c.is_protected,
 )
 Index("segment_state", segment.c.state)
+# For retention, in the order of recording.
+_ORDER = Index("segment_order", segment.c.camera_id, segment.c.sequence)
 # The segments without a hash, which are always few.
 _IS_UNHASHED = segment.c.sha256.is_(None)
 Index("segment_unhashed", segment.c.start_90k, sqlite_where=_IS_UNHASHED, postgresql_where=_IS_UNHASHED)
@@ -112,7 +114,11 @@ def _rename_healed(connection: Connection) -> None:
     connection.execute(update(segment).where(segment.c.state == "healed").values(state="truncated"))
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _rename_healed)
+def _add_order(connection: Connection) -> None:
+    _ORDER.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _rename_healed, _add_order)
 """The n-th migrates version n - 1 to version n."""
 
 

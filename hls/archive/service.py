@@ -35,7 +35,7 @@ from hls.archive.recovery import Recovery, recover
 from hls.archive.retention import CameraLimits
 from hls.archive.retention_job import DiskSpace, RetentionJob
 from hls.archive.segment import Segment, SegmentWithFragments
-from hls.archive.status import ArchiveStatus, RecorderStatus
+from hls.archive.status import ArchiveStatus, ClockStatus, RecorderStatus
 from hls.archive.table import SegmentTable
 from hls.settings import ArchiveSettings, recording_settings
 
@@ -103,6 +103,11 @@ class Archive:
             self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)
         if not self.recovery.is_nothing:
             log.info("archive: %s", self.recovery)
+        try:
+            # Before anything is recorded: without a saved state, the newest recording is compared.
+            await self.retention_job.read_clocks()
+        except StorageError as error:
+            log.warning("archive: %s; the clock is checked later", error)
         self._tasks = [
             asyncio.create_task(self._index_sync.run(), name="archive-index"),
             asyncio.create_task(self.retention_job.run(), name="archive-retention"),
@@ -203,7 +208,33 @@ class Archive:
             total_bytes=space.total_bytes if space else None,
             disk_measured_at=to_rfc3339(space.measured_at_90k) if space else None,
             segments_deleted=dict(self.retention_job.deleted),
+            clock=self.clock_status(),
         )
+
+    def clock_status(self) -> ClockStatus:
+        """Whether recordings are deleted for their age at present."""
+        guard = self.retention_job.clock_guard
+        suspension = guard.suspension if guard is not None else None
+        if guard is None or suspension is None:
+            return ClockStatus()
+        return ClockStatus(
+            is_trusted=False,
+            fault=suspension.fault,
+            error=guard.describe(),
+            untrusted_since=to_rfc3339(suspension.since_90k),
+            plausible_s=round(suspension.plausible_s),
+        )
+
+    def confirm_clock(self) -> None:
+        """An administrator says that the clock of the host is right."""
+        self.retention_job.confirm_clock()
+        self.retention_job.wake()
+
+    @property
+    def numbers_90k(self) -> int:
+        """The latest wall clock ever seen, and what has passed since: for numbers that must not go back; 0: unknown."""
+        guard = self.retention_job.clock_guard
+        return guard.state.numbers_90k if guard is not None else 0
 
     @property
     def disk_space(self) -> DiskSpace | None:

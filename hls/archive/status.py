@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hls.archive.clock_guard import ClockFault
+
 
 class RecorderStatus(BaseModel):
     """The state of one camera's recording. ``lag_s``: how far the disk is behind the newest frame, in seconds."""
@@ -28,6 +30,22 @@ class RecorderStatus(BaseModel):
     error: str | None = None
 
 
+class ClockStatus(BaseModel):
+    """Whether the clock of the host may be used to delete recordings by their age."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    is_trusted: bool = True
+    fault: ClockFault | None = None
+    error: str | None = Field(default=None, description="what is wrong, in a sentence")
+    untrusted_since: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+        default=None, description="by the clock of the host at that moment"
+    )
+    plausible_s: int = Field(
+        default=0, description="for how long the clock has been plausible since; after a day it is trusted again"
+    )
+
+
 class ArchiveStatus(BaseModel):
     """The archive. Credentials for some cameras only see those cameras; the other fields are then ``null``."""
 
@@ -46,3 +64,4 @@ class ArchiveStatus(BaseModel):
     segments_deleted: dict[str, int] | None = Field(
         default=None, description="by the limit of retention that was reached"
     )
+    clock: ClockStatus | None = None

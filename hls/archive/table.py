@@ -161,16 +161,41 @@ class SegmentTable(Database):
             return done.rowcount > 0
 
     def oldest(self, camera_id: str, limit: int) -> list[Segment]:
-        """The camera's oldest segments that retention may delete: neither growing nor protected."""
+        """The segments that were recorded first and that retention may delete: neither growing nor protected."""
         table = schema.segment.c
         query = (
             select(*_SELECTED)
             .where(table.camera_id == camera_id, table.state.in_(_FINISHED), table.is_protected.is_(False))
-            .order_by(*_OLDEST_FIRST)
+            .order_by(table.sequence, table.id)
             .limit(limit)
         )
         with self.transaction() as connection:
             return [from_row(row) for row in connection.execute(query)]
+
+    def start_after(self, camera_id: str, sequence: int, earliest_90k: int, latest_90k: int) -> int | None:
+        """The start of the first segment after this number that begins from ``earliest_90k`` to ``latest_90k``."""
+        table = schema.segment.c
+        query = (
+            select(table.start_90k)
+            .where(table.camera_id == camera_id, table.sequence > sequence, _LISTED)
+            .where(table.start_90k.between(earliest_90k, latest_90k))
+            .order_by(table.sequence)
+            .limit(1)
+        )
+        with self.transaction() as connection:
+            start_90k: int | None = connection.scalar(query)
+        return start_90k
+
+    def newest_end_90k(self) -> int | None:
+        """When the segment ended that was recorded last, of all cameras; ``None`` without one."""
+        table = schema.segment.c
+        last = select(table.camera_id, func.max(table.sequence).label("sequence")).group_by(table.camera_id).subquery()
+        query = select(func.max(table.start_90k + table.duration_90k)).join(
+            last, and_(table.camera_id == last.c.camera_id, table.sequence == last.c.sequence)
+        )
+        with self.transaction() as connection:
+            end_90k: int | None = connection.scalar(query)
+        return end_90k
 
     def with_init(self, camera_id: str, init_id: str) -> Segment | None:
         """A segment with this init segment."""
@@ -230,10 +255,12 @@ class SegmentTable(Database):
                 )
 
     def end_delete(self, segments: Sequence[Segment]) -> None:
-        """Rule 2, after the files are removed."""
+        """Rule 2, after the files are removed. A clock that was set back may have begun a file of that name since."""
+        is_deleting = schema.segment.c.state == SegmentState.DELETING.value
         with self.transaction() as connection:
             for segment in segments:
-                connection.execute(delete(schema.segment).where(self._is(segment.camera_id, segment.name)))
+                key = self._is(segment.camera_id, segment.name)
+                connection.execute(delete(schema.segment).where(key, is_deleting))
 
     def remove(self, camera_id: str, name: str) -> None:
         """Remove a row without a file."""
@@ -247,11 +274,17 @@ class SegmentTable(Database):
         """
         table = schema.segment.c
         with self.transaction() as connection:
-            rows = connection.execute(
-                select(table.id, table.name, table.hls_segments)
-                .where(table.camera_id == camera_id)
-                .order_by(*_OLDEST_FIRST)
-            ).all()
+            rows = list(
+                connection.execute(
+                    select(table.id, table.name, table.hls_segments, table.sequence)
+                    .where(table.camera_id == camera_id)
+                    .order_by(*_OLDEST_FIRST)
+                )
+            )
+            if known is not None:
+                # Nothing was recorded after it but what is numbered so: other later dates are those of a wrong clock.
+                after = [row for row in rows if row.name == known.name or row.sequence > known.sequence]
+                rows = [row for row in rows if row not in after] + sorted(after, key=lambda row: row.sequence)
             sequences = list(accumulate((row.hls_segments for row in rows), initial=0))
             first, first_sequence = 0, 0
             for number, row in enumerate(rows):

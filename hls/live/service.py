@@ -46,10 +46,11 @@ T = TypeVar("T")
 class LiveStream:
     """One camera's live window and its viewers; see the module."""
 
-    def __init__(self, camera: Camera, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, camera: Camera, clock: Clock = SYSTEM_CLOCK, numbers_90k: Callable[[], int] = lambda: 0) -> None:
         self.camera = camera
         self.counters = LiveCounters()
-        self.window = LiveWindow(clock.wall_90k(), counters=self.counters)
+        # A clock that was set back, over a restart, must not set the numbers back.
+        self.window = LiveWindow(max(clock.wall_90k(), numbers_90k()), counters=self.counters)
         self._clock = clock
         self._waiters: set[asyncio.Future[None]] = set()
         self._hold: Hold | None = None
@@ -208,11 +209,14 @@ class LiveStream:
 
 
 class LiveService:
-    """The live streams of all cameras, by camera id."""
+    """The live streams of all cameras, by camera id. ``numbers_90k``: a time that never goes back, 0 if unknown."""
 
-    def __init__(self, service: CaptureService, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, service: CaptureService, *, clock: Clock = SYSTEM_CLOCK, numbers_90k: Callable[[], int] = lambda: 0
+    ) -> None:
         self._service = service
         self._clock = clock
+        self._numbers_90k = numbers_90k
         self._streams: dict[str, LiveStream] = {}
 
     @property
@@ -222,7 +226,7 @@ class LiveService:
 
     def add_camera(self, camera: Camera) -> LiveStream:
         """Start the live stream of ``camera``."""
-        stream = self._streams[camera.id] = LiveStream(camera, self._clock)
+        stream = self._streams[camera.id] = LiveStream(camera, self._clock, self._numbers_90k)
         return stream
 
     def stream(self, camera_id: str) -> LiveStream:

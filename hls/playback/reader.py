@@ -57,6 +57,9 @@ DVR_MAX_S = 24 * 3600
 DVR_DEFAULT_S = 3600
 """What is played without a start."""
 
+AHEAD_MAX_S = 60
+"""A recording that begins later than this from now has the date of a clock that was wrong."""
+
 SPAN_MAX = 5000
 """Segments of one playlist or clip: a day of files of 17 s."""
 
@@ -157,7 +160,12 @@ class ArchiveReader:
         for segment, fragments in self._archive.unindexed(camera_id):
             is_complete = is_ended or segment.end_reason is not None
             parts[segment.name] = segment, hls_segments(fragments, is_complete=is_complete)
-        ordered = sorted(parts.values(), key=lambda part: (part[0].start_90k, part[0].name))
+        if end_90k is None:
+            # What a clock recorded that was ahead comes after everything that is still to be recorded.
+            latest_90k = now_90k + AHEAD_MAX_S * CLOCK_RATE
+            parts = {name: part for name, part in parts.items() if part[0].start_90k <= latest_90k}
+        # In the order of recording, which is that of the numbers: a clock that was set back made some dates twice.
+        ordered = sorted(parts.values(), key=lambda part: (part[0].sequence, part[0].start_90k, part[0].name))
         text = await asyncio.to_thread(dvr.playlist, ordered, start_90k, end_90k, is_ended=is_ended, base=base)
         if text is not None:
             return text

@@ -118,6 +118,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/cameras/{camera}/segments/at"): ARCHIVE,
     ("POST", "/api/cameras/{camera}/segments/{segment}/protect"): CONTROL,
     ("DELETE", "/api/cameras/{camera}/segments/{segment}/protect"): CONTROL,
+    ("POST", "/api/archive/clock/confirm"): ADMIN,
     ("GET", "/api/cameras/{camera}/clip.mp4"): FILE,
     ("GET", "/archive/{camera}/{segment}.mp4"): FILE,
     ("GET", "/archive/{camera}/init-{init}.mp4"): FILE,

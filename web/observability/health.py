@@ -15,7 +15,7 @@ LAG_MAX_S = 5.0
 """A disk that spins up takes as long. Packets are lost from about 20 s on."""
 
 
-Component = Literal["settings", "capture", "archive", "messaging"]
+Component = Literal["settings", "capture", "archive", "clock", "messaging"]
 
 
 class Problem(BaseModel):
@@ -67,5 +67,7 @@ def _archive(gateway: Gateway) -> Iterator[Finding]:
     elif status.index_is_incomplete:
         why = "the index was damaged or missing and is being rebuilt from the recordings"
         yield ("archive", None, f"{why}: those that are not in it yet cannot be found")
+    if status.clock is not None and status.clock.error is not None:
+        yield ("clock", None, status.clock.error)
     if status.retention_error is not None:
         yield ("archive", None, f"old recordings cannot be deleted: {status.retention_error}")

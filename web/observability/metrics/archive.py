@@ -89,6 +89,12 @@ def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
         (),
         single(status.index_repairs),
     )
+    yield gauge(
+        "archive_clock_trusted",
+        "0 while no recording is deleted for its age, because the clock of the host was set",
+        (),
+        single(float(status.clock is None or status.clock.is_trusted)),
+    )
     # As retention last measured it: measuring here would block the event loop on a hung disk.
     space = gateway.archive.disk_space
     yield gauge(

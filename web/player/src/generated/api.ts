@@ -30,6 +30,7 @@ export interface ArchiveStatus {
   disk_measured_at: string | null;
   /** by the limit of retention that was reached */
   segments_deleted: Record<string, number> | null;
+  clock: ClockStatus | null;
 }
 
 /** The gateway's own Socket.IO server. */
@@ -114,6 +115,21 @@ export interface CameraPatch {
 export interface CaptureCommand {
   client_id?: string;
   metadata?: Record<string, unknown>;
+}
+
+/** What is wrong with the wall clock. */
+export type ClockFault = "jumped" | "behind" | "long_absence" | "no_state" | "implausible";
+
+/** Whether the clock of the host may be used to delete recordings by their age. */
+export interface ClockStatus {
+  is_trusted: boolean;
+  fault: ClockFault | null;
+  /** what is wrong, in a sentence */
+  error: string | null;
+  /** by the clock of the host at that moment */
+  untrusted_since: string | null;
+  /** for how long the clock has been plausible since; after a day it is trusted again */
+  plausible_s: number;
 }
 
 /** Why a segment ended. */
@@ -203,7 +219,7 @@ export interface NewCamera {
 
 /** One problem of one component; `camera_id` is `null` if it concerns no single camera. */
 export interface Problem {
-  component: "settings" | "capture" | "archive" | "messaging";
+  component: "settings" | "capture" | "archive" | "clock" | "messaging";
   camera_id: string | null;
   message: string;
 }
