@@ -10,7 +10,7 @@ class LiveCounters:
     """A camera keeps them when its window is replaced."""
 
     packets_dropped: int = 0
-    """Video packets before the first keyframe of a run, or between a gap and the next keyframe."""
+    """Video packets before the first keyframe of a run."""
     segments_evicted: int = 0
     """Segments removed before the end of their availability duration, because the memory limit was reached."""
     audio: AudioCounters = field(default_factory=AudioCounters)

@@ -90,17 +90,15 @@ def media_map(uri: str) -> str:
     return f'#EXT-X-MAP:URI="{uri}"\n'
 
 
-def part(uri: str, duration_90k: int, *, is_independent: bool, is_gap: bool) -> str:
+def part(uri: str, duration_90k: int, *, is_independent: bool) -> str:
     """One partial segment (§4.4.4.9)."""
     independent = ",INDEPENDENT=YES" if is_independent else ""
-    gap = ",GAP=YES" if is_gap else ""
-    return f'#EXT-X-PART:DURATION={seconds(duration_90k)},URI="{uri}"{independent}{gap}\n'
+    return f'#EXT-X-PART:DURATION={seconds(duration_90k)},URI="{uri}"{independent}\n'
 
 
-def segment_tail(uri: str, duration_90k: int, *, is_gap: bool) -> str:
-    """The lines that complete a segment, after its parts (§4.4.4.1, §4.4.4.7)."""
-    gap = "#EXT-X-GAP\n" if is_gap else ""
-    return f"{gap}#EXTINF:{seconds(duration_90k)},\n{uri}\n"
+def segment_tail(uri: str, duration_90k: int) -> str:
+    """The lines that complete a segment, after its parts (§4.4.4.1)."""
+    return f"#EXTINF:{seconds(duration_90k)},\n{uri}\n"
 
 
 def segments(listed: Sequence[LiveSegment], skipped: int, target_duration_90k: int) -> str:

@@ -38,9 +38,5 @@ class LiveSegment:
     longest_playlist_90k: int = 0
 
     @property
-    def is_gap(self) -> bool:
-        return self.parts[0].part.is_gap
-
-    @property
     def init_name(self) -> str:
         return f"init-{self.muxer.init_id}.mp4"

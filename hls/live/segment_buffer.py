@@ -3,7 +3,7 @@
 Rules (sections of draft-pantos-hls-rfc8216bis):
 
 1. A segment leaves the playlist when ``WINDOW_SEGMENTS`` and ``WINDOW_TARGETS`` remain without it, never below three
-   target durations (§6.2.2).
+   target durations (§6.2.2). Only after a long outage all leave at once: what is older is no live video.
 2. It then stays available for its own duration plus that of the longest playlist that it was in, and its parts with it
    (§6.2.2).
 3. The buffer has at most ``max_bytes``: the oldest segment is evicted first, even against rules 1 and 2, and counted.
@@ -17,11 +17,11 @@ from hls.live.counters import LiveCounters
 from hls.live.segment import LivePart, LiveSegment
 
 WINDOW_SEGMENTS = 6
-WINDOW_TARGETS = 7
-"""The playlist's length in target durations: one more than CAN-SKIP-UNTIL, so that delta updates skip something."""
+WINDOW_TARGETS = 8
+"""The playlist's length in target durations: more than CAN-SKIP-UNTIL, so that delta updates skip something."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""A window of GOPs of 2 s at 16 Mbit/s takes 52 MB."""
+"""A window of GOPs of 2 s at 16 Mbit/s takes 40 MB."""
 
 
 class SegmentBuffer:
@@ -58,8 +58,6 @@ class SegmentBuffer:
         assert segment is not None
         segment.parts.append(part)
         segment.duration_90k += part.part.duration_90k
-        if part.part.is_gap:
-            return
         size = len(part.part.data)
         segment.size += size
         self.size += size
@@ -71,14 +69,13 @@ class SegmentBuffer:
         """Make the open segment a complete one, and remove segments by rule 1."""
         segment, self.open_segment = self.open_segment, None
         assert segment is not None
-        if not segment.is_gap:
-            # The bytes are kept once: the parts become views of the segment.
-            data = memoryview(b"".join(each.part.data for each in segment.parts))
-            self._media[segment.name] = data
-            offset = 0
-            for each in segment.parts:
-                self._media[each.name] = data[offset : offset + len(each.part.data)]
-                offset += len(each.part.data)
+        # The bytes are kept once: the parts become views of the segment.
+        data = memoryview(b"".join(each.part.data for each in segment.parts))
+        self._media[segment.name] = data
+        offset = 0
+        for each in segment.parts:
+            self._media[each.name] = data[offset : offset + len(each.part.data)]
+            offset += len(each.part.data)
         segment.tail = tail
         segment.completed_at_s = now_s
         self.segments.append(segment)
@@ -91,6 +88,17 @@ class SegmentBuffer:
         for each_segment in self.segments:
             each_segment.longest_playlist_90k = max(each_segment.longest_playlist_90k, self.duration_90k)
         return segment
+
+    def begin_afresh(self) -> None:
+        """Remove all complete segments from the playlist. They stay available by rule 2."""
+        while self.segments:
+            self._remove_first()
+
+    def clear(self) -> None:
+        """Discard all complete segments at once."""
+        self.begin_afresh()
+        while self._removed:
+            self._discard(self._removed.popleft())
 
     def expire(self, now_s: float) -> None:
         """Discard the segments whose availability duration is over (rule 2)."""

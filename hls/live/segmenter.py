@@ -5,22 +5,23 @@ placed after the one before it. A part is a half-open interval of decode time on
 beginning of the next, so a part is closed when the frame after it arrives. The rules of rfc8216bis for the length of
 parts are strict, and cameras are not. So the boundary between two parts is chosen here:
 
-1. A part lasts 85 to 100 % of the part target, except the last one of a segment and those next to a gap (§4.4.4.9). It
-   ends at the first frame that comes at 85 % or later. If that frame is beyond 100 %, the boundary is placed at 100 %,
-   and the frame *decodes* there, earlier than its time stamp. Its presentation time never changes.
+1. A part lasts 85 to 100 % of the part target, except the last one of a segment (§4.4.4.9). It ends at the first frame
+   that comes at 85 % or later. If that frame is beyond 100 %, the boundary is placed at 100 %, and the frame *decodes*
+   there, earlier than its time stamp. Its presentation time never changes.
 2. The decode timeline may so fall behind the frames; each part of fewer frames brings it nearer. A lag of more than one
-   part target ends at the next segment, with a gap before its keyframe.
+   part target ends with a discontinuity at the next keyframe.
 3. A segment begins with a keyframe and ends before the first keyframe at which it has lasted ``MIN_SEGMENT_S``. If no
    keyframe comes in time, it ends before it would exceed the target duration, and the next one begins without one.
 4. A new run or a new StreamInfo is a discontinuity: the segment ends, and the next has its own init segment. So is a
    step of the wall clock, from the next keyframe on: the capture time differs from that of the segment's first frame
    plus media time by more than ``CLOCK_STEP_S``.
-5. After ``STALL_S`` without a frame the segment ends. From there to the next keyframe there are gap parts, published
-   when they are due. A shorter stall is usually the network's, and its packets still come: they are worth more than a
-   punctual gap.
+5. While no frames come, nothing happens: the timeline waits, and PROGRAM-DATE-TIME tells afterwards how much time has
+   passed. Packets that come late continue where the stream stopped. There are no gaps (EXT-X-GAP): hls.js skips them,
+   but shaka and video.js request each of them. After an outage of ``FRESH_TARGETS`` target durations the playlist
+   begins afresh.
 6. Audio is in the same fragments. It is in the init segment only after the first audio packet, because the init segment
    promises it, and :mod:`hls.mp4.audio` keeps the promise. It begins with a segment, after a discontinuity.
-7. Packets that cannot be shown (before the first keyframe, after a gap) are dropped and counted.
+7. Packets that cannot be shown (those of a run before its first keyframe) are dropped and counted.
 
 Sans-IO: feed packets and the time, then take the events.
 """
@@ -28,7 +29,7 @@ Sans-IO: feed packets and the time, then take the events.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
+from gateway.clock import seconds_90k, to_seconds
 from gateway.media import Packet, StreamInfo
 from hls.live.counters import LiveCounters
 from hls.live.target_duration import MIN_SEGMENT_S, TargetDurations
@@ -36,11 +37,11 @@ from hls.mp4.audio import AudioTrack, fmp4_audio
 from hls.mp4.fragments import FragmentMuxer, Sample
 
 STALL_S = 1.5
-"""After this long without a frame there are gap parts. Shorter than any target duration, within which a segment must
-come."""
+"""After this long without a frame the stream is stalled. A shorter pause is usually the network's."""
 
-GAP_SEGMENT_S = 2.0
-"""Duration of a segment of gap parts. The same for all target durations, none of which is smaller."""
+FRESH_TARGETS = 3
+"""After an outage of so many target durations, what came before it is no live video any more. For so long, requests
+wait for the camera (§6.2.5.2)."""
 
 LAG_MAX_S = 3.0
 """A frame further ahead than this, without a stall, is a jump of the camera's clock: a discontinuity."""
@@ -49,15 +50,12 @@ CLOCK_STEP_S = 1.0
 """A change of the capture time above this, within a segment, is a step of the wall clock. A smaller one is that of the
 network or of NTP, and just changes PROGRAM-DATE-TIME."""
 
-GAP_MAX_S = 30.0
-"""A longer outage shows in PROGRAM-DATE-TIME alone: a gap as long as the window would leave nothing else in it."""
-
 MuxerFactory = Callable[[StreamInfo], FragmentMuxer]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A partial segment. ``data`` is empty for a gap. ``captured_at_90k`` is the capture time of its first frame."""
+    """A partial segment. ``captured_at_90k`` is the capture time of its first frame."""
 
     muxer: FragmentMuxer
     start_90k: int
@@ -67,10 +65,8 @@ class Part:
     is_independent: bool = False
     is_discontinuity: bool = False
     """Whether it follows a discontinuity; only the first part of a segment does."""
-
-    @property
-    def is_gap(self) -> bool:
-        return not self.data
+    begins_afresh: bool = False
+    """Whether it follows a long outage, so that the playlist begins with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,6 @@ class Segmenter:
         self.targets = targets
         self.has_audio = False
         """Whether any audio was received. Set it if that is known beforehand."""
-        self.is_stalled = True
         self.frame_90k = targets.part_target_90k
         """Duration of the second newest frame."""
         self.longest_gop_90k = 0
@@ -111,8 +106,11 @@ class Segmenter:
         """Where the last part ended, and the open one begins."""
         self._segment_start_90k = 0
         self._frames: list[Packet] = []
-        """The open part; empty only during a stall."""
+        """The open part."""
+        self._is_running = False
+        """Whether frames are taken; else the next keyframe begins a run."""
         self._is_discontinuous = False
+        self._begins_afresh = False
         self._ends_soon = False
         self._keyframe_90k = 0
         self._skew_90k: int | None = None
@@ -126,13 +124,12 @@ class Segmenter:
         """Take the next packet."""
         if not packet.is_video:
             self.has_audio = True
-            if self._audio is not None and packet.run == self._run and not self.is_stalled:
+            if self._audio is not None and packet.run == self._run and self._is_running:
                 self._audio.feed(packet)
             return
-        self.advance(now_s)
-        if not self.is_stalled and self._is_discontinuity(packet):
+        if self._is_running and self._is_discontinuity(packet):
             self._stop()
-        if self.is_stalled:
+        if not self._is_running:
             if not packet.is_keyframe:
                 self._counters.packets_dropped += 1
                 return
@@ -149,16 +146,6 @@ class Segmenter:
         self._edge_at_s = now_s
         self._edge_captured_90k = packet.captured_at_90k
 
-    def advance(self, now_s: float) -> None:
-        """Let time pass: during a stall, gap parts become due."""
-        if self._muxer is None:
-            return
-        if not self.is_stalled and now_s >= self._stalls_at_s:
-            self._stop()
-        if self.is_stalled:
-            until_90k = self._expected_90k(now_s)
-            self._add_gap(until_90k - (until_90k - self._end_90k) % self.targets.part_target_90k)
-
     def take_events(self) -> Sequence[SegmenterEvent]:
         """The events since the last call, in order."""
         if not self._events:
@@ -167,13 +154,14 @@ class Segmenter:
         return events
 
     @property
-    def due_s(self) -> float:
-        """When :meth:`advance` has something to do, unless a packet comes before."""
-        if self._muxer is None:
-            return float("inf")
-        if not self.is_stalled:
-            return self._stalls_at_s
-        return self._edge_at_s + (self._end_90k + self.targets.part_target_90k - self._edge_90k) / CLOCK_RATE
+    def is_interrupted(self) -> bool:
+        """Whether there is no part yet since the camera was lost or changed."""
+        return not self._is_running or self._is_discontinuous
+
+    @property
+    def stalls_at_s(self) -> float:
+        """When the stream counts as stalled. A camera of a frame a second is not stalled between two frames."""
+        return self._edge_at_s + max(STALL_S, 2.5 * to_seconds(self.targets.part_target_90k))
 
     def end_segment_soon(self) -> None:
         """End the open segment with its next part, because a player needs a complete segment to begin with."""
@@ -190,13 +178,10 @@ class Segmenter:
         if packet.is_keyframe and at_90k - self._segment_start_90k >= seconds_90k(MIN_SEGMENT_S):
             self._close_part(boundary_90k)
             self._end_segment()
-            if at_90k - self._end_90k > target_90k:
-                self._add_gap(at_90k)
-                self._end_segment()
         elif at_90k - self._end_90k >= self.targets.part_min_90k:
             self._close_part(boundary_90k)
             duration_90k = self._end_90k - self._segment_start_90k
-            if self._ends_soon or duration_90k + target_90k > self.targets.target_duration_90k:
+            if self._ends_soon or duration_90k + target_90k > self.targets.segment_max_90k:
                 self._end_segment()
 
     def _close_part(self, boundary_90k: int) -> None:
@@ -226,8 +211,9 @@ class Segmenter:
             captured_at_90k=frames[0].captured_at_90k,
             is_independent=any(frame.is_keyframe for frame in frames),
             is_discontinuity=self._is_discontinuous,
+            begins_afresh=self._begins_afresh,
         )
-        self._is_discontinuous = False
+        self._is_discontinuous = self._begins_afresh = False
         self._events.append(part)
 
     def _end_segment(self) -> None:
@@ -237,14 +223,14 @@ class Segmenter:
         self._skew_90k = None
         self._ends_soon = False
 
-    # --- discontinuities and stalls
+    # --- discontinuities
 
     def _is_discontinuity(self, packet: Packet) -> bool:
         assert self._muxer is not None
         is_jump = packet.dts_90k + self._offset_90k - self._edge_90k > seconds_90k(LAG_MAX_S)
         is_change = packet.info is not self._info and packet.info != self._info
         is_first_audio = packet.is_keyframe and self.has_audio and self._audio is None
-        if packet.run != self._run or is_jump or is_change or self._is_clock_step(packet):
+        if packet.run != self._run or is_jump or is_change or self._is_clock_step(packet) or self._is_behind(packet):
             return True
         return is_first_audio and self._can_carry_audio(packet)
 
@@ -254,6 +240,11 @@ class Segmenter:
         skew_90k = packet.captured_at_90k - packet.dts_90k - self._offset_90k
         return abs(skew_90k - self._skew_90k) > seconds_90k(CLOCK_STEP_S)
 
+    def _is_behind(self, packet: Packet) -> bool:
+        """Rule 2. The open part takes up to one part target of the distance."""
+        at_90k = packet.dts_90k + self._offset_90k
+        return packet.is_keyframe and at_90k - self._end_90k > 2 * self.targets.part_target_90k
+
     def _can_carry_audio(self, packet: Packet) -> bool:
         return fmp4_audio(packet.info.audio) is not None
 
@@ -261,16 +252,15 @@ class Segmenter:
         """End the segment. The last frame gets the usual duration, if the part target permits it."""
         self._close_part(min(self._edge_90k + self.frame_90k, self._end_90k + self.targets.part_target_90k))
         self._end_segment()
-        self.is_stalled = True
+        self._is_running = False
 
     def _start(self, keyframe: Packet, now_s: float) -> None:
-        """Place the first frame of a run, or after a stall, on the timeline."""
+        """Place the first frame of a run on the timeline, after what came before."""
         if self._muxer is not None:
-            at_90k = self._expected_90k(now_s)
-            if at_90k - self._end_90k > self.targets.part_target_90k or self._end_90k > self._segment_start_90k:
-                self._add_gap(at_90k)
-            self._end_segment()
             self._is_discontinuous = True
+            self._begins_afresh = now_s - self._edge_at_s > FRESH_TARGETS * self.targets.target_duration_s
+            if self._begins_afresh:
+                self.end_segment_soon()
         self._run = keyframe.run
         self._offset_90k = self._end_90k - keyframe.dts_90k
         self._info = info = keyframe.info
@@ -280,30 +270,4 @@ class Segmenter:
         muxed = replace(info, audio=self._audio.info if self._audio is not None else None)
         if self._muxer is None or self._muxer.info != muxed:
             self._muxer = self._make_muxer(muxed)
-        self.is_stalled = False
-
-    @property
-    def _stalls_at_s(self) -> float:
-        """When the stream counts as stalled. A camera of a frame a second is not stalled between two frames."""
-        return self._edge_at_s + max(STALL_S, 2.5 * to_seconds(self.targets.part_target_90k))
-
-    def _expected_90k(self, now_s: float) -> int:
-        """Where the newest frame would be on the timeline if the camera had continued."""
-        return self._edge_90k + seconds_90k(now_s - self._edge_at_s)
-
-    def _add_gap(self, until_90k: int) -> None:
-        """Add gap parts from the end of the last part up to ``until_90k``."""
-        assert self._muxer is not None
-        skipped_90k = until_90k - seconds_90k(GAP_MAX_S) - self._end_90k
-        if skipped_90k > 0:
-            self._end_segment()
-            self._end_90k += skipped_90k
-            self._segment_start_90k = self._end_90k
-        while self._end_90k < until_90k:
-            start_90k = self._end_90k
-            self._end_90k = min(start_90k + self.targets.part_target_90k, until_90k)
-            captured_at_90k = self._edge_captured_90k + start_90k - self._edge_90k
-            self._events.append(Part(self._muxer, start_90k, self._end_90k - start_90k, b"", captured_at_90k))
-            duration_90k = self._end_90k - self._segment_start_90k
-            if duration_90k + self.targets.part_target_90k > seconds_90k(GAP_SEGMENT_S):
-                self._end_segment()
+        self._is_running = True

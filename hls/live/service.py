@@ -7,23 +7,27 @@ the last request.
 
 Rules:
 
-1. One hold and one timer per camera, whatever the number of viewers. Gaps are computed on request, and by the timer
-   while a request waits.
+1. One hold and one timer per camera, whatever the number of viewers.
 2. Every wait ends: after ``READY_S`` for a camera that is starting, after three target durations for a blocking reload
    or a hinted part (rfc8216bis §6.2.5.2). Then :class:`~gateway.errors.UnavailableError` is raised.
 3. A change wakes all waiting requests, and each checks its own condition. The playlist is rendered once for all.
 4. A playlist's target durations never change, but a camera may be reconfigured. A window without a request in
    ``RENEW_S`` is replaced when the camera's next run or stream begins, or its GOPs have become longer than the target
    duration. The numbers continue.
+5. While the camera is away, the playlist stands still. A player that was there before continues with it when the camera
+   is back: its blocking reloads wait, and so does a plain reload, which is then answered with the playlist as it is,
+   because ffmpeg ends at a 503. A new player gets the multivariant playlist when there is live video.
+6. A playlist is *abandoned* when it stands still and there was no request for ``HOLD_S``. Then nobody gets it before
+   there is live video, and its segments are discarded when their lifetime is over.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
 
 from gateway.camera import Camera, Hold
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import NotFoundError, UnavailableError
+from gateway.errors import BadRequestError, NotFoundError, UnavailableError
 from gateway.media import Packet, StreamInfo
 from gateway.service import CaptureService
 from gateway.session import SessionState
@@ -40,7 +44,21 @@ READY_S = 10.0
 RENEW_S = 60.0
 """A player without a request for a minute has ended, or will start again."""
 
-T = TypeVar("T")
+RETRY_S = 60.0
+"""A camera that failed is tried again for players that are still there, but so seldom that it locks no account."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """A request that waits until ``is_ready``, at most until ``deadline_s``. The result tells whether it is."""
+
+    is_ready: Callable[[], bool]
+    deadline_s: float
+    result: asyncio.Future[bool]
+
+    def end(self, result: bool) -> None:
+        if not self.result.done():
+            self.result.set_result(result)
 
 
 class LiveStream:
@@ -52,9 +70,13 @@ class LiveStream:
         # A clock that was set back, over a restart, must not set the numbers back.
         self.window = LiveWindow(max(clock.wall_90k(), numbers_90k()), counters=self.counters)
         self._clock = clock
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: set[_Waiter] = set()
         self._hold: Hold | None = None
+        self._held_at_s = 0.0
+        self._is_abandoned = False
+        """Rule 6."""
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_s = 0.0
         self._last_request_s = float("-inf")
         self._run: int | None = None
         self._info: StreamInfo | None = None
@@ -70,7 +92,9 @@ class LiveStream:
 
     async def multivariant_playlist(self) -> Rendered:
         """The multivariant playlist. Raises :class:`~gateway.errors.UnavailableError` if there is no video soon."""
-        await self._wait_for(lambda: self.window.is_playable or None, READY_S, is_first=True)
+        self._on_request()
+        if not self.window.is_playable:
+            await self._require(lambda: self.window.is_playable, READY_S, is_first=True)
         return self.window.multivariant_playlist()
 
     async def media_playlist(self, msn: int | None = None, part: int | None = None, *, delta: bool = False) -> Rendered:
@@ -78,13 +102,18 @@ class LiveStream:
 
         Raises :class:`~gateway.errors.BadRequestError` and :class:`~gateway.errors.UnavailableError`.
         """
-        if self.window.targets is None:
-            await self._wait_for(lambda: self.window.targets, READY_S, is_first=True)
+        self._on_request()
+        if self._is_abandoned or self.window.targets is None:
+            await self._require(self._has_playlist, READY_S, is_first=True)
         if msn is not None:
             wanted = msn
-            await self._wait_for(lambda: self.window.has(wanted, part) or None, self._blocking_timeout_s())
-        else:
-            self._on_request()
+            if not self.window.has(wanted, part):
+                await self._require(lambda: self.window.has(wanted, part), self._blocking_timeout_s())
+        elif self.window.is_stalled:
+            window, version = self.window, self.window.version
+            await self._wait(
+                lambda: (self.window, self.window.version) != (window, version), self._blocking_timeout_s()
+            )
         return self.window.media_playlist(delta=delta)
 
     async def media(self, name: str) -> bytes | memoryview:
@@ -92,16 +121,17 @@ class LiveStream:
 
         Raises :class:`~gateway.errors.NotFoundError` and :class:`~gateway.errors.UnavailableError`.
         """
+        self._on_request()
         data = self.window.media(name)
-        if data is not None:
-            self._on_request()
-            return data
-        if self.window.targets is not None and self.window.is_hinted(name):
-            await self._wait_for(lambda: None if self.window.is_hinted(name) else True, self._blocking_timeout_s())
+        if data is None and self.window.targets is not None and self.window.is_hinted(name):
+            await self._require(lambda: not self.window.is_hinted(name), self._blocking_timeout_s())
             data = self.window.media(name)
         if data is None:
             raise NotFoundError(f"camera {self.camera.id} has no {name}; reload the playlist")
         return data
+
+    def _has_playlist(self) -> bool:
+        return self.window.targets is not None and not self._is_abandoned
 
     # --- lifetime
 
@@ -122,44 +152,59 @@ class LiveStream:
         is_due = is_new or (packet.is_keyframe and packet.is_video and self.window.is_target_too_short)
         if is_due and self.window.targets is not None and now_s - self._last_request_s > RENEW_S:
             self.window = LiveWindow(self._clock.wall_90k(), after=self.window, counters=self.counters)
+            self._is_abandoned = False
         version = self.window.version
         self.window.feed(packet, now_s)
         if self.window.version != version:
+            if not self.window.is_stalled:
+                self._is_abandoned = False
             self._wake()
 
     def _on_request(self) -> None:
-        self._last_request_s = self._clock.monotonic()
-        version = self.window.version
-        self.window.advance(self._last_request_s)
-        if self.window.version != version:
-            self._wake()
-        if self._hold is None and not self._closed:
-            self._hold = self.camera.hold("hls")
-        self._schedule()
+        now_s = self._last_request_s = self._clock.monotonic()
+        self.window.advance(now_s)
+        if self._closed:
+            return
+        if self._hold is None:
+            self._is_abandoned = self.window.targets is not None and self.window.is_stalled
+            self._take_hold(now_s)
+        elif now_s - self._held_at_s > RETRY_S and self.camera.session.state is SessionState.FAILED:
+            self._take_hold(now_s)
+        self._schedule(now_s + HOLD_S)
 
-    def _schedule(self) -> None:
+    def _take_hold(self, now_s: float) -> None:
+        """Hold the camera. A hold that was there is replaced: a new one is a new intention to capture."""
+        before, self._hold, self._held_at_s = self._hold, self.camera.hold("hls"), now_s
+        if before is not None:
+            before.release()
+
+    def _schedule(self, due_s: float) -> None:
+        """Call :meth:`_on_timer` at ``due_s`` at the latest. It finds out itself what is due."""
         if self._timer is not None:
+            if self._timer_due_s <= due_s:
+                return
             self._timer.cancel()
-        now_s = self._clock.monotonic()
-        due_s = self._last_request_s + HOLD_S
-        if self._waiters:
-            due_s = min(self.window.due_s, now_s + HOLD_S)
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - now_s), self._on_timer)
+        delay_s = max(0.0, due_s - self._clock.monotonic())
+        self._timer_due_s = due_s
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         now_s = self._clock.monotonic()
+        self.window.advance(now_s)
+        for waiter in [waiter for waiter in self._waiters if waiter.deadline_s <= now_s]:
+            waiter.end(False)
         if self._waiters:
             self._last_request_s = now_s
-            version = self.window.version
-            self.window.advance(now_s)
-            if self.window.version != version:
-                self._wake()
-            self._schedule()
-        elif now_s >= self._last_request_s + HOLD_S:
-            self._release()
+            self._schedule(min(now_s + HOLD_S, *(waiter.deadline_s for waiter in self._waiters)))
+        elif now_s < self._last_request_s + HOLD_S:
+            self._schedule(self._last_request_s + HOLD_S)
         else:
-            self._schedule()
+            self._release()
+            if self.window.is_stalled and now_s > self._last_request_s + self.window.lifetime_s:
+                self.window.clear()
+            else:
+                self._schedule(now_s + RENEW_S)
 
     def _release(self) -> None:
         hold, self._hold = self._hold, None
@@ -167,45 +212,46 @@ class LiveStream:
             hold.release()
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, set()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        """Let all requests go on whose condition is true."""
+        for waiter in self._waiters:
+            try:
+                is_ready = self._closed or waiter.is_ready()
+            except BadRequestError:
+                is_ready = True  # the request itself raises it
+            if is_ready:
+                waiter.end(not self._closed)
 
     def _blocking_timeout_s(self) -> float:
         """Three target durations (§6.2.5.2)."""
         assert self.window.targets is not None
         return 3.0 * self.window.targets.target_duration_s
 
-    async def _wait_for(self, probe: Callable[[], T | None], timeout_s: float, *, is_first: bool = False) -> T:
-        """Wait until ``probe`` returns something.
-
-        A player's first request (``is_first``) fails at once if the camera has failed. Later requests get gaps, so that
-        the player continues when the camera is back.
-        """
-        self._on_request()
-        loop = asyncio.get_running_loop()
+    async def _wait(self, is_ready: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until ``is_ready``; whether it is."""
+        if self._closed:
+            return False
         deadline_s = self._clock.monotonic() + timeout_s
-        while (found := probe()) is None:
-            remaining_s = deadline_s - self._clock.monotonic()
-            has_failed = is_first and self.window.is_stalled and self.camera.session.state is SessionState.FAILED
-            if self._closed or remaining_s <= 0 or has_failed:
-                status = self.camera.status()
-                why = f": {status.error_message}" if status.error_message else ""
-                raise UnavailableError(
-                    f"camera {self.camera.id} is {status.state} and has no video at present{why}", retry_after_s=2
-                )
-            waiter: asyncio.Future[None] = loop.create_future()
-            self._waiters.add(waiter)
-            if len(self._waiters) == 1:
-                self._schedule()
-            try:
-                await asyncio.wait({waiter}, timeout=remaining_s)
-            finally:
-                self._waiters.discard(waiter)
-                waiter.cancel()
-        self._on_request()
-        return found
+        waiter = _Waiter(is_ready, deadline_s, asyncio.get_running_loop().create_future())
+        self._waiters.add(waiter)
+        self._schedule(deadline_s)
+        try:
+            return await waiter.result
+        finally:
+            self._waiters.discard(waiter)
+            self._last_request_s = self._clock.monotonic()
+
+    async def _require(self, is_ready: Callable[[], bool], timeout_s: float, *, is_first: bool = False) -> None:
+        """Wait until ``is_ready``. Raises :class:`~gateway.errors.UnavailableError` after ``timeout_s``.
+
+        A new player's request (``is_first``) fails at once if the camera has failed.
+        """
+        has_failed = is_first and self.camera.session.state is SessionState.FAILED
+        if has_failed or not await self._wait(is_ready, timeout_s):
+            status = self.camera.status()
+            why = f": {status.error_message}" if status.error_message else ""
+            raise UnavailableError(
+                f"camera {self.camera.id} is {status.state} and has no video at present{why}", retry_after_s=2
+            )
 
 
 class LiveService:

@@ -26,6 +26,9 @@ three part targets are latency; the segmenter corrects larger jitter."""
 MIN_SEGMENT_S = 1.0
 """A segment has as many GOPs as it takes to last this long."""
 
+ROUNDED_OFF_90K = CLOCK_RATE // 2 - CLOCK_RATE // 100
+"""By how much a segment may exceed the target duration; a little less than the half second that rounds down."""
+
 PROBE_MAX_S = 4.0
 """GOPs up to this length are measured. For a longer one, the first viewer of a cold camera would wait too long."""
 
@@ -53,6 +56,11 @@ class TargetDurations:
     def target_duration_90k(self) -> int:
         return self.target_duration_s * CLOCK_RATE
 
+    @property
+    def segment_max_90k(self) -> int:
+        """Maximum duration of a segment: its EXTINF, rounded to whole seconds, is the target duration (§4.4.3.1)."""
+        return self.target_duration_90k + ROUNDED_OFF_90K
+
 
 class TargetDurationProbe:
     """Measures the video packets of one run, from a keyframe on, until the target durations are known.
@@ -79,9 +87,10 @@ class TargetDurationProbe:
         frames = max(1, round(seconds_90k(PART_DURATION_S) / frame_90k))
         # Rounded up to milliseconds, so that the number in the playlist is exactly the limit that parts keep.
         part_target_90k = math.ceil(frames * frame_90k * PART_MARGIN / 90) * 90
-        # A margin for cameras that lengthen a GOP by some frames. At least 2 s, because every timeout of the protocol
-        # is a multiple of the target duration.
+        # A margin for cameras that lengthen a GOP by some frames. It is small, because video.js counts the open segment
+        # as a whole target duration, and begins near its end. At least 2 s, because every timeout of the protocol is a
+        # multiple of the target duration.
         longest_90k = max(segment_90k or 0, self._longest_gop_90k)
-        target_s = math.ceil((longest_90k * 1.15 + part_target_90k) / CLOCK_RATE)
+        target_s = math.ceil((longest_90k * 1.1 + part_target_90k - ROUNDED_OFF_90K) / CLOCK_RATE)
         least_s = 2 if segment_90k is not None else LONG_GOP_TARGET_S
         return TargetDurations(part_target_90k, min(max(least_s, target_s), MAX_TARGET_S))

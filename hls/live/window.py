@@ -19,8 +19,6 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
    window, the playlist has some dates twice for as long as the window lasts, as the clock had them twice.
 """
 
-import math
-
 from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
 from gateway.errors import BadRequestError
 from gateway.media import Packet
@@ -47,6 +45,11 @@ DISCONTINUITY_UNIT_90K = 3600 * CLOCK_RATE
 OVERLAP_MAX_90K = CLOCK_RATE // 2
 """By how much dates may overlap between two segments where the clock was not set, in ticks: a capture time that falls
 for other reasons is followed in several segments."""
+
+JITTER_MAX_90K = CLOCK_RATE // 4
+SLEW_90K = CLOCK_RATE // 200
+"""If a capture time differs from the end of the segment before by no more than JITTER_MAX, it is followed by SLEW a
+segment: shaka places segments by their dates, and missed the last part of each while dates and durations disagreed."""
 
 PROBE_MAX_BYTES = 32 * 1024 * 1024
 """The probe begins again if a stream has no second keyframe within this many bytes."""
@@ -109,39 +112,34 @@ class LiveWindow:
             self._handle_events(self._segmenter)
 
     def advance(self, now_s: float) -> None:
-        """Let time pass: add the gap of a stall, and discard expired segments."""
+        """Let time pass: discard expired segments."""
         self._now_s = now_s
-        if self._segmenter is not None:
-            try:
-                self._segmenter.advance(now_s)
-            finally:
-                self._handle_events(self._segmenter)
         self._buffer.expire(now_s)
 
-    @property
-    def due_s(self) -> float:
-        """When :meth:`advance` has something to publish, unless a packet comes before."""
-        return self._segmenter.due_s if self._segmenter is not None else math.inf
+    def clear(self) -> None:
+        """Discard the complete segments of a camera that stopped, when no player needs them any more."""
+        self._buffer.clear()
+        self._changed()
 
     # --- out
 
     @property
     def is_playable(self) -> bool:
         """Whether a new player finds a complete segment, and frames at the live edge."""
-        segments = self._buffer.segments
-        return bool(segments) and not segments[-1].is_gap
+        return bool(self._buffer.segments) and not self.is_stalled
 
     @property
     def is_stalled(self) -> bool:
-        """Whether there is no frame yet, or none came for so long that the playlist has a gap."""
-        return self._segmenter is None or self._segmenter.is_stalled
+        """Whether the live edge is not live: nothing yet, or nothing new at the time of the last :meth:`advance`."""
+        segmenter = self._segmenter
+        return segmenter is None or segmenter.is_interrupted or self._now_s >= segmenter.stalls_at_s
 
     @property
     def is_target_too_short(self) -> bool:
         """Whether GOPs have become longer than the target duration, so that a longer one would be better."""
         if self.targets is None or self._segmenter is None or self.targets.target_duration_s >= MAX_TARGET_S:
             return False
-        return self._segmenter.longest_gop_90k > self.targets.target_duration_90k
+        return self._segmenter.longest_gop_90k > self.targets.segment_max_90k
 
     @property
     def lifetime_s(self) -> int:
@@ -243,33 +241,26 @@ class LiveWindow:
     def _add_part(self, part: Part) -> None:
         segment = self._buffer.open_segment
         if segment is None:
+            if part.begins_afresh:
+                self._buffer.begin_afresh()
             segment = self._buffer.open_segment = self._new_segment(part)
         name = self._part_name(self._next_part)
         self._next_part += 1
-        line = playlist.part(name, part.duration_90k, is_independent=part.is_independent, is_gap=part.is_gap)
+        line = playlist.part(name, part.duration_90k, is_independent=part.is_independent)
         self._buffer.add_part(LivePart(name, part, line))
-        if not part.is_gap:
-            self._edge = (segment.msn, len(segment.parts) - 1, part.captured_at_90k)
+        self._edge = (segment.msn, len(segment.parts) - 1, part.captured_at_90k)
         self._changed()
 
     def _end_segment(self) -> None:
         segment = self._buffer.open_segment
         assert segment is not None
         assert self.targets is not None
-        tail = playlist.segment_tail(segment.name, segment.duration_90k, is_gap=segment.is_gap)
+        tail = playlist.segment_tail(segment.name, segment.duration_90k)
         self._last = self._buffer.complete_segment(tail, self.targets.target_duration_90k, self._now_s)
         self._changed()
 
     def _new_segment(self, part: Part) -> LiveSegment:
-        program_date_90k = part.captured_at_90k
-        if self._last is not None:
-            assert self.targets is not None
-            due_90k = self._last.program_date_90k + self._last.duration_90k
-            # Less is no step of the clock, except in a stream without keyframes.
-            if program_date_90k >= due_90k - seconds_90k(CLOCK_STEP_S) - self.targets.part_target_90k:
-                program_date_90k = max(
-                    program_date_90k, due_90k - min(OVERLAP_MAX_90K, self._last.duration_90k - CLOCK_RATE // 1000)
-                )
+        program_date_90k = self._program_date_90k(part)
         msn = self._next_msn
         self._next_msn += 1
         return LiveSegment(
@@ -280,6 +271,21 @@ class LiveWindow:
             is_discontinuity=part.is_discontinuity,
             head=playlist.segment_head(program_date_90k, is_discontinuity=part.is_discontinuity),
         )
+
+    def _program_date_90k(self, part: Part) -> int:
+        """The date of the segment that ``part`` begins; rule 4."""
+        if self._last is None:
+            return part.captured_at_90k
+        assert self.targets is not None
+        due_90k = self._last.program_date_90k + self._last.duration_90k
+        ahead_90k = part.captured_at_90k - due_90k
+        if abs(ahead_90k) <= JITTER_MAX_90K and not part.is_discontinuity:
+            return due_90k + max(-SLEW_90K, min(ahead_90k, SLEW_90K))
+        # Less is no step of the clock, except in a stream without keyframes.
+        if ahead_90k >= -seconds_90k(CLOCK_STEP_S) - self.targets.part_target_90k:
+            overlap_90k = min(OVERLAP_MAX_90K, self._last.duration_90k - CLOCK_RATE // 1000)
+            return max(part.captured_at_90k, due_90k - overlap_90k)
+        return part.captured_at_90k
 
     # --- text
 
@@ -318,7 +324,7 @@ class LiveWindow:
 
     def _multivariant_text(self) -> str:
         assert self._last is not None
-        shown = [segment for segment in self._buffer.segments if not segment.is_gap] or [self._last]
+        shown = [*self._buffer.segments] or [self._last]
         rates_bps = [segment.size * 8 * CLOCK_RATE // segment.duration_90k for segment in shown]
         size = sum(segment.size for segment in shown)
         duration_90k = sum(segment.duration_90k for segment in shown)

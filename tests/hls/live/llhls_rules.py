@@ -365,7 +365,8 @@ def _no_report(playlist: Playlist) -> tuple[bool, str]:
 class Watch:
     """What a client sees who reloads: each playlist is checked by itself and against the one before.
 
-    ``punctual_s``: how late a part may be published; a camera's silence that is not yet called one.
+    ``punctual_s``: how late a part may be published. A test in which the camera is away sets ``edge_s`` and
+    ``segment_s`` to the time at which it is back.
     """
 
     punctual_s: float
@@ -399,14 +400,17 @@ class Watch:
         for segment in after.segments:
             if segment.msn in known:
                 self._same(known[segment.msn], segment)
-        if after.media_sequence > before.media_sequence:
+        is_afresh = after.media_sequence > before.edge[0]
+        if is_afresh:
+            _that(after.segments[0].starts_discontinuity, "6.2.2", "a fresh window MUST begin with a discontinuity")
+        if after.media_sequence > before.media_sequence and not is_afresh:
             _that(
                 after.duration >= 3 * after.target - EPSILON,
                 "6.2.2",
                 f"removal MUST leave three target durations, and left {after.duration}",
             )
         hint = before.hints[0]["URI"]
-        if after.edge > before.edge and now_s - self.last_s < 2 * after.target:
+        if after.edge > before.edge and not is_afresh and now_s - self.last_s < 2 * after.target:
             # A later client may not see its PART tag any more.
             new = [part.uri for segment in after.segments for part in segment.parts]
             _that(hint in new, "4.4.5.3", f"the hinted part {hint} SHOULD be the one that comes")

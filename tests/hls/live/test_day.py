@@ -62,15 +62,14 @@ class Day:
     def pass_time(self, seconds: float) -> None:
         """Let time pass without packets."""
         until_s = self.now_s + seconds
-        while self.window.due_s <= until_s or self.reload_at_s <= until_s:
-            if self.window.due_s <= self.reload_at_s:
-                self.now_s = max(self.now_s, self.window.due_s)
-                self.window.advance(self.now_s)
-            else:
-                self.now_s = max(self.now_s, self.reload_at_s)
-                self.reload_at_s += self.reload_s
-                self.reload()
+        while self.reload_at_s <= until_s:
+            self.now_s = max(self.now_s, self.reload_at_s)
+            self.reload_at_s += self.reload_s
+            self.window.advance(self.now_s)
+            self.reload()
         self.now_s = until_s
+        if seconds > self.shape.frame_90k / CLOCK_RATE:
+            self.watch.edge_s = self.watch.segment_s = self.now_s
 
     def reload(self) -> None:
         if self.window.targets is None or not self.window.live_edge:

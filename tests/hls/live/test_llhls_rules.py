@@ -16,7 +16,7 @@ def window_after(seconds: int, gop: int = 30) -> LiveWindow:
 
 
 GOOD = window_after(12).media_playlist().body.decode()
-CONTROL = "#EXT-X-TARGETDURATION:3\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=18,HOLD-BACK=9"
+CONTROL = "#EXT-X-TARGETDURATION:2\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12,HOLD-BACK=6"
 LAST_PART = GOOD.strip().splitlines()[-2]
 
 
@@ -32,12 +32,12 @@ def test_the_good_one_is_good() -> None:
         ("4.1", 'URI="part', 'URI="\u0085part'),
         ("4.2", "TYPE=PART,", "TYPE=PART,TYPE=PART,"),
         ("4.4.1.2", "VERSION:6", "VERSION:10"),
-        ("4.4.3.1", "TARGETDURATION:3", "TARGETDURATION:1"),
-        ("4.4", "#EXT-X-TARGETDURATION:3\n", "#EXT-X-TARGETDURATION:3\n#EXT-X-TARGETDURATION:3\n"),
+        ("4.4.3.1", "TARGETDURATION:2", "TARGETDURATION:1"),
+        ("4.4", "#EXT-X-TARGETDURATION:2\n", "#EXT-X-TARGETDURATION:2\n#EXT-X-TARGETDURATION:2\n"),
         ("4.4.3.7", "#EXT-X-PART-INF:PART-TARGET=0.20500\n", ""),
         ("4.4.3.8", "PART-HOLD-BACK=0.61500", "PART-HOLD-BACK=0.51250"),
-        ("4.4.3.8", ",HOLD-BACK=9", ",HOLD-BACK=6"),
-        ("4.4.3.8", "CAN-SKIP-UNTIL=18", "CAN-SKIP-UNTIL=12"),
+        ("4.4.3.8", ",HOLD-BACK=6", ",HOLD-BACK=4"),
+        ("4.4.3.8", "CAN-SKIP-UNTIL=12", "CAN-SKIP-UNTIL=8"),
         ("B.1", "CAN-BLOCK-RELOAD=YES,", ""),
         ("6.2.2", "#EXT-X-PART-INF", "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-PART-INF"),
         ("6.2.2", "#EXT-X-DISCONTINUITY-SEQUENCE", "#EXT-X-START:TIME-OFFSET=0\n#EXT-X-COUNT"),
@@ -73,7 +73,7 @@ def test_one_broken_line_is_found(section: str, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("section", "old", "new"),
     [
-        ("6.2.1", CONTROL, CONTROL.replace("3", "4").replace("18", "24").replace("=9", "=12")),
+        ("6.2.1", CONTROL, CONTROL.replace(":2", ":3").replace("12", "18").replace("=6", "=9")),
         ("6.2.1", "PART-TARGET=0.20500", "PART-TARGET=0.20400"),
         ("6.2.1", "PART-HOLD-BACK=0.61500", "PART-HOLD-BACK=0.63000"),
         ("6.2.2", "MEDIA-SEQUENCE:", "MEDIA-SEQUENCE:-"),

@@ -9,8 +9,9 @@ from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, UnavailableError
 from gateway.service import CaptureService
-from hls.live.service import RENEW_S, LiveService, LiveStream
-from tests.hls.live.llhls_rules import parse
+from gateway.session import SessionState
+from hls.live.service import HOLD_S, READY_S, RENEW_S, RETRY_S, LiveService, LiveStream
+from tests.hls.live.llhls_rules import check, parse
 from tests.support.hls_server import source_camera
 from tests.support.manual_clock import ManualClock
 from tests.support.sources.packets import START_90K, PacketSource, Shape
@@ -97,20 +98,94 @@ async def test_a_cancelled_request_leaves_no_waiter(camera: Camera, clock: Manua
     assert not stream._waiters
 
 
-async def test_a_hinted_part_that_becomes_a_gap_is_not_found(
+async def test_a_hinted_part_is_the_end_of_a_run_that_broke_off(
     camera: Camera, clock: ManualClock, stream: LiveStream
 ) -> None:
     play(camera, clock, PacketSource(Shape(gop=15)), 60)
-    hint = parse((await stream.media_playlist()).body.decode()).hints[0]["URI"]
-    clock.now += 1.0
-    stream.window.advance(clock.now + 5)
     playlist = parse((await stream.media_playlist()).body.decode())
-    assert playlist.segments[-1].parts[-1].gap
-    gap = playlist.segments[-1].parts[-1].uri
-    with pytest.raises(NotFoundError):
-        await stream.media(gap)
-    # The stall closed the open part, which has the hinted name.
-    assert len(await stream.media(hint)) > 0
+    hint = playlist.hints[0]["URI"]
+    waiting = asyncio.create_task(stream.media(hint))
+    msn, part = playlist.edge
+    blocked = asyncio.create_task(stream.media_playlist(msn, part))
+    await asyncio.sleep(0)
+    clock.now += 4.0
+    assert not waiting.done()
+    play(camera, clock, PacketSource(Shape(gop=15), run=2), 1)
+    assert len(await waiting) > 0
+    after = parse((await blocked).body.decode())
+    assert after.media_sequence == playlist.media_sequence
+    assert not any(segment.gap for segment in after.segments)
+
+
+async def test_while_the_camera_is_away_the_playlist_stands_still_for_its_players_and_new_ones_wait(
+    camera: Camera, clock: ManualClock, stream: LiveStream
+) -> None:
+    play(camera, clock, PacketSource(Shape(gop=15)), 60)
+    await stream.media_playlist()
+    clock.now += 3.0
+    plain = asyncio.create_task(stream.media_playlist())
+    first = asyncio.create_task(stream.multivariant_playlist())
+    await asyncio.sleep(0.01)
+    assert not plain.done()
+    assert not first.done()
+    clock.now += 8.0
+    stream._on_timer()
+    # ffmpeg, mpv and VLC end at an error: they get the playlist as it was.
+    assert parse((await plain).body.decode()).complete
+    assert not first.done()
+    clock.now += READY_S
+    stream._on_timer()
+    with pytest.raises(UnavailableError):
+        await first
+
+
+async def test_nobody_gets_the_playlist_that_a_camera_had_before_it_was_stopped(
+    camera: Camera, clock: ManualClock, stream: LiveStream
+) -> None:
+    source = PacketSource(Shape(gop=15))
+    play(camera, clock, source, 60)
+    before = parse((await stream.media_playlist()).body.decode())
+    clock.now += HOLD_S + 1
+    stream._on_timer()
+    assert camera.viewers == {}
+    clock.now += 3600
+    stream._on_timer()
+    assert stream.window.media_bytes < 10_000, "its segments are discarded"
+    asked = [
+        asyncio.create_task(stream.media_playlist()),
+        asyncio.create_task(stream.media_playlist(before.edge[0], 0)),
+        asyncio.create_task(stream.multivariant_playlist()),
+    ]
+    await asyncio.sleep(0)
+    assert camera.viewers == {"hls": 1}
+    again = PacketSource(Shape(gop=15), run=2)
+    play(camera, clock, again, 3)
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in asked)
+    play(camera, clock, again, 1)
+    text = (await asked[0]).body.decode()
+    await asyncio.gather(*asked)
+    check(parse(text))
+    assert len(parse(text).complete) == 1
+    assert parse(text).media_sequence > before.edge[0]
+
+
+async def test_a_camera_that_failed_is_tried_again_for_players_that_stay(
+    camera: Camera, clock: ManualClock, stream: LiveStream
+) -> None:
+    play(camera, clock, PacketSource(Shape(gop=15)), 60)
+    await stream.media_playlist()
+    camera.session.lost(0.0, "it is gone", is_final=True)
+    assert camera.session.state is SessionState.FAILED
+    clock.now += RETRY_S + 1
+    play(camera, clock, PacketSource(Shape(gop=15), run=2), 60)
+    held = []
+    hold = camera.hold
+    camera.hold = lambda kind: held.append(kind) or hold(kind)  # type: ignore[func-returns-value,method-assign]
+    await stream.media_playlist()
+    await stream.media_playlist()
+    assert held == ["hls"]
+    assert camera.viewers == {"hls": 1}
 
 
 async def test_a_reconfigured_camera_gets_new_target_durations_once_it_has_no_viewers(
@@ -133,7 +208,7 @@ async def test_a_window_without_viewers_is_replaced_if_gops_exceed_the_target_du
 ) -> None:
     play(camera, clock, PacketSource(Shape(gop=300)), 905)
     playlist = parse((await stream.media_playlist()).body.decode())
-    assert playlist.target == 24
+    assert playlist.target == 22
     assert all(segment.parts[0].independent for segment in playlist.complete[:1])
 
 

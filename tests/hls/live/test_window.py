@@ -1,6 +1,8 @@
 """The live window: its playlists, names, memory, and answers to blocking reloads."""
 
 import gzip
+import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.errors import BadRequestError
 from hls.live.target_duration import TargetDurations
 from hls.live.window import LiveWindow
-from tests.hls.live.llhls_rules import Playlist, parse
+from tests.hls.live.llhls_rules import Playlist, check, parse
 from tests.support.sources.packets import PCMA, START_90K, PacketSource, Shape
 
 
@@ -29,13 +31,13 @@ def read(window: LiveWindow) -> Playlist:
 @pytest.mark.parametrize(
     ("frame_90k", "gop", "part_target", "target"),
     [
-        (3000, 60, 0.205, 3),
-        (3600, 50, 0.205, 3),
+        (3000, 60, 0.205, 2),
+        (3600, 50, 0.205, 2),
         (6000, 15, 0.205, 2),
         (6000, 5, 0.205, 2),
         (9000, 40, 0.205, 5),
         (45_000, 2, 0.513, 2),
-        (90_000, 2, 1.025, 4),
+        (90_000, 2, 1.025, 3),
         (6000, 150, 0.205, 12),
     ],
 )
@@ -212,13 +214,57 @@ def test_the_multivariant_playlist_describes_the_stream() -> None:
     assert text.splitlines()[-1] == "live.m3u8"
 
 
-def test_the_window_is_playable_one_gop_after_an_outage_of_hours() -> None:
+def test_after_an_outage_of_hours_the_window_begins_afresh_with_the_first_part() -> None:
     window = play(LiveWindow(START_90K), 15 * 30)
+    before = read(window)
     window.advance(10 * 3600)
     assert not window.is_playable
-    playlist = read(window)
-    assert playlist.complete[-1].gap
+    assert read(window) == before, "there is no gap: nothing happened"
     again = PacketSource(Shape(gop=15), run=2)
-    play(window, 31, again, from_s=10 * 3600 + 1)
+    play(window, 3, again, from_s=10 * 3600)
+    assert not window.is_playable, "the old segments are no live video"
+    play(window, 2, again, from_s=10 * 3600 + 0.2)
     assert window.is_playable
+    after = read(window)
+    assert [segment.msn for segment in after.complete] == [before.edge[0] + 1]
+    assert after.complete[0].starts_discontinuity
+    check(after)
+    play(window, 15, again, from_s=10 * 3600 + 1)
     assert window.media_bytes < 100_000
+
+
+def test_after_a_short_outage_the_window_continues_with_a_discontinuity() -> None:
+    window = play(LiveWindow(START_90K), 15 * 30)
+    before = read(window)
+    window.advance(32)
+    assert window.is_stalled
+    play(window, 31, PacketSource(Shape(gop=15), run=2), from_s=34)
+    after = read(window)
+    assert after.media_sequence <= before.edge[0]
+    assert sum(segment.starts_discontinuity for segment in after.segments) == 1
+    assert not any(segment.gap for segment in after.segments)
+
+
+def test_the_segments_of_a_stopped_camera_can_be_discarded() -> None:
+    window = play(LiveWindow(START_90K), 15 * 30)
+    size = window.media_bytes
+    window.clear()
+    assert window.media_bytes < size / 5
+    assert not window.is_playable
+    play(window, 5, PacketSource(Shape(gop=15), run=2), from_s=100)
+    assert window.is_playable
+    check(read(window))
+
+
+def test_dates_join_exactly_although_capture_times_have_jitter() -> None:
+    window = LiveWindow(START_90K)
+    source = PacketSource(Shape(gop=15))
+    jitter = random.Random(1)
+    for number in range(15 * 60):
+        captured_90k = START_90K + number * 6000 + jitter.randrange(-3600, 3600)
+        window.feed(source.frame(captured_90k, number * 6000), number / 15)
+    segments = read(window).complete
+    for before, after in pairwise(segments):
+        assert before.date is not None
+        assert after.date is not None
+        assert abs((after.date - before.date).total_seconds() - before.lasts) < 0.006

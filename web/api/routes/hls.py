@@ -1,8 +1,9 @@
 """Live LL-HLS over HTTP: ``/hls/{camera}/``. :mod:`hls.live.service` makes the content; this module sets the headers.
 
 Names of media files are never used twice, so caches may keep them for as long as the gateway serves them. The answer to
-a playlist request with delivery directives is specific to them, and may be cached (rfc8216bis §6.2.5, appendix B). The
-answer to a request without directives may not.
+a playlist request with delivery directives is specific to them, so shared caches may keep it for a moment, in which the
+players of a camera request it (rfc8216bis §6.2.5, appendix B). The answer to a request without directives may not be
+kept.
 """
 
 import re
@@ -19,8 +20,9 @@ from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
-BLOCKED_TARGETS = 6
-"""Target durations for which the answer to delivery directives may be cached (rfc8216bis, appendix B)."""
+BLOCKED_CACHING = "public, max-age=0, s-maxage=1"
+"""Caching of the answer to delivery directives. Not by browsers: at the end of each segment video.js repeats its last
+request until there is a new part, and a browser's cache would answer it as before."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -52,10 +54,7 @@ async def media_playlist(request: web.Request) -> web.Response:
         raise BadRequestError("_HLS_part needs _HLS_msn, the segment that contains the part")
     delta = request.query.get("_HLS_skip") in ("YES", "v2")
     rendered = await stream.media_playlist(msn, part, delta=delta)
-    targets = stream.window.targets
-    if msn is None or targets is None:
-        return _playlist(request, rendered, "no-cache")
-    return _playlist(request, rendered, f"public, max-age={BLOCKED_TARGETS * targets.target_duration_s}")
+    return _playlist(request, rendered, "no-cache" if msn is None else BLOCKED_CACHING)
 
 
 @routes.get(r"/hls/{camera}/{name:[^/]+\.(?:mp4|m4s)}")
