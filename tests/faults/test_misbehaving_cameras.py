@@ -76,7 +76,6 @@ def is_good(found: Outputs, count: int, rate: float = FPS, *, files: int = 1) ->
     assert sum(len(each.times) for each in found.live) >= count - 12
     for each in (*found.live, *found.files):
         assert each.frame_rate == pytest.approx(rate, rel=0.02)
-    assert not found.has_gaps
 
 
 def packets_of(media: list[Sent], encoding: str = "H264", counters: CaptureCounters | None = None) -> list[Received]:
@@ -271,9 +270,9 @@ def test_a_clock_that_drifts_is_replaced_by_the_arrival(tmp_path: Path, stamped_
         lambda number: random.random() * 0.4 / sent_fps,
     )
     found = outputs(packets_of(jittered), tmp_path)
-    assert [each.errors for each in (*found.live, *found.files)] == [[], []]
+    assert not any(each.errors for each in (*found.live, *found.files))
     # Parts are as long as the frames of the first seconds, which were ten times too short at 2.5 frames a second.
-    assert not found.has_gaps or sent_fps < 5
+    assert len(found.live) == 1 or sent_fps < 5
     (recorded,) = found.files
     # What is measured takes some seconds, and what went wrong until then is led back.
     late = [time for time in recorded.times if time >= recorded.times[-1] * 0.6]

@@ -138,7 +138,6 @@ class Outputs:
     files: list[Decoded]
     segments: list[Segment]
     playlist: str
-    has_gaps: bool
 
 
 def outputs(received: Sequence[Received], data_dir: Path, segment_s: int = 600) -> Outputs:
@@ -154,8 +153,6 @@ def outputs(received: Sequence[Received], data_dir: Path, segment_s: int = 600) 
     closed += recording.finish(EndReason.STOPPED).closed
     live: list[bytearray] = []
     for part in window.parts:
-        if part.is_gap:
-            continue
         if part.is_discontinuity or not live:
             live.append(bytearray(part.muxer.init))
         live[-1] += part.data
@@ -167,5 +164,4 @@ def outputs(received: Sequence[Received], data_dir: Path, segment_s: int = 600) 
         [decode(path) for path in files],
         segments,
         window.media_playlist().body.decode() if window.targets is not None else "",
-        any(part.is_gap for part in window.parts),
     )

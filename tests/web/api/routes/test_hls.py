@@ -186,11 +186,14 @@ async def test_a_silent_camera_comes_back_after_a_discontinuity_and_there_is_no_
     url = server.service.camera("yard").settings.url.get_secret_value()
     async with client.get("/hls/yard/index.m3u8"):
         pass
+
+    def is_stalled() -> bool:
+        yard.window.advance(time.monotonic())
+        return yard.window.is_stalled
+
     SourceEngine.silenced.add(url)
     try:
-        await eventually(
-            lambda: yard.window.advance(time.monotonic()) or yard.window.is_stalled, "the camera is silent"
-        )
+        await eventually(is_stalled, "the camera is silent")
         msn, part, _ = yard.window.live_edge or (0, 0, 0)
         waiting = asyncio.create_task(client.get(f"/hls/yard/live.m3u8?_HLS_msn={msn}&_HLS_part={part + 2}"))
         SourceEngine.hung_up.add(url)
