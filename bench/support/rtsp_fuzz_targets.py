@@ -14,11 +14,11 @@ START_CODE = b"\0\0\0\1"
 
 
 def rtsp_messages() -> tuple[list[bytes], Run]:
-    """The stream of an RTSP connection, in one piece and in two; both give the same."""
+    """The stream of an RTSP connection, in one piece and in two; both give the same, unless bytes are skipped."""
     from gateway.rtsp.errors import RtspProtocolError
     from gateway.rtsp.messages import BODY_MAX_BYTES, HEAD_MAX_BYTES, Message, StreamParser
 
-    def parsed(*pieces: bytes) -> list[object]:
+    def parsed(*pieces: bytes) -> tuple[list[object], int]:
         found: list[object] = []
 
         def on_message(message: Message) -> None:
@@ -32,12 +32,13 @@ def rtsp_messages() -> tuple[list[bytes], Run]:
                 parser.feed(piece)
         except RtspProtocolError:
             found.append("error")
-        return found
+        return found, parser.garbage_bytes
 
     def run(data: bytes) -> None:
         if data:
             cut = 1 + data[0] % len(data)
-            assert parsed(data[1:]) == parsed(data[1:cut], data[cut:])
+            whole, skipped = parsed(data[1:])
+            assert parsed(data[1:cut], data[cut:])[0] == whole or skipped
 
     answer = b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n"
     request = b"OPTIONS rtsp://192.0.2.7/ RTSP/1.0\nCSeq: 3\nX: a\n folded\n\n"
@@ -244,7 +245,55 @@ def audio_payloads() -> tuple[list[bytes], Run]:
     ], run
 
 
+def metadata_payloads() -> tuple[list[bytes], Run]:
+    """RTP payloads of ONVIF metadata, as it is (first byte even) and with gzip."""
+    import gzip
+
+    from gateway.rtsp.depacketize.metadata import DOCUMENT_MAX_BYTES, MetadataDepacketizer
+
+    def run(data: bytes) -> None:
+        made = MetadataDepacketizer(is_compressed=bool(data[:1] and data[0] & 1))
+        for number, (payload, marker, lost) in enumerate(_payloads(data[1:])):
+            for frame in made.push(payload, number, marker=marker, lost=lost):
+                assert 0 < len(frame.data) <= DOCUMENT_MAX_BYTES
+
+    document = b"<tt:MetadataStream>" + b"<tt:Frame/>" * 20 + b"</tt:MetadataStream>"
+    packed = gzip.compress(document, mtime=0)
+    return [
+        b"\0" + _framed([(document[:100], False), (document[100:], True)]),
+        b"\1" + _framed([(packed[:20], False), (packed[20:], True)]),
+        b"\1" + _framed([(gzip.compress(bytes(2_000_000), mtime=0), True)]),
+    ], run
+
+
+def rtsp_tunnel() -> tuple[list[bytes], Run]:
+    """The head of an HTTP response that begins a tunnel, in one piece and in two."""
+    from gateway.rtsp.errors import RtspProtocolError
+    from gateway.rtsp.tunnel import ResponseHead
+
+    def parsed(*pieces: bytes) -> object:
+        head, rest = ResponseHead(), b""
+        try:
+            for piece in pieces:
+                rest += piece if head.status is not None else head.feed(piece) or b""
+        except RtspProtocolError:
+            return None
+        return head.status, list(head.headers), rest
+
+    def run(data: bytes) -> None:
+        if data:
+            cut = 1 + data[0] % len(data)
+            assert parsed(data[1:]) == parsed(data[1:cut], data[cut:])
+
+    return [
+        b"\x20HTTP/1.0 200 OK\r\nContent-Type: application/x-rtsp-tunnelled\r\n\r\nRTSP/1.0 200 OK\r\n",
+        b'\x31HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm="a", nonce="b"\r\n\r\n',
+    ], run
+
+
 RTSP_TARGETS: dict[str, Target] = {
     target.__name__: target
-    for target in (rtsp_messages, rtsp_session, sdp, rtp, video_payloads, audio_payloads)
+    for target in (
+        rtsp_messages, rtsp_session, rtsp_tunnel, sdp, rtp, video_payloads, audio_payloads, metadata_payloads,
+    )
 }  # fmt: skip

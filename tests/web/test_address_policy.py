@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BadRequestError
+from gateway.errors import BadRequestError, CameraRefusedError
 from gateway.session import SessionState
 from tests.support.auth_gateway import OFF, Client, auth_gateway
 from tests.support.eventually import eventually
@@ -96,6 +96,38 @@ def test_ipv4_embedded_in_ipv6_is_checked_alike(
         assert is_metadata(address) == is_metadata(mapped)
         if address.is_link_local:
             assert is_metadata(address)
+
+
+async def test_http_cameras_of_the_configuration_open_their_scheme_and_not_every_address(tmp_path: Path) -> None:
+    cameras = {
+        "web": {"url": "http://192.0.2.7/index.m3u8", "start": "on-demand", "record": "never"},
+        "clip": {"url": "file:///srv/clip.mp4", "start": "on-demand", "record": "never"},
+    }
+    async with auth_gateway(tmp_path, **OFF, cameras=cameras) as client:
+        assert (await add(client, url="http://127.0.0.1/index.m3u8", start="on-demand", record="never"))[0] == 201
+        for url, word in (
+            ("http://169.254.169.254/latest/meta-data/", "ALLOW_METADATA_ADDRESSES"),
+            ("rtsp+http://169.254.169.254/stream", "ALLOW_METADATA_ADDRESSES"),
+            ("file:///etc/passwd", "rtsp"),
+            ("https://127.0.0.1/", "rtsp"),
+        ):
+            status, body = await add(client, url=url)
+            assert (status, body["error"]) == (400, "bad_request"), url
+            assert word in body["message"]
+
+
+async def test_what_a_camera_refers_to_is_checked_also_for_a_configured_one(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path, **OFF) as client:
+        assert client.app is not None
+        gateway = client.app[GATEWAY]
+        assert gateway._address_check("door") is None
+        check = gateway._referred_check()
+        assert check is not None
+        with pytest.raises(CameraRefusedError, match="ALLOW_METADATA_ADDRESSES"):
+            check(ipaddress.ip_address(METADATA))
+    async with auth_gateway(tmp_path, **OFF, allow_metadata_addresses=True) as client:
+        assert client.app is not None
+        assert client.app[GATEWAY]._referred_check() is None
 
 
 # --- names that resolve to another address later

@@ -171,11 +171,14 @@ class OpenCVCaptureEngine(CaptureEngine):
         super().__init__(source, clock)
         self._stop = threading.Event()
         self._reader: _Reader | None = None
+        self._explaining: RtspInput | None = None
 
     def interrupt(self) -> None:
         self._stop.set()
         if self._reader is not None:
             self._reader.wake()
+        if self._explaining is not None:
+            self._explaining.interrupt()
 
     def packets(self) -> Iterator[Packet]:
         url = parse(self.source.url)
@@ -214,7 +217,9 @@ class OpenCVCaptureEngine(CaptureEngine):
 
     def _explain(self) -> None:
         """Open the camera with libav and raise its error, if it has one, of a camera that OpenCV could not open."""
-        opening = RtspInput(self.source)
+        opening = self._explaining = RtspInput(self.source)
+        if self._stop.is_set():
+            opening.interrupt()
         try:
             container = opening.open()
             if container is not None:
