@@ -125,6 +125,11 @@ class Camera:
         """Whether a client, a viewer or a setting wants this camera captured."""
         return not self._closed and (self._always or bool(self._clients) or self._holds.total() > 0)
 
+    def _is_watched(self) -> bool:
+        """Whether a viewer, a frame callback or the first picture waits for the next frame."""
+        is_live = self.session.state is SessionState.LIVE
+        return not is_live or self._holds.total() > 0 or self.session.frame_callback is not None
+
     @property
     def clients(self) -> CaptureClients:
         """Clients that started the capture, with the metadata that each of them gave."""
@@ -381,6 +386,7 @@ class Camera:
             tls_verify=self.settings.capture_tls_verify,
             tls_ca_file=self.settings.capture_tls_ca_file,
             on_metadata=self._on_metadata if self._metadata_sinks else None,
+            is_watched=self._is_watched,
         )
         runner = self._runner = engine_runner(self._engine_factory(source, self._clock), self._on_packet)
         self._last_video_s = self._clock.monotonic()

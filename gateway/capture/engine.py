@@ -37,6 +37,9 @@ class CaptureSource:
 
     ``on_metadata`` takes the camera's metadata documents on the event loop, one call each (engine ``rtsp``). Without it
     the track is not set up. It must not block, and bounds what it keeps itself.
+
+    While ``is_watched`` returns false, an engine may hand packets over later, by up to a tenth of a second, where that
+    costs less.
     """
 
     camera_id: str
@@ -47,8 +50,9 @@ class CaptureSource:
     check_address: CheckAddress | None = None
     check_referred: CheckAddress | None = None
     tls_verify: bool = False
-    on_metadata: Callable[[Metadata], None] | None = None
     tls_ca_file: Path | None = None
+    on_metadata: Callable[[Metadata], None] | None = None
+    is_watched: Callable[[], bool] = field(default=lambda: True, repr=False, compare=False)
 
 
 class CaptureEngine(ABC):

@@ -4,6 +4,10 @@ Theory of operation. The socket reads straight into the parser's buffer (:class:
 interleaved frames go to ``on_frame`` in the same call, without a task or a queue between. Requests are awaited one at a
 time. What ends the connection is raised once, to the caller that waits for it.
 
+A stream that nobody watches needs no promptness. With :attr:`RtspConnection.reads_in_batches` the socket is read every
+:data:`BATCH_S`, all connections in the same iteration of the loop, and what comes in between waits in the kernel. That
+saves two thirds of the wakeups and of the calls into the kernel.
+
 Rules:
 
 1. Writing is bounded: requests, receiver reports and answers are small, and a peer that leaves
@@ -23,6 +27,16 @@ WRITE_MAX_BYTES = 1024 * 1024
 """What may wait to be sent. All requests and reports of an hour are less."""
 
 
+BATCH_S = 0.0927
+"""How often a connection is read that is read in batches, in seconds. No multiple of it is a multiple of a usual frame
+duration: the newest frame of a batch has then waited for another time in each batch, now and then hardly at all, and
+:mod:`gateway.capture.timeline` finds the capture time by such frames."""
+
+BATCH_MIN_BYTES = 16 * 1024
+"""A read of more is followed by another one at once: the rest may still be with the camera, where the receive window of
+TCP has kept it."""
+
+
 class RtspConnection(asyncio.BufferedProtocol):
     """One connection; see the module."""
 
@@ -31,6 +45,9 @@ class RtspConnection(asyncio.BufferedProtocol):
         self.parser = StreamParser(on_frame, on_message)
         self.on_write_paused: Callable[[bool], None] = lambda is_paused: None
         """Called when the peer reads too slowly, and when it has caught up."""
+        self.reads_in_batches: Callable[[], bool] = lambda: False
+        """Asked after each read; see the module."""
+        self._next_batch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # It is read at once: a connection may end with nobody waiting.
@@ -68,6 +85,11 @@ class RtspConnection(asyncio.BufferedProtocol):
         """Our own address on this connection."""
         assert self._transport is not None
         return str(self._transport.get_extra_info("sockname")[0])
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the socket is read as soon as something comes."""
+        return self._transport is not None and self._transport.is_reading()
 
     def send(self, message: Request | Response) -> None:
         """Write a message. A closed connection swallows it: :meth:`wait_ended` tells."""
@@ -120,6 +142,16 @@ class RtspConnection(asyncio.BufferedProtocol):
             self.parser.received(nbytes)
         except Exception as error:
             self.fail(error)
+            return
+        if nbytes < BATCH_MIN_BYTES and self._next_batch is None and self.reads_in_batches():
+            self.pause_reading(True)
+            loop = asyncio.get_running_loop()
+            # The same moments for all connections, so that the loop wakes once for all of them.
+            self._next_batch = loop.call_at((loop.time() // BATCH_S + 1) * BATCH_S, self._read_batch)
+
+    def _read_batch(self) -> None:
+        self._next_batch = None
+        self.pause_reading(False)
 
     def pause_writing(self) -> None:
         self.on_write_paused(True)
@@ -131,6 +163,8 @@ class RtspConnection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._next_batch is not None:
+            self._next_batch.cancel()
         if not self._ended.done():
             if exc is None:
                 self._ended.set_result(None)

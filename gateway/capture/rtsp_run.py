@@ -200,6 +200,7 @@ class RtspRun:
         assert self._connection is not None
         assert media is not None
         self._opened_at = media.video_at = self._clock.monotonic()
+        self._connection.reads_in_batches = lambda: not self._source.is_watched()
         reports_at = self._opened_at + rtcp.REPORT_INTERVAL_S
         tick_s = UDP_TICK_S if self._pairs else TICK_S
         ended = asyncio.ensure_future(self._connection.wait_ended())

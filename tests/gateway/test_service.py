@@ -325,3 +325,22 @@ async def test_the_counters_of_all_runs_are_summed(scenes: Callable[..., Scene])
     assert scene.camera.counters == CaptureCounters(packets_unreadable=3, timestamp_jumps=1)
     scene.runs[1].counters.packets_unreadable = 4
     assert scene.camera.counters == CaptureCounters(packets_unreadable=7, timestamp_jumps=1)
+
+
+async def test_an_engine_need_not_be_prompt_while_nobody_waits_for_the_next_frame(scenes: Callable[..., Scene]) -> None:
+    scene = scenes(start="always")
+    scene.service.start()
+    await eventually(lambda: len(scene.runs) == 1, "the run has begun")
+    source = scene.runs[0].source
+    # The first picture is awaited.
+    assert source.is_watched()
+    await scene.live()
+    assert not source.is_watched()
+    hold = scene.camera.hold("webrtc")
+    assert source.is_watched()
+    hold.release()
+    assert not source.is_watched()
+    scene.camera.set_frame_callback(lambda frame: None)
+    assert source.is_watched()
+    scene.camera.set_frame_callback(None)
+    assert not source.is_watched()
