@@ -54,7 +54,7 @@ async def flows(watching: Watching, wanted: set[str], what: str) -> Counter[str]
         return all(count >= (1 if kind == "pictures" else ENOUGH) for kind, count in grown.items())
 
     try:
-        await eventually(more, what, 20)
+        await eventually(more, what)
     except AssertionError as error:
         raise AssertionError(f"{error}; before {before}, now {await watching.counts()}") from None
     return await watching.counts()

@@ -88,7 +88,10 @@ def negotiate(offer: Offer, info: StreamInfo, camera_id: str) -> NegotiatedSessi
     check_video(info.video, camera_id)
     section, codec = _choose_video(offer, info.video, camera_id)
     media = offer.sections[section]
-    transport = offer.transport_of(media)
+    bundle = _bundle(offer, media)
+    # Bundled sections use the transport of the tagged one, whatever they say themselves (RFC 9143 §7.3).
+    tagged = next((item for item in offer.sections if item.mid in bundle[:1]), media)
+    transport = tagged.transport.or_else(media.transport)
     fingerprints = _check_transport(transport)
     if offer.is_ice_lite:
         raise NegotiationError("the offer is ICE-lite, and so is the gateway: neither side would send checks")
@@ -100,7 +103,7 @@ def negotiate(offer: Offer, info: StreamInfo, camera_id: str) -> NegotiatedSessi
         fingerprints=fingerprints,
         dtls_role="client" if transport.setup == "passive" else "server",
         sections=offer.sections,
-        bundle=_bundle(offer, media),
+        bundle=bundle,
         video=video,
         audio=audio,
         audio_codec=audio_codec,
@@ -131,20 +134,18 @@ def _check_transport(transport: TransportParameters) -> tuple[tuple[str, str], .
     """The usable fingerprints. Raises what :func:`negotiate` raises."""
     # RFC 8839 §5.4: at least 4 and 22 characters, 256 at most.
     if not 4 <= len(transport.username) <= 256 or not 22 <= len(transport.password) <= 256:
-        raise BadRequestError(
-            "the offer's video section has no valid ICE user fragment and password (4 and 22 to 256 characters)"
-        )
+        raise BadRequestError("the offer has no valid ICE user fragment and password (4 and 22 to 256 characters)")
     if not (transport.username + transport.password).isascii():
         raise BadRequestError("the offer's ICE user fragment and password are not ASCII")
     if not transport.fingerprints or not transport.setup:
-        raise BadRequestError("the offer's video section has no DTLS fingerprint and setup attribute")
+        raise BadRequestError("the offer has no DTLS fingerprint and setup attribute")
     if transport.setup not in ("actpass", "active", "passive"):
         raise BadRequestError("the offer's setup attribute is not actpass, active or passive (RFC 8842 §5.2)")
     fingerprints = tuple(item for item in transport.fingerprints if item[0] in FINGERPRINT_HASHES)
     if not fingerprints:
         raise NegotiationError("the offer has no DTLS fingerprint with sha-256, sha-384 or sha-512")
     if not transport.rtcp_mux:
-        raise NegotiationError("the offer's video section has no rtcp-mux; RTP and RTCP share one port here")
+        raise NegotiationError("the offer has no rtcp-mux; RTP and RTCP share one port here")
     return fingerprints
 
 

@@ -64,6 +64,16 @@ class TransportParameters:
     rtcp_mux: bool = False
     """``rtcp-mux`` or ``rtcp-mux-only`` (RFC 8858)."""
 
+    def or_else(self, other: "TransportParameters") -> "TransportParameters":
+        """These, and those of ``other`` that are missing here."""
+        return TransportParameters(
+            username=self.username or other.username,
+            password=self.password or other.password,
+            fingerprints=self.fingerprints or other.fingerprints,
+            setup=self.setup or other.setup,
+            rtcp_mux=self.rtcp_mux or other.rtcp_mux,
+        )
+
 
 @dataclass(slots=True, frozen=True)
 class OfferedSection:
@@ -96,21 +106,6 @@ class Offer:
     bundle: tuple[str, ...]
     """The identification tags of the first BUNDLE group."""
     is_ice_lite: bool
-
-    def transport_of(self, section: OfferedSection) -> TransportParameters:
-        """Its ICE and DTLS parameters. A bundled section may leave them to the tagged one (RFC 9143 §7.1.3)."""
-        if section.mid not in self.bundle:
-            return section.transport
-        tagged = next((item for item in self.sections if item.mid == self.bundle[0]), section).transport
-        own = section.transport
-        return replace(
-            own,
-            username=own.username or tagged.username,
-            password=own.password or tagged.password,
-            fingerprints=own.fingerprints or tagged.fingerprints,
-            setup=own.setup or tagged.setup,
-            rtcp_mux=own.rtcp_mux or tagged.rtcp_mux,
-        )
 
 
 def parse_offer(text: str) -> Offer:

@@ -44,6 +44,29 @@ async def test_an_aiortc_client_decodes_the_picture(camera_with: Cameras, join: 
     assert viewer.state is ViewerState.CONNECTED
 
 
+async def test_a_client_with_a_transport_per_section_answers_the_gateways_checks(
+    server: WebRtcServer, camera_with: Cameras
+) -> None:
+    """Without a max-bundle policy each section may have its own. Bundled, those of the first section count."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    for kind in ("audio", "video"):
+        peer.addTransceiver(kind, direction="recvonly")
+    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+        await peer.setLocalDescription(await peer.createOffer())
+    audio, video = peer.localDescription.sdp.split("m=video")
+    for name in ("a=ice-ufrag:", "a=ice-pwd:"):
+        video = video.replace(name, f"{name}other")
+    sdp = f"{audio}m=video{video}"
+    viewer = await server.join(camera_with(encode_loop()), sdp, client_address="127.0.0.1")
+    await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
+    async with asyncio.timeout(10):
+        await viewer.connected.wait()
+    (path,) = viewer.agent.paths.values()
+    await eventually(lambda: path.unanswered == 0, "the check is answered")
+    await eventually(lambda: peer.connectionState == "connected", "the peer is connected")
+    await peer.close()
+
+
 async def test_the_camera_is_held_while_a_viewer_lives(camera_with: Cameras, join: Join) -> None:
     camera = camera_with(encode_loop())
     peer, viewer = await join(camera)

@@ -31,6 +31,19 @@ def test_a_bundle_only_section_with_port_zero_is_offered() -> None:
     assert (audio.port, video.port, video.direction) == (9, 9, "sendonly")
 
 
+def test_the_transport_is_that_of_the_tagged_section() -> None:
+    """Without a max-bundle policy each section of an offer has a transport of its own."""
+    other = TRANSPORT.replace("abcd\n", "efgh\n", 1).replace("abcdefgh", "zyxwvuts").replace("AB:", "CD:")
+    head = BARE_HEAD.replace("0 1", "1 0")
+    negotiated = meet(head + AUDIO + TRANSPORT + VIDEO + other)
+    assert (negotiated.remote_username, negotiated.remote_password[:4]) == ("abcd", "abcd")
+    assert negotiated.fingerprints == (("sha-256", FINGERPRINT),)
+    negotiated = meet(head.replace("1 0", "0 1") + AUDIO + TRANSPORT + VIDEO + other)
+    assert negotiated.remote_username == "efgh"
+    negotiated = meet(head.replace("BUNDLE 1 0", "BUNDLE 2 1 0") + DATA + AUDIO + TRANSPORT + VIDEO + other)
+    assert negotiated.remote_username == "abcd", "a rejected section has no transport"
+
+
 def test_port_zero_alone_is_a_rejected_section() -> None:
     with pytest.raises(NegotiationError):
         meet(HEAD + VIDEO.replace(" 9 ", " 0 ", 1))
