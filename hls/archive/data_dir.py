@@ -6,6 +6,7 @@ lock file identifies the right disk.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import uuid
@@ -41,17 +42,30 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
         ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise SettingsError(
-            f"another liveedge records into DATA_DIR {data_dir}: stop it, or give this one a DATA_DIR of its own"
-        ) from None
+        raise SettingsError(_lock_message(data_dir, error)) from None
     token = os.pread(descriptor, 64, 0)
     if not token:
         with contextlib.suppress(OSError):  # a full disk: only its device identifies it
             os.pwrite(descriptor, uuid.uuid4().hex.encode(), 0)
         token = os.pread(descriptor, 64, 0)
     return DataDirLock(data_dir, descriptor, token)
+
+
+def _lock_message(data_dir: Path, error: OSError) -> str:
+    """Why the lock was refused, and what to do: only EWOULDBLOCK means another process (flock(2))."""
+    if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+        return f"another liveedge records into DATA_DIR {data_dir}: stop it, or give this one a DATA_DIR of its own"
+    code = errno.errorcode.get(error.errno or 0, "unknown error")
+    what = f"DATA_DIR {data_dir} cannot be locked: {error.strerror} ({code})"
+    if error.errno == errno.ENOLCK:
+        return (
+            f"{what}: the file server has no lock service; start it (NFS 3: rpc.statd and lockd), or mount with nolock"
+        )
+    if error.errno in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+        return f"{what}: this file system has no locks; mount it with them, or set DATA_DIR to a local disk"
+    return f"{what}: check the file system, or set DATA_DIR to another one"
 
 
 def unlock_data_dir(lock: DataDirLock) -> None:

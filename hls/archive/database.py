@@ -1,7 +1,7 @@
 """Database: the connection to the index, SQLite in ``DATA_DIR`` or the database of ``DATABASE_URL``.
 
-SQLite runs in WAL mode, so that readers never wait for the writer. The index can be rebuilt from the files at any time,
-so rows are not synced one by one.
+SQLite runs in WAL mode, so that readers never wait for the writer, except on a network file system: there it has a
+rollback journal. The index can be rebuilt from the files at any time, so rows are not synced one by one.
 
 A damaged file is set aside and replaced by a new one, at the start or later. Signs of damage set
 :attr:`Database.is_suspect`: an error of SQLite that says so, or a file that is not where it was opened.
@@ -47,6 +47,11 @@ DAMAGED_MAX = 3
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
 _DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED}
 """Result codes of SQLite (sqlite.org/rescode.html) after which the file has to be checked."""
+
+NETWORK_FILE_SYSTEMS = {
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"
+}  # fmt: skip
+"""Types in /proc/self/mountinfo. Those of FUSE (``fuse.…``: sshfs, rclone, s3fs) count too: few share memory."""
 
 _MAGIC = b"SQLite format 3\0"
 """The first bytes of a database (sqlite.org/fileformat.html §1.3)."""
@@ -103,7 +108,17 @@ class Database:
                 " (for PostgreSQL: pip install 'liveedge[postgres]')"
             ) from None
         if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _prepare_sqlite)
+            if self._path is not None and (kind := network_file_system(self._path.parent)) is not None:
+                # A write-ahead log needs memory that all processes share (sqlite.org/wal.html), which no network has.
+                log.warning(
+                    "%s is on a network file system (%s): it has a rollback journal, which is slower and safe there;"
+                    " DATABASE_URL can name a local file or a PostgreSQL server",
+                    self._path,
+                    kind,
+                )
+                event.listen(engine, "connect", _prepare_shared_sqlite)
+            else:
+                event.listen(engine, "connect", _prepare_sqlite)
         try:
             try:
                 self._prepare(engine, check_all)
@@ -205,7 +220,9 @@ def _set_aside(path: Path, now_ms: int) -> Set[tuple[str, str]]:
         path.rename(aside)
         for companion in ("-wal", "-shm"):
             path.with_name(path.name + companion).unlink(missing_ok=True)
-        for old in sorted(path.parent.glob(f"{path.name}.broken-*"))[:-DAMAGED_MAX]:
+        others = [other for other in path.parent.glob(f"{path.name}.broken-*") if other != aside]
+        # The one of now stays, whatever the clock says.
+        for old in sorted(others, key=lambda other: (len(other.name), other.name))[: -(DAMAGED_MAX - 1)]:
             old.unlink()
     except OSError as error:
         raise SettingsError(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
@@ -224,6 +241,34 @@ def _read_protected(path: Path) -> Iterator[tuple[str, str]]:
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-8192"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_shared_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in ("journal_mode=DELETE", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def network_file_system(folder: Path, mounts: str | None = None) -> str | None:
+    """The type of the network file system that holds ``folder``; ``None`` for a local one, or where it is unknown.
+
+    ``mounts`` is the text of ``/proc/self/mountinfo`` (proc(5)).
+    """
+    try:
+        text = mounts if mounts is not None else Path("/proc/self/mountinfo").read_text()
+        real = folder if mounts is not None else folder.resolve()
+    except OSError:
+        return None
+    longest, found = -1, ""
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.partition(" ")[0]
+        if len(fields) < 5:
+            continue
+        place = Path(fields[4].replace("\\040", " "))
+        # The last one of equal places lies above the others.
+        if (real == place or place in real.parents) and len(place.parts) >= longest:
+            longest, found = len(place.parts), kind
+    return found if found in NETWORK_FILE_SYSTEMS or found.startswith("fuse.") else None
 
 
 def _cause(error: SQLAlchemyError) -> str:

@@ -19,6 +19,7 @@ Rules:
 """
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -313,8 +314,13 @@ def _write_at(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def _sync_directory(path: Path) -> None:
+    """Sync a directory, where the file system knows what that is: CIFS and some of FUSE answer an error, and sync names
+    with their files."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EBADF):
+            raise
     finally:
         os.close(descriptor)
