@@ -11,13 +11,10 @@ Rules:
 3. A file is read at the speed of its timestamps, and ends as a camera ends.
 """
 
-import re
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote
 
 import av.error
 from av.container import InputContainer
@@ -29,7 +26,7 @@ from gateway.capture.http_stream import SCHEMES as HTTP_SCHEMES
 from gateway.capture.http_stream import HttpContext, HttpStream
 from gateway.capture.libav_open import LIBAV_ERRORS, LibavInput, av_open
 from gateway.capture.libav_packets import RawPacket
-from gateway.capture.url import CameraUrl, parse
+from gateway.capture.url import CameraUrl, file_path, parse
 from gateway.capture.watch import Watch
 from gateway.errors import CameraRefusedError, CameraUnreachableError, CaptureError, NoVideoError
 
@@ -190,9 +187,3 @@ class UrlInput(LibavInput):
             if self._stop.is_set():
                 stream.close()
         return stream
-
-
-def file_path(url: str) -> Path | None:
-    """The path of a ``file://`` URL, which is absolute and percent-encoded; ``None`` for another scheme."""
-    match = re.fullmatch(r"(?i)file://(/.*)", url.strip(), re.DOTALL)
-    return Path(unquote(match[1])) if match else None

@@ -16,7 +16,8 @@ Rules:
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from pathlib import Path
+from urllib.parse import quote, unquote
 
 from gateway.errors import CaptureError
 
@@ -77,6 +78,12 @@ def parse(url: str) -> CameraUrl:
 def normalise(url: str) -> str:
     """The URL with its credentials and its target percent-encoded. Raises as :func:`parse` does."""
     return str(parse(url))
+
+
+def file_path(url: str) -> Path | None:
+    """The path of a ``file://`` URL, which is absolute and percent-encoded; ``None`` for another scheme."""
+    match = re.fullmatch(r"(?i)file://(/.*)", url.strip(), re.DOTALL)
+    return Path(unquote(match[1])) if match else None
 
 
 def _find_authority(rest: str) -> tuple[int, re.Match[str] | None]:

@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 from gateway.capture.camera_errors import UnknownCodecError
 from gateway.capture.engine import AsyncCaptureEngine, CaptureSource
+from gateway.capture.engines.pyav import PyAVCaptureEngine
 from gateway.capture.engines.rtsp import RtspCaptureEngine
-from gateway.capture.libav_url import file_path
 from gateway.capture.rtsp_connect import SCHEMES as RTSP_SCHEMES
 from gateway.capture.runner import EngineRunner
-from gateway.capture.url import parse
+from gateway.capture.url import file_path, parse
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.media import Packet
 
@@ -74,9 +74,6 @@ class AutoCaptureEngine(AsyncCaptureEngine):
             _needs_pyav.popitem(last=False)
 
     async def _run_pyav(self, on_packet: Callable[[Packet], None]) -> None:
-        # Not before it is needed: libav takes 20 MB.
-        from gateway.capture.engines.pyav import PyAVCaptureEngine
-
         engine = PyAVCaptureEngine(self.source, self.clock)
         engine.counters = self.counters
         runner = self._runner = EngineRunner(engine, on_packet)

@@ -25,10 +25,10 @@ from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.capture.libav_open import LibavInput
 from gateway.capture.libav_packets import PacketConverter, RawPacket
 from gateway.capture.libav_rtsp import RtspInput
-from gateway.capture.libav_url import UrlInput, file_path
+from gateway.capture.libav_url import UrlInput
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S
 from gateway.capture.rtsp_connect import SCHEMES as RTSP_SCHEMES
-from gateway.capture.url import parse
+from gateway.capture.url import file_path, parse
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NoVideoError, redact
 from gateway.media import Packet
