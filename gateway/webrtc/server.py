@@ -60,6 +60,9 @@ trips."""
 TICK_S = 1.0
 """Interval of sender reports, and of the check for silent viewers."""
 
+STALLED_S = 1.0
+"""When a tick is this late, the process was stopped (SIGSTOP, a paused virtual machine), and heard no viewer."""
+
 RESOLVE_INTERVAL_S = 60.0
 """How often names in ``WEBRTC_HOSTS`` are resolved again."""
 
@@ -290,9 +293,15 @@ class WebRtcServer:
 
     async def _maintain(self) -> None:
         resolve_at = self._clock.monotonic() + RESOLVE_INTERVAL_S
+        now = self._clock.monotonic()
         while True:
             await asyncio.sleep(TICK_S)
-            now, wall_90k = self._clock.monotonic(), self._clock.wall_90k()
+            before, now, wall_90k = now, self._clock.monotonic(), self._clock.wall_90k()
+            stalled_s = now - before - TICK_S
+            if stalled_s > STALLED_S:
+                log.warning("the process was stopped for %.1f s; WebRTC viewers go on", stalled_s)
+                for viewer in tuple(self._viewers.values()):
+                    viewer.resume(stalled_s)
             for viewer in tuple(self._viewers.values()):
                 try:
                     viewer.tick(now, wall_90k)

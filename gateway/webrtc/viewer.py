@@ -170,6 +170,11 @@ class Viewer:
             self.reason = reason
             self._closing = asyncio.create_task(self._close(), name=f"webrtc-close-{self.id}")
 
+    def resume(self, stalled_s: float) -> None:
+        """Go on after the process was stopped for so long: that time counts for no timeout."""
+        self._created_s += stalled_s
+        self.agent.resume(stalled_s)
+
     def tick(self, now: float, wall_90k: int) -> None:
         """Called once a second: send reports, and end a silent viewer. ``now`` is monotonic seconds."""
         if self._closing is not None:

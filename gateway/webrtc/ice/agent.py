@@ -137,6 +137,13 @@ class IceAgent:
             if proven:
                 self._select(max(proven, key=lambda path: path.heard_s), now)
 
+    def resume(self, stalled_s: float) -> None:
+        """Go on after the process was stopped for so long, as if that time had not passed."""
+        self.last_consent_s += stalled_s
+        self.transport_lost_s += stalled_s
+        for path in self.paths.values():
+            path.resume(stalled_s)
+
     def prove_by_dtls(self) -> None:
         """The DTLS handshake has ended; see rule 3 of :mod:`gateway.webrtc.ice.path`."""
         if len(self._handshake_paths) == 1:

@@ -81,6 +81,14 @@ class Path:
             proof_s = self.heard_s
         return proof_s is not None and now - proof_s <= CONSENT_S
 
+    def resume(self, stalled_s: float) -> None:
+        """Go on after the process was stopped for so long: what the peer sent meanwhile is read only now."""
+        self.heard_s += stalled_s
+        if self._answered_s is not None:
+            self._answered_s += stalled_s
+        if self.nominated_s is not None:
+            self.nominated_s += stalled_s
+
     def prove_by_dtls(self) -> None:
         """A DTLS handshake has ended, and all of its datagrams went over this path."""
         self._has_dtls_proof = True

@@ -20,6 +20,7 @@ from gateway.webrtc.stats import Totals, ViewerState
 from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, CONSENT_TIMEOUT_S, Viewer
 from tests.gateway.webrtc.ice.test_agent import check
 from tests.support.eventually import eventually
+from tests.support.manual_clock import OffsetClock
 from tests.support.sources.encoded_loop import EncodedLoopEngine, encode_loop
 from tests.support.webrtc import Cameras, Join
 
@@ -121,6 +122,27 @@ async def test_silence_ends_a_viewer(server: WebRtcServer, camera_with: Cameras,
     async with asyncio.timeout(5):
         await viewer.closed.wait()
     assert viewer.reason == "silent for 10 s"
+
+
+async def test_a_process_that_was_stopped_loses_no_viewer(
+    server: WebRtcServer, camera_with: Cameras, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = OffsetClock()
+    monkeypatch.setattr(server, "_clock", clock)
+    _, viewer = await join(camera_with(encode_loop()))
+    resumed = asyncio.Event()
+
+    def resume(stalled_s: float) -> None:
+        Viewer.resume(viewer, stalled_s)
+        resumed.set()
+
+    monkeypatch.setattr(viewer, "resume", resume)
+    clock.ahead_s = 3 * CONSENT_TIMEOUT_S
+    async with asyncio.timeout(10):
+        await resumed.wait()
+    sent = viewer.stats().packets_sent
+    await eventually(lambda: viewer.stats().packets_sent > sent + 5, "the viewer gets packets again")
+    assert viewer.state is ViewerState.CONNECTED
 
 
 async def test_a_viewer_that_never_connects_is_removed(server: WebRtcServer, camera_with: Cameras) -> None:
