@@ -10,18 +10,22 @@ Rules:
 4. Credentials are those of the camera's URL, and go only to its own scheme, host and port (Basic or Digest).
 """
 
+import contextlib
 import http.client
 import io
+import os
+import select
 import socket
 import ssl
 import threading
-from dataclasses import dataclass, replace
+import time
+from dataclasses import replace
 from urllib.parse import urljoin
 
 from gateway.capture import camera_errors
 from gateway.capture.camera_errors import host_and_port
 from gateway.capture.engine import CaptureSource
-from gateway.capture.resolver import checked_addresses
+from gateway.capture.resolver import POLL_S, checked_addresses
 from gateway.capture.rtsp_connect import credentials, redirected, tls_context
 from gateway.capture.url import CameraUrl
 from gateway.capture.watch import Watch
@@ -39,14 +43,36 @@ PLAYLIST_MAX_BYTES = 1024 * 1024
 _PLAYLIST = b"#EXTM3U"
 
 
-@dataclass(frozen=True, slots=True)
 class HttpContext:
     """What all requests of one camera share. ``url`` is the camera's own."""
 
-    url: CameraUrl
-    source: CaptureSource
-    watch: Watch
-    stop: threading.Event
+    def __init__(self, url: CameraUrl, source: CaptureSource, watch: Watch) -> None:
+        self.url = url
+        self.source = source
+        self.watch = watch
+        self.stop = threading.Event()
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+
+    def interrupt(self) -> None:
+        """End whatever waits for a server. Any thread may call it."""
+        with self._lock:
+            self.stop.set()
+            for each in self._sockets:
+                # It may not be connected yet.
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def opened(self, each: socket.socket) -> None:
+        """Note a socket that :meth:`interrupt` has to end."""
+        with self._lock:
+            self._sockets.add(each)
+
+    def close(self, each: socket.socket) -> None:
+        """Close a socket."""
+        with self._lock:
+            self._sockets.discard(each)
+            each.close()
 
 
 class HttpStream:
@@ -101,7 +127,7 @@ class HttpStream:
         return data
 
     def close(self) -> None:
-        """Close the connection. Any thread may call it: a read that waits ends."""
+        """Close the connection."""
         if self._socket is not None:
             self._socket.shut()
 
@@ -153,12 +179,11 @@ class HttpStream:
         for number, address in enumerate(found, start=1):
             share_s = max(0.01, context.watch.remaining_s * number / len(found))
             try:
-                raw = socket.create_connection((str(address), url.connect_port), timeout=share_s)
-                if url.scheme == "https":
-                    raw = tls_context(source).wrap_socket(raw, server_hostname=url.host)
-                return _WatchedSocket(raw, context)
+                return _WatchedSocket(_dial(str(address), url, source, context, share_s), context)
             except OSError as error:
                 failure = error
+            if context.stop.is_set():
+                break
         if failure is None:
             raise CameraEndedError("it was stopped")
         raise camera_errors.connect_failed(failure, url, source.timeout_s)
@@ -176,6 +201,34 @@ class HttpStream:
         return NoVideoError(f"the answer of {host_and_port(self.url)} is not HTTP; check the port and the path")
 
 
+def _dial(address: str, url: CameraUrl, source: CaptureSource, context: HttpContext, timeout_s: float) -> socket.socket:
+    """A connection within this time; a stop ends it. Raises ``OSError``."""
+    until = time.monotonic() + timeout_s
+    raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        raw.setblocking(False)
+        raw.connect_ex((address, url.connect_port))
+        poll = select.poll()
+        poll.register(raw, select.POLLOUT)
+        while not poll.poll(POLL_S * 1000):
+            if context.stop.is_set() or time.monotonic() >= until:
+                raise TimeoutError
+        fault = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if fault:
+            raise OSError(fault, os.strerror(fault))
+        if url.scheme == "https":
+            # The new object takes the descriptor over.
+            raw = tls_context(source).wrap_socket(raw, server_hostname=url.host, do_handshake_on_connect=False)
+        context.opened(raw)
+        raw.settimeout(max(0.01, until - time.monotonic()))
+        if isinstance(raw, ssl.SSLSocket):
+            raw.do_handshake()
+    except BaseException:
+        context.close(raw)
+        raise
+    return raw
+
+
 class _WatchedSocket:
     """A socket for :mod:`http.client`, whose every read is bounded by the watch."""
 
@@ -190,12 +243,7 @@ class _WatchedSocket:
         self._raw.sendall(data)
 
     def shut(self) -> None:
-        try:
-            self._raw.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
-        finally:
-            self._raw.close()
+        self._context.close(self._raw)
 
     def close(self) -> None:
         """The response goes on reading; see :meth:`shut`."""

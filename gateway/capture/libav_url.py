@@ -11,7 +11,6 @@ Rules:
 3. A file is read at the speed of its timestamps, and ends as a camera ends.
 """
 
-import threading
 import time
 from dataclasses import replace
 from typing import BinaryIO
@@ -47,6 +46,9 @@ OPTIONS = {
 PACE_MAX_S = 10.0
 """A longer step of a file's timestamps is a jump, and is not waited for."""
 
+STREAMS_MAX = 16
+"""Resources that libav has open at once, at most: a playlist, and a segment of each rendition."""
+
 SCHEMES = frozenset({*HTTP_SCHEMES, "file"})
 
 
@@ -69,10 +71,9 @@ class UrlInput(LibavInput):
         )
         super().__init__(source, url, watch)
         self._name = ""
-        self._stop = threading.Event()
-        self._context = HttpContext(url, source, watch, self._stop)
-        self._lock = threading.Lock()
+        self._context = HttpContext(url, source, watch)
         self._streams: list[HttpStream] = []
+        """The newest, to be closed at the end: libav does not close the first."""
         self._first: HttpStream | None = None
         self._file: BinaryIO | None = None
         self._error: CaptureError | None = None
@@ -122,7 +123,7 @@ class UrlInput(LibavInput):
                 raise CameraRefusedError(
                     f"the playlist of {host_and_port(self.url)} refers to {scheme[:20]}:, which is not allowed"
                 )
-            return self._add(HttpStream(parse(url), self._context))
+            return self._opened(HttpStream(parse(url), self._context))
         except OSError as error:
             self._error = CameraUnreachableError(f"the file cannot be opened ({error.strerror})")
             raise self._error from None
@@ -131,10 +132,7 @@ class UrlInput(LibavInput):
             raise
 
     def interrupt(self) -> None:
-        with self._lock:
-            self._stop.set()
-            for stream in self._streams:
-                stream.close()
+        self._context.interrupt()
 
     def pace(self, raw: RawPacket) -> None:
         """Rule 3: wait until the packet is due, unless it is interrupted."""
@@ -145,12 +143,12 @@ class UrlInput(LibavInput):
         if self._began is None or not -1 < at_s - self._last_s < PACE_MAX_S:
             self._began = now - at_s
         self._last_s = at_s
-        self._stop.wait(max(0.0, self._began + at_s - now))
+        self._context.stop.wait(max(0.0, self._began + at_s - now))
         self.watch.frame()
 
     @property
     def is_interrupted(self) -> bool:
-        return self._stop.is_set()
+        return self._context.stop.is_set()
 
     @property
     def known_error(self) -> CaptureError | None:
@@ -160,6 +158,8 @@ class UrlInput(LibavInput):
         self.interrupt()
         if self._file is not None:
             self._file.close()
+        for stream in self._streams:
+            stream.close()
 
     def open_error(self, error: Exception) -> CaptureError:
         is_unknown = isinstance(error, av.error.InvalidDataError | av.error.ArgumentError | av.error.EOFError)
@@ -177,13 +177,10 @@ class UrlInput(LibavInput):
                 raise CameraUnreachableError(f"there is no file {self._path.name}; check the path in its URL")
             self._name = str(self._path)
             return self._name
-        self._first = self._add(HttpStream(self.url, self._context))
+        self._first = self._opened(HttpStream(self.url, self._context))
         self._name = str(replace(self._first.url, userinfo=""))
         return self._name
 
-    def _add(self, stream: HttpStream) -> HttpStream:
-        with self._lock:
-            self._streams = [stream, *self._streams[:15]]
-            if self._stop.is_set():
-                stream.close()
+    def _opened(self, stream: HttpStream) -> HttpStream:
+        self._streams = [stream, *self._streams[: STREAMS_MAX - 1]]
         return stream

@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +21,8 @@ Respond = Callable[[BaseHTTPRequestHandler], None]
 class HttpCamera:
     """See the module. A context manager. ``resources`` are bodies by path, or functions that answer."""
 
-    def __init__(self, resources: Mapping[str, bytes | Respond]) -> None:
+    def __init__(self, resources: Mapping[str, bytes | Respond], certificate: Path | None = None) -> None:
+        """With a ``certificate`` (PEM, with its key), it is a camera over HTTPS."""
         self.asked: list[tuple[str, dict[str, str]]] = []
         """Path and headers of each request, in order."""
         outer = self
@@ -44,11 +47,16 @@ class HttpCamera:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "http" if certificate is None else "https"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self.port: int = self._server.server_address[1]
 
     def url(self, path: str, userinfo: str = "") -> str:
-        return f"http://{userinfo}{'@' if userinfo else ''}127.0.0.1:{self.port}{path}"
+        return f"{self._scheme}://{userinfo}{'@' if userinfo else ''}127.0.0.1:{self.port}{path}"
 
     def __enter__(self) -> Self:
         self._thread.start()
