@@ -125,6 +125,7 @@ def report(found: dict[str, Seen]) -> None:
         "in p50 / p95",
         "browser p50 / p95",
         "shown p50 / p95",
+        "expected p50 / p95",
         "first",
         "buffer",
         "decode",
