@@ -129,7 +129,9 @@ class ArchiveReader:
                 return SegmentPosition(before, time_90k - before.start_90k)
             # Media time and wall clock differ by some milliseconds over a segment. A time between two adjacent
             # segments, or between the newest frame on disk and now, belongs to the earlier segment.
-            if (after is not None and after.continues) or (after is None and self._is_growing(before)):
+            # What is later by its date and was recorded before has the date of a clock that was ahead.
+            is_newest = after is None or after.sequence < before.sequence
+            if (after is not None and after.continues and not is_newest) or (is_newest and self._is_growing(before)):
                 return SegmentPosition(before, before.duration_90k)
         raise NotFoundError(_nothing_at(camera_id, before, after))
 
