@@ -1,7 +1,8 @@
 """Read the clocks of the host, and keep the state of the :class:`~hls.archive.clock_guard.ClockGuard` in ``DATA_DIR``.
 
-The confirmation of ``liveedge confirm-clock`` is a file, too: it works whether a gateway runs or not, for whoever may
-write to the recordings. It holds the wall clock of that moment, and is void if the clock has been set since. Blocking.
+The confirmation of ``liveedge confirm-clock`` is a file, too: it works whether a gateway runs or not, for each user who
+may write to the recordings. It holds the wall clock of that moment, and is void if the clock has been set since.
+Blocking.
 """
 
 import ctypes

@@ -55,7 +55,10 @@ class DiskSpace:
 
 
 class RetentionJob:
-    """See the module. Lives on the event loop."""
+    """See the module. Lives on the event loop.
+
+    ``check_data_dir`` raises :class:`~gateway.errors.StorageError` while the disk is missing.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class RetentionJob:
         limits: Callable[[], Mapping[str, CameraLimits]],
         max_bytes: int | None,
         min_free_bytes: int,
+        check_data_dir: Callable[[], None] = lambda: None,
     ) -> None:
         self.deleted: Counter[str] = Counter()
         """Segments deleted, by reason."""
@@ -80,6 +84,7 @@ class RetentionJob:
         self._limits = limits
         self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
+        self._check_data_dir = check_data_dir
         self._pins: Counter[tuple[str, str]] = Counter()
         self._wanted = asyncio.Event()
         self.clock_guard: ClockGuard | None = None
@@ -156,10 +161,15 @@ class RetentionJob:
         is_change = saved is None or (saved.suspension is None) is not (state.suspension is None)
         if not is_change and now_s - self._saved_at_s < SAVE_INTERVAL_S:
             return
+
+        def save() -> None:
+            self._check_data_dir()  # not into an empty mount point
+            save_state(self._data_dir, state)
+
         try:
-            await asyncio.get_running_loop().run_in_executor(self._executor, save_state, self._data_dir, state)
-        except OSError as error:
-            log.warning("archive: the state of the clock cannot be saved: %s", error.strerror)
+            await asyncio.get_running_loop().run_in_executor(self._executor, save)
+        except (OSError, StorageError) as error:
+            log.warning("archive: the state of the clock cannot be saved: %s", error)
         self._saved, self._saved_at_s = state, now_s
 
     async def run_once(self) -> int:

@@ -79,6 +79,7 @@ class Archive:
             self._limits,
             settings.archive_max_bytes,
             settings.archive_min_free_bytes,
+            self._check_data_dir,
         )
         self._post_processor = PostProcessor(self.data_dir, self.index, self.extractors, self.pin)
         self._index_sync = IndexSync(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, seconds_90k
+from gateway.errors import StorageError
 from hls.archive.clock_file import STATE_FILE, write_confirmation
 from hls.archive.index import SegmentIndex
 from hls.archive.retention import (
@@ -257,6 +258,22 @@ async def test_free_space_that_does_not_grow_pauses_its_limit(tmp_path: Path, mo
         assert [await job.run_once() for _ in range(6)] == [1, 1, 1, 0, 0, 0]
         assert job.error is not None
         assert "does not make it more" in job.error
+    await index.close()
+
+
+async def test_nothing_is_written_while_the_disk_is_missing(tmp_path: Path) -> None:
+    def missing() -> None:
+        raise StorageError("taken away")
+
+    index = SegmentIndex(tmp_path)
+    await index.open()
+    with ThreadPoolExecutor(1) as executor:
+        job = RetentionJob(tmp_path, index, executor, SYSTEM_CLOCK, dict, None, 0, missing)
+        await job.run_once()
+        assert not (tmp_path / STATE_FILE).exists()
+        job = RetentionJob(tmp_path, index, executor, SYSTEM_CLOCK, dict, None, 0)
+        await job.run_once()
+        assert (tmp_path / STATE_FILE).exists()
     await index.close()
 
 
