@@ -180,7 +180,7 @@ def test_folders_import_only_what_the_table_permits() -> None:
         ("web.auth.tokens", "web.gateway"),  # the composition root
         ("web.auth", "web.gateway"),
         ("web.auth.tokens", "web"),
-        ("web.auth.tokens", "web.api.times"),  # another folder
+        ("web.auth.tokens", "web.api.parameters"),  # another folder
         ("web.observability.health", "web.observability.metrics.http"),  # a folder within its own
         ("web.api.routes.cameras", "web.app"),
         ("gateway.capture.engines.fake", "gateway.session"),

@@ -114,9 +114,11 @@ class SegmentIndex:
         """When the segment ended that was recorded last, of all cameras; ``None`` without one."""
         return await self.call(SegmentTable.newest_end_90k)
 
-    async def with_init(self, camera_id: str, init_id: str) -> Segment | None:
-        """A segment with this init segment."""
-        return await self.call(SegmentTable.with_init, camera_id, init_id)
+    async def with_init(
+        self, camera_id: str, init_id: str, start_90k: int | None = None, end_90k: int | None = None
+    ) -> Segment | None:
+        """A segment with this init segment, that overlaps [start, end)."""
+        return await self.call(SegmentTable.with_init, camera_id, init_id, start_90k, end_90k)
 
     async def begin_delete(self, segments: Sequence[Segment]) -> None:
         """Mark rows as being deleted, before the files are removed."""

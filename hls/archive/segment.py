@@ -96,6 +96,10 @@ class Segment:
         """Wall clock at its end."""
         return self.start_90k + self.duration_90k
 
+    def overlaps(self, start_90k: int | None, end_90k: int | None) -> bool:
+        """Whether any of it is in [start, end); ``None`` is no limit."""
+        return (end_90k is None or self.start_90k < end_90k) and (start_90k is None or self.end_90k > start_90k)
+
     @property
     def codecs(self) -> str:
         """Codec strings of all tracks (RFC 6381)."""

@@ -197,10 +197,10 @@ class SegmentTable(Database):
             end_90k: int | None = connection.scalar(query)
         return end_90k
 
-    def with_init(self, camera_id: str, init_id: str) -> Segment | None:
-        """A segment with this init segment."""
-        table = schema.segment.c
-        query = select(*_SELECTED).where(table.camera_id == camera_id, table.init_id == init_id, _LISTED).limit(1)
+    def with_init(self, camera_id: str, init_id: str, start_90k: int | None, end_90k: int | None) -> Segment | None:
+        """A segment with this init segment, that overlaps [start, end)."""
+        overlap = self._overlap(camera_id, start_90k, end_90k)
+        query = select(*_SELECTED).where(schema.segment.c.init_id == init_id, *overlap).limit(1)
         with self.transaction() as connection:
             row = connection.execute(query).first()
         return None if row is None else from_row(row)

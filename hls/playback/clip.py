@@ -15,10 +15,7 @@ Rules:
 
 import hashlib
 import os
-from bisect import bisect_right
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gateway.clock import CLOCK_RATE
@@ -28,74 +25,14 @@ from hls.archive.segment import Segment, read_init
 from hls.mp4.init_segment import InitTrack, read_tracks
 from hls.mp4.moof import NON_SYNC, VIDEO_TRACK_ID, Run, parse_runs
 from hls.mp4.moov import TrackTable, header
+from hls.playback.composite_file import CompositeFile, Slice
 from hls.playback.replay import fragments_from
 
 CLIP_MAX_S = 2 * 3600
 """200,000 frames with audio: 5 MB of index, and a second of work."""
 
-READ_BYTES = 256 * 1024
-
 _MOOF_READ_BYTES = 4096
 """A moof of half a second has about 1 kB, so one read contains it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """``size`` bytes at ``offset`` of a file."""
-
-    path: Path
-    offset: int
-    size: int
-
-
-class CompositeFile:
-    """A file composed of ``head`` and ``slices`` of other files. ``length`` in bytes."""
-
-    def __init__(self, head: bytes, slices: Sequence[Slice], etag: str, duration_90k: int = 0) -> None:
-        self.head = head
-        self.etag = etag
-        self.duration_90k = duration_90k
-        """The duration that is shown, in 90 kHz."""
-        self._slices = slices
-        self._starts = list(accumulate((part.size for part in slices), initial=len(head)))
-        self.length = self._starts.pop()
-
-    def read(self, start: int, end: int) -> Generator[bytes, None, None]:
-        """The bytes [start, end) in pieces of at most :data:`READ_BYTES`. Blocking.
-
-        Raises :class:`~gateway.errors.StorageError` if a file is missing.
-        """
-        if start < len(self.head):
-            yield self.head[start : min(end, len(self.head))]
-            start = len(self.head)
-        number = bisect_right(self._starts, start) - 1
-        descriptor, path = -1, None
-        try:
-            while start < end:
-                part = self._slices[number]
-                within = start - self._starts[number]
-                if part.path != path:
-                    if descriptor >= 0:
-                        os.close(descriptor)
-                        descriptor = -1
-                    descriptor, path = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC), part.path
-                data = os.pread(descriptor, min(READ_BYTES, part.size - within, end - start), part.offset + within)
-                if not data:
-                    raise StorageError(f"{part.path} is shorter than its index says")
-                yield data
-                start += len(data)
-                number += within + len(data) == part.size
-        except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror}") from None
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
-
-
-def growing_file(path: Path, segment: Segment) -> CompositeFile:
-    """A growing segment's file up to its last complete fragment. It stays valid when the file is closed."""
-    head = len(segment.head)
-    return CompositeFile(segment.head, [Slice(path, head, segment.size - head)], f'"{segment.name}-{segment.size}"')
 
 
 def make_clip(

@@ -15,6 +15,37 @@ from gateway.clock import CLOCK_RATE, to_rfc3339
 from hls.archive.hls_segments import HLS_TARGET_S, HlsSegment
 from hls.archive.segment import Segment
 
+DEFAULT_S = 3600
+"""What is played without a start."""
+
+
+def start_of(start_90k: int | None, end_90k: int | None, now_90k: int) -> int:
+    """Where a playlist with these bounds begins."""
+    if start_90k is not None:
+        return start_90k
+    return (now_90k if end_90k is None else end_90k) - DEFAULT_S * CLOCK_RATE
+
+
+def byte_range(
+    segment: Segment, parts: Sequence[HlsSegment], start_90k: int, end_90k: int | None
+) -> tuple[int, int] | None:
+    """The bytes [from, to) of a file that the playlist of [start, end) refers to; ``None`` if it refers to none.
+
+    A range of everything that was recorded is the whole file, with its head.
+    """
+    listed = [part for part in parts if _is_listed(segment, part, start_90k, end_90k)]
+    if not listed:
+        return None
+    if len(listed) == len(parts):
+        return 0, segment.size
+    return listed[0].offset, listed[-1].offset + listed[-1].size
+
+
+def _is_listed(segment: Segment, part: HlsSegment, start_90k: int, end_90k: int | None) -> bool:
+    """Whether any of an HLS segment is in [start, end)."""
+    part_start_90k = segment.start_90k + part.start_90k
+    return part_start_90k + part.duration_90k > start_90k and (end_90k is None or part_start_90k < end_90k)
+
 
 def playlist(
     recorded: Sequence[tuple[Segment, Sequence[HlsSegment]]],
@@ -37,10 +68,8 @@ def playlist(
         is_first = True
         for number, part in enumerate(parts):
             part_start_90k = segment.start_90k + part.start_90k
-            if part_start_90k + part.duration_90k <= start_90k:
+            if not _is_listed(segment, part, start_90k, end_90k):
                 continue
-            if end_90k is not None and part_start_90k >= end_90k:
-                break
             if not lines:
                 head = _head(segment, number, start_90k - part_start_90k)
             elif is_first:

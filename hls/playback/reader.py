@@ -24,11 +24,12 @@ from gateway.errors import BadRequestError, NotFoundError, UnavailableError
 from gateway.jpeg.feed import JpegFrame
 from gateway.service import CaptureService
 from hls.archive.hls_segments import hls_segments
-from hls.archive.segment import Segment, SegmentWithFragments, read_init, segment_path
+from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, read_init, segment_path
 from hls.archive.service import Archive
 from hls.mp4.init_segment import shared_init
 from hls.playback import dvr
-from hls.playback.clip import CLIP_MAX_S, CompositeFile, make_clip
+from hls.playback.clip import CLIP_MAX_S, make_clip
+from hls.playback.composite_file import CompositeFile, growing_file, whole_file
 from hls.playback.replay import make_thumbnail, replay_jpeg
 
 P = ParamSpec("P")
@@ -51,11 +52,11 @@ CLIPS_MAX = 64
 
 KINDS = ("pictures", "playlists", "clips")
 
+SNAPSHOT_FRAME_RATE = 60.0
+"""No frame is skipped."""
+
 DVR_MAX_S = 24 * 3600
 """The longest playlist: 20,000 lines of HLS segments, some 2 MB before gzip."""
-
-DVR_DEFAULT_S = 3600
-"""What is played without a start."""
 
 AHEAD_MAX_S = 60
 """A recording that begins later than this from now has the date of a clock that was wrong."""
@@ -114,10 +115,7 @@ class ArchiveReader:
             segment.name: segment for segment in await self._index.page(camera_id, start_90k, end_90k, limit, after)
         }
         for segment, _ in self._archive.unindexed(camera_id):
-            overlaps = (end_90k is None or segment.start_90k < end_90k) and (
-                start_90k is None or segment.end_90k > start_90k
-            )
-            if overlaps and (after is None or (segment.start_90k, segment.name) > after):
+            if segment.overlaps(start_90k, end_90k) and (after is None or (segment.start_90k, segment.name) > after):
                 segments[segment.name] = _with_index_fields(segment, segments.get(segment.name, segment))
         return sorted(segments.values(), key=lambda segment: (segment.start_90k, segment.name))[:limit]
 
@@ -148,8 +146,7 @@ class ArchiveReader:
 
     async def _playlist(self, camera_id: str, start_90k: int | None, end_90k: int | None, base: str) -> str:
         now_90k = self._clock.wall_90k()
-        if start_90k is None:
-            start_90k = (now_90k if end_90k is None else end_90k) - DVR_DEFAULT_S * CLOCK_RATE
+        start_90k = dvr.start_of(start_90k, end_90k, now_90k)
         until_90k = now_90k if end_90k is None else end_90k
         if until_90k - start_90k > DVR_MAX_S * CLOCK_RATE:
             raise BadRequestError(
@@ -175,17 +172,36 @@ class ArchiveReader:
             raise UnavailableError(f"camera {camera_id} has recorded nothing in that time yet", retry_after_s=2)
         raise NotFoundError(f"camera {camera_id} has no recording in that time")
 
-    async def init_segment(self, camera_id: str, init_id: str) -> bytes:
+    async def init_segment(
+        self, camera_id: str, init_id: str, start_90k: int | None = None, end_90k: int | None = None
+    ) -> bytes:
         """The init segment of all files with the same tracks, named by :attr:`Segment.init_id`.
 
-        Raises :class:`~gateway.errors.NotFoundError`.
+        With a span, only if a file that overlaps it has that one. Raises :class:`~gateway.errors.NotFoundError`.
         """
-        segment = next((whole[0] for whole in self._archive.unindexed(camera_id) if whole[0].init_id == init_id), None)
+        segment = next(
+            (
+                segment
+                for segment, _ in self._archive.unindexed(camera_id)
+                if segment.init_id == init_id and segment.overlaps(start_90k, end_90k)
+            ),
+            None,
+        )
         if segment is None:
-            segment = await self._index.with_init(camera_id, init_id)
+            segment = await self._index.with_init(camera_id, init_id, start_90k, end_90k)
         if segment is None:
             raise NotFoundError(f"camera {camera_id} has no recording with init segment {init_id[:16]!r}")
         return shared_init(await asyncio.to_thread(read_init, self.path(segment), segment))
+
+    @contextlib.asynccontextmanager
+    async def file(self, segment: Segment) -> AsyncIterator[CompositeFile]:
+        """A segment's file, pinned: what is on disk of it. Raises :class:`~gateway.errors.NotFoundError`."""
+        path = self.path(segment)
+        with self.pin(segment):
+            if segment.state is SegmentState.GROWING:
+                yield growing_file(path, segment)
+            else:
+                yield await asyncio.to_thread(whole_file, path)
 
     def path(self, segment: Segment) -> Path:
         """The path of a segment's file."""
@@ -195,14 +211,15 @@ class ArchiveReader:
         """Keep a segment's file while it is being read."""
         return self._archive.pin(segment)
 
-    async def thumbnail(self, camera_id: str, name: str) -> Path:
+    async def thumbnail(self, camera_id: str, name: str) -> CompositeFile:
         """The JPEG of a segment's first frame, made at the first request.
 
         Raises :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.StorageError`.
         """
         segment, fragments = await self.find(camera_id, name)
         with self.pin(segment):
-            return await self._decode(make_thumbnail, self.data_dir, segment, fragments)
+            path = await self._decode(make_thumbnail, self.data_dir, segment, fragments)
+            return await asyncio.to_thread(whole_file, path)
 
     @contextlib.asynccontextmanager
     async def clip(self, camera_id: str, start_90k: int, end_90k: int) -> AsyncIterator[CompositeFile]:
@@ -256,6 +273,21 @@ class ArchiveReader:
                     yield replace(frame, sequence=sequence)
         finally:
             reader.close()
+
+    async def snapshot(self, camera_id: str, time_90k: int, width: int | None) -> JpegFrame:
+        """The recorded frame of a time: the first one that is not earlier.
+
+        Raises :class:`~gateway.errors.NotFoundError` if nothing was recorded then.
+        """
+        await self.at(camera_id, time_90k)
+        with self._limited("pictures", DECODES_WAITING_MAX):
+            frames = replay_jpeg(
+                self, self._decoders, self._clock, camera_id, time_90k, SNAPSHOT_FRAME_RATE, width, lambda: None
+            )
+            async with contextlib.aclosing(frames):
+                async for frame in frames:
+                    return frame
+        raise NotFoundError(f"camera {camera_id} has recorded no picture of that time yet")
 
     async def _decode(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a decoding function in one of few threads. Raises ``UnavailableError`` if too many wait."""

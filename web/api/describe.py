@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from web.api.times import TIME_HELP
+from gateway.times import TIME_HELP
 
 H = TypeVar("H", bound=Callable[..., Any])
 

@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from signaling.asyncapi import as_markdown
 from web.api.describe import Answer, Description, Parameter, description_of
 from web.api.models import Error
-from web.auth.policy import ROUTES, CameraMatch, UrlSigning
+from web.auth.policy import ROUTES, CameraMatch
 
 REFS = "#/components/schemas/{model}"
 
@@ -114,7 +114,7 @@ def _operation(method: str, path: str, handler: object, description: Description
                 " for every camera." if rule.cameras is CameraMatch.ALL else "."
             )
         security = [{}, {"bearer": []}]
-        if rule.signing is not UrlSigning.NONE:
+        if rule.family is not None:
             security.append({"signed": []})
     operation: dict[str, Any] = {
         "operationId": getattr(handler, "__name__", "") + ("" if method != "OPTIONS" else f"_{len(path)}"),

@@ -6,8 +6,8 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from gateway.errors import BadRequestError, NotFoundError
+from gateway.times import parse_span
 from hls.archive.segment import parse_name
-from web.api.times import parse_time
 from web.gateway import GATEWAY
 
 M = TypeVar("M", bound=BaseModel)
@@ -25,13 +25,7 @@ def segment_id(request: web.Request) -> str:
 
 def time_range(request: web.Request) -> tuple[int | None, int | None]:
     """``start`` and ``end`` in 90 kHz ticks. Raises :class:`~gateway.errors.BadRequestError`."""
-    now_90k = request.app[GATEWAY].clock.wall_90k()
-    start, end = request.query.get("start"), request.query.get("end")
-    start_90k = parse_time(start, "start", now_90k) if start else None
-    end_90k = parse_time(end, "end", now_90k) if end else None
-    if start_90k is not None and end_90k is not None and end_90k <= start_90k:
-        raise BadRequestError("end is not after start")
-    return start_90k, end_90k
+    return parse_span(request.query, request.app[GATEWAY].clock.wall_90k())
 
 
 async def require_recorded_camera(request: web.Request, camera_id: str) -> None:

@@ -17,17 +17,18 @@ import secrets
 from aiohttp import hdrs, web
 
 from gateway.clock import Clock
-from gateway.errors import ForbiddenError, SettingsError, UnauthorizedError
+from gateway.errors import BadRequestError, ForbiddenError, SettingsError, UnauthorizedError
 from web.auth import policy
 from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant
 from web.auth.jwt import JwtVerifier
-from web.auth.policy import Rule, UrlSigning
+from web.auth.policy import Rule
 from web.auth.rate_limiter import AuthRateLimiter
 from web.auth.requests import RULE, SESSION
 from web.auth.sessions import AuthSession, AuthSessions, Credential
-from web.auth.signing import PARAMETER, UrlSigner
+from web.auth.signing import UrlSigner
 from web.auth.signing_key import kept_key
 from web.auth.socket_access import SocketAccess
+from web.auth.target import PARAMETER, Target, target_of
 from web.auth.tokens import StaticTokens
 from web.settings import Settings
 
@@ -119,9 +120,16 @@ class Authenticator:
             return await self.authenticate(bearer, address)
         url_token = request.query.get(PARAMETER)
         is_read = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
-        if url_token is None or rule.signing is UrlSigning.NONE or not is_read:
+        if url_token is None or rule.family is None or not is_read:
             return await self.authenticate(None, address)
-        return await self._open(Credential(url_token, request.path_qs), address)
+        return await self._open(Credential(url_token, self._target_of(rule, request)), address)
+
+    def _target_of(self, rule: Rule, request: web.Request) -> Target:
+        try:
+            return target_of(rule, request.match_info, request.query, self._clock.wall_90k())
+        except BadRequestError as error:
+            # No URL that was signed is so.
+            raise UnauthorizedError(str(error), is_invalid=True) from None
 
     async def _open(self, credential: Credential, address: str) -> AuthSession:
         if self.is_enabled and credential.token is not None:
@@ -142,8 +150,8 @@ class Authenticator:
             raise UnauthorizedError(
                 "this needs a token: as Authorization: Bearer over HTTP, as auth.token over Socket.IO"
             )
-        if credential.url is not None:
-            grant = self.signer.verify(credential.token, credential.url)
+        if credential.target is not None:
+            grant = self.signer.verify(credential.token, credential.target)
             if grant is None:
                 raise _WrongTokenError("this gateway did not sign this URL; ask POST /api/sign", is_invalid=True)
             return grant

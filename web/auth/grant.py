@@ -10,6 +10,20 @@ JWT_NAME = "jwt"
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The recording in [``start_90k``, ``end_90k``); without an end, it goes on into live."""
+
+    start_90k: int
+    end_90k: int | None = None
+
+    def contains(self, other: "Span") -> bool:
+        """Whether all of another span is in this one."""
+        if other.start_90k < self.start_90k:
+            return False
+        return self.end_90k is None or (other.end_90k is not None and other.end_90k <= self.end_90k)
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """``scopes`` over ``cameras`` (``None``: all), until ``expires_at_s`` (Unix seconds; ``None``: never)."""
 
@@ -17,6 +31,15 @@ class Grant:
     scopes: frozenset[Scope]
     cameras: frozenset[str] | None = None
     expires_at_s: float | None = None
+    span: Span | None = None
+    """Nothing that was recorded outside it may be shown. ``None``: no limit."""
+    subject: str = ""
+    """Tells holders of grants with one name apart: see :attr:`owner`."""
+
+    @property
+    def owner(self) -> str:
+        """Who holds the grant. What one owner opened, no other may change."""
+        return f"{self.name} {self.subject}"
 
     def may(self, scope: Scope, camera_id: str | None = None) -> bool:
         """Whether a scope is granted over a camera; without ``camera_id``, over at least one."""

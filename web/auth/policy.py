@@ -6,11 +6,12 @@ compares the table with the router and the events.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 
 from aiohttp import web
 
 from gateway.access import Scope
+from gateway.times import NOW
 from web.auth.grant import Grant
 
 
@@ -25,34 +26,51 @@ class CameraMatch(Enum):
     """Every camera."""
 
 
-class UrlSigning(Enum):
-    """What a signed URL of a route is valid for."""
+class Family(StrEnum):
+    """The families of routes that accept signed URLs. A token names one, and opens no other; except for :data:`REFERS`.
 
-    NONE = auto()
-    """The route accepts no signed URL."""
-    EXACT = auto()
-    """This URL alone, query included."""
-    PLAYLIST = auto()
-    """This URL and everything that the playlist refers to."""
+    The values are in the tokens.
+    """
+
+    MULTIVARIANT = "multivariant"
+    LIVE = "live"
+    LIVE_MEDIA = "live-media"
+    DVR = "dvr"
+    ARCHIVE_INIT = "archive-init"
+    ARCHIVE_FILE = "archive-file"
+    THUMBNAIL = "thumbnail"
+    CLIP = "clip"
+    MJPEG = "mjpeg"
+    SNAPSHOT = "snapshot"
+
+
+REFERS: Mapping[Family, frozenset[Family]] = {
+    Family.MULTIVARIANT: frozenset({Family.LIVE, Family.LIVE_MEDIA}),
+    Family.LIVE: frozenset({Family.LIVE_MEDIA}),
+    Family.DVR: frozenset({Family.ARCHIVE_INIT, Family.ARCHIVE_FILE}),
+}
+"""What a playlist refers to, and its token opens too: a live playlist, all live media of its camera; the playlist of a
+recording, what is in its span. The token of any other URL opens that URL alone, query included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A row of the table. ``is_public``: no token needed. Without a ``scope``, every valid token is accepted.
 
-    With the query parameter ``archive_parameter`` the same path shows a recording, and needs the scope ``archive``.
+    Without a ``family``, the route accepts no signed URL. With the query parameter ``archive_parameter``, unless it is
+    ``now``, the same path shows a recording, and needs the scope ``archive``.
     """
 
     scope: Scope | None = None
     cameras: CameraMatch = CameraMatch.NAMED
-    signing: UrlSigning = UrlSigning.NONE
+    family: Family | None = None
     is_public: bool = False
     archive_parameter: str | None = None
 
     @property
     def is_download(self) -> bool:
         """Whether the answer is a file, which ends by itself. All other long answers are streams."""
-        return self.scope is Scope.ARCHIVE and self.signing is UrlSigning.EXACT
+        return self.family in _DOWNLOADS
 
     def require(self, grant: Grant, request: web.Request) -> None:
         """Raise :class:`~gateway.errors.ForbiddenError` unless the grant allows the request."""
@@ -65,8 +83,11 @@ class Rule:
 
     def scope_of(self, query: Mapping[str, str]) -> Scope | None:
         """The scope that a request with this query needs."""
-        is_archive = self.archive_parameter is not None and self.archive_parameter in query
+        is_archive = self.archive_parameter is not None and query.get(self.archive_parameter, NOW) != NOW
         return Scope.ARCHIVE if is_archive else self.scope
+
+
+_DOWNLOADS = frozenset({Family.ARCHIVE_INIT, Family.ARCHIVE_FILE, Family.THUMBNAIL, Family.CLIP})
 
 
 PUBLIC = Rule(is_public=True)
@@ -75,10 +96,6 @@ VIEW = Rule(Scope.VIEW)
 CONTROL = Rule(Scope.CONTROL)
 ARCHIVE = Rule(Scope.ARCHIVE)
 ADMIN = Rule(Scope.ADMIN, CameraMatch.ALL)
-PICTURE = Rule(Scope.VIEW, signing=UrlSigning.EXACT, archive_parameter="at")
-LIVE = Rule(Scope.VIEW, signing=UrlSigning.PLAYLIST)
-DVR = Rule(Scope.ARCHIVE, signing=UrlSigning.PLAYLIST)
-FILE = Rule(Scope.ARCHIVE, signing=UrlSigning.EXACT)
 
 ROUTES: Mapping[tuple[str, str], Rule] = {
     # The page itself shows no camera.
@@ -108,21 +125,21 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/whep/{camera}/{viewer}"): VIEW,
     ("PATCH", "/whep/{camera}/{viewer}"): VIEW,
     ("DELETE", "/whep/{camera}/{viewer}"): VIEW,
-    ("GET", "/hls/{camera}/index.m3u8"): LIVE,
-    ("GET", "/hls/{camera}/live.m3u8"): LIVE,
-    ("GET", "/hls/{camera}/{name}"): LIVE,
-    ("GET", "/hls/{camera}/dvr.m3u8"): DVR,
-    ("GET", "/snapshot/{camera}.jpg"): PICTURE,
-    ("GET", "/mjpeg/{camera}"): PICTURE,
+    ("GET", "/hls/{camera}/index.m3u8"): Rule(Scope.VIEW, family=Family.MULTIVARIANT),
+    ("GET", "/hls/{camera}/live.m3u8"): Rule(Scope.VIEW, family=Family.LIVE),
+    ("GET", "/hls/{camera}/{name}"): Rule(Scope.VIEW, family=Family.LIVE_MEDIA),
+    ("GET", "/hls/{camera}/dvr.m3u8"): Rule(Scope.ARCHIVE, family=Family.DVR),
+    ("GET", "/snapshot/{camera}.jpg"): Rule(Scope.VIEW, family=Family.SNAPSHOT, archive_parameter="at"),
+    ("GET", "/mjpeg/{camera}"): Rule(Scope.VIEW, family=Family.MJPEG, archive_parameter="at"),
     ("GET", "/api/cameras/{camera}/segments"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/segments/at"): ARCHIVE,
     ("POST", "/api/cameras/{camera}/segments/{segment}/protect"): CONTROL,
     ("DELETE", "/api/cameras/{camera}/segments/{segment}/protect"): CONTROL,
     ("POST", "/api/archive/clock/confirm"): ADMIN,
-    ("GET", "/api/cameras/{camera}/clip.mp4"): FILE,
-    ("GET", "/archive/{camera}/{segment}.mp4"): FILE,
-    ("GET", "/archive/{camera}/init-{init}.mp4"): FILE,
-    ("GET", "/archive/{camera}/{segment}.jpg"): FILE,
+    ("GET", "/api/cameras/{camera}/clip.mp4"): Rule(Scope.ARCHIVE, family=Family.CLIP),
+    ("GET", "/archive/{camera}/{segment}.mp4"): Rule(Scope.ARCHIVE, family=Family.ARCHIVE_FILE),
+    ("GET", "/archive/{camera}/init-{init}.mp4"): Rule(Scope.ARCHIVE, family=Family.ARCHIVE_INIT),
+    ("GET", "/archive/{camera}/{segment}.jpg"): Rule(Scope.ARCHIVE, family=Family.THUMBNAIL),
     # Socket.IO authenticates each connection itself, and checks each event against EVENTS.
     ("GET", "/socket.io/"): PUBLIC,
     ("POST", "/socket.io/"): PUBLIC,

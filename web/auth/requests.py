@@ -7,10 +7,10 @@ unrestricted.
 from aiohttp import web
 
 from gateway.access import Scope
-from web.auth.grant import UNRESTRICTED, Grant
+from web.auth.grant import UNRESTRICTED, Grant, Span
 from web.auth.policy import Rule
 from web.auth.sessions import AuthSession
-from web.auth.signing import PARAMETER
+from web.auth.target import PARAMETER
 
 SESSION = web.RequestKey("auth_session", AuthSession)
 RULE = web.RequestKey("auth_rule", Rule)
@@ -31,4 +31,9 @@ def may_view(request: web.Request, camera_id: str) -> bool:
 def token_query(request: web.Request) -> str:
     """The query that every URL in the answer needs, so that it can be fetched as this one was: ``token=…`` or empty."""
     session = request.get(SESSION)
-    return f"{PARAMETER}={session.credential.token}" if session is not None and session.credential.url else ""
+    return f"{PARAMETER}={session.credential.token}" if session is not None and session.credential.target else ""
+
+
+def span_of(request: web.Request) -> Span | None:
+    """The only span of recordings that the answer may show; ``None``: no limit."""
+    return grant_of(request).span

@@ -17,11 +17,11 @@ _IS_STARTED = web.RequestKey("response_is_started", bool)
 
 
 @contextlib.asynccontextmanager
-async def cancel_on_revoke(request: web.Request, *, is_started: bool = False) -> AsyncIterator[None]:
+async def cancel_on_revoke(request: web.Request) -> AsyncIterator[None]:
     """Cancel the body of the ``async with`` when the credential of a GET or HEAD request is revoked.
 
-    Raises the reason, which becomes the answer. If the answer has started (``is_started``, or noted by
-    :func:`note_response_started`), closes the connection and raises ``ConnectionResetError``.
+    Raises the reason, which becomes the answer. If the answer has started (:func:`note_response_started`), closes the
+    connection and raises ``ConnectionResetError``.
     """
     rule = request.get(RULE)
     if rule is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
@@ -46,7 +46,7 @@ async def cancel_on_revoke(request: web.Request, *, is_started: bool = False) ->
     except TimeoutError:
         if reason is None:
             raise
-        if not (is_started or request.get(_IS_STARTED)):
+        if not request.get(_IS_STARTED):
             raise reason from None
         if request.transport is not None:
             request.transport.abort()

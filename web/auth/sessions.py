@@ -26,6 +26,7 @@ from gateway.clock import CLOCK_RATE, Clock
 from gateway.errors import ForbiddenError, LiveedgeError, UnauthorizedError, UnavailableError
 from signaling.access import OnRevoke, Unsubscribe
 from web.auth.grant import ExpiredError, Grant
+from web.auth.target import Target
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,10 @@ VERIFY_INTERVAL_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A bearer token; or the token of a signed URL, with that ``url`` (path and query); or nothing."""
+    """A bearer token; or the token of a signed URL, with the ``target`` of the request; or nothing."""
 
     token: str | None = field(default=None, repr=False)
-    url: str | None = field(default=None, repr=False)
+    target: Target | None = None
 
 
 Verify = Callable[[Credential], Awaitable[Grant]]

@@ -1,37 +1,40 @@
 """Signed URLs: ``?token=`` for what cannot send headers (``<video>``, ``<img>``, ffplay, a link in a mail).
 
-The token is a JWT that the gateway signs with a key of its own. It grants one scope over one camera until one time, and
-only reads. It is valid for exactly one URL, query included, or for everything that a playlist refers to (the camera's
-media in that scope). It expires no later than the grant that it was made with. It ends with the credential that it was
-made with: when a static token is removed or replaced, and for JWTs when the settings that verify them change.
+The token is a JWT that the gateway signs with a key of its own. It only reads, and it says what: the family of routes,
+the camera, the file, the span of time, the query (:class:`~web.auth.target.Target`). It opens that, or for a playlist
+that and what the playlist refers to. It expires no later than the grant that it was made with. It ends with the
+credential that it was made with: when a static token is removed or replaced, and for JWTs when the settings that verify
+them change.
 """
 
 import hmac
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 import jwt
 from jwt.exceptions import PyJWTError
 
 from gateway.access import Scope
 from gateway.clock import Clock
-from gateway.errors import UnauthorizedError
-from web.auth.grant import JWT_NAME, ExpiredError, Grant
+from gateway.errors import ForbiddenError, UnauthorizedError
+from web.auth.grant import JWT_NAME, ExpiredError, Grant, Span
+from web.auth.policy import REFERS, Family
 from web.auth.settings import AuthSettings
+from web.auth.target import Target
 from web.auth.tokens import StaticTokens
-
-PARAMETER = "token"
 
 ALGORITHM = "HS256"
 AUDIENCE = "liveedge-url"
+
 TOKEN_MAX_CHARS = 4096
 
 FINGERPRINT_CHARS = 16
 
 DECODED_MAX = 1024
 """Tokens whose signature was verified already, and is not verified again."""
+
+ENDED = "this signed URL has ended; ask POST /api/sign for a new one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,9 @@ class UrlSigner:
         # A player sends its token with every part. A signature that was valid once stays valid.
         self._decode = lru_cache(maxsize=DECODED_MAX)(self._verify_signature)
 
-    def sign(
-        self, grant: Grant, scope: Scope, camera_id: str, url: str | None, lifetime_s: int | None = None
-    ) -> SignedUrl:
-        """Make a token for one ``url``, or for all media of the camera in ``scope`` if ``url`` is ``None``.
-
-        Raises :class:`~gateway.errors.ForbiddenError` if the grant does not allow that.
-        """
-        grant.require(scope, camera_id)
+    def sign(self, grant: Grant, target: Target, lifetime_s: int | None = None) -> SignedUrl:
+        """Make a token for a target. Raises :class:`~gateway.errors.ForbiddenError` if the grant does not allow it."""
+        grant.require(target.scope, target.camera_id)
         expires_at_s = self._now_s() + min(lifetime_s or self.lifetime_s, self.lifetime_s)
         if grant.expires_at_s is not None:
             expires_at_s = min(expires_at_s, grant.expires_at_s)
@@ -70,19 +68,16 @@ class UrlSigner:
             "aud": AUDIENCE,
             "n": grant.name,
             "m": self._fingerprint_of(grant.name),
-            "s": scope.value,
-            "c": camera_id,
             "exp": int(expires_at_s),
+            **_claims_of(target),
         }
-        if url is not None:
-            claims["a"] = canonical(url)
         return SignedUrl(jwt.encode(claims, self._key, ALGORITHM), int(expires_at_s))
 
-    def verify(self, token: str, url: str) -> Grant | None:
-        """The grant of a token for ``url`` (path and query as they came, with this token); ``None`` if it
-        was not signed here.
+    def verify(self, token: str, asked: Target) -> Grant | None:
+        """The grant of a token for the target of a request; ``None`` if the token was not signed here.
 
-        Raises :class:`~gateway.errors.UnauthorizedError` for a token that has ended, or was made for another URL.
+        Raises :class:`~gateway.errors.UnauthorizedError` for a token that has ended or was made for another URL, and
+        :class:`~gateway.errors.ForbiddenError` for something that a playlist's token does not open.
         """
         if len(token) > TOKEN_MAX_CHARS:
             return None
@@ -90,17 +85,27 @@ class UrlSigner:
             claims = self._decode(token)
         except PyJWTError:
             return None
-        name, scope, camera_id = claims["n"], Scope(claims["s"]), claims["c"]
+        try:
+            name, expires_at_s, target = claims["n"], claims["exp"], _target_of(claims)
+        except (KeyError, TypeError, ValueError):
+            # Signed by an earlier version, which did not name a family and opened too much.
+            raise UnauthorizedError(ENDED, is_invalid=True) from None
         issuer = self._tokens.named(name)
-        is_revoked = not name.startswith(JWT_NAME) and (issuer is None or not issuer.may(scope, camera_id))
-        ended = "this signed URL has ended; ask POST /api/sign for a new one"
+        is_revoked = not name.startswith(JWT_NAME) and (
+            issuer is None or not issuer.may(target.scope, target.camera_id)
+        )
         if is_revoked or claims.get("m") != self._fingerprint_of(name):
-            raise UnauthorizedError(ended, is_invalid=True)
-        if self._now_s() >= claims["exp"]:
-            raise ExpiredError(ended)
-        if "a" in claims and claims["a"] != canonical(url):
+            raise UnauthorizedError(ENDED, is_invalid=True)
+        if self._now_s() >= expires_at_s:
+            raise ExpiredError(ENDED)
+        if not target.opens(asked):
+            if target.family in REFERS:
+                raise ForbiddenError(
+                    "this token opens one playlist and what that refers to, and this is not part of it"
+                )
             raise UnauthorizedError("this token was signed for another URL", is_invalid=True)
-        return Grant(name, frozenset({scope}), frozenset({camera_id}), claims["exp"])
+        span = target.span if target.family is Family.DVR else None
+        return Grant(name, frozenset({target.scope}), frozenset({target.camera_id}), expires_at_s, span)
 
     def _fingerprint_of(self, name: str) -> str | None:
         """Tells the credential of a name from a later one of the same name."""
@@ -121,14 +126,24 @@ class UrlSigner:
         return self._clock.wall_90k() / 90_000
 
 
+def _claims_of(target: Target) -> dict[str, Any]:
+    claims = {"f": target.family.value, "s": target.scope.value, "c": target.camera_id}
+    optional = {
+        "o": target.name or None,
+        "b": target.span.start_90k if target.span is not None else None,
+        "e": target.span.end_90k if target.span is not None else None,
+        "q": target.rest or None,
+    }
+    return claims | {name: value for name, value in optional.items() if value is not None}
+
+
+def _target_of(claims: dict[str, Any]) -> Target:
+    """The inverse of :func:`_claims_of`. Raises ``KeyError`` and ``ValueError``."""
+    span = Span(claims["b"], claims.get("e")) if "b" in claims else None
+    return Target(Family(claims["f"]), Scope(claims["s"]), claims["c"], claims.get("o", ""), span, claims.get("q", ""))
+
+
 def _jwt_settings(settings: AuthSettings) -> bytes:
     secret = settings.auth_jwt_secret
     values = (settings.auth_jwks_url, settings.auth_jwt_audience, settings.auth_jwt_issuer)
     return repr((secret.get_secret_value() if secret is not None else None, *values)).encode()
-
-
-def canonical(url: str) -> str:
-    """A URL without its token, with its query sorted."""
-    path, _, query = url.partition("?")
-    pairs = sorted(pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != PARAMETER)
-    return f"{path}?{urlencode(pairs)}" if pairs else path

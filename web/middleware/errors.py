@@ -28,6 +28,7 @@ CODES = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
+    412: "precondition_failed",
     413: "content_too_large",
     416: "range_not_satisfiable",
 }

@@ -12,7 +12,8 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
 from hls.archive.recording import SequenceNumbers
 from hls.archive.segment import SegmentWithFragments
-from hls.playback.clip import CompositeFile, Slice, growing_file, make_clip
+from hls.playback.clip import make_clip
+from hls.playback.composite_file import CompositeFile, Slice, growing_file
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.recording import record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode

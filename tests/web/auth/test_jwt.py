@@ -28,6 +28,8 @@ from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import Authenticator
 from web.auth.jwks import REFRESH_S, RETRY_S, STALE_S
 from web.auth.jwt import LEEWAY_S
+from web.auth.policy import Family
+from web.auth.target import Target
 
 pytestmark = pytest.mark.usefixtures("empty_place")
 
@@ -139,7 +141,7 @@ def test_arbitrary_text_is_no_token_and_raises_no_exception(text: str) -> None:
     auth = any_authenticator()
     assert asyncio.run(auth.jwt.verify(text)) is None
     assert auth.tokens.find(text) is None
-    assert auth.signer.verify(text, "/snapshot/door.jpg") is None
+    assert auth.signer.verify(text, Target(Family.SNAPSHOT, Scope.VIEW, "door")) is None
 
 
 class Issuer:

@@ -20,6 +20,7 @@ from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, Client, authenti
 from tests.support.eventually import eventually
 from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
+from web.auth.policy import Family
 from web.auth.rate_limiter import (
     DELAY_MAX_S,
     KNOWN_MAX,
@@ -28,6 +29,7 @@ from web.auth.rate_limiter import (
     AuthRateLimiter,
     TooManyError,
 )
+from web.auth.target import Target
 from web.observability.logs import RateLimitedHandler
 
 pytestmark = pytest.mark.usefixtures("empty_place")
@@ -232,7 +234,7 @@ async def test_every_kind_of_token_is_compared_in_constant_time(monkeypatch: pyt
     claims = {"exp": time.time() + 60, "scope": "view"}
     good = jwt.encode(claims, JWT_SECRET, "HS256")
     grant = (await auth.authenticate(ADMIN_TOKEN, "192.0.2.7")).grant
-    signed = auth.signer.sign(grant, Scope.VIEW, "door", None).token
+    signed = auth.signer.sign(grant, Target(Family.LIVE, Scope.VIEW, "door")).token
     monkeypatch.setattr(hmac, "compare_digest", compare)
     # Static tokens: all hashes are compared whole, for every guess.
     for guess in (ADMIN_TOKEN, VIEWER, "only-its-hash-is-in-the-file", "x", ADMIN_TOKEN[:-1], "y" * 5000):

@@ -22,7 +22,7 @@ from tests.support.auth_gateway import (
 )
 from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
-from web.auth.signing import AUDIENCE, canonical
+from web.auth.signing import AUDIENCE
 from web.auth.signing_key import kept_key
 from web.settings import load_settings
 
@@ -54,23 +54,21 @@ async def test_the_token_of_a_file_is_valid_for_that_url_only(auth_client: Clien
     assert await status_of(auth_client, clip["url"].replace("end=2", "end=2000")) == 401
 
 
-async def test_the_order_of_a_query_does_not_matter() -> None:
-    assert canonical("/a?end=2&start=1&token=x") == canonical("/a?start=1&token=y&end=2") == "/a?end=2&start=1"
-    assert canonical("/a?token=x") == "/a"
-    assert canonical("/a?b=%20&c=") == canonical("/a?c=&b=+")
-
-
 async def test_the_token_of_a_playlist_is_valid_for_its_media_only(auth_client: Client) -> None:
     live = (await sign(auth_client, "/hls/ghost/index.m3u8", "may-view-the-door"))["token"]
-    for path in ("/hls/ghost/index.m3u8", "/hls/ghost/live.m3u8", "/hls/ghost/part-1.m4s", "/snapshot/ghost.jpg"):
+    for path in ("/hls/ghost/index.m3u8", "/hls/ghost/live.m3u8", "/hls/ghost/part-1.m4s"):
         assert await status_of(auth_client, f"{path}?token={live}&_HLS_msn=7") == 404, path
-    for path in (f"{SEGMENT}.mp4", "/hls/ghost/dvr.m3u8", "/hls/door/index.m3u8", "/mjpeg/ghost?at=1"):
+    for path in (
+        *(f"{SEGMENT}.mp4", "/hls/ghost/dvr.m3u8", "/hls/door/index.m3u8"),
+        *("/mjpeg/ghost?at=1", "/mjpeg/ghost", "/snapshot/ghost.jpg"),
+    ):
         separator = "&" if "?" in path else "?"
         assert await status_of(auth_client, f"{path}{separator}token={live}") == 403, path
     dvr = (await sign(auth_client, "/hls/ghost/dvr.m3u8?start=1", "may-rewind-the-door"))["token"]
-    for path in ("/hls/ghost/dvr.m3u8", f"{SEGMENT}.mp4", f"{SEGMENT}.jpg"):
+    for path in ("/hls/ghost/dvr.m3u8", f"{SEGMENT}.mp4"):
         assert await status_of(auth_client, f"{path}?token={dvr}") == 404, path
-    assert await status_of(auth_client, f"/hls/ghost/live.m3u8?token={dvr}") == 403
+    for path in ("/hls/ghost/live.m3u8", f"{SEGMENT}.jpg"):
+        assert await status_of(auth_client, f"{path}?token={dvr}") == 403, path
 
 
 async def test_a_signed_token_only_reads(auth_client: Client) -> None:

@@ -1,6 +1,7 @@
 """``/api/access``: what the request's credentials allow. ``/api/sign``: URLs for clients that cannot send headers."""
 
 from aiohttp import hdrs, web
+from multidict import MultiMapping
 from yarl import URL
 
 from gateway.access import Scope
@@ -12,9 +13,10 @@ from web.api.describe import describe
 from web.api.parameters import read_model
 from web.auth import policy
 from web.auth.authenticator import AUTHENTICATOR
-from web.auth.policy import UrlSigning
+from web.auth.policy import Rule
 from web.auth.requests import grant_of
-from web.auth.signing import PARAMETER, canonical
+from web.auth.target import PARAMETER, Target, pinned, target_of
+from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
@@ -42,17 +44,16 @@ async def access(request: web.Request) -> web.Response:
 async def sign(request: web.Request) -> web.Response:
     """Sign a URL of this gateway, for a client that cannot send headers.
 
-    A signed playlist also opens everything that it refers to. If authentication is off, the URL comes back unsigned.
+    A signed playlist also opens everything that it refers to. ``now`` as the start or end of a recording becomes the
+    time of this request. If authentication is off, the URL comes back unsigned.
     """
     unread = request.clone()  # a request whose body was read cannot be cloned
     body = await read_model(request, models.SignRequest)
-    url = canonical(body.path)
-    camera_id, scope, is_playlist = await _signable_route(unread, url)
+    url, target = await _target(unread, body.path, request.app[GATEWAY].clock.wall_90k())
     authenticator = request.app[AUTHENTICATOR]
     if not authenticator.is_enabled:
         return json_answer(models.SignedUrl(url=url), status=201, headers=NO_STORE)
-    path = None if is_playlist else url
-    signed = authenticator.signer.sign(grant_of(request), scope, camera_id, path, body.expires_s)
+    signed = authenticator.signer.sign(grant_of(request), target, body.expires_s)
     answer = models.SignedUrl(
         url=f"{url}{'&' if '?' in url else '?'}{PARAMETER}={signed.token}",
         token=signed.token,
@@ -61,18 +62,25 @@ async def sign(request: web.Request) -> web.Response:
     return json_answer(answer, status=201, headers=NO_STORE)
 
 
-async def _signable_route(request: web.Request, text: str) -> tuple[str, Scope, bool]:
-    """Camera and scope of the route that a URL leads to, and whether the route is a playlist."""
+async def _target(request: web.Request, text: str, now_90k: int) -> tuple[str, Target]:
+    """The URL to sign, and what it shows."""
+    rule, _, _ = await _resolve(request, text)
+    if rule is None or rule.family is None:
+        raise NotFoundError("this path cannot be signed: only playlists, pictures, clips and files can")
+    url = pinned(rule, text, now_90k)
+    _, match, query = await _resolve(request, url)
+    return url, target_of(rule, match, query, now_90k)
+
+
+async def _resolve(request: web.Request, text: str) -> tuple[Rule | None, web.UrlMappingMatchInfo, MultiMapping[str]]:
+    """The rule of the route that a URL leads to, its match and its query."""
     try:
         url = URL(text)
         match = await request.app.router.resolve(request.clone(method=hdrs.METH_GET, rel_url=url))
     except (ValueError, RuntimeError):
         raise BadRequestError("path is not a URL of this gateway") from None
     rule = policy.rule_of(hdrs.METH_GET, match) if match.http_exception is None else None
-    scope = rule.scope_of(url.query) if rule is not None else None
-    if rule is None or scope is None or rule.signing is UrlSigning.NONE:
-        raise NotFoundError("this path cannot be signed: only playlists, pictures, clips and files can")
-    return match["camera"], scope, rule.signing is UrlSigning.PLAYLIST
+    return rule, match, url.query
 
 
 def _time(seconds: float | None) -> str | None:

@@ -4,22 +4,18 @@ A file can be downloaded while it grows. The answer is the whole fragments that 
 a valid fragmented MP4 of known length.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 
 from aiohttp import hdrs, web
-from aiohttp.abc import AbstractStreamWriter
 
 from gateway.clock import to_rfc3339
-from gateway.errors import BadRequestError, NotFoundError
-from hls.archive.segment import SegmentState
-from hls.playback.clip import growing_file
-from web.api.composite_file import send_composite
+from gateway.errors import BadRequestError, ForbiddenError, NotFoundError
+from hls.archive.hls_segments import hls_segments
+from hls.playback.dvr import byte_range
 from web.api.describe import RANGE, SPAN, describe
+from web.api.file_answer import send_file
 from web.api.parameters import require_recorded_camera, segment_id, time_range
-from web.auth.revocation import cancel_on_revoke
+from web.auth.requests import span_of
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -30,8 +26,8 @@ routes = web.RouteTableDef()
 async def thumbnail(request: web.Request) -> web.StreamResponse:
     """The first picture of a segment, scaled down."""
     reader = request.app[GATEWAY].archive_reader
-    path = await reader.thumbnail(request.match_info["camera"], segment_id(request))
-    return web.FileResponse(path, headers={hdrs.CACHE_CONTROL: "public, max-age=86400"})
+    file = await reader.thumbnail(request.match_info["camera"], segment_id(request))
+    return await send_file(request, file, {hdrs.CACHE_CONTROL: "public, max-age=86400"}, content_type="image/jpeg")
 
 
 @routes.get("/archive/{camera}/{segment}.mp4")
@@ -42,15 +38,21 @@ async def download(request: web.Request) -> web.StreamResponse:
     While the file grows, the answer is what is on disk: a valid fragmented MP4 of known length.
     """
     reader = request.app[GATEWAY].archive_reader
-    segment, _ = await reader.find(request.match_info["camera"], segment_id(request))
-    path = reader.path(segment)
+    segment, fragments = await reader.find(request.match_info["camera"], segment_id(request))
+    window = None
+    if (span := span_of(request)) is not None:
+        listed = hls_segments(fragments, is_complete=True)
+        window = byte_range(segment, listed, span.start_90k, span.end_90k)
+        if window is None:
+            raise ForbiddenError("this token opens a span of the recording, and this file has nothing of it")
     headers: dict[str, str] = {
         hdrs.CONTENT_DISPOSITION: f'inline; filename="{segment.camera_id}_{segment.name}.mp4"',
         hdrs.CACHE_CONTROL: "no-cache",
     }
-    if segment.state is not SegmentState.GROWING:
-        return PinnedFile(request, reader.pin(segment), path, headers)
-    return await send_composite(request, growing_file(path, segment), headers)
+    async with reader.file(segment) as file:
+        if window == (0, segment.size):
+            window = None
+        return await send_file(request, file, headers, window=window)
 
 
 @routes.get("/api/cameras/{camera}/clip.mp4")
@@ -74,27 +76,7 @@ async def clip(request: web.Request) -> web.StreamResponse:
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
                 hdrs.CACHE_CONTROL: "no-cache",
             }
-            return await send_composite(request, file, headers)
+            return await send_file(request, file, headers)
     except NotFoundError:
         await require_recorded_camera(request, camera_id)
         raise
-
-
-class PinnedFile(web.FileResponse):
-    """A file that retention does not delete while it is being sent.
-
-    aiohttp sends a file in ``prepare``, after the handler has returned: so it needs its own ``cancel_on_revoke``.
-    """
-
-    def __init__(
-        self, asked: web.Request, pin: AbstractContextManager[None], path: Path, headers: Mapping[str, str]
-    ) -> None:
-        super().__init__(path, headers=headers)
-        self._asked = asked
-        self._pin = pin
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send the file."""
-        with self._pin:
-            async with cancel_on_revoke(self._asked, is_started=True):
-                return await super().prepare(request)

@@ -4,11 +4,11 @@ from aiohttp import hdrs, web
 
 from gateway.errors import NotFoundError
 from hls.live.playlist import CONTENT_TYPE, with_query
-from hls.playback.clip import CompositeFile
-from web.api.composite_file import send_composite
+from hls.playback.composite_file import CompositeFile
 from web.api.describe import RANGE, SPAN, describe
+from web.api.file_answer import send_file
 from web.api.parameters import require_recorded_camera, time_range
-from web.auth.requests import token_query
+from web.auth.requests import span_of, token_query
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -44,6 +44,8 @@ async def dvr_playlist(request: web.Request) -> web.Response:
 async def init_segment(request: web.Request) -> web.StreamResponse:
     """The init segment of EXT-X-MAP. Files of a camera with the same tracks share one."""
     init_id = request.match_info["init"]
-    data = await request.app[GATEWAY].archive_reader.init_segment(request.match_info["camera"], init_id)
+    reader, span = request.app[GATEWAY].archive_reader, span_of(request)
+    bounds = (span.start_90k, span.end_90k) if span is not None else (None, None)
+    data = await reader.init_segment(request.match_info["camera"], init_id, *bounds)
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
-    return await send_composite(request, CompositeFile(data, [], f'"{init_id}"'), headers)
+    return await send_file(request, CompositeFile(data, [], f'"{init_id}"'), headers)

@@ -1,6 +1,6 @@
 """``/mjpeg`` and ``/snapshot``: JPEG pictures over HTTP.
 
-Both serve the live edge, and MJPEG also serves recordings. A request keeps its camera captured.
+Both serve the live edge and recordings. A request keeps its camera captured.
 
 Rules:
 
@@ -20,11 +20,12 @@ from aiohttp import web
 
 from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, to_rfc3339
-from gateway.errors import BadRequestError
+from gateway.errors import BadRequestError, NotFoundError
 from gateway.jpeg.feed import JpegFrame
 from gateway.tcp_backlog import delivered
+from gateway.times import NOW, TIME_HELP, parse_time
 from web.api.describe import TIME, WIDTH, Parameter, describe
-from web.api.times import TIME_HELP, parse_time
+from web.api.parameters import require_recorded_camera
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -40,17 +41,24 @@ FRAME_RATE_MAX = 60.0
 
 
 @routes.get("/snapshot/{camera}.jpg")
-@describe("pictures", {200: "image/jpeg"}, query={"width": WIDTH}, errors=(400, 404, 503))
+@describe(
+    "pictures",
+    {200: "image/jpeg"},
+    query={"at": Parameter(f"The recorded picture of this time. {TIME_HELP}", TIME), "width": WIDTH},
+    errors=(400, 404, 503),
+)
 async def snapshot(request: web.Request) -> web.Response:
-    """One JPEG of the live edge. ``Age`` and ``X-Captured-At`` tell when it was captured."""
-    camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
-    width = _width(request, None)
-    hold = camera.hold("snapshot")
-    try:
-        await camera.wait_for_keyframe(PICTURE_WAIT_S)
-        frame = await camera.jpeg.snapshot(width)
-    finally:
-        hold.release()
+    """One JPEG, of the live edge or of a recorded time. ``Age`` and ``X-Captured-At`` tell when it was captured."""
+    camera_id, width = request.match_info["camera"], _width(request, None)
+    at = request.query.get("at", NOW)
+    if at == NOW:
+        frame = await _live_picture(request.app[GATEWAY].service.camera(camera_id), width)
+    else:
+        try:
+            frame = await request.app[GATEWAY].archive_reader.snapshot(camera_id, parse_time(at, "at"), width)
+        except NotFoundError:
+            await require_recorded_camera(request, camera_id)
+            raise
     age_90k = max(0, request.app[GATEWAY].clock.wall_90k() - frame.captured_at_90k)
     headers = {
         "Cache-Control": "no-store",
@@ -59,6 +67,15 @@ async def snapshot(request: web.Request) -> web.Response:
         "X-Captured-At": to_rfc3339(frame.captured_at_90k),
     }
     return web.Response(body=frame.data, content_type="image/jpeg", headers=headers)
+
+
+async def _live_picture(camera: Camera, width: int | None) -> JpegFrame:
+    hold = camera.hold("snapshot")
+    try:
+        await camera.wait_for_keyframe(PICTURE_WAIT_S)
+        return await camera.jpeg.snapshot(width)
+    finally:
+        hold.release()
 
 
 @routes.get("/mjpeg/{camera}")
@@ -80,11 +97,11 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
     camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
     width = _width(request, camera.settings.frame_width)
     frame_rate = _frame_rate(request, camera.settings.frame_rate)
-    at = request.query.get("at", "now")
+    at = request.query.get("at", NOW)
     at_90k = parse_time(at, "at", now_90k=0)
     hold = camera.hold("mjpeg")
     try:
-        if at == "now":
+        if at == NOW:
             await camera.wait_for_keyframe(PICTURE_WAIT_S)
             frames = _live(camera, frame_rate, width)
         else:

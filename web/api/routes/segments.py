@@ -7,13 +7,13 @@ from aiohttp import hdrs, web
 
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
+from gateway.times import TIME_HELP, parse_time
 from hls.archive.segment import Segment, parse_name
 from hls.playback.reader import PAGE_MAX
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import SPAN, TIME, Parameter, describe
 from web.api.parameters import require_recorded_camera, segment_id, time_range
-from web.api.times import TIME_HELP, parse_time
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()

@@ -314,7 +314,7 @@ async def test_an_invalid_request_is_refused_with_a_reason(client: Client, path:
 
 
 @pytest.mark.parametrize("name", ["segment_20261122T185002Z", "segment_20261122T185022Z"])
-@pytest.mark.parametrize("asked", ["bytes=999999999-", "bytes=9-5", "bytes=a-b", "lines=1-2"])
+@pytest.mark.parametrize("asked", ["bytes=999999999-", "bytes=9-5", "bytes=a-b", "bytes=-0", "bytes=", "bytes=--5"])
 async def test_ranges_that_cannot_be_satisfied_are_416(client: Client, name: str, asked: str) -> None:
     answer = await client.get(f"/archive/door/{name}.mp4", headers={"Range": asked})
     assert answer.status == 416

@@ -2,12 +2,15 @@
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import BadRequestError
 
 TIME_HELP = "RFC 3339 with a zone, Unix seconds, or ``now``."
+
+NOW = "now"
 
 _SECONDS = re.compile(r"\d{1,11}(?:\.\d{1,9})?", re.ASCII)
 
@@ -20,7 +23,7 @@ def parse_time(text: str, name: str, now_90k: int | None = None) -> int:
 
     Raises :class:`~gateway.errors.BadRequestError`, which names the parameter.
     """
-    if now_90k is not None and text == "now":
+    if now_90k is not None and text == NOW:
         return now_90k
     if _SECONDS.fullmatch(text):
         return math.floor(float(text) * CLOCK_RATE + 0.5)
@@ -41,3 +44,16 @@ def parse_time(text: str, name: str, now_90k: int | None = None) -> int:
         f"{name}: {text[:40]!r} is not a time: write RFC 3339 with a zone, like 2026-11-22T18:50:00Z,"
         f" or Unix seconds{also}"
     )
+
+
+def parse_span(query: Mapping[str, str], now_90k: int) -> tuple[int | None, int | None]:
+    """``start`` and ``end`` of a query, in 90 kHz ticks; an empty one counts as missing.
+
+    Raises :class:`~gateway.errors.BadRequestError`.
+    """
+    start, end = query.get("start"), query.get("end")
+    start_90k = parse_time(start, "start", now_90k) if start else None
+    end_90k = parse_time(end, "end", now_90k) if end else None
+    if start_90k is not None and end_90k is not None and end_90k <= start_90k:
+        raise BadRequestError("end is not after start")
+    return start_90k, end_90k

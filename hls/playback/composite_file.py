@@ -1,0 +1,110 @@
+"""CompositeFile: a file that is sent as one, and is made of bytes in memory and ranges of files on disk."""
+
+import contextlib
+import os
+from bisect import bisect_right
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from gateway.errors import NotFoundError, StorageError
+from hls.archive.segment import Segment
+
+READ_BYTES = 512 * 1024
+"""The most bytes of a file that are in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """``size`` bytes at ``offset`` of a file."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+class CompositeFile:
+    """A file composed of ``head`` and ``slices`` of other files. ``length`` in bytes; ``etag`` in quotes, and strong.
+
+    ``modified_s`` is when it was changed last, in Unix seconds, if that is known.
+    """
+
+    def __init__(
+        self,
+        head: bytes,
+        slices: Sequence[Slice],
+        etag: str,
+        duration_90k: int = 0,
+        *,
+        modified_s: int | None = None,
+    ) -> None:
+        self.head = head
+        self.etag = etag
+        self.modified_s = modified_s
+        self.duration_90k = duration_90k
+        """The duration that is shown, in 90 kHz."""
+        self._slices = slices
+        self._starts = list(accumulate((part.size for part in slices), initial=len(head)))
+        self.length = self._starts.pop()
+
+    def read(self, start: int, end: int) -> Generator[bytes, None, None]:
+        """The bytes [start, end) in pieces of about :data:`READ_BYTES`, however small the slices are. Blocking.
+
+        Raises :class:`~gateway.errors.StorageError` if a file is missing.
+        """
+        joined = bytearray()
+        with contextlib.closing(self._pieces(start, end)) as pieces:
+            for piece in pieces:
+                if not joined and len(piece) >= READ_BYTES:
+                    yield piece
+                    continue
+                joined += piece
+                if len(joined) >= READ_BYTES:
+                    yield bytes(joined)
+                    joined.clear()
+        if joined:
+            yield bytes(joined)
+
+    def _pieces(self, start: int, end: int) -> Generator[bytes, None, None]:
+        if start < len(self.head):
+            yield self.head[start : min(end, len(self.head))]
+            start = len(self.head)
+        number = bisect_right(self._starts, start) - 1
+        descriptor, path = -1, None
+        try:
+            while start < end:
+                part = self._slices[number]
+                within = start - self._starts[number]
+                if part.path != path:
+                    if descriptor >= 0:
+                        os.close(descriptor)
+                        descriptor = -1
+                    descriptor, path = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC), part.path
+                data = os.pread(descriptor, min(READ_BYTES, part.size - within, end - start), part.offset + within)
+                if not data:
+                    raise StorageError(f"{part.path} is shorter than its index says")
+                yield data
+                start += len(data)
+                number += within + len(data) == part.size
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def growing_file(path: Path, segment: Segment) -> CompositeFile:
+    """A growing segment's file up to its last complete fragment. It stays valid when the file is closed."""
+    head = len(segment.head)
+    return CompositeFile(segment.head, [Slice(path, head, segment.size - head)], f'"{segment.name}-{segment.size}"')
+
+
+def whole_file(path: Path) -> CompositeFile:
+    """A file that does not change any more. Blocking. Raises :class:`~gateway.errors.NotFoundError`."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise NotFoundError(f"{path.name} cannot be read: {error.strerror}") from None
+    etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    return CompositeFile(b"", [Slice(path, 0, status.st_size)], etag, modified_s=int(status.st_mtime))
