@@ -1,7 +1,7 @@
 # scripts/check-dockerfile runs these steps without Docker.
 #
 # The first stage makes the environment with uv. The second stage contains that environment only, and runs without root.
-FROM python:3.11-slim AS build
+FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /src
 COPY constraints.txt ./
 RUN pip install --no-cache-dir --constraint constraints.txt uv
@@ -14,7 +14,7 @@ COPY web web
 RUN uv venv /opt/liveedge && uv pip install --python /opt/liveedge/bin/python \
     --constraints constraints.txt --build-constraints constraints.txt .
 
-FROM python:3.11-slim
+FROM python:3.11.14-slim-bookworm
 RUN useradd --system --uid 10001 --create-home liveedge && install -d -o liveedge /data
 COPY --from=build /opt/liveedge /opt/liveedge
 USER liveedge

@@ -6,8 +6,8 @@ only the gateway's machine can reach (server-side request forgery).
 Rules:
 
 1. The scheme is rtsp or rtsps, alone or over HTTP, or the scheme of a configured camera. A file is not a camera.
-2. The host has an address, and none of its addresses is link-local or a cloud's metadata service, unless
-   ``ALLOW_METADATA_ADDRESSES`` is true. The URL is read by the parser that the engines connect with.
+2. The host has an address, and none of its addresses is link-local, a cloud's metadata service or no host at all,
+   unless ``ALLOW_METADATA_ADDRESSES`` is true. The URL is read by the parser that the engines connect with.
 3. A name can resolve to another address later. So the addresses are checked at each connect too, also after a restart,
    and the connection goes to an address that was checked (:mod:`gateway.capture.resolver`).
 4. Addresses to which a camera refers the gateway (a redirect) are checked for every camera, also for a configured one.
@@ -17,7 +17,7 @@ Rules:
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway.camera_settings import CameraSettings
@@ -43,8 +43,34 @@ METADATA = tuple(
     )
 )
 
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
-"""RFC 6052 §2.1: the last four bytes are an IPv4 address, as in IPv4-mapped addresses."""
+NO_CAMERA = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8",  # this host (RFC 1122 §3.2.1.3)
+        "224.0.0.0/4",  # multicast
+        "255.255.255.255/32",  # broadcast
+        "::/96",  # this host, and IPv4-compatible, which nothing uses (RFC 4291 §2.5.5.1)
+        "64:ff9b:1::/48",  # NAT64 within one network (RFC 8215): where the IPv4 address is, only that network knows
+        "ff00::/8",  # multicast
+        "fec0::/10",  # site-local, deprecated (RFC 3879)
+    )
+)
+"""Addresses to which no camera can answer; connecting to some of them connects to this machine."""
+
+LAST_32 = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "::ffff:0:0/96",  # IPv4-mapped (RFC 4291 §2.5.5.2)
+        "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765 §2.1)
+        "64:ff9b::/96",  # NAT64 (RFC 6052 §2.1)
+    )
+)
+"""Networks whose addresses end with an IPv4 address."""
+
+SIX_TO_FOUR = ipaddress.ip_network("2002::/16")
+TEREDO = ipaddress.ip_network("2001::/32")
+ISATAP = (0x0000_5EFE, 0x0200_5EFE)
+"""RFC 5214 §6.1: bits 64 to 95 of an address whose last 32 are an IPv4 address."""
 
 
 async def check_target(table: Mapping[str, Any], settings: Settings, configured: Iterable[CameraSettings]) -> None:
@@ -81,15 +107,26 @@ def refuse_metadata(address: Address) -> None:
 
 
 def is_metadata(address: Address) -> bool:
-    """Whether this is link-local or a cloud's metadata service, in IPv4 or embedded in IPv6."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_metadata(address.ipv4_mapped)
-        if address.sixtofour is not None:
-            return is_metadata(address.sixtofour)
-        if address in NAT64:
-            return is_metadata(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-    return any(address in network for network in METADATA)
+    """Whether no camera can be there: link-local, a cloud's metadata service, this host or multicast; in IPv4, in IPv6,
+    or in IPv4 that any translation or tunnel would take out of an IPv6 address."""
+    if address.is_loopback:
+        return False  # a camera may be on this machine; ::1 is in ::/96
+    if any(address in network for network in (*METADATA, *NO_CAMERA)):
+        return True
+    if isinstance(address, ipaddress.IPv4Address):
+        return False
+    return any(is_metadata(embedded) for embedded in _embedded(int(address), address))
+
+
+def _embedded(bits: int, address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
+    """Every IPv4 address that a network may take out of an IPv6 address."""
+    if any(address in network for network in LAST_32) or (bits >> 32) & 0xFFFF_FFFF in ISATAP:
+        yield ipaddress.IPv4Address(bits & 0xFFFF_FFFF)
+    if address in SIX_TO_FOUR:
+        yield ipaddress.IPv4Address((bits >> 80) & 0xFFFF_FFFF)
+    if address in TEREDO:
+        yield ipaddress.IPv4Address((bits >> 64) & 0xFFFF_FFFF)  # the server
+        yield ipaddress.IPv4Address(~bits & 0xFFFF_FFFF)  # the client (RFC 4380 §4)
 
 
 def _scheme(url: str) -> str:

@@ -26,6 +26,9 @@ from web.settings import PREFIXES, Settings, load_settings
 
 log = logging.getLogger("liveedge")
 
+UMASK = 0o027
+"""Of all files that are made: the group may read, others may not."""
+
 THREADS_END_S = 0.5
 """How long to wait for threads at the end. Their work was done before, so only a thread that hangs is still running."""
 
@@ -67,6 +70,8 @@ def _serve(settings: Settings, _options: argparse.Namespace) -> int:
     from web.app import serve
 
     limit_arenas()
+    # The index, thumbnails and whatever a library writes: nothing is for other users of the machine.
+    os.umask(os.umask(UMASK) | UMASK)
     asyncio.run(serve(settings))
     _exit_without_hanging_threads()
     return 0

@@ -5,10 +5,12 @@ import os
 import tempfile
 from pathlib import Path
 
+from hls.archive.data_dir import make_private_dir
+
 
 def write_private(path: Path, data: bytes) -> None:
     """Replace a file by ``data``, with mode 0600. Raises ``OSError``; the file is unchanged then."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_dir(path.parent)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -344,7 +344,7 @@ def time() -> tuple[list[bytes], Run]:
     """Times in queries."""
     from gateway.clock import to_rfc3339
     from gateway.errors import BadRequestError
-    from web.api.times import parse_time
+    from gateway.times import parse_time
 
     def run(data: bytes) -> None:
         with contextlib.suppress(BadRequestError):

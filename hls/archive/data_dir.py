@@ -9,6 +9,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
+import stat
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,14 @@ from pathlib import Path
 from gateway.errors import SettingsError, StorageError
 
 LOCK_FILE = ".lock"
+
+INDEX_PREFIX = "index.sqlite3"
+"""Of the index, its journal and its copies."""
+
+DIR_MODE = 0o750
+"""Recordings are for the user that runs liveedge, and for its group (a backup, a file server)."""
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +43,8 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
     Raises :class:`~gateway.errors.SettingsError`.
     """
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(data_dir / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        make_private_dir(data_dir)
+        descriptor = os.open(data_dir / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise SettingsError(
             f"DATA_DIR {data_dir} cannot be written ({error.strerror}): give it to the user that runs liveedge, or set"
@@ -86,3 +96,56 @@ def check_data_dir(lock: DataDirLock) -> None:
         f"the disk of DATA_DIR {lock.data_dir} has been taken away: bring it back, or restart liveedge to record into"
         " what is there now"
     )
+
+
+# --- modes
+
+
+def make_private_dir(path: Path) -> None:
+    """Make a directory, and those above it that are missing, with :data:`DIR_MODE`, and less if the umask says so."""
+    if path.is_dir():
+        return
+    make_private_dir(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=DIR_MODE)
+
+
+def close_to_others(data_dir: Path) -> None:
+    """Take from other users what an earlier version let them read: the index and the recordings. Blocking.
+
+    Files of another user, and files with names that liveedge does not give, are skipped. Files in a day's folder are
+    checked only if the folder was open, so that later starts cost nothing.
+    """
+    for entry in _entries(data_dir):
+        if not entry.is_dir(follow_symlinks=False):
+            if entry.name.startswith((INDEX_PREFIX, LOCK_FILE)):
+                _close(entry)
+            continue
+        days = [day for day in _entries(entry) if _DAY.fullmatch(day.name) and day.is_dir(follow_symlinks=False)]
+        if not days:
+            continue
+        _close(entry)
+        for day in days:
+            if _close(day):
+                for file in _entries(day):
+                    _close(file)
+
+
+def _entries(path: str | os.PathLike[str]) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(path) as found:
+            return list(found)
+    except OSError:
+        return []
+
+
+def _close(entry: "os.DirEntry[str]") -> bool:
+    """Take the rights of others; returns whether there were any."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+        if status.st_uid != os.geteuid() or stat.S_ISLNK(status.st_mode) or not status.st_mode & stat.S_IRWXO:
+            return False
+        os.chmod(entry.path, stat.S_IMODE(status.st_mode) & ~stat.S_IRWXO)
+    except OSError:
+        return False
+    return True

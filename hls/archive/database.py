@@ -79,6 +79,12 @@ class Database:
     def is_open(self) -> bool:
         return self._engine is not None
 
+    def _make_file(self) -> None:
+        """Make the file, not readable by others. SQLite gives its mode to the journal too."""
+        if self._path is not None:
+            with contextlib.suppress(OSError):  # it exists; or SQLite tells why it cannot be made
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640))
+
     def open(self, *, check_all: bool = False) -> None:
         """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` if that fails.
 
@@ -93,6 +99,7 @@ class Database:
                 if url.database not in (None, "", ":memory:"):
                     self._path = Path(url.database)
                 options = {"connect_args": {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}}
+            self._make_file()
             engine = create_engine(url, **options)
         except (ArgumentError, NoSuchModuleError) as error:
             raise SettingsError(f"DATABASE_URL cannot be used: {redact(error)}") from None

@@ -25,7 +25,7 @@ from gateway.errors import LiveedgeError, NotFoundError, StorageError
 from gateway.latency import latency_histogram, remove_series
 from gateway.service import CaptureService
 from gateway.session import SessionState
-from hls.archive.data_dir import DataDirLock, check_data_dir, lock_data_dir, unlock_data_dir
+from hls.archive.data_dir import DataDirLock, check_data_dir, close_to_others, lock_data_dir, unlock_data_dir
 from hls.archive.index import SegmentIndex
 from hls.archive.index_sync import INDEX_INTERVAL_S, IndexSync
 from hls.archive.metadata import MetadataExtractor, PostProcessor, load_extractor
@@ -95,6 +95,7 @@ class Archive:
         """
         loop = asyncio.get_running_loop()
         self._lock = await loop.run_in_executor(self._executor, lock_data_dir, self.data_dir)
+        await loop.run_in_executor(self._executor, close_to_others, self.data_dir)
         await self.index.open()
         try:
             self.recovery = await loop.run_in_executor(self._executor, recover, self.data_dir, self.index.table)

@@ -31,6 +31,7 @@ from prometheus_client import Histogram
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.media import Packet, StreamInfo
+from hls.archive.data_dir import make_private_dir
 from hls.archive.fragment import Fragment, FragmentBorders, add_fragment
 from hls.archive.segment import EndReason, Segment, SegmentState
 from hls.mp4.audio import AAC_FRAME
@@ -103,8 +104,8 @@ class SegmentWriter:
         """On disk."""
         self._size = 0
         """Bytes on disk."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        make_private_dir(path.parent)
+        self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640)
         try:
             if fsync is not FsyncMode.NEVER:
                 _sync_directory(path.parent)

@@ -137,7 +137,8 @@ def make_thumbnail(data_dir: Path, segment: Segment, fragments: Sequence[Fragmen
         data, _, _ = JpegEncoder().encode(picture, THUMBNAIL_WIDTH)
         partial = path.with_suffix(f".{os.getpid()}.part")
         try:
-            partial.write_bytes(data)
+            with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:
+                file.write(data)
             partial.replace(path)
         except OSError as error:
             raise StorageError(f"the thumbnail of {segment.name} cannot be written: {error.strerror}") from None

@@ -204,3 +204,35 @@ async def test_a_url_from_the_api_is_checked_also_for_a_configured_camera(
         async with client.patch("/api/cameras/new", json={"url": None}) as answer:
             assert answer.status == 200
         assert gateway._address_check("new") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "::", "ff02::1", "fec0::1", "fe80::1"),
+        *("::a9fe:a9fe", "::ffff:a9fe:a9fe", "::ffff:0:a9fe:a9fe", "64:ff9b::a9fe:a9fe"),
+        *(
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:77a9:fe:a9fe::",
+            "64:ff9b:1::c0a8:105",
+        ),
+        *("2002:a9fe:a9fe::1", "2002:a9fe:a9fe:1:2:3:4:5"),
+        *("2001:0:a9fe:a9fe::1", "2001:0:c000:201:0:0:5601:5601"),
+        *("2001:db8::5efe:a9fe:a9fe", "2001:db8::200:5efe:a9fe:a9fe", "fd00::5efe:6464:64c8"),
+        *("::ffff:0.0.0.0", "2002:e000:1::1", "64:ff9b::168.63.129.16"),
+    ],
+)
+def test_an_address_that_is_no_camera_is_found_in_every_disguise(text: str) -> None:
+    assert is_metadata(ipaddress.ip_address(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("127.0.0.1", "::1", "192.168.1.5", "10.0.0.1", "100.64.0.1", "fd00::5", "2001:db8::5", "::ffff:192.168.1.5"),
+        *("64:ff9b::c0a8:105", "2002:c0a8:105::1", "fd00::5efe:c0a8:105"),
+    ],
+)
+def test_an_address_of_a_camera_is_allowed(text: str) -> None:
+    assert not is_metadata(ipaddress.ip_address(text))

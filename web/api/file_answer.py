@@ -111,11 +111,15 @@ async def _send(request: web.Request, response: web.StreamResponse, pieces: Gene
     reading: asyncio.Future[bytes] | None = None
     loop = asyncio.get_running_loop()
     try:
-        while True:
+        remaining = response.content_length or 0
+        while remaining > 0:
             reading = loop.run_in_executor(None, next, pieces, b"")
             data = await asyncio.shield(reading)
-            if not data:
-                break
+            remaining -= len(data)
+            if not data or remaining <= 0:
+                # Before the last bytes: a client that has them may assume that this request counts no more.
+                await asyncio.to_thread(pieces.close)
+                reading, remaining = None, 0
             await response.write(data)
         await response.write_eof()
     except StorageError as error:
@@ -124,13 +128,13 @@ async def _send(request: web.Request, response: web.StreamResponse, pieces: Gene
             request.transport.abort()
         raise ConnectionResetError("the file of this answer cannot be read to its end") from None
     finally:
-        await asyncio.shield(_close(pieces, reading))
+        if reading is not None:
+            await asyncio.shield(_close(pieces, reading))
 
 
-async def _close(pieces: Generator[bytes, None, None], reading: asyncio.Future[bytes] | None) -> None:
+async def _close(pieces: Generator[bytes, None, None], reading: asyncio.Future[bytes]) -> None:
     """Rule 3."""
-    if reading is not None:
-        await asyncio.wait([reading])
-        if not reading.cancelled():
-            reading.exception()  # it was raised already, or nobody waits for it any more
+    await asyncio.wait([reading])
+    if not reading.cancelled():
+        reading.exception()  # it was raised already, or nobody waits for it any more
     await asyncio.to_thread(pieces.close)

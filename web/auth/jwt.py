@@ -10,6 +10,7 @@ Rules:
    all). Unknown scopes belong to other services and are ignored.
 """
 
+import hashlib
 import logging
 from typing import Any
 
@@ -84,19 +85,24 @@ class JwtVerifier:
         except ExpiredSignatureError:
             raise ExpiredError("this token has expired; get a new one from its issuer") from None
         except ImmatureSignatureError:
-            raise UnauthorizedError("this token is not valid yet: its nbf or iat is ahead", is_invalid=True) from None
-        except (PyJWTError, TypeError, OverflowError) as error:
-            # Older versions of PyJWT raise the last two for claims of the wrong type.
+            raise UnauthorizedError(
+                "this token is not valid yet: its nbf or iat is in the future by the gateway's clock; if it was just"
+                " made, compare the clocks of the gateway and of its issuer (NTP)",
+                is_invalid=True,
+            ) from None
+        except (PyJWTError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            # PyJWT raises the others for some headers and claims of the wrong type, or out of range.
             log.debug("a JWT is refused: %s", error)
             return None
-        return self._grant(claims)
+        return self._grant(token, algorithm, claims)
 
     async def close(self) -> None:
         """Cancel a fetch of the issuer's keys."""
         if self._jwks is not None:
             await self._jwks.close()
 
-    def _grant(self, claims: dict[str, Any]) -> Grant | None:
+    @staticmethod
+    def _grant(token: str, algorithm: str, claims: dict[str, Any]) -> Grant | None:
         cameras = claims.get("cameras")
         is_list = isinstance(cameras, list) and all(isinstance(each, str) for each in cameras)
         if not (cameras is None or is_list):
@@ -107,5 +113,16 @@ class JwtVerifier:
         scopes = frozenset(scope for scope in known if scope is not None)
         subject = claims.get("sub")
         name = f"{JWT_NAME} {subject[:64]!r}" if isinstance(subject, str) else JWT_NAME
-        expires_at_s = min(int(claims["exp"]) + LEEWAY_S, TIME_MAX_S)
-        return Grant(name, scopes, None if cameras is None else frozenset(cameras), expires_at_s)
+        # The issuer may write any integer: a float of it could overflow.
+        expires_at_s = min(int(claims["exp"]), TIME_MAX_S) + LEEWAY_S
+        owner = _owner(token, algorithm, claims)
+        return Grant(
+            name, scopes, None if cameras is None else frozenset(cameras), min(expires_at_s, TIME_MAX_S), subject=owner
+        )
+
+
+def _owner(token: str, algorithm: str, claims: dict[str, Any]) -> str:
+    """Tells subjects apart: ``sub`` is unique only for its issuer (RFC 7519 §4.1.2); without it, a token is its own."""
+    subject = claims.get("sub")
+    who = [algorithm == SECRET_ALGORITHM, claims.get("iss"), subject] if isinstance(subject, str) else token
+    return hashlib.sha256(repr(who).encode(errors="surrogateescape")).hexdigest()

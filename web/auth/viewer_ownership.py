@@ -1,6 +1,7 @@
 """ViewerOwnership: only the client that opened a WebRTC viewer over HTTP may change or end it.
 
-A client is identified by the name of its grant. An admin of all cameras may change every viewer.
+A client is identified by the owner of its grant (:attr:`web.auth.grant.Grant.owner`).
+An admin of all cameras may change every viewer.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class ViewerOwnership:
         its viewer.
         """
         grant, before = grant_of(request), self._owners.get(viewer.id)
-        if before is not None and before.name == grant.name and (owner := _owner(request, viewer)) is not None:
+        if before is not None and before.name == grant.owner and (owner := _owner(request, viewer)) is not None:
             self._owners[viewer.id] = owner
             before.unsubscribe()
         elif not grant.may_everywhere(Scope.ADMIN):
@@ -60,7 +61,7 @@ def _owner(request: web.Request, viewer: Viewer) -> _Owner | None:
         grant.require(Scope.VIEW, viewer.camera_id)
 
     return _Owner(
-        session.grant.name,
+        session.grant.owner,
         session.on_revoke(lambda error: viewer.close_soon(f"not allowed: {error}"), require=require),
     )
 

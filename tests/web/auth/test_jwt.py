@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
@@ -275,3 +275,74 @@ async def test_an_answer_without_keys_is_refused(
     with pytest.raises(Exception, match="keys cannot be fetched"):
         await auth.jwt.verify(signed(key, "RS256", "key"))
     assert "AUTH_JWKS_URL" in caplog.text
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.just(10**400) | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+_HEADERS = st.one_of(
+    _JSON,
+    st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64", "jku", "zip"]), _JSON),
+    st.dictionaries(st.sampled_from(["typ", "kid", "crit", "b64", "jku"]), _JSON).map(
+        lambda made: made | {"alg": "HS256"}
+    ),
+)
+_CLAIMS = st.one_of(
+    _JSON,
+    st.dictionaries(
+        st.sampled_from(["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "scope", "scopes", "cameras"]), _JSON
+    ).map(lambda made: {"exp": time.time() + 60, **made}),
+)
+
+
+def with_right_signature(header: object, body: object) -> str:
+    """A token with a right signature, whatever it says."""
+    parts = [base64.urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=") for each in (header, body)]
+    signature = hmac.digest(JWT_SECRET.encode(), b".".join(parts), "sha256")
+    return b".".join((*parts, base64.urlsafe_b64encode(signature).rstrip(b"="))).decode()
+
+
+@given(_HEADERS, _CLAIMS)
+@example({"alg": "HS256"}, {"exp": 10**400})
+@example({"typ": "JWT"}, {"exp": 2**40})
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_token_of_the_issuer_causes_another_error_than_401(header: object, body: object) -> None:
+    try:
+        grant = asyncio.run(any_authenticator().jwt.verify(with_right_signature(header, body)))
+    except UnauthorizedError:
+        return
+    if grant is not None:
+        assert grant.expires_at_s is not None
+        assert to_rfc3339(round(grant.expires_at_s * CLOCK_RATE))
+
+
+async def test_an_owner_is_a_subject_of_an_issuer() -> None:
+    auth = authenticator(auth_jwt_secret=JWT_SECRET)
+
+    async def owner(**more: Any) -> str:
+        body = {name: value for name, value in claims(**more).items() if value is not None}
+        grant = await auth.jwt.verify(jwt.encode(body, JWT_SECRET, "HS256"))
+        assert grant is not None
+        return grant.owner
+
+    assert await owner(sub="alice") == await owner(sub="alice", jti="renewed")
+    long = "s" * 64
+    different = [
+        await owner(sub="alice"),
+        await owner(sub="bob"),
+        await owner(sub="alice", iss="https://other.example"),
+        await owner(sub=long + "1"),
+        await owner(sub=long + "2"),
+        await owner(sub=None, jti="1"),
+        await owner(sub=None, jti="2"),
+    ]
+    assert len(set(different)) == len(different)
+
+
+async def test_a_token_that_is_not_valid_yet_names_the_clocks() -> None:
+    auth = authenticator(auth_jwt_secret=JWT_SECRET)
+    for claim in ("nbf", "iat"):
+        with pytest.raises(UnauthorizedError, match=r"not valid yet: .* compare the clocks"):
+            await auth.jwt.verify(jwt.encode(claims(**{claim: time.time() + 600}), JWT_SECRET, "HS256"))

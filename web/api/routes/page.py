@@ -1,12 +1,15 @@
 """``/``: the web page. ``/health``: the health check."""
 
+import asyncio
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from hls.playback.composite_file import whole_file
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
+from web.api.file_answer import send_file
 
 routes = web.RouteTableDef()
 
@@ -15,9 +18,10 @@ PAGE = Path(__file__).parents[2] / "static" / "index.html"
 
 @routes.get("/")
 @describe("page", {200: "text/html"})
-async def index(_request: web.Request) -> web.FileResponse:
+async def index(request: web.Request) -> web.StreamResponse:
     """The web page with all cameras."""
-    return web.FileResponse(PAGE, headers={"Cache-Control": "no-cache"})
+    page = await asyncio.to_thread(whole_file, PAGE)
+    return await send_file(request, page, {hdrs.CACHE_CONTROL: "no-cache"}, content_type="text/html")
 
 
 @routes.get("/health")

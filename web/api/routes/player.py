@@ -2,19 +2,23 @@
 
 Browsers revalidate files at each use (they have an ETag), so that a page never runs with the player of an older
 gateway. Chunks of the player have the hash of their content in their names, and may be cached. If there is a ``.gz``
-beside a file, aiohttp sends that to clients that accept it; the build makes them.
+beside a file, it is sent to clients that accept it; the build makes them.
 """
 
+import asyncio
 import re
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.clock import to_rfc3339
 from gateway.errors import NotFoundError, UnavailableError
+from hls.playback.composite_file import whole_file
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
+from web.api.file_answer import send_file
+from web.auth.viewer_ownership import VIEWER_OWNERSHIP
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -30,14 +34,23 @@ _HASHED = re.compile(r"player-[a-z]+-[A-Za-z0-9_-]{8}\.js")
 
 @routes.get("/static/{file}")
 @describe("page", {200: "*/*", 304: None}, errors=(404,))
-async def static_file(request: web.Request) -> web.FileResponse:
+async def static_file(request: web.Request) -> web.StreamResponse:
     """A file of the page or the player."""
     name = request.match_info["file"]
     path = STATIC / name
     if not _NAME.fullmatch(name) or not path.is_file():
         raise NotFoundError(f"there is no file {name[:64]!r}")
     caching = "public, max-age=31536000, immutable" if _HASHED.fullmatch(name) else "no-cache"
-    return web.FileResponse(path, headers={**CORS, "Cache-Control": caching, "Vary": "Accept-Encoding"})
+    headers: dict[str, str] = {**CORS, hdrs.CACHE_CONTROL: caching, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+    zipped = path.with_name(f"{name}.gz")
+    if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower() and zipped.is_file():
+        path, headers[hdrs.CONTENT_ENCODING] = zipped, "gzip"
+    return await send_file(request, await asyncio.to_thread(whole_file, path), headers, content_type=_type_of(name))
+
+
+def _type_of(name: str) -> str:
+    types = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "html": "text/html"}
+    return types[name.rpartition(".")[2]]
 
 
 @routes.get("/api/time")
@@ -57,6 +70,7 @@ async def viewer_clock(request: web.Request) -> web.Response:
     fewer frames.
     """
     viewer = request.app[GATEWAY].webrtc.viewer(request.match_info["viewer"], request.match_info["camera"])
+    request.app[VIEWER_OWNERSHIP].require(request, viewer)
     now_90k = request.app[GATEWAY].clock.wall_90k()
     timestamp = viewer.rtp_timestamp(now_90k)
     if timestamp is None:
