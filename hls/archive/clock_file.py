@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from gateway.clock import Clock, boot_seconds, seconds_90k
 from gateway.errors import SettingsError
 from hls.archive.clock_guard import ClockReading, ClockState
+from hls.archive.data_dir import write_private_text
 
 STATE_FILE = "clock.json"
 
@@ -71,19 +72,19 @@ def save_state(data_dir: Path, state: ClockState) -> None:
     """Replace the saved state. Raises ``OSError``."""
     path = data_dir / STATE_FILE
     new = path.with_suffix(".new")
-    new.write_text(state.model_dump_json())
+    write_private_text(new, state.model_dump_json())
     try:
         os.replace(new, path)
     except OSError:
         # Some network file systems cannot replace a file.
-        path.write_text(state.model_dump_json())
+        write_private_text(path, state.model_dump_json())
         new.unlink(missing_ok=True)
 
 
 def write_confirmation(data_dir: Path, clock: Clock) -> None:
     """Confirm that the wall clock is right. Raises :class:`~gateway.errors.SettingsError`."""
     try:
-        (data_dir / CONFIRMATION_FILE).write_text(str(clock.wall_90k()))
+        write_private_text(data_dir / CONFIRMATION_FILE, str(clock.wall_90k()))
     except OSError as error:
         raise SettingsError(
             f"DATA_DIR {data_dir} cannot be written ({error.strerror}): run this as the user that runs liveedge"

@@ -25,6 +25,8 @@ INDEX_PREFIX = "index.sqlite3"
 DIR_MODE = 0o750
 """Recordings are for the user that runs liveedge, and for its group (a backup, a file server)."""
 
+FILE_MODE = 0o640
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -44,7 +46,7 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
     """
     try:
         make_private_dir(data_dir)
-        descriptor = os.open(data_dir / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(data_dir / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
         raise SettingsError(
             f"DATA_DIR {data_dir} cannot be written ({error.strerror}): give it to the user that runs liveedge, or set"
@@ -108,6 +110,12 @@ def make_private_dir(path: Path) -> None:
     make_private_dir(path.parent)
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=DIR_MODE)
+
+
+def write_private_text(path: Path, text: str) -> None:
+    """Write a file that other users cannot read. Raises ``OSError``."""
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, FILE_MODE)) as file:
+        file.write(text)
 
 
 def close_to_others(data_dir: Path) -> None:
