@@ -272,7 +272,7 @@ def test_a_clock_that_drifts_is_replaced_by_the_arrival(tmp_path: Path, stamped_
     found = outputs(packets_of(jittered), tmp_path)
     assert not any(each.errors for each in (*found.live, *found.files))
     # Parts are as long as the frames of the first seconds, which were ten times too short at 2.5 frames a second.
-    assert len(found.live) == 1 or sent_fps < 5
+    assert len(found.live) <= 2 or sent_fps < 5
     (recorded,) = found.files
     # What is measured takes some seconds, and what went wrong until then is led back.
     late = [time for time in recorded.times if time >= recorded.times[-1] * 0.6]

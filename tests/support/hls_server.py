@@ -17,7 +17,9 @@ from web.settings import load_settings
 
 SOURCE_ENGINE = "tests.support.sources.engine:SourceEngine"
 
-HLS_JS = Path(__file__).parents[1] / "node_modules" / "hls.js" / "dist"
+NODE_MODULES = Path(__file__).parents[1] / "node_modules"
+
+HLS_JS = NODE_MODULES / "hls.js" / "dist"
 """The reference player, installed by ``npm ci --prefix tests``."""
 
 PLAYER = """<!doctype html><meta charset="utf-8"><title>hls.js</title>
@@ -39,6 +41,45 @@ hls.loadSource(options.get("src"));
 hls.attachMedia(video);
 video.play();
 </script>"""
+
+
+PLAYERS = """<!doctype html><meta charset="utf-8"><title>players</title>
+<script src="/hls.js/hls.min.js"></script>
+<script src="/shaka-player/shaka-player.compiled.js"></script>
+<script src="/video.js/video.min.js"></script>
+<script>
+window.fatal = {};
+const start = {
+  "hls.js": (video, src, fail) => {
+    const hls = new Hls({ liveSyncOnStallIncrease: 0 });
+    hls.on(Hls.Events.ERROR, (_, data) => data.fatal && fail(data.details));
+    hls.loadSource(src);
+    hls.attachMedia(video);
+  },
+  "shaka": async (video, src, fail) => {
+    const player = new shaka.Player();
+    await player.attach(video);
+    player.configure({ streaming: { lowLatencyMode: true } });
+    player.addEventListener("error", ({ detail }) => detail.severity === 2 && fail(detail.code));
+    await player.load(src).catch((error) => fail(error.code));
+  },
+  "video.js": (video, src, fail) => {
+    const player = videojs(video, { html5: { vhs: { llhls: true, overrideNative: true } } });
+    player.on("error", () => fail(player.error().message));
+    player.src({ src, type: "application/x-mpegURL" });
+  },
+};
+window.play = (player, camera) => {
+  const video = document.createElement("video");
+  const id = video.id = `${player} ${camera}`;
+  video.muted = video.autoplay = video.playsInline = true;
+  document.body.append(video);
+  start[player](video, `/hls/${camera}/index.m3u8`, (why) => { fatal[id] = String(why); });
+};
+window.find = (id) => [...document.querySelectorAll("video")].find((each) => each.id.startsWith(id));
+window.frames_of = (id) => find(id)?.getVideoPlaybackQuality().totalVideoFrames ?? 0;
+</script>"""
+"""hls.js, shaka and video.js side by side, in low-latency mode."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +119,10 @@ async def hls_server(cameras: Mapping[str, CameraSettings]) -> AsyncIterator[Hls
     service, live = gateway.service, gateway.live
     app = app_with_routes(gateway, hls)
     app.router.add_get("/player", _player)
+    app.router.add_get("/players", _players)
+    for name in ("shaka-player", "video.js"):
+        if (NODE_MODULES / name).is_dir():
+            app.router.add_static(f"/{name}", NODE_MODULES / name / "dist")
     if HLS_JS.is_dir():  # only the tests with a browser need it, and install it
         app.router.add_static("/hls.js", HLS_JS)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
@@ -93,6 +138,10 @@ async def hls_server(cameras: Mapping[str, CameraSettings]) -> AsyncIterator[Hls
         await runner.cleanup()
         await live.close()
         await service.close()
+
+
+async def _players(_: web.Request) -> web.Response:
+    return web.Response(text=PLAYERS, content_type="text/html")
 
 
 async def _player(_: web.Request) -> web.Response:
