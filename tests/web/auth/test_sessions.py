@@ -67,7 +67,11 @@ async def test_only_its_owner_or_an_admin_changes_a_viewer(tmp_path: Path, offer
         assert await status("PATCH", path, BOB, **candidate) == 404, "as for a viewer that does not exist"
         assert await status("DELETE", path, BOB) == 404
         assert await status("PATCH", path, ADA, **candidate) == 204
-        assert await status("GET", f"/api/cameras/demo/viewers/{viewer}/clock", {}) == 401
+        clock = f"/api/cameras/demo/viewers/{viewer}/clock"
+        assert await status("GET", clock, {}) == 401
+        assert await status("GET", clock, BOB) == 404
+        assert await status("HEAD", clock, BOB) == 404
+        assert await status("GET", clock, ADA) in (200, 503), "503 before the first frame"
         assert await status("DELETE", path, ADA) == 200
         assert client.app is not None
         assert len(client.app[VIEWER_OWNERSHIP]) == 0, "a viewer that left is forgotten"
