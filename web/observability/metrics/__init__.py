@@ -27,8 +27,11 @@ from web.observability.metrics.messaging import messaging_metrics
 from web.observability.metrics.process import process_metrics
 from web.observability.metrics.webrtc import webrtc_metrics
 
-REUSE_RATIO = 9
-"""However many scrapes there are, they take at most a tenth of a core."""
+RENDER_SHARE = 0.1
+"""However many scrapes there are, they take at most a tenth of a core, since each stops the event loop."""
+
+CREDIT_MAX_S = 1.0
+"""A few scrapes one after the other all get the values of their moment."""
 
 
 class GatewayCollector(Collector):
@@ -60,7 +63,8 @@ class Metrics:
         self.lag = EventLoopLag()
         self.http = http
         self._text = b""
-        self._reuse_until_s = float("-inf")
+        self._credit_s = CREDIT_MAX_S
+        self._rendered_s = time.monotonic()
         self._registry = CollectorRegistry()
         self._registry.register(GatewayCollector(gateway, authenticator, self.lag, http))
         ProcessCollector(registry=self._registry)
@@ -70,13 +74,14 @@ class Metrics:
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4.
 
-        A text is used again for :data:`REUSE_RATIO` times as long as it took to make, since that stops the event loop.
+        Beyond :data:`RENDER_SHARE`, the newest text is used again.
         """
         began_s = time.monotonic()
-        if began_s >= self._reuse_until_s:
+        self._credit_s = min(CREDIT_MAX_S, self._credit_s + RENDER_SHARE * (began_s - self._rendered_s))
+        self._rendered_s = began_s
+        if self._credit_s > 0:
             self._text = generate_latest(self._registry)
-            ended_s = time.monotonic()
-            self._reuse_until_s = ended_s + REUSE_RATIO * (ended_s - began_s)
+            self._credit_s -= time.monotonic() - began_s
         return self._text
 
 
