@@ -45,7 +45,7 @@ def test_a_wrong_setting(tmp_path: Path) -> None:
 
 
 def test_a_url_of_no_camera(tmp_path: Path) -> None:
-    assert "rtsp://" in refused_start(tmp_path, RTSP_URL=f"http://viewer:{PASSWORD}@127.0.0.1/")
+    assert "rtsp://" in refused_start(tmp_path, RTSP_URL=f"ftp://viewer:{PASSWORD}@127.0.0.1/")
 
 
 def test_a_broken_file(tmp_path: Path) -> None:

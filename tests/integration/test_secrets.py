@@ -342,7 +342,7 @@ BAD_STARTS: list[dict[str, str]] = [
     {"DATABASE_URL": f"postgresql://user@127.0.0.1:1/index?password={DATABASE_KEY}"},
     {"DATABASE_URL": f"postgresql+psycopg://user:{DATABASE_KEY}@[::1/index"},
     {"DATABASE_URL": DATABASE_KEY},
-    {"RTSP_URL": f"http://viewer:{WRONG_PASSWORD}@127.0.0.1/"},
+    {"RTSP_URL": f"ftp://viewer:{WRONG_PASSWORD}@127.0.0.1/"},
     {"RTSP_URL": WRONG_PASSWORD},
     {"SOCKETIO_SERVER_URL": f"ftp://user:{EMS_PASSWORD}@127.0.0.1/"},
     {"SOCKETIO_SERVER_URL": EMS_PASSWORD},
