@@ -1,4 +1,4 @@
-"""Writes our own offer, for a client whose offer is of no use (draft-ietf-wish-whep, "Server Sends Counter-Offer").
+"""Writes our own offer, for a client whose offer cannot be used (draft-ietf-wish-whep, "Server Sends Counter-Offer").
 
 It has all that the camera could send: H.264 with the camera's profile, and again as constrained baseline, since
 decoders support more than they announce; the camera's sound, and Opus. The client's answer is read like an offer: its
