@@ -6,26 +6,37 @@ Players request as much as hls.js: a blocking playlist reload with delta updates
 over two persistent connections. They run in their own process and speak just enough HTTP. The gateway's CPU is that of
 its whole process; the camera's packets are made beforehand and cost almost nothing. A part exists when the live window
 has it; both processes read the same monotonic clock.
+
+``MEDIAMTX=path`` measures something else: the CPU per request of a whole gateway and of that MediaMTX, one after the
+other, with the same RTSP camera and the same players.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import psutil
 
 from bench.support.padded_source import ENGINE, PaddedSource
 from hls.live.segment import LivePart
 from hls.live.segment_buffer import SegmentBuffer
+from tests.support.gateway_process import GatewayProcess
 from tests.support.hls_server import hls_server, source_camera
+from tests.support.rtsp import RtspServer, free_port
 
 _HINT = re.compile(rb'PRELOAD-HINT:TYPE=PART,URI="([^"]+)"')
 _MEDIA_SEQUENCE = re.compile(rb"MEDIA-SEQUENCE:(\d+)")
 _LENGTH = re.compile(rb"Content-Length: (\d+)")
+_LOCATION = re.compile(rb"Location: (\S+)")
+_COOKIE = re.compile(rb"Set-Cookie: ([^;\r]+)")
 
 
 async def serve(kilobits: int) -> None:
@@ -53,34 +64,63 @@ class Connection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self.cookie = ""
 
     async def get(self, path: str) -> tuple[int, bytes]:
-        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: gateway\r\nAccept-Encoding: identity\r\n\r\n".encode())
+        cookie = f"Cookie: {self.cookie}\r\n" if self.cookie else ""
+        self._writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: gateway\r\n{cookie}Accept-Encoding: identity\r\n\r\n".encode()
+        )
         head = await self._reader.readuntil(b"\r\n\r\n")
+        if (set_cookie := _COOKIE.search(head)) is not None:
+            self.cookie = set_cookie[1].decode()
+        if (location := _LOCATION.search(head)) is not None:
+            return await self.get(location[1].decode())
         found = _LENGTH.search(head)
+        if found is None and b"chunked" in head.lower():
+            return int(head[9:12]), await self._chunks()
         body = await self._reader.readexactly(int(found[1])) if found is not None else b""
         return int(head[9:12]), body
 
+    async def _chunks(self) -> bytes:
+        body = b""
+        while (size := int(await self._reader.readline(), 16)) > 0:
+            body += await self._reader.readexactly(size)
+            await self._reader.readexactly(2)
+        await self._reader.readexactly(2)
+        return body
 
-async def play(host: str, port: int, until_s: float, arrivals: list[tuple[str, float]], refusals: list[int]) -> None:
-    """One player."""
+
+async def play(
+    host: str,
+    port: int,
+    until_s: float,
+    arrivals: list[tuple[str, float]],
+    refusals: list[int],
+    folder: str = "/hls/yard/",
+) -> None:
+    """One player of the camera in ``folder``."""
     playlists = Connection(*await asyncio.open_connection(host, port))
     media = Connection(*await asyncio.open_connection(host, port))
-    _, text = await playlists.get("/hls/yard/live.m3u8")
+    _, text = await playlists.get(f"{folder}index.m3u8")
+    media.cookie = playlists.cookie
+    name = next(line for line in text.decode().splitlines() if line and not line.startswith("#"))
+    live, query = f"{folder}{name.partition('?')[0]}", f"{name.partition('?')[2]}&".lstrip("&")
+    _, text = await playlists.get(f"{live}?{query}")
     while time.monotonic() < until_s:
         hint = _hint(text)
         msn, part = _next(text)
         (status, text), (got, _) = await asyncio.gather(
-            playlists.get(f"/hls/yard/live.m3u8?_HLS_msn={msn}&_HLS_part={part}&_HLS_skip=YES"),
-            _timed(media, hint, arrivals),
+            playlists.get(f"{live}?{query}_HLS_msn={msn}&_HLS_part={part}&_HLS_skip=YES"),
+            _timed(media, folder, hint, arrivals),
         )
         refusals.extend(each for each in (status, got) if each != 200)
         if status != 200:
             return
 
 
-async def _timed(media: Connection, name: str, arrivals: list[tuple[str, float]]) -> tuple[int, bytes]:
-    answer = await media.get(f"/hls/yard/{name}")
+async def _timed(media: Connection, folder: str, name: str, arrivals: list[tuple[str, float]]) -> tuple[int, bytes]:
+    answer = await media.get(f"{folder}{name}")
     arrivals.append((name, time.monotonic()))
     return answer
 
@@ -106,7 +146,9 @@ def quantile(values: list[float], part: float) -> float:
     return values[min(len(values) - 1, int(part * len(values)))]
 
 
-async def load(url: str, players: int, seconds: float) -> tuple[list[tuple[str, float]], list[int]]:
+async def load(
+    url: str, players: int, seconds: float, folder: str = "/hls/yard/"
+) -> tuple[list[tuple[str, float]], list[int]]:
     """Run all players; return the arrivals of parts, and the answers that were not 200."""
     host, _, port = url.removeprefix("http://").partition(":")
     arrivals: list[tuple[str, float]] = []
@@ -114,8 +156,41 @@ async def load(url: str, players: int, seconds: float) -> tuple[list[tuple[str, 
     until_s = time.monotonic() + seconds
     async with asyncio.TaskGroup() as group:
         for _ in range(players):
-            group.create_task(play(host, int(port), until_s, arrivals, refusals))
+            group.create_task(play(host, int(port), until_s, arrivals, refusals, folder))
     return arrivals, refusals
+
+
+def compare(mediamtx: str, players: int, seconds: float) -> None:
+    """Print the CPU per request of both servers."""
+    with tempfile.TemporaryDirectory() as folder, RtspServer() as camera, ExitStack() as stack:
+        url = camera.url("/gop1")
+        settings = {"RTSP_URL": url, "RECORD": "never", "START": "always", "CONNECTIONS_PER_ADDRESS": 4 * players}
+        gateway = stack.enter_context(GatewayProcess(Path(folder), **settings))
+        port = free_port()
+        path = Path(folder) / "mediamtx.yml"
+        path.write_text(
+            f"logLevel: error\nrtsp: no\nrtmp: no\nwebrtc: no\nsrt: no\nhlsAddress: 127.0.0.1:{port}\n"
+            "hlsAlwaysRemux: yes\nhlsPartDuration: 200ms\npaths:\n  yard:\n"
+            f"    source: {url}\n    rtspTransport: tcp\n"
+        )
+        peer = stack.enter_context(subprocess.Popen([mediamtx, str(path)], stdout=subprocess.DEVNULL))
+        stack.callback(peer.terminate)
+        time.sleep(10)
+        servers = {
+            "liveedge": (gateway.pid, gateway.url, "/hls/default/"),
+            "MediaMTX": (peer.pid, f"http://127.0.0.1:{port}", "/yard/"),
+        }
+        for name, (pid, address, place) in servers.items():
+            watched = psutil.Process(pid)
+            before = watched.cpu_times()
+            arrivals, refusals = asyncio.run(load(address, players, seconds, place))
+            after = watched.cpu_times()
+            cost_s = after.user + after.system - before.user - before.system
+            requests = max(1, 2 * len(arrivals))
+            print(
+                f"{name:10} {players} players, {requests} requests, {cost_s / requests * 1e6:.0f} µs of CPU each,"
+                f" {len(refusals)} answers were not 200 {set(refusals)}"
+            )
 
 
 def main() -> None:
@@ -127,6 +202,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.serve:
         asyncio.run(serve(options.kilobits))
+        return
+    if mediamtx := os.environ.get("MEDIAMTX"):
+        compare(mediamtx, options.players, options.seconds)
         return
     command = [sys.executable, "-m", "bench.hls_load", "--serve", "--kilobits", str(options.kilobits)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

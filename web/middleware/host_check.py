@@ -7,6 +7,7 @@ gateway were part of its own site. It accepts addresses, names that nobody can r
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -49,6 +50,7 @@ class HostCheck:
         return await handler(request)
 
 
+@lru_cache(maxsize=256)
 def host_name(host: str) -> str:
     """The name in a Host header, without its port; empty if there is none."""
     if "@" in host:
@@ -59,6 +61,7 @@ def host_name(host: str) -> str:
         return ""
 
 
+@lru_cache(maxsize=256)
 def _is_private(name: str) -> bool:
     """Whether a name is an address, or a name that does not exist in the public DNS."""
     return (

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Container, Iterable
 from typing import Protocol
 
 from aiohttp import web
+from prometheus_client import Histogram
 from prometheus_client.core import Metric
 
 from gateway.latency import latency_histogram, remove_series
@@ -53,12 +54,12 @@ class HttpMetrics:
             "Time to the response of HLS requests; a blocking reload waits for its part",
             ["camera", "kind"],
         )
-        self._hls_series: set[tuple[str, str]] = set()
+        self._hls_series: dict[tuple[str, str], Histogram] = {}
 
     def keep_only(self, camera_ids: Container[str]) -> None:
         """Remove the series of all other cameras, so that the number of series stays bounded."""
         for series in [series for series in self._hls_series if series[0] not in camera_ids]:
-            self._hls_series.remove(series)
+            del self._hls_series[series]
             remove_series(self.hls_s, *series)
 
     def collect(self) -> Iterable[Metric]:
@@ -114,5 +115,7 @@ class HttpMetrics:
             kind = "blocked"
         # The answer was a success: the camera exists, and the number of cameras is bounded.
         series = (request.match_info["camera"], kind)
-        self._hls_series.add(series)
-        self.hls_s.labels(*series).observe(took_s)
+        found = self._hls_series.get(series)
+        if found is None:
+            found = self._hls_series[series] = self.hls_s.labels(*series)
+        found.observe(took_s)
