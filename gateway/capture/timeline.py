@@ -32,6 +32,7 @@ from bisect import insort
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NamedTuple
 
 from gateway.capture.clock_drift import SourceClock
 from gateway.capture.counters import CaptureCounters
@@ -72,8 +73,7 @@ PULL = 8
 even where the assumed frame rate is half the real one."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceTime:
+class SourceTime(NamedTuple):
     """A packet's times as its source sent them, in ticks of ``time_base`` seconds; ``duration`` 0 is unknown."""
 
     pts: int | None
@@ -86,16 +86,14 @@ class SourceTime:
         return value * self.time_base.numerator * CLOCK_RATE // self.time_base.denominator
 
 
-@dataclass(frozen=True, slots=True)
-class ArrivalTime:
+class ArrivalTime(NamedTuple):
     """When a packet arrived: wall clock in ticks since the Unix epoch, monotonic clock in seconds."""
 
     wall_90k: int
     monotonic: float
 
 
-@dataclass(frozen=True, slots=True)
-class Timestamps:
+class Timestamps(NamedTuple):
     """The repaired times, by the rules of :mod:`gateway.media`."""
 
     pts_90k: int

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 HEADER_BYTES = 12
 _HEADER = Struct("!BBHII")
@@ -28,8 +29,7 @@ JUMP_PACKETS = 3000
 """A step of the sequence number beyond this is a new sequence and no loss (MAX_DROPOUT, RFC 3550 §A.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class RtpHeader:
+class RtpHeader(NamedTuple):
     """The fixed header (RFC 3550 §5.1), and where the payload lies: ``[start, end)`` in octets of the packet."""
 
     payload_type: int

@@ -4,12 +4,10 @@ A depacketizer belongs to one track. :meth:`Depacketizer.push` takes the payload
 and returns the frames that are complete; it copies what it keeps.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One coded frame of a track.
 
     ``timestamp`` is in units of the track's RTP clock and does not wrap. Video is one access unit in Annex B; audio is

@@ -25,7 +25,7 @@ Rules:
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.rtsp.depacketize import Frame
 
@@ -58,8 +58,7 @@ class NalKind(Enum):
     """Not to be passed on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Nal:
+class Nal(NamedTuple):
     """What the beginning of a NAL unit tells. ``field`` is ``(frame_num, is_bottom)`` of a field, ``None`` of a
     frame."""
 
