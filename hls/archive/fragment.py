@@ -7,8 +7,9 @@ from gateway.clock import CLOCK_RATE
 from gateway.media import Packet
 from hls.mp4.moof import FragmentBoxes
 
-FRAGMENT_90K = CLOCK_RATE // 2
-"""A fragment ends here or at a keyframe, so that a crash loses less than a second whatever the keyframe interval."""
+FRAGMENT_90K = 2 * CLOCK_RATE // 5
+"""A fragment ends here or at a keyframe. A crash loses less than 0.6 s whatever the keyframe interval: a fragment, what
+waits for the next reading of a camera that nobody watches (0.1 s), and the time of writing."""
 
 AUDIO_AHEAD_90K = CLOCK_RATE // 10
 """How much earlier than video a camera may send audio of the same time. Beyond that, audio ends a fragment too, so
