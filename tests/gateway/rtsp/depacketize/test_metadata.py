@@ -54,7 +54,9 @@ def test_an_endless_document_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [gzip.compress(bytes(20 * DOCUMENT_MAX_BYTES)), gzip.compress(DOCUMENT)[:-20], DOCUMENT, b"\x1f\x8b"]
+    "data",
+    [gzip.compress(bytes(20 * DOCUMENT_MAX_BYTES)), gzip.compress(DOCUMENT)[:-20], DOCUMENT, b"\x1f\x8b"],
+    ids=["too large", "cut off", "not compressed", "a header alone"],
 )
 def test_what_cannot_be_decompressed_within_the_bound_is_dropped(data: bytes) -> None:
     made = MetadataDepacketizer(is_compressed=True)
