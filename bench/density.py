@@ -1,0 +1,184 @@
+"""Measure what a camera costs that nobody watches: LL-HLS and recording, CPU and memory, beside MediaMTX.
+
+    make bench NAME=density ARGS='[--cameras 20,50] [--sound no,yes] [--seconds 25] [--settle 12]'
+    MEDIAMTX=/path/to/mediamtx make bench NAME=density
+
+The cameras are 720p30 of 750 kbit/s with a GOP of two seconds, over TCP, and run in a process of their own
+(:mod:`bench.support.rtsp_farm`). The gateway is ``liveedge serve`` with its defaults. MediaMTX pulls the same sources,
+always remuxes them to LL-HLS, and records them as fMP4; its other servers are off.
+
+CPU is that of the whole process, user and system. A wakeup is a voluntary context switch of any of its threads. Of
+memory, PSS counts shared pages in part; RSS is what tools show. Goal: at most as much CPU and memory as MediaMTX, and
+at most 0.2 % of a core more for a camera with G.711.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.gateway_process import GatewayProcess
+
+GOAL_SOUND_PERCENT = 0.2
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Percent of a core, switches and wakeups a second, and megabytes; ``disk_mb`` recorded in all."""
+
+    cpu: float
+    switches: float
+    wakeups: float
+    rss_mb: float
+    pss_mb: float
+    disk_mb: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cpu:6.2f} % of a core, {self.rss_mb:6.1f} MB RSS, {self.pss_mb:6.1f} MB PSS,"
+            f" {self.switches:6.0f} switches/s, {self.wakeups:6.0f} wakeups/s, {self.disk_mb:6.1f} MB on disk"
+        )
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _switches(pid: int) -> tuple[int, int]:
+    """Voluntary and involuntary context switches of all threads."""
+    found = [0, 0]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if "ctxt_switches" in line:
+                found[line.startswith("nonvoluntary")] += int(line.split()[1])
+    return found[0], found[1]
+
+
+def _memory_mb(pid: int, name: str) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name + ":")) * 1024 / 1e6
+
+
+def measure(pid: int, recorded: Path, settle_s: float, seconds: float) -> Cost:
+    """The cost of a process, after a while."""
+    time.sleep(settle_s)
+    cpu_s, (voluntary, involuntary), began_s = _cpu_s(pid), _switches(pid), time.monotonic()
+    time.sleep(seconds)
+    took_s = time.monotonic() - began_s
+    cpu_s = _cpu_s(pid) - cpu_s
+    after = _switches(pid)
+    return Cost(
+        cpu=100 * cpu_s / took_s,
+        switches=(sum(after) - voluntary - involuntary) / took_s,
+        wakeups=(after[0] - voluntary) / took_s,
+        rss_mb=_memory_mb(pid, "Rss"),
+        pss_mb=_memory_mb(pid, "Pss"),
+        disk_mb=sum(path.stat().st_size for path in recorded.rglob("*.mp4")) / 1e6,
+    )
+
+
+@contextmanager
+def farm(*, sound: bool) -> Iterator[int]:
+    """The cameras; their port."""
+    command = [sys.executable, "-m", "bench.support.rtsp_farm", *(["--sound"] if sound else [])]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.terminate()
+        process.wait()
+
+
+def of_liveedge(port: int, cameras: int, settle_s: float, seconds: float) -> Cost:
+    """The cost of the gateway."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tables = [f'[cameras.cam{n}]\nurl = "rtsp://127.0.0.1:{port}/cam{n}"\n' for n in range(cameras)]
+        (folder / "liveedge.toml").write_text("\n".join(tables))
+        with GatewayProcess(folder, RECORD="always") as gateway:
+            cost = measure(gateway.pid, folder / "data", settle_s, seconds)
+            live = sum(camera["state"] == "live" for camera in gateway.json("/api/cameras")["cameras"])
+            if live < cameras:
+                print(f"  only {live} of {cameras} cameras are live\n{gateway.log()[-2000:]}")
+            return cost
+
+
+_MEDIAMTX = """logLevel: warn
+rtsp: no
+rtmp: no
+srt: no
+webrtc: no
+hls: yes
+hlsAddress: 127.0.0.1:0
+hlsVariant: lowLatency
+hlsAlwaysRemux: yes
+pathDefaults:
+  record: yes
+  recordPath: {folder}/recorded/%path/%Y-%m-%d_%H-%M-%S-%f
+  recordFormat: fmp4
+  rtspTransport: tcp
+paths:
+"""
+
+
+def of_mediamtx(program: Path, port: int, cameras: int, settle_s: float, seconds: float) -> Cost:
+    """The cost of MediaMTX with the same cameras and outputs."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = [f"  cam{n}:\n    source: rtsp://127.0.0.1:{port}/cam{n}\n" for n in range(cameras)]
+        settings = folder / "mediamtx.yml"
+        settings.write_text(_MEDIAMTX.format(folder=folder) + "".join(paths))
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen([program.resolve(), settings], stdout=log, stderr=log, cwd=folder)
+        try:
+            return measure(process.pid, folder / "recorded", settle_s, seconds)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cameras", default="20,50")
+    parser.add_argument("--sound", default="no,yes")
+    parser.add_argument("--seconds", type=float, default=25.0)
+    parser.add_argument("--settle", type=float, default=12.0, help="seconds before the measurement")
+    options = parser.parse_args()
+    program = os.environ.get("MEDIAMTX")
+    for cameras in map(int, options.cameras.split(",")):
+        without_sound: Cost | None = None
+        for sound in options.sound.split(","):
+            with farm(sound=sound == "yes") as port:
+                ours = of_liveedge(port, cameras, options.settle, options.seconds)
+                print(f"{cameras} cameras, sound: {sound}\n  liveedge  {ours}", flush=True)
+                if program:
+                    theirs = of_mediamtx(Path(program), port, cameras, options.settle, options.seconds)
+                    print(f"  MediaMTX  {theirs}")
+                    print(
+                        f"  ratio     {ours.cpu / theirs.cpu:.2f} times the CPU,"
+                        f" {ours.rss_mb / theirs.rss_mb:.2f} times the RSS,"
+                        f" {ours.pss_mb / theirs.pss_mb:.2f} times the PSS; goal 1.00",
+                        flush=True,
+                    )
+            if sound == "no":
+                without_sound = ours
+            elif without_sound is not None:
+                more = (ours.cpu - without_sound.cpu) / cameras
+                print(f"  sound adds {more:.2f} % of a core a camera; goal {GOAL_SOUND_PERCENT} %", flush=True)
+
+
+if __name__ == "__main__":
+    main()
