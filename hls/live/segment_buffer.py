@@ -11,6 +11,7 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
 """
 
 from collections import deque
+from dataclasses import replace
 
 from gateway.clock import to_seconds
 from hls.live.counters import LiveCounters
@@ -74,8 +75,10 @@ class SegmentBuffer:
         self._media[segment.name] = data
         offset = 0
         for each in segment.parts:
-            self._media[each.name] = data[offset : offset + len(each.part.data)]
-            offset += len(each.part.data)
+            view = data[offset : offset + len(each.part.data)]
+            each.part = replace(each.part, data=view)
+            self._media[each.name] = view
+            offset += len(view)
         segment.tail = tail
         segment.completed_at_s = now_s
         self.segments.append(segment)

@@ -60,7 +60,7 @@ class Part:
     muxer: FragmentMuxer
     start_90k: int
     duration_90k: int
-    data: bytes
+    data: bytes | memoryview
     captured_at_90k: int
     is_independent: bool = False
     is_discontinuity: bool = False

@@ -268,3 +268,16 @@ def test_dates_join_exactly_although_capture_times_have_jitter() -> None:
         assert before.date is not None
         assert after.date is not None
         assert abs((after.date - before.date).total_seconds() - before.lasts) < 0.006
+
+
+def test_the_bytes_of_a_complete_segment_are_in_memory_once() -> None:
+    window = play(LiveWindow(START_90K), 300)
+    segments = window._buffer.segments
+    assert segments
+    for segment in segments:
+        whole = window.media(segment.name)
+        assert isinstance(whole, memoryview)
+        for part in segment.parts:
+            assert isinstance(part.part.data, memoryview)
+            assert part.part.data.obj is whole.obj
+        assert b"".join(part.part.data for part in segment.parts) == whole
