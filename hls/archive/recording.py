@@ -37,7 +37,7 @@ from hls.archive.segment import (
     segment_path,
 )
 from hls.archive.writer import SegmentWriter
-from hls.mp4.audio import AAC_FRAME, aac_transcoder, fmp4_audio
+from hls.mp4.audio import AAC_FRAME, BATCH_MAX_PACKETS, aac_transcoder, fmp4_audio
 from hls.settings import FsyncMode
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,8 @@ class Recording:
         self._held_bytes = 0
         self._waited_run: int | None = None
         self._has_audio = False
+        self._sound: list[Packet] = []
+        """Audio of the open segment to be transcoded, at most :data:`~hls.mp4.audio.BATCH_MAX_PACKETS`."""
 
     @property
     def audio_packets_dropped(self) -> int:
@@ -151,8 +153,11 @@ class Recording:
 
     def write(self, batch: Sequence[tuple[Packet, int]]) -> WriteResult:
         """Write packets, each with the number of packets lost before it. A failing disk does not raise."""
-        for packet, lost in batch:
+        for number, (packet, lost) in enumerate(batch, 1):
             try:
+                if number == len(batch):
+                    # The last packet ends a fragment, which has the sound of its time.
+                    self._write_sound()
                 self._take(packet, lost)
             except (OSError, StorageError, av.FFmpegError, ValueError) as error:
                 self._fail(error)
@@ -202,8 +207,12 @@ class Recording:
         if not packet.is_video:
             if writer is None or self._info is None or packet.run != writer.start.run or not self._has_audio:
                 return
-            for coded in self._transcoded(packet):
-                writer.write(coded)
+            if self._transcoder is None:
+                writer.write(packet)
+                return
+            self._sound.append(packet)
+            if len(self._sound) >= BATCH_MAX_PACKETS:
+                self._write_sound()
             return
         reason: EndReason | None = None
         if writer is not None and self._info is not None:
@@ -230,19 +239,24 @@ class Recording:
     def _can_carry(self, info: StreamInfo) -> bool:
         return fmp4_audio(info.audio) is not None
 
-    def _transcoded(self, packet: Packet) -> list[Packet]:
-        """An audio packet in a codec that MP4 can have. Broken audio never stops video."""
-        if self._transcoder is None:
-            return [packet]
-        try:
-            frames = self._transcoder.transcode(packet.data, packet.pts_90k)
-        except (av.FFmpegError, ValueError):
-            self._audio_dropped += 1
-            return []
-        rate_hz = self._transcoder.info.sample_rate_hz
+    def _write_sound(self) -> None:
+        """Write the collected sound in a codec that MP4 can have. Broken audio never stops video."""
+        sound, self._sound = self._sound, []
+        writer, transcoder = self._writer, self._transcoder
+        if not sound or writer is None or transcoder is None:
+            return
+        rate_hz = transcoder.info.sample_rate_hz
         duration_90k = AAC_FRAME * CLOCK_RATE // rate_hz
-        times = [(position * CLOCK_RATE // rate_hz, data) for position, data in frames]
-        return [replace(packet, data=data, pts_90k=at, dts_90k=at, duration_90k=duration_90k) for at, data in times]
+        for joined, pts_90k in transcoder.joined([(packet.data, packet.pts_90k) for packet in sound]):
+            try:
+                frames = transcoder.transcode(joined, pts_90k)
+            except (av.FFmpegError, ValueError):
+                self._audio_dropped += 1
+                continue
+            for position, data in frames:
+                at_90k = position * CLOCK_RATE // rate_hz
+                coded = replace(sound[0], data=data, pts_90k=at_90k, dts_90k=at_90k, duration_90k=duration_90k)
+                writer.write(coded)
 
     def _open(self, packet: Packet, *, continues: bool) -> None:
         self._check_data_dir()
@@ -287,6 +301,7 @@ class Recording:
         self._error = None
 
     def _close(self, reason: EndReason) -> None:
+        self._write_sound()
         writer = self._writer
         if writer is None:
             return
@@ -306,6 +321,7 @@ class Recording:
             extra={"camera": self.camera_id},
         )
         self._retry_at_s = self._clock.monotonic() + DISK_RETRY_S
+        self._sound.clear()
         writer, self._writer = self._writer, None
         if writer is not None:
             self._add_closed(writer, writer.abandon())

@@ -12,6 +12,7 @@ Rules:
    inserted before a later one. A frame for a time that is already filled is dropped.
 3. Audio may be ``LAG_MAX_S`` later than video. After that, silence fills the time up to the video until audio returns.
 4. Decoder and encoder errors are counted, and treated as missing audio.
+5. Audio is transcoded when a part takes it, all packets since the last part at once.
 """
 
 from collections import deque
@@ -31,6 +32,9 @@ JITTER_S = 0.08
 
 LAG_MAX_S = 0.4
 """Less than the three parts that a player stays behind the live edge; later audio would be missing there."""
+
+BATCH_MAX_PACKETS = 64
+"""Packets that wait to be transcoded together, at most: more than a part or a fragment of 0.5 s has."""
 
 AAC_FRAME = 1024
 """Samples in a frame of AAC-LC (ISO/IEC 14496-3)."""
@@ -120,6 +124,8 @@ class AudioTrack:
         self._offset_90k = offset_90k
         self._next = self._position(start_90k)
         self._frames: deque[_Frame] = deque()
+        self._waiting: list[tuple[bytes, int]] = []
+        """Packets to be transcoded, each with its time: at most :data:`BATCH_MAX_PACKETS`."""
         self._is_missing = False
         self._is_aligned = False
 
@@ -128,16 +134,13 @@ class AudioTrack:
         if self._transcoder is None:
             self._add(self._position(packet.pts_90k + self._offset_90k), packet.data, packet.duration_90k)
             return
-        try:
-            encoded = self._transcoder.transcode(packet.data, packet.pts_90k)
-        except (av.FFmpegError, ValueError):
-            self.counters.decode_errors += 1
-            return
-        for position, data in encoded:
-            self._add(position + self._position(self._offset_90k), data, 0)
+        self._waiting.append((packet.data, packet.pts_90k))
+        if len(self._waiting) >= BATCH_MAX_PACKETS:
+            self._transcode()
 
     def take(self, until_90k: int) -> list[Sample]:
         """The frames that begin before ``until_90k`` and were not taken yet."""
+        self._transcode()
         until = self._position(until_90k)
         if until - self._next > LAG_MAX_S * self.info.sample_rate_hz:
             self._is_missing = True
@@ -149,6 +152,20 @@ class AudioTrack:
             frame = self._frames.popleft()
             taken.append(Sample(frame.data, frame.at, frame.at, frame.samples))
         return taken
+
+    def _transcode(self) -> None:
+        """Transcode what waits."""
+        if self._transcoder is None or not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        for joined, pts_90k in self._transcoder.joined(waiting):
+            try:
+                encoded = self._transcoder.transcode(joined, pts_90k)
+            except (av.FFmpegError, ValueError):
+                self.counters.decode_errors += 1
+                continue
+            for position, data in encoded:
+                self._add(position + self._position(self._offset_90k), data, 0)
 
     def _add(self, at: int, data: bytes, duration_90k: int) -> None:
         self._is_missing = False

@@ -160,3 +160,21 @@ def test_an_encoder_alone_makes_frames_of_silence() -> None:
         frames += encoder.encode(silence)
     assert [frame.position for frame in frames] == [number * 1024 for number in range(-1, 8)]
     assert np.abs(decoded(encoder.info, frames)).max() < 1e-3
+
+
+def test_packets_of_g711_that_follow_each_other_are_joined_and_others_are_not() -> None:
+    transcoder = AudioTranscoder(AudioInfo("pcm_alaw", "pcma", 8_000, 1), **AAC)
+    packets = [(b"a" * 160, 0), (b"b" * 160, 1_900), (b"c" * 160, 3_600), (b"d" * 160, 90_000), (b"e" * 160, 91_800)]
+    assert list(transcoder.joined(packets)) == [
+        (b"a" * 160 + b"b" * 160 + b"c" * 160, 0),
+        (b"d" * 160 + b"e" * 160, 90_000),
+    ]
+    source, coded = tone("aac", 16_000, 1, 1)
+    assert list(AudioTranscoder(source, **AAC).joined(coded)) == coded
+
+
+def test_joined_packets_sound_as_single_ones_do() -> None:
+    source, packets = tone("pcm_mulaw", 8_000, 1, 1)
+    single, joined = AudioTranscoder(source, **AAC), AudioTranscoder(source, **AAC)
+    expected = [frame for packet in packets for frame in single.transcode(*packet)]
+    assert [frame for packet in joined.joined(packets) for frame in joined.transcode(*packet)] == expected
