@@ -29,9 +29,6 @@ _LAYOUTS = {1: "mono", 2: "stereo"}
 G711 = frozenset({"pcm_alaw", "pcm_mulaw"})
 """Codecs of one byte a sample and channel."""
 
-SPEECH_RATE_HZ = 16_000
-"""Up to this rate, FFmpeg's fast coder of AAC is good enough. At 48 kHz it loses level of pure tones."""
-
 JOIN_JITTER_90K = CLOCK_RATE // 50
 """Packets whose time differs by up to this from the end of the one before follow it, rule 4."""
 
@@ -82,9 +79,6 @@ class AudioEncoder:
         context.bit_rate = bit_rate_bps
         context.time_base = Fraction(1, sample_rate_hz)
         options = dict(encoder.options)
-        if codec == "aac" and sample_rate_hz <= SPEECH_RATE_HZ:
-            # A third of the CPU of the default coder.
-            options["aac_coder"] = "fast"
         if codec == "opus":
             options["frame_duration"] = f"{frame_samples * 1000 / sample_rate_hz:g}"
         context.options = options
