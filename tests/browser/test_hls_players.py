@@ -12,6 +12,10 @@ PLAYERS = ("hls.js", "shaka", "video.js")
 
 CAMERAS = {"silent": "packets://gop=15", "loud": "packets://gop=15,audio=aac"}
 
+SEGMENTS = 4
+"""What shaka needs to begin: in a shorter playlist it takes the address of the segment that is not complete, and that
+has none."""
+
 FRAMES = 30
 """Two seconds of video: more than one segment."""
 
@@ -23,6 +27,13 @@ async def test_players_play_with_and_without_sound_and_go_on_after_the_camera_wa
             await server.live.stream(name).multivariant_playlist()
         page = await browser.new_page()
         await page.goto(f"{server.url}/players")
+
+        async def is_long(camera: str) -> bool:
+            answer = await page.request.get(f"{server.url}/hls/{camera}/live.m3u8")
+            return (await answer.text()).count("#EXTINF") >= SEGMENTS
+
+        for name in cameras:
+            await eventually(partial(is_long, name), "the playlist has segments enough")
         players = [f"{player} {camera}" for player in PLAYERS for camera in CAMERAS]
         for each in players:
             await page.evaluate("([player, camera]) => void play(player, camera)", each.split())
