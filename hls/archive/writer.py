@@ -165,7 +165,9 @@ class SegmentWriter:
         self._sync(force=True)
         _write_at(self._descriptor, head, 0)
         self._sync(force=True)
-        os.close(self._descriptor)
+        # Everything is written. The number is free even after an error (close(2)), and may be another file's by now.
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
         self._segment = replace(self._segment, state=SegmentState.CLOSED, end_reason=reason)
         return replace(self.segment, size=end + len(index))
 
@@ -173,6 +175,9 @@ class SegmentWriter:
         """Cut the file after its last complete fragment, as far as the disk permits. Never raises."""
         segment = self.segment
         try:
+            if segment.size:
+                # A failed close may have written the header that needs the index which is cut off here.
+                _write_at(self._descriptor, segment.head, 0)
             os.ftruncate(self._descriptor, segment.size)
             os.fsync(self._descriptor)
         except OSError:

@@ -1,6 +1,8 @@
 """Recorded files contain exactly the packets that were recorded, while they grow and when they are closed."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -16,6 +18,7 @@ from gateway.codec.parameter_sets import find_parameter_sets, video_info
 from gateway.media import MediaKind, Packet, StreamInfo
 from hls.archive.check import check_archive
 from hls.archive.fragment import FRAGMENT_90K, FragmentBorders
+from hls.archive.recording import Recording
 from hls.archive.recovery import recover
 from hls.archive.scan import scan
 from hls.archive.segment import EndReason, Segment, SegmentState
@@ -187,6 +190,37 @@ def test_a_frame_out_of_order_is_an_error(tmp_path: Path, step_90k: int, shown_9
         writer.write(replace(second, dts_90k=at_90k, pts_90k=at_90k + shown_90k))
     writer.abandon()
     assert not (tmp_path / "a.mp4").exists()
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    ("call", "failing"), [("pwrite", 1), ("pwrite", 2), ("pwrite", 3), ("fdatasync", 2), ("fdatasync", 3)]
+)
+def test_a_close_that_fails_keeps_what_was_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, failing: int, code: int
+) -> None:
+    """The last fragment, the index and the header, each with its write and its sync."""
+    recording = Recording("door", tmp_path, 600, FsyncMode.ALWAYS)
+    growing = recording.write([(packet, 0) for packet in encode(EncoderSettings(seconds=2, fps=25, gop=25))]).growing
+    assert growing is not None
+    real, calls = getattr(os, call), []
+
+    def fails_once(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == failing:
+            raise OSError(code, os.strerror(code))
+        return real(*arguments)
+
+    monkeypatch.setattr(os, call, fails_once)
+    result = recording.finish(EndReason.STOPPED)
+    assert len(calls) >= failing
+    assert result.error is not None
+    assert os.strerror(code) in result.error
+    ((segment, _),) = result.closed
+    assert segment.frames >= growing[0].frames
+    (path,) = tmp_path.rglob("*.mp4")
+    assert not decode(path)
+    assert len(list(demux(path))) == segment.frames
 
 
 def test_the_file_says_which_segment_it_is(tmp_path: Path) -> None:
