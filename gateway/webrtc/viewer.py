@@ -156,8 +156,8 @@ class Viewer:
         assert self.negotiated is not None
         section = self.negotiated.tagged
         media_line = f"m={section.kind} 9 {section.protocol} {section.codecs[0].payload_type}"
-        mids = list(self.negotiated.bundle)
-        return write_fragment(self.agent.username, self.agent.password, media_line, mids, candidates)
+        bundle = self.negotiated.bundle
+        return write_fragment(self.agent.username, self.agent.password, media_line, section.mid, bundle, candidates)
 
     async def close(self, reason: str = "closed") -> None:
         """End it and release everything; returns when that is done. May be called twice."""

@@ -4,6 +4,7 @@ An ICE-lite agent needs none of the viewer's candidates: their syntax is checked
 the ICE user fragment: one that differs from the session's is an ICE restart (RFC 8839 §4.4.1.1.1).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.errors import BadRequestError
@@ -59,11 +60,18 @@ def check_candidate(value: str) -> None:
         raise BadRequestError("a candidate is not of the form of RFC 8839 §5.1")
 
 
-def write_fragment(username: str, password: str, media_line: str, mids: list[str], candidates: tuple[str, ...]) -> str:
-    """Our ICE parameters after a restart (RFC 9725 §4.3.3), under the tagged media section, the first of ``mids``."""
+def write_fragment(
+    username: str, password: str, media_line: str, mid: str, bundle: Sequence[str], candidates: Sequence[str]
+) -> str:
+    """Our ICE parameters after a restart (RFC 9725 §4.3.3), under the media section that has the transport.
+
+    ``mid`` and ``bundle`` are empty if the offer has none.
+    """
     lines = ["a=ice-lite", ICE_OPTIONS]
-    if mids:
-        lines += [f"a=group:BUNDLE {' '.join(mids)}", media_line, f"a=mid:{mids[0]}"]
+    if bundle:
+        lines.append(f"a=group:BUNDLE {' '.join(bundle)}")
+    if mid:
+        lines += [media_line, f"a=mid:{mid}"]
     lines += [f"a=ice-ufrag:{username}", f"a=ice-pwd:{password}"]
     lines += [f"a=candidate:{candidate}" for candidate in candidates]
     lines.append("a=end-of-candidates")

@@ -65,7 +65,7 @@ class NegotiatedSession:
     sections: tuple[OfferedSection, ...]
     """Every media section of the offer, in order."""
     bundle: tuple[str, ...]
-    """The identification tags of the sections that share the transport, in the order of the offer."""
+    """The identification tags of the sections that share the transport, in the order of the offer's group, if any."""
     video: NegotiatedMedia
     audio: NegotiatedMedia | None
     audio_codec: AudioCodec | None
@@ -150,11 +150,12 @@ def _check_transport(transport: TransportParameters) -> tuple[tuple[str, str], .
 
 
 def _bundle(offer: Offer, video: OfferedSection) -> tuple[str, ...]:
-    """What stays in the BUNDLE group: of the video's group, all that is audio or video. Data channels are rejected."""
-    if video.mid not in offer.bundle:
-        return (video.mid,) if video.mid else ()
+    """What stays in the BUNDLE group: of the video's group, all that is audio or video. Data channels are rejected.
+
+    Empty if the offer bundles the video with nothing: an answer has no group of its own (RFC 9143 §7.3).
+    """
     usable = {section.mid for section in offer.sections if section.codecs and section.is_offered}
-    return tuple(mid for mid in offer.bundle if mid in usable)
+    return tuple(mid for mid in offer.bundle_of(video) if mid in usable)
 
 
 def _receives(section: OfferedSection, kind: str) -> bool:
@@ -183,10 +184,11 @@ def _choose_audio(
     offer: Offer, audio: AudioInfo | None, video: OfferedSection
 ) -> tuple[NegotiatedMedia | None, AudioCodec | None]:
     """Choose the audio section and codec. The section must be bundled with the video's transport."""
-    if audio is None or video.mid not in offer.bundle:
+    bundle = offer.bundle_of(video)
+    if audio is None or not bundle:
         return None, None
     for place, section in enumerate(offer.sections):
-        if not _receives(section, "audio") or section.mid not in offer.bundle:
+        if not _receives(section, "audio") or section.mid not in bundle:
             continue
         chosen = choose_audio(section, audio)
         if chosen is not None:

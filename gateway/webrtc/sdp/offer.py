@@ -103,9 +103,13 @@ class Offer:
     """A session description."""
 
     sections: tuple[OfferedSection, ...]
-    bundle: tuple[str, ...]
-    """The identification tags of the first BUNDLE group."""
+    bundles: tuple[tuple[str, ...], ...]
+    """The identification tags of each BUNDLE group."""
     is_ice_lite: bool
+
+    def bundle_of(self, section: OfferedSection) -> tuple[str, ...]:
+        """The BUNDLE group that a section is in; empty if it is in none."""
+        return next((bundle for bundle in self.bundles if section.mid in bundle), ())
 
 
 def parse_offer(text: str) -> Offer:
@@ -133,8 +137,8 @@ def parse_offer(text: str) -> Offer:
     if len(set(mids)) < len(mids):
         raise BadRequestError("the offer is not valid SDP: two media sections have the same mid")
     groups = [value.split() for name, value in session if name == "group"]
-    bundle = next((tuple(group[1:]) for group in groups if group[:1] == ["BUNDLE"]), ())
-    return Offer(sections, tuple(mid for mid in bundle if mid in mids), ("ice-lite", "") in session)
+    bundles = tuple(tuple(mid for mid in group[1:] if mid in mids) for group in groups if group[:1] == ["BUNDLE"])
+    return Offer(sections, bundles, ("ice-lite", "") in session)
 
 
 _Attributes = list[tuple[str, str]]

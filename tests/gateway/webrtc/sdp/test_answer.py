@@ -306,7 +306,9 @@ def test_text_that_is_not_a_fragment_is_a_bad_request(text: str) -> None:
 
 
 def test_our_own_fragment_can_be_read() -> None:
-    text = write_fragment("abcd", "x" * 24, "m=video 9 UDP/TLS/RTP/SAVPF 96", ["0"], LOCAL.candidates)
+    line = "m=video 9 UDP/TLS/RTP/SAVPF 96"
+    assert "BUNDLE" not in write_fragment("abcd", "x" * 24, line, "0", (), LOCAL.candidates)
+    text = write_fragment("abcd", "x" * 24, line, "0", ("0",), LOCAL.candidates)
     parsed = parse_fragment(text)
     assert (parsed.username, parsed.password, parsed.candidates) == ("abcd", "x" * 24, 1)
     assert "a=mid:0" in text

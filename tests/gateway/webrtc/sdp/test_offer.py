@@ -103,6 +103,24 @@ def test_without_bundle_and_mid_video_is_sent() -> None:
     assert not result.group
 
 
+@pytest.mark.parametrize("group", ["", "a=group:BUNDLE 1\n"])
+def test_the_answer_bundles_nothing_that_the_offer_does_not(group: str) -> None:
+    """RFC 9143 §7.3. Chromium refuses an answer with a group that is not in its offer."""
+    offer = HEAD.replace("a=group:BUNDLE 0 1\n", group) + VIDEO + AUDIO
+    result = answer(offer, SOUND)
+    assert not result.group
+    assert [media.port for media in result.media] == [9, 0]
+    assert [media.rtp.muxId for media in result.media] == ["0", "1"]
+
+
+def test_of_several_bundle_groups_the_one_with_the_video_is_used() -> None:
+    head = HEAD.replace("a=group:BUNDLE 0 1\n", "a=group:BUNDLE 2\na=group:BUNDLE 1 0\n")
+    offer = head + VIDEO + AUDIO.replace("a=mid:1", "a=mid:2") + AUDIO
+    result = answer(offer, SOUND)
+    assert [str(group) for group in result.group] == ["BUNDLE 1 0"]
+    assert [media.port for media in result.media] == [9, 0, 9]
+
+
 def test_rtcp_mux_only_means_rtcp_mux_and_is_answered() -> None:
     offer = HEAD + VIDEO.replace("a=rtcp-mux\n", "a=rtcp-mux-only\n")
     text = write_answer(meet(offer), LOCAL)
