@@ -156,7 +156,12 @@ def fragment() -> tuple[list[bytes], Run]:
 
     samples = [
         write_fragment(
-            "abcd", "p" * 22, "m=video 9 UDP/TLS/RTP/SAVPF 96", ["0"], ("1 1 udp 2130706431 192.0.2.1 8189 typ host",)
+            "abcd",
+            "p" * 22,
+            "m=video 9 UDP/TLS/RTP/SAVPF 96",
+            "0",
+            ["0"],
+            ("1 1 udp 2130706431 192.0.2.1 8189 typ host",),
         ),
         "a=ice-ufrag:abcd\r\na=ice-pwd:" + "x" * 22 + "\r\n",
     ]

@@ -313,10 +313,12 @@ class Viewer:
                 self.close_callbacks.pop()()
             self._on_closed(self)
             self.closed.set()
+            # Without its id, a flood of viewers that never connect is one repeated line.
+            who = f"viewer {self.id}" if self._session is not None else "a viewer that never connected"
             log.info(
-                "camera %s: viewer %s has ended: %s",
+                "camera %s: %s has ended: %s",
                 self.camera_id,
-                self.id,
+                who,
                 self.reason,
                 extra={"camera": self.camera_id, "viewer": self.id},
             )
