@@ -154,9 +154,13 @@ class AudioTranscoder:
         first_90k = size = 0
         for data, pts_90k in packets:
             ends_90k = first_90k + size * CLOCK_RATE // bytes_per_s
-            if run and abs(pts_90k - ends_90k) > JOIN_JITTER_90K:
+            if run and (not data or abs(pts_90k - ends_90k) > JOIN_JITTER_90K):
                 yield b"".join(run), first_90k
                 run = []
+            if not data:
+                # Its error must be seen.
+                yield data, pts_90k
+                continue
             if not run:
                 first_90k, size = pts_90k, 0
             run.append(data)

@@ -134,6 +134,9 @@ class AudioTrack:
         if self._transcoder is None:
             self._add(self._position(packet.pts_90k + self._offset_90k), packet.data, packet.duration_90k)
             return
+        if not packet.data:
+            self.counters.decode_errors += 1
+            return
         self._waiting.append((packet.data, packet.pts_90k))
         if len(self._waiting) >= BATCH_MAX_PACKETS:
             self._transcode()
