@@ -15,6 +15,7 @@ Rules:
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -186,23 +187,27 @@ class _SegmentFrames:
         self._from_90k = from_90k
         self._pace = pace
         self._width = width
+        self._lock = threading.Lock()
+        """A reader that leaves closes the file while a thread may still be in :meth:`next`."""
         self.read_to_90k = from_90k
         """Capture time of the newest packet that was read."""
 
     def next(self) -> _ReplayFrame | None:
         """The next frame, or ``None`` at the end. Blocking."""
-        for packet in self._packets:
-            self.read_to_90k = max(self.read_to_90k, packet.captured_at_90k)
-            picture = self._decoder.decode(packet)
-            if picture is None or picture.captured_at_90k < self._from_90k:
-                continue
-            if self._pace.take(picture.captured_at_90k):
-                return _ReplayFrame(self._encoder.encode(picture, self._width), picture.captured_at_90k)
-        return None
+        with self._lock:
+            for packet in self._packets:
+                self.read_to_90k = max(self.read_to_90k, packet.captured_at_90k)
+                picture = self._decoder.decode(packet)
+                if picture is None or picture.captured_at_90k < self._from_90k:
+                    continue
+                if self._pace.take(picture.captured_at_90k):
+                    return _ReplayFrame(self._encoder.encode(picture, self._width), picture.captured_at_90k)
+            return None
 
     def close(self) -> None:
-        """Close the file. Blocking."""
-        self._packets.close()
+        """Close the file, after a frame that is being made. Blocking."""
+        with self._lock:
+            self._packets.close()
 
 
 async def replay_jpeg(
