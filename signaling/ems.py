@@ -205,7 +205,7 @@ class EmsMessaging(StreamMessaging):
         camera = self.control.service.camera(request.camera_id)
         camera_id = camera.id
         requested_by = self._requested_by.setdefault(camera_id, set())
-        requested_by &= camera.clients.keys()  # others may have given way to newer ones
+        requested_by.intersection_update(camera.clients)  # others may have given way to newer ones
         if event == "capture_start_request":
             requested_by.add(request.client_id)
         else:
