@@ -100,7 +100,7 @@ def _liveedge(app: web.Application, camera: Camera, delays: FrameDelays | None) 
     async def serve(_: web.Application) -> AsyncIterator[None]:
         nonlocal server
         server = WebRtcServer(
-            udp_port=0, listen=("127.0.0.1",), viewers_per_camera=VIEWERS_MAX, viewers_per_address=VIEWERS_MAX
+            udp_port=0, listen=("127.0.0.1",), viewers_per_camera=VIEWERS_MAX, viewers_per_client=VIEWERS_MAX
         )
         await server.start()
         if delays is not None:

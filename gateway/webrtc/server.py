@@ -9,8 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aiortc import RTCCertificate
@@ -33,29 +32,19 @@ from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.listener import IceListener
 from gateway.webrtc.ice.registry import IceRegistry
 from gateway.webrtc.ice.servers import IceServer, IceServers
+from gateway.webrtc.limits import VIEWERS_PER_CAMERA, VIEWERS_PER_CLIENT, ViewerLimits
 from gateway.webrtc.rtp.srtp import SrtpBuffer
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
 from gateway.webrtc.sdp.counter_offer import write_counter_offer
 from gateway.webrtc.sdp.negotiation import NegotiatedSession, check_video, negotiate, refuse_b_frames
 from gateway.webrtc.sdp.offer import Offer, parse_offer
-from gateway.webrtc.stats import Totals, ViewerState
+from gateway.webrtc.stats import Totals
 from gateway.webrtc.viewer import Viewer
 
 log = logging.getLogger(__name__)
 
 KEYFRAME_WAIT_S = 8.0
 """How long an offer waits for a camera that is starting: for its connection, and the usual keyframe interval."""
-
-VIEWERS_PER_CAMERA = 256
-VIEWERS_PER_CAMERA_AND_CLIENT = 192
-"""Of one client, so that no single one takes a whole camera. Hundreds of people may be behind one address."""
-
-VIEWERS_PER_ADDRESS = 1024
-"""Of one client, of all cameras together: many people with a wall of cameras each."""
-
-UNCONNECTED_S = 2.0
-"""At a limit, a viewer that is not connected after this long gives way to a new one. Connecting takes some round
-trips."""
 
 TICK_S = 1.0
 """Interval of sender reports, and of the check for silent viewers."""
@@ -81,13 +70,13 @@ class WebRtcServer:
         ice_servers: Sequence[str] = (),
         clock: Clock = SYSTEM_CLOCK,
         viewers_per_camera: int = VIEWERS_PER_CAMERA,
-        viewers_per_address: int = VIEWERS_PER_ADDRESS,
+        viewers_per_client: int = VIEWERS_PER_CLIENT,
     ) -> None:
         self.ice_servers = IceServers(ice_servers)
         """The ICE servers for viewers. May be replaced at any time."""
         self._clock = clock
-        self._viewers_per_camera = viewers_per_camera
-        self._viewers_per_address = viewers_per_address
+        self.limits = ViewerLimits(clock, viewers_per_camera, viewers_per_client)
+        """How many viewers there may be; counts those that were refused."""
         self._certificate: RTCCertificate = SharedCertificate.generateCertificate()
         self._fingerprint = next(
             (item.algorithm, item.value) for item in self._certificate.getFingerprints() if item.algorithm == "sha-256"
@@ -97,14 +86,6 @@ class WebRtcServer:
         self.listener = IceListener(udp_port, listen, hosts, self.registry)
         self._fanouts: dict[str, CameraFanout] = {}
         self._viewers: dict[str, Viewer] = {}
-        self._counts: Counter[str] = Counter()
-        """Viewers and pending joins, by the keys of :meth:`_reserve`."""
-        self._keys: dict[str, tuple[str, ...]] = {}
-        """By viewer: the keys that it counts for."""
-        self.joins_refused = 0
-        """Offers refused because of a limit."""
-        self.viewers_evicted = 0
-        """Viewers that were not connected and gave way to others."""
         self._maintenance: asyncio.Task[None] | None = None
         self._closed_totals: dict[str, Totals] = {}
         """Totals of the closed viewers, by camera."""
@@ -205,35 +186,23 @@ class WebRtcServer:
         offer = parse_offer(offer_sdp)
         began_s = self._clock.monotonic()
         client = counted_as or client_network(client_address)
-        with self._reserve(camera.id, client, is_limited) as keys:
-            hold = camera.hold("webrtc")
-            try:
-                info = await self._wait_for_stream(camera)
-                negotiated, refusal = _negotiate(offer, info, camera.id)
-                if refusal is not None and not may_counter:
-                    raise refusal
-                fanout = self._fanouts.get(camera.id)
-                if fanout is None:
-                    fanout = CameraFanout(camera.hub, self._clock, lambda why: self._end_viewers(camera.id, why))
-                    self._fanouts[camera.id] = fanout
-                viewer = Viewer(
-                    camera_id=camera.id,
-                    client_address=client_address,
-                    fanout=fanout,
-                    certificate=self._certificate,
-                    srtp_buffer=self._srtp_buffer,
-                    clock=self._clock,
-                    on_restart=self._restart_ice,
-                    on_closed=self._on_viewer_closed,
-                )
-            except BaseException:
-                hold.release()
-                raise
-            viewer.close_callbacks.append(hold.release)
-            first_frame_s = self.first_frame_s.labels(camera.id)
-            viewer.on_first_frame = lambda: first_frame_s.observe(self._clock.monotonic() - began_s)
-            self._viewers[viewer.id] = viewer
-            self._keys[viewer.id] = keys
+        if self._closed or not self.listener.is_open:
+            raise UnavailableError("the gateway is stopping")
+        place = self.limits.take(camera.id, client, is_limited=is_limited)
+        hold = camera.hold("webrtc")
+        try:
+            info = await self._wait_for_stream(camera)
+            negotiated, refusal = _negotiate(offer, info, camera.id)
+            if refusal is not None and not may_counter:
+                raise refusal
+            viewer = place.occupant = self._new_viewer(camera, client_address)
+        except BaseException:
+            hold.release()
+            self.limits.free(place)
+            raise
+        viewer.close_callbacks += [hold.release, lambda: self.limits.free(place)]
+        first_frame_s = self.first_frame_s.labels(camera.id)
+        viewer.on_first_frame = lambda: first_frame_s.observe(self._clock.monotonic() - began_s)
         if negotiated is not None:
             viewer.answer_sdp = write_answer(negotiated, self._local(viewer))
             self._start(viewer, negotiated)
@@ -259,6 +228,24 @@ class WebRtcServer:
         if negotiated is None:
             raise refusal or UnavailableError("the answer cannot be used")
         self._start(viewer, negotiated)
+
+    def _new_viewer(self, camera: Camera, client_address: str) -> Viewer:
+        fanout = self._fanouts.get(camera.id)
+        if fanout is None:
+            fanout = CameraFanout(camera.hub, self._clock, lambda why: self._end_viewers(camera.id, why))
+            self._fanouts[camera.id] = fanout
+        viewer = Viewer(
+            camera_id=camera.id,
+            client_address=client_address,
+            fanout=fanout,
+            certificate=self._certificate,
+            srtp_buffer=self._srtp_buffer,
+            clock=self._clock,
+            on_restart=self._restart_ice,
+            on_closed=self._on_viewer_closed,
+        )
+        self._viewers[viewer.id] = viewer
+        return viewer
 
     def _start(self, viewer: Viewer, negotiated: NegotiatedSession) -> None:
         self.registry.add(viewer.agent)
@@ -313,59 +300,6 @@ class WebRtcServer:
                 with contextlib.suppress(OSError):
                     await self.listener.resolve_hosts()
 
-    @contextlib.contextmanager
-    def _reserve(self, camera_id: str, client: str, is_limited: bool) -> Iterator[tuple[str, ...]]:
-        """Count a viewer against the limits, until :meth:`_on_viewer_closed`, or the body of the ``with`` raises.
-
-        Gives the keys that it counts for. Raises ``UnavailableError``.
-        """
-        if self._closed or not self.listener.is_open:
-            raise UnavailableError("the gateway is stopping")
-        limits = {
-            f"camera:{camera_id}": (self._viewers_per_camera, f"camera {camera_id} has", ""),
-            f"client:{client}": (self._viewers_per_address, "your address has", ""),
-            f"camera:{camera_id} client:{client}": (
-                VIEWERS_PER_CAMERA_AND_CLIENT,
-                "your address has",
-                f" of camera {camera_id}",
-            ),
-        }
-        for key, (limit, whose, of_camera) in limits.items():
-            count = self._counts[key]
-            if count >= limit and is_limited and not self._make_room(key):
-                self.joins_refused += 1
-                raise UnavailableError(f"{whose} {count} WebRTC viewers{of_camera}, its limit", retry_after_s=10)
-        keys = tuple(limits)
-        self._counts.update(keys)
-        try:
-            yield keys
-        except BaseException:
-            self._uncount(keys)
-            raise
-
-    def _uncount(self, keys: tuple[str, ...]) -> None:
-        for key in keys:
-            self._counts[key] -= 1
-            if not self._counts[key]:
-                del self._counts[key]
-
-    def _make_room(self, key: str) -> bool:
-        """Close a viewer that is not connected, the oldest of the client with the most. ``False``: there is none."""
-        latest_s = self._clock.monotonic() - UNCONNECTED_S
-        by_client: dict[str, list[Viewer]] = {}
-        for viewer in self._viewers.values():
-            keys = self._keys[viewer.id]
-            if key in keys and viewer.state is ViewerState.NEW and viewer.created_s <= latest_s:
-                by_client.setdefault(keys[1], []).append(viewer)
-        if not by_client:
-            return False
-        oldest = max(by_client.values(), key=len)[0]
-        self._uncount(self._keys.pop(oldest.id))
-        self._keys[oldest.id] = ()
-        oldest.close_soon("it was not connected, and another viewer needed its place")
-        self.viewers_evicted += 1
-        return True
-
     def _restart_ice(self, viewer: Viewer, remote: tuple[str, str]) -> tuple[str, ...]:
         """Give a viewer new ICE credentials. Returns our candidates."""
         self.registry.restart(viewer.agent, remote)
@@ -377,7 +311,6 @@ class WebRtcServer:
 
     def _on_viewer_closed(self, viewer: Viewer) -> None:
         self.registry.remove(viewer.agent)
-        self._uncount(self._keys.pop(viewer.id, ()))
         if self._viewers.pop(viewer.id, None) is not None:
             self._closed_totals[viewer.camera_id] = self._totals_of_closed(viewer.camera_id).plus(viewer.stats())
         if not self.viewers_of(viewer.camera_id):

@@ -176,7 +176,7 @@ async def test_a_peer_with_another_certificate_is_refused(server: WebRtcServer, 
 
 
 async def test_limits_for_a_camera_and_for_an_address(camera_with: Cameras) -> None:
-    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=3, viewers_per_address=2)
+    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=3, viewers_per_client=2)
     await server.start()
     camera, sdp = camera_with(encode_loop()), await offer()
     await server.join(camera, sdp, client_address="192.0.2.1")
@@ -191,7 +191,7 @@ async def test_limits_for_a_camera_and_for_an_address(camera_with: Cameras) -> N
 
 
 async def test_pending_joins_count_against_the_limit(camera_with: Cameras) -> None:
-    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_address=2)
+    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_client=2)
     await server.start()
     camera, sdp = camera_with(encode_loop()), await offer()
     results = await asyncio.gather(
@@ -430,8 +430,8 @@ async def test_a_hundred_joins_and_leaves_leave_nothing_behind(camera_with: Came
 async def test_viewers_that_never_connect_keep_nobody_out(
     camera_with: Cameras, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.webrtc.server.UNCONNECTED_S", 0.0)
-    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=4, viewers_per_address=3)
+    monkeypatch.setattr("gateway.webrtc.limits.UNCONNECTED_S", 0.0)
+    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=4, viewers_per_client=3)
     await server.start()
     camera, sdp = camera_with(encode_loop()), await offer()
     for n in range(20):
@@ -442,12 +442,12 @@ async def test_viewers_that_never_connect_keep_nobody_out(
     await asyncio.sleep(0.05)
     assert honest.reason is None, "the addresses of one /64 make room for each other"
     assert len(server.viewers_of("loop")) <= 4
-    assert server.viewers_evicted > 30
+    assert server.limits.evicted > 30
     await server.close()
 
 
 async def test_a_credential_has_a_limit_of_its_own_and_an_administrator_none(camera_with: Cameras) -> None:
-    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=5, viewers_per_address=2)
+    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=5, viewers_per_client=2)
     await server.start()
     camera, sdp = camera_with(encode_loop()), await offer()
     for counted_as in (None, None, "ada at 192.0.2.1", "ada at 192.0.2.1", "bob at 192.0.2.1"):
@@ -455,7 +455,7 @@ async def test_a_credential_has_a_limit_of_its_own_and_an_administrator_none(cam
     for counted_as in (None, "ada at 192.0.2.1", "bob at 192.0.2.1"):
         with pytest.raises(UnavailableError):
             await server.join(camera, sdp, client_address="192.0.2.1", counted_as=counted_as)
-    assert server.joins_refused == 3
+    assert server.limits.refused == 3
     await server.join(camera, sdp, client_address="192.0.2.1", counted_as="root", is_limited=False)
     await server.close()
     assert camera.viewers == {}

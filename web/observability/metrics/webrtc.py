@@ -81,13 +81,13 @@ def webrtc_metrics(gateway: Gateway) -> Iterable[Metric]:
         [((reason,), count) for reason, count in server.sends_failed.items()],
     )
     yield counter(
-        "webrtc_joins_refused", "Offers of WebRTC viewers refused because of a limit", (), single(server.joins_refused)
+        "webrtc_joins_refused", "Offers of WebRTC viewers refused because of a limit", (), single(server.limits.refused)
     )
     yield counter(
         "webrtc_viewers_evicted",
         "WebRTC viewers that were not connected and were closed for another",
         (),
-        single(server.viewers_evicted),
+        single(server.limits.evicted),
     )
     yield counter(
         "webrtc_accept_failures",
