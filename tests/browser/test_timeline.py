@@ -4,7 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from playwright.async_api import Page
+from playwright.async_api import Browser, Page
 
 from tests.support.ffprobe import ffprobe
 from tests.support.gateway_process import GatewayProcess
@@ -85,6 +85,19 @@ async def test_recordings_are_listed_protected_and_downloaded(
     async with page.expect_download() as download:
         await rows.first.get_by_role("button", name="Download").click()
     assert (await download.value).suggested_filename.startswith("door_")
+
+
+async def test_recordings_of_last_night_are_listed_after_midnight(
+    two_hours: tuple[GatewayProcess, int], browser: Browser
+) -> None:
+    gateway, _ = two_hours
+    # A zone whose local hour is 0. POSIX counts zones to the west.
+    hour = time.gmtime().tm_hour
+    zone = f"Etc/GMT+{hour}" if hour <= 12 else f"Etc/GMT-{24 - hour}"
+    page = await browser.new_page(timezone_id=zone)
+    await page.goto(f"{gateway.url}/#/camera/door")
+    assert await page.evaluate("new Date().getHours()") in (0, 1)
+    await page.locator(".recordings li").first.wait_for(timeout=TIMEOUT_MS)
 
 
 async def test_keyboard_alone(two_hours: tuple[GatewayProcess, int], page: Page) -> None:

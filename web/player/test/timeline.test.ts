@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import {
   dayOf,
+  firstView,
+  listedRange,
   mergeRanges,
   pan,
   recordedDuration,
@@ -67,6 +69,27 @@ describe("recordings", () => {
 
   it("are summed within a range", () => {
     expect(recordedDuration([at(0, 100), at(200, 400)], 50, 300)).toBe(150);
+  });
+});
+
+describe("right after midnight", () => {
+  const midnight = dayOf(noon).from;
+  const now = midnight + 5 * 60_000;
+  const yesterday = { start: midnight - 3 * HOUR, end: midnight - HOUR / 2, isProtected: false };
+
+  it("the recordings of the last 24 hours are listed beside live", () => {
+    expect(listedRange({ from: now - 60_000, to: now + 60_000 }, now).from).toBe(now - 24 * HOUR);
+  });
+
+  it("only the viewed day is listed beside another day", () => {
+    const day = dayOf(midnight - 48 * HOUR);
+    expect(listedRange(day, now)).toEqual(day);
+  });
+
+  it("the first view is the last 24 hours, where today has too little", () => {
+    expect(firstView([yesterday], now)?.from).toBe(now - 24 * HOUR);
+    expect(firstView([{ ...yesterday, start: yesterday.end - HOUR }], now)).toBeNull();
+    expect(firstView([yesterday], midnight - 1)).toEqual(dayOf(midnight - 1));
   });
 });
 

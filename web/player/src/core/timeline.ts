@@ -22,7 +22,13 @@ const JOIN_MS = 1500;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200].map(
   (s) => s * 1000,
 );
-const STEP_MAX_MS = 86_400_000;
+const DAY_MS = 86_400_000;
+const STEP_MAX_MS = DAY_MS;
+
+/** With less than this recorded in a day, a day is too long a first view. */
+const DAY_VIEW_MIN_MS = 2 * 3_600_000;
+/** The part of a view that is kept free after now. */
+const VIEW_AHEAD = 0.02;
 
 export function toX(view: View, time: number, width: number): number {
   return ((time - view.from) / (view.to - view.from)) * width;
@@ -67,6 +73,22 @@ export function mergeRanges(recordings: readonly RecordedRange[]): RecordedRange
 /** How much was recorded between two times, ms. */
 export function recordedDuration(recordings: readonly RecordedRange[], from: number, to: number): number {
   return recordings.reduce((sum, { start, end }) => sum + Math.max(0, Math.min(end, to) - Math.max(start, from)), 0);
+}
+
+/** What is listed beside a view: its whole day. With a view of now also the last 24 hours, also right after midnight. */
+export function listedRange(view: View, now: number): View {
+  const { from, to } = dayOf((view.from + view.to) / 2);
+  const hasNow = view.from <= now && now <= view.to;
+  return {
+    from: Math.min(view.from, from, hasNow ? now - DAY_MS : Number.POSITIVE_INFINITY),
+    to: Math.max(view.to, to),
+  };
+}
+
+/** The view to begin with: today, or else the last 24 hours, if enough is recorded in it; `null` for a shorter one. */
+export function firstView(recordings: readonly RecordedRange[], now: number): View | null {
+  const views = [dayOf(now), { from: now - DAY_MS, to: now + DAY_MS * VIEW_AHEAD }];
+  return views.find(({ from, to }) => recordedDuration(recordings, from, to) >= DAY_VIEW_MIN_MS) ?? null;
 }
 
 export interface Tick {

@@ -1,7 +1,7 @@
 // One camera: its player, timeline, details, statistics and recordings.
 
 import { ApiError } from "../core/api.ts";
-import { dayOf, type RecordedRange, recordedDuration, reveal, type View } from "../core/timeline.ts";
+import { dayOf, firstView, listedRange, type RecordedRange, reveal } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
 import type { Segment } from "../generated/api.ts";
 import { type Icon, icon } from "../icons.ts";
@@ -22,8 +22,6 @@ const RELOAD_DELAY_MS = 150;
 const THUMBNAIL_PX = 384;
 const PLAYHEAD_MS = 200;
 const SPEEDS = [0.5, 1, 2, 4, 8];
-/** With less than this recorded today, the first view is an hour and not the day. */
-const DAY_VIEW_MIN_MS = 2 * HOUR_MS;
 
 export class CameraView {
   readonly element: HTMLElement;
@@ -273,11 +271,8 @@ export class CameraView {
   }
 
   private async reload(): Promise<void> {
-    const { view } = this.timeline;
-    const today = dayOf((view.from + view.to) / 2);
-    const range: View = { from: Math.min(view.from, today.from), to: Math.max(view.to, today.to) };
     try {
-      this.segments = await segmentsOf(this.id, range, this.closing.signal);
+      this.segments = await segmentsOf(this.id, listedRange(this.timeline.view, Date.now()), this.closing.signal);
     } catch (error) {
       if (error instanceof ApiError && error.status !== 404) this.fail(error);
       return;
@@ -291,7 +286,8 @@ export class CameraView {
     this.recordings.show(this.segments);
     if (this.isFirstView) {
       this.isFirstView = false;
-      if (recordedDuration(recorded, today.from, today.to) > DAY_VIEW_MIN_MS) this.timeline.setView(today);
+      const view = firstView(recorded, Date.now());
+      if (view) this.timeline.setView(view);
     }
   }
 

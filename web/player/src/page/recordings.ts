@@ -1,10 +1,11 @@
 // The list of recordings of the day, with buttons to play, protect and download each.
 
+import { dayOf } from "../core/timeline.ts";
 import type { Segment } from "../generated/api.ts";
 import { icon } from "../icons.ts";
 import { protect, save } from "./archive.ts";
 import { h } from "./dom.ts";
-import { bytes, clock, duration } from "./format.ts";
+import { bytes, clock, duration, shortDay } from "./format.ts";
 import { t } from "./i18n.ts";
 import { store } from "./store.ts";
 
@@ -65,7 +66,8 @@ export class Recordings {
     const facts = [duration(segment.duration_s * 1000), bytes(segment.size)];
     if (segment.state === "growing") facts.push(t("growing"));
     if (segment.protected) facts.push(t("protected"));
-    const span = `${clock(start)} – ${clock(Date.parse(segment.end))}`;
+    const isToday = dayOf(start).from === dayOf(Date.now()).from;
+    const span = `${isToday ? "" : `${shortDay(start)} `}${clock(start)} – ${clock(Date.parse(segment.end))}`;
     const file = `${this.camera}_${segment.id.replace("segment_", "")}.mp4`;
     const protectWord = t(segment.protected ? "unprotect" : "protect");
     const image = h("img", { alt: "", loading: "lazy", width: 96, height: 54 });
