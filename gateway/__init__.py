@@ -3,12 +3,13 @@
 These names are its public API. Everything else may change.
 """
 
-from gateway.camera import Camera, Hold
+from gateway.camera import Camera
 from gateway.camera_settings import CameraSettings
 from gateway.errors import CaptureError, LiveedgeError
 from gateway.hub import PacketHub, Subscription
 from gateway.jpeg.feed import JpegFrame
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
+from gateway.rendition import Hold, Rendition
 from gateway.service import CaptureService
 from gateway.session import CaptureSession, SessionState
 from gateway.settings import GatewaySettings, load_settings
@@ -29,6 +30,7 @@ __all__ = [
     "MediaKind",
     "Packet",
     "PacketHub",
+    "Rendition",
     "SessionState",
     "StreamInfo",
     "Subscription",

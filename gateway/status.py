@@ -30,17 +30,15 @@ class LiveEdge(BaseModel):
     offset_s: float | None = Field(default=None, description="archive: seconds recorded in that segment")
 
 
-class CaptureStatus(BaseModel):
-    """State, stream and viewers of one camera. Rates are measured, not declared; ``null`` is not known (yet)."""
+class StreamStatus(BaseModel):
+    """State and viewers of one stream of a camera. Rates are measured, not declared; ``null`` is not known (yet)."""
 
     model_config = ConfigDict(frozen=True)
 
-    camera_id: str
     state: SessionState
     is_active: bool = Field(description="whether the camera is captured, or an attempt to do so goes on")
     rtsp_url: str = Field(description="without user and password")
     error_message: str | None = Field(default=None, description="why there is no video, as a sentence")
-    clients: int = Field(default=0, description="clients that asked for the capture by command")
     viewers: dict[str, int] = Field(default_factory=dict, description="number of viewers by transport")
     codec: str | None = None
     width: int | None = None
@@ -52,6 +50,13 @@ class CaptureStatus(BaseModel):
     keyframe_interval_s: float | None = None
     reconnects: int = Field(default=0, description="times that the camera was lost after a frame")
     packets_dropped: int = 0
+
+
+class CaptureStatus(StreamStatus):
+    """State, stream and viewers of one camera. Rates are measured, not declared; ``null`` is not known (yet)."""
+
+    camera_id: str
+    clients: int = Field(default=0, description="clients that asked for the capture by command")
     live_edge: LiveEdge | None = None
 
 

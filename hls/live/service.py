@@ -25,10 +25,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.camera import Camera, Hold
+from gateway.camera import Camera
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import BadRequestError, NotFoundError, UnavailableError
 from gateway.media import Packet, StreamInfo
+from gateway.rendition import Hold
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from hls.live.counters import LiveCounters

@@ -231,7 +231,7 @@ async def test_a_persistent_camera_is_tried_again_and_a_command_ends_the_wait(sc
 async def test_a_silent_engine_is_ended_after_the_timeout(
     scenes: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.camera.ENGINE_GRACE_S", 0.05)
+    monkeypatch.setattr("gateway.capture_runs.ENGINE_GRACE_S", 0.05)
     scene = scenes(capture_timeout=100)
     await scene.service.start_capture()
     await scene.live()

@@ -42,7 +42,6 @@ export interface BrowsersStatus {
 
 /** A camera with its state, viewers and live edge. Rates are measured; `null` is not known (yet). */
 export interface Camera {
-  camera_id: string;
   state: SessionState;
   /** whether the camera is captured, or an attempt to do so goes on */
   is_active: boolean;
@@ -50,8 +49,6 @@ export interface Camera {
   rtsp_url: string;
   /** why there is no video, as a sentence */
   error_message: string | null;
-  /** clients that asked for the capture by command */
-  clients: number;
   /** number of viewers by transport */
   viewers: Record<string, number>;
   codec: string | null;
@@ -65,6 +62,9 @@ export interface Camera {
   /** times that the camera was lost after a frame */
   reconnects: number;
   packets_dropped: number;
+  camera_id: string;
+  /** clients that asked for the capture by command */
+  clients: number;
   live_edge: LiveEdge | null;
   record: RecordMode;
   start: StartMode;

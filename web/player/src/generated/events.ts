@@ -25,7 +25,6 @@ export interface CaptureStatusRequest {
  * In an answer, `client_id` and `metadata` are those of the client.
  */
 export interface CaptureStatusResponse {
-  camera_id?: string | null;
   state: SessionState;
   /** whether the camera is captured, or an attempt to do so goes on */
   is_active: boolean;
@@ -33,8 +32,6 @@ export interface CaptureStatusResponse {
   rtsp_url: string;
   /** why there is no video, as a sentence */
   error_message?: string | null;
-  /** clients that asked for the capture by command */
-  clients: number;
   /** number of viewers by transport */
   viewers: Record<string, number>;
   codec?: string | null;
@@ -48,6 +45,9 @@ export interface CaptureStatusResponse {
   /** times that the camera was lost after a frame */
   reconnects: number;
   packets_dropped: number;
+  camera_id?: string | null;
+  /** clients that asked for the capture by command */
+  clients: number;
   live_edge?: LiveEdge | null;
   /** error code, if a command was refused */
   error?: string | null;
