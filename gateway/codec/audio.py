@@ -11,6 +11,9 @@ Rules:
 3. Only mono and stereo are encoded. A source with more channels becomes stereo.
 4. Packets of G.711 that follow each other are decoded and encoded as one: they are samples and nothing else, and a
    packet of 20 ms costs as much as one of a second.
+5. AAC has a constant quality and no constant bit rate. To hold a rate, FFmpeg's encoder encodes most frames several
+   times: that took twice as long for speech, and three times for a tone. What the source cannot have, above half its
+   sample rate, is not searched for.
 """
 
 import io
@@ -33,6 +36,10 @@ JOIN_JITTER_90K = CLOCK_RATE // 50
 """Packets whose time differs by up to this from the end of the one before follow it, rule 4."""
 
 
+AAC_QUALITY = 120
+"""FFmpeg's ``global_quality``, about ``-q:a 1``: 20 to 40 kbit/s for G.711."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Encoder:
     """How FFmpeg encodes a codec."""
@@ -44,7 +51,7 @@ class _Encoder:
 
 
 _ENCODERS: Mapping[str, _Encoder] = {
-    "aac": _Encoder("aac", "mp4a.40.2", "fltp"),
+    "aac": _Encoder("aac", "mp4a.40.2", "fltp", {"flags": "+qscale", "global_quality": str(AAC_QUALITY)}),
     "opus": _Encoder("libopus", "opus", "s16", {"application": "lowdelay"}),
 }
 
@@ -57,14 +64,21 @@ class EncodedAudioFrame(NamedTuple):
 
 
 class AudioEncoder:
-    """Raw samples in, coded frames of ``frame_samples`` out.
+    """Raw samples in, coded frames of ``frame_samples`` out. ``cutoff_hz``: there is nothing above in AAC (rule 5).
 
     ``codec`` is ``aac`` or ``opus``, ``channels`` is 1 or 2. Frames to encode have the attributes ``sample_format``,
     ``layout`` and ``sample_rate_hz``, and a ``pts`` in samples. Raises ``av.FFmpegError`` or ``ValueError``.
     """
 
     def __init__(
-        self, codec: str, sample_rate_hz: int, channels: int, *, frame_samples: int, bit_rate_bps: int
+        self,
+        codec: str,
+        sample_rate_hz: int,
+        channels: int,
+        *,
+        frame_samples: int,
+        bit_rate_bps: int,
+        cutoff_hz: int | None = None,
     ) -> None:
         if codec not in _ENCODERS:
             raise ValueError(f"there is no encoder for {codec}")
@@ -81,6 +95,8 @@ class AudioEncoder:
         options = dict(encoder.options)
         if codec == "opus":
             options["frame_duration"] = f"{frame_samples * 1000 / sample_rate_hz:g}"
+        elif cutoff_hz is not None and cutoff_hz < sample_rate_hz // 2:
+            options["cutoff"] = str(cutoff_hz)
         context.options = options
         context.open()
         if context.frame_size != frame_samples:
@@ -114,7 +130,12 @@ class AudioTranscoder:
         self._source = source
         self._decoder = _decoder(source)
         self._encoder = AudioEncoder(
-            codec, sample_rate_hz, channels, frame_samples=frame_samples, bit_rate_bps=bit_rate_bps
+            codec,
+            sample_rate_hz,
+            channels,
+            frame_samples=frame_samples,
+            bit_rate_bps=bit_rate_bps,
+            cutoff_hz=source.sample_rate_hz // 2,
         )
         self._resampler = av.AudioResampler(
             self._encoder.sample_format, self._encoder.layout, sample_rate_hz, frame_samples

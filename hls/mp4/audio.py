@@ -44,7 +44,7 @@ HIGH_RATE_HZ = 48_000
 """Transcoded audio has one of these rates. The lower one costs a third, and G.711 has nothing above 4 kHz anyway."""
 
 BIT_RATE_BPS = 48_000
-"""Per transcoded channel; enough for speech and street noise."""
+"""Per transcoded channel, for encoders that have no constant quality."""
 
 
 def aac_transcoder(source: AudioInfo) -> AudioTranscoder:

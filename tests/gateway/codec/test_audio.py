@@ -32,7 +32,9 @@ AAC: dict[str, Any] = {
 TARGETS = pytest.mark.parametrize("target", [OPUS, AAC], ids=["opus", "aac"])
 
 
-def tone(codec: str, sample_rate_hz: int, channels: int, seconds: float) -> tuple[AudioInfo, list[tuple[bytes, int]]]:
+def tone(
+    codec: str, sample_rate_hz: int, channels: int, seconds: float, amplitude: float = 0.5
+) -> tuple[AudioInfo, list[tuple[bytes, int]]]:
     """A sine tone as ``codec``, and its packets with their times in 90 kHz."""
     encoder = av.CodecContext.create(codec, "w")
     assert isinstance(encoder, av.AudioCodecContext)
@@ -44,7 +46,7 @@ def tone(codec: str, sample_rate_hz: int, channels: int, seconds: float) -> tupl
     step = encoder.frame_size or sample_rate_hz // 50
     packets: list[tuple[bytes, int]] = []
     for first in range(0, round(seconds * sample_rate_hz), step):
-        wave = 0.5 * np.sin(2 * np.pi * TONE_HZ * np.arange(first, first + step) / sample_rate_hz)
+        wave = amplitude * np.sin(2 * np.pi * TONE_HZ * np.arange(first, first + step) / sample_rate_hz)
         if codec == "aac":
             frame = av.AudioFrame.from_ndarray(np.tile(wave.astype(np.float32), (channels, 1)), "fltp", layout)
         else:
@@ -88,6 +90,18 @@ def test_a_tone_stays_the_same_tone(target: dict[str, Any], codec: str, sample_r
     # A sine of 0.5 has 0.354. FFmpeg adds 3 dB where it mixes two equal channels into one.
     expected = 0.354 if channels == 1 else 0.5
     assert np.sqrt((wave**2).mean()) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("amplitude", [0.95, 0.05])
+def test_a_loud_and_a_quiet_tone_become_aac_of_the_same_level_and_little_else(amplitude: float) -> None:
+    source, packets = tone("pcm_mulaw", 8_000, 1, 2, amplitude)
+    transcoder = AudioTranscoder(source, **AAC)
+    frames = [frame for packet in packets for frame in transcoder.transcode(*packet)]
+    wave = decoded(transcoder.info, frames)[8_000:][:16_000]
+    power = np.abs(np.fft.rfft(wave * np.hanning(16_000))) ** 2
+    near_tone = power[TONE_HZ - 3 : TONE_HZ + 4].sum()
+    assert np.sqrt((wave**2).mean()) == pytest.approx(amplitude / np.sqrt(2), rel=0.02)
+    assert near_tone / (power.sum() - near_tone) > 1000  # 30 dB
 
 
 @TARGETS
