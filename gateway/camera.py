@@ -1,25 +1,31 @@
-"""Camera: one configured source, the clients that command its capture, and its stream.
+"""Camera: one configured source, the clients that command its capture, and its streams.
 
 Theory of operation. There are two ways to have a camera captured. A *client* starts it by command
-(``capture_start_request``) and stops it by command. A *viewer* holds its stream while it watches
+(``capture_start_request``) and stops it by command. A *viewer* holds one of its renditions while it watches
 (:class:`~gateway.rendition.Rendition`).
 
-A command takes effect at once.
+Rules:
+
+1. A command takes effect at once.
+2. Commands, the settings ``start`` and ``record``, and metadata concern the main stream. The sub stream is captured
+   only while a viewer holds it.
 """
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.camera_settings import CameraSettings
+from gateway.camera_settings import CameraSettings, RenditionName
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CheckAddress, EngineFactory
 from gateway.capture_clients import CaptureClients
 from gateway.clock import Clock, to_rfc3339
-from gateway.config.field import Applies, names_changed
+from gateway.errors import NotFoundError
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
-from gateway.media import Metadata
+from gateway.media import Metadata, Packet
 from gateway.rendition import CameraLinks, Hold, Rendition
 from gateway.session import CaptureSession, FrameCallback
 from gateway.status import CaptureStatus, LiveEdge
@@ -28,8 +34,9 @@ log = logging.getLogger(__name__)
 
 Observer = Callable[["Camera"], None]
 
-AddressCheck = Callable[[str], CheckAddress | None]
-"""Returns, for a camera's id, the check of the addresses that its next run connects to; ``None`` for no check."""
+AddressCheck = Callable[[str, RenditionName], CheckAddress | None]
+"""Returns, for a camera's id and a rendition, the check of the addresses that its next run connects to; ``None`` for no
+check."""
 
 ReferredCheck = Callable[[], CheckAddress | None]
 """Returns the check of the addresses that cameras refer to; see :class:`~gateway.capture.engine.CaptureSource`."""
@@ -54,14 +61,27 @@ class Camera:
         self._on_change = on_change
         self._clients = CaptureClients()
         self._metadata_sinks: list[Callable[[Metadata], None]] = []
-        links = CameraLinks(
-            is_commanded=lambda: bool(self._clients),
-            on_change=self._changed,
-            check_address=lambda: address_check(camera_id) if address_check is not None else None,
-            check_referred=lambda: referred_check() if referred_check is not None else None,
-            metadata_sink=lambda: self._on_metadata if self._metadata_sinks else None,
-        )
-        self.main = Rendition(camera_id, settings, engine_factory, clock, links)
+        self._address_check = address_check
+        self._referred_check = referred_check
+        self._closing: set[asyncio.Task[None]] = set()
+        """Sub streams that were removed."""
+        self.main = self._make(RenditionName.MAIN, settings, engine_factory)
+        self.sub: Rendition | None = None
+        """``None`` where no sub stream is configured."""
+        if settings.sub_url is not None:
+            self.sub = self._make(RenditionName.SUB, settings, engine_factory)
+
+    @property
+    def renditions(self) -> Mapping[RenditionName, Rendition]:
+        """The streams of the camera, the main one first."""
+        return {each.name: each for each in (self.main, self.sub) if each is not None}
+
+    def rendition(self, name: RenditionName) -> Rendition:
+        """One of the streams. Raises ``NotFoundError`` for a sub stream that is not configured."""
+        found = self.renditions.get(name)
+        if found is None:
+            raise NotFoundError(f"camera {self.id} has no sub stream; set sub_url in its table, or PATCH it by API")
+        return found
 
     # --- the main stream
 
@@ -107,6 +127,12 @@ class Camera:
         """Call ``callback`` with each JPEG frame (``FRAME_RATE``, ``FRAME_WIDTH``) while the camera is captured."""
         self.main.set_frame_callback(callback)
 
+    @property
+    def newest(self) -> Packet | None:
+        """The live edge: the newest video packet of any of its streams, also while the camera is away."""
+        packets = [each.hub.newest for each in self.renditions.values() if each.hub.newest is not None]
+        return max(packets, key=lambda packet: packet.captured_at_90k, default=None)
+
     # --- clients and viewers
 
     @property
@@ -117,7 +143,10 @@ class Camera:
     @property
     def viewers(self) -> Mapping[str, int]:
         """How many viewers there are, by transport."""
-        return self.main.viewers
+        counts = Counter(dict(self.main.viewers))
+        if self.sub is not None:
+            counts.update(self.sub.viewers)
+        return dict(sorted(counts.items()))
 
     def attach_metadata(self, sink: Callable[[Metadata], None]) -> None:
         """Call ``sink`` with each metadata document, from the next run on.
@@ -161,11 +190,12 @@ class Camera:
 
     def status(self) -> CaptureStatus:
         """The camera now."""
-        newest = self.hub.newest
+        newest = self.newest
         return CaptureStatus(
-            **dict(self.main.status()),
+            **{**dict(self.main.status()), "viewers": dict(self.viewers)},
             camera_id=self.id,
             clients=len(self._clients),
+            sub=self.sub.status() if self.sub is not None else None,
             live_edge=LiveEdge(time=to_rfc3339(newest.captured_at_90k)) if newest else None,
         )
 
@@ -173,18 +203,44 @@ class Camera:
 
     def begin(self) -> None:
         """Apply the settings: an always-on camera is captured from now on."""
-        self.main.begin()
+        for rendition in self.renditions.values():
+            rendition.begin()
 
     def reconfigure(self, settings: CameraSettings, engine_factory: EngineFactory) -> None:
         """Continue with other settings. Viewers and clients stay. A new run begins only where a setting requires it."""
-        before, self.settings = self.settings, settings
-        needs_new_run = bool(names_changed(before, settings, Applies.RUN))
-        self.main.reconfigure(settings, engine_factory, needs_new_run=needs_new_run)
+        self.settings = settings
+        main, sub = (settings.rendition(name) for name in RenditionName)
+        assert main is not None
+        self.main.reconfigure(main, engine_factory)
+        if sub is not None and self.sub is not None:
+            self.sub.reconfigure(sub, engine_factory)
+        elif sub is not None:
+            self.sub = self._make(RenditionName.SUB, settings, engine_factory)
+            self.sub.begin()
+        elif self.sub is not None:
+            closing = asyncio.create_task(self.sub.aclose(), name=f"close-sub-{self.id}")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            self.sub = None
+            self._changed()
 
     async def aclose(self) -> None:
         """Stop and release everything. The camera cannot be started again."""
         self._clients.clear()
-        await self.main.aclose()
+        await asyncio.gather(*(each.aclose() for each in self.renditions.values()), *self._closing)
+
+    def _make(self, name: RenditionName, settings: CameraSettings, engine_factory: EngineFactory) -> Rendition:
+        of_stream = settings.rendition(name)
+        assert of_stream is not None
+        is_main = name is RenditionName.MAIN
+        links = CameraLinks(
+            is_commanded=lambda: is_main and bool(self._clients),
+            on_change=self._changed,
+            check_address=lambda: self._address_check(self.id, name) if self._address_check is not None else None,
+            check_referred=lambda: self._referred_check() if self._referred_check is not None else None,
+            metadata_sink=lambda: self._on_metadata if is_main and self._metadata_sinks else None,
+        )
+        return Rendition(self.id, name, of_stream, engine_factory, self._clock, links)
 
     def _on_metadata(self, metadata: Metadata) -> None:
         for sink in self._metadata_sinks:

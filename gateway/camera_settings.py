@@ -8,12 +8,12 @@ import re
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, ConfigDict, SecretStr
 
 from gateway.capture.url import parse
-from gateway.config.field import Applies, SettingsGroup, setting
+from gateway.config.field import Applies, OptionalSecret, SettingsGroup, setting
 from gateway.errors import CaptureError, redact_url
 
 CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -36,6 +36,20 @@ class RecordMode(StrEnum):
     ALWAYS = "always"
     CAPTURE = "capture"
     NEVER = "never"
+
+
+class RecordSubMode(StrEnum):
+    """Whether a sub stream is recorded. ``always`` keeps it captured too."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class RenditionName(StrEnum):
+    """A stream of a camera: the main stream, or the smaller one of the same picture."""
+
+    MAIN = "main"
+    SUB = "sub"
 
 
 class StartMode(StrEnum):
@@ -189,6 +203,24 @@ class CameraSettings(CameraDefaults):
         help=_START_HELP,
         applies=Applies.LIVE,
     )
+
+    sub_url: OptionalSecret = setting(
+        None,
+        unset="the camera has no sub stream",
+        example="rtsp://user:password@192.0.2.7/stream2",
+        help="where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it",
+        applies=Applies.RUN,
+    )
+
+    def rendition(self, name: RenditionName) -> Self | None:
+        """The settings of one stream alone; ``None`` where the camera has no such stream."""
+        if name is RenditionName.MAIN:
+            return self.model_copy(update={"sub_url": None})
+        if self.sub_url is None:
+            return None
+        return self.model_copy(
+            update={"url": self.sub_url, "sub_url": None, "start": StartMode.ON_DEMAND, "record": RecordMode.NEVER}
+        )
 
     @property
     def public_url(self) -> str:

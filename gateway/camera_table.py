@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from gateway.camera_settings import CAMERA_ID, CameraSettings, EngineName, RecordMode, StartMode
 from gateway.config.messages import Fault, InvalidSettingsError, Where, unknown
 
-TABLE_ONLY = ("url", "engine")
+TABLE_ONLY = ("url", "sub_url", "engine")
 """Names that only a camera's table has. Its other names are also settings for all cameras."""
 
 _PLAIN_RTSP = ("rtsp://", "rtsps://")
@@ -58,23 +58,30 @@ def check_table(
 
 
 def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
-    """Check that each engine has a URL that it can open."""
+    """Check that each engine has URLs that it can open."""
     schemes = _SCHEMES.get(camera.capture_engine)
     if schemes is None:
         return
+    # The messages do not show the URL: without its scheme it is not known where the password ends.
+    others = "" if "http://" not in schemes else " (or http://, https:// or file:/// for another source)"
     if not camera.url.get_secret_value().strip().lower().startswith(schemes):
-        # The message does not show the URL: without its scheme it is not known where the password ends.
-        others = "" if "http://" not in schemes else " (or http://, https:// or file:/// for another source)"
         message = (
             f"its URL does not start with rtsp:// or rtsps://{others}: set RTSP_URL, or url in the camera's table, to"
             " the URL in the camera's manual, as in rtsp://user:password@192.0.2.7/stream1"
         )
         raise _fault(camera_id, message, where, "url")
+    if camera.sub_url is not None and not camera.sub_url.get_secret_value().strip().lower().startswith(schemes):
+        message = (
+            f"sub_url does not start with rtsp:// or rtsps://{others}: set it to the URL of the camera's second stream,"
+            " as in rtsp://user:password@192.0.2.7/stream2"
+        )
+        raise _fault(camera_id, message, where, "sub_url")
 
 
 def check_tls(camera_id: str, camera: CameraSettings, where: Where) -> None:
     """Check that the certificate of a camera on ``rtsps://`` is verified where the settings ask for it."""
-    if not camera.url.get_secret_value().lower().startswith(("rtsps://", "rtsps+http://")):
+    urls = [each.get_secret_value().lower() for each in (camera.url, camera.sub_url) if each is not None]
+    if not any(url.startswith(("rtsps://", "rtsps+http://")) for url in urls):
         return
     names = ("capture_tls_verify", "capture_tls_ca_file", "engine")
     if camera.capture_tls_verify and camera.capture_engine == EngineName.OPENCV:

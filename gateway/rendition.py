@@ -19,11 +19,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.camera_settings import CameraSettings, RecordMode, StartMode
+from gateway.camera_settings import CameraSettings, RecordMode, RenditionName, StartMode
 from gateway.capture.engine import CaptureSource, CheckAddress, EngineFactory
 from gateway.capture.port_probe import when_reachable
 from gateway.capture_runs import CaptureRuns
 from gateway.clock import Clock
+from gateway.config.field import Applies, names_changed
 from gateway.errors import CameraEndedError, CameraUnauthorizedError, CaptureError, UnavailableError
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
@@ -38,14 +39,15 @@ class Hold:
     """Keeps a rendition captured for one viewer, until it is released. Releasing it twice is harmless."""
 
     def __init__(self, rendition: "Rendition", kind: str) -> None:
-        self._rendition: Rendition | None = rendition
+        self.rendition = rendition
         self.kind = kind
+        self._is_released = False
 
     def release(self) -> None:
         """The viewer left."""
-        rendition, self._rendition = self._rendition, None
-        if rendition is not None:
-            rendition.end_hold(self.kind)
+        if not self._is_released:
+            self._is_released = True
+            self.rendition.end_hold(self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,16 @@ class Rendition:
     def __init__(
         self,
         camera_id: str,
+        name: RenditionName,
         settings: CameraSettings,
         engine_factory: EngineFactory,
         clock: Clock,
         links: CameraLinks,
     ) -> None:
         self.camera_id = camera_id
+        self.name = name
+        self.label = camera_id if name is RenditionName.MAIN else f"{camera_id} (sub stream)"
+        """For messages."""
         self.settings = settings
         self.hub = PacketHub(camera_id)
         self.jpeg = JpegFeed(self.hub, camera_id, clock)
@@ -132,9 +138,7 @@ class Rendition:
                     await self._progress.wait()
             except TimeoutError:
                 why = self.session.error_message or "its first frame is not there yet"
-                raise UnavailableError(
-                    f"camera {self.camera_id} is {self.session.state}: {why}", retry_after_s=2
-                ) from None
+                raise UnavailableError(f"camera {self.label} is {self.session.state}: {why}", retry_after_s=2) from None
 
     # --- status
 
@@ -178,13 +182,13 @@ class Rendition:
         self._always = self.settings.start is StartMode.ALWAYS or self.settings.record is RecordMode.ALWAYS
         self.update()
 
-    def reconfigure(self, settings: CameraSettings, engine_factory: EngineFactory, *, needs_new_run: bool) -> None:
-        """Continue with other settings. Viewers stay."""
+    def reconfigure(self, settings: CameraSettings, engine_factory: EngineFactory) -> None:
+        """Continue with other settings. Viewers stay. A new run begins only where a setting requires it."""
         before, self.settings = self.settings, settings
         self._engine_factory = engine_factory
         self.session.reconfigure(settings.public_url, _retry_policy(settings))
-        if self._task is not None and needs_new_run:
-            log.info("camera %s: restarts with other settings", self.camera_id, extra={"camera": self.camera_id})
+        if self._task is not None and names_changed(before, settings, Applies.RUN):
+            log.info("camera %s: restarts with other settings", self.label, extra={"camera": self.camera_id})
             # A task that has not run yet never reaches its own call of update() at its end.
             self._task.add_done_callback(lambda _: self.update())
             self._task.cancel()
@@ -265,13 +269,13 @@ class Rendition:
                 )
                 level = logging.ERROR if self.session.state is SessionState.FAILED else logging.WARNING
                 extra = {"camera": self.camera_id}
-                log.log(level, "camera %s: %s: %s", self.camera_id, self.session.state, error, extra=extra)
+                log.log(level, "camera %s: %s: %s", self.label, self.session.state, error, extra=extra)
                 if error.__cause__ is not None:
-                    log.debug("camera %s: the cause", self.camera_id, exc_info=error.__cause__, extra=extra)
+                    log.debug("camera %s: the cause", self.label, exc_info=error.__cause__, extra=extra)
                 self._changed()
         except asyncio.CancelledError:
             self.session.stop()
-            log.info("camera %s: stopped", self.camera_id, extra={"camera": self.camera_id})
+            log.info("camera %s: stopped", self.label, extra={"camera": self.camera_id})
         finally:
             self._task = None
             if self._callback_task is not None and not self.session.is_active:
@@ -326,7 +330,7 @@ class Rendition:
                 kind = "keyframe" if packet.is_keyframe else "frame"
                 log.debug(
                     "camera %s: %s of %d bytes at %d",
-                    self.camera_id,
+                    self.label,
                     kind,
                     len(packet.data),
                     packet.pts_90k,
@@ -338,7 +342,7 @@ class Rendition:
             self.session.first_frame(self.runs.last_video_s)
             video = packet.info.video
             extra = {"camera": self.camera_id}
-            log.info("camera %s: live, %s %dx%d", self.camera_id, video.codec, video.width, video.height, extra=extra)
+            log.info("camera %s: live, %s %dx%d", self.label, video.codec, video.width, video.height, extra=extra)
             info_changed = True
         if packet.is_video and packet.is_keyframe:
             self._notify()

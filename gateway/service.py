@@ -34,8 +34,9 @@ Listener = Callable[[CaptureStatus], None]
 class CaptureService:
     """See the module. ``cameras`` are complete settings by camera id.
 
-    ``address_check`` is called at the beginning of each run with the camera's id. It returns the check of the addresses
-    that the run connects to (:class:`~gateway.capture.engine.CaptureSource`), or ``None`` for no check.
+    ``address_check`` is called at the beginning of each run with the camera's id and the rendition. It returns the
+    check of the addresses that the run connects to (:class:`~gateway.capture.engine.CaptureSource`), or ``None`` for no
+    check.
     ``referred_check`` returns the one of the addresses that a camera refers to.
     """
 

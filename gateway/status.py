@@ -57,6 +57,11 @@ class CaptureStatus(StreamStatus):
 
     camera_id: str
     clients: int = Field(default=0, description="clients that asked for the capture by command")
+    sub: StreamStatus | None = Field(
+        default=None,
+        description="the camera's sub stream; null where it has none. `viewers` above are those of both streams, and"
+        " everything else there is of the main stream",
+    )
     live_edge: LiveEdge | None = None
 
 

@@ -27,7 +27,6 @@ from typing import Any
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from gateway.camera import Camera
 from gateway.client_address import client_network
 from gateway.errors import ConflictError, LiveedgeError, UnavailableError, redact
 from gateway.service import CaptureService
@@ -44,7 +43,7 @@ from signaling.events import (
     FramesUnsubscribe,
     parse,
 )
-from signaling.frames import VIDEO_FRAME, FrameStreams
+from signaling.frames import VIDEO_FRAME, FrameRequest, FrameStreams
 from signaling.settings import MessagingSettings
 from signaling.socket_server import SocketServer
 from signaling.status import BrowsersStatus
@@ -334,21 +333,12 @@ class BrowserSignaling:
                 raise ConflictError(
                     f"frames of {CAMERAS_MAX} cameras are sent to this client; unsubscribe from one first"
                 )
-            await client.frames.start(camera, frame_rate, width, hold=lambda: self._hold_for_frames(client, camera))
+            await client.frames.stop(camera.id)
+            on_end = client.access.on_revoke(
+                lambda error: self._spawn(self._end_frames(client, camera.id, error)), "frames_subscribe", camera.id
+            )
+            await client.frames.start(FrameRequest(camera, frame_rate, width, is_viewer=True, on_end=on_end))
         return Reply("", FramesSubscribed(camera_id=camera.id, frame_rate=frame_rate, width=width).wire())
-
-    def _hold_for_frames(self, client: "_Client", camera: Camera) -> Callable[[], None]:
-        """Keep a camera captured for a client's frames, until they stop or are revoked. Returns what releases it."""
-        hold = camera.hold("jpeg")
-        unsubscribe = client.access.on_revoke(
-            lambda error: self._spawn(self._end_frames(client, camera.id, error)), "frames_subscribe", camera.id
-        )
-
-        def release() -> None:
-            unsubscribe()
-            hold.release()
-
-        return release
 
     async def _unsubscribe(self, caller: Caller, request: FramesUnsubscribe) -> Reply:
         camera = self._service.camera(request.camera_id)

@@ -36,7 +36,7 @@ from gateway.tcp_backlog import delivered
 from signaling.control import STATUS, Caller, Control, Reply
 from signaling.ems_client import CONNECT_TIMEOUT_S, EmsClient
 from signaling.events import COMMANDS, CaptureRequest, Endpoint, parse
-from signaling.frames import VIDEO_FRAME, FrameStreams
+from signaling.frames import VIDEO_FRAME, FrameRequest, FrameStreams
 from signaling.messaging import StreamMessaging
 from signaling.settings import MessagingSettings
 from signaling.status import MessagingStatus
@@ -224,7 +224,7 @@ class EmsMessaging(StreamMessaging):
         # A camera may have been removed since the EMS asked for it.
         with contextlib.suppress(NotFoundError):
             camera = self.control.service.camera(camera_id)
-            await connection.frames.start(camera, camera.settings.frame_rate, camera.settings.frame_width)
+            await connection.frames.start(FrameRequest(camera, camera.settings.frame_rate, camera.settings.frame_width))
 
 
 class _Connection:

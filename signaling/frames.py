@@ -13,12 +13,15 @@ Rules:
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from gateway.camera import Camera
 from gateway.clock import to_rfc3339
 from gateway.jpeg.feed import JpegFrame, JpegReader
+from gateway.pictures import hold_sub
+from gateway.rendition import Hold
 from signaling.events import FrameMetadata
 
 log = logging.getLogger(__name__)
@@ -27,44 +30,87 @@ VIDEO_FRAME = "video_frame_from_service"
 
 Send = Callable[[dict[str, Any], Callable[[], None]], Awaitable[None]]
 
-Release = Callable[[], None]
+KIND = "jpeg"
+"""The transport of these viewers in a camera's status."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRequest:
+    """A camera's frames to one consumer: at most ``frame_rate`` a second, ``width`` pixels wide (``None``: all).
+
+    With ``is_viewer`` the consumer keeps the camera captured. Without, it takes what a command captured. ``on_end`` is
+    called once, when sending has stopped.
+    """
+
+    camera: Camera
+    frame_rate: float
+    width: int | None
+    is_viewer: bool = False
+    on_end: Callable[[], None] = lambda: None
 
 
 class FrameStream:
     """One camera's frames to one consumer, from its creation until :meth:`stop`, or until ``send`` raises."""
 
-    def __init__(
-        self, reader: JpegReader, send: Send, lock: asyncio.Lock, client: str, release: Release | None = None
-    ) -> None:
+    def __init__(self, request: FrameRequest, send: Send, lock: asyncio.Lock, client: str) -> None:
         self.frames_sent = 0
         self.frames_skipped = 0
-        self._reader = reader
+        self._request = request
         self._send = send
         self._lock = lock
         self._client = client
-        self._release = release
+        self._hold: Hold | None = None
+        self._is_ended = False
+        camera = request.camera
+        if camera.sub is None or request.width is None:
+            # The main stream, from now on.
+            self._hold = camera.hold(KIND) if request.is_viewer else None
+            self._reader: JpegReader | None = camera.jpeg.subscribe(request.frame_rate, request.width)
+        else:
+            self._reader = None
         self._task = asyncio.create_task(self._run(), name="send-frames")
 
     async def stop(self) -> None:
         """Stop sending."""
-        self._reader.close()
+        if self._reader is not None:
+            self._reader.close()
         self._task.cancel()
         await asyncio.wait([self._task])
+        self._end()  # a task that is cancelled before its first step does nothing
 
     async def _run(self) -> None:
         try:
-            async for frame in self._reader:
+            reader = self._reader or await self._choose()
+            async for frame in reader:
                 await self._lock.acquire()
-                newest = self._reader.newest(frame)
+                newest = reader.newest(frame)
                 await self._send(to_event(newest), self._lock.release)
                 self.frames_sent += 1
                 self.frames_skipped += newest.skipped
         except Exception:
             log.exception("sending frames to a client failed", extra={"client": self._client})
         finally:
+            self._end()
+
+    async def _choose(self) -> JpegReader:
+        """A reader of the stream to decode; see :mod:`gateway.pictures`."""
+        request = self._request
+        hold = self._hold = await hold_sub(request.camera, KIND, request.width)
+        if hold is None and request.is_viewer:
+            self._hold = request.camera.hold(KIND)
+        rendition = hold.rendition if hold is not None else request.camera.main
+        self._reader = rendition.jpeg.subscribe(request.frame_rate, request.width)
+        return self._reader
+
+    def _end(self) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        if self._reader is not None:
             self._reader.close()
-            if self._release is not None:
-                self._release()
+        if self._hold is not None:
+            self._hold.release()
+        self._request.on_end()
 
 
 class FrameStreams:
@@ -96,18 +142,10 @@ class FrameStreams:
         """Frames of the cameras that were not sent because the consumer was slower."""
         return self._frames_skipped_before + sum(stream.frames_skipped for stream in self._streams.values())
 
-    async def start(
-        self, camera: Camera, frame_rate: float, width: int | None, *, hold: Callable[[], Release] | None = None
-    ) -> None:
-        """Send a camera's frames, in place of those sent before.
-
-        ``hold`` is called when sending starts, and what it returns when sending stops.
-        """
-        await self.stop(camera.id)
-        reader = camera.jpeg.subscribe(frame_rate, width)
-        self._streams[camera.id] = FrameStream(
-            reader, self._send, self._lock, self._client, hold() if hold is not None else None
-        )
+    async def start(self, request: FrameRequest) -> None:
+        """Send a camera's frames, in place of those sent before."""
+        await self.stop(request.camera.id)
+        self._streams[request.camera.id] = FrameStream(request, self._send, self._lock, self._client)
 
     async def stop(self, camera_id: str) -> None:
         """Stop sending a camera's frames."""

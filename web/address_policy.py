@@ -17,7 +17,7 @@ Rules:
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway.camera_settings import CameraSettings
@@ -75,24 +75,29 @@ ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 
 async def check_target(table: Mapping[str, Any], settings: Settings, configured: Iterable[CameraSettings]) -> None:
     """Check the settings of a camera in an API call. Raises :class:`~gateway.errors.BadRequestError`."""
-    url = table.get("url")
-    if not isinstance(url, str):
-        return  # CameraStore reports a missing url and a wrong type
-    schemes = SCHEMES | ({_scheme(camera.url.get_secret_value()) for camera in configured} - {"file"})
+    urls = [each.get_secret_value() for camera in configured for each in (camera.url, camera.sub_url) if each]
+    schemes = SCHEMES | ({_scheme(url) for url in urls} - {"file"})
+    for name in ("url", "sub_url"):
+        url = table.get(name)
+        if isinstance(url, str):  # CameraStore reports a missing url and a wrong type
+            await _check_url(name, url, schemes, settings)
+
+
+async def _check_url(name: str, url: str, schemes: Collection[str], settings: Settings) -> None:
     if _scheme(url) not in schemes:
-        raise BadRequestError("url: it does not start with rtsp:// or rtsps://")
+        raise BadRequestError(f"{name}: it does not start with rtsp:// or rtsps://")
     if _scheme(url) == "fake":
         return
     try:
         host = parse(url).host
     except CaptureError as error:
-        raise BadRequestError(f"url: {error}") from None
+        raise BadRequestError(f"{name}: {error}") from None
     if settings.allow_metadata_addresses:
         return
-    for address in await _addresses(host):
+    for address in await _addresses(name, host):
         if is_metadata(address):
             raise BadRequestError(
-                f"url: {host} has the address {address}, which may be a cloud's metadata service and not a camera;"
+                f"{name}: {host} has the address {address}, which may be a cloud's metadata service and not a camera;"
                 " ALLOW_METADATA_ADDRESSES=true allows it"
             )
 
@@ -133,7 +138,7 @@ def _scheme(url: str) -> str:
     return url.strip().partition("://")[0].lower()
 
 
-async def _addresses(host: str) -> list[Address]:
+async def _addresses(name: str, host: str) -> list[Address]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_S):
@@ -141,6 +146,6 @@ async def _addresses(host: str) -> list[Address]:
             found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, TimeoutError):
         raise BadRequestError(
-            f"url: {host} cannot be resolved; check its spelling, or use the camera's address"
+            f"{name}: {host} cannot be resolved; check its spelling, or use the camera's address"
         ) from None
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

@@ -164,6 +164,7 @@ def _announce(app: web.Application, listener: Listener) -> None:
     shown = f"[{host}]" if ":" in host else host
     cameras_by_id = app[GATEWAY].service.cameras
     for camera in cameras_by_id.values():
-        log.info("camera %s: %s", camera.id, camera.session.rtsp_url, extra={"camera": camera.id})
+        for rendition in camera.renditions.values():
+            log.info("camera %s: %s", rendition.label, rendition.session.rtsp_url, extra={"camera": camera.id})
     # On standard output and without a prefix: this line is for the person who started the process.
     print(f"liveedge is at http://{shown}:{port}/ with {len(cameras_by_id)} camera(s)", flush=True)  # noqa: T201

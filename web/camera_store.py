@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.camera_settings import CameraSettings, EngineName
+from gateway.camera_settings import CameraSettings, EngineName, RenditionName
 from gateway.errors import BadRequestError, ConflictError, NotFoundError, SettingsError, UnavailableError
 from gateway.settings import DEMO_CAMERA, DEMO_TABLES
 from web.private_files import write_private
@@ -76,9 +76,10 @@ class CameraStore:
         """Whether the settings, and not the API, define a camera."""
         return camera_id in self.settings.camera_tables()
 
-    def is_url_by_api(self, camera_id: str) -> bool:
-        """Whether the API set the URL of a camera."""
-        return "url" in self._changes.get(camera_id, {})
+    def is_url_by_api(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> bool:
+        """Whether the API set the URL of a camera's stream."""
+        name = "url" if rendition is RenditionName.MAIN else "sub_url"
+        return name in self._changes.get(camera_id, {})
 
     async def add(self, camera_id: str, table: Mapping[str, Any]) -> CameraSettings:
         """Add a camera. Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``."""

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from gateway.camera import Camera
-from gateway.camera_settings import CameraSettings
+from gateway.camera_settings import CameraSettings, RenditionName
 from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
@@ -203,9 +203,9 @@ class Gateway:
         parts = {"added": added, "changed": changed, "removed": removed, "applied": applied}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
 
-    def _address_check(self, camera_id: str) -> CheckAddress | None:
+    def _address_check(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> CheckAddress | None:
         allows_all = self.camera_store.settings.allow_metadata_addresses or not self.camera_store.is_url_by_api(
-            camera_id
+            camera_id, rendition
         )
         return None if allows_all else refuse_metadata
 

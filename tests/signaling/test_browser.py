@@ -14,7 +14,7 @@ import pytest
 from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
 from signaling.events import CaptureStatusResponse, FramesSubscribed
-from signaling.frames import FrameStreams
+from signaling.frames import FrameRequest, FrameStreams
 from tests.support.eventually import eventually
 from tests.support.sources.numbered import HEIGHT, WIDTH, size_of
 
@@ -266,7 +266,7 @@ async def test_frames_that_cannot_be_sent_are_logged_with_the_client(
 
     camera = server.service.camera("default")
     streams = FrameStreams(fail, "192.0.2.7")
-    await streams.start(camera, 25, None, hold=lambda: camera.hold("jpeg").release)
+    await streams.start(FrameRequest(camera, 25, None, is_viewer=True))
     await eventually(lambda: "sending frames to a client failed" in caplog.text, "the failure is logged")
     await streams.close()
     [record] = [record for record in caplog.records if "sending frames" in record.getMessage()]

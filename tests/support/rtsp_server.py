@@ -10,6 +10,7 @@ Every mount is 320x240 at 25 fps with a running clock in the picture, shared bet
     /cam       H.264 constrained baseline, 2 s GOP, G.711 A-law
     /video     the same without audio
     /aac       H.264 and AAC
+    /large     H.264, 640x480, 1 s GOP
     /high      H.264 High
     /bframes   H.264 Main with two B-frames between each two others
     /sdponly   H.264 whose SPS and PPS are in the SDP alone
@@ -66,6 +67,7 @@ OPEN = {
     "/cam": f"( {h264()} {ALAW} )",
     "/video": f"( {h264()} )",
     "/aac": f"( {h264()} {AAC} )",
+    "/large": f"( {h264(gop_s=1).replace('width=320,height=240', 'width=640,height=480')} )",
     "/high": f"( {h264(profile='high', tune='tune=zerolatency dct8x8=true cabac=true')} )",
     "/bframes": f"( {h264(profile='main', tune='bframes=2 b-adapt=false rc-lookahead=4 sync-lookahead=0')} )",
     "/sdponly": f"( {h264(in_band=0)} )",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.camera_settings import RenditionName
 from gateway.errors import BadRequestError, CameraRefusedError
 from gateway.session import SessionState
 from tests.support.auth_gateway import OFF, Client, auth_gateway
@@ -96,6 +97,17 @@ def test_ipv4_embedded_in_ipv6_is_checked_alike(
         assert is_metadata(address) == is_metadata(mapped)
         if address.is_link_local:
             assert is_metadata(address)
+
+
+async def test_each_stream_of_a_camera_is_checked_if_its_url_is_by_the_api(tmp_path: Path) -> None:
+    camera = {"url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
+    async with auth_gateway(tmp_path, **OFF, cameras={"new": camera}) as client:
+        assert client.app is not None
+        gateway = client.app[GATEWAY]
+        async with client.patch("/api/cameras/new", json={"sub_url": "rtsp://127.0.0.1:2/"}) as answer:
+            assert answer.status == 200
+        assert gateway._address_check("new", RenditionName.MAIN) is None
+        assert gateway._address_check("new", RenditionName.SUB) is not None
 
 
 async def test_http_cameras_of_the_configuration_open_their_scheme_and_not_every_address(tmp_path: Path) -> None:

@@ -97,6 +97,14 @@ NewCamera = _optional(
     "A camera to add: its id, its URL and any other setting of a camera.",
     camera_id=(str, Field(pattern=f"^{CAMERA_ID.pattern}$")),
     url=(str, Field(description="rtsp://user:password@host/path", json_schema_extra={"writeOnly": True})),
+    sub_url=(
+        str | None,
+        Field(
+            default=None,
+            description="the camera's second, smaller stream of the same picture; pulled only while a viewer uses it",
+            json_schema_extra={"writeOnly": True},
+        ),
+    ),
     engine=_ENGINE,
 )
 

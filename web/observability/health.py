@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from gateway.camera_settings import RenditionName
 from gateway.session import SessionState
 from web.gateway import Gateway
 
@@ -44,9 +45,12 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
     for camera_id, why in gateway.camera_store.faults.items():
         yield ("settings", camera_id, f"the camera is left out: {why}")
     for camera in gateway.service.cameras.values():
-        if camera.session.state in (SessionState.RETRYING, SessionState.FAILED):
-            why = camera.session.error_message or "it sends no video"
-            yield ("capture", camera.id, f"the camera is {camera.session.state}: {why}")
+        for name, rendition in camera.renditions.items():
+            state = rendition.session.state
+            if state in (SessionState.RETRYING, SessionState.FAILED):
+                why = rendition.session.error_message or "it sends no video"
+                what = "the camera" if name is RenditionName.MAIN else "the camera's sub stream"
+                yield ("capture", camera.id, f"{what} is {state}: {why}")
     yield from _archive(gateway)
     messaging = gateway.messaging.status()
     if messaging.adapter != "none" and not messaging.connected:

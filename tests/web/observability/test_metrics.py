@@ -30,6 +30,8 @@ Client = TestClient[web.Request, web.Application]
 
 DOCS = Path(__file__).parents[3] / "docs"
 
+MAIN = ("rendition", "main")
+
 OF_PROMETHEUS = {"ALERTS", "up"}
 """Metrics of Prometheus itself."""
 
@@ -64,7 +66,7 @@ async def test_the_metrics_of_dashboard_and_alerts_exist_and_count(client: Clien
     assert (await client.get("/nowhere")).status == 404
     samples = await scrape(client)
     demo = (("camera", "demo"),)
-    assert samples["liveedge_camera_packets_total"][demo] > 0
+    assert samples["liveedge_camera_packets_total"][*demo, MAIN] > 0
     assert samples["liveedge_hls_request_seconds_count"][*demo, ("kind", "multivariant")] == 1
     assert samples["liveedge_archive_fsync_seconds_count"][demo] > 0
     assert samples["liveedge_archive_fsync_seconds_sum"][demo] > 0
@@ -148,7 +150,7 @@ PROMISED = {
     "CPU": "process_cpu_seconds",
 }
 
-LABELS = {"camera", "state", "transport", "reason", "component", "kind", "route", "method", "status", "le"}
+LABELS = {"camera", "rendition", "state", "transport", "reason", "component", "kind", "route", "method", "status", "le"}
 """All labels, except those of a camera's stream and of the process. None of them is a viewer's."""
 
 
@@ -199,7 +201,7 @@ async def test_the_drop_counters_of_all_queues_are_exported(client: Client) -> N
 async def test_every_capture_counter_is_exported(client: Client) -> None:
     samples = await scrape(client)
     for field in fields(CaptureCounters):
-        assert samples[f"liveedge_camera_{field.name}_total"][(("camera", "demo"),)] >= 0
+        assert samples[f"liveedge_camera_{field.name}_total"][("camera", "demo"), MAIN] >= 0
 
 
 async def test_a_scrape_does_not_read_the_disk(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

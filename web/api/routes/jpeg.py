@@ -22,6 +22,8 @@ from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError
 from gateway.jpeg.feed import JpegFrame
+from gateway.pictures import hold_for_pictures
+from gateway.rendition import Rendition
 from gateway.tcp_backlog import delivered
 from gateway.times import NOW, TIME_HELP, parse_time
 from web.api.describe import TIME, WIDTH, Parameter, describe
@@ -70,10 +72,9 @@ async def snapshot(request: web.Request) -> web.Response:
 
 
 async def _live_picture(camera: Camera, width: int | None) -> JpegFrame:
-    hold = camera.hold("snapshot")
+    rendition, hold = await hold_for_pictures(camera, "snapshot", width, PICTURE_WAIT_S, is_single=True)
     try:
-        await camera.wait_for_keyframe(PICTURE_WAIT_S)
-        return await camera.jpeg.snapshot(width)
+        return await rendition.jpeg.snapshot(width)
     finally:
         hold.release()
 
@@ -99,11 +100,13 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
     frame_rate = _frame_rate(request, camera.settings.frame_rate)
     at = request.query.get("at", NOW)
     at_90k = parse_time(at, "at", now_90k=0)
-    hold = camera.hold("mjpeg")
+    if at == NOW:
+        rendition, hold = await hold_for_pictures(camera, "mjpeg", width, PICTURE_WAIT_S)
+    else:
+        rendition, hold = camera.main, camera.hold("mjpeg")
     try:
         if at == NOW:
-            await camera.wait_for_keyframe(PICTURE_WAIT_S)
-            frames = _live(camera, frame_rate, width)
+            frames = _live(rendition, frame_rate, width)
         else:
             frames = request.app[GATEWAY].archive_reader.replay_jpeg(camera.id, at_90k, frame_rate, width)
         async with contextlib.aclosing(frames):
@@ -112,8 +115,8 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
         hold.release()
 
 
-async def _live(camera: Camera, frame_rate: float, width: int | None) -> AsyncGenerator[JpegFrame, None]:
-    with contextlib.closing(camera.jpeg.subscribe(frame_rate, width)) as reader:
+async def _live(rendition: Rendition, frame_rate: float, width: int | None) -> AsyncGenerator[JpegFrame, None]:
+    with contextlib.closing(rendition.jpeg.subscribe(frame_rate, width)) as reader:
         async for frame in reader:
             yield frame
 

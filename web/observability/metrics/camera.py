@@ -1,53 +1,30 @@
 """Metrics of cameras: state, stream, viewers, and what capture and its consumers dropped."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 
 from prometheus_client.core import InfoMetricFamily, Metric
 
 from gateway.camera import Camera
 from gateway.capture.counters import CaptureCounters
+from gateway.jpeg.feed import JpegFeed
+from gateway.rendition import Rendition
 from gateway.session import SessionState
 from web.gateway import Gateway
 from web.observability.metrics.families import Samples, counter, gauge
 
 LABELS = ("camera",)
+STREAM = ("camera", "rendition")
 
 
 def camera_metrics(gateway: Gateway) -> Iterable[Metric]:
-    """The families ``liveedge_camera_…``."""
+    """The families ``liveedge_camera_…``. ``rendition`` tells a camera's main and sub stream apart."""
     cameras = list(gateway.service.cameras.values())
-    statuses = {camera.id: camera.status() for camera in cameras}
 
     def each(value: Callable[[Camera], float | None]) -> Samples:
         return [((camera.id,), value(camera)) for camera in cameras]
 
-    yield gauge(
-        "camera_state",
-        "1 for the state that the camera is in",
-        ("camera", "state"),
-        [
-            ((camera_id, state.value), float(status.state is state))
-            for camera_id, status in statuses.items()
-            for state in SessionState
-        ],
-    )
-    stream = InfoMetricFamily("liveedge_camera_stream", "Codecs and size of the stream", labels=LABELS)
-    for camera_id, status in statuses.items():
-        if status.codec is not None:
-            size = f"{status.width}x{status.height}"
-            stream.add_metric([camera_id], {"codec": status.codec, "size": size, "audio": status.audio_codec or ""})
-    yield stream
-    yield gauge(
-        "camera_viewers",
-        "Viewers by transport",
-        ("camera", "transport"),
-        [
-            ((camera_id, transport), count)
-            for camera_id, status in statuses.items()
-            for transport, count in status.viewers.items()
-        ],
-    )
+    yield from _stream_metrics([rendition for camera in cameras for rendition in camera.renditions.values()])
     yield counter(
         "camera_clients_refused",
         "Starts of the capture refused because too many clients had started it",
@@ -66,97 +43,135 @@ def camera_metrics(gateway: Gateway) -> Iterable[Metric]:
         LABELS,
         each(lambda camera: len(camera.clients)),
     )
-    yield gauge("camera_frames_per_second", "Measured frame rate", LABELS, each(lambda camera: statuses[camera.id].fps))
-    yield gauge(
-        "camera_bytes_per_second",
-        "Measured bitrate, all tracks",
-        LABELS,
-        [((camera_id,), _bytes_per_second(status.bitrate_bps)) for camera_id, status in statuses.items()],
-    )
-    yield gauge(
-        "camera_keyframe_age_seconds",
-        "Age of the last keyframe",
-        LABELS,
-        each(lambda camera: statuses[camera.id].keyframe_age_s),
-    )
-    yield gauge(
-        "camera_keyframe_interval_seconds",
-        "Last keyframe interval",
-        LABELS,
-        each(lambda camera: statuses[camera.id].keyframe_interval_s),
-    )
-    yield counter(
-        "camera_reconnects",
-        "Times that the camera was lost after a frame",
-        LABELS,
-        each(lambda camera: camera.session.reconnects),
-    )
-    yield counter(
-        "camera_packets", "Packets from the camera", LABELS, each(lambda camera: camera.hub.packets_published)
-    )
-    yield counter(
-        "camera_packets_dropped",
-        "Packets dropped because a queue was full: from the capture thread, or of a slow consumer",
-        ("camera", "reason"),
-        [
-            sample
-            for camera in cameras
-            for sample in (
-                ((camera.id, "capture_queue"), camera.handover_dropped),
-                ((camera.id, "consumer_queue"), camera.hub.packets_dropped),
-            )
-        ],
-    )
-    yield counter(
-        "camera_gops_oversized",
-        "GOPs too large to be kept for new viewers",
-        LABELS,
-        each(lambda camera: camera.hub.gops_oversized),
-    )
-    yield counter(
-        "camera_consumer_errors",
-        "Packets that a consumer failed on",
-        LABELS,
-        each(lambda camera: camera.hub.sink_faults),
-    )
-    yield counter(
-        "camera_frames_decoded", "Frames decoded for JPEG", LABELS, each(lambda camera: camera.jpeg.frames_decoded)
-    )
-    yield counter(
-        "camera_jpeg_frames_encoded", "JPEG frames encoded", LABELS, each(lambda camera: camera.jpeg.frames_encoded)
-    )
-    yield counter(
-        "camera_jpeg_widths_replaced",
-        "Requests for a JPEG width that got another one, because of the limit of renditions",
-        LABELS,
-        each(lambda camera: camera.jpeg.widths_replaced),
-    )
-    yield counter(
-        "camera_jpeg_packets_skipped",
-        "Packets that JPEG did not decode because its decoder was behind",
-        LABELS,
-        each(lambda camera: camera.jpeg.packets_skipped),
-    )
     yield counter(
         "camera_mjpeg_frames_skipped",
         "Frames that MJPEG clients did not get: replaced by a newer one, or above their frame rate",
         LABELS,
         each(lambda camera: gateway.mjpeg_frames_skipped[camera.id]),
     )
-    yield counter(
-        "camera_jpeg_decode_errors",
-        "Packets that JPEG could not decode",
-        LABELS,
-        each(lambda camera: camera.jpeg.decode_errors),
+
+
+def _stream_metrics(renditions: Sequence[Rendition]) -> Iterable[Metric]:
+    statuses = [(_labels(rendition), rendition.status()) for rendition in renditions]
+
+    def each(value: Callable[[Rendition], float | None]) -> Samples:
+        return [(_labels(rendition), value(rendition)) for rendition in renditions]
+
+    yield gauge(
+        "camera_state",
+        "1 for the state that the stream is in",
+        (*STREAM, "state"),
+        [
+            ((*labels, state.value), float(status.state is state))
+            for labels, status in statuses
+            for state in SessionState
+        ],
     )
-    counters = {camera.id: camera.counters for camera in cameras}
+    stream = InfoMetricFamily("liveedge_camera_stream", "Codecs and size of the stream", labels=STREAM)
+    for labels, status in statuses:
+        if status.codec is not None:
+            size = f"{status.width}x{status.height}"
+            stream.add_metric(labels, {"codec": status.codec, "size": size, "audio": status.audio_codec or ""})
+    yield stream
+    yield gauge(
+        "camera_viewers",
+        "Viewers by transport",
+        (*STREAM, "transport"),
+        [((*labels, transport), count) for labels, status in statuses for transport, count in status.viewers.items()],
+    )
+    yield gauge(
+        "camera_frames_per_second",
+        "Measured frame rate",
+        STREAM,
+        [(labels, status.fps) for labels, status in statuses],
+    )
+    yield gauge(
+        "camera_bytes_per_second",
+        "Measured bitrate, all tracks",
+        STREAM,
+        [(labels, _bytes_per_second(status.bitrate_bps)) for labels, status in statuses],
+    )
+    yield gauge(
+        "camera_keyframe_age_seconds",
+        "Age of the last keyframe",
+        STREAM,
+        [(labels, status.keyframe_age_s) for labels, status in statuses],
+    )
+    yield gauge(
+        "camera_keyframe_interval_seconds",
+        "Last keyframe interval",
+        STREAM,
+        [(labels, status.keyframe_interval_s) for labels, status in statuses],
+    )
+    yield counter(
+        "camera_reconnects",
+        "Times that the stream was lost after a frame",
+        STREAM,
+        each(lambda rendition: rendition.session.reconnects),
+    )
+    yield counter(
+        "camera_packets", "Packets from the camera", STREAM, each(lambda rendition: rendition.hub.packets_published)
+    )
+    yield counter(
+        "camera_packets_dropped",
+        "Packets dropped because a queue was full: from the capture thread, or of a slow consumer",
+        (*STREAM, "reason"),
+        [
+            sample
+            for rendition in renditions
+            for sample in (
+                ((*_labels(rendition), "capture_queue"), rendition.runs.handover_dropped),
+                ((*_labels(rendition), "consumer_queue"), rendition.hub.packets_dropped),
+            )
+        ],
+    )
+    yield counter(
+        "camera_gops_oversized",
+        "GOPs too large to be kept for new viewers",
+        STREAM,
+        each(lambda rendition: rendition.hub.gops_oversized),
+    )
+    yield counter(
+        "camera_consumer_errors",
+        "Packets that a consumer failed on",
+        STREAM,
+        each(lambda rendition: rendition.hub.sink_faults),
+    )
+    yield from _jpeg_metrics(renditions)
+    counters = [(_labels(rendition), rendition.runs.counters) for rendition in renditions]
     for field in fields(CaptureCounters):
         yield counter(
             f"camera_{field.name}",
             field.metadata["help"],
-            LABELS,
-            [((camera_id,), getattr(values, field.name)) for camera_id, values in counters.items()],
+            STREAM,
+            [(labels, getattr(values, field.name)) for labels, values in counters],
         )
+
+
+def _jpeg_metrics(renditions: Sequence[Rendition]) -> Iterable[Metric]:
+    for name, about, value in _JPEG:
+        yield counter(name, about, STREAM, [(_labels(each), value(each.jpeg)) for each in renditions])
+
+
+_JPEG: Sequence[tuple[str, str, Callable[[JpegFeed], float]]] = (
+    ("camera_frames_decoded", "Frames decoded for JPEG", lambda jpeg: jpeg.frames_decoded),
+    ("camera_jpeg_frames_encoded", "JPEG frames encoded", lambda jpeg: jpeg.frames_encoded),
+    (
+        "camera_jpeg_widths_replaced",
+        "Requests for a JPEG width that got another one, because of the limit of renditions",
+        lambda jpeg: jpeg.widths_replaced,
+    ),
+    (
+        "camera_jpeg_packets_skipped",
+        "Packets that JPEG did not decode because its decoder was behind",
+        lambda jpeg: jpeg.packets_skipped,
+    ),
+    ("camera_jpeg_decode_errors", "Packets that JPEG could not decode", lambda jpeg: jpeg.decode_errors),
+)
+
+
+def _labels(rendition: Rendition) -> tuple[str, str]:
+    return rendition.camera_id, rendition.name.value
 
 
 def _bytes_per_second(bitrate_bps: int | None) -> float | None:

@@ -43,6 +43,39 @@ async def test_changes_by_the_api_are_kept_over_a_restart(place: Path, open_gate
     assert set(client.app[GATEWAY].service.cameras) == {"door"}
 
 
+async def test_a_sub_stream_is_configured_by_the_api_and_its_credentials_stay_secret(
+    place: Path, open_gateway: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    write(place)
+    client = await open_gateway()
+    urls = {"url": "rtsp://u:s3cret@127.0.0.1:1/1", "sub_url": "rtsp://u:h1dden@127.0.0.1:1/2"}
+    new = {"camera_id": "yard", **urls, "start": "on-demand", "record": "never"}
+    reply = await client.post("/api/cameras", json=new)
+    assert reply.status == 201
+    assert (await reply.json())["sub"]["rtsp_url"] == "rtsp://127.0.0.1:1/2"
+    client.app[GATEWAY].service.camera("yard").sub.hold("test")
+    await eventually(lambda: "sub stream" in caplog.text, "the sub stream is tried")
+
+    async def is_reported() -> bool:
+        problems = (await (await client.get("/api/status")).json())["problems"]
+        return any("sub stream" in each["message"] for each in problems)
+
+    await eventually(is_reported, "the sub stream is a problem")
+    for path in ("/api/status", "/api/cameras", "/metrics"):
+        text = await (await client.get(path)).text()
+        assert "h1dden" not in text
+        assert "s3cret" not in text
+    assert "h1dden" not in caplog.text
+    reply = await client.patch("/api/cameras/yard", json={"sub_url": None})
+    assert (await reply.json())["sub"] is None
+    reply = await client.patch("/api/cameras/yard", json={"sub_url": "rtsp://169.254.169.254/"})
+    assert reply.status == 400
+    assert "ALLOW_METADATA_ADDRESSES" in (await reply.json())["message"]
+    assert (await client.patch("/api/cameras/yard", json={"sub_url": "file:///etc/passwd"})).status == 400
+    assert (await client.patch("/api/cameras/yard", json={"sub_url": 7})).status == 400
+    assert client.app[GATEWAY].service.camera("yard").sub is None
+
+
 async def test_the_api_does_not_remove_a_configured_camera(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
     client = await open_gateway()

@@ -65,6 +65,8 @@ export interface Camera {
   camera_id: string;
   /** clients that asked for the capture by command */
   clients: number;
+  /** the camera's sub stream; null where it has none. `viewers` above are those of both streams, and everything else there is of the main stream */
+  sub: StreamStatus | null;
   live_edge: LiveEdge | null;
   record: RecordMode;
   start: StartMode;
@@ -109,6 +111,8 @@ export interface CameraPatch {
   start?: StartMode | null;
   /** where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters */
   url?: string | null;
+  /** where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it */
+  sub_url?: string | null;
 }
 
 /** The optional body of start and stop. A second start of a `client_id` replaces its first. */
@@ -186,6 +190,8 @@ export interface NewCamera {
   camera_id: string;
   /** rtsp://user:password@host/path */
   url: string;
+  /** the camera's second, smaller stream of the same picture; pulled only while a viewer uses it */
+  sub_url?: string | null;
   engine?: EngineName | null;
   /** recordings that are older are deleted (unit: s) */
   archive_max_age?: number | null;
@@ -330,6 +336,30 @@ export interface Status {
   browsers: BrowsersStatus;
   archive: ArchiveStatus;
   webrtc: WebRtcServerStatus;
+}
+
+/** State and viewers of one stream of a camera. Rates are measured, not declared; `null` is not known (yet). */
+export interface StreamStatus {
+  state: SessionState;
+  /** whether the camera is captured, or an attempt to do so goes on */
+  is_active: boolean;
+  /** without user and password */
+  rtsp_url: string;
+  /** why there is no video, as a sentence */
+  error_message: string | null;
+  /** number of viewers by transport */
+  viewers: Record<string, number>;
+  codec: string | null;
+  width: number | null;
+  height: number | null;
+  audio_codec: string | null;
+  fps: number | null;
+  bitrate_bps: number | null;
+  keyframe_age_s: number | null;
+  keyframe_interval_s: number | null;
+  /** times that the camera was lost after a frame */
+  reconnects: number;
+  packets_dropped: number;
 }
 
 /** Frames with this RTP timestamp were captured at this time. */

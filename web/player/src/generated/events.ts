@@ -48,6 +48,8 @@ export interface CaptureStatusResponse {
   camera_id?: string | null;
   /** clients that asked for the capture by command */
   clients: number;
+  /** the camera's sub stream; null where it has none. `viewers` above are those of both streams, and everything else there is of the main stream */
+  sub?: StreamStatus | null;
   live_edge?: LiveEdge | null;
   /** error code, if a command was refused */
   error?: string | null;
@@ -129,6 +131,30 @@ export interface Refusal {
 
 /** The state of a capture, as APIs report it. */
 export type SessionState = "stopped" | "connecting" | "live" | "retrying" | "failed";
+
+/** State and viewers of one stream of a camera. Rates are measured, not declared; `null` is not known (yet). */
+export interface StreamStatus {
+  state: SessionState;
+  /** whether the camera is captured, or an attempt to do so goes on */
+  is_active: boolean;
+  /** without user and password */
+  rtsp_url: string;
+  /** why there is no video, as a sentence */
+  error_message?: string | null;
+  /** number of viewers by transport */
+  viewers: Record<string, number>;
+  codec?: string | null;
+  width?: number | null;
+  height?: number | null;
+  audio_codec?: string | null;
+  fps?: number | null;
+  bitrate_bps?: number | null;
+  keyframe_age_s?: number | null;
+  keyframe_interval_s?: number | null;
+  /** times that the camera was lost after a frame */
+  reconnects: number;
+  packets_dropped: number;
+}
 
 /**
  * One JPEG frame. A browser must acknowledge it to get the next.

@@ -1,0 +1,166 @@
+"""Main and sub stream of one camera, with a real RTSP server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from gateway.camera import Camera
+from gateway.camera_settings import RenditionName
+from gateway.errors import NotFoundError, SettingsError
+from gateway.pictures import hold_for_pictures
+from gateway.service import CaptureService
+from gateway.session import SessionState
+from gateway.settings import load_settings
+from tests.support.eventually import eventually
+from tests.support.rtsp import RtspServer
+
+real = pytest.mark.integration
+
+Open = Callable[..., Camera]
+
+
+@pytest.fixture
+async def opened(rtsp_server: RtspServer) -> AsyncIterator[Open]:
+    """Opens a camera with a main stream of 640x480, a sub stream of 320x240, and no viewer."""
+    services: list[CaptureService] = []
+
+    def open_camera(**table: Any) -> Camera:
+        base = {
+            "url": rtsp_server.url("/large"),
+            "sub_url": rtsp_server.url("/video"),
+            "start": "on-demand",
+            "record": "never",
+        }
+        settings = load_settings().camera("door", {**base, "capture_linger": 0, **table})
+        services.append(CaptureService({"door": settings}))
+        services[-1].start()
+        return services[-1].camera("door")
+
+    yield open_camera
+    for service in services:
+        await service.close()
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith(("capture-", "close-sub-"))]
+
+
+@real
+async def test_a_sub_stream_is_captured_only_while_it_has_a_viewer_and_has_a_state_of_its_own(opened: Open) -> None:
+    camera = opened(start="always")
+    assert camera.sub is not None
+    await camera.wait_for_keyframe(10)
+    assert camera.sub.session.state is SessionState.STOPPED
+    assert camera.sub.hub.info is None
+    hold = camera.rendition(RenditionName.SUB).hold("webrtc")
+    await camera.sub.wait_for_keyframe(10)
+    status = camera.status()
+    assert status.sub is not None
+    assert (status.width, status.height, status.sub.width, status.sub.height) == (640, 480, 320, 240)
+    assert (dict(status.viewers), dict(status.sub.viewers)) == ({"webrtc": 1}, {"webrtc": 1})
+    assert status.rtsp_url.endswith("/large")
+    assert status.sub.rtsp_url.endswith("/video")
+    hold.release()
+    await eventually(lambda: camera.sub and camera.sub.session.state is SessionState.STOPPED, "the sub stream stopped")
+    assert camera.session.state is SessionState.LIVE
+    assert camera.viewers == {}
+
+
+@real
+async def test_a_sub_stream_alone_does_not_capture_the_main_stream(opened: Open) -> None:
+    camera = opened()
+    assert camera.sub is not None
+    hold = camera.sub.hold("webrtc")
+    await camera.sub.wait_for_keyframe(10)
+    assert camera.session.state is SessionState.STOPPED
+    edge = camera.status().live_edge
+    assert edge is not None
+    hold.release()
+
+
+@real
+async def test_a_failed_sub_stream_does_not_affect_the_main_stream(opened: Open, rtsp_server: RtspServer) -> None:
+    camera = opened(start="always", sub_url=rtsp_server.url("/none"), connection_retry_attempts=0)
+    assert camera.sub is not None
+    camera.sub.hold("webrtc")
+    await camera.wait_for_keyframe(10)
+    await eventually(lambda: camera.sub and camera.sub.session.state is SessionState.FAILED, "the sub stream failed")
+    status = camera.status()
+    assert status.state is SessionState.LIVE
+    assert status.error_message is None
+    assert status.sub is not None
+    assert "404" in (status.sub.error_message or "")
+
+
+@real
+async def test_a_sub_stream_is_added_changed_and_removed_while_main_goes_on(
+    opened: Open, rtsp_server: RtspServer
+) -> None:
+    camera = opened(start="always", sub_url=None)
+    with pytest.raises(NotFoundError, match="sub_url"):
+        camera.rendition(RenditionName.SUB)
+    await camera.wait_for_keyframe(10)
+    run = camera.hub.gop[0].run
+
+    def change(sub_url: str | None) -> None:
+        table = {"url": rtsp_server.url("/large"), "sub_url": sub_url, "start": "always", "record": "never"}
+        camera.reconfigure(load_settings().camera("door", table), camera.main._engine_factory)
+
+    change(rtsp_server.url("/video"))
+    sub = camera.rendition(RenditionName.SUB)
+    sub.hold("webrtc")
+    await sub.wait_for_keyframe(10)
+    change(rtsp_server.url("/gop1"))
+    assert camera.sub is sub
+    await eventually(lambda: sub.hub.gop and sub.hub.gop[0].run == 2, "the other sub stream is captured")
+    change(None)
+    assert camera.sub is None
+    assert camera.status().sub is None
+    await eventually(lambda: sub.session.state is SessionState.STOPPED, "the removed sub stream has ended")
+    assert camera.hub.newest is not None
+    assert camera.hub.newest.run == run
+
+
+@real
+@pytest.mark.parametrize(("width", "name"), [(None, "main"), (16, "sub"), (320, "sub"), (321, "main"), (4000, "main")])
+async def test_pictures_are_of_the_smallest_stream_with_the_width(opened: Open, width: int | None, name: str) -> None:
+    camera = opened()
+    rendition, hold = await hold_for_pictures(camera, "mjpeg", width, 10)
+    assert rendition.name.value == name
+    assert rendition.hub.gop
+    assert camera.viewers == {"mjpeg": 1}
+    hold.release()
+    hold.release()
+    assert camera.viewers == {}
+
+
+@real
+async def test_a_single_picture_is_of_a_stream_that_is_there(opened: Open) -> None:
+    camera = opened(start="always")
+    assert camera.sub is not None
+    await camera.wait_for_keyframe(10)
+    rendition, hold = await hold_for_pictures(camera, "snapshot", 160, 10, is_single=True)
+    assert rendition is camera.main
+    hold.release()
+    watching = camera.sub.hold("webrtc")
+    await camera.sub.wait_for_keyframe(10)
+    rendition, hold = await hold_for_pictures(camera, "snapshot", 160, 10, is_single=True)
+    assert rendition is camera.sub
+    hold.release()
+    watching.release()
+
+
+@real
+async def test_pictures_are_of_the_main_stream_where_the_sub_stream_cannot_be_captured(
+    opened: Open, rtsp_server: RtspServer
+) -> None:
+    camera = opened(sub_url=rtsp_server.url("/none"), connection_retry_attempts=0)
+    rendition, hold = await hold_for_pictures(camera, "mjpeg", 160, 10)
+    assert rendition is camera.main
+    assert camera.viewers == {"mjpeg": 1}
+    hold.release()
+
+
+def test_a_sub_url_that_no_engine_opens_is_refused_without_showing_it() -> None:
+    with pytest.raises(SettingsError, match="sub_url does not start with") as raised:
+        load_settings().camera("door", {"url": "rtsp://192.0.2.7/", "sub_url": "u:s3cret@192.0.2.7/2"})
+    assert "s3cret" not in str(raised.value)
