@@ -13,7 +13,7 @@ Rules:
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.camera import Camera
@@ -38,7 +38,10 @@ from signaling.events import (
     Endpoint,
     Refusal,
     WebRtcError,
+    camera_named,
+    names_camera,
     parse,
+    warnings_of,
 )
 
 log = logging.getLogger(__name__)
@@ -122,7 +125,8 @@ class Control:
                 request = parse(event, command.model, payload)
                 if hasattr(request, "camera_id"):
                     caller.access.authorize(event, request.camera_id or self.service.camera().id)
-                return await handler(caller, request)
+                reply = await handler(caller, request)
+                return self._warn(event, reply, warnings_of(command.model, payload))
         except LiveedgeError as error:
             return self._refuse(event, payload, error, caller)
         except Exception:
@@ -170,6 +174,14 @@ class Control:
         )
         return Reply(STATUS, answer.wire())
 
+    def _warn(self, event: str, reply: Reply, warnings: list[str]) -> Reply:
+        """Tell the sender, where the answer has a place for it, and the log."""
+        if warnings:
+            log.warning("%s: %s", event, "; ".join(warnings))
+            if reply.event == STATUS:
+                return replace(reply, data={**reply.data, "warnings": warnings})
+        return reply
+
     # --- refusals
 
     def _refuse(self, event: str, payload: object, error: LiveedgeError, caller: Caller) -> Reply:
@@ -178,24 +190,28 @@ class Control:
         client_id = _text(payload, "client_id") or _text(payload, "requesting_client")
         if event.startswith("webrtc_"):
             transports = list(error.transports) if isinstance(error, NegotiationError) else None
-            answer = WebRtcError(client_id=client_id, error=error.code, message=message, transports=transports)
+            answer = WebRtcError(
+                client_id=client_id,
+                camera_id=camera_named(payload),
+                error=error.code,
+                message=message,
+                transports=transports,
+            )
             return Reply(WEBRTC_ERROR, answer.wire(), refusal)
         if event.startswith("capture_"):
             camera = self._camera_of(payload)
             if camera is not None and not _may_receive(caller, event, camera):
                 camera = None
-            unknown = CaptureStatusResponse(is_active=False, rtsp_url="")
+            unknown = CaptureStatusResponse(camera_id=camera_named(payload), is_active=False, rtsp_url="")
             status = self.status_response(camera.status()) if camera else unknown
             refused = status.model_copy(update={"error_message": message, "error": error.code, "client_id": client_id})
             return Reply(STATUS, refused.wire(), refusal)
         return Reply("", refusal.wire(), refusal)
 
     def _camera_of(self, payload: object) -> Camera | None:
-        """The camera of a refused command, or the default one, so that the answer carries its status."""
-        metadata = payload.get("metadata") if isinstance(payload, dict) else None
-        camera_id = _text(metadata, "camera_id") or _text(payload, "camera_id")
-        if camera_id is not None and camera_id in self.service.cameras:
-            return self.service.cameras[camera_id]
+        """The camera of a refused command, or the default one if it names none, so that the answer has its status."""
+        if names_camera(payload):
+            return self.service.cameras.get(camera_named(payload) or "")
         try:
             return self.service.camera()
         except NotFoundError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Flag, StrEnum, auto
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from gateway.errors import BadRequestError
 from gateway.session import SessionState
@@ -49,30 +49,43 @@ class Inbound(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
 
-class CaptureRequest(Inbound):
-    """``metadata.camera_id`` selects the camera; without it, the default one. Metadata is kept and echoed."""
+class CameraRequest(Inbound):
+    """A request about one camera, named by ``camera_id`` or ``metadata.camera_id``; without either, the default one.
 
-    client_id: ClientId
+    Both at once must name the same.
+    """
+
+    camera_id: CameraId | None = None
     metadata: Metadata | None = None
 
-    @property
-    def camera_id(self) -> str | None:
-        camera_id = (self.metadata or {}).get("camera_id")
-        return camera_id if isinstance(camera_id, str) else None
+    @model_validator(mode="before")
+    @classmethod
+    def _name_one_camera(cls, data: Any) -> Any:
+        metadata = data.get("metadata") if isinstance(data, dict) else None
+        inner = metadata.get("camera_id") if isinstance(metadata, dict) else None
+        if inner is None:
+            return data
+        if data.get("camera_id") not in (None, inner):
+            raise ValueError("camera_id and metadata.camera_id name different cameras; name one of them")
+        return {**data, "camera_id": inner}
 
 
-class CaptureStatusRequest(Inbound):
-    """``camera_id`` selects the camera; without it, the default one."""
+class CaptureRequest(CameraRequest):
+    """Metadata is kept and echoed."""
+
+    client_id: ClientId
+
+
+class CaptureStatusRequest(CameraRequest):
+    """A camera's status, for ``requesting_client``."""
 
     requesting_client: ClientId
-    camera_id: CameraId | None = None
 
 
-class WebRtcOffer(Inbound):
+class WebRtcOffer(CameraRequest):
     """A viewer's SDP offer. A second offer of a client replaces its connection."""
 
     client_id: ClientId
-    camera_id: CameraId | None = None
     sdp: Annotated[str, Field(min_length=1, max_length=SDP_MAX_CHARS)]
 
 
@@ -98,21 +111,18 @@ class WebRtcClose(Inbound):
     client_id: ClientId
 
 
-class FramesSubscribe(Inbound):
+class FramesSubscribe(CameraRequest):
     """Subscribe to JPEG frames of a camera. A second subscription replaces the first.
 
     The defaults are the settings ``FRAME_RATE`` and ``FRAME_WIDTH``.
     """
 
-    camera_id: CameraId | None = None
     frame_rate: Annotated[float, Field(gt=0, le=60, description="frames per second, at most")] | None = None
     width: Annotated[int, Field(ge=16, le=7680, description="pixels, at most")] | None = None
 
 
-class FramesUnsubscribe(Inbound):
+class FramesUnsubscribe(CameraRequest):
     """End the subscription to a camera's frames."""
-
-    camera_id: CameraId | None = None
 
 
 class Outbound(BaseModel):
@@ -136,6 +146,7 @@ class CaptureStatusResponse(CaptureStatus):
     error: str | None = Field(default=None, description="error code, if a command was refused")
     client_id: str | None = None
     metadata: dict[str, Any] | None = None
+    warnings: list[str] | None = Field(default=None, description="fields of the command that do not exist")
 
     def wire(self) -> dict[str, Any]:
         """The data as it is sent."""
@@ -178,6 +189,7 @@ class WebRtcError(Outbound):
     """Why there is no connection. ``transports`` lists the transports that would work."""
 
     client_id: str | None = None
+    camera_id: str | None = None
     error: str
     message: str
     transports: list[str] | None = None
@@ -270,6 +282,29 @@ COMMANDS: Mapping[str, Event] = {event.name: event for event in EVENTS if event.
 """Events that the gateway accepts, by name."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+def camera_named(payload: object) -> str | None:
+    """The camera that data names, valid or not, so that its refusal can name it; ``None`` if none or several."""
+    if not isinstance(payload, dict):
+        return None
+    metadata = payload.get("metadata")
+    places = (payload.get("camera_id"), metadata.get("camera_id") if isinstance(metadata, dict) else None)
+    named = {name for name in places if isinstance(name, str) and 0 < len(name) <= 64 and name.isprintable()}
+    return named.pop() if len(named) == 1 else None
+
+
+def names_camera(payload: object) -> bool:
+    """Whether data tries to name a camera."""
+    return isinstance(payload, dict) and any(
+        isinstance(place, dict) and place.get("camera_id") is not None for place in (payload, payload.get("metadata"))
+    )
+
+
+def warnings_of(model: type[BaseModel], payload: object) -> list[str]:
+    """A sentence for each field (five at most) that the model does not have. These are ignored (rule 2)."""
+    fields = payload.keys() - model.model_fields.keys() if isinstance(payload, dict) else ()
+    return [f"there is no field {str(field)[:64]!r}; it is ignored" for field in sorted(fields, key=str)[:5]]
 
 
 def parse(event: str, model: type[_Model], payload: object) -> _Model:

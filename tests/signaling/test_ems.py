@@ -167,6 +167,51 @@ async def test_invalid_commands_are_answered_and_change_nothing(ems: Ems) -> Non
         assert ems.count("disconnect") == 0
 
 
+async def test_the_camera_may_be_named_in_either_place(ems: Ems) -> None:
+    async with GatewayProcess(ems.url) as gateway:
+        at = await announced(ems)
+        beside = {"client_id": "operator", "camera_id": "yard"}
+        for event, payload in (
+            ("capture_start_request", beside),
+            ("capture_status_request", {"requesting_client": "operator", "metadata": {"camera_id": "yard"}}),
+            ("capture_stop_request", {**beside, "metadata": {"camera_id": "yard", "reason": "none"}}),
+        ):
+            await ems.emit(event, payload)
+            at, answer = await ems.expect(
+                "capture_status_response", lambda data: data.get("client_id") == "operator", at
+            )
+            assert answer["data"]["camera_id"] == "yard"
+        await ems.expect("capture_status_response", lambda data: data["clients"] == 0, at)
+        assert gateway.state("default") is gateway.state("yard") is SessionState.STOPPED
+
+
+async def test_a_refusal_names_the_camera_that_was_asked_for(ems: Ems) -> None:
+    async with GatewayProcess(ems.url) as gateway:
+        at = await announced(ems)
+        for payload, camera_id in (
+            ({"client_id": "a", "camera_id": "attic"}, "attic"),
+            ({"client_id": "a", "metadata": {"camera_id": "attic"}}, "attic"),
+            ({"client_id": "", "camera_id": "yard"}, "yard"),
+            ({"client_id": "a", "camera_id": "yard", "metadata": {"camera_id": "default"}}, None),
+            ({"client_id": "a", "camera_id": ["yard"]}, None),
+            ({"client_id": ""}, "default"),
+        ):
+            for event in ("capture_start_request", "capture_stop_request"):
+                await ems.emit(event, payload)
+                at, answer = await ems.expect("capture_status_response", lambda data: "error" in data, at)
+                assert answer["data"].get("camera_id") == camera_id
+                assert answer["data"]["is_active"] is False
+        assert gateway.state("default") is gateway.state("yard") is SessionState.STOPPED
+
+
+async def test_fields_that_do_not_exist_are_warned_of(ems: Ems) -> None:
+    async with GatewayProcess(ems.url):
+        at = await announced(ems)
+        await ems.emit("capture_status_request", {"requesting_client": "a", "cameraId": "yard"})
+        _, answer = await ems.expect("capture_status_response", lambda data: data.get("client_id") == "a", at)
+        assert answer["data"]["warnings"] == ["there is no field 'cameraId'; it is ignored"]
+
+
 GARBAGE = (
     "",
     "9",
