@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import struct
 import termios
+from socket import IPPROTO_TCP, TCP_INFO
 from typing import Protocol
 
 LEFT_MAX_BYTES = 4096
@@ -21,11 +22,16 @@ POLL_MAX_S = 0.05
 """A frame on a local network has arrived after one poll. On a slow line 50 ms are short for a frame."""
 
 
-class _HasFileno(Protocol):
+class _Socket(Protocol):
     def fileno(self) -> int: ...
+    def getsockopt(self, level: int, option: int, length: int, /) -> bytes: ...
 
 
-def unacknowledged_bytes(socket: _HasFileno | None) -> int:
+_BYTES_ACKED = struct.Struct("=120xQ")
+"""``tcpi_bytes_acked`` in ``struct tcp_info`` (linux/tcp.h, since Linux 4.1)."""
+
+
+def unacknowledged_bytes(socket: _Socket | None) -> int:
     """Bytes of a TCP socket that the peer has not acknowledged; 0 where that is unknown."""
     if socket is None or socket.fileno() < 0:
         return 0
@@ -36,9 +42,21 @@ def unacknowledged_bytes(socket: _HasFileno | None) -> int:
     return 0
 
 
-async def delivered(socket: _HasFileno | None) -> None:
-    """Return when (nearly) all that the kernel took has been acknowledged, or the socket is closed."""
+def acknowledged_bytes(socket: _Socket | None) -> int:
+    """Bytes of a TCP socket that the peer has acknowledged since the connection began; 0 where that is unknown."""
+    if socket is None or socket.fileno() < 0:
+        return 0
+    with contextlib.suppress(OSError, struct.error):
+        info = socket.getsockopt(IPPROTO_TCP, TCP_INFO, _BYTES_ACKED.size)
+        count: int = _BYTES_ACKED.unpack(info)[0]
+        return count
+    return 0
+
+
+async def delivered(socket: _Socket | None) -> None:
+    """Return when (nearly) all that the kernel has taken by now is acknowledged, or the socket is closed."""
+    until = acknowledged_bytes(socket) + unacknowledged_bytes(socket) - LEFT_MAX_BYTES
     pause_s = POLL_FIRST_S
-    while unacknowledged_bytes(socket) > LEFT_MAX_BYTES:
+    while unacknowledged_bytes(socket) > LEFT_MAX_BYTES and acknowledged_bytes(socket) < until:
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, POLL_MAX_S)
