@@ -127,7 +127,7 @@ class CaptureError(LiveedgeError):
     status = 503
 
     silent_at: tuple[str, int] | None = None
-    """Host and port that did not answer (:mod:`gateway.capture.port_probe`)."""
+    """Host and port that did not answer (:mod:`gateway.port_probe`)."""
 
     retry_after_s: float = 0.0
     """The next attempt makes no sense before that many seconds, or does harm."""

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from gateway.camera_settings import CameraSettings, RecordMode, RenditionName, StartMode
 from gateway.capture.engine import CaptureSource, CheckAddress, EngineFactory
-from gateway.capture.port_probe import when_reachable
 from gateway.capture_runs import CaptureRuns
 from gateway.clock import Clock
 from gateway.config.field import Applies, names_changed
@@ -29,6 +28,7 @@ from gateway.errors import CameraEndedError, CameraUnauthorizedError, CaptureErr
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
 from gateway.media import Metadata, Packet
+from gateway.port_probe import when_reachable
 from gateway.session import CaptureSession, FrameCallback, RetryPolicy, SessionState
 from gateway.status import StreamMeter, StreamStatus
 

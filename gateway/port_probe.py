@@ -1,4 +1,4 @@
-"""Port probe: polls an unreachable camera's port, to reconnect as soon as it is back.
+"""Port probe: polls the port of an unreachable camera or event service, to reconnect as soon as it is back.
 
 Theory of operation. After a few attempts, an unreachable camera is tried every 30 s. After it is plugged in again,
 its picture would come that late. An attempt is expensive for both sides. A TCP connection that is closed at once costs

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway.capture.port_probe import wait_until_reachable, when_reachable
 from gateway.errors import CameraRefusedError, CameraTimeoutError, CameraUnreachableError
+from gateway.port_probe import wait_until_reachable, when_reachable
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from tests.support.eventually import eventually
