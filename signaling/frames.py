@@ -1,34 +1,44 @@
-"""FrameStreams: sends the newest JPEG frames to one consumer, the next one only after the last has arrived.
+"""FrameStreams: sends the newest JPEG frames to one consumer, as fast as they arrive there.
 
 Rules:
 
-1. One frame is in flight per connection, for all of its cameras together: they share a lock. When a frame may be sent,
-   the newest is taken at that moment, so that a slow consumer gets fewer frames, not older ones.
-2. ``send`` gets a frame and a function to call, once, when that frame has arrived: on its acknowledgement, or on the
-   best evidence of it. Until then no other frame is sent, even if this camera's stream stops.
-3. Only the reader's single slot buffers frames, so a consumer that does not read costs the memory of one frame.
-4. Only frames take the lock. Answers and status messages do not wait for it; at most one frame is sent before them.
+1. A stream has a window of frames that are on their way (:mod:`signaling.frame_window`). When the window is open, the
+   newest frame is taken at that moment, so that a slow consumer gets fewer frames, not older ones.
+2. The cameras of a connection share a window of one frame, or have a window each (``window_each``).
+3. ``send`` gets a frame and a function to call when that frame has arrived: on its acknowledgement, or on the best
+   evidence of it. Until then it is in the window, even if this camera's stream stops.
+4. Only the reader's single slot buffers frames, so a consumer that does not read costs the memory of its window.
+5. A frame above the consumer's limit is not sent, and the next ones are narrower (:mod:`signaling.frame_size`).
+6. Answers and status messages do not wait for a window.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from gateway.camera import Camera
-from gateway.clock import to_rfc3339
-from gateway.jpeg.feed import JpegFrame, JpegReader
+from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
+from gateway.hub import SubscriptionClosed
+from gateway.jpeg.feed import JpegFeed, JpegFrame, JpegReader
 from gateway.pictures import hold_sub
 from gateway.rendition import Hold
 from signaling.events import FrameMetadata
+from signaling.frame_size import FrameSize
+from signaling.frame_window import FrameWindow
 
 log = logging.getLogger(__name__)
 
 VIDEO_FRAME = "video_frame_from_service"
 
-Send = Callable[[dict[str, Any], Callable[[], None]], Awaitable[None]]
+Arrived = Callable[[], None]
+
+Send = Callable[[dict[str, Any], Arrived], Awaitable[None]]
+
+LimitBytes = Callable[[], int | None]
+"""The largest JPEG that the consumer accepts; ``None``: any."""
 
 KIND = "jpeg"
 """The transport of these viewers in a camera's status."""
@@ -49,25 +59,57 @@ class FrameRequest:
     on_end: Callable[[], None] = lambda: None
 
 
+class _Window:
+    """Waits for a :class:`FrameWindow`. Those who wait get it in turn."""
+
+    def __init__(self, window: FrameWindow, clock: Clock) -> None:
+        self._window = window
+        self._clock = clock
+        self._opened = asyncio.Event()
+
+    async def enter(self) -> Arrived:
+        """Wait until a frame may be sent. Returns what to call when it has arrived."""
+        while not self._window.is_open:
+            self._opened.clear()
+            await self._opened.wait()
+        return partial(self._arrived, self._window.sent(self._clock.monotonic()))
+
+    def _arrived(self, number: int) -> None:
+        self._window.arrived(number, self._clock.monotonic())
+        self._opened.set()
+
+
 class FrameStream:
     """One camera's frames to one consumer, from its creation until :meth:`stop`, or until ``send`` raises."""
 
-    def __init__(self, request: FrameRequest, send: Send, lock: asyncio.Lock, client: str) -> None:
+    def __init__(
+        self,
+        request: FrameRequest,
+        send: Send,
+        window: _Window,
+        client: str,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        limit_bytes: LimitBytes = lambda: None,
+    ) -> None:
         self.frames_sent = 0
         self.frames_skipped = 0
+        self.frames_too_large = 0
         self._request = request
         self._send = send
-        self._lock = lock
+        self._window = window
         self._client = client
+        self._clock = clock
+        self._limit_bytes = limit_bytes
+        self._size = FrameSize(request.width)
         self._hold: Hold | None = None
         self._is_ended = False
-        camera = request.camera
-        if camera.sub is None or request.width is None:
+        self._feed: JpegFeed = request.camera.jpeg
+        self._reader: JpegReader | None = None
+        if request.camera.sub is None or request.width is None:
             # The main stream, from now on.
-            self._hold = camera.hold(KIND) if request.is_viewer else None
-            self._reader: JpegReader | None = camera.jpeg.subscribe(request.frame_rate, request.width)
-        else:
-            self._reader = None
+            self._hold = request.camera.hold(KIND) if request.is_viewer else None
+            self._reader = self._subscribe()
         self._task = asyncio.create_task(self._run(), name="send-frames")
 
     async def stop(self) -> None:
@@ -80,27 +122,29 @@ class FrameStream:
 
     async def _run(self) -> None:
         try:
-            reader = self._reader or await self._choose()
-            async for frame in reader:
-                await self._lock.acquire()
-                newest = reader.newest(frame)
-                await self._send(to_event(newest), self._lock.release)
-                self.frames_sent += 1
-                self.frames_skipped += newest.skipped
+            if self._reader is None:
+                await self._choose()
+            while True:
+                await self._send_next()
+        except SubscriptionClosed:
+            pass
         except Exception:
             log.exception("sending frames to a client failed", extra={"client": self._client})
         finally:
             self._end()
 
-    async def _choose(self) -> JpegReader:
-        """A reader of the stream to decode; see :mod:`gateway.pictures`."""
+    async def _choose(self) -> None:
+        """Read the stream to decode; see :mod:`gateway.pictures`."""
         request = self._request
         hold = self._hold = await hold_sub(request.camera, KIND, request.width)
         if hold is None and request.is_viewer:
             self._hold = request.camera.hold(KIND)
-        rendition = hold.rendition if hold is not None else request.camera.main
-        self._reader = rendition.jpeg.subscribe(request.frame_rate, request.width)
-        return self._reader
+        self._feed = (hold.rendition if hold is not None else request.camera.main).jpeg
+        self._reader = self._subscribe()
+
+    def _subscribe(self) -> JpegReader:
+        self._width = self._size.width
+        return self._feed.subscribe(self._request.frame_rate, self._width)
 
     def _end(self) -> None:
         if self._is_ended:
@@ -112,20 +156,73 @@ class FrameStream:
             self._hold.release()
         self._request.on_end()
 
+    async def _send_next(self) -> None:
+        reader = self._reader
+        assert reader is not None
+        frame = await reader.get()
+        arrived = await self._window.enter()
+        try:
+            newest = reader.newest(frame)
+            self.frames_skipped += newest.skipped
+            if not self._accepts(newest):
+                arrived()
+                return
+            await self._send(to_event(newest), arrived)
+        except BaseException:
+            arrived()
+            raise
+        self.frames_sent += 1
+
+    def _accepts(self, frame: JpegFrame) -> bool:
+        """Rule 5."""
+        limit_bytes = self._limit_bytes()
+        if limit_bytes is None:
+            return True
+        was_narrowed = self._size.is_narrowed
+        accepted = self._size.accepts(len(frame.data), frame.width, limit_bytes, self._clock.monotonic())
+        if not accepted:
+            self.frames_too_large += 1
+            if not was_narrowed:
+                log.warning(
+                    "camera %s: a frame of %d bytes is above the limit of its receiver, %d bytes; frames are sent with"
+                    " %s pixels. Set FRAME_WIDTH, or raise the receiver's limit (maxHttpBufferSize)",
+                    frame.camera_id,
+                    len(frame.data),
+                    limit_bytes,
+                    self._size.width,
+                    extra={"camera": frame.camera_id},
+                )
+        if self._size.width != self._width:
+            if self._reader is not None:
+                self._reader.close()
+            self._reader = self._subscribe()
+        return accepted
+
 
 class FrameStreams:
-    """All frames that are sent on one connection: a stream for each camera, one lock for all.
+    """All frames that are sent on one connection: a stream for each camera.
 
-    ``client`` names the other side in the log.
+    ``client`` names the other side in the log. ``window_each``: a window for each camera (rule 2).
     """
 
-    def __init__(self, send: Send, client: str) -> None:
+    def __init__(
+        self,
+        send: Send,
+        client: str,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        window_each: bool = False,
+        limit_bytes: LimitBytes = lambda: None,
+    ) -> None:
         self._send = send
         self._client = client
-        self._lock = asyncio.Lock()
+        self._clock = clock
+        self._limit_bytes = limit_bytes
+        self._shared = None if window_each else _Window(FrameWindow(size_max=1), clock)
         self._streams: dict[str, FrameStream] = {}
-        self._frames_sent_before = 0
-        self._frames_skipped_before = 0
+        self._sent_before = 0
+        self._skipped_before = 0
+        self._too_large_before = 0
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -135,25 +232,38 @@ class FrameStreams:
 
     @property
     def frames_sent(self) -> int:
-        return self._frames_sent_before + sum(stream.frames_sent for stream in self._streams.values())
+        return self._sent_before + sum(stream.frames_sent for stream in self._streams.values())
 
     @property
     def frames_skipped(self) -> int:
         """Frames of the cameras that were not sent because the consumer was slower."""
-        return self._frames_skipped_before + sum(stream.frames_skipped for stream in self._streams.values())
+        return self._skipped_before + sum(stream.frames_skipped for stream in self._streams.values())
+
+    @property
+    def frames_too_large(self) -> int:
+        """Frames that were not sent because the consumer does not accept such large ones (rule 5)."""
+        return self._too_large_before + sum(stream.frames_too_large for stream in self._streams.values())
 
     async def start(self, request: FrameRequest) -> None:
         """Send a camera's frames, in place of those sent before."""
         await self.stop(request.camera.id)
-        self._streams[request.camera.id] = FrameStream(request, self._send, self._lock, self._client)
+        self._streams[request.camera.id] = FrameStream(
+            request,
+            self._send,
+            self._shared or _Window(FrameWindow(), self._clock),
+            self._client,
+            clock=self._clock,
+            limit_bytes=self._limit_bytes,
+        )
 
     async def stop(self, camera_id: str) -> None:
         """Stop sending a camera's frames."""
         stream = self._streams.pop(camera_id, None)
         if stream is not None:
             await stream.stop()
-            self._frames_sent_before += stream.frames_sent
-            self._frames_skipped_before += stream.frames_skipped
+            self._sent_before += stream.frames_sent
+            self._skipped_before += stream.frames_skipped
+            self._too_large_before += stream.frames_too_large
 
     async def close(self) -> None:
         """Stop all streams."""
