@@ -5,7 +5,7 @@ Rules:
 1. A viewer takes a :class:`Place` before the gateway works for it, and frees it when it has ended.
 2. At a limit, a viewer that has not connected for :data:`UNCONNECTED_S` gives way: the oldest one of the client that
    has most of them, so that a flood of offers displaces itself first. If there is none, the new viewer is refused.
-3. A client is a credential, or the network of an address. One that is not limited is counted all the same.
+3. A client is a credential, or the network of an address. One that is not limited is counted too.
 """
 
 from collections import Counter

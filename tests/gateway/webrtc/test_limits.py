@@ -35,7 +35,7 @@ def test_a_camera_a_client_and_both_together_have_limits(clock: ManualClock) -> 
     limits = ViewerLimits(clock, per_camera=3, per_client=2)
     places = [limits.take("yard", "ada"), limits.take("door", "ada")]
     with pytest.raises(UnavailableError, match="your address has 2"):
-        limits.take("lane", "ada")
+        limits.take("gate", "ada")
     limits.take("yard", "bob")
     limits.take("yard", "eve")
     with pytest.raises(UnavailableError, match="camera yard has 3"):
