@@ -12,6 +12,7 @@ import contextlib
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import aiohttp
 import engineio
 import socketio
 from aiohttp import web
@@ -19,14 +20,57 @@ from engineio.async_drivers.aiohttp import WebSocket
 from engineio.async_socket import AsyncSocket
 from engineio.packet import Packet, packet_names
 
+HANDSHAKE_MAX = 4096
+"""A handshake is some 150 characters."""
+
 UPGRADE_S = 10.0
 """From polling to WebSocket: two round trips."""
+
+
+class HandshakeWebSocket(aiohttp.ClientWebSocketResponse):
+    """A WebSocket that keeps its first message, the handshake of Engine.IO."""
+
+    first_message: object = None
+
+    async def receive(self, timeout: float | None = None) -> aiohttp.WSMessage:
+        message = await super().receive(timeout)
+        if self.first_message is None:
+            self.first_message = message.data
+        return message
+
+
+class HandshakeEngineClient(engineio.AsyncClient):
+    """engineio's client. It keeps the text of the server's handshake, of which the library forgets most."""
+
+    _polled: str = ""
+
+    @property
+    def handshake_text(self) -> str:
+        """The server's first packet as it came; empty before."""
+        first = self.ws.first_message if isinstance(self.ws, HandshakeWebSocket) else None
+        return self._polled or (first if isinstance(first, str) else "")
+
+    async def _send_request(self, method: str, url: str, **options: Any) -> Any:
+        response = await super()._send_request(method, url, **options)
+        if not self._polled and isinstance(response, aiohttp.ClientResponse):
+            # aiohttp keeps the body for the library, which reads it next.
+            self._polled = (await response.read())[:HANDSHAKE_MAX].decode(errors="replace")
+        return response
 
 
 class HookedClient(socketio.AsyncClient):
     """python-socketio's client. :meth:`packet_received` is called for each packet."""
 
     _binary_packet: Any
+
+    @property
+    def handshake_text(self) -> str:
+        """The server's handshake of Engine.IO as it came."""
+        text: str = self.eio.handshake_text
+        return text
+
+    def _engineio_client_class(self) -> type[engineio.AsyncClient]:
+        return HandshakeEngineClient
 
     async def packet_received(self, data: object) -> None:
         """Handle an Engine.IO message. A subclass may catch what this raises for a malformed packet."""

@@ -174,6 +174,11 @@ class Control:
         )
         return Reply(STATUS, answer.wire())
 
+    def camera_id_of(self, payload: object) -> str | None:
+        """The id of the camera that a command is for; ``None`` if there is no such camera."""
+        camera = self._camera_of(payload)
+        return camera.id if camera is not None else None
+
     def _warn(self, event: str, reply: Reply, warnings: list[str]) -> Reply:
         """Tell the sender, where the answer has a place for it, and the log."""
         if warnings:
@@ -209,7 +214,7 @@ class Control:
         return Reply("", refusal.wire(), refusal)
 
     def _camera_of(self, payload: object) -> Camera | None:
-        """The camera of a refused command, or the default one if it names none, so that the answer has its status."""
+        """The camera that a command names, or the default one if it names none."""
         if names_camera(payload):
             return self.service.cameras.get(camera_named(payload) or "")
         try:

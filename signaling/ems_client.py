@@ -7,9 +7,11 @@ and ``end`` leaves no task, no socket and no reference behind, even if the other
 
 import asyncio
 import contextlib
+import json
 import logging
+import re
 import socket
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import aiohttp
@@ -31,14 +33,33 @@ CLOSED_CHECK_S = 0.5
 ATTACHMENTS_MAX = 16
 """Binary parts of one event. Commands have none. An event for somebody else may have a few, and is read to its end."""
 
+MAX_PAYLOAD_DEFAULT = 1_000_000
+"""The default of Engine.IO servers (``maxHttpBufferSize``). Those before 6.2 do not tell their limit."""
+
+MESSAGE_MARGIN = 64
+POLLING_MARGIN = 16 * 1024
+"""For the packets that may be sent with a frame in one request: status messages."""
+
+SOCKET_IO_2_CONNECT = re.compile(r"0(/[^,{]*,?)?")
+"""The acceptance of Socket.IO 2. Since version 3 it has the session's id (Socket.IO 5 protocol, "Connection")."""
+
+SOCKET_IO_2_POLLING = re.compile(r"\d+:0\{")
+"""The handshake of Socket.IO 2: Engine.IO 3 writes the length of each packet before it."""
+
+OLD_VERSION = "the EMS speaks Socket.IO 2, and liveedge needs 3 or later: update the package socket.io of the EMS"
+
 DISCONNECT_TIMEOUT_S = 0.7
 """How long the EMS may take to receive our disconnect. With what follows, closing takes less than two seconds."""
+
+
+class EmsRefusedError(Exception):
+    """The EMS does not accept this gateway. Its text is for the operator."""
 
 
 class EmsClient(HookedClient):
     """One connection's client. ``joined`` completes when the EMS accepts us, and fails when it refuses."""
 
-    def __init__(self, http: aiohttp.ClientSession) -> None:
+    def __init__(self, http: aiohttp.ClientSession, namespace: str = "/") -> None:
         logger = library_logger()
         super().__init__(
             reconnection=False,
@@ -51,10 +72,31 @@ class EmsClient(HookedClient):
         )
         self.invalid_packets = 0
         """Packets from the EMS that were not Socket.IO."""
+        self._namespace = namespace
         self._tasks: list[asyncio.Task[None]] = []
         self.joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.on("connect", self._on_connect)
-        self.on("connect_error", self._on_refused)
+        self.on("connect", self._on_connect, namespace=namespace)
+        self.on("connect_error", self._on_refused, namespace=namespace)
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether the connection is a WebSocket, and not HTTP polling."""
+        return self.transport() == "websocket"
+
+    @property
+    def jpeg_max_bytes(self) -> int:
+        """The largest JPEG that the EMS accepts in an event."""
+        limit = max_payload(self.handshake_text)
+        # A binary attachment is a message of its own. Polling sends it as base64, together with other packets.
+        return limit - MESSAGE_MARGIN if self.is_websocket else max(0, limit - POLLING_MARGIN) * 3 // 4
+
+    def on_any(self, handler: Callable[..., Awaitable[Any]]) -> None:
+        """Call ``handler`` with every event and its data. What it returns is the acknowledgement."""
+        self.on("*", handler, namespace=self._namespace)
+
+    async def send(self, event: str, data: dict[str, Any], callback: Any = None) -> None:
+        """Queue an event. Raises ``socketio.exceptions.BadNamespaceError`` where the connection is not open."""
+        await self.emit(event, data, namespace=self._namespace, callback=callback)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run the library's code in a task of its own: it swallows cancellation, and must not swallow the caller's."""
@@ -64,9 +106,21 @@ class EmsClient(HookedClient):
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
-    async def join(self, url: str, path: str, auth: dict[str, str] | None) -> None:
+    async def join(self, url: str, path: str, auth: dict[str, str] | None, transports: Sequence[str]) -> None:
         """Connect and join the namespace. May raise any exception: the library passes on what a bad server causes."""
-        await self.connect(url, auth=auth, namespaces=["/"], socketio_path=path, wait=False)
+        try:
+            await self.connect(
+                url,
+                auth=auth,
+                transports=list(transports),
+                namespaces=[self._namespace],
+                socketio_path=path,
+                wait=False,
+            )
+        except Exception:
+            if SOCKET_IO_2_POLLING.match(self.handshake_text):
+                raise EmsRefusedError(OLD_VERSION) from None
+            raise
         await self.joined
 
     async def wait_closed(self) -> None:
@@ -81,6 +135,9 @@ class EmsClient(HookedClient):
         # attachments.
         if isinstance(data, str):
             self.drop_binary_packet()
+            if SOCKET_IO_2_CONNECT.fullmatch(data):
+                self._refused(OLD_VERSION)
+                return
         try:
             await super().packet_received(data)
             if self.attachments_awaited > ATTACHMENTS_MAX:
@@ -111,10 +168,21 @@ class EmsClient(HookedClient):
             self.joined.set_result(None)
 
     def _on_refused(self, *reason: object) -> None:
+        said = reason[0] if reason else ""
+        text = said.get("message") if isinstance(said, dict) else said
+        self._refused(f"the EMS refuses the connection: {str(text)[:200]}")
+
+    def _refused(self, why: str) -> None:
         if not self.joined.done():
-            said = reason[0] if reason else ""
-            text = said.get("message") if isinstance(said, dict) else said
-            error = ConnectionRefusedError(f"the EMS refuses the connection: {str(text)[:200]}")
-            self.joined.set_exception(error)
+            self.joined.set_exception(EmsRefusedError(why))
             # Retrieves the exception: the caller may have stopped waiting.
             self.joined.exception()
+
+
+def max_payload(handshake: str) -> int:
+    """The largest message that a server accepts, by its handshake (Engine.IO 4: ``maxPayload``, bytes)."""
+    with contextlib.suppress(ValueError, AttributeError):
+        said = json.loads(handshake.split("\x1e", 1)[0].removeprefix("0")).get("maxPayload")
+        if isinstance(said, int) and said > 0:
+            return said
+    return MAX_PAYLOAD_DEFAULT

@@ -1,6 +1,9 @@
 """The settings of this package: the connection to the event service."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from gateway.camera_settings import RetrySettings
 from gateway.config.field import Applies, OptionalSecret, setting
@@ -22,6 +25,19 @@ class MessagingSettings(RetrySettings):
         None,
         example="secret",
         help="token for the EMS, sent as Socket.IO `auth`",
+        applies=Applies.RESTART,
+    )
+    socketio_namespace: Annotated[str, Field(pattern=r"^/[^,?\s]*$", max_length=128)] = setting(
+        "/",
+        example="/services",
+        help="namespace of Socket.IO that the gateway joins on the EMS",
+        applies=Applies.RESTART,
+    )
+    socketio_ca_file: Path | None = setting(
+        None,
+        example="/etc/liveedge/ems-ca.pem",
+        help="certificates (PEM) of a private authority that has signed the EMS's certificate, beside those of the"
+        " system",
         applies=Applies.RESTART,
     )
     messaging: str = setting(

@@ -21,6 +21,9 @@ class MessagingStatus(BaseModel):
     )
     frames_sent: int | None = None
     frames_skipped: int | None = None
+    frames_too_large: int | None = Field(
+        default=None, description="frames not sent because the event service does not accept such large ones"
+    )
 
 
 class BrowsersStatus(BaseModel):

@@ -15,7 +15,7 @@ from engineio import packet
 from engineio.async_drivers.aiohttp import WebSocket
 from engineio.async_socket import AsyncSocket
 
-from signaling.compat import HookedClient, HookedEngine, HookedServer, UncompressedWebSocket
+from signaling.compat import HandshakeEngineClient, HookedClient, HookedEngine, HookedServer, UncompressedWebSocket
 
 SIGNALING = Path(__file__).parents[2] / "signaling"
 
@@ -83,8 +83,11 @@ def test_packets_have_names_by_type() -> None:
 async def test_the_socketio_client_has_what_is_used() -> None:
     client = HookedClient(handle_sigint=False)
     assert missing(client, "socketio.AsyncClient", "_handle_eio_message", "_binary_packet", "eio", "connected") == []
-    names = ("state", "ws", "queue", "read_loop_task", "write_loop_task")
+    names = ("state", "ws", "queue", "read_loop_task", "write_loop_task", "_send_request")
     assert missing(client.eio, "engineio.AsyncClient", *names) == []
+    assert isinstance(client.eio, HandshakeEngineClient), "socketio.AsyncClient ignores _engineio_client_class"
+    assert parameters(engineio.AsyncClient._send_request)[:3] == ["self", "method", "url"]
+    assert client.handshake_text == ""
     assert isinstance(engineio.base_client.connected_clients, list), (
         "engineio.base_client.connected_clients has changed"
     )

@@ -5,12 +5,17 @@ import base64
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.node import NODE
+
 SCRIPT = Path(__file__).with_name("ems_server.py")
+
+NODE_PROGRAM = (NODE, str(Path(__file__).with_name("ems_node.mjs")))
+"""The same on the reference server of Socket.IO, with options of its own."""
 
 LISTENER = "ems-listener"
 """The name of the task that reads the output of the EMS. Tests that look for leaked tasks ignore it."""
@@ -22,8 +27,9 @@ PATIENCE_S = 20.0
 class Ems:
     """``tests/support/ems_server.py`` with ``options``; the events that it received are in ``seen``."""
 
-    def __init__(self, *options: str, port: int = 0) -> None:
+    def __init__(self, *options: str, port: int = 0, program: Sequence[str] = (sys.executable, str(SCRIPT))) -> None:
         self.options = options
+        self.program = program
         self.port = port
         self.seen: list[dict[str, Any]] = []
         self._news = asyncio.Condition()
@@ -38,8 +44,7 @@ class Ems:
         """Start it, on its earlier port if it had one, and wait until it listens."""
         assert self._process is None, "it runs already"
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(SCRIPT),
+            *self.program,
             f"--port={self.port}",
             *self.options,
             stdin=asyncio.subprocess.PIPE,

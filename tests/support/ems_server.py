@@ -48,8 +48,18 @@ async def main() -> None:
     parser.add_argument("--no-ack", action="store_true")
     parser.add_argument("--goodbye", action="store_true", help="disconnect each client after its connect")
     parser.add_argument("--path", default="socket.io")
+    parser.add_argument("--transports", default="polling,websocket")
+    parser.add_argument("--max-payload", type=int, default=1_000_000)
+    parser.add_argument("--greet", help="a command, as JSON, that each client gets before its connection is accepted")
+    parser.add_argument("--ack-after", type=float, default=0, help="seconds until a frame is acknowledged")
     options = parser.parse_args()
-    sio = Server(async_mode="aiohttp", ping_interval=5, ping_timeout=5)
+    sio = Server(
+        async_mode="aiohttp",
+        ping_interval=5,
+        ping_timeout=5,
+        transports=options.transports.split(","),
+        max_http_buffer_size=options.max_payload,
+    )
     sio.acknowledges = not options.no_ack
 
     async def connect(sid: str, environ: dict[str, Any], auth: Any = None) -> None:
@@ -57,14 +67,23 @@ async def main() -> None:
             say(on="refused", auth=auth)
             raise socketio.exceptions.ConnectionRefusedError("wrong token")
         say(on="connect", query=environ["QUERY_STRING"], auth=auth)
+        if options.greet:
+            await sio.emit(*json.loads(options.greet), to=sid)
         if options.goodbye:
             sio.start_background_task(sio.disconnect, sid)
 
     async def disconnect(_sid: str, reason: str) -> None:
         say(on="disconnect", reason=reason)
 
+    in_flight = 0
+
     async def anything(event: str, _sid: str, *data: Any) -> None:
-        say(on=event, data=data[0] if data else None)
+        nonlocal in_flight
+        in_flight += 1
+        say(on=event, data=data[0] if data else None, in_flight=in_flight)
+        if event == "video_frame_from_service":
+            await asyncio.sleep(options.ack_after)
+        in_flight -= 1
 
     sio.on("connect", connect)
     sio.on("disconnect", disconnect)

@@ -40,6 +40,13 @@ def messaging_metrics(gateway: Gateway) -> Iterable[Metric]:
             (),
             single(messaging.frames_skipped),
         )
+    if messaging.frames_too_large is not None:
+        yield counter(
+            "messaging_frames_too_large",
+            "JPEG frames not sent because the event service does not accept such large ones",
+            (),
+            single(messaging.frames_too_large),
+        )
     yield counter(
         "messaging_commands_refused",
         "Commands of the event service refused because too many waited",

@@ -183,6 +183,8 @@ export interface MessagingStatus {
   packets_invalid: number | null;
   frames_sent: number | null;
   frames_skipped: number | null;
+  /** frames not sent because the event service does not accept such large ones */
+  frames_too_large: number | null;
 }
 
 /** A camera to add: its id, its URL and any other setting of a camera. */

@@ -7,16 +7,18 @@ export interface AccessEnded {
   message: string;
 }
 
-/** `metadata.camera_id` selects the camera; without it, the default one. Metadata is kept and echoed. */
+/** Metadata is kept and echoed. */
 export interface CaptureRequest {
-  client_id: string;
+  camera_id?: string | null;
   metadata?: Record<string, JsonValue> | null;
+  client_id: string;
 }
 
-/** `camera_id` selects the camera; without it, the default one. */
+/** A camera's status, for `requesting_client`. */
 export interface CaptureStatusRequest {
-  requesting_client: string;
   camera_id?: string | null;
+  metadata?: Record<string, JsonValue> | null;
+  requesting_client: string;
 }
 
 /**
@@ -55,6 +57,8 @@ export interface CaptureStatusResponse {
   error?: string | null;
   client_id?: string | null;
   metadata?: Record<string, unknown> | null;
+  /** fields of the command that do not exist */
+  warnings?: string[] | null;
 }
 
 /** A command succeeded, and has no other result. */
@@ -83,6 +87,7 @@ export interface FrameMetadata {
  */
 export interface FramesSubscribe {
   camera_id?: string | null;
+  metadata?: Record<string, JsonValue> | null;
   frame_rate?: number | null;
   width?: number | null;
 }
@@ -97,6 +102,7 @@ export interface FramesSubscribed {
 /** End the subscription to a camera's frames. */
 export interface FramesUnsubscribe {
   camera_id?: string | null;
+  metadata?: Record<string, JsonValue> | null;
 }
 
 /** RTCIceCandidateInit, as `candidate.toJSON()` returns it. */
@@ -188,6 +194,7 @@ export interface WebRtcClose {
 /** Why there is no connection. `transports` lists the transports that would work. */
 export interface WebRtcError {
   client_id?: string | null;
+  camera_id?: string | null;
   error: string;
   message: string;
   transports?: string[] | null;
@@ -195,8 +202,9 @@ export interface WebRtcError {
 
 /** A viewer's SDP offer. A second offer of a client replaces its connection. */
 export interface WebRtcOffer {
-  client_id: string;
   camera_id?: string | null;
+  metadata?: Record<string, JsonValue> | null;
+  client_id: string;
   sdp: string;
 }
 
