@@ -233,6 +233,7 @@ class Gateway:
     async def _change(self, camera: Camera, settings: CameraSettings) -> None:
         before = camera.settings
         self.service.change_camera(camera.id, settings)
+        self.live.add_camera(camera)
         if needs_new_recorder(before, settings):
             await self.archive.remove_camera(camera.id)
             self.archive.add_camera(camera)

@@ -8,7 +8,7 @@ import gzip
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
-from fractions import Fraction
+from dataclasses import dataclass
 from functools import cached_property
 
 from gateway.clock import to_rfc3339, to_seconds
@@ -19,7 +19,10 @@ from hls.live.target_duration import TargetDurations
 CONTENT_TYPE = "application/vnd.apple.mpegurl"
 
 LIVE_NAME = "live.m3u8"
-"""The live media playlist, beside the multivariant one."""
+"""The live media playlist of the main stream, beside the multivariant one."""
+
+SUB_LIVE_NAME = f"sub/{LIVE_NAME}"
+"""That of the sub stream: in a folder, so that its media have names of their own."""
 
 QUERIES_MAX = 64
 """Renderings of one playlist with a query that are kept. It is current for one part, and each viewer asks once or
@@ -127,18 +130,33 @@ def preload_hint(uri: str) -> str:
     return f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{uri}"\n'
 
 
-def multivariant(
-    info: StreamInfo, frame_rate: Fraction | float, peak_bps: int, average_bps: int, media_playlist: str
-) -> str:
-    """The only variant of a camera (§4.4.6.2). It contains the audio, so there is no other rendition to report."""
-    codecs = info.video.codec_string + (f",{info.audio.codec_string}" if info.audio is not None else "")
-    return (
-        "#EXTM3U\n"
-        f"#EXT-X-STREAM-INF:BANDWIDTH={peak_bps},AVERAGE-BANDWIDTH={average_bps}"
-        f',CODECS="{codecs}",RESOLUTION={info.video.width}x{info.video.height}'
-        f",FRAME-RATE={float(frame_rate):.3f}\n"
-        f"{media_playlist}\n"
-    )
+def rendition_report(uri: str, last_msn: int, last_part: int) -> str:
+    """The newest part of the camera's other media playlist (§4.4.5.4)."""
+    return f'#EXT-X-RENDITION-REPORT:URI="{uri}",LAST-MSN={last_msn},LAST-PART={last_part}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a multivariant playlist says of one media playlist. Rates are those of its segments."""
+
+    info: StreamInfo
+    frame_rate: float
+    peak_bps: int
+    average_bps: int
+
+
+def multivariant(variants: Sequence[tuple[Variant, str]]) -> str:
+    """The variants with their media playlists (§4.4.6.2). Each contains the audio."""
+    lines = ["#EXTM3U\n"]
+    for variant, uri in variants:
+        video, audio = variant.info.video, variant.info.audio
+        codecs = video.codec_string + (f",{audio.codec_string}" if audio is not None else "")
+        lines.append(
+            f"#EXT-X-STREAM-INF:BANDWIDTH={variant.peak_bps},AVERAGE-BANDWIDTH={variant.average_bps}"
+            f',CODECS="{codecs}",RESOLUTION={video.width}x{video.height},FRAME-RATE={variant.frame_rate:.3f}\n'
+            f"{uri}\n"
+        )
+    return "".join(lines)
 
 
 class Rendered:

@@ -1,13 +1,13 @@
 """LiveService: the live streams of all cameras, and the requests that wait for their next part.
 
-Theory of operation. Each camera has one :class:`LiveStream`. It is a sink of the camera's hub, so its
+Theory of operation. Each rendition of a camera has one :class:`LiveStream`. It is a sink of its hub, so its
 :class:`~hls.live.window.LiveWindow` is fed while the camera is captured, with or without viewers: a playlist is
 available at once. Requests keep the camera captured. HLS has no connection, so the camera is released ``HOLD_S`` after
 the last request.
 
 Rules:
 
-1. One hold and one timer per camera, whatever the number of viewers.
+1. One hold and one timer per rendition, whatever the number of viewers.
 2. Every wait ends: after ``READY_S`` for a camera that is starting, after three target durations for a blocking reload
    or a hinted part (rfc8216bis §6.2.5.2). Then :class:`~gateway.errors.UnavailableError` is raised.
 3. A change wakes all waiting requests, and each checks its own condition. The playlist is rendered once for all.
@@ -17,23 +17,27 @@ Rules:
 5. While the camera is away, the playlist stands still. A player that was there before continues with it when the camera
    is back: its blocking reloads wait, and so does a plain reload, which is then answered with the playlist as it is,
    because ffmpeg ends at a 503. A new player gets the multivariant playlist when there is live video.
-6. A playlist is *abandoned* when it stands still and there was no request for ``HOLD_S``. Then nobody gets it before
+6. Both renditions are variants of one multivariant playlist. What the sub stream is has to be known for that: where it
+   never had a segment, the playlist waits for one, at most :data:`SUB_READY_S`, and then not again for :data:`RETRY_S`.
+   Its media playlist starts the sub stream as that of an on-demand camera does. Each media playlist reports the other.
+7. A playlist is *abandoned* when it stands still and there was no request for ``HOLD_S``. Then nobody gets it before
    there is live video, and its segments are discarded when their lifetime is over.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.camera import Camera
+from gateway.camera_settings import RenditionName
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import BadRequestError, NotFoundError, UnavailableError
 from gateway.media import Packet, StreamInfo
-from gateway.rendition import Hold
+from gateway.rendition import Hold, Rendition
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from hls.live.counters import LiveCounters
-from hls.live.playlist import Rendered
+from hls.live.playlist import LIVE_NAME, SUB_LIVE_NAME, Rendered, Variant, multivariant, rendition_report
 from hls.live.window import LiveWindow
 
 HOLD_S = 10.0
@@ -41,6 +45,9 @@ HOLD_S = 10.0
 
 READY_S = 10.0
 """A camera needs a second to connect and a GOP for its first segment. After this long the viewer gets an error."""
+
+SUB_READY_S = 4.0
+"""A sub stream with keyframes every 2 s has a segment by then. A player of the main stream waits no longer for it."""
 
 RENEW_S = 60.0
 """A player without a request for a minute has ended, or will start again."""
@@ -63,26 +70,38 @@ class _Waiter:
 
 
 class LiveStream:
-    """One camera's live window and its viewers; see the module."""
+    """One rendition's live window and its viewers; see the module."""
 
-    def __init__(self, camera: Camera, clock: Clock = SYSTEM_CLOCK, numbers_90k: Callable[[], int] = lambda: 0) -> None:
-        self.camera = camera
+    def __init__(
+        self, rendition: Rendition, clock: Clock = SYSTEM_CLOCK, numbers_90k: Callable[[], int] = lambda: 0
+    ) -> None:
+        self.rendition = rendition
+        self.other: LiveStream | None = None
+        """That of the camera's other rendition."""
         self.counters = LiveCounters()
         # A clock that was set back, over a restart, must not set the numbers back.
-        self.window = LiveWindow(max(clock.wall_90k(), numbers_90k()), counters=self.counters)
+        self.window = LiveWindow(
+            max(clock.wall_90k(), numbers_90k()), counters=self.counters, least_target_s=self._target_of_other_s
+        )
         self._clock = clock
+        self._variant: Variant | None = None
+        """The newest that was known."""
+        self._sub_missing_at_s = float("-inf")
+        """When a multivariant playlist last waited for the sub stream in vain."""
+        self._multivariant: tuple[object, Rendered] | None = None
+        """The newest one, and what it was made of."""
         self._waiters: set[_Waiter] = set()
         self._hold: Hold | None = None
         self._held_at_s = 0.0
         self._is_abandoned = False
-        """Rule 6."""
+        """Rule 7."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_s = 0.0
         self._last_request_s = float("-inf")
         self._run: int | None = None
         self._info: StreamInfo | None = None
         self._closed = False
-        self._detach = camera.hub.attach(self._on_packet)
+        self._detach = rendition.hub.attach(self._on_packet)
 
     @property
     def live_edge(self) -> tuple[int, int, int] | None:
@@ -92,11 +111,44 @@ class LiveStream:
     # --- requests
 
     async def multivariant_playlist(self) -> Rendered:
-        """The multivariant playlist. Raises :class:`~gateway.errors.UnavailableError` if there is no video soon."""
+        """The multivariant playlist of both renditions. Call it of the main one.
+
+        Raises :class:`~gateway.errors.UnavailableError` if there is no video soon.
+        """
         self._on_request()
-        if not self.window.is_playable:
-            await self._require(lambda: self.window.is_playable, READY_S, is_first=True)
-        return self.window.multivariant_playlist()
+        learning = self._learn_sub()
+        try:
+            if not self.window.is_playable:
+                await self._require(lambda: self.window.is_playable, READY_S, is_first=True)
+            if learning is not None and not await learning:
+                self._sub_missing_at_s = self._clock.monotonic()
+        finally:
+            if learning is not None:
+                learning.cancel()
+        variants = [(variant, name) for variant, name in ((self.variant, LIVE_NAME), self._sub_variant()) if variant]
+        if self._multivariant is None or self._multivariant[0] != variants:
+            self._multivariant = variants, Rendered(multivariant(variants))
+        return self._multivariant[1]
+
+    @property
+    def variant(self) -> Variant | None:
+        """What the stream is, or was when it was last captured; ``None`` before the first segment."""
+        self._variant = self.window.variant() or self._variant
+        return self._variant
+
+    def _sub_variant(self) -> tuple[Variant | None, str]:
+        return (self.other.variant if self.other is not None else None), SUB_LIVE_NAME
+
+    def _learn_sub(self) -> asyncio.Task[bool] | None:
+        """Start the sub stream, if it is not known yet what it is: whether that was learned in time."""
+        sub = self.other
+        if sub is None or sub.variant is not None or sub.rendition.session.state is SessionState.FAILED:
+            return None
+        if self._clock.monotonic() - self._sub_missing_at_s < RETRY_S:
+            return None
+        sub._on_request()
+        waiting = sub._wait(lambda: sub.variant is not None, SUB_READY_S)
+        return asyncio.create_task(waiting, name=f"learn-sub-{sub.rendition.camera_id}")
 
     async def media_playlist(self, msn: int | None = None, part: int | None = None, *, delta: bool = False) -> Rendered:
         """The media playlist, as soon as it has the requested part.
@@ -115,7 +167,7 @@ class LiveStream:
             await self._wait(
                 lambda: (self.window, self.window.version) != (window, version), self._blocking_timeout_s()
             )
-        return self.window.media_playlist(delta=delta)
+        return self.window.media_playlist(delta=delta, report=self._report())
 
     async def media(self, name: str) -> bytes | memoryview:
         """An init segment, a segment or a part. A hinted part is returned when it is complete.
@@ -128,11 +180,24 @@ class LiveStream:
             await self._require(lambda: not self.window.is_hinted(name), self._blocking_timeout_s())
             data = self.window.media(name)
         if data is None:
-            raise NotFoundError(f"camera {self.camera.id} has no {name}; reload the playlist")
+            raise NotFoundError(f"camera {self.rendition.label} has no {name}; reload the playlist")
         return data
 
     def _has_playlist(self) -> bool:
         return self.window.targets is not None and not self._is_abandoned
+
+    def _report(self) -> str:
+        """The line that reports the other rendition's playlist."""
+        edge = self.other.live_edge if self.other is not None else None
+        if edge is None:
+            return ""
+        uri = SUB_LIVE_NAME if self.rendition.name is RenditionName.MAIN else f"../{LIVE_NAME}"
+        return rendition_report(uri, edge[0], edge[1])
+
+    def _target_of_other_s(self) -> int:
+        """The variants of one multivariant playlist have one target duration (RFC 8216 §6.2.4)."""
+        targets = self.other.window.targets if self.other is not None else None
+        return targets.target_duration_s if targets is not None else 0
 
     # --- lifetime
 
@@ -152,7 +217,13 @@ class LiveStream:
         now_s = self._clock.monotonic()
         is_due = is_new or (packet.is_keyframe and packet.is_video and self.window.is_target_too_short)
         if is_due and self.window.targets is not None and now_s - self._last_request_s > RENEW_S:
-            self.window = LiveWindow(self._clock.wall_90k(), after=self.window, counters=self.counters)
+            self._variant = self.window.variant() or self._variant
+            self.window = LiveWindow(
+                self._clock.wall_90k(),
+                after=self.window,
+                counters=self.counters,
+                least_target_s=self._target_of_other_s,
+            )
             self._is_abandoned = False
         version = self.window.version
         self.window.feed(packet, now_s)
@@ -169,13 +240,13 @@ class LiveStream:
         if self._hold is None:
             self._is_abandoned = self.window.targets is not None and self.window.is_stalled
             self._take_hold(now_s)
-        elif now_s - self._held_at_s > RETRY_S and self.camera.session.state is SessionState.FAILED:
+        elif now_s - self._held_at_s > RETRY_S and self.rendition.session.state is SessionState.FAILED:
             self._take_hold(now_s)
         self._schedule(now_s + HOLD_S)
 
     def _take_hold(self, now_s: float) -> None:
         """Hold the camera. A hold that was there is replaced: a new one is a new intention to capture."""
-        before, self._hold, self._held_at_s = self._hold, self.camera.hold("hls"), now_s
+        before, self._hold, self._held_at_s = self._hold, self.rendition.hold("hls"), now_s
         if before is not None:
             before.release()
 
@@ -246,17 +317,17 @@ class LiveStream:
 
         A new player's request (``is_first``) fails at once if the camera has failed.
         """
-        has_failed = is_first and self.camera.session.state is SessionState.FAILED
+        has_failed = is_first and self.rendition.session.state is SessionState.FAILED
         if has_failed or not await self._wait(is_ready, timeout_s):
-            status = self.camera.status()
-            why = f": {status.error_message}" if status.error_message else ""
+            session = self.rendition.session
+            why = f": {session.error_message}" if session.error_message else ""
             raise UnavailableError(
-                f"camera {self.camera.id} is {status.state} and has no video at present{why}", retry_after_s=2
+                f"camera {self.rendition.label} is {session.state} and has no video at present{why}", retry_after_s=2
             )
 
 
 class LiveService:
-    """The live streams of all cameras, by camera id. ``numbers_90k``: a time that never goes back, 0 if unknown."""
+    """The live streams of all cameras. ``numbers_90k``: a time that never goes back, 0 if unknown."""
 
     def __init__(
         self, service: CaptureService, *, clock: Clock = SYSTEM_CLOCK, numbers_90k: Callable[[], int] = lambda: 0
@@ -264,30 +335,45 @@ class LiveService:
         self._service = service
         self._clock = clock
         self._numbers_90k = numbers_90k
-        self._streams: dict[str, LiveStream] = {}
+        self._streams: dict[str, dict[RenditionName, LiveStream]] = {}
 
     @property
-    def streams(self) -> Mapping[str, LiveStream]:
-        """The streams of the cameras that have one, by camera id."""
-        return self._streams
+    def streams(self) -> list[LiveStream]:
+        """The streams of the cameras that have one."""
+        return [stream for streams in self._streams.values() for stream in streams.values()]
 
     def add_camera(self, camera: Camera) -> LiveStream:
-        """Start the live stream of ``camera``."""
-        stream = self._streams[camera.id] = LiveStream(camera, self._clock, self._numbers_90k)
-        return stream
+        """Start the live streams of ``camera``, and end that of a rendition that it has no more.
 
-    def stream(self, camera_id: str) -> LiveStream:
-        """A camera's live stream. Raises :class:`~gateway.errors.NotFoundError`."""
-        stream = self._streams.get(camera_id)
-        if stream is None:
-            # Raises the error for an unknown camera.
-            stream = self.add_camera(self._service.camera(camera_id))
+        Returns that of the main stream.
+        """
+        streams = self._streams.setdefault(camera.id, {})
+        for name, stream in tuple(streams.items()):
+            if camera.renditions.get(name) is not stream.rendition:
+                streams.pop(name).close()
+        for name, rendition in camera.renditions.items():
+            if name not in streams:
+                streams[name] = LiveStream(rendition, self._clock, self._numbers_90k)
+        main, sub = streams[RenditionName.MAIN], streams.get(RenditionName.SUB)
+        main.other = sub
+        if sub is not None:
+            sub.other = main
+        return main
+
+    def stream(self, camera_id: str, name: RenditionName = RenditionName.MAIN) -> LiveStream:
+        """A rendition's live stream. Raises :class:`~gateway.errors.NotFoundError`."""
+        # These raise the errors for an unknown camera, and for a rendition that it does not have.
+        camera = self._service.camera(camera_id)
+        rendition = camera.rendition(name)
+        stream = self._streams.get(camera_id, {}).get(name)
+        if stream is None or stream.rendition is not rendition:
+            self.add_camera(camera)
+            stream = self._streams[camera_id][name]
         return stream
 
     async def remove_camera(self, camera_id: str) -> None:
-        """Close the stream of a camera that was removed."""
-        stream = self._streams.pop(camera_id, None)
-        if stream is not None:
+        """Close the streams of a camera that was removed."""
+        for stream in self._streams.pop(camera_id, {}).values():
             stream.close()
 
     async def close(self) -> None:

@@ -19,6 +19,9 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
    window, the playlist has some dates twice for as long as the window lasts, as the clock had them twice.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
 from gateway.errors import BadRequestError
 from gateway.media import Packet
@@ -59,7 +62,7 @@ class LiveWindow:
     """See the module. ``now_s`` is monotonic time in seconds, ``wall_90k`` the wall clock at the start.
 
     ``after`` is the window of the same camera that this one replaces: the numbers continue after its numbers, whatever
-    the clock says.
+    the clock says. ``least_target_s`` is called once: the target duration is at least that.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class LiveWindow:
         after: "LiveWindow | None" = None,
         counters: LiveCounters | None = None,
         max_bytes: int = MAX_BYTES,
+        least_target_s: Callable[[], int] = lambda: 0,
     ) -> None:
         self.version = 0
         """Grows with each change of the playlist."""
@@ -87,6 +91,7 @@ class LiveWindow:
             self._next_msn = max(self._next_msn, after._next_msn)
             next_discontinuity = after._discontinuity_sequence + len(after._buffer.segments) + 1
             self._first_discontinuity = max(self._first_discontinuity, next_discontinuity)
+        self._least_target_s = least_target_s
         self._next_part = 0
         self._now_s = 0.0
         self._probe: TargetDurationProbe | None = None
@@ -96,7 +101,7 @@ class LiveWindow:
         self._last: LiveSegment | None = None
         """The newest complete segment."""
         self._edge: tuple[int, int, int] | None = None
-        self._rendered: dict[str, playlist.Rendered] = {}
+        self._rendered: dict[tuple[int, str], playlist.Rendered] = {}
 
     # --- in
 
@@ -156,19 +161,30 @@ class LiveWindow:
         """Bytes of media in memory."""
         return self._buffer.size
 
-    def media_playlist(self, *, delta: bool = False) -> playlist.Rendered:
-        """The playlist of this version. ``delta`` skips the segments that the client knows already (§6.2.5.1)."""
-        skipped = self._skippable() if delta else 0
-        key = f"media-{skipped}"
+    def media_playlist(self, *, delta: bool = False, report: str = "") -> playlist.Rendered:
+        """The playlist of this version. ``delta`` skips the segments that the client knows already (§6.2.5.1).
+
+        ``report`` is the line of the camera's other playlist, if there is one (§4.4.5.4).
+        """
+        key = (self._skippable() if delta else 0, report)
         if key not in self._rendered:
-            self._rendered[key] = playlist.Rendered(self._media_text(skipped))
+            self._rendered[key] = playlist.Rendered(self._media_text(key[0]) + report)
         return self._rendered[key]
 
-    def multivariant_playlist(self) -> playlist.Rendered:
-        """The playlist that names the media playlist, with the stream's codecs, size and rates."""
-        if "multivariant" not in self._rendered:
-            self._rendered["multivariant"] = playlist.Rendered(self._multivariant_text())
-        return self._rendered["multivariant"]
+    def variant(self) -> playlist.Variant | None:
+        """The stream's codecs, size and rates; ``None`` before the first complete segment."""
+        if self._last is None or self._segmenter is None:
+            return None
+        shown = [*self._buffer.segments] or [self._last]
+        size = sum(segment.size for segment in shown)
+        duration_90k = sum(segment.duration_90k for segment in shown)
+        info = shown[-1].muxer.info
+        return playlist.Variant(
+            info,
+            frame_rate=float(info.video.frame_rate or CLOCK_RATE / self._segmenter.frame_90k),
+            peak_bps=max(segment.size * 8 * CLOCK_RATE // segment.duration_90k for segment in shown),
+            average_bps=size * 8 * CLOCK_RATE // duration_90k,
+        )
 
     def media(self, name: str) -> bytes | memoryview | None:
         """The bytes of an init segment, a segment or a part; ``None`` if there are none (yet, or any more)."""
@@ -219,7 +235,8 @@ class LiveWindow:
         targets = self._probe.add(packet) if packet.is_video else None
         if targets is None:
             return
-        self.targets = targets
+        self.targets = replace(targets, target_duration_s=max(targets.target_duration_s, self._least_target_s()))
+        targets = self.targets
         self._segmenter = segmenter = Segmenter(targets, self.counters)
         probed, self._probed = self._probed, []
         segmenter.has_audio = any(not each.is_video for each in probed)
@@ -321,16 +338,3 @@ class LiveWindow:
         header = playlist.header(self.targets, version, media_sequence, self._discontinuity_sequence)
         body = playlist.segments(segments, skipped, self.targets.target_duration_90k)
         return header + body + playlist.preload_hint(self._part_name(self._next_part))
-
-    def _multivariant_text(self) -> str:
-        assert self._last is not None
-        shown = [*self._buffer.segments] or [self._last]
-        rates_bps = [segment.size * 8 * CLOCK_RATE // segment.duration_90k for segment in shown]
-        size = sum(segment.size for segment in shown)
-        duration_90k = sum(segment.duration_90k for segment in shown)
-        info = shown[-1].muxer.info
-        assert self._segmenter is not None
-        frame_rate = info.video.frame_rate or CLOCK_RATE / self._segmenter.frame_90k
-        return playlist.multivariant(
-            info, frame_rate, max(rates_bps), size * 8 * CLOCK_RATE // duration_90k, playlist.LIVE_NAME
-        )

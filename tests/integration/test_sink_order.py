@@ -44,7 +44,7 @@ async def test_webrtc_sends_a_packet_before_hls_publishes_its_part_and_the_recor
     )
     service = CaptureService({"yard": settings})
     hub = service.camera("yard").hub
-    stream = LiveStream(service.camera("yard"))
+    stream = LiveStream(service.camera("yard").main)
     subscriptions: list[Subscription] = []
     subscribe = hub.subscribe
 

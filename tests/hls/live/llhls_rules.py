@@ -62,6 +62,7 @@ class Playlist:
     segments: list[Segment]
     skipped: int
     hints: list[dict[str, str]]
+    reports: list[dict[str, str]]
 
     @property
     def complete(self) -> list[Segment]:
@@ -103,6 +104,7 @@ def parse(text: str) -> Playlist:
     single: dict[str, str] = {}
     segments: list[Segment] = []
     hints: list[dict[str, str]] = []
+    reports: list[dict[str, str]] = []
     tags: list[str] = []
     skipped, map_uri = 0, None
     current: Segment | None = None
@@ -149,6 +151,8 @@ def parse(text: str) -> Playlist:
             skipped = int(attributes(value)["SKIPPED-SEGMENTS"])
         elif name == "#EXT-X-PRELOAD-HINT":
             hints.append(attributes(value))
+        elif name == "#EXT-X-RENDITION-REPORT":
+            reports.append(attributes(value))
         else:
             _that(name not in single, "4.4", f"{name} MUST NOT appear more than once")
             single[name] = value
@@ -166,6 +170,7 @@ def parse(text: str) -> Playlist:
         segments=segments,
         skipped=skipped,
         hints=hints,
+        reports=reports,
     )
 
 
@@ -353,9 +358,12 @@ def _one_hint(playlist: Playlist) -> tuple[bool, str]:
     return [hint.get("TYPE") for hint in playlist.hints] == ["PART"], str(playlist.hints)
 
 
-@rule("4.4.5.4", "RENDITION-REPORT reports other renditions: of one there are none")
-def _no_report(playlist: Playlist) -> tuple[bool, str]:
-    return "#EXT-X-RENDITION-REPORT" not in playlist.tags, "there is one"
+@rule("4.4.5.4", "RENDITION-REPORT has a relative URI, LAST-MSN, and LAST-PART where there are parts")
+def _reports(playlist: Playlist) -> tuple[bool, str]:
+    uris = [report.get("URI", "") for report in playlist.reports]
+    are_complete = all({"URI", "LAST-MSN", "LAST-PART"} <= report.keys() for report in playlist.reports)
+    are_relative = not any(":" in uri or uri.startswith("/") for uri in uris)
+    return are_complete and are_relative and len(set(uris)) == len(uris), str(playlist.reports)
 
 
 # --- playlists in a row

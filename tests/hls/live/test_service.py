@@ -35,7 +35,7 @@ async def camera() -> AsyncIterator[Camera]:
 
 @pytest.fixture
 async def stream(camera: Camera, clock: ManualClock) -> AsyncIterator[LiveStream]:
-    stream = LiveStream(camera, clock)
+    stream = LiveStream(camera.main, clock)
     yield stream
     stream.close()
 
@@ -180,8 +180,8 @@ async def test_a_camera_that_failed_is_tried_again_for_players_that_stay(
     clock.now += RETRY_S + 1
     play(camera, clock, PacketSource(Shape(gop=15), run=2), 60)
     held = []
-    hold = camera.hold
-    camera.hold = lambda kind: held.append(kind) or hold(kind)  # type: ignore[func-returns-value,method-assign]
+    hold = camera.main.hold
+    camera.main.hold = lambda kind: held.append(kind) or hold(kind)  # type: ignore[func-returns-value,method-assign]
     await stream.media_playlist()
     await stream.media_playlist()
     assert held == ["hls"]

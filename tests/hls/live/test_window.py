@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.errors import BadRequestError
+from hls.live import playlist
 from hls.live.target_duration import TargetDurations
 from hls.live.window import LiveWindow
 from tests.hls.live.llhls_rules import Playlist, check, parse
@@ -204,7 +205,9 @@ def test_the_multivariant_playlist_describes_the_stream() -> None:
     window = LiveWindow(START_90K)
     for packet in PacketSource(Shape(gop=15, audio=PCMA)).with_sound(100):
         window.feed(packet, packet.dts_90k / CLOCK_RATE)
-    text = window.multivariant_playlist().body.decode()
+    variant = window.variant()
+    assert variant is not None
+    text = playlist.multivariant([(variant, "live.m3u8")])
     assert 'CODECS="avc1.42c00a,mp4a.40.2"' in text
     assert "RESOLUTION=160x120" in text
     assert "FRAME-RATE=15.000" in text

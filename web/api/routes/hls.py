@@ -11,8 +11,9 @@ from email.utils import formatdate
 
 from aiohttp import web
 
+from gateway.camera_settings import RenditionName
 from gateway.errors import BadRequestError
-from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, Rendered
+from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, SUB_LIVE_NAME, Rendered
 from hls.live.service import LiveStream
 from web.api.describe import Parameter, describe
 from web.auth.requests import token_query
@@ -30,25 +31,33 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 @routes.get("/hls/{camera}/index.m3u8")
 @describe("HLS", {200: CONTENT_TYPE}, errors=(404, 503))
 async def multivariant(request: web.Request) -> web.Response:
-    """The multivariant playlist. The answer waits while the camera connects."""
+    """The multivariant playlist of main and sub stream. The answer waits while the camera connects."""
     rendered = await _stream(request).multivariant_playlist()
     return _playlist(request, rendered, "no-cache")
 
 
+DIRECTIVES = {
+    "_HLS_msn": Parameter("Wait for this media sequence number", {"type": "integer", "minimum": 0}),
+    "_HLS_part": Parameter("Wait for this part of the segment", {"type": "integer", "minimum": 0}),
+    "_HLS_skip": Parameter("Request a delta update, without the older segments", {"enum": ["YES", "v2"]}),
+}
+
+
 @routes.get(f"/hls/{{camera}}/{LIVE_NAME}")
-@describe(
-    "HLS",
-    {200: CONTENT_TYPE},
-    query={
-        "_HLS_msn": Parameter("Wait for this media sequence number", {"type": "integer", "minimum": 0}),
-        "_HLS_part": Parameter("Wait for this part of the segment", {"type": "integer", "minimum": 0}),
-        "_HLS_skip": Parameter("Request a delta update, without the older segments", {"enum": ["YES", "v2"]}),
-    },
-    errors=(400, 404, 503),
-)
+@describe("HLS", {200: CONTENT_TYPE}, query=DIRECTIVES, errors=(400, 404, 503))
 async def media_playlist(request: web.Request) -> web.Response:
-    """The media playlist, with the delivery directives of rfc8216bis §6.2.5."""
-    stream = _stream(request)
+    """The media playlist of the main stream, with the delivery directives of rfc8216bis §6.2.5."""
+    return await _media_playlist(request, _stream(request))
+
+
+@routes.get(f"/hls/{{camera}}/{SUB_LIVE_NAME}")
+@describe("HLS", {200: CONTENT_TYPE}, query=DIRECTIVES, errors=(400, 404, 503))
+async def sub_media_playlist(request: web.Request) -> web.Response:
+    """The media playlist of the sub stream, which the first request starts. 404 where the camera has none."""
+    return await _media_playlist(request, _stream(request, RenditionName.SUB))
+
+
+async def _media_playlist(request: web.Request, stream: LiveStream) -> web.Response:
     msn, part = _number(request, "_HLS_msn"), _number(request, "_HLS_part")
     if part is not None and msn is None:
         raise BadRequestError("_HLS_part needs _HLS_msn, the segment that contains the part")
@@ -61,7 +70,17 @@ async def media_playlist(request: web.Request) -> web.Response:
 @describe("HLS", {200: "video/mp4"}, errors=(404, 503))
 async def media(request: web.Request) -> web.Response:
     """An init segment, a segment or a part. A part of a preload hint is sent when it is complete."""
-    stream = _stream(request)
+    return await _media(request, _stream(request))
+
+
+@routes.get(r"/hls/{camera}/sub/{name:[^/]+\.(?:mp4|m4s)}")
+@describe("HLS", {200: "video/mp4"}, errors=(404, 503))
+async def sub_media(request: web.Request) -> web.Response:
+    """As above, of the sub stream."""
+    return await _media(request, _stream(request, RenditionName.SUB))
+
+
+async def _media(request: web.Request, stream: LiveStream) -> web.Response:
     data = await stream.media(request.match_info["name"])
     lifetime_s = stream.window.lifetime_s
     headers = {
@@ -71,8 +90,8 @@ async def media(request: web.Request) -> web.Response:
     return web.Response(body=data, content_type="video/mp4", headers=headers)
 
 
-def _stream(request: web.Request) -> LiveStream:
-    return request.app[GATEWAY].live.stream(request.match_info["camera"])
+def _stream(request: web.Request, name: RenditionName = RenditionName.MAIN) -> LiveStream:
+    return request.app[GATEWAY].live.stream(request.match_info["camera"], name)
 
 
 def _number(request: web.Request, directive: str) -> int | None:

@@ -21,6 +21,7 @@ HLS_KINDS = {
     "/hls/{camera}/index.m3u8": "multivariant",
     "/hls/{camera}/dvr.m3u8": "dvr",
     "/hls/{camera}/{name}": "media",
+    "/hls/{camera}/sub/{name}": "media",
 }
 
 

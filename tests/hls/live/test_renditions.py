@@ -1,0 +1,112 @@
+"""Main and sub stream as variants of one multivariant playlist, with a real RTSP server and over HTTP."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.camera_settings import CameraSettings
+from gateway.session import SessionState
+from tests.hls.live.llhls_rules import attributes, check, parse
+from tests.support.eventually import eventually
+from tests.support.hls_server import HlsServer, hls_server
+from tests.support.rtsp import RtspServer
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def site(rtsp_server: RtspServer, **table: Any) -> AsyncIterator[tuple[HlsServer, aiohttp.ClientSession]]:
+    base = {"url": rtsp_server.url("/large"), "sub_url": rtsp_server.url("/gop1"), "record": "never"}
+    cameras = {"door": CameraSettings.model_validate({**base, "capture_linger": 0.2, **table})}
+    async with hls_server(cameras) as server, aiohttp.ClientSession() as http:
+        yield server, http
+
+
+async def get(http: aiohttp.ClientSession, url: str) -> str:
+    async with http.get(url) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.text()
+
+
+def variants(text: str) -> dict[str, dict[str, str]]:
+    found = re.findall(r"#EXT-X-STREAM-INF:(.*)\n(.*)\n", text)
+    return {uri: attributes(value) for value, uri in found}
+
+
+async def test_both_streams_are_variants_that_report_each_other(rtsp_server: RtspServer) -> None:
+    async with site(rtsp_server) as (server, http):
+        base = f"{server.url}/hls/door/"
+        found = variants(await get(http, f"{base}index.m3u8"))
+        assert list(found) == ["live.m3u8", "sub/live.m3u8"]
+        assert [each["RESOLUTION"] for each in found.values()] == ["640x480", "320x240"]
+        assert all(abs(float(each["FRAME-RATE"]) - 25) < 0.5 for each in found.values())
+        assert all(int(each["BANDWIDTH"]) >= int(each["AVERAGE-BANDWIDTH"]) > 0 for each in found.values())
+        playlists = {uri: parse(await get(http, base + uri)) for uri in found}
+        for uri, playlist in playlists.items():
+            check(playlist)
+            (report,) = playlist.reports
+            other = "sub/live.m3u8" if uri == "live.m3u8" else "../live.m3u8"
+            assert report["URI"] == other
+            # A blocking reload with the report's numbers is answered at once.
+            directives = f"?_HLS_msn={report['LAST-MSN']}&_HLS_part={report['LAST-PART']}"
+            async with asyncio.timeout(1):
+                await get(http, f"{base}{'live.m3u8' if other.startswith('..') else other}{directives}")
+            part = playlist.segments[-1].parts[0].uri
+            async with http.get(base + uri.replace("live.m3u8", "") + part) as answer:
+                assert answer.status == 200
+        assert len({playlist.target for playlist in playlists.values()}) == 1, "RFC 8216 §6.2.4"
+        # The dates are those of one clock: the newest parts of both are of the same moment.
+        ends = [edge_of(playlist) for playlist in playlists.values()]
+        assert abs(ends[0] - ends[1]) < 1
+
+
+def edge_of(playlist: Any) -> float:
+    last = playlist.segments[-1]
+    assert isinstance(last.date, datetime)
+    return last.date.timestamp() + sum(part.duration for part in last.parts)
+
+
+async def test_a_sub_stream_is_captured_only_while_its_playlist_is_requested(rtsp_server: RtspServer) -> None:
+    async with site(rtsp_server, start="always") as (server, http):
+        base = f"{server.url}/hls/door/"
+        camera = server.service.camera("door")
+        sub = server.live.stream("door", camera.sub.name) if camera.sub else None
+        assert sub is not None
+        first = variants(await get(http, f"{base}index.m3u8"))
+        sub._release()  # as HOLD_S after the last request
+        await eventually(lambda: sub.rendition.session.state is SessionState.STOPPED, "the sub stream is not captured")
+        assert variants(await get(http, f"{base}index.m3u8")).keys() == first.keys()
+        await get(http, f"{base}live.m3u8")
+        assert sub.rendition.session.state is SessionState.STOPPED
+        assert camera.session.state is SessionState.LIVE
+        await get(http, f"{base}sub/live.m3u8")
+        await eventually(lambda: sub.rendition.session.state is SessionState.LIVE, "the sub stream is captured")
+        assert dict(sub.rendition.viewers) == {"hls": 1}
+
+
+async def test_a_sub_stream_that_cannot_be_captured_leaves_the_main_stream_alone(
+    rtsp_server: RtspServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hls.live.service.SUB_READY_S", 0.3)
+    async with site(rtsp_server, sub_url=rtsp_server.url("/none"), start="always") as (server, http):
+        base = f"{server.url}/hls/door/"
+        for _ in range(2):
+            assert list(variants(await get(http, f"{base}index.m3u8"))) == ["live.m3u8"]
+        assert "RENDITION-REPORT" not in await get(http, f"{base}live.m3u8")
+        assert server.service.camera("door").session.state is SessionState.LIVE
+
+
+async def test_a_camera_without_a_sub_stream_has_one_variant(rtsp_server: RtspServer) -> None:
+    async with site(rtsp_server, sub_url=None) as (server, http):
+        base = f"{server.url}/hls/door/"
+        assert list(variants(await get(http, f"{base}index.m3u8"))) == ["live.m3u8"]
+        assert "RENDITION-REPORT" not in await get(http, f"{base}live.m3u8")
+        async with http.get(f"{base}sub/live.m3u8") as answer:
+            assert answer.status == 404
+            assert "sub_url" in (await answer.json())["message"]
