@@ -35,8 +35,9 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "jpeg": {"clock", "errors", "hub", "media", "codec"},
         "webrtc": {
             *("camera", "client_address", "clock", "errors", "hub", "latency", "media"),
-            *("codec", "webrtc.sdp", "webrtc.ice", "webrtc.rtp"),
+            *("codec", "webrtc.sdp", "webrtc.ice", "webrtc.rtp", "webrtc.bandwidth"),
         },
+        "webrtc.bandwidth": set(),
         # Of the modules directly in webrtc only compat and transport: tests/gateway/webrtc/test_imports.py.
         "webrtc.sdp": {"clock", "errors", "media", "codec", "webrtc"},
         "webrtc.rtp": {"clock", "errors", "media", "codec", "webrtc"},

@@ -25,7 +25,7 @@ from aiortc.rtp import (
 from pylibsrtp import Session
 
 from gateway.clock import CLOCK_RATE, Clock
-from gateway.webrtc.bandwidth import BandwidthEstimator
+from gateway.webrtc.bandwidth.receiver_reports import BandwidthEstimator
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp import rtcp
 from gateway.webrtc.rtp.audio_sender import AudioSender

@@ -1,4 +1,4 @@
-"""The parts of WebRTC (SDP, ICE, RTP) know neither each other nor the server that puts them together."""
+"""The parts of WebRTC (SDP, ICE, RTP, bandwidth) know neither each other nor the server that puts them together."""
 
 import pytest
 
@@ -8,7 +8,7 @@ SHARED = {"transport", "compat"}
 """Modules directly in gateway/webrtc that its folders may import."""
 
 
-@pytest.mark.parametrize("folder", ["sdp", "ice", "rtp"])
+@pytest.mark.parametrize("folder", ["sdp", "ice", "rtp", "bandwidth"])
 def test_a_folder_imports_of_webrtc_only_itself_and_shared_modules(folder: str) -> None:
     prefix = "gateway.webrtc."
     modules = [name for name in import_graph() if name.startswith(f"{prefix}{folder}.")]

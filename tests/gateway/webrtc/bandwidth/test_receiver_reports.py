@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.webrtc.bandwidth import (
+from gateway.webrtc.bandwidth.receiver_reports import (
     LIMIT_MIN_BYTES_PER_S,
     MIN_RTT_WINDOW_S,
     RANDOM_LOSS_S,
