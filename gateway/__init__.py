@@ -8,6 +8,7 @@ from gateway.camera_settings import CameraSettings
 from gateway.errors import CaptureError, LiveedgeError
 from gateway.hub import PacketHub, Subscription
 from gateway.jpeg.feed import JpegFrame
+from gateway.jpeg.frame_bytes import FrameBytes
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 from gateway.rendition import Hold, Rendition
 from gateway.service import CaptureService
@@ -23,6 +24,7 @@ __all__ = [
     "CaptureService",
     "CaptureSession",
     "CaptureStatus",
+    "FrameBytes",
     "GatewaySettings",
     "Hold",
     "JpegFrame",

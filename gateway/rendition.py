@@ -27,6 +27,7 @@ from gateway.config.field import Applies, names_changed
 from gateway.errors import CameraEndedError, CameraUnauthorizedError, CaptureError, UnavailableError
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
+from gateway.jpeg.frame_bytes import FrameBytes
 from gateway.media import Metadata, Packet
 from gateway.port_probe import when_reachable
 from gateway.session import CaptureSession, FrameCallback, RetryPolicy, SessionState
@@ -355,7 +356,7 @@ class Rendition:
             while True:
                 frame = await reader.get()
                 try:
-                    result = callback(frame)
+                    result = callback(FrameBytes(frame))
                     if asyncio.iscoroutine(result):
                         await result
                 except Exception:

@@ -2,8 +2,8 @@
 
 It is usable as a library, without a web server::
 
-    service = CaptureService.from_url("rtsp://…")
-    service.set_frame_callback(print)
+    service = CaptureService("auto", "rtsp://…")
+    service.set_frame_callback(lambda frame: print(len(frame), frame.metadata))
     await service.start_capture()
 
 Commands name a client; a client's second start replaces its first. Everything runs on one event loop.
@@ -16,9 +16,10 @@ from typing import Any, Self
 
 from gateway.camera import AddressCheck, Camera, ReferredCheck
 from gateway.camera_settings import CameraSettings
-from gateway.capture import engine_factory
+from gateway.capture import engine_factory, engine_name
+from gateway.capture.engine import EngineFactory
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import ConflictError, NotFoundError
+from gateway.errors import ConflictError, NotFoundError, SettingsError
 from gateway.session import FrameCallback
 from gateway.settings import DEFAULT_CAMERA, load_settings
 from gateway.status import CaptureStatus
@@ -34,6 +35,9 @@ Listener = Callable[[CaptureStatus], None]
 class CaptureService:
     """See the module. ``cameras`` are complete settings by camera id.
 
+    With ``url`` there is one camera ``default`` there, and the first argument is its engine: a name that
+    ``CAPTURE_ENGINE`` may have, or a class.
+
     ``address_check`` is called at the beginning of each run with the camera's id and the rendition. It returns the
     check of the addresses that the run connects to (:class:`~gateway.capture.engine.CaptureSource`), or ``None`` for no
     check.
@@ -42,9 +46,10 @@ class CaptureService:
 
     def __init__(
         self,
-        cameras: Mapping[str, CameraSettings],
-        clock: Clock = SYSTEM_CLOCK,
+        cameras: Mapping[str, CameraSettings] | str | EngineFactory,
+        url: str | None = None,
         *,
+        clock: Clock = SYSTEM_CLOCK,
         address_check: AddressCheck | None = None,
         referred_check: ReferredCheck | None = None,
     ) -> None:
@@ -54,6 +59,10 @@ class CaptureService:
         self._listeners: list[Listener] = []
         self._frame_callback: FrameCallback | None = None
         self._cameras: dict[str, Camera] = {}
+        if not isinstance(cameras, Mapping):
+            cameras = _one_camera(url, engine=cameras if isinstance(cameras, str) else engine_name(cameras))
+        elif url is not None:
+            raise SettingsError("CaptureService: with a url the first argument is an engine, and not cameras")
         for camera_id, settings in cameras.items():
             self._cameras[camera_id] = self._make(camera_id, settings)
 
@@ -63,8 +72,7 @@ class CaptureService:
 
         Raises :class:`~gateway.errors.SettingsError`.
         """
-        table = {"start": "on-demand", "record": "never", **settings, "url": url}
-        return cls({DEFAULT_CAMERA: load_settings().camera(DEFAULT_CAMERA, table)})
+        return cls(_one_camera(url, **settings))
 
     @property
     def cameras(self) -> Mapping[str, Camera]:
@@ -132,7 +140,10 @@ class CaptureService:
         return self.camera(camera_id).status()
 
     def set_frame_callback(self, callback: FrameCallback | None) -> None:
-        """Call ``callback`` with each JPEG frame of every captured camera; ``None`` removes it."""
+        """Call ``callback`` with each JPEG frame of every captured camera; ``None`` removes it.
+
+        It gets a :class:`~gateway.jpeg.frame_bytes.FrameBytes`. It may be a coroutine function.
+        """
         self._frame_callback = callback
         for camera in self._cameras.values():
             camera.set_frame_callback(callback)
@@ -186,3 +197,10 @@ class CaptureService:
                 listener(status)
             except Exception:
                 log.exception("camera %s: a status listener failed", camera.id, extra={"camera": camera.id})
+
+
+def _one_camera(url: str | None, **settings: Any) -> dict[str, CameraSettings]:
+    if url is None:
+        raise SettingsError("CaptureService: an engine needs the url of a camera as the second argument")
+    table = {"start": "on-demand", "record": "never", **settings, "url": url}
+    return {DEFAULT_CAMERA: load_settings().camera(DEFAULT_CAMERA, table)}

@@ -58,7 +58,7 @@ class Gateway:
         self.camera_store = CameraStore(settings)
         self.service = CaptureService(
             self.camera_store.cameras(),
-            clock,
+            clock=clock,
             address_check=self._address_check,
             referred_check=self._referred_check,
         )

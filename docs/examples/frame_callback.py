@@ -3,16 +3,16 @@
 import asyncio
 import sys
 
-from gateway.jpeg.feed import JpegFrame
+from gateway.jpeg.frame_bytes import FrameBytes
 from gateway.service import CaptureService
 
 
-async def collect(url: str, frames: int, **camera: object) -> list[JpegFrame]:
+async def collect(url: str, frames: int, **camera: object) -> list[FrameBytes]:
     """Return ``frames`` frames of the camera at ``url``; ``camera`` is any setting of a camera's table."""
-    collected: list[JpegFrame] = []
+    collected: list[FrameBytes] = []
     enough = asyncio.Event()
 
-    async def on_frame(frame: JpegFrame) -> None:  # a plain function works too
+    async def on_frame(frame: FrameBytes) -> None:  # a plain function works too
         collected.append(frame)
         if len(collected) >= frames:
             enough.set()
@@ -26,4 +26,4 @@ async def collect(url: str, frames: int, **camera: object) -> list[JpegFrame]:
 
 if __name__ == "__main__":
     for frame in asyncio.run(collect(sys.argv[1], 3)):
-        print(frame.sequence, frame.width, frame.height, len(frame.data))  # noqa: T201
+        print(frame.sequence, frame.width, frame.height, len(frame))  # noqa: T201

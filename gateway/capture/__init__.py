@@ -28,3 +28,11 @@ def engine_factory(name: str) -> EngineFactory:
     if not (isinstance(engine, type) and issubclass(engine, CaptureEngine | AsyncCaptureEngine)):
         raise SettingsError(f"CAPTURE_ENGINE {name!r} is not a subclass of gateway.capture.engine.CaptureEngine")
     return engine
+
+
+def engine_name(engine: EngineFactory) -> str:
+    """The name of an engine's class, as ``CAPTURE_ENGINE`` has it. Raises ``SettingsError`` for anything else."""
+    name = f"{getattr(engine, '__module__', '')}:{getattr(engine, '__qualname__', '')}"
+    if not isinstance(engine, type) or engine_factory(name) is not engine:
+        raise SettingsError("CaptureService: the engine is neither a name nor a class of a module")
+    return name

@@ -8,6 +8,7 @@ from gateway import CaptureService, load_settings
 from gateway.camera_settings import StartMode
 from gateway.errors import SettingsError
 from gateway.settings import GatewaySettings
+from tests.support.sources.numbered import ClipEngine
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +43,27 @@ def test_a_service_for_one_url_checks_the_names_of_its_settings() -> None:
     assert service.camera().settings.capture_timeout == 900
     with pytest.raises(SettingsError, match="did you mean capture_timeout"):
         CaptureService.from_url("rtsp://192.0.2.7/", capture_timeuot=900)
+
+
+def test_a_service_may_be_made_of_an_engine_and_a_url() -> None:
+    for engine, name in (
+        ("pyav", "pyav"),
+        (ClipEngine, "tests.support.sources.numbered:ClipEngine"),
+        ("tests.support.sources.numbered:ClipEngine", "tests.support.sources.numbered:ClipEngine"),
+    ):
+        settings = CaptureService(engine, "rtsp://192.0.2.7/").camera().settings
+        assert settings.capture_engine == name
+        assert settings.url is not None
+        assert settings.url.get_secret_value() == "rtsp://192.0.2.7/"
+
+
+def test_an_engine_that_cannot_be_used_is_a_settings_error() -> None:
+    class Local(ClipEngine):
+        pass
+
+    url = "rtsp://192.0.2.7/"
+    for engine, of in (("vlc", url), (Local, url), (dict, url), ("pyav", None)):
+        with pytest.raises(SettingsError):
+            CaptureService(engine, of)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="and not cameras"):
+        CaptureService({}, url)

@@ -40,7 +40,7 @@ class GatewayProcess:
         self.close_output()
         with self.log_path.open("a") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "web.cli", "serve"],
+                [*self.prefix, sys.executable, "-m", "web", "serve"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
