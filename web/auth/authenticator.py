@@ -23,7 +23,7 @@ from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant
 from web.auth.jwt import JwtVerifier
 from web.auth.policy import Rule
 from web.auth.rate_limiter import AuthRateLimiter
-from web.auth.requests import RULE, SESSION
+from web.auth.requests import RULE, SESSION, note_credential
 from web.auth.sessions import AuthSession, AuthSessions, Credential
 from web.auth.signing import UrlSigner
 from web.auth.signing_key import kept_key
@@ -95,7 +95,9 @@ class Authenticator:
         if token is None:
             token = _bearer_token(request)
         address = request.remote or ""
-        return SocketAccess.of(await self.authenticate(token, address), address)
+        session = await self.authenticate(token, address)
+        note_credential(request, lacks=False)
+        return SocketAccess.of(session, address)
 
     async def authenticate_request(self, request: web.Request) -> None:
         """Set the session of a request. Raises ``UnauthorizedError`` or ``ForbiddenError`` for one that is refused."""

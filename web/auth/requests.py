@@ -4,6 +4,8 @@
 unrestricted.
 """
 
+from typing import Protocol, runtime_checkable
+
 from aiohttp import web
 
 from gateway.access import Scope
@@ -37,3 +39,20 @@ def token_query(request: web.Request) -> str:
 def span_of(request: web.Request) -> Span | None:
     """The only span of recordings that the answer may show; ``None``: no limit."""
     return grant_of(request).span
+
+
+@runtime_checkable
+class CredentialNote(Protocol):
+    """A connection that wants to know whether the request on it has shown a credential.
+
+    :class:`web.middleware.connection.HttpConnection` is one.
+    """
+
+    lacks_credential: bool
+
+
+def note_credential(request: web.Request, *, lacks: bool) -> None:
+    """Tell the connection of a request whether it lacks a credential. No limit may keep others out for such a one."""
+    connection = request.transport.get_protocol() if request.transport is not None else None
+    if isinstance(connection, CredentialNote):
+        connection.lacks_credential = lacks

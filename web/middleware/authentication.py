@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from web.auth.authenticator import AUTHENTICATOR
+from web.auth.grant import ANONYMOUS
+from web.auth.requests import grant_of, note_credential
 from web.auth.revocation import cancel_on_revoke
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -13,6 +15,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse a request without a sufficient grant; cancel one whose grant is revoked meanwhile."""
-    await request.app[AUTHENTICATOR].authenticate_request(request)
-    async with cancel_on_revoke(request):
-        return await handler(request)
+    note_credential(request, lacks=True)
+    try:
+        await request.app[AUTHENTICATOR].authenticate_request(request)
+        note_credential(request, lacks=grant_of(request) is ANONYMOUS)
+        async with cancel_on_revoke(request):
+            return await handler(request)
+    finally:
+        note_credential(request, lacks=False)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from web.middleware.connection_limiter import ConnectionLimiter
+from web.middleware.connection_limiter import ConnectionLimiter, Use
 
 HEADER_TIMEOUT_S = 15.0
 """A browser opens connections in advance and leaves them idle. It opens closed ones again when it needs them."""
@@ -66,6 +66,8 @@ class HttpConnection(asyncio.Protocol):
         header_timeout_s: float,
     ) -> None:
         self.network = network
+        self.lacks_credential = False
+        """See :class:`web.auth.requests.CredentialNote`."""
         self._make_handler = make_handler
         self._limiter = limiter
         self._refused = refused
@@ -78,11 +80,18 @@ class HttpConnection(asyncio.Protocol):
         limiter.add(self)
 
     @property
-    def idle_rank(self) -> tuple[bool, float] | None:
+    def use(self) -> tuple[Use, float]:
         """See :class:`~web.middleware.connection_limiter.LimitedConnection`."""
-        if self._handler is None or not waits_for_head(self._handler):
-            return None
-        return has_requested(self._handler), self._idle_since_s
+        handler = self._handler
+        if handler is None:
+            use = Use.BUSY
+        elif not has_requested(handler):
+            use = Use.UNUSED
+        elif not is_answering(handler):
+            use = Use.BETWEEN_REQUESTS
+        else:
+            use = Use.WITHOUT_CREDENTIAL if self.lacks_credential else Use.BUSY
+        return use, self._idle_since_s
 
     def abort(self) -> None:
         """Close it at once."""
@@ -156,3 +165,8 @@ def waits_for_head(handler: web.RequestHandler) -> bool:
 def has_requested(handler: web.RequestHandler) -> bool:
     """Whether a request has come on the connection."""
     return handler._request_count > 0
+
+
+def is_answering(handler: web.RequestHandler) -> bool:
+    """Whether a request is being answered. Then aiohttp may still read the rest of its body, for 10 s."""
+    return handler._request_in_progress or bool(handler._messages)

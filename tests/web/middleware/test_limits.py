@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 
-from web.middleware.connection_limiter import ConnectionLimiter
+from web.app import create_app
+from web.middleware.connection_limiter import ConnectionLimiter, Use
 from web.middleware.errors import errors_as_json
 from web.middleware.listener import Listener
 from web.middleware.malformed import MalformedRequests
@@ -249,12 +250,80 @@ async def test_the_client_with_the_most_connections_makes_room_for_another(tmp_p
     assert refused == {"evicted": 2}
 
 
-class Connection:
-    """An idle connection, without a socket."""
+async def test_answered_requests_whose_body_never_comes_give_way(tmp_path: Path) -> None:
+    async with listening(tmp_path, connections_per_address=4) as port, AsyncExitStack() as stack:
+        lingering = [await stack.enter_async_context(await Peer.connect(port)) for _ in range(4)]
+        for peer in lingering:
+            assert b"404" in await peer.ask(b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+        another = await stack.enter_async_context(await Peer.connect(port))
+        assert b"200" in await another.ask()
+        assert await lingering[0].ends()
 
-    def __init__(self, network: str, idle_s: float) -> None:
+
+WAITING = {
+    "a poll of Socket.IO": b"GET /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a wrong token": b"GET /api/cameras HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong-%s\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("head", WAITING.values(), ids=WAITING)
+async def test_connections_without_a_credential_give_way_to_others(tmp_path: Path, head: bytes) -> None:
+    """Those that wait for something without having shown a credential. A viewer with one stays."""
+    token = "the-token-of-the-admin"
+    values = load_settings(data_dir=tmp_path, port=0, auth_token=token, connections_max=10, webrtc_udp_port=0)
+    runner = web.AppRunner(create_app(values), handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    listener = Listener(runner, values, Counter())
+    await listener.start()
+    port = listener.address[1]
+    bearer = b"GET /%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + token.encode() + b"\r\n\r\n"
+    try:
+        async with AsyncExitStack() as stack:
+
+            async def connect() -> Peer:
+                return await stack.enter_async_context(await Peer.connect(port))
+
+            viewer = await connect()
+            viewer.writer.write(bearer % b"mjpeg/demo")
+            await viewer.reader.readuntil(b"image/jpeg")
+            for _ in range(4):
+                opening = await connect()
+                opening.writer.write(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                session = re.search(rb'"sid":"([^"]+)"', await opening.reader.readuntil(b"}"))
+                assert session is not None
+                opening.writer.write(head % session[1])
+                await asyncio.sleep(0.01)
+            assert listener.connections == 5
+            another = await connect()
+            assert b"200" in await another.ask(bearer % b"api/cameras")
+            await viewer.reader.readuntil(b"image/jpeg")
+    finally:
+        listener.close()
+        await runner.cleanup()
+
+
+async def test_where_all_are_busy_the_client_with_the_most_makes_room(tmp_path: Path) -> None:
+    values = load_settings(data_dir=tmp_path, connections_max=8, trusted_proxies="192.0.2.1")
+    limiter = ConnectionLimiter(values, Counter(), lambda: 8)
+    many = [Connection("198.51.100.1", n, Use.BUSY) for n in range(3)]
+    proxied = [Connection("192.0.2.1", n, Use.WITHOUT_CREDENTIAL) for n in range(4)]
+    assert limiter.accepts("192.0.2.1")
+    for each in (*many, *proxied, Connection("198.51.100.2", 0, Use.BUSY)):
+        limiter.add(each)
+    assert limiter.accepts("198.51.100.3")
+    limiter.add(Connection("198.51.100.3", 0, Use.BUSY))
+    assert [each.is_aborted for each in many] == [False, False, True], "its newest one"
+    assert not any(each.is_aborted for each in proxied), "a proxy has many clients"
+    assert not limiter.accepts("198.51.100.3"), "nobody has more than one more than it would have"
+    assert limiter.accepts("192.0.2.1"), "of whose clients nobody knows how many connections they have"
+
+
+class Connection:
+    """A connection without a socket."""
+
+    def __init__(self, network: str, idle_s: float, use: Use = Use.BETWEEN_REQUESTS) -> None:
         self.network = network
-        self.idle_rank = (True, idle_s)
+        self.use = (use, idle_s)
         self.is_aborted = False
 
     def abort(self) -> None:
