@@ -103,6 +103,7 @@ class Rendition:
         self._last_keyframe_s: float | None = None
         self._always = False
         self._closed = False
+        self._is_cancelled = False
 
     # --- viewers
 
@@ -192,7 +193,7 @@ class Rendition:
             log.info("camera %s: restarts with other settings", self.label, extra={"camera": self.camera_id})
             # A task that has not run yet never reaches its own call of update() at its end.
             self._task.add_done_callback(lambda _: self.update())
-            self._task.cancel()
+            self._cancel(self._task)
         if (before.frame_rate, before.frame_width) != (settings.frame_rate, settings.frame_width):
             self.set_frame_callback(self.session.frame_callback)
         self.begin()
@@ -204,6 +205,7 @@ class Rendition:
             self._cancel_linger()
             if self._task is None or self._task.done():
                 self.session.start(self._clock.monotonic())
+                self._is_cancelled = False
                 self._task = asyncio.create_task(self._drive(), name=f"capture-{self.camera_id}")
                 self.set_frame_callback(self.session.frame_callback)
                 self._changed()
@@ -222,7 +224,7 @@ class Rendition:
         self._cancel_linger()
         task = self._task
         if task is not None:
-            task.cancel()
+            self._cancel(task)
             await asyncio.wait([task])
             if self._task is task:
                 # It was cancelled before its first step, and so has not cleaned up; see the end of _drive().
@@ -248,7 +250,11 @@ class Rendition:
     def _linger_over(self) -> None:
         self._linger = None
         if not self.is_wanted and self._task is not None:
-            self._task.cancel()
+            self._cancel(self._task)
+
+    def _cancel(self, task: "asyncio.Task[None]") -> None:
+        self._is_cancelled = True
+        task.cancel()
 
     async def _drive(self) -> None:
         """Make attempts until the capture is not wanted any more or the session gives up."""
@@ -275,6 +281,8 @@ class Rendition:
                     log.debug("camera %s: the cause", self.label, exc_info=error.__cause__, extra=extra)
                 self._changed()
         except asyncio.CancelledError:
+            # Not by this class: the event loop ends, and takes no new tasks.
+            self._closed = self._closed or not self._is_cancelled
             self.session.stop()
             log.info("camera %s: stopped", self.label, extra={"camera": self.camera_id})
         finally:
