@@ -12,8 +12,12 @@ Rules:
 3. OpenCV cannot be interrupted. The generator returns at once; the reading thread ends at most ``timeout_s`` later.
 4. OpenCV does not say why it could not open a camera, so libav opens it once more and reports why.
 5. Settings of OpenCV that hold for the whole process are made when the first engine runs, not at import.
+6. Only the video of an RTSP camera is set up. libav would otherwise wait for sound that its small probe does not see.
+7. At the end of the process the reading threads are joined first. One that is inside OpenCV when the interpreter ends
+   would abort the process.
 """
 
+import atexit
 import logging
 import os
 import threading
@@ -22,6 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from weakref import WeakSet
 
 import cv2
 import numpy as np
@@ -48,6 +53,9 @@ MAX_UNREADABLE_IN_A_ROW = 10
 GOP_S = 2.0
 """Seconds from keyframe to keyframe: new viewers see a picture soon, and it costs little."""
 
+JOIN_MARGIN_S = 1.0
+"""OpenCV needs some time for the end of a stream."""
+
 DEFAULT_RATE = Fraction(25)
 """Frames a second where the camera declares none."""
 
@@ -57,9 +65,25 @@ Image = NDArray[np.uint8]
 @cache
 def _set_up_opencv() -> None:
     """Rule 5. libav inside OpenCV takes its options from the environment only, and logs URLs with passwords."""
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|analyzeduration;0|probesize;32")
+    os.environ.setdefault(
+        "OPENCV_FFMPEG_CAPTURE_OPTIONS",
+        "rtsp_transport;udp+tcp|rtsp_flags;prefer_tcp|allowed_media_types;video|analyzeduration;0|probesize;32",
+    )
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    atexit.register(_join_readers)
+
+
+_readers: "WeakSet[_Reader]" = WeakSet()
+"""Those whose threads may run (rule 7)."""
+
+
+def _join_readers() -> None:
+    readers = tuple(_readers)
+    for reader in readers:
+        reader.stop()
+    for reader in readers:
+        reader.join()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +110,17 @@ class _Reader:
         self._thread = threading.Thread(target=self._run, name=f"opencv-{source.camera_id}", daemon=True)
 
     def start(self) -> None:
+        _readers.add(self)
         self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; it does so after the frame that it reads, at most ``timeout_s`` later (rule 3)."""
+        self._stop.set()
+        self.wake()
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
+        self._thread.join(self._source.timeout_s + JOIN_MARGIN_S)
 
     def wake(self) -> None:
         """Make :meth:`take` check for the stop again."""

@@ -157,3 +157,13 @@ def test_single_unreadable_frames_are_skipped(
     assert len(packets) == 30
     assert all(after.dts_90k > before.dts_90k for before, after in pairwise(packets))
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "mount",
+    ["cam", "video", "aac", "large", "high", "bframes", "sdponly", "gop1", "hevc", "resize", "mjpeg", "udp", "ts"],
+)
+def test_every_kind_of_camera_with_video(rtsp_server: RtspServer, mount: str) -> None:
+    first, *more = pull(rtsp_server.url(mount), 4)
+    assert first.is_keyframe
+    assert all(packet.is_video for packet in more)
