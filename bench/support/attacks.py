@@ -7,9 +7,12 @@ An attacker has eight addresses on loopback, 127.0.1.1 to 127.0.1.8. ``ATTACKS``
 
 import asyncio
 import contextlib
+import functools
 import itertools
+import json
 import os
 import random
+import re
 import socket
 import sys
 import time
@@ -288,6 +291,171 @@ async def scrapes(target: Target) -> None:
     await target.repeat("GET", lambda n: ("/metrics", "/api/status", "/api/cameras")[n % 3], 16)
 
 
+async def lingering(target: Target) -> None:
+    """1,000 connections whose request was answered, and whose body never comes; each opened again when it is closed."""
+
+    async def one(n: int) -> None:
+        while target.goes_on:
+            opened = await target.connect(n)
+            if opened is None:
+                await asyncio.sleep(1)
+                continue
+            reader, writer = opened
+            target.counts["connections"] += 1
+            writer.write(b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(max(0.0, target.ends_s - time.monotonic())):
+                    while await reader.read(65536):
+                        pass
+            writer.close()
+
+    await asyncio.gather(*(one(n) for n in range(1000)))
+
+
+async def replays(target: Target) -> None:
+    """64 MJPEG streams of a recording, of many widths, 60 frames a second."""
+    at = (datetime.now(UTC) - timedelta(seconds=8)).isoformat().replace("+00:00", "Z")
+    await target.repeat("GET", lambda n: f"/mjpeg/{CAMERA}?at={at}&frame_rate=60&width={16 + 31 * (n % 60)}", 64)
+
+
+async def recorded_pictures(target: Target) -> None:
+    """Snapshots of ever new moments, and thumbnails."""
+    now = datetime.now(UTC)
+    async with target.http() as http, http.get(f"/api/cameras/{CAMERA}/segments") as answer:
+        names = [each["id"] for each in (await answer.json())["segments"]]
+
+    def path(n: int) -> str:
+        if n % 4 == 0:
+            return f"/archive/{CAMERA}/{names[n // 4 % len(names)]}.jpg"
+        at = (now - timedelta(milliseconds=10 * (n % 600))).isoformat().replace("+00:00", "Z")
+        return f"/snapshot/{CAMERA}.jpg?at={at}&width={16 + n % 7000}"
+
+    await target.repeat("GET", path, 64)
+
+
+async def socket_io_frames(target: Target) -> None:
+    """64 Socket.IO clients that subscribe to frames again and again, each time of another width, and acknowledge."""
+
+    async def one(n: int) -> None:
+        async with target.http(n) as http:
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                async with http.ws_connect("/socket.io/?EIO=4&transport=websocket") as line:
+                    await line.send_str("40")
+                    width = 16 + n
+                    while target.goes_on:
+                        width = 16 + (width + 64) % 7000
+                        body = f'{{"camera_id":"{CAMERA}","width":{width},"frame_rate":60}}'
+                        await line.send_str(f'421["frames_subscribe",{body}]')
+                        target.counts["subscriptions"] += 1
+                        await _acknowledge_some(line)
+
+    await asyncio.gather(*(one(n) for n in range(64)))
+
+
+async def _acknowledge_some(line: aiohttp.ClientWebSocketResponse) -> None:
+    for _ in range(3):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                message = await line.receive()
+                found = re.match(r"451-(\d+)", message.data) if message.type is aiohttp.WSMsgType.TEXT else None
+                if found is not None:
+                    await line.send_str(f"43{found[1]}[]")
+
+
+async def socket_io_offers(target: Target) -> None:
+    """WebRTC offers over 32 Socket.IO clients, as fast as they are answered."""
+    sdp = (await webrtc_load.offer()).localDescription.sdp
+    offer = json.dumps(["webrtc_offer", {"client_id": "a", "camera_id": CAMERA, "sdp": sdp, "type": "offer"}])
+
+    async def one(n: int) -> None:
+        async with target.http(n) as http:
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                async with http.ws_connect("/socket.io/?EIO=4&transport=websocket") as line:
+                    await line.send_str("40")
+                    while target.goes_on:
+                        await line.send_str(f"421{offer}")
+                        target.counts["offers"] += 1
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(1):
+                                while not (await line.receive_str()).startswith("431"):
+                                    pass
+                                target.counts["answers"] += 1
+
+    await asyncio.gather(*(one(n) for n in range(32)))
+
+
+async def whep_joins(target: Target) -> None:
+    """1,000 viewers that join with ICE and DTLS, 40 at a time, and leave when they have got a packet."""
+    numbers = iter(range(1000))
+
+    async def work(http: aiohttp.ClientSession) -> None:
+        for _ in numbers:
+            if not target.goes_on:
+                return
+            viewer = await webrtc_load.join(http, f"{target.url}/whep/{CAMERA}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(20):
+                    while not viewer.arrivals.packets:
+                        await asyncio.sleep(0.02)
+                    target.counts["joined"] += 1
+            await viewer.peer.close()
+
+    async with aiohttp.ClientSession() as http:
+        await asyncio.gather(*(work(http) for _ in range(40)))
+
+
+async def trickle(target: Target) -> None:
+    """Candidates and ICE restarts for viewers of the attacker, as fast as they are answered."""
+    sdp = (await webrtc_load.offer()).localDescription.sdp
+    ufrag, password = (re.findall(rf"a=ice-{name}:(\S+)", sdp)[0] for name in ("ufrag", "pwd"))
+    head = f"a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
+    line = "a=candidate:{0} 1 udp {0} 192.0.2.1 {0} typ host\r\n"
+    candidates = head + "".join(line.format(n) for n in range(1, 200))
+    restart = head.replace(ufrag, "abcd").replace(password, "x" * 24)
+
+    async def one(n: int) -> None:
+        async with target.http(n) as http:
+            while target.goes_on:
+                offer = {"data": sdp, "headers": {"Content-Type": "application/sdp"}}
+                async with http.post(f"/whep/{CAMERA}", **offer) as answer:
+                    viewer, status = answer.headers.get("Location", ""), answer.status
+                headers = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*"}
+                while target.goes_on and status < 400:
+                    for body in (candidates, candidates, restart):
+                        async with http.patch(viewer, data=body, headers=headers) as answer:
+                            status = answer.status
+                            target.counts[str(status)] += 1
+
+    await asyncio.gather(*(one(n) for n in range(16)))
+
+
+async def talkative_cameras(target: Target) -> None:
+    """Two cameras that send answers and requests of RTSP without end, and no video."""
+    floods = (b"RTSP/1.0 100 Continue\r\nCSeq: NUMBER\r\n\r\n" * 100, b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n" * 100)
+
+    async def serve(flood: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target.counts["connections"] += 1
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            number = re.findall(rb"CSeq: (\d+)", await reader.readuntil(b"\r\n\r\n"))
+            while target.goes_on:
+                writer.write(flood.replace(b"NUMBER", number[0]))
+                await writer.drain()
+        writer.close()
+
+    async with contextlib.AsyncExitStack() as stack, target.http() as http:
+        for n, flood in enumerate(floods):
+            server = await asyncio.start_server(functools.partial(serve, flood), "127.0.0.1", 0)
+            stack.callback(server.close)
+            url = f"rtsp://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            camera = {"camera_id": f"talk{n}", "url": url, "start": "always", "capture_engine": "rtsp"}
+            async with http.post("/api/cameras", json=camera) as answer:
+                target.counts[str(answer.status)] += 1
+        await asyncio.sleep(max(0.0, target.ends_s - time.monotonic()))
+        for n in range(len(floods)):
+            async with http.delete(f"/api/cameras/talk{n}") as answer:
+                target.counts[str(answer.status)] += 1
+
+
 ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
     for attack in (
@@ -308,6 +476,14 @@ ATTACKS: dict[str, Attack] = {
         cameras,
         unreachable,
         scrapes,
+        lingering,
+        replays,
+        recorded_pictures,
+        socket_io_frames,
+        socket_io_offers,
+        whep_joins,
+        trickle,
+        talkative_cameras,
     )
 }
 
