@@ -12,7 +12,9 @@ Rules:
 
 1. Writing is bounded: requests, receiver reports and answers are small, and a peer that leaves
    :data:`WRITE_MAX_BYTES` of them unread is disconnected.
-2. An error of the parser, of a callback or of the socket ends the connection; :meth:`wait_ended` raises it.
+2. A peer that sends more than :data:`WORK_PER_S` frames a second, or a hundredth of it messages, is disconnected: it
+   would take the time of all other cameras and of the viewers.
+3. An error of the parser, of a callback or of the socket ends the connection; :meth:`wait_ended` raises it.
 """
 
 import asyncio
@@ -26,6 +28,11 @@ from gateway.rtsp.messages import Message, Request, Response, StreamParser
 WRITE_MAX_BYTES = 1024 * 1024
 """What may wait to be sent. All requests and reports of an hour are less."""
 
+WORK_PER_S = 20_000
+"""Frames a second (:attr:`~gateway.rtsp.messages.StreamParser.work_left`): 190 Mbit/s in packets of 1,200 bytes."""
+
+WORK_MAX = 2 * WORK_PER_S
+"""What a peer may send at once, after a pause."""
 
 BATCH_S = 0.0927
 """How often a connection is read that is read in batches, in seconds. No multiple of it is a multiple of a usual frame
@@ -43,6 +50,8 @@ class RtspConnection(asyncio.BufferedProtocol):
     def __init__(self, on_frame: Callable[[int, memoryview], None], on_message: Callable[[Message], None]) -> None:
         """``on_frame`` gets channel and payload of each interleaved frame, a view that is valid during the call."""
         self.parser = StreamParser(on_frame, on_message)
+        self.parser.work_left = WORK_MAX
+        self._refilled_s = asyncio.get_running_loop().time()
         self.on_write_paused: Callable[[bool], None] = lambda is_paused: None
         """Called when the peer reads too slowly, and when it has caught up."""
         self.reads_in_batches: Callable[[], bool] = lambda: False
@@ -138,6 +147,9 @@ class RtspConnection(asyncio.BufferedProtocol):
         return self.parser.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
+        now = asyncio.get_running_loop().time()
+        work = self.parser.work_left + (now - self._refilled_s) * WORK_PER_S
+        self.parser.work_left, self._refilled_s = min(WORK_MAX, work), now
         try:
             self.parser.received(nbytes)
         except Exception as error:

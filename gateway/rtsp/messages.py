@@ -12,9 +12,11 @@ Rules:
 2. Between messages, empty lines are skipped (RFC 2326 §4.1). Other bytes that begin neither a frame nor a message are
    skipped up to the next thing that does, and counted, up to :data:`GARBAGE_MAX_BYTES` in a row: some cameras put a
    few stray bytes between frames.
-3. Lines end with CRLF, CR or LF; a folded header line (RFC 2822 §2.2.3) belongs to the line before it.
+3. What is handed out is bounded too, by :attr:`StreamParser.work_left`: thousands of empty frames fit into one read.
+4. Lines end with CRLF, CR or LF; a folded header line (RFC 2822 §2.2.3) belongs to the line before it.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +34,9 @@ GARBAGE_MAX_BYTES = 64 * 1024
 
 BUFFER_BYTES = 128 * 1024
 """The receive buffer: room for the largest interleaved frame and as much again for one read."""
+
+MESSAGE_WORK = 100
+"""A message costs as much as this many frames, some 50 µs."""
 
 FRAME_HEADER_BYTES = 4
 """``$``, channel, 16-bit length (RFC 2326 §10.12)."""
@@ -127,6 +132,8 @@ class StreamParser:
         self._garbage_in_a_row = 0
         self.garbage_bytes = 0
         """Bytes that rule 2 skipped."""
+        self.work_left = math.inf
+        """How many frames may still be handed out, a message counts for :data:`MESSAGE_WORK`. The owner refills it."""
 
     def get_buffer(self) -> memoryview:
         """Where to write the next bytes of the stream; never empty."""
@@ -169,6 +176,9 @@ class StreamParser:
                     return
                 self._start = self._searched = after
                 self._garbage_in_a_row = 0
+                self.work_left -= 1
+                if self.work_left < 0:
+                    raise _too_much()
                 self._on_frame(buffer[start + 1], self._view[start + FRAME_HEADER_BYTES : after])
             elif not self._take_head():
                 return
@@ -220,6 +230,9 @@ class StreamParser:
 
     def _finish_message(self) -> None:
         assert self._head is not None
+        self.work_left -= MESSAGE_WORK
+        if self.work_left < 0:
+            raise _too_much()
         start_line, headers, _ = self._head
         self._head = None
         message = parse_start_line(start_line, Headers(headers), bytes(self._body))
@@ -238,6 +251,10 @@ class StreamParser:
             raise RtspProtocolError(f"{self._garbage_in_a_row} bytes in a row that are not RTSP")
         self._start = self._searched = after
         return found is not None
+
+
+def _too_much() -> RtspProtocolError:
+    return RtspProtocolError("more frames or messages at once than any camera sends")
 
 
 def parse_start_line(line: str, headers: Headers, body: bytes) -> Message:

@@ -5,7 +5,7 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count, islice
 
 import pytest
@@ -17,7 +17,7 @@ from gateway.errors import CameraRefusedError, CameraTimeoutError, CameraUnautho
 from gateway.media import Packet
 from gateway.rtsp.client import RETRIES_MAX
 from tests.support.blocking_engine import BlockingRtspEngine
-from tests.support.hostile import Handler, HostileServer
+from tests.support.hostile import Handler, HostileServer, rtsp
 from tests.support.rtsp_camera import Answer, Asked, Reply, RtspCamera, audio_section, sdp, video_section
 from tests.support.rtsp_media import media
 
@@ -216,3 +216,37 @@ def test_hostile_sizes_take_no_memory(pull: Pull, handler: Handler) -> None:
         pull(server.url)
     assert "hunter2" not in str(caught.value)
     assert rss() - before < 64 * 1024 * 1024
+
+
+# --- work
+
+
+def provisional_answers(connection: socket.socket, ending: threading.Event) -> None:
+    connection.recv(4096)
+    while not ending.is_set():
+        connection.sendall(b"RTSP/1.0 100 Continue\r\nCSeq: 1\r\n\r\n" * 1000)
+
+
+def answers_to_nothing(connection: socket.socket, ending: threading.Event) -> None:
+    connection.recv(4096)
+    while not ending.is_set():
+        connection.sendall(b"RTSP/1.0 200 OK\r\nCSeq: 77\r\n\r\n" * 1000)
+
+
+def empty_frames() -> Iterator[bytes]:
+    while True:
+        yield b"$\x00\x00\x00" * 10_000
+
+
+def empty_frames_of_no_channel() -> Iterator[bytes]:
+    while True:
+        yield b"$\x09\x00\x00" * 10_000
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [provisional_answers, answers_to_nothing, rtsp(play=empty_frames), rtsp(play=empty_frames_of_no_channel)],
+)
+def test_a_camera_that_keeps_everybody_busy_is_disconnected(pull: Pull, handler: Handler) -> None:
+    with HostileServer(handler) as server, pytest.raises(CaptureError, match="than any camera sends"):
+        pull(server.url)
