@@ -7,7 +7,9 @@ Rules:
 2. A bearer token is sent in ``Authorization: Bearer`` or in Socket.IO's ``auth``. It is not accepted in a URL, because
    URLs stay in logs and in browser histories. ``?token=`` accepts the tokens of signed URLs only.
 3. A route that is not in the access table (:mod:`web.auth.policy`) is refused.
-4. What a credential opened is closed when the credential ends (:mod:`web.auth.sessions`).
+4. While an address has sent too many wrong tokens (:mod:`web.auth.rate_limiter`), only what is signed is accepted from
+   there: JWTs and signed URLs, which nobody can guess.
+5. What a credential opened is closed when the credential ends (:mod:`web.auth.sessions`).
 """
 
 import ipaddress
@@ -135,7 +137,7 @@ class Authenticator:
 
     async def _open(self, credential: Credential, address: str) -> AuthSession:
         if self.is_enabled and credential.token is not None:
-            self.rate_limiter.check(address, credential.token)
+            await self._require_turn(credential, credential.token, address)
         try:
             session = await self.sessions.open(credential)
         except _WrongTokenError:
@@ -144,6 +146,15 @@ class Authenticator:
         if credential.token is not None:
             self.rate_limiter.record_success(address, credential.token)
         return session
+
+    async def _require_turn(self, credential: Credential, token: str, address: str) -> None:
+        """Rule 4. Raises :class:`~web.auth.rate_limiter.TooManyError`, and what the verification raises."""
+        if self.rate_limiter.may_compare(address, token):
+            return
+        target = credential.target
+        grant = await self.jwt.verify(token) if target is None else self.signer.verify(token, target)
+        if grant is None:
+            raise self.rate_limiter.too_many()
 
     async def _verify(self, credential: Credential) -> Grant:
         if not self.is_enabled:

@@ -1,12 +1,16 @@
 """AuthRateLimiter: delay wrong tokens, and never delay a token that was right lately.
 
-The answer to a wrong token is delayed. The delay doubles with each wrong token from the same client network, and is a
-little random, so that its length says nothing about the comparison. Only a limited number of answers wait at a time.
-While that many wait, a new token is not compared and is refused at once, right or wrong. Otherwise a client that sends
-more guesses than may wait would learn about a right one as fast as it can send.
+Rules:
 
-A token that was right from the same network lately is always compared, so that a client that is in cannot be locked out
-by others at its address. A new client there has to try again some seconds later.
+1. The answer to a wrong token is delayed. The delay doubles with each wrong token from the same client network, and is
+   a little random, so that its length says nothing about the comparison.
+2. A network has at most :data:`DELAYED_PER_NETWORK_MAX` delays at a time. Until one of them is over, also if its client
+   has left meanwhile, a new token from there is not compared and is refused at once, right or wrong. Otherwise a client
+   that sends more guesses, or does not wait for the answer, would learn about a right one as fast as it can send.
+3. A token that was right from the same network lately is always compared, so that a client that is in cannot be locked
+   out by others at its address. What is signed cannot be guessed, and is always verified
+   (:mod:`web.auth.authenticator`). Another new client there has to try again some seconds later.
+4. What one network does keeps no other out. When :data:`ANSWERS_MAX` answers wait, further ones are sent at once.
 """
 
 import asyncio
@@ -29,10 +33,10 @@ FORGET_S = 600.0
 NETWORKS_MAX = 4096
 """Networks that are remembered. Beyond it, the one whose last wrong token is oldest is forgotten."""
 
-WAITING_MAX = 2048
-"""Answers that wait. To keep new clients out elsewhere, an attacker needs an eighth as many addresses."""
+ANSWERS_MAX = 2048
+"""Answers that wait. A waiting one costs some kilobytes; the delay of its network does not depend on it."""
 
-WAITING_PER_NETWORK_MAX = 8
+DELAYED_PER_NETWORK_MAX = 8
 
 KNOWN_MAX = 4096
 """Right tokens that are remembered, as hashes with their network. Beyond it, the least recently used is forgotten."""
@@ -48,7 +52,7 @@ class TooManyError(UnavailableError):
 class _Failures:
     def __init__(self) -> None:
         self.count = 0
-        self.waiting = 0
+        self.delayed_until_s: list[float] = []
         self.last_at_s = 0.0
 
 
@@ -59,17 +63,14 @@ class AuthRateLimiter:
         self._clock = clock
         self._delay_max_s = delay_max_s
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
-        self._waiting = 0
+        self._answers = 0
         self._known: OrderedDict[bytes, None] = OrderedDict()
         self.failures = 0
         """Wrong tokens since the start."""
 
-    def check(self, address: str, token: str) -> None:
-        """Raise :class:`TooManyError` if a token may not be compared now."""
-        failures = self._failures.get(client_network(address))
-        is_full = self._waiting >= WAITING_MAX or (failures is not None and failures.waiting >= WAITING_PER_NETWORK_MAX)
-        if is_full and _digest(address, token) not in self._known:
-            raise self._too_many()
+    def may_compare(self, address: str, token: str) -> bool:
+        """Whether a token may be compared now (rule 2)."""
+        return self._delays(client_network(address)) < DELAYED_PER_NETWORK_MAX or _digest(address, token) in self._known
 
     def record_success(self, address: str, token: str) -> None:
         """Remember that a token is right."""
@@ -98,22 +99,33 @@ class AuthRateLimiter:
     async def delay_failure(self, address: str) -> None:
         """Count a wrong token and wait before its answer. Raises :class:`TooManyError` if too many wait already."""
         delay_s = self.record_failure(address)
-        failures = self._failures[client_network(address)]
-        if failures.waiting >= WAITING_PER_NETWORK_MAX or self._waiting >= WAITING_MAX:
-            raise self._too_many()
-        failures.waiting += 1
-        self._waiting += 1
+        network = client_network(address)
+        if self._delays(network) >= DELAYED_PER_NETWORK_MAX:
+            raise self.too_many()
+        self._failures[network].delayed_until_s.append(self._clock.monotonic() + delay_s)
+        if self._answers >= ANSWERS_MAX:
+            raise self.too_many()
+        self._answers += 1
         try:
             await asyncio.sleep(delay_s)
         finally:
-            failures.waiting -= 1
-            self._waiting -= 1
+            self._answers -= 1
 
-    def _too_many(self) -> TooManyError:
+    def too_many(self) -> TooManyError:
+        """The refusal of a token that may not be compared."""
         return TooManyError(
             "too many wrong tokens came from this address, and no token is checked now; try again in some seconds",
             retry_after_s=max(1, round(self._delay_max_s)),
         )
+
+    def _delays(self, network: str) -> int:
+        """How many delays of a network are not over."""
+        failures = self._failures.get(network)
+        if failures is None:
+            return 0
+        now_s = self._clock.monotonic()
+        failures.delayed_until_s = [each for each in failures.delayed_until_s if each > now_s]
+        return len(failures.delayed_until_s)
 
 
 def _digest(address: str, token: str) -> bytes:

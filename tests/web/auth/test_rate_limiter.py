@@ -18,17 +18,19 @@ from gateway.access import Scope
 from gateway.client_address import client_network
 from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, Client, authenticator, bearer
 from tests.support.eventually import eventually
-from tests.support.manual_clock import OffsetClock
+from tests.support.manual_clock import ManualClock, OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.policy import Family
 from web.auth.rate_limiter import (
+    ANSWERS_MAX,
     DELAY_MAX_S,
+    DELAYED_PER_NETWORK_MAX,
     KNOWN_MAX,
     NETWORKS_MAX,
-    WAITING_PER_NETWORK_MAX,
     AuthRateLimiter,
     TooManyError,
 )
+from web.auth.sessions import Credential
 from web.auth.target import Target
 from web.observability.logs import RateLimitedHandler
 
@@ -70,8 +72,68 @@ async def test_the_table_of_failures_is_bounded_and_expires() -> None:
 async def test_the_number_of_delayed_answers_is_limited() -> None:
     limiter = AuthRateLimiter(OffsetClock(), delay_max_s=0.3)
     results = await asyncio.gather(*(limiter.delay_failure("192.0.2.7") for _ in range(30)), return_exceptions=True)
-    assert sum(result is None for result in results) == WAITING_PER_NETWORK_MAX
-    assert sum(isinstance(result, TooManyError) for result in results) == 30 - WAITING_PER_NETWORK_MAX
+    assert sum(result is None for result in results) == DELAYED_PER_NETWORK_MAX
+    assert sum(isinstance(result, TooManyError) for result in results) == 30 - DELAYED_PER_NETWORK_MAX
+
+
+async def test_a_client_that_does_not_wait_for_the_answer_has_the_delay_all_the_same() -> None:
+    """A right token is answered at once. So a guess that is not answered at once is wrong, and need not be awaited."""
+    clock = OffsetClock()
+    limiter = AuthRateLimiter(clock)
+    for _ in range(10):
+        limiter.record_failure("192.0.2.7")
+    for number in range(DELAYED_PER_NETWORK_MAX):
+        assert limiter.may_compare("192.0.2.7", f"a-guess-{number}")
+        guess = asyncio.create_task(limiter.delay_failure("192.0.2.7"))
+        await asyncio.sleep(0)
+        guess.cancel()
+        await asyncio.wait([guess])
+    assert not limiter.may_compare("192.0.2.7", "another-guess")
+    assert limiter.may_compare("192.0.2.8", "another-guess")
+    clock.ahead_s += DELAY_MAX_S
+    assert limiter.may_compare("192.0.2.7", "another-guess")
+
+
+async def test_wrong_tokens_of_many_networks_keep_no_other_out() -> None:
+    """A home's /56 of IPv6 has 256 networks."""
+    limiter = AuthRateLimiter(ManualClock())
+    guesses = [
+        asyncio.create_task(limiter.delay_failure(f"2001:db8:0:{number % 300:x}::1"))
+        for number in range(300 * DELAYED_PER_NETWORK_MAX)
+    ]
+    await asyncio.sleep(0)
+    try:
+        assert limiter._answers == ANSWERS_MAX
+        assert limiter.may_compare("192.0.2.7", "a-new-token")
+        assert not limiter.may_compare("2001:db8:0:12b::1", "a-new-token"), "the delay does not depend on the answer"
+    finally:
+        for task in guesses:
+            task.cancel()
+        await asyncio.gather(*guesses, return_exceptions=True)
+
+
+async def test_what_is_signed_is_accepted_from_an_address_that_guesses() -> None:
+    auth = authenticator(auth_token=ADMIN_TOKEN, auth_jwt_secret=JWT_SECRET)
+    claims = {"sub": "anna", "scope": "view", "exp": int(time.time()) + 60}
+    good, bad = jwt.encode(claims, JWT_SECRET, "HS256"), jwt.encode(claims, JWT_SECRET[::-1], "HS256")
+    target = Target(Family.SNAPSHOT, Scope.VIEW, "door")
+    admin = (await auth.authenticate(ADMIN_TOKEN, "192.0.2.8")).grant
+    signed = auth.signer.sign(admin, target).token
+    forged = authenticator(auth_token=ADMIN_TOKEN, auth_signing_key="k" * 32).signer.sign(admin, target).token
+    for _ in range(10):
+        auth.rate_limiter.record_failure("192.0.2.7")
+    guesses = [asyncio.create_task(auth.authenticate(f"wrong-{number}", "192.0.2.7")) for number in range(20)]
+    await asyncio.sleep(0.01)
+    try:
+        assert (await auth.authenticate(good, "192.0.2.7")).grant.may(Scope.VIEW)
+        assert (await auth._open(Credential(signed, target), "192.0.2.7")).grant.may(Scope.VIEW, "door")
+        for refused in (Credential(bad), Credential(ADMIN_TOKEN), Credential(forged, target)):
+            with pytest.raises(TooManyError):
+                await auth._open(refused, "192.0.2.7")
+    finally:
+        for task in guesses:
+            task.cancel()
+        await asyncio.gather(*guesses, return_exceptions=True)
 
 
 async def test_many_wrong_tokens_of_an_address_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +212,7 @@ async def test_a_flood_of_guesses_learns_nothing_by_any_path(
         asyncio.create_task(send(auth_client, f"a-wrong-guess-of-a-token-{number}")) for number in range(GUESSES)
     ]
     try:
-        await eventually(lambda: limiter._waiting >= WAITING_PER_NETWORK_MAX, "as many clients wait as may")
+        await eventually(lambda: limiter._answers >= DELAYED_PER_NETWORK_MAX, "as many clients wait as may")
         assert list(limiter._failures) == ["127.0.0.1"], "all guesses count for one network"
         # The right token is not compared either. A token that is known to be right is.
         assert await by_one_connection(auth_client, ADMIN_TOKEN) == 429
@@ -208,13 +270,12 @@ def test_known_tokens_are_bounded_and_kept_by_address() -> None:
     assert len(limiter._known) == KNOWN_MAX
     limiter.record_failure("192.0.2.7")
     limiter.record_failure("192.0.2.8")
-    for guesses in limiter._failures.values():
-        guesses.waiting = WAITING_PER_NETWORK_MAX
-    limiter.check("192.0.2.7", f"token-{KNOWN_MAX}")
+    for failures in limiter._failures.values():
+        failures.delayed_until_s = [float("inf")] * DELAYED_PER_NETWORK_MAX
+    assert limiter.may_compare("192.0.2.7", f"token-{KNOWN_MAX}")
     for address, token in (("192.0.2.7", "token-0"), ("192.0.2.8", f"token-{KNOWN_MAX}")):
-        with pytest.raises(TooManyError):
-            limiter.check(address, token)
-    limiter.check("192.0.2.9", "token-0")
+        assert not limiter.may_compare(address, token)
+    assert limiter.may_compare("192.0.2.9", "token-0")
 
 
 # --- comparisons
