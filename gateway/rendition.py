@@ -120,6 +120,8 @@ class Rendition:
     def hold(self, kind: str) -> Hold:
         """Keep the rendition captured for a viewer on the transport ``kind``, until the hold is released."""
         self._holds[kind] += 1
+        if not self.session.policy.persistent:
+            self.try_again()
         self.update()
         self._changed()
         return Hold(self, kind)
@@ -273,6 +275,7 @@ class Rendition:
                     str(error),
                     error.retry_after_s,
                     is_final=isinstance(error, CameraUnauthorizedError),
+                    is_watched=self._holds.total() > 0,
                 )
                 level = logging.ERROR if self.session.state is SessionState.FAILED else logging.WARNING
                 extra = {"camera": self.camera_id}

@@ -8,8 +8,8 @@ Rules:
 3. A camera that was live for :data:`~gateway.backoff.STEADY_S` and is lost is tried again at once, and then
    ``attempts`` times in all, ``delay_s`` apart. A shorter run counts as one of those attempts, so that rule 4 applies
    to a flapping camera too.
-4. When the attempts are used up, the session has failed. A persistent session continues with the growing waits of
-   :mod:`gateway.backoff`. Any other waits until it is started again.
+4. When the attempts are used up, the session has failed. A persistent session, and one that somebody watches,
+   continues with the growing waits of :mod:`gateway.backoff`. Any other waits until it is started again.
 5. No attempt is made by itself before the camera may be tried again (``retry_after_s`` of the error): many cameras lock
    an account after five wrong passwords. Refused credentials fail the session at once (``is_final``). A start, or
    another URL, is a new intention and is tried at once.
@@ -130,10 +130,19 @@ class CaptureSession:
             self.error_message = None
             self._live_since = now_s
 
-    def lost(self, now_s: float, error_message: str, retry_after_s: float = 0.0, *, is_final: bool = False) -> None:
+    def lost(
+        self,
+        now_s: float,
+        error_message: str,
+        retry_after_s: float = 0.0,
+        *,
+        is_final: bool = False,
+        is_watched: bool = False,
+    ) -> None:
         """The attempt failed, or the run ended without a stop. ``retry_after_s`` as in rule 5.
 
         ``is_final``: another attempt would fail as well (refused credentials); the session has failed at once.
+        ``is_watched``: it has viewers; see rule 4.
         """
         if self.state is SessionState.STOPPED:
             return
@@ -150,7 +159,7 @@ class CaptureSession:
         if not exhausted:
             self.attempt_at = now_s + (retry_after_s if steady else wait_s)
         else:
-            self.attempt_at = now_s + wait_s if self.policy.persistent else None
+            self.attempt_at = now_s + wait_s if self.policy.persistent or is_watched else None
 
     def stop(self) -> None:
         """End the capture."""

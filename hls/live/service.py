@@ -53,7 +53,7 @@ RENEW_S = 60.0
 """A player without a request for a minute has ended, or will start again."""
 
 RETRY_S = 60.0
-"""A camera that failed is tried again for players that are still there, but so seldom that it locks no account."""
+"""How long a sub stream that gave no segment is not waited for again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +92,6 @@ class LiveStream:
         """The newest one, and what it was made of."""
         self._waiters: set[_Waiter] = set()
         self._hold: Hold | None = None
-        self._held_at_s = 0.0
         self._is_abandoned = False
         """Rule 7."""
         self._timer: asyncio.TimerHandle | None = None
@@ -239,16 +238,8 @@ class LiveStream:
             return
         if self._hold is None:
             self._is_abandoned = self.window.targets is not None and self.window.is_stalled
-            self._take_hold(now_s)
-        elif now_s - self._held_at_s > RETRY_S and self.rendition.session.state is SessionState.FAILED:
-            self._take_hold(now_s)
+            self._hold = self.rendition.hold("hls")
         self._schedule(now_s + HOLD_S)
-
-    def _take_hold(self, now_s: float) -> None:
-        """Hold the camera. A hold that was there is replaced: a new one is a new intention to capture."""
-        before, self._hold, self._held_at_s = self._hold, self.rendition.hold("hls"), now_s
-        if before is not None:
-            before.release()
 
     def _schedule(self, due_s: float) -> None:
         """Call :meth:`_on_timer` at ``due_s`` at the latest. It finds out itself what is due."""

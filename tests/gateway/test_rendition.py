@@ -92,6 +92,22 @@ async def test_a_failed_sub_stream_does_not_affect_the_main_stream(opened: Open,
 
 
 @real
+async def test_an_on_demand_camera_that_failed_comes_back_for_the_viewer_that_stayed(opened: Open) -> None:
+    with RtspServer() as source:
+        camera = opened(url=source.url("/video"), sub_url=None, connection_retry_attempts=0, connection_retry_delay=0.1)
+        hold = camera.main.hold("webrtc")
+        await camera.wait_for_keyframe(10)
+        source.stop()
+        await eventually(lambda: camera.session.state is SessionState.FAILED, "the camera failed")
+        source.start()
+        await eventually(lambda: camera.session.state is SessionState.LIVE, "the camera is live again")
+        source.stop()
+        await eventually(lambda: camera.session.state is SessionState.FAILED, "the camera failed again")
+        hold.release()
+        await eventually(lambda: camera.session.state is SessionState.STOPPED, "nobody watches")
+
+
+@real
 async def test_a_sub_stream_is_added_changed_and_removed_while_main_goes_on(
     opened: Open, rtsp_server: RtspServer
 ) -> None:

@@ -79,6 +79,19 @@ def test_a_persistent_session_continues_with_the_waits_of_the_back_off() -> None
     assert subject.attempt_at == 2.0
 
 
+def test_a_session_with_viewers_continues_until_they_have_left() -> None:
+    subject = session(attempts=0, delay_s=2.0)
+    subject.start(0.0)
+    for now_s in (0.0, 10.0):
+        subject.attempt()
+        subject.lost(now_s, "no", is_watched=True)
+        assert subject.state is SessionState.FAILED
+        assert subject.attempt_at is not None
+    subject.attempt()
+    subject.lost(50.0, "no")
+    assert subject.attempt_at is None
+
+
 def test_a_camera_that_comes_back_after_a_failure_is_live_again() -> None:
     subject = session(attempts=0, persistent=True)
     subject.start(0.0)

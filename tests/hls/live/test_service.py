@@ -9,8 +9,7 @@ from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, UnavailableError
 from gateway.service import CaptureService
-from gateway.session import SessionState
-from hls.live.service import HOLD_S, READY_S, RENEW_S, RETRY_S, LiveService, LiveStream
+from hls.live.service import HOLD_S, READY_S, RENEW_S, LiveService, LiveStream
 from tests.hls.live.llhls_rules import check, parse
 from tests.support.hls_server import source_camera
 from tests.support.manual_clock import ManualClock
@@ -168,24 +167,6 @@ async def test_nobody_gets_the_playlist_that_a_camera_had_before_it_was_stopped(
     check(parse(text))
     assert len(parse(text).complete) == 1
     assert parse(text).media_sequence > before.edge[0]
-
-
-async def test_a_camera_that_failed_is_tried_again_for_players_that_stay(
-    camera: Camera, clock: ManualClock, stream: LiveStream
-) -> None:
-    play(camera, clock, PacketSource(Shape(gop=15)), 60)
-    await stream.media_playlist()
-    camera.session.lost(0.0, "it is gone", is_final=True)
-    assert camera.session.state is SessionState.FAILED
-    clock.now += RETRY_S + 1
-    play(camera, clock, PacketSource(Shape(gop=15), run=2), 60)
-    held = []
-    hold = camera.main.hold
-    camera.main.hold = lambda kind: held.append(kind) or hold(kind)  # type: ignore[func-returns-value,method-assign]
-    await stream.media_playlist()
-    await stream.media_playlist()
-    assert held == ["hls"]
-    assert camera.viewers == {"hls": 1}
 
 
 async def test_a_reconfigured_camera_gets_new_target_durations_once_it_has_no_viewers(
