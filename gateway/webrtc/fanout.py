@@ -17,9 +17,9 @@ from gateway.clock import Clock
 from gateway.hub import PacketHub
 from gateway.media import Packet
 from gateway.webrtc.audio import AudioSource
-from gateway.webrtc.rtp import h264
 from gateway.webrtc.rtp.audio_sender import AudioSender
 from gateway.webrtc.rtp.packets import Frame, PacketHistory
+from gateway.webrtc.rtp.payloads import PAYLOADERS
 from gateway.webrtc.rtp.video_sender import PACE_BYTES_PER_S, RETRANSMIT_BYTES_PER_S, VideoSender
 from gateway.webrtc.sdp.codecs import AudioCodec
 
@@ -39,6 +39,8 @@ class CameraFanout:
 
     def __init__(self, hub: PacketHub, clock: Clock, on_unsupported: UnsupportedListener) -> None:
         self.hub = hub
+        self.codec: str | None = None
+        """FFmpeg's name of the codec that all viewers here have negotiated; ``None`` before the first frame."""
         self.history = PacketHistory()
         self._clock = clock
         self._on_unsupported = on_unsupported
@@ -115,11 +117,12 @@ class CameraFanout:
             self._on_audio(packet)
             return
         video = packet.info.video
-        if video.codec != "h264":
+        if self.codec is None:
+            self.codec = video.codec
+        if video.codec != self.codec or video.codec not in PAYLOADERS:
             self._on_unsupported(f"the camera now sends {video.codec}, which was not negotiated")
             return
-        units = h264.access_unit(packet.data, video.parameter_sets)
-        payloads = h264.payloads(units)
+        payloads = PAYLOADERS[video.codec](packet.data, video.parameter_sets)
         if not payloads:
             return
         newest = self.history.newest

@@ -231,6 +231,11 @@ class WebRtcServer:
 
     def _new_viewer(self, camera: Camera, client_address: str) -> Viewer:
         fanout = self._fanouts.get(camera.id)
+        info = camera.hub.info
+        if fanout is not None and info is not None and fanout.codec not in (None, info.video.codec):
+            # The camera has another codec now. The viewers of this fan-out are being closed.
+            fanout.close()
+            fanout = None
         if fanout is None:
             fanout = CameraFanout(camera.hub, self._clock, lambda why: self._end_viewers(camera.id, why))
             self._fanouts[camera.id] = fanout

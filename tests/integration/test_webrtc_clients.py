@@ -24,7 +24,14 @@ connection_retry_delay = 0.2
 url = "{video}"
 record = "never"
 connection_retry_delay = 0.2
+
+[cameras.hevc]
+url = "{hevc}"
+record = "never"
 """
+
+H265_CLIENTS = ("pion", "webrtcbin")
+"""Those with H.265."""
 
 ENOUGH = 20
 """Packets that show that a stream flows."""
@@ -39,7 +46,8 @@ def source() -> Iterator[RtspServer]:
 @pytest.fixture(scope="module")
 def gateway(source: RtspServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     folder: Path = tmp_path_factory.mktemp("gateway")
-    (folder / "liveedge.toml").write_text(CAMERAS.format(cam=source.url("/cam"), video=source.url("/video")))
+    urls = {name: source.url(f"/{name}") for name in ("cam", "video", "hevc")}
+    (folder / "liveedge.toml").write_text(CAMERAS.format(**urls))
     with GatewayProcess(folder, WEBRTC_HOSTS="127.0.0.1") as gateway:
         yield gateway
 
@@ -90,3 +98,11 @@ async def test_a_client_plays_with_and_without_sound_and_through_a_restart(
         await flows(silent, video, f"{name} plays a camera without sound after the restart")
         assert viewers(gateway) == {"sound": 1, "silent": 1}, "the same connections"
     await eventually(lambda: viewers(gateway) == {"sound": 0, "silent": 0}, f"{name} has left")
+
+
+@pytest.mark.parametrize("name", H265_CLIENTS)
+async def test_a_client_with_h265_plays_it_from_the_gop_and_from_then_on(name: str, gateway: GatewayProcess) -> None:
+    gateway.wait_for_state("live", "hevc")
+    async with CLIENTS[name]([f"{gateway.url}/whep/hevc"]) as (watching,):
+        await flows(watching, {"video", "pictures"}, f"{name} plays H.265")
+        await flows(watching, {"video", "pictures"}, f"{name} goes on")

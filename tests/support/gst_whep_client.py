@@ -24,12 +24,16 @@ gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
 REPORT_MS = 200
-H264 = "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96"
-"""As such clients write it: without packetization-mode."""
+VIDEO = (
+    "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96;"
+    "application/x-rtp,media=video,encoding-name=H265,clock-rate=90000,payload=97"
+)
+"""As such clients write it: without packetization-mode, profile and level."""
 PCMA = "application/x-rtp,media=audio,encoding-name=PCMA,clock-rate=8000,payload=8"
 DECODE = {
-    "video": "rtph264depay ! h264parse ! avdec_h264 ! fakesink name=sink sync=false signal-handoffs=true",
-    "audio": "rtppcmadepay ! alawdec ! fakesink name=sink sync=false signal-handoffs=true",
+    "H264": "rtph264depay ! h264parse ! avdec_h264 ! fakesink name=sink sync=false signal-handoffs=true",
+    "H265": "rtph265depay ! h265parse ! avdec_h265 ! fakesink name=sink sync=false signal-handoffs=true",
+    "PCMA": "rtppcmadepay ! alawdec ! fakesink name=sink sync=false signal-handoffs=true",
 }
 
 
@@ -48,7 +52,7 @@ class Client:
         self.peer.connect("pad-added", self.watch)
         direction = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
         # Audio first: with max-bundle the video section is then bundle-only, with port zero.
-        for caps in (PCMA, H264):
+        for caps in (PCMA, VIDEO):
             self.peer.emit("add-transceiver", direction, Gst.Caps.from_string(caps))
         self.peer.connect("on-negotiation-needed", self.offer)
 
@@ -103,9 +107,10 @@ class Client:
         return True
 
     def watch(self, _: Gst.Element, pad: Gst.Pad) -> None:
-        kind = pad.get_current_caps().get_structure(0).get_string("media")
+        caps = pad.get_current_caps().get_structure(0)
+        kind = caps.get_string("media")
         self.seen["kinds"][kind] = {"packets": 0}
-        decode = Gst.parse_bin_from_description(DECODE[kind], True)
+        decode = Gst.parse_bin_from_description(DECODE[caps.get_string("encoding-name")], True)
         self.pipeline.add(decode)
         decode.get_by_name("sink").connect("handoff", self.decoded, kind)
         decode.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self.received, kind)

@@ -14,10 +14,7 @@ Rules:
 from collections.abc import Iterator
 
 from gateway.codec.annexb import nal_units
-
-MAX_PAYLOAD_BYTES = 1182
-"""What fits in the smallest MTU, that of IPv6, 1280 bytes (RFC 8200 §5): 1232 bytes of UDP payload less the RTP
-header (12), our largest header extension (20), the SRTP tag (16) and the sequence number of a retransmission (2)."""
+from gateway.webrtc.rtp.packets import MAX_PAYLOAD_BYTES
 
 _IDR = 5
 _SPS = 7

@@ -21,6 +21,10 @@ from gateway.clock import CLOCK_RATE
 HEADER_BYTES = 12
 """A fixed RTP header (RFC 3550 §5.1)."""
 
+MAX_PAYLOAD_BYTES = 1182
+"""What fits in the smallest MTU, that of IPv6, 1280 bytes (RFC 8200 §5): 1232 bytes of UDP payload less the RTP
+header (12), our largest header extension (20), the SRTP tag (16) and the sequence number of a retransmission (2)."""
+
 GSO_MAX_PACKETS = 32
 """39 KB, 3 ms of a 100 Mbit/s Wi-Fi. One ``sendmsg`` with UDP_SEGMENT could take 64 packets and 65,507 bytes."""
 

@@ -1,13 +1,14 @@
 """Writes our own offer, for a client whose offer cannot be used (draft-ietf-wish-whep, "Server Sends Counter-Offer").
 
 It has all that the camera could send: H.264 with the camera's profile, and again as constrained baseline, since
-decoders support more than they announce; the camera's sound, and Opus. The client's answer is read like an offer: its
-sections receive, with payload types of this offer.
+decoders support more than they announce, or H.265 as the camera sends it; the camera's sound, and Opus. The client's
+answer is read like an offer: its sections receive, with payload types of this offer.
 """
 
 from gateway.media import AudioInfo, StreamInfo, VideoInfo
 from gateway.webrtc.sdp.answer import LocalDescription, candidate_lines, session_lines, transport_lines
 from gateway.webrtc.sdp.codecs import AudioCodec, native_codec, profile_level_id
+from gateway.webrtc.sdp.h265 import offered_parameters
 from gateway.webrtc.sdp.negotiation import FEEDBACK, MID, PLAYOUT_DELAY
 
 _PROTOCOL = "UDP/TLS/RTP/SAVPF"
@@ -41,21 +42,29 @@ def _section_lines(kind: str, mid: str, formats: list[int], local: LocalDescript
 
 
 def _video_lines(video: VideoInfo, local: LocalDescription) -> list[str]:
-    own = profile_level_id(video)
-    profiles = dict.fromkeys((own, _CONSTRAINED_BASELINE + own[4:]))
-    formats = list(enumerate(profiles, 48))
+    name, parameters = _video_formats(video)
+    formats = list(enumerate(parameters, 48))
     numbers = [number for first, _ in formats for number in (2 * first, 2 * first + 1)]
     lines = _section_lines("video", "0", numbers, local, MID, PLAYOUT_DELAY)
-    for first, profile in formats:
+    for first, format_parameters in formats:
         codec, rtx = 2 * first, 2 * first + 1
         lines += [
-            f"a=rtpmap:{codec} H264/90000",
+            f"a=rtpmap:{codec} {name}/90000",
             *(f"a=rtcp-fb:{codec} {item}" for item in sorted(FEEDBACK)),
-            f"a=fmtp:{codec} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}",
+            f"a=fmtp:{codec} {format_parameters}",
             f"a=rtpmap:{rtx} rtx/90000",
             f"a=fmtp:{rtx} apt={codec}",
         ]
     return [*lines, *candidate_lines(local), *local.ssrcs("video", with_rtx=True)]
+
+
+def _video_formats(video: VideoInfo) -> tuple[str, list[str]]:
+    """The codec's name in SDP, and the fmtp value of each format."""
+    if video.codec == "hevc":
+        return "H265", [offered_parameters(video)]
+    own = profile_level_id(video)
+    profiles = dict.fromkeys((own, _CONSTRAINED_BASELINE + own[4:]))
+    return "H264", [f"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={each}" for each in profiles]
 
 
 def _audio_lines(audio: AudioInfo, local: LocalDescription) -> list[str]:

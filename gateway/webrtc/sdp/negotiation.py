@@ -19,6 +19,7 @@ from gateway.webrtc.sdp.codecs import (
     h264_parameters,
     rtx_for,
 )
+from gateway.webrtc.sdp.h265 import choose_h265, h265_parameters
 from gateway.webrtc.sdp.offer import Offer, OfferedCodec, OfferedSection, TransportParameters
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -30,6 +31,9 @@ FEEDBACK = frozenset({"nack", "nack pli", "ccm fir"})
 
 FINGERPRINT_HASHES = frozenset({"sha-256", "sha-384", "sha-512"})
 """Hash functions of DTLS fingerprints that can be checked."""
+
+VIDEO_NAMES: Mapping[str, str] = {"h264": "H.264", "hevc": "H.265"}
+"""Codecs of video that WebRTC can carry, with their names for people."""
 
 _EXTENSION_ID_MAX = 14
 """Beyond it would take two-byte headers (RFC 8285 §4.3)."""
@@ -95,7 +99,8 @@ def negotiate(offer: Offer, info: StreamInfo, camera_id: str) -> NegotiatedSessi
     fingerprints = _check_transport(transport)
     if offer.is_ice_lite:
         raise NegotiationError("the offer is ICE-lite, and so is the gateway: neither side would send checks")
-    video = _media(section, media, codec, h264_parameters(codec, info.video), (MID, PLAYOUT_DELAY))
+    parameters = (h265_parameters if info.video.codec == "hevc" else h264_parameters)(codec, info.video)
+    video = _media(section, media, codec, parameters, (MID, PLAYOUT_DELAY))
     audio, audio_codec = _choose_audio(offer, info.audio, media)
     return NegotiatedSession(
         remote_username=transport.username,
@@ -112,11 +117,10 @@ def negotiate(offer: Offer, info: StreamInfo, camera_id: str) -> NegotiatedSessi
 
 def check_video(video: VideoInfo, camera_id: str) -> None:
     """Raises ``NegotiationError`` if WebRTC cannot carry the camera's codec."""
-    if video.codec != "h264":
-        name = {"hevc": "H.265"}.get(video.codec, video.codec)
+    if video.codec not in VIDEO_NAMES:
         raise NegotiationError(
-            f"camera {camera_id} sends {name}, and WebRTC here carries H.264 only; use HLS or MJPEG, or set the camera"
-            " to H.264",
+            f"camera {camera_id} sends {video.codec}, and WebRTC here carries H.264 and H.265; use HLS or MJPEG, or set"
+            " the camera to H.264",
             OTHER_TRANSPORTS,
         )
 
@@ -163,20 +167,23 @@ def _receives(section: OfferedSection, kind: str) -> bool:
 
 
 def _choose_video(offer: Offer, video: VideoInfo, camera_id: str) -> tuple[int, OfferedCodec]:
-    """The first video section that receives H.264 with fragmentation, and the codec."""
+    """The first video section that receives what the camera sends, and the codec."""
+    choose = choose_h265 if video.codec == "hevc" else choose_h264
     refusal: NegotiationError | None = None
     for place, section in enumerate(offer.sections):
         if not _receives(section, "video"):
             continue
         try:
-            codec = choose_h264(section, video, camera_id)
+            codec = choose(section, video, camera_id)
         except NegotiationError as error:
             refusal = refusal or error
             continue
         if codec is not None:
             return place, codec
+    name = VIDEO_NAMES[video.codec]
     raise refusal or NegotiationError(
-        f"camera {camera_id} sends H.264, and the offer has no video section that receives it", OTHER_TRANSPORTS
+        f"camera {camera_id} sends {name}, and the offer has no video section that receives it; use HLS or MJPEG",
+        OTHER_TRANSPORTS,
     )
 
 

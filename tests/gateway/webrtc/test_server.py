@@ -219,7 +219,9 @@ async def test_b_frames_are_refused_with_the_reason(server: WebRtcServer, camera
     assert camera.viewers == {}
 
 
-async def test_h265_is_refused_with_the_reason(server: WebRtcServer, camera_with: Cameras) -> None:
+async def test_h265_is_refused_with_the_reason_where_the_offer_has_none(
+    server: WebRtcServer, camera_with: Cameras
+) -> None:
     plain = encode_loop()
     camera = camera_with(replace(plain, video=replace(plain.video, codec="hevc")))
     with pytest.raises(NegotiationError, match=r"H\.265"):

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -97,10 +98,13 @@ func join(peer *webrtc.PeerConnection, endpoint string) string {
 	return resource.String()
 }
 
-// watch counts the packets of a track, and the IDR pictures of video.
+// watch counts the packets of a track, and the random access pictures of video.
 func (seen *report) watch(track *webrtc.TrackRemote) {
 	kind := track.Kind().String()
-	var depacketizer codecs.H264Packet
+	isKeyframe := hasIdr(&codecs.H264Packet{})
+	if track.Codec().MimeType == webrtc.MimeTypeH265 {
+		isKeyframe = hasIrap(&codecs.H265Depacketizer{})
+	}
 	for {
 		packet, _, err := track.ReadRTP()
 		if err != nil {
@@ -111,16 +115,41 @@ func (seen *report) watch(track *webrtc.TrackRemote) {
 			seen.Kinds[kind] = &media{Mime: track.Codec().MimeType}
 		}
 		seen.Kinds[kind].Packets++
-		if kind == "video" && hasIdr(&depacketizer, packet) {
+		if kind == "video" && isKeyframe(packet) {
 			seen.Keyframes++
 		}
 		seen.Unlock()
 	}
 }
 
-func hasIdr(depacketizer *codecs.H264Packet, packet *rtp.Packet) bool {
-	unit, err := depacketizer.Unmarshal(packet.Payload)
-	return err == nil && len(unit) > 4 && unit[4]&0x1f == 5
+func hasIdr(depacketizer *codecs.H264Packet) func(*rtp.Packet) bool {
+	return func(packet *rtp.Packet) bool {
+		unit, err := depacketizer.Unmarshal(packet.Payload)
+		return err == nil && len(unit) > 4 && unit[4]&0x1f == 5
+	}
+}
+
+// hasIrap: whether a NAL unit of types 16 to 23 is complete with this packet, and parameter sets of all kinds came.
+func hasIrap(depacketizer *codecs.H265Depacketizer) func(*rtp.Packet) bool {
+	sets := map[byte]bool{}
+	return func(packet *rtp.Packet) bool {
+		units, err := depacketizer.Unmarshal(packet.Payload)
+		if err != nil {
+			return false
+		}
+		found := false
+		for _, unit := range bytes.Split(units, []byte{0, 0, 0, 1}) {
+			if len(unit) == 0 {
+				continue
+			}
+			kind := unit[0] >> 1 & 0x3f
+			if kind >= 32 && kind <= 34 {
+				sets[kind] = true
+			}
+			found = found || kind >= 16 && kind <= 23
+		}
+		return found && len(sets) == 3
+	}
 }
 
 func say(message any) {

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.codec.annexb import nal_units
 from gateway.webrtc.rtp import h264
+from gateway.webrtc.rtp.packets import MAX_PAYLOAD_BYTES
 from tests.gateway.webrtc.wire import SETS, annex_b, unit
 
 SPS, PPS = nal_units(SETS)
@@ -53,13 +54,13 @@ def test_small_units_share_a_stap_a_with_the_highest_nri() -> None:
 
 
 def test_a_single_unit_that_fits_is_sent_alone() -> None:
-    assert h264.payloads([unit(1, h264.MAX_PAYLOAD_BYTES)]) == [unit(1, h264.MAX_PAYLOAD_BYTES)]
+    assert h264.payloads([unit(1, MAX_PAYLOAD_BYTES)]) == [unit(1, MAX_PAYLOAD_BYTES)]
 
 
 def test_a_large_unit_is_split_into_fragments_of_one_size() -> None:
     large = unit(5, 5000)
     payloads = h264.payloads([large])
-    assert {len(payload) for payload in payloads[:-1]} == {h264.MAX_PAYLOAD_BYTES}
+    assert {len(payload) for payload in payloads[:-1]} == {MAX_PAYLOAD_BYTES}
     assert [payload[1] >> 6 for payload in payloads] == [2, *[0] * (len(payloads) - 2), 1]
     assert {payload[0] for payload in payloads} == {0x60 | 28}
     assert read_back(payloads) == annex_b(large)
