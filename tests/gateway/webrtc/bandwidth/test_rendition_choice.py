@@ -1,4 +1,4 @@
-"""The choice of a rendition, with a clock in the hand."""
+"""The choice of a rendition, with a manual clock."""
 
 from itertools import pairwise
 
