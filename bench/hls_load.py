@@ -173,7 +173,7 @@ def compare(mediamtx: str, players: int, seconds: float) -> None:
             "hlsAlwaysRemux: yes\nhlsPartDuration: 200ms\npaths:\n  yard:\n"
             f"    source: {url}\n    rtspTransport: tcp\n"
         )
-        peer = stack.enter_context(subprocess.Popen([mediamtx, str(path)], stdout=subprocess.DEVNULL))
+        peer = stack.enter_context(subprocess.Popen([mediamtx, str(path)], cwd=folder, stdout=subprocess.DEVNULL))
         stack.callback(peer.terminate)
         time.sleep(10)
         servers = {

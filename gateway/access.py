@@ -11,6 +11,8 @@ from enum import StrEnum
 class Scope(StrEnum):
     """A kind of permission: live video, commands, the archive, or everything."""
 
+    __hash__ = str.__hash__  # Enum has one in Python, which costs more than the look-up
+
     VIEW = "view"
     CONTROL = "control"
     ARCHIVE = "archive"

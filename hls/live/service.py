@@ -10,7 +10,8 @@ Rules:
 1. One hold and one timer per rendition, whatever the number of viewers.
 2. Every wait ends: after ``READY_S`` for a camera that is starting, after three target durations for a blocking reload
    or a hinted part (rfc8216bis §6.2.5.2). Then :class:`~gateway.errors.UnavailableError` is raised.
-3. A change wakes all waiting requests, and each checks its own condition. The playlist is rendered once for all.
+3. Requests that wait for the same thing are one :class:`_Wait`: a change checks its condition once, and wakes them
+   together. The playlist is rendered once for all.
 4. A playlist's target durations never change, but a camera may be reconfigured. A window without a request in
    ``RENEW_S`` is replaced when the camera's next run or stream begins, or its GOPs have become longer than the target
    duration. The numbers continue.
@@ -25,8 +26,8 @@ Rules:
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 
 from gateway.camera import Camera
 from gateway.camera_settings import RenditionName
@@ -57,16 +58,21 @@ RETRY_S = 60.0
 
 
 @dataclass(slots=True, eq=False)
-class _Waiter:
-    """A request that waits until ``is_ready``, at most until ``deadline_s``. The result tells whether it is."""
+class _Wait:
+    """Requests that wait until ``is_ready``, each until its own deadline. Their results tell whether it is."""
 
     is_ready: Callable[[], bool]
-    deadline_s: float
-    result: asyncio.Future[bool]
+    deadlines_s: dict[asyncio.Future[bool], float] = field(default_factory=dict)
 
-    def end(self, result: bool) -> None:
-        if not self.result.done():
-            self.result.set_result(result)
+    def end_all(self, result: bool) -> None:
+        for future in self.deadlines_s:
+            if not future.done():
+                future.set_result(result)
+
+    def end_overdue(self, now_s: float) -> None:
+        for future, deadline_s in self.deadlines_s.items():
+            if deadline_s <= now_s and not future.done():
+                future.set_result(False)
 
 
 class LiveStream:
@@ -90,7 +96,8 @@ class LiveStream:
         """When a multivariant playlist last waited for the sub stream in vain."""
         self._multivariant: tuple[object, Rendered] | None = None
         """The newest one, and what it was made of."""
-        self._waiters: set[_Waiter] = set()
+        self._waits: dict[Hashable, _Wait] = {}
+        """By what is waited for."""
         self._hold: Hold | None = None
         self._is_abandoned = False
         """Rule 7."""
@@ -118,7 +125,7 @@ class LiveStream:
         learning = self._learn_sub()
         try:
             if not self.window.is_playable:
-                await self._require(lambda: self.window.is_playable, READY_S, is_first=True)
+                await self._require("playable", lambda: self.window.is_playable, READY_S, is_first=True)
             if learning is not None and not await learning:
                 self._sub_missing_at_s = self._clock.monotonic()
         finally:
@@ -146,7 +153,7 @@ class LiveStream:
         if self._clock.monotonic() - self._sub_missing_at_s < RETRY_S:
             return None
         sub._on_request()
-        waiting = sub._wait(lambda: sub.variant is not None, SUB_READY_S)
+        waiting = sub._wait("variant", lambda: sub.variant is not None, SUB_READY_S)
         return asyncio.create_task(waiting, name=f"learn-sub-{sub.rendition.camera_id}")
 
     async def media_playlist(self, msn: int | None = None, part: int | None = None, *, delta: bool = False) -> Rendered:
@@ -156,16 +163,14 @@ class LiveStream:
         """
         self._on_request()
         if self._is_abandoned or self.window.targets is None:
-            await self._require(self._has_playlist, READY_S, is_first=True)
+            await self._require("playlist", self._has_playlist, READY_S, is_first=True)
         if msn is not None:
             wanted = msn
             if not self.window.has(wanted, part):
-                await self._require(lambda: self.window.has(wanted, part), self._blocking_timeout_s())
+                await self._require((wanted, part), lambda: self.window.has(wanted, part), self._blocking_timeout_s())
         elif self.window.is_stalled:
-            window, version = self.window, self.window.version
-            await self._wait(
-                lambda: (self.window, self.window.version) != (window, version), self._blocking_timeout_s()
-            )
+            seen = self.window, self.window.version
+            await self._wait(seen, lambda: (self.window, self.window.version) != seen, self._blocking_timeout_s())
         return self.window.media_playlist(delta=delta, report=self._report())
 
     async def media(self, name: str) -> bytes | memoryview:
@@ -176,7 +181,7 @@ class LiveStream:
         self._on_request()
         data = self.window.media(name)
         if data is None and self.window.targets is not None and self.window.is_hinted(name):
-            await self._require(lambda: not self.window.is_hinted(name), self._blocking_timeout_s())
+            await self._require(name, lambda: not self.window.is_hinted(name), self._blocking_timeout_s())
             data = self.window.media(name)
         if data is None:
             raise NotFoundError(f"camera {self.rendition.label} has no {name}; reload the playlist")
@@ -255,11 +260,12 @@ class LiveStream:
         self._timer = None
         now_s = self._clock.monotonic()
         self.window.advance(now_s)
-        for waiter in [waiter for waiter in self._waiters if waiter.deadline_s <= now_s]:
-            waiter.end(False)
-        if self._waiters:
+        for wait in self._waits.values():
+            wait.end_overdue(now_s)
+        if self._waits:
             self._last_request_s = now_s
-            self._schedule(min(now_s + HOLD_S, *(waiter.deadline_s for waiter in self._waiters)))
+            deadlines_s = (each for wait in self._waits.values() for each in wait.deadlines_s.values())
+            self._schedule(min(now_s + HOLD_S, *deadlines_s))
         elif now_s < self._last_request_s + HOLD_S:
             self._schedule(self._last_request_s + HOLD_S)
         else:
@@ -276,40 +282,47 @@ class LiveStream:
 
     def _wake(self) -> None:
         """Let all requests go on whose condition is true."""
-        for waiter in self._waiters:
+        for wait in self._waits.values():
             try:
-                is_ready = self._closed or waiter.is_ready()
+                is_ready = self._closed or wait.is_ready()
             except BadRequestError:
                 is_ready = True  # the request itself raises it
             if is_ready:
-                waiter.end(not self._closed)
+                wait.end_all(not self._closed)
 
     def _blocking_timeout_s(self) -> float:
         """Three target durations (§6.2.5.2)."""
         assert self.window.targets is not None
         return 3.0 * self.window.targets.target_duration_s
 
-    async def _wait(self, is_ready: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until ``is_ready``; whether it is."""
+    async def _wait(self, what: Hashable, is_ready: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until ``is_ready``; whether it is. ``what`` is the same for requests with the same condition."""
         if self._closed:
             return False
         deadline_s = self._clock.monotonic() + timeout_s
-        waiter = _Waiter(is_ready, deadline_s, asyncio.get_running_loop().create_future())
-        self._waiters.add(waiter)
+        wait = self._waits.get(what)
+        if wait is None:
+            wait = self._waits[what] = _Wait(is_ready)
+        future = asyncio.get_running_loop().create_future()
+        wait.deadlines_s[future] = deadline_s
         self._schedule(deadline_s)
         try:
-            return await waiter.result
+            return await future
         finally:
-            self._waiters.discard(waiter)
+            del wait.deadlines_s[future]
+            if not wait.deadlines_s:
+                del self._waits[what]
             self._last_request_s = self._clock.monotonic()
 
-    async def _require(self, is_ready: Callable[[], bool], timeout_s: float, *, is_first: bool = False) -> None:
+    async def _require(
+        self, what: Hashable, is_ready: Callable[[], bool], timeout_s: float, *, is_first: bool = False
+    ) -> None:
         """Wait until ``is_ready``. Raises :class:`~gateway.errors.UnavailableError` after ``timeout_s``.
 
         A new player's request (``is_first``) fails at once if the camera has failed.
         """
         has_failed = is_first and self.rendition.session.state is SessionState.FAILED
-        if has_failed or not await self._wait(is_ready, timeout_s):
+        if has_failed or not await self._wait(what, is_ready, timeout_s):
             session = self.rendition.session
             why = f": {session.error_message}" if session.error_message else ""
             raise UnavailableError(

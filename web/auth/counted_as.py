@@ -16,7 +16,7 @@ from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant
 def counted_as(grant: Grant, address: str) -> str:
     """The key of a client in limits. ``address`` is the client's, as text."""
     network = client_network(address)
-    return network if grant in (ANONYMOUS, UNRESTRICTED) else f"{grant.name} at {network}"
+    return network if grant is ANONYMOUS or grant is UNRESTRICTED else f"{grant.name} at {network}"
 
 
 def is_limited(grant: Grant) -> bool:

@@ -32,6 +32,8 @@ class Family(StrEnum):
     The values are in the tokens.
     """
 
+    __hash__ = str.__hash__  # Enum has one in Python, which costs more than the look-up
+
     MULTIVARIANT = "multivariant"
     LIVE = "live"
     LIVE_MEDIA = "live-media"
@@ -74,7 +76,7 @@ class Rule:
 
     def require(self, grant: Grant, request: web.Request) -> None:
         """Raise :class:`~gateway.errors.ForbiddenError` unless the grant allows the request."""
-        scope = self.scope_of(request.query)
+        scope = self.scope if self.archive_parameter is None else self.scope_of(request.query)
         if scope is not None and self.cameras is CameraMatch.ALL:
             grant.require_everywhere(scope)
         elif scope is not None:

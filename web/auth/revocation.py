@@ -4,53 +4,74 @@ An answer that has not started becomes 401 or 403. One that has started is cut o
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from types import TracebackType
 
 from aiohttp import hdrs, web
 
 from gateway.errors import LiveedgeError
+from signaling.access import Unsubscribe
+from web.auth.grant import Grant
+from web.auth.policy import Rule
 from web.auth.requests import RULE, SESSION
 
 _IS_STARTED = web.RequestKey("response_is_started", bool)
 """Whether the status line may have been sent already."""
 
 
-@contextlib.asynccontextmanager
-async def cancel_on_revoke(request: web.Request) -> AsyncIterator[None]:
-    """Cancel the body of the ``async with`` when the credential of a GET or HEAD request is revoked.
+class CancelOnRevoke:
+    """Cancels the body of the ``with`` when the credential of a GET or HEAD request is revoked.
 
     Raises the reason, which becomes the answer. If the answer has started (:func:`note_response_started`), closes the
-    connection and raises ``ConnectionResetError``.
+    connection and raises ``ConnectionResetError``. It is made like :class:`asyncio.Timeout`, but without its coroutines
+    and without a timer: it is around every request.
     """
-    rule = request.get(RULE)
-    if rule is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-        yield
-        return
-    reason: LiveedgeError | None = None
-    try:
-        async with asyncio.timeout(None) as timeout:
 
-            def revoke(error: LiveedgeError) -> None:
-                nonlocal reason
-                reason = error
-                timeout.reschedule(asyncio.get_running_loop().time())
+    __slots__ = ("_cancelling", "_reason", "_request", "_rule", "_task", "_unsubscribe")
 
-            unsubscribe = request[SESSION].on_revoke(
-                revoke, require=lambda grant: rule.require(grant, request), is_download=rule.is_download
-            )
-            try:
-                yield
-            finally:
-                unsubscribe()
-    except TimeoutError:
-        if reason is None:
-            raise
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._reason: LiveedgeError | None = None
+        self._unsubscribe: Unsubscribe | None = None
+
+    def __enter__(self) -> None:
+        request = self._request
+        rule = request.get(RULE)
+        if rule is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._rule: Rule = rule
+        self._task: asyncio.Task[object] = task
+        self._cancelling = task.cancelling()
+        self._unsubscribe = request[SESSION].on_revoke(
+            self._revoke, require=self._require, is_download=rule.is_download
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        unsubscribe, self._unsubscribe = self._unsubscribe, None  # they refer to each other
+        if unsubscribe is None:
+            return
+        unsubscribe()
+        if self._reason is None:
+            return
+        is_cancelled_twice = self._task.uncancel() > self._cancelling
+        if is_cancelled_twice or kind is not asyncio.CancelledError:
+            return
+        request = self._request
         if not request.get(_IS_STARTED):
-            raise reason from None
+            raise self._reason from None
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionResetError("the credential of this request was revoked") from None
+
+    def _require(self, grant: Grant) -> None:
+        self._rule.require(grant, self._request)
+
+    def _revoke(self, error: LiveedgeError) -> None:
+        self._reason = error
+        self._task.cancel()
 
 
 async def note_response_started(request: web.Request, _: web.StreamResponse) -> None:

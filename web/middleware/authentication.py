@@ -7,7 +7,7 @@ from aiohttp import web
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.grant import ANONYMOUS
 from web.auth.requests import grant_of, note_credential
-from web.auth.revocation import cancel_on_revoke
+from web.auth.revocation import CancelOnRevoke
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -19,7 +19,7 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         await request.app[AUTHENTICATOR].authenticate_request(request)
         note_credential(request, lacks=grant_of(request) is ANONYMOUS)
-        async with cancel_on_revoke(request):
+        with CancelOnRevoke(request):
             return await handler(request)
     finally:
         note_credential(request, lacks=False)

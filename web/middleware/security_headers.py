@@ -24,6 +24,19 @@ PAGE_POLICY = "; ".join(
 Media Source, workers and canvas pictures have ``blob:`` URLs.
 """
 
+HEADERS = {
+    "Server": "liveedge",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "frame-ancestors 'self'",
+}
+
+PAGE_HEADERS = HEADERS | {
+    "Content-Security-Policy": PAGE_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
 
 class SecurityHeaders:
     """See the module."""
@@ -34,23 +47,16 @@ class SecurityHeaders:
     def reload(self, settings: Settings) -> None:
         """Apply other settings from now on."""
         self._has_auth = settings.has_auth
-        self._has_origins = bool(settings.cors_origins)
+        # With authentication, a client that knows a signed URL may show it on any page.
+        self._is_shared = settings.has_auth or bool(settings.cors_origins)
 
     async def on_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the headers: no sniffing, no framing by other sites, and no URL (it may be signed) in a Referer."""
         headers = response.headers
-        headers["Server"] = "liveedge"
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"
-        is_page = response.content_type == "text/html"
-        headers["Content-Security-Policy"] = PAGE_POLICY if is_page else "frame-ancestors 'self'"
-        if is_page:
-            headers["Cross-Origin-Opener-Policy"] = "same-origin"
-            headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
         is_static = request.path.startswith(STATIC)
-        # With authentication, a client that knows a signed URL may show it on any page.
-        is_shared = is_static or self._has_auth or self._has_origins
-        headers["Cross-Origin-Resource-Policy"] = "cross-origin" if is_shared else "same-origin"
+        is_page = headers.get(hdrs.CONTENT_TYPE, "").startswith("text/html")
+        headers.update(PAGE_HEADERS if is_page else HEADERS)
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin" if is_static or self._is_shared else "same-origin"
         if self._has_auth and not is_static:
             # A shared cache would give the answer to the next client, whatever its token (RFC 9111 §3.5).
             caching = headers.get(hdrs.CACHE_CONTROL)

@@ -91,10 +91,10 @@ async def test_closing_fails_waiting_requests_and_releases_the_camera(
 async def test_a_cancelled_request_leaves_no_waiter(camera: Camera, clock: ManualClock, stream: LiveStream) -> None:
     waiting = asyncio.create_task(stream.multivariant_playlist())
     await asyncio.sleep(0)
-    assert len(stream._waiters) == 1
+    assert len(stream._waits) == 1
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert not stream._waiters
+    assert not stream._waits
 
 
 async def test_a_hinted_part_is_the_end_of_a_run_that_broke_off(

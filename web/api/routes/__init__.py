@@ -20,8 +20,8 @@ from web.api.routes import (
     whep,
 )
 
-# The order matters where two patterns match one path: init-….mp4 of dvr before ….mp4 of downloads, and the names of
-# playlists before the media files of hls.
+# The order matters where two patterns match one path: init-….mp4 of dvr before ….mp4 of downloads. The router tries the
+# patterns with one prefix in this order: what players request most often is first.
 MODULES = (
     page,
     player,
@@ -32,9 +32,9 @@ MODULES = (
     whep,
     segments,
     clock,
+    hls,
     dvr,
     downloads,
-    hls,
     jpeg,
     asyncapi,
     openapi,

@@ -7,11 +7,14 @@ kept.
 """
 
 import re
+from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 
 from aiohttp import web
 
 from gateway.camera_settings import RenditionName
+from gateway.clock import CLOCK_RATE
 from gateway.errors import BadRequestError
 from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, SUB_LIVE_NAME, Rendered
 from hls.live.service import LiveStream
@@ -28,12 +31,11 @@ request until there is a new part, and a browser's cache would answer it as befo
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
-@routes.get("/hls/{camera}/index.m3u8")
-@describe("HLS", {200: CONTENT_TYPE}, errors=(404, 503))
-async def multivariant(request: web.Request) -> web.Response:
-    """The multivariant playlist of main and sub stream. The answer waits while the camera connects."""
-    rendered = await _stream(request).multivariant_playlist()
-    return _playlist(request, rendered, "no-cache")
+@routes.get(r"/hls/{camera}/{name:[^/]+\.(?:mp4|m4s)}")
+@describe("HLS", {200: "video/mp4"}, errors=(404, 503))
+async def media(request: web.Request) -> web.Response:
+    """An init segment, a segment or a part. A part of a preload hint is sent when it is complete."""
+    return await _media(request, _stream(request))
 
 
 DIRECTIVES = {
@@ -66,13 +68,6 @@ async def _media_playlist(request: web.Request, stream: LiveStream) -> web.Respo
     return _playlist(request, rendered, "no-cache" if msn is None else BLOCKED_CACHING)
 
 
-@routes.get(r"/hls/{camera}/{name:[^/]+\.(?:mp4|m4s)}")
-@describe("HLS", {200: "video/mp4"}, errors=(404, 503))
-async def media(request: web.Request) -> web.Response:
-    """An init segment, a segment or a part. A part of a preload hint is sent when it is complete."""
-    return await _media(request, _stream(request))
-
-
 @routes.get(r"/hls/{camera}/sub/{name:[^/]+\.(?:mp4|m4s)}")
 @describe("HLS", {200: "video/mp4"}, errors=(404, 503))
 async def sub_media(request: web.Request) -> web.Response:
@@ -80,14 +75,28 @@ async def sub_media(request: web.Request) -> web.Response:
     return await _media(request, _stream(request, RenditionName.SUB))
 
 
+@routes.get("/hls/{camera}/index.m3u8")
+@describe("HLS", {200: CONTENT_TYPE}, errors=(404, 503))
+async def multivariant(request: web.Request) -> web.Response:
+    """The multivariant playlist of main and sub stream. The answer waits while the camera connects."""
+    rendered = await _stream(request).multivariant_playlist()
+    return _playlist(request, rendered, "no-cache")
+
+
 async def _media(request: web.Request, stream: LiveStream) -> web.Response:
     data = await stream.media(request.match_info["name"])
-    lifetime_s = stream.window.lifetime_s
-    headers = {
+    now = request.app[GATEWAY].clock.wall_90k() // CLOCK_RATE
+    return web.Response(body=data, headers=_media_headers(now, stream.window.lifetime_s))
+
+
+@lru_cache(maxsize=64)
+def _media_headers(now: int, lifetime_s: int) -> Mapping[str, str]:
+    """``now`` in whole seconds of Unix time: within one, all players get the same headers."""
+    return {
+        "Content-Type": "video/mp4",
         "Cache-Control": f"public, max-age={lifetime_s}, immutable",
-        "Expires": formatdate(request.app[GATEWAY].clock.wall_90k() // 90_000 + lifetime_s, usegmt=True),
+        "Expires": formatdate(now + lifetime_s, usegmt=True),
     }
-    return web.Response(body=data, content_type="video/mp4", headers=headers)
 
 
 def _stream(request: web.Request, name: RenditionName = RenditionName.MAIN) -> LiveStream:
@@ -105,12 +114,12 @@ def _number(request: web.Request, directive: str) -> int | None:
 
 def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> web.Response:
     rendered = rendered.with_query(token_query(request))
-    headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding"}
+    headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": cache_control, "Vary": "Accept-Encoding"}
     body = rendered.body
     if _accepts_gzip(request.headers.get("Accept-Encoding", "")):
         body = rendered.gzipped
         headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, content_type=CONTENT_TYPE, headers=headers)
+    return web.Response(body=body, headers=headers)
 
 
 def _accepts_gzip(accept_encoding: str) -> bool:
