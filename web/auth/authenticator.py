@@ -25,7 +25,7 @@ from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant
 from web.auth.jwt import JwtVerifier
 from web.auth.policy import Rule
 from web.auth.rate_limiter import AuthRateLimiter
-from web.auth.requests import RULE, SESSION, note_credential
+from web.auth.requests import RULE, SESSION, credential_note
 from web.auth.sessions import AuthSession, AuthSessions, Credential
 from web.auth.signing import UrlSigner
 from web.auth.signing_key import kept_key
@@ -98,7 +98,7 @@ class Authenticator:
             token = _bearer_token(request)
         address = request.remote or ""
         session = await self.authenticate(token, address)
-        note_credential(request, lacks=False)
+        credential_note(request).lacks_credential = False
         return SocketAccess.of(session, address)
 
     async def authenticate_request(self, request: web.Request) -> None:

@@ -4,8 +4,6 @@
 unrestricted.
 """
 
-from typing import Protocol, runtime_checkable
-
 from aiohttp import web
 
 from gateway.access import Scope
@@ -41,18 +39,16 @@ def span_of(request: web.Request) -> Span | None:
     return grant_of(request).span
 
 
-@runtime_checkable
-class CredentialNote(Protocol):
+class CredentialNote:
     """A connection that wants to know whether the request on it has shown a credential.
 
-    :class:`web.middleware.connection.HttpConnection` is one.
+    :class:`web.middleware.connection.HttpConnection` is one. No limit may keep others out for a request without one.
     """
 
-    lacks_credential: bool
+    lacks_credential = False
 
 
-def note_credential(request: web.Request, *, lacks: bool) -> None:
-    """Tell the connection of a request whether it lacks a credential. No limit may keep others out for such a one."""
+def credential_note(request: web.Request) -> CredentialNote:
+    """The connection of a request; of another server's connection, a note that nobody reads."""
     connection = request.transport.get_protocol() if request.transport is not None else None
-    if isinstance(connection, CredentialNote):
-        connection.lacks_credential = lacks
+    return connection if isinstance(connection, CredentialNote) else CredentialNote()

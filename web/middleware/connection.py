@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from web.auth.requests import CredentialNote
 from web.middleware.connection_limiter import ConnectionLimiter, Use
 
 HEADER_TIMEOUT_S = 15.0
@@ -53,7 +54,7 @@ class ClosedConnections:
             asyncio.get_running_loop().call_soon(self._release_some)
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(CredentialNote, asyncio.Protocol):
     """See the module. Stands between the transport and aiohttp's protocol, which ``make_handler`` makes."""
 
     def __init__(
@@ -66,8 +67,6 @@ class HttpConnection(asyncio.Protocol):
         header_timeout_s: float,
     ) -> None:
         self.network = network
-        self.lacks_credential = False
-        """See :class:`web.auth.requests.CredentialNote`."""
         self._make_handler = make_handler
         self._limiter = limiter
         self._refused = refused
