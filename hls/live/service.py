@@ -303,7 +303,7 @@ class LiveStream:
         wait = self._waits.get(what)
         if wait is None:
             wait = self._waits[what] = _Wait(is_ready)
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         wait.deadlines_s[future] = deadline_s
         self._schedule(deadline_s)
         try:
