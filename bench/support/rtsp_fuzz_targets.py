@@ -49,10 +49,12 @@ def rtsp_messages() -> tuple[list[bytes], Run]:
 def rtsp_session() -> tuple[list[bytes], Run]:
     """The answers to a whole session: as many as there are zero bytes between."""
     from gateway.rtsp.auth import Authenticator, Credentials
-    from gateway.rtsp.client import ClientSession, RedirectError, State, Track
+    from gateway.rtsp.client import ClientSession, State
     from gateway.rtsp.errors import RtspError
     from gateway.rtsp.messages import Request, Response, StreamParser
+    from gateway.rtsp.redirect import RedirectError
     from gateway.rtsp.sdp import SessionDescription
+    from gateway.rtsp.track import Track
 
     def choose(description: SessionDescription) -> list[Track]:
         return [Track(media, is_required=not number) for number, media in enumerate(description.media[:3])]

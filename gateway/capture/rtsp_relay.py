@@ -39,6 +39,7 @@ from gateway.rtsp.auth import Authenticator, parse_challenges
 from gateway.rtsp.client import RETRIES_MAX, USER_AGENT
 from gateway.rtsp.errors import RtspProtocolError
 from gateway.rtsp.messages import Headers, Message, Request, Response
+from gateway.rtsp.redirect import redirect_location
 from gateway.rtsp.sdp import MEDIA_MAX, content_base, parse_sdp
 
 TICK_S = 0.1
@@ -302,9 +303,11 @@ class RtspRelay:
         ):
             self._ask(asked.request, asked.libav_cseq, asked.retries + 1)
             return None
+        if status != 401:
+            self._authenticator.succeeded()
         if 300 <= status < 400:
-            location = (headers.get("Location") or "").strip()
-            if re.match(r"(?i)rtsps?://[^/]", location):
+            location = redirect_location(self._camera_uri, headers.get("Location"))
+            if location is not None:
                 self.redirect = location
                 self.end()
                 return None

@@ -11,34 +11,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 
 from gateway.capture import camera_errors
 from gateway.capture.camera_errors import UnknownCodecError
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureSource
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S, VIDEO_CODECS
+from gateway.capture.rtsp_channels import InterleavedChannels
 from gateway.capture.rtsp_connect import TUNNEL_SCHEMES, connect, credentials, request_uri
 from gateway.capture.rtsp_connection import RtspConnection
 from gateway.capture.rtsp_media import RtspMedia, TrackFormat
 from gateway.capture.rtsp_udp import UdpPair, open_pair
 from gateway.capture.url import CameraUrl
 from gateway.clock import Clock
-from gateway.errors import CaptureError
+from gateway.errors import CameraEndedError, CaptureError
 from gateway.media import Packet
 from gateway.rtsp import rtcp
 from gateway.rtsp.auth import Authenticator
-from gateway.rtsp.client import ClientSession, State, Track, TransportKind
-from gateway.rtsp.formats import (
-    AudioFormat,
-    MetadataFormat,
-    VideoFormat,
-    audio_format,
-    is_known_video,
-    metadata_format,
-    video_format,
-)
+from gateway.rtsp.client import ClientSession, State
+from gateway.rtsp.formats import audio_format, is_known_video, metadata_format, video_format
 from gateway.rtsp.messages import Message, Request
 from gateway.rtsp.sdp import SessionDescription
+from gateway.rtsp.track import Track, TransportKind
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +42,9 @@ TICK_S = 1.0
 
 UDP_TICK_S = 0.1
 """The same over UDP, where packets that wait for an earlier one have to be released in time."""
+
+OPTIONS_WAIT_S = 1.5
+"""How long the answer to OPTIONS is awaited, in seconds: nobody needs it."""
 
 TEARDOWN_S = 0.2
 """How long a TEARDOWN may take to be sent before the connection is closed anyway, in seconds."""
@@ -76,19 +74,13 @@ class RtspRun:
         self._on_packet = on_packet
         self._connection: RtspConnection | None = None
         self._is_playing = asyncio.Event()
-        self._session = ClientSession(
-            uri=request_uri(url),
-            authenticator=Authenticator(credentials(url)),
-            choose=self._choose,
-            open_udp_ports=None if url.scheme in TUNNEL_SCHEMES else self._open_udp_ports,
-        )
-        self._formats: dict[int, VideoFormat | AudioFormat | MetadataFormat] = {}
+        self._session = self._new_session(has_options=True)
         self._pairs: list[UdpPair] = []
         self._media: RtspMedia | None = None
         self._set_up: list[_SetUpTrack] = []
         """The tracks of :attr:`_media`, in its order."""
-        self._channels: dict[int, tuple[int, bool]] = {}
-        """Interleaved channels: the track's place in :attr:`_media`, and whether it is RTCP."""
+        self._channels = InterleavedChannels()
+        """By the tracks' places in :attr:`_media`."""
         self._opened_at = 0.0
 
     @property
@@ -99,13 +91,41 @@ class RtspRun:
     # --- opening
 
     async def open(self) -> None:
-        """Connect, and go on until the server plays. The answers drive the session, in :meth:`_receive_message`."""
-        self._connection = await connect(self._url, self._source, self._receive, self._receive_message)
+        """Connect, and go on until the server plays. The answers drive the session, in :meth:`_receive_message`.
+
+        Where the server hangs up at OPTIONS, it is tried again without.
+        """
+        try:
+            await self._open()
+        except CameraEndedError:
+            if self._session.state is not State.OPTIONS:
+                raise
+            await self.close()
+            self._session = self._new_session(has_options=False)
+            await self._open()
+
+    def _new_session(self, *, has_options: bool) -> ClientSession:
+        return ClientSession(
+            uri=request_uri(self._url),
+            authenticator=Authenticator(credentials(self._url)),
+            choose=self._choose,
+            open_udp_ports=None if self._url.scheme in TUNNEL_SCHEMES else self._open_udp_ports,
+            has_options=has_options,
+        )
+
+    async def _open(self) -> None:
+        self._connection = connection = await connect(self._url, self._source, self._receive, self._receive_message)
         self._send_due()
         playing = asyncio.ensure_future(self._is_playing.wait())
-        ended = asyncio.ensure_future(self._connection.wait_ended())
+        ended = asyncio.ensure_future(connection.wait_ended())
         try:
-            await asyncio.wait({playing, ended}, return_when=asyncio.FIRST_COMPLETED)
+            timeout_s = OPTIONS_WAIT_S if self._session.state is State.OPTIONS else None
+            done, _ = await asyncio.wait({playing, ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                if self._session.state is State.OPTIONS:
+                    self._session.skip_options()
+                    self._send_due()
+                await asyncio.wait({playing, ended}, return_when=asyncio.FIRST_COMPLETED)
             if not playing.done():
                 try:
                     await ended
@@ -118,31 +138,28 @@ class RtspRun:
 
     def _choose(self, description: SessionDescription) -> list[Track]:
         """The first video track that is known, the first audio track that is, and metadata where it is wanted."""
-        chosen: list[Track] = []
+        videos: list[Track] = []
         names: list[str] = []
-        for kind in ("video", "audio"):
-            for media in description.media:
-                if media.kind != kind or media.is_back_channel:
-                    continue
-                found = video_format(media) if kind == "video" else audio_format(media)
-                if isinstance(found, VideoFormat) and found.codec not in VIDEO_CODECS:
-                    found = None
-                if found is None:
-                    names += [each.encoding for each in media.formats if kind == "video"]
-                    continue
-                self._formats[len(chosen)] = found
-                chosen.append(Track(media, is_required=kind == "video"))
-                break
-            if kind == "video" and not chosen:
-                fault = camera_errors.unusable_codec(self._url, ", ".join(names))
-                is_unknown = bool(names) and not any(map(is_known_video, names))
-                raise UnknownCodecError(str(fault)) if is_unknown else fault
-        if self._source.on_metadata is not None:
-            for media in description.media:
-                metadata = metadata_format(media) if not media.is_back_channel else None
-                if metadata is not None:
-                    self._formats[len(chosen)] = metadata
-                    chosen.append(Track(media))
+        for media in description.media:
+            if media.kind == "video" and not media.is_back_channel:
+                video = video_format(media)
+                if video is not None and video.codec in VIDEO_CODECS:
+                    videos.append(Track(media, is_required=True, format=video))
+                else:
+                    names += [each.encoding for each in media.formats]
+        if not videos:
+            fault = camera_errors.unusable_codec(self._url, ", ".join(names))
+            is_unknown = bool(names) and not any(map(is_known_video, names))
+            raise UnknownCodecError(str(fault)) if is_unknown else fault
+        for track, following in pairwise(videos):
+            track.otherwise = following
+        chosen = videos[:1]
+        for read, is_wanted in ((audio_format, True), (metadata_format, self._source.on_metadata is not None)):
+            for media in description.media if is_wanted else ():
+                is_kind = (media.kind == "audio") == (read is audio_format)
+                found = read(media) if is_kind and not media.is_back_channel else None
+                if found is not None:
+                    chosen.append(Track(media, format=found))
                     break
         return chosen
 
@@ -171,15 +188,15 @@ class RtspRun:
                 continue
             pair = self._pairs[number] if is_udp else None
             place = len(formats)
-            formats.append(TrackFormat(self._formats[number], partial(getattr, track, "first_timestamp")))
+            assert track.format is not None
+            formats.append(TrackFormat(track.format, partial(getattr, track, "first_timestamp")))
             self._set_up.append(_SetUpTrack(track, pair))
             if pair is not None:
                 pair.start(self._receiver(place), self._control_receiver(place))
                 if track.server_ports is not None:
                     pair.open_path(track.server_ports)
             elif track.channels is not None:
-                self._channels[track.channels[0]] = (place, False)
-                self._channels[track.channels[1]] = (place, True)
+                self._channels.add(place, track.channels, track.format.payload_type)
         self._media = RtspMedia(
             formats,
             self._on_packet,
@@ -280,7 +297,7 @@ class RtspRun:
     # --- what comes in
 
     def _receive(self, channel: int, frame: memoryview) -> None:
-        found = self._channels.get(channel)
+        found = self._channels.find(channel, frame)
         if found is None or self._media is None:
             return
         place, is_control = found

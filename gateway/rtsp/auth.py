@@ -3,8 +3,8 @@
 Rules:
 
 1. Of several challenges the strongest is answered (RFC 7616 §3.7): SHA-512-256, SHA-256, MD5, and Basic last.
-2. A challenge that repeats itself refuses the credentials; only ``stale=true`` or another nonce deserves one more try
-   with the same password (RFC 7616 §3.3).
+2. A challenge to credentials refuses them. They are tried again where the nonce is another one and is said to be stale
+   (RFC 7616 §3.3), or where they have been accepted since: some cameras take each nonce once, and do not say so.
 3. A URL's ``user@`` without a password is that user with an empty password.
 """
 
@@ -26,7 +26,7 @@ CHALLENGES_MAX = 16
 """Challenges of one response that are read."""
 
 # Between two of them may be any number of blanks and commas (RFC 9110 §5.6.1.2).
-_SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9-]*)(?=\s|$)\s*")
+_SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9-]*)(?=[\s,]|$)\s*")
 _PARAMETER = re.compile(r"""[\s,]*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))""")
 
 
@@ -79,6 +79,11 @@ class Authenticator:
         self._cnonce = cnonce
         self._challenge: Challenge | None = None
         self._count = 0
+        self._has_succeeded = False
+
+    def succeeded(self) -> None:
+        """A request was not refused with 401."""
+        self._has_succeeded = self._challenge is not None
 
     def accept(self, challenges: Sequence[Challenge]) -> bool:
         """Take the challenges of a 401; whether another try makes sense (rules 1 and 2)."""
@@ -87,11 +92,11 @@ class Authenticator:
         chosen = _strongest(challenges)
         if chosen is None:
             return False
-        before = self._challenge
-        self._challenge, self._count = chosen, 0
+        before, had_succeeded = self._challenge, self._has_succeeded
+        self._challenge, self._count, self._has_succeeded = chosen, 0, False
         if before is None:
             return True
-        is_stale = chosen.parameters.get("stale", "").lower() == "true"
+        is_stale = had_succeeded or chosen.parameters.get("stale", "").lower() == "true"
         return chosen.scheme == "digest" and is_stale and chosen.nonce != before.nonce
 
     def authorization(self, method: str, uri: str) -> str | None:
@@ -113,7 +118,8 @@ class Authenticator:
         cnonce, count = self._cnonce(), f"{self._count:08x}"
 
         def hashed(*parts: str) -> str:
-            return digest(":".join(parts).encode())
+            # A realm may be in any encoding (:mod:`gateway.rtsp.messages`, rule 5).
+            return digest(":".join(parts).encode("utf-8", "surrogateescape"))
 
         secret = hashed(credentials.user, realm, credentials.password)
         if algorithm.lower().endswith("-sess"):
@@ -139,7 +145,7 @@ def _strongest(challenges: Sequence[Challenge]) -> Challenge | None:
     def strength(challenge: Challenge) -> int | None:
         if challenge.scheme == "basic":
             return len(order)
-        if challenge.scheme != "digest" or not challenge.nonce:
+        if challenge.scheme != "digest" or "nonce" not in challenge.parameters:
             return None
         qop = challenge.parameters.get("qop")
         if qop and "auth" not in re.split(r"[\s,]+", qop):

@@ -9,14 +9,19 @@ asks :meth:`ClientSession.keep_alive` when :attr:`ClientSession.keep_alive_at` h
 
 Rules:
 
-1. A refused OPTIONS is ignored: a server need not know it (RFC 2326 §10.1).
-2. A refused SETUP leaves that track out. The session goes on while the required track has been set up, and fails with
-   the server's own status otherwise. When the transport is refused (461), the other one is tried for all tracks.
-3. A 401 is answered once with credentials, and again only for a stale nonce (:mod:`gateway.rtsp.auth`), and at most
+1. A refused OPTIONS is ignored: a server need not know it (RFC 2326 §10.1). Where it is not answered, the transport
+   calls :meth:`ClientSession.skip_options`; where the server hangs up, a session without it is opened.
+2. A refused SETUP leaves that track out, or sets up the one that stands for it. The session goes on while the required
+   track has been set up, and fails with the server's own status otherwise. When the transport is refused (461), the
+   other one is tried for all tracks.
+3. A 401 is answered with credentials, and again only where that makes sense (:mod:`gateway.rtsp.auth`), and at most
    :data:`RETRIES_MAX` times for one request. A provisional response (1xx) is not the answer.
-4. A keep-alive uses what the server offers: GET_PARAMETER, else OPTIONS (RFC 2326 §10.8). Its refusal changes the
-   method; only 454 (Session Not Found) ends the session.
-5. Requests of the server are answered: OPTIONS, GET_PARAMETER and SET_PARAMETER with 200, others with 501. A TEARDOWN
+4. PLAY is sent again without Range where that is refused, and for each track where the server plays no aggregate
+   (459, 460; RFC 2326 §11.3.10).
+5. A keep-alive uses what the server offers: GET_PARAMETER, else OPTIONS (RFC 2326 §10.8). Its refusal changes the
+   method, and then there is none; only 454 (Session Not Found) ends the session.
+6. While the session is opened, one request is under way, and a final response answers it, whatever its CSeq.
+7. Requests of the server are answered: OPTIONS, GET_PARAMETER and SET_PARAMETER with 200, others with 501. A TEARDOWN
    or REDIRECT of the server ends the session.
 """
 
@@ -28,7 +33,9 @@ from enum import StrEnum
 from gateway.rtsp.auth import Authenticator, parse_challenges
 from gateway.rtsp.errors import RtspProtocolError, RtspStatusError
 from gateway.rtsp.messages import Headers, Request, Response
-from gateway.rtsp.sdp import Media, SessionDescription, content_base, parse_sdp
+from gateway.rtsp.redirect import RedirectError, redirect_location
+from gateway.rtsp.sdp import SessionDescription, content_base, parse_sdp
+from gateway.rtsp.track import Track, TransportKind, read_rtp_info
 
 USER_AGENT = "liveedge"
 
@@ -46,6 +53,9 @@ RETRIES_MAX = 2
 
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 
+_RANGE_REFUSED = frozenset({400, 451, 456, 457})
+_NO_AGGREGATE = frozenset({459, 460})
+
 
 class State(StrEnum):
     """Where the session is; see the module."""
@@ -56,42 +66,6 @@ class State(StrEnum):
     PLAY = "play"
     PLAYING = "playing"
     ENDED = "ended"
-
-
-class TransportKind(StrEnum):
-    """How RTP travels."""
-
-    TCP = "tcp"
-    UDP = "udp"
-
-
-class RedirectError(Exception):
-    """The stream is elsewhere: open ``location`` (RFC 2326 §11.3). The caller checks the address and counts."""
-
-    def __init__(self, location: str) -> None:
-        super().__init__("the server redirects")
-        self.location = location
-
-
-@dataclass(slots=True)
-class Track:
-    """A track that the client wants, and what SETUP agreed on.
-
-    Over TCP ``channels`` are the interleaved channels of RTP and RTCP; over UDP ``server_ports`` are where receiver
-    reports go, and ``source`` is the address that sends, where the server names one. ``first_sequence`` and
-    ``first_timestamp`` come from RTP-Info (RFC 2326 §12.33).
-    """
-
-    media: Media
-    is_required: bool = False
-    channels: tuple[int, int] | None = None
-    client_ports: tuple[int, int] | None = None
-    server_ports: tuple[int, int] | None = None
-    source: str | None = None
-    ssrc: int | None = None
-    refused: int | None = None
-    first_sequence: int | None = None
-    first_timestamp: int | None = None
 
 
 Choose = Callable[[SessionDescription], list[Track]]
@@ -106,7 +80,10 @@ class _Sent:
 
 @dataclass
 class ClientSession:
-    """See the module. ``open_udp_ports`` gives the two local ports of a track, when UDP is tried."""
+    """See the module. ``open_udp_ports`` gives the two local ports of a track, when UDP is tried.
+
+    ``has_options`` is false for a server that hangs up at OPTIONS.
+    """
 
     uri: str
     authenticator: Authenticator
@@ -114,6 +91,7 @@ class ClientSession:
     transport: TransportKind = TransportKind.TCP
     may_change_transport: bool = True
     open_udp_ports: Callable[[], tuple[int, int]] | None = None
+    has_options: bool = True
 
     state: State = field(default=State.OPTIONS, init=False)
     description: SessionDescription | None = field(default=None, init=False)
@@ -124,6 +102,8 @@ class ClientSession:
     keep_alive_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
+        if not self.has_options:
+            self.state = State.DESCRIBE
         self._cseq = 0
         self._public: frozenset[str] = frozenset()
         self._base = self.uri
@@ -133,8 +113,17 @@ class ClientSession:
         self._pending: str | None = None
         self._has_tried_both = False
         self._keep_alive_method: str | None = None
+        self._has_range = True
+        self._play_uris: list[str] = []
+        """What is still to be played."""
 
     # --- requests
+
+    def skip_options(self) -> None:
+        """Wait for the answer to OPTIONS no longer."""
+        if self.state is State.OPTIONS:
+            self._pending = None
+            self.state = State.DESCRIBE
 
     def next_request(self) -> Request | None:
         """The request to send now, or ``None`` while an answer is awaited and when nothing is due."""
@@ -152,8 +141,7 @@ class ClientSession:
             track = self.tracks[self._next_track]
             return self._send("SETUP", track.media.control, {"Transport": self._transport_of(track)})
         if self.state is State.PLAY:
-            assert self.description is not None
-            return self._send("PLAY", self.description.control, {"Range": "npt=0.000-"})
+            return self._send("PLAY", self._play_uris[0], {"Range": "npt=0.000-"} if self._has_range else {})
         return None
 
     def keep_alive(self, now: float) -> Request:
@@ -194,20 +182,17 @@ class ClientSession:
         return request
 
     def _transport_of(self, track: Track) -> str:
-        if self.transport is TransportKind.UDP:
+        if self.transport is TransportKind.UDP and track.client_ports is None:
             assert self.open_udp_ports is not None
-            if track.client_ports is None:
-                track.client_ports = self.open_udp_ports()
-            return f"RTP/AVP;unicast;client_port={track.client_ports[0]}-{track.client_ports[1]}"
-        channel = 2 * self._next_track
-        return f"RTP/AVP/TCP;unicast;interleaved={channel}-{channel + 1}"
+            track.client_ports = self.open_udp_ports()
+        return track.offer(self.transport, self._next_track)
 
     # --- answers
 
     def receive(self, response: Response, now: float) -> None:
         """Take a response. ``now`` is monotonic, in seconds.
 
-        Raises :class:`RedirectError`, :class:`~gateway.rtsp.errors.RtspStatusError` and
+        Raises :class:`~gateway.rtsp.redirect.RedirectError`, :class:`~gateway.rtsp.errors.RtspStatusError` and
         :class:`~gateway.rtsp.errors.RtspProtocolError`; the session is over then.
         """
         if response.status < 200:
@@ -228,6 +213,8 @@ class ClientSession:
             if is_awaited:
                 self._pending = method
             return
+        if response.status != 401:
+            self.authenticator.succeeded()
         if self.state in (State.PLAYING, State.ENDED):
             self._receive_while_playing(method, response)
         elif is_awaited:
@@ -244,9 +231,9 @@ class ClientSession:
 
     def _take_sent(self, response: Response) -> _Sent | None:
         cseq = response.cseq
-        if cseq is not None:
+        if cseq is not None and (cseq in self._sent or self._pending is None):
             return self._sent.pop(cseq, None)
-        # Without a CSeq it answers what was asked last.
+        # Rule 6; also without a CSeq it answers what was asked last.
         return self._sent.pop(max(self._sent), None) if self._sent else None
 
     def _advance(self, method: str, response: Response, now: float) -> None:
@@ -254,25 +241,40 @@ class ClientSession:
             if response.status == 401:
                 raise _status_error(method, response)
             if response.status in _REDIRECTS:
-                _redirect(method, response)
+                self._redirect(method, response)
             self._public = _words(response.headers.get_all("Public"))
             self.state = State.DESCRIBE
         elif method == "DESCRIBE":
-            _check(method, response)
+            self._check(method, response)
             self._describe(response)
         elif method == "SETUP":
             self._set_up(response)
         elif method == "PLAY":
-            _check(method, response)
-            self._read_session(response)
-            self._read_rtp_info(response.headers.get("RTP-Info") or "")
-            self._public |= _words(response.headers.get_all("Public"))
+            self._play(response, now)
+
+    def _play(self, response: Response, now: float) -> None:
+        """Rule 4."""
+        if response.status in _RANGE_REFUSED and self._has_range:
+            self._has_range = False
+            return
+        tracks = [track for track in self.tracks if track.refused is None]
+        assert self.description is not None
+        if response.status in _NO_AGGREGATE and self._play_uris == [self.description.control]:
+            self._play_uris = [track.media.control for track in tracks]
+            return
+        self._check("PLAY", response)
+        self._read_session(response)
+        played = [track for track in tracks if track.media.control == self._play_uris[0]]
+        read_rtp_info(played or tracks, response.headers.get("RTP-Info") or "")
+        self._public |= _words(response.headers.get_all("Public"))
+        del self._play_uris[0]
+        if not self._play_uris:
             self.state = State.PLAYING
             self._set_keep_alive(now)
 
     def _describe(self, response: Response) -> None:
         kind = (response.headers.get("Content-Type") or "application/sdp").partition(";")[0].strip().lower()
-        if kind != "application/sdp":
+        if kind not in ("", "application/sdp") and not response.body.lstrip().startswith(b"v=0"):
             raise RtspProtocolError(f"a description that is no SDP: {kind[:60]}")
         self._base = content_base(
             self.uri, response.headers.get("Content-Base"), response.headers.get("Content-Location")
@@ -288,17 +290,23 @@ class ClientSession:
         if response.status == 461 and self.session_id is None and self._change_transport():
             return
         if response.status in _REDIRECTS:
-            _redirect("SETUP", response)
+            self._redirect("SETUP", response)
         if response.status >= 300:
+            if track.otherwise is not None and response.status != 401:
+                track.otherwise.client_ports = track.client_ports
+                self.tracks[self._next_track] = track.otherwise
+                return
             track.refused = response.status
             if track.is_required or response.status == 401:
                 raise _status_error("SETUP", response)
         else:
             self._read_session(response)
-            self._read_transport(track, response.headers.get("Transport") or "")
+            track.read_transport(self.transport, self._next_track, response.headers.get("Transport") or "")
         self._next_track += 1
         if self._next_track == len(self.tracks):
             self.state = State.PLAY
+            assert self.description is not None
+            self._play_uris = [self.description.control]
             if all(track.refused is not None for track in self.tracks):
                 raise _status_error("SETUP", response)
 
@@ -323,29 +331,6 @@ class ClientSession:
             if found and int(found[1]) > 0:
                 self.timeout_s = float(found[1])
 
-    def _read_transport(self, track: Track, header: str) -> None:
-        options = _transport_options(header)
-        if self.transport is TransportKind.TCP:
-            channel = 2 * self._next_track
-            track.channels = _pair(options.get("interleaved", ""), 255) or (channel, channel + 1)
-        else:
-            track.server_ports = _pair(options.get("server_port", ""), 65535)
-            track.source = options.get("source") or None
-        ssrc = options.get("ssrc", "")
-        if re.fullmatch(r"[0-9A-Fa-f]{1,8}", ssrc):
-            track.ssrc = int(ssrc, 16)
-
-    def _read_rtp_info(self, header: str) -> None:
-        tracks = [track for track in self.tracks if track.refused is None]
-        entries = [_transport_options(entry) for entry in header.split(",")][: len(tracks)]
-        for place, entry in enumerate(entries):
-            url = entry.get("url", "")
-            track = next((track for track in tracks if url and track.media.control.endswith(url)), tracks[place])
-            if re.fullmatch(r"[0-9]{1,5}", entry.get("seq", "")):
-                track.first_sequence = int(entry["seq"]) & 0xFFFF
-            if re.fullmatch(r"[0-9]{1,10}", entry.get("rtptime", "")):
-                track.first_timestamp = int(entry["rtptime"]) & 0xFFFFFFFF
-
     def _set_keep_alive(self, now: float) -> None:
         self.keep_alive_at = now + min(KEEP_ALIVE_MAX_S, max(KEEP_ALIVE_MIN_S, self.timeout_s * KEEP_ALIVE_SHARE))
 
@@ -356,20 +341,21 @@ class ClientSession:
             raise _status_error(method, response)
         if method == "GET_PARAMETER":
             self._keep_alive_method = "OPTIONS"
+        elif method == "OPTIONS":
+            # Receiver reports keep the session alive, or nothing does.
+            self.keep_alive_at = float("inf")
 
+    def _check(self, method: str, response: Response) -> None:
+        if response.status in _REDIRECTS:
+            self._redirect(method, response)
+        if response.status >= 300 or response.status < 200:
+            raise _status_error(method, response)
 
-def _check(method: str, response: Response) -> None:
-    if response.status in _REDIRECTS:
-        _redirect(method, response)
-    if response.status >= 300 or response.status < 200:
-        raise _status_error(method, response)
-
-
-def _redirect(method: str, response: Response) -> None:
-    location = (response.headers.get("Location") or "").strip()
-    if not re.match(r"(?i)rtsps?://[^/]", location):
-        raise _status_error(method, response)
-    raise RedirectError(location)
+    def _redirect(self, method: str, response: Response) -> None:
+        location = redirect_location(self.uri, response.headers.get("Location"))
+        if location is None:
+            raise _status_error(method, response)
+        raise RedirectError(location)
 
 
 def _status_error(method: str, response: Response) -> RtspStatusError:
@@ -381,21 +367,3 @@ def _status_error(method: str, response: Response) -> RtspStatusError:
 
 def _words(values: Sequence[str]) -> frozenset[str]:
     return frozenset(word.strip().upper() for value in values for word in value.split(",") if word.strip())
-
-
-def _transport_options(text: str) -> dict[str, str]:
-    """``name=value`` parts between semicolons; names in lower case."""
-    options: dict[str, str] = {}
-    for part in text.split(",")[0].split(";"):
-        name, _, value = part.strip().partition("=")
-        options.setdefault(name.strip().lower(), value.strip().strip('"'))
-    return options
-
-
-def _pair(text: str, most: int) -> tuple[int, int] | None:
-    found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text)
-    if not found:
-        return None
-    first = int(found[1])
-    second = int(found[2]) if found[2] else first + 1
-    return (first, second) if first <= most and second <= most else None

@@ -14,6 +14,7 @@ Rules:
    few stray bytes between frames.
 3. What is handed out is bounded too, by :attr:`StreamParser.work_left`: thousands of empty frames fit into one read.
 4. Lines end with CRLF, CR or LF; a folded header line (RFC 2822 §2.2.3) belongs to the line before it.
+5. Text is UTF-8; what is not is replaced, except in challenges: their bytes come back with the credentials.
 """
 
 import math
@@ -206,7 +207,7 @@ class StreamParser:
             return False
         if found.start() - self._start > HEAD_MAX_BYTES:
             raise RtspProtocolError(f"a message head of more than {HEAD_MAX_BYTES} bytes")
-        text = bytes(self._view[self._start : found.start()]).decode("utf-8", "replace")
+        text = bytes(self._view[self._start : found.start()]).decode("utf-8", "surrogateescape")
         self._start = self._searched = found.end()
         self._garbage_in_a_row = 0
         start_line, headers = _split_head(text)
@@ -271,7 +272,7 @@ def parse_start_line(line: str, headers: Headers, body: bytes) -> Message:
 
 
 def _split_head(text: str) -> tuple[str, list[tuple[str, str]]]:
-    lines = re.split(r"\r\n|\n|\r", text)
+    lines = [_readable(line) for line in re.split(r"\r\n|\n|\r", text)]
     headers: list[tuple[str, str]] = []
     for line in lines[1:]:
         if line[:1] in (" ", "\t") and headers:
@@ -282,6 +283,13 @@ def _split_head(text: str) -> tuple[str, list[tuple[str, str]]]:
         if colon:
             headers.append((name.strip(), value.strip()))
     return lines[0].strip(), headers
+
+
+def _readable(line: str) -> str:
+    """Rule 5."""
+    if line.isascii() or line.lower().startswith("www-authenticate"):
+        return line
+    return line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _content_length(headers: list[tuple[str, str]]) -> int:
@@ -306,4 +314,4 @@ def _encode(start_line: str, headers: Headers, body: bytes) -> bytes:
         raise ValueError("a line break in a header")
     if body:
         lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body

@@ -17,6 +17,11 @@ REPORT_INTERVAL_S = 5.0
 """How often a receiver report is due, in seconds (RFC 3550 §6.2). Some cameras end a session without them."""
 
 
+def is_rtcp(second_byte: int) -> bool:
+    """Whether a packet with this second byte is RTCP and not RTP, which avoids these values (RFC 5761 §4)."""
+    return 192 <= second_byte <= 223
+
+
 @dataclass(frozen=True, slots=True)
 class SenderReport:
     """What a camera's clock said: ``ntp_s`` in seconds since 1970, for the moment of ``timestamp`` in RTP units.

@@ -26,6 +26,9 @@ FORMATS_MAX = 32
 ATTRIBUTES_MAX = 256
 """Attributes of one section that are read."""
 
+VIDEO_CLOCK_RATE = 90_000
+"""Ticks a second of RTP's clock for video (RFC 3551 §5)."""
+
 _STATIC = {
     0: ("PCMU", 8000, 1),
     3: ("GSM", 8000, 1),
@@ -172,19 +175,34 @@ def _media(section: _Section, base: str, direction: str, *, is_back_channel: boo
         if not re.fullmatch(r"[0-9]{1,3}", number):
             continue
         if name == "rtpmap":
-            found = re.match(r"\s*([^/\s]+)\s*/\s*([0-9]{1,9})(?:\s*/\s*([0-9]{1,3}))?", rest)
-            if found and int(found[2]) > 0:
-                maps.setdefault(int(number), (found[1].upper(), int(found[2]), int(found[3] or 1) or 1))
+            found = re.match(r"\s*([^/\s]+)(?:\s*/\s*([0-9]{1,9})(?:\s*/\s*([0-9]{1,3}))?)?", rest)
+            clock_rate = int(found[2] or 0) if found else 0
+            if section.kind == "video":
+                # All formats of video have this clock, also where it is forgotten.
+                clock_rate = clock_rate or VIDEO_CLOCK_RATE
+            if found and clock_rate > 0:
+                maps.setdefault(int(number), (found[1].upper(), clock_rate, int(found[3] or 1) or 1))
         elif name == "fmtp":
             parameters.setdefault(int(number), {}).update(parse_fmtp(rest))
     formats = []
     for payload_type in section.payload_types:
         known = maps.get(payload_type) or _STATIC.get(payload_type)
+        if known is None and section.kind == "video":
+            known = _guessed(parameters.get(payload_type, {}))
         if known is not None:
             formats.append(Format(payload_type, known[0], known[1], known[2], parameters.get(payload_type, {})))
     control = resolve_control(base, _attribute(section, "control") or "")
     rate = _frame_rate(section)
     return Media(section.kind, section.protocol, tuple(formats), control, direction, is_back_channel, rate)
+
+
+def _guessed(parameters: dict[str, str]) -> tuple[str, int, int] | None:
+    """The video format that only its parameters name (RFC 6184 §8.1, RFC 7798 §7.1), because ``rtpmap`` is missing."""
+    if parameters.keys() & {"sprop-vps", "sprop-sps", "sprop-pps"}:
+        return ("H265", VIDEO_CLOCK_RATE, 1)
+    if parameters.keys() & {"sprop-parameter-sets", "packetization-mode", "profile-level-id"}:
+        return ("H264", VIDEO_CLOCK_RATE, 1)
+    return None
 
 
 def _attribute(section: _Section, name: str) -> str | None:

@@ -24,8 +24,8 @@ from gateway.capture.rtsp_run import RtspRun
 from gateway.capture.url import CameraUrl
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.media import Packet
-from gateway.rtsp.client import RedirectError
 from gateway.rtsp.errors import RtspProtocolError, RtspStatusError
+from gateway.rtsp.redirect import RedirectError
 
 
 class RtspCaptureEngine(AsyncCaptureEngine):

@@ -58,6 +58,8 @@ def test_a_digest_without_qop_is_that_of_rfc_2069() -> None:
         (['Digest realm="r", nonce="n", qop="auth-int"', 'Basic realm="r"'], "Basic "),
         (["Basic"], "Basic "),
         (["digest realm=r,nonce=n"], "Digest "),
+        (['Negotiate, NTLM, Digest realm="r", nonce="n"'], "Digest "),
+        (['Digest realm="r", nonce=""'], "Digest "),
     ],
 )
 def test_the_strongest_challenge_that_is_known_is_answered(headers: list[str], expected: str) -> None:
@@ -105,3 +107,11 @@ def test_wild_challenges_raise_nothing(values: list[str]) -> None:
 def test_the_time_to_read_a_header_grows_with_its_length_alone(value: str) -> None:
     # A regular expression that tries every split of these blanks does not end before the suite's time is up.
     assert len(parse_challenges([value.format(" " * 500_000)])) <= 2
+
+
+def test_a_new_nonce_is_answered_after_a_success_alone() -> None:
+    authenticator = Authenticator(Credentials("user", "pass"))
+    assert authenticator.accept(parse_challenges(['Digest realm="r", nonce="1"']))
+    authenticator.succeeded()
+    assert authenticator.accept(parse_challenges(['Digest realm="r", nonce="2"']))
+    assert not authenticator.accept(parse_challenges(['Digest realm="r", nonce="3"']))

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 import pytest
 
 from gateway.rtsp.auth import Authenticator, Credentials
-from gateway.rtsp.client import ClientSession, RedirectError, State, Track, TransportKind
+from gateway.rtsp.client import ClientSession, State
 from gateway.rtsp.errors import RtspProtocolError, RtspStatusError
 from gateway.rtsp.messages import Headers, Request, Response
+from gateway.rtsp.redirect import RedirectError
 from gateway.rtsp.sdp import SessionDescription
+from gateway.rtsp.track import Track, TransportKind
 
 URI = "rtsp://camera:554/stream1"
 SDP = (
@@ -28,6 +30,7 @@ class Camera:
     def __init__(self, credentials: Credentials | None = None, **options: object) -> None:
         self.session = ClientSession(URI, Authenticator(credentials), choose, **options)  # type: ignore[arg-type]
         self.requests: list[Request] = []
+        self.body = SDP
         self.statuses: dict[str, list[int]] = {}
         self.headers: dict[str, dict[str, str]] = {
             "OPTIONS": {"Public": "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER"}
@@ -45,7 +48,7 @@ class Camera:
         if status == 401:
             headers["WWW-Authenticate"] = CHALLENGE.format(len(self.requests))
         if request.method == "DESCRIBE" and status == 200:
-            body = SDP
+            body = self.body
         if request.method == "SETUP" and status == 200:
             headers = {"Session": "42;timeout=20", "Transport": request.headers.get("Transport") or "", **headers}
         self.session.receive(Response(status, "as told", Headers(list(headers.items())), body), now)
@@ -173,6 +176,7 @@ def test_a_redirect_without_an_address_is_a_refusal() -> None:
 def test_a_description_that_is_no_sdp() -> None:
     camera = Camera()
     camera.headers["DESCRIBE"] = {"Content-Type": "text/html"}
+    camera.body = b"<html>v=0 m=video</html>"
     with pytest.raises(RtspProtocolError, match="no SDP"):
         camera.run()
 
@@ -233,3 +237,126 @@ def test_a_teardown_ends_what_was_set_up_and_nothing_else() -> None:
     assert request is not None
     assert request.method == "TEARDOWN"
     assert camera.session.teardown() is None
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "", "application/SDP; charset=utf-8"])
+def test_a_description_by_another_name(kind: str) -> None:
+    camera = Camera()
+    camera.headers["DESCRIBE"] = {"Content-Type": kind}
+    camera.run()
+    assert camera.session.state is State.PLAYING
+
+
+def test_a_session_without_options() -> None:
+    camera = Camera(has_options=False)
+    camera.run()
+    assert camera.methods[0] == "DESCRIBE"
+    assert camera.session.state is State.PLAYING
+
+
+def test_options_is_not_awaited_for_long_and_its_late_answer_means_nothing() -> None:
+    camera = Camera()
+    options = camera.session.next_request()
+    assert options is not None
+    camera.session.skip_options()
+    describe = camera.session.next_request()
+    assert describe is not None
+    camera.answer(options)
+    assert camera.session.next_request() is None
+    camera.answer(describe)
+    camera.run()
+    assert camera.session.state is State.PLAYING
+
+
+@pytest.mark.parametrize("cseq", ["0", "1", "99", "x", ""])
+def test_an_answer_with_any_cseq_is_that_of_the_one_request(cseq: str) -> None:
+    camera = Camera()
+    while (request := camera.session.next_request()) is not None:
+        camera.answer(request, extra={"CSeq": cseq})
+    assert camera.session.state is State.PLAYING
+
+
+@pytest.mark.parametrize("status", [400, 451, 456, 457])
+def test_play_without_range_where_that_is_refused(status: int) -> None:
+    camera = Camera()
+    camera.statuses["PLAY"] = [status]
+    camera.run()
+    assert camera.session.state is State.PLAYING
+    assert [request.headers.get("Range") is None for request in camera.requests[-2:]] == [False, True]
+
+
+@pytest.mark.parametrize("status", [400, 457])
+def test_play_that_is_refused_also_without_range(status: int) -> None:
+    camera = Camera()
+    camera.statuses["PLAY"] = [status] * 2
+    with pytest.raises(RtspStatusError):
+        camera.run()
+
+
+@pytest.mark.parametrize("status", [459, 460])
+def test_each_track_is_played_where_the_aggregate_is_refused(status: int) -> None:
+    camera = Camera()
+    camera.statuses["PLAY"] = [status]
+    camera.headers["PLAY"] = {"RTP-Info": "seq=3"}
+    camera.run()
+    assert camera.session.state is State.PLAYING
+    assert [request.uri for request in camera.requests[-2:]] == [f"{URI}/track1", f"{URI}/track2"]
+    assert [track.first_sequence for track in camera.session.tracks] == [3, 3]
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_another_track_in_place_of_a_refused_one(status: int) -> None:
+    def first_or_second(description: SessionDescription) -> list[Track]:
+        first, second = (Track(media, is_required=True) for media in description.media)
+        first.otherwise = second
+        return [first]
+
+    camera = Camera()
+    camera.session.choose = first_or_second
+    camera.statuses["SETUP"] = [status]
+    camera.run()
+    assert camera.session.state is State.PLAYING
+    assert [track.media.control for track in camera.session.tracks] == [f"{URI}/track2"]
+
+
+def test_a_redirect_to_a_path() -> None:
+    camera = Camera()
+    camera.statuses["DESCRIBE"] = [302]
+    camera.headers["DESCRIBE"] = {"Location": "/other?x=1"}
+    with pytest.raises(RedirectError) as caught:
+        camera.run()
+    assert caught.value.location == "rtsp://camera:554/other?x=1"
+
+
+def test_each_request_may_need_another_nonce_after_a_success() -> None:
+    camera = Camera(Credentials("user", "pass"))
+    camera.statuses = {method: [401, 200] * 2 for method in ("OPTIONS", "DESCRIBE", "SETUP", "PLAY")}
+    camera.run()
+    assert camera.session.state is State.PLAYING
+
+
+def test_a_nonce_that_expires_while_playing_is_replaced() -> None:
+    camera = Camera(Credentials("user", "pass"))
+    camera.statuses["OPTIONS"] = [401]
+    camera.run()
+    camera.statuses["GET_PARAMETER"] = [401]
+    camera.requests.append(camera.session.keep_alive(100.0))
+    camera.answer(camera.requests[-1])
+    camera.run()
+    assert camera.methods[-2:] == ["GET_PARAMETER", "GET_PARAMETER"]
+    nonces = [request.headers.get("Authorization") for request in camera.requests[-2:]]
+    assert nonces[0] != nonces[1]
+
+
+def test_a_password_that_is_refused_while_playing_is_not_sent_for_ever() -> None:
+    camera = Camera(Credentials("user", "pass"))
+    camera.statuses["OPTIONS"] = [401]
+    camera.run()
+    camera.statuses = {"GET_PARAMETER": [401] * 9, "OPTIONS": [401] * 9}
+    for now in range(100, 1000, 10):
+        if camera.session.keep_alive_at <= now:
+            camera.requests.append(camera.session.keep_alive(now))
+            camera.answer(camera.requests[-1])
+            camera.run()
+    assert len(camera.requests) <= 10
+    assert camera.session.state is State.PLAYING

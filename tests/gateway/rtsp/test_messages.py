@@ -112,3 +112,12 @@ def test_a_header_cannot_be_split_in_two() -> None:
 
 def test_what_is_shown_of_headers_has_no_credentials() -> None:
     assert "secret" not in repr(Headers([("Authorization", "Basic secret"), ("CSeq", "1")]))
+
+
+def test_a_realm_in_any_encoding_comes_back_as_it_was() -> None:
+    head = b'RTSP/1.0 401 No\r\nWWW-Authenticate: Digest realm="\xe9"\r\nServer: \xe9\r\n\r\n'
+    (response,) = events(head)
+    assert isinstance(response, Response)
+    assert response.headers.get("Server") == "\ufffd"
+    challenge = response.headers.get("WWW-Authenticate") or ""
+    assert b'realm="\xe9"' in Request("OPTIONS", "*", Headers([("Authorization", challenge)])).encode()

@@ -111,3 +111,23 @@ def test_wild_descriptions_raise_nothing_else(lines: list[str]) -> None:
         return
     assert len(description.media) <= 32
     assert all(found.clock_rate > 0 and found.channels > 0 for media in description.media for found in media.formats)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "a=rtpmap:96 H264",
+        "a=rtpmap:96 h264/0",
+        "a=rtpmap: 96 H264/90000",
+        "a=fmtp:96 packetization-mode=1",
+        "a=fmtp:96 sprop-parameter-sets=Z00A,aO4=",
+    ],
+)
+def test_a_video_format_with_an_odd_or_missing_rtpmap(attributes: str) -> None:
+    description = parse_sdp(f"v=0\r\nm=video 0 RTP/AVP 96\r\n{attributes}\r\n".encode(), BASE)
+    (found,) = description.media[0].formats
+    assert (found.encoding, found.clock_rate) == ("H264", 90_000)
+
+
+def test_sound_without_rtpmap_is_not_guessed() -> None:
+    assert not parse_sdp(b"m=audio 0 RTP/AVP 96\r\na=fmtp:96 packetization-mode=1\r\n", BASE).media[0].formats

@@ -111,7 +111,7 @@ def test_the_address_policy_applies_to_redirects(pull: Pull) -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["", "http://127.0.0.1/", "rtsp://", "/other", "rtsp://user:hunter2@/", "rtsp://a:99999/", "rtsp://[::/"],
+    ["", "http://127.0.0.1/", "rtsp://", "//other", "other", "rtsp://user:hunter2@/", "rtsp://a:99999/", "rtsp://[::/"],
 )
 def test_a_redirect_to_nowhere(pull: Pull, location: str) -> None:
     with (

@@ -2,6 +2,7 @@
 
 import gzip
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,53 @@ def test_a_refused_track_leaves_the_video(status: int) -> None:
 def test_a_refused_options_is_ignored(status: int) -> None:
     with RtspCamera(BOTH, media(), answer=refusing(status, "OPTIONS", 1)) as camera:
         assert pull(camera.url())
+
+
+def test_a_server_that_hangs_up_at_options_is_asked_without() -> None:
+    def answer(asked: Asked, number: int) -> Reply | None:
+        if asked.method == "OPTIONS":
+            raise ConnectionResetError
+        return None
+
+    with RtspCamera(BOTH, media(), answer=answer) as camera:
+        assert pull(camera.url())
+    assert camera.methods[:2] == ["OPTIONS", "DESCRIBE"]
+
+
+@pytest.mark.parametrize("ports", [";server_port=0-0", ";server_port=0", "", ";server_port=70000-70001"])
+def test_udp_ports_that_are_none(ports: str) -> None:
+    class Camera(RtspCamera):
+        def _usual(self, asked: Asked, client: Any) -> Reply:
+            if asked.method == "SETUP" and "TCP" in asked.headers["transport"]:
+                return Reply(461)
+            reply = super()._usual(asked, client)
+            if asked.method != "SETUP":
+                return reply
+            offered = dict(reply.headers)["Transport"].partition(";server_port")[0]
+            return Reply(headers=(("Transport", offered + ports), ("Session", "42")))
+
+    with Camera(BOTH, media()) as camera:
+        assert pull(camera.url())
+
+
+def test_the_second_video_where_the_first_is_refused() -> None:
+    description = sdp(video_section(), video_section(number=2))
+    with RtspCamera(description, media(), answer=refusing(404, "SETUP", 1)) as camera:
+        assert pull(camera.url())
+    assert [asked.uri[-6:] for asked in camera.asked if asked.method == "SETUP"] == ["track0", "track2"]
+
+
+def test_all_tracks_on_one_channel() -> None:
+    class Camera(RtspCamera):
+        def _usual(self, asked: Asked, client: Any) -> Reply:
+            reply = super()._usual(asked, client)
+            if asked.method == "SETUP":
+                client._channels[-1] = (0, 1)
+                return Reply(headers=(("Transport", "RTP/AVP/TCP;interleaved=0-1"), ("Session", "42")))
+            return reply
+
+    with Camera(BOTH, media()) as camera:
+        assert {packet.is_video for packet in pull(camera.url())} == {True, False}
 
 
 def test_udp_where_tcp_is_refused() -> None:
