@@ -21,7 +21,7 @@ from gateway.camera_settings import CameraSettings, RenditionName
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CheckAddress, EngineFactory
 from gateway.capture_clients import CaptureClients
-from gateway.clock import Clock, to_rfc3339
+from gateway.clock import CLOCK_RATE, Clock, to_rfc3339
 from gateway.errors import NotFoundError
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
@@ -134,6 +134,14 @@ class Camera:
         return max(packets, key=lambda packet: packet.captured_at_90k, default=None)
 
     # --- clients and viewers
+
+    def clients_since(self) -> dict[str, str]:
+        """Since when each client has the capture, RFC 3339 UTC."""
+        now_90k, now_s = self._clock.wall_90k(), self._clock.monotonic()
+        return {
+            client_id: to_rfc3339(now_90k - round((now_s - self._clients.started_s(client_id)) * CLOCK_RATE))
+            for client_id in self._clients
+        }
 
     @property
     def clients(self) -> CaptureClients:

@@ -70,6 +70,10 @@ class CaptureClients(Mapping[str, Mapping[str, Any]]):
         self._clients.pop(client_id, None)
         self._clients[client_id] = _Client(dict(metadata), owner, expires, now_s)
 
+    def started_s(self, client_id: str) -> float:
+        """When a client has last started the capture, monotonic."""
+        return self._clients[client_id].started_s
+
     def remove(self, client_id: str) -> bool:
         """Remove a client. Returns whether there was one."""
         return self._clients.pop(client_id, None) is not None

@@ -35,6 +35,7 @@ from signaling.events import (
     CaptureRequest,
     CaptureStatusRequest,
     CaptureStatusResponse,
+    ClientSince,
     Endpoint,
     Refusal,
     WebRtcError,
@@ -134,6 +135,14 @@ class Control:
             failure = LiveedgeError("the gateway failed on this command; its log has the reason")
             return self._refuse(event, payload, failure, caller)
 
+    def status_for_ems(self, status: CaptureStatus) -> CaptureStatusResponse:
+        """A camera's status as it is sent to the EMS: with the clients that have started it."""
+        return self.status_response(status).model_copy(update={"requested_by": self._requested_by(status.camera_id)})
+
+    def _requested_by(self, camera_id: str) -> list[ClientSince]:
+        since = self.service.camera(camera_id).clients_since()
+        return [ClientSince(client_id=client_id, since=time) for client_id, time in since.items()]
+
     def status_response(self, status: CaptureStatus) -> CaptureStatusResponse:
         """A camera's status as it is sent."""
         live_edge = status.live_edge
@@ -154,22 +163,25 @@ class Control:
             # A browser's client ends with its connection.
             expires=not is_browser,
         )
-        return self._status_reply(status, request.client_id, request.metadata)
+        return self._status_reply(caller, status, request.client_id, request.metadata)
 
     async def _stop(self, caller: Caller, request: CaptureRequest) -> Reply:
         camera = self.service.camera(request.camera_id)
         client = caller.client(request.client_id)
         kept = camera.clients.get(client)
         status = await self.service.stop_capture(client, camera.id)
-        return self._status_reply(status, request.client_id, request.metadata or kept)
+        return self._status_reply(caller, status, request.client_id, request.metadata or kept)
 
     async def _status(self, caller: Caller, request: CaptureStatusRequest) -> Reply:
         camera = self.service.camera(request.camera_id)
         kept = camera.clients.get(caller.client(request.requesting_client))
-        return self._status_reply(camera.status(), request.requesting_client, kept)
+        return self._status_reply(caller, camera.status(), request.requesting_client, kept)
 
-    def _status_reply(self, status: CaptureStatus, client_id: str, metadata: Mapping[str, Any] | None) -> Reply:
-        answer = self.status_response(status).model_copy(
+    def _status_reply(
+        self, caller: Caller, status: CaptureStatus, client_id: str, metadata: Mapping[str, Any] | None
+    ) -> Reply:
+        to_message = self.status_for_ems if caller.endpoint is Endpoint.EMS else self.status_response
+        answer = to_message(status).model_copy(
             update={"client_id": client_id, "metadata": dict(metadata) if metadata else None}
         )
         return Reply(STATUS, answer.wire())

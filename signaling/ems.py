@@ -13,8 +13,9 @@ Rules:
 2. WebSocket is tried first, and HTTP polling where that fails: some servers allow only one of them.
 3. A connection ends when the other side disconnects, when its transport closes, or when it does not answer a WebSocket
    ping in time (:mod:`signaling.ems_client`).
-4. What the EMS requested continues after the connection ends. On each connect the status of every camera is sent, and
-   frames continue for the cameras that it had started.
+4. What the EMS requested continues after the connection ends, and after a restart of the gateway
+   (:mod:`signaling.ems_requests`). On each connect the status of every camera is sent, with the clients that have
+   started it, and frames continue for the cameras that the EMS had started.
 5. Frames of a camera are sent from the EMS's ``capture_start_request`` to its last ``capture_stop_request``, at the
    camera's ``FRAME_RATE`` and ``FRAME_WIDTH``. What is sent, and when, is in :mod:`signaling.ems_connection`.
 6. Events that are not commands of the gateway are ignored without a log message: an EMS may send every event to every
@@ -34,13 +35,14 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from gateway.backoff import Backoff
-from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import NotFoundError, SettingsError, redact, redact_url
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
+from gateway.errors import LiveedgeError, NotFoundError, SettingsError, redact, redact_url
 from gateway.port_probe import wait_until_reachable
 from signaling.compat import HandshakeWebSocket
 from signaling.control import Caller, Control
 from signaling.ems_client import CONNECT_TIMEOUT_S, EmsClient, EmsRefusedError
 from signaling.ems_connection import EmsConnection
+from signaling.ems_requests import EmsRequests, RequestStore
 from signaling.events import COMMANDS, CaptureRequest, Endpoint, parse
 from signaling.messaging import StreamMessaging
 from signaling.settings import MessagingSettings
@@ -49,6 +51,9 @@ from signaling.status import MessagingStatus
 log = logging.getLogger(__name__)
 
 CALLER = Caller(Endpoint.EMS, "ems")
+
+SAVE_INTERVAL_S = 60.0
+"""How often it is noted that the gateway runs, beside each change of the requests."""
 
 TRANSPORTS = (("websocket",), ("polling", "websocket"))
 """Rule 2."""
@@ -70,7 +75,13 @@ class _Outcome:
 class EmsMessaging(StreamMessaging):
     """See the module. Raises :class:`~gateway.errors.SettingsError` for an invalid address."""
 
-    def __init__(self, settings: MessagingSettings, control: Control, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        settings: MessagingSettings,
+        control: Control,
+        clock: Clock = SYSTEM_CLOCK,
+        store: RequestStore | None = None,
+    ) -> None:
         super().__init__(settings, control)
         self._clock = clock
         assert settings.socketio_server_url is not None
@@ -84,7 +95,10 @@ class EmsMessaging(StreamMessaging):
         self._is_failure_reported = False
         self._task: asyncio.Task[None] | None = None
         self._connection: EmsConnection | None = None
-        self._requested_by: dict[str, set[str]] = {}
+        self._requests = EmsRequests()
+        self._store = store
+        self._unsaved = asyncio.Event()
+        self._saver: asyncio.Task[None] | None = None
         self._error: str | None = None
         self._connects = 0
         self._frames_sent = 0
@@ -98,13 +112,18 @@ class EmsMessaging(StreamMessaging):
 
     async def start(self) -> None:
         if self._task is None:
+            await self._restore()
+            self._saver = asyncio.create_task(self._keep_saved(), name="ems-requests")
             self._task = asyncio.create_task(self._supervise(), name="ems")
 
     async def close(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = [task for task in (self._task, self._saver) if task is not None]
+        self._task = self._saver = None
+        for task in tasks:
             task.cancel()
-            await asyncio.wait([task])
+        if tasks:
+            await asyncio.wait(tasks)
+            await self._save()
 
     def status(self) -> MessagingStatus:
         live = self._connection
@@ -223,7 +242,7 @@ class EmsMessaging(StreamMessaging):
         try:
             self._connection = connection
             connection.open()
-            for camera_id in tuple(self._requested_by):
+            for camera_id in self._requests.cameras:
                 await self._start_frames(connection, camera_id)
             await client.wait_closed()
         finally:
@@ -256,18 +275,16 @@ class EmsMessaging(StreamMessaging):
         request = parse(event, CaptureRequest, payload)
         camera = self.control.service.camera(request.camera_id)
         camera_id = camera.id
-        requested_by = self._requested_by.setdefault(camera_id, set())
-        requested_by.intersection_update(camera.clients)  # others may have given way to newer ones
+        self._requests.retain(camera_id, camera.clients.__contains__)  # others may have given way to newer ones
         if event == "capture_start_request":
-            requested_by.add(request.client_id)
+            self._requests.add(camera_id, request.client_id, request.metadata)
         else:
-            requested_by.discard(request.client_id)
-        if not requested_by:
-            del self._requested_by[camera_id]
+            self._requests.remove(camera_id, request.client_id)
+        self._unsaved.set()
         connection = self._connection
         if connection is None:
             return
-        if not requested_by:
+        if camera_id not in self._requests.cameras:
             await connection.frames.stop(camera_id)
         elif camera_id not in connection.frames:
             await self._start_frames(connection, camera_id)
@@ -276,6 +293,46 @@ class EmsMessaging(StreamMessaging):
         # A camera may have been removed since the EMS asked for it.
         with contextlib.suppress(NotFoundError):
             await connection.start_frames(self.control.service.camera(camera_id))
+
+    # --- requests over a restart (rule 4)
+
+    async def _restore(self) -> None:
+        """Start again what the EMS had started before the gateway was restarted."""
+        if self._store is None or not self.settings.ems_request_keep:
+            return
+        try:
+            written = await asyncio.to_thread(self._store.load)
+        except OSError as error:
+            log.warning("the requests of the EMS before the restart cannot be read: %s", redact(error))
+            return
+        if written is None or not self._requests.restore(written, self._now_s(), self.settings.ems_request_keep):
+            return
+        for request in tuple(self._requests):
+            try:
+                await self.control.service.start_capture(request.client_id, request.camera_id, request.metadata)
+            except LiveedgeError as error:
+                log.warning("a request of the EMS is not restored: %s", redact(error))
+                self._requests.remove(request.camera_id, request.client_id)
+        log.info("%d requests of the EMS are restored", len(self._requests))
+
+    async def _keep_saved(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_INTERVAL_S):
+                    await self._unsaved.wait()
+            self._unsaved.clear()
+            await self._save()
+
+    async def _save(self) -> None:
+        if self._store is None:
+            return
+        try:
+            await asyncio.to_thread(self._store.save, self._requests.dump(self._now_s()))
+        except OSError as error:
+            log.warning("the requests of the EMS cannot be kept for a restart: %s", redact(error))
+
+    def _now_s(self) -> float:
+        return self._clock.wall_90k() / CLOCK_RATE
 
 
 def _retries(settings: MessagingSettings) -> int:

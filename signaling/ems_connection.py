@@ -61,7 +61,7 @@ class EmsConnection:
 
     def open(self) -> None:
         """The EMS has accepted the connection: send every camera's status."""
-        self._publisher = StatusPublisher(self._control.service, self._control.status_response, self._send_status)
+        self._publisher = StatusPublisher(self._control.service, self._control.status_for_ems, self._send_status)
         self._publisher.publish_all()
         self._opened.set_result(True)
 

@@ -135,6 +135,13 @@ class Outbound(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
+class ClientSince(Outbound):
+    """A client that has started a capture by command, and since when."""
+
+    client_id: str = Field(description="a client of the gateway's own server has the prefix `browser:`")
+    since: str = Field(description="RFC 3339 UTC", json_schema_extra={"format": "date-time"})
+
+
 class CaptureStatusResponse(CaptureStatus):
     """A camera's status, as an answer to a command or after a change.
 
@@ -146,6 +153,9 @@ class CaptureStatusResponse(CaptureStatus):
     error: str | None = Field(default=None, description="error code, if a command was refused")
     client_id: str | None = None
     metadata: dict[str, Any] | None = None
+    requested_by: list[ClientSince] | None = Field(
+        default=None, description="the clients that have started the capture by command; to the EMS only"
+    )
     warnings: list[str] | None = Field(default=None, description="fields of the command that do not exist")
 
     def wire(self) -> dict[str, Any]:

@@ -7,11 +7,12 @@ dotted name of a class, ``package.module:Class``, which is a :class:`~signaling.
 import importlib
 
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import SettingsError
+from gateway.errors import LiveedgeError, SettingsError, redact
 from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
 from signaling.control import LiveEdgeSource
 from signaling.ems import EmsMessaging
+from signaling.ems_requests import RequestStore
 from signaling.messaging import NoMessaging, StreamMessaging
 from signaling.settings import MessagingSettings
 from signaling.webrtc import create_control
@@ -24,15 +25,25 @@ def create_messaging(
     *,
     live_edge: LiveEdgeSource | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    requests: RequestStore | None = None,
 ) -> StreamMessaging:
-    """The adapter that the settings name. Raises :class:`~gateway.errors.SettingsError`."""
+    """The adapter that the settings name. The requests of an EMS are kept in ``requests``.
+
+    Raises :class:`~gateway.errors.SettingsError`.
+    """
     control = create_control(service, webrtc, live_edge)
     name = settings.messaging.strip()
     if name == "none" or (name == "socketio" and settings.socketio_server_url is None):
         return NoMessaging(settings, control)
     if name == "socketio":
-        return EmsMessaging(settings, control, clock)
-    return _adapter_class(name)(settings, control)
+        return EmsMessaging(settings, control, clock, requests)
+    adapter = _adapter_class(name)
+    try:
+        return adapter(settings, control)
+    except LiveedgeError:
+        raise
+    except Exception as error:
+        raise SettingsError(f"MESSAGING: {name!r} cannot be created: {redact(error)}") from error
 
 
 def _adapter_class(name: str) -> type[StreamMessaging]:

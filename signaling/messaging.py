@@ -25,7 +25,7 @@ class StreamMessaging(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Begin. Returns at once, even if the event service does not answer."""
+        """Begin. Returns at once, even if the event service does not answer. If it raises, there is no messaging."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -37,6 +37,25 @@ class StreamMessaging(ABC):
 
         It contains no credentials.
         """
+
+
+class FailedMessaging(StreamMessaging):
+    """In place of an adapter that could not start. ``error`` is the reason, without secrets."""
+
+    def __init__(self, settings: MessagingSettings, control: Control, error: str) -> None:
+        super().__init__(settings, control)
+        self._error = error
+
+    async def start(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+    def status(self) -> MessagingStatus:
+        return MessagingStatus(
+            adapter=self.settings.messaging, connected=False, error=f"the adapter could not start: {self._error}"
+        )
 
 
 class NoMessaging(StreamMessaging):

@@ -40,6 +40,13 @@ class MessagingSettings(RetrySettings):
         " system",
         applies=Applies.RESTART,
     )
+    ems_request_keep: Annotated[float, Field(ge=0)] = setting(
+        86_400,
+        unit="s",
+        help="captures that the EMS has started are started again after a restart of the gateway, if it was off for no"
+        " longer than this; 0: never",
+        applies=Applies.RESTART,
+    )
     messaging: str = setting(
         "socketio",
         help="`socketio`, `none`, or your own adapter as `package.module:Class`",

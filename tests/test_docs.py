@@ -59,7 +59,7 @@ async def test_the_messaging_adapter(tmp_path: Path) -> None:
     commands.write_text(json.dumps(["capture_start_request", {"client_id": "me"}]) + "\n")
     await eventually(lambda: service.status().state is SessionState.LIVE, "the camera is live")
     with commands.open("a") as file:
-        file.write(json.dumps(["capture_start_request", {}]) + "\n")
+        file.write("no JSON\n[]\n7\n" + json.dumps(["capture_start_request", {}]) + "\n")
     messages = tmp_path / "messages.jsonl"
     await eventually(lambda: "client_id: Field required" in messages.read_text(), "the invalid command is answered")
     await eventually(lambda: '"live"' in messages.read_text(), "the status is reported")

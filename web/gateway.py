@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -25,7 +26,7 @@ from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.config.field import Applies, names_changed, with_values
-from gateway.errors import ConflictError
+from gateway.errors import ConflictError, redact
 from gateway.service import CaptureService
 from gateway.status import LiveEdge
 from gateway.webrtc.ice.servers import IceServers
@@ -36,9 +37,12 @@ from hls.playback.reader import ArchiveReader
 from hls.settings import needs_new_recorder
 from signaling.asyncapi import asyncapi_document
 from signaling.browser import BrowserSignaling
+from signaling.ems_requests import RequestStore
 from signaling.factory import create_messaging
+from signaling.messaging import FailedMessaging
 from web.address_policy import refuse_metadata
 from web.camera_store import CameraStore
+from web.private_files import write_private
 from web.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -72,7 +76,14 @@ class Gateway:
             listen=_media_addresses(settings),
             clock=clock,
         )
-        self.messaging = create_messaging(settings, self.service, self.webrtc, live_edge=self.live_edge, clock=clock)
+        self.messaging = create_messaging(
+            settings,
+            self.service,
+            self.webrtc,
+            live_edge=self.live_edge,
+            clock=clock,
+            requests=_request_store(settings.data_dir),
+        )
         self.browser = BrowserSignaling(settings, self.service, self.webrtc, live_edge=self.live_edge)
         self.mjpeg_frames_skipped: Counter[str] = Counter()
         """Frames that MJPEG clients did not get because they were slower, by camera."""
@@ -93,7 +104,14 @@ class Gateway:
         for camera in self.service.cameras.values():
             self.live.add_camera(camera)
         self.service.start()
-        await self.messaging.start()
+        try:
+            await self.messaging.start()
+        except Exception as error:
+            # The adapter may be the user's own. Cameras and viewers do not depend on it.
+            log.exception(
+                "MESSAGING: the adapter %s could not start; the gateway continues without", self.settings.messaging
+            )
+            self.messaging = FailedMessaging(self.settings, self.messaging.control, redact(error))
 
     async def close(self) -> None:
         """Close connections, stop cameras, finish files."""
@@ -253,6 +271,15 @@ class Gateway:
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)
 """The application key by which request handlers reach the gateway."""
+
+
+def _request_store(data_dir: Path) -> RequestStore:
+    path = data_dir / "ems-requests.json"
+
+    def load() -> bytes | None:
+        return path.read_bytes() if path.exists() else None
+
+    return RequestStore(load, lambda data: write_private(path, data))
 
 
 def _media_addresses(settings: Settings) -> tuple[str, ...]:

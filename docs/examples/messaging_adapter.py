@@ -55,7 +55,16 @@ class FileMessaging(StreamMessaging):
 
 
 def _read_lines(path: Path) -> list[tuple[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [_parse(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _parse(line: str) -> tuple[str, Any]:
+    """A command and its data. A line that is none becomes a command that does not exist, which execute() refuses."""
+    try:
+        event, data = json.loads(line)
+    except (ValueError, TypeError):
+        return line, None
+    return str(event), data
 
 
 def _append(path: Path, line: str) -> None:

@@ -443,6 +443,16 @@ def test_without_an_ems_there_is_no_messaging() -> None:
     assert isinstance(create_messaging(configured, service), NoMessaging)
 
 
+class BrokenAdapter(NoMessaging):
+    def __init__(self, *_: object) -> None:
+        raise KeyError("broker")
+
+
+def test_an_adapter_that_cannot_be_made_is_a_settings_error() -> None:
+    with pytest.raises(SettingsError, match=r"cannot be created: .*broker"):
+        create_messaging(load_settings(messaging=f"{__name__}:BrokenAdapter"), CaptureService({}))
+
+
 @pytest.mark.parametrize(
     "name", ["mqtt", "no.such.module:Adapter", "signaling.messaging:Nothing", "signaling.events:Event"]
 )

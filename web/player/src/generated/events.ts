@@ -57,8 +57,18 @@ export interface CaptureStatusResponse {
   error?: string | null;
   client_id?: string | null;
   metadata?: Record<string, unknown> | null;
+  /** the clients that have started the capture by command; to the EMS only */
+  requested_by?: ClientSince[] | null;
   /** fields of the command that do not exist */
   warnings?: string[] | null;
+}
+
+/** A client that has started a capture by command, and since when. */
+export interface ClientSince {
+  /** a client of the gateway's own server has the prefix `browser:` */
+  client_id: string;
+  /** RFC 3339 UTC */
+  since: string;
 }
 
 /** A command succeeded, and has no other result. */

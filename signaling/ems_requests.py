@@ -1,0 +1,106 @@
+"""EmsRequests: the captures that the EMS has started, kept over a restart of the gateway. Sans-IO.
+
+Without it, what an EMS started would end with a power cut, and nobody would know: the EMS thinks that it records.
+
+Rules:
+
+1. A request is kept from its ``capture_start_request`` to its ``capture_stop_request``.
+2. After a restart the captures are started again, unless the gateway was off for longer than ``EMS_REQUEST_KEEP``. The
+   time that the gateway runs does not count.
+3. A clock that is set back makes no request older.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gateway.capture_clients import CLIENTS_MAX
+from gateway.errors import redact
+
+log = logging.getLogger(__name__)
+
+
+class KeptRequest(BaseModel):
+    """One client's request for one camera."""
+
+    model_config = ConfigDict(frozen=True)
+
+    camera_id: str
+    client_id: str
+    metadata: dict[str, Any] = {}
+
+
+class _Kept(BaseModel):
+    """What is written. ``running_at`` is when the gateway last ran, Unix seconds."""
+
+    running_at: float
+    requests: list[KeptRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStore:
+    """Where requests are kept. Both functions block, and may raise ``OSError``; ``load`` may return ``None``."""
+
+    load: Callable[[], bytes | None]
+    save: Callable[[bytes], None]
+
+
+class EmsRequests:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._requests: dict[str, dict[str, KeptRequest]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._requests.values()))
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras that a client of the EMS has started."""
+        return tuple(self._requests)
+
+    def __iter__(self) -> Iterator[KeptRequest]:
+        return (request for of_camera in self._requests.values() for request in of_camera.values())
+
+    def add(self, camera_id: str, client_id: str, metadata: Mapping[str, Any] | None) -> None:
+        """A client has started a camera."""
+        of_camera = self._requests.setdefault(camera_id, {})
+        of_camera[client_id] = KeptRequest(camera_id=camera_id, client_id=client_id, metadata=dict(metadata or {}))
+
+    def remove(self, camera_id: str, client_id: str) -> None:
+        """A client has stopped a camera."""
+        self.retain(camera_id, lambda each: each != client_id)
+
+    def retain(self, camera_id: str, condition: Callable[[str], bool]) -> None:
+        """Forget the clients of a camera that do not satisfy a condition: others may have taken their place."""
+        kept = {each: request for each, request in self._requests.get(camera_id, {}).items() if condition(each)}
+        if kept:
+            self._requests[camera_id] = kept
+        else:
+            self._requests.pop(camera_id, None)
+
+    def dump(self, now_s: float) -> bytes:
+        """What to write. ``now_s`` is the wall clock, Unix seconds."""
+        return _Kept(running_at=now_s, requests=list(self)).model_dump_json().encode()
+
+    def restore(self, written: bytes, now_s: float, keep_s: float) -> bool:
+        """Take what was written. Returns false where it was too old (rule 2) or is damaged."""
+        try:
+            kept = _Kept.model_validate_json(written)
+        except ValidationError as error:
+            log.warning("the requests of the EMS before the restart cannot be read: %s", redact(error))
+            return False
+        off_s = now_s - kept.running_at
+        if off_s > keep_s:
+            log.warning(
+                "%d requests of the EMS are not restored: the gateway was off for %.0f s, longer than EMS_REQUEST_KEEP",
+                len(kept.requests),
+                off_s,
+            )
+            return False
+        for request in kept.requests[:CLIENTS_MAX]:
+            self.add(request.camera_id, request.client_id, request.metadata)
+        return True
