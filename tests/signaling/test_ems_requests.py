@@ -66,12 +66,16 @@ def test_a_stopped_request_is_forgotten() -> None:
     assert made.cameras == ()
 
 
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
 class Restartable(GatewayProcess):
     """A gateway that keeps requests in a file."""
 
     def __init__(self, ems_url: str, path: Path, **settings: Any) -> None:
         super().__init__(ems_url, **settings)
-        store = RequestStore(lambda: path.read_bytes() if path.exists() else None, path.write_bytes)
+        store = RequestStore(lambda: path.read_bytes() if path.exists() else None, lambda data: _write(path, data))
         self.messaging = create_messaging(self.settings, self.service, requests=store)
 
 
