@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncGenerator
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, to_rfc3339
@@ -137,6 +137,8 @@ async def _send(request: web.Request, frames: AsyncGenerator[JpegFrame, None]) -
     kind = MIXED if MIXED in request.headers.get("Accept", "").lower() else REPLACING
     response.content_type = f"{kind}; boundary={BOUNDARY}"
     await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:
+        return response
     socket = request.transport.get_extra_info("socket") if request.transport is not None else None
     await response.write(f"--{BOUNDARY}\r\n".encode() + _part(frame))
     await delivered(socket)
