@@ -172,10 +172,15 @@ class Socket:
         self.refusal: dict[str, Any] = {}
         self.told: list[str] = []
         self.sio.on("connect_error", self._refused)
-        self.sio.on("capture_status_response", lambda data: self.told.append(data.get("camera_id", "?")))
+        self.sio.on("capture_status_response", self._told)
 
     def _refused(self, data: dict[str, Any]) -> None:
         self.refusal = data
+
+    def _told(self, data: dict[str, Any]) -> None:
+        # A refusal repeats the name that was asked for, and says nothing of a camera.
+        if "error" not in data or data["rtsp_url"]:
+            self.told.append(data.get("camera_id", "?"))
 
     async def __aenter__(self) -> "Socket":
         try:
