@@ -57,7 +57,7 @@ with each ``sendmsg``, and so may wait once for each viewer of a frame. With the
 def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Application:
     """The gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     gateway = Gateway(settings, clock)
-    authenticator, http_metrics = Authenticator(settings, clock), HttpMetrics()
+    authenticator, http_metrics = Authenticator(settings, clock, gateway.service.cameras), HttpMetrics()
     refused = http_metrics.requests_refused
     proxies, limits = ProxyHeaders(settings), RequestLimits(settings, refused)
     hosts, cors, headers = HostCheck(settings, refused), Cors(settings, refused), SecurityHeaders(settings)
@@ -80,6 +80,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     gateway.browser.attach(app, authenticator.authenticate_socket)
     # The authenticator is first because it may refuse the settings.
     gateway.on_reload += [authenticator.reload, *(each.reload for each in (proxies, limits, hosts, cors, headers))]
+    gateway.on_cameras_changed.append(authenticator.cameras_changed)
     add_routes(app)
     app.cleanup_ctx.append(_lifetime)
     return app

@@ -94,6 +94,8 @@ class Gateway:
         self.on_reload: list[Callable[[Settings], None]] = []
         """Called with the settings that apply now, after each reload. One that needs a restart has its old value. A
         ``SettingsError`` from the first prevents the reload."""
+        self.on_cameras_changed: list[Callable[[], Awaitable[None]]] = []
+        """Called after cameras were added or removed, before the next change."""
         self._change_lock = asyncio.Lock()
         self._running_changes: set[asyncio.Future[Any]] = set()
 
@@ -156,7 +158,9 @@ class Gateway:
                 raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
             settings = await self.camera_store.add(camera_id, table)
             log.info("camera %s: added by API", camera_id, extra={"camera": camera_id})
-            return self._open(camera_id, settings)
+            camera = self._open(camera_id, settings)
+            await self._tell_cameras_changed()
+            return camera
 
         return await self._uninterrupted(add)
 
@@ -185,6 +189,7 @@ class Gateway:
             await self.camera_store.remove(camera_id)
             log.info("camera %s: removed by API", camera_id, extra={"camera": camera_id})
             await self._close(camera_id)
+            await self._tell_cameras_changed()
 
         await self._uninterrupted(remove)
 
@@ -218,6 +223,7 @@ class Gateway:
                 await self._change(present[camera_id], wanted[camera_id])
             for camera_id in added:
                 self._open(camera_id, wanted[camera_id])
+            await self._tell_cameras_changed()
         parts = {"added": added, "changed": changed, "removed": removed, "applied": applied}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
 
@@ -255,6 +261,10 @@ class Gateway:
         if needs_new_recorder(before, settings):
             await self.archive.remove_camera(camera.id)
             self.archive.add_camera(camera)
+
+    async def _tell_cameras_changed(self) -> None:
+        for listener in self.on_cameras_changed:
+            await listener()
 
     async def _close(self, camera_id: str) -> None:
         await self.service.remove_camera(camera_id)

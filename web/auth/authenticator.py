@@ -15,12 +15,14 @@ Rules:
 import ipaddress
 import logging
 import secrets
+from collections.abc import Collection
 
 from aiohttp import hdrs, web
 
 from gateway.clock import Clock
 from gateway.errors import BadRequestError, ForbiddenError, SettingsError, UnauthorizedError
 from web.auth import policy
+from web.auth.camera_marks import CameraMarks
 from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant
 from web.auth.jwt import JwtVerifier
 from web.auth.policy import Rule
@@ -38,13 +40,14 @@ log = logging.getLogger(__name__)
 
 
 class Authenticator:
-    """See the module. Raises :class:`~gateway.errors.SettingsError`."""
+    """See the module. ``cameras`` are those that exist now. Raises :class:`~gateway.errors.SettingsError`."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, cameras: Collection[str] = ()) -> None:
         self._clock = clock
         self._host = settings.host
         self._data_dir = settings.data_dir
         self._kept_key: str | None = None
+        self._marks = CameraMarks(settings.data_dir, cameras, is_kept=settings.has_auth)
         self.rate_limiter = AuthRateLimiter(clock)
         self._apply(settings)
         self.sessions = AuthSessions(self._verify, clock)
@@ -57,6 +60,10 @@ class Authenticator:
         """Use other tokens from now on. Raises ``SettingsError``; nothing is changed then."""
         self._apply(settings)
         self.sessions.tokens_changed()
+
+    async def cameras_changed(self) -> None:
+        """Cameras were added or removed: live URLs that were signed for a removed one end."""
+        await self._marks.update(is_kept=self.is_enabled)
 
     def start(self) -> None:
         """Start to revoke what ended credentials opened."""
@@ -72,12 +79,19 @@ class Authenticator:
                 " secret of 16 characters or more (or [auth.tokens] or AUTH_JWT_…), or set AUTH_DISABLED=true if every"
                 " client that can reach it may see and do everything"
             )
+        if shared := settings.shared_secrets():
+            raise SettingsError(
+                f"{shared[0]} and {shared[1]} are the same: give each its own secret, because who may use one of them"
+                " could do what the other allows"
+            )
         jwt = JwtVerifier(settings, self._clock)
         tokens = StaticTokens(settings)
         self.is_enabled, self.tokens, self.jwt = is_enabled, tokens, jwt
         if is_enabled and settings.auth_signing_key is None and self._kept_key is None:
             self._kept_key = kept_key(self._data_dir)
-        self.signer = UrlSigner(settings, tokens, self._clock, self._kept_key or secrets.token_urlsafe(32))
+        self.signer = UrlSigner(
+            settings, tokens, self._clock, self._kept_key or secrets.token_urlsafe(32), self._marks.of
+        )
 
     async def close(self) -> None:
         """Stop the checks of credentials, and cancel a fetch of the issuer's keys."""

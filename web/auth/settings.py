@@ -1,5 +1,6 @@
 """The settings of authentication: tokens, JWT and signed URLs."""
 
+import hashlib
 from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -103,3 +104,25 @@ class AuthSettings(SettingsGroup):
     def has_auth(self) -> bool:
         """Whether any credential is configured."""
         return bool(self.auth_token or self.auth.tokens or self.auth_jwt_secret or self.auth_jwks_url)
+
+    def shared_secrets(self) -> tuple[str, str] | None:
+        """The names of two secrets that are the same; ``None`` if each is another."""
+        secrets: dict[str, SecretStr | None] = {
+            "AUTH_TOKEN": self.auth_token,
+            "AUTH_JWT_SECRET": self.auth_jwt_secret,
+            "AUTH_SIGNING_KEY": self.auth_signing_key,
+            **{f"auth.tokens.{name}": table.token for name, table in self.auth.tokens.items()},
+        }
+        digests = {
+            name: hashlib.sha256(secret.get_secret_value().encode(errors="surrogateescape")).hexdigest()
+            for name, secret in secrets.items()
+            if secret is not None
+        }
+        for name, table in self.auth.tokens.items():
+            digests.setdefault(f"auth.tokens.{name}", (table.token_sha256 or "").lower())
+        found: dict[str, str] = {}
+        for name, digest in digests.items():
+            if digest in found:
+                return found[digest], name
+            found[digest] = name
+        return None

@@ -4,10 +4,11 @@ The token is a JWT that the gateway signs with a key of its own. It only reads, 
 the camera, the file, the span of time, the query (:class:`~web.auth.target.Target`). It opens that, or for a playlist
 that and what the playlist refers to. It expires no later than the grant that it was made with. It ends with the
 credential that it was made with: when a static token is removed or replaced, and for JWTs when the settings that verify
-them change.
+them change. One that shows live video ends with its camera (:mod:`web.auth.camera_marks`).
 """
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -46,14 +47,20 @@ class SignedUrl:
 
 
 class UrlSigner:
-    """See the module. ``kept_key`` is used if ``AUTH_SIGNING_KEY`` is not set."""
+    """See the module. ``kept_key`` is used if ``AUTH_SIGNING_KEY`` is not set.
 
-    def __init__(self, settings: AuthSettings, tokens: StaticTokens, clock: Clock, kept_key: str) -> None:
+    ``mark_of`` is that of :class:`~web.auth.camera_marks.CameraMarks`.
+    """
+
+    def __init__(
+        self, settings: AuthSettings, tokens: StaticTokens, clock: Clock, kept_key: str, mark_of: Callable[[str], str]
+    ) -> None:
         key = settings.auth_signing_key
         self._key = key.get_secret_value() if key is not None else kept_key
         self._jwt_fingerprint = self._fingerprint(_jwt_settings(settings))
         self._tokens = tokens
         self._clock = clock
+        self._mark_of = mark_of
         self.lifetime_s = settings.auth_url_lifetime
         # A player sends its token with every part. A signature that was valid once stays valid.
         self._decode = lru_cache(maxsize=DECODED_MAX)(self._verify_signature)
@@ -71,6 +78,8 @@ class UrlSigner:
             "exp": int(expires_at_s),
             **_claims_of(target),
         }
+        if mark := self._live_mark(target):
+            claims["i"] = mark
         return SignedUrl(jwt.encode(claims, self._key, ALGORITHM), int(expires_at_s))
 
     def verify(self, token: str, asked: Target) -> Grant | None:
@@ -94,7 +103,8 @@ class UrlSigner:
         is_revoked = not name.startswith(JWT_NAME) and (
             issuer is None or not issuer.may(target.scope, target.camera_id)
         )
-        if is_revoked or claims.get("m") != self._fingerprint_of(name):
+        is_other_camera = claims.get("i", "") != self._live_mark(target)
+        if is_revoked or is_other_camera or claims.get("m") != self._fingerprint_of(name):
             raise UnauthorizedError(ENDED, is_invalid=True)
         if self._now_s() >= expires_at_s:
             raise ExpiredError(ENDED)
@@ -106,6 +116,10 @@ class UrlSigner:
             raise UnauthorizedError("this token was signed for another URL", is_invalid=True)
         span = target.span if target.family is Family.DVR else None
         return Grant(name, frozenset({target.scope}), frozenset({target.camera_id}), expires_at_s, span)
+
+    def _live_mark(self, target: Target) -> str:
+        """Tells the camera of a target that shows live video from a later one of the same id."""
+        return self._mark_of(target.camera_id) if target.is_live else ""
 
     def _fingerprint_of(self, name: str) -> str | None:
         """Tells the credential of a name from a later one of the same name."""

@@ -28,6 +28,9 @@ PARAMETER = "token"
 
 SPAN_PARAMETERS = ("start", "end")
 
+_LIVE = frozenset({Family.MULTIVARIANT, Family.LIVE, Family.LIVE_MEDIA, Family.MJPEG})
+"""MJPEG of a moment goes on into live."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -39,6 +42,15 @@ class Target:
     name: str = ""
     span: Span | None = None
     rest: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it shows what the camera sees later than now."""
+        if self.family is Family.SNAPSHOT:
+            return self.scope is Scope.VIEW
+        if self.family is Family.DVR:
+            return self.span is not None and self.span.end_90k is None
+        return self.family in _LIVE
 
     def opens(self, other: "Target") -> bool:
         """Whether a token for this target is valid for a request for ``other``.

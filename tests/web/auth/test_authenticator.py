@@ -57,6 +57,34 @@ def test_invalid_settings_are_refused_without_the_secret_in_the_message(values: 
     assert "a-token-of-some-length" not in str(caught.value)
 
 
+SECRET = "the-same-secret-of-more-than-32-bytes"
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"auth_jwt_secret": SECRET, "auth_signing_key": SECRET}, "AUTH_JWT_SECRET and AUTH_SIGNING_KEY"),
+        ({"auth_token": SECRET, "auth_signing_key": SECRET}, "AUTH_TOKEN and AUTH_SIGNING_KEY"),
+        ({"auth_token": SECRET, "auth": {"tokens": {"a": {"token": SECRET, "scopes": ["view"]}}}}, "auth.tokens.a"),
+        (
+            {
+                "auth": {
+                    "tokens": {
+                        "a": {"token": SECRET, "scopes": ["view"]},
+                        "b": {"token_sha256": hashlib.sha256(SECRET.encode()).hexdigest().upper(), "scopes": ["view"]},
+                    }
+                }
+            },
+            "auth.tokens.a and auth.tokens.b",
+        ),
+    ],
+)
+def test_two_secrets_that_are_the_same_are_refused(values: dict[str, Any], names: str) -> None:
+    with pytest.raises(SettingsError, match=names) as caught:
+        authenticator(**values)
+    assert SECRET not in str(caught.value)
+
+
 async def test_a_reload_replaces_tokens_and_cannot_turn_auth_off_beyond_loopback(tmp_path: Path) -> None:
     auth = authenticator(host="192.0.2.1", auth_token="the-first-of-two-tokens")
     auth.reload(load_settings(host="192.0.2.1", auth_token="the-second-of-two-tokens"))

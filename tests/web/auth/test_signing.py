@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from tests.support.auth_gateway import (
 )
 from tests.support.manual_clock import OffsetClock
 from web.auth.authenticator import AUTHENTICATOR
+from web.auth.camera_marks import MARKS_MAX, CameraMarks
 from web.auth.signing import AUDIENCE
 from web.auth.signing_key import kept_key
+from web.gateway import GATEWAY
 from web.settings import load_settings
 
 SEGMENT = "/archive/ghost/segment_20261122T185000Z"
@@ -276,3 +279,90 @@ def test_every_url_of_a_playlist_gets_the_query() -> None:
     )
     assert carried.replace("?token=T&", "?").replace("?token=T", "") == PLAYLIST
     assert with_query(PLAYLIST, "") is PLAYLIST
+
+
+# --- another camera of the same id
+
+LAMP = "fake://lamp?width=320&height=180&gop=5"
+
+LIVE_URLS = (
+    "/hls/lamp/index.m3u8",
+    "/hls/lamp/live.m3u8",
+    "/hls/lamp/init-1.mp4",
+    "/mjpeg/lamp",
+    "/mjpeg/lamp?at=1",
+    "/snapshot/lamp.jpg?width=160",
+    "/hls/lamp/dvr.m3u8?start=1",
+)
+RECORDED_URLS = (
+    "/archive/lamp/segment_20261122T185000Z.mp4",
+    "/snapshot/lamp.jpg?at=1",
+    "/hls/lamp/dvr.m3u8?start=1&end=2",
+    "/api/cameras/lamp/clip.mp4?start=1&end=2",
+)
+
+
+async def add_lamp(client: Client) -> None:
+    camera = {"camera_id": "lamp", "url": LAMP, "capture_engine": "fake", "record": "never", "start": "on-demand"}
+    async with client.post("/api/cameras", json=camera, headers=bearer(ADMIN_TOKEN)) as answer:
+        assert answer.status == 201, await answer.text()
+
+
+async def remove_lamp(client: Client) -> None:
+    async with client.delete("/api/cameras/lamp", headers=bearer(ADMIN_TOKEN)) as answer:
+        assert answer.status == 204, await answer.text()
+
+
+async def accepted(client: Client, signed: Sequence[dict[str, Any]]) -> list[bool]:
+    return [await status_of(client, each["url"], "HEAD") not in (401, 403) for each in signed]
+
+
+async def test_a_live_url_does_not_open_another_camera_of_the_same_id(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path) as client:
+        await add_lamp(client)
+        live = [await sign(client, path) for path in LIVE_URLS]
+        recorded = [await sign(client, path) for path in RECORDED_URLS]
+        await remove_lamp(client)
+        assert not any(await accepted(client, live))
+        await add_lamp(client)
+        assert not any(await accepted(client, live))
+        assert all(await accepted(client, recorded)), "what these show has been recorded, whatever camera comes later"
+        at_once = [await sign(client, "/hls/lamp/init-1.mp4"), await sign(client, "/hls/lamp/dvr.m3u8?start=1")]
+        assert all(await accepted(client, at_once))
+    async with auth_gateway(tmp_path) as client:
+        assert all(await accepted(client, at_once)), "a restart ends no URL"
+
+
+async def test_a_camera_that_leaves_the_configuration_ends_its_live_urls(tmp_path: Path) -> None:
+    lamp = {"url": LAMP, "engine": "fake", "record": "never", "start": "on-demand"}
+    async with auth_gateway(tmp_path, cameras={"lamp": lamp}) as client:
+        signed = [await sign(client, "/hls/lamp/init-1.mp4")]
+        assert all(await accepted(client, signed))
+    async with auth_gateway(tmp_path, cameras={"door": lamp}) as client:
+        assert not any(await accepted(client, signed)), "there is no such camera"
+    async with auth_gateway(tmp_path, cameras={"lamp": lamp}) as client:
+        assert not any(await accepted(client, signed))
+        assert client.app is not None
+        signed = [await sign(client, "/hls/lamp/init-1.mp4")]
+        gateway = client.app[GATEWAY]
+        for cameras in ({}, {"lamp": lamp}):
+            await gateway.reload(gateway.settings.model_copy(update={"cameras": cameras}))
+        assert not any(await accepted(client, signed))
+
+
+def test_the_file_of_marks_is_bounded_and_may_be_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "camera-marks.json"
+    cameras = [f"camera{number}" for number in range(MARKS_MAX + 50)]
+    CameraMarks(tmp_path, cameras, is_kept=True)
+    marks = CameraMarks(tmp_path, [], is_kept=True)
+    assert sum(bool(marks.of(each)) for each in cameras) == MARKS_MAX
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert CameraMarks(tmp_path, cameras, is_kept=True).of(cameras[-1]) == marks.of(cameras[-1])
+    for text in ("", "[]", '{"cameras": 5, "marks": {}}', '{"cameras": [], "marks": []}', "[" * 5000):
+        file.write_text(text)
+        assert CameraMarks(tmp_path, cameras, is_kept=True).of(cameras[-1]) == ""
+        assert "camera-marks.json is replaced" in caplog.text
+        caplog.clear()
+    file.unlink()
+    CameraMarks(tmp_path, cameras, is_kept=False)
+    assert not file.exists()
