@@ -8,7 +8,9 @@ Rules:
    record.
 2. One event is one line, whatever text a client sent. Only a traceback has more lines, and none in JSON.
 3. The same message within :data:`REPEAT_S` is counted and not repeated (:class:`RateLimitedHandler`).
-4. The caller passes the fields of the JSON object: ``extra={"camera": …, "viewer": …, "client": …}``.
+4. So are messages of one kind beyond :data:`VARIANTS_MAX`: those of one place in the code, about the same camera or
+   none, that differ in an address or an id.
+5. The caller passes the fields of the JSON object: ``extra={"camera": …, "viewer": …, "client": …}``.
 """
 
 import copy
@@ -29,6 +31,9 @@ REPEAT_S = 10.0
 
 MESSAGES_MAX = 512
 """Different messages that are remembered at a time. Beyond it, the oldest is forgotten."""
+
+VARIANTS_MAX = 50
+"""Messages of one kind that are written within :data:`REPEAT_S`. An attack from many addresses has more."""
 
 LIBRARIES = ("aioice", "aiortc", "socketio", "engineio", "libav", "asyncio", "py.warnings", "dotenv")
 """Libraries whose INFO is shown only with DEBUG."""
@@ -84,13 +89,24 @@ class _Repeats:
     record: logging.LogRecord
     since_s: float
     count: int = 0
+    created: float = 0.0
+    """When the first one came, if that is not ``record`` (Unix seconds)."""
+
+
+@dataclass(slots=True)
+class _Kind:
+    since_s: float
+    written: int = 0
+    left_out: _Repeats | None = None
+    """The newest record that was not written, and how many there were."""
 
 
 class RateLimitedHandler(logging.StreamHandler[TextIO]):
     """Writes redacted records to standard error, each message at most once within :data:`REPEAT_S`.
 
     Repeats are counted. Their number and the time of the first message are written when the next line of any kind
-    follows after that time: ``repeated 3 times since 19:07:32Z: camera door: …``. DEBUG is not limited.
+    follows after that time: ``repeated 3 times since 19:07:32Z: camera door: …``; for messages of one kind (rule 4),
+    with the newest one: ``40 more like this since 19:07:32Z: wrong token from …``. DEBUG is not limited.
 
     ``clock`` gives monotonic seconds.
     """
@@ -99,6 +115,7 @@ class RateLimitedHandler(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._clock = clock
         self._repeats: OrderedDict[tuple[str, int, str], _Repeats] = OrderedDict()
+        self._kinds: OrderedDict[tuple[str, int, str, str], _Kind] = OrderedDict()
 
     def emit(self, record: logging.LogRecord) -> None:
         # logging holds the handler's lock meanwhile.
@@ -111,11 +128,27 @@ class RateLimitedHandler(logging.StreamHandler[TextIO]):
         if (repeats := self._repeats.get(key)) is not None:
             repeats.count += 1
             return
+        if self._is_left_out(record, message):
+            return
         record = _redacted(record, message)
         self._repeats[key] = _Repeats(record, self._clock())
         if len(self._repeats) > MESSAGES_MAX:
             self._write_count(self._repeats.popitem(last=False)[1])
         super().emit(record)
+
+    def _is_left_out(self, record: logging.LogRecord, message: str) -> bool:
+        """Rule 4. Counts the record."""
+        key = (record.name, record.levelno, str(record.msg), str(getattr(record, "camera", "")))
+        kind = self._kinds.setdefault(key, _Kind(self._clock()))
+        if len(self._kinds) > MESSAGES_MAX:
+            self._write_left_out(self._kinds.popitem(last=False)[1])
+        if kind.written < VARIANTS_MAX:
+            kind.written += 1
+            return False
+        created = kind.left_out.created if kind.left_out is not None else record.created
+        count = kind.left_out.count + 1 if kind.left_out is not None else 1
+        kind.left_out = _Repeats(_redacted(record, message), kind.since_s, count, created)
+        return True
 
     def flush_repeats(self, *, all_of_them: bool = False) -> None:
         """Write how often messages were repeated, for those whose time is over."""
@@ -123,9 +156,15 @@ class RateLimitedHandler(logging.StreamHandler[TextIO]):
         while self._repeats:
             key, repeats = next(iter(self._repeats.items()))
             if not all_of_them and now_s - repeats.since_s < REPEAT_S:
-                return
+                break
             del self._repeats[key]
             self._write_count(repeats)
+        while self._kinds:
+            kind_key, kind = next(iter(self._kinds.items()))
+            if not all_of_them and now_s - kind.since_s < REPEAT_S:
+                return
+            del self._kinds[kind_key]
+            self._write_left_out(kind)
 
     def close(self) -> None:
         """Write the counts that are left."""
@@ -137,15 +176,22 @@ class RateLimitedHandler(logging.StreamHandler[TextIO]):
         super().close()
 
     def _write_count(self, repeats: _Repeats) -> None:
+        times = "once" if repeats.count == 1 else f"{repeats.count} times"
+        self._write(repeats, f"repeated {times}")
+
+    def _write_left_out(self, kind: _Kind) -> None:
+        if kind.left_out is not None:
+            self._write(kind.left_out, f"{kind.left_out.count} more like this")
+
+    def _write(self, repeats: _Repeats, count: str) -> None:
         if not repeats.count:
             return
         record = repeats.record
-        first = time.strftime("%H:%M:%SZ", time.gmtime(record.created))
-        times = "once" if repeats.count == 1 else f"{repeats.count} times"
+        first = time.strftime("%H:%M:%SZ", time.gmtime(repeats.created or record.created))
         record.created = time.time()
         record.msecs = record.created % 1 * 1000
         record.repeated = repeats.count
-        record.msg = f"repeated {times} since {first}: {record.msg}"
+        record.msg = f"{count} since {first}: {record.msg}"
         record.exc_text = None
         super().emit(record)
 

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from web.observability.logs import MESSAGES_MAX, REPEAT_S, ConsoleFormatter, JsonFormatter, RateLimitedHandler
+from web.observability.logs import (
+    MESSAGES_MAX,
+    REPEAT_S,
+    VARIANTS_MAX,
+    ConsoleFormatter,
+    JsonFormatter,
+    RateLimitedHandler,
+)
 
 
 class Log:
@@ -107,9 +114,31 @@ def test_a_single_repeat_is_written_as_once(console: Log) -> None:
 
 def test_the_number_of_remembered_messages_is_limited(console: Log) -> None:
     for number in range(2000):
-        console.logger.info("event %d", number)
+        console.logger.info(f"event {number}")  # noqa: G004
     assert len(console.lines) == 2000
     assert len(console.handler._repeats) <= MESSAGES_MAX
+    assert len(console.handler._kinds) <= MESSAGES_MAX
+
+
+def test_messages_of_one_kind_are_counted_beyond_a_limit(machine: Log) -> None:
+    for number in range(1000):
+        machine.logger.warning("wrong token from %s", f"192.0.2.{number}", extra={"client": f"192.0.2.{number}"})
+    assert len(machine.lines) == VARIANTS_MAX
+    machine.now_s += REPEAT_S
+    machine.logger.info("something else")
+    count = json.loads(machine.lines[VARIANTS_MAX])
+    first = json.loads(machine.lines[0])["time"][11:19]
+    assert count["message"] == f"{1000 - VARIANTS_MAX} more like this since {first}Z: wrong token from 192.0.2.999"
+    assert (count["repeated"], count["client"]) == (1000 - VARIANTS_MAX, "192.0.2.999")
+    assert len(machine.lines) == VARIANTS_MAX + 2
+    machine.logger.warning("wrong token from %s", "192.0.2.7")
+    assert len(machine.lines) == VARIANTS_MAX + 3
+
+
+def test_messages_of_one_kind_about_many_cameras_are_all_written(machine: Log) -> None:
+    for number in range(200):
+        machine.logger.info("camera %s: live", f"c{number}", extra={"camera": f"c{number}"})
+    assert len(machine.lines) == 200
 
 
 @pytest.mark.parametrize("formatter", [ConsoleFormatter(), JsonFormatter()])
