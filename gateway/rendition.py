@@ -101,6 +101,7 @@ class Rendition:
         """Set, and replaced, on each change that :meth:`wait_for_keyframe` waits for."""
         self._retry_now = asyncio.Event()
         self._last_keyframe_s: float | None = None
+        self._last_bitrate_bps: int | None = None
         self._always = False
         self._closed = False
         self._is_cancelled = False
@@ -115,10 +116,18 @@ class Rendition:
     @property
     def viewers(self) -> Mapping[str, int]:
         """How many viewers there are, by transport."""
-        return {kind: count for kind, count in sorted(self._holds.items()) if count}
+        return {kind: count for kind, count in sorted(self._holds.items()) if count and kind}
+
+    @property
+    def bitrate_bps(self) -> int | None:
+        """The measured bitrate, or that of the last run while there is none; ``None``: it was never measured."""
+        return self._meter.bitrate_bps or self._last_bitrate_bps
 
     def hold(self, kind: str) -> Hold:
-        """Keep the rendition captured for a viewer on the transport ``kind``, until the hold is released."""
+        """Keep the rendition captured for a viewer on the transport ``kind``, until the hold is released.
+
+        An empty ``kind`` is for what counts as no viewer: one that watches another rendition, and waits for this one.
+        """
         self._holds[kind] += 1
         if not self.session.policy.persistent:
             self.try_again()
@@ -332,6 +341,7 @@ class Rendition:
 
     def _on_run_end(self) -> None:
         self.hub.end_run()
+        self._last_bitrate_bps = self.bitrate_bps
         self._meter.reset()
 
     def _on_packet(self, packet: Packet) -> None:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Flag, StrEnum, auto
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -87,6 +87,13 @@ class WebRtcOffer(CameraRequest):
 
     client_id: ClientId
     sdp: Annotated[str, Field(min_length=1, max_length=SDP_MAX_CHARS)]
+    rendition: Annotated[
+        Literal["auto", "main", "sub"] | None, Field(description="the stream of the camera; `auto` without it")
+    ] = None
+    width: Annotated[
+        int | None, Field(ge=1, le=16_384, description="device pixels at which the video is shown, for `auto`")
+    ] = None
+    height: Annotated[int | None, Field(ge=1, le=16_384)] = None
 
 
 class IceCandidate(Inbound):

@@ -8,6 +8,7 @@ its signaling connection is lost.
 
 from gateway.errors import NotFoundError
 from gateway.service import CaptureService
+from gateway.webrtc.rendition_switch import RenditionRequest
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.viewer import Viewer
 from signaling.control import Caller, Control, LiveEdgeSource, Reply
@@ -34,6 +35,7 @@ class WebRtcRelay:
             client_address=caller.address_of(offer.client_id),
             counted_as=caller.counted_as(offer.client_id),
             is_limited=caller.access.is_limited,
+            request=RenditionRequest.parse(offer.rendition, offer.width, offer.height),
         )
         before = self._viewers.get(key)
         self._viewers[key] = viewer

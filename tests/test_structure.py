@@ -34,7 +34,8 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "capture.engines": {"clock", "errors", "media", "codec", "rtsp", "rtsp.depacketize", "capture"},
         "jpeg": {"clock", "errors", "hub", "media", "codec"},
         "webrtc": {
-            *("camera", "client_address", "clock", "errors", "hub", "latency", "media"),
+            *("camera", "camera_settings", "client_address", "clock", "errors", "hub", "latency", "media"),
+            *("rendition", "session"),
             *("codec", "webrtc.sdp", "webrtc.ice", "webrtc.rtp", "webrtc.bandwidth"),
         },
         "webrtc.bandwidth": set(),

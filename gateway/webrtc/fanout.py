@@ -1,9 +1,9 @@
-"""CameraFanout: one camera's packets to all of its WebRTC viewers.
+"""CameraFanout: one rendition's packets to all of its WebRTC viewers.
 
-Theory of operation. A :class:`CameraFanout` is a sink of the camera's hub while there are viewers. Each video packet is
-made into a :class:`~gateway.webrtc.rtp.packets.Frame` once. Viewers at the live edge are sent it at once, in the same
-call. A pacer sends viewers that are behind what they are missing; it runs only while there are any. An error of one
-viewer affects only that viewer.
+Theory of operation. A :class:`CameraFanout` is a sink of the rendition's hub while there are viewers. Each video packet
+is made into a :class:`~gateway.webrtc.rtp.packets.Frame` once. Viewers at the live edge are sent it at once, in the
+same call. A pacer sends viewers that are behind what they are missing; it runs only while there are any. An error of
+one viewer affects only that viewer.
 
 Timestamps. The runs of a camera have only the capture time in common. The fan-out puts them one after the other on one
 timeline, so that viewers see a restart as a pause.
@@ -57,6 +57,7 @@ class CameraFanout:
         self._pace_bytes_per_s = PACE_BYTES_PER_S
         self.bytes_per_s = 0.0
         """The camera's rate over its last GOP; 0 before there was one."""
+        self._at_keyframe: list[Callable[[], None]] = []
         self._detach: Callable[[], None] | None = hub.attach(self.on_packet, first=True)
 
     def __len__(self) -> int:
@@ -85,6 +86,16 @@ class CameraFanout:
             self._fall_behind(sender)
             self._advance(sender, self._clock.monotonic())
 
+    def at_next_keyframe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` once, after the next keyframe was sent to the viewers. Returns a function that cancels."""
+        self._at_keyframe.append(callback)
+
+        def cancel() -> None:
+            if callback in self._at_keyframe:
+                self._at_keyframe.remove(callback)
+
+        return cancel
+
     def remove(self, sender: VideoSender) -> None:
         """Remove a viewer. May be called twice."""
         self._senders.pop(sender, None)
@@ -109,7 +120,7 @@ class CameraFanout:
 
     def retransmit(self, sender: VideoSender, sequences: list[int]) -> None:
         """Answer a viewer's NACK."""
-        sender.retransmit(sequences, self.history, self._clock.monotonic())
+        sender.retransmit(sequences, self._clock.monotonic())
 
     def on_packet(self, packet: Packet) -> None:
         """The hub's sink."""
@@ -144,6 +155,10 @@ class CameraFanout:
         self._frames += 1
         self.history.append(frame)
         self._send_live(frame)
+        if frame.is_keyframe and self._at_keyframe:
+            waiting, self._at_keyframe = self._at_keyframe, []
+            for callback in waiting:
+                self._call(callback)
 
     def add_audio(self, sender: AudioSender, codec: AudioCodec) -> None:
         """Send a viewer the camera's audio from now on, as ``codec``."""
@@ -195,6 +210,14 @@ class CameraFanout:
         # Under a limit packets are sent one by one, without batches.
         if not behind or all(sender.limit_bytes_per_s is not None for sender in behind):
             frame.gso_batches_by_template.clear()
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        """One viewer's switch must not stop those of the others."""
+        try:
+            callback()
+        except Exception:
+            extra = {"camera": self.hub.camera_id}
+            log.exception("camera %s: a viewer could not be switched", self.hub.camera_id, extra=extra)
 
     def _timestamp(self, packet: Packet, newest: Frame | None) -> int:
         if packet.run != self._run:

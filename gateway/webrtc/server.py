@@ -20,31 +20,33 @@ from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import (
     BadRequestError,
     ConflictError,
-    NegotiationError,
     NotFoundError,
-    NotLiveError,
     UnavailableError,
 )
 from gateway.latency import latency_histogram, remove_series
-from gateway.media import Packet, StreamInfo
+from gateway.rendition import Rendition
 from gateway.webrtc.compat import SharedCertificate
-from gateway.webrtc.fanout import CameraFanout
+from gateway.webrtc.fanouts import Fanouts
+from gateway.webrtc.first_rendition import FirstRendition, first_rendition, try_negotiate
 from gateway.webrtc.ice.listener import IceListener
 from gateway.webrtc.ice.registry import IceRegistry
 from gateway.webrtc.ice.servers import IceServer, IceServers
 from gateway.webrtc.limits import VIEWERS_PER_CAMERA, VIEWERS_PER_CLIENT, ViewerLimits
+from gateway.webrtc.rendition_switch import (
+    AUTO,
+    RenditionRequest,
+    RenditionSwitch,
+    preferred,
+)
 from gateway.webrtc.rtp.srtp import SrtpBuffer
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
 from gateway.webrtc.sdp.counter_offer import write_counter_offer
-from gateway.webrtc.sdp.negotiation import NegotiatedSession, check_video, negotiate, refuse_b_frames
-from gateway.webrtc.sdp.offer import Offer, parse_offer
+from gateway.webrtc.sdp.negotiation import NegotiatedSession
+from gateway.webrtc.sdp.offer import parse_offer
 from gateway.webrtc.stats import Totals
 from gateway.webrtc.viewer import Viewer
 
 log = logging.getLogger(__name__)
-
-KEYFRAME_WAIT_S = 8.0
-"""How long an offer waits for a camera that is starting: for its connection, and the usual keyframe interval."""
 
 TICK_S = 1.0
 """Interval of sender reports, and of the check for silent viewers."""
@@ -84,7 +86,7 @@ class WebRtcServer:
         self._srtp_buffer = SrtpBuffer()
         self.registry = IceRegistry()
         self.listener = IceListener(udp_port, listen, hosts, self.registry)
-        self._fanouts: dict[str, CameraFanout] = {}
+        self._fanouts = Fanouts(clock, self._on_unsupported)
         self._viewers: dict[str, Viewer] = {}
         self._maintenance: asyncio.Task[None] | None = None
         self._closed_totals: dict[str, Totals] = {}
@@ -142,8 +144,7 @@ class WebRtcServer:
         totals = self._totals_of_closed(camera_id)
         for viewer in self.viewers_of(camera_id):
             totals = totals.plus(viewer.stats())
-        fanout = self._fanouts.get(camera_id)
-        return totals if fanout is None else replace(totals, audio_faults=totals.audio_faults + fanout.audio_faults)
+        return replace(totals, audio_faults=self._fanouts.audio_faults(camera_id))
 
     @property
     def datagrams_refused(self) -> Mapping[str, int]:
@@ -159,6 +160,7 @@ class WebRtcServer:
         """Close all viewers of a camera that was removed."""
         await asyncio.gather(*(viewer.close(reason) for viewer in self.viewers_of(camera_id)))
         self._closed_totals.pop(camera_id, None)
+        self._fanouts.forget(camera_id)
         remove_series(self.first_frame_s, camera_id)
 
     async def join(
@@ -170,8 +172,12 @@ class WebRtcServer:
         may_counter: bool = False,
         counted_as: str | None = None,
         is_limited: bool = True,
+        request: RenditionRequest = AUTO,
     ) -> Viewer:
         """Make a viewer from an offer; its ``answer_sdp`` is ready. The camera is held until the viewer is closed.
+
+        It begins with the rendition of ``request`` that can be shown first, see
+        :mod:`gateway.webrtc.rendition_switch`.
 
         With ``may_counter`` an offer of no use makes a viewer with a ``counter_offer_sdp`` instead, which waits for
         :meth:`answer`.
@@ -180,34 +186,36 @@ class WebRtcServer:
         and never refused.
 
         Raises ``BadRequestError`` for an invalid offer, ``NegotiationError`` if camera and viewer have no codec in
-        common, ``NotLiveError`` if the camera does not start, and ``UnavailableError`` if a limit is reached or the
-        server is closing.
+        common, ``NotLiveError`` if the camera does not start, ``NotFoundError`` for a rendition that the camera does
+        not have, and ``UnavailableError`` if a limit is reached or the server is closing.
         """
         offer = parse_offer(offer_sdp)
         began_s = self._clock.monotonic()
         client = counted_as or client_network(client_address)
         if self._closed or not self.listener.is_open:
             raise UnavailableError("the gateway is stopping")
+        renditions = preferred(camera, request)
         place = self.limits.take(camera.id, client, is_limited=is_limited)
-        hold = camera.hold("webrtc")
+        first: FirstRendition | None = None
         try:
-            info = await self._wait_for_stream(camera)
-            negotiated, refusal = _negotiate(offer, info, camera.id)
-            if refusal is not None and not may_counter:
-                raise refusal
-            viewer = place.occupant = self._new_viewer(camera, client_address)
+            first = await first_rendition(renditions, offer, may_counter=may_counter)
+            if self._closed:
+                raise UnavailableError("the gateway is stopping")
+            viewer = place.occupant = self._new_viewer(camera, first.hold.rendition, request, client_address)
         except BaseException:
-            hold.release()
             self.limits.free(place)
             raise
-        viewer.close_callbacks += [hold.release, lambda: self.limits.free(place)]
+        finally:
+            if first is not None:
+                first.hold.release()
+        viewer.close_callbacks.append(lambda: self.limits.free(place))
         first_frame_s = self.first_frame_s.labels(camera.id)
         viewer.on_first_frame = lambda: first_frame_s.observe(self._clock.monotonic() - began_s)
-        if negotiated is not None:
-            viewer.answer_sdp = write_answer(negotiated, self._local(viewer))
-            self._start(viewer, negotiated)
+        if first.negotiated is not None:
+            viewer.answer_sdp = write_answer(first.negotiated, self._local(viewer))
+            self._start(viewer, first.negotiated)
         else:
-            viewer.counter_offer_sdp = write_counter_offer(info, self._local(viewer), str(refusal))
+            viewer.counter_offer_sdp = write_counter_offer(first.info, self._local(viewer), str(first.refusal))
         return viewer
 
     def answer(self, camera: Camera, viewer: Viewer, answer_sdp: str) -> None:
@@ -218,57 +226,39 @@ class WebRtcServer:
         """
         if viewer.negotiated is not None:
             raise ConflictError("this session has its SDP answer, and there is no renegotiation; make a new one")
-        info = camera.hub.info
+        info = viewer.rendition.current.hub.info if viewer.rendition is not None else None
         if info is None:
             raise ConflictError(f"camera {camera.id} sends nothing at present; answer again in a moment")
         answer = parse_offer(answer_sdp)
         if any(section.transport.setup == "actpass" for section in answer.sections):
             raise BadRequestError("an SDP answer has to choose its DTLS role: setup active or passive (RFC 8842 §5.3)")
-        negotiated, refusal = _negotiate(answer, info, camera.id)
+        negotiated, refusal = try_negotiate(answer, info, camera.id)
         if negotiated is None:
             raise refusal or UnavailableError("the answer cannot be used")
         self._start(viewer, negotiated)
 
-    def _new_viewer(self, camera: Camera, client_address: str) -> Viewer:
-        fanout = self._fanouts.get(camera.id)
-        info = camera.hub.info
-        if fanout is not None and info is not None and fanout.codec not in (None, info.video.codec):
-            # The camera has another codec now. The viewers of this fan-out are being closed.
-            fanout.close()
-            fanout = None
-        if fanout is None:
-            fanout = CameraFanout(camera.hub, self._clock, lambda why: self._end_viewers(camera.id, why))
-            self._fanouts[camera.id] = fanout
+    def _new_viewer(
+        self, camera: Camera, rendition: Rendition, request: RenditionRequest, client_address: str
+    ) -> Viewer:
         viewer = Viewer(
             camera_id=camera.id,
             client_address=client_address,
-            fanout=fanout,
             certificate=self._certificate,
             srtp_buffer=self._srtp_buffer,
             clock=self._clock,
             on_restart=self._restart_ice,
             on_closed=self._on_viewer_closed,
         )
+        switch = RenditionSwitch(camera, rendition, request, self._fanouts, self._clock, viewer.move)
+        switch.viewer_id = viewer.id
+        viewer.rendition = switch
         self._viewers[viewer.id] = viewer
+        viewer.update_rendition()
         return viewer
 
     def _start(self, viewer: Viewer, negotiated: NegotiatedSession) -> None:
         self.registry.add(viewer.agent)
         viewer.start(negotiated)
-
-    async def _wait_for_stream(self, camera: Camera) -> StreamInfo:
-        """What the camera sends. Raises ``NotLiveError``, and ``NegotiationError`` if WebRTC cannot carry it."""
-        try:
-            await camera.wait_for_keyframe(KEYFRAME_WAIT_S)
-        except UnavailableError as error:
-            raise NotLiveError(str(error), error.retry_after_s) from None
-        info = camera.hub.info
-        if info is None or self._closed:
-            raise UnavailableError("the gateway is stopping")
-        check_video(info.video, camera.id)
-        if _reorders(camera.hub.gop):
-            raise refuse_b_frames(camera.id)
-        return info
 
     def _local(self, viewer: Viewer) -> LocalDescription:
         return LocalDescription(
@@ -310,36 +300,16 @@ class WebRtcServer:
         self.registry.restart(viewer.agent, remote)
         return self.listener.candidates()
 
-    def _end_viewers(self, camera_id: str, reason: str) -> None:
-        for viewer in self.viewers_of(camera_id):
-            viewer.close_soon(reason)
+    def _on_unsupported(self, rendition: Rendition, reason: str) -> None:
+        """A viewer gets the camera's other rendition; without one it ends."""
+        for viewer in self.viewers_of(rendition.camera_id):
+            if viewer.rendition is not None and not viewer.rendition.leave(rendition):
+                viewer.close_soon(reason)
 
     def _on_viewer_closed(self, viewer: Viewer) -> None:
         self.registry.remove(viewer.agent)
         if self._viewers.pop(viewer.id, None) is not None:
             self._closed_totals[viewer.camera_id] = self._totals_of_closed(viewer.camera_id).plus(viewer.stats())
-        if not self.viewers_of(viewer.camera_id):
-            fanout = self._fanouts.pop(viewer.camera_id, None)
-            if fanout is not None:
-                fanout.close()
-                totals = self._totals_of_closed(viewer.camera_id)
-                faults = totals.audio_faults + fanout.audio_faults
-                self._closed_totals[viewer.camera_id] = replace(totals, audio_faults=faults)
 
     def _totals_of_closed(self, camera_id: str) -> Totals:
         return self._closed_totals.get(camera_id, Totals())
-
-
-def _negotiate(
-    offer: Offer, info: StreamInfo, camera_id: str
-) -> tuple[NegotiatedSession | None, NegotiationError | None]:
-    """The result, or why there is none. Raises ``BadRequestError``."""
-    try:
-        return negotiate(offer, info, camera_id), None
-    except NegotiationError as error:
-        return None, error
-
-
-def _reorders(gop: Sequence[Packet]) -> bool:
-    """Whether frames are sent in another order than they are shown."""
-    return any(packet.is_video and packet.pts_90k != packet.dts_90k for packet in gop)

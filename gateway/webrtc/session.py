@@ -38,6 +38,10 @@ from gateway.webrtc.transport import PeerTransport, Transport
 PLAYOUT_AT_ONCE = bytes(3)
 """Minimum and maximum playout delay of zero: show each picture as soon as it is decoded."""
 
+NARROW_S = 6.0
+"""How long a network counts as narrow after its limit was lifted: that a small rendition arrives well says nothing of
+a larger one, which is then tried."""
+
 _MID_MAX_BYTES = 11
 """With the playout delay this makes a block of 20 bytes, the most that fits beside the payload."""
 
@@ -115,12 +119,38 @@ class MediaSession:
         self.remote_inbound = rtcp.RemoteInboundStats()
         """What the viewer last reported about its video."""
         self.bandwidth = BandwidthEstimator()
+        self._narrow_bps = 0.0
+        self._narrow_at_s = float("-inf")
+        self._on_fault: Callable[[Exception], None] = lambda _: None
+
+    @property
+    def estimate_bps(self) -> float | None:
+        """What the viewer's network carries, in bits a second; ``None``: enough, or not known."""
+        if self.bandwidth.limit_bytes_per_s is not None:
+            return 8.0 * self.bandwidth.limit_bytes_per_s
+        is_recent = self._clock.monotonic() - self._narrow_at_s < NARROW_S
+        return self._narrow_bps if is_recent else None
 
     def begin(self, on_fault: Callable[[Exception], None]) -> None:
         """Send the current GOP, and then the live frames. ``on_fault`` is called with an error in sending."""
+        self._on_fault = on_fault
         if self.audio is not None and self._audio_codec is not None:
             self._fanout.add_audio(self.audio, self._audio_codec)
         self._fanout.add(self.video, on_fault)
+
+    def switch(self, fanout: CameraFanout) -> None:
+        """Send another rendition, from the keyframe of its current GOP on. Sequence numbers and clocks continue."""
+        before, self._fanout = self._fanout, fanout
+        before.remove(self.video)
+        wall_90k = self._clock.wall_90k()
+        old, new = before.timeline_at(wall_90k), fanout.timeline_at(wall_90k)
+        shift_90k = old - new if old is not None and new is not None else 0
+        self.video.continue_on(shift_90k)
+        fanout.add(self.video, self._on_fault)
+        if self.audio is not None and self._audio_codec is not None:
+            before.remove_audio(self.audio)
+            self.audio.continue_on(shift_90k * self._audio_codec.clock_rate // CLOCK_RATE)
+            fanout.add_audio(self.audio, self._audio_codec)
 
     def move(self, transport: PeerTransport) -> None:
         """Send on this transport from now on."""
@@ -185,7 +215,10 @@ class MediaSession:
             sent_bytes=self.video.payload_bytes_sent,
             camera_bytes_per_s=self._fanout.bytes_per_s,
         )
-        self._fanout.set_limit(self.video, self.bandwidth.limit_bytes_per_s)
+        limit_bytes_per_s = self.bandwidth.limit_bytes_per_s
+        if limit_bytes_per_s is not None:
+            self._narrow_bps, self._narrow_at_s = 8.0 * limit_bytes_per_s, self._clock.monotonic()
+        self._fanout.set_limit(self.video, limit_bytes_per_s)
 
     def _reports(self, wall_90k: int) -> bytes:
         """A compound packet of sender reports; empty before anything was sent (RFC 3550 §6.4)."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, Field
 
@@ -47,6 +47,14 @@ class ViewerStats:
     """The limit that its network imposes, in bits a second; ``None`` without one."""
     degraded: str | None
     """Why it gets fewer frames than the camera sends, or broken ones; ``None`` while its network is good."""
+    rendition: str | None = None
+    codec: str | None = None
+    pinned: bool = False
+    """Whether it asked for this rendition and no other."""
+    rendition_reason: str | None = None
+    """Why it gets this rendition, as a clause."""
+    rendition_switches: int = 0
+    """How often its rendition has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class Totals:
     audio_packets_dropped: int = 0
     srtp_rejected: int = 0
     dtls_dropped: int = 0
+    rendition_switches: int = 0
     audio_faults: int = 0
     """Audio packets of the camera that could not be transcoded. Counted once, not for each viewer."""
 
@@ -83,12 +92,27 @@ class Totals:
             self.audio_packets_dropped + stats.audio_packets_dropped,
             self.srtp_rejected + stats.srtp_rejected,
             self.dtls_dropped + stats.dtls_dropped,
+            self.rendition_switches + stats.rendition_switches,
             self.audio_faults,
         )
 
 
 DEGRADED_MAX = 16
 """The most sentences about viewers in one answer. Their number is not limited."""
+
+
+LISTED_MAX = 256
+"""The most viewers that one answer lists: the limit of a camera."""
+
+
+class ViewerRendition(BaseModel):
+    """What one viewer of a camera gets, and why. It has no id: that would allow to end the viewer."""
+
+    rendition: Literal["main", "sub"]
+    codec: str
+    pinned: bool = Field(description="whether the viewer asked for this rendition and no other")
+    limit_bps: int | None = Field(description="what its network carries, if that is less than the rendition")
+    reason: str = Field(description="why it gets this rendition, as a clause")
 
 
 class WebRtcStats(BaseModel):
@@ -101,6 +125,7 @@ class WebRtcStats(BaseModel):
     packets_lost: int
     packets_retransmitted: int
     bandwidth_limited: int = Field(description="viewers that get fewer frames because of their networks")
+    renditions: list[ViewerRendition] = Field(description="what each viewer gets, and why")
     degraded_reasons: list[str] = Field(description="why viewers see fewer or broken frames, one sentence each")
     fraction_lost: float | None
     jitter_s: float | None
@@ -118,6 +143,17 @@ class WebRtcStats(BaseModel):
             packets_lost=sum(viewer.packets_lost for viewer in viewers),
             packets_retransmitted=sum(viewer.retransmitted for viewer in viewers),
             bandwidth_limited=sum(viewer.limit_bps is not None for viewer in viewers),
+            renditions=[
+                ViewerRendition(
+                    rendition="main" if viewer.rendition == "main" else "sub",
+                    codec=viewer.codec or "",
+                    pinned=viewer.pinned,
+                    limit_bps=viewer.limit_bps,
+                    reason=viewer.rendition_reason or "",
+                )
+                for viewer in viewers
+                if viewer.rendition is not None
+            ][:LISTED_MAX],
             degraded_reasons=[viewer.degraded for viewer in viewers if viewer.degraded is not None][:DEGRADED_MAX],
             fraction_lost=round(fmean(viewer.fraction_lost for viewer in viewers), 4) if viewers else None,
             jitter_s=round(fmean(viewer.jitter_s for viewer in viewers), 5) if viewers else None,

@@ -27,6 +27,7 @@ from gateway.webrtc.compat import DtlsTransport
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.agent import IceAgent
 from gateway.webrtc.ice.path import CONSENT_S
+from gateway.webrtc.rendition_switch import RenditionSwitch
 from gateway.webrtc.rtp.rtcp import RemoteInboundStats
 from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpBuffer
 from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
@@ -60,7 +61,6 @@ class Viewer:
         *,
         camera_id: str,
         client_address: str,
-        fanout: CameraFanout,
         certificate: RTCCertificate,
         srtp_buffer: SrtpBuffer,
         clock: Clock,
@@ -82,7 +82,8 @@ class Viewer:
         self.ssrcs = LocalSsrcs.random()
         self.srtp_rejected = 0
         """SRTP and SRTCP datagrams that were not authentic."""
-        self._fanout = fanout
+        self.rendition: RenditionSwitch | None = None
+        """Which rendition it gets. Set before it is started, and closed with it."""
         self._srtp_buffer = srtp_buffer
         self._clock = clock
         self._on_restart = on_restart
@@ -114,6 +115,16 @@ class Viewer:
     @property
     def dtls_state(self) -> str:
         return "new" if self._dtls is None else self._dtls.state
+
+    def move(self, fanout: CameraFanout) -> None:
+        """Send this fan-out's video from now on."""
+        if self._session is not None:
+            self._session.switch(fanout)
+
+    def update_rendition(self) -> None:
+        """Choose the rendition again."""
+        if self.rendition is not None and self._closing is None:
+            self.rendition.update(self._session.estimate_bps if self._session is not None else None)
 
     def start(self, negotiated: NegotiatedSession) -> None:
         """Wait for the viewer to connect."""
@@ -197,6 +208,7 @@ class Viewer:
             self.close_soon(f"its address has not answered connectivity checks for {CONSENT_S:.0f} s")
         elif self._session is not None:
             self._session.report(wall_90k)
+            self.update_rendition()
 
     def rtp_timestamp(self, wall_90k: int) -> int | None:
         """The RTP timestamp of video captured at ``wall_90k``; ``None`` before the first frame."""
@@ -237,6 +249,11 @@ class Viewer:
             if session and session.bandwidth.limit_bytes_per_s
             else None,
             degraded=self.degraded,
+            rendition=self.rendition.current.name if self.rendition is not None else None,
+            codec=self.rendition.codec if self.rendition is not None else None,
+            pinned=self.rendition is not None and self.rendition.request.pinned is not None,
+            rendition_reason=self.rendition.reason if self.rendition is not None else None,
+            rendition_switches=self.rendition.switches if self.rendition is not None else 0,
         )
 
     async def _connect(self, negotiated: NegotiatedSession, dtls: DtlsTransport) -> None:
@@ -262,6 +279,7 @@ class Viewer:
         transport = self.agent.transport
         if self._closing is not None or transport is None:
             return
+        assert self.rendition is not None
         self._session = MediaSession(
             negotiated,
             self.ssrcs,
@@ -270,7 +288,7 @@ class Viewer:
             inbound=dtls.inbound_srtp,
             auth_tag_bytes=dtls.auth_tag_bytes,
             transport=transport,
-            fanout=self._fanout,
+            fanout=self.rendition.fanout,
             clock=self._clock,
         )
         self.state = ViewerState.CONNECTED
@@ -278,6 +296,7 @@ class Viewer:
         self._session.begin(lambda error: self.close_soon(f"sending failed: {error}"))
         if self.on_first_frame is not None:
             self.on_first_frame()
+        self.update_rendition()
         log.info(
             "camera %s: viewer %s is connected over %s",
             self.camera_id,
@@ -290,6 +309,8 @@ class Viewer:
         try:
             if self._session is not None:
                 self._session.end()
+            if self.rendition is not None:
+                self.rendition.close()
             if self._connecting is not None:
                 if not self._connecting.done():
                     # asyncio.wait_for before Python 3.12 loses a cancellation that coincides with a datagram. Closing
@@ -339,6 +360,7 @@ class Viewer:
             self.srtp_rejected += 1
         elif result is not RtcpResult.NOT_RTCP:
             self.agent.on_authenticated_packet()
+            self.update_rendition()
             self._log_degraded()
         if result is RtcpResult.BYE:
             self.close_soon("it said goodbye")

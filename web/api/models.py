@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from gateway.access import Scope
-from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, StartMode
+from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, RenditionName, StartMode
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.config.field import describe_field
 from gateway.status import CaptureStatus
+from gateway.webrtc.rendition_switch import TILE_MAX
 from gateway.webrtc.stats import WebRtcStats
 from hls.archive.segment import EndReason, SegmentState
 from hls.archive.segment import Segment as ArchiveSegment
@@ -236,6 +237,32 @@ class SignedUrl(BaseModel):
     url: str
     token: str | None = None
     expires: Time | None = None
+
+
+class ViewerRequest(BaseModel):
+    """Which stream of its camera a viewer asks for; what is left out does not change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    rendition: Literal["auto", "main", "sub"] | None = Field(
+        default=None, description="`auto`: chosen by the size of the video, the network and the codecs"
+    )
+    width: int | None = Field(default=None, ge=1, le=TILE_MAX, description="device pixels at which the video is shown")
+    height: int | None = Field(default=None, ge=1, le=TILE_MAX, description="the same, for its height")
+
+
+class Viewer(BaseModel):
+    """What a WebRTC viewer gets, and why."""
+
+    camera_id: str
+    rendition: RenditionName = Field(description="the stream that it gets")
+    requested: Literal["auto", "main", "sub"]
+    pending: RenditionName | None = Field(description="the stream that it gets with that stream's next keyframe")
+    available: list[RenditionName] = Field(description="the streams that the camera has")
+    reason: str = Field(description="why it gets this one, as a clause")
+    codec: str
+    limit_bps: int | None = Field(description="what its network carries, if that is less than the stream")
+    degraded_reason: str | None = Field(description="why this viewer sees fewer or broken frames, as a sentence")
 
 
 class ViewerClock(BaseModel):

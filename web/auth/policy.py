@@ -124,6 +124,8 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/whep/{camera}"): VIEW,
     ("OPTIONS", "/whep/{camera}/{viewer}"): PUBLIC,
     ("GET", "/api/cameras/{camera}/viewers/{viewer}/clock"): VIEW,
+    ("GET", "/api/cameras/{camera}/viewers/{viewer}"): VIEW,
+    ("PATCH", "/api/cameras/{camera}/viewers/{viewer}"): VIEW,
     ("GET", "/whep/{camera}/{viewer}"): VIEW,
     ("PATCH", "/whep/{camera}/{viewer}"): VIEW,
     ("DELETE", "/whep/{camera}/{viewer}"): VIEW,

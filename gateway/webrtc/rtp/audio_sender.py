@@ -17,6 +17,10 @@ class AudioSender:
         self.transport = transport
         self._sequence = secrets.randbelow(1 << 15)
         self._timestamp_offset = secrets.randbits(32)
+        self._newest: int | None = None
+        """The newest timestamp, not reduced to 32 bits."""
+        self._skip_until: int | None = None
+        """After a change of the rendition: what is not newer was heard already."""
         self.packets_sent = 0
         self.payload_bytes_sent = 0
         self.packets_dropped = 0
@@ -24,6 +28,10 @@ class AudioSender:
 
     def send(self, payload: bytes, timestamp: int) -> None:
         """Send one packet; ``timestamp`` is in the codec's clock."""
+        newest = timestamp + self._timestamp_offset
+        if self._skip_until is not None and newest <= self._skip_until:
+            return
+        self._newest, self._skip_until = newest, None
         timestamp = self.timestamp(timestamp)
         marker = self.packets_sent == 0
         plain = rtp_packet(self._template, payload, self._sequence, timestamp, self.ssrc, marker=marker)
@@ -34,6 +42,11 @@ class AudioSender:
             return
         self.packets_sent += 1
         self.payload_bytes_sent += len(payload)
+
+    def continue_on(self, shift: int) -> None:
+        """Go on with another rendition, whose timeline is ``shift`` behind the present one, in the codec's clock."""
+        self._timestamp_offset += shift
+        self._skip_until = self._newest
 
     def timestamp(self, timestamp: int) -> int:
         """The camera's audio timestamp as this viewer's RTP timestamp."""

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from gateway.webrtc.rtp.packets import Frame
+from gateway.webrtc.rtp.packets import Frame, PacketHistory
 
 
 @dataclass(slots=True, frozen=True)
 class SequenceMapping:
     """A range of sequence numbers whose packets follow one another as in the history."""
 
+    history: PacketHistory
+    """That of the rendition which was sent."""
     first_sequence: int
     first_index: int
     timestamp_offset: int

@@ -112,7 +112,8 @@ class VideoSender:
         self.frames_dropped = 0
         """Frames left out because the viewer was behind."""
         self.replays = 0
-        """How often the current GOP was sent from its start: once for joining, then for PLI and FIR."""
+        """How often the current GOP was sent from its start: once for joining, then for PLI and FIR, and each time
+        that the rendition changed."""
         self.retransmitted = 0
         self.retransmissions_refused = 0
         """Requested packets that are no longer in the history, or exceed the rate limit."""
@@ -142,6 +143,16 @@ class VideoSender:
         self._sends_single_packets |= bytes_per_s is not None
         self._bucket.capacity_bytes = BUCKET_BYTES if bytes_per_s is None else LIMITED_BUCKET_S * bytes_per_s
         return is_new
+
+    def continue_on(self, shift_90k: int) -> None:
+        """Go on with another rendition, whose timeline is ``shift_90k`` behind the present one: :meth:`start` follows.
+
+        What was sent can still be sent again.
+        """
+        self._timestamp_offset += shift_90k
+        self._next_index = -1
+        self._pinned_keyframe = None
+        self._sends_single_packets = self._limit_bytes_per_s is not None
 
     def start(self, history: PacketHistory, now: float) -> bool:
         """Move to the current GOP's keyframe, or wait for the next one. Returns whether there is something to send."""
@@ -209,12 +220,12 @@ class VideoSender:
                 return False
         return True
 
-    def retransmit(self, sequences: Iterable[int], history: PacketHistory, now: float) -> None:
+    def retransmit(self, sequences: Iterable[int], now: float) -> None:
         """Send these 16-bit sequence numbers again, as RTX (RFC 4588) if that was negotiated."""
         self._retransmit_bucket.refill(now, self.retransmit_bytes_per_s)
         self._refill(now)
         for sequence in sequences:
-            if not self._retransmit(sequence, history):
+            if not self._retransmit(sequence):
                 self.retransmissions_refused += 1
 
     def timestamp(self, timeline_90k: int) -> int:
@@ -239,6 +250,7 @@ class VideoSender:
         self._next_index = keyframe.first_index
         self._mappings.append(
             SequenceMapping(
+                history=history,
                 first_sequence=self._next_sequence,
                 first_index=keyframe.first_index,
                 timestamp_offset=self._timestamp_offset,
@@ -327,7 +339,7 @@ class VideoSender:
             self._pinned_keyframe = None
         return True
 
-    def _retransmit(self, sequence: int, history: PacketHistory) -> bool:
+    def _retransmit(self, sequence: int) -> bool:
         full = self._next_sequence - 1 - ((self._next_sequence - 1 - sequence) & 0xFFFF)
         mapping = next((mapping for mapping in reversed(self._mappings) if mapping.first_sequence <= full), None)
         if mapping is None:
@@ -337,7 +349,9 @@ class VideoSender:
             # Skipped frames are no longer needed, and all packets share one rate.
             return False
         index = mapping.first_index + full - mapping.first_sequence
-        frame = self._frame_of(index, history)
+        history = mapping.history
+        is_present = mapping is self._mappings[-1]
+        frame = self._frame_of(index, history) if is_present else history.frame_of(index)
         if frame is None:
             return False
         place = index - frame.first_index

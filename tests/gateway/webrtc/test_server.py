@@ -204,7 +204,7 @@ async def test_pending_joins_count_against_the_limit(camera_with: Cameras) -> No
 async def test_a_camera_that_does_not_start_is_unavailable_and_released(
     server: WebRtcServer, camera_with: Cameras, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.webrtc.server.KEYFRAME_WAIT_S", 0.2)
+    monkeypatch.setattr("gateway.webrtc.first_rendition.KEYFRAME_WAIT_S", 0.2)
     camera = camera_with(encode_loop())
     EncodedLoopEngine.showing.clear()
     with pytest.raises(UnavailableError):

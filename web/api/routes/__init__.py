@@ -17,6 +17,7 @@ from web.api.routes import (
     player,
     segments,
     status,
+    viewers,
     whep,
 )
 
@@ -30,6 +31,7 @@ MODULES = (
     metrics,
     cameras,
     whep,
+    viewers,
     segments,
     clock,
     hls,

@@ -1,7 +1,8 @@
 """WHEP: WebRTC over HTTP (draft-ietf-wish-whep-04, with the rules of RFC 9725 for the session's resource).
 
 GET, HEAD  /whep/{camera}            200 without content: application/sdp says that this is a WHEP endpoint
-POST       /whep/{camera}            offer; 201 with the answer, Location, ETag and Link; 406 with a counter-offer
+POST       /whep/{camera}            offer; 201 with the answer, Location, ETag and Link; 406 with a counter-offer;
+                                     ?rendition=auto|main|sub, width and height choose the camera's stream
 GET, HEAD  /whep/{camera}/{viewer}   204: the session exists
 PATCH      /whep/{camera}/{viewer}   trickled candidates, an ICE restart (RFC 8840 fragments), the answer to a
                                      counter-offer
@@ -14,6 +15,7 @@ names the host that answered, also after a redirect (307).
 """
 
 import re
+from collections.abc import Mapping
 from email.utils import formatdate
 
 from aiohttp import web
@@ -21,6 +23,7 @@ from aiohttp import web
 from gateway.clock import CLOCK_RATE
 from gateway.errors import BadRequestError, NotLiveError
 from gateway.webrtc.ice.servers import IceServer
+from gateway.webrtc.rendition_switch import TILE_MAX, RenditionRequest
 from gateway.webrtc.sdp.offer import OFFER_MAX_BYTES
 from gateway.webrtc.viewer import COUNTER_OFFER_S, Viewer
 from web.api.describe import Parameter, describe
@@ -39,6 +42,31 @@ JSON = "application/json"
 
 _CONDITION = re.compile(r'\s*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)|,)')
 """The next entity tag of a list (RFC 9110 §8.8.3 and §5.6.1, where elements may be empty)."""
+
+
+PIXELS = {"type": "integer", "minimum": 1, "maximum": TILE_MAX}
+
+RENDITION = {
+    "rendition": Parameter(
+        "The stream of the camera: `auto` chooses and changes it", {"enum": ["auto", "main", "sub"]}
+    ),
+    "width": Parameter("At how many device pixels the video is shown, for `auto`", PIXELS),
+    "height": Parameter("The same, for its height", PIXELS),
+}
+
+
+def rendition_request(query: Mapping[str, str]) -> RenditionRequest:
+    """What a query asks for. Raises ``BadRequestError``."""
+    return RenditionRequest.parse(query.get("rendition"), _pixels(query, "width"), _pixels(query, "height"))
+
+
+def _pixels(query: Mapping[str, str], name: str) -> int | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5):
+        raise BadRequestError(f"{name}: it is a number of device pixels")
+    return int(text)
 
 
 class _HttpError(web.HTTPException):
@@ -72,11 +100,12 @@ async def preflight(request: web.Request) -> web.Response:
 
 
 @routes.post("/whep/{camera}")
-@describe("WebRTC", {201: SDP}, body={SDP: None}, errors=(400, 404, 406, 409, 415, 503))
+@describe("WebRTC", {201: SDP}, query=RENDITION, body={SDP: None}, errors=(400, 404, 406, 409, 415, 503))
 async def join(request: web.Request) -> web.Response:
     """Join as a viewer: send an SDP offer, get the answer, or a counter-offer with 406."""
     _require_type(request, SDP, {"Accept-Post": SDP})
     accepted = _accepted(request)
+    wanted = rendition_request(request.query)
     offer = await _text(request)
     gateway = request.app[GATEWAY]
     camera = gateway.service.camera(request.match_info["camera"])
@@ -89,6 +118,7 @@ async def join(request: web.Request) -> web.Response:
             may_counter=JSON not in accepted,
             counted_as=counted_as(grant, address),
             is_limited=is_limited(grant),
+            request=wanted,
         )
     except NotLiveError as error:
         raise _HttpError(409, "not_live", str(error), {"Retry-After": str(error.retry_after_s)}) from None

@@ -28,6 +28,10 @@ COUNTERS = {
     "audio_packets_dropped": ("audio_packets_dropped", "Audio packets not sent because a viewer's connection was full"),
     "srtp_rejected": ("srtp_rejected", "SRTP and SRTCP datagrams from WebRTC viewers that were not authentic"),
     "dtls_dropped": ("dtls_dropped", "DTLS datagrams from WebRTC viewers dropped because their queue was full"),
+    "rendition_switches": (
+        "rendition_switches",
+        "Times that a WebRTC viewer was changed from the main to the sub stream, or back",
+    ),
     "audio_faults": ("audio_faults", "Audio packets of the camera that could not be transcoded for WebRTC"),
 }
 """Metric name and help text for each field of :class:`~gateway.webrtc.stats.Totals`."""

@@ -231,7 +231,7 @@ def test_a_lost_packet_is_sent_again_unchanged(source: FrameSource, first_sequen
     datagrams = list(viewer.wire.datagrams)
     packets = viewer.wire.take()
     lost = packets[100].sequence_number
-    viewer.sender.retransmit([lost], source.history, viewer.now)
+    viewer.sender.retransmit([lost], viewer.now)
     assert viewer.wire.datagrams == [datagrams[100]]
     assert viewer.sender.retransmitted == 1
 
@@ -246,7 +246,7 @@ def test_a_lost_packet_is_sent_again_as_rtx(source: FrameSource) -> None:
     viewer.catch_up()
     packets += viewer.wire.take()
     asked = [5, 150, len(packets) - 1]
-    viewer.sender.retransmit([packets[place].sequence_number for place in asked], source.history, viewer.now)
+    viewer.sender.retransmit([packets[place].sequence_number for place in asked], viewer.now)
     repeated = viewer.wire.take()
     assert {packet.ssrc for packet in repeated} == {RTX_SSRC}
     assert {packet.payload_type for packet in repeated} == {97}
@@ -259,10 +259,10 @@ def test_a_lost_packet_is_sent_again_as_rtx(source: FrameSource) -> None:
 def test_retransmission_of_a_packet_never_sent_or_too_old_is_refused(source: FrameSource) -> None:
     viewer = SenderHarness(source, rtx=True, first_sequence=1000)
     viewer.start()
-    viewer.sender.retransmit([5], source.history, viewer.now)
+    viewer.sender.retransmit([5], viewer.now)
     viewer.catch_up()
     viewer.wire.take()
-    viewer.sender.retransmit([999, 60_000], source.history, viewer.now)
+    viewer.sender.retransmit([999, 60_000], viewer.now)
     assert viewer.wire.take() == []
     assert viewer.sender.retransmissions_refused == 3
 
@@ -273,7 +273,7 @@ def test_retransmissions_are_rate_limited(source: FrameSource) -> None:
     viewer.catch_up()
     lost = viewer.wire.take()[50].sequence_number
     for _ in range(1000):
-        viewer.sender.retransmit([lost], source.history, viewer.now)
+        viewer.sender.retransmit([lost], viewer.now)
     assert sum(map(len, viewer.wire.datagrams)) < 300_000
     assert viewer.sender.retransmissions_refused > 700
 
@@ -385,7 +385,7 @@ def test_under_a_limit_retransmissions_share_the_rate_and_go_first(source: Frame
     viewer.live(key=True, size=60_000)
     lost = viewer.wire.take()[0].sequence_number
     for _ in range(1000):
-        viewer.sender.retransmit([lost], source.history, viewer.now)
+        viewer.sender.retransmit([lost], viewer.now)
     repairs = sum(map(len, viewer.wire.datagrams))
     assert 0.3 * LIMIT < repairs < 0.7 * LIMIT
     viewer.wire.take()
@@ -401,7 +401,7 @@ def test_under_a_limit_skipped_packets_are_not_retransmitted_nor_a_pli_answered(
     viewer.sender.set_limit(LIMIT, viewer.source.history)
     viewer.live(key=True)
     viewer.wire.take()
-    viewer.sender.retransmit([lost], source.history, viewer.now)
+    viewer.sender.retransmit([lost], viewer.now)
     viewer.now += 30
     assert not viewer.sender.request_keyframe(source.history, viewer.now)
     assert viewer.wire.take() == []

@@ -270,7 +270,7 @@ async def test_a_camera_that_webrtc_cannot_carry_makes_no_counter_offer(
 async def test_a_camera_that_connects_is_409_with_retry_after(
     client: Client, peer: RTCPeerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.webrtc.server.KEYFRAME_WAIT_S", 0.2)
+    monkeypatch.setattr("gateway.webrtc.first_rendition.KEYFRAME_WAIT_S", 0.2)
     EncodedLoopEngine.showing.clear()
     reply = await client.post("/whep/loop", data=peer.localDescription.sdp, headers=SDP)
     assert reply.status == 409

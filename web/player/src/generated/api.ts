@@ -252,6 +252,9 @@ export interface RecorderStatus {
   error: string | null;
 }
 
+/** A stream of a camera: the main stream, or the smaller one of the same picture. */
+export type RenditionName = "main" | "sub";
+
 /** A kind of permission: live video, commands, the archive, or everything. */
 export type Scope = "view" | "control" | "archive" | "admin";
 
@@ -364,12 +367,53 @@ export interface StreamStatus {
   packets_dropped: number;
 }
 
+/** What a WebRTC viewer gets, and why. */
+export interface Viewer {
+  camera_id: string;
+  /** the stream that it gets */
+  rendition: RenditionName;
+  requested: "auto" | "main" | "sub";
+  /** the stream that it gets with that stream's next keyframe */
+  pending: RenditionName | null;
+  /** the streams that the camera has */
+  available: RenditionName[];
+  /** why it gets this one, as a clause */
+  reason: string;
+  codec: string;
+  /** what its network carries, if that is less than the stream */
+  limit_bps: number | null;
+  /** why this viewer sees fewer or broken frames, as a sentence */
+  degraded_reason: string | null;
+}
+
 /** Frames with this RTP timestamp were captured at this time. */
 export interface ViewerClock {
   time: string;
   rtp_timestamp: number;
   /** why this viewer sees fewer or broken frames, as a sentence */
   degraded_reason: string | null;
+}
+
+/** What one viewer of a camera gets, and why. It has no id: that would allow to end the viewer. */
+export interface ViewerRendition {
+  rendition: "main" | "sub";
+  codec: string;
+  /** whether the viewer asked for this rendition and no other */
+  pinned: boolean;
+  /** what its network carries, if that is less than the rendition */
+  limit_bps: number | null;
+  /** why it gets this rendition, as a clause */
+  reason: string;
+}
+
+/** Which stream of its camera a viewer asks for; what is left out does not change. */
+export interface ViewerRequest {
+  /** `auto`: chosen by the size of the video, the network and the codecs */
+  rendition?: "auto" | "main" | "sub" | null;
+  /** device pixels at which the video is shown */
+  width?: number | null;
+  /** the same, for its height */
+  height?: number | null;
 }
 
 /** The WebRTC server. */
@@ -388,6 +432,8 @@ export interface WebRtcStats {
   packets_retransmitted: number;
   /** viewers that get fewer frames because of their networks */
   bandwidth_limited: number;
+  /** what each viewer gets, and why */
+  renditions: ViewerRendition[];
   /** why viewers see fewer or broken frames, one sentence each */
   degraded_reasons: string[];
   fraction_lost: number | null;

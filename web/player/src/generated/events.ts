@@ -216,6 +216,11 @@ export interface WebRtcOffer {
   metadata?: Record<string, JsonValue> | null;
   client_id: string;
   sdp: string;
+  /** the stream of the camera; `auto` without it */
+  rendition?: "auto" | "main" | "sub" | null;
+  /** device pixels at which the video is shown, for `auto` */
+  width?: number | null;
+  height?: number | null;
 }
 
 /** Events that the gateway sends. */

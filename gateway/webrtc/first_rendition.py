@@ -1,0 +1,94 @@
+"""With which rendition of a camera a viewer begins: the first that starts, and that the viewer can decode."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.errors import NegotiationError, NotLiveError, UnavailableError
+from gateway.media import StreamInfo
+from gateway.rendition import Hold, Rendition
+from gateway.webrtc.rendition_switch import KIND, reorders
+from gateway.webrtc.sdp.negotiation import NegotiatedSession, check_video, negotiate, refuse_b_frames
+from gateway.webrtc.sdp.offer import Offer
+
+KEYFRAME_WAIT_S = 8.0
+"""How long an offer waits for a camera that is starting: for its connection, and the usual keyframe interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRendition:
+    """A rendition that is held and has a keyframe, and what offer and rendition have in common, or why that is nothing.
+
+    Release the hold when the rendition has another one.
+    """
+
+    hold: Hold
+    info: StreamInfo
+    negotiated: NegotiatedSession | None
+    refusal: NegotiationError | None
+
+
+async def first_rendition(renditions: Sequence[Rendition], offer: Offer, *, may_counter: bool) -> FirstRendition:
+    """The first of ``renditions`` that starts and that the viewer can decode.
+
+    With ``may_counter`` it is the first that starts, if the viewer can decode none. Raises ``BadRequestError``, and
+    what was wrong with the first of them: ``NotLiveError`` or ``NegotiationError``.
+    """
+    failure: NotLiveError | NegotiationError | None = None
+    undecodable: FirstRendition | None = None
+    try:
+        for rendition in renditions:
+            try:
+                found = await _start(rendition, offer)
+            except (NotLiveError, NegotiationError) as error:
+                failure = failure or error
+                continue
+            if found.negotiated is not None:
+                return found
+            failure = failure or found.refusal
+            if may_counter and undecodable is None:
+                undecodable = found
+            else:
+                found.hold.release()
+        if undecodable is not None:
+            found, undecodable = undecodable, None
+            return found
+    finally:
+        if undecodable is not None:
+            undecodable.hold.release()
+    assert failure is not None
+    raise failure
+
+
+async def _start(rendition: Rendition, offer: Offer) -> FirstRendition:
+    hold = rendition.hold(KIND)
+    try:
+        info = await _wait_for_stream(rendition)
+        negotiated, refusal = try_negotiate(offer, info, rendition.camera_id)
+    except BaseException:
+        hold.release()
+        raise
+    return FirstRendition(hold, info, negotiated, refusal)
+
+
+async def _wait_for_stream(rendition: Rendition) -> StreamInfo:
+    """What the stream has. Raises ``NotLiveError``, and ``NegotiationError`` if WebRTC cannot carry it."""
+    try:
+        await rendition.wait_for_keyframe(KEYFRAME_WAIT_S)
+    except UnavailableError as error:
+        raise NotLiveError(str(error), error.retry_after_s) from None
+    info = rendition.hub.info
+    assert info is not None
+    check_video(info.video, rendition.camera_id)
+    if reorders(rendition.hub.gop):
+        raise refuse_b_frames(rendition.camera_id)
+    return info
+
+
+def try_negotiate(
+    offer: Offer, info: StreamInfo, camera_id: str
+) -> tuple[NegotiatedSession | None, NegotiationError | None]:
+    """The result, or why there is none. Raises ``BadRequestError``."""
+    try:
+        return negotiate(offer, info, camera_id), None
+    except NegotiationError as error:
+        return None, error

@@ -1,0 +1,64 @@
+"""``/api/cameras/{camera}/viewers/{viewer}``: which stream of its camera a WebRTC viewer gets.
+
+The viewer is the last part of the ``Location`` of WHEP. A player tells here how large it shows the video.
+"""
+
+from aiohttp import web
+
+from gateway.camera_settings import RenditionName
+from gateway.webrtc.rendition_switch import RenditionRequest
+from gateway.webrtc.viewer import Viewer
+from web.api import models
+from web.api.answer import json_answer
+from web.api.describe import describe
+from web.api.parameters import read_model
+from web.auth.viewer_ownership import VIEWER_OWNERSHIP
+from web.gateway import GATEWAY
+
+routes = web.RouteTableDef()
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+@routes.get("/api/cameras/{camera}/viewers/{viewer}")
+@describe("WebRTC", {200: models.Viewer}, errors=(404,))
+async def get_viewer(request: web.Request) -> web.Response:
+    """Which stream of its camera a viewer gets, and why."""
+    return json_answer(_answer(request, _viewer(request)), headers=NO_STORE)
+
+
+@routes.patch("/api/cameras/{camera}/viewers/{viewer}")
+@describe("WebRTC", {200: models.Viewer}, body=models.ViewerRequest, errors=(400, 404))
+async def change_viewer(request: web.Request) -> web.Response:
+    """Ask for another stream, or tell at what size the video is shown. The change comes with the next keyframe."""
+    viewer = _viewer(request)
+    wanted = await read_model(request, models.ViewerRequest)
+    switch = viewer.rendition
+    assert switch is not None
+    before = switch.request.pinned.value if switch.request.pinned is not None else "auto"
+    switch.ask(RenditionRequest.parse(wanted.rendition or before, wanted.width, wanted.height))
+    viewer.update_rendition()
+    return json_answer(_answer(request, viewer), headers=NO_STORE)
+
+
+def _viewer(request: web.Request) -> Viewer:
+    viewer = request.app[GATEWAY].webrtc.viewer(request.match_info["viewer"], request.match_info["camera"])
+    request.app[VIEWER_OWNERSHIP].require(request, viewer)
+    return viewer
+
+
+def _answer(request: web.Request, viewer: Viewer) -> models.Viewer:
+    switch = viewer.rendition
+    assert switch is not None
+    pinned = switch.request.pinned
+    return models.Viewer(
+        camera_id=viewer.camera_id,
+        rendition=switch.current.name,
+        requested="auto" if pinned is None else "main" if pinned is RenditionName.MAIN else "sub",
+        pending=switch.pending.name if switch.pending is not None else None,
+        available=list(switch.camera.renditions),
+        reason=switch.reason,
+        codec=switch.codec,
+        limit_bps=viewer.stats().limit_bps,
+        degraded_reason=viewer.degraded,
+    )
