@@ -5,12 +5,13 @@ for its helpers. tests/gateway/webrtc/test_compat.py names each attribute that i
 library that has changed one fails there, with its name, and not in a viewer.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from aioice.candidate import candidate_foundation
 from aioice.ice import get_host_addresses
-from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceTransport
+from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceTransport, RTCSctpTransport
 from aiortc.rtcdtlstransport import (
     SRTP_AEAD_AES_128_GCM,
     SRTP_AES128_CM_SHA1_80,
@@ -18,7 +19,9 @@ from aiortc.rtcdtlstransport import (
     RTCDtlsFingerprint,
     RTCDtlsParameters,
     SRTPProtectionProfile,
+    certificate_digest,
 )
+from aiortc.rtcsctptransport import HeartbeatAckChunk, HeartbeatChunk, SackChunk, parse_packet
 from OpenSSL import SSL
 from pylibsrtp import Session
 from pylibsrtp._binding import ffi, lib
@@ -40,6 +43,12 @@ _PROFILES = [profile for profile in (SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_
 """In order of preference, by CPU: 2.9 µs and 3.6 µs a packet; AES-256-GCM takes 5.3."""
 
 _AUTH_TAG_BYTES = {SRTP_AEAD_AES_128_GCM.openssl_profile: 16, SRTP_AES128_CM_SHA1_80.openssl_profile: 10}
+
+
+SCTP_MAX_BYTES = 16 * 1024
+"""Of one peer: enough for an association and some hundred data channels. It bounds what aiortc keeps of them."""
+
+log = logging.getLogger(__name__)
 
 
 class DtlsDatagrams(Protocol):
@@ -83,6 +92,39 @@ class _IceTransportAdapter:
         self._datagrams.send_dtls(data)
 
 
+class _RtcDtlsTransport(RTCDtlsTransport):
+    """aiortc requires that all fingerprints are those of the certificate; RFC 8122 §5: one of them is."""
+
+    def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:  # noqa: N803
+        ssl: Any = self._ssl
+        certificate = ssl.get_peer_certificate(as_cryptography=True)
+        matching = [
+            item
+            for item in remoteParameters.fingerprints
+            if item.value == certificate_digest(certificate, item.algorithm)
+        ]
+        super()._validate_peer_identity(RTCDtlsParameters(fingerprints=matching or remoteParameters.fingerprints))
+
+
+class _SctpTransport(RTCSctpTransport):
+    """aiortc's SCTP, for a peer that has nothing to say: after ``SCTP_MAX_BYTES`` all but the upkeep is dropped."""
+
+    _received_bytes = 0
+
+    async def _handle_data(self, data: bytes) -> None:
+        try:
+            chunks = parse_packet(data)[3]
+            if not all(isinstance(chunk, HeartbeatChunk | HeartbeatAckChunk | SackChunk) for chunk in chunks):
+                self._received_bytes += len(data)
+            if self._received_bytes <= SCTP_MAX_BYTES:
+                await super()._handle_data(data)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            # Invalid input. It must not end the task that receives DTLS.
+            log.debug("an SCTP packet of %d bytes was dropped: %r", len(data), error)
+
+
 class DtlsTransport:
     """aiortc's DTLS over datagrams of our own.
 
@@ -92,7 +134,8 @@ class DtlsTransport:
     def __init__(
         self, datagrams: DtlsDatagrams, certificate: RTCCertificate, role: str, on_state: Callable[[], None]
     ) -> None:
-        self._dtls = RTCDtlsTransport(cast("RTCIceTransport", _IceTransportAdapter(datagrams)), [certificate])
+        self._dtls = _RtcDtlsTransport(cast("RTCIceTransport", _IceTransportAdapter(datagrams)), [certificate])
+        self._sctp: RTCSctpTransport | None = None
         self._dtls._srtp_profiles = _PROFILES
         self._dtls._set_role(role)
         self._dtls.on("statechange", on_state)
@@ -110,9 +153,19 @@ class DtlsTransport:
         items = [RTCDtlsFingerprint(algorithm, value) for algorithm, value in fingerprints]
         await self._dtls.start(RTCDtlsParameters(fingerprints=items))
 
+    async def accept_sctp(self, port: int) -> None:
+        """Accept the peer's SCTP association and data channels, once connected. Nothing is sent on them.
+
+        Pion ends a connection whose association is refused, and werift one that never begins.
+        """
+        self._sctp = _SctpTransport(self._dtls, port)
+        await self._sctp.start(None, port)
+
     async def stop(self) -> None:
         """Close the connection; ``on_state`` is not called any more."""
         self._dtls.remove_all_listeners()
+        if self._sctp is not None:
+            await self._sctp.stop()
         await self._dtls.stop()
 
     @property

@@ -30,6 +30,7 @@ from gateway.webrtc.ice.path import CONSENT_S
 from gateway.webrtc.rendition_switch import RenditionSwitch
 from gateway.webrtc.rtp.rtcp import RemoteInboundStats
 from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpBuffer
+from gateway.webrtc.sdp.answer import SCTP_PORT
 from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
 from gateway.webrtc.sdp.negotiation import NegotiatedSession
 from gateway.webrtc.session import LocalSsrcs, MediaSession, RtcpResult
@@ -166,7 +167,7 @@ class Viewer:
         candidates = self._on_restart(self, (parsed.username, parsed.password))
         assert self.negotiated is not None
         section = self.negotiated.tagged
-        media_line = f"m={section.kind} 9 {section.protocol} {section.codecs[0].payload_type}"
+        media_line = f"m={section.kind} 9 {section.protocol} {section.formats[0]}"
         bundle = self.negotiated.bundle
         return write_fragment(self.agent.username, self.agent.password, media_line, section.mid, bundle, candidates)
 
@@ -266,6 +267,8 @@ class Viewer:
                 self.agent.prove_by_dtls()
                 await self.agent.proven.wait()
                 self._begin(negotiated, dtls)
+                if negotiated.has_data_channels:
+                    await dtls.accept_sctp(SCTP_PORT)
         except Exception as error:
             log.exception(
                 "camera %s: viewer %s could not be connected",

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A third-party WHEP client: GStreamer's webrtcbin, which gathers with libnice and decodes with libav.
 
-    /usr/bin/python3 gst_whep_client.py URL
+    /usr/bin/python3 gst_whep_client.py URL [data]
 
 It runs under the system's Python, where Debian installs ``gi``. It says on standard output, one JSON object a line,
 what pion_client says: first ``{"status", "offer", "answer"}``, then five times a second ``{"kinds": {"video":
@@ -38,8 +38,9 @@ DECODE = {
 
 
 class Client:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, has_channel: bool) -> None:
         self.url = url
+        self.has_channel = has_channel
         self.resource = ""
         self.has_offered = self.is_posting = False
         self.seen: dict[str, Any] = {"kinds": {}, "frames": 0}
@@ -57,6 +58,9 @@ class Client:
         self.peer.connect("on-negotiation-needed", self.offer)
 
     def run(self) -> None:
+        if self.has_channel:
+            self.pipeline.set_state(Gst.State.READY)
+            self.channel = self.peer.emit("create-data-channel", "x", None)
         self.pipeline.set_state(Gst.State.PLAYING)
         threading.Thread(target=self.wait_for_end, daemon=True).start()
         self.loop.run()
@@ -130,4 +134,4 @@ class Client:
 
 if __name__ == "__main__":
     Gst.init(None)
-    Client(sys.argv[1]).run()
+    Client(sys.argv[1], sys.argv[2:] == ["data"]).run()

@@ -1,6 +1,6 @@
 // A third-party WHEP client: werift, a WebRTC stack in TypeScript.
 //
-//   node werift_whep_client.mjs URL
+//   node werift_whep_client.mjs URL [data]
 //
 // It says on standard output, one JSON object a line, what pion_client says: first {"status", "offer", "answer"}, then
 // five times a second {"kinds": {"video": {"packets"}}, "keyframes"}. It leaves with DELETE when standard input ends.
@@ -62,6 +62,7 @@ for (const kind of ["video", "audio"]) {
     });
   });
 }
+if (process.argv[3] === "data") peer.createDataChannel("x");
 await peer.setLocalDescription(await peer.createOffer());
 const offer = peer.localDescription.sdp;
 const reply = await fetch(endpoint, { method: "POST", body: offer, headers: { "Content-Type": "application/sdp" } });

@@ -10,7 +10,8 @@ Firefox   Debian's has no H.264 decoder for WebRTC. The test calls the H.264 VP8
           packets, asks for others again, plays the sound, and shows no picture
 ========  =====================================================================================================
 
-Each offers audio before video. With a max-bundle policy the video section is then bundle-only, with port zero.
+Each offers audio before video. With a max-bundle policy the video section is then bundle-only, with port zero. Every
+second offer of a client also has a data channel.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from unittest.mock import patch
 from urllib.parse import urljoin
 
 import aiohttp
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
 from tests.support.browser import chromium
@@ -40,7 +41,7 @@ PION = SUPPORT.parents[1] / ".tools/bin/pion-whep-client"
 """Built by ``make test``."""
 
 JOIN = """
-async (endpoint, disguise) => {
+async (endpoint, hasChannel, disguise) => {
   // Watch, and keep the peer for COUNTS. `disguise`: for a browser without H.264, call it VP8.
   const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   const video = document.createElement("video");
@@ -48,6 +49,7 @@ async (endpoint, disguise) => {
   document.body.append(video);
   peer.ontrack = ({ track }) => video.srcObject.addTrack(track);
   for (const kind of ["audio", "video"]) peer.addTransceiver(kind, { direction: "recvonly" });
+  if (hasChannel) peer.createDataChannel("x");
   await peer.setLocalDescription();
   const offer = peer.localDescription.sdp;
   const body = disguise ? offer.replaceAll("VP8/90000", "H264/90000") : offer;
@@ -89,7 +91,10 @@ def _program(*command: str) -> Client:
     @asynccontextmanager
     async def watch(endpoints: Sequence[str]) -> AsyncIterator[list[Watching]]:
         async with contextlib.AsyncExitStack() as stack:
-            yield [await stack.enter_async_context(_process(*command, endpoint)) for endpoint in endpoints]
+            yield [
+                await stack.enter_async_context(_process(*command, endpoint, *["data"] * (number % 2)))
+                for number, endpoint in enumerate(endpoints)
+            ]
 
     return watch
 
@@ -133,12 +138,15 @@ async def _process(*command: str) -> AsyncIterator[Watching]:
 @asynccontextmanager
 async def _aiortc(endpoints: Sequence[str]) -> AsyncIterator[list[Watching]]:
     async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(_aiortc_peer(endpoint)) for endpoint in endpoints]
+        yield [
+            await stack.enter_async_context(_aiortc_peer(endpoint, has_channel=bool(number % 2)))
+            for number, endpoint in enumerate(endpoints)
+        ]
 
 
 @asynccontextmanager
-async def _aiortc_peer(endpoint: str) -> AsyncIterator[Watching]:
-    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+async def _aiortc_peer(endpoint: str, *, has_channel: bool) -> AsyncIterator[Watching]:
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
     seen: Counter[str] = Counter()
     tasks: list[asyncio.Task[None]] = []
 
@@ -151,6 +159,8 @@ async def _aiortc_peer(endpoint: str) -> AsyncIterator[Watching]:
     peer.on("track", lambda track: tasks.append(asyncio.create_task(count(track))))
     for kind in ("audio", "video"):
         peer.addTransceiver(kind, direction="recvonly")
+    if has_channel:
+        peer.createDataChannel("x")
     with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
         await peer.setLocalDescription(await peer.createOffer())
     async with aiohttp.ClientSession(headers={"Content-Type": "application/sdp"}) as http:
@@ -181,8 +191,8 @@ async def _in_page(evaluate: Evaluate, endpoints: Sequence[str], *, disguise: bo
 
         return Watching(counts)
 
-    for endpoint in endpoints:
-        await evaluate(JOIN, endpoint, disguise)
+    for number, endpoint in enumerate(endpoints):
+        await evaluate(JOIN, endpoint, bool(number % 2), disguise)
     return [watching(endpoint) for endpoint in endpoints]
 
 

@@ -3,11 +3,13 @@
 The text is written here and not by aiortc, since it is short: each media section has one codec, send-only, or is
 declined. All of our candidates are in it, so that none have to be trickled.
 
-Two kinds of sections carry nothing. A bundled audio or video section that is not needed is *idle*: it keeps a port and
-its place in the BUNDLE group, and is inactive. If it were rejected, and it is the tagged one (the first of the group),
-the transport would move to another section (RFC 9143 §7.3), which webrtcbin cannot follow. Any other section is
-*rejected* with port zero. Both have one format with its rtpmap, and the transport's attributes. RFC 3264 §6 asks for
-less, but Pion, aiortc, werift and webrtcbin cannot use an answer without them.
+Two kinds of sections carry nothing. A bundled section that is not needed is *idle*: it keeps a port and its place in
+the BUNDLE group. Audio and video are inactive; data channels are accepted, and nothing is sent on them. If it were
+rejected, and it is the tagged one (the first of the group), the transport would move to another section (RFC 9143
+§7.3), which webrtcbin cannot follow; and aiortc with max-bundle connects with the candidates of the last section. Any
+other section is *rejected* with port zero. Both have one format with its rtpmap (data channels: the SCTP port), and the
+transport's attributes. RFC 3264 §6 asks for less, but Pion, aiortc, werift and webrtcbin cannot use an answer without
+them.
 """
 
 from collections.abc import Sequence
@@ -41,6 +43,10 @@ class LocalDescription:
             lines.append(f"a=ssrc-group:FID {ssrcs[0]} {self.rtx_ssrc}")
         return lines + [f"a=ssrc:{item} cname:{self.stream_name}" for item in ssrcs]
 
+
+SCTP_PORT = 5000
+MAX_MESSAGE_SIZE = 65_536
+"""In bytes: what an answer without the line would mean (RFC 8841 §6.1)."""
 
 ICE_OPTIONS = "a=ice-options:trickle ice2"
 """Candidates may be trickled to the gateway (RFC 8840), and it nominates nothing itself (RFC 8445 §10)."""
@@ -103,7 +109,17 @@ def _unused_lines(section: OfferedSection, port: int, transport: list[str]) -> l
             formats.append(f"a=fmtp:{codec.payload_type} {parameters}")
     mid = [f"a=mid:{section.mid}"] if section.mid else []
     head = f"m={section.kind} {port} {section.protocol} {payload}"
+    if section.is_data_channel:
+        return [head, "c=IN IP4 0.0.0.0", *mid, *transport, *_sctp_lines(section)]
     return [head, "c=IN IP4 0.0.0.0", *mid, "a=inactive", *transport, *formats]
+
+
+def _sctp_lines(section: OfferedSection) -> list[str]:
+    """The SCTP port: RFC 8841, or a draft of it, whose format is the port."""
+    port = section.formats[0]
+    if port.isdigit():
+        return [f"a=sctpmap:{port} webrtc-datachannel 1"]
+    return [f"a=sctp-port:{SCTP_PORT}", f"a=max-message-size:{MAX_MESSAGE_SIZE}"]
 
 
 def _accepted_lines(
@@ -120,7 +136,8 @@ def _accepted_lines(
     ]
     if media.mid:
         lines.append(f"a=mid:{media.mid}")
-    lines += [f"a=extmap:{identifier} {uri}" for uri, identifier in media.extensions.items()]
+    for uri, identifier in media.extensions.items():
+        lines.append(f"a=extmap:{identifier}{'/sendonly' * (uri in media.sendonly_extensions)} {uri}")
     lines += ["a=sendonly", f"a=msid:{local.stream_name} {section.kind}"]
     lines.append(f"a=rtpmap:{media.rtpmap}")
     lines += [f"a=rtcp-fb:{media.payload_type} {item}" for item in media.feedback]

@@ -29,8 +29,8 @@ PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 FEEDBACK = frozenset({"nack", "nack pli", "ccm fir"})
 """RTCP feedback that is accepted. Any other would be received in vain."""
 
-FINGERPRINT_HASHES = frozenset({"sha-256", "sha-384", "sha-512"})
-"""Hash functions of DTLS fingerprints that can be checked."""
+FINGERPRINT_HASHES = ("sha-256", "sha-384", "sha-512")
+"""Hash functions of DTLS fingerprints that can be checked. Of those in an offer, the first one counts (RFC 8122 §5)."""
 
 VIDEO_NAMES: Mapping[str, str] = {"h264": "H.264", "hevc": "H.265"}
 """Codecs of video that WebRTC can carry, with their names for people."""
@@ -54,6 +54,8 @@ class NegotiatedMedia:
     rtx_payload_type: int | None = None
     extensions: Mapping[str, int] = field(default_factory=dict)
     """Identifiers by URI."""
+    sendonly_extensions: frozenset[str] = frozenset()
+    """Those of them whose answer has to say that they are only sent (RFC 8285 §7)."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,7 +65,7 @@ class NegotiatedSession:
     remote_username: str
     remote_password: str
     fingerprints: tuple[tuple[str, str], ...]
-    """Pairs of hash name and value."""
+    """Pairs of hash name and value, all of one hash. The viewer's certificate must have one of them."""
     dtls_role: str
     """Ours: ``server`` if the offer leaves the choice, since Chromium repeats a lost ClientHello after 50 ms."""
     sections: tuple[OfferedSection, ...]
@@ -79,6 +81,11 @@ class NegotiatedSession:
         """The accepted sections, in the order of the offer."""
         media = [item for item in (self.video, self.audio) if item is not None]
         return tuple(sorted(media, key=lambda item: item.index))
+
+    @property
+    def has_data_channels(self) -> bool:
+        """Whether a section for data channels shares the transport."""
+        return any(section.is_data_channel and section.mid in self.bundle for section in self.sections)
 
     @property
     def tagged(self) -> OfferedSection:
@@ -145,20 +152,23 @@ def _check_transport(transport: TransportParameters) -> tuple[tuple[str, str], .
         raise BadRequestError("the offer has no DTLS fingerprint and setup attribute")
     if transport.setup not in ("actpass", "active", "passive"):
         raise BadRequestError("the offer's setup attribute is not actpass, active or passive (RFC 8842 §5.2)")
-    fingerprints = tuple(item for item in transport.fingerprints if item[0] in FINGERPRINT_HASHES)
-    if not fingerprints:
+    offered = {name for name, _ in transport.fingerprints}
+    preferred = next((name for name in FINGERPRINT_HASHES if name in offered), None)
+    if preferred is None:
         raise NegotiationError("the offer has no DTLS fingerprint with sha-256, sha-384 or sha-512")
     if not transport.rtcp_mux:
         raise NegotiationError("the offer has no rtcp-mux; RTP and RTCP share one port here")
-    return fingerprints
+    return tuple(item for item in transport.fingerprints if item[0] == preferred)
 
 
 def _bundle(offer: Offer, video: OfferedSection) -> tuple[str, ...]:
-    """What stays in the BUNDLE group: of the video's group, all that is audio or video. Data channels are rejected.
+    """What stays in the BUNDLE group: of the video's group, all that is audio, video, or a data channel.
 
     Empty if the offer bundles the video with nothing: an answer has no group of its own (RFC 9143 §7.3).
     """
-    usable = {section.mid for section in offer.sections if section.codecs and section.is_offered}
+    usable = {
+        section.mid for section in offer.sections if section.is_offered and (section.codecs or section.is_data_channel)
+    }
     return tuple(mid for mid in offer.bundle_of(video) if mid in usable)
 
 
@@ -221,4 +231,5 @@ def _media(
             for uri, identifier in section.extensions.items()
             if uri in extensions and 1 <= identifier <= _EXTENSION_ID_MAX
         },
+        sendonly_extensions=section.recvonly_extensions,
     )

@@ -91,6 +91,13 @@ class OfferedSection:
     """In the order of the formats; RTP only."""
     extensions: Mapping[str, int]
     """RTP header extensions that the offerer receives: identifiers by URI."""
+    recvonly_extensions: frozenset[str] = frozenset()
+    """Those of them that it does not send (RFC 8285 §5)."""
+
+    @property
+    def is_data_channel(self) -> bool:
+        """Whether it carries SCTP (RFC 8841)."""
+        return self.kind == "application" and "SCTP" in self.protocol
 
     @property
     def is_offered(self) -> bool:
@@ -137,7 +144,8 @@ def parse_offer(text: str) -> Offer:
     if len(set(mids)) < len(mids):
         raise BadRequestError("the offer is not valid SDP: two media sections have the same mid")
     groups = [value.split() for name, value in session if name == "group"]
-    bundles = tuple(tuple(mid for mid in group[1:] if mid in mids) for group in groups if group[:1] == ["BUNDLE"])
+    listed = [dict.fromkeys(group[1:]) for group in groups if group[:1] == ["BUNDLE"]]
+    bundles = tuple(tuple(mid for mid in group if mid in mids) for group in listed)
     return Offer(sections, bundles, ("ice-lite", "") in session)
 
 
@@ -165,6 +173,7 @@ def _section(number: int, line: str, attributes: _Attributes, session: _Attribut
     if mid and _TOKEN.fullmatch(mid) is None:
         raise BadRequestError("the offer is not valid SDP: a mid is not a token")
     names = [name for name, _ in (*session, *attributes)]
+    extensions = _extensions([*session, *attributes])
     return OfferedSection(
         kind=kind,
         port=port,
@@ -175,7 +184,8 @@ def _section(number: int, line: str, attributes: _Attributes, session: _Attribut
         is_bundle_only="bundle-only" in values,
         transport=_transport(attributes, session),
         codecs=_codecs(formats, attributes) if "RTP" in protocol else (),
-        extensions=_extensions([*session, *attributes]),
+        extensions={uri: identifier for uri, (identifier, _) in extensions.items()},
+        recvonly_extensions=frozenset(uri for uri, (_, direction) in extensions.items() if direction == "recvonly"),
     )
 
 
@@ -227,10 +237,11 @@ def _parameters(text: str) -> dict[str, str | None]:
     return found
 
 
-def _extensions(attributes: _Attributes) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _extensions(attributes: _Attributes) -> dict[str, tuple[int, str | None]]:
+    """Identifiers and directions of the extensions that the offerer receives, by URI."""
+    found: dict[str, tuple[int, str | None]] = {}
     for name, value in attributes:
         match = _EXTMAP.fullmatch(value) if name == "extmap" else None
         if match is not None and match[2] not in ("sendonly", "inactive"):
-            found[match[3]] = int(match[1])
+            found[match[3]] = int(match[1]), match[2]
     return found

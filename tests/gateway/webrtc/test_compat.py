@@ -12,12 +12,21 @@ import aioice.ice
 import pylibsrtp
 import pylibsrtp._binding
 import pytest
-from aiortc import RTCCertificate, RTCDtlsTransport, rtcdtlstransport
+from aiortc import (
+    RTCCertificate,
+    RTCDataChannel,
+    RTCDataChannelParameters,
+    RTCDtlsTransport,
+    RTCSctpCapabilities,
+    RTCSctpTransport,
+    rtcdtlstransport,
+)
 from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 
 from gateway.webrtc import compat
 from gateway.webrtc.compat import DtlsTransport, SharedCertificate
+from tests.support.eventually import eventually
 
 KEY = bytes(range(28))
 
@@ -49,7 +58,15 @@ def missing(holder: object, library: str, *names: str) -> list[str]:
 def test_aiortc_has_the_private_names_that_dtls_uses() -> None:
     certificate = RTCCertificate.generateCertificate()
     transport = RTCDtlsTransport(compat._IceTransportAdapter(Pipe()), [certificate])  # type: ignore[arg-type]
-    names = ("_srtp_profiles", "_set_role", "_ssl", "_tx_srtp", "_rx_srtp", "remove_all_listeners")
+    names = (
+        "_srtp_profiles",
+        "_set_role",
+        "_ssl",
+        "_tx_srtp",
+        "_rx_srtp",
+        "remove_all_listeners",
+        "_validate_peer_identity",
+    )
     assert missing(transport, "aiortc.RTCDtlsTransport", *names) == []
     assert missing(certificate, "aiortc.RTCCertificate", "_create_ssl_context") == []
     profiles = ("SRTP_PROFILES", "SRTP_AEAD_AES_128_GCM", "SRTP_AES128_CM_SHA1_80")
@@ -124,6 +141,50 @@ async def test_two_dtls_transports_connect_and_their_srtp_fits() -> None:
     here.close()
     there.close()
     await client.stop()
+
+
+async def test_one_of_several_fingerprints_is_that_of_the_certificate() -> None:
+    here, there = Pipe(), Pipe()
+    here.other, there.other = there, here
+    certificate, other = SharedCertificate.generateCertificate(), SharedCertificate.generateCertificate()
+    server = DtlsTransport(here, certificate, "server", lambda: None)
+    client = DtlsTransport(there, other, "client", lambda: None)
+    both = (*fingerprints(certificate)[:1], *fingerprints(other)[:1])
+    async with asyncio.timeout(10):
+        await asyncio.gather(server.start(both), client.start(both))
+    assert (server.state, client.state) == ("connected", "connected")
+    for end in (server, client):
+        await end.stop()
+    here.close()
+    there.close()
+
+
+async def test_a_data_channel_opens_and_what_comes_on_it_is_bounded() -> None:
+    here, there = Pipe(), Pipe()
+    here.other, there.other = there, here
+    certificates = SharedCertificate.generateCertificate(), SharedCertificate.generateCertificate()
+    server = DtlsTransport(here, certificates[0], "server", lambda: None)
+    client = DtlsTransport(there, certificates[1], "client", lambda: None)
+    async with asyncio.timeout(10):
+        await asyncio.gather(server.start(fingerprints(certificates[1])), client.start(fingerprints(certificates[0])))
+    await server.accept_sctp(5000)
+    sctp = RTCSctpTransport(client._dtls)
+    await sctp.start(RTCSctpCapabilities(maxMessageSize=65_536), 5000)
+    channel = RTCDataChannel(sctp, RTCDataChannelParameters(label="x"))
+    await eventually(lambda: channel.readyState == "open", "the channel is open")
+    await client._dtls._send_data(b"no SCTP")
+    for _ in range(100):
+        channel.send(bytes(1000))
+    accepted = server._sctp
+    assert isinstance(accepted, compat._SctpTransport)
+    await eventually(lambda: accepted._received_bytes > compat.SCTP_MAX_BYTES, "the limit is reached")
+    assert accepted._advertised_rwnd > 1024 * 1024 - compat.SCTP_MAX_BYTES
+    assert (server.state, client.state) == ("connected", "connected")
+    await sctp.stop()
+    for end in (server, client):
+        await end.stop()
+    here.close()
+    there.close()
 
 
 async def test_another_certificate_than_announced_fails() -> None:

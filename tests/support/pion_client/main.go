@@ -1,6 +1,6 @@
 // A third-party WHEP client: Pion, the WebRTC stack of MediaMTX, go2rtc and LiveKit.
 //
-//	pion_client URL
+//	pion_client URL [data]
 //
 // It speaks on standard output, one JSON object a line: first {"status", "offer", "answer"}, then every second
 // {"kinds": {"video": {"packets", "mime"}}, "keyframes"}. It leaves with DELETE when standard input ends.
@@ -59,6 +59,10 @@ func main() {
 	})
 	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
 		_, err = peer.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
+		must(err)
+	}
+	if len(os.Args) > 2 && os.Args[2] == "data" {
+		_, err = peer.CreateDataChannel("x", nil)
 		must(err)
 	}
 	resource := join(peer, endpoint)

@@ -40,8 +40,9 @@ def test_the_transport_is_that_of_the_tagged_section() -> None:
     assert negotiated.fingerprints == (("sha-256", FINGERPRINT),)
     negotiated = meet(head.replace("1 0", "0 1") + AUDIO + TRANSPORT + VIDEO + other)
     assert negotiated.remote_username == "efgh"
-    negotiated = meet(head.replace("BUNDLE 1 0", "BUNDLE 2 1 0") + DATA + AUDIO + TRANSPORT + VIDEO + other)
-    assert negotiated.remote_username == "abcd", "a rejected section has no transport"
+    negotiated = meet(head.replace("1 0", "2 1 0") + DATA + TRANSPORT + AUDIO + other + VIDEO + other)
+    assert negotiated.remote_username == "abcd"
+    assert negotiated.tagged.is_data_channel
 
 
 def test_port_zero_alone_is_a_rejected_section() -> None:
@@ -90,10 +91,54 @@ def test_of_several_video_sections_one_is_sent() -> None:
     assert [media.direction for media in result.media] == ["inactive", "sendonly"]
 
 
-def test_a_data_channel_is_rejected_wherever_it_stands() -> None:
-    result = answer(HEAD.replace("0 1", "2 0 1") + DATA + VIDEO + AUDIO, SOUND)
-    assert [media.port for media in result.media] == [0, 9, 9]
-    assert [str(group) for group in result.group] == ["BUNDLE 0 1"]
+@pytest.mark.parametrize(
+    ("head", "format_", "line"),
+    [
+        ("UDP/DTLS/SCTP", "webrtc-datachannel", "a=sctp-port:5000"),
+        ("DTLS/SCTP", "5000", "a=sctpmap:5000 webrtc-datachannel 1"),
+    ],
+)
+def test_a_bundled_data_channel_keeps_its_place(head: str, format_: str, line: str) -> None:
+    data = DATA.replace("UDP/DTLS/SCTP webrtc-datachannel", f"{head} {format_}")
+    offer = HEAD.replace("0 1", "2 0 1") + data + VIDEO + AUDIO
+    text = write_answer(meet(offer, SOUND), LOCAL)
+    section = text.split("m=")[1].split("\r\n")
+    assert section[0] == f"application 9 {head} {format_}"
+    assert line in section
+    assert "a=group:BUNDLE 2 0 1\r\n" in text
+    assert meet(offer, SOUND).has_data_channels
+
+
+def test_a_data_channel_with_a_transport_of_its_own_is_rejected() -> None:
+    offer = HEAD + VIDEO + AUDIO + DATA
+    section = write_answer(meet(offer, SOUND), LOCAL).split("m=")[3].split("\r\n")
+    assert section[0] == "application 0 UDP/DTLS/SCTP webrtc-datachannel"
+    assert "a=sctp-port:5000" in section, "werift reads it also there"
+    assert not [line for line in section if line.startswith("a=candidate")]
+    assert not meet(offer, SOUND).has_data_channels
+
+
+def test_a_group_names_each_section_once() -> None:
+    """Firefox refuses an answer that names one twice."""
+    assert meet(HEAD.replace("0 1", "0 1 0") + VIDEO + AUDIO, SOUND).bundle == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("offered", "answered"),
+    [("4", "a=extmap:4 "), ("4/sendrecv", "a=extmap:4 "), ("4/recvonly", "a=extmap:4/sendonly "), ("4/sendonly", "")],
+)
+def test_an_extension_is_answered_in_the_other_direction(offered: str, answered: str) -> None:
+    text = write_answer(meet(HEAD + VIDEO.replace("a=extmap:4 ", f"a=extmap:{offered} "), SOUND), LOCAL)
+    lines = [line for line in text.split("\r\n") if line.endswith(":sdes:mid")]
+    assert lines == ([f"{answered}urn:ietf:params:rtp-hdrext:sdes:mid"] if answered else [])
+
+
+def test_the_fingerprints_of_one_hash_count() -> None:
+    """RFC 8122 §5: a client with several certificates lists one for each, with each of its hashes."""
+    other = FINGERPRINT.replace("AB", "CD")
+    more = f"a=fingerprint:sha-512 {other}:{other}\na=fingerprint:sha-256 {other}\na=fingerprint:"
+    negotiated = meet(HEAD.replace("a=fingerprint:", more) + VIDEO)
+    assert negotiated.fingerprints == (("sha-256", other), ("sha-256", FINGERPRINT))
 
 
 def test_without_bundle_and_mid_video_is_sent() -> None:
