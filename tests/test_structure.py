@@ -46,8 +46,9 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
     },
     "hls": {
         "mp4": {"settings"},
-        "live": {"settings", "mp4"},
-        "archive": {"settings", "mp4"},
+        "parts": {"settings", "mp4"},
+        "live": {"settings", "mp4", "parts"},
+        "archive": {"settings", "mp4", "parts"},
         "playback": {"settings", "mp4", "archive"},
     },
     "signaling": {},

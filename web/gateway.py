@@ -67,7 +67,7 @@ class Gateway:
             referred_check=self._referred_check,
         )
         self.live = LiveService(self.service, clock=clock, numbers_90k=lambda: self.archive.numbers_90k)
-        self.archive = Archive(settings, self.service, clock)
+        self.archive = Archive(settings, self.service, clock, self.live.add_camera)
         self.archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
@@ -120,9 +120,9 @@ class Gateway:
         if self._running_changes:
             await asyncio.wait(self._running_changes, timeout=CLOSE_STEP_S)
         await self._close_all(self.browser.close(), self.messaging.close(), self.webrtc.close())
-        await self._close_all(self.live.close())
         await self._close_all(self.service.close())
-        await self._close_all(self.archive.close())
+        # The recordings get the last parts from the live streams.
+        await self._close_all(self.archive.close(), self.live.close())
         self.archive_reader.close()
 
     def live_edge(self, camera_id: str) -> LiveEdge | None:

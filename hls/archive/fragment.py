@@ -4,16 +4,13 @@ import struct
 from dataclasses import dataclass, replace
 
 from gateway.clock import CLOCK_RATE
-from gateway.media import Packet
 from hls.mp4.moof import FragmentBoxes
+from hls.parts.part import PartSamples
 
-FRAGMENT_90K = 2 * CLOCK_RATE // 5
-"""A fragment ends here or at a keyframe. A crash loses less than 0.6 s whatever the keyframe interval: a fragment, what
-waits for the next reading of a camera that nobody watches (0.1 s), and the time of writing."""
-
-AUDIO_AHEAD_90K = CLOCK_RATE // 10
-"""How much earlier than video a camera may send audio of the same time. Beyond that, audio ends a fragment too, so
-that it does not wait for a video that has stopped."""
+FRAGMENT_MAX_90K = 9 * CLOCK_RATE // 20
+"""A fragment has one part, or several that are together at most so long; most have two parts of 0.2 s. A crash loses
+less than 0.6 s whatever the keyframe interval: a fragment, what waits for the next reading of a camera that nobody
+watches (0.1 s), and the time of writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +33,32 @@ class Fragment:
 
 
 class FragmentBorders:
-    """Where the fragments of a recording begin: a function of its packets alone, in the order of :meth:`is_border`.
+    """Which parts make a fragment of a recording: a function of the parts alone.
 
-    A fragment begins with a keyframe, and with the first frame :data:`FRAGMENT_90K` after its beginning.
+    A fragment begins with each part that begins with a keyframe. It ends where another part as long as the last one
+    would make it longer than :data:`FRAGMENT_MAX_90K`.
     """
 
     def __init__(self) -> None:
-        self._start_90k: int | None = None
+        self._duration_90k = 0
 
-    def is_border(self, packet: Packet) -> bool:
-        """Whether a new fragment begins with the next packet. Before the first keyframe, none does."""
-        start_90k = self._start_90k
-        if packet.is_video:
-            if not packet.is_keyframe and (start_90k is None or packet.dts_90k - start_90k < FRAGMENT_90K):
-                return False
-        elif start_90k is None or packet.dts_90k - start_90k < FRAGMENT_90K + AUDIO_AHEAD_90K:
+    def is_complete(self, part: PartSamples) -> bool:
+        """Whether the fragment ends with this part, which is the next one."""
+        if part.is_keyframe:
+            self._duration_90k = 0
+        duration_90k = part.end_90k - part.dts_90k
+        self._duration_90k += duration_90k
+        if self._duration_90k + duration_90k <= FRAGMENT_MAX_90K:
             return False
-        self._start_90k = packet.dts_90k
+        self._duration_90k = 0
         return True
-
-    def due_90k(self, packet: Packet) -> int:
-        """How long after ``packet`` the next border is due, unless a keyframe comes before."""
-        if self._start_90k is None:
-            return FRAGMENT_90K
-        # Audio of a new run may come before its first frame, with other time stamps.
-        return min(self._start_90k + FRAGMENT_90K - packet.dts_90k, FRAGMENT_90K)
 
 
 def add_fragment(fragments: list[Fragment], about: FragmentBoxes, offset: int, size: int) -> None:
     """Append a fragment, so that all are contiguous in file and time.
 
-    The duration of a fragment's last frame is known only when the next one comes, and is guessed if audio ended the
-    fragment. The start of the next fragment corrects it. A fragment without video belongs to the one before it.
+    The duration of a fragment's last frame is known only when the next one comes, and is guessed if the camera's run
+    ended. The start of the next fragment corrects it. A fragment without video belongs to the one before it.
     """
     if fragments:
         last = fragments[-1]

@@ -1,30 +1,29 @@
-"""CameraRecorder: hands one camera's packets to its :class:`~hls.archive.recording.Recording`, on the event loop.
+"""CameraRecorder: hands one camera's parts to its :class:`~hls.archive.recording.Recording`, on the event loop.
 
-Theory of operation. A task takes packets from a bounded hub subscription and hands them to the recording, which writes
-in a worker thread. It wakes when the next fragment is complete, not for each packet, because handing over to the thread
-costs as much as ten packets do. The result, what is on disk now, is passed on to the index.
+Theory of operation. The camera's :class:`~hls.parts.source.PartSource` puts parts into a bounded queue. A task takes
+them from there, a fragment at a time, and hands them to the recording, which writes in a worker thread. The result,
+what is on disk now, is passed on to the index.
 
-A slow disk fills the subscription's queue, which drops packets up to the next keyframe and counts them. Live viewers
-never notice a slow or broken disk.
+A slow disk fills the queue, which drops parts up to the next keyframe and counts their frames. Live viewers never
+notice a slow or broken disk.
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
-from gateway.hub import PacketHub, SubscriptionClosed
-from gateway.media import Packet
-from hls.archive.fragment import FragmentBorders
+from gateway.hub import PacketHub
+from hls.archive.part_queue import PartQueue
 from hls.archive.recording import Recording, SequenceNumbers, WriteResult
 from hls.archive.segment import EndReason, SegmentWithFragments
 from hls.archive.status import RecorderStatus
+from hls.parts.source import PartSource
 
-IDLE_S = 1.0
-"""After this long without a packet, the recorder checks whether the camera is still connected."""
+IDLE_S = 2.0
+"""After this long without a part, the recorder checks whether the camera is still connected."""
 
 UNINDEXED_MAX = 1000
 """Closed segments that wait for a failing index. Beyond that, the next start finds them on disk."""
@@ -42,6 +41,7 @@ class CameraRecorder:
     def __init__(
         self,
         hub: PacketHub,
+        parts: PartSource,
         recording: Recording,
         executor: Executor,
         *,
@@ -61,9 +61,9 @@ class CameraRecorder:
         self._is_live = is_live
         self._on_progress = on_progress
         self._clock = clock
-        self._subscription = hub.subscribe()
-        self._borders = FragmentBorders()
-        self._closing = asyncio.Event()
+        self._parts = parts
+        self._queue = PartQueue()
+        self._detach = parts.attach(self._queue.offer)
         self._task: asyncio.Task[None] | None = None
         self._writing_since_s: float | None = None
         self._error: str | None = None
@@ -73,14 +73,17 @@ class CameraRecorder:
         self._unindexed_dropped = 0
 
     def start(self, numbers: SequenceNumbers) -> None:
-        """Begin to record, with the packets since this object was made."""
+        """Begin to record, with the parts since this object was made."""
         self._recording.numbers = numbers
         self._task = asyncio.create_task(self._run(), name=f"record-{self.camera_id}")
 
     async def close(self) -> None:
-        """Write the queued packets and finish the open segment."""
-        self._subscription.close()
-        self._closing.set()
+        """Write the queued parts and the frames that no part has yet, and finish the open segment."""
+        rest = self._parts.open_samples()
+        self._detach()
+        if rest is not None:
+            self._queue.offer(rest)
+        self._queue.close()
         if self._task is not None:
             await asyncio.wait([self._task])
             self._task = None
@@ -99,53 +102,21 @@ class CameraRecorder:
             bytes_written=self._bytes_before + (growing.size if growing else 0),
             segments_closed=self._segments_closed,
             gaps=self._gaps,
-            packets_dropped=self._subscription.dropped + self._recording.packets_dropped,
+            packets_dropped=self._queue.dropped + self._recording.packets_dropped,
             audio_packets_dropped=self._recording.audio_packets_dropped,
             unindexed_dropped=self._unindexed_dropped,
             error=self._error,
         )
 
     async def _run(self) -> None:
-        while True:
-            try:
-                batch = await self._collect()
-            except SubscriptionClosed:
-                break
+        while (batch := await self._queue.take(IDLE_S)) is not None:
             if batch:
                 await self._work(self._recording.write, batch)
             elif self.growing is not None and not self._is_live():
+                self._parts.end_run()
+                await self._work(self._recording.write, await self._queue.take(0.0) or [])
                 await self._work(self._recording.finish, EndReason.CAMERA_LOST)
         await self._work(self._recording.finish, self.stop_reason)
-
-    async def _collect(self) -> list[tuple[Packet, int]]:
-        """Packets up to one that ends a fragment, each with the number of packets lost before it.
-
-        Fewer if no packet has come for :data:`IDLE_S`. Raises :class:`~gateway.hub.SubscriptionClosed` after the last.
-        """
-        batch: list[tuple[Packet, int]] = []
-        is_complete = False
-        while not is_complete:
-            try:
-                async with asyncio.timeout(IDLE_S):
-                    newest = await self._subscription.get()
-            except TimeoutError:
-                break
-            except SubscriptionClosed:
-                if batch:
-                    break
-                raise
-            packet: Packet | None = newest
-            while packet is not None:
-                newest = packet
-                is_complete |= self._borders.is_border(packet)
-                batch.append((packet, self._subscription.lost_before))
-                packet = self._subscription.get_nowait()
-            due_s = self._borders.due_90k(newest) / CLOCK_RATE
-            if not is_complete and due_s > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(due_s):
-                        await self._closing.wait()
-        return batch
 
     async def _work(self, function: Callable[[T], WriteResult], argument: T) -> None:
         """Call a method of the recording in a worker thread."""

@@ -13,7 +13,7 @@ Rules:
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -37,6 +37,7 @@ from hls.archive.retention_job import DiskSpace, RetentionJob
 from hls.archive.segment import Segment, SegmentWithFragments
 from hls.archive.status import ArchiveStatus, ClockStatus, RecorderStatus
 from hls.archive.table import SegmentTable
+from hls.parts.source import HubParts, PartSource
 from hls.settings import ArchiveSettings, recording_settings
 
 log = logging.getLogger(__name__)
@@ -49,9 +50,18 @@ WRITER_THREADS = 4
 
 
 class Archive:
-    """See the module. Lives on the event loop."""
+    """See the module. Lives on the event loop.
 
-    def __init__(self, settings: ArchiveSettings, service: CaptureService, clock: Clock = SYSTEM_CLOCK) -> None:
+    ``parts_of`` gives the parts of a camera that its live window has; without it, they are made for the archive alone.
+    """
+
+    def __init__(
+        self,
+        settings: ArchiveSettings,
+        service: CaptureService,
+        clock: Clock = SYSTEM_CLOCK,
+        parts_of: Callable[[Camera], PartSource] | None = None,
+    ) -> None:
         url = settings.database_url
         self.data_dir: Path = settings.data_dir
         self.index = SegmentIndex(self.data_dir, url.get_secret_value() if url else None, clock)
@@ -59,6 +69,7 @@ class Archive:
         """What the last start repaired."""
         self.service = service
         self._clock = clock
+        self._parts_of = parts_of if parts_of is not None else self._parts_of_hub
         self.sync_s = latency_histogram(
             "liveedge_archive_fsync_seconds", "How long the disk takes to keep a fragment", ["camera"]
         )
@@ -148,6 +159,7 @@ class Archive:
         )
         recorder = CameraRecorder(
             camera.hub,
+            self._parts_of(camera),
             recording,
             self._executor,
             is_live=lambda: camera.session.state is SessionState.LIVE,
@@ -275,6 +287,9 @@ class Archive:
         return self.retention_job.pin(segment)
 
     # --- callbacks
+
+    def _parts_of_hub(self, camera: Camera) -> PartSource:
+        return HubParts(camera.hub, self._clock)
 
     def _limits(self) -> Mapping[str, CameraLimits]:
         limits = {}

@@ -1,7 +1,8 @@
 """SegmentWriter: write one archive segment, from its first keyframe to its final index.
 
-Theory of operation. Packets are collected up to the end of a fragment, which :mod:`hls.mp4.fragments` makes and which
-goes to the disk in one write. It is synced before it is reported. The file is a fragmented MP4 while it grows, and
+Theory of operation. The media data of parts go to the disk as LL-HLS serves them, one part or a few of them as a
+fragment, in one write, behind a ``moof`` with the file's own times. The fragment is synced before it is reported. The
+file is a fragmented MP4 while it grows, and
 becomes an ordinary one when :meth:`SegmentWriter.close` writes its index behind the fragments; see
 :mod:`hls.archive.scan` for the two shapes.
 
@@ -10,19 +11,21 @@ Rules:
 1. Blocking; used by one worker thread at a time.
 2. A fragment is in :attr:`SegmentWriter.fragments` only once its bytes are on the disk, as far as ``ARCHIVE_FSYNC``
    says.
-3. Media time begins at 0 with the first video frame. Audio from before that is dropped.
+3. Media time begins at 0 with the first video frame. Audio from before that is dropped. A frame has the decoding time
+   of its packet, also where a part of the live playlist had to begin earlier.
 4. A file is never overwritten: if the name exists, there is no writer.
 5. After a failure the file ends with its last complete fragment, and the writer cannot be used again.
 6. A sample lasts until the next one of its track. The last one of a fragment is written with its own duration if the
    next one is not known yet: the next fragment has its own start, and the final index says the right duration.
 7. There is no edit list, so both tracks begin at 0. Where audio comes later than video, its first sample lasts longer.
+8. The first frame is marked as a keyframe, also where the camera sends none: players need a sync sample to begin with.
 """
 
 import contextlib
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,26 +33,26 @@ from typing import Any
 from prometheus_client import Histogram
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
-from gateway.media import Packet, StreamInfo
+from gateway.media import StreamInfo
 from hls.archive.data_dir import make_private_dir
 from hls.archive.fragment import Fragment, FragmentBorders, add_fragment
 from hls.archive.segment import EndReason, Segment, SegmentState
-from hls.mp4.audio import AAC_FRAME
 from hls.mp4.boxes import find_box
-from hls.mp4.fragments import VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack, Sample, fragment
+from hls.mp4.fragments import AUDIO_TRACK_ID, VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack, Sample, fragment_pieces
 from hls.mp4.init_segment import closed_head, comment_tag, init_id, read_tracks, recording_init
 from hls.mp4.moof import FragmentBoxes
 from hls.mp4.moov import TrackTable, moov
+from hls.parts.part import PartSamples
 from hls.settings import FsyncMode
 
 FSYNC_INTERVAL_S = 5.0
 """``ARCHIVE_FSYNC=interval``: the longest loss at a power cut, for a fraction of the disk's work."""
 
-UNKNOWN_FRAME_90K = CLOCK_RATE // 25
-"""Duration of a single frame if nothing says it; the next frame corrects it."""
-
 STEP_MAX = 2**31
 """A longer time between two samples, or between decoding and presentation, does not fit into a fragment's fields."""
+
+IOV_MAX = 1024
+"""Pieces that one call may write (``sysconf(_SC_IOV_MAX)`` on Linux)."""
 
 IDENTITY_KEY = "comment"
 """The MP4 tag that carries a segment's identity as JSON, so that the index can be rebuilt from the files alone."""
@@ -74,7 +77,7 @@ class SegmentWriter:
         self.info = info
         self.fragments: list[Fragment] = []
         self.audio_packets_dropped = 0
-        """Audio packets from before the first frame, out of order, or without data."""
+        """Audio frames from before the first frame, or out of order."""
         self._sync_s = sync_s
         self._clock = clock
         self._fsync = fsync
@@ -88,14 +91,11 @@ class SegmentWriter:
         self._segment = replace(segment, head=head, init_size=len(init), init_id=init_id(init))
         self._tables = _tables(info, init)
         self._borders = FragmentBorders()
-        self._video: list[Packet] = []
-        """Frames that are not on disk yet."""
-        self._audio: list[Sample] = []
-        self._base_dts_90k: int | None = None
-        self._dts_90k = 0
-        """Of the last frame."""
-        self._frame_90k = 0
-        """Time between the last two frames."""
+        self._parts: list[PartSamples] = []
+        """What is not on disk yet."""
+        self._base_dts_90k = 0
+        self._dts_90k: int | None = None
+        """Of the last frame, in the camera's time."""
         self._audio_dts = -1
         """Of the last audio sample, in the time scale of its track; -1 before the first."""
         self._longest_gap_90k = 0
@@ -130,27 +130,25 @@ class SegmentWriter:
         """The segment at its beginning: name, start and run."""
         return self._segment
 
-    def write(self, packet: Packet) -> None:
-        """Take the next packet. Raises ``OSError``, and ``ValueError`` for video that MP4 cannot have."""
-        if self._base_dts_90k is None:
-            if not (packet.is_video and packet.is_keyframe):
-                self.audio_packets_dropped += 1
-                return
-            self._base_dts_90k = packet.dts_90k
-        elif packet.is_video:
-            self._frame_90k = packet.dts_90k - self._dts_90k
-            self._longest_gap_90k = max(self._longest_gap_90k, self._frame_90k)
-            if not 0 < self._frame_90k < STEP_MAX:
-                raise ValueError(f"a frame is {self._frame_90k} ticks after the frame before it")
-        if not packet.is_video:
-            self._write_audio(packet)
-            return
-        if not 0 <= packet.pts_90k - packet.dts_90k < STEP_MAX:
-            raise ValueError(f"a frame is shown {packet.pts_90k - packet.dts_90k} ticks after it is decoded")
-        self._dts_90k = packet.dts_90k
-        if self._borders.is_border(packet):
-            self._write_fragment(until_90k=packet.dts_90k)
-        self._video.append(packet)
+    def write(self, part: PartSamples) -> None:
+        """Take the next part. Raises ``OSError``, and ``ValueError`` for video that MP4 cannot have."""
+        if self._dts_90k is None:
+            self._base_dts_90k = part.dts_90k
+        for dts_90k, pts_90k in _times(part):
+            if self._dts_90k is not None:
+                step_90k = dts_90k - self._dts_90k
+                self._longest_gap_90k = max(self._longest_gap_90k, step_90k)
+                if not 0 < step_90k < STEP_MAX:
+                    raise ValueError(f"a frame is {step_90k} ticks after the frame before it")
+            if not 0 <= pts_90k - dts_90k < STEP_MAX:
+                raise ValueError(f"a frame is shown {pts_90k - dts_90k} ticks after it is decoded")
+            self._dts_90k = dts_90k
+        if part.is_keyframe:
+            self._write_fragment()
+        is_complete = self._borders.is_complete(part)
+        self._parts.append(part)
+        if is_complete:
+            self._write_fragment()
 
     def close(self, reason: EndReason) -> Segment:
         """Write the index, sync, and return the finished segment. Raises ``OSError``."""
@@ -188,77 +186,67 @@ class SegmentWriter:
                 self.path.unlink(missing_ok=True)
         return replace(segment, state=SegmentState.TRUNCATED, end_reason=EndReason.DISK_FAILED)
 
-    def _write_audio(self, packet: Packet) -> None:
-        audio, base_90k = self.info.audio, self._base_dts_90k
-        assert base_90k is not None
-        rate_hz = audio.sample_rate_hz if audio is not None else 0
-        dts = (2 * (packet.dts_90k - base_90k) * rate_hz + CLOCK_RATE) // (2 * CLOCK_RATE)
-        step = dts - self._audio_dts
-        if audio is None or packet.dts_90k < base_90k or not 0 < step < STEP_MAX or not packet.data:
-            self.audio_packets_dropped += 1  # broken audio never stops video
+    def _write_fragment(self) -> None:
+        """Write the collected parts to the disk, and then add them to :attr:`fragments`."""
+        parts, self._parts = self._parts, []
+        if not parts:
             return
-        if self._borders.is_border(packet):
-            self._write_fragment()
-        is_known = 0 < packet.duration_90k < STEP_MAX
-        end = dts + (packet.duration_90k * rate_hz // CLOCK_RATE if is_known else AAC_FRAME)
-        if self._audio:
-            last = self._audio[-1]
-            if last.dts + last.duration != dts:
-                self._audio[-1] = replace(last, duration=dts - last.dts)
-        elif self._audio_dts < 0:
-            dts = 0
-        self._audio_dts = dts
-        self._audio.append(Sample(packet.data, dts, dts, end - dts))
-
-    def _write_fragment(self, until_90k: int | None = None) -> None:
-        """Write the collected packets to the disk, and then add them to :attr:`fragments`.
-
-        ``until_90k``: the decoding time of the next frame, if it is known.
-        """
-        if not self._video and not self._audio:
-            return
-        tracks = self._muxer.tracks(self._video_samples(until_90k), self._audio)
+        audio, audio_data = self._audio_samples(parts)
+        data = [each for part in parts for each in part.tracks[0].data]
+        tracks = [FragmentTrack(VIDEO_TRACK_ID, self._video_samples(parts), data)]
+        if audio:
+            tracks.append(FragmentTrack(AUDIO_TRACK_ID, audio, audio_data))
         self._sequence += 1
-        data = fragment(tracks, self._sequence)
+        pieces = fragment_pieces(tracks, self._sequence)
+        size = sum(map(len, pieces))
         offset = self._size or len(self._init)
-        _write_at(self._descriptor, data if self._size else self._init + data, self._size)
+        _write_pieces(self._descriptor, pieces if self._size else [self._init, *pieces], self._size)
         self._sync()
-        self._size = offset + len(data)
+        self._size = offset + size
         self._add_to_index(tracks)
         about = _summary(tracks)
-        add_fragment(self.fragments, about, offset, len(data))
+        add_fragment(self.fragments, about, offset, size)
         self._frames += about.frames
-        self._video, self._audio = [], []
 
-    def _video_samples(self, until_90k: int | None) -> list[Sample]:
-        """The collected frames, each up to the next one."""
-        packets, base_90k = self._video, self._base_dts_90k
-        if not packets:
-            return []
-        assert base_90k is not None
-        if until_90k is None:
-            until_90k = packets[-1].dts_90k + self._frame_duration_90k(packets[-1])
-        ends = [*(packet.dts_90k for packet in packets[1:]), until_90k]
-        return [
-            Sample(
-                packet.data,
-                packet.dts_90k - base_90k,
-                packet.pts_90k - base_90k,
-                end_90k - packet.dts_90k,
-                packet.is_keyframe,
-                packet.info.video.has_changing_sets,
+    def _video_samples(self, parts: Sequence[PartSamples]) -> list[Sample]:
+        """The frames of parts in the file's time, each up to the next one."""
+        times = [each for part in parts for each in _times(part)]
+        ends = [*(dts_90k for dts_90k, _ in times[1:]), parts[-1].end_90k]
+        base_90k = self._base_dts_90k
+        samples = [
+            Sample(each.data, dts_90k - base_90k, pts_90k - base_90k, end_90k - dts_90k, each.is_keyframe)
+            for each, (dts_90k, pts_90k), end_90k in zip(
+                (sample for part in parts for sample in part.tracks[0].samples), times, ends, strict=True
             )
-            for packet, end_90k in zip(packets, ends, strict=True)
         ]
+        if not self._frames:
+            samples[0] = replace(samples[0], is_keyframe=True)
+        return samples
 
-    def _frame_duration_90k(self, packet: Packet) -> int:
-        """Duration of the newest frame, as far as it is known before the next one."""
-        if 0 < packet.duration_90k < STEP_MAX:
-            return packet.duration_90k
-        if self._frame_90k:
-            return self._frame_90k
-        rate = self.info.video.frame_rate
-        return round(CLOCK_RATE / rate) if rate else UNKNOWN_FRAME_90K
+    def _audio_samples(self, parts: Sequence[PartSamples]) -> tuple[list[Sample], list[bytes]]:
+        """The sound of parts in the file's time, each sample up to the next one, and their data."""
+        samples: list[Sample] = []
+        data: list[bytes] = []
+        for part in parts:
+            track = part.audio
+            if track is None or self.info.audio is None:
+                continue
+            base = (2 * self._base_dts_90k * self.info.audio.sample_rate_hz + CLOCK_RATE) // (2 * CLOCK_RATE)
+            for sample, coded in zip(track.samples, track.data, strict=True):
+                dts = sample.dts - part.audio_offset - base
+                step = dts - self._audio_dts
+                if dts < 0 or not 0 < step < STEP_MAX:
+                    self.audio_packets_dropped += 1
+                    continue
+                end = dts + sample.duration
+                if samples and samples[-1].dts + samples[-1].duration != dts:
+                    samples[-1] = replace(samples[-1], duration=dts - samples[-1].dts)
+                elif self._audio_dts < 0:
+                    dts = 0
+                self._audio_dts = dts
+                samples.append(Sample(coded, dts, dts, end - dts))
+                data.append(coded)
+        return samples, data
 
     def _add_to_index(self, tracks: Sequence[FragmentTrack]) -> None:
         """Add the samples of a fragment, whose media data end where the file ends at present."""
@@ -312,11 +300,31 @@ def identity(segment: Segment) -> dict[str, Any]:
     }
 
 
+def _times(part: PartSamples) -> Iterable[tuple[int, int]]:
+    """Decoding and presentation time of each frame, as in its packet."""
+    dts_90k = part.dts_90k
+    for number, sample in enumerate(part.tracks[0].samples):
+        if number:
+            dts_90k = sample.dts - part.offset_90k
+        yield dts_90k, sample.pts - part.offset_90k
+
+
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
+    _write_pieces(descriptor, [data], offset)
+
+
+def _write_pieces(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
+    """Write pieces one after another, without joining them."""
+    views = [memoryview(piece) for piece in pieces if piece]
+    at = 0
+    while at < len(views):
+        written = os.pwritev(descriptor, views[at : at + IOV_MAX], offset)
+        offset += written
+        while at < len(views) and written >= len(views[at]):
+            written -= len(views[at])
+            at += 1
+        if written:
+            views[at] = views[at][written:]
 
 
 def _sync_directory(path: Path) -> None:

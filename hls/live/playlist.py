@@ -14,7 +14,7 @@ from functools import cached_property
 from gateway.clock import to_rfc3339, to_seconds
 from gateway.media import StreamInfo
 from hls.live.segment import LiveSegment
-from hls.live.target_duration import TargetDurations
+from hls.parts.target_duration import TargetDurations
 
 CONTENT_TYPE = "application/vnd.apple.mpegurl"
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from hls.live.segmenter import Part
 from hls.mp4.fragments import FragmentMuxer
+from hls.parts.part import Part
 
 
 @dataclass(slots=True)

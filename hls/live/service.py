@@ -23,6 +23,7 @@ Rules:
    Its media playlist starts the sub stream as that of an on-demand camera does. Each media playlist reports the other.
 7. A playlist is *abandoned* when it stands still and there was no request for ``HOLD_S``. Then nobody gets it before
    there is live video, and its segments are discarded when their lifetime is over.
+8. The camera's recording gets the samples of the same parts, also if the playlist fails.
 """
 
 import asyncio
@@ -40,6 +41,8 @@ from gateway.session import SessionState
 from hls.live.counters import LiveCounters
 from hls.live.playlist import LIVE_NAME, SUB_LIVE_NAME, Rendered, Variant, multivariant, rendition_report
 from hls.live.window import LiveWindow
+from hls.parts.part import PartSamples
+from hls.parts.source import RecordedParts, SamplesSink
 
 HOLD_S = 10.0
 """Longer than a player's pause between two requests: a target duration, or a stalled connection."""
@@ -107,12 +110,31 @@ class LiveStream:
         self._run: int | None = None
         self._info: StreamInfo | None = None
         self._closed = False
+        self._recorded = RecordedParts()
         self._detach = rendition.hub.attach(self._on_packet)
 
     @property
     def live_edge(self) -> tuple[int, int, int] | None:
         """Media sequence number, part index and time of capture (90 kHz) of the newest part."""
         return self.window.live_edge
+
+    # --- the camera's recording, as hls.parts.source.PartSource
+
+    def attach(self, sink: SamplesSink) -> Callable[[], None]:
+        """Give ``sink``, the camera's recording, the samples of all parts from the current GOP on."""
+        return self._recorded.attach(sink, self.rendition.hub.gop, self._clock.monotonic())
+
+    def end_run(self) -> None:
+        """The camera is lost: complete the open part."""
+        self._recorded.end_run()
+        version = self.window.version
+        self.window.end_run()
+        if self.window.version != version:
+            self._wake()
+
+    def open_samples(self) -> PartSamples | None:
+        """The frames that no part has yet."""
+        return self._recorded.open_samples()
 
     # --- requests
 
@@ -230,7 +252,10 @@ class LiveStream:
             )
             self._is_abandoned = False
         version = self.window.version
-        self.window.feed(packet, now_s)
+        try:
+            self.window.feed(packet, now_s)
+        finally:
+            self._recorded.feed(packet, now_s, self.window.segmenter)
         if self.window.version != version:
             if not self.window.is_stalled:
                 self._is_abandoned = False

@@ -1,8 +1,8 @@
 """LiveWindow: the live playlist of one camera, and the media that it names. Sans-IO: no sockets and no clock.
 
 Theory of operation. Packets go in with the time at which they came. A
-:class:`~hls.live.target_duration.TargetDurationProbe` finds the target durations, a
-:class:`~hls.live.segmenter.Segmenter` makes parts, and a :class:`~hls.live.segment_buffer.SegmentBuffer` keeps the
+:class:`~hls.parts.target_duration.TargetDurationProbe` finds the target durations, a
+:class:`~hls.parts.segmenter.Segmenter` makes parts, and a :class:`~hls.live.segment_buffer.SegmentBuffer` keeps the
 newest of them in memory. The window numbers them, and answers whether a part is there yet. Each change makes a new
 :attr:`LiveWindow.version`; a playlist is rendered once per version, and only on request.
 
@@ -29,8 +29,9 @@ from hls.live import playlist
 from hls.live.counters import LiveCounters
 from hls.live.segment import LivePart, LiveSegment
 from hls.live.segment_buffer import MAX_BYTES, WINDOW_TARGETS, SegmentBuffer
-from hls.live.segmenter import CLOCK_STEP_S, Part, Segmenter
-from hls.live.target_duration import MAX_TARGET_S, TargetDurationProbe, TargetDurations
+from hls.parts.part import Part
+from hls.parts.segmenter import CLOCK_STEP_S, Segmenter
+from hls.parts.target_duration import MAX_TARGET_S, TargetDurationProbe, TargetDurations
 
 MSN_RATE = 4
 """Media sequence numbers a second. Segments last a second and more; a camera that reconnects often makes shorter ones,
@@ -126,7 +127,18 @@ class LiveWindow:
         self._buffer.clear()
         self._changed()
 
+    def end_run(self) -> None:
+        """The camera is lost: take what it has sent to the end."""
+        if self._segmenter is not None:
+            self._segmenter.end_run()
+            self._handle_events(self._segmenter)
+
     # --- out
+
+    @property
+    def segmenter(self) -> Segmenter | None:
+        """What makes the parts; ``None`` until the target durations are known."""
+        return self._segmenter
 
     @property
     def is_playable(self) -> bool:

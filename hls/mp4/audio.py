@@ -122,6 +122,8 @@ class AudioTrack:
         self.counters = counters if counters is not None else AudioCounters()
         self._transcoder = aac_transcoder(source) if info is not source else None
         self._offset_90k = offset_90k
+        self.offset = self._position(offset_90k)
+        """``offset_90k`` in samples."""
         self._next = self._position(start_90k)
         self._frames: deque[_Frame] = deque()
         self._waiting: list[tuple[bytes, int]] = []
@@ -131,11 +133,11 @@ class AudioTrack:
 
     def feed(self, packet: Packet) -> None:
         """Take the camera's next audio packet of this run."""
-        if self._transcoder is None:
-            self._add(self._position(packet.pts_90k + self._offset_90k), packet.data, packet.duration_90k)
-            return
         if not packet.data:
             self.counters.decode_errors += 1
+            return
+        if self._transcoder is None:
+            self._add(self._position(packet.pts_90k + self._offset_90k), packet.data, packet.duration_90k)
             return
         self._waiting.append((packet.data, packet.pts_90k))
         if len(self._waiting) >= BATCH_MAX_PACKETS:
@@ -156,6 +158,12 @@ class AudioTrack:
             taken.append(Sample(frame.data, frame.at, frame.at, frame.samples))
         return taken
 
+    def waiting(self, until_90k: int) -> list[Sample]:
+        """The frames that :meth:`take` would return now, without silence; they stay."""
+        self._transcode()
+        until = self._position(until_90k)
+        return [Sample(frame.data, frame.at, frame.at, frame.samples) for frame in self._frames if frame.at < until]
+
     def _transcode(self) -> None:
         """Transcode what waits."""
         if self._transcoder is None or not self._waiting:
@@ -168,7 +176,7 @@ class AudioTrack:
                 self.counters.decode_errors += 1
                 continue
             for position, data in encoded:
-                self._add(position + self._position(self._offset_90k), data, 0)
+                self._add(position + self.offset, data, 0)
 
     def _add(self, at: int, data: bytes, duration_90k: int) -> None:
         self._is_missing = False

@@ -134,10 +134,14 @@ class FragmentTrack:
 
 def fragment(tracks: Sequence[FragmentTrack], sequence: int) -> bytes:
     """One ``moof`` and ``mdat``. The media data end with it, track after track."""
+    return b"".join(fragment_pieces(tracks, sequence))
+
+
+def fragment_pieces(tracks: Sequence[FragmentTrack], sequence: int) -> list[bytes]:
+    """:func:`fragment` in pieces: the boxes before the media data, and the data of each sample."""
     size = _BOX.size + sum(sum(map(len, track.data)) for track in tracks)
-    return b"".join(
-        (_moof(tracks, sequence), _BOX.pack(size, b"mdat"), *(part for track in tracks for part in track.data))
-    )
+    head = _moof(tracks, sequence) + _BOX.pack(size, b"mdat")
+    return [head, *(piece for track in tracks for piece in track.data)]
 
 
 @lru_cache(maxsize=256)

@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import CLOCK_RATE, SystemClock
-from gateway.hub import Subscription
 from gateway.service import CaptureService
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.video_sender import VideoSender
 from hls.archive.recorder import CameraRecorder
 from hls.archive.recording import Recording, SequenceNumbers
 from hls.live.service import LiveStream
+from hls.parts.part import PartSamples
+from hls.parts.source import SamplesSink
 from hls.settings import FsyncMode
 from tests.gateway.webrtc.wire import VIDEO, CapturingTransport, srtp
 from tests.support.hls_server import source_camera
 from tests.support.sources.packets import START_90K, PacketSource, Shape
 
 Progress = tuple[tuple[int, int, int] | None, int]
-"""The live edge of HLS, and how many packets are in the recorder's queue."""
+"""The live edge of HLS, and how many parts the recorder has got."""
 
 
 class WatchingWire(CapturingTransport):
@@ -45,26 +46,29 @@ async def test_webrtc_sends_a_packet_before_hls_publishes_its_part_and_the_recor
     service = CaptureService({"yard": settings})
     hub = service.camera("yard").hub
     stream = LiveStream(service.camera("yard").main)
-    subscriptions: list[Subscription] = []
-    subscribe = hub.subscribe
+    parts: list[PartSamples] = []
+    attach = stream.attach
 
-    def noted_subscribe() -> Subscription:
-        subscriptions.append(subscribe())
-        return subscriptions[-1]
+    def noted_attach(sink: SamplesSink) -> Callable[[], None]:
+        def noted(part: PartSamples) -> None:
+            parts.append(part)
+            sink(part)
 
-    monkeypatch.setattr(hub, "subscribe", noted_subscribe)
+        return attach(noted)
+
+    monkeypatch.setattr(stream, "attach", noted_attach)
     executor = ThreadPoolExecutor(1)
     recorder = CameraRecorder(
         hub,
+        stream,
         Recording("yard", tmp_path, 600, FsyncMode.NEVER),
         executor,
         is_live=lambda: True,
         on_progress=lambda recorder: None,
     )
-    (queue,) = subscriptions
 
     def progress() -> Progress:
-        return stream.live_edge, len(queue)
+        return stream.live_edge, len(parts)
 
     wire = WatchingWire(progress)
     fanout = CameraFanout(hub, SystemClock(), lambda why: None)
@@ -74,13 +78,12 @@ async def test_webrtc_sends_a_packet_before_hls_publishes_its_part_and_the_recor
     moved = 0
     try:
         # Without an await in this loop the recorder's task takes nothing out of its queue.
-        for number, packet in enumerate(PacketSource(Shape(gop=15)).frames(120, START_90K + 1000 * CLOCK_RATE)):
+        for packet in PacketSource(Shape(gop=15)).frames(120, START_90K + 1000 * CLOCK_RATE):
             before = progress()
             wire.seen.clear()
             hub.publish(packet)
             assert set(wire.seen) == {before}
-            assert len(queue) == number + 1
-            moved += stream.live_edge != before[0]
+            moved += progress() != before
         recorder.start(SequenceNumbers())
     finally:
         fanout.close()
@@ -88,6 +91,7 @@ async def test_webrtc_sends_a_packet_before_hls_publishes_its_part_and_the_recor
         await recorder.close()
         executor.shutdown()
         await service.close()
-    assert moved > 5
+    assert moved > 20
+    assert sum(part.packets for part in parts) == 120 - 3
     assert recorder.status().segments_closed == 1
     assert not faults

@@ -21,8 +21,9 @@ from gateway.rtsp.formats import audio_format, video_format
 from gateway.rtsp.sdp import parse_sdp
 from hls.archive.recording import Recording
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
-from hls.live.segmenter import Part
 from hls.live.window import LiveWindow
+from hls.parts.part import Part, PartSamples
+from hls.parts.source import RecordedParts
 from hls.settings import FsyncMode
 from tests.support.rtsp_camera import Sent
 
@@ -145,11 +146,20 @@ def outputs(received: Sequence[Received], data_dir: Path, segment_s: int = 600) 
     window = _Window()
     recording = Recording("door", data_dir, segment_s, FsyncMode.NEVER)
     closed: list[SegmentWithFragments] = []
+
+    def write(part: PartSamples) -> None:
+        result = recording.write([(part, 0)])
+        assert result.error is None
+        closed.extend(result.closed)
+
+    source = RecordedParts()
+    source.attach(write, (), 0.0)
     for each in received:
         window.feed(each.packet, each.at_s)
-        result = recording.write([(each.packet, 0)])
-        assert result.error is None
-        closed += result.closed
+        source.feed(each.packet, each.at_s, window.segmenter)
+    rest = source.open_samples()
+    if rest is not None:
+        write(rest)
     closed += recording.finish(EndReason.STOPPED).closed
     live: list[bytearray] = []
     for part in window.parts:

@@ -12,11 +12,14 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from gateway.clock import CLOCK_RATE
 from gateway.media import Packet
 from hls.archive.fragment import Fragment
 from hls.archive.recording import Recording, SequenceNumbers
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
+from hls.parts.part import PartSamples
+from hls.parts.source import RecordedParts
 from hls.settings import FsyncMode
 from tests.support.sources.encoded import EncoderSettings, encode
 
@@ -33,12 +36,24 @@ def record(
     """Write packets as a recorder does. Return all segments; with ``finish=False`` the last one still grows."""
     recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER)
     recording.numbers = numbers or SequenceNumbers()
-    progress = recording.write([(packet, 0) for packet in packets])
+    progress = recording.write([(part, 0) for part in parts_of(packets, finish=finish)])
     assert progress.error is None
     recordings = list(progress.closed)
     if finish:
         return [*recordings, *recording.finish(EndReason.STOPPED).closed]
     return [*recordings, progress.growing] if progress.growing else recordings
+
+
+def parts_of(packets: Sequence[Packet], *, finish: bool = True) -> list[PartSamples]:
+    """The parts of packets, with ``finish`` to the last frame."""
+    parts: list[PartSamples] = []
+    source = RecordedParts()
+    source.attach(parts.append, (), 0.0)
+    for packet in packets:
+        source.feed(packet, packet.dts_90k / CLOCK_RATE)
+    if finish:
+        source.end_run()
+    return parts
 
 
 def index_of(data_dir: Path, recordings: Sequence[tuple[Segment, tuple[Fragment, ...]]] = ()) -> SegmentTable:
@@ -55,10 +70,14 @@ def _record_for_ever(data_dir: Path) -> None:
     index = index_of(data_dir)
     recording = Recording("door", data_dir, 2, FsyncMode.ALWAYS)
     packets = encode(EncoderSettings(seconds=10, fps=25, gop=50))
+    source, parts = RecordedParts(), list[PartSamples]()
+    source.attach(parts.append, (), 0.0)
     began = time.monotonic()
     for packet in packets:
         time.sleep(max(0.0, began + packet.dts_90k / 90_000 - time.monotonic()))
-        progress = recording.write([(packet, 0)])
+        source.feed(packet, time.monotonic())
+        progress = recording.write([(part, 0) for part in parts])
+        parts.clear()
         for segment, fragments in [*progress.closed, *([progress.growing] if progress.growing else [])]:
             index.save(segment, fragments)
         print(packet.captured_at_90k, flush=True)

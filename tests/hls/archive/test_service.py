@@ -200,10 +200,10 @@ async def test_a_slow_disk_drops_to_the_next_keyframe_and_recovers(
     finally:
         is_well.set()
         live.close()
-    dropped = archive.recorders()["door"].packets_dropped
     await eventually(lambda: archive.recorders()["door"].segments_closed > 10, "ten segments are closed")
     publish(archive, packets[1400:])
     await eventually(lambda: archive.recorders()["door"].lag_s < 1, "the recorder has caught up")
+    dropped = archive.recorders()["door"].packets_dropped
     await archive.remove_camera("door")
     segments = await reader_of(archive).page("door")
     assert sum(segment.frames for segment in segments) + dropped == len(packets)
@@ -323,7 +323,7 @@ async def test_a_disk_that_fails_within_a_segment_leaves_its_complete_fragments(
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("hls.archive.writer.os.pwrite", full)
+    monkeypatch.setattr("hls.archive.writer.os.pwritev", full)
     publish(archive, packets[12:20])
     await eventually(lambda: archive.recorders()["door"].error is not None, "the recorder reports its error")
     assert "No space left on device" in (archive.recorders()["door"].error or "")

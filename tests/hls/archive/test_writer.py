@@ -17,17 +17,18 @@ from gateway.clock import CLOCK_RATE
 from gateway.codec.parameter_sets import find_parameter_sets, video_info
 from gateway.media import MediaKind, Packet, StreamInfo
 from hls.archive.check import check_archive
-from hls.archive.fragment import FRAGMENT_90K, FragmentBorders
+from hls.archive.fragment import FRAGMENT_MAX_90K, FragmentBorders
 from hls.archive.recording import Recording
 from hls.archive.recovery import recover
 from hls.archive.scan import scan
 from hls.archive.segment import EndReason, Segment, SegmentState
 from hls.archive.writer import IDENTITY_KEY, SegmentWriter, identity
 from hls.mp4.fragments import declare_streams, length_prefixed
+from hls.parts.part import PartSamples
 from hls.playback.clip import make_clip
 from hls.settings import FsyncMode
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.recording import index_of, record
+from tests.support.recording import index_of, parts_of, record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 from web.settings import load_settings
 
@@ -127,7 +128,7 @@ def test_a_growing_file_has_the_packets_of_its_complete_fragments(tmp_path: Path
     assert found == expected(packets)[:frames]
     assert decode(path) == ""
     video = [packet for packet in packets if packet.is_video]
-    assert video[-1].dts_90k - segment.duration_90k <= FRAGMENT_90K, "the rest is less than a fragment"
+    assert video[-1].dts_90k - segment.duration_90k <= FRAGMENT_MAX_90K, "the rest is less than a fragment"
 
 
 def test_a_fragment_ends_at_a_keyframe_or_after_its_usual_duration(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_a_fragment_ends_at_a_keyframe_or_after_its_usual_duration(tmp_path: Pat
     assert [fragment.is_keyframe for fragment in fragments] == [number % 6 == 0 for number in range(14)]
 
 
-def test_a_sample_before_a_gap_lasts_until_the_next_one(tmp_path: Path) -> None:
+def test_a_frame_before_a_gap_lasts_until_the_next_one_and_silence_fills_the_gap_of_the_sound(tmp_path: Path) -> None:
     """Also across fragments, whose own durations cannot know it."""
     kept = [
         packet
@@ -145,63 +146,78 @@ def test_a_sample_before_a_gap_lasts_until_the_next_one(tmp_path: Path) -> None:
     ]
     [(segment, fragments)] = record(tmp_path, kept)
     path = segment.path(tmp_path)
-    assert sorted(demux(path), key=lambda packet: packet[0] == "audio") == expected(kept)
+    found = list(demux(path))
+    assert [packet for packet in found if packet[0] == "video"] == expected(kept)[: segment.frames]
+    sound = [packet for packet in found if packet[0] == "audio"]
+    until = round(1.3 * 48_000) // 1024
+    assert [packet[2] for packet in sound][:until] == [1024 * number for number in range(until)]
+    recorded = {packet[5]: packet[2] for packet in sound}
+    for packet in kept:
+        if not packet.is_video:
+            assert abs(recorded[packet.data] - packet.dts_90k * 48_000 // CLOCK_RATE) <= 512
     assert scan(path).fragments == fragments
     assert sum(fragment.duration_90k for fragment in fragments) == segment.duration_90k == 5 * CLOCK_RATE
 
 
-def test_audio_that_begins_late_stays_in_sync_without_an_edit_list(tmp_path: Path) -> None:
+def test_sound_that_is_heard_late_begins_a_segment_with_the_next_keyframe(tmp_path: Path) -> None:
     kept = [packet for packet in encode(LONG_GOP) if packet.is_video or packet.dts_90k >= CLOCK_RATE // 2]
+    (silent, _), (heard, _) = record(tmp_path, kept)
+    assert silent.end_reason is EndReason.STREAM_CHANGED
+    assert (silent.audio_codec, heard.audio_codec) == (None, "aac")
+    assert silent.end_90k == heard.start_90k
+    assert {packet[0] for packet in demux(silent.path(tmp_path))} == {"video"}
+    assert silent.frames + heard.frames == len([packet for packet in kept if packet.is_video])
+
+
+def test_sound_that_comes_a_little_after_the_first_frame_is_in_the_first_segment(tmp_path: Path) -> None:
+    kept = [packet for packet in encode(LONG_GOP) if packet.is_video or packet.dts_90k >= CLOCK_RATE // 10]
     [(segment, _)] = record(tmp_path, kept)
-    audio = [packet for packet in demux(segment.path(tmp_path)) if packet[0] == "audio"]
-    first, second = [packet for packet in kept if not packet.is_video][:2]
-    assert (audio[0][2], audio[0][5]) == (0, first.data)
-    assert (audio[1][2], audio[1][5]) == (second.dts_90k * 48_000 // CLOCK_RATE, second.data)
+    sound = [packet for packet in demux(segment.path(tmp_path)) if packet[0] == "audio"]
+    first, *_ = (packet for packet in kept if not packet.is_video)
+    (at,) = (packet[2] for packet in sound if packet[5] == first.data)
+    assert abs(at - first.dts_90k * 48_000 // CLOCK_RATE) <= 512
+    assert decode(segment.path(tmp_path)) == ""
 
 
-def test_audio_does_not_wait_for_a_video_that_has_stopped(tmp_path: Path) -> None:
-    kept = [packet for packet in encode(LONG_GOP) if not packet.is_video or packet.dts_90k < CLOCK_RATE]
-    [(segment, fragments)] = record(tmp_path, kept, finish=False)
-    found = [packet for packet in demux(segment.path(tmp_path)) if packet[0] == "audio"]
-    assert len(found) > 0.8 * len([packet for packet in kept if not packet.is_video])
-    assert sum(fragment.frames for fragment in fragments) == 25
-    assert scan(segment.path(tmp_path)).fragments == fragments
+def test_sound_that_is_declared_and_never_heard_makes_no_track(tmp_path: Path) -> None:
+    [(segment, _)] = record(tmp_path, [packet for packet in encode(LONG_GOP) if packet.is_video])
+    assert segment.audio_codec is None
+    assert {packet[0] for packet in demux(segment.path(tmp_path))} == {"video"}
 
 
-def test_broken_audio_is_dropped_and_counted(tmp_path: Path) -> None:
+def test_broken_audio_is_dropped(tmp_path: Path) -> None:
     packets = encode(EncoderSettings(seconds=1, audio=True))
     audio = [packet for packet in packets if not packet.is_video]
     broken = [replace(audio[5], data=b""), audio[3], replace(audio[5], dts_90k=-5, pts_90k=-5)]
-    writer = SegmentWriter(tmp_path / "a.mp4", _segment(), packets[0].info, FsyncMode.NEVER)
-    for packet in [*packets, *broken]:
-        writer.write(packet)
-    closed = writer.close(EndReason.STOPPED)
-    assert (writer.audio_packets_dropped, closed.frames) == (3, 10)
-    assert decode(tmp_path / "a.mp4") == ""
+    [(segment, _)] = record(tmp_path, [*packets, *broken])
+    assert segment.frames == 10
+    assert len([packet for packet in demux(segment.path(tmp_path)) if packet[0] == "audio"]) == len(audio)
+    assert decode(segment.path(tmp_path)) == ""
 
 
 @pytest.mark.parametrize(("step_90k", "shown_90k"), [(0, 0), (-9000, 0), (2**31, 0), (9000, -1), (9000, 2**31)])
 def test_a_frame_out_of_order_is_an_error(tmp_path: Path, step_90k: int, shown_90k: int) -> None:
-    first, second = encode()[:2]
+    [first] = parts_of(encode()[:1])
     writer = SegmentWriter(tmp_path / "a.mp4", _segment(), first.info, FsyncMode.NEVER)
     writer.write(first)
-    at_90k = first.dts_90k + step_90k
+    second = replace(first, is_keyframe=False, dts_90k=first.dts_90k + step_90k, offset_90k=first.offset_90k - step_90k)
     with pytest.raises(ValueError, match="ticks after"):
-        writer.write(replace(second, dts_90k=at_90k, pts_90k=at_90k + shown_90k))
+        writer.write(replace(second, offset_90k=second.offset_90k - shown_90k))
     writer.abandon()
     assert not (tmp_path / "a.mp4").exists()
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS], ids=errno.errorcode.get)
 @pytest.mark.parametrize(
-    ("call", "failing"), [("pwrite", 1), ("pwrite", 2), ("pwrite", 3), ("fdatasync", 2), ("fdatasync", 3)]
+    ("call", "failing"), [("pwritev", 1), ("pwritev", 2), ("pwritev", 3), ("fdatasync", 2), ("fdatasync", 3)]
 )
 def test_a_close_that_fails_keeps_what_was_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, failing: int, code: int
 ) -> None:
     """The last fragment, the index and the header, each with its write and its sync."""
     recording = Recording("door", tmp_path, 600, FsyncMode.ALWAYS)
-    growing = recording.write([(packet, 0) for packet in encode(EncoderSettings(seconds=2, fps=25, gop=25))]).growing
+    packets = encode(EncoderSettings(seconds=2, fps=25, gop=25))
+    growing = recording.write([(part, 0) for part in parts_of(packets)[:-2]]).growing
     assert growing is not None
     real, calls = getattr(os, call), []
 
@@ -303,22 +319,16 @@ def test_a_file_of_an_earlier_version_is_recovered_checked_and_cut(tmp_path: Pat
     assert clip.duration_90k == 2 * CLOCK_RATE
 
 
-def test_borders_depend_on_the_packets_alone() -> None:
+def test_borders_depend_on_the_parts_alone() -> None:
     borders = FragmentBorders()
-    key, frame = encode()[:2]
-    audio = replace(key, kind=MediaKind.AUDIO)
+    [key] = parts_of(encode()[:1])
 
-    def at(packet: Packet, at_90k: int) -> Packet:
-        return replace(packet, dts_90k=at_90k, pts_90k=at_90k)
+    def lasting(seconds: float, *, is_keyframe: bool = False) -> PartSamples:
+        return replace(key, is_keyframe=is_keyframe, end_90k=key.dts_90k + round(seconds * CLOCK_RATE))
 
-    assert not borders.is_border(at(frame, 5)), "nothing begins before a keyframe"
-    assert not borders.is_border(at(audio, FRAGMENT_90K * 9))
-    assert borders.due_90k(frame) == FRAGMENT_90K
-    assert borders.is_border(at(key, 1000))
-    assert not borders.is_border(at(frame, 1000 + FRAGMENT_90K - 1))
-    assert borders.due_90k(at(frame, 2000)) == FRAGMENT_90K - 1000
-    assert borders.is_border(at(frame, 1000 + FRAGMENT_90K))
-    assert not borders.is_border(at(audio, 1000 + 2 * FRAGMENT_90K)), "video may come a little later than audio"
-    assert borders.is_border(at(audio, 1000 + 3 * FRAGMENT_90K))
-    assert borders.is_border(at(key, 1))
-    assert borders.due_90k(at(audio, -(2**33))) == FRAGMENT_90K, "it is never waited longer than a fragment"
+    assert [borders.is_complete(lasting(0.2)) for _ in range(4)] == [False, True, False, True]
+    assert [borders.is_complete(lasting(0.15)) for _ in range(6)] == [False, False, True] * 2
+    assert borders.is_complete(lasting(0.25)), "two would be too long"
+    assert not borders.is_complete(lasting(0.2))
+    assert not borders.is_complete(lasting(0.2, is_keyframe=True)), "a keyframe begins another"
+    assert borders.is_complete(lasting(1, is_keyframe=True))

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.media import Packet
-from hls.live.segmenter import STALL_S
 from hls.live.window import LiveWindow
+from hls.parts.segmenter import STALL_S
 from tests.hls.live.llhls_rules import Watch, check_delta, check_media, parse
 from tests.support.sources.packets import AAC, START_90K, PacketSource, Shape
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.errors import BadRequestError
 from hls.live import playlist
-from hls.live.target_duration import TargetDurations
 from hls.live.window import LiveWindow
+from hls.parts.target_duration import TargetDurations
 from tests.hls.live.llhls_rules import Playlist, check, parse
 from tests.support.sources.packets import PCMA, START_90K, PacketSource, Shape
 

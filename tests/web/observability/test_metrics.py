@@ -304,7 +304,8 @@ async def test_what_hls_and_recordings_drop_is_counted_per_camera(client: Client
 
     assert await counted() == [0, 0, 0, 0]
     hub = client.app[GATEWAY].service.camera("yard").hub
-    packets = list(PacketSource(Shape(gop=15, audio=PCMA)).with_sound(60))
+    # After two seconds another file begins, and sound of the time before it is late.
+    packets = list(PacketSource(Shape(gop=15, audio=PCMA)).with_sound(60, START_90K - 2 * CLOCK_RATE))
     for packet in packets:
         hub.publish(packet)
     late = next(packet for packet in packets if not packet.is_video)

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.errors import UnavailableError
 from hls.live import service as window
-from hls.live.segmenter import STALL_S
+from hls.parts.segmenter import STALL_S
 from tests.hls.live.llhls_rules import Watch, boxes, check, check_media, parse
 from tests.support.browser import assert_moving_picture, chromium, look
 from tests.support.eventually import eventually

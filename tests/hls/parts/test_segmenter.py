@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
 from gateway.media import Packet
-from hls.live.counters import LiveCounters
-from hls.live.segmenter import Part, Segmenter
-from hls.live.target_duration import TargetDurations
+from hls.parts.counters import PartCounters
+from hls.parts.part import Part
+from hls.parts.segmenter import Segmenter
+from hls.parts.target_duration import TargetDurations
 from tests.support.sources.packets import AAC, START_90K, PacketSource, Shape
 
 TARGETS = TargetDurations(part_target_90k=18_450, target_duration_s=3)
@@ -24,7 +25,7 @@ SHAPE = Shape(gop=10)
 class Output:
     """A segmenter, and everything that it gave."""
 
-    counters: LiveCounters = field(default_factory=LiveCounters)
+    counters: PartCounters = field(default_factory=PartCounters)
     segments: list[list[Part]] = field(default_factory=list)
     open: list[Part] = field(default_factory=list)
 

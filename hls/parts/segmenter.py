@@ -11,7 +11,8 @@ parts are strict, and cameras are not. So the boundary between two parts is chos
 2. The decode timeline may so fall behind the frames; each part of fewer frames brings it nearer. A lag of more than one
    part target ends with a discontinuity at the next keyframe.
 3. A segment begins with a keyframe and ends before the first keyframe at which it has lasted ``MIN_SEGMENT_S``. If no
-   keyframe comes in time, it ends before it would exceed the target duration, and the next one begins without one.
+   keyframe comes in time, it ends before it would exceed the target duration, and the next one begins without one. That
+   one ends before the next keyframe, so that no keyframe of a long GOP is in the middle of a part.
 4. A new run or a new StreamInfo is a discontinuity: the segment ends, and the next has its own init segment. So is a
    step of the wall clock, from the next keyframe on: the capture time differs from that of the segment's first frame
    plus media time by more than ``CLOCK_STEP_S``.
@@ -19,22 +20,24 @@ parts are strict, and cameras are not. So the boundary between two parts is chos
    passed. Packets that come late continue where the stream stopped. There are no gaps (EXT-X-GAP): hls.js skips them,
    but shaka and video.js request each of them. After an outage of ``FRESH_TARGETS`` target durations the playlist
    begins afresh.
-6. Audio is in the same fragments. It is in the init segment only after the first audio packet, because the init segment
-   promises it, and :mod:`hls.mp4.audio` keeps the promise. It begins with a segment, after a discontinuity.
+6. Audio is in the same fragments. It is in the init segment only if audio was received, because the init segment
+   promises it, and :mod:`hls.mp4.audio` keeps the promise. What is received during the first part of a run begins with
+   that part. What comes later begins with a segment, after a discontinuity.
 7. Packets that cannot be shown (those of a run before its first keyframe) are dropped and counted.
 
 Sans-IO: feed packets and the time, then take the events.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from gateway.clock import seconds_90k, to_seconds
+from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
 from gateway.media import Packet, StreamInfo
-from hls.live.counters import LiveCounters
-from hls.live.target_duration import MIN_SEGMENT_S, TargetDurations
 from hls.mp4.audio import AudioTrack, fmp4_audio
-from hls.mp4.fragments import FragmentMuxer, Sample
+from hls.mp4.fragments import FragmentMuxer, FragmentTrack, Sample, fragment
+from hls.parts.counters import PartCounters
+from hls.parts.part import Part, PartSamples, SegmentEnd
+from hls.parts.target_duration import MIN_SEGMENT_S, TargetDurations
 
 STALL_S = 1.5
 """After this long without a frame the stream is stalled. A shorter pause is usually the network's."""
@@ -50,50 +53,41 @@ CLOCK_STEP_S = 1.0
 """A change of the capture time above this, within a segment, is a step of the wall clock. A smaller one is that of the
 network or of NTP, and just changes PROGRAM-DATE-TIME."""
 
+SOUND_WAIT_90K = 2 * CLOCK_RATE // 5
+"""How long a recording waits for sound. Some cameras send a packet of it only every quarter of a second."""
+
 MuxerFactory = Callable[[StreamInfo], FragmentMuxer]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A partial segment. ``captured_at_90k`` is the capture time of its first frame."""
-
-    muxer: FragmentMuxer
-    start_90k: int
-    duration_90k: int
-    data: bytes | memoryview
-    captured_at_90k: int
-    is_independent: bool = False
-    is_discontinuity: bool = False
-    """Whether it follows a discontinuity; only the first part of a segment does."""
-    begins_afresh: bool = False
-    """Whether it follows a long outage, so that the playlist begins with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentEnd:
-    """The parts since the last one of these make a segment."""
 
 
 SegmenterEvent = Part | SegmentEnd
 
 
 class Segmenter:
-    """See the module. ``now_s`` is monotonic time everywhere, in seconds."""
+    """See the module. ``now_s`` is monotonic time everywhere, in seconds.
+
+    With ``for_recording`` no playlist has the parts. They end where their frames do, the first frame need not be a
+    keyframe, and the first part of a run lasts :data:`SOUND_WAIT_90K` if sound is declared and not heard.
+    """
 
     def __init__(
         self,
         targets: TargetDurations,
-        counters: LiveCounters | None = None,
+        counters: PartCounters | None = None,
         make_muxer: MuxerFactory = FragmentMuxer,
+        *,
+        for_recording: bool = False,
     ) -> None:
         self.targets = targets
+        self.on_samples: Callable[[PartSamples], None] | None = None
+        """Gets the samples of each part, as soon as the part is complete."""
         self.has_audio = False
         """Whether any audio was received. Set it if that is known beforehand."""
         self.frame_90k = targets.part_target_90k
         """Duration of the second newest frame."""
         self.longest_gop_90k = 0
         """The longest time without a keyframe."""
-        self._counters = counters if counters is not None else LiveCounters()
+        self._counters = counters if counters is not None else PartCounters()
+        self._for_recording = self._joins = for_recording
         self._make_muxer = make_muxer
         self._events: list[SegmenterEvent] = []
         self._muxer: FragmentMuxer | None = None
@@ -109,6 +103,10 @@ class Segmenter:
         """The open part."""
         self._is_running = False
         """Whether frames are taken; else the next keyframe begins a run."""
+        self._is_opening = False
+        """Whether the open part is the first of a run, so that audio may still begin with it."""
+        self._begins_with_keyframe = True
+        """Whether the open segment does."""
         self._is_discontinuous = False
         self._begins_afresh = False
         self._ends_soon = False
@@ -123,22 +121,22 @@ class Segmenter:
     def feed(self, packet: Packet, now_s: float) -> None:
         """Take the next packet."""
         if not packet.is_video:
-            self.has_audio = True
-            if self._audio is not None and packet.run == self._run and self._is_running:
-                self._audio.feed(packet)
+            self._feed_audio(packet)
             return
         if self._is_running and self._is_discontinuity(packet):
             self._stop()
         if not self._is_running:
-            if not packet.is_keyframe:
+            if not packet.is_keyframe and not self._joins:
                 self._counters.packets_dropped += 1
                 return
+            self._joins = False
             self._start(packet, now_s)
         else:
             self._close_part_before(packet)
         self._frames.append(packet)
         self._edge_90k = packet.dts_90k + self._offset_90k
         if self._skew_90k is None:
+            self._begins_with_keyframe = packet.is_keyframe
             self._skew_90k = packet.captured_at_90k - self._edge_90k
         if packet.is_keyframe:
             self._keyframe_90k = self._edge_90k
@@ -152,6 +150,31 @@ class Segmenter:
             return ()
         events, self._events = self._events, []
         return events
+
+    @property
+    def is_running(self) -> bool:
+        """Whether frames are taken without a keyframe before them."""
+        return self._is_running
+
+    def begins_with(self, packet: Packet) -> bool:
+        """Whether the open part does, and with a keyframe."""
+        return packet.is_keyframe and bool(self._frames) and self._frames[0] is packet
+
+    def open_samples(self) -> PartSamples | None:
+        """The frames of the open part, which stays as it is; ``None`` if there is none."""
+        if not self._frames or not self._is_running:
+            return None
+        end_90k = self._edge_90k + self.frame_90k
+        video = self._video(self._frames, self._end_90k, end_90k)
+        audio = self._audio.waiting(end_90k) if self._audio is not None else ()
+        return self._samples(self._frames, self._part_muxer().tracks(video, audio), None)
+
+    def end_run(self, following: Packet | None = None) -> None:
+        """End part and segment. ``following``: the camera's next packet, if another segmenter has it."""
+        if not self._is_running:
+            return
+        follows = following is not None and following.is_video and following.run == self._run
+        self._stop(following.dts_90k if following is not None and follows else None)
 
     @property
     def is_interrupted(self) -> bool:
@@ -174,23 +197,57 @@ class Segmenter:
         target_90k = self.targets.part_target_90k
         at_90k = packet.dts_90k + self._offset_90k
         self.frame_90k = at_90k - self._edge_90k
-        boundary_90k = min(at_90k, self._end_90k + target_90k)
-        if packet.is_keyframe and at_90k - self._segment_start_90k >= seconds_90k(MIN_SEGMENT_S):
-            self._close_part(boundary_90k)
+        boundary_90k = self._boundary_90k(at_90k)
+        is_long_enough = at_90k - self._segment_start_90k >= seconds_90k(MIN_SEGMENT_S)
+        if packet.is_keyframe and (is_long_enough or not self._begins_with_keyframe):
+            self._close_part(boundary_90k, packet.dts_90k)
             self._end_segment()
-        elif at_90k - self._end_90k >= self.targets.part_min_90k:
-            self._close_part(boundary_90k)
+        elif at_90k - self._end_90k >= (SOUND_WAIT_90K if self._waits_for_sound() else self.targets.part_min_90k):
+            self._close_part(boundary_90k, packet.dts_90k)
             duration_90k = self._end_90k - self._segment_start_90k
             if self._ends_soon or duration_90k + target_90k > self.targets.segment_max_90k:
                 self._end_segment()
 
-    def _close_part(self, boundary_90k: int) -> None:
-        assert self._muxer is not None
+    def _boundary_90k(self, at_90k: int) -> int:
+        """Where the open part ends before a frame at ``at_90k``: rule 1."""
+        return at_90k if self._for_recording else min(at_90k, self._end_90k + self.targets.part_target_90k)
+
+    def _close_part(self, boundary_90k: int, next_dts_90k: int | None) -> None:
         frames, self._frames = self._frames, []
         start_90k, self._end_90k = self._end_90k, boundary_90k
+        self._muxer = muxer = self._part_muxer()
+        self._is_opening = False
+        audio = self._audio.take(boundary_90k) if self._audio is not None else ()
+        tracks = muxer.tracks(self._video(frames, start_90k, boundary_90k), audio)
+        self._sequence += 1
+        part = Part(
+            muxer=muxer,
+            start_90k=start_90k,
+            duration_90k=boundary_90k - start_90k,
+            data=fragment(tracks, self._sequence),
+            captured_at_90k=frames[0].captured_at_90k,
+            is_independent=any(frame.is_keyframe for frame in frames),
+            is_discontinuity=self._is_discontinuous,
+            begins_afresh=self._begins_afresh,
+        )
+        self._is_discontinuous = self._begins_afresh = False
+        self._events.append(part)
+        if self.on_samples is not None:
+            self.on_samples(self._samples(frames, tracks, next_dts_90k))
+
+    def _part_muxer(self) -> FragmentMuxer:
+        """The muxer of the open part. That of a run's first part is made when the part is complete."""
+        if not self._is_opening and self._muxer is not None:
+            return self._muxer
+        assert self._info is not None
+        muxed = replace(self._info, audio=self._audio.info if self._audio is not None else None)
+        return self._muxer if self._muxer is not None and self._muxer.info == muxed else self._make_muxer(muxed)
+
+    def _video(self, frames: Sequence[Packet], start_90k: int, end_90k: int) -> list[Sample]:
+        """The frames of a part as samples on the timeline, each up to the next one."""
         starts = [start_90k, *(frame.dts_90k + self._offset_90k for frame in frames[1:])]
-        ends = [*starts[1:], boundary_90k]
-        video = [
+        ends = [*starts[1:], end_90k]
+        return [
             Sample(
                 frame.data,
                 at_90k,
@@ -201,20 +258,22 @@ class Segmenter:
             )
             for frame, at_90k, end_90k in zip(frames, starts, ends, strict=True)
         ]
-        audio = self._audio.take(boundary_90k) if self._audio is not None else ()
-        self._sequence += 1
-        part = Part(
-            muxer=self._muxer,
-            start_90k=start_90k,
-            duration_90k=boundary_90k - start_90k,
-            data=self._muxer.fragment(video, audio, self._sequence),
-            captured_at_90k=frames[0].captured_at_90k,
-            is_independent=any(frame.is_keyframe for frame in frames),
-            is_discontinuity=self._is_discontinuous,
-            begins_afresh=self._begins_afresh,
+
+    def _samples(
+        self, frames: Sequence[Packet], tracks: Sequence[FragmentTrack], next_dts_90k: int | None
+    ) -> PartSamples:
+        first, last = frames[0], frames[-1]
+        return PartSamples(
+            run=self._run,
+            info=self._part_muxer().info,
+            dts_90k=first.dts_90k,
+            end_90k=next_dts_90k if next_dts_90k is not None else last.dts_90k + (last.duration_90k or self.frame_90k),
+            captured_at_90k=first.captured_at_90k,
+            is_keyframe=first.is_keyframe,
+            tracks=tracks,
+            offset_90k=self._offset_90k,
+            audio_offset=self._audio.offset if self._audio is not None else 0,
         )
-        self._is_discontinuous = self._begins_afresh = False
-        self._events.append(part)
 
     def _end_segment(self) -> None:
         if self._end_90k > self._segment_start_90k:
@@ -226,7 +285,6 @@ class Segmenter:
     # --- discontinuities
 
     def _is_discontinuity(self, packet: Packet) -> bool:
-        assert self._muxer is not None
         is_jump = packet.dts_90k + self._offset_90k - self._edge_90k > seconds_90k(LAG_MAX_S)
         is_change = packet.info is not self._info and packet.info != self._info
         is_first_audio = packet.is_keyframe and self.has_audio and self._audio is None
@@ -248,9 +306,9 @@ class Segmenter:
     def _can_carry_audio(self, packet: Packet) -> bool:
         return fmp4_audio(packet.info.audio) is not None
 
-    def _stop(self) -> None:
+    def _stop(self, next_dts_90k: int | None = None) -> None:
         """End the segment. The last frame gets the usual duration, if the part target permits it."""
-        self._close_part(min(self._edge_90k + self.frame_90k, self._end_90k + self.targets.part_target_90k))
+        self._close_part(self._boundary_90k(self._edge_90k + self.frame_90k), next_dts_90k)
         self._end_segment()
         self._is_running = False
 
@@ -263,11 +321,27 @@ class Segmenter:
                 self.end_segment_soon()
         self._run = keyframe.run
         self._offset_90k = self._end_90k - keyframe.dts_90k
-        self._info = info = keyframe.info
+        self._info = keyframe.info
         self._audio = None
-        if info.audio is not None and self.has_audio and self._can_carry_audio(keyframe):
-            self._audio = AudioTrack(info.audio, self._end_90k, self._offset_90k, self._counters.audio)
-        muxed = replace(info, audio=self._audio.info if self._audio is not None else None)
-        if self._muxer is None or self._muxer.info != muxed:
-            self._muxer = self._make_muxer(muxed)
-        self._is_running = True
+        self._is_opening = self._is_running = True
+        if self.has_audio and self._can_carry_audio(keyframe):
+            self._begin_audio()
+
+    def _feed_audio(self, packet: Packet) -> None:
+        self.has_audio = True
+        if packet.run != self._run or not self._is_running:
+            return
+        if self._audio is None and self._is_opening and self._can_carry_audio(packet):
+            self._begin_audio()
+        if self._audio is not None:
+            self._audio.feed(packet)
+
+    def _waits_for_sound(self) -> bool:
+        has_silent_track = self._info is not None and self._info.audio is not None and self._audio is None
+        return self._for_recording and self._is_opening and has_silent_track
+
+    def _begin_audio(self) -> None:
+        """Have audio in the run, from the open part on, which is the first one."""
+        assert self._info is not None
+        if self._info.audio is not None:
+            self._audio = AudioTrack(self._info.audio, self._end_90k, self._offset_90k, self._counters.audio)
