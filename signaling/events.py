@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from gateway.config.faults import describe
 from gateway.errors import BadRequestError
 from gateway.session import SessionState
 from gateway.status import CaptureStatus
@@ -331,9 +332,9 @@ def parse(event: str, model: type[_Model], payload: object) -> _Model:
     except ValidationError as error:
         mistakes = []
         # The message does not repeat values: they may be large, or secret.
-        for item in error.errors(include_input=False, include_url=False, include_context=False)[:5]:
+        for item in error.errors(include_input=False, include_url=False)[:5]:
             where = ".".join(str(part) for part in item["loc"])
-            mistakes.append(f"{where}: {item['msg']}" if where else item["msg"])
+            mistakes.append(f"{where}: {describe(item)}" if where else f"the data {describe(item)}")
         raise BadRequestError(f"{event} is not valid: {'; '.join(mistakes)}"[:1000]) from None
     except RecursionError:
         raise BadRequestError(f"{event} is not valid: its data is nested too deeply") from None

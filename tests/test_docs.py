@@ -61,7 +61,7 @@ async def test_the_messaging_adapter(tmp_path: Path) -> None:
     with commands.open("a") as file:
         file.write("no JSON\n[]\n7\n" + json.dumps(["capture_start_request", {}]) + "\n")
     messages = tmp_path / "messages.jsonl"
-    await eventually(lambda: "client_id: Field required" in messages.read_text(), "the invalid command is answered")
+    await eventually(lambda: "client_id: is missing" in messages.read_text(), "the invalid command is answered")
     await eventually(lambda: '"live"' in messages.read_text(), "the status is reported")
     assert messaging.status() == MessagingStatus(adapter="file", connected=True)
     await messaging.close()

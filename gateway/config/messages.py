@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from gateway.config.faults import describe
 from gateway.config.file import suggestion
 from gateway.errors import SettingsError
 
@@ -74,6 +75,6 @@ def explain(error: ValidationError, where: Where = nowhere, subject: str = "") -
         if item["type"] == "extra_forbidden":
             message = f"{name} is not a setting; {DOCUMENTATION} lists them all"
         else:
-            message = f"{name.upper()}: {item['msg'][:1].lower()}{item['msg'][1:]}"
+            message = f"{name.upper()}: {describe(item)}"
         faults.append(Fault(place, name, subject + message))
     return InvalidSettingsError(*faults)

@@ -46,7 +46,7 @@ def test_a_new_setting_is_loaded_from_every_place(place: Path, monkeypatch: pyte
     monkeypatch.setenv("WIPER_INTERVAL", "7.5")
     assert load(SettingsWithWipers, {}).wiper_interval == 7.5
     monkeypatch.setenv("WIPER_INTERVAL", "0")
-    with pytest.raises(SettingsError, match=r"^environment: WIPER_INTERVAL: input should be greater than 0"):
+    with pytest.raises(SettingsError, match=r"^environment: WIPER_INTERVAL: must be greater than 0"):
         load(SettingsWithWipers, {})
 
 

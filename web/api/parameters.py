@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from gateway.config.faults import describe
 from gateway.errors import BadRequestError, NotFoundError
 from gateway.times import parse_span
 from hls.archive.segment import parse_name
@@ -57,4 +58,4 @@ async def read_model(request: web.Request, model: type[M]) -> M:
         # The value is not repeated: it may be a secret.
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise BadRequestError(f"{where}: {first['msg']}") from None
+        raise BadRequestError(f"{where}: {describe(first)}") from None
