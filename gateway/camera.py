@@ -29,6 +29,8 @@ from gateway.media import Metadata, Packet
 from gateway.rendition import CameraLinks, Hold, Rendition
 from gateway.session import CaptureSession, FrameCallback
 from gateway.status import CaptureStatus, LiveEdge
+from gateway.transcode.limit import TranscodeLimit
+from gateway.transcode.transcode import Transcode
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Camera:
         on_change: Observer,
         address_check: AddressCheck | None = None,
         referred_check: ReferredCheck | None = None,
+        transcode_limit: TranscodeLimit | None = None,
     ) -> None:
         self.id = camera_id
         self.settings = settings
@@ -66,6 +69,8 @@ class Camera:
         self._closing: set[asyncio.Task[None]] = set()
         """Sub streams that were removed."""
         self.main = self._make(RenditionName.MAIN, settings, engine_factory)
+        self.transcode = Transcode(self.main, transcode_limit or TranscodeLimit(), clock, self._changed)
+        """H.264 of the main stream, for viewers that decode nothing that the camera sends."""
         self.sub: Rendition | None = None
         """``None`` where no sub stream is configured."""
         if settings.sub_url is not None:
@@ -154,6 +159,7 @@ class Camera:
         counts = Counter(dict(self.main.viewers))
         if self.sub is not None:
             counts.update(self.sub.viewers)
+        counts.update(self.transcode.viewers)
         return dict(sorted(counts.items()))
 
     def attach_metadata(self, sink: Callable[[Metadata], None]) -> None:
@@ -204,6 +210,7 @@ class Camera:
             camera_id=self.id,
             clients=len(self._clients),
             sub=self.sub.status() if self.sub is not None else None,
+            transcode=self.transcode.status(),
             live_edge=LiveEdge(time=to_rfc3339(newest.captured_at_90k)) if newest else None,
         )
 
@@ -235,6 +242,7 @@ class Camera:
     async def aclose(self) -> None:
         """Stop and release everything. The camera cannot be started again."""
         self._clients.clear()
+        await self.transcode.aclose()
         await asyncio.gather(*(each.aclose() for each in self.renditions.values()), *self._closing)
 
     def _make(self, name: RenditionName, settings: CameraSettings, engine_factory: EngineFactory) -> Rendition:

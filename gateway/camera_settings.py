@@ -45,6 +45,13 @@ class RecordSubMode(StrEnum):
     NEVER = "never"
 
 
+class TranscodeMode(StrEnum):
+    """Whether a camera is transcoded for viewers that decode nothing that it sends."""
+
+    AUTO = "auto"
+    NEVER = "never"
+
+
 class RenditionName(StrEnum):
     """A stream of a camera: the main stream, or the smaller one of the same picture."""
 
@@ -184,6 +191,13 @@ class CameraDefaults(CaptureSettings, JpegSettings, RetrySettings):
         unset="`always`, or `on-demand` with an event service",
         example=StartMode.ON_DEMAND,
         help=_START_HELP,
+        applies=Applies.LIVE,
+    )
+
+    transcode: TranscodeMode = setting(
+        TranscodeMode.AUTO,
+        help="whether the camera is transcoded to H.264 for WebRTC viewers that decode nothing that it sends (`auto`),"
+        " or not (`never`); viewers that are watching keep what they have",
         applies=Applies.LIVE,
     )
 

@@ -23,6 +23,7 @@ from gateway.errors import ConflictError, NotFoundError, SettingsError
 from gateway.session import FrameCallback
 from gateway.settings import DEFAULT_CAMERA, load_settings
 from gateway.status import CaptureStatus
+from gateway.transcode.limit import TranscodeLimit
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,11 @@ class CaptureService:
         clock: Clock = SYSTEM_CLOCK,
         address_check: AddressCheck | None = None,
         referred_check: ReferredCheck | None = None,
+        transcode_max: int | None = None,
     ) -> None:
         self._clock = clock
+        self.transcode_limit = TranscodeLimit(transcode_max)
+        """How many cameras are transcoded at a time."""
         self._address_check = address_check
         self._referred_check = referred_check
         self._listeners: list[Listener] = []
@@ -183,7 +187,14 @@ class CaptureService:
     def _make(self, camera_id: str, settings: CameraSettings) -> Camera:
         factory = engine_factory(settings.capture_engine)
         camera = Camera(
-            camera_id, settings, factory, self._clock, self._notify, self._address_check, self._referred_check
+            camera_id,
+            settings,
+            factory,
+            self._clock,
+            self._notify,
+            self._address_check,
+            self._referred_check,
+            self.transcode_limit,
         )
         camera.set_frame_callback(self._frame_callback)
         return camera

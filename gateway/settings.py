@@ -51,7 +51,24 @@ class WebRtcSettings(SettingsGroup):
     )
 
 
-class GatewaySettings(CameraDefaults, WebRtcSettings, LoadedSettings):
+class TranscodeSettings(SettingsGroup):
+    """Transcoding for viewers that decode nothing that a camera sends."""
+
+    title: ClassVar[str] = "Transcoding"
+
+    transcode_max: int | None = setting(
+        None,
+        ge=0,
+        le=64,
+        unit="cameras",
+        unset="half of the machine's processors",
+        example=2,
+        help="how many cameras are transcoded at a time; each takes up to one processor, at low priority",
+        applies=Applies.RESTART,
+    )
+
+
+class GatewaySettings(CameraDefaults, WebRtcSettings, TranscodeSettings, LoadedSettings):
     """All settings of this package."""
 
     title: ClassVar[str] = "Cameras"

@@ -5,6 +5,7 @@ Socket.IO (``capture_status_response``), both API documents and the player's Typ
 """
 
 from collections import deque
+from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -52,6 +53,30 @@ class StreamStatus(BaseModel):
     packets_dropped: int = 0
 
 
+class TranscodeState(StrEnum):
+    """What a transcode does."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    RUNNING = "running"
+    RETRYING = "retrying"
+
+
+class TranscodeStatus(BaseModel):
+    """The H.264 stream that is made of a camera's main stream, for WebRTC viewers that decode nothing that it sends."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: TranscodeState
+    encoder: str | None = Field(default=None, description="FFmpeg's name of the encoder")
+    width: int | None = None
+    height: int | None = None
+    error_message: str | None = Field(default=None, description="why the process that transcodes has ended last")
+    viewers: dict[str, int] = Field(default_factory=dict, description="number of its viewers by transport")
+    crashes: int = Field(default=0, description="times that the process has ended by itself")
+    packets_dropped: int = Field(default=0, description="packets of the camera that it had no time for")
+
+
 class CaptureStatus(StreamStatus):
     """State, stream and viewers of one camera. Rates are measured, not declared; ``null`` is not known (yet)."""
 
@@ -62,6 +87,7 @@ class CaptureStatus(StreamStatus):
         description="the camera's sub stream; null where it has none. `viewers` above are those of both streams, and"
         " everything else there is of the main stream",
     )
+    transcode: TranscodeStatus | None = Field(default=None, description="null while the camera is not transcoded")
     live_edge: LiveEdge | None = None
 
 

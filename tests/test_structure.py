@@ -33,6 +33,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "capture": {"clock", "errors", "media", "codec", "rtsp", "rtsp.depacketize"},
         "capture.engines": {"clock", "errors", "media", "codec", "rtsp", "rtsp.depacketize", "capture"},
         "jpeg": {"clock", "errors", "hub", "media", "codec"},
+        "transcode": {"backoff", "clock", "errors", "hub", "media", "rendition", "status", "codec"},
         "webrtc": {
             *("camera", "camera_settings", "client_address", "clock", "errors", "hub", "latency", "media"),
             *("rendition", "session"),

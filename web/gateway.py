@@ -65,6 +65,7 @@ class Gateway:
             clock=clock,
             address_check=self._address_check,
             referred_check=self._referred_check,
+            transcode_max=settings.transcode_max,
         )
         self.live = LiveService(self.service, clock=clock, numbers_90k=lambda: self.archive.numbers_90k)
         self.archive = Archive(settings, self.service, clock, self.live.add_camera)

@@ -10,6 +10,8 @@ from gateway.capture.counters import CaptureCounters
 from gateway.jpeg.feed import JpegFeed
 from gateway.rendition import Rendition
 from gateway.session import SessionState
+from gateway.status import TranscodeState
+from gateway.transcode.transcode import Transcode
 from web.gateway import Gateway
 from web.observability.metrics.families import Samples, counter, gauge
 
@@ -43,12 +45,47 @@ def camera_metrics(gateway: Gateway) -> Iterable[Metric]:
         LABELS,
         each(lambda camera: len(camera.clients)),
     )
+    yield from _transcode_metrics(gateway, cameras)
     yield counter(
         "camera_mjpeg_frames_skipped",
         "Frames that MJPEG clients did not get: replaced by a newer one, or above their frame rate",
         LABELS,
         each(lambda camera: gateway.mjpeg_frames_skipped[camera.id]),
     )
+
+
+def _transcode_metrics(gateway: Gateway, cameras: Sequence[Camera]) -> Iterable[Metric]:
+    def each(value: Callable[[Transcode], float]) -> Samples:
+        return [((camera.id,), value(camera.transcode)) for camera in cameras]
+
+    yield gauge(
+        "transcode_running",
+        "1 while the camera is transcoded, for viewers that decode nothing that it sends",
+        LABELS,
+        each(lambda transcode: float(transcode.state is not TranscodeState.IDLE)),
+    )
+    yield gauge(
+        "transcode_viewers",
+        "Viewers of the transcoded stream",
+        LABELS,
+        each(lambda transcode: sum(transcode.viewers.values())),
+    )
+    yield counter(
+        "transcode_crashes",
+        "Times that the process that transcodes has ended by itself",
+        LABELS,
+        each(lambda transcode: transcode.counters.crashes),
+    )
+    yield counter("transcode_frames", "Frames encoded", LABELS, each(lambda transcode: transcode.counters.frames))
+    yield counter(
+        "transcode_packets_dropped",
+        "Packets of the camera that the process had no time for, dropped to the next keyframe",
+        LABELS,
+        each(lambda transcode: transcode.counters.packets_dropped),
+    )
+    limit = gateway.service.transcode_limit
+    yield gauge("transcodes_max", "How many cameras may be transcoded at a time", (), [((), limit.maximum)])
+    yield counter("transcodes_refused", "Viewers refused because of that limit", (), [((), limit.refused)])
 
 
 def _stream_metrics(renditions: Sequence[Rendition]) -> Iterable[Metric]:

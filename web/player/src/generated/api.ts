@@ -67,6 +67,8 @@ export interface Camera {
   clients: number;
   /** the camera's sub stream; null where it has none. `viewers` above are those of both streams, and everything else there is of the main stream */
   sub: StreamStatus | null;
+  /** null while the camera is not transcoded */
+  transcode: TranscodeStatus | null;
   live_edge: LiveEdge | null;
   record: RecordMode;
   start: StartMode;
@@ -109,6 +111,8 @@ export interface CameraPatch {
   record?: RecordMode | null;
   /** whether a camera is captured all the time, or only while it has viewers or clients */
   start?: StartMode | null;
+  /** whether the camera is transcoded to H.264 for WebRTC viewers that decode nothing that it sends (`auto`), or not (`never`); viewers that are watching keep what they have */
+  transcode?: TranscodeMode | null;
   /** where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters */
   url?: string | null;
   /** where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it */
@@ -223,6 +227,8 @@ export interface NewCamera {
   record?: RecordMode | null;
   /** whether a camera is captured all the time, or only while it has viewers or clients */
   start?: StartMode | null;
+  /** whether the camera is transcoded to H.264 for WebRTC viewers that decode nothing that it sends (`auto`), or not (`never`); viewers that are watching keep what they have */
+  transcode?: TranscodeMode | null;
 }
 
 /** One problem of one component; `camera_id` is `null` if it concerns no single camera. */
@@ -364,6 +370,29 @@ export interface StreamStatus {
   keyframe_interval_s: number | null;
   /** times that the camera was lost after a frame */
   reconnects: number;
+  packets_dropped: number;
+}
+
+/** Whether a camera is transcoded for viewers that decode nothing that it sends. */
+export type TranscodeMode = "auto" | "never";
+
+/** What a transcode does. */
+export type TranscodeState = "idle" | "starting" | "running" | "retrying";
+
+/** The H.264 stream that is made of a camera's main stream, for WebRTC viewers that decode nothing that it sends. */
+export interface TranscodeStatus {
+  state: TranscodeState;
+  /** FFmpeg's name of the encoder */
+  encoder: string | null;
+  width: number | null;
+  height: number | null;
+  /** why the process that transcodes has ended last */
+  error_message: string | null;
+  /** number of its viewers by transport */
+  viewers: Record<string, number>;
+  /** times that the process has ended by itself */
+  crashes: number;
+  /** packets of the camera that it had no time for */
   packets_dropped: number;
 }
 

@@ -52,6 +52,8 @@ export interface CaptureStatusResponse {
   clients: number;
   /** the camera's sub stream; null where it has none. `viewers` above are those of both streams, and everything else there is of the main stream */
   sub?: StreamStatus | null;
+  /** null while the camera is not transcoded */
+  transcode?: TranscodeStatus | null;
   live_edge?: LiveEdge | null;
   /** error code, if a command was refused */
   error?: string | null;
@@ -169,6 +171,26 @@ export interface StreamStatus {
   keyframe_interval_s?: number | null;
   /** times that the camera was lost after a frame */
   reconnects: number;
+  packets_dropped: number;
+}
+
+/** What a transcode does. */
+export type TranscodeState = "idle" | "starting" | "running" | "retrying";
+
+/** The H.264 stream that is made of a camera's main stream, for WebRTC viewers that decode nothing that it sends. */
+export interface TranscodeStatus {
+  state: TranscodeState;
+  /** FFmpeg's name of the encoder */
+  encoder?: string | null;
+  width?: number | null;
+  height?: number | null;
+  /** why the process that transcodes has ended last */
+  error_message?: string | null;
+  /** number of its viewers by transport */
+  viewers: Record<string, number>;
+  /** times that the process has ended by itself */
+  crashes: number;
+  /** packets of the camera that it had no time for */
   packets_dropped: number;
 }
 
