@@ -5,6 +5,7 @@ frame rate, and the recording is one file.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
@@ -194,6 +195,37 @@ def test_pictures_of_h265(tmp_path: Path, stamp: Stamp, tail: Picture) -> None:
     pictures = coded(options=":slices=2", hevc=True)
     media = [sent for number, units in enumerate(pictures) for sent in stamp(sender, number, (*units, *tail))]
     is_good(outputs(packets_of(media, "H265"), tmp_path), len(pictures))
+
+
+def start_codes_before_units(sender: RtpSender, number: int, units: Picture) -> list[Sent]:
+    return sender.picture([b"\0\0\0\1" + unit for unit in units], number * TICK, number / FPS)
+
+
+def a_picture_as_one_unit_with_start_codes(sender: RtpSender, number: int, units: Picture) -> list[Sent]:
+    return sender.picture([b"\0\0\1".join(units)], number * TICK, number / FPS)
+
+
+def no_end_of_fragments(sender: RtpSender, number: int, units: Picture) -> list[Sent]:
+    flags = 14 if sender.is_hevc else 13
+    found = sender.picture(units, number * TICK, number / FPS)
+    is_part = [(sent.data[12] >> 1 & 0x3F == 49) if sender.is_hevc else sent.data[12] & 0x1F == 28 for sent in found]
+    return [
+        replace(sent, data=sent.data[:flags] + bytes((sent.data[flags] & ~0x40,)) + sent.data[flags + 1 :])
+        if part
+        else sent
+        for sent, part in zip(found, is_part, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("hevc", [False, True])
+@pytest.mark.parametrize(
+    "stamp", [start_codes_before_units, a_picture_as_one_unit_with_start_codes, no_end_of_fragments]
+)
+def test_units_that_are_not_as_rtp_has_them(tmp_path: Path, stamp: Stamp, hevc: bool) -> None:
+    sender = RtpSender(hevc=hevc)
+    pictures = coded(options=":slices=2", hevc=hevc)
+    media = [sent for number, units in enumerate(pictures) for sent in stamp(sender, number, units)]
+    is_good(outputs(packets_of(media, "H265" if hevc else "H264"), tmp_path), len(pictures))
 
 
 @pytest.mark.parametrize("marks", ["last", "never"])

@@ -43,7 +43,7 @@ class RtpSender:
         self.payload_type = payload_type
         self.ssrc = ssrc
         self.sequence = first
-        self._hevc = hevc
+        self.is_hevc = hevc
 
     def packet(self, payload: bytes, timestamp: int, at_s: float, *, marker: bool = False) -> Sent:
         """One packet."""
@@ -66,7 +66,7 @@ class RtpSender:
         found = []
         for number, (unit, timestamp) in enumerate(zip(units, times, strict=True)):
             marker = marks == "every" or (marks == "last" and number == len(units) - 1)
-            parts = payloads(unit, timestamp, marker=marker, hevc=self._hevc)
+            parts = payloads(unit, timestamp, marker=marker, hevc=self.is_hevc)
             found += [self.packet(part.data, part.timestamp, at_s, marker=part.marker) for part in parts]
         return found
 

@@ -1,9 +1,17 @@
-"""NalDepacketizer: what H.264 and H.265 over RTP have in common: packets with one NAL unit, several, or part of one."""
+"""NalDepacketizer: what H.264 and H.265 over RTP have in common: packets with one NAL unit, several, or part of one.
+
+Rules:
+
+1. A fragmented unit whose end is not sent has a hole, unless the camera never marks an end: then the next unit
+   ends it.
+2. Start codes do not belong into RTP. Some cameras leave them before a unit, or between several in one packet: they are
+   taken for what they are (here, and in :class:`~gateway.rtsp.depacketize.pictures.PictureAssembler`).
+"""
 
 from abc import ABC, abstractmethod
 
 from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.pictures import PictureAssembler, Syntax
+from gateway.rtsp.depacketize.pictures import PictureAssembler, Syntax, start_code_bytes
 
 _START, _END = 0x80, 0x40
 """Flags of a fragment's header (RFC 6184 §5.8, RFC 7798 §4.4.3)."""
@@ -18,6 +26,8 @@ class NalDepacketizer(ABC):
     def __init__(self, syntax: Syntax) -> None:
         self.pictures = PictureAssembler(syntax)
         self._in_fragment = False
+        self._marks_ends = False
+        """Whether an end was ever marked, rule 1."""
         self.malformed = 0
         """Payloads that were dropped for their form."""
 
@@ -25,12 +35,13 @@ class NalDepacketizer(ABC):
         frames: list[Frame] = []
         if lost:
             frames += self._lose()
+        if payload[:2] == b"\0\0":
+            payload = payload[start_code_bytes(payload) :]
         if len(payload) < self.MIN_BYTES:
             self.malformed += len(payload) > 0
             return frames
         if self._in_fragment and not self._is_fragment(payload):
-            # Its end was never sent.
-            frames += self._lose()
+            frames += self._end_unmarked()
         frames += self._push_payload(payload, timestamp)
         if marker:
             frames += self.pictures.mark(timestamp)
@@ -52,15 +63,23 @@ class NalDepacketizer(ABC):
         frames: list[Frame] = []
         if flags & _START:
             if self._in_fragment:
-                frames += self._lose()
+                frames += self._end_unmarked()
             frames += self.pictures.begin_unit(unit_header + part, timestamp)
             self._in_fragment = True
         elif self._in_fragment:
             self.pictures.add(part)
         if flags & _END and self._in_fragment:
-            self.pictures.end_unit()
+            self._marks_ends = True
             self._in_fragment = False
+            frames += self.pictures.end_unit()
         return frames
+
+    def _end_unmarked(self) -> list[Frame]:
+        """Rule 1."""
+        if self._marks_ends:
+            return self._lose()
+        self._in_fragment = False
+        return self.pictures.end_unit()
 
     def _lose(self) -> list[Frame]:
         self._in_fragment = False

@@ -23,6 +23,7 @@ Rules:
    ``follows_loss``.
 """
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -39,6 +40,16 @@ RECOVERY_POINTS = 2
 """Recovery points since the last IDR after which they count as keyframes, rule 6."""
 
 START_CODE = b"\x00\x00\x00\x01"
+
+EMULATED = b"\x00\x00\x01"
+
+_LEADING = re.compile(rb"\x00\x00+\x01")
+
+
+def start_code_bytes(start: bytes | memoryview) -> int:
+    """The length of the start code with which these bytes begin; 0 where there is none."""
+    found = _LEADING.match(start)
+    return found.end() if found else 0
 
 
 class NalKind(Enum):
@@ -109,6 +120,7 @@ class PictureAssembler:
         self._trailing_time: int | None = None
         self._trailing_recovery = False
         self._open_unit: int | None = None
+        self._open_time = 0
         self._into_trailing = False
         self._skips_unit = False
         self._right_markers = 0
@@ -141,12 +153,12 @@ class PictureAssembler:
 
     def unit(self, data: bytes | memoryview, timestamp: int) -> list[Frame]:
         """Take a whole NAL unit."""
-        frames = self.begin_unit(data, timestamp)
-        self.end_unit()
-        return frames
+        return self.begin_unit(data, timestamp) + self.end_unit()
 
     def begin_unit(self, start: bytes | memoryview, timestamp: int) -> list[Frame]:
         """Take the first bytes of a NAL unit, its header included; :meth:`add` and :meth:`end_unit` follow."""
+        if start[:2] == b"\0\0":
+            start = start[start_code_bytes(start) :]
         head = bytes(start[:64])
         nal = self._syntax.read(head)
         frames: list[Frame] = []
@@ -177,6 +189,7 @@ class PictureAssembler:
             return frames
         target += START_CODE
         self._open_unit = len(target)
+        self._open_time = timestamp
         target += start
         return frames
 
@@ -190,15 +203,21 @@ class PictureAssembler:
             return
         target += more
 
-    def end_unit(self) -> None:
+    def end_unit(self) -> list[Frame]:
         """The NAL unit that was begun is complete."""
-        if self._open_unit is None or self._into_trailing:
-            self._open_unit = None
-            return
-        data = self._picture.data
-        if self._syntax.is_parameter_set(bytes(data[self._open_unit : self._open_unit + 2])):
-            self._syntax.learn(bytes(data[self._open_unit :]))
-        self._open_unit = None
+        start, self._open_unit = self._open_unit, None
+        if start is None:
+            return []
+        data = self._trailing if self._into_trailing else self._picture.data
+        following = data.find(EMULATED, start)
+        more: list[bytes] = []
+        if following >= 0:
+            # No NAL unit contains this (H.264 §7.4.1): there are several, with the start codes of Annex B between them.
+            more = re.split(rb"\x00\x00+\x01", bytes(data[following:]))[1:]
+            del data[following:]
+        if not self._into_trailing and self._syntax.is_parameter_set(bytes(data[start : start + 2])):
+            self._syntax.learn(bytes(data[start:]))
+        return [frame for unit in more for frame in self.unit(unit, self._open_time)]
 
     def mark(self, timestamp: int) -> list[Frame]:
         """The marker was set on the packet that has just been taken."""
