@@ -13,10 +13,11 @@ TABLE_ONLY = ("url", "sub_url", "engine")
 
 _PLAIN_RTSP = ("rtsp://", "rtsps://")
 _RTSP = (*_PLAIN_RTSP, "rtsp+http://", "rtsps+http://")
+_OTHERS = ("http://", "https://", "rtmp://", "rtmps://", "udp://", "rtp://", "file:///")
 _SCHEMES: dict[str, tuple[str, ...]] = {
-    EngineName.AUTO: (*_RTSP, "http://", "https://", "file:///"),
+    EngineName.AUTO: (*_RTSP, *_OTHERS),
     EngineName.RTSP: _RTSP,
-    EngineName.PYAV: (*_RTSP, "http://", "https://", "file:///"),
+    EngineName.PYAV: (*_RTSP, *_OTHERS),
     EngineName.OPENCV: _PLAIN_RTSP,
 }
 
@@ -63,7 +64,11 @@ def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
     if schemes is None:
         return
     # The messages do not show the URL: without its scheme it is not known where the password ends.
-    others = "" if "http://" not in schemes else " (or http://, https:// or file:/// for another source)"
+    others = (
+        ""
+        if "http://" not in schemes
+        else " (or rtmp://, rtmps://, http://, https://, udp://, rtp:// or file:/// for another source)"
+    )
     if not camera.url.get_secret_value().strip().lower().startswith(schemes):
         message = (
             f"its URL does not start with rtsp:// or rtsps://{others}: set RTSP_URL, or url in the camera's table, to"

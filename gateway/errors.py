@@ -177,6 +177,9 @@ _SECRET_QUERY = re.compile(
     r"(?i)([?&;/](?:[a-z_-]*(?:auth|user|pass|pwd|token|secret|key|sig)[a-z_-]*)=)[^&\s'\"<>#;]*"
 )
 
+# The name of an RTMP stream is mostly a key: who knows it can watch, or publish.
+_STREAM_KEY = re.compile(r"(?i)\A(rtmps?://[^/]*/(?:[^?#]*/)?)[^/]+\Z")
+
 _NOT_IN_URLS = re.compile(r"[\s'\"<>]")
 
 
@@ -193,4 +196,4 @@ def redact_url(url: object) -> str:
     """
     scheme, separator, rest = str(url).partition("://")
     public = _NOT_IN_URLS.sub(lambda match: quote(match[0]), rest.rpartition("@")[2])
-    return redact(f"{scheme}{separator}{public}")
+    return redact(_STREAM_KEY.sub(r"\1***", f"{scheme}{separator}{public}"))

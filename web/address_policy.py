@@ -5,7 +5,8 @@ only the gateway's machine can reach (server-side request forgery).
 
 Rules:
 
-1. The scheme is rtsp or rtsps, alone or over HTTP, or the scheme of a configured camera. A file is not a camera.
+1. The scheme is rtsp or rtsps, alone or over HTTP, rtmp or rtmps, or the scheme of a configured camera. A file or a
+   port of this host (udp, rtp) is none: only the configuration may name them.
 2. The host has an address, and none of its addresses is link-local, a cloud's metadata service or no host at all,
    unless ``ALLOW_METADATA_ADDRESSES`` is true. The URL is read by the parser that the engines connect with.
 3. A name can resolve to another address later. So the addresses are checked at each connect too, also after a restart,
@@ -26,7 +27,7 @@ from gateway.capture.url import parse
 from gateway.errors import BadRequestError, CameraRefusedError, CaptureError
 from web.settings import Settings
 
-SCHEMES = frozenset({"rtsp", "rtsps", "rtsp+http", "rtsps+http", "fake"})
+SCHEMES = frozenset({"rtsp", "rtsps", "rtsp+http", "rtsps+http", "rtmp", "rtmps", "fake"})
 
 RESOLVE_S = 5.0
 
@@ -76,7 +77,7 @@ ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 async def check_target(table: Mapping[str, Any], settings: Settings, configured: Iterable[CameraSettings]) -> None:
     """Check the settings of a camera in an API call. Raises :class:`~gateway.errors.BadRequestError`."""
     urls = [each.get_secret_value() for camera in configured for each in (camera.url, camera.sub_url) if each]
-    schemes = SCHEMES | ({_scheme(url) for url in urls} - {"file"})
+    schemes = SCHEMES | ({_scheme(url) for url in urls} - {"file", "udp", "rtp"})
     for name in ("url", "sub_url"):
         url = table.get(name)
         if isinstance(url, str):  # CameraStore reports a missing url and a wrong type
@@ -85,7 +86,7 @@ async def check_target(table: Mapping[str, Any], settings: Settings, configured:
 
 async def _check_url(name: str, url: str, schemes: Collection[str], settings: Settings) -> None:
     if _scheme(url) not in schemes:
-        raise BadRequestError(f"{name}: it does not start with rtsp:// or rtsps://")
+        raise BadRequestError(f"{name}: it does not start with rtsp://, rtsps://, rtmp:// or rtmps://")
     if _scheme(url) == "fake":
         return
     try:

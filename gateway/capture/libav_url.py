@@ -1,30 +1,34 @@
-"""UrlInput: what libav reads besides RTSP: HTTP (Motion JPEG, MPEG-TS, FLV, HLS) and files.
+"""UrlInput: what libav reads besides RTSP and RTMP: HTTP (MPEG-TS, FLV, HLS and more), MPEG-TS over UDP, and files.
 
 Theory of operation. libav parses; everything that it wants to open comes to :meth:`UrlInput.open_resource`, which is
 the only place that connects or opens. So no demuxer, playlist or redirect can reach anything else.
 
 Rules:
 
-1. An HTTP camera opens ``http://`` and ``https://`` (:mod:`gateway.capture.http_stream`), a file opens itself.
-   Everything else that a playlist names (files, ``data:``, encrypted segments, other protocols) is refused.
+1. An HTTP camera opens ``http://`` and ``https://`` (:mod:`gateway.capture.http_stream`), a file opens itself, UDP a
+   port of this host (:mod:`gateway.capture.udp_stream`). Everything else that a playlist names (files, ``data:``,
+   encrypted segments, other protocols) is refused.
 2. Only the formats of :data:`FORMATS` are recognised: some of libav's others open further addresses on their own.
 3. A file is read at the speed of its timestamps, and ends as a camera ends.
 """
 
 import time
 from dataclasses import replace
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import av.error
 from av.container import InputContainer
 
 from gateway.capture import camera_errors
 from gateway.capture.camera_errors import host_and_port
+from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureSource
 from gateway.capture.http_stream import SCHEMES as HTTP_SCHEMES
 from gateway.capture.http_stream import HttpContext, HttpStream
 from gateway.capture.libav_open import LIBAV_ERRORS, LibavInput, av_open
 from gateway.capture.libav_packets import RawPacket
+from gateway.capture.udp_stream import SCHEMES as UDP_SCHEMES
+from gateway.capture.udp_stream import UdpStream
 from gateway.capture.url import CameraUrl, file_path, parse
 from gateway.capture.watch import Watch
 from gateway.errors import CameraRefusedError, CameraUnreachableError, CaptureError, NoVideoError
@@ -49,18 +53,31 @@ PACE_MAX_S = 10.0
 STREAMS_MAX = 16
 """Resources that libav has open at once, at most: a playlist, and a segment of each rendition."""
 
-SCHEMES = frozenset({*HTTP_SCHEMES, "file"})
+SCHEMES = frozenset({*HTTP_SCHEMES, *UDP_SCHEMES, "file"})
+
+NOT_IN_LIBAV = frozenset({"srt", "rist"})
+"""Protocols that FFmpeg can have, and the libav in PyAV's packages has not."""
+
+
+StreamT = TypeVar("StreamT", HttpStream, UdpStream)
 
 
 class UrlInput(LibavInput):
     """See the module."""
 
-    def __init__(self, source: CaptureSource) -> None:
+    def __init__(self, source: CaptureSource, counters: CaptureCounters | None = None) -> None:
         """Raises a :class:`~gateway.errors.CaptureError` for a URL of another scheme."""
         self._path = file_path(source.url)
         url = parse(source.url) if self._path is None else CameraUrl("file", "", self._path.name, None, "")
+        if url.scheme in NOT_IN_LIBAV:
+            raise CaptureError(
+                f"{url.scheme}:// cannot be read: PyAV's libav is built without it; let a media server pull it, and use"
+                " its RTSP or RTMP URL"
+            )
         if url.scheme not in SCHEMES:
-            raise CaptureError(f"{url.scheme}:// is not how cameras are pulled; write rtsp://, http:// or https://")
+            raise CaptureError(
+                f"{url.scheme}:// is not how cameras are pulled; write rtsp://, rtmp://, http://, https:// or udp://"
+            )
         where = self._path.name if self._path is not None else host_and_port(url)
         self._where = where
         watch = Watch(
@@ -72,9 +89,10 @@ class UrlInput(LibavInput):
         super().__init__(source, url, watch)
         self._name = ""
         self._context = HttpContext(url, source, watch)
-        self._streams: list[HttpStream] = []
+        self._counters = counters if counters is not None else CaptureCounters()
+        self._streams: list[HttpStream | UdpStream] = []
         """The newest, to be closed at the end: libav does not close the first."""
-        self._first: HttpStream | None = None
+        self._first: HttpStream | UdpStream | None = None
         self._file: BinaryIO | None = None
         self._error: CaptureError | None = None
         self._began: float | None = None
@@ -106,7 +124,7 @@ class UrlInput(LibavInput):
         self.watch.opened()
         return container
 
-    def open_resource(self, url: str, flags: int, options: dict[str, str]) -> HttpStream | BinaryIO:
+    def open_resource(self, url: str, flags: int, options: dict[str, str]) -> HttpStream | UdpStream | BinaryIO:
         """What libav wants to read. Raises a :class:`~gateway.errors.CaptureError` by rule 1."""
         del flags, options
         try:
@@ -177,10 +195,16 @@ class UrlInput(LibavInput):
                 raise CameraUnreachableError(f"there is no file {self._path.name}; check the path in its URL")
             self._name = str(self._path)
             return self._name
-        self._first = self._opened(HttpStream(self.url, self._context))
-        self._name = str(replace(self._first.url, userinfo=""))
+        if self.url.scheme in UDP_SCHEMES:
+            self._first = self._opened(UdpStream(self.url, self.watch, self._context.stop, self._counters))
+            # Under the name rtp: libav would take it for RTP, which the stream has taken off.
+            self._name = str(replace(self.url, scheme="udp", userinfo=""))
+            return self._name
+        stream = self._opened(HttpStream(self.url, self._context))
+        self._first = stream
+        self._name = str(replace(stream.url, userinfo=""))
         return self._name
 
-    def _opened(self, stream: HttpStream) -> HttpStream:
+    def _opened(self, stream: StreamT) -> StreamT:
         self._streams = [stream, *self._streams[: STREAMS_MAX - 1]]
         return stream

@@ -28,7 +28,16 @@ _AUTHORITY = re.compile(
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
-_DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "rtsp+http": 80, "rtsps+http": 443, "http": 80, "https": 443}
+_DEFAULT_PORTS = {
+    "rtsp": 554,
+    "rtsps": 322,
+    "rtsp+http": 80,
+    "rtsps+http": 443,
+    "http": 80,
+    "https": 443,
+    "rtmp": 1935,
+    "rtmps": 443,
+}
 _UNREADABLE = "cannot be read; write it as in rtsp://user:password@192.0.2.7/stream1"
 # Messages do not repeat the URL: without a host it is unknown where the password ends.
 

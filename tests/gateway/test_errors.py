@@ -56,6 +56,20 @@ def test_no_password_with_any_character_survives_in_a_url(password: str, path: s
     assert "S3" not in settings.public_url
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("rtmp://u:p@cam/live/s3cret", "rtmp://cam/live/***"),
+        ("rtmps://cam:443/app/instance/s3cret?x=1", "rtmps://cam:443/app/instance/***"),
+        ("rtmp://cam/s3cret", "rtmp://cam/***"),
+        ("rtmp://cam/live/", "rtmp://cam/live/"),
+        ("rtsp://cam/live/stream", "rtsp://cam/live/stream"),
+    ],
+)
+def test_the_name_of_an_rtmp_stream_is_a_key(url: str, expected: str) -> None:
+    assert redact_url(url) == expected
+
+
 def test_codes_are_unique_and_statuses_are_errors() -> None:
     def tree(kind: type[LiveedgeError]) -> list[type[LiveedgeError]]:
         return [kind, *(leaf for child in kind.__subclasses__() for leaf in tree(child))]

@@ -56,6 +56,8 @@ async def test_a_camera_at_a_metadata_address_is_refused(tmp_path: Path) -> None
 INVALID_TABLES: list[tuple[dict[str, Any], str]] = [
     ({"url": "file:///etc/passwd"}, "rtsp"),
     ({"url": "/etc/passwd"}, "rtsp"),
+    ({"url": "udp://0.0.0.0:5000"}, "rtsp"),
+    ({"url": "rtmp://169.254.169.254/live/x"}, "allow_metadata_addresses"),
     ({"url": "http://127.0.0.1/"}, "rtsp"),
     ({"url": "concat:/etc/passwd|/etc/shadow"}, "rtsp"),
     ({"url": "rtsp://"}, "host"),

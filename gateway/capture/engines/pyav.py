@@ -21,9 +21,12 @@ from av.container import InputContainer
 
 from gateway.capture import camera_errors
 from gateway.capture.camera_errors import host_and_port, silent
+from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.capture.libav_open import LibavInput
 from gateway.capture.libav_packets import PacketConverter, RawPacket
+from gateway.capture.libav_rtmp import SCHEMES as RTMP_SCHEMES
+from gateway.capture.libav_rtmp import RtmpInput
 from gateway.capture.libav_rtsp import RtspInput
 from gateway.capture.libav_url import UrlInput
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S
@@ -61,7 +64,7 @@ class PyAVCaptureEngine(CaptureEngine):
                 self._input.interrupt()
 
     def packets(self) -> Iterator[Packet]:
-        opening = open_input(self.source)
+        opening = open_input(self.source, self.counters)
         with self._lock:
             if self._is_stopped:
                 return
@@ -142,7 +145,9 @@ class PyAVCaptureEngine(CaptureEngine):
         log.warning("camera %s: skipped a packet: %s", camera_id, redact(why), extra={"camera": camera_id})
 
 
-def open_input(source: CaptureSource) -> LibavInput:
+def open_input(source: CaptureSource, counters: CaptureCounters) -> LibavInput:
     """How this source is opened. Raises a :class:`~gateway.errors.CaptureError` for one that is not."""
-    is_rtsp = file_path(source.url) is None and parse(source.url).scheme in RTSP_SCHEMES
-    return RtspInput(source) if is_rtsp else UrlInput(source)
+    scheme = "file" if file_path(source.url) is not None else parse(source.url).scheme
+    if scheme in RTSP_SCHEMES:
+        return RtspInput(source)
+    return RtmpInput(source) if scheme in RTMP_SCHEMES else UrlInput(source, counters)

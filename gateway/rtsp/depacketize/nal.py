@@ -35,7 +35,7 @@ class NalDepacketizer(ABC):
         frames: list[Frame] = []
         if lost:
             frames += self._lose()
-        if payload[:2] == b"\0\0":
+        if len(payload) > 2 and payload[0] == 0 == payload[1]:
             payload = payload[start_code_bytes(payload) :]
         if len(payload) < self.MIN_BYTES:
             self.malformed += len(payload) > 0

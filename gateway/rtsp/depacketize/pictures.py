@@ -157,7 +157,7 @@ class PictureAssembler:
 
     def begin_unit(self, start: bytes | memoryview, timestamp: int) -> list[Frame]:
         """Take the first bytes of a NAL unit, its header included; :meth:`add` and :meth:`end_unit` follow."""
-        if start[:2] == b"\0\0":
+        if len(start) > 2 and start[0] == 0 == start[1]:
             start = start[start_code_bytes(start) :]
         head = bytes(start[:64])
         nal = self._syntax.read(head)
