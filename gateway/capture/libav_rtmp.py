@@ -62,7 +62,7 @@ class RtmpInput(RelayedInput[TcpRelay]):
         return container
 
     def open_error(self, error: Exception) -> CaptureError:
-        # libav has one error for all that a server answers in words of its own.
+        # libav has one error for all that a server refuses.
         refused = (av.error.EOFError, av.error.ArgumentError, av.error.UnknownError, av.error.PermissionError)
         is_refused = isinstance(error, refused) or getattr(error, "errno", None) == errno.EIO
         if self.known_error is None and is_refused:
