@@ -25,35 +25,32 @@ Rules:
 import asyncio
 import contextlib
 import logging
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from gateway.backoff import Backoff
-from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
-from gateway.errors import LiveedgeError, NotFoundError, SettingsError, redact, redact_url
+from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.errors import NotFoundError, redact, redact_url
 from gateway.port_probe import wait_until_reachable
 from signaling.compat import HandshakeWebSocket
 from signaling.control import Caller, Control
+from signaling.ems_address import endpoint, tls_context
 from signaling.ems_client import CONNECT_TIMEOUT_S, EmsClient, EmsRefusedError
 from signaling.ems_connection import EmsConnection
-from signaling.ems_requests import EmsRequests, RequestStore
+from signaling.ems_requests import EmsRequests
 from signaling.events import COMMANDS, CaptureRequest, Endpoint, parse
 from signaling.messaging import StreamMessaging
+from signaling.request_keeper import RequestKeeper, RequestStore
 from signaling.settings import MessagingSettings
 from signaling.status import MessagingStatus
 
 log = logging.getLogger(__name__)
 
 CALLER = Caller(Endpoint.EMS, "ems")
-
-SAVE_INTERVAL_S = 60.0
-"""How often it is noted that the gateway runs, beside each change of the requests."""
 
 TRANSPORTS = (("websocket",), ("polling", "websocket"))
 """Rule 2."""
@@ -85,9 +82,9 @@ class EmsMessaging(StreamMessaging):
         super().__init__(settings, control)
         self._clock = clock
         assert settings.socketio_server_url is not None
-        self._url, self._path = _endpoint(settings.socketio_server_url.get_secret_value())
+        self._url, self._path = endpoint(settings.socketio_server_url.get_secret_value())
         self._namespace = settings.socketio_namespace
-        self._tls = _tls(settings.socketio_ca_file)
+        self._tls = tls_context(settings.socketio_ca_file)
         self.public_url = redact_url(settings.socketio_server_url.get_secret_value())
         token = settings.socketio_auth_token
         self._auth = {"token": token.get_secret_value()} if token is not None else None
@@ -96,9 +93,7 @@ class EmsMessaging(StreamMessaging):
         self._task: asyncio.Task[None] | None = None
         self._connection: EmsConnection | None = None
         self._requests = EmsRequests()
-        self._store = store
-        self._unsaved = asyncio.Event()
-        self._saver: asyncio.Task[None] | None = None
+        self._keeper = RequestKeeper(self._requests, store, clock) if store is not None else None
         self._error: str | None = None
         self._connects = 0
         self._frames_sent = 0
@@ -112,18 +107,17 @@ class EmsMessaging(StreamMessaging):
 
     async def start(self) -> None:
         if self._task is None:
-            await self._restore()
-            self._saver = asyncio.create_task(self._keep_saved(), name="ems-requests")
+            if self._keeper is not None:
+                await self._keeper.start(self.control.service, self.settings.ems_request_keep)
             self._task = asyncio.create_task(self._supervise(), name="ems")
 
     async def close(self) -> None:
-        tasks = [task for task in (self._task, self._saver) if task is not None]
-        self._task = self._saver = None
-        for task in tasks:
+        task, self._task = self._task, None
+        if task is not None:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-            await self._save()
+            await asyncio.wait([task])
+            if self._keeper is not None:
+                await self._keeper.close()
 
     def status(self) -> MessagingStatus:
         live = self._connection
@@ -280,7 +274,8 @@ class EmsMessaging(StreamMessaging):
             self._requests.add(camera_id, request.client_id, request.metadata)
         else:
             self._requests.remove(camera_id, request.client_id)
-        self._unsaved.set()
+        if self._keeper is not None:
+            self._keeper.changed()
         connection = self._connection
         if connection is None:
             return
@@ -293,46 +288,6 @@ class EmsMessaging(StreamMessaging):
         # A camera may have been removed since the EMS asked for it.
         with contextlib.suppress(NotFoundError):
             await connection.start_frames(self.control.service.camera(camera_id))
-
-    # --- requests over a restart (rule 4)
-
-    async def _restore(self) -> None:
-        """Start again what the EMS had started before the gateway was restarted."""
-        if self._store is None or not self.settings.ems_request_keep:
-            return
-        try:
-            written = await asyncio.to_thread(self._store.load)
-        except OSError as error:
-            log.warning("the requests of the EMS before the restart cannot be read: %s", redact(error))
-            return
-        if written is None or not self._requests.restore(written, self._now_s(), self.settings.ems_request_keep):
-            return
-        for request in tuple(self._requests):
-            try:
-                await self.control.service.start_capture(request.client_id, request.camera_id, request.metadata)
-            except LiveedgeError as error:
-                log.warning("a request of the EMS is not restored: %s", redact(error))
-                self._requests.remove(request.camera_id, request.client_id)
-        log.info("%d requests of the EMS are restored", len(self._requests))
-
-    async def _keep_saved(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SAVE_INTERVAL_S):
-                    await self._unsaved.wait()
-            self._unsaved.clear()
-            await self._save()
-
-    async def _save(self) -> None:
-        if self._store is None:
-            return
-        try:
-            await asyncio.to_thread(self._store.save, self._requests.dump(self._now_s()))
-        except OSError as error:
-            log.warning("the requests of the EMS cannot be kept for a restart: %s", redact(error))
-
-    def _now_s(self) -> float:
-        return self._clock.wall_90k() / CLOCK_RATE
 
 
 def _retries(settings: MessagingSettings) -> int:
@@ -347,34 +302,3 @@ def _connector_error(error: BaseException | None) -> aiohttp.ClientConnectionErr
             return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    """The certificates that the EMS may have: those of the system, and of a private authority."""
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(
-                f"SOCKETIO_CA_FILE: {ca_file} has no certificates that can be read: {error.strerror or error}; it must"
-                " be a file in PEM format"
-            ) from None
-    return context
-
-
-def _endpoint(url: str) -> tuple[str, str]:
-    """The URL to connect to, ``type=service`` included, and the path of Socket.IO there."""
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        # The value may be a secret in the wrong place, so it is not repeated.
-        raise SettingsError("SOCKETIO_SERVER_URL is not a URL; set it to one like http://ems.example.org:5000")
-    path = parts.path.strip("/")
-    if not path.endswith("socket.io"):
-        path = f"{path}/socket.io".lstrip("/")
-    query = "&".join(part for part in (parts.query, "type=service") if part)
-    return f"{parts.scheme}://{parts.netloc}/?{query}", path

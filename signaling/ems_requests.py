@@ -12,7 +12,6 @@ Rules:
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -38,14 +37,6 @@ class _Kept(BaseModel):
 
     running_at: float
     requests: list[KeptRequest]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestStore:
-    """Where requests are kept. Both functions block, and may raise ``OSError``; ``load`` may return ``None``."""
-
-    load: Callable[[], bytes | None]
-    save: Callable[[bytes], None]
 
 
 class EmsRequests:

@@ -12,8 +12,8 @@ from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
 from signaling.control import LiveEdgeSource
 from signaling.ems import EmsMessaging
-from signaling.ems_requests import RequestStore
 from signaling.messaging import NoMessaging, StreamMessaging
+from signaling.request_keeper import RequestStore
 from signaling.settings import MessagingSettings
 from signaling.webrtc import create_control
 

@@ -37,9 +37,9 @@ from hls.playback.reader import ArchiveReader
 from hls.settings import needs_new_recorder
 from signaling.asyncapi import asyncapi_document
 from signaling.browser import BrowserSignaling
-from signaling.ems_requests import RequestStore
 from signaling.factory import create_messaging
 from signaling.messaging import FailedMessaging
+from signaling.request_keeper import RequestStore
 from web.address_policy import refuse_metadata
 from web.camera_store import CameraStore
 from web.private_files import write_private

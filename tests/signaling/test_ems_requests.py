@@ -7,8 +7,9 @@ import pytest
 
 from gateway.capture_clients import CLIENTS_MAX
 from gateway.session import SessionState
-from signaling.ems_requests import EmsRequests, RequestStore
+from signaling.ems_requests import EmsRequests
 from signaling.factory import create_messaging
+from signaling.request_keeper import RequestStore
 from tests.signaling.test_ems import GatewayProcess, announced, ask
 from tests.support.ems import Ems
 from tests.support.eventually import eventually

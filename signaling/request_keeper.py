@@ -1,0 +1,90 @@
+"""RequestKeeper: writes the requests of the EMS down, and starts their captures again after a restart.
+
+Its rules are those of :mod:`signaling.ems_requests`. The requests are written after each change, and once a minute, so
+that it is known until when the gateway ran. If the disk fails, the log has a warning, and the EMS is served.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.clock import CLOCK_RATE, Clock
+from gateway.errors import LiveedgeError, redact
+from gateway.service import CaptureService
+from signaling.ems_requests import EmsRequests
+
+log = logging.getLogger(__name__)
+
+SAVE_INTERVAL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStore:
+    """Where requests are kept. Both functions block, and may raise ``OSError``; ``load`` may return ``None``."""
+
+    load: Callable[[], bytes | None]
+    save: Callable[[bytes], None]
+
+
+class RequestKeeper:
+    """See the module."""
+
+    def __init__(self, requests: EmsRequests, store: RequestStore, clock: Clock) -> None:
+        self._requests = requests
+        self._store = store
+        self._clock = clock
+        self._unsaved = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, service: CaptureService, keep_s: float) -> None:
+        """Start what had been started, if the gateway was off for at most ``keep_s`` seconds (0: nothing)."""
+        if keep_s:
+            await self._restore(service, keep_s)
+        self._task = asyncio.create_task(self._run(), name="ems-requests")
+
+    def changed(self) -> None:
+        """The requests have changed."""
+        self._unsaved.set()
+
+    async def close(self) -> None:
+        """Write once more, and end."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            await self._save()
+
+    async def _restore(self, service: CaptureService, keep_s: float) -> None:
+        try:
+            written = await asyncio.to_thread(self._store.load)
+        except OSError as error:
+            log.warning("the requests of the EMS before the restart cannot be read: %s", redact(error))
+            return
+        if written is None or not self._requests.restore(written, self._now_s(), keep_s):
+            return
+        for request in tuple(self._requests):
+            try:
+                await service.start_capture(request.client_id, request.camera_id, request.metadata)
+            except LiveedgeError as error:
+                log.warning("a request of the EMS is not restored: %s", redact(error))
+                self._requests.remove(request.camera_id, request.client_id)
+        log.info("%d requests of the EMS are restored", len(self._requests))
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_INTERVAL_S):
+                    await self._unsaved.wait()
+            self._unsaved.clear()
+            await self._save()
+
+    async def _save(self) -> None:
+        try:
+            await asyncio.to_thread(self._store.save, self._requests.dump(self._now_s()))
+        except OSError as error:
+            log.warning("the requests of the EMS cannot be kept for a restart: %s", redact(error))
+
+    def _now_s(self) -> float:
+        return self._clock.wall_90k() / CLOCK_RATE
