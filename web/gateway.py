@@ -32,6 +32,7 @@ from gateway.status import LiveEdge
 from gateway.webrtc.ice.servers import IceServers
 from gateway.webrtc.server import WebRtcServer
 from hls.archive.service import Archive
+from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.service import LiveService
 from hls.playback.reader import ArchiveReader
 from hls.settings import needs_new_recorder
@@ -42,6 +43,7 @@ from signaling.messaging import FailedMessaging
 from signaling.request_keeper import RequestStore
 from web.address_policy import refuse_metadata
 from web.camera_store import CameraStore
+from web.discontinuity_file import DiscontinuityFile
 from web.private_files import write_private
 from web.settings import Settings
 
@@ -67,7 +69,13 @@ class Gateway:
             referred_check=self._referred_check,
             transcode_max=settings.transcode_max,
         )
-        self.live = LiveService(self.service, clock=clock, numbers_90k=lambda: self.archive.numbers_90k)
+        kept = DiscontinuityFile(settings.data_dir)
+        self.live = LiveService(
+            self.service,
+            clock=clock,
+            numbers_90k=lambda: self.archive.numbers_90k,
+            discontinuities=DiscontinuityNumbers(kept.load, kept.save),
+        )
         self.archive = Archive(settings, self.service, clock, self.live.add_camera)
         self.archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.webrtc = WebRtcServer(
@@ -102,6 +110,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Recover the archive, open the ports, start the capture. Raises a ``LiveedgeError`` with the reason."""
+        await self.live.start()
         await self.archive.start()
         await self.webrtc.start()
         for camera in self.service.cameras.values():

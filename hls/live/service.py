@@ -39,6 +39,7 @@ from gateway.rendition import Hold, Rendition
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from hls.live.counters import LiveCounters
+from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.playlist import LIVE_NAME, SUB_LIVE_NAME, Rendered, Variant, multivariant, rendition_report
 from hls.live.window import LiveWindow
 from hls.parts.part import PartSamples
@@ -82,17 +83,20 @@ class LiveStream:
     """One rendition's live window and its viewers; see the module."""
 
     def __init__(
-        self, rendition: Rendition, clock: Clock = SYSTEM_CLOCK, numbers_90k: Callable[[], int] = lambda: 0
+        self,
+        rendition: Rendition,
+        clock: Clock = SYSTEM_CLOCK,
+        numbers_90k: Callable[[], int] = lambda: 0,
+        discontinuities: DiscontinuityNumbers | None = None,
     ) -> None:
         self.rendition = rendition
         self.other: LiveStream | None = None
         """That of the camera's other rendition."""
         self.counters = LiveCounters()
-        # A clock that was set back, over a restart, must not set the numbers back.
-        self.window = LiveWindow(
-            max(clock.wall_90k(), numbers_90k()), counters=self.counters, least_target_s=self._target_of_other_s
-        )
         self._clock = clock
+        self._discontinuities = discontinuities if discontinuities is not None else DiscontinuityNumbers()
+        # A clock that was set back, over a restart, must not set the numbers back.
+        self.window = self._new_window(max(clock.wall_90k(), numbers_90k()))
         self._variant: Variant | None = None
         """The newest that was known."""
         self._sub_missing_at_s = float("-inf")
@@ -237,6 +241,15 @@ class LiveStream:
         self._release()
         self._wake()
 
+    def _new_window(self, wall_90k: int, after: LiveWindow | None = None) -> LiveWindow:
+        return LiveWindow(
+            wall_90k,
+            first_discontinuity=self._discontinuities.first(wall_90k),
+            after=after,
+            counters=self.counters,
+            least_target_s=self._target_of_other_s,
+        )
+
     def _on_packet(self, packet: Packet) -> None:
         is_new = packet.run != self._run or (packet.info is not self._info and packet.info != self._info)
         self._run, self._info = packet.run, packet.info
@@ -244,12 +257,7 @@ class LiveStream:
         is_due = is_new or (packet.is_keyframe and packet.is_video and self.window.is_target_too_short)
         if is_due and self.window.targets is not None and now_s - self._last_request_s > RENEW_S:
             self._variant = self.window.variant() or self._variant
-            self.window = LiveWindow(
-                self._clock.wall_90k(),
-                after=self.window,
-                counters=self.counters,
-                least_target_s=self._target_of_other_s,
-            )
+            self.window = self._new_window(self._clock.wall_90k(), after=self.window)
             self._is_abandoned = False
         version = self.window.version
         try:
@@ -257,6 +265,7 @@ class LiveStream:
         finally:
             self._recorded.feed(packet, now_s, self.window.segmenter)
         if self.window.version != version:
+            self._discontinuities.note(self.window.newest_discontinuity)
             if not self.window.is_stalled:
                 self._is_abandoned = False
             self._wake()
@@ -359,11 +368,17 @@ class LiveService:
     """The live streams of all cameras. ``numbers_90k``: a time that never goes back, 0 if unknown."""
 
     def __init__(
-        self, service: CaptureService, *, clock: Clock = SYSTEM_CLOCK, numbers_90k: Callable[[], int] = lambda: 0
+        self,
+        service: CaptureService,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        numbers_90k: Callable[[], int] = lambda: 0,
+        discontinuities: DiscontinuityNumbers | None = None,
     ) -> None:
         self._service = service
         self._clock = clock
         self._numbers_90k = numbers_90k
+        self._discontinuities = discontinuities if discontinuities is not None else DiscontinuityNumbers()
         self._streams: dict[str, dict[RenditionName, LiveStream]] = {}
 
     @property
@@ -382,7 +397,7 @@ class LiveService:
                 streams.pop(name).close()
         for name, rendition in camera.renditions.items():
             if name not in streams:
-                streams[name] = LiveStream(rendition, self._clock, self._numbers_90k)
+                streams[name] = LiveStream(rendition, self._clock, self._numbers_90k, self._discontinuities)
         main, sub = streams[RenditionName.MAIN], streams.get(RenditionName.SUB)
         main.other = sub
         if sub is not None:
@@ -400,6 +415,10 @@ class LiveService:
             stream = self._streams[camera_id][name]
         return stream
 
+    async def start(self) -> None:
+        """Read what earlier processes kept. Before the first camera is added."""
+        await self._discontinuities.start(max(self._clock.wall_90k(), self._numbers_90k()))
+
     async def remove_camera(self, camera_id: str) -> None:
         """Close the streams of a camera that was removed."""
         for stream in self._streams.pop(camera_id, {}).values():
@@ -409,3 +428,4 @@ class LiveService:
         """Close all streams."""
         for camera_id in tuple(self._streams):
             await self.remove_camera(camera_id)
+        await self._discontinuities.close()

@@ -10,8 +10,8 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
 
 1. Target duration, part target and SERVER-CONTROL never change (§6.2.1).
 2. Media sequence numbers begin with the wall clock, ``MSN_RATE`` a second, and then grow by one. So a window that is
-   made later begins higher, also in another process (§6.2.2). Discontinuity sequence numbers begin with the hours of
-   the wall clock: hls.js counts from 0 up to them at each reload, which took it seconds when they were seconds.
+   made later begins higher, also in another process (§6.2.2). Discontinuity sequence numbers begin with
+   ``first_discontinuity``, see :mod:`hls.live.discontinuities`.
 3. A name is never used twice, so its media may be cached without limit. Parts are numbered independently of segments:
    the hinted part is the next part, whatever segment it is in.
 4. PROGRAM-DATE-TIME is the time of capture. Within a discontinuity it never maps a date to two places (§6.2.1). Where
@@ -40,12 +40,6 @@ and must not overtake the clock either."""
 MSN_EPOCH_90K = 1_577_836_800 * CLOCK_RATE
 """2020-01-01T00:00:00Z: with it the numbers stay below 2^31, which some players need, until 2037."""
 
-DISCONTINUITY_EPOCH_90K = 1_767_225_600 * CLOCK_RATE
-"""2026-01-01T00:00:00Z."""
-
-DISCONTINUITY_UNIT_90K = 3600 * CLOCK_RATE
-"""A camera that is lost once an hour, all the time, does not overtake the clock."""
-
 OVERLAP_MAX_90K = CLOCK_RATE // 2
 """By how much dates may overlap between two segments where the clock was not set, in ticks: a capture time that falls
 for other reasons is followed in several segments."""
@@ -70,6 +64,7 @@ class LiveWindow:
         self,
         wall_90k: int,
         *,
+        first_discontinuity: int = 0,
         after: "LiveWindow | None" = None,
         counters: LiveCounters | None = None,
         max_bytes: int = MAX_BYTES,
@@ -83,15 +78,15 @@ class LiveWindow:
         self._buffer = SegmentBuffer(self.counters, max_bytes)
         self._name_prefix = f"{wall_90k // 90:x}"
         self._next_msn = max(0, wall_90k - MSN_EPOCH_90K) * MSN_RATE // CLOCK_RATE
-        self._first_discontinuity = max(0, wall_90k - DISCONTINUITY_EPOCH_90K) // DISCONTINUITY_UNIT_90K
+        self._first_discontinuity = first_discontinuity
+        self._discontinuities = 0
         self._longest_gop_90k = 0
         if after is not None:
             self._longest_gop_90k = after._longest_gop_90k
             if after._segmenter is not None:
                 self._longest_gop_90k = max(self._longest_gop_90k, after._segmenter.longest_gop_90k)
             self._next_msn = max(self._next_msn, after._next_msn)
-            next_discontinuity = after._discontinuity_sequence + len(after._buffer.segments) + 1
-            self._first_discontinuity = max(self._first_discontinuity, next_discontinuity)
+            self._first_discontinuity = max(self._first_discontinuity, after.newest_discontinuity + 1)
         self._least_target_s = least_target_s
         self._next_part = 0
         self._now_s = 0.0
@@ -167,6 +162,11 @@ class LiveWindow:
     def live_edge(self) -> tuple[int, int, int] | None:
         """Of the newest part with a frame: media sequence number, part index, time of capture in 90 kHz."""
         return self._edge
+
+    @property
+    def newest_discontinuity(self) -> int:
+        """The discontinuity sequence number of the newest segment."""
+        return self._first_discontinuity + self._discontinuities
 
     @property
     def media_bytes(self) -> int:
@@ -292,6 +292,7 @@ class LiveWindow:
         program_date_90k = self._program_date_90k(part)
         msn = self._next_msn
         self._next_msn += 1
+        self._discontinuities += part.is_discontinuity
         return LiveSegment(
             msn=msn,
             name=f"segment-{self._name_prefix}-{msn}.m4s",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.clock import CLOCK_RATE, seconds_90k
 from gateway.errors import BadRequestError
 from hls.live import playlist
+from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.window import LiveWindow
 from hls.parts.target_duration import TargetDurations
 from tests.hls.live.llhls_rules import Playlist, check, parse
@@ -81,10 +82,18 @@ def test_a_stream_without_keyframes_follows_a_step_of_the_wall_clock() -> None:
 
 
 def test_media_sequence_numbers_fit_31_bits_and_discontinuities_stay_small() -> None:
-    playlist = read(play(LiveWindow(START_90K), 100))
+    first = DiscontinuityNumbers().first(START_90K)
+    playlist = read(play(LiveWindow(START_90K, first_discontinuity=first), 100))
     assert playlist.media_sequence < 2**30
-    # hls.js counts up to the number at each reload.
+    # hls.js visits all numbers up to this one at each reload.
     assert 0 < (playlist.discontinuity_sequence or 0) < 100_000
+
+
+def test_the_newest_discontinuity_is_that_of_the_last_segment() -> None:
+    window = LiveWindow(START_90K, first_discontinuity=40)
+    for run in (1, 2, 3):
+        play(window, 100, PacketSource(Shape(gop=15), run=run))
+        assert window.newest_discontinuity == read(window).segments[-1].discontinuity == 40 + run - 1
 
 
 def test_segments_and_parts_stay_available_after_they_left_the_playlist_and_then_expire() -> None:
