@@ -36,8 +36,10 @@ METADATA = tuple(
     for network in (
         "169.254.0.0/16",  # link-local; AWS, GCP, Azure, OpenStack
         "fe80::/10",  # link-local
-        "fd00:ec2::254/128",  # AWS
+        "fd00:ec2::/32",  # AWS: metadata, credentials of EKS pods
         "fd20:ce::254/128",  # GCP
+        "fd00:42::42/128",  # Scaleway
+        "fd00:a9fe:a9fe::1/128",  # Akamai (Linode)
         "100.100.100.200/32",  # Alibaba
         "192.0.0.192/32",  # Oracle
         "168.63.129.16/32",  # Azure

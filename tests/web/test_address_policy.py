@@ -234,6 +234,7 @@ async def test_a_url_from_the_api_is_checked_also_for_a_configured_camera(
         *("2002:a9fe:a9fe::1", "2002:a9fe:a9fe:1:2:3:4:5"),
         *("2001:0:a9fe:a9fe::1", "2001:0:c000:201:0:0:5601:5601"),
         *("2001:db8::5efe:a9fe:a9fe", "2001:db8::200:5efe:a9fe:a9fe", "fd00::5efe:6464:64c8"),
+        *("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:42::42", "fd00:a9fe:a9fe::1"),
         *("::ffff:0.0.0.0", "2002:e000:1::1", "64:ff9b::168.63.129.16"),
     ],
 )

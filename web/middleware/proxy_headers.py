@@ -32,7 +32,9 @@ class ProxyHeaders:
     def _forwarded(self, request: web.Request) -> web.Request:
         if not self._proxies or not is_in_networks(request.remote, self._proxies):
             return request
-        hops = [hop.strip() for value in request.headers.getall("X-Forwarded-For", []) for hop in value.split(",")]
+        hops = [
+            _without_port(hop) for value in request.headers.getall("X-Forwarded-For", []) for hop in value.split(",")
+        ]
         # The last hop that is not a trusted proxy. The client itself may have written the hops before it.
         client = next((hop for hop in reversed(hops) if not is_in_networks(hop, self._proxies)), None)
         changes: dict[str, Any] = {}
@@ -43,3 +45,11 @@ class ProxyHeaders:
         if (scheme := request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip()) in ("http", "https"):
             changes["scheme"] = scheme
         return request.clone(**changes) if changes else request
+
+
+def _without_port(hop: str) -> str:
+    """``192.0.2.7:4711`` and ``[2001:db8::7]:4711``, as some load balancers write them, without the port."""
+    hop = hop.strip()
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
