@@ -14,7 +14,8 @@ Rules:
    longer be connected, its connection is closed too.
 6. A client that does not read is disconnected when :data:`QUEUE_MAX` packets wait for it.
 7. There are at most :data:`CLIENTS_MAX` clients, and :data:`CLIENTS_PER_ADDRESS_MAX` of one credential or address
-   (``counted_as`` of :mod:`signaling.access`). An administrator is not refused.
+   (``counted_as`` of :mod:`signaling.access`). At the first limit, the one with the most loses its newest client to one
+   that has fewer, so that nobody can keep others out. An administrator is not refused.
 """
 
 import asyncio
@@ -101,6 +102,8 @@ class BrowserSignaling:
         """Clients disconnected because they did not read (rule 6)."""
         self.connections_refused = 0
         """Clients refused by rule 7."""
+        self.clients_displaced = 0
+        """Clients disconnected for others (rule 7)."""
         self._status_publisher: StatusPublisher | None = None
         self._closed = False
         self._sio = SocketServer()
@@ -186,7 +189,7 @@ class BrowserSignaling:
             if not self._sio.is_open(environ):
                 raise Refused("the client has disconnected")
         counted_as = access.counted_as or client_network(request.remote or "")
-        if access.is_limited and self._is_full(counted_as):
+        if access.is_limited and not await self._has_room(counted_as):
             self.connections_refused += 1
             raise _refused(UnavailableError("too many Socket.IO clients are connected; try again later"))
         client = self._clients[sid] = _Client(self._sio, sid, request.remote or "", access, counted_as)
@@ -195,10 +198,22 @@ class BrowserSignaling:
         # In a task: the client is connected only after this returns.
         self._spawn(self._send_all_statuses(sid))
 
-    def _is_full(self, counted_as: str) -> bool:
-        """Rule 7."""
+    async def _has_room(self, counted_as: str) -> bool:
+        """Rule 7. May disconnect another client."""
         of_client = sum(client.counted_as == counted_as for client in self._clients.values())
-        return len(self._clients) >= CLIENTS_MAX or of_client >= CLIENTS_PER_ADDRESS_MAX
+        if of_client >= CLIENTS_PER_ADDRESS_MAX:
+            return False
+        if len(self._clients) < CLIENTS_MAX:
+            return True
+        limited = [client for client in self._clients.values() if client.access.is_limited]
+        shares = Counter(client.counted_as for client in limited)
+        largest, count = shares.most_common(1)[0] if shares else ("", 0)
+        if count <= of_client + 1:
+            return False
+        newest = [client for client in limited if client.counted_as == largest][-1]
+        self.clients_displaced += 1
+        await self._sio.abort(newest.sid)
+        return True
 
     async def _send_all_statuses(self, sid: str) -> None:
         for camera in tuple(self._service.cameras.values()):

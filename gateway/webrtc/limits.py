@@ -4,8 +4,10 @@ Rules:
 
 1. A viewer takes a :class:`Place` before the gateway works for it, and frees it when it has ended.
 2. At a limit, a viewer that has not connected for :data:`UNCONNECTED_S` gives way: the oldest one of the client that
-   has most of them, so that a flood of offers displaces itself first. If there is none, the new viewer is refused.
-3. A client is a credential, or the network of an address. One that is not limited is counted too.
+   has most of them, so that a flood of offers displaces itself first.
+3. If all viewers of a camera are connected, the client with the most loses its newest one to a client that has fewer:
+   two clients must not keep everybody else out. Otherwise the new viewer is refused.
+4. A client is a credential, or the network of an address. One that is not limited is counted too.
 """
 
 from collections import Counter
@@ -50,6 +52,7 @@ class Place:
     client: str
     keys: tuple[str, ...]
     """What it counts for."""
+    is_limited: bool = True
     occupant: Occupant | None = None
 
 
@@ -63,7 +66,7 @@ class ViewerLimits:
     refused: int = 0
     """Viewers that were refused because of a limit."""
     evicted: int = 0
-    """Viewers that were not connected and gave way to others."""
+    """Viewers that gave way to others (rules 2 and 3)."""
     _counts: Counter[str] = field(default_factory=Counter)
     _places: dict[Place, None] = field(default_factory=dict)
     """In the order in which they were taken."""
@@ -81,10 +84,10 @@ class ViewerLimits:
         }
         for key, (limit, whose, of_camera) in limits.items():
             count = self._counts[key]
-            if count >= limit and is_limited and not self._make_room(key):
+            if count >= limit and is_limited and not self._make_room(key, client):
                 self.refused += 1
                 raise UnavailableError(f"{whose} {count} WebRTC viewers{of_camera}, its limit", RETRY_AFTER_S)
-        place = Place(client, tuple(limits))
+        place = Place(client, tuple(limits), is_limited)
         self._counts.update(place.keys)
         self._places[place] = None
         return place
@@ -99,20 +102,39 @@ class ViewerLimits:
             if not self._counts[key]:
                 del self._counts[key]
 
-    def _make_room(self, key: str) -> bool:
-        """Rule 2. ``False``: there is none to give way."""
+    def _make_room(self, key: str, client: str) -> bool:
+        """Rules 2 and 3. ``False``: there is none to give way."""
         latest_s = self.clock.monotonic() - UNCONNECTED_S
-        by_client: dict[str, list[tuple[Place, Occupant]]] = {}
+        unconnected: dict[str, list[Place]] = {}
         for place in self._places:
             occupant = place.occupant
             if occupant is None or key not in place.keys:
                 continue
             if occupant.state is ViewerState.NEW and occupant.created_s <= latest_s:
-                by_client.setdefault(place.client, []).append((place, occupant))
-        if not by_client:
+                unconnected.setdefault(place.client, []).append(place)
+        if unconnected:
+            self._evict(
+                max(unconnected.values(), key=len)[0], "it was not connected, and another viewer needed its place"
+            )
+            return True
+        shares = Counter(place.client for place in self._places if key in place.keys and place.is_limited)
+        largest, count = shares.most_common(1)[0] if shares else (client, 0)
+        newest = [
+            place
+            for place in self._places
+            if place.client == largest
+            and key in place.keys
+            and place.is_limited
+            and place.occupant is not None
+            and place.occupant.state is ViewerState.CONNECTED
+        ]
+        if count <= shares[client] + 1 or not newest:
             return False
-        place, oldest = max(by_client.values(), key=len)[0]
-        self.free(place)
-        oldest.close_soon("it was not connected, and another viewer needed its place")
-        self.evicted += 1
+        self._evict(newest[-1], "its client has the most viewers of the camera, and one with fewer needed a place")
         return True
+
+    def _evict(self, place: Place, reason: str) -> None:
+        self.free(place)
+        assert place.occupant is not None
+        place.occupant.close_soon(reason)
+        self.evicted += 1

@@ -348,3 +348,33 @@ async def test_frames_are_at_the_live_edge_after_a_reconnect(server: "SignalingS
     assert hub.newest.captured_at_90k - captured_90k < CLOCK_RATE
     assert metadata["timestamp"] > inbox.of(FRAME)[-1]["metadata"]["timestamp"]
     assert metadata["skipped"] == 0
+
+
+async def test_the_address_with_the_most_clients_makes_room_for_another(
+    server: "SignalingServer", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Addresses that each have as many clients as one may have keep nobody out."""
+    monkeypatch.setattr("signaling.browser.CLIENTS_MAX", 4)
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def join(address: str) -> tuple[aiohttp.ClientWebSocketResponse, bool]:
+            connector = aiohttp.TCPConnector(local_addr=(address, 0))
+            http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+            line = await http.ws_connect(f"{server.url}/socket.io/?EIO=4&transport=websocket")
+            await line.receive_str()
+            await line.send_str("40")
+            return line, (await line.receive_str()).startswith("40")
+
+        many = [await join("127.0.0.2") for _ in range(3)]
+        alone = await join("127.0.0.3")
+        others = [await join("127.0.0.4"), await join("127.0.0.5")]
+        assert all(has_joined for _, has_joined in (*many, alone, *others))
+        assert server.browser.clients_displaced == 2
+        for line, _ in many[1:]:
+            while (await line.receive()).type is aiohttp.WSMsgType.TEXT:
+                pass
+        assert not many[0][0].closed
+        assert not (await join("127.0.0.2"))[1], "nobody has more than one more than it would have"
+        await alone[0].send_str('421["capture_status_request",{"requesting_client":"a"}]')
+        while not (await alone[0].receive_str()).startswith("431"):
+            pass

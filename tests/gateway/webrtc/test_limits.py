@@ -82,6 +82,22 @@ def test_the_oldest_of_the_client_with_most_that_are_not_connected_gives_way(clo
     assert limits.evicted == 1
 
 
+def test_the_client_with_the_most_makes_room_for_one_with_fewer(clock: ManualClock) -> None:
+    limits = ViewerLimits(clock, per_camera=5)
+    limits.take("yard", "admin", is_limited=False).occupant = admin = Occupant(0.0, ViewerState.CONNECTED)
+    limits.take("yard", "admin", is_limited=False).occupant = Occupant(0.0, ViewerState.CONNECTED)
+    many = [occupy(limits, clock, "eve", ViewerState.CONNECTED) for _ in range(3)]
+    limits.take("yard", "dan").occupant = Occupant(0.0, ViewerState.CONNECTED)
+    assert [each.reason is not None for each in many] == [False, False, True], "the newest one"
+    with pytest.raises(UnavailableError):
+        limits.take("yard", "dan")
+    with pytest.raises(UnavailableError):
+        limits.take("yard", "eve")
+    assert admin.reason is None
+    limits.take("yard", "admin", is_limited=False)
+    assert (limits.evicted, limits.refused) == (1, 2)
+
+
 def test_pending_joins_do_not_give_way(clock: ManualClock) -> None:
     limits = ViewerLimits(clock, per_camera=1)
     limits.take("yard", "ada")

@@ -67,6 +67,12 @@ def messaging_metrics(gateway: Gateway) -> Iterable[Metric]:
     )
     yield gauge("browser_unjoined", "Socket.IO connections that have not joined", (), single(gateway.browser.unjoined))
     yield counter(
+        "browser_clients_displaced",
+        "Socket.IO clients of the address with the most, disconnected for a client of another",
+        (),
+        single(gateway.browser.clients_displaced),
+    )
+    yield counter(
         "browser_unjoined_evicted",
         "Socket.IO connections that had not joined and were closed for another",
         (),
