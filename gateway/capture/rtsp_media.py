@@ -24,6 +24,7 @@ from gateway.clock import Clock
 from gateway.codec.annexb import join
 from gateway.media import Metadata, Packet
 from gateway.rtsp.depacketize import Frame
+from gateway.rtsp.depacketize.audio import G711Depacketizer
 from gateway.rtsp.depacketize.metadata import MetadataDepacketizer
 from gateway.rtsp.depacketize.nal import NalDepacketizer
 from gateway.rtsp.formats import AudioFormat, MetadataFormat, VideoFormat
@@ -58,9 +59,10 @@ class RtspMedia:
         is_reordered: bool = False,
         counters: CaptureCounters | None = None,
         on_metadata: Callable[[Metadata], None] | None = None,
+        is_watched: Callable[[], bool] = lambda: True,
     ) -> None:
         """``frame_rate`` is that of the session description. ``is_reordered`` for UDP. ``clock`` is only asked for the
-        wall clock: monotonic times are arguments."""
+        wall clock: monotonic times are arguments. While ``is_watched`` returns false, sound may wait a little."""
         self.video_at = 0.0
         """When the newest sign of working video came, in monotonic seconds."""
         self._on_packet = on_packet
@@ -95,6 +97,9 @@ class RtspMedia:
             )
             for each in formats
         ]
+        for track in self.tracks:
+            if isinstance(track.depacketizer, G711Depacketizer):
+                track.depacketizer.joins = lambda: not is_watched()
         self._is_video = [isinstance(each.format, VideoFormat) for each in formats]
 
     @property

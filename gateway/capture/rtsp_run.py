@@ -207,6 +207,7 @@ class RtspRun:
             is_reordered=is_udp,
             counters=self._counters,
             on_metadata=self._source.on_metadata,
+            is_watched=self._source.is_watched,
         )
 
     # --- playing

@@ -14,7 +14,12 @@ from gateway.codec import aac
 from gateway.codec.bits import BitReader, BitstreamError
 from gateway.media import AudioInfo
 from gateway.rtsp.depacketize import Depacketizer
-from gateway.rtsp.depacketize.audio import AacDepacketizer, LatmDepacketizer, PacketAudioDepacketizer
+from gateway.rtsp.depacketize.audio import (
+    AacDepacketizer,
+    G711Depacketizer,
+    LatmDepacketizer,
+    PacketAudioDepacketizer,
+)
 from gateway.rtsp.depacketize.h264 import H264Depacketizer
 from gateway.rtsp.depacketize.h265 import H265Depacketizer
 from gateway.rtsp.depacketize.jpeg import JpegDepacketizer
@@ -23,6 +28,10 @@ from gateway.rtsp.sdp import Format, Media
 
 SETS_MAX_BYTES = 64 * 1024
 """Parameter sets of a session description, decoded."""
+
+
+JOIN_S = 0.1
+"""How much G.711 is joined while nobody waits for it, in seconds: as much as one reading of such a camera brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +193,18 @@ def _samples(
     return make
 
 
+def _g711(codec: str, string: str) -> Callable[[Format], AudioFormat]:
+    def make(found: Format) -> AudioFormat:
+        return AudioFormat(
+            AudioInfo(codec, string, found.clock_rate, found.channels),
+            found.payload_type,
+            found.clock_rate,
+            lambda: G711Depacketizer(found.channels, int(JOIN_S * found.clock_rate)),
+        )
+
+    return make
+
+
 def _g726(bits: int) -> Callable[[Format], AudioFormat]:
     """G.726 by the bits of a sample, the first in the lowest bits (RFC 3551 §4.5.4), which FFmpeg calls ``le``."""
     return _samples("adpcm_g726le", "", Fraction(8, bits), extradata=bytes((bits,)))
@@ -194,8 +215,8 @@ _VIDEO: dict[str, Callable[[Format], VideoFormat]] = {"H264": _h264, "H265": _h2
 _AUDIO: dict[str, Callable[[Format], AudioFormat | None]] = {
     "MPEG4-GENERIC": _mpeg4_generic,
     "MP4A-LATM": _latm,
-    "PCMA": _samples("pcm_alaw", "alaw", 1),
-    "PCMU": _samples("pcm_mulaw", "ulaw", 1),
+    "PCMA": _g711("pcm_alaw", "alaw"),
+    "PCMU": _g711("pcm_mulaw", "ulaw"),
     # Its RTP clock is 8000 although it samples at 16,000 (RFC 3551 §4.5.2).
     "G722": _samples("adpcm_g722", "", 1, 16_000),
     "G726-16": _g726(2),

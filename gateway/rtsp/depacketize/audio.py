@@ -1,5 +1,6 @@
 """Audio over RTP: AAC (RFC 3640, RFC 6416), and codecs whose packets are frames (RFC 3551, RFC 7587)."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 from gateway.codec.bits import BitReader, BitstreamError
@@ -35,6 +36,43 @@ class PacketAudioDepacketizer:
             return []
         duration = int(len(payload) * self._ticks_per_byte)
         return [Frame(bytes(payload), timestamp, duration, follows_loss=lost > 0)]
+
+
+class G711Depacketizer:
+    """G.711 (RFC 3551 §4.5.14), whose payload is samples and nothing else: payloads that follow each other are one.
+
+    While :attr:`joins` returns true, payloads are joined until they last ``join_ticks`` in units of the RTP clock. A
+    frame costs the same, whatever its size.
+    """
+
+    def __init__(self, channels: int, join_ticks: int) -> None:
+        self.joins: Callable[[], bool] = lambda: False
+        """Asked for each payload, whether the sound may wait."""
+        self.malformed = 0
+        """Payloads that were dropped for their form."""
+        self._channels = channels
+        self._join_ticks = join_ticks
+        self._data = bytearray()
+        self._start = 0
+        self._follows_loss = False
+
+    def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
+        del marker
+        if not payload:
+            return []
+        frames: list[Frame] = []
+        if self._data and (lost or timestamp != self._start + len(self._data) // self._channels):
+            frames.append(self._frame())
+        if not self._data:
+            self._start, self._follows_loss = timestamp, lost > 0
+        self._data += payload
+        if not self.joins() or len(self._data) >= self._join_ticks * self._channels:
+            frames.append(self._frame())
+        return frames
+
+    def _frame(self) -> Frame:
+        data, self._data = bytes(self._data), bytearray()
+        return Frame(data, self._start, len(data) // self._channels, follows_loss=self._follows_loss)
 
 
 class AacDepacketizer:

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.rtsp.depacketize import Depacketizer, Frame
-from gateway.rtsp.depacketize.audio import AacDepacketizer, LatmDepacketizer, PacketAudioDepacketizer
+from gateway.rtsp.depacketize.audio import (
+    AacDepacketizer,
+    G711Depacketizer,
+    LatmDepacketizer,
+    PacketAudioDepacketizer,
+)
 
 FRAMES = [bytes((number,)) * (50 + number) for number in range(4)]
 
@@ -89,3 +94,29 @@ def test_wild_payloads_raise_nothing(items: list[tuple[bytes, bool, int]]) -> No
     for depacketizer in (AacDepacketizer(), LatmDepacketizer(), PacketAudioDepacketizer(1)):
         for data, marker, lost in items:
             push(depacketizer, data, marker=marker, lost=lost)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_g711_that_may_wait_is_joined_and_no_sample_is_lost(channels: int) -> None:
+    depacketizer = G711Depacketizer(channels, 800)
+    may_wait = True
+    depacketizer.joins = lambda: may_wait
+    payloads = [bytes((number,)) * 160 * channels for number in range(13)]
+    found = [push(depacketizer, payload, 1000 + 160 * number) for number, payload in enumerate(payloads[:12])]
+    assert [len(frames) for frames in found] == [0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0]
+    may_wait = False
+    found.append(push(depacketizer, payloads[12], 1000 + 160 * 12))
+    frames = [frame for each in found for frame in each]
+    assert b"".join(frame.data for frame in frames) == b"".join(payloads)
+    assert [(frame.timestamp, frame.duration) for frame in frames] == [(1000, 800), (1800, 800), (2600, 480)]
+    assert push(depacketizer, payloads[0], 9000) == [Frame(payloads[0], 9000, 160)]
+
+
+@pytest.mark.parametrize(("at", "lost"), [(1160, 1), (1400, 0), (900, 0)])
+def test_g711_is_not_joined_over_a_gap(at: int, lost: int) -> None:
+    depacketizer = G711Depacketizer(1, 800)
+    depacketizer.joins = lambda: True
+    assert push(depacketizer, b"a" * 160, 1000) == []
+    assert push(depacketizer, b"", 1160) == []
+    assert push(depacketizer, b"b" * 160, at, lost=lost) == [Frame(b"a" * 160, 1000, 160)]
+    assert push(depacketizer, b"c" * 640, at + 160) == [Frame(b"b" * 160 + b"c" * 640, at, 800, follows_loss=lost > 0)]
