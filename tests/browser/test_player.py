@@ -58,7 +58,7 @@ async def test_fallback_when_media_does_not_arrive(door: GatewayProcess, page: P
         sdp = re.sub(r"(a=candidate:\S+ \d \S+ \d+ \S+ )\d+", rf"\g<1>{unused_port}", await answer.text())
         await route.fulfill(response=answer, body=sdp)
 
-    await page.route("**/whep/door", misdirect)
+    await page.route(re.compile(r"/whep/door(\?|$)"), misdirect)
     await embed(page, door.url)
     await plays(page, "hls")
     assert await notice(page) == "LL-HLS instead of WebRTC: no video in time"

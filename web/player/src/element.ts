@@ -3,6 +3,7 @@
 import { Api } from "./core/api.ts";
 import { clockOf } from "./core/clock-sync.ts";
 import { LANGUAGES, type Language, pickLanguage, translate } from "./core/i18n.ts";
+import { nextRendition, parseRendition, type Rendition, type RenditionRequest, tileOf } from "./core/rendition.ts";
 import { type Statistics, StatsTracker } from "./core/stats.ts";
 import { liveStatusText, type StatusText } from "./core/status-text.ts";
 import { TRANSPORTS, type TransportName } from "./core/transports.ts";
@@ -32,11 +33,18 @@ export type PlayerMode = "live" | "recording" | "paused";
 export interface PlayerState extends StatusText {
   mode: PlayerMode;
   transport: TransportName | null;
+  /** Which stream of the camera is shown; null if it is not known, and for a recording. */
+  rendition: Rendition | null;
   /** Age of the frame on the screen, ms; null if it is not known. */
   latencyMs: number | null;
 }
 
-const PROPERTIES = ["camera", "src", "transports", "token", "muted"] as const;
+/** A video that is resized by hand changes its size many times a second. */
+const RESIZE_MS = 300;
+
+const QUALITY = { auto: "qualityAuto", main: "qualityMain", sub: "qualitySub" } as const;
+
+const PROPERTIES = ["camera", "src", "transports", "token", "muted", "rendition"] as const;
 
 export class LiveEdgePlayer extends HTMLElement {
   static readonly observedAttributes = [...PROPERTIES, "signaling", "lang", "controls"];
@@ -62,8 +70,11 @@ export class LiveEdgePlayer extends HTMLElement {
   });
   private isInView = false;
   private stopTimer = 0;
+  private resizeTimer = 0;
   private isPausedByUser = false;
   private lastState: PlayerState | null = null;
+  /** Whether the camera has a sub stream, so that there is something to choose. */
+  private hasChoice = false;
 
   constructor() {
     super();
@@ -116,20 +127,31 @@ export class LiveEdgePlayer extends HTMLElement {
     this.setAttribute("muted", String(value));
   }
 
+  /** The stream of the camera: `auto` chooses by the size of the video and the network, `main` and `sub` pin one. */
+  get rendition(): RenditionRequest {
+    return parseRendition(this.getAttribute("rendition"));
+  }
+  set rendition(value: RenditionRequest) {
+    this.setAttribute("rendition", value);
+  }
+
   // --- state
 
   /** The current state. `statechange` is dispatched when it changes. */
   get state(): PlayerState {
     if (this.recording) {
-      return { ...this.recording.statusText(this.language), mode: "recording", transport: null, latencyMs: null };
+      const text = this.recording.statusText(this.language);
+      return { ...text, mode: "recording", transport: null, rendition: null, latencyMs: null };
     }
     if (this.isPausedByUser || !this.live) {
       const label = translate(this.language, "paused");
-      return { status: "off", label, detail: "", notice: "", mode: "paused", transport: null, latencyMs: null };
+      const text = { status: "off", label, detail: "", notice: "" } as const;
+      return { ...text, mode: "paused", transport: null, rendition: null, latencyMs: null };
     }
-    const { fallback, latency } = this.live;
-    const text = liveStatusText(fallback, this.camera, latency.value, this.language);
-    return { ...text, mode: "live", transport: fallback.current?.transport ?? null, latencyMs: latency.value };
+    const { fallback, latency, shown } = this.live;
+    const text = liveStatusText(fallback, this.camera, latency.value, this.language, shown);
+    const transport = fallback.current?.transport ?? null;
+    return { ...text, mode: "live", transport, rendition: shown?.rendition ?? null, latencyMs: latency.value };
   }
 
   /** Statistics of the last second. */
@@ -216,6 +238,12 @@ export class LiveEdgePlayer extends HTMLElement {
     );
     observer.observe(this);
     signal.addEventListener("abort", () => observer.disconnect());
+    const resized = new ResizeObserver(() => {
+      clearTimeout(this.resizeTimer);
+      this.resizeTimer = window.setTimeout(() => this.live?.changeRendition(this.rendition), RESIZE_MS);
+    });
+    resized.observe(this);
+    signal.addEventListener("abort", () => resized.disconnect());
     document.addEventListener("visibilitychange", () => this.update(), { signal });
     const timer = setInterval(() => void this.updateStatistics(), STATISTICS_INTERVAL_MS);
     signal.addEventListener("abort", () => clearInterval(timer));
@@ -228,6 +256,7 @@ export class LiveEdgePlayer extends HTMLElement {
   disconnectedCallback(): void {
     this.disconnecting.abort();
     clearTimeout(this.stopTimer);
+    clearTimeout(this.resizeTimer);
     this.overlay.close();
     this.recordingControl.stop();
     this.stopLive();
@@ -239,6 +268,9 @@ export class LiveEdgePlayer extends HTMLElement {
     if (name === "muted") {
       this.live?.mute(this.muted);
       if (this.recording) this.recording.surface.muted = this.muted;
+      this.updateControls();
+    } else if (name === "rendition") {
+      this.live?.changeRendition(this.rendition);
       this.updateControls();
     } else if (name === "lang" || name === "controls") {
       this.updateControls();
@@ -296,7 +328,16 @@ export class LiveEdgePlayer extends HTMLElement {
     const width = Math.min(1920, Math.max(320, Math.ceil((this.clientWidth * devicePixelRatio) / 320) * 320));
     const signaling = this.getAttribute("signaling") === "socketio" ? "socketio" : "whep";
     this.live = new LivePlayback(
-      { api, camera, transports, muted, width, signaling },
+      {
+        api,
+        camera,
+        transports,
+        muted,
+        width,
+        signaling,
+        rendition: this.rendition,
+        tile: () => tileOf(this.clientWidth, this.clientHeight, devicePixelRatio),
+      },
       {
         mount: (surface) => this.surfaces.append(asSurface(surface)),
         show: (surface) => this.showSurface(surface),
@@ -326,6 +367,11 @@ export class LiveEdgePlayer extends HTMLElement {
   private notify(): void {
     const { state, lastState } = this;
     this.overlay.show(state);
+    const hasChoice = (this.live?.shown?.available.length ?? 0) > 1;
+    if (hasChoice !== this.hasChoice) {
+      this.hasChoice = hasChoice;
+      this.updateControls();
+    }
     this.surfaces.classList.toggle("stale", state.mode === "live" && state.status !== "live");
     const label = state.mode === "recording" ? "recordingOf" : "player";
     this.ariaLabel = translate(this.language, label, { camera: this.camera });
@@ -352,7 +398,13 @@ export class LiveEdgePlayer extends HTMLElement {
     const toggleMuted = () => {
       this.muted = !this.muted;
     };
+    const quality = QUALITY[this.rendition];
+    const nextQuality = () => {
+      this.rendition = nextRendition(this.rendition);
+    };
+    const choice: Button[] = this.hasChoice ? [[quality, quality, nextQuality]] : [];
     const buttons: Button[] = [
+      ...choice,
       [this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", toggleMuted],
       ["fullscreen", "fullscreen", () => toggleFullscreen(this, this.surface)],
     ];

@@ -6,6 +6,7 @@ import { Latency } from "./core/clock.ts";
 import { clockOf, localNow } from "./core/clock-sync.ts";
 import { type CameraCheck, type Command, TransportFallback } from "./core/fallback.ts";
 import { isGatewayResponse, whenReachable } from "./core/reachability.ts";
+import type { RenditionRequest, ShownRendition, Tile } from "./core/rendition.ts";
 import type { Failure, TransportName } from "./core/transports.ts";
 import type { Camera } from "./generated/api.ts";
 import { HlsTransport } from "./transports/hls.ts";
@@ -32,6 +33,8 @@ export interface LiveOptions {
   muted: boolean;
   signaling: "whep" | "socketio";
   width: number;
+  rendition: RenditionRequest;
+  tile(): Tile | null;
 }
 
 export interface LiveEvents {
@@ -49,7 +52,10 @@ export class LivePlayback {
   readonly fallback: TransportFallback;
   readonly latency = new Latency();
   private readonly transports = new Map<number, Transport>();
+  private readonly shownOf = new Map<number, ShownRendition>();
   private readonly stopping = new AbortController();
+  /** Which stream is shown; null if it is not known. */
+  shown: ShownRendition | null = null;
   private lastState = "";
 
   constructor(
@@ -77,6 +83,12 @@ export class LivePlayback {
     return this.transports.get(this.fallback.current?.id ?? 0) ?? null;
   }
 
+  /** Ask for this stream, or tell the size of the video again. */
+  changeRendition(rendition: RenditionRequest): void {
+    this.options.rendition = rendition;
+    for (const transport of this.transports.values()) transport.changeRendition?.();
+  }
+
   /** Mute or unmute the current transport and all later ones. */
   mute(muted: boolean): void {
     this.options.muted = muted;
@@ -96,6 +108,7 @@ export class LivePlayback {
         case "show": {
           const transport = this.transports.get(command.id);
           this.latency.reset();
+          this.shown = this.shownOf.get(command.id) ?? null;
           if (transport) this.events.show(transport.surface);
           break;
         }
@@ -120,6 +133,7 @@ export class LivePlayback {
       attempt?.transport,
       cameraDown,
       reason,
+      this.shown,
     ]);
     if (state !== this.lastState) {
       this.lastState = state;
@@ -138,6 +152,12 @@ export class LivePlayback {
   private startTransport(id: number, name: TransportName): void {
     const transport = new TRANSPORT_CLASSES[name]({
       ...this.options,
+      rendition: () => this.options.rendition,
+      onRendition: (shown) => {
+        this.shownOf.set(id, shown);
+        if (id === this.fallback.current?.id) this.shown = shown;
+        this.execute([]);
+      },
       onFrame: (captured) => this.frame(id, captured),
       onDegraded: (isDegraded) => {
         this.fallback.setDegraded(id, isDegraded);
@@ -154,6 +174,7 @@ export class LivePlayback {
     const transport = this.transports.get(id);
     if (!transport) return;
     this.transports.delete(id);
+    this.shownOf.delete(id);
     transport.stop();
     this.events.unmount(transport.surface);
   }
@@ -188,10 +209,17 @@ export class LivePlayback {
   private async fetchCamera(): Promise<CameraCheck | null> {
     const { api, camera } = this.options;
     try {
-      const { state, error_message, live_edge } = await api.json<Camera>(`/api/cameras/${camera}`, {
+      const {
+        state: main,
+        error_message,
+        live_edge,
+        sub,
+      } = await api.json<Camera>(`/api/cameras/${camera}`, {
         // Safari has AbortSignal.any, which could add our own signal, only from 17.4 on. A late answer changes nothing.
         signal: AbortSignal.timeout(CHECK_TIMEOUT_MS),
       });
+      // One of the two streams is enough.
+      const state = sub?.state === "live" ? "live" : main;
       return { state, message: error_message ?? "", liveEdge: live_edge ? Date.parse(live_edge.time) : null };
     } catch (error) {
       return isGatewayResponse(error) ? { state: null, message: "", liveEdge: null } : null;

@@ -2,6 +2,7 @@
 
 import type { TransportFallback } from "./fallback.ts";
 import { formatDuration, type Language, type MessageKey, translate } from "./i18n.ts";
+import type { ShownRendition } from "./rendition.ts";
 import type { Failure } from "./transports.ts";
 
 export type PlayerStatus = "live" | "connecting" | "error" | "off" | "recording";
@@ -37,6 +38,7 @@ export function liveStatusText(
   camera: string,
   latencyMs: number | null,
   language: Language,
+  shown: ShownRendition | null = null,
 ): StatusText {
   const text = (key: MessageKey, values: Record<string, string> = {}) => translate(language, key, values);
   const { current, cameraDown, phase, reason } = fallback;
@@ -56,7 +58,9 @@ export function liveStatusText(
   if (phase === "interrupted") {
     return { status: "connecting", label: text("retrying"), detail: text(current.transport), notice: "" };
   }
-  const detail = [text(current.transport), latencyMs === null ? "" : formatDuration(latencyMs)]
+  // Of one stream there is nothing to tell.
+  const rendition = shown && shown.available.length > 1 ? text(shown.rendition) : "";
+  const detail = [text(current.transport), rendition, latencyMs === null ? "" : formatDuration(latencyMs)]
     .filter(Boolean)
     .join(" · ");
   if (!reason)

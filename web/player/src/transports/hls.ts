@@ -2,6 +2,7 @@
 
 import { ApiError, toFailure } from "../core/api.ts";
 import { liveSync, type Range, StallMargin } from "../core/live-sync.ts";
+import { levelOf, renditionOfUrl } from "../core/rendition.ts";
 import type { Failure } from "../core/transports.ts";
 import type { Hls } from "./hlsjs.ts";
 import {
@@ -59,6 +60,16 @@ export class HlsTransport implements Transport {
     };
   }
 
+  changeRendition(): void {
+    const { hls } = this;
+    if (!hls || hls.levels.length < 2) return;
+    const level = levelOf(
+      this.context.rendition(),
+      hls.levels.map(({ url }) => url[0] ?? ""),
+    );
+    if (hls.nextLevel !== level || level < 0) hls.nextLevel = level;
+  }
+
   private async load(): Promise<void> {
     const { api, camera } = this.context;
     const path = `/hls/${camera}/index.m3u8`;
@@ -78,6 +89,8 @@ export class HlsTransport implements Transport {
       liveSyncOnStallIncrease: 0,
       backBufferLength: 10,
       maxBufferLength: 10,
+      // The sub stream for a small video.
+      capLevelToPlayerSize: true,
       manifestLoadPolicy: loadPolicy(10_000),
       playlistLoadPolicy: loadPolicy(15_000),
       fragLoadPolicy: loadPolicy(10_000),
@@ -86,6 +99,12 @@ export class HlsTransport implements Transport {
         : {}),
     });
     this.hls = hls;
+    hls.on(Hls.Events.MANIFEST_PARSED, () => this.changeRendition());
+    hls.on(Hls.Events.LEVEL_SWITCHED, (_, { level }) => {
+      const urls = hls.levels.map(({ url }) => renditionOfUrl(url[0] ?? ""));
+      const rendition = urls[level];
+      if (rendition) this.context.onRendition({ rendition, available: urls });
+    });
     hls.on(Hls.Events.FRAG_LOADED, (_, { frag, part }) => (this.bytes += (part ?? frag).stats.loaded));
     hls.on(Hls.Events.ERROR, (_, { fatal, response, details }) => {
       const code = response?.code ?? 0;

@@ -2,6 +2,7 @@
 
 import type { Api } from "../core/api.ts";
 import type { MessageKey } from "../core/i18n.ts";
+import type { RenditionRequest, ShownRendition, Tile } from "../core/rendition.ts";
 import type { Failure, TransportName } from "../core/transports.ts";
 
 export interface TransportContext {
@@ -12,6 +13,12 @@ export interface TransportContext {
   signaling: "whep" | "socketio";
   /** Width of the element in device pixels: JPEG needs no more. */
   width: number;
+  /** The stream of the camera that is asked for, at present. */
+  rendition(): RenditionRequest;
+  /** The size at which the video is shown, at present; null if it is not known. */
+  tile(): Tile | null;
+  /** Which stream is shown, as far as the transport knows. */
+  onRendition(shown: ShownRendition): void;
   /** A frame was presented. `captured` is its capture time on the gateway's clock, ms; null if it is not known. */
   onFrame(captured: number | null): void;
   /** Whether the gateway reports that the network is too slow for all frames. */
@@ -41,6 +48,8 @@ export interface Transport {
   /** Release all resources. No callback is called afterwards. */
   stop(): void;
   statistics(): Promise<TransportStats>;
+  /** The size of the video, or the stream that is asked for, has changed. */
+  changeRendition?(): void;
 }
 
 /** This browser cannot play the transport, whatever the gateway sends. */

@@ -3,7 +3,8 @@
 
 import { ApiError, toFailure } from "../core/api.ts";
 import { RtpClock } from "../core/clock.ts";
-import type { ViewerClock } from "../generated/api.ts";
+import { renditionQuery } from "../core/rendition.ts";
+import type { Viewer, ViewerClock, ViewerRequest } from "../generated/api.ts";
 import {
   BrowserError,
   createVideo,
@@ -50,6 +51,8 @@ export class WebRtcTransport implements Transport {
   private lastFrame = 0;
   private isDegraded = false;
   private pairTimer = 0;
+  private width = 0;
+  private query = "";
 
   constructor(private readonly context: TransportContext) {
     this.surface = createVideo(context.muted);
@@ -92,6 +95,12 @@ export class WebRtcTransport implements Transport {
     return result;
   }
 
+  /** Ask for another stream, or tell the size of the video. */
+  changeRendition(): void {
+    const tile = this.context.tile();
+    void this.updateRendition({ rendition: this.context.rendition(), ...(tile ?? {}) });
+  }
+
   private async connect(): Promise<void> {
     const { surface } = this;
     if (!("RTCPeerConnection" in globalThis)) throw new BrowserError("unsupported", "noWebRtc");
@@ -112,6 +121,11 @@ export class WebRtcTransport implements Transport {
     };
     watchFrames(surface, this.stopping.signal, (now, metadata) => {
       this.lastFrame = now;
+      if (metadata && metadata.width !== this.width) {
+        // Another size may be another stream.
+        this.width = metadata.width;
+        void this.updateRendition();
+      }
       this.context.onFrame(this.capturedAt(metadata));
     });
     await peer.setLocalDescription();
@@ -122,6 +136,8 @@ export class WebRtcTransport implements Transport {
       return;
     }
     await peer.setRemoteDescription({ type: "answer", sdp: this.session.answer });
+    // Both may have changed meanwhile.
+    if (renditionQuery(this.context.rendition(), this.context.tile()) !== this.query) this.changeRendition();
     this.pairTimer = window.setTimeout(() => void this.checkCandidatePairs(peer), CANDIDATE_PAIR_MS);
     if (this.session.resource !== null) {
       // With the first frames, when the gateway knows the RTP timestamps.
@@ -134,7 +150,8 @@ export class WebRtcTransport implements Transport {
 
   private async offerByWhep(offer: string): Promise<Session> {
     const { api, camera } = this.context;
-    const response = await api.fetch(`/whep/${camera}`, {
+    this.query = renditionQuery(this.context.rendition(), this.context.tile());
+    const response = await api.fetch(`/whep/${camera}${this.query}`, {
       method: "POST",
       // With JSON, the gateway tells why it cannot answer. Else it would send an offer of its own.
       headers: { "Content-Type": "application/sdp", Accept: "application/sdp, application/json" },
@@ -166,6 +183,8 @@ export class WebRtcTransport implements Transport {
         client_id: client,
         camera_id: this.context.camera,
         sdp: offer,
+        rendition: this.context.rendition(),
+        ...(this.context.tile() ?? {}),
       });
       return { answer: sdp, resource: null, close: () => socket.disconnect() };
     } catch (error) {
@@ -206,6 +225,23 @@ export class WebRtcTransport implements Transport {
       if (!(error instanceof ApiError) || error.status === 503) return;
       clearInterval(this.clockTimer);
       clearInterval(this.degradedTimer);
+    }
+  }
+
+  /** Ask which stream is shown, after asking for another one if `wanted` is given. */
+  private async updateRendition(wanted?: ViewerRequest): Promise<void> {
+    const { api, camera, onRendition } = this.context;
+    const viewer = this.session?.resource?.split("/").at(-1);
+    if (viewer === undefined) return;
+    const headers = { "Content-Type": "application/json" };
+    const change = wanted ? { method: "PATCH", headers, body: JSON.stringify(wanted) } : {};
+    try {
+      const path = `/api/cameras/${camera}/viewers/${viewer}`;
+      const response = await api.fetch(path, { ...change, signal: this.stopping.signal });
+      const { rendition, available } = (await response.json()) as Viewer;
+      if (!this.stopping.signal.aborted) onRendition({ rendition, available });
+    } catch {
+      // Another WHEP server has no such route. A lost connection is noticed by its missing frames.
     }
   }
 
