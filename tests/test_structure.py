@@ -36,7 +36,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "transcode": {"backoff", "clock", "errors", "hub", "media", "rendition", "status", "codec"},
         "webrtc": {
             *("camera", "camera_settings", "client_address", "clock", "errors", "hub", "latency", "media"),
-            *("rendition", "session"),
+            *("rendition", "session", "transcode"),
             *("codec", "webrtc.sdp", "webrtc.ice", "webrtc.rtp", "webrtc.bandwidth"),
         },
         "webrtc.bandwidth": set(),

@@ -92,8 +92,11 @@ class TranscodeProcess:
         """End the process now. It has nothing to save. May be called twice."""
         self._kill()
         await self._process.wait()
-        self._reading.cancel()
         self._stdin.close()
+        # asyncio closes a pipe when it was read to its end.
+        while await self._stdout.read(1 << 16):
+            pass
+        await self._reading
 
     def _kill(self) -> None:
         # Not Popen.kill(): it would reap a process that has just ended, and asyncio would not learn its exit status.

@@ -26,7 +26,7 @@ from gateway.backoff import Backoff
 from gateway.clock import Clock
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, Subscription
-from gateway.rendition import Rendition
+from gateway.rendition import Hold, Rendition
 from gateway.status import TranscodeState, TranscodeStatus
 from gateway.transcode import worker
 from gateway.transcode.limit import TranscodeLimit
@@ -78,6 +78,8 @@ class Transcode:
         self, source: Rendition, limit: TranscodeLimit, clock: Clock, on_change: Callable[[], None] = lambda: None
     ) -> None:
         self.camera_id = source.camera_id
+        self.name = source.name
+        """The stream that it is made of."""
         self.label = f"{source.camera_id} (transcoded)"
         """For messages."""
         self.hub = PacketHub(source.camera_id)
@@ -94,6 +96,7 @@ class Transcode:
         self._holds: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
+        self._source_hold: Hold | None = None
         self._process: TranscodeProcess | None = None
         self._subscription: Subscription | None = None
         self._stream = TranscodeStream(self.hub)
@@ -126,7 +129,7 @@ class Transcode:
             raise UnavailableError(f"camera {self.camera_id} was removed")
         if self._task is None:
             self._limit.take()
-            self._task = asyncio.create_task(self._drive(), name=f"transcode-{self.camera_id}")
+            self._begin()
         else:
             self._request_keyframe()
         self._cancel_linger()
@@ -178,9 +181,14 @@ class Transcode:
         self._cancel_linger()
         task = self._task
         if task is not None:
-            task.cancel()
+            self._cancel(task)
             await asyncio.wait([task])
             self._ended(task)
+
+    def _begin(self) -> None:
+        self._source_hold = self.source.hold("")
+        self._keyframe_at_s = self._clock.monotonic()
+        self._task = asyncio.create_task(self._drive(), name=f"transcode-{self.camera_id}")
 
     def _cancel_linger(self) -> None:
         if self._linger is not None:
@@ -191,27 +199,35 @@ class Transcode:
         self._linger = None
         task = self._task
         if task is not None and not self._holds.total():
-            task.cancel()
+            self._cancel(task)
             task.add_done_callback(self._ended)
+
+    @staticmethod
+    def _cancel(task: asyncio.Task[None]) -> None:
+        # A second time would interrupt the end of the process.
+        if not task.cancelling():
+            task.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """The task has ended, perhaps before its first step."""
         if self._task is not task:
             return
         self._task = None
-        self._limit.free()
+        before = self._source_hold
         self.hub.end_run()
         self.state, self.encoder, self.size = TranscodeState.IDLE, None, None
         if self._holds.total() and not self._closed:
             # A viewer has come meanwhile.
-            self._limit.running += 1
-            self._task = asyncio.create_task(self._drive(), name=f"transcode-{self.camera_id}")
+            self._begin()
+        else:
+            self._limit.free()
+        if before is not None:
+            before.release()
         self._changed()
 
     async def _drive(self) -> None:
         """Keep a process running, until this is cancelled."""
         backoff = Backoff(RETRIES, RETRY_DELAY_S)
-        hold = self.source.hold("")
         extra = {"camera": self.camera_id}
         try:
             while True:
@@ -230,7 +246,6 @@ class Transcode:
                     self._changed()
                     await asyncio.sleep(wait_s)
         finally:
-            hold.release()
             log.info("camera %s: stopped", self.label, extra=extra)
 
     async def _run(self) -> None:
@@ -253,11 +268,12 @@ class Transcode:
         finally:
             for task in tasks:
                 task.cancel()
-            self._process = self._subscription = None
+            self._subscription = None
             self._counters.packets_dropped += subscription.dropped
             subscription.close()
             await asyncio.gather(*tasks, return_exceptions=True)
             await process.kill()
+            self._process = None
 
     async def _feed(self, process: TranscodeProcess, subscription: Subscription, first_shown: int) -> None:
         """Send the process the camera's packets. Raises :class:`TranscodeError` when it has ended."""

@@ -5,9 +5,13 @@ from collections.abc import Callable
 
 from gateway.clock import Clock
 from gateway.rendition import Rendition
+from gateway.transcode.transcode import Transcode
 from gateway.webrtc.fanout import CameraFanout
 
-UnsupportedListener = Callable[[Rendition, str], None]
+Source = Rendition | Transcode
+"""What viewers can be sent: a stream of the camera, or what is made of it."""
+
+UnsupportedListener = Callable[[Source, str], None]
 
 
 class Fanouts:
@@ -16,15 +20,15 @@ class Fanouts:
     def __init__(self, clock: Clock, on_unsupported: UnsupportedListener) -> None:
         self._clock = clock
         self._on_unsupported = on_unsupported
-        self._fanouts: dict[Rendition, CameraFanout] = {}
-        self._users: Counter[Rendition] = Counter()
+        self._fanouts: dict[Source, CameraFanout] = {}
+        self._users: Counter[Source] = Counter()
         self._audio_faults: Counter[str] = Counter()
         """Of fan-outs that are gone, by camera."""
 
     def __len__(self) -> int:
         return len(self._fanouts)
 
-    def take(self, rendition: Rendition) -> CameraFanout:
+    def take(self, rendition: Source) -> CameraFanout:
         """The fan-out of a rendition, for one more user. Each call needs a :meth:`release`."""
         self._users[rendition] += 1
         fanout = self._fanouts.get(rendition)
@@ -39,7 +43,7 @@ class Fanouts:
             self._fanouts[rendition] = fanout
         return fanout
 
-    def release(self, rendition: Rendition) -> None:
+    def release(self, rendition: Source) -> None:
         """One user less. The fan-out ends with the last one."""
         self._users[rendition] -= 1
         if self._users[rendition]:

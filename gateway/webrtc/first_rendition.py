@@ -1,11 +1,16 @@
-"""With which rendition of a camera a viewer begins: the first that starts, and that the viewer can decode."""
+"""With which rendition of a camera a viewer begins: the first that starts, and that the viewer can decode.
+
+A viewer that can decode none of them gets the transcoded stream, if its offer has H.264.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.errors import NegotiationError, NotLiveError, UnavailableError
-from gateway.media import StreamInfo
+from gateway.media import StreamInfo, VideoInfo
 from gateway.rendition import Hold, Rendition
+from gateway.transcode.transcode import Transcode, TranscodeHold
+from gateway.webrtc.fanouts import Source
 from gateway.webrtc.rendition_switch import KIND, reorders
 from gateway.webrtc.sdp.negotiation import NegotiatedSession, check_video, negotiate, refuse_b_frames
 from gateway.webrtc.sdp.offer import Offer
@@ -21,16 +26,18 @@ class FirstRendition:
     Release the hold when the rendition has another one.
     """
 
-    hold: Hold
+    hold: Hold | TranscodeHold
     info: StreamInfo
     negotiated: NegotiatedSession | None
     refusal: NegotiationError | None
 
 
-async def first_rendition(renditions: Sequence[Rendition], offer: Offer, *, may_counter: bool) -> FirstRendition:
-    """The first of ``renditions`` that starts and that the viewer can decode.
+async def first_rendition(
+    renditions: Sequence[Rendition], transcode: Transcode | None, offer: Offer, *, may_counter: bool
+) -> FirstRendition:
+    """The first of ``renditions`` that starts and that the viewer can decode; else ``transcode``, if that is given.
 
-    With ``may_counter`` it is the first that starts, if the viewer can decode none. Raises ``BadRequestError``, and
+    With ``may_counter`` it is the first that starts, if the viewer can decode nothing. Raises ``BadRequestError``, and
     what was wrong with the first of them: ``NotLiveError`` or ``NegotiationError``.
     """
     failure: NotLiveError | NegotiationError | None = None
@@ -49,9 +56,16 @@ async def first_rendition(renditions: Sequence[Rendition], offer: Offer, *, may_
                 undecodable = found
             else:
                 found.hold.release()
+        if isinstance(failure, NegotiationError) and transcode is not None and _has_h264(offer, transcode):
+            try:
+                return await _start(transcode, offer)
+            except UnavailableError as error:
+                if isinstance(error, NotLiveError):
+                    raise
+                failure = NegotiationError(f"{failure}. It cannot be transcoded now: {error}", failure.transports)
         if undecodable is not None:
             found, undecodable = undecodable, None
-            return found
+            return replace(found, refusal=failure) if isinstance(failure, NegotiationError) else found
     finally:
         if undecodable is not None:
             undecodable.hold.release()
@@ -59,7 +73,7 @@ async def first_rendition(renditions: Sequence[Rendition], offer: Offer, *, may_
     raise failure
 
 
-async def _start(rendition: Rendition, offer: Offer) -> FirstRendition:
+async def _start(rendition: Source, offer: Offer) -> FirstRendition:
     hold = rendition.hold(KIND)
     try:
         info = await _wait_for_stream(rendition)
@@ -70,7 +84,7 @@ async def _start(rendition: Rendition, offer: Offer) -> FirstRendition:
     return FirstRendition(hold, info, negotiated, refusal)
 
 
-async def _wait_for_stream(rendition: Rendition) -> StreamInfo:
+async def _wait_for_stream(rendition: Source) -> StreamInfo:
     """What the stream has. Raises ``NotLiveError``, and ``NegotiationError`` if WebRTC cannot carry it."""
     try:
         await rendition.wait_for_keyframe(KEYFRAME_WAIT_S)
@@ -82,6 +96,13 @@ async def _wait_for_stream(rendition: Rendition) -> StreamInfo:
     if reorders(rendition.hub.gop):
         raise refuse_b_frames(rendition.camera_id)
     return info
+
+
+def _has_h264(offer: Offer, transcode: Transcode) -> bool:
+    """Whether the offer can be answered with what a transcode makes."""
+    audio = transcode.source.hub.info.audio if transcode.source.hub.info is not None else None
+    video = VideoInfo("h264", "avc1.42c01f", 1280, 720, b"")
+    return try_negotiate(offer, StreamInfo(video, audio), transcode.camera_id)[0] is not None
 
 
 def try_negotiate(

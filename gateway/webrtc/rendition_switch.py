@@ -12,6 +12,7 @@ Rules:
    tried again :data:`AVOID_S` later.
 4. The switch comes with the next keyframe. It comes at once, with a replay of the GOP, where the GOP has just begun
    (:data:`REPLAY_MAX_90K`), where the network is too narrow for the present rendition, and where that one is lost.
+5. A viewer of the transcoded stream keeps it: it decodes nothing else, and joins again where the camera has changed.
 """
 
 import logging
@@ -25,10 +26,11 @@ from gateway.errors import BadRequestError
 from gateway.media import Packet
 from gateway.rendition import Hold, Rendition
 from gateway.session import SessionState
+from gateway.transcode.transcode import Transcode, TranscodeHold
 from gateway.webrtc.bandwidth import rendition_choice
 from gateway.webrtc.bandwidth.rendition_choice import RenditionChooser
 from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.fanouts import Fanouts
+from gateway.webrtc.fanouts import Fanouts, Source
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +114,7 @@ class RenditionSwitch:
     def __init__(
         self,
         camera: Camera,
-        current: Rendition,
+        current: Source,
         request: RenditionRequest,
         fanouts: Fanouts,
         clock: Clock,
@@ -120,7 +122,7 @@ class RenditionSwitch:
     ) -> None:
         assert current.hub.info is not None
         self.camera = camera
-        self.current = current
+        self.current: Source = current
         self.request = request
         self.fanout = fanouts.take(current)
         self.codec = current.hub.info.video.codec
@@ -136,12 +138,12 @@ class RenditionSwitch:
         self._clock = clock
         self._move = move
         self._chooser = RenditionChooser()
-        self._hold = current.hold(KIND)
+        self._hold: Hold | TranscodeHold = current.hold(KIND)
         self._pending: Rendition | None = None
         self._pending_hold: Hold | None = None
         self._pending_since_s = 0.0
         self._cancel: Callable[[], None] = lambda: None
-        self._avoid_until_s: dict[Rendition, float] = {}
+        self._avoid_until_s: dict[Source, float] = {}
         self._closed = False
 
     @property
@@ -161,6 +163,9 @@ class RenditionSwitch:
     def update(self, estimate_bps: float | None) -> None:
         """Choose again. Call it when anything has changed, and at least twice a second."""
         if self._closed:
+            return
+        if isinstance(self.current, Transcode):
+            self.reason = "it decodes nothing that the camera sends, so that is transcoded"
             return
         now = self._clock.monotonic()
         self._give_up_pending(now)
@@ -185,13 +190,15 @@ class RenditionSwitch:
         if gop and (is_narrow or not self.current.hub.gop or gop[-1].dts_90k - gop[0].dts_90k <= REPLAY_MAX_90K):
             self._switch(target)
 
-    def leave(self, rendition: Rendition) -> bool:
+    def leave(self, rendition: Source) -> bool:
         """This rendition cannot be sent any more. Returns whether the viewer has another one, or waits for it."""
         self._avoid_until_s[rendition] = self._clock.monotonic() + AVOID_S
         if rendition is self._pending:
             self._drop_pending()
         if rendition is not self.current:
             return True
+        if isinstance(self.current, Transcode):
+            return False
         if self.current in self._candidates(self._clock.monotonic()).values():
             return False
         self.update(None)
@@ -214,7 +221,8 @@ class RenditionSwitch:
             if self._can_decode(each) and self._avoid_until_s.get(each, now) <= now
         }
         alive = {name: each for name, each in usable.items() if each.hub.gop or not _is_lost(each)}
-        return alive or usable or {self.current.name: self.current}
+        present = {} if isinstance(self.current, Transcode) else {self.current.name: self.current}
+        return alive or usable or present
 
     def _can_decode(self, rendition: Rendition) -> bool:
         info = rendition.hub.info

@@ -15,6 +15,7 @@ from dataclasses import replace
 from aiortc import RTCCertificate
 
 from gateway.camera import Camera
+from gateway.camera_settings import TranscodeMode
 from gateway.client_address import client_network
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import (
@@ -24,9 +25,8 @@ from gateway.errors import (
     UnavailableError,
 )
 from gateway.latency import latency_histogram, remove_series
-from gateway.rendition import Rendition
 from gateway.webrtc.compat import SharedCertificate
-from gateway.webrtc.fanouts import Fanouts
+from gateway.webrtc.fanouts import Fanouts, Source
 from gateway.webrtc.first_rendition import FirstRendition, first_rendition, try_negotiate
 from gateway.webrtc.ice.listener import IceListener
 from gateway.webrtc.ice.registry import IceRegistry
@@ -198,7 +198,8 @@ class WebRtcServer:
         place = self.limits.take(camera.id, client, is_limited=is_limited)
         first: FirstRendition | None = None
         try:
-            first = await first_rendition(renditions, offer, may_counter=may_counter)
+            transcode = camera.transcode if camera.settings.transcode is TranscodeMode.AUTO else None
+            first = await first_rendition(renditions, transcode, offer, may_counter=may_counter)
             if self._closed:
                 raise UnavailableError("the gateway is stopping")
             viewer = place.occupant = self._new_viewer(camera, first.hold.rendition, request, client_address)
@@ -237,9 +238,7 @@ class WebRtcServer:
             raise refusal or UnavailableError("the answer cannot be used")
         self._start(viewer, negotiated)
 
-    def _new_viewer(
-        self, camera: Camera, rendition: Rendition, request: RenditionRequest, client_address: str
-    ) -> Viewer:
+    def _new_viewer(self, camera: Camera, rendition: Source, request: RenditionRequest, client_address: str) -> Viewer:
         viewer = Viewer(
             camera_id=camera.id,
             client_address=client_address,
@@ -300,7 +299,7 @@ class WebRtcServer:
         self.registry.restart(viewer.agent, remote)
         return self.listener.candidates()
 
-    def _on_unsupported(self, rendition: Rendition, reason: str) -> None:
+    def _on_unsupported(self, rendition: Source, reason: str) -> None:
         """A viewer gets the camera's other rendition; without one it ends."""
         for viewer in self.viewers_of(rendition.camera_id):
             if viewer.rendition is not None and not viewer.rendition.leave(rendition):

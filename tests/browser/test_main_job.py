@@ -66,10 +66,25 @@ async def test_a_real_camera_reaches_browser_hls_and_disk(
     assert (status, part) == (206, body[100:200])
 
 
-async def test_hevc_is_refused_by_webrtc_with_a_reason_and_served_by_the_rest(
+@pytest.mark.parametrize("mount", ["hevc", "bframes"])
+async def test_a_camera_that_chromium_does_not_decode_over_webrtc_is_transcoded(
+    gateways: Gateways, page: Page, rtsp_server: RtspServer, mount: str
+) -> None:
+    gateway = gateways(RTSP_URL=rtsp_server.url(mount))
+    await asyncio.to_thread(gateway.wait_for_state, "live")
+    await page.goto(gateway.url)
+    assert_moving_picture(await look(page))
+    assert await page.evaluate('document.querySelector("live-edge-player").state.transport') == "webrtc"
+    transcode = gateway.camera()["transcode"]
+    assert (transcode["state"], transcode["viewers"]) == ("running", {"webrtc": 1})
+    (viewer,) = gateway.camera()["webrtc"]["renditions"]
+    assert "transcoded" in viewer["reason"]
+
+
+async def test_hevc_that_may_not_be_transcoded_is_refused_by_webrtc_and_served_by_the_rest(
     gateways: Gateways, page: Page, rtsp_server: RtspServer
 ) -> None:
-    gateway = gateways(RTSP_URL=rtsp_server.url("hevc"))
+    gateway = gateways(RTSP_URL=rtsp_server.url("hevc"), TRANSCODE="never")
     await asyncio.to_thread(gateway.wait_for_state, "live")
     await page.goto(gateway.url)
     await page.wait_for_function(
