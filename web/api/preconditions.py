@@ -1,14 +1,15 @@
 """Conditional requests (RFC 9110 §13) for a file with an ETag, and perhaps a date.
 
-aiohttp parses the headers. The precedence is that of §13.2.2: If-Match, or else If-Unmodified-Since; If-None-Match, or
-else If-Modified-Since; at last, If-Range.
+The precedence is that of §13.2.2: If-Match, or else If-Unmodified-Since; If-None-Match, or else If-Modified-Since; at
+last, If-Range.
 """
 
 from datetime import datetime
 
-from aiohttp import ETag, hdrs, web
+from aiohttp import hdrs, web
 
 from gateway.clock import CLOCK_RATE, Clock
+from web.api.entity_tags import is_listed
 
 STRONG_AFTER_S = 1
 """A date is a strong validator if it is at least this much older than now: the file cannot have changed twice within
@@ -21,13 +22,13 @@ def unmet_status(request: web.Request, etag: str, modified_s: int | None) -> int
     ``etag`` is in quotes; ``modified_s`` is in Unix seconds.
     """
     value = etag.strip('"')
-    if request.if_match is not None:
-        if not _matches(value, request.if_match, is_weak_allowed=False):
+    if any(wanted := request.headers.getall(hdrs.IF_MATCH, ())):
+        if not is_listed(wanted, value, is_weak_allowed=False):
             return 412
     elif modified_s is not None and _is_after(modified_s, request.if_unmodified_since):
         return 412
-    if request.if_none_match is not None:
-        return 304 if _matches(value, request.if_none_match, is_weak_allowed=True) else None
+    if any(known := request.headers.getall(hdrs.IF_NONE_MATCH, ())):
+        return 304 if is_listed(known, value, is_weak_allowed=True) else None
     since = request.if_modified_since
     return 304 if modified_s is not None and since is not None and not _is_after(modified_s, since) else None
 
@@ -43,10 +44,6 @@ def is_range_current(request: web.Request, etag: str, modified_s: int | None, cl
     if date is None or modified_s is None or int(date.timestamp()) != modified_s:
         return False
     return clock.wall_90k() // CLOCK_RATE >= modified_s + STRONG_AFTER_S
-
-
-def _matches(value: str, listed: tuple[ETag, ...], *, is_weak_allowed: bool) -> bool:
-    return any(each.value == "*" or (each.value == value and (is_weak_allowed or not each.is_weak)) for each in listed)
 
 
 def _is_after(modified_s: int, date: datetime | None) -> bool:

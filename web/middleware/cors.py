@@ -29,7 +29,8 @@ PREFLIGHT_MAX_AGE_S = 600
 
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match, Range",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range,"
+    " If-Unmodified-Since, Range",
     "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE_S),
 }
 

@@ -75,6 +75,8 @@ async def test_ranges_of_every_download(client: Client, url: str) -> None:
     assert (await get(Range="bytes=5-9", If_Match='"other"'))[0] == 412
     assert (await get(If_Match=f"W/{etag}"))[0] == 412
     assert await get(Range="bytes=5-9", If_Match=etag) == (206, data[5:10])
+    assert await get(Range="bytes=5-9", If_Match=f'"", {etag}') == (206, data[5:10])
+    assert (await get(If_None_Match=f", {etag}"))[0] == 304
     async with client.head(url, headers={"Range": "bytes=5-9"}) as answer:
         assert (answer.status, int(answer.headers["Content-Length"])) == (200, len(data)), "only GET has ranges"
 

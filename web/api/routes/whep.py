@@ -14,7 +14,6 @@ accepts JSON besides SDP gets the reason for 406 as JSON instead of the counter-
 names the host that answered, also after a redirect (307).
 """
 
-import re
 from collections.abc import Mapping
 from email.utils import formatdate
 
@@ -26,7 +25,9 @@ from gateway.webrtc.ice.servers import IceServer
 from gateway.webrtc.rendition_switch import TILE_MAX, RenditionRequest
 from gateway.webrtc.sdp.offer import OFFER_MAX_BYTES
 from gateway.webrtc.viewer import COUNTER_OFFER_S, Viewer
+from web.api.accept import Accept
 from web.api.describe import Parameter, describe
+from web.api.entity_tags import is_listed
 from web.api.models import Error
 from web.auth.counted_as import counted_as, is_limited
 from web.auth.requests import grant_of
@@ -39,9 +40,6 @@ SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 
 JSON = "application/json"
-
-_CONDITION = re.compile(r'\s*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)|,)')
-"""The next entity tag of a list (RFC 9110 §8.8.3 and §5.6.1, where elements may be empty)."""
 
 
 PIXELS = {"type": "integer", "minimum": 1, "maximum": TILE_MAX}
@@ -104,7 +102,7 @@ async def preflight(request: web.Request) -> web.Response:
 async def join(request: web.Request) -> web.Response:
     """Join as a viewer: send an SDP offer, get the answer, or a counter-offer with 406."""
     _require_type(request, SDP, {"Accept-Post": SDP})
-    accepted = _accepted(request)
+    accept = _accept(request)
     wanted = rendition_request(request.query)
     offer = await _text(request)
     gateway = request.app[GATEWAY]
@@ -115,7 +113,7 @@ async def join(request: web.Request) -> web.Response:
             camera,
             offer,
             client_address=address,
-            may_counter=JSON not in accepted,
+            may_counter=not accept.names(JSON),
             counted_as=counted_as(grant, address),
             is_limited=is_limited(grant),
             request=wanted,
@@ -179,7 +177,7 @@ async def patch(request: web.Request) -> web.Response:
     answer = viewer.patch(await _text(request))
     if answer is None:
         return web.Response(status=204)
-    return web.Response(text=answer, content_type=FRAGMENT, headers={"ETag": f'"{viewer.etag}"'})
+    return web.Response(body=answer.encode(), headers={"Content-Type": FRAGMENT, "ETag": f'"{viewer.etag}"'})
 
 
 @routes.delete("/whep/{camera}/{viewer}")
@@ -201,32 +199,22 @@ def _require_type(request: web.Request, wanted: str, headers: dict[str, str]) ->
         raise _HttpError(415, "unsupported_media_type", f"the body must be {wanted}", headers)
 
 
-def _accepted(request: web.Request) -> set[str]:
+def _accept(request: web.Request) -> Accept:
     """The media types that the client accepts. Raises an error with 406 if SDP is none of them."""
-    fields = request.headers.getall("Accept", [])
-    types: set[str] = set()
-    for part in ",".join(fields).split(","):
-        name, *parameters = (item.strip().lower() for item in part.split(";"))
-        if name and not any(re.fullmatch(r"q=0(\.0*)?", item) for item in parameters):
-            types.add(name)
-    if types and not types & {SDP, "application/*", "*/*"}:
+    accept = Accept(request.headers.getall("Accept", []))
+    if not accept.allows(SDP):
         raise _HttpError(406, "not_acceptable", f"the answer is {SDP}, which Accept does not allow")
-    return types
+    return accept
 
 
 def _require_match(request: web.Request, viewer: Viewer) -> None:
-    """Check the precondition (RFC 9110 §13.1.1): a list of ETags, compared strongly, so that weak ones never match."""
+    """Check the precondition (RFC 9110 §13.1.1). ``"*"`` in quotes is taken for ``*``, as RFC 9725 writes it."""
     fields = request.headers.getall("If-Match", [])
     if not fields:
         raise _HttpError(428, "precondition_required", 'send If-Match with the ETag of the ICE session, or "*"')
-    condition, at = ",".join(fields), 0
-    if condition.strip() in ("*", '"*"'):
-        return
-    while at < len(condition) and (match := _CONDITION.match(condition, at)) is not None:
-        if match[2] == viewer.etag and match[1] is None:
-            return
-        at = match.end()
-    raise _HttpError(412, "precondition_failed", "the ETag of the ICE session has changed")
+    is_any = ",".join(fields).strip() == '"*"'
+    if not is_any and not is_listed(fields, viewer.etag, is_weak_allowed=False):
+        raise _HttpError(412, "precondition_failed", "the ETag of the ICE session has changed")
 
 
 async def _text(request: web.Request) -> str:

@@ -169,6 +169,7 @@ async def test_patches_that_are_refused(
         ("/whep/loop", b"\xff\xfe", SDP, 400),
         ("/whep/loop", b"v=0\r\n" + b"a=x\r\n" * 20_000, SDP, 400),
         ("/whep/loop", b"v=0", {**SDP, "Accept": "text/html"}, 406),
+        ("/whep/loop", b"v=0", {**SDP, "Accept": "application/sdp;q=0"}, 406),
         ("/whep/none", b"v=0", SDP, 404),
     ],
 )
