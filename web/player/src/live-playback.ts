@@ -3,7 +3,7 @@
 
 import type { Api } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
-import { clockOf, localNow } from "./core/clock-sync.ts";
+import { clockOf, localNow, sampleClock } from "./core/clock-sync.ts";
 import { type CameraCheck, type Command, TransportFallback } from "./core/fallback.ts";
 import { isGatewayResponse, whenReachable } from "./core/reachability.ts";
 import type { RenditionRequest, ShownRendition, Tile } from "./core/rendition.ts";
@@ -18,6 +18,8 @@ import { WebRtcTransport } from "./transports/webrtc.ts";
 const TICK_MS = 100;
 /** Longer than the slowest round trip on which anything plays. */
 const CHECK_TIMEOUT_MS = 1200;
+/** When the latency jumps, the clocks are asked for, but not more often than this. */
+const CLOCK_CHECK_MS = 2000;
 
 const TRANSPORT_CLASSES: Record<TransportName, new (context: TransportContext) => Transport> = {
   webrtc: WebRtcTransport,
@@ -57,6 +59,8 @@ export class LivePlayback {
   /** Which stream is shown; null if it is not known. */
   shown: ShownRendition | null = null;
   private lastState = "";
+  private clockCheckedAt = Number.NEGATIVE_INFINITY;
+  private isCheckingClock = false;
 
   constructor(
     private readonly options: LiveOptions,
@@ -182,8 +186,24 @@ export class LivePlayback {
   private frame(id: number, captured: number | null): void {
     this.execute(this.fallback.frame(id, performance.now()));
     if (id !== this.fallback.current?.id) return;
-    if (captured !== null) this.latency.add(captured, localNow(), clockOf(this.options.api).offset);
+    if (captured !== null && !this.isCheckingClock) {
+      const { offset } = clockOf(this.options.api);
+      const now = performance.now();
+      if (now - this.clockCheckedAt > CLOCK_CHECK_MS && this.latency.isJump(captured, localNow(), offset)) {
+        void this.checkClock(now);
+      } else {
+        this.latency.add(captured, localNow(), offset);
+      }
+    }
     this.events.frame(captured);
+  }
+
+  /** The latency has jumped: ask whether the gateway's clock was set. Until then the latency is that from before. */
+  private async checkClock(now: number): Promise<void> {
+    this.clockCheckedAt = now;
+    this.isCheckingClock = true;
+    await Promise.allSettled([sampleClock(this.options.api, CHECK_TIMEOUT_MS), this.transport?.syncClock?.()]);
+    this.isCheckingClock = false;
   }
 
   /** 503 can be about the camera or the transport, and a lost connection about the transport or the gateway: ask which. */

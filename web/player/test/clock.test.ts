@@ -21,12 +21,25 @@ describe("ServerClock", () => {
     expect(clock.offset).toBe(5000);
   });
 
-  it("forgets old samples, because clocks drift and are set", () => {
+  it("forgets old samples, because clocks drift", () => {
     const clock = new ServerClock();
     clock.add({ sent: 0, received: 1, server: 0.5 });
-    for (let at = 1; at <= 8; at++)
-      clock.add({ sent: at * 100, received: at * 100 + 20, server: at * 100 + 3_600_010 });
-    expect(clock.offset).toBe(3_600_000);
+    for (let at = 1; at <= 8; at++) clock.add({ sent: at * 100, received: at * 100 + 20, server: at * 100 + 30 });
+    expect(clock.offset).toBe(20);
+  });
+
+  it.each([3_600_000, -3_600_000, 2000])("follows a clock that was set by %d ms with the first sample", (step) => {
+    const clock = new ServerClock();
+    clock.add({ sent: 0, received: 1, server: 0.5 });
+    clock.add({ sent: 100, received: 300, server: 200 + step });
+    expect(clock.offset).toBe(step);
+  });
+
+  it("takes no slow round trip for a clock that was set", () => {
+    const clock = new ServerClock();
+    clock.add({ sent: 0, received: 2, server: 1 });
+    clock.add({ sent: 100, received: 2100, server: 110 });
+    expect(clock.offset).toBe(0);
   });
 
   it("ignores invalid samples", () => {
@@ -49,6 +62,15 @@ describe("Latency", () => {
     const latency = new Latency();
     latency.add(10_000, 5080, 5000);
     expect(latency.value).toBe(80);
+  });
+
+  it.each([3_600_000, -3_600_000, 2000])("tells a jump of %d ms from jitter", (step) => {
+    const latency = new Latency();
+    expect(latency.isJump(1000, 1100, 0)).toBe(false);
+    latency.add(1000, 1100, 0);
+    expect(latency.isJump(2000, 2600, 0)).toBe(false);
+    expect(latency.isJump(2000 + step, 2100, 0)).toBe(true);
+    expect(latency.isJump(2000 + step, 2100, null)).toBe(false);
   });
 
   it("is never negative", () => {

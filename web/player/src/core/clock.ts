@@ -3,10 +3,13 @@
 // Rules:
 // 1. The offset comes from request and answer, as in NTP. The server's time belongs to the middle of the round trip. The
 //    fastest of the last SAMPLES round trips is the most accurate: its error is at most half its duration.
-// 2. Latency is the current time minus the capture time, both on the gateway's clock. It is smoothed, but never over a seek
+// 2. A sample that contradicts the earlier ones means that a clock was set. The earlier ones are then forgotten.
+// 3. Latency is the current time minus the capture time, both on the gateway's clock. It is smoothed, but never over a seek
 //    or a change of transport.
 
 const SAMPLES = 8;
+/** Clocks drift less than this over the time of all samples, ms. */
+const DRIFT_MS = 500;
 
 export interface ClockSample {
   /** Local clock, ms. */
@@ -21,7 +24,11 @@ export class ServerClock {
 
   add({ sent, received, server }: ClockSample): void {
     if (!(received >= sent) || !Number.isFinite(server)) return;
-    this.samples.push({ offset: server - (sent + received) / 2, roundTrip: received - sent });
+    const sample = { offset: server - (sent + received) / 2, roundTrip: received - sent };
+    const { best } = this;
+    const tolerance = best ? (best.roundTrip + sample.roundTrip) / 2 + DRIFT_MS : 0;
+    if (best && Math.abs(sample.offset - best.offset) > tolerance) this.samples = [];
+    this.samples.push(sample);
     if (this.samples.length > SAMPLES) this.samples.shift();
   }
 
@@ -50,6 +57,12 @@ const WEIGHT = 1 / 8;
 export class Latency {
   /** ms, smoothed; null until it is known. */
   value: number | null = null;
+
+  /** Whether a frame would change the latency by more than jitter does: playback has moved, or a clock was set. */
+  isJump(captured: number, presented: number, offset: number | null): boolean {
+    if (offset === null || this.value === null || !Number.isFinite(captured)) return false;
+    return Math.abs(presented + offset - captured - this.value) > JUMP_MS;
+  }
 
   /** A frame captured at `captured` (the gateway's clock) was presented at `presented` (local clock). */
   add(captured: number, presented: number, offset: number | null): void {

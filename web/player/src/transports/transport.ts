@@ -50,6 +50,8 @@ export interface Transport {
   statistics(): Promise<TransportStats>;
   /** The size of the video, or the stream that is asked for, has changed. */
   changeRendition?(): void;
+  /** Ask anew for what `captured` is made of, where that is not a part of the stream. */
+  syncClock?(): Promise<void>;
 }
 
 /** This browser cannot play the transport, whatever the gateway sends. */

@@ -72,6 +72,10 @@ export class WebRtcTransport implements Transport {
     this.surface.srcObject = null;
   }
 
+  async syncClock(): Promise<void> {
+    if (this.session?.resource) await this.updateClock();
+  }
+
   async statistics(): Promise<TransportStats> {
     const result: TransportStats = {};
     const reports = await this.peer?.getStats();
