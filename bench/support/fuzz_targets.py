@@ -73,6 +73,8 @@ def rtcp() -> tuple[list[bytes], Run]:
 
     from gateway.clock import CLOCK_RATE
     from gateway.webrtc.rtp.rtcp import RemoteInboundStats, goodbye, parse, sender_report
+    from gateway.webrtc.rtp.transport_cc import PACKETS_MAX, TransportFeedback
+    from tests.support.transport_cc import write_feedback
 
     block = rtp.RtcpReceiverInfo(ssrc=1, fraction_lost=3, packets_lost=7, highest_sequence=99, jitter=5, lsr=77, dlsr=2)
     samples = [
@@ -81,15 +83,20 @@ def rtcp() -> tuple[list[bytes], Run]:
         bytes(rtp.RtcpRtpfbPacket(fmt=1, ssrc=1, media_ssrc=2, lost=[1, 2, 17, 65_535])),
         bytes(rtp.RtcpPsfbPacket(fmt=1, ssrc=1, media_ssrc=2)),
         bytes(rtp.RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=rtp.pack_remb_fci(500_000, [1, 2]))),
+        write_feedback(65_530, 1 << 23, 7, [0, 1, 300, None, None, 290, *range(400, 440), *[None] * 30, 500]),
     ]
 
     def run(data: bytes) -> None:
         reception = RemoteInboundStats()
+        listed = 0
         for packet in parse(data):
+            if isinstance(packet, TransportFeedback):
+                listed += len(packet.arrivals)
             for report in getattr(packet, "reports", ()):
                 reception.take(report, CLOCK_RATE, 90_000 * 1_800_000_000)
             # One datagram must not request the whole history repeatedly.
             assert len(getattr(packet, "lost", ())) <= 17 * len(data)
+        assert listed <= PACKETS_MAX
 
     return samples, run
 

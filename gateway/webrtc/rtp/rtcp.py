@@ -1,12 +1,15 @@
 """RTCP for a sender: writes reports, reads reports and feedback (RFC 3550 §6, 4585, 5104).
 
-aiortc's classes parse. For malformed packets, on which they raise various errors, the result here is an empty list.
+aiortc's classes parse all but what tells bandwidth (:mod:`gateway.webrtc.rtp.transport_cc`). For malformed packets, on
+which they raise various errors, the result here is an empty list.
 """
 
 import struct
 from dataclasses import dataclass
 
 from aiortc.rtp import (
+    RTCP_PSFB,
+    RTCP_RTPFB,
     AnyRtcpPacket,
     RtcpByePacket,
     RtcpPacket,
@@ -18,6 +21,16 @@ from aiortc.rtp import (
 )
 
 from gateway.clock import CLOCK_RATE
+from gateway.webrtc.rtp.transport_cc import (
+    FEEDBACK_FORMAT,
+    PACKETS_MAX,
+    REMB_FORMAT,
+    Remb,
+    TransportFeedback,
+    is_remb,
+    parse_feedback,
+    parse_remb,
+)
 
 NTP_EPOCH_S = 2_208_988_800
 """Seconds from 1900, the epoch of NTP, to 1970 (RFC 868)."""
@@ -75,9 +88,33 @@ def goodbye(ssrcs: list[int]) -> bytes:
     return bytes(RtcpByePacket(sources=ssrcs))
 
 
-def parse(data: bytes) -> list[AnyRtcpPacket]:
+def parse(data: bytes) -> list[AnyRtcpPacket | TransportFeedback | Remb]:
     """The packets of a compound packet; none if it is malformed. Never raises."""
+    packets: list[AnyRtcpPacket | TransportFeedback | Remb] = []
+    at = listed = 0
     try:
-        return RtcpPacket.parse(data)
+        while at < len(data):
+            end = at + 4 + 4 * int.from_bytes(data[at + 2 : at + 4], "big")
+            packet, at = data[at:end], end
+            own = _bandwidth(packet)
+            packets += RtcpPacket.parse(packet) if own is None else [own]
+            if isinstance(own, TransportFeedback):
+                listed += len(own.arrivals)
+                if listed > PACKETS_MAX:
+                    return []
     except (ValueError, struct.error, IndexError):
         return []
+    return packets
+
+
+def _bandwidth(packet: bytes) -> TransportFeedback | Remb | None:
+    """One packet if it is transport-wide feedback or REMB. Raises ``ValueError`` if it is malformed."""
+    if len(packet) < 12 or packet[0] >> 6 != 2 or len(packet) % 4:
+        return None
+    padding = packet[-1] if packet[0] & 0x20 else 0
+    control = packet[12 : len(packet) - padding]
+    if packet[1] == RTCP_RTPFB and packet[0] & 0x1F == FEEDBACK_FORMAT:
+        return parse_feedback(control)
+    if packet[1] == RTCP_PSFB and packet[0] & 0x1F == REMB_FORMAT and is_remb(control):
+        return parse_remb(control)
+    return None
