@@ -1,0 +1,150 @@
+"""ProbeController: when to send more than the camera does, to learn whether the network carries it.
+
+Theory of operation. A viewer on a sub stream, or with pictures left out, sends too little to show that its network has
+become better. A *probe* is ``PROBE_S`` in which packets that the viewer has already are sent again, so that together
+with the media ``STEP`` times the estimate is sent. If it arrives at that rate, the estimate is that rate, and the next
+probe follows; if not, the next one waits for ``FAILED_WAIT_S``.
+
+Rules:
+
+1. A probe is sent only while the viewer could use more (``wanted_bps``, a higher rendition or the whole of the only
+   one), and never for more than that.
+2. None is sent while there is congestion, nor for ``CALM_S`` after it.
+3. Its cost is bounded. What is sent for probes, the media not counted, is at most ``(STEP - 1) * PROBE_S`` seconds'
+   worth of the estimate, or ``PACKETS_MIN`` packets; once for each ``FAILED_WAIT_S`` while they fail: 5 % of the
+   estimate. While they succeed each is twice the one before, up to ``wanted_bps``: together less than 0.2 s of that.
+4. ``now`` is monotonic seconds. Nothing here waits or sends.
+"""
+
+from dataclasses import dataclass
+
+from gateway.webrtc.bandwidth.sent_packets import PacketGroup
+
+PROBE_S = 0.1
+"""Short enough that a queue of a tenth of a second is the worst that it leaves; long enough that the tokens of a
+shaper's bucket and the bursts of Wi-Fi are not taken for the rate."""
+
+STEP = 2.0
+
+PACKETS_MIN = 6
+"""libwebrtc's least is five; the time between two packets says little."""
+
+RECEIVED_SHARE = 0.8
+"""Of a probe's packets must arrive."""
+
+SUCCESS_SHARE = 0.85
+"""Of the rate that was sent must arrive, so that the probe has succeeded."""
+
+FAILED_WAIT_S = 2.0
+CALM_S = 1.0
+BETWEEN_S = 0.2
+
+RESULT_S = 1.0
+"""A probe's feedback is late after this, in addition to what it takes to send it: it has failed."""
+
+
+@dataclass(slots=True)
+class Probe:
+    """A probe to be sent now."""
+
+    bps: float
+    """What is to be sent in all, with the media."""
+    seconds: float
+    bytes_min: int
+    """To be sent at least, even if that takes longer."""
+
+
+class ProbeController:
+    """See the module's rules."""
+
+    def __init__(self) -> None:
+        self.wanted_bps: float | None = None
+        """How much the viewer could use; ``None``: not more than it gets. Set by its owner."""
+        self.probes = 0
+        self.succeeded = 0
+        self._from_s = 0.0
+        """From when on a probe may be sent."""
+        self._probe: Probe | None = None
+        self._began_s = 0.0
+        self._ended_s: float | None = None
+        """When the last packet of the probe was sent; ``None`` while it is being sent."""
+        self._received = 0
+        self._lost = 0
+        self._bytes = 0.0
+        self._first_bytes = 0.0
+        self._first_arrival_s: float | None = None
+        self._last_arrival_s = 0.0
+        self._is_complete = False
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether a probe is being sent, or its result is awaited."""
+        return self._probe is not None
+
+    def next(self, now: float, estimate_bps: float | None) -> Probe | None:
+        """The probe to send now, if there is one to send. :meth:`sent` must be called when that is done."""
+        wanted = self.wanted_bps
+        if self._probe is not None:
+            if self._ended_s is not None and now - self._ended_s > RESULT_S:
+                self._finish(now, FAILED_WAIT_S)
+            return None
+        if wanted is None or estimate_bps is None or estimate_bps >= wanted or now < self._from_s:
+            return None
+        bps = min(STEP * estimate_bps, 1.1 * wanted)
+        self._probe = Probe(bps, PROBE_S, PACKETS_MIN * 1200)
+        self.probes += 1
+        self._began_s, self._ended_s = now, None
+        self._received = self._lost = 0
+        self._bytes = self._first_bytes = self._last_arrival_s = 0.0
+        self._first_arrival_s = None
+        self._is_complete = False
+        return self._probe
+
+    def sent(self, now: float) -> None:
+        """All of the probe has been sent."""
+        self._ended_s = now
+
+    def congested(self, now: float) -> None:
+        """The network is congested, by the probe or not."""
+        self._from_s = max(self._from_s, now + CALM_S)
+        if self._probe is not None:
+            self._finish(now, FAILED_WAIT_S)
+
+    def arrived(self, group: PacketGroup) -> None:
+        """Count packets that have arrived."""
+        if self._probe is None or group.sent_s < self._began_s:
+            return
+        if self._ended_s is not None and group.sent_s > self._ended_s:
+            self._is_complete = True
+            return
+        if self._first_arrival_s is None:
+            # The rate is that of what arrived after the first packet.
+            self._first_arrival_s = group.first_arrival_s
+            self._first_bytes = group.received_bytes / group.received
+        self._last_arrival_s = max(self._last_arrival_s, group.last_arrival_s)
+        self._received += group.received
+        self._bytes += group.received_bytes
+        self._is_complete |= self._ended_s is not None and group.sent_s >= self._ended_s
+
+    def lost(self, group: PacketGroup) -> None:
+        """Count packets that were lost."""
+        if self._probe is not None and self._began_s <= group.sent_s <= (self._ended_s or group.sent_s):
+            self._lost += group.lost
+
+    def result(self, now: float) -> float | None:
+        """The rate that a probe has shown, in bits a second, once; ``None`` if there is none."""
+        probe = self._probe
+        if probe is None or not self._is_complete or self._first_arrival_s is None:
+            return None
+        span_s = self._last_arrival_s - self._first_arrival_s
+        sent_s = max((self._ended_s or now) - self._began_s, 1e-3)
+        bps = 8 * (self._bytes - self._first_bytes) / max(span_s, sent_s)
+        enough = self._received >= PACKETS_MIN - 1 and self._received >= RECEIVED_SHARE * (self._received + self._lost)
+        is_good = enough and bps >= SUCCESS_SHARE * probe.bps
+        self.succeeded += is_good
+        self._finish(now, BETWEEN_S if is_good else FAILED_WAIT_S)
+        return bps if enough else None
+
+    def _finish(self, now: float, wait_s: float) -> None:
+        self._probe = None
+        self._from_s = max(self._from_s, now + wait_s)
