@@ -17,6 +17,7 @@ from gateway.clock import Clock
 from gateway.hub import PacketHub
 from gateway.media import Packet
 from gateway.webrtc.audio import AudioSource
+from gateway.webrtc.bandwidth.probing import Probe
 from gateway.webrtc.rtp.audio_sender import AudioSender
 from gateway.webrtc.rtp.packets import Frame, PacketHistory
 from gateway.webrtc.rtp.payloads import PAYLOADERS
@@ -46,6 +47,8 @@ class CameraFanout:
         self._on_unsupported = on_unsupported
         self._senders: dict[VideoSender, Callable[[Exception], None]] = {}
         self._behind: set[VideoSender] = set()
+        self._probing: dict[VideoSender, Callable[[float], None]] = {}
+        """Viewers that are sent a probe, and what to call at its end."""
         self._audio: dict[AudioCodec, tuple[AudioSource, list[AudioSender]]] = {}
         self._audio_faults = 0
         """Of audio sources that are gone."""
@@ -100,6 +103,7 @@ class CameraFanout:
         """Remove a viewer. May be called twice."""
         self._senders.pop(sender, None)
         self._behind.discard(sender)
+        self._probing.pop(sender, None)
 
     def request_keyframe(self, sender: VideoSender) -> bool:
         """Answer a viewer's PLI or FIR from the GOP. Returns whether it is answered."""
@@ -117,6 +121,15 @@ class CameraFanout:
             is_behind = sender.start(self.history, self._clock.monotonic())
         if is_behind:
             self._fall_behind(sender)
+
+    def probe(self, sender: VideoSender, probe: Probe, on_sent: Callable[[float], None]) -> None:
+        """Send a viewer a probe; ``on_sent`` is called with the time (monotonic seconds) when that is done."""
+        now = self._clock.monotonic()
+        if sender in self._senders and sender.begin_probe(now, probe.bps / 8, probe.seconds, probe.bytes_min):
+            self._probing[sender] = on_sent
+            self._run_pacer()
+        else:
+            on_sent(now)
 
     def retransmit(self, sender: VideoSender, sequences: list[int]) -> None:
         """Answer a viewer's NACK."""
@@ -185,10 +198,11 @@ class CameraFanout:
             # Of a run without video so far: it has no place on the timeline yet.
             return
         for source, senders in tuple(self._audio.values()):
+            now = self._clock.monotonic()
             for payload, timestamp in source.payloads(packet, packet.pts_90k + self._base):
                 for sender in tuple(senders):
                     try:
-                        sender.send(payload, timestamp)
+                        sender.send(payload, timestamp, now)
                     except Exception as error:
                         log.warning(
                             "camera %s: a viewer gets no more audio: %s",
@@ -245,13 +259,16 @@ class CameraFanout:
 
     def _fall_behind(self, sender: VideoSender) -> None:
         self._behind.add(sender)
+        self._run_pacer()
+
+    def _run_pacer(self) -> None:
         if self._pacer is None:
             self._pacer = asyncio.get_running_loop().call_later(PACER_TICK_S, self._tick)
 
     def _tick(self) -> None:
         self._pacer = None
         self._pace()
-        if self._behind:
+        if self._behind or self._probing:
             self._pacer = asyncio.get_running_loop().call_later(PACER_TICK_S, self._tick)
         else:
             self.history.discard_gso_batches()
@@ -260,6 +277,13 @@ class CameraFanout:
         now = self._clock.monotonic()
         for sender in tuple(self._behind):
             self._advance(sender, now)
+        for sender, on_sent in tuple(self._probing.items()):
+            try:
+                if sender.probe(self.history, now):
+                    del self._probing[sender]
+                    on_sent(now)
+            except Exception as error:
+                self._fault(sender, error)
 
     def _advance(self, sender: VideoSender, now: float) -> None:
         try:

@@ -25,14 +25,16 @@ from aiortc.rtp import (
 from pylibsrtp import Session
 
 from gateway.clock import CLOCK_RATE, Clock
-from gateway.webrtc.bandwidth.receiver_reports import BandwidthEstimator
+from gateway.webrtc.bandwidth.sent_packets import SentPackets
+from gateway.webrtc.bandwidth.viewer_bandwidth import Method, ViewerBandwidth
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp import rtcp
 from gateway.webrtc.rtp.audio_sender import AudioSender
-from gateway.webrtc.rtp.packets import one_byte_extensions, packet_template
+from gateway.webrtc.rtp.packets import PacketTemplate, one_byte_extensions, packet_template
 from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpError
+from gateway.webrtc.rtp.transport_cc import Remb, TransportFeedback
 from gateway.webrtc.rtp.video_sender import VideoSender
-from gateway.webrtc.sdp.negotiation import MID, PLAYOUT_DELAY, NegotiatedMedia, NegotiatedSession
+from gateway.webrtc.sdp.negotiation import MID, PLAYOUT_DELAY, TRANSPORT_CC, NegotiatedMedia, NegotiatedSession
 from gateway.webrtc.transport import PeerTransport, Transport
 
 PLAYOUT_AT_ONCE = bytes(3)
@@ -42,8 +44,9 @@ NARROW_S = 6.0
 """How long a network counts as narrow after its limit was lifted: that a small rendition arrives well says nothing of
 a larger one, which is then tried."""
 
-_MID_MAX_BYTES = 11
-"""With the playout delay this makes a block of 20 bytes, the most that fits beside the payload."""
+_MID_MAX_BYTES = 8
+"""With the playout delay and the sequence number this makes a block of 20 bytes, the most that fits beside the
+payload."""
 
 _NACK = 1
 _PLI = 1
@@ -99,26 +102,30 @@ class MediaSession:
         self._inbound = inbound
         self._transport: Transport = transport
         track = negotiated.video
+        sent = None
+        if TRANSPORT_CC in track.extensions:
+            sent = SentPackets(secrets.randbelow(1 << 15))
+        self.bandwidth = ViewerBandwidth(sent)
         retransmission = None
         if track.rtx_payload_type is not None:
-            rtx_template = packet_template(track.rtx_payload_type, _extensions(track), auth_tag_bytes)
+            rtx_template = _template(track, track.rtx_payload_type, auth_tag_bytes)
             retransmission = rtx_template, ssrcs.retransmission
         self.video = VideoSender(
             outbound,
-            packet_template(track.payload_type, _extensions(track), auth_tag_bytes),
+            _template(track, track.payload_type, auth_tag_bytes),
             ssrcs.video,
             transport,
             retransmission=retransmission,
+            log=sent,
         )
         self.audio: AudioSender | None = None
         self._audio_codec = negotiated.audio_codec
         if negotiated.audio is not None and negotiated.audio_codec is not None:
             track = negotiated.audio
-            audio_template = packet_template(track.payload_type, _extensions(track), auth_tag_bytes)
-            self.audio = AudioSender(outbound, audio_template, ssrcs.audio, transport)
+            audio_template = _template(track, track.payload_type, auth_tag_bytes, has_log=sent is not None)
+            self.audio = AudioSender(outbound, audio_template, ssrcs.audio, transport, sent)
         self.remote_inbound = rtcp.RemoteInboundStats()
         """What the viewer last reported about its video."""
-        self.bandwidth = BandwidthEstimator()
         self._narrow_bps = 0.0
         self._narrow_at_s = float("-inf")
         self._on_fault: Callable[[Exception], None] = lambda _: None
@@ -126,6 +133,8 @@ class MediaSession:
     @property
     def estimate_bps(self) -> float | None:
         """What the viewer's network carries, in bits a second; ``None``: enough, or not known."""
+        if self.bandwidth.method is not Method.RECEIVER_REPORTS:
+            return self.bandwidth.estimate_bps
         if self.bandwidth.limit_bytes_per_s is not None:
             return 8.0 * self.bandwidth.limit_bytes_per_s
         is_recent = self._clock.monotonic() - self._narrow_at_s < NARROW_S
@@ -142,6 +151,7 @@ class MediaSession:
         """Send another rendition, from the keyframe of its current GOP on. Sequence numbers and clocks continue."""
         before, self._fanout = self._fanout, fanout
         before.remove(self.video)
+        self.bandwidth.probe_sent(self._clock.monotonic())
         wall_90k = self._clock.wall_90k()
         old, new = before.timeline_at(wall_90k), fanout.timeline_at(wall_90k)
         shift_90k = old - new if old is not None and new is not None else 0
@@ -194,8 +204,16 @@ class MediaSession:
                 self._take(packet)
         return result
 
-    def _take(self, packet: AnyRtcpPacket) -> None:
-        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+    def _take(self, packet: AnyRtcpPacket | TransportFeedback | Remb) -> None:
+        if isinstance(packet, TransportFeedback):
+            now = self._clock.monotonic()
+            rate = self._fanout.bytes_per_s
+            if self.bandwidth.take_feedback(now, packet.base_sequence, packet.reference, packet.arrivals, rate):
+                self._apply(now)
+        elif isinstance(packet, Remb):
+            self.bandwidth.take_remb(self._clock.monotonic(), packet.bits_per_s, self._fanout.bytes_per_s)
+            self._apply(self._clock.monotonic())
+        elif isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
                 if report.ssrc == self.video.ssrc:
                     self.remote_inbound.take(report, CLOCK_RATE, self._clock.wall_90k())
@@ -207,18 +225,28 @@ class MediaSession:
             self._fanout.request_keyframe(self.video)
 
     def _adapt(self, report: RtcpReceiverInfo) -> None:
-        self.bandwidth.take(
-            self._clock.monotonic(),
+        now = self._clock.monotonic()
+        self.bandwidth.take_report(
+            now,
             highest_sequence=report.highest_sequence,
             packets_lost=report.packets_lost,
+            fraction_lost=self.remote_inbound.fraction_lost,
             round_trip_s=self.remote_inbound.round_trip_s,
             sent_bytes=self.video.payload_bytes_sent,
-            camera_bytes_per_s=self._fanout.bytes_per_s,
+            stream_bytes_per_s=self._fanout.bytes_per_s,
         )
-        limit_bytes_per_s = self.bandwidth.limit_bytes_per_s
-        if limit_bytes_per_s is not None:
-            self._narrow_bps, self._narrow_at_s = 8.0 * limit_bytes_per_s, self._clock.monotonic()
-        self._fanout.set_limit(self.video, limit_bytes_per_s)
+        if self.bandwidth.limit_bytes_per_s is not None:
+            self._narrow_bps, self._narrow_at_s = 8.0 * self.bandwidth.limit_bytes_per_s, now
+        self._apply(now)
+
+    def _apply(self, now: float) -> None:
+        """Send as the viewer's network permits."""
+        self.video.set_pace(self.bandwidth.pace_bytes_per_s)
+        self._fanout.set_limit(self.video, self.bandwidth.limit_bytes_per_s)
+        if self.video.can_probe:
+            probe = self.bandwidth.next_probe(now)
+            if probe is not None:
+                self._fanout.probe(self.video, probe, self.bandwidth.probe_sent)
 
     def _reports(self, wall_90k: int) -> bytes:
         """A compound packet of sender reports; empty before anything was sent (RFC 3550 §6.4)."""
@@ -241,10 +269,18 @@ class MediaSession:
         self._transport.send(data, len(data))
 
 
-def _extensions(track: NegotiatedMedia) -> bytes:
+def _template(
+    track: NegotiatedMedia, payload_type: int, auth_tag_bytes: int, *, has_log: bool = True
+) -> PacketTemplate:
     values: dict[int, bytes] = {}
+    has_sequence = has_log and TRANSPORT_CC in track.extensions
+    if has_sequence:
+        # The first one: the fan-out writes it for each packet.
+        values[track.extensions[TRANSPORT_CC]] = bytes(2)
     if MID in track.extensions and 1 <= len(track.mid.encode()) <= _MID_MAX_BYTES:
         values[track.extensions[MID]] = track.mid.encode()
     if PLAYOUT_DELAY in track.extensions:
         values[track.extensions[PLAYOUT_DELAY]] = PLAYOUT_AT_ONCE
-    return one_byte_extensions(values)
+    return packet_template(
+        payload_type, one_byte_extensions(values), auth_tag_bytes, has_transport_sequence=has_sequence
+    )

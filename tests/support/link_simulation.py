@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.webrtc.bandwidth.estimator import WIRE_BYTES, BandwidthEstimator
+from gateway.webrtc.bandwidth.estimator import BandwidthEstimator
 from gateway.webrtc.bandwidth.limit import OVERHEAD, SendLimit
 from gateway.webrtc.bandwidth.probing import Probe
-from gateway.webrtc.bandwidth.receiver_reports import BandwidthEstimator as ReportEstimator
+from gateway.webrtc.bandwidth.receiver_reports import ReportEstimator
 from gateway.webrtc.bandwidth.rendition_choice import Rendition, RenditionChooser
-from gateway.webrtc.bandwidth.sent_packets import SentPackets
+from gateway.webrtc.bandwidth.sent_packets import WIRE_BYTES, SentPackets
 from gateway.webrtc.rtp.transport_cc import REFERENCE_TICKS, TICKS_PER_S
 
 STEP_S = 0.005
@@ -215,7 +215,7 @@ class Simulation:
 
     def _put(self, packet: Packet, *, repeats: bool) -> int:
         size = PACKET_BYTES - PAYLOAD_BYTES + packet.bytes
-        sequence = self.sent.add(self.now, 1, size)
+        sequence = self.sent.add(self.now, 1, size - WIRE_BYTES)
         arrival = self.link.send(self.now, size)
         self._window.append((self.now, size))
         if not repeats:
@@ -261,7 +261,7 @@ class Simulation:
         elapsed_s = self.now - self._probe_began_s
         due = probe.bps / 8 * (elapsed_s + STEP_S) - (self.sent.bytes_sent - self._probe_base)
         while due > 0:
-            sequence = self.sent.add(self.now, 1, PACKET_BYTES)
+            sequence = self.sent.add(self.now, 1, PACKET_BYTES - WIRE_BYTES)
             arrival = self.link.send(self.now, PACKET_BYTES)
             self.probe_bytes += PACKET_BYTES
             self._window.append((self.now, PACKET_BYTES))

@@ -36,9 +36,6 @@ from gateway.webrtc.bandwidth.loss import LOSS_GOOD, LOSS_SEVERE, LossDetector, 
 from gateway.webrtc.bandwidth.probing import ProbeController
 from gateway.webrtc.bandwidth.sent_packets import PacketGroup, SentPackets
 
-WIRE_BYTES = 28
-"""Headers of UDP and IPv4, which a link carries, too."""
-
 ESTIMATE_MIN_BPS = 64_000
 """With less there is no video, and any network should carry this."""
 

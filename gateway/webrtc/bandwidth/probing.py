@@ -40,7 +40,7 @@ CALM_S = 1.0
 BETWEEN_S = 0.2
 
 RESULT_S = 1.0
-"""A probe's feedback is late after this, in addition to what it takes to send it: it has failed."""
+"""A probe's feedback is late after this, and so is its last packet: it has failed."""
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class ProbeController:
         """The probe to send now, if there is one to send. :meth:`sent` must be called when that is done."""
         wanted = self.wanted_bps
         if self._probe is not None:
-            if self._ended_s is not None and now - self._ended_s > RESULT_S:
+            if now - (self._began_s if self._ended_s is None else self._ended_s) > RESULT_S:
                 self._finish(now, FAILED_WAIT_S)
             return None
         if wanted is None or estimate_bps is None or estimate_bps >= wanted or now < self._from_s:
@@ -101,8 +101,9 @@ class ProbeController:
         return self._probe
 
     def sent(self, now: float) -> None:
-        """All of the probe has been sent."""
-        self._ended_s = now
+        """All of the probe has been sent, or it cannot be."""
+        if self._ended_s is None:
+            self._ended_s = now
 
     def congested(self, now: float) -> None:
         """The network is congested, by the probe or not."""

@@ -1,7 +1,7 @@
-"""BandwidthEstimator: how much video a viewer's network carries, from the viewer's RTCP receiver reports.
+"""ReportEstimator: how much video a viewer's network carries, from the viewer's RTCP receiver reports.
 
 Theory of operation. A camera has one bitrate, and there is no smaller rendition to switch to. A network that is too
-narrow can only be sent fewer frames. :class:`BandwidthEstimator` takes the receiver reports, about one a second, and
+narrow can only be sent fewer frames. :class:`ReportEstimator` takes the receiver reports, about one a second, and
 gives a limit in bytes a second, or none. Which frames are left out under a limit is the sender's decision.
 
               ┌── bad for OVERUSE_S ──▶         ┌── as bad with much less sent ──▶
@@ -144,7 +144,7 @@ class _ReportSnapshot:
     sent_bytes: int
 
 
-class BandwidthEstimator:
+class ReportEstimator:
     """The estimator of one viewer; see the module's rules."""
 
     def __init__(self) -> None:

@@ -23,6 +23,9 @@ ENTRIES_MAX = 4096
 _TRIM = 512
 """Entries are dropped in groups of so many."""
 
+WIRE_BYTES = 28
+"""Headers of UDP and IPv4, which a link carries, too."""
+
 TICK_S = 0.000_25
 REFERENCE_S = 0.064
 _REFERENCE_BITS = 24
@@ -64,9 +67,10 @@ class SentPackets:
         return len(self._firsts)
 
     def add(self, now: float, count: int, size_bytes: int) -> int:
-        """Count packets that are sent now; ``size_bytes`` is that of all together. Returns the first one's number."""
+        """Note packets that were sent now; ``size_bytes`` is all of their UDP payload. Returns the first number."""
         first = self.next_sequence
         self.next_sequence = first + count
+        size_bytes += count * WIRE_BYTES
         self.bytes_sent += size_bytes
         if len(self._firsts) >= ENTRIES_MAX:
             self.entries_dropped += sum(item >= self._reported for item in self._firsts[:_TRIM])

@@ -7,8 +7,9 @@ one.
 
 The packets of two viewers differ only in sequence number, timestamp and SSRC, and in the encryption. Everything else
 (payload type, header extensions, room for the SRTP authentication tag) is a :class:`PacketTemplate`, and viewers with
-equal browsers share one. For each frame and template a :class:`GsoBatch` holds plain packets one after the other: a
-sender copies it, writes the three fields and encrypts in place.
+equal browsers share one. The transport-wide sequence number is a header extension that differs, too; it is the first of
+its block, so that its place is known. For each frame and template a :class:`GsoBatch` holds plain packets one after the
+other: a sender copies it, writes these fields and encrypts in place.
 """
 
 from bisect import bisect_right
@@ -24,6 +25,9 @@ HEADER_BYTES = 12
 MAX_PAYLOAD_BYTES = 1182
 """What fits in the smallest MTU, that of IPv6, 1280 bytes (RFC 8200 §5): 1232 bytes of UDP payload less the RTP
 header (12), our largest header extension (20), the SRTP tag (16) and the sequence number of a retransmission (2)."""
+
+TRANSPORT_SEQUENCE_AT = HEADER_BYTES + 5
+"""Where the transport-wide sequence number stands: after the block's head and the head of its first element."""
 
 GSO_MAX_PACKETS = 32
 """39 KB, 3 ms of a 100 Mbit/s Wi-Fi. One ``sendmsg`` with UDP_SEGMENT could take 64 packets and 65,507 bytes."""
@@ -41,10 +45,17 @@ HISTORY_MAX_BYTES = 32 * 1024 * 1024
 class PacketTemplate:
     """What all packets of one negotiated codec have in common. Compared by identity; made by `packet_template`."""
 
-    __slots__ = ("auth_tag_bytes", "extensions", "header_bytes", "payload_type")
+    __slots__ = ("auth_tag_bytes", "extensions", "header_bytes", "payload_type", "transport_fields")
 
-    def __init__(self, payload_type: int, extensions: bytes, auth_tag_bytes: int) -> None:
+    def __init__(
+        self, payload_type: int, extensions: bytes, auth_tag_bytes: int, *, has_transport_sequence: bool
+    ) -> None:
         self.payload_type = payload_type
+        self.transport_fields: tuple[int, int] | None = None
+        """What stands between the SSRC and the transport-wide sequence number: the block's first four bytes, and the
+        element's first one. ``None`` if packets have no such number."""
+        if has_transport_sequence:
+            self.transport_fields = int.from_bytes(extensions[:4], "big"), extensions[4]
         self.extensions = extensions
         self.auth_tag_bytes = auth_tag_bytes
         self.header_bytes = HEADER_BYTES + len(extensions)
@@ -56,9 +67,14 @@ class PacketTemplate:
 
 
 @lru_cache(maxsize=256)
-def packet_template(payload_type: int, extensions: bytes, auth_tag_bytes: int) -> PacketTemplate:
-    """The one template with these values. ``extensions`` is the whole block of RFC 8285, or empty."""
-    return PacketTemplate(payload_type, extensions, auth_tag_bytes)
+def packet_template(
+    payload_type: int, extensions: bytes, auth_tag_bytes: int, *, has_transport_sequence: bool = False
+) -> PacketTemplate:
+    """The one template with these values. ``extensions`` is the whole block of RFC 8285, or empty.
+
+    With ``has_transport_sequence`` its first element has two bytes, for the transport-wide sequence number.
+    """
+    return PacketTemplate(payload_type, extensions, auth_tag_bytes, has_transport_sequence=has_transport_sequence)
 
 
 def one_byte_extensions(elements: dict[int, bytes]) -> bytes:
@@ -71,13 +87,22 @@ def one_byte_extensions(elements: dict[int, bytes]) -> bytes:
 
 
 def rtp_packet(
-    template: PacketTemplate, payload: bytes, sequence: int, timestamp: int, ssrc: int, *, marker: bool
+    template: PacketTemplate,
+    payload: bytes,
+    sequence: int,
+    timestamp: int,
+    ssrc: int,
+    *,
+    marker: bool,
+    transport_sequence: int = 0,
 ) -> bytes:
     """One RTP packet, without room for its SRTP authentication tag."""
     header = bytearray(template.header(marker=marker))
     header[2:4] = (sequence & 0xFFFF).to_bytes(2, "big")
     header[4:8] = timestamp.to_bytes(4, "big")
     header[8:12] = ssrc.to_bytes(4, "big")
+    if template.transport_fields is not None:
+        header[TRANSPORT_SEQUENCE_AT : TRANSPORT_SEQUENCE_AT + 2] = (transport_sequence & 0xFFFF).to_bytes(2, "big")
     return bytes(header) + payload
 
 

@@ -22,6 +22,9 @@ BUFFER_BYTES = 65_536
 _RTP_FIELDS = Struct("!HII")
 """Sequence number, timestamp, SSRC: bytes 2 to 12 of an RTP header (RFC 3550 §5.1)."""
 
+_TRANSPORT_FIELDS = Struct("!HIIIBH")
+"""The same up to the transport-wide sequence number, with the template's ``transport_fields``: bytes 2 to 19."""
+
 _SLOT_SIZES_MAX = 64
 """Packet sizes whose slots are kept; nearly all batches have the full packet size."""
 
@@ -56,25 +59,49 @@ class OutboundSrtp:
         self._context: Any = srtp_context(session)
         self._buffer = buffer
 
-    def protect_batch(self, batch: GsoBatch, sequence: int, timestamp: int, ssrc: int) -> memoryview:
-        """A batch as SRTP. ``sequence`` is the first packet's. Valid until the next call for any viewer."""
+    def protect_batch(
+        self,
+        batch: GsoBatch,
+        sequence: int,
+        timestamp: int,
+        ssrc: int,
+        transport: tuple[tuple[int, int], int] | None = None,
+    ) -> memoryview:
+        """A batch as SRTP. ``sequence`` is the first packet's. Valid until the next call for any viewer.
+
+        ``transport`` has the template's ``transport_fields`` and the first packet's transport-wide sequence number.
+        """
         buffer = self._buffer
         data, view, length, context = batch.data, buffer.view, buffer.length, self._context
-        protect, write_fields = srtp_protect, _RTP_FIELDS.pack_into
+        protect = srtp_protect
         timestamp &= 0xFFFFFFFF
         view[: len(data)] = data
-        last = batch.count - 1
-        slots = buffer.slots(batch.segment_bytes, batch.count)
-        for place in range(last):
-            address, at = slots[place]
-            write_fields(view, at, (sequence + place) & 0xFFFF, timestamp, ssrc)
-            length[0] = batch.packet_bytes
-            if protect(context, address, length):
+        count, size = batch.count, batch.packet_bytes
+        slots = buffer.slots(batch.segment_bytes, count)
+        if transport is None:
+            write_fields = _RTP_FIELDS.pack_into
+            for place in range(count):
+                write_fields(view, slots[place][1], (sequence + place) & 0xFFFF, timestamp, ssrc)
+        else:
+            (block, element), first = transport
+            write_all_fields = _TRANSPORT_FIELDS.pack_into
+            for place in range(count):
+                write_all_fields(
+                    view,
+                    slots[place][1],
+                    (sequence + place) & 0xFFFF,
+                    timestamp,
+                    ssrc,
+                    block,
+                    element,
+                    (first + place) & 0xFFFF,
+                )
+        for place in range(count - 1):
+            length[0] = size
+            if protect(context, slots[place][0], length):
                 raise SrtpError("libsrtp refused to encrypt a packet")
-        address, at = slots[last]
-        write_fields(view, at, (sequence + last) & 0xFFFF, timestamp, ssrc)
         length[0] = batch.last_packet_bytes
-        if protect(context, address, length):
+        if protect(context, slots[count - 1][0], length):
             raise SrtpError("libsrtp refused to encrypt a packet")
         return view[: len(data)]
 

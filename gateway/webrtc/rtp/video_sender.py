@@ -18,17 +18,22 @@ Rules:
 6. Under a limit (:mod:`gateway.webrtc.bandwidth`) the limit is the pace, so rule 4 leaves out what exceeds it: the rest
    of a GOP, or whole ones. A keyframe is sent to its end once it is begun, however long that takes: otherwise the
    viewer might never get a whole one. PLI and FIR are answered by the next keyframe.
+7. A viewer whose network has been congested has a pace of its own, which retransmissions share.
+8. A probe (:mod:`gateway.webrtc.bandwidth.probing`) sends packets again that the viewer has, as RTX: receivers drop
+   them. Without RTX there are no probes.
 """
 
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from gateway.clock import CLOCK_RATE
 from gateway.webrtc.rtp.packets import Frame, PacketHistory, PacketTemplate, rtp_packet
 from gateway.webrtc.rtp.sequence_mapping import SequenceMapping
 from gateway.webrtc.rtp.srtp import OutboundSrtp
 from gateway.webrtc.rtp.token_bucket import TokenBucket
+from gateway.webrtc.rtp.transport_sequence import PacketLog
 from gateway.webrtc.transport import Transport
 
 PACE_BYTES_PER_S = 50_000_000 // 8
@@ -58,13 +63,34 @@ RETRANSMIT_BUCKET_BYTES = 256 * 1024
 """Enough for one lost keyframe."""
 
 LIMITED_BUCKET_S = 0.1
-"""Under a limit, at most this many seconds of it are sent at once: narrow links have short queues."""
+"""Under a limit or with a pace of its own, at most this many seconds of it are sent at once: narrow links have short
+queues."""
+
+PROBE_PAYLOAD_MIN_BYTES = 200
+"""Smaller packets cost as much to send, and say little about a rate."""
+
+PROBE_STEPS_MAX = 64
+"""How many packets are looked at for a large enough one."""
 
 KEYFRAME_INTERVAL_S = 1.0
 """PLI and FIR are answered at most once a second. Chromium repeats a PLI every 200 ms until it gets a keyframe."""
 
 _MAPPINGS_MAX = 16
 """Mappings kept for retransmissions: more than there can be within a second of history."""
+
+
+@dataclass(slots=True)
+class _Probe:
+    """A probe that is being sent."""
+
+    began_s: float
+    base_bytes: int
+    """What the log had before."""
+    bytes_per_s: float
+    seconds: float
+    bytes_min: int
+    next_index: int
+    """The packet that is sent again next; they are taken backwards."""
 
 
 class VideoSender:
@@ -79,8 +105,11 @@ class VideoSender:
         *,
         retransmission: tuple[PacketTemplate, int] | None = None,
         first_sequence: int | None = None,
+        log: PacketLog | None = None,
     ) -> None:
         self._srtp = srtp
+        self._log = log if template.transport_fields is not None else None
+        """Counts what is sent; ``None`` without transport-wide sequence numbers."""
         self._template = template
         self.ssrc = ssrc
         self.transport = transport
@@ -99,6 +128,9 @@ class VideoSender:
         self._keyframe_at = 0.0
         self._keyframe_cost_s = 0.0
         self.pace_bytes_per_s = PACE_BYTES_PER_S
+        self._own_pace_bytes_per_s: int | None = None
+        self._now = 0.0
+        self._probe: _Probe | None = None
         self.retransmit_bytes_per_s = RETRANSMIT_BYTES_PER_S
         self._limit_bytes_per_s: int | None = None
         self._sends_single_packets = False
@@ -114,6 +146,8 @@ class VideoSender:
         self.replays = 0
         """How often the current GOP was sent from its start: once for joining, then for PLI and FIR, and each time
         that the rendition changed."""
+        self.probe_bytes = 0
+        """Sent for probes, the media not counted."""
         self.retransmitted = 0
         self.retransmissions_refused = 0
         """Requested packets that are no longer in the history, or exceed the rate limit."""
@@ -141,7 +175,7 @@ class VideoSender:
                 self._seek(keyframe, history)
         self._limit_bytes_per_s = bytes_per_s
         self._sends_single_packets |= bytes_per_s is not None
-        self._bucket.capacity_bytes = BUCKET_BYTES if bytes_per_s is None else LIMITED_BUCKET_S * bytes_per_s
+        self._set_bucket()
         return is_new
 
     def continue_on(self, shift_90k: int) -> None:
@@ -153,6 +187,43 @@ class VideoSender:
         self._next_index = -1
         self._pinned_keyframe = None
         self._sends_single_packets = self._limit_bytes_per_s is not None
+        self._bucket.level_bytes = max(0.0, self._bucket.level_bytes)
+        self._probe = None
+
+    def set_pace(self, bytes_per_s: int | None) -> None:
+        """Send no faster than this from now on; ``None``: as fast as to anybody. It may change often."""
+        if bytes_per_s != self._own_pace_bytes_per_s:
+            self._own_pace_bytes_per_s = bytes_per_s
+            self._set_bucket()
+
+    @property
+    def can_probe(self) -> bool:
+        """Whether the viewer has what probes need: RTX, and transport-wide sequence numbers."""
+        return self._rtx_template is not None and self._log is not None
+
+    def begin_probe(self, now: float, bytes_per_s: float, seconds: float, bytes_min: int) -> bool:
+        """Begin to send this rate, the media included. Returns whether it can; then call :meth:`probe`."""
+        if not self.can_probe or self._log is None or self._next_index < 0 or self._probe is not None:
+            return False
+        base = self._log.bytes_sent
+        self._probe = _Probe(now, base, bytes_per_s, seconds, bytes_min, self._next_index - 1)
+        return True
+
+    def probe(self, history: PacketHistory, now: float) -> bool:
+        """Send what is due of the probe. Returns whether all of it has been sent."""
+        probe, log = self._probe, self._log
+        if probe is None or log is None:
+            return True
+        self._now = now
+        due = probe.bytes_per_s * (now - probe.began_s)
+        size = max(probe.bytes_min, probe.bytes_per_s * probe.seconds)
+        while log.bytes_sent - probe.base_bytes <= due:
+            if log.bytes_sent - probe.base_bytes >= size or not self._send_again(probe, history):
+                self._probe = None
+                break
+        if log.bytes_sent - probe.base_bytes >= size:
+            self._probe = None
+        return self._probe is None
 
     def start(self, history: PacketHistory, now: float) -> bool:
         """Move to the current GOP's keyframe, or wait for the next one. Returns whether there is something to send."""
@@ -266,8 +337,20 @@ class VideoSender:
         self._keyframe_at = now
         self._keyframe_cost_s = history.gop_bytes / self.pace_bytes_per_s
 
+    def _set_bucket(self) -> None:
+        shared = self._shared_bytes_per_s
+        self._bucket.capacity_bytes = BUCKET_BYTES if shared is None else min(BUCKET_BYTES, LIMITED_BUCKET_S * shared)
+
+    @property
+    def _shared_bytes_per_s(self) -> int | None:
+        """The rate that media and retransmissions share; ``None`` without a limit and a pace of its own."""
+        return self._own_pace_bytes_per_s if self._limit_bytes_per_s is None else self._limit_bytes_per_s
+
     def _refill(self, now: float) -> None:
-        self._bucket.refill(now, self._limit_bytes_per_s or self.pace_bytes_per_s)
+        self._now = now
+        own = self._own_pace_bytes_per_s
+        pace = self.pace_bytes_per_s if own is None else min(own, self.pace_bytes_per_s)
+        self._bucket.refill(now, self._limit_bytes_per_s or pace)
 
     def _frame_of(self, index: int, history: PacketHistory) -> Frame | None:
         pinned = self._pinned_keyframe
@@ -295,15 +378,20 @@ class VideoSender:
         timestamp = mapping.timestamp(frame)
         done = self._next_index - frame.first_index
         overhead = self._template.header_bytes + self._template.auth_tag_bytes
+        log, fields, transport = self._log, self._template.transport_fields, None
         for batch in frame.gso_batches(self._template):
             if batch.first < done:
                 continue
             if self._bucket.level_bytes <= 0 or self.transport.is_full:
                 return False
-            data = self._srtp.protect_batch(batch, self._next_sequence, timestamp, self.ssrc)
+            if log is not None and fields is not None:
+                transport = fields, log.next_sequence
+            data = self._srtp.protect_batch(batch, self._next_sequence, timestamp, self.ssrc, transport)
             if not self.transport.send(data, batch.segment_bytes):
                 return False
             size = len(batch.data)
+            if log is not None:
+                log.add(self._now, batch.count, size)
             self._bucket.level_bytes -= size
             self._next_index += batch.count
             self._next_sequence += batch.count
@@ -322,13 +410,12 @@ class VideoSender:
                 return False
             payload = frame.payloads[self._next_index - frame.first_index]
             marker = self._next_index == frame.end_index - 1
-            plain = rtp_packet(
+            size = self._send_one(
                 self._template, payload, self._next_sequence, timestamp & 0xFFFFFFFF, self.ssrc, marker=marker
             )
-            data = self._srtp.protect_packet(plain)
-            if not self.transport.send(data, len(data)):
+            if not size:
                 return False
-            self._bucket.level_bytes -= len(data)
+            self._bucket.level_bytes -= size
             self._next_index += 1
             self._next_sequence += 1
             self.packets_sent += 1
@@ -344,33 +431,58 @@ class VideoSender:
         mapping = next((mapping for mapping in reversed(self._mappings) if mapping.first_sequence <= full), None)
         if mapping is None:
             return False
-        limit = self._limit_bytes_per_s
-        if limit is not None and (mapping is not self._mappings[-1] or self._bucket.level_bytes < -RTX_AHEAD_S * limit):
+        shared, is_present = self._shared_bytes_per_s, mapping is self._mappings[-1]
+        if shared is not None and (not is_present or self._bucket.level_bytes < -RTX_AHEAD_S * shared):
             # Skipped frames are no longer needed, and all packets share one rate.
             return False
         index = mapping.first_index + full - mapping.first_sequence
         history = mapping.history
-        is_present = mapping is self._mappings[-1]
         frame = self._frame_of(index, history) if is_present else history.frame_of(index)
-        if frame is None:
+        if frame is None or self._retransmit_bucket.level_bytes < len(frame.payloads[index - frame.first_index]):
             return False
-        place = index - frame.first_index
-        payload = frame.payloads[place]
-        if self._retransmit_bucket.level_bytes < len(payload):
-            return False
-        marker = index == frame.end_index - 1
-        timestamp = mapping.timestamp(frame) & 0xFFFFFFFF
+        size = self._send_copy(frame, index, mapping)
+        self._retransmit_bucket.level_bytes -= size
+        if shared is not None:
+            self._bucket.level_bytes -= size
+        self.retransmitted += size > 0
+        return size > 0
+
+    def _send_again(self, probe: _Probe, history: PacketHistory) -> bool:
+        """Send one packet of a probe. Returns whether there was one."""
+        mapping = self._mappings[-1]
+        for _ in range(PROBE_STEPS_MAX):
+            index = probe.next_index
+            probe.next_index -= 1
+            if probe.next_index < max(mapping.first_index, history.start_index):
+                probe.next_index = self._next_index - 1
+            frame = history.frame_of(index) if index >= mapping.first_index else None
+            if frame is None or len(frame.payloads[index - frame.first_index]) < PROBE_PAYLOAD_MIN_BYTES:
+                continue
+            size = self._send_copy(frame, index, mapping)
+            self.probe_bytes += size
+            return size > 0
+        return False
+
+    def _send_copy(self, frame: Frame, index: int, mapping: SequenceMapping) -> int:
+        """Send a packet again. Returns its size on the wire; 0 if the transport did not take it."""
+        payload, marker = frame.payloads[index - frame.first_index], index == frame.end_index - 1
+        sequence, timestamp = mapping.sequence(index) & 0xFFFF, mapping.timestamp(frame) & 0xFFFFFFFF
         if self._rtx_template is None:
-            plain = rtp_packet(self._template, payload, sequence, timestamp, self.ssrc, marker=marker)
-        else:
-            body = sequence.to_bytes(2, "big") + payload
-            plain = rtp_packet(self._rtx_template, body, self._rtx_sequence, timestamp, self.rtx_ssrc, marker=marker)
-            self._rtx_sequence += 1
+            return self._send_one(self._template, payload, sequence, timestamp, self.ssrc, marker=marker)
+        body, rtx_sequence = sequence.to_bytes(2, "big") + payload, self._rtx_sequence
+        self._rtx_sequence += 1
+        return self._send_one(self._rtx_template, body, rtx_sequence, timestamp, self.rtx_ssrc, marker=marker)
+
+    def _send_one(
+        self, template: PacketTemplate, payload: bytes, sequence: int, timestamp: int, ssrc: int, *, marker: bool
+    ) -> int:
+        """Send a packet. Returns its size on the wire; 0 if the transport did not take it."""
+        log = self._log
+        number = 0 if log is None else log.next_sequence
+        plain = rtp_packet(template, payload, sequence, timestamp, ssrc, marker=marker, transport_sequence=number)
         data = self._srtp.protect_packet(plain)
-        self._retransmit_bucket.level_bytes -= len(data)
-        if limit is not None:
-            self._bucket.level_bytes -= len(data)
         if not self.transport.send(data, len(data)):
-            return False
-        self.retransmitted += 1
-        return True
+            return 0
+        if log is not None:
+            log.add(self._now, 1, len(data))
+        return len(data)

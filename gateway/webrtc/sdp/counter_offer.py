@@ -9,10 +9,10 @@ from gateway.media import AudioInfo, StreamInfo, VideoInfo
 from gateway.webrtc.sdp.answer import LocalDescription, candidate_lines, session_lines, transport_lines
 from gateway.webrtc.sdp.codecs import AudioCodec, native_codec, profile_level_id
 from gateway.webrtc.sdp.h265 import offered_parameters
-from gateway.webrtc.sdp.negotiation import FEEDBACK, MID, PLAYOUT_DELAY
+from gateway.webrtc.sdp.negotiation import FEEDBACK, MID, PLAYOUT_DELAY, TRANSPORT_CC
 
 _PROTOCOL = "UDP/TLS/RTP/SAVPF"
-_EXTENSIONS = {MID: 1, PLAYOUT_DELAY: 2}
+_EXTENSIONS = {MID: 1, PLAYOUT_DELAY: 2, TRANSPORT_CC: 3}
 _PAYLOAD_TYPES = {AudioCodec.OPUS: 111, AudioCodec.PCMA: 8, AudioCodec.PCMU: 0}
 _CONSTRAINED_BASELINE = "42e0"
 
@@ -45,7 +45,7 @@ def _video_lines(video: VideoInfo, local: LocalDescription) -> list[str]:
     name, parameters = _video_formats(video)
     formats = list(enumerate(parameters, 48))
     numbers = [number for first, _ in formats for number in (2 * first, 2 * first + 1)]
-    lines = _section_lines("video", "0", numbers, local, MID, PLAYOUT_DELAY)
+    lines = _section_lines("video", "0", numbers, local, MID, PLAYOUT_DELAY, TRANSPORT_CC)
     for first, format_parameters in formats:
         codec, rtx = 2 * first, 2 * first + 1
         lines += [

@@ -26,8 +26,11 @@ MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 """Header extensions that are sent if they are offered (RFC 9143 §15, and Chromium's documentation)."""
 
-FEEDBACK = frozenset({"nack", "nack pli", "ccm fir"})
-"""RTCP feedback that is accepted. Any other would be received in vain."""
+TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+"""The header extension of transport-wide sequence numbers. It is sent if its feedback is offered, too."""
+
+FEEDBACK = frozenset({"nack", "nack pli", "ccm fir", "transport-cc", "goog-remb"})
+"""RTCP feedback that is accepted; REMB only without transport-wide feedback. Any other would be received in vain."""
 
 FINGERPRINT_HASHES = ("sha-256", "sha-384", "sha-512")
 """Hash functions of DTLS fingerprints that can be checked. Of those in an offer, the first one counts (RFC 8122 §5)."""
@@ -217,7 +220,13 @@ def _choose_audio(
 def _media(
     index: int, section: OfferedSection, codec: OfferedCodec, parameters: str, extensions: tuple[str, ...]
 ) -> NegotiatedMedia:
+    usable = {uri: identifier for uri, identifier in section.extensions.items() if 1 <= identifier <= _EXTENSION_ID_MAX}
     feedback = tuple(dict.fromkeys(item for item in codec.feedback if item in FEEDBACK))
+    is_transport_wide = "transport-cc" in feedback and TRANSPORT_CC in usable
+    unused = "goog-remb" if is_transport_wide else "transport-cc"
+    feedback = tuple(item for item in feedback if item != unused)
+    if is_transport_wide:
+        extensions = (*extensions, TRANSPORT_CC)
     return NegotiatedMedia(
         index=index,
         mid=section.mid,
@@ -226,10 +235,6 @@ def _media(
         format_parameters=parameters,
         feedback=feedback,
         rtx_payload_type=rtx_for(codec, section.codecs) if "nack" in feedback else None,
-        extensions={
-            uri: identifier
-            for uri, identifier in section.extensions.items()
-            if uri in extensions and 1 <= identifier <= _EXTENSION_ID_MAX
-        },
+        extensions={uri: identifier for uri, identifier in usable.items() if uri in extensions},
         sendonly_extensions=section.recvonly_extensions,
     )

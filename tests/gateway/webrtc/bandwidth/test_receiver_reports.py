@@ -9,8 +9,8 @@ from gateway.webrtc.bandwidth.receiver_reports import (
     LIMIT_MIN_BYTES_PER_S,
     MIN_RTT_WINDOW_S,
     RANDOM_LOSS_S,
-    BandwidthEstimator,
     BandwidthState,
+    ReportEstimator,
 )
 
 CAMERA = 187_500.0
@@ -22,7 +22,7 @@ PACKET = 1200
 class Link:
     """A link with a drop-tail queue, and a viewer behind it that reports once a second."""
 
-    estimator: BandwidthEstimator = field(default_factory=BandwidthEstimator)
+    estimator: ReportEstimator = field(default_factory=ReportEstimator)
     bytes_per_s: float = float("inf")
     queue_bytes: float = 30_000
     loss: float = 0.0

@@ -146,7 +146,8 @@ def test_the_answer_is_what_a_browser_expects() -> None:
         ("ccm", "fir"),
         ("nack", None),
         ("nack", "pli"),
-    }
+        ("goog-remb", None),
+    }, "the offer lacks the header extension for transport-cc"
     assert {item.id for item in video.rtp.headerExtensions} == {4, 5}
     assert [group.items for group in video.ssrc_group] == [[1, 2]]
     assert [item.ssrc for item in video.ssrc] == [1, 2], "the medium first"

@@ -114,7 +114,7 @@ def test_what_browsers_offer_is_answered_with_the_cameras_level(
 
 def test_feedback_and_retransmissions_are_those_of_h264() -> None:
     negotiated = meet(offer(H264, CHROME), MAIN_1080P)
-    assert set(negotiated.video.feedback) == {"nack", "nack pli", "ccm fir"}
+    assert set(negotiated.video.feedback) == {"nack", "nack pli", "ccm fir", "goog-remb"}
     lines = write_answer(negotiated, LOCAL).splitlines()
     assert {"a=rtpmap:49 H265/90000", "a=rtpmap:50 rtx/90000", "a=fmtp:50 apt=49"} <= set(lines)
     assert "a=ssrc-group:FID 1 2" in lines
