@@ -3,19 +3,25 @@
 from typing import Any
 
 import pytest
-from aiortc.rtp import RtcpRtpfbPacket, RtpPacket, unpack_header_extensions
+from aiortc.rtp import RtcpPsfbPacket, RtcpRtpfbPacket, RtpPacket, pack_remb_fci, unpack_header_extensions
 from pylibsrtp import Session
 
 from gateway.hub import PacketHub
+from gateway.media import AudioInfo, StreamInfo
 from gateway.webrtc.fanout import CameraFanout
-from gateway.webrtc.sdp.negotiation import PLAYOUT_DELAY, negotiate
+from gateway.webrtc.sdp.negotiation import PLAYOUT_DELAY, TRANSPORT_CC, negotiate
 from gateway.webrtc.sdp.offer import parse_offer
 from gateway.webrtc.session import LocalSsrcs, MediaSession
 from tests.gateway.webrtc.sdp.test_answer import HEAD, VIDEO
 from tests.gateway.webrtc.wire import INFO, CapturingTransport, packet, srtp
 from tests.support.manual_clock import ManualClock
+from tests.support.transport_cc import write_feedback
 
-PLAYOUT_ID, MID_ID = 5, 4
+PLAYOUT_ID, MID_ID, WIDE_ID = 5, 4, 3
+WIDE = VIDEO.replace("apt=102", "apt=106").replace(
+    "a=extmap:3 urn:ietf:params:rtp-hdrext:toffset",
+    f"a=extmap:{WIDE_ID} {TRANSPORT_CC}\na=rtcp-fb:106 transport-cc",
+)
 
 
 class PlainSession(Session):
@@ -60,3 +66,94 @@ async def test_every_packet_says_that_it_is_to_be_shown_at_once(is_offered: bool
     assert {RtpPacket.parse(plain).ssrc for plain in sent} == {1, 2}, "video and its retransmission"
     shown = {PLAYOUT_ID: bytes(3)} if is_offered else {}
     assert all(extensions(plain) == {MID_ID: b"0", **shown} for plain in sent)
+
+
+class Scene:
+    """A session with one viewer, and what it is sent."""
+
+    def __init__(self, video: str, audio: AudioInfo | None = None) -> None:
+        self.hub, self.clock, self.wire = PacketHub("door"), ManualClock(), CapturingTransport()
+        self.fanout = CameraFanout(self.hub, self.clock, lambda reason: None)
+        info = INFO if audio is None else StreamInfo(INFO.video, audio)
+        self.session = MediaSession(
+            negotiate(parse_offer(HEAD + video), info, "door"),
+            LocalSsrcs(1, 2, 3),
+            "door",
+            outbound=srtp(),
+            inbound=PlainSession(),
+            auth_tag_bytes=16,
+            transport=self.wire,
+            fanout=self.fanout,
+            clock=self.clock,
+        )
+        self.published = 0
+
+    def publish(self, count: int, *, size: int = 3000) -> None:
+        for _ in range(count):
+            self.hub.publish(packet(self.published, key=self.published % 30 == 0, size=size))
+            self.published += 1
+            self.clock.now += 1 / 30
+
+
+def numbers(sent: list[bytes]) -> list[int]:
+    """The transport-wide sequence numbers of packets."""
+    return [int.from_bytes(extensions(plain)[WIDE_ID], "big") for plain in sent]
+
+
+async def test_all_packets_to_a_viewer_have_one_sequence_of_transport_wide_numbers() -> None:
+    scene = Scene(WIDE)
+    scene.publish(3)
+    scene.session.begin(lambda error: None)
+    scene.publish(5)
+    sent = scene.wire.take_plain()
+    lost = RtcpRtpfbPacket(fmt=1, ssrc=9, media_ssrc=1, lost=[int.from_bytes(sent[0][2:4], "big")])
+    scene.session.receive(bytes(lost))
+    scene.publish(1)
+    sent += scene.wire.take_plain()
+    found = numbers(sent)
+    assert [(number - found[0]) & 0xFFFF for number in found] == list(range(len(sent)))
+    assert {RtpPacket.parse(plain).ssrc for plain in sent} == {1, 2}
+
+
+async def test_a_viewer_is_sent_less_as_soon_as_its_feedback_says_that_most_is_lost() -> None:
+    scene = Scene(WIDE)
+    scene.session.begin(lambda error: None)
+    clock = 0
+    for turn in range(40):
+        scene.publish(3, size=18_000)
+        sent = numbers(scene.wire.take_plain())
+        clock += 400
+        if not sent:
+            continue
+        # One packet of eight arrives, ever later.
+        arrivals = [clock % 256 + place if place % 8 == 0 else None for place in range(len(sent))]
+        scene.session.receive(write_feedback(sent[0], clock // 256, turn, arrivals))
+    bandwidth = scene.session.bandwidth
+    assert bandwidth.method == "transport-cc"
+    assert bandwidth.estimate_bps is not None
+    assert bandwidth.estimate_bps < 8 * 18_000 * 30 / 2
+    assert bandwidth.limit_bytes_per_s == scene.session.video.limit_bytes_per_s
+    assert bandwidth.limit_bytes_per_s is not None
+    assert "of the packets are lost" in str(bandwidth.reason)
+
+
+async def test_a_viewer_that_negotiated_feedback_and_sends_none_is_judged_by_its_reports() -> None:
+    scene = Scene(WIDE)
+    scene.session.begin(lambda error: None)
+    scene.publish(2)
+    assert scene.session.bandwidth.method == "receiver-reports"
+    scene.session.receive(write_feedback(5, 0, 0, [None] * 200))
+    assert scene.session.bandwidth.method == "receiver-reports", "it is about packets that were never sent"
+
+
+async def test_remb_counts_where_only_that_is_offered() -> None:
+    remb = bytes(RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=pack_remb_fci(250_000, [1])))
+    for video, estimate in ((WIDE.replace("transport-cc", "goog-remb"), 250_000), (WIDE, None)):
+        scene = Scene(video)
+        scene.session.begin(lambda error: None)
+        scene.publish(3)
+        sent = numbers(scene.wire.take_plain()) if estimate is None else []
+        if sent:
+            scene.session.receive(write_feedback(sent[0], 0, 0, list(range(len(sent)))))
+        scene.session.receive(remb)
+        assert scene.session.bandwidth.estimate_bps == estimate

@@ -11,7 +11,7 @@ from gateway.errors import BadRequestError, NegotiationError
 from gateway.media import AudioInfo, StreamInfo
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
 from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
-from gateway.webrtc.sdp.negotiation import NegotiatedSession, negotiate
+from gateway.webrtc.sdp.negotiation import TRANSPORT_CC, NegotiatedSession, negotiate
 from gateway.webrtc.sdp.offer import parse_offer
 from tests.gateway.webrtc.wire import INFO
 
@@ -313,3 +313,38 @@ def test_our_own_fragment_can_be_read() -> None:
     parsed = parse_fragment(text)
     assert (parsed.username, parsed.password, parsed.candidates) == ("abcd", "x" * 24, 1)
     assert "a=mid:0" in text
+
+
+WIDE = f"a=extmap:3 {TRANSPORT_CC}"
+
+
+@pytest.mark.parametrize(
+    ("extension", "feedback", "accepted"),
+    [
+        (WIDE, ("goog-remb", "transport-cc"), {"transport-cc"}),
+        (WIDE, ("transport-cc",), {"transport-cc"}),
+        (WIDE, ("goog-remb",), {"goog-remb"}),
+        (WIDE, (), set()),
+        ("", ("goog-remb", "transport-cc"), {"goog-remb"}),
+        ("", ("transport-cc",), set()),
+        (WIDE.replace(":3", ":15"), ("transport-cc",), set()),
+        (WIDE.replace(":3", ":3/sendonly"), ("transport-cc",), set()),
+    ],
+)
+def test_transport_wide_feedback_needs_its_extension_and_comes_before_remb(
+    extension: str, feedback: tuple[str, ...], accepted: set[str]
+) -> None:
+    offer = VIDEO.replace("a=rtcp-fb:102 goog-remb\na=rtcp-fb:102 transport-cc\n", "")
+    offer = offer.replace("a=extmap:3 urn:ietf:params:rtp-hdrext:toffset", extension or "a=rtcp-rsize")
+    lines = "".join(f"a=rtcp-fb:102 {item}\n" for item in feedback)
+    media = meet(HEAD + offer.replace("a=fmtp:102", f"{lines}a=fmtp:102"), sends("avc1.42001f")).video
+    assert set(media.feedback) - {"nack", "nack pli", "ccm fir"} == accepted
+    assert (media.extensions.get(TRANSPORT_CC) == 3) == (accepted == {"transport-cc"})
+
+
+def test_audio_has_transport_wide_numbers_where_they_are_offered() -> None:
+    wide = AUDIO.replace("a=mid:1\n", f"a=mid:1\na=extmap:3 {TRANSPORT_CC}\na=rtcp-fb:111 transport-cc\n")
+    audio = meet(HEAD + VIDEO + wide, sends(audio=AudioInfo("aac", "", 16_000, 1))).audio
+    assert audio is not None
+    assert audio.extensions[TRANSPORT_CC] == 3
+    assert audio.feedback == ("transport-cc",)
