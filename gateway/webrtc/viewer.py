@@ -49,6 +49,9 @@ COUNTER_OFFER_S = 30.0
 CONSENT_TIMEOUT_S = 10.0
 """Browsers check consent every 2.5 to 5 s (RFC 7675 §5.1): two checks may be lost."""
 
+CHOOSE_INTERVAL_S = 0.2
+"""A viewer sends feedback up to twenty times a second; so often the choice of its rendition need not be made."""
+
 RECONNECT_MAX_S = 3.0
 """How long a viewer whose TCP connection was closed may take to reconnect. Chromium does so with its next check, and
 checks a good connection every 2.5 s."""
@@ -92,6 +95,8 @@ class Viewer:
         self._certificate = certificate
         self._created_s = clock.monotonic()
         self._session: MediaSession | None = None
+        self._chosen_s = 0.0
+        """When the rendition was last chosen, in monotonic seconds."""
         self._dtls: DtlsTransport | None = None
         self._logged_reason: str | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -125,7 +130,10 @@ class Viewer:
     def update_rendition(self) -> None:
         """Choose the rendition again."""
         if self.rendition is not None and self._closing is None:
+            self._chosen_s = self._clock.monotonic()
             self.rendition.update(self._session.estimate_bps if self._session is not None else None)
+            if self._session is not None:
+                self._session.bandwidth.set_wanted(self.rendition.wanted_bps)
 
     def start(self, negotiated: NegotiatedSession) -> None:
         """Wait for the viewer to connect."""
@@ -363,7 +371,8 @@ class Viewer:
             self.srtp_rejected += 1
         elif result is not RtcpResult.NOT_RTCP:
             self.agent.on_authenticated_packet()
-            self.update_rendition()
+            if self._clock.monotonic() - self._chosen_s >= CHOOSE_INTERVAL_S:
+                self.update_rendition()
             self._log_degraded()
         if result is RtcpResult.BYE:
             self.close_soon("it said goodbye")
