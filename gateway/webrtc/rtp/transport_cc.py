@@ -111,7 +111,7 @@ def _vector(chunk: int) -> tuple[int, ...]:
 
 
 def is_remb(control: bytes) -> bool:
-    """Whether an application layer message is REMB. Others are nobody's fault."""
+    """Whether an application layer message is REMB."""
     return control[:4] == b"REMB"
 
 

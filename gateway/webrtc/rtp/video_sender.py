@@ -70,7 +70,7 @@ PROBE_PAYLOAD_MIN_BYTES = 200
 """Smaller packets cost as much to send, and say little about a rate."""
 
 PROBE_STEPS_MAX = 64
-"""How many packets are looked at for a large enough one."""
+"""The search for a large enough packet ends after this many."""
 
 KEYFRAME_INTERVAL_S = 1.0
 """PLI and FIR are answered at most once a second. Chromium repeats a PLI every 200 ms until it gets a keyframe."""
