@@ -59,7 +59,7 @@ const start = {
   "shaka": async (video, src, fail) => {
     const player = new shaka.Player();
     await player.attach(video);
-    player.configure({ streaming: { lowLatencyMode: true } });
+    player.configure({ streaming: { lowLatencyMode: true }, manifest: { hls: { sequenceMode: false } } });
     player.addEventListener("error", ({ detail }) => detail.severity === 2 && fail(detail.code));
     await player.load(src).catch((error) => fail(error.code));
   },
