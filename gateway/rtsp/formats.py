@@ -171,7 +171,8 @@ def _config_of_mux(mux: bytes) -> bytes | None:
     """The AudioSpecificConfig in a StreamMuxConfig (ISO/IEC 14496-3 §1.7.3.1) of one program and one layer."""
     try:
         bits = BitReader(mux, has_emulation_prevention=False)
-        if bits.u(1) or not bits.u(1) or bits.u(6) or bits.u(4) or bits.u(3):
+        # Frames of one element follow each other, as several would.
+        if bits.u(1) or not bits.u(1) or (bits.u(6), bits.u(4), bits.u(3))[1:] != (0, 0):
             return None
         # Object type, sampling frequency index, channels, and three flags of GASpecificConfig: what AAC-LC has.
         return bits.u(16).to_bytes(2, "big")

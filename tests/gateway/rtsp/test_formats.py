@@ -51,6 +51,7 @@ def test_the_first_format_that_is_known_is_taken() -> None:
         # The RTP clock is not the sample rate of the config.
         (["a=rtpmap:97 mpeg4-generic/90000/1", "a=fmtp:97 config=1190"], "97", "aac", 48_000, 2),
         (["a=rtpmap:97 MP4A-LATM/48000/2", "a=fmtp:97 cpresent=0;config=400023203fc0"], "97", "aac", 48_000, 2),
+        (["a=rtpmap:97 MP4A-LATM/48000/2", "a=fmtp:97 cpresent=0;config=410023203fc0"], "97", "aac", 48_000, 2),
     ],
 )
 def test_audio_formats(lines: list[str], types: str, codec: str, rate_hz: int, channels: int) -> None:
