@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, async_playwright
 
 from tests.browser.conftest import OtherOrigin
+from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.eventually import eventually_sync
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.gateway_process import GatewayProcess
@@ -111,6 +112,31 @@ async def test_page_of_another_origin_cannot_read_or_control_a_gateway_without_a
     assert [camera["camera_id"] for camera in gateway.json("/api/cameras")["cameras"]] == ["door"]
     camera = gateway.camera("door")
     assert (camera["state"], camera["clients"], camera["viewers"]) == ("stopped", 0, {})
+
+
+async def test_a_name_of_an_attacker_that_leads_to_the_gateway_shows_nothing(
+    gateways: Gateways, tmp_path: Path
+) -> None:
+    """DNS rebinding: for the browser, gateway and page are one origin."""
+    door(tmp_path)
+    gateway = gateways()
+    port = gateway.url.rsplit(":", 1)[1]
+    async with async_playwright() as playwright:
+        rules = "--host-resolver-rules=MAP evil.example 127.0.0.1"
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rules])
+        page = await browser.new_page()
+        answer = await page.goto(f"http://evil.example:{port}/static/player.js")
+        assert answer is not None
+        assert answer.status == 403
+        assert "forbidden_host" in await page.content()
+        for path in (
+            "/api/cameras",
+            "/snapshot/door.jpg",
+            "/hls/door/index.m3u8",
+            "/socket.io/?EIO=4&transport=polling",
+        ):
+            assert await page.evaluate("async (path) => (await fetch(path)).status", path) == 403, path
+        await browser.close()
 
 
 async def test_signed_urls_work_without_headers(gateways: Gateways, tmp_path: Path, page: Page) -> None:
