@@ -26,14 +26,14 @@ def stun() -> tuple[list[bytes], Run]:
     from aioice import stun as message
 
     from gateway.clock import SYSTEM_CLOCK
-    from gateway.webrtc.ice.agent import IceAgent
+    from gateway.webrtc.ice.agent import IceAgent, IceSession
     from gateway.webrtc.ice.registry import IceRegistry
     from tests.gateway.webrtc.wire import CapturingTransport
 
     registry = IceRegistry()
     agent = IceAgent(SYSTEM_CLOCK, ("them", "p" * 24), lambda _: None, lambda _: None)
     # The same each time, for --replay. No sample contains the password.
-    agent.username, agent.password = "abcdefgh", "correct-horse-battery-st"
+    agent.sessions[-1] = IceSession("abcdefgh", "correct-horse-battery-st", agent.remote)
     registry.add(agent)
     here = ("192.0.2.1", 5000)
 

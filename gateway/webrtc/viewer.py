@@ -138,7 +138,7 @@ class Viewer:
     def start(self, negotiated: NegotiatedSession) -> None:
         """Wait for the viewer to connect."""
         self.negotiated = negotiated
-        self.agent.remote = self.agent.previous_remote = (negotiated.remote_username, negotiated.remote_password)
+        self.agent.remote = (negotiated.remote_username, negotiated.remote_password)
         self._created_s = self._clock.monotonic()
         self._dtls = DtlsTransport(self.agent, self._certificate, negotiated.dtls_role, self._on_dtls_state)
         self._connecting = asyncio.create_task(self._connect(negotiated, self._dtls), name=f"webrtc-{self.id}")

@@ -21,6 +21,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from gateway.clock import Clock
 from gateway.webrtc.ice.path import Credentials, Path
@@ -46,6 +47,19 @@ def ice_string(length: int) -> str:
     return "".join(secrets.choice(_ICE_ALPHABET) for _ in range(length))
 
 
+SESSIONS_MAX = 4
+"""Of one viewer: the answers of two restarts may be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class IceSession:
+    """User fragment and password, ours and the peer's (``remote``)."""
+
+    username: str
+    password: str
+    remote: tuple[str, str]
+
+
 class IceAgent:
     """The local ICE agent of one viewer.
 
@@ -60,12 +74,8 @@ class IceAgent:
         on_transport: Callable[[PeerTransport], None],
         on_srtp: Callable[[bytes], None],
     ) -> None:
-        self.username = ice_string(8)
-        self.password = ice_string(24)
-        self.remote = remote
-        self.previous: tuple[str, str] | None = None
-        """User fragment and password from before an ICE restart, valid until the new ones are used."""
-        self.previous_remote = remote
+        self.sessions = [IceSession(ice_string(8), ice_string(24), remote)]
+        """The ICE sessions that the peer may use: the one that it uses, and those of restarts since."""
         self._clock = clock
         self._on_transport = on_transport
         self._on_srtp = on_srtp
@@ -87,6 +97,25 @@ class IceAgent:
         self._dtls: deque[bytes] = deque()
         self._dtls_waiting: deque[bytes] = deque()
         self._wakeup = asyncio.Event()
+
+    @property
+    def username(self) -> str:
+        """Ours, of the newest ICE session."""
+        return self.sessions[-1].username
+
+    @property
+    def password(self) -> str:
+        """Ours, of the newest ICE session."""
+        return self.sessions[-1].password
+
+    @property
+    def remote(self) -> tuple[str, str]:
+        """The peer's user fragment and password, of the newest ICE session."""
+        return self.sessions[-1].remote
+
+    @remote.setter
+    def remote(self, remote: tuple[str, str]) -> None:
+        self.sessions[-1] = replace(self.sessions[-1], remote=remote)
 
     @property
     def transport(self) -> PeerTransport | None:

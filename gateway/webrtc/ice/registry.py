@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from aioice import stun
 
-from gateway.webrtc.ice.agent import IceAgent, ice_string
+from gateway.webrtc.ice.agent import SESSIONS_MAX, IceAgent, IceSession, ice_string
 from gateway.webrtc.ice.path import Credentials, Path
 from gateway.webrtc.transport import Address, PeerTransport
 
@@ -87,9 +87,8 @@ class IceRegistry:
 
     def remove(self, agent: IceAgent) -> None:
         """Remove an agent and its addresses. May be called twice."""
-        self._by_username.pop(agent.username, None)
-        if agent.previous is not None:
-            self._by_username.pop(agent.previous[0], None)
+        for session in agent.sessions:
+            self._by_username.pop(session.username, None)
         for transport in agent.paths:
             self._forget(agent, transport)
             transport.close()
@@ -98,13 +97,12 @@ class IceRegistry:
     def restart(self, agent: IceAgent, remote: tuple[str, str]) -> None:
         """Give an agent a new user fragment and password (RFC 8445 §9), and the peer's new ones.
 
-        The present ones stay valid until those are used.
+        The present ones stay valid until those are used: the answer to a restart may be lost. Of several restarts that
+        were not used, the oldest are forgotten first.
         """
-        if agent.previous is not None:
-            self._by_username.pop(agent.previous[0], None)
-        agent.previous = (agent.username, agent.password)
-        agent.previous_remote, agent.remote = agent.remote, remote
-        agent.username, agent.password = ice_string(8), ice_string(24)
+        if len(agent.sessions) == SESSIONS_MAX:
+            self._by_username.pop(agent.sessions.pop(1).username, None)
+        agent.sessions.append(IceSession(ice_string(8), ice_string(24), remote))
         self.add(agent)
 
     def transport_to(self, address: Address) -> PeerTransport | None:
@@ -142,9 +140,8 @@ class IceRegistry:
         if agent is None or username is None:
             self.refused["invalid_stun"] += 1
             return None
-        is_previous = agent.previous is not None and username == agent.previous[0]
-        password = agent.previous[1] if is_previous and agent.previous is not None else agent.password
-        key = password.encode()
+        session = next(each for each in agent.sessions if each.username == username)
+        key = session.password.encode()
         try:
             request = stun.parse_message(data)
             genuine = request.check_message_integrity(key)
@@ -157,10 +154,8 @@ class IceRegistry:
         if "ICE-CONTROLLED" in request.attributes:
             # A lite agent is always controlled, so the other side must be controlling (RFC 8445 §7.3.1.1).
             return _error(request, 487, "Role Conflict", key), None
-        remote = agent.previous_remote if is_previous else agent.remote
-        if not is_previous and agent.previous is not None:
-            self._by_username.pop(agent.previous[0], None)
-            agent.previous = None
+        while agent.sessions[0] is not session:
+            self._by_username.pop(agent.sessions.pop(0).username, None)
         path = self._bind(agent, transport())
         path.received_bytes += len(data)
         answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
@@ -168,7 +163,7 @@ class IceRegistry:
         answer.add_message_integrity(key)
         response = bytes(answer)
         path.sent_bytes += len(response)
-        agent.on_check(path, Credentials(username, *remote), nominates="USE-CANDIDATE" in request.attributes)
+        agent.on_check(path, Credentials(username, *session.remote), nominates="USE-CANDIDATE" in request.attributes)
         return response, agent
 
     def _bind(self, agent: IceAgent, transport: PeerTransport) -> Path:

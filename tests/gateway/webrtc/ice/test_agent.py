@@ -7,7 +7,7 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.webrtc.ice.agent import IceAgent
+from gateway.webrtc.ice.agent import SESSIONS_MAX, IceAgent
 from gateway.webrtc.ice.registry import TRANSPORTS_MAX, IceRegistry, username_of
 from gateway.webrtc.transport import Address
 from tests.gateway.webrtc.wire import CapturingTransport
@@ -169,6 +169,18 @@ def test_the_addresses_of_an_agent_are_bounded_and_the_selected_one_stays(ice: I
     assert ice.media == [b"\x80\xc8media"]
     ice.registry.remove(agent)
     assert ice.registry.addresses == len(ice.registry) == 0
+
+
+def test_restarts_whose_answers_are_lost_end_nothing(ice: IceHarness) -> None:
+    agent = ice.agent()
+    used = check(agent)
+    for number in range(10):
+        ice.registry.restart(agent, (f"other{number}", "q" * 24))
+        assert ice.send(used) is not None, "the session in use stays valid"
+    assert len(agent.sessions) == len(ice.registry) == SESSIONS_MAX
+    assert ice.send(check(agent)) is not None
+    assert ice.send(used) is None
+    assert len(agent.sessions) == len(ice.registry) == 1
 
 
 def test_after_an_ice_restart_the_old_credentials_are_valid_until_the_new_ones_are_used(ice: IceHarness) -> None:
