@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.hub import PacketHub
+from hls.archive.disk_error import DiskFault
 from hls.archive.part_queue import PartQueue
 from hls.archive.recording import Recording, SequenceNumbers, WriteResult
 from hls.archive.segment import EndReason, SegmentWithFragments
@@ -67,6 +68,7 @@ class CameraRecorder:
         self._task: asyncio.Task[None] | None = None
         self._writing_since_s: float | None = None
         self._error: str | None = None
+        self._fault: DiskFault | None = None
         self._bytes_before = 0
         self._segments_closed = 0
         self._gaps = 0
@@ -106,6 +108,7 @@ class CameraRecorder:
             audio_packets_dropped=self._recording.audio_packets_dropped,
             unindexed_dropped=self._unindexed_dropped,
             error=self._error,
+            disk_fault=self._fault,
         )
 
     async def _run(self) -> None:
@@ -140,6 +143,6 @@ class CameraRecorder:
             self.growing and self.growing[0].size
         )
         self.growing = result.growing
-        self._error = result.error
+        self._error, self._fault = result.error, result.fault
         if changed:
             self._on_progress(self)

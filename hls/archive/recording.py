@@ -24,6 +24,7 @@ from prometheus_client import Histogram
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import StorageError, redact
 from gateway.media import StreamInfo
+from hls.archive.disk_error import DiskFault, disk_advice
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import hls_segments
 from hls.archive.segment import (
@@ -53,11 +54,12 @@ GRACE_90K = 30 * CLOCK_RATE
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What is on disk after a batch. ``error``: why nothing can be written at present."""
+    """What is on disk after a batch. ``error``: why nothing can be written at present, and ``fault`` its kind."""
 
     growing: SegmentWithFragments | None = None
     closed: Sequence[SegmentWithFragments] = ()
     error: str | None = None
+    fault: DiskFault | None = None
 
 
 @dataclass(slots=True)
@@ -125,6 +127,7 @@ class Recording:
         self._base_dts_90k = 0
         self._closed: list[SegmentWithFragments] = []
         self._error: str | None = None
+        self._fault: DiskFault | None = None
         self._retry_at_s = float("-inf")
         self._audio_dropped = 0
 
@@ -166,6 +169,9 @@ class Recording:
             self._open(part, continues=reason is EndReason.BOUNDARY)
         assert self._writer is not None
         self._writer.write(part)
+        if self._writer.fragments:
+            # Not when a file was made: a full disk may still have room for its name.
+            self._error = self._fault = None
 
     def _open(self, part: PartSamples, *, continues: bool) -> None:
         self._check_data_dir()
@@ -202,7 +208,6 @@ class Recording:
             raise FileExistsError(f"{NAME_SUFFIX_MAX} segments began within one second")
         self._info = part.info
         self._base_dts_90k = part.dts_90k
-        self._error = None
 
     def _close(self, reason: EndReason) -> None:
         writer = self._writer
@@ -213,8 +218,13 @@ class Recording:
         self._add_closed(writer, segment)
 
     def _fail(self, error: Exception) -> None:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else redact(error)
-        self._error = f"recording has stopped: {reason}"
+        if isinstance(error, OSError) and error.strerror:
+            advice = disk_advice(error)
+            self._fault = advice.fault
+            self._error = f"recording has stopped: {error.strerror}: {advice.text}"
+        else:
+            self._fault = None
+            self._error = f"recording has stopped: {redact(error)}"
         log.error(
             "camera %s: %s; next attempt in %.0f s",
             self.camera_id,
@@ -243,4 +253,4 @@ class Recording:
         if writer is not None and writer.fragments:
             growing = SegmentWithFragments(writer.segment, tuple(writer.fragments))
         closed, self._closed = self._closed, []
-        return WriteResult(growing, closed, self._error)
+        return WriteResult(growing, closed, self._error, self._fault)

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from hls.archive.clock_guard import ClockFault
+from hls.archive.disk_error import DiskFault
 
 
 class RecorderStatus(BaseModel):
@@ -21,13 +22,18 @@ class RecorderStatus(BaseModel):
     packets_dropped: int = 0
     audio_packets_dropped: int = Field(
         default=0,
-        description="audio packets that no segment has: from before its first frame, out of order, or broken",
+        description="audio packets that no segment has: from before its first frame, or out of order",
     )
     unindexed_dropped: int = Field(
         default=0,
         description="finished segments that the next start adds to the index, because too many waited for it",
     )
     error: str | None = None
+    disk_fault: DiskFault | None = Field(
+        default=None,
+        description="why the disk cannot be written: full and quota end when there is space, the others when somebody"
+        " repairs the disk or its mount",
+    )
 
 
 class ClockStatus(BaseModel):

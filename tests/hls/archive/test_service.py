@@ -16,13 +16,17 @@ from gateway.errors import NotFoundError, SettingsError
 from gateway.media import Packet
 from gateway.service import CaptureService
 from hls.archive.database import INDEX_FILE
+from hls.archive.disk_error import DiskFault
+from hls.archive.recording import DISK_RETRY_S, Recording
 from hls.archive.recovery import recover
 from hls.archive.segment import EndReason, SegmentState
 from hls.archive.service import Archive
 from hls.playback.reader import ArchiveReader
+from hls.settings import FsyncMode
 from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
-from tests.support.recording import index_of
+from tests.support.manual_clock import ManualClock
+from tests.support.recording import index_of, parts_of
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 from web.settings import Settings, load_settings
 
@@ -309,6 +313,43 @@ def _target(link: str) -> str:
         return os.readlink(f"/proc/self/fd/{link}")
     except OSError:
         return ""
+
+
+@pytest.mark.parametrize(
+    ("code", "fault", "advice"),
+    [
+        (errno.ENOSPC, DiskFault.FULL, "ARCHIVE_MIN_FREE_BYTES"),
+        (errno.EDQUOT, DiskFault.QUOTA, "raise the quota"),
+        (errno.EROFS, DiskFault.READ_ONLY, "mount it writable"),
+        (errno.EIO, DiskFault.IO_ERROR, "SMART"),
+        (errno.ESTALE, DiskFault.GONE, "mount it again"),
+        (errno.EFBIG, DiskFault.OTHER, "DATA_DIR"),
+    ],
+)
+def test_errors_of_the_disk_are_told_apart_until_it_writes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, fault: DiskFault, advice: str
+) -> None:
+    clock = ManualClock()
+    recording = Recording("door", tmp_path, 600, FsyncMode.NEVER, clock=clock)
+    parts = parts_of(encode(EncoderSettings(seconds=4)))
+    half = next(number for number, part in enumerate(parts) if part.is_keyframe and part.dts_90k >= 2 * CLOCK_RATE)
+
+    def fails(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("hls.archive.writer.os.pwritev", fails)
+        result = recording.write([(part, 0) for part in parts[:half]])
+    assert result.fault is fault
+    assert os.strerror(code) in (result.error or "")
+    assert advice in (result.error or "")
+    clock.now += DISK_RETRY_S
+    # The file has been made; only its first fragment shows that the disk works.
+    assert recording.write([(parts[half], 0)]).fault is fault
+    result = recording.write([(part, 0) for part in parts[half + 1 :]])
+    assert (result.error, result.fault) == (None, None)
+    ((segment, _),) = recording.finish(EndReason.STOPPED).closed
+    assert segment.frames == 20
 
 
 @pytest.mark.integration

@@ -140,6 +140,9 @@ export interface ClockStatus {
   plausible_s: number;
 }
 
+/** The kind of an error. */
+export type DiskFault = "full" | "quota" | "read_only" | "io_error" | "not_permitted" | "gone" | "other";
+
 /** Why a segment ended. */
 export type EndReason = "boundary" | "camera_lost" | "camera_restarted" | "stream_changed" | "packets_lost" | "clock_stepped" | "stopped" | "disk_failed" | "crashed";
 
@@ -251,11 +254,13 @@ export interface RecorderStatus {
   /** finished segments with a gap before them */
   gaps: number;
   packets_dropped: number;
-  /** audio packets that no segment has: from before its first frame, out of order, or broken */
+  /** audio packets that no segment has: from before its first frame, or out of order */
   audio_packets_dropped: number;
   /** finished segments that the next start adds to the index, because too many waited for it */
   unindexed_dropped: number;
   error: string | null;
+  /** why the disk cannot be written: full and quota end when there is space, the others when somebody repairs the disk or its mount */
+  disk_fault: DiskFault | null;
 }
 
 /** A stream of a camera: the main stream, or the smaller one of the same picture. */
