@@ -167,6 +167,10 @@ class RenditionSwitch:
         if isinstance(self.current, Transcode):
             self.reason = "it decodes nothing that the camera sends, so that is transcoded"
             return
+        if self.camera.sub is None and self.current is self.camera.main:
+            self._drop_pending()
+            self.reason, self.wanted_bps = "it is the only one", None
+            return
         now = self._clock.monotonic()
         self._give_up_pending(now)
         candidates = self._candidates(now)

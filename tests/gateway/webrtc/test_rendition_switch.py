@@ -239,7 +239,7 @@ async def test_a_viewer_that_cannot_decode_the_main_stream_gets_the_sub_stream(
         ask(viewer, RenditionRequest(tile=(3840, 2160)))
         assert gets(viewer) == "sub"
         await viewer.close()
-    camera = opened(url=rtsp_server.url("/hevc"), sub_url=None)
+    camera = opened(url=rtsp_server.url("/hevc"), sub_url=None, transcode="never")
     with pytest.raises(NegotiationError):
         await join(camera)
 
