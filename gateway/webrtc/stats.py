@@ -45,6 +45,14 @@ class ViewerStats:
     """DTLS datagrams from it that did not fit in the queue."""
     limit_bps: int | None
     """The limit that its network imposes, in bits a second; ``None`` without one."""
+    estimate_bps: int | None
+    """What its network carries, in bits a second; ``None`` while nothing is known against it."""
+    bandwidth_method: str | None
+    """What this is known from: see :class:`~gateway.webrtc.bandwidth.viewer_bandwidth.Method`; ``None``: no media."""
+    probe_bytes: int
+    """Sent to find out whether its network carries more."""
+    sends_forgotten: int
+    """Sends whose feedback came too late, or not at all."""
     degraded: str | None
     """Why it gets fewer frames than the camera sends, or broken ones; ``None`` while its network is good."""
     rendition: str | None = None
@@ -74,6 +82,8 @@ class Totals:
     srtp_rejected: int = 0
     dtls_dropped: int = 0
     rendition_switches: int = 0
+    probe_bytes: int = 0
+    sends_forgotten: int = 0
     audio_faults: int = 0
     """Audio packets of the camera that could not be transcoded. Counted once, not for each viewer."""
 
@@ -93,6 +103,8 @@ class Totals:
             self.srtp_rejected + stats.srtp_rejected,
             self.dtls_dropped + stats.dtls_dropped,
             self.rendition_switches + stats.rendition_switches,
+            self.probe_bytes + stats.probe_bytes,
+            self.sends_forgotten + stats.sends_forgotten,
             self.audio_faults,
         )
 
@@ -112,6 +124,8 @@ class ViewerRendition(BaseModel):
     codec: str
     pinned: bool = Field(description="whether the viewer asked for this rendition and no other")
     limit_bps: int | None = Field(description="what its network carries, if that is less than the rendition")
+    estimate_bps: int | None = Field(description="bits a second that its network carries; null: enough, or not known")
+    bandwidth_method: str | None = Field(description="transport-cc, remb or receiver-reports")
     reason: str = Field(description="why it gets this rendition, as a clause")
 
 
@@ -149,6 +163,8 @@ class WebRtcStats(BaseModel):
                     codec=viewer.codec or "",
                     pinned=viewer.pinned,
                     limit_bps=viewer.limit_bps,
+                    estimate_bps=viewer.estimate_bps,
+                    bandwidth_method=viewer.bandwidth_method,
                     reason=viewer.rendition_reason or "",
                 )
                 for viewer in viewers

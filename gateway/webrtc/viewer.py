@@ -257,6 +257,10 @@ class Viewer:
             limit_bps=8 * session.bandwidth.limit_bytes_per_s
             if session and session.bandwidth.limit_bytes_per_s
             else None,
+            estimate_bps=round(session.estimate_bps) if session and session.estimate_bps is not None else None,
+            bandwidth_method=session.bandwidth.method if session else None,
+            probe_bytes=video.probe_bytes if video else 0,
+            sends_forgotten=session.bandwidth.sent.entries_dropped if session and session.bandwidth.sent else 0,
             degraded=self.degraded,
             rendition=self.rendition.current.name if self.rendition is not None else None,
             codec=self.rendition.codec if self.rendition is not None else None,

@@ -32,6 +32,8 @@ COUNTERS = {
         "rendition_switches",
         "Times that a WebRTC viewer was changed from the main to the sub stream, or back",
     ),
+    "probe_bytes": ("probe_bytes", "Bytes sent to WebRTC viewers to find out whether their networks carry more"),
+    "sends_forgotten": ("sends_forgotten", "Sends to WebRTC viewers that no feedback covered in time"),
     "audio_faults": ("audio_faults", "Audio packets of the camera that could not be transcoded for WebRTC"),
 }
 """Metric name and help text for each field of :class:`~gateway.webrtc.stats.Totals`."""

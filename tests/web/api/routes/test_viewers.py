@@ -70,11 +70,13 @@ async def test_a_viewer_joins_with_a_size_asks_for_another_and_is_told_what_it_g
     assert told["reason"] == "it was asked for"
     await eventually(lambda: gets("sub"), "it gets the sub stream")
     (each,) = (await (await client.get("/api/cameras/door")).json())["webrtc"]["renditions"]
+    assert each.pop("bandwidth_method") in ("receiver-reports", "remb")
     assert each == {
         "rendition": "sub",
         "codec": "h264",
         "pinned": True,
         "limit_bps": None,
+        "estimate_bps": None,
         "reason": "it was asked for",
     }
     # A size without a rendition keeps the pin.

@@ -436,6 +436,10 @@ export interface ViewerRendition {
   pinned: boolean;
   /** what its network carries, if that is less than the rendition */
   limit_bps: number | null;
+  /** bits a second that its network carries; null: enough, or not known */
+  estimate_bps: number | null;
+  /** transport-cc, remb or receiver-reports */
+  bandwidth_method: string | null;
   /** why it gets this rendition, as a clause */
   reason: string;
 }
