@@ -30,6 +30,7 @@ class _Times:
     published_s: float
     published_cpu_s: float
     is_keyframe: bool
+    camera_id: str
     sent_s: float = 0.0
     sent_cpu_s: float = 0.0
 
@@ -44,7 +45,7 @@ class FrameDelays:
         """Packets that the event loop has not taken yet, by their ``id``."""
         self._publishing: _Times | None = None
         self._frames: dict[int, _Times] = {}
-        """By :attr:`Frame.number`."""
+        """By :attr:`Frame.captured_at_90k`, which two cameras hardly share."""
         self._behind: dict[str, int] = {}
         """By viewer: how often it was behind the live edge, at the last :meth:`take`."""
         offer, publish = EngineRunner._offer, PacketHub.publish
@@ -57,18 +58,18 @@ class FrameDelays:
         def timed_publish(hub: PacketHub, packet: Packet) -> None:
             now_s = time.perf_counter()
             captured_s = self._captured_s.pop(id(packet), None) or sent_at_s(packet.data) or now_s
-            self._publishing = _Times(captured_s, now_s, time.thread_time(), packet.is_keyframe)
+            self._publishing = _Times(captured_s, now_s, time.thread_time(), packet.is_keyframe, hub.camera_id)
             publish(hub, packet)
             self._publishing = None
 
         def timed_on_packet(fanout: CameraFanout, packet: Packet) -> None:
             if self._publishing is not None:  # None for the GOP that a new sink gets
-                self._frames[fanout._frames] = self._publishing
+                self._frames[packet.captured_at_90k] = self._publishing
             on_packet(fanout, packet)
 
         def timed_send(sender: VideoSender, frame: Frame) -> bool:
             is_sent = send(sender, frame)
-            times = self._frames.get(frame.number)
+            times = self._frames.get(frame.captured_at_90k)
             if is_sent and times is not None:
                 times.sent_s, times.sent_cpu_s = time.perf_counter(), time.thread_time()
             return is_sent
@@ -94,6 +95,7 @@ class FrameDelays:
                     "from_publish_ms": (times.sent_s - times.published_s) * 1000,
                     "cpu_ms": (times.sent_cpu_s - times.published_cpu_s) * 1000,
                     "is_keyframe": times.is_keyframe,
+                    "camera": times.camera_id,
                 }
                 for times in frames
             ],

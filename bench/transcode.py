@@ -1,0 +1,126 @@
+"""Measure what a transcode of 1080p25 H.265 costs, and whether it delays another camera's packets.
+
+    make bench NAME=transcode ARGS='[--seconds 10] [--rounds 2]'
+
+One gateway has a camera of 4 Mbit/s with a viewer, and an H.265 camera of 1920x1080 at 25 fps, whose viewer gets it
+transcoded to 1280x720. A frame's delay begins when the camera gives it to its socket, and ends when ``sendmsg`` of its
+last packet has returned. In each round the viewer of the first camera is measured without and with the transcode, in
+turns, so that slow changes of the machine affect both. The cost is the CPU time of the process that transcodes.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from bench.latency import Frames, percentiles, take
+from bench.support import webrtc_load as load
+from tests.support.eventually import eventually
+from tests.support.gateway_process import GatewayProcess
+
+SETTLE_S = 3.0
+GOAL_RATIO = 1.5
+"""p99 with the transcode, against that without."""
+
+FILE_S, REPEATS = 6, 30
+"""Seconds that are encoded, and how often they follow one another in the file."""
+
+
+def write_camera(path: Path) -> None:
+    """A file that plays as a camera: 1080p25, H.265, a keyframe every 2 s, 4 Mbit/s."""
+    source = f"testsrc2=size=1920x1080:rate=25:duration={FILE_S},noise=alls=12:allf=t"
+    encoder = ["-c:v", "libx265", "-preset", "ultrafast", "-tune", "zerolatency", "-b:v", "4M"]
+    options = ["-x265-params", "log-level=none:keyint=50:min-keyint=50:vbv-maxrate=4000:vbv-bufsize=4000"]
+    command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p"]
+    once = path.with_stem("once")
+    subprocess.run([*command, *encoder, *options, str(once)], check=True)
+    repeat = ["ffmpeg", "-loglevel", "error", "-y", "-stream_loop", str(REPEATS - 1), "-i", str(once), "-c", "copy"]
+    subprocess.run([*repeat, str(path)], check=True)
+
+
+async def measure(gateway: GatewayProcess, measured_to: Path, seconds: float) -> Frames:
+    """The watched camera's frames of this time."""
+    await asyncio.sleep(SETTLE_S)
+    await take(gateway, measured_to)
+    await asyncio.sleep(seconds)
+    measured = await take(gateway, measured_to)
+    return [frame for frame in measured["frames"] if frame["camera"] == "watched"]
+
+
+def worker_of(gateway: GatewayProcess) -> psutil.Process | None:
+    """The process that transcodes."""
+    children = psutil.Process(gateway.pid).children(recursive=True)
+    return next((each for each in children if "worker.py" in " ".join(each.cmdline())), None)
+
+
+async def main(seconds: float, rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as name, load.rtsp_cameras("loop", "--bit-rate", "4000000") as watched:
+        folder = Path(name)
+        write_camera(folder / "hevc.mp4")
+        settings = folder / "liveedge.toml"
+        settings.write_text(
+            f'[cameras.watched]\nurl = "{watched[0]}"\n[cameras.hevc]\nurl = "file://{folder}/hevc.mp4"\n'
+        )
+        settings.chmod(0o600)
+        measured_to = folder / "delays.json"
+        gateway = GatewayProcess(folder, RECORD="never", START="always", CAPTURE_LINGER="0")
+        gateway.prefix = (sys.executable, "-m", "bench.support.timed_gateway", str(measured_to))
+        frames: dict[bool, Frames] = {False: [], True: []}
+        cpu_s = encoded = wall_s = 0.0
+        with gateway:
+            for camera_id in ("watched", "hevc"):
+                gateway.wait_for_state("live", camera_id)
+            async with aiohttp.ClientSession() as http:
+                viewer = await load.join(http, f"{gateway.url}/whep/watched")
+                await load.wait_for_media([viewer])
+                for number in range(rounds):
+                    for with_transcode in (False, True) if number % 2 == 0 else (True, False):
+                        others = [await load.join(http, f"{gateway.url}/whep/hevc")] if with_transcode else []
+                        await load.wait_for_media(others)
+                        process = worker_of(gateway)
+                        before = (process.cpu_times(), count_frames(gateway)) if process is not None else None
+                        frames[with_transcode] += await measure(gateway, measured_to, seconds)
+                        if process is not None and before is not None:
+                            now = process.cpu_times()
+                            cpu_s += now.user + now.system - before[0].user - before[0].system
+                            encoded += count_frames(gateway) - before[1]
+                            wall_s += seconds + SETTLE_S
+                        for other in others:
+                            await other.peer.close()
+                        await eventually(lambda: worker_of(gateway) is None, "the transcode has ended")
+                await load.close([viewer])
+            os.kill(gateway.pid, signal.SIGTERM)
+    load.row(
+        "`bench.transcode`, 1080p25 H.265 to 720p H.264",
+        f"{100 * cpu_s / wall_s:.0f} % of a core, {1000 * cpu_s / encoded:.1f} ms of CPU a frame,"
+        f" {encoded / wall_s:.1f} frames/s",
+    )
+    alone, beside = (percentiles(frames[key], "from_capture_ms") for key in (False, True))
+    load.row(
+        "`bench.transcode`, another camera's viewer, without and with the transcode",
+        f"p50 {alone[0]:.2f} and {beside[0]:.2f} ms, p99 {alone[-1]:.2f} and {beside[-1]:.2f} ms;"
+        f" {len(frames[False])} and {len(frames[True])} frames",
+        load.verdict(beside[-1] / alone[-1], GOAL_RATIO, "x p99"),
+    )
+
+
+def count_frames(gateway: GatewayProcess) -> float:
+    """How many frames have been encoded."""
+    text = gateway.fetch("/metrics")[2].decode()
+    line = next(line for line in text.splitlines() if line.startswith('liveedge_transcode_frames_total{camera="hevc"}'))
+    return float(line.split()[-1])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=2, help="of two measurements each")
+    options = parser.parse_args()
+    asyncio.run(main(options.seconds, options.rounds))
