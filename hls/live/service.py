@@ -248,6 +248,7 @@ class LiveStream:
             after=after,
             counters=self.counters,
             least_target_s=self._target_of_other_s,
+            is_heard=lambda: self._hold is not None or self._recorded.has_sink,
         )
 
     def _on_packet(self, packet: Packet) -> None:

@@ -58,6 +58,7 @@ class LiveWindow:
 
     ``after`` is the window of the same camera that this one replaces: the numbers continue after its numbers, whatever
     the clock says. ``least_target_s`` is called once: the target duration is at least that.
+    ``is_heard`` as in :class:`~hls.mp4.audio.AudioTrack`.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LiveWindow:
         counters: LiveCounters | None = None,
         max_bytes: int = MAX_BYTES,
         least_target_s: Callable[[], int] = lambda: 0,
+        is_heard: Callable[[], bool] = lambda: True,
     ) -> None:
         self.version = 0
         """Grows with each change of the playlist."""
@@ -88,6 +90,7 @@ class LiveWindow:
             self._next_msn = max(self._next_msn, after._next_msn)
             self._first_discontinuity = max(self._first_discontinuity, after.newest_discontinuity + 1)
         self._least_target_s = least_target_s
+        self._is_heard = is_heard
         self._next_part = 0
         self._now_s = 0.0
         self._probe: TargetDurationProbe | None = None
@@ -249,7 +252,7 @@ class LiveWindow:
             return
         self.targets = replace(targets, target_duration_s=max(targets.target_duration_s, self._least_target_s()))
         targets = self.targets
-        self._segmenter = segmenter = Segmenter(targets, self.counters)
+        self._segmenter = segmenter = Segmenter(targets, self.counters, is_heard=self._is_heard)
         probed, self._probed = self._probed, []
         segmenter.has_audio = any(not each.is_video for each in probed)
         for each in probed:

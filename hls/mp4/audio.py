@@ -12,10 +12,12 @@ Rules:
    inserted before a later one. A frame for a time that is already filled is dropped.
 3. Audio may be ``LAG_MAX_S`` later than video. After that, silence fills the time up to the video until audio returns.
 4. Decoder and encoder errors are counted, and treated as missing audio.
-5. Audio is transcoded when a part takes it, all packets since the last part at once.
+5. Audio is transcoded when a part takes it, all packets since the last part at once. While nobody hears it, it is
+   silence instead.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -111,16 +113,23 @@ class AudioTrack:
     """One run's audio on the media timeline, from ``start_90k`` on; see the module.
 
     :func:`fmp4_audio` must have an answer for ``source``. ``offset_90k`` is added to the packets' time stamps.
+    ``is_heard`` is asked for each part of a sound that has to be transcoded.
     """
 
     def __init__(
-        self, source: AudioInfo, start_90k: int, offset_90k: int, counters: AudioCounters | None = None
+        self,
+        source: AudioInfo,
+        start_90k: int,
+        offset_90k: int,
+        counters: AudioCounters | None = None,
+        is_heard: Callable[[], bool] = lambda: True,
     ) -> None:
         info = fmp4_audio(source)
         assert info is not None
         self.info = info
         self.counters = counters if counters is not None else AudioCounters()
         self._transcoder = aac_transcoder(source) if info is not source else None
+        self._is_heard = is_heard
         self._offset_90k = offset_90k
         self.offset = self._position(offset_90k)
         """``offset_90k`` in samples."""
@@ -145,8 +154,12 @@ class AudioTrack:
 
     def take(self, until_90k: int) -> list[Sample]:
         """The frames that begin before ``until_90k`` and were not taken yet."""
-        self._transcode()
         until = self._position(until_90k)
+        if self._transcoder is not None and not self._is_heard():
+            self._waiting.clear()
+            self._is_missing = True
+            self._is_aligned = False
+        self._transcode()
         if until - self._next > LAG_MAX_S * self.info.sample_rate_hz:
             self._is_missing = True
             self._is_aligned = False

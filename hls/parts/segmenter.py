@@ -66,7 +66,8 @@ class Segmenter:
     """See the module. ``now_s`` is monotonic time everywhere, in seconds.
 
     With ``for_recording`` no playlist has the parts. They end where their frames do, the first frame need not be a
-    keyframe, and the first part of a run lasts :data:`SOUND_WAIT_90K` if sound is declared and not heard.
+    keyframe, and the first part of a run lasts :data:`SOUND_WAIT_90K` if sound is declared and not heard. ``is_heard``
+    as in :class:`~hls.mp4.audio.AudioTrack`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Segmenter:
         make_muxer: MuxerFactory = FragmentMuxer,
         *,
         for_recording: bool = False,
+        is_heard: Callable[[], bool] = lambda: True,
     ) -> None:
         self.targets = targets
         self.on_samples: Callable[[PartSamples], None] | None = None
@@ -87,6 +89,7 @@ class Segmenter:
         self.longest_gop_90k = 0
         """The longest time without a keyframe."""
         self._counters = counters if counters is not None else PartCounters()
+        self._is_heard = is_heard
         self._for_recording = self._joins = for_recording
         self._make_muxer = make_muxer
         self._events: list[SegmenterEvent] = []
@@ -344,4 +347,6 @@ class Segmenter:
         """Have audio in the run, from the open part on, which is the first one."""
         assert self._info is not None
         if self._info.audio is not None:
-            self._audio = AudioTrack(self._info.audio, self._end_90k, self._offset_90k, self._counters.audio)
+            self._audio = AudioTrack(
+                self._info.audio, self._end_90k, self._offset_90k, self._counters.audio, self._is_heard
+            )

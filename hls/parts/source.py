@@ -56,6 +56,11 @@ class RecordedParts:
         """What makes the parts, if it is the live window's."""
         self._heard: AudioInfo | None = None
 
+    @property
+    def has_sink(self) -> bool:
+        """Whether the camera is recorded."""
+        return self._sink is not None
+
     def attach(self, sink: SamplesSink, gop: Sequence[Packet], now_s: float) -> Callable[[], None]:
         """Give ``sink`` the parts of ``gop``, the camera's packets so far, and all later ones."""
         self._sink = sink

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gateway.clock import CLOCK_RATE, seconds_90k
+from gateway.codec.audio import AudioTranscoder, EncodedAudioFrame
 from gateway.media import AudioInfo, Packet
 from hls.mp4.audio import LAG_MAX_S, AudioTrack, fmp4_audio
 from hls.mp4.fragments import FragmentMuxer, Sample
@@ -124,6 +125,33 @@ def test_audio_later_than_the_limit_is_replaced_by_silence_until_it_is_in_time()
     loudness = heard(track, taken)
     assert loudness[:40].max() < 0.01
     assert loudness[50:].min() > 0.1
+
+
+def test_sound_that_nobody_hears_is_silence_and_is_not_transcoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_heard = False
+    transcoded_90k: list[int] = []
+    transcode = AudioTranscoder.transcode
+
+    def noted(self: AudioTranscoder, data: bytes, pts_90k: int) -> list[EncodedAudioFrame]:
+        transcoded_90k.append(pts_90k)
+        return transcode(self, data, pts_90k)
+
+    monkeypatch.setattr(AudioTranscoder, "transcode", noted)
+    track = AudioTrack(PCMA, 0, 0, is_heard=lambda: is_heard)
+    packets = sound(PCMA, 6)
+    taken: list[Sample] = []
+    for fifth in range(1, 30):
+        is_heard = 10 <= fifth < 20
+        until_90k = seconds_90k(fifth / 5)
+        while packets and packets[0].pts_90k < until_90k:
+            track.feed(packets.pop(0))
+        taken += track.take(until_90k)
+    assert end_to_end(taken)
+    assert {1.8 * CLOCK_RATE <= at_90k < 3.8 * CLOCK_RATE for at_90k in transcoded_90k} == {True}
+    loudness = heard(track, taken)
+    assert loudness[:26].max() < 0.01
+    assert loudness[35:54].min() > 0.1
+    assert loudness[66:].max() < 0.01
 
 
 def test_jitter_of_time_stamps_shifts_no_frame() -> None:
