@@ -184,6 +184,8 @@ async def test_a_viewer_behind_a_narrow_network_gets_fewer_frames_and_others_get
     stats = viewer.stats()
     assert stats.limit_bps is not None
     assert stats.limit_bps < 600_000
+    assert stats.bandwidth_method == "transport-cc", "Chromium's feedback is read"
+    assert stats.estimate_bps is not None
     assert stats.frames_dropped > FPS
     assert (await scene.site.json(f"/api/cameras/loop/viewers/{viewer_id}/clock"))["degraded_reason"] == stats.degraded
     (camera,) = (await scene.site.json("/api/status"))["cameras"]
