@@ -12,9 +12,10 @@ Rules:
    renditions is limited (:mod:`gateway.jpeg.renditions`).
 3. The latest frame wins: a batch yields one frame, its newest, and a reader has room for one frame. ``skipped`` of the
    next frame that a reader gets counts the frames that it did not get.
-4. A frame that is :data:`BEHIND_90K` behind the live edge is not sent. A decoder that is so far behind, and does not
-   catch up, skips to the next keyframe. Where a keyframe is already queued, every decoder skips to it. Skipped packets
-   are counted in ``packets_skipped``.
+4. A frame that is :data:`BEHIND_90K` behind the live edge is not sent, unless nothing has been sent for
+   :data:`LATE_AFTER_S`: on an overloaded machine an old picture with its time is better than none. A decoder that is
+   so far behind, and does not catch up, skips to the next keyframe. Where a keyframe is already queued, every decoder
+   skips to it. Skipped packets are counted in ``packets_skipped``.
 5. A snapshot needs no reader and leaves nothing running. It decodes the current GOP once for all concurrent requests.
    After a decode that took long, the next one begins as long after its end. :data:`SNAPSHOT_THREADS` threads decode and
    encode the snapshots of all cameras.
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 BEHIND_90K = CLOCK_RATE
 """A frame captured more than a second before is not at the live edge."""
+
+LATE_AFTER_S = 2.0
 
 GATHER_MAX_90K = CLOCK_RATE // 4
 """How much video may wait until a frame is due. Decoding it takes a few milliseconds."""
@@ -176,6 +179,8 @@ class JpegFeed:
         self._snapshots = 0
         self._snapshot_began_s = 0.0
         self._newest: DecodedFrame | None = None
+        self._sent_at_s = 0.0
+        """When the newest frame was sent to a reader, monotonic; when the decoding began, before the first."""
         self._closed = False
 
     @property
@@ -259,6 +264,7 @@ class JpegFeed:
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"jpeg-{self.camera_id}")
         lag_90k = 0
         is_skipping = False
+        self._sent_at_s = self._clock.monotonic()
         try:
             encoder = await loop.run_in_executor(executor, JpegEncoder)
             while True:
@@ -311,6 +317,11 @@ class JpegFeed:
         newest = self._hub.newest
         return newest.captured_at_90k - captured_at_90k if newest is not None else 0
 
+    def _is_worth_sending(self, frame: DecodedFrame) -> bool:
+        """Rule 4."""
+        is_late = self._lag_90k(frame.captured_at_90k) > BEHIND_90K
+        return not is_late or self._clock.monotonic() - self._sent_at_s >= LATE_AFTER_S
+
     def _work(
         self, batch: Sequence[Packet], decoder: FrameDecoder, encoder: JpegEncoder, stop: threading.Event
     ) -> _Batch:
@@ -325,7 +336,7 @@ class JpegFeed:
             if frame is not None:
                 newest, decoded = frame, decoded + 1
         done = _Batch(newest, decoded, decoder.errors - errors_before, {}, [], [])
-        if newest is None or stop.is_set() or self._lag_90k(newest.captured_at_90k) > BEHIND_90K:
+        if newest is None or stop.is_set() or not self._is_worth_sending(newest):
             return done
         for stream in tuple(self._streams.values()):
             if stream.limiter.take(newest.captured_at_90k):
@@ -344,6 +355,8 @@ class JpegFeed:
         if done.frame is None:
             return
         self._newest = done.frame
+        if done.due:
+            self._sent_at_s = self._clock.monotonic()
         for stream in self._streams.values():
             if stream not in done.due:
                 stream.skipped += done.decoded

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from gateway.clock import CLOCK_RATE
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, SubscriptionClosed
-from gateway.jpeg.codec import scaled_size
-from gateway.jpeg.feed import JpegFeed, JpegReader
+from gateway.jpeg.codec import DecodedFrame, FrameDecoder, scaled_size
+from gateway.jpeg.feed import LATE_AFTER_S, JpegFeed, JpegReader
 from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.media import MediaKind, Packet
 from tests.support.eventually import eventually
+from tests.support.manual_clock import ManualClock
 from tests.support.sources.numbered import (
     COUNT,
     FRAME_90K,
@@ -218,6 +219,42 @@ async def test_a_decoder_that_stays_behind_skips_to_the_next_keyframe(scene: Sce
     frame = await reader.get()
     assert (number_of(frame.data), frame.captured_at_90k) == (GOP, 6 * CLOCK_RATE)
     assert scene.feed.frames_decoded == 2
+
+
+async def test_a_decoder_that_is_always_late_sends_a_frame_now_and_then() -> None:
+    clock = ManualClock()
+    hub = PacketHub("door")
+    feed = JpegFeed(hub, "door", clock)
+    reader = feed.subscribe(25, None)
+
+    def publish_late(gop: int) -> None:
+        """A keyframe, and two seconds of frames that come while it is decoded."""
+        for number in (gop * GOP, gop * GOP + 1):
+            at_90k = (4 * gop + 2 * (number % GOP)) * CLOCK_RATE
+            hub.publish(replace(packet(number), captured_at_90k=at_90k))
+
+    async def decoded(frames: int) -> None:
+        await eventually(lambda: feed.frames_decoded == frames, "the keyframe is decoded")
+
+    class SlowDecoder(FrameDecoder):
+        def decode(self, packet: Packet) -> DecodedFrame | None:
+            frame = super().decode(packet)
+            return frame if packet.is_keyframe else None
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("gateway.jpeg.feed.FrameDecoder", SlowDecoder)
+        for gop in range(2):
+            publish_late(gop)
+            await decoded(gop + 1)
+            assert reader.take() is None
+        clock.now += LATE_AFTER_S
+        publish_late(2)
+        frame = await reader.get()
+        assert frame.captured_at_90k == 8 * CLOCK_RATE
+        publish_late(3)
+        await decoded(4)
+        assert reader.take() is None
+    await feed.aclose()
 
 
 async def test_closing_the_feed_ends_its_readers(scene: Scene) -> None:
