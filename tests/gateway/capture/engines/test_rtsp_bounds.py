@@ -233,6 +233,11 @@ def answers_to_nothing(connection: socket.socket, ending: threading.Event) -> No
         connection.sendall(b"RTSP/1.0 200 OK\r\nCSeq: 77\r\n\r\n" * 1000)
 
 
+def answers() -> Iterator[bytes]:
+    while True:
+        yield b"RTSP/1.0 200 OK\r\nCSeq: 77\r\n\r\n" * 1000
+
+
 def empty_frames() -> Iterator[bytes]:
     while True:
         yield b"$\x00\x00\x00" * 10_000
@@ -245,8 +250,13 @@ def empty_frames_of_no_channel() -> Iterator[bytes]:
 
 @pytest.mark.parametrize(
     "handler",
-    [provisional_answers, answers_to_nothing, rtsp(play=empty_frames), rtsp(play=empty_frames_of_no_channel)],
+    [provisional_answers, rtsp(play=answers), rtsp(play=empty_frames), rtsp(play=empty_frames_of_no_channel)],
 )
 def test_a_camera_that_keeps_everybody_busy_is_disconnected(pull: Pull, handler: Handler) -> None:
     with HostileServer(handler) as server, pytest.raises(CaptureError, match="than any camera sends"):
+        pull(server.url)
+
+
+def test_a_camera_that_answers_without_being_asked_is_disconnected(pull: Pull) -> None:
+    with HostileServer(answers_to_nothing) as server, pytest.raises(CaptureError):
         pull(server.url)
