@@ -10,7 +10,14 @@ from collections.abc import Callable
 
 from gateway.rtsp import rtcp
 from gateway.rtsp.depacketize import Depacketizer, Frame
-from gateway.rtsp.rtp import TIMESTAMP_MODULUS, ReorderBuffer, SequenceCounter, TimestampUnwrapper, parse_header
+from gateway.rtsp.rtp import (
+    TIMESTAMP_MODULUS,
+    RecentPackets,
+    ReorderBuffer,
+    SequenceCounter,
+    TimestampUnwrapper,
+    parse_header,
+)
 
 SSRC_CHANGES_MAX = 16
 """Sources of one track, one after the other, before other sources' packets are dropped: an encoder that restarts has a
@@ -59,6 +66,7 @@ class ReceivedTrack:
         self._first_timestamp = first_timestamp
         self._base: int | None = None
         self._reorder = ReorderBuffer() if is_reordered else None
+        self._recent = RecentPackets()
 
     @property
     def invalid(self) -> int:
@@ -74,8 +82,11 @@ class ReceivedTrack:
         if header.ssrc != self._ssrc and not self._change_source(header.ssrc):
             self._refused += 1
             return
+        highest = self._sequence.extended_highest
         missing = self._sequence.count(header.sequence, header.timestamp, now)
         if self._reorder is None:
+            if not self._recent.is_new(packet, header, is_ahead=self._sequence.extended_highest > highest):
+                return
             self.lost += missing
             self._depacketize(packet, header.start, header.end, header.timestamp, missing, now, marker=header.marker)
             return

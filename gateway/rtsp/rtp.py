@@ -1,6 +1,7 @@
 """RTP packets as they are received: headers, sequence numbers, timestamps and order (RFC 3550).
 
-Theory of operation. Over TCP, packets come in order and :class:`SequenceCounter` only counts. Over UDP they may be
+Theory of operation. Over TCP, packets come in order: :class:`SequenceCounter` counts, and :class:`RecentPackets`
+finds those that the sender sent twice. Over UDP they may be
 lost, doubled and swapped: :class:`ReorderBuffer` holds back what came too early, for a bounded time and number of
 packets, and gives up on what does not come. Both tell a depacketizer about a loss, by the ``lost`` argument, so that it
 can drop the frame that the packet belonged to.
@@ -83,6 +84,32 @@ class TimestampUnwrapper:
             step -= TIMESTAMP_MODULUS
         self._last += step
         return self._last
+
+
+RECENT_PACKETS = 64
+"""Packets among which a packet is found that was sent twice."""
+
+
+class RecentPackets:
+    """Tells packets of one source that came twice, where none is reordered.
+
+    By more than the sequence number: some cameras send the same one for ever. Neither size nor the ends of two
+    different packets of a timestamp are likely to agree.
+    """
+
+    __slots__ = ("_marks",)
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[int, int, int, bytes, bytes]] = deque(maxlen=RECENT_PACKETS)
+
+    def is_new(self, packet: memoryview, header: RtpHeader, *, is_ahead: bool) -> bool:
+        """Note a packet; whether it has not come before. One with a sequence number ``is_ahead`` of all has not."""
+        head, tail = bytes(packet[header.start : header.start + 32]), bytes(packet[-8:])
+        mark = (header.sequence, header.timestamp, len(packet), head, tail)
+        if not is_ahead and mark in self._marks:
+            return False
+        self._marks.append(mark)
+        return True
 
 
 class SequenceCounter:
