@@ -21,7 +21,7 @@ class LiveSegment:
 
     ``head`` and ``tail`` are the playlist's lines before the first and after the last part. ``completed_at_s``
     (monotonic) and ``longest_playlist_90k``, the longest playlist that it has been in, determine how long the segment
-    stays available (rfc8216bis §6.2.2). ``size`` is in bytes.
+    stays available (rfc8216bis §6.2.2). ``size`` is in bytes. Without ``lists_parts`` it is listed when it is complete.
     """
 
     msn: int
@@ -29,6 +29,7 @@ class LiveSegment:
     muxer: FragmentMuxer
     program_date_90k: int
     is_discontinuity: bool
+    lists_parts: bool
     head: str
     parts: list[LivePart] = field(default_factory=list)
     duration_90k: int = 0
@@ -36,6 +37,11 @@ class LiveSegment:
     tail: str = ""
     completed_at_s: float = 0.0
     longest_playlist_90k: int = 0
+
+    @property
+    def listed_parts(self) -> int:
+        """How many parts the playlist names, or did."""
+        return len(self.parts) if self.lists_parts else 0
 
     @property
     def init_name(self) -> str:

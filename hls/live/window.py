@@ -8,7 +8,9 @@ newest of them in memory. The window numbers them, and answers whether a part is
 
 Rules (sections of draft-pantos-hls-rfc8216bis):
 
-1. Target duration, part target and SERVER-CONTROL never change (§6.2.1).
+1. Target duration, part target and SERVER-CONTROL never change (§6.2.1). A camera that has become slower than the part
+   target has segments without parts (:mod:`hls.parts.segmenter`, rule 2), and no hint. A request for a part of such a
+   segment is answered when the segment is complete (§6.2.5.2).
 2. Media sequence numbers begin with the wall clock, ``MSN_RATE`` a second, and then grow by one. So a window that is
    made later begins higher, also in another process (§6.2.2). Discontinuity sequence numbers begin with
    ``first_discontinuity``, see :mod:`hls.live.discontinuities`.
@@ -151,10 +153,10 @@ class LiveWindow:
 
     @property
     def is_target_too_short(self) -> bool:
-        """Whether GOPs have become longer than the target duration, so that a longer one would be better."""
+        """Whether GOPs have become longer than the target duration, or frames than parts, so that others are better."""
         if self.targets is None or self._segmenter is None or self.targets.target_duration_s >= MAX_TARGET_S:
             return False
-        return self._segmenter.longest_gop_90k > self.targets.segment_max_90k
+        return self._segmenter.longest_gop_90k > self.targets.segment_max_90k or not self._segmenter.lists_parts
 
     @property
     def lifetime_s(self) -> int:
@@ -207,7 +209,11 @@ class LiveWindow:
 
     def is_hinted(self, name: str) -> bool:
         """Whether ``name`` is the next part, so that a request for it waits."""
-        return name == self._part_name(self._next_part)
+        return self._hints and name == self._part_name(self._next_part)
+
+    @property
+    def _hints(self) -> bool:
+        return self._segmenter is None or self._segmenter.lists_parts
 
     def has(self, msn: int, part: int | None) -> bool:
         """Whether a blocking reload for this is answered now (§6.2.5.2).
@@ -217,13 +223,14 @@ class LiveWindow:
         if self.targets is None or self._last is None:
             return False
         last_msn = self._last.msn
-        open_parts = len(self._buffer.open_segment.parts) if self._buffer.open_segment is not None else 0
+        open_parts = self._buffer.open_segment.listed_parts if self._buffer.open_segment is not None else 0
         if msn > last_msn + 2:
             raise BadRequestError(f"_HLS_msn is {msn}, more than two ahead of the playlist, which is at {last_msn}")
         if part is None:
             return msn <= last_msn
-        if msn == last_msn and part >= len(self._last.parts):
-            ahead, msn, part = part - len(self._last.parts), msn + 1, 0
+        listed = self._last.listed_parts
+        if msn == last_msn and listed and part >= listed:
+            ahead, msn, part = part - listed, msn + 1, 0
         else:
             ahead = part - (open_parts if msn == last_msn + 1 else 0) if msn > last_msn else 0
         part_target_s = to_seconds(self.targets.part_target_90k)
@@ -278,16 +285,20 @@ class LiveWindow:
             segment = self._buffer.open_segment = self._new_segment(part)
         name = self._part_name(self._next_part)
         self._next_part += 1
-        line = playlist.part(name, part.duration_90k, is_independent=part.is_independent)
+        is_listed = part.is_listed
+        line = playlist.part(name, part.duration_90k, is_independent=part.is_independent) if is_listed else ""
         self._buffer.add_part(LivePart(name, part, line))
-        self._edge = (segment.msn, len(segment.parts) - 1, part.captured_at_90k)
-        self._changed()
+        if is_listed:
+            self._edge = (segment.msn, len(segment.parts) - 1, part.captured_at_90k)
+            self._changed()
 
     def _end_segment(self) -> None:
         segment = self._buffer.open_segment
         assert segment is not None
         assert self.targets is not None
         tail = playlist.segment_tail(segment.name, segment.duration_90k)
+        if not segment.lists_parts:
+            self._edge = (segment.msn, 0, segment.parts[-1].part.captured_at_90k)
         self._last = self._buffer.complete_segment(tail, self.targets.target_duration_90k, self._now_s)
         self._changed()
 
@@ -302,6 +313,7 @@ class LiveWindow:
             muxer=part.muxer,
             program_date_90k=program_date_90k,
             is_discontinuity=part.is_discontinuity,
+            lists_parts=part.is_listed,
             head=playlist.segment_head(program_date_90k, is_discontinuity=part.is_discontinuity),
         )
 
@@ -347,10 +359,12 @@ class LiveWindow:
     def _media_text(self, skipped: int) -> str:
         assert self.targets is not None
         segments = [*self._buffer.segments]
-        if self._buffer.open_segment is not None:
-            segments.append(self._buffer.open_segment)
+        open_segment = self._buffer.open_segment
+        if open_segment is not None and open_segment.lists_parts:
+            segments.append(open_segment)
         media_sequence = segments[0].msn if segments else self._next_msn
         version = playlist.DELTA_VERSION if skipped else playlist.FULL_VERSION
         header = playlist.header(self.targets, version, media_sequence, self._discontinuity_sequence)
         body = playlist.segments(segments, skipped, self.targets.target_duration_90k)
-        return header + body + playlist.preload_hint(self._part_name(self._next_part))
+        hint = playlist.preload_hint(self._part_name(self._next_part)) if self._hints else ""
+        return header + body + hint

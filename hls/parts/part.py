@@ -19,6 +19,8 @@ class Part:
     is_independent: bool = False
     is_discontinuity: bool = False
     """Whether it follows a discontinuity; only the first part of a segment does."""
+    is_listed: bool = True
+    """Whether playlists name it. If not, they name its segment, once that is complete; all parts of a segment agree."""
     begins_afresh: bool = False
     """Whether it follows a long outage, so that the playlist begins with it."""
 

@@ -9,7 +9,10 @@ parts are strict, and cameras are not. So the boundary between two parts is chos
    that comes at 85 % or later. If that frame is beyond 100 %, the boundary is placed at 100 %, and the frame *decodes*
    there, earlier than its time stamp. Its presentation time never changes.
 2. The decode timeline may so fall behind the frames; each part of fewer frames brings it nearer. A lag of more than one
-   part target ends with a discontinuity at the next keyframe.
+   part target ends with a discontinuity at the next keyframe. But if ``LONG_FRAMES`` in a row were longer than the part
+   target, the camera has become slower than its parts, at night for example. Then segments are *whole* (§6.2.1 demands
+   parts of nobody): their parts end where frames do, and are not listed. A segment with listed parts begins again
+   after ``SHORT_FRAMES``.
 3. A segment begins with a keyframe and ends before the first keyframe at which it has lasted ``MIN_SEGMENT_S``. If no
    keyframe comes in time, it ends before it would exceed the target duration, and the next one begins without one. That
    one ends before the next keyframe, so that no keyframe of a long GOP is in the middle of a part.
@@ -41,6 +44,12 @@ from hls.parts.target_duration import MIN_SEGMENT_S, TargetDurations
 
 STALL_S = 1.5
 """After this long without a frame the stream is stalled. A shorter pause is usually the network's."""
+
+LONG_FRAMES = 2
+"""A single one is a frame that was lost. After two, and a lag of a part target, there are more to come."""
+
+SHORT_FRAMES = 5
+"""So many in a row of at most the part target: the camera is as fast again as when it was measured."""
 
 FRESH_TARGETS = 3
 """After an outage of so many target durations, what came before it is no live video any more. For so long, requests
@@ -113,6 +122,10 @@ class Segmenter:
         self._is_discontinuous = False
         self._begins_afresh = False
         self._ends_soon = False
+        self._has_whole_segments = False
+        """Whether the parts of the open segment are not listed."""
+        self._long_frames = self._short_frames = 0
+        """Frames in a row that were longer than the part target, or not."""
         self._keyframe_90k = 0
         self._skew_90k: int | None = None
         """Capture time minus place on the timeline, of the open segment's first frame."""
@@ -126,6 +139,8 @@ class Segmenter:
         if not packet.is_video:
             self._feed_audio(packet)
             return
+        if self._is_running and packet.run == self._run:
+            self._note_frame(packet.dts_90k + self._offset_90k - self._edge_90k)
         if self._is_running and self._is_discontinuity(packet):
             self._stop()
         if not self._is_running:
@@ -187,7 +202,13 @@ class Segmenter:
     @property
     def stalls_at_s(self) -> float:
         """When the stream counts as stalled. A camera of a frame a second is not stalled between two frames."""
-        return self._edge_at_s + max(STALL_S, 2.5 * to_seconds(self.targets.part_target_90k))
+        longest_90k = max(self.targets.part_target_90k, self.frame_90k if self._has_whole_segments else 0)
+        return self._edge_at_s + max(STALL_S, 2.5 * to_seconds(longest_90k))
+
+    @property
+    def lists_parts(self) -> bool:
+        """Whether the next part will be listed; else only its segment is: rule 2."""
+        return not self._has_whole_segments
 
     def end_segment_soon(self) -> None:
         """End the open segment with its next part, because a player needs a complete segment to begin with."""
@@ -201,6 +222,11 @@ class Segmenter:
         at_90k = packet.dts_90k + self._offset_90k
         self.frame_90k = at_90k - self._edge_90k
         boundary_90k = self._boundary_90k(at_90k)
+        if self._is_too_slow(at_90k):
+            self._close_part(boundary_90k, packet.dts_90k)
+            self._end_segment()
+            self._has_whole_segments = True
+            return
         is_long_enough = at_90k - self._segment_start_90k >= seconds_90k(MIN_SEGMENT_S)
         if packet.is_keyframe and (is_long_enough or not self._begins_with_keyframe):
             self._close_part(boundary_90k, packet.dts_90k)
@@ -208,12 +234,28 @@ class Segmenter:
         elif at_90k - self._end_90k >= (SOUND_WAIT_90K if self._waits_for_sound() else self.targets.part_min_90k):
             self._close_part(boundary_90k, packet.dts_90k)
             duration_90k = self._end_90k - self._segment_start_90k
-            if self._ends_soon or duration_90k + target_90k > self.targets.segment_max_90k:
+            next_90k = max(target_90k, self.frame_90k) if self._has_whole_segments else target_90k
+            if self._ends_soon or duration_90k + next_90k > self.targets.segment_max_90k:
                 self._end_segment()
 
     def _boundary_90k(self, at_90k: int) -> int:
         """Where the open part ends before a frame at ``at_90k``: rule 1."""
-        return at_90k if self._for_recording else min(at_90k, self._end_90k + self.targets.part_target_90k)
+        if self._for_recording:
+            return at_90k
+        if self._has_whole_segments:
+            return min(at_90k, self._segment_start_90k + self.targets.segment_max_90k)
+        return min(at_90k, self._end_90k + self.targets.part_target_90k)
+
+    def _note_frame(self, duration_90k: int) -> None:
+        is_long = duration_90k > self.targets.part_target_90k
+        self._long_frames = self._long_frames + 1 if is_long else 0
+        self._short_frames = 0 if is_long else self._short_frames + 1
+
+    def _is_too_slow(self, at_90k: int) -> bool:
+        """Whether a segment must be whole from the frame at ``at_90k`` on: rule 2."""
+        if self._for_recording or self._has_whole_segments or self._long_frames < LONG_FRAMES:
+            return False
+        return at_90k - self._end_90k > 2 * self.targets.part_target_90k
 
     def _close_part(self, boundary_90k: int, next_dts_90k: int | None) -> None:
         frames, self._frames = self._frames, []
@@ -231,6 +273,7 @@ class Segmenter:
             captured_at_90k=frames[0].captured_at_90k,
             is_independent=any(frame.is_keyframe for frame in frames),
             is_discontinuity=self._is_discontinuous,
+            is_listed=not self._has_whole_segments,
             begins_afresh=self._begins_afresh,
         )
         self._is_discontinuous = self._begins_afresh = False
@@ -284,6 +327,8 @@ class Segmenter:
         self._segment_start_90k = self._end_90k
         self._skew_90k = None
         self._ends_soon = False
+        if self._short_frames >= SHORT_FRAMES:
+            self._has_whole_segments = False
 
     # --- discontinuities
 
@@ -304,7 +349,10 @@ class Segmenter:
     def _is_behind(self, packet: Packet) -> bool:
         """Rule 2. The open part takes up to one part target of the distance."""
         at_90k = packet.dts_90k + self._offset_90k
-        return packet.is_keyframe and at_90k - self._end_90k > 2 * self.targets.part_target_90k
+        if not packet.is_keyframe or self._is_too_slow(at_90k):
+            return False
+        most_90k = self.targets.segment_max_90k if self._has_whole_segments else 2 * self.targets.part_target_90k
+        return at_90k - self._end_90k > most_90k
 
     def _can_carry_audio(self, packet: Packet) -> bool:
         return fmp4_audio(packet.info.audio) is not None

@@ -348,14 +348,17 @@ def _parts_at_the_edge(playlist: Playlist) -> tuple[bool, str]:
     return True, ""
 
 
-@rule("6.2.2", "PART tags are there at the live edge")
+@rule("6.2.2", "PART tags are there at the live edge, if the last segment is not whole")
 def _has_parts(playlist: Playlist) -> tuple[bool, str]:
-    return bool(playlist.segments and playlist.segments[-1].parts), "the last segment has none"
+    last = playlist.segments[-1] if playlist.segments else None
+    return last is not None and bool(last.parts or last.uri), "the last segment has none"
 
 
-@rule("6.2.6", "there SHOULD NOT be more than one PRELOAD-HINT of a type, and there is one without ENDLIST")
+@rule("6.2.6", "there SHOULD NOT be more than one PRELOAD-HINT of a type, and there is one after an open segment")
 def _one_hint(playlist: Playlist) -> tuple[bool, str]:
-    return [hint.get("TYPE") for hint in playlist.hints] == ["PART"], str(playlist.hints)
+    is_open = not playlist.segments or playlist.segments[-1].uri is None
+    allowed = [["PART"]] if is_open else [["PART"], []]
+    return [hint.get("TYPE") for hint in playlist.hints] in allowed, str(playlist.hints)
 
 
 @rule("4.4.5.4", "RENDITION-REPORT has a relative URI, LAST-MSN, and LAST-PART where there are parts")
@@ -417,8 +420,8 @@ class Watch:
                 "6.2.2",
                 f"removal MUST leave three target durations, and left {after.duration}",
             )
-        hint = before.hints[0]["URI"]
-        if after.edge > before.edge and not is_afresh and now_s - self.last_s < 2 * after.target:
+        hint = before.hints[0]["URI"] if before.hints else None
+        if hint is not None and after.edge > before.edge and not is_afresh and now_s - self.last_s < 2 * after.target:
             # A later client may not see its PART tag any more.
             new = [part.uri for segment in after.segments for part in segment.parts]
             _that(hint in new, "4.4.5.3", f"the hinted part {hint} SHOULD be the one that comes")

@@ -33,7 +33,7 @@ class Day:
         # A client that reloads at intervals sees a part late by up to one of them.
         self.watch = Watch(punctual_s=stall_s + self.reload_s + 0.1)
         self.reload_at_s = self.now_s
-        self.seen = 0
+        self.seen = self.without_hint = 0
         self.most_bytes = 0
         self.source = PacketSource(self.shape)
 
@@ -76,6 +76,7 @@ class Day:
             return
         full = self.watch.see(self.window.media_playlist().body.decode(), self.now_s)
         self.seen += 1
+        self.without_hint += not full.hints
         self.most_bytes = max(self.most_bytes, self.window.media_bytes)
         if self.seen % 50 == 0:
             check_media(full, self.fetch)
@@ -132,6 +133,8 @@ def test_a_busy_quarter_of_an_hour_at_15_frames_a_second() -> None:
     day = Day(Shape(gop=15), reload_s=0.333)
     events(day, 40.0)
     assert day.seen > 2000
+    # Frames are always shorter than parts.
+    assert day.without_hint == 0
     assert day.window.counters.packets_dropped > 0
 
 
@@ -141,6 +144,8 @@ def test_a_whole_day_of_a_frame_a_second() -> None:
     while day.now_s < began_s + 86_400:
         events(day, 1200.0)
     assert day.seen > 7000
+    # Only while frames are longer than parts are segments whole.
+    assert 0 < day.without_hint < day.seen / 5
     # Memory is bounded by the window, not by the day.
     assert day.most_bytes < 2_000_000
 

@@ -293,3 +293,37 @@ def test_the_bytes_of_a_complete_segment_are_in_memory_once() -> None:
             assert isinstance(part.part.data, memoryview)
             assert part.part.data.obj is whole.obj
         assert b"".join(part.part.data for part in segment.parts) == whole
+
+
+def test_segments_of_a_slow_camera_have_no_parts_and_answer_requests_for_them_when_they_are_complete() -> None:
+    window = LiveWindow(START_90K)
+    source = PacketSource(Shape(gop=25))
+    dts_90k = 0
+    newest: list[int] = []
+    first: TargetDurations | None = None
+    for number in range(150):
+        window.feed(source.frame(START_90K + dts_90k, dts_90k), dts_90k / CLOCK_RATE)
+        dts_90k += CLOCK_RATE // (25 if number < 60 else 2)
+        first = first or window.targets
+        if number < 70:
+            continue
+        seen = read(window)
+        assert first is not None
+        assert (seen.target, seen.part_target) == (first.target_duration_s, first.part_target_90k / CLOCK_RATE)
+        assert not seen.hints
+        assert seen.segments[-1].uri is not None
+        assert not seen.segments[-1].parts
+        assert window.media(seen.segments[-1].uri)
+        newest.append(seen.complete[-1].msn)
+        assert window.has(newest[-1], 0)
+        assert window.has(newest[-1], 3)
+        assert not window.has(newest[-1] + 1, 0)
+        assert not window.is_stalled
+    assert newest[-1] - newest[0] > 10
+    # It goes back to parts when the camera is fast again.
+    for _ in range(120):
+        window.feed(source.frame(START_90K + dts_90k, dts_90k), dts_90k / CLOCK_RATE)
+        dts_90k += CLOCK_RATE // 25
+    assert read(window).hints
+    assert read(window).segments[-1].parts
+    assert "EXT-X-DISCONTINUITY\n" not in window.media_playlist().body.decode()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from io import BytesIO
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import av
 import pytest
@@ -58,8 +58,12 @@ class Output:
 
 def assert_legal(output: Output) -> None:
     for segment in output.segments:
+        assert len({part.is_listed for part in segment}) == 1
         for index, part in enumerate(segment):
-            assert 0 < part.duration_90k <= TARGETS.part_target_90k
+            assert part.duration_90k > 0
+            if not part.is_listed:
+                continue
+            assert part.duration_90k <= TARGETS.part_target_90k
             exempt = part.is_independent or index == len(segment) - 1
             assert exempt or part.duration_90k >= TARGETS.part_min_90k
         assert sum(part.duration_90k for part in segment) <= TARGETS.segment_max_90k
@@ -197,3 +201,25 @@ def test_audio_that_begins_late_joins_at_the_next_keyframe() -> None:
     assert with_sound == [False, False, False, True, True]
     assert [segment[0].is_discontinuity for segment in output.segments] == [False, False, False, True, False]
     assert_legal(output)
+
+
+@pytest.mark.parametrize("slow_fps", [4, 2, 1])
+def test_a_camera_that_becomes_slower_than_its_parts_has_whole_segments_until_it_is_fast_again(slow_fps: int) -> None:
+    output = Output()
+    source = PacketSource(Shape(gop=25))
+    dts_90k, sent = 0, []
+    for number in range(300):
+        output.feed(source.frame(START_90K + dts_90k, dts_90k), dts_90k / CLOCK_RATE)
+        sent.append(dts_90k)
+        dts_90k += CLOCK_RATE // (slow_fps if 50 <= number < 150 else 25)
+    assert_legal(output)
+    assert not any(part.is_discontinuity for part in output.parts)
+    listed = [segment[0].is_listed for segment in output.segments]
+    assert [kind for kind, _ in groupby(listed)] == [True, False, True]
+    # All are shown when they were; the lag of the first ones is made up for.
+    frames = output.frames()
+    assert [pts - frames[0][1] for _, pts in frames] == sent[: len(frames)]
+    slow = [segment for segment in output.segments if not segment[0].is_listed]
+    assert all(pts - dts < 2 * CLOCK_RATE for dts, pts in frames)
+    assert frames[-1][0] == frames[-1][1]
+    assert sum(part.duration_90k for segment in slow for part in segment) > 90 * CLOCK_RATE // slow_fps
