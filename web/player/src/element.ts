@@ -148,10 +148,10 @@ export class LiveEdgePlayer extends HTMLElement {
       const text = { status: "off", label, detail: "", notice: "" } as const;
       return { ...text, mode: "paused", transport: null, rendition: null, latencyMs: null };
     }
-    const { fallback, latency, shown } = this.live;
-    const text = liveStatusText(fallback, this.camera, latency.value, this.language, shown);
+    const { fallback, latencyMs, shown } = this.live;
+    const text = liveStatusText(fallback, this.camera, latencyMs, this.language, shown);
     const transport = fallback.current?.transport ?? null;
-    return { ...text, mode: "live", transport, rendition: shown?.rendition ?? null, latencyMs: latency.value };
+    return { ...text, mode: "live", transport, rendition: shown?.rendition ?? null, latencyMs };
   }
 
   /** Statistics of the last second. */
@@ -166,10 +166,7 @@ export class LiveEdgePlayer extends HTMLElement {
 
   /** Capture time of the frame on the screen, ms since the Unix epoch on the gateway's clock; null if unknown. */
   get captureTime(): number | null {
-    if (this.recording) return this.recording.captureTime;
-    const { offset } = clockOf(this.api);
-    const latency = this.live?.latency.value ?? null;
-    return offset === null || latency === null ? null : Date.now() + offset - latency;
+    return this.recording ? this.recording.captureTime : (this.live?.captureTime ?? null);
   }
 
   get paused(): boolean {
@@ -389,7 +386,7 @@ export class LiveEdgePlayer extends HTMLElement {
     const transport = live?.fallback.current?.transport ?? null;
     const counters = await source.statistics();
     if (source !== (this.recording ?? this.live)) return;
-    const statistics = this.stats.add(performance.now(), transport, live?.latency.value ?? null, counters);
+    const statistics = this.stats.add(performance.now(), transport, live?.latencyMs ?? null, counters);
     this.notify();
     this.dispatchEvent(new CustomEvent<Statistics>("statistics", { detail: statistics }));
   }

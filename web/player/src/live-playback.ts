@@ -87,6 +87,16 @@ export class LivePlayback {
     return this.transports.get(this.fallback.current?.id ?? 0) ?? null;
   }
 
+  /** Capture time of the picture that is shown, ms on the gateway's clock; null if it is not known, or there is none. */
+  get captureTime(): number | null {
+    return this.transport ? this.latency.captured : null;
+  }
+
+  /** How old the picture is that is shown, ms; null if it is not known. */
+  get latencyMs(): number | null {
+    return this.transport ? this.latency.at(localNow(), clockOf(this.options.api).offset) : null;
+  }
+
   /** Ask for this stream, or tell the size of the video again. */
   changeRendition(rendition: RenditionRequest): void {
     this.options.rendition = rendition;
@@ -186,6 +196,7 @@ export class LivePlayback {
   private frame(id: number, captured: number | null): void {
     this.execute(this.fallback.frame(id, performance.now()));
     if (id !== this.fallback.current?.id) return;
+    this.latency.captured = captured;
     if (captured !== null && !this.isCheckingClock) {
       const { offset } = clockOf(this.options.api);
       const now = performance.now();

@@ -51,6 +51,18 @@ describe("ServerClock", () => {
 });
 
 describe("Latency", () => {
+  it("grows while the picture stands still, and not between frames", () => {
+    const latency = new Latency();
+    expect(latency.at(5000, 0)).toBeNull();
+    latency.add(1000, 1200, 0);
+    latency.captured = 1000;
+    expect(latency.at(1900, 0)).toBe(200);
+    expect(latency.at(9000, 0)).toBe(8000);
+    expect(latency.at(9000, null)).toBe(200);
+    latency.captured = null;
+    expect(latency.at(9000, 0)).toBe(200);
+  });
+
   it("is unknown without an offset or a capture time", () => {
     const latency = new Latency();
     latency.add(1000, 1100, null);

@@ -54,9 +54,21 @@ export class ServerClock {
 const JUMP_MS = 1500;
 const WEIGHT = 1 / 8;
 
+/** Later than this, the picture stands still: also a camera of one frame a second sends the next one by then. */
+const STILL_MS = 2000;
+
 export class Latency {
   /** ms, smoothed; null until it is known. */
   value: number | null = null;
+  /** Capture time of the picture that is shown, ms on the gateway's clock; null if it is not known. */
+  captured: number | null = null;
+
+  /** The latency at `now` (local clock), ms. That of a picture which stands still grows. */
+  at(now: number, offset: number | null): number | null {
+    if (this.value === null || this.captured === null || offset === null) return this.value;
+    const age = now + offset - this.captured;
+    return age > this.value + STILL_MS ? age : this.value;
+  }
 
   /** Whether a frame would change the latency by more than jitter does: playback has moved, or a clock was set. */
   isJump(captured: number, presented: number, offset: number | null): boolean {
@@ -75,6 +87,7 @@ export class Latency {
 
   reset(): void {
     this.value = null;
+    this.captured = null;
   }
 }
 

@@ -21,6 +21,8 @@ const RELOAD_MS = 10_000;
 const RELOAD_DELAY_MS = 150;
 const THUMBNAIL_PX = 384;
 const PLAYHEAD_MS = 200;
+/** "Live" is pressed while the picture is no older than this. */
+const LIVE_MAX_MS = 5000;
 const SPEEDS = [0.5, 1, 2, 4, 8];
 
 export class CameraView {
@@ -215,11 +217,11 @@ export class CameraView {
     const time = player.captureTime;
     const now = Date.now();
     this.timeline.setPlayhead(isLive ? now : time, now, isLive);
-    const shown = time ?? now;
-    setText(this.time, isLive ? clock(shown) : `${day(shown)} ${clock(shown)}`);
+    setText(this.time, time === null ? "–" : isLive ? clock(time) : `${day(time)} ${clock(time)}`);
     const { from, to } = this.timeline.view;
     setText(this.dayLabel, day((from + to) / 2));
-    this.liveButton.setAttribute("aria-pressed", String(isLive));
+    const { latencyMs } = player.state;
+    this.liveButton.setAttribute("aria-pressed", String(isLive && (latencyMs === null || latencyMs < LIVE_MAX_MS)));
     // The player resets the rate when it returns to live.
     const rate = String(player.playbackRate);
     if (this.speed.value !== rate && document.activeElement !== this.speed) this.speed.value = rate;
@@ -314,12 +316,11 @@ export class CameraView {
   }
 
   private async saveSnapshot(): Promise<void> {
+    const time = this.player.captureTime;
     const image = await this.player.snapshot();
-    if (image)
-      saveBlob(
-        image,
-        `${this.id}_${new Date(this.player.captureTime ?? Date.now()).toISOString().replace(/[-:]|\.\d+/g, "")}.jpg`,
-      );
+    // The time of the picture, never of the click: it may be evidence.
+    const stamp = time === null ? "time-unknown" : new Date(time).toISOString().replace(/[-:]|\.\d+/g, "");
+    if (image) saveBlob(image, `${this.id}_${stamp}.jpg`);
   }
 
   private fail(error: unknown): void {
