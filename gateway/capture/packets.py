@@ -7,7 +7,8 @@ Rules:
    In-band ones win: a session description is out of date once a camera is reconfigured.
 2. A keyframe with another active SPS begins a new :class:`~gateway.media.StreamInfo`. Other parameter sets may change
    with every keyframe (some encoders write their quantiser into the PPS): such keyframes keep theirs, and the stream is
-   the same. So is one whose SPS changes for more than :data:`SPS_CHANGES_MAX` times without saying anything new.
+   the same. So it is where the SPS has just another identifier or level, and where it changes for more than
+   :data:`SPS_CHANGES_MAX` times without saying anything new.
 3. Presentation times tell whether a stream has B-frames, unless its SPS excludes them or the picture that steps back
    has no B slice: then it is the camera's clock. The SPS is believed until one whole GOP was seen: many cameras could
    reorder and never do. Without B-frames, decoding time is presentation time.
@@ -21,7 +22,7 @@ from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline, Timestam
 from gateway.clock import CLOCK_RATE
 from gateway.codec.h264 import is_b_slice
 from gateway.codec.parameter_sets import ParameterSets, active_first, find_parameter_sets, first_slice, video_info
-from gateway.codec.sps import MAX_FRAME_RATE
+from gateway.codec.sps import MAX_FRAME_RATE, Sps
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
 
 VIDEO_CODECS = frozenset({"h264", "hevc"})
@@ -68,6 +69,8 @@ class PacketBuilder:
         if self._declared_rate:
             self._timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / self._declared_rate))
         self._sets: ParameterSets | None = find_parameter_sets(codec, parameter_sets)
+        self._sps: Sps | None = None
+        """What the stream's parameter sets say; ``None`` before its first keyframe."""
         self._sps_changes = 0
         self._may_reorder = True
         self._reorder = 0
@@ -142,7 +145,7 @@ class PacketBuilder:
             video = replace(self.info.video, has_b_frames=has_b_frames)
         else:
             video, sps = video_info(self._codec, sets, self._declared_rate)
-            self._sets = sets
+            self._sets, self._sps = sets, sps
             self._may_reorder = sps.max_reorder != 0
             self._reorder = sps.max_reorder or 0
             self._has_reordered = False
@@ -155,6 +158,8 @@ class PacketBuilder:
         """Rule 2."""
         assert self._sets is not None
         if sets.sps[0] == self._sets.sps[0]:
+            return True
+        if self._sps is not None and video_info(self._codec, sets, self._declared_rate)[1].is_like(self._sps):
             return True
         self._sps_changes += 1
         if self._sps_changes <= SPS_CHANGES_MAX:

@@ -1,6 +1,7 @@
 """Sps: what liveedge uses of a sequence parameter set, of H.264 and H.265 alike."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from gateway.codec.bits import BitstreamError
@@ -37,9 +38,20 @@ class Sps:
     has_separate_planes: bool = False
     is_frames_only: bool = True
 
+    def is_like(self, other: "Sps") -> bool:
+        """Whether they differ in nothing but their identifier and their level: in no picture."""
+        return replace(self, codec_string="", identifier=0) == replace(other, codec_string="", identifier=0) and (
+            _without_level(self.codec_string) == _without_level(other.codec_string)
+        )
+
     def __post_init__(self) -> None:
         if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE):
             raise BitstreamError(f"its size is {self.width}x{self.height}")
+
+
+def _without_level(codec_string: str) -> str:
+    """``avc1.4d401f`` and ``hvc1.1.6.L93.B0`` without ``1f`` and ``93`` (RFC 6381 §3.3, ISO/IEC 14496-15 §E.3)."""
+    return codec_string[:-2] if codec_string.startswith("avc1.") else re.sub(r"(?<=\.[LH])\d+", "", codec_string)
 
 
 def plausible_rate(numerator: int, denominator: int) -> Fraction | None:

@@ -435,6 +435,27 @@ def test_parameter_sets_that_change_with_each_keyframe(tmp_path: Path, hevc: boo
     assert "EXT-X-DISCONTINUITY\n" not in found.playlist
 
 
+@pytest.mark.parametrize("change", ["level", "sps_id", "pps_id", "both_ids"])
+def test_identifiers_and_levels_that_change_with_each_keyframe(tmp_path: Path, change: str) -> None:
+    sender = RtpSender()
+    media: list[Sent] = []
+    for number in range(150):
+        gop, place = divmod(number, 25)
+        layout = Layout(
+            sps_id=gop % 2 if change in ("sps_id", "both_ids") else 0,
+            pps_id=gop % 3 if change in ("pps_id", "both_ids") else 0,
+        )
+        units = [layout.picture(place, 2 * place, 40 + number % 100, is_idr=place == 0, is_intra=place == 0)]
+        if place == 0:
+            sps = bytearray(layout.sps())
+            sps[3] = 30 + gop % 2 if change == "level" else 30
+            units = [bytes(sps), layout.pps(), *units]
+        media += sender.picture(units, number * TICK, number / FPS)
+    found = outputs(packets_of(media), tmp_path)
+    is_good(found, 150)
+    assert "EXT-X-DISCONTINUITY\n" not in found.playlist
+
+
 def idr_once(number: int, in_gop: int) -> Picture:
     layout = Layout()
     head: Picture = (layout.sps(), layout.pps()) if in_gop == 0 else ()
