@@ -68,7 +68,7 @@ class AudioInfo:
     """An audio track. ``codec`` is FFmpeg's name (``aac``, ``pcm_alaw``, ``pcm_mulaw``, ``opus``…).
 
     ``extradata`` is the configuration of the decoder, empty where there is none: for AAC the AudioSpecificConfig, for
-    ``adpcm_g726le`` one byte with the bits of a sample.
+    ``adpcm_g726`` and ``adpcm_g726le`` one byte with the bits of a sample.
     """
 
     codec: str

@@ -191,7 +191,7 @@ class AudioTranscoder:
 
 
 def _decoder(source: AudioInfo) -> av.AudioCodecContext:
-    if source.codec == "adpcm_g726le":
+    if source.codec in ("adpcm_g726", "adpcm_g726le"):
         return _g726_decoder(source)
     decoder = av.CodecContext.create(source.codec, "r")
     if not isinstance(decoder, av.AudioCodecContext):
@@ -208,7 +208,7 @@ def _g726_decoder(source: AudioInfo) -> av.AudioCodecContext:
     if source.channels != 1 or len(source.extradata) != 1:
         raise ValueError("G.726 has one channel, and its samples have a number of bits")
     options = {"code_size": str(source.extradata[0]), "sample_rate": str(source.sample_rate_hz)}
-    container = av.open(io.BytesIO(bytes(1024)), format="g726le", options=options)
+    container = av.open(io.BytesIO(bytes(1024)), format=source.codec.removeprefix("adpcm_"), options=options)
     decoder: av.AudioCodecContext = container.streams.audio[0].codec_context
     return decoder
 

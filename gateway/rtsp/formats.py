@@ -206,9 +206,12 @@ def _g711(codec: str, string: str) -> Callable[[Format], AudioFormat]:
     return make
 
 
-def _g726(bits: int) -> Callable[[Format], AudioFormat]:
-    """G.726 by the bits of a sample, the first in the lowest bits (RFC 3551 §4.5.4), which FFmpeg calls ``le``."""
-    return _samples("adpcm_g726le", "", Fraction(8, bits), extradata=bytes((bits,)))
+def _g726(bits: int, codec: str = "adpcm_g726le") -> Callable[[Format], AudioFormat]:
+    """G.726 by the bits of a sample, the first in the lowest bits (RFC 3551 §4.5.4), which FFmpeg calls ``le``.
+
+    With ``AAL2`` before its name, the first is in the highest bits (ITU-T I.366.2 annex E).
+    """
+    return _samples(codec, "", Fraction(8, bits), extradata=bytes((bits,)))
 
 
 _VIDEO: dict[str, Callable[[Format], VideoFormat]] = {"H264": _h264, "H265": _h265, "JPEG": _jpeg}
@@ -224,6 +227,10 @@ _AUDIO: dict[str, Callable[[Format], AudioFormat | None]] = {
     "G726-24": _g726(3),
     "G726-32": _g726(4),
     "G726-40": _g726(5),
+    "AAL2-G726-16": _g726(2, "adpcm_g726"),
+    "AAL2-G726-24": _g726(3, "adpcm_g726"),
+    "AAL2-G726-32": _g726(4, "adpcm_g726"),
+    "AAL2-G726-40": _g726(5, "adpcm_g726"),
     "L16": _samples("pcm_s16be", "", Fraction(1, 2)),
     "OPUS": _samples("opus", "opus", 0, 48_000),
 }

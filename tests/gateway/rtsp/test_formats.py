@@ -46,6 +46,8 @@ def test_the_first_format_that_is_known_is_taken() -> None:
         ([], "8", "pcm_alaw", 8000, 1),
         (["a=rtpmap:97 PCMA/16000/2"], "97", "pcm_alaw", 16_000, 2),
         ([], "9", "adpcm_g722", 16_000, 1),
+        (["a=rtpmap:97 G726-32/8000"], "97", "adpcm_g726le", 8000, 1),
+        (["a=rtpmap:97 AAL2-G726-32/8000"], "97", "adpcm_g726", 8000, 1),
         (["a=rtpmap:97 opus/48000/2"], "97", "opus", 48_000, 2),
         (["a=rtpmap:97 mpeg4-generic/16000/1", "a=fmtp:97 mode=AAC-hbr;config=1408"], "97", "aac", 16_000, 1),
         # The RTP clock is not the sample rate of the config.
