@@ -4,8 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
+from gateway.capture import rtsp_connection
 from gateway.capture.rtsp_connection import BATCH_MIN_BYTES, RtspConnection
 from tests.support.eventually import eventually
+
+NEVER_S = 3600.0
+"""A pause between reads that does not end during a test."""
 
 
 def interleaved(number: int, size: int) -> bytes:
@@ -52,7 +58,8 @@ async def test_frames_in_batches_are_those_that_were_sent() -> None:
         assert frames.numbers == list(range(200))
 
 
-async def test_several_frames_come_with_one_read_while_nobody_watches() -> None:
+async def test_several_frames_come_with_one_read_while_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp_connection, "BATCH_S", NEVER_S)
     frames = Frames()
     async with connected(frames) as (connection, writer):
         is_watched = False
@@ -64,7 +71,10 @@ async def test_several_frames_come_with_one_read_while_nobody_watches() -> None:
             writer.write(interleaved(number, 100))
             await asyncio.sleep(0)
         assert frames.numbers == [0]
+        connection._read_batch()
         await eventually(lambda: frames.numbers == list(range(6)), "the batch")
+        monkeypatch.undo()
+        connection._read_batch()
         is_watched = True
         await eventually(lambda: connection.is_reading, "the socket is read again")
         writer.write(interleaved(6, 100))
@@ -106,7 +116,10 @@ async def test_the_end_of_a_connection_is_noticed_while_it_is_not_read() -> None
         assert frames.numbers == [0, 1]
 
 
-async def test_a_connection_that_is_closed_while_it_is_not_read_leaves_nothing_behind() -> None:
+async def test_a_connection_that_is_closed_while_it_is_not_read_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rtsp_connection, "BATCH_S", NEVER_S)
     frames = Frames()
     async with connected(frames) as (connection, writer):
         connection.reads_in_batches = lambda: True

@@ -39,6 +39,8 @@ def proxy(
 async def session(proxy: Proxy) -> AsyncIterator[aiohttp.ClientSession]:
     async with proxy.session() as session:
         yield session
+    # TLS connections end in the background (aiohttp, "Graceful Shutdown").
+    await asyncio.sleep(0.25)
 
 
 def test_the_page_is_served_over_http_2_and_plain_http_redirects_to_it(proxy: Proxy) -> None:

@@ -262,6 +262,7 @@ async def test_a_camera_that_webrtc_cannot_carry_makes_no_counter_offer(
     client: Client, peer: RTCPeerConnection, camera: Camera
 ) -> None:
     EncodedLoopEngine.showing["loop"] = (encode_loop(b_frames=2, profile="main"), None)
+    client.app[GATEWAY].service.change_camera("loop", camera.settings.model_copy(update={"transcode": "never"}))
     reply = await client.post("/whep/loop", data=peer.localDescription.sdp, headers=SDP)
     assert reply.status == 406
     assert (await reply.json())["transports"] == ["hls", "mjpeg"]
