@@ -120,7 +120,7 @@ class Camera:
         """Whether a client, a viewer or a setting wants the main stream captured."""
         return self.main.is_wanted
 
-    def hold(self, kind: str) -> Hold:
+    def hold(self, kind: str) -> Hold[Rendition]:
         """Keep the main stream captured for a viewer on the transport ``kind``, until the hold is released."""
         return self.main.hold(kind)
 

@@ -19,7 +19,7 @@ SUB_WAIT_S = 5.0
 
 async def hold_for_pictures(
     camera: Camera, kind: str, width: int | None, timeout_s: float, *, is_single: bool = False
-) -> tuple[Rendition, Hold]:
+) -> tuple[Rendition, Hold[Rendition]]:
     """The stream to decode, held for a viewer on the transport ``kind``, with a keyframe.
 
     ``width`` is in pixels. ``is_single`` asks for one picture (rule 3). Raises
@@ -39,7 +39,7 @@ async def hold_for_pictures(
 
 async def hold_sub(
     camera: Camera, kind: str, width: int | None, timeout_s: float = SUB_WAIT_S, *, is_single: bool = False
-) -> Hold | None:
+) -> Hold[Rendition] | None:
     """A hold of the sub stream, if that is the stream to decode; ``None``: it is the main stream."""
     sub = camera.sub
     if sub is None or not _may_suit(sub, width) or (is_single and camera.main.hub.gop and not sub.hub.gop):

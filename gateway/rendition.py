@@ -18,6 +18,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from gateway.camera_settings import CameraSettings, RecordMode, RenditionName, StartMode
 from gateway.capture.engine import CaptureSource, CheckAddress, EngineFactory
@@ -36,10 +37,17 @@ from gateway.status import StreamMeter, StreamStatus
 log = logging.getLogger(__name__)
 
 
-class Hold:
-    """Keeps a rendition captured for one viewer, until it is released. Releasing it twice is harmless."""
+class _Holdable(Protocol):
+    def end_hold(self, kind: str) -> None: ...
 
-    def __init__(self, rendition: "Rendition", kind: str) -> None:
+
+Held = TypeVar("Held", bound=_Holdable)
+
+
+class Hold(Generic[Held]):
+    """Keeps a rendition captured, or a transcode going, for one viewer, until it is released. Twice is harmless."""
+
+    def __init__(self, rendition: Held, kind: str) -> None:
         self.rendition = rendition
         self.kind = kind
         self._is_released = False
@@ -123,7 +131,7 @@ class Rendition:
         """The measured bitrate, or that of the last run while there is none; ``None``: it was never measured."""
         return self._meter.bitrate_bps or self._last_bitrate_bps
 
-    def hold(self, kind: str) -> Hold:
+    def hold(self, kind: str) -> "Hold[Rendition]":
         """Keep the rendition captured for a viewer on the transport ``kind``, until the hold is released.
 
         An empty ``kind`` is for what counts as no viewer: one that watches another rendition, and waits for this one.

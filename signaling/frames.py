@@ -24,7 +24,7 @@ from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.hub import SubscriptionClosed
 from gateway.jpeg.feed import JpegFeed, JpegFrame, JpegReader
 from gateway.pictures import hold_sub
-from gateway.rendition import Hold
+from gateway.rendition import Hold, Rendition
 from signaling.events import FrameMetadata
 from signaling.frame_size import FrameSize
 from signaling.frame_window import FrameWindow
@@ -102,7 +102,7 @@ class FrameStream:
         self._clock = clock
         self._limit_bytes = limit_bytes
         self._size = FrameSize(request.width)
-        self._hold: Hold | None = None
+        self._hold: Hold[Rendition] | None = None
         self._is_ended = False
         self._feed: JpegFeed = request.camera.jpeg
         self._reader: JpegReader | None = None

@@ -46,21 +46,6 @@ RETRIES, RETRY_DELAY_S = 2, 0.5
 """A process that crashed is started again at once, as its cause may be one packet. Then the waits grow."""
 
 
-class TranscodeHold:
-    """Keeps a transcode going for one viewer, until it is released. Releasing it twice is harmless."""
-
-    def __init__(self, rendition: "Transcode", kind: str) -> None:
-        self.rendition = rendition
-        self.kind = kind
-        self._is_released = False
-
-    def release(self) -> None:
-        """The viewer left."""
-        if not self._is_released:
-            self._is_released = True
-            self.rendition.end_hold(self.kind)
-
-
 @dataclass(slots=True)
 class TranscodeCounters:
     """Since the start of the gateway. They never decrease."""
@@ -96,7 +81,7 @@ class Transcode:
         self._holds: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
-        self._source_hold: Hold | None = None
+        self._source_hold: Hold[Rendition] | None = None
         self._process: TranscodeProcess | None = None
         self._subscription: Subscription | None = None
         self._stream = TranscodeStream(self.hub)
@@ -123,7 +108,7 @@ class Transcode:
         """The process that runs."""
         return self._process.pid if self._process is not None else None
 
-    def hold(self, kind: str) -> TranscodeHold:
+    def hold(self, kind: str) -> "Hold[Transcode]":
         """Keep it going for a viewer on the transport ``kind``. Raises ``UnavailableError`` at the limit."""
         if self._closed:
             raise UnavailableError(f"camera {self.camera_id} was removed")
@@ -135,10 +120,10 @@ class Transcode:
         self._cancel_linger()
         self._holds[kind] += 1
         self._changed()
-        return TranscodeHold(self, kind)
+        return Hold(self, kind)
 
     def end_hold(self, kind: str) -> None:
-        """End one hold. Called by :meth:`TranscodeHold.release`."""
+        """End one hold. Called by :meth:`~gateway.rendition.Hold.release`."""
         self._holds[kind] -= 1
         if not self._holds.total() and self._task is not None and not self._closed:
             linger_s = self.source.settings.capture_linger

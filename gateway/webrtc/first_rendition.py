@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from gateway.errors import NegotiationError, NotLiveError, UnavailableError
 from gateway.media import StreamInfo, VideoInfo
 from gateway.rendition import Hold, Rendition
-from gateway.transcode.transcode import Transcode, TranscodeHold
+from gateway.transcode.transcode import Transcode
 from gateway.webrtc.fanouts import Source
 from gateway.webrtc.rendition_switch import KIND, reorders
 from gateway.webrtc.sdp.negotiation import NegotiatedSession, check_video, negotiate, refuse_b_frames
@@ -26,7 +26,7 @@ class FirstRendition:
     Release the hold when the rendition has another one.
     """
 
-    hold: Hold | TranscodeHold
+    hold: Hold[Rendition] | Hold[Transcode]
     info: StreamInfo
     negotiated: NegotiatedSession | None
     refusal: NegotiationError | None

@@ -26,7 +26,7 @@ from gateway.errors import BadRequestError
 from gateway.media import Packet
 from gateway.rendition import Hold, Rendition
 from gateway.session import SessionState
-from gateway.transcode.transcode import Transcode, TranscodeHold
+from gateway.transcode.transcode import Transcode
 from gateway.webrtc.bandwidth import rendition_choice
 from gateway.webrtc.bandwidth.rendition_choice import RenditionChooser
 from gateway.webrtc.fanout import CameraFanout
@@ -138,9 +138,9 @@ class RenditionSwitch:
         self._clock = clock
         self._move = move
         self._chooser = RenditionChooser()
-        self._hold: Hold | TranscodeHold = current.hold(KIND)
+        self._hold: Hold[Rendition] | Hold[Transcode] = current.hold(KIND)
         self._pending: Rendition | None = None
-        self._pending_hold: Hold | None = None
+        self._pending_hold: Hold[Rendition] | None = None
         self._pending_since_s = 0.0
         self._cancel: Callable[[], None] = lambda: None
         self._avoid_until_s: dict[Source, float] = {}

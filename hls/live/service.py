@@ -105,7 +105,7 @@ class LiveStream:
         """The newest one, and what it was made of."""
         self._waits: dict[Hashable, _Wait] = {}
         """By what is waited for."""
-        self._hold: Hold | None = None
+        self._hold: Hold[Rendition] | None = None
         self._is_abandoned = False
         """Rule 7."""
         self._timer: asyncio.TimerHandle | None = None
