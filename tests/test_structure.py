@@ -252,7 +252,7 @@ def test_readmes_ten_lines_print_frames_of_a_real_camera(tmp_path: Path, rtsp_se
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     code = code.replace("rtsp://user:password@192.0.2.7/stream1", rtsp_server.url("cam")).replace(
-        "sleep(10)", "sleep(4)"
+        "sleep(10)", "sleep(8)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
