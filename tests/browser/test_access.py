@@ -187,17 +187,20 @@ async def test_revoked_token_ends_playback_and_the_player_says_why(
     gateway = gateways(AUTH_TOKEN=TOKEN)
     await page.goto(gateway.url)
     await page.evaluate(
-        """([token, transport]) => {
-          const player = document.createElement("live-edge-player");
-          Object.assign(player, { camera: "door", token, transports: [transport], lang: "en" });
-          document.body.replaceChildren(player);
+        """([token, transport, count]) => {
+          const players = Array.from({ length: count }, () => document.createElement("live-edge-player"));
+          for (const player of players) {
+            Object.assign(player, { camera: "door", token, transports: [transport], lang: "en" });
+          }
+          document.body.replaceChildren(...players);
         }""",
-        ["guest-token-to-revoke", transport],
+        # A wall of cameras, but of MJPEG, which takes one of the six connections of a browser for each.
+        ["guest-token-to-revoke", transport, 1 if transport == "mjpeg" else 12],
     )
-    state = "document.querySelector('live-edge-player').state"
     # As functions, because the content security policy of the page forbids eval of strings.
-    await page.wait_for_function(f"() => {state}.latencyMs !== null", timeout=TIMEOUT_MS)
+    every = "() => [...document.querySelectorAll('live-edge-player')].every(({ state }) =>"
+    await page.wait_for_function(f"{every} state.latencyMs !== null)", timeout=TIMEOUT_MS)
     door(tmp_path)
     notice = "Sign in to watch this camera."
-    await page.wait_for_function(f"() => {state}.notice === '{notice}'", timeout=TIMEOUT_MS)
+    await page.wait_for_function(f"{every} state.notice === '{notice}')", timeout=TIMEOUT_MS)
     assert "settings read again" in gateway.log()

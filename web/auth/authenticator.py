@@ -155,7 +155,7 @@ class Authenticator:
         try:
             session = await self.sessions.open(credential)
         except _WrongTokenError:
-            await self.rate_limiter.delay_failure(address)
+            await self.rate_limiter.delay_failure(address, credential.token or "")
             raise
         if credential.token is not None:
             self.rate_limiter.record_success(address, credential.token)

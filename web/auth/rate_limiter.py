@@ -10,7 +10,10 @@ Rules:
 3. A token that was right from the same network lately is always compared, so that a client that is in cannot be locked
    out by others at its address. What is signed cannot be guessed, and is always verified
    (:mod:`web.auth.authenticator`). Another new client there has to try again some seconds later.
-4. What one network does keeps no other out. When :data:`ANSWERS_MAX` answers wait, further ones are sent at once.
+4. A token that was right until now, or that was wrong before, is not a guess. From the same network it is refused at
+   once and counts for nothing. So players whose token has ended learn it at once, and do not use up the delays of their
+   network.
+5. What one network does keeps no other out. When :data:`ANSWERS_MAX` answers wait, further ones are sent at once.
 """
 
 import asyncio
@@ -39,7 +42,8 @@ ANSWERS_MAX = 2048
 DELAYED_PER_NETWORK_MAX = 8
 
 KNOWN_MAX = 4096
-"""Right tokens that are remembered, as hashes with their network. Beyond it, the least recently used is forgotten."""
+"""Right tokens that are remembered, as hashes with their network, and as many wrong ones. Beyond it, the least recently
+used is forgotten."""
 
 
 class TooManyError(UnavailableError):
@@ -64,21 +68,23 @@ class AuthRateLimiter:
         self._delay_max_s = delay_max_s
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._answers = 0
-        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._right: OrderedDict[bytes, None] = OrderedDict()
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self.failures = 0
-        """Wrong tokens since the start."""
+        """Wrong tokens since the start, without repeated ones."""
 
     def may_compare(self, address: str, token: str) -> bool:
-        """Whether a token may be compared now (rule 2)."""
-        return self._delays(client_network(address)) < DELAYED_PER_NETWORK_MAX or _digest(address, token) in self._known
+        """Whether a token may be compared now (rules 2 to 4)."""
+        digest = _digest(address, token)
+        return (
+            digest in self._right
+            or digest in self._wrong
+            or self._delays(client_network(address)) < DELAYED_PER_NETWORK_MAX
+        )
 
     def record_success(self, address: str, token: str) -> None:
         """Remember that a token is right."""
-        digest = _digest(address, token)
-        self._known[digest] = None
-        self._known.move_to_end(digest)
-        if len(self._known) > KNOWN_MAX:
-            self._known.popitem(last=False)
+        _remember(self._right, _digest(address, token))
 
     def record_failure(self, address: str) -> float:
         """Count a wrong token; returns the delay of its answer, in seconds."""
@@ -96,8 +102,16 @@ class AuthRateLimiter:
         delay_s = min(self._delay_max_s, DELAY_MIN_S * 2.0 ** min(failures.count - 1, 16))
         return delay_s * random.uniform(0.75, 1.0)  # noqa: S311  (noise, not a secret)
 
-    async def delay_failure(self, address: str) -> None:
-        """Count a wrong token and wait before its answer. Raises :class:`TooManyError` if too many wait already."""
+    async def delay_failure(self, address: str, token: str) -> None:
+        """Count a wrong token and wait before its answer. Raises :class:`TooManyError` if too many wait already.
+
+        Returns at once for a token that is not a guess (rule 4).
+        """
+        digest = _digest(address, token)
+        if digest in self._right or digest in self._wrong:
+            self._right.pop(digest, None)
+            _remember(self._wrong, digest)
+            return
         delay_s = self.record_failure(address)
         network = client_network(address)
         if self._delays(network) >= DELAYED_PER_NETWORK_MAX:
@@ -105,6 +119,7 @@ class AuthRateLimiter:
         self._failures[network].delayed_until_s.append(self._clock.monotonic() + delay_s)
         if self._answers >= ANSWERS_MAX:
             raise self.too_many()
+        _remember(self._wrong, digest)
         self._answers += 1
         try:
             await asyncio.sleep(delay_s)
@@ -126,6 +141,13 @@ class AuthRateLimiter:
         now_s = self._clock.monotonic()
         failures.delayed_until_s = [each for each in failures.delayed_until_s if each > now_s]
         return len(failures.delayed_until_s)
+
+
+def _remember(digests: OrderedDict[bytes, None], digest: bytes) -> None:
+    digests[digest] = None
+    digests.move_to_end(digest)
+    if len(digests) > KNOWN_MAX:
+        digests.popitem(last=False)
 
 
 def _digest(address: str, token: str) -> bytes:

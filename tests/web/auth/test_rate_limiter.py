@@ -16,6 +16,7 @@ import pytest
 
 from gateway.access import Scope
 from gateway.client_address import client_network
+from gateway.errors import UnauthorizedError
 from tests.support.auth_gateway import ADMIN_TOKEN, JWT_SECRET, Client, authenticator, bearer
 from tests.support.eventually import eventually
 from tests.support.manual_clock import ManualClock, OffsetClock
@@ -71,7 +72,9 @@ async def test_the_table_of_failures_is_bounded_and_expires() -> None:
 
 async def test_the_number_of_delayed_answers_is_limited() -> None:
     limiter = AuthRateLimiter(OffsetClock(), delay_max_s=0.3)
-    results = await asyncio.gather(*(limiter.delay_failure("192.0.2.7") for _ in range(30)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(limiter.delay_failure("192.0.2.7", f"guess-{number}") for number in range(30)), return_exceptions=True
+    )
     assert sum(result is None for result in results) == DELAYED_PER_NETWORK_MAX
     assert sum(isinstance(result, TooManyError) for result in results) == 30 - DELAYED_PER_NETWORK_MAX
 
@@ -84,7 +87,7 @@ async def test_a_client_that_does_not_wait_for_the_answer_has_the_delay_all_the_
         limiter.record_failure("192.0.2.7")
     for number in range(DELAYED_PER_NETWORK_MAX):
         assert limiter.may_compare("192.0.2.7", f"a-guess-{number}")
-        guess = asyncio.create_task(limiter.delay_failure("192.0.2.7"))
+        guess = asyncio.create_task(limiter.delay_failure("192.0.2.7", f"a-guess-{number}"))
         await asyncio.sleep(0)
         guess.cancel()
         await asyncio.wait([guess])
@@ -98,7 +101,7 @@ async def test_wrong_tokens_of_many_networks_keep_no_other_out() -> None:
     """A home's /56 of IPv6 has 256 networks."""
     limiter = AuthRateLimiter(ManualClock())
     guesses = [
-        asyncio.create_task(limiter.delay_failure(f"2001:db8:0:{number % 300:x}::1"))
+        asyncio.create_task(limiter.delay_failure(f"2001:db8:0:{number % 300:x}::1", f"guess-{number}"))
         for number in range(300 * DELAYED_PER_NETWORK_MAX)
     ]
     await asyncio.sleep(0)
@@ -110,6 +113,26 @@ async def test_wrong_tokens_of_many_networks_keep_no_other_out() -> None:
         for task in guesses:
             task.cancel()
         await asyncio.gather(*guesses, return_exceptions=True)
+
+
+async def test_a_token_that_has_ended_or_is_sent_again_is_not_a_guess() -> None:
+    """A wall of players whose token was revoked asks again and again."""
+    auth = authenticator(auth_token=ADMIN_TOKEN)
+    await auth.authenticate(ADMIN_TOKEN, "192.0.2.7")
+    auth.tokens = authenticator(auth_token=ADMIN_TOKEN[::-1]).tokens
+    for _ in range(50):
+        with pytest.raises(UnauthorizedError):
+            await auth.authenticate(ADMIN_TOKEN, "192.0.2.7")
+    assert auth.rate_limiter.failures == 0
+    for _ in range(50):
+        with pytest.raises(UnauthorizedError):
+            await auth.authenticate("always-the-same", "192.0.2.7")
+    assert auth.rate_limiter.failures == 1
+    assert auth.rate_limiter.may_compare("192.0.2.7", "another")
+    with pytest.raises(UnauthorizedError):
+        await auth.authenticate(ADMIN_TOKEN, "192.0.2.8")
+    assert auth.rate_limiter.failures == 2, "from elsewhere it may be a guess"
+    assert (await auth.authenticate(ADMIN_TOKEN[::-1], "192.0.2.7")).grant.may(Scope.ADMIN)
 
 
 async def test_what_is_signed_is_accepted_from_an_address_that_guesses() -> None:
@@ -267,7 +290,7 @@ def test_known_tokens_are_bounded_and_kept_by_address() -> None:
     limiter = AuthRateLimiter(OffsetClock())
     for number in range(KNOWN_MAX + 10):
         limiter.record_success("192.0.2.7", f"token-{number}")
-    assert len(limiter._known) == KNOWN_MAX
+    assert len(limiter._right) == KNOWN_MAX
     limiter.record_failure("192.0.2.7")
     limiter.record_failure("192.0.2.8")
     for failures in limiter._failures.values():

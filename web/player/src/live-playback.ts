@@ -1,7 +1,7 @@
 // Live playback of one camera: executes the commands of TransportFallback, and reports to it. It creates surfaces, but
 // leaves it to its owner to put them on a page.
 
-import type { Api } from "./core/api.ts";
+import { type Api, toFailure } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
 import { clockOf, localNow, sampleClock } from "./core/clock-sync.ts";
 import { type CameraCheck, type Command, TransportFallback } from "./core/fallback.ts";
@@ -224,6 +224,7 @@ export class LivePlayback {
       const camera = await this.fetchCamera();
       if (!this.transports.has(id)) return;
       if (camera === null) failure = { ...failure, kind: "unreachable" };
+      else if (camera.refusal !== undefined) failure = camera.refusal;
       else if (camera.state === null || camera.state === "live") failure = { ...failure, kind: "connectionLost" };
       else if (failure.kind === "unavailable") failure = { ...failure, state: camera.state, message: camera.message };
     }
@@ -253,7 +254,10 @@ export class LivePlayback {
       const state = sub?.state === "live" ? "live" : main;
       return { state, message: error_message ?? "", liveEdge: live_edge ? Date.parse(live_edge.time) : null };
     } catch (error) {
-      return isGatewayResponse(error) ? { state: null, message: "", liveEdge: null } : null;
+      if (!isGatewayResponse(error)) return null;
+      const failure = toFailure(error);
+      const refusal = failure.kind === "unauthorized" ? { refusal: failure } : {};
+      return { state: null, message: "", liveEdge: null, ...refusal };
     }
   }
 }

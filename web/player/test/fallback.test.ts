@@ -523,6 +523,18 @@ describe("unauthorized", () => {
     scenario.execute(scenario.fallback.start(scenario.now));
     expect(scenario.log.at(-1)).toBe("start webrtc");
   });
+
+  it("is known from the first refused check of the camera, however the connection ends", () => {
+    const refusal: Failure = { kind: "unauthorized", message: "this token is unknown", status: 401 };
+    const scenario = new Scenario().frame("webrtc").pass(NO_FRAME_MS + 200);
+    expect(scenario.checks).toBeGreaterThan(0);
+    scenario.execute(
+      scenario.fallback.cameraChecked({ state: null, message: "", liveEdge: null, refusal }, scenario.now),
+    );
+    expect(scenario.fallback.phase).toBe("unauthorized");
+    expect(scenario.started.size).toBe(0);
+    expect(scenario.fallback.failures.get("webrtc")).toBe(refusal);
+  });
 });
 
 describe("stopping", () => {

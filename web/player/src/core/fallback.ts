@@ -39,6 +39,8 @@ export interface CameraCheck {
   /** null if the gateway refused to answer. */
   state: string | null;
   message: string;
+  /** Why it refused, if the token has ended or does not allow this camera. */
+  refusal?: Failure;
   /** Capture time of the gateway's newest frame, ms; null if unknown. */
   liveEdge: number | null;
 }
@@ -145,12 +147,7 @@ export class TransportFallback {
       this.current = null;
       this.endCheck();
     } else this.attempt = null;
-    if (failure.kind === "unauthorized") {
-      commands.push(...this.stop());
-      this.failures.set(started.transport, failure);
-      this.phase = "unauthorized";
-      return commands;
-    }
+    if (failure.kind === "unauthorized") return [...commands, ...this.unauthorized(started.transport, failure)];
     if (failure.kind === "unreachable" || this.isGatewayUnreachable) {
       if (!this.current && !this.attempt) return [...commands, ...this.waitForGateway()];
       failure = { ...failure, kind: "connectionLost" };
@@ -175,9 +172,11 @@ export class TransportFallback {
   }
 
   /** The answer to `check-camera`. */
-  cameraChecked({ state, message, liveEdge }: CameraCheck, now: number): Command[] {
+  cameraChecked({ state, message, refusal, liveEdge }: CameraCheck, now: number): Command[] {
     if (this.checkedAt === null) return [];
     const { current } = this;
+    const asking = current ?? this.attempt;
+    if (refusal && asking) return this.unauthorized(asking.transport, refusal);
     if (!current) {
       if (state === "live") this.cameraDown = null;
       if (this.attempt && state !== null && state !== "live") {
@@ -264,6 +263,13 @@ export class TransportFallback {
       if (failure) return { transport, failure };
     }
     return null;
+  }
+
+  private unauthorized(transport: TransportName, failure: Failure): Command[] {
+    const commands = this.stop();
+    this.failures.set(transport, failure);
+    this.phase = "unauthorized";
+    return commands;
   }
 
   private tickCurrent(current: StartedTransport, now: number): Command[] {
