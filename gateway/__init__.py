@@ -7,8 +7,8 @@ from gateway.camera import Camera
 from gateway.camera_settings import CameraSettings
 from gateway.errors import CaptureError, LiveedgeError
 from gateway.hub import PacketHub, Subscription
-from gateway.jpeg.feed import JpegFrame
 from gateway.jpeg.frame_bytes import FrameBytes
+from gateway.jpeg.reader import JpegFrame
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 from gateway.rendition import Hold, Rendition
 from gateway.service import CaptureService

@@ -66,6 +66,8 @@ class Camera:
         self._metadata_sinks: list[Callable[[Metadata], None]] = []
         self._address_check = address_check
         self._referred_check = referred_check
+        self._listeners: list[Callable[[], None]] = []
+        self.is_closed = False
         self._closing: set[asyncio.Task[None]] = set()
         """Sub streams that were removed."""
         self.main = self._make(RenditionName.MAIN, settings, engine_factory)
@@ -137,6 +139,19 @@ class Camera:
         """The live edge: the newest video packet of any of its streams, also while the camera is away."""
         packets = [each.hub.newest for each in self.renditions.values() if each.hub.newest is not None]
         return max(packets, key=lambda packet: packet.captured_at_90k, default=None)
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` on each change of the camera or its streams. Returns a function that ends this.
+
+        It is called in the middle of the change, and must not make another one.
+        """
+        self._listeners.append(listener)
+
+        def forget() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return forget
 
     # --- clients and viewers
 
@@ -242,6 +257,8 @@ class Camera:
     async def aclose(self) -> None:
         """Stop and release everything. The camera cannot be started again."""
         self._clients.clear()
+        self.is_closed = True
+        self._notify()
         await self.transcode.aclose()
         await asyncio.gather(*(each.aclose() for each in self.renditions.values()), *self._closing)
 
@@ -266,4 +283,9 @@ class Camera:
                 log.exception("camera %s: a sink of metadata failed", self.id, extra={"camera": self.id})
 
     def _changed(self) -> None:
+        self._notify()
         self._on_change(self)
+
+    def _notify(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()

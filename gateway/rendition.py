@@ -122,6 +122,11 @@ class Rendition:
         return not self._closed and (self._always or self._links.is_commanded() or self._holds.total() > 0)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it was removed."""
+        return self._closed
+
+    @property
     def viewers(self) -> Mapping[str, int]:
         """How many viewers there are, by transport."""
         return {kind: count for kind, count in sorted(self._holds.items()) if count and kind}

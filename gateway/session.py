@@ -79,7 +79,7 @@ class RetryPolicy:
 
 
 FrameCallback = Callable[[Any], Any]
-"""Called with each :class:`~gateway.jpeg.feed.JpegFrame`; may be a coroutine function."""
+"""Called with each :class:`~gateway.jpeg.reader.JpegFrame`; may be a coroutine function."""
 
 
 class CaptureSession:

@@ -22,9 +22,8 @@ from typing import Any
 from gateway.camera import Camera
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.hub import SubscriptionClosed
-from gateway.jpeg.feed import JpegFeed, JpegFrame, JpegReader
-from gateway.pictures import hold_sub
-from gateway.rendition import Hold, Rendition
+from gateway.jpeg.reader import JpegFrame
+from gateway.picture_reader import PictureReader
 from signaling.events import FrameMetadata
 from signaling.frame_size import FrameSize
 from signaling.frame_window import FrameWindow
@@ -102,28 +101,21 @@ class FrameStream:
         self._clock = clock
         self._limit_bytes = limit_bytes
         self._size = FrameSize(request.width)
-        self._hold: Hold[Rendition] | None = None
         self._is_ended = False
-        self._feed: JpegFeed = request.camera.jpeg
-        self._reader: JpegReader | None = None
-        if request.camera.sub is None or request.width is None:
-            # The main stream, from now on.
-            self._hold = request.camera.hold(KIND) if request.is_viewer else None
-            self._reader = self._subscribe()
+        camera, frame_rate, width = request.camera, request.frame_rate, request.width
+        self._reader = PictureReader(camera, KIND, frame_rate, width, is_viewer=request.is_viewer)
+        self._width = width
         self._task = asyncio.create_task(self._run(), name="send-frames")
 
     async def stop(self) -> None:
         """Stop sending."""
-        if self._reader is not None:
-            self._reader.close()
+        self._reader.close()
         self._task.cancel()
         await asyncio.wait([self._task])
         self._end()  # a task that is cancelled before its first step does nothing
 
     async def _run(self) -> None:
         try:
-            if self._reader is None:
-                await self._choose()
             while True:
                 await self._send_next()
         except SubscriptionClosed:
@@ -133,36 +125,18 @@ class FrameStream:
         finally:
             self._end()
 
-    async def _choose(self) -> None:
-        """Read the stream to decode; see :mod:`gateway.pictures`."""
-        request = self._request
-        hold = self._hold = await hold_sub(request.camera, KIND, request.width)
-        if hold is None and request.is_viewer:
-            self._hold = request.camera.hold(KIND)
-        self._feed = (hold.rendition if hold is not None else request.camera.main).jpeg
-        self._reader = self._subscribe()
-
-    def _subscribe(self) -> JpegReader:
-        self._width = self._size.width
-        return self._feed.subscribe(self._request.frame_rate, self._width)
-
     def _end(self) -> None:
         if self._is_ended:
             return
         self._is_ended = True
-        if self._reader is not None:
-            self._reader.close()
-        if self._hold is not None:
-            self._hold.release()
+        self._reader.close()
         self._request.on_end()
 
     async def _send_next(self) -> None:
-        reader = self._reader
-        assert reader is not None
-        frame = await reader.get()
+        frame = await self._reader.get()
         arrived = await self._window.enter()
         try:
-            newest = reader.newest(frame)
+            newest = self._reader.newest(frame)
             self.frames_skipped += newest.skipped
             if not self._accepts(newest):
                 arrived()
@@ -193,9 +167,8 @@ class FrameStream:
                     extra={"camera": frame.camera_id},
                 )
         if self._size.width != self._width:
-            if self._reader is not None:
-                self._reader.close()
-            self._reader = self._subscribe()
+            self._width = self._size.width
+            self._reader.set_width(self._width)
         return accepted
 
 

@@ -16,25 +16,23 @@ Rules:
    :data:`LATE_AFTER_S`: on an overloaded machine an old picture with its time is better than none. A decoder that is
    so far behind, and does not catch up, skips to the next keyframe. Where a keyframe is already queued, every decoder
    skips to it. Skipped packets are counted in ``packets_skipped``.
-5. A snapshot needs no reader and leaves nothing running. It decodes the current GOP once for all concurrent requests.
-   After a decode that took long, the next one begins as long after its end. :data:`SNAPSHOT_THREADS` threads decode and
-   encode the snapshots of all cameras.
+5. A snapshot needs no reader (:mod:`gateway.jpeg.snapshots`).
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
-from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, Subscription, SubscriptionClosed
 from gateway.jpeg.codec import DecodedFrame, FrameDecoder, JpegEncoder, scaled_size
 from gateway.jpeg.frame_rate import FrameRateLimiter
+from gateway.jpeg.reader import JpegFrame, JpegReader
 from gateway.jpeg.renditions import rendition
+from gateway.jpeg.snapshots import Snapshots
 from gateway.media import Packet
 
 log = logging.getLogger(__name__)
@@ -47,91 +45,8 @@ LATE_AFTER_S = 2.0
 GATHER_MAX_90K = CLOCK_RATE // 4
 """How much video may wait until a frame is due. Decoding it takes a few milliseconds."""
 
-SNAPSHOT_REUSE_S = 0.1
-"""A snapshot also serves requests within this many seconds after it: at most ten decodes a second."""
-
 SOURCE_MAX = 7680
 """The width of a source that is not known yet, in pixels."""
-
-SNAPSHOT_THREADS = 2
-"""Of all cameras together, so that a storm of requests leaves CPU for live frames."""
-
-_snapshot_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, slots=True)
-class JpegFrame:
-    """One JPEG.
-
-    ``captured_at_90k`` is when the camera captured the frame, in 90 kHz ticks since the Unix epoch. ``sequence`` counts
-    the frames of a width and rate. ``skipped`` is how many frames of the camera its reader missed just before.
-    """
-
-    data: bytes = field(repr=False)
-    camera_id: str
-    captured_at_90k: int
-    sequence: int
-    width: int
-    height: int
-    skipped: int = 0
-
-
-class JpegReader:
-    """One reader's slot for the newest frame. Use it as an async iterator, or call :meth:`get`; close it when done."""
-
-    def __init__(self, feed: "JpegFeed", frame_rate: float, width: int | None) -> None:
-        self.frame_rate = frame_rate
-        self.width = width
-        self._feed = feed
-        self._frame: JpegFrame | None = None
-        self._arrived = asyncio.Event()
-        self._closed = False
-        self._skipped = 0
-
-    def offer(self, frame: JpegFrame) -> None:
-        """Take a frame in place of one that was not read. Called by the feed only."""
-        if self._frame is not None:
-            self._skipped += self._frame.skipped + 1
-        self._frame = frame
-        self._arrived.set()
-
-    async def get(self) -> JpegFrame:
-        """The newest frame not returned before. Raises :class:`~gateway.hub.SubscriptionClosed` once closed."""
-        while True:
-            if self._closed:
-                raise SubscriptionClosed
-            frame = self.take()
-            if frame is not None:
-                return frame
-            self._arrived.clear()
-            await self._arrived.wait()
-
-    def take(self) -> JpegFrame | None:
-        """The newest frame if there is one that was not returned before."""
-        frame, self._frame = self._frame, None
-        if frame is None:
-            return None
-        skipped, self._skipped = self._skipped, 0
-        return replace(frame, skipped=frame.skipped + skipped) if skipped else frame
-
-    def newest(self, frame: JpegFrame) -> JpegFrame:
-        """``frame``, or what came in its place while it waited to be used; ``frame`` then counts as skipped."""
-        newer = self.take()
-        return frame if newer is None else replace(newer, skipped=newer.skipped + frame.skipped + 1)
-
-    def close(self) -> None:
-        """Stop reading. Twice is fine."""
-        self._closed = True
-        self._frame = None
-        self._feed.forget(self)
-        self._arrived.set()
-
-    async def __aiter__(self) -> AsyncIterator[JpegFrame]:
-        while True:
-            try:
-                yield await self.get()
-            except SubscriptionClosed:
-                return
 
 
 class _Stream:
@@ -166,22 +81,23 @@ class JpegFeed:
         self.frames_decoded = 0
         self.packets_skipped = 0
         """Packets that were not decoded because the decoder was behind (rule 4)."""
-        self.decode_errors = 0
-        """Packets that could not be decoded."""
         self.widths_replaced = 0
         """Requests for a width that got another one, because of the limit of renditions."""
         self._hub = hub
         self._clock = clock
         self._streams: dict[tuple[float, int | None], _Stream] = {}
         self._task: asyncio.Task[None] | None = None
-        self._snapshot: asyncio.Task[DecodedFrame] | None = None
-        self._snapshot_jpegs: dict[int | None, asyncio.Task[JpegFrame]] = {}
-        self._snapshots = 0
-        self._snapshot_began_s = 0.0
+        self._snapshots = Snapshots(hub, camera_id, clock, lambda: self._newest)
+        self._decode_errors = 0
         self._newest: DecodedFrame | None = None
         self._sent_at_s = 0.0
         """When the newest frame was sent to a reader, monotonic; when the decoding began, before the first."""
         self._closed = False
+
+    @property
+    def decode_errors(self) -> int:
+        """Packets that could not be decoded."""
+        return self._decode_errors + self._snapshots.decode_errors
 
     @property
     def is_decoding(self) -> bool:
@@ -196,7 +112,7 @@ class JpegFeed:
         The reader keeps the decoder running, not the capture: for that, hold the camera too.
         """
         width = self._rendition(width, [stream.width for stream in self._streams.values()])
-        reader = JpegReader(self, frame_rate, width)
+        reader = JpegReader(frame_rate, width, self._forget)
         stream = self._streams.setdefault((frame_rate, width), _Stream(frame_rate, width))
         stream.readers.append(reader)
         if self._closed:
@@ -205,7 +121,7 @@ class JpegFeed:
             self._task = asyncio.create_task(self._run(), name=f"jpeg-{self.camera_id}")
         return reader
 
-    def forget(self, reader: JpegReader) -> None:
+    def _forget(self, reader: JpegReader) -> None:
         """Remove a closed reader."""
         key = (reader.frame_rate, reader.width)
         stream = self._streams.get(key)
@@ -220,31 +136,19 @@ class JpegFeed:
 
     async def snapshot(self, width: int | None = None) -> JpegFrame:
         """The live edge as one JPEG, from the current GOP. Raises :class:`~gateway.errors.UnavailableError`."""
-        width = self._rendition(width, self._snapshot_jpegs)
-        if self._snapshot is None:
-            self._snapshot_began_s = self._clock.monotonic()
-            self._snapshot = asyncio.create_task(self._decode_gop(), name=f"snapshot-{self.camera_id}")
-            self._snapshot.add_done_callback(self._snapshot_done)
-        decoded = self._snapshot
-        encoded = self._snapshot_jpegs.get(width)
-        if encoded is None:
-            encoded = self._snapshot_jpegs[width] = asyncio.create_task(self._encode_snapshot(decoded, width))
-            # All requests may have been cancelled by the time that it fails.
-            encoded.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # A cancelled request must not cancel the others.
-        return await asyncio.shield(encoded)
+        return await self._snapshots.take(self._rendition(width, self._snapshots.widths))
 
     async def aclose(self) -> None:
         """End every reader and wait for the thread."""
         self._closed = True
-        tasks = [task for task in (self._task, self._snapshot, *self._snapshot_jpegs.values()) if task is not None]
+        task = self._task
         for stream in tuple(self._streams.values()):
             for reader in tuple(stream.readers):
                 reader.close()
-        for task in tasks:
+        if task is not None:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait([task])
+        await self._snapshots.aclose()
 
     def _rendition(self, width: int | None, present: Collection[int | None]) -> int | None:
         info = self._hub.info
@@ -350,7 +254,7 @@ class JpegFeed:
 
     def _deliver(self, done: _Batch) -> None:
         self.frames_decoded += done.decoded
-        self.decode_errors += done.errors
+        self._decode_errors += done.errors
         self.frames_encoded += len(done.jpegs)
         if done.frame is None:
             return
@@ -376,55 +280,3 @@ class JpegFeed:
             stream.skipped = 0
             for reader in stream.readers:
                 reader.offer(frame)
-
-    # --- snapshots
-
-    def _snapshot_done(self, task: asyncio.Task[DecodedFrame]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            took_s = self._clock.monotonic() - self._snapshot_began_s
-            asyncio.get_running_loop().call_later(max(SNAPSHOT_REUSE_S, took_s), self._forget_snapshot)
-        else:
-            self._forget_snapshot()
-
-    def _forget_snapshot(self) -> None:
-        self._snapshot = None
-        self._snapshot_jpegs = {}
-
-    async def _decode_gop(self) -> DecodedFrame:
-        if self._newest is not None and self._hub.gop:
-            # There is a reader already: the live decoder's newest frame is the live edge.
-            return self._newest
-        gop = [packet for packet in self._hub.gop if packet.is_video]
-        if not gop:
-            raise UnavailableError(f"camera {self.camera_id} has no frame yet; ask again in a moment")
-        async with _snapshot_slot():
-            frame, errors = await asyncio.to_thread(_newest_frame, self.camera_id, gop)
-        self.decode_errors += errors
-        if frame is None:
-            raise UnavailableError(f"camera {self.camera_id} sends frames that cannot be decoded", retry_after_s=5)
-        return frame
-
-    async def _encode_snapshot(self, decoded: asyncio.Task[DecodedFrame], width: int | None) -> JpegFrame:
-        frame = await asyncio.shield(decoded)
-        async with _snapshot_slot():
-            data, to_width, to_height = await asyncio.to_thread(_encode, frame, width)
-        self._snapshots += 1
-        return JpegFrame(data, self.camera_id, frame.captured_at_90k, self._snapshots, to_width, to_height)
-
-
-def _snapshot_slot() -> asyncio.Semaphore:
-    """Bounds the threads that work on snapshots."""
-    return _snapshot_slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(SNAPSHOT_THREADS))
-
-
-def _newest_frame(camera_id: str, gop: Sequence[Packet]) -> tuple[DecodedFrame | None, int]:
-    """The newest frame of a GOP, and how many packets could not be decoded. Blocks while it decodes them all."""
-    decoder = FrameDecoder(camera_id)
-    newest: DecodedFrame | None = None
-    for packet in gop:
-        newest = decoder.decode(packet) or newest
-    return newest, decoder.errors
-
-
-def _encode(frame: DecodedFrame, width: int | None) -> tuple[bytes, int, int]:
-    return JpegEncoder().encode(frame, width)

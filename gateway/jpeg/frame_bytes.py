@@ -3,7 +3,7 @@
 from typing import Any, Self
 
 from gateway.clock import to_rfc3339
-from gateway.jpeg.feed import JpegFrame
+from gateway.jpeg.reader import JpegFrame
 
 
 class FrameBytes(bytes):

@@ -21,7 +21,8 @@ from typing import ParamSpec, TypeVar
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError, UnavailableError
-from gateway.jpeg.feed import JpegFrame
+from gateway.jpeg.reader import JpegFrame
+from gateway.picture_reader import PictureReader
 from gateway.service import CaptureService
 from hls.archive.hls_segments import hls_segments
 from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, read_init, segment_path
@@ -264,7 +265,8 @@ class ArchiveReader:
                 last = frame
         if camera is None or last is None:
             return
-        reader = camera.jpeg.subscribe(frame_rate, width)
+        # Of no kind: the caller's hold counts as the viewer.
+        reader = PictureReader(camera, "", frame_rate, width)
         try:
             sequence = last.sequence
             async for frame in reader:

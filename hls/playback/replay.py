@@ -29,8 +29,8 @@ from av.bitstream import BitStreamFilterContext
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.errors import NotFoundError, StorageError
 from gateway.jpeg.codec import FrameDecoder, JpegEncoder
-from gateway.jpeg.feed import JpegFrame
 from gateway.jpeg.frame_rate import FrameRateLimiter
+from gateway.jpeg.reader import JpegFrame
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 from hls.archive.fragment import Fragment
 from hls.archive.segment import Segment, read_init

@@ -9,7 +9,6 @@ import pytest
 from gateway.camera import Camera
 from gateway.camera_settings import RenditionName
 from gateway.errors import NotFoundError, SettingsError
-from gateway.pictures import hold_for_pictures
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import load_settings
@@ -134,46 +133,6 @@ async def test_a_sub_stream_is_added_changed_and_removed_while_main_goes_on(
     await eventually(lambda: sub.session.state is SessionState.STOPPED, "the removed sub stream has ended")
     assert camera.hub.newest is not None
     assert camera.hub.newest.run == run
-
-
-@real
-@pytest.mark.parametrize(("width", "name"), [(None, "main"), (16, "sub"), (320, "sub"), (321, "main"), (4000, "main")])
-async def test_pictures_are_of_the_smallest_stream_with_the_width(opened: Open, width: int | None, name: str) -> None:
-    camera = opened()
-    rendition, hold = await hold_for_pictures(camera, "mjpeg", width, 10)
-    assert rendition.name.value == name
-    assert rendition.hub.gop
-    assert camera.viewers == {"mjpeg": 1}
-    hold.release()
-    hold.release()
-    assert camera.viewers == {}
-
-
-@real
-async def test_a_single_picture_is_of_a_stream_that_is_there(opened: Open) -> None:
-    camera = opened(start="always")
-    assert camera.sub is not None
-    await camera.wait_for_keyframe(10)
-    rendition, hold = await hold_for_pictures(camera, "snapshot", 160, 10, is_single=True)
-    assert rendition is camera.main
-    hold.release()
-    watching = camera.sub.hold("webrtc")
-    await camera.sub.wait_for_keyframe(10)
-    rendition, hold = await hold_for_pictures(camera, "snapshot", 160, 10, is_single=True)
-    assert rendition is camera.sub
-    hold.release()
-    watching.release()
-
-
-@real
-async def test_pictures_are_of_the_main_stream_where_the_sub_stream_cannot_be_captured(
-    opened: Open, rtsp_server: RtspServer
-) -> None:
-    camera = opened(sub_url=rtsp_server.url("/none"), connection_retry_attempts=0)
-    rendition, hold = await hold_for_pictures(camera, "mjpeg", 160, 10)
-    assert rendition is camera.main
-    assert camera.viewers == {"mjpeg": 1}
-    hold.release()
 
 
 def test_a_sub_url_that_no_engine_opens_is_refused_without_showing_it() -> None:

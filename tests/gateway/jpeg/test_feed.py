@@ -14,8 +14,9 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, SubscriptionClosed
 from gateway.jpeg.codec import DecodedFrame, FrameDecoder, scaled_size
-from gateway.jpeg.feed import LATE_AFTER_S, JpegFeed, JpegReader
+from gateway.jpeg.feed import LATE_AFTER_S, JpegFeed
 from gateway.jpeg.frame_rate import FrameRateLimiter
+from gateway.jpeg.reader import JpegReader
 from gateway.media import MediaKind, Packet
 from tests.support.eventually import eventually
 from tests.support.manual_clock import ManualClock

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gateway.jpeg.feed import JpegFrame
 from gateway.jpeg.frame_bytes import FrameBytes
+from gateway.jpeg.reader import JpegFrame
 from gateway.service import CaptureService
 from tests.support.sources.numbered import ClipEngine, size_of
 

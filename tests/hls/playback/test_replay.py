@@ -12,7 +12,7 @@ import pytest
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
-from gateway.jpeg.feed import JpegFrame
+from gateway.jpeg.reader import JpegFrame
 from hls.archive.fragment import Fragment
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.playback.replay import ARRIVED_90K, fragments_from, make_thumbnail, read_packets, replay_jpeg

@@ -20,10 +20,10 @@ from aiohttp import hdrs, web
 
 from gateway.camera import Camera
 from gateway.clock import CLOCK_RATE, to_rfc3339
-from gateway.errors import BadRequestError, NotFoundError
-from gateway.jpeg.feed import JpegFrame
-from gateway.pictures import hold_for_pictures
-from gateway.rendition import Rendition
+from gateway.errors import BadRequestError, NotFoundError, UnavailableError
+from gateway.jpeg.reader import JpegFrame
+from gateway.picture_reader import PictureReader
+from gateway.pictures import PictureSource
 from gateway.tcp_backlog import delivered
 from gateway.times import NOW, TIME_HELP, parse_time
 from web.api.describe import TIME, WIDTH, Parameter, describe
@@ -72,11 +72,15 @@ async def snapshot(request: web.Request) -> web.Response:
 
 
 async def _live_picture(camera: Camera, width: int | None) -> JpegFrame:
-    rendition, hold = await hold_for_pictures(camera, "snapshot", width, PICTURE_WAIT_S, is_single=True)
-    try:
-        return await rendition.jpeg.snapshot(width)
-    finally:
-        hold.release()
+    with contextlib.closing(PictureSource(camera, "snapshot", width, is_single=True)) as source:
+        rendition = await source.started(PICTURE_WAIT_S)
+        try:
+            return await rendition.jpeg.snapshot(width)
+        except UnavailableError:
+            if camera.sub is None:
+                raise
+        source.avoid(rendition)
+        return await (await source.started(PICTURE_WAIT_S)).jpeg.snapshot(width)
 
 
 @routes.get("/mjpeg/{camera}")
@@ -100,23 +104,22 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
     frame_rate = _frame_rate(request, camera.settings.frame_rate)
     at = request.query.get("at", NOW)
     at_90k = parse_time(at, "at", now_90k=0)
+    skipped = request.app[GATEWAY].mjpeg_frames_skipped
     if at == NOW:
-        rendition, hold = await hold_for_pictures(camera, "mjpeg", width, PICTURE_WAIT_S)
-    else:
-        rendition, hold = camera.main, camera.hold("mjpeg")
+        async with contextlib.aclosing(_live(camera, frame_rate, width)) as frames:
+            return await _send(request, _counted(frames, camera.id, skipped))
+    hold = camera.hold("mjpeg")
     try:
-        if at == NOW:
-            frames = _live(rendition, frame_rate, width)
-        else:
-            frames = request.app[GATEWAY].archive_reader.replay_jpeg(camera.id, at_90k, frame_rate, width)
-        async with contextlib.aclosing(frames):
-            return await _send(request, _counted(frames, camera.id, request.app[GATEWAY].mjpeg_frames_skipped))
+        replay = request.app[GATEWAY].archive_reader.replay_jpeg(camera.id, at_90k, frame_rate, width)
+        async with contextlib.aclosing(replay) as frames:
+            return await _send(request, _counted(frames, camera.id, skipped))
     finally:
         hold.release()
 
 
-async def _live(rendition: Rendition, frame_rate: float, width: int | None) -> AsyncGenerator[JpegFrame, None]:
-    with contextlib.closing(rendition.jpeg.subscribe(frame_rate, width)) as reader:
+async def _live(camera: Camera, frame_rate: float, width: int | None) -> AsyncGenerator[JpegFrame, None]:
+    with contextlib.closing(PictureReader(camera, "mjpeg", frame_rate, width)) as reader:
+        await reader.started(PICTURE_WAIT_S)
         async for frame in reader:
             yield frame
 
