@@ -6,8 +6,9 @@ they arrived.
 
 Rules:
 
-1. After a loss, frames are dropped up to the next keyframe, and counted. Where no keyframe comes within
-   :data:`KEYFRAME_WAIT_S`, such a camera sends none (intra refresh), and frames are passed on again.
+1. After a loss, frames are dropped up to the next keyframe, and counted: a frozen picture is right, hardware decoders
+   stop at a broken one. Where no intact keyframe comes within :data:`KEYFRAME_WAIT_S`, frames are passed on up to the
+   next one, whatever is lost meanwhile. Some cameras send no keyframe (intra refresh).
 2. A fault in sound or metadata never costs video: it is logged, and the track is left out for the rest of the session.
 """
 
@@ -164,12 +165,10 @@ class RtspMedia:
             self._lost_at = None
         elif frame.follows_loss and self._lost_at is None:
             self._lost_at = now
-        if self._lost_at is not None:
-            if now - self._lost_at < KEYFRAME_WAIT_S:
-                self._counters.frames_dropped_after_loss += 1
-                self.video_at = now
-                return
-            self._lost_at = None
+        if self._lost_at is not None and now - self._lost_at < KEYFRAME_WAIT_S:
+            self._counters.frames_dropped_after_loss += 1
+            self.video_at = now
+            return
         arrival = ArrivalTime(self._clock.wall_90k(), now)
         packet = self._builder.video(
             frame.data, frame.timestamp, self._video_base, arrival, is_keyframe=frame.is_keyframe

@@ -46,6 +46,10 @@ OVERLAP_MAX_90K = CLOCK_RATE // 2
 """By how much dates may overlap between two segments where the clock was not set, in ticks: a capture time that falls
 for other reasons is followed in several segments."""
 
+BACK_MAX_90K = 5 * CLOCK_RATE
+"""By how much dates may fall without a discontinuity and be followed slowly: the first frames of a camera that sends in
+bursts come late. By more, the clock was set, in a stream without keyframes."""
+
 JITTER_MAX_90K = CLOCK_RATE // 4
 SLEW_90K = CLOCK_RATE // 200
 """If a capture time differs from the end of the segment before by no more than JITTER_MAX, it is followed by SLEW a
@@ -326,8 +330,8 @@ class LiveWindow:
         ahead_90k = part.captured_at_90k - due_90k
         if abs(ahead_90k) <= JITTER_MAX_90K and not part.is_discontinuity:
             return due_90k + max(-SLEW_90K, min(ahead_90k, SLEW_90K))
-        # Less is no step of the clock, except in a stream without keyframes.
-        if ahead_90k >= -seconds_90k(CLOCK_STEP_S) - self.targets.part_target_90k:
+        step_90k = seconds_90k(CLOCK_STEP_S) + self.targets.part_target_90k
+        if ahead_90k >= -(step_90k if part.is_discontinuity else BACK_MAX_90K):
             overlap_90k = min(OVERLAP_MAX_90K, self._last.duration_90k - CLOCK_RATE // 1000)
             return max(part.captured_at_90k, due_90k - overlap_90k)
         return part.captured_at_90k

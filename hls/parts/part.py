@@ -9,7 +9,8 @@ from hls.mp4.fragments import VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A partial segment. ``captured_at_90k`` is the capture time of its first frame."""
+    """A partial segment. ``captured_at_90k`` is the date of its beginning: the capture time of its first frame, less
+    the time by which it begins before that frame."""
 
     muxer: FragmentMuxer
     start_90k: int

@@ -8,11 +8,13 @@ parts are strict, and cameras are not. So the boundary between two parts is chos
 1. A part lasts 85 to 100 % of the part target, except the last one of a segment (§4.4.4.9). It ends at the first frame
    that comes at 85 % or later. If that frame is beyond 100 %, the boundary is placed at 100 %, and the frame *decodes*
    there, earlier than its time stamp. Its presentation time never changes.
-2. The decode timeline may so fall behind the frames; each part of fewer frames brings it nearer. A lag of more than one
-   part target ends with a discontinuity at the next keyframe. But if ``LONG_FRAMES`` in a row were longer than the part
-   target, the camera has become slower than its parts, at night for example. Then segments are *whole* (§6.2.1 demands
-   parts of nobody): their parts end where frames do, and are not listed. A segment with listed parts begins again
-   after ``SHORT_FRAMES``.
+2. The decode timeline may so fall behind the frames, by as long as pictures were lost for example. The parts after that
+   have one frame each, until it has caught up: that takes a fifth of the time at 25 frames a second. If the lag grows
+   from keyframe to keyframe, or if ``LONG_FRAMES`` in a row were longer than the part target, the camera has become
+   slower than its parts, at night or because it loses most of its pictures. Then segments are *whole* (§6.2.1 demands
+   parts of nobody): their parts end where frames do, and are not listed, and they end after ``WHOLE_SEGMENT_S``. A
+   segment with listed parts begins again after ``SHORT_FRAMES``. What not even segments of one frame make up for is a
+   discontinuity at the next keyframe, and so is a gap of more than ``GAP_MAX_S``.
 3. A segment begins with a keyframe and ends before the first keyframe at which it has lasted ``MIN_SEGMENT_S``. If no
    keyframe comes in time, it ends before it would exceed the target duration, and the next one begins without one. That
    one ends before the next keyframe, so that no keyframe of a long GOP is in the middle of a part.
@@ -46,7 +48,7 @@ STALL_S = 1.5
 """After this long without a frame the stream is stalled. A shorter pause is usually the network's."""
 
 LONG_FRAMES = 2
-"""A single one is a frame that was lost. After two, and a lag of a part target, there are more to come."""
+"""A single one is that before frames that were lost. After two, and a lag of a part target, there are more to come."""
 
 SHORT_FRAMES = 5
 """So many in a row of at most the part target: the camera is as fast again as when it was measured."""
@@ -55,8 +57,12 @@ FRESH_TARGETS = 3
 """After an outage of so many target durations, what came before it is no live video any more. For so long, requests
 wait for the camera (§6.2.5.2)."""
 
-LAG_MAX_S = 3.0
-"""A frame further ahead than this, without a stall, is a jump of the camera's clock: a discontinuity."""
+WHOLE_SEGMENT_S = 2.0
+"""A whole segment ends after that, also without a keyframe: there are no parts to tell players what is new."""
+
+GAP_MAX_S = 15.0
+"""A keyframe after a longer gap is a discontinuity. Pictures are missing for less where one was lost: engines wait 12 s
+for the next keyframe."""
 
 CLOCK_STEP_S = 1.0
 """A change of the capture time above this, within a segment, is a step of the wall clock. A smaller one is that of the
@@ -126,6 +132,10 @@ class Segmenter:
         """Whether the parts of the open segment are not listed."""
         self._long_frames = self._short_frames = 0
         """Frames in a row that were longer than the part target, or not."""
+        self._lag_90k = 0
+        """By how much the newest frame decodes earlier than it should, if a part begins with it."""
+        self._keyframe_lag_90k = 0
+        """The lag of the part before the newest keyframe."""
         self._keyframe_90k = 0
         self._skew_90k: int | None = None
         """Capture time minus place on the timeline, of the open segment's first frame."""
@@ -222,7 +232,8 @@ class Segmenter:
         at_90k = packet.dts_90k + self._offset_90k
         self.frame_90k = at_90k - self._edge_90k
         boundary_90k = self._boundary_90k(at_90k)
-        if self._is_too_slow(at_90k):
+        self._lag_90k = at_90k - boundary_90k
+        if self._is_too_slow(at_90k, packet):
             self._close_part(boundary_90k, packet.dts_90k)
             self._end_segment()
             self._has_whole_segments = True
@@ -235,7 +246,8 @@ class Segmenter:
             self._close_part(boundary_90k, packet.dts_90k)
             duration_90k = self._end_90k - self._segment_start_90k
             next_90k = max(target_90k, self.frame_90k) if self._has_whole_segments else target_90k
-            if self._ends_soon or duration_90k + next_90k > self.targets.segment_max_90k:
+            is_whole = self._has_whole_segments and duration_90k >= seconds_90k(WHOLE_SEGMENT_S)
+            if self._ends_soon or is_whole or duration_90k + next_90k > self.targets.segment_max_90k:
                 self._end_segment()
 
     def _boundary_90k(self, at_90k: int) -> int:
@@ -251,11 +263,21 @@ class Segmenter:
         self._long_frames = self._long_frames + 1 if is_long else 0
         self._short_frames = 0 if is_long else self._short_frames + 1
 
-    def _is_too_slow(self, at_90k: int) -> bool:
-        """Whether a segment must be whole from the frame at ``at_90k`` on: rule 2."""
-        if self._for_recording or self._has_whole_segments or self._long_frames < LONG_FRAMES:
+    def _is_too_slow(self, at_90k: int, packet: Packet) -> bool:
+        """Whether a segment must be whole from ``packet`` at ``at_90k`` on: rule 2."""
+        if self._for_recording or self._has_whole_segments:
             return False
-        return at_90k - self._end_90k > 2 * self.targets.part_target_90k
+        limit_90k = 2 * self.targets.part_target_90k
+        if packet.is_keyframe:
+            before_90k, self._keyframe_lag_90k = self._keyframe_lag_90k, self._open_lag_90k
+            if self._keyframe_lag_90k >= before_90k > limit_90k:
+                return True
+        return self._long_frames >= LONG_FRAMES and at_90k - self._end_90k > limit_90k
+
+    @property
+    def _open_lag_90k(self) -> int:
+        """By how much the open part begins earlier than its first frame."""
+        return self._frames[0].dts_90k + self._offset_90k - self._end_90k
 
     def _close_part(self, boundary_90k: int, next_dts_90k: int | None) -> None:
         frames, self._frames = self._frames, []
@@ -270,7 +292,7 @@ class Segmenter:
             start_90k=start_90k,
             duration_90k=boundary_90k - start_90k,
             data=fragment(tracks, self._sequence),
-            captured_at_90k=frames[0].captured_at_90k,
+            captured_at_90k=frames[0].captured_at_90k - (frames[0].dts_90k + self._offset_90k - start_90k),
             is_independent=any(frame.is_keyframe for frame in frames),
             is_discontinuity=self._is_discontinuous,
             is_listed=not self._has_whole_segments,
@@ -327,16 +349,15 @@ class Segmenter:
         self._segment_start_90k = self._end_90k
         self._skew_90k = None
         self._ends_soon = False
-        if self._short_frames >= SHORT_FRAMES:
+        if self._short_frames >= SHORT_FRAMES and self._lag_90k <= self.targets.part_target_90k:
             self._has_whole_segments = False
 
     # --- discontinuities
 
     def _is_discontinuity(self, packet: Packet) -> bool:
-        is_jump = packet.dts_90k + self._offset_90k - self._edge_90k > seconds_90k(LAG_MAX_S)
         is_change = packet.info is not self._info and packet.info != self._info
         is_first_audio = packet.is_keyframe and self.has_audio and self._audio is None
-        if packet.run != self._run or is_jump or is_change or self._is_clock_step(packet) or self._is_behind(packet):
+        if packet.run != self._run or is_change or self._is_clock_step(packet) or self._is_behind(packet):
             return True
         return is_first_audio and self._can_carry_audio(packet)
 
@@ -347,12 +368,12 @@ class Segmenter:
         return abs(skew_90k - self._skew_90k) > seconds_90k(CLOCK_STEP_S)
 
     def _is_behind(self, packet: Packet) -> bool:
-        """Rule 2. The open part takes up to one part target of the distance."""
-        at_90k = packet.dts_90k + self._offset_90k
-        if not packet.is_keyframe or self._is_too_slow(at_90k):
+        """Rule 2."""
+        if not packet.is_keyframe:
             return False
-        most_90k = self.targets.segment_max_90k if self._has_whole_segments else 2 * self.targets.part_target_90k
-        return at_90k - self._end_90k > most_90k
+        if packet.dts_90k + self._offset_90k - self._edge_90k > seconds_90k(GAP_MAX_S):
+            return True
+        return self._has_whole_segments and self._open_lag_90k > self.targets.segment_max_90k
 
     def _can_carry_audio(self, packet: Packet) -> bool:
         return fmp4_audio(packet.info.audio) is not None

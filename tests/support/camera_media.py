@@ -78,10 +78,11 @@ def camera_with_clock(
     fps: float,
     jitter: Callable[[int], float] = lambda number: 0.0,
     options: str = ":slices=1",
+    gop: int = 25,
 ) -> list[Sent]:
     """A camera that sends ``fps`` pictures a second, with these RTP times."""
     sender = RtpSender()
-    pictures = coded(100, 25, options)
+    pictures = coded(100, gop, options)
     media: list[Sent] = []
     at_s = 0.0
     for number in range(count):

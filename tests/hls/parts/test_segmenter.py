@@ -144,21 +144,63 @@ def test_packets_that_come_late_continue_the_stream() -> None:
     assert_legal(output)
 
 
-def test_a_camera_that_lost_frames_continues_with_a_keyframe_after_a_discontinuity() -> None:
+def fed_with_gaps(gaps_s: dict[int, float], count: int, fps: int = 25, gop: int = 25) -> Output:
+    """Frames, before some of which nothing came for so long."""
     output = Output()
-    source = PacketSource(SHAPE)
-    for packet in source.frames(33):
-        output.feed(packet, packet.dts_90k / CLOCK_RATE)
-    # In the middle of a GOP, which cannot be shown.
-    source.number = 105
-    for packet in source.frames(10):
-        output.feed(packet, packet.dts_90k / CLOCK_RATE)
-    assert output.counters.packets_dropped == 5
-    assert [part.is_discontinuity for part in output.parts].count(True) == 1
-    (first,) = [part for part in output.parts if part.is_discontinuity]
-    assert first.is_independent
-    assert not first.begins_afresh
+    source = PacketSource(Shape(gop=gop))
+    dts_90k = 0
+    for number in range(count):
+        dts_90k += round(gaps_s.get(number, 0) * CLOCK_RATE)
+        output.feed(source.frame(START_90K + dts_90k, dts_90k), dts_90k / CLOCK_RATE)
+        dts_90k += CLOCK_RATE // fps
     assert_legal(output)
+    return output
+
+
+@pytest.mark.parametrize("gap_s", [0.3, 0.9, 1.9, 4.8, 12.0])
+def test_lost_pictures_lengthen_the_one_before_them(gap_s: float) -> None:
+    output = fed_with_gaps({100: gap_s}, 300)
+    assert not any(part.is_discontinuity for part in output.parts)
+    frames = output.frames()
+    assert len(frames) > 290
+    shown = [pts for _, pts in frames]
+    assert [after - before for before, after in pairwise(shown)] == [
+        3600 + round(gap_s * CLOCK_RATE) * (number == 99) for number in range(len(frames) - 1)
+    ]
+    # The decoding times catch up, in parts of one frame.
+    assert frames[-1][0] == frames[-1][1]
+    if gap_s < 5:
+        assert all(part.is_listed for part in output.parts)
+        assert frames[175][0] == frames[175][1]
+
+
+def test_the_date_of_a_part_that_begins_before_its_frame_is_that_of_its_beginning() -> None:
+    output = fed_with_gaps({100: 4.8}, 300)
+    for before, after in pairwise(output.parts):
+        assert after.captured_at_90k - before.captured_at_90k == before.duration_90k
+
+
+def test_a_camera_that_loses_most_of_its_pictures_has_whole_segments() -> None:
+    output = fed_with_gaps(dict.fromkeys(range(105, 400, 5), 1.5), 500, gop=5)
+    assert not any(part.is_discontinuity for part in output.parts)
+    assert {part.is_listed for part in output.parts} == {True, False}
+    assert all(part.is_listed for part in output.parts[-5:])
+    frames = output.frames()
+    assert max(pts - dts for dts, pts in frames) < 4 * CLOCK_RATE
+    assert frames[-1][0] == frames[-1][1]
+
+
+def test_a_long_gap_is_a_discontinuity_at_the_next_keyframe() -> None:
+    assert [part.is_discontinuity for part in fed_with_gaps({100: 16.0}, 200).parts].count(True) == 1
+    output = fed_with_gaps({105: 16.0}, 200)
+    assert len(output.frames()) > 190
+    assert not any(part.is_discontinuity for part in output.parts)
+
+
+def test_a_camera_without_a_frame_a_segment_is_followed_at_keyframes() -> None:
+    output = fed_with_gaps(dict.fromkeys(range(100, 200), 5.0), 300)
+    assert len(output.frames()) > 290
+    assert 2 <= [part.is_discontinuity for part in output.parts].count(True) <= 5
 
 
 @pytest.mark.parametrize(("outage_s", "is_afresh"), [(0.1, False), (8.9, False), (9.3, True), (600, True)])
