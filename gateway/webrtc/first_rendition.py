@@ -33,9 +33,16 @@ class FirstRendition:
 
 
 async def first_rendition(
-    renditions: Sequence[Rendition], transcode: Transcode | None, offer: Offer, *, may_counter: bool
+    renditions: Sequence[Rendition],
+    transcode: Transcode | None,
+    offer: Offer,
+    *,
+    may_counter: bool,
+    wait_s: float = KEYFRAME_WAIT_S,
 ) -> FirstRendition:
     """The first of ``renditions`` that starts and that the viewer can decode; else ``transcode``, if that is given.
+
+    Each has ``wait_s`` to start.
 
     With ``may_counter`` it is the first that starts, if the viewer can decode nothing. Raises ``BadRequestError``, and
     what was wrong with the first of them: ``NotLiveError`` or ``NegotiationError``.
@@ -45,7 +52,7 @@ async def first_rendition(
     try:
         for rendition in renditions:
             try:
-                found = await _start(rendition, offer)
+                found = await _start(rendition, offer, wait_s)
             except (NotLiveError, NegotiationError) as error:
                 failure = failure or error
                 continue
@@ -58,7 +65,7 @@ async def first_rendition(
                 found.hold.release()
         if isinstance(failure, NegotiationError) and transcode is not None and _has_h264(offer, transcode):
             try:
-                return await _start(transcode, offer)
+                return await _start(transcode, offer, wait_s)
             except UnavailableError as error:
                 if isinstance(error, NotLiveError):
                     raise
@@ -73,10 +80,10 @@ async def first_rendition(
     raise failure
 
 
-async def _start(rendition: Source, offer: Offer) -> FirstRendition:
+async def _start(rendition: Source, offer: Offer, wait_s: float) -> FirstRendition:
     hold = rendition.hold(KIND)
     try:
-        info = await _wait_for_stream(rendition)
+        info = await _wait_for_stream(rendition, wait_s)
         negotiated, refusal = try_negotiate(offer, info, rendition.camera_id)
     except BaseException:
         hold.release()
@@ -84,10 +91,10 @@ async def _start(rendition: Source, offer: Offer) -> FirstRendition:
     return FirstRendition(hold, info, negotiated, refusal)
 
 
-async def _wait_for_stream(rendition: Source) -> StreamInfo:
+async def _wait_for_stream(rendition: Source, wait_s: float) -> StreamInfo:
     """What the stream has. Raises ``NotLiveError``, and ``NegotiationError`` if WebRTC cannot carry it."""
     try:
-        await rendition.wait_for_keyframe(KEYFRAME_WAIT_S)
+        await rendition.wait_for_keyframe(wait_s)
     except UnavailableError as error:
         raise NotLiveError(str(error), error.retry_after_s) from None
     info = rendition.hub.info

@@ -27,7 +27,7 @@ from gateway.errors import (
 from gateway.latency import latency_histogram, remove_series
 from gateway.webrtc.compat import SharedCertificate
 from gateway.webrtc.fanouts import Fanouts, Source
-from gateway.webrtc.first_rendition import FirstRendition, first_rendition, try_negotiate
+from gateway.webrtc.first_rendition import KEYFRAME_WAIT_S, FirstRendition, first_rendition, try_negotiate
 from gateway.webrtc.ice.listener import IceListener
 from gateway.webrtc.ice.registry import IceRegistry
 from gateway.webrtc.ice.servers import IceServer, IceServers
@@ -173,11 +173,12 @@ class WebRtcServer:
         counted_as: str | None = None,
         is_limited: bool = True,
         request: RenditionRequest = AUTO,
+        wait_s: float = KEYFRAME_WAIT_S,
     ) -> Viewer:
         """Make a viewer from an offer; its ``answer_sdp`` is ready. The camera is held until the viewer is closed.
 
         It begins with the rendition of ``request`` that can be shown first, see
-        :mod:`gateway.webrtc.rendition_switch`.
+        :mod:`gateway.webrtc.rendition_switch`. It waits at most ``wait_s`` for a camera that is not live.
 
         With ``may_counter`` an offer of no use makes a viewer with a ``counter_offer_sdp`` instead, which waits for
         :meth:`answer`.
@@ -199,7 +200,7 @@ class WebRtcServer:
         first: FirstRendition | None = None
         try:
             transcode = camera.transcode if camera.settings.transcode is TranscodeMode.AUTO else None
-            first = await first_rendition(renditions, transcode, offer, may_counter=may_counter)
+            first = await first_rendition(renditions, transcode, offer, may_counter=may_counter, wait_s=wait_s)
             if self._closed:
                 raise UnavailableError("the gateway is stopping")
             viewer = place.occupant = self._new_viewer(camera, first.hold.rendition, request, client_address)

@@ -1,6 +1,7 @@
 """The gateway's page in a real Chromium: grid, languages, size, accessibility and sign-in."""
 
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -37,6 +38,33 @@ async def test_nine_cameras_play_only_while_they_are_in_view(
     assert await phone.eval_on_selector(out_of_view, "(player) => player.state.transport") is None
     await phone.locator('[data-camera="cam9"]').scroll_into_view_if_needed()
     await plays(phone, "webrtc", out_of_view)
+
+
+async def test_cameras_that_do_not_start_keep_no_connection_from_those_that_are_live(
+    gateways: Gateways, tmp_path: Path, page: Page
+) -> None:
+    """A browser has six connections for a host, and the gateway holds an offer until its camera has started."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/"
+        names = [f"silent{number}" for number in range(7)]
+        cameras(tmp_path, "door", extra="".join(f'[cameras.{name}]\nurl = "{address}"\n' for name in names))
+        gateway = gateways()
+        waiting: set[Request] = set()
+        most = 0
+
+        def requested(request: Request) -> None:
+            nonlocal most
+            may_be_held = "/snapshot/" in request.url or ("/whep/" in request.url and request.method == "POST")
+            if may_be_held and "wait=0" not in request.url:
+                waiting.add(request)
+                most = max(most, len(waiting))
+
+        page.on("request", requested)
+        page.on("requestfinished", lambda request: waiting.discard(request))
+        page.on("requestfailed", lambda request: waiting.discard(request))
+        await page.goto(gateway.url)
+        await plays(page, "webrtc", '[data-camera="door"] live-edge-player')
+        assert 1 <= most <= 2
 
 
 async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) -> None:

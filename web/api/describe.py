@@ -84,4 +84,9 @@ WIDTH = Parameter(
     "Width in pixels. The height keeps the aspect ratio.", {"type": "integer", "minimum": 16, "maximum": 7680}
 )
 
+WAIT = Parameter(
+    "Wait at most so many seconds for a camera that is starting. The default is also the most.",
+    {"type": "integer", "minimum": 0},
+)
+
 RANGE = Parameter("A byte range of the file (RFC 9110 §14)", {"type": "string", "examples": ["bytes=0-1023"]})

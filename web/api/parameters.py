@@ -29,6 +29,19 @@ def time_range(request: web.Request) -> tuple[int | None, int | None]:
     return parse_span(request.query, request.app[GATEWAY].clock.wall_90k())
 
 
+def wait_s(request: web.Request, most_s: float) -> float:
+    """How many seconds the client lets its request wait for a camera, at most ``most_s``.
+
+    Raises :class:`~gateway.errors.BadRequestError`.
+    """
+    text = request.query.get("wait")
+    if text is None:
+        return most_s
+    if not (text.isascii() and text.isdecimal() and len(text) < 6):
+        raise BadRequestError("wait must be a whole number of seconds")
+    return min(float(text), most_s)
+
+
 async def require_recorded_camera(request: web.Request, camera_id: str) -> None:
     """Raise :class:`~gateway.errors.NotFoundError` unless the camera is configured or has recordings."""
     gateway = request.app[GATEWAY]

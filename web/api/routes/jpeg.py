@@ -26,8 +26,8 @@ from gateway.picture_reader import PictureReader
 from gateway.pictures import PictureSource
 from gateway.tcp_backlog import delivered
 from gateway.times import NOW, TIME_HELP, parse_time
-from web.api.describe import TIME, WIDTH, Parameter, describe
-from web.api.parameters import require_recorded_camera
+from web.api.describe import TIME, WAIT, WIDTH, Parameter, describe
+from web.api.parameters import require_recorded_camera, wait_s
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -46,7 +46,7 @@ FRAME_RATE_MAX = 60.0
 @describe(
     "pictures",
     {200: "image/jpeg"},
-    query={"at": Parameter(f"The recorded picture of this time. {TIME_HELP}", TIME), "width": WIDTH},
+    query={"at": Parameter(f"The recorded picture of this time. {TIME_HELP}", TIME), "width": WIDTH, "wait": WAIT},
     errors=(400, 404, 503),
 )
 async def snapshot(request: web.Request) -> web.Response:
@@ -54,7 +54,9 @@ async def snapshot(request: web.Request) -> web.Response:
     camera_id, width = request.match_info["camera"], _width(request, None)
     at = request.query.get("at", NOW)
     if at == NOW:
-        frame = await _live_picture(request.app[GATEWAY].service.camera(camera_id), width)
+        frame = await _live_picture(
+            request.app[GATEWAY].service.camera(camera_id), width, wait_s(request, PICTURE_WAIT_S)
+        )
     else:
         try:
             frame = await request.app[GATEWAY].archive_reader.snapshot(camera_id, parse_time(at, "at"), width)
@@ -71,16 +73,16 @@ async def snapshot(request: web.Request) -> web.Response:
     return web.Response(body=frame.data, content_type="image/jpeg", headers=headers)
 
 
-async def _live_picture(camera: Camera, width: int | None) -> JpegFrame:
+async def _live_picture(camera: Camera, width: int | None, patience_s: float) -> JpegFrame:
     with contextlib.closing(PictureSource(camera, "snapshot", width, is_single=True)) as source:
-        rendition = await source.started(PICTURE_WAIT_S)
+        rendition = await source.started(patience_s)
         try:
             return await rendition.jpeg.snapshot(width)
         except UnavailableError:
             if camera.sub is None:
                 raise
         source.avoid(rendition)
-        return await (await source.started(PICTURE_WAIT_S)).jpeg.snapshot(width)
+        return await (await source.started(patience_s)).jpeg.snapshot(width)
 
 
 @routes.get("/mjpeg/{camera}")
@@ -91,6 +93,7 @@ async def _live_picture(camera: Camera, width: int | None) -> JpegFrame:
         "at": Parameter(f"Start in the archive at this time, and go on into live. {TIME_HELP}", TIME),
         "width": WIDTH,
         "frame_rate": Parameter("Frames per second, at most", {"type": "number", "minimum": 0.01, "maximum": 60}),
+        "wait": WAIT,
     },
     errors=(400, 404, 503),
 )
@@ -106,7 +109,7 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
     at_90k = parse_time(at, "at", now_90k=0)
     skipped = request.app[GATEWAY].mjpeg_frames_skipped
     if at == NOW:
-        async with contextlib.aclosing(_live(camera, frame_rate, width)) as frames:
+        async with contextlib.aclosing(_live(camera, frame_rate, width, wait_s(request, PICTURE_WAIT_S))) as frames:
             return await _send(request, _counted(frames, camera.id, skipped))
     hold = camera.hold("mjpeg")
     try:
@@ -117,9 +120,11 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
         hold.release()
 
 
-async def _live(camera: Camera, frame_rate: float, width: int | None) -> AsyncGenerator[JpegFrame, None]:
+async def _live(
+    camera: Camera, frame_rate: float, width: int | None, patience_s: float
+) -> AsyncGenerator[JpegFrame, None]:
     with contextlib.closing(PictureReader(camera, "mjpeg", frame_rate, width)) as reader:
-        await reader.started(PICTURE_WAIT_S)
+        await reader.started(patience_s)
         async for frame in reader:
             yield frame
 

@@ -2,12 +2,16 @@
 
 GET, HEAD  /whep/{camera}            200 without content: application/sdp says that this is a WHEP endpoint
 POST       /whep/{camera}            offer; 201 with the answer, Location, ETag and Link; 406 with a counter-offer;
-                                     ?rendition=auto|main|sub, width and height choose the camera's stream
+                                     ?rendition=auto|main|sub, width and height choose the camera's stream;
+                                     ?wait=N does not wait longer for a camera that is starting
 GET, HEAD  /whep/{camera}/{viewer}   204: the session exists
 PATCH      /whep/{camera}/{viewer}   trickled candidates, an ICE restart (RFC 8840 fragments), the answer to a
                                      counter-offer
 DELETE     /whep/{camera}/{viewer}   end the session
 OPTIONS    on either                 Accept-Post and Accept-Patch; the CORS middleware answers preflight requests
+
+An offer for a camera that is starting waits for it, but not longer than ``wait`` seconds. A browser has six connections
+for a host, and a page with more cameras needs them for those that are live.
 
 Statuses follow the draft: 409 with Retry-After while the camera is not live, 503 when a limit is reached. A client that
 accepts JSON besides SDP gets the reason for 406 as JSON instead of the counter-offer. ``Location`` is relative, and so
@@ -21,14 +25,16 @@ from aiohttp import web
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import BadRequestError, NotLiveError
+from gateway.webrtc.first_rendition import KEYFRAME_WAIT_S
 from gateway.webrtc.ice.servers import IceServer
 from gateway.webrtc.rendition_switch import TILE_MAX, RenditionRequest
 from gateway.webrtc.sdp.offer import OFFER_MAX_BYTES
 from gateway.webrtc.viewer import COUNTER_OFFER_S, Viewer
 from web.api.accept import Accept
-from web.api.describe import Parameter, describe
+from web.api.describe import WAIT, Parameter, describe
 from web.api.entity_tags import is_listed
 from web.api.models import Error
+from web.api.parameters import wait_s
 from web.auth.counted_as import counted_as, is_limited
 from web.auth.requests import grant_of
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
@@ -98,12 +104,19 @@ async def preflight(request: web.Request) -> web.Response:
 
 
 @routes.post("/whep/{camera}")
-@describe("WebRTC", {201: SDP}, query=RENDITION, body={SDP: None}, errors=(400, 404, 406, 409, 415, 503))
+@describe(
+    "WebRTC",
+    {201: SDP},
+    query=RENDITION | {"wait": WAIT},
+    body={SDP: None},
+    errors=(400, 404, 406, 409, 415, 503),
+)
 async def join(request: web.Request) -> web.Response:
     """Join as a viewer: send an SDP offer, get the answer, or a counter-offer with 406."""
     _require_type(request, SDP, {"Accept-Post": SDP})
     accept = _accept(request)
     wanted = rendition_request(request.query)
+    patience_s = wait_s(request, KEYFRAME_WAIT_S)
     offer = await _text(request)
     gateway = request.app[GATEWAY]
     camera = gateway.service.camera(request.match_info["camera"])
@@ -117,6 +130,7 @@ async def join(request: web.Request) -> web.Response:
             counted_as=counted_as(grant, address),
             is_limited=is_limited(grant),
             request=wanted,
+            wait_s=patience_s,
         )
     except NotLiveError as error:
         raise _HttpError(409, "not_live", str(error), {"Retry-After": str(error.retry_after_s)}) from None

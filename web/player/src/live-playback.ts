@@ -21,6 +21,9 @@ const CHECK_TIMEOUT_MS = 1200;
 /** When the latency jumps, the clocks are asked for, but not more often than this. */
 const CLOCK_CHECK_MS = 2000;
 
+/** The gateway holds the first requests of these until the camera is live. A browser has six connections for a host. */
+const HOLDS_CONNECTION: ReadonlySet<TransportName> = new Set(["hls", "mjpeg"]);
+
 const TRANSPORT_CLASSES: Record<TransportName, new (context: TransportContext) => Transport> = {
   webrtc: WebRtcTransport,
   hls: HlsTransport,
@@ -181,7 +184,18 @@ export class LivePlayback {
     });
     this.transports.set(id, transport);
     this.events.mount(transport.surface);
-    transport.start();
+    if (HOLDS_CONNECTION.has(name)) void this.startIfReady(id, transport);
+    else transport.start();
+  }
+
+  /** Start a transport unless the camera is only starting: its request would hold a connection that others need. */
+  private async startIfReady(id: number, transport: Transport): Promise<void> {
+    const camera = await this.fetchCamera();
+    if (!this.transports.has(id)) return;
+    if (camera?.state === "connecting" || camera?.state === "retrying") {
+      const { state, message } = camera;
+      this.execute(this.fallback.failed(id, { kind: "unavailable", message, state }, performance.now()));
+    } else transport.start();
   }
 
   private stopTransport(id: number): void {

@@ -17,7 +17,7 @@ export class Poster {
   /** Load the snapshot, and show it if `isWanted` is still true then. */
   async load(api: Api, camera: string, signal: AbortSignal, isWanted: () => boolean): Promise<void> {
     try {
-      const response = await api.fetch(`/snapshot/${camera}.jpg?width=${WIDTH_PX}`, { signal });
+      const response = await api.fetch(`/snapshot/${camera}.jpg?width=${WIDTH_PX}&wait=0`, { signal });
       const url = URL.createObjectURL(await response.blob());
       this.element.onload = () => URL.revokeObjectURL(url);
       this.element.src = url;

@@ -269,15 +269,15 @@ async def test_a_camera_that_webrtc_cannot_carry_makes_no_counter_offer(
     assert camera.viewers == {}
 
 
-async def test_a_camera_that_connects_is_409_with_retry_after(
-    client: Client, peer: RTCPeerConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.webrtc.first_rendition.KEYFRAME_WAIT_S", 0.2)
+async def test_a_camera_that_connects_is_409_with_retry_after(client: Client, peer: RTCPeerConnection) -> None:
     EncodedLoopEngine.showing.clear()
-    reply = await client.post("/whep/loop", data=peer.localDescription.sdp, headers=SDP)
+    reply = await client.post("/whep/loop?wait=0", data=peer.localDescription.sdp, headers=SDP)
     assert reply.status == 409
     assert int(reply.headers["Retry-After"]) >= 1
     assert (await reply.json())["error"] == "not_live"
+    reply = await client.post("/whep/loop?wait=-1", data=peer.localDescription.sdp, headers=SDP)
+    assert reply.status == 400
+    assert "wait" in (await reply.json())["message"]
 
 
 @pytest.mark.parametrize(

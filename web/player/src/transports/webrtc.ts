@@ -26,6 +26,13 @@ const DELETE_TIMEOUT_MS = 3000;
 /** Longer than the gateway waits for a camera that connects. */
 const ANSWER_TIMEOUT_MS = 15_000;
 
+/**
+ * How many offers of all players wait at the gateway for cameras that are starting. They get the first picture at once,
+ * but hold a connection, of which a browser has six for a host. The players of other cameras ask again and again.
+ */
+const WAITING_OFFERS_MAX = 2;
+let waitingOffers = 0;
+
 /** By then all candidates of both sides are known. A connection without a candidate pair will never have one. */
 const CANDIDATE_PAIR_MS = 500;
 
@@ -155,12 +162,21 @@ export class WebRtcTransport implements Transport {
   private async offerByWhep(offer: string): Promise<Session> {
     const { api, camera } = this.context;
     this.query = renditionQuery(this.context.rendition(), this.context.tile());
-    const response = await api.fetch(`/whep/${camera}${this.query}`, {
-      method: "POST",
-      // With JSON, the gateway tells why it cannot answer. Else it would send an offer of its own.
-      headers: { "Content-Type": "application/sdp", Accept: "application/sdp, application/json" },
-      body: offer,
-      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+    const post = (query: string) =>
+      api.fetch(`/whep/${camera}${query}`, {
+        method: "POST",
+        // With JSON, the gateway tells why it cannot answer. Else it would send an offer of its own.
+        headers: { "Content-Type": "application/sdp", Accept: "application/sdp, application/json" },
+        body: offer,
+        signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      });
+    const response = await post(`${this.query}${this.query ? "&" : "?"}wait=0`).catch(async (error: unknown) => {
+      const isNotLive = error instanceof ApiError && error.status === 409;
+      if (!isNotLive || this.stopping.signal.aborted || waitingOffers >= WAITING_OFFERS_MAX) throw error;
+      waitingOffers += 1;
+      return await post(this.query).finally(() => {
+        waitingOffers -= 1;
+      });
     });
     const location = response.headers.get("Location");
     const servers = parseIceServers(response.headers.get("Link"));
