@@ -1,5 +1,6 @@
 """hls.js in Chromium plays a recording: over segment boundaries, a change of size and a gap, to its end, and seeks."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,25 @@ from web.gateway import Gateway
 from web.settings import load_settings
 
 SPAN = "start=2026-11-22T18:50:01Z&end=2026-11-22T18:52:00Z"
+
+
+RANGES = """async (playlist) => {
+  // As a player does: the newest range of a playlist, and that of a later one which is in the same file.
+  let answers = [];
+  let file = "";
+  for (let last = ""; answers.length < 2; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    const text = await (await fetch(playlist)).text();
+    const [, size, offset, address] = text.match(/EXT-X-BYTERANGE:(\\d+)@(\\d+)\\n(\\S+)\\n*$/) ?? [];
+    if (!size || last === offset) continue;
+    last = offset;
+    if (address !== file) answers = [];
+    file = address;
+    const range = `bytes=${offset}-${Number(offset) + Number(size) - 1}`;
+    const answer = await fetch(new URL(address, new URL(playlist, location)), { headers: { range } });
+    answers.push([answer.status, (await answer.arrayBuffer()).byteLength - Number(size)]);
+  }
+  return answers;
+}"""
 
 
 async def _player(_: web.Request) -> web.Response:
@@ -87,11 +107,16 @@ async def test_playlist_without_an_end_continues_into_live(tmp_path: Path) -> No
         page = await browser.new_page()
         span = f"start={to_rfc3339(began_90k)}"
         await page.goto(f"{address}/player?plain&src={quote(f'/hls/door/dvr.m3u8?{span}', safe='')}")
+        other = await (await browser.new_context()).new_page()  # with a cache of its own
+        await other.goto(f"{address}/player")
+        ranges = asyncio.create_task(other.evaluate(RANGES, "/hls/door/dvr.m3u8"))
         for until_s, width in ((1, 160), (7, 320), (13, 320)):
             await page.wait_for_function(
                 f"(v => v.currentTime > {until_s} && v.videoWidth === {width})(document.querySelector('video'))",
                 timeout=60_000,
             )
+        # A browser that has stored a range of a file must not get the whole file instead of the next one.
+        assert await ranges == [[206, 0]] * 2
         behind_s = await page.evaluate("(Date.now() - hls.playingDate) / 1000")
         assert 0 < behind_s < 30
         assert [fault for fault in await page.evaluate("faults") if fault["fatal"]] == []

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from gateway.clock import to_rfc3339
 from gateway.errors import BadRequestError, ForbiddenError, NotFoundError
 from hls.archive.hls_segments import hls_segments
+from hls.archive.segment import SegmentState
 from hls.playback.dvr import byte_range
 from web.api.describe import RANGE, SPAN, describe
 from web.api.file_answer import send_file
@@ -19,6 +20,10 @@ from web.auth.requests import span_of
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
+
+NOT_STORED = "no-store"
+"""Caching of a file that grows. A browser that has stored a range of it asks for the next one with If-Range. The entity
+tag is another one by then, so the answer is the whole file (RFC 9110 §13.1.5), and hls.js takes it for the range."""
 
 
 @routes.get("/archive/{camera}/{segment}.jpg")
@@ -47,7 +52,7 @@ async def download(request: web.Request) -> web.StreamResponse:
             raise ForbiddenError("this token opens a span of the recording, and this file has nothing of it")
     headers: dict[str, str] = {
         hdrs.CONTENT_DISPOSITION: f'inline; filename="{segment.camera_id}_{segment.name}.mp4"',
-        hdrs.CACHE_CONTROL: "no-cache",
+        hdrs.CACHE_CONTROL: NOT_STORED if segment.state is SegmentState.GROWING else "no-cache",
     }
     async with reader.file(segment) as file:
         if window == (0, segment.size):
