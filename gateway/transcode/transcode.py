@@ -95,7 +95,7 @@ class Transcode:
     @property
     def viewers(self) -> Mapping[str, int]:
         """How many viewers there are, by transport."""
-        return {kind: count for kind, count in sorted(self._holds.items()) if count}
+        return {kind: count for kind, count in sorted(self._holds.items()) if count and kind}
 
     @property
     def counters(self) -> TranscodeCounters:
@@ -109,7 +109,10 @@ class Transcode:
         return self._process.pid if self._process is not None else None
 
     def hold(self, kind: str) -> "Hold[Transcode]":
-        """Keep it going for a viewer on the transport ``kind``. Raises ``UnavailableError`` at the limit."""
+        """Keep it going for a viewer on the transport ``kind``. Raises ``UnavailableError`` at the limit.
+
+        An empty ``kind`` is for one that watches something else, and waits for this.
+        """
         if self._closed:
             raise UnavailableError(f"camera {self.camera_id} was removed")
         if self._task is None:

@@ -6,12 +6,14 @@ A viewer that can decode none of them gets the transcoded stream, if its offer h
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gateway.camera import Camera
+from gateway.camera_settings import TranscodeMode
 from gateway.errors import NegotiationError, NotLiveError, UnavailableError
 from gateway.media import StreamInfo, VideoInfo
 from gateway.rendition import Hold, Rendition
 from gateway.transcode.transcode import Transcode
 from gateway.webrtc.fanouts import Source
-from gateway.webrtc.rendition_switch import KIND, reorders
+from gateway.webrtc.rendition_switch import KIND, TRANSCODED, reorders, videos
 from gateway.webrtc.sdp.negotiation import NegotiatedSession, check_video, negotiate, refuse_b_frames
 from gateway.webrtc.sdp.offer import Offer
 
@@ -33,14 +35,14 @@ class FirstRendition:
 
 
 async def first_rendition(
+    camera: Camera,
     renditions: Sequence[Rendition],
-    transcode: Transcode | None,
     offer: Offer,
     *,
     may_counter: bool,
     wait_s: float = KEYFRAME_WAIT_S,
 ) -> FirstRendition:
-    """The first of ``renditions`` that starts and that the viewer can decode; else ``transcode``, if that is given.
+    """The first of ``renditions`` that starts and that the viewer can decode; else the transcode, if ``camera`` has it.
 
     Each has ``wait_s`` to start.
 
@@ -49,10 +51,11 @@ async def first_rendition(
     """
     failure: NotLiveError | NegotiationError | None = None
     undecodable: FirstRendition | None = None
+    transcode = camera.transcode if camera.settings.transcode is TranscodeMode.AUTO else None
     try:
         for rendition in renditions:
             try:
-                found = await _start(rendition, offer, wait_s)
+                found = await _start(camera, rendition, offer, wait_s)
             except (NotLiveError, NegotiationError) as error:
                 failure = failure or error
                 continue
@@ -65,7 +68,7 @@ async def first_rendition(
                 found.hold.release()
         if isinstance(failure, NegotiationError) and transcode is not None and _has_h264(offer, transcode):
             try:
-                return await _start(transcode, offer, wait_s)
+                return await _start(camera, transcode, offer, wait_s)
             except UnavailableError as error:
                 if isinstance(error, NotLiveError):
                     raise
@@ -80,11 +83,11 @@ async def first_rendition(
     raise failure
 
 
-async def _start(rendition: Source, offer: Offer, wait_s: float) -> FirstRendition:
+async def _start(camera: Camera, rendition: Source, offer: Offer, wait_s: float) -> FirstRendition:
     hold = rendition.hold(KIND)
     try:
         info = await _wait_for_stream(rendition, wait_s)
-        negotiated, refusal = try_negotiate(offer, info, rendition.camera_id)
+        negotiated, refusal = try_negotiate(offer, info, camera.id, videos(camera))
     except BaseException:
         hold.release()
         raise
@@ -108,15 +111,14 @@ async def _wait_for_stream(rendition: Source, wait_s: float) -> StreamInfo:
 def _has_h264(offer: Offer, transcode: Transcode) -> bool:
     """Whether the offer can be answered with what a transcode makes."""
     audio = transcode.source.hub.info.audio if transcode.source.hub.info is not None else None
-    video = VideoInfo("h264", "avc1.42c01f", 1280, 720, b"")
-    return try_negotiate(offer, StreamInfo(video, audio), transcode.camera_id)[0] is not None
+    return try_negotiate(offer, StreamInfo(TRANSCODED, audio), transcode.camera_id)[0] is not None
 
 
 def try_negotiate(
-    offer: Offer, info: StreamInfo, camera_id: str
+    offer: Offer, info: StreamInfo, camera_id: str, others: Sequence[VideoInfo] = ()
 ) -> tuple[NegotiatedSession | None, NegotiationError | None]:
     """The result, or why there is none. Raises ``BadRequestError``."""
     try:
-        return negotiate(offer, info, camera_id), None
+        return negotiate(offer, info, camera_id, others), None
     except NegotiationError as error:
         return None, error

@@ -7,12 +7,13 @@ one, and so never sees a pause. The video goes on with the same SSRC, sequence n
 Rules:
 
 1. A viewer that has pinned a rendition gets that one, as long as it can be sent.
-2. Only what the viewer can decode is chosen: the codec that was negotiated, without B-frames.
+2. Only what the viewer can decode is chosen: the codecs that were negotiated, without B-frames.
 3. A rendition that is lost, or that has sent nothing for :data:`PATIENCE_S`, is left for one that is there. It is
    tried again :data:`AVOID_S` later.
 4. The switch comes with the next keyframe. It comes at once, with a replay of the GOP, where the GOP has just begun
    (:data:`REPLAY_MAX_90K`), where the network is too narrow for the present rendition, and where that one is lost.
-5. A viewer of the transcoded stream keeps it: it decodes nothing else, and joins again where the camera has changed.
+5. The transcoded stream takes their place while no rendition can be sent: the main stream has a codec that was not
+   negotiated or B-frames, and the sub stream is lost or not there. It is left for a rendition that can be sent again.
 """
 
 import logging
@@ -20,10 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.camera import Camera
-from gateway.camera_settings import RenditionName
+from gateway.camera_settings import RenditionName, TranscodeMode
 from gateway.clock import CLOCK_RATE, Clock
-from gateway.errors import BadRequestError
-from gateway.media import Packet
+from gateway.errors import BadRequestError, UnavailableError
+from gateway.media import Packet, VideoInfo
 from gateway.rendition import Hold, Rendition
 from gateway.session import SessionState
 from gateway.transcode.transcode import Transcode
@@ -41,6 +42,9 @@ PATIENCE_S = 10.0
 """How long a chosen rendition may take to its first keyframe: for its connection, and the usual keyframe interval."""
 
 AVOID_S = 30.0
+
+SURE_PACKETS = 25
+"""A stream that had B-frames has none any more if there is none among so many packets."""
 
 REPLAY_MAX_90K = CLOCK_RATE * 3 // 10
 """A receiver decodes so much of a GOP without a visible pause."""
@@ -105,6 +109,25 @@ def describe(renditions: Mapping[RenditionName, Rendition]) -> list[rendition_ch
     return described
 
 
+TRANSCODED_REASON = "it decodes nothing that the camera sends, so that is transcoded"
+
+TRANSCODED = VideoInfo("h264", "avc1.42c01f", 1280, 720, b"")
+"""What a transcode makes, and what many sub streams are."""
+
+ASSUMED_HEVC = VideoInfo("hevc", "hvc1.1.6.L93.b0", 640, 360, b"")
+
+
+def videos(camera: Camera) -> list[VideoInfo]:
+    """What the camera may send to a viewer during its time, as far as known, to be negotiated."""
+    infos = [each.hub.info for each in camera.renditions.values()]
+    found = [info.video for info in infos if info is not None]
+    if None in infos:
+        found += [TRANSCODED, ASSUMED_HEVC]
+    if camera.settings.transcode is TranscodeMode.AUTO:
+        found.append(TRANSCODED)
+    return found
+
+
 class RenditionSwitch:
     """The rendition of one viewer; see the module. Holds it, and its fan-out, until it is closed.
 
@@ -125,8 +148,9 @@ class RenditionSwitch:
         self.current: Source = current
         self.request = request
         self.fanout = fanouts.take(current)
-        self.codec = current.hub.info.video.codec
-        """What was negotiated."""
+        first = current.hub.info.video.codec
+        self.can_decode: Callable[[VideoInfo], bool] = lambda video: video.codec == first
+        """Whether the viewer decodes this. To be set once that is negotiated."""
         self.reason = ""
         """Why it gets this rendition, as a clause."""
         self.wanted_bps: float | None = None
@@ -139,15 +163,24 @@ class RenditionSwitch:
         self._move = move
         self._chooser = RenditionChooser()
         self._hold: Hold[Rendition] | Hold[Transcode] = current.hold(KIND)
-        self._pending: Rendition | None = None
-        self._pending_hold: Hold[Rendition] | None = None
+        self._pending: Source | None = None
+        self._pending_hold: Hold[Rendition] | Hold[Transcode] | None = None
         self._pending_since_s = 0.0
         self._cancel: Callable[[], None] = lambda: None
         self._avoid_until_s: dict[Source, float] = {}
+        self._reordering: set[Source] = set()
+        """Those that had B-frames when they were last captured."""
         self._closed = False
 
     @property
-    def pending(self) -> Rendition | None:
+    def codec(self) -> str:
+        """FFmpeg's name of what it is sent."""
+        info = self.current.hub.info
+        assert info is not None
+        return info.video.codec
+
+    @property
+    def pending(self) -> Source | None:
         """The rendition whose keyframe is awaited."""
         return self._pending
 
@@ -164,20 +197,19 @@ class RenditionSwitch:
         """Choose again. Call it when anything has changed, and at least twice a second."""
         if self._closed:
             return
-        if isinstance(self.current, Transcode):
-            self.reason = "it decodes nothing that the camera sends, so that is transcoded"
-            return
-        if self.camera.sub is None and self.current is self.camera.main:
-            self._drop_pending()
-            self.reason, self.wanted_bps = "it is the only one", None
-            return
         now = self._clock.monotonic()
         self._give_up_pending(now)
         candidates = self._candidates(now)
+        if not candidates:
+            self._stay_with_transcode(now)
+            return
         pinned = candidates.get(self.request.pinned) if self.request.pinned is not None else None
         is_narrow = False
+        target: Source
         if pinned is not None:
             target, self.reason, self.wanted_bps = pinned, "it was asked for", None
+        elif self.camera.sub is None and self.current is self.camera.main:
+            target, self.reason, self.wanted_bps = self.current, "it is the only one", None
         else:
             described = describe(candidates)
             choice = self._chooser.choose(now, described, estimate_bps=estimate_bps, tile=self.request.tile)
@@ -188,25 +220,33 @@ class RenditionSwitch:
         if target is self.current:
             self._drop_pending()
             return
-        if target is not self._pending:
-            self._await(target, now)
+        if target is not self._pending and not self._await(target, now):
+            return
         gop = target.hub.gop
-        if gop and (is_narrow or not self.current.hub.gop or gop[-1].dts_90k - gop[0].dts_90k <= REPLAY_MAX_90K):
+        is_short = bool(gop) and gop[-1].dts_90k - gop[0].dts_90k <= REPLAY_MAX_90K
+        if gop and (is_short or is_narrow or not self.current.hub.gop or target in self._reordering):
             self._switch(target)
+        if isinstance(self.current, Transcode):
+            self.reason, self.wanted_bps = TRANSCODED_REASON, None
 
     def leave(self, rendition: Source) -> bool:
         """This rendition cannot be sent any more. Returns whether the viewer has another one, or waits for it."""
-        self._avoid_until_s[rendition] = self._clock.monotonic() + AVOID_S
+        self._avoid(rendition)
         if rendition is self._pending:
             self._drop_pending()
         if rendition is not self.current:
             return True
-        if isinstance(self.current, Transcode):
-            return False
-        if self.current in self._candidates(self._clock.monotonic()).values():
-            return False
+        info = rendition.hub.info
+        has_changed = info is not None and self.fanout.codec not in (None, info.video.codec)
+        if info is not None and has_changed and self.can_decode(info.video) and not reorders(rendition.hub.gop):
+            # To another codec that was negotiated: it has another fan-out now.
+            del self._avoid_until_s[rendition]
+            self.fanout = self._fanouts.take(rendition)
+            self._move(self.fanout)
+            self._fanouts.release(rendition)
+            return True
         self.update(None)
-        return True
+        return self.current is not rendition or self._pending is not None
 
     def close(self) -> None:
         """Release everything. May be called twice."""
@@ -218,19 +258,43 @@ class RenditionSwitch:
         self._fanouts.release(self.current)
 
     def _candidates(self, now: float) -> Mapping[RenditionName, Rendition]:
-        """What may be sent, rules 2 and 3. The present one if nothing may."""
+        """What may be sent (rules 2 and 3): those that are there, else those that may come. Empty: rule 5."""
         usable = {
             each.name: each
             for each in self.camera.renditions.values()
             if self._can_decode(each) and self._avoid_until_s.get(each, now) <= now
         }
         alive = {name: each for name, each in usable.items() if each.hub.gop or not _is_lost(each)}
+        if alive or self._may_transcode():
+            return alive
         present = {} if isinstance(self.current, Transcode) else {self.current.name: self.current}
-        return alive or usable or present
+        return usable or present
+
+    def _may_transcode(self) -> bool:
+        """Rule 5. A main stream that is away has nothing to transcode, but may come back."""
+        main = self.camera.main
+        is_sendable = self._can_decode(main) and main not in self._reordering
+        is_possible = self.camera.settings.transcode is TranscodeMode.AUTO and self.can_decode(TRANSCODED)
+        return isinstance(self.current, Transcode) or (is_possible and not is_sendable and not _is_lost(main))
+
+    def _stay_with_transcode(self, now: float) -> None:
+        """Send the transcoded stream, rule 5."""
+        transcode = self.camera.transcode
+        self.reason, self.wanted_bps = TRANSCODED_REASON, None
+        if self.current is transcode:
+            self._drop_pending()
+        elif (self._pending is transcode or self._await(transcode, now)) and transcode.hub.gop:
+            self._switch(transcode)
 
     def _can_decode(self, rendition: Rendition) -> bool:
         info = rendition.hub.info
-        return info is None or info.video.codec == self.codec
+        return info is None or self.can_decode(info.video)
+
+    def _avoid(self, rendition: Source) -> None:
+        """Rule 3."""
+        self._avoid_until_s[rendition] = self._clock.monotonic() + AVOID_S
+        if reorders(rendition.hub.gop):
+            self._reordering.add(rendition)
 
     def _give_up_pending(self, now: float) -> None:
         """Rule 3."""
@@ -238,15 +302,24 @@ class RenditionSwitch:
         if pending is None:
             return
         is_late = not pending.hub.gop and now - self._pending_since_s > PATIENCE_S
-        if is_late or _is_lost(pending) or not self._can_decode(pending) or reorders(pending.hub.gop):
-            self._avoid_until_s[pending] = now + AVOID_S
+        if isinstance(pending, Transcode):
+            if is_late:
+                self._drop_pending()
+        elif is_late or _is_lost(pending) or not self._can_decode(pending) or reorders(pending.hub.gop):
+            self._avoid(pending)
             self._drop_pending()
 
-    def _await(self, target: Rendition, now: float) -> None:
+    def _await(self, target: Source, now: float) -> bool:
+        """Capture it, and switch at its keyframe. Returns whether it can be captured: transcodes have a limit."""
         self._drop_pending()
-        self._pending, self._pending_since_s = target, now
-        self._pending_hold = target.hold("")
+        try:
+            hold = target.hold("")
+        except UnavailableError as error:
+            self.reason = f"{self.reason}; but not now: {error}"
+            return False
+        self._pending, self._pending_hold, self._pending_since_s = target, hold, now
         self._cancel = self._fanouts.take(target).at_next_keyframe(lambda: self._switch(target))
+        return True
 
     def _drop_pending(self) -> None:
         pending, self._pending = self._pending, None
@@ -258,12 +331,15 @@ class RenditionSwitch:
             self._pending_hold.release()
             self._pending_hold = None
 
-    def _switch(self, target: Rendition) -> None:
+    def _switch(self, target: Source) -> None:
         """Its keyframe has come, or its GOP is replayed (rule 4)."""
         if reorders(target.hub.gop):
-            self._avoid_until_s[target] = self._clock.monotonic() + AVOID_S
+            self._avoid(target)
             self._drop_pending()
             return
+        if target in self._reordering and len(target.hub.gop) < SURE_PACKETS:
+            return
+        self._reordering.discard(target)
         before, before_hold = self.current, self._hold
         self.current, self._hold, self.fanout = target, target.hold(KIND), self._fanouts.take(target)
         self._drop_pending()
@@ -275,7 +351,7 @@ class RenditionSwitch:
             "camera %s: viewer %s gets the %s stream: %s",
             self.camera.id,
             self.viewer_id,
-            target.name,
+            "transcoded" if isinstance(target, Transcode) else target.name,
             self.reason,
             extra={"camera": self.camera.id, "viewer": self.viewer_id},
         )

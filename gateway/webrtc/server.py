@@ -15,7 +15,6 @@ from dataclasses import replace
 from aiortc import RTCCertificate
 
 from gateway.camera import Camera
-from gateway.camera_settings import TranscodeMode
 from gateway.client_address import client_network
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import (
@@ -199,8 +198,7 @@ class WebRtcServer:
         place = self.limits.take(camera.id, client, is_limited=is_limited)
         first: FirstRendition | None = None
         try:
-            transcode = camera.transcode if camera.settings.transcode is TranscodeMode.AUTO else None
-            first = await first_rendition(renditions, transcode, offer, may_counter=may_counter, wait_s=wait_s)
+            first = await first_rendition(camera, renditions, offer, may_counter=may_counter, wait_s=wait_s)
             if self._closed:
                 raise UnavailableError("the gateway is stopping")
             viewer = place.occupant = self._new_viewer(camera, first.hold.rendition, request, client_address)

@@ -31,6 +31,7 @@ from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp import rtcp
 from gateway.webrtc.rtp.audio_sender import AudioSender
 from gateway.webrtc.rtp.packets import PacketTemplate, one_byte_extensions, packet_template
+from gateway.webrtc.rtp.sequence_mapping import PacketFormat
 from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpError
 from gateway.webrtc.rtp.transport_cc import Remb, TransportFeedback
 from gateway.webrtc.rtp.video_sender import VideoSender
@@ -106,16 +107,19 @@ class MediaSession:
         if TRANSPORT_CC in track.extensions:
             sent = SentPackets(secrets.randbelow(1 << 15))
         self.bandwidth = ViewerBandwidth(sent)
-        retransmission = None
-        if track.rtx_payload_type is not None:
-            rtx_template = _template(track, track.rtx_payload_type, auth_tag_bytes)
-            retransmission = rtx_template, ssrcs.retransmission
+        self._formats = {
+            codec: PacketFormat(
+                _template(each, each.payload_type, auth_tag_bytes),
+                None if each.rtx_payload_type is None else _template(each, each.rtx_payload_type, auth_tag_bytes),
+            )
+            for codec, each in negotiated.video_formats.items()
+        }
         self.video = VideoSender(
             outbound,
-            _template(track, track.payload_type, auth_tag_bytes),
+            next(iter(self._formats.values())),
             ssrcs.video,
             transport,
-            retransmission=retransmission,
+            rtx_ssrc=ssrcs.retransmission,
             log=sent,
         )
         self.audio: AudioSender | None = None
@@ -155,7 +159,7 @@ class MediaSession:
         wall_90k = self._clock.wall_90k()
         old, new = before.timeline_at(wall_90k), fanout.timeline_at(wall_90k)
         shift_90k = old - new if old is not None and new is not None else 0
-        self.video.continue_on(shift_90k)
+        self.video.continue_on(shift_90k, self._formats.get(fanout.codec or ""))
         fanout.add(self.video, self._on_fault)
         if self.audio is not None and self._audio_codec is not None:
             before.remove_audio(self.audio)

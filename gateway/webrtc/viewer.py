@@ -138,6 +138,8 @@ class Viewer:
     def start(self, negotiated: NegotiatedSession) -> None:
         """Wait for the viewer to connect."""
         self.negotiated = negotiated
+        if self.rendition is not None:
+            self.rendition.can_decode = negotiated.can_decode
         self.agent.remote = (negotiated.remote_username, negotiated.remote_password)
         self._created_s = self._clock.monotonic()
         self._dtls = DtlsTransport(self.agent, self._certificate, negotiated.dtls_role, self._on_dtls_state)

@@ -9,6 +9,7 @@ import pytest
 from gateway.clock import CLOCK_RATE, SystemClock
 from gateway.service import CaptureService
 from gateway.webrtc.fanout import CameraFanout
+from gateway.webrtc.rtp.sequence_mapping import PacketFormat
 from gateway.webrtc.rtp.video_sender import VideoSender
 from hls.archive.recorder import CameraRecorder
 from hls.archive.recording import Recording, SequenceNumbers
@@ -72,7 +73,7 @@ async def test_webrtc_sends_a_packet_before_hls_publishes_its_part_and_the_recor
 
     wire = WatchingWire(progress)
     fanout = CameraFanout(hub, SystemClock(), lambda why: None)
-    sender = VideoSender(srtp(), VIDEO, 0x77, wire)
+    sender = VideoSender(srtp(), PacketFormat(VIDEO), 0x77, wire)
     faults: list[Exception] = []
     fanout.add(sender, faults.append)
     moved = 0

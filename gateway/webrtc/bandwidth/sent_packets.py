@@ -58,6 +58,8 @@ class SentPackets:
         self._firsts: list[int] = []
         self._entries: list[tuple[float, float]] = []
         """When, and how many bytes a packet."""
+        self._missing: list[int] = []
+        """Of each entry, which packets were reported as lost, and not as arrived since: a bit for each."""
         self._reported = first_sequence
         """The first sequence number that no message has covered yet."""
         self._reference: int | None = None
@@ -74,9 +76,10 @@ class SentPackets:
         self.bytes_sent += size_bytes
         if len(self._firsts) >= ENTRIES_MAX:
             self.entries_dropped += sum(item >= self._reported for item in self._firsts[:_TRIM])
-            del self._firsts[:_TRIM], self._entries[:_TRIM]
+            del self._firsts[:_TRIM], self._entries[:_TRIM], self._missing[:_TRIM]
         self._firsts.append(first)
         self._entries.append((now, size_bytes / count))
+        self._missing.append(0)
         return first
 
     def take(self, base_sequence: int, reference: int, arrivals: Sequence[int | None]) -> list[PacketGroup]:
@@ -97,7 +100,7 @@ class SentPackets:
         while at < len(arrivals):
             end = self._firsts[place + 1] if place + 1 < len(self._firsts) else self.next_sequence
             end = min(end - base, len(arrivals))
-            group = self._group(self._entries[place], base + at, arrivals[at:end], time_s)
+            group = self._group(place, base + at, arrivals[at:end], time_s)
             if group is not None:
                 groups.append(group)
             at = end
@@ -105,26 +108,29 @@ class SentPackets:
         self._reported = max(self._reported, base + len(arrivals))
         return groups
 
-    def _group(
-        self, entry: tuple[float, float], first: int, arrivals: Sequence[int | None], time_s: float
-    ) -> PacketGroup | None:
+    def _group(self, place: int, first: int, arrivals: Sequence[int | None], time_s: float) -> PacketGroup | None:
         """``None`` if the message says nothing new."""
+        sent_s, packet_bytes = self._entries[place]
         came = [arrival for arrival in arrivals if arrival is not None]
         known = min(max(0, self._reported - first), len(arrivals))
-        if known:
-            late = sum(arrival is not None for arrival in arrivals[:known])
-            lost = len(arrivals) - known - (len(came) - late) - late
-            if not came and not lost:
-                return None
-        else:
-            lost = len(arrivals) - len(came)
+        before = missing = self._missing[place]
+        for number, arrival in enumerate(arrivals):
+            bit = 1 << first + number - self._firsts[place]
+            if arrival is not None:
+                missing &= ~bit
+            elif number >= known:
+                missing |= bit
+        self._missing[place] = missing
+        lost = missing.bit_count() - before.bit_count()
+        if not came and not lost:
+            return None
         return PacketGroup(
-            sent_s=entry[0],
+            sent_s=sent_s,
             first_arrival_s=time_s + min(came) * TICK_S if came else 0.0,
             last_arrival_s=time_s + max(came) * TICK_S if came else 0.0,
             received=len(came),
             lost=lost,
-            received_bytes=len(came) * entry[1],
+            received_bytes=len(came) * packet_bytes,
         )
 
     def _unwrap(self, reference: int) -> int:

@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from gateway.webrtc.rtp.packets import Frame, PacketHistory
+from gateway.webrtc.rtp.packets import Frame, PacketHistory, PacketTemplate
+
+
+@dataclass(slots=True, frozen=True)
+class PacketFormat:
+    """The packets of one codec to one viewer. ``retransmission`` is ``None`` where RTX was not negotiated."""
+
+    media: PacketTemplate
+    retransmission: PacketTemplate | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -11,6 +19,7 @@ class SequenceMapping:
 
     history: PacketHistory
     """That of the rendition which was sent."""
+    format: PacketFormat
     first_sequence: int
     first_index: int
     timestamp_offset: int

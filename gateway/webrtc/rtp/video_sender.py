@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 from gateway.clock import CLOCK_RATE
 from gateway.webrtc.rtp.packets import Frame, PacketHistory, PacketTemplate, rtp_packet
-from gateway.webrtc.rtp.sequence_mapping import SequenceMapping
+from gateway.webrtc.rtp.sequence_mapping import PacketFormat, SequenceMapping
 from gateway.webrtc.rtp.srtp import OutboundSrtp
 from gateway.webrtc.rtp.token_bucket import TokenBucket
 from gateway.webrtc.rtp.transport_sequence import PacketLog
@@ -99,22 +99,21 @@ class VideoSender:
     def __init__(
         self,
         srtp: OutboundSrtp,
-        template: PacketTemplate,
+        packet_format: PacketFormat,
         ssrc: int,
         transport: Transport,
         *,
-        retransmission: tuple[PacketTemplate, int] | None = None,
+        rtx_ssrc: int = 0,
         first_sequence: int | None = None,
         log: PacketLog | None = None,
     ) -> None:
         self._srtp = srtp
-        self._log = log if template.transport_fields is not None else None
+        self._log = log if packet_format.media.transport_fields is not None else None
         """Counts what is sent; ``None`` without transport-wide sequence numbers."""
-        self._template = template
         self.ssrc = ssrc
         self.transport = transport
-        self._rtx_template: PacketTemplate | None
-        self._rtx_template, self.rtx_ssrc = retransmission or (None, 0)
+        self.rtx_ssrc = rtx_ssrc
+        self._format = packet_format
         # Below 2^15, so that losing the first packets cannot make the receiver miss the roll-over (RFC 3711 §3.3.1).
         self._next_sequence = secrets.randbelow(1 << 15) if first_sequence is None else first_sequence
         self._rtx_sequence = secrets.randbelow(1 << 15)
@@ -178,11 +177,12 @@ class VideoSender:
         self._set_bucket()
         return is_new
 
-    def continue_on(self, shift_90k: int) -> None:
+    def continue_on(self, shift_90k: int, packet_format: PacketFormat | None = None) -> None:
         """Go on with another rendition, whose timeline is ``shift_90k`` behind the present one: :meth:`start` follows.
 
-        What was sent can still be sent again.
+        ``packet_format`` is that of its codec, if it is another one. What was sent can still be sent again.
         """
+        self._format = packet_format or self._format
         self._timestamp_offset += shift_90k
         self._next_index = -1
         self._pinned_keyframe = None
@@ -199,7 +199,7 @@ class VideoSender:
     @property
     def can_probe(self) -> bool:
         """Whether the viewer has what probes need: RTX, and transport-wide sequence numbers."""
-        return self._rtx_template is not None and self._log is not None
+        return self._format.retransmission is not None and self._log is not None
 
     def begin_probe(self, now: float, bytes_per_s: float, seconds: float, bytes_min: int) -> bool:
         """Begin to send this rate, the media included. Returns whether it can; then call :meth:`probe`."""
@@ -322,6 +322,7 @@ class VideoSender:
         self._mappings.append(
             SequenceMapping(
                 history=history,
+                format=self._format,
                 first_sequence=self._next_sequence,
                 first_index=keyframe.first_index,
                 timestamp_offset=self._timestamp_offset,
@@ -377,9 +378,10 @@ class VideoSender:
         mapping = self._mappings[-1]
         timestamp = mapping.timestamp(frame)
         done = self._next_index - frame.first_index
-        overhead = self._template.header_bytes + self._template.auth_tag_bytes
-        log, fields, transport = self._log, self._template.transport_fields, None
-        for batch in frame.gso_batches(self._template):
+        template = self._format.media
+        overhead = template.header_bytes + template.auth_tag_bytes
+        log, fields, transport = self._log, template.transport_fields, None
+        for batch in frame.gso_batches(template):
             if batch.first < done:
                 continue
             if self._bucket.level_bytes <= 0 or self.transport.is_full:
@@ -411,7 +413,7 @@ class VideoSender:
             payload = frame.payloads[self._next_index - frame.first_index]
             marker = self._next_index == frame.end_index - 1
             size = self._send_one(
-                self._template, payload, self._next_sequence, timestamp & 0xFFFFFFFF, self.ssrc, marker=marker
+                self._format.media, payload, self._next_sequence, timestamp & 0xFFFFFFFF, self.ssrc, marker=marker
             )
             if not size:
                 return False
@@ -467,11 +469,12 @@ class VideoSender:
         """Send a packet again. Returns its size on the wire; 0 if the transport did not take it."""
         payload, marker = frame.payloads[index - frame.first_index], index == frame.end_index - 1
         sequence, timestamp = mapping.sequence(index) & 0xFFFF, mapping.timestamp(frame) & 0xFFFFFFFF
-        if self._rtx_template is None:
-            return self._send_one(self._template, payload, sequence, timestamp, self.ssrc, marker=marker)
+        rtx_template = mapping.format.retransmission
+        if rtx_template is None:
+            return self._send_one(mapping.format.media, payload, sequence, timestamp, self.ssrc, marker=marker)
         body, rtx_sequence = sequence.to_bytes(2, "big") + payload, self._rtx_sequence
         self._rtx_sequence += 1
-        return self._send_one(self._rtx_template, body, rtx_sequence, timestamp, self.rtx_ssrc, marker=marker)
+        return self._send_one(rtx_template, body, rtx_sequence, timestamp, self.rtx_ssrc, marker=marker)
 
     def _send_one(
         self, template: PacketTemplate, payload: bytes, sequence: int, timestamp: int, ssrc: int, *, marker: bool

@@ -1,7 +1,7 @@
 """Writes the SDP answer to an offer (RFC 8866, 8829, 9429).
 
-The text is written here and not by aiortc, since it is short: each media section has one codec, send-only, or is
-declined. All of our candidates are in it, so that none have to be trickled.
+The text is written here and not by aiortc, since it is short: each media section has one codec (video: one or two),
+send-only, or is declined. All of our candidates are in it, so that none have to be trickled.
 
 Two kinds of sections carry nothing. A bundled section that is not needed is *idle*: it keeps a port and its place in
 the BUNDLE group. Audio and video are inactive; data channels are accepted, and nothing is sent on them. If it were
@@ -60,8 +60,10 @@ def write_answer(negotiated: NegotiatedSession, local: LocalDescription) -> str:
     for index, section in enumerate(negotiated.sections):
         media = accepted.get(index)
         if media is not None:
-            lines += _accepted_lines(section, media, transport, local)
-            lines += local.ssrcs(section.kind, with_rtx=media.rtx_payload_type is not None)
+            formats = tuple(negotiated.video_formats.values()) if media is negotiated.video else (media,)
+            lines += _accepted_lines(section, formats, transport, local)
+            with_rtx = any(each.rtx_payload_type is not None for each in formats)
+            lines += local.ssrcs(section.kind, with_rtx=with_rtx)
         elif section.mid in negotiated.bundle:
             lines += [*_unused_lines(section, 9, transport), *candidate_lines(local)]
         else:
@@ -123,13 +125,13 @@ def _sctp_lines(section: OfferedSection) -> list[str]:
 
 
 def _accepted_lines(
-    section: OfferedSection, media: NegotiatedMedia, transport: list[str], local: LocalDescription
+    section: OfferedSection, formats: Sequence[NegotiatedMedia], transport: list[str], local: LocalDescription
 ) -> list[str]:
-    payload_types = [media.payload_type]
-    if media.rtx_payload_type is not None:
-        payload_types.append(media.rtx_payload_type)
+    """``formats`` are those that may be sent, the present one first."""
+    media = formats[0]
+    numbers = [number for each in formats for number in (each.payload_type, each.rtx_payload_type)]
     lines = [
-        f"m={section.kind} 9 {section.protocol} {' '.join(map(str, payload_types))}",
+        f"m={section.kind} 9 {section.protocol} {' '.join(str(each) for each in numbers if each is not None)}",
         "c=IN IP4 0.0.0.0",
         "a=rtcp:9 IN IP4 0.0.0.0",
         *transport,
@@ -139,11 +141,17 @@ def _accepted_lines(
     for uri, identifier in media.extensions.items():
         lines.append(f"a=extmap:{identifier}{'/sendonly' * (uri in media.sendonly_extensions)} {uri}")
     lines += ["a=sendonly", f"a=msid:{local.stream_name} {section.kind}"]
-    lines.append(f"a=rtpmap:{media.rtpmap}")
+    for each in formats:
+        lines += _format_lines(each)
+    return lines + candidate_lines(local)
+
+
+def _format_lines(media: NegotiatedMedia) -> list[str]:
+    lines = [f"a=rtpmap:{media.rtpmap}"]
     lines += [f"a=rtcp-fb:{media.payload_type} {item}" for item in media.feedback]
     if media.format_parameters:
         lines.append(f"a=fmtp:{media.payload_type} {media.format_parameters}")
     if media.rtx_payload_type is not None:
         lines.append(f"a=rtpmap:{media.rtx_payload_type} rtx/90000")
         lines.append(f"a=fmtp:{media.rtx_payload_type} apt={media.payload_type}")
-    return lines + candidate_lines(local)
+    return lines

@@ -1,12 +1,14 @@
 """Finds what an offer and a camera have in common (RFC 8829 §5.3).
 
 Theory of operation. For each media section of the offer either one codec is accepted, send-only, or the section is
-declined. Everything runs over one bundled transport (RFC 9143) with multiplexed RTCP (RFC 5761). Which codec fits is
-decided in :mod:`gateway.webrtc.sdp.codecs`.
+declined. Of video a second codec may be accepted, which another rendition of the camera has: what is sent may change to
+any payload type of the answer at any time (RFC 3264 §8.3.2). Everything runs over one bundled transport (RFC 9143) with
+multiplexed RTCP (RFC 5761). Which codec fits is decided in :mod:`gateway.webrtc.sdp.codecs`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from gateway.errors import BadRequestError, NegotiationError
 from gateway.media import AudioInfo, StreamInfo, VideoInfo
@@ -37,6 +39,10 @@ FINGERPRINT_HASHES = ("sha-256", "sha-384", "sha-512")
 
 VIDEO_NAMES: Mapping[str, str] = {"h264": "H.264", "hevc": "H.265"}
 """Codecs of video that WebRTC can carry, with their names for people."""
+
+_CHOOSE = {"h264": choose_h264, "hevc": choose_h265}
+_PARAMETERS = {"h264": h264_parameters, "hevc": h265_parameters}
+"""Of :data:`VIDEO_NAMES`: the format for a camera's video, and the answer's parameters."""
 
 _EXTENSION_ID_MAX = 14
 """Beyond it would take two-byte headers (RFC 8285 §4.3)."""
@@ -78,12 +84,23 @@ class NegotiatedSession:
     video: NegotiatedMedia
     audio: NegotiatedMedia | None
     audio_codec: AudioCodec | None
+    video_formats: Mapping[str, NegotiatedMedia]
+    """What the video may be sent as: :attr:`video` first, then other codecs. By FFmpeg's name of the codec."""
 
     @property
     def accepted(self) -> tuple[NegotiatedMedia, ...]:
         """The accepted sections, in the order of the offer."""
         media = [item for item in (self.video, self.audio) if item is not None]
         return tuple(sorted(media, key=lambda item: item.index))
+
+    def can_decode(self, video: VideoInfo) -> bool:
+        """Whether the viewer decodes this, as far as it has said so."""
+        if video.codec not in self.video_formats:
+            return False
+        section = self.sections[self.video.index]
+        types = {each.payload_type for each in self.video_formats.values()}
+        accepted = replace(section, codecs=tuple(each for each in section.codecs if each.payload_type in types))
+        return _format(accepted, video, "") is not None
 
     @property
     def has_data_channels(self) -> bool:
@@ -97,8 +114,11 @@ class NegotiatedSession:
         return tagged or self.sections[self.video.index]
 
 
-def negotiate(offer: Offer, info: StreamInfo, camera_id: str) -> NegotiatedSession:
-    """Choose the codecs. Raises ``BadRequestError``, or ``NegotiationError`` with the reason."""
+def negotiate(offer: Offer, info: StreamInfo, camera_id: str, others: Sequence[VideoInfo] = ()) -> NegotiatedSession:
+    """Choose the codecs. ``others`` is what the camera may send later.
+
+    Raises ``BadRequestError``, or ``NegotiationError`` with the reason.
+    """
     check_video(info.video, camera_id)
     section, codec = _choose_video(offer, info.video, camera_id)
     media = offer.sections[section]
@@ -109,8 +129,10 @@ def negotiate(offer: Offer, info: StreamInfo, camera_id: str) -> NegotiatedSessi
     fingerprints = _check_transport(transport)
     if offer.is_ice_lite:
         raise NegotiationError("the offer is ICE-lite, and so is the gateway: neither side would send checks")
-    parameters = (h265_parameters if info.video.codec == "hevc" else h264_parameters)(codec, info.video)
-    video = _media(section, media, codec, parameters, (MID, PLAYOUT_DELAY))
+    formats = {info.video.codec: _video(section, media, codec, info.video)}
+    for other in others:
+        if other.codec not in formats and (codec_of_other := _format(media, other, camera_id)) is not None:
+            formats[other.codec] = _video(section, media, codec_of_other, other)
     audio, audio_codec = _choose_audio(offer, info.audio, media)
     return NegotiatedSession(
         remote_username=transport.username,
@@ -119,9 +141,10 @@ def negotiate(offer: Offer, info: StreamInfo, camera_id: str) -> NegotiatedSessi
         dtls_role="client" if transport.setup == "passive" else "server",
         sections=offer.sections,
         bundle=bundle,
-        video=video,
+        video=formats[info.video.codec],
         audio=audio,
         audio_codec=audio_codec,
+        video_formats=formats,
     )
 
 
@@ -181,13 +204,12 @@ def _receives(section: OfferedSection, kind: str) -> bool:
 
 def _choose_video(offer: Offer, video: VideoInfo, camera_id: str) -> tuple[int, OfferedCodec]:
     """The first video section that receives what the camera sends, and the codec."""
-    choose = choose_h265 if video.codec == "hevc" else choose_h264
     refusal: NegotiationError | None = None
     for place, section in enumerate(offer.sections):
         if not _receives(section, "video"):
             continue
         try:
-            codec = choose(section, video, camera_id)
+            codec = _CHOOSE[video.codec](section, video, camera_id)
         except NegotiationError as error:
             refusal = refusal or error
             continue
@@ -198,6 +220,18 @@ def _choose_video(offer: Offer, video: VideoInfo, camera_id: str) -> tuple[int, 
         f"camera {camera_id} sends {name}, and the offer has no video section that receives it; use HLS or MJPEG",
         OTHER_TRANSPORTS,
     )
+
+
+def _format(section: OfferedSection, video: VideoInfo, camera_id: str) -> OfferedCodec | None:
+    """The format of a section for a camera's video, if it has one that fits."""
+    choose = _CHOOSE.get(video.codec)
+    with contextlib.suppress(NegotiationError):
+        return None if choose is None else choose(section, video, camera_id)
+    return None
+
+
+def _video(index: int, section: OfferedSection, codec: OfferedCodec, video: VideoInfo) -> NegotiatedMedia:
+    return _media(index, section, codec, _PARAMETERS[video.codec](codec, video), (MID, PLAYOUT_DELAY))
 
 
 def _choose_audio(

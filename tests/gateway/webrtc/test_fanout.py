@@ -10,6 +10,7 @@ from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.audio_sender import AudioSender
 from gateway.webrtc.rtp.packets import packet_template
+from gateway.webrtc.rtp.sequence_mapping import PacketFormat
 from gateway.webrtc.rtp.video_sender import VideoSender
 from gateway.webrtc.sdp.codecs import AudioCodec
 from tests.gateway.webrtc.wire import FRAME_90K, INFO, VIDEO, CapturingTransport, packet, sequences, srtp, timestamps
@@ -28,7 +29,7 @@ class FanoutHarness:
 
     def viewer(self) -> tuple[VideoSender, CapturingTransport]:
         wire = CapturingTransport()
-        sender = VideoSender(srtp(), VIDEO, 0x77, wire)
+        sender = VideoSender(srtp(), PacketFormat(VIDEO), 0x77, wire)
         self.fanout.add(sender, self.faults.append)
         self.catch_up()
         return sender, wire

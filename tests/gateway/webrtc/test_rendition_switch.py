@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from gateway.camera import Camera
 from gateway.camera_settings import RenditionName
 from gateway.errors import BadRequestError, NegotiationError, NotFoundError
 from gateway.hub import PacketHub
+from gateway.media import StreamInfo, VideoInfo
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import load_settings
@@ -31,19 +32,21 @@ from tests.support.manual_clock import ManualClock
 from tests.support.rtsp import RtspServer
 from tests.support.webrtc import Join
 
+QUICK = {"connection_retry_delay": 0.1, "connection_retry_attempts": 1000}
+
 PINNED = {name: RenditionRequest(name) for name in RenditionName}
 
 
 class Scene:
     """One session, two hubs whose clocks have begun at different times, and what the viewer was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, formats: str = VIDEO.replace("apt=102", "apt=106"), others: Sequence[VideoInfo] = ()) -> None:
         self.clock, self.wire = ManualClock(), CapturingTransport()
         self.hubs = {name: PacketHub("door") for name in RenditionName}
         self.fanouts = {name: CameraFanout(hub, self.clock, lambda why: None) for name, hub in self.hubs.items()}
         self.frames = dict.fromkeys(RenditionName, 0)
         self.session = MediaSession(
-            negotiate(parse_offer(HEAD + VIDEO.replace("apt=102", "apt=106")), INFO, "door"),
+            negotiate(parse_offer(HEAD + formats), INFO, "door", others),
             LocalSsrcs(1, 2, 3),
             "door",
             outbound=srtp(),
@@ -55,11 +58,16 @@ class Scene:
         )
         self.seen: list[RtpPacket] = []
 
-    def play(self, name: RenditionName, frames: int, *, key: bool = False) -> None:
+    def play(self, name: RenditionName, frames: int, *, key: bool = False, info: StreamInfo = INFO) -> None:
         """Frames of one rendition at the rate of the clock. The sub stream's timestamps are 1000 s ahead."""
         for number in range(frames):
             shift = 90_000_000 if name is RenditionName.SUB else 0
-            plain = packet(self.frames[name], key=key and number == 0)
+            plain = packet(self.frames[name], key=key and number == 0, info=info)
+            if info.video.codec == "hevc":
+                # An IDR or a trailing picture (H.265 §7.4.2.2).
+                plain = replace(
+                    plain, data=plain.data[:4] + bytes((0x26 if plain.is_keyframe else 0x02, 1)) + plain.data[6:]
+                )
             self.frames[name] += 1
             self.clock.now += FRAME_90K / 90_000
             pts = plain.pts_90k + shift
@@ -107,6 +115,32 @@ async def test_sequence_numbers_and_timestamps_continue_through_a_switch() -> No
     scene.play(main, 3, key=True)
     scene.session.switch(scene.fanouts[main])
     scene.play(main, 2)
+    assert_continuous(scene.seen)
+
+
+async def test_a_rendition_of_another_codec_goes_on_with_its_payload_type() -> None:
+    hevc = replace(INFO, video=replace(INFO.video, codec="hevc", parameter_sets=b""))
+    formats = VIDEO.replace("apt=102", "apt=106").replace("a=rtpmap:96 VP8/90000", "a=rtpmap:96 H265/90000")
+    formats = formats.replace("a=rtpmap:102", "a=rtcp-fb:96 nack\na=rtpmap:102", 1)
+    main, sub = RenditionName.MAIN, RenditionName.SUB
+    scene = Scene(formats, [hevc.video])
+    scene.play(main, 2, key=True)
+    scene.session.begin(lambda error: pytest.fail(str(error)))
+    scene.play(main, 1)
+    old = scene.seen[-1]
+    scene.fanouts[sub].at_next_keyframe(lambda: scene.session.switch(scene.fanouts[sub]))
+    scene.play(sub, 2, key=True, info=hevc)
+    new = scene.seen[-1]
+    assert [each.payload_type for each in (scene.seen[0], old, new)] == [106, 106, 96]
+    assert_continuous(scene.seen)
+    for lost, rtx_type in ((old, 103), (new, 97)):
+        scene.session.receive(bytes(RtcpRtpfbPacket(fmt=1, ssrc=9, media_ssrc=1, lost=[lost.sequence_number])))
+        (again,) = scene.wire.take()
+        assert (again.payload_type, again.ssrc, again.payload[2:]) == (rtx_type, 2, lost.payload)
+    scene.play(main, 1, key=True)
+    scene.session.switch(scene.fanouts[main])
+    scene.play(main, 1)
+    assert scene.seen[-1].payload_type == 106
     assert_continuous(scene.seen)
 
 
@@ -167,6 +201,13 @@ async def opened(rtsp_server: RtspServer) -> AsyncIterator[Open]:
 def gets(viewer: Viewer) -> str:
     assert viewer.rendition is not None
     return viewer.rendition.current.name.value
+
+
+def is_after_a_while(viewer: Viewer, rendition: object) -> bool:
+    """Whether the viewer gets this, as AVOID_S later."""
+    assert viewer.rendition is not None
+    viewer.rendition._avoid_until_s.clear()
+    return viewer.rendition.current is rendition
 
 
 def ask(viewer: Viewer, request: RenditionRequest) -> None:
@@ -248,7 +289,7 @@ async def test_a_viewer_that_cannot_decode_the_main_stream_gets_the_sub_stream(
 async def test_a_viewer_goes_on_with_the_other_stream_when_its_own_is_lost(
     opened: Open, join: Join, own_rtsp_server: RtspServer, rtsp_server: RtspServer
 ) -> None:
-    camera = opened(url=own_rtsp_server.url("/large"), connection_retry_delay=0.1, connection_retry_attempts=1000)
+    camera = opened(url=own_rtsp_server.url("/large"), **QUICK)
     _, viewer = await join(camera)
     assert gets(viewer) == "main"
     await asyncio.to_thread(own_rtsp_server.kill)
@@ -260,6 +301,71 @@ async def test_a_viewer_goes_on_with_the_other_stream_when_its_own_is_lost(
     assert viewer.rendition is not None
     viewer.rendition._avoid_until_s.clear()  # as AVOID_S later
     await eventually(lambda: gets(viewer) == "main", "the viewer gets the main stream again")
+
+
+@real
+async def test_a_transcode_takes_the_place_of_a_lost_stream_and_is_left_when_it_comes_back(
+    opened: Open, join: Join, own_rtsp_server: RtspServer, rtsp_server: RtspServer
+) -> None:
+    camera = opened(url=rtsp_server.url("/bframes"), sub_url=own_rtsp_server.url("/gop1"), **QUICK)
+    _, viewer = await join(camera)
+    switch = viewer.rendition
+    assert switch is not None
+    assert switch.current is camera.sub
+    await asyncio.to_thread(own_rtsp_server.kill)
+    await eventually(lambda: switch.current is camera.transcode, "the viewer gets the transcode")
+    sent = viewer.stats().packets_sent
+    await eventually(lambda: viewer.stats().packets_sent > sent + 20, "it is sent video")
+    assert camera.viewers == {"webrtc": 1}
+    assert "transcoded" in switch.reason
+    await asyncio.to_thread(own_rtsp_server.restart)
+    await eventually(lambda: is_after_a_while(viewer, camera.sub), "the viewer gets the sub stream again")
+    await eventually(lambda: camera.transcode.pid is None, "nothing is transcoded any more")
+    # The main stream is made one that can be sent: that is left for it as well.
+    await asyncio.to_thread(own_rtsp_server.kill)
+    await eventually(lambda: switch.current is camera.transcode, "the viewer gets the transcode")
+    table = {"url": rtsp_server.url("/large"), "start": "on-demand", "record": "never", "capture_linger": 0}
+    camera.reconfigure(load_settings().camera("door", table), camera.main._engine_factory)
+    await eventually(lambda: is_after_a_while(viewer, camera.main), "the viewer gets the main stream")
+    assert viewer.reason is None
+
+
+@real
+async def test_a_viewer_stays_where_its_camera_changes_to_b_frames(
+    opened: Open, join: Join, rtsp_server: RtspServer
+) -> None:
+    camera = opened(sub_url=None)
+    _, viewer = await join(camera)
+    switch = viewer.rendition
+    assert switch is not None
+    table = {"url": rtsp_server.url("/bframes"), "start": "on-demand", "record": "never", "capture_linger": 0}
+    camera.reconfigure(load_settings().camera("door", table), camera.main._engine_factory)
+    await eventually(lambda: switch.current is camera.transcode, "the viewer gets the transcode")
+    sent = viewer.stats().packets_sent
+    await eventually(lambda: viewer.stats().packets_sent > sent + 20, "it is sent video")
+    assert viewer.reason is None
+
+
+@real
+async def test_a_viewer_stays_where_its_stream_changes_to_another_codec_that_was_negotiated(
+    opened: Open, join: Join, rtsp_server: RtspServer, server: WebRtcServer
+) -> None:
+    camera = opened(sub_url=None)
+    viewers = [(await join(camera))[1] for _ in range(2)]
+    for viewer in viewers:
+        assert viewer.rendition is not None
+        viewer.rendition.can_decode = lambda video: True
+    table = {"url": rtsp_server.url("/hevc"), "start": "on-demand", "record": "never", "capture_linger": 0}
+    camera.reconfigure(load_settings().camera("door", table), camera.main._engine_factory)
+    await eventually(lambda: {viewer.stats().codec for viewer in viewers} == {"hevc"}, "they get the other codec")
+    sent = viewers[0].stats().packets_sent
+    await eventually(lambda: viewers[0].stats().packets_sent > sent + 5, "they are sent video")
+    assert len(server._fanouts) == 1
+    assert camera.viewers == {"webrtc": 2}
+    for viewer in viewers:
+        assert viewer.reason is None
+        await viewer.close()
+    assert len(server._fanouts) == 0
 
 
 @real

@@ -69,4 +69,12 @@ def test_whatever_feedback_says_no_packet_is_lost_more_than_once(
         for group in sent.take((first + base % sum(batches)) & 0xFFFF, 7, arrivals):
             assert group.received + group.lost >= 0
             lost += group.lost
-    assert -sum(batches) <= lost <= sum(batches)
+        assert 0 <= lost <= sum(batches)
+
+
+def test_a_message_that_is_repeated_says_nothing_more_about_loss() -> None:
+    sent = SentPackets(0)
+    sent.add(1.0, 4, 4000)
+    assert [group.lost for group in sent.take(0, 7, [1, None, None, 2])] == [2]
+    assert [group.lost for group in sent.take(0, 7, [1, 3, None, 2])] == [-1]
+    assert [group.lost for group in sent.take(0, 7, [1, 3, None, 2])] == [0]

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from aiortc.rtp import RtpPacket, unwrap_rtx
 
+from gateway.webrtc.rtp.sequence_mapping import PacketFormat
 from gateway.webrtc.rtp.video_sender import BUCKET_BYTES, PACE_BYTES_PER_S, VideoSender
 from tests.gateway.webrtc.wire import (
     FRAME_90K,
@@ -27,10 +28,8 @@ class SenderHarness:
         self.source = source
         self.wire = CapturingTransport()
         self.now = 100.0
-        retransmission = (RTX, RTX_SSRC) if rtx else None
-        self.sender = VideoSender(
-            srtp(), VIDEO, SSRC, self.wire, retransmission=retransmission, first_sequence=first_sequence
-        )
+        packets = PacketFormat(VIDEO, RTX if rtx else None)
+        self.sender = VideoSender(srtp(), packets, SSRC, self.wire, rtx_ssrc=RTX_SSRC, first_sequence=first_sequence)
 
     def start(self) -> bool:
         return self.sender.start(self.source.history, self.now)

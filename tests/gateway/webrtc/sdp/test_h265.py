@@ -174,3 +174,30 @@ def test_profile_and_level_come_from_the_codec_string(codec_string: str, profile
     own = stream_profile(sends(codec_string).video)
     assert set(own.profiles) == profiles
     assert own.level_id == level_id
+
+
+@pytest.mark.parametrize("first", ["h264", "hevc"])
+def test_both_codecs_are_accepted_where_the_camera_has_both(first: str) -> None:
+    infos = {"h264": INFO, "hevc": sends(MAIN_1080P)}
+    others = [info.video for info in infos.values()]
+    negotiated = negotiate(parse_offer(offer(H264, CHROME_WEAK)), infos[first], "door", others)
+    assert next(iter(negotiated.video_formats)) == first
+    assert negotiated.video is negotiated.video_formats[first]
+    media = [line for line in write_answer(negotiated, LOCAL).splitlines() if line.startswith(("m=", "a=rtpmap"))]
+    formats = ["96", "49"] if first == "h264" else ["49", "96"]
+    assert media[0] == f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(formats)}"
+    assert sorted(media[1:]) == ["a=rtpmap:49 H265/90000", "a=rtpmap:96 H264/90000"]
+    assert negotiated.can_decode(INFO.video)
+    assert negotiated.can_decode(sends(MAIN_1080P).video)
+    # What it turns out to be later may be more than the viewer decodes.
+    assert not negotiated.can_decode(sends(MAIN_4K).video)
+    assert not negotiated.can_decode(sends(MAIN_10).video)
+    assert not negotiated.can_decode(replace(INFO.video, codec="av1"))
+
+
+def test_one_codec_is_accepted_where_the_viewer_has_one() -> None:
+    others = [INFO.video, sends(MAIN_4K).video]
+    for formats in (H264, f"{H264}\n{CHROME_WEAK}"):
+        negotiated = negotiate(parse_offer(offer(formats)), INFO, "door", others)
+        assert list(negotiated.video_formats) == ["h264"]
+        assert not negotiated.can_decode(sends(MAIN_1080P).video)
