@@ -23,7 +23,7 @@ from typing import Generic, Protocol, TypeVar
 from gateway.camera_settings import CameraSettings, RecordMode, RenditionName, StartMode
 from gateway.capture.engine import CaptureSource, CheckAddress, EngineFactory
 from gateway.capture_runs import CaptureRuns
-from gateway.clock import Clock
+from gateway.clock import CLOCK_RATE, Clock, to_rfc3339
 from gateway.config.field import Applies, names_changed
 from gateway.errors import CameraEndedError, CameraUnauthorizedError, CaptureError, UnavailableError
 from gateway.hub import PacketHub
@@ -177,6 +177,7 @@ class Rendition:
             is_active=self.session.is_active,
             rtsp_url=self.session.rtsp_url,
             error_message=self.session.error_message,
+            down_since=self._down_since(),
             viewers=dict(self.viewers),
             codec=info.video.codec if info else None,
             width=info.video.width if info else None,
@@ -191,6 +192,12 @@ class Rendition:
             reconnects=self.session.reconnects,
             packets_dropped=self.runs.handover_dropped + self.hub.packets_dropped,
         )
+
+    def _down_since(self) -> str | None:
+        since_s = self.session.down_since_s
+        if since_s is None:
+            return None
+        return to_rfc3339(self._clock.wall_90k() - round((self._clock.monotonic() - since_s) * CLOCK_RATE))
 
     def set_frame_callback(self, callback: FrameCallback | None) -> None:
         """Call ``callback`` with each JPEG frame (``FRAME_RATE``, ``FRAME_WIDTH``) while this is captured."""

@@ -99,6 +99,8 @@ class CaptureSession:
         self.reconnects = 0
         """How often the camera was lost after its first frame, since the process started."""
         self._backoff = Backoff(policy.attempts, policy.delay_s, jitter)
+        self.down_since_s: float | None = None
+        """Since when there is no video that should be there, monotonic seconds; ``None`` as for ``error_message``."""
         self._live_since: float | None = None
 
     def reconfigure(self, rtsp_url: str, policy: RetryPolicy) -> None:
@@ -119,6 +121,8 @@ class CaptureSession:
             self._live_since = None
             self.error_message = None
             self.attempt_at = now_s
+            if self.down_since_s is None:
+                self.down_since_s = now_s
 
     def attempt(self) -> None:
         """The attempt that was due is being made."""
@@ -127,7 +131,7 @@ class CaptureSession:
     def first_frame(self, now_s: float) -> None:
         """The first frame of a run arrived."""
         if self._move(SessionEvent.FIRST_FRAME):
-            self.error_message = None
+            self.error_message = self.down_since_s = None
             self._live_since = now_s
 
     def lost(
@@ -149,6 +153,7 @@ class CaptureSession:
         steady = self._live_since is not None and now_s - self._live_since >= STEADY_S
         if self._live_since is not None:
             self.reconnects += 1
+            self.down_since_s = now_s
         self._live_since = None
         if steady:
             self._backoff.reset()
@@ -165,7 +170,7 @@ class CaptureSession:
         """End the capture."""
         self._move(SessionEvent.STOP)
         self.attempt_at = None
-        self.error_message = None
+        self.error_message = self.down_since_s = None
         self._live_since = None
 
     def _move(self, event: SessionEvent) -> bool:

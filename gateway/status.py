@@ -40,6 +40,11 @@ class StreamStatus(BaseModel):
     is_active: bool = Field(description="whether the camera is captured, or an attempt to do so goes on")
     rtsp_url: str = Field(description="without user and password")
     error_message: str | None = Field(default=None, description="why there is no video, as a sentence")
+    down_since: str | None = Field(
+        default=None,
+        description="since when there is no video that should be there, RFC 3339 UTC",
+        json_schema_extra={"format": "date-time"},
+    )
     viewers: dict[str, int] = Field(default_factory=dict, description="number of viewers by transport")
     codec: str | None = None
     width: int | None = None

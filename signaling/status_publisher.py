@@ -111,4 +111,14 @@ def _facts(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in _NOT_FACTS}
 
 
-_NOT_FACTS = {"client_id", "metadata", "warnings", "error", "live_edge", "keyframe_age_s", "fps", "bitrate_bps"}
+_NOT_FACTS = {
+    "client_id",
+    "metadata",
+    "warnings",
+    "error",
+    "live_edge",
+    "down_since",
+    "keyframe_age_s",
+    "fps",
+    "bitrate_bps",
+}

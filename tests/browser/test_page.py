@@ -31,9 +31,14 @@ async def test_nine_cameras_play_only_while_they_are_in_view(
         await plays(page, "webrtc", f'[data-camera="{name}"] live-edge-player')
     await page.close()
 
-    phone = await browser.new_page(viewport={"width": 390, "height": 700})
+    phone = await browser.new_page(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
     await phone.goto(gateway.url)
     await plays(phone, "webrtc", '[data-camera="cam1"] live-edge-player')
+    for control in ("Columns", "Keyboard shortcuts", "Video wall (W)"):
+        shown = phone.locator(f"header [aria-label='{control}']")
+        box = await shown.bounding_box()
+        assert box is not None, control
+        assert min(box["width"], box["height"]) >= 44, control
     out_of_view = '[data-camera="cam9"] live-edge-player'
     assert await phone.eval_on_selector(out_of_view, "(player) => player.state.transport") is None
     await phone.locator('[data-camera="cam9"]').scroll_into_view_if_needed()
@@ -65,6 +70,10 @@ async def test_cameras_that_do_not_start_keep_no_connection_from_those_that_are_
         await page.goto(gateway.url)
         await plays(page, "webrtc", '[data-camera="door"] live-edge-player')
         assert 1 <= most <= 2
+        await page.wait_for_function("() => document.title === '(7) liveedge'", timeout=TIMEOUT_MS)
+        assert (await page.text_content('[data-camera="silent0"] .detail') or "").startswith("down since ")
+        await page.click('[data-camera="door"] live-edge-player')
+        await page.wait_for_url("**/#/camera/door")
 
 
 async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) -> None:

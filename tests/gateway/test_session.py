@@ -57,6 +57,23 @@ def test_retries_follow_the_settings_and_then_the_session_has_failed() -> None:
     assert subject.attempt_at is None
 
 
+def test_it_is_down_from_the_start_or_the_loss_to_the_first_frame_or_a_stop() -> None:
+    subject = session(attempts=3, delay_s=2.0)
+    assert subject.down_since_s is None
+    subject.start(10.0)
+    subject.lost(12.0, "no route")
+    assert subject.down_since_s == 10.0
+    subject.first_frame(14.0)
+    assert subject.down_since_s is None
+    for now_s in (50.0, 60.0, 70.0, 80.0, 90.0):
+        subject.lost(now_s, "no route")
+    assert subject.state is SessionState.FAILED
+    subject.start(95.0)
+    assert subject.down_since_s == 50.0, "another attempt is the same outage"
+    subject.stop()
+    assert subject.down_since_s is None
+
+
 def test_without_retries_it_fails_with_the_first_loss() -> None:
     subject = session(attempts=0)
     subject.start(0.0)

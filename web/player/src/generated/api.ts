@@ -49,6 +49,8 @@ export interface Camera {
   rtsp_url: string;
   /** why there is no video, as a sentence */
   error_message: string | null;
+  /** since when there is no video that should be there, RFC 3339 UTC */
+  down_since: string | null;
   /** number of viewers by transport */
   viewers: Record<string, number>;
   codec: string | null;
@@ -363,6 +365,8 @@ export interface StreamStatus {
   rtsp_url: string;
   /** why there is no video, as a sentence */
   error_message: string | null;
+  /** since when there is no video that should be there, RFC 3339 UTC */
+  down_since: string | null;
   /** number of viewers by transport */
   viewers: Record<string, number>;
   codec: string | null;

@@ -47,6 +47,12 @@ export function shortClock(ms: number): string {
   return new Date(ms).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }
 
+/** A time in the past: with its day, unless that is today. */
+export function since(ms: number): string {
+  const isToday = new Date(ms).toDateString() === new Date().toDateString();
+  return isToday ? shortClock(ms) : `${shortDay(ms)} ${shortClock(ms)}`;
+}
+
 export function day(ms: number): string {
   return new Date(ms).toLocaleDateString(language, {
     weekday: "short",

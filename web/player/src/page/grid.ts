@@ -4,7 +4,7 @@ import { bestColumns, GAP_PX, TILE_MIN_PX, WALL_GAP_PX } from "../core/layout.ts
 import type { Camera } from "../generated/api.ts";
 import type { LiveEdgePlayer } from "../player.ts";
 import { h, setText } from "./dom.ts";
-import { bitrate } from "./format.ts";
+import { bitrate, since } from "./format.ts";
 import { language, t } from "./i18n.ts";
 import { store } from "./store.ts";
 
@@ -18,6 +18,7 @@ class Tile {
     this.player = h("live-edge-player" as "div", { camera: id, lang: language }) as unknown as LiveEdgePlayer;
     if (store.api.token) this.player.token = store.api.token;
     const link = h("a", { href: `#/camera/${id}`, class: "open" }, id);
+    this.player.addEventListener("click", () => link.click());
     this.element = h(
       "article",
       { class: "tile", "data-camera": id },
@@ -28,6 +29,7 @@ class Tile {
 
   update(camera: Camera): void {
     const facts: string[] = [];
+    if (camera.down_since) facts.push(t("downSince", { time: since(Date.parse(camera.down_since)) }));
     if (camera.width) facts.push(`${camera.width}×${camera.height}`);
     if (camera.fps) facts.push(`${Math.round(camera.fps)} fps`);
     if (camera.bitrate_bps) facts.push(bitrate(camera.bitrate_bps));
@@ -104,7 +106,8 @@ export class Grid {
     // Limit the width of a tile by its height, so that all tiles fit on one screen if possible.
     const tile = Math.floor(((height - (rows - 1) * gap) / rows) * (16 / 9));
     this.element.style.setProperty("--gap", `${gap}px`);
-    this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${this.columns ? "1fr" : `${Math.max(TILE_MIN_PX, tile)}px`}))`;
+    const most = this.columns || tile < TILE_MIN_PX ? "1fr" : `${tile}px`;
+    this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${most}))`;
   }
 
   /** Arrow keys move the focus from tile to tile. */

@@ -6,8 +6,10 @@ const en = {
   title: "liveedge",
   cameras: "Cameras",
   summary: "{live} of {all} live",
+  downSince: "down since {time}",
   noCameras: "No cameras yet",
-  noCamerasHelp: "Set RTSP_URL, or add cameras to liveedge.toml. Then restart the gateway.",
+  noCamerasHelp:
+    "Add cameras to liveedge.toml: the gateway reads it again when it changes. Or set RTSP_URL, and restart the gateway.",
   gatewayUnreachable: "The gateway does not answer. This page reconnects automatically.",
   columns: "Columns",
   wall: "Video wall (W)",
@@ -102,8 +104,10 @@ const ko: Record<PageMessageKey, string> = {
   title: "liveedge",
   cameras: "카메라",
   summary: "라이브 {live}/{all}대",
+  downSince: "{time}부터 끊김",
   noCameras: "아직 카메라가 없습니다",
-  noCamerasHelp: "RTSP_URL을 설정하거나 liveedge.toml에 카메라를 추가한 뒤 게이트웨이를 다시 시작하세요.",
+  noCamerasHelp:
+    "liveedge.toml에 카메라를 추가하면 게이트웨이가 바로 다시 읽습니다. 또는 RTSP_URL을 설정하고 게이트웨이를 다시 시작하세요.",
   gatewayUnreachable: "게이트웨이가 응답하지 않습니다. 응답이 돌아오면 자동으로 다시 연결됩니다.",
   columns: "열",
   wall: "비디오 월 (W)",

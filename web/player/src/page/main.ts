@@ -80,12 +80,10 @@ function route(): void {
   cameraView?.close();
   cameraView = null;
   if (id === undefined) {
-    document.title = t("title");
     show(grid.element);
     grid.setWall(location.hash === "#/wall");
     if (left !== null) grid.element.querySelector<HTMLElement>(`[data-camera="${left}"] a.open`)?.focus();
   } else {
-    document.title = `${id} · ${t("title")}`;
     cameraView = new CameraView(id);
     show(cameraView.element);
   }
@@ -101,6 +99,7 @@ function show(element: HTMLElement): void {
 
 function update(): void {
   const { status } = store;
+  updateTab();
   errorBanner.hidden = store.error === null;
   if (store.error === "unreachable") setText(errorBanner, t("gatewayUnreachable"));
   if (store.error === "forbidden") setText(errorBanner, t("forbidden"));
@@ -132,6 +131,18 @@ function update(): void {
   }
   grid.update();
   cameraView?.update();
+}
+
+/** The tab tells trouble also while another one is shown: how many cameras are down, and a red icon. */
+function updateTab(): void {
+  const down = store.status?.cameras.filter(({ down_since }) => down_since !== null).length ?? 0;
+  const isUnreachable = store.error === "unreachable";
+  const prefix = isUnreachable ? "⚠ " : down > 0 ? `(${down}) ` : "";
+  document.title = `${prefix}${cameraView ? `${cameraView.id} · ` : ""}${t("title")}`;
+  const name = isUnreachable || down > 0 ? "icon-trouble.svg" : "icon.svg";
+  const link = document.querySelector<HTMLLinkElement>('link[rel="icon"]');
+  const href = `${store.api.base}/static/${name}`;
+  if (link && link.href !== href) link.href = href;
 }
 
 function headerButton(symbol: Icon, word: PageMessageKey, onClick: () => void): HTMLButtonElement {
