@@ -116,7 +116,7 @@ class MediaSession:
         }
         self.video = VideoSender(
             outbound,
-            next(iter(self._formats.values())),
+            self._formats.get(fanout.codec or "", next(iter(self._formats.values()))),
             ssrcs.video,
             transport,
             rtx_ssrc=ssrcs.retransmission,

@@ -3,6 +3,7 @@
 docs/clients.md shows the result with versions.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,11 @@ connection_retry_delay = 0.2
 [cameras.hevc]
 url = "{hevc}"
 record = "never"
+
+[cameras.both]
+url = "{hevc}"
+sub_url = "{gop1}"
+record = "never"
 """
 
 H265_CLIENTS = ("pion", "webrtcbin")
@@ -46,7 +52,7 @@ def source() -> Iterator[RtspServer]:
 @pytest.fixture(scope="module")
 def gateway(source: RtspServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     folder: Path = tmp_path_factory.mktemp("gateway")
-    urls = {name: source.url(f"/{name}") for name in ("cam", "video", "hevc")}
+    urls = {name: source.url(f"/{name}") for name in ("cam", "video", "hevc", "gop1")}
     (folder / "liveedge.toml").write_text(CAMERAS.format(**urls))
     with GatewayProcess(folder, WEBRTC_HOSTS="127.0.0.1") as gateway:
         yield gateway
@@ -106,3 +112,19 @@ async def test_a_client_with_h265_plays_it_from_the_gop_and_from_then_on(name: s
     async with CLIENTS[name]([f"{gateway.url}/whep/hevc"]) as (watching,):
         await flows(watching, {"video", "pictures"}, f"{name} plays H.265")
         await flows(watching, {"video", "pictures"}, f"{name} goes on")
+
+
+@pytest.mark.parametrize("name", H265_CLIENTS)
+async def test_a_client_with_both_codecs_is_switched_between_streams_of_h265_and_h264(
+    name: str, gateway: GatewayProcess
+) -> None:
+    gateway.wait_for_state("live", "both")
+    async with CLIENTS[name]([f"{gateway.url}/whep/both?rendition=main"]) as (watching,):
+        await flows(watching, {"video", "pictures"}, f"{name} plays the main stream, H.265")
+        viewer = re.findall(r"camera both: viewer (\S+) is connected", gateway.log())[-1]
+        path = f"/api/cameras/both/viewers/{viewer}"
+        for rendition, codec in (("sub", "h264"), ("main", "hevc")):
+            gateway.json(path, "PATCH", {"rendition": rendition})
+            await eventually(lambda: gateway.json(path)["rendition"] == rendition, "it is switched")  # noqa: B023
+            assert gateway.json(path)["codec"] == codec
+            await flows(watching, {"video", "pictures"}, f"{name} plays the {rendition} stream, {codec}")

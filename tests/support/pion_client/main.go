@@ -102,24 +102,26 @@ func join(peer *webrtc.PeerConnection, endpoint string) string {
 	return resource.String()
 }
 
-// watch counts the packets of a track, and the random access pictures of video.
+// watch counts the packets of a track, and the random access pictures of video, whose codec may change.
 func (seen *report) watch(track *webrtc.TrackRemote) {
 	kind := track.Kind().String()
-	isKeyframe := hasIdr(&codecs.H264Packet{})
-	if track.Codec().MimeType == webrtc.MimeTypeH265 {
-		isKeyframe = hasIrap(&codecs.H265Depacketizer{})
+	isKeyframe := map[string]func(*rtp.Packet) bool{
+		webrtc.MimeTypeH264: hasIdr(&codecs.H264Packet{}),
+		webrtc.MimeTypeH265: hasIrap(&codecs.H265Depacketizer{}),
 	}
 	for {
 		packet, _, err := track.ReadRTP()
 		if err != nil {
 			return
 		}
+		mime := track.Codec().MimeType
 		seen.Lock()
 		if seen.Kinds[kind] == nil {
-			seen.Kinds[kind] = &media{Mime: track.Codec().MimeType}
+			seen.Kinds[kind] = &media{}
 		}
+		seen.Kinds[kind].Mime = mime
 		seen.Kinds[kind].Packets++
-		if kind == "video" && isKeyframe(packet) {
+		if kind == "video" && isKeyframe[mime](packet) {
 			seen.Keyframes++
 		}
 		seen.Unlock()
