@@ -24,6 +24,7 @@ from hls.archive.hls_segments import hls_segments, pack_hls
 from hls.archive.segment import EndReason, Segment, SegmentState, segment_name
 from hls.archive.service import Archive
 from hls.archive.table import SegmentTable, to_row
+from hls.playback.playlists import PlaylistRequest
 from hls.playback.reader import ArchiveReader
 from web.settings import load_settings
 
@@ -121,7 +122,7 @@ async def run(data_dir: Path, count: int, calls: int) -> None:
         return await reader.at("door", at_90k)
 
     async def play(at_90k: int) -> object:
-        return await reader.playlist("door", at_90k, at_90k + hour_90k, "../../archive/")
+        return await reader.playlist(PlaylistRequest("door", at_90k, at_90k + hour_90k), "../../archive/")
 
     await measure("list, 100 segments", calls, list_page, until_90k)
     await measure("at", calls, look_up, until_90k)

@@ -8,7 +8,7 @@ Rules:
 
 1. A command takes effect at once.
 2. Commands, the settings ``start`` and ``record``, and metadata concern the main stream. The sub stream is captured
-   only while a viewer holds it.
+   while a viewer holds it, and with ``record_sub = always`` all the time.
 """
 
 import asyncio

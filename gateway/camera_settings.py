@@ -186,6 +186,12 @@ class CameraDefaults(CaptureSettings, JpegSettings, RetrySettings):
         " A change finishes the file that is being written",
         applies=Applies.LIVE,
     )
+    record_sub: RecordSubMode = setting(
+        RecordSubMode.NEVER,
+        help="whether the sub stream is recorded too: `always` keeps it captured as long as the gateway runs. It has no"
+        " effect on a camera without `sub_url`",
+        applies=Applies.LIVE,
+    )
     start: StartMode | None = setting(
         None,
         unset="`always`, or `on-demand` with an event service",
@@ -222,7 +228,8 @@ class CameraSettings(CameraDefaults):
         None,
         unset="the camera has no sub stream",
         example="rtsp://user:password@192.0.2.7/stream2",
-        help="where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it",
+        help="where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it, or"
+        " always where `record_sub` says so",
         applies=Applies.RUN,
     )
 
@@ -232,8 +239,9 @@ class CameraSettings(CameraDefaults):
             return self.model_copy(update={"sub_url": None})
         if self.sub_url is None:
             return None
+        record = RecordMode.ALWAYS if self.record_sub is RecordSubMode.ALWAYS else RecordMode.NEVER
         return self.model_copy(
-            update={"url": self.sub_url, "sub_url": None, "start": StartMode.ON_DEMAND, "record": RecordMode.NEVER}
+            update={"url": self.sub_url, "sub_url": None, "start": StartMode.ON_DEMAND, "record": record}
         )
 
     @property

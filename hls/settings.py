@@ -53,6 +53,15 @@ class RetentionSettings(SettingsGroup):
         help="recordings that are older are deleted",
         applies=Applies.LIVE,
     )
+    archive_sub_max_age: float | None = setting(
+        None,
+        gt=0,
+        unit="s",
+        unset="as `ARCHIVE_MAX_AGE`",
+        example=7_776_000.0,
+        help="recordings of the sub stream that are older are deleted",
+        applies=Applies.LIVE,
+    )
     archive_max_bytes: int | None = setting(
         None,
         gt=0,
@@ -115,19 +124,23 @@ class RecordedCameraSettings(CameraSettings, RecordingSettings):
 
     @model_validator(mode="after")
     def _check_age(self) -> Self:
-        if self.archive_max_age is not None and self.archive_max_age < self.archive_segment_seconds:
-            raise contradiction(
-                f"ARCHIVE_MAX_AGE ({self.archive_max_age:g} s) is shorter than ARCHIVE_SEGMENT_SECONDS"
-                f" ({self.archive_segment_seconds} s), which would delete a recording as soon as it is finished:"
-                " raise the first or lower the second",
-                "archive_max_age",
-                "archive_segment_seconds",
-            )
+        for name in ("archive_max_age", "archive_sub_max_age"):
+            max_age = getattr(self, name)
+            if max_age is not None and max_age < self.archive_segment_seconds:
+                raise contradiction(
+                    f"{name.upper()} ({max_age:g} s) is shorter than ARCHIVE_SEGMENT_SECONDS"
+                    f" ({self.archive_segment_seconds} s), which would delete a recording as soon as it is finished:"
+                    " raise the first or lower the second",
+                    name,
+                    "archive_segment_seconds",
+                )
         return self
 
 
-def needs_new_recorder(before: CameraSettings, after: CameraSettings) -> bool:
-    """Whether a camera's recorder cannot go on with changed settings."""
+def needs_new_recorder(before: CameraSettings | None, after: CameraSettings | None) -> bool:
+    """Whether the recorder of one stream cannot go on with changed settings; ``None``: there is no such stream."""
+    if before is None or after is None:
+        return before is not after
     old, new = recording_settings(before), recording_settings(after)
     names = RecorderSettings.model_fields
     return before.record is not after.record or any(getattr(old, name) != getattr(new, name) for name in names)

@@ -48,9 +48,9 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
     "hls": {
         "mp4": {"settings"},
         "parts": {"settings", "mp4"},
-        "live": {"settings", "mp4", "parts"},
+        "live": {"settings", "stream_inf", "mp4", "parts"},
         "archive": {"settings", "mp4", "parts"},
-        "playback": {"settings", "mp4", "archive"},
+        "playback": {"settings", "stream_inf", "mp4", "archive"},
     },
     "signaling": {},
     "web": {

@@ -35,7 +35,6 @@ from hls.archive.service import Archive
 from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.service import LiveService
 from hls.playback.reader import ArchiveReader
-from hls.settings import needs_new_recorder
 from signaling.asyncapi import asyncapi_document
 from signaling.browser import BrowserSignaling
 from signaling.factory import create_messaging
@@ -76,7 +75,9 @@ class Gateway:
             numbers_90k=lambda: self.archive.numbers_90k,
             discontinuities=DiscontinuityNumbers(kept.load, kept.save),
         )
-        self.archive = Archive(settings, self.service, clock, self.live.add_camera)
+        self.archive = Archive(
+            settings, self.service, clock, lambda rendition: self.live.stream(rendition.camera_id, rendition.name)
+        )
         self.archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
@@ -268,9 +269,7 @@ class Gateway:
         before = camera.settings
         self.service.change_camera(camera.id, settings)
         self.live.add_camera(camera)
-        if needs_new_recorder(before, settings):
-            await self.archive.remove_camera(camera.id)
-            self.archive.add_camera(camera)
+        await self.archive.change_camera(before, camera)
 
     async def _tell_cameras_changed(self) -> None:
         for listener in self.on_cameras_changed:

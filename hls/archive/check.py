@@ -7,7 +7,7 @@
 5. A row's SHA-256, if it has one, is that of its file.
 6. Every readable file with the name of a segment has a row.
 7. No deletion is unfinished.
-8. The numbers of a camera's HLS segments only grow.
+8. The numbers of a stream's HLS segments only grow.
 
 While a gateway runs on the same directory, the check only reads and ignores growing segments, and ``--repair`` is
 refused. A repair makes the rows equal to the files: it adds, corrects and removes rows. It changes only the files that
@@ -22,13 +22,14 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 
+from gateway.camera_settings import RenditionName
 from gateway.errors import SettingsError, StorageError
 from hls.archive.data_dir import DataDirLock, lock_data_dir, unlock_data_dir
 from hls.archive.fragment import Fragment
 from hls.archive.metadata import UNREADABLE, sha256_of
 from hls.archive.recovery import cameras_on_disk, files_on_disk, recover, truncate_to_fragments, with_scan
 from hls.archive.scan import scan
-from hls.archive.segment import Segment, SegmentState
+from hls.archive.segment import SUB_SUFFIX, RecordedStream, Segment, SegmentState
 from hls.archive.table import SegmentTable
 from hls.settings import ArchiveSettings
 
@@ -110,17 +111,25 @@ class _Checker:
 
     def _rows(self, camera_id: str) -> Iterator[Finding]:
         after: tuple[int, str] | None = None
-        numbers: list[tuple[int, int]] = []
+        numbers: dict[RecordedStream, list[tuple[int, int]]] = {}
         while page := self._index.page(camera_id, None, None, PAGE, after):
             after = page[-1].start_90k, page[-1].name
             for segment in page:
-                numbers.append((segment.sequence, segment.sequence + segment.hls_segments))
+                numbers.setdefault(segment.stream, []).append(
+                    (segment.sequence, segment.sequence + segment.hls_segments)
+                )
                 yield from self._row(segment)
-        numbers.sort()
-        if any(later[0] < before[1] for before, later in pairwise(numbers)):
-            if self._repair:
-                self._index.renumber(camera_id)
-            yield Finding(camera_id, "*", Fault.NUMBERS, is_repaired=self._repair)
+        for stream, ranges in numbers.items():
+            ranges.sort()
+            if any(later[0] < before[1] for before, later in pairwise(ranges)):
+                if self._repair:
+                    self._index.renumber(stream)
+                yield Finding(
+                    camera_id,
+                    "*" if stream.rendition is RenditionName.MAIN else f"*{SUB_SUFFIX}",
+                    Fault.NUMBERS,
+                    is_repaired=self._repair,
+                )
 
     def _row(self, segment: Segment) -> Iterator[Finding]:
         path = segment.path(self._data_dir)

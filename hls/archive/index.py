@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import UnavailableError
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import HlsSegment
-from hls.archive.segment import Segment, SegmentWithFragments
-from hls.archive.table import CameraUsage, SegmentTable
+from hls.archive.segment import RecordedStream, Segment, SegmentWithFragments
+from hls.archive.table import SegmentTable, StreamUsage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,45 +71,60 @@ class SegmentIndex:
         end_90k: int | None,
         limit: int,
         after: tuple[int, str] | None = None,
+        rendition: RenditionName | None = None,
     ) -> list[Segment]:
         """Segments that overlap [start, end), oldest first, at most ``limit``, after ``after`` (start, name)."""
-        return await self.call(SegmentTable.page, camera_id, start_90k, end_90k, limit, after)
+        return await self.call(SegmentTable.page, camera_id, start_90k, end_90k, limit, after, rendition)
 
-    async def at(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
-        """The newest segment that begins at or before this wall clock, and the oldest after it."""
-        return await self.call(SegmentTable.at, camera_id, time_90k)
+    async def at(
+        self, camera_id: str, time_90k: int, rendition: RenditionName = RenditionName.MAIN
+    ) -> tuple[Segment | None, Segment | None]:
+        """The newest segment of a stream that begins at or before this wall clock, and the oldest after it."""
+        return await self.call(SegmentTable.at, camera_id, time_90k, rendition)
 
     async def span(
-        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
+        self,
+        camera_id: str,
+        start_90k: int | None,
+        end_90k: int | None,
+        limit: int,
+        rendition: RenditionName = RenditionName.MAIN,
     ) -> list[SegmentWithFragments]:
-        """As :meth:`page`, with fragments."""
-        return await self.call(SegmentTable.span, camera_id, start_90k, end_90k, limit)
+        """As :meth:`page`, of one stream, with fragments."""
+        return await self.call(SegmentTable.span, camera_id, start_90k, end_90k, limit, rendition)
 
     async def hls_span(
-        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
+        self,
+        camera_id: str,
+        start_90k: int | None,
+        end_90k: int | None,
+        limit: int,
+        rendition: RenditionName = RenditionName.MAIN,
     ) -> list[tuple[Segment, list[HlsSegment]]]:
-        """As :meth:`page`, with HLS segments."""
-        return await self.call(SegmentTable.hls_span, camera_id, start_90k, end_90k, limit)
+        """As :meth:`page`, of one stream, with HLS segments."""
+        return await self.call(SegmentTable.hls_span, camera_id, start_90k, end_90k, limit, rendition)
 
-    async def newest(self, camera_id: str) -> Segment | None:
-        """The camera's newest segment by sequence number."""
-        return await self.call(SegmentTable.newest, camera_id)
+    async def newest(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> Segment | None:
+        """The stream's newest segment by sequence number."""
+        return await self.call(SegmentTable.newest, camera_id, rendition)
 
     async def set_protected(self, camera_id: str, name: str, is_protected: bool) -> bool:
         """Protect a segment from retention, or stop protecting it. Returns whether it exists."""
         return await self.call(SegmentTable.set_protected, camera_id, name, is_protected)
 
-    async def camera_usage(self) -> list[CameraUsage]:
-        """What each camera has on disk."""
-        return await self.call(SegmentTable.camera_usage)
+    async def usage(self) -> list[StreamUsage]:
+        """What each stream has on disk."""
+        return await self.call(SegmentTable.usage)
 
-    async def oldest(self, camera_id: str, limit: int) -> list[Segment]:
+    async def oldest(self, camera_id: str, limit: int, rendition: RenditionName = RenditionName.MAIN) -> list[Segment]:
         """The segments that were recorded first and that retention may delete: neither growing nor protected."""
-        return await self.call(SegmentTable.oldest, camera_id, limit)
+        return await self.call(SegmentTable.oldest, camera_id, limit, rendition)
 
-    async def start_after(self, camera_id: str, sequence: int, earliest_90k: int, latest_90k: int) -> int | None:
+    async def start_after(
+        self, stream: RecordedStream, sequence: int, earliest_90k: int, latest_90k: int
+    ) -> int | None:
         """The start of the first segment after this number that begins from ``earliest_90k`` to ``latest_90k``."""
-        return await self.call(SegmentTable.start_after, camera_id, sequence, earliest_90k, latest_90k)
+        return await self.call(SegmentTable.start_after, stream, sequence, earliest_90k, latest_90k)
 
     async def newest_end_90k(self) -> int | None:
         """When the segment ended that was recorded last, of all cameras; ``None`` without one."""

@@ -11,13 +11,14 @@ Rules:
    later.
 2. The error of a failing index is in :attr:`IndexSync.error`, and the index is tried again without limit.
 3. Files are read and never changed here, because an incomplete file may be growing. The next start repairs files.
-4. A camera that is being recorded keeps its sequence numbers, and its older segments are numbered backwards from them,
+4. A stream that is being recorded keeps its sequence numbers, and its older segments are numbered backwards from them,
    so that players of the recording continue.
 """
 
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
@@ -25,9 +26,9 @@ from typing import ParamSpec, TypeVar
 
 from gateway.errors import LiveedgeError
 from hls.archive.index import SegmentIndex
-from hls.archive.recorder import CameraRecorder
+from hls.archive.recorder import StreamRecorder
 from hls.archive.recovery import cameras_on_disk, files_on_disk, read_recording
-from hls.archive.segment import Segment
+from hls.archive.segment import RecordedStream, Segment, rendition_of
 from hls.archive.table import SegmentTable
 
 P = ParamSpec("P")
@@ -51,7 +52,7 @@ class IndexSync:
         data_dir: Path,
         index: SegmentIndex,
         executor: Executor,
-        recorders: Mapping[str, CameraRecorder],
+        recorders: Mapping[RecordedStream, StreamRecorder],
         check_data_dir: Callable[[], None],
         on_finished: Callable[[], None],
     ) -> None:
@@ -69,18 +70,18 @@ class IndexSync:
         self._on_finished = on_finished
         self._dirty = asyncio.Event()
         self._updating = asyncio.Lock()
-        self._indexed: dict[str, Segment] = {}
+        self._indexed: dict[RecordedStream, Segment] = {}
         self._adding: asyncio.Task[None] | None = None
 
-    def on_progress(self, recorder: CameraRecorder) -> None:
+    def on_progress(self, recorder: StreamRecorder) -> None:
         """A recorder has written to the disk. A new segment and a finished one go to the index at once."""
-        indexed = self._indexed.get(recorder.camera_id)
+        indexed = self._indexed.get(recorder.stream)
         if recorder.closed or indexed is None or recorder.growing is None or indexed.name != recorder.growing[0].name:
             self._dirty.set()
 
-    def remove_camera(self, camera_id: str) -> None:
-        """The camera is no longer recorded."""
-        self._indexed.pop(camera_id, None)
+    def remove_stream(self, stream: RecordedStream) -> None:
+        """The stream is no longer recorded."""
+        self._indexed.pop(stream, None)
 
     async def run(self) -> None:
         """Write to the index until cancelled."""
@@ -105,22 +106,22 @@ class IndexSync:
                 self._adding.cancel()
                 await asyncio.wait([self._adding])
 
-    async def update(self, recorder: CameraRecorder) -> None:
+    async def update(self, recorder: StreamRecorder) -> None:
         """Write what a recorder has on disk to the index. Raises :class:`~gateway.errors.LiveedgeError`."""
         async with self._updating:
             while recorder.closed:
                 oldest = recorder.closed[0]
                 segment, fragments = oldest
                 await self._index.save(segment, fragments)
-                self._indexed[recorder.camera_id] = segment
+                self._indexed[recorder.stream] = segment
                 # The recorder may have dropped it meanwhile, for a newer one.
                 if recorder.closed and recorder.closed[0] is oldest:
                     recorder.closed.popleft()
                 self._on_finished()
             growing = recorder.growing
-            if growing is not None and self._indexed.get(recorder.camera_id) != growing[0]:
+            if growing is not None and self._indexed.get(recorder.stream) != growing[0]:
                 await self._index.save(*growing)
-                self._indexed[recorder.camera_id] = growing[0]
+                self._indexed[recorder.stream] = growing[0]
 
     async def _check_index(self) -> None:
         """Repair the index if it is damaged, and start to add missing files."""
@@ -141,16 +142,16 @@ class IndexSync:
         try:
             for camera_id in await self._in_thread(cameras_on_disk, self._data_dir):
                 known = await self._index.call(SegmentTable.names, camera_id)
-                added = 0
+                added: Counter[RecordedStream] = Counter()
                 for path in await self._in_thread(lambda name: list(files_on_disk(self._data_dir, name)), camera_id):
-                    if path.stem in known or path.stem == self._growing(camera_id):
+                    if path.stem in known or self._is_growing(camera_id, path.stem):
                         continue
                     recording = await self._in_thread(read_recording, path, camera_id)
-                    if recording is not None:
-                        added += await self._index.call(SegmentTable.add_if_missing, *recording)
-                if added:
-                    await self._index.call(SegmentTable.renumber, camera_id, self._indexed.get(camera_id))
-                count += added
+                    if recording is not None and await self._index.call(SegmentTable.add_if_missing, *recording):
+                        added[recording.segment.stream] += 1
+                for stream in added:
+                    await self._index.call(SegmentTable.renumber, stream, self._indexed.get(stream))
+                count += added.total()
         except LiveedgeError as error:
             log.warning("archive: %s; the missing files are added later", error)
             return
@@ -158,9 +159,9 @@ class IndexSync:
         self._on_finished()
         log.info("archive: the index is complete again: %d files added", count)
 
-    def _growing(self, camera_id: str) -> str | None:
-        recorder = self._recorders.get(camera_id)
-        return recorder.growing[0].name if recorder is not None and recorder.growing is not None else None
+    def _is_growing(self, camera_id: str, name: str) -> bool:
+        recorder = self._recorders.get(RecordedStream(camera_id, rendition_of(name)))
+        return recorder is not None and recorder.growing is not None and recorder.growing[0].name == name
 
     async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         loop = asyncio.get_running_loop()

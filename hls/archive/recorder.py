@@ -1,6 +1,6 @@
-"""CameraRecorder: hands one camera's parts to its :class:`~hls.archive.recording.Recording`, on the event loop.
+"""StreamRecorder: hands one stream's parts to its :class:`~hls.archive.recording.Recording`, on the event loop.
 
-Theory of operation. The camera's :class:`~hls.parts.source.PartSource` puts parts into a bounded queue. A task takes
+Theory of operation. The stream's :class:`~hls.parts.source.PartSource` puts parts into a bounded queue. A task takes
 them from there, a fragment at a time, and hands them to the recording, which writes in a worker thread. The result,
 what is on disk now, is passed on to the index.
 
@@ -32,7 +32,7 @@ UNINDEXED_MAX = 1000
 T = TypeVar("T")
 
 
-class CameraRecorder:
+class StreamRecorder:
     """See the module. Lives on the event loop.
 
     ``is_live`` returns whether the camera may still send packets of the present run. ``on_progress`` is called whenever
@@ -47,10 +47,10 @@ class CameraRecorder:
         executor: Executor,
         *,
         is_live: Callable[[], bool],
-        on_progress: Callable[["CameraRecorder"], None],
+        on_progress: Callable[["StreamRecorder"], None],
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.camera_id = recording.camera_id
+        self.stream = recording.stream
         self.growing: SegmentWithFragments | None = None
         """The open segment, as far as it is on disk."""
         self.closed: deque[SegmentWithFragments] = deque()
@@ -77,7 +77,7 @@ class CameraRecorder:
     def start(self, numbers: SequenceNumbers) -> None:
         """Begin to record, with the parts since this object was made."""
         self._recording.numbers = numbers
-        self._task = asyncio.create_task(self._run(), name=f"record-{self.camera_id}")
+        self._task = asyncio.create_task(self._run(), name=f"record-{self.stream.label}")
 
     async def close(self) -> None:
         """Write the queued parts and the frames that no part has yet, and finish the open segment."""

@@ -1,4 +1,4 @@
-"""Recording: one camera's parts into archive segments, in a worker thread.
+"""Recording: the parts of one stream of a camera into archive segments, in a worker thread.
 
 Rules:
 
@@ -21,6 +21,7 @@ from pathlib import Path
 import av
 from prometheus_client import Histogram
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import StorageError, redact
 from gateway.media import StreamInfo
@@ -30,11 +31,11 @@ from hls.archive.hls_segments import hls_segments
 from hls.archive.segment import (
     NAME_SUFFIX_MAX,
     EndReason,
+    RecordedStream,
     Segment,
     SegmentState,
     SegmentWithFragments,
     segment_name,
-    segment_path,
 )
 from hls.archive.writer import SegmentWriter
 from hls.parts.part import PartSamples
@@ -64,14 +65,14 @@ class WriteResult:
 
 @dataclass(slots=True)
 class SequenceNumbers:
-    """The next segment's numbers within the camera's archive; see :class:`~hls.archive.segment.Segment`."""
+    """The next segment's numbers within the stream's archive; see :class:`~hls.archive.segment.Segment`."""
 
     sequence: int = 0
     discontinuities: int = 0
 
     @classmethod
     def after(cls, newest: Segment | None) -> "SequenceNumbers":
-        """The numbers of the segment after the camera's newest one."""
+        """The numbers of the segment after the stream's newest one."""
         return cls(newest.sequence + newest.hls_segments, newest.discontinuities + 1) if newest else cls()
 
 
@@ -111,8 +112,9 @@ class Recording:
         check_data_dir: Callable[[], None] = lambda: None,
         sync_s: Histogram | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        rendition: RenditionName = RenditionName.MAIN,
     ) -> None:
-        self.camera_id = camera_id
+        self.stream = RecordedStream(camera_id, rendition)
         self.packets_dropped = 0
         """Frames that were not written because the disk failed."""
         self.numbers = SequenceNumbers()
@@ -177,7 +179,8 @@ class Recording:
         self._check_data_dir()
         video, audio = part.info.video, part.info.audio
         segment = Segment(
-            camera_id=self.camera_id,
+            camera_id=self.stream.camera_id,
+            rendition=self.stream.rendition,
             name="",
             state=SegmentState.GROWING,
             start_90k=part.captured_at_90k,
@@ -197,9 +200,9 @@ class Recording:
             discontinuities=self.numbers.discontinuities,
         )
         for suffix in range(NAME_SUFFIX_MAX + 1):
-            segment = replace(segment, name=segment_name(segment.start_90k, suffix))
+            segment = replace(segment, name=segment_name(segment.start_90k, suffix, segment.rendition))
             try:
-                path = segment_path(self._data_dir, self.camera_id, segment.name)
+                path = segment.path(self._data_dir)
                 self._writer = SegmentWriter(path, segment, part.info, self._fsync, self._sync_s, self._clock)
                 break
             except FileExistsError:
@@ -227,10 +230,10 @@ class Recording:
             self._error = f"recording has stopped: {redact(error)}"
         log.error(
             "camera %s: %s; next attempt in %.0f s",
-            self.camera_id,
+            self.stream.label,
             self._error,
             DISK_RETRY_S,
-            extra={"camera": self.camera_id},
+            extra={"camera": self.stream.camera_id},
         )
         self._retry_at_s = self._clock.monotonic() + DISK_RETRY_S
         writer, self._writer = self._writer, None

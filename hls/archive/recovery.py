@@ -7,7 +7,8 @@ Rules, in the order in which they are applied at every start:
    is cut to its last complete fragment, and the row is truncated. A file without a complete fragment is removed, and
    its row too.
 3. A row without a file is removed.
-4. A recording without a row gets one, from the metadata in the file. If it cannot be read, it is not changed.
+4. A recording without a row gets one, from its name and the metadata in the file. If it cannot be read, it is not
+   changed.
 5. A file that is not a recording by its name, path or content is not changed.
 
 Blocking; runs in a worker thread, or in ``liveedge check``. Errors do not stop the gateway: they are logged, and the
@@ -32,7 +33,16 @@ from gateway.errors import StorageError
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import hls_segments
 from hls.archive.scan import Scan, scan
-from hls.archive.segment import EndReason, Segment, SegmentState, SegmentWithFragments, parse_name, segment_path
+from hls.archive.segment import (
+    EndReason,
+    RecordedStream,
+    Segment,
+    SegmentState,
+    SegmentWithFragments,
+    parse_name,
+    rendition_of,
+    segment_path,
+)
 from hls.archive.table import SegmentTable
 from hls.archive.writer import IDENTITY_KEY
 
@@ -165,6 +175,7 @@ def segment_from_file(path: Path, camera_id: str, found: Scan) -> Segment:
     return with_scan(
         Segment(
             camera_id=camera_id,
+            rendition=rendition_of(path.stem),
             name=path.stem,
             state=SegmentState.TRUNCATED,
             start_90k=start_90k,
@@ -224,7 +235,7 @@ def _recover_growing(data_dir: Path, index: SegmentTable, segment: Segment, done
 def _reconcile(data_dir: Path, index: SegmentTable, camera_id: str, done: Recovery) -> None:
     """Rules 3 and 4."""
     rows = index.names(camera_id)
-    added = False
+    added: set[RecordedStream] = set()
     for path in files_on_disk(data_dir, camera_id):
         if rows.pop(path.stem, None) is not None:
             continue
@@ -239,12 +250,12 @@ def _reconcile(data_dir: Path, index: SegmentTable, camera_id: str, done: Recove
             done.unreadable.append(path)
             continue
         done.added += 1
-        added = True
+        added.add(RecordedStream(camera_id, rendition_of(path.stem)))
     for name in rows:
         index.remove(camera_id, name)
         done.removed_rows += 1
-    if added:
-        index.renumber(camera_id)
+    for stream in added:
+        index.renumber(stream)
 
 
 def with_scan(segment: Segment, found: Scan) -> Segment:

@@ -4,11 +4,12 @@ Rules:
 
 1. The oldest segments are deleted first, and only as many as a limit requires. The oldest is the one that was recorded
    first: the order of a camera's segments is that of their numbers, whatever the wall clock said meanwhile.
-2. Age: the end of the segment is older than its camera's ``ARCHIVE_MAX_AGE``. A date that cannot be right does not
-   count (:func:`dated`). A camera loses at most :class:`AgeBudget` at once, so that it takes hours to lose a month by a
-   fault of the clock that nothing else has noticed.
+2. Age: the end of the segment is older than its camera's ``ARCHIVE_MAX_AGE``, or ``ARCHIVE_SUB_MAX_AGE`` for the sub
+   stream. A date that cannot be right does not count (:func:`dated`). A stream loses at most :class:`AgeBudget` at
+   once, so that it takes hours to lose a month by a fault of the clock that nothing else has noticed.
 3. Bytes: its camera has more than the camera's ``ARCHIVE_MAX_BYTES``, or all cameras together have more than the
-   gateway's.
+   gateway's. Both streams of a camera count together, and the oldest of both goes first. So a limit of size shortens
+   the time that only the sub stream still has, before it takes anything from the main stream.
 4. Free space: the disk has less than ``ARCHIVE_MIN_FREE_BYTES`` free. That is more than is written between two rounds,
    so that the disk is never full; see :mod:`hls.archive.retention_job`.
 5. Protected and growing segments, and those being read, are not candidates. Their bytes count.
@@ -21,9 +22,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, seconds_90k
 from hls.archive.clock_guard import EARLIEST_90K
-from hls.archive.segment import Segment
+from hls.archive.segment import RecordedStream, Segment
 
 AGE_BURST_90K = 3600 * CLOCK_RATE
 """An hour of recorded time, so that a lower limit shows at once."""
@@ -43,10 +45,15 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CameraLimits:
-    """``max_age_s`` in seconds; ``None`` is no limit."""
+    """``max_age_s`` and, for the sub stream, ``sub_max_age_s`` in seconds; ``None`` is no limit."""
 
     max_age_s: float | None = None
     max_bytes: int | None = None
+    sub_max_age_s: float | None = None
+
+    def age_s(self, rendition: RenditionName) -> float | None:
+        """The limit of age of one stream."""
+        return self.max_age_s if rendition is RenditionName.MAIN else self.sub_max_age_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Candidate(NamedTuple):
 
 
 def dated(segments: Sequence[Segment], later_90k: int | None, now_90k: int) -> list[Candidate]:
-    """Date a camera's segments, which are in the order in which they were recorded.
+    """Date a stream's segments, which are in the order in which they were recorded.
 
     A segment cannot have begun after now, or before liveedge was made: then the clock was wrong, and it is as old as
     the next one with a possible date, ``later_90k`` after the last one. It cannot have begun before an earlier one.
@@ -89,19 +96,19 @@ def dated(segments: Sequence[Segment], later_90k: int | None, now_90k: int) -> l
 
 
 class AgeBudget:
-    """What each camera may lose for its age at present, in ticks of recorded time; grows with ``now_s`` (monotonic)."""
+    """What each stream may lose for its age at present, in ticks of recorded time; grows with ``now_s`` (monotonic)."""
 
     def __init__(self) -> None:
-        self._left: dict[str, tuple[float, float]] = {}
+        self._left: dict[RecordedStream, tuple[float, float]] = {}
 
-    def left_90k(self, camera_id: str, now_s: float) -> float:
+    def left_90k(self, stream: RecordedStream, now_s: float) -> float:
         """At most :data:`AGE_BURST_90K`; negative after a segment that was longer."""
-        left_90k, since_s = self._left.get(camera_id, (float(AGE_BURST_90K), now_s))
+        left_90k, since_s = self._left.get(stream, (float(AGE_BURST_90K), now_s))
         return min(AGE_BURST_90K, left_90k + (now_s - since_s) * AGE_RATE * CLOCK_RATE)
 
     def take(self, segment: Segment, now_s: float) -> None:
         """A segment is deleted for its age."""
-        self._left[segment.camera_id] = self.left_90k(segment.camera_id, now_s) - segment.duration_90k, now_s
+        self._left[segment.stream] = self.left_90k(segment.stream, now_s) - segment.duration_90k, now_s
 
 
 def select_segments(
@@ -109,11 +116,11 @@ def select_segments(
     limits: Mapping[str, CameraLimits],
     disk: DiskUsage,
     age_now_90k: int | None,
-    age_left_90k: Mapping[str, float] = MappingProxyType({}),
+    age_left_90k: Mapping[RecordedStream, float] = MappingProxyType({}),
 ) -> list[tuple[Segment, Reason]]:
-    """The segments to delete. ``candidates`` are each camera's oldest ones, in the order of their recording.
+    """The segments to delete. ``candidates`` are each stream's oldest ones, in the order of their recording.
 
-    ``age_now_90k`` is ``None`` while the clock cannot be trusted; ``age_left_90k`` is the budget of cameras that have
+    ``age_now_90k`` is ``None`` while the clock cannot be trusted; ``age_left_90k`` is the budget of streams that have
     one.
     """
     used = dict(disk.used)
@@ -122,17 +129,18 @@ def select_segments(
     selected: list[tuple[Segment, Reason]] = []
     for segment, _, ended_90k in heapq.merge(*candidates, key=lambda candidate: candidate.order_90k):
         limit = limits.get(segment.camera_id, CameraLimits())
+        max_age_s = limit.age_s(segment.rendition)
         reason: Reason | None = None
         is_old = (
             age_now_90k is not None
             and ended_90k is not None
-            and limit.max_age_s is not None
-            and ended_90k < age_now_90k - seconds_90k(limit.max_age_s)
+            and max_age_s is not None
+            and ended_90k < age_now_90k - seconds_90k(max_age_s)
         )
-        if is_old and age_left.get(segment.camera_id, 1) > 0:
+        if is_old and age_left.get(segment.stream, 1) > 0:
             reason = Reason.AGE
-            if segment.camera_id in age_left:
-                age_left[segment.camera_id] -= segment.duration_90k
+            if segment.stream in age_left:
+                age_left[segment.stream] -= segment.duration_90k
         elif limit.max_bytes is not None and used.get(segment.camera_id, 0) > limit.max_bytes:
             reason = Reason.CAMERA_BYTES
         elif disk.max_bytes is not None and sum(used.values()) > disk.max_bytes:

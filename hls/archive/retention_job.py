@@ -1,6 +1,6 @@
 """RetentionJob: measures the disk every few seconds and deletes the segments that retention selects.
 
-A round costs a sum over the index and, per camera, a query for its oldest rows. Large deletions take several rounds, so
+A round costs a sum over the index and, per stream, a query for its oldest rows. Large deletions take several rounds, so
 that memory is bounded.
 
 Before each pass the job reads the clocks for :class:`~hls.archive.clock_guard.ClockGuard`. While the wall clock cannot
@@ -20,6 +20,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import Clock
 from gateway.errors import LiveedgeError, StorageError
 from hls.archive.clock_file import load_state, read_clocks, save_state, take_confirmation
@@ -27,7 +28,7 @@ from hls.archive.clock_guard import EARLIEST_90K, ClockGuard, ClockState
 from hls.archive.index import SegmentIndex
 from hls.archive.recovery import remove_files
 from hls.archive.retention import AgeBudget, CameraLimits, Candidate, DiskUsage, Reason, dated, select_segments
-from hls.archive.segment import Segment
+from hls.archive.segment import RecordedStream, Segment
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ USELESS_PAUSE_S = 60.0
 """After so many passes in a row that deleted for free space and made none, that limit pauses, in seconds."""
 
 BATCH_SIZE = 64
-"""Oldest segments per camera and round."""
+"""Oldest segments per stream and round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ class RetentionJob:
         min_free_bytes: int,
         check_data_dir: Callable[[], None] = lambda: None,
     ) -> None:
-        self.deleted: Counter[str] = Counter()
-        """Segments deleted, by reason."""
+        self.deleted: Counter[tuple[RenditionName, str]] = Counter()
+        """Segments deleted, by stream and reason."""
         self.disk_space: DiskSpace | None = None
         """The last measurement; ``None`` if the disk is gone. It becomes old while the disk hangs."""
         self.error: str | None = None
@@ -177,13 +178,15 @@ class RetentionJob:
         loop = asyncio.get_running_loop()
         guard = await self.read_clocks()
         free, min_free = await self._measure()
-        cameras = await self._index.camera_usage()
+        streams = await self._index.usage()
         now_90k = max(self._clock.wall_90k(), guard.expected_90k)
-        candidates = [await self._candidates(camera.camera_id, now_90k) for camera in cameras]
-        used = {camera.camera_id: camera.size for camera in cameras}
+        candidates = [await self._candidates(each.stream, now_90k) for each in streams]
+        used: Counter[str] = Counter()
+        for each in streams:
+            used[each.stream.camera_id] += each.size
         usage = DiskUsage(used, free, self._max_bytes, min_free)
         now_s = self._clock.monotonic()
-        age_left = {camera_id: self._age_budget.left_90k(camera_id, now_s) for camera_id in used}
+        age_left = {each.stream: self._age_budget.left_90k(each.stream, now_s) for each in streams}
         selected = select_segments(candidates, self._limits(), usage, guard.age_now_90k, age_left)
         if not selected:
             self.error = self._space_error(free)
@@ -197,7 +200,7 @@ class RetentionJob:
         self._freeing = free, 0
         for segment, reason in selected:
             if (segment.camera_id, segment.name) in gone:
-                self.deleted[reason.value] += 1
+                self.deleted[segment.rendition, reason.value] += 1
                 if reason is Reason.AGE:
                     self._age_budget.take(segment, now_s)
                 elif reason is Reason.FREE_BYTES:
@@ -213,16 +216,16 @@ class RetentionJob:
             raise StorageError("files cannot be deleted; check that DATA_DIR can be written")
         return len(deleted)
 
-    async def _candidates(self, camera_id: str, now_90k: int) -> list[Candidate]:
-        """The camera's segments that were recorded first, dated, without those that are being read."""
-        segments = await self._index.oldest(camera_id, BATCH_SIZE)
+    async def _candidates(self, stream: RecordedStream, now_90k: int) -> list[Candidate]:
+        """The stream's segments that were recorded first, dated, without those that are being read."""
+        segments = await self._index.oldest(stream.camera_id, BATCH_SIZE, stream.rendition)
         later_90k: int | None = None
         if segments and not EARLIEST_90K <= segments[-1].start_90k <= now_90k:
-            later_90k = await self._index.start_after(camera_id, segments[-1].sequence, EARLIEST_90K, now_90k)
+            later_90k = await self._index.start_after(stream, segments[-1].sequence, EARLIEST_90K, now_90k)
         return [
             candidate
             for candidate in dated(segments, later_90k, now_90k)
-            if (camera_id, candidate.segment.name) not in self._pins
+            if (stream.camera_id, candidate.segment.name) not in self._pins
         ]
 
     async def _measure(self) -> tuple[int, int]:

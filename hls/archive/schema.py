@@ -31,6 +31,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
     update,
 )
 
@@ -73,14 +74,16 @@ segment = Table(
     Column("is_protected", Boolean, nullable=False),
     Column("sha256", String(64)),
     Column("metadata", JSON, nullable=False),
+    Column("rendition", String(8), nullable=False, server_default="main"),
     UniqueConstraint("camera_id", "name", name="segment_name"),
 )
 
 # For lists, look-ups by time and retention, in the order of their answers. It has every column that they filter by and
 # add up, so that only the rows of an answer are read.
-Index(
+_TIME = Index(
     "segment_time",
     segment.c.camera_id,
+    segment.c.rendition,
     segment.c.start_90k,
     segment.c.name,
     segment.c.duration_90k,
@@ -90,7 +93,7 @@ Index(
 )
 Index("segment_state", segment.c.state)
 # For retention, in the order of recording.
-_ORDER = Index("segment_order", segment.c.camera_id, segment.c.sequence)
+_ORDER = Index("segment_order", segment.c.camera_id, segment.c.rendition, segment.c.sequence)
 # The segments without a hash, which are always few.
 _IS_UNHASHED = segment.c.sha256.is_(None)
 Index("segment_unhashed", segment.c.start_90k, sqlite_where=_IS_UNHASHED, postgresql_where=_IS_UNHASHED)
@@ -114,11 +117,27 @@ def _rename_healed(connection: Connection) -> None:
     connection.execute(update(segment).where(segment.c.state == "healed").values(state="truncated"))
 
 
-def _add_order(connection: Connection) -> None:
-    _ORDER.create(connection, checkfirst=True)
+def _add_order(_: Connection) -> None:
+    """The index for retention: it has a column of the next migration, which makes it."""
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _rename_healed, _add_order)
+def _add_rendition(connection: Connection) -> None:
+    """What was recorded so far is of main streams.
+
+    Each step looks whether it is needed. New tables need none; and SQLite's driver begins no transaction for them, so
+    that a crash may come between two.
+    """
+    tables_now = inspect(connection)
+    if all(column["name"] != "rendition" for column in tables_now.get_columns(segment.name)):
+        connection.execute(text("ALTER TABLE segment ADD COLUMN rendition VARCHAR(8) DEFAULT 'main' NOT NULL"))
+    indexes = {index["name"]: index["column_names"] for index in tables_now.get_indexes(segment.name)}
+    for index in (_TIME, _ORDER):
+        if "rendition" not in indexes.get(index.name, ()):
+            index.drop(connection, checkfirst=True)
+            index.create(connection)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _rename_healed, _add_order, _add_rendition)
 """The n-th migrates version n - 1 to version n."""
 
 

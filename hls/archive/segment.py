@@ -1,6 +1,9 @@
 """Segment: one recorded file of a camera, as the index keeps it, and the name and place of that file.
 
 Times inside a segment are media time from its first frame; ``start_90k`` puts that frame on the wall clock.
+
+The name tells the rendition, so that the index can be rebuilt from the files. Earlier versions recorded main streams
+only: a name that ends with ``_sub`` is none that they know, and they leave such a file alone.
 """
 
 import re
@@ -11,11 +14,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError
 from hls.archive.fragment import Fragment
 
-SEGMENT_NAME = re.compile(r"segment_(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z(?:_\d{3})?")
+SUB_SUFFIX = "_sub"
+"""The end of the name of a segment of a sub stream."""
+
+SEGMENT_NAME = re.compile(
+    rf"segment_(\d{{4}})(\d{{2}})(\d{{2}})T(\d{{2}})(\d{{2}})(\d{{2}})Z(?:_\d{{3}})?(?:{SUB_SUFFIX})?"
+)
 """UTC, to the second. A number follows if another segment began within the same second. Names sort by time."""
 
 NAME_SUFFIX_MAX = 999
@@ -32,6 +41,18 @@ class SegmentState(StrEnum):
     """Cut by a crash or a broken disk: a fragmented MP4 up to its last complete fragment."""
     DELETING = "deleting"
     """Being deleted: not listed any more; its file may not exist any more."""
+
+
+class RecordedStream(NamedTuple):
+    """One stream of a camera. Each has segments, sequence numbers and an age limit of its own."""
+
+    camera_id: str
+    rendition: RenditionName = RenditionName.MAIN
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        return self.camera_id if self.rendition is RenditionName.MAIN else f"{self.camera_id} (sub stream)"
 
 
 class EndReason(StrEnum):
@@ -52,11 +73,11 @@ class EndReason(StrEnum):
 class Segment:
     """One archive segment, as a row of the index.
 
-    ``size`` is in bytes on disk. ``continues``: its first frame directly follows the last one of the camera's
-    segment before. ``sequence`` and ``discontinuities`` number its first HLS segment within the camera's whole archive
-    (RFC 8216 §4.3.3.2, §4.3.3.3), so that a playlist's numbers do not depend on where it begins. ``head`` are the first
-    bytes of the init segment as they stood while the file grew, ``init_size`` is the length of all of it, and
-    ``init_id`` the same for files whose tracks are described by the same bytes.
+    ``size`` is in bytes on disk. ``continues``: its first frame directly follows the last one of the stream's
+    segment before. ``sequence`` and ``discontinuities`` number its first HLS segment within all recordings of the
+    stream (RFC 8216 §4.3.3.2, §4.3.3.3), so that a playlist's numbers do not depend on where it begins. ``head`` are
+    the first bytes of the init segment as they stood while the file grew, ``init_size`` is the length of all of it,
+    and ``init_id`` the same for files whose tracks are described by the same bytes.
     """
 
     camera_id: str
@@ -85,6 +106,12 @@ class Segment:
     is_protected: bool = False
     sha256: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    rendition: RenditionName = RenditionName.MAIN
+
+    @property
+    def stream(self) -> RecordedStream:
+        """The stream that it is a recording of."""
+        return RecordedStream(self.camera_id, self.rendition)
 
     @property
     def init_length(self) -> int:
@@ -127,11 +154,16 @@ class SegmentWithFragments(NamedTuple):
     fragments: tuple[Fragment, ...]
 
 
-def segment_name(start_90k: int, suffix: int = 0) -> str:
+def segment_name(start_90k: int, suffix: int = 0, rendition: RenditionName = RenditionName.MAIN) -> str:
     """The name of a segment that begins at this wall clock. ``suffix``: its number within the same second."""
     start = datetime.fromtimestamp(start_90k // CLOCK_RATE, UTC)
-    name = f"segment_{start:%Y%m%dT%H%M%SZ}"
-    return f"{name}_{suffix:03}" if suffix else name
+    number = f"_{suffix:03}" if suffix else ""
+    return f"segment_{start:%Y%m%dT%H%M%SZ}{number}{SUB_SUFFIX if rendition is RenditionName.SUB else ''}"
+
+
+def rendition_of(name: str) -> RenditionName:
+    """The rendition in a segment's name."""
+    return RenditionName.SUB if name.endswith(SUB_SUFFIX) else RenditionName.MAIN
 
 
 def parse_name(name: str) -> int | None:

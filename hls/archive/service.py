@@ -1,7 +1,7 @@
 """Archive: the recordings of all cameras.
 
 Theory of operation. There is one archive per process. It owns ``DATA_DIR`` (locked against a second process), the
-index, and a recorder per camera. Segments that recorders have on disk are written to the index by
+index, and a recorder for each stream that is recorded. Segments that recorders have on disk are written to the index by
 :class:`~hls.archive.index_sync.IndexSync`, a little later; until then :meth:`Archive.unindexed` has it.
 
 Rules:
@@ -13,32 +13,33 @@ Rules:
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gateway.camera import Camera
-from gateway.camera_settings import RecordMode
+from gateway.camera_settings import CameraSettings, RecordMode, RenditionName
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import LiveedgeError, NotFoundError, StorageError
 from gateway.latency import latency_histogram, remove_series
+from gateway.rendition import Rendition
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from hls.archive.data_dir import DataDirLock, check_data_dir, close_to_others, lock_data_dir, unlock_data_dir
 from hls.archive.index import SegmentIndex
 from hls.archive.index_sync import INDEX_INTERVAL_S, IndexSync
 from hls.archive.metadata import MetadataExtractor, PostProcessor, load_extractor
-from hls.archive.recorder import CameraRecorder
+from hls.archive.recorder import StreamRecorder
 from hls.archive.recording import Recording, SequenceNumbers
 from hls.archive.recovery import Recovery, recover
 from hls.archive.retention import CameraLimits
 from hls.archive.retention_job import DiskSpace, RetentionJob
-from hls.archive.segment import Segment, SegmentWithFragments
-from hls.archive.status import ArchiveStatus, ClockStatus, RecorderStatus
+from hls.archive.segment import RecordedStream, Segment, SegmentWithFragments
+from hls.archive.status import ArchiveStatus, CameraRecordingStatus, ClockStatus, RecorderStatus
 from hls.archive.table import SegmentTable
 from hls.parts.source import HubParts, PartSource
-from hls.settings import ArchiveSettings, recording_settings
+from hls.settings import ArchiveSettings, needs_new_recorder, recording_settings
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ WRITER_THREADS = 4
 class Archive:
     """See the module. Lives on the event loop.
 
-    ``parts_of`` gives the parts of a camera that its live window has; without it, they are made for the archive alone.
+    ``parts_of`` gives the parts of a stream that its live window has; without it, they are made for the archive alone.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Archive:
         settings: ArchiveSettings,
         service: CaptureService,
         clock: Clock = SYSTEM_CLOCK,
-        parts_of: Callable[[Camera], PartSource] | None = None,
+        parts_of: Callable[[Rendition], PartSource] | None = None,
     ) -> None:
         url = settings.database_url
         self.data_dir: Path = settings.data_dir
@@ -71,10 +72,10 @@ class Archive:
         self._clock = clock
         self._parts_of = parts_of if parts_of is not None else self._parts_of_hub
         self.sync_s = latency_histogram(
-            "liveedge_archive_fsync_seconds", "How long the disk takes to keep a fragment", ["camera"]
+            "liveedge_archive_fsync_seconds", "How long the disk takes to keep a fragment", ["camera", "rendition"]
         )
-        self._recorders: dict[str, CameraRecorder] = {}
-        self._starting: dict[str, asyncio.Task[None]] = {}
+        self._recorders: dict[RecordedStream, StreamRecorder] = {}
+        self._starting: dict[RecordedStream, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
         self._lock: DataDirLock | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -131,7 +132,7 @@ class Archive:
 
     async def close(self) -> None:
         """Finish the files and write them to the index. May be called twice."""
-        await asyncio.gather(*(self.remove_camera(camera_id) for camera_id in tuple(self._recorders)))
+        await asyncio.gather(*(self._remove(stream) for stream in tuple(self._recorders)))
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -144,35 +145,51 @@ class Archive:
             self._lock = None
 
     def add_camera(self, camera: Camera) -> None:
-        """Start to record a camera, if its settings say so."""
-        if camera.settings.record is RecordMode.NEVER or camera.id in self._recorders:
+        """Start to record those streams of a camera whose settings say so."""
+        for rendition in camera.renditions.values():
+            self._add(rendition)
+
+    async def change_camera(self, before: CameraSettings, camera: Camera) -> None:
+        """Begin new recorders where a change of the camera's settings requires it."""
+        for name in RenditionName:
+            if needs_new_recorder(before.rendition(name), camera.settings.rendition(name)):
+                await self._remove(RecordedStream(camera.id, name))
+        self.add_camera(camera)
+
+    async def remove_camera(self, camera_id: str) -> None:
+        """Finish the camera's segments and stop recording. The recordings stay."""
+        await asyncio.gather(*(self._remove(RecordedStream(camera_id, name)) for name in RenditionName))
+
+    def _add(self, rendition: Rendition) -> None:
+        stream = RecordedStream(rendition.camera_id, rendition.name)
+        if rendition.settings.record is RecordMode.NEVER or stream in self._recorders:
             return
-        settings = recording_settings(camera.settings)
+        settings = recording_settings(rendition.settings)
         recording = Recording(
-            camera.id,
+            stream.camera_id,
             self.data_dir,
             settings.archive_segment_seconds,
             settings.archive_fsync,
             self._check_data_dir,
-            self.sync_s.labels(camera.id),
+            self.sync_s.labels(stream.camera_id, stream.rendition.value),
             self._clock,
+            stream.rendition,
         )
-        recorder = CameraRecorder(
-            camera.hub,
-            self._parts_of(camera),
+        recorder = StreamRecorder(
+            rendition.hub,
+            self._parts_of(rendition),
             recording,
             self._executor,
-            is_live=lambda: camera.session.state is SessionState.LIVE,
+            is_live=lambda: rendition.session.state is SessionState.LIVE,
             on_progress=self._on_progress,
             clock=self._clock,
         )
-        self._recorders[camera.id] = recorder
-        self._starting[camera.id] = asyncio.create_task(self._start_recorder(recorder), name=f"record-{camera.id}")
+        self._recorders[stream] = recorder
+        self._starting[stream] = asyncio.create_task(self._start_recorder(recorder), name=f"record-{stream.label}")
 
-    async def remove_camera(self, camera_id: str) -> None:
-        """Finish the camera's segment and stop recording. The recordings stay."""
-        recorder = self._recorders.get(camera_id)
-        starting = self._starting.pop(camera_id, None)
+    async def _remove(self, stream: RecordedStream) -> None:
+        recorder = self._recorders.get(stream)
+        starting = self._starting.pop(stream, None)
         if recorder is None:
             return
         if starting is not None:
@@ -184,15 +201,15 @@ class Archive:
             await self._index_sync.update(recorder)
         except LiveedgeError as error:
             log.warning("archive: %s; the next start adds the camera's last files to the index", error)
-        self._recorders.pop(camera_id, None)
-        remove_series(self.sync_s, camera_id)
-        self._index_sync.remove_camera(camera_id)
+        self._recorders.pop(stream, None)
+        remove_series(self.sync_s, stream.camera_id, stream.rendition.value)
+        self._index_sync.remove_stream(stream)
 
-    async def _start_recorder(self, recorder: CameraRecorder) -> None:
-        """Start a recorder, with the sequence numbers after those of the camera's newest segment."""
+    async def _start_recorder(self, recorder: StreamRecorder) -> None:
+        """Start a recorder, with the sequence numbers after those of the stream's newest segment."""
         while True:
             try:
-                newest = await self.index.newest(recorder.camera_id)
+                newest = await self.index.newest(*recorder.stream)
                 break
             except LiveedgeError as error:
                 self._index_sync.error = str(error)
@@ -201,13 +218,21 @@ class Archive:
 
     # --- state
 
-    def recorders(self) -> Mapping[str, RecorderStatus]:
-        """The status of each camera's recorder."""
-        statuses = {camera_id: recorder.status() for camera_id, recorder in self._recorders.items()}
-        return {
-            camera_id: status.model_copy(update={"error": status.error or self._index_sync.error})
-            for camera_id, status in statuses.items()
-        }
+    def recorders(self) -> Mapping[str, CameraRecordingStatus]:
+        """The status of the recording of each camera that has a recorder."""
+        statuses = dict(self.streams())
+        cameras = {}
+        for camera_id in dict.fromkeys(stream.camera_id for stream in statuses):
+            main = statuses.get(RecordedStream(camera_id), RecorderStatus())
+            sub = statuses.get(RecordedStream(camera_id, RenditionName.SUB))
+            cameras[camera_id] = CameraRecordingStatus(**dict(main), sub=sub)
+        return cameras
+
+    def streams(self) -> Iterator[tuple[RecordedStream, RecorderStatus]]:
+        """The status of each recorder."""
+        for stream, recorder in self._recorders.items():
+            status = recorder.status()
+            yield stream, status.model_copy(update={"error": status.error or self._index_sync.error})
 
     def status(self) -> ArchiveStatus:
         """The archive, as ``/api/status`` shows it."""
@@ -221,9 +246,13 @@ class Archive:
             free_bytes=space.free_bytes if space else None,
             total_bytes=space.total_bytes if space else None,
             disk_measured_at=to_rfc3339(space.measured_at_90k) if space else None,
-            segments_deleted=dict(self.retention_job.deleted),
+            segments_deleted=self._deleted(RenditionName.MAIN),
+            sub_segments_deleted=self._deleted(RenditionName.SUB),
             clock=self.clock_status(),
         )
+
+    def _deleted(self, rendition: RenditionName) -> dict[str, int]:
+        return {reason: count for (of, reason), count in self.retention_job.deleted.items() if of is rendition}
 
     def clock_status(self) -> ClockStatus:
         """Whether recordings are deleted for their age at present."""
@@ -256,28 +285,38 @@ class Archive:
         return self.retention_job.disk_space
 
     def live_position(self, camera_id: str) -> tuple[str, float] | None:
-        """The growing segment and its duration in seconds; ``None`` while nothing is recorded."""
-        recorder = self._recorders.get(camera_id)
-        if recorder is None or recorder.growing is None:
-            return None
-        segment = recorder.growing[0]
-        return segment.name, segment.duration_90k / CLOCK_RATE
+        """The growing segment and its duration in seconds; ``None`` while nothing is recorded.
 
-    def is_recorded(self, camera_id: str) -> bool:
-        """Whether the camera has a recorder, so that new segments may come."""
-        return camera_id in self._recorders
+        That of the sub stream while the main stream is not recorded.
+        """
+        for recorder in self._of(camera_id):
+            if recorder.growing is not None:
+                segment = recorder.growing[0]
+                return segment.name, segment.duration_90k / CLOCK_RATE
+        return None
 
-    def unindexed(self, camera_id: str) -> list[SegmentWithFragments]:
-        """Segments that are on disk and not in the index yet, oldest first."""
-        recorder = self._recorders.get(camera_id)
-        if recorder is None:
-            return []
-        return [*recorder.closed, *([recorder.growing] if recorder.growing else [])]
+    def is_recorded(self, camera_id: str, rendition: RenditionName | None = None) -> bool:
+        """Whether the stream, or any of the camera's, has a recorder, so that new segments may come."""
+        return bool(self._of(camera_id, rendition))
+
+    def unindexed(self, camera_id: str, rendition: RenditionName | None = None) -> list[SegmentWithFragments]:
+        """Segments that are on disk and not in the index yet, oldest first, those of the main stream before others."""
+        found = []
+        for recorder in self._of(camera_id, rendition):
+            found += [*recorder.closed, *([recorder.growing] if recorder.growing else [])]
+        return found
+
+    def _of(self, camera_id: str, rendition: RenditionName | None = None) -> list[StreamRecorder]:
+        names = RenditionName if rendition is None else (rendition,)
+        streams = (RecordedStream(camera_id, name) for name in names)
+        return [self._recorders[stream] for stream in streams if stream in self._recorders]
 
     async def protect(self, camera_id: str, name: str, is_protected: bool) -> None:
-        """Protect a segment from retention, or stop protecting it. Raises :class:`~gateway.errors.NotFoundError`."""
-        recorder = self._recorders.get(camera_id)
-        if recorder is not None:
+        """Protect a segment from retention, or stop protecting it, with what the other stream recorded of that time.
+
+        Raises :class:`~gateway.errors.NotFoundError`.
+        """
+        for recorder in self._of(camera_id):
             await self._index_sync.update(recorder)
         if not await self.index.set_protected(camera_id, name, is_protected):
             raise NotFoundError(f"camera {camera_id} has no segment {name}")
@@ -288,17 +327,19 @@ class Archive:
 
     # --- callbacks
 
-    def _parts_of_hub(self, camera: Camera) -> PartSource:
-        return HubParts(camera.hub, self._clock)
+    def _parts_of_hub(self, rendition: Rendition) -> PartSource:
+        return HubParts(rendition.hub, self._clock)
 
     def _limits(self) -> Mapping[str, CameraLimits]:
         limits = {}
         for camera in self.service.cameras.values():
             settings = recording_settings(camera.settings)
-            limits[camera.id] = CameraLimits(settings.archive_max_age, settings.archive_max_bytes)
+            max_age_s, sub_max_age_s = settings.archive_max_age, settings.archive_sub_max_age
+            sub_max_age_s = max_age_s if sub_max_age_s is None else sub_max_age_s
+            limits[camera.id] = CameraLimits(max_age_s, settings.archive_max_bytes, sub_max_age_s)
         return limits
 
-    def _on_progress(self, recorder: CameraRecorder) -> None:
+    def _on_progress(self, recorder: StreamRecorder) -> None:
         self._index_sync.on_progress(recorder)
         if recorder.status().error is not None:
             self.retention_job.wake()

@@ -9,7 +9,7 @@ from hls.archive.disk_error import DiskFault
 
 
 class RecorderStatus(BaseModel):
-    """The state of one camera's recording. ``lag_s``: how far the disk is behind the newest frame, in seconds."""
+    """The state of the recording of one stream. ``lag_s``: how far the disk is behind the newest frame, in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +36,14 @@ class RecorderStatus(BaseModel):
     )
 
 
+class CameraRecordingStatus(RecorderStatus):
+    """The state of the recording of one camera: that of its main stream, and beside it that of its sub stream."""
+
+    sub: RecorderStatus | None = Field(
+        default=None, description="the recording of the sub stream; null where that is not recorded"
+    )
+
+
 class ClockStatus(BaseModel):
     """Whether the clock of the host may be used to delete recordings by their age."""
 
@@ -57,7 +65,7 @@ class ArchiveStatus(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cameras: dict[str, RecorderStatus]
+    cameras: dict[str, CameraRecordingStatus]
     index_error: str | None = None
     index_is_incomplete: bool | None = None
     index_repairs: int | None = None
@@ -68,6 +76,9 @@ class ArchiveStatus(BaseModel):
         default=None, description="when the disk's space was measured; old if the disk hangs"
     )
     segments_deleted: dict[str, int] | None = Field(
-        default=None, description="by the limit of retention that was reached"
+        default=None, description="of main streams, by the limit of retention that was reached"
+    )
+    sub_segments_deleted: dict[str, int] | None = Field(
+        default=None, description="of sub streams, by the limit of retention that was reached"
     )
     clock: ClockStatus | None = None

@@ -7,6 +7,8 @@ Rules:
 1. A row never has more than the disk: the file is synced before the row is written.
 2. A row is deleted in two steps: it is ``deleting`` before the file is unlinked, and removed after.
 3. Every list has a limit, except those for recovery and the check.
+4. Where ``rendition`` may be ``None``, that is both streams of the camera. They are two queries, each in the order of
+   an index, whose answers are merged.
 """
 
 from collections.abc import Sequence
@@ -16,26 +18,27 @@ from typing import Any
 
 from sqlalchemy import Row, and_, case, delete, func, insert, or_, select, update
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from hls.archive import schema
 from hls.archive.database import Database
 from hls.archive.fragment import Fragment, pack_fragments, unpack_fragments
 from hls.archive.hls_segments import HlsSegment, hls_segments, pack_hls, unpack_hls
-from hls.archive.segment import EndReason, Segment, SegmentState, SegmentWithFragments
+from hls.archive.segment import EndReason, RecordedStream, Segment, SegmentState, SegmentWithFragments
 
 SEGMENT_MAX_90K = 2 * 86_400 * CLOCK_RATE
 """No segment lasts longer: ``ARCHIVE_SEGMENT_SECONDS`` is a day at most, and then it takes one keyframe more."""
 
 _COLUMNS = tuple(item.name for item in fields(Segment))
-_STATE, _END_REASON, _HEAD = (_COLUMNS.index(name) for name in ("state", "end_reason", "head"))
+_STATE, _END_REASON, _HEAD, _RENDITION = (_COLUMNS.index(name) for name in ("state", "end_reason", "head", "rendition"))
 _SELECTED = tuple(schema.segment.c[name] for name in _COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
-class CameraUsage:
-    """What one camera has on disk, for retention. Sizes in bytes."""
+class StreamUsage:
+    """What one stream of a camera has on disk, for retention. Sizes in bytes."""
 
-    camera_id: str
+    stream: RecordedStream
     segments: int
     size: int
     protected_size: int
@@ -53,6 +56,7 @@ def from_row(row: Sequence[Any]) -> Segment:
     values[_STATE] = SegmentState(values[_STATE])
     values[_END_REASON] = EndReason(values[_END_REASON]) if values[_END_REASON] else None
     values[_HEAD] = bytes(values[_HEAD])
+    values[_RENDITION] = RenditionName(values[_RENDITION])
     return Segment(*values)
 
 
@@ -100,84 +104,117 @@ class SegmentTable(Database):
 
     def page(
         self,
-        camera_id: str | None,
+        camera_id: str,
         start_90k: int | None,
         end_90k: int | None,
         limit: int,
         after: tuple[int, str] | None = None,
+        rendition: RenditionName | None = None,
     ) -> list[Segment]:
         """Segments that overlap [start, end), oldest first, at most ``limit``, after ``after`` (start, name)."""
+        found: list[Segment] = []
         with self.transaction() as connection:
-            found = select(*_SELECTED).where(*self._overlap(camera_id, start_90k, end_90k))
-            if after is not None:
-                found = found.where(_later(*after))
-            rows = connection.execute(found.order_by(*_OLDEST_FIRST).limit(limit)).all()
-        return [from_row(row) for row in rows]
+            for stream in _streams(camera_id, rendition):
+                query = select(*_SELECTED).where(*self._overlap(stream, start_90k, end_90k))
+                if after is not None:
+                    query = query.where(_later(*after))
+                found += map(from_row, connection.execute(query.order_by(*_OLDEST_FIRST).limit(limit)))
+        return sorted(found, key=_age)[:limit]
 
     def span(
-        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
+        self,
+        camera_id: str,
+        start_90k: int | None,
+        end_90k: int | None,
+        limit: int,
+        rendition: RenditionName = RenditionName.MAIN,
     ) -> list[SegmentWithFragments]:
-        """As :meth:`page`, with fragments."""
+        """As :meth:`page`, of one stream, with fragments."""
+        stream = RecordedStream(camera_id, rendition)
         with self.transaction() as connection:
-            found = self._with_fragments().where(*self._overlap(camera_id, start_90k, end_90k))
+            found = self._with_fragments().where(*self._overlap(stream, start_90k, end_90k))
             rows = connection.execute(found.order_by(*_OLDEST_FIRST).limit(limit)).all()
         return [_unpacked(row) for row in rows]
 
     def hls_span(
-        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int
+        self,
+        camera_id: str,
+        start_90k: int | None,
+        end_90k: int | None,
+        limit: int,
+        rendition: RenditionName = RenditionName.MAIN,
     ) -> list[tuple[Segment, list[HlsSegment]]]:
-        """As :meth:`page`, with HLS segments."""
+        """As :meth:`page`, of one stream, with HLS segments."""
+        stream = RecordedStream(camera_id, rendition)
         with self.transaction() as connection:
             found = select(*_SELECTED, schema.fragment_list.c.packed_hls).join(schema.fragment_list)
-            found = found.where(*self._overlap(camera_id, start_90k, end_90k)).order_by(*_OLDEST_FIRST).limit(limit)
+            found = found.where(*self._overlap(stream, start_90k, end_90k)).order_by(*_OLDEST_FIRST).limit(limit)
             rows = connection.execute(found).all()
         recordings = [(from_row(row), row.packed_hls) for row in rows]
         return [(segment, unpack_hls(packed, segment.init_size)) for segment, packed in recordings]
 
-    def at(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
-        """The newest segment that begins at or before this wall clock, and the oldest after it."""
+    def at(
+        self, camera_id: str, time_90k: int, rendition: RenditionName = RenditionName.MAIN
+    ) -> tuple[Segment | None, Segment | None]:
+        """The newest segment of a stream that begins at or before this wall clock, and the oldest after it."""
         table = schema.segment.c
-        mine = select(*_SELECTED).where(table.camera_id == camera_id, _LISTED)
+        mine = select(*_SELECTED).where(_is_of(RecordedStream(camera_id, rendition)), _LISTED)
         before = mine.where(table.start_90k <= time_90k).order_by(table.start_90k.desc(), table.name.desc()).limit(1)
         after = mine.where(table.start_90k > time_90k).order_by(*_OLDEST_FIRST).limit(1)
         with self.transaction() as connection:
             rows = connection.execute(before).first(), connection.execute(after).first()
         return (from_row(rows[0]) if rows[0] else None), (from_row(rows[1]) if rows[1] else None)
 
-    def newest(self, camera_id: str) -> Segment | None:
-        """The camera's newest segment by sequence number."""
-        table = schema.segment.c
-        newest = select(*_SELECTED).where(table.camera_id == camera_id).order_by(table.sequence.desc()).limit(1)
+    def newest(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> Segment | None:
+        """The stream's newest segment by sequence number."""
+        mine = select(*_SELECTED).where(_is_of(RecordedStream(camera_id, rendition)))
+        newest = mine.order_by(schema.segment.c.sequence.desc()).limit(1)
         with self.transaction() as connection:
             row = connection.execute(newest).first()
         return None if row is None else from_row(row)
 
     def set_protected(self, camera_id: str, name: str, is_protected: bool) -> bool:
-        """Protect a segment from retention, or stop protecting it. Returns whether it exists."""
-        with self.transaction() as connection:
-            done = connection.execute(
-                update(schema.segment).where(self._is(camera_id, name), _LISTED).values(is_protected=is_protected)
-            )
-            return done.rowcount > 0
+        """Protect a segment from retention, or stop protecting it. Returns whether it exists.
 
-    def oldest(self, camera_id: str, limit: int) -> list[Segment]:
+        What the camera's other stream recorded of that time goes with it: its segments that are in the time of this
+        one for at least half of their own.
+        """
+        table = schema.segment.c
+        with self.transaction() as connection:
+            row = connection.execute(select(*_SELECTED).where(self._is(camera_id, name), _LISTED)).first()
+            if row is None:
+                return False
+            segment = from_row(row)
+            other = RenditionName.SUB if segment.rendition is RenditionName.MAIN else RenditionName.MAIN
+            overlap = self._overlap(RecordedStream(camera_id, other), segment.start_90k, segment.end_90k)
+            beside = map(from_row, connection.execute(select(*_SELECTED).where(*overlap)).all())
+            names = [name, *(each.name for each in beside if _is_mostly_in(each, segment))]
+            connection.execute(
+                update(schema.segment)
+                .where(table.camera_id == camera_id, table.name.in_(names), _LISTED)
+                .values(is_protected=is_protected)
+            )
+            return True
+
+    def oldest(self, camera_id: str, limit: int, rendition: RenditionName = RenditionName.MAIN) -> list[Segment]:
         """The segments that were recorded first and that retention may delete: neither growing nor protected."""
         table = schema.segment.c
+        is_of = _is_of(RecordedStream(camera_id, rendition))
         query = (
             select(*_SELECTED)
-            .where(table.camera_id == camera_id, table.state.in_(_FINISHED), table.is_protected.is_(False))
+            .where(is_of, table.state.in_(_FINISHED), table.is_protected.is_(False))
             .order_by(table.sequence, table.id)
             .limit(limit)
         )
         with self.transaction() as connection:
             return [from_row(row) for row in connection.execute(query)]
 
-    def start_after(self, camera_id: str, sequence: int, earliest_90k: int, latest_90k: int) -> int | None:
+    def start_after(self, stream: RecordedStream, sequence: int, earliest_90k: int, latest_90k: int) -> int | None:
         """The start of the first segment after this number that begins from ``earliest_90k`` to ``latest_90k``."""
         table = schema.segment.c
         query = (
             select(table.start_90k)
-            .where(table.camera_id == camera_id, table.sequence > sequence, _LISTED)
+            .where(_is_of(stream), table.sequence > sequence, _LISTED)
             .where(table.start_90k.between(earliest_90k, latest_90k))
             .order_by(table.sequence)
             .limit(1)
@@ -189,18 +226,19 @@ class SegmentTable(Database):
     def newest_end_90k(self) -> int | None:
         """When the segment ended that was recorded last, of all cameras; ``None`` without one."""
         table = schema.segment.c
-        last = select(table.camera_id, func.max(table.sequence).label("sequence")).group_by(table.camera_id).subquery()
-        query = select(func.max(table.start_90k + table.duration_90k)).join(
-            last, and_(table.camera_id == last.c.camera_id, table.sequence == last.c.sequence)
-        )
+        stream = table.camera_id, table.rendition
+        last = select(*stream, func.max(table.sequence).label("sequence")).group_by(*stream).subquery()
+        is_last = [table[name] == last.c[name] for name in ("camera_id", "rendition", "sequence")]
+        query = select(func.max(table.start_90k + table.duration_90k)).join(last, and_(*is_last))
         with self.transaction() as connection:
             end_90k: int | None = connection.scalar(query)
         return end_90k
 
     def with_init(self, camera_id: str, init_id: str, start_90k: int | None, end_90k: int | None) -> Segment | None:
         """A segment with this init segment, that overlaps [start, end)."""
-        overlap = self._overlap(camera_id, start_90k, end_90k)
-        query = select(*_SELECTED).where(schema.segment.c.init_id == init_id, *overlap).limit(1)
+        overlap = self._overlap(None, start_90k, end_90k)
+        has_init = schema.segment.c.camera_id == camera_id, schema.segment.c.init_id == init_id
+        query = select(*_SELECTED).where(*has_init, *overlap).limit(1)
         with self.transaction() as connection:
             row = connection.execute(query).first()
         return None if row is None else from_row(row)
@@ -267,8 +305,8 @@ class SegmentTable(Database):
         with self.transaction() as connection:
             connection.execute(delete(schema.segment).where(self._is(camera_id, name)))
 
-    def renumber(self, camera_id: str, known: Segment | None = None) -> None:
-        """Renumber the HLS segments of a camera by time, after rows were inserted between others.
+    def renumber(self, stream: RecordedStream, known: Segment | None = None) -> None:
+        """Renumber the HLS segments of a stream by time, after rows were inserted between others.
 
         ``known`` keeps its numbers and the others are counted from it, so that players of the recording continue.
         """
@@ -277,7 +315,7 @@ class SegmentTable(Database):
             rows = list(
                 connection.execute(
                     select(table.id, table.name, table.hls_segments, table.sequence)
-                    .where(table.camera_id == camera_id)
+                    .where(_is_of(stream))
                     .order_by(*_OLDEST_FIRST)
                 )
             )
@@ -295,24 +333,28 @@ class SegmentTable(Database):
                 values = {"sequence": first_sequence + sequences[number], "discontinuities": first + number}
                 connection.execute(update(schema.segment).where(table.id == row.id).values(values))
 
-    def camera_usage(self) -> list[CameraUsage]:
-        """What each camera has on disk, growing segments included."""
+    def usage(self) -> list[StreamUsage]:
+        """What each stream has on disk, growing segments included."""
         table = schema.segment.c
         query = (
             select(
                 table.camera_id,
+                table.rendition,
                 func.count(),
                 func.sum(table.size),
                 func.sum(case((table.is_protected, table.size), else_=0)),
                 func.min(table.start_90k),
             )
             .where(_LISTED)
-            .group_by(table.camera_id)
+            .group_by(table.camera_id, table.rendition)
         )
         with self.transaction() as connection:
             rows = connection.execute(query).all()
         # The sum of 64-bit integers is a decimal in PostgreSQL.
-        return [CameraUsage(row[0], row[1], int(row[2]), int(row[3]), row[4]) for row in rows]
+        return [
+            StreamUsage(RecordedStream(camera_id, RenditionName(name)), segments, int(size), int(protected), oldest_90k)
+            for camera_id, name, segments, size, protected, oldest_90k in rows
+        ]
 
     @staticmethod
     def _is(camera_id: str, name: str) -> Any:
@@ -323,11 +365,11 @@ class SegmentTable(Database):
         return select(*_SELECTED, schema.fragment_list.c.packed).join(schema.fragment_list)
 
     @staticmethod
-    def _overlap(camera_id: str | None, start_90k: int | None, end_90k: int | None) -> list[Any]:
+    def _overlap(stream: RecordedStream | None, start_90k: int | None, end_90k: int | None) -> list[Any]:
         table = schema.segment.c
         conditions: list[Any] = [_LISTED]
-        if camera_id is not None:
-            conditions.append(table.camera_id == camera_id)
+        if stream is not None:
+            conditions.append(_is_of(stream))
         if end_90k is not None:
             conditions.append(table.start_90k < end_90k)
         if start_90k is not None:
@@ -341,6 +383,25 @@ _LISTED = schema.segment.c.state != SegmentState.DELETING.value
 _UNFINISHED = (SegmentState.GROWING.value, SegmentState.DELETING.value)
 _FINISHED = (SegmentState.CLOSED.value, SegmentState.TRUNCATED.value)
 _OLDEST_FIRST = (schema.segment.c.start_90k, schema.segment.c.name)
+
+
+def _streams(camera_id: str, rendition: RenditionName | None) -> list[RecordedStream]:
+    return [RecordedStream(camera_id, each) for each in RenditionName if rendition in (None, each)]
+
+
+def _is_of(stream: RecordedStream) -> Any:
+    table = schema.segment.c
+    return and_(table.camera_id == stream.camera_id, table.rendition == stream.rendition.value)
+
+
+def _age(segment: Segment) -> tuple[int, str]:
+    """As :data:`_OLDEST_FIRST`."""
+    return segment.start_90k, segment.name
+
+
+def _is_mostly_in(segment: Segment, span: Segment) -> bool:
+    inside_90k = min(segment.end_90k, span.end_90k) - max(segment.start_90k, span.start_90k)
+    return 2 * inside_90k >= segment.duration_90k
 
 
 def _later(start_90k: int, name: str) -> Any:

@@ -15,6 +15,7 @@ from gateway.clock import to_rfc3339, to_seconds
 from gateway.media import StreamInfo
 from hls.live.segment import LiveSegment
 from hls.parts.target_duration import TargetDurations
+from hls.stream_inf import stream_inf
 
 CONTENT_TYPE = "application/vnd.apple.mpegurl"
 
@@ -152,9 +153,15 @@ def multivariant(variants: Sequence[tuple[Variant, str]]) -> str:
         video, audio = variant.info.video, variant.info.audio
         codecs = video.codec_string + (f",{audio.codec_string}" if audio is not None else "")
         lines.append(
-            f"#EXT-X-STREAM-INF:BANDWIDTH={variant.peak_bps},AVERAGE-BANDWIDTH={variant.average_bps}"
-            f',CODECS="{codecs}",RESOLUTION={video.width}x{video.height},FRAME-RATE={variant.frame_rate:.3f}\n'
-            f"{uri}\n"
+            stream_inf(
+                uri,
+                peak_bps=variant.peak_bps,
+                average_bps=variant.average_bps,
+                codecs=codecs,
+                width=video.width,
+                height=video.height,
+                frame_rate=variant.frame_rate,
+            )
         )
     return "".join(lines)
 

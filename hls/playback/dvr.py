@@ -7,6 +7,12 @@ Rules:
 2. Media and discontinuity sequence numbers come from the archive (:class:`~hls.archive.segment.Segment`). So they are
    right wherever a playlist begins, after a restart, and after retention has deleted what came before.
 3. :mod:`hls.archive.hls_segments` groups fragments into HLS segments and sets the target duration.
+4. Where both streams of a camera were recorded, a multivariant playlist has one variant of each, which has the other
+   stream where its own was not recorded (:mod:`hls.playback.rendition_merge`). Their files begin at different times, so
+   their discontinuities cannot match as RFC 8216 §6.2.4 asks. They are numbered far apart instead
+   (:data:`SUB_DISCONTINUITIES`), so that players align the variants by EXT-X-PROGRAM-DATE-TIME.
+5. In such a variant the numbers are those of the stream that it begins with. They jump if retention deletes the
+   beginning of an open playlist up to a place where the stream changes: a player then starts again.
 """
 
 from collections.abc import Sequence
@@ -14,9 +20,17 @@ from collections.abc import Sequence
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from hls.archive.hls_segments import HLS_TARGET_S, HlsSegment
 from hls.archive.segment import Segment
+from hls.playback.rendition_merge import Piece
+from hls.stream_inf import stream_inf
 
 DEFAULT_S = 3600
 """What is played without a start."""
+
+SUB_DISCONTINUITIES = 1_000_000_000
+"""Added to the discontinuity sequence of the variant of the sub stream. ExoPlayer reads 31 bits."""
+
+PEAK_90K = HLS_TARGET_S * CLOCK_RATE // 2
+"""BANDWIDTH is the largest rate of segments that last at least half a target duration together (RFC 8216 §4.3.4.2)."""
 
 
 def start_of(start_90k: int | None, end_90k: int | None, now_90k: int) -> int:
@@ -48,30 +62,33 @@ def _is_listed(segment: Segment, part: HlsSegment, start_90k: int, end_90k: int 
 
 
 def playlist(
-    recorded: Sequence[tuple[Segment, Sequence[HlsSegment]]],
+    pieces: Sequence[Piece],
     start_90k: int,
     end_90k: int | None,
     *,
     is_ended: bool,
     base: str = "",
+    first_discontinuity: int = 0,
 ) -> str | None:
     """The media playlist of what is recorded in [start, end), or ``None`` where that is nothing.
 
     It begins with the HLS segment that holds the start and states the start in EXT-X-START. Without ``is_ended`` it
     goes on: a reload has what was recorded since. ``base`` goes before the addresses ``{camera}/{segment}.mp4``.
+    ``first_discontinuity`` is added to the discontinuity sequence.
     """
     lines: list[str] = []
     head: list[str] = []
     init_id = ""
-    for segment, parts in recorded:
+    for piece in pieces:
+        segment = piece.segment
         url = f"{base}{segment.camera_id}/{segment.name}"
         is_first = True
-        for number, part in enumerate(parts):
+        for number, part in enumerate(piece.parts, start=piece.number):
             part_start_90k = segment.start_90k + part.start_90k
             if not _is_listed(segment, part, start_90k, end_90k):
                 continue
             if not lines:
-                head = _head(segment, number, start_90k - part_start_90k)
+                head = _head(segment, number, start_90k - part_start_90k, first_discontinuity)
             elif is_first:
                 lines.append("#EXT-X-DISCONTINUITY")
             if is_first and segment.init_id != init_id:
@@ -93,13 +110,60 @@ def playlist(
     return "\n".join([*head, *lines, ""])
 
 
-def _head(segment: Segment, number: int, offset_90k: int) -> list[str]:
+def variant(own: Sequence[Piece], pieces: Sequence[Piece], start_90k: int, end_90k: int | None, uri: str) -> str | None:
+    """The lines of a variant in a multivariant playlist; ``None`` where its stream has nothing in [start, end).
+
+    ``own`` is what was recorded of its stream, ``pieces`` what its playlist has.
+    """
+    listed = [
+        (piece.segment, part)
+        for piece in pieces
+        for part in piece.parts
+        if _is_listed(piece.segment, part, start_90k, end_90k)
+    ]
+    mine = [
+        piece.segment
+        for piece in own
+        if any(_is_listed(piece.segment, part, start_90k, end_90k) for part in piece.parts)
+    ]
+    if not mine or not listed:
+        return None
+    largest = max(mine, key=lambda segment: segment.width * segment.height)
+    duration_90k = sum(part.duration_90k for _, part in listed)
+    codecs = dict.fromkeys(codec for segment, _ in listed for codec in segment.codecs.split(","))
+    return stream_inf(
+        uri,
+        peak_bps=_peak_bps([part for _, part in listed]),
+        average_bps=sum(part.size for _, part in listed) * 8 * CLOCK_RATE // max(1, duration_90k),
+        codecs=",".join(codecs),
+        width=largest.width,
+        height=largest.height,
+        frame_rate=float(largest.frame_rate),
+    )
+
+
+def _peak_bps(parts: Sequence[HlsSegment]) -> int:
+    """See :data:`PEAK_90K`; of all of it, where that is shorter."""
+    peak = size = duration_90k = first = 0
+    for part in parts:
+        size += part.size
+        duration_90k += part.duration_90k
+        while duration_90k - parts[first].duration_90k >= PEAK_90K:
+            size -= parts[first].size
+            duration_90k -= parts[first].duration_90k
+            first += 1
+        if duration_90k >= PEAK_90K:
+            peak = max(peak, size * 8 * CLOCK_RATE // duration_90k)
+    return peak or size * 8 * CLOCK_RATE // max(1, duration_90k)
+
+
+def _head(segment: Segment, number: int, offset_90k: int, first_discontinuity: int) -> list[str]:
     head = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
         f"#EXT-X-TARGETDURATION:{HLS_TARGET_S}",
         f"#EXT-X-MEDIA-SEQUENCE:{segment.sequence + number}",
-        f"#EXT-X-DISCONTINUITY-SEQUENCE:{segment.discontinuities}",
+        f"#EXT-X-DISCONTINUITY-SEQUENCE:{first_discontinuity + segment.discontinuities}",
     ]
     if offset_90k > 0:
         head.append(f"#EXT-X-START:TIME-OFFSET={offset_90k / CLOCK_RATE:.3f},PRECISE=YES")

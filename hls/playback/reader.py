@@ -7,30 +7,33 @@ Rules:
 1. The event loop never waits for the disk or the database: worker threads do.
 2. Pages, playlists, clips and the number of decoding threads are limited.
 3. Retention does not delete a file while it is being read.
+4. Where ``rendition`` is ``None``, a time is that of the main stream if it was recorded then, else that of the sub
+   stream. A clip is of the stream of which more was recorded, and of the main stream in doubt: a change within would be
+   a change of size. Pictures are of the smallest stream that has the width asked for.
 """
 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.errors import BadRequestError, NotFoundError, UnavailableError
 from gateway.jpeg.reader import JpegFrame
 from gateway.picture_reader import PictureReader
 from gateway.service import CaptureService
-from hls.archive.hls_segments import hls_segments
 from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, read_init, segment_path
 from hls.archive.service import Archive
 from hls.mp4.init_segment import shared_init
-from hls.playback import dvr
 from hls.playback.clip import CLIP_MAX_S, make_clip
 from hls.playback.composite_file import CompositeFile, growing_file, whole_file
+from hls.playback.playlists import SPAN_MAX, PlaylistRequest, Playlists
 from hls.playback.replay import make_thumbnail, replay_jpeg
 
 P = ParamSpec("P")
@@ -56,14 +59,9 @@ KINDS = ("pictures", "playlists", "clips")
 SNAPSHOT_FRAME_RATE = 60.0
 """No frame is skipped."""
 
-DVR_MAX_S = 24 * 3600
-"""The longest playlist: 20,000 lines of HLS segments, some 2 MB before gzip."""
-
-AHEAD_MAX_S = 60
-"""A recording that begins later than this from now has the date of a clock that was wrong."""
-
-SPAN_MAX = 5000
-"""Segments of one playlist or clip: a day of files of 17 s."""
+COVERED_90K = CLOCK_RATE
+"""So much less of a span than the sub stream may be recorded of the main stream, for a clip to be of the main one: its
+keyframes are elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +82,7 @@ class ArchiveReader:
         self._service = service
         self._clock = clock
         self._decoders = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="archive-decode")
+        self._playlists = Playlists(archive, clock)
         self._open: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """Requests refused because too many were open, by kind: one of :data:`KINDS`."""
@@ -109,20 +108,32 @@ class ArchiveReader:
         end_90k: int | None = None,
         limit: int = 100,
         after: tuple[int, str] | None = None,
+        rendition: RenditionName | None = None,
     ) -> list[Segment]:
-        """Segments that overlap [start, end), oldest first; those after ``after`` (start, name) if it is given."""
+        """Segments that overlap [start, end), oldest first; those after ``after`` (start, name) if it is given.
+
+        Without a ``rendition``, those of both streams.
+        """
         limit = min(limit, PAGE_MAX)
-        segments = {
-            segment.name: segment for segment in await self._index.page(camera_id, start_90k, end_90k, limit, after)
-        }
-        for segment, _ in self._archive.unindexed(camera_id):
+        found = await self._index.page(camera_id, start_90k, end_90k, limit, after, rendition)
+        segments = {segment.name: segment for segment in found}
+        for segment, _ in self._archive.unindexed(camera_id, rendition):
             if segment.overlaps(start_90k, end_90k) and (after is None or (segment.start_90k, segment.name) > after):
                 segments[segment.name] = _with_index_fields(segment, segments.get(segment.name, segment))
         return sorted(segments.values(), key=lambda segment: (segment.start_90k, segment.name))[:limit]
 
-    async def at(self, camera_id: str, time_90k: int) -> SegmentPosition:
+    async def at(self, camera_id: str, time_90k: int, rendition: RenditionName | None = None) -> SegmentPosition:
         """Find a wall clock time. The :class:`~gateway.errors.NotFoundError` names the recordings before and after."""
-        before, after = await self._around(camera_id, time_90k)
+        around: list[Segment] = []
+        for name in RenditionName if rendition is None else (rendition,):
+            before, after = await self._around(camera_id, time_90k, name)
+            position = self._position(before, after, time_90k)
+            if position is not None:
+                return position
+            around += filter(None, (before, after))
+        raise NotFoundError(_nothing_at(camera_id, around, time_90k))
+
+    def _position(self, before: Segment | None, after: Segment | None, time_90k: int) -> SegmentPosition | None:
         if before is not None:
             if time_90k < before.end_90k:
                 return SegmentPosition(before, time_90k - before.start_90k)
@@ -132,46 +143,12 @@ class ArchiveReader:
             is_newest = after is None or after.sequence < before.sequence
             if (after is not None and after.continues and not is_newest) or (is_newest and self._is_growing(before)):
                 return SegmentPosition(before, before.duration_90k)
-        raise NotFoundError(_nothing_at(camera_id, before, after))
+        return None
 
-    async def playlist(self, camera_id: str, start_90k: int | None, end_90k: int | None, base: str) -> str:
-        """The recording in [start, end) as an HLS playlist, which continues to grow without an end; see
-        :mod:`hls.playback.dvr`.
-
-        Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
-        :class:`~gateway.errors.NotFoundError` or :class:`~gateway.errors.UnavailableError` if there is nothing
-        (yet).
-        """
+    async def playlist(self, request: PlaylistRequest, base: str) -> str:
+        """The recording as an HLS playlist: :meth:`hls.playback.playlists.Playlists.playlist`."""
         with self._limited("playlists", PLAYLISTS_MAX):
-            return await self._playlist(camera_id, start_90k, end_90k, base)
-
-    async def _playlist(self, camera_id: str, start_90k: int | None, end_90k: int | None, base: str) -> str:
-        now_90k = self._clock.wall_90k()
-        start_90k = dvr.start_of(start_90k, end_90k, now_90k)
-        until_90k = now_90k if end_90k is None else end_90k
-        if until_90k - start_90k > DVR_MAX_S * CLOCK_RATE:
-            raise BadRequestError(
-                f"a playlist contains {DVR_MAX_S // 3600} hours at most: take a later start, or an end nearer to it"
-            )
-        is_recorded = self._archive.is_recorded(camera_id)
-        is_ended = not is_recorded if end_90k is None else end_90k <= now_90k
-        found = await self._index.hls_span(camera_id, start_90k, end_90k, SPAN_MAX)
-        parts = {segment.name: (segment, listed) for segment, listed in found}
-        for segment, fragments in self._archive.unindexed(camera_id):
-            is_complete = is_ended or segment.end_reason is not None
-            parts[segment.name] = segment, hls_segments(fragments, is_complete=is_complete)
-        if end_90k is None:
-            # What a clock recorded that was ahead comes after everything that is still to be recorded.
-            latest_90k = now_90k + AHEAD_MAX_S * CLOCK_RATE
-            parts = {name: part for name, part in parts.items() if part[0].start_90k <= latest_90k}
-        # In the order of recording, which is that of the numbers: a clock that was set back made some dates twice.
-        ordered = sorted(parts.values(), key=lambda part: (part[0].sequence, part[0].start_90k, part[0].name))
-        text = await asyncio.to_thread(dvr.playlist, ordered, start_90k, end_90k, is_ended=is_ended, base=base)
-        if text is not None:
-            return text
-        if end_90k is None and is_recorded:
-            raise UnavailableError(f"camera {camera_id} has recorded nothing in that time yet", retry_after_s=2)
-        raise NotFoundError(f"camera {camera_id} has no recording in that time")
+            return await self._playlists.playlist(request, base)
 
     async def init_segment(
         self, camera_id: str, init_id: str, start_90k: int | None = None, end_90k: int | None = None
@@ -223,7 +200,9 @@ class ArchiveReader:
             return await asyncio.to_thread(whole_file, path)
 
     @contextlib.asynccontextmanager
-    async def clip(self, camera_id: str, start_90k: int, end_90k: int) -> AsyncIterator[CompositeFile]:
+    async def clip(
+        self, camera_id: str, start_90k: int, end_90k: int, rendition: RenditionName | None = None
+    ) -> AsyncIterator[CompositeFile]:
         """The recording in [start, end) as one MP4, with its files pinned; see :mod:`hls.playback.clip`.
 
         Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
@@ -232,16 +211,32 @@ class ArchiveReader:
         if end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
             raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several")
         with self._limited("clips", CLIPS_MAX), contextlib.ExitStack() as pins:
-            recordings = await self._span(camera_id, start_90k, end_90k)
+            recordings = await self._best_span(camera_id, start_90k, end_90k, rendition)
             for segment, _ in recordings:
                 pins.enter_context(self.pin(segment))
             yield await self._decode(make_clip, self.data_dir, recordings, start_90k, end_90k)
 
-    async def find_from(self, camera_id: str, time_90k: int) -> SegmentWithFragments | None:
-        """The segment that contains a time, or else the next one."""
-        before, after = await self._around(camera_id, time_90k)
-        segment = before if before is not None and time_90k < before.end_90k else after
-        return await self.find(camera_id, segment.name) if segment is not None else None
+    async def find_from(self, camera_id: str, time_90k: int, width: int | None) -> SegmentWithFragments | None:
+        """The segment that contains a time, or else the next one; of which stream says rule 4."""
+        found: list[tuple[bool, Segment]] = []
+        for name in RenditionName:
+            before, after = await self._around(camera_id, time_90k, name)
+            if before is not None and (time_90k < before.end_90k or (after is None and self._is_growing(before))):
+                found.append((True, before))
+            elif after is not None:
+                # Two files of one stream follow each other with some milliseconds between them.
+                found.append((after.start_90k - time_90k < CLOCK_RATE, after))
+        then = [segment for has_time, segment in found if has_time]
+        wide = [segment for segment in then if width is not None and segment.width >= width]
+        if wide:
+            segment = min(wide, key=lambda each: each.width)
+        elif then:
+            segment = then[0]
+        elif found:
+            segment = min((segment for _, segment in found), key=lambda each: each.start_90k)
+        else:
+            return None
+        return await self.find(camera_id, segment.name)
 
     async def replay_jpeg(
         self, camera_id: str, at_90k: int, frame_rate: float, width: int | None
@@ -309,16 +304,36 @@ class ArchiveReader:
         finally:
             self._open[kind] -= 1
 
-    async def _span(self, camera_id: str, start_90k: int, end_90k: int | None) -> list[SegmentWithFragments]:
-        """All segments that overlap a span, oldest first, with fragments."""
-        recordings = {whole[0].name: whole for whole in await self._index.span(camera_id, start_90k, end_90k, SPAN_MAX)}
-        recordings |= {whole[0].name: whole for whole in self._archive.unindexed(camera_id)}
+    async def _best_span(
+        self, camera_id: str, start_90k: int, end_90k: int, rendition: RenditionName | None
+    ) -> list[SegmentWithFragments]:
+        """The segments of the stream of which more was recorded in a span; rule 4."""
+        if rendition is not None:
+            return await self._span(camera_id, start_90k, end_90k, rendition)
+        main, sub = [await self._span(camera_id, start_90k, end_90k, name) for name in RenditionName]
+
+        def covered_90k(recordings: list[SegmentWithFragments]) -> int:
+            spans = ((max(each.start_90k, start_90k), min(each.end_90k, end_90k)) for each, _ in recordings)
+            return sum(max(0, to_90k - from_90k) for from_90k, to_90k in spans)
+
+        main_90k = covered_90k(main)
+        return main if main_90k and main_90k + COVERED_90K >= covered_90k(sub) else sub
+
+    async def _span(
+        self, camera_id: str, start_90k: int, end_90k: int | None, rendition: RenditionName
+    ) -> list[SegmentWithFragments]:
+        """All segments of a stream that overlap a span, oldest first, with fragments."""
+        found = await self._index.span(camera_id, start_90k, end_90k, SPAN_MAX, rendition)
+        recordings = {whole[0].name: whole for whole in found}
+        recordings |= {whole[0].name: whole for whole in self._archive.unindexed(camera_id, rendition)}
         return sorted(recordings.values(), key=lambda whole: (whole[0].start_90k, whole[0].name))
 
-    async def _around(self, camera_id: str, time_90k: int) -> tuple[Segment | None, Segment | None]:
-        """The newest segment that begins at or before a time, and the oldest after it."""
-        before, after = await self._index.at(camera_id, time_90k)
-        for segment, _ in self._archive.unindexed(camera_id):
+    async def _around(
+        self, camera_id: str, time_90k: int, rendition: RenditionName
+    ) -> tuple[Segment | None, Segment | None]:
+        """The newest segment of a stream that begins at or before a time, and the oldest after it."""
+        before, after = await self._index.at(camera_id, time_90k, rendition)
+        for segment, _ in self._archive.unindexed(camera_id, rendition):
             if segment.start_90k <= time_90k:
                 if before is None or segment.start_90k >= before.start_90k:
                     before = segment
@@ -336,12 +351,13 @@ def _with_index_fields(segment: Segment, told: Segment) -> Segment:
     return replace(segment, is_protected=told.is_protected, sha256=told.sha256, metadata=told.metadata)
 
 
-def _nothing_at(camera_id: str, before: Segment | None, after: Segment | None) -> str:
-    if before is None and after is None:
+def _nothing_at(camera_id: str, segments: Sequence[Segment], time_90k: int) -> str:
+    """Why a time is not recorded; ``segments`` are those before and after it."""
+    if not segments:
         return f"nothing of camera {camera_id} is recorded"
     around = []
-    if before is not None:
-        around.append(f"the recording before ends at {to_rfc3339(before.end_90k)}")
-    if after is not None:
-        around.append(f"the next begins at {to_rfc3339(after.start_90k)}")
+    if ends := [segment.end_90k for segment in segments if segment.start_90k <= time_90k]:
+        around.append(f"the recording before ends at {to_rfc3339(max(ends))}")
+    if starts := [segment.start_90k for segment in segments if segment.start_90k > time_90k]:
+        around.append(f"the next begins at {to_rfc3339(min(starts))}")
     return f"camera {camera_id} was not recorded then: {' and '.join(around)}"

@@ -152,8 +152,10 @@ class ReplaySource(Protocol):
 
     data_dir: Path
 
-    async def find_from(self, camera_id: str, time_90k: int) -> tuple[Segment, Sequence[Fragment]] | None:
-        """The segment that contains a time, or else the next one."""
+    async def find_from(
+        self, camera_id: str, time_90k: int, width: int | None
+    ) -> tuple[Segment, Sequence[Fragment]] | None:
+        """The segment that contains a time, or else the next one. ``width`` is that of the pictures, in pixels."""
         ...
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
@@ -231,7 +233,7 @@ async def replay_jpeg(
     due_s: float | None = None
     shown_90k = at_90k
     while True:
-        found = await source.find_from(camera_id, position_90k)
+        found = await source.find_from(camera_id, position_90k, width)
         if found is None:
             if sequence == 0:
                 raise NotFoundError(f"camera {camera_id} has no recording from that time on")

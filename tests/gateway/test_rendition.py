@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.camera import Camera
-from gateway.camera_settings import RenditionName
+from gateway.camera_settings import RecordSubMode, RenditionName
 from gateway.errors import NotFoundError, SettingsError
 from gateway.service import CaptureService
 from gateway.session import SessionState
@@ -62,6 +62,17 @@ async def test_a_sub_stream_is_captured_only_while_it_has_a_viewer_and_has_a_sta
     await eventually(lambda: camera.sub and camera.sub.session.state is SessionState.STOPPED, "the sub stream stopped")
     assert camera.session.state is SessionState.LIVE
     assert camera.viewers == {}
+
+
+@real
+async def test_a_recorded_sub_stream_is_captured_without_a_viewer_as_long_as_it_records(opened: Open) -> None:
+    camera = opened(record_sub="always", capture_linger=0)
+    assert camera.sub is not None
+    await camera.sub.wait_for_keyframe(10)
+    assert camera.session.state is SessionState.STOPPED
+    never = camera.settings.model_copy(update={"record_sub": RecordSubMode.NEVER})
+    camera.reconfigure(never, camera.main._engine_factory)
+    await eventually(lambda: camera.sub and camera.sub.session.state is SessionState.STOPPED, "the sub stream stopped")
 
 
 @real

@@ -11,7 +11,7 @@ from gateway.service import CaptureService
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.sequence_mapping import PacketFormat
 from gateway.webrtc.rtp.video_sender import VideoSender
-from hls.archive.recorder import CameraRecorder
+from hls.archive.recorder import StreamRecorder
 from hls.archive.recording import Recording, SequenceNumbers
 from hls.live.service import LiveStream
 from hls.parts.part import PartSamples
@@ -59,7 +59,7 @@ async def test_webrtc_sends_a_packet_before_hls_publishes_its_part_and_the_recor
 
     monkeypatch.setattr(stream, "attach", noted_attach)
     executor = ThreadPoolExecutor(1)
-    recorder = CameraRecorder(
+    recorder = StreamRecorder(
         hub,
         stream,
         Recording("yard", tmp_path, 600, FsyncMode.NEVER),

@@ -12,6 +12,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.media import Packet
 from hls.archive.fragment import Fragment
@@ -32,9 +33,10 @@ def record(
     numbers: SequenceNumbers | None = None,
     *,
     finish: bool = True,
+    rendition: RenditionName = RenditionName.MAIN,
 ) -> list[SegmentWithFragments]:
     """Write packets as a recorder does. Return all segments; with ``finish=False`` the last one still grows."""
-    recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER)
+    recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER, rendition=rendition)
     recording.numbers = numbers or SequenceNumbers()
     progress = recording.write([(part, 0) for part in parts_of(packets, finish=finish)])
     assert progress.error is None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from gateway.access import Scope
-from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, RenditionName, StartMode
+from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, RecordSubMode, RenditionName, StartMode
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.config.field import describe_field
 from gateway.status import CaptureStatus
@@ -52,6 +52,7 @@ class Camera(CaptureStatus):
     """A camera with its state, viewers and live edge. Rates are measured; ``null`` is not known (yet)."""
 
     record: RecordMode
+    record_sub: RecordSubMode
     start: StartMode
     webrtc: WebRtcStats
 
@@ -102,7 +103,8 @@ NewCamera = _optional(
         str | None,
         Field(
             default=None,
-            description="the camera's second, smaller stream of the same picture; pulled only while a viewer uses it",
+            description="the camera's second, smaller stream of the same picture; pulled only while a viewer uses it"
+            " or record_sub records it",
             json_schema_extra={"writeOnly": True},
         ),
     ),
@@ -142,6 +144,7 @@ class Segment(BaseModel):
 
     id: str
     camera_id: str
+    rendition: RenditionName = Field(description="the stream of the camera that it is a recording of")
     state: SegmentState
     start: Time
     end: Time
@@ -156,7 +159,7 @@ class Segment(BaseModel):
     frames: int
     bitrate_bps: int | None
     longest_gap_s: float
-    continues: bool = Field(description="whether nothing is missing between the previous segment and this one")
+    continues: bool = Field(description="whether nothing is missing between the stream's previous segment and this one")
     end_reason: EndReason | None
     protected: bool = Field(description="whether retention keeps it")
     sha256: str | None
@@ -171,6 +174,7 @@ class Segment(BaseModel):
         return cls(
             id=segment.name,
             camera_id=segment.camera_id,
+            rendition=segment.rendition,
             state=segment.state,
             start=to_rfc3339(segment.start_90k),
             end=to_rfc3339(segment.end_90k),

@@ -5,15 +5,19 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from gateway.camera_settings import RenditionName
 from gateway.config.faults import describe
 from gateway.errors import BadRequestError, NotFoundError
 from gateway.times import parse_span
 from hls.archive.segment import parse_name
+from web.api.describe import Parameter
 from web.gateway import GATEWAY
 
 M = TypeVar("M", bound=BaseModel)
 
 JSON = "application/json"
+
+RENDITIONS = ["auto", *(name.value for name in RenditionName)]
 
 
 def segment_id(request: web.Request) -> str:
@@ -40,6 +44,24 @@ def wait_s(request: web.Request, most_s: float) -> float:
     if not (text.isascii() and text.isdecimal() and len(text) < 6):
         raise BadRequestError("wait must be a whole number of seconds")
     return min(float(text), most_s)
+
+
+RENDITION = {
+    "rendition": Parameter(
+        "The stream that was recorded: `main` or `sub` alone. `auto`, or none: both, or the best", {"enum": RENDITIONS}
+    )
+}
+
+
+def parse_rendition(request: web.Request, name: str = "rendition") -> RenditionName | None:
+    """The stream that a query asks for; ``None`` for none or ``auto``. Raises ``BadRequestError``."""
+    text = request.query.get(name)
+    if text is None or text == "auto":
+        return None
+    try:
+        return RenditionName(text)
+    except ValueError:
+        raise BadRequestError(f"{name}: {text[:20]!r} is no stream of a camera: name auto, main or sub") from None
 
 
 async def require_recorded_camera(request: web.Request, camera_id: str) -> None:

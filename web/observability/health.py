@@ -60,11 +60,14 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
 
 def _archive(gateway: Gateway) -> Iterator[Finding]:
     status = gateway.archive.status()
-    for camera_id, recorder in status.cameras.items():
+    for (camera_id, name), recorder in gateway.archive.streams():
+        is_main = name is RenditionName.MAIN
         if recorder.error is not None and recorder.error != status.index_error:
-            yield ("archive", camera_id, f"the camera is not recorded: {recorder.error}")
+            what = "the camera" if is_main else "the camera's sub stream"
+            yield ("archive", camera_id, f"{what} is not recorded: {recorder.error}")
         elif recorder.lag_s > LAG_MAX_S:
-            late = f"the recording is {recorder.lag_s:.0f} s behind the camera"
+            what = "the recording" if is_main else "the recording of the sub stream"
+            late = f"{what} is {recorder.lag_s:.0f} s behind the camera"
             yield ("archive", camera_id, f"{late}: the disk of DATA_DIR is slow or hangs")
     if status.index_error is not None:
         yield ("archive", None, f"the index cannot be written, recording goes on: {status.index_error}")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_mock_engine, event
 from sqlalchemy.dialects import postgresql
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.errors import SettingsError, StorageError, UnavailableError
 from hls.archive import index as index_module
@@ -21,7 +22,16 @@ from hls.archive.database import INDEX_FILE
 from hls.archive.fragment import Fragment, pack_fragments, unpack_fragments
 from hls.archive.hls_segments import hls_segments
 from hls.archive.index import SegmentIndex
-from hls.archive.segment import EndReason, Segment, SegmentState, parse_name, segment_name, segment_path
+from hls.archive.segment import (
+    EndReason,
+    RecordedStream,
+    Segment,
+    SegmentState,
+    parse_name,
+    rendition_of,
+    segment_name,
+    segment_path,
+)
 from hls.archive.table import SegmentTable
 from tests.support.postgres import postgres
 from tests.support.sources.encoded import START_90K
@@ -129,6 +139,64 @@ def test_pages_have_each_overlapping_segment_once_in_order(
     assert found == [make(number) for number in expected]
 
 
+def make_sub(number: int, **more: int) -> Segment:
+    """What the sub stream recorded of the same ten minutes."""
+    start_90k = START_90K + number * 600 * CLOCK_RATE
+    name = segment_name(start_90k, rendition=RenditionName.SUB)
+    made = make(number, name=name, rendition=RenditionName.SUB, width=320, height=180)
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def test_both_streams_are_listed_by_time_and_each_alone(any_index: SegmentTable) -> None:
+    main, sub = [make(number) for number in range(4)], [make_sub(number, sequence=number) for number in range(4)]
+    for segment in [*main, *sub]:
+        any_index.save(segment, FRAGMENTS)
+    both = [each for pair in zip(main, sub, strict=True) for each in pair]
+    assert any_index.page("door", None, None, 10) == both
+    assert any_index.page("door", main[1].start_90k, None, 3) == both[2:5]
+    assert any_index.page("door", None, None, 10, (main[1].start_90k, main[1].name)) == both[3:]
+    assert any_index.page("door", None, None, 10, rendition=RenditionName.SUB) == sub
+    assert any_index.page("door", None, None, 10, rendition=RenditionName.MAIN) == main
+    assert any_index.at("door", main[2].start_90k, RenditionName.SUB) == (sub[2], sub[3])
+    assert [segment for segment, _ in any_index.hls_span("door", None, None, 9, RenditionName.SUB)] == sub
+    assert [segment for segment, _ in any_index.span("door", None, None, 9)] == main
+    assert (any_index.newest("door"), any_index.newest("door", RenditionName.SUB)) == (main[3], sub[3])
+    assert any_index.oldest("door", 9, RenditionName.SUB) == sub
+    assert any_index.get("door", sub[1].name) == (sub[1], FRAGMENTS)
+
+
+def test_each_stream_has_usage_and_numbers_of_its_own(any_index: SegmentTable) -> None:
+    for number in range(3):
+        any_index.save(make(number), ())
+        any_index.save(make_sub(number, size=10), ())
+    assert {each.stream.rendition: (each.segments, each.size) for each in any_index.usage()} == {
+        RenditionName.MAIN: (3, 3003),
+        RenditionName.SUB: (3, 30),
+    }
+    sub = RecordedStream("door", RenditionName.SUB)
+    any_index.remove("door", make_sub(0).name)
+    any_index.renumber(sub)
+    assert [s.sequence for s in any_index.page("door", None, None, 9, rendition=sub.rendition)] == [0, 150]
+    assert [s.sequence for s in any_index.page("door", None, None, 9, rendition=RenditionName.MAIN)] == [0, 150, 300]
+    assert any_index.start_after(sub, 0, 0, make(9).start_90k) == make_sub(2).start_90k
+
+
+def test_protection_covers_what_the_other_stream_recorded_of_that_time(any_index: SegmentTable) -> None:
+    # A sub stream's keyframes are elsewhere: its files begin some seconds later.
+    late = {number: make_sub(number).start_90k + 5 * CLOCK_RATE for number in range(3)}
+    for number in range(3):
+        any_index.save(make(number), ())
+        any_index.save(make_sub(number, start_90k=late[number]), ())
+
+    def protected() -> list[str]:
+        return [segment.name for segment in any_index.page("door", None, None, 9) if segment.is_protected]
+
+    assert any_index.set_protected("door", make(1).name, True)
+    assert protected() == [make(1).name, make_sub(1).name]
+    assert any_index.set_protected("door", make_sub(1).name, False)
+    assert protected() == []
+
+
 def test_a_time_has_a_segment_before_and_after(any_index: SegmentTable) -> None:
     for number in (0, 1, 5):
         any_index.save(make(number), ())
@@ -143,7 +211,7 @@ def test_segments_being_deleted_are_not_listed(any_index: SegmentTable) -> None:
     any_index.begin_delete([make(1)])
     assert any_index.page("door", None, None, 10) == [make(0), make(2)]
     assert any_index.get("door", make(1).name) is None
-    assert [total.size for total in any_index.camera_usage()] == [2002]
+    assert [total.size for total in any_index.usage()] == [2002]
     any_index.end_delete([make(1)])
     assert any_index.in_state(SegmentState.DELETING) == []
     with any_index.transaction() as connection:
@@ -151,12 +219,12 @@ def test_segments_being_deleted_are_not_listed(any_index: SegmentTable) -> None:
         assert len(connection.execute(schema.fragment_list.select()).all()) == 2
 
 
-def test_camera_usage_and_oldest_segments_respect_protection(any_index: SegmentTable) -> None:
+def test_usage_and_oldest_segments_respect_protection(any_index: SegmentTable) -> None:
     any_index.save(make(0), ())
     any_index.set_protected("door", make(0).name, True)
     any_index.save(make(1), ())
     any_index.save(make(2, state=SegmentState.GROWING), ())
-    [total] = any_index.camera_usage()
+    [total] = any_index.usage()
     assert (total.segments, total.size, total.protected_size, total.oldest_90k) == (3, 3003, 1000, START_90K)
     assert any_index.oldest("door", 10) == [make(1)]
 
@@ -173,11 +241,14 @@ def test_the_newest_segment_has_the_highest_number(any_index: SegmentTable) -> N
     [
         lambda index: index.page("door", START_90K, None, 100),
         lambda index: index.page("door", None, None, 100, (START_90K, "segment")),
+        lambda index: index.page("door", START_90K, None, 100, rendition=RenditionName.SUB),
+        lambda index: index.newest("door", RenditionName.SUB),
+        lambda index: index.set_protected("door", "segment_20261122T185000Z", True),
         lambda index: index.hls_span("door", START_90K, START_90K + 1, 100),
         lambda index: index.at("door", START_90K),
         lambda index: index.oldest("door", 64),
         lambda index: index.without_hash(16),
-        lambda index: index.camera_usage(),
+        lambda index: index.usage(),
     ],
 )
 def test_frequent_queries_neither_sort_nor_scan_the_table(
@@ -211,7 +282,7 @@ def test_pages_spans_and_the_unhashed_are_the_same_in_every_database(any_index: 
     any_index.set_metadata(replace(segments[3], sha256="ab" * 32, metadata={"scene": {"people": 3}}))
     assert any_index.without_hash(9) == [segments[2], segments[1], segments[0]]
     any_index.remove("door", segments[1].name)
-    any_index.renumber("door")
+    any_index.renumber(RecordedStream("door"))
     assert [s.sequence for s in any_index.page("door", None, None, 9)] == [0, 150, 300]
     assert any_index.names("door")[segments[3].name] == (SegmentState.CLOSED, segments[3].size)
     assert any_index.cameras() == ["door"]
@@ -318,10 +389,13 @@ def test_fragments_pack_and_unpack(values: list[tuple[int, int, int, bool]]) -> 
     assert unpack_fragments(pack_fragments(tuple(fragments)), 77) == tuple(fragments)
 
 
-@given(st.integers(0, 4_000_000_000), st.integers(0, 999))
-def test_names_contain_their_second_and_sort_by_time(seconds: int, suffix: int) -> None:
-    name = segment_name(seconds * CLOCK_RATE + 1, suffix)
+@given(st.integers(0, 4_000_000_000), st.integers(0, 999), st.sampled_from(RenditionName))
+def test_names_contain_their_second_and_stream_and_sort_by_time(
+    seconds: int, suffix: int, rendition: RenditionName
+) -> None:
+    name = segment_name(seconds * CLOCK_RATE + 1, suffix, rendition)
     assert parse_name(name) == seconds * CLOCK_RATE
+    assert rendition_of(name) is rendition
     assert name < segment_name((seconds + 1) * CLOCK_RATE)
     path = segment_path(Path("data"), "door", name)
     assert path.parent.name.replace("-", "") in name

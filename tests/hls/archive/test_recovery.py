@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from hls.archive.recovery import Recovery, recover
 from hls.archive.scan import scan
@@ -105,6 +106,20 @@ def test_a_lost_index_is_rebuilt_from_the_files(tmp_path: Path) -> None:
             assert getattr(found[0], name) == getattr(segment, name), name
         assert found[0].continues == segment.continues
         assert (found[0].sequence, found[0].discontinuities) == (segment.sequence, segment.discontinuities)
+    index.close()
+
+
+def test_an_index_from_files_alone_knows_the_stream_of_each(tmp_path: Path) -> None:
+    main = record(tmp_path, encode(EncoderSettings(seconds=5)), segment_s=2)
+    sub = record(tmp_path, encode(EncoderSettings(seconds=5)), segment_s=2, rendition=RenditionName.SUB)
+    assert [segment.name for segment, _ in sub] == [f"{segment.name}_sub" for segment, _ in main]
+    index = index_of(tmp_path)
+    assert recover(tmp_path, index).added == 6
+    for rendition, recordings in ((RenditionName.MAIN, main), (RenditionName.SUB, sub)):
+        found = index.span("door", None, None, 9, rendition)
+        assert [(s.name, s.rendition, s.sequence) for s, _ in found] == [
+            (s.name, rendition, s.sequence) for s, _ in recordings
+        ]
     index.close()
 
 

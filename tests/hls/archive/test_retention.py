@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, seconds_90k
 from gateway.errors import StorageError
 from hls.archive.clock_file import STATE_FILE, write_confirmation
@@ -28,7 +29,7 @@ from hls.archive.retention import (
     select_segments,
 )
 from hls.archive.retention_job import RetentionJob
-from hls.archive.segment import Segment, SegmentState
+from hls.archive.segment import RecordedStream, Segment, SegmentState
 from tests.support.eventually import eventually
 from tests.support.recording import record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
@@ -164,7 +165,7 @@ def test_the_age_limit_has_a_budget_and_the_others_do_not() -> None:
     budget = AgeBudget()
 
     def delete(now_s: float, disk: DiskUsage) -> list[str]:
-        left = {"door": budget.left_90k("door", now_s)}
+        left = {RecordedStream("door"): budget.left_90k(RecordedStream("door"), now_s)}
         chosen = select_segments([dated(hours, None, now_90k)], limits, disk, now_90k, left)
         for segment, reason in chosen:
             if reason is Reason.AGE:
@@ -177,6 +178,42 @@ def test_the_age_limit_has_a_budget_and_the_others_do_not() -> None:
     assert delete(0.0, ample) == []
     assert delete(1800 / AGE_RATE, ample) == ["age"]
     assert delete(1800 / AGE_RATE, DiskUsage({"door": 700}, 0, max_bytes=500)) == ["all_bytes", "all_bytes"]
+
+
+def as_sub(segment: Segment, **more: object) -> Segment:
+    return replace(segment, name=f"{segment.name}_sub", rendition=RenditionName.SUB, **more)  # type: ignore[arg-type]
+
+
+def test_each_stream_has_an_age_limit_and_a_budget_of_its_own() -> None:
+    main = [make("door", number) for number in range(4)]
+    sub = [as_sub(segment) for segment in main]
+    now_90k = main[3].end_90k
+    limits = {"door": CameraLimits(max_age_s=15, sub_max_age_s=25)}
+
+    def delete(left: dict[RecordedStream, float]) -> list[str]:
+        chosen = select_segments(candidates(main, sub), limits, DiskUsage({"door": 800}, 0), now_90k, left)
+        assert {reason for _, reason in chosen} <= {Reason.AGE}
+        return [segment.name for segment, _ in chosen]
+
+    assert delete({}) == ["door-0", "door-0_sub", "door-1"]
+    assert delete({main[0].stream: 0.0, sub[0].stream: 1.0}) == ["door-0_sub"]
+    limits["door"] = CameraLimits(max_age_s=15)
+    assert delete({}) == ["door-0", "door-1"]
+
+
+def test_both_streams_share_the_limits_of_size_and_the_oldest_goes_first() -> None:
+    """Seven days of main and ninety of sub in small: what only the sub stream still has goes first."""
+    sub = [as_sub(make("door", number, size=10)) for number in range(9)]
+    main = [make("door", number) for number in range(6, 9)]
+    used = {"door": 390}
+
+    def delete(max_bytes: int) -> list[str]:
+        limits = {"door": CameraLimits(max_bytes=max_bytes)}
+        return [each.name for each, _ in select_segments(candidates(main, sub), limits, DiskUsage(used, 0), None)]
+
+    assert delete(360) == ["door-0_sub", "door-1_sub", "door-2_sub"]
+    assert delete(320)[-2:] == ["door-5_sub", "door-6"]
+    assert delete(210)[-3:] == ["door-6", "door-6_sub", "door-7"]
 
 
 class HostClock:
@@ -303,7 +340,7 @@ async def test_the_job_deletes_files_rows_and_thumbnails_but_no_pinned_segment(t
     assert sorted(path.stem for path in tmp_path.rglob("*.mp4")) == kept
     assert not thumbnail.exists()
     assert await retention_job.run_once() == 1
-    assert retention_job.deleted == {"age": 4}
+    assert retention_job.deleted == {(RenditionName.MAIN, "age"): 4}
     await index.close()
     executor.shutdown()
 

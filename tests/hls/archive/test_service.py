@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, SettingsError
 from gateway.media import Packet
 from gateway.service import CaptureService
+from hls.archive.check import check_archive
 from hls.archive.database import INDEX_FILE
 from hls.archive.disk_error import DiskFault
 from hls.archive.recording import DISK_RETRY_S, Recording
@@ -33,12 +35,14 @@ from web.settings import Settings, load_settings
 
 def settings_for(data_dir: Path, **more: object) -> Settings:
     return load_settings(
-        data_dir=data_dir,
-        cameras={"door": {"url": "rtsp://127.0.0.1:9/door"}},
-        archive_segment_seconds=2,
-        archive_min_free_bytes=0,
-        start="on-demand",
-        **more,
+        **{
+            "data_dir": data_dir,
+            "cameras": {"door": {"url": "rtsp://127.0.0.1:9/door"}},
+            "archive_segment_seconds": 2,
+            "archive_min_free_bytes": 0,
+            "start": "on-demand",
+            **more,
+        }
     )
 
 
@@ -272,6 +276,87 @@ async def test_a_camera_that_is_never_recorded_has_no_recorder(tmp_path: Path) -
     await archive.start()
     assert not archive.recorders()
     await archive.close()
+
+
+def with_sub(data_dir: Path, **more: object) -> Settings:
+    door = {"url": "rtsp://127.0.0.1:9/door", "sub_url": "rtsp://127.0.0.1:9/small", **more}
+    return load_settings(
+        data_dir=data_dir,
+        cameras={"door": door},
+        archive_segment_seconds=2,
+        archive_min_free_bytes=0,
+        start="on-demand",
+    )
+
+
+async def opened(settings: Settings) -> Archive:
+    archive = Archive(settings, CaptureService(settings.camera_settings()))
+    await archive.start()
+    return archive
+
+
+def publish_both(archive: Archive, seconds: float = 3) -> None:
+    publish(archive, encode(EncoderSettings(seconds=seconds, width=320, height=240)))
+    sub = archive.service.camera("door").rendition(RenditionName.SUB)
+    for packet in encode(EncoderSettings(seconds=seconds)):
+        sub.hub.publish(packet)
+
+
+@pytest.mark.integration
+async def test_both_streams_are_recorded_with_names_numbers_and_a_status_of_their_own(tmp_path: Path) -> None:
+    archive = await opened(with_sub(tmp_path, record_sub="always"))
+    publish_both(archive)
+    await eventually(
+        lambda: all(status.segments_closed for _, status in archive.streams()), "each stream has a finished segment"
+    )
+    door = archive.recorders()["door"]
+    assert door.sub is not None
+    assert (door.segment, door.sub.segment) == ("segment_20261122T185002Z", "segment_20261122T185002Z_sub")
+    assert door.sub.bytes_written < door.bytes_written
+    assert (archive.live_position("door") or ("",))[0] == door.segment
+    await archive.close()
+    archive = await opened(with_sub(tmp_path))
+    main, sub = [await reader_of(archive).page("door", rendition=name) for name in RenditionName]
+    assert [(s.name, s.width, s.sequence) for s in main] == [
+        ("segment_20261122T185000Z", 320, 0),
+        ("segment_20261122T185002Z", 320, 1),
+    ]
+    assert [(s.name, s.width, s.sequence) for s in sub] == [
+        ("segment_20261122T185000Z_sub", 160, 0),
+        ("segment_20261122T185002Z_sub", 160, 1),
+    ]
+    for segment in [*main, *sub]:
+        assert decode(reader_of(archive).path(segment)) == ""
+    await archive.close()
+    assert check_archive(with_sub(tmp_path)) == []
+
+
+async def test_a_sub_stream_alone_is_recorded_and_its_recordings_stay_without_it(tmp_path: Path) -> None:
+    archive = await opened(with_sub(tmp_path, record="never", record_sub="always"))
+    publish_both(archive, 1)
+    await eventually(lambda: archive.live_position("door"), "the sub stream is recorded")
+    door = archive.recorders()["door"]
+    assert door.sub is not None
+    assert (door.is_recording, door.sub.is_recording) == (False, True)
+    before = archive.service.camera("door").settings
+    for changed in (with_sub(tmp_path, record="never"), settings_for(tmp_path, record="never")):
+        camera = archive.service.change_camera("door", changed.camera_settings()["door"])
+        await archive.change_camera(before, camera)
+        before = camera.settings
+        assert not archive.recorders()
+        assert [s.name for s in await reader_of(archive).page("door")] == ["segment_20261122T185000Z_sub"]
+    await archive.close()
+    await archive.service.close()
+
+
+async def test_the_sub_stream_has_the_age_limit_of_the_main_stream_unless_it_has_its_own(tmp_path: Path) -> None:
+    for given, sub_max_age_s in (({}, None), ({"archive_max_age": 60}, 60), ({"archive_sub_max_age": 90}, 90)):
+        settings = with_sub(tmp_path, **given)
+        limits = Archive(settings, CaptureService(settings.camera_settings()))._limits()["door"]
+        assert (limits.age_s(RenditionName.MAIN), limits.age_s(RenditionName.SUB)) == (
+            given.get("archive_max_age"),
+            sub_max_age_s,
+        )
 
 
 async def test_a_second_gateway_cannot_use_the_directory(archive: Archive, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import m3u8
 import pytest
 
 from gateway.clock import CLOCK_RATE
-from hls.archive.hls_segments import HLS_TARGET_S, HlsSegment, hls_segments
+from hls.archive.hls_segments import HLS_TARGET_S, hls_segments
 from hls.archive.recording import SequenceNumbers
-from hls.archive.segment import Segment, SegmentWithFragments
+from hls.archive.segment import SegmentWithFragments
 from hls.mp4.init_segment import shared_init
 from hls.playback.dvr import playlist
+from hls.playback.rendition_merge import Piece
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.recording import record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
@@ -24,10 +25,10 @@ def recorded(data_dir: Path) -> list[SegmentWithFragments]:
     return [*first, *record(data_dir, later, segment_s=6, numbers=numbers)]
 
 
-def listed(recordings: list[SegmentWithFragments]) -> list[tuple[Segment, list[HlsSegment]]]:
+def listed(recordings: list[SegmentWithFragments]) -> list[Piece]:
     """As the archive hands them to the playlist."""
     return [
-        (segment, hls_segments(fragments, is_complete=segment.end_reason is not None))
+        Piece(segment, hls_segments(fragments, is_complete=segment.end_reason is not None))
         for segment, fragments in recordings
     ]
 

@@ -72,7 +72,9 @@ class Archive:
         self.data_dir = data_dir
         self.recordings = list(recordings)
 
-    async def find_from(self, camera_id: str, time_90k: int) -> tuple[Segment, Sequence[Fragment]] | None:
+    async def find_from(
+        self, camera_id: str, time_90k: int, width: int | None
+    ) -> tuple[Segment, Sequence[Fragment]] | None:
         return next((whole for whole in self.recordings if whole[0].end_90k > time_90k), None)
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
@@ -152,7 +154,9 @@ async def test_a_growing_file_is_read_on_as_it_grows(
     grown = iter(range(2, len(fragments) + 1))
 
     class Growing(Archive):
-        async def find_from(self, camera_id: str, time_90k: int) -> tuple[Segment, Sequence[Fragment]] | None:
+        async def find_from(
+            self, camera_id: str, time_90k: int, width: int | None
+        ) -> tuple[Segment, Sequence[Fragment]] | None:
             return segment, fragments[: next(grown, len(fragments))]
 
     frames = [frame for _, frame in await replay(Growing(tmp_path, archive.recordings), executor, 0, 60, monkeypatch)]

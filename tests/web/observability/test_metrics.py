@@ -68,8 +68,8 @@ async def test_the_metrics_of_dashboard_and_alerts_exist_and_count(client: Clien
     demo = (("camera", "demo"),)
     assert samples["liveedge_camera_packets_total"][*demo, MAIN] > 0
     assert samples["liveedge_hls_request_seconds_count"][*demo, ("kind", "multivariant")] == 1
-    assert samples["liveedge_archive_fsync_seconds_count"][demo] > 0
-    assert samples["liveedge_archive_fsync_seconds_sum"][demo] > 0
+    assert samples["liveedge_archive_fsync_seconds_count"][*demo, MAIN] > 0
+    assert samples["liveedge_archive_fsync_seconds_sum"][*demo, MAIN] > 0
     assert samples["liveedge_http_requests_total"][("method", "any"), ("route", "none"), ("status", "4xx")] == 1
     assert samples["liveedge_problems"][(("component", "capture"),)] == 0
     assert samples["liveedge_webrtc_packets_sent_total"][demo] == 0
@@ -296,7 +296,7 @@ async def test_what_hls_and_recordings_drop_is_counted_per_camera(client: Client
     series: dict[str, tuple[tuple[str, str], ...]] = {
         f"liveedge_hls_{kind}_total": (("camera", "yard"), MAIN) for kind in kinds
     }
-    series["liveedge_archive_audio_packets_dropped_total"] = (("camera", "yard"),)
+    series["liveedge_archive_audio_packets_dropped_total"] = (("camera", "yard"), MAIN)
 
     async def counted() -> list[float]:
         samples = await scrape(client)

@@ -108,6 +108,7 @@ def camera_answer(app: web.Application, camera: Camera) -> models.Camera:
     return models.Camera(
         **{**dict(status), "live_edge": gateway.live_edge(camera.id) or status.live_edge},
         record=camera.settings.record,
+        record_sub=camera.settings.record_sub,
         start=camera.settings.start,
         webrtc=WebRtcStats.of([viewer.stats() for viewer in gateway.webrtc.viewers_of(camera.id)]),
     )

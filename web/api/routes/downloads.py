@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from aiohttp import hdrs, web
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import to_rfc3339
 from gateway.errors import BadRequestError, ForbiddenError, NotFoundError
 from hls.archive.hls_segments import hls_segments
@@ -15,7 +16,7 @@ from hls.archive.segment import SegmentState
 from hls.playback.dvr import byte_range
 from web.api.describe import RANGE, SPAN, describe
 from web.api.file_answer import send_file
-from web.api.parameters import require_recorded_camera, segment_id, time_range
+from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, segment_id, time_range
 from web.auth.requests import span_of
 from web.gateway import GATEWAY
 
@@ -64,19 +65,24 @@ async def download(request: web.Request) -> web.StreamResponse:
 @describe(
     "archive",
     {200: "video/mp4", 206: "video/mp4", 304: None},
-    query={name: replace(parameter, required=True) for name, parameter in SPAN.items()},
+    query={**{name: replace(parameter, required=True) for name, parameter in SPAN.items()}, **RENDITION},
     headers={"Range": RANGE},
     errors=(400, 404, 416, 503),
 )
 async def clip(request: web.Request) -> web.StreamResponse:
-    """Download exactly one time range as one MP4, across segments and gaps."""
+    """Download exactly one time range as one MP4, across segments and gaps.
+
+    It is of one stream: of the main stream, unless more was recorded of the sub stream.
+    """
     reader, camera_id = request.app[GATEWAY].archive_reader, request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     if start_90k is None or end_90k is None:
         raise BadRequestError("a clip needs start and end: give both")
-    name = f"{camera_id}_{to_rfc3339(start_90k).replace(':', '')}.mp4"
+    rendition = parse_rendition(request)
+    stream = "_sub" if rendition is RenditionName.SUB else ""
+    name = f"{camera_id}_{to_rfc3339(start_90k).replace(':', '')}{stream}.mp4"
     try:
-        async with reader.clip(camera_id, start_90k, end_90k) as file:
+        async with reader.clip(camera_id, start_90k, end_90k, rendition) as file:
             headers: dict[str, str] = {
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
                 hdrs.CACHE_CONTROL: "no-cache",

@@ -2,12 +2,14 @@
 
 from aiohttp import hdrs, web
 
-from gateway.errors import NotFoundError
+from gateway.camera_settings import RenditionName
+from gateway.errors import BadRequestError, NotFoundError
 from hls.live.playlist import CONTENT_TYPE, with_query
 from hls.playback.composite_file import CompositeFile
-from web.api.describe import RANGE, SPAN, describe
+from hls.playback.playlists import PlaylistRequest
+from web.api.describe import RANGE, SPAN, Parameter, describe
 from web.api.file_answer import send_file
-from web.api.parameters import require_recorded_camera, time_range
+from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, time_range
 from web.auth.requests import span_of, token_query
 from web.gateway import GATEWAY
 
@@ -18,14 +20,33 @@ COMPRESS_IN_THREAD_BYTES = 64 * 1024
 
 
 @routes.get("/hls/{camera}/dvr.m3u8")
-@describe("HLS", {200: CONTENT_TYPE}, query=SPAN, errors=(400, 404, 503))
+@describe(
+    "HLS",
+    {200: CONTENT_TYPE},
+    query={
+        **SPAN,
+        **RENDITION,
+        "prefer": Parameter(
+            "One media playlist of both streams: this one where it was recorded, and the other one elsewhere",
+            {"enum": [name.value for name in RenditionName]},
+        ),
+    },
+    errors=(400, 404, 503),
+)
 async def dvr_playlist(request: web.Request) -> web.Response:
-    """The recording as a seekable playlist. Without ``end`` the playlist goes on into live."""
+    """The recording as a seekable playlist. Without ``end`` the playlist goes on into live.
+
+    Where both streams of the camera were recorded, it is a multivariant playlist.
+    """
     camera_id = request.match_info["camera"]
     start_90k, end_90k = time_range(request)
+    rendition, prefer = parse_rendition(request), parse_rendition(request, "prefer")
+    if rendition is not None and prefer is not None:
+        raise BadRequestError("rendition is one stream alone, and prefer is one before the other: give one of the two")
+    wanted = PlaylistRequest(camera_id, start_90k, end_90k, rendition, prefer)
     reader = request.app[GATEWAY].archive_reader
     try:
-        text = await reader.playlist(camera_id, start_90k, end_90k, base="../../archive/")
+        text = await reader.playlist(wanted, base="../../archive/")
     except NotFoundError:
         await require_recorded_camera(request, camera_id)
         raise

@@ -13,7 +13,7 @@ from hls.playback.reader import PAGE_MAX
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import SPAN, TIME, Parameter, describe
-from web.api.parameters import require_recorded_camera, segment_id, time_range
+from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, segment_id, time_range
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -27,19 +27,20 @@ PAGE_DEFAULT = 100
     {200: models.SegmentPage},
     query={
         **SPAN,
+        **RENDITION,
         "limit": Parameter("Segments in one answer", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX - 1}),
         "cursor": Parameter("``next_cursor`` of the previous answer"),
     },
     errors=(400, 404),
 )
 async def list_segments(request: web.Request) -> web.Response:
-    """List the segments that overlap a time range, oldest first."""
+    """List the segments that overlap a time range, oldest first: those of both streams, or of one."""
     reader, camera_id = request.app[GATEWAY].archive_reader, request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     limit = _limit(request)
     cursor = request.query.get("cursor")
     after = _parse_cursor(cursor) if cursor else None
-    segments = await reader.page(camera_id, start_90k, end_90k, limit + 1, after)
+    segments = await reader.page(camera_id, start_90k, end_90k, limit + 1, after, parse_rendition(request))
     if not segments:
         await require_recorded_camera(request, camera_id)
     more = len(segments) > limit
@@ -55,7 +56,7 @@ async def list_segments(request: web.Request) -> web.Response:
 @describe(
     "archive",
     {200: models.ArchivePosition},
-    query={"time": Parameter(f"The moment. {TIME_HELP}", TIME, required=True)},
+    query={"time": Parameter(f"The moment. {TIME_HELP}", TIME, required=True), **RENDITION},
     errors=(400, 404),
 )
 async def segment_at(request: web.Request) -> web.Response:
@@ -66,7 +67,7 @@ async def segment_at(request: web.Request) -> web.Response:
         raise BadRequestError("time is missing: give a time, or now")
     now_90k = request.app[GATEWAY].clock.wall_90k()
     try:
-        found = await reader.at(camera_id, parse_time(text, "time", now_90k))
+        found = await reader.at(camera_id, parse_time(text, "time", now_90k), parse_rendition(request))
     except NotFoundError:
         await require_recorded_camera(request, camera_id)
         raise
@@ -81,14 +82,14 @@ async def segment_at(request: web.Request) -> web.Response:
 @routes.post("/api/cameras/{camera}/segments/{segment}/protect")
 @describe("archive", {200: models.Segment}, errors=(404,))
 async def protect(request: web.Request) -> web.Response:
-    """Protect a segment from retention."""
+    """Protect a segment from retention, with what the camera's other stream recorded of its time."""
     return await _set_protected(request, True)
 
 
 @routes.delete("/api/cameras/{camera}/segments/{segment}/protect")
 @describe("archive", {200: models.Segment}, errors=(404,))
 async def unprotect(request: web.Request) -> web.Response:
-    """Let retention delete a segment again."""
+    """Let retention delete a segment again, with what the camera's other stream recorded of its time."""
     return await _set_protected(request, False)
 
 

@@ -5,69 +5,74 @@ from collections.abc import Iterable
 from prometheus_client.core import Metric
 
 from gateway.clock import CLOCK_RATE
+from hls.archive.segment import RecordedStream
 from hls.playback.reader import KINDS
 from web.gateway import Gateway
 from web.observability.metrics.families import counter, gauge, histogram, single
 
-LABELS = ("camera",)
+LABELS = ("camera", "rendition")
+
+
+def _labels(stream: RecordedStream) -> tuple[str, str]:
+    return stream.camera_id, stream.rendition.value
 
 
 def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
     """The families ``liveedge_archive_…``."""
-    recorders = gateway.archive.recorders()
+    recorders = list(gateway.archive.streams())
     yield gauge(
         "archive_recording",
-        "1 while the camera is recorded",
+        "1 while the stream is recorded",
         LABELS,
-        [((camera_id,), float(each.is_recording)) for camera_id, each in recorders.items()],
+        [(_labels(stream), float(each.is_recording)) for stream, each in recorders],
     )
     yield gauge(
         "archive_lag_seconds",
         "How far the recording on disk is behind the newest frame",
         LABELS,
-        [((camera_id,), each.lag_s) for camera_id, each in recorders.items()],
+        [(_labels(stream), each.lag_s) for stream, each in recorders],
     )
     yield counter(
         "archive_bytes",
         "Bytes recorded",
         LABELS,
-        [((camera_id,), each.bytes_written) for camera_id, each in recorders.items()],
+        [(_labels(stream), each.bytes_written) for stream, each in recorders],
     )
     yield counter(
         "archive_segments",
         "Archive segments finished",
         LABELS,
-        [((camera_id,), each.segments_closed) for camera_id, each in recorders.items()],
+        [(_labels(stream), each.segments_closed) for stream, each in recorders],
     )
     yield counter(
         "archive_packets_dropped",
         "Packets dropped by a slow disk",
         LABELS,
-        [((camera_id,), each.packets_dropped) for camera_id, each in recorders.items()],
+        [(_labels(stream), each.packets_dropped) for stream, each in recorders],
     )
     yield counter(
         "archive_audio_packets_dropped",
         "Audio packets that no recording has: from before its first frame, out of order, or broken",
         LABELS,
-        [((camera_id,), each.audio_packets_dropped) for camera_id, each in recorders.items()],
+        [(_labels(stream), each.audio_packets_dropped) for stream, each in recorders],
     )
     yield counter(
         "archive_gaps",
         "Archive segments with a gap before them",
         LABELS,
-        [((camera_id,), each.gaps) for camera_id, each in recorders.items()],
+        [(_labels(stream), each.gaps) for stream, each in recorders],
     )
     yield counter(
         "archive_unindexed_dropped",
         "Archive segments that the next start adds to the index, because too many waited for it",
         LABELS,
-        [((camera_id,), each.unindexed_dropped) for camera_id, each in recorders.items()],
+        [(_labels(stream), each.unindexed_dropped) for stream, each in recorders],
     )
     yield gauge(
         "archive_failing",
         "1 while recording fails",
         LABELS,
-        [((camera_id,), float(each.error is not None)) for camera_id, each in recorders.items()],
+        [(_labels(stream), float(each.error is not None)) for stream, each in recorders],
     )
     yield counter(
         "archive_requests_refused",
@@ -80,8 +85,8 @@ def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
     yield counter(
         "archive_segments_deleted",
         "Archive segments deleted by retention, by the limit that was reached",
-        ("reason",),
-        [((reason,), count) for reason, count in (status.segments_deleted or {}).items()],
+        ("rendition", "reason"),
+        [((name.value, reason), count) for (name, reason), count in gateway.archive.retention_job.deleted.items()],
     )
     yield counter(
         "archive_index_repairs",

@@ -19,7 +19,7 @@ export interface ArchivePosition {
 
 /** The archive. Credentials for some cameras only see those cameras; the other fields are then `null`. */
 export interface ArchiveStatus {
-  cameras: Record<string, RecorderStatus>;
+  cameras: Record<string, CameraRecordingStatus>;
   index_error: string | null;
   index_is_incomplete: boolean | null;
   index_repairs: number | null;
@@ -28,8 +28,10 @@ export interface ArchiveStatus {
   total_bytes: number | null;
   /** when the disk's space was measured; old if the disk hangs */
   disk_measured_at: string | null;
-  /** by the limit of retention that was reached */
+  /** of main streams, by the limit of retention that was reached */
   segments_deleted: Record<string, number> | null;
+  /** of sub streams, by the limit of retention that was reached */
+  sub_segments_deleted: Record<string, number> | null;
   clock: ClockStatus | null;
 }
 
@@ -73,6 +75,7 @@ export interface Camera {
   transcode: TranscodeStatus | null;
   live_edge: LiveEdge | null;
   record: RecordMode;
+  record_sub: RecordSubMode;
   start: StartMode;
   webrtc: WebRtcStats;
 }
@@ -87,6 +90,8 @@ export interface CameraPatch {
   engine?: EngineName | null;
   /** recordings that are older are deleted (unit: s) */
   archive_max_age?: number | null;
+  /** recordings of the sub stream that are older are deleted (unit: s) */
+  archive_sub_max_age?: number | null;
   /** the oldest recordings of the camera are deleted beyond this size; applies at once. Without it the camera has the limit of the setting for all cameras, which applies after a restart (unit: bytes) */
   archive_max_bytes?: number | null;
   /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written (unit: s) */
@@ -111,14 +116,37 @@ export interface CameraPatch {
   capture_linger?: number | null;
   /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too. A change finishes the file that is being written */
   record?: RecordMode | null;
+  /** whether the sub stream is recorded too: `always` keeps it captured as long as the gateway runs. It has no effect on a camera without `sub_url` */
+  record_sub?: RecordSubMode | null;
   /** whether a camera is captured all the time, or only while it has viewers or clients */
   start?: StartMode | null;
   /** whether the camera is transcoded to H.264 for WebRTC viewers that decode nothing that it sends (`auto`), or not (`never`); viewers that are watching keep what they have */
   transcode?: TranscodeMode | null;
   /** where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters */
   url?: string | null;
-  /** where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it */
+  /** where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it, or always where `record_sub` says so */
   sub_url?: string | null;
+}
+
+/** The state of the recording of one camera: that of its main stream, and beside it that of its sub stream. */
+export interface CameraRecordingStatus {
+  is_recording: boolean;
+  segment: string | null;
+  lag_s: number;
+  bytes_written: number;
+  segments_closed: number;
+  /** finished segments with a gap before them */
+  gaps: number;
+  packets_dropped: number;
+  /** audio packets that no segment has: from before its first frame, or out of order */
+  audio_packets_dropped: number;
+  /** finished segments that the next start adds to the index, because too many waited for it */
+  unindexed_dropped: number;
+  error: string | null;
+  /** why the disk cannot be written: full and quota end when there is space, the others when somebody repairs the disk or its mount */
+  disk_fault: DiskFault | null;
+  /** the recording of the sub stream; null where that is not recorded */
+  sub: RecorderStatus | null;
 }
 
 /** The optional body of start and stop. A second start of a `client_id` replaces its first. */
@@ -201,11 +229,13 @@ export interface NewCamera {
   camera_id: string;
   /** rtsp://user:password@host/path */
   url: string;
-  /** the camera's second, smaller stream of the same picture; pulled only while a viewer uses it */
+  /** the camera's second, smaller stream of the same picture; pulled only while a viewer uses it or record_sub records it */
   sub_url?: string | null;
   engine?: EngineName | null;
   /** recordings that are older are deleted (unit: s) */
   archive_max_age?: number | null;
+  /** recordings of the sub stream that are older are deleted (unit: s) */
+  archive_sub_max_age?: number | null;
   /** the oldest recordings of the camera are deleted beyond this size; applies at once. Without it the camera has the limit of the setting for all cameras, which applies after a restart (unit: bytes) */
   archive_max_bytes?: number | null;
   /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written (unit: s) */
@@ -230,6 +260,8 @@ export interface NewCamera {
   capture_linger?: number | null;
   /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too. A change finishes the file that is being written */
   record?: RecordMode | null;
+  /** whether the sub stream is recorded too: `always` keeps it captured as long as the gateway runs. It has no effect on a camera without `sub_url` */
+  record_sub?: RecordSubMode | null;
   /** whether a camera is captured all the time, or only while it has viewers or clients */
   start?: StartMode | null;
   /** whether the camera is transcoded to H.264 for WebRTC viewers that decode nothing that it sends (`auto`), or not (`never`); viewers that are watching keep what they have */
@@ -246,7 +278,10 @@ export interface Problem {
 /** When a camera is recorded. `always` keeps it captured too. */
 export type RecordMode = "always" | "capture" | "never";
 
-/** The state of one camera's recording. `lag_s`: how far the disk is behind the newest frame, in seconds. */
+/** Whether a sub stream is recorded. `always` keeps it captured too. */
+export type RecordSubMode = "always" | "never";
+
+/** The state of the recording of one stream. `lag_s`: how far the disk is behind the newest frame, in seconds. */
 export interface RecorderStatus {
   is_recording: boolean;
   segment: string | null;
@@ -275,6 +310,8 @@ export type Scope = "view" | "control" | "archive" | "admin";
 export interface Segment {
   id: string;
   camera_id: string;
+  /** the stream of the camera that it is a recording of */
+  rendition: RenditionName;
   state: SegmentState;
   start: string;
   end: string;
@@ -289,7 +326,7 @@ export interface Segment {
   frames: number;
   bitrate_bps: number | null;
   longest_gap_s: number;
-  /** whether nothing is missing between the previous segment and this one */
+  /** whether nothing is missing between the stream's previous segment and this one */
   continues: boolean;
   end_reason: EndReason | null;
   /** whether retention keeps it */
