@@ -37,6 +37,7 @@ class RequestKeeper:
         self._clock = clock
         self._unsaved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def start(self, service: CaptureService, keep_s: float) -> None:
         """Start what had been started, if the gateway was off for at most ``keep_s`` seconds (0: nothing)."""
@@ -50,11 +51,11 @@ class RequestKeeper:
 
     async def close(self) -> None:
         """Write once more, and end."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-            await self._save()
+        self._closing = True
+        self._unsaved.set()
+        if self._task is not None:
+            # Not cancelled: what is being written would be, by a thread, while this writes as well.
+            await asyncio.wait([self._task])
 
     async def _restore(self, service: CaptureService, keep_s: float) -> None:
         try:
@@ -73,10 +74,12 @@ class RequestKeeper:
         log.info("%d requests of the EMS are restored", len(self._requests))
 
     async def _run(self) -> None:
-        while True:
+        is_last = False
+        while not is_last:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SAVE_INTERVAL_S):
+                async with asyncio.timeout(0.0 if self._closing else SAVE_INTERVAL_S):
                     await self._unsaved.wait()
+            is_last = self._closing
             self._unsaved.clear()
             await self._save()
 

@@ -91,7 +91,7 @@ async def test_a_capture_goes_on_after_a_restart_and_the_ems_sees_it(tmp_path: P
             await ems.emit("capture_stop_request", ask("operator", camera_id="yard"))
             await ems.expect("capture_status_response", lambda data: data.get("client_id") == "operator", at)
             # As after a power cut: what is on disk is what counts.
-            await eventually(lambda: b"recorder" in path.read_bytes(), "the request is kept")
+            await eventually(lambda: path.exists() and b"recorder" in path.read_bytes(), "the request is kept")
         at = len(ems.seen)
         async with Restartable(ems.url, path) as gateway:
             at, status = await ems.expect("capture_status_response", lambda data: data["camera_id"] == "yard", at)
