@@ -30,14 +30,14 @@ class SlowDisk:
 
 async def test_the_end_waits_for_what_is_being_written_and_then_writes_the_last_change() -> None:
     requests, disk = EmsRequests(), SlowDisk()
-    keeper = RequestKeeper(requests, RequestStore(lambda: None, disk.save), ManualClock())
-    await keeper.start(CaptureService({}), keep_s=0)
+    subject = RequestKeeper(requests, RequestStore(lambda: None, disk.save), ManualClock())
+    await subject.start(CaptureService({}), keep_s=0)
     requests.add("door", "operator", None)
-    keeper.changed()
+    subject.changed()
     await asyncio.to_thread(disk.begun.acquire)
     requests.add("door", "recorder", None)
-    keeper.changed()
-    closing = asyncio.create_task(keeper.close())
+    subject.changed()
+    closing = asyncio.create_task(subject.close())
     await asyncio.sleep(0.05)
     assert not closing.done()
     for _ in range(3):
