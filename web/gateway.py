@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from gateway.camera import Camera
-from gateway.camera_settings import CameraSettings, RenditionName
+from gateway.camera_settings import CameraSettings, RecordMode, RenditionName
 from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
@@ -43,6 +43,7 @@ from signaling.request_keeper import RequestStore
 from web.address_policy import refuse_metadata
 from web.camera_store import CameraStore
 from web.discontinuity_file import DiscontinuityFile
+from web.kept_windows import KeptWindowFiles
 from web.private_files import write_private
 from web.settings import Settings
 
@@ -68,12 +69,13 @@ class Gateway:
             referred_check=self._referred_check,
             transcode_max=settings.transcode_max,
         )
-        kept = DiscontinuityFile(settings.data_dir)
+        numbers = DiscontinuityFile(settings.data_dir)
         self.live = LiveService(
             self.service,
             clock=clock,
             numbers_90k=lambda: self.archive.numbers_90k,
-            discontinuities=DiscontinuityNumbers(kept.load, kept.save),
+            discontinuities=DiscontinuityNumbers(numbers.load, numbers.save),
+            kept=KeptWindowFiles(settings.data_dir, self._is_never_recorded),
         )
         self.archive = Archive(
             settings, self.service, clock, lambda rendition: self.live.stream(rendition.camera_id, rendition.name)
@@ -135,6 +137,10 @@ class Gateway:
         # The recordings get the last parts from the live streams.
         await self._close_all(self.archive.close(), self.live.close())
         self.archive_reader.close()
+
+    def _is_never_recorded(self, camera_id: str) -> bool:
+        camera = self.service.cameras.get(camera_id)
+        return camera is None or camera.settings.record is RecordMode.NEVER
 
     def live_edge(self, camera_id: str) -> LiveEdge | None:
         """Current live position, for every protocol that a client can resume on; ``None`` before the first frame."""

@@ -11,6 +11,7 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.clock import to_seconds
@@ -45,6 +46,15 @@ class SegmentBuffer:
         """Segments that have left the playlist and are still available."""
         self._media: dict[str, bytes | memoryview] = {}
 
+    def resume(self, segments: Sequence[LiveSegment], discontinuities_removed: int) -> None:
+        """Begin with the complete segments of an earlier process."""
+        self.discontinuities_removed = discontinuities_removed
+        for segment in segments:
+            self.segments.append(segment)
+            self.duration_90k += segment.duration_90k
+            self.size += segment.size
+            self._add_media(segment)
+
     def media(self, name: str) -> bytes | memoryview | None:
         """The bytes of an init segment, a segment or a part; ``None`` if there are none (yet, or any more)."""
         return self._media.get(name)
@@ -70,15 +80,7 @@ class SegmentBuffer:
         """Make the open segment a complete one, and remove segments by rule 1."""
         segment, self.open_segment = self.open_segment, None
         assert segment is not None
-        # The bytes are kept once: the parts become views of the segment.
-        data = memoryview(b"".join(each.part.data for each in segment.parts))
-        self._media[segment.name] = data
-        offset = 0
-        for each in segment.parts:
-            view = data[offset : offset + len(each.part.data)]
-            each.part = replace(each.part, data=view)
-            self._media[each.name] = view
-            offset += len(view)
+        self._add_media(segment)
         segment.tail = tail
         segment.completed_at_s = now_s
         self.segments.append(segment)
@@ -111,6 +113,18 @@ class SegmentBuffer:
             if now_s < segment.completed_at_s + to_seconds(available_90k):
                 return
             self._discard(self._removed.popleft())
+
+    def _add_media(self, segment: LiveSegment) -> None:
+        """Make a complete segment available. The bytes are kept once: the parts become views of the segment."""
+        data = memoryview(b"".join(each.part.data for each in segment.parts))
+        self._media[segment.name] = data
+        self._media.setdefault(segment.init_name, segment.muxer.init)
+        offset = 0
+        for each in segment.parts:
+            view = data[offset : offset + len(each.part.data)]
+            each.part = replace(each.part, data=view)
+            self._media[each.name] = view
+            offset += len(view)
 
     def _evict(self) -> None:
         """Rule 3."""

@@ -1,372 +1,39 @@
-"""LiveService: the live streams of all cameras, and the requests that wait for their next part.
+"""LiveService: the live streams of all cameras, over restarts of the gateway.
 
-Theory of operation. Each rendition of a camera has one :class:`LiveStream`. It is a sink of its hub, so its
-:class:`~hls.live.window.LiveWindow` is fed while the camera is captured, with or without viewers: a playlist is
-available at once. Requests keep the camera captured. HLS has no connection, so the camera is released ``HOLD_S`` after
-the last request.
-
-Rules:
-
-1. One hold and one timer per rendition, whatever the number of viewers.
-2. Every wait ends: after ``READY_S`` for a camera that is starting, after three target durations for a blocking reload
-   or a hinted part (rfc8216bis §6.2.5.2). Then :class:`~gateway.errors.UnavailableError` is raised.
-3. Requests that wait for the same thing are one :class:`_Wait`: a change checks its condition once, and wakes them
-   together. The playlist is rendered once for all.
-4. A playlist's target durations never change, but a camera may be reconfigured. A window without a request in
-   ``RENEW_S`` is replaced when the camera's next run or stream begins, or its GOPs have become longer than the target
-   duration. The numbers continue.
-5. While the camera is away, the playlist stands still. A player that was there before continues with it when the camera
-   is back: its blocking reloads wait, and so does a plain reload, which is then answered with the playlist as it is,
-   because ffmpeg ends at a 503. A new player gets the multivariant playlist when there is live video.
-6. Both renditions are variants of one multivariant playlist. What the sub stream is has to be known for that: where it
-   never had a segment, the playlist waits for one, at most :data:`SUB_READY_S`, and then not again for :data:`RETRY_S`.
-   Its media playlist starts the sub stream as that of an on-demand camera does. Each media playlist reports the other.
-7. A playlist is *abandoned* when it stands still and there was no request for ``HOLD_S``. Then nobody gets it before
-   there is live video, and its segments are discarded when their lifetime is over.
-8. The camera's recording gets the samples of the same parts, also if the playlist fails.
+Each rendition of a camera has one :class:`~hls.live.stream.LiveStream`. When the gateway stops, the live windows that
+have players are left for its next process, which takes them when it starts.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from gateway.camera import Camera
 from gateway.camera_settings import RenditionName
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import BadRequestError, NotFoundError, UnavailableError
-from gateway.media import Packet, StreamInfo
-from gateway.rendition import Hold, Rendition
 from gateway.service import CaptureService
-from gateway.session import SessionState
-from hls.live.counters import LiveCounters
 from hls.live.discontinuities import DiscontinuityNumbers
-from hls.live.playlist import LIVE_NAME, SUB_LIVE_NAME, Rendered, Variant, multivariant, rendition_report
-from hls.live.window import LiveWindow
-from hls.parts.part import PartSamples
-from hls.parts.source import RecordedParts, SamplesSink
+from hls.live.stream import RENEW_S, LiveStream
+from hls.live.window_state import WindowState, dump, load
 
-HOLD_S = 10.0
-"""Longer than a player's pause between two requests: a target duration, or a stalled connection."""
-
-READY_S = 10.0
-"""A camera needs a second to connect and a GOP for its first segment. After this long the viewer gets an error."""
-
-SUB_READY_S = 4.0
-"""A sub stream with keyframes every 2 s has a segment by then. A player of the main stream waits no longer for it."""
-
-RENEW_S = 60.0
-"""A player without a request for a minute has ended, or will start again."""
-
-RETRY_S = 60.0
-"""How long a sub stream that gave no segment is not waited for again."""
+log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class _Wait:
-    """Requests that wait until ``is_ready``, each until its own deadline. Their results tell whether it is."""
+class KeptWindows(Protocol):
+    """Where live windows are between two processes. Blocking."""
 
-    is_ready: Callable[[], bool]
-    deadlines_s: dict[asyncio.Future[bool], float] = field(default_factory=dict)
+    def leave(self, camera_id: str, name: RenditionName, data: Sequence[bytes | memoryview]) -> None:
+        """Keep a window for the next process. Raises ``OSError``."""
+        ...
 
-    def end_all(self, result: bool) -> None:
-        for future in self.deadlines_s:
-            if not future.done():
-                future.set_result(result)
-
-    def end_overdue(self, now_s: float) -> None:
-        for future, deadline_s in self.deadlines_s.items():
-            if deadline_s <= now_s and not future.done():
-                future.set_result(False)
-
-
-class LiveStream:
-    """One rendition's live window and its viewers; see the module."""
-
-    def __init__(
-        self,
-        rendition: Rendition,
-        clock: Clock = SYSTEM_CLOCK,
-        numbers_90k: Callable[[], int] = lambda: 0,
-        discontinuities: DiscontinuityNumbers | None = None,
-    ) -> None:
-        self.rendition = rendition
-        self.other: LiveStream | None = None
-        """That of the camera's other rendition."""
-        self.counters = LiveCounters()
-        self._clock = clock
-        self._discontinuities = discontinuities if discontinuities is not None else DiscontinuityNumbers()
-        # A clock that was set back, over a restart, must not set the numbers back.
-        self.window = self._new_window(max(clock.wall_90k(), numbers_90k()))
-        self._variant: Variant | None = None
-        """The newest that was known."""
-        self._sub_missing_at_s = float("-inf")
-        """When a multivariant playlist last waited for the sub stream in vain."""
-        self._multivariant: tuple[object, Rendered] | None = None
-        """The newest one, and what it was made of."""
-        self._waits: dict[Hashable, _Wait] = {}
-        """By what is waited for."""
-        self._hold: Hold[Rendition] | None = None
-        self._is_abandoned = False
-        """Rule 7."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_due_s = 0.0
-        self._last_request_s = float("-inf")
-        self._run: int | None = None
-        self._info: StreamInfo | None = None
-        self._closed = False
-        self._recorded = RecordedParts()
-        self._detach = rendition.hub.attach(self._on_packet)
-
-    @property
-    def live_edge(self) -> tuple[int, int, int] | None:
-        """Media sequence number, part index and time of capture (90 kHz) of the newest part."""
-        return self.window.live_edge
-
-    # --- the camera's recording, as hls.parts.source.PartSource
-
-    def attach(self, sink: SamplesSink) -> Callable[[], None]:
-        """Give ``sink``, the camera's recording, the samples of all parts from the current GOP on."""
-        return self._recorded.attach(sink, self.rendition.hub.gop, self._clock.monotonic())
-
-    def end_run(self) -> None:
-        """The camera is lost: complete the open part."""
-        self._recorded.end_run()
-        version = self.window.version
-        self.window.end_run()
-        if self.window.version != version:
-            self._wake()
-
-    def open_samples(self) -> PartSamples | None:
-        """The frames that no part has yet."""
-        return self._recorded.open_samples()
-
-    # --- requests
-
-    async def multivariant_playlist(self) -> Rendered:
-        """The multivariant playlist of both renditions. Call it of the main one.
-
-        Raises :class:`~gateway.errors.UnavailableError` if there is no video soon.
-        """
-        self._on_request()
-        learning = self._learn_sub()
-        try:
-            if not self.window.is_playable:
-                await self._require("playable", lambda: self.window.is_playable, READY_S, is_first=True)
-            if learning is not None and not await learning:
-                self._sub_missing_at_s = self._clock.monotonic()
-        finally:
-            if learning is not None:
-                learning.cancel()
-        variants = [(variant, name) for variant, name in ((self.variant, LIVE_NAME), self._sub_variant()) if variant]
-        if self._multivariant is None or self._multivariant[0] != variants:
-            self._multivariant = variants, Rendered(multivariant(variants))
-        return self._multivariant[1]
-
-    @property
-    def variant(self) -> Variant | None:
-        """What the stream is, or was when it was last captured; ``None`` before the first segment."""
-        self._variant = self.window.variant() or self._variant
-        return self._variant
-
-    def _sub_variant(self) -> tuple[Variant | None, str]:
-        return (self.other.variant if self.other is not None else None), SUB_LIVE_NAME
-
-    def _learn_sub(self) -> asyncio.Task[bool] | None:
-        """Start the sub stream, if it is not known yet what it is: whether that was learned in time."""
-        sub = self.other
-        if sub is None or sub.variant is not None or sub.rendition.session.state is SessionState.FAILED:
-            return None
-        if self._clock.monotonic() - self._sub_missing_at_s < RETRY_S:
-            return None
-        sub._on_request()
-        waiting = sub._wait("variant", lambda: sub.variant is not None, SUB_READY_S)
-        return asyncio.create_task(waiting, name=f"learn-sub-{sub.rendition.camera_id}")
-
-    async def media_playlist(self, msn: int | None = None, part: int | None = None, *, delta: bool = False) -> Rendered:
-        """The media playlist, as soon as it has the requested part.
-
-        Raises :class:`~gateway.errors.BadRequestError` and :class:`~gateway.errors.UnavailableError`.
-        """
-        self._on_request()
-        if self._is_abandoned or self.window.targets is None:
-            await self._require("playlist", self._has_playlist, READY_S, is_first=True)
-        if msn is not None:
-            wanted = msn
-            if not self.window.has(wanted, part):
-                await self._require((wanted, part), lambda: self.window.has(wanted, part), self._blocking_timeout_s())
-        elif self.window.is_stalled:
-            seen = self.window, self.window.version
-            await self._wait(seen, lambda: (self.window, self.window.version) != seen, self._blocking_timeout_s())
-        return self.window.media_playlist(delta=delta, report=self._report())
-
-    async def media(self, name: str) -> bytes | memoryview:
-        """An init segment, a segment or a part. A hinted part is returned when it is complete.
-
-        Raises :class:`~gateway.errors.NotFoundError` and :class:`~gateway.errors.UnavailableError`.
-        """
-        self._on_request()
-        data = self.window.media(name)
-        if data is None and self.window.targets is not None and self.window.is_hinted(name):
-            await self._require(name, lambda: not self.window.is_hinted(name), self._blocking_timeout_s())
-            data = self.window.media(name)
-        if data is None:
-            raise NotFoundError(f"camera {self.rendition.label} has no {name}; reload the playlist")
-        return data
-
-    def _has_playlist(self) -> bool:
-        return self.window.targets is not None and not self._is_abandoned
-
-    def _report(self) -> str:
-        """The line that reports the other rendition's playlist."""
-        edge = self.other.live_edge if self.other is not None else None
-        if edge is None:
-            return ""
-        uri = SUB_LIVE_NAME if self.rendition.name is RenditionName.MAIN else f"../{LIVE_NAME}"
-        return rendition_report(uri, edge[0], edge[1])
-
-    def _target_of_other_s(self) -> int:
-        """The variants of one multivariant playlist have one target duration (RFC 8216 §6.2.4)."""
-        targets = self.other.window.targets if self.other is not None else None
-        return targets.target_duration_s if targets is not None else 0
-
-    # --- lifetime
-
-    def close(self) -> None:
-        """Release the camera, and fail the requests that wait."""
-        self._closed = True
-        self._detach()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._release()
-        self._wake()
-
-    def _new_window(self, wall_90k: int, after: LiveWindow | None = None) -> LiveWindow:
-        return LiveWindow(
-            wall_90k,
-            first_discontinuity=self._discontinuities.first(wall_90k),
-            after=after,
-            counters=self.counters,
-            least_target_s=self._target_of_other_s,
-            is_heard=lambda: self._hold is not None or self._recorded.has_sink,
-        )
-
-    def _on_packet(self, packet: Packet) -> None:
-        is_new = packet.run != self._run or (packet.info is not self._info and packet.info != self._info)
-        self._run, self._info = packet.run, packet.info
-        now_s = self._clock.monotonic()
-        is_due = is_new or (packet.is_keyframe and packet.is_video and self.window.is_target_too_short)
-        if is_due and self.window.targets is not None and now_s - self._last_request_s > RENEW_S:
-            self._variant = self.window.variant() or self._variant
-            self.window = self._new_window(self._clock.wall_90k(), after=self.window)
-            self._is_abandoned = False
-        version = self.window.version
-        try:
-            self.window.feed(packet, now_s)
-        finally:
-            self._recorded.feed(packet, now_s, self.window.segmenter)
-        if self.window.version != version:
-            self._discontinuities.note(self.window.newest_discontinuity)
-            if not self.window.is_stalled:
-                self._is_abandoned = False
-            self._wake()
-
-    def _on_request(self) -> None:
-        now_s = self._last_request_s = self._clock.monotonic()
-        self.window.advance(now_s)
-        if self._closed:
-            return
-        if self._hold is None:
-            self._is_abandoned = self.window.targets is not None and self.window.is_stalled
-            self._hold = self.rendition.hold("hls")
-        self._schedule(now_s + HOLD_S)
-
-    def _schedule(self, due_s: float) -> None:
-        """Call :meth:`_on_timer` at ``due_s`` at the latest. It finds out itself what is due."""
-        if self._timer is not None:
-            if self._timer_due_s <= due_s:
-                return
-            self._timer.cancel()
-        delay_s = max(0.0, due_s - self._clock.monotonic())
-        self._timer_due_s = due_s
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        now_s = self._clock.monotonic()
-        self.window.advance(now_s)
-        for wait in self._waits.values():
-            wait.end_overdue(now_s)
-        if self._waits:
-            self._last_request_s = now_s
-            deadlines_s = (each for wait in self._waits.values() for each in wait.deadlines_s.values())
-            self._schedule(min(now_s + HOLD_S, *deadlines_s))
-        elif now_s < self._last_request_s + HOLD_S:
-            self._schedule(self._last_request_s + HOLD_S)
-        else:
-            self._release()
-            if self.window.is_stalled and now_s > self._last_request_s + self.window.lifetime_s:
-                self.window.clear()
-            else:
-                self._schedule(now_s + RENEW_S)
-
-    def _release(self) -> None:
-        hold, self._hold = self._hold, None
-        if hold is not None:
-            hold.release()
-
-    def _wake(self) -> None:
-        """Let all requests go on whose condition is true."""
-        for wait in self._waits.values():
-            try:
-                is_ready = self._closed or wait.is_ready()
-            except BadRequestError:
-                is_ready = True  # the request itself raises it
-            if is_ready:
-                wait.end_all(not self._closed)
-
-    def _blocking_timeout_s(self) -> float:
-        """Three target durations (§6.2.5.2)."""
-        assert self.window.targets is not None
-        return 3.0 * self.window.targets.target_duration_s
-
-    async def _wait(self, what: Hashable, is_ready: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until ``is_ready``; whether it is. ``what`` is the same for requests with the same condition."""
-        if self._closed:
-            return False
-        deadline_s = self._clock.monotonic() + timeout_s
-        wait = self._waits.get(what)
-        if wait is None:
-            wait = self._waits[what] = _Wait(is_ready)
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        wait.deadlines_s[future] = deadline_s
-        self._schedule(deadline_s)
-        try:
-            return await future
-        finally:
-            del wait.deadlines_s[future]
-            if not wait.deadlines_s:
-                del self._waits[what]
-            self._last_request_s = self._clock.monotonic()
-
-    async def _require(
-        self, what: Hashable, is_ready: Callable[[], bool], timeout_s: float, *, is_first: bool = False
-    ) -> None:
-        """Wait until ``is_ready``. Raises :class:`~gateway.errors.UnavailableError` after ``timeout_s``.
-
-        A new player's request (``is_first``) fails at once if the camera has failed.
-        """
-        has_failed = is_first and self.rendition.session.state is SessionState.FAILED
-        if has_failed or not await self._wait(what, is_ready, timeout_s):
-            session = self.rendition.session
-            why = f": {session.error_message}" if session.error_message else ""
-            raise UnavailableError(
-                f"camera {self.rendition.label} is {session.state} and has no video at present{why}", retry_after_s=2
-            )
+    def take(self) -> Iterable[tuple[tuple[str, RenditionName], bytes]]:
+        """What the process before has left, by camera and rendition, on the same boot of the host. Only once."""
+        ...
 
 
 class LiveService:
-    """The live streams of all cameras. ``numbers_90k``: a time that never goes back, 0 if unknown."""
+    """See the module. ``numbers_90k``: a time that never goes back, 0 if unknown."""
 
     def __init__(
         self,
@@ -375,11 +42,15 @@ class LiveService:
         clock: Clock = SYSTEM_CLOCK,
         numbers_90k: Callable[[], int] = lambda: 0,
         discontinuities: DiscontinuityNumbers | None = None,
+        kept: KeptWindows | None = None,
     ) -> None:
         self._service = service
         self._clock = clock
         self._numbers_90k = numbers_90k
         self._discontinuities = discontinuities if discontinuities is not None else DiscontinuityNumbers()
+        self._kept = kept
+        self._states: dict[tuple[str, RenditionName], WindowState] = {}
+        """What the process before has left, for the streams that begin."""
         self._streams: dict[str, dict[RenditionName, LiveStream]] = {}
 
     @property
@@ -398,7 +69,8 @@ class LiveService:
                 streams.pop(name).close()
         for name, rendition in camera.renditions.items():
             if name not in streams:
-                streams[name] = LiveStream(rendition, self._clock, self._numbers_90k, self._discontinuities)
+                state = self._states.pop((camera.id, name), None)
+                streams[name] = LiveStream(rendition, self._clock, self._numbers_90k, self._discontinuities, state)
         main, sub = streams[RenditionName.MAIN], streams.get(RenditionName.SUB)
         main.other = sub
         if sub is not None:
@@ -419,6 +91,8 @@ class LiveService:
     async def start(self) -> None:
         """Read what earlier processes kept. Before the first camera is added."""
         await self._discontinuities.start(max(self._clock.wall_90k(), self._numbers_90k()))
+        if self._kept is not None:
+            self._states = await asyncio.to_thread(self._take_states, self._kept)
 
     async def remove_camera(self, camera_id: str) -> None:
         """Close the streams of a camera that was removed."""
@@ -426,7 +100,34 @@ class LiveService:
             stream.close()
 
     async def close(self) -> None:
-        """Close all streams."""
+        """Close all streams. What players need to go on is left for the next process."""
+        states = {
+            (camera_id, name): state
+            for camera_id, streams in self._streams.items()
+            for name, stream in streams.items()
+            if (state := stream.kept) is not None
+        }
         for camera_id in tuple(self._streams):
             await self.remove_camera(camera_id)
         await self._discontinuities.close()
+        if self._kept is not None and states:
+            await asyncio.to_thread(self._leave_states, self._kept, states)
+
+    def _take_states(self, kept: KeptWindows) -> dict[tuple[str, RenditionName], WindowState]:
+        states: dict[tuple[str, RenditionName], WindowState] = {}
+        for key, data in kept.take():
+            try:
+                state = load(data)
+            except ValueError:
+                log.warning("camera %s: its HLS players cannot go on, because its live window cannot be read", key[0])
+                continue
+            if 0 <= self._clock.monotonic() - state.left_at_s < RENEW_S:
+                states[key] = state
+        return states
+
+    def _leave_states(self, kept: KeptWindows, states: Mapping[tuple[str, RenditionName], WindowState]) -> None:
+        for key, state in states.items():
+            try:
+                kept.leave(*key, dump(state))
+            except OSError as error:
+                log.warning("camera %s: its HLS players cannot go on: %s", key[0], error.strerror or error)

@@ -31,6 +31,7 @@ from hls.live import playlist
 from hls.live.counters import LiveCounters
 from hls.live.segment import LivePart, LiveSegment
 from hls.live.segment_buffer import MAX_BYTES, WINDOW_TARGETS, SegmentBuffer
+from hls.live.window_state import WindowNumbers, WindowState
 from hls.parts.part import Part
 from hls.parts.segmenter import CLOCK_STEP_S, Segmenter
 from hls.parts.target_duration import MAX_TARGET_S, TargetDurationProbe, TargetDurations
@@ -64,7 +65,8 @@ class LiveWindow:
 
     ``after`` is the window of the same camera that this one replaces: the numbers continue after its numbers, whatever
     the clock says. ``least_target_s`` is called once: the target duration is at least that.
-    ``is_heard`` as in :class:`~hls.mp4.audio.AudioTrack`.
+    ``is_heard`` as in :class:`~hls.mp4.audio.AudioTrack`. ``state`` is that of the window of an earlier process, which
+    this one goes on with.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class LiveWindow:
         max_bytes: int = MAX_BYTES,
         least_target_s: Callable[[], int] = lambda: 0,
         is_heard: Callable[[], bool] = lambda: True,
+        state: WindowState | None = None,
     ) -> None:
         self.version = 0
         """Grows with each change of the playlist."""
@@ -107,6 +110,37 @@ class LiveWindow:
         """The newest complete segment."""
         self._edge: tuple[int, int, int] | None = None
         self._rendered: dict[tuple[int, str], playlist.Rendered] = {}
+        if state is not None:
+            self._resume(state)
+
+    # --- over a restart of the gateway
+
+    def state(self, now_s: float) -> WindowState | None:
+        """What the next process needs to go on, after :meth:`end_run`; ``None`` without a playlist."""
+        if self.targets is None or self._segmenter is None or not self._buffer.segments:
+            return None
+        numbers = WindowNumbers(
+            name_prefix=self._name_prefix,
+            next_msn=self._next_msn,
+            next_part=self._next_part,
+            first_discontinuity=self._first_discontinuity,
+            discontinuities=self._discontinuities,
+            discontinuities_removed=self._buffer.discontinuities_removed,
+            longest_gop_90k=max(self._longest_gop_90k, self._segmenter.longest_gop_90k),
+        )
+        return WindowState(self.targets, numbers, self._segmenter.end, tuple(self._buffer.segments), now_s)
+
+    def _resume(self, state: WindowState) -> None:
+        numbers = state.numbers
+        self.targets = state.targets
+        self._name_prefix, self._next_part = numbers.name_prefix, numbers.next_part
+        self._next_msn = numbers.next_msn
+        self._first_discontinuity, self._discontinuities = numbers.first_discontinuity, numbers.discontinuities
+        self._longest_gop_90k = numbers.longest_gop_90k
+        self._segmenter = Segmenter(state.targets, self.counters, is_heard=self._is_heard, after=state.end)
+        self._buffer.resume(state.segments, numbers.discontinuities_removed)
+        self._last = state.segments[-1]
+        self._changed()
 
     # --- in
 

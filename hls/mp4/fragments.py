@@ -96,11 +96,11 @@ def declare_streams(container: OutputContainer, info: StreamInfo) -> tuple[Video
 
 
 class FragmentMuxer:
-    """Init segment and fragments of one :class:`~gateway.media.StreamInfo`."""
+    """Init segment and fragments of one :class:`~gateway.media.StreamInfo`. ``init``: the one that it had before."""
 
-    def __init__(self, info: StreamInfo) -> None:
+    def __init__(self, info: StreamInfo, init: bytes | None = None) -> None:
         self.info = info
-        self.init = _init_segment(info)
+        self.init = init if init is not None else _init_segment(info)
         """``ftyp`` and ``moov``."""
         self.init_id = hashlib.sha256(self.init).hexdigest()[:16]
         """The same for equal init segments, in any process: a name that may be cached without limit."""

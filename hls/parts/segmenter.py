@@ -34,7 +34,7 @@ Sans-IO: feed packets and the time, then take the events.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
 from gateway.media import Packet, StreamInfo
@@ -74,6 +74,14 @@ SOUND_WAIT_90K = 2 * CLOCK_RATE // 5
 MuxerFactory = Callable[[StreamInfo], FragmentMuxer]
 
 
+@dataclass(frozen=True, slots=True)
+class TimelineEnd:
+    """Where a media timeline ended, so that another segmenter continues it. ``at_s``: when its newest frame came."""
+
+    end_90k: int
+    at_s: float
+
+
 SegmenterEvent = Part | SegmentEnd
 
 
@@ -82,7 +90,7 @@ class Segmenter:
 
     With ``for_recording`` no playlist has the parts. They end where their frames do, the first frame need not be a
     keyframe, and the first part of a run lasts :data:`SOUND_WAIT_90K` if sound is declared and not heard. ``is_heard``
-    as in :class:`~hls.mp4.audio.AudioTrack`.
+    as in :class:`~hls.mp4.audio.AudioTrack`. ``after`` is the timeline that it continues, with a discontinuity.
     """
 
     def __init__(
@@ -93,6 +101,7 @@ class Segmenter:
         *,
         for_recording: bool = False,
         is_heard: Callable[[], bool] = lambda: True,
+        after: TimelineEnd | None = None,
     ) -> None:
         self.targets = targets
         self.on_samples: Callable[[PartSamples], None] | None = None
@@ -114,9 +123,10 @@ class Segmenter:
         self._sequence = 0
         self._run = 0
         self._offset_90k = 0
-        self._end_90k = 0
+        self._follows = after is not None
+        self._end_90k = after.end_90k if after is not None else 0
         """Where the last part ended, and the open one begins."""
-        self._segment_start_90k = 0
+        self._segment_start_90k = self._end_90k
         self._frames: list[Packet] = []
         """The open part."""
         self._is_running = False
@@ -140,8 +150,8 @@ class Segmenter:
         self._skew_90k: int | None = None
         """Capture time minus place on the timeline, of the open segment's first frame."""
         # The newest frame: its place on the timeline, when it came, and when it was captured.
-        self._edge_90k = 0
-        self._edge_at_s = 0.0
+        self._edge_90k = self._end_90k
+        self._edge_at_s = after.at_s if after is not None else 0.0
         self._edge_captured_90k = 0
 
     def feed(self, packet: Packet, now_s: float) -> None:
@@ -178,6 +188,11 @@ class Segmenter:
             return ()
         events, self._events = self._events, []
         return events
+
+    @property
+    def end(self) -> TimelineEnd:
+        """Where the last part ended."""
+        return TimelineEnd(self._end_90k, self._edge_at_s)
 
     @property
     def is_running(self) -> bool:
@@ -386,7 +401,7 @@ class Segmenter:
 
     def _start(self, keyframe: Packet, now_s: float) -> None:
         """Place the first frame of a run on the timeline, after what came before."""
-        if self._muxer is not None:
+        if self._muxer is not None or self._follows:
             self._is_discontinuous = True
             self._begins_afresh = now_s - self._edge_at_s > FRESH_TARGETS * self.targets.target_duration_s
             if self._begins_afresh:

@@ -13,7 +13,7 @@ from gateway.webrtc.rtp.sequence_mapping import PacketFormat
 from gateway.webrtc.rtp.video_sender import VideoSender
 from hls.archive.recorder import StreamRecorder
 from hls.archive.recording import Recording, SequenceNumbers
-from hls.live.service import LiveStream
+from hls.live.stream import LiveStream
 from hls.parts.part import PartSamples
 from hls.parts.source import SamplesSink
 from hls.settings import FsyncMode

@@ -93,7 +93,7 @@ async def test_a_sub_stream_is_captured_only_while_its_playlist_is_requested(rts
 async def test_a_sub_stream_that_cannot_be_captured_leaves_the_main_stream_alone(
     rtsp_server: RtspServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hls.live.service.SUB_READY_S", 0.3)
+    monkeypatch.setattr("hls.live.stream.SUB_READY_S", 0.3)
     async with site(rtsp_server, sub_url=rtsp_server.url("/none"), start="always") as (server, http):
         base = f"{server.url}/hls/door/"
         for _ in range(2):

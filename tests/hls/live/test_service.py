@@ -1,15 +1,17 @@
 """A camera's live stream: when it holds the camera, who waits, and when its window is replaced."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from gateway.camera import Camera
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, UnavailableError
 from gateway.service import CaptureService
-from hls.live.service import HOLD_S, READY_S, RENEW_S, LiveService, LiveStream
+from hls.live.service import LiveService
+from hls.live.stream import HOLD_S, READY_S, RENEW_S, LiveStream
 from tests.hls.live.llhls_rules import check, parse
 from tests.support.hls_server import source_camera
 from tests.support.manual_clock import ManualClock
@@ -203,4 +205,70 @@ async def test_streams_are_found_by_camera(camera: Camera, clock: ManualClock) -
     await live.remove_camera("yard")
     assert live.stream("yard") is not stream
     await live.close()
+    await service.close()
+
+
+class Kept:
+    """What is between two processes."""
+
+    def __init__(self) -> None:
+        self.left: dict[tuple[str, RenditionName], bytes] = {}
+
+    def leave(self, camera_id: str, name: RenditionName, data: Sequence[bytes | memoryview]) -> None:
+        self.left[camera_id, name] = b"".join(data)
+
+    def take(self) -> list[tuple[tuple[str, RenditionName], bytes]]:
+        taken, self.left = list(self.left.items()), {}
+        return taken
+
+
+async def test_a_restart_of_the_gateway_is_a_pause_for_players(camera: Camera, clock: ManualClock) -> None:
+    kept = Kept()
+    service = CaptureService({"yard": camera.settings})
+    before = LiveService(service, clock=clock, kept=kept)
+    stream = before.add_camera(service.camera("yard"))
+    play(service.camera("yard"), clock, PacketSource(Shape(gop=15)), 60)
+    msn, _ = parse((await stream.media_playlist()).body.decode()).edge
+    await before.close()
+    assert list(kept.left) == [("yard", RenditionName.MAIN)]
+
+    await service.close()
+    service = CaptureService({"yard": camera.settings})
+    clock.now += 3.0
+    after = LiveService(service, clock=clock, kept=kept)
+    await after.start()
+    stream = after.add_camera(service.camera("yard"))
+    reload = asyncio.create_task(stream.media_playlist(msn + 1, 0))
+    await asyncio.sleep(0)
+    assert not reload.done()
+    play(service.camera("yard"), clock, PacketSource(Shape(gop=15), run=2), 8)
+    playlist = parse((await reload).body.decode())
+    check(playlist)
+    assert playlist.edge[0] == msn + 1
+    assert playlist.segments[0].msn < msn
+    assert playlist.segments[-1].starts_discontinuity
+    await after.close()
+    await service.close()
+
+
+@pytest.mark.parametrize(("has_player", "away_s"), [(False, 3.0), (True, RENEW_S + 1.0)])
+async def test_without_a_player_the_playlist_begins_afresh(
+    camera: Camera, clock: ManualClock, has_player: bool, away_s: float
+) -> None:
+    kept = Kept()
+    service = CaptureService({"yard": camera.settings})
+    before = LiveService(service, clock=clock, kept=kept)
+    stream = before.add_camera(service.camera("yard"))
+    play(service.camera("yard"), clock, PacketSource(Shape(gop=15)), 60)
+    if has_player:
+        await stream.media_playlist()
+    await before.close()
+    assert bool(kept.left) == has_player
+    await service.close()
+    service = CaptureService({"yard": camera.settings})
+    clock.now += away_s
+    after = LiveService(service, clock=clock, kept=kept)
+    await after.start()
+    assert after.add_camera(service.camera("yard")).window.targets is None
+    await after.close()
     await service.close()

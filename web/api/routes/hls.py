@@ -1,4 +1,4 @@
-"""Live LL-HLS over HTTP: ``/hls/{camera}/``. :mod:`hls.live.service` makes the content; this module sets the headers.
+"""Live LL-HLS over HTTP: ``/hls/{camera}/``. :mod:`hls.live.stream` makes the content; this module sets the headers.
 
 Names of media files are never used twice, so caches may keep them for as long as the gateway serves them. The answer to
 a playlist request with delivery directives is specific to them, so shared caches may keep it for a moment, in which the
@@ -17,7 +17,7 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.errors import BadRequestError
 from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, SUB_LIVE_NAME, Rendered
-from hls.live.service import LiveStream
+from hls.live.stream import LiveStream
 from web.api.describe import Parameter, describe
 from web.auth.requests import token_query
 from web.gateway import GATEWAY

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from prometheus_client.core import Metric
 
 from gateway.clock import CLOCK_RATE
-from hls.live.service import LiveStream
+from hls.live.stream import LiveStream
 from web.gateway import Gateway
 from web.observability.metrics.families import counter, gauge
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.errors import UnavailableError
-from hls.live import service as window
+from hls.live import stream as window
 from hls.parts.segmenter import STALL_S
 from tests.hls.live.llhls_rules import Watch, boxes, check, check_media, parse
 from tests.support.browser import assert_moving_picture, chromium, look
