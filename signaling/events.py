@@ -97,6 +97,20 @@ class WebRtcOffer(CameraRequest):
     height: Annotated[int | None, Field(ge=1, le=16_384)] = None
 
 
+class WebRtcRenditionRequest(Inbound):
+    """Ask for another stream for the client's WebRTC connection, or tell at what size the video is shown.
+
+    What is left out stays as it is. With neither, the answer tells what the viewer gets.
+    """
+
+    client_id: ClientId
+    rendition: Annotated[Literal["auto", "main", "sub"] | None, Field(description="the stream of the camera")] = None
+    width: Annotated[
+        int | None, Field(ge=1, le=16_384, description="device pixels at which the video is shown, for `auto`")
+    ] = None
+    height: Annotated[int | None, Field(ge=1, le=16_384)] = None
+
+
 class IceCandidate(Inbound):
     """RTCIceCandidateInit, as ``candidate.toJSON()`` returns it."""
 
@@ -203,6 +217,21 @@ class WebRtcAnswer(Outbound):
     sdp: str
 
 
+class WebRtcRendition(Outbound):
+    """What a WebRTC viewer gets, and why."""
+
+    client_id: str
+    camera_id: str
+    rendition: Literal["main", "sub"] = Field(description="the stream that it gets")
+    requested: Literal["auto", "main", "sub"]
+    pending: Literal["main", "sub"] | None = Field(
+        default=None, description="the stream that it gets with that stream's next keyframe"
+    )
+    available: list[Literal["main", "sub"]] = Field(description="the streams that the camera has")
+    codec: str
+    reason: str = Field(description="why it gets this one, as a clause")
+
+
 class WebRtcError(Outbound):
     """Why there is no connection. ``transports`` lists the transports that would work."""
 
@@ -278,6 +307,14 @@ EVENTS: tuple[Event, ...] = (
         "capture_status_request", _IN, CaptureStatusRequest, _BOTH, "Request a camera's status", CaptureStatusResponse
     ),
     Event("webrtc_offer", _IN, WebRtcOffer, _BOTH, "Join as a WebRTC viewer", WebRtcAnswer),
+    Event(
+        "webrtc_rendition_request",
+        _IN,
+        WebRtcRenditionRequest,
+        _BOTH,
+        "Ask for another stream, or tell the size of the video",
+        WebRtcRendition,
+    ),
     Event("webrtc_ice_candidate", _IN, WebRtcCandidate, _BOTH, "Add an ICE candidate of the viewer", Done),
     Event("webrtc_close", _IN, WebRtcClose, _BOTH, "End a WebRTC connection", Done),
     Event("frames_subscribe", _IN, FramesSubscribe, Endpoint.BROWSER, "Subscribe to JPEG frames", FramesSubscribed),
@@ -291,6 +328,7 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event("video_frame_from_service", _OUT, VideoFrame, _BOTH, "A JPEG frame, always the newest"),
     Event("webrtc_answer", _OUT, WebRtcAnswer, _BOTH, "The answer to an offer"),
+    Event("webrtc_rendition", _OUT, WebRtcRendition, _BOTH, "Which stream a viewer gets, and why"),
     Event("webrtc_ice_candidate", _OUT, WebRtcCandidate, _BOTH, "An ICE candidate of the gateway"),
     Event("access_ended", _OUT, AccessEnded, Endpoint.BROWSER, "The client's access ended, and why"),
     Event("webrtc_error", _OUT, WebRtcError, _BOTH, "Why there is no WebRTC connection"),

@@ -12,7 +12,16 @@ from gateway.webrtc.rendition_switch import RenditionRequest
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.viewer import Viewer
 from signaling.control import Caller, Control, LiveEdgeSource, Reply
-from signaling.events import Done, IceCandidate, WebRtcAnswer, WebRtcCandidate, WebRtcClose, WebRtcOffer
+from signaling.events import (
+    Done,
+    IceCandidate,
+    WebRtcAnswer,
+    WebRtcCandidate,
+    WebRtcClose,
+    WebRtcOffer,
+    WebRtcRendition,
+    WebRtcRenditionRequest,
+)
 
 
 class WebRtcRelay:
@@ -23,6 +32,7 @@ class WebRtcRelay:
         self._webrtc = webrtc
         self._viewers: dict[tuple[str, str], Viewer] = {}
         control.add_handler("webrtc_offer", self._offer)
+        control.add_handler("webrtc_rendition_request", self._change_rendition)
         control.add_handler("webrtc_ice_candidate", self._candidate)
         control.add_handler("webrtc_close", self._close)
 
@@ -48,6 +58,24 @@ class WebRtcRelay:
             await before.close("its client made a new offer")
         answer = WebRtcAnswer(client_id=offer.client_id, camera_id=camera.id, sdp=viewer.answer_sdp)
         return Reply("webrtc_answer", answer.wire())
+
+    async def _change_rendition(self, caller: Caller, wanted: WebRtcRenditionRequest) -> Reply:
+        viewer = self._viewer(caller, wanted.client_id)
+        switch = viewer.rendition
+        assert switch is not None
+        switch.ask(RenditionRequest.parse(wanted.rendition or switch.requested, wanted.width, wanted.height))
+        viewer.update_rendition()
+        answer = WebRtcRendition(
+            client_id=wanted.client_id,
+            camera_id=viewer.camera_id,
+            rendition=switch.current.name.value,
+            requested=switch.requested,
+            pending=switch.pending.name.value if switch.pending is not None else None,
+            available=[name.value for name in switch.camera.renditions],
+            codec=switch.codec,
+            reason=switch.reason,
+        )
+        return Reply("webrtc_rendition", answer.wire())
 
     async def _candidate(self, caller: Caller, trickled: WebRtcCandidate) -> Reply:
         candidate = trickled.candidate

@@ -19,6 +19,7 @@ Rules:
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gateway.camera import Camera
 from gateway.camera_settings import RenditionName, TranscodeMode
@@ -178,6 +179,12 @@ class RenditionSwitch:
         info = self.current.hub.info
         assert info is not None
         return info.video.codec
+
+    @property
+    def requested(self) -> Literal["auto", "main", "sub"]:
+        """What the viewer has asked for."""
+        pinned = self.request.pinned
+        return "auto" if pinned is None else "main" if pinned is RenditionName.MAIN else "sub"
 
     @property
     def pending(self) -> Source | None:

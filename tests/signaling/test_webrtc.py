@@ -77,6 +77,41 @@ async def test_a_browser_watches_through_its_socket(webrtc: WebRtcServer, peer: 
         await server.close()
 
 
+async def test_a_viewer_asks_for_another_stream_through_its_socket(
+    webrtc: WebRtcServer, peer: RTCPeerConnection
+) -> None:
+    server = SignalingServer(webrtc=webrtc)
+    await server.start()
+    try:
+        events: list[Any] = []
+        client = await server.client(on={"webrtc_rendition": events.append})
+
+        async def ask(**wanted: Any) -> Any:
+            return await client.call("webrtc_rendition_request", {"client_id": "tab", **wanted}, timeout=10)
+
+        assert (await ask())["error"] == "not_found"
+        await client.call(
+            "webrtc_offer", {"client_id": "tab", "camera_id": "yard", "sdp": await offer_of(peer)}, timeout=20
+        )
+        answer = await ask(width=320, height=180)
+        shown = {key: answer[key] for key in ("camera_id", "rendition", "requested", "available", "codec")}
+        available = {"available": ["main"], "codec": "h264"}
+        assert shown == {"camera_id": "yard", "rendition": "main", "requested": "auto", **available}
+        (viewer,) = webrtc.viewers.values()
+        assert viewer.rendition is not None
+        assert viewer.rendition.request.tile == (320, 180)
+        assert (await ask(rendition="main"))["requested"] == "main"
+        assert viewer.rendition.request.tile == (320, 180), "it stays"
+        assert (await ask())["requested"] == "main"
+        assert (await ask(rendition="sub"))["error"] == "not_found"
+        assert (await ask(width=5))["error"] == "bad_request"
+        assert (await ask(rendition="both"))["error"] == "bad_request"
+        await eventually(lambda: len(events) == 3, "each answer is an event, too")
+        assert events[0] == answer
+    finally:
+        await server.close()
+
+
 async def test_a_viewer_stays_after_its_signaling_connection_is_lost(
     webrtc: WebRtcServer, peer: RTCPeerConnection
 ) -> None:

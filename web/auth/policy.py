@@ -158,6 +158,7 @@ EVENTS: Mapping[str, Scope] = {
     "capture_stop_request": Scope.CONTROL,
     "capture_status_request": Scope.VIEW,
     "webrtc_offer": Scope.VIEW,
+    "webrtc_rendition_request": Scope.VIEW,
     "webrtc_ice_candidate": Scope.VIEW,
     "webrtc_close": Scope.VIEW,
     "frames_subscribe": Scope.VIEW,

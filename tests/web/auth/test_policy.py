@@ -148,6 +148,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "capture_stop_request": {"client_id": "c", "metadata": {"camera_id": "CAMERA"}},
     "capture_status_request": {"requesting_client": "c", "camera_id": "CAMERA"},
     "webrtc_offer": {"client_id": "c", "camera_id": "CAMERA", "sdp": "v=0"},
+    "webrtc_rendition_request": {"client_id": "c", "rendition": "sub"},
     "webrtc_ice_candidate": {"client_id": "c", "candidate": None},
     "webrtc_close": {"client_id": "c"},
     "frames_subscribe": {"camera_id": "CAMERA"},

@@ -5,7 +5,6 @@ The viewer is the last part of the ``Location`` of WHEP. A player tells here how
 
 from aiohttp import web
 
-from gateway.camera_settings import RenditionName
 from gateway.webrtc.rendition_switch import RenditionRequest
 from gateway.webrtc.viewer import Viewer
 from web.api import models
@@ -35,8 +34,7 @@ async def change_viewer(request: web.Request) -> web.Response:
     wanted = await read_model(request, models.ViewerRequest)
     switch = viewer.rendition
     assert switch is not None
-    before = switch.request.pinned.value if switch.request.pinned is not None else "auto"
-    switch.ask(RenditionRequest.parse(wanted.rendition or before, wanted.width, wanted.height))
+    switch.ask(RenditionRequest.parse(wanted.rendition or switch.requested, wanted.width, wanted.height))
     viewer.update_rendition()
     return json_answer(_answer(request, viewer), headers=NO_STORE)
 
@@ -50,11 +48,10 @@ def _viewer(request: web.Request) -> Viewer:
 def _answer(request: web.Request, viewer: Viewer) -> models.Viewer:
     switch = viewer.rendition
     assert switch is not None
-    pinned = switch.request.pinned
     return models.Viewer(
         camera_id=viewer.camera_id,
         rendition=switch.current.name,
-        requested="auto" if pinned is None else "main" if pinned is RenditionName.MAIN else "sub",
+        requested=switch.requested,
         pending=switch.pending.name if switch.pending is not None else None,
         available=list(switch.camera.renditions),
         reason=switch.reason,

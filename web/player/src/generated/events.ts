@@ -249,11 +249,42 @@ export interface WebRtcOffer {
   height?: number | null;
 }
 
+/** What a WebRTC viewer gets, and why. */
+export interface WebRtcRendition {
+  client_id: string;
+  camera_id: string;
+  /** the stream that it gets */
+  rendition: "main" | "sub";
+  requested: "auto" | "main" | "sub";
+  /** the stream that it gets with that stream's next keyframe */
+  pending?: "main" | "sub" | null;
+  /** the streams that the camera has */
+  available: ("main" | "sub")[];
+  codec: string;
+  /** why it gets this one, as a clause */
+  reason: string;
+}
+
+/**
+ * Ask for another stream for the client's WebRTC connection, or tell at what size the video is shown.
+ *
+ * What is left out stays as it is. With neither, the answer tells what the viewer gets.
+ */
+export interface WebRtcRenditionRequest {
+  client_id: string;
+  /** the stream of the camera */
+  rendition?: "auto" | "main" | "sub" | null;
+  /** device pixels at which the video is shown, for `auto` */
+  width?: number | null;
+  height?: number | null;
+}
+
 /** Events that the gateway sends. */
 export interface EventsFromGateway {
   capture_status_response: (data: CaptureStatusResponse, acknowledge?: () => void) => void;
   video_frame_from_service: (data: VideoFrame, acknowledge?: () => void) => void;
   webrtc_answer: (data: WebRtcAnswer, acknowledge?: () => void) => void;
+  webrtc_rendition: (data: WebRtcRendition, acknowledge?: () => void) => void;
   webrtc_ice_candidate: (data: WebRtcCandidate, acknowledge?: () => void) => void;
   access_ended: (data: AccessEnded, acknowledge?: () => void) => void;
   webrtc_error: (data: WebRtcError, acknowledge?: () => void) => void;
@@ -265,6 +296,7 @@ export interface EventsToGateway {
   capture_stop_request: (data: CaptureRequest, acknowledge?: (answer: CaptureStatusResponse | Refusal) => void) => void;
   capture_status_request: (data: CaptureStatusRequest, acknowledge?: (answer: CaptureStatusResponse | Refusal) => void) => void;
   webrtc_offer: (data: WebRtcOffer, acknowledge?: (answer: WebRtcAnswer | Refusal) => void) => void;
+  webrtc_rendition_request: (data: WebRtcRenditionRequest, acknowledge?: (answer: WebRtcRendition | Refusal) => void) => void;
   webrtc_ice_candidate: (data: WebRtcCandidate, acknowledge?: (answer: Done | Refusal) => void) => void;
   webrtc_close: (data: WebRtcClose, acknowledge?: (answer: Done | Refusal) => void) => void;
   frames_subscribe: (data: FramesSubscribe, acknowledge?: (answer: FramesSubscribed | Refusal) => void) => void;

@@ -43,6 +43,8 @@ interface Session {
   answer: string;
   /** URL of the WHEP session; null with Socket.IO, whose connection is the session. */
   resource: string | null;
+  /** Ask which stream is shown, after asking for another one if `wanted` is given. */
+  rendition(wanted?: ViewerRequest): Promise<Pick<Viewer, "rendition" | "available">>;
   close(): void;
 }
 
@@ -185,6 +187,13 @@ export class WebRtcTransport implements Transport {
     return {
       answer: await response.text(),
       resource,
+      rendition: async (wanted) => {
+        const path = `/api/cameras/${camera}/viewers/${resource?.split("/").at(-1) ?? ""}`;
+        const headers = { "Content-Type": "application/json" };
+        const change = wanted ? { method: "PATCH", headers, body: JSON.stringify(wanted) } : {};
+        const reply = await api.fetch(path, { ...change, signal: this.stopping.signal });
+        return (await reply.json()) as Viewer;
+      },
       close: () => {
         if (resource === null) return;
         // An error is expected if the session or the gateway has ended already.
@@ -198,6 +207,7 @@ export class WebRtcTransport implements Transport {
     const { connect, request } = await import("./socket.ts");
     const socket = await connect(this.context.api);
     const client = crypto.randomUUID();
+    this.query = renditionQuery(this.context.rendition(), this.context.tile());
     try {
       const { sdp } = await request(socket, "webrtc_offer", {
         client_id: client,
@@ -206,7 +216,12 @@ export class WebRtcTransport implements Transport {
         rendition: this.context.rendition(),
         ...(this.context.tile() ?? {}),
       });
-      return { answer: sdp, resource: null, close: () => socket.disconnect() };
+      return {
+        answer: sdp,
+        resource: null,
+        rendition: (wanted) => request(socket, "webrtc_rendition_request", { client_id: client, ...wanted }),
+        close: () => socket.disconnect(),
+      };
     } catch (error) {
       socket.disconnect();
       throw error;
@@ -250,16 +265,10 @@ export class WebRtcTransport implements Transport {
 
   /** Ask which stream is shown, after asking for another one if `wanted` is given. */
   private async updateRendition(wanted?: ViewerRequest): Promise<void> {
-    const { api, camera, onRendition } = this.context;
-    const viewer = this.session?.resource?.split("/").at(-1);
-    if (viewer === undefined) return;
-    const headers = { "Content-Type": "application/json" };
-    const change = wanted ? { method: "PATCH", headers, body: JSON.stringify(wanted) } : {};
     try {
-      const path = `/api/cameras/${camera}/viewers/${viewer}`;
-      const response = await api.fetch(path, { ...change, signal: this.stopping.signal });
-      const { rendition, available } = (await response.json()) as Viewer;
-      if (!this.stopping.signal.aborted) onRendition({ rendition, available });
+      const answer = await this.session?.rendition(wanted);
+      if (answer === undefined || this.stopping.signal.aborted) return;
+      this.context.onRendition({ rendition: answer.rendition, available: answer.available });
     } catch {
       // Another WHEP server has no such route. A lost connection is noticed by its missing frames.
     }
