@@ -28,6 +28,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    event,
     insert,
     inspect,
     select,
@@ -94,9 +95,6 @@ _TIME = Index(
 Index("segment_state", segment.c.state)
 # For retention, in the order of recording.
 _ORDER = Index("segment_order", segment.c.camera_id, segment.c.rendition, segment.c.sequence)
-# The segments without a hash, which are always few.
-_IS_UNHASHED = segment.c.sha256.is_(None)
-Index("segment_unhashed", segment.c.start_90k, sqlite_where=_IS_UNHASHED, postgresql_where=_IS_UNHASHED)
 Index("segment_init", segment.c.camera_id, segment.c.init_id)
 
 fragment_list = Table(
@@ -107,6 +105,14 @@ fragment_list = Table(
     Column("packed_hls", LargeBinary, nullable=False),
     Column("packed", LargeBinary, nullable=False),
 )
+
+
+@event.listens_for(segment, "after_create")
+def _index_unhashed(_table: Table, connection: Connection, **_: object) -> None:
+    """The segments without a hash, which are always few. As text: the options of an ``Index`` load the dialect of
+    PostgreSQL, 3 MB that an index in SQLite does not need."""
+    if connection.dialect.name in ("sqlite", "postgresql"):
+        connection.execute(text("CREATE INDEX segment_unhashed ON segment (start_90k) WHERE sha256 IS NULL"))
 
 
 def _first_tables(connection: Connection) -> None:
