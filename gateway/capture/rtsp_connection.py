@@ -6,7 +6,8 @@ time. What ends the connection is raised once, to the caller that waits for it.
 
 A stream that nobody watches needs no promptness. With :attr:`RtspConnection.reads_in_batches` the socket is read every
 :data:`BATCH_S`, all connections in the same iteration of the loop, and what comes in between waits in the kernel. That
-saves two thirds of the wakeups and of the calls into the kernel.
+saves two thirds of the wakeups and of the calls into the kernel. The transport stays paused and the socket is read past
+it: to resume and pause it would cost three more calls into the kernel, and as much time again.
 
 Rules:
 
@@ -18,6 +19,7 @@ Rules:
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
 from typing import cast
@@ -58,6 +60,8 @@ class RtspConnection(asyncio.BufferedProtocol):
         """Asked after each read; see the module."""
         self._next_batch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
+        self._descriptor: int | None = None
+        """The socket's, where its bytes are the stream; ``None`` for TLS."""
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # It is read at once: a connection may end with nobody waiting.
         self._ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
@@ -142,11 +146,19 @@ class RtspConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if transport.get_extra_info("sslcontext") is None:
+            self._descriptor = transport.get_extra_info("socket").fileno()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.parser.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._take(nbytes) and nbytes < BATCH_MIN_BYTES and self._next_batch is None and self.reads_in_batches():
+            self.pause_reading(True)
+            self._schedule_batch()
+
+    def _take(self, nbytes: int) -> bool:
+        """Parse what was read; whether that succeeded."""
         now = asyncio.get_running_loop().time()
         work = self.parser.work_left + (now - self._refilled_s) * WORK_PER_S
         self.parser.work_left, self._refilled_s = min(WORK_MAX, work), now
@@ -154,16 +166,31 @@ class RtspConnection(asyncio.BufferedProtocol):
             self.parser.received(nbytes)
         except Exception as error:
             self.fail(error)
-            return
-        if nbytes < BATCH_MIN_BYTES and self._next_batch is None and self.reads_in_batches():
-            self.pause_reading(True)
-            loop = asyncio.get_running_loop()
-            # The same moments for all connections, so that the loop wakes once for all of them.
-            self._next_batch = loop.call_at((loop.time() // BATCH_S + 1) * BATCH_S, self._read_batch)
+            return False
+        return True
+
+    def _schedule_batch(self) -> None:
+        loop = asyncio.get_running_loop()
+        # The same moments for all connections, so that the loop wakes once for all of them.
+        self._next_batch = loop.call_at((loop.time() // BATCH_S + 1) * BATCH_S, self._read_batch)
 
     def _read_batch(self) -> None:
+        """Read the socket, which is not polled. Where there is nothing, or more than a batch, poll it again."""
         self._next_batch = None
-        self.pause_reading(False)
+        if self._transport is None or self._transport.is_closing():
+            return
+        size = 0
+        if self._descriptor is not None and self.reads_in_batches():
+            try:
+                size = os.readv(self._descriptor, [self.parser.get_buffer()])
+            except OSError:
+                size = 0  # nothing there, or an error, which the transport finds too
+        if size > 0 and not self._take(size):
+            return
+        if 0 < size < BATCH_MIN_BYTES:
+            self._schedule_batch()
+        else:
+            self.pause_reading(False)
 
     def pause_writing(self) -> None:
         self.on_write_paused(True)

@@ -128,3 +128,20 @@ async def test_a_connection_that_is_closed_while_it_is_not_read_leaves_nothing_b
         connection.abort()
         await connection.wait_ended()
         assert not connection.is_reading
+
+
+async def test_a_connection_is_not_polled_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp_connection, "BATCH_S", NEVER_S)
+    frames = Frames()
+    async with connected(frames) as (connection, writer):
+        connection.reads_in_batches = lambda: True
+        writer.write(interleaved(0, 100))
+        await eventually(lambda: frames.numbers == [0], "the first frame")
+        for number in range(1, 5):
+            writer.write(interleaved(number, 100))
+            connection._read_batch()
+            assert frames.numbers == list(range(number + 1))
+            assert not connection.is_reading
+        # Nothing has come: the next bytes are read when they come.
+        connection._read_batch()
+        assert connection.is_reading
