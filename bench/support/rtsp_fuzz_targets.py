@@ -129,8 +129,8 @@ def sdp() -> tuple[list[bytes], Run]:
 
 def rtp() -> tuple[list[bytes], Run]:
     """RTP and RTCP packets of a track over UDP, each with a length before it."""
-    from gateway.capture.rtsp_tracks import ReceivedTrack
-    from gateway.rtsp.depacketize.audio import PacketAudioDepacketizer
+    from gateway.capture.rtsp_tracks import PayloadFormat, ReceivedTrack
+    from gateway.rtsp.depacketize.audio import PacketDepacketizer
     from tests.support.rtsp_camera import RtpSender
 
     def run(data: bytes) -> None:
@@ -142,7 +142,8 @@ def rtp() -> tuple[list[bytes], Run]:
             given += 1
             times.append(now)
 
-        track = ReceivedTrack(PacketAudioDepacketizer(1), 96, 90_000, take, is_reordered=bool(data[:1] > b"\x7f"))
+        formats = [PayloadFormat(kind, 90_000 // (1 + kind % 2), PacketDepacketizer(), take) for kind in (96, 97)]
+        track = ReceivedTrack(*formats, is_reordered=bool(data[:1] > b"\x7f"))
         place, now, sent = 1, 0.0, 0
         while place + 1 < len(data):
             size, place = data[place], place + 1
@@ -219,16 +220,18 @@ def video_payloads() -> tuple[list[bytes], Run]:
 
 
 def audio_payloads() -> tuple[list[bytes], Run]:
-    """RTP payloads of AAC in both packings, and of codecs without one."""
+    """RTP payloads of AAC in its packings, and of codecs without one."""
     from fractions import Fraction
 
-    from gateway.rtsp.depacketize.audio import AacDepacketizer, LatmDepacketizer, PacketAudioDepacketizer
+    from gateway.rtsp.depacketize.aac import AacDepacketizer
+    from gateway.rtsp.depacketize.audio import SamplesDepacketizer
+    from gateway.rtsp.depacketize.latm import LatmDepacketizer
 
     def run(data: bytes) -> None:
         if not data:
             return
-        made = (AacDepacketizer(), LatmDepacketizer(), PacketAudioDepacketizer(Fraction(8, 3)),
-                AacDepacketizer(size_bits=6, index_bits=2, delta_bits=2))[data[0] % 4]  # fmt: skip
+        made = (AacDepacketizer(), LatmDepacketizer(16_000, is_in_band=True), SamplesDepacketizer(Fraction(8, 3), 300),
+                AacDepacketizer(size_bits=6, index_bits=2, delta_bits=2, has_headers=False))[data[0] % 4]  # fmt: skip
         taken = given = 0
         for number, (payload, marker, lost) in enumerate(_payloads(data[1:])):
             taken += len(payload)

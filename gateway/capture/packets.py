@@ -14,6 +14,7 @@ Rules:
    reorder and never do. Without B-frames, decoding time is presentation time.
 """
 
+from collections import deque
 from dataclasses import replace
 from fractions import Fraction
 
@@ -41,6 +42,10 @@ SPS_CHANGES_MAX = 2
 
 UNDECLARED_REORDER = 2
 """Frames. By how many a stream with B-frames reorders whose SPS does not say: two levels of B-frames need as many."""
+
+
+EARLY_AUDIO_FRAMES = 64
+"""More than a second: cameras send up to a second of sound at once, and that may be before their first picture."""
 
 
 class PacketBuilder:
@@ -76,6 +81,8 @@ class PacketBuilder:
         self._reorder = 0
         self._has_reordered = False
         self._newest_pts: int | None = None
+        self._early: deque[tuple[bytes, Timestamps]] = deque(maxlen=EARLY_AUDIO_FRAMES)
+        """Audio that came before the first keyframe; the oldest is dropped."""
 
     def video(
         self, data: bytes, pts: int | None, time_base: Fraction, arrival: ArrivalTime, *, is_keyframe: bool
@@ -92,12 +99,27 @@ class PacketBuilder:
             return None
         return self._packet(MediaKind.VIDEO, data, times, is_keyframe=is_keyframe, info=self.info)
 
+    def expect_audio(self, audio: AudioInfo) -> None:
+        """The audio that follows is this. Where it was other, another stream begins with the next keyframe."""
+        if audio != self._audio:
+            self._audio = audio
+            self._early.clear()
+
     def audio(self, data: bytes, time: SourceTime, arrival: ArrivalTime) -> Packet | None:
-        """The packet of an audio frame; ``None`` before the first keyframe of video."""
+        """The packet of an audio frame; ``None`` before the first keyframe of a stream with this audio."""
         times = self._timeline.timestamp(MediaKind.AUDIO, time, arrival)
         if self.info is None:
+            self._early.append((data, times))
+            return None
+        if self.info.audio != self._audio:
             return None
         return self._packet(MediaKind.AUDIO, data, times, is_keyframe=True, info=self.info)
+
+    def take_early_audio(self, first: Packet) -> list[Packet]:
+        """The audio that came before the ``first`` packet of video, and is not for a time before it."""
+        early = [(data, times) for data, times in self._early if times.dts_90k >= first.dts_90k]
+        self._early.clear()
+        return [self._packet(MediaKind.AUDIO, data, times, is_keyframe=True, info=first.info) for data, times in early]
 
     def _packet(
         self, kind: MediaKind, data: bytes, times: Timestamps, *, is_keyframe: bool, info: StreamInfo
@@ -140,7 +162,7 @@ class PacketBuilder:
                 self.info = replace(self.info, video=replace(self.info.video, has_changing_sets=True))
             # A whole GOP was seen: what it did counts, and not what the SPS would have allowed.
             has_b_frames = self._has_reordered
-            if has_b_frames == self.info.video.has_b_frames:
+            if has_b_frames == self.info.video.has_b_frames and self.info.audio == self._audio:
                 return
             video = replace(self.info.video, has_b_frames=has_b_frames)
         else:

@@ -3,10 +3,11 @@
 Rules:
 
 1. The channels are those that SETUP agreed on.
-2. Some servers use others than they say, one for all tracks, or swap RTP and RTCP. So where the payload type is not the
-   track's, the packet goes to the one track that has it. RTCP is known by its packet type (RFC 5761 §4).
+2. Some servers use others than they say, one for all tracks, or swap RTP and RTCP. So where the payload type is none of
+   the track's, the packet goes to the one track that has it. RTCP is known by its packet type (RFC 5761 §4).
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from gateway.rtsp.rtcp import is_rtcp
@@ -15,7 +16,7 @@ from gateway.rtsp.rtcp import is_rtcp
 class _Channel(NamedTuple):
     place: int
     is_control: bool
-    payload_type: int
+    payload_types: Collection[int]
 
 
 class InterleavedChannels:
@@ -26,11 +27,12 @@ class InterleavedChannels:
         self._by_payload_type: dict[int, int | None] = {}
         """``None`` where several tracks have the same."""
 
-    def add(self, place: int, channels: tuple[int, int], payload_type: int) -> None:
-        """A track, its channels of RTP and RTCP, and its payload type. The first of two tracks keeps a channel."""
-        self._channels.setdefault(channels[0], _Channel(place, False, payload_type))
-        self._channels.setdefault(channels[1], _Channel(place, True, payload_type))
-        self._by_payload_type[payload_type] = None if payload_type in self._by_payload_type else place
+    def add(self, place: int, channels: tuple[int, int], *payload_types: int) -> None:
+        """A track, its channels of RTP and RTCP, and its payload types. The first of two tracks keeps a channel."""
+        self._channels.setdefault(channels[0], _Channel(place, False, payload_types))
+        self._channels.setdefault(channels[1], _Channel(place, True, payload_types))
+        for payload_type in set(payload_types):
+            self._by_payload_type[payload_type] = None if payload_type in self._by_payload_type else place
 
     def find(self, channel: int, frame: memoryview) -> tuple[int, bool] | None:
         """The place of the frame's track, and whether it is RTCP; ``None`` for a frame of no track."""
@@ -40,7 +42,7 @@ class InterleavedChannels:
         found = self._channels.get(channel)
         if is_rtcp(kind):
             return None if found is None else (found.place, True)
-        if found is not None and not found.is_control and kind & 0x7F == found.payload_type:
+        if found is not None and not found.is_control and kind & 0x7F in found.payload_types:
             return found.place, False
         place = self._by_payload_type.get(kind & 0x7F)
         if place is not None:

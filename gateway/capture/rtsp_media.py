@@ -10,30 +10,42 @@ Rules:
    stop at a broken one. Where no intact keyframe comes within :data:`KEYFRAME_WAIT_S`, frames are passed on up to the
    next one, whatever is lost meanwhile. Some cameras send no keyframe (intra refresh).
 2. A fault in sound or metadata never costs video: it is logged, and the track is left out for the rest of the session.
+   AAC that cannot be decoded is dropped and counted.
+3. The format of sound is that in which it comes, of those that are announced or that it brings itself. Where that is
+   not certain, video waits for the first sound, for :data:`SOUND_WAIT_S` at most, so that the stream begins with its
+   right description. Otherwise a stream of another description begins with the next keyframe.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.packets import PacketBuilder
-from gateway.capture.rtsp_tracks import ReceivedTrack
+from gateway.capture.rtsp_tracks import PayloadFormat, ReceivedTrack
 from gateway.capture.timeline import ArrivalTime, SourceTime
 from gateway.clock import Clock
+from gateway.codec.aac_check import AacCheck
 from gateway.codec.annexb import join
-from gateway.media import Metadata, Packet
-from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.audio import G711Depacketizer
+from gateway.media import AudioInfo, Metadata, Packet
+from gateway.rtsp.depacketize import Depacketizer, Frame
+from gateway.rtsp.depacketize.audio import SamplesDepacketizer
 from gateway.rtsp.depacketize.metadata import MetadataDepacketizer
 from gateway.rtsp.depacketize.nal import NalDepacketizer
-from gateway.rtsp.formats import AudioFormat, MetadataFormat, VideoFormat
+from gateway.rtsp.formats import AudioFormat, MetadataFormat, VideoFormat, aac_info
 
 log = logging.getLogger(__name__)
 
 KEYFRAME_WAIT_S = 12.0
 """How long a keyframe is awaited after a loss, in seconds: longer than the GOP of most cameras."""
+
+
+SOUND_WAIT_S = 0.3
+"""Rule 3, in seconds: cameras send sound every 20 to 250 ms."""
+
+SOUND_WAIT_MAX_BYTES = 8 * 1024 * 1024
+"""Of video that waits. Beyond, it does not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,12 @@ class RtspMedia:
         video = next(each.format for each in formats if isinstance(each.format, VideoFormat))
         audio = next((each.format for each in formats if isinstance(each.format, AudioFormat)), None)
         self._video_base = Fraction(1, video.clock_rate)
-        self._audio_base = Fraction(1, audio.clock_rate) if audio is not None else self._video_base
+        self._aac: tuple[AudioInfo, AacCheck] | None = None
+        self._in_band: tuple[bytes, AudioInfo | None] = (b"", None)
+        """An AudioSpecificConfig that came with sound, and what it says."""
+        self._waits_for_sound = audio is not None and not (audio.is_certain and len(audio.payload_types) == 1)
+        self._waiting: list[tuple[Frame, ArrivalTime]] = []
+        """Video that waits for the first sound (rule 3), from its first keyframe on."""
         self._builder = PacketBuilder(
             video.codec,
             run,
@@ -89,18 +106,12 @@ class RtspMedia:
         )
         self.tracks = [
             ReceivedTrack(
-                each.format.make(),
-                each.format.payload_type,
-                each.format.clock_rate,
-                self._taker(each.format),
+                *self._payload_formats(each.format, is_watched),
                 first_timestamp=each.first_timestamp,
                 is_reordered=is_reordered,
             )
             for each in formats
         ]
-        for track in self.tracks:
-            if isinstance(track.depacketizer, G711Depacketizer):
-                track.depacketizer.joins = lambda: not is_watched()
         self._is_video = [isinstance(each.format, VideoFormat) for each in formats]
 
     @property
@@ -111,14 +122,13 @@ class RtspMedia:
     @property
     def is_low_latency(self) -> bool:
         """Whether frames are passed on before the next one begins."""
-        found = [track.depacketizer for track in self.tracks]
-        return any(each.pictures.is_prompt for each in found if isinstance(each, NalDepacketizer))
+        return any(each.pictures.is_prompt for each in self._depacketizers() if isinstance(each, NalDepacketizer))
 
     def count(self) -> None:
         """Bring the counters up to date with what the tracks have counted."""
         self._counters.rtp_packets_lost = sum(track.lost for track in self.tracks)
         self._counters.rtp_packets_invalid = sum(track.invalid for track in self.tracks)
-        depacketizers = [track.depacketizer for track in self.tracks]
+        depacketizers = list(self._depacketizers())
         self._counters.metadata_documents_dropped = sum(
             each.malformed for each in depacketizers if isinstance(each, MetadataDepacketizer)
         )
@@ -156,6 +166,8 @@ class RtspMedia:
         """Give up on packets that do not come (UDP)."""
         for track in self.tracks:
             track.expire(now)
+        if self._waiting and now - self._waiting[0][1].monotonic >= SOUND_WAIT_S:
+            self._end_wait_for_sound()
 
     def _take_video(self, frame: Frame, now: float) -> None:
         if self._builder.info is None:
@@ -170,25 +182,80 @@ class RtspMedia:
             self.video_at = now
             return
         arrival = ArrivalTime(self._clock.wall_90k(), now)
+        if self._waits_for_sound and (self._waiting or frame.is_keyframe):
+            self._waiting.append((frame, arrival))
+            size = sum(len(each.data) for each, _ in self._waiting)
+            if now - self._waiting[0][1].monotonic < SOUND_WAIT_S and size <= SOUND_WAIT_MAX_BYTES:
+                self.video_at = now
+                return
+            self._end_wait_for_sound()
+            return
+        self._pass_video(frame, arrival)
+
+    def _pass_video(self, frame: Frame, arrival: ArrivalTime) -> None:
+        has_begun = self.has_begun
         packet = self._builder.video(
             frame.data, frame.timestamp, self._video_base, arrival, is_keyframe=frame.is_keyframe
         )
-        if packet is not None:
-            self.video_at = now
-            self._on_packet(packet)
+        if packet is None:
+            return
+        self.video_at = arrival.monotonic
+        self._on_packet(packet)
+        if not has_begun:
+            for early in self._builder.take_early_audio(packet):
+                self._on_packet(early)
+
+    def _end_wait_for_sound(self) -> None:
+        """Rule 3: pass on what waits."""
+        if not self._waits_for_sound:
+            return
+        self._waits_for_sound = False
+        waiting, self._waiting = self._waiting, []
+        for frame, arrival in waiting:
+            self._pass_video(frame, arrival)
+
+    def _payload_formats(
+        self, format: VideoFormat | AudioFormat | MetadataFormat, is_watched: Callable[[], bool]
+    ) -> list[PayloadFormat]:
+        formats = [format, *format.others] if isinstance(format, AudioFormat) else [format]
+        found = [PayloadFormat(each.payload_type, each.clock_rate, each.make(), self._taker(each)) for each in formats]
+        for each in found:
+            if isinstance(each.depacketizer, SamplesDepacketizer):
+                each.depacketizer.joins = lambda: not is_watched()
+        return found
+
+    def _depacketizers(self) -> Iterator[Depacketizer]:
+        return (each.depacketizer for track in self.tracks for each in track.formats)
 
     def _taker(self, format: VideoFormat | AudioFormat | MetadataFormat) -> Callable[[Frame, float], None]:
         if isinstance(format, VideoFormat):
             return self._take_video
-        return self._take_audio if isinstance(format, AudioFormat) else self._take_metadata
+        if isinstance(format, MetadataFormat):
+            return self._take_metadata
+        base = Fraction(1, format.clock_rate)
+        return lambda frame, now: self._take_audio(frame, now, format.info, base)
 
     def _take_metadata(self, frame: Frame, now: float) -> None:
         del now
         if self._on_metadata is not None:
             self._on_metadata(Metadata(frame.data, self._clock.wall_90k(), self._run))
 
-    def _take_audio(self, frame: Frame, now: float) -> None:
-        time = SourceTime(frame.timestamp, None, self._audio_base, frame.duration)
+    def _take_audio(self, frame: Frame, now: float, info: AudioInfo, base: Fraction) -> None:
+        if frame.config:
+            if frame.config != self._in_band[0]:
+                self._in_band = frame.config, aac_info(frame.config)
+            info = self._in_band[1] or info
+        if info.codec == "aac" and not self._is_good_aac(frame, info):
+            self._counters.packets_unreadable += 1
+            return
+        self._builder.expect_audio(info)
+        self._end_wait_for_sound()
+        time = SourceTime(frame.timestamp, None, base, frame.duration)
         packet = self._builder.audio(frame.data, time, ArrivalTime(self._clock.wall_90k(), now))
         if packet is not None:
             self._on_packet(packet)
+
+    def _is_good_aac(self, frame: Frame, info: AudioInfo) -> bool:
+        if self._aac is None or self._aac[0] != info:
+            self._aac = info, AacCheck(info)
+        return self._aac[1].is_good(frame.data)

@@ -196,7 +196,7 @@ class RtspRun:
                 if track.server_ports is not None:
                     pair.open_path(track.server_ports)
             elif track.channels is not None:
-                self._channels.add(place, track.channels, track.format.payload_type)
+                self._channels.add(place, track.channels, *track.format.payload_types)
         self._media = RtspMedia(
             formats,
             self._on_packet,

@@ -3,10 +3,15 @@
 Theory of operation. A :class:`ReceivedTrack` belongs to one media section that was set up. It checks the RTP header,
 counts for receiver reports, puts UDP packets into order, makes timestamps that do not wrap, and hands payloads to the
 depacketizer. Nothing here does I/O; times are monotonic seconds.
+
+A track may have several formats, by payload type: a camera announces some and sends one. The first packet decides;
+later, :data:`SWITCH_PACKETS` packets of another one in a row do. Packets of types that are not known (comfort noise,
+telephone events, RFC 3389, RFC 4733) are counted and left out.
 """
 
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.rtsp import rtcp
 from gateway.rtsp.depacketize import Depacketizer, Frame
@@ -14,6 +19,7 @@ from gateway.rtsp.rtp import (
     TIMESTAMP_MODULUS,
     RecentPackets,
     ReorderBuffer,
+    RtpHeader,
     SequenceCounter,
     TimestampUnwrapper,
     parse_header,
@@ -28,40 +34,52 @@ RTP_INFO_MAX_S = 10
 number there."""
 
 
+SWITCH_PACKETS = 4
+"""See the module."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadFormat:
+    """What becomes of one payload type. ``on_frame`` gets each frame and the time of its last packet."""
+
+    payload_type: int
+    clock_rate: int
+    depacketizer: Depacketizer
+    on_frame: Callable[[Frame, float], None]
+
+
 class ReceivedTrack:
     """See the module."""
 
     def __init__(
         self,
-        depacketizer: Depacketizer,
-        payload_type: int,
-        clock_rate: int,
-        on_frame: Callable[[Frame, float], None],
-        *,
+        *formats: PayloadFormat,
         first_timestamp: Callable[[], int | None] = lambda: None,
         is_reordered: bool,
     ) -> None:
-        """``on_frame`` gets each frame and the time of its last packet. ``is_reordered`` for UDP.
+        """The first of the ``formats`` is the one that is expected. ``is_reordered`` for UDP.
 
         ``first_timestamp`` gives the RTP time of the moment at which the session plays (RTP-Info), once that is known.
         Frames count their time from there, so that tracks share a beginning; and from the first packet where it is
         missing or implausible.
         """
-        self.depacketizer = depacketizer
         self.lost = 0
         """Packets that did not come, or too late."""
         self._refused = 0
+        self._skipped_loss = 0
+        """Packets that were lost before one of a type that is not known."""
         self.last_report: rtcp.SenderReport | None = None
         self.last_report_at = 0.0
         self.has_ended = False
         """The source has said goodbye (RFC 3550 §6.6)."""
-        self._payload_type = payload_type
-        self._clock_rate = clock_rate
-        self._on_frame = on_frame
+        self.formats = formats
+        self._format = formats[0]
+        self._is_decided = False
+        self._other_packets = 0
         self._own_ssrc = secrets.randbits(32)
         self._ssrc: int | None = None
         self._ssrc_changes = 0
-        self._sequence = SequenceCounter(clock_rate)
+        self._sequence = SequenceCounter(formats[0].clock_rate)
         self._unwrapper = TimestampUnwrapper()
         self._first_timestamp = first_timestamp
         self._base: int | None = None
@@ -71,12 +89,22 @@ class ReceivedTrack:
     @property
     def invalid(self) -> int:
         """Packets that are no RTP, or of another payload type or source, and payloads that their format forbids."""
-        return self._refused + self.depacketizer.malformed
+        return self._refused + sum(each.depacketizer.malformed for each in self.formats)
+
+    @property
+    def ssrc(self) -> int | None:
+        """The source that sends now; ``None`` before its first packet."""
+        return self._ssrc
+
+    @property
+    def own_ssrc(self) -> int:
+        """Our own identifier, in the reports of this track."""
+        return self._own_ssrc
 
     def receive(self, packet: memoryview, now: float) -> None:
         """Take an RTP packet; the view is valid during the call only."""
         header = parse_header(packet)
-        if header is None or header.payload_type != self._payload_type:
+        if header is None or not (self._choose_format(header.payload_type) or self._is_interspersed(header)):
             self._refused += 1
             return
         if header.ssrc != self._ssrc and not self._change_source(header.ssrc):
@@ -88,7 +116,7 @@ class ReceivedTrack:
             if not self._recent.is_new(packet, header, is_ahead=self._sequence.extended_highest > highest):
                 return
             self.lost += missing
-            self._depacketize(packet, header.start, header.end, header.timestamp, missing, now, marker=header.marker)
+            self._depacketize(packet, header, missing, now)
             return
         for raw, lost in self._reorder.push(header.sequence, bytes(packet), now):
             self._take_ordered(raw, lost, now)
@@ -120,7 +148,7 @@ class ReceivedTrack:
             if self._ssrc_changes >= SSRC_CHANGES_MAX:
                 return False
             self._ssrc_changes += 1
-            self._sequence = SequenceCounter(self._clock_rate)
+            self._sequence = SequenceCounter(self._format.clock_rate)
             if self._reorder is not None:
                 self._reorder = ReorderBuffer()
         self._ssrc = ssrc
@@ -131,22 +159,46 @@ class ReceivedTrack:
         header = parse_header(raw)
         assert header is not None
         self.lost += lost
-        self._depacketize(memoryview(raw), header.start, header.end, header.timestamp, lost, now, marker=header.marker)
+        self._depacketize(memoryview(raw), header, lost, now)
 
-    def _depacketize(
-        self, packet: memoryview, start: int, end: int, timestamp: int, lost: int, now: float, *, marker: bool
-    ) -> None:
-        time = self._unwrapper.unwrap(timestamp)
+    def _choose_format(self, payload_type: int) -> bool:
+        """Whether packets of this type are wanted; see the module."""
+        if payload_type == self._format.payload_type:
+            self._is_decided, self._other_packets = True, 0
+            return True
+        found = next((each for each in self.formats if each.payload_type == payload_type), None)
+        if found is None:
+            return False
+        self._other_packets += 1
+        if self._is_decided and self._other_packets < SWITCH_PACKETS:
+            return False
+        if found.clock_rate != self._format.clock_rate:
+            self._unwrapper, self._base = TimestampUnwrapper(), None
+        self._format, self._is_decided, self._other_packets = found, True, 0
+        return True
+
+    def _is_interspersed(self, header: RtpHeader) -> bool:
+        """Whether a packet of another type has a sequence number of this track. Only sound has such packets."""
+        return len(self.formats) > 1 and header.ssrc == self._ssrc
+
+    def _depacketize(self, packet: memoryview, header: RtpHeader, lost: int, now: float) -> None:
+        if header.payload_type != self._format.payload_type:
+            self._refused += 1
+            self._skipped_loss += lost
+            return
+        lost, self._skipped_loss = lost + self._skipped_loss, 0
+        time = self._unwrapper.unwrap(header.timestamp)
         if self._base is None:
-            self._base = self._first_time(timestamp)
-        for frame in self.depacketizer.push(packet[start:end], time - self._base, marker=marker, lost=lost):
-            self._on_frame(frame, now)
+            self._base = self._first_time(header.timestamp)
+        payload = packet[header.start : header.end]
+        for frame in self._format.depacketizer.push(payload, time - self._base, marker=header.marker, lost=lost):
+            self._format.on_frame(frame, now)
 
     def _first_time(self, timestamp: int) -> int:
         """Where the track's time begins, before or at its first timestamp."""
         playing_from = self._first_timestamp()
         if playing_from is not None:
             since = (timestamp - playing_from) % TIMESTAMP_MODULUS
-            if since < RTP_INFO_MAX_S * self._clock_rate:
+            if since < RTP_INFO_MAX_S * self._format.clock_rate:
                 return timestamp - since
         return timestamp

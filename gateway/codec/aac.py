@@ -1,6 +1,7 @@
 """AAC (ISO/IEC 14496-3): what its AudioSpecificConfig says, and codec strings (RFC 6381 §3.3)."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from gateway.codec.bits import BitReader, BitstreamError
 
@@ -13,7 +14,7 @@ SAMPLE_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000
 _EXPLICIT_RATE = 15
 _CHANNELS = (0, 1, 2, 3, 4, 5, 6, 8)
 _ESCAPE_OBJECT_TYPE = 31
-_SBR, _PS = 5, 29
+_AAC_LC, _SBR, _PS = 2, 5, 29
 _GENERAL_AUDIO = frozenset({1, 2, 3, 4, 6, 7, 17, 19, 20, 21, 22, 23})
 
 
@@ -25,6 +26,7 @@ class AudioConfig:
     sample_rate_hz: int
     channels: int
     frame_samples: int
+    has_channel_configuration: bool = True
 
 
 def parse_config(config: bytes) -> AudioConfig | None:
@@ -32,20 +34,38 @@ def parse_config(config: bytes) -> AudioConfig | None:
     if len(config) < CONFIG_MIN_BYTES:
         return None
     try:
-        bits = BitReader(config, has_emulation_prevention=False)
-        object_type = _object_type(bits)
-        rate_hz = _rate(bits)
-        channels = bits.u(4)
-        if object_type in (_SBR, _PS):
-            _rate(bits)
-            object_type = _object_type(bits)
-        is_short = object_type in _GENERAL_AUDIO and bits.flag()
-    except (BitstreamError, IndexError):
+        return _parse(BitReader(config, has_emulation_prevention=False))
+    except BitstreamError:
         return None
-    if channels >= len(_CHANNELS) or rate_hz == 0:
-        return None
-    # Channel configuration 0 is described by a program config element, which cameras do not send.
-    return AudioConfig(object_type, rate_hz, _CHANNELS[channels] or 1, 960 if is_short else 1024)
+
+
+def read_config(bits: BitReader, length: int | None = None) -> tuple[bytes, AudioConfig]:
+    """The AudioSpecificConfig that begins here, in whole octets, and what it says. ``length`` in bits is known of some.
+
+    Raises :class:`~gateway.codec.bits.BitstreamError` where it cannot be read, and where it does not say its length.
+    """
+    start = bits.copy()
+    parsed = _parse(bits)
+    if length is None:
+        if parsed.object_type not in (_AAC_LC, 1, 3, 4):
+            raise BitstreamError("the length of such a configuration is not known")
+        # dependsOnCoreCoder with its delay, extensionFlag (§4.4.1).
+        if bits.flag():
+            bits.u(14)
+        if bits.flag() or not parsed.has_channel_configuration:
+            raise BitstreamError("the length of such a configuration is not known")
+        length = start.left - bits.left
+    elif length < start.left - bits.left:
+        raise BitstreamError("it is shorter than what is in it")
+    else:
+        bits.u(length - (start.left - bits.left))
+    padding = -length % 8
+    return (start.u(length) << padding).to_bytes((length + padding) // 8, "big"), parsed
+
+
+def ticks_per_frame(clock_rate: int, parsed: AudioConfig) -> int:
+    """A frame's duration in an RTP clock, which is not always the config's sample rate."""
+    return max(1, round(Fraction(parsed.frame_samples * clock_rate, parsed.sample_rate_hz)))
 
 
 def codec_string(config: bytes) -> str | None:
@@ -73,6 +93,20 @@ def without_adts(frame: bytes) -> bytes:
     return frame
 
 
+def _parse(bits: BitReader) -> AudioConfig:
+    object_type = _object_type(bits)
+    rate_hz = _rate(bits)
+    channels = bits.u(4)
+    if object_type in (_SBR, _PS):
+        _rate(bits)
+        object_type = _object_type(bits)
+    is_short = object_type in _GENERAL_AUDIO and bits.flag()
+    if channels >= len(_CHANNELS) or rate_hz == 0:
+        raise BitstreamError("it has no such channels or sample rate")
+    # Channel configuration 0 is described by a program config element, which cameras do not send.
+    return AudioConfig(object_type, rate_hz, _CHANNELS[channels] or 1, 960 if is_short else 1024, channels > 0)
+
+
 def _object_type(bits: BitReader) -> int:
     kind = bits.u(5)
     return 32 + bits.u(6) if kind == _ESCAPE_OBJECT_TYPE else kind
@@ -80,4 +114,8 @@ def _object_type(bits: BitReader) -> int:
 
 def _rate(bits: BitReader) -> int:
     index = bits.u(4)
-    return bits.u(24) if index == _EXPLICIT_RATE else SAMPLE_RATES_HZ[index]
+    if index == _EXPLICIT_RATE:
+        return bits.u(24)
+    if index >= len(SAMPLE_RATES_HZ):
+        raise BitstreamError("the index of its sample rate is reserved")
+    return SAMPLE_RATES_HZ[index]

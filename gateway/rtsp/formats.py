@@ -6,23 +6,20 @@ The codec names are FFmpeg's, as in :mod:`gateway.media`.
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
 from gateway.codec import aac
-from gateway.codec.bits import BitReader, BitstreamError
+from gateway.codec.latm import parse_mux_config
 from gateway.media import AudioInfo
 from gateway.rtsp.depacketize import Depacketizer
-from gateway.rtsp.depacketize.audio import (
-    AacDepacketizer,
-    G711Depacketizer,
-    LatmDepacketizer,
-    PacketAudioDepacketizer,
-)
+from gateway.rtsp.depacketize.aac import AacDepacketizer
+from gateway.rtsp.depacketize.audio import PacketDepacketizer, SamplesDepacketizer
 from gateway.rtsp.depacketize.h264 import H264Depacketizer
 from gateway.rtsp.depacketize.h265 import H265Depacketizer
 from gateway.rtsp.depacketize.jpeg import JpegDepacketizer
+from gateway.rtsp.depacketize.latm import LatmDepacketizer
 from gateway.rtsp.depacketize.metadata import ENCODINGS, MetadataDepacketizer
 from gateway.rtsp.sdp import Format, Media
 
@@ -30,8 +27,9 @@ SETS_MAX_BYTES = 64 * 1024
 """Parameter sets of a session description, decoded."""
 
 
-JOIN_S = 0.1
-"""How much G.711 is joined while nobody waits for it, in seconds: as much as one reading of such a camera brings."""
+FRAME_S = 0.1
+"""The longest frame of sound that is samples, in seconds: less than WebRTC may send in a packet. While nobody waits for
+it, G.711 is joined to as much, which is what one reading of such a camera brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +46,31 @@ class VideoFormat:
     parameter_sets: tuple[bytes, ...]
     make: Callable[[], Depacketizer]
 
+    @property
+    def payload_types(self) -> tuple[int, ...]:
+        return (self.payload_type,)
+
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """An audio track that can be captured."""
+    """An audio track that can be captured.
+
+    ``info`` is what the session description says; what the stream itself says comes with its frames. Without
+    ``is_certain`` it is a guess. ``others`` are the formats in which the camera may send the track's sound as well.
+    """
 
     info: AudioInfo
     payload_type: int
     clock_rate: int
     make: Callable[[], Depacketizer]
+    is_certain: bool = True
+    is_announced: bool = True
+    others: "tuple[AudioFormat, ...]" = ()
+
+    @property
+    def payload_types(self) -> tuple[int, ...]:
+        """Those that the section has."""
+        return (self.payload_type, *(each.payload_type for each in self.others if each.is_announced))
 
 
 def video_format(media: Media) -> VideoFormat | None:
@@ -76,6 +90,10 @@ class MetadataFormat:
     clock_rate: int
     make: Callable[[], Depacketizer]
 
+    @property
+    def payload_types(self) -> tuple[int, ...]:
+        return (self.payload_type,)
+
 
 def metadata_format(media: Media) -> MetadataFormat | None:
     """The first format of a section that is ONVIF metadata of a kind that is known, or ``None``."""
@@ -94,16 +112,28 @@ def is_known_video(encoding: str) -> bool:
 
 
 def audio_format(media: Media) -> AudioFormat | None:
-    """The first format of an audio section that is known and complete, or ``None``.
+    """The formats of an audio section that are known, the first one with the ``others``; ``None`` where there is none.
 
-    AAC without its AudioSpecificConfig cannot be decoded by anybody, and so is left out.
+    Besides those that are announced there are PCMU and PCMA with their static payload types (RFC 3551 §6), which need
+    no announcement.
     """
+    announced: list[AudioFormat] = []
     for found in media.formats:
         maker = _AUDIO.get(found.encoding)
         made = maker(found) if maker is not None else None
         if made is not None:
-            return made
-    return None
+            announced.append(made)
+    if not announced:
+        return None
+    types = {each.payload_type for each in media.formats}
+    static = [replace(_G711[each](_STATIC[each]), is_announced=False) for each in _G711 if each not in types]
+    return replace(announced[0], others=(*announced[1:], *static))
+
+
+def aac_info(config: bytes) -> AudioInfo | None:
+    """The sound of an AudioSpecificConfig; ``None`` where it cannot be read."""
+    parsed = aac.parse_config(config)
+    return _aac_info(config, parsed) if parsed is not None else None
 
 
 def _h264(found: Format) -> VideoFormat:
@@ -129,81 +159,99 @@ def _jpeg(found: Format) -> VideoFormat:
 
 
 def _mpeg4_generic(found: Format) -> AudioFormat | None:
-    config = _hex(found.parameters.get("config", ""))
+    config, is_certain = _hex(found.parameters.get("config", "")), True
     parsed = aac.parse_config(config)
     if parsed is None:
+        config, is_certain = _guessed_config(found), False
+        parsed = aac.parse_config(config)
+    if parsed is None:
         return None
-    ticks = _ticks_per_frame(found.clock_rate, parsed)
-    sizes = [_number(found.parameters.get(name)) for name in ("sizelength", "indexlength", "indexdeltalength")]
-    # A camera that gives none of them means AAC-hbr (RFC 3640 §3.3.6).
+    ticks = aac.ticks_per_frame(found.clock_rate, parsed)
+    names = ("sizelength", "indexlength", "indexdeltalength")
+    sizes = [_number(found.parameters.get(name)) for name in names]
+    # A camera that gives none of them mostly means AAC-hbr (RFC 3640 §3.3.6).
     size_bits, index_bits, delta_bits = sizes if 0 < sizes[0] <= 16 and max(sizes[1:]) <= 16 else (13, 3, 3)
+    is_hbr = found.parameters.get("mode", "").lower() == "aac-hbr"
     return AudioFormat(
         _aac_info(config, parsed),
         found.payload_type,
         found.clock_rate,
         lambda: AacDepacketizer(
-            size_bits=size_bits, index_bits=index_bits, delta_bits=delta_bits, ticks_per_frame=ticks
+            size_bits=size_bits,
+            index_bits=index_bits,
+            delta_bits=delta_bits,
+            ticks_per_frame=ticks,
+            clock_rate=found.clock_rate,
+            has_headers=is_hbr or any(name in found.parameters for name in names),
         ),
+        is_certain,
     )
 
 
 def _latm(found: Format) -> AudioFormat | None:
-    if found.parameters.get("cpresent", "1") != "0":
+    mux = parse_mux_config(_hex(found.parameters.get("config", "")))
+    config = mux.config if mux is not None else _guessed_config(found)
+    parsed = aac.parse_config(config)
+    if parsed is None:
         return None
-    config = _config_of_mux(_hex(found.parameters.get("config", "")))
-    parsed = aac.parse_config(config) if config is not None else None
-    if config is None or parsed is None:
-        return None
-    ticks = _ticks_per_frame(found.clock_rate, parsed)
-    return AudioFormat(_aac_info(config, parsed), found.payload_type, found.clock_rate, lambda: LatmDepacketizer(ticks))
+    # Without ``cpresent`` it is 1 (RFC 6416 §6.3), but then there is no ``config``.
+    is_in_band = found.parameters.get("cpresent", "0" if mux is not None else "1") != "0"
+    return AudioFormat(
+        _aac_info(config, parsed),
+        found.payload_type,
+        found.clock_rate,
+        lambda: LatmDepacketizer(found.clock_rate, mux, is_in_band=is_in_band),
+        mux is not None,
+    )
+
+
+def _guessed_config(found: Format) -> bytes:
+    """AAC-LC as ``rtpmap`` describes it, which is what cameras send."""
+    return aac.config_of(found.clock_rate, found.channels) or aac.config_of(16_000, min(found.channels, 2))
 
 
 def _aac_info(config: bytes, parsed: aac.AudioConfig) -> AudioInfo:
     return AudioInfo("aac", aac.codec_string(config) or "", parsed.sample_rate_hz, parsed.channels, config)
 
 
-def _ticks_per_frame(clock_rate: int, parsed: aac.AudioConfig) -> int:
-    """A frame's duration in the RTP clock, which is not always the config's sample rate."""
-    return max(1, round(Fraction(parsed.frame_samples * clock_rate, parsed.sample_rate_hz)))
-
-
-def _config_of_mux(mux: bytes) -> bytes | None:
-    """The AudioSpecificConfig in a StreamMuxConfig (ISO/IEC 14496-3 §1.7.3.1) of one program and one layer."""
-    try:
-        bits = BitReader(mux, has_emulation_prevention=False)
-        # Frames of one element follow each other, as several would.
-        if bits.u(1) or not bits.u(1) or (bits.u(6), bits.u(4), bits.u(3))[1:] != (0, 0):
-            return None
-        # Object type, sampling frequency index, channels, and three flags of GASpecificConfig: what AAC-LC has.
-        return bits.u(16).to_bytes(2, "big")
-    except BitstreamError:
-        return None
-
-
 def _samples(
-    codec: str, string: str, ticks_per_byte: Fraction | int, rate_hz: int = 0, extradata: bytes = b""
+    codec: str,
+    string: str,
+    bits: int,
+    *,
+    samples_per_tick: int = 1,
+    extradata: bytes = b"",
+    can_join: bool = False,
 ) -> Callable[[Format], AudioFormat]:
+    """A codec with ``bits`` a sample. A group of samples is a whole number of bytes, and is not divided."""
+
     def make(found: Format) -> AudioFormat:
+        rate_hz = found.clock_rate * samples_per_tick
+        ticks_per_byte = Fraction(8, bits * found.channels * samples_per_tick)
+        group_bytes = max(1, bits // 8) * found.channels if bits % 8 == 0 or bits == 4 else bits * found.channels
+        frame_bytes = max(1, int(FRAME_S * found.clock_rate / ticks_per_byte / group_bytes)) * group_bytes
         return AudioFormat(
-            AudioInfo(codec, string, rate_hz or found.clock_rate, found.channels, extradata),
+            AudioInfo(codec, string, rate_hz, found.channels, extradata),
             found.payload_type,
             found.clock_rate,
-            lambda: PacketAudioDepacketizer(Fraction(ticks_per_byte) / found.channels),
+            lambda: SamplesDepacketizer(ticks_per_byte, frame_bytes, can_join=can_join),
         )
 
     return make
 
 
-def _g711(codec: str, string: str) -> Callable[[Format], AudioFormat]:
-    def make(found: Format) -> AudioFormat:
-        return AudioFormat(
-            AudioInfo(codec, string, found.clock_rate, found.channels),
-            found.payload_type,
-            found.clock_rate,
-            lambda: G711Depacketizer(found.channels, int(JOIN_S * found.clock_rate)),
-        )
+def _g722(found: Format) -> AudioFormat:
+    """Its RTP clock is 8000 although it samples at 16,000 (RFC 3551 §4.5.2). Some cameras write 16,000."""
+    return _samples("adpcm_g722", "", 4, samples_per_tick=2)(replace(found, clock_rate=8000))
 
-    return make
+
+def _opus(found: Format) -> AudioFormat:
+    return AudioFormat(
+        AudioInfo("opus", "opus", found.clock_rate, found.channels),
+        found.payload_type,
+        found.clock_rate,
+        PacketDepacketizer,
+    )
 
 
 def _g726(bits: int, codec: str = "adpcm_g726le") -> Callable[[Format], AudioFormat]:
@@ -211,18 +259,23 @@ def _g726(bits: int, codec: str = "adpcm_g726le") -> Callable[[Format], AudioFor
 
     With ``AAL2`` before its name, the first is in the highest bits (ITU-T I.366.2 annex E).
     """
-    return _samples(codec, "", Fraction(8, bits), extradata=bytes((bits,)))
+    return _samples(codec, "", bits, extradata=bytes((bits,)))
 
 
 _VIDEO: dict[str, Callable[[Format], VideoFormat]] = {"H264": _h264, "H265": _h265, "JPEG": _jpeg}
 
+_PCMU = _samples("pcm_mulaw", "ulaw", 8, can_join=True)
+_PCMA = _samples("pcm_alaw", "alaw", 8, can_join=True)
+
+_G711 = {0: _PCMU, 8: _PCMA}
+_STATIC = {0: Format(0, "PCMU", 8000), 8: Format(8, "PCMA", 8000)}
+
 _AUDIO: dict[str, Callable[[Format], AudioFormat | None]] = {
     "MPEG4-GENERIC": _mpeg4_generic,
     "MP4A-LATM": _latm,
-    "PCMA": _g711("pcm_alaw", "alaw"),
-    "PCMU": _g711("pcm_mulaw", "ulaw"),
-    # Its RTP clock is 8000 although it samples at 16,000 (RFC 3551 §4.5.2).
-    "G722": _samples("adpcm_g722", "", 1, 16_000),
+    "PCMA": _PCMA,
+    "PCMU": _PCMU,
+    "G722": _g722,
     "G726-16": _g726(2),
     "G726-24": _g726(3),
     "G726-32": _g726(4),
@@ -231,8 +284,8 @@ _AUDIO: dict[str, Callable[[Format], AudioFormat | None]] = {
     "AAL2-G726-24": _g726(3, "adpcm_g726"),
     "AAL2-G726-32": _g726(4, "adpcm_g726"),
     "AAL2-G726-40": _g726(5, "adpcm_g726"),
-    "L16": _samples("pcm_s16be", "", Fraction(1, 2)),
-    "OPUS": _samples("opus", "opus", 0, 48_000),
+    "L16": _samples("pcm_s16be", "", 16),
+    "OPUS": _opus,
 }
 
 

@@ -32,8 +32,9 @@ from hls.live.counters import LiveCounters
 from hls.live.segment import LivePart, LiveSegment
 from hls.live.segment_buffer import MAX_BYTES, WINDOW_TARGETS, SegmentBuffer
 from hls.live.window_state import WindowNumbers, WindowState
+from hls.mp4.audio import fmp4_audio
 from hls.parts.part import Part
-from hls.parts.segmenter import CLOCK_STEP_S, Segmenter
+from hls.parts.segmenter import CLOCK_STEP_S, SOUND_WAIT_90K, Segmenter
 from hls.parts.target_duration import MAX_TARGET_S, TargetDurationProbe, TargetDurations
 
 MSN_RATE = 4
@@ -104,6 +105,7 @@ class LiveWindow:
         self._now_s = 0.0
         self._probe: TargetDurationProbe | None = None
         self._probed: list[Packet] = []
+        self._probed_targets: TargetDurations | None = None
         self._probed_bytes = 0
         self._segmenter: Segmenter | None = None
         self._last: LiveSegment | None = None
@@ -285,6 +287,7 @@ class LiveWindow:
         if is_discontinuity or self._probed_bytes > PROBE_MAX_BYTES:
             self.counters.packets_dropped += sum(each.is_video for each in self._probed)
             self._probe, self._probed, self._probed_bytes = None, [], 0
+            self._probed_targets = None
         if self._probe is None:
             if not (packet.is_video and packet.is_keyframe):
                 self.counters.packets_dropped += packet.is_video
@@ -292,8 +295,10 @@ class LiveWindow:
             self._probe = TargetDurationProbe(self._longest_gop_90k)
         self._probed.append(packet)
         self._probed_bytes += len(packet.data)
-        targets = self._probe.add(packet) if packet.is_video else None
-        if targets is None:
+        if self._probed_targets is None and packet.is_video:
+            self._probed_targets = self._probe.add(packet)
+        targets = self._probed_targets
+        if targets is None or self._waits_for_sound():
             return
         self.targets = replace(targets, target_duration_s=max(targets.target_duration_s, self._least_target_s()))
         targets = self.targets
@@ -305,6 +310,12 @@ class LiveWindow:
         self._handle_events(segmenter)
         if not self._buffer.segments:
             segmenter.end_segment_soon()
+
+    def _waits_for_sound(self) -> bool:
+        """Whether the first part may still get the sound that is declared."""
+        lasts_90k = self._probed[-1].dts_90k - self._probed[0].dts_90k
+        is_silent = all(each.is_video for each in self._probed)
+        return is_silent and lasts_90k < SOUND_WAIT_90K and fmp4_audio(self._probed[-1].info.audio) is not None
 
     # --- parts and segments
 

@@ -68,8 +68,9 @@ CLOCK_STEP_S = 1.0
 """A change of the capture time above this, within a segment, is a step of the wall clock. A smaller one is that of the
 network or of NTP, and just changes PROGRAM-DATE-TIME."""
 
-SOUND_WAIT_90K = 2 * CLOCK_RATE // 5
-"""How long a recording waits for sound. Some cameras send a packet of it only every quarter of a second."""
+SOUND_WAIT_90K = 6 * CLOCK_RATE // 5
+"""How long the beginning of a run waits for sound that is declared and was never heard, so that it need not begin anew
+with sound. Some cameras send a packet of it only every second."""
 
 MuxerFactory = Callable[[StreamInfo], FragmentMuxer]
 
@@ -253,11 +254,13 @@ class Segmenter:
             self._end_segment()
             self._has_whole_segments = True
             return
+        if self._waits_for_sound() and at_90k - self._end_90k < SOUND_WAIT_90K:
+            return
         is_long_enough = at_90k - self._segment_start_90k >= seconds_90k(MIN_SEGMENT_S)
         if packet.is_keyframe and (is_long_enough or not self._begins_with_keyframe):
             self._close_part(boundary_90k, packet.dts_90k)
             self._end_segment()
-        elif at_90k - self._end_90k >= (SOUND_WAIT_90K if self._waits_for_sound() else self.targets.part_min_90k):
+        elif at_90k - self._end_90k >= self.targets.part_min_90k:
             self._close_part(boundary_90k, packet.dts_90k)
             duration_90k = self._end_90k - self._segment_start_90k
             next_90k = max(target_90k, self.frame_90k) if self._has_whole_segments else target_90k

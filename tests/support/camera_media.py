@@ -128,3 +128,16 @@ def adts(frame: bytes, rate_index: int = 8) -> bytes:
 def hbr(frame: bytes) -> bytes:
     """AAC-hbr (RFC 3640 §3.3.6)."""
     return bytes((0, 16)) + (len(frame) << 3).to_bytes(2, "big") + frame
+
+
+@cache
+def tone(codec: str, seconds: int = 8, rate_hz: int = 8000, channels: int = 1) -> bytes:
+    """A tone of 440 Hz in a codec that is samples and nothing else, loud enough to be heard."""
+    encoder = av.CodecContext.create(codec, "w")
+    assert isinstance(encoder, av.AudioCodecContext)
+    layout = "mono" if channels == 1 else "stereo"
+    encoder.sample_rate, encoder.layout, encoder.format = rate_hz, layout, "s16"
+    samples = (8000 * np.sin(np.arange(seconds * rate_hz) * 2 * np.pi * 440 / rate_hz)).astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(np.repeat(samples, channels).reshape(1, -1), "s16", layout)
+    frame.sample_rate, frame.pts = rate_hz, 0
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import av.logging
+import numpy as np
 
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.rtsp_media import RtspMedia, TrackFormat
@@ -29,6 +30,10 @@ from tests.support.rtsp_camera import Sent
 
 START_90K = 1_795_373_400 * CLOCK_RATE
 """The wall clock at time 0: a multiple of 600 s."""
+
+
+QUIET = 0.01
+"""The mean of a frame's absolute samples (1 is the loudest) up to which it is silence."""
 
 
 class _Clock:
@@ -72,12 +77,16 @@ def receive(
 
 @dataclass(frozen=True)
 class Decoded:
-    """What FFmpeg makes of a file. Times are in seconds; ``errors`` is what it complained about."""
+    """What FFmpeg makes of a file. Times are in seconds; ``errors`` is what it complained about.
+
+    ``audio_s`` is how much sound there is, ``heard_s`` how much of it is no silence.
+    """
 
     times: list[float]
     sizes: set[tuple[int, int]]
     audio_tracks: int
     audio_s: float
+    heard_s: float
     errors: list[str]
 
     @property
@@ -95,7 +104,7 @@ def decode(source: bytes | Path) -> Decoded:
     """Decode all tracks of a file."""
     times: list[float] = []
     sizes: set[tuple[int, int]] = set()
-    samples_s = Fraction(0)
+    samples_s = heard_s = Fraction(0)
     tracks = 0
     raised: list[str] = []
     level = av.logging.get_level()
@@ -111,12 +120,15 @@ def decode(source: bytes | Path) -> Decoded:
                         times.append(frame.time)
                         sizes.add((frame.width, frame.height))
                     elif isinstance(frame, av.AudioFrame):
-                        samples_s += Fraction(frame.samples, frame.sample_rate)
+                        lasts_s = Fraction(frame.samples, frame.sample_rate)
+                        samples_s += lasts_s
+                        heard_s += lasts_s * bool(np.abs(frame.to_ndarray()).mean() > QUIET)
     except av.FFmpegError as error:
         raised.append(str(error))
     finally:
         av.logging.set_level(level)
-    return Decoded(sorted(times), sizes, tracks, float(samples_s), [*raised, *(text.strip() for *_, text in said)])
+    errors = [*raised, *(text.strip() for *_, text in said)]
+    return Decoded(sorted(times), sizes, tracks, float(samples_s), float(heard_s), errors)
 
 
 class _Window(LiveWindow):

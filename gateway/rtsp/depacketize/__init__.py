@@ -13,7 +13,8 @@ class Frame(NamedTuple):
     ``timestamp`` is in units of the track's RTP clock and does not wrap. Video is one access unit in Annex B; audio is
     one frame of its codec (for G.711 and alike, the samples of one packet). ``duration`` is in the same units, 0 where
     it is not known. ``is_keyframe`` is meaningful for video; ``follows_loss`` says that something before it is missing,
-    so that a decoder may not be able to use it unless it is a keyframe.
+    so that a decoder may not be able to use it unless it is a keyframe. ``config`` is the AudioSpecificConfig of AAC
+    where the stream itself has it, empty otherwise.
     """
 
     data: bytes
@@ -21,6 +22,7 @@ class Frame(NamedTuple):
     duration: int = 0
     is_keyframe: bool = True
     follows_loss: bool = False
+    config: bytes = b""
 
 
 class Depacketizer(Protocol):

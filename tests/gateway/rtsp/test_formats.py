@@ -70,8 +70,43 @@ def test_frames_of_aac_last_as_long_as_the_rtp_clock_says() -> None:
 
 
 @pytest.mark.parametrize("config", ["", "zz", "14", "ffff"])
-def test_aac_without_a_config_is_left_out(config: str) -> None:
-    assert audio_format(media("audio", "a=rtpmap:96 mpeg4-generic/16000/1", f"a=fmtp:96 config={config}")) is None
+def test_aac_without_a_config_is_what_rtpmap_says(config: str) -> None:
+    found = audio_format(media("audio", "a=rtpmap:96 mpeg4-generic/16000/1", f"a=fmtp:96 config={config}"))
+    assert found is not None
+    assert (found.info.sample_rate_hz, found.info.channels, found.info.extradata) == (16_000, 1, b"\x14\x08")
+    assert not found.is_certain
+
+
+def test_latm_with_its_config_in_band_is_a_guess() -> None:
+    found = audio_format(media("audio", "a=rtpmap:96 MP4A-LATM/90000", "a=fmtp:96 cpresent=1"))
+    assert found is not None
+    assert (found.info.codec, found.is_certain) == ("aac", False)
+
+
+def test_all_formats_of_a_section_that_are_known() -> None:
+    found = audio_format(media("audio", "a=rtpmap:97 G726-32/8000", "a=rtpmap:98 X/8000", types="0 97 98"))
+    assert found is not None
+    assert found.payload_types == (0, 97)
+    assert [each.payload_type for each in found.others] == [97, 8]
+
+
+@pytest.mark.parametrize(
+    ("rtpmap", "bytes_a_second", "frame_bytes"),
+    [
+        ("G722/8000", 8000, 800),
+        ("G722/16000", 8000, 800),
+        ("G726-24/8000", 3000, 300),
+        ("G726-40/8000", 5000, 500),
+        ("L16/44100/2", 176_400, 17_640),
+        ("PCMU/8000/2", 16_000, 1600),
+    ],
+)
+def test_frames_of_samples_are_a_tenth_of_a_second_at_most(rtpmap: str, bytes_a_second: int, frame_bytes: int) -> None:
+    found = audio_format(media("audio", f"a=rtpmap:97 {rtpmap}", types="97"))
+    assert found is not None
+    frames = found.make().push(memoryview(bytes(bytes_a_second)), 0, marker=True, lost=0)
+    assert {len(frame.data) for frame in frames} == {frame_bytes}
+    assert sum(frame.duration for frame in frames) == found.clock_rate
 
 
 @given(st.binary(max_size=8))

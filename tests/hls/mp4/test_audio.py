@@ -1,5 +1,6 @@
 """Audio frames lie end to end and in sync with the video, whatever the camera sends or does not send."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 
@@ -110,21 +111,47 @@ def test_late_audio_goes_into_the_next_part_and_is_not_lost() -> None:
     assert heard(track, taken)[2:].min() > 0.1
 
 
-def test_audio_later_than_the_limit_is_replaced_by_silence_until_it_is_in_time() -> None:
-    track = AudioTrack(AAC, 0, 0)
-    packets = sound(AAC, 6)
+def delayed(audio: AudioInfo, seconds: int, late_s: Callable[[float], float]) -> tuple[AudioTrack, list[Sample]]:
+    """Sound that comes ``late_s`` after its time, and is taken every tenth of a second."""
+    track = AudioTrack(audio, 0, 0)
+    packets = sound(audio, seconds)
     taken: list[Sample] = []
-    for tenth in range(1, 60):
-        late_s = 1.0 if tenth < 30 else 0.0
+    for tenth in range(1, seconds * 10):
         until_90k = seconds_90k(tenth / 10)
-        while packets and packets[0].pts_90k < until_90k - seconds_90k(late_s):
+        while packets and packets[0].pts_90k < until_90k - seconds_90k(late_s(tenth / 10)):
             track.feed(packets.pop(0))
         taken += track.take(until_90k)
     assert end_to_end(taken)
+    return track, taken
+
+
+def test_audio_later_than_the_limit_for_once_is_replaced_by_silence_until_it_is_in_time() -> None:
+    track, taken = delayed(AAC, 5, lambda at_s: 1.0 if 1 <= at_s < 2 else 0.0)
     assert track.counters.frames_dropped > 0
     loudness = heard(track, taken)
-    assert loudness[:40].max() < 0.01
-    assert loudness[50:].min() > 0.1
+    assert loudness[2:14].min() > 0.1
+    assert loudness[18:29].max() < 0.01
+    assert loudness[33:].min() > 0.1
+
+
+def test_audio_that_is_always_later_than_the_limit_is_heard_late() -> None:
+    track, taken = delayed(AAC, 8, lambda at_s: 1.0)
+    loudness = heard(track, taken)
+    assert loudness[:24].max() < 0.01
+    assert loudness[80:].min() > 0.1
+
+
+def test_audio_that_comes_a_second_at_once_is_heard() -> None:
+    track, taken = delayed(PCMA, 8, lambda at_s: at_s % 1.0)
+    assert heard(track, taken)[80:].min() > 0.1
+
+
+def test_audio_that_was_moved_is_moved_back_once_it_is_in_time() -> None:
+    kept, _ = delayed(AAC, 14, lambda at_s: 1.0 if at_s < 5 else 0.0)
+    moved_back, _ = delayed(AAC, 22, lambda at_s: 1.0 if at_s < 5 else 0.0)
+    # As much as it was moved by is for a time that was filled already.
+    again_s = (moved_back.counters.frames_dropped - kept.counters.frames_dropped) * 1024 / AAC.sample_rate_hz
+    assert again_s == pytest.approx(1.0, abs=0.15)
 
 
 def test_sound_that_nobody_hears_is_silence_and_is_not_transcoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,104 +1,80 @@
-"""Audio over RTP: AAC in its packings, G.711 and its like, with what cameras get wrong."""
+"""Sound whose packets are samples or frames: G.711 and its like, joined and split, on clocks right and wrong."""
 
-import struct
+from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.rtsp.depacketize import Depacketizer, Frame
-from gateway.rtsp.depacketize.audio import (
-    AacDepacketizer,
-    G711Depacketizer,
-    LatmDepacketizer,
-    PacketAudioDepacketizer,
-)
-
-FRAMES = [bytes((number,)) * (50 + number) for number in range(4)]
+from gateway.rtsp.depacketize.audio import PacketDepacketizer, SamplesDepacketizer
 
 
 def push(depacketizer: Depacketizer, data: bytes, time: int = 0, *, marker: bool = True, lost: int = 0) -> list[Frame]:
     return depacketizer.push(memoryview(data), time, marker=marker, lost=lost)
 
 
-def hbr(*frames: bytes, sizes: list[int] | None = None) -> bytes:
-    """AAC-hbr (RFC 3640 §3.3.6): 13 bits of size, 3 of index."""
-    headers = b"".join(struct.pack("!H", size << 3) for size in sizes or [len(frame) for frame in frames])
-    return struct.pack("!H", len(headers) * 8) + headers + b"".join(frames)
-
-
-def adts(frame: bytes) -> bytes:
-    size = len(frame) + 7
-    return bytes((0xFF, 0xF1, 0x50, 0x80 | size >> 11, size >> 3 & 0xFF, (size & 7) << 5 | 0x1F, 0xFC)) + frame
-
-
-def test_several_frames_of_a_packet_follow_each_other() -> None:
-    frames = push(AacDepacketizer(ticks_per_frame=1024), hbr(*FRAMES), 500)
-    assert [frame.data for frame in frames] == FRAMES
-    assert [frame.timestamp for frame in frames] == [500, 1524, 2548, 3572]
-    assert {frame.duration for frame in frames} == {1024}
-
-
-def test_a_frame_over_several_packets() -> None:
-    depacketizer = AacDepacketizer()
-    frame = bytes(range(256)) * 4
-    assert push(depacketizer, hbr(frame[:600], sizes=[1024]), marker=False) == []
-    (found,) = push(depacketizer, hbr(frame[600:], sizes=[1024]))
-    assert found.data == frame
-    push(depacketizer, hbr(frame[:600], sizes=[1024]), 9, marker=False)
-    assert push(depacketizer, hbr(frame[600:], sizes=[1024]), 9, lost=1) == []
-
-
-@pytest.mark.parametrize("wrap", [lambda data: data, lambda data: hbr(data)])
-def test_adts_inside_of_rtp_is_taken_off(wrap: object) -> None:
-    (found,) = push(AacDepacketizer(), wrap(adts(FRAMES[1])))  # type: ignore[operator]
-    assert found.data == FRAMES[1]
-
-
-def test_several_adts_frames_in_one_packet() -> None:
-    frames = push(AacDepacketizer(), b"".join(map(adts, FRAMES)))
-    assert [frame.data for frame in frames] == FRAMES
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"\x00", b"\x00\x10", b"\xff\xff\x00", hbr(b"short", b"er", sizes=[8000, 2]), b"\x00\x00abc"]
-)
-def test_what_cannot_be_read_is_counted(data: bytes) -> None:
-    depacketizer = AacDepacketizer()
-    assert push(depacketizer, data) == []
-    assert depacketizer.malformed == 1
-
-
-def test_latm_in_one_packet_and_in_several() -> None:
-    depacketizer = LatmDepacketizer()
-    long = bytes(range(256)) * 2
-    element = b"\xff\xff\x02" + long
-    (whole,) = push(depacketizer, element)
-    assert whole.data == long
-    assert push(depacketizer, element[:100], marker=False) == []
-    (joined,) = push(depacketizer, element[100:])
-    assert joined.data == long
-    assert push(depacketizer, element[:100], marker=False) == []
-    assert push(depacketizer, element[100:], lost=1) == []
-    assert push(depacketizer, element)[0].data == long
+def g711(channels: int = 1) -> SamplesDepacketizer:
+    return SamplesDepacketizer(Fraction(1, channels), 800 * channels, can_join=True)
 
 
 def test_samples_last_as_long_as_their_bytes_say() -> None:
-    (frame,) = push(PacketAudioDepacketizer(1), b"\xd5" * 160, 7)
+    (frame,) = push(SamplesDepacketizer(1, 800), b"\xd5" * 160, 7)
     assert (frame.timestamp, frame.duration) == (7, 160)
-    assert push(PacketAudioDepacketizer(1), b"") == []
+    assert push(SamplesDepacketizer(1, 800), b"") == []
+
+
+def test_a_second_at_once_is_split() -> None:
+    data = bytes(range(250)) * 32
+    frames = push(g711(), data, 5000)
+    assert b"".join(frame.data for frame in frames) == data
+    assert [(frame.timestamp, frame.duration) for frame in frames] == [(5000 + 800 * n, 800) for n in range(10)]
+
+
+def test_what_is_left_of_a_split_packet_comes_at_once_unless_it_may_wait() -> None:
+    assert [frame.duration for frame in push(g711(), bytes(2048))] == [800, 800, 448]
+    waiting = g711()
+    waiting.joins = lambda: True
+    assert [frame.duration for frame in push(waiting, bytes(2048))] == [800, 800]
+    assert [(frame.timestamp, frame.duration) for frame in push(waiting, bytes(2048), 2048)] == [
+        (1600, 800),
+        (2400, 800),
+        (3200, 800),
+    ]
+
+
+def test_a_codec_with_state_is_split_and_not_joined() -> None:
+    adpcm = SamplesDepacketizer(2, 400)
+    adpcm.joins = lambda: True
+    assert [frame.duration for frame in push(adpcm, bytes(80))] == [160]
+    assert [frame.duration for frame in push(adpcm, bytes(1000), 160)] == [800, 800, 400]
+
+
+@pytest.mark.parametrize("factor", [Fraction(2), Fraction(1, 3), Fraction(441, 480), Fraction(90_000, 8000)])
+def test_a_clock_of_another_rate_is_scaled(factor: Fraction) -> None:
+    depacketizer = g711()
+    frames = [push(depacketizer, bytes(480), int(480 * number * factor))[0] for number in range(40)]
+    steps = {after.timestamp - before.timestamp for before, after in pairwise(frames[8:])}
+    assert all(abs(step - 480) <= 2 for step in steps)
+
+
+def test_a_gap_and_a_quartz_are_no_other_clock() -> None:
+    depacketizer = g711()
+    times = [int(160 * number * 1.001) + 4000 * (number > 20) for number in range(60)]
+    assert [push(depacketizer, bytes(160), time)[0].timestamp for time in times] == times
 
 
 @given(st.lists(st.tuples(st.binary(max_size=80), st.booleans(), st.integers(0, 1)), max_size=20))
 def test_wild_payloads_raise_nothing(items: list[tuple[bytes, bool, int]]) -> None:
-    for depacketizer in (AacDepacketizer(), LatmDepacketizer(), PacketAudioDepacketizer(1)):
+    for depacketizer in (PacketDepacketizer(), SamplesDepacketizer(Fraction(8, 3), 30), g711(2)):
         for data, marker, lost in items:
             push(depacketizer, data, marker=marker, lost=lost)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_g711_that_may_wait_is_joined_and_no_sample_is_lost(channels: int) -> None:
-    depacketizer = G711Depacketizer(channels, 800)
+    depacketizer = g711(channels)
     may_wait = True
     depacketizer.joins = lambda: may_wait
     payloads = [bytes((number,)) * 160 * channels for number in range(13)]
@@ -114,7 +90,7 @@ def test_g711_that_may_wait_is_joined_and_no_sample_is_lost(channels: int) -> No
 
 @pytest.mark.parametrize(("at", "lost"), [(1160, 1), (1400, 0), (900, 0)])
 def test_g711_is_not_joined_over_a_gap(at: int, lost: int) -> None:
-    depacketizer = G711Depacketizer(1, 800)
+    depacketizer = g711()
     depacketizer.joins = lambda: True
     assert push(depacketizer, b"a" * 160, 1000) == []
     assert push(depacketizer, b"", 1160) == []
