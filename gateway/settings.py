@@ -148,7 +148,7 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, TranscodeSettings, LoadedS
             values["capture_engine"] = values.pop("engine")
 
         def where_written(*keys: str) -> str:
-            return where(*keys) or (where("engine") if keys[0] == "capture_engine" else "")
+            return where(*keys) or (where("engine") if keys[:1] == ("capture_engine",) else "")
 
         try:
             camera = self.camera_model(**values)

@@ -48,6 +48,8 @@ def describe(item: Mapping[str, Any]) -> str:
     if kind == "value_error":
         # A validator of ours: its text is for the reader already.
         return str(context.get("error", "")) or str(item["msg"]).removeprefix("Value error, ")
+    if kind in ("too_short", "too_long") and context.get("field_type") == "Value":
+        kind = f"string_{kind}"  # a secret
     text = TEXTS.get(kind)
     if text is not None:
         try:

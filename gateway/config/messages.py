@@ -71,6 +71,8 @@ def explain(error: ValidationError, where: Where = nowhere, subject: str = "") -
             continue
         keys = keys or ["settings"]
         place = where(*keys)
+        if item["type"] == "missing" and (subject or len(keys) > 1):
+            place = where(*keys[:-1])  # the table that lacks it
         name = ".".join(keys)
         if item["type"] == "extra_forbidden":
             message = f"{name} is not a setting; {DOCUMENTATION} lists them all"

@@ -35,7 +35,7 @@ def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("# ü\nport = 'many'", r"liveedge.toml, line 2: PORT: "),
         ("[cameras.door]\nurl='rtsp://h/'\n\ncapture_timeout = 1", r"line 4: camera door: CAPTURE_TIMEOUT: "),
         ("[cameras.door]\nurl='rtsp://h/'\nengine = 'vlc'", r"line 3: camera door: CAPTURE_ENGINE: "),
-        ("[cameras.door]\nrecord='never'", r"camera door: URL: is missing"),
+        ("\n[cameras.door]\nrecord='never'", r"line 2: camera door: URL: is missing"),
         ("[auth.tokens.me]\nscope = ['view']", r"line 2: auth.tokens.me.scope is not a setting"),
         ("trusted_proxies = [false]", r"line 1: TRUSTED_PROXIES: .*an address or a network is text"),
         ("cameras = 5", r"line 1: CAMERAS: "),

@@ -45,7 +45,7 @@ class Example(BaseModel):
         ("name", "a", "must have at least 2 characters"),
         ("name", "abcde", "must have at most 4 characters"),
         ("name", "AB", "must match ^[a-z]*$"),
-        ("secret", "hunter2", "must have a length of at least 16"),
+        ("secret", "hunter2", "must have at least 16 characters"),
         ("mode", "auto", "must be 'on' or 'off'"),
         ("flag", "perhaps", "must be true or false"),
         ("names", 3, "must be a list"),

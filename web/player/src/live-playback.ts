@@ -5,7 +5,7 @@ import { type Api, toFailure } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
 import { clockOf, localNow, sampleClock } from "./core/clock-sync.ts";
 import { type CameraCheck, type Command, TransportFallback } from "./core/fallback.ts";
-import { isGatewayResponse, whenReachable } from "./core/reachability.ts";
+import { isGatewayResponse, refusesOrigin, whenReachable } from "./core/reachability.ts";
 import type { RenditionRequest, ShownRendition, Tile } from "./core/rendition.ts";
 import type { Failure, TransportName } from "./core/transports.ts";
 import type { Camera } from "./generated/api.ts";
@@ -139,6 +139,7 @@ export class LivePlayback {
           whenReachable(this.options.api, this.stopping.signal, () =>
             this.execute(this.fallback.gatewayReachable(performance.now())),
           );
+          void this.checkOrigin();
           break;
       }
     }
@@ -243,6 +244,12 @@ export class LivePlayback {
       else if (failure.kind === "unavailable") failure = { ...failure, state: camera.state, message: camera.message };
     }
     this.execute(this.fallback.failed(id, failure, performance.now()));
+  }
+
+  private async checkOrigin(): Promise<void> {
+    this.fallback.refusedOrigin = (await refusesOrigin(this.options.api)) ? location.origin : null;
+    this.lastState = "";
+    this.execute([]);
   }
 
   private async checkCamera(): Promise<void> {

@@ -72,6 +72,8 @@ export class TransportFallback {
   /** Why the camera has no frames, as far as it is known. */
   cameraDown: { state: string; message: string } | null = null;
   isGatewayUnreachable = false;
+  /** The origin of this page, if the gateway is unreachable because it does not allow it. */
+  refusedOrigin: string | null = null;
   /** The last failure of each transport, until it plays again. */
   readonly failures = new Map<TransportName, Failure>();
 

@@ -27,6 +27,19 @@ export function whenReachable(api: Api, signal: AbortSignal, callback: () => voi
   signal.addEventListener("abort", () => callbacks.delete(callback), { once: true });
 }
 
+/**
+ * Whether the gateway runs but refuses this page. A browser reports that like a gateway that does not answer. Only the
+ * files of the player are for pages of every origin.
+ */
+export async function refusesOrigin(api: Api): Promise<boolean> {
+  if (new URL(api.url("/"), location.href).origin === location.origin) return false;
+  try {
+    return (await fetch(api.url("/static/icon.svg"), { cache: "no-store" })).ok;
+  } catch {
+    return false;
+  }
+}
+
 /** Polls overlap, so that one that was sent a moment too early does not delay the next. */
 function poll(api: Api, callbacks: Set<() => void>): void {
   const attempt = async (): Promise<void> => {

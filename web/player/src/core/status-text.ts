@@ -86,7 +86,9 @@ function cameraNotice(
 }
 
 /** Nothing plays: the gateway does not answer, or says why not, or this browser cannot play it. */
-function waitingNotice({ isGatewayUnreachable, reason }: TransportFallback, language: Language): string {
+function waitingNotice(fallback: TransportFallback, language: Language): string {
+  const { isGatewayUnreachable, refusedOrigin, reason } = fallback;
+  if (isGatewayUnreachable && refusedOrigin) return translate(language, "originRefused", { origin: refusedOrigin });
   if (isGatewayUnreachable || !reason || isUnexplained(reason.failure)) return translate(language, "waiting");
   return translate(language, "unplayable", {
     transport: translate(language, reason.transport),
