@@ -96,6 +96,7 @@ clean: ## delete everything that the set-up made
 	rm -rf .venv .venv-newest .tools tests/node_modules web/player/node_modules web/static/player* dist build
 
 $(UV): constraints.txt scripts/bootstrap-uv
+	@echo 'liveedge: installing into .venv and .tools; the first time takes a minute or two' >&2
 	@scripts/bootstrap-uv $(PYTHON)
 	@touch $@
 
