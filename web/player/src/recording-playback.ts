@@ -5,7 +5,8 @@
 //    a seek of the video. A seek outside it loads another window.
 // 2. Times are those of EXT-X-PROGRAM-DATE-TIME, so that gaps are skipped and shift nothing behind them.
 // 3. Playback that passes the end of the recordings becomes live.
-// 4. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
+// 4. Where the main stream was not recorded, or is gone by its age, the sub stream is played.
+// 5. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
 
 import type { Api } from "./core/api.ts";
 import { type Language, translate } from "./core/i18n.ts";
@@ -123,6 +124,7 @@ export class RecordingPlayback {
       start: new Date(time - BEFORE_MS).toISOString(),
       // Without an end, the playlist would continue into live and be reloaded again and again.
       end: new Date(end > Date.now() - UNWRITTEN_MS ? Date.now() : end).toISOString(),
+      prefer: "main",
     });
     const { api } = this;
     const hls = new Hls({

@@ -50,7 +50,7 @@ describe("a view", () => {
 });
 
 describe("recordings", () => {
-  const at = (start: number, end: number, isProtected = false) => ({ start, end, isProtected });
+  const at = (start: number, end: number, isProtected = false) => ({ start, end, isProtected, isSub: false });
 
   it("are merged if they are consecutive", () => {
     expect(mergeRanges([at(600, 1200), at(0, 600), at(1210, 1800)])).toEqual([at(0, 1800)]);
@@ -59,6 +59,19 @@ describe("recordings", () => {
   it("are not merged over a gap, or if only one is protected", () => {
     expect(mergeRanges([at(0, 1000), at(5000, 6000)])).toHaveLength(2);
     expect(mergeRanges([at(0, 1000), at(1000, 2000, true), at(2000, 3000)])).toHaveLength(3);
+  });
+
+  it("of the sub stream are shown where the main stream has none", () => {
+    const sub = (start: number, end: number) => ({ ...at(start, end), isSub: true });
+    expect(mergeRanges([sub(0, 9000), sub(9000, 20_000), at(5000, 10_000), at(14_000, 15_000)])).toEqual([
+      sub(0, 5000),
+      at(5000, 10_000),
+      sub(10_000, 14_000),
+      at(14_000, 15_000),
+      sub(15_000, 20_000),
+    ]);
+    // Files of the two streams do not begin at the same moment.
+    expect(mergeRanges([at(1000, 10_000), sub(0, 11_000)])).toEqual([at(1000, 10_000)]);
   });
 
   it("are not modified", () => {
@@ -75,7 +88,7 @@ describe("recordings", () => {
 describe("right after midnight", () => {
   const midnight = dayOf(noon).from;
   const now = midnight + 5 * 60_000;
-  const yesterday = { start: midnight - 3 * HOUR, end: midnight - HOUR / 2, isProtected: false };
+  const yesterday = { start: midnight - 3 * HOUR, end: midnight - HOUR / 2, isProtected: false, isSub: false };
 
   it("the recordings of the last 24 hours are listed beside live", () => {
     expect(listedRange({ from: now - 60_000, to: now + 60_000 }, now).from).toBe(now - 24 * HOUR);

@@ -10,6 +10,8 @@ export interface RecordedRange {
   start: number;
   end: number;
   isProtected: boolean;
+  /** Whether it is a recording of the sub stream. */
+  isSub: boolean;
 }
 
 export const SPAN_MIN_MS = 60_000;
@@ -58,8 +60,30 @@ export function reveal(view: View, time: number): View {
   return view;
 }
 
-/** Merge consecutive recordings, in order of time. Protected and unprotected ones are not merged. */
+/**
+ * Merge consecutive recordings, in order of time. Protected and unprotected ones are not merged. Of the sub stream remains
+ * what the main stream has not.
+ */
 export function mergeRanges(recordings: readonly RecordedRange[]): RecordedRange[] {
+  const main = join(recordings.filter(({ isSub }) => !isSub));
+  const sub = join(recordings.filter(({ isSub }) => isSub)).flatMap((range) => without(range, main));
+  return [...main, ...sub].sort((a, b) => a.start - b.start);
+}
+
+/** The parts of a range that none of the others has; not those that are too short to be visible. */
+export function without(range: RecordedRange, others: readonly RecordedRange[]): RecordedRange[] {
+  const parts: RecordedRange[] = [];
+  let { start } = range;
+  for (const other of others) {
+    if (other.end <= start || other.start >= range.end) continue;
+    parts.push({ ...range, start, end: other.start });
+    start = Math.max(start, other.end);
+  }
+  parts.push({ ...range, start });
+  return parts.filter((part) => part.end - part.start > JOIN_MS);
+}
+
+function join(recordings: readonly RecordedRange[]): RecordedRange[] {
   const joined: RecordedRange[] = [];
   for (const recording of [...recordings].sort((a, b) => a.start - b.start)) {
     const last = joined.at(-1);

@@ -1,6 +1,6 @@
 // The archive of a camera: its segments, clips, thumbnails and downloads.
 
-import type { View } from "../core/timeline.ts";
+import type { RecordedRange, View } from "../core/timeline.ts";
 import type { Segment, SegmentPage } from "../generated/api.ts";
 import { multipartParts } from "../transports/multipart.ts";
 import { store } from "./store.ts";
@@ -22,6 +22,10 @@ export async function segmentsOf(camera: string, view: View, signal: AbortSignal
     query.set("cursor", next_cursor);
   }
   return all;
+}
+
+export function rangeOf({ start, end, protected: isProtected, rendition }: Segment): RecordedRange {
+  return { start: Date.parse(start), end: Date.parse(end), isProtected, isSub: rendition === "sub" };
 }
 
 export async function protect(camera: string, segment: Segment): Promise<Segment> {

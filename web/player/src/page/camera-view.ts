@@ -1,12 +1,12 @@
 // One camera: its player, timeline, details, statistics and recordings.
 
 import { ApiError } from "../core/api.ts";
-import { dayOf, firstView, listedRange, type RecordedRange, reveal } from "../core/timeline.ts";
+import { dayOf, firstView, listedRange, mergeRanges, reveal } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
 import type { Segment } from "../generated/api.ts";
 import { type Icon, icon } from "../icons.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
-import { clipPath, frameAt, imageUrl, save, saveBlob, segmentsOf } from "./archive.ts";
+import { clipPath, frameAt, imageUrl, rangeOf, save, saveBlob, segmentsOf } from "./archive.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day, duration } from "./format.ts";
@@ -53,12 +53,14 @@ export class CameraView {
   private readonly markFrom = this.button("markIn", "clipFrom", () => this.timeline.setSelectionEdge("from"));
   private readonly markTo = this.button("markOut", "clipTo", () => this.timeline.setSelectionEdge("to"));
   /** The buttons of a selection replace the legend, so that the timeline does not move. */
+  private readonly legendSub = h("span", { class: "legend legendSub", hidden: true }, t("legendSub"));
   private readonly legend = h(
     "span",
     { class: "legends" },
     ...(["legendRecorded", "legendProtected", "legendMissing"] as const).map((word) =>
       h("span", { class: `legend ${word}` }, t(word)),
     ),
+    this.legendSub,
   );
   private readonly selectClip = this.button("cut", "cut", () => this.timeline.selectAround());
   private readonly clearClip = this.button("close", "clear", () => this.timeline.clearSelection());
@@ -279,11 +281,8 @@ export class CameraView {
       if (error instanceof ApiError && error.status !== 404) this.fail(error);
       return;
     }
-    const recorded: RecordedRange[] = this.segments.map(({ start, end, protected: isProtected }) => ({
-      start: Date.parse(start),
-      end: Date.parse(end),
-      isProtected,
-    }));
+    const recorded = mergeRanges(this.segments.map(rangeOf));
+    this.legendSub.hidden = !recorded.some(({ isSub }) => isSub);
     this.timeline.setRecorded(recorded);
     this.recordings.show(this.segments);
     if (this.isFirstView) {

@@ -1,9 +1,10 @@
-// The list of recordings of the day, with buttons to play, protect and download each.
+// The list of recordings of the day, with buttons to play, protect and download each. Those of the sub stream are in it where
+// the main stream was not recorded.
 
-import { dayOf } from "../core/timeline.ts";
+import { dayOf, without } from "../core/timeline.ts";
 import type { Segment } from "../generated/api.ts";
 import { icon } from "../icons.ts";
-import { protect, save } from "./archive.ts";
+import { protect, rangeOf, save } from "./archive.ts";
 import { h } from "./dom.ts";
 import { bytes, clock, duration, shortDay } from "./format.ts";
 import { t } from "./i18n.ts";
@@ -38,7 +39,10 @@ export class Recordings {
 
   /** Show segments, given oldest first. The newest is at the top. */
   show(segments: Segment[]): void {
-    this.segments = [...segments].reverse();
+    const main = segments.map(rangeOf).filter(({ isSub }) => !isSub);
+    this.segments = segments
+      .filter((segment) => segment.rendition === "main" || without(rangeOf(segment), main).length > 0)
+      .reverse();
     this.draw();
   }
 
@@ -64,6 +68,7 @@ export class Recordings {
   private row(segment: Segment): HTMLElement {
     const start = Date.parse(segment.start);
     const facts = [duration(segment.duration_s * 1000), bytes(segment.size)];
+    if (segment.rendition === "sub") facts.push(t("subStream"));
     if (segment.state === "growing") facts.push(t("growing"));
     if (segment.protected) facts.push(t("protected"));
     const isToday = dayOf(start).from === dayOf(Date.now()).from;

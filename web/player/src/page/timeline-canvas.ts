@@ -1,5 +1,5 @@
 // Painting of the timeline. Ranges differ in shape, and not only in color: recorded is a block, protected a hatched block
-// with a bar on top, missing a dashed line. Every color has a contrast of 3:1 against the panel (WCAG 1.4.11). What lies on
+// with a bar on top, what only the sub stream has is a block of half the height, missing a dashed line. Every color has a contrast of 3:1 against the panel (WCAG 1.4.11). What lies on
 // top of a block has an outline in the color of the panel (test/contrast.test.ts).
 
 import { type RecordedRange, ticks, toX, type View } from "../core/timeline.ts";
@@ -48,10 +48,10 @@ export function paint(
   line(context, 0, TOP + BLOCK / 2, Math.max(0, Math.min(width, x(now))), TOP + BLOCK / 2);
   context.setLineDash([]);
 
-  for (const { start, end, isProtected } of recorded) {
-    if (end < view.from || start > view.to) continue;
-    const left = Math.max(0, x(start));
-    block(context, color, left, Math.max(1, Math.min(width, x(end)) - left), isProtected);
+  for (const range of recorded) {
+    if (range.end < view.from || range.start > view.to) continue;
+    const left = Math.max(0, x(range.start));
+    block(context, color, left, Math.max(1, Math.min(width, x(range.end)) - left), range);
   }
 
   context.font = `12px ${style.fontFamily}`;
@@ -78,16 +78,18 @@ function block(
   color: Color,
   left: number,
   width: number,
-  isProtected: boolean,
+  { isProtected, isSub }: RecordedRange,
 ): void {
+  const height = isSub ? BLOCK / 2 : BLOCK;
+  const top = TOP + BLOCK - height;
   context.fillStyle = color("panel");
   context.fillRect(left - 1, TOP, width + 2, BLOCK);
   context.fillStyle = color(isProtected ? "protected" : "recorded");
-  context.fillRect(left, TOP, width, BLOCK);
+  context.fillRect(left, top, width, height);
   if (!isProtected) return;
   context.save();
   context.beginPath();
-  context.rect(left, TOP, width, BLOCK);
+  context.rect(left, top, width, height);
   context.clip();
   context.strokeStyle = color("panel");
   context.lineWidth = 1.5;
@@ -96,7 +98,7 @@ function block(
     line(context, at, TOP + BLOCK, at + BLOCK, TOP);
   context.restore();
   context.fillStyle = color("protected");
-  context.fillRect(left, TOP - BAR_PX, width, BAR_PX);
+  context.fillRect(left, top - BAR_PX, width, BAR_PX);
 }
 
 function paintSelection(

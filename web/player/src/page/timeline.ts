@@ -1,7 +1,7 @@
 // The timeline: what was recorded, the playhead, and the selection. It is a slider for keyboards and screen readers, and a
 // canvas for everybody else.
 
-import { mergeRanges, pan, type RecordedRange, reveal, toTime, toX, type View, zoom } from "../core/timeline.ts";
+import { pan, type RecordedRange, reveal, toTime, toX, type View, zoom } from "../core/timeline.ts";
 import { h, setText } from "./dom.ts";
 import { clock, day } from "./format.ts";
 import { t } from "./i18n.ts";
@@ -83,7 +83,7 @@ export class Timeline {
   }
 
   setRecorded(recorded: RecordedRange[]): void {
-    this.recorded = mergeRanges(recorded);
+    this.recorded = recorded;
     this.draw();
   }
 
