@@ -1,7 +1,7 @@
 """SourceClock: a camera's clock against the arrival of its packets; replaces the clock where it runs at another rate.
 
 Theory of operation. Delay is never negative, so the packet with the least delay of a period shows the camera's clock
-best (see :mod:`gateway.capture.timeline`). Where that least delay changes by the same rate for several periods, the
+best (see :mod:`gateway.capture.least_delay`). Where that least delay changes by the same rate for several periods, the
 camera's clock is wrong: it stamps 25 frames a second and sends 21, or counts milliseconds where it declares 90 kHz.
 From then on its time is multiplied by the measured ratio. The result has no jitter of the network, and keeps what a
 camera with a variable frame rate says. It is led back, slowly, to where an exact clock would be.
@@ -10,12 +10,15 @@ Rules:
 
 1. A healthy camera's time passes unchanged. Jitter, bursts and stalls of the network change single delays, and do not
    count: a drift is above :data:`TOLERANCE` in all of the last :data:`PERIODS` periods and has reached
-   :data:`REACHED_S`, or is above :data:`LARGE` in :data:`LARGE_PERIODS`.
-2. A clock that is wrong by a factor shows within a second or two, by some packets in a row that each are :data:`GROSS`
-   times too slow or too fast. The old packets of a backlog are too fast as well, but they come close together, and
-   their frames are not long.
-3. When the clock is right again for :data:`PERIODS` periods, its time passes again, from where it was led to.
-4. A jump is no drift: the measurement begins anew.
+   :data:`REACHED_S`, or is above :data:`LARGE` in :data:`LARGE_PERIODS`. A clock that has stood still is led back if it
+   was :data:`BEHIND_S` behind in all of them, or :data:`FAR_BEHIND_S` in fewer.
+2. A clock that is slow by a factor shows within a second or two, by some packets in a row that each are :data:`GROSS`
+   times too slow.
+3. No packet comes before its time: a clock that runs ahead is held back at :data:`AHEAD_90K`, until its drift is
+   measured. Only in the first :data:`BACKLOG_S`, packets that come close together are old ones of a backlog.
+4. When the clock is right again for :data:`PERIODS` periods, and led back, its time passes again, from there.
+5. A jump is no drift: the timeline finds out what it is (:mod:`gateway.capture.timeline`), and the measurement begins
+   anew.
 
 Times are seconds of the monotonic clock, and 90 kHz ticks of the source. Sans-IO.
 """
@@ -24,12 +27,13 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gateway.clock import CLOCK_RATE
+from gateway.capture.least_delay import LeastDelay
+from gateway.clock import CLOCK_RATE, seconds_90k
 
 PERIOD_S = 2.0
 """Length of a period, in seconds, if it has :data:`PERIOD_PACKETS` by then."""
 
-PERIOD_PACKETS, PERIOD_PACKETS_REPLACED = 20, 4
+PERIOD_PACKETS, PERIOD_PACKETS_REPLACED = 10, 4
 """Packets of a period at least, before and after a drift was found: the least delay of a few would be chance."""
 
 TOLERANCE = 0.01
@@ -43,19 +47,28 @@ LARGE_PERIODS = 2
 REACHED_S = 0.3
 """By how much delay has to change before a small drift counts, in seconds: queues of a bad network grow slowly, too."""
 
+BEHIND_S = 0.5
+FAR_BEHIND_S, FAR_BEHIND_PERIODS = 1.5, 3
+"""Longer than the queue of a network that is slow for a while, in seconds."""
+
 GROSS = 6.0
 GROSS_PACKETS = 15
 GROSS_FEW_PACKETS = 4
 GROSS_AWAY_S = 1.0
 """Rule 2: so many packets, or fewer that are as far away by then, in seconds."""
 
-GROSS_FRAME_S = 0.15
-"""Too fast is only what claims frames of this length, in seconds."""
-
 APART_S = 0.015
 """Packets closer than this came in one burst, in seconds."""
 
-JUMP_S = 3.0
+AHEAD_90K = CLOCK_RATE // 2
+"""Rule 3, in ticks. The first packets of a connection may be later than the ones after them, by less than this."""
+
+AHEAD_REPLACED_90K = CLOCK_RATE // 10
+"""The same while it is led back, so that it does not overshoot. So near, either way, it has been led back."""
+
+BACKLOG_S = 5.0
+BACKLOG_PACKETS = 3
+"""How long a proxy or a network may take to send what it has kept, in seconds, and what is no chance any more."""
 
 LEAD_BACK_S = 4.0
 """The difference to an exact clock is removed within about this time, in seconds…"""
@@ -85,8 +98,12 @@ class SourceClock:
         self._from_90k = 0
         """The source time, and what it became, from which on the ratio holds."""
         self._to_90k = 0
-        self._exact_delay_s: float | None = None
-        """The delay of an exact clock: the least of the last good period, or that of the first packet."""
+        self._exact = LeastDelay()
+        """The delay of an exact clock."""
+        self._began_s = 0.0
+        self._burst = 0
+        self._held_back_90k = 0
+        """How far ahead it was when it was held back, in this period."""
         self._least: deque[_Point] = deque(maxlen=PERIODS + 1)
         """The packets with the least delays, one a period."""
         self._begun: _Point | None = None
@@ -106,21 +123,48 @@ class SourceClock:
             return self._to_90k + round((source_90k - self._from_90k) * self._ratio)
         return source_90k - self._from_90k + self._to_90k
 
-    def observe(self, source_90k: int, arrived_s: float, *, may_be_gross: bool = True) -> None:
-        """Note a packet, before its time is corrected."""
+    @property
+    def exact_90k(self) -> int:
+        """The delay of an exact clock, of the corrected time. After the first packet was observed."""
+        assert self._exact.value_90k is not None
+        return self._exact.value_90k
+
+    def due_90k(self, arrived_s: float) -> int:
+        """The time that an exact clock has for a packet of the least delay. After the first packet was observed."""
+        return seconds_90k(arrived_s) - self.exact_90k
+
+    def is_backlog(self, source_90k: int, arrived_s: float) -> bool:
+        """Whether a packet that comes now is an old one: rule 3."""
+        return self._in_burst(source_90k, arrived_s) >= BACKLOG_PACKETS and arrived_s - self._began_s < BACKLOG_S
+
+    def _in_burst(self, source_90k: int, arrived_s: float) -> int:
+        """How many packets have come close together, with this one."""
+        if self._last is None:
+            return 0
+        elapsed_s = arrived_s - self._last.arrived_s
+        is_close = elapsed_s < APART_S and elapsed_s * GROSS < (source_90k - self._last.source_90k) / CLOCK_RATE
+        return self._burst + 1 if is_close else 0
+
+    def observe(self, source_90k: int, arrived_s: float, *, may_be_gross: bool = True, reorder_90k: int = 0) -> None:
+        """Note a packet, before its time is corrected. ``reorder_90k``: by how much times may be out of order."""
+        is_backlog = self.is_backlog(source_90k, arrived_s)
+        self._burst = self._in_burst(source_90k, arrived_s)
         point = _Point(arrived_s, source_90k)
         last, self._last = self._last, point
-        if self._exact_delay_s is None:
-            self._exact_delay_s = point.delay_s
-        if last is not None:
-            elapsed_s = arrived_s - last.arrived_s
-            ahead_s = (source_90k - last.source_90k) / CLOCK_RATE - elapsed_s
-            # Behind by as long as nothing came is a slow clock; everything else of that size is a jump.
-            if ahead_s > JUMP_S or ahead_s < -JUMP_S - elapsed_s:
-                self._begin_anew(point)
-                return
+        if last is None:
+            self._began_s = arrived_s
+        else:
+            if not is_backlog:
+                self._hold_back(last, point, reorder_90k)
             if may_be_gross and not self._is_replaced:
                 self._look_for_gross(last, point)
+        arrived_90k = seconds_90k(arrived_s)
+        self._exact.learn(
+            arrived_90k,
+            arrived_90k - self.correct(source_90k),
+            may_begin_anew=False,
+            may_fall=is_backlog,
+        )
         if self._begun is None:
             self._begun = self._candidate = point
         assert self._candidate is not None
@@ -131,15 +175,28 @@ class SourceClock:
         if self._packets >= enough and arrived_s - self._begun.arrived_s >= PERIOD_S:
             self._end_period(point)
 
-    def _begin_anew(self, point: _Point) -> None:
+    def jump(self, source_90k: int, arrived_s: float, by_90k: int) -> None:
+        """The source's time has jumped. What the corrected times mean has changed by ``by_90k``."""
+        self._burst = self._in_burst(source_90k, arrived_s)
+        self._last = point = _Point(arrived_s, source_90k)
+        self._exact.shift(by_90k)
         self._least.clear()
         self._row.clear()
         self._begun = self._candidate = point
         self._packets = 1
-        # The delay of an exact clock after the jump is unknown; what the correction gave so far continues.
-        self._exact_delay_s = point.arrived_s - self.correct(point.source_90k) / CLOCK_RATE
+
+    def _hold_back(self, last: _Point, point: _Point, reorder_90k: int) -> None:
+        """Rule 3."""
+        now_90k = self.correct(point.source_90k)
+        ahead_90k = now_90k - self.due_90k(point.arrived_s) - reorder_90k
+        too_far_90k = ahead_90k - AHEAD_90K
         if self._is_replaced:
-            self._rebase(point, self._ratio)
+            # It goes on, slowly, until it is that near.
+            half_90k = (now_90k - self.correct(last.source_90k)) // 2
+            too_far_90k = max(too_far_90k, min(ahead_90k - AHEAD_REPLACED_90K, half_90k))
+        if too_far_90k > 0:
+            self._to_90k -= too_far_90k
+            self._held_back_90k = ahead_90k - too_far_90k
 
     def _end_period(self, point: _Point) -> None:
         assert self._candidate is not None
@@ -147,14 +204,16 @@ class SourceClock:
         self._begun, self._candidate, self._packets = None, None, 0
         drifts = self._drifts()
         if self._is_replaced:
-            if len(drifts) == PERIODS and all(abs(drift) < TOLERANCE for drift in drifts):
+            is_right = len(drifts) == PERIODS and all(abs(drift) < TOLERANCE for drift in drifts)
+            if is_right and abs(self._behind_s(self._least[-1])) * CLOCK_RATE <= AHEAD_REPLACED_90K:
                 self._rebase(point, None)
             elif len(self._least) >= 2:
                 self._rebase(point, self._led_back(self._measured(), self._least[-1]))
         elif self._is_drift(drifts):
             self._rebase(point, self._led_back(self._measured(), self._least[-1]))
-        elif drifts and abs(drifts[-1]) < TOLERANCE:
-            self._exact_delay_s = self._delay_s(self._least[-1])
+        elif self._stays_behind(PERIODS, BEHIND_S) or self._stays_behind(FAR_BEHIND_PERIODS, FAR_BEHIND_S):
+            self._rebase(point, self._led_back(1.0, self._least[-1]))
+        self._held_back_90k = 0
 
     def _drifts(self) -> list[float]:
         """Seconds of delay more a second, from period to period."""
@@ -166,13 +225,16 @@ class SourceClock:
         ]
 
     def _is_drift(self, drifts: list[float]) -> bool:
-        assert self._exact_delay_s is not None
-        reached_s = abs(self._delay_s(self._least[-1]) - self._exact_delay_s)
+        reached_s = abs(self._behind_s(self._least[-1]))
         for count, limit, least_s in ((PERIODS, TOLERANCE, REACHED_S), (LARGE_PERIODS, LARGE, 0.0)):
             latest = drifts[-count:]
             if len(latest) == count and reached_s >= least_s and (min(latest) > limit or max(latest) < -limit):
                 return True
         return False
+
+    def _stays_behind(self, periods: int, limit_s: float) -> bool:
+        latest = list(self._least)[-periods:]
+        return len(latest) == periods and all(self._behind_s(each) > limit_s for each in latest)
 
     def _measured(self) -> float:
         """Real time for one unit of the source's."""
@@ -180,14 +242,19 @@ class SourceClock:
         advanced_s = (last.source_90k - first.source_90k) / CLOCK_RATE
         return (last.arrived_s - first.arrived_s) / advanced_s if advanced_s > 0 else self._ratio
 
-    def _delay_s(self, point: _Point) -> float:
-        return point.arrived_s - self.correct(point.source_90k) / CLOCK_RATE
+    def _delay_90k(self, point: _Point) -> int:
+        return seconds_90k(point.arrived_s) - self.correct(point.source_90k)
+
+    def _behind_s(self, point: _Point) -> float:
+        """By how much the corrected time is behind an exact clock, in this period."""
+        if self._held_back_90k:
+            return -self._held_back_90k / CLOCK_RATE
+        return (self._delay_90k(point) - self.exact_90k) / CLOCK_RATE
 
     def _led_back(self, ratio: float, latest: _Point) -> float:
         """The ratio that also removes the difference to an exact clock."""
-        assert self._exact_delay_s is not None
-        behind_s = self._delay_s(latest) - self._exact_delay_s
-        return ratio * (1 + max(-LEAD_BACK_MAX_SLOWER, min(LEAD_BACK_MAX_FASTER, behind_s / LEAD_BACK_S)))
+        faster = self._behind_s(latest) / LEAD_BACK_S
+        return ratio * (1 + max(-LEAD_BACK_MAX_SLOWER, min(LEAD_BACK_MAX_FASTER, faster)))
 
     def _rebase(self, point: _Point, ratio: float | None) -> None:
         """Use another ratio from here on; ``None``: the source's own time."""
@@ -201,25 +268,20 @@ class SourceClock:
         elapsed_s = point.arrived_s - last.arrived_s
         advanced_s = (point.source_90k - last.source_90k) / CLOCK_RATE
         is_slow = advanced_s * GROSS < elapsed_s
-        is_fast = advanced_s > elapsed_s * GROSS and advanced_s >= GROSS_FRAME_S
         row = self._row
-        if elapsed_s < APART_S and (is_slow or is_fast):
+        if elapsed_s < APART_S and is_slow:
             # The network put it next to the one before. It counts in the sums below.
             return
-        if advanced_s <= 0 or not (is_slow or is_fast):
+        if advanced_s <= 0 or not is_slow or len(row) > 2 * GROSS_PACKETS:
             row.clear()
+        if advanced_s <= 0 or not is_slow:
             return
-        if len(row) > 1 and (row[-1].delay_s > row[0].delay_s) != is_slow:
-            row.clear()
-        if len(row) > 2 * GROSS_PACKETS:
-            row.clear()
         if not row:
             row.append(last)
         row.append(point)
         elapsed_s, advanced_s = point.arrived_s - row[0].arrived_s, (point.source_90k - row[0].source_90k) / CLOCK_RATE
-        is_away = len(row) > GROSS_FEW_PACKETS and abs(elapsed_s - advanced_s) >= GROSS_AWAY_S
-        is_all_gross = advanced_s * GROSS < elapsed_s if is_slow else advanced_s > elapsed_s * GROSS
-        if not is_all_gross or (not is_away and (is_fast or len(row) <= GROSS_PACKETS)):
+        is_away = len(row) > GROSS_FEW_PACKETS and elapsed_s - advanced_s >= GROSS_AWAY_S
+        if advanced_s * GROSS >= elapsed_s or (not is_away and len(row) <= GROSS_PACKETS):
             return
         self._rebase(point, self._led_back(elapsed_s / advanced_s, point))
         # What was measured so far is of use no more than the row itself.

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from gateway.capture.clock_drift import SourceClock
+from gateway.capture.clock_drift import AHEAD_90K, SourceClock
 from gateway.clock import CLOCK_RATE
 
 
@@ -60,11 +60,50 @@ def test_a_clock_that_is_right_again_passes() -> None:
     assert clock.correct(source_90k) / CLOCK_RATE == pytest.approx(at_s, abs=0.3)
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.84, 0.96, 1.2, 5.0])
+def test_a_drift_that_begins_after_an_hour_is_followed(rate: float) -> None:
+    clock = SourceClock()
+    at_s, source_90k = run(clock, 1.0, 3600, fps=5)
+    assert not clock.is_replaced
+    at_s, source_90k = run(clock, rate, 60, start=(at_s, source_90k))
+    assert clock.is_replaced
+    assert clock.correct(source_90k) / CLOCK_RATE == pytest.approx(at_s, abs=0.3)
+
+
+@pytest.mark.parametrize("rate", [1.2, 2.0, 5.0, 10.0])
+def test_no_time_is_ahead(rate: float) -> None:
+    clock = SourceClock()
+    for number in range(500):
+        source_90k = round(number / 25 * rate * CLOCK_RATE)
+        clock.observe(source_90k, number / 25)
+        assert clock.correct(source_90k) - clock.due_90k(number / 25) <= AHEAD_90K
+
+
+def test_what_is_kept_at_the_beginning_is_not_ahead() -> None:
+    clock = SourceClock()
+    at_s = 100.0
+    for number in range(1000):
+        at_s += 0.003 if number < 200 else 0.04
+        clock.observe(number * 3600, at_s)
+        assert clock.correct(number * 3600) == number * 3600
+    assert not clock.is_replaced
+    assert clock.due_90k(at_s) == pytest.approx(999 * 3600, abs=90)
+
+
+@pytest.mark.parametrize("pause_s", [0.6, 1.5, 4.5])
+def test_a_clock_that_has_stood_still_is_led_back(pause_s: float) -> None:
+    clock = SourceClock()
+    at_s, source_90k = run(clock, 1.0, 20)
+    run(clock, 1.0, 40, start=(at_s + pause_s, source_90k))
+    assert clock.correct(source_90k + 40 * CLOCK_RATE) / CLOCK_RATE == pytest.approx(at_s + pause_s + 40, abs=0.2)
+
+
 @pytest.mark.parametrize("jump_s", [-7200.0, -4.0, 4.0, 7200.0])
 def test_a_jump_is_no_drift(jump_s: float) -> None:
     clock = SourceClock()
     at_s, source_90k = run(clock, 1.0, 20)
     source_90k += round(jump_s * CLOCK_RATE)
+    clock.jump(source_90k, at_s, -round(jump_s * CLOCK_RATE))
     _, source_90k = run(clock, 1.0, 20, start=(at_s, source_90k))
     assert not clock.is_replaced
     assert clock.correct(source_90k) == source_90k
