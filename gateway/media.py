@@ -2,8 +2,8 @@
 
 Rules, which every engine follows and every consumer relies on:
 
-1. Video is Annex B (start codes), one access unit a packet, AUD and SEI allowed. Audio is one raw frame a packet (no
-   ADTS).
+1. Video is Annex B (start codes), one access unit a packet, AUD and SEI allowed; of Motion JPEG one file a packet.
+   Audio is one raw frame a packet (no ADTS).
 2. ``pts_90k`` and ``dts_90k`` are integers of 90 kHz on one timeline per run; within a run and a kind ``dts_90k`` is
    strictly increasing, and ``pts_90k >= dts_90k``. Video and audio share the timeline.
 3. ``captured_at_90k`` is the best estimate of when the camera captured the frame: 90 kHz ticks of the wall clock since
@@ -32,9 +32,9 @@ class MediaKind(StrEnum):
 class VideoInfo:
     """A video track.
 
-    ``codec`` is FFmpeg's name (``h264``, ``hevc``). ``parameter_sets`` are the SPS and PPS (and VPS) in Annex B, each
-    after a four-byte start code. ``codec_string`` is that of RFC 6381 (``avc1.42e01f``). ``frame_rate`` is the declared
-    one, or ``None``. ``has_b_frames`` says whether decoding order may differ from presentation order.
+    ``codec`` is FFmpeg's name (``h264``, ``hevc``, ``mjpeg``). ``parameter_sets`` are the SPS and PPS (and VPS) in
+    Annex B, each after a four-byte start code. ``codec_string`` is that of RFC 6381 (``avc1.42e01f``). ``frame_rate``
+    is the declared one, or ``None``. ``has_b_frames`` says whether decoding order may differ from presentation order.
 
     ``has_changing_sets`` says that keyframes bring parameter sets other than ``parameter_sets``, which a consumer must
     not remove from them. It does not count when two are compared.

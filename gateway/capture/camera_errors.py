@@ -122,8 +122,8 @@ def unusable_codec(url: CameraUrl, names: str) -> NoVideoError:
     """The error for a camera whose video cannot be passed on, or that has none."""
     if names:
         return NoVideoError(
-            f"the camera at {host_and_port(url)} sends {names}, and only H.264 and H.265 can be passed on; set its"
-            " stream to H.264, or use CAPTURE_ENGINE=opencv, which encodes any codec as H.264"
+            f"the camera at {host_and_port(url)} sends {names}, and only H.264, H.265 and Motion JPEG can be passed on;"
+            " set its stream to H.264, or use CAPTURE_ENGINE=opencv, which encodes any codec as H.264"
         )
     return NoVideoError(
         f"the camera at {host_and_port(url)} sends no video; use the URL of a stream that has video, or switch it on"

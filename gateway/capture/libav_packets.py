@@ -18,7 +18,7 @@ from av.container import InputContainer
 from gateway.capture import camera_errors
 from gateway.capture.access_units import AccessUnitAssembler
 from gateway.capture.counters import CaptureCounters
-from gateway.capture.packets import VIDEO_CODECS, PacketBuilder
+from gateway.capture.packets import MJPEG, VIDEO_CODECS, PacketBuilder
 from gateway.capture.timeline import ArrivalTime, SourceTime
 from gateway.capture.url import CameraUrl
 from gateway.clock import CLOCK_RATE
@@ -48,8 +48,12 @@ class PacketConverter:
         self.audio, audio_info = _choose_audio(container)
         codec = self.video.codec_context.name
         self._time_base = self.video.time_base or Fraction(1, CLOCK_RATE)
-        self._assembler = AccessUnitAssembler(codec, float(self._time_base), counters)
-        self._annexb = BitStreamFilterContext(f"{codec}_mp4toannexb", self.video) if has_whole_frames else None
+        self._assembler = None if codec == MJPEG else AccessUnitAssembler(codec, float(self._time_base), counters)
+        """``None`` for Motion JPEG, of which libav makes whole pictures in any case."""
+        self._has_whole_frames = has_whole_frames
+        self._annexb: BitStreamFilterContext | None = None
+        if has_whole_frames and codec != MJPEG:
+            self._annexb = BitStreamFilterContext(f"{codec}_mp4toannexb", self.video)
         self._builder = PacketBuilder(
             codec,
             run,
@@ -67,7 +71,7 @@ class PacketConverter:
     @property
     def is_low_latency(self) -> bool:
         """Whether frames are passed on before the next one begins."""
-        return self._assembler.is_low_latency
+        return self._assembler is not None and self._assembler.is_low_latency
 
     @property
     def streams(self) -> list["av.VideoStream | av.AudioStream"]:
@@ -80,13 +84,18 @@ class PacketConverter:
         packet: Packet | None
         if raw.stream is self.audio:
             time = SourceTime(raw.pts, raw.dts, raw.time_base or Fraction(1, CLOCK_RATE), raw.duration or 0)
-            data = bytes(raw) if self._annexb is None else aac.without_adts(bytes(raw))
+            data = aac.without_adts(bytes(raw)) if self._has_whole_frames else bytes(raw)
             packet = self._builder.audio(data, time, arrival)
             if packet is not None:
                 yield packet
             return
         if self._annexb is not None:
             yield from self._whole_frames(self._annexb, raw, arrival)
+            return
+        if self._assembler is None:
+            packet = self._builder.video(bytes(raw), raw.pts, self._time_base, arrival, is_keyframe=True)
+            if packet is not None:
+                yield packet
             return
         for unit in self._assembler.push(bytes(raw), raw.pts, arrival):
             packet = self._builder.video(

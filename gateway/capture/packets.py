@@ -12,6 +12,7 @@ Rules:
 3. Presentation times tell whether a stream has B-frames, unless its SPS excludes them or the picture that steps back
    has no B slice: then it is the camera's clock. The SPS is believed until one whole GOP was seen: many cameras could
    reorder and never do. Without B-frames, decoding time is presentation time.
+4. Every picture of Motion JPEG is a keyframe, and says itself what it is.
 """
 
 from collections import deque
@@ -21,12 +22,15 @@ from fractions import Fraction
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline, Timestamps
 from gateway.clock import CLOCK_RATE
+from gateway.codec import jpeg
 from gateway.codec.h264 import is_b_slice
 from gateway.codec.parameter_sets import ParameterSets, active_first, find_parameter_sets, first_slice, video_info
 from gateway.codec.sps import MAX_FRAME_RATE, Sps
-from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo
+from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 
-VIDEO_CODECS = frozenset({"h264", "hevc"})
+MJPEG = "mjpeg"
+
+VIDEO_CODECS = frozenset({"h264", "hevc", MJPEG})
 """What can be passed on."""
 
 KEYFRAME_TIMEOUT_S = 60.0
@@ -61,9 +65,8 @@ class PacketBuilder:
         audio: AudioInfo | None = None,
         counters: CaptureCounters | None = None,
     ) -> None:
-        """``codec`` is ``h264`` or ``hevc``. ``parameter_sets`` (Annex B or ``avcC``/``hvcC``) and ``frame_rate`` are
-        those
-        of the session description."""
+        """``codec`` is one of :data:`VIDEO_CODECS`. ``parameter_sets`` (Annex B or ``avcC``/``hvcC``) and
+        ``frame_rate`` are those of the session description."""
         self.info: StreamInfo | None = None
         """The stream at present; ``None`` before the first usable keyframe."""
         self._timeline = Timeline(counters)
@@ -73,7 +76,7 @@ class PacketBuilder:
         self._declared_rate = frame_rate if frame_rate is not None and 1 <= frame_rate <= MAX_FRAME_RATE else None
         if self._declared_rate:
             self._timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / self._declared_rate))
-        self._sets: ParameterSets | None = find_parameter_sets(codec, parameter_sets)
+        self._sets: ParameterSets | None = None if codec == MJPEG else find_parameter_sets(codec, parameter_sets)
         self._sps: Sps | None = None
         """What the stream's parameter sets say; ``None`` before its first keyframe."""
         self._sps_changes = 0
@@ -87,12 +90,14 @@ class PacketBuilder:
     def video(
         self, data: bytes, pts: int | None, time_base: Fraction, arrival: ArrivalTime, *, is_keyframe: bool
     ) -> Packet | None:
-        """The packet of an access unit in Annex B; ``None`` before the first usable keyframe (rule 1).
+        """The packet of an access unit in Annex B, or a JPEG; ``None`` before the first usable keyframe (rule 1).
 
         Raises :class:`~gateway.errors.NoVideoError` for parameter sets that cannot be read.
         """
         self._observe_order(data, pts, time_base, is_keyframe=is_keyframe)
-        if is_keyframe:
+        if self._codec == MJPEG:
+            self._read_jpeg(data)
+        elif is_keyframe:
             self._read_parameter_sets(data)
         times = self._timeline.timestamp(MediaKind.VIDEO, SourceTime(pts, None, time_base), arrival, self._reorder)
         if self.info is None:
@@ -149,6 +154,13 @@ class PacketBuilder:
         if 0 < back * time_base < MAX_REORDER_S and (self._codec != "h264" or is_b_slice(first_slice("h264", data))):
             self._has_reordered = True
             self._reorder = self._reorder or UNDECLARED_REORDER
+
+    def _read_jpeg(self, data: bytes) -> None:
+        """Rule 4."""
+        size = jpeg.picture_size(data)
+        video = self.info.video if self.info is not None else None
+        if size is not None and (video is None or (video.width, video.height) != size):
+            self.info = StreamInfo(VideoInfo(MJPEG, "jpeg", *size, b"", self._declared_rate), self._audio)
 
     def _read_parameter_sets(self, data: bytes) -> None:
         """Read from a keyframe what the stream is from here on."""

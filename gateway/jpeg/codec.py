@@ -12,9 +12,13 @@ import av
 from av.codec.context import Flags
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from gateway.codec.jpeg import has_huffman_tables
+from gateway.errors import UnavailableError
 from gateway.media import Packet, StreamInfo
 
 log = logging.getLogger(__name__)
+
+MJPEG = "mjpeg"
 
 JPEG_QUALITY = 82
 """On libjpeg's scale. For pictures of cameras, a higher quality makes larger files without a visible difference."""
@@ -41,6 +45,34 @@ class DecodedFrame:
         return self.frame.height
 
 
+class CodedJpeg:
+    """A picture of a camera that sends JPEG, in place of a :class:`DecodedFrame`. It is decoded only where it must."""
+
+    __slots__ = ("_camera_id", "captured_at_90k", "data", "height", "width")
+
+    def __init__(self, packet: Packet, camera_id: str) -> None:
+        self.data = packet.data
+        self.captured_at_90k = packet.captured_at_90k
+        self.width, self.height = packet.info.video.width, packet.info.video.height
+        self._camera_id = camera_id
+
+    @property
+    def frame(self) -> av.VideoFrame:
+        """Decoded, each time anew. Raises :class:`~gateway.errors.UnavailableError`."""
+        codec = av.CodecContext.create(MJPEG, "r")
+        assert isinstance(codec, av.VideoCodecContext)
+        try:
+            frames = codec.decode(av.Packet(self.data))
+        except av.FFmpegError:
+            frames = []
+        if not frames:
+            raise UnavailableError(f"camera {self._camera_id} sends pictures that cannot be decoded", retry_after_s=5)
+        return frames[-1]
+
+
+Picture = DecodedFrame | CodedJpeg
+
+
 class FrameDecoder:
     """Video packets in, frames out, across changes of the stream. A packet that cannot be decoded is skipped."""
 
@@ -52,8 +84,10 @@ class FrameDecoder:
         self._stream: tuple[int, StreamInfo] | None = None
         self._captured_at: OrderedDict[int, int] = OrderedDict()
 
-    def decode(self, packet: Packet) -> DecodedFrame | None:
+    def decode(self, packet: Packet) -> Picture | None:
         """Feed one video packet. Returns the newest frame that came out of it, if any."""
+        if packet.info.video.codec == MJPEG:
+            return CodedJpeg(packet, self.camera_id)
         stream = (packet.run, packet.info)
         if self._codec is None or stream != self._stream:
             if not packet.is_keyframe:
@@ -104,9 +138,16 @@ class JpegEncoder:
         self._parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         self._reformatter = VideoReformatter()
 
-    def encode(self, frame: DecodedFrame, width: int | None = None) -> tuple[bytes, int, int]:
-        """The JPEG, its width and its height. ``width`` is in pixels; a frame is never enlarged."""
+    def encode(self, frame: Picture, width: int | None = None) -> tuple[bytes, int, int]:
+        """The JPEG, its width and its height. ``width`` is in pixels; a frame is never enlarged.
+
+        A JPEG of that size is passed on as it is. Raises :class:`~gateway.errors.UnavailableError` for one that cannot
+        be decoded.
+        """
         to_width, to_height = scaled_size(frame.width, frame.height, width)
+        is_same = (to_width, to_height) == (frame.width, frame.height)
+        if isinstance(frame, CodedJpeg) and is_same and has_huffman_tables(frame.data):
+            return frame.data, to_width, to_height
         # One thread: those of swscale would wait for each other longer than they work.
         bgr = self._reformatter.reformat(
             frame.frame, to_width, to_height, "bgr24", interpolation=Interpolation.AREA, threads=1

@@ -27,8 +27,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
+from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, Subscription, SubscriptionClosed
-from gateway.jpeg.codec import DecodedFrame, FrameDecoder, JpegEncoder, scaled_size
+from gateway.jpeg.codec import MJPEG, FrameDecoder, JpegEncoder, Picture, scaled_size
 from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.jpeg.reader import JpegFrame, JpegReader
 from gateway.jpeg.renditions import rendition
@@ -64,7 +65,7 @@ class _Stream:
 class _Batch:
     """The thread's result: the newest frame, how many were decoded and failed to, and the due JPEGs by size."""
 
-    frame: DecodedFrame | None
+    frame: Picture | None
     decoded: int
     errors: int
     jpegs: dict[tuple[int, int], tuple[bytes, int, int]]
@@ -89,7 +90,7 @@ class JpegFeed:
         self._task: asyncio.Task[None] | None = None
         self._snapshots = Snapshots(hub, camera_id, clock, lambda: self._newest)
         self._decode_errors = 0
-        self._newest: DecodedFrame | None = None
+        self._newest: Picture | None = None
         self._sent_at_s = 0.0
         """When the newest frame was sent to a reader, monotonic; when the decoding began, before the first."""
         self._closed = False
@@ -173,7 +174,9 @@ class JpegFeed:
             encoder = await loop.run_in_executor(executor, JpegEncoder)
             while True:
                 batch = await self._next_batch(subscription)
-                keyframe = next((i for i in reversed(range(len(batch))) if batch[i].is_keyframe), None)
+                keyframe: int | None = 0
+                if batch[-1].info.video.codec != MJPEG:  # of which nothing needs what was before
+                    keyframe = next((i for i in reversed(range(len(batch))) if batch[i].is_keyframe), None)
                 lag_90k, previous_lag_90k = self._lag_90k(batch[keyframe or 0].captured_at_90k), lag_90k
                 if keyframe is None and (is_skipping or (lag_90k > BEHIND_90K and lag_90k >= previous_lag_90k)):
                     is_skipping = True
@@ -221,7 +224,7 @@ class JpegFeed:
         newest = self._hub.newest
         return newest.captured_at_90k - captured_at_90k if newest is not None else 0
 
-    def _is_worth_sending(self, frame: DecodedFrame) -> bool:
+    def _is_worth_sending(self, frame: Picture) -> bool:
         """Rule 4."""
         is_late = self._lag_90k(frame.captured_at_90k) > BEHIND_90K
         return not is_late or self._clock.monotonic() - self._sent_at_s >= LATE_AFTER_S
@@ -230,7 +233,7 @@ class JpegFeed:
         self, batch: Sequence[Packet], decoder: FrameDecoder, encoder: JpegEncoder, stop: threading.Event
     ) -> _Batch:
         """Runs in the thread, and only reads the feed. A reader that comes meanwhile counts from the next batch."""
-        newest: DecodedFrame | None = None
+        newest: Picture | None = None
         decoded = 0
         errors_before = decoder.errors
         for packet in batch:
@@ -248,7 +251,10 @@ class JpegFeed:
                 # Of one size, also if the source has become smaller than what was requested.
                 size = scaled_size(newest.width, newest.height, stream.width)
                 if size not in done.jpegs:
-                    done.jpegs[size] = encoder.encode(newest, stream.width)
+                    try:
+                        done.jpegs[size] = encoder.encode(newest, stream.width)
+                    except UnavailableError:
+                        return _Batch(None, 0, 1, {}, [], [])
                 done.due_sizes.append(size)
         return done
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from gateway.clock import Clock
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub
-from gateway.jpeg.codec import DecodedFrame, FrameDecoder, JpegEncoder
+from gateway.jpeg.codec import FrameDecoder, JpegEncoder, Picture
 from gateway.jpeg.reader import JpegFrame
 from gateway.media import Packet
 
@@ -30,13 +30,13 @@ _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 class Snapshots:
     """See the module. ``newest`` returns the frame of a decoder that runs anyway, if there is one."""
 
-    def __init__(self, hub: PacketHub, camera_id: str, clock: Clock, newest: Callable[[], DecodedFrame | None]) -> None:
+    def __init__(self, hub: PacketHub, camera_id: str, clock: Clock, newest: Callable[[], Picture | None]) -> None:
         self.camera_id = camera_id
         self.decode_errors = 0
         self._hub = hub
         self._clock = clock
         self._newest = newest
-        self._decoded: asyncio.Task[DecodedFrame] | None = None
+        self._decoded: asyncio.Task[Picture] | None = None
         self._jpegs: dict[int | None, asyncio.Task[JpegFrame]] = {}
         self._sequence = 0
         self._began_s = 0.0
@@ -68,7 +68,7 @@ class Snapshots:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _done(self, task: asyncio.Task[DecodedFrame]) -> None:
+    def _done(self, task: asyncio.Task[Picture]) -> None:
         if not task.cancelled() and task.exception() is None:
             took_s = self._clock.monotonic() - self._began_s
             asyncio.get_running_loop().call_later(max(SNAPSHOT_REUSE_S, took_s), self._forget)
@@ -79,7 +79,7 @@ class Snapshots:
         self._decoded = None
         self._jpegs = {}
 
-    async def _decode_gop(self) -> DecodedFrame:
+    async def _decode_gop(self) -> Picture:
         newest = self._newest()
         if newest is not None and self._hub.gop:
             # There is a reader already: the live decoder's newest frame is the live edge.
@@ -94,7 +94,7 @@ class Snapshots:
             raise UnavailableError(f"camera {self.camera_id} sends frames that cannot be decoded", retry_after_s=5)
         return frame
 
-    async def _encode_frame(self, decoded: asyncio.Task[DecodedFrame], width: int | None) -> JpegFrame:
+    async def _encode_frame(self, decoded: asyncio.Task[Picture], width: int | None) -> JpegFrame:
         frame = await asyncio.shield(decoded)
         async with _slot():
             data, to_width, to_height = await asyncio.to_thread(_encode, frame, width)
@@ -107,14 +107,14 @@ def _slot() -> asyncio.Semaphore:
     return _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(SNAPSHOT_THREADS))
 
 
-def _newest_frame(camera_id: str, gop: Sequence[Packet]) -> tuple[DecodedFrame | None, int]:
+def _newest_frame(camera_id: str, gop: Sequence[Packet]) -> tuple[Picture | None, int]:
     """The newest frame of a GOP, and how many packets could not be decoded. Blocks while it decodes them all."""
     decoder = FrameDecoder(camera_id)
-    newest: DecodedFrame | None = None
+    newest: Picture | None = None
     for packet in gop:
         newest = decoder.decode(packet) or newest
     return newest, decoder.errors
 
 
-def _encode(frame: DecodedFrame, width: int | None) -> tuple[bytes, int, int]:
+def _encode(frame: Picture, width: int | None) -> tuple[bytes, int, int]:
     return JpegEncoder().encode(frame, width)

@@ -21,6 +21,7 @@ from hls.archive.part_queue import PartQueue
 from hls.archive.recording import Recording, SequenceNumbers, WriteResult
 from hls.archive.segment import EndReason, SegmentWithFragments
 from hls.archive.status import RecorderStatus
+from hls.mp4.fragments import refusal
 from hls.parts.source import PartSource
 
 IDLE_S = 2.0
@@ -107,9 +108,14 @@ class StreamRecorder:
             packets_dropped=self._queue.dropped + self._recording.packets_dropped,
             audio_packets_dropped=self._recording.audio_packets_dropped,
             unindexed_dropped=self._unindexed_dropped,
-            error=self._error,
+            error=self._error or self._refusal(),
             disk_fault=self._fault,
         )
+
+    def _refusal(self) -> str | None:
+        """Why nothing is recorded although the camera is live."""
+        info = self._hub.info
+        return refusal(info, self.stream.label, "recording") if info is not None and self._is_live() else None
 
     async def _run(self) -> None:
         while (batch := await self._queue.take(IDLE_S)) is not None:

@@ -32,7 +32,7 @@ from collections.abc import Callable, Hashable
 
 from gateway.camera_settings import RenditionName
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import NotFoundError, UnavailableError
+from gateway.errors import NegotiationError, NotFoundError, UnavailableError
 from gateway.media import Packet, StreamInfo
 from gateway.rendition import Hold, Rendition
 from gateway.session import SessionState
@@ -42,6 +42,7 @@ from hls.live.playlist import LIVE_NAME, SUB_LIVE_NAME, Rendered, Variant, multi
 from hls.live.waits import Waits
 from hls.live.window import LiveWindow
 from hls.live.window_state import WindowState
+from hls.mp4.fragments import VIDEO_CODECS, refusal
 from hls.parts.part import PartSamples
 from hls.parts.source import RecordedParts, SamplesSink
 
@@ -139,8 +140,10 @@ class LiveStream:
     async def multivariant_playlist(self) -> Rendered:
         """The multivariant playlist of both renditions. Call it of the main one.
 
-        Raises :class:`~gateway.errors.UnavailableError` if there is no video soon.
+        Raises :class:`~gateway.errors.UnavailableError` if there is no video soon, and ``NegotiationError`` for video
+        that HLS cannot have.
         """
+        self._check_codec()
         self._on_request()
         learning = self._learn_sub()
         try:
@@ -179,8 +182,9 @@ class LiveStream:
     async def media_playlist(self, msn: int | None = None, part: int | None = None, *, delta: bool = False) -> Rendered:
         """The media playlist, as soon as it has the requested part.
 
-        Raises :class:`~gateway.errors.BadRequestError` and :class:`~gateway.errors.UnavailableError`.
+        Raises ``BadRequestError``, ``UnavailableError`` and ``NegotiationError``.
         """
+        self._check_codec()
         self._on_request()
         if self._is_abandoned or self.window.targets is None:
             await self._require("playlist", self._has_playlist, READY_S, is_first=True)
@@ -206,6 +210,12 @@ class LiveStream:
         if data is None:
             raise NotFoundError(f"camera {self.rendition.label} has no {name}; reload the playlist")
         return data
+
+    def _check_codec(self) -> None:
+        info = self.rendition.hub.info
+        why = refusal(info, self.rendition.label, "HLS") if info is not None else None
+        if why is not None:
+            raise NegotiationError(why, ("webrtc", "mjpeg"))
 
     def _has_playlist(self) -> bool:
         return self.window.targets is not None and not self._is_abandoned
@@ -257,6 +267,8 @@ class LiveStream:
             self._variant = self.window.variant() or self._variant
             self.window = self._new_window(self._clock.wall_90k(), after=self.window)
             self._is_abandoned = False
+        if packet.info.video.codec not in VIDEO_CODECS:
+            return
         version = self.window.version
         try:
             self.window.feed(packet, now_s)

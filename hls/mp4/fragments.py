@@ -77,6 +77,21 @@ class Sample:
     keeps_sets: bool = False
 
 
+VIDEO_CODECS = frozenset({"h264", "hevc"})
+"""Video that is written to MP4, for HLS and recordings, by FFmpeg's names."""
+
+
+def refusal(info: StreamInfo, label: str, what: str) -> str | None:
+    """Why ``what`` (HLS, a recording) cannot have this video, as a sentence; ``None`` if it can."""
+    codec = info.video.codec
+    if codec in VIDEO_CODECS:
+        return None
+    return (
+        f"camera {label} sends {codec}, which browsers do not play from MP4, so that there is no {what}; set the camera"
+        " to H.264, or use CAPTURE_ENGINE=opencv for it, which encodes any codec as H.264"
+    )
+
+
 def declare_streams(container: OutputContainer, info: StreamInfo) -> tuple[VideoStream, AudioStream | None]:
     """Add the tracks of ``info`` to an MP4 container; they take packets as :mod:`gateway.media` has them."""
     codec = "h264" if info.video.codec == "h264" else "hevc"

@@ -9,7 +9,8 @@ Rules:
 
 1. The samples of a part are passed on as soon as it is complete.
 2. Without a live window (:class:`HubParts`), this object makes all parts.
-3. A camera's sound is in its parts from the first frame of a run on, if the same sound was heard in an earlier run.
+3. Video that MP4 is not used for (:data:`~hls.mp4.fragments.VIDEO_CODECS`) makes no parts.
+4. A camera's sound is in its parts from the first frame of a run on, if the same sound was heard in an earlier run.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from typing import Protocol
 from gateway.clock import Clock, seconds_90k
 from gateway.hub import PacketHub
 from gateway.media import AudioInfo, Packet
+from hls.mp4.fragments import VIDEO_CODECS
 from hls.parts.part import PartSamples
 from hls.parts.segmenter import Segmenter
 from hls.parts.target_duration import LONG_GOP_TARGET_S, PART_DURATION_S, PART_MARGIN, TargetDurations
@@ -65,7 +67,7 @@ class RecordedParts:
         """Give ``sink`` the parts of ``gop``, the camera's packets so far, and all later ones."""
         self._sink = sink
         for packet in gop:
-            self._feed_own(packet, now_s)
+            self.feed(packet, now_s)
 
         def detach() -> None:
             if self._live is not None:
@@ -76,6 +78,8 @@ class RecordedParts:
 
     def feed(self, packet: Packet, now_s: float, live: Segmenter | None = None) -> None:
         """Take the camera's next packet, after ``live``, the live window's segmenter, has taken it."""
+        if packet.info.video.codec not in VIDEO_CODECS:
+            return
         if not packet.is_video:
             self._heard = packet.info.audio
         if self._sink is None:

@@ -10,7 +10,7 @@ import pytest
 from gateway.camera import Camera
 from gateway.camera_settings import RenditionName
 from gateway.errors import UnavailableError
-from gateway.jpeg.codec import DecodedFrame, FrameDecoder
+from gateway.jpeg.codec import FrameDecoder, Picture
 from gateway.jpeg.reader import JpegFrame
 from gateway.media import Packet
 from gateway.picture_reader import PictureReader
@@ -155,7 +155,7 @@ async def test_a_stream_that_cannot_be_decoded_is_left_for_a_while(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Blind(FrameDecoder):
-        def decode(self, packet: Packet) -> DecodedFrame | None:
+        def decode(self, packet: Packet) -> Picture | None:
             return super().decode(packet) if packet.info.video.width > 320 else None
 
     monkeypatch.setattr("gateway.jpeg.feed.FrameDecoder", Blind)

@@ -152,9 +152,9 @@ def check_video(video: VideoInfo, camera_id: str) -> None:
     """Raises ``NegotiationError`` if WebRTC cannot carry the camera's codec."""
     if video.codec not in VIDEO_NAMES:
         raise NegotiationError(
-            f"camera {camera_id} sends {video.codec}, and WebRTC here carries H.264 and H.265; use HLS or MJPEG, or set"
-            " the camera to H.264",
-            OTHER_TRANSPORTS,
+            f"camera {camera_id} sends {video.codec}, and WebRTC here carries H.264 and H.265; use MJPEG, or set the"
+            " camera to H.264",
+            ("mjpeg",),
         )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.clock import CLOCK_RATE
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, SubscriptionClosed
-from gateway.jpeg.codec import DecodedFrame, FrameDecoder, scaled_size
+from gateway.jpeg.codec import FrameDecoder, Picture, scaled_size
 from gateway.jpeg.feed import LATE_AFTER_S, JpegFeed
 from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.jpeg.reader import JpegReader
@@ -238,7 +238,7 @@ async def test_a_decoder_that_is_always_late_sends_a_frame_now_and_then() -> Non
         await eventually(lambda: feed.frames_decoded == frames, "the keyframe is decoded")
 
     class SlowDecoder(FrameDecoder):
-        def decode(self, packet: Packet) -> DecodedFrame | None:
+        def decode(self, packet: Packet) -> Picture | None:
             frame = super().decode(packet)
             return frame if packet.is_keyframe else None
 

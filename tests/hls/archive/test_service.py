@@ -105,6 +105,22 @@ async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path
     assert decode(reader_of(archive).path(growing)) == ""
 
 
+async def test_video_that_mp4_is_not_used_for_is_not_recorded_and_the_status_says_why(archive: Archive) -> None:
+    packets = encode(EncoderSettings(seconds=1))
+    info = replace(packets[0].info, video=replace(packets[0].info.video, codec="mjpeg"))
+    publish(archive, [replace(packet, info=info) for packet in packets])
+    (recorder,) = archive._recorders.values()
+    recorder._is_live = lambda: True
+    status = archive.recorders()["door"]
+    assert not status.is_recording
+    assert status.error is not None
+    assert "mjpeg" in status.error
+    assert "CAPTURE_ENGINE=opencv" in status.error
+    publish(archive, encode(EncoderSettings(seconds=1), START_90K + 3 * CLOCK_RATE, run=2))
+    await eventually(lambda: archive.recorders()["door"].is_recording, "H.264 is recorded")
+    assert archive.recorders()["door"].error is None
+
+
 async def test_a_new_run_and_a_new_stream_begin_new_segments_without_loss(archive: Archive) -> None:
     publish(archive, encode(EncoderSettings(seconds=1.5)))
     publish(archive, encode(EncoderSettings(seconds=1), START_90K + 3 * CLOCK_RATE, run=2))

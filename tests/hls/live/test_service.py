@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from gateway.camera import Camera
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
-from gateway.errors import NotFoundError, UnavailableError
+from gateway.errors import NegotiationError, NotFoundError, UnavailableError
 from gateway.service import CaptureService
 from hls.live.service import LiveService
 from hls.live.stream import HOLD_S, READY_S, RENEW_S, LiveStream
@@ -76,6 +77,22 @@ async def test_all_requests_that_wait_for_a_part_get_the_same_playlist(
     assert len({id(answer) for answer in answers}) == 1
     assert parse(answers[0].body.decode()).edge == (msn, part + 1)
     assert await media == stream.window.media(hint)
+
+
+async def test_video_that_mp4_is_not_used_for_is_refused_with_what_works(
+    camera: Camera, clock: ManualClock, stream: LiveStream
+) -> None:
+    for packet in PacketSource(Shape(gop=1)).frames(60, clock.wall_90k()):
+        video = replace(packet.info.video, codec="mjpeg", parameter_sets=b"")
+        camera.hub.publish(replace(packet, info=replace(packet.info, video=video)))
+    for asked in (stream.multivariant_playlist(), stream.media_playlist()):
+        with pytest.raises(NegotiationError, match=r"mjpeg.*CAPTURE_ENGINE=opencv") as caught:
+            await asked
+        assert caught.value.transports == ("webrtc", "mjpeg")
+    assert not camera.is_wanted
+    # The camera is set to H.264.
+    play(camera, clock, PacketSource(Shape(gop=15)), 60)
+    assert (await stream.media_playlist()).body
 
 
 async def test_closing_fails_waiting_requests_and_releases_the_camera(

@@ -6,6 +6,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from av.video.frame import PictureType
@@ -188,10 +189,22 @@ def test_a_wrong_path(pull: Pull, rtsp_server: RtspServer) -> None:
         pull(rtsp_server.url("/nowhere"), 1)
 
 
-@pytest.mark.parametrize(("mount", "says"), [("/mjpeg", "(?i)m?jpeg.*opencv"), ("/audio", "no video")])
-def test_no_video_that_can_be_passed_on(pull: Pull, rtsp_server: RtspServer, mount: str, says: str) -> None:
-    with pytest.raises(NoVideoError, match=says):
-        pull(rtsp_server.url(mount), 1)
+def test_no_video_that_can_be_passed_on(pull: Pull, rtsp_server: RtspServer) -> None:
+    with pytest.raises(NoVideoError, match="no video"):
+        pull(rtsp_server.url("/audio"), 1)
+
+
+def test_motion_jpeg_is_passed_on_picture_by_picture(pull: Pull, rtsp_server: RtspServer) -> None:
+    packets = pull(rtsp_server.url("/mjpeg"), 5)
+    assert all(each.is_keyframe and each.data.startswith(b"\xff\xd8") for each in packets)
+    video = packets[0].info.video
+    assert (video.codec, video.width, video.height, video.has_b_frames) == ("mjpeg", 320, 240, False)
+    assert len({each.info for each in packets}) == 1
+    times = [each.pts_90k for each in packets]
+    assert times == sorted(set(times))
+    picture = cv2.imdecode(np.frombuffer(packets[0].data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == (240, 320, 3)
 
 
 def test_a_camera_that_dies(pull: Pull, engine: Engine, own_rtsp_server: RtspServer) -> None:
