@@ -76,3 +76,14 @@ async def test_snapshot_is_shown_before_the_first_frame(door: GatewayProcess, pa
     poster = page.locator("live-edge-player img")
     await poster.wait_for(state="visible", timeout=TIMEOUT_MS)
     assert await poster.evaluate("(image) => image.naturalWidth") > 0
+
+
+async def test_the_badge_of_live_video_becomes_a_dot_until_the_pointer_is_there(
+    door: GatewayProcess, page: Page
+) -> None:
+    await embed(page, door.url)
+    await plays(page, "webrtc")
+    width = "document.querySelector('live-edge-player').shadowRoot.querySelector('.badge').offsetWidth"
+    await page.wait_for_function(f"() => {width} < 40", timeout=TIMEOUT_MS)
+    await page.hover("live-edge-player")
+    assert await page.evaluate(width) > 60

@@ -5,6 +5,8 @@ import type { StatusText } from "./core/status-text.ts";
 import { type Icon, icon } from "./icons.ts";
 
 const NOTICE_MS = 8000;
+/** After so long, the badge of live video is a dot: it covers the time that many cameras write into their picture. */
+const BADGE_MS = 5000;
 
 /** Icon, accessible name, and action. */
 export type Button = readonly [Icon, MessageKey, () => void];
@@ -13,6 +15,7 @@ export class Overlay {
   readonly badge = createPart("div", "badge");
   readonly notice = createPart("div", "notice");
   readonly controls = createPart("div", "controls");
+  private badgeTimer = 0;
   private noticeTimer = 0;
   private noticeText = "";
 
@@ -22,13 +25,20 @@ export class Overlay {
   }
 
   show({ status, label, detail, notice }: StatusText): void {
+    if (this.badge.dataset.status !== status) this.showBadge(status === "live");
     this.badge.dataset.status = status;
-    const span = document.createElement("span");
-    span.className = "detail";
-    span.textContent = detail;
-    this.badge.replaceChildren(label, span);
+    this.badge.replaceChildren(textSpan("label", label), textSpan("detail", detail));
     this.showNotice(notice, status === "live");
     this.notice.dataset.status = status;
+  }
+
+  private showBadge(isTemporary: boolean): void {
+    clearTimeout(this.badgeTimer);
+    delete this.badge.dataset.quiet;
+    if (!isTemporary) return;
+    this.badgeTimer = window.setTimeout(() => {
+      this.badge.dataset.quiet = "";
+    }, BADGE_MS);
   }
 
   /** A notice about a problem stays. A temporary one is hidden after a while. */
@@ -61,7 +71,15 @@ export class Overlay {
 
   close(): void {
     clearTimeout(this.noticeTimer);
+    clearTimeout(this.badgeTimer);
   }
+}
+
+function textSpan(name: string, text: string): HTMLElement {
+  const span = document.createElement("span");
+  span.className = name;
+  span.textContent = text;
+  return span;
 }
 
 /** An element with a class and a `::part()` of the same name. */
