@@ -18,7 +18,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,19 @@ class TcpServer:
             for each in opened:
                 each.close()
             raise
-        for each in opened:
+        self._accept_from(opened)
+
+    def adopt(self, listening: Sequence[socket.socket]) -> None:
+        """Accept connections of sockets that listen already, and own them."""
+        for each in listening:
+            each.setblocking(False)
+            _set_options(each)
+        self._accept_from(listening)
+
+    def _accept_from(self, listening: Sequence[socket.socket]) -> None:
+        for each in listening:
             self._sockets.append(each)
-            loop.add_reader(each, self._on_readable, each)
+            asyncio.get_running_loop().add_reader(each, self._on_readable, each)
 
     def close(self) -> None:
         """Accept no more connections. Open ones stay open. May be called twice."""
@@ -135,25 +145,30 @@ class TcpServer:
 
 
 def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
-    """A listening socket. Its options are inherited by the connections (Linux)."""
+    """A listening socket."""
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (
-            ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
-            ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
-            ("TCP_KEEPCNT", KEEPALIVE_PROBES),
-            ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MAX_S * 1000),
-        ):
-            with contextlib.suppress(AttributeError, OSError):
-                listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        _set_options(listening)
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError:
         listening.close()
         raise
     return listening
+
+
+def _set_options(listening: socket.socket) -> None:
+    """Rule 4. The options are inherited by the connections (Linux)."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MAX_S * 1000),
+    ):
+        with contextlib.suppress(AttributeError, OSError):
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

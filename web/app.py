@@ -34,6 +34,7 @@ from web.observability.metrics import METRICS, Metrics
 from web.observability.metrics.http import HttpMetrics
 from web.reload import SettingsWatch
 from web.settings import Settings, load_settings
+from web.socket_activation import inherited_sockets
 
 log = logging.getLogger("liveedge")
 
@@ -152,7 +153,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
 
 async def _listen(listener: Listener, settings: Settings) -> None:
     try:
-        await listener.start()
+        await listener.start(inherited_sockets())
     except OSError as error:
         why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
         raise SettingsError(

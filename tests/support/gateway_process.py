@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,16 @@ START_S = 30.0
 """Far more than a start takes, even on a machine that does ten things at a time."""
 
 
+PASS_SOCKET = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes a command that has a socket, by its descriptor, as sd_listen_fds(3) wants it."""
+
+
 class GatewayProcess:
     """``liveedge serve`` with its own environment and folder, on free ports. A context manager."""
 
@@ -33,19 +44,27 @@ class GatewayProcess:
         self.environment |= {name: str(value) for name, value in settings.items()}
         self.prefix: Sequence[str] = ()
         """A prefix of the command. It must replace itself with the rest, like ``exec``."""
+        self.listening: socket.socket | None = None
+        """What it listens on instead of a port of its own, as a socket unit of systemd passes it."""
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
         """Start it and wait until it prints its address. Close the output of an earlier start."""
         self.close_output()
+        prefix = self.prefix
+        fds: tuple[int, ...] = ()
+        if self.listening is not None:
+            fds = (self.listening.fileno(),)
+            prefix = (*prefix, sys.executable, "-c", PASS_SOCKET, str(fds[0]))
         with self.log_path.open("a") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "web", "serve"],
+                [*prefix, sys.executable, "-m", "web", "serve"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 cwd=self.folder,
                 env=self.environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+                pass_fds=fds,
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

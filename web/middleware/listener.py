@@ -4,8 +4,9 @@ It takes the place of aiohttp's ``TCPSite``, which would create aiohttp's own pr
 """
 
 import asyncio
+import socket
 from collections import Counter
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 
 from aiohttp import web
 
@@ -45,8 +46,11 @@ class Listener:
         """Apply other limits, and trust other proxies, for new connections."""
         self._limiter.reload(settings)
 
-    async def start(self) -> None:
-        """Listen on ``HOST`` and ``PORT``. Raises ``OSError``."""
+    async def start(self, inherited: Sequence[socket.socket] = ()) -> None:
+        """Listen on ``HOST`` and ``PORT``, or on sockets that another process opened. Raises ``OSError``."""
+        if inherited:
+            self._server.adopt(inherited)
+            return
         await self._server.start(self._settings.host, self._settings.port)
 
     @property
