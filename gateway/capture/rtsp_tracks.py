@@ -25,9 +25,9 @@ from gateway.rtsp.rtp import (
     parse_header,
 )
 
-SSRC_CHANGES_MAX = 16
-"""Sources of one track, one after the other, before other sources' packets are dropped: an encoder that restarts has a
-new one, a sender that mixes two of them would begin anew with each packet."""
+SOURCE_SILENT_S = 2.0
+"""A source that returns so soon after another one has followed it has not ended, in seconds: the camera sends two at
+once. Then the other one is refused for as long as this one is not silent for this time."""
 
 RTP_INFO_MAX_S = 10
 """A first packet this long after the time of RTP-Info, in seconds, has nothing to do with it: many cameras write any
@@ -78,7 +78,10 @@ class ReceivedTrack:
         self._other_packets = 0
         self._own_ssrc = secrets.randbits(32)
         self._ssrc: int | None = None
-        self._ssrc_changes = 0
+        self._heard_at = 0.0
+        self._former: tuple[int, float] | None = None
+        """The source before this one, and when it was left."""
+        self._has_several = False
         self._sequence = SequenceCounter(formats[0].clock_rate)
         self._unwrapper = TimestampUnwrapper()
         self._first_timestamp = first_timestamp
@@ -107,9 +110,10 @@ class ReceivedTrack:
         if header is None or not (self._choose_format(header.payload_type) or self._is_interspersed(header)):
             self._refused += 1
             return
-        if header.ssrc != self._ssrc and not self._change_source(header.ssrc):
+        if header.ssrc != self._ssrc and not self._change_source(header.ssrc, now):
             self._refused += 1
             return
+        self._heard_at = now
         highest = self._sequence.extended_highest
         missing = self._sequence.count(header.sequence, header.timestamp, now)
         if self._reorder is None:
@@ -143,11 +147,16 @@ class ReceivedTrack:
             self._own_ssrc, self._ssrc, self._sequence, self.last_report, now - self.last_report_at
         )
 
-    def _change_source(self, ssrc: int) -> bool:
+    def _change_source(self, ssrc: int, now: float) -> bool:
+        """Whether to go on with another source: an encoder that restarts has a new one (RFC 3550 §8.2)."""
         if self._ssrc is not None:
-            if self._ssrc_changes >= SSRC_CHANGES_MAX:
+            is_silent = now - self._heard_at >= SOURCE_SILENT_S
+            if self._has_several and not is_silent:
                 return False
-            self._ssrc_changes += 1
+            self._has_several = (
+                self._former is not None and self._former[0] == ssrc and now - self._former[1] < SOURCE_SILENT_S
+            )
+            self._former = (self._ssrc, now)
             self._sequence = SequenceCounter(self._format.clock_rate)
             if self._reorder is not None:
                 self._reorder = ReorderBuffer()

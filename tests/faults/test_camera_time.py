@@ -5,7 +5,7 @@ The measure is that of :mod:`tests.support.camera_media`.
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from random import Random
 
@@ -77,6 +77,35 @@ def test_a_drift_that_begins_late(tmp_path: Path, stamped_fps: float, sent_fps: 
 def test_whatever_a_clock_says_there_is_one_file_and_one_playlist(tmp_path: Path, times: Callable[[int], int]) -> None:
     found = outputs(packets_of(camera_with_clock(times, 500, FPS)), tmp_path)
     is_good(found, 500)
+
+
+def test_a_source_that_changes_all_the_time(tmp_path: Path) -> None:
+    media: list[Sent] = []
+    for number, units in enumerate(coded(100, 25, ":slices=1") * 10):
+        if number % 30 == 0:
+            sender = RtpSender(ssrc=1000 + number, first=Random(number).randrange(2**16))
+        media += sender.picture(units, number * TICK + 90 * number // 30, number / FPS)
+    is_good(outputs(packets_of(media), tmp_path), 1000)
+
+
+@pytest.mark.parametrize("mixed", ["pictures", "packets"])
+def test_of_two_sources_at_once_one_is_taken(tmp_path: Path, mixed: str) -> None:
+    one, other = RtpSender(ssrc=7), RtpSender(ssrc=9, first=30_000)
+    pictures = coded(100, 25, ":slices=4") * 5
+    media: list[Sent] = []
+    for number, units in enumerate(pictures):
+        first = one.picture(units, number * TICK, number / FPS)
+        second = other.picture(pictures[(number + 40) % 100], 0x5555_5555 + number * TICK, number / FPS)
+        if mixed == "pictures":
+            media += first + second
+        else:
+            media += [each for pair in zip_longest(first, second) for each in pair if each is not None]
+    received = packets_of(media)
+    found = outputs(received, tmp_path)
+    (live,), (recorded,) = found.live, found.files
+    for each in (live, recorded):
+        assert each.rate_after(5) == pytest.approx(FPS, rel=0.01)
+    assert len(received) <= 503
 
 
 def test_pictures_in_bursts_of_a_second(tmp_path: Path) -> None:
