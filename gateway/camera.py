@@ -223,6 +223,7 @@ class Camera:
         return CaptureStatus(
             **{**dict(self.main.status()), "viewers": dict(self.viewers)},
             camera_id=self.id,
+            name=self.settings.name,
             clients=len(self._clients),
             sub=self.sub.status() if self.sub is not None else None,
             transcode=self.transcode.status(),

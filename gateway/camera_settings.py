@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BeforeValidator, ConfigDict, SecretStr
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, SecretStr
 
 from gateway.capture.url import parse
 from gateway.config.field import Applies, OptionalSecret, SettingsGroup, setting
@@ -175,6 +175,16 @@ class JpegSettings(SettingsGroup):
     )
 
 
+NAME_MAX = 100
+
+
+def _check_name(value: str | None) -> str | None:
+    name = " ".join(value.split()) if value is not None else ""
+    if len(name) > NAME_MAX or not name.isprintable():
+        raise ValueError(f"must be at most {NAME_MAX} characters that can be printed")
+    return name or None
+
+
 class CameraDefaults(CaptureSettings, JpegSettings, RetrySettings):
     """Settings for all cameras. A camera's table sets them for that camera."""
 
@@ -224,6 +234,13 @@ class CameraSettings(CameraDefaults):
         applies=Applies.LIVE,
     )
 
+    name: Annotated[str | None, AfterValidator(_check_name)] = setting(
+        None,
+        unset="the camera's id",
+        example="Front door",
+        help="what people call the camera, in any language: at most 100 characters",
+        applies=Applies.LIVE,
+    )
     sub_url: OptionalSecret = setting(
         None,
         unset="the camera has no sub stream",

@@ -86,6 +86,7 @@ class CaptureStatus(StreamStatus):
     """State, stream and viewers of one camera. Rates are measured, not declared; ``null`` is not known (yet)."""
 
     camera_id: str
+    name: str | None = Field(default=None, description="what people call the camera; null: its id")
     clients: int = Field(default=0, description="clients that asked for the capture by command")
     sub: StreamStatus | None = Field(
         default=None,

@@ -52,7 +52,8 @@ async def test_cameras_that_do_not_start_keep_no_connection_from_those_that_are_
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/"
         names = [f"silent{number}" for number in range(7)]
-        cameras(tmp_path, "door", extra="".join(f'[cameras.{name}]\nurl = "{address}"\n' for name in names))
+        tables = "".join(f'[cameras.{name}]\nurl = "{address}"\n' for name in names)
+        cameras(tmp_path, "door", extra=f'name = "정문"\n{tables}')
         gateway = gateways()
         waiting: set[Request] = set()
         most = 0
@@ -74,6 +75,7 @@ async def test_cameras_that_do_not_start_keep_no_connection_from_those_that_are_
         assert (await page.text_content('[data-camera="silent0"] .detail') or "").startswith("down since ")
         await page.click('[data-camera="door"] live-edge-player')
         await page.wait_for_url("**/#/camera/door")
+        await page.get_by_role("heading", name="정문").wait_for()
 
 
 async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) -> None:

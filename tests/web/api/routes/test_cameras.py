@@ -76,6 +76,16 @@ async def test_a_sub_stream_is_configured_by_the_api_and_its_credentials_stay_se
     assert client.app[GATEWAY].service.camera("yard").sub is None
 
 
+async def test_a_camera_has_a_name_in_any_language(place: Path, open_gateway: Callable[[], Any]) -> None:
+    write(place, door={"name": "Front  door"}, yard={})
+    client = await open_gateway()
+    cameras = (await (await client.get("/api/cameras")).json())["cameras"]
+    assert {each["camera_id"]: each["name"] for each in cameras} == {"door": "Front door", "yard": None}
+    reply = await client.patch("/api/cameras/yard", json={"name": "정문 🚪"})
+    assert (await reply.json())["name"] == "정문 🚪"
+    assert (await (await client.patch("/api/cameras/yard", json={"name": ""})).json())["name"] is None
+
+
 async def test_the_api_does_not_remove_a_configured_camera(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
     client = await open_gateway()
@@ -90,6 +100,9 @@ async def test_the_api_does_not_remove_a_configured_camera(place: Path, open_gat
     [
         ({"frame_rate": "fast"}, 400),
         ({"colour": 1}, 400),
+        ({"name": "x" * 101}, 400),
+        ({"name": "a\u202eb"}, 400),
+        ({"name": 5}, 400),
         ({"port": 80}, 400),
         ({"url": "file:///etc/passwd"}, 400),
         ({"engine": "os:system"}, 400),

@@ -67,6 +67,8 @@ export interface Camera {
   reconnects: number;
   packets_dropped: number;
   camera_id: string;
+  /** what people call the camera; null: its id */
+  name: string | null;
   /** clients that asked for the capture by command */
   clients: number;
   /** the camera's sub stream; null where it has none. `viewers` above are those of both streams, and everything else there is of the main stream */
@@ -124,6 +126,8 @@ export interface CameraPatch {
   transcode?: TranscodeMode | null;
   /** where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters */
   url?: string | null;
+  /** what people call the camera, in any language: at most 100 characters */
+  name?: string | null;
   /** where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it, or always where `record_sub` says so */
   sub_url?: string | null;
 }
@@ -266,6 +270,8 @@ export interface NewCamera {
   start?: StartMode | null;
   /** whether the camera is transcoded to H.264 for WebRTC viewers that decode nothing that it sends (`auto`), or not (`never`); viewers that are watching keep what they have */
   transcode?: TranscodeMode | null;
+  /** what people call the camera, in any language: at most 100 characters */
+  name?: string | null;
 }
 
 /** One problem of one component; `camera_id` is `null` if it concerns no single camera. */

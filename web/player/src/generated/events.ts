@@ -50,6 +50,8 @@ export interface CaptureStatusResponse {
   reconnects: number;
   packets_dropped: number;
   camera_id?: string | null;
+  /** what people call the camera; null: its id */
+  name?: string | null;
   /** clients that asked for the capture by command */
   clients: number;
   /** the camera's sub stream; null where it has none. `viewers` above are those of both streams, and everything else there is of the main stream */

@@ -13,7 +13,7 @@ import { clock, day, duration } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { Plots } from "./plots.ts";
 import { Recordings } from "./recordings.ts";
-import { store } from "./store.ts";
+import { nameOf, store } from "./store.ts";
 import { Timeline } from "./timeline.ts";
 
 const HOUR_MS = 3_600_000;
@@ -42,6 +42,7 @@ export class CameraView {
     { type: "button", class: "live", onclick: () => this.seekToLiveEdge() },
     t("jumpLive"),
   );
+  private readonly heading = h("h2", {});
   private readonly time = h("output", { class: "time" });
   private readonly dayLabel = h("span", { class: "day" });
   private readonly saveClipButton = h(
@@ -124,7 +125,9 @@ export class CameraView {
   }
 
   update(): void {
-    const { width, height } = store.camera(this.id) ?? {};
+    const camera = store.camera(this.id);
+    setText(this.heading, camera ? nameOf(camera) : this.id);
+    const { width, height } = camera ?? {};
     if (width && height) this.element.style.setProperty("--aspect", `${width} / ${height}`);
     this.details.update();
   }
@@ -138,7 +141,7 @@ export class CameraView {
     return h(
       "main",
       { class: "single" },
-      h("div", { class: "bar" }, h("a", { href: "#/", class: "back" }, icon("back"), t("back")), h("h2", {}, this.id)),
+      h("div", { class: "bar" }, h("a", { href: "#/", class: "back" }, icon("back"), t("back")), this.heading),
       h("div", { class: "stage" }, this.player),
       h(
         "section",

@@ -6,28 +6,30 @@ import type { LiveEdgePlayer } from "../player.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate, since } from "./format.ts";
 import { language, t } from "./i18n.ts";
-import { store } from "./store.ts";
+import { nameOf, store } from "./store.ts";
 
 class Tile {
   readonly player: LiveEdgePlayer;
   readonly element: HTMLElement;
+  private readonly link: HTMLAnchorElement;
   private readonly detail = h("span", { class: "detail" });
   private readonly recording = h("span", { class: "rec", hidden: true }, "REC");
 
   constructor(readonly id: string) {
     this.player = h("live-edge-player" as "div", { camera: id, lang: language }) as unknown as LiveEdgePlayer;
     if (store.api.token) this.player.token = store.api.token;
-    const link = h("a", { href: `#/camera/${id}`, class: "open" }, id);
-    this.player.addEventListener("click", () => link.click());
+    this.link = h("a", { href: `#/camera/${id}`, class: "open" }, id);
+    this.player.addEventListener("click", () => this.link.click());
     this.element = h(
       "article",
       { class: "tile", "data-camera": id },
       this.player,
-      h("footer", {}, h("h2", {}, link), this.recording, this.detail),
+      h("footer", {}, h("h2", {}, this.link), this.recording, this.detail),
     );
   }
 
   update(camera: Camera): void {
+    setText(this.link, nameOf(camera));
     const facts: string[] = [];
     if (camera.down_since) facts.push(t("downSince", { time: since(Date.parse(camera.down_since)) }));
     if (camera.width) facts.push(`${camera.width}×${camera.height}`);

@@ -9,7 +9,7 @@ import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { showSignIn } from "./signin.ts";
-import { store } from "./store.ts";
+import { nameOf, store } from "./store.ts";
 
 const COLUMNS_KEY = "liveedge-columns";
 
@@ -138,11 +138,16 @@ function updateTab(): void {
   const down = store.status?.cameras.filter(({ down_since }) => down_since !== null).length ?? 0;
   const isUnreachable = store.error === "unreachable";
   const prefix = isUnreachable ? "⚠ " : down > 0 ? `(${down}) ` : "";
-  document.title = `${prefix}${cameraView ? `${cameraView.id} · ` : ""}${t("title")}`;
+  document.title = `${prefix}${cameraView ? `${cameraName(cameraView.id)} · ` : ""}${t("title")}`;
   const name = isUnreachable || down > 0 ? "icon-trouble.svg" : "icon.svg";
   const link = document.querySelector<HTMLLinkElement>('link[rel="icon"]');
   const href = `${store.api.base}/static/${name}`;
   if (link && link.href !== href) link.href = href;
+}
+
+function cameraName(id: string): string {
+  const camera = store.camera(id);
+  return camera ? nameOf(camera) : id;
 }
 
 function headerButton(symbol: Icon, word: PageMessageKey, onClick: () => void): HTMLButtonElement {

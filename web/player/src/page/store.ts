@@ -18,6 +18,11 @@ export interface GatewayView {
   archive: Pick<ArchiveStatus, "cameras" | "free_bytes">;
 }
 
+/** What people call a camera. */
+export function nameOf(camera: Camera): string {
+  return camera.name ?? camera.camera_id;
+}
+
 export type GatewayError = "unreachable" | "unauthorized" | "forbidden" | null;
 
 export class Store extends EventTarget {
