@@ -37,7 +37,7 @@ class VideoInfo:
     is the declared one, or ``None``. ``has_b_frames`` says whether decoding order may differ from presentation order.
 
     ``has_changing_sets`` says that keyframes bring parameter sets other than ``parameter_sets``, which a consumer must
-    not remove from them. It does not count when two are compared.
+    not remove from them. Neither this nor the frame rate counts when two are compared.
     """
 
     codec: str
@@ -45,7 +45,7 @@ class VideoInfo:
     width: int
     height: int
     parameter_sets: bytes
-    frame_rate: Fraction | None = None
+    frame_rate: Fraction | None = field(default=None, compare=False)
     has_b_frames: bool = False
     has_changing_sets: bool = field(default=False, compare=False)
 

@@ -7,7 +7,7 @@ Rules:
    In-band ones win: a session description is out of date once a camera is reconfigured.
 2. A keyframe with another active SPS begins a new :class:`~gateway.media.StreamInfo`. Other parameter sets may change
    with every keyframe (some encoders write their quantiser into the PPS): such keyframes keep theirs, and the stream is
-   the same. So it is where the SPS has just another identifier or level, and where it changes for more than
+   the same. So it is where the SPS has just another identifier, level or frame rate, and where it changes for more than
    :data:`SPS_CHANGES_MAX` times without saying anything new.
 3. Presentation times tell whether a stream has B-frames, unless its SPS excludes them or the picture that steps back
    has no B slice: then it is the camera's clock. The SPS is believed until one whole GOP was seen: many cameras could
@@ -79,6 +79,8 @@ class PacketBuilder:
         self._sets: ParameterSets | None = None if codec == MJPEG else find_parameter_sets(codec, parameter_sets)
         self._sps: Sps | None = None
         """What the stream's parameter sets say; ``None`` before its first keyframe."""
+        self._frame_rate = self._first_rate = self._declared_rate
+        """What the newest parameter sets say, and those of the stream."""
         self._sps_changes = 0
         self._may_reorder = True
         self._reorder = 0
@@ -173,13 +175,14 @@ class PacketBuilder:
             if sets != self._sets and not self.info.video.has_changing_sets:
                 self.info = replace(self.info, video=replace(self.info.video, has_changing_sets=True))
             # A whole GOP was seen: what it did counts, and not what the SPS would have allowed.
-            has_b_frames = self._has_reordered
-            if has_b_frames == self.info.video.has_b_frames and self.info.audio == self._audio:
+            video = replace(self.info.video, has_b_frames=self._has_reordered, frame_rate=self._frame_rate)
+            is_same_rate = video.frame_rate == self.info.video.frame_rate
+            if video == self.info.video and is_same_rate and self.info.audio == self._audio:
                 return
-            video = replace(self.info.video, has_b_frames=has_b_frames)
         else:
             video, sps = video_info(self._codec, sets, self._declared_rate)
-            self._sets, self._sps = sets, sps
+            self._sets, self._sps, self._frame_rate = sets, sps, video.frame_rate
+            self._first_rate = video.frame_rate
             self._may_reorder = sps.max_reorder != 0
             self._reorder = sps.max_reorder or 0
             self._has_reordered = False
@@ -192,12 +195,14 @@ class PacketBuilder:
         """Rule 2."""
         assert self._sets is not None
         if sets.sps[0] == self._sets.sps[0]:
+            self._frame_rate = self._first_rate
             return True
-        if self._sps is not None and video_info(self._codec, sets, self._declared_rate)[1].is_like(self._sps):
+        video, sps = video_info(self._codec, sets, self._declared_rate)
+        if self._sps is not None and sps.is_like(self._sps):
+            self._frame_rate = video.frame_rate
             return True
         self._sps_changes += 1
         if self._sps_changes <= SPS_CHANGES_MAX:
             return False
-        video = video_info(self._codec, sets, self._declared_rate)[0]
         now, before = ((each.codec_string, each.width, each.height) for each in (video, info.video))
         return now == before

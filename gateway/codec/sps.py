@@ -39,10 +39,9 @@ class Sps:
     is_frames_only: bool = True
 
     def is_like(self, other: "Sps") -> bool:
-        """Whether they differ in nothing but their identifier and their level: in no picture."""
-        return replace(self, codec_string="", identifier=0) == replace(other, codec_string="", identifier=0) and (
-            _without_level(self.codec_string) == _without_level(other.codec_string)
-        )
+        """Whether they differ in nothing but identifier, level and frame rate: in no picture."""
+        mine, others = (replace(each, codec_string="", identifier=0, frame_rate=None) for each in (self, other))
+        return mine == others and _without_level(self.codec_string) == _without_level(other.codec_string)
 
     def __post_init__(self) -> None:
         if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE):

@@ -79,6 +79,24 @@ def test_whatever_a_clock_says_there_is_one_file_and_one_playlist(tmp_path: Path
     is_good(found, 500)
 
 
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_frame_rate_that_changes(tmp_path: Path, is_declared: bool) -> None:
+    fast = coded(100, 25, ":slices=1")
+    slow = coded(100, 25, ":slices=1:fps=10") if is_declared else fast
+    assert (slow[0] != fast[0]) == is_declared
+    sender = RtpSender()
+    media: list[Sent] = []
+    at_s = 0.0
+    for pictures, fps in ((fast, 25), (slow, 10), (fast, 25)):
+        for units in pictures:
+            media += sender.picture(units, round(at_s * 90_000), at_s)
+            at_s += 1 / fps
+    received = packets_of(media)
+    assert {each.packet.info.video.frame_rate for each in received} == ({25, 10} if is_declared else {25})
+    found = outputs(received, tmp_path)
+    is_good(found, 300, 300 / 18)
+
+
 def test_a_source_that_changes_all_the_time(tmp_path: Path) -> None:
     media: list[Sent] = []
     for number, units in enumerate(coded(100, 25, ":slices=1") * 10):
