@@ -7,9 +7,11 @@
     ├── ForbiddenError           403  the credentials do not permit this
     ├── NotFoundError            404  no such resource
     ├── ConflictError            409  conflicts with the current state
+    ├── UnprocessableError       422  valid, but not what was asked before under the same key
     ├── NegotiationError         406  no common media; says why, and which transports would work
     ├── UnavailableError         503  not yet, or overloaded; says when to retry
-    │   └── NotLiveError         a camera sends nothing yet
+    │   ├── NotLiveError         a camera sends nothing yet
+    │   └── TooEarlyError        425  being made; says when to retry
     ├── StorageError             the disk or the index fails
     └── CaptureError             a camera sends no video
         ├── CameraUnreachableError    no route, no such name, or nothing listens
@@ -88,6 +90,13 @@ class ConflictError(LiveedgeError):
     status = 409
 
 
+class UnprocessableError(LiveedgeError):
+    """An idempotency key was used for another request (draft-ietf-httpapi-idempotency-key-header §2.7)."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
 class NegotiationError(LiveedgeError):
     """Viewer and camera have no common media. ``transports`` names what would work instead (``hls``, ``mjpeg``…)."""
 
@@ -108,6 +117,13 @@ class UnavailableError(LiveedgeError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class TooEarlyError(UnavailableError):
+    """What is asked for is being made: 425 (RFC 8470 §5.2) with Retry-After."""
+
+    code = "not_ready"
+    status = 425
 
 
 class NotLiveError(UnavailableError):

@@ -77,7 +77,31 @@ class RecordingSettings(RecorderSettings, RetentionSettings):
     """How a camera is recorded: for all cameras, and in a camera's table for that camera."""
 
 
-class ArchiveSettings(RecordingSettings):
+class EventSettings(SettingsGroup):
+    """Events of all cameras."""
+
+    title: ClassVar[str] = "Events"
+
+    events_max: int = setting(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        unit="events",
+        help="the oldest events are deleted beyond this number; not those that protect recordings",
+        applies=Applies.LIVE,
+    )
+    event_max_age: float | None = setting(
+        None,
+        gt=0,
+        unit="s",
+        unset="no limit",
+        example=7_776_000.0,
+        help="events that ended longer ago are deleted; not those that protect recordings",
+        applies=Applies.LIVE,
+    )
+
+
+class ArchiveSettings(RecordingSettings, EventSettings):
     """The archive of all cameras."""
 
     title: ClassVar[str] = "Archive"

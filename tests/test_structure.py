@@ -51,6 +51,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "live": {"settings", "stream_inf", "mp4", "parts"},
         "archive": {"settings", "mp4", "parts"},
         "playback": {"settings", "stream_inf", "mp4", "archive"},
+        "events": {"settings", "archive"},
     },
     "signaling": {},
     "web": {

@@ -83,6 +83,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     gateway.on_reload += [authenticator.reload, *(each.reload for each in (proxies, limits, hosts, cors, headers))]
     gateway.on_cameras_changed.append(authenticator.cameras_changed)
     add_routes(app)
+    app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_lifetime)
     return app
 
@@ -98,6 +99,10 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         await gateway.close()
         await app[AUTHENTICATOR].close()
         await app[METRICS].lag.close()
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[GATEWAY].events.end_streams()
 
 
 async def serve(settings: Settings, load: Callable[[], Settings] = load_settings) -> None:

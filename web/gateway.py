@@ -26,12 +26,13 @@ from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.config.field import Applies, names_changed, with_values
-from gateway.errors import ConflictError, redact
+from gateway.errors import ConflictError, LiveedgeError, redact
 from gateway.service import CaptureService
 from gateway.status import LiveEdge
 from gateway.webrtc.ice.servers import IceServers
 from gateway.webrtc.server import WebRtcServer
 from hls.archive.service import Archive
+from hls.events.service import EventService
 from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.service import LiveService
 from hls.playback.reader import ArchiveReader
@@ -80,6 +81,8 @@ class Gateway:
         self.archive = Archive(
             settings, self.service, clock, lambda rendition: self.live.stream(rendition.camera_id, rendition.name)
         )
+        self.events = EventService(self.archive.index, settings, clock, self.archive.age_now_90k)
+        self.archive.index_sync.on_repaired.append(self.events.index_repaired)
         self.archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
@@ -115,6 +118,7 @@ class Gateway:
         """Recover the archive, open the ports, start the capture. Raises a ``LiveedgeError`` with the reason."""
         await self.live.start()
         await self.archive.start()
+        await self.events.start()
         await self.webrtc.start()
         for camera in self.service.cameras.values():
             self.live.add_camera(camera)
@@ -133,7 +137,7 @@ class Gateway:
         if self._running_changes:
             await asyncio.wait(self._running_changes, timeout=CLOSE_STEP_S)
         await self._close_all(self.browser.close(), self.messaging.close(), self.webrtc.close())
-        await self._close_all(self.service.close())
+        await self._close_all(self.service.close(), self.events.close())
         # The recordings get the last parts from the live streams.
         await self._close_all(self.archive.close(), self.live.close())
         self.archive_reader.close()
@@ -232,6 +236,7 @@ class Gateway:
                 listener(settings)  # the first may raise
             self.webrtc.ice_servers = ice_servers
             self.messaging.reload(settings)
+            self.events.reload(settings)
             self.restart_needed = restart_needed
             self.camera_store.reconfigure(settings)
             for camera_id in removed:
@@ -286,6 +291,10 @@ class Gateway:
         await self.webrtc.close_camera(camera_id, "the camera was removed")
         await self.archive.remove_camera(camera_id)
         await self.live.remove_camera(camera_id)
+        try:
+            await self.events.end_open(camera_id)
+        except LiveedgeError as error:
+            log.warning("camera %s: its open events could not be ended: %s", camera_id, error)
 
     async def _close_all(self, *steps: Any) -> None:
         done = await asyncio.gather(*(asyncio.wait_for(step, CLOSE_STEP_S) for step in steps), return_exceptions=True)

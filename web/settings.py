@@ -132,6 +132,8 @@ PREFIXES = (
     "capture_",
     "connection_retry_",
     "cors_",
+    "event_",
+    "events_",
     "liveedge_",
     "rtsp_",
     "socketio_",

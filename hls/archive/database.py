@@ -1,7 +1,8 @@
 """Database: the connection to the index, SQLite in ``DATA_DIR`` or the database of ``DATABASE_URL``.
 
 SQLite runs in WAL mode, so that readers never wait for the writer, except on a network file system: there it has a
-rollback journal. The index can be rebuilt from the files at any time, so rows are not synced one by one.
+rollback journal. The rows of segments can be rebuilt from the files at any time, so they are not synced one by one.
+Events are in no file: their transactions are synced, and a new file gets those of the damaged one.
 
 A damaged file is set aside and replaced by a new one, at the start or later. Signs of damage set
 :attr:`Database.is_suspect`: an error of SQLite that says so, or a file that is not where it was opened.
@@ -31,7 +32,7 @@ from sqlalchemy.exc import (
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError, StorageError, redact
-from hls.archive import schema
+from hls.archive import event_schema, schema
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,9 @@ NETWORK_FILE_SYSTEMS = {
 _MAGIC = b"SQLite format 3\0"
 """The first bytes of a database (sqlite.org/fileformat.html §1.3)."""
 
+CHECKED = (schema.segment.name, event_schema.event.name)
+"""Tables that a start checks."""
+
 _Place = tuple[int, int]
 """Device and inode."""
 
@@ -74,6 +78,7 @@ class Database:
         self._opened: _Place | None = None
         self._opened_wal: _Place | None = None
         self._salvaged: Set[tuple[str, str]] = frozenset()
+        self._salvaged_events: list[tuple[Any, ...]] = []
 
     @property
     def is_open(self) -> bool:
@@ -133,6 +138,7 @@ class Database:
                 engine.dispose()
                 if self._path is None or isinstance(error, OperationalError):
                     raise
+                self._salvaged_events = event_schema.read_events(self._path)
                 self._salvaged = _set_aside(self._path, self._clock.wall_90k() // 90)
                 self._prepare(engine, check_all)
         except SQLAlchemyError as error:
@@ -147,12 +153,15 @@ class Database:
 
     def _prepare(self, engine: Engine, check_all: bool) -> None:
         """Check the file and migrate. Raises SQLAlchemy's errors."""
-        check = "PRAGMA quick_check(1)" if check_all else f"PRAGMA quick_check('{schema.segment.name}')"
         with engine.begin() as connection:
-            is_there = self._path is not None and inspect(connection).has_table(schema.segment.name)
-            if is_there and (fault := connection.exec_driver_sql(check).scalar()) != "ok":
-                raise DatabaseError(None, None, sqlite3.DatabaseError(fault))
+            tables = set(inspect(connection).get_table_names()) if self._path is not None else set()
+            checked = [name for name in CHECKED if name in tables]
+            for check in ["(1)"] if check_all and checked else [f"('{name}')" for name in checked]:
+                if (fault := connection.exec_driver_sql(f"PRAGMA quick_check{check}").scalar()) != "ok":
+                    raise DatabaseError(None, None, sqlite3.DatabaseError(fault))
             self._is_new = schema.migrate(connection)
+            rows, self._salvaged_events = self._salvaged_events, []
+            event_schema.restore_events(connection, rows)
 
     def is_in_place(self) -> bool:
         """Whether the opened file is still at its path, and begins as a database does. Costs microseconds."""
@@ -196,12 +205,12 @@ class Database:
             self._engine = None
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """One transaction. Raises :class:`~gateway.errors.StorageError`."""
+    def transaction(self, *, is_synced: bool = False) -> Iterator[Connection]:
+        """One transaction; ``is_synced``: on the disk when it ends. Raises :class:`~gateway.errors.StorageError`."""
         if self._engine is None:
             raise StorageError("the index is not open")
         try:
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection, _synced(connection, is_synced), connection.begin():
                 yield connection
         except SQLAlchemyError as error:
             self.is_suspect = self.is_suspect or (self._path is not None and _is_sign_of_damage(error))
@@ -243,6 +252,21 @@ def _read_protected(path: Path) -> Iterator[tuple[str, str]]:
             yield from connection.execute(str(query.compile(dialect=sqlite.dialect())))
     except sqlite3.Error as error:
         log.warning("%s: not all protected segments could be read: %s", path, error)
+
+
+@contextlib.contextmanager
+def _synced(connection: Connection, is_synced: bool) -> Iterator[None]:
+    """Make SQLite sync the write-ahead log with each commit (sqlite.org/pragma.html#pragma_synchronous)."""
+    if not is_synced or connection.dialect.name != "sqlite":
+        yield
+        return
+    raw = connection.connection.cursor()
+    before = raw.execute("PRAGMA synchronous").fetchone()[0]
+    raw.execute("PRAGMA synchronous=FULL")
+    try:
+        yield
+    finally:
+        raw.execute(f"PRAGMA synchronous={before}")
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -60,6 +60,8 @@ class IndexSync:
         """Why the index cannot be written."""
         self.is_incomplete = False
         """Whether the index was rebuilt and does not have all files yet."""
+        self.on_repaired: list[Callable[[], Awaitable[None]]] = []
+        """Called after the index was opened again or rebuilt."""
         self.repairs = 0
         """Times that a damaged or missing index was opened again or rebuilt."""
         self._data_dir = data_dir
@@ -130,6 +132,8 @@ class IndexSync:
             log.error("archive: the index is damaged or missing; it is checked and repaired")
             is_new = await self._index.call(SegmentTable.repair)
             self.repairs += 1
+            for listener in self.on_repaired:
+                await listener()
             if is_new:
                 self._indexed.clear()
                 self.is_incomplete = True

@@ -2,7 +2,8 @@
 
 ``segment``: one row per archive segment, from its first fragment on. ``fragment_list``: its fragments, packed (see
 :func:`hls.archive.fragment.pack_fragments`), and the HLS segments that they make, a tenth of that size, for playlists.
-It is a table of its own because lists and look-ups never need it.
+It is a table of its own because lists and look-ups never need it. The tables of events are in
+:mod:`hls.archive.event_schema`.
 
 Rules:
 
@@ -37,6 +38,7 @@ from sqlalchemy import (
 )
 
 from gateway.errors import SettingsError
+from hls.archive.event_schema import create_event_tables
 
 tables = MetaData()
 
@@ -143,7 +145,13 @@ def _add_rendition(connection: Connection) -> None:
             index.create(connection)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _rename_healed, _add_order, _add_rendition)
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (
+    _first_tables,
+    _rename_healed,
+    _add_order,
+    _add_rendition,
+    create_event_tables,
+)
 """The n-th migrates version n - 1 to version n."""
 
 

@@ -94,7 +94,7 @@ class Archive:
             self._check_data_dir,
         )
         self._post_processor = PostProcessor(self.data_dir, self.index, self.extractors, self.pin)
-        self._index_sync = IndexSync(
+        self.index_sync = IndexSync(
             self.data_dir, self.index, self._executor, self._recorders, self._check_data_dir, self._post_processor.wake
         )
 
@@ -123,7 +123,7 @@ class Archive:
         except StorageError as error:
             log.warning("archive: %s; the clock is checked later", error)
         self._tasks = [
-            asyncio.create_task(self._index_sync.run(), name="archive-index"),
+            asyncio.create_task(self.index_sync.run(), name="archive-index"),
             asyncio.create_task(self.retention_job.run(), name="archive-retention"),
             asyncio.create_task(self._post_processor.run(), name="archive-metadata"),
         ]
@@ -198,12 +198,12 @@ class Archive:
             starting.cancel()
         await recorder.close()
         try:
-            await self._index_sync.update(recorder)
+            await self.index_sync.update(recorder)
         except LiveedgeError as error:
             log.warning("archive: %s; the next start adds the camera's last files to the index", error)
         self._recorders.pop(stream, None)
         remove_series(self.sync_s, stream.camera_id, stream.rendition.value)
-        self._index_sync.remove_stream(stream)
+        self.index_sync.remove_stream(stream)
 
     async def _start_recorder(self, recorder: StreamRecorder) -> None:
         """Start a recorder, with the sequence numbers after those of the stream's newest segment."""
@@ -212,7 +212,7 @@ class Archive:
                 newest = await self.index.newest(*recorder.stream)
                 break
             except LiveedgeError as error:
-                self._index_sync.error = str(error)
+                self.index_sync.error = str(error)
                 await asyncio.sleep(INDEX_INTERVAL_S)
         recorder.start(SequenceNumbers.after(newest))
 
@@ -232,16 +232,16 @@ class Archive:
         """The status of each recorder."""
         for stream, recorder in self._recorders.items():
             status = recorder.status()
-            yield stream, status.model_copy(update={"error": status.error or self._index_sync.error})
+            yield stream, status.model_copy(update={"error": status.error or self.index_sync.error})
 
     def status(self) -> ArchiveStatus:
         """The archive, as ``/api/status`` shows it."""
         space = self.retention_job.disk_space
         return ArchiveStatus(
             cameras=dict(self.recorders()),
-            index_error=self._index_sync.error,
-            index_is_incomplete=self._index_sync.is_incomplete,
-            index_repairs=self._index_sync.repairs,
+            index_error=self.index_sync.error,
+            index_is_incomplete=self.index_sync.is_incomplete,
+            index_repairs=self.index_sync.repairs,
             retention_error=self.retention_job.error,
             free_bytes=space.free_bytes if space else None,
             total_bytes=space.total_bytes if space else None,
@@ -267,6 +267,11 @@ class Archive:
             untrusted_since=to_rfc3339(suspension.since_90k),
             plausible_s=round(suspension.plausible_s),
         )
+
+    def age_now_90k(self) -> int | None:
+        """The wall clock by which things are old; ``None`` while it cannot be trusted."""
+        guard = self.retention_job.clock_guard
+        return guard.age_now_90k if guard is not None else None
 
     def confirm_clock(self) -> None:
         """An administrator says that the clock of the host is right."""
@@ -317,7 +322,7 @@ class Archive:
         Raises :class:`~gateway.errors.NotFoundError`.
         """
         for recorder in self._of(camera_id):
-            await self._index_sync.update(recorder)
+            await self.index_sync.update(recorder)
         if not await self.index.set_protected(camera_id, name, is_protected):
             raise NotFoundError(f"camera {camera_id} has no segment {name}")
 
@@ -340,7 +345,7 @@ class Archive:
         return limits
 
     def _on_progress(self, recorder: StreamRecorder) -> None:
-        self._index_sync.on_progress(recorder)
+        self.index_sync.on_progress(recorder)
         if recorder.status().error is not None:
             self.retention_job.wake()
 

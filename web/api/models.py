@@ -12,6 +12,7 @@ from gateway.access import Scope
 from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, RecordSubMode, RenditionName, StartMode
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.config.field import describe_field
+from gateway.event import ChangeKind, EventFields, EventModel, EventPatchFields
 from gateway.status import CaptureStatus
 from gateway.webrtc.rendition_switch import TILE_MAX
 from gateway.webrtc.stats import WebRtcStats
@@ -204,6 +205,41 @@ class SegmentPage(BaseModel):
 
     segments: list[Segment]
     next_cursor: str | None
+
+
+class Event(EventModel):
+    """Something that happened on a camera."""
+
+
+class EventList(BaseModel):
+    """Events in order; ``next_cursor`` requests those that follow."""
+
+    events: list[Event]
+    next_cursor: str | None
+
+
+class NewEvent(EventFields):
+    """An event to create."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    camera_id: str = Field(min_length=1, max_length=64)
+
+
+class EventPatch(EventPatchFields):
+    """Fields of an event to change (RFC 7396).
+
+    ``null`` for ``end`` opens it again, for ``score`` and ``data`` removes them.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class EventChange(BaseModel):
+    """A change of an event. ``event`` is as it is now, or was when it was deleted."""
+
+    kind: ChangeKind
+    event: Event
 
 
 class ArchivePosition(BaseModel):

@@ -24,6 +24,7 @@ REFS = "#/components/schemas/{model}"
 PATH_PARAMETERS = {
     "camera": "The camera's id",
     "viewer": "The viewer's id, as in Location",
+    "event": "The event's id",
     "segment": "The archive segment's id, as in segment_20261122T185000Z",
     "init": "The init segment's id, as in EXT-X-MAP",
     "name": "The file's name, as in the playlist",
@@ -35,6 +36,7 @@ TAGS = {
     "WebRTC": "WebRTC over HTTP (WHEP)",
     "HLS": "Low-Latency HLS, live and from the archive",
     "archive": "Recordings",
+    "events": "What happened on the cameras",
     "pictures": "JPEG and MJPEG",
     "access": "Permissions and signed URLs",
     "machines": "Health, metrics and API documents",

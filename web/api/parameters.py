@@ -16,6 +16,7 @@ from web.gateway import GATEWAY
 M = TypeVar("M", bound=BaseModel)
 
 JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
 
 RENDITIONS = ["auto", *(name.value for name in RenditionName)]
 
@@ -85,10 +86,10 @@ async def read_object(request: web.Request, *media_types: str) -> dict[str, Any]
     return body
 
 
-async def read_model(request: web.Request, model: type[M]) -> M:
+async def read_model(request: web.Request, model: type[M], *media_types: str) -> M:
     """The body, as ``model``. Raises :class:`~gateway.errors.BadRequestError` with the first mistake."""
     try:
-        return model.model_validate(await read_object(request))
+        return model.model_validate(await read_object(request, *media_types))
     except ValidationError as error:
         # The value is not repeated: it may be a secret.
         first = error.errors(include_input=False, include_url=False)[0]

@@ -146,6 +146,14 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/archive/{camera}/{segment}.mp4"): Rule(Scope.ARCHIVE, family=Family.ARCHIVE_FILE),
     ("GET", "/archive/{camera}/init-{init}.mp4"): Rule(Scope.ARCHIVE, family=Family.ARCHIVE_INIT),
     ("GET", "/archive/{camera}/{segment}.jpg"): Rule(Scope.ARCHIVE, family=Family.THUMBNAIL),
+    # The event's camera is known only to the handler, which checks it.
+    ("GET", "/api/events"): Rule(Scope.VIEW, CameraMatch.ANY),
+    ("POST", "/api/events"): Rule(Scope.CONTROL, CameraMatch.ANY),
+    ("GET", "/api/events/stream"): Rule(Scope.VIEW, CameraMatch.ANY),
+    ("GET", "/api/events/{event}"): Rule(Scope.VIEW, CameraMatch.ANY),
+    ("PATCH", "/api/events/{event}"): Rule(Scope.CONTROL, CameraMatch.ANY),
+    ("DELETE", "/api/events/{event}"): Rule(Scope.CONTROL, CameraMatch.ANY),
+    ("GET", "/api/cameras/{camera}/events"): VIEW,
     # Socket.IO authenticates each connection itself, and checks each event against EVENTS.
     ("GET", "/socket.io/"): PUBLIC,
     ("POST", "/socket.io/"): PUBLIC,

@@ -19,6 +19,7 @@ from gateway.errors import SettingsError, StorageError, UnavailableError
 from hls.archive import index as index_module
 from hls.archive import schema
 from hls.archive.database import INDEX_FILE
+from hls.archive.event_schema import event_tables
 from hls.archive.fragment import Fragment, pack_fragments, unpack_fragments
 from hls.archive.hls_segments import hls_segments
 from hls.archive.index import SegmentIndex
@@ -33,7 +34,6 @@ from hls.archive.segment import (
     segment_path,
 )
 from hls.archive.table import SegmentTable
-from tests.support.postgres import postgres
 from tests.support.sources.encoded import START_90K
 
 
@@ -73,12 +73,6 @@ def index(tmp_path: Path) -> Iterator[SegmentTable]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def any_index(request: pytest.FixtureRequest) -> Iterator[SegmentTable]:
     """The index in each of the databases that it is meant for."""
@@ -90,6 +84,7 @@ def any_index(request: pytest.FixtureRequest) -> Iterator[SegmentTable]:
     yield made
     with made.transaction() as connection:
         schema.tables.drop_all(connection)
+        event_tables.drop_all(connection)
     made.close()
 
 

@@ -140,7 +140,7 @@ async def test_segments_that_the_index_takes_too_late_are_counted(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hls.archive.recorder.UNINDEXED_MAX", 1)
-    async with archive._index_sync._updating:  # the index takes nothing
+    async with archive.index_sync._updating:  # the index takes nothing
         publish(archive, encode(EncoderSettings(seconds=9)))
         await eventually(lambda: archive.recorders()["door"].segments_closed >= 3, "segments are closed")
         status = archive.recorders()["door"]

@@ -133,8 +133,8 @@ def api(gateway: GatewayProcess) -> Any:
                 body |= {"url": "rtsp://127.0.0.1:1/", "engine": "pyav"}  # a random URL would only give 400
         return body
 
-    # An MJPEG answer does not end.
-    return api.exclude(path="/mjpeg/{camera}")
+    # These answers do not end.
+    return api.exclude(path="/mjpeg/{camera}").exclude(path="/api/events/stream")
 
 
 def no_server_error(_context: Any, response: Any, _case: Any) -> None:

@@ -24,6 +24,7 @@ OTHER_CAMERA = "may-all-of-the-yard"
 NAMES = {
     "camera": "ghost",
     "viewer": "nobody",
+    "event": "01234567-89ab-4def-8123-456789abcdef",
     "segment": "segment_20261122T185000Z",
     "name": "part-1-1.m4s",
     "init": "0123456789abcdef",

@@ -11,14 +11,12 @@ from web.address_policy import check_target
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
-from web.api.parameters import JSON, read_model, read_object
+from web.api.parameters import JSON, MERGE_PATCH, read_model, read_object
 from web.auth.counted_as import counted_as, is_limited
 from web.auth.requests import grant_of, may_view
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
-
-MERGE_PATCH = "application/merge-patch+json"
 
 
 @routes.get("/api/cameras")

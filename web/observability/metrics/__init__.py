@@ -21,6 +21,7 @@ from web.observability.event_loop_lag import EventLoopLag
 from web.observability.metrics.archive import archive_metrics
 from web.observability.metrics.auth import auth_metrics
 from web.observability.metrics.camera import camera_metrics
+from web.observability.metrics.events import event_metrics
 from web.observability.metrics.hls import hls_metrics
 from web.observability.metrics.http import HttpMetrics
 from web.observability.metrics.messaging import messaging_metrics
@@ -50,6 +51,7 @@ class GatewayCollector(Collector):
         yield from webrtc_metrics(self._gateway)
         yield from hls_metrics(self._gateway)
         yield from archive_metrics(self._gateway)
+        yield from event_metrics(self._gateway)
         yield from messaging_metrics(self._gateway)
         yield from self._http.collect()
         yield from auth_metrics(self._authenticator)

@@ -189,6 +189,52 @@ export interface Error {
   message: string;
 }
 
+/** Something that happened on a camera. */
+export interface Event {
+  id: string;
+  camera_id: string;
+  start: string;
+  /** null: it goes on */
+  end: string | null;
+  label: string;
+  /** how sure the source is, from 0 to 1 */
+  score: number | null;
+  /** who found it */
+  source: string;
+  data: Record<string, JsonValue>;
+  /** whether a person has seen it */
+  reviewed: boolean;
+  /** whether the recordings that it covers are kept */
+  protect: boolean;
+  /** when the gateway heard of it */
+  created: string;
+  /** when it was changed last */
+  updated: string;
+}
+
+/** Events in order; `next_cursor` requests those that follow. */
+export interface EventList {
+  events: Event[];
+  next_cursor: string | null;
+}
+
+/**
+ * Fields of an event to change (RFC 7396).
+ *
+ * `null` for `end` opens it again, for `score` and `data` removes them.
+ */
+export interface EventPatch {
+  label?: string;
+  /** RFC 3339 with a zone, Unix seconds, or `now`. */
+  start?: string | number;
+  end?: string | number | null;
+  score?: number | null;
+  source?: string;
+  data?: Record<string, JsonValue> | null;
+  reviewed?: boolean;
+  protect?: boolean;
+}
+
 /** When recorded fragments are forced to the disk. */
 export type FsyncMode = "always" | "interval" | "never";
 
@@ -196,6 +242,8 @@ export type FsyncMode = "always" | "interval" | "never";
 export interface Health {
   status: "ok";
 }
+
+export type JsonValue = unknown;
 
 /** Current live position, for every protocol that a client can resume on. */
 export interface LiveEdge {
@@ -272,6 +320,28 @@ export interface NewCamera {
   transcode?: TranscodeMode | null;
   /** what people call the camera, in any language: at most 100 characters */
   name?: string | null;
+}
+
+/** An event to create. */
+export interface NewEvent {
+  /** what happened, such as `person` or `ring` */
+  label: string;
+  /** now, if it is missing. RFC 3339 with a zone, Unix seconds, or `now`. */
+  start?: string | number;
+  /** `null` or missing: the event goes on, until it gets an end. RFC 3339 with a zone, Unix seconds, or `now`. */
+  end?: string | number | null;
+  /** seconds, in place of `end`; 0 is a moment */
+  duration_s?: number | null;
+  /** how sure the source is, from 0 to 1 */
+  score?: number | null;
+  /** who found it; the gateway names the sender if missing */
+  source?: string | null;
+  /** anything else, at most 8192 bytes of JSON */
+  data?: Record<string, JsonValue>;
+  reviewed?: boolean;
+  /** whether the recordings that it covers are kept */
+  protect?: boolean;
+  camera_id: string;
 }
 
 /** One problem of one component; `camera_id` is `null` if it concerns no single camera. */
