@@ -26,8 +26,9 @@ from hls.stream_inf import stream_inf
 DEFAULT_S = 3600
 """What is played without a start."""
 
-SUB_DISCONTINUITIES = 1_000_000_000
-"""Added to the discontinuity sequence of the variant of the sub stream. ExoPlayer reads 31 bits."""
+SUB_DISCONTINUITIES = 1_000_000
+"""Added to the discontinuity sequence of the variant of the sub stream: 19 years of files of ten minutes. Not more,
+because hls.js 1.7 walks through an array up to that number when it changes the variant: 15 s for 1,000,000,000."""
 
 PEAK_90K = HLS_TARGET_S * CLOCK_RATE // 2
 """BANDWIDTH is the largest rate of segments that last at least half a target duration together (RFC 8216 §4.3.4.2)."""
