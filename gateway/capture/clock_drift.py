@@ -24,8 +24,8 @@ Times are seconds of the monotonic clock, and 90 kHz ticks of the source. Sans-I
 """
 
 from collections import deque
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from gateway.capture.least_delay import LeastDelay
 from gateway.clock import CLOCK_RATE, seconds_90k
@@ -77,8 +77,7 @@ LEAD_BACK_MAX_SLOWER, LEAD_BACK_MAX_FASTER = 0.25, 1.0
 """…but time runs slower or faster by these shares at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
+class _Point(NamedTuple):
     """A packet's arrival in seconds, and its source time in ticks."""
 
     arrived_s: float

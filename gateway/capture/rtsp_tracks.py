@@ -114,10 +114,9 @@ class ReceivedTrack:
             self._refused += 1
             return
         self._heard_at = now
-        highest = self._sequence.extended_highest
         missing = self._sequence.count(header.sequence, header.timestamp, now)
         if self._reorder is None:
-            if not self._recent.is_new(packet, header, is_ahead=self._sequence.extended_highest > highest):
+            if not self._recent.is_new(packet, is_ahead=self._sequence.is_ahead):
                 return
             self.lost += missing
             self._depacketize(packet, header, missing, now)

@@ -78,7 +78,8 @@ class SourceTime(NamedTuple):
 
     def ticks_90k(self, value: int) -> int:
         """``value`` at 90 kHz, rounded down."""
-        return value * self.time_base.numerator * CLOCK_RATE // self.time_base.denominator
+        numerator, denominator = self.time_base.as_integer_ratio()
+        return value * numerator * CLOCK_RATE // denominator
 
 
 class ArrivalTime(NamedTuple):

@@ -163,26 +163,33 @@ class StreamParser:
         Raises :class:`~gateway.rtsp.errors.RtspProtocolError`; the connection is of no further use then.
         """
         self._end += size
-        buffer = self._buffer
         while self._start < self._end:
             if self._head is not None:
                 if not self._take_body():
                     return
-            elif buffer[self._start] == _DOLLAR:
-                start = self._start
-                if self._end - start < FRAME_HEADER_BYTES:
+            elif self._buffer[self._start] == _DOLLAR:
+                if not self._take_frames():
                     return
-                after = start + FRAME_HEADER_BYTES + (buffer[start + 2] << 8 | buffer[start + 3])
-                if after > self._end:
-                    return
-                self._start = self._searched = after
-                self._garbage_in_a_row = 0
-                self.work_left -= 1
-                if self.work_left < 0:
-                    raise _too_much()
-                self._on_frame(buffer[start + 1], self._view[start + FRAME_HEADER_BYTES : after])
             elif not self._take_head():
                 return
+
+    def _take_frames(self) -> bool:
+        """Hand out interleaved frames; false if the last one is not complete."""
+        buffer, view, start, end = self._buffer, self._view, self._start, self._end
+        while start < end and buffer[start] == _DOLLAR:
+            if end - start < FRAME_HEADER_BYTES:
+                return False
+            after = start + FRAME_HEADER_BYTES + (buffer[start + 2] << 8 | buffer[start + 3])
+            if after > end:
+                return False
+            self._start = after
+            self._garbage_in_a_row = 0
+            self.work_left -= 1
+            if self.work_left < 0:
+                raise _too_much()
+            self._on_frame(buffer[start + 1], view[start + FRAME_HEADER_BYTES : after])
+            start = after
+        return True
 
     def _take_head(self) -> bool:
         """Read start line and headers; whether there was progress."""

@@ -89,6 +89,10 @@ class TimestampUnwrapper:
 RECENT_PACKETS = 64
 """Packets among which a packet is found that was sent twice."""
 
+_MARK_HEAD_BYTES = 64
+_MARK_TAIL_BYTES = 8
+"""How much of a packet tells it from others: its header, with extensions, and some of the payload."""
+
 
 class RecentPackets:
     """Tells packets of one source that came twice, where none is reordered.
@@ -100,12 +104,11 @@ class RecentPackets:
     __slots__ = ("_marks",)
 
     def __init__(self) -> None:
-        self._marks: deque[tuple[int, int, int, bytes, bytes]] = deque(maxlen=RECENT_PACKETS)
+        self._marks: deque[tuple[int, bytes, bytes]] = deque(maxlen=RECENT_PACKETS)
 
-    def is_new(self, packet: memoryview, header: RtpHeader, *, is_ahead: bool) -> bool:
+    def is_new(self, packet: memoryview, *, is_ahead: bool) -> bool:
         """Note a packet; whether it has not come before. One with a sequence number ``is_ahead`` of all has not."""
-        head, tail = bytes(packet[header.start : header.start + 32]), bytes(packet[-8:])
-        mark = (header.sequence, header.timestamp, len(packet), head, tail)
+        mark = (len(packet), bytes(packet[:_MARK_HEAD_BYTES]), bytes(packet[-_MARK_TAIL_BYTES:]))
         if not is_ahead and mark in self._marks:
             return False
         self._marks.append(mark)
@@ -124,6 +127,8 @@ class SequenceCounter:
         self._transit: float | None = None
         self.received = 0
         """Packets that came."""
+        self.is_ahead = False
+        """Whether the newest packet has a higher sequence number than all before."""
         self.jitter = 0.0
         """Interarrival jitter, in units of the RTP clock."""
 
@@ -145,6 +150,7 @@ class SequenceCounter:
     def count(self, sequence: int, timestamp: int, now: float) -> int:
         """Note a packet; how many are missing right before it. ``now`` is monotonic, in seconds."""
         missing = 0
+        self.is_ahead = True
         if self._highest is None:
             self._base = self._highest = sequence
         else:
@@ -157,6 +163,9 @@ class SequenceCounter:
                 missing = 1
                 self._base = self._highest = sequence
                 self.received = self._expected_before = self._received_before = 0
+                self.is_ahead = False
+            else:
+                self.is_ahead = False
         self.received += 1
         # The timestamp wraps once in 13 hours at 90 kHz; that one step is not jitter.
         transit = now * self._clock_rate - timestamp

@@ -4,7 +4,7 @@ from gateway.codec.bits import BitReader, BitstreamError
 from gateway.codec.h264 import has_sei, parse_sps
 from gateway.codec.sps import Sps
 from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.nal import NalDepacketizer
+from gateway.rtsp.depacketize.nal import END, START, NalDepacketizer
 from gateway.rtsp.depacketize.pictures import Nal, NalKind
 
 _STAP_A, _STAP_B, _MTAP16, _MTAP24, _FU_A, _FU_B = 24, 25, 26, 27, 28, 29
@@ -46,6 +46,7 @@ class H264Syntax:
     def __init__(self) -> None:
         self._sps: dict[int, Sps] = {}
         self._pps: dict[int, int] = {}
+        self._may_have_fields = False
 
     def read(self, start: bytes) -> Nal:
         if not start:
@@ -71,6 +72,7 @@ class H264Syntax:
                 sps = parse_sps(unit)
                 if sps.identifier < PARAMETER_SETS_MAX:
                     self._sps[sps.identifier] = sps
+                    self._may_have_fields = any(not each.is_frames_only for each in self._sps.values())
             else:
                 number, sps_number = bits.ue(), bits.ue()
                 if number < PARAMETER_SETS_MAX:
@@ -81,7 +83,7 @@ class H264Syntax:
 
     def _field(self, start: bytes) -> tuple[int, bool] | None:
         """``(frame_num, is_bottom)`` of a slice of a field; ``None`` of a frame, or where it cannot be known."""
-        if not self._sps or all(sps.is_frames_only for sps in self._sps.values()):
+        if not self._may_have_fields:
             return None
         try:
             bits = BitReader(start[1:])
@@ -113,6 +115,11 @@ class H264Depacketizer(NalDepacketizer):
 
     def _is_fragment(self, payload: memoryview) -> bool:
         return payload[0] & 0x1F in (_FU_A, _FU_B)
+
+    def _continuation(self, payload: memoryview) -> memoryview | None:
+        if len(payload) < 2 or payload[0] & 0x1F != _FU_A or payload[1] & (START | END):
+            return None
+        return payload[2:]
 
     def _push_payload(self, payload: memoryview, timestamp: int) -> list[Frame]:
         kind = payload[0] & 0x1F

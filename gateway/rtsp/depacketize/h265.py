@@ -1,7 +1,7 @@
 """H.265 over RTP (RFC 7798): single NAL units, aggregation packets and fragmentation units."""
 
 from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.nal import NalDepacketizer
+from gateway.rtsp.depacketize.nal import END, START, NalDepacketizer
 from gateway.rtsp.depacketize.pictures import Nal, NalKind
 
 _AP, _FU = 48, 49
@@ -52,6 +52,11 @@ class H265Depacketizer(NalDepacketizer):
 
     def _is_fragment(self, payload: memoryview) -> bool:
         return payload[0] >> 1 & 0x3F == _FU
+
+    def _continuation(self, payload: memoryview) -> memoryview | None:
+        if len(payload) < 3 or payload[0] >> 1 & 0x3F != _FU or payload[2] & (START | END):
+            return None
+        return payload[3:]
 
     def _push_payload(self, payload: memoryview, timestamp: int) -> list[Frame]:
         kind = payload[0] >> 1 & 0x3F

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from gateway.rtsp.depacketize import Frame
 from gateway.rtsp.depacketize.pictures import PictureAssembler, Syntax, start_code_bytes
 
-_START, _END = 0x80, 0x40
+START, END = 0x80, 0x40
 """Flags of a fragment's header (RFC 6184 §5.8, RFC 7798 §4.4.3)."""
 
 
@@ -32,6 +32,10 @@ class NalDepacketizer(ABC):
         """Payloads that were dropped for their form."""
 
     def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
+        if self._in_fragment and not lost and not marker and (more := self._continuation(payload)):
+            # Most packets of a large picture.
+            self.pictures.add(more)
+            return []
         frames: list[Frame] = []
         if lost:
             frames += self._lose()
@@ -52,6 +56,10 @@ class NalDepacketizer(ABC):
         """Whether the payload is a part of a NAL unit."""
 
     @abstractmethod
+    def _continuation(self, payload: memoryview) -> memoryview | None:
+        """The bytes of a NAL unit in a part that neither begins nor ends it; ``None`` for other payloads."""
+
+    @abstractmethod
     def _push_payload(self, payload: memoryview, timestamp: int) -> list[Frame]:
         """Take a payload of at least :attr:`MIN_BYTES`, by its type."""
 
@@ -61,14 +69,14 @@ class NalDepacketizer(ABC):
             self.malformed += 1
             return []
         frames: list[Frame] = []
-        if flags & _START:
+        if flags & START:
             if self._in_fragment:
                 frames += self._end_unmarked()
             frames += self.pictures.begin_unit(unit_header + part, timestamp)
             self._in_fragment = True
         elif self._in_fragment:
             self.pictures.add(part)
-        if flags & _END and self._in_fragment:
+        if flags & END and self._in_fragment:
             self._marks_ends = True
             self._in_fragment = False
             frames += self.pictures.end_unit()
