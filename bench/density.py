@@ -1,15 +1,17 @@
 """Measure what a camera costs that nobody watches: LL-HLS and recording, CPU and memory, beside MediaMTX.
 
-    make bench NAME=density ARGS='[--cameras 20,50] [--sound no,yes] [--seconds 25] [--settle 12]'
+    make bench NAME=density ARGS='[--cameras 20,50] [--sound no,yes] [--seconds 20] [--settle 30]'
     MEDIAMTX=/path/to/mediamtx make bench NAME=density
 
 The cameras are 720p30 of 750 kbit/s with a GOP of two seconds, over TCP, and run in a process of their own
 (:mod:`bench.support.rtsp_farm`). The gateway is ``liveedge serve`` with its defaults. MediaMTX pulls the same sources,
-always remuxes them to LL-HLS, and records them as fMP4; its other servers are off.
+always remuxes them to LL-HLS, and records them as fMP4; its other servers are off. Both run at the same time: on a
+machine that is busy or changes its clock, figures of one after the other do not compare.
 
 CPU is that of the whole process, user and system. A wakeup is a voluntary context switch of any of its threads. Of
-memory, PSS counts shared pages in part; RSS is what tools show. Goal: at most as much CPU and memory as MediaMTX, and
-at most 0.2 % of a core more for a camera with G.711.
+memory, PSS counts shared pages in part; RSS is what tools show. Both are the mean of a sample a second, because a heap
+with garbage collection rises and falls; and the live windows are full before that. Goal: at most as much CPU and memory
+as MediaMTX, and at most 0.2 % of a core more for a camera with G.711.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +75,12 @@ def measure(pid: int, recorded: Path, settle_s: float, seconds: float) -> Cost:
     """The cost of a process, after a while."""
     time.sleep(settle_s)
     cpu_s, (voluntary, involuntary), began_s = _cpu_s(pid), _switches(pid), time.monotonic()
-    time.sleep(seconds)
+    rss_mb: list[float] = []
+    pss_mb: list[float] = []
+    while not rss_mb or time.monotonic() - began_s < seconds:
+        time.sleep(1.0)
+        rss_mb.append(_memory_mb(pid, "Rss"))
+        pss_mb.append(_memory_mb(pid, "Pss"))
     took_s = time.monotonic() - began_s
     cpu_s = _cpu_s(pid) - cpu_s
     after = _switches(pid)
@@ -80,8 +88,8 @@ def measure(pid: int, recorded: Path, settle_s: float, seconds: float) -> Cost:
         cpu=100 * cpu_s / took_s,
         switches=(sum(after) - voluntary - involuntary) / took_s,
         wakeups=(after[0] - voluntary) / took_s,
-        rss_mb=_memory_mb(pid, "Rss"),
-        pss_mb=_memory_mb(pid, "Pss"),
+        rss_mb=sum(rss_mb) / len(rss_mb),
+        pss_mb=sum(pss_mb) / len(pss_mb),
         disk_mb=sum(path.stat().st_size for path in recorded.rglob("*.mp4")) / 1e6,
     )
 
@@ -154,18 +162,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cameras", default="20,50")
     parser.add_argument("--sound", default="no,yes")
-    parser.add_argument("--seconds", type=float, default=25.0)
-    parser.add_argument("--settle", type=float, default=12.0, help="seconds before the measurement")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--settle", type=float, default=30.0, help="seconds before the measurement")
     options = parser.parse_args()
     program = os.environ.get("MEDIAMTX")
     for cameras in map(int, options.cameras.split(",")):
         without_sound: Cost | None = None
         for sound in options.sound.split(","):
             with farm(sound=sound == "yes") as port:
-                ours = of_liveedge(port, cameras, options.settle, options.seconds)
+                arguments = (port, cameras, options.settle, options.seconds)
+                with ThreadPoolExecutor(1) as pool:
+                    peer = pool.submit(of_mediamtx, Path(program), *arguments) if program else None
+                    ours = of_liveedge(*arguments)
                 print(f"{cameras} cameras, sound: {sound}\n  liveedge  {ours}", flush=True)
-                if program:
-                    theirs = of_mediamtx(Path(program), port, cameras, options.settle, options.seconds)
+                if peer is not None:
+                    theirs = peer.result()
                     print(f"  MediaMTX  {theirs}")
                     print(
                         f"  ratio     {ours.cpu / theirs.cpu:.2f} times the CPU,"
