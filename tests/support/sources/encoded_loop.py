@@ -103,7 +103,7 @@ class EncodedLoopEngine(CaptureEngine):
         parts = urlsplit(source.url)
         self._name = parts.netloc
         if parts.query:
-            asked = {name: int(value) for name, value in parse_qsl(parts.query)}
+            asked = {name: float(value) if "." in value else int(value) for name, value in parse_qsl(parts.query)}
             self.showing.setdefault(self._name, (encode_loop(**asked), None))
 
     def interrupt(self) -> None:

@@ -32,13 +32,19 @@ def test_a_narrow_viewer_gets_the_sub_stream_within_3_s_and_main_within_10_s_of_
     sim = Simulation(Link(steps((0, 300_000), (30, GOOD))), sub_bps=250_000).run(60)
     first = sim.first("sub")
     assert first is not None
-    assert first < 3.5, "the link's queue was full of the main stream for 0.8 s"
-    assert sim.pictures_per_s(4, 30) >= 12
+    assert first < 3, "the link's queue was full of the main stream for 0.8 s"
+    assert sim.pictures_per_s(3, 30) >= 12
     again = sim.first("main", 30)
     assert again is not None
     assert again < 40
     assert sim.pictures_per_s(40, 59) > 14
     assert sim.chooser.switches == 2, "it never flaps"
+
+
+def test_the_gop_of_a_new_viewer_tells_of_a_narrow_link_before_it_has_arrived() -> None:
+    sim = Simulation(Link(steps((0, 300_000)), queue_bytes=40_000), sub_bps=250_000).run(3)
+    first = next(sample.at_s for sample in sim.samples if sample.estimate_bps is not None)
+    assert first < 0.6, "the queue of 1.1 s is not full yet"
 
 
 @pytest.mark.parametrize("rate", [300_000, 1_000_000])
@@ -49,7 +55,7 @@ def test_without_a_sub_stream_the_limit_keeps_the_link_full_and_its_queue_short(
     assert "its network carries about" in sim.limit.reason
     assert sim.queue_s(10, 60, 0.5) < 0.3
     sent = [sample.sent_bps for sample in sim.samples if sample.at_s > 10]
-    assert 0.6 * rate < sum(sent) / len(sent) < 1.05 * rate
+    assert 0.58 * rate < sum(sent) / len(sent) < 1.05 * rate
 
 
 def test_probes_cost_little_while_the_link_is_narrow() -> None:
