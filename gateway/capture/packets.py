@@ -44,6 +44,9 @@ MAX_REORDER_S = 1
 SPS_CHANGES_MAX = 2
 """Changes of the SPS in one run that count as a camera being reconfigured. More are its habit."""
 
+WHOLE_GOP_FRAMES = 8
+"""So many frames show whether there are B-frames. A GOP may have fewer where packets are lost."""
+
 UNDECLARED_REORDER = 2
 """Frames. By how many a stream with B-frames reorders whose SPS does not say: two levels of B-frames need as many."""
 
@@ -85,6 +88,8 @@ class PacketBuilder:
         self._may_reorder = True
         self._reorder = 0
         self._has_reordered = False
+        self._frames = 0
+        """Since the SPS is what it is."""
         self._newest_pts: int | None = None
         self._early: deque[tuple[bytes, Timestamps]] = deque(maxlen=EARLY_AUDIO_FRAMES)
         """Audio that came before the first keyframe; the oldest is dropped."""
@@ -96,6 +101,7 @@ class PacketBuilder:
 
         Raises :class:`~gateway.errors.NoVideoError` for parameter sets that cannot be read.
         """
+        self._frames += 1
         self._observe_order(data, pts, time_base, is_keyframe=is_keyframe)
         if self._codec == MJPEG:
             self._read_jpeg(data)
@@ -175,7 +181,9 @@ class PacketBuilder:
             if sets != self._sets and not self.info.video.has_changing_sets:
                 self.info = replace(self.info, video=replace(self.info.video, has_changing_sets=True))
             # A whole GOP was seen: what it did counts, and not what the SPS would have allowed.
-            video = replace(self.info.video, has_b_frames=self._has_reordered, frame_rate=self._frame_rate)
+            is_known = self._has_reordered or self._frames >= WHOLE_GOP_FRAMES
+            has_b_frames = self._has_reordered if is_known else self.info.video.has_b_frames
+            video = replace(self.info.video, has_b_frames=has_b_frames, frame_rate=self._frame_rate)
             is_same_rate = video.frame_rate == self.info.video.frame_rate
             if video == self.info.video and is_same_rate and self.info.audio == self._audio:
                 return
@@ -186,6 +194,7 @@ class PacketBuilder:
             self._may_reorder = sps.max_reorder != 0
             self._reorder = sps.max_reorder or 0
             self._has_reordered = False
+            self._frames = 0
         self._reorder = self._reorder if video.has_b_frames else 0
         if video.frame_rate:
             self._timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / video.frame_rate))

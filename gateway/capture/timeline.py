@@ -134,6 +134,12 @@ class _Track:
         """What the step to a packet without a time should be."""
         return round(self.interval_90k) if self.intervals >= INTERVALS // 4 else self.assumed_frame_90k
 
+    def learn_frame(self, step_90k: int) -> None:
+        """Take the step between two packets for a frame's duration, unless some are missing between them."""
+        most_90k = CLOCK_RATE if not self.frame_90k else min(CLOCK_RATE, 3 * max(self.frame_90k, self.interval_90k))
+        if 1 < step_90k < most_90k:
+            self.frame_90k = step_90k
+
     def due_90k(self, arrival: ArrivalTime) -> int:
         """The time that a packet of the least delay has now."""
         return self.clock.due_90k(arrival.monotonic) + self.offset_90k
@@ -211,12 +217,14 @@ class Timeline:
             else:
                 pts_90k = dts_90k if pts is None else track.clock.correct(time.ticks_90k(pts)) + track.offset_90k
         if last is not None and dts_90k <= last.dts_90k:
-            repaired, dts_90k = True, last.dts_90k + self._flattened_step(track, arrival)
+            # With B-frames it is the order that is not known, and the time that is.
+            step_90k = 1 if is_reordered else self._flattened_step(track, arrival)
+            repaired, dts_90k = True, last.dts_90k + step_90k
         if pts_90k < dts_90k:
             repaired, pts_90k = True, dts_90k
         self.counters.timestamps_repaired += repaired or track.clock.is_replaced
-        if not repaired and not track.was_repaired and last is not None and 1 < dts_90k - last.dts_90k < CLOCK_RATE:
-            track.frame_90k = dts_90k - last.dts_90k
+        if not repaired and not track.was_repaired and last is not None:
+            track.learn_frame(dts_90k - last.dts_90k)
         track.was_repaired = repaired
         track.note(dts_90k, arrival, None if is_reordered else source_90k)
         self._capture.follow_steps(arrival)
@@ -242,13 +250,18 @@ class Timeline:
 
         Decoding times are the presentation times in ascending order, ``reorder`` frames ahead.
         """
+        frame_90k = track.assumed_frame_90k
+        gap_90k = 2 * (reorder + 2) * max(frame_90k, track.expected_step_90k)
+        if track.presented and pts_90k - track.presented[-1] > gap_90k:
+            # Frames are missing: what was presented before says nothing about the order of these.
+            track.presented = [pts_90k - number * frame_90k for number in range(reorder, 0, -1)]
         insort(track.presented, pts_90k)
         del track.presented[: -(reorder + 1)]
         if len(track.presented) > reorder:
             return track.presented[0], pts_90k
         if track.last is None:
             return pts_90k - ahead_90k, pts_90k
-        return min(track.last.dts_90k + track.assumed_frame_90k, pts_90k), pts_90k
+        return min(track.last.dts_90k + frame_90k, pts_90k), pts_90k
 
     def _predict(self, track: _Track, arrival: ArrivalTime) -> int:
         """The time of a packet without a timestamp."""

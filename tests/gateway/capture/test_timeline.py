@@ -224,6 +224,18 @@ def test_b_frames_without_dts(camera: Camera) -> None:
     assert dts_of(stamps) == [n * FRAME for n in range(7)]
 
 
+def test_b_frames_after_a_gap_are_decoded_right_before_they_are_shown(camera: Camera) -> None:
+    camera.timeline.expect(VIDEO, FRAME)
+    order = [0, 3, 1, 2, 6, 4, 5, 9, 7, 8, 12, 10, 11]
+    stamps = []
+    for first in (0, 40, 100):
+        stamps += [camera.send((first + number) * FRAME, reorder=2) for number in order]
+        camera.wait((40 if first == 0 else 60) * 0.04 - 13 * 0.04)
+    assert camera.timeline.counters.timestamp_jumps == 0
+    assert all(after.dts_90k > before.dts_90k for before, after in pairwise(stamps))
+    assert all(0 <= stamp.pts_90k - stamp.dts_90k <= 4 * FRAME for stamp in stamps[1:])
+
+
 def test_both_tracks_are_on_one_timeline(camera: Camera) -> None:
     alaw = Fraction(1, 8000)
     video = camera.send(900_000, 900_000, wait=0)
