@@ -13,6 +13,7 @@ Rules:
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 import uuid
@@ -104,6 +105,20 @@ class EventFilter:
     sources: tuple[str, ...] = ()
     text: str | None = None
     is_reviewed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A key that makes a repeated request harmless: whose it is, and the digest of the request."""
+
+    owner: str
+    key: str
+    digest: str
+
+    @classmethod
+    def of(cls, owner: str, key: str, request: object) -> Self:
+        """The key of a request, which is a value of JSON."""
+        return cls(owner, key, hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest())
 
 
 class EventOrder(StrEnum):
@@ -278,10 +293,15 @@ def _merge(target: object, patch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moment(value: str | int | float, name: str, now_90k: int) -> int:
+    return _not_future(moment_90k(value, name, now_90k), name, now_90k)
+
+
+def moment_90k(value: str | int | float, name: str, now_90k: int) -> int:
+    """A time as JSON has it. Raises :class:`~gateway.errors.BadRequestError`."""
     if not isinstance(value, str):
         # A number of JSON may have an exponent; a negative one, NaN and infinity are refused as text is.
         value = f"{value:.6f}" if isinstance(value, float) else str(value)
-    return _not_future(parse_time(value, name, now_90k), name, now_90k)
+    return parse_time(value, name, now_90k)
 
 
 def _not_future(time_90k: int, name: str, now_90k: int) -> int:

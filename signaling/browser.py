@@ -34,6 +34,8 @@ from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
 from signaling.access import UNRESTRICTED, Authenticate, ClientAccess, Unsubscribe
 from signaling.control import STATUS, Caller, Control, LiveEdgeSource, Reply
+from signaling.event_commands import EVENT_CHANGED, EventCommands, EventPublisher
+from signaling.event_store import EventStore
 from signaling.events import (
     AccessEnded,
     CaptureRequest,
@@ -83,10 +85,13 @@ class BrowserSignaling:
         webrtc: WebRtcServer | None = None,
         *,
         live_edge: LiveEdgeSource | None = None,
+        events: EventStore | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self.settings = settings
         self.control: Control = create_control(service, webrtc, live_edge)
+        if events is not None:
+            EventCommands(self.control, events)
         self.control.add_handler("frames_subscribe", self._subscribe)
         self.control.add_handler("frames_unsubscribe", self._unsubscribe)
         self._service = service
@@ -105,6 +110,7 @@ class BrowserSignaling:
         self.clients_displaced = 0
         """Clients disconnected for others (rule 7)."""
         self._status_publisher: StatusPublisher | None = None
+        self._event_publisher: EventPublisher | None = None
         self._closed = False
         self._sio = SocketServer()
         self._sio.on("connect", self._on_connect)
@@ -118,6 +124,8 @@ class BrowserSignaling:
 
         async def start(_: web.Application) -> None:
             self._status_publisher = StatusPublisher(self._service, self.control.status_response, self._send_status)
+            if self.control.events is not None:
+                self._event_publisher = EventPublisher(self.control.events, self._send_event)
 
         async def stop(_: web.Application) -> None:
             await self.close()
@@ -134,6 +142,9 @@ class BrowserSignaling:
         if self._status_publisher is not None:
             await self._status_publisher.close()
             self._status_publisher = None
+        if self._event_publisher is not None:
+            await self._event_publisher.close()
+            self._event_publisher = None
         for handle in self._grace_timers.values():
             handle.cancel()
         self._grace_timers.clear()
@@ -255,6 +266,13 @@ class BrowserSignaling:
         task.add_done_callback(self._tasks.discard)
 
     async def _send_status(self, data: dict[str, Any]) -> None:
+        await self._send_to_all(STATUS, data["camera_id"], data)
+
+    async def _send_event(self, data: dict[str, Any]) -> None:
+        await self._send_to_all(EVENT_CHANGED, data["event"]["camera_id"] if "event" in data else None, data)
+
+    async def _send_to_all(self, event: str, camera_id: str | None, data: dict[str, Any]) -> None:
+        """Send to every client that may view the camera."""
         for place, client in enumerate(tuple(self._clients.values())):
             if place % STATUSES_PER_TICK == STATUSES_PER_TICK - 1:
                 await asyncio.sleep(0)
@@ -262,8 +280,8 @@ class BrowserSignaling:
                 continue
             if client.is_too_slow:
                 await self._disconnect_slow_client(client)
-            elif client.access.may_view(data["camera_id"]):
-                await self._sio.emit(STATUS, data, to=client.sid)
+            elif camera_id is None or client.access.may_view(camera_id):
+                await self._sio.emit(event, data, to=client.sid)
 
     def _revoke(self, client: "_Client", error: LiveedgeError) -> None:
         """Close a connection whose credential was revoked or expired."""

@@ -30,13 +30,16 @@ from gateway.service import CaptureService
 from gateway.status import CaptureStatus, LiveEdge
 from signaling.access import UNRESTRICTED, ClientAccess
 from signaling.command_queues import CommandQueues
+from signaling.event_store import EventStore
 from signaling.events import (
     COMMANDS,
+    CameraRequest,
     CaptureRequest,
     CaptureStatusRequest,
     CaptureStatusResponse,
     ClientSince,
     Endpoint,
+    EventResponse,
     Refusal,
     WebRtcError,
     camera_named,
@@ -49,6 +52,7 @@ log = logging.getLogger(__name__)
 
 STATUS = "capture_status_response"
 WEBRTC_ERROR = "webrtc_error"
+EVENT_RESPONSE = "event_response"
 
 LiveEdgeSource = Callable[[str], LiveEdge | None]
 """The live edge of a camera by its id, with the positions in HLS and in the archive as far as known."""
@@ -102,6 +106,8 @@ class Control:
     def __init__(self, service: CaptureService, live_edge: LiveEdgeSource | None = None) -> None:
         self.service = service
         self.queues = CommandQueues()
+        self.events: EventStore | None = None
+        """The events of all cameras; ``None`` in a program that keeps none."""
         self._live_edge = live_edge
         self._handlers: dict[str, Handler] = {
             "capture_start_request": self._start,
@@ -124,7 +130,7 @@ class Control:
             caller.access.authorize(event, None)
             async with self.queues.turn(self._queue_key(payload, caller)):
                 request = parse(event, command.model, payload)
-                if hasattr(request, "camera_id"):
+                if isinstance(request, CameraRequest):
                     caller.access.authorize(event, request.camera_id or self.service.camera().id)
                 reply = await handler(caller, request)
                 return self._warn(event, reply, warnings_of(command.model, payload))
@@ -223,6 +229,9 @@ class Control:
             status = self.status_response(camera.status()) if camera else unknown
             refused = status.model_copy(update={"error_message": message, "error": error.code, "client_id": client_id})
             return Reply(STATUS, refused.wire(), refusal)
+        if event.startswith("event_"):
+            refused_event = EventResponse(client_id=client_id, error=error.code, message=message)
+            return Reply(EVENT_RESPONSE, refused_event.wire(), refusal)
         return Reply("", refusal.wire(), refusal)
 
     def _camera_of(self, payload: object) -> Camera | None:

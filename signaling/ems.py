@@ -94,6 +94,7 @@ class EmsMessaging(StreamMessaging):
         self._connection: EmsConnection | None = None
         self._requests = EmsRequests()
         self._keeper = RequestKeeper(self._requests, store, clock) if store is not None else None
+        self._events_position: str | None = None
         self._error: str | None = None
         self._connects = 0
         self._frames_sent = 0
@@ -235,12 +236,13 @@ class EmsMessaging(StreamMessaging):
         log.info("EMS at %s: connected", self.public_url)
         try:
             self._connection = connection
-            connection.open()
+            connection.open(self._events_position)
             for camera_id in self._requests.cameras:
                 await self._start_frames(connection, camera_id)
             await client.wait_closed()
         finally:
             self._connection = None
+            self._events_position = connection.events_position
             await connection.close()
             self._frames_sent += connection.frames.frames_sent
             self._invalid_packets += connection.invalid_packets

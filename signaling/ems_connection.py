@@ -24,6 +24,7 @@ from gateway.clock import Clock
 from gateway.tcp_backlog import delivered
 from signaling.control import STATUS, Control, Reply
 from signaling.ems_client import EmsClient
+from signaling.event_commands import EVENT_CHANGED, EventPublisher
 from signaling.frames import VIDEO_FRAME, Arrived, FrameRequest, FrameStreams
 from signaling.status_publisher import StatusPublisher
 
@@ -50,6 +51,7 @@ class EmsConnection:
         self._deliveries: set[asyncio.Task[None]] = set()
         self._timeouts: set[asyncio.TimerHandle] = set()
         self._publisher: StatusPublisher | None = None
+        self._events: EventPublisher | None = None
         self.frames = FrameStreams(
             self._send_frame, CLIENT, clock=clock, window_each=True, limit_bytes=lambda: client.jpeg_max_bytes
         )
@@ -59,8 +61,10 @@ class EmsConnection:
         """Packets from the EMS that were not Socket.IO."""
         return self._client.invalid_packets
 
-    def open(self) -> None:
-        """The EMS has accepted the connection: send every camera's status."""
+    def open(self, events_from: str | None = None) -> None:
+        """The EMS has accepted the connection: send every camera's status, and the changes of events since then."""
+        if self._control.events is not None:
+            self._events = EventPublisher(self._control.events, self._send_event, events_from)
         self._publisher = StatusPublisher(self._control.service, self._control.status_for_ems, self._send_status)
         self._publisher.publish_all()
         self._opened.set_result(True)
@@ -71,6 +75,8 @@ class EmsConnection:
             self._opened.set_result(False)
         if self._publisher is not None:
             await self._publisher.close()
+        if self._events is not None:
+            await self._events.close()
         await self.frames.close()
         for timeout in self._timeouts:
             timeout.cancel()
@@ -104,6 +110,19 @@ class EmsConnection:
             return reply
         finally:
             answered.set_result(None)
+
+    @property
+    def events_position(self) -> str | None:
+        """Where the EMS is in the log of events, for its next connection."""
+        return self._events.position if self._events is not None else None
+
+    async def _send_event(self, data: dict[str, Any]) -> None:
+        if self._client.is_open:
+            await self._emit(EVENT_CHANGED, data)
+            await self._client.drain()
+        else:
+            # The next connection sends it.
+            await asyncio.Event().wait()
 
     async def _send_status(self, data: dict[str, Any]) -> None:
         await self._emit(STATUS, data)

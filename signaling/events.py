@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 
 from gateway.config.faults import describe
 from gateway.errors import BadRequestError
+from gateway.event import PAGE_DEFAULT, PAGE_MAX, EventFields, EventModel, EventPatchFields, Moment, Text, check_text
 from gateway.session import SessionState
 from gateway.status import CaptureStatus
 
@@ -147,6 +148,39 @@ class FramesUnsubscribe(CameraRequest):
     """End the subscription to a camera's frames."""
 
 
+class EventCreateRequest(CameraRequest, EventFields):
+    """Something happened on a camera, or happens from now on. Without ``end`` and ``duration_s`` it is open.
+
+    A repeated request with the same ``idempotency_key`` gets the first one's event.
+    """
+
+    client_id: ClientId | None = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(check_text)] | None = None
+
+
+class EventUpdateRequest(Inbound, EventPatchFields):
+    """Change an event; what is left out stays."""
+
+    event_id: Annotated[str, Field(min_length=1, max_length=64)]
+    client_id: ClientId | None = None
+
+
+class EventListRequest(Inbound):
+    """Events that overlap a time range, newest first; without ``camera_id``, of all cameras."""
+
+    client_id: ClientId | None = None
+    camera_id: Annotated[CameraId, AfterValidator(check_text)] | None = None
+    start: Moment | None = None
+    end: Moment | None = None
+    labels: Annotated[list[Text], Field(max_length=32)] = []
+    sources: Annotated[list[Text], Field(max_length=32)] = []
+    text: Text | None = None
+    reviewed: bool | None = None
+    order: Literal["newest", "oldest"] = "newest"
+    limit: Annotated[int, Field(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT
+    cursor: Annotated[str, Field(max_length=200)] | None = None
+
+
 class Outbound(BaseModel):
     """Outgoing data."""
 
@@ -258,6 +292,32 @@ class FramesSubscribed(Outbound):
     width: int | None = None
 
 
+class EventResponse(Outbound):
+    """The answer to a command about events: one event, or a list with ``next_cursor``, or why it was refused."""
+
+    client_id: str | None = None
+    event: EventModel | None = None
+    events: list[EventModel] | None = None
+    next_cursor: str | None = None
+    error: str | None = Field(default=None, description="error code, if the command was refused")
+    message: str | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """The data as it is sent."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class EventChanged(Outbound):
+    """An event was created, updated or deleted. ``reset``: changes are missing, request the list again."""
+
+    kind: Literal["created", "updated", "deleted", "reset"]
+    event: EventModel | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """The data as it is sent."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
 class Refusal(Outbound):
     """Why a command was refused; the same fields as an error over HTTP."""
 
@@ -319,6 +379,11 @@ EVENTS: tuple[Event, ...] = (
     Event("webrtc_close", _IN, WebRtcClose, _BOTH, "End a WebRTC connection", Done),
     Event("frames_subscribe", _IN, FramesSubscribe, Endpoint.BROWSER, "Subscribe to JPEG frames", FramesSubscribed),
     Event("frames_unsubscribe", _IN, FramesUnsubscribe, Endpoint.BROWSER, "End a subscription to JPEG frames", Done),
+    Event("event_create_request", _IN, EventCreateRequest, _BOTH, "Create an event", EventResponse),
+    Event("event_update_request", _IN, EventUpdateRequest, _BOTH, "Change an event", EventResponse),
+    Event("event_list_request", _IN, EventListRequest, _BOTH, "List events", EventResponse),
+    Event("event_response", _OUT, EventResponse, _BOTH, "The answer to a command about events"),
+    Event("event_changed", _OUT, EventChanged, _BOTH, "An event was created, changed or deleted"),
     Event(
         "capture_status_response",
         _OUT,

@@ -12,6 +12,8 @@ from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
 from signaling.control import LiveEdgeSource
 from signaling.ems import EmsMessaging
+from signaling.event_commands import EventCommands
+from signaling.event_store import EventStore
 from signaling.messaging import NoMessaging, StreamMessaging
 from signaling.request_keeper import RequestStore
 from signaling.settings import MessagingSettings
@@ -26,12 +28,15 @@ def create_messaging(
     live_edge: LiveEdgeSource | None = None,
     clock: Clock = SYSTEM_CLOCK,
     requests: RequestStore | None = None,
+    events: EventStore | None = None,
 ) -> StreamMessaging:
     """The adapter that the settings name. The requests of an EMS are kept in ``requests``.
 
     Raises :class:`~gateway.errors.SettingsError`.
     """
     control = create_control(service, webrtc, live_edge)
+    if events is not None:
+        EventCommands(control, events, clock)
     name = settings.messaging.strip()
     if name == "none" or (name == "socketio" and settings.socketio_server_url is None):
         return NoMessaging(settings, control)

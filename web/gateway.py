@@ -98,8 +98,11 @@ class Gateway:
             live_edge=self.live_edge,
             clock=clock,
             requests=_request_store(settings.data_dir),
+            events=self.events,
         )
-        self.browser = BrowserSignaling(settings, self.service, self.webrtc, live_edge=self.live_edge)
+        self.browser = BrowserSignaling(
+            settings, self.service, self.webrtc, live_edge=self.live_edge, events=self.events
+        )
         self.mjpeg_frames_skipped: Counter[str] = Counter()
         """Frames that MJPEG clients did not get because they were slower, by camera."""
         self.reload_error: str | None = None

@@ -31,12 +31,13 @@ from gateway.event import (
     EventFilter,
     EventOrder,
     EventPage,
+    IdempotencyKey,
     cursor_of,
     parse_cursor,
 )
 from hls.archive.index import SegmentIndex
 from hls.events import table
-from hls.events.table import Key, LogState
+from hls.events.table import LogState
 from hls.settings import EventSettings
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class EventService:
 
     # --- changes
 
-    async def create(self, event: Event, key: Key | None = None) -> tuple[Event, bool]:
+    async def create(self, event: Event, key: IdempotencyKey | None = None) -> tuple[Event, bool]:
         """Keep an event. Returns it, and whether it is new: a repeated request with a key gets the first one's event.
 
         Raises ``ConflictError``, ``UnprocessableError``, ``StorageError`` and ``UnavailableError``.

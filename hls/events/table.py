@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, 
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import ConflictError, NotFoundError, UnprocessableError
-from gateway.event import ChangeKind, Event, EventChange, EventFilter, EventOrder
+from gateway.event import ChangeKind, Event, EventChange, EventFilter, EventOrder, IdempotencyKey
 from hls.archive.database import Database
 from hls.archive.event_schema import event, event_change, event_key, event_log
 
@@ -37,15 +37,6 @@ _COLUMNS = tuple(event.c[name] for name in (
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """An idempotency key: whose it is, and the digest of the request."""
-
-    owner: str
-    key: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
 class LogState:
     """``epoch`` tells the log from that of another database. Changes after ``before`` up to ``newest`` are there."""
 
@@ -58,7 +49,9 @@ class LogState:
 # --- writing
 
 
-def create(database: Database, new: Event, key: Key | None, events_max: int) -> tuple[Event, list[EventChange]]:
+def create(
+    database: Database, new: Event, key: IdempotencyKey | None, events_max: int
+) -> tuple[Event, list[EventChange]]:
     """Keep an event. Returns it and the changes: its own last; none if the key has been used for this request before.
 
     Beyond ``events_max`` the oldest event that does not protect recordings gives way. Raises ``ConflictError`` if all
@@ -291,7 +284,7 @@ def _log(connection: Connection, kind: ChangeKind, item: Event) -> EventChange:
 # --- idempotency keys
 
 
-def _known(connection: Connection, key: Key) -> str | None:
+def _known(connection: Connection, key: IdempotencyKey) -> str | None:
     table = event_key.c
     query = select(table.digest, table.event_id).where(table.owner == key.owner, table.key == key.key)
     row = connection.execute(query).first()
@@ -302,7 +295,7 @@ def _known(connection: Connection, key: Key) -> str | None:
     return str(row.event_id)
 
 
-def _remember(connection: Connection, key: Key, new: Event) -> None:
+def _remember(connection: Connection, key: IdempotencyKey, new: Event) -> None:
     table = event_key.c
     connection.execute(delete(event_key).where(table.created_90k < new.created_90k - KEY_MAX_AGE_90K))
     added = connection.execute(

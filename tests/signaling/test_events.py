@@ -133,6 +133,7 @@ nearly = st.dictionaries(st.sampled_from(field_names), wild | st.sampled_from(["
 
 ids = st.text(min_size=1, max_size=128)
 cameras = st.sampled_from(["default", "attic"])
+labels = st.sampled_from(["person", "문"])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
@@ -150,6 +151,12 @@ GOOD: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "capture_start_request": capture,
     "capture_stop_request": capture,
     "capture_status_request": st.fixed_dictionaries({"requesting_client": ids}, optional={"camera_id": cameras}),
+    "event_create_request": st.fixed_dictionaries(
+        {"label": labels},
+        optional={"camera_id": cameras, "score": st.floats(0, 1), "start": st.floats(0, 1e9), "source": labels},
+    ),
+    "event_update_request": st.fixed_dictionaries({"event_id": st.uuids().map(str)}, optional={"label": labels}),
+    "event_list_request": st.fixed_dictionaries({}, optional={"camera_id": cameras, "limit": st.integers(1, 1000)}),
     "webrtc_offer": st.fixed_dictionaries({"client_id": ids, "sdp": st.text(min_size=1)}),
     "webrtc_rendition_request": st.fixed_dictionaries({"client_id": ids}),
     "webrtc_ice_candidate": st.fixed_dictionaries({"client_id": ids, "candidate": st.none() | st.text()}),

@@ -13,12 +13,11 @@ from sqlalchemy import event as sqlalchemy_event
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import ConflictError, NotFoundError, UnprocessableError
-from gateway.event import ChangeKind, Event, EventFilter, EventOrder
+from gateway.event import ChangeKind, Event, EventFilter, EventOrder, IdempotencyKey
 from hls.archive import schema
 from hls.archive.database import INDEX_FILE, Database
 from hls.archive.event_schema import event_tables
 from hls.events import table
-from hls.events.table import Key
 from tests.support.sources.encoded import START_90K
 
 NEWEST, OLDEST = EventOrder.NEWEST, EventOrder.OLDEST
@@ -165,7 +164,7 @@ def test_pages_have_each_event_once_in_order(
 
 
 def test_a_key_makes_one_event_and_belongs_to_one_owner_and_one_request(any_database: Database) -> None:
-    key = Key("token a", "k", "digest")
+    key = IdempotencyKey("token a", "k", "digest")
     first, [_] = table.create(any_database, make(0), key, 1000)
     assert table.create(any_database, make(1), key, 1000) == (first, [])
     with pytest.raises(UnprocessableError):

@@ -154,6 +154,9 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "webrtc_close": {"client_id": "c"},
     "frames_subscribe": {"camera_id": "CAMERA"},
     "frames_unsubscribe": {"camera_id": "CAMERA"},
+    "event_create_request": {"camera_id": "CAMERA", "label": "person"},
+    "event_update_request": {"event_id": NAMES["event"], "reviewed": True},
+    "event_list_request": {"camera_id": "CAMERA"},
 }
 
 

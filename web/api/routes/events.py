@@ -3,17 +3,15 @@
 A request sees the events of the cameras that its credentials allow to view. Those of other cameras do not exist for it.
 """
 
-import hashlib
-import json
 import re
 from typing import Any
 
 from aiohttp import hdrs, web
 
 from gateway.access import Scope
+from gateway.camera_settings import CAMERA_ID
 from gateway.errors import BadRequestError, NotFoundError
-from gateway.event import EVENT_ID, PAGE_DEFAULT, PAGE_MAX, TEXT_MAX, Event, EventFilter, EventOrder
-from hls.events.table import Key
+from gateway.event import EVENT_ID, PAGE_DEFAULT, PAGE_MAX, TEXT_MAX, Event, EventFilter, EventOrder, IdempotencyKey
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import SPAN, Parameter, describe
@@ -65,6 +63,8 @@ async def list_events(request: web.Request) -> web.Response:
 async def list_camera_events(request: web.Request) -> web.Response:
     """List the events of one camera that overlap a time range, newest first."""
     camera_id = request.match_info["camera"]
+    if not CAMERA_ID.fullmatch(camera_id):
+        raise NotFoundError(f"there is no camera {camera_id[:64]!r}")
     answer = await _list(request, frozenset({camera_id}))
     if not await request.app[GATEWAY].events.has_camera(camera_id):
         await require_recorded_camera(request, camera_id)
@@ -194,11 +194,10 @@ def _limit(request: web.Request) -> int:
     return int(text)
 
 
-def _key(request: web.Request, body: Any) -> Key | None:
+def _key(request: web.Request, body: Any) -> IdempotencyKey | None:
     values = request.headers.getall(IDEMPOTENCY_KEY, [])
     if not values:
         return None
     if len(values) > 1 or not _KEY.fullmatch(values[0]):
         raise BadRequestError(f"{IDEMPOTENCY_KEY} must be one text of at most 255 printable ASCII characters")
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    return Key(grant_of(request).owner, values[0].strip('"'), digest)
+    return IdempotencyKey.of(grant_of(request).owner, values[0].strip('"'), body)

@@ -82,6 +82,105 @@ export interface Done {
   ok: boolean;
 }
 
+/** An event was created, updated or deleted. `reset`: changes are missing, request the list again. */
+export interface EventChanged {
+  kind: "created" | "updated" | "deleted" | "reset";
+  event?: EventModel | null;
+}
+
+/**
+ * Something happened on a camera, or happens from now on. Without `end` and `duration_s` it is open.
+ *
+ * A repeated request with the same `idempotency_key` gets the first one's event.
+ */
+export interface EventCreateRequest {
+  /** what happened, such as `person` or `ring` */
+  label: string;
+  /** now, if it is missing. RFC 3339 with a zone, Unix seconds, or `now`. */
+  start?: string | number;
+  /** `null` or missing: the event goes on, until it gets an end. RFC 3339 with a zone, Unix seconds, or `now`. */
+  end?: string | number | null;
+  /** seconds, in place of `end`; 0 is a moment */
+  duration_s?: number | null;
+  /** how sure the source is, from 0 to 1 */
+  score?: number | null;
+  /** who found it; the gateway names the sender if missing */
+  source?: string | null;
+  /** anything else, at most 8192 bytes of JSON */
+  data?: Record<string, JsonValue>;
+  reviewed?: boolean;
+  /** whether the recordings that it covers are kept */
+  protect?: boolean;
+  camera_id?: string | null;
+  metadata?: Record<string, JsonValue> | null;
+  client_id?: string | null;
+  idempotency_key?: string | null;
+}
+
+/** Events that overlap a time range, newest first; without `camera_id`, of all cameras. */
+export interface EventListRequest {
+  client_id?: string | null;
+  camera_id?: string | null;
+  start?: string | number | null;
+  end?: string | number | null;
+  labels?: string[];
+  sources?: string[];
+  text?: string | null;
+  reviewed?: boolean | null;
+  order?: "newest" | "oldest";
+  limit?: number;
+  cursor?: string | null;
+}
+
+/** Something that happened on a camera. */
+export interface EventModel {
+  id: string;
+  camera_id: string;
+  start: string;
+  /** null: it goes on */
+  end?: string | null;
+  label: string;
+  /** how sure the source is, from 0 to 1 */
+  score?: number | null;
+  /** who found it */
+  source: string;
+  data: Record<string, JsonValue>;
+  /** whether a person has seen it */
+  reviewed: boolean;
+  /** whether the recordings that it covers are kept */
+  protect: boolean;
+  /** when the gateway heard of it */
+  created: string;
+  /** when it was changed last */
+  updated: string;
+}
+
+/** The answer to a command about events: one event, or a list with `next_cursor`, or why it was refused. */
+export interface EventResponse {
+  client_id?: string | null;
+  event?: EventModel | null;
+  events?: EventModel[] | null;
+  next_cursor?: string | null;
+  /** error code, if the command was refused */
+  error?: string | null;
+  message?: string | null;
+}
+
+/** Change an event; what is left out stays. */
+export interface EventUpdateRequest {
+  label?: string;
+  /** RFC 3339 with a zone, Unix seconds, or `now`. */
+  start?: string | number;
+  end?: string | number | null;
+  score?: number | null;
+  source?: string;
+  data?: Record<string, JsonValue> | null;
+  reviewed?: boolean;
+  protect?: boolean;
+  event_id: string;
+  client_id?: string | null;
+}
+
 /**
  * `timestamp` is the capture time. `sequence` has gaps where frames were not sent to this client.
  *
@@ -283,6 +382,8 @@ export interface WebRtcRenditionRequest {
 
 /** Events that the gateway sends. */
 export interface EventsFromGateway {
+  event_response: (data: EventResponse, acknowledge?: () => void) => void;
+  event_changed: (data: EventChanged, acknowledge?: () => void) => void;
   capture_status_response: (data: CaptureStatusResponse, acknowledge?: () => void) => void;
   video_frame_from_service: (data: VideoFrame, acknowledge?: () => void) => void;
   webrtc_answer: (data: WebRtcAnswer, acknowledge?: () => void) => void;
@@ -303,4 +404,7 @@ export interface EventsToGateway {
   webrtc_close: (data: WebRtcClose, acknowledge?: (answer: Done | Refusal) => void) => void;
   frames_subscribe: (data: FramesSubscribe, acknowledge?: (answer: FramesSubscribed | Refusal) => void) => void;
   frames_unsubscribe: (data: FramesUnsubscribe, acknowledge?: (answer: Done | Refusal) => void) => void;
+  event_create_request: (data: EventCreateRequest, acknowledge?: (answer: EventResponse | Refusal) => void) => void;
+  event_update_request: (data: EventUpdateRequest, acknowledge?: (answer: EventResponse | Refusal) => void) => void;
+  event_list_request: (data: EventListRequest, acknowledge?: (answer: EventResponse | Refusal) => void) => void;
 }
