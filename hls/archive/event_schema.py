@@ -20,6 +20,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Float,
     Index,
@@ -29,7 +30,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    exists,
     insert,
+    or_,
     select,
 )
 
@@ -64,6 +67,15 @@ Index("event_camera_time", event.c.camera_id, event.c.start_90k, event.c.id)
 Index("event_time", event.c.start_90k, event.c.id)
 Index("event_label_time", event.c.label, event.c.start_90k, event.c.id)
 _IS_LONG = event.c.is_long.is_(True)
+_PROTECTS = event.c.is_protected.is_(True)
+_PROTECTING = Index(
+    "event_protecting",
+    event.c.camera_id,
+    event.c.start_90k,
+    event.c.end_90k,
+    sqlite_where=_PROTECTS,
+    postgresql_where=_PROTECTS,
+)
 Index("event_long", event.c.start_90k, event.c.id, sqlite_where=_IS_LONG, postgresql_where=_IS_LONG)
 
 event_change = Table(
@@ -101,6 +113,21 @@ def create_event_tables(connection: Connection) -> None:
     # SQLite's driver begins no transaction for tables, so that a crash may come between two steps.
     if connection.scalar(select(event_log.c.epoch)) is None:
         connection.execute(insert(event_log).values(epoch=secrets.token_hex(EPOCH_BYTES)))
+
+
+def add_protecting_index(connection: Connection) -> None:
+    """The index for :func:`is_protected_by_event`, which the first tables did not have."""
+    _PROTECTING.create(connection, checkfirst=True)
+
+
+def is_protected_by_event(camera_id: Any, start_90k: Any, end_90k: Any) -> ColumnElement[bool]:
+    """Whether an event that protects recordings covers any of [start, end) of a camera; in columns of a query."""
+    return exists().where(
+        _PROTECTS,
+        event.c.camera_id == camera_id,
+        event.c.start_90k < end_90k,
+        or_(event.c.end_90k >= start_90k, event.c.end_90k.is_(None)),
+    )
 
 
 def read_events(damaged: Path) -> list[tuple[Any, ...]]:

@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 
 from gateway.errors import SettingsError
-from hls.archive.event_schema import create_event_tables
+from hls.archive.event_schema import add_protecting_index, create_event_tables
 
 tables = MetaData()
 
@@ -151,6 +151,7 @@ MIGRATIONS: Sequence[Callable[[Connection], None]] = (
     _add_order,
     _add_rendition,
     create_event_tables,
+    add_protecting_index,
 )
 """The n-th migrates version n - 1 to version n."""
 

@@ -22,6 +22,7 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from hls.archive import schema
 from hls.archive.database import Database
+from hls.archive.event_schema import is_protected_by_event
 from hls.archive.fragment import Fragment, pack_fragments, unpack_fragments
 from hls.archive.hls_segments import HlsSegment, hls_segments, pack_hls, unpack_hls
 from hls.archive.segment import EndReason, RecordedStream, Segment, SegmentState, SegmentWithFragments
@@ -197,12 +198,16 @@ class SegmentTable(Database):
             return True
 
     def oldest(self, camera_id: str, limit: int, rendition: RenditionName = RenditionName.MAIN) -> list[Segment]:
-        """The segments that were recorded first and that retention may delete: neither growing nor protected."""
+        """The segments that were recorded first and that retention may delete: neither growing nor protected.
+
+        An event that protects recordings protects every segment that it covers a part of.
+        """
         table = schema.segment.c
+        by_event = is_protected_by_event(table.camera_id, table.start_90k, table.start_90k + table.duration_90k)
         is_of = _is_of(RecordedStream(camera_id, rendition))
         query = (
             select(*_SELECTED)
-            .where(is_of, table.state.in_(_FINISHED), table.is_protected.is_(False))
+            .where(is_of, table.state.in_(_FINISHED), table.is_protected.is_(False), ~by_event)
             .order_by(table.sequence, table.id)
             .limit(limit)
         )

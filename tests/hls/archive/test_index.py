@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.errors import SettingsError, StorageError, UnavailableError
+from gateway.event import Event
 from hls.archive import index as index_module
 from hls.archive import schema
 from hls.archive.database import INDEX_FILE
@@ -34,6 +35,7 @@ from hls.archive.segment import (
     segment_path,
 )
 from hls.archive.table import SegmentTable
+from hls.events import table as event_table
 from tests.support.sources.encoded import START_90K
 
 
@@ -261,7 +263,28 @@ def test_frequent_queries_neither_sort_nor_scan_the_table(
     assert plans
     for step in plans:
         assert "TEMP B-TREE" not in step
-        assert "INDEX" in step or "PRIMARY KEY" in step
+        assert "INDEX" in step or "PRIMARY KEY" in step or step.startswith("CORRELATED")
+
+
+def test_what_an_event_protects_is_not_among_the_oldest(any_index: SegmentTable) -> None:
+    for number in range(5):
+        any_index.save(make(number), ())
+    any_index.save(make(1, "yard"), ())
+
+    def mark(number: int, start_s: float, end_s: float | None, camera_id: str = "door", protects: bool = True) -> Event:
+        start_90k = START_90K + round(start_s * CLOCK_RATE)
+        end_90k = None if end_s is None else START_90K + round(end_s * CLOCK_RATE)
+        event = Event(f"{number:036}", camera_id, start_90k, end_90k, "ring", "ems", is_protected=protects)
+        return event_table.create(any_index, event, None, 99)[0]
+
+    mark(1, 0, 600, protects=False)
+    mark(2, 30, 30, "yard")
+    across, going_on = mark(3, 1190, 1210), mark(4, 2400, None)
+    assert any_index.oldest("door", 10) == [make(0), make(3)]
+    assert any_index.oldest("yard", 10) == [make(1, "yard")]
+    event_table.change(any_index, going_on.id, lambda e: replace(e, is_protected=False))
+    event_table.remove(any_index, across.id)
+    assert any_index.oldest("door", 10) == [make(number) for number in range(5)]
 
 
 def test_pages_spans_and_the_unhashed_are_the_same_in_every_database(any_index: SegmentTable) -> None:
