@@ -15,6 +15,7 @@ from web.auth.policy import ROUTES, Family
 
 NAMES = {
     "camera": "ghost",
+    "event": "00000000-0000-4000-8000-000000000000",
     "viewer": "nobody",
     "segment": "segment_20261122T185000Z",
     "name": "part-1-1.m4s",
