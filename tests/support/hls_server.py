@@ -1,9 +1,12 @@
 """A server with the live HLS routes and real cameras, on a free port."""
 
+import asyncio
+import socket
+import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -59,7 +62,8 @@ const start = {
   "shaka": async (video, src, fail) => {
     const player = new shaka.Player();
     await player.attach(video);
-    player.configure({ streaming: { lowLatencyMode: true }, manifest: { hls: { sequenceMode: false } } });
+    const manifest = { availabilityWindowOverride: 300, hls: { sequenceMode: false } };
+    player.configure({ streaming: { lowLatencyMode: true }, manifest });
     player.addEventListener("error", ({ detail }) => detail.severity === 2 && fail(detail.code));
     await player.load(src).catch((error) => fail(error.code));
   },
@@ -82,24 +86,79 @@ window.frames_of = (id) => find(id)?.getVideoPlaybackQuality().totalVideoFrames 
 """hls.js, shaka and video.js side by side, in low-latency mode."""
 
 
-@dataclass(frozen=True)
 class HlsServer:
-    """``url`` has no trailing slash."""
+    """A server of ``tables``, the cameras' settings; ``url`` has no trailing slash."""
 
-    url: str
-    service: CaptureService
-    live: LiveService
+    def __init__(self, tables: Mapping[str, Mapping[str, Any]]) -> None:
+        self._tables = tables
+        self._folder = tempfile.TemporaryDirectory()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._stack = AsyncExitStack()
+        self.gateway: Gateway
+        port = self._listening.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+
+    @property
+    def service(self) -> CaptureService:
+        return self.gateway.service
+
+    @property
+    def live(self) -> LiveService:
+        return self.gateway.live
+
+    async def start(self) -> None:
+        """Start the gateway, in place of the one before."""
+        self.gateway = gateway = Gateway(load_settings(cameras=self._tables, data_dir=self._folder.name))
+        app = app_with_routes(gateway, hls)
+        app.router.add_get("/player", _player)
+        app.router.add_get("/players", _players)
+        for name in ("shaka-player", "video.js"):
+            if (NODE_MODULES / name).is_dir():
+                app.router.add_static(f"/{name}", NODE_MODULES / name / "dist")
+        if HLS_JS.is_dir():  # only the tests with a browser need it, and install it
+            app.router.add_static("/hls.js", HLS_JS)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
+        await runner.setup()
+        await gateway.live.start()
+        for camera in gateway.service.cameras.values():
+            gateway.live.add_camera(camera)
+        gateway.service.start()
+        await web.SockSite(runner, self._listening.dup()).start()
+        self._stack.push_async_callback(gateway.live.close)
+        self._stack.push_async_callback(gateway.service.close)
+        self._stack.push_async_callback(runner.cleanup)
+
+    async def stop(self) -> None:
+        """Stop the gateway. Its port stays open, as with a socket unit of systemd: connections wait."""
+        await self._stack.aclose()
+
+    async def refuse(self, seconds: float) -> None:
+        """Refuse connections for some time, while the gateway is stopped."""
+        address = self._listening.getsockname()
+        self._listening.close()
+        await asyncio.sleep(seconds)
+        self._listening = socket.create_server(address)
+
+    async def close(self) -> None:
+        await self.stop()
+        self._listening.close()
+        self._folder.cleanup()
 
 
 def source_camera(
-    url: str = "packets://", *, start: str = "always", linger_s: float = 0.2, engine: str = SOURCE_ENGINE
+    url: str = "packets://",
+    *,
+    start: str = "always",
+    linger_s: float = 0.2,
+    engine: str = SOURCE_ENGINE,
+    record: str = "never",
 ) -> CameraSettings:
     """The settings of a camera with :class:`~tests.support.sources.engine.SourceEngine`, or with another engine."""
     return CameraSettings.model_validate(
         {
             "url": url,
             "capture_engine": engine,
-            "record": "never",
+            "record": record,
             "start": start,
             "capture_linger": linger_s,
             "connection_retry_delay": 0.05,
@@ -115,29 +174,12 @@ async def hls_server(cameras: Mapping[str, CameraSettings]) -> AsyncIterator[Hls
         camera_id: {**settings.model_dump(exclude_unset=True), "url": settings.url.get_secret_value()}
         for camera_id, settings in cameras.items()
     }
-    gateway = Gateway(load_settings(cameras=tables))
-    service, live = gateway.service, gateway.live
-    app = app_with_routes(gateway, hls)
-    app.router.add_get("/player", _player)
-    app.router.add_get("/players", _players)
-    for name in ("shaka-player", "video.js"):
-        if (NODE_MODULES / name).is_dir():
-            app.router.add_static(f"/{name}", NODE_MODULES / name / "dist")
-    if HLS_JS.is_dir():  # only the tests with a browser need it, and install it
-        app.router.add_static("/hls.js", HLS_JS)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    for camera in service.cameras.values():
-        live.add_camera(camera)
-    service.start()
+    server = HlsServer(tables)
     try:
-        yield HlsServer(f"http://127.0.0.1:{runner.addresses[0][1]}", service, live)
+        await server.start()
+        yield server
     finally:
-        await runner.cleanup()
-        await live.close()
-        await service.close()
+        await server.close()
 
 
 async def _players(_: web.Request) -> web.Response:
