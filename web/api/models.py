@@ -13,6 +13,7 @@ from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, RecordSub
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.config.field import describe_field
 from gateway.event import ChangeKind, EventFields, EventModel, EventPatchFields
+from gateway.event import Event as StoredEvent
 from gateway.status import CaptureStatus
 from gateway.webrtc.rendition_switch import TILE_MAX
 from gateway.webrtc.stats import WebRtcStats
@@ -209,6 +210,14 @@ class SegmentPage(BaseModel):
 
 class Event(EventModel):
     """Something that happened on a camera."""
+
+    clip: str = Field(description="its recording as MP4; 425 until it is on the disk")
+    thumbnail: str = Field(description="the recorded picture of its start")
+
+    @classmethod
+    def of(cls, event: StoredEvent) -> Self:
+        base = f"/api/events/{event.id}/clip"
+        return cls(**dict(EventModel.of(event)), clip=f"{base}.mp4", thumbnail=f"{base}.jpg")
 
 
 class EventList(BaseModel):

@@ -153,6 +153,8 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/events/{event}"): Rule(Scope.VIEW, CameraMatch.ANY),
     ("PATCH", "/api/events/{event}"): Rule(Scope.CONTROL, CameraMatch.ANY),
     ("DELETE", "/api/events/{event}"): Rule(Scope.CONTROL, CameraMatch.ANY),
+    ("GET", "/api/events/{event}/clip.mp4"): Rule(Scope.ARCHIVE, CameraMatch.ANY),
+    ("GET", "/api/events/{event}/clip.jpg"): Rule(Scope.ARCHIVE, CameraMatch.ANY),
     ("GET", "/api/cameras/{camera}/events"): VIEW,
     # Socket.IO authenticates each connection itself, and checks each event against EVENTS.
     ("GET", "/socket.io/"): PUBLIC,

@@ -51,7 +51,7 @@ FRAME_RATE_MAX = 60.0
 )
 async def snapshot(request: web.Request) -> web.Response:
     """One JPEG, of the live edge or of a recorded time. ``Age`` and ``X-Captured-At`` tell when it was captured."""
-    camera_id, width = request.match_info["camera"], _width(request, None)
+    camera_id, width = request.match_info["camera"], picture_width(request, None)
     at = request.query.get("at", NOW)
     if at == NOW:
         frame = await _live_picture(
@@ -103,7 +103,7 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
     With ``Accept: multipart/mixed`` the answer has that type, for clients that parse the parts themselves.
     """
     camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
-    width = _width(request, camera.settings.frame_width)
+    width = picture_width(request, camera.settings.frame_width)
     frame_rate = _frame_rate(request, camera.settings.frame_rate)
     at = request.query.get("at", NOW)
     at_90k = parse_time(at, "at", now_90k=0)
@@ -165,7 +165,8 @@ def _part(frame: JpegFrame) -> bytes:
     return b"".join((head.encode(), frame.data, f"\r\n--{BOUNDARY}\r\n".encode()))
 
 
-def _width(request: web.Request, default: int | None) -> int | None:
+def picture_width(request: web.Request, default: int | None) -> int | None:
+    """The query parameter ``width``. Raises :class:`~gateway.errors.BadRequestError`."""
     text = request.query.get("width")
     if text is None:
         return default

@@ -210,6 +210,10 @@ export interface Event {
   created: string;
   /** when it was changed last */
   updated: string;
+  /** its recording as MP4; 425 until it is on the disk */
+  clip: string;
+  /** the recorded picture of its start */
+  thumbnail: string;
 }
 
 /** Events in order; `next_cursor` requests those that follow. */

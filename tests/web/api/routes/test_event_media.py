@@ -1,0 +1,77 @@
+"""The clip and the picture of an event, on real recordings."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from tests.support.auth_gateway import Client
+from tests.support.ffprobe import decode, ffprobe
+from tests.support.partial_app import app_with_routes
+from tests.support.recording import index_of, record
+from tests.support.sources.encoded import EncoderSettings, encode
+from web.api.routes import event_media, events
+from web.gateway import Gateway
+from web.settings import load_settings
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    """10 s of recordings from 18:50:00 on, in files of 2 s."""
+    index_of(tmp_path, record(tmp_path, encode(EncoderSettings(seconds=10)), segment_s=2)).close()
+    cameras = {"door": {"url": "rtsp://127.0.0.1:9/door"}, "yard": {"url": "rtsp://127.0.0.1:9/y", "record": "never"}}
+    loaded = load_settings(data_dir=tmp_path, cameras=cameras, archive_min_free_bytes=0, start="on-demand")
+    gateway = Gateway(loaded)
+    app = app_with_routes(gateway, events, event_media)
+
+    async def lifetime(_: Any) -> AsyncIterator[None]:
+        await gateway.archive.start()
+        await gateway.events.start()
+        yield
+        await gateway.events.close()
+        await gateway.archive.close()
+        gateway.archive_reader.close()
+
+    app.cleanup_ctx.append(lifetime)
+    async with TestClient(TestServer(app)) as made:
+        yield made
+
+
+async def create(client: Client, **fields: Any) -> dict[str, Any]:
+    answer = await client.post("/api/events", json={"camera_id": "door", "label": "ring"} | fields)
+    assert answer.status == 201, await answer.text()
+    event: dict[str, Any] = await answer.json()
+    return event
+
+
+@pytest.mark.integration
+async def test_an_event_has_a_clip_and_a_picture(client: Client, tmp_path: Path) -> None:
+    event = await create(client, start="2026-11-22T18:50:04Z", duration_s=1.5)
+    answer = await client.get(event["clip"], params={"pre_roll": "2", "post_roll": "0.5"})
+    assert (answer.status, answer.content_type) == (200, "video/mp4")
+    file = tmp_path / "clip.mp4"
+    file.write_bytes(await answer.read())
+    assert decode(file) == ""
+    assert float(ffprobe(file)["format"]["duration"]) == pytest.approx(4, abs=0.1)
+    assert (await client.get(event["clip"], headers={"Range": "bytes=0-9"})).status == 206
+    answer = await client.get(event["thumbnail"], params={"width": "160"})
+    assert (answer.status, (await answer.read())[:2]) == (200, b"\xff\xd8")
+    for query in ("pre_roll=-1", "post_roll=601", "pre_roll=nan", "post_roll=x"):
+        assert (await client.get(f"{event['clip']}?{query}")).status == 400
+
+
+async def test_what_is_not_on_the_disk_yet_is_425_and_what_will_never_be_404(client: Client) -> None:
+    open_one = await create(client, start="2026-11-22T18:50:04Z")
+    ending = await create(client, end="now")
+    for url in (open_one["clip"], ending["clip"], ending["thumbnail"]):
+        answer = await client.get(url)
+        assert (answer.status, (await answer.json())["error"]) == (425, "not_ready")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 6
+    long_ago = await create(client, start="2026-11-22T17:00:00Z", duration_s=0)
+    never = await create(client, camera_id="yard", end="now")
+    for event in (long_ago, never):
+        assert (await client.get(event["clip"])).status == 404
+        assert (await client.get(event["thumbnail"])).status == 404
+    assert (await client.get("/api/events/none/clip.mp4")).status == 404
