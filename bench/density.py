@@ -129,6 +129,7 @@ rtsp: no
 rtmp: no
 srt: no
 webrtc: no
+moq: no
 hls: yes
 hlsAddress: 127.0.0.1:0
 hlsVariant: lowLatency
