@@ -169,7 +169,7 @@ def compare(mediamtx: str, players: int, seconds: float) -> None:
         port = free_port()
         path = Path(folder) / "mediamtx.yml"
         path.write_text(
-            f"logLevel: error\nrtsp: no\nrtmp: no\nwebrtc: no\nsrt: no\nhlsAddress: 127.0.0.1:{port}\n"
+            f"logLevel: error\nrtsp: no\nrtmp: no\nwebrtc: no\nsrt: no\nmoq: no\nhlsAddress: 127.0.0.1:{port}\n"
             "hlsAlwaysRemux: yes\nhlsPartDuration: 200ms\npaths:\n  yard:\n"
             f"    source: {url}\n    rtspTransport: tcp\n"
         )
