@@ -82,7 +82,6 @@ def reading(process: psutil.Process, gateway: GatewayProcess) -> Cost:
 
 async def measure(gateway: GatewayProcess, measured_to: Path, seconds: float) -> Frames:
     """The watched camera's frames of this time."""
-    await asyncio.sleep(SETTLE_S)
     await take(gateway, measured_to)
     await asyncio.sleep(seconds)
     measured = await take(gateway, measured_to)
@@ -119,6 +118,8 @@ async def main(seconds: float, rounds: int) -> None:
                     for with_transcode in (False, True) if number % 2 == 0 else (True, False):
                         others = [await load.join(http, f"{gateway.url}/whep/hevc")] if with_transcode else []
                         await load.wait_for_media(others)
+                        # The transcode begins with the frames of the current GOP, faster than the camera.
+                        await asyncio.sleep(SETTLE_S)
                         process = worker_of(gateway)
                         before = reading(process, gateway) if process is not None else None
                         rounds_of[with_transcode].append(await measure(gateway, measured_to, seconds))
