@@ -69,7 +69,7 @@ def heals(gateway: GatewayProcess) -> None:
     copy = gateway.folder / "newest.mp4"
     copy.write_bytes(gateway.fetch(newest["url"])[2])
     assert not decode(copy)
-    assert metric(gateway, 'liveedge_archive_failing{camera="door"}') == 0
+    assert metric(gateway, 'liveedge_archive_failing{camera="door",rendition="main"}') == 0
 
 
 def all_is_kept(disk: Disk, names: set[str]) -> None:
@@ -85,7 +85,8 @@ def test_a_full_disk(disk: Disk) -> None:
     disk.fill()
     eventually_sync(lambda: "not recorded" in reported_problems(gateway), "the problem is reported")
     eventually_sync(
-        lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1, "the metric says that recording fails"
+        lambda: metric(gateway, 'liveedge_archive_failing{camera="door",rendition="main"}') == 1,
+        "the metric says that recording fails",
     )
     live_goes_on(gateway)
     assert names <= {segment["id"] for segment in closed(gateway)}, "what is there can be found meanwhile"
@@ -143,7 +144,8 @@ def test_a_disk_that_is_pulled_and_comes_back(disk: Disk) -> None:
     disk.pull()
     eventually_sync(lambda: "has been taken away" in reported_problems(gateway), "the problem is reported")
     eventually_sync(
-        lambda: metric(gateway, 'liveedge_archive_failing{camera="door"}') == 1, "the metric says that recording fails"
+        lambda: metric(gateway, 'liveedge_archive_failing{camera="door",rendition="main"}') == 1,
+        "the metric says that recording fails",
     )
     live_goes_on(gateway)
     assert not list(disk.data.glob("*"))
@@ -178,7 +180,7 @@ async def test_a_disk_that_hangs_and_comes_back(sites: Sites, monkeypatch: pytes
         await eventually(lambda: site.media_sequence("cam0") > edge + 1, "the live playlist goes on")
         assert all(service.camera(name).session.state is SessionState.LIVE for name in names)
         await wait_for_problem(site, "behind")
-        assert await site.metric('liveedge_archive_lag_seconds{camera="cam0"}') > 1
+        assert await site.metric('liveedge_archive_lag_seconds{camera="cam0",rendition="main"}') > 1
         gaps.close()
         assert not gaps.missing
     finally:
@@ -210,7 +212,8 @@ def test_sigterm_while_the_disk_hangs(tmp_path: Path) -> None:
         eventually_sync(lambda: closed(gateway), "a segment is closed")
         (tmp_path / "stuck").touch()
         eventually_sync(
-            lambda: metric(gateway, 'liveedge_archive_lag_seconds{camera="door"}') > 1, "the recorder falls behind"
+            lambda: metric(gateway, 'liveedge_archive_lag_seconds{camera="door",rendition="main"}') > 1,
+            "the recorder falls behind",
         )
         took_s = gateway.stop()
         assert took_s < 10, "the contract's bound, and as much again for a disk that hangs"

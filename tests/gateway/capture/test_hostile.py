@@ -124,7 +124,8 @@ def no_thread_stays() -> Iterator[None]:
 )
 def test_each_gives_one_clear_error(engine: Engine, handler: Handler, error: type[CaptureError], says: str) -> None:
     with HostileServer(handler) as server:
-        raised = Pull(engine, server.url, timeout_s=0.4).end()
+        # Where the camera answers, the time is not what is tested.
+        raised = Pull(engine, server.url, timeout_s=0.4 if error is CameraTimeoutError else 5.0).end()
     assert isinstance(raised, error), raised
     message = str(raised)
     assert "\n" not in message

@@ -103,7 +103,7 @@ def test_a_camera_that_dies(own_rtsp_server: RtspServer) -> None:
 
 
 def test_a_camera_that_freezes(own_rtsp_server: RtspServer) -> None:
-    packets = OpenCVCaptureEngine(CaptureSource("camera", own_rtsp_server.url("/video"), timeout_s=0.5)).packets()
+    packets = OpenCVCaptureEngine(CaptureSource("camera", own_rtsp_server.url("/video"), timeout_s=2.0)).packets()
     next(packets)
     own_rtsp_server.freeze()
     with pytest.raises((CameraTimeoutError, CameraEndedError)):

@@ -23,7 +23,6 @@ from gateway.errors import (
     NoVideoError,
 )
 from gateway.media import Packet
-from gateway.rtsp.depacketize.pictures import TRIAL
 from tests.support.blocking_engine import BlockingRtspEngine
 from tests.support.certificate import self_signed
 from tests.support.hostile import HostileServer, interleaved, rtsp
@@ -165,8 +164,7 @@ def test_frames_do_not_wait_for_the_next_one(engine: Engine, rtsp_server: RtspSe
         assert seen < 100
         if pulling.is_low_latency:
             pulling.interrupt()
-    # A camera's habits take libav's sizes a second to learn, and markers a few pictures.
-    assert seen >= TRIAL
+    assert pulling.is_low_latency
 
 
 @pytest.mark.parametrize(("user", "password"), [VIEWER, AWKWARD])
@@ -218,7 +216,7 @@ def test_a_camera_that_dies(pull: Pull, engine: Engine, own_rtsp_server: RtspSer
 
 
 def test_a_camera_that_freezes(engine: Engine, own_rtsp_server: RtspServer) -> None:
-    packets = engine(CaptureSource("camera", own_rtsp_server.url("/video"), timeout_s=0.5)).packets()
+    packets = engine(CaptureSource("camera", own_rtsp_server.url("/video"), timeout_s=2.0)).packets()
     next(packets)
     own_rtsp_server.freeze()
     with pytest.raises(CameraTimeoutError, match="CAPTURE_TIMEOUT"):
