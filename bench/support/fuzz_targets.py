@@ -143,6 +143,7 @@ def offer() -> tuple[list[bytes], Run]:
 
     infos = [INFO, replace(INFO, audio=AudioInfo("pcm_alaw", "alaw", 8000, 1, b""))]
     samples = [HEAD + VIDEO, HEAD + VIDEO + AUDIO + DATA, HEAD.replace("actpass", "passive") + AUDIO + VIDEO]
+    samples.append(HEAD.replace("BUNDLE 0 1", "BUNDLE 0") + VIDEO + AUDIO)
 
     def run(data: bytes) -> None:
         text = data.decode("utf-8", "replace")
@@ -159,23 +160,18 @@ def offer() -> tuple[list[bytes], Run]:
 def fragment() -> tuple[list[bytes], Run]:
     """SDP fragments of trickle ICE and of restarts."""
     from gateway.errors import BadRequestError
-    from gateway.webrtc.sdp.fragment import parse_fragment, write_fragment
+    from gateway.webrtc.sdp.fragment import RestartedTransport, parse_fragment, write_fragment
 
+    video = RestartedTransport("abcd", "p" * 22, "m=video 9 UDP/TLS/RTP/SAVPF 96", "0", ["0"])
+    audio = RestartedTransport("efgh", "q" * 22, "m=audio 9 UDP/TLS/RTP/SAVPF 8", "1", [])
     samples = [
-        write_fragment(
-            "abcd",
-            "p" * 22,
-            "m=video 9 UDP/TLS/RTP/SAVPF 96",
-            "0",
-            ["0"],
-            ("1 1 udp 2130706431 192.0.2.1 8189 typ host",),
-        ),
+        write_fragment([video, audio], ("1 1 udp 2130706431 192.0.2.1 8189 typ host",)),
         "a=ice-ufrag:abcd\r\na=ice-pwd:" + "x" * 22 + "\r\n",
     ]
 
     def run(data: bytes) -> None:
         with contextlib.suppress(BadRequestError):
-            parse_fragment(data.decode("utf-8", "replace"))
+            parse_fragment(data.decode("utf-8", "replace")).credentials({"0"})
 
     return [sample.encode() for sample in samples], run
 

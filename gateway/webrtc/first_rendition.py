@@ -115,10 +115,15 @@ def _has_h264(offer: Offer, transcode: Transcode) -> bool:
 
 
 def try_negotiate(
-    offer: Offer, info: StreamInfo, camera_id: str, others: Sequence[VideoInfo] = ()
+    offer: Offer,
+    info: StreamInfo,
+    camera_id: str,
+    others: Sequence[VideoInfo] = (),
+    *,
+    may_have_own_transports: bool = True,
 ) -> tuple[NegotiatedSession | None, NegotiationError | None]:
     """The result, or why there is none. Raises ``BadRequestError``."""
     try:
-        return negotiate(offer, info, camera_id, others), None
+        return negotiate(offer, info, camera_id, others, may_have_own_transports=may_have_own_transports), None
     except NegotiationError as error:
         return None, error

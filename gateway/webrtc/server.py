@@ -40,7 +40,6 @@ from gateway.webrtc.rendition_switch import (
 from gateway.webrtc.rtp.srtp import SrtpBuffer
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
 from gateway.webrtc.sdp.counter_offer import write_counter_offer
-from gateway.webrtc.sdp.negotiation import NegotiatedSession
 from gateway.webrtc.sdp.offer import parse_offer
 from gateway.webrtc.stats import Totals
 from gateway.webrtc.viewer import Viewer
@@ -212,8 +211,8 @@ class WebRtcServer:
         first_frame_s = self.first_frame_s.labels(camera.id)
         viewer.on_first_frame = lambda: first_frame_s.observe(self._clock.monotonic() - began_s)
         if first.negotiated is not None:
+            viewer.start(first.negotiated)
             viewer.answer_sdp = write_answer(first.negotiated, self._local(viewer))
-            self._start(viewer, first.negotiated)
         else:
             viewer.counter_offer_sdp = write_counter_offer(first.info, self._local(viewer), str(first.refusal))
         return viewer
@@ -232,10 +231,11 @@ class WebRtcServer:
         answer = parse_offer(answer_sdp)
         if any(section.transport.setup == "actpass" for section in answer.sections):
             raise BadRequestError("an SDP answer has to choose its DTLS role: setup active or passive (RFC 8842 §5.3)")
-        negotiated, refusal = try_negotiate(answer, info, camera.id)
+        # The counter-offer has one transport.
+        negotiated, refusal = try_negotiate(answer, info, camera.id, may_have_own_transports=False)
         if negotiated is None:
             raise refusal or UnavailableError("the answer cannot be used")
-        self._start(viewer, negotiated)
+        viewer.start(negotiated)
 
     def _new_viewer(self, camera: Camera, rendition: Source, request: RenditionRequest, client_address: str) -> Viewer:
         viewer = Viewer(
@@ -243,8 +243,9 @@ class WebRtcServer:
             client_address=client_address,
             certificate=self._certificate,
             srtp_buffer=self._srtp_buffer,
+            registry=self.registry,
             clock=self._clock,
-            on_restart=self._restart_ice,
+            candidates=self.listener.candidates,
             on_closed=self._on_viewer_closed,
         )
         switch = RenditionSwitch(camera, rendition, request, self._fanouts, self._clock, viewer.move)
@@ -254,16 +255,11 @@ class WebRtcServer:
         viewer.update_rendition()
         return viewer
 
-    def _start(self, viewer: Viewer, negotiated: NegotiatedSession) -> None:
-        self.registry.add(viewer.agent)
-        viewer.start(negotiated)
-
     def _local(self, viewer: Viewer) -> LocalDescription:
         return LocalDescription(
             session_id=secrets.randbits(62),
             stream_name=viewer.camera_id,
-            username=viewer.agent.username,
-            password=viewer.agent.password,
+            credentials=tuple((each.agent.username, each.agent.password) for each in viewer.transports),
             fingerprint=self._fingerprint,
             candidates=self.listener.candidates(),
             video_ssrc=viewer.ssrcs.video,
@@ -293,11 +289,6 @@ class WebRtcServer:
                 with contextlib.suppress(OSError):
                     await self.listener.resolve_hosts()
 
-    def _restart_ice(self, viewer: Viewer, remote: tuple[str, str]) -> tuple[str, ...]:
-        """Give a viewer new ICE credentials. Returns our candidates."""
-        self.registry.restart(viewer.agent, remote)
-        return self.listener.candidates()
-
     def _on_unsupported(self, rendition: Source, reason: str) -> None:
         """A viewer gets the camera's other rendition; without one it ends."""
         for viewer in self.viewers_of(rendition.camera_id):
@@ -305,7 +296,6 @@ class WebRtcServer:
                 viewer.close_soon(reason)
 
     def _on_viewer_closed(self, viewer: Viewer) -> None:
-        self.registry.remove(viewer.agent)
         if self._viewers.pop(viewer.id, None) is not None:
             self._closed_totals[viewer.camera_id] = self._totals_of_closed(viewer.camera_id).plus(viewer.stats())
 

@@ -5,10 +5,13 @@ the camera's fan-out feeds, and its SRTP sessions. RTCP is authenticated with th
 (RFC 7675), and is handled here: reports are stored and may limit what is sent, a NACK is answered from the packet
 history, PLI and FIR from the GOP. The viewer's life cycle is not decided here: :meth:`MediaSession.receive` returns
 what the viewer needs for it.
+
+Sound that is not bundled with the video has a connection of its own, which may begin later and end earlier
+(:meth:`MediaSession.begin_audio`, :meth:`MediaSession.end_audio`).
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,21 +25,20 @@ from aiortc.rtp import (
     RtcpSrPacket,
     is_rtcp,
 )
-from pylibsrtp import Session
 
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.webrtc.bandwidth.sent_packets import SentPackets
 from gateway.webrtc.bandwidth.viewer_bandwidth import Method, ViewerBandwidth
 from gateway.webrtc.fanout import CameraFanout
+from gateway.webrtc.media_transport import SrtpConnection
 from gateway.webrtc.rtp import rtcp
 from gateway.webrtc.rtp.audio_sender import AudioSender
 from gateway.webrtc.rtp.packets import PacketTemplate, one_byte_extensions, packet_template
 from gateway.webrtc.rtp.sequence_mapping import PacketFormat
-from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpError
+from gateway.webrtc.rtp.srtp import SrtpError
 from gateway.webrtc.rtp.transport_cc import Remb, TransportFeedback
 from gateway.webrtc.rtp.video_sender import VideoSender
 from gateway.webrtc.sdp.negotiation import MID, PLAYOUT_DELAY, TRANSPORT_CC, NegotiatedMedia, NegotiatedSession
-from gateway.webrtc.transport import PeerTransport, Transport
 
 PLAYOUT_AT_ONCE = bytes(3)
 """Minimum and maximum playout delay of zero: show each picture as soon as it is decoded."""
@@ -88,46 +90,47 @@ class MediaSession:
         negotiated: NegotiatedSession,
         ssrcs: LocalSsrcs,
         cname: str,
+        connection: SrtpConnection,
         *,
-        outbound: OutboundSrtp,
-        inbound: Session,
-        auth_tag_bytes: int,
-        transport: PeerTransport,
         fanout: CameraFanout,
         clock: Clock,
     ) -> None:
         self._cname = cname
         self._fanout = fanout
         self._clock = clock
-        self._outbound = outbound
-        self._inbound = inbound
-        self._transport: Transport = transport
+        self._ssrcs = ssrcs
+        self._connection = connection
+        """The video's."""
         track = negotiated.video
         sent = None
         if TRANSPORT_CC in track.extensions:
             sent = SentPackets(secrets.randbelow(1 << 15))
         self.bandwidth = ViewerBandwidth(sent)
+        tag_bytes = connection.auth_tag_bytes
         self._formats = {
             codec: PacketFormat(
-                _template(each, each.payload_type, auth_tag_bytes),
-                None if each.rtx_payload_type is None else _template(each, each.rtx_payload_type, auth_tag_bytes),
+                _template(each, each.payload_type, tag_bytes),
+                None
+                if each.rtx_payload_type is None
+                else _template(each, each.rtx_payload_type, connection.auth_tag_bytes),
             )
             for codec, each in negotiated.video_formats.items()
         }
         self.video = VideoSender(
-            outbound,
+            connection.outbound,
             self._formats.get(fanout.codec or "", next(iter(self._formats.values()))),
             ssrcs.video,
-            transport,
+            connection.transport,
             rtx_ssrc=ssrcs.retransmission,
             log=sent,
         )
         self.audio: AudioSender | None = None
+        """Stays after the sound has ended."""
+        self._audio_track = negotiated.audio
         self._audio_codec = negotiated.audio_codec
-        if negotiated.audio is not None and negotiated.audio_codec is not None:
-            track = negotiated.audio
-            audio_template = _template(track, track.payload_type, auth_tag_bytes, has_log=sent is not None)
-            self.audio = AudioSender(outbound, audio_template, ssrcs.audio, transport, sent)
+        self._audio_connection: SrtpConnection | None = None
+        """While sound is sent: the video's, or its own."""
+        self._is_audio_bundled = negotiated.audio_transport is None
         self.remote_inbound = rtcp.RemoteInboundStats()
         """What the viewer last reported about its video."""
         self._narrow_bps = 0.0
@@ -147,9 +150,26 @@ class MediaSession:
     def begin(self, on_fault: Callable[[Exception], None]) -> None:
         """Send the current GOP, and then the live frames. ``on_fault`` is called with an error in sending."""
         self._on_fault = on_fault
-        if self.audio is not None and self._audio_codec is not None:
-            self._fanout.add_audio(self.audio, self._audio_codec)
+        if self._is_audio_bundled:
+            self.begin_audio(self._connection)
         self._fanout.add(self.video, on_fault)
+
+    def begin_audio(self, connection: SrtpConnection) -> None:
+        """Send the sound from now on, on this connection."""
+        track, codec = self._audio_track, self._audio_codec
+        if track is None or codec is None:
+            return
+        sent = self.bandwidth.sent if self._is_audio_bundled else None
+        template = _template(track, track.payload_type, connection.auth_tag_bytes, has_log=sent is not None)
+        self.audio = AudioSender(connection.outbound, template, self._ssrcs.audio, connection.transport, sent)
+        self._audio_connection = connection
+        self._fanout.add_audio(self.audio, codec)
+
+    def end_audio(self) -> None:
+        """Send no more sound: its own connection has ended."""
+        self._audio_connection = None
+        if self.audio is not None:
+            self._fanout.remove_audio(self.audio)
 
     def switch(self, fanout: CameraFanout) -> None:
         """Send another rendition, from the keyframe of its current GOP on. Sequence numbers and clocks continue."""
@@ -161,50 +181,53 @@ class MediaSession:
         shift_90k = old - new if old is not None and new is not None else 0
         self.video.continue_on(shift_90k, self._formats.get(fanout.codec or ""))
         fanout.add(self.video, self._on_fault)
-        if self.audio is not None and self._audio_codec is not None:
+        if self.audio is not None and self._audio_codec is not None and self._audio_connection is not None:
             before.remove_audio(self.audio)
             self.audio.continue_on(shift_90k * self._audio_codec.clock_rate // CLOCK_RATE)
             fanout.add_audio(self.audio, self._audio_codec)
 
-    def move(self, transport: PeerTransport) -> None:
-        """Send on this transport from now on."""
-        self._transport = self.video.transport = transport
-        if self.audio is not None:
-            self.audio.transport = transport
+    def move(self, connection: SrtpConnection) -> None:
+        """A connection has another path: use it from now on."""
+        if connection is self._connection:
+            self.video.transport = connection.transport
+        if connection is self._audio_connection and self.audio is not None:
+            self.audio.transport = connection.transport
 
     def end(self) -> None:
         """Stop sending, and send a BYE (RFC 3550 §6.6)."""
         self._fanout.remove(self.video)
-        ssrcs = [self.video.ssrc]
         if self.audio is not None:
             self._fanout.remove_audio(self.audio)
-            ssrcs.append(self.audio.ssrc)
-        if reports := self._reports(self._clock.wall_90k()):
-            self._send(reports + rtcp.goodbye(ssrcs))
+        for connection, reports, ssrcs in self._reports(self._clock.wall_90k()):
+            _send(connection, reports + rtcp.goodbye(ssrcs))
 
     def report(self, wall_90k: int) -> None:
         """Send a sender report of each stream that has begun."""
-        if reports := self._reports(wall_90k):
-            self._send(reports)
+        for connection, reports, _ in self._reports(wall_90k):
+            _send(connection, reports)
 
     def rtp_timestamp(self, wall_90k: int) -> int | None:
         """The RTP timestamp of video captured at ``wall_90k``; ``None`` before the first frame."""
         clock = self._fanout.timeline_at(wall_90k)
         return None if clock is None else self.video.timestamp(clock)
 
-    def receive(self, data: bytes) -> RtcpResult:
-        """Handle an SRTP or SRTCP datagram from the viewer. Never raises."""
+    def receive(self, data: bytes, connection: SrtpConnection | None = None) -> RtcpResult:
+        """Handle an SRTP or SRTCP datagram from the viewer. Never raises.
+
+        ``connection``: on which it came, if not on the video's. Of the sound only a BYE is of use.
+        """
+        connection = connection or self._connection
         if not is_rtcp(data):
             return RtcpResult.NOT_RTCP
         try:
-            plain = self._inbound.unprotect_rtcp(data)
+            plain = connection.inbound.unprotect_rtcp(data)
         except (SrtpError, ValueError):
             return RtcpResult.REJECTED
         result = RtcpResult.ACCEPTED
         for packet in rtcp.parse(plain):
             if isinstance(packet, RtcpByePacket):
                 result = RtcpResult.BYE
-            else:
+            elif connection is self._connection:
                 self._take(packet)
         return result
 
@@ -252,25 +275,35 @@ class MediaSession:
             if probe is not None:
                 self._fanout.probe(self.video, probe, self.bandwidth.probe_sent)
 
-    def _reports(self, wall_90k: int) -> bytes:
-        """A compound packet of sender reports; empty before anything was sent (RFC 3550 §6.4)."""
-        clock = self._fanout.timeline_at(wall_90k)
-        reports = b""
-        if clock is None:
-            return reports
-        senders: list[tuple[VideoSender | AudioSender, int]] = [(self.video, CLOCK_RATE)]
-        if self.audio is not None and self._audio_codec is not None:
-            senders.append((self.audio, self._audio_codec.clock_rate))
-        for sender, rate in senders:
-            if sender.packets_sent:
-                at = sender.timestamp(clock * rate // CLOCK_RATE)
-                packets, size = sender.packets_sent, sender.payload_bytes_sent
-                reports += rtcp.sender_report(sender.ssrc, wall_90k, at, packets, size, self._cname)
-        return reports
+    def _reports(self, wall_90k: int) -> Iterator[tuple[SrtpConnection, bytes, list[int]]]:
+        """For each connection: sender reports of the streams that have begun on it, and the SSRCs of all on it.
 
-    def _send(self, compound: bytes) -> None:
-        data = self._outbound.protect_rtcp(compound)
-        self._transport.send(data, len(data))
+        Nothing for one on which nothing was sent yet (RFC 3550 §6.4).
+        """
+        clock = self._fanout.timeline_at(wall_90k)
+        if clock is None:
+            return
+        streams: list[tuple[SrtpConnection, VideoSender | AudioSender, int]] = [
+            (self._connection, self.video, CLOCK_RATE)
+        ]
+        if self.audio is not None and self._audio_codec is not None and self._audio_connection is not None:
+            streams.append((self._audio_connection, self.audio, self._audio_codec.clock_rate))
+        for connection in dict.fromkeys(connection for connection, _, _ in streams):
+            reports, ssrcs = b"", []
+            for on, sender, rate in streams:
+                if on is connection:
+                    ssrcs.append(sender.ssrc)
+                    if sender.packets_sent:
+                        at = sender.timestamp(clock * rate // CLOCK_RATE)
+                        packets, size = sender.packets_sent, sender.payload_bytes_sent
+                        reports += rtcp.sender_report(sender.ssrc, wall_90k, at, packets, size, self._cname)
+            if reports:
+                yield connection, reports, ssrcs
+
+
+def _send(connection: SrtpConnection, compound: bytes) -> None:
+    data = connection.outbound.protect_rtcp(compound)
+    connection.transport.send(data, len(data))
 
 
 def _template(

@@ -1,16 +1,14 @@
 """Viewer: one WebRTC viewer, from its offer to its end.
 
     NEW ──ICE and DTLS──▶ CONNECTED ──close──▶ CLOSED
-     ├─── nothing within CONNECT_TIMEOUT_S, DTLS failed ────────▶ CLOSED
      └─── no answer to a counter-offer within COUNTER_OFFER_S ──▶ CLOSED
 
 Rules:
 
 1. A viewer ends by its own action (DTLS closed, BYE, silence), by a command (DELETE, a limit, the server closing), or
    because the camera sends a codec that was not negotiated. It never ends because a camera is disconnected.
-2. Silence is ``CONSENT_TIMEOUT_S`` without an authenticated datagram, neither a consent check nor RTCP. A viewer whose
-   last TCP connection was closed has ``RECONNECT_MAX_S`` to reconnect. Media needs consent for its path
-   (:mod:`gateway.webrtc.ice.path`).
+2. It ends with the transport of its video (:mod:`gateway.webrtc.media_transport`). If the sound has a transport of its
+   own, only the sound ends with that.
 3. Closing releases everything, even if a part of it fails, and may be requested twice.
 """
 
@@ -23,15 +21,21 @@ from aiortc import RTCCertificate
 
 from gateway.clock import Clock
 from gateway.errors import BadRequestError, ConflictError
-from gateway.webrtc.compat import DtlsTransport
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.agent import IceAgent
-from gateway.webrtc.ice.path import CONSENT_S
+from gateway.webrtc.ice.registry import IceRegistry
+from gateway.webrtc.media_transport import MediaTransport, SrtpConnection
 from gateway.webrtc.rendition_switch import RenditionSwitch
 from gateway.webrtc.rtp.rtcp import RemoteInboundStats
-from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpBuffer
-from gateway.webrtc.sdp.answer import SCTP_PORT
-from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
+from gateway.webrtc.rtp.srtp import SrtpBuffer
+from gateway.webrtc.sdp.fragment import (
+    Credentials,
+    Fragment,
+    RestartedTransport,
+    check_candidate,
+    parse_fragment,
+    write_fragment,
+)
 from gateway.webrtc.sdp.negotiation import NegotiatedSession
 from gateway.webrtc.session import LocalSsrcs, MediaSession, RtcpResult
 from gateway.webrtc.stats import ViewerState, ViewerStats
@@ -39,22 +43,11 @@ from gateway.webrtc.transport import PeerTransport
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 10.0
-"""From the answer to the end of the DTLS handshake. A client has repeated its first message three times by then (RFC
-6347 §4.2.4.1: after 1, 3 and 7 s)."""
-
 COUNTER_OFFER_S = 30.0
 """How long a counter-offer is valid (draft-ietf-wish-whep)."""
 
-CONSENT_TIMEOUT_S = 10.0
-"""Browsers check consent every 2.5 to 5 s (RFC 7675 §5.1): two checks may be lost."""
-
 CHOOSE_INTERVAL_S = 0.2
 """A viewer sends feedback up to twenty times a second; so often the choice of its rendition need not be made."""
-
-RECONNECT_MAX_S = 3.0
-"""How long a viewer whose TCP connection was closed may take to reconnect. Chromium does so with its next check, and
-checks a good connection every 2.5 s."""
 
 
 class Viewer:
@@ -67,8 +60,9 @@ class Viewer:
         client_address: str,
         certificate: RTCCertificate,
         srtp_buffer: SrtpBuffer,
+        registry: IceRegistry,
         clock: Clock,
-        on_restart: Callable[["Viewer", tuple[str, str]], tuple[str, ...]],
+        candidates: Callable[[], tuple[str, ...]],
         on_closed: Callable[["Viewer"], None],
     ) -> None:
         self.id = secrets.token_urlsafe(16)
@@ -82,24 +76,33 @@ class Viewer:
         self.answer_sdp = ""
         self.counter_offer_sdp = ""
         """What it must answer; empty if its offer was accepted."""
-        self.agent = IceAgent(clock, ("", ""), self._on_transport, self._on_srtp)
+        self._new_transport = lambda name: MediaTransport(
+            f"webrtc-{name}-{self.id}",
+            self,
+            certificate=certificate,
+            srtp_buffer=srtp_buffer,
+            registry=registry,
+            clock=clock,
+        )
+        self.transports = [self._new_transport("0")]
+        """As in :class:`~gateway.webrtc.sdp.negotiation.NegotiatedSession`: the video's first."""
+        self._audio_transport: MediaTransport | None = None
+        """If the sound has its own."""
         self.ssrcs = LocalSsrcs.random()
         self.srtp_rejected = 0
         """SRTP and SRTCP datagrams that were not authentic."""
         self.rendition: RenditionSwitch | None = None
         """Which rendition it gets. Set before it is started, and closed with it."""
-        self._srtp_buffer = srtp_buffer
         self._clock = clock
-        self._on_restart = on_restart
+        self._candidates = candidates
         self._on_closed = on_closed
-        self._certificate = certificate
         self._created_s = clock.monotonic()
         self._session: MediaSession | None = None
+        self._connections: dict[MediaTransport, SrtpConnection] = {}
+        """Of the transports that are connected."""
         self._chosen_s = 0.0
         """When the rendition was last chosen, in monotonic seconds."""
-        self._dtls: DtlsTransport | None = None
         self._logged_reason: str | None = None
-        self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.close_callbacks: list[Callable[[], None]] = []
         """Called once, when the viewer has ended."""
@@ -114,13 +117,14 @@ class Viewer:
         return self._created_s
 
     @property
-    def etag(self) -> str:
-        """The ICE session's tag (RFC 9725 §4.3.1), without quotes: it changes with an ICE restart."""
-        return self.agent.username
+    def agent(self) -> IceAgent:
+        """The ICE agent of its video."""
+        return self.transports[0].agent
 
     @property
-    def dtls_state(self) -> str:
-        return "new" if self._dtls is None else self._dtls.state
+    def etag(self) -> str:
+        """The ICE session's tag (RFC 9725 §4.3.1), without quotes: it changes with an ICE restart."""
+        return "-".join(transport.agent.username for transport in self.transports)
 
     def move(self, fanout: CameraFanout) -> None:
         """Send this fan-out's video from now on."""
@@ -140,10 +144,12 @@ class Viewer:
         self.negotiated = negotiated
         if self.rendition is not None:
             self.rendition.can_decode = negotiated.can_decode
-        self.agent.remote = (negotiated.remote_username, negotiated.remote_password)
         self._created_s = self._clock.monotonic()
-        self._dtls = DtlsTransport(self.agent, self._certificate, negotiated.dtls_role, self._on_dtls_state)
-        self._connecting = asyncio.create_task(self._connect(negotiated, self._dtls), name=f"webrtc-{self.id}")
+        self.transports += [self._new_transport(str(place)) for place in range(1, len(negotiated.transports))]
+        if negotiated.audio_transport is not None:
+            self._audio_transport = self.transports[1]
+        for transport, each in zip(self.transports, negotiated.transports, strict=True):
+            transport.start(each)
 
     def add_remote_candidate(self, candidate: str) -> None:
         """Take the value of a candidate attribute, with or without ``candidate:`` before it; empty ends them.
@@ -162,24 +168,27 @@ class Viewer:
         parsed = parse_fragment(fragment)
         if self.negotiated is None:
             raise ConflictError("there is no ICE session yet; send the SDP answer to the counter-offer first")
-        if parsed.username is None or parsed.username == self.agent.remote[0]:
+        restarts: list[tuple[MediaTransport, tuple[str, str]]] = []
+        for transport in self.transports:
+            username, password = self._credentials(parsed, transport)
+            if username is None or username == transport.agent.remote[0] or transport.is_closing:
+                continue
+            if password is None:
+                raise BadRequestError("an ICE restart needs both ice-ufrag and ice-pwd")
+            restarts.append((transport, (username, password)))
+        if not restarts:
             return None
-        return self.restart_ice(fragment)
+        for transport, remote in restarts:
+            transport.restart_ice(remote)
+        return write_fragment([_restarted(transport) for transport, _ in restarts], self._candidates())
 
-    def restart_ice(self, fragment: str) -> str:
-        """Begin a new ICE session with the viewer's new credentials. Media continues meanwhile (RFC 8445 §9).
-
-        Returns our fragment. Raises :class:`~gateway.errors.BadRequestError`.
-        """
-        parsed = parse_fragment(fragment)
-        if parsed.username is None or parsed.password is None:
-            raise BadRequestError("an ICE restart needs both ice-ufrag and ice-pwd")
-        candidates = self._on_restart(self, (parsed.username, parsed.password))
-        assert self.negotiated is not None
-        section = self.negotiated.tagged
-        media_line = f"m={section.kind} 9 {section.protocol} {section.formats[0]}"
-        bundle = self.negotiated.bundle
-        return write_fragment(self.agent.username, self.agent.password, media_line, section.mid, bundle, candidates)
+    def _credentials(self, fragment: Fragment, transport: MediaTransport) -> Credentials:
+        """What a fragment says of a transport. A viewer with only one need not say of which section it speaks."""
+        if len(self.transports) == 1:
+            return fragment.any_credentials
+        negotiated = transport.negotiated
+        assert negotiated is not None
+        return fragment.credentials({negotiated.tagged.mid, *negotiated.bundle})
 
     async def close(self, reason: str = "closed") -> None:
         """End it and release everything; returns when that is done. May be called twice."""
@@ -195,7 +204,8 @@ class Viewer:
     def resume(self, stalled_s: float) -> None:
         """Go on after the process was stopped for so long: that time counts for no timeout."""
         self._created_s += stalled_s
-        self.agent.resume(stalled_s)
+        for transport in self.transports:
+            transport.resume(stalled_s)
 
     def tick(self, now: float, wall_90k: int) -> None:
         """Called once a second: send reports, and end a silent viewer. ``now`` is monotonic seconds."""
@@ -205,19 +215,9 @@ class Viewer:
             if now - self._created_s > COUNTER_OFFER_S:
                 self.close_soon(f"it did not answer the counter-offer within {COUNTER_OFFER_S:.0f} s")
             return
-        if self.state is ViewerState.NEW:
-            if now - self._created_s > CONNECT_TIMEOUT_S:
-                result = "nothing came from it" if self.agent.transport is None else "its DTLS handshake did not end"
-                self.close_soon(f"not connected after {CONNECT_TIMEOUT_S:.0f} s: {result}")
-            return
-        self.agent.tick(now)
-        if now - self.agent.last_consent_s > CONSENT_TIMEOUT_S:
-            self.close_soon(f"silent for {CONSENT_TIMEOUT_S:.0f} s")
-        elif self.agent.transport is None and now - self.agent.transport_lost_s > RECONNECT_MAX_S:
-            self.close_soon("its connection was closed, and it did not come back")
-        elif self.agent.transport is not None and not self.agent.has_consent:
-            self.close_soon(f"its address has not answered connectivity checks for {CONSENT_S:.0f} s")
-        elif self._session is not None:
+        for transport in tuple(self.transports):
+            transport.tick(now)
+        if self._session is not None and self._closing is None:
             self._session.report(wall_90k)
             self.update_rendition()
 
@@ -255,7 +255,7 @@ class Viewer:
             limits=session.bandwidth.limits if session else 0,
             audio_packets_dropped=session.audio.packets_dropped if session and session.audio else 0,
             srtp_rejected=self.srtp_rejected,
-            dtls_dropped=self.agent.dtls_dropped,
+            dtls_dropped=sum(transport.agent.dtls_dropped for transport in self.transports),
             limit_bps=8 * session.bandwidth.limit_bytes_per_s
             if session and session.bandwidth.limit_bytes_per_s
             else None,
@@ -271,40 +271,65 @@ class Viewer:
             rendition_switches=self.rendition.switches if self.rendition is not None else 0,
         )
 
-    async def _connect(self, negotiated: NegotiatedSession, dtls: DtlsTransport) -> None:
-        try:
-            if negotiated.dtls_role == "client":
-                # There is nowhere to send the ClientHello before the first check.
-                await self.agent.selected.wait()
-            await dtls.start(negotiated.fingerprints)
-            if dtls.state == "connected":
-                self.agent.prove_by_dtls()
-                await self.agent.proven.wait()
-                self._begin(negotiated, dtls)
-                if negotiated.has_data_channels:
-                    await dtls.accept_sctp(SCTP_PORT)
-        except Exception as error:
-            log.exception(
-                "camera %s: viewer %s could not be connected",
+    def on_connected(self, transport: MediaTransport, connection: SrtpConnection) -> None:
+        """Media may be sent on one of its transports."""
+        if self._closing is None:
+            self._connections[transport] = connection
+            if transport is self.transports[0]:
+                self._begin(connection)
+            elif self._session is not None and transport is self._audio_transport:
+                self._session.begin_audio(connection)
+
+    def on_path(self, transport: MediaTransport, path: PeerTransport) -> None:
+        """Datagrams of one of its transports go over this path from now on."""
+        connection = self._connections.get(transport)
+        if connection is not None:
+            connection.transport = path
+            if self._session is not None:
+                self._session.move(connection)
+
+    def on_srtp(self, transport: MediaTransport, data: bytes) -> None:
+        """An SRTP or SRTCP datagram came on one of its transports."""
+        connection = self._connections.get(transport)
+        if self._session is None or connection is None:
+            return
+        result = self._session.receive(data, connection)
+        if result is RtcpResult.REJECTED:
+            self.srtp_rejected += 1
+        elif result is not RtcpResult.NOT_RTCP:
+            transport.agent.on_authenticated_packet()
+            if self._clock.monotonic() - self._chosen_s >= CHOOSE_INTERVAL_S:
+                self.update_rendition()
+            self._log_degraded()
+        if result is RtcpResult.BYE:
+            self.on_ended(transport, "it said goodbye")
+
+    def on_ended(self, transport: MediaTransport, reason: str) -> None:
+        """One of its transports has ended."""
+        if transport is self.transports[0]:
+            self.close_soon(reason)
+            return
+        self._connections.pop(transport, None)
+        transport.close_soon()
+        if transport is self._audio_transport and self._closing is None:
+            if self._session is not None:
+                self._session.end_audio()
+            log.info(
+                "camera %s: viewer %s gets no more sound: %s",
                 self.camera_id,
                 self.id,
+                reason,
                 extra={"camera": self.camera_id, "viewer": self.id},
             )
-            self.close_soon(f"could not be connected: {error}")
 
-    def _begin(self, negotiated: NegotiatedSession, dtls: DtlsTransport) -> None:
-        transport = self.agent.transport
-        if self._closing is not None or transport is None:
-            return
+    def _begin(self, connection: SrtpConnection) -> None:
         assert self.rendition is not None
+        assert self.negotiated is not None
         self._session = MediaSession(
-            negotiated,
+            self.negotiated,
             self.ssrcs,
             self.camera_id,
-            outbound=OutboundSrtp(dtls.outbound_srtp, self._srtp_buffer),
-            inbound=dtls.inbound_srtp,
-            auth_tag_bytes=dtls.auth_tag_bytes,
-            transport=transport,
+            connection,
             fanout=self.rendition.fanout,
             clock=self._clock,
         )
@@ -313,12 +338,15 @@ class Viewer:
         self._session.begin(lambda error: self.close_soon(f"sending failed: {error}"))
         if self.on_first_frame is not None:
             self.on_first_frame()
+        audio = self._connections.get(self._audio_transport) if self._audio_transport is not None else None
+        if audio is not None:
+            self._session.begin_audio(audio)
         self.update_rendition()
         log.info(
             "camera %s: viewer %s is connected over %s",
             self.camera_id,
             self.id,
-            transport.protocol,
+            connection.transport.protocol,
             extra={"camera": self.camera_id, "viewer": self.id},
         )
 
@@ -328,15 +356,6 @@ class Viewer:
                 self._session.end()
             if self.rendition is not None:
                 self.rendition.close()
-            if self._connecting is not None:
-                if not self._connecting.done():
-                    # asyncio.wait_for before Python 3.12 loses a cancellation that coincides with a datagram. Closing
-                    # the agent ends it in any case.
-                    self.agent.close()
-                self._connecting.cancel()
-                await asyncio.wait([self._connecting])
-            if self._dtls is not None:
-                await self._dtls.stop()
         except Exception:
             log.exception(
                 "camera %s: viewer %s could not be closed cleanly",
@@ -345,7 +364,7 @@ class Viewer:
                 extra={"camera": self.camera_id, "viewer": self.id},
             )
         finally:
-            self.agent.close()
+            await asyncio.gather(*(transport.close() for transport in self.transports))
             self.state = ViewerState.CLOSED
             while self.close_callbacks:
                 self.close_callbacks.pop()()
@@ -361,28 +380,6 @@ class Viewer:
                 extra={"camera": self.camera_id, "viewer": self.id},
             )
 
-    def _on_transport(self, transport: PeerTransport) -> None:
-        if self._session is not None:
-            self._session.move(transport)
-
-    def _on_dtls_state(self) -> None:
-        if self.dtls_state in ("closed", "failed"):
-            self.close_soon("it closed the connection" if self.dtls_state == "closed" else "its DTLS handshake failed")
-
-    def _on_srtp(self, data: bytes) -> None:
-        if self._session is None:
-            return
-        result = self._session.receive(data)
-        if result is RtcpResult.REJECTED:
-            self.srtp_rejected += 1
-        elif result is not RtcpResult.NOT_RTCP:
-            self.agent.on_authenticated_packet()
-            if self._clock.monotonic() - self._chosen_s >= CHOOSE_INTERVAL_S:
-                self.update_rendition()
-            self._log_degraded()
-        if result is RtcpResult.BYE:
-            self.close_soon("it said goodbye")
-
     def _log_degraded(self) -> None:
         """Log that its network has become worse or better."""
         reason = self.degraded
@@ -395,3 +392,12 @@ class Viewer:
                 reason or "its network is good again",
                 extra={"camera": self.camera_id, "viewer": self.id},
             )
+
+
+def _restarted(transport: MediaTransport) -> RestartedTransport:
+    negotiated = transport.negotiated
+    assert negotiated is not None
+    section = negotiated.tagged
+    media_line = f"m={section.kind} 9 {section.protocol} {section.formats[0]}"
+    agent = transport.agent
+    return RestartedTransport(agent.username, agent.password, media_line, section.mid, negotiated.bundle)

@@ -16,9 +16,10 @@ from OpenSSL import SSL
 from playwright.async_api import Page
 
 from gateway.webrtc.ice.tcp import TcpTransport
+from gateway.webrtc.media_transport import CONNECT_TIMEOUT_S, RECONNECT_MAX_S
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.stats import ViewerState
-from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, RECONNECT_MAX_S, Viewer
+from gateway.webrtc.viewer import Viewer
 from tests.browser.test_webrtc_in_chromium import TCP_ONLY
 from tests.gateway.webrtc.ice.test_agent import check
 from tests.gateway.webrtc.relay import TcpRelay
@@ -225,7 +226,8 @@ async def test_a_viewer_that_leaves_during_the_handshake_ends_in_bounded_time(
     viewer = await server.join(camera, await offer(), client_address="192.0.2.9")
     with half_a_handshake(viewer, server.udp_port):
         await eventually(
-            lambda: viewer.dtls_state == "connecting" and viewer.agent.transport is not None, "DTLS has begun"
+            lambda: viewer.transports[0].dtls_state == "connecting" and viewer.agent.transport is not None,
+            "DTLS has begun",
         )
         viewer.tick(viewer._created_s + CONNECT_TIMEOUT_S - 0.1, 0)
         assert viewer.state is ViewerState.NEW

@@ -13,7 +13,7 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import RtspServer
-from tests.support.whep_clients import CLIENTS, NO_PICTURES, Watching
+from tests.support.whep_clients import CLIENTS, NO_PICTURES, Watching, offering
 
 CAMERAS = """
 [cameras.sound]
@@ -38,6 +38,13 @@ record = "never"
 
 H265_CLIENTS = ("pion", "webrtcbin")
 """Those with H.265."""
+
+OTHER_OFFERS = [
+    ("webrtcbin", "none", ("inactive-video", "audio", "video")),
+    ("werift", "disable", ("audio", "video")),
+    ("aiortc", "max-bundle", ("data", "audio", "video")),
+]
+"""Without BUNDLE, each section has a transport of its own."""
 
 ENOUGH = 20
 """Packets that show that a stream flows."""
@@ -104,6 +111,18 @@ async def test_a_client_plays_with_and_without_sound_and_through_a_restart(
         await flows(silent, video, f"{name} plays a camera without sound after the restart")
         assert viewers(gateway) == {"sound": 1, "silent": 1}, "the same connections"
     await eventually(lambda: viewers(gateway) == {"sound": 0, "silent": 0}, f"{name} has left")
+
+
+@pytest.mark.parametrize(("name", "policy", "sections"), OTHER_OFFERS)
+async def test_a_client_plays_with_other_offers(
+    name: str, policy: str, sections: tuple[str, ...], gateway: GatewayProcess
+) -> None:
+    for camera in ("sound", "silent"):
+        gateway.wait_for_state("live", camera)
+    watch = offering(name, policy, *sections)
+    async with watch([f"{gateway.url}/whep/{camera}" for camera in ("sound", "silent")]) as (sound, silent):
+        await flows(sound, {"video", "pictures", "audio"}, f"{name} plays picture and sound")
+        await flows(silent, {"video", "pictures"}, f"{name} plays a camera without sound")
 
 
 @pytest.mark.parametrize("name", H265_CLIENTS)

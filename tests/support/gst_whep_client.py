@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """A third-party WHEP client: GStreamer's webrtcbin, which gathers with libnice and decodes with libav.
 
-    /usr/bin/python3 gst_whep_client.py URL [data]
+    /usr/bin/python3 gst_whep_client.py URL POLICY SECTION...
 
-It runs under the system's Python, where Debian installs ``gi``. It says on standard output, one JSON object a line,
-what pion_client says: first ``{"status", "offer", "answer"}``, then five times a second ``{"kinds": {"video":
-{"packets"}}, "frames", "width", "height"}``, where ``frames`` are decoded pictures. It leaves with DELETE when standard
-input ends.
+The policy is none, balanced, max-compat or max-bundle. A section is audio, video, inactive-audio, inactive-video or
+data, which comes last in the offer. It runs under the system's Python, where Debian installs ``gi``. It says on
+standard output, one JSON object a line, what pion_client says: first ``{"status", "offer", "answer"}``, then five times
+a second ``{"kinds": {"video": {"packets"}}, "frames", "width", "height"}``, where ``frames`` are decoded pictures. It
+leaves with DELETE when standard input ends.
 """
 
 import json
@@ -38,23 +39,25 @@ DECODE = {
 
 
 class Client:
-    def __init__(self, url: str, has_channel: bool) -> None:
+    def __init__(self, url: str, policy: str, *sections: str) -> None:
         self.url = url
-        self.has_channel = has_channel
+        self.has_channel = "data" in sections
         self.resource = ""
         self.has_offered = self.is_posting = False
         self.seen: dict[str, Any] = {"kinds": {}, "frames": 0}
         self.loop = GLib.MainLoop()
         self.pipeline = Gst.Pipeline()
         self.peer = Gst.ElementFactory.make("webrtcbin")
-        self.peer.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
+        Gst.util_set_object_arg(self.peer, "bundle-policy", policy)
         self.pipeline.add(self.peer)
         self.peer.connect("notify::ice-gathering-state", self.gathered)
         self.peer.connect("pad-added", self.watch)
-        direction = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
-        # Audio first: with max-bundle the video section is then bundle-only, with port zero.
-        for caps in (PCMA, VIDEO):
-            self.peer.emit("add-transceiver", direction, Gst.Caps.from_string(caps))
+        directions = GstWebRTC.WebRTCRTPTransceiverDirection
+        for section in sections:
+            if section != "data":
+                direction = directions.INACTIVE if section.startswith("inactive") else directions.RECVONLY
+                caps = Gst.Caps.from_string(VIDEO if section.endswith("video") else PCMA)
+                self.peer.emit("add-transceiver", direction, caps)
         self.peer.connect("on-negotiation-needed", self.offer)
 
     def run(self) -> None:
@@ -134,4 +137,4 @@ class Client:
 
 if __name__ == "__main__":
     Gst.init(None)
-    Client(sys.argv[1], sys.argv[2:] == ["data"]).run()
+    Client(*sys.argv[1:]).run()

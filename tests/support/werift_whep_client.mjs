@@ -1,7 +1,8 @@
 // A third-party WHEP client: werift, a WebRTC stack in TypeScript.
 //
-//   node werift_whep_client.mjs URL [data]
+//   node werift_whep_client.mjs URL POLICY SECTION...
 //
+// The policy is max-compat, max-bundle or disable; a section is audio, video, inactive-audio, inactive-video or data.
 // It says on standard output, one JSON object a line, what pion_client says: first {"status", "offer", "answer"}, then
 // five times a second {"kinds": {"video": {"packets"}}, "keyframes"}. It leaves with DELETE when standard input ends.
 
@@ -12,11 +13,12 @@ const NAL_IDR = 5;
 const NAL_STAP_A = 24;
 const NAL_FU_A = 28;
 
-const endpoint = process.argv[2];
+const [endpoint, bundlePolicy, ...sections] = process.argv.slice(2);
 const seen = { kinds: {}, keyframes: 0, state: "new" };
 const feedback = [{ type: "nack" }, { type: "nack", parameter: "pli" }];
 const peer = new RTCPeerConnection({
   iceServers: [],
+  bundlePolicy,
   iceAdditionalHostAddresses: ["127.0.0.1"],
   codecs: {
     video: [
@@ -52,8 +54,13 @@ function say(message) {
 peer.connectionStateChange.subscribe((state) => {
   seen.state = state;
 });
-for (const kind of ["video", "audio"]) {
-  const transceiver = peer.addTransceiver(kind, { direction: "recvonly" });
+for (const section of sections) {
+  if (section === "data") {
+    peer.createDataChannel("x");
+    continue;
+  }
+  const kind = section.replace("inactive-", "");
+  const transceiver = peer.addTransceiver(kind, { direction: kind === section ? "recvonly" : "inactive" });
   transceiver.onTrack.subscribe((track) => {
     track.onReceiveRtp.subscribe((packet) => {
       seen.kinds[kind] ??= { packets: 0, mime: track.codec?.mimeType };
@@ -62,7 +69,6 @@ for (const kind of ["video", "audio"]) {
     });
   });
 }
-if (process.argv[3] === "data") peer.createDataChannel("x");
 await peer.setLocalDescription(await peer.createOffer());
 const offer = peer.localDescription.sdp;
 const reply = await fetch(endpoint, { method: "POST", body: offer, headers: { "Content-Type": "application/sdp" } });

@@ -10,8 +10,8 @@ Firefox   Debian's has no H.264 decoder for WebRTC. The test calls the H.264 VP8
           packets, asks for others again, plays the sound, and shows no picture
 ========  =====================================================================================================
 
-Each offers audio before video. With a max-bundle policy the video section is then bundle-only, with port zero. Every
-second offer of a client also has a data channel.
+Each offers audio before video. With a max-bundle policy the video section is then bundle-only, with port zero. All but
+the browsers can make other offers, see :func:`offering`.
 """
 
 import asyncio
@@ -84,17 +84,29 @@ class Watching:
 
 
 Client = Callable[[Sequence[str]], AbstractAsyncContextManager[list[Watching]]]
-"""Watches some WHEP endpoints at a time, until the end of the context."""
+"""Watches some WHEP endpoints at a time, until the end of the context. Each second offer has a data channel, too."""
 
 
-def _program(*command: str) -> Client:
+def offering(name: str, policy: str, *sections: str) -> Client:
+    """A client that makes offers of one kind.
+
+    ``policy`` is its bundle policy, in its own words. ``sections`` are ``audio``, ``video``, ``inactive-audio``,
+    ``inactive-video`` and ``data``, in the order in which it adds them. For all but the browsers.
+    """
+    command = PROGRAMS.get(name)
+
     @asynccontextmanager
     async def watch(endpoints: Sequence[str]) -> AsyncIterator[list[Watching]]:
         async with contextlib.AsyncExitStack() as stack:
-            yield [
-                await stack.enter_async_context(_process(*command, endpoint, *["data"] * (number % 2)))
-                for number, endpoint in enumerate(endpoints)
-            ]
+            peers = []
+            for number, endpoint in enumerate(endpoints):
+                wanted = [*sections, *["data"] * (number % 2 and "data" not in sections)]
+                if command is None:
+                    peer = _aiortc_peer(endpoint, policy, wanted)
+                else:
+                    peer = _process(*command, endpoint, policy, *wanted)
+                peers.append(await stack.enter_async_context(peer))
+            yield peers
 
     return watch
 
@@ -136,17 +148,8 @@ async def _process(*command: str) -> AsyncIterator[Watching]:
 
 
 @asynccontextmanager
-async def _aiortc(endpoints: Sequence[str]) -> AsyncIterator[list[Watching]]:
-    async with contextlib.AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(_aiortc_peer(endpoint, has_channel=bool(number % 2)))
-            for number, endpoint in enumerate(endpoints)
-        ]
-
-
-@asynccontextmanager
-async def _aiortc_peer(endpoint: str, *, has_channel: bool) -> AsyncIterator[Watching]:
-    peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+async def _aiortc_peer(endpoint: str, policy: str, sections: Sequence[str]) -> AsyncIterator[Watching]:
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy(policy)))
     seen: Counter[str] = Counter()
     tasks: list[asyncio.Task[None]] = []
 
@@ -157,11 +160,15 @@ async def _aiortc_peer(endpoint: str, *, has_channel: bool) -> AsyncIterator[Wat
                 seen.update([track.kind, "pictures"] if track.kind == "video" else [track.kind])
 
     peer.on("track", lambda track: tasks.append(asyncio.create_task(count(track))))
-    for kind in ("audio", "video"):
-        peer.addTransceiver(kind, direction="recvonly")
-    if has_channel:
-        peer.createDataChannel("x")
     with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+        for section in sections:
+            if section == "data":
+                peer.createDataChannel("x")
+                # Otherwise the channel is the last one in the offer.
+                await peer.setLocalDescription(await peer.createOffer())
+            else:
+                kind = section.removeprefix("inactive-")
+                peer.addTransceiver(kind, direction="recvonly" if kind == section else "inactive")
         await peer.setLocalDescription(await peer.createOffer())
     async with aiohttp.ClientSession(headers={"Content-Type": "application/sdp"}) as http:
         async with http.post(endpoint, data=peer.localDescription.sdp) as reply:
@@ -215,11 +222,17 @@ async def _firefox(endpoints: Sequence[str]) -> AsyncIterator[list[Watching]]:
         yield await _in_page(tab.evaluate, endpoints, disguise=True)
 
 
+PROGRAMS: dict[str, Sequence[str]] = {
+    "pion": (str(PION),),
+    "werift": (NODE, str(SUPPORT / "werift_whep_client.mjs")),
+    "webrtcbin": (SYSTEM_PYTHON, str(SUPPORT / "gst_whep_client.py")),
+}
+
 CLIENTS: dict[str, Client] = {
-    "aiortc": _aiortc,
-    "pion": _program(str(PION)),
-    "werift": _program(NODE, str(SUPPORT / "werift_whep_client.mjs")),
-    "webrtcbin": _program(SYSTEM_PYTHON, str(SUPPORT / "gst_whep_client.py")),
+    "aiortc": offering("aiortc", "max-bundle", "audio", "video"),
+    "pion": offering("pion", "max-bundle", "audio", "video"),
+    "werift": offering("werift", "max-compat", "audio", "video"),
+    "webrtcbin": offering("webrtcbin", "max-bundle", "audio", "video"),
     "chromium": _chromium,
     "firefox": _firefox,
 }

@@ -3,13 +3,13 @@
 The text is written here and not by aiortc, since it is short: each media section has one codec (video: one or two),
 send-only, or is declined. All of our candidates are in it, so that none have to be trickled.
 
-Two kinds of sections carry nothing. A bundled section that is not needed is *idle*: it keeps a port and its place in
-the BUNDLE group. Audio and video are inactive; data channels are accepted, and nothing is sent on them. If it were
-rejected, and it is the tagged one (the first of the group), the transport would move to another section (RFC 9143
-§7.3), which webrtcbin cannot follow; and aiortc with max-bundle connects with the candidates of the last section. Any
-other section is *rejected* with port zero. Both have one format with its rtpmap (data channels: the SCTP port), and the
-transport's attributes. RFC 3264 §6 asks for less, but Pion, aiortc, werift and webrtcbin cannot use an answer without
-them.
+Two kinds of sections carry nothing. A section that is not needed, and is bundled with one that is, is *idle*: it keeps
+a port and its place in the BUNDLE group. Audio and video are inactive; data channels are accepted, and nothing is sent
+on them. If it were rejected, and it is the tagged one (the first of the group), the transport would move to another
+section (RFC 9143 §7.3), which webrtcbin cannot follow; and aiortc with max-bundle connects with the candidates of the
+last section. Any other section is *rejected* with port zero, also one that would have a transport of its own. Both have
+one format with its rtpmap (data channels: the SCTP port), and the transport's attributes. RFC 3264 §6 asks for less,
+but Pion, aiortc, werift and webrtcbin cannot use an answer without them.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ class LocalDescription:
 
     session_id: int
     stream_name: str
-    username: str
-    password: str
+    credentials: tuple[tuple[str, str], ...]
+    """User fragment and password of each transport, the video's first."""
     fingerprint: tuple[str, str]
     candidates: tuple[str, ...]
     video_ssrc: int
@@ -55,38 +55,41 @@ ICE_OPTIONS = "a=ice-options:trickle ice2"
 def write_answer(negotiated: NegotiatedSession, local: LocalDescription) -> str:
     """The text of the answer."""
     accepted = {media.index: media for media in negotiated.accepted}
-    transport = transport_lines(local, "active" if negotiated.dtls_role == "client" else "passive")
-    lines = session_lines(local, negotiated.bundle)
+    transports = [
+        transport_lines(local, "active" if transport.dtls_role == "client" else "passive", place)
+        for place, transport in enumerate(negotiated.transports)
+    ]
+    lines = session_lines(local, *(transport.bundle for transport in negotiated.transports))
     for index, section in enumerate(negotiated.sections):
-        media = accepted.get(index)
-        if media is not None:
+        media, place = accepted.get(index), negotiated.place_of(index)
+        if place is None:
+            lines += _unused_lines(section, 0, transports[0])
+        elif media is None:
+            lines += [*_unused_lines(section, 9, transports[place]), *candidate_lines(local)]
+        else:
             formats = tuple(negotiated.video_formats.values()) if media is negotiated.video else (media,)
-            lines += _accepted_lines(section, formats, transport, local)
+            lines += _accepted_lines(section, formats, transports[place], local)
             with_rtx = any(each.rtx_payload_type is not None for each in formats)
             lines += local.ssrcs(section.kind, with_rtx=with_rtx)
-        elif section.mid in negotiated.bundle:
-            lines += [*_unused_lines(section, 9, transport), *candidate_lines(local)]
-        else:
-            lines += _unused_lines(section, 0, transport)
     return "\r\n".join(lines) + "\r\n"
 
 
-def session_lines(local: LocalDescription, bundle: Sequence[str]) -> list[str]:
-    """The lines before the first media section."""
+def session_lines(local: LocalDescription, *bundles: Sequence[str]) -> list[str]:
+    """The lines before the first media section, with the BUNDLE groups that are not empty."""
     lines = ["v=0", f"o=- {local.session_id} 1 IN IP4 127.0.0.1", "s=-", "t=0 0"]
-    if bundle:
-        lines.append(f"a=group:BUNDLE {' '.join(bundle)}")
+    lines += [f"a=group:BUNDLE {' '.join(bundle)}" for bundle in bundles if bundle]
     return [*lines, "a=ice-lite", f"a=msid-semantic:WMS {local.stream_name}"]
 
 
-def transport_lines(local: LocalDescription, setup: str) -> list[str]:
-    """The ICE and DTLS attributes of a media section.
+def transport_lines(local: LocalDescription, setup: str, place: int = 0) -> list[str]:
+    """The ICE and DTLS attributes of a media section. ``place``: of which transport.
 
     ``rtcp-mux-only`` is there because the WHEP draft requires it.
     """
+    username, password = local.credentials[place]
     return [
-        f"a=ice-ufrag:{local.username}",
-        f"a=ice-pwd:{local.password}",
+        f"a=ice-ufrag:{username}",
+        f"a=ice-pwd:{password}",
         ICE_OPTIONS,
         f"a=fingerprint:{local.fingerprint[0]} {local.fingerprint[1]}",
         f"a=setup:{setup}",

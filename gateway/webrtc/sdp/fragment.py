@@ -1,10 +1,11 @@
 """Trickled candidates and ICE restarts: SDP fragments (RFC 8840), as WHEP carries them.
 
 An ICE-lite agent needs none of the viewer's candidates: their syntax is checked, and they are dropped. What matters is
-the ICE user fragment: one that differs from the session's is an ICE restart (RFC 8839 §4.4.1.1.1).
+the ICE user fragment: one that differs from the session's is an ICE restart (RFC 8839 §4.4.1.1.1). It holds for the
+media section above it, and before the first one for all (RFC 8840 §4.4).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import BadRequestError
@@ -14,13 +15,29 @@ FRAGMENT_MAX_LINES = 256
 """A browser has about ten candidates."""
 
 
+Credentials = tuple[str | None, str | None]
+"""User fragment and password."""
+
+_NONE: Credentials = None, None
+
+
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A parsed fragment. ``username`` and ``password`` are ``None`` if it has none."""
+    """A parsed fragment."""
 
-    username: str | None
-    password: str | None
+    sections: Mapping[str | None, Credentials]
+    """Those that have any, by identification tag. ``None``: for all sections, or for one without a tag."""
     candidates: int
+
+    def credentials(self, mids: Collection[str]) -> Credentials:
+        """Those of the transport of these sections, as far as the fragment has any."""
+        own = (each for mid, each in self.sections.items() if mid in mids)
+        return next(own, self.sections.get(None, _NONE))
+
+    @property
+    def any_credentials(self) -> Credentials:
+        """The last ones, whatever section they are of."""
+        return next(reversed(list(self.sections.values())), _NONE)
 
 
 def parse_fragment(text: str) -> Fragment:
@@ -30,26 +47,35 @@ def parse_fragment(text: str) -> Fragment:
         raise BadRequestError("the fragment is empty")
     if len(lines) > FRAGMENT_MAX_LINES:
         raise BadRequestError(f"the fragment has more than {FRAGMENT_MAX_LINES} lines")
-    values: dict[str, str] = {}
+    sections: list[dict[str, str]] = [{}]
     candidates = 0
     for line in lines:
         if len(line) < 2 or line[1] != "=" or not line[0].isalpha():
             raise BadRequestError("the fragment is not SDP: a line is not of the form type=value")
         name, _, value = line[2:].partition(":")
-        if line[0] != "a":
-            continue
-        if name == "candidate":
+        if line[0] == "m":
+            sections.append({})
+        elif line[0] == "a" and name == "candidate":
             check_candidate(value)
             candidates += 1
-        elif name in ("ice-ufrag", "ice-pwd"):
-            values[name] = value
-    username, password = values.get("ice-ufrag"), values.get("ice-pwd")
+        elif line[0] == "a" and name in ("mid", "ice-ufrag", "ice-pwd"):
+            sections[-1][name] = value
+    found: dict[str | None, Credentials] = {}
+    for section in sections:
+        credentials = _credentials(section)
+        if credentials != _NONE:
+            found[section.get("mid")] = credentials
+    return Fragment(found, candidates)
+
+
+def _credentials(section: Mapping[str, str]) -> Credentials:
+    username, password = section.get("ice-ufrag"), section.get("ice-pwd")
     # RFC 8839 §5.4: at least 4 and 22 characters, 256 at most.
     if username is not None and not 4 <= len(username) <= 256:
         raise BadRequestError("the fragment's ice-ufrag is not 4 to 256 characters long")
     if password is not None and not 22 <= len(password) <= 256:
         raise BadRequestError("the fragment's ice-pwd is not 22 to 256 characters long")
-    return Fragment(username, password, candidates)
+    return username, password
 
 
 def check_candidate(value: str) -> None:
@@ -60,19 +86,30 @@ def check_candidate(value: str) -> None:
         raise BadRequestError("a candidate is not of the form of RFC 8839 §5.1")
 
 
-def write_fragment(
-    username: str, password: str, media_line: str, mid: str, bundle: Sequence[str], candidates: Sequence[str]
-) -> str:
-    """Our ICE parameters after a restart (RFC 9725 §4.3.3), under the media section that has the transport.
+@dataclass(frozen=True, slots=True)
+class RestartedTransport:
+    """Our ICE parameters of one transport after a restart, and the media section that has the transport.
 
     ``mid`` and ``bundle`` are empty if the offer has none.
     """
+
+    username: str
+    password: str
+    media_line: str
+    mid: str
+    bundle: Sequence[str]
+
+
+def write_fragment(transports: Sequence[RestartedTransport], candidates: Sequence[str]) -> str:
+    """Our ICE parameters after a restart (RFC 9725 §4.3.3), each under the media section that has the transport."""
     lines = ["a=ice-lite", ICE_OPTIONS]
-    if bundle:
-        lines.append(f"a=group:BUNDLE {' '.join(bundle)}")
-    if mid:
-        lines += [media_line, f"a=mid:{mid}"]
-    lines += [f"a=ice-ufrag:{username}", f"a=ice-pwd:{password}"]
-    lines += [f"a=candidate:{candidate}" for candidate in candidates]
-    lines.append("a=end-of-candidates")
+    lines += [f"a=group:BUNDLE {' '.join(each.bundle)}" for each in transports if each.bundle]
+    for each in transports:
+        if each.mid or len(transports) > 1:
+            lines.append(each.media_line)
+        if each.mid:
+            lines.append(f"a=mid:{each.mid}")
+        lines += [f"a=ice-ufrag:{each.username}", f"a=ice-pwd:{each.password}"]
+        lines += [f"a=candidate:{candidate}" for candidate in candidates]
+        lines.append("a=end-of-candidates")
     return "\r\n".join(lines) + "\r\n"

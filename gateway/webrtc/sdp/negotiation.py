@@ -1,9 +1,12 @@
 """Finds what an offer and a camera have in common (RFC 8829 §5.3).
 
 Theory of operation. For each media section of the offer either one codec is accepted, send-only, or the section is
-declined. Of video a second codec may be accepted, which another rendition of the camera has: what is sent may change to
-any payload type of the answer at any time (RFC 3264 §8.3.2). Everything runs over one bundled transport (RFC 9143) with
-multiplexed RTCP (RFC 5761). Which codec fits is decided in :mod:`gateway.webrtc.sdp.codecs`.
+declined. One section of video is accepted, and one of sound: if possible one that is bundled with the video (RFC 9143),
+so that both share a transport; else one with a transport of its own, as clients without BUNDLE offer it. An inactive
+section that is bundled with neither has its transport, too: without it, webrtcbin mistakes the next section for it.
+Of video a second codec may be accepted, which another rendition of the camera has: what is sent may change to any
+payload type of the answer at any time (RFC 3264 §8.3.2). RTCP is always multiplexed (RFC 5761). Which codec fits is
+decided in :mod:`gateway.webrtc.sdp.codecs`.
 """
 
 import contextlib
@@ -44,6 +47,9 @@ _CHOOSE = {"h264": choose_h264, "hevc": choose_h265}
 _PARAMETERS = {"h264": h264_parameters, "hevc": h265_parameters}
 """Of :data:`VIDEO_NAMES`: the format for a camera's video, and the answer's parameters."""
 
+INACTIVE_TRANSPORTS_MAX = 2
+"""Each costs a handshake. Sections beyond it are rejected."""
+
 _EXTENSION_ID_MAX = 14
 """Beyond it would take two-byte headers (RFC 8285 §4.3)."""
 
@@ -68,8 +74,8 @@ class NegotiatedMedia:
 
 
 @dataclass(slots=True, frozen=True)
-class NegotiatedSession:
-    """What an offer and a camera have in common, and the remote ICE and DTLS parameters."""
+class NegotiatedTransport:
+    """One transport, ICE with DTLS over it: that of a BUNDLE group, or of a single section."""
 
     remote_username: str
     remote_password: str
@@ -77,15 +83,37 @@ class NegotiatedSession:
     """Pairs of hash name and value, all of one hash. The viewer's certificate must have one of them."""
     dtls_role: str
     """Ours: ``server`` if the offer leaves the choice, since Chromium repeats a lost ClientHello after 50 ms."""
+    tagged: OfferedSection
+    """The section whose attributes the transport has: the first of the BUNDLE group (RFC 9143 §7.3)."""
+    bundle: tuple[str, ...]
+    """The identification tags of the sections that share it, in the order of the offer's group, if any."""
+    has_data_channels: bool
+    """Whether a section for data channels shares it."""
+
+
+@dataclass(slots=True, frozen=True)
+class NegotiatedSession:
+    """What an offer and a camera have in common."""
+
     sections: tuple[OfferedSection, ...]
     """Every media section of the offer, in order."""
-    bundle: tuple[str, ...]
-    """The identification tags of the sections that share the transport, in the order of the offer's group, if any."""
+    transport: NegotiatedTransport
+    """The video's, and the sound's if they are bundled."""
     video: NegotiatedMedia
     audio: NegotiatedMedia | None
     audio_codec: AudioCodec | None
     video_formats: Mapping[str, NegotiatedMedia]
     """What the video may be sent as: :attr:`video` first, then other codecs. By FFmpeg's name of the codec."""
+    audio_transport: NegotiatedTransport | None = None
+    """The sound's own; ``None`` if there is none."""
+    inactive_transports: tuple[NegotiatedTransport, ...] = ()
+    """Those that carry nothing."""
+
+    @property
+    def transports(self) -> tuple[NegotiatedTransport, ...]:
+        """The video's first, then the sound's own, then those that carry nothing."""
+        own = () if self.audio_transport is None else (self.audio_transport,)
+        return (self.transport, *own, *self.inactive_transports)
 
     @property
     def accepted(self) -> tuple[NegotiatedMedia, ...]:
@@ -102,50 +130,55 @@ class NegotiatedSession:
         accepted = replace(section, codecs=tuple(each for each in section.codecs if each.payload_type in types))
         return _format(accepted, video, "") is not None
 
-    @property
-    def has_data_channels(self) -> bool:
-        """Whether a section for data channels shares the transport."""
-        return any(section.is_data_channel and section.mid in self.bundle for section in self.sections)
+    def place_of(self, index: int) -> int | None:
+        """Which of :attr:`transports` a section of the offer uses; ``None``: it is rejected."""
+        section = self.sections[index]
+        if self.audio is not None and self.audio.index == index:
+            return 0 if self.audio_transport is None else 1
+        places = (
+            place
+            for place, transport in enumerate(self.transports)
+            if section is transport.tagged or section.mid in transport.bundle
+        )
+        return next(places, None)
 
-    @property
-    def tagged(self) -> OfferedSection:
-        """The section whose attributes the transport has: the first of the BUNDLE group (RFC 9143 §7.3)."""
-        tagged = next((section for section in self.sections if section.mid in self.bundle[:1]), None)
-        return tagged or self.sections[self.video.index]
 
-
-def negotiate(offer: Offer, info: StreamInfo, camera_id: str, others: Sequence[VideoInfo] = ()) -> NegotiatedSession:
+def negotiate(
+    offer: Offer,
+    info: StreamInfo,
+    camera_id: str,
+    others: Sequence[VideoInfo] = (),
+    *,
+    may_have_own_transports: bool = True,
+) -> NegotiatedSession:
     """Choose the codecs. ``others`` is what the camera may send later.
 
-    Raises ``BadRequestError``, or ``NegotiationError`` with the reason.
+    Without ``may_have_own_transports`` only what is bundled with the video is accepted. Raises ``BadRequestError``, or
+    ``NegotiationError`` with the reason.
     """
     check_video(info.video, camera_id)
-    section, codec = _choose_video(offer, info.video, camera_id)
-    media = offer.sections[section]
-    bundle = _bundle(offer, media)
-    # Bundled sections use the transport of the tagged one, whatever they say themselves (RFC 9143 §7.3).
-    tagged = next((item for item in offer.sections if item.mid in bundle[:1]), media)
-    transport = tagged.transport.or_else(media.transport)
-    fingerprints = _check_transport(transport)
+    index, codec = _choose_video(offer, info.video, camera_id)
+    section = offer.sections[index]
+    transport = _transport_of(offer, section)
     if offer.is_ice_lite:
         raise NegotiationError("the offer is ICE-lite, and so is the gateway: neither side would send checks")
-    formats = {info.video.codec: _video(section, media, codec, info.video)}
+    formats = {info.video.codec: _video(index, section, codec, info.video)}
     for other in others:
-        if other.codec not in formats and (codec_of_other := _format(media, other, camera_id)) is not None:
-            formats[other.codec] = _video(section, media, codec_of_other, other)
-    audio, audio_codec = _choose_audio(offer, info.audio, media)
-    return NegotiatedSession(
-        remote_username=transport.username,
-        remote_password=transport.password,
-        fingerprints=fingerprints,
-        dtls_role="client" if transport.setup == "passive" else "server",
+        if other.codec not in formats and (codec_of_other := _format(section, other, camera_id)) is not None:
+            formats[other.codec] = _video(index, section, codec_of_other, other)
+    audio, audio_codec, audio_transport = _choose_audio(
+        offer, info.audio, section, may_have_transport=may_have_own_transports
+    )
+    negotiated = NegotiatedSession(
         sections=offer.sections,
-        bundle=bundle,
+        transport=transport,
         video=formats[info.video.codec],
         audio=audio,
         audio_codec=audio_codec,
         video_formats=formats,
+        audio_transport=audio_transport,
     )
+    return _with_inactive(negotiated, offer) if may_have_own_transports else negotiated
 
 
 def check_video(video: VideoInfo, camera_id: str) -> None:
@@ -164,6 +197,23 @@ def refuse_b_frames(camera_id: str) -> NegotiationError:
         f"camera {camera_id} sends B-frames, which WebRTC cannot carry; use HLS or MJPEG, or set the camera to the"
         " baseline profile or to no B-frames",
         OTHER_TRANSPORTS,
+    )
+
+
+def _transport_of(offer: Offer, section: OfferedSection) -> NegotiatedTransport:
+    """The transport of a section, and of all that is bundled with it. Raises what :func:`negotiate` raises."""
+    bundle = _bundle(offer, section)
+    # Bundled sections use the transport of the tagged one, whatever they say themselves (RFC 9143 §7.3).
+    tagged = next((item for item in offer.sections if item.mid in bundle[:1]), section)
+    transport = tagged.transport.or_else(section.transport)
+    return NegotiatedTransport(
+        remote_username=transport.username,
+        remote_password=transport.password,
+        fingerprints=_check_transport(transport),
+        dtls_role="client" if transport.setup == "passive" else "server",
+        tagged=tagged,
+        bundle=bundle,
+        has_data_channels=any(item.is_data_channel and item.mid in bundle for item in offer.sections),
     )
 
 
@@ -187,15 +237,15 @@ def _check_transport(transport: TransportParameters) -> tuple[tuple[str, str], .
     return tuple(item for item in transport.fingerprints if item[0] == preferred)
 
 
-def _bundle(offer: Offer, video: OfferedSection) -> tuple[str, ...]:
-    """What stays in the BUNDLE group: of the video's group, all that is audio, video, or a data channel.
+def _bundle(offer: Offer, accepted: OfferedSection) -> tuple[str, ...]:
+    """What stays in a BUNDLE group: of an accepted section's group, all that is audio, video, or a data channel.
 
-    Empty if the offer bundles the video with nothing: an answer has no group of its own (RFC 9143 §7.3).
+    Empty if the offer bundles the section with nothing: an answer has no group of its own (RFC 9143 §7.3).
     """
     usable = {
         section.mid for section in offer.sections if section.is_offered and (section.codecs or section.is_data_channel)
     }
-    return tuple(mid for mid in offer.bundle_of(video) if mid in usable)
+    return tuple(mid for mid in offer.bundle_of(accepted) if mid in usable)
 
 
 def _receives(section: OfferedSection, kind: str) -> bool:
@@ -234,21 +284,47 @@ def _video(index: int, section: OfferedSection, codec: OfferedCodec, video: Vide
     return _media(index, section, codec, _PARAMETERS[video.codec](codec, video), (MID, PLAYOUT_DELAY))
 
 
-def _choose_audio(
-    offer: Offer, audio: AudioInfo | None, video: OfferedSection
-) -> tuple[NegotiatedMedia | None, AudioCodec | None]:
-    """Choose the audio section and codec. The section must be bundled with the video's transport."""
+_Audio = tuple[NegotiatedMedia | None, AudioCodec | None, NegotiatedTransport | None]
+
+
+def _choose_audio(offer: Offer, audio: AudioInfo | None, video: OfferedSection, *, may_have_transport: bool) -> _Audio:
+    """Choose the audio section and codec, and the section's transport unless it is the video's.
+
+    A section that is bundled with the video comes first. A transport that cannot be used costs the sound only.
+    """
     bundle = offer.bundle_of(video)
-    if audio is None or not bundle:
-        return None, None
+    fitting = []
     for place, section in enumerate(offer.sections):
-        if not _receives(section, "audio") or section.mid not in bundle:
+        if audio is not None and _receives(section, "audio"):
+            chosen = choose_audio(section, audio)
+            if chosen is not None:
+                codec, name = chosen
+                media = _media(place, section, codec, audio_parameters(codec, audio), (MID,))
+                fitting.append((section, media, name))
+    for section, media, name in fitting:
+        if section.mid in bundle:
+            return media, name, None
+    for section, media, name in fitting if may_have_transport else ():
+        try:
+            transport = _transport_of(offer, section)
+        except (BadRequestError, NegotiationError):
             continue
-        chosen = choose_audio(section, audio)
-        if chosen is not None:
-            codec, name = chosen
-            return _media(place, section, codec, audio_parameters(codec, audio), (MID,)), name
-    return None, None
+        # The numbers count all packets of one transport, and the sound alone needs no estimate.
+        extensions = {uri: identifier for uri, identifier in media.extensions.items() if uri != TRANSPORT_CC}
+        return replace(media, extensions=extensions, feedback=()), name, transport
+    return None, None, None
+
+
+def _with_inactive(negotiated: NegotiatedSession, offer: Offer) -> NegotiatedSession:
+    """The same, with the transports of the inactive sections that have none yet."""
+    for index, section in enumerate(offer.sections):
+        is_inactive = section.is_offered and section.codecs and section.direction == "inactive"
+        is_full = len(negotiated.inactive_transports) >= INACTIVE_TRANSPORTS_MAX
+        if is_inactive and not is_full and negotiated.place_of(index) is None:
+            with contextlib.suppress(BadRequestError, NegotiationError):
+                transports = (*negotiated.inactive_transports, _transport_of(offer, section))
+                negotiated = replace(negotiated, inactive_transports=transports)
+    return negotiated
 
 
 def _media(

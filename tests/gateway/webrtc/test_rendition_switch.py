@@ -18,6 +18,7 @@ from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import load_settings
 from gateway.webrtc.fanout import CameraFanout
+from gateway.webrtc.media_transport import SrtpConnection
 from gateway.webrtc.rendition_switch import AVOID_S, PATIENCE_S, RenditionRequest, preferred
 from gateway.webrtc.sdp.negotiation import negotiate
 from gateway.webrtc.sdp.offer import parse_offer
@@ -49,10 +50,7 @@ class Scene:
             negotiate(parse_offer(HEAD + formats), INFO, "door", others),
             LocalSsrcs(1, 2, 3),
             "door",
-            outbound=srtp(),
-            inbound=PlainSession(),
-            auth_tag_bytes=16,
-            transport=self.wire,
+            SrtpConnection(srtp(), PlainSession(), 16, self.wire),
             fanout=self.fanouts[RenditionName.MAIN],
             clock=self.clock,
         )

@@ -16,9 +16,10 @@ from av import VideoFrame
 
 from gateway.errors import NegotiationError, NotFoundError, SettingsError, UnavailableError
 from gateway.status import TranscodeState
+from gateway.webrtc.media_transport import CONNECT_TIMEOUT_S, CONSENT_TIMEOUT_S
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.stats import Totals, ViewerState
-from gateway.webrtc.viewer import CONNECT_TIMEOUT_S, CONSENT_TIMEOUT_S, Viewer
+from gateway.webrtc.viewer import Viewer
 from tests.gateway.webrtc.ice.test_agent import check
 from tests.support.eventually import eventually
 from tests.support.manual_clock import OffsetClock

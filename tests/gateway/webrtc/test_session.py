@@ -9,6 +9,7 @@ from pylibsrtp import Session
 from gateway.hub import PacketHub
 from gateway.media import AudioInfo, StreamInfo
 from gateway.webrtc.fanout import CameraFanout
+from gateway.webrtc.media_transport import SrtpConnection
 from gateway.webrtc.sdp.negotiation import PLAYOUT_DELAY, TRANSPORT_CC, negotiate
 from gateway.webrtc.sdp.offer import parse_offer
 from gateway.webrtc.session import LocalSsrcs, MediaSession
@@ -49,10 +50,7 @@ async def test_every_packet_says_that_it_is_to_be_shown_at_once(is_offered: bool
         negotiate(parse_offer(HEAD + offered), INFO, "door"),
         LocalSsrcs(1, 2, 3),
         "door",
-        outbound=srtp(),
-        inbound=PlainSession(),
-        auth_tag_bytes=16,
-        transport=wire,
+        SrtpConnection(srtp(), PlainSession(), 16, wire),
         fanout=CameraFanout(hub, clock, lambda reason: None),
         clock=clock,
     )
@@ -79,10 +77,7 @@ class Scene:
             negotiate(parse_offer(HEAD + video), info, "door"),
             LocalSsrcs(1, 2, 3),
             "door",
-            outbound=srtp(),
-            inbound=PlainSession(),
-            auth_tag_bytes=16,
-            transport=self.wire,
+            SrtpConnection(srtp(), PlainSession(), 16, self.wire),
             fanout=self.fanout,
             clock=self.clock,
         )

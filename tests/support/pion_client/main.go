@@ -1,8 +1,9 @@
 // A third-party WHEP client: Pion, the WebRTC stack of MediaMTX, go2rtc and LiveKit.
 //
-//	pion_client URL [data]
+//	pion_client URL POLICY SECTION...
 //
-// It speaks on standard output, one JSON object a line: first {"status", "offer", "answer"}, then every second
+// The policy is balanced, max-compat or max-bundle; a section is audio, video or data, which comes last in the offer. It
+// speaks on standard output, one JSON object a line: first {"status", "offer", "answer"}, then every second
 // {"kinds": {"video": {"packets", "mime"}}, "keyframes"}. It leaves with DELETE when standard input ends.
 package main
 
@@ -48,7 +49,11 @@ func main() {
 	api := webrtc.NewAPI(
 		webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(interceptors), webrtc.WithSettingEngine(settings),
 	)
-	peer, err := api.NewPeerConnection(webrtc.Configuration{})
+	policy := map[string]webrtc.BundlePolicy{
+		"balanced": webrtc.BundlePolicyBalanced, "max-compat": webrtc.BundlePolicyMaxCompat,
+		"max-bundle": webrtc.BundlePolicyMaxBundle,
+	}
+	peer, err := api.NewPeerConnection(webrtc.Configuration{BundlePolicy: policy[os.Args[2]]})
 	must(err)
 	seen := &report{Kinds: map[string]*media{}}
 	peer.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { seen.watch(track) })
@@ -57,12 +62,13 @@ func main() {
 		defer seen.Unlock()
 		seen.State = state.String()
 	})
-	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
-		_, err = peer.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
-		must(err)
-	}
-	if len(os.Args) > 2 && os.Args[2] == "data" {
-		_, err = peer.CreateDataChannel("x", nil)
+	for _, section := range os.Args[3:] {
+		if section == "data" {
+			_, err = peer.CreateDataChannel("x", nil)
+		} else {
+			init := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
+			_, err = peer.AddTransceiverFromKind(webrtc.NewRTPCodecType(section), init)
+		}
 		must(err)
 	}
 	resource := join(peer, endpoint)

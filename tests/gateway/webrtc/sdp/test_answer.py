@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.errors import BadRequestError, NegotiationError
 from gateway.media import AudioInfo, StreamInfo
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
-from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
+from gateway.webrtc.sdp.fragment import RestartedTransport, check_candidate, parse_fragment, write_fragment
 from gateway.webrtc.sdp.negotiation import TRANSPORT_CC, NegotiatedSession, negotiate
 from gateway.webrtc.sdp.offer import parse_offer
 from tests.gateway.webrtc.wire import INFO
@@ -75,7 +75,14 @@ a=sctp-port:5000
 """
 
 LOCAL = LocalDescription(
-    1, "door", "user", "password" * 3, ("sha-256", FINGERPRINT), ("1 1 udp 2 192.0.2.1 8189 typ host",), 1, 2, 3
+    session_id=1,
+    stream_name="door",
+    credentials=(("user", "password" * 3), ("other", "different" * 3)),
+    fingerprint=("sha-256", FINGERPRINT),
+    candidates=("1 1 udp 2 192.0.2.1 8189 typ host",),
+    video_ssrc=1,
+    rtx_ssrc=2,
+    audio_ssrc=3,
 )
 
 
@@ -168,8 +175,8 @@ def test_without_nack_there_is_no_rtx() -> None:
 
 
 def test_the_dtls_role_is_the_one_the_offer_does_not_take() -> None:
-    assert meet(HEAD.replace("actpass", "active") + VIDEO).dtls_role == "server"
-    assert meet(HEAD.replace("actpass", "passive") + VIDEO).dtls_role == "client"
+    assert meet(HEAD.replace("actpass", "active") + VIDEO).transport.dtls_role == "server"
+    assert meet(HEAD.replace("actpass", "passive") + VIDEO).transport.dtls_role == "client"
     assert "a=setup:active" in write_answer(meet(HEAD.replace("actpass", "passive") + VIDEO), LOCAL)
 
 
@@ -187,12 +194,6 @@ def test_the_dtls_role_is_the_one_the_offer_does_not_take() -> None:
 def test_audio_is_sent_unchanged_if_possible_else_as_opus(audio: AudioInfo | None, payload_type: int | None) -> None:
     track = meet(HEAD + VIDEO + AUDIO, sends(audio=audio)).audio
     assert (track.payload_type if track else None) == payload_type
-
-
-def test_audio_that_is_not_bundled_is_left_out() -> None:
-    offer = HEAD.replace("BUNDLE 0 1", "BUNDLE 0") + VIDEO + AUDIO
-    assert meet(offer, sends(audio=AudioInfo("aac", "", 16_000, 1))).audio is None
-    assert answer(offer, sends(audio=AudioInfo("aac", "", 16_000, 1))).media[1].port == 0
 
 
 def test_audio_before_video_and_a_mid_with_a_name() -> None:
@@ -294,7 +295,7 @@ def test_a_fragment_with_candidates() -> None:
         "a=candidate:3471623853 1 udp 2122194687 f2c1.local 61765 typ host\r\na=end-of-candidates\r\n"
     )
     parsed = parse_fragment(text)
-    assert (parsed.username, parsed.candidates) == ("EsAw", 2)
+    assert (parsed.any_credentials[0], parsed.candidates) == ("EsAw", 2)
 
 
 @pytest.mark.parametrize(
@@ -307,12 +308,23 @@ def test_text_that_is_not_a_fragment_is_a_bad_request(text: str) -> None:
 
 
 def test_our_own_fragment_can_be_read() -> None:
-    line = "m=video 9 UDP/TLS/RTP/SAVPF 96"
-    assert "BUNDLE" not in write_fragment("abcd", "x" * 24, line, "0", (), LOCAL.candidates)
-    text = write_fragment("abcd", "x" * 24, line, "0", ("0",), LOCAL.candidates)
-    parsed = parse_fragment(text)
-    assert (parsed.username, parsed.password, parsed.candidates) == ("abcd", "x" * 24, 1)
+    video = RestartedTransport(
+        "abcd",
+        "x" * 24,
+        "m=video 9 UDP/TLS/RTP/SAVPF 96",
+        "0",
+        (),
+    )
+    audio = RestartedTransport("efgh", "y" * 24, "m=audio 9 UDP/TLS/RTP/SAVPF 8", "1", ("1", "2"))
+    text = write_fragment([video], LOCAL.candidates)
+    assert "BUNDLE" not in text
     assert "a=mid:0" in text
+    parsed = parse_fragment(text)
+    assert (parsed.any_credentials, parsed.candidates) == (("abcd", "x" * 24), 1)
+    parsed = parse_fragment(write_fragment([video, audio], LOCAL.candidates))
+    assert parsed.credentials({"0"}) == ("abcd", "x" * 24)
+    assert parsed.credentials({"1", "2"}) == ("efgh", "y" * 24)
+    assert parsed.credentials({"3"}) == (None, None)
 
 
 WIDE = f"a=extmap:3 {TRANSPORT_CC}"

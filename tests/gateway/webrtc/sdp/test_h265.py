@@ -6,17 +6,13 @@ import pytest
 
 from gateway.errors import NegotiationError
 from gateway.media import StreamInfo
-from gateway.webrtc.sdp.answer import LocalDescription, write_answer
+from gateway.webrtc.sdp.answer import write_answer
 from gateway.webrtc.sdp.counter_offer import write_counter_offer
 from gateway.webrtc.sdp.h265 import stream_profile
 from gateway.webrtc.sdp.negotiation import NegotiatedSession, negotiate
 from gateway.webrtc.sdp.offer import parse_offer
+from tests.gateway.webrtc.sdp.test_answer import FINGERPRINT, LOCAL
 from tests.gateway.webrtc.wire import INFO
-
-FINGERPRINT = ":".join(["AB"] * 32)
-LOCAL = LocalDescription(
-    1, "door", "user", "password" * 3, ("sha-256", FINGERPRINT), ("1 1 udp 2 192.0.2.1 8189 typ host",), 1, 2, 3
-)
 
 MAIN_1080P = "hvc1.1.6.L120.B0"
 MAIN_4K = "hvc1.1.6.L153.B0"
