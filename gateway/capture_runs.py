@@ -2,7 +2,7 @@
 
 Rules:
 
-1. A run without a video packet for ``CAPTURE_TIMEOUT`` is ended, even if the engine does not end it.
+1. A run without video for ``CAPTURE_TIMEOUT`` is ended, even if the engine does not end it.
 2. Runs are numbered from 1 for the life of the process (:attr:`gateway.media.Packet.run`).
 """
 
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from gateway.capture.counters import CaptureCounters
-from gateway.capture.engine import CaptureSource, EngineFactory
+from gateway.capture.engine import AsyncCaptureEngine, CaptureSource, EngineFactory
 from gateway.capture.runner import AsyncEngineRunner, EngineRunner, engine_runner
 from gateway.clock import Clock
 from gateway.errors import CameraTimeoutError
@@ -52,6 +52,12 @@ class CaptureRuns:
         """Packets dropped because the event loop was behind, in all runs."""
         return self._handover_dropped + (self._runner.dropped if self._runner is not None else 0)
 
+    @property
+    def problem(self) -> str | None:
+        """Why the present run has no video, where the engine says so."""
+        engine = self._runner.engine if self._runner is not None else None
+        return engine.problem if isinstance(engine, AsyncCaptureEngine) else None
+
     async def pull(self, source_of_run: Callable[[int], CaptureSource], engine_factory: EngineFactory) -> None:
         """One run, from opening to its end. Raises a :class:`~gateway.errors.CaptureError`."""
         self._run += 1
@@ -65,7 +71,7 @@ class CaptureRuns:
         limit_s = source.timeout_s + ENGINE_GRACE_S
         try:
             while not ended.done():
-                silent_s = self._clock.monotonic() - self.last_video_s
+                silent_s = self._clock.monotonic() - max(self.last_video_s, _video_at(runner))
                 if silent_s > limit_s:
                     raise CameraTimeoutError(
                         f"no frame came for {silent_s:.1f} s; check the camera, or raise CAPTURE_TIMEOUT"
@@ -85,3 +91,8 @@ class CaptureRuns:
         if packet.is_video:
             self.last_video_s = self._clock.monotonic()
         self._packet_sink(packet)
+
+
+def _video_at(runner: EngineRunner | AsyncEngineRunner) -> float:
+    """When video last came, as far as the engine knows: before its first keyframe, it has no packets."""
+    return runner.engine.video_at if isinstance(runner.engine, AsyncCaptureEngine) else 0.0

@@ -163,10 +163,17 @@ class Rendition:
                 async with asyncio.timeout(0.0 if hopeless else max(0.0, deadline - self._clock.monotonic())):
                     await self._progress.wait()
             except TimeoutError:
-                why = self.session.error_message or "its first frame is not there yet"
+                why = self.error_message or "its first frame is not there yet"
                 raise UnavailableError(f"camera {self.label} is {self.session.state}: {why}", retry_after_s=2) from None
 
     # --- status
+
+    @property
+    def error_message(self) -> str | None:
+        """Why there is no video, as a sentence; ``None`` while the camera is live, and while it is just connecting."""
+        if self.session.state is SessionState.LIVE:
+            return None
+        return self.runs.problem or self.session.error_message
 
     def status(self) -> StreamStatus:
         """The stream now."""
@@ -176,7 +183,7 @@ class Rendition:
             state=self.session.state,
             is_active=self.session.is_active,
             rtsp_url=self.session.rtsp_url,
-            error_message=self.session.error_message,
+            error_message=self.error_message,
             down_since=self._down_since(),
             viewers=dict(self.viewers),
             codec=info.video.codec if info else None,

@@ -130,11 +130,17 @@ def unusable_codec(url: CameraUrl, names: str) -> NoVideoError:
     )
 
 
-def no_keyframe(url: CameraUrl, waited_s: float) -> NoVideoError:
-    """The error for a camera whose packets come without a keyframe."""
-    return NoVideoError(
-        f"the camera at {host_and_port(url)} has sent no keyframe with its parameter sets for {waited_s:g} s; set its"
-        " keyframe interval to 1 or 2 seconds"
+class NoKeyframeError(NoVideoError):
+    """The camera sends video without a keyframe."""
+
+
+def no_keyframe(url: CameraUrl, waited_s: float, asked: int = 0) -> NoKeyframeError:
+    """The error for a camera whose packets come without a keyframe, which it was ``asked`` for so many times."""
+    in_vain = f", although it was asked for one {asked} times by RTCP" if asked else ""
+    return NoKeyframeError(
+        f"the camera at {host_and_port(url)} has sent no keyframe with its parameter sets for {waited_s:.0f} s"
+        f"{in_vain}; set its keyframe interval (I-frame interval, GOP) to 1 or 2 seconds, and switch off its smart"
+        " codec"
     )
 
 

@@ -88,6 +88,16 @@ class AsyncCaptureEngine(ABC):
         self.clock = clock
         self.counters = CaptureCounters()
 
+    @property
+    def video_at(self) -> float:
+        """When the newest sign of working video came, in monotonic seconds, also of video that cannot be passed on."""
+        return 0.0
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no video yet although the camera is connected, in a sentence; ``None`` where that is usual."""
+        return None
+
     @abstractmethod
     async def run(self, on_packet: Callable[[Packet], None]) -> None:
         """Open the source and hand over its packets until it ends. Raises as :meth:`CaptureEngine.packets`.

@@ -14,6 +14,8 @@ Rules:
 3. The format of sound is that in which it comes, of those that are announced or that it brings itself. Where that is
    not certain, video waits for the first sound, for :data:`SOUND_WAIT_S` at most, so that the stream begins with its
    right description. Otherwise a stream of another description begins with the next keyframe.
+4. Where no keyframe comes for :data:`INTRA_WAIT_S`, although the camera was asked, pictures of I slices alone are taken
+   for keyframes, until there is one.
 """
 
 import logging
@@ -40,6 +42,9 @@ log = logging.getLogger(__name__)
 KEYFRAME_WAIT_S = 12.0
 """How long a keyframe is awaited after a loss, in seconds: longer than the GOP of most cameras."""
 
+
+INTRA_WAIT_S = 6.0
+"""Rule 4, in seconds: two requests have had time to be answered (:mod:`gateway.capture.keyframe_requests`)."""
 
 SOUND_WAIT_S = 0.3
 """Rule 3, in seconds: cameras send sound every 20 to 250 ms."""
@@ -83,6 +88,9 @@ class RtspMedia:
         self._camera_id = camera_id
         self._counters = counters if counters is not None else CaptureCounters()
         self._lost_at: float | None = None
+        self._awaited_since: float | None = None
+        """Since when there is video, and no keyframe to begin with."""
+        self._begins_with_intra = False
         self._on_metadata = on_metadata
         self._run = run
         self._failed: set[int] = set()
@@ -118,6 +126,11 @@ class RtspMedia:
     def has_begun(self) -> bool:
         """Whether there was a keyframe with its parameter sets."""
         return self._builder.info is not None
+
+    @property
+    def keyframe_wanted_since(self) -> float | None:
+        """Since when a keyframe is awaited, to begin or after a loss; ``None`` while none is."""
+        return self._lost_at if self.has_begun else self._awaited_since
 
     @property
     def is_low_latency(self) -> bool:
@@ -173,6 +186,9 @@ class RtspMedia:
         if self._builder.info is None:
             # Before the first keyframe, every picture shows that the camera works.
             self.video_at = now
+            if self._awaited_since is None:
+                self._awaited_since = now
+        frame = self._taken_for_keyframe(frame, now)
         if frame.is_keyframe:
             self._lost_at = None
         elif frame.follows_loss and self._lost_at is None:
@@ -191,6 +207,16 @@ class RtspMedia:
             self._end_wait_for_sound()
             return
         self._pass_video(frame, arrival)
+
+    def _taken_for_keyframe(self, frame: Frame, now: float) -> Frame:
+        """Rule 4."""
+        if frame.is_keyframe:
+            self._begins_with_intra = False
+            return frame
+        since = self._awaited_since
+        if not self.has_begun and since is not None and now - since >= INTRA_WAIT_S:
+            self._begins_with_intra = True
+        return frame._replace(is_keyframe=True) if self._begins_with_intra and frame.is_intra else frame
 
     def _pass_video(self, frame: Frame, arrival: ArrivalTime) -> None:
         has_begun = self.has_begun

@@ -17,6 +17,7 @@ from gateway.capture import camera_errors
 from gateway.capture.camera_errors import UnknownCodecError
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureSource
+from gateway.capture.keyframe_requests import KeyframeRequests
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S, VIDEO_CODECS
 from gateway.capture.rtsp_channels import InterleavedChannels
 from gateway.capture.rtsp_connect import TUNNEL_SCHEMES, connect, credentials, request_uri
@@ -30,7 +31,7 @@ from gateway.media import Packet
 from gateway.rtsp import rtcp
 from gateway.rtsp.auth import Authenticator
 from gateway.rtsp.client import ClientSession, State
-from gateway.rtsp.formats import audio_format, is_known_video, metadata_format, video_format
+from gateway.rtsp.formats import VideoFormat, audio_format, is_known_video, metadata_format, video_format
 from gateway.rtsp.messages import Message, Request
 from gateway.rtsp.sdp import SessionDescription
 from gateway.rtsp.track import Track, TransportKind
@@ -66,11 +67,13 @@ class RtspRun:
         counters: CaptureCounters,
         url: CameraUrl,
         on_packet: Callable[[Packet], None],
+        keyframe_timeout_s: float = KEYFRAME_TIMEOUT_S,
     ) -> None:
+        """Without a keyframe for ``keyframe_timeout_s`` it ends with ``NoKeyframeError``."""
         self._source = source
         self._clock = clock
         self._counters = counters
-        self._url = url
+        self._url = self.url = url
         self._on_packet = on_packet
         self._connection: RtspConnection | None = None
         self._is_playing = asyncio.Event()
@@ -82,6 +85,26 @@ class RtspRun:
         self._channels = InterleavedChannels()
         """By the tracks' places in :attr:`_media`."""
         self._opened_at = 0.0
+        self._keyframe_timeout_s = keyframe_timeout_s
+        self._requests = KeyframeRequests()
+
+    @property
+    def video_at(self) -> float:
+        """When the newest sign of working video came, in monotonic seconds."""
+        return self._media.video_at if self._media is not None else 0.0
+
+    @property
+    def keyframe_awaited_s(self) -> float | None:
+        """For how long there has been video and no keyframe to begin with; ``None`` where there was one."""
+        media = self._media
+        if media is None or media.has_begun or media.keyframe_wanted_since is None:
+            return None
+        return self._clock.monotonic() - media.keyframe_wanted_since
+
+    @property
+    def keyframes_asked(self) -> int:
+        """How often the camera was asked for a keyframe."""
+        return self._requests.count
 
     @property
     def is_low_latency(self) -> bool:
@@ -229,6 +252,8 @@ class RtspRun:
                 media.expire(now)
                 self._count()
                 self._check_silence(media, now)
+                if self._requests.is_due(media.keyframe_wanted_since, now):
+                    self._ask_for_keyframe(media, now)
                 if self._session.state is State.ENDED or media.has_ended:
                     raise camera_errors.ended(self._url)
                 if now >= self._session.keep_alive_at:
@@ -278,22 +303,33 @@ class RtspRun:
     def _check_silence(self, media: RtspMedia, now: float) -> None:
         if now - media.video_at > self._source.timeout_s:
             raise camera_errors.silent(self._url, self._source.timeout_s)
-        if not media.has_begun and now - self._opened_at > KEYFRAME_TIMEOUT_S:
-            raise camera_errors.no_keyframe(self._url, KEYFRAME_TIMEOUT_S)
+        if not media.has_begun and now - self._opened_at > self._keyframe_timeout_s:
+            raise camera_errors.no_keyframe(self._url, now - self._opened_at, self._requests.count)
 
     def _send_reports(self, media: RtspMedia, now: float) -> None:
-        assert self._connection is not None
         for received, set_up in zip(media.tracks, self._set_up, strict=True):
             report = received.receiver_report(now)
-            if report is None:
-                continue
-            track = set_up.track
-            if set_up.pair is not None:
-                if track.server_ports is not None:
-                    set_up.pair.send_control(report, track.server_ports[1])
-            elif track.channels is not None:
-                header = b"$" + bytes((track.channels[1],)) + len(report).to_bytes(2, "big")
-                self._connection.write(header + report)
+            if report is not None:
+                self._send_control(set_up, report)
+
+    def _ask_for_keyframe(self, media: RtspMedia, now: float) -> None:
+        """Send Picture Loss Indication and Full Intra Request for the video."""
+        for received, set_up in zip(media.tracks, self._set_up, strict=True):
+            if isinstance(set_up.track.format, VideoFormat):
+                request = received.keyframe_request(self._requests.count, now)
+                if request is not None:
+                    self._counters.keyframes_requested += 1
+                    self._send_control(set_up, request)
+
+    def _send_control(self, set_up: _SetUpTrack, data: bytes) -> None:
+        assert self._connection is not None
+        track = set_up.track
+        if set_up.pair is not None:
+            if track.server_ports is not None:
+                set_up.pair.send_control(data, track.server_ports[1])
+        elif track.channels is not None:
+            header = b"$" + bytes((track.channels[1],)) + len(data).to_bytes(2, "big")
+            self._connection.write(header + data)
 
     # --- what comes in
 

@@ -94,16 +94,6 @@ class ReceivedTrack:
         """Packets that are no RTP, or of another payload type or source, and payloads that their format forbids."""
         return self._refused + sum(each.depacketizer.malformed for each in self.formats)
 
-    @property
-    def ssrc(self) -> int | None:
-        """The source that sends now; ``None`` before its first packet."""
-        return self._ssrc
-
-    @property
-    def own_ssrc(self) -> int:
-        """Our own identifier, in the reports of this track."""
-        return self._own_ssrc
-
     def receive(self, packet: memoryview, now: float) -> None:
         """Take an RTP packet; the view is valid during the call only."""
         header = parse_header(packet)
@@ -145,6 +135,13 @@ class ReceivedTrack:
         return rtcp.receiver_report(
             self._own_ssrc, self._ssrc, self._sequence, self.last_report, now - self.last_report_at
         )
+
+    def keyframe_request(self, number: int, now: float) -> bytes | None:
+        """A request for a keyframe (RFC 4585, RFC 5104) after a report, or ``None`` before the first packet."""
+        report = self.receiver_report(now)
+        if report is None or self._ssrc is None:
+            return None
+        return report + rtcp.keyframe_request(self._own_ssrc, self._ssrc, number)
 
     def _change_source(self, ssrc: int, now: float) -> bool:
         """Whether to go on with another source: an encoder that restarts has a new one (RFC 3550 §8.2)."""

@@ -104,6 +104,14 @@ def is_b_slice(start: bytes) -> bool:
         return False
 
 
+def is_i_slice(start: bytes) -> bool:
+    """Whether a slice NAL unit has only I macroblocks (table 7-6)."""
+    try:
+        return parse_slice_start(start)[0] % 5 == 2
+    except BitstreamError:
+        return False
+
+
 def codec_string_of_avcc(record: bytes) -> str | None:
     """The codec string from an ``avcC`` (ISO/IEC 14496-15 §5.3.3.1); ``None`` where it is not one."""
     return f"avc1.{record[1:4].hex()}" if len(record) > 4 and record[0] == 1 else None

@@ -1,4 +1,7 @@
-"""RTCP as far as a receiver needs it (RFC 3550 §6): sender reports and goodbyes read, receiver reports written."""
+"""RTCP as far as a receiver needs it: sender reports and goodbyes read, receiver reports and keyframe requests written.
+
+RFC 3550 §6; RFC 4585 for Picture Loss Indication, RFC 5104 for Full Intra Request.
+"""
 
 from dataclasses import dataclass
 from struct import Struct
@@ -7,8 +10,13 @@ from gateway.rtsp.rtp import SequenceCounter
 
 _SENDER_REPORT, _RECEIVER_REPORT, _SOURCE_DESCRIPTION, _GOODBYE = 200, 201, 202, 203
 
+_PAYLOAD_FEEDBACK = 206
+_PICTURE_LOSS, _FULL_INTRA = 1, 4
+"""FMT of payload-specific feedback (RFC 4585 §6.3.1, RFC 5104 §4.3.1)."""
+
 _SENDER = Struct("!IIIIII")
 _BLOCK = Struct("!IIIIII")
+_PAIR = Struct("!II")
 
 NTP_TO_UNIX_S = 2_208_988_800
 """Seconds from 1900 (NTP) to 1970 (Unix)."""
@@ -83,3 +91,14 @@ def receiver_report(
     items = name + bytes(-len(name) % 4)
     description = bytes((0x81, _SOURCE_DESCRIPTION, 0, 1 + len(items) // 4)) + ssrc.to_bytes(4, "big") + items
     return report + description
+
+
+def keyframe_request(ssrc: int, source_ssrc: int, number: int) -> bytes:
+    """The request for a keyframe, in both forms, as cameras know one or the other. A receiver report goes before it.
+
+    ``number`` tells a new request from one that is repeated (RFC 5104 §4.3.1.1).
+    """
+    loss = bytes((0x80 | _PICTURE_LOSS, _PAYLOAD_FEEDBACK, 0, 2)) + _PAIR.pack(ssrc, source_ssrc)
+    entry = _PAIR.pack(source_ssrc, (number & 0xFF) << 24)
+    intra = bytes((0x80 | _FULL_INTRA, _PAYLOAD_FEEDBACK, 0, 4)) + _PAIR.pack(ssrc, 0) + entry
+    return loss + intra

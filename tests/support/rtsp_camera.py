@@ -126,7 +126,8 @@ class RtspCamera:
     """See the module. A context manager.
 
     ``answer`` may replace answers. With ``credentials`` (user, password), requests are answered 401 with
-    ``challenges`` until one is answered rightly. ``media`` is sent after PLAY, over the transport that SETUP agreed on.
+    ``challenges`` until one is answered rightly. ``media`` is sent after PLAY, over the transport that SETUP agreed on,
+    and ``asked_media`` in its place from a client's request for a keyframe on.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class RtspCamera:
         session: str = "42;timeout=60",
         public: str = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN",
         content_base: str | None = "{uri}/",
+        asked_media: Iterable[Sent] = (),
     ) -> None:
         self._description = description
         self._media = list(media)
@@ -149,6 +151,8 @@ class RtspCamera:
         self._session = session
         self._public = public
         self._content_base = content_base
+        self._asked_media = list(asked_media)
+        self._is_asked = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._ending = threading.Event()
         self._lock = threading.Lock()
@@ -158,6 +162,8 @@ class RtspCamera:
         self.asked: list[Asked] = []
         """Every request, in order."""
         self.connections = 0
+        self.controls: list[bytes] = []
+        """Every RTCP packet of a client, in order."""
 
     def url(self, userinfo: str = "", path: str = "/stream") -> str:
         """The camera's URL; ``userinfo`` without its @."""
@@ -185,7 +191,7 @@ class RtspCamera:
         client = _Client(connection)
         with connection, client, contextlib.suppress(OSError):
             while not self._ending.is_set():
-                asked = _read(reader)
+                asked = _read(reader, self._take_control)
                 if asked is None:
                     return
                 with self._lock:
@@ -193,19 +199,51 @@ class RtspCamera:
                     number = self.methods.count(asked.method)
                 reply = self._answer(asked, number) or self._usual(asked, client)
                 client.send(self._encoded(asked, reply, client))
+                if asked.method == "SETUP":
+                    self._listen(client)
                 if asked.method == "PLAY" and reply.status == 200:
                     thread = threading.Thread(target=self._play, args=(client,), daemon=True)
                     self._threads.append(thread)
                     thread.start()
 
-    def _play(self, client: "_Client") -> None:
-        began = time.monotonic()
-        with contextlib.suppress(OSError):
-            for sent in self._media:
-                ahead_s = began + sent.at_s - time.monotonic()
-                if self._ending.wait(ahead_s) if ahead_s > 0 else self._ending.is_set():
+    def _listen(self, client: "_Client") -> None:
+        """Take RTCP that comes over UDP."""
+        sock = client.unheard()
+        if sock is None:
+            return
+
+        def listen() -> None:
+            sock.settimeout(0.1)
+            while not self._ending.is_set():
+                try:
+                    self._take_control(sock.recv(2048))
+                except TimeoutError:
+                    continue
+                except OSError:
                     return
-                client.media(sent)
+
+        thread = threading.Thread(target=listen, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _take_control(self, data: bytes) -> None:
+        self.controls.append(data)
+        if keyframe_requests(data):
+            self._is_asked.set()
+
+    def _play(self, client: "_Client") -> None:
+        media = self._media
+        with contextlib.suppress(OSError):
+            while media:
+                began = time.monotonic()
+                for sent in media:
+                    ahead_s = began + sent.at_s - time.monotonic()
+                    if self._ending.wait(ahead_s) if ahead_s > 0 else self._ending.is_set():
+                        return
+                    if media is not self._asked_media and self._asked_media and self._is_asked.is_set():
+                        break
+                    client.media(sent)
+                media = self._asked_media if self._is_asked.is_set() and media is not self._asked_media else []
 
     # --- answers
 
@@ -300,6 +338,11 @@ class _Client:
         self._udp[number] = (pair[0], pair[1], (int(ports[1]), int(ports[2])))
         return f"{transport};server_port={pair[0].getsockname()[1]}-{pair[1].getsockname()[1]}"
 
+    def unheard(self) -> socket.socket | None:
+        """The RTCP socket of the newest track, if that is over UDP."""
+        found = self._udp.get(len(self._channels) - 1)
+        return found[1] if found is not None else None
+
     def media(self, sent: Sent) -> None:
         if sent.track >= len(self._channels):
             return
@@ -319,16 +362,29 @@ class _Client:
             rtcp.close()
 
 
-def _read(reader: BinaryIO) -> Asked | None:
-    """The next request; interleaved frames of the client (receiver reports) are skipped."""
+def keyframe_requests(data: bytes) -> list[tuple[int, int]]:
+    """FMT and source of each request for a keyframe in a compound RTCP packet: 1 for PLI, 4 for FIR."""
+    found, place = [], 0
+    while len(data) - place >= 12:
+        size = 4 + 4 * int.from_bytes(data[place + 2 : place + 4], "big")
+        kind = data[place] & 0x1F
+        if data[place + 1] == 206 and kind in (1, 4):
+            at = place + (8 if kind == 1 else 12)
+            found.append((kind, int.from_bytes(data[at : at + 4], "big")))
+        place += size
+    return found
+
+
+def _read(reader: BinaryIO, on_control: Callable[[bytes], None] = lambda data: None) -> Asked | None:
+    """The next request; ``on_control`` gets interleaved frames of the client, which are its RTCP."""
     while (first := reader.read(1)) == b"$":
         head = reader.read(3)
-        reader.read(head[1] << 8 | head[2])
+        on_control(reader.read(head[1] << 8 | head[2]))
     line = first + reader.readline()
     if not line:
         return None
     if not line.strip():
-        return _read(reader)
+        return _read(reader, on_control)
     method, uri = line.decode("latin-1").split(" ")[:2]
     headers: dict[str, str] = {}
     while text := reader.readline().decode("latin-1").strip():

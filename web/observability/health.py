@@ -1,6 +1,7 @@
 """What is wrong in a gateway now, in sentences: ``problems`` of ``GET /api/status``.
 
-Each component reports its own problems. A camera that is not captured, or that is connecting, is not a problem.
+Each component reports its own problems. A camera that is not captured, or that is connecting, is not a problem, unless
+it is connected and its video cannot be used.
 """
 
 from collections.abc import Iterator
@@ -47,8 +48,9 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
     for camera in gateway.service.cameras.values():
         for name, rendition in camera.renditions.items():
             state = rendition.session.state
-            if state in (SessionState.RETRYING, SessionState.FAILED):
-                why = rendition.session.error_message or "it sends no video"
+            is_stuck = state is SessionState.CONNECTING and rendition.runs.problem is not None
+            if is_stuck or state in (SessionState.RETRYING, SessionState.FAILED):
+                why = rendition.error_message or "it sends no video"
                 what = "the camera" if name is RenditionName.MAIN else "the camera's sub stream"
                 yield ("capture", camera.id, f"{what} is {state}: {why}")
     yield from _archive(gateway)

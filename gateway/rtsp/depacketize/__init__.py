@@ -14,7 +14,7 @@ class Frame(NamedTuple):
     one frame of its codec (for G.711 and alike, the samples of one packet). ``duration`` is in the same units, 0 where
     it is not known. ``is_keyframe`` is meaningful for video; ``follows_loss`` says that something before it is missing,
     so that a decoder may not be able to use it unless it is a keyframe. ``config`` is the AudioSpecificConfig of AAC
-    where the stream itself has it, empty otherwise.
+    where the stream itself has it, empty otherwise. ``is_intra`` is known of H.264: all slices are I slices.
     """
 
     data: bytes
@@ -23,6 +23,7 @@ class Frame(NamedTuple):
     is_keyframe: bool = True
     follows_loss: bool = False
     config: bytes = b""
+    is_intra: bool = False
 
 
 class Depacketizer(Protocol):

@@ -1,7 +1,7 @@
 """H.264 over RTP (RFC 6184): single NAL units, STAP-A, STAP-B, MTAP16, MTAP24, FU-A and FU-B."""
 
 from gateway.codec.bits import BitReader, BitstreamError
-from gateway.codec.h264 import has_sei, parse_sps
+from gateway.codec.h264 import has_sei, is_i_slice, parse_sps
 from gateway.codec.sps import Sps
 from gateway.rtsp.depacketize import Frame
 from gateway.rtsp.depacketize.nal import END, START, NalDepacketizer
@@ -61,6 +61,9 @@ class H264Syntax:
             _KINDS.get(kind, NalKind.UNUSED),
             has_recovery_point=kind == 6 and has_sei(start[1:], _RECOVERY_POINT),
         )
+
+    def is_intra(self, start: bytes) -> bool:
+        return start[0] & 0x1F in (1, 5) and is_i_slice(start)
 
     def is_parameter_set(self, start: bytes) -> bool:
         return bool(start) and start[0] & 0x1F in (_SPS, _PPS)

@@ -33,6 +33,9 @@ class H265Syntax:
             return Nal(NalKind.MESSAGE)
         return Nal(NalKind.SUFFIX if kind in _SUFFIXES else NalKind.UNUSED)
 
+    def is_intra(self, start: bytes) -> bool:
+        return False
+
     def is_parameter_set(self, start: bytes) -> bool:
         return False
 

@@ -86,6 +86,10 @@ class Syntax(Protocol):
         """Classify a NAL unit by its first bytes (at least its header; as much of the slice header as came)."""
         ...
 
+    def is_intra(self, start: bytes) -> bool:
+        """Whether a slice refers to no other picture, as far as is known."""
+        ...
+
     def learn(self, unit: bytes) -> None:
         """Take a whole parameter set."""
         ...
@@ -104,6 +108,7 @@ class _Picture:
     has_recovery_point: bool = False
     field: tuple[int, bool] | None = None
     has_both_fields: bool = False
+    is_intra: bool = True
     is_damaged: bool = False
     is_marked: bool = False
     after_marker: bool = False
@@ -180,7 +185,7 @@ class PictureAssembler:
             picture.data += self._trailing
             self._trailing.clear()
         if is_slice:
-            self._note_slice(picture, nal, timestamp)
+            self._note_slice(picture, nal, head, timestamp)
         elif nal.has_recovery_point and not self._into_trailing:
             picture.has_recovery_point = True
         target = self._trailing if self._into_trailing else picture.data
@@ -262,7 +267,7 @@ class PictureAssembler:
             and first[1] != nal.field[1]
         )
 
-    def _note_slice(self, picture: _Picture, nal: Nal, timestamp: int) -> None:
+    def _note_slice(self, picture: _Picture, nal: Nal, head: bytes, timestamp: int) -> None:
         if not picture.has_slices:
             picture.timestamp = timestamp
             picture.field = nal.field
@@ -278,6 +283,8 @@ class PictureAssembler:
             picture.after_marker = True
         picture.has_slices = True
         picture.is_random_access |= nal.is_random_access
+        # It is only asked of streams without random access, and costs a little.
+        picture.is_intra &= nal.is_random_access or (not self._has_random_access and self._syntax.is_intra(head))
 
     def _release(self, *, by_marker: bool = False) -> list[Frame]:
         picture, self._picture = self._picture, _Picture()
@@ -307,6 +314,7 @@ class PictureAssembler:
                 timestamp=picture.timestamp,
                 is_keyframe=is_keyframe,
                 follows_loss=follows_loss,
+                is_intra=picture.is_intra,
             )
         ]
 
