@@ -16,6 +16,11 @@ from dataclasses import dataclass, field, replace
 from gateway.errors import BadRequestError
 
 OFFER_MAX_BYTES = 64 * 1024
+
+LINES_MAX = 32
+"""Different rtcp-fb lines, and different format parameters, of one codec. Those beyond are left out."""
+
+BYTE_ORDER_MARK = "\ufeff"
 """Chromium's offers are 3 to 7 KB."""
 
 MEDIA_MAX = 16
@@ -123,7 +128,7 @@ def parse_offer(text: str) -> Offer:
     """Read a session description. Raises :class:`~gateway.errors.BadRequestError` for anything else."""
     if len(text) > OFFER_MAX_BYTES:
         raise BadRequestError(f"the offer is longer than {OFFER_MAX_BYTES} characters")
-    lines = [line.rstrip(" \t") for line in re.split(r"\r\n|\n|\r", text.strip())]
+    lines = [line.rstrip(" \t") for line in re.split(r"\r\n|\n|\r", text.removeprefix(BYTE_ORDER_MARK).strip())]
     if lines[0] != "v=0":
         raise BadRequestError("the body is not SDP: it does not begin with v=0")
     for number, line in enumerate(lines, 1):
@@ -206,26 +211,39 @@ def _transport(attributes: _Attributes, session: _Attributes) -> TransportParame
 
 def _codecs(formats: tuple[str, ...], attributes: _Attributes) -> tuple[OfferedCodec, ...]:
     codecs: dict[str, OfferedCodec] = {}
-    for item in formats:
+    offered = dict.fromkeys(formats)
+    for item in offered:
         if item in _STATIC_FORMATS:
             codecs[item] = OfferedCodec(int(item), *_STATIC_FORMATS[item], None)
     for name, value in attributes:
         match = _RTPMAP.fullmatch(value) if name == "rtpmap" else None
-        if match is not None and match[1] in formats and int(match[1]) < 128:
+        if match is not None and match[1] in offered and _may_be_used(int(match[1])):
             channels = int(match[4]) if match[4] else None
             codecs[match[1]] = OfferedCodec(int(match[1]), match[2], int(match[3]), channels)
+    parameters: dict[str, dict[str, str | None]] = {item: {} for item in (*codecs, "*")}
+    feedback: dict[str, dict[str, None]] = {item: {} for item in (*codecs, "*")}
     for name, value in attributes:
         number, _, text = value.partition(" ")
-        text = text.strip()
-        if name not in ("fmtp", "rtcp-fb") or _PARAMETER.fullmatch(text) is None:
+        if number not in parameters or _PARAMETER.fullmatch(text) is None:
             continue
-        for item in codecs if number == "*" else [number] if number in codecs else []:
-            codec = codecs[item]
-            if name == "fmtp":
-                codecs[item] = replace(codec, parameters={**codec.parameters, **_parameters(text)})
-            else:
-                codecs[item] = replace(codec, feedback=(*codec.feedback, " ".join(text.split())))
-    return tuple(codecs[item] for item in dict.fromkeys(formats) if item in codecs)
+        if name == "fmtp" and len(parameters[number]) < LINES_MAX:
+            parameters[number] |= _parameters(text)
+        elif name == "rtcp-fb" and len(feedback[number]) < LINES_MAX:
+            feedback[number][" ".join(text.split())] = None
+    return tuple(
+        replace(
+            codecs[item],
+            parameters=parameters["*"] | parameters[item],
+            feedback=tuple(feedback["*"] | feedback[item]),
+        )
+        for item in offered
+        if item in codecs
+    )
+
+
+def _may_be_used(payload_type: int) -> bool:
+    """Types from 64 to 95 look like RTCP where both have one port (RFC 5761 §4)."""
+    return payload_type < 64 or 96 <= payload_type < 128
 
 
 def _parameters(text: str) -> dict[str, str | None]:

@@ -184,6 +184,7 @@ def test_rtcp_mux_only_means_rtcp_mux_and_is_answered() -> None:
         ("a=fingerprint:", "a=fingerprint:sha-1 AB:CD\na=fingerprint:"),
         ("\n", "\r\n"),
         ("\n", "\r"),
+        ("v=0", "\ufeffv=0"),
     ],
 )
 def test_what_is_not_needed_does_no_harm(old: str, new: str) -> None:
@@ -291,6 +292,21 @@ def test_parameters_of_the_offerers_own_video_are_not_repeated() -> None:
     offer = HEAD + VIDEO.replace("packetization-mode=1", "packetization-mode=1;max-fs=3600;sprop-parameter-sets=Z0LA")
     parameters = answer(offer).media[0].rtp.codecs[0].parameters
     assert set(parameters) == {"level-asymmetry-allowed", "packetization-mode", "profile-level-id"}
+
+
+def test_repeated_attributes_of_all_codecs_are_bounded() -> None:
+    """An offer is read on the event loop: 4000 lines for 32 codecs took a second."""
+    repeated = "".join(f"a=rtcp-fb:* x{number}\na=fmtp:* p{number}\n" for number in range(1500))
+    codec = parse_offer(HEAD + VIDEO + "a=rtcp-fb:* nack\n" + repeated).sections[0].codecs[0]
+    assert codec.feedback[0] == "nack"
+    assert len(codec.feedback) < 64
+    assert len(codec.parameters) < 64
+
+
+def test_a_payload_type_that_looks_like_rtcp_is_not_used() -> None:
+    """RFC 5761 §4."""
+    offer = HEAD + VIDEO.replace("102", "72")
+    assert "72" not in {str(codec.payload_type) for codec in parse_offer(offer).sections[0].codecs}
 
 
 def test_an_offer_can_be_huge_but_not_too_huge() -> None:
