@@ -79,10 +79,13 @@ async def test_cameras_that_do_not_start_keep_no_connection_from_those_that_are_
 
 
 async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
-    gateway, _ = two_hours
+    gateway, start_s = two_hours
+    gateway.json("/api/events", "POST", {"camera_id": "door", "label": "ring", "start": start_s + 60})
     for path in ("/", "/#/wall", "/#/camera/door", "/#/camera/door?"):
         await page.goto(gateway.url + path.rstrip("?"))
         await plays(page, "webrtc")
+        if "camera" in path:
+            await page.get_by_role("region", name="Events").get_by_role("button").wait_for(timeout=TIMEOUT_MS)
         if path.endswith("?"):
             await page.keyboard.press("?")
             await page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()

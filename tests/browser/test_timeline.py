@@ -1,6 +1,7 @@
 """Recordings on the page, in a real Chromium: seeking, playback rates, frame steps, clips and the keyboard."""
 
 import asyncio
+import re
 import time
 from pathlib import Path
 
@@ -74,7 +75,7 @@ async def test_two_hours_with_a_gap(two_hours: tuple[GatewayProcess, int], page:
 async def test_recordings_are_listed_protected_and_downloaded(
     two_hours: tuple[GatewayProcess, int], page: Page
 ) -> None:
-    gateway, _ = two_hours
+    gateway, start_s = two_hours
     await page.goto(f"{gateway.url}/#/camera/door")
     rows = page.locator(".recordings li")
     await rows.first.wait_for(timeout=TIMEOUT_MS)
@@ -85,6 +86,60 @@ async def test_recordings_are_listed_protected_and_downloaded(
     async with page.expect_download() as download:
         await rows.first.get_by_role("button", name="Download").click()
     assert (await download.value).suggested_filename.startswith("door_")
+    await events_appear_and_jump(gateway, start_s, page)
+
+
+EVENTS_Y = 80
+"""The middle of the row of events, px from the top of the timeline."""
+
+LAST_EVENT_X = f"""
+(canvas) => {{
+  const color = getComputedStyle(canvas).getPropertyValue("--event");
+  const event = color.match(/[0-9a-f]{{2}}/g).map((channel) => parseInt(channel, 16));
+  const {{ data }} = canvas.getContext("2d").getImageData(0, {EVENTS_Y}, canvas.width, 1);
+  for (let x = canvas.width - 1; x >= 0; x--)
+    if (event.every((value, channel) => data[4 * x + channel] === value)) return x;
+  throw new Error("no event is painted");
+}}
+"""
+
+
+async def events_appear_and_jump(gateway: GatewayProcess, start_s: int, page: Page) -> None:
+    """Events of an open page: on the timeline and in the list, and a click on either plays from their start."""
+    events = page.get_by_role("region", name="Events")
+    legend = page.locator(".legendEvent")
+    assert await events.is_hidden()
+    assert await legend.is_hidden()
+    ring_s, walk_s = start_s + 1200, start_s + 2 * HOUR_S + 600
+    person = {"camera_id": "door", "label": "person", "start": walk_s}
+    ring = {"camera_id": "door", "label": "<b>ring</b>", "start": ring_s, "duration_s": 0}
+    assert gateway.json("/api/events", "POST", ring)["end"]
+    event_id = gateway.json("/api/events", "POST", person)["id"]
+    await events.get_by_role("button", name=re.compile("^person.*ongoing")).wait_for(timeout=TIMEOUT_MS)
+    assert await legend.is_visible()
+    gateway.json(f"/api/events/{event_id}", "PATCH", {"end": walk_s + 1800})
+    await events.get_by_text("ongoing").wait_for(state="detached", timeout=TIMEOUT_MS)
+
+    async def plays_from(time_s: int) -> None:
+        await page.wait_for_function(
+            """(time) => {
+              const { state, captureTime } = document.querySelector("live-edge-player");
+              return state.mode === "recording" && Math.abs(captureTime / 1000 - time) < 5;
+            }""",
+            arg=time_s,
+            timeout=TIMEOUT_MS,
+        )
+
+    button = events.get_by_role("button", name="<b>ring</b>")
+    await button.press("Enter")
+    await plays_from(ring_s)
+    # Its end on the timeline, in the row below the recordings.
+    await page.locator(".slider canvas").scroll_into_view_if_needed()
+    x = await page.locator(".slider canvas").evaluate(LAST_EVENT_X)
+    await page.get_by_role("slider").hover(position={"x": x, "y": EVENTS_Y})
+    assert await page.locator(".preview b").inner_text() == "person"
+    await page.get_by_role("slider").click(position={"x": x, "y": EVENTS_Y})
+    await plays_from(walk_s)
 
 
 async def test_recordings_of_last_night_are_listed_after_midnight(

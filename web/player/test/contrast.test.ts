@@ -38,9 +38,12 @@ describe.each([
 ])("%s", (_, colors) => {
   const ratio = (color: string, background: string) => contrast(colors[color] ?? "#000", colors[background] ?? "#000");
 
-  it.each(["recorded", "protected", "missing", "text", "live", "playback"])("%s is visible on the timeline", (name) => {
-    expect(ratio(name, "panel")).toBeGreaterThanOrEqual(3);
-  });
+  it.each(["recorded", "protected", "missing", "event", "text", "live", "playback"])(
+    "%s is visible on the timeline",
+    (name) => {
+      expect(ratio(name, "panel")).toBeGreaterThanOrEqual(3);
+    },
+  );
 
   it.each([
     ["text", "panel"],

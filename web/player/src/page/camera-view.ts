@@ -1,6 +1,7 @@
-// One camera: its player, timeline, details, statistics and recordings.
+// One camera: its player, timeline, details, statistics, events and recordings.
 
 import { ApiError } from "../core/api.ts";
+import type { EventMark } from "../core/event-marks.ts";
 import { dayOf, firstView, listedRange, mergeRanges, reveal } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
 import type { Segment } from "../generated/api.ts";
@@ -9,6 +10,7 @@ import type { LiveEdgePlayer, Statistics } from "../player.ts";
 import { clipPath, frameAt, imageUrl, rangeOf, save, saveBlob, segmentsOf } from "./archive.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
+import { EventList, eventsIn } from "./event-list.ts";
 import { clock, day, duration } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { Plots } from "./plots.ts";
@@ -18,6 +20,8 @@ import { Timeline } from "./timeline.ts";
 
 const HOUR_MS = 3_600_000;
 const RELOAD_MS = 10_000;
+/** Events are polled: a stream would keep one of the six connections that a browser has. */
+const EVENTS_MS = 3000;
 const RELOAD_DELAY_MS = 150;
 const THUMBNAIL_PX = 384;
 const PLAYHEAD_MS = 200;
@@ -33,6 +37,9 @@ export class CameraView {
   private readonly plots = new Plots();
   private readonly timeline: Timeline;
   private readonly recordings: Recordings;
+  private readonly eventList = new EventList((mark) => this.seekToEvent(mark));
+  private eventsRequest = new AbortController();
+  private isLoadingEvents = false;
   private readonly playButton = this.button("pause", "pause", () => this.playOrPause());
   private readonly back = this.button("stepBack", "stepBack", () => this.player.step(-1));
   private readonly forward = this.button("stepForward", "stepForward", () => this.player.step(1));
@@ -55,6 +62,7 @@ export class CameraView {
   private readonly markTo = this.button("markOut", "clipTo", () => this.timeline.setSelectionEdge("to"));
   /** The buttons of a selection replace the legend, so that the timeline does not move. */
   private readonly legendSub = h("span", { class: "legend legendSub", hidden: true }, t("legendSub"));
+  private readonly legendEvent = h("span", { class: "legend legendEvent", hidden: true }, t("legendEvent"));
   private readonly legend = h(
     "span",
     { class: "legends" },
@@ -62,6 +70,7 @@ export class CameraView {
       h("span", { class: `legend ${word}` }, t(word)),
     ),
     this.legendSub,
+    this.legendEvent,
   );
   private readonly selectClip = this.button("cut", "cut", () => this.timeline.selectAround());
   private readonly clearClip = this.button("close", "clear", () => this.timeline.clearSelection());
@@ -98,6 +107,7 @@ export class CameraView {
       {
         seek: (time) => this.seek(time),
         seekToLiveEdge: () => this.seekToLiveEdge(),
+        seekToEvent: (mark) => this.seekToEvent(mark),
         viewChanged: () => this.scheduleReload(),
         selectionChanged: () => this.updateSelection(),
         thumbnail: (time) => this.thumbnail(time),
@@ -119,8 +129,10 @@ export class CameraView {
     };
     every(PLAYHEAD_MS, () => this.updatePlayhead());
     every(RELOAD_MS, () => document.hidden || void this.reload());
+    every(EVENTS_MS, () => document.hidden || this.isLoadingEvents || void this.reloadEvents());
     document.addEventListener("keydown", (event) => this.key(event), { signal });
     void this.reload();
+    void this.reloadEvents();
     this.updatePlayhead();
   }
 
@@ -134,6 +146,7 @@ export class CameraView {
 
   close(): void {
     this.closing.abort();
+    this.eventsRequest.abort();
     clearTimeout(this.reloadTimer);
   }
 
@@ -178,7 +191,14 @@ export class CameraView {
         ),
         this.message,
       ),
-      h("aside", {}, this.details.element, this.plots.element, store.hasScope("archive") && this.recordings.element),
+      h(
+        "aside",
+        {},
+        this.details.element,
+        this.plots.element,
+        this.eventList.element,
+        store.hasScope("archive") && this.recordings.element,
+      ),
     );
   }
 
@@ -200,6 +220,12 @@ export class CameraView {
     setText(this.message, "");
     void this.player.seek(time).catch((error: unknown) => this.fail(error));
     this.updatePlayhead();
+  }
+
+  /** Play from the start of an event, which may be before the view. */
+  private seekToEvent({ start }: EventMark): void {
+    this.seek(start);
+    this.timeline.setView(reveal(this.timeline.view, start));
   }
 
   private seekToLiveEdge(): void {
@@ -274,7 +300,10 @@ export class CameraView {
 
   private scheduleReload(): void {
     clearTimeout(this.reloadTimer);
-    this.reloadTimer = window.setTimeout(() => void this.reload(), RELOAD_DELAY_MS);
+    this.reloadTimer = window.setTimeout(() => {
+      void this.reload();
+      void this.reloadEvents();
+    }, RELOAD_DELAY_MS);
   }
 
   private async reload(): Promise<void> {
@@ -293,6 +322,24 @@ export class CameraView {
       const view = firstView(recorded, Date.now());
       if (view) this.timeline.setView(view);
     }
+  }
+
+  /** Poll the events in the view. An answer that comes too late does not replace that of a later request. */
+  private async reloadEvents(): Promise<void> {
+    this.eventsRequest.abort();
+    this.eventsRequest = new AbortController();
+    const { signal } = this.eventsRequest;
+    this.isLoadingEvents = true;
+    try {
+      const { marks, hasMore } = await eventsIn(this.id, this.timeline.view, signal);
+      if (signal.aborted) return;
+      this.legendEvent.hidden = marks.length === 0;
+      this.timeline.setEvents(marks);
+      this.eventList.show(marks, hasMore);
+    } catch {
+      // What was shown stays. The next poll is soon, and the page says when the gateway does not answer.
+    }
+    if (!signal.aborted) this.isLoadingEvents = false;
   }
 
   private thumbnail(time: number): string | null {

@@ -29,7 +29,7 @@ export class Recordings {
   ) {
     this.element = h(
       "section",
-      { class: "card recordings", "aria-label": t("recordings") },
+      { class: "card rows recordings", "aria-label": t("recordings") },
       h("h2", {}, t("recordings")),
       this.empty,
       this.list,

@@ -1,15 +1,21 @@
 // Painting of the timeline. Ranges differ in shape, and not only in color: recorded is a block, protected a hatched block
-// with a bar on top, what only the sub stream has is a block of half the height, missing a dashed line. Every color has a contrast of 3:1 against the panel (WCAG 1.4.11). What lies on
-// top of a block has an outline in the color of the panel (test/contrast.test.ts).
+// with a bar on top, what only the sub stream has is a block of half the height, missing a dashed line. Events have a row of
+// their own below: a bar, or a taller tick for a moment. Every color has a contrast of 3:1 against the panel (WCAG 1.4.11).
+// What lies on top of a block has an outline in the color of the panel (test/contrast.test.ts).
 
+import { type EventMark, extentOf, isMoment } from "../core/event-marks.ts";
 import { type RecordedRange, ticks, toX, type View } from "../core/timeline.ts";
 import { clock, shortClock, shortDay } from "./format.ts";
 
-export const HEIGHT = 76;
+export const HEIGHT = 88;
 /** The ruler above the blocks. */
 export const RULER = 24;
 const TOP = RULER + 6;
-const BLOCK = HEIGHT - TOP - 8;
+const BLOCK = 38;
+/** The row of events, below the blocks and the edges of the selection. */
+export const EVENTS_TOP = TOP + BLOCK + 6;
+const EVENT_PX = 6;
+const MOMENT_PX = 12;
 const LABEL_GAP_PX = 70;
 const HATCH_PX = 7;
 const BAR_PX = 4;
@@ -23,6 +29,7 @@ export interface Selection {
 export interface TimelineScene {
   view: View;
   recorded: readonly RecordedRange[];
+  marks: readonly EventMark[];
   now: number;
   selection: Selection;
   playhead: number | null;
@@ -66,6 +73,7 @@ export function paint(
     if (at + 4 + context.measureText(label).width < width) context.fillText(label, at + 4, RULER / 2 + 1);
   }
 
+  paintEvents(context, color, width, scene);
   paintSelection(context, color, selection, x);
   if (playhead !== null && playhead >= view.from && playhead <= view.to)
     paintPlayhead(context, color, x(playhead), isLive);
@@ -99,6 +107,23 @@ function block(
   context.restore();
   context.fillStyle = color("protected");
   context.fillRect(left, top - BAR_PX, width, BAR_PX);
+}
+
+/** Long events below short ones, and moments on top. */
+function paintEvents(
+  context: CanvasRenderingContext2D,
+  color: Color,
+  width: number,
+  { marks, view, now }: TimelineScene,
+): void {
+  const extents = marks.flatMap((mark) => {
+    const extent = extentOf(mark, view, width, now);
+    return extent ? [{ ...extent, height: isMoment(mark) ? MOMENT_PX : EVENT_PX }] : [];
+  });
+  for (const extent of extents.sort((a, b) => a.height - b.height || b.width - a.width)) {
+    const top = EVENTS_TOP + (MOMENT_PX - extent.height) / 2;
+    outlinedRect(context, color, "event", extent.left, top, extent.width, extent.height);
+  }
 }
 
 function paintSelection(

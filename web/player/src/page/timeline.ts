@@ -1,11 +1,13 @@
 // The timeline: what was recorded, the playhead, and the selection. It is a slider for keyboards and screen readers, and a
 // canvas for everybody else.
 
+import { type EventMark, markAt } from "../core/event-marks.ts";
 import { pan, type RecordedRange, reveal, toTime, toX, type View, zoom } from "../core/timeline.ts";
 import { h, setText } from "./dom.ts";
+import { whenOf } from "./event-list.ts";
 import { clock, day } from "./format.ts";
 import { t } from "./i18n.ts";
-import { HEIGHT, paint, RULER, type Selection } from "./timeline-canvas.ts";
+import { EVENTS_TOP, HEIGHT, paint, RULER, type Selection } from "./timeline-canvas.ts";
 
 const DRAG_PX = 4;
 /** An edge of the selection can be grabbed from this distance, which suits a finger. */
@@ -18,6 +20,7 @@ const HOVER_MS = 120;
 export interface TimelineEvents {
   seek(time: number): void;
   seekToLiveEdge(): void;
+  seekToEvent(mark: EventMark): void;
   viewChanged(view: View): void;
   selectionChanged(): void;
   /** URL of an image from about that time; null if there is none yet. */
@@ -34,9 +37,17 @@ export class Timeline {
   private readonly canvas = h("canvas", { "aria-hidden": "true" });
   private readonly previewImage = h("img", { alt: "", hidden: true });
   private readonly previewTime = h("span", {});
-  private readonly preview = h("div", { class: "preview", hidden: true }, this.previewImage, this.previewTime);
+  private readonly previewEvent = h("b", {});
+  private readonly preview = h(
+    "div",
+    { class: "preview", hidden: true },
+    this.previewImage,
+    this.previewEvent,
+    this.previewTime,
+  );
   private readonly slider: HTMLElement;
   private recorded: RecordedRange[] = [];
+  private marks: EventMark[] = [];
   private playhead: number | null = null;
   private now = Date.now();
   private isLive = true;
@@ -84,6 +95,11 @@ export class Timeline {
 
   setRecorded(recorded: RecordedRange[]): void {
     this.recorded = recorded;
+    this.draw();
+  }
+
+  setEvents(marks: EventMark[]): void {
+    this.marks = marks;
     this.draw();
   }
 
@@ -195,6 +211,11 @@ export class Timeline {
 
   private press(event: PointerEvent): void {
     if (event.button !== 0) return;
+    const mark = event.shiftKey || event.offsetY < EVENTS_TOP ? null : this.markAt(event.offsetX);
+    if (mark) {
+      this.events.seekToEvent(mark);
+      return;
+    }
     this.slider.setPointerCapture(event.pointerId);
     const kind = event.shiftKey ? "select" : (this.edgeAt(event) ?? (event.offsetY < RULER ? "pan" : "seek"));
     this.drag = { x: event.offsetX, view: this.view, kind, moved: false };
@@ -204,14 +225,12 @@ export class Timeline {
   private move(event: PointerEvent): void {
     const { clientWidth } = this.canvas;
     const x = Math.min(clientWidth, Math.max(0, event.offsetX));
-    this.showPreview(x);
     const { drag } = this;
-    this.slider.style.cursor =
-      this.edgeAt(event) || drag?.kind === "from" || drag?.kind === "to"
-        ? "ew-resize"
-        : event.offsetY < RULER
-          ? "grab"
-          : "";
+    const mark = drag || event.offsetY < EVENTS_TOP ? null : this.markAt(x);
+    this.showPreview(x, mark);
+    if (mark) this.slider.style.cursor = "pointer";
+    else if (this.edgeAt(event) || drag?.kind === "from" || drag?.kind === "to") this.slider.style.cursor = "ew-resize";
+    else this.slider.style.cursor = event.offsetY < RULER ? "grab" : "";
     if (!drag) return;
     if (Math.abs(event.offsetX - drag.x) > DRAG_PX) drag.moved = true;
     if (!drag.moved) return;
@@ -227,9 +246,13 @@ export class Timeline {
     }
   }
 
+  private markAt(x: number): EventMark | null {
+    return markAt(this.marks, this.view, this.canvas.clientWidth, this.now, x);
+  }
+
   /** The edge of the selection under the pointer. */
   private edgeAt({ offsetX, offsetY }: PointerEvent): "from" | "to" | null {
-    if (offsetY < RULER) return null;
+    if (offsetY < RULER || offsetY >= EVENTS_TOP) return null;
     const away = (edge: "from" | "to") => {
       const time = this.selection[edge];
       return time === null ? Infinity : Math.abs(toX(this.view, time, this.canvas.clientWidth) - offsetX);
@@ -258,10 +281,12 @@ export class Timeline {
     this.events.seek(toTime(this.view, x, this.canvas.clientWidth));
   }
 
-  private showPreview(x: number): void {
+  /** Show the picture of the time at `x`, or that of the start of an event. */
+  private showPreview(x: number, mark: EventMark | null): void {
     const { clientWidth } = this.canvas;
-    const time = toTime(this.view, x, clientWidth);
-    setText(this.previewTime, clock(time));
+    const time = mark?.start ?? toTime(this.view, x, clientWidth);
+    setText(this.previewEvent, mark?.label ?? "");
+    setText(this.previewTime, mark ? whenOf(mark, this.now) : clock(time));
     const thumbnail = this.events.thumbnail(time);
     if (thumbnail !== null && this.previewImage.hidden) this.previewImage.src = thumbnail;
     this.previewImage.hidden = thumbnail === null;
@@ -294,7 +319,7 @@ export class Timeline {
   // --- output
 
   private draw(): void {
-    const { canvas, view, recorded, now, selection, isLive } = this;
+    const { canvas, view, recorded, marks, now, selection, isLive } = this;
     const width = canvas.clientWidth;
     const context = canvas.getContext("2d");
     if (!context || width === 0) return;
@@ -303,6 +328,14 @@ export class Timeline {
     if (canvas.height !== Math.round(HEIGHT * ratio)) canvas.height = Math.round(HEIGHT * ratio);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const playhead = this.playhead ?? (isLive ? now : null);
-    paint(context, getComputedStyle(this.slider), width, { view, recorded, now, selection, playhead, isLive });
+    paint(context, getComputedStyle(this.slider), width, {
+      view,
+      recorded,
+      marks,
+      now,
+      selection,
+      playhead,
+      isLive,
+    });
   }
 }
