@@ -104,7 +104,8 @@ async def asked_everywhere(client: Client, headers: Mapping[str, str]) -> dict[s
             return answer.status, (await answer.json())["error"]
 
     filled = {
-        path: path.format(camera="door", name="part-1.m4s", viewer="v", segment="s", init="i", event="e") for path in WAITING
+        path: path.format(camera="door", name="part-1.m4s", viewer="v", segment="s", init="i", event="e")
+        for path in WAITING
     }
     return {path: asyncio.create_task(ask(address)) for path, address in filled.items()}
 
