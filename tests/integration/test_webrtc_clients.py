@@ -26,13 +26,16 @@ url = "{video}"
 record = "never"
 connection_retry_delay = 0.2
 
+# On demand: GStreamer's server aborts where two clients come back to one mount at the same moment.
 [cameras.hevc]
 url = "{hevc}"
+start = "on-demand"
 record = "never"
 
 [cameras.both]
 url = "{hevc}"
 sub_url = "{gop1}"
+start = "on-demand"
 record = "never"
 """
 
@@ -127,7 +130,6 @@ async def test_a_client_plays_with_other_offers(
 
 @pytest.mark.parametrize("name", H265_CLIENTS)
 async def test_a_client_with_h265_plays_it_from_the_gop_and_from_then_on(name: str, gateway: GatewayProcess) -> None:
-    gateway.wait_for_state("live", "hevc")
     async with CLIENTS[name]([f"{gateway.url}/whep/hevc"]) as (watching,):
         await flows(watching, {"video", "pictures"}, f"{name} plays H.265")
         await flows(watching, {"video", "pictures"}, f"{name} goes on")
@@ -137,7 +139,6 @@ async def test_a_client_with_h265_plays_it_from_the_gop_and_from_then_on(name: s
 async def test_a_client_with_both_codecs_is_switched_between_streams_of_h265_and_h264(
     name: str, gateway: GatewayProcess
 ) -> None:
-    gateway.wait_for_state("live", "both")
     async with CLIENTS[name]([f"{gateway.url}/whep/both?rendition=main"]) as (watching,):
         await flows(watching, {"video", "pictures"}, f"{name} plays the main stream, H.265")
         viewer = re.findall(r"camera both: viewer (\S+) is connected", gateway.log())[-1]
