@@ -227,11 +227,15 @@ class Rendition:
         before, self.settings = self.settings, settings
         self._engine_factory = engine_factory
         self.session.reconfigure(settings.public_url, _retry_policy(settings))
-        if self._task is not None and names_changed(before, settings, Applies.RUN):
-            log.info("camera %s: restarts with other settings", self.label, extra={"camera": self.camera_id})
-            # A task that has not run yet never reaches its own call of update() at its end.
-            self._task.add_done_callback(lambda _: self.update())
-            self._cancel(self._task)
+        if names_changed(before, settings, Applies.RUN):
+            if self._task is not None:
+                log.info("camera %s: restarts with other settings", self.label, extra={"camera": self.camera_id})
+                # A task that has not run yet never reaches its own call of update() at its end.
+                self._task.add_done_callback(lambda _: self.update())
+                self._cancel(self._task)
+            else:
+                # What had failed may work with these settings.
+                self.session.stop()
         if (before.frame_rate, before.frame_width) != (settings.frame_rate, settings.frame_width):
             self.set_frame_callback(self.session.frame_callback)
         self.begin()

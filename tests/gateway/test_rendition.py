@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from gateway.camera import Camera
 from gateway.camera_settings import RecordSubMode, RenditionName
@@ -99,6 +100,25 @@ async def test_a_failed_sub_stream_does_not_affect_the_main_stream(opened: Open,
     assert status.error_message is None
     assert status.sub is not None
     assert "404" in (status.sub.error_message or "")
+
+
+@real
+async def test_a_corrected_url_ends_the_failure_of_a_sub_stream_that_nobody_watches(
+    opened: Open, rtsp_server: RtspServer
+) -> None:
+    camera = opened(sub_url=rtsp_server.url("/none"), connection_retry_attempts=0, capture_linger=30)
+    sub = camera.rendition(RenditionName.SUB)
+    sub.hold("webrtc").release()
+    await eventually(lambda: sub.session.state is SessionState.FAILED, "the sub stream failed")
+    await eventually(lambda: sub._task is None, "it is not tried any more")
+    changed = camera.settings.model_copy(update={"sub_url": SecretStr(rtsp_server.url("/video"))})
+    camera.reconfigure(changed, camera.main._engine_factory)
+    status = camera.status().sub
+    assert status is not None
+    assert (status.state, status.error_message, status.down_since) == (SessionState.STOPPED, None, None)
+    hold = sub.hold("webrtc")
+    await sub.wait_for_keyframe(10)
+    hold.release()
 
 
 @real
