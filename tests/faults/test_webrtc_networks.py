@@ -23,12 +23,11 @@ from gateway.webrtc.viewer import Viewer
 from tests.browser.test_webrtc_in_chromium import TCP_ONLY
 from tests.gateway.webrtc.ice.test_agent import check
 from tests.gateway.webrtc.relay import TcpRelay
-from tests.gateway.webrtc.test_server import offer
 from tests.support.browser import assert_moving_picture, look
 from tests.support.eventually import eventually
 from tests.support.netem import UdpNetwork
 from tests.support.sources.encoded_loop import encode_loop
-from tests.support.webrtc import Cameras, Join, watch
+from tests.support.webrtc import Cameras, Join, offer, watch
 
 SO_NO_CHECK = 11
 """Linux: send without UDP checksums. The kernel then refuses UDP_SEGMENT (EINVAL), as behind some tunnels."""

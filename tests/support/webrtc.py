@@ -129,3 +129,14 @@ async def stat(page: Page, kind: str, name: str) -> Any:
         while not (value := (await stats_of(page)).get(kind, {}).get(name)):
             await asyncio.sleep(0.05)
     return value
+
+
+async def offer() -> str:
+    """An offer of aiortc for video alone."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("video", direction="recvonly")
+    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+        await peer.setLocalDescription(await peer.createOffer())
+    sdp = peer.localDescription.sdp
+    await peer.close()
+    return sdp

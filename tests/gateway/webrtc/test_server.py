@@ -1,40 +1,24 @@
-"""The server with real peers of a second kind (aiortc): joining, leaving, limits, silence, and what stays behind."""
+"""The server with real peers of a second kind (aiortc): joining, leaving, silence, and what stays behind."""
 
 import asyncio
 import gc
-import os
-import random
 import socket
 import threading
-from dataclasses import replace
 from unittest.mock import patch
 
 import psutil
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from av import VideoFrame
 
-from gateway.errors import NegotiationError, NotFoundError, SettingsError, UnavailableError
-from gateway.status import TranscodeState
+from gateway.errors import NotFoundError, SettingsError, UnavailableError
 from gateway.webrtc.media_transport import CONNECT_TIMEOUT_S, CONSENT_TIMEOUT_S
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.stats import Totals, ViewerState
 from gateway.webrtc.viewer import Viewer
-from tests.gateway.webrtc.ice.test_agent import check
 from tests.support.eventually import eventually
 from tests.support.manual_clock import OffsetClock
 from tests.support.sources.encoded_loop import EncodedLoopEngine, encode_loop
-from tests.support.webrtc import Cameras, Join
-
-
-async def offer() -> str:
-    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    peer.addTransceiver("video", direction="recvonly")
-    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
-        await peer.setLocalDescription(await peer.createOffer())
-    sdp = peer.localDescription.sdp
-    await peer.close()
-    return sdp
+from tests.support.webrtc import Cameras, Join, offer
 
 
 async def test_an_aiortc_client_decodes_the_picture(camera_with: Cameras, join: Join) -> None:
@@ -158,51 +142,6 @@ async def test_a_viewer_that_never_connects_is_removed(server: WebRtcServer, cam
     assert camera.viewers == {}
 
 
-async def test_a_peer_with_another_certificate_is_refused(server: WebRtcServer, camera_with: Cameras) -> None:
-    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    peer.addTransceiver("video", direction="recvonly")
-    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
-        await peer.setLocalDescription(await peer.createOffer())
-    lines = peer.localDescription.sdp.split("\r\n")
-    forged = ":".join(["AB"] * 32)
-    sdp = "\r\n".join(
-        f"a=fingerprint:sha-256 {forged}" if line.startswith("a=fingerprint:sha-256") else line for line in lines
-    )
-    viewer = await server.join(camera_with(encode_loop()), sdp, client_address="127.0.0.1")
-    await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
-    async with asyncio.timeout(10):
-        await viewer.closed.wait()
-    assert viewer.reason == "its DTLS handshake failed"
-    assert viewer.stats().packets_sent == 0
-    await peer.close()
-
-
-async def test_limits_for_a_camera_and_for_an_address(camera_with: Cameras) -> None:
-    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=3, viewers_per_client=2)
-    await server.start()
-    camera, sdp = camera_with(encode_loop()), await offer()
-    await server.join(camera, sdp, client_address="192.0.2.1")
-    await server.join(camera, sdp, client_address="192.0.2.1")
-    with pytest.raises(UnavailableError, match="your address has 2"):
-        await server.join(camera, sdp, client_address="192.0.2.1")
-    await server.join(camera, sdp, client_address="192.0.2.2")
-    with pytest.raises(UnavailableError, match="camera loop has 3"):
-        await server.join(camera, sdp, client_address="192.0.2.3")
-    await server.close()
-    assert camera.viewers == {}
-
-
-async def test_pending_joins_count_against_the_limit(camera_with: Cameras) -> None:
-    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_client=2)
-    await server.start()
-    camera, sdp = camera_with(encode_loop()), await offer()
-    results = await asyncio.gather(
-        *(server.join(camera, sdp, client_address="192.0.2.1") for _ in range(6)), return_exceptions=True
-    )
-    assert sum(isinstance(result, UnavailableError) for result in results) == 4
-    await server.close()
-
-
 async def test_a_camera_that_does_not_start_is_unavailable_and_released(
     server: WebRtcServer, camera_with: Cameras, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,75 +151,6 @@ async def test_a_camera_that_does_not_start_is_unavailable_and_released(
     with pytest.raises(UnavailableError):
         await server.join(camera, await offer(), client_address="192.0.2.1")
     assert camera.viewers == {}
-
-
-async def test_b_frames_are_refused_with_the_reason(server: WebRtcServer, camera_with: Cameras) -> None:
-    camera = camera_with(encode_loop(b_frames=2, profile="main"), transcode="never")
-    with pytest.raises(NegotiationError, match="B-frames"):
-        await server.join(camera, await offer(), client_address="192.0.2.1")
-    assert camera.viewers == {}
-
-
-async def test_h265_is_refused_with_the_reason_where_the_offer_has_none(
-    server: WebRtcServer, camera_with: Cameras
-) -> None:
-    plain = encode_loop()
-    camera = camera_with(replace(plain, video=replace(plain.video, codec="hevc")), transcode="never")
-    with pytest.raises(NegotiationError, match=r"H\.265"):
-        await server.join(camera, await offer(), client_address="192.0.2.1")
-    assert camera.viewers == {}
-    assert camera.transcode.state is TranscodeState.IDLE
-
-
-async def test_a_viewer_that_decodes_nothing_that_the_camera_sends_gets_it_transcoded(
-    server: WebRtcServer, camera_with: Cameras, join: Join
-) -> None:
-    camera = camera_with(encode_loop(b_frames=2, profile="main"))
-    peer, viewer = await join(camera)
-    track = peer.getReceivers()[0].track
-    pictures = [await track.recv() for _ in range(5)]
-    assert all(isinstance(picture, VideoFrame) for picture in pictures)
-    stats = viewer.stats()
-    assert (stats.codec, stats.rendition) == ("h264", "main")
-    assert stats.rendition_reason is not None
-    assert "transcoded" in stats.rendition_reason
-    assert camera.viewers == {"webrtc": 1}
-    pid = camera.transcode.pid
-    await join(camera)
-    assert camera.transcode.pid == pid, "both get the same"
-    assert camera.transcode.viewers == {"webrtc": 2}
-    for each in tuple(server.viewers.values()):
-        await each.close("test")
-    await eventually(lambda: camera.transcode.pid is None, "it ends after the last viewer")
-
-
-async def test_at_the_limit_of_transcodes_the_refusal_says_so(server: WebRtcServer, camera_with: Cameras) -> None:
-    camera = camera_with(encode_loop(b_frames=2, profile="main"))
-    camera.transcode._limit.maximum = 0
-    with pytest.raises(NegotiationError, match=r"B-frames.*\. It cannot be transcoded now: .*TRANSCODE_MAX") as caught:
-        await server.join(camera, await offer(), client_address="192.0.2.1")
-    assert caught.value.transports == ("hls", "mjpeg")
-    assert camera.viewers == {}
-
-
-async def test_nothing_is_transcoded_for_an_offer_without_h264(server: WebRtcServer, camera_with: Cameras) -> None:
-    camera = camera_with(encode_loop(b_frames=2, profile="main"))
-    with pytest.raises(NegotiationError):
-        await server.join(camera, (await offer()).replace("H264", "H263"), client_address="192.0.2.1")
-    assert camera.transcode.counters.starts == 0
-
-
-async def test_a_codec_that_was_not_negotiated_ends_a_viewer(
-    server: WebRtcServer, camera_with: Cameras, join: Join
-) -> None:
-    plain = encode_loop()
-    camera = camera_with(plain)
-    _, viewer = await join(camera)
-    EncodedLoopEngine.showing["loop"] = (replace(plain, video=replace(plain.video, codec="hevc")), None)
-    async with asyncio.timeout(10):
-        await viewer.closed.wait()
-    assert viewer.reason is not None
-    assert "hevc" in viewer.reason
 
 
 async def test_a_viewer_stays_while_its_camera_is_disconnected(camera_with: Cameras, join: Join) -> None:
@@ -350,88 +220,6 @@ async def test_a_port_in_use_is_a_settings_error() -> None:
             await server.start()
 
 
-async def test_random_datagrams_are_refused_and_leave_no_state(
-    server: WebRtcServer, camera_with: Cameras, join: Join
-) -> None:
-    _, viewer = await join(camera_with(encode_loop()))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.connect(("127.0.0.1", server.udp_port))
-        client.setblocking(False)
-        for first in range(256):
-            client.send(bytes((first,)) + os.urandom(first))
-            client.send(bytes((first,)))
-        client.send(b"\x00\x01" + bytes(4000))
-        await eventually(lambda: server.registry.refused.total() >= 400, "400 datagrams are refused")
-        with pytest.raises(BlockingIOError):
-            client.recv(100)
-    assert server.registry.refused["error"] == 0
-    assert server.registry.addresses == 1
-    assert viewer.state is ViewerState.CONNECTED
-
-
-async def test_a_viewer_that_sends_mutated_packets_disturbs_no_other(
-    server: WebRtcServer, camera_with: Cameras, join: Join
-) -> None:
-    camera = camera_with(encode_loop())
-    peer, _ = await join(camera)
-    _, hostile = await join(camera)
-    chance = random.Random(1)
-    samples = [
-        check(hostile.agent),
-        b"\x16\xfe\xfd" + bytes(8) + b"\0\x20" + chance.randbytes(32),
-        b"\x81\xc9\0\x07" + chance.randbytes(44),
-        b"\x81\xcd\0\x03" + chance.randbytes(28),
-    ]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
-        wire.connect(("127.0.0.1", server.udp_port))
-        wire.setblocking(False)
-        wire.send(samples[0])
-        await eventually(
-            lambda: server.registry.transport_to(wire.getsockname()) is not None, "the address belongs to a transport"
-        )
-        before_bytes = psutil.Process().memory_info().rss
-        for number in range(6000):
-            data = bytearray(chance.choice(samples))
-            for _ in range(chance.randint(1, 4)):
-                data[chance.randrange(len(data))] = chance.randrange(256)
-            wire.send(data[: chance.randint(1, len(data))] if number % 3 == 0 else data)
-            if number % 50 == 0:
-                await asyncio.sleep(0.001)
-    track = peer.getReceivers()[0].track
-    seen_s = 0.0
-    async with asyncio.timeout(10):
-        while seen_s < 2.5:  # more than was under way before
-            picture = await track.recv()
-            assert isinstance(picture, VideoFrame)
-            seen_s = picture.time or 0.0
-    assert server.registry.refused["error"] == 0
-    assert server.registry.refused["wrong_password"] > 0
-    assert hostile.srtp_rejected > 0
-    assert server.registry.addresses <= 3
-    assert psutil.Process().memory_info().rss - before_bytes < 20_000_000
-
-
-async def test_replayed_and_forged_srtcp_is_refused(camera_with: Cameras, join: Join) -> None:
-    _, viewer = await join(camera_with(encode_loop()))
-    heard, transport = viewer.agent.last_consent_s, viewer.agent.transport
-    assert transport is not None
-    for first in (0x80, 0x81, 0xBF):
-        viewer.agent.receive(bytes((first, 201)) + os.urandom(60), transport)
-        viewer.agent.receive(bytes((first, 206)) + os.urandom(3000), transport)
-        viewer.agent.receive(bytes((first,)), transport)
-    assert viewer.srtp_rejected == 6
-    assert viewer.stats().srtp_rejected == 6
-    assert viewer.agent.last_consent_s == heard
-
-
-async def test_a_tcp_connection_that_is_not_ice_is_closed(server: WebRtcServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.udp_port)) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        await eventually(lambda: server.registry.refused["malformed"], "the malformed datagram is counted")
-        await asyncio.sleep(0)
-        assert client.recv(100) == b"", "closed, and nothing was said"
-
-
 @pytest.mark.integration
 async def test_a_hundred_joins_and_leaves_leave_nothing_behind(camera_with: Cameras) -> None:
     server = WebRtcServer(udp_port=0, listen=("127.0.0.1",))
@@ -468,37 +256,3 @@ async def test_a_hundred_joins_and_leaves_leave_nothing_behind(camera_with: Came
     assert len(server.registry) == server.registry.addresses == 0
     hold.release()
     await server.close()
-
-
-async def test_viewers_that_never_connect_keep_nobody_out(
-    camera_with: Cameras, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.webrtc.limits.UNCONNECTED_S", 0.0)
-    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=4, viewers_per_client=3)
-    await server.start()
-    camera, sdp = camera_with(encode_loop()), await offer()
-    for n in range(20):
-        await server.join(camera, sdp, client_address=f"2001:db8::{n:x}")
-    honest = await server.join(camera, sdp, client_address="192.0.2.1")
-    for n in range(20):
-        await server.join(camera, sdp, client_address=f"2001:db8::{n:x}")
-    await asyncio.sleep(0.05)
-    assert honest.reason is None, "the addresses of one /64 make room for each other"
-    assert len(server.viewers_of("loop")) <= 4
-    assert server.limits.evicted > 30
-    await server.close()
-
-
-async def test_a_credential_has_a_limit_of_its_own_and_an_administrator_none(camera_with: Cameras) -> None:
-    server = WebRtcServer(udp_port=0, listen=("127.0.0.1",), viewers_per_camera=5, viewers_per_client=2)
-    await server.start()
-    camera, sdp = camera_with(encode_loop()), await offer()
-    for counted_as in (None, None, "ada at 192.0.2.1", "ada at 192.0.2.1", "bob at 192.0.2.1"):
-        await server.join(camera, sdp, client_address="192.0.2.1", counted_as=counted_as)
-    for counted_as in (None, "ada at 192.0.2.1", "bob at 192.0.2.1"):
-        with pytest.raises(UnavailableError):
-            await server.join(camera, sdp, client_address="192.0.2.1", counted_as=counted_as)
-    assert server.limits.refused == 3
-    await server.join(camera, sdp, client_address="192.0.2.1", counted_as="root", is_limited=False)
-    await server.close()
-    assert camera.viewers == {}
