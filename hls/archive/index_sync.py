@@ -61,7 +61,8 @@ class IndexSync:
         self.is_incomplete = False
         """Whether the index was rebuilt and does not have all files yet."""
         self.on_repaired: list[Callable[[], Awaitable[None]]] = []
-        """Called after the index was opened again or rebuilt."""
+        """Called after the index was opened again or rebuilt, and again where one of them raises ``LiveedgeError``."""
+        self._is_told = True
         self.repairs = 0
         """Times that a damaged or missing index was opened again or rebuilt."""
         self._data_dir = data_dir
@@ -131,12 +132,15 @@ class IndexSync:
             await self._in_thread(self._check_data_dir)
             log.error("archive: the index is damaged or missing; it is checked and repaired")
             is_new = await self._index.call(SegmentTable.repair)
-            self.repairs += 1
-            for listener in self.on_repaired:
-                await listener()
             if is_new:
                 self._indexed.clear()
                 self.is_incomplete = True
+            self.repairs += 1
+            self._is_told = False
+        if not self._is_told:
+            for listener in self.on_repaired:
+                await listener()
+            self._is_told = True
         if self.is_incomplete and (self._adding is None or self._adding.done()):
             self._adding = asyncio.create_task(self._add_missing(), name="archive-add-missing")
 
