@@ -45,7 +45,7 @@ PATIENCE_S = 10.0
 AVOID_S = 30.0
 
 SURE_PACKETS = 25
-"""A stream that had B-frames has none any more if there is none among so many packets."""
+"""A stream that had B-frames has none any more if there is none among so many packets, of one GOP or of several."""
 
 REPLAY_MAX_90K = CLOCK_RATE * 3 // 10
 """A receiver decodes so much of a GOP without a visible pause."""
@@ -169,7 +169,12 @@ class RenditionSwitch:
         self._pending_since_s = 0.0
         self._cancel: Callable[[], None] = lambda: None
         self._avoid_until_s: dict[Source, float] = {}
-        self._reordering: set[Source] = set()
+        self._reordering: dict[Source, VideoInfo | None] = {}
+        """Streams that had B-frames, and what they were then."""
+        self._clean_packets = 0
+        """Packets of the pending stream without B-frames, in its GOPs before the last one that was seen."""
+        self._seen_gop: tuple[Packet, int] | None = None
+        """The first packet of that last one, and how many it had."""
         """Those that had B-frames when they were last captured."""
         self._closed = False
 
@@ -301,7 +306,7 @@ class RenditionSwitch:
         """Rule 3."""
         self._avoid_until_s[rendition] = self._clock.monotonic() + AVOID_S
         if reorders(rendition.hub.gop):
-            self._reordering.add(rendition)
+            self._reordering[rendition] = _video(rendition)
 
     def _give_up_pending(self, now: float) -> None:
         """Rule 3."""
@@ -325,8 +330,19 @@ class RenditionSwitch:
             self.reason = f"{self.reason}; but not now: {error}"
             return False
         self._pending, self._pending_hold, self._pending_since_s = target, hold, now
+        self._clean_packets, self._seen_gop = 0, None
         self._cancel = self._fanouts.take(target).at_next_keyframe(lambda: self._switch(target))
         return True
+
+    def _is_sure(self, target: Source) -> bool:
+        """Whether a stream that had B-frames, and is awaited, has none any more. Call it several times a second."""
+        gop = target.hub.gop
+        if _video(target) != self._reordering[target]:
+            return True
+        if self._seen_gop is not None and (not gop or gop[0] is not self._seen_gop[0]):
+            self._clean_packets += self._seen_gop[1]
+        self._seen_gop = (gop[0], len(gop)) if gop else None
+        return self._clean_packets + len(gop) >= SURE_PACKETS
 
     def _drop_pending(self) -> None:
         pending, self._pending = self._pending, None
@@ -344,9 +360,9 @@ class RenditionSwitch:
             self._avoid(target)
             self._drop_pending()
             return
-        if target in self._reordering and len(target.hub.gop) < SURE_PACKETS:
+        if target in self._reordering and not self._is_sure(target):
             return
-        self._reordering.discard(target)
+        self._reordering.pop(target, None)
         before, before_hold = self.current, self._hold
         self.current, self._hold, self.fanout = target, target.hold(KIND), self._fanouts.take(target)
         self._drop_pending()
@@ -367,6 +383,11 @@ class RenditionSwitch:
 def reorders(gop: Sequence[Packet]) -> bool:
     """Whether frames are sent in another order than they are shown."""
     return any(packet.is_video and packet.pts_90k != packet.dts_90k for packet in gop)
+
+
+def _video(rendition: Source) -> VideoInfo | None:
+    info = rendition.hub.info
+    return None if info is None else info.video
 
 
 def _is_lost(rendition: Rendition) -> bool:
