@@ -1,0 +1,67 @@
+"""A camera with ONVIF on the page, in a real Chromium: found, added, watched and moved."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from tests.support.browser import assert_moving_picture, look
+from tests.support.eventually import eventually
+from tests.support.gateway_process import GatewayProcess
+from tests.support.onvif_camera import OnvifCamera
+from tests.support.rtsp import RtspServer
+
+PASSWORD = "p@ss:w&rd <1>"
+
+
+@pytest.fixture
+def camera(rtsp_server: RtspServer) -> Iterator[OnvifCamera]:
+    with OnvifCamera("admin", PASSWORD) as camera:
+        camera.stream_url = f"rtsp://127.0.0.1:{rtsp_server.port}/cam?main"
+        yield camera
+
+
+async def answer_nothing(route: Route) -> None:
+    await route.fulfill(json={"devices": [], "is_complete": True})
+
+
+async def test_a_camera_is_found_added_watched_and_moved(
+    page: Page, gateways: Callable[..., GatewayProcess], tmp_path: Path, camera: OnvifCamera
+) -> None:
+    (tmp_path / "liveedge.toml").write_text('start = "on-demand"\nrecord = "never"\n[cameras]\n')
+    gateway = gateways()
+    # The dialog begins with a search by multicast, which would ask the network of the machine.
+    await page.route("**/api/discover", answer_nothing, times=1)
+    await page.goto(f"{gateway.url}/?lang=en")
+    await page.get_by_role("button", name="Add a camera").first.click()
+    wizard = page.get_by_role("dialog")
+    await expect(wizard.get_by_role("status")).to_contain_text("No camera")
+    await wizard.locator("#addresses").fill(f"127.0.0.1:{camera.port}")
+    await wizard.get_by_role("button", name="Search").click()
+    await wizard.locator(".devices button").click()
+    await wizard.locator("#password").fill(PASSWORD)
+    await wizard.get_by_role("button", name="Show streams").click()
+    picture = wizard.locator(".streams img").first
+    await expect(picture).to_be_visible()
+    assert await picture.evaluate("async (image) => { await image.decode(); return image.naturalWidth; }") > 100
+    await wizard.locator("#camera-id").fill("yard")
+    await wizard.get_by_role("button", name="Add", exact=True).click()
+    await expect(wizard).to_have_count(0)
+
+    await page.goto(f"{gateway.url}/?lang=en#/camera/yard")
+    assert_moving_picture(await look(page, frames=3))
+    assert gateway.camera("yard")["has_onvif"]
+    saved = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and "yard" in path.read_text("latin-1")]
+    assert {path.stat().st_mode & 0o77 for path in saved} == {0}  # the password is in it
+    assert camera.refused == 0
+    assert camera.in_clear == []
+
+    right = page.get_by_role("button", name="Right", exact=True)
+    await right.dispatch_event("pointerdown", {"pointerId": 1, "isPrimary": True})
+    await eventually(lambda: [name for name, _ in camera.moves] == ["ContinuousMove"], "it turns")
+    pan_tilt = camera.moves[0][1].find(".//{*}PanTilt")
+    assert pan_tilt is not None
+    assert float(pan_tilt.get("x", "")) > 0
+    await page.close()  # with the button held
+    await eventually(lambda: camera.moves[-1][0] == "Stop", "it stops when the page is gone")

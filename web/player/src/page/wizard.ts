@@ -1,0 +1,278 @@
+// The dialog that finds cameras, asks one for its streams, and adds it.
+
+import { ApiError } from "../core/api.ts";
+import { withCredentials } from "../core/camera-url.ts";
+import type {
+  DeviceCamera,
+  DeviceReport,
+  DeviceRequest,
+  DeviceStream,
+  DiscoverAnswer,
+  DiscoveredDevice,
+} from "../generated/api.ts";
+import { icon } from "../icons.ts";
+import { h, setText } from "./dom.ts";
+import { bitrate } from "./format.ts";
+import { t } from "./i18n.ts";
+import { store } from "./store.ts";
+
+/** Open the dialog, unless one is open. */
+export function showWizard(): void {
+  if (document.querySelector("dialog[open]")) return;
+  new Wizard().open();
+}
+
+class Wizard {
+  private readonly content = h("div", { class: "content" });
+  private readonly status = h("p", { class: "muted", role: "status" });
+  private readonly error = h("p", { class: "error", role: "alert" });
+  private readonly closing = new AbortController();
+  private readonly box: HTMLDialogElement = h(
+    "dialog",
+    { class: "wizard", "aria-label": t("addCamera"), onclose: () => this.close() },
+    h(
+      "form",
+      { method: "dialog" },
+      h("h2", {}, t("addCamera")),
+      h("button", { class: "icon", "aria-label": t("close"), title: t("close") }, icon("close")),
+    ),
+    this.content,
+    this.status,
+    this.error,
+  );
+  private devices: DiscoveredDevice[] = [];
+  private user = "admin";
+  private password = "";
+
+  open(): void {
+    document.body.append(this.box);
+    this.box.showModal();
+    this.showSearch();
+    void this.search("");
+  }
+
+  private close(): void {
+    this.closing.abort();
+    this.box.remove();
+  }
+
+  // --- 1. find
+
+  private showSearch(): void {
+    const addresses = h("input", { id: "addresses", placeholder: "192.168.1.0/24", autocomplete: "off" });
+    const form = h(
+      "form",
+      { class: "search" },
+      h("label", { for: "addresses" }, t("searchAddresses")),
+      addresses,
+      h("button", {}, t("search")),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.search(addresses.value);
+    });
+    const rows = this.devices.map((device) => this.deviceRow(device));
+    this.content.replaceChildren(form, h("ul", { class: "devices" }, ...rows));
+  }
+
+  private deviceRow(device: DiscoveredDevice): HTMLElement {
+    const known = device.camera_ids.length > 0 ? t("alreadyAdded", { cameras: device.camera_ids.join(", ") }) : "";
+    const about = [device.hardware, device.location, device.onvif_url ? "ONVIF" : t("rtspOnly"), known];
+    return h(
+      "li",
+      {},
+      h(
+        "button",
+        { type: "button", onclick: () => this.showSignIn(device) },
+        h("b", {}, device.name || device.address),
+        h("span", {}, [device.name && device.address, ...about].filter(Boolean).join(" · ")),
+      ),
+    );
+  }
+
+  private async search(text: string): Promise<void> {
+    const addresses = text.split(/[\s,]+/).filter(Boolean);
+    await this.work(t("searching"), async (signal) => {
+      const body = JSON.stringify({ addresses });
+      const { devices } = await store.api.json<DiscoverAnswer>("/api/discover", post(body, signal));
+      this.devices = devices;
+      this.showSearch();
+      setText(this.status, devices.length > 0 ? t("chooseDevice") : t("noDevices"));
+    });
+  }
+
+  // --- 2. user and password
+
+  private showSignIn(device: DiscoveredDevice): void {
+    this.tell("");
+    const user = h("input", { id: "user", value: this.user, autocomplete: "off" });
+    const password = h("input", { id: "password", type: "password", autocomplete: "off" });
+    const form = h(
+      "form",
+      { class: "credentials" },
+      h("h3", {}, device.name || device.address),
+      h("label", { for: "user" }, t("user")),
+      user,
+      h("label", { for: "password" }, t("password")),
+      password,
+      h("p", { class: "muted" }, t("passwordHelp")),
+      h(
+        "div",
+        { class: "buttons" },
+        h("button", { type: "button", onclick: () => this.back() }, t("previous")),
+        h("button", { class: "primary" }, t("showStreams")),
+      ),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      [this.user, this.password] = [user.value, password.value];
+      void this.lookAt(device);
+    });
+    this.content.replaceChildren(form);
+    password.focus();
+  }
+
+  private back(): void {
+    this.tell("");
+    this.showSearch();
+  }
+
+  private async lookAt(device: DiscoveredDevice): Promise<void> {
+    const where = device.onvif_url ? { onvif_url: device.onvif_url } : { address: device.address };
+    const request: Partial<DeviceRequest> = { ...where };
+    if (this.user) Object.assign(request, { user: this.user, password: this.password });
+    await this.work(t("asking"), async (signal) => {
+      const body = JSON.stringify(request);
+      this.showReport(await store.api.json<DeviceReport>("/api/discover/device", post(body, signal)));
+    });
+  }
+
+  // --- 3. streams
+
+  private showReport(report: DeviceReport): void {
+    const forms = report.cameras.map((camera) => this.cameraForm(report, camera));
+    const offset = report.clock_offset_s;
+    const clock = h("p", { class: "warning" });
+    if (offset !== null && Math.abs(offset) > 2) setText(clock, t("clockOff", { seconds: offset }));
+    this.content.replaceChildren(
+      h("h3", {}, [report.manufacturer, report.model].filter(Boolean).join(" ") || report.address),
+      clock,
+      h("ul", { class: "streams" }, ...report.streams.map(streamRow)),
+      ...forms,
+      h("button", { type: "button", onclick: () => this.back() }, t("previous")),
+    );
+    this.tell(forms.length > 0 ? "" : t("noStreams"));
+  }
+
+  private cameraForm(report: DeviceReport, camera: DeviceCamera): HTMLElement {
+    const source = report.streams.find(({ url }) => url === camera.url)?.source;
+    const streams = report.streams.filter((stream) => stream.url && stream.source === source);
+    const id = h("input", {
+      id: "camera-id",
+      value: camera.camera_id,
+      required: true,
+      pattern: "[A-Za-z0-9][\\w\\-]*",
+    });
+    const name = h("input", { id: "camera-name", value: camera.name, maxlength: 100 });
+    const main = streamSelect("main", streams, camera.url);
+    const sub = streamSelect("sub", streams, camera.sub_url);
+    sub.prepend(h("option", { value: "", selected: camera.sub_url === null }, t("none")));
+    const form = h(
+      "form",
+      { class: "card camera" },
+      label(t("cameraId"), id),
+      label(t("cameraName"), name),
+      label(t("mainStream"), main),
+      label(t("subStream"), sub),
+      h("button", { class: "primary" }, t("add")),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const secret = (url: string) => withCredentials(url, this.user, this.password);
+      const settings = {
+        camera_id: id.value,
+        name: name.value || null,
+        url: secret(main.value),
+        sub_url: sub.value && sub.value !== main.value ? secret(sub.value) : null,
+        onvif_url: camera.onvif_url && secret(camera.onvif_url),
+      };
+      void this.add(form, settings);
+    });
+    return form;
+  }
+
+  private async add(form: HTMLElement, settings: { camera_id: string }): Promise<void> {
+    await this.work(t("adding"), async () => {
+      await store.api.post("/api/cameras", settings);
+      form.remove();
+      await store.refresh();
+      this.tell(t("added", { camera: settings.camera_id }));
+      if (!this.content.querySelector("form.camera")) this.box.close();
+    });
+  }
+
+  // ---
+
+  /** Run a request: say what is done, then what failed. */
+  private async work(what: string, request: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    this.tell(what);
+    this.box.classList.add("busy");
+    this.setDisabled(true);
+    try {
+      await request(this.closing.signal);
+      if (this.status.textContent === what) this.tell("");
+    } catch (error) {
+      if (this.closing.signal.aborted) return;
+      this.tell("");
+      setText(this.error, error instanceof ApiError ? error.message : t("failed", { message: String(error) }));
+    } finally {
+      this.box.classList.remove("busy");
+      this.setDisabled(false);
+    }
+  }
+
+  private setDisabled(isDisabled: boolean): void {
+    for (const button of this.content.querySelectorAll("button")) button.disabled = isDisabled;
+  }
+
+  private tell(text: string): void {
+    setText(this.status, text);
+    setText(this.error, "");
+  }
+}
+
+function post(body: string, signal: AbortSignal): RequestInit {
+  return { method: "POST", headers: { "Content-Type": "application/json" }, body, signal };
+}
+
+function label(text: string, control: HTMLElement): HTMLElement {
+  return h("label", {}, text, control);
+}
+
+function streamSelect(name: string, streams: DeviceStream[], chosen: string | null): HTMLSelectElement {
+  const options = streams.map((stream) =>
+    h("option", { value: stream.url, selected: stream.url === chosen }, describe(stream)),
+  );
+  return h("select", { name }, ...options);
+}
+
+function describe({ name, codec, width, height, frame_rate, bitrate_bps }: DeviceStream): string {
+  const size = width ? `${width}×${height}` : "";
+  const facts = [
+    size,
+    codec.toUpperCase(),
+    frame_rate ? `${frame_rate} fps` : "",
+    bitrate_bps ? bitrate(bitrate_bps) : "",
+  ];
+  return `${name}: ${facts.filter(Boolean).join(" · ")}`;
+}
+
+function streamRow(stream: DeviceStream): HTMLElement {
+  const picture = stream.picture && h("img", { src: `data:image/jpeg;base64,${stream.picture}`, alt: stream.name });
+  return h(
+    "li",
+    {},
+    picture || h("div", { class: "no-picture" }, stream.problem ?? t("noPicture")),
+    h("span", {}, describe(stream)),
+  );
+}
