@@ -9,4 +9,5 @@ on top of it.
     client       the order of OPTIONS, DESCRIBE, SETUP, PLAY, keep-alive and TEARDOWN
     rtp, rtcp    packet headers, sequence numbers, reordering, sender and receiver reports
     depacketize  RTP payloads into frames, one module a payload format
+    packetize    frames into RTP payloads
 """

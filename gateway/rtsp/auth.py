@@ -22,6 +22,8 @@ _HASHES: dict[str, Callable[[bytes], str]] = {
 }
 """Strongest first; names are those of RFC 7616 §6.1, without ``-sess``."""
 
+_QOPS = ("auth", "auth-int")
+
 CHALLENGES_MAX = 16
 """Challenges of one response that are read."""
 
@@ -113,7 +115,8 @@ class Authenticator:
         algorithm = given.get("algorithm", "MD5")
         digest = _HASHES[_base_algorithm(algorithm)]
         realm, nonce = given.get("realm", ""), challenge.nonce
-        qop = "auth" if "auth" in re.split(r"[\s,]+", given.get("qop", "")) else ""
+        offered = re.split(r"[\s,]+", given.get("qop", "").lower())
+        qop = next((each for each in _QOPS if each in offered), "")
         self._count += 1
         cnonce, count = self._cnonce(), f"{self._count:08x}"
 
@@ -124,7 +127,8 @@ class Authenticator:
         secret = hashed(credentials.user, realm, credentials.password)
         if algorithm.lower().endswith("-sess"):
             secret = hashed(secret, nonce, cnonce)
-        request = hashed(method, uri)
+        # Requests of ours have no body (RFC 7616 §3.4.3).
+        request = hashed(method, uri, digest(b"")) if qop == "auth-int" else hashed(method, uri)
         response = hashed(secret, nonce, count, cnonce, qop, request) if qop else hashed(secret, nonce, request)
         quoted = {"username": credentials.user, "realm": realm, "nonce": nonce, "uri": uri, "response": response}
         parts = [f'{name}="{_escape(value)}"' for name, value in quoted.items()]
@@ -148,7 +152,7 @@ def _strongest(challenges: Sequence[Challenge]) -> Challenge | None:
         if challenge.scheme != "digest" or "nonce" not in challenge.parameters:
             return None
         qop = challenge.parameters.get("qop")
-        if qop and "auth" not in re.split(r"[\s,]+", qop):
+        if qop and not set(_QOPS) & set(re.split(r"[\s,]+", qop.lower())):
             return None
         name = _base_algorithm(challenge.parameters.get("algorithm", "MD5"))
         return order.index(name) if name in order else None

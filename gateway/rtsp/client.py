@@ -16,13 +16,18 @@ Rules:
    other one is tried for all tracks.
 3. A 401 is answered with credentials, and again only where that makes sense (:mod:`gateway.rtsp.auth`), and at most
    :data:`RETRIES_MAX` times for one request. A provisional response (1xx) is not the answer.
-4. PLAY is sent again without Range where that is refused, and for each track where the server plays no aggregate
-   (459, 460; RFC 2326 §11.3.10).
-5. A keep-alive uses what the server offers: GET_PARAMETER, else OPTIONS (RFC 2326 §10.8). Its refusal changes the
-   method, and then there is none; only 454 (Session Not Found) ends the session.
-6. While the session is opened, one request is under way, and a final response answers it, whatever its CSeq.
+4. A refused PLAY is sent again without Range, and then for each track (RFC 2326 §11.3.10), unless the status says that
+   it would not help. Servers that know neither answer anything from 400 to 551. A DESCRIBE whose Accept is refused is
+   sent again without.
+5. A keep-alive uses what the server offers: GET_PARAMETER, else OPTIONS (RFC 2326 §10.8). Whatever refuses it, the next
+   one is of the other method: many servers count a request that they refuse, too. Credentials that are refused with
+   both are not sent again. 454 (Session Not Found) is in :attr:`ClientSession.lost`: some servers say so of a session
+   that they go on to serve, so the transport ends it once no more media comes.
+6. While the session is opened, one request is under way, and a final response answers it, whatever its CSeq. Only where
+   it is the one before once more, whose CSeq was right, it does not: some servers answer twice.
 7. Requests of the server are answered: OPTIONS, GET_PARAMETER and SET_PARAMETER with 200, others with 501. A TEARDOWN
    or REDIRECT of the server ends the session.
+8. A feature that is required is named in DESCRIBE, SETUP and PLAY (RFC 2326 §12.32).
 """
 
 import re
@@ -53,8 +58,9 @@ RETRIES_MAX = 2
 
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 
-_RANGE_REFUSED = frozenset({400, 451, 456, 457})
 _NO_AGGREGATE = frozenset({459, 460})
+_REFUSED_FOR_GOOD = frozenset({401, 453, 454, 461, 503})
+_ACCEPT_REFUSED = frozenset({406, 415})
 
 
 class State(StrEnum):
@@ -82,7 +88,7 @@ class _Sent:
 class ClientSession:
     """See the module. ``open_udp_ports`` gives the two local ports of a track, when UDP is tried.
 
-    ``has_options`` is false for a server that hangs up at OPTIONS.
+    ``has_options`` is false for a server that hangs up at OPTIONS. ``require`` is the feature tag of rule 8.
     """
 
     uri: str
@@ -92,6 +98,7 @@ class ClientSession:
     may_change_transport: bool = True
     open_udp_ports: Callable[[], tuple[int, int]] | None = None
     has_options: bool = True
+    require: str | None = None
 
     state: State = field(default=State.OPTIONS, init=False)
     description: SessionDescription | None = field(default=None, init=False)
@@ -100,11 +107,15 @@ class ClientSession:
     session_id: str | None = field(default=None, init=False)
     timeout_s: float = field(default=DEFAULT_TIMEOUT_S, init=False)
     keep_alive_at: float = field(default=0.0, init=False)
+    lost: RtspStatusError | None = field(default=None, init=False)
+    """The server's newest answer to a keep-alive, where that was 454 (rule 5)."""
 
     def __post_init__(self) -> None:
         if not self.has_options:
             self.state = State.DESCRIBE
         self._cseq = 0
+        self._answered: object = None
+        """The newest answer whose CSeq was right."""
         self._public: frozenset[str] = frozenset()
         self._base = self.uri
         self._next_track = 0
@@ -113,7 +124,11 @@ class ClientSession:
         self._pending: str | None = None
         self._has_tried_both = False
         self._keep_alive_method: str | None = None
-        self._has_range = True
+        self._unauthorized = 0
+        """Keep-alives in a row whose credentials were refused."""
+        self._has_range = self._has_accept = True
+        self._refused_play: Response | None = None
+        """The first refusal."""
         self._play_uris: list[str] = []
         """What is still to be played."""
 
@@ -136,12 +151,14 @@ class ClientSession:
         if self.state is State.OPTIONS:
             return self._send("OPTIONS", self.uri)
         if self.state is State.DESCRIBE:
-            return self._send("DESCRIBE", self.uri, {"Accept": "application/sdp"})
+            accept = {"Accept": "application/sdp"} if self._has_accept else {}
+            return self._send("DESCRIBE", self.uri, {**accept, **self._required})
         if self.state is State.SETUP:
             track = self.tracks[self._next_track]
-            return self._send("SETUP", track.media.control, {"Transport": self._transport_of(track)})
+            return self._send("SETUP", track.media.control, {"Transport": self._transport_of(track), **self._required})
         if self.state is State.PLAY:
-            return self._send("PLAY", self._play_uris[0], {"Range": "npt=0.000-"} if self._has_range else {})
+            range_header = {"Range": "npt=0.000-"} if self._has_range else {}
+            return self._send("PLAY", self._play_uris[0], {**range_header, **self._required})
         return None
 
     def keep_alive(self, now: float) -> Request:
@@ -180,6 +197,10 @@ class ClientSession:
         if self.state not in (State.PLAYING, State.ENDED):
             self._pending = method
         return request
+
+    @property
+    def _required(self) -> dict[str, str]:
+        return {} if self.require is None else {"Require": self.require}
 
     def _transport_of(self, track: Track) -> str:
         if self.transport is TransportKind.UDP and track.client_ports is None:
@@ -231,19 +252,26 @@ class ClientSession:
 
     def _take_sent(self, response: Response) -> _Sent | None:
         cseq = response.cseq
+        content = (response.status, list(response.headers), response.body)
         if cseq is not None and (cseq in self._sent or self._pending is None):
+            self._answered = content
             return self._sent.pop(cseq, None)
+        if self._answered == content:
+            return None
+        self._answered = None
         # Rule 6; also without a CSeq it answers what was asked last.
         return self._sent.pop(max(self._sent), None) if self._sent else None
 
     def _advance(self, method: str, response: Response, now: float) -> None:
         if method == "OPTIONS":
-            if response.status == 401:
+            if response.status == 401 and response.headers.get("WWW-Authenticate"):
                 raise _status_error(method, response)
             if response.status in _REDIRECTS:
                 self._redirect(method, response)
-            self._public = _words(response.headers.get_all("Public"))
+            self._public = _words([*response.headers.get_all("Public"), *response.headers.get_all("Allow")])
             self.state = State.DESCRIBE
+        elif method == "DESCRIBE" and response.status in _ACCEPT_REFUSED and self._has_accept:
+            self._has_accept = False
         elif method == "DESCRIBE":
             self._check(method, response)
             self._describe(response)
@@ -254,15 +282,18 @@ class ClientSession:
 
     def _play(self, response: Response, now: float) -> None:
         """Rule 4."""
-        if response.status in _RANGE_REFUSED and self._has_range:
+        may_help = response.status >= 400 and response.status not in _REFUSED_FOR_GOOD
+        if may_help:
+            self._refused_play = self._refused_play or response
+        if may_help and self._has_range and response.status not in _NO_AGGREGATE:
             self._has_range = False
             return
         tracks = [track for track in self.tracks if track.refused is None]
         assert self.description is not None
-        if response.status in _NO_AGGREGATE and self._play_uris == [self.description.control]:
+        if may_help and self._play_uris == [self.description.control]:
             self._play_uris = [track.media.control for track in tracks]
             return
-        self._check("PLAY", response)
+        self._check("PLAY", self._refused_play if may_help and self._refused_play is not None else response)
         self._read_session(response)
         played = [track for track in tracks if track.media.control == self._play_uris[0]]
         read_rtp_info(played or tracks, response.headers.get("RTP-Info") or "")
@@ -335,14 +366,15 @@ class ClientSession:
         self.keep_alive_at = now + min(KEEP_ALIVE_MAX_S, max(KEEP_ALIVE_MIN_S, self.timeout_s * KEEP_ALIVE_SHARE))
 
     def _receive_while_playing(self, method: str, response: Response) -> None:
-        if response.status < 300 or method == "TEARDOWN":
+        if method != self._keep_alive_method:
             return
-        if response.status == 454:
-            raise _status_error(method, response)
-        if method == "GET_PARAMETER":
-            self._keep_alive_method = "OPTIONS"
-        elif method == "OPTIONS":
-            # Receiver reports keep the session alive, or nothing does.
+        self.lost = _status_error(method, response) if response.status == 454 else None
+        if response.status < 300:
+            self._unauthorized = 0
+            return
+        self._keep_alive_method = "OPTIONS" if method == "GET_PARAMETER" else "GET_PARAMETER"
+        self._unauthorized = self._unauthorized + 1 if response.status == 401 else 0
+        if self._unauthorized == 2:
             self.keep_alive_at = float("inf")
 
     def _check(self, method: str, response: Response) -> None:

@@ -145,12 +145,13 @@ def _h265(found: Format) -> VideoFormat:
     parameters = found.parameters
     texts = [parameters.get(name, "") for name in ("sprop-vps", "sprop-sps", "sprop-pps")]
     has_donl = _number(parameters.get("sprop-max-don-diff")) > 0
+    sets = tuple(unit for text in texts for unit in _decoded(text))
     return VideoFormat(
         "hevc",
         found.payload_type,
         found.clock_rate,
-        tuple(unit for text in texts for unit in _decoded(text)),
-        lambda: H265Depacketizer(has_donl=has_donl),
+        sets,
+        lambda: H265Depacketizer(sets, has_donl=has_donl),
     )
 
 

@@ -11,10 +11,14 @@ Rules:
    length. More is a :class:`~gateway.rtsp.errors.RtspProtocolError`, before anything of it is stored.
 2. Between messages, empty lines are skipped (RFC 2326 §4.1). Other bytes that begin neither a frame nor a message are
    skipped up to the next thing that does, and counted, up to :data:`GARBAGE_MAX_BYTES` in a row: some cameras put a
-   few stray bytes between frames.
+   few stray bytes between frames. Once there were frames, that goes for everything whose first line is none of RTSP: an
+   answer of the camera's web server, or its log.
 3. What is handed out is bounded too, by :attr:`StreamParser.work_left`: thousands of empty frames fit into one read.
 4. Lines end with CRLF, CR or LF; a folded header line (RFC 2822 §2.2.3) belongs to the line before it.
-5. Text is UTF-8; what is not is replaced, except in challenges: their bytes come back with the credentials.
+5. A body ends where Content-Length says. Some cameras count too many bytes, or send a description without any length:
+   then it ends when nothing more comes, which the transport tells by :meth:`StreamParser.end_body`. Between frames, a
+   length that cannot be is none, and a frame in the place of a body means that there is none.
+6. Text is UTF-8; what is not is replaced, except in challenges: their bytes come back with the credentials.
 """
 
 import math
@@ -44,10 +48,16 @@ FRAME_HEADER_BYTES = 4
 
 _DOLLAR = 0x24
 _END_OF_HEAD = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
-_MESSAGE_START = re.compile(rb"RTSP/|HTTP/|[A-Z_]{3,20} [^\s]")
-_PART_OF_START = re.compile(rb"(?:RTSP|HTTP|[A-Z_]{1,20} ?)\Z")
-_RESYNC = re.compile(rb"\$|RTSP/")
-_STATUS_LINE = re.compile(r"RTSP/(\d)\.(\d)\s+(\d{3})(?:\s+(.*))?$")
+_MESSAGE_START = re.compile(rb"(?i:RTSP|HTTP)/|[A-Z_]{3,20} [^\s]")
+_PART_OF_START = re.compile(rb"(?:(?i:RTSP|HTTP|RTS|HTT|RT|HT|R|H)|[A-Z_]{1,20} ?)\Z")
+_RESYNC = re.compile(rb"(?s)\$(?:.{3}[\x80-\xbf]|.{0,3}\Z)|(?i:RTSP/)")
+"""A frame whose payload is RTP or RTCP, by their version (RFC 3550 §5.1), or the beginning of a response."""
+
+_STATUS_LINE = re.compile(r"(?i:RTSP)/(\d)\.(\d)\s+(\d{3})(?:\s+(.*))?$")
+_BINARY = re.compile(rb"[^\t\r\n\x20-\x7e]")
+_LINE_END = re.compile(rb"[\r\n]")
+_LINE_MAX_BYTES = 2048
+
 _REQUEST_LINE = re.compile(r"([A-Z_]+)\s+(\S+)\s+RTSP/(\d)\.(\d)$")
 
 
@@ -79,12 +89,13 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, ours or the peer's. ``cseq`` is ``None`` where the peer sent none."""
+    """A request, ours or the peer's. ``cseq`` is ``None`` where the peer sent none. Ours are of version 1.0."""
 
     method: str
     uri: str
     headers: Headers
     body: bytes = b""
+    version: str = "1.0"
 
     @property
     def cseq(self) -> int | None:
@@ -131,10 +142,28 @@ class StreamParser:
         self._head: tuple[str, list[tuple[str, str]], int] | None = None
         self._body = bytearray()
         self._garbage_in_a_row = 0
+        self._has_frames = False
         self.garbage_bytes = 0
         """Bytes that rule 2 skipped."""
         self.work_left = math.inf
         """How many frames may still be handed out, a message counts for :data:`MESSAGE_WORK`. The owner refills it."""
+
+    @property
+    def is_in_body(self) -> bool:
+        """Whether the rest of a body is awaited."""
+        return self._head is not None
+
+    def end_body(self) -> None:
+        """Hand out the message whose body is awaited, with what there is of it. Raises as :meth:`received`."""
+        if self._head is not None:
+            self._finish_message()
+
+    def close(self) -> None:
+        """The connection has ended: free the buffer, which would else live as long as the connection's object."""
+        self._buffer = bytearray()
+        self._view = memoryview(self._buffer)
+        self._start = self._end = self._searched = 0
+        self._body = bytearray()
 
     def get_buffer(self) -> memoryview:
         """Where to write the next bytes of the stream; never empty."""
@@ -168,7 +197,10 @@ class StreamParser:
                 if not self._take_body():
                     return
             elif self._buffer[self._start] == _DOLLAR:
-                if not self._take_frames():
+                if self._garbage_in_a_row and not self._is_frame():
+                    if self._end - self._start < FRAME_HEADER_BYTES + 1 or not self._skip_garbage():
+                        return
+                elif not self._take_frames():
                     return
             elif not self._take_head():
                 return
@@ -184,12 +216,19 @@ class StreamParser:
                 return False
             self._start = after
             self._garbage_in_a_row = 0
+            self._has_frames = True
             self.work_left -= 1
             if self.work_left < 0:
                 raise _too_much()
             self._on_frame(buffer[start + 1], view[start + FRAME_HEADER_BYTES : after])
             start = after
         return True
+
+    def _is_frame(self) -> bool:
+        """Whether a frame begins here, and not text after other text."""
+        return _RESYNC.match(self._buffer, self._start, self._end) is not None and (
+            self._end - self._start > FRAME_HEADER_BYTES
+        )
 
     def _take_head(self) -> bool:
         """Read start line and headers; whether there was progress."""
@@ -206,6 +245,8 @@ class StreamParser:
             if rest < 32 and _PART_OF_START.match(bytes(self._view[self._start : self._end])):
                 return False
             return self._skip_garbage()
+        if self._has_frames and (is_message := self._begins_message()) is not True:
+            return is_message is False and self._skip_garbage()
         found = _END_OF_HEAD.search(self._buffer, max(self._start, self._searched - 3), self._end)
         if found is None:
             if rest > HEAD_MAX_BYTES:
@@ -218,15 +259,36 @@ class StreamParser:
         self._start = self._searched = found.end()
         self._garbage_in_a_row = 0
         start_line, headers = _split_head(text)
-        length = _content_length(headers)
+        try:
+            length = _content_length(headers)
+        except RtspProtocolError:
+            if not self._has_frames:
+                raise
+            # What follows is a frame, or text that is skipped.
+            length = 0
         self._head = (start_line, headers, length)
         self._body.clear()
         if length == 0:
             self._finish_message()
         return True
 
+    def _begins_message(self) -> bool | None:
+        """Whether the line that begins here is one of RTSP: rule 2; ``None`` where its end has not come yet."""
+        end = _LINE_END.search(self._buffer, self._start, self._end)
+        line = bytes(self._view[self._start : end.start() if end is not None else self._end])
+        if _BINARY.search(line) is not None or len(line) > _LINE_MAX_BYTES:
+            return False
+        if end is None:
+            return None
+        text = line.decode("ascii").strip()
+        return _STATUS_LINE.match(text) is not None or _REQUEST_LINE.match(text) is not None
+
     def _take_body(self) -> bool:
         assert self._head is not None
+        if self._has_frames and not self._body and self._buffer[self._start] == _DOLLAR:
+            # Rule 5: there is none.
+            self._finish_message()
+            return True
         size = min(self._head[2] - len(self._body), self._end - self._start)
         self._body += self._view[self._start : self._start + size]
         self._start += size
@@ -272,7 +334,7 @@ def parse_start_line(line: str, headers: Headers, body: bytes) -> Message:
         return Response(int(status[3]), (status[4] or "").strip()[:200], headers, body)
     request = _REQUEST_LINE.match(line)
     if request:
-        return Request(request[1], request[2], headers, body)
+        return Request(request[1], request[2], headers, body, f"{request[3]}.{request[4]}")
     if line.startswith("HTTP/"):
         raise RtspProtocolError("an HTTP response; this port is a web server")
     raise RtspProtocolError(f"a start line that is not RTSP: {line[:80]!r}")
@@ -293,7 +355,7 @@ def _split_head(text: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _readable(line: str) -> str:
-    """Rule 5."""
+    """Rule 6."""
     if line.isascii() or line.lower().startswith("www-authenticate"):
         return line
     return line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -302,7 +364,8 @@ def _readable(line: str) -> str:
 def _content_length(headers: list[tuple[str, str]]) -> int:
     values = [value for name, value in headers if name.lower() == "content-length"]
     if not values:
-        return 0
+        is_description = any(name.lower() == "content-type" and "sdp" in value.lower() for name, value in headers)
+        return BODY_MAX_BYTES if is_description else 0
     if not re.fullmatch(r"[0-9]{1,20}", values[0]):
         raise RtspProtocolError(f"a Content-Length that is not a number: {values[0][:40]!r}")
     length = int(values[0])

@@ -1,4 +1,4 @@
-"""RTCP as far as a receiver needs it: sender reports and goodbyes read, receiver reports and keyframe requests written.
+"""RTCP as RTSP needs it: sender reports and goodbyes read, and reports and keyframe requests written.
 
 RFC 3550 §6; RFC 4585 for Picture Loss Indication, RFC 5104 for Full Intra Request.
 """
@@ -6,6 +6,7 @@ RFC 3550 §6; RFC 4585 for Picture Loss Indication, RFC 5104 for Full Intra Requ
 from dataclasses import dataclass
 from struct import Struct
 
+from gateway.clock import CLOCK_RATE
 from gateway.rtsp.rtp import SequenceCounter
 
 _SENDER_REPORT, _RECEIVER_REPORT, _SOURCE_DESCRIPTION, _GOODBYE = 200, 201, 202, 203
@@ -87,10 +88,32 @@ def receiver_report(
         delay,
     )
     report = bytes((0x81, _RECEIVER_REPORT, 0, 7)) + ssrc.to_bytes(4, "big") + block
+    return report + _source_description(ssrc)
+
+
+def sender_report(ssrc: int, wall_90k: int, timestamp: int, packets: int, payload_bytes: int) -> bytes:
+    """A sender report with a CNAME (§6.4.1). ``wall_90k`` and ``timestamp`` are the same moment."""
+    seconds, ticks = divmod(wall_90k, CLOCK_RATE)
+    fraction = (ticks << 32) // CLOCK_RATE
+    fields = (seconds + NTP_TO_UNIX_S, fraction, timestamp, packets, payload_bytes)
+    body = _SENDER.pack(ssrc, *(field & 0xFFFFFFFF for field in fields))
+    return bytes((0x80, _SENDER_REPORT, 0, 6)) + body + _source_description(ssrc)
+
+
+def _source_description(ssrc: int) -> bytes:
     name = b"\x01\x08liveedge\x00"
     items = name + bytes(-len(name) % 4)
-    description = bytes((0x81, _SOURCE_DESCRIPTION, 0, 1 + len(items) // 4)) + ssrc.to_bytes(4, "big") + items
-    return report + description
+    return bytes((0x81, _SOURCE_DESCRIPTION, 0, 1 + len(items) // 4)) + ssrc.to_bytes(4, "big") + items
+
+
+def empty_report(ssrc: int) -> bytes:
+    """A receiver report without a source, and a CNAME: what a compound packet begins with (RFC 4585 §3.1)."""
+    return bytes((0x80, _RECEIVER_REPORT, 0, 1)) + ssrc.to_bytes(4, "big") + _source_description(ssrc)
+
+
+def picture_loss(ssrc: int, source_ssrc: int) -> bytes:
+    """A Picture Loss Indication (RFC 4585 §6.3.1). A receiver report goes before it."""
+    return bytes((0x80 | _PICTURE_LOSS, _PAYLOAD_FEEDBACK, 0, 2)) + _PAIR.pack(ssrc, source_ssrc)
 
 
 def keyframe_request(ssrc: int, source_ssrc: int, number: int) -> bytes:
@@ -98,7 +121,7 @@ def keyframe_request(ssrc: int, source_ssrc: int, number: int) -> bytes:
 
     ``number`` tells a new request from one that is repeated (RFC 5104 §4.3.1.1).
     """
-    loss = bytes((0x80 | _PICTURE_LOSS, _PAYLOAD_FEEDBACK, 0, 2)) + _PAIR.pack(ssrc, source_ssrc)
+    loss = picture_loss(ssrc, source_ssrc)
     entry = _PAIR.pack(source_ssrc, (number & 0xFF) << 24)
     intra = bytes((0x80 | _FULL_INTRA, _PAYLOAD_FEEDBACK, 0, 4)) + _PAIR.pack(ssrc, 0) + entry
     return loss + intra

@@ -14,7 +14,11 @@ from struct import Struct
 from typing import NamedTuple
 
 HEADER_BYTES = 12
-_HEADER = Struct("!BBHII")
+HEADER = Struct("!BBHII")
+"""The fixed header (RFC 3550 §5.1): version and flags, marker and payload type, sequence, timestamp, SSRC."""
+
+PLAIN = 0x80
+"""The first octet of a packet without padding, extension and contributing sources: nearly every one."""
 
 SEQUENCE_MODULUS = 1 << 16
 TIMESTAMP_MODULUS = 1 << 32
@@ -26,8 +30,18 @@ REORDER_MAX_S = 0.2
 """How long a packet waits for an earlier one, in seconds: longer than any local network swaps packets, shorter than a
 viewer notices."""
 
+LATE_PACKETS = 32
+"""So many late packets in a row are no late ones: the sequence began anew, a little earlier."""
+
 JUMP_PACKETS = 3000
 """A step of the sequence number beyond this is a new sequence and no loss (MAX_DROPOUT, RFC 3550 §A.1)."""
+
+
+FIRST_PACKETS = 16
+"""The first packet that comes is one of the first so many, where RTP-Info is right; cameras write any number there."""
+
+GOES_ON_S = 0.5
+"""A step of the timestamp up to this, in seconds, with which a new sequence goes on where the old one ended."""
 
 
 class RtpHeader(NamedTuple):
@@ -47,7 +61,7 @@ def parse_header(packet: memoryview | bytes) -> RtpHeader | None:
     size = len(packet)
     if size < HEADER_BYTES:
         return None
-    first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(packet)
+    first, second, sequence, timestamp, ssrc = HEADER.unpack_from(packet)
     if first >> 6 != 2:
         return None
     start = HEADER_BYTES + 4 * (first & 0x0F)
@@ -108,11 +122,18 @@ class RecentPackets:
 
     def is_new(self, packet: memoryview, *, is_ahead: bool) -> bool:
         """Note a packet; whether it has not come before. One with a sequence number ``is_ahead`` of all has not."""
-        mark = (len(packet), bytes(packet[:_MARK_HEAD_BYTES]), bytes(packet[-_MARK_TAIL_BYTES:]))
-        if not is_ahead and mark in self._marks:
+        if not is_ahead and _mark(packet) in self._marks:
             return False
-        self._marks.append(mark)
+        self.note(packet)
         return True
+
+    def note(self, packet: memoryview) -> None:
+        """Note a packet that has not come before."""
+        self._marks.append(_mark(packet))
+
+
+def _mark(packet: memoryview) -> tuple[int, bytes, bytes]:
+    return len(packet), packet[:_MARK_HEAD_BYTES].tobytes(), packet[-_MARK_TAIL_BYTES:].tobytes()
 
 
 class SequenceCounter:
@@ -125,6 +146,9 @@ class SequenceCounter:
         self._expected_before = 0
         self._received_before = 0
         self._transit: float | None = None
+        self._timestamp: int | None = None
+        self.next: int | None = None
+        """The sequence number of the packet that follows; ``None`` before the first."""
         self.received = 0
         """Packets that came."""
         self.is_ahead = False
@@ -153,20 +177,41 @@ class SequenceCounter:
         self.is_ahead = True
         if self._highest is None:
             self._base = self._highest = sequence
+            self.next = (sequence + 1) % SEQUENCE_MODULUS
         else:
             step = (sequence - self._highest) % SEQUENCE_MODULUS
             if 0 < step < JUMP_PACKETS:
                 missing = step - 1
                 self._highest += step
             elif JUMP_PACKETS <= step < SEQUENCE_MODULUS - JUMP_PACKETS:
-                # The sender began anew: what was counted before is another sequence.
-                missing = 1
+                # The sender began anew: what was counted before is another sequence. Where its clock goes on, so does
+                # what it sends.
+                since = (timestamp - (self._timestamp or 0)) % TIMESTAMP_MODULUS
+                missing = 0 if since < GOES_ON_S * self._clock_rate else 1
                 self._base = self._highest = sequence
                 self.received = self._expected_before = self._received_before = 0
                 self.is_ahead = False
             else:
                 self.is_ahead = False
+            self.next = (self._highest + 1) % SEQUENCE_MODULUS
         self.received += 1
+        if timestamp != self._timestamp:
+            self._note_transit(timestamp, now)
+        return missing
+
+    def follow(self, timestamp: int, now: float) -> None:
+        """:meth:`count` for a packet that has the sequence number :attr:`next`, at a tenth of the cost."""
+        assert self._highest is not None
+        self._highest = highest = self._highest + 1
+        self.next = (highest + 1) & 0xFFFF
+        self.received += 1
+        self.is_ahead = True
+        if timestamp != self._timestamp:
+            self._note_transit(timestamp, now)
+
+    def _note_transit(self, timestamp: int, now: float) -> None:
+        """Jitter, of the first packet of each timestamp: how fast a camera sends the rest of a picture is no jitter."""
+        self._timestamp = timestamp
         # The timestamp wraps once in 13 hours at 90 kHz; that one step is not jitter.
         transit = now * self._clock_rate - timestamp
         if self._transit is not None:
@@ -174,7 +219,6 @@ class SequenceCounter:
             if difference < self._clock_rate:
                 self.jitter += (difference - self.jitter) / 16
         self._transit = transit
-        return missing
 
     def take_fraction_lost(self) -> int:
         """The share of packets lost since the last call, in 256ths (RFC 3550 §A.3)."""
@@ -198,10 +242,13 @@ class ReorderBuffer:
     given up and counted in :attr:`lost`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int | None = None) -> None:
+        """``first`` is the sequence number with which the source says that it begins (RTP-Info)."""
+        self._first = first
         self._next: int | None = None
         self._waiting: dict[int, _Waiting] = {}
         self._order: deque[int] = deque()
+        self._late_in_a_row = 0
         self.lost = 0
         """Packets that were given up."""
         self.late = 0
@@ -210,11 +257,16 @@ class ReorderBuffer:
     def push(self, sequence: int, packet: bytes, now: float) -> Iterator[tuple[bytes, int]]:
         """Take a packet; yields those that are due, each with how many were lost right before it."""
         if self._next is None:
-            self._next = sequence
+            is_near = self._first is not None and (sequence - self._first) % SEQUENCE_MODULUS < FIRST_PACKETS
+            self._next = self._first if is_near and self._first is not None else sequence
         ahead = (sequence - self._next) % SEQUENCE_MODULUS
         if ahead >= SEQUENCE_MODULUS - JUMP_PACKETS:
             self.late += 1
-            return
+            self._late_in_a_row += 1
+            if self._late_in_a_row < LATE_PACKETS:
+                return
+            ahead = JUMP_PACKETS
+        self._late_in_a_row = 0
         if ahead >= JUMP_PACKETS:
             # A new sequence: what waits belongs to the old one.
             yield from self.flush()

@@ -96,7 +96,7 @@ def parse_sdp(body: bytes, base: str) -> SessionDescription:
     Raises :class:`~gateway.rtsp.errors.RtspProtocolError` where it has no media section.
     """
     # Cameras write their names in whatever encoding; everything that matters is ASCII.
-    lines = re.split(r"\r\n|\n|\r", body.decode("utf-8", "replace"))
+    lines = re.split(r"\r\n|\n|\r", body.replace(b"\0", b"").decode("utf-8", "replace"))
     session = _Section("", "", [])
     sections: list[_Section] = []
     for line in lines:

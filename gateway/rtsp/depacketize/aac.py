@@ -81,6 +81,12 @@ class AacDepacketizer:
         self.malformed = 0
         """Payloads that were dropped for their form."""
 
+    def assume(self, parsed: aac.AudioConfig) -> None:
+        """The sound is this, whatever its description says."""
+        self._ticks_per_frame = aac.ticks_per_frame(self._clock_rate, parsed)
+        # What it has measured was of other frames.
+        self._clock = SoundClock()
+
     def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
         if lost:
             self._fragment.clear()

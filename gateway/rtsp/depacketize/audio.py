@@ -27,7 +27,7 @@ class SamplesDepacketizer:
         """Asked for each payload, whether the sound may wait."""
         self.malformed = 0
         """Payloads that were dropped for their form."""
-        self._ticks_per_byte = Fraction(ticks_per_byte)
+        self._ticks_per_byte = ticks_per_byte.as_integer_ratio()
         self._frame_bytes = frame_bytes
         self._can_join = can_join
         self._clock = SoundClock()
@@ -57,7 +57,8 @@ class SamplesDepacketizer:
         return frames
 
     def _ticks(self, size: int) -> int:
-        return int(size * self._ticks_per_byte)
+        ticks, octets = self._ticks_per_byte
+        return size * ticks // octets
 
     def _take(self, size: int) -> list[Frame]:
         data = bytes(self._data[:size])

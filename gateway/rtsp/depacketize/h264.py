@@ -5,28 +5,28 @@ from gateway.codec.h264 import has_sei, is_i_slice, parse_sps
 from gateway.codec.sps import Sps
 from gateway.rtsp.depacketize import Frame
 from gateway.rtsp.depacketize.nal import END, START, NalDepacketizer
-from gateway.rtsp.depacketize.pictures import Nal, NalKind
+from gateway.rtsp.depacketize.pictures import FIRST_SLICE, MESSAGE, PREFIX, SLICE, SUFFIX, UNUSED, Nal
 
 _STAP_A, _STAP_B, _MTAP16, _MTAP24, _FU_A, _FU_B = 24, 25, 26, 27, 28, 29
 
 _KINDS = {
-    1: NalKind.SLICE,
-    2: NalKind.SLICE,
-    3: NalKind.SLICE,
-    4: NalKind.SLICE,
-    5: NalKind.SLICE,
-    6: NalKind.MESSAGE,
-    7: NalKind.PREFIX,
-    8: NalKind.PREFIX,
-    9: NalKind.PREFIX,
-    10: NalKind.SUFFIX,
-    11: NalKind.SUFFIX,
-    13: NalKind.PREFIX,
-    14: NalKind.PREFIX,
-    15: NalKind.PREFIX,
-    16: NalKind.PREFIX,
-    17: NalKind.PREFIX,
-    18: NalKind.PREFIX,
+    1: SLICE,
+    2: SLICE,
+    3: SLICE,
+    4: SLICE,
+    5: SLICE,
+    6: MESSAGE,
+    7: PREFIX,
+    8: PREFIX,
+    9: PREFIX,
+    10: SUFFIX,
+    11: SUFFIX,
+    13: PREFIX,
+    14: PREFIX,
+    15: PREFIX,
+    16: PREFIX,
+    17: PREFIX,
+    18: PREFIX,
 }
 """nal_unit_type (H.264 table 7-1). Filler, auxiliary pictures, layers of SVC and MVC and unspecified types are not
 passed on: a decoder of the base layer ignores them, and RTP receivers take some for fragments."""
@@ -50,15 +50,15 @@ class H264Syntax:
 
     def read(self, start: bytes) -> Nal:
         if not start:
-            return Nal(NalKind.UNUSED)
+            return Nal(UNUSED)
         kind = start[0] & 0x1F
         if 1 <= kind <= 5:
             # Partitions B and C have no first_mb_in_slice.
             is_first = kind not in (3, 4) and len(start) > 1 and start[1] & 0x80 > 0
             field = self._field(start) if is_first else None
-            return Nal(NalKind.FIRST_SLICE if is_first else NalKind.SLICE, kind == 5, field=field)
+            return Nal(FIRST_SLICE if is_first else SLICE, kind == 5, field=field)
         return Nal(
-            _KINDS.get(kind, NalKind.UNUSED),
+            _KINDS.get(kind, UNUSED),
             has_recovery_point=kind == 6 and has_sei(start[1:], _RECOVERY_POINT),
         )
 
@@ -83,6 +83,33 @@ class H264Syntax:
         except BitstreamError:
             # What cannot be read says nothing about fields; whether it can be used is decided elsewhere.
             return
+
+    def is_same_picture(self, first: bytes, other: bytes) -> bool:
+        mine, others = self._picture_key(first), self._picture_key(other)
+        return mine is None or others is None or mine == others
+
+    def has_references(self, first: bytes) -> bool:
+        # Decoders conceal a gap in frame_num, and some cameras have them on purpose (§7.4.3).
+        del first
+        return True
+
+    def _picture_key(self, start: bytes) -> tuple[object, ...] | None:
+        """What all slices of a picture have in common (§7.4.1.2.4); ``None`` where it cannot be known."""
+        try:
+            bits = BitReader(start[1:64])
+            bits.ue()
+            bits.ue()
+            sps = self._sps.get(self._pps.get(bits.ue(), -1))
+            if sps is None:
+                return None
+            bits.u(2 if sps.has_separate_planes else 0)
+            frame_num = bits.u(sps.frame_num_bits)
+            is_field = not sps.is_frames_only and bits.flag()
+            is_bottom = is_field and bits.flag()
+            is_idr = start[0] & 0x1F == 5
+            return frame_num, is_field, is_bottom, is_idr, start[0] & 0x60 > 0, bits.ue() if is_idr else None
+        except BitstreamError:
+            return None
 
     def _field(self, start: bytes) -> tuple[int, bool] | None:
         """``(frame_num, is_bottom)`` of a slice of a field; ``None`` of a frame, or where it cannot be known."""

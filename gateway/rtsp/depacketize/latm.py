@@ -23,11 +23,18 @@ class LatmDepacketizer:
         self._clock_rate = clock_rate
         self._mux = mux
         self._is_in_band = is_in_band
+        self._assumed: aac.AudioConfig | None = None
         self._clock = SoundClock()
         self._element = bytearray()
         self._is_skipping = False
         self.malformed = 0
         """Elements that were dropped for their form."""
+
+    def assume(self, parsed: aac.AudioConfig) -> None:
+        """The sound is this, whatever its description says."""
+        self._assumed = parsed
+        # What it has measured was of other frames.
+        self._clock = SoundClock()
 
     def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
         if lost:
@@ -52,7 +59,7 @@ class LatmDepacketizer:
             except BitstreamError:
                 continue
             self._mux, self._is_in_band = mux, is_in_band
-            ticks = aac.ticks_per_frame(self._clock_rate, mux.parsed)
+            ticks = aac.ticks_per_frame(self._clock_rate, self._assumed or mux.parsed)
             time = self._clock.time(timestamp, len(units) * ticks, lost=lost)
             return [
                 Frame(unit, time + number * ticks, ticks, follows_loss=lost > 0 and number == 0, config=mux.config)

@@ -36,9 +36,7 @@ class NalDepacketizer(ABC):
             # Most packets of a large picture.
             self.pictures.add(more)
             return []
-        frames: list[Frame] = []
-        if lost:
-            frames += self._lose()
+        frames = self._lose() if lost else []
         if len(payload) > 2 and payload[0] == 0 == payload[1]:
             payload = payload[start_code_bytes(payload) :]
         if len(payload) < self.MIN_BYTES:

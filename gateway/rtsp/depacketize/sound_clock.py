@@ -23,22 +23,26 @@ FACTOR_MAX = 48
 class SoundClock:
     """See the module. One track's."""
 
-    __slots__ = ("_factor", "_last", "_time", "_trial", "_trial_factor")
+    __slots__ = ("_factor", "_is_plain", "_last", "_time", "_trial", "_trial_factor")
 
     def __init__(self) -> None:
         self._factor = Fraction(1)
+        self._is_plain = True
+        """Whether both factors are 1."""
         self._last: tuple[int, int] | None = None
         """Timestamp and duration of the packet before."""
-        self._time = Fraction(0)
+        self._time: Fraction | int = 0
         self._trial = 0
         self._trial_factor = Fraction(1)
 
     def time(self, timestamp: int, duration: int, *, lost: int) -> int:
         """The time of a packet in the described clock, of which its sound lasts ``duration`` ticks."""
         if self._last is None:
-            self._time = Fraction(timestamp)
+            self._time = timestamp
+        elif (step := timestamp - self._last[0]) == self._last[1] and self._is_plain:
+            # Nearly every packet: a fraction would cost more than all else of it.
+            self._time += step
         else:
-            step = timestamp - self._last[0]
             if step > 0 and self._last[1] > 0 and not lost:
                 self._learn(Fraction(step, self._last[1]))
             self._time += step / self._factor
@@ -52,3 +56,4 @@ class SoundClock:
         if self._trial == TRIAL:
             is_wrong = abs(factor - 1) > WRONG and Fraction(1, FACTOR_MAX) <= factor <= FACTOR_MAX
             self._factor = self._trial_factor if is_wrong else Fraction(1)
+        self._is_plain = self._factor == 1 == self._trial_factor

@@ -34,6 +34,18 @@ def test_the_examples_of_rfc_7616(algorithm: str, response: str) -> None:
     assert "nc=00000001" in header
 
 
+def test_a_digest_that_covers_the_body_which_requests_do_not_have() -> None:
+    authenticator = Authenticator(Credentials("user", "pass"), cnonce=lambda: "c")
+    assert authenticator.accept(parse_challenges(['Digest realm="r", nonce="n", qop="auth-int"']))
+
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()
+
+    request = md5(f"DESCRIBE:rtsp://c/:{md5('')}")
+    expected = md5(f"{md5('user:r:pass')}:n:00000001:c:auth-int:{request}")
+    assert f'response="{expected}"' in (authenticator.authorization("DESCRIBE", "rtsp://c/") or "")
+
+
 def test_a_digest_without_qop_is_that_of_rfc_2069() -> None:
     authenticator = Authenticator(Credentials("user", "pass"))
     authenticator.accept(parse_challenges(['Digest realm="r", nonce="n"']))
@@ -55,7 +67,9 @@ def test_a_digest_without_qop_is_that_of_rfc_2069() -> None:
         (['Digest realm="r", nonce="n", algorithm=MD5, Digest realm="r", nonce="n", algorithm=SHA-256'], "SHA-256"),
         (['Digest realm="r", nonce="n", algorithm=SHA-256', 'Digest realm="r", nonce="n"'], "SHA-256"),
         (['Digest realm="r", nonce="n", algorithm=UNKNOWN', 'Basic realm="r"'], "Basic "),
-        (['Digest realm="r", nonce="n", qop="auth-int"', 'Basic realm="r"'], "Basic "),
+        (['Digest realm="r", nonce="n", qop="auth-int"', 'Basic realm="r"'], "qop=auth-int"),
+        (['Digest realm="r", nonce="n", qop="AUTH-INT, auth"', 'Basic realm="r"'], "qop=auth,"),
+        (['Digest realm="r", nonce="n", qop="other"', 'Basic realm="r"'], "Basic "),
         (["Basic"], "Basic "),
         (["digest realm=r,nonce=n"], "Digest "),
         (['Negotiate, NTLM, Digest realm="r", nonce="n"'], "Digest "),

@@ -195,16 +195,38 @@ def test_a_keep_alive_uses_what_the_camera_offers(public: str, method: str) -> N
     assert camera.session.keep_alive_at == pytest.approx(18.0)
 
 
-def test_a_refused_keep_alive_changes_the_method_and_a_lost_session_ends_it() -> None:
+@pytest.mark.parametrize("status", [400, 404, 405, 451, 454, 461, 500, 501, 503, 551])
+def test_keep_alives_go_on_with_the_other_method_whatever_refuses_them(status: int) -> None:
+    """Many servers count what they refuse as a sign of life."""
     camera = Camera()
     camera.run()
-    camera.statuses["GET_PARAMETER"] = [501]
-    camera.answer(camera.session.keep_alive(1.0))
-    request = camera.session.keep_alive(2.0)
-    assert request.method == "OPTIONS"
-    camera.statuses["OPTIONS"] = [454]
-    with pytest.raises(RtspStatusError, match="454"):
+    methods = []
+    for now in range(20, 220, 20):
+        assert camera.session.keep_alive_at <= now
+        request = camera.session.keep_alive(now)
+        methods.append(request.method)
+        camera.statuses[request.method] = [status]
         camera.answer(request)
+    assert methods == ["GET_PARAMETER", "OPTIONS"] * 5
+    assert camera.session.state is State.PLAYING
+
+
+def test_a_session_that_is_not_found_is_lost_until_it_is_found_again() -> None:
+    camera = Camera()
+    camera.run()
+    camera.statuses["GET_PARAMETER"] = [454]
+    camera.answer(camera.session.keep_alive(1.0))
+    assert camera.session.lost is not None
+    assert camera.session.lost.status == 454
+    camera.answer(camera.session.keep_alive(2.0))
+    assert camera.session.lost is None
+
+
+def test_methods_that_are_allowed_count_as_offered() -> None:
+    camera = Camera()
+    camera.headers["OPTIONS"] = {"Allow": "OPTIONS, DESCRIBE"}
+    camera.run()
+    assert camera.session.keep_alive(1.0).method == "OPTIONS"
 
 
 def test_a_stale_nonce_in_mid_session_repeats_the_keep_alive() -> None:
@@ -276,7 +298,19 @@ def test_an_answer_with_any_cseq_is_that_of_the_one_request(cseq: str) -> None:
     assert camera.session.state is State.PLAYING
 
 
-@pytest.mark.parametrize("status", [400, 451, 456, 457])
+def test_an_answer_that_comes_twice_counts_once() -> None:
+    camera = Camera()
+    before: Request | None = None
+    while (request := camera.session.next_request()) is not None:
+        if before is not None:
+            camera.answer(before)
+            assert camera.session.next_request() is None
+        camera.answer(request)
+        before = request
+    assert camera.session.state is State.PLAYING
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 451, 455, 456, 457, 500, 501, 551])
 def test_play_without_range_where_that_is_refused(status: int) -> None:
     camera = Camera()
     camera.statuses["PLAY"] = [status]
@@ -286,11 +320,40 @@ def test_play_without_range_where_that_is_refused(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 457])
-def test_play_that_is_refused_also_without_range(status: int) -> None:
+def test_play_that_is_refused_in_every_way_has_the_first_status(status: int) -> None:
     camera = Camera()
-    camera.statuses["PLAY"] = [status] * 2
+    camera.statuses["PLAY"] = [status, 500, 500]
+    with pytest.raises(RtspStatusError) as caught:
+        camera.run()
+    assert caught.value.status == status
+    assert camera.methods.count("PLAY") == 3
+
+
+@pytest.mark.parametrize("status", [453, 454, 503])
+def test_play_that_is_refused_for_good_is_sent_once(status: int) -> None:
+    camera = Camera()
+    camera.statuses["PLAY"] = [status]
     with pytest.raises(RtspStatusError):
         camera.run()
+    assert camera.methods.count("PLAY") == 1
+
+
+@pytest.mark.parametrize("status", [406, 415])
+def test_describe_without_accept_where_that_is_refused(status: int) -> None:
+    camera = Camera()
+    camera.statuses["DESCRIBE"] = [status]
+    camera.run()
+    assert camera.session.state is State.PLAYING
+    described = [request.headers.get("Accept") for request in camera.requests if request.method == "DESCRIBE"]
+    assert described == ["application/sdp", None]
+
+
+@pytest.mark.parametrize("status", [404, 405, 500])
+def test_each_track_is_played_where_the_aggregate_is_not_known(status: int) -> None:
+    camera = Camera()
+    camera.statuses["PLAY"] = [status] * 2
+    camera.run()
+    assert [request.uri for request in camera.requests[-2:]] == [f"{URI}/track1", f"{URI}/track2"]
 
 
 @pytest.mark.parametrize("status", [459, 460])

@@ -60,6 +60,45 @@ def test_the_chunks_of_the_network_do_not_matter(sizes: list[int], payloads: lis
     assert expected[1:-1] == [(n % 4, payload) for n, payload in enumerate(payloads)]
 
 
+@pytest.mark.parametrize("length", [b"abc", b"999999999999", b"-1", b"4000"])
+def test_a_length_between_frames_that_cannot_be_costs_no_frame(length: bytes) -> None:
+    found = events(frame(0, b"\x80\x60" + bytes(10)))
+    parser = StreamParser(lambda channel, view: found.append((channel, bytes(view))), found.append)
+    rtp = frame(0, b"\x80\x60" + bytes(10))
+    parser.feed(rtp + b"RTSP/1.0 200 OK\r\nCSeq: 7\r\nContent-Length: " + length + b"\r\n\r\n" + rtp * 2)
+    assert len(found) == 5
+    assert not parser.is_in_body
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5000\r\n\r\n<html></html>",
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"HTTP/1.0 401 Unauthorized",
+        b"GET /index.html HTTP/1.1\r\nHost: camera\r\n\r\n",
+        b"ERROR the sensor is too hot: $100 and 5 % more\n",
+        b"[12:00:01] encoder restarted\r\n\r\n",
+        b"WARN " + b"a" * 3000,
+        b"<html>" + b"$ " * 500,
+        b"R" * 40,
+        b"\0" * 100,
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_text_between_frames_that_is_not_of_rtsp_costs_no_frame(text: bytes, size: int) -> None:
+    frame = b"$\x00\x00\x0c\x80\x60" + bytes(10)
+    response = b"RTSP/1.0 200 OK\r\nCSeq: 7\r\n\r\n"
+    frames: list[int] = []
+    messages: list[Message] = []
+    parser = StreamParser(lambda channel, payload: frames.append(len(payload)), messages.append)
+    stream = frame + text + frame + response + text + frame * 2
+    for at in range(0, len(stream), size):
+        parser.feed(stream[at : at + size])
+    assert frames == [12] * 4
+    assert [message.cseq for message in messages] == [7]
+
+
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
 def test_any_line_end_and_folded_lines(end: str) -> None:
     text = end.join(["RTSP/1.0 401 Unauthorized", "CSeq: 1", "WWW-Authenticate: Digest", ' realm="a"', "", ""])
@@ -68,13 +107,33 @@ def test_any_line_end_and_folded_lines(end: str) -> None:
     assert response.headers.get("www-authenticate") == 'Digest realm="a"'
 
 
+@pytest.mark.parametrize("length", [b"Content-Length: 400\r\n", b""])
+def test_a_body_of_a_wrong_or_no_length_ends_when_the_transport_says_so(length: bytes) -> None:
+    found: list[Message] = []
+    parser = StreamParser(lambda channel, view: None, found.append)
+    parser.feed(b"RTSP/1.0 200 OK\r\nContent-Type: application/sdp\r\n" + length + b"\r\nv=0\r\n")
+    assert parser.is_in_body
+    parser.end_body()
+    assert [message.body for message in found] == [b"v=0\r\n"]
+    parser.end_body()
+    parser.feed(REQUEST)
+    assert not parser.is_in_body
+    assert len(found) == 2
+
+
+def test_the_protocol_in_small_letters() -> None:
+    (response,) = events(RESPONSE.replace(b"RTSP", b"rtsp"))
+    assert isinstance(response, Response)
+    assert response.status == 200
+
+
 def test_stray_bytes_between_frames_are_skipped_and_counted() -> None:
     found: list[object] = []
     parser = StreamParser(lambda channel, view: found.append((channel, bytes(view))), found.append)
-    parser.feed(frame(0, b"one") + b"\x00\x17stray" + frame(0, b"two") + b"\xff\xfe" + RESPONSE)
-    assert [item for item in found if isinstance(item, tuple)] == [(0, b"one"), (0, b"two")]
+    parser.feed(frame(0, b"one") + b"\x00\x17str$ay" + frame(0, b"\x80two") + b"\xff\xfe" + RESPONSE)
+    assert [item for item in found if isinstance(item, tuple)] == [(0, b"one"), (0, b"\x80two")]
     assert isinstance(found[-1], Response)
-    assert parser.garbage_bytes == 9
+    assert parser.garbage_bytes == 10
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import struct
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.rtsp import rtcp
 from gateway.rtsp.rtp import (
+    LATE_PACKETS,
     REORDER_MAX_PACKETS,
     REORDER_MAX_S,
     ReorderBuffer,
@@ -57,10 +59,35 @@ def test_loss_is_counted_over_the_wrap() -> None:
     assert counter.take_fraction_lost() == 0
 
 
-def test_a_sender_that_begins_anew_has_not_lost_thousands() -> None:
+def told(counter: SequenceCounter) -> tuple[object, ...]:
+    """Everything that a counter tells, without what it forgets when it is asked."""
+    return (
+        *(counter.next, counter.received, counter.is_ahead, counter.jitter),
+        *(counter.extended_highest, counter.expected, counter.lost),
+    )
+
+
+@given(st.integers(0, 65535), st.lists(st.tuples(st.integers(-2, 4), st.booleans()), max_size=60))
+def test_a_packet_that_follows_counts_the_same_either_way(first: int, steps: list[tuple[int, bool]]) -> None:
+    plain, quick = SequenceCounter(90_000), SequenceCounter(90_000)
+    sequence, timestamp = first, 0
+    for number, (step, is_new_picture) in enumerate([(0, True), *steps]):
+        sequence, timestamp = (sequence + step) & 0xFFFF, timestamp + 3000 * is_new_picture
+        now = number * 0.01
+        plain.count(sequence, timestamp, now)
+        if sequence == quick.next:
+            quick.follow(timestamp, now)
+        else:
+            quick.count(sequence, timestamp, now)
+        assert told(quick) == told(plain)
+
+
+@pytest.mark.parametrize(("step", "missing"), [(0, 0), (3600, 0), (90_000, 1), (-1, 1)])
+def test_a_sender_that_begins_anew_has_not_lost_thousands(step: int, missing: int) -> None:
+    """And nothing at all where its clock goes on."""
     counter = SequenceCounter(90_000)
-    counter.count(10, 0, 0.0)
-    assert counter.count(30_000, 0, 0.0) == 1
+    counter.count(10, 7, 0.0)
+    assert counter.count(30_000, 7 + step & 0xFFFF_FFFF, 0.0) == missing
     assert counter.lost == 0
 
 
@@ -124,3 +151,14 @@ def test_a_sender_report_and_our_answer_to_it() -> None:
 @given(st.binary(max_size=200))
 def test_wild_reports_raise_nothing(data: bytes) -> None:
     rtcp.parse(data)
+
+
+def test_a_sequence_that_begins_anew_a_little_earlier_is_not_late_for_long() -> None:
+    buffer = ReorderBuffer()
+    numbers = [*range(1000, 1100), *range(1000, 1100)]
+    found = [
+        int.from_bytes(packet, "big")
+        for each in numbers
+        for packet, _ in buffer.push(each, each.to_bytes(2, "big"), 0.0)
+    ]
+    assert found == [*range(1000, 1100), *range(1000 + LATE_PACKETS - 1, 1100)]

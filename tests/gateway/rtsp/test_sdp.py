@@ -89,6 +89,12 @@ def test_a_line_that_cannot_be_read_spoils_nothing_but_itself() -> None:
     assert video.frame_rate is None
 
 
+def test_zero_bytes_mean_nothing() -> None:
+    body = b"v=0\0\r\nm=video 0 RTP/AVP 96\0\r\na=rtpmap:96 H264/90000\0\r\na=control:t1\0\r\n\0\0"
+    (video,) = parse_sdp(body, BASE).media
+    assert (video.control, [found.encoding for found in video.formats]) == (f"{BASE}/t1", ["H264"])
+
+
 def test_without_media_there_is_no_description() -> None:
     with pytest.raises(RtspProtocolError, match="without media"):
         parse_sdp(b"v=0\r\ns=-\r\n", BASE)
