@@ -4,33 +4,29 @@ Theory of operation. A :class:`CameraFanout` is a sink of the rendition's hub wh
 is made into a :class:`~gateway.webrtc.rtp.packets.Frame` once. Viewers at the live edge are sent it at once, in the
 same call. A pacer sends viewers that are behind what they are missing; it runs only while there are any. An error of
 one viewer affects only that viewer.
-
-Timestamps. The runs of a camera have only the capture time in common. The fan-out puts them one after the other on one
-timeline, so that viewers see a restart as a pause.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 
-from gateway.clock import Clock
+from gateway.clock import CLOCK_RATE, Clock
 from gateway.hub import PacketHub
 from gateway.media import Packet
+from gateway.rtsp.packetize.video import PAYLOADERS
+from gateway.run_timeline import RunTimeline
 from gateway.webrtc.audio import AudioSource
 from gateway.webrtc.bandwidth.probing import Probe
 from gateway.webrtc.rtp.audio_sender import AudioSender
-from gateway.webrtc.rtp.packets import Frame, PacketHistory
-from gateway.webrtc.rtp.payloads import PAYLOADERS
-from gateway.webrtc.rtp.video_sender import PACE_BYTES_PER_S, RETRANSMIT_BYTES_PER_S, VideoSender
+from gateway.webrtc.rtp.packets import MAX_PAYLOAD_BYTES, Frame, PacketHistory
+from gateway.webrtc.rtp.retransmitter import RETRANSMIT_BYTES_PER_S
+from gateway.webrtc.rtp.video_sender import PACE_BYTES_PER_S, VideoSender
 from gateway.webrtc.sdp.codecs import AudioCodec
 
 log = logging.getLogger(__name__)
 
 PACER_TICK_S = 0.005
 """One batch of 31 KB each makes the pace of 50 Mbit/s."""
-
-GAP_MAX_90K = 1 << 30
-"""3.3 h. A longer absence of the camera is shortened to this: a receiver takes a jump beyond 2^31 for the past."""
 
 UnsupportedListener = Callable[[str], None]
 
@@ -54,17 +50,24 @@ class CameraFanout:
         """Of audio sources that are gone."""
         self._pacer: asyncio.TimerHandle | None = None
         self._frames = 0
-        self._run: int | None = None
-        self._base = 0
-        """Added to a packet's pts for the timeline of :attr:`Frame.timestamp`."""
+        self._timeline = RunTimeline()
+        """Of :attr:`Frame.timestamp`."""
         self._pace_bytes_per_s = PACE_BYTES_PER_S
-        self.bytes_per_s = 0.0
-        """The camera's rate over its last GOP; 0 before there was one."""
+        self._gop_bytes_per_s = 0.0
         self._at_keyframe: list[Callable[[], None]] = []
         self._detach: Callable[[], None] | None = hub.attach(self.on_packet, first=True)
 
     def __len__(self) -> int:
         return len(self._senders)
+
+    @property
+    def bytes_per_s(self) -> float:
+        """The stream's rate over its last GOP, or over a second of the first one; 0 before there was one."""
+        start, newest = self.history.gop_start, self.history.newest
+        if self._gop_bytes_per_s or start is None or newest is None:
+            return self._gop_bytes_per_s
+        elapsed_90k = newest.timestamp - start.timestamp
+        return self.history.gop_bytes * CLOCK_RATE / elapsed_90k if elapsed_90k >= CLOCK_RATE else 0.0
 
     @property
     def audio_faults(self) -> int:
@@ -112,10 +115,10 @@ class CameraFanout:
         self._fall_behind(sender)
         return True
 
-    def set_limit(self, sender: VideoSender, bytes_per_s: int | None) -> None:
-        """Limit a viewer's rate; ``None`` for no limit."""
+    def set_limit(self, sender: VideoSender, bytes_per_s: int | None, *, has_lost: bool = True) -> None:
+        """Limit a viewer's rate; ``None`` for no limit. ``has_lost``: see :meth:`VideoSender.set_limit`."""
         is_over = bytes_per_s is None and sender.limit_bytes_per_s is not None
-        is_behind = sender.set_limit(bytes_per_s, self.history)
+        is_behind = sender.set_limit(bytes_per_s, self.history, has_lost=has_lost)
         if is_over and sender.is_waiting_for_keyframe and self.hub.gop:
             # A viewer that waits for a keyframe gets the current GOP: the next keyframe may be 20 s away.
             is_behind = sender.start(self.history, self._clock.monotonic())
@@ -146,11 +149,11 @@ class CameraFanout:
         if video.codec != self.codec or video.codec not in PAYLOADERS:
             self._on_unsupported(f"the camera now sends {video.codec}, which was not negotiated")
             return
-        payloads = PAYLOADERS[video.codec](packet.data, video.parameter_sets)
+        payloads = PAYLOADERS[video.codec](packet.data, video.parameter_sets, MAX_PAYLOAD_BYTES)
         if not payloads:
             return
         newest = self.history.newest
-        timestamp = self._timestamp(packet, newest)
+        timestamp = self._timeline.place(packet)
         if newest is not None and timestamp <= newest.timestamp:
             self._on_unsupported("the camera now sends B-frames, which WebRTC cannot carry")
             return
@@ -190,16 +193,15 @@ class CameraFanout:
 
         Video and audio both use the newest frame's capture time, so that they stay in sync.
         """
-        newest = self.history.newest
-        return None if newest is None else newest.timestamp + wall_90k - newest.captured_at_90k
+        return self._timeline.at(wall_90k)
 
     def _on_audio(self, packet: Packet) -> None:
-        if packet.run != self._run:
+        if packet.run != self._timeline.run:
             # Of a run without video so far: it has no place on the timeline yet.
             return
         for source, senders in tuple(self._audio.values()):
             now = self._clock.monotonic()
-            for payload, timestamp in source.payloads(packet, packet.pts_90k + self._base):
+            for payload, timestamp in source.payloads(packet, packet.pts_90k + self._timeline.base_90k):
                 for sender in tuple(senders):
                     try:
                         sender.send(payload, timestamp, now)
@@ -233,29 +235,19 @@ class CameraFanout:
             extra = {"camera": self.hub.camera_id}
             log.exception("camera %s: a viewer could not be switched", self.hub.camera_id, extra=extra)
 
-    def _timestamp(self, packet: Packet, newest: Frame | None) -> int:
-        if packet.run != self._run:
-            self._run = packet.run
-            if newest is None:
-                self._base = 0
-            else:
-                gap = min(max(packet.captured_at_90k - newest.captured_at_90k, 1), GAP_MAX_90K)
-                self._base = newest.timestamp + gap - packet.pts_90k
-        return packet.pts_90k + self._base
-
     def _measure_pace(self, keyframe: Frame) -> None:
         """The pace is twice the camera's rate over the last GOP, if that is more than the default."""
         start = self.history.gop_start
         if start is None:
             return
-        self.bytes_per_s = self.history.gop_bytes * 90_000 / max(1, keyframe.timestamp - start.timestamp)
-        self._pace_bytes_per_s = max(PACE_BYTES_PER_S, round(2 * self.bytes_per_s))
+        self._gop_bytes_per_s = self.history.gop_bytes * CLOCK_RATE / max(1, keyframe.timestamp - start.timestamp)
+        self._pace_bytes_per_s = max(PACE_BYTES_PER_S, round(2 * self._gop_bytes_per_s))
         for sender in self._senders:
             self._set_pace(sender)
 
     def _set_pace(self, sender: VideoSender) -> None:
         sender.pace_bytes_per_s = self._pace_bytes_per_s
-        sender.retransmit_bytes_per_s = max(RETRANSMIT_BYTES_PER_S, round(self.bytes_per_s))
+        sender.retransmitter.bytes_per_s = max(RETRANSMIT_BYTES_PER_S, round(self._gop_bytes_per_s))
 
     def _fall_behind(self, sender: VideoSender) -> None:
         self._behind.add(sender)

@@ -1,132 +1,62 @@
 """RenditionSwitch: which rendition of its camera a viewer gets, and the change from one to the other.
 
-Theory of operation. The choice is made by :class:`~gateway.webrtc.bandwidth.rendition_choice.RenditionChooser`. A
-switch captures the chosen rendition and waits for its next keyframe. Until that has come, the viewer is sent the old
-one, and so never sees a pause. The video goes on with the same SSRC, sequence numbers and clock.
+Theory of operation. The best rendition for the viewer is chosen among those that it can be sent
+(:mod:`gateway.webrtc.rendition_decision`), whether they are there or not. A switch captures it and waits for its next
+keyframe. Until that has come, the viewer is sent the old one, and so never sees a pause. The video goes on with the
+same SSRC, sequence numbers and clock.
 
 Rules:
 
 1. A viewer that has pinned a rendition gets that one, as long as it can be sent.
-2. Only what the viewer can decode is chosen: the codecs that were negotiated, without B-frames.
-3. A rendition that is lost, or that has sent nothing for :data:`PATIENCE_S`, is left for one that is there. It is
-   tried again :data:`AVOID_S` later.
+2. Only what the viewer can decode is chosen: the codecs that were negotiated, without B-frames
+   (:mod:`gateway.webrtc.sendable`).
+3. A rendition that is lost, or sends no pictures (:mod:`gateway.stall_watch`), is left for the other one. It is
+   captured as long as it would be the best one, so that its return is seen, and taken again when it is steady.
 4. The switch comes with the next keyframe. It comes at once, with a replay of the GOP, where the GOP has just begun
    (:data:`REPLAY_MAX_90K`), where the network is too narrow for the present rendition, and where that one is lost.
 5. The transcoded stream takes their place while no rendition can be sent: the main stream has a codec that was not
-   negotiated or B-frames, and the sub stream is lost or not there. It is left for a rendition that can be sent again.
+   negotiated or B-frames, and the sub stream has too, is not there, is lost, or takes too long to come. It is left for
+   a rendition that can be sent again.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from gateway.camera import Camera
-from gateway.camera_settings import RenditionName, TranscodeMode
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, Clock
-from gateway.errors import BadRequestError, UnavailableError
-from gateway.media import Packet, VideoInfo
-from gateway.rendition import Hold, Rendition
-from gateway.session import SessionState
+from gateway.errors import UnavailableError
+from gateway.hold import Hold
+from gateway.rendition import Rendition
 from gateway.transcode.transcode import Transcode
-from gateway.webrtc.bandwidth import rendition_choice
-from gateway.webrtc.bandwidth.rendition_choice import RenditionChooser
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.fanouts import Fanouts, Source
+from gateway.webrtc.rendition_decision import Decision, RenditionDecider, Situation
+from gateway.webrtc.rendition_request import RenditionRequest
+from gateway.webrtc.sendable import SendableStreams
 
 log = logging.getLogger(__name__)
 
 KIND = "webrtc"
 """The transport of these viewers in a camera's status."""
 
-PATIENCE_S = 10.0
-"""How long a chosen rendition may take to its first keyframe: for its connection, and the usual keyframe interval."""
-
-AVOID_S = 30.0
-
-SURE_PACKETS = 25
-"""A stream that had B-frames has none any more if there is none among so many packets, of one GOP or of several."""
+TRANSCODE_RETRY_S = 2.0
+"""How often a transcode is asked for that was refused."""
 
 REPLAY_MAX_90K = CLOCK_RATE * 3 // 10
 """A receiver decodes so much of a GOP without a visible pause."""
 
-TILE_MAX = 16_384
-"""Device pixels; more than any screen has."""
 
-ASSUMED_SUB = rendition_choice.Rendition(RenditionName.SUB, 500_000, 640, 360)
-"""A sub stream that was never captured, until it is: what most of them are."""
+@dataclass(slots=True)
+class _Awaited:
+    """A stream whose keyframe is awaited."""
 
-
-@dataclass(frozen=True, slots=True)
-class RenditionRequest:
-    """What a viewer asks for. ``pinned``: this one and no other. ``tile``: at how many device pixels it is shown."""
-
-    pinned: RenditionName | None = None
-    tile: tuple[int, int] | None = None
-
-    @classmethod
-    def parse(cls, rendition: str | None, width: int | None, height: int | None) -> "RenditionRequest":
-        """Of a request's parameters, where ``auto`` is no pin. Raises :class:`~gateway.errors.BadRequestError`."""
-        if rendition not in (None, "auto", *RenditionName):
-            raise BadRequestError("rendition: it is auto, main or sub")
-        pinned = None if rendition in (None, "auto") else RenditionName(rendition)
-        if (width is None) is not (height is None):
-            raise BadRequestError("width and height: give both, or none")
-        if width is None or height is None:
-            return cls(pinned)
-        if not (1 <= width <= TILE_MAX and 1 <= height <= TILE_MAX):
-            raise BadRequestError(f"width and height: they are device pixels, from 1 to {TILE_MAX}")
-        return cls(pinned, (width, height))
-
-
-AUTO = RenditionRequest()
-
-
-def preferred(camera: Camera, request: RenditionRequest) -> list[Rendition]:
-    """The renditions with which a viewer may begin, the best one first.
-
-    Those that are there come before the others: the first picture has priority, and a switch follows. Raises
-    :class:`~gateway.errors.NotFoundError` for a pinned one that the camera does not have.
-    """
-    if request.pinned is not None:
-        return [camera.rendition(request.pinned)]
-    candidates = {each.name: each for each in camera.renditions.values()}
-    chosen = RenditionChooser().choose(0.0, describe(candidates), estimate_bps=None, tile=request.tile)
-    ordered = sorted(candidates.values(), key=lambda each: each.name != chosen.rendition.name)
-    return sorted(ordered, key=lambda each: not each.hub.gop)
-
-
-def describe(renditions: Mapping[RenditionName, Rendition]) -> list[rendition_choice.Rendition]:
-    """Size and bitrate of renditions, as far as known."""
-    described = []
-    for name, rendition in renditions.items():
-        info = rendition.hub.info
-        if info is None:
-            main = rendition_choice.Rendition(name, 0, 1920, 1080)
-            described.append(ASSUMED_SUB if name is RenditionName.SUB else main)
-        else:
-            bits_per_s = rendition.bitrate_bps or 0
-            described.append(rendition_choice.Rendition(name, bits_per_s, info.video.width, info.video.height))
-    return described
-
-
-TRANSCODED_REASON = "it decodes nothing that the camera sends, so that is transcoded"
-
-TRANSCODED = VideoInfo("h264", "avc1.42c01f", 1280, 720, b"")
-"""What a transcode makes, and what many sub streams are."""
-
-ASSUMED_HEVC = VideoInfo("hevc", "hvc1.1.6.L93.b0", 640, 360, b"")
-
-
-def videos(camera: Camera) -> list[VideoInfo]:
-    """What the camera may send to a viewer during its time, as far as known, to be negotiated."""
-    infos = [each.hub.info for each in camera.renditions.values()]
-    found = [info.video for info in infos if info is not None]
-    if None in infos:
-        found += [TRANSCODED, ASSUMED_HEVC]
-    if camera.settings.transcode is TranscodeMode.AUTO:
-        found.append(TRANSCODED)
-    return found
+    hold: Hold[Rendition] | Hold[Transcode]
+    fanout: CameraFanout
+    cancel: Callable[[], None]
 
 
 class RenditionSwitch:
@@ -150,40 +80,42 @@ class RenditionSwitch:
         self.request = request
         self.fanout = fanouts.take(current)
         first = current.hub.info.video.codec
-        self.can_decode: Callable[[VideoInfo], bool] = lambda video: video.codec == first
-        """Whether the viewer decodes this. To be set once that is negotiated."""
+        self.sendable = SendableStreams(lambda video: video.codec == first)
+        """What the viewer can be sent. Its ``can_decode`` is to be set once that is negotiated."""
         self.reason = ""
         """Why it gets this rendition, as a clause."""
-        self.wanted_bps: float | None = None
-        """The bandwidth with which it would get a better one; ``None``: there is none."""
+        self.pending: Source | None = None
+        """What it gets with that stream's next keyframe."""
         self.switches = 0
         self.viewer_id = ""
         """For the log."""
         self._fanouts = fanouts
         self._clock = clock
         self._move = move
-        self._chooser = RenditionChooser()
+        self._decider = RenditionDecider(camera, self.sendable)
         self._hold: Hold[Rendition] | Hold[Transcode] = current.hold(KIND)
-        self._pending: Source | None = None
-        self._pending_hold: Hold[Rendition] | Hold[Transcode] | None = None
-        self._pending_since_s = 0.0
-        self._cancel: Callable[[], None] = lambda: None
-        self._avoid_until_s: dict[Source, float] = {}
-        self._reordering: dict[Source, VideoInfo | None] = {}
-        """Streams that had B-frames, and what they were then."""
-        self._clean_packets = 0
-        """Packets of the pending stream without B-frames, in its GOPs before the last one that was seen."""
-        self._seen_gop: tuple[Packet, int] | None = None
-        """The first packet of that last one, and how many it had."""
-        """Those that had B-frames when they were last captured."""
+        self._awaited: dict[Source, _Awaited] = {}
+        self._estimate_bps: float | None = None
+        self._transcode_at_s = float("-inf")
+        """When a transcode may be asked for."""
+        self._transcode_refusal = ""
+        self._situation: object = None
+        """What :meth:`update` saw last of the streams."""
+        self._is_scheduled = False
         self._closed = False
+        self._forget = camera.listen(self._on_change)
+
+    @property
+    def wanted_bps(self) -> float | None:
+        """The bandwidth with which it would get a better one; ``None``: there is none."""
+        return self._decider.wanted_bps
 
     @property
     def codec(self) -> str:
         """FFmpeg's name of what it is sent."""
         info = self.current.hub.info
         assert info is not None
-        return info.video.codec
+        return self.fanout.codec or info.video.codec
 
     @property
     def requested(self) -> Literal["auto", "main", "sub"]:
@@ -192,9 +124,14 @@ class RenditionSwitch:
         return "auto" if pinned is None else "main" if pinned is RenditionName.MAIN else "sub"
 
     @property
-    def pending(self) -> Source | None:
-        """The rendition whose keyframe is awaited."""
-        return self._pending
+    def awaited(self) -> Collection[Source]:
+        """The streams that are captured for it besides the one that it gets."""
+        return self._awaited.keys()
+
+    @property
+    def is_transcoded(self) -> bool:
+        """Whether it gets what is made of a stream."""
+        return isinstance(self.current, Transcode)
 
     def ask(self, request: RenditionRequest) -> None:
         """The viewer asks for something else. Raises ``NotFoundError`` for a rendition that the camera does not have.
@@ -210,162 +147,129 @@ class RenditionSwitch:
         if self._closed:
             return
         now = self._clock.monotonic()
-        self._give_up_pending(now)
-        candidates = self._candidates(now)
-        if not candidates:
-            self._stay_with_transcode(now)
-            return
-        pinned = candidates.get(self.request.pinned) if self.request.pinned is not None else None
-        is_narrow = False
-        target: Source
-        if pinned is not None:
-            target, self.reason, self.wanted_bps = pinned, "it was asked for", None
-        elif self.camera.sub is None and self.current is self.camera.main:
-            target, self.reason, self.wanted_bps = self.current, "it is the only one", None
-        else:
-            described = describe(candidates)
-            choice = self._chooser.choose(now, described, estimate_bps=estimate_bps, tile=self.request.tile)
-            target = candidates[RenditionName(choice.rendition.name)]
-            self.reason, self.wanted_bps = choice.reason, choice.wanted_bps
-            present = next((each for each in described if each.name == self.current.name), None)
-            is_narrow = estimate_bps is not None and present is not None and estimate_bps < present.needed_bps
-        if target is self.current:
-            self._drop_pending()
-            return
-        if target is not self._pending and not self._await(target, now):
-            return
-        gop = target.hub.gop
-        is_short = bool(gop) and gop[-1].dts_90k - gop[0].dts_90k <= REPLAY_MAX_90K
-        if gop and (is_short or is_narrow or not self.current.hub.gop or target in self._reordering):
-            self._switch(target)
-        if isinstance(self.current, Transcode):
-            self.reason, self.wanted_bps = TRANSCODED_REASON, None
+        self._estimate_bps, self._situation = estimate_bps, self._look()
+        awaits_transcode = self.camera.transcode in self._awaited
+        decision = self._decider.decide(
+            Situation(now, self.current, self.request, estimate_bps, awaits_transcode, self._transcode_refusal)
+        )
+        self._await(decision.awaited, now)
+        self._go(decision)
+        # In the same step: who left a stream may wait for it.
+        self._await(decision.awaited, now)
+        self.pending = next((each for each in decision.awaited if self._is_coming(each)), None)
 
     def leave(self, rendition: Source) -> bool:
         """This rendition cannot be sent any more. Returns whether the viewer has another one, or waits for it."""
-        self._avoid(rendition)
-        if rendition is self._pending:
-            self._drop_pending()
+        if isinstance(rendition, Rendition):
+            self.sendable.avoid(rendition, self._clock.monotonic())
+        self._drop(rendition)
         if rendition is not self.current:
             return True
         info = rendition.hub.info
         has_changed = info is not None and self.fanout.codec not in (None, info.video.codec)
-        if info is not None and has_changed and self.can_decode(info.video) and not reorders(rendition.hub.gop):
-            # To another codec that was negotiated: it has another fan-out now.
-            del self._avoid_until_s[rendition]
-            self.fanout = self._fanouts.take(rendition)
-            self._move(self.fanout)
-            self._fanouts.release(rendition)
-            return True
-        self.update(None)
-        return self.current is not rendition or self._pending is not None
+        if isinstance(rendition, Rendition) and info is not None and has_changed:
+            is_clean = not self.sendable.had_b_frames(rendition)
+            if is_clean and self.sendable.can_decode(info.video):
+                # To another codec that was negotiated: it has another fan-out now.
+                self.sendable.accept(rendition)
+                self.fanout = self._fanouts.take(rendition)
+                self._move(self.fanout)
+                self._fanouts.release(rendition)
+                return True
+        self.update(self._estimate_bps)
+        return self.current is not rendition or bool(self._awaited)
 
     def close(self) -> None:
         """Release everything. May be called twice."""
         if self._closed:
             return
         self._closed = True
-        self._drop_pending()
+        self._forget()
+        for each in tuple(self._awaited):
+            self._drop(each)
         self._hold.release()
         self._fanouts.release(self.current)
 
-    def _candidates(self, now: float) -> Mapping[RenditionName, Rendition]:
-        """What may be sent (rules 2 and 3): those that are there, else those that may come. Empty: rule 5."""
-        usable = {
-            each.name: each
-            for each in self.camera.renditions.values()
-            if self._can_decode(each) and self._avoid_until_s.get(each, now) <= now
-        }
-        alive = {name: each for name, each in usable.items() if each.hub.gop or not _is_lost(each)}
-        if alive or self._may_transcode():
-            return alive
-        present = {} if isinstance(self.current, Transcode) else {self.current.name: self.current}
-        return usable or present
+    # --- the change
 
-    def _may_transcode(self) -> bool:
-        """Rule 5. A main stream that is away has nothing to transcode, but may come back."""
-        main = self.camera.main
-        is_sendable = self._can_decode(main) and main not in self._reordering
-        is_possible = self.camera.settings.transcode is TranscodeMode.AUTO and self.can_decode(TRANSCODED)
-        return isinstance(self.current, Transcode) or (is_possible and not is_sendable and not _is_lost(main))
+    def _is_coming(self, source: Source) -> bool:
+        is_lost = isinstance(source, Rendition) and source.is_lost
+        return source is not self.current and source in self._awaited and not is_lost
 
-    def _stay_with_transcode(self, now: float) -> None:
-        """Send the transcoded stream, rule 5."""
-        transcode = self.camera.transcode
-        self.reason, self.wanted_bps = TRANSCODED_REASON, None
-        if self.current is transcode:
-            self._drop_pending()
-        elif (self._pending is transcode or self._await(transcode, now)) and transcode.hub.gop:
-            self._switch(transcode)
+    def _look(self) -> object:
+        """What a change of the camera may have changed for this viewer."""
+        streams = ((each.is_lost, bool(each.hub.gop), each.is_steady) for each in self.camera.renditions.values())
+        return *streams, bool(self.camera.transcode.hub.gop)
 
-    def _can_decode(self, rendition: Rendition) -> bool:
-        info = rendition.hub.info
-        return info is None or self.can_decode(info.video)
+    def _on_change(self) -> None:
+        # Not at once: this is called while a rendition changes, also by a hold of this viewer.
+        if not self._is_scheduled and not self._closed and self._look() != self._situation:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._update_soon)
 
-    def _avoid(self, rendition: Source) -> None:
-        """Rule 3."""
-        self._avoid_until_s[rendition] = self._clock.monotonic() + AVOID_S
-        if reorders(rendition.hub.gop):
-            self._reordering[rendition] = _video(rendition)
+    def _update_soon(self) -> None:
+        self._is_scheduled = False
+        self.update(self._estimate_bps)
 
-    def _give_up_pending(self, now: float) -> None:
-        """Rule 3."""
-        pending = self._pending
-        if pending is None:
+    def _go(self, decision: Decision) -> None:
+        """Rule 4."""
+        target, gop = decision.target, decision.target.hub.gop
+        if target is self.current:
+            self.reason = decision.reason
             return
-        is_late = not pending.hub.gop and now - self._pending_since_s > PATIENCE_S
-        if isinstance(pending, Transcode):
-            if is_late:
-                self._drop_pending()
-        elif is_late or _is_lost(pending) or not self._can_decode(pending) or reorders(pending.hub.gop):
-            self._avoid(pending)
-            self._drop_pending()
+        is_short = bool(gop) and gop[-1].dts_90k - gop[0].dts_90k <= REPLAY_MAX_90K
+        if gop and (is_short or decision.at_once):
+            self.reason = decision.reason
+            self._switch(target)
+        else:
+            self.reason = f"the {target.name} stream comes with its next keyframe: {decision.reason}"
 
-    def _await(self, target: Source, now: float) -> bool:
-        """Capture it, and switch at its keyframe. Returns whether it can be captured: transcodes have a limit."""
-        self._drop_pending()
+    def _await(self, sources: Collection[Source], now: float) -> None:
+        """Capture these besides the current one, and no other."""
+        for source in tuple(self._awaited):
+            fanout, info = self._awaited[source].fanout, source.hub.info
+            has_changed = info is not None and fanout.codec not in (None, info.video.codec)
+            if source not in sources or source is self.current or has_changed:
+                self._drop(source)
+        for source in sources:
+            if source is not self.current and source not in self._awaited:
+                self._begin_to_await(source, now)
+
+    def _begin_to_await(self, source: Source, now: float) -> None:
+        if isinstance(source, Transcode) and now < self._transcode_at_s:
+            return
         try:
-            hold = target.hold("")
+            hold = source.hold("")
         except UnavailableError as error:
-            self.reason = f"{self.reason}; but not now: {error}"
-            return False
-        self._pending, self._pending_hold, self._pending_since_s = target, hold, now
-        self._clean_packets, self._seen_gop = 0, None
-        self._cancel = self._fanouts.take(target).at_next_keyframe(lambda: self._switch(target))
-        return True
+            # Transcodes have a limit.
+            self._transcode_at_s, self._transcode_refusal = now + TRANSCODE_RETRY_S, f"it is not transcoded: {error}"
+            return
+        if isinstance(source, Transcode):
+            self._transcode_refusal = ""
+        fanout = self._fanouts.take(source)
+        self._awaited[source] = _Awaited(hold, fanout, fanout.at_next_keyframe(lambda: self._on_keyframe(source)))
 
-    def _is_sure(self, target: Source) -> bool:
-        """Whether a stream that had B-frames, and is awaited, has none any more. Call it several times a second."""
-        gop = target.hub.gop
-        if _video(target) != self._reordering[target]:
-            return True
-        if self._seen_gop is not None and (not gop or gop[0] is not self._seen_gop[0]):
-            self._clean_packets += self._seen_gop[1]
-        self._seen_gop = (gop[0], len(gop)) if gop else None
-        return self._clean_packets + len(gop) >= SURE_PACKETS
+    def _on_keyframe(self, source: Source) -> None:
+        awaited = self._awaited.get(source)
+        if awaited is not None:
+            awaited.cancel = awaited.fanout.at_next_keyframe(lambda: self._on_keyframe(source))
+            self.update(self._estimate_bps)
 
-    def _drop_pending(self) -> None:
-        pending, self._pending = self._pending, None
-        self._cancel()
-        self._cancel = lambda: None
-        if pending is not None:
-            self._fanouts.release(pending)
-        if self._pending_hold is not None:
-            self._pending_hold.release()
-            self._pending_hold = None
+    def _drop(self, source: Source) -> None:
+        awaited = self._awaited.pop(source, None)
+        if awaited is not None:
+            awaited.cancel()
+            self._fanouts.release(source)
+            awaited.hold.release()
 
     def _switch(self, target: Source) -> None:
         """Its keyframe has come, or its GOP is replayed (rule 4)."""
-        if reorders(target.hub.gop):
-            self._avoid(target)
-            self._drop_pending()
-            return
-        if target in self._reordering and not self._is_sure(target):
-            return
-        self._reordering.pop(target, None)
+        if isinstance(target, Rendition):
+            self.sendable.accept(target)
         before, before_hold = self.current, self._hold
         self.current, self._hold, self.fanout = target, target.hold(KIND), self._fanouts.take(target)
-        self._drop_pending()
+        self._drop(target)
+        self._decider.switched()
         self.switches += 1
         self._move(self.fanout)
         before_hold.release()
@@ -374,21 +278,7 @@ class RenditionSwitch:
             "camera %s: viewer %s gets the %s stream: %s",
             self.camera.id,
             self.viewer_id,
-            "transcoded" if isinstance(target, Transcode) else target.name,
+            "transcoded" if self.is_transcoded else target.name,
             self.reason,
             extra={"camera": self.camera.id, "viewer": self.viewer_id},
         )
-
-
-def reorders(gop: Sequence[Packet]) -> bool:
-    """Whether frames are sent in another order than they are shown."""
-    return any(packet.is_video and packet.pts_90k != packet.dts_90k for packet in gop)
-
-
-def _video(rendition: Source) -> VideoInfo | None:
-    info = rendition.hub.info
-    return None if info is None else info.video
-
-
-def _is_lost(rendition: Rendition) -> bool:
-    return rendition.session.state in (SessionState.RETRYING, SessionState.FAILED)

@@ -11,6 +11,7 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from aiortc import RTCCertificate
 
@@ -25,24 +26,24 @@ from gateway.errors import (
 )
 from gateway.latency import latency_histogram, remove_series
 from gateway.webrtc.compat import SharedCertificate
+from gateway.webrtc.counter_offers import CounterOffer, videos_to_offer
 from gateway.webrtc.fanouts import Fanouts, Source
-from gateway.webrtc.first_rendition import KEYFRAME_WAIT_S, FirstRendition, first_rendition, try_negotiate
+from gateway.webrtc.first_rendition import KEYFRAME_WAIT_S, FirstRendition, first_rendition
 from gateway.webrtc.ice.listener import IceListener
 from gateway.webrtc.ice.registry import IceRegistry
 from gateway.webrtc.ice.servers import IceServer, IceServers
 from gateway.webrtc.limits import VIEWERS_PER_CAMERA, VIEWERS_PER_CLIENT, ViewerLimits
-from gateway.webrtc.rendition_switch import (
-    AUTO,
-    RenditionRequest,
-    RenditionSwitch,
-    preferred,
-)
+from gateway.webrtc.media_transport import MediaTransport, TransportOwner
+from gateway.webrtc.rendition_request import AUTO, RenditionRequest, preferred
+from gateway.webrtc.rendition_switch import KIND, RenditionSwitch
 from gateway.webrtc.rtp.srtp import SrtpBuffer
 from gateway.webrtc.sdp.answer import LocalDescription, write_answer
 from gateway.webrtc.sdp.counter_offer import write_counter_offer
 from gateway.webrtc.sdp.offer import parse_offer
+from gateway.webrtc.sdp.voice import codec_name, with_voice
 from gateway.webrtc.stats import Totals
 from gateway.webrtc.viewer import Viewer
+from gateway.webrtc.voice import VoicePermit
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,22 @@ RESOLVE_INTERVAL_S = 60.0
 """How often names in ``WEBRTC_HOSTS`` are resolved again."""
 
 DEFAULT_UDP_PORT = 8189
+
+
+class MaintainedSession(Protocol):
+    """A session of another kind that has a transport of the server."""
+
+    @property
+    def id(self) -> str: ...
+
+    def resume(self, stalled_s: float) -> None:
+        """Go on after the process was stopped for so long."""
+
+    def tick(self, now: float, wall_90k: int) -> None:
+        """Called once a second. ``now`` is monotonic seconds."""
+
+    def close_soon(self, reason: str) -> None:
+        """End it without waiting."""
 
 
 class WebRtcServer:
@@ -78,7 +95,7 @@ class WebRtcServer:
         self.limits = ViewerLimits(clock, viewers_per_camera, viewers_per_client)
         """How many viewers there may be; counts those that were refused."""
         self._certificate: RTCCertificate = SharedCertificate.generateCertificate()
-        self._fingerprint = next(
+        self.fingerprint = next(
             (item.algorithm, item.value) for item in self._certificate.getFingerprints() if item.algorithm == "sha-256"
         )
         self._srtp_buffer = SrtpBuffer()
@@ -86,6 +103,8 @@ class WebRtcServer:
         self.listener = IceListener(udp_port, listen, hosts, self.registry)
         self._fanouts = Fanouts(clock, self._on_unsupported)
         self._viewers: dict[str, Viewer] = {}
+        self.maintained: set[MaintainedSession] = set()
+        """Sessions that are not viewers, and are kept and ended with them."""
         self._maintenance: asyncio.Task[None] | None = None
         self._closed_totals: dict[str, Totals] = {}
         """Totals of the closed viewers, by camera."""
@@ -172,14 +191,15 @@ class WebRtcServer:
         is_limited: bool = True,
         request: RenditionRequest = AUTO,
         wait_s: float = KEYFRAME_WAIT_S,
+        voice: VoicePermit | None = None,
     ) -> Viewer:
         """Make a viewer from an offer; its ``answer_sdp`` is ready. The camera is held until the viewer is closed.
 
         It begins with the rendition of ``request`` that can be shown first, see
-        :mod:`gateway.webrtc.rendition_switch`. It waits at most ``wait_s`` for a camera that is not live.
+        :mod:`gateway.webrtc.first_rendition`. It waits at most ``wait_s`` for a camera that is not live.
 
-        With ``may_counter`` an offer of no use makes a viewer with a ``counter_offer_sdp`` instead, which waits for
-        :meth:`answer`.
+        With ``may_counter`` an offer of no use makes a viewer with a ``counter_offer`` instead, which waits for
+        :meth:`answer`. With ``voice`` it may talk to the camera, if its offer sends sound.
 
         Limits count it for ``counted_as``, or else for the network of its address. Without ``is_limited`` it is counted
         and never refused.
@@ -197,10 +217,28 @@ class WebRtcServer:
         place = self.limits.take(camera.id, client, is_limited=is_limited)
         first: FirstRendition | None = None
         try:
-            first = await first_rendition(camera, renditions, offer, may_counter=may_counter, wait_s=wait_s)
+            first = await first_rendition(
+                camera,
+                renditions,
+                offer,
+                self._clock,
+                is_pinned=request.pinned is not None,
+                may_counter=may_counter,
+                wait_s=wait_s,
+            )
             if self._closed:
                 raise UnavailableError("the gateway is stopping")
-            viewer = place.occupant = self._new_viewer(camera, first.hold.rendition, request, client_address)
+            viewer = place.occupant = self._new_viewer(camera, client_address)
+            negotiated = first.negotiated
+            if negotiated is not None:
+                if voice is not None:
+                    negotiated = with_voice(negotiated, offer, voice.codecs)
+                if voice is not None and negotiated.voice is not None:
+                    viewer.allow_voice(voice, codec_name(negotiated.voice))
+                self._begin(viewer, camera, replace(first, negotiated=negotiated), request)
+                viewer.answer_sdp = write_answer(negotiated, self._local(viewer))
+            else:
+                self._offer(viewer, camera, first, request)
         except BaseException:
             self.limits.free(place)
             raise
@@ -210,34 +248,52 @@ class WebRtcServer:
         viewer.close_callbacks.append(lambda: self.limits.free(place))
         first_frame_s = self.first_frame_s.labels(camera.id)
         viewer.on_first_frame = lambda: first_frame_s.observe(self._clock.monotonic() - began_s)
-        if first.negotiated is not None:
-            viewer.start(first.negotiated)
-            viewer.answer_sdp = write_answer(first.negotiated, self._local(viewer))
-        else:
-            viewer.counter_offer_sdp = write_counter_offer(first.info, self._local(viewer), str(first.refusal))
         return viewer
 
-    def answer(self, camera: Camera, viewer: Viewer, answer_sdp: str) -> None:
-        """Take a viewer's answer to our counter-offer.
+    async def answer(self, camera: Camera, viewer: Viewer, answer_sdp: str) -> None:
+        """Take a viewer's answer to our counter-offer. It begins as with an offer of its own.
 
-        Raises ``BadRequestError``, ``NegotiationError``, and ``ConflictError`` if it has answered already, or the
-        camera sends nothing at present. A viewer may answer again after an error.
+        Raises what :meth:`join` raises, and ``ConflictError`` if it has answered already. A viewer may answer again
+        after an error.
         """
-        if viewer.negotiated is not None:
-            raise ConflictError("this session has its SDP answer, and there is no renegotiation; make a new one")
-        info = viewer.rendition.current.hub.info if viewer.rendition is not None else None
-        if info is None:
-            raise ConflictError(f"camera {camera.id} sends nothing at present; answer again in a moment")
+        counter = viewer.counter_offer
         answer = parse_offer(answer_sdp)
         if any(section.transport.setup == "actpass" for section in answer.sections):
             raise BadRequestError("an SDP answer has to choose its DTLS role: setup active or passive (RFC 8842 §5.3)")
-        # The counter-offer has one transport.
-        negotiated, refusal = try_negotiate(answer, info, camera.id, may_have_own_transports=False)
-        if negotiated is None:
-            raise refusal or UnavailableError("the answer cannot be used")
-        viewer.start(negotiated)
+        if counter is None or viewer.negotiated is not None:
+            raise _already_answered()
+        first = await first_rendition(
+            camera,
+            preferred(camera, counter.request),
+            answer,
+            self._clock,
+            is_pinned=counter.request.pinned is not None,
+            may_counter=False,
+            may_have_own_transports=False,  # The counter-offer has one.
+            wait_s=KEYFRAME_WAIT_S,
+        )
+        try:
+            if viewer.negotiated is not None:
+                raise _already_answered()
+            if viewer.reason is not None:
+                raise NotFoundError(f"this viewer has ended: {viewer.reason}")
+            self._begin(viewer, camera, first, counter.request)
+        finally:
+            first.hold.release()
+        counter.hold.release()
 
-    def _new_viewer(self, camera: Camera, rendition: Source, request: RenditionRequest, client_address: str) -> Viewer:
+    def new_transport(self, name: str, owner: TransportOwner) -> MediaTransport:
+        """A transport on the server's port, with its certificate. ``name`` is for the log."""
+        return MediaTransport(
+            name,
+            owner,
+            certificate=self._certificate,
+            srtp_buffer=self._srtp_buffer,
+            registry=self.registry,
+            clock=self._clock,
+        )
+
+    def _new_viewer(self, camera: Camera, client_address: str) -> Viewer:
         viewer = Viewer(
             camera_id=camera.id,
             client_address=client_address,
@@ -248,19 +304,32 @@ class WebRtcServer:
             candidates=self.listener.candidates,
             on_closed=self._on_viewer_closed,
         )
-        switch = RenditionSwitch(camera, rendition, request, self._fanouts, self._clock, viewer.move)
+        self._viewers[viewer.id] = viewer
+        return viewer
+
+    def _begin(self, viewer: Viewer, camera: Camera, first: FirstRendition, request: RenditionRequest) -> None:
+        """Let it connect, and send it this."""
+        assert first.negotiated is not None
+        switch = RenditionSwitch(camera, first.hold.rendition, request, self._fanouts, self._clock, viewer.move)
         switch.viewer_id = viewer.id
         viewer.rendition = switch
-        self._viewers[viewer.id] = viewer
         viewer.update_rendition()
-        return viewer
+        viewer.start(first.negotiated)
+
+    def _offer(self, viewer: Viewer, camera: Camera, first: FirstRendition, request: RenditionRequest) -> None:
+        """Make it a counter-offer."""
+        local, videos = self._local(viewer), videos_to_offer(camera, first.info.video)
+        sdp = write_counter_offer(videos, first.info.audio, local, str(first.refusal))
+        hold = first.hold.rendition.hold(KIND)
+        viewer.counter_offer = CounterOffer(sdp, request, hold)
+        viewer.close_callbacks.append(hold.release)
 
     def _local(self, viewer: Viewer) -> LocalDescription:
         return LocalDescription(
             session_id=secrets.randbits(62),
             stream_name=viewer.camera_id,
             credentials=tuple((each.agent.username, each.agent.password) for each in viewer.transports),
-            fingerprint=self._fingerprint,
+            fingerprint=self.fingerprint,
             candidates=self.listener.candidates(),
             video_ssrc=viewer.ssrcs.video,
             rtx_ssrc=viewer.ssrcs.retransmission,
@@ -276,18 +345,21 @@ class WebRtcServer:
             stalled_s = now - before - TICK_S
             if stalled_s > STALLED_S:
                 log.warning("the process was stopped for %.1f s; WebRTC viewers go on", stalled_s)
-                for viewer in tuple(self._viewers.values()):
-                    viewer.resume(stalled_s)
-            for viewer in tuple(self._viewers.values()):
+                for session in self._sessions():
+                    session.resume(stalled_s)
+            for session in self._sessions():
                 try:
-                    viewer.tick(now, wall_90k)
+                    session.tick(now, wall_90k)
                 except Exception as error:
-                    log.exception("viewer %s: its reports failed", viewer.id, extra={"viewer": viewer.id})
-                    viewer.close_soon(f"failed: {error}")
+                    log.exception("WebRTC session %s: its reports failed", session.id, extra={"viewer": session.id})
+                    session.close_soon(f"failed: {error}")
             if self.listener.hosts and now >= resolve_at:
                 resolve_at = now + RESOLVE_INTERVAL_S
                 with contextlib.suppress(OSError):
                     await self.listener.resolve_hosts()
+
+    def _sessions(self) -> list[MaintainedSession]:
+        return [*self._viewers.values(), *self.maintained]
 
     def _on_unsupported(self, rendition: Source, reason: str) -> None:
         """A viewer gets the camera's other rendition; without one it ends."""
@@ -301,3 +373,7 @@ class WebRtcServer:
 
     def _totals_of_closed(self, camera_id: str) -> Totals:
         return self._closed_totals.get(camera_id, Totals())
+
+
+def _already_answered() -> ConflictError:
+    return ConflictError("this session has its SDP answer, and there is no renegotiation; make a new one")

@@ -27,18 +27,22 @@ from aiortc.rtp import (
 )
 
 from gateway.clock import CLOCK_RATE, Clock
+from gateway.rtsp.rtp import parse_header
 from gateway.webrtc.bandwidth.sent_packets import SentPackets
 from gateway.webrtc.bandwidth.viewer_bandwidth import Method, ViewerBandwidth
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.media_transport import SrtpConnection
 from gateway.webrtc.rtp import rtcp
 from gateway.webrtc.rtp.audio_sender import AudioSender
-from gateway.webrtc.rtp.packets import PacketTemplate, one_byte_extensions, packet_template
+from gateway.webrtc.rtp.packets import HEADER_EXTENSIONS_MAX_BYTES, PacketTemplate, header_extensions, packet_template
 from gateway.webrtc.rtp.sequence_mapping import PacketFormat
 from gateway.webrtc.rtp.srtp import SrtpError
 from gateway.webrtc.rtp.transport_cc import Remb, TransportFeedback
 from gateway.webrtc.rtp.video_sender import VideoSender
 from gateway.webrtc.sdp.negotiation import MID, PLAYOUT_DELAY, TRANSPORT_CC, NegotiatedMedia, NegotiatedSession
+
+_MID_MAX_BYTES = 16
+"""What a head of one byte can say (RFC 8285 §4.2)."""
 
 PLAYOUT_AT_ONCE = bytes(3)
 """Minimum and maximum playout delay of zero: show each picture as soon as it is decoded."""
@@ -46,10 +50,6 @@ PLAYOUT_AT_ONCE = bytes(3)
 NARROW_S = 6.0
 """How long a network counts as narrow after its limit was lifted: that a small rendition arrives well says nothing of
 a larger one, which is then tried."""
-
-_MID_MAX_BYTES = 8
-"""With the playout delay and the sequence number this makes a block of 20 bytes, the most that fits beside the
-payload."""
 
 _NACK = 1
 _PLI = 1
@@ -76,7 +76,7 @@ class LocalSsrcs:
 class RtcpResult(Enum):
     """The result of a datagram from the viewer."""
 
-    NOT_RTCP = "not RTCP; viewers send no media"
+    NOT_RTCP = "not RTCP, and no voice"
     REJECTED = "not authentic"
     ACCEPTED = "authentic"
     BYE = "authentic, and the viewer's last"
@@ -105,7 +105,7 @@ class MediaSession:
         sent = None
         if TRANSPORT_CC in track.extensions:
             sent = SentPackets(secrets.randbelow(1 << 15))
-        self.bandwidth = ViewerBandwidth(sent)
+        self.bandwidth = ViewerBandwidth(sent, max_bps=negotiated.max_bps)
         tag_bytes = connection.auth_tag_bytes
         self._formats = {
             codec: PacketFormat(
@@ -136,16 +136,20 @@ class MediaSession:
         self._narrow_bps = 0.0
         self._narrow_at_s = float("-inf")
         self._on_fault: Callable[[Exception], None] = lambda _: None
+        self._voice_type = negotiated.voice.payload_type if negotiated.voice is not None else None
+        self._is_audio_paused = False
+        self.on_voice: Callable[[bytes, int, int], None] | None = None
+        """Takes what the viewer says: payload, sequence number and timestamp."""
 
     @property
     def estimate_bps(self) -> float | None:
-        """What the viewer's network carries, in bits a second; ``None``: enough, or not known."""
+        """What the viewer's network carries, or it wants, in bits a second; ``None``: enough, or not known."""
         if self.bandwidth.method is not Method.RECEIVER_REPORTS:
             return self.bandwidth.estimate_bps
         if self.bandwidth.limit_bytes_per_s is not None:
             return 8.0 * self.bandwidth.limit_bytes_per_s
         is_recent = self._clock.monotonic() - self._narrow_at_s < NARROW_S
-        return self._narrow_bps if is_recent else None
+        return self.bandwidth.at_most(self._narrow_bps if is_recent else None)
 
     def begin(self, on_fault: Callable[[Exception], None]) -> None:
         """Send the current GOP, and then the live frames. ``on_fault`` is called with an error in sending."""
@@ -163,7 +167,8 @@ class MediaSession:
         template = _template(track, track.payload_type, connection.auth_tag_bytes, has_log=sent is not None)
         self.audio = AudioSender(connection.outbound, template, self._ssrcs.audio, connection.transport, sent)
         self._audio_connection = connection
-        self._fanout.add_audio(self.audio, codec)
+        if not self._is_audio_paused:
+            self._fanout.add_audio(self.audio, codec)
 
     def end_audio(self) -> None:
         """Send no more sound: its own connection has ended."""
@@ -171,11 +176,24 @@ class MediaSession:
         if self.audio is not None:
             self._fanout.remove_audio(self.audio)
 
+    def pause_audio(self, is_paused: bool) -> None:
+        """Leave the sound out for a while, or send it again."""
+        if is_paused is self._is_audio_paused:
+            return
+        self._is_audio_paused = is_paused
+        if self.audio is None or self._audio_codec is None or self._audio_connection is None:
+            return
+        if is_paused:
+            self._fanout.remove_audio(self.audio)
+        else:
+            self._fanout.add_audio(self.audio, self._audio_codec)
+
     def switch(self, fanout: CameraFanout) -> None:
         """Send another rendition, from the keyframe of its current GOP on. Sequence numbers and clocks continue."""
         before, self._fanout = self._fanout, fanout
         before.remove(self.video)
-        self.bandwidth.probe_sent(self._clock.monotonic())
+        is_smaller = not fanout.bytes_per_s or fanout.bytes_per_s < before.bytes_per_s
+        self.bandwidth.switched(self._clock.monotonic(), is_smaller=is_smaller)
         wall_90k = self._clock.wall_90k()
         old, new = before.timeline_at(wall_90k), fanout.timeline_at(wall_90k)
         shift_90k = old - new if old is not None and new is not None else 0
@@ -184,6 +202,8 @@ class MediaSession:
         if self.audio is not None and self._audio_codec is not None and self._audio_connection is not None:
             before.remove_audio(self.audio)
             self.audio.continue_on(shift_90k * self._audio_codec.clock_rate // CLOCK_RATE)
+            if self._is_audio_paused:
+                return
             fanout.add_audio(self.audio, self._audio_codec)
 
     def move(self, connection: SrtpConnection) -> None:
@@ -218,7 +238,7 @@ class MediaSession:
         """
         connection = connection or self._connection
         if not is_rtcp(data):
-            return RtcpResult.NOT_RTCP
+            return self._receive_voice(data, connection)
         try:
             plain = connection.inbound.unprotect_rtcp(data)
         except (SrtpError, ValueError):
@@ -230,6 +250,20 @@ class MediaSession:
             elif connection is self._connection:
                 self._take(packet)
         return result
+
+    def _receive_voice(self, data: bytes, connection: SrtpConnection) -> RtcpResult:
+        """What the viewer says comes on the video's connection; nothing else is expected."""
+        voice_type = self._voice_type
+        if voice_type is None or connection is not self._connection or len(data) < 12 or data[1] & 0x7F != voice_type:
+            return RtcpResult.NOT_RTCP
+        try:
+            packet = connection.inbound.unprotect(data)
+        except (SrtpError, ValueError):
+            return RtcpResult.REJECTED
+        header = parse_header(packet)
+        if header is not None and self.on_voice is not None:
+            self.on_voice(packet[header.start : header.end], header.sequence, header.timestamp)
+        return RtcpResult.ACCEPTED
 
     def _take(self, packet: AnyRtcpPacket | TransportFeedback | Remb) -> None:
         if isinstance(packet, TransportFeedback):
@@ -269,7 +303,9 @@ class MediaSession:
     def _apply(self, now: float) -> None:
         """Send as the viewer's network permits."""
         self.video.set_pace(self.bandwidth.pace_bytes_per_s)
-        self._fanout.set_limit(self.video, self.bandwidth.limit_bytes_per_s)
+        round_trip_s = max(self.bandwidth.round_trip_s, self.remote_inbound.round_trip_s or 0.0)
+        self.video.retransmitter.round_trip_s = round_trip_s
+        self._fanout.set_limit(self.video, self.bandwidth.limit_bytes_per_s, has_lost=self.bandwidth.has_lost)
         if self.video.can_probe:
             probe = self.bandwidth.next_probe(now)
             if probe is not None:
@@ -314,10 +350,11 @@ def _template(
     if has_sequence:
         # The first one: the fan-out writes it for each packet.
         values[track.extensions[TRANSPORT_CC]] = bytes(2)
-    if MID in track.extensions and 1 <= len(track.mid.encode()) <= _MID_MAX_BYTES:
-        values[track.extensions[MID]] = track.mid.encode()
     if PLAYOUT_DELAY in track.extensions:
         values[track.extensions[PLAYOUT_DELAY]] = PLAYOUT_AT_ONCE
-    return packet_template(
-        payload_type, one_byte_extensions(values), auth_tag_bytes, has_transport_sequence=has_sequence
-    )
+    block, mid = header_extensions(values), track.mid.encode()
+    if MID in track.extensions and 1 <= len(mid) <= _MID_MAX_BYTES:
+        # Without it, the SSRCs of the answer name the section, too.
+        with_mid = header_extensions(values | {track.extensions[MID]: mid})
+        block = with_mid if len(with_mid) <= HEADER_EXTENSIONS_MAX_BYTES else block
+    return packet_template(payload_type, block, auth_tag_bytes, has_transport_sequence=has_sequence)

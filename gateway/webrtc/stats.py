@@ -57,6 +57,8 @@ class ViewerStats:
     """Why it gets fewer frames than the camera sends, or broken ones; ``None`` while its network is good."""
     rendition: str | None = None
     codec: str | None = None
+    transcoded: bool = False
+    """Whether it gets what is made of that rendition."""
     pinned: bool = False
     """Whether it asked for this rendition and no other."""
     rendition_reason: str | None = None
@@ -121,6 +123,7 @@ class ViewerRendition(BaseModel):
     """What one viewer of a camera gets, and why. It has no id: that would allow to end the viewer."""
 
     rendition: Literal["main", "sub"]
+    transcoded: bool = Field(description="whether it gets H.264 that is made of that rendition")
     codec: str
     pinned: bool = Field(description="whether the viewer asked for this rendition and no other")
     limit_bps: int | None = Field(description="what its network carries, if that is less than the rendition")
@@ -160,6 +163,7 @@ class WebRtcStats(BaseModel):
             renditions=[
                 ViewerRendition(
                     rendition="main" if viewer.rendition == "main" else "sub",
+                    transcoded=viewer.transcoded,
                     codec=viewer.codec or "",
                     pinned=viewer.pinned,
                     limit_bps=viewer.limit_bps,

@@ -20,26 +20,22 @@ from collections.abc import Callable
 from aiortc import RTCCertificate
 
 from gateway.clock import Clock
-from gateway.errors import BadRequestError, ConflictError
+from gateway.errors import ConflictError, NotFoundError
+from gateway.webrtc.counter_offers import CounterOffer
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.ice.agent import IceAgent
 from gateway.webrtc.ice.registry import IceRegistry
+from gateway.webrtc.ice_restart import restart_ice
 from gateway.webrtc.media_transport import MediaTransport, SrtpConnection
 from gateway.webrtc.rendition_switch import RenditionSwitch
-from gateway.webrtc.rtp.rtcp import RemoteInboundStats
 from gateway.webrtc.rtp.srtp import SrtpBuffer
-from gateway.webrtc.sdp.fragment import (
-    Credentials,
-    Fragment,
-    RestartedTransport,
-    check_candidate,
-    parse_fragment,
-    write_fragment,
-)
+from gateway.webrtc.sdp.fragment import check_candidate, parse_fragment, write_fragment
 from gateway.webrtc.sdp.negotiation import NegotiatedSession
 from gateway.webrtc.session import LocalSsrcs, MediaSession, RtcpResult
 from gateway.webrtc.stats import ViewerState, ViewerStats
 from gateway.webrtc.transport import PeerTransport
+from gateway.webrtc.viewer_stats import viewer_stats
+from gateway.webrtc.voice import VoicePermit, VoiceSink
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +70,8 @@ class Viewer:
         self.reason: str | None = None
         """Why it ended."""
         self.answer_sdp = ""
-        self.counter_offer_sdp = ""
-        """What it must answer; empty if its offer was accepted."""
+        self.counter_offer: CounterOffer | None = None
+        """What it must answer, or has answered; ``None`` if its offer was accepted."""
         self._new_transport = lambda name: MediaTransport(
             f"webrtc-{name}-{self.id}",
             self,
@@ -92,7 +88,7 @@ class Viewer:
         self.srtp_rejected = 0
         """SRTP and SRTCP datagrams that were not authentic."""
         self.rendition: RenditionSwitch | None = None
-        """Which rendition it gets. Set before it is started, and closed with it."""
+        """Which rendition it gets. Set when it is started, and closed with it."""
         self._clock = clock
         self._candidates = candidates
         self._on_closed = on_closed
@@ -106,6 +102,8 @@ class Viewer:
         self._closing: asyncio.Task[None] | None = None
         self.close_callbacks: list[Callable[[], None]] = []
         """Called once, when the viewer has ended."""
+        self.voice: VoiceSink | None = None
+        """Takes what it says, if it may talk."""
         self.on_first_frame: Callable[[], None] | None = None
         """Called when the first frame has been sent."""
         self.connected = asyncio.Event()
@@ -131,6 +129,22 @@ class Viewer:
         if self._session is not None:
             self._session.switch(fanout)
 
+    def allow_voice(self, permit: VoicePermit, codec: str) -> None:
+        """It may talk. While it does, it gets no sound: it would hear itself, and so would the camera."""
+        self.voice = permit.open(self.id, codec, self._on_talking)
+        voice = self.voice
+        self.close_callbacks.append(lambda: voice.close_soon("the viewer has ended"))
+
+    def _on_talking(self, is_talking: bool) -> None:
+        if self._session is not None and self._closing is None:
+            self._session.pause_audio(is_talking)
+
+    def begun_rendition(self) -> RenditionSwitch:
+        """Which rendition it gets. Raises ``NotFoundError`` before it has answered a counter-offer."""
+        if self.rendition is None:
+            raise NotFoundError("this viewer gets nothing yet: it has not answered the counter-offer")
+        return self.rendition
+
     def update_rendition(self) -> None:
         """Choose the rendition again."""
         if self.rendition is not None and self._closing is None:
@@ -143,7 +157,7 @@ class Viewer:
         """Wait for the viewer to connect."""
         self.negotiated = negotiated
         if self.rendition is not None:
-            self.rendition.can_decode = negotiated.can_decode
+            self.rendition.sendable.can_decode = negotiated.can_decode
         self._created_s = self._clock.monotonic()
         self.transports += [self._new_transport(str(place)) for place in range(1, len(negotiated.transports))]
         if negotiated.audio_transport is not None:
@@ -168,27 +182,8 @@ class Viewer:
         parsed = parse_fragment(fragment)
         if self.negotiated is None:
             raise ConflictError("there is no ICE session yet; send the SDP answer to the counter-offer first")
-        restarts: list[tuple[MediaTransport, tuple[str, str]]] = []
-        for transport in self.transports:
-            username, password = self._credentials(parsed, transport)
-            if username is None or username == transport.agent.remote[0] or transport.is_closing:
-                continue
-            if password is None:
-                raise BadRequestError("an ICE restart needs both ice-ufrag and ice-pwd")
-            restarts.append((transport, (username, password)))
-        if not restarts:
-            return None
-        for transport, remote in restarts:
-            transport.restart_ice(remote)
-        return write_fragment([_restarted(transport) for transport, _ in restarts], self._candidates())
-
-    def _credentials(self, fragment: Fragment, transport: MediaTransport) -> Credentials:
-        """What a fragment says of a transport. A viewer with only one need not say of which section it speaks."""
-        if len(self.transports) == 1:
-            return fragment.any_credentials
-        negotiated = transport.negotiated
-        assert negotiated is not None
-        return fragment.credentials({negotiated.tagged.mid, *negotiated.bundle})
+        restarted = restart_ice(self.transports, parsed)
+        return write_fragment(restarted, self._candidates()) if restarted else None
 
     async def close(self, reason: str = "closed") -> None:
         """End it and release everything; returns when that is done. May be called twice."""
@@ -232,43 +227,15 @@ class Viewer:
 
     def stats(self) -> ViewerStats:
         """Counters since the start, and what the viewer last reported."""
-        transport, session = self.agent.transport, self._session
-        video, remote_inbound = (
-            (session.video, session.remote_inbound) if session is not None else (None, RemoteInboundStats())
-        )
-        return ViewerStats(
+        return viewer_stats(
             viewer_id=self.id,
             camera_id=self.camera_id,
             state=self.state,
             client_address=self.client_address,
-            transport=transport.protocol if transport else None,
-            packets_sent=video.packets_sent if video else 0,
-            bytes_sent=video.payload_bytes_sent if video else 0,
-            frames_dropped=video.frames_dropped if video else 0,
-            replays=video.replays if video else 0,
-            retransmitted=video.retransmitted if video else 0,
-            retransmissions_refused=video.retransmissions_refused if video else 0,
-            fraction_lost=remote_inbound.fraction_lost,
-            packets_lost=remote_inbound.packets_lost,
-            jitter_s=remote_inbound.jitter_s,
-            round_trip_s=remote_inbound.round_trip_s,
-            limits=session.bandwidth.limits if session else 0,
-            audio_packets_dropped=session.audio.packets_dropped if session and session.audio else 0,
+            transports=self.transports,
+            session=self._session,
+            rendition=self.rendition,
             srtp_rejected=self.srtp_rejected,
-            dtls_dropped=sum(transport.agent.dtls_dropped for transport in self.transports),
-            limit_bps=8 * session.bandwidth.limit_bytes_per_s
-            if session and session.bandwidth.limit_bytes_per_s
-            else None,
-            estimate_bps=round(session.estimate_bps) if session and session.estimate_bps is not None else None,
-            bandwidth_method=session.bandwidth.method if session else None,
-            probe_bytes=video.probe_bytes if video else 0,
-            sends_forgotten=session.bandwidth.sent.entries_dropped if session and session.bandwidth.sent else 0,
-            degraded=self.degraded,
-            rendition=self.rendition.current.name if self.rendition is not None else None,
-            codec=self.rendition.codec if self.rendition is not None else None,
-            pinned=self.rendition is not None and self.rendition.request.pinned is not None,
-            rendition_reason=self.rendition.reason if self.rendition is not None else None,
-            rendition_switches=self.rendition.switches if self.rendition is not None else 0,
         )
 
     def on_connected(self, transport: MediaTransport, connection: SrtpConnection) -> None:
@@ -335,6 +302,8 @@ class Viewer:
         )
         self.state = ViewerState.CONNECTED
         self.connected.set()
+        if self.voice is not None:
+            self._session.on_voice = self.voice.take
         self._session.begin(lambda error: self.close_soon(f"sending failed: {error}"))
         if self.on_first_frame is not None:
             self.on_first_frame()
@@ -392,12 +361,3 @@ class Viewer:
                 reason or "its network is good again",
                 extra={"camera": self.camera_id, "viewer": self.id},
             )
-
-
-def _restarted(transport: MediaTransport) -> RestartedTransport:
-    negotiated = transport.negotiated
-    assert negotiated is not None
-    section = negotiated.tagged
-    media_line = f"m={section.kind} 9 {section.protocol} {section.formats[0]}"
-    agent = transport.agent
-    return RestartedTransport(agent.username, agent.password, media_line, section.mid, negotiated.bundle)

@@ -17,8 +17,8 @@ A camera's rate is what it is, so most of the time much less is sent than the ne
    gets a whole GOP at once, so the sign comes with it.
 2. A growing queue lowers the estimate to ``DECREASE`` of what arrives (§5.5): a full link delivers what it can. So does
    a long queue (``LONG_QUEUE_S``) that stays, once for each ``DRAIN_INTERVAL_S``. The first GOP of a new viewer tells
-   earlier: ``LATE_MESSAGES`` in a row whose newest packet is ``FIRST_QUEUE_S`` late. What arrives is measured over the
-   busiest tenth of a second: the rest of the time the camera may have sent less than the link carries.
+   earlier (:mod:`gateway.webrtc.bandwidth.first_arrivals`). What arrives is measured over the busiest tenth of a
+   second: the rest of the time the camera may have sent less than the link carries.
 3. Congestive loss lowers it by half of the loss (§6), but never below ``DECREASE`` of what arrives; ``LOSS_SEVERE`` to
    that at once.
 4. Without either it rises by ``INCREASE`` a second, and near the rate of the last congestion by ``NEAR_PACKETS``
@@ -33,6 +33,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from gateway.webrtc.bandwidth.delay import STANDING_MIN_S, DelayDetector, Usage
+from gateway.webrtc.bandwidth.first_arrivals import FirstArrivals
 from gateway.webrtc.bandwidth.loss import LOSS_GOOD, LOSS_SEVERE, LossDetector, Verdict
 from gateway.webrtc.bandwidth.probing import ProbeController
 from gateway.webrtc.bandwidth.sent_packets import PacketGroup, SentPackets
@@ -45,12 +46,9 @@ LONG_QUEUE_S = 0.5
 """All packets for so long are so late. Queues of good home routers are 0.1 to 0.3 s long. With more delay than this,
 video is no longer live."""
 
-FIRST_QUEUE_S = 0.15
-LATE_MESSAGES = 2
 FIRST_S = 3.0
-"""A viewer gets a whole GOP when it joins. On a narrow link all of it comes late, and what is noticed a tenth of a
-second earlier is a tenth less of a standing picture. A link that has carried video for so long is judged by
-``LONG_QUEUE_S``: pauses of Wi-Fi look alike, but the packets after one are on time."""
+"""A link that has carried video for so long is judged by ``LONG_QUEUE_S``: pauses of Wi-Fi look like a narrow link, but
+the packets after one are on time."""
 
 DRAIN_INTERVAL_S = 1.0
 INCREASE = 1.08
@@ -150,11 +148,10 @@ class BandwidthEstimator:
         self._rate = ArrivalRate()
         self._feedback_s: float | None = None
         self._first_feedback_s = 0.0
-        self._least_delay_s = float("inf")
-        """The shortest way of a packet so far, between two clocks."""
-        self._late_in_a_row = 0
-        """Messages whose newest packet was ``FIRST_QUEUE_S`` late."""
+        self._first: FirstArrivals | None = FirstArrivals()
+        """For ``FIRST_S``, and until there is an estimate and no queue."""
         self._round_trip_s = 0.1
+        self._newest_round_trip_s = 0.0
         self._lowered_s = -1e9
         self._congested_bps: float | None = None
         """What arrived when the estimate was last lowered for a queue or loss."""
@@ -169,9 +166,20 @@ class BandwidthEstimator:
     @property
     def pace_bps(self) -> float | None:
         """How fast a keyframe may be sent, on the wire; ``None``: as fast as to anybody."""
+        first = self._first
         if self.estimate_bps is None:
-            return None
-        return self.estimate_bps * (1.0 if self.queue_s >= PACE_QUEUE_S else PACE_SHARE)
+            return None if first is None else first.rate_bps
+        return self.estimate_bps * (1.0 if self.is_queued else PACE_SHARE)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether packets wait in a queue, which is to drain."""
+        return self.queue_s >= PACE_QUEUE_S or (self._first is not None and self._first.is_late)
+
+    @property
+    def round_trip_s(self) -> float:
+        """From the sending of the newest packet that has arrived to the feedback about it; 0 before there was any."""
+        return self._newest_round_trip_s
 
     @property
     def has_feedback(self) -> bool:
@@ -199,22 +207,16 @@ class BandwidthEstimator:
                 if self.delay.usage is Usage.OVERUSE or usage is Usage.NORMAL:
                     usage = self.delay.usage
             self.probing.lost(group)
-        self._note_lateness(groups)
+        if self._first is not None:
+            self._first.add(groups)
+            if now - self._first_feedback_s >= FIRST_S:
+                self._first = None
         if received:
-            self._round_trip_s += 0.1 * (now - groups[-1].sent_s - self._round_trip_s)
+            self._newest_round_trip_s = now - groups[-1].sent_s
+            self._round_trip_s += 0.1 * (self._newest_round_trip_s - self._round_trip_s)
         self.arrived_bps = self._rate.bps
         self.carried_bps = max(self._rate.peak_bps, self.arrived_bps or 0.0)
         self._adapt(now, elapsed_s, usage, self._verdict(now, received, lost))
-
-    def _note_lateness(self, groups: Sequence[PacketGroup]) -> None:
-        """Unlike :class:`DelayDetector`, with the time that a group itself takes on the link: of a GOP that is sent at
-        once, this tells first."""
-        arrived = [group for group in groups if group.received]
-        for group in arrived:
-            self._least_delay_s = min(self._least_delay_s, group.first_arrival_s - group.sent_s)
-        if arrived:
-            late_s = arrived[-1].last_arrival_s - arrived[-1].sent_s - self._least_delay_s
-            self._late_in_a_row = self._late_in_a_row + 1 if late_s >= FIRST_QUEUE_S else 0
 
     def _verdict(self, now: float, received: int, lost: int) -> Verdict:
         arrived = self.arrived_bps or 0.0
@@ -228,8 +230,11 @@ class BandwidthEstimator:
         since_s = now - self._lowered_s
         may_lower = since_s >= BACK_OFF_S + self._round_trip_s
         is_long = since_s >= DRAIN_INTERVAL_S and self.delay.standing(LONG_QUEUE_S) >= LONG_QUEUE_S
-        if self.estimate_bps is None and now - self._first_feedback_s < FIRST_S:
-            is_long |= self._late_in_a_row >= LATE_MESSAGES
+        first = self._first
+        if self.estimate_bps is None and first is not None and first.is_late:
+            is_long = True
+            if first.rate_bps is not None:
+                self.carried_bps = min(self.carried_bps, first.rate_bps)
         if verdict is Verdict.RANDOM and self._before_loss_bps is not None:
             self.estimate_bps = self._before_loss_bps or None
             self._before_loss_bps = None

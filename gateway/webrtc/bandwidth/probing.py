@@ -2,8 +2,8 @@
 
 Theory of operation. A viewer on a sub stream, or with pictures left out, sends too little to show that its network has
 become better. A *probe* is ``PROBE_S`` in which packets that the viewer has already are sent again, so that together
-with the media ``STEP`` times the estimate is sent. If it arrives at that rate, the estimate is that rate, and the next
-probe follows; if not, the next one waits for ``FAILED_WAIT_S``.
+with the media ``STEP`` times the estimate is sent (``STEP_NARROW`` times a low one). If it arrives at that rate, the
+estimate is that rate, and the next probe follows; if not, the next one waits for ``FAILED_WAIT_S``.
 
 Rules:
 
@@ -25,6 +25,10 @@ PROBE_S = 0.1
 shaper's bucket and the bursts of Wi-Fi are not taken for the rate."""
 
 STEP = 2.0
+STEP_NARROW = 1.5
+NARROW_BPS = 1_000_000
+"""Below this estimate the smaller step is taken. Each picture is a large share of such a link's tenth of a second, and
+the few KB that a shaper lets through at once look like twice its rate: the next probe would be a pause of 0.3 s."""
 
 PACKETS_MIN = 6
 """libwebrtc's least is five; the time between two packets says little."""
@@ -90,7 +94,8 @@ class ProbeController:
             return None
         if wanted is None or estimate_bps is None or estimate_bps >= wanted or now < self._from_s:
             return None
-        bps = min(STEP * estimate_bps, 1.1 * wanted)
+        step = STEP_NARROW if estimate_bps < NARROW_BPS else STEP
+        bps = min(step * estimate_bps, 1.1 * wanted)
         self._probe = Probe(bps, PROBE_S, PACKETS_MIN * 1200)
         self.probes += 1
         self._began_s, self._ended_s = now, None

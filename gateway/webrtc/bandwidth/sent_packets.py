@@ -60,7 +60,7 @@ class SentPackets:
         """When, and how many bytes a packet."""
         self._missing: list[int] = []
         """Of each entry, which packets were reported as lost, and not as arrived since: a bit for each."""
-        self._reported = first_sequence
+        self.reported_sequence = first_sequence
         """The first sequence number that no message has covered yet."""
         self._reference: int | None = None
         """The last message's reference time, unwrapped."""
@@ -75,7 +75,7 @@ class SentPackets:
         size_bytes += count * WIRE_BYTES
         self.bytes_sent += size_bytes
         if len(self._firsts) >= ENTRIES_MAX:
-            self.entries_dropped += sum(item >= self._reported for item in self._firsts[:_TRIM])
+            self.entries_dropped += sum(item >= self.reported_sequence for item in self._firsts[:_TRIM])
             del self._firsts[:_TRIM], self._entries[:_TRIM], self._missing[:_TRIM]
         self._firsts.append(first)
         self._entries.append((now, size_bytes / count))
@@ -105,14 +105,14 @@ class SentPackets:
                 groups.append(group)
             at = end
             place += 1
-        self._reported = max(self._reported, base + len(arrivals))
+        self.reported_sequence = max(self.reported_sequence, base + len(arrivals))
         return groups
 
     def _group(self, place: int, first: int, arrivals: Sequence[int | None], time_s: float) -> PacketGroup | None:
         """``None`` if the message says nothing new."""
         sent_s, packet_bytes = self._entries[place]
         came = [arrival for arrival in arrivals if arrival is not None]
-        known = min(max(0, self._reported - first), len(arrivals))
+        known = min(max(0, self.reported_sequence - first), len(arrivals))
         before = missing = self._missing[place]
         for number, arrival in enumerate(arrivals):
             bit = 1 << first + number - self._firsts[place]

@@ -16,6 +16,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from struct import Struct
+from typing import NamedTuple
 
 from gateway.clock import CLOCK_RATE
 
@@ -26,8 +28,12 @@ MAX_PAYLOAD_BYTES = 1182
 """What fits in the smallest MTU, that of IPv6, 1280 bytes (RFC 8200 §5): 1232 bytes of UDP payload less the RTP
 header (12), our largest header extension (20), the SRTP tag (16) and the sequence number of a retransmission (2)."""
 
-TRANSPORT_SEQUENCE_AT = HEADER_BYTES + 5
-"""Where the transport-wide sequence number stands: after the block's head and the head of its first element."""
+ONE_BYTE_ID_MAX = 14
+EXTENSION_ID_MAX = 255
+"""Ids of header extensions with heads of one byte, and of two (RFC 8285 §4.2, §4.3)."""
+
+HEADER_EXTENSIONS_MAX_BYTES = 20
+"""The most that fits beside the payload."""
 
 GSO_MAX_PACKETS = 32
 """39 KB, 3 ms of a 100 Mbit/s Wi-Fi. One ``sendmsg`` with UDP_SEGMENT could take 64 packets and 65,507 bytes."""
@@ -42,6 +48,23 @@ HISTORY_MAX_BYTES = 32 * 1024 * 1024
 """A GOP larger than this is not kept for new viewers. The hub drops it at the same size."""
 
 
+class TransportFields(NamedTuple):
+    """How packets of a template get their transport-wide sequence number, which is their first header extension."""
+
+    struct: Struct
+    """Bytes 2 to the end of the number: sequence number, timestamp and SSRC (RFC 3550 §5.1), and these two:"""
+    block: int
+    """The first four bytes of the header extensions."""
+    element: int
+    """The head of the first one, one byte or two."""
+
+
+_ONE_BYTE, _TWO_BYTE = b"\xbe\xde", b"\x10\x00"
+"""The profiles of blocks of header extensions."""
+
+_ONE_BYTE_FIELDS, _TWO_BYTE_FIELDS = Struct("!HIIIBH"), Struct("!HIIIHH")
+
+
 class PacketTemplate:
     """What all packets of one negotiated codec have in common. Compared by identity; made by `packet_template`."""
 
@@ -51,11 +74,15 @@ class PacketTemplate:
         self, payload_type: int, extensions: bytes, auth_tag_bytes: int, *, has_transport_sequence: bool
     ) -> None:
         self.payload_type = payload_type
-        self.transport_fields: tuple[int, int] | None = None
-        """What stands between the SSRC and the transport-wide sequence number: the block's first four bytes, and the
-        element's first one. ``None`` if packets have no such number."""
+        self.transport_fields: TransportFields | None = None
+        """``None`` if packets have no transport-wide sequence number."""
         if has_transport_sequence:
-            self.transport_fields = int.from_bytes(extensions[:4], "big"), extensions[4]
+            block = int.from_bytes(extensions[:4], "big")
+            if extensions.startswith(_ONE_BYTE):
+                self.transport_fields = TransportFields(_ONE_BYTE_FIELDS, block, extensions[4])
+            else:
+                element = int.from_bytes(extensions[4:6], "big")
+                self.transport_fields = TransportFields(_TWO_BYTE_FIELDS, block, element)
         self.extensions = extensions
         self.auth_tag_bytes = auth_tag_bytes
         self.header_bytes = HEADER_BYTES + len(extensions)
@@ -77,13 +104,22 @@ def packet_template(
     return PacketTemplate(payload_type, extensions, auth_tag_bytes, has_transport_sequence=has_transport_sequence)
 
 
-def one_byte_extensions(elements: dict[int, bytes]) -> bytes:
-    """A block of one-byte header extensions (RFC 8285 §4.2). Ids are 1 to 14, values 1 to 16 bytes."""
+def header_extensions(elements: dict[int, bytes]) -> bytes:
+    """A block of header extensions (RFC 8285 §4), by id: 1 to 255. Values have 1 to 16 bytes.
+
+    Their heads have one byte each, or two if an id needs it: the two are mixed in a stream only where the peer allows
+    it (§4.1.2).
+    """
     if not elements:
         return b""
-    body = b"".join(bytes((identifier << 4 | len(value) - 1,)) + value for identifier, value in elements.items())
+    if max(elements) <= ONE_BYTE_ID_MAX:
+        profile = _ONE_BYTE
+        body = b"".join(bytes((identifier << 4 | len(value) - 1,)) + value for identifier, value in elements.items())
+    else:
+        profile = _TWO_BYTE
+        body = b"".join(bytes((identifier, len(value))) + value for identifier, value in elements.items())
     body += bytes(-len(body) % 4)
-    return b"\xbe\xde" + (len(body) // 4).to_bytes(2, "big") + body
+    return profile + (len(body) // 4).to_bytes(2, "big") + body
 
 
 def rtp_packet(
@@ -102,7 +138,8 @@ def rtp_packet(
     header[4:8] = timestamp.to_bytes(4, "big")
     header[8:12] = ssrc.to_bytes(4, "big")
     if template.transport_fields is not None:
-        header[TRANSPORT_SEQUENCE_AT : TRANSPORT_SEQUENCE_AT + 2] = (transport_sequence & 0xFFFF).to_bytes(2, "big")
+        end = 2 + template.transport_fields.struct.size
+        header[end - 2 : end] = (transport_sequence & 0xFFFF).to_bytes(2, "big")
     return bytes(header) + payload
 
 

@@ -12,7 +12,7 @@ from pylibsrtp import Error as SrtpError
 from pylibsrtp import Session
 
 from gateway.webrtc.compat import new_bytes, new_length, srtp_context, srtp_protect, view_of
-from gateway.webrtc.rtp.packets import GsoBatch
+from gateway.webrtc.rtp.packets import GsoBatch, TransportFields
 
 __all__ = ["OutboundSrtp", "SrtpBuffer", "SrtpError"]
 
@@ -21,9 +21,6 @@ BUFFER_BYTES = 65_536
 
 _RTP_FIELDS = Struct("!HII")
 """Sequence number, timestamp, SSRC: bytes 2 to 12 of an RTP header (RFC 3550 §5.1)."""
-
-_TRANSPORT_FIELDS = Struct("!HIIIBH")
-"""The same up to the transport-wide sequence number, with the template's ``transport_fields``: bytes 2 to 19."""
 
 _SLOT_SIZES_MAX = 64
 """Packet sizes whose slots are kept; nearly all batches have the full packet size."""
@@ -65,7 +62,7 @@ class OutboundSrtp:
         sequence: int,
         timestamp: int,
         ssrc: int,
-        transport: tuple[tuple[int, int], int] | None = None,
+        transport: tuple[TransportFields, int] | None = None,
     ) -> memoryview:
         """A batch as SRTP. ``sequence`` is the first packet's. Valid until the next call for any viewer.
 
@@ -83,8 +80,8 @@ class OutboundSrtp:
             for place in range(count):
                 write_fields(view, slots[place][1], (sequence + place) & 0xFFFF, timestamp, ssrc)
         else:
-            (block, element), first = transport
-            write_all_fields = _TRANSPORT_FIELDS.pack_into
+            (struct, block, element), first = transport
+            write_all_fields = struct.pack_into
             for place in range(count):
                 write_all_fields(
                     view,

@@ -16,6 +16,11 @@ class PacketLog(Protocol):
         """All that was noted."""
         ...
 
+    @property
+    def reported_sequence(self) -> int:
+        """The first number of which no feedback has said anything yet."""
+        ...
+
     def add(self, now: float, count: int, size_bytes: int) -> int:
         """Note packets that were sent at ``now`` (monotonic seconds). Returns the first one's number."""
         ...

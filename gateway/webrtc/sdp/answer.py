@@ -1,7 +1,9 @@
 """Writes the SDP answer to an offer (RFC 8866, 8829, 9429).
 
 The text is written here and not by aiortc, since it is short: each media section has one codec (video: one or two),
-send-only, or is declined. All of our candidates are in it, so that none have to be trickled.
+send-only, or is declined. Where the viewer may talk, the section has the codec of the voice first, since a client sends
+the first one (RFC 3264 §6.1), and then that of the camera's sound. All of our candidates are in it, so that none have
+to be trickled.
 
 Two kinds of sections carry nothing. A section that is not needed, and is bundled with one that is, is *idle*: it keeps
 a port and its place in the BUNDLE group. Audio and video are inactive; data channels are accepted, and nothing is sent
@@ -12,7 +14,7 @@ one format with its rtpmap (data channels: the SCTP port), and the transport's a
 but Pion, aiortc, werift and webrtcbin cannot use an answer without them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.webrtc.sdp.negotiation import NegotiatedMedia, NegotiatedSession
@@ -29,9 +31,10 @@ class LocalDescription:
     """User fragment and password of each transport, the video's first."""
     fingerprint: tuple[str, str]
     candidates: tuple[str, ...]
-    video_ssrc: int
-    rtx_ssrc: int
-    audio_ssrc: int
+    video_ssrc: int = 0
+    rtx_ssrc: int = 0
+    audio_ssrc: int = 0
+    """What is sent, if anything is."""
 
     def ssrcs(self, kind: str, *, with_rtx: bool) -> list[str]:
         """The lines that name the SSRCs of a section (RFC 5576)."""
@@ -60,12 +63,15 @@ def write_answer(negotiated: NegotiatedSession, local: LocalDescription) -> str:
         for place, transport in enumerate(negotiated.transports)
     ]
     lines = session_lines(local, *(transport.bundle for transport in negotiated.transports))
+    voice = negotiated.voice
     for index, section in enumerate(negotiated.sections):
         media, place = accepted.get(index), negotiated.place_of(index)
         if place is None:
-            lines += _unused_lines(section, 0, transports[0])
+            lines += unused_lines(section, 0, transports[0])
+        elif voice is not None and voice.index == index:
+            lines += _voice_lines(section, voice, media, transports[place], local)
         elif media is None:
-            lines += [*_unused_lines(section, 9, transports[place]), *candidate_lines(local)]
+            lines += [*unused_lines(section, 9, transports[place]), *candidate_lines(local)]
         else:
             formats = tuple(negotiated.video_formats.values()) if media is negotiated.video else (media,)
             lines += _accepted_lines(section, formats, transports[place], local)
@@ -103,7 +109,7 @@ def candidate_lines(local: LocalDescription) -> list[str]:
     return [*(f"a=candidate:{candidate}" for candidate in local.candidates), "a=end-of-candidates"]
 
 
-def _unused_lines(section: OfferedSection, port: int, transport: list[str]) -> list[str]:
+def unused_lines(section: OfferedSection, port: int, transport: list[str]) -> list[str]:
     """An idle or rejected section; see the module."""
     payload, formats = " ".join(section.formats), []
     if section.codecs:
@@ -127,8 +133,30 @@ def _sctp_lines(section: OfferedSection) -> list[str]:
     return [f"a=sctp-port:{SCTP_PORT}", f"a=max-message-size:{MAX_MESSAGE_SIZE}"]
 
 
+def _voice_lines(
+    section: OfferedSection,
+    voice: NegotiatedMedia,
+    sound: NegotiatedMedia | None,
+    transport: list[str],
+    local: LocalDescription,
+) -> list[str]:
+    """A section in which the viewer talks. ``sound`` is what it gets in it."""
+    if sound is None:
+        lines = _accepted_lines(section, (voice,), transport, local, "recvonly")
+        return [line for line in lines if not line.startswith("a=msid:")]
+    is_same = sound.payload_type == voice.payload_type
+    formats = (sound,) if is_same else (voice, sound)
+    lines = _accepted_lines(section, formats, transport, local, "sendrecv", sound.extensions)
+    return lines + local.ssrcs("audio", with_rtx=False)
+
+
 def _accepted_lines(
-    section: OfferedSection, formats: Sequence[NegotiatedMedia], transport: list[str], local: LocalDescription
+    section: OfferedSection,
+    formats: Sequence[NegotiatedMedia],
+    transport: list[str],
+    local: LocalDescription,
+    direction: str = "sendonly",
+    extensions: Mapping[str, int] | None = None,
 ) -> list[str]:
     """``formats`` are those that may be sent, the present one first."""
     media = formats[0]
@@ -141,9 +169,9 @@ def _accepted_lines(
     ]
     if media.mid:
         lines.append(f"a=mid:{media.mid}")
-    for uri, identifier in media.extensions.items():
+    for uri, identifier in (media.extensions if extensions is None else extensions).items():
         lines.append(f"a=extmap:{identifier}{'/sendonly' * (uri in media.sendonly_extensions)} {uri}")
-    lines += ["a=sendonly", f"a=msid:{local.stream_name} {section.kind}"]
+    lines += [f"a={direction}", f"a=msid:{local.stream_name} {section.kind}"]
     for each in formats:
         lines += _format_lines(each)
     return lines + candidate_lines(local)

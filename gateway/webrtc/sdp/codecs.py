@@ -15,7 +15,7 @@ Rules:
    ``stereo`` is that of the camera is chosen.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from aiortc.sdp import H264Profile, parse_h264_profile_level_id
@@ -96,6 +96,36 @@ def choose_h264(section: OfferedSection, video: VideoInfo, camera_id: str) -> Of
             OTHER_TRANSPORTS,
         )
     return None if best is None else best[1]
+
+
+def choose_by_profile(
+    section: OfferedSection,
+    codec: str,
+    video: VideoInfo,
+    camera_id: str,
+    *,
+    fits: Callable[[OfferedCodec], bool],
+    is_own: Callable[[OfferedCodec], bool],
+) -> OfferedCodec | None:
+    """The format of a codec (``H.265``, ``AV1``) that ``fits``, one of the camera's own profile first.
+
+    ``None`` if the section has none of the codec. Raises :class:`~gateway.errors.NegotiationError` if none of it fits.
+    """
+    name = codec.replace(".", "")
+    offered = [each for each in section.codecs if (each.name.upper(), each.clock_rate) == (name, VIDEO_CLOCK_RATE)]
+    fitting = [each for each in offered if fits(each)]
+    if offered and not fitting:
+        raise NegotiationError(
+            f"camera {camera_id} sends {codec} ({video.codec_string}), and the {codec} of the offer has another"
+            " profile, tier or a lower level; use HLS or MJPEG, or set the camera to H.264",
+            OTHER_TRANSPORTS,
+        )
+    return min(fitting, key=lambda each: not is_own(each), default=None)
+
+
+def repeated_parameters(offered: OfferedCodec, names: Iterable[str]) -> str:
+    """The fmtp value of an answer that repeats these parameters of the offer."""
+    return ";".join(f"{name}={value}" for name in names if (value := offered.parameters.get(name)) is not None)
 
 
 def choose_audio(section: OfferedSection, audio: AudioInfo) -> tuple[OfferedCodec, AudioCodec] | None:

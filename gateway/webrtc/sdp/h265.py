@@ -9,15 +9,15 @@ Rules (RFC 7798 §7, draft-ietf-avtcore-hevc-webrtc):
    decodes the main tier.
 3. The level does not identify the format. A level of the offer that is below the camera's is a limit of the decoder:
    the format does not fit. Level 3.1 is none: browsers say it that do not know better (Safari decodes 4K).
-4. The answer repeats the parameters of the offer, with the camera's level where it is lower: an answer may lower the
-   level and never raises it.
+4. The answer repeats the parameters of the offer, also a level that is above the camera's (§7.2.2: it is the highest).
+   Pion before 4.2.26, and with it MediaMTX 1.20, take another level for another format, and then show nothing.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.errors import NegotiationError
 from gateway.media import VideoInfo
+from gateway.webrtc.sdp.codecs import choose_by_profile, repeated_parameters
 from gateway.webrtc.sdp.offer import OfferedCodec, OfferedSection
 
 MAIN = 1
@@ -28,7 +28,6 @@ DEFAULT_LEVEL_ID = 93
 
 _DEFAULTS: Mapping[str, int] = {"profile-space": 0, "profile-id": MAIN, "tier-flag": 0, "level-id": DEFAULT_LEVEL_ID}
 _REPEATED = ("level-id", "profile-id", "tier-flag", "tx-mode")
-_CLOCK_RATE = 90_000
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,25 +59,19 @@ def choose_h265(section: OfferedSection, video: VideoInfo, camera_id: str) -> Of
     Raises :class:`~gateway.errors.NegotiationError` if none of its H.265 fits.
     """
     own = stream_profile(video)
-    offered = [codec for codec in section.codecs if codec.name.upper() == "H265" and codec.clock_rate == _CLOCK_RATE]
-    fitting = [codec for codec in offered if _fits(codec, own)]
-    if fitting:
-        return min(fitting, key=lambda codec: _value(codec, "profile-id") != own.profile_id)
-    if offered:
-        raise NegotiationError(
-            f"camera {camera_id} sends H.265 ({video.codec_string}), and the H.265 of the offer has another profile,"
-            " tier or a lower level; use HLS or MJPEG, or set the camera to H.264",
-            ("hls", "mjpeg"),
-        )
-    return None
+    return choose_by_profile(
+        section,
+        "H.265",
+        video,
+        camera_id,
+        fits=lambda codec: _fits(codec, own),
+        is_own=lambda codec: _value(codec, "profile-id") == own.profile_id,
+    )
 
 
-def h265_parameters(offered: OfferedCodec, video: VideoInfo) -> str:
+def h265_parameters(offered: OfferedCodec, _: VideoInfo) -> str:
     """The fmtp value of the answer."""
-    parameters = {name: value for name in _REPEATED if (value := offered.parameters.get(name)) is not None}
-    if "level-id" in parameters:
-        parameters["level-id"] = str(min(_value(offered, "level-id"), stream_profile(video).level_id))
-    return ";".join(f"{name}={value}" for name, value in parameters.items())
+    return repeated_parameters(offered, _REPEATED)
 
 
 def offered_parameters(video: VideoInfo) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.errors import BadRequestError, NegotiationError
 from gateway.media import AudioInfo, StreamInfo, VideoInfo
+from gateway.webrtc.sdp.av1 import av1_parameters, choose_av1
 from gateway.webrtc.sdp.codecs import (
     OTHER_TRANSPORTS,
     AudioCodec,
@@ -40,18 +41,18 @@ FEEDBACK = frozenset({"nack", "nack pli", "ccm fir", "transport-cc", "goog-remb"
 FINGERPRINT_HASHES = ("sha-256", "sha-384", "sha-512")
 """Hash functions of DTLS fingerprints that can be checked. Of those in an offer, the first one counts (RFC 8122 §5)."""
 
-VIDEO_NAMES: Mapping[str, str] = {"h264": "H.264", "hevc": "H.265"}
+VIDEO_NAMES: Mapping[str, str] = {"h264": "H.264", "hevc": "H.265", "av1": "AV1"}
 """Codecs of video that WebRTC can carry, with their names for people."""
 
-_CHOOSE = {"h264": choose_h264, "hevc": choose_h265}
-_PARAMETERS = {"h264": h264_parameters, "hevc": h265_parameters}
+_CHOOSE = {"h264": choose_h264, "hevc": choose_h265, "av1": choose_av1}
+_PARAMETERS = {"h264": h264_parameters, "hevc": h265_parameters, "av1": av1_parameters}
 """Of :data:`VIDEO_NAMES`: the format for a camera's video, and the answer's parameters."""
 
 INACTIVE_TRANSPORTS_MAX = 2
 """Each costs a handshake. Sections beyond it are rejected."""
 
-_EXTENSION_ID_MAX = 14
-"""Beyond it would take two-byte headers (RFC 8285 §4.3)."""
+_EXTENSION_ID_MAX = 255
+"""Greater ones are offers of extensions without an id (RFC 8285 §5)."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -108,6 +109,8 @@ class NegotiatedSession:
     """The sound's own; ``None`` if there is none."""
     inactive_transports: tuple[NegotiatedTransport, ...] = ()
     """Those that carry nothing."""
+    voice: NegotiatedMedia | None = None
+    """What the viewer may send: a voice for the camera. Its section may be that of :attr:`audio`."""
 
     @property
     def transports(self) -> tuple[NegotiatedTransport, ...]:
@@ -120,6 +123,11 @@ class NegotiatedSession:
         """The accepted sections, in the order of the offer."""
         media = [item for item in (self.video, self.audio) if item is not None]
         return tuple(sorted(media, key=lambda item: item.index))
+
+    @property
+    def max_bps(self) -> float | None:
+        """The most that the viewer wants to receive of video, in bits a second; ``None``: it does not say."""
+        return self.sections[self.video.index].max_bps
 
     def can_decode(self, video: VideoInfo) -> bool:
         """Whether the viewer decodes this, as far as it has said so."""
@@ -159,7 +167,7 @@ def negotiate(
     check_video(info.video, camera_id)
     index, codec = _choose_video(offer, info.video, camera_id)
     section = offer.sections[index]
-    transport = _transport_of(offer, section)
+    transport = transport_of(offer, section)
     if offer.is_ice_lite:
         raise NegotiationError("the offer is ICE-lite, and so is the gateway: neither side would send checks")
     formats = {info.video.codec: _video(index, section, codec, info.video)}
@@ -185,8 +193,8 @@ def check_video(video: VideoInfo, camera_id: str) -> None:
     """Raises ``NegotiationError`` if WebRTC cannot carry the camera's codec."""
     if video.codec not in VIDEO_NAMES:
         raise NegotiationError(
-            f"camera {camera_id} sends {video.codec}, and WebRTC here carries H.264 and H.265; use MJPEG, or set the"
-            " camera to H.264",
+            f"camera {camera_id} sends {video.codec}, and WebRTC here carries H.264, H.265 and AV1; use MJPEG, or set"
+            " the camera to H.264",
             ("mjpeg",),
         )
 
@@ -200,7 +208,7 @@ def refuse_b_frames(camera_id: str) -> NegotiationError:
     )
 
 
-def _transport_of(offer: Offer, section: OfferedSection) -> NegotiatedTransport:
+def transport_of(offer: Offer, section: OfferedSection) -> NegotiatedTransport:
     """The transport of a section, and of all that is bundled with it. Raises what :func:`negotiate` raises."""
     bundle = _bundle(offer, section)
     # Bundled sections use the transport of the tagged one, whatever they say themselves (RFC 9143 §7.3).
@@ -306,7 +314,7 @@ def _choose_audio(offer: Offer, audio: AudioInfo | None, video: OfferedSection, 
             return media, name, None
     for section, media, name in fitting if may_have_transport else ():
         try:
-            transport = _transport_of(offer, section)
+            transport = transport_of(offer, section)
         except (BadRequestError, NegotiationError):
             continue
         # The numbers count all packets of one transport, and the sound alone needs no estimate.
@@ -322,7 +330,7 @@ def _with_inactive(negotiated: NegotiatedSession, offer: Offer) -> NegotiatedSes
         is_full = len(negotiated.inactive_transports) >= INACTIVE_TRANSPORTS_MAX
         if is_inactive and not is_full and negotiated.place_of(index) is None:
             with contextlib.suppress(BadRequestError, NegotiationError):
-                transports = (*negotiated.inactive_transports, _transport_of(offer, section))
+                transports = (*negotiated.inactive_transports, transport_of(offer, section))
                 negotiated = replace(negotiated, inactive_transports=transports)
     return negotiated
 

@@ -26,6 +26,9 @@ BYTE_ORDER_MARK = "\ufeff"
 MEDIA_MAX = 16
 """Media sections; a viewer needs two."""
 
+AS_SHARE = 0.95
+"""Of ``b=AS``, without the headers of IP and UDP, which it includes. libwebrtc reckons the same."""
+
 _STATIC_FORMATS: Mapping[str, tuple[str, int]] = {"0": ("PCMU", 8000), "8": ("PCMA", 8000)}
 """Payload types that may stand without a rtpmap (RFC 3551 §6)."""
 
@@ -34,6 +37,7 @@ _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+")
 _MEDIA = re.compile(r"([!#-'*+\-.0-9A-Z^-~]+) ([0-9]{1,5})(?:/[0-9]+)? ([A-Za-z0-9/]+)((?: [!#-'*+\-.0-9A-Z^-~]+)+)")
 _RTPMAP = re.compile(r"([0-9]{1,3}) +([!#-'*+\-.0-9A-Z^-~]+)/([0-9]{1,7})(?:/([0-9]{1,3}))?")
 _EXTMAP = re.compile(r"([0-9]{1,5})(?:/(sendrecv|sendonly|recvonly|inactive))? +([!-~]+)(?: .*)?")
+_BANDWIDTH = re.compile(r"b=(AS|TIAS): *([0-9]{1,12})")
 _FINGERPRINT = re.compile(r"([A-Za-z0-9-]+) +([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+)")
 _PARAMETER = re.compile(r"[ -~]*")
 
@@ -91,6 +95,7 @@ class OfferedSection:
     mid: str
     direction: str
     is_bundle_only: bool
+    """Only where it is in a BUNDLE group: the attribute has no meaning for others (RFC 9143 §6)."""
     transport: TransportParameters
     codecs: tuple[OfferedCodec, ...]
     """In the order of the formats; RTP only."""
@@ -98,6 +103,8 @@ class OfferedSection:
     """RTP header extensions that the offerer receives: identifiers by URI."""
     recvonly_extensions: frozenset[str] = frozenset()
     """Those of them that it does not send (RFC 8285 §5)."""
+    max_bps: float | None = None
+    """The most that the offerer wants to receive, without the headers of IP and UDP: ``b=TIAS``, or else ``b=AS``."""
 
     @property
     def is_data_channel(self) -> bool:
@@ -140,9 +147,13 @@ def parse_offer(text: str) -> Offer:
     if len(starts) > MEDIA_MAX:
         raise BadRequestError(f"the offer has more than {MEDIA_MAX} media sections")
     session = _attributes(lines[: starts[0]])
+    max_bps = _max_bps(lines[: starts[0]])
     ends = [*starts[1:], len(lines)]
     sections = tuple(
-        _section(start + 1, lines[start], _attributes(lines[start + 1 : end]), session)
+        replace(
+            _section(start + 1, lines[start], _attributes(lines[start + 1 : end]), session),
+            max_bps=_max_bps(lines[start + 1 : end]) or max_bps,
+        )
         for start, end in zip(starts, ends, strict=True)
     )
     mids = [section.mid for section in sections if section.mid]
@@ -151,7 +162,18 @@ def parse_offer(text: str) -> Offer:
     groups = [value.split() for name, value in session if name == "group"]
     listed = [dict.fromkeys(group[1:]) for group in groups if group[:1] == ["BUNDLE"]]
     bundles = tuple(tuple(mid for mid in group if mid in mids) for group in listed)
+    bundled = {mid for bundle in bundles for mid in bundle}
+    sections = tuple(
+        replace(section, is_bundle_only=section.is_bundle_only and section.mid in bundled) for section in sections
+    )
     return Offer(sections, bundles, ("ice-lite", "") in session)
+
+
+def _max_bps(lines: list[str]) -> float | None:
+    """The bandwidth lines of a section or of the session (RFC 8866 §5.8, RFC 3890 §6.2). Zero is no limit."""
+    found = {match[1]: match[2] for match in map(_BANDWIDTH.fullmatch, lines) if match is not None}
+    bps = float(found["TIAS"]) if "TIAS" in found else float(found.get("AS", 0)) * 1000 * AS_SHARE
+    return bps or None
 
 
 _Attributes = list[tuple[str, str]]
@@ -256,10 +278,16 @@ def _parameters(text: str) -> dict[str, str | None]:
 
 
 def _extensions(attributes: _Attributes) -> dict[str, tuple[int, str | None]]:
-    """Identifiers and directions of the extensions that the offerer receives, by URI."""
+    """Identifiers and directions of the extensions that the offerer receives, by URI.
+
+    An identifier that stands for a second extension, too, means the first (RFC 8285 §5: it has to be unique).
+    """
     found: dict[str, tuple[int, str | None]] = {}
     for name, value in attributes:
         match = _EXTMAP.fullmatch(value) if name == "extmap" else None
-        if match is not None and match[2] not in ("sendonly", "inactive"):
-            found[match[3]] = int(match[1]), match[2]
+        if match is None or match[2] in ("sendonly", "inactive"):
+            continue
+        identifier = int(match[1])
+        if all(used != identifier for uri, (used, _) in found.items() if uri != match[3]):
+            found[match[3]] = identifier, match[2]
     return found

@@ -1,6 +1,7 @@
 """Offers that the server refuses or answers with a transcoded stream, with real peers."""
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -58,7 +59,7 @@ async def test_at_the_limit_of_transcodes_the_refusal_says_so(server: WebRtcServ
     camera = camera_with(encode_loop(b_frames=2, profile="main"))
     camera.transcode._limit.maximum = 0
     with pytest.raises(NegotiationError, match=r"B-frames.*\. It cannot be transcoded now: .*TRANSCODE_MAX") as caught:
-        await server.join(camera, await offer(), client_address="192.0.2.1")
+        await server.join(camera, await offer(), client_address="192.0.2.1", may_counter=True)
     assert caught.value.transports == ("hls", "mjpeg")
     assert camera.viewers == {}
 
@@ -67,6 +68,19 @@ async def test_nothing_is_transcoded_for_an_offer_without_h264(server: WebRtcSer
     camera = camera_with(encode_loop(b_frames=2, profile="main"))
     with pytest.raises(NegotiationError):
         await server.join(camera, (await offer()).replace("H264", "H263"), client_address="192.0.2.1")
+    assert camera.transcode.counters.starts == 0
+
+
+@pytest.mark.parametrize(("transcode", "codecs"), [("auto", {"H265", "H264"}), ("never", {"H265"})])
+async def test_the_counter_offer_for_h265_has_h264_where_that_is_made_of_it(
+    server: WebRtcServer, camera_with: Cameras, transcode: str, codecs: set[str]
+) -> None:
+    plain = encode_loop()
+    camera = camera_with(replace(plain, video=replace(plain.video, codec="hevc")), transcode=transcode)
+    useless = (await offer()).replace("H264", "H263")
+    viewer = await server.join(camera, useless, client_address="192.0.2.1", may_counter=True)
+    assert viewer.counter_offer is not None
+    assert set(re.findall(r"(H26.)/90000", viewer.counter_offer.sdp)) == codecs
     assert camera.transcode.counters.starts == 0
 
 

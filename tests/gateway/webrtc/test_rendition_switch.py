@@ -2,24 +2,21 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from aiortc.rtp import RtcpRtpfbPacket, RtpPacket
 
-from gateway.camera import Camera
 from gateway.camera_settings import RenditionName
 from gateway.errors import BadRequestError, NegotiationError, NotFoundError
 from gateway.hub import PacketHub
 from gateway.media import StreamInfo, VideoInfo
-from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import load_settings
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.media_transport import SrtpConnection
-from gateway.webrtc.rendition_switch import AVOID_S, PATIENCE_S, RenditionRequest, preferred
+from gateway.webrtc.rendition_request import RenditionRequest, preferred
 from gateway.webrtc.sdp.negotiation import negotiate
 from gateway.webrtc.sdp.offer import parse_offer
 from gateway.webrtc.server import WebRtcServer
@@ -31,9 +28,8 @@ from tests.gateway.webrtc.wire import FRAME_90K, INFO, CapturingTransport, packe
 from tests.support.eventually import eventually
 from tests.support.manual_clock import ManualClock
 from tests.support.rtsp import RtspServer
+from tests.support.two_streams import QUICK, Open, ask, gets
 from tests.support.webrtc import Join
-
-QUICK = {"connection_retry_delay": 0.1, "connection_retry_attempts": 1000}
 
 PINNED = {name: RenditionRequest(name) for name in RenditionName}
 
@@ -176,42 +172,13 @@ def test_a_request_that_makes_no_sense_is_refused(
 
 real = pytest.mark.integration
 
-Open = Callable[..., Camera]
-
-
-@pytest.fixture
-async def opened(rtsp_server: RtspServer) -> AsyncIterator[Open]:
-    """Opens a camera with a main stream of 640x480 and a sub stream of 320x240, which is not captured yet."""
-    services: list[CaptureService] = []
-
-    def open_camera(**table: Any) -> Camera:
-        base = {"url": rtsp_server.url("/large"), "sub_url": rtsp_server.url("/gop1"), "start": "on-demand"}
-        settings = load_settings().camera("door", {**base, "record": "never", "capture_linger": 0, **table})
-        services.append(CaptureService({"door": settings}))
-        services[-1].start()
-        return services[-1].camera("door")
-
-    yield open_camera
-    for service in services:
-        await service.close()
-
-
-def gets(viewer: Viewer) -> str:
-    assert viewer.rendition is not None
-    return viewer.rendition.current.name.value
-
 
 def is_after_a_while(viewer: Viewer, rendition: object) -> bool:
     """Whether the viewer gets this, as AVOID_S later."""
     assert viewer.rendition is not None
-    viewer.rendition._avoid_until_s.clear()
+    for seen in viewer.rendition.sendable._seen.values():
+        seen.avoid_until_s = float("-inf")
     return viewer.rendition.current is rendition
-
-
-def ask(viewer: Viewer, request: RenditionRequest) -> None:
-    assert viewer.rendition is not None
-    viewer.rendition.ask(request)
-    viewer.update_rendition()
 
 
 @real
@@ -296,8 +263,6 @@ async def test_a_viewer_goes_on_with_the_other_stream_when_its_own_is_lost(
     await eventually(lambda: viewer.stats().packets_sent > sent + 20, "it is sent video")
     assert viewer.reason is None
     await asyncio.to_thread(own_rtsp_server.restart)
-    assert viewer.rendition is not None
-    viewer.rendition._avoid_until_s.clear()  # as AVOID_S later
     await eventually(lambda: gets(viewer) == "main", "the viewer gets the main stream again")
 
 
@@ -352,7 +317,7 @@ async def test_a_viewer_stays_where_its_stream_changes_to_another_codec_that_was
     viewers = [(await join(camera))[1] for _ in range(2)]
     for viewer in viewers:
         assert viewer.rendition is not None
-        viewer.rendition.can_decode = lambda video: True
+        viewer.rendition.sendable.can_decode = lambda video: True
     table = {"url": rtsp_server.url("/hevc"), "start": "on-demand", "record": "never", "capture_linger": 0}
     camera.reconfigure(load_settings().camera("door", table), camera.main._engine_factory)
     await eventually(lambda: {viewer.stats().codec for viewer in viewers} == {"hevc"}, "they get the other codec")
@@ -375,15 +340,18 @@ async def test_a_sub_stream_that_does_not_start_leaves_the_viewer_with_the_main_
     ask(viewer, RenditionRequest(tile=(160, 90)))
     switch = viewer.rendition
     assert switch is not None
-    assert switch.pending is camera.sub
+    assert camera.sub in switch.awaited
     await eventually(lambda: camera.sub and camera.sub.session.state is SessionState.FAILED, "it has failed")
     viewer.update_rendition()
-    assert switch.pending is None
     assert gets(viewer) == "main"
-    viewer.update_rendition()
-    assert switch.pending is None, "it is not tried again at once"
+    assert switch.reason == "the sub stream is lost"
+    assert camera.sub is not None
+    runs = camera.sub.runs._run
+    for _ in range(5):
+        viewer.update_rendition()
+    await asyncio.sleep(0.1)
+    assert camera.sub.runs._run == runs, "it is not tried again at once"
     assert camera.viewers == {"webrtc": 1}
-    assert PATIENCE_S < AVOID_S
 
 
 @real

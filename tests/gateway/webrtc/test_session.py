@@ -152,3 +152,41 @@ async def test_remb_counts_where_only_that_is_offered() -> None:
             scene.session.receive(write_feedback(sent[0], 0, 0, list(range(len(sent)))))
         scene.session.receive(remb)
         assert scene.session.bandwidth.estimate_bps == estimate
+
+
+async def test_identifiers_beyond_14_are_sent_with_heads_of_two_bytes() -> None:
+    """RFC 8285 §4.3. The number, the mid and the playout delay fit beside the payload with such heads, too."""
+    scene = Scene(WIDE.replace(f"a=extmap:{WIDE_ID} ", "a=extmap:200 "))
+    scene.session.begin(lambda error: None)
+    scene.publish(3)
+    sent = scene.wire.take_plain()
+    assert {plain[12:14] for plain in sent} == {b"\x10\x00"}
+    found = [int.from_bytes(extensions(plain)[200], "big") for plain in sent]
+    assert [(number - found[0]) & 0xFFFF for number in found] == list(range(len(sent)))
+    assert {extensions(plain)[MID_ID] for plain in sent} == {b"0"}
+    assert {extensions(plain)[PLAYOUT_ID] for plain in sent} == {bytes(3)}
+    assert max(len(plain) for plain in sent) <= 1232 - 16 - 2
+
+
+@pytest.mark.parametrize(
+    ("line", "max_bps"), [("b=TIAS:1000000", 1e6), ("b=AS:1000", 950e3), ("b=AS:9000", None), ("b=AS:0", None)]
+)
+async def test_no_more_is_sent_than_the_viewer_wants(line: str, max_bps: float | None) -> None:
+    scene = Scene(WIDE.replace("c=IN IP4 0.0.0.0\n", f"c=IN IP4 0.0.0.0\n{line}\n"))
+    scene.session.begin(lambda error: None)
+    frame_bytes, sizes = 18_000, list[int]()
+    for turn in range(100):
+        scene.publish(3, size=frame_bytes)
+        plain = scene.wire.take_plain()
+        sizes.append(sum(map(len, plain)))
+        if plain:
+            scene.session.receive(write_feedback(numbers(plain)[0], turn * 25 // 16, turn, [0] * len(plain)))
+    sent_bps = 8 * sum(sizes[20:]) / ((len(sizes) - 20) / 10)
+    bandwidth = scene.session.bandwidth
+    if max_bps is None:
+        assert sent_bps > 8 * 30 * frame_bytes
+        assert bandwidth.reason is None
+    else:
+        assert scene.session.estimate_bps == max_bps, "a rendition of so much is chosen"
+        assert sent_bps < max_bps * 1.05
+        assert f"{max_bps / 1000:.0f} kbit/s" in str(bandwidth.reason)

@@ -8,8 +8,8 @@ from pylibsrtp import Policy, Session
 
 from gateway.clock import CLOCK_RATE
 from gateway.media import MediaKind, Packet, StreamInfo, VideoInfo
-from gateway.webrtc.rtp import h264
-from gateway.webrtc.rtp.packets import Frame, PacketHistory, packet_template
+from gateway.rtsp.packetize import h264
+from gateway.webrtc.rtp.packets import MAX_PAYLOAD_BYTES, Frame, PacketHistory, packet_template
 from gateway.webrtc.rtp.srtp import OutboundSrtp, SrtpBuffer
 
 KEY = bytes(range(28))
@@ -85,7 +85,7 @@ class FrameSource:
     def add(self, *, key: bool = False, size: int = 3000, count: int = 1) -> Frame:
         """Add ``count`` frames (a keyframe first, with ``key``); returns the last."""
         for _ in range(count):
-            payloads = h264.payloads([unit(5 if key else 1, size, self.number)])
+            payloads = h264.payloads([unit(5 if key else 1, size, self.number)], MAX_PAYLOAD_BYTES)
             frame = Frame(
                 number=self.number,
                 first_index=self.history.end_index,

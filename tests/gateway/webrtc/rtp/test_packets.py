@@ -1,5 +1,7 @@
 """Layouts, gso_batches and the shared history."""
 
+import pytest
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 from aiortc.rtp import HeaderExtensionsMap, RtpPacket, unpack_header_extensions
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +11,11 @@ from gateway.webrtc.rtp.packets import (
     HISTORY_MIN_PACKETS,
     Frame,
     PacketHistory,
-    one_byte_extensions,
+    header_extensions,
     packet_template,
+    rtp_packet,
 )
+from gateway.webrtc.sdp.negotiation import TRANSPORT_CC
 from tests.gateway.webrtc.wire import FRAME_90K, VIDEO, CapturingTransport, FrameSource, srtp
 
 
@@ -20,12 +24,40 @@ def frame_of(sizes: list[int]) -> Frame:
     return Frame(0, 0, payloads, 0, 0, True, sum(sizes))
 
 
-def test_one_byte_extensions_are_read_back_by_aiortc() -> None:
-    block = one_byte_extensions({4: b"video0", 11: bytes(3)})
+def test_header_extensions_are_read_back_by_aiortc() -> None:
+    block = header_extensions({4: b"video0", 11: bytes(3)})
     assert len(block) % 4 == 0
     assert int.from_bytes(block[2:4], "big") * 4 == len(block) - 4
     assert unpack_header_extensions(0xBEDE, block[4:]) == [(4, b"video0"), (11, bytes(3))]
-    assert one_byte_extensions({}) == b""
+    assert header_extensions({}) == b""
+
+
+@pytest.mark.parametrize("identifier", [15, 16, 255])
+def test_extensions_have_heads_of_two_bytes_where_an_id_needs_it(identifier: int) -> None:
+    block = header_extensions({identifier: b"video0", 3: bytes(3)})
+    assert len(block) % 4 == 0
+    assert int.from_bytes(block[2:4], "big") * 4 == len(block) - 4
+    assert block[:2] == b"\x10\x00"
+    assert unpack_header_extensions(0x1000, block[4:]) == [(identifier, b"video0"), (3, bytes(3))]
+
+
+@pytest.mark.parametrize("identifier", [3, 14, 15, 255])
+def test_the_transport_wide_sequence_number_is_written_into_each_packet(identifier: int) -> None:
+    block = header_extensions({identifier: bytes(2), 5: bytes(3)})
+    template = packet_template(96, block, 16, has_transport_sequence=True)
+    assert template.transport_fields is not None
+    ids = HeaderExtensionsMap()
+    ids.configure(RTCRtpParameters(headerExtensions=[RTCRtpHeaderExtensionParameters(identifier, TRANSPORT_CC)]))
+    frame, wire, numbers = frame_of([1000, 1000, 7]), CapturingTransport(), (template.transport_fields, 65_535)
+    (batch,) = frame.gso_batches(template)
+    wire.send(srtp().protect_batch(batch, 1, 2, 3, numbers), batch.segment_bytes)
+    sent = [RtpPacket.parse(bytes(packet), ids) for packet in wire.take_plain()]
+    sent += [
+        RtpPacket.parse(rtp_packet(template, b"again", 4, 2, 3, marker=False, transport_sequence=65_538), ids),
+    ]
+    assert [packet.extensions.transport_sequence_number for packet in sent] == [65_535, 0, 1, 2]
+    assert [packet.payload for packet in sent] == [*frame.payloads, b"again"]
+    assert [packet.sequence_number for packet in sent] == [1, 2, 3, 4]
 
 
 def test_equal_values_give_the_same_template() -> None:
@@ -62,7 +94,7 @@ def test_a_batch_is_valid_srtp_with_the_marker_at_the_end(sizes: list[int], sequ
 
 
 def test_header_extensions_are_on_every_packet() -> None:
-    with_mid = packet_template(96, one_byte_extensions({3: b"0"}), 16)
+    with_mid = packet_template(96, header_extensions({3: b"0"}), 16)
     packet = RtpPacket.parse(with_mid.header(marker=True) + b"payload", HeaderExtensionsMap())
     assert packet.payload == b"payload"
     assert packet.marker == 1

@@ -88,19 +88,19 @@ def meet(text: str, codec_string: str) -> NegotiatedSession:
 @pytest.mark.parametrize(
     ("formats", "codec_string", "payload_type", "parameters"),
     [
-        (CHROME, MAIN_1080P, 49, "level-id=120;profile-id=1;tier-flag=0;tx-mode=SRST"),
-        (CHROME, MAIN_4K, 49, "level-id=153;profile-id=1;tier-flag=0;tx-mode=SRST"),
-        (CHROME, MAIN_10, 51, "level-id=120;profile-id=2;tier-flag=0;tx-mode=SRST"),
+        (CHROME, MAIN_1080P, 49, "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST"),
+        (CHROME, MAIN_4K, 49, "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST"),
+        (CHROME, MAIN_10, 51, "level-id=180;profile-id=2;tier-flag=0;tx-mode=SRST"),
         (CHROME, "hvc1.1.6.L180.B0", 49, "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST"),
         (CHROME_WEAK, MAIN_1080P, 49, "level-id=120;profile-id=1;tier-flag=0;tx-mode=SRST"),
-        # 3.1 is what a browser says that does not know better, and is never raised in the answer.
+        # 3.1 is what a browser says that does not know better.
         (SAFARI, MAIN_4K, 104, "level-id=93;tx-mode=SRST"),
-        (SAFARI, "hvc1.1.6.L90.B0", 104, "level-id=90;tx-mode=SRST"),
+        (SAFARI, "hvc1.1.6.L90.B0", 104, "level-id=93;tx-mode=SRST"),
         (SAFARI_17, MAIN_4K, 104, ""),
         (SAFARI_17, "hvc1", 104, ""),
     ],
 )
-def test_what_browsers_offer_is_answered_with_the_cameras_level(
+def test_what_clients_offer_is_answered_with_the_same_parameters(
     formats: str, codec_string: str, payload_type: int, parameters: str
 ) -> None:
     video = meet(offer(H264, formats), codec_string).video
@@ -155,7 +155,7 @@ def test_high_tier_decoders_decode_the_main_tier() -> None:
 
 def test_the_counter_offer_is_accepted_by_a_client_that_answers_it() -> None:
     info = sends(HIGH_TIER)
-    text = write_counter_offer(info, LOCAL, "why")
+    text = write_counter_offer([info.video], info.audio, LOCAL, "why")
     assert "a=fmtp:96 level-id=120;profile-id=1;tier-flag=1;tx-mode=SRST" in text
     assert "H264" not in text
     reply = text.replace("a=sendonly", "a=recvonly").replace("a=ice-lite\r\n", "")

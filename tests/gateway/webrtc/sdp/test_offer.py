@@ -50,6 +50,14 @@ def test_port_zero_alone_is_a_rejected_section() -> None:
         meet(HEAD + VIDEO.replace(" 9 ", " 0 ", 1))
 
 
+def test_bundle_only_means_nothing_outside_of_a_group() -> None:
+    head = HEAD.replace("a=group:BUNDLE 0 1\n", "a=group:BUNDLE 0\n")
+    result = answer(head + VIDEO + AUDIO.replace(" 9 ", " 0 ", 1) + "a=bundle-only\n", SOUND)
+    assert [media.port for media in result.media] == [9, 0]
+    with pytest.raises(NegotiationError):
+        meet(head.replace("BUNDLE 0", "BUNDLE 1") + VIDEO.replace(" 9 ", " 0 ", 1) + "a=bundle-only\n" + AUDIO, SOUND)
+
+
 def usable(media: MediaDescription) -> None:
     """Assert what Pion, aiortc, werift and webrtcbin need in each section."""
     assert len(media.fmt) == 1
@@ -131,6 +139,11 @@ def test_an_extension_is_answered_in_the_other_direction(offered: str, answered:
     text = write_answer(meet(HEAD + VIDEO.replace("a=extmap:4 ", f"a=extmap:{offered} "), SOUND), LOCAL)
     lines = [line for line in text.split("\r\n") if line.endswith(":sdes:mid")]
     assert lines == ([f"{answered}urn:ietf:params:rtp-hdrext:sdes:mid"] if answered else [])
+
+
+def test_an_identifier_of_two_extensions_means_the_first() -> None:
+    negotiated = meet(HEAD + VIDEO.replace("a=extmap:5 ", "a=extmap:4 "))
+    assert negotiated.video.extensions == {"urn:ietf:params:rtp-hdrext:sdes:mid": 4}
 
 
 def test_the_fingerprints_of_one_hash_count() -> None:
@@ -320,3 +333,20 @@ def test_every_answer_can_be_read_by_a_parser_of_another_project() -> None:
     for offer in (HEAD + VIDEO + AUDIO + DATA, HEAD.replace("0 1", "1 0") + AUDIO + VIDEO, HEAD + VIDEO):
         for info in (INFO, SOUND):
             assert SessionDescription.parse(write_answer(meet(offer, info), LOCAL)).media
+
+
+@pytest.mark.parametrize(
+    ("session", "section", "max_bps"),
+    [
+        ("", "", None),
+        ("", "b=AS:500\n", 475_000),
+        ("", "b=AS:500\nb=TIAS:400000\n", 400_000),
+        ("b=AS:1000\n", "", 950_000),
+        ("b=AS:1000\n", "b=TIAS:400000\n", 400_000),
+        ("", "b=TIAS:0\n", None),
+        ("", "b=CT:100\nb=RS:0\nb=RR:800\nb=X-YZ:1\nb=AS:\nb=TIAS:many\n", None),
+    ],
+)
+def test_the_bandwidth_of_an_offer_is_a_limit(session: str, section: str, max_bps: float | None) -> None:
+    offer = HEAD.replace("t=0 0\n", f"{session}t=0 0\n") + AUDIO.replace("mid:1", "mid:1\nb=AS:64")
+    assert meet(offer + VIDEO.replace("a=mid:0\n", f"{section}a=mid:0\n")).max_bps == max_bps
