@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from signaling.events import EVENTS, Direction, Endpoint, Event, Refusal
+from signaling.answers import Refusal
+from signaling.events import EVENTS, EVENTS_VERSION, Direction, Endpoint, Event
 
 CHANNELS = {
     Endpoint.EMS: ("ems", "The gateway as client of the Event Management Service at SOCKETIO_SERVER_URL?type=service."),
@@ -22,7 +23,7 @@ TEXTS = {"description", "summary", "title"}
 
 
 def asyncapi_document(version: str) -> dict[str, Any]:
-    """The document that ``/asyncapi.json`` serves. ``version`` is the gateway's version."""
+    """The document that ``/asyncapi.json`` serves. ``version`` is the gateway's; the document has its own."""
     received = dict.fromkeys(event.model for event in EVENTS if event.direction is Direction.IN)
     sent = dict.fromkeys(event.model for event in EVENTS if event.direction is Direction.OUT)
     sent |= dict.fromkeys(event.ack for event in EVENTS if event.ack is not None)
@@ -62,7 +63,8 @@ def asyncapi_document(version: str) -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {
             "title": "liveedge",
-            "version": version,
+            "version": EVENTS_VERSION,
+            "x-gateway-version": version,
             "description": "Commands to the gateway, camera status, WebRTC signaling and JPEG frames over Socket.IO.",
             "license": {"name": "Apache-2.0"},
         },

@@ -8,21 +8,18 @@ Rules:
 3. Frames come after ``frames_subscribe`` and hold their camera captured. The client acknowledges each frame, and gets
    the next one only then.
 4. What a client requested ends when the last connection that used its ``client_id`` has been closed for
-   :data:`GRACE_S`. If the client reconnects before that, it continues.
+   :data:`GRACE_S`. If the client reconnects before that, it continues. A camera that it moves stops at once.
 5. With authentication (:mod:`signaling.access`), a client receives nothing about a camera that it may not view. When
    its access to frames that it receives is revoked, they stop, and ``access_ended`` gives the reason. When it may no
    longer be connected, its connection is closed too.
-6. A client that does not read is disconnected when :data:`QUEUE_MAX` packets wait for it.
-7. There are at most :data:`CLIENTS_MAX` clients, and :data:`CLIENTS_PER_ADDRESS_MAX` of one credential or address
-   (``counted_as`` of :mod:`signaling.access`). At the first limit, the one with the most loses its newest client to one
-   that has fewer, so that nobody can keep others out. An administrator is not refused.
+6. A client that does not read is disconnected when ``QUEUE_MAX`` packets wait for it.
+7. The number of clients is limited (:mod:`signaling.browser_clients`). An administrator is not refused.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from aiohttp import web
@@ -32,21 +29,19 @@ from gateway.client_address import client_network
 from gateway.errors import ConflictError, LiveedgeError, UnavailableError, redact
 from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
-from signaling.access import UNRESTRICTED, Authenticate, ClientAccess, Unsubscribe
+from signaling.access import UNRESTRICTED, Authenticate
+from signaling.answers import AccessEnded, Done, FramesSubscribed
+from signaling.browser_clients import BrowserClient, BrowserClients
+from signaling.client_ids import ClientIds
 from signaling.control import STATUS, Caller, Control, LiveEdgeSource, Reply
 from signaling.event_commands import EVENT_CHANGED, EventCommands, EventPublisher
 from signaling.event_store import EventStore
-from signaling.events import (
-    AccessEnded,
-    CaptureRequest,
-    Done,
-    Endpoint,
-    FramesSubscribe,
-    FramesSubscribed,
-    FramesUnsubscribe,
-    parse,
-)
-from signaling.frames import VIDEO_FRAME, FrameRequest, FrameStreams
+from signaling.events import Endpoint
+from signaling.frames import FrameRequest
+from signaling.ptz import Ptz
+from signaling.recording_commands import RecordingCommands
+from signaling.recordings import Recordings
+from signaling.requests import CaptureRequest, FramesSubscribe, FramesUnsubscribe, parse
 from signaling.settings import MessagingSettings
 from signaling.socket_server import SocketServer
 from signaling.status import BrowsersStatus
@@ -58,18 +53,11 @@ log = logging.getLogger(__name__)
 GRACE_S = 10.0
 """A page that is reloaded, or a phone that changes networks, has reconnected by then."""
 
-QUEUE_MAX = 512
-"""Packets that may wait for one client: minutes of status messages. No client that reads has so many."""
-
 DISCONNECT_TIMEOUT_S = 0.5
 """How long clients may take to receive the disconnect when the gateway stops or their access is revoked."""
 
 STATUSES_PER_TICK = 16
 """Status messages in one turn of the event loop. To a thousand clients it takes some 100 ms, and frames do not wait."""
-
-CLIENTS_MAX = 1024
-CLIENTS_PER_ADDRESS_MAX = 256
-"""An office behind one address has this many people, an attack more."""
 
 CAMERAS_MAX = 16
 """Cameras whose frames one client may ask for at the same time."""
@@ -86,29 +74,25 @@ class BrowserSignaling:
         *,
         live_edge: LiveEdgeSource | None = None,
         events: EventStore | None = None,
+        recordings: Recordings | None = None,
+        ptz: Ptz | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self.settings = settings
         self.control: Control = create_control(service, webrtc, live_edge)
         if events is not None:
             EventCommands(self.control, events)
+        RecordingCommands(self.control, recordings)
+        self._ptz = ptz or Ptz()
+        self._ptz.add_to(self.control)
         self.control.add_handler("frames_subscribe", self._subscribe)
         self.control.add_handler("frames_unsubscribe", self._unsubscribe)
         self._service = service
-        self._grace_s = grace_s
-        self._clients: dict[str, _Client] = {}
-        self._client_ids: Counter[str] = Counter()
-        """By ``client_id`` as the service knows it: how many connections have sent requests under it."""
-        self._grace_timers: dict[str, asyncio.TimerHandle] = {}
+        self._clients = BrowserClients()
+        self._client_ids = ClientIds(grace_s, lambda name: self._spawn(service.end_client(name)))
         self._tasks: set[asyncio.Task[None]] = set()
-        self._frames_sent = self._frames_skipped = 0
-        """Sums over the clients that have disconnected."""
         self.slow_clients_disconnected = 0
         """Clients disconnected because they did not read (rule 6)."""
-        self.connections_refused = 0
-        """Clients refused by rule 7."""
-        self.clients_displaced = 0
-        """Clients disconnected for others (rule 7)."""
         self._status_publisher: StatusPublisher | None = None
         self._event_publisher: EventPublisher | None = None
         self._closed = False
@@ -145,10 +129,8 @@ class BrowserSignaling:
         if self._event_publisher is not None:
             await self._event_publisher.close()
             self._event_publisher = None
-        for handle in self._grace_timers.values():
-            handle.cancel()
-        self._grace_timers.clear()
-        clients = tuple(self._clients.values())
+        self._client_ids.close()
+        clients = tuple(self._clients)
         for client in clients:
             await client.frames.close()
         if clients:
@@ -168,6 +150,16 @@ class BrowserSignaling:
         return self._sio.invalid_packets
 
     @property
+    def connections_refused(self) -> int:
+        """Clients refused by rule 7."""
+        return self._clients.refused
+
+    @property
+    def clients_displaced(self) -> int:
+        """Clients disconnected for others (rule 7)."""
+        return self._clients.displaced
+
+    @property
     def unjoined(self) -> int:
         """Connections that have not joined."""
         return self._sio.unjoined
@@ -181,8 +173,8 @@ class BrowserSignaling:
         """The server at this moment, as ``/api/status`` shows it."""
         return BrowsersStatus(
             clients=len(self._clients),
-            frames_sent=self._frames_sent + sum(c.frames.frames_sent for c in self._clients.values()),
-            frames_skipped=self._frames_skipped + sum(c.frames.frames_skipped for c in self._clients.values()),
+            frames_sent=self._clients.frames_sent,
+            frames_skipped=self._clients.frames_skipped,
         )
 
     # --- connections
@@ -200,31 +192,19 @@ class BrowserSignaling:
             if not self._sio.is_open(environ):
                 raise Refused("the client has disconnected")
         counted_as = access.counted_as or client_network(request.remote or "")
-        if access.is_limited and not await self._has_room(counted_as):
-            self.connections_refused += 1
-            raise _refused(UnavailableError("too many Socket.IO clients are connected; try again later"))
-        client = self._clients[sid] = _Client(self._sio, sid, request.remote or "", access, counted_as)
+        if access.is_limited:
+            try:
+                displaced = self._clients.make_room(counted_as)
+            except UnavailableError as error:
+                raise _refused(error) from None
+            if displaced is not None:
+                await self._sio.abort(displaced.sid)
+        client = BrowserClient(self._sio, sid, request.remote or "", access, counted_as)
+        self._clients.add(client)
         client.eio_sid = self._sio.joined(sid)
         client.unsubscribe = access.on_revoke(lambda error: self._revoke(client, error))
         # In a task: the client is connected only after this returns.
         self._spawn(self._send_all_statuses(sid))
-
-    async def _has_room(self, counted_as: str) -> bool:
-        """Rule 7. May disconnect another client."""
-        of_client = sum(client.counted_as == counted_as for client in self._clients.values())
-        if of_client >= CLIENTS_PER_ADDRESS_MAX:
-            return False
-        if len(self._clients) < CLIENTS_MAX:
-            return True
-        limited = [client for client in self._clients.values() if client.access.is_limited]
-        shares = Counter(client.counted_as for client in limited)
-        largest, count = shares.most_common(1)[0] if shares else ("", 0)
-        if count <= of_client + 1:
-            return False
-        newest = [client for client in limited if client.counted_as == largest][-1]
-        self.clients_displaced += 1
-        await self._sio.abort(newest.sid)
-        return True
 
     async def _send_all_statuses(self, sid: str) -> None:
         for camera in tuple(self._service.cameras.values()):
@@ -236,29 +216,19 @@ class BrowserSignaling:
     async def _on_disconnect(self, sid: str, *_: object) -> None:
         if self._sio.is_connected(sid):
             return  # a client sent an event named "disconnect"
-        client = self._clients.pop(sid, None)
+        client = self._clients.remove(sid)
         if client is None:
             return
         client.unsubscribe()
         self._sio.left(client.eio_sid)
-        await client.frames.close()
-        self._frames_sent += client.frames.frames_sent
-        self._frames_skipped += client.frames.frames_skipped
+        await self._clients.end_frames(client)
         # After the commands that it has sent before it disconnected.
         self._spawn(self._end(client))
 
-    async def _end(self, client: "_Client") -> None:
+    async def _end(self, client: BrowserClient) -> None:
+        await self._ptz.release(client.sid)
         async with self.control.queues.turn(client.sid, bounded=False):
-            for name in client.client_ids:
-                self._client_ids[name] -= 1
-                if not self._client_ids[name]:
-                    del self._client_ids[name]
-                    loop = asyncio.get_running_loop()
-                    self._grace_timers[name] = loop.call_later(self._grace_s, self._on_grace_timeout, name)
-
-    def _on_grace_timeout(self, name: str) -> None:
-        self._grace_timers.pop(name, None)
-        self._spawn(self._service.end_client(name))
+            self._client_ids.end(client.client_ids)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -273,7 +243,7 @@ class BrowserSignaling:
 
     async def _send_to_all(self, event: str, camera_id: str | None, data: dict[str, Any]) -> None:
         """Send to every client that may view the camera."""
-        for place, client in enumerate(tuple(self._clients.values())):
+        for place, client in enumerate(self._clients):
             if place % STATUSES_PER_TICK == STATUSES_PER_TICK - 1:
                 await asyncio.sleep(0)
             if client.sid not in self._clients:
@@ -283,12 +253,12 @@ class BrowserSignaling:
             elif camera_id is None or client.access.may_view(camera_id):
                 await self._sio.emit(event, data, to=client.sid)
 
-    def _revoke(self, client: "_Client", error: LiveedgeError) -> None:
+    def _revoke(self, client: BrowserClient, error: LiveedgeError) -> None:
         """Close a connection whose credential was revoked or expired."""
         client.is_revoked = True
         self._spawn(self._disconnect_revoked(client, error))
 
-    async def _disconnect_revoked(self, client: "_Client", error: LiveedgeError) -> None:
+    async def _disconnect_revoked(self, client: BrowserClient, error: LiveedgeError) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
                 await client.frames.close()
@@ -296,17 +266,17 @@ class BrowserSignaling:
                 await self._sio.drain(client.sid)
         await self._sio.abort(client.sid)
 
-    async def _end_frames(self, client: "_Client", camera_id: str, error: LiveedgeError) -> None:
+    async def _end_frames(self, client: BrowserClient, camera_id: str, error: LiveedgeError) -> None:
         """Stop the frames of a camera that a client may no longer see."""
         await client.frames.stop(camera_id)
         if not client.is_revoked:
             await self._send_access_ended(client, camera_id, error)
 
-    async def _send_access_ended(self, client: "_Client", camera_id: str | None, error: LiveedgeError) -> None:
+    async def _send_access_ended(self, client: BrowserClient, camera_id: str | None, error: LiveedgeError) -> None:
         ended = AccessEnded(camera_id=camera_id, error=error.code, message=redact(error))
         await self._sio.emit("access_ended", ended.wire(), to=client.sid)
 
-    async def _disconnect_slow_client(self, client: "_Client") -> None:
+    async def _disconnect_slow_client(self, client: BrowserClient) -> None:
         if self._clients.get(client.sid) is client and not client.is_disconnected:
             client.is_disconnected = True
             self.slow_clients_disconnected += 1
@@ -333,28 +303,12 @@ class BrowserSignaling:
         if reply.refusal is None and name in ("capture_start_request", "capture_stop_request"):
             client_id = caller.client(parse(name, CaptureRequest, payload).client_id)
             if name == "capture_start_request":
-                self._note_client_id(client, client_id)
+                self._client_ids.add(client.client_ids, client_id)
             elif not any(client_id in camera.clients for camera in self._service.cameras.values()):
-                self._forget_client_id(client, client_id)
+                self._client_ids.remove(client.client_ids, client_id)
         if reply.event and sid in self._clients:
             await self._sio.emit(reply.event, reply.data, to=sid)
         return reply.ack
-
-    def _note_client_id(self, client: "_Client", name: str) -> None:
-        """Rule 4."""
-        if (grace := self._grace_timers.pop(name, None)) is not None:
-            grace.cancel()
-        if name not in client.client_ids:
-            client.client_ids.add(name)
-            self._client_ids[name] += 1
-
-    def _forget_client_id(self, client: "_Client", name: str) -> None:
-        """The service does not know it any more: its last capture was stopped."""
-        if name in client.client_ids:
-            client.client_ids.discard(name)
-            self._client_ids[name] -= 1
-            if not self._client_ids[name]:
-                del self._client_ids[name]
 
     async def _subscribe(self, caller: Caller, request: FramesSubscribe) -> Reply:
         camera = self._service.camera(request.camera_id)
@@ -370,8 +324,11 @@ class BrowserSignaling:
             on_end = client.access.on_revoke(
                 lambda error: self._spawn(self._end_frames(client, camera.id, error)), "frames_subscribe", camera.id
             )
-            await client.frames.start(FrameRequest(camera, frame_rate, width, is_viewer=True, on_end=on_end))
-        return Reply("", FramesSubscribed(camera_id=camera.id, frame_rate=frame_rate, width=width).wire())
+            await client.frames.start(
+                FrameRequest(camera, frame_rate, width, request.quality, is_viewer=True, on_end=on_end)
+            )
+        answer = FramesSubscribed(camera_id=camera.id, frame_rate=frame_rate, width=width, quality=request.quality)
+        return Reply("", answer.wire())
 
     async def _unsubscribe(self, caller: Caller, request: FramesUnsubscribe) -> Reply:
         camera = self._service.camera(request.camera_id)
@@ -379,32 +336,6 @@ class BrowserSignaling:
         if client is not None:
             await client.frames.stop(camera.id)
         return Reply("", Done().wire())
-
-
-class _Client:
-    """One connection, and the frames that are sent on it."""
-
-    def __init__(self, sio: SocketServer, sid: str, address: str, access: ClientAccess, counted_as: str) -> None:
-        self.sid = sid
-        self.eio_sid: str | None = None
-        self.address = address
-        self.access = access
-        self.counted_as = counted_as
-        self.unsubscribe: Unsubscribe = lambda: None
-        self.is_revoked = False
-        self.is_disconnected = False
-        self.client_ids: set[str] = set()
-        self.frames = FrameStreams(self._send_frame, address)
-        self._sio = sio
-
-    @property
-    def is_too_slow(self) -> bool:
-        """Rule 6."""
-        return self._sio.queue_size(self.sid) > QUEUE_MAX
-
-    async def _send_frame(self, data: dict[str, Any], arrived: Callable[[], None]) -> None:
-        """Send one frame. Its acknowledgement permits the next one (rule 3)."""
-        await self._sio.emit(VIDEO_FRAME, data, to=self.sid, callback=lambda *_: arrived())
 
 
 def _refused(error: LiveedgeError) -> Refused:

@@ -166,10 +166,25 @@ class HookedEngine(engineio.AsyncServer):
     def invalid_message(self, error: Exception, client: str) -> None:
         """A client sent a message that is not an Engine.IO packet; its connection ends. For a subclass to override."""
 
+    def invalid_request(self, why: str) -> None:
+        """A client sent a request that is refused, such as one for a session that is over. For a subclass."""
+
+    def _log_error_once(self, message: str, message_key: str) -> None:
+        # The library logs a client's first fault of each kind as an error of the server.
+        if message_key == "no-websocket":
+            super()._log_error_once(message, message_key)
+        else:
+            self.invalid_request(message_key)
+
     def forget(self, session: AsyncSocket) -> None:
         """Release a closed session at once. The library would keep it for up to a minute."""
         self.sockets.pop(session.sid, None)
-        if (ping := self._pings.pop(session, None)) is not None:
+        self.end_pings(session)
+
+    def end_pings(self, session: AsyncSocket) -> None:
+        """End the task that waits to send the next ping. The library would keep it, and the session, for 25 s."""
+        ping = self._pings.pop(session, None)
+        if ping is not None and ping is not asyncio.current_task():
             ping.cancel()
 
     def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> Any:
@@ -223,6 +238,8 @@ class HookedServer(socketio.AsyncServer):
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self.engine_disconnected(eio_sid)
+        if (session := self.eio.sockets.get(eio_sid)) is not None:
+            self.eio.end_pings(session)
         await super()._handle_eio_disconnect(eio_sid, reason)
 
     async def _handle_eio_message(self, eio_sid: str, data: object) -> None:

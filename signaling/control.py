@@ -6,7 +6,8 @@ content of the acknowledgement. An error in a command becomes a reply too; :meth
 
 Rules:
 
-1. Commands of one client are executed in the order of their arrival (:mod:`signaling.command_queues`).
+1. Commands of one client are executed in the order of their arrival (:mod:`signaling.command_queues`). Queries, which
+   change nothing and may take long, have queues of their own.
 2. The same ``client_id`` at two endpoints is two clients: a browser cannot stop what the EMS requested.
 3. A refused command changes nothing. If the caller may not send it, the answer discloses nothing either.
 """
@@ -29,19 +30,24 @@ from gateway.errors import (
 from gateway.service import CaptureService
 from gateway.status import CaptureStatus, LiveEdge
 from signaling.access import UNRESTRICTED, ClientAccess
+from signaling.answers import (
+    CaptureStatusResponse,
+    ClientSince,
+    EventResponse,
+    PtzResponse,
+    Refusal,
+    SegmentAtResponse,
+    SegmentsResponse,
+    SnapshotResponse,
+    WebRtcError,
+)
 from signaling.command_queues import CommandQueues
 from signaling.event_store import EventStore
-from signaling.events import (
-    COMMANDS,
+from signaling.events import COMMANDS, EVENTS, Endpoint, Event
+from signaling.requests import (
     CameraRequest,
     CaptureRequest,
     CaptureStatusRequest,
-    CaptureStatusResponse,
-    ClientSince,
-    Endpoint,
-    EventResponse,
-    Refusal,
-    WebRtcError,
     camera_named,
     names_camera,
     parse,
@@ -53,6 +59,17 @@ log = logging.getLogger(__name__)
 STATUS = "capture_status_response"
 WEBRTC_ERROR = "webrtc_error"
 EVENT_RESPONSE = "event_response"
+
+REFUSED_AS: Mapping[str, tuple[str, type[PtzResponse | SnapshotResponse | SegmentsResponse | SegmentAtResponse]]] = {
+    "ptz_request": ("ptz_response", PtzResponse),
+    "snapshot_request": ("snapshot_response", SnapshotResponse),
+    "segments_list_request": ("segments_response", SegmentsResponse),
+    "segment_at_request": ("segment_at_response", SegmentAtResponse),
+}
+"""The events, and their models, that say why a command was refused: those of recordings and of movements."""
+
+WITH_WARNINGS = {event.name for event in EVENTS if "warnings" in event.model.model_fields}
+"""The answers that have a place for warnings."""
 
 LiveEdgeSource = Callable[[str], LiveEdge | None]
 """The live edge of a camera by its id, with the positions in HLS and in the archive as far as known."""
@@ -128,7 +145,7 @@ class Control:
             if command is None or handler is None or caller.endpoint not in command.endpoints:
                 raise NotFoundError(f"there is no command {event[:64]!r}; /asyncapi.json lists all commands")
             caller.access.authorize(event, None)
-            async with self.queues.turn(self._queue_key(payload, caller)):
+            async with self.queues.turn(self._queue_key(command, payload, caller)):
                 request = parse(event, command.model, payload)
                 if isinstance(request, CameraRequest):
                     caller.access.authorize(event, request.camera_id or self.service.camera().id)
@@ -201,7 +218,7 @@ class Control:
         """Tell the sender, where the answer has a place for it, and the log."""
         if warnings:
             log.warning("%s: %s", event, "; ".join(warnings))
-            if reply.event == STATUS:
+            if reply.event in WITH_WARNINGS:
                 return replace(reply, data={**reply.data, "warnings": warnings})
         return reply
 
@@ -232,6 +249,11 @@ class Control:
         if event.startswith("event_"):
             refused_event = EventResponse(client_id=client_id, error=error.code, message=message)
             return Reply(EVENT_RESPONSE, refused_event.wire(), refusal)
+        if event in REFUSED_AS:
+            name, model = REFUSED_AS[event]
+            camera_id = camera_named(payload)
+            refused_query = model(client_id=client_id, camera_id=camera_id, error=error.code, message=message)
+            return Reply(name, refused_query.wire(), refusal)
         return Reply("", refusal.wire(), refusal)
 
     def _camera_of(self, payload: object) -> Camera | None:
@@ -243,11 +265,13 @@ class Control:
         except NotFoundError:
             return None
 
-    def _queue_key(self, payload: object, caller: Caller) -> str:
+    def _queue_key(self, command: Event, payload: object, caller: Caller) -> str:
         # The EMS sends for many clients, and one must not delay another; a browser sends for itself.
         if caller.endpoint is Endpoint.BROWSER:
-            return caller.connection
-        return _text(payload, "client_id") or _text(payload, "requesting_client") or ""
+            key = caller.connection
+        else:
+            key = _text(payload, "client_id") or _text(payload, "requesting_client") or ""
+        return f"{key} {command.name}" if command.is_query else key
 
 
 def _may_receive(caller: Caller, event: str, camera: Camera) -> bool:

@@ -9,15 +9,15 @@ Rules:
 
 1. The EMS may be absent, slow, faulty or hostile: the gateway continues to serve. ``CONNECTION_RETRY_ATTEMPTS``
    failures in a row are reported once, as an error in the log; attempts continue (:mod:`gateway.backoff`). While the
-   port of the EMS cannot be reached, it is polled (:mod:`gateway.port_probe`).
+   port of the EMS cannot be reached, it is polled (:mod:`gateway.port_probe`), however short its connections were.
 2. WebSocket is tried first, and HTTP polling where that fails: some servers allow only one of them.
 3. A connection ends when the other side disconnects, when its transport closes, or when it does not answer a WebSocket
    ping in time (:mod:`signaling.ems_client`).
 4. What the EMS requested continues after the connection ends, and after a restart of the gateway
    (:mod:`signaling.ems_requests`). On each connect the status of every camera is sent, with the clients that have
-   started it, and frames continue for the cameras that the EMS had started.
-5. Frames of a camera are sent from the EMS's ``capture_start_request`` to its last ``capture_stop_request``, at the
-   camera's ``FRAME_RATE`` and ``FRAME_WIDTH``. What is sent, and when, is in :mod:`signaling.ems_connection`.
+   started it, and the changes of events that it has not heard of. Frames continue for the cameras that it had started.
+5. Frames of a camera are sent from the EMS's ``capture_start_request`` to its last ``capture_stop_request``, as its
+   clients want them (:mod:`signaling.frame_options`). What is sent, and when, is in :mod:`signaling.ems_connection`.
 6. Events that are not commands of the gateway are ignored without a log message: an EMS may send every event to every
    client. A command that cannot be executed is answered with the reason.
 """
@@ -25,7 +25,7 @@ Rules:
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,16 +35,18 @@ import aiohttp
 from gateway.backoff import Backoff
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NotFoundError, redact, redact_url
-from gateway.port_probe import wait_until_reachable
+from gateway.port_probe import PROBE_INTERVAL_S, wait_until_reachable
 from signaling.compat import HandshakeWebSocket
-from signaling.control import Caller, Control
+from signaling.control import Caller, Control, Reply
 from signaling.ems_address import endpoint, tls_context
 from signaling.ems_client import CONNECT_TIMEOUT_S, EmsClient, EmsRefusedError
-from signaling.ems_connection import EmsConnection
+from signaling.ems_connection import EmsConnection, SendData
 from signaling.ems_requests import EmsRequests
-from signaling.events import COMMANDS, CaptureRequest, Endpoint, parse
+from signaling.events import COMMANDS, Endpoint
+from signaling.heartbeat import Heartbeat
 from signaling.messaging import StreamMessaging
 from signaling.request_keeper import RequestKeeper, RequestStore
+from signaling.requests import CaptureRequest, parse
 from signaling.settings import MessagingSettings
 from signaling.status import MessagingStatus
 
@@ -54,6 +56,9 @@ CALLER = Caller(Endpoint.EMS, "ems")
 
 TRANSPORTS = (("websocket",), ("polling", "websocket"))
 """Rule 2."""
+
+PROBE_AGAIN_S = 0.1
+"""Between the first probes of a port that is open: an EMS may be back half a second after it has closed its port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,8 @@ class EmsMessaging(StreamMessaging):
         self._connection: EmsConnection | None = None
         self._requests = EmsRequests()
         self._keeper = RequestKeeper(self._requests, store, clock) if store is not None else None
-        self._events_position: str | None = None
         self._error: str | None = None
+        self._started_s = clock.monotonic()
         self._connects = 0
         self._frames_sent = 0
         self._invalid_packets = 0
@@ -132,6 +137,7 @@ class EmsMessaging(StreamMessaging):
             frames_sent=self._frames_sent + (live.frames.frames_sent if live else 0),
             frames_skipped=self._frames_skipped + (live.frames.frames_skipped if live else 0),
             frames_too_large=self._frames_too_large + (live.frames.frames_too_large if live else 0),
+            frames_blocked=live.frames.blocked if live else [],
         )
 
     # --- rules 1 and 2
@@ -144,7 +150,7 @@ class EmsMessaging(StreamMessaging):
                 log.exception("the connection to the EMS failed with an unexpected error; trying again")
                 outcome = _Outcome(0, "an internal error; the log has the reason")
             self._error = outcome.why
-            await self._wait(self._note(outcome), outcome.is_unreachable)
+            await self._wait(self._note(outcome), is_silent=outcome.is_unreachable)
 
     def _note(self, outcome: _Outcome) -> float:
         """Log how an attempt ended. Returns how long to wait before the next one."""
@@ -169,16 +175,22 @@ class EmsMessaging(StreamMessaging):
             log.warning("EMS at %s: %s; trying again", self.public_url, outcome.why)
         return wait_s
 
-    async def _wait(self, wait_s: float, is_unreachable: bool) -> None:
-        """Wait for the next attempt, or until the port can be reached again."""
-        if not is_unreachable:
-            await asyncio.sleep(wait_s)
-            return
+    async def _wait(self, wait_s: float, *, is_silent: bool) -> None:
+        """Wait for the next attempt, or until the port can be reached again: after a connection ended, too.
+
+        An EMS that restarts ends the connection first, and listens no more then.
+        """
         parts = urlsplit(self._url)
         port = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
-                await wait_until_reachable(parts.hostname or "", port, is_silent=True)
+                pause_s = PROBE_AGAIN_S
+                while True:
+                    if await wait_until_reachable(parts.hostname or "", port, is_silent=is_silent):
+                        break
+                    # It listens: it refuses or breaks, or has closed its connections and not its port yet.
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(1.3 * pause_s, PROBE_INTERVAL_S)
 
     async def _attempt(self) -> _Outcome:
         """One attempt, by each transport until one works."""
@@ -192,7 +204,7 @@ class EmsMessaging(StreamMessaging):
         connector = aiohttp.TCPConnector(ssl=self._tls)
         async with aiohttp.ClientSession(connector=connector, ws_response_class=HandshakeWebSocket) as http:
             client = EmsClient(http, self._namespace)
-            connection = EmsConnection(client, self.control, self._clock)
+            connection = EmsConnection(client, self.control, self._clock, self._note_events, self._make_heartbeat)
 
             async def execute(event: object, *args: object) -> Any:
                 return await self._execute(connection, event, *args)
@@ -236,13 +248,12 @@ class EmsMessaging(StreamMessaging):
         log.info("EMS at %s: connected", self.public_url)
         try:
             self._connection = connection
-            connection.open(self._events_position)
+            connection.open(self._requests.events_position)
             for camera_id in self._requests.cameras:
                 await self._start_frames(connection, camera_id)
             await client.wait_closed()
         finally:
             self._connection = None
-            self._events_position = connection.events_position
             await connection.close()
             self._frames_sent += connection.frames.frames_sent
             self._invalid_packets += connection.invalid_packets
@@ -255,9 +266,14 @@ class EmsMessaging(StreamMessaging):
         if not isinstance(event, str) or event not in COMMANDS or Endpoint.EMS not in COMMANDS[event].endpoints:
             return None
         payload = args[0] if args else None
-        reply = await connection.answer(
-            self.control.camera_id_of(payload), lambda: self.control.execute(event, payload, CALLER)
-        )
+
+        def execute() -> Coroutine[Any, Any, Reply]:
+            return self.control.execute(event, payload, CALLER)
+
+        if COMMANDS[event].is_query:
+            reply = await connection.answer_query(execute)
+        else:
+            reply = await connection.answer(self.control.camera_id_of(payload), execute)
         if reply is None:
             return None
         if reply.refusal is None:
@@ -273,7 +289,7 @@ class EmsMessaging(StreamMessaging):
         camera_id = camera.id
         self._requests.retain(camera_id, camera.clients.__contains__)  # others may have given way to newer ones
         if event == "capture_start_request":
-            self._requests.add(camera_id, request.client_id, request.metadata)
+            self._requests.add(camera_id, request.client_id, request.metadata, request.frames)
         else:
             self._requests.remove(camera_id, request.client_id)
         if self._keeper is not None:
@@ -283,13 +299,21 @@ class EmsMessaging(StreamMessaging):
             return
         if camera_id not in self._requests.cameras:
             await connection.frames.stop(camera_id)
-        elif camera_id not in connection.frames:
+        else:
             await self._start_frames(connection, camera_id)
+
+    def _make_heartbeat(self, send: SendData) -> Heartbeat | None:
+        interval_s = self.settings.ems_heartbeat
+        return Heartbeat(self.control.service, self._clock, self._started_s, interval_s, send) if interval_s else None
+
+    def _note_events(self, position: str) -> None:
+        """The EMS has heard of every event up to here (rule 4)."""
+        self._requests.events_position = position
 
     async def _start_frames(self, connection: EmsConnection, camera_id: str) -> None:
         # A camera may have been removed since the EMS asked for it.
         with contextlib.suppress(NotFoundError):
-            await connection.start_frames(self.control.service.camera(camera_id))
+            await connection.start_frames(self.control.service.camera(camera_id), self._requests.frames(camera_id))
 
 
 def _retries(settings: MessagingSettings) -> int:

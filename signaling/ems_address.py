@@ -7,15 +7,18 @@ from urllib.parse import urlsplit
 from gateway.errors import SettingsError
 
 
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """The certificates that the EMS may have: those of the system, and of a private authority."""
+def tls_context(ca_file: Path | None, setting: str = "SOCKETIO_CA_FILE") -> ssl.SSLContext:
+    """The certificates that a server may have: those of the system, and of a private authority.
+
+    Raises :class:`~gateway.errors.SettingsError`, which names the setting.
+    """
     context = ssl.create_default_context()
     if ca_file is not None:
         try:
             context.load_verify_locations(cafile=ca_file)
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
-                f"SOCKETIO_CA_FILE: {ca_file} has no certificates that can be read: {error.strerror or error}; it must"
+                f"{setting}: {ca_file} has no certificates that can be read: {error.strerror or error}; it must"
                 " be a file in PEM format"
             ) from None
     return context

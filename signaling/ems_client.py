@@ -86,9 +86,14 @@ class EmsClient(HookedClient):
     @property
     def jpeg_max_bytes(self) -> int:
         """The largest JPEG that the EMS accepts in an event."""
-        limit = max_payload(self.handshake_text)
         # A binary attachment is a message of its own. Polling sends it as base64, together with other packets.
-        return limit - MESSAGE_MARGIN if self.is_websocket else max(0, limit - POLLING_MARGIN) * 3 // 4
+        return self.text_max_bytes if self.is_websocket else self.text_max_bytes * 3 // 4
+
+    @property
+    def text_max_bytes(self) -> int:
+        """The largest text of an event that the EMS accepts."""
+        limit = max_payload(self.handshake_text)
+        return max(0, limit - (MESSAGE_MARGIN if self.is_websocket else min(POLLING_MARGIN, limit // 2)))
 
     def on_any(self, handler: Callable[..., Awaitable[Any]]) -> None:
         """Call ``handler`` with every event and its data. What it returns is the acknowledgement."""

@@ -11,18 +11,14 @@ from typing import Any
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import BadRequestError, ForbiddenError, LiveedgeError, NotFoundError
-from gateway.event import EVENT_ID, Event, EventFilter, EventModel, EventOrder, IdempotencyKey, moment_90k
+from gateway.event import EVENT_ID, Event, EventFilter, EventOrder, IdempotencyKey
+from gateway.event_models import EventModel, moment_90k
 from signaling.access import UNRESTRICTED
+from signaling.answers import EventChanged, EventResponse
 from signaling.control import EVENT_RESPONSE, Caller, Control, Reply
 from signaling.event_store import EventStore
-from signaling.events import (
-    Endpoint,
-    EventChanged,
-    EventCreateRequest,
-    EventListRequest,
-    EventResponse,
-    EventUpdateRequest,
-)
+from signaling.events import Endpoint
+from signaling.requests import EventCreateRequest, EventListRequest, EventUpdateRequest
 
 log = logging.getLogger(__name__)
 
@@ -106,15 +102,31 @@ def _answer(client_id: str | None, event: Event) -> Reply:
     return Reply(EVENT_RESPONSE, EventResponse(client_id=client_id, event=EventModel.of(event)).wire())
 
 
+async def _at_once() -> None:
+    """What was sent counts as received."""
+
+
 class EventPublisher:
-    """See the module. ``send`` gets each change, from ``position`` on, until :meth:`close`."""
+    """See the module. ``send`` gets each change, from ``position`` on, until :meth:`close`.
+
+    ``arrived`` returns when the other side has what was sent. Only then :attr:`position` goes on, and ``on_position``
+    is called with it: a connection that begins there gets everything, some changes twice.
+    """
 
     def __init__(
-        self, events: EventStore, send: Callable[[dict[str, Any]], Awaitable[None]], position: str | None = None
+        self,
+        events: EventStore,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+        position: str | None = None,
+        arrived: Callable[[], Awaitable[None]] = _at_once,
+        on_position: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.position = events.position if position is None else position
         self._events = events
         self._send = send
+        self._arrived = arrived
+        self._on_position = on_position
+        on_position(self.position)
         self._task = asyncio.create_task(self._run(), name="publish-events")
 
     async def close(self) -> None:
@@ -136,11 +148,19 @@ class EventPublisher:
     async def _send_next(self) -> None:
         changes = await self._events.changes_after(self.position)
         if changes is None:
-            self.position = self._events.position
+            newest = self._events.position
             await self._send(EventChanged(kind="reset").wire())
+            await self._arrived()
+            self._move(newest)
             return
         for change in changes:
             await self._send(EventChanged(kind=change.kind.value, event=EventModel.of(change.event)).wire())
-            self.position = self._events.position_of(change.number)
-        if not changes:
+        if changes:
+            await self._arrived()
+            self._move(self._events.position_of(changes[-1].number))
+        else:
             await self._events.wait_for_change(self.position, WAIT_S)
+
+    def _move(self, position: str) -> None:
+        self.position = position
+        self._on_position(position)

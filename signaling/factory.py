@@ -15,6 +15,9 @@ from signaling.ems import EmsMessaging
 from signaling.event_commands import EventCommands
 from signaling.event_store import EventStore
 from signaling.messaging import NoMessaging, StreamMessaging
+from signaling.ptz import Ptz
+from signaling.recording_commands import RecordingCommands
+from signaling.recordings import Recordings
 from signaling.request_keeper import RequestStore
 from signaling.settings import MessagingSettings
 from signaling.webrtc import create_control
@@ -29,6 +32,8 @@ def create_messaging(
     clock: Clock = SYSTEM_CLOCK,
     requests: RequestStore | None = None,
     events: EventStore | None = None,
+    recordings: Recordings | None = None,
+    ptz: Ptz | None = None,
 ) -> StreamMessaging:
     """The adapter that the settings name. The requests of an EMS are kept in ``requests``.
 
@@ -37,6 +42,8 @@ def create_messaging(
     control = create_control(service, webrtc, live_edge)
     if events is not None:
         EventCommands(control, events, clock)
+    RecordingCommands(control, recordings, clock)
+    (ptz or Ptz()).add_to(control)
     name = settings.messaging.strip()
     if name == "none" or (name == "socketio" and settings.socketio_server_url is None):
         return NoMessaging(settings, control)

@@ -32,6 +32,10 @@ class FrameSize:
         """Whether frames are narrower than wanted."""
         return self.width != self._wanted
 
+    def is_hopeless(self, frame_bytes: int, frame_width: int, limit_bytes: int) -> bool:
+        """Whether no frame can be sent: the smallest is too large."""
+        return frame_width <= WIDTH_MIN and frame_bytes > limit_bytes
+
     def accepts(self, frame_bytes: int, frame_width: int, limit_bytes: int, now_s: float) -> bool:
         """Whether to send this frame. It may change :attr:`width`."""
         if frame_bytes <= limit_bytes:
@@ -40,7 +44,7 @@ class FrameSize:
                 self._refused_width = None
                 self.width = self._wanted
             return True
-        fitting = int(frame_width * math.sqrt(limit_bytes * MARGIN / frame_bytes))
+        fitting = int(frame_width * math.sqrt(max(0, limit_bytes) * MARGIN / frame_bytes))
         if frame_width == self._refused_width:
             # The encoder gave the same width again: the number of widths is limited. Halves are always there.
             fitting = frame_width // 2

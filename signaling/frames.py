@@ -24,7 +24,7 @@ from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.hub import SubscriptionClosed
 from gateway.jpeg.reader import JpegFrame
 from gateway.picture_reader import PictureReader
-from signaling.events import FrameMetadata
+from signaling.answers import FrameMetadata
 from signaling.frame_size import FrameSize
 from signaling.frame_window import FrameWindow
 
@@ -47,6 +47,8 @@ KIND = "jpeg"
 class FrameRequest:
     """A camera's frames to one consumer: at most ``frame_rate`` a second, ``width`` pixels wide (``None``: all).
 
+    ``quality`` is that of the JPEGs (``None``: the usual).
+
     With ``is_viewer`` the consumer keeps the camera captured. Without, it takes what a command captured. ``on_end`` is
     called once, when sending has stopped.
     """
@@ -54,6 +56,7 @@ class FrameRequest:
     camera: Camera
     frame_rate: float
     width: int | None
+    quality: int | None = None
     is_viewer: bool = False
     on_end: Callable[[], None] = lambda: None
 
@@ -94,7 +97,9 @@ class FrameStream:
         self.frames_sent = 0
         self.frames_skipped = 0
         self.frames_too_large = 0
-        self._request = request
+        self.is_blocked = False
+        """Whether even the smallest picture is above the consumer's limit."""
+        self.request = request
         self._send = send
         self._window = window
         self._client = client
@@ -103,7 +108,9 @@ class FrameStream:
         self._size = FrameSize(request.width)
         self._is_ended = False
         camera, frame_rate, width = request.camera, request.frame_rate, request.width
-        self._reader = PictureReader(camera, KIND, frame_rate, width, is_viewer=request.is_viewer)
+        self._reader = PictureReader(
+            camera, KIND, frame_rate, width, quality=request.quality, is_viewer=request.is_viewer
+        )
         self._width = width
         self._task = asyncio.create_task(self._run(), name="send-frames")
 
@@ -130,7 +137,7 @@ class FrameStream:
             return
         self._is_ended = True
         self._reader.close()
-        self._request.on_end()
+        self.request.on_end()
 
     async def _send_next(self) -> None:
         frame = await self._reader.get()
@@ -154,8 +161,21 @@ class FrameStream:
             return True
         was_narrowed = self._size.is_narrowed
         accepted = self._size.accepts(len(frame.data), frame.width, limit_bytes, self._clock.monotonic())
+        was_blocked, self.is_blocked = (
+            self.is_blocked,
+            self._size.is_hopeless(len(frame.data), frame.width, limit_bytes),
+        )
         if not accepted:
             self.frames_too_large += 1
+            if self.is_blocked and not was_blocked:
+                log.error(
+                    "camera %s: no frames are sent: its smallest picture, %d bytes, is above the limit of its receiver,"
+                    " %d bytes. Raise the receiver's limit (maxHttpBufferSize)",
+                    frame.camera_id,
+                    len(frame.data),
+                    max(0, limit_bytes),
+                    extra={"camera": frame.camera_id},
+                )
             if not was_narrowed:
                 log.warning(
                     "camera %s: a frame of %d bytes is above the limit of its receiver, %d bytes; frames are sent with"
@@ -203,6 +223,11 @@ class FrameStreams:
     def __contains__(self, camera_id: str) -> bool:
         return camera_id in self._streams
 
+    def request(self, camera_id: str) -> FrameRequest | None:
+        """The frames of a camera that are sent; ``None``: none."""
+        stream = self._streams.get(camera_id)
+        return stream.request if stream is not None else None
+
     @property
     def frames_sent(self) -> int:
         return self._sent_before + sum(stream.frames_sent for stream in self._streams.values())
@@ -216,6 +241,11 @@ class FrameStreams:
     def frames_too_large(self) -> int:
         """Frames that were not sent because the consumer does not accept such large ones (rule 5)."""
         return self._too_large_before + sum(stream.frames_too_large for stream in self._streams.values())
+
+    @property
+    def blocked(self) -> list[str]:
+        """The cameras of which no frame can be sent, because the consumer accepts none so large."""
+        return [camera_id for camera_id, stream in self._streams.items() if stream.is_blocked]
 
     async def start(self, request: FrameRequest) -> None:
         """Send a camera's frames, in place of those sent before."""
@@ -245,7 +275,7 @@ class FrameStreams:
 
 
 def to_event(frame: JpegFrame) -> dict[str, Any]:
-    """A frame as ``video_frame_from_service`` (:class:`~signaling.events.VideoFrame`) carries it. Must not be
+    """A frame as ``video_frame_from_service`` (:class:`~signaling.answers.VideoFrame`) carries it. Must not be
     modified."""
     metadata = _metadata(
         frame.camera_id, frame.captured_at_90k, frame.width, frame.height, frame.sequence, frame.skipped

@@ -1,7 +1,9 @@
 """RequestKeeper: writes the requests of the EMS down, and starts their captures again after a restart.
 
-Its rules are those of :mod:`signaling.ems_requests`. The requests are written after each change, and once a minute, so
-that it is known until when the gateway ran. If the disk fails, the log has a warning, and the EMS is served.
+Its rules are those of :mod:`signaling.ems_requests`. They are written after each change of the requests, within
+:data:`POSITION_SAVE_S` after the EMS has heard of an event, and once a minute, so that it is known until when the
+gateway ran. After a power cut the EMS may hear of the last events again. If the disk fails, the log has a warning, and
+the EMS is served.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ from signaling.ems_requests import EmsRequests
 log = logging.getLogger(__name__)
 
 SAVE_INTERVAL_S = 60.0
+POSITION_SAVE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,7 @@ class RequestKeeper:
 
     async def start(self, service: CaptureService, keep_s: float) -> None:
         """Start what had been started, if the gateway was off for at most ``keep_s`` seconds (0: nothing)."""
-        if keep_s:
-            await self._restore(service, keep_s)
+        await self._restore(service, keep_s)
         self._task = asyncio.create_task(self._run(), name="ems-requests")
 
     def changed(self) -> None:
@@ -75,13 +77,18 @@ class RequestKeeper:
 
     async def _run(self) -> None:
         is_last = False
+        saved_at_s = self._clock.monotonic()
+        position = self._requests.events_position
         while not is_last:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.0 if self._closing else SAVE_INTERVAL_S):
+                async with asyncio.timeout(0.0 if self._closing else POSITION_SAVE_S):
                     await self._unsaved.wait()
             is_last = self._closing
-            self._unsaved.clear()
-            await self._save()
+            is_due = self._clock.monotonic() - saved_at_s >= SAVE_INTERVAL_S
+            if is_last or is_due or self._unsaved.is_set() or position != self._requests.events_position:
+                self._unsaved.clear()
+                saved_at_s, position = self._clock.monotonic(), self._requests.events_position
+                await self._save()
 
     async def _save(self) -> None:
         try:

@@ -47,6 +47,12 @@ class MessagingSettings(RetrySettings):
         " longer than this; 0: never",
         applies=Applies.RESTART,
     )
+    ems_heartbeat: Annotated[float, Field(ge=0, le=3600)] = setting(
+        30,
+        unit="s",
+        help="how often the EMS gets `service_heartbeat`: the gateway runs, and how its cameras are; 0: never",
+        applies=Applies.RESTART,
+    )
     messaging: str = setting(
         "socketio",
         help="`socketio`, `none`, or your own adapter as `package.module:Class`",

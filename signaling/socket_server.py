@@ -66,6 +66,10 @@ class _Engine(HookedEngine):
         why = redact(f"{type(error).__name__}: {error}")
         log.debug("a client sent a message that is not Engine.IO: %s", why, extra={"client": client})
 
+    def invalid_request(self, why: str) -> None:
+        self.invalid_packets += 1
+        log.debug("a client sent an Engine.IO request that is refused: %s", why)
+
 
 class SocketServer(HookedServer):
     """See the module. Serves the default namespace to aiohttp."""

@@ -24,6 +24,9 @@ class MessagingStatus(BaseModel):
     frames_too_large: int | None = Field(
         default=None, description="frames not sent because the event service does not accept such large ones"
     )
+    frames_blocked: list[str] = Field(
+        default=[], description="cameras whose smallest picture is larger than the event service accepts"
+    )
 
 
 class BrowsersStatus(BaseModel):

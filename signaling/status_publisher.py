@@ -19,7 +19,7 @@ from typing import Any
 from gateway.errors import NotFoundError
 from gateway.service import CaptureService
 from gateway.status import CaptureStatus
-from signaling.events import CaptureStatusResponse
+from signaling.answers import CaptureStatusResponse
 
 log = logging.getLogger(__name__)
 

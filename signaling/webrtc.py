@@ -8,20 +8,12 @@ its signaling connection is lost.
 
 from gateway.errors import NotFoundError
 from gateway.service import CaptureService
-from gateway.webrtc.rendition_switch import RenditionRequest
+from gateway.webrtc.rendition_request import RenditionRequest
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.viewer import Viewer
+from signaling.answers import Done, WebRtcAnswer, WebRtcRendition
 from signaling.control import Caller, Control, LiveEdgeSource, Reply
-from signaling.events import (
-    Done,
-    IceCandidate,
-    WebRtcAnswer,
-    WebRtcCandidate,
-    WebRtcClose,
-    WebRtcOffer,
-    WebRtcRendition,
-    WebRtcRenditionRequest,
-)
+from signaling.requests import IceCandidate, WebRtcCandidate, WebRtcClose, WebRtcOffer, WebRtcRenditionRequest
 
 
 class WebRtcRelay:
@@ -61,14 +53,14 @@ class WebRtcRelay:
 
     async def _change_rendition(self, caller: Caller, wanted: WebRtcRenditionRequest) -> Reply:
         viewer = self._viewer(caller, wanted.client_id)
-        switch = viewer.rendition
-        assert switch is not None
+        switch = viewer.begun_rendition()
         switch.ask(RenditionRequest.parse(wanted.rendition or switch.requested, wanted.width, wanted.height))
         viewer.update_rendition()
         answer = WebRtcRendition(
             client_id=wanted.client_id,
             camera_id=viewer.camera_id,
             rendition=switch.current.name.value,
+            transcoded=switch.is_transcoded,
             requested=switch.requested,
             pending=switch.pending.name.value if switch.pending is not None else None,
             available=[name.value for name in switch.camera.renditions],

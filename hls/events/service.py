@@ -13,7 +13,9 @@ Rules:
    is slower than the log is long gets ``None``, and reads the list again.
 3. Events are deleted, oldest first, beyond ``EVENTS_MAX`` and after ``EVENT_MAX_AGE``; not those that protect
    recordings, and none for its age while the clock of the host cannot be trusted. Each deletion is a change.
-4. When a camera is removed, its open events end. All its events stay.
+4. A database that was lost in the middle of a change may have made it. The log is read before the next change, and
+   everyone hears then of what was made.
+5. When a camera is removed, its open events end. All its events stay.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from gateway.clock import Clock, seconds_90k
-from gateway.errors import LiveedgeError
+from gateway.errors import LiveedgeError, StorageError
 from gateway.event import (
     ChangeKind,
     Event,
@@ -35,6 +37,7 @@ from gateway.event import (
     cursor_of,
     parse_cursor,
 )
+from gateway.uninterrupted import uninterrupted
 from hls.archive.index import SegmentIndex
 from hls.events import table
 from hls.events.table import LogState
@@ -49,7 +52,8 @@ READ_MAX = 100
 """Changes that one call returns."""
 
 RETENTION_INTERVAL_S = 30.0
-RETENTION_BATCH = 500
+RETENTION_BATCH = 20
+"""Events deleted at a time. One takes about 5 ms, and everything else waits for the index meanwhile."""
 
 R = TypeVar("R")
 
@@ -69,6 +73,8 @@ class EventService:
         """Changes since the start, by camera and kind."""
         self.expired = 0
         """Events deleted by rule 3 since the start."""
+        self.unwritten_dropped = 0
+        """Events of detectors and cameras that were dropped while the index failed (:mod:`hls.events.writer`)."""
         self.error: str | None = None
         """Why old events cannot be deleted."""
         self.stored = 0
@@ -82,6 +88,8 @@ class EventService:
         """Streams of changes that are open over HTTP."""
         self.stream_resets = 0
         """Times that a stream had to tell its client to read the list again."""
+        self._may_be_behind = False
+        """Whether the database may have changes that no listener knows."""
         self._recent: deque[EventChange] = deque(maxlen=RECENT_MAX)
         self._listeners: dict[object, OnChange] = {}
         self._changed: asyncio.Future[None] | None = None
@@ -133,7 +141,7 @@ class EventService:
         await self._write(lambda: self._removed(table.remove, event_id))
 
     async def end_open(self, camera_id: str) -> None:
-        """Rule 4."""
+        """Rule 5."""
         await self._write(lambda: self._removed(table.end_open, camera_id, self._clock.wall_90k()))
 
     async def _removed(self, function: Any, *args: Any) -> tuple[None, list[EventChange]]:
@@ -144,14 +152,29 @@ class EventService:
 
         async def locked() -> tuple[R, list[EventChange]]:
             async with self._writing:
-                result = await write()
+                await self._catch_up()
+                try:
+                    result = await write()
+                except StorageError:
+                    self._may_be_behind = True
+                    raise
                 self._tell(result[1])
                 return result
 
-        task = asyncio.ensure_future(locked())
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        return await uninterrupted(locked(), self._running)
+
+    async def _catch_up(self) -> None:
+        """Rule 4."""
+        while self._may_be_behind:
+            state = await self._index.call(table.log_state)
+            if state.epoch != self._log.epoch or state.before > self._log.newest:
+                await self._read_log()
+                break
+            missed = await self._index.call(table.changes_after, self._log.newest, READ_MAX)
+            if not missed:
+                break
+            self._tell(missed)
+        self._may_be_behind = False
 
     def _tell(self, changes: list[EventChange]) -> None:
         for change in changes:
@@ -251,6 +274,8 @@ class EventService:
     async def _run_retention(self) -> None:
         while True:
             try:
+                async with self._writing:
+                    await self._catch_up()
                 while await self.run_retention():
                     pass
                 self.error = None

@@ -9,7 +9,7 @@ Rules:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, update
@@ -18,7 +18,8 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import ConflictError, NotFoundError, UnprocessableError
 from gateway.event import ChangeKind, Event, EventChange, EventFilter, EventOrder, IdempotencyKey
 from hls.archive.database import Database
-from hls.archive.event_schema import event, event_change, event_key, event_log
+from hls.archive.event_cover import Marked, change_cover
+from hls.archive.event_schema import LONG_90K, event, event_change, event_key, event_log
 
 CHANGES_MAX = 10_000
 """A client that was away for longer reads the list again."""
@@ -26,9 +27,6 @@ CHANGES_MAX = 10_000
 KEYS_MAX = 10_000
 KEY_MAX_AGE_90K = 86_400 * CLOCK_RATE
 """For how long a repeated request is recognised: longer than any client repeats one."""
-
-LONG_90K = 3600 * CLOCK_RATE
-"""Longer events are few."""
 
 _COLUMNS = tuple(event.c[name] for name in (
     *("id", "camera_id", "start_90k", "end_90k", "label", "source", "score", "data"),
@@ -58,19 +56,20 @@ def create(
     do, and ``UnprocessableError`` for a key that was used for another request.
     """
     with database.transaction(is_synced=True) as connection:
-        if key is not None and (event_id := _known(connection, key)) is not None:
+        if key is not None and (event_id := _known(connection, key, new.created_90k)) is not None:
             found = _get(connection, event_id)
             if found is None:
                 raise ConflictError("the event that was created with this Idempotency-Key has been deleted")
             return found, []
         changes = []
         if (connection.scalar(select(func.count()).select_from(event)) or 0) >= events_max:
-            changes = _remove_oldest(connection, None, 1)
+            changes = _remove_oldest(database, connection, None, 1)
             if not changes:
                 raise ConflictError(
                     f"there are {events_max} events (EVENTS_MAX) and all of them protect recordings: delete some"
                 )
         connection.execute(insert(event).values(_to_row(new)))
+        change_cover(connection, new.camera_id, None, _marked(new), database.rolls_of(new.camera_id))
         changes.append(_log(connection, ChangeKind.CREATED, new))
         if key is not None:
             _remember(connection, key, new)
@@ -84,7 +83,7 @@ def change(database: Database, event_id: str, apply: Callable[[Event], Event]) -
         after = apply(before)
         if after == before:
             return before, []
-        connection.execute(update(event).where(event.c.id == event_id).values(_to_row(after)))
+        _write(database, connection, before, after)
         return after, [_log(connection, ChangeKind.UPDATED, after)]
 
 
@@ -92,13 +91,13 @@ def remove(database: Database, event_id: str) -> list[EventChange]:
     """Delete an event. Raises ``NotFoundError``."""
     with database.transaction(is_synced=True) as connection:
         found = _require(connection, event_id)
-        return [_delete(connection, found)]
+        return [_delete(database, connection, found)]
 
 
 def remove_oldest(database: Database, before_90k: int | None, limit: int) -> list[EventChange]:
     """Delete the oldest events that protect no recordings; with ``before_90k``, those that ended before it."""
     with database.transaction(is_synced=True) as connection:
-        return _remove_oldest(connection, before_90k, limit)
+        return _remove_oldest(database, connection, before_90k, limit)
 
 
 def end_open(database: Database, camera_id: str, now_90k: int) -> list[EventChange]:
@@ -109,9 +108,9 @@ def end_open(database: Database, camera_id: str, now_90k: int) -> list[EventChan
             event.c.is_long.is_(True), event.c.camera_id == camera_id, event.c.end_90k.is_(None)
         )
         for row in connection.execute(query.order_by(event.c.start_90k, event.c.id)).all():
-            values = {"end_90k": max(row.start_90k, now_90k), "updated_90k": now_90k}
-            ended = Event(**{**row._mapping, **values})
-            connection.execute(update(event).where(event.c.id == ended.id).values(_to_row(ended)))
+            opened = Event(**row._mapping)
+            ended = replace(opened, end_90k=max(opened.start_90k, now_90k), updated_90k=now_90k)
+            _write(database, connection, opened, ended)
             changes.append(_log(connection, ChangeKind.UPDATED, ended))
     return changes
 
@@ -258,17 +257,27 @@ def _require(connection: Connection, event_id: str) -> Event:
     return found
 
 
-def _delete(connection: Connection, item: Event) -> EventChange:
+def _write(database: Database, connection: Connection, before: Event, after: Event) -> None:
+    connection.execute(update(event).where(event.c.id == after.id).values(_to_row(after)))
+    change_cover(connection, after.camera_id, _marked(before), _marked(after), database.rolls_of(after.camera_id))
+
+
+def _marked(item: Event) -> Marked:
+    return Marked(item.start_90k, item.end_90k, item.is_protected)
+
+
+def _delete(database: Database, connection: Connection, item: Event) -> EventChange:
     connection.execute(delete(event).where(event.c.id == item.id))
+    change_cover(connection, item.camera_id, _marked(item), None, database.rolls_of(item.camera_id))
     return _log(connection, ChangeKind.DELETED, item)
 
 
-def _remove_oldest(connection: Connection, before_90k: int | None, limit: int) -> list[EventChange]:
+def _remove_oldest(database: Database, connection: Connection, before_90k: int | None, limit: int) -> list[EventChange]:
     query = select(*_COLUMNS).where(event.c.is_protected.is_(False))
     if before_90k is not None:
         query = query.where(event.c.start_90k < before_90k, event.c.end_90k < before_90k)
     rows = connection.execute(query.order_by(event.c.start_90k, event.c.id).limit(limit)).all()
-    return [_delete(connection, Event(*row)) for row in rows]
+    return [_delete(database, connection, Event(*row)) for row in rows]
 
 
 def _log(connection: Connection, kind: ChangeKind, item: Event) -> EventChange:
@@ -284,10 +293,10 @@ def _log(connection: Connection, kind: ChangeKind, item: Event) -> EventChange:
 # --- idempotency keys
 
 
-def _known(connection: Connection, key: IdempotencyKey) -> str | None:
+def _known(connection: Connection, key: IdempotencyKey, now_90k: int) -> str | None:
     table = event_key.c
     query = select(table.digest, table.event_id).where(table.owner == key.owner, table.key == key.key)
-    row = connection.execute(query).first()
+    row = connection.execute(query.where(table.created_90k >= now_90k - KEY_MAX_AGE_90K)).first()
     if row is None:
         return None
     if row.digest != key.digest:

@@ -1,5 +1,6 @@
 """Two cameras with the Socket.IO server for browsers."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,15 +12,10 @@ from gateway.service import CaptureService
 from gateway.status import LiveEdge
 from gateway.webrtc.server import WebRtcServer
 from signaling.browser import BrowserSignaling
+from tests.support.ems import Ems
+from tests.support.ems_gateway import CAMERA
+from web.http_runner import http_runner
 from web.settings import load_settings
-
-CAMERA = {
-    "url": "clip://viewer:s3cret@camera/door",
-    "engine": "tests.support.sources.numbered:ClipEngine",
-    "start": "on-demand",
-    "record": "never",
-    "capture_linger": 0,
-}
 
 
 class SignalingServer:
@@ -48,7 +44,7 @@ class SignalingServer:
     async def start(self) -> None:
         app = web.Application()
         self.browser.attach(app)
-        self._runner = web.AppRunner(app, shutdown_timeout=1, handler_cancellation=True)
+        self._runner = http_runner(app, Counter(), shutdown_s=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
@@ -78,3 +74,9 @@ async def server() -> AsyncIterator[SignalingServer]:
     await server.start()
     yield server
     await server.close()
+
+
+@pytest.fixture
+async def ems() -> AsyncIterator[Ems]:
+    async with Ems() as ems:
+        yield ems

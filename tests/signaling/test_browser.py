@@ -13,7 +13,7 @@ import pytest
 
 from gateway.clock import CLOCK_RATE
 from gateway.session import SessionState
-from signaling.events import CaptureStatusResponse, FramesSubscribed
+from signaling.answers import CaptureStatusResponse, FramesSubscribed
 from signaling.frames import FrameRequest, FrameStreams
 from tests.support.eventually import eventually
 from tests.support.sources.numbered import HEIGHT, WIDTH, size_of
@@ -61,7 +61,7 @@ async def test_a_client_that_does_not_read_is_disconnected_and_counted(
 ) -> None:
     client = await server.client()
     assert server.browser.slow_clients_disconnected == 0
-    monkeypatch.setattr("signaling.browser.QUEUE_MAX", -1)  # every client has more packets waiting
+    monkeypatch.setattr("signaling.browser_clients.QUEUE_MAX", -1)  # every client has more packets waiting
     await client.emit("capture_status_request", ASK)
     await eventually(lambda: server.browser.status().clients == 0, "the client is disconnected")
     assert server.browser.slow_clients_disconnected == 1
@@ -189,13 +189,13 @@ async def test_a_capture_request_survives_a_short_absence_and_ends_after_the_gra
         await first.disconnect()
         second = await server.client()
         await second.call("capture_start_request", {"client_id": "tab"}, timeout=10)
-        await eventually(lambda: not server.browser._grace_timers, "no grace period is running")
+        await eventually(lambda: not server.browser._client_ids.waiting, "no grace period is running")
         assert server.service.status().clients == 1
         other = await server.client()
         await other.call("capture_start_request", {"client_id": "tab"}, timeout=10)
         await second.disconnect()
         await eventually(lambda: len(server.browser._clients) == 1, "the clients are connected")
-        assert not server.browser._grace_timers
+        assert not server.browser._client_ids.waiting
         await other.disconnect()
         await eventually(lambda: server.service.status().clients == 0, "the capture has no clients")
         await eventually(lambda: server.service.status().state is SessionState.STOPPED, "the capture has stopped")
@@ -348,33 +348,3 @@ async def test_frames_are_at_the_live_edge_after_a_reconnect(server: "SignalingS
     assert hub.newest.captured_at_90k - captured_90k < CLOCK_RATE
     assert metadata["timestamp"] > inbox.of(FRAME)[-1]["metadata"]["timestamp"]
     assert metadata["skipped"] == 0
-
-
-async def test_the_address_with_the_most_clients_makes_room_for_another(
-    server: "SignalingServer", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Addresses that each have as many clients as one may have keep nobody out."""
-    monkeypatch.setattr("signaling.browser.CLIENTS_MAX", 4)
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def join(address: str) -> tuple[aiohttp.ClientWebSocketResponse, bool]:
-            connector = aiohttp.TCPConnector(local_addr=(address, 0))
-            http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-            line = await http.ws_connect(f"{server.url}/socket.io/?EIO=4&transport=websocket")
-            await line.receive_str()
-            await line.send_str("40")
-            return line, (await line.receive_str()).startswith("40")
-
-        many = [await join("127.0.0.2") for _ in range(3)]
-        alone = await join("127.0.0.3")
-        others = [await join("127.0.0.4"), await join("127.0.0.5")]
-        assert all(has_joined for _, has_joined in (*many, alone, *others))
-        assert server.browser.clients_displaced == 2
-        for line, _ in many[1:]:
-            while (await line.receive()).type is aiohttp.WSMsgType.TEXT:
-                pass
-        assert not many[0][0].closed
-        assert not (await join("127.0.0.2"))[1], "nobody has more than one more than it would have"
-        await alone[0].send_str('421["capture_status_request",{"requesting_client":"a"}]')
-        while not (await alone[0].receive_str()).startswith("431"):
-            pass

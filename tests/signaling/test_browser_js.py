@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from signaling.events import CaptureStatusResponse, FrameMetadata, FramesSubscribed, Refusal
+from signaling.answers import CaptureStatusResponse, FrameMetadata, FramesSubscribed, Refusal
 from tests.support.node import NODE
 
 pytestmark = pytest.mark.integration

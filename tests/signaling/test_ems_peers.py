@@ -1,5 +1,6 @@
 """The connection to an EMS that is not ideal: other servers, transports, limits and habits."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 from gateway.errors import SettingsError
 from gateway.session import SessionState
 from signaling.ems_connection import ASKED_MAX
-from tests.signaling.test_ems import CAMERA, GatewayProcess, announced, ask
 from tests.support.certificate import self_signed
 from tests.support.ems import NODE_PROGRAM, Ems, jpeg_of
+from tests.support.ems_gateway import CAMERA, EmsGateway, announced, ask
 from tests.support.eventually import eventually
 from tests.support.sources.numbered import size_of
 
@@ -36,7 +37,7 @@ def node(*options: str, port: int = 0) -> Ems:
 @pytest.mark.parametrize("transports", ["websocket", "polling", "polling,websocket"])
 @pytest.mark.parametrize("make", [Ems, node], ids=["python", "node"])
 async def test_an_ems_may_allow_any_transports(make: Callable[[str], Ems], transports: str) -> None:
-    async with make(f"--transports={transports}") as ems, GatewayProcess(ems.url, frame_rate=20) as gateway:
+    async with make(f"--transports={transports}") as ems, EmsGateway(ems.url, frame_rate=20) as gateway:
         at = await announced(ems)
         await ems.emit("capture_start_request", ask())
         for _ in range(3):
@@ -49,10 +50,10 @@ async def test_an_ems_may_have_a_namespace_and_a_private_authority(tmp_path: Pat
     pem = self_signed(tmp_path, "127.0.0.1")
     async with node(f"--tls={pem}", "--namespace=/services") as ems:
         url = ems.url.replace("http:", "https:")
-        async with GatewayProcess(url) as gateway:
+        async with EmsGateway(url) as gateway:
             await eventually(lambda: gateway.messaging.status().error, "the certificate is refused")
             assert "certificate" in str(gateway.messaging.status().error)
-        async with GatewayProcess(url, socketio_namespace="/services", socketio_ca_file=pem):
+        async with EmsGateway(url, socketio_namespace="/services", socketio_ca_file=pem):
             at = await announced(ems)
             await ems.emit("capture_start_request", ask())
             at, _ = await ems.expect(STATUS, lambda data: data.get("client_id") == "operator", at)
@@ -63,14 +64,14 @@ def test_a_file_without_certificates_is_a_settings_error(tmp_path: Path) -> None
     (tmp_path / "ca.pem").write_text("nothing")
     for name in ("ca.pem", "absent.pem"):
         with pytest.raises(SettingsError, match="SOCKETIO_CA_FILE"):
-            GatewayProcess("https://127.0.0.1:1", socketio_ca_file=tmp_path / name)
+            EmsGateway("https://127.0.0.1:1", socketio_ca_file=tmp_path / name)
 
 
 @pytest.mark.parametrize("transports", ["websocket", "polling", "polling,websocket"])
 async def test_socketio_2_is_told_in_one_sentence(transports: str) -> None:
     async with (
         node("--socketio=2", f"--transports={transports}") as ems,
-        GatewayProcess(ems.url, connection_retry_delay=3600) as gateway,
+        EmsGateway(ems.url, connection_retry_delay=3600) as gateway,
     ):
         await eventually(lambda: gateway.messaging.status().error, "the error is reported")
         error = str(gateway.messaging.status().error)
@@ -81,15 +82,25 @@ async def test_socketio_2_is_told_in_one_sentence(transports: str) -> None:
 
 async def test_an_ems_that_returns_is_found_before_the_next_attempt_is_due(free_port: int) -> None:
     ems = Ems(port=free_port)
-    async with GatewayProcess(ems.url, connection_retry_delay=3600) as gateway:
+    async with EmsGateway(ems.url, connection_retry_delay=3600) as gateway:
         await eventually(lambda: gateway.messaging.status().error, "the error is reported")
         async with ems:
             await announced(ems)
 
 
+async def test_an_ems_that_restarts_is_found_however_often_it_failed_before() -> None:
+    async with Ems() as ems, EmsGateway(ems.url, connection_retry_delay=3600) as gateway:
+        at = await announced(ems)
+        await ems.stop()
+        await eventually(lambda: gateway.messaging.status().error, "the connection is lost")
+        await asyncio.sleep(0.1)  # its port is tried meanwhile
+        await ems.start()
+        await announced(ems, at)
+
+
 async def test_a_command_of_the_connect_handler_is_answered() -> None:
     greeting = json.dumps(["capture_start_request", ask("early", camera_id="yard")])
-    async with Ems(f"--greet={greeting}") as ems, GatewayProcess(ems.url) as gateway:
+    async with Ems(f"--greet={greeting}") as ems, EmsGateway(ems.url) as gateway:
         at, answer = await ems.expect(STATUS, lambda data: data.get("client_id") == "early")
         assert answer["data"]["camera_id"] == "yard"
         await ems.expect(FRAME, after=at)
@@ -97,7 +108,7 @@ async def test_a_command_of_the_connect_handler_is_answered() -> None:
 
 
 async def test_answers_come_in_the_order_of_the_commands() -> None:
-    async with Ems() as ems, GatewayProcess(ems.url):
+    async with Ems() as ems, EmsGateway(ems.url):
         at = await announced(ems)
         sent = []
         for number in range(12):
@@ -113,7 +124,7 @@ async def test_answers_come_in_the_order_of_the_commands() -> None:
 
 
 async def test_each_change_is_told_once() -> None:
-    async with Ems() as ems, GatewayProcess(ems.url) as gateway:
+    async with Ems() as ems, EmsGateway(ems.url) as gateway:
         at = await announced(ems)
         await ems.emit("capture_start_request", ask())
         at, _ = await ems.expect(STATUS, lambda data: data["state"] == "live", at)
@@ -127,7 +138,7 @@ async def test_each_change_is_told_once() -> None:
 
 
 async def test_the_status_comes_before_the_frames() -> None:
-    async with Ems() as ems, GatewayProcess(ems.url) as gateway:
+    async with Ems() as ems, EmsGateway(ems.url) as gateway:
         at = await announced(ems)
         for _ in range(3):
             await ems.emit("capture_start_request", ask())
@@ -150,7 +161,7 @@ async def _live_before_frames(ems: Ems, at: int) -> tuple[int, dict[str, Any]]:
 
 
 async def test_an_ems_that_acknowledges_late_gets_every_frame() -> None:
-    async with Ems("--ack-after=0.4") as ems, GatewayProcess(ems.url, frame_rate=20) as gateway:
+    async with Ems("--ack-after=0.4") as ems, EmsGateway(ems.url, frame_rate=20) as gateway:
         at = await announced(ems)
         for camera_id in ("default", "yard"):
             await ems.emit("capture_start_request", ask(camera_id=camera_id))
@@ -162,7 +173,7 @@ async def test_an_ems_that_acknowledges_late_gets_every_frame() -> None:
 
 @pytest.mark.parametrize("make", [Ems, node], ids=["python", "node"])
 async def test_an_ems_that_never_acknowledges_is_asked_a_few_times(make: Callable[[str], Ems]) -> None:
-    async with make("--no-ack") as ems, GatewayProcess(ems.url, frame_rate=25):
+    async with make("--no-ack") as ems, EmsGateway(ems.url, frame_rate=25):
         at = await announced(ems)
         await ems.emit("capture_start_request", ask())
         await ems.expect(FRAME, lambda data: data["metadata"]["sequence"] > 3 * ASKED_MAX, at)
@@ -178,7 +189,7 @@ async def test_frames_above_the_limit_of_the_ems_are_made_smaller(
     limit = 30_000 if transports == "websocket" else 60_000
     async with (
         Ems(f"--transports={transports}", f"--max-payload={limit}") as ems,
-        GatewayProcess(ems.url, camera=NOISY, frame_rate=15) as gateway,
+        EmsGateway(ems.url, camera=NOISY, frame_rate=15) as gateway,
     ):
         at = await announced(ems)
         await ems.emit("capture_start_request", ask())
@@ -189,3 +200,27 @@ async def test_frames_above_the_limit_of_the_ems_are_made_smaller(
         assert status.connects == 1
         assert (status.frames_too_large or 0) >= 1
     assert "above the limit of its receiver" in caplog.text
+
+
+@pytest.mark.parametrize("transports", ["websocket", "polling"])
+async def test_an_ems_that_accepts_no_picture_gets_all_the_rest(
+    transports: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        Ems(f"--transports={transports}", "--max-payload=1500") as ems,
+        EmsGateway(ems.url, camera=NOISY, frame_rate=15) as gateway,
+    ):
+        at = await announced(ems)
+        await ems.emit("capture_start_request", ask())
+        await eventually(lambda: gateway.messaging.status().frames_blocked, "no picture is small enough")
+        assert gateway.messaging.status().frames_blocked == ["default"]
+        await ems.emit("snapshot_request", {"client_id": "operator", "camera_id": "default"})
+        at, seen = await ems.expect("snapshot_response", after=at)
+        answer = seen["data"]
+        assert (answer["error"], answer["camera_id"], answer["client_id"]) == ("too_large", "default", "operator")
+        assert "maxHttpBufferSize" in answer["message"]
+        await ems.emit("capture_stop_request", ask())
+        await ems.expect(STATUS, lambda data: not data["is_active"], at)
+        status = gateway.messaging.status()
+        assert (status.connects, status.frames_sent) == (1, 0)
+    assert caplog.text.count("no frames are sent") == 1

@@ -10,8 +10,8 @@ from gateway.session import SessionState
 from signaling.ems_requests import EmsRequests
 from signaling.factory import create_messaging
 from signaling.request_keeper import RequestStore
-from tests.signaling.test_ems import GatewayProcess, announced, ask
 from tests.support.ems import Ems
+from tests.support.ems_gateway import EmsGateway, announced, ask
 from tests.support.eventually import eventually
 
 DAY_S = 86_400.0
@@ -50,6 +50,15 @@ def test_a_damaged_file_restores_nothing(written: bytes) -> None:
     assert len(restored) == 0
 
 
+def test_what_the_ems_has_heard_is_kept_however_long_it_was_off() -> None:
+    made = requests(("door", "a"))
+    made.events_position = "epoch-7"
+    for keep_s in (DAY_S, 0.0):
+        restored = EmsRequests()
+        assert not restored.restore(made.dump(1000.0), 1001.0 + DAY_S, keep_s)
+        assert (restored.events_position, len(restored)) == ("epoch-7", 0)
+
+
 def test_what_is_restored_is_bounded() -> None:
     written = requests(*(("door", f"client-{number}") for number in range(2 * CLIENTS_MAX))).dump(1.0)
     restored = EmsRequests()
@@ -71,7 +80,7 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-class Restartable(GatewayProcess):
+class Restartable(EmsGateway):
     """A gateway that keeps requests in a file."""
 
     def __init__(self, ems_url: str, path: Path, **settings: Any) -> None:

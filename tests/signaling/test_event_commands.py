@@ -1,6 +1,7 @@
 """The ``event_…`` commands, with a real EMS and a real client of the gateway's own server."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import socketio
 from tests.support.auth_gateway import ADMIN_TOKEN, auth_gateway
 from tests.support.ems import Ems
 from tests.web.api.routes.test_events import create
+
+
+def for_client(client_id: str) -> Callable[[Any], bool]:
+    return lambda data: bool(data.get("client_id") == client_id)
 
 
 async def test_an_ems_marks_an_event_and_hears_of_changes_also_of_those_it_missed(tmp_path: Path) -> None:
@@ -26,9 +31,14 @@ async def test_an_ems_marks_an_event_and_hears_of_changes_also_of_those_it_misse
         await ems.emit("event_update_request", {"event_id": event["id"], "end": "now", "reviewed": True})
         _, changed = await ems.expect("event_changed", lambda data: data["kind"] == "updated")
         assert changed["data"]["event"]["reviewed"] is True
-        await ems.emit("event_list_request", {"client_id": "list", "labels": ["ring"]})
-        _, listed = await ems.expect("event_response", lambda data: data.get("client_id") == "list")
-        assert listed["data"]["events"] == [changed["data"]["event"]]
+        for client_id, named, expected in (
+            ("all", {}, [changed["data"]["event"]]),
+            ("here", {"metadata": {"camera_id": "door"}}, [changed["data"]["event"]]),
+            ("there", {"metadata": {"camera_id": "yard"}}, []),
+        ):
+            await ems.emit("event_list_request", {"client_id": client_id, "labels": ["ring"], **named})
+            _, listed = await ems.expect("event_response", for_client(client_id))
+            assert listed["data"]["events"] == expected
         for wrong, code in (
             ({"client_id": "a", "camera_id": "attic", "label": "x"}, "not_found"),
             ({"client_id": "b", "camera_id": "door", "label": "x", "start": "2999-01-01T00:00:00Z"}, "bad_request"),
@@ -46,6 +56,31 @@ async def test_an_ems_marks_an_event_and_hears_of_changes_also_of_those_it_misse
         await ems.start()
         _, missed = await ems.expect("event_changed")
         assert missed["data"]["event"]["label"] == "missed"
+
+
+async def test_an_ems_hears_of_what_happened_around_a_restart_of_the_gateway(tmp_path: Path) -> None:
+    async with Ems() as ems:
+        options: dict[str, Any] = {"socketio_server_url": ems.url, "connection_retry_delay": 0.1}
+        async with auth_gateway(tmp_path, **options) as client:
+            await ems.expect("connect")
+            await create(client, label="heard")
+            after, _ = await ems.expect("event_changed", lambda data: data["event"]["label"] == "heard")
+            # The answer comes after the acknowledgement of the event.
+            await ems.emit("capture_status_request", {"requesting_client": "guard"})
+            await ems.expect("capture_status_response", lambda data: data.get("client_id") == "guard", after)
+            # It is sent, and the EMS dies before it has read it.
+            ems.freeze()
+            await create(client, label="lost")
+        await ems.stop()
+        async with auth_gateway(tmp_path, **{**options, "socketio_server_url": None}) as client:
+            await create(client, label="while it was not connected")
+        ems.seen.clear()
+        await ems.start()
+        async with auth_gateway(tmp_path, **options):
+            after, _ = await ems.expect("event_changed")
+            await ems.expect("event_changed", after=after)
+    labels = [seen["data"]["event"]["label"] for seen in ems.seen if seen["on"] == "event_changed"]
+    assert labels == ["lost", "while it was not connected"]
 
 
 async def test_a_browser_gets_only_the_events_of_its_cameras(tmp_path: Path) -> None:

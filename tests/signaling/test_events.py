@@ -10,17 +10,11 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequestError
 from gateway.service import CaptureService
+from signaling.answers import CaptureStatusResponse
 from signaling.asyncapi import asyncapi_document
 from signaling.control import Caller, Control
-from signaling.events import (
-    COMMANDS,
-    EVENTS,
-    METADATA_MAX_BYTES,
-    CaptureRequest,
-    CaptureStatusResponse,
-    Endpoint,
-    parse,
-)
+from signaling.events import COMMANDS, EVENTS, Endpoint
+from signaling.requests import METADATA_MAX_BYTES, CaptureRequest, parse
 from web.settings import load_settings
 
 DOCUMENT = asyncapi_document("1.2.3")
@@ -157,6 +151,10 @@ GOOD: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "event_update_request": st.fixed_dictionaries({"event_id": st.uuids().map(str)}, optional={"label": labels}),
     "event_list_request": st.fixed_dictionaries({}, optional={"camera_id": cameras, "limit": st.integers(1, 1000)}),
+    "ptz_request": st.fixed_dictionaries({"action": st.just("move"), "pan": st.floats(0.1, 1)}),
+    "snapshot_request": st.fixed_dictionaries({}, optional={"camera_id": cameras, "width": st.integers(16, 7680)}),
+    "segments_list_request": st.fixed_dictionaries({}, optional={"camera_id": cameras, "limit": st.integers(1, 500)}),
+    "segment_at_request": st.fixed_dictionaries({"time": st.floats(0, 1e9)}, optional={"camera_id": cameras}),
     "webrtc_offer": st.fixed_dictionaries({"client_id": ids, "sdp": st.text(min_size=1)}),
     "webrtc_rendition_request": st.fixed_dictionaries({"client_id": ids}),
     "webrtc_ice_candidate": st.fixed_dictionaries({"client_id": ids, "candidate": st.none() | st.text()}),

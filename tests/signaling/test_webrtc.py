@@ -8,10 +8,11 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from gateway.service import CaptureService
 from gateway.webrtc.server import WebRtcServer
-from signaling.events import WebRtcAnswer
+from signaling.answers import WebRtcAnswer
 from signaling.factory import create_messaging
-from tests.signaling.conftest import CAMERA, SignalingServer
+from tests.signaling.conftest import SignalingServer
 from tests.support.ems import Ems
+from tests.support.ems_gateway import CAMERA
 from tests.support.eventually import eventually
 from tests.support.sources.numbered import HEIGHT, WIDTH
 from web.settings import load_settings

@@ -1,15 +1,18 @@
 """EventService: the order of changes, hearing of them, and the limits."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from gateway.clock import CLOCK_RATE
-from gateway.errors import NotFoundError
-from gateway.event import ChangeKind, EventChange, EventFilter, EventOrder
+from gateway.errors import NotFoundError, StorageError
+from gateway.event import ChangeKind, EventChange, EventFilter, EventOrder, IdempotencyKey
 from hls.archive.index import SegmentIndex
 from hls.archive.table import SegmentTable
 from hls.events import service as service_module
@@ -18,6 +21,7 @@ from hls.events.service import EventService
 from hls.settings import EventSettings
 from tests.hls.events.test_table import make
 from tests.support.eventually import eventually
+from tests.support.index_tables import drop_tables
 from tests.support.manual_clock import ManualClock
 from tests.support.sources.encoded import START_90K
 
@@ -157,3 +161,71 @@ async def test_an_index_that_is_another_file_ends_every_place_in_the_log(place: 
 async def test_nobody_sees_events_of_no_camera(place: Place) -> None:
     await place.events.create(make(0))
     assert (await place.events.page(EventFilter(frozenset()), EventOrder.NEWEST, 10)).events == []
+
+
+class Commits:
+    """A relay to PostgreSQL that can lose the answer to a COMMIT, with the connection."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.loses_next = False
+        self.running: set[asyncio.Task[Any]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Relay one connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.running.add(task)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        lost = asyncio.Event()
+
+        async def forward() -> None:
+            while data := await reader.read(65536):
+                if self.loses_next and b"COMMIT" in data:
+                    self.loses_next = False
+                    lost.set()
+                far_writer.write(data)
+
+        sending = asyncio.create_task(forward())
+        while data := await far_reader.read(65536):
+            if lost.is_set():
+                break  # the server has committed: this is its answer
+            writer.write(data)
+        sending.cancel()
+        for each in (writer, far_writer):
+            each.close()
+            with contextlib.suppress(ConnectionError):
+                await each.wait_closed()
+
+
+@pytest.mark.integration
+async def test_a_change_whose_answer_was_lost_is_told_later(postgres_url: str) -> None:
+    url = make_url(postgres_url)
+    assert url.port is not None
+    commits = Commits(url.port)
+    async with await asyncio.start_server(commits.serve, "127.0.0.1", 0) as relay:
+        port = relay.sockets[0].getsockname()[1]
+        index = SegmentIndex(Path("/nowhere"), url.set(port=port).render_as_string(hide_password=False))
+        await index.open()
+        events = EventService(index, EventSettings(), ManualClock(START_90K), lambda: START_90K)
+        await events.start()
+        heard: list[EventChange] = []
+        events.on_change(heard.append)
+        seen = events.position
+        key = IdempotencyKey("ems", "1", "digest")
+        commits.loses_next = True
+        with pytest.raises(StorageError):
+            await events.create(make(0), key)
+        assert not heard
+        kept, is_new = await events.create(make(0, label="repeated"), key)
+        assert (kept, is_new) == (make(0), False)
+        assert [(change.kind, change.event.id) for change in heard] == [(ChangeKind.CREATED, make(0).id)]
+        await events.create(make(1))
+        changes = await events.changes_after(seen)
+        assert changes is not None
+        assert [change.event.id for change in changes] == [make(0).id, make(1).id]
+        assert events.stored == 2
+        await events.close()
+        await index.call(drop_tables)
+        await index.close()
+        await asyncio.wait(commits.running)

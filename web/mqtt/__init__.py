@@ -1,0 +1,1 @@
+"""MQTT: cameras and events at a broker, as Home Assistant discovers them."""
