@@ -39,6 +39,42 @@ class RecorderSettings(SettingsGroup):
     )
 
 
+PRE_ROLL_S, POST_ROLL_S = 10.0, 5.0
+"""What happened before is mostly the reason."""
+
+
+class EventRecordingSettings(SettingsGroup):
+    """What events want of the recordings of a camera."""
+
+    title: ClassVar[str] = "Recordings"
+
+    pre_roll: float = setting(
+        PRE_ROLL_S,
+        ge=0,
+        le=120,
+        unit="s",
+        help="how much from before an event its clip has. With `record = events` it is recorded from memory, which"
+        " takes 64 MiB a camera at most",
+        applies=Applies.LIVE,
+    )
+    post_roll: float = setting(
+        POST_ROLL_S,
+        ge=0,
+        le=600,
+        unit="s",
+        help="how much from after an event its clip has, and `record = events` records",
+        applies=Applies.LIVE,
+    )
+    record_event_max: float = setting(
+        3600.0,
+        gt=0,
+        le=7 * 86_400,
+        unit="s",
+        help="how long an event is recorded at most with `record = events`, also one that nobody ends",
+        applies=Applies.LIVE,
+    )
+
+
 class RetentionSettings(SettingsGroup):
     """Which recordings of a camera are deleted."""
 
@@ -62,6 +98,16 @@ class RetentionSettings(SettingsGroup):
         help="recordings of the sub stream that are older are deleted",
         applies=Applies.LIVE,
     )
+    archive_event_max_age: float | None = setting(
+        None,
+        gt=0,
+        unit="s",
+        unset="as all other recordings",
+        example=7_776_000.0,
+        help="recordings of events, which are kept longer, are deleted when they are older. The limits of size and free"
+        " space take them last",
+        applies=Applies.LIVE,
+    )
     archive_max_bytes: int | None = setting(
         None,
         gt=0,
@@ -73,7 +119,7 @@ class RetentionSettings(SettingsGroup):
     )
 
 
-class RecordingSettings(RecorderSettings, RetentionSettings):
+class RecordingSettings(RecorderSettings, EventRecordingSettings, RetentionSettings):
     """How a camera is recorded: for all cameras, and in a camera's table for that camera."""
 
 
@@ -148,7 +194,7 @@ class RecordedCameraSettings(CameraSettings, RecordingSettings):
 
     @model_validator(mode="after")
     def _check_age(self) -> Self:
-        for name in ("archive_max_age", "archive_sub_max_age"):
+        for name in ("archive_max_age", "archive_sub_max_age", "archive_event_max_age"):
             max_age = getattr(self, name)
             if max_age is not None and max_age < self.archive_segment_seconds:
                 raise contradiction(

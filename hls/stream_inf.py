@@ -1,4 +1,8 @@
-"""EXT-X-STREAM-INF: a variant in a multivariant playlist, live or of a recording (rfc8216bis §4.4.6.2)."""
+"""EXT-X-STREAM-INF: a variant in a multivariant playlist, live or of a recording (rfc8216bis §4.4.6.2).
+
+It says that there are no closed captions, which cameras do not have. Otherwise shaka looks for them in three segments
+before it plays, also in the open one, which has no URI.
+"""
 
 
 def stream_inf(
@@ -7,6 +11,6 @@ def stream_inf(
     """The two lines of a variant. Rates are those of its segments; ``codecs`` are all that it has (RFC 6381)."""
     return (
         f"#EXT-X-STREAM-INF:BANDWIDTH={peak_bps},AVERAGE-BANDWIDTH={average_bps}"
-        f',CODECS="{codecs}",RESOLUTION={width}x{height},FRAME-RATE={frame_rate:.3f}\n'
+        f',CODECS="{codecs}",RESOLUTION={width}x{height},FRAME-RATE={frame_rate:.3f},CLOSED-CAPTIONS=NONE\n'
         f"{uri}\n"
     )

@@ -6,7 +6,6 @@ Blocking.
 """
 
 import ctypes
-import os
 import uuid
 from functools import cache
 from pathlib import Path
@@ -16,7 +15,8 @@ from pydantic import ValidationError
 from gateway.clock import Clock, boot_seconds, seconds_90k
 from gateway.errors import SettingsError
 from hls.archive.clock_guard import ClockReading, ClockState
-from hls.archive.data_dir import write_private_text
+from hls.archive.data_dir import FILE_MODE, write_private_text
+from hls.archive.durable import replace_file
 
 STATE_FILE = "clock.json"
 
@@ -73,12 +73,7 @@ def save_state(data_dir: Path, state: ClockState) -> None:
     path = data_dir / STATE_FILE
     new = path.with_suffix(".new")
     write_private_text(new, state.model_dump_json())
-    try:
-        os.replace(new, path)
-    except OSError:
-        # Some network file systems cannot replace a file.
-        write_private_text(path, state.model_dump_json())
-        new.unlink(missing_ok=True)
+    replace_file(new, path, FILE_MODE)
 
 
 def write_confirmation(data_dir: Path, clock: Clock) -> None:

@@ -27,6 +27,9 @@ DIR_MODE = 0o750
 
 FILE_MODE = 0o640
 
+INTERRUPTED_MAX = 10
+"""Some file systems end a lock that has to ask a server with EINTR, again and again, though no signal came."""
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -53,7 +56,7 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
             " DATA_DIR to a directory that is"
         ) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
     except OSError as error:
         os.close(descriptor)
         raise SettingsError(_lock_message(data_dir, error)) from None
@@ -65,9 +68,20 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
     return DataDirLock(data_dir, descriptor, token)
 
 
+def _lock(descriptor: int) -> None:
+    for left in range(INTERRUPTED_MAX, -1, -1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except InterruptedError:
+            if not left:
+                raise
+        else:
+            return
+
+
 def _lock_message(data_dir: Path, error: OSError) -> str:
     """Why the lock was refused, and what to do: only EWOULDBLOCK means another process (flock(2))."""
-    if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+    if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
         return f"another liveedge records into DATA_DIR {data_dir}: stop it, or give this one a DATA_DIR of its own"
     code = errno.errorcode.get(error.errno or 0, "unknown error")
     what = f"DATA_DIR {data_dir} cannot be locked: {error.strerror} ({code})"
@@ -75,6 +89,8 @@ def _lock_message(data_dir: Path, error: OSError) -> str:
         return (
             f"{what}: the file server has no lock service; start it (NFS 3: rpc.statd and lockd), or mount with nolock"
         )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{what}: the file server, SELinux or AppArmor does not let this user lock files there; permit it"
     if error.errno in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
         return f"{what}: this file system has no locks; mount it with them, or set DATA_DIR to a local disk"
     return f"{what}: check the file system, or set DATA_DIR to another one"

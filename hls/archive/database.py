@@ -1,26 +1,32 @@
 """Database: the connection to the index, SQLite in ``DATA_DIR`` or the database of ``DATABASE_URL``.
 
-SQLite runs in WAL mode, so that readers never wait for the writer, except on a network file system: there it has a
-rollback journal. The rows of segments can be rebuilt from the files at any time, so they are not synced one by one.
-Events are in no file: their transactions are synced, and a new file gets those of the damaged one.
+SQLite runs in WAL mode, so that readers never wait for the writer, except on a network file system, and where the
+write-ahead log is refused: there it has a rollback journal. The rows of segments can be rebuilt from the files at any
+time, so they are not synced one by one. Events are in no file: their transactions are synced, and a new file gets those
+of the damaged one.
 
 A damaged file is set aside and replaced by a new one, at the start or later. Signs of damage set
 :attr:`Database.is_suspect`: an error of SQLite that says so, or a file that is not where it was opened.
 :meth:`Database.repair` then connects again, checks the whole file and decides. A full or busy disk is not damage: the
-connection stays, and reading continues. A server behind ``DATABASE_URL`` is repaired by its administrator.
+connection stays, and reading continues.
+
+A server behind ``DATABASE_URL`` is repaired by its administrator. While it is away, every transaction fails, and the
+next one connects again (:mod:`hls.archive.database_server`).
 """
 
 import contextlib
+import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Set
+import tempfile
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -32,7 +38,9 @@ from sqlalchemy.exc import (
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError, StorageError, redact
-from hls.archive import event_schema, schema
+from hls.archive import event_schema, migrations, schema
+from hls.archive.database_server import DatabaseServer
+from hls.archive.event_cover import DEFAULT_ROLLS, Rolls
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +48,6 @@ INDEX_FILE = "index.sqlite3"
 
 BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for another process, such as ``liveedge check``, to end its transaction."""
-
 
 DAMAGED_MAX = 3
 """Damaged files that are kept for investigation; older ones are deleted."""
@@ -50,9 +57,14 @@ _DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, 
 """Result codes of SQLite (sqlite.org/rescode.html) after which the file has to be checked."""
 
 NETWORK_FILE_SYSTEMS = {
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse", "vboxsf", "prl_fs",
+    "beegfs", "orangefs", "gpfs", "coda",
 }  # fmt: skip
 """Types in /proc/self/mountinfo. Those of FUSE (``fuse.…``: sshfs, rclone, s3fs) count too: few share memory."""
+
+_NO_WAL = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
+"""Result codes where a file system has no memory that processes share. A broken disk has them too, and then a rollback
+journal does not help either."""
 
 _MAGIC = b"SQLite format 3\0"
 """The first bytes of a database (sqlite.org/fileformat.html §1.3)."""
@@ -71,12 +83,19 @@ class Database:
         self._clock = clock
         self._path = data_dir / INDEX_FILE if database_url is None else None
         self._url = database_url or f"sqlite:///{self._path}"
+        self.rolls_of: Callable[[str], Rolls] = lambda _: DEFAULT_ROLLS
+        """How much before and after an event of a camera belongs to it. Called in any thread."""
         self._engine: Engine | None = None
         self.is_suspect = False
         """Whether there was a sign of damage since the file was opened."""
         self._is_new = False
+        self._descriptor: int | None = None
+        """Of the file, to look at it. It is closed after SQLite has closed its own: with each descriptor that is
+        closed, a process loses all its locks of a file (sqlite.org/howtocorrupt.html §2.2). Then another program that
+        leaves the index, such as ``liveedge check``, deletes the write-ahead log that is in use."""
         self._opened: _Place | None = None
         self._opened_wal: _Place | None = None
+        self._server = DatabaseServer()
         self._salvaged: Set[tuple[str, str]] = frozenset()
         self._salvaged_events: list[tuple[Any, ...]] = []
 
@@ -98,14 +117,14 @@ class Database:
         """
         try:
             url = make_url(self._url)
-            # A server may have been restarted since the last call.
-            options: dict[str, Any] = {"pool_pre_ping": True}
             if url.get_backend_name() == "sqlite":
                 if url.database not in (None, "", ":memory:"):
                     self._path = Path(url.database)
                 options = {"connect_args": {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}}
+            else:
+                options = self._server.options(url)
             self._make_file()
-            engine = create_engine(url, **options)
+            engine = self._connect(url, options)
         except (ArgumentError, NoSuchModuleError) as error:
             raise SettingsError(f"DATABASE_URL cannot be used: {redact(error)}") from None
         except ValueError:
@@ -119,20 +138,9 @@ class Database:
                 f"DATABASE_URL needs the Python package {error.name!r}, which is not installed: install it too"
                 " (for PostgreSQL: pip install 'liveedge[postgres]')"
             ) from None
-        if engine.dialect.name == "sqlite":
-            if self._path is not None and (kind := network_file_system(self._path.parent)) is not None:
-                # A write-ahead log needs memory that all processes share (sqlite.org/wal.html), which no network has.
-                log.warning(
-                    "%s is on a network file system (%s): it has a rollback journal, which is slower and safe there;"
-                    " DATABASE_URL can name a local file or a PostgreSQL server",
-                    self._path,
-                    kind,
-                )
-                event.listen(engine, "connect", _prepare_shared_sqlite)
-            else:
-                event.listen(engine, "connect", _prepare_sqlite)
         try:
             try:
+                engine = self._without_wal_if_refused(engine, options)
                 self._prepare(engine, check_all)
             except DatabaseError as error:
                 engine.dispose()
@@ -143,13 +151,61 @@ class Database:
                 self._prepare(engine, check_all)
         except SQLAlchemyError as error:
             engine.dispose()
-            raise SettingsError(f"the index cannot be opened: {_cause(error)}; see DATA_DIR and DATABASE_URL") from None
+            refusal = _lock_refusal(self._path) if _code(error) == sqlite3.SQLITE_BUSY else None
+            raise SettingsError(
+                refusal or f"the index cannot be opened: {_cause(error)}; see DATA_DIR and DATABASE_URL"
+            ) from None
         except SettingsError:
             engine.dispose()
             raise
         self._engine = engine
         self.is_suspect = False
         self._opened, self._opened_wal = self._place(), self._place("-wal")
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _connect(self, url: URL, options: dict[str, Any], reason: str | None = None) -> Engine:
+        """An engine. ``reason``: why a file has no write-ahead log."""
+        engine = create_engine(url, **options)
+        if engine.dialect.name != "sqlite":
+            self._server.watch(engine)
+            return engine
+        if reason is None and self._path is not None and (kind := network_file_system(self._path.parent)) is not None:
+            # A write-ahead log needs memory that all processes share (sqlite.org/wal.html), which no network has.
+            reason = f"it is on a network file system ({kind})"
+        if reason is None:
+            event.listen(engine, "connect", _prepare_sqlite)
+        else:
+            log.warning(
+                "%s has a rollback journal, which is slower: %s; DATABASE_URL can name a local file or a PostgreSQL"
+                " server",
+                self._path,
+                reason,
+            )
+            event.listen(engine, "connect", _prepare_shared_sqlite)
+        return engine
+
+    def _without_wal_if_refused(self, engine: Engine, options: dict[str, Any]) -> Engine:
+        """The engine, or one with a rollback journal where the file system has no write-ahead log."""
+        if self._path is None:
+            return engine
+        try:
+            with engine.begin() as connection:
+                inspect(connection).get_table_names()
+        except OperationalError as error:
+            if _code(error) not in _NO_WAL:
+                raise
+            engine.dispose()
+            other = self._connect(engine.url, options, f"its write-ahead log is refused ({_cause(error)})")
+            try:
+                with other.begin() as connection:
+                    inspect(connection).get_table_names()
+            except SQLAlchemyError:
+                other.dispose()
+                raise error from None
+            return other
+        return engine
 
     def _prepare(self, engine: Engine, check_all: bool) -> None:
         """Check the file and migrate. Raises SQLAlchemy's errors."""
@@ -159,7 +215,7 @@ class Database:
             for check in ["(1)"] if check_all and checked else [f"('{name}')" for name in checked]:
                 if (fault := connection.exec_driver_sql(f"PRAGMA quick_check{check}").scalar()) != "ok":
                     raise DatabaseError(None, None, sqlite3.DatabaseError(fault))
-            self._is_new = schema.migrate(connection)
+            self._is_new = migrations.migrate(connection)
             rows, self._salvaged_events = self._salvaged_events, []
             event_schema.restore_events(connection, rows)
 
@@ -170,8 +226,7 @@ class Database:
         try:
             if (self._place(), self._place("-wal")) != (self._opened, self._opened_wal):
                 return False
-            with self._path.open("rb") as file:
-                return file.read(len(_MAGIC)) == _MAGIC
+            return self._descriptor is None or os.pread(self._descriptor, len(_MAGIC), 0) == _MAGIC
         except FileNotFoundError:
             return False
         except OSError:
@@ -203,25 +258,67 @@ class Database:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def transaction(self, *, is_synced: bool = False) -> Iterator[Connection]:
         """One transaction; ``is_synced``: on the disk when it ends. Raises :class:`~gateway.errors.StorageError`."""
         if self._engine is None:
             raise StorageError("the index is not open")
+        with (
+            self._errors_as_ours(),
+            self._engine.connect() as connection,
+            _synced(connection, is_synced),
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextlib.contextmanager
+    def _errors_as_ours(self) -> Iterator[None]:
+        if self._path is None:
+            with self._server.transaction():
+                yield
+            return
         try:
-            with self._engine.connect() as connection, _synced(connection, is_synced), connection.begin():
-                yield connection
+            yield
         except SQLAlchemyError as error:
-            self.is_suspect = self.is_suspect or (self._path is not None and _is_sign_of_damage(error))
+            self.is_suspect = self.is_suspect or _is_sign_of_damage(error)
             raise StorageError(f"the index failed: {_cause(error)}") from None
+
+    def interrupt(self) -> None:
+        """End a transaction that a server does not answer: it fails. Does nothing to SQLite. From any thread."""
+        if self._path is None:
+            self._server.interrupt()
 
 
 def _is_sign_of_damage(error: SQLAlchemyError) -> bool:
     cause = error.orig if isinstance(error, DBAPIError) else None
-    code = getattr(cause, "sqlite_errorcode", 0)
+    code = getattr(cause, "sqlite_errorcode", 0) or 0
     # The tables of an open file do not disappear without damage.
     return code & 0xFF in _DAMAGE or code in _DAMAGE_EXTENDED or "no such table" in str(cause)
+
+
+def _code(error: SQLAlchemyError) -> int:
+    """SQLite's primary result code; 0 where there is none."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) if isinstance(error, DBAPIError) else 0
+    return (code or 0) & 0xFF
+
+
+def _lock_refusal(path: Path | None) -> str | None:
+    """What to do where the folder's file system refuses locks, which SQLite takes for another program's."""
+    if path is None:
+        return None
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return (
+            f"the index cannot be opened: the file system of {path.parent} refuses locks ({error.strerror}); mount it"
+            " with locks, or set DATABASE_URL to a local file or a PostgreSQL server"
+        )
+    return None
 
 
 def _set_aside(path: Path, now_ms: int) -> Set[tuple[str, str]]:
@@ -275,7 +372,12 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _prepare_shared_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in ("journal_mode=DELETE", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
+    # Exclusive, so that a write-ahead log that is there needs no shared memory to be read (sqlite.org/wal.html).
+    for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=DELETE", "locking_mode=NORMAL"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    # The lock is released with the next read.
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -7,6 +7,9 @@ do; a *permanent* one lasts until somebody repairs the disk or its mount.
 import errno
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+
+from gateway.errors import LiveedgeError, NotFoundError, StorageError
 
 
 class DiskFault(StrEnum):
@@ -82,3 +85,10 @@ _BY_ERRNO = {
 def disk_advice(error: OSError) -> DiskAdvice:
     """What ``error`` means."""
     return _BY_ERRNO.get(error.errno or 0, _OTHER)
+
+
+def read_error(path: Path, error: OSError) -> LiveedgeError:
+    """The answer to a client whose recording cannot be read: 404 if the file is gone alone, 503 if its disk is."""
+    if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+        return NotFoundError(f"{path.name} is no longer there")
+    return StorageError(f"{path.name} cannot be read at present: {error.strerror}")

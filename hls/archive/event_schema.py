@@ -20,7 +20,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    ColumnElement,
     Connection,
     Float,
     Index,
@@ -30,12 +29,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    exists,
     insert,
-    or_,
     select,
     text,
 )
+
+from gateway.clock import CLOCK_RATE
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ event = Table(
     Column("is_protected", Boolean, nullable=False),
     Column("created_90k", BigInteger, nullable=False),
     Column("updated_90k", BigInteger, nullable=False),
-    # Open, or longer than LONG_90K of hls.events.table: found by another index than by its start.
+    # Open, or longer than LONG_90K: found by another index than by its start.
     Column("is_long", Boolean, nullable=False),
     # What a search by text looks at.
     Column("words", Text, nullable=False),
@@ -96,6 +95,9 @@ event_key = Table(
 
 EPOCH_BYTES = 4
 
+LONG_90K = 3600 * CLOCK_RATE
+"""Longer events are few."""
+
 
 def create_event_tables(connection: Connection) -> None:
     """Make the tables, with a new epoch."""
@@ -107,7 +109,7 @@ def create_event_tables(connection: Connection) -> None:
 
 
 def add_protecting_index(connection: Connection) -> None:
-    """The index for :func:`is_protected_by_event`, which the first tables did not have."""
+    """The index by which segments were compared with events, until version 7."""
     _create_partial_index(connection, "event_protecting", "camera_id, start_90k, end_90k", "is_protected")
 
 
@@ -116,16 +118,6 @@ def _create_partial_index(connection: Connection, name: str, columns: str, flag:
     that an index in SQLite does not need. SQLite uses it only for the condition as a query has it."""
     true = "1" if connection.dialect.name == "sqlite" else "true"
     connection.execute(text(f"CREATE INDEX IF NOT EXISTS {name} ON event ({columns}) WHERE {flag} IS {true}"))
-
-
-def is_protected_by_event(camera_id: Any, start_90k: Any, end_90k: Any) -> ColumnElement[bool]:
-    """Whether an event that protects recordings covers any of [start, end) of a camera; in columns of a query."""
-    return exists().where(
-        event.c.is_protected.is_(True),
-        event.c.camera_id == camera_id,
-        event.c.start_90k < end_90k,
-        or_(event.c.end_90k >= start_90k, event.c.end_90k.is_(None)),
-    )
 
 
 def read_events(damaged: Path) -> list[tuple[Any, ...]]:

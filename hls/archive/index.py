@@ -1,9 +1,11 @@
 """SegmentIndex: the table of archive segments, for the event loop.
 
-Every call runs in one dedicated thread. The queue of calls is bounded. The queries are in :mod:`hls.archive.table`.
+Every call runs in one dedicated thread. The queue of calls is bounded, and so is the time in it. A query that a server
+does not answer is given up. The queries are in :mod:`hls.archive.segment_queries` and :mod:`hls.archive.table`.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,17 +13,27 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.camera_settings import RenditionName
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import UnavailableError
+from gateway.errors import LiveedgeError, UnavailableError
+from hls.archive.event_cover import EventCover
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import HlsSegment
 from hls.archive.segment import RecordedStream, Segment, SegmentWithFragments
-from hls.archive.table import SegmentTable, StreamUsage
+from hls.archive.segment_queries import StreamUsage
+from hls.archive.table import SegmentTable
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 CALLS_WAITING_MAX = 256
 """A query takes a millisecond; with so many waiting, the caller should try again later."""
+
+WAIT_MAX_S = 10.0
+"""How long a call waits for its turn."""
+
+RUN_MAX_S = 20.0
+"""How long a server behind ``DATABASE_URL`` may take for a transaction; after that its connection is closed."""
 
 
 class SegmentIndex:
@@ -39,26 +51,43 @@ class SegmentIndex:
     async def close(self) -> None:
         """Wait for the pending calls, and disconnect. May be called twice."""
         if self.table.is_open:
-            await self.call(SegmentTable.close)
+            try:
+                await self.call(SegmentTable.close)
+            except LiveedgeError as error:
+                log.warning("archive: the index could not be closed: %s", error)
         self._executor.shutdown(wait=False)
 
     async def call(self, function: Callable[Concatenate[SegmentTable, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a method of the table in the index's thread.
 
-        Raises :class:`~gateway.errors.UnavailableError` if too many calls wait.
+        Raises :class:`~gateway.errors.UnavailableError` if too many calls wait, or the one before does not end.
         """
         if self._waiting >= CALLS_WAITING_MAX:
             raise UnavailableError("the index has too many requests at present", retry_after_s=2)
         self._waiting += 1
+        running = self._executor.submit(lambda: function(self.table, *args, **kwargs))
+        result = asyncio.wrap_future(running)
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, lambda: function(self.table, *args, **kwargs))
+            await asyncio.wait([result], timeout=WAIT_MAX_S)
+            if not result.done() and running.cancel():
+                raise UnavailableError("the index does not answer at present", retry_after_s=5)
+            if not result.done():
+                await asyncio.wait([result], timeout=RUN_MAX_S - WAIT_MAX_S)
+                self.table.interrupt()
+            return await result
+        except asyncio.CancelledError:
+            result.cancel()
+            raise
         finally:
             self._waiting -= 1
 
     async def save(self, segment: Segment, fragments: tuple[Fragment, ...]) -> None:
         """Insert the segment, or replace its row; its protection does not change."""
         await self.call(SegmentTable.save, segment, fragments)
+
+    async def save_growing(self, growing: Sequence[SegmentWithFragments]) -> None:
+        """:meth:`save` of growing segments, for less."""
+        await self.call(SegmentTable.save_growing, growing)
 
     async def get(self, camera_id: str, name: str) -> SegmentWithFragments | None:
         """A segment and its fragments."""
@@ -104,6 +133,12 @@ class SegmentIndex:
         """As :meth:`page`, of one stream, with HLS segments."""
         return await self.call(SegmentTable.hls_span, camera_id, start_90k, end_90k, limit, rendition)
 
+    async def hls_before(
+        self, camera_id: str, sequence: int | None, limit: int, rendition: RenditionName = RenditionName.MAIN
+    ) -> list[tuple[Segment, list[HlsSegment]]]:
+        """Segments of a stream with HLS segments, the one recorded last first, before this sequence number."""
+        return await self.call(SegmentTable.hls_before, camera_id, sequence, limit, rendition)
+
     async def newest(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> Segment | None:
         """The stream's newest segment by sequence number."""
         return await self.call(SegmentTable.newest, camera_id, rendition)
@@ -116,9 +151,9 @@ class SegmentIndex:
         """What each stream has on disk."""
         return await self.call(SegmentTable.usage)
 
-    async def oldest(self, camera_id: str, limit: int, rendition: RenditionName = RenditionName.MAIN) -> list[Segment]:
+    async def oldest(self, camera_id: str, limit: int, rendition: RenditionName, cover: EventCover) -> list[Segment]:
         """The segments that were recorded first and that retention may delete: neither growing nor protected."""
-        return await self.call(SegmentTable.oldest, camera_id, limit, rendition)
+        return await self.call(SegmentTable.oldest, camera_id, limit, rendition, cover)
 
     async def start_after(
         self, stream: RecordedStream, sequence: int, earliest_90k: int, latest_90k: int

@@ -1,9 +1,10 @@
 """IndexSync: keeps the index equal to what is on disk.
 
 Theory of operation. One task writes to the index what recorders have on disk: a new segment and a finished one at once,
-a growing one every :data:`INDEX_INTERVAL_S`. Before each round it checks the index. A damaged or missing index is set
-aside and a new one begun (:meth:`hls.archive.database.Database.repair`). Recordings from then on are in it at once, and
-a second task adds the older files one by one, while everything else goes on.
+the growing ones together, every :data:`INDEX_INTERVAL_S`, and less often the longer they are. Before each round it
+checks the index. A damaged or missing index is set aside and a new one begun
+(:meth:`hls.archive.database.Database.repair`). Recordings from then on are in it at once, and a second task adds the
+older files one by one, while everything else goes on.
 
 Rules:
 
@@ -37,7 +38,10 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 INDEX_INTERVAL_S = 2.0
-"""How far a growing segment's row may be behind its file."""
+"""How far a growing segment's row may be behind its file, in seconds."""
+
+GROWING_SHARE = 30
+"""The same, as a share of its duration: a thirtieth. All its fragments are written each time."""
 
 
 class IndexSync:
@@ -97,7 +101,9 @@ class IndexSync:
                 try:
                     await self._check_index()
                     for recorder in tuple(self._recorders.values()):
-                        await self.update(recorder)
+                        if recorder.closed:
+                            await self.update(recorder)
+                    await self._update_growing()
                     self.error = None
                 except LiveedgeError as error:
                     if self.error is None:
@@ -125,6 +131,29 @@ class IndexSync:
             if growing is not None and self._indexed.get(recorder.stream) != growing[0]:
                 await self._index.save(*growing)
                 self._indexed[recorder.stream] = growing[0]
+
+    async def _update_growing(self) -> None:
+        async with self._updating:
+            growing = [
+                (stream, recorder.growing)
+                for stream, recorder in self._recorders.items()
+                if recorder.growing is not None and self._is_due(stream, recorder.growing.segment)
+            ]
+            if growing:
+                await self._index.save_growing([each for _, each in growing])
+            for stream, each in growing:
+                if stream in self._recorders:
+                    self._indexed[stream] = each.segment
+
+    def _is_due(self, stream: RecordedStream, growing: Segment) -> bool:
+        """Whether a growing segment's row is too far behind."""
+        indexed = self._indexed.get(stream)
+        if indexed is None or indexed.name != growing.name:
+            return True
+        if indexed.init_id != growing.init_id:
+            return True
+        behind_90k = growing.duration_90k - indexed.duration_90k
+        return indexed is not growing and behind_90k >= growing.duration_90k // GROWING_SHARE
 
     async def _check_index(self) -> None:
         """Repair the index if it is damaged, and start to add missing files."""

@@ -23,7 +23,7 @@ import importlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -104,6 +104,9 @@ class PostProcessor:
         extractors: Sequence[MetadataExtractor],
         pin: Callable[[Segment], AbstractContextManager[None]],
     ) -> None:
+        self.on_finished: list[Callable[[Segment], Awaitable[None]]] = []
+        """Called with each finished segment, its SHA-256 and metadata included, before they are in the index: after a
+        crash in between, with the same segment again."""
         self._data_dir = data_dir
         self._index = index
         self._extractors = extractors
@@ -137,6 +140,8 @@ class PostProcessor:
         with self._pin(segment):
             finished = await loop.run_in_executor(self._executor, self._work, segment)
         if finished is not None:
+            for listener in self.on_finished:
+                await listener(finished)
             await self._index.set_metadata(finished)
 
     def _work(self, segment: Segment) -> Segment | None:

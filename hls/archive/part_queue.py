@@ -5,15 +5,17 @@ Rules:
 1. It has at most ``max_parts`` parts and ``max_bytes`` of media.
 2. Drop policy: when it is full, parts are dropped up to the next one that begins with a keyframe and fits. Their frames
    are counted; the part after the gap comes with the number.
-3. Its reader wakes when a fragment is complete, not for each part: a hand-over to the worker thread costs as much as
-   ten packets do.
+3. Its reader wakes when a fragment is complete or a recording is over, not for each part: a hand-over to the worker
+   thread costs as much as ten packets do.
 """
 
 import asyncio
 import contextlib
 from collections import deque
+from typing import NamedTuple
 
 from hls.archive.fragment import FragmentBorders
+from hls.archive.segment import EndReason
 from hls.parts.part import PartSamples
 
 QUEUE_MAX_PARTS = 128
@@ -22,8 +24,21 @@ QUEUE_MAX_PARTS = 128
 QUEUE_MAX_BYTES = 64 * 1024 * 1024
 """Two of the largest GOPs."""
 
-Batch = list[tuple[PartSamples, int]]
-"""Parts, each with the number of frames that were dropped just before it."""
+
+class QueuedPart(NamedTuple):
+    """A part on its way to the file.
+
+    ``lost`` is the number of frames that were dropped just before it. ``after``: why the recording before it is over;
+    ``None`` if it goes on. ``is_start``: a recording may begin with it, also if it has no keyframe.
+    """
+
+    part: PartSamples
+    lost: int = 0
+    after: EndReason | None = None
+    is_start: bool = False
+
+
+Batch = list[QueuedPart]
 
 
 class PartQueue:
@@ -34,30 +49,42 @@ class PartQueue:
         """Frames dropped since the start."""
         self._max_parts = max_parts
         self._max_bytes = max_bytes
-        self._parts: deque[tuple[PartSamples, int]] = deque()
+        self._parts: deque[QueuedPart] = deque()
         self._bytes = 0
         self._borders = FragmentBorders()
         self._skipped = 0
+        self._skipped_after: EndReason | None = None
         self._is_closed = False
         self._wakeup = asyncio.Event()
 
     def offer(self, part: PartSamples) -> None:
         """Take a part or drop it."""
+        self.put(QueuedPart(part))
+
+    def put(self, item: QueuedPart) -> None:
+        """As :meth:`offer`, of a part that is known to begin or to end something."""
         if self._is_closed:
             return
+        part = item.part
+        begins = part.is_keyframe or item.is_start
         size = part.size
         is_full = len(self._parts) >= self._max_parts or self._bytes + size > self._max_bytes
+        self._skipped_after = self._skipped_after or item.after
         # A part larger than the bound is taken into an empty queue: otherwise it could never be read.
-        if (is_full and self._parts) or (self._skipped and not part.is_keyframe):
+        if (is_full and self._parts) or (self._skipped and not begins):
             self._skipped += part.packets
             self.dropped += part.packets
             return
         # A keyframe completes the fragment before it.
-        if self._borders.is_complete(part) or (part.is_keyframe and self._parts):
+        if self._borders.is_complete(part) or (begins and self._parts):
             self._wakeup.set()
-        self._parts.append((part, self._skipped))
-        self._skipped = 0
+        self._parts.append(item._replace(lost=self._skipped, after=self._skipped_after))
+        self._skipped, self._skipped_after = 0, None
         self._bytes += size
+
+    def wake(self) -> None:
+        """Let the reader have what waits, or nothing."""
+        self._wakeup.set()
 
     async def take(self, timeout_s: float) -> Batch | None:
         """All parts, when a fragment is complete, after ``timeout_s``, or when closed; then ``None`` if none is left.

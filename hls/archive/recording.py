@@ -7,10 +7,13 @@ Rules:
    The first segment of a recording begins at once. Where no keyframe comes for :data:`GRACE_90K` after that, the camera
    sends none (intra refresh), and the segment ends with any frame.
 3. Lost frames and a stepped clock end it too, so that within a segment its start plus media time is the wall clock.
+   In the beginning of a run, capture times fall without a step: those of a camera that begins with pictures from before
+   are only known when one came late. Then the segment is found to have begun earlier.
 4. If the disk fails, the segment ends, and the next begins with a keyframe after :data:`DISK_RETRY_S`. Frames in the
    meantime are dropped and counted.
-5. A segment has an audio track only if sound was heard: many cameras declare it and send none. Its parts tell; sound
-   that is heard for the first time later than in the first part begins a new segment with the next keyframe.
+5. A segment has an audio track only if sound was heard: many cameras declare it and send none. Its parts tell; a
+   segment that has begun without takes it as :meth:`~hls.archive.writer.SegmentWriter.take_sound` says.
+6. Where events decide what is recorded, :mod:`hls.archive.event_gate` says which part a recording begins with.
 """
 
 import logging
@@ -25,9 +28,11 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import StorageError, redact
 from gateway.media import StreamInfo
+from hls.archive.baseline import NOTHING_LEARNED
 from hls.archive.disk_error import DiskFault, disk_advice
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import hls_segments
+from hls.archive.part_queue import QueuedPart
 from hls.archive.segment import (
     NAME_SUFFIX_MAX,
     EndReason,
@@ -39,6 +44,7 @@ from hls.archive.segment import (
 )
 from hls.archive.writer import SegmentWriter
 from hls.parts.part import PartSamples
+from hls.parts.segmenter import BEGINNING_90K, BEGINNING_FALL_90K
 from hls.settings import FsyncMode
 
 log = logging.getLogger(__name__)
@@ -77,7 +83,7 @@ class SequenceNumbers:
 
 
 def segment_end_reason(
-    segment: Segment, info: StreamInfo, base_dts_90k: int, part: PartSamples, lost: int, every_90k: int
+    segment: Segment, info: StreamInfo, base_dts_90k: int, part: PartSamples, lost: int, boundary_90k: int
 ) -> EndReason | None:
     """Why this part begins a new segment, or ``None`` if it does not; the module's rules 1 to 3."""
     if part.run != segment.run:
@@ -86,12 +92,12 @@ def segment_end_reason(
         return EndReason.STREAM_CHANGED
     if lost:
         return EndReason.PACKETS_LOST
-    boundary_90k = segment.start_90k // every_90k * every_90k + every_90k
     expected_90k = segment.start_90k + part.dts_90k - base_dts_90k
     if not part.is_keyframe:
         # By media time: a clock that steps ahead must not cut a GOP.
         return EndReason.BOUNDARY if expected_90k >= boundary_90k + GRACE_90K else None
-    if abs(part.captured_at_90k - expected_90k) > CLOCK_STEP_90K:
+    fall_90k = BEGINNING_FALL_90K if part.dts_90k < BEGINNING_90K else CLOCK_STEP_90K
+    if not -fall_90k <= part.captured_at_90k - expected_90k <= CLOCK_STEP_90K:
         return EndReason.CLOCK_STEPPED
     return EndReason.BOUNDARY if part.captured_at_90k >= boundary_90k else None
 
@@ -118,6 +124,8 @@ class Recording:
         self.packets_dropped = 0
         """Frames that were not written because the disk failed."""
         self.numbers = SequenceNumbers()
+        self.baseline = NOTHING_LEARNED
+        """Of the activity, for the next file."""
         self._data_dir = data_dir
         self._every_90k = segment_s * CLOCK_RATE
         self._fsync = fsync
@@ -126,7 +134,7 @@ class Recording:
         self._clock = clock
         self._writer: SegmentWriter | None = None
         self._info: StreamInfo | None = None
-        self._base_dts_90k = 0
+        self._base_dts_90k = self._boundary_90k = 0
         self._closed: list[SegmentWithFragments] = []
         self._error: str | None = None
         self._fault: DiskFault | None = None
@@ -138,13 +146,13 @@ class Recording:
         """Audio frames that no segment has: from before its first frame, or out of order."""
         return self._audio_dropped + (self._writer.audio_packets_dropped if self._writer is not None else 0)
 
-    def write(self, batch: Sequence[tuple[PartSamples, int]]) -> WriteResult:
-        """Write parts, each with the number of frames lost before it. A failing disk does not raise."""
-        for part, lost in batch:
+    def write(self, batch: Sequence[QueuedPart]) -> WriteResult:
+        """Write parts. A failing disk does not raise."""
+        for item in batch:
             try:
-                self._write(part, lost)
+                self._write(item)
             except (OSError, StorageError, av.FFmpegError, ValueError) as error:
-                self.packets_dropped += part.packets
+                self.packets_dropped += item.part.packets
                 self._fail(error)
         return self._result()
 
@@ -156,20 +164,28 @@ class Recording:
             self._fail(error)
         return self._result()
 
-    def _write(self, part: PartSamples, lost: int) -> None:
+    def _write(self, item: QueuedPart) -> None:
+        part, lost = item.part, item.lost
         reason: EndReason | None = None
         if self._writer is not None and self._info is not None:
-            reason = segment_end_reason(self._writer.start, self._info, self._base_dts_90k, part, lost, self._every_90k)
+            if part.info is not self._info and part.info != self._info and self._writer.take_sound(part):
+                self._info = part.info
+            begun = self._writer.start
+            reason = item.after or segment_end_reason(
+                begun, self._info, self._base_dts_90k, part, lost, self._boundary_90k
+            )
             if reason is not None:
                 self._close(reason)
         if self._writer is None:
             # Also without a keyframe (rule 2).
-            begins = part.is_keyframe or reason is EndReason.BOUNDARY
+            begins = part.is_keyframe or item.is_start or reason is EndReason.BOUNDARY
             if not begins or self._clock.monotonic() < self._retry_at_s:
                 self.packets_dropped += part.packets
                 return
             self._open(part, continues=reason is EndReason.BOUNDARY)
         assert self._writer is not None
+        if part.is_keyframe and part.dts_90k < BEGINNING_90K:
+            self._writer.begins_by(part.captured_at_90k - (part.dts_90k - self._base_dts_90k))
         self._writer.write(part)
         if self._writer.fragments:
             # Not when a file was made: a full disk may still have room for its name.
@@ -203,7 +219,9 @@ class Recording:
             segment = replace(segment, name=segment_name(segment.start_90k, suffix, segment.rendition))
             try:
                 path = segment.path(self._data_dir)
-                self._writer = SegmentWriter(path, segment, part.info, self._fsync, self._sync_s, self._clock)
+                self._writer = SegmentWriter(
+                    path, segment, part.info, self._fsync, self._sync_s, self._clock, self.baseline
+                )
                 break
             except FileExistsError:
                 continue
@@ -211,6 +229,7 @@ class Recording:
             raise FileExistsError(f"{NAME_SUFFIX_MAX} segments began within one second")
         self._info = part.info
         self._base_dts_90k = part.dts_90k
+        self._boundary_90k = (part.captured_at_90k // self._every_90k + 1) * self._every_90k
 
     def _close(self, reason: EndReason) -> None:
         writer = self._writer
@@ -238,13 +257,18 @@ class Recording:
         self._retry_at_s = self._clock.monotonic() + DISK_RETRY_S
         writer, self._writer = self._writer, None
         if writer is not None:
-            self._add_closed(writer, writer.abandon())
+            segment = writer.abandon()
+            # A row without a file is not listed, and removed at the next start.
+            state = segment.state if writer.is_in_place() else SegmentState.DELETING
+            self._add_closed(writer, replace(segment, state=state))
 
     def _add_closed(self, writer: SegmentWriter, segment: Segment) -> None:
         self._audio_dropped += writer.audio_packets_dropped
         fragments: tuple[Fragment, ...] = tuple(writer.fragments)
         if not fragments:
             return
+        if segment.activity is not None:
+            self.baseline = segment.activity.baseline
         segment = replace(segment, hls_segments=len(hls_segments(fragments, is_complete=True)))
         self.numbers.sequence += segment.hls_segments
         self.numbers.discontinuities += 1

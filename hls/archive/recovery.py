@@ -27,9 +27,11 @@ from typing import Any
 import av
 
 from gateway.camera_settings import CAMERA_ID
+from gateway.codec import av1
 from gateway.codec.h264 import codec_string_of_avcc
 from gateway.codec.h265 import codec_string_of_hvcc
 from gateway.errors import StorageError
+from hls.archive.durable import sync_file
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import hls_segments
 from hls.archive.scan import Scan, scan
@@ -139,7 +141,7 @@ def truncate_to_fragments(path: Path) -> Scan | None:
         try:
             os.ftruncate(descriptor, found.whole_bytes)
             os.pwrite(descriptor, found.head, 0)
-            os.fsync(descriptor)
+            sync_file(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -160,7 +162,7 @@ def segment_from_file(path: Path, camera_id: str, found: Scan) -> Segment:
             if video is None:  # in spite of PyAV's types: libav has no decoder for it
                 raise StorageError(f"{path} cannot be read as MP4: its video codec is unknown")
             audio = container.streams.audio[0].codec_context if container.streams.audio else None
-            codec, extradata = video.name, video.extradata or b""
+            codec, extradata = av1.LIBAV_DECODERS.get(video.name, video.name), video.extradata or b""
             size = video.width, video.height
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
         raise StorageError(f"{path} cannot be read as MP4: {type(error).__name__}") from None
@@ -227,6 +229,10 @@ def _recover_growing(data_dir: Path, index: SegmentTable, segment: Segment, done
         done.removed_files += 1
         done.removed_rows += 1
         return
+    if found.init_id != segment.init_id:
+        # Its sound began after the row was written.
+        in_file = segment_from_file(path, segment.camera_id, found)
+        segment = replace(segment, audio_codec=in_file.audio_codec, audio_codec_string=in_file.audio_codec_string)
     index.save(with_scan(segment, found), found.fragments)
     done.closed += found.is_closed
     done.truncated += not found.is_closed
@@ -272,14 +278,17 @@ def with_scan(segment: Segment, found: Scan) -> Segment:
         head=found.head,
         init_size=found.init_size,
         init_id=found.init_id,
+        activity=found.activity,
         hls_segments=len(hls_segments(found.fragments, is_complete=True)),
     )
 
 
 def _codec_string(codec: str, extradata: bytes) -> str:
-    """The codec string from an ``avcC`` or ``hvcC``; the codec's name alone where there is none."""
+    """The codec string from an ``avcC``, ``hvcC`` or ``av1C``; the codec's name alone where there is none."""
     if codec == "h264":
         return codec_string_of_avcc(extradata) or codec
     if codec == "hevc":
         return codec_string_of_hvcc(extradata) or "hvc1"
+    if codec == "av1":
+        return av1.codec_string_of_av1c(extradata) or "av01"
     return codec

@@ -12,12 +12,14 @@ Rules:
    the time that only the sub stream still has, before it takes anything from the main stream.
 4. Free space: the disk has less than ``ARCHIVE_MIN_FREE_BYTES`` free. That is more than is written between two rounds,
    so that the disk is never full; see :mod:`hls.archive.retention_job`.
-5. Protected and growing segments, and those being read, are not candidates. Their bytes count.
+5. With ``ARCHIVE_EVENT_MAX_AGE``, what an event covers has that limit of age if it is the higher one. Bytes and free
+   space are taken from it last: when there is nothing else to delete. Without, it is as all other recordings.
+6. Protected and growing segments, and those being read, are not candidates. Their bytes count.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
@@ -45,15 +47,22 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CameraLimits:
-    """``max_age_s`` and, for the sub stream, ``sub_max_age_s`` in seconds; ``None`` is no limit."""
+    """``max_age_s`` and, for the sub stream, ``sub_max_age_s`` in seconds; ``None`` is no limit.
+
+    ``event_max_age_s`` is the one of rule 5; ``None``: what events cover is nothing special.
+    """
 
     max_age_s: float | None = None
     max_bytes: int | None = None
     sub_max_age_s: float | None = None
+    event_max_age_s: float | None = None
 
-    def age_s(self, rendition: RenditionName) -> float | None:
-        """The limit of age of one stream."""
-        return self.max_age_s if rendition is RenditionName.MAIN else self.sub_max_age_s
+    def age_s(self, rendition: RenditionName, *, is_event: bool = False) -> float | None:
+        """The limit of age of one stream, and of what events cover of it."""
+        age_s = self.max_age_s if rendition is RenditionName.MAIN else self.sub_max_age_s
+        if not is_event or self.event_max_age_s is None or age_s is None:
+            return age_s
+        return max(age_s, self.event_max_age_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +76,20 @@ class DiskUsage:
 
 
 class Candidate(NamedTuple):
-    """A segment, its place in time among those of all cameras, and the end from which it ages; ``None``: unknown."""
+    """A segment, its place in time among those of all cameras, and the end from which it ages; ``None``: unknown.
+
+    ``is_event``: an event covers it.
+    """
 
     segment: Segment
     order_90k: int
     ended_90k: int | None
+    is_event: bool = False
 
 
-def dated(segments: Sequence[Segment], later_90k: int | None, now_90k: int) -> list[Candidate]:
+def dated(
+    segments: Sequence[Segment], later_90k: int | None, now_90k: int, *, is_event: bool = False
+) -> list[Candidate]:
     """Date a stream's segments, which are in the order in which they were recorded.
 
     A segment cannot have begun after now, or before liveedge was made: then the clock was wrong, and it is as old as
@@ -91,7 +106,7 @@ def dated(segments: Sequence[Segment], later_90k: int | None, now_90k: int) -> l
     for segment, begun_90k in zip(segments, reversed(ages), strict=True):
         order_90k = max(order_90k, segment.start_90k if begun_90k is None else begun_90k)
         ended_90k = None if begun_90k is None else order_90k + segment.duration_90k
-        candidates.append(Candidate(segment, order_90k, ended_90k))
+        candidates.append(Candidate(segment, order_90k, ended_90k, is_event))
     return candidates
 
 
@@ -111,26 +126,85 @@ class AgeBudget:
         self._left[segment.stream] = self.left_90k(segment.stream, now_s) - segment.duration_90k, now_s
 
 
+@dataclass(slots=True)
+class _Selection:
+    """What is selected so far, and what is left then."""
+
+    limits: Mapping[str, CameraLimits]
+    disk: DiskUsage
+    used: dict[str, int]
+    free: int
+    selected: list[tuple[Segment, Reason]] = field(default_factory=list)
+
+    def limit_of(self, segment: Segment) -> CameraLimits:
+        return self.limits.get(segment.camera_id, CameraLimits())
+
+    def is_kept(self, candidate: Candidate) -> bool:
+        """Whether rule 5 is for it."""
+        return candidate.is_event and self.limit_of(candidate.segment).event_max_age_s is not None
+
+    def take(self, segment: Segment, reason: Reason) -> None:
+        self.selected.append((segment, reason))
+        self.used[segment.camera_id] = self.used.get(segment.camera_id, 0) - segment.size
+        self.free += segment.size
+
+    def take_for_space(self, candidates: Iterable[Candidate], spared: Set[str]) -> None:
+        """Rules 3 and 4. Nothing of ``spared`` cameras for their own limit, and with any, nothing for other limits."""
+        for segment, *_ in candidates:
+            max_bytes = self.limit_of(segment).max_bytes
+            has_too_much = max_bytes is not None and self.used.get(segment.camera_id, 0) > max_bytes
+            if has_too_much and segment.camera_id not in spared:
+                self.take(segment, Reason.CAMERA_BYTES)
+            elif spared:
+                continue
+            elif self.disk.max_bytes is not None and sum(self.used.values()) > self.disk.max_bytes:
+                self.take(segment, Reason.ALL_BYTES)
+            elif self.free < self.disk.min_free:
+                self.take(segment, Reason.FREE_BYTES)
+
+
+def is_anything_due(
+    oldest_90k: Mapping[RecordedStream, int],
+    limits: Mapping[str, CameraLimits],
+    disk: DiskUsage,
+    age_now_90k: int | None,
+) -> bool:
+    """Whether :func:`select_segments` may select something; nearly always it may not, and candidates need not be read.
+
+    ``oldest_90k`` is where the oldest segment of each stream begins, by its date.
+    """
+    if disk.free < disk.min_free or (disk.max_bytes is not None and sum(disk.used.values()) > disk.max_bytes):
+        return True
+    for stream, start_90k in oldest_90k.items():
+        limit = limits.get(stream.camera_id, CameraLimits())
+        max_age_s = limit.age_s(stream.rendition)
+        if limit.max_bytes is not None and disk.used.get(stream.camera_id, 0) > limit.max_bytes:
+            return True
+        if age_now_90k is not None and max_age_s is not None and start_90k < age_now_90k - seconds_90k(max_age_s):
+            return True
+    return False
+
+
 def select_segments(
     candidates: Iterable[Iterable[Candidate]],
     limits: Mapping[str, CameraLimits],
     disk: DiskUsage,
     age_now_90k: int | None,
     age_left_90k: Mapping[RecordedStream, float] = MappingProxyType({}),
+    incomplete: Set[str] = frozenset(),
 ) -> list[tuple[Segment, Reason]]:
     """The segments to delete. ``candidates`` are each stream's oldest ones, in the order of their recording.
 
     ``age_now_90k`` is ``None`` while the clock cannot be trusted; ``age_left_90k`` is the budget of streams that have
-    one.
+    one. ``incomplete`` are the cameras that have more that no event covers than is among the candidates: as long as
+    there is such, space is not taken from what events cover.
     """
-    used = dict(disk.used)
+    selection = _Selection(limits, disk, dict(disk.used), disk.free)
     age_left = dict(age_left_90k)
-    free = disk.free
-    selected: list[tuple[Segment, Reason]] = []
-    for segment, _, ended_90k in heapq.merge(*candidates, key=lambda candidate: candidate.order_90k):
-        limit = limits.get(segment.camera_id, CameraLimits())
-        max_age_s = limit.age_s(segment.rendition)
-        reason: Reason | None = None
+    left: tuple[list[Candidate], list[Candidate]] = [], []
+    for candidate in heapq.merge(*candidates, key=lambda candidate: candidate.order_90k):
+        segment, _, ended_90k, is_event = candidate
+        max_age_s = selection.limit_of(segment).age_s(segment.rendition, is_event=is_event)
         is_old = (
             age_now_90k is not None
             and ended_90k is not None
@@ -138,17 +212,11 @@ def select_segments(
             and ended_90k < age_now_90k - seconds_90k(max_age_s)
         )
         if is_old and age_left.get(segment.stream, 1) > 0:
-            reason = Reason.AGE
+            selection.take(segment, Reason.AGE)
             if segment.stream in age_left:
                 age_left[segment.stream] -= segment.duration_90k
-        elif limit.max_bytes is not None and used.get(segment.camera_id, 0) > limit.max_bytes:
-            reason = Reason.CAMERA_BYTES
-        elif disk.max_bytes is not None and sum(used.values()) > disk.max_bytes:
-            reason = Reason.ALL_BYTES
-        elif free < disk.min_free:
-            reason = Reason.FREE_BYTES
-        if reason is not None:
-            selected.append((segment, reason))
-            used[segment.camera_id] = used.get(segment.camera_id, 0) - segment.size
-            free += segment.size
-    return selected
+        else:
+            left[selection.is_kept(candidate)].append(candidate)
+    selection.take_for_space(left[False], frozenset())
+    selection.take_for_space(left[True], incomplete)
+    return selection.selected

@@ -1,7 +1,7 @@
 """RetentionJob: measures the disk every few seconds and deletes the segments that retention selects.
 
-A round costs a sum over the index and, per stream, a query for its oldest rows. Large deletions take several rounds, so
-that memory is bounded.
+A round costs a sum over the index and, where a limit is exceeded, a query per stream for its oldest rows. Large
+deletions take several rounds, so that memory is bounded.
 
 Before each pass the job reads the clocks for :class:`~hls.archive.clock_guard.ClockGuard`. While the wall clock cannot
 be trusted, nothing is deleted for its age; the limits of size and free space go on, by the order of recording.
@@ -25,9 +25,19 @@ from gateway.clock import Clock
 from gateway.errors import LiveedgeError, StorageError
 from hls.archive.clock_file import load_state, read_clocks, save_state, take_confirmation
 from hls.archive.clock_guard import EARLIEST_90K, ClockGuard, ClockState
+from hls.archive.event_cover import EventCover
 from hls.archive.index import SegmentIndex
 from hls.archive.recovery import remove_files
-from hls.archive.retention import AgeBudget, CameraLimits, Candidate, DiskUsage, Reason, dated, select_segments
+from hls.archive.retention import (
+    AgeBudget,
+    CameraLimits,
+    Candidate,
+    DiskUsage,
+    Reason,
+    dated,
+    is_anything_due,
+    select_segments,
+)
 from hls.archive.segment import RecordedStream, Segment
 
 log = logging.getLogger(__name__)
@@ -179,15 +189,26 @@ class RetentionJob:
         guard = await self.read_clocks()
         free, min_free = await self._measure()
         streams = await self._index.usage()
-        now_90k = max(self._clock.wall_90k(), guard.expected_90k)
-        candidates = [await self._candidates(each.stream, now_90k) for each in streams]
         used: Counter[str] = Counter()
         for each in streams:
             used[each.stream.camera_id] += each.size
         usage = DiskUsage(used, free, self._max_bytes, min_free)
+        limits = self._limits()
+        if not is_anything_due({each.stream: each.oldest_90k for each in streams}, limits, usage, guard.age_now_90k):
+            self.error = self._space_error(free)
+            return 0
+        now_90k = max(self._clock.wall_90k(), guard.expected_90k)
+        candidates: list[list[Candidate]] = []
+        incomplete: set[str] = set()
+        for each in streams:
+            for cover in (EventCover.NONE, EventCover.COVERED):
+                oldest = await self._index.oldest(each.stream.camera_id, BATCH_SIZE, each.stream.rendition, cover)
+                candidates.append(await self._candidates(each.stream, oldest, now_90k, cover))
+                if cover is EventCover.NONE and len(oldest) == BATCH_SIZE:
+                    incomplete.add(each.stream.camera_id)
         now_s = self._clock.monotonic()
         age_left = {each.stream: self._age_budget.left_90k(each.stream, now_s) for each in streams}
-        selected = select_segments(candidates, self._limits(), usage, guard.age_now_90k, age_left)
+        selected = select_segments(candidates, limits, usage, guard.age_now_90k, age_left, incomplete)
         if not selected:
             self.error = self._space_error(free)
             return 0
@@ -216,15 +237,16 @@ class RetentionJob:
             raise StorageError("files cannot be deleted; check that DATA_DIR can be written")
         return len(deleted)
 
-    async def _candidates(self, stream: RecordedStream, now_90k: int) -> list[Candidate]:
-        """The stream's segments that were recorded first, dated, without those that are being read."""
-        segments = await self._index.oldest(stream.camera_id, BATCH_SIZE, stream.rendition)
+    async def _candidates(
+        self, stream: RecordedStream, segments: Sequence[Segment], now_90k: int, cover: EventCover
+    ) -> list[Candidate]:
+        """Segments of a stream, dated, without those that are being read."""
         later_90k: int | None = None
         if segments and not EARLIEST_90K <= segments[-1].start_90k <= now_90k:
             later_90k = await self._index.start_after(stream, segments[-1].sequence, EARLIEST_90K, now_90k)
         return [
             candidate
-            for candidate in dated(segments, later_90k, now_90k)
+            for candidate in dated(segments, later_90k, now_90k, is_event=cover is EventCover.COVERED)
             if (stream.camera_id, candidate.segment.name) not in self._pins
         ]
 

@@ -16,15 +16,20 @@ Rules:
 3. The video is track 1 with a time scale of 90 kHz; :mod:`hls.archive.writer` writes it so.
 """
 
+import base64
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gateway.errors import StorageError
+from hls.archive.activity import Activity, ActivityMeter
+from hls.archive.baseline import Baseline
 from hls.archive.fragment import Fragment, add_fragment
 from hls.mp4.boxes import BOX_HEADER, Box
-from hls.mp4.init_segment import growing_head, init_id
-from hls.mp4.moof import FragmentBoxes, parse_moof
+from hls.mp4.init_segment import growing_head, init_id, read_comment
+from hls.mp4.moof import FragmentBoxes, parse_runs, summarize, video_frames
 
 MOOF_MAX_BYTES = 4 * 1024 * 1024
 """Our moofs have 4-16 bytes a sample and span half a second; a larger size field is garbage."""
@@ -35,6 +40,12 @@ FRAGMENT_MAX = 2**32 - 1
 
 INIT_MAX_BYTES = 1024 * 1024
 """Our init segments have about 1.5 kB; parameter sets cannot make one this large."""
+
+MOOV_MAX_BYTES = 64 * 1024 * 1024
+"""The index of a day at 60 frames a second."""
+
+SECONDS_MAX = 2 * 86_400
+"""No recording is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ class Scan:
     file_bytes: int
     is_closed: bool
     longest_gap_90k: int
+    activity: Activity
 
 
 def scan(path: Path) -> Scan:
@@ -76,6 +88,7 @@ def _scan(descriptor: int, path: Path) -> Scan:
     envelope_end = 0
     moof: tuple[Box, bytes] | None = None
     fragments: list[Fragment] = []
+    meter = ActivityMeter(Baseline())
     longest_gap_90k = whole_bytes = 0
     while (box := _box_at(descriptor, position, end, clip_mdat=moov is None)) is not None:
         position = box.end
@@ -85,22 +98,30 @@ def _scan(descriptor: int, path: Path) -> Scan:
         elif box.kind == b"moov" and moov is None:
             moov = box
             whole_bytes = box.end
+            meter = ActivityMeter(Baseline.unpack(_identity(descriptor, moov).get("activity")))
         elif box.kind == b"moof" and moov is not None and box.end - box.offset <= MOOF_MAX_BYTES:
             moof = (box, os.pread(descriptor, box.end - box.offset, box.offset))
         elif box.kind == b"mdat" and moof is not None:
-            about = parse_moof(moof[1])
+            runs = parse_runs(moof[1])
+            about = summarize(runs)
             if not _is_plausible(about, box.end - moof[0].offset, fragments):
                 break
             add_fragment(fragments, about, moof[0].offset, box.end - moof[0].offset)
             longest_gap_90k = max(longest_gap_90k, about.longest_gap_90k)
             whole_bytes = box.end
             moof = None
+            for frame in video_frames(runs):
+                meter.add(*frame)
         elif box.kind not in (b"ftyp", b"free"):
             break
     if moov is None or moov.end > INIT_MAX_BYTES:
         raise StorageError(f"{path} has no init segment: it is not a recording, or its first bytes are lost")
     head = growing_head(os.pread(descriptor, moov.offset, 0))
     final = _box_at(descriptor, envelope_end, file_bytes) if envelope_end else None
+    is_closed = final is not None and final.kind == b"moov"
+    activity = meter.finished() if fragments else meter.activity()
+    if final is not None and is_closed:
+        activity = replace(activity, sound=_sound(_identity(descriptor, final)))
     return Scan(
         head=head,
         init_size=moov.end,
@@ -108,9 +129,28 @@ def _scan(descriptor: int, path: Path) -> Scan:
         fragments=tuple(fragments),
         whole_bytes=whole_bytes,
         file_bytes=file_bytes,
-        is_closed=final is not None and final.kind == b"moov",
+        is_closed=is_closed,
         longest_gap_90k=longest_gap_90k,
+        activity=activity,
     )
+
+
+def _identity(descriptor: int, moov: Box) -> dict[str, Any]:
+    """What the tag of a ``moov`` says, see :func:`hls.archive.writer.identity`. Empty where it says nothing."""
+    if moov.end - moov.offset > MOOV_MAX_BYTES:
+        return {}
+    try:
+        values = json.loads(read_comment(os.pread(descriptor, moov.end - moov.offset, moov.offset)) or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _sound(identity: dict[str, Any]) -> bytes:
+    try:
+        return base64.b64decode(identity.get("sound", ""), validate=True)[:SECONDS_MAX]
+    except (ValueError, TypeError):
+        return b""
 
 
 def _is_plausible(about: FragmentBoxes, size: int, before: list[Fragment]) -> bool:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
-from gateway.errors import NotFoundError
+from hls.archive.activity import Activity
+from hls.archive.disk_error import read_error
 from hls.archive.fragment import Fragment
 
 SUB_SUFFIX = "_sub"
@@ -65,6 +66,7 @@ class EndReason(StrEnum):
     PACKETS_LOST = "packets_lost"
     CLOCK_STEPPED = "clock_stepped"
     STOPPED = "stopped"
+    EVENT_ENDED = "event_ended"
     DISK_FAILED = "disk_failed"
     CRASHED = "crashed"
 
@@ -73,11 +75,12 @@ class EndReason(StrEnum):
 class Segment:
     """One archive segment, as a row of the index.
 
-    ``size`` is in bytes on disk. ``continues``: its first frame directly follows the last one of the stream's
-    segment before. ``sequence`` and ``discontinuities`` number its first HLS segment within all recordings of the
-    stream (RFC 8216 §4.3.3.2, §4.3.3.3), so that a playlist's numbers do not depend on where it begins. ``head`` are
-    the first bytes of the init segment as they stood while the file grew, ``init_size`` is the length of all of it,
-    and ``init_id`` the same for files whose tracks are described by the same bytes.
+    ``size`` is in bytes on disk. ``continues``: its first frame directly follows the last one of the stream's segment
+    before. ``sequence`` and ``discontinuities`` number its first HLS segment within all recordings of the stream (RFC
+    8216 §4.3.3.2, §4.3.3.3), so that a playlist's numbers do not depend on where it begins. ``head`` are the first
+    bytes of the init segment as they stood while the file grew, ``init_size`` is the length of all of it, and
+    ``init_id`` the same for files whose tracks are described by the same bytes. ``activity`` is that of a segment that
+    was written or read from its file just now, and ``None`` of one that comes from the index.
     """
 
     camera_id: str
@@ -107,6 +110,7 @@ class Segment:
     sha256: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     rendition: RenditionName = RenditionName.MAIN
+    activity: Activity | None = field(default=None, compare=False, repr=False)
 
     @property
     def stream(self) -> RecordedStream:
@@ -185,9 +189,9 @@ def segment_path(data_dir: Path, camera_id: str, name: str) -> Path:
 
 
 def read_init(path: Path, segment: Segment) -> bytes:
-    """A segment's init segment as it stood while the file grew. Raises :class:`~gateway.errors.NotFoundError`."""
+    """A segment's init segment as it stood while the file grew. Raises ``NotFoundError`` and ``StorageError``."""
     try:
         with path.open("rb") as file:
             return segment.head + file.read(segment.init_size)[len(segment.head) :]
     except OSError as error:
-        raise NotFoundError(f"the file of segment {segment.name} cannot be read: {error.strerror}") from None
+        raise read_error(path, error) from None

@@ -13,20 +13,23 @@ Rules:
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gateway.camera import Camera
 from gateway.camera_settings import CameraSettings, RecordMode, RenditionName
-from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, to_rfc3339
+from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, seconds_90k, to_rfc3339
 from gateway.errors import LiveedgeError, NotFoundError, StorageError
 from gateway.latency import latency_histogram, remove_series
 from gateway.rendition import Rendition
 from gateway.service import CaptureService
 from gateway.session import SessionState
+from hls.archive import activity_table
 from hls.archive.data_dir import DataDirLock, check_data_dir, close_to_others, lock_data_dir, unlock_data_dir
+from hls.archive.event_cover import DEFAULT_ROLLS, Rolls
+from hls.archive.event_gate import Span
 from hls.archive.index import SegmentIndex
 from hls.archive.index_sync import INDEX_INTERVAL_S, IndexSync
 from hls.archive.metadata import MetadataExtractor, PostProcessor, load_extractor
@@ -66,16 +69,18 @@ class Archive:
         url = settings.database_url
         self.data_dir: Path = settings.data_dir
         self.index = SegmentIndex(self.data_dir, url.get_secret_value() if url else None, clock)
+        self.index.table.rolls_of = self._rolls
         self.recovery: Recovery | None = None
         """What the last start repaired."""
         self.service = service
-        self._clock = clock
+        self.clock = self._clock = clock
         self._parts_of = parts_of if parts_of is not None else self._parts_of_hub
         self.sync_s = latency_histogram(
             "liveedge_archive_fsync_seconds", "How long the disk takes to keep a fragment", ["camera", "rendition"]
         )
         self._recorders: dict[RecordedStream, StreamRecorder] = {}
         self._starting: dict[RecordedStream, asyncio.Task[None]] = {}
+        self._event_spans: dict[str, Sequence[Span]] = {}
         self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
         self._lock: DataDirLock | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,9 +98,9 @@ class Archive:
             settings.archive_min_free_bytes,
             self._check_data_dir,
         )
-        self._post_processor = PostProcessor(self.data_dir, self.index, self.extractors, self.pin)
+        self.post_processor = PostProcessor(self.data_dir, self.index, self.extractors, self.pin)
         self.index_sync = IndexSync(
-            self.data_dir, self.index, self._executor, self._recorders, self._check_data_dir, self._post_processor.wake
+            self.data_dir, self.index, self._executor, self._recorders, self._check_data_dir, self.post_processor.wake
         )
 
     # --- lifetime
@@ -125,7 +130,7 @@ class Archive:
         self._tasks = [
             asyncio.create_task(self.index_sync.run(), name="archive-index"),
             asyncio.create_task(self.retention_job.run(), name="archive-retention"),
-            asyncio.create_task(self._post_processor.run(), name="archive-metadata"),
+            asyncio.create_task(self.post_processor.run(), name="archive-metadata"),
         ]
         for camera in self.service.cameras.values():
             self.add_camera(camera)
@@ -155,10 +160,33 @@ class Archive:
             if needs_new_recorder(before.rendition(name), camera.settings.rendition(name)):
                 await self._remove(RecordedStream(camera.id, name))
         self.add_camera(camera)
+        for recorder in self._of(camera.id):
+            if recorder.gate is not None:
+                recorder.gate.set_pre_roll(recording_settings(camera.settings).pre_roll)
 
     async def remove_camera(self, camera_id: str) -> None:
         """Finish the camera's segments and stop recording. The recordings stay."""
         await asyncio.gather(*(self._remove(RecordedStream(camera_id, name)) for name in RenditionName))
+
+    def set_event_spans(self, camera_id: str, spans: Sequence[Span]) -> None:
+        """What events want of a camera that is recorded on events: disjoint spans of the wall clock, in order.
+
+        What is in memory of them is recorded at once, and what comes of them is recorded too.
+        """
+        if spans:
+            self._event_spans[camera_id] = spans
+        else:
+            self._event_spans.pop(camera_id, None)
+        for recorder in self._of(camera_id):
+            if recorder.gate is not None:
+                recorder.gate.set_spans(spans)
+
+    def settled_90k(self, camera_id: str) -> int | None:
+        """All that is to be recorded of a camera from before this moment is on the disk; ``None`` without a recorder.
+
+        That of its main stream, if that is recorded.
+        """
+        return next((recorder.settled_90k for recorder in self._of(camera_id)), None)
 
     def _add(self, rendition: Rendition) -> None:
         stream = RecordedStream(rendition.camera_id, rendition.name)
@@ -183,7 +211,10 @@ class Archive:
             is_live=lambda: rendition.session.state is SessionState.LIVE,
             on_progress=self._on_progress,
             clock=self._clock,
+            pre_roll_s=settings.pre_roll if rendition.settings.record is RecordMode.EVENTS else None,
         )
+        if recorder.gate is not None:
+            recorder.gate.set_spans(self._event_spans.get(stream.camera_id, ()))
         self._recorders[stream] = recorder
         self._starting[stream] = asyncio.create_task(self._start_recorder(recorder), name=f"record-{stream.label}")
 
@@ -210,11 +241,12 @@ class Archive:
         while True:
             try:
                 newest = await self.index.newest(*recorder.stream)
+                baseline = await self.index.call(activity_table.baseline, recorder.stream)
                 break
             except LiveedgeError as error:
                 self.index_sync.error = str(error)
                 await asyncio.sleep(INDEX_INTERVAL_S)
-        recorder.start(SequenceNumbers.after(newest))
+        recorder.start(SequenceNumbers.after(newest), baseline)
 
     # --- state
 
@@ -335,18 +367,26 @@ class Archive:
     def _parts_of_hub(self, rendition: Rendition) -> PartSource:
         return HubParts(rendition.hub, self._clock)
 
+    def _rolls(self, camera_id: str) -> Rolls:
+        camera = self.service.cameras.get(camera_id)
+        settings = recording_settings(camera.settings) if camera is not None else None
+        if settings is None:
+            return DEFAULT_ROLLS
+        return Rolls(seconds_90k(settings.pre_roll), seconds_90k(settings.post_roll))
+
     def _limits(self) -> Mapping[str, CameraLimits]:
         limits = {}
         for camera in self.service.cameras.values():
             settings = recording_settings(camera.settings)
             max_age_s, sub_max_age_s = settings.archive_max_age, settings.archive_sub_max_age
             sub_max_age_s = max_age_s if sub_max_age_s is None else sub_max_age_s
-            limits[camera.id] = CameraLimits(max_age_s, settings.archive_max_bytes, sub_max_age_s)
+            max_bytes, event_max_age_s = settings.archive_max_bytes, settings.archive_event_max_age
+            limits[camera.id] = CameraLimits(max_age_s, max_bytes, sub_max_age_s, event_max_age_s)
         return limits
 
     def _on_progress(self, recorder: StreamRecorder) -> None:
         self.index_sync.on_progress(recorder)
-        if recorder.status().error is not None:
+        if recorder.error is not None:
             self.retention_job.wake()
 
     def _check_data_dir(self) -> None:

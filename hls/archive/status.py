@@ -8,6 +8,18 @@ from hls.archive.clock_guard import ClockFault
 from hls.archive.disk_error import DiskFault
 
 
+class PreRollStatus(BaseModel):
+    """What is in memory of a stream that is recorded on events, until one wants it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float = Field(default=0.0, description="0 while an event is being recorded")
+    bytes: int = 0
+    packets_dropped: int = Field(
+        default=0, description="packets that were dropped because those in memory have too many bytes"
+    )
+
+
 class RecorderStatus(BaseModel):
     """The state of the recording of one stream. ``lag_s``: how far the disk is behind the newest frame, in seconds."""
 
@@ -27,6 +39,9 @@ class RecorderStatus(BaseModel):
     unindexed_dropped: int = Field(
         default=0,
         description="finished segments that the next start adds to the index, because too many waited for it",
+    )
+    pre_roll: PreRollStatus | None = Field(
+        default=None, description="null unless the stream is recorded on events (`record = events`)"
     )
     error: str | None = None
     disk_fault: DiskFault | None = Field(

@@ -17,12 +17,17 @@ Rules:
 5. After a failure the file ends with its last complete fragment, and the writer cannot be used again.
 6. A sample lasts until the next one of its track. The last one of a fragment is written with its own duration if the
    next one is not known yet: the next fragment has its own start, and the final index says the right duration.
-7. There is no edit list, so both tracks begin at 0. Where audio comes later than video, its first sample lasts longer.
-8. The first frame is marked as a keyframe, also where the camera sends none: players need a sync sample to begin with.
+7. There is no edit list, so both tracks begin at 0. Where audio comes later than video, silence comes before it, and
+   less than a frame of that is a longer first sample. Sound that is heard for the first time within
+   :data:`SOUND_BEGINS_MAX_S` of a file is a track of it: the init segment has room to say so. Silence of all the time
+   before is in the fragment in which it begins, so that players find both tracks from the beginning on.
+8. A file that somebody removes or moves while it grows is a failure, noticed within :data:`PLACE_CHECK_S`: what is
+   written then is in no folder. Some file systems show a file only when it is closed; there it goes unnoticed.
+9. The first frame is marked as a keyframe, also where the camera sends none: players need a sync sample to begin with.
 """
 
+import base64
 import contextlib
-import errno
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -33,10 +38,15 @@ from typing import Any
 from prometheus_client import Histogram
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
-from gateway.media import StreamInfo
+from gateway.errors import StorageError
+from gateway.media import AudioInfo, StreamInfo
+from hls.archive.activity import Activity, ActivityMeter
+from hls.archive.baseline import NOTHING_LEARNED, Baseline
 from hls.archive.data_dir import make_private_dir
+from hls.archive.durable import sync_data, sync_folder
 from hls.archive.fragment import Fragment, FragmentBorders, add_fragment
 from hls.archive.segment import EndReason, Segment, SegmentState
+from hls.mp4.audio import AAC_FRAME, silent_frame
 from hls.mp4.boxes import find_box
 from hls.mp4.fragments import AUDIO_TRACK_ID, VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack, Sample, fragment_pieces
 from hls.mp4.init_segment import closed_head, comment_tag, init_id, read_tracks, recording_init
@@ -48,8 +58,17 @@ from hls.settings import FsyncMode
 FSYNC_INTERVAL_S = 5.0
 """``ARCHIVE_FSYNC=interval``: the longest loss at a power cut, for a fraction of the disk's work."""
 
+START_TOLERANCE_90K = CLOCK_RATE // 4
+"""What a segment's start may be late by: the jitter of a network does not move it."""
+
+PLACE_CHECK_S = 2.0
+"""How often the file is looked for in its folder, in seconds."""
+
 STEP_MAX = 2**31
 """A longer time between two samples, or between decoding and presentation, does not fit into a fragment's fields."""
+
+SOUND_BEGINS_MAX_S = 600
+"""Of later sound, the silence before it would make a fragment too large."""
 
 IOV_MAX = 1024
 """Pieces that one call may write (``sysconf(_SC_IOV_MAX)`` on Linux)."""
@@ -59,7 +78,8 @@ IDENTITY_KEY = "comment"
 
 
 class SegmentWriter:
-    """See the module. ``segment`` has name, start and numbers; ``sync_s`` observes the seconds that each sync took.
+    """See the module. ``segment`` has name, start and numbers; ``sync_s`` observes the seconds that each sync took;
+    ``baseline`` is that of the activity of the file before.
 
     Raises ``FileExistsError`` if the name is taken, and PyAV's errors if MP4 cannot have the stream.
     """
@@ -72,6 +92,7 @@ class SegmentWriter:
         fsync: FsyncMode,
         sync_s: Histogram | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        baseline: Baseline = NOTHING_LEARNED,
     ) -> None:
         self.path = path
         self.info = info
@@ -82,9 +103,16 @@ class SegmentWriter:
         self._clock = clock
         self._fsync = fsync
         self._synced_at_s = self._clock.monotonic()
-        self._muxer = FragmentMuxer(info)
-        self._tag = json.dumps(identity(segment), separators=(",", ":"))
-        self._init = init = recording_init(self._muxer.init, self._tag)
+        self._baseline = baseline = baseline.rounded()
+        self._meter = ActivityMeter(baseline)
+        self._activity: Activity | None = None
+        """Of the whole file, once it has ended."""
+        self._tag = _tag(identity(segment, baseline))
+        init = recording_init(FragmentMuxer(info).init, self._tag)
+        assert init is not None
+        self._init = init
+        self._writes_init = True
+        """Whether the file does not have it yet."""
         moov_box = find_box(init, b"moov")
         assert moov_box is not None
         head = init[: moov_box.offset]
@@ -94,6 +122,8 @@ class SegmentWriter:
         self._parts: list[PartSamples] = []
         """What is not on disk yet."""
         self._base_dts_90k = 0
+        self._was_in_place = False
+        self._place_checked_at_s = self._synced_at_s
         self._dts_90k: int | None = None
         """Of the last frame, in the camera's time."""
         self._audio_dts = -1
@@ -108,7 +138,7 @@ class SegmentWriter:
         self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640)
         try:
             if fsync is not FsyncMode.NEVER:
-                _sync_directory(path.parent)
+                sync_folder(path.parent)
         except BaseException:
             os.close(self._descriptor)
             path.unlink(missing_ok=True)
@@ -123,12 +153,37 @@ class SegmentWriter:
             size=self._size,
             frames=self._frames,
             longest_gap_90k=self._longest_gap_90k,
+            activity=self._meter.activity(),
         )
 
     @property
     def start(self) -> Segment:
         """The segment at its beginning: name, start and run."""
         return self._segment
+
+    def begins_by(self, start_90k: int) -> None:
+        """The segment began at this wall clock at the latest. Its name stays; the file says so when it is closed."""
+        if start_90k < self._segment.start_90k - START_TOLERANCE_90K:
+            self._segment = replace(self._segment, start_90k=start_90k)
+
+    def take_sound(self, part: PartSamples) -> bool:
+        """Have the sound that begins with ``part``, which is to be written next, in the file (rule 7). False if it is
+        no beginning of sound, or too late."""
+        audio = part.info.audio
+        if self.info.audio is not None or audio is None or part.info != replace(self.info, audio=audio):
+            return False
+        if part.dts_90k - self._base_dts_90k > SOUND_BEGINS_MAX_S * CLOCK_RATE:
+            return False
+        init = recording_init(FragmentMuxer(part.info).init, self._tag, len(self._init))
+        if init is None:
+            return False
+        self._write_fragment()
+        self.info, self._init, self._writes_init = part.info, init, True
+        self._tables[AUDIO_TRACK_ID] = _tables(part.info, init)[AUDIO_TRACK_ID]
+        self._segment = replace(
+            self._segment, init_id=init_id(init), audio_codec=audio.codec, audio_codec_string=audio.codec_string
+        )
+        return True
 
     def write(self, part: PartSamples) -> None:
         """Take the next part. Raises ``OSError``, and ``ValueError`` for video that MP4 cannot have."""
@@ -158,7 +213,9 @@ class SegmentWriter:
         end = self._size
         head = closed_head(self._segment.head, end)
         # The index first, then the header that wraps the fragments: a crash in between leaves a valid file.
-        index = moov([table for table in self._tables.values() if table.sizes], 0, comment_tag(self._tag))
+        activity = self._finished_activity()
+        tag = comment_tag(_tag(identity(self._segment, self._baseline) | sound_identity(activity)))
+        index = moov([table for table in self._tables.values() if table.sizes], 0, tag)
         _write_at(self._descriptor, index, end)
         self._sync(force=True)
         _write_at(self._descriptor, head, 0)
@@ -167,11 +224,11 @@ class SegmentWriter:
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
         self._segment = replace(self._segment, state=SegmentState.CLOSED, end_reason=reason)
-        return replace(self.segment, size=end + len(index))
+        return replace(self.segment, size=end + len(index), activity=activity)
 
     def abandon(self) -> Segment:
         """Cut the file after its last complete fragment, as far as the disk permits. Never raises."""
-        segment = self.segment
+        segment = replace(self.segment, activity=self._finished_activity())
         try:
             if segment.size:
                 # A failed close may have written the header that needs the index which is cut off here.
@@ -185,6 +242,11 @@ class SegmentWriter:
             if not self.fragments:
                 self.path.unlink(missing_ok=True)
         return replace(segment, state=SegmentState.TRUNCATED, end_reason=EndReason.DISK_FAILED)
+
+    def _finished_activity(self) -> Activity:
+        if self._activity is None:
+            self._activity = self._meter.finished()
+        return self._activity
 
     def _write_fragment(self) -> None:
         """Write the collected parts to the disk, and then add them to :attr:`fragments`."""
@@ -200,13 +262,38 @@ class SegmentWriter:
         pieces = fragment_pieces(tracks, self._sequence)
         size = sum(map(len, pieces))
         offset = self._size or len(self._init)
+        if self._size and self._writes_init:
+            _write_at(self._descriptor, self._init, 0)
         _write_pieces(self._descriptor, pieces if self._size else [self._init, *pieces], self._size)
+        self._writes_init = False
         self._sync()
         self._size = offset + size
+        self._check_place()
         self._add_to_index(tracks)
         about = _summary(tracks)
         add_fragment(self.fragments, about, offset, size)
         self._frames += about.frames
+
+    def _check_place(self) -> None:
+        """Rule 8. Raises :class:`~gateway.errors.StorageError`."""
+        now_s = self._clock.monotonic()
+        if self._was_in_place and now_s - self._place_checked_at_s < PLACE_CHECK_S:
+            return
+        self._place_checked_at_s = now_s
+        if self.is_in_place():
+            self._was_in_place = True
+        elif self._was_in_place:
+            raise StorageError("its file was removed or moved while it was written; a new one begins")
+
+    def is_in_place(self) -> bool:
+        """Whether the file is in its folder, as far as is known."""
+        try:
+            os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            pass
+        return True
 
     def _video_samples(self, parts: Sequence[PartSamples]) -> list[Sample]:
         """The frames of parts in the file's time, each up to the next one."""
@@ -220,7 +307,7 @@ class SegmentWriter:
             )
         ]
         if not self._frames:
-            samples[0] = replace(samples[0], is_keyframe=True)
+            samples[0] = samples[0]._replace(is_keyframe=True)
         return samples
 
     def _audio_samples(self, parts: Sequence[PartSamples]) -> tuple[list[Sample], list[bytes]]:
@@ -240,13 +327,22 @@ class SegmentWriter:
                     continue
                 end = dts + sample.duration
                 if samples and samples[-1].dts + samples[-1].duration != dts:
-                    samples[-1] = replace(samples[-1], duration=dts - samples[-1].dts)
+                    samples[-1] = samples[-1]._replace(duration=dts - samples[-1].dts)
                 elif self._audio_dts < 0:
-                    dts = 0
+                    samples, data = self._silence(dts, self.info.audio)
+                    dts = samples[-1].dts + samples[-1].duration if samples else 0
                 self._audio_dts = dts
-                samples.append(Sample(coded, dts, dts, end - dts))
+                samples.append(Sample(coded, dts, dts, end - dts, level=sample.level))
                 data.append(coded)
         return samples, data
+
+    def _silence(self, until: int, audio: AudioInfo) -> tuple[list[Sample], list[bytes]]:
+        """Frames of silence from the beginning up to less than a frame before ``until``."""
+        silence = silent_frame(audio.sample_rate_hz, audio.channels)
+        if silence is None:
+            return [], []
+        samples = [Sample(silence, at, at, AAC_FRAME) for at in range(0, until - AAC_FRAME + 1, AAC_FRAME)]
+        return samples, [silence] * len(samples)
 
     def _add_to_index(self, tracks: Sequence[FragmentTrack]) -> None:
         """Add the samples of a fragment, whose media data end where the file ends at present."""
@@ -258,13 +354,19 @@ class SegmentWriter:
             for sample, size in zip(track.samples, track_sizes, strict=True):
                 table.add_sample(sample.dts, sample.duration, size, sample.pts - sample.dts, sample.is_keyframe)
             offset += sum(track_sizes)
+            if track.track_id == VIDEO_TRACK_ID:
+                for sample, size in zip(track.samples, track_sizes, strict=True):
+                    self._meter.add(sample.dts, size, sample.is_keyframe)
+            elif self.info.audio is not None:
+                for sample in track.samples:
+                    self._meter.add_sound(sample.dts // self.info.audio.sample_rate_hz, sample.level)
 
     def _sync(self, *, force: bool = False) -> None:
         if self._fsync is FsyncMode.NEVER:
             return
         now_s = self._clock.monotonic()
         if force or self._fsync is FsyncMode.ALWAYS or now_s - self._synced_at_s >= FSYNC_INTERVAL_S:
-            os.fdatasync(self._descriptor)
+            sync_data(self._descriptor)
             self._synced_at_s = now_s
             if self._sync_s is not None:
                 self._sync_s.observe(self._clock.monotonic() - now_s)
@@ -290,14 +392,24 @@ def _summary(tracks: Sequence[FragmentTrack]) -> FragmentBoxes:
     return FragmentBoxes(video[0].dts, sum(durations), len(video), video[0].is_keyframe, max(durations))
 
 
-def identity(segment: Segment) -> dict[str, Any]:
-    """The value of :data:`IDENTITY_KEY`."""
+def identity(segment: Segment, baseline: Baseline = NOTHING_LEARNED) -> dict[str, Any]:
+    """The value of :data:`IDENTITY_KEY`. ``baseline`` is that of its activity, at its beginning."""
     return {
         "camera": segment.camera_id,
         "start_90k": segment.start_90k,
         "run": segment.run,
         "continues": segment.continues,
+        "activity": baseline.pack(),
     }
+
+
+def sound_identity(activity: Activity) -> dict[str, str]:
+    """What the tag of a finished file has beside :func:`identity`: the levels of its sound, which no frame tells."""
+    return {"sound": base64.b64encode(activity.sound).decode()} if activity.sound else {}
+
+
+def _tag(values: dict[str, Any]) -> str:
+    return json.dumps(values, separators=(",", ":"))
 
 
 def _times(part: PartSamples) -> Iterable[tuple[int, int]]:
@@ -325,16 +437,3 @@ def _write_pieces(descriptor: int, pieces: Sequence[bytes], offset: int) -> None
             at += 1
         if written:
             views[at] = views[at][written:]
-
-
-def _sync_directory(path: Path) -> None:
-    """Sync a directory, where the file system knows what that is: CIFS and some of FUSE answer an error, and sync names
-    with their files."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EBADF):
-            raise
-    finally:
-        os.close(descriptor)

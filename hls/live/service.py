@@ -14,6 +14,8 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.service import CaptureService
 from hls.live.discontinuities import DiscontinuityNumbers
+from hls.live.multivariant import MultivariantPlaylist
+from hls.live.playlist import Rendered
 from hls.live.stream import RENEW_S, LiveStream
 from hls.live.window_state import WindowState, dump, load
 
@@ -52,6 +54,8 @@ class LiveService:
         self._states: dict[tuple[str, RenditionName], WindowState] = {}
         """What the process before has left, for the streams that begin."""
         self._streams: dict[str, dict[RenditionName, LiveStream]] = {}
+        self._playlists: dict[str, tuple[LiveStream, MultivariantPlaylist]] = {}
+        """By camera, each with its main stream."""
 
     @property
     def streams(self) -> list[LiveStream]:
@@ -88,6 +92,17 @@ class LiveService:
             stream = self._streams[camera_id][name]
         return stream
 
+    async def multivariant_playlist(self, camera_id: str, only: RenditionName | None = None) -> Rendered:
+        """A camera's multivariant playlist, of both streams or of one.
+
+        Raises as :class:`~hls.live.multivariant.MultivariantPlaylist`.
+        """
+        main = self.stream(camera_id)
+        found = self._playlists.get(camera_id)
+        if found is None or found[0] is not main:
+            found = self._playlists[camera_id] = main, MultivariantPlaylist(main, self._clock)
+        return await (found[1].get() if only is None else found[1].get_one(self.stream(camera_id, only)))
+
     async def start(self) -> None:
         """Read what earlier processes kept. Before the first camera is added."""
         await self._discontinuities.start(max(self._clock.wall_90k(), self._numbers_90k()))
@@ -96,6 +111,7 @@ class LiveService:
 
     async def remove_camera(self, camera_id: str) -> None:
         """Close the streams of a camera that was removed."""
+        self._playlists.pop(camera_id, None)
         for stream in self._streams.pop(camera_id, {}).values():
             stream.close()
 

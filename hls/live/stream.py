@@ -12,14 +12,13 @@ Rules:
    or a hinted part (rfc8216bis §6.2.5.2). Then :class:`~gateway.errors.UnavailableError` is raised.
 3. Requests that wait for the same thing wait together (:mod:`hls.live.waits`). The playlist is rendered once for all.
 4. A playlist's target durations never change, but a camera may be reconfigured. A window without a request in
-   ``RENEW_S`` is replaced when the camera's next run or stream begins, or its GOPs have become longer than the target
-   duration. The numbers continue.
+   ``RENEW_S`` is replaced when the camera's next run or stream begins, or its GOPs have become known, or
+   longer than the target duration. The numbers continue.
 5. While the camera is away, the playlist stands still. A player that was there before continues with it when the camera
    is back: its blocking reloads wait, and so does a plain reload, which is then answered with the playlist as it is,
    because ffmpeg ends at a 503. A new player gets the multivariant playlist when there is live video.
-6. Both renditions are variants of one multivariant playlist. What the sub stream is has to be known for that: where it
-   never had a segment, the playlist waits for one, at most :data:`SUB_READY_S`, and then not again for :data:`RETRY_S`.
-   Its media playlist starts the sub stream as that of an on-demand camera does. Each media playlist reports the other.
+6. Both renditions are variants of one multivariant playlist (:mod:`hls.live.multivariant`), and each media playlist
+   reports the other. That of the sub stream starts it as that of an on-demand camera does.
 7. A playlist is *abandoned* when it stands still and there was no request for ``HOLD_S``. Then nobody gets it before
    there is live video, and its segments are discarded when their lifetime is over.
 8. Where players are when the gateway stops, its next process goes on with the playlist (:mod:`hls.live.window_state`).
@@ -33,12 +32,13 @@ from collections.abc import Callable, Hashable
 from gateway.camera_settings import RenditionName
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NegotiationError, NotFoundError, UnavailableError
+from gateway.hold import Hold
 from gateway.media import Packet, StreamInfo
-from gateway.rendition import Hold, Rendition
+from gateway.rendition import Rendition
 from gateway.session import SessionState
 from hls.live.counters import LiveCounters
 from hls.live.discontinuities import DiscontinuityNumbers
-from hls.live.playlist import LIVE_NAME, SUB_LIVE_NAME, Rendered, Variant, multivariant, rendition_report
+from hls.live.playlist import LIVE_NAME, SUB_LIVE_NAME, Rendered, Variant, rendition_report
 from hls.live.waits import Waits
 from hls.live.window import LiveWindow
 from hls.live.window_state import WindowState
@@ -52,14 +52,8 @@ HOLD_S = 10.0
 READY_S = 10.0
 """A camera needs a second to connect and a GOP for its first segment. After this long the viewer gets an error."""
 
-SUB_READY_S = 4.0
-"""A sub stream with keyframes every 2 s has a segment by then. A player of the main stream waits no longer for it."""
-
 RENEW_S = 60.0
 """A player without a request for a minute has ended, or will start again."""
-
-RETRY_S = 60.0
-"""How long a sub stream that gave no segment is not waited for again."""
 
 
 class LiveStream:
@@ -83,10 +77,6 @@ class LiveStream:
         self.window = self._new_window(max(clock.wall_90k(), numbers_90k()), state=kept)
         self._variant: Variant | None = None
         """The newest that was known."""
-        self._sub_missing_at_s = float("-inf")
-        """When a multivariant playlist last waited for the sub stream in vain."""
-        self._multivariant: tuple[object, Rendered] | None = None
-        """The newest one, and what it was made of."""
         self._waits = Waits()
         self._hold: Hold[Rendition] | None = None
         self._is_abandoned = False
@@ -137,47 +127,30 @@ class LiveStream:
 
     # --- requests
 
-    async def multivariant_playlist(self) -> Rendered:
-        """The multivariant playlist of both renditions. Call it of the main one.
-
-        Raises :class:`~gateway.errors.UnavailableError` if there is no video soon, and ``NegotiationError`` for video
-        that HLS cannot have.
-        """
-        self._check_codec()
-        self._on_request()
-        learning = self._learn_sub()
-        try:
-            if not self.window.is_playable:
-                await self._require("playable", lambda: self.window.is_playable, READY_S, is_first=True)
-            if learning is not None and not await learning:
-                self._sub_missing_at_s = self._clock.monotonic()
-        finally:
-            if learning is not None:
-                learning.cancel()
-        variants = [(variant, name) for variant, name in ((self.variant, LIVE_NAME), self._sub_variant()) if variant]
-        if self._multivariant is None or self._multivariant[0] != variants:
-            self._multivariant = variants, Rendered(multivariant(variants))
-        return self._multivariant[1]
-
     @property
     def variant(self) -> Variant | None:
         """What the stream is, or was when it was last captured; ``None`` before the first segment."""
         self._variant = self.window.variant() or self._variant
         return self._variant
 
-    def _sub_variant(self) -> tuple[Variant | None, str]:
-        return (self.other.variant if self.other is not None else None), SUB_LIVE_NAME
+    @property
+    def is_closed(self) -> bool:
+        """Whether its camera or stream was removed."""
+        return self._closed
 
-    def _learn_sub(self) -> asyncio.Task[bool] | None:
-        """Start the sub stream, if it is not known yet what it is: whether that was learned in time."""
-        sub = self.other
-        if sub is None or sub.variant is not None or sub.rendition.session.state is SessionState.FAILED:
-            return None
-        if self._clock.monotonic() - self._sub_missing_at_s < RETRY_S:
-            return None
-        sub._on_request()
-        waiting = sub._wait("variant", lambda: sub.variant is not None, SUB_READY_S)
-        return asyncio.create_task(waiting, name=f"learn-sub-{sub.rendition.camera_id}")
+    @property
+    def refusal(self) -> str | None:
+        """Why its video cannot be in a playlist; ``None``: it can, as far as known."""
+        info = self.rendition.hub.info
+        return refusal(info, self.rendition.label, "HLS") if info is not None else None
+
+    def request(self) -> None:
+        """Keep the camera captured for a while, as a request does."""
+        self._on_request()
+
+    async def wait_until_playable(self, timeout_s: float) -> bool:
+        """Wait for what a new player needs. Returns whether it is there."""
+        return self.window.is_playable or await self._wait("playable", lambda: self.window.is_playable, timeout_s)
 
     async def media_playlist(self, msn: int | None = None, part: int | None = None, *, delta: bool = False) -> Rendered:
         """The media playlist, as soon as it has the requested part.
@@ -212,10 +185,8 @@ class LiveStream:
         return data
 
     def _check_codec(self) -> None:
-        info = self.rendition.hub.info
-        why = refusal(info, self.rendition.label, "HLS") if info is not None else None
-        if why is not None:
-            raise NegotiationError(why, ("webrtc", "mjpeg"))
+        if self.refusal is not None:
+            raise NegotiationError(self.refusal, ("webrtc", "mjpeg"))
 
     def _has_playlist(self) -> bool:
         return self.window.targets is not None and not self._is_abandoned
@@ -255,6 +226,7 @@ class LiveStream:
             counters=self.counters,
             least_target_s=self._target_of_other_s,
             is_heard=lambda: self._hold is not None or self._recorded.has_sink,
+            is_awaited=lambda: self._hold is not None,
             state=state,
         )
 
@@ -262,7 +234,7 @@ class LiveStream:
         is_new = packet.run != self._run or (packet.info is not self._info and packet.info != self._info)
         self._run, self._info = packet.run, packet.info
         now_s = self._clock.monotonic()
-        is_due = is_new or (packet.is_keyframe and packet.is_video and self.window.is_target_too_short)
+        is_due = is_new or (packet.is_keyframe and packet.is_video and self.window.has_better_targets)
         if is_due and self.window.targets is not None and now_s - self._last_request_s > RENEW_S:
             self._variant = self.window.variant() or self._variant
             self.window = self._new_window(self._clock.wall_90k(), after=self.window)

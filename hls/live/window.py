@@ -66,8 +66,8 @@ class LiveWindow:
 
     ``after`` is the window of the same camera that this one replaces: the numbers continue after its numbers, whatever
     the clock says. ``least_target_s`` is called once: the target duration is at least that.
-    ``is_heard`` as in :class:`~hls.mp4.audio.AudioTrack`. ``state`` is that of the window of an earlier process, which
-    this one goes on with.
+    ``is_heard`` as in :class:`~hls.mp4.audio.AudioTrack`. ``is_awaited``: whether a viewer waits for the playlist.
+    ``state`` is that of the window of an earlier process, which this one goes on with.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class LiveWindow:
         max_bytes: int = MAX_BYTES,
         least_target_s: Callable[[], int] = lambda: 0,
         is_heard: Callable[[], bool] = lambda: True,
+        is_awaited: Callable[[], bool] = lambda: True,
         state: WindowState | None = None,
     ) -> None:
         self.version = 0
@@ -94,18 +95,21 @@ class LiveWindow:
         self._discontinuities = 0
         self._longest_gop_90k = 0
         if after is not None:
-            self._longest_gop_90k = after._longest_gop_90k
-            if after._segmenter is not None:
-                self._longest_gop_90k = max(self._longest_gop_90k, after._segmenter.longest_gop_90k)
+            self._longest_gop_90k = after._known_gop_90k
             self._next_msn = max(self._next_msn, after._next_msn)
             self._first_discontinuity = max(self._first_discontinuity, after.newest_discontinuity + 1)
         self._least_target_s = least_target_s
         self._is_heard = is_heard
+        self._is_awaited = is_awaited
+        self._is_guess = False
+        """Whether the target duration was chosen without knowing a GOP."""
         self._next_part = 0
         self._now_s = 0.0
         self._probe: TargetDurationProbe | None = None
         self._probed: list[Packet] = []
         self._probed_targets: TargetDurations | None = None
+        self._has_changed = False
+        """Whether the stream of this run has changed while it was measured."""
         self._probed_bytes = 0
         self._segmenter: Segmenter | None = None
         self._last: LiveSegment | None = None
@@ -128,7 +132,7 @@ class LiveWindow:
             first_discontinuity=self._first_discontinuity,
             discontinuities=self._discontinuities,
             discontinuities_removed=self._buffer.discontinuities_removed,
-            longest_gop_90k=max(self._longest_gop_90k, self._segmenter.longest_gop_90k),
+            longest_gop_90k=self._known_gop_90k,
         )
         return WindowState(self.targets, numbers, self._segmenter.end, tuple(self._buffer.segments), now_s)
 
@@ -192,11 +196,23 @@ class LiveWindow:
         return segmenter is None or segmenter.is_interrupted or self._now_s >= segmenter.stalls_at_s
 
     @property
-    def is_target_too_short(self) -> bool:
-        """Whether GOPs have become longer than the target duration, or frames than parts, so that others are better."""
-        if self.targets is None or self._segmenter is None or self.targets.target_duration_s >= MAX_TARGET_S:
+    def has_better_targets(self) -> bool:
+        """Whether others are better: GOPs have become longer than the target duration, or known, or frames long."""
+        segmenter = self._segmenter
+        if self.targets is None or segmenter is None or self.targets.target_duration_s >= MAX_TARGET_S:
             return False
-        return self._segmenter.longest_gop_90k > self.targets.segment_max_90k or not self._segmenter.lists_parts
+        is_known_now = self._is_guess and segmenter.longest_whole_gop_90k > 0
+        is_too_short = segmenter.longest_gop_90k > self.targets.segment_max_90k
+        return is_known_now or is_too_short or not segmenter.lists_parts
+
+    @property
+    def _known_gop_90k(self) -> int:
+        """The longest GOP of the camera. One that a loss has cut short is none, unless it was too long already."""
+        if self._segmenter is None:
+            return self._longest_gop_90k
+        known_90k = max(self._longest_gop_90k, self._segmenter.longest_whole_gop_90k)
+        longest_90k = self._segmenter.longest_gop_90k
+        return max(known_90k, longest_90k) if longest_90k > self._segmenter.targets.segment_max_90k else known_90k
 
     @property
     def lifetime_s(self) -> int:
@@ -283,8 +299,11 @@ class LiveWindow:
 
     def _feed_probe(self, packet: Packet, now_s: float) -> None:
         """Keep the first packets until the target durations are known, then feed them to the segmenter."""
-        is_discontinuity = self._probed and (packet.run != self._probed[0].run or packet.info != self._probed[0].info)
-        if is_discontinuity or self._probed_bytes > PROBE_MAX_BYTES:
+        first = self._probed[0] if self._probed else packet
+        is_change = packet.info != first.info and not self._has_changed
+        if packet.run != first.run or is_change or self._probed_bytes > PROBE_MAX_BYTES:
+            # The second change is taken for a habit.
+            self._has_changed = is_change
             self.counters.packets_dropped += sum(each.is_video for each in self._probed)
             self._probe, self._probed, self._probed_bytes = None, [], 0
             self._probed_targets = None
@@ -296,12 +315,14 @@ class LiveWindow:
         self._probed.append(packet)
         self._probed_bytes += len(packet.data)
         if self._probed_targets is None and packet.is_video:
-            self._probed_targets = self._probe.add(packet)
+            is_awaited = self._is_awaited() or self._probed_bytes > PROBE_MAX_BYTES // 2
+            self._probed_targets = self._probe.add(packet, is_awaited=is_awaited)
         targets = self._probed_targets
         if targets is None or self._waits_for_sound():
             return
         self.targets = replace(targets, target_duration_s=max(targets.target_duration_s, self._least_target_s()))
         targets = self.targets
+        self._is_guess = self._probe.is_guess
         self._segmenter = segmenter = Segmenter(targets, self.counters, is_heard=self._is_heard)
         probed, self._probed = self._probed, []
         segmenter.has_audio = any(not each.is_video for each in probed)

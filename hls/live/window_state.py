@@ -19,8 +19,8 @@ from gateway.media import StreamInfo
 from hls.live.segment import LivePart, LiveSegment
 from hls.mp4.fragments import FragmentMuxer
 from hls.parts.part import Part
-from hls.parts.segmenter import TimelineEnd
 from hls.parts.target_duration import TargetDurations
+from hls.parts.timeline_end import TimelineEnd
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ Rules:
    inserted before a later one. A frame for a time that is already filled is dropped.
 3. Audio may be ``LAG_MAX_S`` later than video. After that, silence fills the time up to the video until audio returns.
 4. Decoder and encoder errors are counted, and treated as missing audio.
-5. Audio that is always later than that, because the camera sends a second of it at once, is moved by as much as it is
-   late, :data:`SHIFT_MAX_S` at most: it is heard late and not never. It is moved back once it is early.
-6. Audio is transcoded when a part takes it, all packets since the last part at once. While nobody hears it, it is
+   Sound that is always late has been moved before (:mod:`gateway.capture.sound_delay`).
+5. Audio is transcoded when a part takes it, all packets since the last part at once. While nobody hears it, it is
    silence instead.
 """
 
@@ -35,19 +34,6 @@ JITTER_S = 0.08
 
 LAG_MAX_S = 0.4
 """Less than the three parts that a player stays behind the live edge; later audio would be missing there."""
-
-SHIFT_MAX_S = 2.5
-"""Twice what cameras send at once. Sound that is later has another fault."""
-
-LATE_TRIAL_S = 1.0
-LATE_TRIALS = 3
-LATE_SHARE = 10
-"""Rule 5: sound is always late if a tenth of it was, so many times in a row for so long. What catches up after a stall
-is late once or twice."""
-
-EARLY_TRIAL_S = 10.0
-EARLY_S = 0.3
-"""Rule 5: moved sound is early if it is ahead of video by this much, all the time, for so long."""
 
 BATCH_MAX_PACKETS = 64
 """Packets that wait to be transcoded together, at most: more than a part or a fragment of 0.5 s has."""
@@ -88,7 +74,7 @@ def _transcoded_audio(source: AudioInfo) -> AudioInfo | None:
 
 
 @lru_cache(maxsize=64)
-def _silent_frame(sample_rate_hz: int, channels: int) -> bytes | None:
+def silent_frame(sample_rate_hz: int, channels: int) -> bytes | None:
     """An AAC frame of silence; ``None`` if the encoder does not support the rate, so that the track keeps its gaps."""
     try:
         encoder = AudioEncoder(
@@ -123,6 +109,7 @@ class _Frame:
     at: int
     data: bytes
     samples: int
+    level: int = 0
 
 
 class AudioTrack:
@@ -155,14 +142,6 @@ class AudioTrack:
         """Packets to be transcoded, each with its time: at most :data:`BATCH_MAX_PACKETS`."""
         self._is_missing = False
         self._is_aligned = False
-        self._shift = 0
-        """By how much sound is moved, in samples: rule 5."""
-        self._tried = self._late = self._latest = 0
-        """Of this trial: samples that came, how many of them were late, and the most that a frame was late by."""
-        self._trial_start = self._next
-        self._late_trials = 0
-        self._early_since: int | None = None
-        self._least_early = 0
 
     def feed(self, packet: Packet) -> None:
         """Take the camera's next audio packet of this run."""
@@ -189,19 +168,21 @@ class AudioTrack:
             self._is_aligned = False
         if self._is_missing:
             self._fill(until)
-        self._end_trial(until)
-        self._move_back(until)
         taken: list[Sample] = []
         while self._frames and self._frames[0].at < until:
             frame = self._frames.popleft()
-            taken.append(Sample(frame.data, frame.at, frame.at, frame.samples))
+            taken.append(Sample(frame.data, frame.at, frame.at, frame.samples, level=frame.level))
         return taken
 
     def waiting(self, until_90k: int) -> list[Sample]:
         """The frames that :meth:`take` would return now, without silence; they stay."""
         self._transcode()
         until = self._position(until_90k)
-        return [Sample(frame.data, frame.at, frame.at, frame.samples) for frame in self._frames if frame.at < until]
+        return [
+            Sample(frame.data, frame.at, frame.at, frame.samples, level=frame.level)
+            for frame in self._frames
+            if frame.at < until
+        ]
 
     def _transcode(self) -> None:
         """Transcode what waits."""
@@ -215,56 +196,26 @@ class AudioTrack:
                 self.counters.decode_errors += 1
                 continue
             for position, data in encoded:
-                self._add(position + self.offset, data, 0)
+                self._add(position + self.offset, data, 0, self._transcoder.level)
 
-    def _add(self, at: int, data: bytes, duration_90k: int) -> None:
+    def _add(self, at: int, data: bytes, duration_90k: int, level: int = 0) -> None:
         self._is_missing = False
         # High-Efficiency AAC has frames of twice the length.
         samples = 2 * AAC_FRAME if self._position(duration_90k) > 1.5 * AAC_FRAME else AAC_FRAME
         # All later frames follow the first one after silence, so it is placed as near to its time as possible.
         jitter = int(JITTER_S * self.info.sample_rate_hz) if self._is_aligned else samples // 2
-        at += self._shift
-        is_late = at < self._next - jitter
-        self._tried += samples
-        if is_late:
-            self._late += samples
-            self._latest = max(self._latest, self._next - at)
+        if at < self._next - jitter:
             self.counters.frames_dropped += 1
             return
         if at > self._next + jitter:
             self._fill(at)
         self._is_aligned = True
-        self._frames.append(_Frame(self._next, data, samples))
+        self._frames.append(_Frame(self._next, data, samples, level))
         self._next += samples
-
-    def _end_trial(self, until: int) -> None:
-        """Rule 5: see whether sound is always late, where video has come to ``until``."""
-        if not self._tried or until - self._trial_start < LATE_TRIAL_S * self.info.sample_rate_hz:
-            return
-        self._late_trials = self._late_trials + 1 if self._late * LATE_SHARE > self._tried else 0
-        if self._late_trials >= LATE_TRIALS:
-            if self._shift + self._latest <= SHIFT_MAX_S * self.info.sample_rate_hz:
-                self._shift += self._latest
-            self._late_trials, self._early_since = 0, None
-        self._tried = self._late = self._latest = 0
-        self._trial_start = until
-
-    def _move_back(self, until: int) -> None:
-        """Rule 5: note how early moved sound is, where video has come to ``until``."""
-        ahead = self._next - until
-        if not self._shift or ahead < EARLY_S * self.info.sample_rate_hz:
-            self._early_since = None
-        elif self._early_since is None:
-            self._early_since, self._least_early = until, ahead
-        else:
-            self._least_early = min(self._least_early, ahead)
-            if until - self._early_since > EARLY_TRIAL_S * self.info.sample_rate_hz:
-                self._shift = max(0, self._shift - self._least_early)
-                self._early_since = None
 
     def _fill(self, until: int) -> None:
         """Insert silence up to less than a frame before ``until``."""
-        silence = _silent_frame(self.info.sample_rate_hz, self.info.channels)
+        silence = silent_frame(self.info.sample_rate_hz, self.info.channels)
         while until - self._next >= AAC_FRAME:
             if silence is None:
                 self._next = until

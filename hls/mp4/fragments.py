@@ -10,7 +10,8 @@ Rules:
    sample on the caller's timeline.
 2. Sample durations are the caller's, who knows where the next sample begins.
 3. Annex B becomes length-prefixed. Parameter sets are only in the sample entry, because the entry is ``avc1`` or
-   ``hvc1`` (ISO/IEC 14496-15 §5.3.2). Those that a camera repeats in its keyframes are removed.
+   ``hvc1`` (ISO/IEC 14496-15 §5.3.2). Those that a camera repeats in its keyframes are removed. AV1 keeps its sequence
+   headers, and loses its temporal delimiters.
 4. Audio is AAC; see :mod:`hls.mp4.audio`.
 """
 
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 from av.audio.stream import AudioStream
@@ -29,6 +30,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from gateway.clock import CLOCK_RATE
+from gateway.codec import av1
 from gateway.codec.annexb import nal_units
 from gateway.codec.parameter_sets import NAL_SYNTAX
 from gateway.media import StreamInfo
@@ -62,11 +64,11 @@ SYNC_SAMPLE, NON_SYNC_SAMPLE = 0x0200_0000, 0x0101_0000
 """``sample_depends_on`` and ``sample_is_non_sync_sample`` (§8.8.3.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One coded frame in a track's time base: 90 kHz for video, the sample rate for audio.
 
-    ``keeps_sets``: parameter sets in it are not those of the sample entry, and stay.
+    ``keeps_sets``: parameter sets in it are not those of the sample entry, and stay. ``level``: how loud the sound is
+    that was decoded for it, as :func:`gateway.codec.audio.loudness` says; 0 where none was.
     """
 
     data: bytes
@@ -75,9 +77,10 @@ class Sample:
     duration: int
     is_keyframe: bool = True
     keeps_sets: bool = False
+    level: int = 0
 
 
-VIDEO_CODECS = frozenset({"h264", "hevc"})
+VIDEO_CODECS = frozenset({"h264", "hevc", "av1"})
 """Video that is written to MP4, for HLS and recordings, by FFmpeg's names."""
 
 
@@ -94,7 +97,7 @@ def refusal(info: StreamInfo, label: str, what: str) -> str | None:
 
 def declare_streams(container: OutputContainer, info: StreamInfo) -> tuple[VideoStream, AudioStream | None]:
     """Add the tracks of ``info`` to an MP4 container; they take packets as :mod:`gateway.media` has them."""
-    codec = "h264" if info.video.codec == "h264" else "hevc"
+    codec = info.video.codec
     template = _video_template(codec, info.video.width, info.video.height)
     video = container.add_stream_from_template(template.streams.video[0], opaque=True)
     video.codec_context.extradata = info.video.parameter_sets
@@ -129,9 +132,7 @@ class FragmentMuxer:
         tracks: list[FragmentTrack] = []
         if video:
             codec = self.info.video.codec
-            data = [
-                length_prefixed(each.data, codec, keeps_sets=each.keeps_sets or not each.is_keyframe) for each in video
-            ]
+            data = [sample_data(each.data, codec, keeps_sets=each.keeps_sets or not each.is_keyframe) for each in video]
             tracks.append(FragmentTrack(VIDEO_TRACK_ID, video, data))
         if audio and self.info.audio is not None:
             tracks.append(FragmentTrack(AUDIO_TRACK_ID, audio, [each.data for each in audio]))
@@ -189,9 +190,11 @@ def _moof(tracks: Sequence[FragmentTrack], sequence: int) -> bytes:
     return b"".join(parts)
 
 
-def length_prefixed(data: bytes, codec: str, *, keeps_sets: bool) -> bytes:
-    """An access unit in Annex B with a length of four bytes before each NAL unit (ISO/IEC 14496-15 §4.3.2), with or
-    without SPS, PPS and VPS."""
+def sample_data(data: bytes, codec: str, *, keeps_sets: bool) -> bytes:
+    """An access unit as a sample: a length of four bytes before each NAL unit (ISO/IEC 14496-15 §4.3.2), with or
+    without SPS, PPS and VPS. Of AV1 the OBUs, which have their sizes."""
+    if codec == "av1":
+        return av1.sample(data)
     units = nal_units(data)
     if not keeps_sets:
         syntax = NAL_SYNTAX["h264" if codec == "h264" else "hevc"]

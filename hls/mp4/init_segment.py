@@ -12,14 +12,21 @@ _LARGE_SIZE_BYTES = 16
 """Header of a box with a 64-bit size (ISO/IEC 14496-12 §4.2)."""
 
 
-def recording_init(init: bytes, comment: str) -> bytes:
-    """The init segment of a growing recording: ``init`` with room for an envelope, and with a tag."""
+SOUND_ROOM_BYTES = 1024
+"""Two and a half times what a track of AAC takes."""
+
+
+def recording_init(init: bytes, comment: str, length: int | None = None) -> bytes | None:
+    """The init segment of a growing recording: ``init`` with room for an envelope and for another track, and with a
+    tag. ``length``: what it has to be, in bytes; ``None`` where that is not enough."""
     ftyp, moov = find_box(init, b"ftyp"), find_box(init, b"moov")
     assert ftyp is not None
     assert moov is not None
     kind = init[ftyp.offset : ftyp.end]
     head = kind + box(b"free") + box(b"free", kind)
-    return head + box(b"moov", init[moov.content : moov.end], comment_tag(comment))
+    content = init[moov.content : moov.end] + comment_tag(comment)
+    room = SOUND_ROOM_BYTES if length is None else length - len(head) - len(content) - 2 * BOX_HEADER.size
+    return head + box(b"moov", content, box(b"free", bytes(room))) if room >= 0 else None
 
 
 def closed_head(head: bytes, end: int) -> bytes:
@@ -38,6 +45,22 @@ def comment_tag(comment: str) -> bytes:
     handler = full_box(b"hdlr", bytes(4), b"mdirappl", bytes(9))
     data = full_box(b"data", bytes(4), comment.encode(), flags=1)
     return box(b"udta", full_box(b"meta", handler, box(b"ilst", box(b"\xa9cmt", data))))
+
+
+def read_comment(data: bytes) -> str | None:
+    """The inverse of :func:`comment_tag`, for bytes with a ``moov``; ``None`` where there is none."""
+    moov = find_box(data, b"moov")
+    for udta in parse_boxes(data, moov.content, moov.end) if moov is not None else ():
+        # FFmpeg may have written one too.
+        meta = find_box(data[udta.offset : udta.end], b"udta", b"meta")
+        if meta is None:
+            continue
+        # The boxes in it follow version and flags.
+        tags = data[udta.offset + meta.content + 4 : udta.offset + meta.end]
+        value = find_box(tags, b"ilst", b"\xa9cmt", b"data")
+        if value is not None:
+            return tags[value.content + 8 : value.end].decode(errors="replace")
+    return None
 
 
 def growing_head(head: bytes) -> bytes:

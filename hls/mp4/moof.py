@@ -4,6 +4,7 @@ The video is track 1 with a time scale of 90 kHz, as our muxers write it. Counts
 """
 
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hls.mp4.boxes import Box, find_box, parse_boxes
@@ -66,7 +67,12 @@ def parse_runs(moof: bytes) -> list[Run]:
 
 def parse_moof(moof: bytes) -> FragmentBoxes:
     """Summarize the video of a ``moof`` box. A fragment without video has no frames."""
-    video = [run for run in parse_runs(moof) if run.track_id == VIDEO_TRACK_ID and run.samples]
+    return summarize(parse_runs(moof))
+
+
+def summarize(runs: Sequence[Run]) -> FragmentBoxes:
+    """As :func:`parse_moof`, of the runs in the box."""
+    video = [run for run in runs if run.track_id == VIDEO_TRACK_ID and run.samples]
     if not video:
         return FragmentBoxes(0, 0, 0, False, 0)
     durations = [sample[0] for run in video for sample in run.samples]
@@ -77,6 +83,16 @@ def parse_moof(moof: bytes) -> FragmentBoxes:
         is_keyframe=not video[0].samples[0][2] & NON_SYNC,
         longest_gap_90k=max(durations),
     )
+
+
+def video_frames(runs: Sequence[Run]) -> Iterator[tuple[int, int, bool]]:
+    """Each frame of the video: its decoding time in 90 kHz, its size in bytes, and whether it is a keyframe."""
+    for run in runs:
+        if run.track_id == VIDEO_TRACK_ID:
+            at_90k = run.decode_time
+            for duration, size, flags, _ in run.samples:
+                yield at_90k, size, not flags & NON_SYNC
+                at_90k += duration
 
 
 def _track_defaults(data: bytes, box: Box) -> tuple[int, int, int, int]:

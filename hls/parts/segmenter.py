@@ -20,7 +20,8 @@ parts are strict, and cameras are not. So the boundary between two parts is chos
    one ends before the next keyframe, so that no keyframe of a long GOP is in the middle of a part.
 4. A new run or a new StreamInfo is a discontinuity: the segment ends, and the next has its own init segment. So is a
    step of the wall clock, from the next keyframe on: the capture time differs from that of the segment's first frame
-   plus media time by more than ``CLOCK_STEP_S``.
+   plus media time by more than ``CLOCK_STEP_S``, or has fallen by more than ``BEGINNING_FALL_90K`` in the
+   first seconds.
 5. While no frames come, nothing happens: the timeline waits, and PROGRAM-DATE-TIME tells afterwards how much time has
    passed. Packets that come late continue where the stream stopped. There are no gaps (EXT-X-GAP): hls.js skips them,
    but shaka and video.js request each of them. After an outage of ``FRESH_TARGETS`` target durations the playlist
@@ -34,7 +35,7 @@ Sans-IO: feed packets and the time, then take the events.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
 from gateway.media import Packet, StreamInfo
@@ -43,6 +44,7 @@ from hls.mp4.fragments import FragmentMuxer, FragmentTrack, Sample, fragment
 from hls.parts.counters import PartCounters
 from hls.parts.part import Part, PartSamples, SegmentEnd
 from hls.parts.target_duration import MIN_SEGMENT_S, TargetDurations
+from hls.parts.timeline_end import TimelineEnd
 
 STALL_S = 1.5
 """After this long without a frame the stream is stalled. A shorter pause is usually the network's."""
@@ -60,6 +62,9 @@ wait for the camera (§6.2.5.2)."""
 WHOLE_SEGMENT_S = 2.0
 """A whole segment ends after that, also without a keyframe: there are no parts to tell players what is new."""
 
+BEHIND_SEGMENTS = 3
+"""A lag of fewer segments is caught up: segments of one frame last longer than the frame."""
+
 GAP_MAX_S = 15.0
 """A keyframe after a longer gap is a discontinuity. Pictures are missing for less where one was lost: engines wait 12 s
 for the next keyframe."""
@@ -72,15 +77,12 @@ SOUND_WAIT_90K = 6 * CLOCK_RATE // 5
 """How long the beginning of a run waits for sound that is declared and was never heard, so that it need not begin anew
 with sound. Some cameras send a packet of it only every second."""
 
+BEGINNING_90K = 15 * CLOCK_RATE
+BEGINNING_FALL_90K = 12 * CLOCK_RATE
+"""In the beginning of a run, capture times fall by so much without a step of the clock: those of a camera that sends
+pictures in bursts, or first what it has kept since its last keyframe, are only known when one came late."""
+
 MuxerFactory = Callable[[StreamInfo], FragmentMuxer]
-
-
-@dataclass(frozen=True, slots=True)
-class TimelineEnd:
-    """Where a media timeline ended, so that another segmenter continues it. ``at_s``: when its newest frame came."""
-
-    end_90k: int
-    at_s: float
 
 
 SegmenterEvent = Part | SegmentEnd
@@ -113,6 +115,8 @@ class Segmenter:
         """Duration of the second newest frame."""
         self.longest_gop_90k = 0
         """The longest time without a keyframe."""
+        self.longest_whole_gop_90k = 0
+        """The longest time from one keyframe to the next."""
         self._counters = counters if counters is not None else PartCounters()
         self._is_heard = is_heard
         self._for_recording = self._joins = for_recording
@@ -172,6 +176,9 @@ class Segmenter:
             self._start(packet, now_s)
         else:
             self._close_part_before(packet)
+            if packet.is_keyframe:
+                gop_90k = packet.dts_90k + self._offset_90k - self._keyframe_90k
+                self.longest_whole_gop_90k = max(self.longest_whole_gop_90k, gop_90k)
         self._frames.append(packet)
         self._edge_90k = packet.dts_90k + self._offset_90k
         if self._skew_90k is None:
@@ -382,8 +389,9 @@ class Segmenter:
     def _is_clock_step(self, packet: Packet) -> bool:
         if not packet.is_keyframe or self._skew_90k is None:
             return False
-        skew_90k = packet.captured_at_90k - packet.dts_90k - self._offset_90k
-        return abs(skew_90k - self._skew_90k) > seconds_90k(CLOCK_STEP_S)
+        step_90k = packet.captured_at_90k - packet.dts_90k - self._offset_90k - self._skew_90k
+        fall_90k = BEGINNING_FALL_90K if packet.dts_90k < BEGINNING_90K else seconds_90k(CLOCK_STEP_S)
+        return not -fall_90k <= step_90k <= seconds_90k(CLOCK_STEP_S)
 
     def _is_behind(self, packet: Packet) -> bool:
         """Rule 2."""
@@ -391,7 +399,7 @@ class Segmenter:
             return False
         if packet.dts_90k + self._offset_90k - self._edge_90k > seconds_90k(GAP_MAX_S):
             return True
-        return self._has_whole_segments and self._open_lag_90k > self.targets.segment_max_90k
+        return self._has_whole_segments and self._open_lag_90k > BEHIND_SEGMENTS * self.targets.segment_max_90k
 
     def _can_carry_audio(self, packet: Packet) -> bool:
         return fmp4_audio(packet.info.audio) is not None

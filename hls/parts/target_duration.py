@@ -3,8 +3,14 @@
 Theory of operation. EXT-X-TARGETDURATION must never change (rfc8216bis §6.2.1), and neither should the part target. So
 both must be right before the first playlist is sent. They depend on the camera: a part is a whole number of its frames,
 a segment a whole number of its GOPs. A :class:`TargetDurationProbe` therefore measures the stream up to its second
-keyframe, or for ``PROBE_MAX_S`` if GOPs are longer. A camera that is already captured was measured long before a viewer
-comes; a cold one has its playlist within its first GOP.
+keyframe, for ``UNAWAITED_PROBE_MAX_S`` at most. A camera that is already captured was measured long before a viewer
+comes; a cold one has its playlist within its first GOP. If a viewer waits and the GOP is longer than ``PROBE_MAX_S``,
+the target duration is a guess.
+
+The target duration is as close to that of the segments as the rules permit: video.js counts the open segment as a whole
+one, and begins where that would end. It finds a keyframe that is in the part there or the one before. If the next one
+is more than two seconds away it gives up, because ten parts without a picture are too many for it. With a GOP of 4 s
+and a target duration of 4 s, it stopped when it changed to a sub stream: then it began three parts before the keyframe.
 """
 
 import itertools
@@ -29,12 +35,17 @@ MIN_SEGMENT_S = 1.0
 ROUNDED_OFF_90K = CLOCK_RATE // 2 - CLOCK_RATE // 100
 """By how much a segment may exceed the target duration; a little less than the half second that rounds down."""
 
-PROBE_MAX_S = 4.0
-"""GOPs up to this length are measured. For a longer one, the first viewer of a cold camera would wait too long."""
+GOP_MARGIN, GOP_MARGIN_MAX_S = 0.1, 0.5
+"""A margin for cameras that lengthen a GOP by some frames. It is small, because of what video.js does."""
 
-LONG_GOP_TARGET_S = 12
-"""Target duration if the GOP is longer than the probe: 10 s is the longest that cameras commonly offer, plus a
-margin."""
+PROBE_MAX_S = 4.0
+"""GOPs up to this length are measured while a viewer waits. That of a cold camera would wait too long otherwise."""
+
+UNAWAITED_PROBE_MAX_S = 25.0
+"""GOPs up to this length are measured before there is a viewer."""
+
+LONG_GOP_TARGET_S = 10
+"""Target duration if the GOP is not known: 10 s is the longest that cameras commonly offer, and 5 s the next."""
 
 MAX_TARGET_S = 60
 """Smart codecs have even longer GOPs. Beyond this, segments without a keyframe are better than a window of minutes."""
@@ -69,16 +80,19 @@ class TargetDurationProbe:
     """
 
     def __init__(self, longest_gop_90k: int = 0) -> None:
+        self.is_guess = False
+        """Whether the target duration was returned before the length of a GOP was known."""
         self._dts_90k: list[int] = []
         self._longest_gop_90k = longest_gop_90k
 
-    def add(self, packet: Packet) -> TargetDurations | None:
-        """Take the next video packet. Returns the durations once they are known."""
+    def add(self, packet: Packet, *, is_awaited: bool = True) -> TargetDurations | None:
+        """Take the next video packet. Returns the durations once they are known; earlier if a viewer waits."""
         self._dts_90k.append(packet.dts_90k)
         span_90k = packet.dts_90k - self._dts_90k[0]
         if packet.is_keyframe and span_90k >= seconds_90k(MIN_SEGMENT_S):
             return self._durations(span_90k)
-        if span_90k >= seconds_90k(PROBE_MAX_S):
+        if span_90k >= seconds_90k(PROBE_MAX_S if is_awaited else UNAWAITED_PROBE_MAX_S):
+            self.is_guess = self._longest_gop_90k < seconds_90k(PROBE_MAX_S)
             return self._durations(None)
         return None
 
@@ -87,10 +101,9 @@ class TargetDurationProbe:
         frames = max(1, round(seconds_90k(PART_DURATION_S) / frame_90k))
         # Rounded up to milliseconds, so that the number in the playlist is exactly the limit that parts keep.
         part_target_90k = math.ceil(frames * frame_90k * PART_MARGIN / 90) * 90
-        # A margin for cameras that lengthen a GOP by some frames. It is small, because video.js counts the open segment
-        # as a whole target duration, and begins near its end. At least 2 s, because every timeout of the protocol is a
-        # multiple of the target duration.
         longest_90k = max(segment_90k or 0, self._longest_gop_90k)
-        target_s = math.ceil((longest_90k * 1.1 + part_target_90k - ROUNDED_OFF_90K) / CLOCK_RATE)
-        least_s = 2 if segment_90k is not None else LONG_GOP_TARGET_S
+        margin_90k = min(longest_90k * GOP_MARGIN, seconds_90k(GOP_MARGIN_MAX_S))
+        target_s = math.ceil((longest_90k + margin_90k + part_target_90k - ROUNDED_OFF_90K) / CLOCK_RATE)
+        # At least 2 s, because every timeout of the protocol is a multiple of the target duration.
+        least_s = LONG_GOP_TARGET_S if self.is_guess else 2
         return TargetDurations(part_target_90k, min(max(least_s, target_s), MAX_TARGET_S))

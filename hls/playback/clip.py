@@ -20,6 +20,7 @@ from pathlib import Path
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
+from hls.archive.disk_error import read_error
 from hls.archive.fragment import Fragment
 from hls.archive.segment import Segment, read_init
 from hls.mp4.init_segment import InitTrack, read_tracks
@@ -68,12 +69,12 @@ class _Builder:
         """Add the video and audio of one file. Raises ``NotFoundError`` or ``StorageError``."""
         init = read_tracks(read_init(path, segment))
         if VIDEO_TRACK_ID not in init:
-            raise StorageError(f"{path} has no video track")
+            raise StorageError(f"{path.name} has no video track")
         first_dts: int | None = None
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise NotFoundError(f"{path} cannot be read: {error.strerror}") from None
+            raise read_error(path, error) from None
         try:
             runs = [(fragment.offset, run) for fragment in fragments for run in _runs(descriptor, fragment)]
         finally:

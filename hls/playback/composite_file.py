@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from gateway.errors import NotFoundError, StorageError
+from gateway.errors import StorageError
+from hls.archive.disk_error import read_error
 from hls.archive.segment import Segment
 
 READ_BYTES = 512 * 1024
@@ -83,12 +84,12 @@ class CompositeFile:
                     descriptor, path = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC), part.path
                 data = os.pread(descriptor, min(READ_BYTES, part.size - within, end - start), part.offset + within)
                 if not data:
-                    raise StorageError(f"{part.path} is shorter than its index says")
+                    raise StorageError(f"{part.path.name} is shorter than its index says")
                 yield data
                 start += len(data)
                 number += within + len(data) == part.size
         except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+            raise StorageError(f"{self._slices[number].path.name} cannot be read: {error.strerror}") from None
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -105,6 +106,6 @@ def whole_file(path: Path) -> CompositeFile:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise NotFoundError(f"{path.name} cannot be read: {error.strerror}") from None
+        raise read_error(path, error) from None
     etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
     return CompositeFile(b"", [Slice(path, 0, status.st_size)], etag, modified_s=int(status.st_mtime))

@@ -11,8 +11,6 @@ Rules:
    stream where its own was not recorded (:mod:`hls.playback.rendition_merge`). Their files begin at different times, so
    their discontinuities cannot match as RFC 8216 §6.2.4 asks. They are numbered far apart instead
    (:data:`SUB_DISCONTINUITIES`), so that players align the variants by EXT-X-PROGRAM-DATE-TIME.
-5. In such a variant the numbers are those of the stream that it begins with. They jump if retention deletes the
-   beginning of an open playlist up to a place where the stream changes: a player then starts again.
 """
 
 from collections.abc import Sequence
@@ -20,7 +18,8 @@ from collections.abc import Sequence
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from hls.archive.hls_segments import HLS_TARGET_S, HlsSegment
 from hls.archive.segment import Segment
-from hls.playback.rendition_merge import Piece
+from hls.playback.recording_order import Piece
+from hls.playback.rendition_merge import Numbers
 from hls.stream_inf import stream_inf
 
 DEFAULT_S = 3600
@@ -62,20 +61,30 @@ def _is_listed(segment: Segment, part: HlsSegment, start_90k: int, end_90k: int 
     return part_start_90k + part.duration_90k > start_90k and (end_90k is None or part_start_90k < end_90k)
 
 
+def in_span(pieces: Sequence[Piece], start_90k: int, end_90k: int | None) -> list[Piece]:
+    """What of the pieces is in [start, end)."""
+    found = []
+    for piece in pieces:
+        numbers = [n for n, part in enumerate(piece.parts) if _is_listed(piece.segment, part, start_90k, end_90k)]
+        if numbers:
+            found.append(piece.drop(numbers[0], numbers[-1] + 1))
+    return found
+
+
 def playlist(
     pieces: Sequence[Piece],
-    start_90k: int,
-    end_90k: int | None,
+    start_90k: int | None = None,
     *,
     is_ended: bool,
     base: str = "",
+    numbers: Numbers | None = None,
     first_discontinuity: int = 0,
 ) -> str | None:
-    """The media playlist of what is recorded in [start, end), or ``None`` where that is nothing.
+    """The media playlist of these pieces, or ``None`` without any.
 
-    It begins with the HLS segment that holds the start and states the start in EXT-X-START. Without ``is_ended`` it
-    goes on: a reload has what was recorded since. ``base`` goes before the addresses ``{camera}/{segment}.mp4``.
-    ``first_discontinuity`` is added to the discontinuity sequence.
+    If its first HLS segment holds the start, it states that in EXT-X-START. Without ``is_ended`` it goes on: a reload
+    has what was recorded since. ``base`` goes before the addresses ``{camera}/{segment}.mp4``. The numbers of its first
+    entry are those of the archive without ``numbers``. ``first_discontinuity`` is added to the discontinuity sequence.
     """
     lines: list[str] = []
     head: list[str] = []
@@ -84,12 +93,14 @@ def playlist(
         segment = piece.segment
         url = f"{base}{segment.camera_id}/{segment.name}"
         is_first = True
-        for number, part in enumerate(piece.parts, start=piece.number):
+        for part in piece.parts:
             part_start_90k = segment.start_90k + part.start_90k
-            if not _is_listed(segment, part, start_90k, end_90k):
-                continue
             if not lines:
-                head = _head(segment, number, start_90k - part_start_90k, first_discontinuity)
+                head = _head(
+                    numbers or Numbers(piece.first, segment.discontinuities),
+                    first_discontinuity,
+                    0 if start_90k is None else min(start_90k - part_start_90k, part.duration_90k),
+                )
             elif is_first:
                 lines.append("#EXT-X-DISCONTINUITY")
             if is_first and segment.init_id != init_id:
@@ -111,31 +122,21 @@ def playlist(
     return "\n".join([*head, *lines, ""])
 
 
-def variant(own: Sequence[Piece], pieces: Sequence[Piece], start_90k: int, end_90k: int | None, uri: str) -> str | None:
-    """The lines of a variant in a multivariant playlist; ``None`` where its stream has nothing in [start, end).
+def variant(own: Sequence[Piece], pieces: Sequence[Piece], uri: str) -> str | None:
+    """The lines of a variant in a multivariant playlist; ``None`` without any pieces.
 
     ``own`` is what was recorded of its stream, ``pieces`` what its playlist has.
     """
-    listed = [
-        (piece.segment, part)
-        for piece in pieces
-        for part in piece.parts
-        if _is_listed(piece.segment, part, start_90k, end_90k)
-    ]
-    mine = [
-        piece.segment
-        for piece in own
-        if any(_is_listed(piece.segment, part, start_90k, end_90k) for part in piece.parts)
-    ]
-    if not mine or not listed:
+    if not pieces:
         return None
-    largest = max(mine, key=lambda segment: segment.width * segment.height)
-    duration_90k = sum(part.duration_90k for _, part in listed)
-    codecs = dict.fromkeys(codec for segment, _ in listed for codec in segment.codecs.split(","))
+    largest = max((piece.segment for piece in own or pieces), key=lambda segment: segment.width * segment.height)
+    parts = [part for piece in pieces for part in piece.parts]
+    duration_90k = sum(part.duration_90k for part in parts)
+    codecs = dict.fromkeys(codec for piece in pieces for codec in piece.segment.codecs.split(","))
     return stream_inf(
         uri,
-        peak_bps=_peak_bps([part for _, part in listed]),
-        average_bps=sum(part.size for _, part in listed) * 8 * CLOCK_RATE // max(1, duration_90k),
+        peak_bps=_peak_bps(parts),
+        average_bps=sum(part.size for part in parts) * 8 * CLOCK_RATE // max(1, duration_90k),
         codecs=",".join(codecs),
         width=largest.width,
         height=largest.height,
@@ -158,13 +159,13 @@ def _peak_bps(parts: Sequence[HlsSegment]) -> int:
     return peak or size * 8 * CLOCK_RATE // max(1, duration_90k)
 
 
-def _head(segment: Segment, number: int, offset_90k: int, first_discontinuity: int) -> list[str]:
+def _head(numbers: Numbers, first_discontinuity: int, offset_90k: int) -> list[str]:
     head = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
         f"#EXT-X-TARGETDURATION:{HLS_TARGET_S}",
-        f"#EXT-X-MEDIA-SEQUENCE:{segment.sequence + number}",
-        f"#EXT-X-DISCONTINUITY-SEQUENCE:{first_discontinuity + segment.discontinuities}",
+        f"#EXT-X-MEDIA-SEQUENCE:{numbers.media_sequence}",
+        f"#EXT-X-DISCONTINUITY-SEQUENCE:{first_discontinuity + numbers.discontinuities}",
     ]
     if offset_90k > 0:
         head.append(f"#EXT-X-START:TIME-OFFSET={offset_90k / CLOCK_RATE:.3f},PRECISE=YES")

@@ -26,12 +26,16 @@ from typing import Protocol
 import av
 from av.bitstream import BitStreamFilterContext
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.errors import NotFoundError, StorageError
 from gateway.jpeg.codec import FrameDecoder, JpegEncoder
 from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.jpeg.reader import JpegFrame
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
+from hls.archive.data_dir import FILE_MODE
+from hls.archive.disk_error import read_error
+from hls.archive.durable import replace_file
 from hls.archive.fragment import Fragment
 from hls.archive.segment import Segment, read_init
 
@@ -89,7 +93,7 @@ def stream_info(segment: Segment) -> StreamInfo:
 
 
 def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]) -> Generator[Packet, None, None]:
-    """The video packets of contiguous fragments, in Annex B. Raises NotFoundError or StorageError."""
+    """The video packets of contiguous fragments, by :mod:`gateway.media`. Raises NotFoundError or StorageError."""
     if not fragments:
         return
     path = segment.path(data_dir)
@@ -98,11 +102,12 @@ def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]
     try:
         file = _SegmentRange(init, path, fragments[0].offset, fragments[-1].offset + fragments[-1].size)
     except OSError as error:
-        raise NotFoundError(f"the file of segment {segment.name} cannot be read: {error.strerror}") from None
+        raise read_error(path, error) from None
     try:
         with av.open(file, "r", format="mp4") as container:
             video = container.streams.video[0]
-            to_annex_b = BitStreamFilterContext(f"{segment.codec}_mp4toannexb", video)
+            name = "null" if segment.codec == "av1" else f"{segment.codec}_mp4toannexb"
+            to_annex_b = BitStreamFilterContext(name, video)
             for coded in container.demux(video):
                 if coded.dts is None or coded.pts is None:
                     continue
@@ -138,9 +143,9 @@ def make_thumbnail(data_dir: Path, segment: Segment, fragments: Sequence[Fragmen
         data, _, _ = JpegEncoder().encode(picture, THUMBNAIL_WIDTH)
         partial = path.with_suffix(f".{os.getpid()}.part")
         try:
-            with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:
+            with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, FILE_MODE)) as file:
                 file.write(data)
-            partial.replace(path)
+            replace_file(partial, path, FILE_MODE)
         except OSError as error:
             raise StorageError(f"the thumbnail of {segment.name} cannot be written: {error.strerror}") from None
         return path
@@ -153,9 +158,12 @@ class ReplaySource(Protocol):
     data_dir: Path
 
     async def find_from(
-        self, camera_id: str, time_90k: int, width: int | None
+        self, camera_id: str, time_90k: int, width: int | None, rendition: RenditionName | None
     ) -> tuple[Segment, Sequence[Fragment]] | None:
-        """The segment that contains a time, or else the next one. ``width`` is that of the pictures, in pixels."""
+        """The segment that contains a time, or else the next one. ``width`` is that of the pictures, in pixels.
+
+        With ``rendition``, of that stream alone.
+        """
         ...
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
@@ -182,6 +190,7 @@ class _SegmentFrames:
         from_90k: int,
         pace: FrameRateLimiter,
         width: int | None,
+        quality: int | None,
     ) -> None:
         self._packets = read_packets(data_dir, segment, fragments_from(fragments, from_90k - segment.start_90k))
         self._decoder = FrameDecoder(segment.camera_id)
@@ -189,6 +198,7 @@ class _SegmentFrames:
         self._from_90k = from_90k
         self._pace = pace
         self._width = width
+        self._quality = quality
         self._lock = threading.Lock()
         """A reader that leaves closes the file while a thread may still be in :meth:`next`."""
         self.read_to_90k = from_90k
@@ -203,7 +213,8 @@ class _SegmentFrames:
                 if picture is None or picture.captured_at_90k < self._from_90k:
                     continue
                 if self._pace.take(picture.captured_at_90k):
-                    return _ReplayFrame(self._encoder.encode(picture, self._width), picture.captured_at_90k)
+                    jpeg = self._encoder.encode(picture, self._width, self._quality)
+                    return _ReplayFrame(jpeg, picture.captured_at_90k)
             return None
 
     def close(self) -> None:
@@ -221,8 +232,12 @@ async def replay_jpeg(
     frame_rate: float,
     width: int | None,
     live_edge_90k: Callable[[], int | None],
+    quality: int | None = None,
+    rendition: RenditionName | None = None,
 ) -> AsyncGenerator[JpegFrame, None]:
     """The recording as JPEG from a time on, by the module's rules, until its end or the live edge.
+
+    ``quality`` is on libjpeg's scale; ``None`` is the usual. With ``rendition``, of that stream alone.
 
     Raises :class:`~gateway.errors.NotFoundError` before the first frame if nothing is recorded from that time on.
     """
@@ -233,7 +248,7 @@ async def replay_jpeg(
     due_s: float | None = None
     shown_90k = at_90k
     while True:
-        found = await source.find_from(camera_id, position_90k, width)
+        found = await source.find_from(camera_id, position_90k, width, rendition)
         if found is None:
             if sequence == 0:
                 raise NotFoundError(f"camera {camera_id} has no recording from that time on")
@@ -242,7 +257,7 @@ async def replay_jpeg(
         if segment.start_90k > position_90k + CLOCK_RATE:
             due_s = None  # rule 3: skip the gap
         from_90k = max(position_90k, segment.start_90k)
-        frames = _SegmentFrames(source.data_dir, segment, fragments, from_90k, pace, width)
+        frames = _SegmentFrames(source.data_dir, segment, fragments, from_90k, pace, width, quality)
         with source.pin(segment):
             try:
                 while (shown := await loop.run_in_executor(executor, frames.next)) is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from gateway.event import Event
 from hls.archive import index as index_module
 from hls.archive import schema
 from hls.archive.database import INDEX_FILE
-from hls.archive.event_schema import event_tables
 from hls.archive.fragment import Fragment, pack_fragments, unpack_fragments
 from hls.archive.hls_segments import hls_segments
 from hls.archive.index import SegmentIndex
@@ -29,6 +28,7 @@ from hls.archive.segment import (
     RecordedStream,
     Segment,
     SegmentState,
+    SegmentWithFragments,
     parse_name,
     rendition_of,
     segment_name,
@@ -67,29 +67,6 @@ def make(number: int, camera_id: str = "door", **more: object) -> Segment:
 FRAGMENTS = (Fragment(100, 50, 0, 45_000, 15, True), Fragment(150, 60, 45_000, 45_001, 14, False))
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[SegmentTable]:
-    made = SegmentTable(tmp_path)
-    made.open()
-    yield made
-    made.close()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
-def any_index(request: pytest.FixtureRequest) -> Iterator[SegmentTable]:
-    """The index in each of the databases that it is meant for."""
-    if request.param == "sqlite":
-        yield request.getfixturevalue("index")
-        return
-    made = SegmentTable(Path("/nowhere"), request.getfixturevalue("postgres_url"))
-    made.open()
-    yield made
-    with made.transaction() as connection:
-        schema.tables.drop_all(connection)
-        event_tables.drop_all(connection)
-    made.close()
-
-
 def test_a_saved_segment_is_read_back_equal(any_index: SegmentTable) -> None:
     segment = make(0, audio_codec="aac", audio_codec_string="mp4a.40.2", sha256="ab" * 32, run=3, continues=True)
     any_index.save(segment, FRAGMENTS)
@@ -104,6 +81,20 @@ def test_saving_again_replaces_all_but_the_protection(any_index: SegmentTable) -
     any_index.save(make(0), FRAGMENTS)
     assert any_index.get("door", growing.name) == (make(0, is_protected=True), FRAGMENTS)
     assert not any_index.set_protected("door", "segment_20200101T000000Z", True)
+
+
+def test_growing_segments_are_saved_together_with_new_ones(any_index: SegmentTable) -> None:
+    known = make(0, state=SegmentState.GROWING, end_reason=None, size=10, duration_90k=1, frames=1)
+    any_index.save(known, FRAGMENTS[:1])
+    any_index.set_protected("door", known.name, True)
+    closed = make(1)
+    any_index.save(closed, FRAGMENTS)
+    grown = replace(known, size=20, duration_90k=2, frames=2, longest_gap_90k=7)
+    new = make(0, "yard", state=SegmentState.GROWING, end_reason=None)
+    any_index.save_growing([SegmentWithFragments(grown, FRAGMENTS), SegmentWithFragments(new, FRAGMENTS[:1])])
+    assert any_index.get("door", known.name) == (replace(grown, is_protected=True), FRAGMENTS)
+    assert any_index.get("yard", new.name) == (new, FRAGMENTS[:1])
+    assert any_index.get("door", closed.name) == (closed, FRAGMENTS)
 
 
 @pytest.mark.integration
@@ -279,7 +270,7 @@ def test_what_an_event_protects_is_not_among_the_oldest(any_index: SegmentTable)
 
     mark(1, 0, 600, protects=False)
     mark(2, 30, 30, "yard")
-    across, going_on = mark(3, 1190, 1210), mark(4, 2400, None)
+    across, going_on = mark(3, 1190, 1205), mark(4, 2410, None)
     assert any_index.oldest("door", 10) == [make(0), make(3)]
     assert any_index.oldest("yard", 10) == [make(1, "yard")]
     event_table.change(any_index, going_on.id, lambda e: replace(e, is_protected=False))

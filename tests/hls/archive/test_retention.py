@@ -26,6 +26,7 @@ from hls.archive.retention import (
     DiskUsage,
     Reason,
     dated,
+    is_anything_due,
     select_segments,
 )
 from hls.archive.retention_job import RetentionJob
@@ -216,6 +217,40 @@ def test_both_streams_share_the_limits_of_size_and_the_oldest_goes_first() -> No
     assert delete(210)[-3:] == ["door-6", "door-6_sub", "door-7"]
 
 
+@given(
+    starts_s=st.lists(st.sampled_from([0, 10, 20, 50, 100, 5000, -1e9]), min_size=1, max_size=6),
+    max_age_s=st.none() | st.integers(1, 120),
+    camera_bytes=st.none() | st.integers(1, 800),
+    disk=st.builds(
+        DiskUsage,
+        st.just({"door": 600}),
+        st.integers(0, 10),
+        max_bytes=st.none() | st.integers(1, 800),
+        min_free=st.integers(0, 10),
+    ),
+)
+def test_candidates_are_read_whenever_one_of_them_is_to_be_deleted(
+    starts_s: list[float], max_age_s: int | None, camera_bytes: int | None, disk: DiskUsage
+) -> None:
+    segments = [at(number, start_s) for number, start_s in enumerate(starts_s)]
+    now_90k = START_90K + seconds_90k(120)
+    limits = {"door": CameraLimits(max_age_s=max_age_s, max_bytes=camera_bytes)}
+    oldest_90k = {RecordedStream("door"): min(segment.start_90k for segment in segments)}
+    selected = select_segments([dated(segments, None, now_90k)], limits, disk, now_90k)
+    assert is_anything_due(oldest_90k, limits, disk, now_90k) or not selected
+
+
+def test_candidates_are_not_read_while_all_limits_are_kept() -> None:
+    oldest_90k = {RecordedStream("door"): START_90K, RecordedStream("door", RenditionName.SUB): START_90K}
+    disk = DiskUsage({"door": 600}, free=10, max_bytes=600, min_free=10)
+    limits = {"door": CameraLimits(max_age_s=60, max_bytes=600, sub_max_age_s=50)}
+    now_90k = START_90K + seconds_90k(50)
+    assert not is_anything_due(oldest_90k, limits, disk, now_90k)
+    assert is_anything_due(oldest_90k, limits, disk, now_90k + 1)
+    # Nothing is old while the clock cannot be trusted.
+    assert not is_anything_due(oldest_90k, limits, disk, None)
+
+
 class HostClock:
     """A host whose wall clock is set by a test."""
 
@@ -357,3 +392,44 @@ async def test_a_full_disk_with_nothing_to_delete_is_an_error(tmp_path: Path) ->
         task.cancel()
         await asyncio.wait([task])
     await index.close()
+
+
+def events(segments: list[Segment]) -> list[Candidate]:
+    """Candidates that an event covers."""
+    return dated(segments, None, START_90K + 1000 * CLOCK_RATE, is_event=True)
+
+
+def test_what_events_cover_is_kept_longer() -> None:
+    now_90k = START_90K + 65 * CLOCK_RATE
+    usage = DiskUsage({"door": 500}, free=0)
+
+    def chosen(limits: CameraLimits) -> list[str]:
+        found = select_segments([*candidates(DOOR[:2]), events(DOOR[2:])], {"door": limits}, usage, now_90k)
+        return [segment.name for segment, _ in found]
+
+    assert chosen(CameraLimits(max_age_s=10)) == ["door-0", "door-1", "door-2", "door-3", "door-4"]
+    assert chosen(CameraLimits(max_age_s=10, event_max_age_s=30)) == ["door-0", "door-1", "door-2"]
+    assert chosen(CameraLimits(max_age_s=30, event_max_age_s=10)) == ["door-0", "door-1", "door-2"]
+    assert chosen(CameraLimits(event_max_age_s=10)) == []
+
+
+def test_space_is_taken_from_what_events_cover_last() -> None:
+    limits = {"door": CameraLimits(event_max_age_s=10**6)}
+    mixed = [*candidates(DOOR[3:], YARD[:1]), events(DOOR[:3])]
+
+    def chosen(usage: DiskUsage, incomplete: frozenset[str] = frozenset()) -> list[str]:
+        found = select_segments(mixed, limits, usage, None, incomplete=incomplete)
+        return [segment.name for segment, _ in found]
+
+    used = {"door": 500, "yard": 50}
+    assert chosen(DiskUsage(used, 0, max_bytes=350)) == ["yard-0", "door-3", "door-4"]
+    assert chosen(DiskUsage(used, 0, max_bytes=250)) == ["yard-0", "door-3", "door-4", "door-0"]
+    assert chosen(DiskUsage(used, 0, min_free=300)) == ["yard-0", "door-3", "door-4", "door-0"]
+    # There is more to take before: in the next round.
+    assert chosen(DiskUsage(used, 0, max_bytes=250), frozenset({"yard"})) == ["yard-0", "door-3", "door-4"]
+    limits = {"door": CameraLimits(max_bytes=150, event_max_age_s=10**6)}
+    assert chosen(DiskUsage(used, 0)) == ["door-3", "door-4", "door-0", "door-1"]
+    assert chosen(DiskUsage(used, 0), frozenset({"yard"})) == ["door-3", "door-4", "door-0", "door-1"]
+    assert chosen(DiskUsage(used, 0), frozenset({"door"})) == ["door-3", "door-4"]
+    limits = {}
+    assert chosen(DiskUsage(used, 0, max_bytes=350)) == ["yard-0", "door-0", "door-1"]

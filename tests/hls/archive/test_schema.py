@@ -10,12 +10,13 @@ from sqlalchemy import Connection, create_engine, insert, inspect, text
 
 from gateway.camera_settings import RenditionName
 from gateway.errors import SettingsError
-from hls.archive import schema
+from hls.archive import migrations, schema
 from hls.archive.database import INDEX_FILE
 from hls.archive.fragment import pack_fragments
 from hls.archive.hls_segments import hls_segments, pack_hls
 from hls.archive.segment import SegmentState
-from hls.archive.table import SegmentTable, to_row
+from hls.archive.segment_queries import to_row
+from hls.archive.table import SegmentTable
 from tests.hls.archive.test_index import FRAGMENTS, make, make_sub
 from tests.support.postgres import postgres
 
@@ -109,7 +110,7 @@ def test_a_migration_that_fails_loses_nothing_and_is_made_again(
         def drop(self, *_: object, **__: object) -> None:
             raise SettingsError("the disk is full")
 
-    monkeypatch.setattr(schema, "_ORDER", FullDisk())
+    monkeypatch.setattr(migrations, "ORDER_INDEX", FullDisk())
     with pytest.raises(SettingsError, match="the disk is full"):
         SegmentTable(tmp_path, old_index).open()
     monkeypatch.undo()

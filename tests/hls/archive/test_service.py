@@ -19,6 +19,7 @@ from gateway.service import CaptureService
 from hls.archive.check import check_archive
 from hls.archive.database import INDEX_FILE
 from hls.archive.disk_error import DiskFault
+from hls.archive.part_queue import QueuedPart
 from hls.archive.recording import DISK_RETRY_S, Recording
 from hls.archive.recovery import recover
 from hls.archive.segment import EndReason, SegmentState
@@ -86,7 +87,7 @@ async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path
         lambda: archive.recorders()["door"].segments_closed == 2 and archive.live_position("door") is not None,
         "two segments are closed and a third has a live position",
     )
-    first, second, growing = await reader_of(archive).page("door")
+    first, second, growing = await reader_of(archive).segments.page("door")
     assert [segment.name for segment in (first, second, growing)] == [
         "segment_20261122T185000Z",
         "segment_20261122T185002Z",
@@ -94,7 +95,7 @@ async def test_segments_are_listed_found_and_finished(archive: Archive, tmp_path
     ]
     assert (first.state, first.end_reason, first.continues) == (SegmentState.CLOSED, EndReason.BOUNDARY, False)
     assert (growing.state, growing.end_reason, growing.continues) == (SegmentState.GROWING, None, True)
-    moment = await reader_of(archive).at("door", START_90K + 3 * CLOCK_RATE)
+    moment = await reader_of(archive).segments.at("door", START_90K + 3 * CLOCK_RATE)
     assert (moment.segment.name, moment.offset_90k) == (second.name, CLOCK_RATE)
     position = archive.live_position("door")
     assert position is not None
@@ -126,14 +127,14 @@ async def test_a_new_run_and_a_new_stream_begin_new_segments_without_loss(archiv
     publish(archive, encode(EncoderSettings(seconds=1), START_90K + 3 * CLOCK_RATE, run=2))
     publish(archive, encode(EncoderSettings(seconds=1, width=320, height=240), START_90K + 4 * CLOCK_RATE, run=2))
     await archive.remove_camera("door")
-    segments = await reader_of(archive).page("door")
+    segments = await reader_of(archive).segments.page("door")
     assert [(s.frames, s.width, s.end_reason) for s in segments] == [
         (15, 160, EndReason.CAMERA_RESTARTED),
         (10, 160, EndReason.STREAM_CHANGED),
         (10, 320, EndReason.STOPPED),
     ]
     with pytest.raises(NotFoundError, match="was not recorded then"):
-        await reader_of(archive).at("door", START_90K + 2 * CLOCK_RATE)
+        await reader_of(archive).segments.at("door", START_90K + 2 * CLOCK_RATE)
 
 
 async def test_segments_that_the_index_takes_too_late_are_counted(
@@ -153,7 +154,7 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
     for run in (2, 3):
         publish(archive, encode(EncoderSettings(seconds=0.3), START_90K + run * CLOCK_RATE // 10, run=run))
     await archive.remove_camera("door")
-    names = [segment.name for segment in await reader_of(archive).page("door")]
+    names = [segment.name for segment in await reader_of(archive).segments.page("door")]
     assert names == sorted(names) == ["segment_20261122T185000Z" + suffix for suffix in ("", "_001", "_002")]
 
 
@@ -161,7 +162,7 @@ async def test_two_segments_of_one_second_have_names_that_sort(archive: Archive)
 async def test_audio_that_mp4_does_not_support_becomes_aac(archive: Archive) -> None:
     publish(archive, encode(EncoderSettings(seconds=1.8, g711=True)))
     await archive.remove_camera("door")
-    [segment] = await reader_of(archive).page("door")
+    [segment] = await reader_of(archive).segments.page("door")
     assert segment.audio_codec == "aac"
     probed = ffprobe(reader_of(archive).path(segment))
     audio = next(stream for stream in probed["streams"] if stream["codec_type"] == "audio")
@@ -175,7 +176,7 @@ async def test_h265_is_recorded_and_recovered_with_its_codec_string(archive: Arc
     packets = encode(EncoderSettings(seconds=3, hevc=True))
     publish(archive, packets)
     await archive.remove_camera("door")
-    segments = await reader_of(archive).page("door")
+    segments = await reader_of(archive).segments.page("door")
     assert [(s.codec, s.frames, s.state) for s in segments] == [
         ("hevc", 20, SegmentState.CLOSED),
         ("hevc", 10, SegmentState.CLOSED),
@@ -229,7 +230,7 @@ async def test_a_slow_disk_drops_to_the_next_keyframe_and_recovers(
     await eventually(lambda: archive.recorders()["door"].lag_s < 1, "the recorder has caught up")
     dropped = archive.recorders()["door"].packets_dropped
     await archive.remove_camera("door")
-    segments = await reader_of(archive).page("door")
+    segments = await reader_of(archive).segments.page("door")
     assert sum(segment.frames for segment in segments) + dropped == len(packets)
     [lost] = [segment for segment in segments if segment.end_reason is EndReason.PACKETS_LOST]
     after = segments[segments.index(lost) + 1]
@@ -242,7 +243,7 @@ async def test_a_slow_disk_drops_to_the_next_keyframe_and_recovers(
 async def test_a_lost_camera_ends_its_segment(archive: Archive) -> None:
     publish(archive, encode(EncoderSettings(seconds=1)))
     await eventually(lambda: archive.recorders()["door"].segments_closed == 1, "a segment is closed")
-    [segment] = await reader_of(archive).page("door")
+    [segment] = await reader_of(archive).segments.page("door")
     assert (segment.end_reason, segment.frames) == (EndReason.CAMERA_LOST, 10)
 
 
@@ -251,7 +252,7 @@ async def test_a_stepped_clock_begins_a_new_segment(archive: Archive) -> None:
     stepped = [replace(packet, captured_at_90k=packet.captured_at_90k - 3600 * CLOCK_RATE) for packet in packets[10:]]
     publish(archive, [*packets[:10], *stepped])
     await archive.remove_camera("door")
-    assert [(s.start_90k, s.end_reason) for s in await reader_of(archive).page("door")] == [
+    assert [(s.start_90k, s.end_reason) for s in await reader_of(archive).segments.page("door")] == [
         (START_90K - 3599 * CLOCK_RATE, EndReason.STOPPED),
         (START_90K, EndReason.CLOCK_STEPPED),
     ]
@@ -268,7 +269,7 @@ async def test_recordings_and_numbers_continue_after_a_restart(tmp_path: Path) -
         assert archive.recovery.is_nothing
     archive = Archive(settings, CaptureService(settings.camera_settings()))
     await archive.start()
-    segments = await reader_of(archive).page("door")
+    segments = await reader_of(archive).segments.page("door")
     assert [segment.sequence for segment in segments] == [0, 1, 2, 3]
     assert [segment.discontinuities for segment in segments] == [0, 1, 2, 3]
     await archive.close()
@@ -332,7 +333,7 @@ async def test_both_streams_are_recorded_with_names_numbers_and_a_status_of_thei
     assert (archive.live_position("door") or ("",))[0] == door.segment
     await archive.close()
     archive = await opened(with_sub(tmp_path))
-    main, sub = [await reader_of(archive).page("door", rendition=name) for name in RenditionName]
+    main, sub = [await reader_of(archive).segments.page("door", rendition=name) for name in RenditionName]
     assert [(s.name, s.width, s.sequence) for s in main] == [
         ("segment_20261122T185000Z", 320, 0),
         ("segment_20261122T185002Z", 320, 1),
@@ -360,7 +361,7 @@ async def test_a_sub_stream_alone_is_recorded_and_its_recordings_stay_without_it
         await archive.change_camera(before, camera)
         before = camera.settings
         assert not archive.recorders()
-        assert [s.name for s in await reader_of(archive).page("door")] == ["segment_20261122T185000Z_sub"]
+        assert [s.name for s in await reader_of(archive).segments.page("door")] == ["segment_20261122T185000Z_sub"]
     await archive.close()
     await archive.service.close()
 
@@ -440,14 +441,14 @@ def test_errors_of_the_disk_are_told_apart_until_it_writes_again(
 
     with monkeypatch.context() as broken:
         broken.setattr("hls.archive.writer.os.pwritev", fails)
-        result = recording.write([(part, 0) for part in parts[:half]])
+        result = recording.write([QueuedPart(part) for part in parts[:half]])
     assert result.fault is fault
     assert os.strerror(code) in (result.error or "")
     assert advice in (result.error or "")
     clock.now += DISK_RETRY_S
     # The file has been made; only its first fragment shows that the disk works.
-    assert recording.write([(parts[half], 0)]).fault is fault
-    result = recording.write([(part, 0) for part in parts[half + 1 :]])
+    assert recording.write([QueuedPart(parts[half])]).fault is fault
+    result = recording.write([QueuedPart(part) for part in parts[half + 1 :]])
     assert (result.error, result.fault) == (None, None)
     ((segment, _),) = recording.finish(EndReason.STOPPED).closed
     assert segment.frames == 20
@@ -470,7 +471,7 @@ async def test_a_disk_that_fails_within_a_segment_leaves_its_complete_fragments(
     await eventually(lambda: archive.recorders()["door"].error is not None, "the recorder reports its error")
     assert "No space left on device" in (archive.recorders()["door"].error or "")
     monkeypatch.undo()
-    [segment] = await reader_of(archive).page("door")
+    [segment] = await reader_of(archive).segments.page("door")
     assert (segment.state, segment.end_reason) == (SegmentState.TRUNCATED, EndReason.DISK_FAILED)
     assert segment.size == whole == reader_of(archive).path(segment).stat().st_size
     assert decode(reader_of(archive).path(segment)) == ""

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -18,16 +19,18 @@ from gateway.codec.parameter_sets import find_parameter_sets, video_info
 from gateway.media import MediaKind, Packet, StreamInfo
 from hls.archive.check import check_archive
 from hls.archive.fragment import FRAGMENT_MAX_90K, FragmentBorders
+from hls.archive.part_queue import QueuedPart
 from hls.archive.recording import Recording
 from hls.archive.recovery import recover
 from hls.archive.scan import scan
 from hls.archive.segment import EndReason, Segment, SegmentState
 from hls.archive.writer import IDENTITY_KEY, SegmentWriter, identity
-from hls.mp4.fragments import declare_streams, length_prefixed
+from hls.mp4.fragments import declare_streams, sample_data
 from hls.parts.part import PartSamples
 from hls.playback.clip import make_clip
 from hls.settings import FsyncMode
 from tests.support.ffprobe import decode, ffprobe
+from tests.support.manual_clock import ManualClock
 from tests.support.recording import index_of, parts_of, record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 from web.settings import load_settings
@@ -102,7 +105,7 @@ def expected(packets: Sequence[Packet]) -> list[tuple[str, int, int, int, bool, 
             data, times = packet.data, [packet.pts_90k, packet.dts_90k]
             times.append(after.dts_90k - packet.dts_90k if after else packet.duration_90k)
             if kind is MediaKind.VIDEO:
-                data = length_prefixed(data, packet.info.video.codec, keeps_sets=not packet.is_keyframe)
+                data = sample_data(data, packet.info.video.codec, keeps_sets=not packet.is_keyframe)
             else:
                 assert packet.info.audio is not None
                 times = [time * packet.info.audio.sample_rate_hz // CLOCK_RATE for time in times]
@@ -159,14 +162,48 @@ def test_a_frame_before_a_gap_lasts_until_the_next_one_and_silence_fills_the_gap
     assert sum(fragment.duration_90k for fragment in fragments) == segment.duration_90k == 5 * CLOCK_RATE
 
 
-def test_sound_that_is_heard_late_begins_a_segment_with_the_next_keyframe(tmp_path: Path) -> None:
-    kept = [packet for packet in encode(LONG_GOP) if packet.is_video or packet.dts_90k >= 3 * CLOCK_RATE // 2]
-    (silent, _), (heard, _) = record(tmp_path, kept)
-    assert silent.end_reason is EndReason.STREAM_CHANGED
-    assert (silent.audio_codec, heard.audio_codec) == (None, "aac")
-    assert silent.end_90k == heard.start_90k
-    assert {packet[0] for packet in demux(silent.path(tmp_path))} == {"video"}
-    assert silent.frames + heard.frames == len([packet for packet in kept if packet.is_video])
+def sound_from(seconds: float) -> list[Packet]:
+    """Pictures of five seconds, and sound that begins later."""
+    return [packet for packet in encode(LONG_GOP) if packet.is_video or packet.dts_90k >= seconds * CLOCK_RATE]
+
+
+def test_sound_that_is_heard_late_is_in_the_segment_from_the_next_keyframe_on(tmp_path: Path) -> None:
+    kept = sound_from(1.5)
+    [(segment, fragments)] = record(tmp_path, kept)
+    path = segment.path(tmp_path)
+    assert segment.audio_codec == "aac"
+    found = list(demux(path))
+    assert [packet for packet in found if packet[0] == "video"] == expected(kept)[: segment.frames]
+    sound = {packet[5]: packet[2] for packet in found if packet[0] == "audio"}
+    heard = [packet for packet in kept if not packet.is_video and packet.dts_90k > 2.5 * CLOCK_RATE]
+    assert len(heard) > 100
+    for packet in heard:
+        assert abs(sound[packet.data] - packet.dts_90k * 48_000 // CLOCK_RATE) <= 512
+    assert decode(path) == ""
+    # What is not closed has it, too, and so have its parts: silence reaches back to the beginning.
+    assert scan(path).fragments == fragments
+    assert scan(path).init_id == segment.init_id
+
+
+def test_a_file_whose_sound_began_late_is_recovered_with_it(tmp_path: Path) -> None:
+    """Its row is from before."""
+    recording = Recording("door", tmp_path, 600, FsyncMode.NEVER)
+    before: Segment | None = None
+    for part in parts_of(sound_from(1.5)):
+        growing = recording.write([QueuedPart(part)]).growing
+        if growing is not None and growing.segment.audio_codec is None:
+            before = growing.segment
+            assert decode(before.path(tmp_path)) == ""
+    assert before is not None
+    assert growing is not None
+    assert growing.segment.audio_codec == "aac"
+    index = index_of(tmp_path, [(before, ())])
+    recover(tmp_path, index)
+    [recovered] = index.page("door", None, None, 100)
+    assert recovered.state is SegmentState.TRUNCATED
+    assert (recovered.init_id, recovered.audio_codec) == (growing.segment.init_id, "aac")
+    assert decode(before.path(tmp_path)) == ""
+    assert {packet[0] for packet in demux(before.path(tmp_path))} == {"video", "audio"}
 
 
 def test_sound_that_comes_a_little_after_the_first_frame_is_in_the_first_segment(tmp_path: Path) -> None:
@@ -217,7 +254,7 @@ def test_a_close_that_fails_keeps_what_was_reported(
     """The last fragment, the index and the header, each with its write and its sync."""
     recording = Recording("door", tmp_path, 600, FsyncMode.ALWAYS)
     packets = encode(EncoderSettings(seconds=2, fps=25, gop=25))
-    growing = recording.write([(part, 0) for part in parts_of(packets)[:-2]]).growing
+    growing = recording.write([QueuedPart(part) for part in parts_of(packets)[:-2]]).growing
     assert growing is not None
     real, calls = getattr(os, call), []
 
@@ -237,6 +274,33 @@ def test_a_close_that_fails_keeps_what_was_reported(
     (path,) = tmp_path.rglob("*.mp4")
     assert not decode(path)
     assert len(list(demux(path))) == segment.frames
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "moved"])
+def test_a_file_that_is_removed_while_it_grows_is_told_and_another_begins(tmp_path: Path, what: str) -> None:
+    clock = ManualClock()
+    recording = Recording("door", tmp_path, 600, FsyncMode.NEVER, clock=clock)
+    errors: list[str] = []
+    closed: list[Segment] = []
+    for number, part in enumerate(parts_of(encode(EncoderSettings(seconds=20)))):
+        result = recording.write([QueuedPart(part)])
+        closed += [segment for segment, _ in result.closed]
+        errors += [result.error] if result.error is not None else []
+        if number == 4:
+            [path] = tmp_path.rglob("*.mp4")
+            if what == "file":
+                path.unlink()
+            elif what == "folder":
+                shutil.rmtree(tmp_path / "door")
+            else:
+                path.rename(tmp_path / "aside")
+        clock.now += part.end_90k / CLOCK_RATE - part.dts_90k / CLOCK_RATE
+    assert result.error is None
+    assert "removed or moved" in errors[0]
+    assert [segment.state for segment in closed] == [SegmentState.DELETING]
+    [(segment, _)] = recording.finish(EndReason.STOPPED).closed
+    assert decode(segment.path(tmp_path)) == ""
+    assert segment.duration_90k > 10 * CLOCK_RATE
 
 
 def test_the_file_says_which_segment_it_is(tmp_path: Path) -> None:

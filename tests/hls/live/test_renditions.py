@@ -93,7 +93,7 @@ async def test_a_sub_stream_is_captured_only_while_its_playlist_is_requested(rts
 async def test_a_sub_stream_that_cannot_be_captured_leaves_the_main_stream_alone(
     rtsp_server: RtspServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hls.live.stream.SUB_READY_S", 0.3)
+    monkeypatch.setattr("hls.live.multivariant.SUB_READY_S", 0.3)
     async with site(rtsp_server, sub_url=rtsp_server.url("/none"), start="always") as (server, http):
         base = f"{server.url}/hls/door/"
         for _ in range(2):
@@ -110,3 +110,47 @@ async def test_a_camera_without_a_sub_stream_has_one_variant(rtsp_server: RtspSe
         async with http.get(f"{base}sub/live.m3u8") as answer:
             assert answer.status == 404
             assert "sub_url" in (await answer.json())["message"]
+
+
+async def test_while_the_main_stream_is_lost_new_players_get_the_sub_stream_and_both_when_it_is_back(
+    rtsp_server: RtspServer, own_rtsp_server: RtspServer
+) -> None:
+    table = {"connection_retry_delay": 0.1, "connection_retry_attempts": 1000, "url": own_rtsp_server.url("/large")}
+    async with site(rtsp_server, **table) as (server, http):
+        index = f"{server.url}/hls/door/index.m3u8"
+        assert list(variants(await get(http, index))) == ["live.m3u8", "sub/live.m3u8"]
+        camera = server.service.camera("door")
+        await asyncio.to_thread(own_rtsp_server.kill)
+        await eventually(lambda: camera.main.is_lost, "the main stream is lost")
+        assert list(variants(await get(http, index))) == ["sub/live.m3u8"]
+        playlist = parse(await get(http, f"{server.url}/hls/door/sub/live.m3u8"))
+        check(playlist)
+        await asyncio.to_thread(own_rtsp_server.restart)
+        await eventually(lambda: camera.main.has_pictures, "the main stream is back")
+        assert list(variants(await get(http, index))) == ["live.m3u8", "sub/live.m3u8"]
+
+
+async def test_a_main_stream_that_hls_cannot_have_or_that_never_comes_leaves_the_sub_stream(
+    rtsp_server: RtspServer,
+) -> None:
+    for mount in ("/mjpeg", "/none"):
+        table = {"url": rtsp_server.url(mount), "start": "on-demand", "connection_retry_attempts": 0}
+        async with site(rtsp_server, **table) as (server, http):
+            assert list(variants(await get(http, f"{server.url}/hls/door/index.m3u8"))) == ["sub/live.m3u8"], mount
+
+
+async def test_a_camera_both_of_whose_streams_fail_is_refused_with_the_reason(rtsp_server: RtspServer) -> None:
+    none = rtsp_server.url("/none")
+    async with (
+        site(rtsp_server, url=none, sub_url=none, start="on-demand", connection_retry_attempts=0) as (server, http),
+        http.get(f"{server.url}/hls/door/index.m3u8") as answer,
+    ):
+        assert answer.status == 503
+        assert "404" in (await answer.json())["message"]
+
+
+async def test_one_stream_alone_may_be_asked_for(rtsp_server: RtspServer) -> None:
+    async with site(rtsp_server) as (server, http):
+        base = f"{server.url}/hls/door/"
+        assert list(variants(await get(http, f"{base}index.m3u8?rendition=sub"))) == ["sub/live.m3u8"]
+        assert list(variants(await get(http, f"{base}index.m3u8?rendition=main"))) == ["live.m3u8"]

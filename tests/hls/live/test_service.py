@@ -11,9 +11,11 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NegotiationError, NotFoundError, UnavailableError
 from gateway.service import CaptureService
+from hls.live.multivariant import MultivariantPlaylist
 from hls.live.service import LiveService
 from hls.live.stream import HOLD_S, READY_S, RENEW_S, LiveStream
 from tests.hls.live.llhls_rules import check, parse
+from tests.support.eventually import eventually
 from tests.support.hls_server import source_camera
 from tests.support.manual_clock import ManualClock
 from tests.support.sources.packets import START_90K, PacketSource, Shape
@@ -53,7 +55,7 @@ async def test_a_stream_without_viewers_is_fed_and_answers_at_once(
 ) -> None:
     play(camera, clock, PacketSource(Shape(gop=15)), 60)
     assert not camera.is_wanted
-    assert (await stream.multivariant_playlist()).body.endswith(b"live.m3u8\n")
+    assert (await MultivariantPlaylist(stream, clock).get()).body.endswith(b"live.m3u8\n")
     assert camera.viewers == {"hls": 1}
     assert (await stream.media_playlist()) is (await stream.media_playlist())
     assert camera.viewers == {"hls": 1}
@@ -85,7 +87,7 @@ async def test_video_that_mp4_is_not_used_for_is_refused_with_what_works(
     for packet in PacketSource(Shape(gop=1)).frames(60, clock.wall_90k()):
         video = replace(packet.info.video, codec="mjpeg", parameter_sets=b"")
         camera.hub.publish(replace(packet, info=replace(packet.info, video=video)))
-    for asked in (stream.multivariant_playlist(), stream.media_playlist()):
+    for asked in (MultivariantPlaylist(stream, clock).get(), stream.media_playlist()):
         with pytest.raises(NegotiationError, match=r"mjpeg.*CAPTURE_ENGINE=opencv") as caught:
             await asked
         assert caught.value.transports == ("webrtc", "mjpeg")
@@ -98,8 +100,8 @@ async def test_video_that_mp4_is_not_used_for_is_refused_with_what_works(
 async def test_closing_fails_waiting_requests_and_releases_the_camera(
     camera: Camera, clock: ManualClock, stream: LiveStream
 ) -> None:
-    waiting = asyncio.create_task(stream.multivariant_playlist())
-    await asyncio.sleep(0)
+    waiting = asyncio.create_task(MultivariantPlaylist(stream, clock).get())
+    await eventually(lambda: stream._waits, "it waits")
     assert camera.viewers == {"hls": 1}
     stream.close()
     with pytest.raises(UnavailableError):
@@ -108,12 +110,11 @@ async def test_closing_fails_waiting_requests_and_releases_the_camera(
 
 
 async def test_a_cancelled_request_leaves_no_waiter(camera: Camera, clock: ManualClock, stream: LiveStream) -> None:
-    waiting = asyncio.create_task(stream.multivariant_playlist())
-    await asyncio.sleep(0)
-    assert len(stream._waits) == 1
+    waiting = asyncio.create_task(MultivariantPlaylist(stream, clock).get())
+    await eventually(lambda: len(stream._waits) == 1, "it waits")
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert not stream._waits
+    await eventually(lambda: not stream._waits, "nothing waits")
 
 
 async def test_a_hinted_part_is_the_end_of_a_run_that_broke_off(
@@ -142,7 +143,7 @@ async def test_while_the_camera_is_away_the_playlist_stands_still_for_its_player
     await stream.media_playlist()
     clock.now += 3.0
     plain = asyncio.create_task(stream.media_playlist())
-    first = asyncio.create_task(stream.multivariant_playlist())
+    first = asyncio.create_task(MultivariantPlaylist(stream, clock).get())
     await asyncio.sleep(0.01)
     assert not plain.done()
     assert not first.done()
@@ -172,7 +173,7 @@ async def test_nobody_gets_the_playlist_that_a_camera_had_before_it_was_stopped(
     asked = [
         asyncio.create_task(stream.media_playlist()),
         asyncio.create_task(stream.media_playlist(before.edge[0], 0)),
-        asyncio.create_task(stream.multivariant_playlist()),
+        asyncio.create_task(MultivariantPlaylist(stream, clock).get()),
     ]
     await asyncio.sleep(0)
     assert camera.viewers == {"hls": 1}
@@ -208,7 +209,7 @@ async def test_a_window_without_viewers_is_replaced_if_gops_exceed_the_target_du
 ) -> None:
     play(camera, clock, PacketSource(Shape(gop=300)), 905)
     playlist = parse((await stream.media_playlist()).body.decode())
-    assert playlist.target == 22
+    assert playlist.target == 21
     assert all(segment.parts[0].independent for segment in playlist.complete[:1])
 
 

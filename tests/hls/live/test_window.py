@@ -40,7 +40,7 @@ def read(window: LiveWindow) -> Playlist:
         (9000, 40, 0.205, 5),
         (45_000, 2, 0.513, 2),
         (90_000, 2, 1.025, 3),
-        (6000, 150, 0.205, 12),
+        (6000, 150, 0.205, 10),
     ],
 )
 def test_target_durations_fit_the_camera(frame_90k: int, gop: int, part_target: float, target: int) -> None:
@@ -48,6 +48,43 @@ def test_target_durations_fit_the_camera(frame_90k: int, gop: int, part_target: 
         LiveWindow(START_90K), 1 + 5 * CLOCK_RATE // frame_90k, PacketSource(Shape(frame_90k=frame_90k, gop=gop))
     )
     assert window.targets == TargetDurations(round(part_target * CLOCK_RATE), target)
+
+
+@pytest.mark.parametrize(("gop", "target"), [(30, 2), (75, 6), (120, 9), (150, 11), (300, 21), (900, 10)])
+def test_a_long_gop_is_measured_before_there_is_a_viewer(gop: int, target: int) -> None:
+    window = play(LiveWindow(START_90K, is_awaited=lambda: False), 600, PacketSource(Shape(gop=gop)))
+    assert window.targets is not None
+    assert window.targets.target_duration_s == target
+
+
+def test_a_viewer_does_not_wait_until_a_long_gop_is_measured() -> None:
+    viewers: list[str] = []
+    source = PacketSource(Shape(gop=150))
+    window = play(LiveWindow(START_90K, is_awaited=lambda: bool(viewers)), 100, source)
+    assert window.targets is None
+    viewers.append("first")
+    play(window, 10, source)
+    assert window.is_playable
+
+
+def test_a_target_duration_without_a_known_gop_is_replaced_by_the_right_one() -> None:
+    source = PacketSource(Shape(gop=120))
+    guessed = play(LiveWindow(START_90K), 120, source)
+    assert guessed.targets is not None
+    assert (guessed.targets.target_duration_s, guessed.has_better_targets) == (10, False)
+    play(guessed, 120, source)
+    assert guessed.has_better_targets
+    better = play(LiveWindow(START_90K, after=guessed), 70, source)
+    assert better.targets is not None
+    assert (better.targets.target_duration_s, better.has_better_targets) == (9, False)
+
+
+def test_a_gop_that_a_loss_has_cut_short_is_not_taken_for_a_whole_one() -> None:
+    cut = play(LiveWindow(START_90K), 80, PacketSource(Shape(gop=150)))
+    cut.end_run()
+    window = play(LiveWindow(START_90K, after=cut), 70, PacketSource(Shape(gop=150), run=2))
+    assert window.targets is not None
+    assert window.targets.target_duration_s == 10
 
 
 def test_a_long_gop_is_playable_before_it_ends() -> None:

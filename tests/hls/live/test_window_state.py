@@ -8,6 +8,7 @@ from gateway.clock import CLOCK_RATE
 from hls.live.playlist import Rendered
 from hls.live.window import LiveWindow
 from hls.live.window_state import dump, load
+from hls.mp4.fragments import FragmentMuxer
 from tests.hls.live.llhls_rules import Playlist, Watch, check, parse
 from tests.support.sources.packets import AAC, START_90K, PacketSource, Shape
 
@@ -82,7 +83,7 @@ def test_the_init_segment_keeps_its_name_if_another_version_would_write_it_diffe
     state = before.state(4.0)
     assert state is not None
     for segment in state.segments:
-        segment.muxer.__init__(segment.muxer.info, b"of an older version")  # type: ignore[misc]
+        segment.muxer = FragmentMuxer(segment.muxer.info, b"of an older version")
     loaded = load(b"".join(dump(state)))
     assert loaded.segments[0].init_name == state.segments[0].init_name
     assert LiveWindow(START_90K, state=loaded).media(loaded.segments[0].init_name) == b"of an older version"

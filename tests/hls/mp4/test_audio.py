@@ -134,26 +134,6 @@ def test_audio_later_than_the_limit_for_once_is_replaced_by_silence_until_it_is_
     assert loudness[33:].min() > 0.1
 
 
-def test_audio_that_is_always_later_than_the_limit_is_heard_late() -> None:
-    track, taken = delayed(AAC, 8, lambda at_s: 1.0)
-    loudness = heard(track, taken)
-    assert loudness[:24].max() < 0.01
-    assert loudness[80:].min() > 0.1
-
-
-def test_audio_that_comes_a_second_at_once_is_heard() -> None:
-    track, taken = delayed(PCMA, 8, lambda at_s: at_s % 1.0)
-    assert heard(track, taken)[80:].min() > 0.1
-
-
-def test_audio_that_was_moved_is_moved_back_once_it_is_in_time() -> None:
-    kept, _ = delayed(AAC, 14, lambda at_s: 1.0 if at_s < 5 else 0.0)
-    moved_back, _ = delayed(AAC, 22, lambda at_s: 1.0 if at_s < 5 else 0.0)
-    # As much as it was moved by is for a time that was filled already.
-    again_s = (moved_back.counters.frames_dropped - kept.counters.frames_dropped) * 1024 / AAC.sample_rate_hz
-    assert again_s == pytest.approx(1.0, abs=0.15)
-
-
 def test_sound_that_nobody_hears_is_silence_and_is_not_transcoded(monkeypatch: pytest.MonkeyPatch) -> None:
     is_heard = False
     transcoded_90k: list[int] = []

@@ -6,8 +6,11 @@ from io import BytesIO
 import av
 import pytest
 
-from hls.mp4.fragments import FragmentMuxer, Sample, length_prefixed
+from gateway.codec import av1
+from gateway.media import StreamInfo, VideoInfo
+from hls.mp4.fragments import FragmentMuxer, Sample, sample_data
 from tests.hls.live.llhls_rules import boxes, video_duration_90k
+from tests.support.coded_rtp import encoded
 from tests.support.sources.packets import AAC, PacketSource, Shape
 
 
@@ -96,13 +99,28 @@ def test_parameter_sets_stand_in_the_sample_entry_alone() -> None:
     ],
 )
 def test_parameter_sets_are_taken_out(codec: str, data: bytes, kept: list[int]) -> None:
-    left = length_prefixed(data, codec, keeps_sets=False)
+    left = sample_data(data, codec, keeps_sets=False)
     units = []
     while left:
         size = int.from_bytes(left[:4], "big")
         units.append(left[4])
         left = left[4 + size :]
     assert units == kept
+
+
+def test_av1_decodes_and_its_sample_entry_says_what_it_is() -> None:
+    pictures = encoded("av1", 320, 240, frames=8, gop=4)
+    header = av1.sequence_header(pictures[0][0])
+    assert header is not None
+    muxer = FragmentMuxer(StreamInfo(VideoInfo("av1", header.codec_string, 320, 240, header.obu)))
+    every = [Sample(data, n * 3600, n * 3600, 3600, is_key) for n, (data, is_key) in enumerate(pictures)]
+    data = muxer.init + muxer.fragment(every[:4], (), 1) + muxer.fragment(every[4:], (), 2)
+    with av.open(BytesIO(data), "r") as container:
+        assert [frame.pts for frame in container.decode(video=0)] == [n * 3600 for n in range(8)]
+        extradata = container.streams.video[0].codec_context.extradata or b""
+    assert av1.codec_string_of_av1c(extradata) == header.codec_string
+    at = muxer.init.index(b"av1C") + 4
+    assert av1.codec_string_of_av1c(muxer.init[at : at + 4]) == header.codec_string
 
 
 def test_sound_lies_beside_the_picture_on_its_own_clock() -> None:

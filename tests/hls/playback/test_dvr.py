@@ -10,8 +10,8 @@ from hls.archive.hls_segments import HLS_TARGET_S, hls_segments
 from hls.archive.recording import SequenceNumbers
 from hls.archive.segment import SegmentWithFragments
 from hls.mp4.init_segment import shared_init
-from hls.playback.dvr import playlist
-from hls.playback.rendition_merge import Piece
+from hls.playback.dvr import in_span, playlist
+from hls.playback.recording_order import Piece
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.recording import record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
@@ -35,7 +35,7 @@ def listed(recordings: list[SegmentWithFragments]) -> list[Piece]:
 
 def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:
     recordings = recorded(tmp_path)
-    text = playlist(listed(recordings), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    text = playlist(listed(recordings), START_90K, is_ended=True)
     assert text is not None
     parsed = m3u8.loads(text)
     assert parsed.is_endlist
@@ -56,13 +56,15 @@ def test_a_playlist_over_a_gap_and_a_resolution_change(tmp_path: Path) -> None:
 
 def test_a_playlist_begins_with_the_segment_of_the_start_and_numbers_follow(tmp_path: Path) -> None:
     recordings = recorded(tmp_path)
-    text = playlist(listed(recordings), START_90K + 11 * CLOCK_RATE, None, is_ended=False)
+    start_90k = START_90K + 11 * CLOCK_RATE
+    text = playlist(in_span(listed(recordings), start_90k, None), start_90k, is_ended=False)
     assert text is not None
     parsed = m3u8.loads(text)
     assert not parsed.is_endlist
     assert (parsed.media_sequence, parsed.discontinuity_sequence) == (103, 8)
     assert parsed.start.time_offset == pytest.approx(1.0)
-    assert playlist(listed(recordings), START_90K + 20 * CLOCK_RATE, START_90K + 50 * CLOCK_RATE, is_ended=True) is None
+    assert in_span(listed(recordings), START_90K + 20 * CLOCK_RATE, START_90K + 50 * CLOCK_RATE) == []
+    assert playlist([], START_90K, is_ended=True) is None
 
 
 def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_an_open_playlist_only_grows(tmp_path: Path) -> None:
     before: list[str] = []
     for count in range(20, 141, 10):
         recordings = record(tmp_path / str(count), packets[:count], segment_s=6, finish=False)
-        text = playlist(listed(recordings), START_90K, None, is_ended=False)
+        text = playlist(listed(recordings), START_90K, is_ended=False)
         lines = text.splitlines() if text else []
         assert lines[: len(before)] == before
         before = lines
@@ -88,7 +90,7 @@ def test_ffmpeg_plays_the_playlist_from_the_recorded_files(tmp_path: Path) -> No
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{segment.name}.mp4").write_bytes(data)
         (folder / f"init-{segment.init_id}.mp4").write_bytes(init)
-    text = playlist(listed(recordings), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    text = playlist(listed(recordings), START_90K, is_ended=True)
     assert text is not None
     (tmp_path / "www" / "dvr.m3u8").write_text(text)
     assert decode(tmp_path / "www" / "dvr.m3u8", "-allowed_extensions", "ALL") == ""
@@ -99,7 +101,7 @@ def test_every_file_of_a_playlist_is_complete_and_begins_at_its_date(tmp_path: P
     """As a player does: the init segment, then the byte ranges up to the next discontinuity."""
     recordings = recorded(tmp_path)
     by_name = {segment.name: segment for segment, _ in recordings}
-    text = playlist(listed(recordings), START_90K, START_90K + 100 * CLOCK_RATE, is_ended=True)
+    text = playlist(listed(recordings), START_90K, is_ended=True)
     assert text is not None
     timelines: list[bytes] = []
     for part in m3u8.loads(text).segments:

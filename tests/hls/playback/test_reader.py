@@ -54,7 +54,7 @@ async def reader(tmp_path: Path) -> AsyncIterator[ArchiveReader]:
 async def test_a_picture_is_of_the_smallest_stream_that_has_its_width(
     reader: ArchiveReader, second: float, width: int | None, found: int | None
 ) -> None:
-    segment = await reader.find_from("door", START_90K + round(second * CLOCK_RATE), width)
+    segment = await reader.segments.find_from("door", START_90K + round(second * CLOCK_RATE), width)
     assert (segment and segment.segment.width) == found
 
 
@@ -65,7 +65,7 @@ async def test_a_replay_goes_over_to_the_stream_that_goes_on(
     monkeypatch.setattr("hls.playback.replay.asyncio.sleep", clock.sleep)
     at_90k = START_90K + 6 * CLOCK_RATE
     with ThreadPoolExecutor(1) as executor:
-        replay = replay_jpeg(reader, executor, clock, "door", at_90k, 2, None, lambda: None)
+        replay = replay_jpeg(reader.segments, executor, clock, "door", at_90k, 2, None, lambda: None)
         frames = [frame async for frame in replay]
     widths = [frame.width for frame in frames]
     assert widths == sorted(widths, reverse=True)

@@ -1,7 +1,6 @@
 """The recordings of two streams as one playlist. Times are seconds; nothing is on disk."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -12,14 +11,23 @@ from gateway.clock import CLOCK_RATE
 from hls.archive.hls_segments import HlsSegment
 from hls.archive.segment import EndReason, Segment, SegmentState
 from hls.playback.dvr import playlist
-from hls.playback.rendition_merge import GAP_MIN_90K, OVERLAP_MIN_90K, Piece, merge
+from hls.playback.recording_order import Piece
+from hls.playback.rendition_merge import GAP_MIN_90K, OVERLAP_MIN_90K, Moment, Range, merge, merge_from
 
 MAIN, SUB = RenditionName.MAIN, RenditionName.SUB
 
 T0_90K = 1_764_000_000 * CLOCK_RATE
 
 
-def piece(rendition: RenditionName, start_s: float, lengths_s: Sequence[float], *, grows: bool = False) -> Piece:
+def piece(
+    rendition: RenditionName,
+    start_s: float,
+    lengths_s: Sequence[float],
+    *,
+    grows: bool = False,
+    sequence: int = 0,
+    discontinuities: int = 0,
+) -> Piece:
     """A file of HLS segments of these lengths. Of one that grows, the last is on the disk and not complete."""
     parts: list[HlsSegment] = []
     at_90k = offset = 0
@@ -43,7 +51,8 @@ def piece(rendition: RenditionName, start_s: float, lengths_s: Sequence[float], 
         init_size=1000,
         init_id=f"{rendition.value}-3e8",
         rendition=rendition,
-        sequence=round(start_s),
+        sequence=sequence,
+        discontinuities=discontinuities,
     )
     return Piece(segment, parts[:-1] if grows else parts)
 
@@ -57,10 +66,8 @@ def shown(pieces: Sequence[Piece]) -> list[tuple[str, float]]:
     ]
 
 
-def merged(
-    preferred: Sequence[Piece], other: Sequence[Piece], to_s: float, *, is_open: bool = False
-) -> list[tuple[str, float]]:
-    return shown(merge(preferred, other, T0_90K, T0_90K + round(to_s * CLOCK_RATE), is_open=is_open))
+def merged(preferred: Sequence[Piece], other: Sequence[Piece], to_s: float) -> list[tuple[str, float]]:
+    return shown(merge(preferred, other, T0_90K, T0_90K + round(to_s * CLOCK_RATE)))
 
 
 def test_gaps_before_between_and_after_are_filled_with_whole_segments() -> None:
@@ -77,9 +84,9 @@ def test_gaps_before_between_and_after_are_filled_with_whole_segments() -> None:
 
 
 def test_a_number_is_that_within_the_file() -> None:
-    filled = merge([piece(MAIN, 0, [5, 5])], [piece(SUB, 0, [4] * 5)], T0_90K, T0_90K + 20 * CLOCK_RATE, is_open=False)
+    filled = merge([piece(MAIN, 0, [5, 5])], [piece(SUB, 0, [4] * 5)], T0_90K, T0_90K + 20 * CLOCK_RATE)
     assert [(each.segment.rendition, each.number) for each in filled] == [(MAIN, 0), (SUB, 2)]
-    text = playlist(filled[1:], T0_90K, None, is_ended=True)
+    text = playlist(filled[1:], T0_90K, is_ended=True)
     assert text is not None
     assert "#EXT-X-MEDIA-SEQUENCE:2\n" in text
 
@@ -103,15 +110,48 @@ def test_a_clock_that_was_set_back_makes_no_gap() -> None:
 
 def test_while_the_preferred_stream_grows_nothing_follows_it() -> None:
     main, sub = [piece(MAIN, 0, [5, 5, 5], grows=True)], [piece(SUB, 0, [4] * 10, grows=True)]
-    assert merged(main, sub, 40, is_open=True) == [("main", 0), ("main", 5)]
+    assert merged(main, sub, 40) == [("main", 0), ("main", 5)]
 
 
-def test_after_a_gap_the_preferred_stream_waits_for_the_other_ones_last_segment() -> None:
-    main = [piece(MAIN, 0, [5, 5]), piece(MAIN, 30, [5, 5], grows=True)]
-    filled = [("main", 0), ("main", 5), ("sub", 8), ("sub", 16)]
-    assert merged(main, [piece(SUB, 0, [8] * 4, grows=True)], 39, is_open=True) == filled
-    assert merged(main, [piece(SUB, 0, [8] * 5, grows=True)], 41, is_open=True) == [*filled, ("sub", 24), ("main", 30)]
-    assert merged(main, [piece(SUB, 0, [8] * 3)], 41, is_open=True) == [*filled, ("main", 30)]
+def numbered(own: Sequence[Piece], other: Sequence[Piece], moment: Moment) -> list[tuple[int, int, str, float]]:
+    """The media and the discontinuity sequence, the stream and the start of each HLS segment."""
+    pieces, numbers = merge_from(own, other, moment, T0_90K)
+    of_piece = [numbers.discontinuities + index for index, each in enumerate(pieces) for _ in each.parts]
+    return [
+        (number, discontinuity, *entry)
+        for number, (discontinuity, entry) in enumerate(
+            zip(of_piece, shown(pieces), strict=True), numbers.media_sequence
+        )
+    ]
+
+
+def test_what_was_recorded_before_a_moment_is_merged_and_numbered_backwards_from_it() -> None:
+    main = [piece(MAIN, 0, [5, 5], sequence=7), piece(MAIN, 30, [5, 5, 5], sequence=9, discontinuities=1)]
+    sub = [piece(SUB, 0, [8] * 5)]
+    moment = Moment(Range(7, 11), 1, Range(0, 5))
+    base = 100_000
+    listed = numbered(main, sub, moment)
+    assert listed == [
+        *[(base + 4, base - 1, "main", 0), (base + 5, base - 1, "main", 5)],
+        *[(base + 6, base, "sub", 8), (base + 7, base, "sub", 16), (base + 8, base, "sub", 24)],
+        *[(base + 9, base + 1, "main", 30), (base + 10, base + 1, "main", 35), (base + 11, base + 1, "main", 40)],
+    ]
+    # What retention has deleted is not replaced, and changes no number.
+    assert numbered(main[1:], sub, moment) == listed[5:]
+    assert numbered(main, [], moment) == listed[5:]
+    assert numbered(main, [sub[0].drop(1)], moment) == listed[5:]
+    # What the other stream recorded later is not of the time before.
+    assert numbered(main, [*sub, piece(SUB, 41, [8], sequence=5)], moment) == listed
+
+
+def test_a_stream_that_was_lost_at_the_moment_goes_on_after_what_the_other_one_has() -> None:
+    main, sub = [piece(MAIN, 0, [5], sequence=3, discontinuities=2)], [piece(SUB, 0, [4] * 4)]
+    moment = Moment(Range(3, 4), 3, Range(0, 4))
+    listed = numbered(main, sub, moment)
+    assert [entry[2:] for entry in listed] == [("main", 0), ("sub", 4), ("sub", 8), ("sub", 12)]
+    later = piece(MAIN, 60, [5], sequence=4, discontinuities=3)
+    assert numbered([*main, later], sub, moment) == [*listed, (100_004, 100_003, "main", 60)]
+    assert numbered([later], sub, moment) == [(100_004, 100_003, "main", 60)]
 
 
 lengths = st.lists(st.floats(4, 10), min_size=1, max_size=8)
@@ -127,43 +167,13 @@ def recording(rendition: RenditionName, spans: Sequence[tuple[float, Sequence[fl
     return pieces
 
 
-def at(pieces: Sequence[Piece], now_s: float) -> list[Piece]:
-    """What of a finished recording is known at a moment: whole HLS segments of a file that grows."""
-    known = []
-    for each in pieces:
-        begun_90k = T0_90K + round(now_s * CLOCK_RATE) - each.segment.start_90k
-        if begun_90k <= 0:
-            continue
-        if begun_90k >= each.segment.duration_90k:
-            known.append(each)
-            continue
-        segment = replace(each.segment, state=SegmentState.GROWING, end_reason=None, duration_90k=begun_90k)
-        known.append(Piece(segment, [part for part in each.parts if part.end_90k <= begun_90k]))
-    return known
-
-
-@settings(max_examples=50, deadline=None)
-@given(files, files, st.sampled_from([MAIN, SUB]))
-def test_an_open_playlist_only_grows_until_it_is_that_of_the_whole(
-    main_spans: list[tuple[float, list[float]]], sub_spans: list[tuple[float, list[float]]], prefer: RenditionName
-) -> None:
-    streams = {MAIN: recording(MAIN, main_spans), SUB: recording(SUB, sub_spans)}
-    other = SUB if prefer is MAIN else MAIN
-    before: list[tuple[str, float]] = []
-    for now_s in range(0, 420, 2):
-        listed = merged(at(streams[prefer], now_s), at(streams[other], now_s), now_s, is_open=True)
-        assert listed[: len(before)] == before
-        before = listed
-    assert merged(streams[prefer], streams[other], 420) == before
-
-
 @settings(max_examples=50, deadline=None)
 @given(files, files)
 def test_nothing_that_either_recorded_in_a_long_gap_is_left_out(
     main_spans: list[tuple[float, list[float]]], sub_spans: list[tuple[float, list[float]]]
 ) -> None:
     main, sub = recording(MAIN, main_spans), recording(SUB, sub_spans)
-    listed = merge(main, sub, T0_90K, T0_90K + 400 * CLOCK_RATE, is_open=False)
+    listed = merge(main, sub, T0_90K, T0_90K + 400 * CLOCK_RATE)
     spans = sorted(
         (each.segment.start_90k + part.start_90k, each.segment.start_90k + part.end_90k)
         for each in listed

@@ -10,12 +10,18 @@ import cv2
 import numpy as np
 import pytest
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
+from gateway.codec import av1
 from gateway.errors import NotFoundError, StorageError
 from gateway.jpeg.reader import JpegFrame
+from gateway.media import VIDEO, Packet, StreamInfo, VideoInfo
 from hls.archive.fragment import Fragment
+from hls.archive.recovery import segment_from_file
+from hls.archive.scan import scan
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.playback.replay import ARRIVED_90K, fragments_from, make_thumbnail, read_packets, replay_jpeg
+from tests.support.coded_rtp import encoded
 from tests.support.manual_clock import ManualClock
 from tests.support.recording import record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
@@ -39,6 +45,27 @@ def test_recorded_packets_are_read_back_equal(tmp_path: Path) -> None:
             (p.captured_at_90k, p.pts_90k, p.is_keyframe) for p in expected
         ]
         assert all(p.data.startswith((b"\0\0\0\1", b"\0\0\1")) for p in read)
+
+
+def test_a_recording_of_av1_is_read_back_shown_and_found_again(tmp_path: Path) -> None:
+    pictures = encoded("av1", 320, 240, frames=50, gop=25)
+    header = av1.sequence_header(pictures[0][0])
+    assert header is not None
+    info = StreamInfo(VideoInfo("av1", header.codec_string, 320, 240, header.obu))
+    packets = [
+        Packet(VIDEO, data, n * 3600, n * 3600, 3600, is_keyframe, START_90K + n * 3600, info)
+        for n, (data, is_keyframe) in enumerate(pictures)
+    ]
+    [(segment, fragments)] = record(tmp_path, packets)
+    read = list(read_packets(tmp_path, segment, fragments))
+    assert [(p.pts_90k, p.is_keyframe) for p in read] == [(p.pts_90k, p.is_keyframe) for p in packets]
+    assert av1.sample(read[0].data) == av1.sample(packets[0].data)
+    thumbnail = make_thumbnail(tmp_path, segment, fragments).read_bytes()
+    # The grey of the first picture.
+    assert brightness(thumbnail) + 20 == pytest.approx(100, abs=3)
+    path = segment.path(tmp_path)
+    found = segment_from_file(path, "door", scan(path))
+    assert (found.codec, found.codec_string) == ("av1", header.codec_string)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage" * 1000])
@@ -73,7 +100,7 @@ class Archive:
         self.recordings = list(recordings)
 
     async def find_from(
-        self, camera_id: str, time_90k: int, width: int | None
+        self, camera_id: str, time_90k: int, width: int | None, rendition: RenditionName | None
     ) -> tuple[Segment, Sequence[Fragment]] | None:
         return next((whole for whole in self.recordings if whole[0].end_90k > time_90k), None)
 
@@ -155,7 +182,7 @@ async def test_a_growing_file_is_read_on_as_it_grows(
 
     class Growing(Archive):
         async def find_from(
-            self, camera_id: str, time_90k: int, width: int | None
+            self, camera_id: str, time_90k: int, width: int | None, rendition: RenditionName | None
         ) -> tuple[Segment, Sequence[Fragment]] | None:
             return segment, fragments[: next(grown, len(fragments))]
 
