@@ -6,11 +6,12 @@ These names are its public API. Everything else may change.
 from gateway.camera import Camera
 from gateway.camera_settings import CameraSettings
 from gateway.errors import CaptureError, LiveedgeError
+from gateway.hold import Hold
 from gateway.hub import PacketHub, Subscription
 from gateway.jpeg.frame_bytes import FrameBytes
 from gateway.jpeg.reader import JpegFrame
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
-from gateway.rendition import Hold, Rendition
+from gateway.rendition import Rendition
 from gateway.service import CaptureService
 from gateway.session import CaptureSession, SessionState
 from gateway.settings import GatewaySettings, load_settings

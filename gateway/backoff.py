@@ -22,9 +22,16 @@ _DOUBLINGS_MAX = 16
 class Backoff:
     """See the module. ``retries`` and ``delay_s`` may be changed at any time; ``jitter`` returns 0 to 1."""
 
-    def __init__(self, retries: int, delay_s: float, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        retries: int,
+        delay_s: float,
+        jitter: Callable[[], float] = random.random,
+        longest_s: float = DELAY_MAX_S,
+    ) -> None:
         self.retries = retries
         self.delay_s = delay_s
+        self.longest_s = longest_s
         self.failures = 0
         """Failed attempts since the last good connection."""
         self._jitter = jitter
@@ -40,7 +47,7 @@ class Backoff:
         doublings = self.failures - self.retries
         if doublings <= 0:
             return self.delay_s
-        longest_s = min(DELAY_MAX_S, self.delay_s * 2.0 ** min(doublings, _DOUBLINGS_MAX))
+        longest_s = min(self.longest_s, self.delay_s * 2.0 ** min(doublings, _DOUBLINGS_MAX))
         return longest_s * (0.5 + 0.5 * self._jitter())
 
     def ended(self, lasted_s: float) -> float:

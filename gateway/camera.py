@@ -8,7 +8,7 @@ Rules:
 
 1. A command takes effect at once.
 2. Commands, the settings ``start`` and ``record``, and metadata concern the main stream. The sub stream is captured
-   while a viewer holds it, and with ``record_sub = always`` all the time.
+   while a viewer holds it, and where ``record_sub`` says so, all the time.
 """
 
 import asyncio
@@ -17,17 +17,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.camera_links import CameraLinks
 from gateway.camera_settings import CameraSettings, RenditionName
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CheckAddress, EngineFactory
 from gateway.capture_clients import CaptureClients
 from gateway.clock import CLOCK_RATE, Clock, to_rfc3339
 from gateway.errors import NotFoundError
+from gateway.hold import Hold
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
 from gateway.media import Metadata, Packet
-from gateway.rendition import CameraLinks, Hold, Rendition
-from gateway.session import CaptureSession, FrameCallback
+from gateway.rendition import Rendition
+from gateway.session import CaptureSession
 from gateway.status import CaptureStatus, LiveEdge
 from gateway.transcode.limit import TranscodeLimit
 from gateway.transcode.transcode import Transcode
@@ -64,6 +66,8 @@ class Camera:
         self._on_change = on_change
         self._clients = CaptureClients()
         self._metadata_sinks: list[Callable[[Metadata], None]] = []
+        self.keyframe_wanted: Callable[[float | None], None] = lambda waited_s: None
+        """Called while the main stream waits for a keyframe; see :class:`~gateway.capture.engine.CaptureSource`."""
         self._address_check = address_check
         self._referred_check = referred_check
         self._listeners: list[Callable[[], None]] = []
@@ -129,10 +133,6 @@ class Camera:
     async def wait_for_keyframe(self, timeout_s: float) -> None:
         """As :meth:`Rendition.wait_for_keyframe`, for the main stream."""
         await self.main.wait_for_keyframe(timeout_s)
-
-    def set_frame_callback(self, callback: FrameCallback | None) -> None:
-        """Call ``callback`` with each JPEG frame (``FRAME_RATE``, ``FRAME_WIDTH``) while the camera is captured."""
-        self.main.set_frame_callback(callback)
 
     @property
     def newest(self) -> Packet | None:
@@ -272,6 +272,7 @@ class Camera:
             on_change=self._changed,
             check_address=lambda: self._address_check(self.id, name) if self._address_check is not None else None,
             check_referred=lambda: self._referred_check() if self._referred_check is not None else None,
+            on_keyframe_wanted=lambda waited_s: self.keyframe_wanted(waited_s) if is_main else None,
             metadata_sink=lambda: self._on_metadata if is_main and self._metadata_sinks else None,
         )
         return Rendition(self.id, name, of_stream, engine_factory, self._clock, links)

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, SecretStr
 from gateway.capture.url import parse
 from gateway.config.field import Applies, OptionalSecret, SettingsGroup, setting
 from gateway.errors import CaptureError, redact_url
+from gateway.forward.target import check_targets
 
 CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """A camera's id is part of URLs, file names and metrics. These characters need no escaping in any of them."""
@@ -30,23 +31,38 @@ class EngineName(StrEnum):
     FAKE = "fake"
 
 
+class DetectorName(StrEnum):
+    """A detector that comes with liveedge."""
+
+    MOTION = "motion"
+
+
 class RecordMode(StrEnum):
     """When a camera is recorded. ``always`` keeps it captured too."""
 
     ALWAYS = "always"
     CAPTURE = "capture"
+    EVENTS = "events"
     NEVER = "never"
 
 
 class RecordSubMode(StrEnum):
-    """Whether a sub stream is recorded. ``always`` keeps it captured too."""
+    """When a sub stream is recorded. ``always`` and ``events`` keep it captured too."""
 
     ALWAYS = "always"
+    EVENTS = "events"
     NEVER = "never"
 
 
 class TranscodeMode(StrEnum):
     """Whether a camera is transcoded for viewers that decode nothing that it sends."""
+
+    AUTO = "auto"
+    NEVER = "never"
+
+
+class TalkMode(StrEnum):
+    """Whether people may talk to a camera that has a back channel."""
 
     AUTO = "auto"
     NEVER = "never"
@@ -178,6 +194,18 @@ class JpegSettings(SettingsGroup):
 NAME_MAX = 100
 
 
+def _check_onvif_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        # The message does not show the URL: it may have a password.
+        try:
+            is_http = parse(value.get_secret_value()).scheme in ("http", "https")
+        except CaptureError:
+            is_http = False
+        if not is_http:
+            raise ValueError("must be as in http://user:password@192.0.2.7/onvif/device_service")
+    return value
+
+
 def _check_name(value: str | None) -> str | None:
     name = " ".join(value.split()) if value is not None else ""
     if len(name) > NAME_MAX or not name.isprintable():
@@ -185,26 +213,99 @@ def _check_name(value: str | None) -> str | None:
     return name or None
 
 
-class CameraDefaults(CaptureSettings, JpegSettings, RetrySettings):
+def _check_forward(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    check_targets(each.get_secret_value() for each in value)
+    return value
+
+
+ZONES_MAX = 16
+
+
+def _check_detector(value: object) -> object:
+    if value is None or (
+        isinstance(value, str) and (value in tuple(DetectorName) or re.fullmatch(r"[\w.]+:\w+", value))
+    ):
+        return value
+    raise ValueError("name motion, or your own detector as package.module:Class")
+
+
+def _check_zones(value: str | None) -> str | None:
+    zones(value)
+    return value
+
+
+def zones(text: str | None) -> tuple[tuple[float, float, float, float], ...]:
+    """The rectangles of a ``detector_zones`` setting, as shares of the picture. Raises ``ValueError``."""
+    found = []
+    for part in filter(str.strip, (text or "").split(";")):
+        try:
+            left, top, width, height = (float(number) / 100 for number in part.split(","))
+        except ValueError:
+            left = -1.0
+        if not (left >= 0 <= top and width > 0 < height and left + width <= 1.0001 >= top + height):
+            raise ValueError(
+                "is not left,top,width,height in percent of the picture; several are separated by semicolons"
+            )
+        found.append((left, top, width, height))
+    if len(found) > ZONES_MAX:
+        raise ValueError(f"has more than {ZONES_MAX} rectangles")
+    return tuple(found)
+
+
+class DetectorSettings(SettingsGroup):
+    """What looks at the pictures of a camera."""
+
+    title: ClassVar[str] = "Detectors"
+
+    detector: Annotated[str | None, BeforeValidator(_check_detector)] = setting(
+        None,
+        unset="none",
+        example=DetectorName.MOTION,
+        help="what looks at the camera's keyframes and makes [events](events.md#detectors) of what it finds:"
+        " `motion`, or your own as `package.module:Class`. It keeps the sub stream captured, or the main stream of a"
+        " camera without one",
+        applies=Applies.LIVE,
+    )
+    detector_sensitivity: float = setting(
+        0.5,
+        ge=0,
+        le=1,
+        help="how small and how faint a thing the detector finds; 1 is the most sensitive",
+        unit="share",
+        applies=Applies.LIVE,
+    )
+    detector_zones: Annotated[str | None, AfterValidator(_check_zones)] = setting(
+        None,
+        unset="all of the picture",
+        example="0,40,100,60",
+        help="rectangles of the picture in which the detector looks, each as left,top,width,height in percent; several"
+        " are separated by semicolons",
+        applies=Applies.LIVE,
+    )
+
+
+class CameraDefaults(DetectorSettings, CaptureSettings, JpegSettings, RetrySettings):
     """Settings for all cameras. A camera's table sets them for that camera."""
 
     title: ClassVar[str] = "Cameras"
 
     record: RecordMode = setting(
         RecordMode.CAPTURE,
-        help="when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too."
+        help="when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too,"
+        " `events` records what events cover, with `PRE_ROLL` and `POST_ROLL`."
         " A change finishes the file that is being written",
         applies=Applies.LIVE,
     )
     record_sub: RecordSubMode = setting(
         RecordSubMode.NEVER,
-        help="whether the sub stream is recorded too: `always` keeps it captured as long as the gateway runs. It has no"
-        " effect on a camera without `sub_url`",
+        help="whether the sub stream is recorded too: `always`, or when `events` say so, with `PRE_ROLL` and"
+        " `POST_ROLL`. Both keep it captured as long as the gateway runs. It has no effect on a camera without"
+        " `sub_url`",
         applies=Applies.LIVE,
     )
     start: StartMode | None = setting(
         None,
-        unset="`always`, or `on-demand` with an event service",
+        unset="`always`; with an event service `on-demand`, except where `record` is `events`",
         example=StartMode.ON_DEMAND,
         help=_START_HELP,
         applies=Applies.LIVE,
@@ -217,6 +318,20 @@ class CameraDefaults(CaptureSettings, JpegSettings, RetrySettings):
         applies=Applies.LIVE,
     )
 
+    talk: TalkMode = setting(
+        TalkMode.AUTO,
+        help="whether people [may talk to the camera](talk.md): `auto`, if it has an ONVIF back channel, or `never`",
+        applies=Applies.LIVE,
+    )
+    talk_max: float = setting(
+        120.0,
+        ge=5,
+        le=3600,
+        unit="s",
+        help="how long one person may talk to a camera without a pause, so that nobody keeps the others out",
+        applies=Applies.LIVE,
+    )
+
 
 class CameraSettings(CameraDefaults):
     """One camera, all defaults filled in."""
@@ -224,7 +339,8 @@ class CameraSettings(CameraDefaults):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: SecretStr = setting(
-        help="where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters",
+        help="where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters."
+        " `whip:` (or `publish:`) is for one that is [published](cameras.md#a-camera-that-is-published) to the gateway",
         example="rtsp://user:password@192.0.2.7/stream1",
         applies=Applies.RUN,
     )
@@ -250,16 +366,50 @@ class CameraSettings(CameraDefaults):
         applies=Applies.RUN,
     )
 
+    onvif_url: Annotated[OptionalSecret, AfterValidator(_check_onvif_url)] = setting(
+        None,
+        unset="the camera's ONVIF is not used",
+        example="http://user:password@192.0.2.7/onvif/device_service",
+        help="where the camera's [ONVIF](onvif.md) device service is; without a user, that of `url` is used",
+        applies=Applies.LIVE,
+    )
+    onvif_sync_point: bool = setting(
+        False,
+        help="whether the camera is asked by ONVIF for a keyframe where one is missing"
+        " ([SetSynchronizationPoint](onvif.md#keyframes-on-request)), where `onvif_url` is set",
+        applies=Applies.LIVE,
+    )
+    onvif_events: bool = setting(
+        True,
+        help="whether what the camera detects becomes [events](onvif.md#events), where `onvif_url` is set",
+        applies=Applies.LIVE,
+    )
+    talk_url: OptionalSecret = setting(
+        None,
+        unset="`url`",
+        example="rtsp://user:password@192.0.2.7/onvif/media1",
+        help="where the camera takes [a voice](talk.md), if not at `url`: the `rtsp://` URL of the stream that its"
+        " ONVIF names",
+        applies=Applies.LIVE,
+    )
+    forward: Annotated[tuple[SecretStr, ...], AfterValidator(_check_forward)] = setting(
+        (),
+        example=["rtmp://a.rtmp.example.com/live2/stream-key"],
+        help="servers that the camera is [pushed to](cameras.md#push-a-camera-to-other-servers), as long as the gateway"
+        " runs: `rtmp://`, `rtmps://`, `rtsp://`, `rtsps://` or `whip:https://` URLs, at most 8",
+        applies=Applies.LIVE,
+    )
+
     def rendition(self, name: RenditionName) -> Self | None:
         """The settings of one stream alone; ``None`` where the camera has no such stream."""
         if name is RenditionName.MAIN:
             return self.model_copy(update={"sub_url": None})
         if self.sub_url is None:
             return None
-        record = RecordMode.ALWAYS if self.record_sub is RecordSubMode.ALWAYS else RecordMode.NEVER
-        return self.model_copy(
-            update={"url": self.sub_url, "sub_url": None, "start": StartMode.ON_DEMAND, "record": record}
-        )
+        record = RecordMode(self.record_sub)
+        # What was before an event has to be in memory.
+        start = StartMode.ALWAYS if record is RecordMode.EVENTS else StartMode.ON_DEMAND
+        return self.model_copy(update={"url": self.sub_url, "sub_url": None, "start": start, "record": record})
 
     @property
     def public_url(self) -> str:

@@ -6,19 +6,19 @@ Everything here raises :class:`~gateway.config.messages.InvalidSettingsError`. N
 from collections.abc import Collection, Mapping
 
 from gateway.camera_settings import CAMERA_ID, CameraSettings, EngineName, RecordMode, StartMode
+from gateway.capture.publish_point import PUBLISH_URLS
 from gateway.config.messages import Fault, InvalidSettingsError, Where, unknown
 
-TABLE_ONLY = ("url", "sub_url", "engine")
+TABLE_ONLY = ("url", "sub_url", "onvif_url", "talk_url", "engine")
 """Names that only a camera's table has. Its other names are also settings for all cameras."""
 
-_PLAIN_RTSP = ("rtsp://", "rtsps://")
-_RTSP = (*_PLAIN_RTSP, "rtsp+http://", "rtsps+http://")
+_RTSP = ("rtsp://", "rtsps://", "rtsp+http://", "rtsps+http://")
 _OTHERS = ("http://", "https://", "rtmp://", "rtmps://", "udp://", "rtp://", "file:///")
 _SCHEMES: dict[str, tuple[str, ...]] = {
-    EngineName.AUTO: (*_RTSP, *_OTHERS),
+    EngineName.AUTO: (*_RTSP, *_OTHERS, *PUBLISH_URLS),
     EngineName.RTSP: _RTSP,
     EngineName.PYAV: (*_RTSP, *_OTHERS),
-    EngineName.OPENCV: _PLAIN_RTSP,
+    EngineName.OPENCV: _RTSP,
 }
 
 
@@ -60,6 +60,12 @@ def check_table(
 
 def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
     """Check that each engine has URLs that it can open."""
+    if camera.talk_url is not None and not camera.talk_url.get_secret_value().strip().lower().startswith(_RTSP):
+        message = (
+            "talk_url does not start with rtsp:// or rtsps://: set it to the URL of the stream that the camera's ONVIF"
+            " names, as in rtsp://user:password@192.0.2.7/onvif/media1"
+        )
+        raise _fault(camera_id, message, where, "talk_url")
     schemes = _SCHEMES.get(camera.capture_engine)
     if schemes is None:
         return
@@ -85,13 +91,11 @@ def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
 
 def check_tls(camera_id: str, camera: CameraSettings, where: Where) -> None:
     """Check that the certificate of a camera on ``rtsps://`` is verified where the settings ask for it."""
-    urls = [each.get_secret_value().lower() for each in (camera.url, camera.sub_url) if each is not None]
+    given = (camera.url, camera.sub_url, camera.talk_url)
+    urls = [each.get_secret_value().lower() for each in given if each is not None]
     if not any(url.startswith(("rtsps://", "rtsps+http://")) for url in urls):
         return
     names = ("capture_tls_verify", "capture_tls_ca_file", "engine")
-    if camera.capture_tls_verify and camera.capture_engine == EngineName.OPENCV:
-        message = "the engine opencv cannot verify certificates (CAPTURE_TLS_VERIFY): use the engine rtsp"
-        raise _fault(camera_id, message, where, *names)
     if camera.capture_tls_ca_file is not None and not camera.capture_tls_verify:
         message = "CAPTURE_TLS_CA_FILE does nothing without CAPTURE_TLS_VERIFY=true: set both"
         raise _fault(camera_id, message, where, *names)

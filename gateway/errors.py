@@ -11,8 +11,8 @@
     ├── NegotiationError         406  no common media; says why, and which transports would work
     ├── UnavailableError         503  not yet, or overloaded; says when to retry
     │   ├── NotLiveError         a camera sends nothing yet
+    │   ├── StorageError         the disk or the index fails
     │   └── TooEarlyError        425  being made; says when to retry
-    ├── StorageError             the disk or the index fails
     └── CaptureError             a camera sends no video
         ├── CameraUnreachableError    no route, no such name, or nothing listens
         ├── CameraUnauthorizedError   the camera wants other credentials
@@ -130,10 +130,13 @@ class NotLiveError(UnavailableError):
     """A camera sends nothing yet. WHEP answers 409, as its draft says; everything else 503."""
 
 
-class StorageError(LiveedgeError):
-    """The disk or the index failed."""
+class StorageError(UnavailableError):
+    """The disk or the index failed. Clients get the text: it names no address, and no folder of the host."""
 
     code = "storage"
+
+    def __init__(self, message: str, retry_after_s: int = 5) -> None:
+        super().__init__(message, retry_after_s)
 
 
 class CaptureError(LiveedgeError):

@@ -23,7 +23,8 @@ Rules:
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 from gateway.media import Packet, StreamInfo
 
@@ -107,12 +108,14 @@ class Subscription:
     def __len__(self) -> int:
         return len(self._queue)
 
-    async def __aiter__(self) -> AsyncIterator[Packet]:
-        while True:
-            try:
-                yield await self.get()
-            except SubscriptionClosed:
-                return
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Packet:
+        try:
+            return await self.get()
+        except SubscriptionClosed:
+            raise StopAsyncIteration from None
 
 
 class PacketHub:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from gateway.camera import Camera
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.hub import SubscriptionClosed
 from gateway.jpeg.reader import JpegFrame, JpegReader
@@ -28,13 +29,23 @@ OLDER_MAX_90K = 10 * CLOCK_RATE
 class PictureReader:
     """See the module. Use it as an async iterator, or call :meth:`get`; close it when done.
 
-    ``kind``, ``width`` and ``is_viewer`` as of the source; ``frame_rate`` in pictures a second, at most.
+    ``kind``, ``width``, ``preferred`` and ``is_viewer`` as of the source; ``frame_rate`` in pictures a second, at
+    most; ``quality`` on libjpeg's scale (``None``: the usual).
     """
 
     def __init__(
-        self, camera: Camera, kind: str, frame_rate: float, width: int | None, *, is_viewer: bool = True
+        self,
+        camera: Camera,
+        kind: str,
+        frame_rate: float,
+        width: int | None,
+        *,
+        quality: int | None = None,
+        is_viewer: bool = True,
+        preferred: RenditionName | None = None,
     ) -> None:
         self._frame_rate = frame_rate
+        self._quality = quality
         self._width = width
         self._reader: JpegReader | None = None
         self._offset = 0
@@ -42,7 +53,7 @@ class PictureReader:
         self._last: JpegFrame | None = None
         self._has_moved = False
         self._changed = asyncio.Event()
-        self._source = PictureSource(camera, kind, width, self._move, is_viewer=is_viewer)
+        self._source = PictureSource(camera, kind, width, self._move, is_viewer=is_viewer, preferred=preferred)
 
     async def started(self, timeout_s: float) -> None:
         """Return when there is a keyframe to decode. Raises :class:`~gateway.errors.UnavailableError`."""
@@ -94,7 +105,9 @@ class PictureReader:
     def _move(self, rendition: Rendition | None) -> None:
         """Read this stream from now on."""
         before = self._reader
-        self._reader = None if rendition is None else rendition.jpeg.subscribe(self._frame_rate, self._width)
+        self._reader = None
+        if rendition is not None:
+            self._reader = rendition.jpeg.subscribe(self._frame_rate, self._width, self._quality)
         self._has_moved = self._last is not None
         if before is not None:
             before.close()

@@ -5,12 +5,14 @@ captured all the time, so that its return is seen. The other one is captured whi
 
 Rules:
 
-1. The smallest stream whose pictures have the width that is asked for suits best. Without a width it is the main
-   stream. A sub stream that was not captured before is captured to learn its width.
-2. The other stream takes its place where that one is lost, has not begun within :data:`PATIENCE_S`, or has sent nothing
-   for :data:`UNDECODABLE_S` that can be decoded. A viewer sees a picture while either stream has one.
-3. The stream that suits best is decoded again when it is there again. After it was undecodable, that is after
-   :data:`AVOID_S`.
+1. A stream that is preferred suits best. Without one, it is the smallest stream whose pictures have the width that is
+   asked for; without a width, the main stream. A sub stream that was not captured before is captured to learn its
+   width.
+2. The other stream takes its place where that one is lost, sends no pictures at present
+   (:mod:`gateway.stall_watch`), has not begun within :data:`PATIENCE_S`, or has sent nothing for
+   :data:`UNDECODABLE_S` that can be decoded. A viewer sees a picture while either stream has one.
+3. The stream that suits best is decoded again when it is there again, and steady. After it was undecodable, that is
+   after :data:`AVOID_S`.
 4. One picture comes from the stream that has a GOP in memory: to start another one takes seconds.
 5. A source that is no viewer takes what a command captured: it does not keep the main stream, and holds nothing while
    that is not wanted.
@@ -21,15 +23,17 @@ import logging
 from collections.abc import Callable
 
 from gateway.camera import Camera
+from gateway.camera_settings import RenditionName
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import UnavailableError
-from gateway.rendition import Hold, Rendition
+from gateway.hold import Hold
+from gateway.rendition import Rendition
 from gateway.session import SessionState
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 5.0
-"""How long a stream may take to start before the other one is taken: as the default of CAPTURE_TIMEOUT."""
+PATIENCE_S = 1.5
+"""How long a stream may take to start before the other one is started too: most cameras take a second."""
 
 UNDECODABLE_S = 10.0
 AVOID_S = 30.0
@@ -53,6 +57,7 @@ class PictureSource:
         *,
         is_viewer: bool = True,
         is_single: bool = False,
+        preferred: RenditionName | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.camera = camera
@@ -63,6 +68,7 @@ class PictureSource:
         self._on_move = on_move
         self._is_viewer = is_viewer
         self._is_single = is_single
+        self._preferred = preferred
         self._clock = clock
         self._holds: dict[Rendition, Hold[Rendition] | None] = {}
         """Of no kind: that a stream is watched or not any more must not begin another attempt."""
@@ -146,15 +152,16 @@ class PictureSource:
         now = self._clock.monotonic()
         best, other = self._in_order()
         self._note_undecodable(now, other)
+        is_live = best.session.state is SessionState.LIVE
         if other is None:
-            self._decode(best if _has_pictures(best) else None, "it is the only one")
+            self._decode(best if best.has_pictures or is_live else None, "it is the only one")
             self._keep(best)
-        elif _has_pictures(best) and self._avoid_until_s.get(best, now) <= now:
+        elif self._is_good(best, other) and self._avoid_until_s.get(best, now) <= now:
             self._decode(best, "it suits best")
             self._keep(best)
         elif self.rendition is best or self._may_replace(now, best, other):
             self._keep(best, other)
-            if _has_pictures(other):
+            if other.has_pictures:
                 self._decode(other, f"the {best.name} stream sends no pictures")
         else:
             self._keep(best)
@@ -166,6 +173,8 @@ class PictureSource:
         main, sub = self.camera.main, self.camera.sub
         if sub is None:
             return main, None
+        if self._preferred is not None:
+            return (sub, main) if self._preferred is RenditionName.SUB else (main, sub)
         info = sub.hub.info
         is_wide_enough = self._width is not None and (info is None or info.video.width >= self._width)
         return (sub, main) if is_wide_enough else (main, sub)
@@ -175,8 +184,11 @@ class PictureSource:
         if self.rendition is other or self._avoid_until_s.get(best, now) > now:
             return True
         is_there = self._is_single and bool(other.hub.gop)
-        is_lost = best.session.state in (SessionState.RETRYING, SessionState.FAILED)
-        return is_there or is_lost or now - self._waiting_since_s >= PATIENCE_S
+        return is_there or best.is_lost or now - self._waiting_since_s >= PATIENCE_S
+
+    def _is_good(self, best: Rendition, other: Rendition) -> bool:
+        """Rules 2 and 3."""
+        return best.is_steady or (best.has_pictures and (self.rendition is best or not other.has_pictures))
 
     def _note_undecodable(self, now: float, other: Rendition | None) -> None:
         present = self.rendition
@@ -223,8 +235,3 @@ class PictureSource:
     def _hold(self, rendition: Rendition, kind: str) -> Hold[Rendition] | None:
         """Rule 5."""
         return rendition.hold(kind) if self._is_viewer or rendition is not self.camera.main else None
-
-
-def _has_pictures(rendition: Rendition) -> bool:
-    """Also while a GOP is too large to be kept."""
-    return bool(rendition.hub.gop) or rendition.session.state is SessionState.LIVE

@@ -9,70 +9,45 @@ rendition with a connection, packets, state and viewers of its own. A *viewer* h
 Rules:
 
 1. After the last viewer has left, the capture goes on for ``CAPTURE_LINGER`` seconds, since most viewers come back.
-2. No error leaves this object: it becomes the session's state and error message.
+2. A viewer that has another stream and waits for this one keeps it captured too, but begins no attempt before that is
+   due: a camera that refuses credentials must not be asked again and again.
+3. No error leaves this object: it becomes the session's state and error message.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Mapping
+from dataclasses import replace
 
+from gateway.camera_links import CameraLinks
 from gateway.camera_settings import CameraSettings, RecordMode, RenditionName, StartMode
-from gateway.capture.engine import CaptureSource, CheckAddress, EngineFactory
+from gateway.capture.engine import CaptureSource, EngineFactory
+from gateway.capture.publish_point import PublishPoint
+from gateway.capture_attempts import CaptureAttempts, retry_policy
 from gateway.capture_runs import CaptureRuns
-from gateway.clock import CLOCK_RATE, Clock, to_rfc3339
+from gateway.clock import Clock
 from gateway.config.field import Applies, names_changed
-from gateway.errors import CameraEndedError, CameraUnauthorizedError, CaptureError, UnavailableError
+from gateway.errors import UnavailableError
+from gateway.hold import Hold
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
-from gateway.jpeg.frame_bytes import FrameBytes
-from gateway.media import Metadata, Packet
-from gateway.port_probe import when_reachable
-from gateway.session import CaptureSession, FrameCallback, RetryPolicy, SessionState
-from gateway.status import StreamMeter, StreamStatus
+from gateway.media import Packet
+from gateway.session import CaptureSession, SessionState
+from gateway.stall_timer import StallTimer
+from gateway.status import StreamStatus
+from gateway.stream_meter import StreamMeter
+from gateway.stream_status import stream_status
 
 log = logging.getLogger(__name__)
 
+_LIVE = SessionState.LIVE
+"""For code that runs for each packet: Python 3.11 needs 0.3 µs to find a member of an enumeration by its name."""
 
-class _Holdable(Protocol):
-    def end_hold(self, kind: str) -> None: ...
-
-
-Held = TypeVar("Held", bound=_Holdable)
-
-
-class Hold(Generic[Held]):
-    """Keeps a rendition captured, or a transcode going, for one viewer, until it is released. Twice is harmless."""
-
-    def __init__(self, rendition: Held, kind: str) -> None:
-        self.rendition = rendition
-        self.kind = kind
-        self._is_released = False
-
-    def release(self) -> None:
-        """The viewer left."""
-        if not self._is_released:
-            self._is_released = True
-            self.rendition.end_hold(self.kind)
-
-
-@dataclass(frozen=True, slots=True)
-class CameraLinks:
-    """What a rendition needs of its camera. All functions are called on the event loop and must not block.
-
-    ``is_commanded`` tells whether a client has commanded the capture. ``on_change`` is called on each change of the
-    state or the stream. ``check_address`` and ``check_referred`` are called at the beginning of each run, and return
-    the checks of :class:`~gateway.capture.engine.CaptureSource`. ``metadata_sink`` returns the one for the next run.
-    """
-
-    is_commanded: Callable[[], bool]
-    on_change: Callable[[], None]
-    check_address: Callable[[], CheckAddress | None]
-    check_referred: Callable[[], CheckAddress | None]
-    metadata_sink: Callable[[], Callable[[Metadata], None] | None]
+UNDECODABLE = (
+    "the camera sends video, but its pictures cannot be decoded any more, so that there are no JPEG frames: restart the"
+    " camera, or set another codec or profile in it"
+)
 
 
 class Rendition:
@@ -93,9 +68,10 @@ class Rendition:
         """For messages."""
         self.settings = settings
         self.hub = PacketHub(camera_id)
-        self.jpeg = JpegFeed(self.hub, camera_id, clock)
-        self.session = CaptureSession(settings.public_url, _retry_policy(settings))
+        self.jpeg = JpegFeed(self.hub, camera_id, clock, self._changed)
+        self.session = CaptureSession(settings.public_url, retry_policy(settings))
         self.runs = CaptureRuns(clock, self._on_packet, self._on_run_end)
+        self.publish_point = PublishPoint(self._on_publisher)
         self._engine_factory = engine_factory
         self._clock = clock
         self._links = links
@@ -104,10 +80,12 @@ class Rendition:
         self._holds: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
-        self._callback_task: asyncio.Task[None] | None = None
         self._progress = asyncio.Event()
         """Set, and replaced, on each change that :meth:`wait_for_keyframe` waits for."""
-        self._retry_now = asyncio.Event()
+        self._attempts = CaptureAttempts(
+            camera_id, self.label, self.session, self.runs, clock, lambda: self._holds.total() > 0
+        )
+        self._stalls = StallTimer(clock, self._on_silent)
         self._last_keyframe_s: float | None = None
         self._last_bitrate_bps: int | None = None
         self._always = False
@@ -139,12 +117,13 @@ class Rendition:
     def hold(self, kind: str) -> "Hold[Rendition]":
         """Keep the rendition captured for a viewer on the transport ``kind``, until the hold is released.
 
-        An empty ``kind`` is for what counts as no viewer: one that watches another rendition, and waits for this one.
+        An empty ``kind`` is for what counts as no viewer: one that watches another rendition, and waits for this one
+        (rule 2).
         """
         self._holds[kind] += 1
-        if not self.session.policy.persistent:
+        if kind and not self.session.policy.persistent:
             self.try_again()
-        self.update()
+        self.update(is_asked=bool(kind))
         self._changed()
         return Hold(self, kind)
 
@@ -153,6 +132,27 @@ class Rendition:
         self._holds[kind] -= 1
         self.update()
         self._changed()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it should be captured, and its connection has failed."""
+        return self.session.state in (SessionState.RETRYING, SessionState.FAILED)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether it sends pictures now. Also while a GOP is too large to be kept for new viewers."""
+        is_there = bool(self.hub.gop) or self.session.state is SessionState.LIVE
+        return is_there and not self._stalls.is_silent
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it has pictures, and was not interrupted a moment ago: see :mod:`gateway.stall_watch`."""
+        return self.has_pictures and self._stalls.is_steady
+
+    @property
+    def stalls(self) -> int:
+        """How often pictures stayed out while the connection was there. Never decreases."""
+        return self._stalls.stalls
 
     async def wait_for_keyframe(self, timeout_s: float) -> None:
         """Return as soon as a new viewer can get a keyframe. Raises :class:`~gateway.errors.UnavailableError`."""
@@ -170,50 +170,23 @@ class Rendition:
 
     @property
     def error_message(self) -> str | None:
-        """Why there is no video, as a sentence; ``None`` while the camera is live, and while it is just connecting."""
+        """Why there is no video, as a sentence; ``None`` while there is, and while the camera is just connecting."""
         if self.session.state is SessionState.LIVE:
-            return None
+            return UNDECODABLE if self.jpeg.has_fault else None
         return self.runs.problem or self.session.error_message
 
     def status(self) -> StreamStatus:
         """The stream now."""
-        info = self.hub.info
-        is_live = self.session.state is SessionState.LIVE
-        return StreamStatus(
-            state=self.session.state,
-            is_active=self.session.is_active,
-            rtsp_url=self.session.rtsp_url,
-            error_message=self.error_message,
-            down_since=self._down_since(),
+        return stream_status(
+            self.session,
+            self.runs,
+            self.hub,
+            self._meter,
+            self._clock,
             viewers=dict(self.viewers),
-            codec=info.video.codec if info else None,
-            width=info.video.width if info else None,
-            height=info.video.height if info else None,
-            audio_codec=info.audio.codec if info and info.audio else None,
-            fps=self._meter.fps if is_live else None,
-            bitrate_bps=self._meter.bitrate_bps if is_live else None,
-            keyframe_age_s=(
-                round(self._clock.monotonic() - self._last_keyframe_s, 3) if self._last_keyframe_s is not None else None
-            ),
-            keyframe_interval_s=self._meter.keyframe_interval_s,
-            reconnects=self.session.reconnects,
-            packets_dropped=self.runs.handover_dropped + self.hub.packets_dropped,
+            error_message=self.error_message,
+            last_keyframe_s=self._last_keyframe_s,
         )
-
-    def _down_since(self) -> str | None:
-        since_s = self.session.down_since_s
-        if since_s is None:
-            return None
-        return to_rfc3339(self._clock.wall_90k() - round((self._clock.monotonic() - since_s) * CLOCK_RATE))
-
-    def set_frame_callback(self, callback: FrameCallback | None) -> None:
-        """Call ``callback`` with each JPEG frame (``FRAME_RATE``, ``FRAME_WIDTH``) while this is captured."""
-        self.session.frame_callback = callback
-        if self._callback_task is not None:
-            self._callback_task.cancel()
-            self._callback_task = None
-        if callback is not None and self._task is not None:
-            self._callback_task = asyncio.create_task(self._feed_callback(callback), name=f"frames-{self.camera_id}")
 
     # --- life cycle
 
@@ -226,7 +199,7 @@ class Rendition:
         """Continue with other settings. Viewers stay. A new run begins only where a setting requires it."""
         before, self.settings = self.settings, settings
         self._engine_factory = engine_factory
-        self.session.reconfigure(settings.public_url, _retry_policy(settings))
+        self.session.reconfigure(settings.public_url, retry_policy(settings))
         if names_changed(before, settings, Applies.RUN):
             if self._task is not None:
                 log.info("camera %s: restarts with other settings", self.label, extra={"camera": self.camera_id})
@@ -236,20 +209,21 @@ class Rendition:
             else:
                 # What had failed may work with these settings.
                 self.session.stop()
-        if (before.frame_rate, before.frame_width) != (settings.frame_rate, settings.frame_width):
-            self.set_frame_callback(self.session.frame_callback)
         self.begin()
         self._changed()
 
-    def update(self) -> None:
-        """Start the capture if it is wanted and does not run; let it end after the linger if it is not wanted."""
+    def update(self, *, is_asked: bool = True) -> None:
+        """Start the capture if it is wanted and does not run; let it end after the linger if it is not wanted.
+
+        If it ``is_asked`` for, it is tried at once, else when an attempt is due (rule 2).
+        """
         if self.is_wanted:
             self._cancel_linger()
             if self._task is None or self._task.done():
-                self.session.start(self._clock.monotonic())
+                begin = self.session.start if is_asked else self.session.resume
+                begin(self._clock.monotonic())
                 self._is_cancelled = False
                 self._task = asyncio.create_task(self._drive(), name=f"capture-{self.camera_id}")
-                self.set_frame_callback(self.session.frame_callback)
                 self._changed()
         elif self._task is not None and self._linger is None and not self._closed:
             loop = asyncio.get_running_loop()
@@ -259,7 +233,7 @@ class Rendition:
         """Make an attempt at once where the capture has failed: it may work now."""
         if self.session.state is SessionState.FAILED:
             self.session.start(self._clock.monotonic())
-            self._retry_now.set()
+            self._attempts.now()
 
     async def stop(self) -> None:
         """End the capture now, without the linger. Returns when it has ended."""
@@ -273,15 +247,12 @@ class Rendition:
                 self._task = None
                 self.session.stop()
                 self.update()
-        if self._callback_task is not None:
-            self._callback_task.cancel()
-            await asyncio.wait([self._callback_task])
-            self._callback_task = None
 
     async def aclose(self) -> None:
         """Stop and release everything. The rendition cannot be started again."""
         self._closed = True
         await self.stop()
+        self._stalls.close()
         await self.jpeg.aclose()
 
     def _cancel_linger(self) -> None:
@@ -300,55 +271,33 @@ class Rendition:
 
     async def _drive(self) -> None:
         """Make attempts until the capture is not wanted any more or the session gives up."""
-        error: CaptureError | None = None
         try:
-            while self.session.attempt_at is not None:
-                await self._wait_until_due(self.session.attempt_at, error)
-                self.session.attempt()
-                try:
-                    await self.runs.pull(self._source, self._engine_factory)
-                    error = CameraEndedError("the camera ended the stream")
-                except CaptureError as raised:
-                    error = raised
-                self.session.lost(
-                    self._clock.monotonic(),
-                    str(error),
-                    error.retry_after_s,
-                    is_final=isinstance(error, CameraUnauthorizedError),
-                    is_watched=self._holds.total() > 0,
-                )
-                level = logging.ERROR if self.session.state is SessionState.FAILED else logging.WARNING
-                extra = {"camera": self.camera_id}
-                log.log(level, "camera %s: %s: %s", self.label, self.session.state, error, extra=extra)
-                if error.__cause__ is not None:
-                    log.debug("camera %s: the cause", self.label, exc_info=error.__cause__, extra=extra)
-                self._changed()
+            await self._attempts.run(self._source, lambda: self._engine_factory, self._on_lost)
         except asyncio.CancelledError:
             # Not by this class: the event loop ends, and takes no new tasks.
             self._closed = self._closed or not self._is_cancelled
             self.session.stop()
+            self._stalls.stopped()
             log.info("camera %s: stopped", self.label, extra={"camera": self.camera_id})
         finally:
             self._task = None
-            if self._callback_task is not None and not self.session.is_active:
-                self._callback_task.cancel()
-                self._callback_task = None
             self._changed()
             if self.session.state is SessionState.STOPPED:
                 # A client or viewer may have come while the run was ending.
                 self.update()
 
-    async def _wait_until_due(self, attempt_at: float, error: CaptureError | None) -> None:
-        self._retry_now.clear()
-        name = f"port-probe-{self.camera_id}"
-        port_probe = asyncio.create_task(when_reachable(error, self._retry_now.set), name=name)
-        try:
-            # Not wait_for: Python 3.11's may swallow a cancellation that comes together with the event.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, attempt_at - self._clock.monotonic())):
-                    await self._retry_now.wait()
-        finally:
-            port_probe.cancel()
+    def _on_lost(self) -> None:
+        self._stalls.lost(self._clock.monotonic())
+        self._changed()
+
+    def _on_silent(self) -> None:
+        log.warning("camera %s: sends no pictures at present", self.label, extra={"camera": self.camera_id})
+        self._changed()
+
+    def _on_publisher(self) -> None:
+        """A program publishes it: there is something to capture now."""
+        self.try_again()
+        self._attempts.now()
 
     def _source(self, run: int) -> CaptureSource:
         return CaptureSource(
@@ -362,13 +311,21 @@ class Rendition:
             tls_verify=self.settings.capture_tls_verify,
             tls_ca_file=self.settings.capture_tls_ca_file,
             on_metadata=self._links.metadata_sink(),
+            on_keyframe_wanted=self._links.on_keyframe_wanted,
             is_watched=self._is_watched,
+            publish_point=self.publish_point,
         )
 
+    def back_channel_source(self) -> CaptureSource:
+        """Where a voice for the camera goes: to ``talk_url``, or else to where the camera is pulled from."""
+        source, talk_url = self._source(0), self.settings.talk_url
+        if talk_url is None:
+            return source
+        return replace(source, url=talk_url.get_secret_value(), check_address=self._links.check_referred())
+
     def _is_watched(self) -> bool:
-        """Whether a viewer, a frame callback or the first picture waits for the next frame."""
-        is_live = self.session.state is SessionState.LIVE
-        return not is_live or self._holds.total() > 0 or self.session.frame_callback is not None
+        """Whether a viewer, a reader of pictures or the first picture waits for the next frame."""
+        return self.session.state is not _LIVE or self._holds.total() > 0 or self.jpeg.is_decoding
 
     def _on_run_end(self) -> None:
         self.hub.end_run()
@@ -391,31 +348,18 @@ class Rendition:
                 )
         info_changed = packet.info is not self.hub.info and packet.info != self.hub.info
         self.hub.publish(packet)
-        if self.session.state is not SessionState.LIVE and packet.is_video and packet.is_keyframe:
+        if self.session.state is not _LIVE and packet.is_video and packet.is_keyframe:
             self.session.first_frame(self.runs.last_video_s)
             video = packet.info.video
             extra = {"camera": self.camera_id}
             log.info("camera %s: live, %s %dx%d", self.label, video.codec, video.width, video.height, extra=extra)
             info_changed = True
-        if packet.is_video and packet.is_keyframe:
-            self._notify()
+        if packet.is_video:
+            if packet.is_keyframe:
+                self._notify()
+            info_changed |= self._stalls.picture(self.runs.last_video_s)
         if info_changed:
             self._changed()
-
-    async def _feed_callback(self, callback: FrameCallback) -> None:
-        reader = self.jpeg.subscribe(self.settings.frame_rate, self.settings.frame_width)
-        try:
-            while True:
-                frame = await reader.get()
-                try:
-                    result = callback(FrameBytes(frame))
-                    if asyncio.iscoroutine(result):
-                        await result
-                except Exception:
-                    extra = {"camera": self.camera_id}
-                    log.exception("camera %s: the frame callback failed", self.camera_id, extra=extra)
-        finally:
-            reader.close()
 
     def _changed(self) -> None:
         self._notify()
@@ -424,11 +368,3 @@ class Rendition:
     def _notify(self) -> None:
         progress, self._progress = self._progress, asyncio.Event()
         progress.set()
-
-
-def _retry_policy(settings: CameraSettings) -> RetryPolicy:
-    return RetryPolicy(
-        attempts=settings.connection_retry_attempts,
-        delay_s=settings.connection_retry_delay,
-        persistent=settings.start is StartMode.ALWAYS or settings.record is not RecordMode.NEVER,
-    )

@@ -17,9 +17,10 @@ from typing import Any, Self
 from gateway.camera import AddressCheck, Camera, ReferredCheck
 from gateway.camera_settings import CameraSettings
 from gateway.capture import engine_factory, engine_name
-from gateway.capture.engine import EngineFactory
+from gateway.capture.engine import CaptureEngine, EngineFactory
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import ConflictError, NotFoundError, SettingsError
+from gateway.frame_callback import FrameCallbacks
 from gateway.session import FrameCallback
 from gateway.settings import DEFAULT_CAMERA, load_settings
 from gateway.status import CaptureStatus
@@ -37,7 +38,8 @@ class CaptureService:
     """See the module. ``cameras`` are complete settings by camera id.
 
     With ``url`` there is one camera ``default`` there, and the first argument is its engine: a name that
-    ``CAPTURE_ENGINE`` may have, or a class.
+    ``CAPTURE_ENGINE`` may have, a class, or an engine that was made without a source (``PyAVCaptureEngine()``). Each
+    run has an engine of its own.
 
     ``address_check`` is called at the beginning of each run with the camera's id and the rendition. It returns the
     check of the addresses that the run connects to (:class:`~gateway.capture.engine.CaptureSource`), or ``None`` for no
@@ -47,7 +49,7 @@ class CaptureService:
 
     def __init__(
         self,
-        cameras: Mapping[str, CameraSettings] | str | EngineFactory,
+        cameras: Mapping[str, CameraSettings] | str | EngineFactory | CaptureEngine,
         url: str | None = None,
         *,
         clock: Clock = SYSTEM_CLOCK,
@@ -61,7 +63,7 @@ class CaptureService:
         self._address_check = address_check
         self._referred_check = referred_check
         self._listeners: list[Listener] = []
-        self._frame_callback: FrameCallback | None = None
+        self._frame_callbacks = FrameCallbacks()
         self._cameras: dict[str, Camera] = {}
         if not isinstance(cameras, Mapping):
             cameras = _one_camera(url, engine=cameras if isinstance(cameras, str) else engine_name(cameras))
@@ -148,9 +150,7 @@ class CaptureService:
 
         It gets a :class:`~gateway.jpeg.frame_bytes.FrameBytes`. It may be a coroutine function.
         """
-        self._frame_callback = callback
-        for camera in self._cameras.values():
-            camera.set_frame_callback(callback)
+        self._frame_callbacks.set(callback, self._cameras.values())
 
     def on_status(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` on each change of a camera's status. Returns a function that removes it."""
@@ -176,6 +176,7 @@ class CaptureService:
         """Continue with other settings; see :meth:`Camera.reconfigure`. Raises ``NotFoundError``, ``SettingsError``."""
         camera = self.camera(camera_id)
         camera.reconfigure(settings, engine_factory(settings.capture_engine))
+        self._frame_callbacks.restart(camera)
         return camera
 
     async def remove_camera(self, camera_id: str) -> None:
@@ -196,10 +197,11 @@ class CaptureService:
             self._referred_check,
             self.transcode_limit,
         )
-        camera.set_frame_callback(self._frame_callback)
+        self._frame_callbacks.restart(camera)
         return camera
 
     def _notify(self, camera: Camera) -> None:
+        self._frame_callbacks.update(camera)
         if not self._listeners:
             return
         status = camera.status()

@@ -12,7 +12,8 @@ Rules:
    continues with the growing waits of :mod:`gateway.backoff`. Any other waits until it is started again.
 5. No attempt is made by itself before the camera may be tried again (``retry_after_s`` of the error): many cameras lock
    an account after five wrong passwords. Refused credentials fail the session at once (``is_final``). A start, or
-   another URL, is a new intention and is tried at once.
+   another URL, is a new intention and is tried at once. Where a viewer that has another stream waits for this one
+   (``resume``), that is no new intention: the attempt is made when it is due, also of a session that had ended.
 
 The table below is complete: an event that has no row is ignored in that state.
 """
@@ -102,11 +103,14 @@ class CaptureSession:
         self.down_since_s: float | None = None
         """Since when there is no video that should be there, monotonic seconds; ``None`` as for ``error_message``."""
         self._live_since: float | None = None
+        self._due_s = float("-inf")
+        """When an attempt may be made that nobody asks for."""
 
     def reconfigure(self, rtsp_url: str, policy: RetryPolicy) -> None:
         """Go on with another URL (credentials are cut out of it) and another policy."""
         self.rtsp_url = redact_url(rtsp_url)
         self.policy = policy
+        self._due_s = float("-inf")
         self._backoff.retries, self._backoff.delay_s = policy.attempts, policy.delay_s
 
     @property
@@ -120,9 +124,22 @@ class CaptureSession:
             self._backoff.reset()
             self._live_since = None
             self.error_message = None
+            self._due_s = float("-inf")
             self.attempt_at = now_s
             if self.down_since_s is None:
                 self.down_since_s = now_s
+
+    def resume(self, now_s: float) -> None:
+        """Begin to capture, or try again after a failure, but not before an attempt is due (rule 5)."""
+        if self.state is SessionState.FAILED:
+            if self.attempt_at is None:
+                self.attempt_at = max(now_s, self._due_s)
+            return
+        due_s = self._due_s
+        self.start(now_s)
+        if self.attempt_at is not None:
+            self._due_s = due_s
+            self.attempt_at = max(self.attempt_at, due_s)
 
     def attempt(self) -> None:
         """The attempt that was due is being made."""
@@ -161,6 +178,7 @@ class CaptureSession:
         exhausted = is_final or self._backoff.is_exhausted or self.state is SessionState.FAILED
         self._move(SessionEvent.EXHAUSTED if exhausted else SessionEvent.LOST)
         self.error_message = error_message
+        self._due_s = now_s + (retry_after_s if steady else wait_s)
         if not exhausted:
             self.attempt_at = now_s + (retry_after_s if steady else wait_s)
         else:

@@ -51,6 +51,22 @@ class WebRtcSettings(SettingsGroup):
     )
 
 
+class RtspServerSettings(SettingsGroup):
+    """The RTSP server."""
+
+    title: ClassVar[str] = "RTSP server"
+
+    rtsp_server: bool = setting(True, help="whether cameras can be read over [RTSP](rtsp.md)", applies=Applies.RESTART)
+    rtsp_port: int = setting(
+        8554,
+        ge=0,
+        le=65_535,
+        help="port for RTSP, on the address `HOST`; `0` takes a free port. If this is not set and 8554 is in use, there"
+        " is no RTSP server",
+        applies=Applies.RESTART,
+    )
+
+
 class TranscodeSettings(SettingsGroup):
     """Transcoding for viewers that decode nothing that a camera sends."""
 
@@ -68,7 +84,7 @@ class TranscodeSettings(SettingsGroup):
     )
 
 
-class GatewaySettings(CameraDefaults, WebRtcSettings, TranscodeSettings, LoadedSettings):
+class GatewaySettings(CameraDefaults, WebRtcSettings, RtspServerSettings, TranscodeSettings, LoadedSettings):
     """All settings of this package."""
 
     title: ClassVar[str] = "Cameras"
@@ -142,8 +158,11 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, TranscodeSettings, LoadedS
         check_table(camera_id, table, self.camera_model, type(self).model_fields, where)
         names = [name for name in self.camera_model.model_fields if name in type(self).model_fields]
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
-        values["start"] = self.start or self.default_start
+        values["start"] = self.start
         values.update(table)
+        # What happened before an event is known only of a camera that is captured.
+        by_default = StartMode.ALWAYS if values["record"] == RecordMode.EVENTS else self.default_start
+        values["start"] = values["start"] or by_default
         if "engine" in values:
             values["capture_engine"] = values.pop("engine")
 

@@ -53,10 +53,10 @@ def acknowledged_bytes(socket: _Socket | None) -> int:
     return 0
 
 
-async def delivered(socket: _Socket | None) -> None:
-    """Return when (nearly) all that the kernel has taken by now is acknowledged, or the socket is closed."""
-    until = acknowledged_bytes(socket) + unacknowledged_bytes(socket) - LEFT_MAX_BYTES
+async def delivered(socket: _Socket | None, left_max_bytes: int = LEFT_MAX_BYTES) -> None:
+    """Return when all that the kernel has taken by now is acknowledged but ``left_max_bytes``, or it is closed."""
+    until = acknowledged_bytes(socket) + unacknowledged_bytes(socket) - left_max_bytes
     pause_s = POLL_FIRST_S
-    while unacknowledged_bytes(socket) > LEFT_MAX_BYTES and acknowledged_bytes(socket) < until:
+    while unacknowledged_bytes(socket) > left_max_bytes and acknowledged_bytes(socket) < until:
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, POLL_MAX_S)

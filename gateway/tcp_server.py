@@ -39,7 +39,7 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 30, 10, 3
 
 NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-MakeProtocol = Callable[[str], asyncio.Protocol | None]
+MakeProtocol = Callable[[str], asyncio.BaseProtocol | None]
 """Makes the protocol of a connection from its peer's address; ``None`` refuses it."""
 
 
@@ -135,7 +135,7 @@ class TcpServer:
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _connect(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
+    async def _connect(self, connection: socket.socket, protocol: asyncio.BaseProtocol) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
         except OSError as error:

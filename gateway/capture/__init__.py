@@ -2,7 +2,7 @@
 
 import importlib
 
-from gateway.capture.engine import AsyncCaptureEngine, CaptureEngine, EngineFactory
+from gateway.capture.engine import NO_SOURCE, AsyncCaptureEngine, CaptureEngine, EngineFactory
 from gateway.errors import SettingsError
 
 ENGINES = {
@@ -30,9 +30,14 @@ def engine_factory(name: str) -> EngineFactory:
     return engine
 
 
-def engine_name(engine: EngineFactory) -> str:
-    """The name of an engine's class, as ``CAPTURE_ENGINE`` has it. Raises ``SettingsError`` for anything else."""
+def engine_name(engine: EngineFactory | CaptureEngine) -> str:
+    """The name of the class of an engine, as ``CAPTURE_ENGINE`` has it.
+
+    An engine without a source stands for its class. Raises ``SettingsError`` for anything else.
+    """
+    if isinstance(engine, CaptureEngine) and engine.source is NO_SOURCE:
+        engine = type(engine)
     name = f"{getattr(engine, '__module__', '')}:{getattr(engine, '__qualname__', '')}"
     if not isinstance(engine, type) or engine_factory(name) is not engine:
-        raise SettingsError("CaptureService: the engine is neither a name nor a class of a module")
+        raise SettingsError("CaptureService: the engine is neither a name, nor a class, nor an engine without a source")
     return name

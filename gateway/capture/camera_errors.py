@@ -118,12 +118,21 @@ def not_rtsp(url: CameraUrl, why: str = "") -> NoVideoError:
     )
 
 
+def broken_stream(url: CameraUrl, why: str) -> CameraEndedError:
+    """The error for bytes that are not RTSP, of a camera that has answered PLAY."""
+    return CameraEndedError(
+        f"the camera at {host_and_port(url)} sends bytes that are not RTSP in its stream ({redact(why)}); it is opened"
+        " again. If this comes again, restart it, or lower its bit rate"
+    )
+
+
 def unusable_codec(url: CameraUrl, names: str) -> NoVideoError:
     """The error for a camera whose video cannot be passed on, or that has none."""
     if names:
         return NoVideoError(
-            f"the camera at {host_and_port(url)} sends {names}, and only H.264, H.265 and Motion JPEG can be passed on;"
-            " set its stream to H.264, or use CAPTURE_ENGINE=opencv, which encodes any codec as H.264"
+            f"the camera at {host_and_port(url)} sends {names}, which this engine does not pass on; set its stream to"
+            " H.264, or use CAPTURE_ENGINE=auto, which passes MPEG-4 and AV1 on too, or opencv, which encodes any codec"
+            " as H.264"
         )
     return NoVideoError(
         f"the camera at {host_and_port(url)} sends no video; use the URL of a stream that has video, or switch it on"

@@ -36,6 +36,9 @@ PERIOD_S = 2.0
 PERIOD_PACKETS, PERIOD_PACKETS_REPLACED = 10, 4
 """Packets of a period at least, before and after a drift was found: the least delay of a few would be chance."""
 
+PERIOD_SLOW_S, PERIOD_PACKETS_SLOW = 10.0, 3
+"""A period of a camera that sends less than a picture a second: what is chance in a delay is little of so long."""
+
 TOLERANCE = 0.01
 """Seconds of drift a second that are not corrected: no quartz is as bad, and the capture time follows smaller ones."""
 
@@ -55,6 +58,8 @@ GROSS = 6.0
 GROSS_PACKETS = 15
 GROSS_FEW_PACKETS = 4
 GROSS_AWAY_S = 1.0
+GROSS_FEWEST_PACKETS = 2
+GROSS_FAR_S = 3.0
 """Rule 2: so many packets, or fewer that are as far away by then, in seconds."""
 
 APART_S = 0.015
@@ -138,16 +143,17 @@ class SourceClock:
 
     def _in_burst(self, source_90k: int, arrived_s: float) -> int:
         """How many packets have come close together, with this one."""
-        if self._last is None:
+        last = self._last
+        if last is None:
             return 0
-        elapsed_s = arrived_s - self._last.arrived_s
-        is_close = elapsed_s < APART_S and elapsed_s * GROSS < (source_90k - self._last.source_90k) / CLOCK_RATE
+        elapsed_s = arrived_s - last.arrived_s
+        is_close = elapsed_s < APART_S and elapsed_s * GROSS < (source_90k - last.source_90k) / CLOCK_RATE
         return self._burst + 1 if is_close else 0
 
     def observe(self, source_90k: int, arrived_s: float, *, may_be_gross: bool = True, reorder_90k: int = 0) -> None:
         """Note a packet, before its time is corrected. ``reorder_90k``: by how much times may be out of order."""
-        is_backlog = self.is_backlog(source_90k, arrived_s)
-        self._burst = self._in_burst(source_90k, arrived_s)
+        self._burst = burst = self._in_burst(source_90k, arrived_s)
+        is_backlog = burst >= BACKLOG_PACKETS and arrived_s - self._began_s < BACKLOG_S
         point = _Point(arrived_s, source_90k)
         last, self._last = self._last, point
         if last is None:
@@ -171,7 +177,10 @@ class SourceClock:
         if point.delay_s < self._candidate.delay_s:
             self._candidate = point
         enough = PERIOD_PACKETS_REPLACED if self._is_replaced else PERIOD_PACKETS
-        if self._packets >= enough and arrived_s - self._begun.arrived_s >= PERIOD_S:
+        lasted_s = arrived_s - self._begun.arrived_s
+        if (self._packets >= enough and lasted_s >= PERIOD_S) or (
+            self._packets >= PERIOD_PACKETS_SLOW and lasted_s >= PERIOD_SLOW_S
+        ):
             self._end_period(point)
 
     def jump(self, source_90k: int, arrived_s: float, by_90k: int) -> None:
@@ -279,7 +288,9 @@ class SourceClock:
             row.append(last)
         row.append(point)
         elapsed_s, advanced_s = point.arrived_s - row[0].arrived_s, (point.source_90k - row[0].source_90k) / CLOCK_RATE
-        is_away = len(row) > GROSS_FEW_PACKETS and elapsed_s - advanced_s >= GROSS_AWAY_S
+        away_s = elapsed_s - advanced_s
+        is_away = len(row) > GROSS_FEW_PACKETS and away_s >= GROSS_AWAY_S
+        is_away |= len(row) > GROSS_FEWEST_PACKETS and away_s >= GROSS_FAR_S
         if advanced_s * GROSS >= elapsed_s or (not is_away and len(row) <= GROSS_PACKETS):
             return
         self._rebase(point, self._led_back(elapsed_s / advanced_s, point))

@@ -26,6 +26,7 @@ class CaptureCounters:
     frames_damaged: int = _counter("Frames dropped because a part of them was lost, or for their size (engine rtsp)")
     frames_dropped_after_loss: int = _counter("Frames dropped from a lost packet to the next keyframe (engine rtsp)")
     keyframes_requested: int = _counter("Requests for a keyframe that the camera was sent by RTCP (engine rtsp)")
+    rtp_packets_requested: int = _counter("RTP packets of the camera that were asked for once more (published by WHIP)")
     metadata_documents_dropped: int = _counter(
         "Metadata documents of the camera that were incomplete, too large or not readable (engine rtsp)"
     )

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from gateway.capture.counters import CaptureCounters
+from gateway.capture.publish_point import PublishPoint
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.media import Metadata, Packet
 
@@ -38,6 +39,11 @@ class CaptureSource:
     ``on_metadata`` takes the camera's metadata documents on the event loop, one call each (engine ``rtsp``). Without it
     the track is not set up. It must not block, and bounds what it keeps itself.
 
+    ``on_keyframe_wanted`` is called on the event loop while a keyframe is awaited, to begin or after a loss, about once
+    a second, with how long, in seconds; and with ``None`` when there is one again (engine ``rtsp``).
+
+    ``publish_point`` is where a camera that is pushed comes in (engine ``publish``).
+
     While ``is_watched`` returns false, an engine may hand packets over later, by up to a tenth of a second, where that
     costs less.
     """
@@ -52,7 +58,13 @@ class CaptureSource:
     tls_verify: bool = False
     tls_ca_file: Path | None = None
     on_metadata: Callable[[Metadata], None] | None = None
+    on_keyframe_wanted: Callable[[float | None], None] | None = field(default=None, repr=False, compare=False)
     is_watched: Callable[[], bool] = field(default=lambda: True, repr=False, compare=False)
+    publish_point: PublishPoint | None = field(default=None, repr=False, compare=False)
+
+
+NO_SOURCE = CaptureSource("", "")
+"""Of an engine that only says which class is wanted: ``CaptureService(PyAVCaptureEngine(), url)``."""
 
 
 class CaptureEngine(ABC):

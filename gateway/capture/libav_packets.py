@@ -18,11 +18,11 @@ from av.container import InputContainer
 from gateway.capture import camera_errors
 from gateway.capture.access_units import AccessUnitAssembler
 from gateway.capture.counters import CaptureCounters
-from gateway.capture.packets import MJPEG, VIDEO_CODECS, PacketBuilder
+from gateway.capture.packets import SIZE_OF, VIDEO_CODECS, PacketBuilder, begins_anew
 from gateway.capture.timeline import ArrivalTime, SourceTime
 from gateway.capture.url import CameraUrl
 from gateway.clock import CLOCK_RATE
-from gateway.codec import aac
+from gateway.codec import aac, av1
 from gateway.media import AudioInfo, Packet, StreamInfo
 
 RawPacket: TypeAlias = "av.Packet[Any]"
@@ -46,13 +46,14 @@ class PacketConverter:
         """Choose the tracks. ``url`` is for errors. Raises :class:`~gateway.errors.NoVideoError`."""
         self.video = _choose_video(container, url)
         self.audio, audio_info = _choose_audio(container)
-        codec = self.video.codec_context.name
+        codec = _codec_name(self.video) or ""
+        self._codec = codec
         self._time_base = self.video.time_base or Fraction(1, CLOCK_RATE)
-        self._assembler = None if codec == MJPEG else AccessUnitAssembler(codec, float(self._time_base), counters)
-        """``None`` for Motion JPEG, of which libav makes whole pictures in any case."""
+        self._assembler = None if codec in SIZE_OF else AccessUnitAssembler(codec, float(self._time_base), counters)
+        """``None`` for codecs of which libav makes whole pictures in any case."""
         self._has_whole_frames = has_whole_frames
         self._annexb: BitStreamFilterContext | None = None
-        if has_whole_frames and codec != MJPEG:
+        if has_whole_frames and codec not in SIZE_OF:
             self._annexb = BitStreamFilterContext(f"{codec}_mp4toannexb", self.video)
         self._builder = PacketBuilder(
             codec,
@@ -93,7 +94,9 @@ class PacketConverter:
             yield from self._whole_frames(self._annexb, raw, arrival)
             return
         if self._assembler is None:
-            packet = self._builder.video(bytes(raw), raw.pts, self._time_base, arrival, is_keyframe=True)
+            data = bytes(raw)
+            is_keyframe = begins_anew(self._codec, data)
+            packet = self._builder.video(data, raw.pts, self._time_base, arrival, is_keyframe=is_keyframe)
             if packet is not None:
                 yield packet
             return
@@ -141,4 +144,4 @@ def _choose_audio(container: InputContainer) -> "tuple[av.AudioStream | None, Au
 def _codec_name(stream: "av.VideoStream | av.AudioStream") -> str | None:
     """libav's name of a track's codec, or ``None`` for one that it does not know."""
     context: av.CodecContext | None = stream.codec_context
-    return None if context is None else context.name
+    return None if context is None else av1.LIBAV_DECODERS.get(context.name, context.name)

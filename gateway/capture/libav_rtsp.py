@@ -10,6 +10,9 @@ Rules:
    :mod:`gateway.capture.rtsp_relay`).
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from av.container import InputContainer
 
 from gateway.capture.engine import CaptureSource
@@ -17,6 +20,9 @@ from gateway.capture.libav_open import LIBAV_ERRORS, av_open
 from gateway.capture.libav_relayed import RelayedInput
 from gateway.capture.rtsp_connect import Redirects
 from gateway.capture.rtsp_relay import RtspRelay
+from gateway.errors import CaptureError
+
+Opened = TypeVar("Opened")
 
 OPTIONS = {
     "rtsp_transport": "tcp+udp",
@@ -41,26 +47,36 @@ class RtspInput(RelayedInput[RtspRelay]):
         return RtspRelay(self._place.url, self._place.source, self.watch)
 
     def open(self) -> InputContainer | None:
+        return self.open_by(lambda name: av_open(name, options=dict(OPTIONS)), lambda container: container.close())
+
+    def open_by(self, opener: Callable[[str], Opened], close: Callable[[Opened], None]) -> Opened | None:
+        """Open the camera by another user of libav; ``None`` after an interrupt.
+
+        ``opener`` gets the URL of the relay. It raises one of ``LIBAV_ERRORS``, or the error to raise where the camera
+        has done nothing wrong.
+        """
         while True:
             name = self._start_relay()
             if name is None:
                 return None
             failure: Exception | None = None
             try:
-                container = av_open(name, options=dict(OPTIONS))
-            except LIBAV_ERRORS as error:
+                opened = opener(name)
+            except (*LIBAV_ERRORS, CaptureError) as error:
                 failure = error
             relay = self._relay
             assert relay is not None
             if failure is None and relay.redirect is None and relay.error is None and not self.is_interrupted:
                 self.watch.opened()
-                return container
+                return opened
             if failure is None:
                 # libav reports success where it was cut off while it read stream information.
-                container.close()
+                close(opened)
             if self.is_interrupted:
                 return None
             if relay.redirect is None:
+                if isinstance(failure, CaptureError):
+                    raise self.known_error or failure
                 raise self.open_error(failure or TimeoutError()) from None
             self._close_relay()
             self._place.follow(relay.redirect)

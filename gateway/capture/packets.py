@@ -4,7 +4,8 @@ camera's own frames on uses it.
 Rules:
 
 1. Nothing is passed on before a video keyframe whose parameter sets are known, in-band or from the session description.
-   In-band ones win: a session description is out of date once a camera is reconfigured.
+   In-band ones win: a session description is out of date once a camera is reconfigured. Each kind is kept until another
+   comes: the packet that a keyframe's VPS or PPS was in may have been lost, and some cameras send them at other times.
 2. A keyframe with another active SPS begins a new :class:`~gateway.media.StreamInfo`. Other parameter sets may change
    with every keyframe (some encoders write their quantiser into the PPS): such keyframes keep theirs, and the stream is
    the same. So it is where the SPS has just another identifier, level or frame rate, and where it changes for more than
@@ -12,26 +13,42 @@ Rules:
 3. Presentation times tell whether a stream has B-frames, unless its SPS excludes them or the picture that steps back
    has no B slice: then it is the camera's clock. The SPS is believed until one whole GOP was seen: many cameras could
    reorder and never do. Without B-frames, decoding time is presentation time.
-4. Every picture of Motion JPEG is a keyframe, and says itself what it is.
+4. Every picture of Motion JPEG is a keyframe, and says itself what it is. So do the keyframes of AV1, and of MPEG-4 or
+   the session description says it. These have no B-frames: cameras send the simple profile, and AV1 shows in coded
+   order.
 """
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline, Timestamps
 from gateway.clock import CLOCK_RATE
-from gateway.codec import jpeg
+from gateway.codec import av1, jpeg, mpeg4
 from gateway.codec.h264 import is_b_slice
-from gateway.codec.parameter_sets import ParameterSets, active_first, find_parameter_sets, first_slice, video_info
+from gateway.codec.parameter_sets import ParameterSets, active_first, first_slice, parameter_sets_in, video_info
 from gateway.codec.sps import MAX_FRAME_RATE, Sps
-from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
+from gateway.media import AUDIO, VIDEO, AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
 
-MJPEG = "mjpeg"
+SIZE_OF: Mapping[str, Callable[[bytes], tuple[int, int] | None]] = {
+    "mjpeg": jpeg.picture_size,
+    "mpeg4": mpeg4.picture_size,
+    "av1": av1.picture_size,
+}
+"""What says itself what it is (rule 4), by FFmpeg's name of the codec."""
 
-VIDEO_CODECS = frozenset({"h264", "hevc", MJPEG})
+_STRINGS = {"mjpeg": "jpeg", "mpeg4": "mp4v.20"}
+
+VIDEO_CODECS = frozenset({"h264", "hevc", *SIZE_OF})
 """What can be passed on."""
+
+
+def begins_anew(codec: str, data: bytes) -> bool:
+    """Whether a picture of rule 4 is a keyframe."""
+    return codec == "mjpeg" or (mpeg4.is_keyframe(data) if codec == "mpeg4" else av1.is_keyframe(data))
+
 
 KEYFRAME_TIMEOUT_S = 60.0
 """How long packets may come without a keyframe, in seconds. Cameras with a smart codec send one every 20 s or so.
@@ -78,14 +95,19 @@ class PacketBuilder:
         self._audio = audio
         self._declared_rate = frame_rate if frame_rate is not None and 1 <= frame_rate <= MAX_FRAME_RATE else None
         if self._declared_rate:
-            self._timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / self._declared_rate))
-        self._sets: ParameterSets | None = None if codec == MJPEG else find_parameter_sets(codec, parameter_sets)
+            self._timeline.expect(VIDEO, round(CLOCK_RATE / self._declared_rate))
+        self._configuration = parameter_sets if codec in SIZE_OF else b""
+        """Of rule 4."""
+        self._known = ParameterSets((), (), ()) if codec in SIZE_OF else parameter_sets_in(codec, parameter_sets)
+        """The newest of each kind, and those of the session description until then."""
+        self._sets: ParameterSets | None = None
+        """Those that the stream began with."""
         self._sps: Sps | None = None
         """What the stream's parameter sets say; ``None`` before its first keyframe."""
         self._frame_rate = self._first_rate = self._declared_rate
         """What the newest parameter sets say, and those of the stream."""
         self._sps_changes = 0
-        self._may_reorder = True
+        self._may_reorder = codec not in SIZE_OF
         self._reorder = 0
         self._has_reordered = False
         self._frames = 0
@@ -103,14 +125,15 @@ class PacketBuilder:
         """
         self._frames += 1
         self._observe_order(data, pts, time_base, is_keyframe=is_keyframe)
-        if self._codec == MJPEG:
-            self._read_jpeg(data)
-        elif is_keyframe:
-            self._read_parameter_sets(data)
-        times = self._timeline.timestamp(MediaKind.VIDEO, SourceTime(pts, None, time_base), arrival, self._reorder)
+        if self._codec in SIZE_OF:
+            if is_keyframe:
+                self._read_picture(data)
+        elif is_keyframe or self.info is None:
+            self._read_parameter_sets(data, is_keyframe=is_keyframe)
+        times = self._timeline.timestamp(VIDEO, SourceTime(pts, None, time_base), arrival, self._reorder)
         if self.info is None:
             return None
-        return self._packet(MediaKind.VIDEO, data, times, is_keyframe=is_keyframe, info=self.info)
+        return self._packet(VIDEO, data, times, is_keyframe=is_keyframe, info=self.info)
 
     def expect_audio(self, audio: AudioInfo) -> None:
         """The audio that follows is this. Where it was other, another stream begins with the next keyframe."""
@@ -120,19 +143,19 @@ class PacketBuilder:
 
     def audio(self, data: bytes, time: SourceTime, arrival: ArrivalTime) -> Packet | None:
         """The packet of an audio frame; ``None`` before the first keyframe of a stream with this audio."""
-        times = self._timeline.timestamp(MediaKind.AUDIO, time, arrival)
+        times = self._timeline.timestamp(AUDIO, time, arrival)
         if self.info is None:
             self._early.append((data, times))
             return None
         if self.info.audio != self._audio:
             return None
-        return self._packet(MediaKind.AUDIO, data, times, is_keyframe=True, info=self.info)
+        return self._packet(AUDIO, data, times, is_keyframe=True, info=self.info)
 
     def take_early_audio(self, first: Packet) -> list[Packet]:
         """The audio that came before the ``first`` packet of video, and is not for a time before it."""
         early = [(data, times) for data, times in self._early if times.dts_90k >= first.dts_90k]
         self._early.clear()
-        return [self._packet(MediaKind.AUDIO, data, times, is_keyframe=True, info=first.info) for data, times in early]
+        return [self._packet(AUDIO, data, times, is_keyframe=True, info=first.info) for data, times in early]
 
     def _packet(
         self, kind: MediaKind, data: bytes, times: Timestamps, *, is_keyframe: bool, info: StreamInfo
@@ -163,17 +186,34 @@ class PacketBuilder:
             self._has_reordered = True
             self._reorder = self._reorder or UNDECLARED_REORDER
 
-    def _read_jpeg(self, data: bytes) -> None:
+    def _read_picture(self, data: bytes) -> None:
         """Rule 4."""
-        size = jpeg.picture_size(data)
-        video = self.info.video if self.info is not None else None
-        if size is not None and (video is None or (video.width, video.height) != size):
-            self.info = StreamInfo(VideoInfo(MJPEG, "jpeg", *size, b"", self._declared_rate), self._audio)
+        video = self._av1(data) if self._codec == "av1" else self._of_size(data)
+        if video is None:
+            return
+        if self.info is None or self.info.video != video or self.info.audio != self._audio:
+            self.info = StreamInfo(video, self._audio)
 
-    def _read_parameter_sets(self, data: bytes) -> None:
+    def _of_size(self, data: bytes) -> VideoInfo | None:
+        size_of = SIZE_OF[self._codec]
+        size = size_of(data) or size_of(self._configuration)
+        if size is None:
+            return None
+        return VideoInfo(self._codec, _STRINGS[self._codec], *size, self._configuration, self._declared_rate)
+
+    def _av1(self, data: bytes) -> VideoInfo | None:
+        found = av1.sequence_header(data)
+        if found is None:
+            return None
+        return VideoInfo("av1", found.codec_string, found.width, found.height, found.obu, self._declared_rate)
+
+    def _read_parameter_sets(self, data: bytes, *, is_keyframe: bool) -> None:
         """Read from a keyframe what the stream is from here on."""
-        sets = find_parameter_sets(self._codec, data) or self._sets
-        if sets is None:
+        found = parameter_sets_in(self._codec, data)
+        known = self._known
+        self._known = ParameterSets(found.vps or known.vps, found.sps or known.sps, found.pps or known.pps)
+        sets = self._known
+        if not is_keyframe or not sets.is_complete(self._codec):
             return
         if len(sets.sps) > 1:
             sets = active_first(self._codec, data, sets)
@@ -197,7 +237,7 @@ class PacketBuilder:
             self._frames = 0
         self._reorder = self._reorder if video.has_b_frames else 0
         if video.frame_rate:
-            self._timeline.expect(MediaKind.VIDEO, round(CLOCK_RATE / video.frame_rate))
+            self._timeline.expect(VIDEO, round(CLOCK_RATE / video.frame_rate))
         self.info = StreamInfo(video, self._audio)
 
     def _is_same_stream(self, info: StreamInfo, sets: ParameterSets) -> bool:

@@ -2,8 +2,8 @@
 
 A name that does not exist gets an error of its own. A lookup that hangs is left to end alone.
 
-Connections go to the addresses that were found and checked. A name server can give another answer to the next question
-(DNS rebinding), so OpenCV, which resolves names itself, gets a checked address instead of the name.
+Connections go to the addresses that were found and checked: a name server can give another answer to the next question
+(DNS rebinding).
 """
 
 import asyncio
@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from gateway.capture.engine import Address, CaptureSource
 from gateway.capture.url import CameraUrl
@@ -23,21 +22,13 @@ POLL_S = 0.05
 """How often a lookup checks for an interrupt, in seconds."""
 
 
-def destinations(url: CameraUrl, source: CaptureSource, stop: threading.Event) -> list[CameraUrl]:
-    """The URLs to connect to: the URL itself, or one for each address of its host where addresses are checked.
-
-    They are in the order in which to try them (RFC 6724); empty once ``stop`` is set. Raises
-    :class:`~gateway.errors.CameraUnreachableError` for a name without an address,
-    :class:`~gateway.errors.CameraTimeoutError` where no name server answers, and what ``source.check_address`` raises.
-    """
-    found = checked_addresses(url, source, stop)
-    if source.check_address is None:
-        return [url] if found else []
-    return [replace(url, host=str(address)) for address in found]
-
-
 def checked_addresses(url: CameraUrl, source: CaptureSource, stop: threading.Event) -> list[Address]:
-    """The addresses of the URL's host, for a thread. Otherwise as :func:`destinations`."""
+    """The addresses of the URL's host, each of them checked, in the order in which to try them (RFC 6724).
+
+    For a thread; empty once ``stop`` is set. Raises :class:`~gateway.errors.CameraUnreachableError` for a name without
+    an address, :class:`~gateway.errors.CameraTimeoutError` where no name server answers, and what
+    ``source.check_address`` raises.
+    """
     found = _look_up(url, source.timeout_s, stop)
     if source.check_address is not None:
         for address in found:
@@ -48,7 +39,7 @@ def checked_addresses(url: CameraUrl, source: CaptureSource, stop: threading.Eve
 async def addresses(url: CameraUrl, source: CaptureSource) -> list[Address]:
     """The addresses of the URL's host, each of them checked, in the order in which to try them.
 
-    Raises as :func:`destinations`.
+    Raises as :func:`checked_addresses`.
     """
     loop = asyncio.get_running_loop()
     done = asyncio.Event()

@@ -7,7 +7,7 @@ Rules:
    the track's, the packet goes to the one track that has it. RTCP is known by its packet type (RFC 5761 §4).
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from gateway.rtsp.rtcp import is_rtcp
@@ -48,3 +48,34 @@ class InterleavedChannels:
         if place is not None:
             return place, False
         return None if found is None or found.is_control else (found.place, False)
+
+
+Receiver = Callable[[memoryview, float], None]
+"""Takes a frame, and when it came, in monotonic seconds."""
+
+
+class FrameRoutes:
+    """Hands each frame to what takes the frames of its channel. What that is depends on the second octet too, as in
+    :class:`InterleavedChannels`, and is looked up once.
+
+    ``find`` gives the receiver for frames like this one, or ``None`` while there is none. ``monotonic`` is the clock.
+    """
+
+    def __init__(self, find: Callable[[int, memoryview], Receiver | None], monotonic: Callable[[], float]) -> None:
+        self._find = find
+        self._monotonic = monotonic
+        self._receivers: dict[int, Receiver] = {}
+        """By channel and second octet: at most 65,536."""
+
+    def receive(self, channel: int, frame: memoryview) -> None:
+        """Take a frame; the view is valid during the call only."""
+        if len(frame) < 2:
+            return
+        key = channel << 8 | frame[1]
+        receiver = self._receivers.get(key)
+        if receiver is None:
+            receiver = self._find(channel, frame)
+            if receiver is None:
+                return
+            self._receivers[key] = receiver
+        receiver(frame, self._monotonic())

@@ -15,7 +15,9 @@ Rules:
    :data:`WRITE_MAX_BYTES` of them unread is disconnected.
 2. A peer that sends more than :data:`WORK_PER_S` frames a second, or a hundredth of it messages, is disconnected: it
    would take the time of all other cameras and of the viewers.
-3. An error of the parser, of a callback or of the socket ends the connection; :meth:`wait_ended` raises it.
+3. The body of a message whose rest does not come for :data:`BODY_WAIT_S` ends there: some cameras count it wrongly, or
+   not at all.
+4. An error of the parser, of a callback or of the socket ends the connection; :meth:`wait_ended` raises it.
 """
 
 import asyncio
@@ -26,6 +28,7 @@ from typing import cast
 
 from gateway.rtsp.errors import RtspProtocolError
 from gateway.rtsp.messages import Message, Request, Response, StreamParser
+from gateway.tcp_backlog import unacknowledged_bytes
 
 WRITE_MAX_BYTES = 1024 * 1024
 """What may wait to be sent. All requests and reports of an hour are less."""
@@ -46,6 +49,20 @@ BATCH_MIN_BYTES = 16 * 1024
 TCP has kept it."""
 
 
+BODY_WAIT_S = 2.0
+"""Longer than the network takes to send a lost packet again."""
+
+TEARDOWN_S = 0.2
+"""How long a TEARDOWN may take to be sent before the connection is closed anyway, in seconds."""
+
+
+def unsent_bytes(transport: asyncio.WriteTransport | None) -> int:
+    """What was written and is not acknowledged, in the process and in the kernel."""
+    if transport is None or transport.is_closing():
+        return 0
+    return transport.get_write_buffer_size() + unacknowledged_bytes(transport.get_extra_info("socket"))
+
+
 class RtspConnection(asyncio.BufferedProtocol):
     """One connection; see the module."""
 
@@ -59,6 +76,7 @@ class RtspConnection(asyncio.BufferedProtocol):
         self.reads_in_batches: Callable[[], bool] = lambda: False
         """Asked after each read; see the module."""
         self._next_batch: asyncio.TimerHandle | None = None
+        self._body_end: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._descriptor: int | None = None
         """The socket's, where its bytes are the stream; ``None`` for TLS."""
@@ -104,6 +122,11 @@ class RtspConnection(asyncio.BufferedProtocol):
         """Whether the socket is read as soon as something comes."""
         return self._transport is not None and self._transport.is_reading()
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and the peer has not acknowledged."""
+        return unsent_bytes(self._transport)
+
     def send(self, message: Request | Response) -> None:
         """Write a message. A closed connection swallows it: :meth:`wait_ended` tells."""
         self.write(message.encode())
@@ -142,6 +165,20 @@ class RtspConnection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def hang_up(self, teardown: Request | None) -> None:
+        """Say goodbye and close. A peer that does not read is waited for :data:`TEARDOWN_S`."""
+        if teardown is not None:
+            self.send(teardown)
+        self.close()
+        try:
+            async with asyncio.timeout(TEARDOWN_S):
+                await self.wait_ended()
+        except Exception:
+            self.abort()
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+
     # --- asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -167,7 +204,23 @@ class RtspConnection(asyncio.BufferedProtocol):
         except Exception as error:
             self.fail(error)
             return False
+        if self._body_end is not None or self.parser.is_in_body:
+            self._await_body()
         return True
+
+    def _await_body(self) -> None:
+        """Rule 3."""
+        if self._body_end is not None:
+            self._body_end.cancel()
+        loop = asyncio.get_running_loop()
+        self._body_end = loop.call_later(BODY_WAIT_S, self._end_body) if self.parser.is_in_body else None
+
+    def _end_body(self) -> None:
+        self._body_end = None
+        try:
+            self.parser.end_body()
+        except Exception as error:
+            self.fail(error)
 
     def _schedule_batch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -202,8 +255,9 @@ class RtspConnection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._next_batch is not None:
-            self._next_batch.cancel()
+        for timer in (self._next_batch, self._body_end):
+            if timer is not None:
+                timer.cancel()
         if not self._ended.done():
             if exc is None:
                 self._ended.set_result(None)

@@ -8,12 +8,14 @@ Rules:
 
 1. After a loss, frames are dropped up to the next keyframe, and counted: a frozen picture is right, hardware decoders
    stop at a broken one. Where no intact keyframe comes within :data:`KEYFRAME_WAIT_S`, frames are passed on up to the
-   next one, whatever is lost meanwhile. Some cameras send no keyframe (intra refresh).
+   next one, whatever is lost meanwhile. Some cameras send no keyframe (intra refresh). While no frame comes at all, for
+   :data:`PAUSE_S` and longer, no keyframe is awaited. H.265 of a camera that sends keyframes waits for
+   :data:`SURE_KEYFRAME_WAIT_S`: its decoders conceal nothing.
 2. A fault in sound or metadata never costs video: it is logged, and the track is left out for the rest of the session.
-   AAC that cannot be decoded is dropped and counted.
+   AAC that cannot be decoded is dropped and counted (:mod:`gateway.capture.aac_sound`).
 3. The format of sound is that in which it comes, of those that are announced or that it brings itself. Where that is
-   not certain, video waits for the first sound, for :data:`SOUND_WAIT_S` at most, so that the stream begins with its
-   right description. Otherwise a stream of another description begins with the next keyframe.
+   not certain, as with all AAC, video waits for the first sound, for :data:`SOUND_WAIT_S` at most, so that the stream
+   begins with its right description. Otherwise a stream of another description begins with the next keyframe.
 4. Where no keyframe comes for :data:`INTRA_WAIT_S`, although the camera was asked, pictures of I slices alone are taken
    for keyframes, until there is one.
 """
@@ -22,17 +24,21 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 
+from gateway.capture.aac_sound import AacSound
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.packets import PacketBuilder
 from gateway.capture.rtsp_tracks import PayloadFormat, ReceivedTrack
 from gateway.capture.timeline import ArrivalTime, SourceTime
 from gateway.clock import Clock
-from gateway.codec.aac_check import AacCheck
+from gateway.codec import aac
 from gateway.codec.annexb import join
 from gateway.media import AudioInfo, Metadata, Packet
 from gateway.rtsp.depacketize import Depacketizer, Frame
+from gateway.rtsp.depacketize.aac import AacDepacketizer
 from gateway.rtsp.depacketize.audio import SamplesDepacketizer
+from gateway.rtsp.depacketize.latm import LatmDepacketizer
 from gateway.rtsp.depacketize.metadata import MetadataDepacketizer
 from gateway.rtsp.depacketize.nal import NalDepacketizer
 from gateway.rtsp.formats import AudioFormat, MetadataFormat, VideoFormat, aac_info
@@ -42,6 +48,12 @@ log = logging.getLogger(__name__)
 KEYFRAME_WAIT_S = 12.0
 """How long a keyframe is awaited after a loss, in seconds: longer than the GOP of most cameras."""
 
+
+SURE_KEYFRAME_WAIT_S = 60.0
+"""Rule 1, in seconds."""
+
+PAUSE_S = 2.0
+"""Rule 1, in seconds."""
 
 INTRA_WAIT_S = 6.0
 """Rule 4, in seconds: two requests have had time to be answered (:mod:`gateway.capture.keyframe_requests`)."""
@@ -55,11 +67,12 @@ SOUND_WAIT_MAX_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TrackFormat:
-    """A track that was set up. ``first_timestamp`` gives the time of RTP-Info once it is known; see
+    """A track set up. ``first_timestamp`` and ``first_sequence`` give those of RTP-Info, once they are known; see
     :class:`~gateway.capture.rtsp_tracks.ReceivedTrack`."""
 
     format: VideoFormat | AudioFormat | MetadataFormat
     first_timestamp: Callable[[], int | None] = field(default=lambda: None)
+    first_sequence: Callable[[], int | None] = field(default=lambda: None)
 
 
 class RtspMedia:
@@ -83,11 +96,15 @@ class RtspMedia:
         wall clock: monotonic times are arguments. While ``is_watched`` returns false, sound may wait a little."""
         self.video_at = 0.0
         """When the newest sign of working video came, in monotonic seconds."""
+        self.keyframe_at = float("-inf")
+        """When the newest keyframe came, in monotonic seconds."""
         self._on_packet = on_packet
         self._clock = clock
         self._camera_id = camera_id
-        self._counters = counters if counters is not None else CaptureCounters()
+        self.counters = counters if counters is not None else CaptureCounters()
         self._lost_at: float | None = None
+        self._frame_at = 0.0
+        self._keyframes = 0
         self._awaited_since: float | None = None
         """Since when there is video, and no keyframe to begin with."""
         self._begins_with_intra = False
@@ -97,11 +114,14 @@ class RtspMedia:
         """The tracks that rule 2 has left out."""
         video = next(each.format for each in formats if isinstance(each.format, VideoFormat))
         audio = next((each.format for each in formats if isinstance(each.format, AudioFormat)), None)
+        self._codec = video.codec
         self._video_base = Fraction(1, video.clock_rate)
-        self._aac: tuple[AudioInfo, AacCheck] | None = None
+        self._aac: AacSound | None = None
         self._in_band: tuple[bytes, AudioInfo | None] = (b"", None)
         """An AudioSpecificConfig that came with sound, and what it says."""
-        self._waits_for_sound = audio is not None and not (audio.is_certain and len(audio.payload_types) == 1)
+        self._waits_for_sound = audio is not None and not (
+            audio.is_certain and audio.info.codec != "aac" and len(audio.payload_types) == 1
+        )
         self._waiting: list[tuple[Frame, ArrivalTime]] = []
         """Video that waits for the first sound (rule 3), from its first keyframe on."""
         self._builder = PacketBuilder(
@@ -110,16 +130,20 @@ class RtspMedia:
             parameter_sets=join(*video.parameter_sets),
             frame_rate=frame_rate,
             audio=audio.info if audio is not None else None,
-            counters=self._counters,
+            counters=self.counters,
         )
         self.tracks = [
             ReceivedTrack(
                 *self._payload_formats(each.format, is_watched),
                 first_timestamp=each.first_timestamp,
+                first_sequence=each.first_sequence,
                 is_reordered=is_reordered,
             )
             for each in formats
         ]
+        for track in self.tracks:
+            others = [each for each in self.tracks if each is not track]
+            track.received_elsewhere = partial(_received, others)
         self._is_video = [isinstance(each.format, VideoFormat) for each in formats]
 
     @property
@@ -139,13 +163,13 @@ class RtspMedia:
 
     def count(self) -> None:
         """Bring the counters up to date with what the tracks have counted."""
-        self._counters.rtp_packets_lost = sum(track.lost for track in self.tracks)
-        self._counters.rtp_packets_invalid = sum(track.invalid for track in self.tracks)
+        self.counters.rtp_packets_lost = sum(track.lost for track in self.tracks)
+        self.counters.rtp_packets_invalid = sum(track.invalid for track in self.tracks)
         depacketizers = list(self._depacketizers())
-        self._counters.metadata_documents_dropped = sum(
+        self.counters.metadata_documents_dropped = sum(
             each.malformed for each in depacketizers if isinstance(each, MetadataDepacketizer)
         )
-        self._counters.frames_damaged = sum(
+        self.counters.frames_damaged = sum(
             each.pictures.damaged for each in depacketizers if isinstance(each, NalDepacketizer)
         )
 
@@ -156,9 +180,14 @@ class RtspMedia:
 
     def receive(self, number: int, packet: memoryview, now: float) -> None:
         """Take an RTP packet of a track; the view is valid during the call only. ``now`` is monotonic."""
-        if self._is_video[number]:
-            self.tracks[number].receive(packet, now)
-            return
+        self.receiver(number)(packet, now)
+
+    def receiver(self, number: int) -> Callable[[memoryview, float], None]:
+        """:meth:`receive` of one track."""
+        return self.tracks[number].receive if self._is_video[number] else partial(self._receive_other, number)
+
+    def _receive_other(self, number: int, packet: memoryview, now: float) -> None:
+        """Take a packet of sound or metadata: rule 2."""
         if number in self._failed:
             return
         try:
@@ -173,7 +202,11 @@ class RtspMedia:
 
     def receive_control(self, number: int, packet: memoryview, now: float) -> None:
         """Take an RTCP packet of a track."""
-        self.tracks[number].receive_control(packet, now)
+        self.control_receiver(number)(packet, now)
+
+    def control_receiver(self, number: int) -> Callable[[memoryview, float], None]:
+        """:meth:`receive_control` of one track."""
+        return self.tracks[number].receive_control
 
     def expire(self, now: float) -> None:
         """Give up on packets that do not come (UDP)."""
@@ -189,12 +222,19 @@ class RtspMedia:
             if self._awaited_since is None:
                 self._awaited_since = now
         frame = self._taken_for_keyframe(frame, now)
+        self._keyframes += frame.is_keyframe
         if frame.is_keyframe:
             self._lost_at = None
+            self.keyframe_at = now
+        elif self._lost_at is not None and now - self._frame_at >= PAUSE_S:
+            self._lost_at += now - self._frame_at
         elif frame.follows_loss and self._lost_at is None:
             self._lost_at = now
-        if self._lost_at is not None and now - self._lost_at < KEYFRAME_WAIT_S:
-            self._counters.frames_dropped_after_loss += 1
+        self._frame_at = now
+        is_sure = self._codec == "hevc" and self._keyframes > 1
+        wait_s = SURE_KEYFRAME_WAIT_S if is_sure else KEYFRAME_WAIT_S
+        if self._lost_at is not None and now - self._lost_at < wait_s:
+            self.counters.frames_dropped_after_loss += 1
             self.video_at = now
             return
         arrival = ArrivalTime(self._clock.wall_90k(), now)
@@ -244,21 +284,28 @@ class RtspMedia:
         self, format: VideoFormat | AudioFormat | MetadataFormat, is_watched: Callable[[], bool]
     ) -> list[PayloadFormat]:
         formats = [format, *format.others] if isinstance(format, AudioFormat) else [format]
-        found = [PayloadFormat(each.payload_type, each.clock_rate, each.make(), self._taker(each)) for each in formats]
-        for each in found:
-            if isinstance(each.depacketizer, SamplesDepacketizer):
-                each.depacketizer.joins = lambda: not is_watched()
+        found: list[PayloadFormat] = []
+        for each in formats:
+            depacketizer = each.make()
+            if isinstance(depacketizer, SamplesDepacketizer):
+                depacketizer.joins = lambda: not is_watched()
+            taker = self._taker(each, depacketizer)
+            found.append(PayloadFormat(each.payload_type, each.clock_rate, depacketizer, taker))
         return found
 
     def _depacketizers(self) -> Iterator[Depacketizer]:
         return (each.depacketizer for track in self.tracks for each in track.formats)
 
-    def _taker(self, format: VideoFormat | AudioFormat | MetadataFormat) -> Callable[[Frame, float], None]:
+    def _taker(
+        self, format: VideoFormat | AudioFormat | MetadataFormat, depacketizer: Depacketizer
+    ) -> Callable[[Frame, float], None]:
         if isinstance(format, VideoFormat):
             return self._take_video
         if isinstance(format, MetadataFormat):
             return self._take_metadata
         base = Fraction(1, format.clock_rate)
+        if isinstance(depacketizer, AacDepacketizer | LatmDepacketizer):
+            return lambda frame, now: self._take_aac(frame, now, format, depacketizer)
         return lambda frame, now: self._take_audio(frame, now, format.info, base)
 
     def _take_metadata(self, frame: Frame, now: float) -> None:
@@ -266,14 +313,24 @@ class RtspMedia:
         if self._on_metadata is not None:
             self._on_metadata(Metadata(frame.data, self._clock.wall_90k(), self._run))
 
+    def _take_aac(
+        self, frame: Frame, now: float, format: AudioFormat, depacketizer: AacDepacketizer | LatmDepacketizer
+    ) -> None:
+        if frame.config and frame.config != self._in_band[0]:
+            self._in_band = frame.config, aac_info(frame.config)
+        declared = (self._in_band[1] if frame.config else None) or format.info
+        if self._aac is None or self._aac.declared != declared:
+            self._aac = AacSound(declared, format.clock_rate)
+        sound, info, dropped = self._aac, self._aac.info, self._aac.dropped
+        frames = sound.take(frame, now)
+        self.counters.packets_unreadable += sound.dropped - dropped
+        if sound.info != info and (parsed := aac.parse_config(sound.info.extradata)) is not None:
+            log.info("its sound is %s, which it does not say", sound.info, extra={"camera": self._camera_id})
+            depacketizer.assume(parsed)
+        for each in frames:
+            self._take_audio(each, now, sound.info, Fraction(1, format.clock_rate))
+
     def _take_audio(self, frame: Frame, now: float, info: AudioInfo, base: Fraction) -> None:
-        if frame.config:
-            if frame.config != self._in_band[0]:
-                self._in_band = frame.config, aac_info(frame.config)
-            info = self._in_band[1] or info
-        if info.codec == "aac" and not self._is_good_aac(frame, info):
-            self._counters.packets_unreadable += 1
-            return
         self._builder.expect_audio(info)
         self._end_wait_for_sound()
         time = SourceTime(frame.timestamp, None, base, frame.duration)
@@ -281,7 +338,6 @@ class RtspMedia:
         if packet is not None:
             self._on_packet(packet)
 
-    def _is_good_aac(self, frame: Frame, info: AudioInfo) -> bool:
-        if self._aac is None or self._aac[0] != info:
-            self._aac = info, AacCheck(info)
-        return self._aac[1].is_good(frame.data)
+
+def _received(tracks: Sequence[ReceivedTrack]) -> int:
+    return sum(each.received for each in tracks)

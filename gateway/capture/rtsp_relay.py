@@ -100,6 +100,8 @@ class RtspRelay:
         self._is_ended = False
         self._is_playing = False
         self._is_camera_lost = False
+        self._has_left = False
+        """Whether libav has said goodbye. Neither its answer nor the end of the connection is why libav gave up."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
@@ -163,13 +165,14 @@ class RtspRelay:
         try:
             await camera.wait_ended()
         except RtspProtocolError as error:
-            self.end(camera_errors.not_rtsp(self._url, str(error)))
+            failure = camera_errors.broken_stream if self._is_playing else camera_errors.not_rtsp
+            self.end(failure(self._url, str(error)))
         except CaptureError as error:
             self.end(error)
         except OSError:
             pass
         self._is_camera_lost = True
-        if self.refusal is None:
+        if self.refusal is None and not self._has_left:
             self.refusal = (camera_errors.ended if self._is_playing else camera_errors.hung_up)(self._url)
         self._flush()
         if self._libav is not None:
@@ -232,6 +235,7 @@ class RtspRelay:
         request = Request(message.method, uri, Headers(headers), message.body)
         if message.method == "TEARDOWN":
             self._session = None
+            self._has_left = True
         self._ask(request, message.headers.get("CSeq") or "0")
 
     # --- the camera's side
@@ -313,7 +317,11 @@ class RtspRelay:
                 return None
         if method == "OPTIONS" and status >= 400 and status != 401:
             status = 200
-        if status >= 300:
+        if method == "TEARDOWN":
+            pass
+        elif status >= 300 and method == "PLAY" and self._session is None:
+            self.refusal = None  # libav has found no track that it wants
+        elif status >= 300:
             after = headers.get("Retry-After") or ""
             wait_s = float(after) if re.fullmatch(r"[0-9]{1,6}", after) else None
             self.refusal = camera_errors.refused(self._url, status, method, wait_s)

@@ -19,7 +19,7 @@ from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureSource
 from gateway.capture.keyframe_requests import KeyframeRequests
 from gateway.capture.packets import KEYFRAME_TIMEOUT_S, VIDEO_CODECS
-from gateway.capture.rtsp_channels import InterleavedChannels
+from gateway.capture.rtsp_channels import FrameRoutes, InterleavedChannels, Receiver
 from gateway.capture.rtsp_connect import TUNNEL_SCHEMES, connect, credentials, request_uri
 from gateway.capture.rtsp_connection import RtspConnection
 from gateway.capture.rtsp_media import RtspMedia, TrackFormat
@@ -44,11 +44,14 @@ TICK_S = 1.0
 UDP_TICK_S = 0.1
 """The same over UDP, where packets that wait for an earlier one have to be released in time."""
 
+MP4_CODECS = frozenset({"h264", "hevc"})
+"""Video that can be recorded."""
+
+LOST_SILENT_S = 2.5
+"""Without video for so long, in seconds, a session that the server does not know any more has ended."""
+
 OPTIONS_WAIT_S = 1.5
 """How long the answer to OPTIONS is awaited, in seconds: nobody needs it."""
-
-TEARDOWN_S = 0.2
-"""How long a TEARDOWN may take to be sent before the connection is closed anyway, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,11 @@ class RtspRun:
         """The tracks of :attr:`_media`, in its order."""
         self._channels = InterleavedChannels()
         """By the tracks' places in :attr:`_media`."""
+        self._routes = FrameRoutes(self._receiver_of, clock.monotonic)
         self._opened_at = 0.0
         self._keyframe_timeout_s = keyframe_timeout_s
         self._requests = KeyframeRequests()
+        self._is_keyframe_wanted = False
 
     @property
     def video_at(self) -> float:
@@ -113,6 +118,11 @@ class RtspRun:
 
     # --- opening
 
+    @property
+    def is_playing(self) -> bool:
+        """Whether the camera has answered PLAY."""
+        return self._is_playing.is_set()
+
     async def open(self) -> None:
         """Connect, and go on until the server plays. The answers drive the session, in :meth:`_receive_message`.
 
@@ -137,7 +147,9 @@ class RtspRun:
         )
 
     async def _open(self) -> None:
-        self._connection = connection = await connect(self._url, self._source, self._receive, self._receive_message)
+        self._connection = connection = await connect(
+            self._url, self._source, self._routes.receive, self._receive_message
+        )
         self._send_due()
         playing = asyncio.ensure_future(self._is_playing.wait())
         ended = asyncio.ensure_future(connection.wait_ended())
@@ -160,7 +172,8 @@ class RtspRun:
             ended.cancel()
 
     def _choose(self, description: SessionDescription) -> list[Track]:
-        """The first video track that is known, the first audio track that is, and metadata where it is wanted."""
+        """The first video track that is known, of H.264 and H.265 if there is one, the first audio track that is known,
+        and metadata where it is wanted."""
         videos: list[Track] = []
         names: list[str] = []
         for media in description.media:
@@ -174,6 +187,8 @@ class RtspRun:
             fault = camera_errors.unusable_codec(self._url, ", ".join(names))
             is_unknown = bool(names) and not any(map(is_known_video, names))
             raise UnknownCodecError(str(fault)) if is_unknown else fault
+        # Those that every output can have, first.
+        videos.sort(key=lambda track: isinstance(track.format, VideoFormat) and track.format.codec not in MP4_CODECS)
         for track, following in pairwise(videos):
             track.otherwise = following
         chosen = videos[:1]
@@ -212,10 +227,14 @@ class RtspRun:
             pair = self._pairs[number] if is_udp else None
             place = len(formats)
             assert track.format is not None
-            formats.append(TrackFormat(track.format, partial(getattr, track, "first_timestamp")))
+            formats.append(
+                TrackFormat(
+                    track.format, partial(getattr, track, "first_timestamp"), partial(getattr, track, "first_sequence")
+                )
+            )
             self._set_up.append(_SetUpTrack(track, pair))
             if pair is not None:
-                pair.start(self._receiver(place), self._control_receiver(place))
+                pair.start(self._datagram_receiver(place), track.source)
                 if track.server_ports is not None:
                     pair.open_path(track.server_ports)
             elif track.channels is not None:
@@ -254,6 +273,7 @@ class RtspRun:
                 self._check_silence(media, now)
                 if self._requests.is_due(media.keyframe_wanted_since, now):
                     self._ask_for_keyframe(media, now)
+                self._tell_wanted(media, now)
                 if self._session.state is State.ENDED or media.has_ended:
                     raise camera_errors.ended(self._url)
                 if now >= self._session.keep_alive_at:
@@ -279,18 +299,7 @@ class RtspRun:
         for pair in self._pairs:
             pair.close()
         self._pairs.clear()
-        teardown = self._session.teardown()
-        if teardown is not None:
-            connection.send(teardown)
-        connection.close()
-        try:
-            async with asyncio.timeout(TEARDOWN_S):
-                await connection.wait_ended()
-        except Exception:
-            connection.abort()
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
+        await connection.hang_up(self._session.teardown())
 
     def _count(self) -> None:
         """Bring the counters up to date with what connection and tracks have counted."""
@@ -301,6 +310,8 @@ class RtspRun:
             self._media.count()
 
     def _check_silence(self, media: RtspMedia, now: float) -> None:
+        if self._session.lost is not None and now - media.video_at > LOST_SILENT_S:
+            raise self._session.lost
         if now - media.video_at > self._source.timeout_s:
             raise camera_errors.silent(self._url, self._source.timeout_s)
         if not media.has_begun and now - self._opened_at > self._keyframe_timeout_s:
@@ -321,6 +332,13 @@ class RtspRun:
                     self._counters.keyframes_requested += 1
                     self._send_control(set_up, request)
 
+    def _tell_wanted(self, media: RtspMedia, now: float) -> None:
+        """Tell who can ask for a keyframe in another way."""
+        tell, since = self._source.on_keyframe_wanted, media.keyframe_wanted_since
+        if tell is not None and (since is not None or self._is_keyframe_wanted):
+            self._is_keyframe_wanted = since is not None
+            tell(None if since is None else now - since)
+
     def _send_control(self, set_up: _SetUpTrack, data: bytes) -> None:
         assert self._connection is not None
         track = set_up.track
@@ -333,31 +351,32 @@ class RtspRun:
 
     # --- what comes in
 
-    def _receive(self, channel: int, frame: memoryview) -> None:
+    def _receiver_of(self, channel: int, frame: memoryview) -> Receiver | None:
+        """What takes frames of a channel like this one; ``None`` before the tracks are set up."""
+        if self._media is None:
+            return None
         found = self._channels.find(channel, frame)
-        if found is None or self._media is None:
-            return
+        if found is None:
+            return _ignore
         place, is_control = found
-        if is_control:
-            self._media.receive_control(place, frame, self._clock.monotonic())
-        else:
-            self._media.receive(place, frame, self._clock.monotonic())
+        return self._media.control_receiver(place) if is_control else self._media.receiver(place)
 
-    def _receiver(self, place: int) -> Callable[[memoryview], None]:
-        return lambda datagram: self._guarded(place, datagram, is_control=False)
+    def _datagram_receiver(self, place: int) -> Callable[[memoryview], None]:
+        """What takes the datagrams of a track, from both of its ports: some cameras confuse them."""
 
-    def _control_receiver(self, place: int) -> Callable[[memoryview], None]:
-        return lambda datagram: self._guarded(place, datagram, is_control=True)
+        def take(datagram: memoryview) -> None:
+            media = self._media
+            if media is None or len(datagram) < 2:
+                return
+            receive = media.receive_control if rtcp.is_rtcp(datagram[1]) else media.receive
+            try:
+                receive(place, datagram, self._clock.monotonic())
+            except Exception as error:
+                # As errors of what comes over TCP end the run.
+                if self._connection is not None:
+                    self._connection.fail(error)
 
-    def _guarded(self, place: int, datagram: memoryview, *, is_control: bool) -> None:
-        """Errors of what comes over UDP end the run as those of TCP do."""
-        assert self._media is not None
-        receive = self._media.receive_control if is_control else self._media.receive
-        try:
-            receive(place, datagram, self._clock.monotonic())
-        except Exception as error:
-            if self._connection is not None:
-                self._connection.fail(error)
+        return take
 
     def _receive_message(self, message: Message) -> None:
         assert self._connection is not None
@@ -377,6 +396,10 @@ class RtspRun:
         request = self._session.next_request()
         if request is not None:
             self._connection.send(request)
+
+
+def _ignore(frame: memoryview, now: float) -> None:
+    """Of no track."""
 
 
 def _frame_rate(session: ClientSession) -> Fraction | None:

@@ -6,16 +6,25 @@ depacketizer. Nothing here does I/O; times are monotonic seconds.
 
 A track may have several formats, by payload type: a camera announces some and sends one. The first packet decides;
 later, :data:`SWITCH_PACKETS` packets of another one in a row do. Packets of types that are not known (comfort noise,
-telephone events, RFC 3389, RFC 4733) are counted and left out.
+telephone events, RFC 3389, RFC 4733) are counted and left out. Where a camera sends a type that it does not announce,
+and none of those that it does, it is taken for the format that is expected: that of video at once, of sound after
+:data:`UNKNOWN_FIRST_PACKETS`, and after other packets, :data:`UNKNOWN_PACKETS` later.
+
+Over TCP, sequence numbers that miss packets all the time say nothing: TCP loses none, and no picture would be left. Nor
+do those of a camera that counts the packets of all its tracks together.
 """
 
 import secrets
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.rtsp import rtcp
 from gateway.rtsp.depacketize import Depacketizer, Frame
 from gateway.rtsp.rtp import (
+    HEADER,
+    HEADER_BYTES,
+    PLAIN,
     TIMESTAMP_MODULUS,
     RecentPackets,
     ReorderBuffer,
@@ -35,7 +44,20 @@ number there."""
 
 
 SWITCH_PACKETS = 4
+UNKNOWN_PACKETS, UNKNOWN_FIRST_PACKETS = 32, 8
 """See the module."""
+
+DYNAMIC_TYPE = 96
+"""The first payload type that has no meaning of its own (RFC 3551 §6)."""
+
+GAPS_MAX, GAPS_PACKETS = 32, 96
+"""So many gaps in so many packets: the sequence numbers say nothing. They do again after a gap that follows…"""
+
+TRUSTED_PACKETS = 1000
+"""…so many packets without one."""
+
+SHARED_GAPS = 8
+"""Gaps in a row that are as large as what other tracks have received in between: they are no chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +77,7 @@ class ReceivedTrack:
         self,
         *formats: PayloadFormat,
         first_timestamp: Callable[[], int | None] = lambda: None,
+        first_sequence: Callable[[], int | None] = lambda: None,
         is_reordered: bool,
     ) -> None:
         """The first of the ``formats`` is the one that is expected. ``is_reordered`` for UDP.
@@ -62,12 +85,13 @@ class ReceivedTrack:
         ``first_timestamp`` gives the RTP time of the moment at which the session plays (RTP-Info), once that is known.
         Frames count their time from there, so that tracks share a beginning; and from the first packet where it is
         missing or implausible.
+        ``first_sequence`` gives the sequence number of RTP-Info.
         """
         self.lost = 0
         """Packets that did not come, or too late."""
         self._refused = 0
-        self._skipped_loss = 0
-        """Packets that were lost before one of a type that is not known."""
+        self._skipped = 0
+        """Packets since the last one of a type that is known, lost or not."""
         self.last_report: rtcp.SenderReport | None = None
         self.last_report_at = 0.0
         self.has_ended = False
@@ -86,16 +110,55 @@ class ReceivedTrack:
         self._unwrapper = TimestampUnwrapper()
         self._first_timestamp = first_timestamp
         self._base: int | None = None
-        self._reorder = ReorderBuffer() if is_reordered else None
+        self._timestamp: int | None = None
+        """That of the newest packet, and the time that it stands for."""
+        self._time = 0
+        self._reorder: ReorderBuffer | None = None
+        self._first_sequence = first_sequence
+        self._is_reordered = is_reordered
         self._recent = RecentPackets()
+        self._gaps: deque[int] = deque(maxlen=GAPS_MAX)
+        """How many packets had been received at each of the newest gaps."""
+        self._has_numbers = True
+        """Whether gaps in the sequence numbers are losses."""
+        self.received_elsewhere: Callable[[], int] = lambda: 0
+        """How many packets the other tracks of the session have received."""
+        self._elsewhere = self._shared_gaps = 0
 
     @property
     def invalid(self) -> int:
         """Packets that are no RTP, or of another payload type or source, and payloads that their format forbids."""
         return self._refused + sum(each.depacketizer.malformed for each in self.formats)
 
+    @property
+    def received(self) -> int:
+        """Packets of the present source that came."""
+        return self._sequence.received
+
     def receive(self, packet: memoryview, now: float) -> None:
         """Take an RTP packet; the view is valid during the call only."""
+        if self._is_reordered or len(packet) <= HEADER_BYTES:
+            self._receive_any(packet, now)
+            return
+        first, second, sequence, timestamp, ssrc = HEADER.unpack_from(packet)
+        format = self._format
+        if (
+            sequence != self._sequence.next
+            or first != PLAIN
+            or second & 0x7F != format.payload_type
+            or ssrc != self._ssrc
+        ):
+            self._receive_any(packet, now)
+            return
+        # Nearly every packet: the next one of a source that is known. It costs a third here.
+        self._heard_at = now
+        self._other_packets = 0
+        self._sequence.follow(timestamp, now)
+        self._recent.note(packet)
+        self._push(packet[HEADER_BYTES:], timestamp, second > 0x7F, 0, now)
+
+    def _receive_any(self, packet: memoryview, now: float) -> None:
+        """Take a packet of any kind."""
         header = parse_header(packet)
         if header is None or not (self._choose_format(header.payload_type) or self._is_interspersed(header)):
             self._refused += 1
@@ -105,9 +168,13 @@ class ReceivedTrack:
             return
         self._heard_at = now
         missing = self._sequence.count(header.sequence, header.timestamp, now)
+        if self._is_reordered and self._reorder is None:
+            self._reorder = ReorderBuffer(self._first_sequence())
         if self._reorder is None:
             if not self._recent.is_new(packet, is_ahead=self._sequence.is_ahead):
                 return
+            if missing:
+                missing *= self._are_numbers_right(missing)
             self.lost += missing
             self._depacketize(packet, header, missing, now)
             return
@@ -172,32 +239,64 @@ class ReceivedTrack:
             self._is_decided, self._other_packets = True, 0
             return True
         found = next((each for each in self.formats if each.payload_type == payload_type), None)
-        if found is None:
-            return False
         self._other_packets += 1
+        if found is None:
+            return self._adopt(payload_type)
         if self._is_decided and self._other_packets < SWITCH_PACKETS:
             return False
         if found.clock_rate != self._format.clock_rate:
-            self._unwrapper, self._base = TimestampUnwrapper(), None
+            self._unwrapper, self._base, self._timestamp = TimestampUnwrapper(), None, None
         self._format, self._is_decided, self._other_packets = found, True, 0
         return True
 
+    def _adopt(self, payload_type: int) -> bool:
+        """Take a type that was not announced for the format that is expected; see the module."""
+        enough = UNKNOWN_PACKETS if self._is_decided else 1 if len(self.formats) == 1 else UNKNOWN_FIRST_PACKETS
+        if payload_type < DYNAMIC_TYPE or self._other_packets < enough:
+            return False
+        self._format, self._other_packets = replace(self._format, payload_type=payload_type), 0
+        return True
+
+    def _are_numbers_right(self, missing: int) -> bool:
+        """Whether a gap in the sequence numbers is a loss."""
+        before, self._elsewhere = self._elsewhere, self.received_elsewhere()
+        self._shared_gaps = self._shared_gaps + 1 if self._elsewhere - before == missing else 0
+        received = self._sequence.received
+        gaps = self._gaps
+        since = received - gaps[-1] if gaps else received
+        gaps.append(received)
+        if not self._has_numbers:
+            self._has_numbers = since >= TRUSTED_PACKETS
+        elif self._shared_gaps >= SHARED_GAPS:
+            self._has_numbers = False
+        elif len(gaps) == GAPS_MAX:
+            self._has_numbers = received - gaps[0] > GAPS_PACKETS
+        return self._has_numbers
+
     def _is_interspersed(self, header: RtpHeader) -> bool:
-        """Whether a packet of another type has a sequence number of this track. Only sound has such packets."""
-        return len(self.formats) > 1 and header.ssrc == self._ssrc
+        """Whether a packet of another type has a sequence number of this track."""
+        return header.ssrc == self._ssrc
 
     def _depacketize(self, packet: memoryview, header: RtpHeader, lost: int, now: float) -> None:
         if header.payload_type != self._format.payload_type:
             self._refused += 1
-            self._skipped_loss += lost
+            # Nothing of video is missing there.
+            self._skipped += lost + (len(self.formats) > 1)
             return
-        lost, self._skipped_loss = lost + self._skipped_loss, 0
-        time = self._unwrapper.unwrap(header.timestamp)
-        if self._base is None:
-            self._base = self._first_time(header.timestamp)
-        payload = packet[header.start : header.end]
-        for frame in self._format.depacketizer.push(payload, time - self._base, marker=header.marker, lost=lost):
-            self._format.on_frame(frame, now)
+        self._push(packet[header.start : header.end], header.timestamp, header.marker, lost, now)
+
+    def _push(self, payload: memoryview, timestamp: int, marker: bool, lost: int, now: float) -> None:
+        if self._skipped:
+            lost, self._skipped = lost + self._skipped, 0
+        if timestamp != self._timestamp:
+            self._timestamp = timestamp
+            time = self._unwrapper.unwrap(timestamp)
+            if self._base is None:
+                self._base = self._first_time(timestamp)
+            self._time = time - self._base
+        format = self._format
+        for frame in format.depacketizer.push(payload, self._time, marker=marker, lost=lost):
+            format.on_frame(frame, now)
 
     def _first_time(self, timestamp: int) -> int:
         """Where the track's time begins, before or at its first timestamp."""

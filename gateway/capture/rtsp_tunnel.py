@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from typing import Self
 
-from gateway.capture.rtsp_connection import WRITE_MAX_BYTES, RtspConnection
+from gateway.capture.rtsp_connection import WRITE_MAX_BYTES, RtspConnection, unsent_bytes
 from gateway.rtsp import tunnel
 from gateway.rtsp.auth import Authenticator, parse_challenges
 from gateway.rtsp.client import RETRIES_MAX
@@ -71,6 +71,10 @@ class HttpTunnelConnection(RtspConnection):
                 raise
             connection.abort()
         raise RtspProtocolError("no tunnel")
+
+    @property
+    def unsent_bytes(self) -> int:
+        return unsent_bytes(self._post)
 
     def write(self, data: bytes) -> None:
         post = self._post

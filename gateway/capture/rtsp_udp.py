@@ -15,7 +15,10 @@ DATAGRAM_MAX_BYTES = 65_536
 
 
 class UdpPair:
-    """See the module. Datagrams of other addresses than ``peer`` are dropped and counted."""
+    """See the module. Datagrams of other addresses than ``peer``, and the one that it names, are dropped and counted.
+
+    Their ports do not matter: cameras send from others than they say, and change them.
+    """
 
     def __init__(self, rtp: socket.socket, rtcp: socket.socket, peer: str) -> None:
         self.ports: tuple[int, int] = (rtp.getsockname()[1], rtcp.getsockname()[1])
@@ -23,18 +26,27 @@ class UdpPair:
         """Datagrams of other addresses."""
         self._sockets = (rtp, rtcp)
         self._peer = peer
+        self._sources = {peer}
         self._buffer = bytearray(DATAGRAM_MAX_BYTES)
         self._loop = asyncio.get_running_loop()
 
-    def start(self, on_rtp: Callable[[memoryview], None], on_rtcp: Callable[[memoryview], None]) -> None:
-        """Call these with each datagram; a view is valid during the call."""
-        for sock, callback in zip(self._sockets, (on_rtp, on_rtcp), strict=True):
-            self._loop.add_reader(sock, self._read, sock, callback)
+    def start(self, take: Callable[[memoryview], None], source: str | None = None) -> None:
+        """Call this with each datagram; a view is valid during the call. ``source`` is what the peer says of the
+        address that it sends from (RFC 2326 §12.39)."""
+        if source is not None:
+            self._sources.add(source.strip("[]"))
+        for sock in self._sockets:
+            self._loop.add_reader(sock, self._read, sock, take)
 
     def send_control(self, data: bytes, port: int) -> None:
         """Send RTCP to the peer; what the kernel does not take is dropped, as UDP may."""
         with contextlib.suppress(OSError):
             self._sockets[1].sendto(data, (self._peer, port))
+
+    def send_media(self, data: bytes, port: int) -> None:
+        """Send RTP to the peer; what the kernel does not take is dropped, as UDP may."""
+        with contextlib.suppress(OSError):
+            self._sockets[0].sendto(data, (self._peer, port))
 
     def open_path(self, ports: tuple[int, int]) -> None:
         """Send an empty packet to both ports of the peer, so that a NAT in between lets its packets in."""
@@ -58,7 +70,7 @@ class UdpPair:
             except OSError:
                 # An ICMP error for what we sent: the peer's silence is noticed elsewhere.
                 return
-            if address[0].partition("%")[0] != self._peer:
+            if address[0].partition("%")[0] not in self._sources:
                 self.refused += 1
                 continue
             callback(memoryview(self._buffer)[:size])

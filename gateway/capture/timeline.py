@@ -14,6 +14,8 @@ remembered.
 the smallest ``arrival - pts`` had the least delay, and its difference maps the timeline to the wall clock for all
 frames.
 
+Sound that is too late for the pictures is moved (:mod:`gateway.capture.sound_delay`).
+
 Rules:
 
 1. A run begins at 0. Within a track ``dts_90k`` grows strictly, and ``pts_90k >= dts_90k``. All arithmetic is in
@@ -37,8 +39,9 @@ from typing import NamedTuple
 from gateway.capture.clock_drift import AHEAD_90K, SourceClock
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.least_delay import LeastDelay
+from gateway.capture.sound_delay import SoundDelay
 from gateway.clock import CLOCK_RATE, seconds_90k
-from gateway.media import MediaKind
+from gateway.media import AUDIO, VIDEO, MediaKind
 
 MAX_AHEAD_90K = 3 * CLOCK_RATE
 """How far two tracks may begin apart, and how long a frame of a backlog may be, in ticks."""
@@ -79,7 +82,7 @@ class SourceTime(NamedTuple):
     def ticks_90k(self, value: int) -> int:
         """``value`` at 90 kHz, rounded down."""
         numerator, denominator = self.time_base.as_integer_ratio()
-        return value * numerator * CLOCK_RATE // denominator
+        return value if denominator == CLOCK_RATE and numerator == 1 else value * numerator * CLOCK_RATE // denominator
 
 
 class ArrivalTime(NamedTuple):
@@ -186,6 +189,7 @@ class Timeline:
         """``timestamps_repaired`` and ``timestamp_jumps`` are counted here."""
         self._tracks = {kind: _Track() for kind in MediaKind}
         self._capture = _CaptureTime()
+        self._sound_delay = SoundDelay()
 
     def expect(self, kind: MediaKind, frame_90k: int) -> None:
         """Set a frame's usual duration in ticks, where the stream declares one."""
@@ -209,13 +213,16 @@ class Timeline:
         else:
             ahead_90k = reorder * track.assumed_frame_90k if is_reordered else 0
             if not self._jumps(track, source_90k, arrival, time.time_base, ahead_90k):
-                may_be_gross = kind is MediaKind.VIDEO and not reorder
+                may_be_gross = kind is VIDEO and not reorder
                 track.clock.observe(source_90k, arrival.monotonic, may_be_gross=may_be_gross, reorder_90k=2 * ahead_90k)
             dts_90k = track.clock.correct(source_90k) + track.offset_90k
             if is_reordered:
                 dts_90k, pts_90k = self._reordered(track, dts_90k, ahead_90k, reorder)
             else:
                 pts_90k = dts_90k if pts is None else track.clock.correct(time.ticks_90k(pts)) + track.offset_90k
+        if kind is AUDIO:
+            moved_90k = self._move_sound(track, dts_90k, source_90k, arrival)
+            dts_90k, pts_90k = dts_90k + moved_90k, pts_90k + moved_90k
         if last is not None and dts_90k <= last.dts_90k:
             # With B-frames it is the order that is not known, and the time that is.
             step_90k = 1 if is_reordered else self._flattened_step(track, arrival)
@@ -228,13 +235,28 @@ class Timeline:
         track.was_repaired = repaired
         track.note(dts_90k, arrival, None if is_reordered else source_90k)
         self._capture.follow_steps(arrival)
-        if kind is MediaKind.VIDEO:
+        if kind is VIDEO:
             self._capture.learn(pts_90k, arrival, track)
         # The duration of audio is the number of its samples. The declared duration of video is often wrong.
         duration_90k = track.frame_90k
-        if time.duration > 0 and (kind is MediaKind.AUDIO or not duration_90k):
+        if time.duration > 0 and (kind is AUDIO or not duration_90k):
             duration_90k = time.ticks_90k(time.duration)
         return Timestamps(pts_90k, dts_90k, duration_90k, self._capture.of(pts_90k, arrival))
+
+    def _move_sound(self, track: _Track, sound_90k: int, source_90k: int | None, arrival: ArrivalTime) -> int:
+        """Move sound that is too late for the pictures; by how much this packet is moved."""
+        video = self._tracks[VIDEO]
+        newest = video.last
+        if newest is None:
+            return 0
+        # Up to the next picture, time goes on.
+        since_90k = min(max(0, seconds_90k(arrival.monotonic - newest.monotonic)), video.expected_step_90k)
+        moved_90k = self._sound_delay.observe(sound_90k, newest.dts_90k + since_90k, arrival.monotonic)
+        if moved_90k and source_90k is not None and track.due_90k(arrival) - sound_90k > MAX_BACKWARDS_90K:
+            # Its clock stood still, which is no drift. By less, drift is what it may be.
+            track.clock.jump(source_90k, arrival.monotonic, moved_90k)
+        track.offset_90k += moved_90k
+        return moved_90k
 
     def _is_untimed(self, track: _Track, source_90k: int, *, is_reordered: bool) -> bool:
         """Whether a source time says nothing: rule 2."""
@@ -282,7 +304,13 @@ class Timeline:
 
         Where no known one does, there is a new one, which is remembered.
         """
-        last = track.last
+        last, clock = track.last, track.clock
+        if last is not None:
+            # Most times are explained at once.
+            at_90k = clock.correct(source_90k) - ahead_90k + track.offset_90k
+            ahead_of_due_90k = at_90k - track.due_90k(arrival) - 2 * ahead_90k
+            if ahead_of_due_90k <= AHEAD_90K and at_90k - last.dts_90k >= -MAX_BACKWARDS_90K:
+                return False
         others = [other for other in self._tracks.values() if other is not track and other.last is not None]
         if last is None:
             first_90k = self._first_offset(source_90k - ahead_90k, arrival, others)
@@ -300,8 +328,9 @@ class Timeline:
             return at_90k - last.dts_90k >= -MAX_BACKWARDS_90K
 
         step_90k = used_90k + track.offset_90k - last.dts_90k
-        # What goes ahead gradually is held back by the clock.
-        if explains(track.offset_90k) or 0 <= step_90k <= elapsed_90k + AHEAD_90K + 2 * ahead_90k:
+        # What goes ahead gradually is held back by the clock, also where that clock leads it back too fast.
+        most_90k = elapsed_90k * (2 if clock.is_replaced else 1) + AHEAD_90K + 2 * ahead_90k
+        if explains(track.offset_90k) or 0 <= step_90k <= most_90k:
             return False
         self.counters.timestamp_jumps += 1
         known = [track.earlier_offset_90k, *(other.offset_90k for other in others)]

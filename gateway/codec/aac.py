@@ -11,11 +11,27 @@ CONFIG_MIN_BYTES = 2
 SAMPLE_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 """By samplingFrequencyIndex (table 1.18)."""
 
+RATES_WITH_SAME_TABLES = (
+    (96000, 88200),
+    (64000,),
+    (48000, 44100),
+    (32000,),
+    (24000, 22050),
+    (16000, 12000, 11025),
+    (8000, 7350),
+)
+"""Sample rates whose frames have the same syntax (§4.5.4, tables of scale factor bands)."""
+
 _EXPLICIT_RATE = 15
 _CHANNELS = (0, 1, 2, 3, 4, 5, 6, 8)
 _ESCAPE_OBJECT_TYPE = 31
 _AAC_LC, _SBR, _PS = 2, 5, 29
+_SCE, _CPE, _DSE, _FIL = 0, 1, 4, 6
+"""id_syn_ele (§4.4.2.1, table 4.85)."""
 _GENERAL_AUDIO = frozenset({1, 2, 3, 4, 6, 7, 17, 19, 20, 21, 22, 23})
+
+_ELEMENTS_MAX_BYTES = 600
+"""Of a frame that are searched for its first element: two data elements of the largest size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,30 @@ def without_adts(frame: bytes) -> bytes:
         if size == len(frame):
             return frame[7 if frame[1] & 1 else 9 :]
     return frame
+
+
+def first_channels(frame: bytes) -> int | None:
+    """The channels of a frame's first element that is sound (§4.4.2.1); ``None`` where that is not known."""
+    bits = BitReader(frame, has_emulation_prevention=False, max_bytes=_ELEMENTS_MAX_BYTES)
+    try:
+        while True:
+            kind = bits.u(3)
+            if kind in (_SCE, _CPE):
+                return 1 if kind == _SCE else 2
+            if kind == _FIL:
+                count = bits.u(4)
+                count += bits.u(8) - 1 if count == 15 else 0
+            elif kind == _DSE:
+                bits.u(4)
+                is_aligned = bits.flag()
+                count = bits.u(8)
+                count += bits.u(8) if count == 255 else 0
+                bits.u(bits.left % 8 if is_aligned else 0)
+            else:
+                return None
+            bits.u(8 * count)
+    except BitstreamError:
+        return None
 
 
 def _parse(bits: BitReader) -> AudioConfig:

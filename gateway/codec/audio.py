@@ -1,6 +1,7 @@
-"""Audio transcoding: decode a camera's audio, resample it and encode it as another codec.
+"""Audio transcoding: decode audio, resample it and encode it as another codec.
 
-WebRTC needs Opus (RFC 7874 §3), HLS and recordings need AAC. Both use :class:`AudioTranscoder`, with PyAV.
+WebRTC needs Opus (RFC 7874 §3), HLS and recordings need AAC, and the loudspeakers of cameras take what their makers
+chose. All use :class:`AudioTranscoder`, with PyAV.
 
 Rules:
 
@@ -14,9 +15,13 @@ Rules:
 5. AAC has a constant quality and no constant bit rate. To hold a rate, FFmpeg's encoder encodes most frames several
    times: that took twice as long for speech, and three times for a tone. What the source cannot have, above half its
    sample rate, is not searched for.
+6. Mono AAC is encoded with FFmpeg's fast coder, in half the time and with less noise than with the other. That one
+   quantizes with one fixed step: too fine, so that loud tones do not fit into its numbers and are cut. So samples get
+   :data:`AAC_ATTENUATION_BITS` smaller before it, and each frame's ``global_gain`` larger after it.
 """
 
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -40,6 +45,13 @@ AAC_QUALITY = 120
 """FFmpeg's ``global_quality``, about ``-q:a 1``: 20 to 40 kbit/s for G.711."""
 
 
+AAC_ATTENUATION_BITS = 3
+"""18 dB, rule 6. A square wave of full scale is not cut with 12 dB; with 24 dB, a quiet room becomes noisy."""
+
+_GAIN_STEPS_PER_BIT = 4
+"""A step of ``global_gain`` is 1.5 dB (ISO/IEC 14496-3 §4.6.2.3.3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Encoder:
     """How FFmpeg encodes a codec."""
@@ -53,7 +65,37 @@ class _Encoder:
 _ENCODERS: Mapping[str, _Encoder] = {
     "aac": _Encoder("aac", "mp4a.40.2", "fltp", {"flags": "+qscale", "global_quality": str(AAC_QUALITY)}),
     "opus": _Encoder("libopus", "opus", "s16", {"application": "lowdelay"}),
+    "pcm_mulaw": _Encoder("pcm_mulaw", "ulaw", "s16"),
+    "pcm_alaw": _Encoder("pcm_alaw", "alaw", "s16"),
+    "pcm_s16be": _Encoder("pcm_s16be", "", "s16"),
+    "adpcm_g722": _Encoder("g722", "", "s16"),
+    "adpcm_g726": _Encoder("g726", "", "s16"),
+    "adpcm_g726le": _Encoder("g726le", "", "s16"),
 }
+"""By FFmpeg's names of the codecs. The bits of a sample of G.726 follow from the bit rate."""
+
+_FAST_AAC = {"aac_coder": "fast", "flags": "+qscale+bitexact"}
+"""Rule 6. ``bitexact``: no frame begins with the encoder's name, before ``global_gain``."""
+
+
+LEVEL_EVERY = 8
+"""Every eighth sample tells the loudness well enough. All of them would take a hundredth of what the encoder takes."""
+
+LEVEL_FULL = 128
+"""The level of full scale. Each one less is a decibel less, down to 1; 0 is not known."""
+
+
+def loudness(frame: av.AudioFrame, full_scale: float = 1.0) -> int:
+    """How loud a frame of the first channel is (its root mean square), as a level; 0 for formats not read here."""
+    name = frame.format.name
+    if name not in ("fltp", "flt", "s16", "s16p"):
+        return 0
+    is_float = name.startswith("flt")
+    step = LEVEL_EVERY if name.endswith("p") else LEVEL_EVERY * len(frame.layout.channels)
+    plane = memoryview(frame.planes[0]).cast("B")
+    samples = (plane.cast("f") if is_float else plane.cast("h"))[: frame.samples * step // LEVEL_EVERY : step].tolist()
+    rms = math.hypot(*samples) / math.sqrt(max(1, len(samples))) / (full_scale if is_float else full_scale * 32768.0)
+    return LEVEL_FULL + max(1 - LEVEL_FULL, min(0, round(20 * math.log10(rms)))) if rms > 0 else 1
 
 
 class EncodedAudioFrame(NamedTuple):
@@ -66,8 +108,9 @@ class EncodedAudioFrame(NamedTuple):
 class AudioEncoder:
     """Raw samples in, coded frames of ``frame_samples`` out. ``cutoff_hz``: there is nothing above in AAC (rule 5).
 
-    ``codec`` is ``aac`` or ``opus``, ``channels`` is 1 or 2. Frames to encode have the attributes ``sample_format``,
-    ``layout`` and ``sample_rate_hz``, and a ``pts`` in samples. Raises ``av.FFmpegError`` or ``ValueError``.
+    ``codec`` is one of :data:`_ENCODERS`, ``channels`` is 1 or 2. Frames to encode have the attributes
+    ``sample_format``, ``layout`` and ``sample_rate_hz``, and a ``pts`` in samples. Their full scale is
+    :attr:`full_scale`. Raises ``av.FFmpegError`` or ``ValueError``.
     """
 
     def __init__(
@@ -93,21 +136,40 @@ class AudioEncoder:
         context.bit_rate = bit_rate_bps
         context.time_base = Fraction(1, sample_rate_hz)
         options = dict(encoder.options)
+        self._is_attenuated = codec == "aac" and channels == 1
+        if self._is_attenuated:
+            options |= _FAST_AAC
         if codec == "opus":
             options["frame_duration"] = f"{frame_samples * 1000 / sample_rate_hz:g}"
         elif cutoff_hz is not None and cutoff_hz < sample_rate_hz // 2:
             options["cutoff"] = str(cutoff_hz)
         context.options = options
         context.open()
-        if context.frame_size != frame_samples:
+        if context.frame_size not in (0, frame_samples):  # 0: samples, of which any number is a frame
             raise ValueError(f"{codec} has frames of {context.frame_size} samples, not {frame_samples}")
         self._context = context
         self.info = AudioInfo(codec, encoder.codec_string, sample_rate_hz, channels, bytes(context.extradata or b""))
         """The coded audio, with what its decoder needs (AudioSpecificConfig, OpusHead) as ``extradata``."""
 
+    @property
+    def full_scale(self) -> float:
+        """By what samples are multiplied before they are encoded: rule 6."""
+        return 0.5**AAC_ATTENUATION_BITS if self._is_attenuated else 1.0
+
     def encode(self, frame: av.AudioFrame) -> list[EncodedAudioFrame]:
         """The coded frames that are complete."""
-        return [EncodedAudioFrame(packet.pts or 0, bytes(packet)) for packet in self._context.encode(frame)]
+        packets = self._context.encode(frame)
+        if self._is_attenuated:
+            return [EncodedAudioFrame(packet.pts or 0, _amplified(bytes(packet))) for packet in packets]
+        return [EncodedAudioFrame(packet.pts or 0, bytes(packet)) for packet in packets]
+
+
+def _amplified(mono: bytes) -> bytes:
+    """A frame of AAC with one channel, louder by what was attenuated. It is a ``single_channel_element``: three bits
+    of its type and four of its tag, which are 0, then the eight of ``global_gain`` (ISO/IEC 14496-3 §4.4.2.1)."""
+    gain = (mono[0] << 8 | mono[1]) >> 1 & 0xFF
+    louder = min(255, gain + _GAIN_STEPS_PER_BIT * AAC_ATTENUATION_BITS)
+    return (louder << 1 | mono[1] & 1).to_bytes(2, "big") + mono[2:]
 
 
 class AudioTranscoder:
@@ -127,6 +189,8 @@ class AudioTranscoder:
         frame_samples: int,
         bit_rate_bps: int,
     ) -> None:
+        self.level = 0
+        """The loudest that :meth:`transcode` decoded last, see :func:`loudness`."""
         self._source = source
         self._decoder = _decoder(source)
         self._encoder = AudioEncoder(
@@ -138,13 +202,22 @@ class AudioTranscoder:
             cutoff_hz=source.sample_rate_hz // 2,
         )
         self._resampler = av.AudioResampler(
-            self._encoder.sample_format, self._encoder.layout, sample_rate_hz, frame_samples
+            self._encoder.sample_format,
+            self._encoder.layout,
+            sample_rate_hz,
+            frame_samples,
+            {"rematrix_volume": str(self._encoder.full_scale)} if self._encoder.full_scale != 1.0 else None,
         )
 
     @property
     def info(self) -> AudioInfo:
         """The coded audio; see :attr:`AudioEncoder.info`."""
         return self._encoder.info
+
+    @property
+    def frame_samples(self) -> int:
+        """Of each coded frame, in samples of the encoder's rate."""
+        return self._encoder.frame_samples
 
     def transcode(self, data: bytes, pts_90k: int) -> list[EncodedAudioFrame]:
         """Take one packet whose first sample is at ``pts_90k``; returns the coded frames that are complete.
@@ -158,11 +231,15 @@ class AudioTranscoder:
         coded.time_base = Fraction(1, CLOCK_RATE)
         coded.pts = coded.dts = pts_90k
         done: list[EncodedAudioFrame] = []
+        level = 0
         for decoded in self._decoder.decode(coded):
             decoded.pts, decoded.time_base = pts_90k, Fraction(1, CLOCK_RATE)
             pts_90k += decoded.samples * CLOCK_RATE // decoded.sample_rate
             for frame in self._resampler.resample(decoded):
+                level = max(level, loudness(frame, self._encoder.full_scale))
                 done.extend(self._encoder.encode(frame))
+        if done:
+            self.level = level
         return done
 
     def joined(self, packets: Sequence[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:

@@ -31,7 +31,7 @@ def parse_sps(unit: bytes) -> Sps:
     bits.u(4)
     sub_layers = bits.u(3) + 1
     bits.flag()
-    codec_string = _read_profile_tier_level(bits, sub_layers)
+    codec_string = read_profile_tier_level(bits, sub_layers)
     identifier = bits.ue()
     chroma = bits.ue()
     if chroma == 3:
@@ -74,11 +74,11 @@ def codec_string_of_hvcc(record: bytes) -> str | None:
     """The codec string from an ``hvcC`` (ISO/IEC 14496-15 §8.3.3.1); ``None`` where it is not one."""
     if record[:1] == b"\x01":
         with contextlib.suppress(BitstreamError):
-            return _read_profile_tier_level(BitReader(record[1:13]), sub_layers=1)
+            return read_profile_tier_level(BitReader(record[1:13]), sub_layers=1)
     return None
 
 
-def _read_profile_tier_level(bits: BitReader, sub_layers: int) -> str:
+def read_profile_tier_level(bits: BitReader, sub_layers: int) -> str:
     """Read profile_tier_level (§7.3.3) and write it as a codec string."""
     space, tier, profile = bits.u(2), bits.u(1), bits.u(5)
     compatibility = bits.u(32)

@@ -49,9 +49,20 @@ class ParameterSets:
         """All of them as a byte stream."""
         return annexb.join(*self.vps, *self.sps, *self.pps)
 
+    def is_complete(self, codec: str) -> bool:
+        """Whether there is one of each kind that a decoder needs."""
+        return bool(self.sps and self.pps and (self.vps or NAL_SYNTAX[codec].vps is None))
+
 
 def find_parameter_sets(codec: str, data: bytes) -> ParameterSets | None:
-    """The parameter sets before the first slice of an access unit, or of extradata; ``None`` without SPS and PPS."""
+    """The parameter sets before the first slice of an access unit, or of extradata; ``None`` where a kind is missing
+    that a decoder needs."""
+    found = parameter_sets_in(codec, data)
+    return found if found.is_complete(codec) else None
+
+
+def parameter_sets_in(codec: str, data: bytes) -> ParameterSets:
+    """The parameter sets before the first slice, of whatever kinds there are."""
     syntax = NAL_SYNTAX[codec]
     found: dict[int | None, list[bytes]] = {syntax.vps: [], syntax.sps: [], syntax.pps: []}
     offsets = annexb.nal_offsets(data)
@@ -67,8 +78,6 @@ def find_parameter_sets(codec: str, data: bytes) -> ParameterSets | None:
             if unit and unit not in found[kind]:
                 found[kind].append(unit)
         start = end
-    if not found[syntax.sps] or not found[syntax.pps]:
-        return None
     return ParameterSets(tuple(found[syntax.vps]), tuple(found[syntax.sps]), tuple(found[syntax.pps]))
 
 

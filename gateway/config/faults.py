@@ -16,6 +16,7 @@ TEXTS: Mapping[str, str] = {
     "list_type": "must be a list",
     "tuple_type": "must be a list",
     "string_type": "must be text",
+    "string_unicode": "has text that is not Unicode: a lone surrogate",
     "bytes_type": "must be bytes",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
@@ -50,6 +51,13 @@ def describe(item: Mapping[str, Any]) -> str:
         return str(context.get("error", "")) or str(item["msg"]).removeprefix("Value error, ")
     if kind in ("too_short", "too_long") and context.get("field_type") == "Value":
         kind = f"string_{kind}"  # a secret
+    if kind == "string_too_short" and context.get("min_length") == 1:
+        return "must not be empty"
+    # Limits of numbers with a fraction are written as whole numbers where they are.
+    context = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in context.items()
+    }
     text = TEXTS.get(kind)
     if text is not None:
         try:

@@ -53,7 +53,9 @@ class SettingsFile:
         """The beginning of a message about a key: ``liveedge.toml, line 7: ``. Empty text if the file lacks the key."""
         value: object = self.values
         for key in keys:
-            if not isinstance(value, Mapping) or key not in value:
+            if not isinstance(value, Mapping):
+                break  # an index: a list has no lines of its own
+            if key not in value:
                 return ""
             value = value[key]
         for length in range(len(keys), 0, -1):

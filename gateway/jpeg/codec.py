@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 MJPEG = "mjpeg"
 
+DECODERS = {"av1": "libdav1d"}
+"""FFmpeg's own decoder of AV1 needs hardware."""
+
 JPEG_QUALITY = 82
 """On libjpeg's scale. For pictures of cameras, a higher quality makes larger files without a visible difference."""
 
@@ -117,7 +120,7 @@ class FrameDecoder:
         return DecodedFrame(frame, captured_at_90k)
 
     def _open(self, info: StreamInfo) -> None:
-        codec = av.CodecContext.create(info.video.codec, "r")
+        codec = av.CodecContext.create(DECODERS.get(info.video.codec, info.video.codec), "r")
         assert isinstance(codec, av.VideoCodecContext)
         codec.thread_type = "NONE"
         codec.flags |= Flags.low_delay
@@ -135,24 +138,25 @@ class JpegEncoder:
         import cv2
 
         self._imencode = cv2.imencode
-        self._parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        self._quality_flag = cv2.IMWRITE_JPEG_QUALITY
         self._reformatter = VideoReformatter()
 
-    def encode(self, frame: Picture, width: int | None = None) -> tuple[bytes, int, int]:
+    def encode(self, frame: Picture, width: int | None = None, quality: int | None = None) -> tuple[bytes, int, int]:
         """The JPEG, its width and its height. ``width`` is in pixels; a frame is never enlarged.
 
-        A JPEG of that size is passed on as it is. Raises :class:`~gateway.errors.UnavailableError` for one that cannot
+        ``quality`` is on libjpeg's scale (1 to 100), ``None`` is :data:`JPEG_QUALITY`. Without one, a JPEG of that size
+        is passed on as it is. Raises :class:`~gateway.errors.UnavailableError` for one that cannot
         be decoded.
         """
         to_width, to_height = scaled_size(frame.width, frame.height, width)
         is_same = (to_width, to_height) == (frame.width, frame.height)
-        if isinstance(frame, CodedJpeg) and is_same and has_huffman_tables(frame.data):
+        if isinstance(frame, CodedJpeg) and quality is None and is_same and has_huffman_tables(frame.data):
             return frame.data, to_width, to_height
         # One thread: those of swscale would wait for each other longer than they work.
         bgr = self._reformatter.reformat(
             frame.frame, to_width, to_height, "bgr24", interpolation=Interpolation.AREA, threads=1
         ).to_ndarray()
-        _, data = self._imencode(".jpg", bgr, self._parameters)
+        _, data = self._imencode(".jpg", bgr, [self._quality_flag, quality or JPEG_QUALITY])
         return data.tobytes(), to_width, to_height
 
 

@@ -2,8 +2,8 @@
 
 Theory of operation. While there is at least one :class:`JpegReader`, a task reads the hub. Once a frame is due, it
 hands the packets that have come to a thread, as a batch. The thread decodes every packet, since each depends on those
-before. It encodes the newest frame for the readers that are due one. Readers of equal width and rate are one *stream*
-and get the same bytes. The first batch is the whole current GOP, so the first JPEG is at the live edge.
+before. It encodes the newest frame for the readers that are due one. Readers of equal width, rate and quality are one
+*stream* and get the same bytes. The first batch is the whole current GOP, so the first JPEG is at the live edge.
 
 Rules:
 
@@ -16,23 +16,25 @@ Rules:
    :data:`LATE_AFTER_S`: on an overloaded machine an old picture with its time is better than none. A decoder that is
    so far behind, and does not catch up, skips to the next keyframe. Where a keyframe is already queued, every decoder
    skips to it. Skipped packets are counted in ``packets_skipped``.
-5. A snapshot needs no reader (:mod:`gateway.jpeg.snapshots`).
+5. A stream of which nothing can be decoded for seconds is a fault (:mod:`gateway.jpeg.decode_fault`).
+6. A snapshot needs no reader (:mod:`gateway.jpeg.snapshots`).
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import UnavailableError
 from gateway.hub import PacketHub, Subscription, SubscriptionClosed
+from gateway.jpeg import renditions
 from gateway.jpeg.codec import MJPEG, FrameDecoder, JpegEncoder, Picture, scaled_size
+from gateway.jpeg.decode_fault import DecodeFault
 from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.jpeg.reader import JpegFrame, JpegReader
-from gateway.jpeg.renditions import rendition
 from gateway.jpeg.snapshots import Snapshots
 from gateway.media import Packet
 
@@ -50,11 +52,16 @@ SOURCE_MAX = 7680
 """The width of a source that is not known yet, in pixels."""
 
 
-class _Stream:
-    """Readers of one width and rate."""
+_Key = tuple[tuple[int, int], int | None]
+"""Size and quality of a JPEG."""
 
-    def __init__(self, frame_rate: float, width: int | None) -> None:
+
+class _Stream:
+    """Readers of one rate, width and quality."""
+
+    def __init__(self, frame_rate: float, width: int | None, quality: int | None) -> None:
         self.width = width
+        self.quality = quality
         self.limiter = FrameRateLimiter(frame_rate)
         self.readers: list[JpegReader] = []
         self.sequence = 0
@@ -63,21 +70,29 @@ class _Stream:
 
 @dataclass(slots=True)
 class _Batch:
-    """The thread's result: the newest frame, how many were decoded and failed to, and the due JPEGs by size."""
+    """The thread's result: the newest frame, how many were decoded and failed to, and the due JPEGs by their key."""
 
     frame: Picture | None
     decoded: int
     errors: int
-    jpegs: dict[tuple[int, int], tuple[bytes, int, int]]
+    jpegs: dict[_Key, tuple[bytes, int, int]]
     due: list[_Stream]
-    due_sizes: list[tuple[int, int]]
+    due_keys: list[_Key]
 
 
 class JpegFeed:
-    """See the module. Lives on the event loop."""
+    """See the module. Lives on the event loop. ``on_fault`` is called when a fault begins or ends (rule 5)."""
 
-    def __init__(self, hub: PacketHub, camera_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        hub: PacketHub,
+        camera_id: str,
+        clock: Clock = SYSTEM_CLOCK,
+        on_fault: Callable[[], None] = lambda: None,
+    ) -> None:
         self.camera_id = camera_id
+        self._on_fault = on_fault
+        self._fault = DecodeFault()
         self.frames_encoded = 0
         self.frames_decoded = 0
         self.packets_skipped = 0
@@ -86,7 +101,7 @@ class JpegFeed:
         """Requests for a width that got another one, because of the limit of renditions."""
         self._hub = hub
         self._clock = clock
-        self._streams: dict[tuple[float, int | None], _Stream] = {}
+        self._streams: dict[tuple[float, int | None, int | None], _Stream] = {}
         self._task: asyncio.Task[None] | None = None
         self._snapshots = Snapshots(hub, camera_id, clock, lambda: self._newest)
         self._decode_errors = 0
@@ -101,20 +116,28 @@ class JpegFeed:
         return self._decode_errors + self._snapshots.decode_errors
 
     @property
+    def has_fault(self) -> bool:
+        """Whether packets come, and none of them can be decoded (rule 5)."""
+        return self._fault.is_present
+
+    @property
     def is_decoding(self) -> bool:
         """Whether there is a reader."""
         return bool(self._streams)
 
-    def subscribe(self, frame_rate: float, width: int | None) -> JpegReader:
+    def subscribe(self, frame_rate: float, width: int | None, quality: int | None = None) -> JpegReader:
         """Read the live edge at up to ``frame_rate`` frames a second and ``width`` pixels (``None``: the camera's).
 
-        The reader's ``width`` may be another one; see :mod:`gateway.jpeg.renditions`.
+        ``quality`` is on libjpeg's scale; ``None`` is the usual. The reader's ``width`` and ``quality`` may be others;
+        see :mod:`gateway.jpeg.renditions`.
 
         The reader keeps the decoder running, not the capture: for that, hold the camera too.
         """
         width = self._rendition(width, [stream.width for stream in self._streams.values()])
-        reader = JpegReader(frame_rate, width, self._forget)
-        stream = self._streams.setdefault((frame_rate, width), _Stream(frame_rate, width))
+        present = [(stream.width, stream.quality) for stream in self._streams.values()]
+        quality = renditions.quality(quality, width, present)
+        reader = JpegReader(frame_rate, width, self._forget, quality)
+        stream = self._streams.setdefault((frame_rate, width, quality), _Stream(frame_rate, width, quality))
         stream.readers.append(reader)
         if self._closed:
             reader.close()
@@ -124,7 +147,7 @@ class JpegFeed:
 
     def _forget(self, reader: JpegReader) -> None:
         """Remove a closed reader."""
-        key = (reader.frame_rate, reader.width)
+        key = (reader.frame_rate, reader.width, reader.quality)
         stream = self._streams.get(key)
         if stream is None or reader not in stream.readers:
             return
@@ -135,9 +158,11 @@ class JpegFeed:
             self._task.cancel()
             self._task = None
 
-    async def snapshot(self, width: int | None = None) -> JpegFrame:
+    async def snapshot(self, width: int | None = None, quality: int | None = None) -> JpegFrame:
         """The live edge as one JPEG, from the current GOP. Raises :class:`~gateway.errors.UnavailableError`."""
-        return await self._snapshots.take(self._rendition(width, self._snapshots.widths))
+        present = self._snapshots.present
+        width = self._rendition(width, [each for each, _ in present])
+        return await self._snapshots.take(width, renditions.quality(quality, width, present))
 
     async def aclose(self) -> None:
         """End every reader and wait for the thread."""
@@ -154,7 +179,7 @@ class JpegFeed:
     def _rendition(self, width: int | None, present: Collection[int | None]) -> int | None:
         info = self._hub.info
         source = info.video.width if info is not None and info.video.width else SOURCE_MAX
-        found = rendition(width, source, present)
+        found = renditions.rendition(width, source, present)
         if width is not None and width < source and found != width - width % 2:
             self.widths_replaced += 1
         return found
@@ -201,6 +226,8 @@ class JpegFeed:
             subscription.close()
             executor.shutdown(wait=False)
             self._newest = None
+            if self._fault.reset():
+                self._on_fault()
 
     async def _next_batch(self, subscription: Subscription) -> list[Packet]:
         """All waiting video packets, at least one. Where no frame is due yet, wait until one is."""
@@ -249,19 +276,21 @@ class JpegFeed:
             if stream.limiter.take(newest.captured_at_90k):
                 done.due.append(stream)
                 # Of one size, also if the source has become smaller than what was requested.
-                size = scaled_size(newest.width, newest.height, stream.width)
-                if size not in done.jpegs:
+                key = (scaled_size(newest.width, newest.height, stream.width), stream.quality)
+                if key not in done.jpegs:
                     try:
-                        done.jpegs[size] = encoder.encode(newest, stream.width)
+                        done.jpegs[key] = encoder.encode(newest, stream.width, stream.quality)
                     except UnavailableError:
                         return _Batch(None, 0, 1, {}, [], [])
-                done.due_sizes.append(size)
+                done.due_keys.append(key)
         return done
 
     def _deliver(self, done: _Batch) -> None:
         self.frames_decoded += done.decoded
         self._decode_errors += done.errors
         self.frames_encoded += len(done.jpegs)
+        if self._note_fault(done):
+            self._on_fault()
         if done.frame is None:
             return
         self._newest = done.frame
@@ -270,8 +299,8 @@ class JpegFeed:
         for stream in self._streams.values():
             if stream not in done.due:
                 stream.skipped += done.decoded
-        for stream, size in zip(done.due, done.due_sizes, strict=True):
-            data, width, height = done.jpegs[size]
+        for stream, key in zip(done.due, done.due_keys, strict=True):
+            data, width, height = done.jpegs[key]
             stream.sequence += 1
             frame = JpegFrame(
                 data=data,
@@ -286,3 +315,14 @@ class JpegFeed:
             stream.skipped = 0
             for reader in stream.readers:
                 reader.offer(frame)
+
+    def _note_fault(self, done: _Batch) -> bool:
+        """Rule 5. Whether a fault has begun or ended."""
+        if done.decoded:
+            return self._fault.reset()
+        if not done.errors or not self._fault.failed(self._clock.monotonic()):
+            return False
+        log.warning(
+            "camera %s: its pictures cannot be decoded any more", self.camera_id, extra={"camera": self.camera_id}
+        )
+        return True

@@ -16,6 +16,10 @@ class FrameBytes(bytes):
         self.frame = frame
         return self
 
+    def __reduce__(self) -> tuple[type[Self], tuple[JpegFrame]]:
+        """How it is copied, and sent to another process."""
+        return type(self), (self.frame,)
+
     @property
     def data(self) -> bytes:
         """The JPEG."""

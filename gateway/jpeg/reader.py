@@ -12,7 +12,7 @@ class JpegFrame:
     """One JPEG.
 
     ``captured_at_90k`` is when the camera captured the frame, in 90 kHz ticks since the Unix epoch. ``sequence`` counts
-    the frames of a width and rate. ``skipped`` is how many frames of the camera its reader missed just before.
+    the frames of a width, rate and quality. ``skipped`` is how many frames of the camera its reader missed just before.
     """
 
     data: bytes = field(repr=False)
@@ -27,9 +27,16 @@ class JpegFrame:
 class JpegReader:
     """One reader's slot for the newest frame. Use it as an async iterator, or call :meth:`get`; close it when done."""
 
-    def __init__(self, frame_rate: float, width: int | None, forget: "Callable[[JpegReader], None]") -> None:
+    def __init__(
+        self,
+        frame_rate: float,
+        width: int | None,
+        forget: "Callable[[JpegReader], None]",
+        quality: int | None = None,
+    ) -> None:
         self.frame_rate = frame_rate
         self.width = width
+        self.quality = quality
         self._forget = forget
         self._frame: JpegFrame | None = None
         self._arrived = asyncio.Event()

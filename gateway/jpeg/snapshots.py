@@ -37,24 +37,25 @@ class Snapshots:
         self._clock = clock
         self._newest = newest
         self._decoded: asyncio.Task[Picture] | None = None
-        self._jpegs: dict[int | None, asyncio.Task[JpegFrame]] = {}
+        self._jpegs: dict[tuple[int | None, int | None], asyncio.Task[JpegFrame]] = {}
         self._sequence = 0
         self._began_s = 0.0
 
     @property
-    def widths(self) -> Collection[int | None]:
-        """Those that are encoded at present."""
+    def present(self) -> Collection[tuple[int | None, int | None]]:
+        """The widths and qualities that are encoded at present."""
         return self._jpegs
 
-    async def take(self, width: int | None) -> JpegFrame:
-        """One picture of this width. Raises :class:`~gateway.errors.UnavailableError`."""
+    async def take(self, width: int | None, quality: int | None = None) -> JpegFrame:
+        """One picture of this width and quality. Raises :class:`~gateway.errors.UnavailableError`."""
         if self._decoded is None:
             self._began_s = self._clock.monotonic()
             self._decoded = asyncio.create_task(self._decode_gop(), name=f"snapshot-{self.camera_id}")
             self._decoded.add_done_callback(self._done)
-        encoded = self._jpegs.get(width)
+        encoded = self._jpegs.get((width, quality))
         if encoded is None:
-            encoded = self._jpegs[width] = asyncio.create_task(self._encode_frame(self._decoded, width))
+            encoded = asyncio.create_task(self._encode_frame(self._decoded, width, quality))
+            self._jpegs[width, quality] = encoded
             # All requests may have been cancelled by the time that it fails.
             encoded.add_done_callback(lambda task: task.cancelled() or task.exception())
         # A cancelled request must not cancel the others.
@@ -94,10 +95,10 @@ class Snapshots:
             raise UnavailableError(f"camera {self.camera_id} sends frames that cannot be decoded", retry_after_s=5)
         return frame
 
-    async def _encode_frame(self, decoded: asyncio.Task[Picture], width: int | None) -> JpegFrame:
+    async def _encode_frame(self, decoded: asyncio.Task[Picture], width: int | None, quality: int | None) -> JpegFrame:
         frame = await asyncio.shield(decoded)
         async with _slot():
-            data, to_width, to_height = await asyncio.to_thread(_encode, frame, width)
+            data, to_width, to_height = await asyncio.to_thread(_encode, frame, width, quality)
         self._sequence += 1
         return JpegFrame(data, self.camera_id, frame.captured_at_90k, self._sequence, to_width, to_height)
 
@@ -116,5 +117,5 @@ def _newest_frame(camera_id: str, gop: Sequence[Packet]) -> tuple[Picture | None
     return newest, decoder.errors
 
 
-def _encode(frame: Picture, width: int | None) -> tuple[bytes, int, int]:
-    return JpegEncoder().encode(frame, width)
+def _encode(frame: Picture, width: int | None, quality: int | None) -> tuple[bytes, int, int]:
+    return JpegEncoder().encode(frame, width, quality)

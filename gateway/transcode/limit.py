@@ -1,6 +1,14 @@
-"""TranscodeLimit: how many cameras are transcoded at a time (``TRANSCODE_MAX``)."""
+"""TranscodeLimit: how many cameras are transcoded at a time (``TRANSCODE_MAX``).
+
+Rules:
+
+1. A transcode takes a place when it begins, and frees it when it has ended.
+2. One that has no viewer goes on for a linger, and keeps its place only while nobody else needs that: then the one that
+   has had no viewer for longest is ended. Its process is killed, which takes a moment.
+"""
 
 import os
+from collections.abc import Callable
 
 from gateway.errors import UnavailableError
 
@@ -18,9 +26,14 @@ class TranscodeLimit:
         self.running = 0
         self.refused = 0
         """How often there was no place."""
+        self._unwatched: dict[object, Callable[[], None]] = {}
+        """Those without a viewer, the longest first, and how to end them."""
 
     def take(self) -> None:
         """Take a place. Each needs a :meth:`free`. Raises :class:`~gateway.errors.UnavailableError`."""
+        if self.running >= self.maximum and self._unwatched:
+            end = self._unwatched.pop(next(iter(self._unwatched)))
+            end()
         if self.running >= self.maximum:
             self.refused += 1
             raise UnavailableError(
@@ -31,3 +44,11 @@ class TranscodeLimit:
     def free(self) -> None:
         """Give a place back."""
         self.running -= 1
+
+    def unwatched(self, transcode: object, end: Callable[[], None]) -> None:
+        """It has no viewer any more. ``end`` is called when its place is needed, and frees that at once."""
+        self._unwatched[transcode] = end
+
+    def watched(self, transcode: object) -> None:
+        """It has a viewer again, or has ended."""
+        self._unwatched.pop(transcode, None)

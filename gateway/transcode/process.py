@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.child_environment import child_environment
 from gateway.errors import LiveedgeError
 from gateway.transcode import worker
 
 WORKER = Path(worker.__file__)
-
-_ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "TMPDIR"})
-_ENVIRONMENT_OF = ("LD_", "LIBVA_", "CUDA_", "NVIDIA_", "PYTHON", "LC_")
-"""What libraries and drivers of encoders need. Settings, and the secrets in them, do not belong there."""
 
 _STDERR_MAX_BYTES = 4096
 
@@ -54,14 +51,9 @@ class TranscodeProcess:
     @classmethod
     async def start(cls) -> "TranscodeProcess":
         """Start it. Raises :class:`TranscodeError`."""
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_OF)
-        }
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, str(WORKER), stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment
+                sys.executable, str(WORKER), stdin=PIPE, stdout=PIPE, stderr=PIPE, env=child_environment()
             )
         except OSError as error:
             raise TranscodeError(f"the process that transcodes could not be started: {error.strerror}") from None

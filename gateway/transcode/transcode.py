@@ -12,8 +12,9 @@ Rules:
 3. Drop policy: a process that is too slow reads slower than the camera sends. Its queue (:data:`QUEUE_MAX_PACKETS`)
    then drops to the next keyframe, as every subscription of a hub does. :attr:`Transcode.packets_dropped` counts.
 4. A process that has ended is started again, with growing waits. Viewers stay, and see a pause.
-5. Each run of the camera, and each process, is a run of this stream too: its first packet is a keyframe.
-6. A viewer that joins gets the GOP so far. A keyframe is made for it too, at most every :data:`KEYFRAME_INTERVAL_S`.
+5. A process that hangs (:mod:`gateway.transcode.watchdog`) is killed, and started again as one that has ended.
+6. Each run of the camera, and each process, is a run of this stream too: its first packet is a keyframe.
+7. A viewer that joins gets the GOP so far. A keyframe is made for it too, at most every :data:`KEYFRAME_INTERVAL_S`.
 """
 
 import asyncio
@@ -25,13 +26,15 @@ from dataclasses import dataclass, replace
 from gateway.backoff import Backoff
 from gateway.clock import Clock
 from gateway.errors import UnavailableError
+from gateway.hold import Hold
 from gateway.hub import PacketHub, Subscription
-from gateway.rendition import Hold, Rendition
+from gateway.rendition import Rendition
 from gateway.status import TranscodeState, TranscodeStatus
 from gateway.transcode import worker
 from gateway.transcode.limit import TranscodeLimit
 from gateway.transcode.process import Message, TranscodeError, TranscodeProcess, encoder_of
 from gateway.transcode.stream import TranscodeStream
+from gateway.transcode.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ QUEUE_MAX_PACKETS = 100
 QUEUE_MAX_BYTES = 16 * 1024 * 1024
 
 KEYFRAME_INTERVAL_S = 1.0
+
+WATCH_S = 1.0
 
 RETRIES, RETRY_DELAY_S = 2, 0.5
 """A process that crashed is started again at once, as its cause may be one packet. Then the waits grow."""
@@ -74,10 +79,17 @@ class Transcode:
         self.encoder: str | None = None
         """The encoder's name, and the size of the picture in pixels, while it runs."""
         self.size: tuple[int, int] | None = None
+        self.hardware_refused: str | None = None
+        """Why no better encoder is used, as a clause, while it runs."""
         self._counters = TranscodeCounters()
+        self._extra = {"camera": source.camera_id}
+        """For the log."""
+        self._watchdog = Watchdog()
         self._limit = limit
         self._clock = clock
         self._on_change = on_change
+        self._has_place = False
+        """In the limit."""
         self._holds: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
@@ -115,8 +127,10 @@ class Transcode:
         """
         if self._closed:
             raise UnavailableError(f"camera {self.camera_id} was removed")
-        if self._task is None:
+        if not self._has_place:
             self._limit.take()
+            self._has_place = True
+        if self._task is None:
             self._begin()
         else:
             self._request_keyframe()
@@ -131,6 +145,7 @@ class Transcode:
         if not self._holds.total() and self._task is not None and not self._closed:
             linger_s = self.source.settings.capture_linger
             self._linger = asyncio.get_running_loop().call_later(linger_s, self._end)
+            self._limit.unwatched(self, self._give_up_place)
         self._changed()
 
     async def wait_for_keyframe(self, timeout_s: float) -> None:
@@ -153,6 +168,7 @@ class Transcode:
         return TranscodeStatus(
             state=self.state,
             encoder=self.encoder,
+            hardware_refused=self.hardware_refused,
             width=width,
             height=height,
             error_message=self.error_message,
@@ -178,7 +194,21 @@ class Transcode:
         self._keyframe_at_s = self._clock.monotonic()
         self._task = asyncio.create_task(self._drive(), name=f"transcode-{self.camera_id}")
 
+    def _give_up_place(self) -> None:
+        """Another camera needs it."""
+        log.info("camera %s: ends, as nobody watches it and another one is needed", self.label, extra=self._extra)
+        self._free_place()
+        self._cancel_linger()
+        self._end()
+
+    def _free_place(self) -> None:
+        self._limit.watched(self)
+        if self._has_place:
+            self._has_place = False
+            self._limit.free()
+
     def _cancel_linger(self) -> None:
+        self._limit.watched(self)
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
@@ -203,12 +233,12 @@ class Transcode:
         self._task = None
         before = self._source_hold
         self.hub.end_run()
-        self.state, self.encoder, self.size = TranscodeState.IDLE, None, None
+        self.state, self.encoder, self.size, self.hardware_refused = TranscodeState.IDLE, None, None, None
         if self._holds.total() and not self._closed:
             # A viewer has come meanwhile.
             self._begin()
         else:
-            self._limit.free()
+            self._free_place()
         if before is not None:
             before.release()
         self._changed()
@@ -216,7 +246,6 @@ class Transcode:
     async def _drive(self) -> None:
         """Keep a process running, until this is cancelled."""
         backoff = Backoff(RETRIES, RETRY_DELAY_S)
-        extra = {"camera": self.camera_id}
         try:
             while True:
                 self.state = TranscodeState.STARTING
@@ -229,17 +258,18 @@ class Transcode:
                     self.error_message = str(error)
                     self.state = TranscodeState.RETRYING
                     wait_s = backoff.ended(self._clock.monotonic() - began_s)
-                    log.warning("camera %s: %s; again in %.1f s", self.label, error, wait_s, extra=extra)
+                    log.warning("camera %s: %s; again in %.1f s", self.label, error, wait_s, extra=self._extra)
                     self.hub.end_run()
                     self._changed()
                     await asyncio.sleep(wait_s)
         finally:
-            log.info("camera %s: stopped", self.label, extra=extra)
+            log.info("camera %s: stopped", self.label, extra=self._extra)
 
     async def _run(self) -> None:
         """One process, from its start to its end. Raises :class:`TranscodeError`."""
         process = await TranscodeProcess.start()
         self._stream.reset()
+        self._watchdog = Watchdog()
         hub = self.source.hub
         first_shown = max((place for place, packet in enumerate(hub.gop) if packet.is_video), default=0)
         subscription = hub.subscribe(max_packets=QUEUE_MAX_PACKETS, max_bytes=QUEUE_MAX_BYTES)
@@ -249,6 +279,7 @@ class Transcode:
                 self._feed(process, subscription, first_shown), name=f"transcode-feed-{self.camera_id}"
             ),
             asyncio.create_task(self._publish(process), name=f"transcode-publish-{self.camera_id}"),
+            asyncio.create_task(self._watch(subscription), name=f"transcode-watch-{self.camera_id}"),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -278,6 +309,7 @@ class Transcode:
             if stream.begins(packet):
                 await process.send(worker.CONFIGURE, stream.generation, payload=stream.configuration(packet))
             stream.sent(packet)
+            self._watchdog.sent(self._clock.monotonic())
             kind = worker.TRANSCODE if is_shown else worker.DECODE
             await process.send(kind, stream.generation, packet.pts_90k, packet.data)
             if self._keyframe_at_s == float("inf"):
@@ -288,6 +320,7 @@ class Transcode:
         """Publish what the process makes. Raises :class:`TranscodeError` when it has ended."""
         while True:
             message = await process.receive()
+            self._watchdog.made()
             if message.kind == worker.ENCODER:
                 self._on_encoder(message)
             elif self._stream.publish(message):
@@ -295,14 +328,24 @@ class Transcode:
                 if message.kind == worker.KEYFRAME:
                     self._changed()
 
+    async def _watch(self, subscription: Subscription) -> None:
+        """Raises :class:`TranscodeError` when the process hangs (rule 5)."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            fault = self._watchdog.fault(self._clock.monotonic(), len(subscription))
+            if fault is not None:
+                raise TranscodeError(fault)
+
     def _on_encoder(self, message: Message) -> None:
         told = encoder_of(message)
         self.encoder, self.size = told["encoder"], (told["width"], told["height"])
         self.state, self.error_message = TranscodeState.RUNNING, None
-        log.info("camera %s: %s makes %dx%d", self.label, self.encoder, *self.size, extra={"camera": self.camera_id})
+        self.hardware_refused = told["refused"] or None
+        why = f" ({self.hardware_refused})" if self.hardware_refused else ""
+        log.info("camera %s: %s makes %dx%d%s", self.label, self.encoder, *self.size, why, extra=self._extra)
 
     def _request_keyframe(self) -> None:
-        """Rule 6. It is sent with the camera's next picture."""
+        """Rule 7. It is sent with the camera's next picture."""
         if self._clock.monotonic() - self._keyframe_at_s >= KEYFRAME_INTERVAL_S:
             self._keyframe_at_s = float("inf")
 

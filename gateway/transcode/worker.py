@@ -14,8 +14,10 @@ Rules:
 1. A message is a header (:data:`HEADER`) and a payload. ``generation`` tells streams apart: another codec, another run
    of the camera. Presentation times are 90 kHz ticks, and those of the source picture.
 2. A keyframe is made at the beginning of a generation, on request, and every :data:`GOP_S`. It has its parameter sets.
-3. A packet that cannot be decoded is skipped. Many in a row end the process: another decoder may do better.
-4. The end of standard input ends the process: the gateway is gone.
+3. A hardware encoder that fails later (its sessions are limited, a driver is updated) is left for the next one that
+   works, at once and with the picture in hand. The message about the encoder says what failed, and how.
+4. A packet that cannot be decoded is skipped. Many in a row end the process: another decoder may do better.
+5. The end of standard input ends the process: the gateway is gone.
 """
 
 import json
@@ -38,12 +40,15 @@ CONFIGURE, DECODE, TRANSCODE, MAKE_KEYFRAME = range(1, 5)
 is only decoded, a packet that is transcoded, the wish for a keyframe."""
 
 ENCODER, KEYFRAME, FRAME = range(5, 8)
-"""From this process: the encoder's name and the size (JSON), H.264 in Annex B."""
+"""From this process: the encoder's name, the size and a clause on those before it (JSON), H.264 in Annex B."""
 
 PAYLOAD_MAX_BYTES = 64 * 1024 * 1024
 
 ENCODERS = ("h264_nvenc", "h264_qsv", "h264_vaapi", "h264_amf", "h264_v4l2m2m", "libx264", "libopenh264")
-"""In order of preference: hardware first."""
+"""In order of preference: hardware first. PyAV gives an encoder pictures in memory only, so ``h264_vaapi`` works where
+its libav uploads them; there, Quick Sync is the way to the same hardware of Intel."""
+
+SOFTWARE = frozenset({"libx264", "libopenh264"})
 
 OPTIONS: dict[str, dict[str, str]] = {
     "h264_nvenc": {"preset": "p3", "tune": "ull", "zerolatency": "1", "forced-idr": "1", "rc": "vbr", "delay": "0"},
@@ -57,6 +62,9 @@ OPTIONS: dict[str, dict[str, str]] = {
     },
 }
 """Each without delay. Profile, rate and B-frames are set for all."""
+
+DECODERS = {"av1": "libdav1d"}
+"""FFmpeg's own decoder of AV1 needs hardware."""
 
 LONG_SIDE, SHORT_SIDE = 1280, 720
 """Pixels of the largest picture."""
@@ -104,42 +112,76 @@ def open_encoder(name: str, width: int, height: int, rate: Fraction) -> Any:
     return context
 
 
-def works(name: str) -> bool:
-    """Whether an encoder is there and really encodes a picture, as a keyframe."""
+def trial(name: str, width: int = 640, height: int = 352) -> str | None:
+    """Why an encoder cannot be used; ``None`` if it is there and really encodes a picture, as a keyframe."""
     try:
-        context = open_encoder(name, 640, 352, Fraction(25))
+        context = open_encoder(name, width, height, Fraction(25))
         found: list[Any] = []
         for number in range(3):
-            frame = VideoFrame(640, 352, context.pix_fmt)
+            frame = VideoFrame(width, height, context.pix_fmt)
             for plane in frame.planes:
                 plane.update(bytes(plane.buffer_size))
             frame.pts = number * 3600
             found += context.encode(frame)
-        return bool(found) and bool(found[0].is_keyframe) and bytes(found[0])[:3] == b"\0\0\0"
-    except (av.FFmpegError, ValueError, TypeError):
-        return False
+    except av.codec.codec.UnknownCodecError:
+        return "not in this libav"
+    except (av.FFmpegError, ValueError, TypeError) as error:
+        return (getattr(error, "strerror", None) or type(error).__name__).lower()
+    if not found or not found[0].is_keyframe or bytes(found[0])[:3] != b"\0\0\0":
+        return "makes no keyframe"
+    return None
 
 
-def choose_encoder() -> str:
-    """The first encoder that works. Raises :class:`RuntimeError` where there is none."""
-    for name in ENCODERS:
-        if works(name):
-            return name
-    raise RuntimeError("this machine has no H.264 encoder that works")
+class Encoders:
+    """The encoders of this machine, best first. Those that have failed are not used again by this process."""
+
+    def __init__(self) -> None:
+        self._left = list(ENCODERS)
+        self._failed: dict[str, str] = {}
+        self.current = self._next()
+
+    @property
+    def refused(self) -> str:
+        """Which hardware encoders cannot be used, and why; empty if there is none in this libav."""
+        told = {name: why for name, why in self._failed.items() if why != "not in this libav"}
+        return "; ".join(f"{name}: {why}" for name, why in told.items() if name not in SOFTWARE)
+
+    def fail(self, error: Exception) -> None:
+        """The current one has failed: take the next one. Raises ``error`` where that is none."""
+        why = (getattr(error, "strerror", None) or type(error).__name__).lower()
+        self._failed[self.current] = f"failed, {why}"
+        try:
+            self.current = self._next()
+        except RuntimeError:
+            raise error from None
+
+    def _next(self) -> str:
+        """The next one that works. Raises :class:`RuntimeError` where there is none."""
+        while self._left:
+            name = self._left.pop(0)
+            why = trial(name)
+            if why is None:
+                return name
+            self._failed[name] = why
+        raise RuntimeError("this machine has no H.264 encoder that works")
 
 
 class Transcoding:
     """One stream: decodes, scales, encodes. ``write`` gets what leaves: kind, generation, time, payload."""
 
     def __init__(
-        self, generation: int, stream: dict[str, Any], encoder: str, write: Callable[[int, int, int, bytes], None]
+        self,
+        generation: int,
+        stream: dict[str, Any],
+        encoders: Encoders,
+        write: Callable[[int, int, int, bytes], None],
     ) -> None:
         self.wants_keyframe = True
         self._generation = generation
-        self._encoder_name = encoder
+        self._encoders = encoders
         self._write = write
         self._rate = min(Fraction(stream.get("frame_rate") or 25), Fraction(MAX_RATE))
-        self._decoder: Any = av.CodecContext.create(stream["codec"], "r")
+        self._decoder: Any = av.CodecContext.create(DECODERS.get(stream["codec"], stream["codec"]), "r")
         if stream["parameter_sets"]:
             self._decoder.extradata = bytes.fromhex(stream["parameter_sets"])
         # Threads by frame would hold pictures back.
@@ -176,23 +218,42 @@ class Transcoding:
         return self._last_pts is None or pts - self._last_pts >= TICKS // (MAX_RATE + 3)
 
     def _encode(self, frame: Any) -> None:
+        while True:
+            try:
+                packets = self._packets_of(frame)
+                break
+            except (av.FFmpegError, ValueError) as error:
+                if self._encoders.current in SOFTWARE:
+                    raise
+                self._encoders.fail(error)
+                self._encoder = None
+        self._last_pts = frame.pts
+        for packet in packets:
+            kind = KEYFRAME if packet.is_keyframe else FRAME
+            self._write(kind, self._generation, packet.pts, bytes(packet))
+
+    def _packets_of(self, frame: Any) -> list[Any]:
         if self._encoder is None or self._size != (frame.width, frame.height):
-            self._size = (frame.width, frame.height)
-            width, height = fit(*self._size)
-            self._encoder = open_encoder(self._encoder_name, width, height, self._rate)
-            told = {"encoder": self._encoder_name, "width": width, "height": height}
-            self._write(ENCODER, self._generation, frame.pts, json.dumps(told).encode())
-            self.wants_keyframe = True
+            self._open(frame)
         pts = frame.pts
         scaled = frame.reformat(self._encoder.width, self._encoder.height, self._encoder.pix_fmt)
         scaled.pts, scaled.time_base, scaled.pict_type = pts, Fraction(1, TICKS), PictureType.NONE
         if self.wants_keyframe or self._keyframe_pts is None or pts - self._keyframe_pts >= GOP_S * TICKS:
             scaled.pict_type = PictureType.I
             self.wants_keyframe, self._keyframe_pts = False, pts
-        self._last_pts = pts
-        for packet in self._encoder.encode(scaled):
-            kind = KEYFRAME if packet.is_keyframe else FRAME
-            self._write(kind, self._generation, packet.pts, bytes(packet))
+        packets: list[Any] = self._encoder.encode(scaled)
+        return packets
+
+    def _open(self, frame: Any) -> None:
+        self._size = (frame.width, frame.height)
+        width, height = fit(*self._size)
+        name = self._encoders.current
+        self._encoder = open_encoder(name, width, height, self._rate)
+        # An encoder that cannot be opened must not be reported.
+        self._encoder.open(strict=False)
+        told = {"encoder": name, "width": width, "height": height, "refused": self._encoders.refused}
+        self._write(ENCODER, self._generation, frame.pts, json.dumps(told).encode())
+        self.wants_keyframe = True
 
 
 def messages(stream: BinaryIO) -> Iterator[tuple[int, int, int, bytes]]:
@@ -212,11 +273,11 @@ def serve(source: BinaryIO, target: BinaryIO) -> None:
         target.write(HEADER.pack(kind, generation, pts, len(payload)) + payload)
         target.flush()
 
-    encoder = choose_encoder()
+    encoders = Encoders()
     transcoding: Transcoding | None = None
     for kind, generation, pts, payload in messages(source):
         if kind == CONFIGURE:
-            transcoding = Transcoding(generation, json.loads(payload), encoder, write)
+            transcoding = Transcoding(generation, json.loads(payload), encoders, write)
         elif kind == MAKE_KEYFRAME and transcoding is not None:
             transcoding.wants_keyframe = True
         elif kind in (DECODE, TRANSCODE) and transcoding is not None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from tests.support.eventually import eventually
 from tests.support.fault_injection import ENGINE, FaultyEngine
+from tests.support.serving import GatewayServer
 from tests.support.webrtc import camera_with, join, page, server
 from web.app import create_app
 from web.gateway import GATEWAY, Gateway
@@ -80,7 +81,7 @@ async def sites(tmp_path: Path) -> AsyncIterator[Sites]:
                 **settings,
             }
             app = create_app(load_settings(**values), clock)
-            return Site(await stack.enter_async_context(TestClient(TestServer(app))))
+            return Site(await stack.enter_async_context(TestClient(GatewayServer(app))))
 
         yield build
 

@@ -86,7 +86,9 @@ async def test_a_camera_that_flaps_a_hundred_times_keeps_its_viewer_and_leaks_no
     assert after["packets"] <= before["packets"] * 1.5 + 200
     for name in ("threads", "tasks", "descriptors"):
         assert after[name] <= before[name] + 8, (name, before, after)
-    recorded = [segment for segment in await gateway.archive_reader.page("door", limit=1000) if segment.end_reason]
+    recorded = [
+        segment for segment in await gateway.archive_reader.segments.page("door", limit=1000) if segment.end_reason
+    ]
     assert len({segment.name for segment in recorded}) == len(recorded) >= FLAPS // 2
     assert not await site.problems()
 

@@ -33,6 +33,8 @@ def test_a_broken_file_is_noticed(tmp_path: Path) -> None:
     assert decode(bytes(data)).errors
 
 
+DELIMITER = b"\x09\xf0"
+
 TRAILING_SEI = b"\x06\x05\x11" + bytes(range(1, 17)) + b"\x2a\x80"
 """User data (H.264 §D.1.6), as cameras write their names into."""
 
@@ -97,10 +99,17 @@ def filler_and_unknown_units(sender: RtpSender, number: int, units: Picture) -> 
     return sender.picture([*units, b"\x0c\xff\xff\xff\x80", b"\x1e\x01"], number * TICK, number / FPS)
 
 
+def parameter_sets_and_a_delimiter_before_every_slice(sender: RtpSender, number: int, units: Picture) -> list[Sent]:
+    sets = [unit for unit in coded(options=":slices=4")[0] if unit[0] & 0x1F in (7, 8)]
+    found = [part for unit in units for part in ((DELIMITER, *sets, unit) if is_slice(unit) else (unit,))]
+    return sender.picture(found, number * TICK, number / FPS)
+
+
 @pytest.mark.parametrize("delimiters", ["", ":aud=1"], ids=["bare", "aud"])
 @pytest.mark.parametrize(
     "stamp",
     [
+        parameter_sets_and_a_delimiter_before_every_slice,
         parameter_sets_with_the_previous_time,
         every_unit_with_its_own_time,
         sei_after_the_slices,
@@ -167,7 +176,10 @@ def test_units_that_are_not_as_rtp_has_them(tmp_path: Path, stamp: Stamp, hevc: 
 @pytest.mark.parametrize("marks", ["last", "never"])
 @pytest.mark.parametrize("is_second_intra", [True, False])
 @pytest.mark.parametrize("field_times", [(0, 0), (0, TICK // 2)], ids=["one-time", "a-time-each"])
-def test_fields_are_frames(tmp_path: Path, marks: str, is_second_intra: bool, field_times: tuple[int, int]) -> None:
+@pytest.mark.parametrize("between", ["nothing", "sets"])
+def test_fields_are_frames(
+    tmp_path: Path, marks: str, is_second_intra: bool, field_times: tuple[int, int], between: str
+) -> None:
     layout, sender = Layout(is_interlaced=True), RtpSender()
     media: list[Sent] = []
     for number in range(75):
@@ -176,7 +188,8 @@ def test_fields_are_frames(tmp_path: Path, marks: str, is_second_intra: bool, fi
         intra = is_second_intra and in_gop == 0
         bottom = layout.picture(in_gop, 2 * in_gop + 1, 40 + number, is_idr=False, is_intra=intra, bottom=True)
         head = [layout.sps(), layout.pps()] if in_gop == 0 else []
-        for units, time in (([*head, top], field_times[0]), ([bottom], field_times[1])):
+        middle = [DELIMITER, layout.sps(), layout.pps()] if between == "sets" else []
+        for units, time in (([*head, top], field_times[0]), ([*middle, bottom], field_times[1])):
             media += sender.picture(units, number * TICK + time, number / FPS, marks=marks)
     found = outputs(packets_of(media), tmp_path)
     is_good(found, 75)

@@ -105,3 +105,20 @@ def test_newcomers_of_intra_refresh_get_a_picture() -> None:
     decoder.extradata = late[0].info.video.parameter_sets
     frames = [frame for packet in late[start:] for frame in decoder.decode(av.Packet(packet.data))]
     assert frames
+
+
+def test_a_stream_that_changes_with_each_keyframe(tmp_path: Path) -> None:
+    """Each GOP is another stream, and all of them are shown but the first, which is measured."""
+    layouts = Layout(), Layout(width_mbs=6)
+    sender = RtpSender()
+    media: list[Sent] = []
+    for number in range(200):
+        gop, place = divmod(number, 25)
+        layout = layouts[gop % 2]
+        slices = layout.picture(place, 2 * place, 40 + number % 100, is_idr=place == 0, is_intra=place == 0)
+        head = [layout.sps(), layout.pps()] if place == 0 else []
+        media += sender.picture([*head, slices], number * TICK, number / FPS)
+    found = outputs(packets_of(media), tmp_path)
+    assert [each.errors for each in (*found.live, *found.files)] == [[]] * (len(found.live) + len(found.files))
+    assert sum(len(each.times) for each in found.live) >= 175 - 12
+    assert sum(len(each.times) for each in found.files) >= 198

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from tests.support.camera_media import FPS, TICK, camera_with_clock, coded, is_good, packets_of
-from tests.support.camera_outputs import outputs
+from tests.support.camera_outputs import START_90K, outputs
 from tests.support.rtsp_camera import RtpSender, Sent
 
 
@@ -39,6 +39,17 @@ def test_a_clock_that_drifts_is_replaced_by_the_arrival(tmp_path: Path, stamped_
     assert recorded.times[-1] - recorded.times[0] == pytest.approx(count / sent_fps, rel=0.05)
     for before, after in pairwise(late):
         assert after - before < 3 / sent_fps
+
+
+@pytest.mark.parametrize("sent_fps", [1, 0.5, 0.2])
+def test_a_camera_of_keyframes_alone_that_stamps_25_and_sends_few(tmp_path: Path, sent_fps: float) -> None:
+    """While its time is led back, its frames are longer than segments should be."""
+    media = camera_with_clock(lambda number: number * TICK, 50, sent_fps, gop=1)
+    found = outputs(packets_of(media), tmp_path)
+    (live,), (recorded,) = found.live, found.files
+    assert live.errors == recorded.errors == []
+    for each in (live, recorded):
+        assert each.rate_after(30 / sent_fps) == pytest.approx(sent_fps, rel=0.02)
 
 
 @pytest.mark.parametrize(("stamped_fps", "sent_fps"), [(25, 2.5), (10, 5), (5, 25)])
@@ -126,10 +137,21 @@ def test_of_two_sources_at_once_one_is_taken(tmp_path: Path, mixed: str) -> None
     assert len(received) <= 503
 
 
-def test_pictures_in_bursts_of_a_second(tmp_path: Path) -> None:
-    media = camera_with_clock(lambda n: n * TICK, 500, FPS, lambda n: (25 - n % 25) / 25)
+@pytest.mark.parametrize(("seconds", "gop"), [(1, 25), (2, 10), (2, 50), (5, 100)])
+def test_pictures_in_bursts(tmp_path: Path, seconds: int, gop: int) -> None:
+    burst = seconds * FPS
+    media = camera_with_clock(lambda n: n * TICK, 500, FPS, lambda n: (burst - n % burst) / FPS, gop=gop)
     found = outputs(packets_of(media), tmp_path)
     is_good(found, 500)
+
+
+@pytest.mark.parametrize("pause_s", [8.0, 14.0])
+def test_a_camera_that_pauses(tmp_path: Path, pause_s: float) -> None:
+    media = camera_with_clock(
+        lambda n: n * TICK + int(90_000 * pause_s) * (n >= 110), 300, FPS, lambda n: pause_s * (n >= 110)
+    )
+    found = outputs(packets_of(media), tmp_path)
+    is_good(found, 300, 300 / (12 + pause_s))
 
 
 @pytest.mark.parametrize("night_fps", [12, 5, 2, 1])
@@ -189,14 +211,19 @@ def test_a_bad_network_is_no_drift(jitter: Callable[[int], float]) -> None:
     assert [each.packet.dts_90k for each in received] == [number * TICK for number in range(len(received))]
 
 
-def test_a_backlog_at_the_beginning_is_no_drift() -> None:
+@pytest.mark.parametrize(("backlog_s", "speed"), [(6.0, 0.15), (10.0, 0.02)])
+def test_a_backlog_at_the_beginning_is_no_drift(tmp_path: Path, backlog_s: float, speed: float) -> None:
     """A proxy sends what it has kept since the last keyframe, as quickly as the line takes it."""
     media = [
-        Sent(max(0.0, sent.at_s - 6.0) + 0.15 * min(sent.at_s, 6.0), sent.track, sent.data)
+        Sent(max(0.0, sent.at_s - backlog_s) + speed * min(sent.at_s, backlog_s), sent.track, sent.data)
         for sent in camera_with_clock(lambda number: number * TICK, 1000, FPS)
     ]
     received = packets_of(media)
     assert [each.packet.dts_90k for each in received] == [number * TICK for number in range(len(received))]
+    found = outputs(received, tmp_path)
+    is_good(found, 1000)
+    (segment,) = found.segments
+    assert segment.start_90k / 90_000 == pytest.approx(START_90K / 90_000 - backlog_s * (1 - speed), abs=0.3)
 
 
 @pytest.mark.parametrize("first", [0xFFFF_FFFF - 50 * TICK, 0xFFFF_FFFF, 0x7FFF_FFFF - 10 * TICK])

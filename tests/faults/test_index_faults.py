@@ -129,7 +129,7 @@ async def test_damage_of_the_index_while_it_is_open(
     assert (recorder.packets_dropped, recorder.error) == (0, None)
     # Every file is in the index, except one that has just begun. Numbers only grow: it is one playlist.
     *files, _ = sorted(file.stem for file in (tmp_path / "data" / "door").rglob("*.mp4"))
-    segments = await site.gateway.archive_reader.page("door", limit=1000)
+    segments = await site.gateway.archive_reader.segments.page("door", limit=1000)
     assert set(files) <= {segment.name for segment in segments}
     assert all(
         after.sequence >= before.sequence + before.hls_segments for before, after in itertools.pairwise(segments)
@@ -158,10 +158,13 @@ async def test_an_index_that_is_damaged_at_the_start_is_made_again(sites: Sites,
     await eventually(lambda: any(path.parent.glob(f"{INDEX_FILE}.broken-*")), "the damaged index is put aside")
 
     async def is_found() -> bool:
-        return any(segment.name == protected for segment in await again.gateway.archive_reader.page("door", limit=1000))
+        return any(
+            segment.name == protected
+            for segment in await again.gateway.archive_reader.segments.page("door", limit=1000)
+        )
 
     await eventually(is_found, "all recordings are listed")
-    (segment, _) = await again.gateway.archive_reader.find("door", protected)
+    (segment, _) = await again.gateway.archive_reader.segments.find("door", protected)
     if tree == "fragment_list":
         assert segment.is_protected, "no recording tells it, and the damaged index still did"
     assert len(list(path.parent.glob(f"{INDEX_FILE}.broken-*"))) == 1

@@ -50,6 +50,14 @@ async def opened(rtsp_server: RtspServer) -> AsyncIterator[Open]:
         await service.close()
 
 
+@pytest.mark.parametrize("name", RenditionName)
+async def test_pictures_are_of_the_stream_that_is_preferred(opened: Open, name: RenditionName) -> None:
+    camera = opened()
+    width = 16 if name is RenditionName.MAIN else None
+    with closing(PictureSource(camera, "mjpeg", width, preferred=name)) as source:
+        assert (await source.started(10)).name is name
+
+
 @pytest.mark.parametrize(("width", "name"), [(None, "main"), (16, "sub"), (320, "sub"), (321, "main"), (4000, "main")])
 async def test_pictures_are_of_the_smallest_stream_with_the_width(opened: Open, width: int | None, name: str) -> None:
     camera = opened()

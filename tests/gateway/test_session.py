@@ -219,3 +219,37 @@ def test_a_camera_that_was_steady_is_asked_again_when_it_said() -> None:
     subject.first_frame(1.0)
     subject.lost(1.0 + STEADY_S, "busy", retry_after_s=30.0)
     assert subject.attempt_at == pytest.approx(31.0 + STEADY_S)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_stream_that_is_only_waited_for_is_tried_when_an_attempt_is_due(stopped: bool) -> None:
+    subject = session()
+    subject.resume(0.0)
+    assert subject.attempt_at == pytest.approx(0.0)
+    subject.attempt()
+    subject.lost(1.0, "wrong password", retry_after_s=180.0, is_final=True)
+    assert subject.attempt_at is None
+    if stopped:
+        subject.stop()
+    subject.resume(2.0)
+    assert subject.attempt_at == pytest.approx(181.0)
+    subject.resume(3.0)
+    assert subject.attempt_at == pytest.approx(181.0)
+    assert subject.state is (SessionState.CONNECTING if stopped else SessionState.FAILED)
+    subject.stop()
+    subject.resume(500.0)
+    assert subject.attempt_at == pytest.approx(500.0)
+    subject.stop()
+    subject.reconfigure("rtsp://other/", subject.policy)
+    subject.resume(4.0)
+    assert subject.attempt_at == pytest.approx(4.0)
+
+
+def test_who_asks_for_a_stream_has_it_tried_at_once_where_others_only_wait() -> None:
+    subject = session()
+    subject.start(0.0)
+    subject.attempt()
+    subject.lost(1.0, "wrong password", retry_after_s=180.0, is_final=True)
+    subject.resume(2.0)
+    subject.start(3.0)
+    assert subject.attempt_at == pytest.approx(3.0)

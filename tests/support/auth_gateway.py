@@ -9,10 +9,11 @@ from unittest.mock import patch
 
 import socketio
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from tests.support.manual_clock import OffsetClock
+from tests.support.serving import GatewayServer
 from web.app import create_app
 from web.auth.authenticator import Authenticator
 from web.settings import load_settings
@@ -27,8 +28,15 @@ OFF: dict[str, Any] = {"auth_token": None, "auth": {}}
 TABLES: dict[str, dict[str, Any]] = {
     "door-view": {"token": "may-view-the-door", "scopes": ["view"], "cameras": ["door", "ghost"]},
     "door-control": {"token": "may-control-the-door", "scopes": ["control"], "cameras": ["door", "ghost"]},
+    "door-ptz": {"token": "may-move-the-door", "scopes": ["ptz"], "cameras": ["door", "ghost"]},
+    "door-talk": {"token": "may-talk-to-the-door", "scopes": ["talk"], "cameras": ["door", "ghost"]},
     "door-archive": {"token": "may-rewind-the-door", "scopes": ["archive"], "cameras": ["door", "ghost"]},
-    "yard-all": {"token": "may-all-of-the-yard", "scopes": ["view", "control", "archive"], "cameras": ["yard"]},
+    "door-publish": {"token": "may-publish-the-door", "scopes": ["publish"], "cameras": ["door", "ghost"]},
+    "yard-all": {
+        "token": "may-all-of-the-yard",
+        "scopes": ["view", "control", "archive", "publish", "ptz", "talk"],
+        "cameras": ["yard"],
+    },
     "all-view": {"token": "may-view-everything", "scopes": ["view"]},
 }
 """There is no camera ``ghost``: an accepted request for it is answered 404 without waiting."""
@@ -62,8 +70,10 @@ async def offered() -> AsyncIterator[str]:
     peer.addTransceiver("video", direction="recvonly")
     with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
         await peer.setLocalDescription(await peer.createOffer())
-    yield peer.localDescription.sdp
-    await peer.close()
+    try:
+        yield peer.localDescription.sdp
+    finally:
+        await peer.close()
 
 
 @asynccontextmanager
@@ -87,5 +97,5 @@ async def auth_gateway(folder: Path, clock: OffsetClock | None = None, **setting
     }
     with contextlib.chdir(folder):
         app = create_app(load_settings(**{**values, **settings}), clock or OffsetClock())
-        async with TestClient(TestServer(app)) as client:
+        async with TestClient(GatewayServer(app)) as client:
             yield client

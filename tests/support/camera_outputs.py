@@ -20,6 +20,7 @@ from gateway.clock import CLOCK_RATE
 from gateway.media import Packet
 from gateway.rtsp.formats import audio_format, video_format
 from gateway.rtsp.sdp import parse_sdp
+from hls.archive.part_queue import QueuedPart
 from hls.archive.recording import Recording
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.live.window import LiveWindow
@@ -131,16 +132,26 @@ def decode(source: bytes | Path) -> Decoded:
     return Decoded(sorted(times), sizes, tracks, float(samples_s), float(heard_s), errors)
 
 
-class _Window(LiveWindow):
-    """A live playlist that remembers its parts."""
+class _Parts:
+    """The parts of a live playlist, from the first on, in their order. The window itself is compiled code."""
 
-    def __init__(self) -> None:
-        super().__init__(START_90K)
+    def __init__(self, window: LiveWindow) -> None:
+        self._window = window
+        self._version = -1
+        self._seen: set[str] = set()
         self.parts: list[Part] = []
 
-    def _add_part(self, part: Part) -> None:
-        self.parts.append(part)
-        super()._add_part(part)
+    def collect(self) -> None:
+        """Take those that are new. Call it after each packet: the window forgets old ones."""
+        if self._window.version == self._version:
+            return
+        self._version = self._window.version
+        buffer = self._window._buffer
+        for segment in (*buffer.segments, *([buffer.open_segment] if buffer.open_segment is not None else [])):
+            for each in segment.parts:
+                if each.name not in self._seen:
+                    self._seen.add(each.name)
+                    self.parts.append(each.part)
 
 
 @dataclass(frozen=True)
@@ -155,12 +166,13 @@ class Outputs:
 
 def outputs(received: Sequence[Received], data_dir: Path, segment_s: int = 600) -> Outputs:
     """Feed the packets to a live playlist and to a recording, and decode both."""
-    window = _Window()
+    window = LiveWindow(START_90K)
+    made = _Parts(window)
     recording = Recording("door", data_dir, segment_s, FsyncMode.NEVER)
     closed: list[SegmentWithFragments] = []
 
     def write(part: PartSamples) -> None:
-        result = recording.write([(part, 0)])
+        result = recording.write([QueuedPart(part)])
         assert result.error is None
         closed.extend(result.closed)
 
@@ -168,13 +180,14 @@ def outputs(received: Sequence[Received], data_dir: Path, segment_s: int = 600) 
     source.attach(write, (), 0.0)
     for each in received:
         window.feed(each.packet, each.at_s)
+        made.collect()
         source.feed(each.packet, each.at_s, window.segmenter)
     rest = source.open_samples()
     if rest is not None:
         write(rest)
     closed += recording.finish(EndReason.STOPPED).closed
     live: list[bytearray] = []
-    for part in window.parts:
+    for part in made.parts:
         if part.is_discontinuity or not live:
             live.append(bytearray(part.muxer.init))
         live[-1] += part.data

@@ -39,7 +39,7 @@ class GatewayProcess:
         self.url = ""
         inherited = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
         self.environment: dict[str, str] = {name: os.environ[name] for name in inherited if name in os.environ}
-        self.environment |= {"PORT": "0", "WEBRTC_UDP_PORT": "0", "DATA_DIR": str(folder / "data")}
+        self.environment |= {"PORT": "0", "WEBRTC_UDP_PORT": "0", "RTSP_PORT": "0", "DATA_DIR": str(folder / "data")}
         self.environment |= {"ARCHIVE_MIN_FREE_BYTES": "0"}
         self.environment |= {name: str(value) for name, value in settings.items()}
         self.prefix: Sequence[str] = ()

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from hls.live.service import LiveService
 from tests.support.partial_app import app_with_routes
 from web.api.routes import hls
 from web.gateway import Gateway
+from web.http_runner import http_runner
 from web.settings import load_settings
 
 SOURCE_ENGINE = "tests.support.sources.engine:SourceEngine"
@@ -69,8 +71,13 @@ const start = {
   },
   "video.js": (video, src, fail) => {
     const player = videojs(video, { html5: { vhs: { llhls: true, overrideNative: true } } });
-    player.on("error", () => fail(player.error().message));
-    player.src({ src, type: "application/x-mpegURL" });
+    const load = () => player.src({ src, type: "application/x-mpegURL" });
+    // See docs/clients.md: after a restart it may end, and a page loads its source again.
+    player.one("error", () => {
+      player.on("error", () => fail(player.error().message));
+      load();
+    });
+    load();
   },
 };
 window.play = (player, camera) => {
@@ -81,6 +88,11 @@ window.play = (player, camera) => {
   start[player](video, `/hls/${camera}/index.m3u8`, (why) => { fatal[id] = String(why); });
 };
 window.find = (id) => [...document.querySelectorAll("video")].find((each) => each.id.startsWith(id));
+window.state_of = (id) => {
+  const { readyState, networkState, paused, currentTime, buffered, error } = find(id);
+  const ranges = Array.from({ length: buffered.length }, (_, n) => [buffered.start(n), buffered.end(n)]);
+  return { readyState, networkState, paused, currentTime, ranges, error: error?.message };
+};
 window.frames_of = (id) => find(id)?.getVideoPlaybackQuality().totalVideoFrames ?? 0;
 </script>"""
 """hls.js, shaka and video.js side by side, in low-latency mode."""
@@ -117,7 +129,7 @@ class HlsServer:
                 app.router.add_static(f"/{name}", NODE_MODULES / name / "dist")
         if HLS_JS.is_dir():  # only the tests with a browser need it, and install it
             app.router.add_static("/hls.js", HLS_JS)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
+        runner = http_runner(app, Counter(), shutdown_s=0.2)
         await runner.setup()
         await gateway.live.start()
         for camera in gateway.service.cameras.values():

@@ -1,9 +1,9 @@
 """A viewer behind a simulated link: what each way to judge its bandwidth makes of it. No clock, no network.
 
 The camera has one or two renditions, with keyframes. The sender does what VideoSender does: a pace, a limit, whole
-pictures, keyframes to their end, retransmissions, probes. The link has a rate that changes with time, a queue that
-drops what does not fit, a delay, and random loss. The receiver sends transport-wide feedback ten times a second, NACKs,
-and a receiver report once a second.
+pictures, keyframes to their end, retransmissions, probes, a first flight. The link has a rate that changes with time, a
+queue that drops what does not fit, a delay, and random loss. The receiver sends transport-wide feedback ten times a
+second, NACKs, and a receiver report once a second.
 """
 
 import random
@@ -17,6 +17,7 @@ from gateway.webrtc.bandwidth.probing import Probe
 from gateway.webrtc.bandwidth.receiver_reports import ReportEstimator
 from gateway.webrtc.bandwidth.rendition_choice import Rendition, RenditionChooser
 from gateway.webrtc.bandwidth.sent_packets import WIRE_BYTES, SentPackets
+from gateway.webrtc.rtp.first_flight import FirstFlight
 from gateway.webrtc.rtp.transport_cc import REFERENCE_TICKS, TICKS_PER_S
 
 STEP_S = 0.005
@@ -122,6 +123,7 @@ class Simulation:
         self._waits = True
         self._begun: int | None = None
         self._bucket = float(BUCKET_BYTES)
+        self._flight = FirstFlight(self.sent if judge == "transport-cc" else None)
         self._resend_bucket = 256 * 1024.0
         self._resend: list[tuple[float, Packet]] = []
         self._probe: Probe | None = None
@@ -198,6 +200,8 @@ class Simulation:
         limit = self._limit_bytes
         own = self.estimator.pace_bps if self._judge == "transport-cc" else None
         pace = PACE_BYTES_PER_S if own is None else min(PACE_BYTES_PER_S, own / 8)
+        if own is not None:
+            self._flight.end()
         capacity = BUCKET_BYTES if limit is None and own is None else 0.1 * (limit or pace)
         self._bucket = min(capacity, self._bucket + STEP_S * (limit or pace))
         while self._pending and self._bucket > 0:
@@ -205,6 +209,8 @@ class Simulation:
             if self.now - head.captured_s > LAG_S and not (head.is_keyframe and self._begun == head.picture):
                 self._pending.clear()
                 self._waits = True
+                return
+            if not self._flight.may_send(self.now):
                 return
             self._pending.popleft()
             if head.is_first:
@@ -252,7 +258,7 @@ class Simulation:
     def _send_probe(self) -> None:
         if self._judge != "transport-cc":
             return
-        if self._probe is None:
+        if self._probe is None and not self.estimator.is_queued:
             self._probe = self.estimator.probing.next(self.now, self.estimator.estimate_bps)
             self._probe_began_s, self._probe_base = self.now, self.sent.bytes_sent
         probe = self._probe

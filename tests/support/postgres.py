@@ -3,12 +3,13 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,40 +24,97 @@ def _program(name: str) -> str:
     return found
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """Run a server; yield the ``DATABASE_URL`` of its empty database."""
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    try:
-        if _AS_USER:
-            owner = pwd.getpwnam("postgres")
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
-        data = str(folder / "data")
-        _run(_program("initdb"), "-D", data, "-U", "liveedge", "-A", "trust", "-E", "UTF8", "--no-sync")
+class PostgresServer:
+    """A server whose process a test may stop, halt and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        server = subprocess.Popen(
-            [_program("postgres"), "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "", "-F"],
-            cwd=folder,
+            self.port: int = probe.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The ``DATABASE_URL`` of its database."""
+        return f"postgresql+psycopg://liveedge@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def _data(self) -> str:
+        return str(self._folder / "data")
+
+    def make(self) -> None:
+        """Make an empty database."""
+        if _AS_USER:
+            owner = pwd.getpwnam("postgres")
+            os.chown(self._folder, owner.pw_uid, owner.pw_gid)
+        _run(_program("initdb"), "-D", self._data, "-U", "liveedge", "-A", "trust", "-E", "UTF8", "--no-sync")
+
+    def start(self) -> None:
+        """Run it until it answers."""
+        self._process = subprocess.Popen(
+            [_program("postgres"), "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-F"],
+            cwd=self._folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             **_AS_USER,
         )
-        try:
-            deadline = time.monotonic() + 30
-            while subprocess.run(
-                [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)], check=False, timeout=30
-            ).returncode:
-                assert server.poll() is None, "the server has ended"
-                assert time.monotonic() < deadline, "the server does not answer"
-                time.sleep(0.05)
-            yield f"postgresql+psycopg://liveedge@127.0.0.1:{port}/postgres"
-        finally:
-            server.terminate()
-            server.wait(30)
+        deadline = time.monotonic() + 30
+        while subprocess.run(
+            [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False, timeout=30
+        ).returncode:
+            assert self._process.poll() is None, "the server has ended"
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it, with all its connections."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+    def halted(self) -> AbstractContextManager[None]:
+        """The server and its connections stay, and do nothing meanwhile."""
+        assert self._process is not None
+        return _halted([self._process.pid, *_children(self._process.pid)])
+
+
+@contextmanager
+def _halted(processes: list[int]) -> Iterator[None]:
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
     finally:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+
+def _children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run a server of which a test may do what it likes."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    server = PostgresServer(folder)
+    try:
+        server.make()
+        server.start()
+        yield server
+    finally:
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Run a server; yield the ``DATABASE_URL`` of its empty database."""
+    with postgres_server() as server:
+        yield server.url
 
 
 def _run(*command: str) -> None:

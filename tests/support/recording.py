@@ -16,6 +16,7 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.media import Packet
 from hls.archive.fragment import Fragment
+from hls.archive.part_queue import QueuedPart
 from hls.archive.recording import Recording, SequenceNumbers
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
 from hls.archive.table import SegmentTable
@@ -38,7 +39,7 @@ def record(
     """Write packets as a recorder does. Return all segments; with ``finish=False`` the last one still grows."""
     recording = Recording(camera_id, data_dir, segment_s, FsyncMode.NEVER, rendition=rendition)
     recording.numbers = numbers or SequenceNumbers()
-    progress = recording.write([(part, 0) for part in parts_of(packets, finish=finish)])
+    progress = recording.write([QueuedPart(part) for part in parts_of(packets, finish=finish)])
     assert progress.error is None
     recordings = list(progress.closed)
     if finish:
@@ -78,7 +79,7 @@ def _record_for_ever(data_dir: Path) -> None:
     for packet in packets:
         time.sleep(max(0.0, began + packet.dts_90k / 90_000 - time.monotonic()))
         source.feed(packet, time.monotonic())
-        progress = recording.write([(part, 0) for part in parts])
+        progress = recording.write([QueuedPart(part) for part in parts])
         parts.clear()
         for segment, fragments in [*progress.closed, *([progress.growing] if progress.growing else [])]:
             index.save(segment, fragments)

@@ -54,9 +54,9 @@ class Proxy:
     def _command(self) -> list[str | Path]:
         raise NotImplementedError
 
-    def _adapted(self, *changes: tuple[str, str]) -> str:
+    def _adapted(self, *changes: tuple[str, str], name: str = "") -> str:
         """The recipe with the addresses of this test."""
-        recipe = (DOCS / self.recipe).read_text()
+        recipe = (DOCS / (name or self.recipe)).read_text()
         for wanted, ours in changes:
             recipe, count = re.subn(wanted, ours, recipe)
             assert count, f"the recipe has no {wanted}"
@@ -102,9 +102,15 @@ class Nginx(Proxy):
     """See the module."""
 
     recipe = "nginx.conf"
+    logging = "access_log off;"
+
+    def _changes(self) -> tuple[tuple[str, str], ...]:
+        """What else of the recipe is changed."""
+        return ()
 
     def _configure(self, upstream: str) -> None:
         recipe = self._adapted(
+            *self._changes(),
             (r"server 127\.0\.0\.1:8000;", f"server {upstream};"),
             (r"listen 443 ", f"listen 127.0.0.1:{self.port} "),
             (r"listen 80;", f"listen 127.0.0.1:{self.plain_port};"),
@@ -116,12 +122,35 @@ class Nginx(Proxy):
         (self.folder / "nginx.conf").write_text(
             f"daemon off; master_process off; pid {self.folder}/nginx.pid; error_log stderr;\n"
             "events { worker_connections 256; }\n"
-            f"http {{ access_log off; types {{ }} default_type application/octet-stream; {' '.join(temporary)}\n"
+            f"http {{ {self.logging} types {{ }} default_type application/octet-stream; {' '.join(temporary)}\n"
             f"uwsgi_temp_path {self.folder}/uwsgi; scgi_temp_path {self.folder}/scgi;\n{recipe}}}\n"
         )
 
     def _command(self) -> list[str | Path]:
         return ["nginx", "-p", self.folder, "-c", self.folder / "nginx.conf"]
+
+
+class NginxCache(Nginx):
+    """nginx with the recipe that serves live HLS from a cache. ``token`` is the cache's at the gateway.
+
+    ``log`` has a line for each request: its address, how the cache answered, and the status.
+    """
+
+    def __init__(self, folder: Path, upstream: str, token: str) -> None:
+        self.token = token
+        self.log = folder / "requests.log"
+        super().__init__(folder, upstream)
+
+    def _changes(self) -> tuple[tuple[str, str], ...]:
+        self.logging = f"log_format cache '$uri?$args $upstream_cache_status $status'; access_log {self.log} cache;"
+        (self.folder / "cache.conf").write_text(
+            self._adapted(("YOUR-CACHE-TOKEN", self.token), name="nginx-cache.conf")
+        )
+        return (
+            (r"#proxy_cache_path /var/cache/nginx/liveedge ", f"proxy_cache_path {self.folder}/hls "),
+            (r"#proxy_cache_path /run/liveedge-access ", f"proxy_cache_path {self.folder}/access "),
+            (r"#include /etc/nginx/liveedge-cache.conf;", f"include {self.folder}/cache.conf;"),
+        )
 
 
 class Caddy(Proxy):

@@ -164,6 +164,11 @@ class RtspCamera:
         self.connections = 0
         self.controls: list[bytes] = []
         """Every RTCP packet of a client, in order."""
+        self.heard: list[bytes] = []
+        """Every RTP packet of a client, in order: of its back channel."""
+        self.reads = threading.Event()
+        """Cleared, it reads nothing more."""
+        self.reads.set()
 
     def url(self, userinfo: str = "", path: str = "/stream") -> str:
         """The camera's URL; ``userinfo`` without its @."""
@@ -207,11 +212,11 @@ class RtspCamera:
                     thread.start()
 
     def _listen(self, client: "_Client") -> None:
-        """Take RTCP that comes over UDP."""
-        sock = client.unheard()
-        if sock is None:
-            return
+        """Take RTP and RTCP that come over UDP."""
+        for sock in client.unheard():
+            self._listen_to(sock)
 
+    def _listen_to(self, sock: socket.socket) -> None:
         def listen() -> None:
             sock.settimeout(0.1)
             while not self._ending.is_set():
@@ -226,7 +231,15 @@ class RtspCamera:
         self._threads.append(thread)
         thread.start()
 
+    def ask(self) -> None:
+        """Send what is sent after a request for a keyframe."""
+        self._is_asked.set()
+
     def _take_control(self, data: bytes) -> None:
+        self.reads.wait()
+        if not 192 <= data[1] <= 223:
+            self.heard.append(data)
+            return
         self.controls.append(data)
         if keyframe_requests(data):
             self._is_asked.set()
@@ -300,6 +313,7 @@ class RtspCamera:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending.set()
+        self.reads.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._connections:
@@ -338,10 +352,10 @@ class _Client:
         self._udp[number] = (pair[0], pair[1], (int(ports[1]), int(ports[2])))
         return f"{transport};server_port={pair[0].getsockname()[1]}-{pair[1].getsockname()[1]}"
 
-    def unheard(self) -> socket.socket | None:
-        """The RTCP socket of the newest track, if that is over UDP."""
+    def unheard(self) -> tuple[socket.socket, ...]:
+        """The sockets of the newest track, if that is over UDP."""
         found = self._udp.get(len(self._channels) - 1)
-        return found[1] if found is not None else None
+        return found[:2] if found is not None else ()
 
     def media(self, sent: Sent) -> None:
         if sent.track >= len(self._channels):
@@ -376,7 +390,7 @@ def keyframe_requests(data: bytes) -> list[tuple[int, int]]:
 
 
 def _read(reader: BinaryIO, on_control: Callable[[bytes], None] = lambda data: None) -> Asked | None:
-    """The next request; ``on_control`` gets interleaved frames of the client, which are its RTCP."""
+    """The next request; ``on_control`` gets interleaved frames of the client."""
     while (first := reader.read(1)) == b"$":
         head = reader.read(3)
         on_control(reader.read(head[1] << 8 | head[2]))

@@ -5,7 +5,7 @@ It runs under the system's Python, where Debian installs ``gi``; :mod:`tests.sup
 standard output is a JSON object with the real ports, ``{"port": …, "guarded_port": …}``; it ends when its standard
 input closes, so that it cannot outlive the tests.
 
-Every mount is 320x240 at 25 fps with a running clock in the picture, shared between clients, over TCP or UDP:
+Every mount is 320x240 at 25 fps with a running clock in the picture, of its own for each client, over TCP or UDP:
 
     /cam       H.264 constrained baseline, 2 s GOP, G.711 A-law
     /video     the same without audio
@@ -132,7 +132,8 @@ def serve(
     for path, launch in mounts.items():
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(launch)
-        factory.set_shared(True)
+        # A shared medium that its last client leaves is closed under the next one, which is answered 454 or 503.
+        factory.set_shared(False)
         if users:
             role = Gst.Structure.new_empty(ROLE)
             role.set_value("media.factory.access", True)

@@ -10,6 +10,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from playwright.async_api import Page
 
 from gateway.camera import Camera
+from gateway.webrtc.rendition_request import AUTO, RenditionRequest
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.viewer import Viewer
 from tests.support.browser import chromium
@@ -82,6 +83,7 @@ async def join(server: WebRtcServer) -> AsyncIterator[Join]:
         on: WebRtcServer = server,
         host: str = "127.0.0.1",
         edit: Callable[[str], str] = lambda answer: answer,
+        request: RenditionRequest = AUTO,
     ) -> tuple[RTCPeerConnection, Viewer]:
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         peers.append(peer)
@@ -89,7 +91,7 @@ async def join(server: WebRtcServer) -> AsyncIterator[Join]:
         # aioice leaves out the loopback address, the only one that a test may rely on.
         with patch("aioice.ice.get_host_addresses", return_value=[host]):
             await peer.setLocalDescription(await peer.createOffer())
-        viewer = await on.join(camera, peer.localDescription.sdp, client_address="127.0.0.1")
+        viewer = await on.join(camera, peer.localDescription.sdp, client_address="127.0.0.1", request=request)
         await peer.setRemoteDescription(RTCSessionDescription(edit(viewer.answer_sdp), "answer"))
         async with asyncio.timeout(10):
             await viewer.connected.wait()

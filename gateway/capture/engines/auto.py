@@ -2,7 +2,9 @@
 
 Rules:
 
-1. ``rtsp://`` and ``rtsps://`` go to :class:`~gateway.capture.engines.rtsp.RtspCaptureEngine`, other schemes to
+1. ``rtsp://`` and ``rtsps://`` go to :class:`~gateway.capture.engines.rtsp.RtspCaptureEngine`, ``publish:`` and
+   ``whip:`` to
+   :class:`~gateway.capture.engines.publish.PublishCaptureEngine`, other schemes to
    :class:`~gateway.capture.engines.pyav.PyAVCaptureEngine`.
 2. A camera whose video has a format that the first does not know (MPEG-TS in RTP, for example) is pulled by the second.
    This is remembered for :data:`REMEMBER_S`, so that a reconnect does not open the camera twice.
@@ -15,8 +17,10 @@ from collections.abc import Callable
 
 from gateway.capture.camera_errors import UnknownCodecError
 from gateway.capture.engine import AsyncCaptureEngine, CaptureSource
+from gateway.capture.engines.publish import PublishCaptureEngine
 from gateway.capture.engines.pyav import PyAVCaptureEngine
 from gateway.capture.engines.rtsp import RtspCaptureEngine
+from gateway.capture.publish_point import PUBLISH_URLS
 from gateway.capture.rtsp_connect import SCHEMES as RTSP_SCHEMES
 from gateway.capture.runner import EngineRunner
 from gateway.capture.url import file_path, parse
@@ -44,7 +48,8 @@ class AutoCaptureEngine(AsyncCaptureEngine):
     def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(source, clock)
         self._key = (source.camera_id, source.url)
-        self._inner: RtspCaptureEngine | None = None
+        self._inner: AsyncCaptureEngine | None = None
+        """The one of ours that runs, or ran last."""
         self._runner: EngineRunner | None = None
 
     @property
@@ -53,19 +58,33 @@ class AutoCaptureEngine(AsyncCaptureEngine):
         inner = self._inner if self._runner is None else self._runner.engine
         return bool(getattr(inner, "is_low_latency", False))
 
+    @property
+    def video_at(self) -> float:
+        return self._inner.video_at if self._inner is not None else 0.0
+
+    @property
+    def problem(self) -> str | None:
+        return self._inner.problem if self._inner is not None else None
+
     async def run(self, on_packet: Callable[[Packet], None]) -> None:
+        if self.source.url.strip() in PUBLISH_URLS:
+            await self._run_inner(PublishCaptureEngine(self.source, self.clock), on_packet)
+            return
         is_rtsp = file_path(self.source.url) is None and parse(self.source.url).scheme in RTSP_SCHEMES
         if is_rtsp and self.clock.monotonic() >= _needs_pyav.get(self._key, 0.0):
-            self._inner = RtspCaptureEngine(self.source, self.clock)
-            self._inner.counters = self.counters
             try:
-                await self._inner.run(on_packet)
+                await self._run_inner(RtspCaptureEngine(self.source, self.clock), on_packet)
                 return
             except UnknownCodecError as error:
                 camera_id = self.source.camera_id
                 log.warning("camera %s: %s; PyAV (libav) is tried", camera_id, error, extra={"camera": camera_id})
                 self._remember()
         await self._run_pyav(on_packet)
+
+    async def _run_inner(self, engine: AsyncCaptureEngine, on_packet: Callable[[Packet], None]) -> None:
+        engine.counters = self.counters
+        self._inner = engine
+        await engine.run(on_packet)
 
     def _remember(self) -> None:
         _needs_pyav[self._key] = self.clock.monotonic() + REMEMBER_S

@@ -9,8 +9,10 @@ Rules:
 1. ``buffer_size`` decoded frames may wait (``CAPTURE_BUFFER_SIZE``; OpenCV's FFmpeg backend has no such setting). When
    the encoder is slower than the camera, the oldest is dropped and counted.
 2. A frame that cannot be read is logged, counted and skipped. ``MAX_UNREADABLE_IN_A_ROW`` of them end the run.
-3. OpenCV cannot be interrupted. The generator returns at once; the reading thread ends at most ``timeout_s`` later.
-4. OpenCV does not say why it could not open a camera, so libav opens it once more and reports why.
+3. OpenCV connects to a relay of ours (:class:`~gateway.capture.libav_rtsp.RtspInput`), which connects to the camera as
+   every other engine does: addresses, certificates, redirects, credentials and bounds are checked there. It also knows
+   what went wrong, which OpenCV does not say, and ends a wait of OpenCV, which cannot be interrupted.
+4. ``timeout_s`` bounds the opening and each time without a frame (:class:`~gateway.capture.watch.Watch`).
 5. Settings of OpenCV that hold for the whole process are made when the first engine runs, not at import.
 6. Only the video of an RTSP camera is set up. libav would otherwise wait for sound that its small probe does not see.
 7. At the end of the process the reading threads are joined first. One that is inside OpenCV when the interpreter ends
@@ -32,14 +34,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.capture.camera_errors import host_and_port, silent
+from gateway.capture.camera_errors import host_and_port
 from gateway.capture.counters import CaptureCounters
-from gateway.capture.engine import CaptureEngine, CaptureSource
+from gateway.capture.engine import NO_SOURCE, CaptureEngine, CaptureSource
 from gateway.capture.engines.h264_encoder import H264Encoder
 from gateway.capture.libav_rtsp import RtspInput
-from gateway.capture.resolver import destinations
 from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline
-from gateway.capture.url import CameraUrl, parse
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.codec.sps import MAX_FRAME_RATE
 from gateway.errors import CameraEndedError, CaptureError, NoVideoError
@@ -53,8 +53,11 @@ MAX_UNREADABLE_IN_A_ROW = 10
 GOP_S = 2.0
 """Seconds from keyframe to keyframe: new viewers see a picture soon, and it costs little."""
 
-JOIN_MARGIN_S = 1.0
-"""OpenCV needs some time for the end of a stream."""
+JOIN_S = 5.0
+"""OpenCV needs some time for the end of a stream, on a busy machine."""
+
+NO_TIMEOUT_MS = 24 * 3600 * 1000
+"""In place of OpenCV's own time-outs (rule 4)."""
 
 DEFAULT_RATE = Fraction(25)
 """Frames a second where the camera declares none."""
@@ -99,13 +102,12 @@ class _Reader:
     """The thread that reads from OpenCV, and the newest frames that it has read."""
 
     def __init__(
-        self, source: CaptureSource, url: CameraUrl, clock: Clock, stop: threading.Event, counters: CaptureCounters
+        self, source: CaptureSource, opening: RtspInput, clock: Clock, stop: threading.Event, counters: CaptureCounters
     ) -> None:
         self.rate = DEFAULT_RATE
-        self._source, self._url, self._clock, self._stop, self._counters = source, url, clock, stop, counters
+        self._source, self._input, self._clock, self._stop, self._counters = source, opening, clock, stop, counters
         self._waiting: deque[_DecodedFrame] = deque(maxlen=source.buffer_size)
         self._changed = threading.Condition()
-        self._opened = False
         self._ended: CaptureError | None = None
         self._thread = threading.Thread(target=self._run, name=f"opencv-{source.camera_id}", daemon=True)
 
@@ -114,18 +116,15 @@ class _Reader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end; it does so after the frame that it reads, at most ``timeout_s`` later (rule 3)."""
+        """Ask the thread to end (rule 3)."""
         self._stop.set()
-        self.wake()
+        self._input.interrupt()
+        with self._changed:
+            self._changed.notify_all()
 
     def join(self) -> None:
         """Wait until the thread has ended."""
-        self._thread.join(self._source.timeout_s + JOIN_MARGIN_S)
-
-    def wake(self) -> None:
-        """Make :meth:`take` check for the stop again."""
-        with self._changed:
-            self._changed.notify_all()
+        self._thread.join(JOIN_S)
 
     def take(self) -> _DecodedFrame | None:
         """The oldest waiting frame, or the next one; ``None`` after a stop. Raises the error that ended the reading."""
@@ -136,50 +135,54 @@ class _Reader:
                 self._changed.wait()
             return None if self._stop.is_set() else self._waiting.popleft()
 
-    @property
-    def has_opened(self) -> bool:
-        return self._opened
-
     def _run(self) -> None:
         try:
             ended = self._read()
+        except CaptureError as error:
+            ended = error
         except cv2.error as error:
             ended = CaptureError(f"OpenCV failed: {error.err or 'it gives no reason'}")
+        finally:
+            self._input.close()
         with self._changed:
             self._ended = ended
             self._changed.notify_all()
 
     def _read(self) -> CaptureError:
-        timeout_ms = round(self._source.timeout_s * 1000)
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
-        capture = cv2.VideoCapture(str(self._url), cv2.CAP_FFMPEG, limits)
+        capture = self._input.open_by(self._open, cv2.VideoCapture.release)
+        if capture is None:
+            return _stopped()
         try:
-            if not capture.isOpened():
-                return NoVideoError(
-                    f"the camera at {host_and_port(self._url)} answers, but OpenCV finds no video in its stream; use"
-                    " the URL of another of its streams"
-                )
-            self._opened = True
             rate = Fraction(capture.get(cv2.CAP_PROP_FPS)).limit_denominator(1001)
             self.rate = rate if 1 <= rate <= MAX_FRAME_RATE else DEFAULT_RATE
             return self._read_on(capture)
         finally:
             capture.release()
 
+    def _open(self, url: str) -> cv2.VideoCapture:
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NO_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, NO_TIMEOUT_MS]
+        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+        if not capture.isOpened():
+            capture.release()
+            raise NoVideoError(
+                f"the camera at {host_and_port(self._input.url)} answers, but OpenCV finds no video in its stream; use"
+                " the URL of another of its streams"
+            )
+        return capture
+
     def _read_on(self, capture: cv2.VideoCapture) -> CaptureError:
         unreadable_in_a_row = 0
-        read_at = self._clock.monotonic()
         while not self._stop.is_set():
             is_read, image = capture.read()
-            if self._clock.monotonic() - read_at >= self._source.timeout_s:
-                return silent(self._url, self._source.timeout_s)
             if not is_read or image is None or image.ndim != 3:
+                if (known := self._input.known_error) is not None:
+                    return known
                 self._counters.packets_unreadable += 1
                 unreadable_in_a_row += 1
                 if unreadable_in_a_row >= MAX_UNREADABLE_IN_A_ROW:
                     return CameraEndedError(
-                        f"{unreadable_in_a_row} frames in a row from the camera at {host_and_port(self._url)} could not"
-                        " be read; it has ended the stream, or sends a format that OpenCV cannot decode"
+                        f"{unreadable_in_a_row} frames in a row from the camera at {host_and_port(self._input.url)}"
+                        " could not be read; it has ended the stream, or sends a format that OpenCV cannot decode"
                     )
                 log.warning(
                     "camera %s: a frame could not be read and is skipped",
@@ -188,49 +191,43 @@ class _Reader:
                 )
                 continue
             unreadable_in_a_row = 0
-            read_at = self._clock.monotonic()
-            arrival = ArrivalTime(self._clock.wall_90k(), read_at)
+            self._input.watch.packet()
+            self._input.watch.frame()
+            arrival = ArrivalTime(self._clock.wall_90k(), self._clock.monotonic())
             frame = _DecodedFrame(image.astype(np.uint8, copy=False), capture.get(cv2.CAP_PROP_POS_MSEC), arrival)
             with self._changed:
                 self._counters.frames_dropped += len(self._waiting) == self._waiting.maxlen
                 self._waiting.append(frame)
                 self._changed.notify_all()
-        return CameraEndedError("it was stopped")
+        return _stopped()
+
+
+def _stopped() -> CaptureError:
+    return CameraEndedError("it was stopped")
 
 
 class OpenCVCaptureEngine(CaptureEngine):
     """One pull of a camera through OpenCV; see the module's rules."""
 
-    def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, source: CaptureSource = NO_SOURCE, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(source, clock)
         self._stop = threading.Event()
         self._reader: _Reader | None = None
-        self._explaining: RtspInput | None = None
 
     def interrupt(self) -> None:
         self._stop.set()
         if self._reader is not None:
-            self._reader.wake()
-        if self._explaining is not None:
-            self._explaining.interrupt()
+            self._reader.stop()
 
     def packets(self) -> Iterator[Packet]:
-        url = parse(self.source.url)
-        found = destinations(url, self.source, self._stop)
-        if not found:
-            return
+        opening = RtspInput(self.source)
         _set_up_opencv()
-        # OpenCV does not say which of several addresses failed, so only the first is tried.
-        self._reader = reader = _Reader(self.source, found[0], self.clock, self._stop, self.counters)
+        self._reader = reader = _Reader(self.source, opening, self.clock, self._stop, self.counters)
         reader.start()
         try:
             yield from self._encode(reader)
-        except NoVideoError as error:
-            if not reader.has_opened:
-                self._explain()
-            raise error from None
         finally:
-            self._stop.set()
+            reader.stop()
 
     def _encode(self, reader: _Reader) -> Iterator[Packet]:
         encoder: H264Encoder | None = None
@@ -248,15 +245,3 @@ class OpenCVCaptureEngine(CaptureEngine):
             source_time = SourceTime(position_us, position_us, Fraction(1, 1_000_000))
             times = timeline.timestamp(MediaKind.VIDEO, source_time, frame.arrival)
             yield from encoder.encode(planes, times.dts_90k, times.captured_at_90k)
-
-    def _explain(self) -> None:
-        """Open the camera with libav and raise its error, if it has one, of a camera that OpenCV could not open."""
-        opening = self._explaining = RtspInput(self.source)
-        if self._stop.is_set():
-            opening.interrupt()
-        try:
-            container = opening.open()
-            if container is not None:
-                container.close()
-        finally:
-            opening.close()

@@ -22,7 +22,7 @@ from av.container import InputContainer
 from gateway.capture import camera_errors
 from gateway.capture.camera_errors import host_and_port, silent
 from gateway.capture.counters import CaptureCounters
-from gateway.capture.engine import CaptureEngine, CaptureSource
+from gateway.capture.engine import NO_SOURCE, CaptureEngine, CaptureSource
 from gateway.capture.libav_open import LibavInput
 from gateway.capture.libav_packets import PacketConverter, RawPacket
 from gateway.capture.libav_rtmp import SCHEMES as RTMP_SCHEMES
@@ -45,7 +45,7 @@ MAX_UNREADABLE_IN_A_ROW = 50
 class PyAVCaptureEngine(CaptureEngine):
     """One connection to a camera; see the module's rules."""
 
-    def __init__(self, source: CaptureSource, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, source: CaptureSource = NO_SOURCE, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(source, clock)
         self._lock = threading.Lock()
         self._is_stopped = False

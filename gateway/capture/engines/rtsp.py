@@ -96,6 +96,7 @@ class RtspCaptureEngine(AsyncCaptureEngine):
         except RtspStatusError as error:
             raise camera_errors.refused(url, error.status, error.method, error.retry_after_s) from None
         except RtspProtocolError as error:
-            raise camera_errors.not_rtsp(url, str(error)) from None
+            failure = camera_errors.broken_stream if run.is_playing else camera_errors.not_rtsp
+            raise failure(url, str(error)) from None
         finally:
             await run.close()

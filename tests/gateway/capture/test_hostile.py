@@ -119,7 +119,7 @@ def no_thread_stays() -> Iterator[None]:
         (rtsp({"SETUP": 461}), CameraRefusedError, "TCP or UDP"),
         (rtsp({"PLAY": 455}), CameraRefusedError, "refused"),
         (rtsp(sprop=SPROP), CameraTimeoutError, "CAPTURE_TIMEOUT"),
-        (rtsp(sprop=SPROP, play=garbage_after_play), CameraTimeoutError, "CAPTURE_TIMEOUT"),
+        (rtsp(sprop=SPROP, play=garbage_after_play), CameraEndedError, "not RTSP in its stream"),
     ],
 )
 def test_each_gives_one_clear_error(engine: Engine, handler: Handler, error: type[CaptureError], says: str) -> None:

@@ -1,13 +1,14 @@
 """RtspConnection: bytes of a real socket to frames, promptly and in batches."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from gateway.capture import rtsp_connection
 from gateway.capture.rtsp_connection import BATCH_MIN_BYTES, RtspConnection
+from gateway.rtsp.messages import Message
 from tests.support.eventually import eventually
 
 NEVER_S = 3600.0
@@ -30,11 +31,13 @@ class Frames:
 
 
 @asynccontextmanager
-async def connected(frames: Frames) -> AsyncIterator[tuple[RtspConnection, asyncio.StreamWriter]]:
+async def connected(
+    frames: Frames, take: Callable[[Message], None] = lambda message: None
+) -> AsyncIterator[tuple[RtspConnection, asyncio.StreamWriter]]:
     peers: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
     server = await asyncio.start_server(lambda _, writer: peers.put_nowait(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    connection = await RtspConnection.open("127.0.0.1", port, frames.take, lambda message: None)
+    connection = await RtspConnection.open("127.0.0.1", port, frames.take, take)
     writer = await peers.get()
     try:
         yield connection, writer
@@ -145,3 +148,14 @@ async def test_a_connection_is_not_polled_between_batches(monkeypatch: pytest.Mo
         # Nothing has come: the next bytes are read when they come.
         connection._read_batch()
         assert connection.is_reading
+
+
+async def test_a_body_whose_rest_does_not_come_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp_connection, "BODY_WAIT_S", 0.01)
+    found: list[Message] = []
+    async with connected(Frames(), found.append) as (_, writer):
+        writer.write(b"RTSP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nv=0\r\n")
+        await eventually(lambda: bool(found), "the message is there")
+        writer.write(b"OPTIONS * RTSP/1.0\r\n\r\n")
+        await eventually(lambda: len(found) == 2, "and so is the next one")
+    assert [message.body for message in found] == [b"v=0\r\n", b""]

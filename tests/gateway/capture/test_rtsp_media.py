@@ -26,7 +26,7 @@ def test_invalid_packets_are_counted() -> None:
     counters = CaptureCounters()
     into = media(counters)
     into.receive(0, memoryview(b"not RTP"), 0.0)
-    feed(into, [Payload(b"\x65\x88", 0)], payload_type=97)
+    feed(into, [Payload(b"\x65\x88", 0)], payload_type=35)
     feed(into, [Payload(b"\x65", 0), Payload(b"\x1f\xff", 0)])
     assert counters.rtp_packets_invalid == 4
 

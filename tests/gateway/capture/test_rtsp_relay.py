@@ -10,7 +10,7 @@ from gateway.capture.rtsp_relay import RtspRelay
 from gateway.capture.url import parse
 from gateway.capture.watch import BYTES_WITHOUT_PACKET_MAX, Watch
 from gateway.errors import CameraTimeoutError, NoVideoError
-from tests.support.rtsp_camera import RtpSender, RtspCamera, Sent, sdp, video_section
+from tests.support.rtsp_camera import Asked, Reply, RtpSender, RtspCamera, Sent, sdp, video_section
 from tests.support.rtsp_media import media
 
 DESCRIPTION = sdp(video_section())
@@ -116,3 +116,20 @@ async def test_silence_ends_it() -> None:
         writer.close()
         await relay.close()
     assert str(relay.error) == "late"
+
+
+@pytest.mark.parametrize(("asks", "says"), [(["SETUP", "TEARDOWN"], "404"), (["TEARDOWN"], None)])
+async def test_a_refused_goodbye_is_no_reason(asks: list[str], says: str | None) -> None:
+    def refuses(asked: Asked, number: int) -> Reply | None:
+        return {"SETUP": Reply(404), "TEARDOWN": Reply(454)}.get(asked.method)
+
+    with RtspCamera(DESCRIPTION, answer=refuses) as camera:
+        relay, name = await started(camera, watch())
+        reader, writer = await ask(name, *(f"{method} {name}" for method in asks))
+        for _ in asks:
+            await reader.readuntil(b"\r\n\r\n")
+    # The camera has hung up.
+    assert await reader.read() == b""
+    assert says in str(relay.refusal) if says else relay.refusal is None
+    writer.close()
+    await relay.close()

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from gateway.capture.engine import CaptureSource
+from gateway.capture.engines.opencv import OpenCVCaptureEngine
 from gateway.capture.engines.pyav import PyAVCaptureEngine
 from gateway.errors import CameraRefusedError, SettingsError
 from gateway.settings import load_settings
@@ -71,9 +72,9 @@ def camera(authority: Authority) -> Iterator[RtspServer]:
         yield server
 
 
-def pull(server: RtspServer, host: str, **settings: Any) -> int:
+def pull(server: RtspServer, host: str, engine: Any = PyAVCaptureEngine, **settings: Any) -> int:
     url = f"rtsps://viewer:p%40ss%3Aword@{host}:{server.tls_port}/video"
-    return len(list(islice(PyAVCaptureEngine(CaptureSource("camera", url, **settings)).packets(), 3)))
+    return len(list(islice(engine(CaptureSource("camera", url, **settings)).packets(), 3)))
 
 
 def test_a_certificate_of_a_trusted_issuer(
@@ -85,6 +86,12 @@ def test_a_certificate_of_a_trusted_issuer(
     # The system's own list, wherever it is.
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
     assert pull(camera, "127.0.0.1", tls_verify=True) == 3
+
+
+def test_opencv_verifies_certificates_too(camera: RtspServer, authority: Authority) -> None:
+    assert pull(camera, "127.0.0.1", OpenCVCaptureEngine, tls_verify=True, tls_ca_file=authority.path) == 3
+    with pytest.raises(CameraRefusedError, match="CAPTURE_TLS_CA_FILE"):
+        pull(camera, "127.0.0.1", OpenCVCaptureEngine, tls_verify=True)
 
 
 def test_a_certificate_for_another_name(camera: RtspServer, authority: Authority) -> None:
@@ -104,14 +111,8 @@ def test_the_certificate_is_for_the_name_and_not_the_address(
         pull(camera, "another.test", **values)
 
 
-@pytest.mark.parametrize(
-    ("table", "why"),
-    [
-        ({"capture_tls_ca_file": "ca.pem"}, "CAPTURE_TLS_VERIFY=true"),
-        ({"capture_tls_verify": True, "engine": "opencv"}, "use the engine rtsp"),
-    ],
-)
-def test_settings_that_would_verify_nothing(table: dict[str, Any], why: str) -> None:
-    with pytest.raises(SettingsError, match=why):
+def test_settings_that_would_verify_nothing() -> None:
+    table = {"capture_tls_ca_file": "ca.pem"}
+    with pytest.raises(SettingsError, match="CAPTURE_TLS_VERIFY=true"):
         load_settings().camera("door", {"url": "rtsps://192.0.2.7/", **table})
     load_settings().camera("door", {"url": "rtsp://192.0.2.7/", **table})

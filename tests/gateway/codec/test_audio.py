@@ -1,5 +1,6 @@
 """Audio keeps its sound and its time through decoding, resampling and encoding, for both codecs that are encoded."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -104,6 +105,41 @@ def test_a_loud_and_a_quiet_tone_become_aac_of_the_same_level_and_little_else(am
     assert near_tone / (power.sum() - near_tone) > 1000  # 30 dB
 
 
+def square(time_s: np.ndarray) -> np.ndarray:
+    """Full scale, as from a microphone that is far too loud."""
+    return np.sign(np.sin(2 * np.pi * 300 * time_s))
+
+
+def noise(time_s: np.ndarray) -> np.ndarray:
+    """A room in which nothing happens."""
+    return np.random.default_rng(1).standard_normal(len(time_s)) * 0.005
+
+
+@pytest.mark.parametrize(("wave_of", "least_db"), [(square, 35), (noise, 18)])
+def test_the_loudest_and_the_least_sound_become_aac_with_little_noise(
+    wave_of: Callable[[np.ndarray], np.ndarray], least_db: float
+) -> None:
+    wave = wave_of(np.arange(16_000) / 8_000)
+    samples = np.clip(wave * 32768, -32768, 32767).astype(">i2")
+    transcoder = AudioTranscoder(AudioInfo("pcm_s16be", "", 8_000, 1), **AAC)
+    frames = [frame for first in range(0, 16_000, 1_600) for frame in transcoder.transcode(*packet_of(samples, first))]
+    resampler = av.AudioResampler("fltp", "mono", 16_000, 1024)
+    raw = av.AudioFrame.from_ndarray(samples.astype(np.int16).reshape(1, -1), "s16", "mono")
+    raw.sample_rate = 8_000
+    expected = np.concatenate([frame.to_ndarray()[0] for frame in resampler.resample(raw)])[8_000:24_000]
+    heard = decoded(transcoder.info, frames)[1024:][8_000:24_000]
+    error = (heard - expected) ** 2
+    assert 10 * np.log10((expected**2).mean() / error.mean()) > least_db
+    assert 10 * np.log10((heard**2).mean() / (expected**2).mean()) == pytest.approx(0, abs=0.3)
+    # The level is that of the sound, and not of what the encoder got.
+    assert transcoder.level == pytest.approx(128 + 20 * np.log10(np.sqrt((expected**2).mean())), abs=2)
+
+
+def packet_of(samples: np.ndarray, first: int) -> tuple[bytes, int]:
+    """1,600 samples from ``first`` on, and their time."""
+    return samples[first : first + 1_600].tobytes(), START_90K + first * CLOCK_RATE // 8_000
+
+
 @TARGETS
 def test_frames_follow_each_other_without_a_gap_from_the_first_packets_time(target: dict[str, Any]) -> None:
     source, packets = tone("pcm_alaw", 8_000, 1, 1)
@@ -153,7 +189,7 @@ def test_a_packet_that_cannot_be_decoded_raises_and_the_next_one_is_taken(target
     [
         (AudioInfo("no_such_codec", "", 8_000, 1), {}),
         (AudioInfo("h264", "", 8_000, 1), {}),
-        (AudioInfo("pcm_alaw", "", 8_000, 1), {"codec": "pcm_alaw"}),
+        (AudioInfo("pcm_alaw", "", 8_000, 1), {"codec": "mp3"}),
         (AudioInfo("pcm_alaw", "", 8_000, 1), {"channels": 6}),
         (AudioInfo("pcm_alaw", "", 8_000, 1), {"frame_samples": 1000}),
         (AudioInfo("pcm_alaw", "", 8_000, 1), {"sample_rate_hz": 12_345}),

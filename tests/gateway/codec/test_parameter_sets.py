@@ -108,7 +108,7 @@ def test_any_bytes_can_be_searched(data: bytes, codec: str) -> None:
 
 
 def test_an_empty_nal_unit_is_no_slice() -> None:
-    data = b"\0\0\1" + b"\0\0\1\x42\1s" + b"\0\0\1\x44\1p"
+    data = b"\0\0\1" + b"\0\0\1\x40\1v" + b"\0\0\1\x42\1s" + b"\0\0\1\x44\1p"
     sets = find_parameter_sets("hevc", data)
     assert sets is not None
     assert (sets.sps, sets.pps) == ((b"\x42\1s",), (b"\x44\1p",))

@@ -14,6 +14,7 @@ class Example(BaseModel):
     count: Annotated[int, Field(ge=1, le=9)] = 1
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     name: Annotated[str, Field(min_length=2, max_length=4, pattern="^[a-z]*$")] = "ab"
+    word: Annotated[str, Field(min_length=1)] = "a"
     secret: Annotated[SecretStr, Field(min_length=16)] = SecretStr("x" * 16)
     mode: Literal["on", "off"] = "on"
     flag: bool = False
@@ -38,11 +39,13 @@ class Example(BaseModel):
         ("count", 0, "must be at least 1"),
         ("count", 10, "must be at most 9"),
         ("share", "much", "must be a number"),
-        ("share", 0, "must be greater than 0.0"),
-        ("share", 1, "must be less than 1.0"),
+        ("share", 0, "must be greater than 0"),
+        ("share", 1, "must be less than 1"),
         ("share", float("nan"), "must be a finite number"),
         ("name", 7, "must be text"),
         ("name", "a", "must have at least 2 characters"),
+        ("name", "\ud800b", "has text that is not Unicode: a lone surrogate"),
+        ("word", "", "must not be empty"),
         ("name", "abcde", "must have at most 4 characters"),
         ("name", "AB", "must match ^[a-z]*$"),
         ("secret", "hunter2", "must have at least 16 characters"),

@@ -185,6 +185,47 @@ async def test_packets_that_cannot_be_decoded_are_skipped_and_counted(scene: Sce
     assert scene.feed.decode_errors == 1
 
 
+async def test_a_stream_that_cannot_be_decoded_any_more_is_a_fault_until_it_can() -> None:
+    clock, told = ManualClock(), 0
+
+    def count() -> None:
+        nonlocal told
+        told += 1
+
+    hub = PacketHub("door")
+    feed = JpegFeed(hub, "door", clock, count)
+    reader = feed.subscribe(25, None)
+    hub.publish(packet(0))
+    await reader.get()
+    for number in range(1, GOP):
+        good = packet(number)
+        data = b"\0\0\0\1\x41garbage" * 9
+        hub.publish(Packet(good.kind, data, good.pts_90k, good.dts_90k, 0, False, good.captured_at_90k, INFO, 1))
+        await eventually(lambda number=number: feed.decode_errors == number, "the packet is tried")  # type: ignore[misc]
+        assert feed.has_fault == (number >= 6)
+        clock.now += 1.0
+    assert told == 1
+    hub.publish(packet(GOP))
+    await reader.get()
+    assert (feed.has_fault, told) == (False, 2)
+    await feed.aclose()
+
+
+def quantizer(jpeg: bytes) -> int:
+    """The first number of the quantisation table (ITU-T T.81 B.2.4.1): the larger, the coarser."""
+    return jpeg[jpeg.index(b"\xff\xdb") + 5]
+
+
+async def test_a_quality_is_encoded_for_its_readers_alone(scene: Scene) -> None:
+    usual, coarse = scene.feed.subscribe(25, None), scene.feed.subscribe(25, None, quality=20)
+    scene.publish(0)
+    assert quantizer((await coarse.get()).data) > 2 * quantizer((await usual.get()).data)
+    others = [scene.feed.subscribe(25, None, quality=quality) for quality in (30, 40, 50, 60)]
+    assert [each.quality for each in others] == [30, 40, 50, None], "their number is limited"
+    coarse_one, usual_one = await scene.feed.snapshot(quality=20), await scene.feed.snapshot()
+    assert quantizer(coarse_one.data) > 2 * quantizer(usual_one.data)
+
+
 async def test_audio_is_not_decoded(scene: Scene) -> None:
     reader = scene.feed.subscribe(25, None)
     scene.publish(0)

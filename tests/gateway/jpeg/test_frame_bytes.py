@@ -1,7 +1,9 @@
 """A frame as a callback gets it."""
 
 import asyncio
+import copy
 import io
+import pickle
 from pathlib import Path
 
 import cv2
@@ -51,3 +53,6 @@ def test_the_facts_are_those_of_the_frame() -> None:
         "skipped": 2,
     }
     assert (frame.captured_at_90k, frame.skipped) == (90_000, 2)
+    for other in (copy.copy(frame), copy.deepcopy(frame), pickle.loads(pickle.dumps(frame))):
+        assert other == frame
+        assert other.metadata == frame.metadata

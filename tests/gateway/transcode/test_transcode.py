@@ -177,6 +177,72 @@ async def test_the_limit_is_told_and_a_place_is_given_back(camera_with: Cameras)
     cameras[1].transcode.hold("webrtc")
 
 
+async def test_a_transcode_without_a_viewer_leaves_its_place_to_another_camera(camera_with: Cameras) -> None:
+    limit = TranscodeLimit(2)
+    cameras = [camera_with(hevc_loop(), camera_id=name, capture_linger=60) for name in ("one", "two", "three")]
+    one, two, three = (camera.transcode for camera in cameras)
+    for transcode in (one, two, three):
+        transcode._limit = limit
+    holds = [one.hold("webrtc"), two.hold("webrtc")]
+    await one.wait_for_keyframe(30)
+    holds[1].release()
+    holds[0].release()
+    holds.append(two.hold("webrtc"))
+    third = three.hold("webrtc")
+    assert (limit.running, limit.refused) == (2, 0)
+    with pytest.raises(UnavailableError, match="the limit"):
+        one.hold("webrtc")
+    await eventually(lambda: one.state is TranscodeState.IDLE, "the one that nobody watches has ended")
+    await three.wait_for_keyframe(30)
+    assert limit.running == 2
+    third.release()
+    fourth = one.hold("webrtc")
+    await one.wait_for_keyframe(30)
+    assert limit.running == 2
+    fourth.release()
+    await asyncio.gather(*(transcode.aclose() for transcode in (one, two, three)))
+    assert limit.running == 0
+
+
+async def test_a_viewer_that_comes_while_its_transcode_is_ended_for_another_gets_the_next_place(
+    camera_with: Cameras,
+) -> None:
+    limit = TranscodeLimit(1)
+    cameras = [camera_with(hevc_loop(), camera_id=name, capture_linger=60) for name in ("one", "two")]
+    one, two = (camera.transcode for camera in cameras)
+    one._limit = two._limit = limit
+    one.hold("webrtc").release()
+    other = two.hold("webrtc")
+    with pytest.raises(UnavailableError, match="the limit"):
+        one.hold("webrtc")
+    other.release()
+    hold = one.hold("webrtc")
+    await one.wait_for_keyframe(30)
+    assert limit.running == 1
+    hold.release()
+    await eventually(lambda: two.state is TranscodeState.IDLE, "the other one has ended")
+    await asyncio.gather(one.aclose(), two.aclose())
+    assert limit.running == 0
+
+
+async def test_a_process_that_hangs_is_killed_and_started_again(
+    camera_with: Cameras, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.transcode.watchdog.HUNG_S", 1.5)
+    monkeypatch.setattr("gateway.transcode.transcode.WATCH_S", 0.1)
+    camera = camera_with(hevc_loop())
+    transcode = camera.transcode
+    made = collect(transcode)
+    hold = transcode.hold("webrtc")
+    await transcode.wait_for_keyframe(30)
+    assert transcode.pid is not None
+    os.kill(transcode.pid, signal.SIGSTOP)
+    await eventually(lambda: {packet.run for packet in made} == {1, 2}, "pictures come again")
+    assert transcode.counters.crashes == 1
+    assert "has made nothing of" in caplog.text
+    hold.release()
+
+
 async def test_a_camera_that_changes_its_stream_begins_another_run(camera_with: Cameras) -> None:
     camera = camera_with(hevc_loop())
     made = collect(camera.transcode)

@@ -1,4 +1,4 @@
-"""A camera that plays H.264, encoded once by libx264, in a loop and in real time."""
+"""A camera that plays H.264 or AV1, encoded once, in a loop and in real time."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import av
@@ -16,8 +16,10 @@ from gateway.camera import Camera
 from gateway.camera_settings import CameraSettings
 from gateway.capture.engine import CaptureEngine, CaptureSource
 from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.codec import av1
 from gateway.errors import CameraEndedError
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
+from tests.support.av1_encoder import encode
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,31 @@ class EncodedLoop:
     video: VideoInfo
     fps: int
     frames: tuple[tuple[bytes, bool, int], ...]
+
+
+@lru_cache(maxsize=4)
+def av1_loop(width: int = 640, height: int = 360, fps: int = 15, gop: int = 15) -> EncodedLoop:
+    """As :func:`encode_loop`, in AV1: its frames are larger than a packet."""
+    frames = []
+    for number, picture in enumerate(_pictures(width, height, gop)):
+        frames.append(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p"))
+        frames[-1].pts = number
+    coded = encode(frames, width, height, fps, gop, preset="13", crf="30")
+    found = av1.sequence_header(bytes(coded[0]))
+    assert found is not None
+    video = VideoInfo("av1", found.codec_string, width, height, found.obu, Fraction(fps))
+    return EncodedLoop(video, fps, tuple((bytes(each), each.is_keyframe, 0) for each in coded))
+
+
+def _pictures(width: int, height: int, count: int) -> Iterator[Any]:
+    """A moving, bright, noisy picture, again and again."""
+    noise = np.random.default_rng(7).integers(-24, 24, (height, width, 3), dtype=np.int16)
+    for number in range(count):
+        picture = np.full((height, width, 3), 96, dtype=np.int16)
+        picture += np.roll(noise, (number * 7, number * 13), (0, 1))
+        left = number * 8 % (width - 32)
+        picture[height // 4 : height // 2, left : left + 32] = 230
+        yield picture.clip(0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -68,14 +95,9 @@ def encode_loop(
         "threads": "1",
         "x264-params": f"scenecut=0:keyint={gop}:min-keyint={gop}:bframes={b_frames}:rc-lookahead=0:{rate}",
     }
-    noise = np.random.default_rng(7).integers(-24, 24, (height, width, 3), dtype=np.int16)
     coded: list[av.Packet[av.VideoStream]] = []
-    for number in range(gop * gops):
-        picture = np.full((height, width, 3), 96, dtype=np.int16)
-        picture += np.roll(noise, (number * 7, number * 13), (0, 1))
-        left = number * 8 % (width - 32)
-        picture[height // 4 : height // 2, left : left + 32] = 230
-        frame = av.VideoFrame.from_ndarray(picture.clip(0, 255).astype(np.uint8), format="rgb24")
+    for number, picture in enumerate(_pictures(width, height, gop * gops)):
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts = number
         coded += encoder.encode(frame)
     coded += encoder.encode(None)

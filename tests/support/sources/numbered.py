@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from typing import ClassVar
@@ -100,3 +101,13 @@ class ClipEngine(CaptureEngine):
 
     def interrupt(self) -> None:
         self.interrupted = True
+
+
+class BrokenEngine(ClipEngine):
+    """The same, but nothing in its pictures can be decoded while it :attr:`is_broken`."""
+
+    is_broken: ClassVar[bool] = True
+
+    def packets(self) -> Iterator[Packet]:
+        for each in super().packets():
+            yield replace(each, data=b"\0\0\0\1\x65" + b"garbage" * 20) if self.is_broken else each

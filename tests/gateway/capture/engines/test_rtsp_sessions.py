@@ -1,6 +1,9 @@
 """What cameras do in an RTSP session, on real sockets, and what the engine makes of it."""
 
 import gzip
+import socket
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -10,7 +13,7 @@ from gateway.capture.camera_errors import RETRY_AFTER_MAX_S, UNAUTHORIZED_RETRY_
 from gateway.capture.engine import CaptureSource
 from gateway.capture.rtsp_connect import redirected
 from gateway.capture.url import parse
-from gateway.errors import CameraRefusedError, CameraUnauthorizedError, CaptureError
+from gateway.errors import CameraRefusedError, CameraTimeoutError, CameraUnauthorizedError, CaptureError
 from gateway.media import Metadata, Packet
 from tests.support.blocking_engine import BlockingRtspEngine
 from tests.support.rtsp_camera import (
@@ -57,7 +60,7 @@ def test_a_refused_track_leaves_the_video(status: int) -> None:
     assert all(packet.is_video and packet.info.audio is None for packet in packets)
 
 
-@pytest.mark.parametrize("status", [404, 405, 501])
+@pytest.mark.parametrize("status", [401, 404, 405, 501])
 def test_a_refused_options_is_ignored(status: int) -> None:
     with RtspCamera(BOTH, media(), answer=refusing(status, "OPTIONS", 1)) as camera:
         assert pull(camera.url())
@@ -97,6 +100,13 @@ def test_the_second_video_where_the_first_is_refused() -> None:
     assert [asked.uri[-6:] for asked in camera.asked if asked.method == "SETUP"] == ["track0", "track2"]
 
 
+def test_video_that_every_output_can_have_comes_before_other_video() -> None:
+    jpeg = "m=video 0 RTP/AVP 26\r\na=control:track5\r\n"
+    with RtspCamera(sdp(jpeg, video_section()), media()) as camera:
+        assert pull(camera.url())
+    assert [asked.uri[-6:] for asked in camera.asked if asked.method == "SETUP"] == ["track0"]
+
+
 def test_all_tracks_on_one_channel() -> None:
     class Camera(RtspCamera):
         def _usual(self, asked: Asked, client: Any) -> Reply:
@@ -118,6 +128,65 @@ def test_udp_where_tcp_is_refused() -> None:
     with RtspCamera(BOTH, media(), answer=answer) as camera:
         packets = pull(camera.url(), 30)
     assert {packet.is_video for packet in packets} == {True, False}
+
+
+class UdpCamera(RtspCamera):
+    """Refuses TCP. ``send`` sends what :class:`RtspCamera` would."""
+
+    def __init__(self, *args: Any, send: Callable[[Any, Sent, Callable[[Sent], None]], None], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._send = send
+
+    def _usual(self, asked: Asked, client: Any) -> Reply:
+        if asked.method == "SETUP" and "TCP" in asked.headers["transport"]:
+            return Reply(461)
+        usually = client.media
+        if asked.method == "PLAY":
+            client.media = lambda sent: self._send(client, sent, usually)
+            return Reply(headers=(("Session", "42"), ("RTP-Info", f"url={asked.uri};seq=0;rtptime=0")))
+        return super()._usual(asked, client)
+
+
+def from_changing_ports(client: Any, sent: Sent, send: Callable[[Sent], None]) -> None:
+    """Every packet from another port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.sendto(sent.data, ("127.0.0.1", client._udp[sent.track][2][sent.is_control]))
+
+
+def to_the_port_of_rtcp(client: Any, sent: Sent, send: Callable[[Sent], None]) -> None:
+    send(replace(sent, is_control=not sent.is_control))
+
+
+def swapped_at_first(client: Any, sent: Sent, send: Callable[[Sent], None]) -> None:
+    """The first three packets of the video in reverse order."""
+    kept = client.__dict__.setdefault("kept", [])
+    if sent.track or len(kept) >= 3:
+        send(sent)
+        return
+    kept.append(sent)
+    for each in reversed(kept) if len(kept) == 3 else ():
+        send(each)
+
+
+def twice(client: Any, sent: Sent, send: Callable[[Sent], None]) -> None:
+    send(sent)
+    send(sent)
+
+
+@pytest.mark.parametrize("send", [from_changing_ports, to_the_port_of_rtcp, swapped_at_first, twice])
+def test_udp_of_a_camera_that_does_as_it_likes(send: Callable[[Any, Sent, Callable[[Sent], None]], None]) -> None:
+    with UdpCamera(BOTH, media(), send=send) as camera:
+        packets = pull(camera.url(), 60)
+    assert {packet.is_video for packet in packets} == {True, False}
+    video = [packet for packet in packets if packet.is_video]
+    assert video[0].is_keyframe
+    assert video[0].dts_90k == 0, "its first keyframe is not lost"
+
+
+def test_a_camera_that_sends_reports_alone() -> None:
+    reports = (RtpSender().report(1_800_000_000 + number, number * 900, number / 100) for number in range(200))
+    with RtspCamera(BOTH, reports) as camera, pytest.raises(CameraTimeoutError):
+        pull(camera.url(), timeout_s=0.5)
 
 
 @pytest.mark.parametrize(

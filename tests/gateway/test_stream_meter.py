@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.media import MediaKind, Packet
-from gateway.status import METER_WINDOW_S, StreamMeter
+from gateway.stream_meter import METER_WINDOW_S, StreamMeter
 from tests.support.sources.scripted import INFO
 
 
