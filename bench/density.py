@@ -51,7 +51,8 @@ class Cost:
         )
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """User and system CPU of a process so far, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -74,7 +75,7 @@ def _memory_mb(pid: int, name: str) -> float:
 def measure(pid: int, recorded: Path, settle_s: float, seconds: float) -> Cost:
     """The cost of a process, after a while."""
     time.sleep(settle_s)
-    cpu_s, (voluntary, involuntary), began_s = _cpu_s(pid), _switches(pid), time.monotonic()
+    before_s, (voluntary, involuntary), began_s = cpu_s(pid), _switches(pid), time.monotonic()
     rss_mb: list[float] = []
     pss_mb: list[float] = []
     while not rss_mb or time.monotonic() - began_s < seconds:
@@ -82,10 +83,10 @@ def measure(pid: int, recorded: Path, settle_s: float, seconds: float) -> Cost:
         rss_mb.append(_memory_mb(pid, "Rss"))
         pss_mb.append(_memory_mb(pid, "Pss"))
     took_s = time.monotonic() - began_s
-    cpu_s = _cpu_s(pid) - cpu_s
+    used_s = cpu_s(pid) - before_s
     after = _switches(pid)
     return Cost(
-        cpu=100 * cpu_s / took_s,
+        cpu=100 * used_s / took_s,
         switches=(sum(after) - voluntary - involuntary) / took_s,
         wakeups=(after[0] - voluntary) / took_s,
         rss_mb=sum(rss_mb) / len(rss_mb),
@@ -95,9 +96,9 @@ def measure(pid: int, recorded: Path, settle_s: float, seconds: float) -> Cost:
 
 
 @contextmanager
-def farm(*, sound: bool) -> Iterator[int]:
-    """The cameras; their port."""
-    command = [sys.executable, "-m", "bench.support.rtsp_farm", *(["--sound"] if sound else [])]
+def farm(*arguments: str) -> Iterator[int]:
+    """The cameras, with these arguments of :mod:`bench.support.rtsp_farm`; their port."""
+    command = [sys.executable, "-m", "bench.support.rtsp_farm", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -170,7 +171,7 @@ def main() -> None:
     for cameras in map(int, options.cameras.split(",")):
         without_sound: Cost | None = None
         for sound in options.sound.split(","):
-            with farm(sound=sound == "yes") as port:
+            with farm(*(["--sound"] if sound == "yes" else [])) as port:
                 arguments = (port, cameras, options.settle, options.seconds)
                 with ThreadPoolExecutor(1) as pool:
                     peer = pool.submit(of_mediamtx, Path(program), *arguments) if program else None

@@ -22,8 +22,9 @@ from hls.archive import schema
 from hls.archive.fragment import Fragment, pack_fragments
 from hls.archive.hls_segments import hls_segments, pack_hls
 from hls.archive.segment import EndReason, Segment, SegmentState, segment_name
+from hls.archive.segment_queries import to_row
 from hls.archive.service import Archive
-from hls.archive.table import SegmentTable, to_row
+from hls.archive.table import SegmentTable
 from hls.playback.playlists import PlaylistRequest
 from hls.playback.reader import ArchiveReader
 from web.settings import load_settings
@@ -116,10 +117,10 @@ async def run(data_dir: Path, count: int, calls: int) -> None:
     hour_90k = 3600 * CLOCK_RATE
 
     async def list_page(at_90k: int) -> object:
-        return await reader.page("door", at_90k, None, 100)
+        return await reader.segments.page("door", at_90k, None, 100)
 
     async def look_up(at_90k: int) -> object:
-        return await reader.at("door", at_90k)
+        return await reader.segments.at("door", at_90k)
 
     async def play(at_90k: int) -> object:
         return await reader.playlist(PlaylistRequest("door", at_90k, at_90k + hour_90k), "../../archive/")

@@ -7,6 +7,7 @@ Rules:
 
 1. The scheme is rtsp or rtsps, alone or over HTTP, rtmp or rtmps, or the scheme of a configured camera. A file or a
    port of this host (udp, rtp) is none: only the configuration may name them.
+   Where its ONVIF is, http and https.
 2. The host has an address, and none of its addresses is link-local, a cloud's metadata service or no host at all,
    unless ``ALLOW_METADATA_ADDRESSES`` is true. The URL is read by the parser that the engines connect with.
 3. A name can resolve to another address later. So the addresses are checked at each connect too, also after a restart,
@@ -25,9 +26,12 @@ from gateway.camera_settings import CameraSettings
 from gateway.capture.engine import Address
 from gateway.capture.url import parse
 from gateway.errors import BadRequestError, CameraRefusedError, CaptureError
+from gateway.forward.target import SCHEMES as FORWARD_SCHEMES
+from gateway.forward.target import connect_url
 from web.settings import Settings
 
-SCHEMES = frozenset({"rtsp", "rtsps", "rtsp+http", "rtsps+http", "rtmp", "rtmps", "fake"})
+TALK_SCHEMES = frozenset({"rtsp", "rtsps", "rtsp+http", "rtsps+http"})
+SCHEMES = TALK_SCHEMES | {"rtmp", "rtmps", "fake"}
 
 RESOLVE_S = 5.0
 
@@ -84,11 +88,22 @@ async def check_target(table: Mapping[str, Any], settings: Settings, configured:
         url = table.get(name)
         if isinstance(url, str):  # CameraStore reports a missing url and a wrong type
             await _check_url(name, url, schemes, settings)
+    onvif_url = table.get("onvif_url")
+    if isinstance(onvif_url, str):
+        await _check_url("onvif_url", onvif_url, ("http", "https"), settings)
+    talk_url = table.get("talk_url")
+    if isinstance(talk_url, str):
+        await _check_url("talk_url", talk_url, TALK_SCHEMES, settings)
+    for number, url in enumerate(table.get("forward") or (), start=1):
+        if isinstance(url, str) and _scheme(connect_url(url)) in FORWARD_SCHEMES:
+            await _check_url(f"forward, number {number}", connect_url(url), FORWARD_SCHEMES, settings)
 
 
 async def _check_url(name: str, url: str, schemes: Collection[str], settings: Settings) -> None:
     if _scheme(url) not in schemes:
-        raise BadRequestError(f"{name}: it does not start with rtsp://, rtsps://, rtmp:// or rtmps://")
+        starts = {"onvif_url": "http:// or https://", "talk_url": "rtsp:// or rtsps://"}
+        start = starts.get(name, "rtsp://, rtsps://, rtmp:// or rtmps://")
+        raise BadRequestError(f"{name}: it does not start with {start}")
     if _scheme(url) == "fake":
         return
     try:

@@ -11,38 +11,38 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.compiled import pure_reason
 from gateway.errors import SettingsError
 from web.api.routes import add_routes
+from web.api.shared_answers import SHARED_ANSWERS, SharedAnswers
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
 from web.auth.revocation import note_response_started
+from web.auth.rtsp_access import RtspAccess
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
 from web.descriptors import raise_limit
 from web.gateway import GATEWAY, Gateway
 from web.heap import keep_trimmed
+from web.http_runner import http_runner
 from web.middleware.authentication import authentication
-from web.middleware.connection import KEEP_ALIVE_S
-from web.middleware.cors import Cors
+from web.middleware.checks import Checks
 from web.middleware.errors import errors_as_json
-from web.middleware.host_check import HostCheck
 from web.middleware.listener import Listener
-from web.middleware.malformed import MalformedRequests
-from web.middleware.proxy_headers import ProxyHeaders
 from web.middleware.request_limits import RequestLimits
 from web.middleware.security_headers import SecurityHeaders
+from web.mqtt.service import MQTT, Mqtt
 from web.observability.logs import set_up_logging
 from web.observability.metrics import METRICS, Metrics
 from web.observability.metrics.http import HttpMetrics
+from web.onvif.service import ONVIF, Onvif
 from web.reload import SettingsWatch
 from web.settings import Settings, load_settings
 from web.socket_activation import inherited_sockets
+from web.webhooks.service import WEBHOOKS, Webhooks
 
 log = logging.getLogger("liveedge")
 
 BODY_MAX_BYTES = 256 * 1024
 """The largest legitimate request body is an SDP offer of a few kilobytes."""
-
-SHUTDOWN_S = 1.0
-"""How long open requests may continue after the order to stop. Blocked playlists and MJPEG would not end."""
 
 COLLECT_AFTER_OBJECTS = 10_000
 """Objects more than at the last garbage collection that begin the next. With the default of 700, 20 cameras began one
@@ -60,27 +60,29 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     gateway = Gateway(settings, clock)
     authenticator, http_metrics = Authenticator(settings, clock, gateway.service.cameras), HttpMetrics()
     refused = http_metrics.requests_refused
-    proxies, limits = ProxyHeaders(settings), RequestLimits(settings, refused)
-    hosts, cors, headers = HostCheck(settings, refused), Cors(settings, refused), SecurityHeaders(settings)
+    checks, limits, headers = Checks(settings, refused), RequestLimits(settings, refused), SecurityHeaders(settings)
     app = web.Application(
         middlewares=[
             http_metrics.middleware,
             errors_as_json,
-            proxies.middleware,
-            hosts.middleware,
-            cors.middleware,
+            checks.middleware,
             authentication,
             limits.middleware,
         ],
         client_max_size=BODY_MAX_BYTES,
     )
-    app.on_response_prepare.extend([headers.on_prepare, cors.on_prepare, note_response_started])
+    app.on_response_prepare.extend([headers.on_prepare, checks.cors.on_prepare, note_response_started])
     app[AUTHENTICATOR], app[VIEWER_OWNERSHIP] = authenticator, ViewerOwnership()
     app[GATEWAY] = gateway
-    app[METRICS] = Metrics(gateway, authenticator, http_metrics)
+    app[SHARED_ANSWERS] = shared = SharedAnswers()
+    app[ONVIF] = onvif = Onvif(gateway)
+    app[WEBHOOKS] = webhooks = Webhooks(gateway)
+    app[MQTT] = mqtt = Mqtt(gateway)
+    app[METRICS] = Metrics(gateway, authenticator, http_metrics, webhooks, mqtt, onvif)
     gateway.browser.attach(app, authenticator.authenticate_socket)
     # The authenticator is first because it may refuse the settings.
-    gateway.on_reload += [authenticator.reload, *(each.reload for each in (proxies, limits, hosts, cors, headers))]
+    gateway.on_reload[:0] = [authenticator.reload, *(each.reload for each in (checks, limits, headers))]
+    gateway.on_reload.append(shared.reload)
     gateway.on_cameras_changed.append(authenticator.cameras_changed)
     add_routes(app)
     app.on_shutdown.append(_end_streams)
@@ -94,8 +96,14 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         app[METRICS].lag.start()
         app[AUTHENTICATOR].start()
         await gateway.start()
+        await app[WEBHOOKS].start()
+        await app[MQTT].start()
+        await app[ONVIF].start()
         yield
     finally:
+        await app[ONVIF].close()
+        await app[MQTT].close()
+        await app[WEBHOOKS].close()
         await gateway.close()
         await app[AUTHENTICATOR].close()
         await app[METRICS].lag.close()
@@ -117,18 +125,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
     watch = SettingsWatch(app[GATEWAY], load)
     loop.add_signal_handler(signal.SIGHUP, watch.request)
     trimming = asyncio.create_task(keep_trimmed(), name="heap")
-    http_log = logging.getLogger("liveedge.http")
-    malformed = MalformedRequests(app[METRICS].http.requests_refused)
-    http_log.addFilter(malformed)
-    runner = web.AppRunner(
-        app,
-        handle_signals=False,
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=SHUTDOWN_S,
-        keepalive_timeout=KEEP_ALIVE_S,
-        logger=http_log,
-    )
+    runner = http_runner(app, app[METRICS].http.requests_refused)
     listener: Listener | None = None
     try:
         await runner.setup()
@@ -137,6 +134,7 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         app[METRICS].http.listener = listener
         await _listen(listener, settings)
         app[GATEWAY].on_reload.append(listener.reload)
+        await _serve_rtsp(app, settings)
         _announce(app, listener)
         watch.start()
         # Objects that exist now live as long as the process. Freezing them keeps the garbage collector from visiting
@@ -153,7 +151,6 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         if listener is not None:
             listener.close()
         await runner.cleanup()
-        http_log.removeFilter(malformed)
 
 
 async def _listen(listener: Listener, settings: Settings) -> None:
@@ -166,7 +163,29 @@ async def _listen(listener: Listener, settings: Settings) -> None:
         ) from None
 
 
+async def _serve_rtsp(app: web.Application, settings: Settings) -> None:
+    if not settings.rtsp_server:
+        return
+    gateway = app[GATEWAY]
+    access = RtspAccess(app[AUTHENTICATOR], settings)
+    gateway.on_reload.append(access.reload)
+    try:
+        await gateway.rtsp.start(settings.host, settings.rtsp_port, access)
+    except SettingsError as error:
+        if "rtsp_port" in settings.model_fields_set:
+            raise
+        # Nobody asked for it: another RTSP server on this machine must not keep the gateway from its work.
+        log.warning("no RTSP server: %s", error)
+    else:
+        log.info("cameras can be read at rtsp://%s:%d/CAMERA", settings.host, gateway.rtsp.port)
+
+
 def _announce(app: web.Application, listener: Listener) -> None:
+    pure = pure_reason()
+    if pure is None:
+        log.info("its modules are compiled")
+    else:
+        log.info("runs as pure Python, which takes more CPU: %s", pure)
     host, port = listener.address
     shown = f"[{host}]" if ":" in host else host
     cameras_by_id = app[GATEWAY].service.cameras

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.camera_settings import CameraSettings, EngineName, RenditionName
+from gateway.camera_settings import CameraSettings, DetectorName, EngineName, RenditionName
 from gateway.errors import BadRequestError, ConflictError, NotFoundError, SettingsError, UnavailableError
 from gateway.settings import DEMO_CAMERA, DEMO_TABLES
 from web.private_files import write_private
@@ -115,6 +115,11 @@ class CameraStore:
 
     async def _change(self, camera_id: str, changes: dict[str, Any]) -> CameraSettings:
         engine = changes.get("engine", changes.get("capture_engine"))
+        detector = changes.get("detector")
+        if detector is not None and detector not in tuple(DetectorName):
+            raise BadRequestError(
+                "detector: must be motion or null; one of your own can be set in the settings file only"
+            )
         if engine is not None and engine not in tuple(EngineName):
             raise BadRequestError(
                 "engine: name auto, rtsp, pyav, opencv or fake; an engine of your own is set in liveedge.toml"

@@ -2,11 +2,13 @@
 
     liveedge [serve]         run the gateway
     liveedge probe URL       report what a camera sends, or why it sends nothing
+    liveedge discover        find cameras on the network
     liveedge check           compare the index of recordings with the disk; --repair repairs the differences
+    liveedge webhook test NAME   send a message to a webhook's endpoint
     liveedge confirm-clock   after the clock of the host was set: say that it is right
 
-Exit codes: 0 success; 1 the camera or the archive has a problem; 2 the command cannot start, and one message on
-standard error says what to do.
+Exit codes: 0 success; 1 the camera, the archive or the endpoint has a problem; 2 the command cannot start, and one
+message on standard error says what to do.
 """
 
 import argparse
@@ -58,12 +60,51 @@ def _parser() -> argparse.ArgumentParser:
     probe = commands.add_parser("probe", help="report what a camera sends, or why it sends nothing")
     probe.add_argument("url", metavar="URL", help="rtsp://user:password@host/path")
     probe.set_defaults(run=_probe)
+    _add_discover(commands)
     check = commands.add_parser("check", help="compare the index of recordings with the disk")
     check.add_argument("--repair", action="store_true", help="repair the differences")
     check.set_defaults(run=_check)
+    webhook = commands.add_parser("webhook", help="the webhooks of the settings")
+    actions = webhook.add_subparsers(metavar="ACTION", required=True)
+    test = actions.add_parser("test", help="send a message to an endpoint and report how it answers")
+    test.add_argument("name", metavar="NAME", help="as in [webhooks.NAME]")
+    test.set_defaults(run=_webhook_test)
     confirm = commands.add_parser("confirm-clock", help="say that the clock of the host is right after it was set")
     confirm.set_defaults(run=_confirm_clock)
     return parser
+
+
+def _add_discover(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    discover = commands.add_parser(
+        "discover",
+        help="find cameras on the network",
+        description="Find cameras by WS-Discovery, or at addresses. With --user, ask each of them once for its streams;"
+        " the password is read from CAMERA_PASSWORD, the terminal or standard input.",
+    )
+    discover.add_argument(
+        "addresses", metavar="ADDRESS", nargs="*", help="192.168.1.20, 192.168.1.20:8080 or a network"
+    )
+    discover.add_argument("--seconds", type=_seconds, help="how long to wait for answers to multicast (3; 0: none)")
+    discover.add_argument("--user", help="user of the cameras")
+    discover.add_argument("--json", action="store_true", help="print one JSON document")
+    discover.set_defaults(run=_discover)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 30:
+        raise argparse.ArgumentTypeError("between 0 and 30")
+    return value
+
+
+def _discover(settings: Settings, options: argparse.Namespace) -> int:
+    from web.onvif.command import as_json, as_table, discover, read_password
+
+    credentials = read_password(options.user)
+    devices, reports, is_complete = asyncio.run(discover(settings, options.addresses, options.seconds, credentials))
+    for line in (as_json if options.json else as_table)(devices, reports, is_complete=is_complete):
+        print(line)
+    return 0 if devices else 1
 
 
 def _serve(settings: Settings, _options: argparse.Namespace) -> int:
@@ -117,6 +158,14 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
         print(finding)
     print("no differences" if not findings else f"{len(findings)} difference(s)")
     return 0 if not findings or options.repair else 1
+
+
+def _webhook_test(settings: Settings, options: argparse.Namespace) -> int:
+    from web.webhooks.command import send_test
+
+    is_delivered, sentence = asyncio.run(send_test(settings, options.name))
+    print(sentence)
+    return 0 if is_delivered else 1
 
 
 def _confirm_clock(settings: Settings, _options: argparse.Namespace) -> int:

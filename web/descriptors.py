@@ -5,7 +5,8 @@ Rules:
 1. At the start the soft limit is raised to the hard limit, at most to :data:`DESCRIPTORS_MAX`. Shells and containers
    often leave it at 1,024.
 2. Cameras, recordings and the index have a reserve that no client can take. Clients get half of the rest as
-   connections: the other half is for the files that they download, and for WebRTC over TCP.
+   connections: the other half is for the files that they download, for WebRTC over TCP, and an eighth of the rest for
+   RTSP.
 """
 
 import logging
@@ -41,7 +42,16 @@ def raise_limit() -> int:
 
 def connections_limit(cameras: int) -> int:
     """How many TCP connections clients may have open in all, with this many cameras (rule 2)."""
+    return max(CONNECTIONS_MIN, _for_clients(cameras) // 2)
+
+
+def rtsp_connections_limit(cameras: int) -> int:
+    """How many RTSP connections there may be beside these."""
+    return max(CONNECTIONS_MIN, _for_clients(cameras) // 8)
+
+
+def _for_clients(cameras: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         soft = DESCRIPTORS_MAX
-    return max(CONNECTIONS_MIN, (soft - RESERVE - RESERVE_PER_CAMERA * cameras) // 2)
+    return soft - RESERVE - RESERVE_PER_CAMERA * cameras

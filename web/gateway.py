@@ -12,7 +12,7 @@ import asyncio
 import ipaddress
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -26,27 +26,40 @@ from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.config.field import Applies, names_changed, with_values
+from gateway.detect import detector_factory
 from gateway.errors import ConflictError, LiveedgeError, redact
+from gateway.forward.service import ForwardService
+from gateway.rtsp_server.server import RtspServer
 from gateway.service import CaptureService
 from gateway.status import LiveEdge
+from gateway.talk.service import TalkService
+from gateway.uninterrupted import uninterrupted
 from gateway.webrtc.ice.servers import IceServers
 from gateway.webrtc.server import WebRtcServer
+from gateway.whip.server import WhipServer
 from hls.archive.service import Archive
+from hls.events.detection import Detections
+from hls.events.recording import EventRecording
 from hls.events.service import EventService
 from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.service import LiveService
+from hls.playback.activity import ActivityReader
 from hls.playback.reader import ArchiveReader
 from signaling.asyncapi import asyncapi_document
 from signaling.browser import BrowserSignaling
 from signaling.factory import create_messaging
 from signaling.messaging import FailedMessaging
+from signaling.ptz import Ptz
 from signaling.request_keeper import RequestStore
 from web.address_policy import refuse_metadata
 from web.camera_store import CameraStore
+from web.descriptors import rtsp_connections_limit
 from web.discontinuity_file import DiscontinuityFile
 from web.kept_windows import KeptWindowFiles
 from web.private_files import write_private
+from web.recordings import ArchiveRecordings
 from web.settings import Settings
+from web.whip_http import whip_request
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +96,11 @@ class Gateway:
         )
         self.events = EventService(self.archive.index, settings, clock, self.archive.age_now_90k)
         self.archive.index_sync.on_repaired.append(self.events.index_repaired)
+        self.event_recording = EventRecording(self.events, self.archive, self.service, clock)
+        self.detections = Detections(self.events, self.service, clock)
         self.archive_reader = ArchiveReader(self.archive, self.service, clock)
+        self.activity = ActivityReader(self.archive)
+        self.recordings = ArchiveRecordings(self.archive_reader, self.service)
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
             hosts=settings.webrtc_hosts,
@@ -91,6 +108,12 @@ class Gateway:
             listen=_media_addresses(settings),
             clock=clock,
         )
+        self.whip = WhipServer(self.webrtc, clock)
+        self.talk = TalkService(self.webrtc, clock)
+        self.forward = ForwardService(clock, self._referred_check, whip_request)
+        self.rtsp = RtspServer(self.service, clock, lambda: rtsp_connections_limit(len(self.service.cameras)))
+        self.ptz = Ptz()
+        """Has its control as soon as :mod:`web.onvif` is set up."""
         self.messaging = create_messaging(
             settings,
             self.service,
@@ -99,9 +122,17 @@ class Gateway:
             clock=clock,
             requests=_request_store(settings.data_dir),
             events=self.events,
+            recordings=self.recordings,
+            ptz=self.ptz,
         )
         self.browser = BrowserSignaling(
-            settings, self.service, self.webrtc, live_edge=self.live_edge, events=self.events
+            settings,
+            self.service,
+            self.webrtc,
+            live_edge=self.live_edge,
+            events=self.events,
+            recordings=self.recordings,
+            ptz=self.ptz,
         )
         self.mjpeg_frames_skipped: Counter[str] = Counter()
         """Frames that MJPEG clients did not get because they were slower, by camera."""
@@ -113,7 +144,9 @@ class Gateway:
         """Called with the settings that apply now, after each reload. One that needs a restart has its old value. A
         ``SettingsError`` from the first prevents the reload."""
         self.on_cameras_changed: list[Callable[[], Awaitable[None]]] = []
-        """Called after cameras were added or removed, before the next change."""
+        """Called after cameras were added, changed or removed, before the next change."""
+        self.problem_sources: list[Callable[[], Iterable[Any]]] = []
+        """Findings for :mod:`web.observability.health` of parts that the gateway does not own."""
         self._change_lock = asyncio.Lock()
         self._running_changes: set[asyncio.Future[Any]] = set()
 
@@ -125,7 +158,11 @@ class Gateway:
         await self.webrtc.start()
         for camera in self.service.cameras.values():
             self.live.add_camera(camera)
+        await self.event_recording.start()
+        await self.detections.start()
         self.service.start()
+        for camera in self.service.cameras.values():
+            await self.forward.set_camera(camera)
         try:
             await self.messaging.start()
         except Exception as error:
@@ -139,7 +176,13 @@ class Gateway:
         """Close connections, stop cameras, finish files."""
         if self._running_changes:
             await asyncio.wait(self._running_changes, timeout=CLOSE_STEP_S)
-        await self._close_all(self.browser.close(), self.messaging.close(), self.webrtc.close())
+        await self._close_all(
+            *(self.browser.close(), self.messaging.close(), self.whip.close(), self.talk.close(), self.rtsp.close())
+        )
+        await self._close_all(self.forward.close())
+        await self._close_all(self.webrtc.close())
+        await self._close_all(self.detections.close())
+        self.event_recording.close()
         await self._close_all(self.service.close(), self.events.close())
         # The recordings get the last parts from the live streams.
         await self._close_all(self.archive.close(), self.live.close())
@@ -182,7 +225,7 @@ class Gateway:
                 raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
             settings = await self.camera_store.add(camera_id, table)
             log.info("camera %s: added by API", camera_id, extra={"camera": camera_id})
-            camera = self._open(camera_id, settings)
+            camera = await self._open(camera_id, settings)
             await self._tell_cameras_changed()
             return camera
 
@@ -201,6 +244,7 @@ class Gateway:
                 "camera %s: changed by API: %s", camera_id, ", ".join(patch) or "nothing", extra={"camera": camera_id}
             )
             await self._change(camera, settings)
+            await self._tell_cameras_changed()
             return camera
 
         return await self._uninterrupted(change)
@@ -227,8 +271,10 @@ class Gateway:
             restart_needed = names_changed(self.settings, settings, Applies.RESTART)
             settings = with_values(self.settings, settings, Applies.RESTART)
             wanted = self.camera_store.cameras(settings)
-            for camera in wanted.values():
-                engine_factory(camera.capture_engine)  # raises before anything has changed
+            for camera in wanted.values():  # raises before anything has changed
+                engine_factory(camera.capture_engine)
+                if camera.detector is not None:
+                    detector_factory(camera.detector)
             present = self.service.cameras
             removed = [camera_id for camera_id in present if camera_id not in wanted]
             changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
@@ -247,7 +293,7 @@ class Gateway:
             for camera_id in changed:
                 await self._change(present[camera_id], wanted[camera_id])
             for camera_id in added:
-                self._open(camera_id, wanted[camera_id])
+                await self._open(camera_id, wanted[camera_id])
             await self._tell_cameras_changed()
         parts = {"added": added, "changed": changed, "removed": removed, "applied": applied}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
@@ -268,30 +314,40 @@ class Gateway:
             async with self._change_lock:
                 return await change()
 
-        task = asyncio.create_task(locked(), name="camera-change")
-        self._running_changes.add(task)
-        task.add_done_callback(self._running_changes.discard)
-        return await asyncio.shield(task)
+        return await uninterrupted(locked(), self._running_changes)
 
-    def _open(self, camera_id: str, settings: CameraSettings) -> Camera:
+    async def _open(self, camera_id: str, settings: CameraSettings) -> Camera:
         camera = self.service.add_camera(camera_id, settings)
         self.live.add_camera(camera)
         self.archive.add_camera(camera)
+        await self.event_recording.set_camera(camera)
+        await self.forward.set_camera(camera)
+        await self.detections.set_camera(camera)
         return camera
 
     async def _change(self, camera: Camera, settings: CameraSettings) -> None:
         before = camera.settings
         self.service.change_camera(camera.id, settings)
         self.live.add_camera(camera)
+        self.talk.change_camera(camera)
         await self.archive.change_camera(before, camera)
+        await self.event_recording.set_camera(camera)
+        await self.forward.set_camera(camera)
+        await self.detections.set_camera(camera)
 
     async def _tell_cameras_changed(self) -> None:
         for listener in self.on_cameras_changed:
             await listener()
 
     async def _close(self, camera_id: str) -> None:
+        await self.forward.remove_camera(camera_id)
+        await self.detections.remove_camera(camera_id)
         await self.service.remove_camera(camera_id)
+        self.event_recording.remove_camera(camera_id)
         await self.webrtc.close_camera(camera_id, "the camera was removed")
+        await self.whip.close_camera(camera_id, "the camera was removed")
+        await self.talk.close_camera(camera_id, "the camera was removed")
+        self.rtsp.close_camera(camera_id, "the camera was removed")
         await self.archive.remove_camera(camera_id)
         await self.live.remove_camera(camera_id)
         try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from gateway.camera_settings import RenditionName
 from hls.archive.clock_file import boot_id
 from hls.archive.data_dir import make_private_dir
+from hls.archive.durable import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class KeptWindowFiles:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(f"{boot_id()}\n".encode())
                 file.writelines(data)
-            os.replace(made, self.folder / f"{camera_id}.{name.value}{SUFFIX}")
+            replace_file(Path(made), self.folder / f"{camera_id}.{name.value}{SUFFIX}", 0o600)
         except BaseException:
             os.unlink(made)
             raise

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from hls.archive.data_dir import make_private_dir
+from hls.archive.durable import replace_file, sync_file, sync_folder
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -16,14 +17,10 @@ def write_private(path: Path, data: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
+            sync_file(file.fileno())
+        replace_file(Path(name), path, 0o600)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -17,6 +17,8 @@ from gateway.settings import GatewaySettings
 from hls.settings import ArchiveSettings, RecordedCameraSettings
 from signaling.settings import MessagingSettings
 from web.auth.settings import AuthSettings
+from web.mqtt.settings import MqttSettings
+from web.webhooks.settings import WebhookSettings
 
 
 def _networks(value: object) -> object:
@@ -103,7 +105,16 @@ class LogSettings(SettingsGroup):
     )
 
 
-class Settings(GatewaySettings, ArchiveSettings, MessagingSettings, ServerSettings, AuthSettings, LogSettings):
+class Settings(
+    GatewaySettings,
+    ArchiveSettings,
+    MessagingSettings,
+    WebhookSettings,
+    MqttSettings,
+    ServerSettings,
+    AuthSettings,
+    LogSettings,
+):
     """All settings of the program. Build it with :func:`load_settings`."""
 
     is_complete: ClassVar[bool] = True
@@ -123,6 +134,13 @@ class Settings(GatewaySettings, ArchiveSettings, MessagingSettings, ServerSettin
                 "port",
                 "webrtc_udp_port",
             )
+        for name, port in (("PORT", self.port), ("WEBRTC_UDP_PORT", self.webrtc_udp_port)):
+            if self.rtsp_server and self.rtsp_port and port == self.rtsp_port:
+                raise contradiction(
+                    f"{name} and RTSP_PORT are both {port}: change one of them, or set RTSP_SERVER=false",
+                    name.lower(),
+                    "rtsp_port",
+                )
         return self
 
 
@@ -135,6 +153,7 @@ PREFIXES = (
     "event_",
     "events_",
     "liveedge_",
+    "mqtt_",
     "rtsp_",
     "socketio_",
     "webrtc_",

@@ -178,7 +178,7 @@ def fragment() -> tuple[list[bytes], Run]:
 
 def picture() -> tuple[list[bytes], Run]:
     """Access units as RTP payloads, and back."""
-    from gateway.webrtc.rtp.h264 import access_unit, payloads
+    from gateway.rtsp.packetize.h264 import access_unit, payloads
     from tests.support.sources.encoded import encode
 
     def run(data: bytes) -> None:

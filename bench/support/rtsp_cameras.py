@@ -25,7 +25,7 @@ from gateway.capture.engines.h264_encoder import H264Encoder
 from gateway.capture.engines.test_pattern import ClockPattern
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK
 from gateway.rtsp.messages import Headers, Message, Request, Response, StreamParser
-from gateway.webrtc.rtp import h264
+from gateway.rtsp.packetize import h264
 from gateway.webrtc.rtp.rtcp import ntp
 from tests.support.sources.encoded_loop import encode_loop
 

@@ -1,5 +1,9 @@
-"""HLS players of the web play live in low-latency mode, with and without sound, and go on after losses."""
+"""HLS players of the web play live in low-latency mode, with and without sound, and go on after losses.
 
+They also play a camera that they start, and one with long GOPs.
+"""
+
+from collections.abc import Iterable
 from functools import partial
 
 from gateway.camera import Camera
@@ -12,9 +16,11 @@ PLAYERS = ("hls.js", "shaka", "video.js")
 
 CAMERAS = {"silent": "packets://gop=15", "loud": "packets://gop=15,audio=aac"}
 
+LATER = {"first": "packets://gop=15,audio=aac", "long": "packets://gop=90,audio=aac"}
+"""One whose first players they are, with a playlist of one segment, and one with a GOP of six seconds."""
+
 SEGMENTS = 4
-"""What shaka needs to begin: in a shorter playlist it takes the address of the segment that is not complete, and that
-has none."""
+"""So many are in the playlist when the players come to the others."""
 
 REFUSED_S = 1.0
 """Without a server. hls.js ends after three seconds of it, with its default policies; shaka and video.js do not end."""
@@ -25,9 +31,11 @@ FRAMES = 30
 
 async def test_players_play_with_and_without_sound_and_go_on_after_losses() -> None:
     cameras = {name: source_camera(url, record="always") for name, url in CAMERAS.items()}
+    cameras["first"] = source_camera(LATER["first"], start="on-demand")
+    cameras["long"] = source_camera(LATER["long"])
     async with hls_server(cameras) as server, chromium() as browser:
-        for name in cameras:
-            await server.live.stream(name).multivariant_playlist()
+        for name in CAMERAS:
+            await server.live.multivariant_playlist(name)
         page = await browser.new_page()
         await page.goto(f"{server.url}/players")
 
@@ -35,29 +43,43 @@ async def test_players_play_with_and_without_sound_and_go_on_after_losses() -> N
             answer = await page.request.get(f"{server.url}/hls/{camera}/live.m3u8")
             return (await answer.text()).count("#EXTINF") >= SEGMENTS
 
-        for name in cameras:
+        for name in CAMERAS:
             await eventually(partial(is_long, name), "the playlist has segments enough")
-        players = [f"{player} {camera}" for player in PLAYERS for camera in CAMERAS]
-        for each in players:
-            await page.evaluate("([player, camera]) => void play(player, camera)", each.split())
+        players: list[str] = []
 
-        async def all_show(more: dict[str, int]) -> bool:
-            frames = {each: await page.evaluate("frames_of", each) for each in players}
-            return all(frames[each] >= more[each] for each in players)
+        async def begin(names: Iterable[str]) -> None:
+            for each in [f"{player} {camera}" for player in PLAYERS for camera in names]:
+                players.append(each)
+                await page.evaluate("([player, camera]) => void play(player, camera)", each.split())
 
-        await eventually(lambda: all_show(dict.fromkeys(players, FRAMES)), "all players play")
+        await begin(CAMERAS)
+
+        async def frames() -> dict[str, int]:
+            return {each: await page.evaluate("frames_of", each) for each in players}
+
+        async def all_show(wanted: dict[str, int], what: str) -> None:
+            async def are_shown() -> bool:
+                shown = await frames()
+                return all(shown[each] >= wanted[each] for each in players)
+
+            try:
+                await eventually(are_shown, what)
+            except AssertionError as error:
+                missing = {each: wanted[each] - count for each, count in (await frames()).items()}
+                late = {each: await page.evaluate("state_of", each) for each, count in missing.items() if count > 0}
+                raise AssertionError(f"{error}; {missing=}, {late=}, {await page.evaluate('fatal')}") from None
+
+        await all_show(dict.fromkeys(players, FRAMES), "all players play")
         SourceEngine.hung_up |= set(CAMERAS.values())
         try:
-            for name in cameras:
+            for name in CAMERAS:
                 camera = server.service.camera(name)
                 await eventually(partial(_is_lost, camera), "the camera is lost")
         finally:
             SourceEngine.hung_up -= set(CAMERAS.values())
 
-        async def all_play_on(frames: int) -> None:
-            shown = {each: await page.evaluate("frames_of", each) for each in players}
-            more = {each: shown[each] + frames for each in players}
-            await eventually(lambda: all_show(more), "all players play on")
+        async def all_play_on(count: int) -> None:
+            await all_show({each: shown + count for each, shown in (await frames()).items()}, "all players play on")
             # shaka reports a refused connection (1002, HTTP_ERROR) as critical, and tries again.
             assert {why for why in (await page.evaluate("fatal")).values() if why != "1002"} == set()
 
@@ -65,6 +87,10 @@ async def test_players_play_with_and_without_sound_and_go_on_after_losses() -> N
         await server.stop()
         await server.refuse(REFUSED_S)
         await server.start()
+        await all_play_on(2 * FRAMES)
+        await page.reload()
+        players.clear()
+        await begin(LATER)
         await all_play_on(2 * FRAMES)
 
 

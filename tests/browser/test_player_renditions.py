@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from playwright.async_api import Page
 
 from tests.support.gateway_process import GatewayProcess
+from tests.support.netem import TcpNetwork
 from tests.support.player import TIMEOUT_MS, embed, plays
 from tests.support.rtsp import RtspServer
 
@@ -54,6 +56,44 @@ async def test_the_size_of_the_player_and_its_button_choose_the_stream(
     await page.evaluate("document.querySelector('live-edge-player').rendition = 'main'")
     await shows(page, "main", 640)
     await plays(page, "hls")
+
+
+async def test_a_wall_of_sub_streams_is_live(
+    rtsp_server: RtspServer, gateways: Callable[..., GatewayProcess], tmp_path: Path, page: Page
+) -> None:
+    urls = f'url = "{rtsp_server.url("/large")}"\nsub_url = "{rtsp_server.url("/gop1")}"'
+    table = f'[cameras.door]\n{urls}\nrecord = "never"\nstart = "on-demand"\ncapture_linger = 0\n'
+    (tmp_path / "liveedge.toml").write_text(table)
+    gateway = gateways()
+    await page.set_viewport_size({"width": 360, "height": 700})
+    await page.goto(gateway.url)
+    await plays(page, "webrtc")
+    await page.wait_for_function(
+        "() => document.querySelector('.summary').textContent === '1 of 1 live'", timeout=TIMEOUT_MS
+    )
+    status = await (await page.request.get(f"{gateway.url}/api/cameras/door")).json()
+    assert (status["state"], status["sub"]["state"]) == ("stopped", "live")
+
+
+async def test_a_player_that_began_while_the_main_stream_was_away_gets_it_over_hls(
+    rtsp_server: RtspServer, gateways: Callable[..., GatewayProcess], tmp_path: Path, page: Page
+) -> None:
+    main = urlsplit(rtsp_server.url("/large"))
+    assert main.port is not None
+    cable = TcpNetwork(main.port)
+    await cable.start()
+    cable.cut()
+    try:
+        urls = f'url = "rtsp://127.0.0.1:{cable.port}/large"\nsub_url = "{rtsp_server.url("/gop1")}"'
+        timing = "capture_timeout = 1000\nconnection_retry_delay = 0.2\nconnection_retry_attempts = 1000"
+        (tmp_path / "liveedge.toml").write_text(f'[cameras.door]\n{urls}\n{timing}\nrecord = "never"\n')
+        await embed(page, gateways().url, 'transports="hls" style="display: block; width: 640px; height: 480px"')
+        await shows(page, "sub", 320)
+        cable.restore()
+        await shows(page, "main", 640)
+        await plays(page, "hls")
+    finally:
+        await cable.close()
 
 
 async def test_a_camera_without_a_sub_stream_has_nothing_to_choose(door: GatewayProcess, page: Page) -> None:

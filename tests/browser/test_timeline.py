@@ -3,13 +3,18 @@
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.async_api import Browser, Page
 
+from gateway.clock import CLOCK_RATE
+from tests.support.busy import with_sizes
 from tests.support.ffprobe import ffprobe
 from tests.support.gateway_process import GatewayProcess
-from tests.support.player import TIMEOUT_MS, plays
+from tests.support.player import TIMEOUT_MS, cameras, plays
+from tests.support.recording import index_of, record
+from tests.support.sources.encoded import EncoderSettings, encode
 from tests.support.two_hours import HOUR_S
 
 
@@ -89,7 +94,7 @@ async def test_recordings_are_listed_protected_and_downloaded(
     await events_appear_and_jump(gateway, start_s, page)
 
 
-EVENTS_Y = 80
+EVENTS_Y = 98
 """The middle of the row of events, px from the top of the timeline."""
 
 LAST_EVENT_X = f"""
@@ -140,6 +145,53 @@ async def events_appear_and_jump(gateway: GatewayProcess, start_s: int, page: Pa
     assert await page.locator(".preview b").inner_text() == "person"
     await page.get_by_role("slider").click(position={"x": x, "y": EVENTS_Y})
     await plays_from(walk_s)
+
+
+BARS_X = """
+(canvas) => {
+  const hex = getComputedStyle(canvas).getPropertyValue("--activity").match(/[0-9a-f]{2}/g);
+  const color = hex.map((channel) => parseInt(channel, 16));
+  const { data } = canvas.getContext("2d").getImageData(0, 87, canvas.width, 1);
+  const isPainted = (x) => color.every((value, channel) => data[4 * x + channel] === value);
+  return [...Array(canvas.width).keys()].filter((x) => isPainted(x) && !(x && isPainted(x - 1)));
+}
+"""
+"""Where each group of bars begins, in the lowest line of the row of activity."""
+
+
+async def test_activity_is_painted_and_jumped_to(
+    gateways: Callable[..., GatewayProcess], tmp_path: Path, page: Page
+) -> None:
+    cameras(tmp_path, "door", extra='record = "never"\n')
+    start_s = int(time.time()) // 60 * 60 - 600
+    still = encode(EncoderSettings(seconds=120, gop=20), start_s * CLOCK_RATE)
+    moving = with_sizes(still, lambda second: 40 <= second < 43 or 90 <= second < 93)
+    index_of(tmp_path / "data", record(tmp_path / "data", moving)).close()
+    gateway = gateways()
+    await page.goto(f"{gateway.url}/#/camera/door")
+    await page.locator(".legendActivity").wait_for(timeout=TIMEOUT_MS)
+    first, second = await page.locator(".slider canvas").evaluate(BARS_X)
+    assert first < second
+
+    async def plays_from(time_s: int) -> None:
+        await page.wait_for_function(
+            """(time) => {
+              const { state, captureTime } = document.querySelector("live-edge-player");
+              return state.mode === "recording" && Math.abs(captureTime / 1000 - time) < 5;
+            }""",
+            arg=time_s,
+            timeout=TIMEOUT_MS,
+        )
+
+    # From the live edge there is nothing next; the keyboard and the button go from one period to the other.
+    await page.get_by_role("button", name="Next activity").click()
+    await page.get_by_text("Nothing more has happened").wait_for(timeout=TIMEOUT_MS)
+    await page.keyboard.press("Shift+N")
+    await plays_from(start_s + 90)
+    await page.get_by_role("button", name="Previous activity").click()
+    await plays_from(start_s + 40)
+    await page.keyboard.press("n")
+    await plays_from(start_s + 90)
 
 
 async def test_recordings_of_last_night_are_listed_after_midnight(

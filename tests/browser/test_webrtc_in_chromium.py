@@ -15,7 +15,7 @@ from gateway.webrtc.rtp.rtcp import NTP_EPOCH_S
 from gateway.webrtc.server import WebRtcServer
 from tests.support.browser import assert_moving_picture, look
 from tests.support.eventually import eventually
-from tests.support.sources.encoded_loop import AudioLoop, EncodedLoopEngine, encode_loop
+from tests.support.sources.encoded_loop import AudioLoop, EncodedLoopEngine, av1_loop, encode_loop
 from tests.support.webrtc import Cameras, stat, stats_of, watch
 
 TCP_ONLY = "return sdp.split('\\r\\n').filter((line) => !/^a=candidate.* udp /.test(line)).join('\\r\\n')"
@@ -54,6 +54,15 @@ async def test_high_profile_and_large_keyframes_play(server: WebRtcServer, camer
     seen = await look(page)
     assert_moving_picture(seen)
     assert (seen[-1]["width"], seen[-1]["height"]) == (1280, 720)
+
+
+async def test_av1_is_forwarded_and_plays(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
+    await watch(page, server, camera_with(av1_loop(), transcode="never"))
+    assert_moving_picture(await look(page))
+    stats = await stats_of(page)
+    assert (stats["inbound-rtp"]["frameWidth"], stats["inbound-rtp"]["packetsLost"]) == (640, 0)
+    (viewer,) = server.viewers.values()
+    assert (viewer.stats().codec, viewer.stats().transcoded) == ("av1", False)
 
 
 async def test_video_plays_over_tcp_alone(server: WebRtcServer, camera_with: Cameras, page: Page) -> None:
@@ -147,7 +156,7 @@ async def test_pli_after_a_lost_keyframe_is_answered_from_the_gop(
         return send(path, data, segment_bytes)
 
     # Before the viewer joins: its sender takes the size when it is created.
-    monkeypatch.setattr("gateway.webrtc.rtp.video_sender.RETRANSMIT_BUCKET_BYTES", 0)
+    monkeypatch.setattr("gateway.webrtc.rtp.retransmitter.RETRANSMIT_BUCKET_BYTES", 0)
     await watch(page, server, camera_with(encode_loop(gop=600)))
     (viewer,) = server.viewers.values()
     monkeypatch.setattr(UdpTransport, "send", lossy)

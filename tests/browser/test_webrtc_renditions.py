@@ -8,7 +8,7 @@ from playwright.async_api import Page
 from gateway.camera_settings import RenditionName
 from gateway.service import CaptureService
 from gateway.settings import load_settings
-from gateway.webrtc.rendition_switch import RenditionRequest
+from gateway.webrtc.rendition_request import RenditionRequest
 from gateway.webrtc.server import WebRtcServer
 from tests.support.eventually import eventually
 from tests.support.rtsp import RtspServer

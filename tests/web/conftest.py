@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from tests.support.auth_gateway import Client, auth_gateway
 from tests.support.configured import load
+from tests.support.serving import GatewayServer
 from web.app import create_app
 from web.settings import Settings
 
@@ -41,7 +42,7 @@ async def open_gateway(place: Path) -> AsyncIterator[Callable[[], Any]]:
     clients: list[Client] = []
 
     async def open_it() -> Client:
-        client = TestClient(TestServer(create_app(load())))
+        client = TestClient(GatewayServer(create_app(load())))
         await client.start_server()
         clients.append(client)
         return client

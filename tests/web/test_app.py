@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.eventually import eventually
+from tests.support.serving import GatewayServer
 from tests.support.sources.scripted import ScriptedEngine
 from web.app import create_app
 from web.settings import load_settings
@@ -36,7 +37,7 @@ async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     settings = load_settings(
         cameras={"door": door}, data_dir=tmp_path / "data", webrtc_udp_port=0, archive_min_free_bytes=0
     )
-    async with TestClient(TestServer(create_app(settings))) as client:
+    async with TestClient(GatewayServer(create_app(settings))) as client:
         yield client
 
 
@@ -45,7 +46,7 @@ async def test_a_stopped_gateway_leaves_no_thread_and_no_task(tmp_path: Path, mo
     before_threads = set(threading.enumerate())
     before_tasks = asyncio.all_tasks()
     settings = load_settings(data_dir=tmp_path / "data", webrtc_udp_port=0, archive_min_free_bytes=0)
-    async with TestClient(TestServer(create_app(settings))) as client:
+    async with TestClient(GatewayServer(create_app(settings))) as client:
 
         async def live_segment() -> str | None:
             camera = await (await client.get("/api/cameras/demo")).json()

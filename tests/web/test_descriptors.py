@@ -28,3 +28,4 @@ def test_cameras_and_recordings_have_a_reserve(limits: tuple[int, int]) -> None:
     assert descriptors.connections_limit(cameras=0) == 480
     assert descriptors.connections_limit(cameras=20) == 400
     assert descriptors.connections_limit(cameras=500) == descriptors.CONNECTIONS_MIN
+    assert descriptors.rtsp_connections_limit(cameras=20) == 100

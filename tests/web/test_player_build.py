@@ -24,18 +24,18 @@ def checkout(tmp_path: Path) -> Path:
     """The parts of a checkout that the build needs, with the npm packages of this one."""
     root = tmp_path / "checkout"
     ignored = shutil.ignore_patterns("node_modules", "player*.js", "player*.gz", "player.stamp", "__pycache__")
-    for name in ("gateway", "signaling", "hls", "web"):
+    for name in ("gateway", "signaling", "hls", "web", "compiled"):
         shutil.copytree(ROOT / name, root / name, ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, root / name)
     (root / "web" / "player" / "node_modules").symlink_to(ROOT / "web" / "player" / "node_modules")
     return root
 
 
 def build(root: Path, *targets: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run hatchling in this environment, which has what the build hook requires."""
+    """Run hatchling in this environment, which has what the build hook requires. No module is compiled."""
     command = [sys.executable, "-m", "hatchling", "build", *targets]
-    env = {**os.environ, **environment}
+    env = {**os.environ, "LIVEEDGE_COMPILE": "no", **environment}
     return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
 
 

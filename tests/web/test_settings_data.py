@@ -114,7 +114,7 @@ def test_a_setting_whose_applies_is_not_one_of_the_enumeration_is_refused(applie
 
 def test_every_number_but_a_port_has_a_unit() -> None:
     numbers = [each for each in settings_of(Settings) if {int, float} & {each.field.annotation, *_inner(each)}]
-    assert {each.name for each in numbers if not each.unit} == {"port", "webrtc_udp_port"}
+    assert {each.name for each in numbers if not each.unit} == {"port", "rtsp_port", "webrtc_udp_port"}
 
 
 def _inner(each: Setting) -> tuple[Any, ...]:

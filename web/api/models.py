@@ -9,21 +9,33 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from gateway.access import Scope
-from gateway.camera_settings import CAMERA_ID, EngineName, RecordMode, RecordSubMode, RenditionName, StartMode
-from gateway.clock import CLOCK_RATE, to_rfc3339
+from gateway.camera_settings import (
+    CAMERA_ID,
+    DetectorName,
+    EngineName,
+    RecordMode,
+    RecordSubMode,
+    RenditionName,
+    StartMode,
+)
 from gateway.config.field import describe_field
-from gateway.event import ChangeKind, EventFields, EventModel, EventPatchFields
+from gateway.event import ChangeKind
 from gateway.event import Event as StoredEvent
+from gateway.event_models import EventFields, EventModel, EventPatchFields
+from gateway.forward.forward import ForwardState
+from gateway.forward.target import TARGETS_MAX
 from gateway.status import CaptureStatus
-from gateway.webrtc.rendition_switch import TILE_MAX
+from gateway.webrtc.rendition_request import TILE_MAX
 from gateway.webrtc.stats import WebRtcStats
 from hls.archive.segment import EndReason, SegmentState
 from hls.archive.segment import Segment as ArchiveSegment
 from hls.archive.status import ArchiveStatus
 from hls.settings import RecordedCameraSettings
-from signaling.events import check_metadata
+from signaling.answers import SegmentModel
+from signaling.requests import check_metadata
 from signaling.status import BrowsersStatus, MessagingStatus
 from web.observability.health import Problem
+from web.recordings import segment_model
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, UTC."""
@@ -50,19 +62,45 @@ class ServerTime(BaseModel):
     time: Time
 
 
+class ForwardStatus(BaseModel):
+    """One server that a camera is pushed to."""
+
+    server: str = Field(description="scheme, host and port; the rest of the URL is a secret")
+    state: ForwardState
+    error: str | None = Field(description="why it is not live, as a sentence")
+    packets_sent: int
+    packets_dropped: int = Field(description="packets that the server did not get because it was slower")
+    reconnects: int
+
+
 class Camera(CaptureStatus):
     """A camera with its state, viewers and live edge. Rates are measured; ``null`` is not known (yet)."""
 
     record: RecordMode
     record_sub: RecordSubMode
     start: StartMode
+    has_onvif: bool = Field(description="whether `onvif_url` is set")
     webrtc: WebRtcStats
+    forward: list[ForwardStatus] = Field(description="servers that it is pushed to, as set by `forward`")
+    can_talk: bool = Field(
+        description="false where nobody can talk to it; true also where that is not known yet: see `GET /talk/{camera}`"
+    )
+    talker: str | None = Field(description="who talks to it now: the name of their token")
 
 
 class CameraList(BaseModel):
     """All cameras that the request's credentials allow to view."""
 
     cameras: list[Camera]
+
+
+class Talk(BaseModel):
+    """How a camera is talked to, and who does. The camera has a back channel."""
+
+    codec: str = Field(description="what its loudspeaker gets: PCMU, PCMA, AAC, G726, G722, L16 or Opus")
+    talker: str | None = Field(description="who talks now: the name of their token; null: the floor is free")
+    since: Time | None = Field(description="since when")
+    max_seconds: float = Field(description="how long one person may talk without a pause")
 
 
 HTTP_CLIENT = "http"
@@ -89,11 +127,24 @@ def _optional(name: str, doc: str, **fields: Any) -> type[BaseModel]:
 
 
 _ENGINE = (EngineName | None, None)
+_DETECTOR = (DetectorName | None, Field(default=None, description="what looks at the keyframes and makes events"))
+
+_FORWARD = (
+    list[str] | None,
+    Field(
+        default=None,
+        max_length=TARGETS_MAX,
+        description=describe_field(RecordedCameraSettings.model_fields["forward"]),
+        json_schema_extra={"writeOnly": True},
+    ),
+)
 
 CameraPatch = _optional(
     "CameraPatch",
     "Settings of a camera to change (RFC 7396). ``null`` resets a setting to its default.",
     engine=_ENGINE,
+    forward=_FORWARD,
+    detector=_DETECTOR,
 )
 
 NewCamera = _optional(
@@ -110,7 +161,25 @@ NewCamera = _optional(
             json_schema_extra={"writeOnly": True},
         ),
     ),
+    onvif_url=(
+        str | None,
+        Field(
+            default=None,
+            description="http://user:password@host/onvif/device_service; without a user, that of url is used",
+            json_schema_extra={"writeOnly": True},
+        ),
+    ),
+    talk_url=(
+        str | None,
+        Field(
+            default=None,
+            description=describe_field(RecordedCameraSettings.model_fields["talk_url"]),
+            json_schema_extra={"writeOnly": True},
+        ),
+    ),
     engine=_ENGINE,
+    forward=_FORWARD,
+    detector=_DETECTOR,
 )
 
 
@@ -139,66 +208,22 @@ class Status(BaseModel):
     browsers: BrowsersStatus
     archive: ArchiveStatus
     webrtc: WebRtcServerStatus
+    pure_python: str | None = Field(
+        description="why the modules that run for each packet are not compiled; null: they are"
+    )
 
 
-class Segment(BaseModel):
+class Segment(SegmentModel):
     """An archive segment. Durations in seconds, size in bytes, rates measured."""
 
-    id: str
-    camera_id: str
     rendition: RenditionName = Field(description="the stream of the camera that it is a recording of")
     state: SegmentState
-    start: Time
-    end: Time
-    duration_s: float
-    size: int
-    codecs: str
-    video_codec: str
-    audio_codec: str | None
-    width: int
-    height: int
-    fps: float
-    frames: int
-    bitrate_bps: int | None
-    longest_gap_s: float
-    continues: bool = Field(description="whether nothing is missing between the stream's previous segment and this one")
     end_reason: EndReason | None
-    protected: bool = Field(description="whether retention keeps it")
-    sha256: str | None
-    metadata: dict[str, Any] | None
-    url: str
-    thumbnail: str
 
     @classmethod
-    def of(cls, segment: ArchiveSegment) -> Self:
-        """A segment of the archive."""
-        base = f"/archive/{segment.camera_id}/{segment.name}"
-        return cls(
-            id=segment.name,
-            camera_id=segment.camera_id,
-            rendition=segment.rendition,
-            state=segment.state,
-            start=to_rfc3339(segment.start_90k),
-            end=to_rfc3339(segment.end_90k),
-            duration_s=round(segment.duration_90k / CLOCK_RATE, 3),
-            size=segment.size,
-            codecs=segment.codecs,
-            video_codec=segment.codec,
-            audio_codec=segment.audio_codec,
-            width=segment.width,
-            height=segment.height,
-            fps=round(segment.frames * CLOCK_RATE / max(1, segment.duration_90k), 3),
-            frames=segment.frames,
-            bitrate_bps=segment.bitrate_bps,
-            longest_gap_s=round(segment.longest_gap_90k / CLOCK_RATE, 3),
-            continues=segment.continues,
-            end_reason=segment.end_reason,
-            protected=segment.is_protected,
-            sha256=segment.sha256 or None,
-            metadata=segment.metadata,
-            url=f"{base}.mp4",
-            thumbnail=f"{base}.jpg",
-        )
+    def of(cls, segment: ArchiveSegment | SegmentModel) -> Self:
+        """A segment with the types that it has over HTTP."""
+        return cls(**dict(segment if isinstance(segment, SegmentModel) else segment_model(segment)))
 
 
 class SegmentPage(BaseModel):
@@ -249,6 +274,28 @@ class EventChange(BaseModel):
 
     kind: ChangeKind
     event: Event
+
+
+class ActivityTimeline(BaseModel):
+    """The activity of a camera from ``start`` on: a value for each ``step_s`` seconds, the largest of its seconds.
+
+    ``null``: nothing was recorded then, or it is not known.
+    """
+
+    start: Time
+    step_s: int
+    activity: list[float | None] = Field(description="how much happened in the picture, from 0 to 1")
+    sound_db: list[int | None] = Field(
+        description="how loud it was, in decibels relative to full scale; only of sound that is transcoded, as G.711 is"
+    )
+
+
+class ActivityPeriod(BaseModel):
+    """A time in which something happened in the picture. ``activity`` is the highest score in it."""
+
+    start: Time
+    end: Time
+    activity: float
 
 
 class ArchivePosition(BaseModel):
@@ -305,6 +352,7 @@ class Viewer(BaseModel):
 
     camera_id: str
     rendition: RenditionName = Field(description="the stream that it gets")
+    transcoded: bool = Field(description="whether it gets H.264 that is made of that stream")
     requested: Literal["auto", "main", "sub"]
     pending: RenditionName | None = Field(description="the stream that it gets with that stream's next keyframe")
     available: list[RenditionName] = Field(description="the streams that the camera has")

@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from signaling.asyncapi import as_markdown
 from web.api.describe import Answer, Description, Parameter, description_of
 from web.api.models import Error
+from web.api.webhook_messages import MESSAGES, VERSION
 from web.auth.policy import ROUTES, CameraMatch
 
 REFS = "#/components/schemas/{model}"
@@ -25,6 +26,7 @@ PATH_PARAMETERS = {
     "camera": "The camera's id",
     "viewer": "The viewer's id, as in Location",
     "event": "The event's id",
+    "webhook": "The webhook's name, as in [webhooks.NAME]",
     "segment": "The archive segment's id, as in segment_20261122T185000Z",
     "init": "The init segment's id, as in EXT-X-MAP",
     "name": "The file's name, as in the playlist",
@@ -32,11 +34,13 @@ PATH_PARAMETERS = {
 }
 
 TAGS = {
+    "devices": "Cameras on the network, before they are added",
     "cameras": "Cameras, their status, and the state of the gateway",
     "WebRTC": "WebRTC over HTTP (WHEP)",
     "HLS": "Low-Latency HLS, live and from the archive",
     "archive": "Recordings",
     "events": "What happened on the cameras",
+    "webhooks": "Messages to other programs' HTTP servers",
     "pictures": "JPEG and MJPEG",
     "access": "Permissions and signed URLs",
     "machines": "Health, metrics and API documents",
@@ -47,7 +51,11 @@ TAGS = {
 def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
     """The OpenAPI document of an application that has all its routes."""
     operations = list(_operations(app))
-    answers = {Error} | {model for _, _, _, description in operations for model in _answers(description)}
+    answers = (
+        {Error}
+        | {data for data, _ in MESSAGES.values()}
+        | {model for _, _, _, description in operations for model in _answers(description)}
+    )
     bodies = {model for _, _, _, description in operations for model in description.body.values() if model is not None}
     _, schemas = models_json_schema(
         [
@@ -74,6 +82,7 @@ def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
         },
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
+        "webhooks": {kind: {"post": _webhook(kind, data, when)} for kind, (data, when) in MESSAGES.items()},
         "components": {
             "schemas": schemas["$defs"],
             "securitySchemes": {
@@ -141,6 +150,30 @@ def _operation(method: str, path: str, handler: object, description: Description
             "content": {kind: {"schema": _schema(model)} for kind, model in description.body.items()},
         }
     return operation
+
+
+def _webhook(kind: str, data: type[BaseModel], when: str) -> dict[str, Any]:
+    """A message to an endpoint of ``[webhooks.NAME]``, as the operation that the endpoint serves."""
+    properties = {
+        "type": {"const": kind},
+        "version": {"const": VERSION},
+        "timestamp": {"type": "string", "format": "date-time", "description": "when it happened"},
+        "data": _schema(data),
+    }
+    body = {"type": "object", "properties": properties, "required": list(properties)}
+    return {
+        "operationId": f"webhook_{kind.replace('.', '_')}",
+        "tags": ["webhooks"],
+        "summary": when[:1].upper() + when[1:],
+        "description": "Signed by the Standard Webhooks specification.",
+        "parameters": [
+            _parameter("webhook-id", "header", Parameter("the same in each attempt", required=True)),
+            _parameter("webhook-timestamp", "header", Parameter("Unix seconds of the attempt", required=True)),
+            _parameter("webhook-signature", "header", Parameter("`v1,` and base64; several by spaces", required=True)),
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {"2XX": {"description": "The message is taken"}, "default": {"description": "It is sent again"}},
+    }
 
 
 def _path_parameter(name: str) -> dict[str, Any]:

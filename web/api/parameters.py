@@ -1,5 +1,6 @@
 """Parts of a request that several routes read: time ranges, segments, JSON bodies."""
 
+import json
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -67,9 +68,7 @@ def parse_rendition(request: web.Request, name: str = "rendition") -> RenditionN
 
 async def require_recorded_camera(request: web.Request, camera_id: str) -> None:
     """Raise :class:`~gateway.errors.NotFoundError` unless the camera is configured or has recordings."""
-    gateway = request.app[GATEWAY]
-    if camera_id not in gateway.service.cameras and not await gateway.archive_reader.page(camera_id, limit=1):
-        raise NotFoundError(f"there is no camera {camera_id[:64]!r}")
+    await request.app[GATEWAY].recordings.require_camera(camera_id)
 
 
 async def read_object(request: web.Request, *media_types: str) -> dict[str, Any]:
@@ -78,7 +77,8 @@ async def read_object(request: web.Request, *media_types: str) -> dict[str, Any]
     if request.content_type not in (media_types or (JSON,)):
         raise BadRequestError(f"send the body as Content-Type: {JSON}")
     try:
-        body = await request.json()
+        # By its bytes: JSON is Unicode, whatever charset the type names (RFC 8259 §8.1, §11).
+        body = json.loads(await request.read())
     except (ValueError, RecursionError):
         raise BadRequestError("the body is not JSON") from None
     if not isinstance(body, dict):
@@ -88,8 +88,13 @@ async def read_object(request: web.Request, *media_types: str) -> dict[str, Any]
 
 async def read_model(request: web.Request, model: type[M], *media_types: str) -> M:
     """The body, as ``model``. Raises :class:`~gateway.errors.BadRequestError` with the first mistake."""
+    return as_model(await read_object(request, *media_types), model)
+
+
+def as_model(body: dict[str, Any], model: type[M]) -> M:
+    """A body that was read, as ``model``. Raises :class:`~gateway.errors.BadRequestError` with the first mistake."""
     try:
-        return model.model_validate(await read_object(request, *media_types))
+        return model.model_validate(body)
     except ValidationError as error:
         # The value is not repeated: it may be a secret.
         first = error.errors(include_input=False, include_url=False)[0]

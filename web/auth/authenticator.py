@@ -128,19 +128,18 @@ class Authenticator:
         if rule is None:
             log.error("%s %s is refused: it is missing in web/auth/policy.py", request.method, match.route.resource)
             raise ForbiddenError("no client may use this route")
-        session = await self._session_of(request, rule)
+        session = await self._open(self._credential_of(request, rule), request.remote or "")
         rule.require(session.grant, request)
         request[SESSION], request[RULE] = session, rule
 
-    async def _session_of(self, request: web.Request, rule: Rule) -> AuthSession:
-        address = request.remote or ""
+    def _credential_of(self, request: web.Request, rule: Rule) -> Credential:
         if (bearer := _bearer_token(request)) is not None:
-            return await self.authenticate(bearer, address)
+            return Credential(bearer or None)
         url_token = request.query.get(PARAMETER)
         is_read = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
         if url_token is None or rule.family is None or not is_read:
-            return await self.authenticate(None, address)
-        return await self._open(Credential(url_token, self._target_of(rule, request)), address)
+            return Credential()
+        return Credential(url_token, self._target_of(rule, request))
 
     def _target_of(self, rule: Rule, request: web.Request) -> Target:
         try:

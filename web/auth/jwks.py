@@ -90,13 +90,12 @@ class Jwks:
                 return
             self._tried_at_s = now_s
             self._fetching = asyncio.create_task(self._fetch(), name="jwks")
-        fetching = self._fetching
-        try:
-            # Shielded: one caller may be cancelled while others wait.
-            await asyncio.shield(fetching)
-        finally:
-            if fetching.done():
-                self._fetching = None
+            self._fetching.add_done_callback(self._forget)
+        # Shielded: one caller may be cancelled while others wait.
+        await asyncio.shield(self._fetching)
+
+    def _forget(self, _: asyncio.Future[None]) -> None:
+        self._fetching = None
 
     async def _fetch(self) -> None:
         try:

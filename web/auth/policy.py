@@ -42,6 +42,8 @@ class Family(StrEnum):
     ARCHIVE_FILE = "archive-file"
     THUMBNAIL = "thumbnail"
     CLIP = "clip"
+    EVENT_CLIP = "event-clip"
+    EVENT_PICTURE = "event-picture"
     MJPEG = "mjpeg"
     SNAPSHOT = "snapshot"
 
@@ -89,14 +91,22 @@ class Rule:
         return Scope.ARCHIVE if is_archive else self.scope
 
 
-_DOWNLOADS = frozenset({Family.ARCHIVE_INIT, Family.ARCHIVE_FILE, Family.THUMBNAIL, Family.CLIP})
+_DOWNLOADS = frozenset(
+    {Family.ARCHIVE_INIT, Family.ARCHIVE_FILE, Family.THUMBNAIL, Family.CLIP, Family.EVENT_CLIP, Family.EVENT_PICTURE}
+)
+
+OF_EVENT = frozenset({Family.EVENT_CLIP, Family.EVENT_PICTURE})
+"""Their path names an event, whose camera is the one that the token was signed for."""
 
 
 PUBLIC = Rule(is_public=True)
 AUTHENTICATED = Rule()
 VIEW = Rule(Scope.VIEW)
 CONTROL = Rule(Scope.CONTROL)
+PUBLISH = Rule(Scope.PUBLISH)
 ARCHIVE = Rule(Scope.ARCHIVE)
+PTZ = Rule(Scope.PTZ)
+TALK = Rule(Scope.TALK)
 ADMIN = Rule(Scope.ADMIN, CameraMatch.ALL)
 
 ROUTES: Mapping[tuple[str, str], Rule] = {
@@ -113,9 +123,13 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/metrics"): Rule(Scope.VIEW, CameraMatch.ALL),
     ("GET", "/api/cameras"): Rule(Scope.VIEW, CameraMatch.ANY),
     ("GET", "/api/cameras/{camera}"): VIEW,
+    ("POST", "/api/discover"): ADMIN,
+    ("POST", "/api/discover/device"): ADMIN,
     ("POST", "/api/cameras"): ADMIN,
     ("PATCH", "/api/cameras/{camera}"): ADMIN,
     ("DELETE", "/api/cameras/{camera}"): ADMIN,
+    ("GET", "/api/cameras/{camera}/ptz"): PTZ,
+    ("POST", "/api/cameras/{camera}/ptz"): PTZ,
     ("POST", "/api/cameras/{camera}/capture/start"): CONTROL,
     ("POST", "/api/cameras/{camera}/capture/stop"): CONTROL,
     # Not a browser's preflight, which is answered earlier: this answer has the credentials of the TURN servers.
@@ -129,6 +143,20 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/whep/{camera}/{viewer}"): VIEW,
     ("PATCH", "/whep/{camera}/{viewer}"): VIEW,
     ("DELETE", "/whep/{camera}/{viewer}"): VIEW,
+    ("OPTIONS", "/whip/{camera}"): PUBLISH,
+    ("POST", "/whip/{camera}"): PUBLISH,
+    ("OPTIONS", "/whip/{camera}/{publisher}"): PUBLIC,
+    ("PATCH", "/whip/{camera}/{publisher}"): PUBLISH,
+    ("DELETE", "/whip/{camera}/{publisher}"): PUBLISH,
+    ("OPTIONS", "/talk/{camera}"): TALK,
+    ("GET", "/talk/{camera}"): TALK,
+    ("POST", "/talk/{camera}"): TALK,
+    ("OPTIONS", "/talk/{camera}/{talker}"): PUBLIC,
+    ("GET", "/talk/{camera}/{talker}"): TALK,
+    ("PATCH", "/talk/{camera}/{talker}"): TALK,
+    ("DELETE", "/talk/{camera}/{talker}"): TALK,
+    # The page itself publishes nothing.
+    ("GET", "/publish/{camera}"): PUBLIC,
     ("GET", "/hls/{camera}/index.m3u8"): Rule(Scope.VIEW, family=Family.MULTIVARIANT),
     ("GET", "/hls/{camera}/live.m3u8"): Rule(Scope.VIEW, family=Family.LIVE),
     ("GET", "/hls/{camera}/{name}"): Rule(Scope.VIEW, family=Family.LIVE_MEDIA),
@@ -139,6 +167,8 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/mjpeg/{camera}"): Rule(Scope.VIEW, family=Family.MJPEG, archive_parameter="at"),
     ("GET", "/api/cameras/{camera}/segments"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/segments/at"): ARCHIVE,
+    ("GET", "/api/cameras/{camera}/activity"): ARCHIVE,
+    ("GET", "/api/cameras/{camera}/activity/next"): ARCHIVE,
     ("POST", "/api/cameras/{camera}/segments/{segment}/protect"): CONTROL,
     ("DELETE", "/api/cameras/{camera}/segments/{segment}/protect"): CONTROL,
     ("POST", "/api/archive/clock/confirm"): ADMIN,
@@ -153,9 +183,11 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/events/{event}"): Rule(Scope.VIEW, CameraMatch.ANY),
     ("PATCH", "/api/events/{event}"): Rule(Scope.CONTROL, CameraMatch.ANY),
     ("DELETE", "/api/events/{event}"): Rule(Scope.CONTROL, CameraMatch.ANY),
-    ("GET", "/api/events/{event}/clip.mp4"): Rule(Scope.ARCHIVE, CameraMatch.ANY),
-    ("GET", "/api/events/{event}/clip.jpg"): Rule(Scope.ARCHIVE, CameraMatch.ANY),
+    ("GET", "/api/events/{event}/clip.mp4"): Rule(Scope.ARCHIVE, CameraMatch.ANY, Family.EVENT_CLIP),
+    ("GET", "/api/events/{event}/clip.jpg"): Rule(Scope.ARCHIVE, CameraMatch.ANY, Family.EVENT_PICTURE),
     ("GET", "/api/cameras/{camera}/events"): VIEW,
+    ("GET", "/api/webhooks"): ADMIN,
+    ("POST", "/api/webhooks/{webhook}/enable"): ADMIN,
     # Socket.IO authenticates each connection itself, and checks each event against EVENTS.
     ("GET", "/socket.io/"): PUBLIC,
     ("POST", "/socket.io/"): PUBLIC,
@@ -167,6 +199,10 @@ EVENTS: Mapping[str, Scope] = {
     "capture_start_request": Scope.CONTROL,
     "capture_stop_request": Scope.CONTROL,
     "capture_status_request": Scope.VIEW,
+    "ptz_request": Scope.PTZ,
+    "snapshot_request": Scope.VIEW,
+    "segments_list_request": Scope.ARCHIVE,
+    "segment_at_request": Scope.ARCHIVE,
     "event_create_request": Scope.CONTROL,
     "event_update_request": Scope.CONTROL,
     "event_list_request": Scope.VIEW,

@@ -8,10 +8,12 @@ Rules:
 1. Each query parameter occurs once. A second one is refused: which of the two counts would be a matter of taste.
 2. ``now`` in a span is the moment of the request. A URL that is signed gets that moment instead (:func:`pinned`).
 3. The playlist of a recording without a start begins an hour before its end, as :mod:`hls.playback.dvr` has it.
+4. The path of an event names no camera. Its token has the event's camera, since its grant is for that camera alone. An
+   event never changes its camera.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode
 
 from multidict import MultiMapping
@@ -22,7 +24,7 @@ from gateway.errors import BadRequestError
 from gateway.times import NOW, parse_span, parse_time
 from hls.playback.dvr import start_of
 from web.auth.grant import Span
-from web.auth.policy import REFERS, Family, Rule
+from web.auth.policy import OF_EVENT, REFERS, Family, Rule
 
 PARAMETER = "token"
 
@@ -42,6 +44,8 @@ class Target:
     name: str = ""
     span: Span | None = None
     rest: str = ""
+    has_default_span: bool = False
+    """It goes on from an hour before the request: with a token, from where that begins."""
 
     @property
     def is_live(self) -> bool:
@@ -57,11 +61,15 @@ class Target:
 
         What is in the span of a playlist is known only to the archive: see :attr:`web.auth.grant.Grant.span`.
         """
+        if self.family in OF_EVENT:
+            return other == replace(self, camera_id="")
         if other.camera_id != self.camera_id:
             return False
         if other.family is not self.family:
             return other.family in REFERS.get(self.family, ())
         if self.span is not None and other.span is not None and self.family is Family.DVR:
+            if other.has_default_span and self.span.end_90k is None:
+                return True
             return self.span.contains(other.span)
         return self.family in REFERS or other == self
 
@@ -69,7 +77,8 @@ class Target:
 def target_of(rule: Rule, match: Mapping[str, str], query: MultiMapping[str], now_90k: int) -> Target:
     """The target of a request for a route that accepts signed URLs.
 
-    Raises :class:`~gateway.errors.BadRequestError` for a query that the route cannot have been signed with.
+    That of an event's route has no camera (rule 4). Raises :class:`~gateway.errors.BadRequestError` for a query that
+    the route cannot have been signed with.
     """
     assert rule.family is not None
     if twice := next((name for name in query if len(query.getall(name)) > 1), None):
@@ -84,10 +93,11 @@ def target_of(rule: Rule, match: Mapping[str, str], query: MultiMapping[str], no
     return Target(
         rule.family,
         rule.scope_of(query) or Scope.ADMIN,
-        match["camera"],
-        next((match[name] for name in ("name", "init", "segment") if name in match), ""),
+        match.get("camera", ""),
+        next((match[name] for name in ("name", "init", "segment", "event") if name in match), ""),
         span,
         urlencode(sorted(left.items())),
+        span is not None and not any(name in query for name in SPAN_PARAMETERS),
     )
 
 

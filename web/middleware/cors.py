@@ -11,7 +11,6 @@ Rules:
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -20,8 +19,6 @@ from gateway.errors import ForbiddenError
 from web.auth import policy
 from web.middleware.request_limits import SAFE_METHODS, SOCKET_IO
 from web.settings import Settings
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 STATIC = "/static/"
 
@@ -58,13 +55,12 @@ class Cors:
         self._has_auth = settings.has_auth
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
 
-    @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer preflight requests. Raises :class:`ForeignOriginError`."""
+    def check(self, request: web.Request) -> web.Response | None:
+        """The answer to a preflight request; ``None`` for all others. Raises :class:`ForeignOriginError`."""
         self._check(request)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return web.Response(status=204, headers=PREFLIGHT_HEADERS)
-        return await handler(request)
+        return None
 
     async def on_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the CORS headers (rules 2 and 3)."""

@@ -3,6 +3,7 @@
 {"error": "<code>", "message": "<sentence>"}
 """
 
+import errno
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -12,6 +13,7 @@ from gateway.errors import (
     ForbiddenError,
     LiveedgeError,
     NegotiationError,
+    StorageError,
     UnauthorizedError,
     UnavailableError,
     redact,
@@ -22,6 +24,12 @@ log = logging.getLogger(__name__)
 CLIENT_GONE = 499
 """nginx's status for a client that closed the connection. It is counted and never received."""
 
+DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN),
+    *(errno.EMFILE, errno.ENFILE),
+}
+"""What a full or failing disk says, and a process that has no descriptors left (errno(3)): 503, as it may end."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CODES = {
@@ -30,6 +38,7 @@ CODES = {
     405: "method_not_allowed",
     412: "precondition_failed",
     413: "content_too_large",
+    415: "unsupported_media_type",
     416: "range_not_satisfiable",
 }
 """Error codes of what aiohttp refuses: the names of the statuses in RFC 9110 §15."""
@@ -61,13 +70,17 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except LiveedgeError as error:
-        if error.status >= 500 and error.status != 503:
+        if error.status >= 500 and error.status not in (502, 503):  # these are faults of cameras
             log.exception("%s %s failed", request.method, request.path)
         return error_response(error)
     except web.HTTPException as error:
         if error.status < 400 or error.content_type == "application/json":
             raise
-        headers = {name: value for name, value in error.headers.items() if name in ("Allow", "Content-Range")}
+        headers = {
+            name: value
+            for name, value in error.headers.items()
+            if name in ("Allow", "Accept-Encoding", "Content-Range")
+        }
         code = CODES.get(error.status, "http_error")
         message = f"{error.reason}: {request.method} {request.path}"
         return web.json_response({"error": code, "message": message}, status=error.status, headers=headers)
@@ -79,6 +92,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
             # The client closed the connection during the answer, as every viewer of a stream does. This is no error,
             # and aiohttp would log a traceback.
             return web.Response(status=CLIENT_GONE)
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            log.warning("%s %s failed: %s", request.method, request.path, redact(error))
+            return error_response(StorageError(f"the disk or the host fails at present: {error.strerror}"))
         log.exception("%s %s failed", request.method, request.path)
         message = "the gateway failed on this request; its log has the reason"
         return web.json_response({"error": LiveedgeError.code, "message": message}, status=500)

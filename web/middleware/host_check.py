@@ -6,7 +6,6 @@ gateway were part of its own site. It accepts addresses, names that nobody can r
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -15,8 +14,6 @@ from aiohttp import web
 from gateway.client_address import parse_address
 from gateway.errors import ForbiddenError
 from web.settings import Settings
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class UnknownHostError(ForbiddenError):
@@ -37,8 +34,7 @@ class HostCheck:
         self._is_enabled = not settings.has_auth
         self._hosts = frozenset(host.lower() for host in (*settings.allowed_hosts, settings.host))
 
-    @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    def check(self, request: web.Request) -> None:
         """Raises :class:`UnknownHostError`."""
         name = host_name(request.host)
         if self._is_enabled and not _is_private(name) and name not in self._hosts:
@@ -47,7 +43,6 @@ class HostCheck:
                 f"unknown host name {name[:100]!r}: while authentication is off, ALLOWED_HOSTS must list the names of"
                 " the gateway"
             )
-        return await handler(request)
 
 
 @lru_cache(maxsize=256)

@@ -3,15 +3,12 @@
 From any other client these headers are ignored, because every client can send them.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
 from gateway.client_address import is_in_networks, parse_address
 from web.settings import Settings
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ProxyHeaders:
@@ -24,12 +21,8 @@ class ProxyHeaders:
         """Trust other proxies from now on."""
         self._proxies = settings.trusted_proxies
 
-    @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Pass on a request with the address, host and scheme that its client used."""
-        return await handler(self._forwarded(request))
-
-    def _forwarded(self, request: web.Request) -> web.Request:
+    def forwarded(self, request: web.Request) -> web.Request:
+        """The request with the address, host and scheme that its client used."""
         if not self._proxies or not is_in_networks(request.remote, self._proxies):
             return request
         hops = [

@@ -6,6 +6,7 @@ Rules:
    included. Another is answered 429. So this comes after the authentication.
 2. A request that may change something is answered 408 after :data:`UNSAFE_TIMEOUT_S`, however slowly its body arrives.
    GET, HEAD and OPTIONS are excepted, since streams and long polling last. What they send as a body is not waited for.
+3. A body with a content coding is refused (:mod:`web.middleware.content_coding`).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from aiohttp import hdrs, web
 from web.auth.counted_as import counted_as, is_limited
 from web.auth.rate_limiter import TooManyError
 from web.auth.requests import grant_of
+from web.middleware.content_coding import refuse_content_codings
 from web.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,7 +49,8 @@ class RequestLimits:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Raises :class:`~web.auth.rate_limiter.TooManyError` and ``HTTPRequestTimeout``."""
+        """Raises :class:`~web.auth.rate_limiter.TooManyError`, ``HTTPRequestTimeout``, ``HTTPUnsupportedMediaType``."""
+        refuse_content_codings(request)
         grant = grant_of(request)
         client = counted_as(grant, request.remote or "")
         if self._open[client] >= self._limit and is_limited(grant):

@@ -75,7 +75,7 @@ class PlayerBuildHook(BuildHookInterface[Any]):
         self._install()
         for old in self.output.glob("player*"):
             old.unlink()
-        for mode in ("production", "page"):
+        for mode in ("production", "page", "publish"):
             vite = ("node_modules/vite/bin/vite.js", "build", "--mode", mode, "--logLevel", "warn")
             self._node("the player could not be built", *vite)
         self.stamp.write_text(digest)

@@ -1,6 +1,7 @@
-// Two builds, side by side in web/static. player.js is the custom element for any page, complete in one file. What only
+// Three builds, side by side in web/static. player.js is the custom element for any page, complete in one file. What only
 // some transports need (hls.js, Socket.IO) is in chunks that are loaded when they are needed, from the origin of
 // player.js. player-page.js (`--mode page`) is the gateway's own page, and imports player.js as any page does.
+// player-publish.js (`--mode publish`) is the page that publishes a camera; it is complete in one file, too.
 
 import { gzipSync } from "node:zlib";
 import type { Plugin } from "vite";
@@ -22,8 +23,13 @@ function precompressed(): Plugin {
   };
 }
 
+const INPUTS: Record<string, [name: string, source: string]> = {
+  page: ["player-page", "src/page/main.ts"],
+  publish: ["player-publish", "src/publish/main.ts"],
+};
+
 export default defineConfig(({ mode }) => {
-  const name = mode === "page" ? "player-page" : "player";
+  const [name, source] = INPUTS[mode] ?? ["player", "src/player.ts"];
   return {
     base: "./",
     publicDir: false,
@@ -35,7 +41,7 @@ export default defineConfig(({ mode }) => {
       modulePreload: false,
       reportCompressedSize: false,
       rolldownOptions: {
-        input: { [name]: mode === "page" ? "src/page/main.ts" : "src/player.ts" },
+        input: { [name]: source },
         external: mode === "page" ? [/\/player\.ts$/] : [],
         preserveEntrySignatures: "allow-extension",
         output: {

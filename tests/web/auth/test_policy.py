@@ -17,6 +17,9 @@ TOKENS = {
     Scope.VIEW: "may-view-the-door",
     Scope.CONTROL: "may-control-the-door",
     Scope.ARCHIVE: "may-rewind-the-door",
+    Scope.PUBLISH: "may-publish-the-door",
+    Scope.PTZ: "may-move-the-door",
+    Scope.TALK: "may-talk-to-the-door",
     Scope.ADMIN: ADMIN_TOKEN,
 }
 OTHER_CAMERA = "may-all-of-the-yard"
@@ -24,12 +27,15 @@ OTHER_CAMERA = "may-all-of-the-yard"
 NAMES = {
     "camera": "ghost",
     "viewer": "nobody",
+    "publisher": "nobody",
+    "talker": "nobody",
     "event": "01234567-89ab-4def-8123-456789abcdef",
     "segment": "segment_20261122T185000Z",
     "name": "part-1-1.m4s",
     "init": "0123456789abcdef",
     "file": "player.js",
     "tail": "live.m3u8",
+    "webhook": "nobody",
 }
 
 GUARDED = [(method, path, rule) for (method, path), rule in ROUTES.items() if not rule.is_public]
@@ -154,6 +160,10 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "webrtc_close": {"client_id": "c"},
     "frames_subscribe": {"camera_id": "CAMERA"},
     "frames_unsubscribe": {"camera_id": "CAMERA"},
+    "ptz_request": {"camera_id": "CAMERA", "action": "stop"},
+    "snapshot_request": {"camera_id": "CAMERA", "wait": 0.0},
+    "segments_list_request": {"camera_id": "CAMERA"},
+    "segment_at_request": {"camera_id": "CAMERA", "time": 5},
     "event_create_request": {"camera_id": "CAMERA", "label": "person"},
     "event_update_request": {"event_id": NAMES["event"], "reviewed": True},
     "event_list_request": {"camera_id": "CAMERA"},
@@ -225,6 +235,9 @@ async def test_each_event_needs_its_scope_and_camera(auth_client: Client) -> Non
         sockets[Scope.VIEW],
         sockets[Scope.CONTROL],
         sockets[Scope.ARCHIVE],
+        sockets[Scope.PUBLISH],
+        sockets[Scope.PTZ],
+        sockets[Scope.TALK],
         sockets[Scope.ADMIN],
         Socket(auth_client, {"token": OTHER_CAMERA}) as other,
     ):

@@ -13,7 +13,7 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as Refused
 
-from signaling import browser, compat, socket_server
+from signaling import browser_clients, compat, socket_server
 from tests.support.auth_gateway import (
     ADMIN_TOKEN,
     DEMO,
@@ -188,7 +188,7 @@ async def test_an_upgrade_to_websocket_that_is_not_completed_ends(
 
 
 async def test_connections_of_one_address_are_limited(auth_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browser, "CLIENTS_PER_ADDRESS_MAX", 3)
+    monkeypatch.setattr(browser_clients, "CLIENTS_PER_ADDRESS_MAX", 3)
     options = {"auth": {"token": "may-view-everything"}}
     clients = [(await connected(auth_client, **options))[0] for _ in range(3)]
     with pytest.raises(Refused):

@@ -7,20 +7,28 @@ from urllib.parse import quote
 
 import pytest
 
+from gateway.access import Scope
 from gateway.clock import CLOCK_RATE
+from gateway.event import Event
 from tests.support.auth_gateway import ADMIN_TOKEN, Client, auth_gateway, bearer
 from tests.support.recording import index_of, record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
+from web.auth.grant import Span
 from web.auth.policy import ROUTES, Family
+from web.auth.target import Target
+from web.gateway import GATEWAY
 
 NAMES = {
     "camera": "ghost",
     "event": "00000000-0000-4000-8000-000000000000",
     "viewer": "nobody",
+    "publisher": "nobody",
+    "talker": "nobody",
     "segment": "segment_20261122T185000Z",
     "name": "part-1-1.m4s",
     "init": "0123456789abcdef",
     "file": "player.js",
+    "webhook": "0",
 }
 QUERIES = {"/hls/{camera}/dvr.m3u8": "?start=100&end=200", "/api/cameras/{camera}/clip.mp4": "?start=100&end=200"}
 
@@ -47,7 +55,10 @@ def with_token(url: str, token: str) -> str:
 
 
 async def sign(client: Client, path: str) -> tuple[str, str]:
-    """The signed URL and its token."""
+    """The signed URL and its token. A path of the event of :data:`NAMES` is that of an event of the camera ghost."""
+    events = client.app[GATEWAY].events
+    if NAMES["event"] in path and await events.get(NAMES["event"]) is None:
+        await events.create(Event(NAMES["event"], NAMES["camera"], START_90K, START_90K, "ring", "test"))
     async with client.post("/api/sign", json={"path": path}, headers=bearer(ADMIN_TOKEN)) as answer:
         body = await answer.json()
         assert answer.status == 201, body
@@ -72,13 +83,13 @@ async def test_a_token_opens_its_family_on_no_other_route(auth_client: Client, f
             assert (status not in (401, 403)) == is_open, (each, path, status)
         if rule.family is not None:
             # The same for a camera of another name.
-            other = with_token(address(path).replace("ghost", "yard"), token)
+            other = with_token(address(path).replace("ghost", "yard").replace("4000-8000", "4000-9000"), token)
             assert await status_of(auth_client, other) in (401, 403), other
             # A second token or parameter is no way around the first.
             assert await status_of(auth_client, with_token(with_token(address(path), token), token)) in (401, 403)
 
 
-@pytest.mark.parametrize("family", sorted({Family.CLIP, Family.MJPEG, Family.SNAPSHOT}))
+@pytest.mark.parametrize("family", sorted({Family.CLIP, Family.EVENT_CLIP, Family.MJPEG, Family.SNAPSHOT}))
 async def test_a_token_of_one_address_opens_no_other_query(auth_client: Client, family: Family) -> None:
     url, token = await sign(auth_client, ADDRESSES[family])
     assert await status_of(auth_client, url) not in (401, 403)
@@ -222,3 +233,20 @@ async def test_a_snapshot_of_a_recorded_moment_needs_archive_and_shows_it(record
     for live in ("/snapshot/ghost.jpg?at=now", "/mjpeg/ghost?at=now"):
         assert await status_of(recorded, live, **bearer("may-rewind-the-door")) == 403
         assert await status_of(recorded, live, **bearer("may-view-the-door")) == 404
+
+
+@pytest.mark.parametrize(
+    ("signed", "asked", "is_default", "opens"),
+    [
+        (Span(1000), Span(500), True, True),
+        (Span(1000), Span(500), False, False),
+        (Span(1000, 2000), Span(500), True, False),
+    ],
+)
+def test_a_url_without_a_start_stays_open_when_the_clock_is_set_back(
+    signed: Span, asked: Span, is_default: bool, opens: bool
+) -> None:
+    """Its playlist begins with the span of the token."""
+    of_token = Target(Family.DVR, Scope.ARCHIVE, "door", span=signed)
+    of_request = Target(Family.DVR, Scope.ARCHIVE, "door", span=asked, has_default_span=is_default)
+    assert of_token.opens(of_request) is opens

@@ -247,7 +247,7 @@ async def test_with_auth_off_a_url_is_returned_unsigned(tmp_path: Path) -> None:
         async with client.get("/api/access") as answer:
             body = await answer.json()
             assert (body["auth"], body["cameras"]) == (False, None)
-            assert body["scopes"] == ["admin", "archive", "control", "view"]
+            assert body["scopes"] == ["admin", "archive", "control", "ptz", "publish", "talk", "view"]
 
 
 PLAYLIST = """#EXTM3U

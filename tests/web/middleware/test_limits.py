@@ -12,12 +12,12 @@ import pytest
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 
-from web.app import create_app
+from tests.support.serving import serving
+from web.middleware.checks import Checks
 from web.middleware.connection_limiter import ConnectionLimiter, Use
 from web.middleware.errors import errors_as_json
 from web.middleware.listener import Listener
 from web.middleware.malformed import MalformedRequests
-from web.middleware.proxy_headers import ProxyHeaders
 from web.middleware.request_limits import RequestLimits
 from web.settings import load_settings
 
@@ -37,7 +37,7 @@ async def listening(
     """Serve an app that answers ``ok`` and reads what is posted, behind the gateway's limits; gives its port."""
     values = load_settings(data_dir=folder, port=0, **settings)
     limits = RequestLimits(values, Counter(), unsafe_timeout_s=unsafe_timeout_s)
-    app = web.Application(middlewares=[errors_as_json, ProxyHeaders(values).middleware, limits.middleware])
+    app = web.Application(middlewares=[errors_as_json, Checks(values, Counter()).middleware, limits.middleware])
 
     async def ok(_: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -271,35 +271,26 @@ async def test_connections_without_a_credential_give_way_to_others(tmp_path: Pat
     """Those that wait for something without having shown a credential. A viewer with one stays."""
     token = "the-token-of-the-admin"
     values = load_settings(data_dir=tmp_path, port=0, auth_token=token, connections_max=10, webrtc_udp_port=0)
-    runner = web.AppRunner(create_app(values), handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    listener = Listener(runner, values, Counter())
-    await listener.start()
-    port = listener.address[1]
     bearer = b"GET /%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + token.encode() + b"\r\n\r\n"
-    try:
-        async with AsyncExitStack() as stack:
+    async with serving(values) as site, AsyncExitStack() as stack:
 
-            async def connect() -> Peer:
-                return await stack.enter_async_context(await Peer.connect(port))
+        async def connect() -> Peer:
+            return await stack.enter_async_context(await Peer.connect(site.port))
 
-            viewer = await connect()
-            viewer.writer.write(bearer % b"mjpeg/demo")
-            await viewer.reader.readuntil(b"image/jpeg")
-            for _ in range(4):
-                opening = await connect()
-                opening.writer.write(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                session = re.search(rb'"sid":"([^"]+)"', await opening.reader.readuntil(b"}"))
-                assert session is not None
-                opening.writer.write(head % session[1])
-                await asyncio.sleep(0.01)
-            assert listener.connections == 5
-            another = await connect()
-            assert b"200" in await another.ask(bearer % b"api/cameras")
-            await viewer.reader.readuntil(b"image/jpeg")
-    finally:
-        listener.close()
-        await runner.cleanup()
+        viewer = await connect()
+        viewer.writer.write(bearer % b"mjpeg/demo")
+        await viewer.reader.readuntil(b"image/jpeg")
+        for _ in range(4):
+            opening = await connect()
+            opening.writer.write(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            session = re.search(rb'"sid":"([^"]+)"', await opening.reader.readuntil(b"}"))
+            assert session is not None
+            opening.writer.write(head % session[1])
+            await asyncio.sleep(0.01)
+        assert site.listener.connections == 5
+        another = await connect()
+        assert b"200" in await another.ask(bearer % b"api/cameras")
+        await viewer.reader.readuntil(b"image/jpeg")
 
 
 async def test_where_all_are_busy_the_client_with_the_most_makes_room(tmp_path: Path) -> None:

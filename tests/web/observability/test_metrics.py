@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 import yaml
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.capture.counters import CaptureCounters
 from gateway.clock import CLOCK_RATE
 from hls.live.window import LiveWindow
 from tests.support.eventually import eventually
+from tests.support.serving import GatewayServer
 from tests.support.sources.packets import PCMA, START_90K, PacketSource, Shape
+from tests.support.webhook_receiver import SECRET
 from web.app import create_app
 from web.gateway import GATEWAY
 from web.observability.metrics import METRICS
@@ -39,8 +41,13 @@ OF_PROMETHEUS = {"ALERTS", "up"}
 @pytest.fixture
 async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
     monkeypatch.chdir(tmp_path)
-    settings = load_settings(data_dir=tmp_path / "data", webrtc_udp_port=0, archive_min_free_bytes=0)
-    async with TestClient(TestServer(create_app(settings))) as client:
+    settings = load_settings(
+        data_dir=tmp_path / "data",
+        webrtc_udp_port=0,
+        archive_min_free_bytes=0,
+        webhooks={"home": {"url": "http://127.0.0.1/", "secret": SECRET, "events": "disk.low"}},
+    )
+    async with TestClient(GatewayServer(create_app(settings))) as client:
         yield client
 
 
@@ -150,7 +157,19 @@ PROMISED = {
     "CPU": "process_cpu_seconds",
 }
 
-LABELS = {"camera", "rendition", "state", "transport", "reason", "component", "kind", "route", "method", "status", "le"}
+LABELS = {
+    "camera",
+    "rendition",
+    "state",
+    "transport",
+    "reason",
+    "component",
+    "kind",
+    "route",
+    "method",
+    "status",
+    "le",
+} | {"endpoint"}
 """All labels, except those of a camera's stream and of the process. None of them is a viewer's."""
 
 
@@ -190,10 +209,13 @@ async def test_the_drop_counters_of_all_queues_are_exported(client: Client) -> N
     table = (DOCS / "architecture.md").read_text().partition("| queue | bound |")[2].partition("\n\n")[0]
     found = re.findall(r"`(liveedge_\w+_total)(?:\{(\w+)=\"(\w+)\"\})?`", table)
     assert len(found) > 8
+    patch = {"detector": "motion"}
+    headers = {"Content-Type": "application/merge-patch+json"}
+    assert (await client.patch("/api/cameras/demo", json=patch, headers=headers)).status == 200
     samples = await scrape(client)
     for name, label, value in found:
-        if name.startswith("liveedge_messaging_") or label == "status":
-            continue  # only with an event service, or after such a response
+        if name.startswith(("liveedge_messaging_", "liveedge_onvif_")) or label == "status":
+            continue  # only with an event service or an ONVIF camera, or after such a response
         assert samples[name], name
         assert not label or any((label, value) in labels for labels in samples[name]), (name, label, value)
 

@@ -3,10 +3,12 @@
 from aiohttp import web
 
 from web.api.routes import (
+    activity,
     asyncapi,
     auth,
     cameras,
     clock,
+    discover,
     downloads,
     dvr,
     event_media,
@@ -18,10 +20,14 @@ from web.api.routes import (
     openapi,
     page,
     player,
+    ptz,
     segments,
     status,
+    talk,
     viewers,
+    webhooks,
     whep,
+    whip,
 )
 
 # The order matters where two patterns match one path: init-….mp4 of dvr before ….mp4 of downloads. The router tries the
@@ -33,12 +39,18 @@ MODULES = (
     status,
     metrics,
     cameras,
+    discover,
+    ptz,
     whep,
+    whip,
+    talk,
     viewers,
     segments,
+    activity,
     event_stream,
     events,
     event_media,
+    webhooks,
     clock,
     hls,
     dvr,

@@ -1,5 +1,7 @@
 """``/api/access``: what the request's credentials allow. ``/api/sign``: URLs for clients that cannot send headers."""
 
+from dataclasses import replace
+
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 from yarl import URL
@@ -11,9 +13,10 @@ from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.parameters import read_model
+from web.api.routes.events import visible_event
 from web.auth import policy
 from web.auth.authenticator import AUTHENTICATOR
-from web.auth.policy import Rule
+from web.auth.policy import OF_EVENT, Rule
 from web.auth.requests import grant_of
 from web.auth.target import PARAMETER, Target, pinned, target_of
 from web.gateway import GATEWAY
@@ -50,6 +53,8 @@ async def sign(request: web.Request) -> web.Response:
     unread = request.clone()  # a request whose body was read cannot be cloned
     body = await read_model(request, models.SignRequest)
     url, target = await _target(unread, body.path, request.app[GATEWAY].clock.wall_90k())
+    if target.family in OF_EVENT:
+        target = replace(target, camera_id=(await visible_event(request, target.name)).camera_id)
     authenticator = request.app[AUTHENTICATOR]
     if not authenticator.is_enabled:
         return json_answer(models.SignedUrl(url=url), status=201, headers=NO_STORE)

@@ -108,7 +108,21 @@ def camera_answer(app: web.Application, camera: Camera) -> models.Camera:
         record=camera.settings.record,
         record_sub=camera.settings.record_sub,
         start=camera.settings.start,
+        has_onvif=camera.settings.onvif_url is not None,
         webrtc=WebRtcStats.of([viewer.stats() for viewer in gateway.webrtc.viewers_of(camera.id)]),
+        forward=[
+            models.ForwardStatus(
+                server=each.target.name,
+                state=each.state,
+                error=each.error,
+                packets_sent=each.packets_sent,
+                packets_dropped=each.packets_dropped,
+                reconnects=each.reconnects,
+            )
+            for each in gateway.forward.forwards.get(camera.id, [])
+        ],
+        can_talk=gateway.talk.of(camera).may_have_back_channel,
+        talker=gateway.talk.talker_name(camera.id),
     )
 
 

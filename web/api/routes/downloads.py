@@ -11,9 +11,7 @@ from aiohttp import hdrs, web
 from gateway.camera_settings import RenditionName
 from gateway.clock import to_rfc3339
 from gateway.errors import BadRequestError, ForbiddenError, NotFoundError
-from hls.archive.hls_segments import hls_segments
 from hls.archive.segment import SegmentState
-from hls.playback.dvr import byte_range
 from web.api.describe import RANGE, SPAN, describe
 from web.api.file_answer import send_file
 from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, segment_id, time_range
@@ -44,11 +42,10 @@ async def download(request: web.Request) -> web.StreamResponse:
     While the file grows, the answer is what is on disk: a valid fragmented MP4 of known length.
     """
     reader = request.app[GATEWAY].archive_reader
-    segment, fragments = await reader.find(request.match_info["camera"], segment_id(request))
+    segment, fragments = await reader.segments.find(request.match_info["camera"], segment_id(request))
     window = None
     if (span := span_of(request)) is not None:
-        listed = hls_segments(fragments, is_complete=True)
-        window = byte_range(segment, listed, span.start_90k, span.end_90k)
+        window = await reader.byte_range(segment, fragments, span.start_90k, span.end_90k)
         if window is None:
             raise ForbiddenError("this token opens a span of the recording, and this file has nothing of it")
     headers: dict[str, str] = {

@@ -6,7 +6,7 @@ from gateway.camera_settings import RenditionName
 from gateway.errors import BadRequestError, NotFoundError
 from hls.live.playlist import CONTENT_TYPE, with_query
 from hls.playback.composite_file import CompositeFile
-from hls.playback.playlists import PlaylistRequest
+from hls.playback.playlists import PlaylistRequest, parse_past
 from web.api.describe import RANGE, SPAN, Parameter, describe
 from web.api.file_answer import send_file
 from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, time_range
@@ -30,6 +30,7 @@ COMPRESS_IN_THREAD_BYTES = 64 * 1024
             "One media playlist of both streams: this one where it was recorded, and the other one elsewhere",
             {"enum": [name.value for name in RenditionName]},
         ),
+        "past": Parameter("What was recorded before the first request: as the multivariant playlist has it", {}),
     },
     errors=(400, 404, 503),
 )
@@ -43,7 +44,16 @@ async def dvr_playlist(request: web.Request) -> web.Response:
     rendition, prefer = parse_rendition(request), parse_rendition(request, "prefer")
     if rendition is not None and prefer is not None:
         raise BadRequestError("rendition is one stream alone, and prefer is one before the other: give one of the two")
-    wanted = PlaylistRequest(camera_id, start_90k, end_90k, rendition, prefer)
+    past = parse_past(request.query["past"]) if "past" in request.query else None
+    if past is not None and prefer is None:
+        raise BadRequestError(
+            "past is of a playlist with prefer: take the URL from the multivariant playlist, as it is"
+        )
+    span = span_of(request)
+    if span is not None and start_90k is None and end_90k is None:
+        start_90k = span.start_90k
+    opens_from_90k = span.start_90k if span is not None else None
+    wanted = PlaylistRequest(camera_id, start_90k, end_90k, rendition, prefer, past, opens_from_90k)
     reader = request.app[GATEWAY].archive_reader
     try:
         text = await reader.playlist(wanted, base="../../archive/")

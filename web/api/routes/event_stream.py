@@ -96,7 +96,9 @@ async def _send(request: web.Request, response: web.StreamResponse, position: st
             text += _message("reset", json.dumps({"reason": "changes are missing: read the list of events again"}))
         else:
             position = events.position_of(changes[-1].number) if changes else position
-            text += "".join(_change(change) for change in changes if is_wanted(change))
+            text += "".join(
+                _change(change, events.position_of(change.number)) for change in changes if is_wanted(change)
+            )
         # An id without data is remembered by the client, and is no event for it.
         await response.write(f"{text}id: {position}\n\n".encode() if position != sent else b":\n\n")
         await delivered(socket)
@@ -105,9 +107,9 @@ async def _send(request: web.Request, response: web.StreamResponse, position: st
             await events.wait_for_change(position, HEARTBEAT_S)
 
 
-def _change(change: EventChange) -> str:
+def _change(change: EventChange, position: str) -> str:
     model = models.EventChange(kind=change.kind, event=models.Event.of(change.event))
-    return _message(change.kind, model.model_dump_json())
+    return f"id: {position}\n{_message(change.kind, model.model_dump_json())}"
 
 
 def _message(kind: str, data: str) -> str:

@@ -11,11 +11,20 @@ from aiohttp import hdrs, web
 from gateway.access import Scope
 from gateway.camera_settings import CAMERA_ID
 from gateway.errors import BadRequestError, NotFoundError
-from gateway.event import EVENT_ID, PAGE_DEFAULT, PAGE_MAX, TEXT_MAX, Event, EventFilter, EventOrder, IdempotencyKey
+from gateway.event import EVENT_ID, PAGE_DEFAULT, PAGE_MAX, Event, EventFilter, EventOrder, IdempotencyKey
+from gateway.event_models import TEXT_MAX
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import SPAN, Parameter, describe
-from web.api.parameters import JSON, MERGE_PATCH, read_model, require_recorded_camera, time_range
+from web.api.parameters import (
+    JSON,
+    MERGE_PATCH,
+    as_model,
+    read_model,
+    read_object,
+    require_recorded_camera,
+    time_range,
+)
 from web.auth.requests import grant_of
 from web.gateway import GATEWAY
 
@@ -85,11 +94,12 @@ async def create_event(request: web.Request) -> web.Response:
     Without ``end`` and ``duration_s`` it is open until a PATCH gives it an end. ``"duration_s": 0`` is a moment.
     """
     gateway = request.app[GATEWAY]
-    body = await read_model(request, models.NewEvent)
+    sent = await read_object(request)
+    body = as_model(sent, models.NewEvent)
     grant_of(request).require(Scope.CONTROL, body.camera_id)
     camera = gateway.service.camera(body.camera_id)
     event = body.event(camera.id, SOURCE, gateway.clock.wall_90k())
-    event, is_new = await gateway.events.create(event, _key(request, await request.json()))
+    event, is_new = await gateway.events.create(event, _key(request, sent))
     headers = {"Location": f"/api/events/{event.id}"} | ({} if is_new else {"Idempotency-Replayed": "true"})
     return json_answer(models.Event.of(event), status=201, headers=headers)
 
@@ -127,9 +137,12 @@ async def delete_event(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-async def visible_event(request: web.Request) -> Event:
-    """The event in the path. Raises :class:`~gateway.errors.NotFoundError` unless the sender may see its camera."""
-    event_id = request.match_info["event"]
+async def visible_event(request: web.Request, event_id: str | None = None) -> Event:
+    """The event in the path, or another one.
+
+    Raises :class:`~gateway.errors.NotFoundError` unless the sender may see its camera.
+    """
+    event_id = event_id if event_id is not None else request.match_info["event"]
     event = await request.app[GATEWAY].events.get(event_id) if EVENT_ID.fullmatch(event_id) else None
     grant = grant_of(request)
     if event is None or not any(grant.may(scope, event.camera_id) for scope in Scope):

@@ -7,7 +7,6 @@ kept.
 """
 
 import re
-from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -19,6 +18,8 @@ from gateway.errors import BadRequestError
 from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, SUB_LIVE_NAME, Rendered
 from hls.live.stream import LiveStream
 from web.api.describe import Parameter, describe
+from web.api.parameters import RENDITIONS, parse_rendition
+from web.api.shared_answers import SHARED_ANSWERS, Headers
 from web.auth.requests import token_query
 from web.gateway import GATEWAY
 
@@ -33,7 +34,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 
 @routes.get(r"/hls/{camera}/{name:[^/]+\.(?:mp4|m4s)}")
 @describe("HLS", {200: "video/mp4"}, errors=(404, 503))
-async def media(request: web.Request) -> web.Response:
+async def media(request: web.Request) -> web.StreamResponse:
     """An init segment, a segment or a part. A part of a preload hint is sent when it is complete."""
     return await _media(request, _stream(request))
 
@@ -47,19 +48,19 @@ DIRECTIVES = {
 
 @routes.get(f"/hls/{{camera}}/{LIVE_NAME}")
 @describe("HLS", {200: CONTENT_TYPE}, query=DIRECTIVES, errors=(400, 404, 503))
-async def media_playlist(request: web.Request) -> web.Response:
+async def media_playlist(request: web.Request) -> web.StreamResponse:
     """The media playlist of the main stream, with the delivery directives of rfc8216bis §6.2.5."""
     return await _media_playlist(request, _stream(request))
 
 
 @routes.get(f"/hls/{{camera}}/{SUB_LIVE_NAME}")
 @describe("HLS", {200: CONTENT_TYPE}, query=DIRECTIVES, errors=(400, 404, 503))
-async def sub_media_playlist(request: web.Request) -> web.Response:
+async def sub_media_playlist(request: web.Request) -> web.StreamResponse:
     """The media playlist of the sub stream, which the first request starts. 404 where the camera has none."""
     return await _media_playlist(request, _stream(request, RenditionName.SUB))
 
 
-async def _media_playlist(request: web.Request, stream: LiveStream) -> web.Response:
+async def _media_playlist(request: web.Request, stream: LiveStream) -> web.StreamResponse:
     msn, part = _number(request, "_HLS_msn"), _number(request, "_HLS_part")
     if part is not None and msn is None:
         raise BadRequestError("_HLS_part needs _HLS_msn, the segment that contains the part")
@@ -70,33 +71,42 @@ async def _media_playlist(request: web.Request, stream: LiveStream) -> web.Respo
 
 @routes.get(r"/hls/{camera}/sub/{name:[^/]+\.(?:mp4|m4s)}")
 @describe("HLS", {200: "video/mp4"}, errors=(404, 503))
-async def sub_media(request: web.Request) -> web.Response:
+async def sub_media(request: web.Request) -> web.StreamResponse:
     """As above, of the sub stream."""
     return await _media(request, _stream(request, RenditionName.SUB))
 
 
 @routes.get("/hls/{camera}/index.m3u8")
-@describe("HLS", {200: CONTENT_TYPE}, errors=(404, 503))
-async def multivariant(request: web.Request) -> web.Response:
-    """The multivariant playlist of main and sub stream. The answer waits while the camera connects."""
-    rendered = await _stream(request).multivariant_playlist()
+@describe(
+    "HLS",
+    {200: CONTENT_TYPE},
+    query={
+        "rendition": Parameter("One stream alone. `auto`, or none: both, if they work", {"enum": RENDITIONS}),
+    },
+    errors=(400, 404, 503),
+)
+async def multivariant(request: web.Request) -> web.StreamResponse:
+    """The multivariant playlist of main and sub stream, of those that work. It waits while the camera connects."""
+    rendered = await request.app[GATEWAY].live.multivariant_playlist(
+        request.match_info["camera"], parse_rendition(request)
+    )
     return _playlist(request, rendered, "no-cache")
 
 
-async def _media(request: web.Request, stream: LiveStream) -> web.Response:
+async def _media(request: web.Request, stream: LiveStream) -> web.StreamResponse:
     data = await stream.media(request.match_info["name"])
     now = request.app[GATEWAY].clock.wall_90k() // CLOCK_RATE
-    return web.Response(body=data, headers=_media_headers(now, stream.window.lifetime_s))
+    return request.app[SHARED_ANSWERS].answer(request, data, _media_headers(now, stream.window.lifetime_s))
 
 
 @lru_cache(maxsize=64)
-def _media_headers(now: int, lifetime_s: int) -> Mapping[str, str]:
+def _media_headers(now: int, lifetime_s: int) -> Headers:
     """``now`` in whole seconds of Unix time: within one, all players get the same headers."""
-    return {
-        "Content-Type": "video/mp4",
-        "Cache-Control": f"public, max-age={lifetime_s}, immutable",
-        "Expires": formatdate(now + lifetime_s, usegmt=True),
-    }
+    return (
+        ("Content-Type", "video/mp4"),
+        ("Cache-Control", f"public, max-age={lifetime_s}, immutable"),
+        ("Expires", formatdate(now + lifetime_s, usegmt=True)),
+    )
 
 
 def _stream(request: web.Request, name: RenditionName = RenditionName.MAIN) -> LiveStream:
@@ -112,16 +122,20 @@ def _number(request: web.Request, directive: str) -> int | None:
     return int(value)
 
 
-def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> web.Response:
+def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> web.StreamResponse:
     rendered = rendered.with_query(token_query(request))
-    headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": cache_control, "Vary": "Accept-Encoding"}
-    body = rendered.body
-    if _accepts_gzip(request.headers.get("Accept-Encoding", "")):
-        body = rendered.gzipped
-        headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, headers=headers)
+    is_gzipped = _accepts_gzip(request.headers.get("Accept-Encoding", ""))
+    body = rendered.gzipped if is_gzipped else rendered.body
+    return request.app[SHARED_ANSWERS].answer(request, body, _playlist_headers(cache_control, is_gzipped=is_gzipped))
 
 
+@lru_cache(maxsize=8)
+def _playlist_headers(cache_control: str, *, is_gzipped: bool) -> Headers:
+    headers = (("Content-Type", CONTENT_TYPE), ("Cache-Control", cache_control), ("Vary", "Accept-Encoding"))
+    return (*headers, ("Content-Encoding", "gzip")) if is_gzipped else headers
+
+
+@lru_cache(maxsize=256)
 def _accepts_gzip(accept_encoding: str) -> bool:
     for item in accept_encoding.lower().split(","):
         name, _, parameters = item.partition(";")

@@ -19,24 +19,30 @@ from collections.abc import AsyncGenerator
 from aiohttp import hdrs, web
 
 from gateway.camera import Camera
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, to_rfc3339
-from gateway.errors import BadRequestError, NotFoundError, UnavailableError
+from gateway.errors import BadRequestError
 from gateway.jpeg.reader import JpegFrame
+from gateway.live_picture import PICTURE_WAIT_S, live_picture
 from gateway.picture_reader import PictureReader
-from gateway.pictures import PictureSource
 from gateway.tcp_backlog import delivered
 from gateway.times import NOW, TIME_HELP, parse_time
 from web.api.describe import TIME, WAIT, WIDTH, Parameter, describe
-from web.api.parameters import require_recorded_camera, wait_s
+from web.api.parameters import RENDITIONS, parse_rendition, wait_s
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
-PICTURE_WAIT_S = 10.0
-"""How long a request waits for a camera that connects: longer than the default of CAPTURE_TIMEOUT."""
-
 BOUNDARY = "liveedge"
 REPLACING, MIXED = "multipart/x-mixed-replace", "multipart/mixed"
+
+PICTURES_OF = {
+    "rendition": Parameter(
+        "The stream that the pictures are of. `auto`, or none: the smallest that has the width. While a live stream is"
+        " away, they are of the other one",
+        {"enum": RENDITIONS},
+    )
+}
 
 WIDTH_MIN, WIDTH_MAX = 16, 7680
 FRAME_RATE_MAX = 60.0
@@ -46,23 +52,25 @@ FRAME_RATE_MAX = 60.0
 @describe(
     "pictures",
     {200: "image/jpeg"},
-    query={"at": Parameter(f"The recorded picture of this time. {TIME_HELP}", TIME), "width": WIDTH, "wait": WAIT},
+    query={
+        "at": Parameter(f"The recorded picture of this time. {TIME_HELP}", TIME),
+        "width": WIDTH,
+        **PICTURES_OF,
+        "wait": WAIT,
+    },
     errors=(400, 404, 503),
 )
 async def snapshot(request: web.Request) -> web.Response:
     """One JPEG, of the live edge or of a recorded time. ``Age`` and ``X-Captured-At`` tell when it was captured."""
     camera_id, width = request.match_info["camera"], picture_width(request, None)
-    at = request.query.get("at", NOW)
+    at, rendition = request.query.get("at", NOW), parse_rendition(request)
     if at == NOW:
-        frame = await _live_picture(
-            request.app[GATEWAY].service.camera(camera_id), width, wait_s(request, PICTURE_WAIT_S)
-        )
+        camera = request.app[GATEWAY].service.camera(camera_id)
+        _require(camera, rendition)
+        frame = await live_picture(camera, width, wait_s(request, PICTURE_WAIT_S), preferred=rendition)
     else:
-        try:
-            frame = await request.app[GATEWAY].archive_reader.snapshot(camera_id, parse_time(at, "at"), width)
-        except NotFoundError:
-            await require_recorded_camera(request, camera_id)
-            raise
+        time_90k = parse_time(at, "at")
+        frame = await request.app[GATEWAY].recordings.picture(camera_id, time_90k, width, rendition=rendition)
     age_90k = max(0, request.app[GATEWAY].clock.wall_90k() - frame.captured_at_90k)
     headers = {
         "Cache-Control": "no-store",
@@ -73,18 +81,6 @@ async def snapshot(request: web.Request) -> web.Response:
     return web.Response(body=frame.data, content_type="image/jpeg", headers=headers)
 
 
-async def _live_picture(camera: Camera, width: int | None, patience_s: float) -> JpegFrame:
-    with contextlib.closing(PictureSource(camera, "snapshot", width, is_single=True)) as source:
-        rendition = await source.started(patience_s)
-        try:
-            return await rendition.jpeg.snapshot(width)
-        except UnavailableError:
-            if camera.sub is None:
-                raise
-        source.avoid(rendition)
-        return await (await source.started(patience_s)).jpeg.snapshot(width)
-
-
 @routes.get("/mjpeg/{camera}")
 @describe(
     "pictures",
@@ -92,6 +88,7 @@ async def _live_picture(camera: Camera, width: int | None, patience_s: float) ->
     query={
         "at": Parameter(f"Start in the archive at this time, and go on into live. {TIME_HELP}", TIME),
         "width": WIDTH,
+        **PICTURES_OF,
         "frame_rate": Parameter("Frames per second, at most", {"type": "number", "minimum": 0.01, "maximum": 60}),
         "wait": WAIT,
     },
@@ -105,15 +102,17 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
     camera = request.app[GATEWAY].service.camera(request.match_info["camera"])
     width = picture_width(request, camera.settings.frame_width)
     frame_rate = _frame_rate(request, camera.settings.frame_rate)
-    at = request.query.get("at", NOW)
+    at, rendition = request.query.get("at", NOW), parse_rendition(request)
     at_90k = parse_time(at, "at", now_90k=0)
     skipped = request.app[GATEWAY].mjpeg_frames_skipped
     if at == NOW:
-        async with contextlib.aclosing(_live(camera, frame_rate, width, wait_s(request, PICTURE_WAIT_S))) as frames:
+        _require(camera, rendition)
+        patience_s = wait_s(request, PICTURE_WAIT_S)
+        async with contextlib.aclosing(_live(camera, frame_rate, width, patience_s, rendition)) as frames:
             return await _send(request, _counted(frames, camera.id, skipped))
     hold = camera.hold("mjpeg")
     try:
-        replay = request.app[GATEWAY].archive_reader.replay_jpeg(camera.id, at_90k, frame_rate, width)
+        replay = request.app[GATEWAY].archive_reader.replay_jpeg(camera.id, at_90k, frame_rate, width, rendition)
         async with contextlib.aclosing(replay) as frames:
             return await _send(request, _counted(frames, camera.id, skipped))
     finally:
@@ -121,9 +120,9 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
 
 
 async def _live(
-    camera: Camera, frame_rate: float, width: int | None, patience_s: float
+    camera: Camera, frame_rate: float, width: int | None, patience_s: float, preferred: RenditionName | None
 ) -> AsyncGenerator[JpegFrame, None]:
-    with contextlib.closing(PictureReader(camera, "mjpeg", frame_rate, width)) as reader:
+    with contextlib.closing(PictureReader(camera, "mjpeg", frame_rate, width, preferred=preferred)) as reader:
         await reader.started(patience_s)
         async for frame in reader:
             yield frame
@@ -163,6 +162,12 @@ def _part(frame: JpegFrame) -> bytes:
         f"X-Sequence: {frame.sequence}\r\nX-Skipped: {frame.skipped}\r\n\r\n"
     )
     return b"".join((head.encode(), frame.data, f"\r\n--{BOUNDARY}\r\n".encode()))
+
+
+def _require(camera: Camera, rendition: RenditionName | None) -> None:
+    """Raise :class:`~gateway.errors.NotFoundError` for a sub stream that the camera does not have."""
+    if rendition is not None:
+        camera.rendition(rendition)
 
 
 def picture_width(request: web.Request, default: int | None) -> int | None:

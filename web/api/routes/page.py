@@ -1,4 +1,4 @@
-"""``/``: the web page. ``/health``: the health check."""
+"""``/`` and ``/publish/{camera}``: the web pages. ``/health``: the health check."""
 
 import asyncio
 from pathlib import Path
@@ -13,14 +13,27 @@ from web.api.file_answer import send_file
 
 routes = web.RouteTableDef()
 
-PAGE = Path(__file__).parents[2] / "static" / "index.html"
+STATIC = Path(__file__).parents[2] / "static"
+PAGE = STATIC / "index.html"
+PUBLISH_PAGE = STATIC / "publish.html"
 
 
 @routes.get("/")
 @describe("page", {200: "text/html"})
 async def index(request: web.Request) -> web.StreamResponse:
     """The web page with all cameras."""
-    page = await asyncio.to_thread(whole_file, PAGE)
+    return await _page(request, PAGE)
+
+
+@routes.get("/publish/{camera}")
+@describe("page", {200: "text/html"})
+async def publish_page(request: web.Request) -> web.StreamResponse:
+    """The page that publishes the browser's camera and microphone as a camera of the gateway."""
+    return await _page(request, PUBLISH_PAGE)
+
+
+async def _page(request: web.Request, path: Path) -> web.StreamResponse:
+    page = await asyncio.to_thread(whole_file, path)
     return await send_file(request, page, {hdrs.CACHE_CONTROL: "no-cache"}, content_type="text/html")
 
 

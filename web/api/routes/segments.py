@@ -1,19 +1,14 @@
 """Archive segments: list them, find the one for a moment, protect them from retention."""
 
-import base64
-import binascii
-
 from aiohttp import hdrs, web
 
-from gateway.clock import CLOCK_RATE, to_rfc3339
-from gateway.errors import BadRequestError, NotFoundError
+from gateway.errors import BadRequestError
 from gateway.times import TIME_HELP, parse_time
-from hls.archive.segment import Segment, parse_name
-from hls.playback.reader import PAGE_MAX
+from hls.playback.segment_finder import PAGE_MAX
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import SPAN, TIME, Parameter, describe
-from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, segment_id, time_range
+from web.api.parameters import RENDITION, parse_rendition, segment_id, time_range
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -35,19 +30,17 @@ PAGE_DEFAULT = 100
 )
 async def list_segments(request: web.Request) -> web.Response:
     """List the segments that overlap a time range, oldest first: those of both streams, or of one."""
-    reader, camera_id = request.app[GATEWAY].archive_reader, request.match_info["camera"]
     start_90k, end_90k = time_range(request)
-    limit = _limit(request)
-    cursor = request.query.get("cursor")
-    after = _parse_cursor(cursor) if cursor else None
-    segments = await reader.page(camera_id, start_90k, end_90k, limit + 1, after, parse_rendition(request))
-    if not segments:
-        await require_recorded_camera(request, camera_id)
-    more = len(segments) > limit
-    segments = segments[:limit]
+    found = await request.app[GATEWAY].recordings.page(
+        request.match_info["camera"],
+        start_90k,
+        end_90k,
+        limit=_limit(request),
+        cursor=request.query.get("cursor"),
+        rendition=parse_rendition(request),
+    )
     page = models.SegmentPage(
-        segments=[models.Segment.of(segment) for segment in segments],
-        next_cursor=_cursor(segments[-1]) if more else None,
+        segments=[models.Segment.of(segment) for segment in found.segments], next_cursor=found.next_cursor
     )
     return json_answer(page, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
@@ -61,20 +54,14 @@ async def list_segments(request: web.Request) -> web.Response:
 )
 async def segment_at(request: web.Request) -> web.Response:
     """Find the segment of a moment, and the offset in it."""
-    reader, camera_id = request.app[GATEWAY].archive_reader, request.match_info["camera"]
     text = request.query.get("time")
     if text is None:
         raise BadRequestError("time is missing: give a time, or now")
-    now_90k = request.app[GATEWAY].clock.wall_90k()
-    try:
-        found = await reader.at(camera_id, parse_time(text, "time", now_90k), parse_rendition(request))
-    except NotFoundError:
-        await require_recorded_camera(request, camera_id)
-        raise
+    gateway = request.app[GATEWAY]
+    time_90k = parse_time(text, "time", gateway.clock.wall_90k())
+    found = await gateway.recordings.at(request.match_info["camera"], time_90k, parse_rendition(request))
     position = models.ArchivePosition(
-        segment=models.Segment.of(found.segment),
-        offset_s=round(found.offset_90k / CLOCK_RATE, 6),
-        time=to_rfc3339(found.segment.start_90k + found.offset_90k),
+        segment=models.Segment.of(found.segment), offset_s=found.offset_s, time=found.time
     )
     return json_answer(position, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
@@ -96,7 +83,7 @@ async def unprotect(request: web.Request) -> web.Response:
 async def _set_protected(request: web.Request, is_protected: bool) -> web.Response:
     camera_id, name = request.match_info["camera"], segment_id(request)
     await request.app[GATEWAY].archive.protect(camera_id, name, is_protected)
-    segment, _ = await request.app[GATEWAY].archive_reader.find(camera_id, name)
+    segment = await request.app[GATEWAY].recordings.segment(camera_id, name)
     return json_answer(models.Segment.of(segment))
 
 
@@ -106,17 +93,3 @@ def _limit(request: web.Request) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) < PAGE_MAX):
         raise BadRequestError(f"limit: {text[:20]!r} is not a number from 1 to {PAGE_MAX - 1}")
     return int(text)
-
-
-def _cursor(segment: Segment) -> str:
-    return base64.urlsafe_b64encode(f"{segment.start_90k}/{segment.name}".encode()).decode().rstrip("=")
-
-
-def _parse_cursor(text: str) -> tuple[int, str]:
-    try:
-        start, _, name = base64.urlsafe_b64decode(text[:200] + "==").decode("ascii").partition("/")
-        if start.isdecimal() and len(start) <= 18 and parse_name(name) is not None:
-            return int(start), name
-    except (binascii.Error, ValueError):
-        pass
-    raise BadRequestError("cursor is not valid: use next_cursor of the previous answer, or leave it out")

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from gateway.access import Scope
+from gateway.compiled import pure_reason
 from hls.archive.status import ArchiveStatus
 from web.api import models
 from web.api.answer import json_answer
@@ -46,6 +47,7 @@ async def status(request: web.Request) -> web.Response:
             browsers=app[GATEWAY].browser.status(),
             archive=archive,
             webrtc=models.WebRtcServerStatus(udp_port=webrtc.udp_port, viewers=len(webrtc.viewers)),
+            pure_python=pure_reason(),
         )
     )
 

@@ -5,7 +5,7 @@ The viewer is the last part of the ``Location`` of WHEP. A player tells here how
 
 from aiohttp import web
 
-from gateway.webrtc.rendition_switch import RenditionRequest
+from gateway.webrtc.rendition_request import RenditionRequest
 from gateway.webrtc.viewer import Viewer
 from web.api import models
 from web.api.answer import json_answer
@@ -32,8 +32,7 @@ async def change_viewer(request: web.Request) -> web.Response:
     """Ask for another stream, or tell at what size the video is shown. The change comes with the next keyframe."""
     viewer = _viewer(request)
     wanted = await read_model(request, models.ViewerRequest)
-    switch = viewer.rendition
-    assert switch is not None
+    switch = viewer.begun_rendition()
     switch.ask(RenditionRequest.parse(wanted.rendition or switch.requested, wanted.width, wanted.height))
     viewer.update_rendition()
     return json_answer(_answer(request, viewer), headers=NO_STORE)
@@ -46,11 +45,11 @@ def _viewer(request: web.Request) -> Viewer:
 
 
 def _answer(request: web.Request, viewer: Viewer) -> models.Viewer:
-    switch = viewer.rendition
-    assert switch is not None
+    switch = viewer.begun_rendition()
     return models.Viewer(
         camera_id=viewer.camera_id,
         rendition=switch.current.name,
+        transcoded=switch.is_transcoded,
         requested=switch.requested,
         pending=switch.pending.name if switch.pending is not None else None,
         available=list(switch.camera.renditions),

@@ -10,6 +10,9 @@ PATCH      /whep/{camera}/{viewer}   trickled candidates, an ICE restart (RFC 88
 DELETE     /whep/{camera}/{viewer}   end the session
 OPTIONS    on either                 Accept-Post and Accept-Patch; the CORS middleware answers preflight requests
 
+An offer whose audio is ``sendrecv`` may talk to the camera, with a token of scope ``talk``: the direction in the answer
+says so. See :mod:`gateway.talk`.
+
 An offer for a camera that is starting waits for it, but not longer than ``wait`` seconds. A browser has six connections
 for a host, and a page with more cameras needs them for those that are live.
 
@@ -23,27 +26,32 @@ from email.utils import formatdate
 
 from aiohttp import web
 
+from gateway.access import Scope
 from gateway.clock import CLOCK_RATE
 from gateway.errors import BadRequestError, NotLiveError
+from gateway.talk.talker import sends_sound
 from gateway.webrtc.first_rendition import KEYFRAME_WAIT_S
-from gateway.webrtc.ice.servers import IceServer
-from gateway.webrtc.rendition_switch import TILE_MAX, RenditionRequest
-from gateway.webrtc.sdp.offer import OFFER_MAX_BYTES
+from gateway.webrtc.rendition_request import TILE_MAX, RenditionRequest
 from gateway.webrtc.viewer import COUNTER_OFFER_S, Viewer
-from web.api.accept import Accept
 from web.api.describe import WAIT, Parameter, describe
-from web.api.entity_tags import is_listed
-from web.api.models import Error
 from web.api.parameters import wait_s
+from web.api.webrtc_http import (
+    FRAGMENT,
+    SDP,
+    HttpError,
+    accept,
+    add_links,
+    patched,
+    require_type,
+    session_headers,
+    text,
+)
 from web.auth.counted_as import counted_as, is_limited
 from web.auth.requests import grant_of
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
-
-SDP = "application/sdp"
-FRAGMENT = "application/trickle-ice-sdpfrag"
 
 JSON = "application/json"
 
@@ -73,13 +81,8 @@ def _pixels(query: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
-class _HttpError(web.HTTPException):
-    """An HTTP status that has no class in :mod:`gateway.errors`."""
-
-    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        self.status_code = status
-        body = Error(error=code, message=message).model_dump_json()
-        super().__init__(text=body, headers=headers, content_type="application/json")
+def _not_live(error: NotLiveError) -> HttpError:
+    return HttpError(409, "not_live", str(error), {"Retry-After": str(error.retry_after_s)})
 
 
 @routes.get("/whep/{camera}")
@@ -90,7 +93,7 @@ async def discover(request: web.Request) -> web.Response:
     # aiohttp leaves the length out of an answer to HEAD, which has to have the fields of one to GET.
     headers = {"Content-Type": SDP, "Content-Length": "0", "Accept-Post": SDP, "Cache-Control": "no-store"}
     response = web.Response(headers=headers)
-    _add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
+    add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
     return response
 
 
@@ -99,7 +102,7 @@ async def discover(request: web.Request) -> web.Response:
 async def preflight(request: web.Request) -> web.Response:
     """The media type to post, and the ICE servers for clients that gather candidates before they offer."""
     response = web.Response(headers={"Accept-Post": SDP, "Allow": "GET, HEAD, OPTIONS, POST"})
-    _add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
+    add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
     return response
 
 
@@ -113,42 +116,42 @@ async def preflight(request: web.Request) -> web.Response:
 )
 async def join(request: web.Request) -> web.Response:
     """Join as a viewer: send an SDP offer, get the answer, or a counter-offer with 406."""
-    _require_type(request, SDP, {"Accept-Post": SDP})
-    accept = _accept(request)
+    require_type(request, SDP, {"Accept-Post": SDP})
+    accepted = accept(request)
     wanted = rendition_request(request.query)
     patience_s = wait_s(request, KEYFRAME_WAIT_S)
-    offer = await _text(request)
+    offer = await text(request)
     gateway = request.app[GATEWAY]
     camera = gateway.service.camera(request.match_info["camera"])
     address, grant = request.remote or "", grant_of(request)
+    voice = None
+    if grant.may(Scope.TALK, camera.id) and sends_sound(offer):
+        voice = gateway.talk.viewer_permit(camera, grant.owner.strip())
     try:
         viewer = await gateway.webrtc.join(
             camera,
             offer,
             client_address=address,
-            may_counter=not accept.names(JSON),
+            may_counter=not accepted.names(JSON),
             counted_as=counted_as(grant, address),
             is_limited=is_limited(grant),
             request=wanted,
             wait_s=patience_s,
+            voice=voice,
         )
     except NotLiveError as error:
-        raise _HttpError(409, "not_live", str(error), {"Retry-After": str(error.retry_after_s)}) from None
+        raise _not_live(error) from None
     request.app[VIEWER_OWNERSHIP].assign(request, viewer)
-    headers = {
-        "Content-Type": SDP,
-        "Location": f"/whep/{camera.id}/{viewer.id}",
-        "ETag": f'"{viewer.etag}"',
-        "Accept-Patch": FRAGMENT,
-        "Cache-Control": "no-store",
-    }
-    if viewer.counter_offer_sdp:
+    if viewer.voice is not None:
+        request.app[VIEWER_OWNERSHIP].assign(request, viewer.voice, Scope.TALK)
+    headers = session_headers(f"/whep/{camera.id}/{viewer.id}", viewer)
+    if viewer.counter_offer is not None:
         until = formatdate(gateway.clock.wall_90k() / CLOCK_RATE + COUNTER_OFFER_S, usegmt=True)
         headers |= {"Content-Type": f'{SDP}; valid-until="{until}"', "Accept-Patch": f"{SDP}, {FRAGMENT}"}
-        response = web.Response(status=406, body=viewer.counter_offer_sdp.encode(), headers=headers)
+        response = web.Response(status=406, body=viewer.counter_offer.sdp.encode(), headers=headers)
     else:
         response = web.Response(status=201, body=viewer.answer_sdp.encode(), headers=headers)
-    _add_links(response, gateway.webrtc.ice_server_offers())
+    add_links(response, gateway.webrtc.ice_server_offers())
     return response
 
 
@@ -182,16 +185,14 @@ async def patch(request: web.Request) -> web.Response:
     """
     viewer = _viewer(request)
     gateway = request.app[GATEWAY]
-    if request.content_type == SDP and viewer.counter_offer_sdp:
+    if request.content_type == SDP and viewer.counter_offer is not None:
         camera = gateway.service.camera(request.match_info["camera"])
-        gateway.webrtc.answer(camera, viewer, await _text(request))
+        try:
+            await gateway.webrtc.answer(camera, viewer, await text(request))
+        except NotLiveError as error:
+            raise _not_live(error) from None
         return web.Response(status=204, headers={"ETag": f'"{viewer.etag}"'})
-    _require_type(request, FRAGMENT, {"Accept-Patch": FRAGMENT})
-    _require_match(request, viewer)
-    answer = viewer.patch(await _text(request))
-    if answer is None:
-        return web.Response(status=204)
-    return web.Response(body=answer.encode(), headers={"Content-Type": FRAGMENT, "ETag": f'"{viewer.etag}"'})
+    return await patched(request, viewer)
 
 
 @routes.delete("/whep/{camera}/{viewer}")
@@ -205,46 +206,6 @@ async def leave(request: web.Request) -> web.Response:
 def _viewer(request: web.Request) -> Viewer:
     viewer = request.app[GATEWAY].webrtc.viewer(request.match_info["viewer"], request.match_info["camera"])
     request.app[VIEWER_OWNERSHIP].require(request, viewer)
+    if viewer.voice is not None and grant_of(request).may(Scope.TALK, viewer.camera_id):
+        request.app[VIEWER_OWNERSHIP].renew(request, viewer.voice)
     return viewer
-
-
-def _require_type(request: web.Request, wanted: str, headers: dict[str, str]) -> None:
-    if request.content_type != wanted:
-        raise _HttpError(415, "unsupported_media_type", f"the body must be {wanted}", headers)
-
-
-def _accept(request: web.Request) -> Accept:
-    """The media types that the client accepts. Raises an error with 406 if SDP is none of them."""
-    accept = Accept(request.headers.getall("Accept", []))
-    if not accept.allows(SDP):
-        raise _HttpError(406, "not_acceptable", f"the answer is {SDP}, which Accept does not allow")
-    return accept
-
-
-def _require_match(request: web.Request, viewer: Viewer) -> None:
-    """Check the precondition (RFC 9110 §13.1.1). ``"*"`` in quotes is taken for ``*``, as RFC 9725 writes it."""
-    fields = request.headers.getall("If-Match", [])
-    if not fields:
-        raise _HttpError(428, "precondition_required", 'send If-Match with the ETag of the ICE session, or "*"')
-    is_any = ",".join(fields).strip() == '"*"'
-    if not is_any and not is_listed(fields, viewer.etag, is_weak_allowed=False):
-        raise _HttpError(412, "precondition_failed", "the ETag of the ICE session has changed")
-
-
-async def _text(request: web.Request) -> str:
-    if (request.content_length or 0) > OFFER_MAX_BYTES:
-        raise BadRequestError(f"the body is longer than {OFFER_MAX_BYTES} bytes")
-    body = await request.content.read(OFFER_MAX_BYTES + 1)
-    while len(body) <= OFFER_MAX_BYTES and (more := await request.content.read(OFFER_MAX_BYTES + 1 - len(body))):
-        body += more
-    if len(body) > OFFER_MAX_BYTES:
-        raise BadRequestError(f"the body is longer than {OFFER_MAX_BYTES} bytes")
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        raise BadRequestError("the body is not UTF-8") from None
-
-
-def _add_links(response: web.Response, servers: list[IceServer]) -> None:
-    for server in servers:
-        response.headers.add("Link", server.link())

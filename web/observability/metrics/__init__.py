@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from web.auth.authenticator import Authenticator
 from web.gateway import Gateway
+from web.mqtt.service import Mqtt
 from web.observability.event_loop_lag import EventLoopLag
 from web.observability.metrics.archive import archive_metrics
 from web.observability.metrics.auth import auth_metrics
@@ -25,8 +26,15 @@ from web.observability.metrics.events import event_metrics
 from web.observability.metrics.hls import hls_metrics
 from web.observability.metrics.http import HttpMetrics
 from web.observability.metrics.messaging import messaging_metrics
+from web.observability.metrics.mqtt import mqtt_metrics
+from web.observability.metrics.onvif import onvif_metrics
 from web.observability.metrics.process import process_metrics
+from web.observability.metrics.rtsp import rtsp_metrics
+from web.observability.metrics.talk import talk_metrics
+from web.observability.metrics.webhooks import webhook_metrics
 from web.observability.metrics.webrtc import webrtc_metrics
+from web.onvif.service import Onvif
+from web.webhooks.service import Webhooks
 
 RENDER_SHARE = 0.1
 """However many scrapes there are, they take at most a tenth of a core, since each stops the event loop."""
@@ -38,8 +46,20 @@ CREDIT_MAX_S = 1.0
 class GatewayCollector(Collector):
     """All metrics of one gateway."""
 
-    def __init__(self, gateway: Gateway, authenticator: Authenticator, lag: EventLoopLag, http: HttpMetrics) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        authenticator: Authenticator,
+        lag: EventLoopLag,
+        http: HttpMetrics,
+        webhooks: Webhooks,
+        mqtt: Mqtt,
+        onvif: Onvif,
+    ) -> None:
+        self._onvif = onvif
         self._gateway = gateway
+        self._webhooks = webhooks
+        self._mqtt = mqtt
         self._authenticator = authenticator
         self._lag = lag
         self._http = http
@@ -49,10 +69,15 @@ class GatewayCollector(Collector):
         self._http.keep_only(self._gateway.service.cameras)
         yield from camera_metrics(self._gateway)
         yield from webrtc_metrics(self._gateway)
+        yield from talk_metrics(self._gateway)
+        yield from rtsp_metrics(self._gateway)
         yield from hls_metrics(self._gateway)
         yield from archive_metrics(self._gateway)
         yield from event_metrics(self._gateway)
         yield from messaging_metrics(self._gateway)
+        yield from webhook_metrics(self._webhooks)
+        yield from mqtt_metrics(self._mqtt)
+        yield from onvif_metrics(self._onvif)
         yield from self._http.collect()
         yield from auth_metrics(self._authenticator)
         yield from process_metrics(self._gateway, self._lag)
@@ -61,14 +86,22 @@ class GatewayCollector(Collector):
 class Metrics:
     """The registry of one gateway."""
 
-    def __init__(self, gateway: Gateway, authenticator: Authenticator, http: HttpMetrics) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        authenticator: Authenticator,
+        http: HttpMetrics,
+        webhooks: Webhooks,
+        mqtt: Mqtt,
+        onvif: Onvif,
+    ) -> None:
         self.lag = EventLoopLag()
         self.http = http
         self._text = b""
         self._credit_s = CREDIT_MAX_S
         self._rendered_s = time.monotonic()
         self._registry = CollectorRegistry()
-        self._registry.register(GatewayCollector(gateway, authenticator, self.lag, http))
+        self._registry.register(GatewayCollector(gateway, authenticator, self.lag, http, webhooks, mqtt, onvif))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)

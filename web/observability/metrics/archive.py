@@ -68,6 +68,25 @@ def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
         LABELS,
         [(_labels(stream), each.unindexed_dropped) for stream, each in recorders],
     )
+    held = [(stream, each.pre_roll) for stream, each in recorders if each.pre_roll is not None]
+    yield gauge(
+        "archive_pre_roll_seconds",
+        "Video in memory of a stream that is recorded on events; 0 while one is recorded",
+        LABELS,
+        [(_labels(stream), each.seconds) for stream, each in held],
+    )
+    yield gauge(
+        "archive_pre_roll_bytes",
+        "Bytes in memory of a stream that is recorded on events",
+        LABELS,
+        [(_labels(stream), each.bytes) for stream, each in held],
+    )
+    yield counter(
+        "archive_pre_roll_packets_dropped",
+        "Packets dropped because those in memory of a stream that is recorded on events have too many bytes",
+        LABELS,
+        [(_labels(stream), each.pre_roll.packets_dropped if each.pre_roll else 0) for stream, each in recorders],
+    )
     yield gauge(
         "archive_failing",
         "1 while recording fails",

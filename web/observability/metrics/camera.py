@@ -7,6 +7,7 @@ from prometheus_client.core import InfoMetricFamily, Metric
 
 from gateway.camera import Camera
 from gateway.capture.counters import CaptureCounters
+from gateway.forward.forward import Forward, ForwardState
 from gateway.jpeg.feed import JpegFeed
 from gateway.rendition import Rendition
 from gateway.session import SessionState
@@ -46,11 +47,41 @@ def camera_metrics(gateway: Gateway) -> Iterable[Metric]:
         each(lambda camera: len(camera.clients)),
     )
     yield from _transcode_metrics(gateway, cameras)
+    yield from _forward_metrics(gateway, cameras)
     yield counter(
         "camera_mjpeg_frames_skipped",
         "Frames that MJPEG clients did not get: replaced by a newer one, or above their frame rate",
         LABELS,
         each(lambda camera: gateway.mjpeg_frames_skipped[camera.id]),
+    )
+
+
+def _forward_metrics(gateway: Gateway, cameras: Sequence[Camera]) -> Iterable[Metric]:
+    def total(value: Callable[[Forward], int]) -> Samples:
+        forwards = gateway.forward.forwards
+        return [((camera.id,), sum(value(each) for each in forwards.get(camera.id, ()))) for camera in cameras]
+
+    yield gauge(
+        "camera_forwards_live",
+        "Servers of `forward` that the camera is being pushed to",
+        LABELS,
+        total(lambda forward: forward.state is ForwardState.LIVE),
+    )
+    yield gauge("camera_forwards", "Servers of `forward`", LABELS, total(lambda _: 1))
+    yield counter(
+        "camera_forward_packets", "Packets pushed to servers", LABELS, total(lambda forward: forward.packets_sent)
+    )
+    yield counter(
+        "camera_forward_packets_dropped",
+        "Packets that servers did not get because they were slower",
+        LABELS,
+        total(lambda forward: forward.packets_dropped),
+    )
+    yield counter(
+        "camera_forward_reconnects",
+        "Times that the connection to a server ended or was not made",
+        LABELS,
+        total(lambda forward: forward.reconnects),
     )
 
 
@@ -167,6 +198,12 @@ def _stream_metrics(renditions: Sequence[Rendition]) -> Iterable[Metric]:
         "GOPs too large to be kept for new viewers",
         STREAM,
         each(lambda rendition: rendition.hub.gops_oversized),
+    )
+    yield counter(
+        "camera_stalls",
+        "Times that pictures stayed out for a second or more while the camera was connected",
+        STREAM,
+        each(lambda rendition: rendition.stalls),
     )
     yield counter(
         "camera_consumer_errors",

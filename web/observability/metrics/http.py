@@ -4,16 +4,17 @@ The label ``route`` is the router's pattern, so that no client can create a seri
 """
 
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Iterable
+from itertools import accumulate
 from typing import Protocol
 
 from aiohttp import web
-from prometheus_client import Histogram
-from prometheus_client.core import Metric
+from prometheus_client.core import HistogramMetricFamily, Metric
 
-from gateway.latency import latency_histogram, remove_series
-from web.observability.metrics.families import counter, gauge, histogram, single
+from gateway.latency import BUCKETS_S
+from web.observability.metrics.families import counter, gauge, single
 
 CONNECTION_REASONS = ("connections", "header_timeout", "evicted")
 
@@ -38,6 +39,21 @@ class Listener(Protocol):
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class _Times:
+    """One series of a histogram. Prometheus' own class has locks, for threads, which cost as much as the counting."""
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS_S) + 1)
+        """By the bucket with the lowest bound that holds it; the last one has no bound."""
+        self.sum_s = 0.0
+
+    def add(self, took_s: float) -> None:
+        self.counts[bisect_left(BUCKETS_S, took_s)] += 1
+        self.sum_s += took_s
+
+
 class HttpMetrics:
     """See the module. ``middleware`` is the outermost one, so that it sees every status."""
 
@@ -50,18 +66,13 @@ class HttpMetrics:
         """TCP connections closed by a limit, by reason: one of :data:`CONNECTION_REASONS`."""
         self.listener: Listener | None = None
         """Set while the process listens."""
-        self.hls_s = latency_histogram(
-            "liveedge_hls_request_seconds",
-            "Time to the response of HLS requests; a blocking reload waits for its part",
-            ["camera", "kind"],
-        )
-        self._hls_series: dict[tuple[str, str], Histogram] = {}
+        self._hls_series: dict[tuple[str, str], _Times] = {}
+        """By camera and kind."""
 
     def keep_only(self, camera_ids: Container[str]) -> None:
         """Remove the series of all other cameras, so that the number of series stays bounded."""
         for series in [series for series in self._hls_series if series[0] not in camera_ids]:
             del self._hls_series[series]
-            remove_series(self.hls_s, *series)
 
     def collect(self) -> Iterable[Metric]:
         """The families ``liveedge_http_…`` and ``liveedge_hls_request_seconds``."""
@@ -89,7 +100,15 @@ class HttpMetrics:
             (),
             single(failures),
         )
-        yield from histogram(self.hls_s)
+        family = HistogramMetricFamily(
+            "liveedge_hls_request_seconds",
+            "Time to the response of HLS requests; a blocking reload waits for its part",
+            labels=("camera", "kind"),
+        )
+        for series, times in self._hls_series.items():
+            counts = zip((*map(str, BUCKETS_S), "+Inf"), accumulate(times.counts), strict=True)
+            family.add_metric(series, list(counts), times.sum_s)
+        yield family
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -118,5 +137,5 @@ class HttpMetrics:
         series = (request.match_info["camera"], kind)
         found = self._hls_series.get(series)
         if found is None:
-            found = self._hls_series[series] = self.hls_s.labels(*series)
-        found.observe(took_s)
+            found = self._hls_series[series] = _Times()
+        found.add(took_s)

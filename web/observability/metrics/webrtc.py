@@ -101,4 +101,22 @@ def webrtc_metrics(gateway: Gateway) -> Iterable[Metric]:
         (),
         single(server.listener.accept_failures),
     )
+    yield gauge(
+        "webrtc_publishers",
+        "Publishers (WHIP) that are connected",
+        ("camera",),
+        [((camera_id,), count) for camera_id, count in gateway.whip.connected.items()],
+    )
+    yield counter(
+        "webrtc_publisher_packets_refused",
+        "Packets of publishers (WHIP) that were not authentic, or of no stream of the answer",
+        (),
+        single(gateway.whip.packets_refused),
+    )
+    yield counter(
+        "webrtc_publisher_arrivals_dropped",
+        "Arrivals of packets that publishers (WHIP) were not told, because too many came between two reports",
+        (),
+        single(gateway.whip.arrivals_dropped),
+    )
     yield from histogram(server.first_frame_s)

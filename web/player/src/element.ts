@@ -3,7 +3,14 @@
 import { Api } from "./core/api.ts";
 import { clockOf } from "./core/clock-sync.ts";
 import { LANGUAGES, type Language, pickLanguage, translate } from "./core/i18n.ts";
-import { nextRendition, parseRendition, type Rendition, type RenditionRequest, tileOf } from "./core/rendition.ts";
+import {
+  nextRendition,
+  parseRendition,
+  type Rendition,
+  type RenditionRequest,
+  recordedRendition,
+  tileOf,
+} from "./core/rendition.ts";
 import { type Statistics, StatsTracker } from "./core/stats.ts";
 import { liveStatusText, type StatusText } from "./core/status-text.ts";
 import { TRANSPORTS, type TransportName } from "./core/transports.ts";
@@ -14,6 +21,7 @@ import { type Button, createPart, Overlay } from "./overlay.ts";
 import { Poster } from "./poster.ts";
 import { RecordingControl } from "./recording-control.ts";
 import { toBlob } from "./snapshot.ts";
+import { TalkButton } from "./talk-button.ts";
 
 // In a variable, because the bundler would treat a literal as an asset.
 const SCRIPT_URL = import.meta.url;
@@ -47,7 +55,7 @@ const QUALITY = { auto: "qualityAuto", main: "qualityMain", sub: "qualitySub" } 
 const PROPERTIES = ["camera", "src", "transports", "token", "muted", "rendition"] as const;
 
 export class LiveEdgePlayer extends HTMLElement {
-  static readonly observedAttributes = [...PROPERTIES, "signaling", "lang", "controls"];
+  static readonly observedAttributes = [...PROPERTIES, "signaling", "lang", "controls", "talk"];
 
   private readonly root = this.attachShadow({ mode: "open", delegatesFocus: true });
   private readonly poster = new Poster();
@@ -60,6 +68,7 @@ export class LiveEdgePlayer extends HTMLElement {
   private readonly recordingControl = new RecordingControl(this, {
     api: () => this.api,
     now: () => this.now,
+    rendition: () => recordedRendition(this.rendition, this.live?.shown?.rendition ?? this.lastShown),
     mount: (surface) => {
       this.surfaces.append(asSurface(surface));
       this.update();
@@ -68,6 +77,8 @@ export class LiveEdgePlayer extends HTMLElement {
     changed: () => this.notify(),
     goLive: () => this.seekToLiveEdge(),
   });
+  /** The stream that was shown when live playback was stopped. */
+  private lastShown: Rendition | null = null;
   private isInView = false;
   private stopTimer = 0;
   private resizeTimer = 0;
@@ -75,13 +86,28 @@ export class LiveEdgePlayer extends HTMLElement {
   private lastState: PlayerState | null = null;
   /** Whether the camera has a sub stream, so that there is something to choose. */
   private hasChoice = false;
+  private looking = new AbortController();
+  private readonly talkButton: TalkButton;
 
   constructor() {
     super();
     // A constructed sheet and not a <style>: the content security policy of a page need not allow inline styles.
     this.root.adoptedStyleSheets = [sheet];
     const { badge, notice, controls } = this.overlay;
-    this.root.append(this.surfaces, this.poster.element, badge, notice, controls);
+    const player = this;
+    this.talkButton = new TalkButton({
+      get api() {
+        return player.api;
+      },
+      get camera() {
+        return player.camera;
+      },
+      get language() {
+        return player.language;
+      },
+      changed: () => this.applyMuted(),
+    });
+    this.root.append(this.surfaces, this.poster.element, badge, notice, this.talkButton.element, controls);
   }
 
   // --- attributes as properties
@@ -247,11 +273,16 @@ export class LiveEdgePlayer extends HTMLElement {
     for (const name of PROPERTIES) this.upgradeProperty(name);
     this.setAttribute("role", "group");
     this.updateControls();
+    this.updateTalk();
+    document.addEventListener("visibilitychange", () => document.hidden && this.talkButton.end(), { signal });
+    window.addEventListener("pagehide", () => this.talkButton.end(), { signal });
     this.notify();
   }
 
   disconnectedCallback(): void {
     this.disconnecting.abort();
+    this.looking.abort();
+    this.talkButton.hide();
     clearTimeout(this.stopTimer);
     clearTimeout(this.resizeTimer);
     this.overlay.close();
@@ -263,18 +294,21 @@ export class LiveEdgePlayer extends HTMLElement {
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (before === after || !this.isConnected) return;
     if (name === "muted") {
-      this.live?.mute(this.muted);
-      if (this.recording) this.recording.surface.muted = this.muted;
+      this.applyMuted();
       this.updateControls();
     } else if (name === "rendition") {
       this.live?.changeRendition(this.rendition);
       this.updateControls();
+    } else if (name === "talk") {
+      this.updateTalk();
     } else if (name === "lang" || name === "controls") {
       this.updateControls();
+      this.talkButton.show();
       this.notify();
     } else {
       this.recordingControl.stop();
       this.stopLive();
+      this.updateTalk();
       this.update();
     }
   }
@@ -287,6 +321,20 @@ export class LiveEdgePlayer extends HTMLElement {
     const value: unknown = this[name];
     delete (this as Record<string, unknown>)[name];
     Object.assign(this, { [name]: value });
+  }
+
+  /** Half duplex: while somebody talks, the player is silent, so that the camera does not hear itself. */
+  private applyMuted(): void {
+    const isSilent = this.muted || this.talkButton.state !== "idle";
+    this.live?.mute(isSilent);
+    if (this.recording) this.recording.surface.muted = isSilent;
+  }
+
+  private updateTalk(): void {
+    this.looking.abort();
+    this.looking = new AbortController();
+    this.talkButton.hide();
+    if (this.hasAttribute("talk")) void this.talkButton.look(this.looking.signal);
   }
 
   private get api(): Api {
@@ -318,7 +366,8 @@ export class LiveEdgePlayer extends HTMLElement {
   }
 
   private startLive(): void {
-    const { api, camera, muted, transports } = this;
+    const { api, camera, transports } = this;
+    const muted = this.muted || this.talkButton.state !== "idle";
     clockOf(api);
     const isWanted = () => this.live?.fallback.current == null && this.recording === null;
     void this.poster.load(api, camera, this.disconnecting.signal, isWanted);
@@ -347,6 +396,7 @@ export class LiveEdgePlayer extends HTMLElement {
 
   private stopLive(): void {
     const { live } = this;
+    this.lastShown = live?.shown?.rendition ?? this.lastShown;
     this.live = null;
     live?.stop();
     this.stats.reset();

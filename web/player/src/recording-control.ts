@@ -6,6 +6,7 @@
 // 2. The playback rate belongs to the recording: it survives seeks, and ends with the return to live.
 
 import type { Api } from "./core/api.ts";
+import type { Rendition } from "./core/rendition.ts";
 import type { RecordingPlayback } from "./recording-playback.ts";
 
 /** A time this close to now is live. */
@@ -22,6 +23,8 @@ export interface RecordingControlEvents {
   api(): Api;
   /** The gateway's clock, ms. */
   now(): number;
+  /** The stream to play where both were recorded. */
+  rendition(): Rendition;
   /** A new surface, to be placed below the one that is shown. */
   mount(surface: HTMLVideoElement): void;
   /** The surface has its first frame. */
@@ -53,7 +56,7 @@ export class RecordingControl {
       if (!player.isConnected) return;
       // Another seek may have created it meanwhile.
       if (!this.current) {
-        this.current = new RecordingPlayback(events.api(), player.camera, player.muted, {
+        this.current = new RecordingPlayback(events.api(), player.camera, player.muted, events.rendition, {
           changed: () => events.changed(),
           reachedLiveEdge: () => events.goLive(),
           firstFrame: (surface) => events.show(surface),

@@ -5,12 +5,16 @@
 //    a seek of the video. A seek outside it loads another window.
 // 2. Times are those of EXT-X-PROGRAM-DATE-TIME, so that gaps are skipped and shift nothing behind them.
 // 3. Playback that passes the end of the recordings becomes live.
-// 4. Where the main stream was not recorded, or is gone by its age, the sub stream is played.
-// 5. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
+// 4. The stream that is pinned, or that fitted live, is played, and the other one where that was not recorded, or is gone
+//    by its age.
+// 5. Where the sound of the recording begins or ends, the window ends, and the next one begins (core/stretch.ts).
+// 6. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
 
 import type { Api } from "./core/api.ts";
 import { type Language, translate } from "./core/i18n.ts";
+import type { Rendition } from "./core/rendition.ts";
 import type { StatusText } from "./core/status-text.ts";
+import { declaresSound, initUrls, type Span, stretchAt } from "./core/stretch.ts";
 import { FrameStepper } from "./frame-stepper.ts";
 import type { SegmentPage } from "./generated/api.ts";
 import { type Fragment, Hls } from "./transports/hlsjs.ts";
@@ -20,6 +24,8 @@ const BEFORE_MS = 10 * 60_000;
 const WINDOW_MS = 30 * 60_000;
 /** The newest segment may lack so much: it is not yet on disk. */
 const UNWRITTEN_MS = 8000;
+/** A stretch is requested by so much shorter, so that the playlist does not have its neighbours. */
+const STRETCH_MARGIN_MS = 20;
 /** Playback that ends this close to now is at the live edge. */
 const LIVE_EDGE_MS = 3 * UNWRITTEN_MS;
 
@@ -35,7 +41,7 @@ export class RecordingPlayback {
   private readonly stopping = new AbortController();
   private readonly stepper: FrameStepper;
   private hls: Hls | null = null;
-  private window: { start: number; end: number } | null = null;
+  private window: Span | null = null;
   /** The requested time, ms; null once its frame is presented. */
   private requested: number | null = null;
   /** The requested time for which nothing was recorded, ms. */
@@ -47,6 +53,7 @@ export class RecordingPlayback {
     private readonly api: Api,
     private readonly camera: string,
     muted: boolean,
+    private readonly rendition: () => Rendition,
     private readonly events: RecordingEvents,
   ) {
     const { signal } = this.stopping;
@@ -114,17 +121,20 @@ export class RecordingPlayback {
     return { status: "off", label, detail, notice: translate(language, "notRecorded", { time }) };
   }
 
-  private load(time: number): void {
+  /** Load a window: the stretch that was found in another one, or the one around the time. */
+  private load(time: number, stretch: Span | null = null): void {
     this.hls?.destroy();
     this.isLoading = true;
     this.stepper.reset();
-    const end = time + WINDOW_MS;
-    this.window = { start: time - BEFORE_MS, end };
+    const { start, end } = stretch ?? { start: time - BEFORE_MS, end: time + WINDOW_MS };
+    // The time may be in a gap before the stretch.
+    this.window = { start: Math.min(start, time), end };
+    const margin = stretch ? STRETCH_MARGIN_MS : 0;
     const query = new URLSearchParams({
-      start: new Date(time - BEFORE_MS).toISOString(),
+      start: new Date(start + margin).toISOString(),
       // Without an end, the playlist would continue into live and be reloaded again and again.
-      end: new Date(end > Date.now() - UNWRITTEN_MS ? Date.now() : end).toISOString(),
-      prefer: "main",
+      end: new Date(!stretch && end > Date.now() - UNWRITTEN_MS ? Date.now() : end - margin).toISOString(),
+      prefer: this.rendition(),
     });
     const { api } = this;
     const hls = new Hls({
@@ -137,15 +147,7 @@ export class RecordingPlayback {
     });
     this.hls = hls;
     hls.once(Hls.Events.LEVEL_LOADED, (_, { details }) => {
-      this.isLoading = false;
-      const requested = this.requested ?? time;
-      if (!this.isInWindow(requested)) return this.load(requested);
-      // Only the playlist is loaded so far. Start with the requested segment.
-      const position = positionIn(details.fragments, requested);
-      if (position === null) return void this.skipGap(requested);
-      hls.startLoad(position);
-      this.surface.currentTime = position;
-      this.play();
+      void this.begin(hls, details.fragments, time, stretch !== null);
     });
     hls.on(Hls.Events.ERROR, (_, { fatal, response }) => {
       if (!fatal) return;
@@ -158,6 +160,38 @@ export class RecordingPlayback {
     });
     hls.attachMedia(this.surface);
     hls.loadSource(api.url(`/hls/${this.camera}/dvr.m3u8?${query}`));
+  }
+
+  /** The playlist is loaded, and no segment yet. Start with that of the requested time. */
+  private async begin(hls: Hls, fragments: readonly Fragment[], time: number, isStretch: boolean): Promise<void> {
+    const sounds = isStretch ? null : await this.soundsOf(fragments);
+    if (hls !== this.hls) return;
+    this.isLoading = false;
+    const requested = this.requested ?? time;
+    if (!this.isInWindow(requested)) return this.load(requested);
+    const stretch = sounds && stretchAt(fragments, sounds, requested);
+    if (stretch) return this.load(requested, stretch);
+    const position = positionIn(fragments, requested);
+    if (position === null) return void this.skipGap(requested);
+    hls.startLoad(position);
+    this.surface.currentTime = position;
+    this.play();
+  }
+
+  /** Which init segments declare sound; null where there is but one. hls.js gets them from the browser's cache then. */
+  private async soundsOf(fragments: readonly Fragment[]): Promise<ReadonlyMap<string, boolean> | null> {
+    const urls = initUrls(fragments);
+    if (urls.length < 2) return null;
+    const init: RequestInit = { headers: this.api.headers, signal: this.stopping.signal };
+    const read = async (url: string) => {
+      const answer = await fetch(url, init);
+      return [url, answer.ok && declaresSound(await answer.arrayBuffer())] as const;
+    };
+    try {
+      return new Map(await Promise.all(urls.map(read)));
+    } catch {
+      return null;
+    }
   }
 
   /** Nothing was recorded from a time to the end of its window: seek to the next recording. */

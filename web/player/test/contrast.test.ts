@@ -38,7 +38,7 @@ describe.each([
 ])("%s", (_, colors) => {
   const ratio = (color: string, background: string) => contrast(colors[color] ?? "#000", colors[background] ?? "#000");
 
-  it.each(["recorded", "protected", "missing", "event", "text", "live", "playback"])(
+  it.each(["recorded", "protected", "missing", "event", "activity", "text", "live", "playback"])(
     "%s is visible on the timeline",
     (name) => {
       expect(ratio(name, "panel")).toBeGreaterThanOrEqual(3);

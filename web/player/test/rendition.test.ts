@@ -3,6 +3,7 @@ import {
   levelOf,
   nextRendition,
   parseRendition,
+  recordedRendition,
   renditionOfUrl,
   renditionQuery,
   tileOf,
@@ -33,6 +34,13 @@ describe("renditions", () => {
     expect(renditionQuery("auto", { width: 641, height: 360 })).toBe("?width=641&height=360");
     expect(renditionQuery("sub", null)).toBe("?rendition=sub");
     expect(renditionQuery("auto", null)).toBe("");
+  });
+
+  it("plays the recording of the stream that is pinned, or that was shown live", () => {
+    expect(recordedRendition("sub", "main")).toBe("sub");
+    expect(recordedRendition("main", "sub")).toBe("main");
+    expect(recordedRendition("auto", "sub")).toBe("sub");
+    expect(recordedRendition("auto", null)).toBe("main");
   });
 
   it("finds the level of a stream, also of a camera that is called sub", () => {

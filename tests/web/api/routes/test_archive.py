@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,25 +18,30 @@ from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
+from tests.support.serving import GatewayServer
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 from web.api.routes import downloads, dvr, segments
 from web.gateway import GATEWAY, Gateway
-from web.settings import load_settings
+from web.settings import Settings, load_settings
 
 Client = TestClient[web.Request, web.Application]
 
 SEGMENTS = "/api/cameras/door/segments"
 
 
-def gateway(data_dir: Path) -> web.Application:
-    loaded = load_settings(
+def settings_of(data_dir: Path, **more: object) -> Settings:
+    return load_settings(
+        **more,
         data_dir=data_dir,
         cameras={"door": {"url": "rtsp://127.0.0.1:9/door"}, "yard": {"url": "rtsp://127.0.0.1:9/yard"}},
         archive_segment_seconds=2,
         archive_min_free_bytes=0,
         start="on-demand",
     )
-    app = app_with_routes(Gateway(loaded), segments, dvr, downloads)
+
+
+def gateway(data_dir: Path) -> web.Application:
+    app = app_with_routes(Gateway(settings_of(data_dir)), segments, dvr, downloads)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         await app[GATEWAY].archive.start()
@@ -52,7 +57,7 @@ def gateway(data_dir: Path) -> web.Application:
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
     """10 s in five closed segments, a gap of 10 s, and 3 s whose last segment still grows."""
     index_of(tmp_path, record(tmp_path, encode(EncoderSettings(seconds=10)), segment_s=2)).close()
-    async with TestClient(TestServer(gateway(tmp_path))) as made:
+    async with TestClient(GatewayServer(gateway(tmp_path))) as made:
         archive = made.app[GATEWAY].archive
         assert archive.recovery is not None
         assert archive.recovery.is_nothing
@@ -172,7 +177,7 @@ async def test_ffmpeg_plays_the_dvr_playlist_which_goes_on_into_live(client: Cli
 
 
 async def test_an_init_segment_stays_the_same_when_its_file_is_closed(client: Client) -> None:
-    segment = (await client.app[GATEWAY].archive_reader.page("door"))[-1]
+    segment = (await client.app[GATEWAY].archive_reader.segments.page("door"))[-1]
     assert segment.state is SegmentState.GROWING
     url = f"/archive/door/init-{segment.init_id}.mp4"
     before = await (await client.get(url)).read()

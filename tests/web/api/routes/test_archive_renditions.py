@@ -8,16 +8,18 @@ from urllib.parse import parse_qs, urljoin
 
 import m3u8
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
+from gateway.errors import NotFoundError
 from hls.archive.recording import SequenceNumbers
-from hls.playback.playlists import PlaylistRequest
+from hls.playback.playlists import PlaylistRequest, parse_past
 from hls.playback.reader import ArchiveReader
 from tests.support.ffprobe import ffprobe
 from tests.support.manual_clock import ManualClock
 from tests.support.recording import index_of, record
+from tests.support.serving import GatewayServer
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 from tests.web.api.routes.test_archive import SEGMENTS, Client, _json, gateway
 from web.gateway import GATEWAY
@@ -40,7 +42,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     sub = encode(EncoderSettings(seconds=50, gop=20), START_90K + CLOCK_RATE // 2)
     recordings += record(tmp_path, sub, segment_s=20, rendition=RenditionName.SUB)
     index_of(tmp_path, recordings).close()
-    async with TestClient(TestServer(gateway(tmp_path))) as made:
+    async with TestClient(GatewayServer(gateway(tmp_path))) as made:
         recovery = made.app[GATEWAY].archive.recovery
         assert recovery is not None
         assert recovery.is_nothing
@@ -146,17 +148,32 @@ async def test_where_one_was_recorded_the_playlist_is_that_of_the_one(client: Cl
     assert "no recording in that time" in (await answer.json())["message"]
 
 
-async def test_an_open_playlist_has_a_start_that_stays(client: Client) -> None:
+async def test_an_open_playlist_fixes_what_was_recorded_before(client: Client) -> None:
     gateway = client.app[GATEWAY]
     reader = ArchiveReader(gateway.archive, gateway.service, ManualClock(START_90K + 58 * CLOCK_RATE))
     text = await reader.playlist(PlaylistRequest("door"), base="")
-    starts = [parse_qs(each.uri.partition("?")[2]) for each in m3u8.loads(text).playlists]
+    variants = [parse_qs(each.uri.partition("?")[2]) for each in m3u8.loads(text).playlists]
     hour_before = f"{START_90K / CLOCK_RATE + 58 - 3600:.6f}"
-    assert starts == [{"start": [hour_before], "prefer": [name]} for name in ("main", "sub")]
+    assert variants == [
+        {"start": [hour_before], "prefer": ["main"], "past": ["70-76-9,2-13"]},
+        {"start": [hour_before], "prefer": ["sub"], "past": ["0-13-3,70-71"]},
+    ]
+    # One of them is what `prefer` is, in a multivariant playlist too.
     text = await reader.playlist(PlaylistRequest("door", prefer=RenditionName.MAIN), base="")
-    assert "#EXT-X-ENDLIST" not in text
-    assert streams(m3u8.loads(text))[-1] == ("sub", "44.5"), "what is newer than ten seconds is not settled"
+    assert [parse_qs(each.uri.partition("?")[2]) for each in m3u8.loads(text).playlists] == variants[:1]
+    past = parse_past("70-76-9,2-13")
+    text = await reader.playlist(PlaylistRequest("door", 0, prefer=RenditionName.MAIN, past=past), base="")
+    parsed = m3u8.loads(text)
+    listed = streams(parsed)
+    assert (listed[0], listed[-1]) == (("main", "0"), ("sub", "48.5"))
+    assert parsed.media_sequence + len(listed) == 100_000 + 76
+    assert parsed.discontinuity_sequence == 100_000 + 9 - sum(each.discontinuity for each in parsed.segments) - 1
     reader.close()
+
+
+@pytest.mark.parametrize("query", ["past=1-2-3,4-5", "prefer=main&past=", "prefer=main&past=-1-2-3,4-5"])
+async def test_what_was_recorded_before_is_that_of_a_multivariant_playlist(client: Client, query: str) -> None:
+    assert (await client.get(f"{DVR}?start={START}&{query}")).status == 400
 
 
 @pytest.mark.parametrize("query", ["rendition=small", "prefer=both", "rendition=sub&prefer=main"])
@@ -221,3 +238,19 @@ async def test_files_and_thumbnails_of_the_sub_stream_are_served(client: Client)
     first = parsed.segments[0]
     for uri in (first.uri, first.uri.replace(".mp4", ".jpg"), first.init_section.uri):
         assert (await client.get(urljoin(DVR, uri))).status == 200
+
+
+@pytest.mark.parametrize(("rendition", "width"), [(RenditionName.MAIN, 320), (RenditionName.SUB, 160), (None, 320)])
+async def test_a_recorded_picture_is_of_the_stream_that_is_asked_for(
+    client: Client, rendition: RenditionName | None, width: int
+) -> None:
+    assert client.app is not None
+    reader = client.app[GATEWAY].archive_reader
+    picture = await reader.snapshot("door", START_90K + 5 * CLOCK_RATE, None, None, rendition)
+    assert picture.width == width
+    later = reader.snapshot("door", START_90K + 15 * CLOCK_RATE, None, None, rendition)
+    if rendition is RenditionName.MAIN:
+        with pytest.raises(NotFoundError):
+            await later
+    else:
+        assert (await later).width == 160, "of that time, only the sub stream was recorded"

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from tests.support.auth_gateway import Client
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
+from tests.support.serving import GatewayServer
 from tests.support.sources.encoded import EncoderSettings, encode
 from web.api.routes import event_media, events
 from web.gateway import Gateway
@@ -35,7 +36,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         gateway.archive_reader.close()
 
     app.cleanup_ctx.append(lifetime)
-    async with TestClient(TestServer(app)) as made:
+    async with TestClient(GatewayServer(app)) as made:
         yield made
 
 
@@ -63,12 +64,15 @@ async def test_an_event_has_a_clip_and_a_picture(client: Client, tmp_path: Path)
 
 
 async def test_what_is_not_on_the_disk_yet_is_425_and_what_will_never_be_404(client: Client) -> None:
-    open_one = await create(client, start="2026-11-22T18:50:04Z")
+    open_one = await create(client)
     ending = await create(client, end="now")
     for url in (open_one["clip"], ending["clip"], ending["thumbnail"]):
         answer = await client.get(url)
         assert (answer.status, (await answer.json())["error"]) == (425, "not_ready")
         assert 1 <= int(answer.headers["Retry-After"]) <= 6
+    before = await create(client, start="2026-11-22T18:50:04Z")
+    answer = await client.get(before["clip"])
+    assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
     long_ago = await create(client, start="2026-11-22T17:00:00Z", duration_s=0)
     never = await create(client, camera_id="yard", end="now")
     for event in (long_ago, never):

@@ -40,7 +40,17 @@ async def test_a_cold_camera_has_its_playlist_within_its_first_gop(client: aioht
         assert answer.status == 200
         assert answer.content_type == "application/vnd.apple.mpegurl"
         text = await answer.text()
-    assert 'CODECS="avc1.42c00a",RESOLUTION=160x120,FRAME-RATE=15.000' in text
+    assert 'CODECS="avc1.42c00a",RESOLUTION=160x120,FRAME-RATE=15.000,CLOSED-CAPTIONS=NONE' in text
+
+
+@pytest.mark.parametrize(
+    ("rendition", "status"), [("main", 200), ("auto", 200), ("sub", 404), ("", 400), ("MAIN", 400)]
+)
+async def test_a_stream_may_be_asked_for(client: aiohttp.ClientSession, rendition: str, status: int) -> None:
+    async with client.get("/hls/yard/index.m3u8", params={"rendition": rendition}) as answer:
+        assert answer.status == status
+        if status == 200:
+            assert (await answer.text()).splitlines()[2:] == ["live.m3u8"]
 
 
 @pytest.mark.integration
@@ -131,7 +141,8 @@ async def test_requests_keep_the_camera_captured_until_they_end(monkeypatch: pyt
 
 
 async def test_a_camera_without_pictures_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "READY_S", 0.1)
+    for module in ("stream", "multivariant"):
+        monkeypatch.setattr(f"hls.live.{module}.READY_S", 0.1)
     async with (
         hls_server({"gone": source_camera("packets://gop=16")}) as server,
         aiohttp.ClientSession(server.url) as client,
@@ -171,7 +182,7 @@ async def test_the_served_playlists_keep_every_rule(server: HlsServer, client: a
 async def test_a_blocked_reload_ends_when_no_part_comes(server: HlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """§6.2.5.2: 503 if the requested part does not come."""
     yard = server.live.stream("yard")
-    await yard.multivariant_playlist()
+    await server.live.multivariant_playlist("yard")
     monkeypatch.setattr(yard, "_blocking_timeout_s", lambda: 0.05)
     last = yard.window.live_edge
     assert last is not None

@@ -1,6 +1,7 @@
 """``/mjpeg`` and ``/snapshot`` over real HTTP, with a camera that plays in real time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.support.sources.encoded import EncoderSettings, encode
 from tests.support.sources.numbered import HEIGHT, WIDTH, ClipEngine, size_of
 from web.api.routes import jpeg
 from web.gateway import Gateway
+from web.http_runner import http_runner
 from web.settings import load_settings
 
 CAMERA = {
@@ -44,7 +46,7 @@ class Site:
         self.service = gateway.service
         self.gateway = gateway
         app = app_with_routes(gateway, jpeg)
-        self.runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        self.runner = http_runner(app, Counter(), shutdown_s=0.1)
         self.url = ""
 
     async def start(self) -> None:
@@ -122,6 +124,12 @@ async def test_a_snapshot_of_another_size(site: Site, http: aiohttp.ClientSessio
         "mjpeg/door?frame_rate=nan",
         "mjpeg/door?frame_rate=inf",
         "mjpeg/door?frame_rate=fast",
+        "snapshot/door.jpg?rendition=middle",
+        "snapshot/door.jpg?rendition=",
+        "snapshot/door.jpg?rendition=sub&at=2026-11-22T18:50:01Z&width=x",
+        "snapshot/door.jpg?rendition=SUB&at=2026-11-22T18:50:01Z",
+        "mjpeg/door?rendition=0",
+        "mjpeg/door?rendition=both&at=2026-11-22T18:50:01Z",
     ],
 )
 async def test_an_invalid_request_is_refused(site: Site, http: aiohttp.ClientSession, path: str) -> None:
@@ -129,6 +137,15 @@ async def test_an_invalid_request_is_refused(site: Site, http: aiohttp.ClientSes
         assert reply.status == 400
         assert (await reply.json())["error"] == "bad_request"
     assert site.service.status("door").state is SessionState.STOPPED
+
+
+@pytest.mark.parametrize("path", ["snapshot/door.jpg", "mjpeg/door"])
+async def test_a_sub_stream_that_is_not_configured_is_not_found(
+    site: Site, http: aiohttp.ClientSession, path: str
+) -> None:
+    async with http.get(f"{site.url}/{path}?rendition=sub") as reply:
+        assert reply.status == 404
+        assert "sub" in (await reply.json())["message"]
 
 
 @pytest.mark.parametrize("path", ["snapshot/attic.jpg", "mjpeg/attic"])
@@ -251,7 +268,7 @@ async def test_mjpeg_from_a_moment_plays_the_recording(tmp_path: Path, http: aio
     service, archive = gateway.service, gateway.archive
     await archive.start()
     app = app_with_routes(gateway, jpeg)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    runner = http_runner(app, Counter(), shutdown_s=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/mjpeg/door?at="

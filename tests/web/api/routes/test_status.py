@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from signaling.messaging import NoMessaging
 from signaling.status import MessagingStatus
+from tests.support.serving import GatewayServer
 from web.app import create_app
 from web.gateway import GATEWAY
 from web.settings import load_settings
@@ -26,7 +27,7 @@ async def test_fields_that_an_adapter_adds_are_in_the_answer(tmp_path: Path, mon
     settings = load_settings(
         data_dir=tmp_path / "data", webrtc_udp_port=0, messaging=f"{__name__}:{QueueMessaging.__name__}"
     )
-    async with TestClient(TestServer(create_app(settings))) as client:
+    async with TestClient(GatewayServer(create_app(settings))) as client:
         status = await (await client.get("/api/status")).json()
         metrics = await (await client.get("/metrics")).text()
         archive = client.app[GATEWAY].archive.status()

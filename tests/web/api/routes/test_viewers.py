@@ -6,12 +6,13 @@ from unittest.mock import patch
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from tests.support.eventually import eventually
 from tests.support.partial_app import app_with_routes
 from tests.support.rtsp import RtspServer
+from tests.support.serving import GatewayServer
 from web.api.routes import cameras, viewers, whep
 from web.gateway import GATEWAY, Gateway
 from web.settings import load_settings
@@ -27,7 +28,7 @@ async def client(rtsp_server: RtspServer) -> AsyncIterator[Client]:
     tables = {"door": {**base, "sub_url": rtsp_server.url("/gop1")}, "single": base}
     gateway = Gateway(load_settings(cameras=tables, webrtc_udp_port=0))
     await gateway.webrtc.start()
-    async with TestClient(TestServer(app_with_routes(gateway, whep, viewers, cameras))) as client:
+    async with TestClient(GatewayServer(app_with_routes(gateway, whep, viewers, cameras))) as client:
         yield client
         await gateway.webrtc.close()
         await gateway.service.close()
@@ -67,12 +68,14 @@ async def test_a_viewer_joins_with_a_size_asks_for_another_and_is_told_what_it_g
     await eventually(lambda: gets("main"), "it gets the main stream")
     told = await (await client.patch(url, json={"rendition": "sub"})).json()
     assert told["requested"] == "sub"
-    assert told["reason"] == "it was asked for"
     await eventually(lambda: gets("sub"), "it gets the sub stream")
+    told = await (await client.get(url)).json()
+    assert (told["reason"], told["pending"], told["transcoded"]) == ("it was asked for", None, False)
     (each,) = (await (await client.get("/api/cameras/door")).json())["webrtc"]["renditions"]
     assert each.pop("bandwidth_method") in ("receiver-reports", "remb")
     assert each == {
         "rendition": "sub",
+        "transcoded": False,
         "codec": "h264",
         "pinned": True,
         "limit_bps": None,

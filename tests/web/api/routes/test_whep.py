@@ -10,16 +10,19 @@ from unittest.mock import patch
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from gateway.camera import Camera
+from gateway.webrtc import server
 from gateway.webrtc.viewer import COUNTER_OFFER_S
+from tests.support.eventually import eventually
 from tests.support.partial_app import app_with_routes
+from tests.support.serving import GatewayServer
 from tests.support.sources.encoded_loop import EncodedLoopEngine, encode_loop
-from web.api.routes import whep
+from web.api.routes import viewers, whep
 from web.gateway import GATEWAY, Gateway
-from web.middleware.cors import Cors
+from web.middleware.checks import Checks
 from web.settings import load_settings
 
 ORIGIN = "https://wall.example.org"
@@ -52,11 +55,11 @@ async def client() -> AsyncIterator[Client]:
     )
     gateway = Gateway(settings)
     await gateway.webrtc.start()
-    cors = Cors(settings, Counter())
-    app = app_with_routes(gateway, whep)
-    app.middlewares.append(cors.middleware)
-    app.on_response_prepare.append(cors.on_prepare)
-    async with TestClient(TestServer(app), headers={"Origin": ORIGIN}) as client:
+    checks = Checks(settings, Counter())
+    app = app_with_routes(gateway, whep, viewers)
+    app.middlewares.append(checks.middleware)
+    app.on_response_prepare.append(checks.cors.on_prepare)
+    async with TestClient(GatewayServer(app), headers={"Origin": ORIGIN}) as client:
         yield client
     await gateway.webrtc.close()
     await gateway.service.close()
@@ -241,6 +244,52 @@ async def test_a_useless_offer_is_answered_with_a_counter_offer_which_the_client
     await client.delete(location)
     await other.close()
     assert camera.viewers == {}
+
+
+async def test_the_counter_offer_of_a_camera_that_is_transcoded_is_what_can_be_sent(
+    client: Client, peer: RTCPeerConnection, camera: Camera
+) -> None:
+    EncodedLoopEngine.showing["loop"] = (encode_loop(b_frames=2, profile="main"), None)
+    offer = peer.localDescription.sdp
+    reply = await client.post("/whep/loop", data=offer.replace("H264", "H123"), headers=SDP)
+    assert reply.content_type == "application/sdp", await reply.text()
+    location, text = reply.headers["Location"], await reply.text()
+    assert "B-frames" in text
+    assert set(re.findall("profile-level-id=(..)", text)) == {"42"}
+    assert camera.viewers == {"webrtc": 1}
+    assert camera.transcode.pid is None, "nothing is transcoded for a client that may not come back"
+    of_viewer = location.replace("/whep/loop/", "/api/cameras/loop/viewers/")
+    assert (await client.get(of_viewer)).status == 404
+    other = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    await other.setRemoteDescription(RTCSessionDescription(text, "offer"))
+    with patch("aioice.ice.get_host_addresses", return_value=["127.0.0.1"]):
+        await other.setLocalDescription(await other.createAnswer())
+    answered = await client.patch(location, data=other.localDescription.sdp, headers=SDP)
+    assert answered.status == 204, await answered.text()
+    async with asyncio.timeout(10):
+        await other.getReceivers()[0].track.recv()
+    assert (await (await client.get(of_viewer)).json())["transcoded"]
+    assert camera.viewers == {"webrtc": 1}
+    await client.delete(location)
+    await other.close()
+    assert camera.viewers == {}
+
+
+async def test_an_answer_to_a_counter_offer_for_a_camera_that_is_away_may_be_repeated(
+    client: Client, peer: RTCPeerConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "KEYFRAME_WAIT_S", 0.1)
+    reply = await client.post("/whep/loop", data=peer.localDescription.sdp.replace("H264", "H123"), headers=SDP)
+    answer = peer.localDescription.sdp.replace("setup:actpass", "setup:active")
+    loop = EncodedLoopEngine.showing.pop("loop")
+    await eventually(lambda: client.app[GATEWAY].service.camera("loop").main.is_lost, "the camera is away")
+    away = await client.patch(reply.headers["Location"], data=answer, headers=SDP)
+    assert away.status == 409
+    assert int(away.headers["Retry-After"]) > 0
+    monkeypatch.undo()
+    EncodedLoopEngine.showing["loop"] = loop
+    assert (await client.patch(reply.headers["Location"], data=answer, headers=SDP)).status == 204
+    await client.delete(reply.headers["Location"])
 
 
 async def test_a_counter_offer_is_valid_for_half_a_minute(

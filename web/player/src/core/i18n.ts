@@ -48,6 +48,16 @@ const en = {
   mute: "Mute",
   unmute: "Unmute",
   fullscreen: "Full screen",
+  talk: "Talk: hold while you speak",
+  talkStarting: "One moment…",
+  talkNow: "Speak now",
+  talkAgain: "The microphone is ready: hold the button again.",
+  talkBusy: "Somebody else is talking.",
+  talkEnded: "You are not heard any more. {reason}",
+  talkFailed: "The camera cannot be talked to. {reason}",
+  talkDenied: "Allow the microphone in your browser, and hold the button again.",
+  talkNoMicrophone: "There is no microphone, or another program uses it.",
+  talkInsecure: "Browsers give the microphone only to pages over HTTPS.",
 };
 
 export type MessageKey = keyof typeof en;
@@ -98,6 +108,16 @@ const ko: Record<MessageKey, string> = {
   mute: "음소거",
   unmute: "음소거 해제",
   fullscreen: "전체 화면",
+  talk: "말하기: 누른 채로 말하세요",
+  talkStarting: "잠시만 기다리세요…",
+  talkNow: "지금 말하세요",
+  talkAgain: "마이크가 준비되었습니다. 버튼을 다시 누르세요.",
+  talkBusy: "다른 사람이 말하고 있습니다.",
+  talkEnded: "더 이상 들리지 않습니다. {reason}",
+  talkFailed: "이 카메라로 말할 수 없습니다. {reason}",
+  talkDenied: "브라우저에서 마이크를 허용한 다음 버튼을 다시 누르세요.",
+  talkNoMicrophone: "마이크가 없거나 다른 프로그램이 사용 중입니다.",
+  talkInsecure: "브라우저는 HTTPS 페이지에만 마이크를 허용합니다.",
 };
 
 export const LANGUAGES = { en, ko } as const;

@@ -49,6 +49,11 @@ export function renditionQuery(request: RenditionRequest, tile: Tile | null): st
   return query && `?${query}`;
 }
 
+/** Which stream's recording to play where both were recorded: the pinned one, else the one that fitted live. */
+export function recordedRendition(request: RenditionRequest, lastShown: Rendition | null): Rendition {
+  return request === "auto" ? (lastShown ?? "main") : request;
+}
+
 /** The level of a multivariant playlist to play: -1 lets the player choose. */
 export function levelOf(request: RenditionRequest, urls: readonly string[]): number {
   if (request === "auto") return -1;

@@ -10,6 +10,27 @@ export interface Access {
   expires: string | null;
 }
 
+/** A time in which something happened in the picture. `activity` is the highest score in it. */
+export interface ActivityPeriod {
+  start: string;
+  end: string;
+  activity: number;
+}
+
+/**
+ * The activity of a camera from `start` on: a value for each `step_s` seconds, the largest of its seconds.
+ *
+ * `null`: nothing was recorded then, or it is not known.
+ */
+export interface ActivityTimeline {
+  start: string;
+  step_s: number;
+  /** how much happened in the picture, from 0 to 1 */
+  activity: (number | null)[];
+  /** how loud it was, in decibels relative to full scale; only of sound that is transcoded, as G.711 is */
+  sound_db: (number | null)[];
+}
+
 /** The archive segment of a moment, and the offset of the moment in it. */
 export interface ArchivePosition {
   segment: Segment;
@@ -79,7 +100,20 @@ export interface Camera {
   record: RecordMode;
   record_sub: RecordSubMode;
   start: StartMode;
+  /** whether `onvif_url` is set */
+  has_onvif: boolean;
   webrtc: WebRtcStats;
+  /** servers that it is pushed to, as set by `forward` */
+  forward: ForwardStatus[];
+  /** false where nobody can talk to it; true also where that is not known yet: see `GET /talk/{camera}` */
+  can_talk: boolean;
+  /** who talks to it now: the name of their token */
+  talker: string | null;
+}
+
+/** A camera that sends video again, or does not any more. */
+export interface CameraData {
+  camera: CameraState;
 }
 
 /** All cameras that the request's credentials allow to view. */
@@ -90,12 +124,24 @@ export interface CameraList {
 /** Settings of a camera to change (RFC 7396). `null` resets a setting to its default. */
 export interface CameraPatch {
   engine?: EngineName | null;
+  /** servers that the camera is [pushed to](cameras.md#push-a-camera-to-other-servers), as long as the gateway runs: `rtmp://`, `rtmps://`, `rtsp://`, `rtsps://` or `whip:https://` URLs, at most 8 */
+  forward?: string[] | null;
+  /** what looks at the keyframes and makes events */
+  detector?: DetectorName | null;
   /** recordings that are older are deleted (unit: s) */
   archive_max_age?: number | null;
   /** recordings of the sub stream that are older are deleted (unit: s) */
   archive_sub_max_age?: number | null;
+  /** recordings of events, which are kept longer, are deleted when they are older. The limits of size and free space take them last (unit: s) */
+  archive_event_max_age?: number | null;
   /** the oldest recordings of the camera are deleted beyond this size; applies at once. Without it the camera has the limit of the setting for all cameras, which applies after a restart (unit: bytes) */
   archive_max_bytes?: number | null;
+  /** how much from before an event its clip has. With `record = events` it is recorded from memory, which takes 64 MiB a camera at most (unit: s) */
+  pre_roll?: number | null;
+  /** how much from after an event its clip has, and `record = events` records (unit: s) */
+  post_roll?: number | null;
+  /** how long an event is recorded at most with `record = events`, also one that nobody ends (unit: s) */
+  record_event_max?: number | null;
   /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written (unit: s) */
   archive_segment_seconds?: number | null;
   /** when recorded fragments are forced to the disk; a change finishes the file that is being written */
@@ -116,20 +162,36 @@ export interface CameraPatch {
   capture_tls_verify?: boolean | null;
   /** how long a camera stays captured after its last viewer left; a stop command stops it at once (unit: s) */
   capture_linger?: number | null;
-  /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too. A change finishes the file that is being written */
+  /** how small and how faint a thing the detector finds; 1 is the most sensitive (unit: share) */
+  detector_sensitivity?: number | null;
+  /** rectangles of the picture in which the detector looks, each as left,top,width,height in percent; several are separated by semicolons */
+  detector_zones?: string | null;
+  /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too, `events` records what events cover, with `PRE_ROLL` and `POST_ROLL`. A change finishes the file that is being written */
   record?: RecordMode | null;
-  /** whether the sub stream is recorded too: `always` keeps it captured as long as the gateway runs. It has no effect on a camera without `sub_url` */
+  /** whether the sub stream is recorded too: `always`, or when `events` say so, with `PRE_ROLL` and `POST_ROLL`. Both keep it captured as long as the gateway runs. It has no effect on a camera without `sub_url` */
   record_sub?: RecordSubMode | null;
   /** whether a camera is captured all the time, or only while it has viewers or clients */
   start?: StartMode | null;
   /** whether the camera is transcoded to H.264 for WebRTC viewers that decode nothing that it sends (`auto`), or not (`never`); viewers that are watching keep what they have */
   transcode?: TranscodeMode | null;
-  /** where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters */
+  /** whether people [may talk to the camera](talk.md): `auto`, if it has an ONVIF back channel, or `never` */
+  talk?: TalkMode | null;
+  /** how long one person may talk to a camera without a pause, so that nobody keeps the others out (unit: s) */
+  talk_max?: number | null;
+  /** where the camera is: `rtsp://user:password@host/path`; user and password may contain any characters. `whip:` (or `publish:`) is for one that is [published](cameras.md#a-camera-that-is-published) to the gateway */
   url?: string | null;
   /** what people call the camera, in any language: at most 100 characters */
   name?: string | null;
   /** where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it, or always where `record_sub` says so */
   sub_url?: string | null;
+  /** where the camera's [ONVIF](onvif.md) device service is; without a user, that of `url` is used */
+  onvif_url?: string | null;
+  /** whether the camera is asked by ONVIF for a keyframe where one is missing ([SetSynchronizationPoint](onvif.md#keyframes-on-request)), where `onvif_url` is set */
+  onvif_sync_point?: boolean | null;
+  /** whether what the camera detects becomes [events](onvif.md#events), where `onvif_url` is set */
+  onvif_events?: boolean | null;
+  /** where the camera takes [a voice](talk.md), if not at `url`: the `rtsp://` URL of the stream that its ONVIF names */
+  talk_url?: string | null;
 }
 
 /** The state of the recording of one camera: that of its main stream, and beside it that of its sub stream. */
@@ -146,11 +208,25 @@ export interface CameraRecordingStatus {
   audio_packets_dropped: number;
   /** finished segments that the next start adds to the index, because too many waited for it */
   unindexed_dropped: number;
+  /** null unless the stream is recorded on events (`record = events`) */
+  pre_roll: PreRollStatus | null;
   error: string | null;
   /** why the disk cannot be written: full and quota end when there is space, the others when somebody repairs the disk or its mount */
   disk_fault: DiskFault | null;
   /** the recording of the sub stream; null where that is not recorded */
   sub: RecorderStatus | null;
+}
+
+/** A camera, with the fields of `GET /api/cameras` that say whether it sends video. */
+export interface CameraState {
+  camera_id: string;
+  /** what people call the camera; null: its id */
+  name: string | null;
+  state: SessionState;
+  /** why there is no video, as a sentence */
+  error_message: string | null;
+  /** since when there is no video */
+  down_since: string | null;
 }
 
 /** The optional body of start and stop. A second start of a `client_id` replaces its first. */
@@ -174,11 +250,117 @@ export interface ClockStatus {
   plausible_s: number;
 }
 
+/** A detector that comes with liveedge. */
+export type DetectorName = "motion";
+
+/** A camera as it can be added: the streams that were chosen for one lens or channel. */
+export interface DeviceCamera {
+  /** an id that is free */
+  camera_id: string;
+  name: string;
+  /** the RTSP address of the main stream, without user and password */
+  url: string;
+  /** the same of the sub stream */
+  sub_url: string | null;
+  onvif_url: string | null;
+}
+
+/** A device that was looked at. */
+export interface DeviceReport {
+  address: string;
+  onvif_url: string | null;
+  manufacturer: string;
+  model: string;
+  firmware: string;
+  serial: string;
+  /** its clock minus the gateway's; null if it tells none */
+  clock_offset_s: number | null;
+  has_ptz: boolean;
+  has_events: boolean;
+  streams: DeviceStream[];
+  /** what to add: main and sub stream are chosen */
+  cameras: DeviceCamera[];
+}
+
+/** A device to look at: by its ONVIF address, or one with RTSP alone by its host. */
+export interface DeviceRequest {
+  onvif_url?: string | null;
+  /** address or name */
+  address?: string | null;
+  rtsp_port?: number;
+  user?: string | null;
+  password?: string | null;
+  /** whether to take a picture of each stream */
+  pictures?: boolean;
+}
+
+/** A stream of a device. `null`: the device does not tell. Rates are the limits that are set in the device. */
+export interface DeviceStream {
+  /** the ONVIF profile; empty without ONVIF */
+  token: string;
+  name: string;
+  /** the lens or channel that it shows */
+  source: string;
+  codec: string;
+  width: number | null;
+  height: number | null;
+  frame_rate: number | null;
+  bitrate_bps: number | null;
+  /** its RTSP address, without user and password */
+  url: string;
+  /** a JPEG of it, in base64 */
+  picture: string | null;
+  /** why there is no picture, as a sentence */
+  problem: string | null;
+}
+
+/** The devices that were found, by address. */
+export interface DiscoverAnswer {
+  devices: DiscoveredDevice[];
+  /** false if the search took too long and was ended */
+  is_complete: boolean;
+}
+
+/** Where to search. Without addresses, by multicast. */
+export interface DiscoverRequest {
+  /** IPv4 addresses, with a port or without, and private networks, as in `192.168.1.0/24` */
+  addresses?: string[];
+  /** how long answers to multicast are awaited; 3, or with addresses 0, if it is missing */
+  seconds?: number | null;
+}
+
+/** A device on the network. What it says of itself is empty where it says nothing. */
+export interface DiscoveredDevice {
+  /** its IP address */
+  address: string;
+  /** where its ONVIF device service is; null for a camera with RTSP alone */
+  onvif_url: string | null;
+  name: string;
+  hardware: string;
+  location: string;
+  /** cameras of this gateway with the same address */
+  camera_ids: string[];
+}
+
+/** The disk of `DATA_DIR`. */
+export interface Disk {
+  free_bytes: number;
+  total_bytes: number;
+  /** `ARCHIVE_MIN_FREE_BYTES` */
+  min_free_bytes: number;
+  measured_at: string;
+}
+
+/** The disk of the recordings. */
+export interface DiskData {
+  disk: Disk;
+}
+
 /** The kind of an error. */
 export type DiskFault = "full" | "quota" | "read_only" | "io_error" | "not_permitted" | "gone" | "other";
 
 /** Why a segment ended. */
-export type EndReason = "boundary" | "camera_lost" | "camera_restarted" | "stream_changed" | "packets_lost" | "clock_stepped" | "stopped" | "disk_failed" | "crashed";
+export type EndReason = "boundary" | "camera_lost" | "camera_restarted" | "stream_changed" | "packets_lost" | "clock_stepped" | "stopped" | "event_ended" | "disk_failed" | "crashed";
 
 /** The CaptureEngine that pulls a camera. */
 export type EngineName = "auto" | "rtsp" | "pyav" | "opencv" | "fake";
@@ -216,6 +398,11 @@ export interface Event {
   thumbnail: string;
 }
 
+/** An event as it is now, or was when it was deleted. */
+export interface EventData {
+  event: Event;
+}
+
 /** Events in order; `next_cursor` requests those that follow. */
 export interface EventList {
   events: Event[];
@@ -237,6 +424,22 @@ export interface EventPatch {
   data?: Record<string, JsonValue> | null;
   reviewed?: boolean;
   protect?: boolean;
+}
+
+/** What a forward does now. */
+export type ForwardState = "waiting" | "connecting" | "live" | "retrying";
+
+/** One server that a camera is pushed to. */
+export interface ForwardStatus {
+  /** scheme, host and port; the rest of the URL is a secret */
+  server: string;
+  state: ForwardState;
+  /** why it is not live, as a sentence */
+  error: string | null;
+  packets_sent: number;
+  /** packets that the server did not get because it was slower */
+  packets_dropped: number;
+  reconnects: number;
 }
 
 /** When recorded fragments are forced to the disk. */
@@ -278,6 +481,8 @@ export interface MessagingStatus {
   frames_skipped: number | null;
   /** frames not sent because the event service does not accept such large ones */
   frames_too_large: number | null;
+  /** cameras whose smallest picture is larger than the event service accepts */
+  frames_blocked: string[];
 }
 
 /** A camera to add: its id, its URL and any other setting of a camera. */
@@ -287,13 +492,29 @@ export interface NewCamera {
   url: string;
   /** the camera's second, smaller stream of the same picture; pulled only while a viewer uses it or record_sub records it */
   sub_url?: string | null;
+  /** http://user:password@host/onvif/device_service; without a user, that of url is used */
+  onvif_url?: string | null;
+  /** where the camera takes [a voice](talk.md), if not at `url`: the `rtsp://` URL of the stream that its ONVIF names */
+  talk_url?: string | null;
   engine?: EngineName | null;
+  /** servers that the camera is [pushed to](cameras.md#push-a-camera-to-other-servers), as long as the gateway runs: `rtmp://`, `rtmps://`, `rtsp://`, `rtsps://` or `whip:https://` URLs, at most 8 */
+  forward?: string[] | null;
+  /** what looks at the keyframes and makes events */
+  detector?: DetectorName | null;
   /** recordings that are older are deleted (unit: s) */
   archive_max_age?: number | null;
   /** recordings of the sub stream that are older are deleted (unit: s) */
   archive_sub_max_age?: number | null;
+  /** recordings of events, which are kept longer, are deleted when they are older. The limits of size and free space take them last (unit: s) */
+  archive_event_max_age?: number | null;
   /** the oldest recordings of the camera are deleted beyond this size; applies at once. Without it the camera has the limit of the setting for all cameras, which applies after a restart (unit: bytes) */
   archive_max_bytes?: number | null;
+  /** how much from before an event its clip has. With `record = events` it is recorded from memory, which takes 64 MiB a camera at most (unit: s) */
+  pre_roll?: number | null;
+  /** how much from after an event its clip has, and `record = events` records (unit: s) */
+  post_roll?: number | null;
+  /** how long an event is recorded at most with `record = events`, also one that nobody ends (unit: s) */
+  record_event_max?: number | null;
   /** length of a recorded file, in time of the wall clock; a change finishes the file that is being written (unit: s) */
   archive_segment_seconds?: number | null;
   /** when recorded fragments are forced to the disk; a change finishes the file that is being written */
@@ -314,16 +535,28 @@ export interface NewCamera {
   capture_tls_verify?: boolean | null;
   /** how long a camera stays captured after its last viewer left; a stop command stops it at once (unit: s) */
   capture_linger?: number | null;
-  /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too. A change finishes the file that is being written */
+  /** how small and how faint a thing the detector finds; 1 is the most sensitive (unit: share) */
+  detector_sensitivity?: number | null;
+  /** rectangles of the picture in which the detector looks, each as left,top,width,height in percent; several are separated by semicolons */
+  detector_zones?: string | null;
+  /** when a camera is recorded; `capture` records while it is captured, `always` keeps it captured too, `events` records what events cover, with `PRE_ROLL` and `POST_ROLL`. A change finishes the file that is being written */
   record?: RecordMode | null;
-  /** whether the sub stream is recorded too: `always` keeps it captured as long as the gateway runs. It has no effect on a camera without `sub_url` */
+  /** whether the sub stream is recorded too: `always`, or when `events` say so, with `PRE_ROLL` and `POST_ROLL`. Both keep it captured as long as the gateway runs. It has no effect on a camera without `sub_url` */
   record_sub?: RecordSubMode | null;
   /** whether a camera is captured all the time, or only while it has viewers or clients */
   start?: StartMode | null;
   /** whether the camera is transcoded to H.264 for WebRTC viewers that decode nothing that it sends (`auto`), or not (`never`); viewers that are watching keep what they have */
   transcode?: TranscodeMode | null;
+  /** whether people [may talk to the camera](talk.md): `auto`, if it has an ONVIF back channel, or `never` */
+  talk?: TalkMode | null;
+  /** how long one person may talk to a camera without a pause, so that nobody keeps the others out (unit: s) */
+  talk_max?: number | null;
   /** what people call the camera, in any language: at most 100 characters */
   name?: string | null;
+  /** whether the camera is asked by ONVIF for a keyframe where one is missing ([SetSynchronizationPoint](onvif.md#keyframes-on-request)), where `onvif_url` is set */
+  onvif_sync_point?: boolean | null;
+  /** whether what the camera detects becomes [events](onvif.md#events), where `onvif_url` is set */
+  onvif_events?: boolean | null;
 }
 
 /** An event to create. */
@@ -348,18 +581,76 @@ export interface NewEvent {
   camera_id: string;
 }
 
-/** One problem of one component; `camera_id` is `null` if it concerns no single camera. */
+/** What is in memory of a stream that is recorded on events, until one wants it. */
+export interface PreRollStatus {
+  /** 0 while an event is being recorded */
+  seconds: number;
+  bytes: number;
+  /** packets that were dropped because those in memory have too many bytes */
+  packets_dropped: number;
+}
+
+/**
+ * One problem of one component; `camera_id` is `null` if it concerns no single camera.
+ *
+ * A component has at most one problem of a code and a camera. Its message may change while it lasts.
+ */
 export interface Problem {
-  component: "settings" | "capture" | "archive" | "clock" | "messaging";
+  component: "settings" | "capture" | "archive" | "clock" | "messaging" | "onvif" | "webhooks" | "mqtt" | "detector";
+  /** what is wrong; stable, for programs */
+  code: string;
   camera_id: string | null;
   message: string;
 }
 
-/** When a camera is recorded. `always` keeps it captured too. */
-export type RecordMode = "always" | "capture" | "never";
+/** One of the `problems` of `GET /api/status`. */
+export interface ProblemData {
+  problem: Problem;
+  begun: string;
+  /** null while it lasts */
+  ended: string | null;
+}
 
-/** Whether a sub stream is recorded. `always` keeps it captured too. */
-export type RecordSubMode = "always" | "never";
+/** What to do. `pan` is positive to the right, `tilt` up, `zoom` in. */
+export interface PtzCommand {
+  /** `move` until `timeout_s` or the next command, `step` by a share of the range, `stop`, `home`, go to a `preset`, or turn so that `x`, `y` of the picture is its `center` */
+  action: "move" | "step" | "stop" | "home" | "preset" | "center";
+  pan?: number;
+  tilt?: number;
+  zoom?: number;
+  timeout_s?: number;
+  /** its token */
+  preset?: string | null;
+  /** 0 is the left edge */
+  x?: number | null;
+  /** 0 is the upper edge */
+  y?: number | null;
+}
+
+/** A place that the camera remembers. */
+export interface PtzPreset {
+  token: string;
+  name: string;
+}
+
+/** What the camera can do. */
+export interface PtzState {
+  camera_id: string;
+  can_move: boolean;
+  can_step: boolean;
+  can_zoom: boolean;
+  /** whether it can turn to a place of the picture */
+  can_center: boolean;
+  /** whether it does not say what its picture spans: it gets near the place */
+  is_center_estimated: boolean;
+  presets: PtzPreset[];
+}
+
+/** When a camera is recorded. `always` keeps it captured too. */
+export type RecordMode = "always" | "capture" | "events" | "never";
+
+/** When a sub stream is recorded. `always` and `events` keep it captured too. */
+export type RecordSubMode = "always" | "events" | "never";
 
 /** The state of the recording of one stream. `lag_s`: how far the disk is behind the newest frame, in seconds. */
 export interface RecorderStatus {
@@ -375,6 +666,8 @@ export interface RecorderStatus {
   audio_packets_dropped: number;
   /** finished segments that the next start adds to the index, because too many waited for it */
   unindexed_dropped: number;
+  /** null unless the stream is recorded on events (`record = events`) */
+  pre_roll: PreRollStatus | null;
   error: string | null;
   /** why the disk cannot be written: full and quota end when there is space, the others when somebody repairs the disk or its mount */
   disk_fault: DiskFault | null;
@@ -383,8 +676,8 @@ export interface RecorderStatus {
 /** A stream of a camera: the main stream, or the smaller one of the same picture. */
 export type RenditionName = "main" | "sub";
 
-/** A kind of permission: live video, commands, the archive, or everything. */
-export type Scope = "view" | "control" | "archive" | "admin";
+/** A kind of permission: live video, commands, the archive, publishing, moving, talking, or everything. */
+export type Scope = "view" | "control" | "archive" | "publish" | "ptz" | "talk" | "admin";
 
 /** An archive segment. Durations in seconds, size in bytes, rates measured. */
 export interface Segment {
@@ -413,8 +706,15 @@ export interface Segment {
   protected: boolean;
   sha256: string | null;
   metadata: Record<string, unknown> | null;
+  /** path of the file on the gateway's HTTP server */
   url: string;
+  /** path of the JPEG of its first picture */
   thumbnail: string;
+}
+
+/** A recorded file that has ended. */
+export interface SegmentData {
+  segment: Segment;
 }
 
 /** Segments, oldest first; `next_cursor` requests those that follow. */
@@ -471,6 +771,8 @@ export interface Status {
   browsers: BrowsersStatus;
   archive: ArchiveStatus;
   webrtc: WebRtcServerStatus;
+  /** why the modules that run for each packet are not compiled; null: they are */
+  pure_python: string | null;
 }
 
 /** State and viewers of one stream of a camera. Rates are measured, not declared; `null` is not known (yet). */
@@ -499,6 +801,21 @@ export interface StreamStatus {
   packets_dropped: number;
 }
 
+/** How a camera is talked to, and who does. The camera has a back channel. */
+export interface Talk {
+  /** what its loudspeaker gets: PCMU, PCMA, AAC, G726, G722, L16 or Opus */
+  codec: string;
+  /** who talks now: the name of their token; null: the floor is free */
+  talker: string | null;
+  /** since when */
+  since: string | null;
+  /** how long one person may talk without a pause */
+  max_seconds: number;
+}
+
+/** Whether people may talk to a camera that has a back channel. */
+export type TalkMode = "auto" | "never";
+
 /** Whether a camera is transcoded for viewers that decode nothing that it sends. */
 export type TranscodeMode = "auto" | "never";
 
@@ -510,6 +827,8 @@ export interface TranscodeStatus {
   state: TranscodeState;
   /** FFmpeg's name of the encoder */
   encoder: string | null;
+  /** which hardware encoders of its libav it does not use, and why */
+  hardware_refused: string | null;
   width: number | null;
   height: number | null;
   /** why the process that transcodes has ended last */
@@ -522,11 +841,18 @@ export interface TranscodeStatus {
   packets_dropped: number;
 }
 
+/** A message of `liveedge webhook test`. */
+export interface TrialData {
+  message: string;
+}
+
 /** What a WebRTC viewer gets, and why. */
 export interface Viewer {
   camera_id: string;
   /** the stream that it gets */
   rendition: RenditionName;
+  /** whether it gets H.264 that is made of that stream */
+  transcoded: boolean;
   requested: "auto" | "main" | "sub";
   /** the stream that it gets with that stream's next keyframe */
   pending: RenditionName | null;
@@ -552,6 +878,8 @@ export interface ViewerClock {
 /** What one viewer of a camera gets, and why. It has no id: that would allow to end the viewer. */
 export interface ViewerRendition {
   rendition: "main" | "sub";
+  /** whether it gets H.264 that is made of that rendition */
+  transcoded: boolean;
   codec: string;
   /** whether the viewer asked for this rendition and no other */
   pinned: boolean;
@@ -598,4 +926,35 @@ export interface WebRtcStats {
   fraction_lost: number | null;
   jitter_s: number | null;
   round_trip_s: number | null;
+}
+
+/** Every endpoint. */
+export interface WebhookList {
+  webhooks: WebhookStatus[];
+}
+
+/** An endpoint of `[webhooks.NAME]`. Its numbers count from the start of the process. */
+export interface WebhookStatus {
+  name: string;
+  /** scheme and host only: the rest may be a secret */
+  url: string;
+  /** types of messages that it gets; `*` stands for any characters */
+  events: string[];
+  /** null: all */
+  cameras: string[] | null;
+  /** false after it has answered 410 Gone */
+  enabled: boolean;
+  /** why it is not enabled, or why the last attempt failed */
+  error: string | null;
+  /** failed attempts since the last success */
+  failures: number;
+  /** messages that wait */
+  waiting: number;
+  waiting_since: string | null;
+  delivered: number;
+  /** failed attempts */
+  failed: number;
+  /** messages that were given up, by reason */
+  dropped: Record<string, number>;
+  last_delivered: string | null;
 }

@@ -7,6 +7,7 @@ import { toggleFullscreen } from "../fullscreen.ts";
 import type { Segment } from "../generated/api.ts";
 import { type Icon, icon } from "../icons.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
+import { activityIn, findActivity } from "./activity.ts";
 import { clipPath, frameAt, imageUrl, rangeOf, save, saveBlob, segmentsOf } from "./archive.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
@@ -14,6 +15,7 @@ import { EventList, eventsIn } from "./event-list.ts";
 import { clock, day, duration } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { Plots } from "./plots.ts";
+import { PtzPanel } from "./ptz.ts";
 import { Recordings } from "./recordings.ts";
 import { nameOf, store } from "./store.ts";
 import { Timeline } from "./timeline.ts";
@@ -34,11 +36,13 @@ export class CameraView {
   readonly player: LiveEdgePlayer;
   private readonly closing = new AbortController();
   private readonly details: Details;
+  private readonly ptz: PtzPanel;
   private readonly plots = new Plots();
   private readonly timeline: Timeline;
   private readonly recordings: Recordings;
   private readonly eventList = new EventList((mark) => this.seekToEvent(mark));
   private eventsRequest = new AbortController();
+  private activityRequest = new AbortController();
   private isLoadingEvents = false;
   private readonly playButton = this.button("pause", "pause", () => this.playOrPause());
   private readonly back = this.button("stepBack", "stepBack", () => this.player.step(-1));
@@ -62,6 +66,7 @@ export class CameraView {
   private readonly markTo = this.button("markOut", "clipTo", () => this.timeline.setSelectionEdge("to"));
   /** The buttons of a selection replace the legend, so that the timeline does not move. */
   private readonly legendSub = h("span", { class: "legend legendSub", hidden: true }, t("legendSub"));
+  private readonly legendActivity = h("span", { class: "legend legendActivity", hidden: true }, t("legendActivity"));
   private readonly legendEvent = h("span", { class: "legend legendEvent", hidden: true }, t("legendEvent"));
   private readonly legend = h(
     "span",
@@ -70,8 +75,11 @@ export class CameraView {
       h("span", { class: `legend ${word}` }, t(word)),
     ),
     this.legendSub,
+    this.legendActivity,
     this.legendEvent,
   );
+  private readonly previousActivity = this.button("activityBack", "previousActivity", () => void this.jump("previous"));
+  private readonly nextActivity = this.button("activityNext", "nextActivity", () => void this.jump("next"));
   private readonly selectClip = this.button("cut", "cut", () => this.timeline.selectAround());
   private readonly clearClip = this.button("close", "clear", () => this.timeline.clearSelection());
   private readonly selectionLabel = h("span", { class: "muted" });
@@ -87,6 +95,7 @@ export class CameraView {
       lang: language,
       controls: true,
     }) as unknown as LiveEdgePlayer;
+    this.ptz = new PtzPanel(id, this.player);
     if (store.api.token) this.player.token = store.api.token;
     this.player.addEventListener("statistics", (event) =>
       this.plots.add((event as CustomEvent<Statistics>).detail, !this.isLive),
@@ -138,15 +147,19 @@ export class CameraView {
 
   update(): void {
     const camera = store.camera(this.id);
+    this.player.toggleAttribute("talk", Boolean(camera?.can_talk) && store.hasScope("talk"));
     setText(this.heading, camera ? nameOf(camera) : this.id);
     const { width, height } = camera ?? {};
     if (width && height) this.element.style.setProperty("--aspect", `${width} / ${height}`);
     this.details.update();
+    this.ptz.update();
   }
 
   close(): void {
     this.closing.abort();
+    this.ptz.close();
     this.eventsRequest.abort();
+    this.activityRequest.abort();
     clearTimeout(this.reloadTimer);
   }
 
@@ -169,6 +182,8 @@ export class CameraView {
           this.liveButton,
           this.time,
           h("span", { class: "spacer" }),
+          this.previousActivity,
+          this.nextActivity,
           this.selectClip,
           this.button("camera", "saveSnapshot", () => void this.saveSnapshot()),
         ),
@@ -195,6 +210,7 @@ export class CameraView {
         "aside",
         {},
         this.details.element,
+        this.ptz.element,
         this.plots.element,
         this.eventList.element,
         store.hasScope("archive") && this.recordings.element,
@@ -223,9 +239,22 @@ export class CameraView {
   }
 
   /** Play from the start of an event, which may be before the view. */
-  private seekToEvent({ start }: EventMark): void {
+  private seekToEvent({ start }: Pick<EventMark, "start">): void {
     this.seek(start);
     this.timeline.setView(reveal(this.timeline.view, start));
+  }
+
+  /** Play from where activity begins next, or before. */
+  private async jump(direction: "next" | "previous"): Promise<void> {
+    setText(this.message, "");
+    try {
+      const from = this.isLive ? Date.now() : (this.player.captureTime ?? Date.now());
+      const start = await findActivity(this.id, from, direction, this.closing.signal);
+      if (start !== null) this.seekToEvent({ start });
+      else setText(this.message, t(direction === "next" ? "noNextActivity" : "noPreviousActivity"));
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   private seekToLiveEdge(): void {
@@ -284,6 +313,8 @@ export class CameraView {
     else if (event.key === "," && !this.isLive) this.player.step(-1);
     else if (event.key === "." && !this.isLive) this.player.step(1);
     else if (event.key.toLowerCase() === "l") this.seekToLiveEdge();
+    else if (event.key.toLowerCase() === "n" && store.hasScope("archive"))
+      void this.jump(event.shiftKey ? "previous" : "next");
     else if (event.key.toLowerCase() === "f") toggleFullscreen(this.player, this.player.surface);
     else return;
     event.preventDefault();
@@ -313,6 +344,7 @@ export class CameraView {
       if (error instanceof ApiError && error.status !== 404) this.fail(error);
       return;
     }
+    void this.reloadActivity();
     const recorded = mergeRanges(this.segments.map(rangeOf));
     this.legendSub.hidden = !recorded.some(({ isSub }) => isSub);
     this.timeline.setRecorded(recorded);
@@ -321,6 +353,23 @@ export class CameraView {
       this.isFirstView = false;
       const view = firstView(recorded, Date.now());
       if (view) this.timeline.setView(view);
+    }
+  }
+
+  /** What cannot be read stays as it was: the next time is soon. */
+  private async reloadActivity(): Promise<void> {
+    this.activityRequest.abort();
+    this.activityRequest = new AbortController();
+    const { signal } = this.activityRequest;
+    const { timeline } = this;
+    try {
+      const activity = await activityIn(this.id, timeline.view, timeline.width, signal);
+      if (signal.aborted) return;
+      const hasAny = activity?.scores.some((score) => score) ?? false;
+      this.legendActivity.hidden = !hasAny;
+      timeline.setActivity(activity);
+    } catch {
+      // As said above.
     }
   }
 

@@ -53,7 +53,7 @@ export class Details {
       "recording",
       archive?.error
         ? t("recordingError", { error: archive.error })
-        : t(archive?.is_recording ? "recordingNow" : "notRecording"),
+        : t(archive?.is_recording ? "recordingNow" : camera.record === "events" ? "recordsOnEvents" : "notRecording"),
     );
     set("reconnects", String(camera.reconnects));
     set("source", camera.rtsp_url);

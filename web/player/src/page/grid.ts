@@ -6,7 +6,8 @@ import type { LiveEdgePlayer } from "../player.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate, since } from "./format.ts";
 import { language, t } from "./i18n.ts";
-import { nameOf, store } from "./store.ts";
+import { isLive, nameOf, store } from "./store.ts";
+import { showWizard } from "./wizard.ts";
 
 class Tile {
   readonly player: LiveEdgePlayer;
@@ -40,7 +41,7 @@ class Tile {
     this.recording.hidden = !recording;
     this.recording.ariaLabel = t("recordingNow");
     this.recording.title = t("recordingNow");
-    this.element.dataset.state = camera.state;
+    this.element.dataset.state = isLive(camera) ? "live" : camera.state;
   }
 }
 
@@ -89,7 +90,13 @@ export class Grid {
     const empty = this.element.querySelector(".empty");
     if (store.status && cameras.length === 0 && !empty) {
       this.element.append(
-        h("section", { class: "empty" }, h("h2", {}, t("noCameras")), h("p", {}, t("noCamerasHelp"))),
+        h(
+          "section",
+          { class: "empty" },
+          h("h2", {}, t("noCameras")),
+          h("p", {}, t("noCamerasHelp")),
+          store.hasScope("admin") && h("button", { class: "primary", onclick: showWizard }, t("addCamera")),
+        ),
       );
     } else if (cameras.length > 0) empty?.remove();
   }

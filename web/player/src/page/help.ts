@@ -12,6 +12,7 @@ const KEYS: readonly (readonly [keys: string, word: PageMessageKey])[] = [
   ["PgDn PgUp", "keyMinutes"],
   ["Home", "keyFirst"],
   ["End  L", "keyLive"],
+  ["N", "keyActivity"],
   ["+ −", "keyZoom"],
   ["[ ]", "keySelection"],
   ["F", "keyFullscreen"],

@@ -9,7 +9,8 @@ import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { showSignIn } from "./signin.ts";
-import { nameOf, store } from "./store.ts";
+import { isLive, nameOf, store } from "./store.ts";
+import { showWizard } from "./wizard.ts";
 
 const COLUMNS_KEY = "liveedge-columns";
 
@@ -24,6 +25,7 @@ const columns = h(
     h("option", { value: count }, count === "0" ? `${t("columns")}: ${t("auto")}` : `${t("columns")}: ${count}`),
   ),
 );
+const add = headerButton("add", "addCamera", showWizard);
 const wall = headerButton("wall", "wall", enterWall);
 const header = h(
   "header",
@@ -44,6 +46,7 @@ const header = h(
   ems,
   storage,
   columns,
+  add,
   wall,
   headerButton("help", "keys", showHelp),
 );
@@ -89,6 +92,7 @@ function route(): void {
   }
   document.body.classList.toggle("wall", cameraView === null && location.hash === "#/wall");
   columns.hidden = wall.hidden = cameraView !== null;
+  add.hidden = cameraView !== null || !store.hasScope("admin");
   update();
 }
 
@@ -108,7 +112,7 @@ function update(): void {
     showSignIn();
   }
   if (!status) return;
-  const live = status.cameras.filter(({ state }) => state === "live").length;
+  const live = status.cameras.filter(isLive).length;
   setText(summary, t("summary", { live, all: status.cameras.length }));
   // While the gateway is unreachable, hide what is no longer known.
   const isStale = store.error === "unreachable";

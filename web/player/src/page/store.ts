@@ -18,6 +18,11 @@ export interface GatewayView {
   archive: Pick<ArchiveStatus, "cameras" | "free_bytes">;
 }
 
+/** Whether either of its streams is: a wall needs the sub streams only. */
+export function isLive({ state, sub }: Camera): boolean {
+  return state === "live" || sub?.state === "live";
+}
+
 /** What people call a camera. */
 export function nameOf(camera: Camera): string {
   return camera.name ?? camera.camera_id;

@@ -1,19 +1,24 @@
 // Painting of the timeline. Ranges differ in shape, and not only in color: recorded is a block, protected a hatched block
-// with a bar on top, what only the sub stream has is a block of half the height, missing a dashed line. Events have a row of
-// their own below: a bar, or a taller tick for a moment. Every color has a contrast of 3:1 against the panel (WCAG 1.4.11).
+// with a bar on top, what only the sub stream has is a block of half the height, missing a dashed line. Below are a row of
+// activity, with bars of different height, and one of events: a bar, or a taller tick for a moment. Every color has a
+// contrast of 3:1 against the panel (WCAG 1.4.11).
 // What lies on top of a block has an outline in the color of the panel (test/contrast.test.ts).
 
+import { type ActivityScores, barsOf } from "../core/activity.ts";
 import { type EventMark, extentOf, isMoment } from "../core/event-marks.ts";
 import { type RecordedRange, ticks, toX, type View } from "../core/timeline.ts";
 import { clock, shortClock, shortDay } from "./format.ts";
 
-export const HEIGHT = 88;
+export const HEIGHT = 106;
 /** The ruler above the blocks. */
 export const RULER = 24;
 const TOP = RULER + 6;
 const BLOCK = 38;
-/** The row of events, below the blocks and the edges of the selection. */
-export const EVENTS_TOP = TOP + BLOCK + 6;
+/** The row of activity, below the blocks and the edges of the selection. */
+const ACTIVITY_TOP = TOP + BLOCK + 6;
+const ACTIVITY_PX = 14;
+/** The row of events, below that. */
+export const EVENTS_TOP = ACTIVITY_TOP + ACTIVITY_PX + 4;
 const EVENT_PX = 6;
 const MOMENT_PX = 12;
 const LABEL_GAP_PX = 70;
@@ -29,6 +34,7 @@ export interface Selection {
 export interface TimelineScene {
   view: View;
   recorded: readonly RecordedRange[];
+  activity: ActivityScores | null;
   marks: readonly EventMark[];
   now: number;
   selection: Selection;
@@ -73,6 +79,7 @@ export function paint(
     if (at + 4 + context.measureText(label).width < width) context.fillText(label, at + 4, RULER / 2 + 1);
   }
 
+  paintActivity(context, color, width, scene);
   paintEvents(context, color, width, scene);
   paintSelection(context, color, selection, x);
   if (playhead !== null && playhead >= view.from && playhead <= view.to)
@@ -107,6 +114,26 @@ function block(
   context.restore();
   context.fillStyle = color("protected");
   context.fillRect(left, top - BAR_PX, width, BAR_PX);
+}
+
+/** A bar for each step of time, from a line that is as long as what was recorded of the view. */
+function paintActivity(
+  context: CanvasRenderingContext2D,
+  color: Color,
+  width: number,
+  { activity, view, recorded }: TimelineScene,
+): void {
+  if (!activity) return;
+  context.fillStyle = color("border");
+  for (const { start, end } of recorded) {
+    const left = Math.max(0, toX(view, start, width));
+    context.fillRect(left, ACTIVITY_TOP + ACTIVITY_PX, Math.max(0, Math.min(width, toX(view, end, width)) - left), 1);
+  }
+  context.fillStyle = color("activity");
+  for (const { left, width: wide, height } of barsOf(activity, view, width)) {
+    const tall = Math.round(height * ACTIVITY_PX);
+    context.fillRect(left, ACTIVITY_TOP + ACTIVITY_PX - tall, wide, tall);
+  }
 }
 
 /** Long events below short ones, and moments on top. */

@@ -1,6 +1,7 @@
 // The timeline: what was recorded, the playhead, and the selection. It is a slider for keyboards and screen readers, and a
 // canvas for everybody else.
 
+import type { ActivityScores } from "../core/activity.ts";
 import { type EventMark, markAt } from "../core/event-marks.ts";
 import { pan, type RecordedRange, reveal, toTime, toX, type View, zoom } from "../core/timeline.ts";
 import { h, setText } from "./dom.ts";
@@ -47,6 +48,7 @@ export class Timeline {
   );
   private readonly slider: HTMLElement;
   private recorded: RecordedRange[] = [];
+  private activity: ActivityScores | null = null;
   private marks: EventMark[] = [];
   private playhead: number | null = null;
   private now = Date.now();
@@ -96,6 +98,16 @@ export class Timeline {
   setRecorded(recorded: RecordedRange[]): void {
     this.recorded = recorded;
     this.draw();
+  }
+
+  setActivity(activity: ActivityScores | null): void {
+    this.activity = activity;
+    this.draw();
+  }
+
+  /** Pixels from its one end to the other. */
+  get width(): number {
+    return this.canvas.clientWidth;
   }
 
   setEvents(marks: EventMark[]): void {
@@ -319,7 +331,7 @@ export class Timeline {
   // --- output
 
   private draw(): void {
-    const { canvas, view, recorded, marks, now, selection, isLive } = this;
+    const { canvas, view, recorded, activity, marks, now, selection, isLive } = this;
     const width = canvas.clientWidth;
     const context = canvas.getContext("2d");
     if (!context || width === 0) return;
@@ -331,6 +343,7 @@ export class Timeline {
     paint(context, getComputedStyle(this.slider), width, {
       view,
       recorded,
+      activity,
       marks,
       now,
       selection,

@@ -15,6 +15,8 @@ import {
 } from "./transport.ts";
 
 const LIVE_SYNC_INTERVAL_MS = 100;
+/** How often to look for the main stream, if the playlist had only the sub stream. */
+const MAIN_INTERVAL_MS = 5000;
 /** The position after a seek has to be loaded and decoded before it can be judged. */
 const SEEK_INTERVAL_MS = 700;
 
@@ -25,6 +27,7 @@ export class HlsTransport implements Transport {
   private hls: Hls | null = null;
   private bytes = 0;
   private timer = 0;
+  private mainTimer = 0;
   private lastSeek = Number.NEGATIVE_INFINITY;
   private readonly margin = new StallMargin();
 
@@ -39,6 +42,7 @@ export class HlsTransport implements Transport {
   stop(): void {
     this.stopping.abort();
     clearInterval(this.timer);
+    clearInterval(this.mainTimer);
     this.hls?.destroy();
     this.hls = null;
     this.surface.removeAttribute("src");
@@ -99,7 +103,12 @@ export class HlsTransport implements Transport {
         : {}),
     });
     this.hls = hls;
-    hls.on(Hls.Events.MANIFEST_PARSED, () => this.changeRendition());
+    hls.on(Hls.Events.MANIFEST_PARSED, (_, { levels }) => {
+      this.changeRendition();
+      clearInterval(this.mainTimer);
+      if (levels.some(({ url }) => renditionOfUrl(url[0] ?? "") === "main")) return;
+      this.mainTimer = window.setInterval(() => void this.lookForMain(hls, path), MAIN_INTERVAL_MS);
+    });
     hls.on(Hls.Events.LEVEL_SWITCHED, (_, { level }) => {
       const urls = hls.levels.map(({ url }) => renditionOfUrl(url[0] ?? ""));
       const rendition = urls[level];
@@ -119,6 +128,19 @@ export class HlsTransport implements Transport {
     this.timer = window.setInterval(() => this.liveSync(hls), LIVE_SYNC_INTERVAL_MS);
     this.surface.addEventListener("waiting", () => this.bufferEmpty());
     await play(this.surface);
+  }
+
+  /** A playlist that was loaded while the main stream was away has only the other one, and is loaded once. */
+  private async lookForMain(hls: Hls, path: string): Promise<void> {
+    const { api } = this.context;
+    try {
+      const text = await (await api.fetch(path, { signal: this.stopping.signal })).text();
+      const uris = text.split("\n").filter((line) => line && !line.startsWith("#"));
+      const streams = uris.map((uri) => renditionOfUrl(new URL(uri, new URL(api.url(path), location.href)).href));
+      if (streams.includes("main") && hls === this.hls) hls.loadSource(api.url(path));
+    } catch {
+      // The next attempt follows.
+    }
   }
 
   private capturedAt(): number | null {

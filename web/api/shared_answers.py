@@ -1,0 +1,98 @@
+"""SharedAnswers: one answer for all clients that request the same at the same moment, head and body in one piece.
+
+The players of a camera request each playlist and each part together. Making the head of an answer takes longer than
+sending it, so it is made for the first of them.
+
+Rules:
+
+1. A shared answer has what is the same for all: a body, headers of the route, and what ``on_response_prepare`` adds.
+   That may depend on the request's ``Origin``, and on the settings; with other settings all answers are made again.
+2. It is kept within one second, because it has the Date.
+3. Only a GET that keeps its HTTP/1.1 connection open gets one. All others get a response of their own.
+4. At most :data:`ANSWERS_MAX` are kept. Without them, requests get responses of their own.
+"""
+
+import time
+from email.utils import formatdate
+from typing import Any
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+
+ANSWERS_MAX = 256
+"""A camera has some 20 of them in a second. Each holds a copy of its body."""
+
+Headers = tuple[tuple[str, str], ...]
+"""Of a route, in an order, so that equal ones can be found."""
+
+
+class SharedAnswers:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._answers: dict[tuple[bytes, Headers, str | None], SharedAnswer] = {}
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._answers)
+
+    def reload(self, _: object) -> None:
+        """The settings have changed."""
+        self._answers.clear()
+
+    def answer(self, request: web.Request, body: bytes | memoryview, headers: Headers) -> web.StreamResponse:
+        """The answer 200 to ``request``."""
+        # Comparing views compares their bytes. They are of parts and segments that players have got already.
+        if not isinstance(body, bytes) or request.method != hdrs.METH_GET:
+            return web.Response(body=body, headers=headers)
+        if request.version != HttpVersion11 or not request.keep_alive:
+            return web.Response(body=body, headers=headers)
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._answers.clear()
+        key = (body, headers, request.headers.get(hdrs.ORIGIN))
+        found = self._answers.get(key)
+        if found is None:
+            found = SharedAnswer(body, headers, second)
+            if len(self._answers) < ANSWERS_MAX:
+                self._answers[key] = found
+        return found
+
+
+class SharedAnswer(web.StreamResponse):
+    """An answer 200 that is sent to any number of clients. Its head is complete when it is sent for the first time."""
+
+    def __init__(self, body: bytes, headers: Headers, second: int) -> None:
+        super().__init__(headers=headers)
+        self.headers[hdrs.CONTENT_LENGTH] = str(len(body))
+        self.headers[hdrs.DATE] = formatdate(second, usegmt=True)
+        self._bytes = body
+        self._has_head = False
+
+    @property
+    def keep_alive(self) -> bool:
+        """As the requests want it."""
+        return True
+
+    async def prepare(self, request: Any) -> AbstractStreamWriter:
+        """Send it, all of it at once. Raises ``ConnectionError``."""
+        if not self._has_head:
+            await request.app.on_response_prepare.send(request, self)
+            self._add_head()
+        writer: AbstractStreamWriter = request.writer
+        await writer.write_eof(self._bytes)
+        return writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to send."""
+
+    def _add_head(self) -> None:
+        if not self._has_head:  # nobody else has, while the signal was sent
+            self._has_head = True
+            lines = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+            self._bytes = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + self._bytes
+
+
+SHARED_ANSWERS: web.AppKey[SharedAnswers] = web.AppKey("shared_answers", SharedAnswers)
