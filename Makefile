@@ -12,10 +12,14 @@ BIN := .venv/bin
 # --exact removes packages that are no longer declared.
 PINNED := --constraints constraints.txt --build-constraints constraints.txt
 INSTALL := $(UV) pip install --quiet --exact --editable .
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# Three workers on two cores: tests with real cameras and players spend half of their time waiting.
+TELL_PURE := $(BIN)/python -c 'from gateway.compiled import pure_reason as why; why() and print("liveedge: runs as pure Python:", why())' >&2
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # The player is built with the package; see web/player/hatch_build.py.
 PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell find web/player/src -type f)
+# What is compiled with the package; see compiled/hatch_build.py. LIVEEDGE_COMPILE=no make run leaves it out.
+COMPILED := hatch_build.py $(wildcard compiled/*) $(shell grep -v '^\#' compiled/modules.txt)
 # A WHEP client of the tests, in Go.
 PION := .tools/bin/pion-whep-client
 
@@ -48,7 +52,7 @@ test-newest: .venv/.test-ready ## run the whole suite with the newest versions t
 	@$(INSTALL) --python .venv-newest --group dev
 	@echo 'newer than constraints.txt:'; comm -13 <(cut -d' ' -f1 constraints.txt | sort) \
 		<($(UV) pip freeze --python .venv-newest --exclude-editable | sort)
-	@exec .venv-newest/bin/pytest -n 2 --dist loadfile $(ARGS)
+	@exec .venv-newest/bin/pytest -n 3 --dist loadfile $(ARGS)
 
 check: .venv/.dev-ready web/player/node_modules/.ready ## lint and type-check Python and TypeScript strictly
 	$(BIN)/ruff check .
@@ -103,12 +107,14 @@ $(UV): constraints.txt scripts/bootstrap-uv
 .venv/bin/python: | $(UV)
 	@$(UV) venv --quiet --clear --python $(PYTHON) .venv
 
-.venv/.ready: pyproject.toml constraints.txt $(PLAYER) | $(UV) .venv/bin/python
+.venv/.ready: pyproject.toml constraints.txt $(PLAYER) $(COMPILED) | $(UV) .venv/bin/python
 	@$(INSTALL) --python .venv $(PINNED) $$([ ! -e .venv/.dev-ready ] || echo --group dev)
+	@$(TELL_PURE)
 	@touch $@
 
-.venv/.dev-ready: pyproject.toml constraints.txt $(PLAYER) | $(UV) .venv/bin/python
+.venv/.dev-ready: pyproject.toml constraints.txt $(PLAYER) $(COMPILED) | $(UV) .venv/bin/python
 	@$(INSTALL) --python .venv $(PINNED) --group dev
+	@$(TELL_PURE)
 	@touch $@ .venv/.ready
 
 .venv/.test-ready: .venv/.dev-ready web/player/node_modules/.ready tests/node_modules/.ready $(PION) \

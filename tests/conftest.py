@@ -35,6 +35,7 @@ from hypothesis import settings
 
 from tests.support import rtsp
 from tests.support.gateway_process import GatewayProcess
+from tests.support.postgres import postgres
 from tests.support.rtsp import RtspServer
 
 TESTS = Path(__file__).parent
@@ -185,3 +186,10 @@ def gateways(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
     """Make and start gateways in the test's folder; end them after the test."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(GatewayProcess(tmp_path, **settings))
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The ``DATABASE_URL`` of a PostgreSQL server that all tests share: leave its database empty."""
+    with postgres() as url:
+        yield url

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -24,7 +25,11 @@ from tests.support.node import NODE
 from tests.support.recording import record
 from tests.support.sources.encoded import EncoderSettings, encode
 from tests.support.sources.numbered import size_of
+from tests.support.webhook_receiver import OTHER_SECRET, SECRET
+from web.api.webhook_messages import MESSAGES, TrialData, message
 from web.settings import load_settings
+from web.webhooks.client import WebhookClient
+from web.webhooks.settings import WebhookTable
 
 DOCS = Path(__file__).parents[1] / "docs"
 WALL = {"url": "wall://here", "engine": "examples.capture_engine:WallEngine", "start": "on-demand", "record": "never"}
@@ -39,7 +44,7 @@ def examples(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("example", sorted(path.name for path in (DOCS / "examples").glob("*.py")))
 def test_the_page_shows_the_file_that_is_run(example: str) -> None:
     code = (DOCS / "examples" / example).read_text()
-    assert f"```python\n{code}```\n" in (DOCS / "extending.md").read_text()
+    assert any(f"```python\n{code}```\n" in page.read_text() for page in DOCS.glob("*.md"))
 
 
 async def test_the_engine_and_the_frame_callback() -> None:
@@ -108,6 +113,55 @@ async def test_the_javascript_client_of_the_page(tmp_path: Path) -> None:
     assert [line.split()[1] for line in lines if "T" in line.split()[0]] == ["1", "2", "3"]
     await runner.cleanup()
     await service.close()
+
+
+def test_the_page_of_webhooks_lists_every_message() -> None:
+    rows = [
+        f"| `{kind}` | {', '.join(f'`{name}`' for name in data.model_fields)} | {when} |"
+        for kind, (data, when) in MESSAGES.items()
+    ]
+    page = (DOCS / "webhooks.md").read_text()
+    assert "\n" + "\n".join(rows) + "\n\n" in page
+    assert f"```js\n{(DOCS / 'examples' / 'webhook_receiver.mjs').read_text()}```\n" in page
+
+
+@pytest.mark.integration
+async def test_the_receivers_of_webhooks() -> None:
+    commands = ((sys.executable, "webhook_receiver.py"), (NODE, "webhook_receiver.mjs"))
+    await asyncio.gather(*(_receive_webhook(*command) for command in commands))
+
+
+async def _receive_webhook(program: str, example: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    receiver = await asyncio.create_subprocess_exec(
+        program,
+        str(DOCS / "examples" / example),
+        str(port),
+        SECRET,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert receiver.stdout is not None
+    body = message("webhook.test", "2026-11-29T09:10:31.204Z", TrialData(message="ü")).model_dump_json().encode()
+
+    async def send(message_id: str, *secrets: str) -> int | None:
+        table = WebhookTable.model_validate({"url": f"http://127.0.0.1:{port}/", "secret": list(secrets)})
+        client = WebhookClient(table, None)
+        try:
+            return (await client.send(message_id, body)).status
+        finally:
+            await client.close()
+
+    try:
+        await eventually(lambda: send("a", OTHER_SECRET, SECRET), "the receiver listens")
+        assert [await send("b", OTHER_SECRET), await send("a", SECRET), await send("c", SECRET)] == [401, 204, 204]
+        lines = [(await receiver.stdout.readline()).decode() for _ in range(2)]
+    finally:
+        receiver.kill()
+        await receiver.communicate()
+    assert all(line.startswith("2026-11-29T09:10:31.204Z webhook.test ") and "ü" in line for line in lines)
 
 
 class _Loaded(HTMLParser):

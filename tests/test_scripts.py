@@ -1,6 +1,8 @@
 """The scripts that keep the repository in order: constraints, release notes, the list of benchmarks."""
 
+import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from signaling.asyncapi import asyncapi_document
 
 ROOT = Path(__file__).parents[1]
 
@@ -119,3 +123,55 @@ def test_workflows_and_templates_are_yaml_with_what_github_requires() -> None:
             assert len(ids) == len(set(ids))
     pythons = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["check"]["strategy"]["matrix"]
     assert pythons["python"] == ["3.11", "3.12", "3.13", "3.14"]
+
+
+# --- the version of the Socket.IO events
+
+GUIDE = "| version | what changed |\n| 1.2.3 | old |\n| 1.2.4 | text |\n| 1.3.0 | a field |\n| 2.0.0 | less |\n"
+SCHEMA = {"properties": {"title": {"type": "string", "description": "A text"}}, "required": ["title"]}
+
+
+def document(version: str, schema: object) -> dict[str, object]:
+    return {"info": {"version": version}, "components": {"schemas": {"Request": schema}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "least"),
+    [
+        (SCHEMA, "1.2.3"),
+        ({**SCHEMA, "description": "More text"}, "1.2.4"),
+        ({**SCHEMA, "properties": {"title": {"type": "string", "description": "Another text"}}}, "1.2.4"),
+        ({**SCHEMA, "properties": {**SCHEMA["properties"], "width": {"type": "integer"}}}, "1.3.0"),  # type: ignore[dict-item]
+        ({**SCHEMA, "required": ["title", "width"]}, "1.3.0"),
+        ({**SCHEMA, "properties": {"title": {"type": "integer", "description": "A text"}}}, "1.3.0"),
+        ({**SCHEMA, "properties": {}}, "2.0.0"),
+        ({"properties": SCHEMA["properties"]}, "2.0.0"),
+    ],
+)
+def test_a_change_of_the_events_needs_another_version(schema: object, least: str) -> None:
+    fault_of = runpy.run_path(str(ROOT / "scripts" / "generate-types"))["version_fault"]
+    published = document("1.2.3", SCHEMA)
+    for version in ("1.2.3", "1.2.4", "1.3.0", "2.0.0"):
+        fault = fault_of(published, document(version, schema), GUIDE)
+        assert (fault is None) == (version >= least), (version, fault)
+        if fault is not None:
+            assert f"to at least {least}" in fault
+    assert fault_of(published, document("1.2.2", SCHEMA), GUIDE + "| 1.2.2 | older |\n")
+    assert "no line about version 3.0.0" in fault_of(published, document("3.0.0", schema), GUIDE)
+
+
+def test_the_published_events_are_those_of_their_version() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "generate-types"))
+    published = json.loads((ROOT / "docs" / "asyncapi.json").read_text())
+    assert published == asyncapi_document(""), "EVENTS_VERSION, the table of docs/ems.md, then `make types`"
+    assert script["version_fault"](published, published, (ROOT / "docs" / "ems.md").read_text()) is None
+
+
+# --- the command
+
+
+def test_python_starts_each_name_of_the_command() -> None:
+    helps = {name: run("-m", name, "serve", "--help") for name in ("web", "gateway")}
+    for name, done in helps.items():
+        assert done.returncode == 0, (name, done.stderr)
+        assert done.stdout.startswith("usage: liveedge serve"), name

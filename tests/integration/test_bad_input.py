@@ -26,7 +26,14 @@ def refused_start(folder: Path, **settings: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "web.cli", "serve"],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "PORT": "0", "WEBRTC_UDP_PORT": "0", **settings},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(root),
+            "PORT": "0",
+            "WEBRTC_UDP_PORT": "0",
+            "RTSP_PORT": "0",
+            **settings,
+        },
         capture_output=True,
         text=True,
         timeout=60,

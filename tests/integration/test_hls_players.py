@@ -6,7 +6,8 @@ does not: it does not read the init segment again after a discontinuity.
 
 import asyncio
 import os
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,57 +19,60 @@ from tests.support.sources.engine import SourceEngine
 
 CAMERAS = {"silent": "packets://gop=15", "loud": "packets://gop=15,audio=aac"}
 
-FRAMES = 130
-"""Nine seconds of video: more than a window has when they begin, so that they play over both losses."""
+HELD = 75
+"""Five seconds of frames: more than a player has loaded when the gateway stops."""
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups") if os.geteuid() == 0 else ()
 """VLC does not run as root."""
 
+NEW_FRAME = b"\x1b[K"
+"""mpv writes its status line again for each frame."""
+
 
 def commands(url: str) -> dict[str, list[str]]:
-    """The command of each player; ffmpeg and mpv end after ``FRAMES``, VLC writes what it plays to its output."""
+    """The command of each player. Its output tells what it has played, for as long as it runs."""
+    frames_as_lines = ["-map", "0:v", "-f", "framecrc", "-flush_packets", "1", "-"]
+    to_standard_output = "--sout=#std{access=file,mux=ts,dst=-}"
     return {
-        "ffmpeg": ["ffmpeg", "-nostdin", "-v", "error", "-i", url, "-frames:v", str(FRAMES), "-f", "null", "/dev/null"],
-        "mpv": ["mpv", "--no-config", "--vo=null", "--ao=null", "--really-quiet", f"--frames={FRAMES}", url],
-        "vlc": [
-            *NOBODY,
-            "vlc",
-            "-I",
-            "dummy",
-            "--no-dbus",
-            "-q",
-            "--sout=#std{access=file,mux=ts,dst=-}",
-            url,
-        ],
+        "ffmpeg": ["ffmpeg", "-nostdin", "-v", "error", "-i", url, *frames_as_lines],
+        "mpv": ["mpv", "--no-config", "--vo=null", "--ao=null", "--msg-level=all=error,statusline=status", url],
+        "vlc": [*NOBODY, "vlc", "-I", "dummy", "--no-dbus", "-q", to_standard_output, url],
     }
 
 
 @pytest.mark.parametrize("name", CAMERAS)
 async def test_players_play_and_go_on_after_losses(name: str, tmp_path: Path) -> None:
-    recorded = tmp_path / "vlc.ts"
+    written = {player: tmp_path / player for player in commands("")}
+    players: dict[str, Process] = {}
+
+    def have_played(frames: Mapping[str, int]) -> bool:
+        return all(played(player) > least for player, least in frames.items())
+
+    def played(player: str) -> int:
+        assert players[player].returncode is None, f"{player} has ended"
+        return written[player].read_bytes().count(NEW_FRAME if player == "mpv" else b"\n")
+
     async with hls_server({name: source_camera(CAMERAS[name], record="always")}) as server:
-        stream = server.live.stream(name)
-        await stream.multivariant_playlist()
-        asked = commands(f"{server.url}/hls/{name}/index.m3u8")
-        players: dict[str, Process] = {}
+        await server.live.multivariant_playlist(name)
         try:
-            for player, command in asked.items():
-                with recorded.open("ab") as output:
-                    players[player] = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=PIPE)
-            await eventually(lambda: recorded.exists() and recorded.stat().st_size, "VLC plays")
-            await eventually(lambda: not decode(recorded), "what VLC plays is complete frames")
+            for player, command in commands(f"{server.url}/hls/{name}/index.m3u8").items():
+                with written[player].open("ab") as output:
+                    told = output if player == "mpv" else DEVNULL
+                    process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=told)
+                players[player] = process
+            await eventually(lambda: written["vlc"].stat().st_size, "VLC plays")
+            await eventually(lambda: not decode(written["vlc"]), "what VLC plays is complete frames")
+            await eventually(lambda: have_played({"ffmpeg": 1, "mpv": 1}), "ffmpeg and mpv play")
             SourceEngine.hung_up.add(CAMERAS[name])
             await eventually(lambda: server.service.camera(name).session.reconnects, "the camera is lost")
             SourceEngine.hung_up.discard(CAMERAS[name])
             await server.stop()
-            assert [players[player].returncode for player in ("ffmpeg", "mpv")] == [None, None]
+            more = {player: played(player) + HELD for player in ("ffmpeg", "mpv")}
             await server.start()
-            for player in ("ffmpeg", "mpv"):
-                _, errors = await players[player].communicate()
-                assert players[player].returncode == 0, errors.decode()
+            await eventually(lambda: have_played(more), "ffmpeg and mpv go on")
         finally:
             SourceEngine.hung_up.discard(CAMERAS[name])
             for process in players.values():
                 if process.returncode is None:
                     process.terminate()
-                    await process.communicate()
+                await process.wait()

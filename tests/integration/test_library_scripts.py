@@ -13,6 +13,10 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import asyncio, sys
 from gateway import CaptureService
+from gateway.capture.engines.opencv import OpenCVCaptureEngine
+from gateway.capture.engines.pyav import PyAVCaptureEngine
+
+OBJECTS = {"opencv": OpenCVCaptureEngine, "pyav": PyAVCaptureEngine}
 
 async def main():
     engine, url, end = sys.argv[1:]
@@ -23,7 +27,9 @@ async def main():
         sizes.append(len(frame_data))
         enough.set()
 
-    service = CaptureService(engine, url)
+    # A name, a class or an object.
+    made = {"leave": OBJECTS.get(engine, engine), "stop": OBJECTS[engine]() if engine in OBJECTS else engine}
+    service = CaptureService(made.get(end, engine), url)
     service.set_frame_callback(on_frame)
     await service.start_capture()
     async with asyncio.timeout(30):

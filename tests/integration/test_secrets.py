@@ -59,6 +59,11 @@ GUESS = "Wrong-Guess-that-is-the-T0ken-of-another-service"
 API_PASSWORD = "Api-Camera-P4ss"
 """Of cameras added through the API. Only ``cameras.json`` contains it, which only its owner may read."""
 
+WEBHOOK_PASSWORD = "Webhook-Userinfo-P4ss"
+WEBHOOK_PATH = "Webhook-Path-K3y"
+WEBHOOK_KEY = "Webhook-Signing-K3y-of-bytes"
+MQTT_PASSWORD = "Mqtt-Br0ker-P@ss"
+
 SECRETS = (
     RTSP_PASSWORD,
     WRONG_PASSWORD,
@@ -79,6 +84,10 @@ SECRETS = (
     DATABASE_KEY,
     GUESS,
     API_PASSWORD,
+    WEBHOOK_PASSWORD,
+    WEBHOOK_PATH,
+    WEBHOOK_KEY,
+    MQTT_PASSWORD,
 )
 
 
@@ -184,6 +193,9 @@ connection_retry_attempts = 2
 [auth.tokens.viewer]
 token = "{VIEW}"
 scopes = ["view"]
+[webhooks.home]
+url = "http://user:{WEBHOOK_PASSWORD}@127.0.0.1:{free_port}/{WEBHOOK_PATH}?key={WEBHOOK_PATH}"
+secret = "whsec_{base64.b64encode(WEBHOOK_KEY.encode()).decode()}"
 """)
     # Nothing listens there.
     ems = f"http://user:{EMS_PASSWORD}@127.0.0.1:{free_port}/?apikey={EMS_KEY}"
@@ -198,6 +210,7 @@ scopes = ["view"]
         "AUTH_JWT_AUDIENCE": "liveedge",
         "ICE_SERVERS": f"turn:{TURN_SECRET}@127.0.0.1:{free_port},turn:user:{TURN_PASSWORD}@127.0.0.1:{free_port}",
         "DATABASE_URL": f"sqlite:///{tmp_path}/index.db?secret={DATABASE_KEY}",
+        "MQTT_URL": f"mqtt://user:{MQTT_PASSWORD}@127.0.0.1:{free_port}",
         "START": "always",
         "RECORD": "capture",
         "DEBUG": "true",
@@ -212,7 +225,7 @@ def questions(scan: SecretsScan) -> None:
     """Every route, with every kind of permission, and with invalid parameters."""
     cameras = ("default", *FAILING, "awkward", "nosuch")
     paths = ["/", "/health", "/metrics", "/api/status", "/api/cameras", "/api/access", "/api/time", "/nowhere"]
-    paths += ["/openapi.json", "/asyncapi.json", "/static/player.js"]
+    paths += ["/openapi.json", "/asyncapi.json", "/static/player.js", "/api/webhooks"]
     for camera in cameras:
         paths += [f"/api/cameras/{camera}", f"/api/cameras/{camera}/segments", f"/snapshot/{camera}.jpg?width=x"]
         paths += [f"/api/cameras/{camera}/segments/at?time=now", f"/mjpeg/{camera}?frame_rate=x"]
@@ -308,6 +321,8 @@ def test_no_secret_leaves(gateways: Gateways, tmp_path: Path, configuration: dic
     assert b"DEBUG" in said
     assert b"wrong token from" in said
     assert b"AUTH_JWKS_URL" in said
+    assert b"webhook home: no connection" in said
+    assert b"MQTT broker mqtt://127.0.0.1" in said
 
     assert found_in(said) == set(), gateway.log()
     assert b"Traceback" in said, "of an engine, with its cause"
@@ -385,7 +400,8 @@ def test_a_failed_start_names_the_reason_and_no_secret(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", START_EACH],
         cwd=tmp_path,
-        env=environment | {"PORT": "0", "WEBRTC_UDP_PORT": "0", "DEBUG": "1", "ARCHIVE_MIN_FREE_BYTES": "0"},
+        env=environment
+        | {"PORT": "0", "WEBRTC_UDP_PORT": "0", "RTSP_PORT": "0", "DEBUG": "1", "ARCHIVE_MIN_FREE_BYTES": "0"},
         input=json.dumps(BAD_STARTS),
         text=True,
         capture_output=True,

@@ -11,6 +11,7 @@ from gateway.service import CaptureService
 from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.rtp.sequence_mapping import PacketFormat
 from gateway.webrtc.rtp.video_sender import VideoSender
+from hls.archive.baseline import NOTHING_LEARNED
 from hls.archive.recorder import StreamRecorder
 from hls.archive.recording import Recording, SequenceNumbers
 from hls.live.stream import LiveStream
@@ -85,7 +86,7 @@ async def test_webrtc_sends_a_packet_before_hls_publishes_its_part_and_the_recor
             hub.publish(packet)
             assert set(wire.seen) == {before}
             moved += progress() != before
-        recorder.start(SequenceNumbers())
+        recorder.start(SequenceNumbers(), NOTHING_LEARNED)
     finally:
         fanout.close()
         stream.close()
