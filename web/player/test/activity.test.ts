@@ -29,6 +29,14 @@ describe("activity", () => {
     expect(barsOf(scores, { from: start + 9 * SECOND, to: start + 10 * SECOND }, 100)).toEqual([]);
   });
 
+  it("has no seam between neighbours", () => {
+    const bars = barsOf(scores, { from: start, to: start + 8 * SECOND }, 37);
+    expect(bars.map(({ left, width }) => [left, left + width])).toEqual([
+      [19, 28],
+      [28, 37],
+    ]);
+  });
+
   it("shows the smallest score", () => {
     const faint = { start, step: SECOND, scores: [0.01] };
     expect(barsOf(faint, { from: start, to: start + SECOND }, 10)[0]?.height).toBeGreaterThan(0.1);

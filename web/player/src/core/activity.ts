@@ -31,7 +31,10 @@ export function stepFor({ from, to }: View, width: number): number {
   return Math.max(1, Math.ceil(((to - from) / 1000) * (STEP_PX / Math.max(1, width))));
 }
 
-/** The bars of a view, cut to it. Small scores are drawn higher than they are: they are what is easily missed. */
+/**
+ * The bars of a view, cut to it, on whole pixels: two neighbours on the same fraction of a pixel leave a seam. Small
+ * scores are drawn higher than they are: they are what is easily missed.
+ */
 export function barsOf({ start, step, scores }: ActivityScores, view: View, width: number): Bar[] {
   const first = Math.max(0, Math.floor((view.from - start) / step));
   const last = Math.min(scores.length, Math.ceil((view.to - start) / step));
@@ -39,8 +42,8 @@ export function barsOf({ start, step, scores }: ActivityScores, view: View, widt
   for (let at = first; at < last; at++) {
     const score = scores[at];
     if (!score) continue;
-    const left = Math.max(0, toX(view, start + at * step, width));
-    const right = Math.min(width, toX(view, start + (at + 1) * step, width));
+    const left = Math.max(0, Math.round(toX(view, start + at * step, width)));
+    const right = Math.min(width, Math.round(toX(view, start + (at + 1) * step, width)));
     bars.push({ left, width: Math.max(1, right - left), height: Math.max(HEIGHT_MIN, Math.sqrt(score)) });
   }
   return bars;
