@@ -31,6 +31,7 @@ from gateway.media import Packet
 from gateway.rtsp import rtcp
 from gateway.rtsp.auth import Authenticator
 from gateway.rtsp.client import ClientSession, State
+from gateway.rtsp.errors import RtspProtocolError
 from gateway.rtsp.formats import VideoFormat, audio_format, is_known_video, metadata_format, video_format
 from gateway.rtsp.messages import Message, Request
 from gateway.rtsp.sdp import SessionDescription
@@ -126,12 +127,12 @@ class RtspRun:
     async def open(self) -> None:
         """Connect, and go on until the server plays. The answers drive the session, in :meth:`_receive_message`.
 
-        Where the server hangs up at OPTIONS, it is tried again without.
+        Where OPTIONS ends the connection, it is tried again without.
         """
         try:
             await self._open()
-        except CameraEndedError:
-            if self._session.state is not State.OPTIONS:
+        except (CameraEndedError, RtspProtocolError):
+            if not self._session.is_ended_by_options:
                 raise
             await self.close()
             self._session = self._new_session(has_options=False)

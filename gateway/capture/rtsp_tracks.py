@@ -10,6 +10,9 @@ telephone events, RFC 3389, RFC 4733) are counted and left out. Where a camera s
 and none of those that it does, it is taken for the format that is expected: that of video at once, of sound after
 :data:`UNKNOWN_FIRST_PACKETS`, and after other packets, :data:`UNKNOWN_PACKETS` later.
 
+A camera that sets the padding bit without padding would lose the ends of its packets: once a packet has none, the bit
+of its source means nothing.
+
 Over TCP, sequence numbers that miss packets all the time say nothing: TCP loses none, and no picture would be left. Nor
 do those of a camera that counts the packets of all its tracks together.
 """
@@ -90,6 +93,8 @@ class ReceivedTrack:
         self.lost = 0
         """Packets that did not come, or too late."""
         self._refused = 0
+        self._is_padding_real = True
+        """Whether no packet had the padding bit and no padding."""
         self._skipped = 0
         """Packets since the last one of a type that is known, lost or not."""
         self.last_report: rtcp.SenderReport | None = None
@@ -283,7 +288,10 @@ class ReceivedTrack:
             # Nothing of video is missing there.
             self._skipped += lost + (len(self.formats) > 1)
             return
-        self._push(packet[header.start : header.end], header.timestamp, header.marker, lost, now)
+        if header.is_padded:
+            self._is_padding_real &= header.end < len(packet)
+        end = header.end if self._is_padding_real else len(packet)
+        self._push(packet[header.start : end], header.timestamp, header.marker, lost, now)
 
     def _push(self, payload: memoryview, timestamp: int, marker: bool, lost: int, now: float) -> None:
         if self._skipped:

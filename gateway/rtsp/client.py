@@ -10,7 +10,8 @@ asks :meth:`ClientSession.keep_alive` when :attr:`ClientSession.keep_alive_at` h
 Rules:
 
 1. A refused OPTIONS is ignored: a server need not know it (RFC 2326 §10.1). Where it is not answered, the transport
-   calls :meth:`ClientSession.skip_options`; where the server hangs up, a session without it is opened.
+   calls :meth:`ClientSession.skip_options`; where the server hangs up at it, or answers in another protocol, a session
+   without it is opened, as :attr:`ClientSession.is_ended_by_options` says.
 2. A refused SETUP leaves that track out, or sets up the one that stands for it. The session goes on while the required
    track has been set up, and fails with the server's own status otherwise. When the transport is refused (461), the
    other one is tried for all tracks.
@@ -126,11 +127,17 @@ class ClientSession:
         self._keep_alive_method: str | None = None
         self._unauthorized = 0
         """Keep-alives in a row whose credentials were refused."""
+        self._has_refused_options = False
         self._has_range = self._has_accept = True
         self._refused_play: Response | None = None
         """The first refusal."""
         self._play_uris: list[str] = []
         """What is still to be played."""
+
+    @property
+    def is_ended_by_options(self) -> bool:
+        """Whether an end of the connection now would come from OPTIONS: rule 1."""
+        return self.state is State.OPTIONS or (self.state is State.DESCRIBE and self._has_refused_options)
 
     # --- requests
 
@@ -268,6 +275,7 @@ class ClientSession:
                 raise _status_error(method, response)
             if response.status in _REDIRECTS:
                 self._redirect(method, response)
+            self._has_refused_options = response.status >= 300
             self._public = _words([*response.headers.get_all("Public"), *response.headers.get_all("Allow")])
             self.state = State.DESCRIBE
         elif method == "DESCRIBE" and response.status in _ACCEPT_REFUSED and self._has_accept:

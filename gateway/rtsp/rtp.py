@@ -45,7 +45,9 @@ GOES_ON_S = 0.5
 
 
 class RtpHeader(NamedTuple):
-    """The fixed header (RFC 3550 §5.1), and where the payload lies: ``[start, end)`` in octets of the packet."""
+    """The fixed header (RFC 3550 §5.1), and where the payload lies: ``[start, end)`` in octets of the packet.
+
+    ``is_padded`` is the padding bit, which some cameras set without padding: then ``end`` is the packet's."""
 
     payload_type: int
     marker: bool
@@ -54,6 +56,7 @@ class RtpHeader(NamedTuple):
     ssrc: int
     start: int
     end: int
+    is_padded: bool = False
 
 
 def parse_header(packet: memoryview | bytes) -> RtpHeader | None:
@@ -69,15 +72,23 @@ def parse_header(packet: memoryview | bytes) -> RtpHeader | None:
         if size < start + 4:
             return None
         start += 4 + 4 * (packet[start + 2] << 8 | packet[start + 3])
-    end = size
-    if first & 0x20:
-        padding = packet[-1]
-        if padding == 0 or padding > size - start:
-            return None
-        end -= padding
-    if start > end:
+    if start > size:
         return None
-    return RtpHeader(second & 0x7F, bool(second & 0x80), sequence, timestamp, ssrc, start, end)
+    is_padded = bool(first & 0x20)
+    end = size - _padding(packet, start) if is_padded else size
+    return RtpHeader(second & 0x7F, bool(second & 0x80), sequence, timestamp, ssrc, start, end, is_padded)
+
+
+def _padding(packet: memoryview | bytes, start: int) -> int:
+    """The octets of padding (RFC 3550 §5.1) of a packet that has its bit set; 0 where they are no padding.
+
+    Their content may be anything; what senders write there is zeros, or their number in each.
+    """
+    count = packet[-1]
+    if not 0 < count <= len(packet) - start:
+        return 0
+    filler = bytes(packet[len(packet) - count : -1])
+    return count if filler in (bytes(count - 1), bytes((count,)) * (count - 1)) else 0
 
 
 class TimestampUnwrapper:

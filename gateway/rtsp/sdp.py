@@ -9,6 +9,8 @@ Rules:
 3. Control addresses are resolved against Content-Base, then Content-Location, then the request (RFC 2326 §C.1.1). A
    base gets a slash and the relative address behind it, query included: that is what cameras mean, whatever RFC 3986
    would make of it.
+4. ``rtpmap`` and ``fmtp`` belong to the section that they are in. Where a payload type has none there, one that stands
+   at session level, or in a section that does not have the type, is its own.
 """
 
 import re
@@ -117,11 +119,12 @@ def parse_sdp(body: bytes, base: str) -> SessionDescription:
     aggregate = resolve_control(base, _attribute(session, "control") or "*")
     session_direction = _direction(session)
     directions = [_direction(section) or session_direction or "sendrecv" for section in usable]
+    stray = [attribute for each in (session, *sections) for attribute in _of_no_format(each)]
     is_clients_view = any(direction != "sendonly" for direction in directions)
     return SessionDescription(
         aggregate,
         tuple(
-            _media(section, base, direction, is_back_channel=is_clients_view and direction == "sendonly")
+            _media(section, base, direction, stray, is_back_channel=is_clients_view and direction == "sendonly")
             for section, direction in zip(usable, directions, strict=True)
         ),
     )
@@ -167,10 +170,24 @@ def _media_line(value: str) -> _Section | None:
     return _Section(tokens[0].lower(), tokens[2].upper(), types)
 
 
-def _media(section: _Section, base: str, direction: str, *, is_back_channel: bool) -> Media:
+def _of_no_format(section: _Section) -> list[tuple[str, str]]:
+    """Attributes of payload types that the section does not have: rule 4."""
+    own = {str(each) for each in section.payload_types}
+    return [
+        (name, argument)
+        for name, argument in section.attributes
+        if name in ("rtpmap", "fmtp") and argument.partition(" ")[0] not in own
+    ]
+
+
+def _media(
+    section: _Section, base: str, direction: str, stray: list[tuple[str, str]], *, is_back_channel: bool
+) -> Media:
+    own = {(name, argument.partition(" ")[0]) for name, argument in section.attributes}
+    adopted = [(name, argument) for name, argument in stray if (name, argument.partition(" ")[0]) not in own]
     maps: dict[int, tuple[str, int, int]] = {}
     parameters: dict[int, dict[str, str]] = {}
-    for name, argument in section.attributes:
+    for name, argument in [*section.attributes, *adopted]:
         number, _, rest = argument.partition(" ")
         if not re.fullmatch(r"[0-9]{1,3}", number):
             continue

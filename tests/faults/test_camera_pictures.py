@@ -213,3 +213,16 @@ def test_the_active_sps_says_the_size(tmp_path: Path, active: int, is_active_las
     found = outputs(received, tmp_path)
     is_good(found, 75)
     assert found.files[0].sizes == found.live[0].sizes == {(64, 64)}
+
+
+@pytest.mark.parametrize(("every", "padding"), [(1, 0), (3, 0), (1, 4)])
+def test_the_padding_bit_with_and_without_padding(tmp_path: Path, every: int, padding: int) -> None:
+    sender = RtpSender()
+    media: list[Sent] = []
+    for number, units in enumerate(coded()):
+        for sent in sender.picture(units, number * TICK, number / FPS):
+            tail = bytes(padding - 1) + bytes((padding,)) if padding else b""
+            is_padded = len(media) % every == 0
+            data = bytes((sent.data[0] | 0x20,)) + sent.data[1:] + tail if is_padded else sent.data
+            media.append(replace(sent, data=data))
+    is_good(outputs(packets_of(media), tmp_path), len(coded()))

@@ -162,3 +162,18 @@ def test_a_sequence_that_begins_anew_a_little_earlier_is_not_late_for_long() -> 
         for packet, _ in buffer.push(each, each.to_bytes(2, "big"), 0.0)
     ]
     assert found == [*range(1000, 1100), *range(1000 + LATE_PACKETS - 1, 1100)]
+
+
+@pytest.mark.parametrize("payload", [b"payload\x00", b"payload\x03", b"payload\xff", b"pay\x01\x02\x03"])
+def test_the_padding_bit_without_padding(payload: bytes) -> None:
+    header = parse_header(packet(5, 9, payload, 0xA0))
+    assert header is not None
+    assert packet(5, 9, payload, 0xA0)[header.start : header.end] == payload
+
+
+@pytest.mark.parametrize("padding", [b"\x01", b"\x00\x02", b"\x04\x04\x04\x04", bytes(254) + b"\xff"])
+def test_padding_of_zeros_or_of_its_number_is_no_payload(padding: bytes) -> None:
+    raw = packet(5, 9, b"payload" + padding, 0xA0)
+    header = parse_header(raw)
+    assert header is not None
+    assert raw[header.start : header.end] == b"payload"

@@ -137,3 +137,27 @@ def test_a_video_format_with_an_odd_or_missing_rtpmap(attributes: str) -> None:
 
 def test_sound_without_rtpmap_is_not_guessed() -> None:
     assert not parse_sdp(b"m=audio 0 RTP/AVP 96\r\na=fmtp:96 packetization-mode=1\r\n", BASE).media[0].formats
+
+
+FORMAT = b"a=rtpmap:96 H264/90000\na=fmtp:96 packetization-mode=1;sprop-parameter-sets=Z00A\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        FORMAT + b"m=video 0 RTP/AVP 96\na=control:track1\nm=audio 0 RTP/AVP 97\na=rtpmap:97 OPUS/48000/2\n",
+        b"m=video 0 RTP/AVP 96\na=control:track1\nm=audio 0 RTP/AVP 97\na=rtpmap:97 OPUS/48000/2\n" + FORMAT,
+    ],
+)
+def test_formats_that_are_described_in_another_place(body: bytes) -> None:
+    video, audio = parse_sdp(body, BASE).media
+    assert [(each.encoding, each.parameters["sprop-parameter-sets"]) for each in video.formats] == [("H264", "Z00A")]
+    assert [each.encoding for each in audio.formats] == ["OPUS"]
+
+
+def test_formats_of_the_same_number_in_two_sections_are_two() -> None:
+    section = "m={0} 0 RTP/AVP 96\na=rtpmap:96 {1}\na=fmtp:96 config={1}\n"
+    body = "a=rtpmap:96 JPEG/90000\n" + section.format("video", "H264/90000") + section.format("audio", "OPUS/48000/2")
+    video, audio = parse_sdp(body.encode(), BASE).media
+    assert [(each.encoding, each.parameters) for each in video.formats] == [("H264", {"config": "H264/90000"})]
+    assert [(each.encoding, each.parameters) for each in audio.formats] == [("OPUS", {"config": "OPUS/48000/2"})]

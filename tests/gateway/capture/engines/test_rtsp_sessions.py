@@ -66,15 +66,42 @@ def test_a_refused_options_is_ignored(status: int) -> None:
         assert pull(camera.url())
 
 
-def test_a_server_that_hangs_up_at_options_is_asked_without() -> None:
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>$</html>",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+    ],
+)
+def test_a_server_that_hangs_up_at_options_or_answers_in_http_is_asked_without(reply: bytes | None) -> None:
     def answer(asked: Asked, number: int) -> Reply | None:
+        if asked.method != "OPTIONS":
+            return None
+        if reply is None:
+            raise ConnectionResetError
+        return Reply(raw=reply)
+
+    with RtspCamera(BOTH, media(), answer=answer) as camera:
+        assert pull(camera.url())
+    assert camera.methods[:2] == ["OPTIONS", "DESCRIBE"]
+
+
+def test_a_server_that_hangs_up_after_it_refused_options_is_asked_without() -> None:
+    refused = 0
+
+    def answer(asked: Asked, number: int) -> Reply | None:
+        nonlocal refused
         if asked.method == "OPTIONS":
+            refused += 1
+            return Reply(400)
+        if asked.method == "DESCRIBE" and refused == number:
             raise ConnectionResetError
         return None
 
     with RtspCamera(BOTH, media(), answer=answer) as camera:
         assert pull(camera.url())
-    assert camera.methods[:2] == ["OPTIONS", "DESCRIBE"]
+    assert camera.methods[:3] == ["OPTIONS", "DESCRIBE", "DESCRIBE"]
 
 
 @pytest.mark.parametrize("ports", [";server_port=0-0", ";server_port=0", "", ";server_port=70000-70001"])
