@@ -44,8 +44,27 @@ class DeviceInformation:
 
 
 def parse_clock(answer: Element) -> float | None:
-    """The camera's clock in Unix seconds; ``None`` where it does not tell UTC."""
-    found = child(answer, "SystemDateAndTime", "UTCDateTime")
+    """The camera's clock in Unix seconds; ``None`` where it tells neither UTC nor local time with its zone.
+
+    A clock that people set need not tell UTC (Core, ``SystemDateTime``).
+    """
+    told = child(answer, "SystemDateAndTime")
+    at = _moment(child(told, "UTCDateTime"))
+    if at is not None:
+        return at
+    local, zone = _moment(child(told, "LocalDateTime")), _ZONE.match(text(told, "TimeZone", "TZ"))
+    if local is None or zone is None:
+        return None
+    west_s = int(zone["hours"]) * 3600 + int(zone["minutes"] or 0) * 60
+    summer_s = 3600 if text(told, "DaylightSavings") in ("true", "1") else 0
+    return local + (-west_s if zone["sign"] == "-" else west_s) - summer_s
+
+
+_ZONE = re.compile(r"(?:[A-Za-z]{3,}|<[^>]+>)(?P<sign>[+-]?)(?P<hours>\d{1,2})(?::(?P<minutes>\d{2}))?")
+"""Standard time of a POSIX TZ: hours west of Greenwich (POSIX.1 §8.3)."""
+
+
+def _moment(found: Element | None) -> float | None:
     parts = [
         number(found, group, name)
         for group, name in (

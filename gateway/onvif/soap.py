@@ -5,11 +5,12 @@ Rules:
 1. The password digest is ``Base64(SHA-1(nonce + created + password))`` (WSS UsernameToken Profile 1.0 §3.1).
    ``created`` is in the camera's time: cameras refuse one that is minutes off.
 2. The subcode of a fault decides what it means: ``NotAuthorized`` is about the credentials, ``ActionNotSupported``
-   about what the camera has.
+   about what the camera has. Some cameras say it in the reason alone.
 """
 
 import base64
 import hashlib
+import re
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -120,13 +121,17 @@ def parse_answer(data: bytes, operation: str) -> Element:
     return answer
 
 
+_ABOUT_THE_USER = re.compile(r"(?i)not authori[sz]ed|unauthori[sz]ed|authenticat|authority fail|\bpassword\b")
+"""Reasons of cameras that refuse a user, with a subcode that says something else."""
+
+
 def _fault(fault: Element, operation: str) -> OnvifError:
     codes = [each.text or "" for each in (*descendants(fault, "Value"), *descendants(fault, "faultcode"))]
     names = {code.strip().rpartition(":")[2] for code in codes}
     reason = (text(fault, "Reason", "Text") or text(fault, "faultstring")).rstrip(".")[:200]
     about = f": {reason}" if reason else ""
     refused = {"NotAuthorized", "FailedAuthentication", "InvalidSecurity", "OperationProhibited"}
-    if names & refused or "not authorized" in reason.lower():
+    if names & refused or _ABOUT_THE_USER.search(reason):
         return OnvifUnauthorizedError(f"the camera refuses {operation} to this user{about}; correct user and password")
     if names & {"ActionNotSupported", "NotSupported", "OptionalActionNotImplemented", "NoSuchService"}:
         return OnvifUnsupportedError(f"the camera does not support {operation}{about}")

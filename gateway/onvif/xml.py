@@ -2,14 +2,17 @@
 
 Rules:
 
-1. What a camera sends is hostile until it is read: :data:`XML_MAX_BYTES` at most, no document type and so no entities
-   (XML 1.0 §4; defusedxml), and no text longer than :data:`TEXT_MAX` characters is kept.
+1. What a camera sends is hostile until it is read: :data:`XML_MAX_BYTES` and :data:`TAGS_MAX` at most, no document type
+   and so no entities (XML 1.0 §4; defusedxml), and no text longer than :data:`TEXT_MAX` characters is kept.
 2. Elements are found by their local names. Cameras use namespaces of drafts and of other versions, and the names are
    different enough.
 3. Everything that is written is escaped.
+4. What cannot be parsed is repaired once: cameras write the names that people gave them without escaping them, in the
+   encoding of their country.
 """
 
 import math
+import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers.expat import ExpatError, ParserCreate
@@ -31,6 +34,9 @@ UNBOUND_PREFIX = 27
 ELEMENTS_MAX = 50_000
 """Elements of one kind that are visited in one document."""
 
+TAGS_MAX = 2 * ELEMENTS_MAX
+"""Tags of one document: parsing more would keep the event loop for a second."""
+
 __all__ = [
     "Element",
     "attribute",
@@ -49,19 +55,43 @@ def parse_xml(data: bytes) -> Element:
     """The root of a document. Raises :class:`~gateway.onvif.errors.OnvifError` by rule 1."""
     if len(data) > XML_MAX_BYTES:
         raise OnvifError(f"the camera's answer is longer than {XML_MAX_BYTES} bytes")
+    if data.count(b"<") > TAGS_MAX:
+        raise OnvifError(f"the camera's answer has more than {TAGS_MAX} tags")
     try:
         try:
-            root = fromstring(data.strip(), forbid_dtd=True)
-        except ParseError as error:
-            if error.code != UNBOUND_PREFIX:
-                raise
-            root = _without_namespaces(data.strip())
+            return _parsed(data.strip())
+        except _NOT_XML:
+            return _parsed(_repaired(data))
     except DefusedXmlException:
         raise OnvifError("the camera's answer has a document type or entities, which ONVIF has not") from None
-    except (ParseError, ExpatError, ValueError, LookupError):
+    except _NOT_XML:
         raise OnvifError("the camera's answer is not XML") from None
+
+
+_NOT_XML = (ParseError, ExpatError, ValueError, LookupError)
+
+
+def _parsed(data: bytes) -> Element:
+    try:
+        root = fromstring(data, forbid_dtd=True)
+    except ParseError as error:
+        if error.code != UNBOUND_PREFIX:
+            raise
+        root = _without_namespaces(data)
     assert isinstance(root, Element)
     return root
+
+
+_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufeff]")
+_BARE_AMPERSAND = re.compile(r"&(?!(?:#\d+|#x[0-9A-Fa-f]+|amp|lt|gt|quot|apos);)")
+
+
+def _repaired(data: bytes) -> bytes:
+    """Rule 4: UTF-8 with the characters and ampersands that XML 1.0 (§2.2, §2.4) allows, and nothing after the end."""
+    text = _CONTROL.sub("", data.decode("utf-8", "replace"))
+    text = _BARE_AMPERSAND.sub("&amp;", _DECLARATION.sub("", text, count=1))
+    return text[: text.rfind(">") + 1].strip().encode()
 
 
 def _without_namespaces(data: bytes) -> Element:

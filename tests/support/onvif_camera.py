@@ -45,7 +45,11 @@ class OnvifCamera:
         """Each challenge has another nonce, as that of most cameras."""
         self.clock_offset_s = 0.0
         self.stream_url = "rtsp://10.0.0.1:554/main?a=1&b=2"
+        self.stream_urls: dict[str, str] = {}
+        """Those of single profiles, in place of ``stream_url``."""
         self.has_media2 = True
+        self.hangs_up_on_refusal = False
+        """It closes the connection when it gets a wrong password."""
         self.space = FOV
         """What it turns by: its field of view, its whole range, or nothing."""
         self.zoom: str | None = None
@@ -53,6 +57,8 @@ class OnvifCamera:
         self.replies: dict[str, bytes] = {}
         """Bytes to answer an operation with, instead of the right ones."""
         self.delay_s = 0.0
+        self.delays_s: dict[str, float] = {}
+        """Of single operations."""
         self.asked: Counter[str] = Counter()
         self.refused = 0
         """Passwords that were refused."""
@@ -106,10 +112,13 @@ class OnvifCamera:
                 operation = next(iter(root.find("{*}Body") or [])).tag.rpartition("}")[2]
                 outer.asked[operation] += 1
                 outer.bodies.append(body.decode())
-                time.sleep(outer.delay_s)
+                time.sleep(outer.delays_s.get(operation, outer.delay_s))
                 if operation in outer.replies:
                     return self._send(200, outer.replies[operation])
                 refusal = outer._refusal(operation, root, self.headers.get("Authorization"), self.path)
+                if refusal is not None and outer.hangs_up_on_refusal and b"UsernameToken" in body:
+                    self.close_connection = True
+                    return None
                 if refusal is not None:
                     return self._send(*refusal)
                 answer = outer._answer(operation, root, self.path)
@@ -224,7 +233,8 @@ class OnvifCamera:
 
     def _GetStreamUri(self, root: ElementTree.Element, path: str) -> str:
         token = root.findtext(".//{*}ProfileToken")
-        uri = self.stream_url.replace("main", str(token)).replace("&", "&amp;")
+        uri = self.stream_urls.get(str(token)) or self.stream_url.replace("main", str(token))
+        uri = uri.replace("&", "&amp;")
         if "media2" in path:
             return f"<tr2:GetStreamUriResponse><tr2:Uri>{uri}</tr2:Uri></tr2:GetStreamUriResponse>"
         return (

@@ -7,14 +7,17 @@ it was asked for, and WS-UsernameToken, so that one password is tried once.
 Rules:
 
 1. A refused password counts (:mod:`gateway.onvif.password_tries`). It is not sent again by this client. Tries of one
-   host are made one after the other.
+   host are made one after the other. One without an answer, or with one that is no SOAP message, counts too: there are
+   cameras that refuse a password so.
 2. All services are called at the host of the device's own address, whatever the device writes: a camera behind a
    translating router has its inner addresses there, and a hostile one any others. The port counts only with that host.
+   Addresses that cannot be read are left out.
 3. An answer with 401 to credentials that were accepted before is a nonce that was used up, and is tried again once. If
    that is refused too, the password was changed: it counts (rule 1).
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from weakref import WeakValueDictionary
@@ -22,6 +25,7 @@ from weakref import WeakValueDictionary
 from yarl import URL
 
 from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.errors import redact_url
 from gateway.onvif import device
 from gateway.onvif.errors import OnvifError, OnvifUnauthorizedError, OnvifUnreachableError, OnvifUnsupportedError
 from gateway.onvif.password_tries import PasswordTries
@@ -82,7 +86,15 @@ class OnvifClient:
             services = {}
         if not services:
             services = device.parse_capabilities(await self.call(device.GET_CAPABILITIES))
-        self.services = {**services, Service.DEVICE: str(self.url)}
+        self.services = {**self._readable(services), Service.DEVICE: str(self.url)}
+
+    def _readable(self, services: Mapping[Service, str]) -> dict[Service, str]:
+        found = {}
+        for service, address in services.items():
+            with contextlib.suppress(OnvifError):
+                self._own(address)
+                found[service] = address
+        return found
 
     async def read_clock(self) -> None:
         """Compare the camera's clock, in whole seconds, with ours in the middle of the call."""
@@ -154,15 +166,18 @@ class OnvifClient:
             self._tries.passwords.check(self.device, self._credentials, self._tries.clock.monotonic())
             self._digest = Authenticator(self._credentials)
             self._digest.accept(refusal.challenges)
-            answer = await self._post(request, url, self._credentials, timeout_s)
+            answer = None
             try:
+                answer = await self._post(request, url, self._credentials, timeout_s)
                 found = _parsed(answer, request)
             except OnvifUnauthorizedError:
                 self._tries.passwords.failed(self.device, self._credentials, self._tries.clock.monotonic())
                 raise
-            except OnvifError:
-                # Any other fault means that the user was accepted.
-                self._accepted()
+            except BaseException:
+                if answer is not None and b"Fault" in answer.body:
+                    self._accepted()  # any other fault means that
+                elif answer is None or answer.status not in _BUSY:
+                    self._tries.passwords.unclear(self.device, self._tries.clock.monotonic())
                 raise
             self._accepted()
             return found
@@ -201,9 +216,20 @@ class OnvifClient:
         return await self._http.exchange("POST", url, headers, body, timeout_s, XML_MAX_BYTES)
 
 
+_BUSY = (502, 503, 504)
+"""A camera that starts: its web server runs, and what is behind it does not yet."""
+
+
 def _parsed(answer: Answer, request: Call) -> Element:
     """Raises :class:`~gateway.onvif.errors.OnvifError` for a fault, and for what is no answer."""
+    if answer.location:
+        raise OnvifError(f"the camera redirects to {redact_url(answer.location)[:200]}: use the address that it names")
     if answer.status in (401, 403):
+        if answer.wants_clear:
+            raise OnvifUnauthorizedError(
+                "the camera wants the password in clear (HTTP Basic), which is not sent without TLS: choose Digest on"
+                " its own page, or use its https:// address"
+            )
         raise OnvifUnauthorizedError(f"the camera refuses {request.operation} to this user; correct user and password")
     if answer.status == 404:
         raise OnvifUnsupportedError("there is no ONVIF service at this address")

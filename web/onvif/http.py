@@ -37,6 +37,10 @@ class Answer:
     challenges: list[Challenge]
     peer: str
     """The address that answered."""
+    wants_clear: bool = False
+    """Whether it asks for nothing but a password in clear; rule 3."""
+    location: str = ""
+    """Where it redirects to; rule 1."""
 
 
 class OnvifHttp:
@@ -54,7 +58,8 @@ class OnvifHttp:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            headers={"User-Agent": f"liveedge/{version('liveedge')}"},
+            # Nothing is decompressed here: what comes would have no bound.
+            headers={"User-Agent": f"liveedge/{version('liveedge')}", "Accept-Encoding": "identity"},
         )
 
     async def close(self) -> None:
@@ -75,9 +80,11 @@ class OnvifHttp:
                 peer = _peer(answer)
                 content = await _read(answer, max_bytes)
                 challenges = parse_challenges(answer.headers.getall("WWW-Authenticate", ()))
-                if url.scheme != "https":
-                    challenges = [each for each in challenges if each.scheme != "basic"]
-                return Answer(answer.status, answer.content_type, content, challenges, peer)
+                safe = [each for each in challenges if url.scheme == "https" or each.scheme != "basic"]
+                location = answer.headers.get("Location", "") if 300 <= answer.status < 400 else ""
+                return Answer(
+                    answer.status, answer.content_type, content, safe, peer, bool(challenges) and not safe, location
+                )
         except TimeoutError:
             raise OnvifUnreachableError(f"nothing at {where} answered within {timeout_s:g} s", 5) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:

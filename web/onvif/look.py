@@ -7,6 +7,8 @@ Rules:
 2. The host of each stream is the device's own, whatever the device writes: see rule 2 of :mod:`web.onvif.client`.
 3. Pictures are taken one after the other, of the chosen streams first, within :data:`PICTURES_S`: a camera has two to
    four RTSP sessions, and others may use them.
+4. However slow a device is, the report comes: :data:`ASK_S` for what it is, :data:`STREAMS_S` for the addresses of its
+   streams. A stream without an address is in the report, and is not chosen.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from gateway.capture.url import CameraUrl, parse
 from gateway.errors import CameraUnauthorizedError, CaptureError, LiveedgeError, redact
 from gateway.onvif import device, media
 from gateway.onvif.device import DeviceInformation, suggested_id
-from gateway.onvif.errors import OnvifError, OnvifUnauthorizedError, OnvifUnsupportedError
+from gateway.onvif.errors import OnvifError, OnvifUnauthorizedError, OnvifUnreachableError, OnvifUnsupportedError
 from gateway.onvif.media import Profile
 from gateway.onvif.soap import Service
 from gateway.rtsp.auth import Credentials
@@ -29,6 +31,10 @@ from web.onvif.picture import keyframe, small_jpeg
 from web.onvif.profiles import profiles_of
 from web.onvif.report import DeviceCamera, DeviceReport, DeviceStream
 from web.onvif.rtsp_paths import RtspPaths
+
+ASK_S = 30.0
+
+STREAMS_S = 20.0
 
 PICTURES_S = 25.0
 
@@ -53,11 +59,16 @@ async def look_at_onvif(url: str, look: Look) -> DeviceReport:
     """Look at a device with ONVIF. Raises :class:`~gateway.onvif.errors.OnvifError`, ``OnvifUnreachableError``."""
     client = OnvifClient(url, look.credentials, look.tries, look.check)
     try:
-        await client.open()
-        information = await _information(client)
-        profiles, service = await profiles_of(client)
-        streams = [await _stream(client, service, each) for each in profiles[:STREAMS_MAX]]
-        chosen = media.choose_streams(profiles[:STREAMS_MAX])
+        try:
+            async with asyncio.timeout(ASK_S):
+                await client.open()
+                information = await _information(client)
+                profiles, service = await profiles_of(client)
+        except TimeoutError:
+            raise OnvifUnreachableError(f"{client.host} answers too slowly: what it is took {ASK_S:g} s", 5) from None
+        streams = await _streams(client, service, profiles[:STREAMS_MAX])
+        has_url = {each.token for each in streams if each.url}
+        chosen = media.choose_streams([each for each in profiles if each.token in has_url])
         if look.wants_pictures:
             order = [each.token for pair in chosen for each in pair if each is not None]
             streams = await _with_pictures(client, service, streams, order, look)
@@ -138,11 +149,20 @@ async def _information(client: OnvifClient) -> DeviceInformation:
         return DeviceInformation()
 
 
-async def _stream(client: OnvifClient, service: Service, profile: Profile) -> DeviceStream:
+async def _streams(client: OnvifClient, service: Service, profiles: Sequence[Profile]) -> list[DeviceStream]:
+    """Rule 4."""
+    until_s = asyncio.get_running_loop().time() + STREAMS_S
+    return [await _stream(client, service, each, until_s) for each in profiles]
+
+
+async def _stream(client: OnvifClient, service: Service, profile: Profile, until_s: float) -> DeviceStream:
     url, problem = "", None
     try:
-        written = media.parse_uri(await client.call(media.get_stream_uri(service, profile.token)))
+        async with asyncio.timeout_at(until_s):
+            written = media.parse_uri(await client.call(media.get_stream_uri(service, profile.token)))
         url = own_stream_url(written, client.host)
+    except TimeoutError:
+        problem = "the device took too long for the addresses of all its streams"
     except (LiveedgeError, ValueError) as error:
         problem = f"it has no RTSP address: {redact(error)}"
     return DeviceStream(
@@ -244,12 +264,10 @@ def _cameras(
     urls = {each.token: each.url for each in streams}
     cameras: list[DeviceCamera] = []
     for number, (main, sub) in enumerate(chosen, start=1):
-        if not urls.get(main.token):
-            continue
         what = information.model or information.manufacturer or "camera"
         name = what if len(chosen) == 1 else f"{what} {number}"
         camera_id = suggested_id(name, frozenset({*taken, *(each.camera_id for each in cameras)}))
-        sub_url = urls.get(sub.token) or None if sub is not None else None
+        sub_url = urls[sub.token] if sub is not None else None
         cameras.append(
             DeviceCamera(
                 camera_id=camera_id,

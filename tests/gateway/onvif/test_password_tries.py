@@ -31,6 +31,19 @@ def test_the_same_wrong_password_is_not_sent_twice() -> None:
     tries.check("cam", credentials(1), now=WINDOW_S)
 
 
+def test_tries_that_are_neither_accepted_nor_refused_count_too() -> None:
+    tries = PasswordTries()
+    for _ in range(TRIES_MAX):
+        tries.check("cam", credentials(1), now=0.0)
+        tries.unclear("cam", now=0.0)
+    with pytest.raises(OnvifLockedError, match="30 min"):
+        tries.check("cam", credentials(1), now=1.0)
+    tries.check("cam", credentials(1), now=WINDOW_S)
+    tries.unclear("cam", now=WINDOW_S)
+    tries.succeeded("cam")
+    tries.check("cam", credentials(1), now=WINDOW_S)
+
+
 def test_an_accepted_password_ends_the_count() -> None:
     tries = PasswordTries()
     tries.failed("cam", credentials(1), now=0.0)

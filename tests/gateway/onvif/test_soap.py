@@ -1,6 +1,7 @@
 """gateway.onvif.soap: requests and answers."""
 
 import base64
+from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 import pytest
@@ -42,6 +43,16 @@ def test_the_time_of_a_camera_whose_clock_is_far_off_is_well_formed(year: int) -
         assert parse_clock(parse_xml(told.replace(b"<Year>%d<" % year, b"<Year>%s<" % other))) is None
 
 
+@pytest.mark.parametrize(("zone", "summer", "hour"), [("CST-8", "false", 4), ("EST5EDT,M3.2.0,M11.1.0", "true", 16)])
+def test_a_clock_that_tells_local_time_alone_is_read_by_its_zone(zone: str, summer: str, hour: int) -> None:
+    time = "<Time><Hour>12</Hour><Minute>0</Minute><Second>0</Second></Time>"
+    local = f"<LocalDateTime>{time}<Date><Year>2026</Year><Month>6</Month><Day>1</Day></Date></LocalDateTime>"
+    told = f"<DaylightSavings>{summer}</DaylightSavings><TimeZone><TZ>{zone}</TZ></TimeZone>{local}"
+    clock_s = parse_clock(parse_xml(f"<a><SystemDateAndTime>{told}</SystemDateAndTime></a>".encode()))
+    assert clock_s == datetime(2026, 6, 1, hour, tzinfo=UTC).timestamp()
+    assert parse_clock(parse_xml(f"<a><SystemDateAndTime>{local}</SystemDateAndTime></a>".encode())) is None
+
+
 def test_two_requests_have_two_nonces() -> None:
     request = Call(Service.DEVICE, "X", "<tds:X/>")
     one, two = (envelope(request, "http://h/", Credentials("u", "p"), 0.0) for _ in range(2))
@@ -52,6 +63,8 @@ def test_two_requests_have_two_nonces() -> None:
     ("body", "kind"),
     [
         (fault("ter:NotAuthorized", "Sender not Authorized"), OnvifUnauthorizedError),
+        (fault("ter:InvalidArgVal", "wrong username or password"), OnvifUnauthorizedError),
+        (fault("ter:Sender", "Authority failure"), OnvifUnauthorizedError),
         (fault("wsse:FailedAuthentication", "x"), OnvifUnauthorizedError),
         (
             fault("ter:InvalidArgVal", "The action requested requires authorization and the sender is not authorized"),

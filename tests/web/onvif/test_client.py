@@ -14,10 +14,10 @@ from gateway.onvif.errors import (
     OnvifUnreachableError,
     OnvifUnsupportedError,
 )
-from gateway.onvif.soap import Service, call
+from gateway.onvif.soap import NAMESPACES, Service, call
 from gateway.onvif.xml import XML_MAX_BYTES, text
 from gateway.rtsp.auth import Credentials
-from tests.support.onvif_camera import OnvifCamera
+from tests.support.onvif_camera import ENVELOPE, OnvifCamera
 from tests.support.rtsp import free_port
 from web.checked_resolver import refuse_metadata
 from web.onvif.client import OnvifClient, Tries
@@ -99,6 +99,26 @@ async def test_a_wrong_password_that_was_refused_is_not_sent_again_and_a_right_o
             await ask(camera, tries, "wrong")
     assert camera.refused == 1
     assert await ask(camera, tries) == "Dome 4"
+
+
+async def test_a_camera_that_refuses_passwords_by_no_answer_gets_two(camera: OnvifCamera, tries: Tries) -> None:
+    camera.hangs_up_on_refusal = True
+    for number in range(4):
+        with pytest.raises(OnvifUnreachableError if number < 2 else OnvifLockedError):
+            await ask(camera, tries, f"wrong {number}")
+    assert camera.refused == 2
+
+
+async def test_a_service_whose_address_cannot_be_read_is_left_out(camera: OnvifCamera, tries: Tries) -> None:
+    listed = "".join(
+        f"<tds:Service><tds:Namespace>{NAMESPACES[service]}</tds:Namespace><tds:XAddr>{address}</tds:XAddr></tds:Service>"
+        for service, address in ((Service.EVENTS, "http://[bad"), (Service.MEDIA, "http://10.0.0.1/onvif/media"))
+    )
+    camera.replies["GetServices"] = ENVELOPE.format(f"<tds:X>{listed}</tds:X>").encode()
+    client = OnvifClient(camera.url, Credentials(camera.user, camera.password), tries)
+    await client.open()
+    assert (client.has(Service.EVENTS), client.has(Service.MEDIA)) == (False, True)
+    await client.close()
 
 
 @pytest.mark.parametrize("challenge", [None, "digest"])

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.errors import CaptureError
-from gateway.onvif.errors import OnvifError, OnvifLockedError, OnvifUnauthorizedError
+from gateway.onvif.errors import OnvifError, OnvifLockedError, OnvifUnauthorizedError, OnvifUnreachableError
 from gateway.rtsp.auth import Credentials
 from tests.support.ipycam_camera import PASSWORD, USER, IPyCam
 from tests.support.onvif_camera import OnvifCamera
@@ -54,6 +54,28 @@ async def test_a_device_without_media2_or_with_a_broken_one_is_asked_by_media() 
         camera.has_media2 = False
         report = await look_at_onvif(camera.url, look(camera.user, camera.password, pictures=False))
     assert [(each.codec, each.width) for each in report.streams] == [("h264", 1920), ("h264", 640)]
+
+
+async def test_a_stream_without_an_address_is_not_chosen() -> None:
+    with OnvifCamera() as camera:
+        camera.stream_urls = {"main": "http://10.0.0.1/main"}
+        report = await look_at_onvif(camera.url, look(camera.user, camera.password, pictures=False))
+    assert [(each.url != "", each.problem is None) for each in report.streams] == [(False, False), (True, True)]
+    assert [(each.url, each.sub_url) for each in report.cameras] == [("rtsp://127.0.0.1:554/sub?a=1&b=2", None)]
+
+
+async def test_the_report_comes_however_slow_the_device_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.onvif.look.STREAMS_S", 0.1)
+    with OnvifCamera() as camera:
+        camera.delays_s["GetStreamUri"] = 0.4
+        report = await look_at_onvif(camera.url, look(camera.user, camera.password, pictures=False))
+        assert [each.problem for each in report.streams] == [
+            "the device took too long for the addresses of all its streams"
+        ] * 2
+        monkeypatch.setattr("web.onvif.look.ASK_S", 0.1)
+        camera.delays_s["GetDeviceInformation"] = 0.4
+        with pytest.raises(OnvifUnreachableError, match="too slowly"):
+            await look_at_onvif(camera.url, look(camera.user, camera.password, pictures=False))
 
 
 async def test_a_picture_is_one_keyframe_where_the_snapshot_is_none(rtsp_server: RtspServer) -> None:
