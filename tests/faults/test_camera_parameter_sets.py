@@ -88,3 +88,25 @@ def test_no_file_is_without_one_whatever_is_lost(tmp_path: Path, encoding: str) 
         if found:
             decoded = outputs(found, tmp_path / str(seed))
             assert [each.errors for each in (*decoded.live, *decoded.files)] == [[]] * (len(decoded.live) + 1)
+
+
+@pytest.mark.parametrize("encoding", NAMES)
+@pytest.mark.parametrize("is_marked_before", [True, False])
+@pytest.mark.parametrize("is_changing", [True, False])
+def test_they_come_after_the_slices_of_the_keyframe(
+    tmp_path: Path, encoding: str, is_marked_before: bool, is_changing: bool
+) -> None:
+    """With ``is_changing``, those of the keyframe before are others."""
+    is_hevc = encoding == "H265"
+    pictures = [coded(options=f":qp={qp}" if is_changing else "", hevc=is_hevc) for qp in (20, 36)]
+    sender, media = RtpSender(hevc=is_hevc), list[Sent]()
+    for number in range(100):
+        units = pictures[number // 25 % 2][number]
+        slices = [unit for unit in units if is_slice(unit, hevc=is_hevc)]
+        sets = [unit for unit in units if not is_slice(unit, hevc=is_hevc)]
+        if is_marked_before:
+            media += sender.picture(slices, number * TICK, number / FPS)
+            media += sender.picture(sets, number * TICK, number / FPS, marks="never")
+        else:
+            media += sender.picture([*slices, *sets], number * TICK, number / FPS)
+    is_good(outputs(received(encoding, media), tmp_path), 100)

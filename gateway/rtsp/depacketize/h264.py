@@ -5,7 +5,7 @@ from gateway.codec.h264 import has_sei, is_i_slice, parse_sps
 from gateway.codec.sps import Sps
 from gateway.rtsp.depacketize import Frame
 from gateway.rtsp.depacketize.nal import END, START, NalDepacketizer
-from gateway.rtsp.depacketize.pictures import FIRST_SLICE, MESSAGE, PREFIX, SLICE, SUFFIX, UNUSED, Nal
+from gateway.rtsp.depacketize.syntax import FIRST_SLICE, MESSAGE, PREFIX, SLICE, SUFFIX, UNUSED, Nal
 
 _STAP_A, _STAP_B, _MTAP16, _MTAP24, _FU_A, _FU_B = 24, 25, 26, 27, 28, 29
 
@@ -41,7 +41,7 @@ PARAMETER_SETS_MAX = 256
 
 
 class H264Syntax:
-    """The NAL units of one H.264 stream; see :class:`~gateway.rtsp.depacketize.pictures.Syntax`."""
+    """The NAL units of one H.264 stream; see :class:`~gateway.rtsp.depacketize.syntax.Syntax`."""
 
     def __init__(self) -> None:
         self._sps: dict[int, Sps] = {}
@@ -141,7 +141,7 @@ class H264Depacketizer(NalDepacketizer):
         for unit in parameter_sets:
             if syntax.is_parameter_set(unit):
                 syntax.learn(unit)
-        super().__init__(syntax)
+        super().__init__(syntax, has_sets=bool(parameter_sets))
 
     def _is_fragment(self, payload: memoryview) -> bool:
         return payload[0] & 0x1F in (_FU_A, _FU_B)

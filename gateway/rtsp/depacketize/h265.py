@@ -5,11 +5,11 @@ from gateway.codec.bits import BitstreamError
 from gateway.codec.h265_slices import SlicePps, SliceSps
 from gateway.rtsp.depacketize import Frame
 from gateway.rtsp.depacketize.nal import END, START, NalDepacketizer
-from gateway.rtsp.depacketize.pictures import FIRST_SLICE, MESSAGE, PREFIX, SLICE, SUFFIX, UNUSED, Nal
+from gateway.rtsp.depacketize.syntax import FIRST_SLICE, MESSAGE, PREFIX, SLICE, SUFFIX, UNUSED, Nal
 
 _AP, _FU = 48, 49
 
-_SPS, _PPS = 33, 34
+_VPS, _SPS, _PPS = 32, 33, 34
 
 PARAMETER_SETS_MAX = 64
 """Of each kind: as many as an identifier can name (§7.4.3.3.1)."""
@@ -23,7 +23,7 @@ _PREFIX_SEI = 39
 
 
 class H265Syntax:
-    """The NAL units of one H.265 stream; see :class:`~gateway.rtsp.depacketize.pictures.Syntax`.
+    """The NAL units of one H.265 stream; see :class:`~gateway.rtsp.depacketize.syntax.Syntax`.
 
     Only the base layer is passed on. Fields are whole pictures in H.265 (§7.4.2.4.4).
     """
@@ -58,7 +58,7 @@ class H265Syntax:
         return False
 
     def is_parameter_set(self, start: bytes) -> bool:
-        return len(start) > 1 and start[0] >> 1 in (_SPS, _PPS) and start[1] & 0xF8 == 0
+        return len(start) > 1 and start[0] >> 1 in (_VPS, _SPS, _PPS) and start[1] & 0xF8 == 0
 
     def learn(self, unit: bytes) -> None:
         try:
@@ -66,7 +66,7 @@ class H265Syntax:
                 number, sps = h265_slices.parse_slice_sps(unit)
                 if number < PARAMETER_SETS_MAX:
                     self._sps[number] = sps
-            else:
+            elif unit[0] >> 1 == _PPS:
                 number, pps = h265_slices.parse_slice_pps(unit)
                 if number < PARAMETER_SETS_MAX:
                     self._pps[number] = pps
@@ -130,7 +130,7 @@ class H265Depacketizer(NalDepacketizer):
         for unit in parameter_sets:
             if syntax.is_parameter_set(unit):
                 syntax.learn(unit)
-        super().__init__(syntax)
+        super().__init__(syntax, has_sets=bool(parameter_sets))
         self._donl_bytes = 2 if has_donl else 0
 
     def _is_fragment(self, payload: memoryview) -> bool:

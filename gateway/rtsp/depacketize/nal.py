@@ -11,7 +11,8 @@ Rules:
 from abc import ABC, abstractmethod
 
 from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.pictures import PictureAssembler, Syntax, start_code_bytes
+from gateway.rtsp.depacketize.pictures import PictureAssembler, start_code_bytes
+from gateway.rtsp.depacketize.syntax import Syntax
 
 START, END = 0x80, 0x40
 """Flags of a fragment's header (RFC 6184 §5.8, RFC 7798 §4.4.3)."""
@@ -23,8 +24,9 @@ class NalDepacketizer(ABC):
     MIN_BYTES: int
     """The shortest NAL unit with content. An empty payload is legal: it keeps a NAT open."""
 
-    def __init__(self, syntax: Syntax) -> None:
-        self.pictures = PictureAssembler(syntax)
+    def __init__(self, syntax: Syntax, *, has_sets: bool) -> None:
+        """``has_sets``: parameter sets are known beforehand."""
+        self.pictures = PictureAssembler(syntax, has_sets=has_sets)
         self._in_fragment = False
         self._marks_ends = False
         """Whether an end was ever marked, rule 1."""

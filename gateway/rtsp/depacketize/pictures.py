@@ -21,16 +21,18 @@ Rules:
    alone. Two whole pictures with the same timestamp stay two.
 6. A keyframe is a random access picture (IDR, IRAP). A recovery point (H.264 §D.2.8) is one where there has been no
    random access picture, or where :data:`RECOVERY_POINTS` have come since the last: such a camera sends no other.
-7. A picture larger than :data:`PICTURE_MAX_BYTES` is dropped, and so is one with a hole in it; the next one says so in
+7. Some cameras send parameter sets after the slices of the random access picture that they belong to. Where one comes
+   without any, and none are known, or the ones before it did so, it waits for the next picture. Sets between the two
+   are its own, unless the next one is a random access picture as well.
+8. A picture larger than :data:`PICTURE_MAX_BYTES` is dropped, and so is one with a hole in it; the next one says so in
    ``follows_loss``. So does one that refers to pictures which never came.
 """
 
 import re
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import NamedTuple, Protocol
 
 from gateway.rtsp.depacketize import Frame
+from gateway.rtsp.depacketize.syntax import FIRST_SLICE, MESSAGE, PREFIX, SLICE, UNUSED, Nal, Syntax
 
 TRIAL = 3
 """Pictures whose marker was right before markers are trusted: a camera's habit shows in its first pictures."""
@@ -55,70 +57,15 @@ def start_code_bytes(start: bytes | memoryview) -> int:
     return found.end() if found else 0
 
 
-class NalKind(Enum):
-    """What a NAL unit means for picture boundaries."""
-
-    FIRST_SLICE = 1
-    """A slice that begins a picture."""
-    SLICE = 2
-    """A slice that continues one."""
-    PREFIX = 3
-    """Belongs to the picture after it: delimiter, parameter sets."""
-    MESSAGE = 4
-    """SEI before or after slices, rule 3."""
-    SUFFIX = 5
-    """Belongs to the picture before it: end of sequence, suffix SEI, filler."""
-    UNUSED = 6
-    """Not to be passed on."""
-
-
-FIRST_SLICE, SLICE, PREFIX, MESSAGE, SUFFIX, UNUSED = NalKind
-"""For code that runs for each NAL unit: Python 3.11 needs 0.3 µs to find a member by its name, as much as a call."""
-
-
-class Nal(NamedTuple):
-    """What the beginning of a NAL unit tells. ``field`` is ``(frame_num, is_bottom)`` of a field, ``None`` of a
-    frame."""
-
-    kind: NalKind
-    is_random_access: bool = False
-    has_recovery_point: bool = False
-    field: tuple[int, bool] | None = None
-
-
-class Syntax(Protocol):
-    """One codec's NAL units."""
-
-    def read(self, start: bytes) -> Nal:
-        """Classify a NAL unit by its first bytes (at least its header; as much of the slice header as came)."""
-        ...
-
-    def is_intra(self, start: bytes) -> bool:
-        """Whether a slice refers to no other picture, as far as is known."""
-        ...
-
-    def is_same_picture(self, first: bytes, other: bytes) -> bool:
-        """Whether two slices are of one picture, as far as is known."""
-        ...
-
-    def has_references(self, first: bytes) -> bool:
-        """Note a picture by its first slice; whether those that it refers to came, as far as is known."""
-        ...
-
-    def learn(self, unit: bytes) -> None:
-        """Take a whole parameter set."""
-        ...
-
-    def is_parameter_set(self, start: bytes) -> bool:
-        """Whether :meth:`learn` wants the unit that begins so."""
-        ...
-
-
 @dataclass(slots=True)
 class _Picture:
     data: bytearray = field(default_factory=bytearray)
     timestamp: int | None = None
     first_slice: bytes = b""
+    slices_at: int = 0
+    """Where its first slice begins, with the start code."""
+    has_sets: bool = False
+    """Whether parameter sets come before its slices."""
     has_slices: bool = False
     is_random_access: bool = False
     has_recovery_point: bool = False
@@ -134,14 +81,21 @@ class _Picture:
 class PictureAssembler:
     """One video track's pictures; see the module's rules."""
 
-    def __init__(self, syntax: Syntax) -> None:
+    def __init__(self, syntax: Syntax, *, has_sets: bool = False) -> None:
+        """``has_sets``: parameter sets are known beforehand."""
         self._syntax = syntax
+        self._has_sets = has_sets
+        self._do_sets_follow = False
+        """Whether the newest random access picture had its sets after it: rule 7."""
+        self._is_without_sets = False
+        """Whether the newest picture was one of random access without sets."""
         self._picture = _Picture()
         self._trailing = bytearray()
         self._trailing_time: int | None = None
         self._trailing_recovery = False
         self._has_prefix = False
         """Whether what trails has a unit that cannot belong to the picture before it."""
+        self._has_trailing_sets = False
         self._open_unit: int | None = None
         self._open_time = 0
         self._into_trailing = False
@@ -192,10 +146,14 @@ class PictureAssembler:
             return frames
         picture = self._picture
         if picture.has_slices and self._begins_picture(nal, head, timestamp):
+            if not nal.is_random_access:
+                self._adopt_sets(picture)
             frames = self._release()
             picture = self._picture
         self._lost_since_unit = False
         is_slice = nal.kind in (FIRST_SLICE, SLICE)
+        if is_slice and not picture.has_slices:
+            picture.slices_at = len(picture.data)
         self._into_trailing = picture.has_slices and (nal.kind is MESSAGE or nal.kind is PREFIX)
         if self._into_trailing:
             self._trailing_time = timestamp
@@ -206,7 +164,7 @@ class PictureAssembler:
             if not self._has_prefix:
                 picture.data += self._trailing
             self._trailing.clear()
-            self._has_prefix = False
+            self._has_prefix = self._has_trailing_sets = False
         if is_slice:
             self._note_slice(picture, nal, head, timestamp)
         elif nal.has_recovery_point and not self._into_trailing:
@@ -246,6 +204,9 @@ class PictureAssembler:
             del data[following:]
         if self._syntax.is_parameter_set(bytes(data[start : start + 2])):
             self._syntax.learn(bytes(data[start:]))
+            self._has_sets = True
+            self._has_trailing_sets |= self._into_trailing
+            self._picture.has_sets |= not self._into_trailing
         return [frame for unit in more for frame in self.unit(unit, self._open_time)]
 
     def mark(self, timestamp: int) -> list[Frame]:
@@ -259,7 +220,24 @@ class PictureAssembler:
         if picture.field is not None and not picture.has_both_fields:
             return []
         picture.is_marked = True
-        return self._release(by_marker=True) if self.is_prompt else []
+        return self._release(by_marker=True) if self.is_prompt and not self._awaits_sets(picture) else []
+
+    def _awaits_sets(self, picture: _Picture) -> bool:
+        """Rule 7."""
+        is_without = picture.is_random_access and not picture.has_sets
+        return is_without and (self._do_sets_follow or not self._has_sets)
+
+    def _adopt_sets(self, picture: _Picture) -> None:
+        """Take the parameter sets between a random access picture and one that is none for its own: rule 7."""
+        if not self._has_trailing_sets or not picture.is_random_access or picture.has_sets:
+            return
+        self._do_sets_follow = True
+        units = bytes(self._trailing).split(START_CODE)[1:]
+        sets = [unit for unit in units if self._syntax.is_parameter_set(unit[:2])]
+        picture.data[picture.slices_at : picture.slices_at] = b"".join(START_CODE + unit for unit in sets)
+        rest = [START_CODE + unit for unit in units if unit not in sets]
+        self._trailing[:] = b"".join(rest)
+        self._has_trailing_sets = False
 
     def flush(self) -> list[Frame]:
         """The stream has ended: release what is there."""
@@ -294,6 +272,11 @@ class PictureAssembler:
 
     def _note_slice(self, picture: _Picture, nal: Nal, head: bytes, timestamp: int) -> None:
         if not picture.has_slices:
+            if nal.is_random_access:
+                self._do_sets_follow &= not picture.has_sets
+            elif self._is_without_sets and picture.has_sets:
+                self._do_sets_follow = True
+            self._is_without_sets = nal.is_random_access and not picture.has_sets
             picture.timestamp = timestamp
             picture.first_slice = head
             picture.field = nal.field
@@ -324,8 +307,9 @@ class PictureAssembler:
             # Rule 3: it belongs to the picture that comes.
             self._picture.data += self._trailing
             self._picture.has_recovery_point = self._trailing_recovery
+            self._picture.has_sets = self._has_trailing_sets
             self._trailing.clear()
-        self._has_prefix = False
+        self._has_prefix = self._has_trailing_sets = False
         self._trailing_recovery = False
         if picture.is_damaged or picture.timestamp is None:
             self.damaged += 1
