@@ -71,6 +71,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
             *("camera", "camera_settings", "clock", "errors", "media"),
             *("capture", "codec", "rtsp", "rtsp.packetize", "webrtc", "webrtc.sdp", "webrtc.rtp", "whip"),
         },
+        "cluster": {"errors"},
         "webrtc.bandwidth": set(),
         # Of the modules directly in webrtc only compat and transport: tests/gateway/webrtc/test_imports.py.
         "webrtc.sdp": {"clock", "errors", "media", "codec", "webrtc"},
@@ -84,6 +85,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "archive": {"settings", "mp4", "parts"},
         "playback": {"settings", "stream_inf", "mp4", "archive"},
         "events": {"settings", "archive"},
+        "cluster": {"archive"},
     },
     "signaling": {},
     "web": {

@@ -1,4 +1,4 @@
-"""DatabaseServer: a server behind ``DATABASE_URL`` that may be away, slow or silent.
+"""DatabaseServer: a server behind ``DATABASE_URL`` or ``CLUSTER_URL`` that may be away, slow or silent.
 
 Rules:
 
@@ -49,9 +49,14 @@ _LIBPQ = {
 
 
 class DatabaseServer:
-    """See the module. One thread at a time, except where a method says otherwise."""
+    """See the module. One thread at a time, except where a method says otherwise.
 
-    def __init__(self) -> None:
+    ``setting`` has its URL, for the log. ``away`` is the error while it cannot be reached.
+    """
+
+    def __init__(self, setting: str = "DATABASE_URL", away: str = AWAY) -> None:
+        self._setting = setting
+        self._away = away
         self._connection: Any = None
         """The newest connection of the driver (PEP 249)."""
         self._in_transaction = False
@@ -80,7 +85,7 @@ class DatabaseServer:
         """Around one transaction. Raises :class:`~gateway.errors.StorageError` for SQLAlchemy's errors."""
         began_s = time.monotonic()
         if began_s < self._paused_until_s:
-            raise StorageError(AWAY)
+            raise StorageError(self._away)
         self._in_transaction = True
         try:
             yield
@@ -89,7 +94,7 @@ class DatabaseServer:
         finally:
             self._in_transaction = False
         if self._fault:
-            log.info("the database of DATABASE_URL answers again")
+            log.info("the database of %s answers again", self._setting)
             self._fault = ""
 
     def _failed(self, error: SQLAlchemyError, took_s: float) -> StorageError:
@@ -101,19 +106,19 @@ class DatabaseServer:
         is_away = is_away or str(sql_state).startswith(("08", "57P"))
         fault = "away" if is_away else f"{type(cause).__name__} {sql_state or ''}".strip()
         if fault != self._fault:
-            log.warning("the database of DATABASE_URL failed: %s", redact(cause))
+            log.warning("the database of %s failed: %s", self._setting, redact(cause))
             self._fault = fault
         if not is_away:
-            return StorageError(f"the database of the index failed: {fault}")
+            return StorageError(f"the database of {self._setting} failed: {fault}")
         if took_s >= LONG_S:
             self._paused_until_s = time.monotonic() + min(took_s, PAUSE_MAX_S)
-        return StorageError(AWAY)
+        return StorageError(self._away)
 
     def interrupt(self) -> None:
         """End a transaction that the server does not answer: it fails. From any thread."""
         if not self._in_transaction or self._connection is None:
             return
-        log.warning("the database of DATABASE_URL does not answer; the connection is closed")
+        log.warning("the database of %s does not answer; the connection is closed", self._setting)
         # The driver waits for this socket, and no other method of it may be called meanwhile.
         with contextlib.suppress(Exception), socket.socket(fileno=os.dup(self._connection.fileno())) as connected:
             connected.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,112 @@
+"""The tables of a cluster, in the database of ``CLUSTER_URL``. PostgreSQL only.
+
+``cluster_node``: one row per process, with the end of its lease. ``cluster_camera``: the cameras, and where they may be
+captured. ``cluster_owner``: who captures a camera, and the epoch of that. A row of it outlives its camera, so that the
+epochs of a camera that is added again go on. ``cluster_recording``: the files that all nodes recorded.
+
+Rules:
+
+1. Times of leases are by the clock of the database. Times of recordings are 90 kHz since the Unix epoch, UTC.
+2. The version in ``cluster_version`` is the number of the last migration. Migrations are only appended.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from gateway.errors import SettingsError
+
+tables = MetaData()
+
+version = Table("cluster_version", tables, Column("version", Integer, nullable=False))
+
+node = Table(
+    "cluster_node",
+    tables,
+    Column("id", String(80), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("url", String(2000), nullable=False),
+    Column("sites", JSON, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("is_draining", Boolean, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+camera = Table(
+    "cluster_camera",
+    tables,
+    Column("id", String(64), primary_key=True),
+    Column("sites", JSON, nullable=False),
+)
+
+owner = Table(
+    "cluster_owner",
+    tables,
+    Column("camera_id", String(64), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("node_id", String(80)),
+    Column("successor_id", String(80)),
+)
+
+recording = Table(
+    "cluster_recording",
+    tables,
+    Column("camera_id", String(64), primary_key=True),
+    Column("rendition", String(8), primary_key=True),
+    Column("node_name", String(64), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("start_90k", BigInteger, nullable=False),
+    Column("end_90k", BigInteger, nullable=False),
+    # The span that no other row has; both are NULL in a row of a former owner, which is a spare.
+    Column("from_90k", BigInteger),
+    Column("to_90k", BigInteger),
+    Column("size", BigInteger, nullable=False),
+)
+
+Index("cluster_recording_time", recording.c.camera_id, recording.c.rendition, recording.c.from_90k, recording.c.to_90k)
+
+LOCK = 0x6C656467
+"""Of the migration: nodes may start at the same moment (PostgreSQL, §13.3.5)."""
+
+
+def _first_tables(connection: Connection) -> None:
+    tables.create_all(connection)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables,)
+"""The n-th migrates version n - 1 to version n."""
+
+
+def migrate(connection: Connection) -> None:
+    """Create or migrate the tables. Raises :class:`~gateway.errors.SettingsError` for those of a newer liveedge."""
+    connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
+    done = 0
+    if inspect(connection).has_table(version.name):
+        done = connection.scalar(select(version.c.version)) or 0
+    if done > len(MIGRATIONS):
+        raise SettingsError(
+            f"the cluster has schema version {done}, but this liveedge knows only {len(MIGRATIONS)}: run the newer"
+            " liveedge that its other nodes run"
+        )
+    for number, step in enumerate(MIGRATIONS[done:], start=done + 1):
+        step(connection)
+        connection.execute(insert(version).values(version=1) if number == 1 else update(version).values(version=number))

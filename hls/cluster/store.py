@@ -1,0 +1,234 @@
+"""PostgresStore: the :class:`~gateway.cluster.store.ClusterStore` in PostgreSQL.
+
+Rules:
+
+1. Each decision is one statement: what it depends on is in its conditions. A statement that waited for another sees
+   what that has written to the row (PostgreSQL, §13.2.1).
+2. A claim raises the epoch in the statement that takes the camera.
+3. The index is fenced in the statement that writes it: it locks the row of the owner, and only that of the present
+   epoch. So no claim comes between the check and the write.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from gateway.cluster.model import EXPIRY_S, REQUEST_MAX_S, Node, Owner, View
+from gateway.errors import SettingsError, StorageError, redact
+from hls.archive.database_server import DatabaseServer
+from hls.cluster import schema
+
+AWAY = "the database of the cluster cannot be reached at present"
+
+FORGET_S = 3600
+"""A node that has been dead for so long is removed from the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFile:
+    """A file of a node. Times are 90 kHz since the Unix epoch, the size is in bytes."""
+
+    camera_id: str
+    rendition: str
+    node_name: str
+    name: str
+    start_90k: int
+    end_90k: int
+    size: int
+
+
+class PostgresStore:
+    """See the module. Blocking; one thread at a time. ``now``: the clock in SQL, another in tests."""
+
+    def __init__(self, url: str, now: str = "clock_timestamp()") -> None:
+        self._url = url
+        self._now = now
+        self._engine: Engine | None = None
+        self._server = DatabaseServer("CLUSTER_URL", AWAY)
+
+    def open(self) -> None:
+        """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` if that fails."""
+        try:
+            url = make_url(self._url)
+            if url.get_backend_name() != "postgresql":
+                raise SettingsError(
+                    "CLUSTER_URL must be that of a PostgreSQL server: postgresql+psycopg://user@host/name"
+                )
+            options = self._server.options(url)
+            options.setdefault("connect_args", {})["options"] = f"-c statement_timeout={round(REQUEST_MAX_S * 1000)}"
+            engine = create_engine(url, **options)
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise SettingsError(f"CLUSTER_URL cannot be used: {redact(error)}") from None
+        except ValueError:
+            raise SettingsError("CLUSTER_URL cannot be used: its host or port cannot be read") from None
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"CLUSTER_URL needs the Python package {error.name!r}: pip install 'liveedge[postgres]'"
+            ) from None
+        self._server.watch(engine)
+        self._engine = engine
+        try:
+            with self.transaction() as connection:
+                schema.migrate(connection)
+                ended = schema.node.c.expires_at < text(f"{self._now} - interval '{FORGET_S} seconds'")
+                connection.execute(delete(schema.node).where(ended))
+        except StorageError as error:
+            self.close()
+            raise SettingsError(f"the cluster cannot be joined: {error}; see CLUSTER_URL") from None
+
+    def close(self) -> None:
+        """Disconnect. May be called twice."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def interrupt(self) -> None:
+        """End a transaction that the server does not answer: it fails. From any thread."""
+        self._server.interrupt()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction. Raises :class:`~gateway.errors.StorageError`."""
+        if self._engine is None:
+            raise StorageError("the cluster is not open")
+        with self._server.transaction(), self._engine.begin() as connection:
+            yield connection
+
+    # --- the port
+
+    def renew(self, node: Node) -> View:
+        """See :class:`~gateway.cluster.store.ClusterStore`."""
+        row = {"name": node.name, "url": node.url, "sites": sorted(node.sites), "weight": node.weight}
+        row |= {"is_draining": node.is_draining, "expires_at": text(f"{self._now} + interval '{EXPIRY_S} seconds'")}
+        table = schema.node.c
+        with self.transaction() as connection:
+            renewed = insert(schema.node).values(id=node.id, **row)
+            connection.execute(renewed.on_conflict_do_update(index_elements=[table.id], set_=row))
+            nodes = connection.execute(select(schema.node).where(table.expires_at > text(self._now))).all()
+            cameras = connection.execute(select(schema.camera.c.id, schema.camera.c.sites)).all()
+            owners = connection.execute(select(schema.owner).join(schema.camera, _IS_OF_CAMERA)).all()
+        return View(
+            {each.id: _node(each) for each in nodes},
+            {camera_id: frozenset(sites) for camera_id, sites in cameras},
+            {each.camera_id: Owner(each.epoch, each.node_id, each.successor_id) for each in owners},
+        )
+
+    def claim(self, camera_id: str, node_id: str, epoch: int) -> int | None:
+        """See :class:`~gateway.cluster.store.ClusterStore`."""
+        values = {"camera_id": camera_id, "node_id": node_id, "epoch": epoch}
+        with self.transaction() as connection:
+            new: int | None = connection.scalar(text(_CLAIM.format(now=self._now)), values)
+        return new
+
+    def hand_over(self, camera_id: str, node_id: str, epoch: int, successor_id: str | None) -> bool:
+        """See :class:`~gateway.cluster.store.ClusterStore`."""
+        return self._change(camera_id, node_id, epoch, {"successor_id": successor_id})
+
+    def release(self, camera_id: str, node_id: str, epoch: int) -> bool:
+        """See :class:`~gateway.cluster.store.ClusterStore`."""
+        return self._change(camera_id, node_id, epoch, {"epoch": epoch + 1, "node_id": None, "successor_id": None})
+
+    def leave(self, node_id: str) -> None:
+        """See :class:`~gateway.cluster.store.ClusterStore`."""
+        with self.transaction() as connection:
+            connection.execute(delete(schema.node).where(schema.node.c.id == node_id))
+
+    def _change(self, camera_id: str, node_id: str, epoch: int, values: Mapping[str, Any]) -> bool:
+        table = schema.owner.c
+        mine = table.camera_id == camera_id, table.node_id == node_id, table.epoch == epoch
+        with self.transaction() as connection:
+            return connection.execute(update(schema.owner).where(*mine).values(**values)).rowcount == 1
+
+    # --- cameras
+
+    def set_camera(self, camera_id: str, sites: Iterable[str] = ()) -> None:
+        """Add a camera, or change its sites."""
+        with self.transaction() as connection:
+            changed = insert(schema.camera).values(id=camera_id, sites=sorted(sites))
+            connection.execute(
+                changed.on_conflict_do_update(
+                    index_elements=[schema.camera.c.id], set_={"sites": changed.excluded.sites}
+                )
+            )
+
+    def remove_camera(self, camera_id: str) -> None:
+        """Remove a camera. Its epoch and its recordings stay."""
+        with self.transaction() as connection:
+            connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
+
+    # --- the index
+
+    def record(self, file: RecordedFile, epoch: int) -> bool:
+        """Insert or replace a row of the index. Returns whether it was written as that of the owner.
+
+        The row of an owner gets the span of the file that no other row has. With the epoch of a former owner, a row
+        keeps the span that it had; a new one gets none, and is a spare.
+        """
+        with self.transaction() as connection:
+            return write_row(connection, file, epoch)
+
+
+def write_row(connection: Connection, file: RecordedFile, epoch: int) -> bool:
+    """:meth:`PostgresStore.record`, as a part of a transaction."""
+    return bool(connection.scalar(text(_RECORD), asdict(file) | {"epoch": epoch}))
+
+
+_IS_OF_CAMERA = schema.owner.c.camera_id == schema.camera.c.id
+
+_CLAIM = """
+WITH alive AS (
+    SELECT id FROM cluster_node WHERE expires_at > {now}
+)
+INSERT INTO cluster_owner AS old (camera_id, epoch, node_id)
+SELECT id, 1, CAST(:node_id AS text) FROM cluster_camera
+WHERE id = :camera_id AND EXISTS (SELECT FROM alive WHERE alive.id = :node_id)
+  AND (:epoch = 0 OR EXISTS (SELECT FROM cluster_owner WHERE camera_id = :camera_id))
+ON CONFLICT (camera_id) DO UPDATE SET epoch = old.epoch + 1, node_id = excluded.node_id, successor_id = NULL
+WHERE old.epoch = :epoch
+  AND (old.successor_id = excluded.node_id OR NOT EXISTS (SELECT FROM alive WHERE alive.id = old.node_id))
+RETURNING epoch
+"""
+
+_RECORD = """
+WITH fence AS (
+    SELECT 1 FROM cluster_owner WHERE camera_id = :camera_id AND epoch = :epoch FOR NO KEY UPDATE
+), other AS (
+    SELECT from_90k, to_90k FROM cluster_recording
+    WHERE camera_id = :camera_id AND rendition = :rendition AND (node_name, name) <> (:node_name, :name)
+      AND from_90k < :end_90k AND to_90k > :start_90k
+), span AS (
+    SELECT greatest(:start_90k, (SELECT max(to_90k) FROM other WHERE from_90k <= :start_90k)) AS begin_90k,
+           least(:end_90k, (SELECT min(from_90k) FROM other WHERE from_90k > :start_90k)) AS end_90k
+    FROM fence
+), canonical AS (
+    SELECT begin_90k, end_90k FROM span WHERE begin_90k < end_90k
+)
+INSERT INTO cluster_recording AS old
+    (camera_id, rendition, node_name, name, epoch, start_90k, end_90k, size, from_90k, to_90k)
+SELECT :camera_id, :rendition, :node_name, :name, :epoch, :start_90k, :end_90k, :size,
+       (SELECT begin_90k FROM canonical), (SELECT end_90k FROM canonical)
+ON CONFLICT (camera_id, rendition, node_name, name) DO UPDATE SET
+    start_90k = excluded.start_90k, end_90k = excluded.end_90k, size = excluded.size,
+    epoch = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.epoch ELSE old.epoch END,
+    from_90k = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.from_90k ELSE old.from_90k END,
+    to_90k = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.to_90k ELSE old.to_90k END
+RETURNING (SELECT count(*) FROM fence)
+"""
+
+
+def _node(row: Any) -> Node:
+    return Node(row.id, row.name, row.url, frozenset(row.sites), row.weight, row.is_draining)
