@@ -12,10 +12,9 @@ Rules:
    :data:`PAUSE_S` and longer, no keyframe is awaited. H.265 of a camera that sends keyframes waits for
    :data:`SURE_KEYFRAME_WAIT_S`: its decoders conceal nothing.
 2. A fault in sound or metadata never costs video: it is logged, and the track is left out for the rest of the session.
-   AAC that cannot be decoded is dropped and counted (:mod:`gateway.capture.aac_sound`).
-3. The format of sound is that in which it comes, of those that are announced or that it brings itself. Where that is
-   not certain, as with all AAC, video waits for the first sound, for :data:`SOUND_WAIT_S` at most, so that the stream
-   begins with its right description. Otherwise a stream of another description begins with the next keyframe.
+3. The format of sound is that in which it comes (:mod:`gateway.capture.rtsp_sound`). Where that is not certain, as
+   with all AAC, video waits for the first sound, for :data:`SOUND_WAIT_S` at most, so that the stream begins with its
+   right description. Otherwise a stream of another description begins with the next keyframe.
 4. Where no keyframe comes for :data:`INTRA_WAIT_S`, although the camera was asked, pictures of I slices alone are taken
    for keyframes, until there is one.
 """
@@ -26,22 +25,20 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 
-from gateway.capture.aac_sound import AacSound
 from gateway.capture.counters import CaptureCounters
+from gateway.capture.g711_rate import may_be_plain
 from gateway.capture.packets import PacketBuilder
+from gateway.capture.rtsp_sound import RtspSound
 from gateway.capture.rtsp_tracks import PayloadFormat, ReceivedTrack
 from gateway.capture.timeline import ArrivalTime, SourceTime
 from gateway.clock import Clock
-from gateway.codec import aac
 from gateway.codec.annexb import join
 from gateway.media import AudioInfo, Metadata, Packet
 from gateway.rtsp.depacketize import Depacketizer, Frame
-from gateway.rtsp.depacketize.aac import AacDepacketizer
 from gateway.rtsp.depacketize.audio import SamplesDepacketizer
-from gateway.rtsp.depacketize.latm import LatmDepacketizer
 from gateway.rtsp.depacketize.metadata import MetadataDepacketizer
 from gateway.rtsp.depacketize.nal import NalDepacketizer
-from gateway.rtsp.formats import AudioFormat, MetadataFormat, VideoFormat, aac_info
+from gateway.rtsp.formats import AudioFormat, MetadataFormat, VideoFormat
 
 log = logging.getLogger(__name__)
 
@@ -116,11 +113,12 @@ class RtspMedia:
         audio = next((each.format for each in formats if isinstance(each.format, AudioFormat)), None)
         self._codec = video.codec
         self._video_base = Fraction(1, video.clock_rate)
-        self._aac: AacSound | None = None
-        self._in_band: tuple[bytes, AudioInfo | None] = (b"", None)
-        """An AudioSpecificConfig that came with sound, and what it says."""
+        self._sound = RtspSound(self._take_audio, self.counters, camera_id)
         self._waits_for_sound = audio is not None and not (
-            audio.is_certain and audio.info.codec != "aac" and len(audio.payload_types) == 1
+            audio.is_certain
+            and audio.info.codec != "aac"
+            and len(audio.payload_types) == 1
+            and not may_be_plain(audio.info)
         )
         self._waiting: list[tuple[Frame, ArrivalTime]] = []
         """Video that waits for the first sound (rule 3), from its first keyframe on."""
@@ -303,32 +301,12 @@ class RtspMedia:
             return self._take_video
         if isinstance(format, MetadataFormat):
             return self._take_metadata
-        base = Fraction(1, format.clock_rate)
-        if isinstance(depacketizer, AacDepacketizer | LatmDepacketizer):
-            return lambda frame, now: self._take_aac(frame, now, format, depacketizer)
-        return lambda frame, now: self._take_audio(frame, now, format.info, base)
+        return self._sound.taker(format, depacketizer)
 
     def _take_metadata(self, frame: Frame, now: float) -> None:
         del now
         if self._on_metadata is not None:
             self._on_metadata(Metadata(frame.data, self._clock.wall_90k(), self._run))
-
-    def _take_aac(
-        self, frame: Frame, now: float, format: AudioFormat, depacketizer: AacDepacketizer | LatmDepacketizer
-    ) -> None:
-        if frame.config and frame.config != self._in_band[0]:
-            self._in_band = frame.config, aac_info(frame.config)
-        declared = (self._in_band[1] if frame.config else None) or format.info
-        if self._aac is None or self._aac.declared != declared:
-            self._aac = AacSound(declared, format.clock_rate)
-        sound, info, dropped = self._aac, self._aac.info, self._aac.dropped
-        frames = sound.take(frame, now)
-        self.counters.packets_unreadable += sound.dropped - dropped
-        if sound.info != info and (parsed := aac.parse_config(sound.info.extradata)) is not None:
-            log.info("its sound is %s, which it does not say", sound.info, extra={"camera": self._camera_id})
-            depacketizer.assume(parsed)
-        for each in frames:
-            self._take_audio(each, now, sound.info, Fraction(1, format.clock_rate))
 
     def _take_audio(self, frame: Frame, now: float, info: AudioInfo, base: Fraction) -> None:
         self._builder.expect_audio(info)

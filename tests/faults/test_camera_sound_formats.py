@@ -189,6 +189,46 @@ def test_the_format_that_is_really_sent(tmp_path: Path, announced: str, payload_
     is_heard(found)
 
 
+PLAIN = [("PCMA/16000", 2), ("PCMU/8000/2", 1), ("PCMA/48000/2", 6)]
+
+
+@pytest.mark.parametrize(("rtpmap", "ticks"), PLAIN)
+@pytest.mark.parametrize("packet_s", [0.02, 0.256])
+def test_plain_g711_that_says_it_is_other(tmp_path: Path, rtpmap: str, ticks: int, packet_s: float) -> None:
+    """``ticks`` a byte. Its timestamps show it."""
+    found = play(tmp_path, audio_section(rtpmap), odd_g711(rtpmap, ticks, packet_s))
+    is_heard(found, 6.5 if packet_s < 0.1 else 6.0)
+
+
+@pytest.mark.parametrize("packet_s", [0.02, 0.256, 1.0])
+def test_plain_g711_that_only_its_arrival_shows(tmp_path: Path, packet_s: float) -> None:
+    found = play(tmp_path, audio_section("PCMA/16000"), odd_g711("PCMA/16000", 1, packet_s))
+    assert [each.errors for each in (*found.live, *found.files)] == [[]] * (len(found.live) + 1)
+    assert found.live[-1].heard_s > (4.5 if packet_s < 1 else 2.0)
+    assert found.files[0].heard_s > (4.5 if packet_s < 1 else 2.0)
+
+
+@pytest.mark.parametrize(("rtpmap", "rate_hz", "channels"), [("PCMA/16000", 16_000, 1), ("PCMA/8000/2", 8000, 2)])
+@pytest.mark.parametrize("packet_s", [0.02, 0.256])
+def test_g711_that_is_really_other(tmp_path: Path, rtpmap: str, rate_hz: int, channels: int, packet_s: float) -> None:
+    sender, size = RtpSender(1, 97, 9), int(rate_hz * packet_s) * channels
+    samples = tone("pcm_alaw", 8, rate_hz, channels)
+    sound = [
+        sender.packet(samples[at : at + size], at // channels, at / channels / rate_hz)
+        for at in range(0, len(samples) - size + 1, size)
+    ]
+    is_heard(play(tmp_path, audio_section(rtpmap), sound))
+
+
+def odd_g711(rtpmap: str, ticks: int, packet_s: float) -> list[Sent]:
+    """Plain G.711 whose timestamps have ``ticks`` a byte."""
+    sender, size = RtpSender(1, 97, 9), int(8000 * packet_s)
+    samples = tone("pcm_alaw" if rtpmap.startswith("PCMA") else "pcm_mulaw")
+    return [
+        sender.packet(samples[at : at + size], at * ticks, at / 8000) for at in range(0, len(samples) - size + 1, size)
+    ]
+
+
 def test_the_format_that_is_sent_changes(tmp_path: Path) -> None:
     changed = [
         *(sent for sent in g711(0.02, 0, "pcm_mulaw") if sent.at_s < 4),
@@ -199,3 +239,21 @@ def test_the_format_that_is_sent_changes(tmp_path: Path) -> None:
     # Both become AAC, so that the file goes on.
     assert len(found.files) == 1
     assert found.files[0].heard_s > 6.0
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+@pytest.mark.parametrize("is_aac_first", [True, False])
+def test_the_codec_that_is_sent_changes(tmp_path: Path, is_announced: bool, is_aac_first: bool) -> None:
+    """LL-HLS begins anew with the next keyframe, the file goes on."""
+    frames, config = aac_frames(125)
+    sender = RtpSender(1, 97, 9)
+    coded = [sender.packet(several([frame]), at * 1024, at * 0.064, marker=True) for at, frame in enumerate(frames)]
+    before, after = (coded, g711(0.02, 8)) if is_aac_first else (g711(0.02, 8), coded)
+    types = "97 8" if is_aac_first else "8 97"
+    section = audio_section("MPEG4-GENERIC/16000/1", fmtp=f"{HBR};config={config}")
+    section = section.replace("AVP 97", f"AVP {types if is_announced or not is_aac_first else '97'}")
+    sound = [*(sent for sent in before if sent.at_s < 4), *(sent for sent in after if sent.at_s >= 4)]
+    found = play(tmp_path, section, sound)
+    assert [each.errors for each in (*found.live, *found.files)] == [[]] * (len(found.live) + 1)
+    assert [each.heard_s > 2.4 for each in found.live] == [True, True]
+    assert found.files[0].heard_s > 5.5

@@ -28,7 +28,7 @@ class SamplesDepacketizer:
         self.malformed = 0
         """Payloads that were dropped for their form."""
         self._ticks_per_byte = ticks_per_byte.as_integer_ratio()
-        self._frame_bytes = frame_bytes
+        self.frame_bytes = frame_bytes
         self._can_join = can_join
         self._clock = SoundClock()
         self._data = bytearray()
@@ -50,9 +50,9 @@ class SamplesDepacketizer:
         if not self._data:
             self._start, self._follows_loss = time, lost > 0
         self._data += payload
-        while len(self._data) > self._frame_bytes:
-            frames += self._take(self._frame_bytes)
-        if len(self._data) == self._frame_bytes or not (self._can_join and self.joins()):
+        while len(self._data) > self.frame_bytes:
+            frames += self._take(self.frame_bytes)
+        if len(self._data) == self.frame_bytes or not (self._can_join and self.joins()):
             frames += self._take(len(self._data))
         return frames
 
