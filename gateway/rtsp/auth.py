@@ -22,6 +22,9 @@ _HASHES: dict[str, Callable[[bytes], str]] = {
 }
 """Strongest first; names are those of RFC 7616 §6.1, without ``-sess``."""
 
+_MISSPELT = {name.replace("-", "", 1): name for name in _HASHES}
+"""Some cameras write ``SHA256``. What they wrote is sent back."""
+
 _QOPS = ("auth", "auth-int")
 
 CHALLENGES_MAX = 16
@@ -162,8 +165,8 @@ def _strongest(challenges: Sequence[Challenge]) -> Challenge | None:
 
 
 def _base_algorithm(name: str) -> str:
-    upper = name.strip().upper()
-    return upper.removesuffix("-SESS")
+    base = name.strip().upper().removesuffix("-SESS")
+    return _MISSPELT.get(base, base)
 
 
 def _escape(text: str) -> str:

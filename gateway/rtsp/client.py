@@ -273,7 +273,7 @@ class ClientSession:
         if method == "OPTIONS":
             if response.status == 401 and response.headers.get("WWW-Authenticate"):
                 raise _status_error(method, response)
-            if response.status in _REDIRECTS:
+            if response.status in _REDIRECTS and response.headers.get("Location"):
                 self._redirect(method, response)
             self._has_refused_options = response.status >= 300
             self._public = _words([*response.headers.get_all("Public"), *response.headers.get_all("Allow")])

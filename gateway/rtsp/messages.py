@@ -366,9 +366,10 @@ def _content_length(headers: list[tuple[str, str]]) -> int:
     if not values:
         is_description = any(name.lower() == "content-type" and "sdp" in value.lower() for name, value in headers)
         return BODY_MAX_BYTES if is_description else 0
-    if not re.fullmatch(r"[0-9]{1,20}", values[0]):
+    found = re.match(r"([0-9]{1,20})(?![0-9])", values[0])
+    if found is None:
         raise RtspProtocolError(f"a Content-Length that is not a number: {values[0][:40]!r}")
-    length = int(values[0])
+    length = int(found[1])
     if length > BODY_MAX_BYTES:
         raise RtspProtocolError(f"a body of {length} bytes, where {BODY_MAX_BYTES} are the most")
     return length

@@ -74,6 +74,7 @@ def test_a_digest_without_qop_is_that_of_rfc_2069() -> None:
         (["digest realm=r,nonce=n"], "Digest "),
         (['Negotiate, NTLM, Digest realm="r", nonce="n"'], "Digest "),
         (['Digest realm="r", nonce=""'], "Digest "),
+        (['Digest realm="r", nonce="n", algorithm=sha256', 'Digest realm="r", nonce="n"'], "algorithm=sha256"),
     ],
 )
 def test_the_strongest_challenge_that_is_known_is_answered(headers: list[str], expected: str) -> None:

@@ -382,13 +382,29 @@ def test_another_track_in_place_of_a_refused_one(status: int) -> None:
     assert [track.media.control for track in camera.session.tracks] == [f"{URI}/track2"]
 
 
-def test_a_redirect_to_a_path() -> None:
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/other?x=1", "rtsp://camera:554/other?x=1"),
+        ("other/2", "rtsp://camera:554/other/2"),
+        ("?x=1", "rtsp://camera:554/stream1?x=1"),
+        ("RTSP://camera/other", "RTSP://camera/other"),
+    ],
+)
+def test_a_redirect_to_a_relative_address(location: str, target: str) -> None:
     camera = Camera()
     camera.statuses["DESCRIBE"] = [302]
-    camera.headers["DESCRIBE"] = {"Location": "/other?x=1"}
+    camera.headers["DESCRIBE"] = {"Location": location}
     with pytest.raises(RedirectError) as caught:
         camera.run()
-    assert caught.value.location == "rtsp://camera:554/other?x=1"
+    assert caught.value.location == target
+
+
+def test_options_that_redirects_to_nowhere_is_refused_and_ignored() -> None:
+    camera = Camera()
+    camera.statuses["OPTIONS"] = [302]
+    camera.run()
+    assert camera.session.state is State.PLAYING
 
 
 def test_each_request_may_need_another_nonce_after_a_success() -> None:

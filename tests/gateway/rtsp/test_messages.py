@@ -107,6 +107,13 @@ def test_any_line_end_and_folded_lines(end: str) -> None:
     assert response.headers.get("www-authenticate") == 'Digest realm="a"'
 
 
+@pytest.mark.parametrize("length", [b"5, 5", b"5 bytes", b" 5 ", b"5;q=1"])
+def test_a_length_with_something_behind_it(length: bytes) -> None:
+    (response,) = events(b"RTSP/1.0 200 OK\r\nContent-Length: " + length + b"\r\n\r\nv=0\r\n")
+    assert isinstance(response, Response)
+    assert response.body == b"v=0\r\n"
+
+
 @pytest.mark.parametrize("length", [b"Content-Length: 400\r\n", b""])
 def test_a_body_of_a_wrong_or_no_length_ends_when_the_transport_says_so(length: bytes) -> None:
     found: list[Message] = []
