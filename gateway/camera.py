@@ -45,6 +45,10 @@ check."""
 ReferredCheck = Callable[[], CheckAddress | None]
 """Returns the check of the addresses that cameras refer to; see :class:`~gateway.capture.engine.CaptureSource`."""
 
+Elsewhere = Callable[[str], str | None]
+"""Returns, for a camera's id, why this process does not capture it: another node of a cluster does. ``None``: it
+does."""
+
 
 class Camera:
     """See the module. Lives on the event loop; made and closed by :class:`~gateway.service.CaptureService`."""
@@ -59,6 +63,7 @@ class Camera:
         address_check: AddressCheck | None = None,
         referred_check: ReferredCheck | None = None,
         transcode_limit: TranscodeLimit | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.id = camera_id
         self.settings = settings
@@ -70,6 +75,7 @@ class Camera:
         """Called while the main stream waits for a keyframe; see :class:`~gateway.capture.engine.CaptureSource`."""
         self._address_check = address_check
         self._referred_check = referred_check
+        self._elsewhere = elsewhere
         self._listeners: list[Callable[[], None]] = []
         self.is_closed = False
         self._closing: set[asyncio.Task[None]] = set()
@@ -237,6 +243,15 @@ class Camera:
         for rendition in self.renditions.values():
             rendition.begin()
 
+    async def owner_changed(self) -> None:
+        """Begin to capture what is wanted, or stop at once: :data:`Elsewhere` has another answer."""
+        for rendition in self.renditions.values():
+            if rendition.is_wanted:
+                rendition.update()
+            else:
+                await rendition.stop()
+        self._changed()
+
     def reconfigure(self, settings: CameraSettings, engine_factory: EngineFactory) -> None:
         """Continue with other settings. Viewers and clients stay. A new run begins only where a setting requires it."""
         self.settings = settings
@@ -269,6 +284,7 @@ class Camera:
         is_main = name is RenditionName.MAIN
         links = CameraLinks(
             is_commanded=lambda: is_main and bool(self._clients),
+            elsewhere=lambda: self._elsewhere(self.id) if self._elsewhere is not None else None,
             on_change=self._changed,
             check_address=lambda: self._address_check(self.id, name) if self._address_check is not None else None,
             check_referred=lambda: self._referred_check() if self._referred_check is not None else None,

@@ -11,13 +11,15 @@ from gateway.media import Metadata
 class CameraLinks:
     """What a rendition needs of its camera. All functions are called on the event loop and must not block.
 
-    ``is_commanded`` tells whether a client has commanded the capture. ``on_change`` is called on each change of the
+    ``is_commanded`` tells whether a client has commanded the capture. ``elsewhere`` returns the sentence of
+    :data:`~gateway.camera.Elsewhere`, or ``None``. ``on_change`` is called on each change of the
     state or the stream. ``check_address`` and ``check_referred`` are called at the beginning of each run, and return
     the checks of :class:`~gateway.capture.engine.CaptureSource`, whose ``on_keyframe_wanted`` is passed on.
     ``metadata_sink`` returns the one for the next run.
     """
 
     is_commanded: Callable[[], bool]
+    elsewhere: Callable[[], str | None]
     on_change: Callable[[], None]
     check_address: Callable[[], CheckAddress | None]
     check_referred: Callable[[], CheckAddress | None]

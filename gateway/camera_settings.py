@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, SecretStr
 
 from gateway.capture.url import parse
-from gateway.config.field import Applies, OptionalSecret, SettingsGroup, setting
+from gateway.config.field import Applies, CommaList, OptionalSecret, SettingsGroup, setting
 from gateway.errors import CaptureError, redact_url
 from gateway.forward.target import check_targets
 
@@ -355,6 +355,13 @@ class CameraSettings(CameraDefaults):
         unset="the camera's id",
         example="Front door",
         help="what people call the camera, in any language: at most 100 characters",
+        applies=Applies.LIVE,
+    )
+    sites: CommaList = setting(
+        [],
+        example=["warehouse"],
+        help="in a [cluster](cluster.md): only a node with one of these `NODE_SITES` captures the camera. Without it,"
+        " every node may",
         applies=Applies.LIVE,
     )
     sub_url: OptionalSecret = setting(

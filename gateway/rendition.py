@@ -97,7 +97,8 @@ class Rendition:
     @property
     def is_wanted(self) -> bool:
         """Whether a command, a viewer or a setting wants this rendition captured."""
-        return not self._closed and (self._always or self._links.is_commanded() or self._holds.total() > 0)
+        is_asked_for = self._always or self._links.is_commanded() or self._holds.total() > 0
+        return is_asked_for and not self._closed and self._links.elsewhere() is None
 
     @property
     def is_closed(self) -> bool:
@@ -173,7 +174,7 @@ class Rendition:
         """Why there is no video, as a sentence; ``None`` while there is, and while the camera is just connecting."""
         if self.session.state is SessionState.LIVE:
             return UNDECODABLE if self.jpeg.has_fault else None
-        return self.runs.problem or self.session.error_message
+        return self._links.elsewhere() or self.runs.problem or self.session.error_message
 
     def status(self) -> StreamStatus:
         """The stream now."""

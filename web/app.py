@@ -145,12 +145,24 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         await stop.wait()
         log.info("stopping")
+        await _drain(app[GATEWAY], stop)
     finally:
         trimming.cancel()
         await watch.close()
         if listener is not None:
             listener.close()
         await runner.cleanup()
+
+
+async def _drain(gateway: Gateway, stop: asyncio.Event) -> None:
+    """Hand the cameras over, still serving. A second signal ends this."""
+    if gateway.cluster is None:
+        return
+    stop.clear()
+    steps = [asyncio.create_task(step) for step in (gateway.drain(), stop.wait())]
+    await asyncio.wait(steps, return_when=asyncio.FIRST_COMPLETED)
+    for step in steps:
+        step.cancel()
 
 
 async def _listen(listener: Listener, settings: Settings) -> None:

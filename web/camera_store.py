@@ -1,8 +1,9 @@
 """CameraStore: the table of cameras, made of the settings and of the changes by API.
 
 Theory of operation. The settings (``liveedge.toml``, ``RTSP_URL``) configure cameras. What the API adds or changes at
-run time overrides them, setting by setting. It is stored in ``DATA_DIR/cameras.json``, so that it survives a restart.
-This module knows tables and files only; :class:`web.gateway.Gateway` starts and stops the cameras.
+run time overrides them, setting by setting. It is stored in ``DATA_DIR/cameras.json``, so that it survives a restart;
+in a cluster it is in its database, where all cameras are (:mod:`web.cluster`). This module knows tables and files only;
+:class:`web.gateway.Gateway` starts and stops the cameras.
 
 Rules:
 
@@ -25,6 +26,7 @@ from typing import Any
 from gateway.camera_settings import CameraSettings, DetectorName, EngineName, RenditionName
 from gateway.errors import BadRequestError, ConflictError, NotFoundError, SettingsError, UnavailableError
 from gateway.settings import DEMO_CAMERA, DEMO_TABLES
+from web.cluster.service import Cluster
 from web.private_files import write_private
 from web.settings import Settings
 
@@ -42,12 +44,14 @@ Tables = dict[str, dict[str, Any]]
 class CameraStore:
     """See the module. Raises :class:`~gateway.errors.SettingsError` for a file that cannot be read."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster | None = None) -> None:
+        self._cluster = cluster
         self.path = settings.data_dir / FILE_NAME
         self.settings = settings
         self.faults: dict[str, str] = {}
         """Why a camera of the file is left out, by camera id."""
-        self._changes: Tables = _read(self.path)
+        self._place = str(self.path) if cluster is None else "the database of the cluster"
+        self._changes: Tables = _read(self.path) if cluster is None else cluster.open()
 
     def cameras(self, settings: Settings | None = None) -> dict[str, CameraSettings]:
         """The settings of every camera, under ``settings`` if given.
@@ -65,9 +69,9 @@ class CameraStore:
             except SettingsError as error:
                 if camera_id not in self._changes:
                     raise
-                faults[camera_id] = f"{error} (in {self.path})"
-                log.error("camera %s: left out: %s (in %s)", camera_id, error, self.path, extra={"camera": camera_id})  # noqa: TRY400
-        if not configured and not self._changes:
+                faults[camera_id] = f"{error} (in {self._place})"
+                log.error("camera %s: left out: %s (in %s)", camera_id, error, self._place, extra={"camera": camera_id})  # noqa: TRY400
+        if not configured and not self._changes and self._cluster is None:
             cameras = dict(settings.camera_settings())
         self.faults = faults
         return cameras
@@ -137,7 +141,16 @@ class CameraStore:
         await self._save(after)
         return camera
 
+    async def read_again(self) -> None:
+        """Read what other nodes of the cluster changed. Raises :class:`~gateway.errors.StorageError`."""
+        if self._cluster is not None:
+            self._changes = await self._cluster.cameras()
+
     async def _save(self, changes: Tables) -> None:
+        if self._cluster is not None:
+            await self._cluster.save_cameras(self._changes, changes)
+            self._changes = changes
+            return
         try:
             await asyncio.to_thread(_write, self.path, changes)
         except OSError as error:

@@ -5,6 +5,7 @@
     liveedge discover        find cameras on the network
     liveedge check           compare the index of recordings with the disk; --repair repairs the differences
     liveedge webhook test NAME   send a message to a webhook's endpoint
+    liveedge drain [NODE]    hand the cameras of a node of a cluster over to the others
     liveedge confirm-clock   after the clock of the host was set: say that it is right
 
 Exit codes: 0 success; 1 the camera, the archive or the endpoint has a problem; 2 the command cannot start, and one
@@ -69,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     test = actions.add_parser("test", help="send a message to an endpoint and report how it answers")
     test.add_argument("name", metavar="NAME", help="as in [webhooks.NAME]")
     test.set_defaults(run=_webhook_test)
+    drain = commands.add_parser(
+        "drain", help="hand the cameras of a node of a cluster over to the others; it takes none until it is restarted"
+    )
+    drain.add_argument("node", metavar="NODE", nargs="?", help="its NODE_NAME (that of these settings)")
+    drain.set_defaults(run=_drain)
     confirm = commands.add_parser("confirm-clock", help="say that the clock of the host is right after it was set")
     confirm.set_defaults(run=_confirm_clock)
     return parser
@@ -166,6 +172,14 @@ def _webhook_test(settings: Settings, options: argparse.Namespace) -> int:
     is_delivered, sentence = asyncio.run(send_test(settings, options.name))
     print(sentence)
     return 0 if is_delivered else 1
+
+
+def _drain(settings: Settings, options: argparse.Namespace) -> int:
+    from web.cluster.command import drain
+
+    is_drained, sentence = drain(settings, options.node)
+    print(sentence)
+    return 0 if is_drained else 1
 
 
 def _confirm_clock(settings: Settings, _options: argparse.Namespace) -> int:

@@ -53,6 +53,7 @@ from signaling.ptz import Ptz
 from signaling.request_keeper import RequestStore
 from web.address_policy import refuse_metadata
 from web.camera_store import CameraStore
+from web.cluster.service import Cluster
 from web.descriptors import rtsp_connections_limit
 from web.discontinuity_file import DiscontinuityFile
 from web.kept_windows import KeptWindowFiles
@@ -75,13 +76,16 @@ class Gateway:
     def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         self.settings = settings
         self.clock = clock
-        self.camera_store = CameraStore(settings)
+        self.cluster = Cluster(settings) if settings.cluster_url is not None else None
+        """``None`` where this gateway is alone."""
+        self.camera_store = CameraStore(settings, self.cluster)
         self.service = CaptureService(
             self.camera_store.cameras(),
             clock=clock,
             address_check=self._address_check,
             referred_check=self._referred_check,
             transcode_max=settings.transcode_max,
+            elsewhere=self.cluster.elsewhere if self.cluster is not None else None,
         )
         numbers = DiscontinuityFile(settings.data_dir)
         self.live = LiveService(
@@ -163,6 +167,11 @@ class Gateway:
         self.service.start()
         for camera in self.service.cameras.values():
             await self.forward.set_camera(camera)
+        if self.cluster is not None:
+            self.cluster.has_pictures = self._has_pictures
+            self.cluster.owner_changed = self._follow_owner
+            self.cluster.cameras_changed = self._follow_cluster
+            self.cluster.start()
         try:
             await self.messaging.start()
         except Exception as error:
@@ -179,6 +188,9 @@ class Gateway:
         await self._close_all(
             *(self.browser.close(), self.messaging.close(), self.whip.close(), self.talk.close(), self.rtsp.close())
         )
+        if self.cluster is not None:
+            # The others take what this node captures, whose last seconds are written meanwhile.
+            await self._close_all(self.cluster.close())
         await self._close_all(self.forward.close())
         await self._close_all(self.webrtc.close())
         await self._close_all(self.detections.close())
@@ -275,10 +287,6 @@ class Gateway:
                 engine_factory(camera.capture_engine)
                 if camera.detector is not None:
                     detector_factory(camera.detector)
-            present = self.service.cameras
-            removed = [camera_id for camera_id in present if camera_id not in wanted]
-            changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
-            added = [camera_id for camera_id in wanted if camera_id not in present]
             applied = names_changed(self.camera_store.settings, settings, Applies.LIVE, Applies.RUN)
             ice_servers = IceServers(settings.ice_servers)  # may raise, too
             for listener in self.on_reload:
@@ -288,15 +296,48 @@ class Gateway:
             self.events.reload(settings)
             self.restart_needed = restart_needed
             self.camera_store.reconfigure(settings)
-            for camera_id in removed:
-                await self._close(camera_id)
-            for camera_id in changed:
-                await self._change(present[camera_id], wanted[camera_id])
-            for camera_id in added:
-                await self._open(camera_id, wanted[camera_id])
-            await self._tell_cameras_changed()
-        parts = {"added": added, "changed": changed, "removed": removed, "applied": applied}
+            parts = await self._apply(wanted) | {"applied": applied}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
+
+    async def _apply(self, wanted: Mapping[str, CameraSettings]) -> dict[str, list[str]]:
+        """Add, change and remove cameras, so that there are these. Returns what was done."""
+        present = self.service.cameras
+        removed = [camera_id for camera_id in present if camera_id not in wanted]
+        changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
+        added = [camera_id for camera_id in wanted if camera_id not in present]
+        for camera_id in removed:
+            await self._close(camera_id)
+        for camera_id in changed:
+            await self._change(present[camera_id], wanted[camera_id])
+        for camera_id in added:
+            await self._open(camera_id, wanted[camera_id])
+        await self._tell_cameras_changed()
+        return {"added": added, "changed": changed, "removed": removed}
+
+    # --- cluster
+
+    async def drain(self) -> None:
+        """Hand all cameras over to other nodes of the cluster, where there is one."""
+        if self.cluster is not None:
+            await self.cluster.drain()
+
+    def _has_pictures(self, camera_id: str) -> bool:
+        camera = self.service.cameras.get(camera_id)
+        return camera is None or not camera.is_wanted or camera.main.has_pictures
+
+    async def _follow_owner(self, camera_id: str) -> None:
+        """This node began or ended to capture a camera."""
+        camera = self.service.cameras.get(camera_id)
+        if camera is not None:
+            await camera.owner_changed()
+            if self.cluster is not None and (why := self.cluster.elsewhere(camera_id)) is not None:
+                await self.webrtc.close_camera(camera_id, why)
+
+    async def _follow_cluster(self) -> None:
+        """Some node changed the cameras of the cluster."""
+        async with self._change_lock:
+            await self.camera_store.read_again()
+            await self._apply(self.camera_store.cameras())
 
     def _address_check(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> CheckAddress | None:
         allows_all = self.camera_store.settings.allow_metadata_addresses or not self.camera_store.is_url_by_api(

@@ -17,6 +17,7 @@ from gateway.settings import GatewaySettings
 from hls.settings import ArchiveSettings, RecordedCameraSettings
 from signaling.settings import MessagingSettings
 from web.auth.settings import AuthSettings
+from web.cluster.settings import ClusterSettings
 from web.mqtt.settings import MqttSettings
 from web.webhooks.settings import WebhookSettings
 
@@ -111,6 +112,7 @@ class Settings(
     MessagingSettings,
     WebhookSettings,
     MqttSettings,
+    ClusterSettings,
     ServerSettings,
     AuthSettings,
     LogSettings,
@@ -124,6 +126,17 @@ class Settings(
     def default_start(self) -> StartMode:
         """On demand with an EMS: it starts and stops captures."""
         return StartMode.ON_DEMAND if self.socketio_server_url else StartMode.ALWAYS
+
+    @model_validator(mode="after")
+    def _check_cameras_of_cluster(self) -> Self:
+        if self.cluster_url is not None and (self.rtsp_url is not None or self.cameras):
+            name = "RTSP_URL" if self.rtsp_url is not None else f"[cameras.{next(iter(self.cameras))}]"
+            raise contradiction(
+                f"{name} configures a camera of this gateway alone, and with CLUSTER_URL all cameras are in the"
+                f" database of the cluster: remove {name}, and add the camera with POST /api/cameras at any node",
+                "rtsp_url" if self.rtsp_url is not None else "cameras",
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_ports(self) -> Self:
@@ -148,12 +161,14 @@ PREFIXES = (
     "archive_",
     "auth_",
     "capture_",
+    "cluster_",
     "connection_retry_",
     "cors_",
     "event_",
     "events_",
     "liveedge_",
     "mqtt_",
+    "node_",
     "rtsp_",
     "socketio_",
     "webrtc_",

@@ -206,6 +206,8 @@ class Coordinator:
         if self._view_s is not None and sent_s < self._view_s:
             return
         self._view, self._view_s = view, sent_s
+        if view.nodes[self._node.id].is_drain_wanted:
+            self.drain()
         for camera_id in [*self._owned, *self._preparing]:
             if camera_id not in view.cameras:
                 self._yield(camera_id, "it is no longer a camera of the cluster")

@@ -32,6 +32,8 @@ class Node:
     sites: frozenset[str] = frozenset()
     weight: float = 1.0
     is_draining: bool = False
+    is_drain_wanted: bool = False
+    """Whether somebody has asked the node in the store to drain. The node itself does not write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,14 @@ class View:
     """The cluster at one moment, as the database has it.
 
     ``nodes``: those whose lease has not expired, by id. ``cameras``: the sites of each camera; a camera without sites
-    may be captured by every node. ``owners``: a camera that nobody has ever claimed is not in it.
+    may be captured by every node. ``owners``: a camera that nobody has ever claimed is not in it. ``revision`` is
+    another after each change of a camera.
     """
 
     nodes: Mapping[str, Node] = field(default_factory=dict)
     cameras: Mapping[str, frozenset[str]] = field(default_factory=dict)
     owners: Mapping[str, Owner] = field(default_factory=dict)
+    revision: str = ""
 
     def owner(self, camera_id: str) -> Owner:
         return self.owners.get(camera_id, NOBODY)

@@ -1,1 +1,1 @@
-"""What the nodes of a cluster share in PostgreSQL: nodes, cameras and their owners, and the index of all recordings."""
+"""What the nodes of a cluster share in PostgreSQL: nodes, cameras and their owners, and an index of recordings."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    false,
     func,
     insert,
     inspect,
@@ -47,6 +48,7 @@ node = Table(
     Column("sites", JSON, nullable=False),
     Column("weight", Float, nullable=False),
     Column("is_draining", Boolean, nullable=False),
+    Column("is_drain_wanted", Boolean, nullable=False, server_default=false()),
     Column("expires_at", DateTime(timezone=True), nullable=False),
 )
 
@@ -55,6 +57,10 @@ camera = Table(
     tables,
     Column("id", String(64), primary_key=True),
     Column("sites", JSON, nullable=False),
+    # The camera's table, with its credentials.
+    Column("settings", JSON, nullable=False),
+    # The transaction that wrote it last: it rises with each change.
+    Column("revision", BigInteger, nullable=False),
 )
 
 owner = Table(

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Engine,
     create_engine,
     delete,
+    func,
     select,
     text,
     update,
@@ -114,17 +115,18 @@ class PostgresStore:
         """See :class:`~gateway.cluster.store.ClusterStore`."""
         row = {"name": node.name, "url": node.url, "sites": sorted(node.sites), "weight": node.weight}
         row |= {"is_draining": node.is_draining, "expires_at": text(f"{self._now} + interval '{EXPIRY_S} seconds'")}
-        table = schema.node.c
+        table, kept = schema.node.c, schema.camera.c
         with self.transaction() as connection:
             renewed = insert(schema.node).values(id=node.id, **row)
             connection.execute(renewed.on_conflict_do_update(index_elements=[table.id], set_=row))
             nodes = connection.execute(select(schema.node).where(table.expires_at > text(self._now))).all()
-            cameras = connection.execute(select(schema.camera.c.id, schema.camera.c.sites)).all()
+            cameras = connection.execute(select(kept.id, kept.sites, kept.revision)).all()
             owners = connection.execute(select(schema.owner).join(schema.camera, _IS_OF_CAMERA)).all()
         return View(
             {each.id: _node(each) for each in nodes},
-            {camera_id: frozenset(sites) for camera_id, sites in cameras},
+            {camera_id: frozenset(sites) for camera_id, sites, _ in cameras},
             {each.camera_id: Owner(each.epoch, each.node_id, each.successor_id) for each in owners},
+            f"{len(cameras)}-{max((revision for _, _, revision in cameras), default=0)}",
         )
 
     def claim(self, camera_id: str, node_id: str, epoch: int) -> int | None:
@@ -155,20 +157,40 @@ class PostgresStore:
 
     # --- cameras
 
-    def set_camera(self, camera_id: str, sites: Iterable[str] = ()) -> None:
-        """Add a camera, or change its sites."""
+    def cameras(self) -> dict[str, dict[str, Any]]:
+        """The table of each camera."""
         with self.transaction() as connection:
-            changed = insert(schema.camera).values(id=camera_id, sites=sorted(sites))
-            connection.execute(
-                changed.on_conflict_do_update(
-                    index_elements=[schema.camera.c.id], set_={"sites": changed.excluded.sites}
-                )
-            )
+            rows = connection.execute(select(schema.camera.c.id, schema.camera.c.settings)).all()
+        return {camera_id: dict(settings) for camera_id, settings in rows}
+
+    def set_camera(self, camera_id: str, sites: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> None:
+        """Add a camera, or change it."""
+        values: dict[str, Any] = {"sites": sorted(sites), "settings": dict(settings or {})}
+        values["revision"] = text("CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
+        changed = insert(schema.camera).values(id=camera_id, **values)
+        with self.transaction() as connection:
+            connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
 
     def remove_camera(self, camera_id: str) -> None:
         """Remove a camera. Its epoch and its recordings stay."""
         with self.transaction() as connection:
             connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
+
+    # --- drains
+
+    def want_drain(self, node_name: str) -> bool:
+        """Ask a node to drain. Returns whether a node of this name is alive."""
+        table = schema.node.c
+        alive = table.name == node_name, table.expires_at > text(self._now)
+        with self.transaction() as connection:
+            return connection.execute(update(schema.node).where(*alive).values(is_drain_wanted=True)).rowcount > 0
+
+    def owned_by(self, node_name: str) -> int:
+        """How many cameras the processes of this name own."""
+        is_of = schema.node.c.id == schema.owner.c.node_id
+        mine = select(func.count()).select_from(schema.owner).join(schema.node, is_of)
+        with self.transaction() as connection:
+            return connection.scalar(mine.where(schema.node.c.name == node_name)) or 0
 
     # --- the index
 
@@ -231,4 +253,4 @@ RETURNING (SELECT count(*) FROM fence)
 
 
 def _node(row: Any) -> Node:
-    return Node(row.id, row.name, row.url, frozenset(row.sites), row.weight, row.is_draining)
+    return Node(row.id, row.name, row.url, frozenset(row.sites), row.weight, row.is_draining, row.is_drain_wanted)

@@ -81,6 +81,8 @@ class World:
         """Every node that ever captured a camera as its owner, by epoch."""
         self.epochs: dict[str, int] = {}
         self.unowned_s: dict[str, float] = {}
+        self.of_former: dict[tuple[str, str, str], tuple[int, int] | None] = {}
+        """What rows of former owners have in the index."""
         self.starts = 0
 
     def start(self, name: str, clock_ahead_s: float = 0.0, sites: frozenset[str] = frozenset()) -> SimulatedNode:
@@ -181,6 +183,10 @@ class World:
             self._check_owned(camera_id)
 
     def _check_index(self, camera_id: str) -> None:
+        for key, row in self.store.rows.items():
+            if key[0] == camera_id and row.epoch < self.epochs[camera_id]:
+                was = self.of_former.setdefault(key, row.canonical)
+                assert row.canonical == was, f"a former owner of {camera_id} has changed the index"
         rows = [row.canonical for key, row in self.store.rows.items() if key[0] == camera_id and row.canonical]
         rows.sort()
         for (_, end), (begin, _) in pairwise(rows):

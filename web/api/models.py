@@ -34,6 +34,7 @@ from hls.settings import RecordedCameraSettings
 from signaling.answers import SegmentModel
 from signaling.requests import check_metadata
 from signaling.status import BrowsersStatus, MessagingStatus
+from web.cluster.status import ClusterStatus
 from web.observability.health import Problem
 from web.recordings import segment_model
 
@@ -208,6 +209,9 @@ class Status(BaseModel):
     browsers: BrowsersStatus
     archive: ArchiveStatus
     webrtc: WebRtcServerStatus
+    cluster: ClusterStatus | None = Field(
+        description="null where the gateway is alone, or unless the credentials allow to view every camera"
+    )
     pure_python: str | None = Field(
         description="why the modules that run for each packet are not compiled; null: they are"
     )

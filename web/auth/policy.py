@@ -114,6 +114,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/"): PUBLIC,
     ("GET", "/static/{file}"): PUBLIC,
     ("GET", "/health"): PUBLIC,
+    ("GET", "/ready"): PUBLIC,
     ("GET", "/api/time"): PUBLIC,
     ("GET", "/openapi.json"): PUBLIC,
     ("GET", "/asyncapi.json"): PUBLIC,

@@ -20,7 +20,9 @@ LAG_MAX_S = 5.0
 """A disk that spins up takes as long. Packets are lost from about 20 s on."""
 
 
-Component = Literal["settings", "capture", "archive", "clock", "messaging", "onvif", "webhooks", "mqtt", "detector"]
+Component = Literal[
+    "settings", "capture", "archive", "clock", "messaging", "onvif", "webhooks", "mqtt", "detector", "cluster"
+]
 
 
 class Problem(BaseModel):
@@ -70,6 +72,9 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
     for camera_id, detection in gateway.detections.cameras.items():
         if detection.error is not None:
             yield ("detector", "detector_failed", camera_id, detection.error)
+    if gateway.cluster is not None and gateway.cluster.error is not None:
+        why = "cameras that are captured here go on, and others are not taken over"
+        yield ("cluster", "cluster_database_away", None, f"{gateway.cluster.error}: {why}")
     yield from _archive(gateway)
     for find in gateway.problem_sources:
         yield from find()

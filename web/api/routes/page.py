@@ -1,15 +1,17 @@
-"""``/`` and ``/publish/{camera}``: the web pages. ``/health``: the health check."""
+"""``/`` and ``/publish/{camera}``: the web pages. ``/health`` and ``/ready``: for load balancers."""
 
 import asyncio
 from pathlib import Path
 
 from aiohttp import hdrs, web
 
+from gateway.errors import UnavailableError
 from hls.playback.composite_file import whole_file
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.file_answer import send_file
+from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
@@ -41,4 +43,14 @@ async def _page(request: web.Request, path: Path) -> web.StreamResponse:
 @describe("machines", {200: models.Health})
 async def health(_request: web.Request) -> web.Response:
     """Check that the process answers. ``/api/status`` reports problems."""
+    return json_answer(models.Health())
+
+
+@routes.get("/ready")
+@describe("machines", {200: models.Health}, errors=(503,))
+async def ready(request: web.Request) -> web.Response:
+    """Check that the gateway takes new viewers. A node of a cluster that hands its cameras over does not."""
+    cluster = request.app[GATEWAY].cluster
+    if cluster is not None and not cluster.is_ready:
+        raise UnavailableError("this node hands its cameras over to others: use another node", retry_after_s=5)
     return json_answer(models.Health())

@@ -36,7 +36,7 @@ async def status(request: web.Request) -> web.Response:
         recorders = archive.cameras.items()
         archive = ArchiveStatus(cameras={key: each for key, each in recorders if may_view(request, key)})
     cameras = [camera for camera in app[GATEWAY].service.cameras.values() if may_view(request, camera.id)]
-    webrtc = app[GATEWAY].webrtc
+    webrtc, cluster = app[GATEWAY].webrtc, app[GATEWAY].cluster
     return json_answer(
         models.Status(
             status="degraded" if found else "ok",
@@ -47,6 +47,7 @@ async def status(request: web.Request) -> web.Response:
             browsers=app[GATEWAY].browser.status(),
             archive=archive,
             webrtc=models.WebRtcServerStatus(udp_port=webrtc.udp_port, viewers=len(webrtc.viewers)),
+            cluster=cluster.status() if cluster is not None and is_whole else None,
             pure_python=pure_reason(),
         )
     )

@@ -22,6 +22,7 @@ from web.observability.event_loop_lag import EventLoopLag
 from web.observability.metrics.archive import archive_metrics
 from web.observability.metrics.auth import auth_metrics
 from web.observability.metrics.camera import camera_metrics
+from web.observability.metrics.cluster import cluster_metrics
 from web.observability.metrics.events import event_metrics
 from web.observability.metrics.hls import hls_metrics
 from web.observability.metrics.http import HttpMetrics
@@ -78,6 +79,7 @@ class GatewayCollector(Collector):
         yield from webhook_metrics(self._webhooks)
         yield from mqtt_metrics(self._mqtt)
         yield from onvif_metrics(self._onvif)
+        yield from cluster_metrics(self._gateway.cluster)
         yield from self._http.collect()
         yield from auth_metrics(self._authenticator)
         yield from process_metrics(self._gateway, self._lag)

@@ -182,6 +182,8 @@ export interface CameraPatch {
   url?: string | null;
   /** what people call the camera, in any language: at most 100 characters */
   name?: string | null;
+  /** in a [cluster](cluster.md): only a node with one of these `NODE_SITES` captures the camera. Without it, every node may */
+  sites?: string[] | null;
   /** where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it, or always where `record_sub` says so */
   sub_url?: string | null;
   /** where the camera's [ONVIF](onvif.md) device service is; without a user, that of `url` is used */
@@ -248,6 +250,23 @@ export interface ClockStatus {
   untrusted_since: string | null;
   /** for how long the clock has been plausible since; after a day it is trusted again */
   plausible_s: number;
+}
+
+/** The cluster, as this node knows it. */
+export interface ClusterStatus {
+  /** the name of this node */
+  node: string;
+  /** whether it takes new viewers: it does not drain */
+  ready: boolean;
+  /** whether it has not reached the database for so long that other nodes may have taken its cameras, which it goes on capturing */
+  provisional: boolean;
+  /** why the database does not answer; null: it does */
+  error: string | null;
+  /** the cameras that this node owns, with the epoch of each */
+  owned: Record<string, number>;
+  /** the name of each camera's owner; null: nobody owns it */
+  owners: Record<string, string | null>;
+  nodes: NodeStatus[];
 }
 
 /** A detector that comes with liveedge. */
@@ -553,6 +572,8 @@ export interface NewCamera {
   talk_max?: number | null;
   /** what people call the camera, in any language: at most 100 characters */
   name?: string | null;
+  /** in a [cluster](cluster.md): only a node with one of these `NODE_SITES` captures the camera. Without it, every node may */
+  sites?: string[] | null;
   /** whether the camera is asked by ONVIF for a keyframe where one is missing ([SetSynchronizationPoint](onvif.md#keyframes-on-request)), where `onvif_url` is set */
   onvif_sync_point?: boolean | null;
   /** whether what the camera detects becomes [events](onvif.md#events), where `onvif_url` is set */
@@ -581,6 +602,17 @@ export interface NewEvent {
   camera_id: string;
 }
 
+/** A node that is alive, as this one knows it. */
+export interface NodeStatus {
+  name: string;
+  /** where clients reach it; null: it does not tell */
+  url: string | null;
+  sites: string[];
+  draining: boolean;
+  /** how many it owns */
+  cameras: number;
+}
+
 /** What is in memory of a stream that is recorded on events, until one wants it. */
 export interface PreRollStatus {
   /** 0 while an event is being recorded */
@@ -596,7 +628,7 @@ export interface PreRollStatus {
  * A component has at most one problem of a code and a camera. Its message may change while it lasts.
  */
 export interface Problem {
-  component: "settings" | "capture" | "archive" | "clock" | "messaging" | "onvif" | "webhooks" | "mqtt" | "detector";
+  component: "settings" | "capture" | "archive" | "clock" | "messaging" | "onvif" | "webhooks" | "mqtt" | "detector" | "cluster";
   /** what is wrong; stable, for programs */
   code: string;
   camera_id: string | null;
@@ -771,6 +803,8 @@ export interface Status {
   browsers: BrowsersStatus;
   archive: ArchiveStatus;
   webrtc: WebRtcServerStatus;
+  /** null where the gateway is alone, or unless the credentials allow to view every camera */
+  cluster: ClusterStatus | null;
   /** why the modules that run for each packet are not compiled; null: they are */
   pure_python: string | null;
 }

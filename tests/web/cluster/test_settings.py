@@ -1,0 +1,32 @@
+"""The settings of a node: what contradicts a cluster is refused at the start, with the way out."""
+
+import pytest
+
+from gateway.errors import SettingsError
+from web.settings import load_settings
+
+URL = "postgresql+psycopg://liveedge:Hunter2-secret@192.0.2.1/liveedge"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cluster_url": URL, "rtsp_url": "rtsp://192.0.2.2/"}, "remove RTSP_URL.*POST /api/cameras"),
+        ({"cluster_url": URL, "cameras": {"door": {"url": "rtsp://192.0.2.2/"}}}, r"remove \[cameras.door\]"),
+        ({"node_name": "a"}, "NODE_NAME describes a node of a cluster, and CLUSTER_URL is not set"),
+        ({"cluster_url": URL, "node_name": "a b"}, "(?i)node_name"),
+        ({"cluster_url": URL, "node_url": "recorder.example"}, "(?i)node_url"),
+        ({"cluster_url": URL, "node_weight": 0}, "(?i)node_weight"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as refused:
+        load_settings(**settings)
+    assert "Hunter2" not in str(refused.value)
+
+
+def test_a_node_has_the_name_of_its_host_and_any_site() -> None:
+    settings = load_settings(cluster_url=URL)
+    assert settings.node_name_or_host
+    assert settings.node_sites == []
+    assert settings.camera_tables() == {}

@@ -1,0 +1,299 @@
+"""Cluster: runs the coordinator of this node, and tells the gateway which cameras to capture.
+
+Rules:
+
+1. The gateway never waits for the database here: what is captured and recorded goes on while it is away.
+2. All requests to the database run in one thread, one after the other. One that has waited too long is not made any
+   more, and one that is not answered is given up.
+3. A node captures what it owns, and what is handed over to it. No viewer makes it capture another camera.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from gateway.cluster.actions import Own, Prepare, Request, Yield
+from gateway.cluster.coordinator import Coordinator
+from gateway.cluster.model import REQUEST_MAX_S, Node
+from gateway.cluster.store import ask
+from gateway.config.field import split_commas
+from gateway.errors import LiveedgeError, SettingsError, StorageError, UnavailableError
+from web.cluster.settings import ClusterSettings
+from web.cluster.status import ClusterStatus, NodeStatus
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+STEP_S = 0.25
+"""How often the coordinator decides where nothing else makes it."""
+
+DRAIN_MAX_S = 30.0
+"""How long the end of the process waits for hand-overs. Each takes a GOP of the camera, two begin in a second."""
+
+LEAVE_MAX_S = 2.0
+
+Tables = Mapping[str, dict[str, Any]]
+
+
+class Cluster:
+    """See the module. Lives on the event loop, except where a method says otherwise.
+
+    ``has_pictures``: whether a camera that is prepared can be seen, or needs not be. ``owner_changed`` is called after
+    this node began or ended to capture a camera, ``cameras_changed`` after any node changed the cameras.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        # Here, because a gateway that is alone needs no dialect of PostgreSQL: 3 MB.
+        from hls.cluster.store import PostgresStore
+
+        assert settings.cluster_url is not None
+        name = settings.node_name_or_host
+        node = Node(
+            f"{name}#{uuid.uuid4().hex[:12]}",
+            name,
+            (settings.node_url or "").rstrip("/"),
+            frozenset(settings.node_sites),
+            settings.node_weight,
+        )
+        self.coordinator = Coordinator(node)
+        self.has_pictures: Callable[[str], bool] = lambda _: True
+        self.owner_changed: Callable[[str], Awaitable[None]] = _nothing
+        self.cameras_changed: Callable[[], Awaitable[None]] = _nothing_at_all
+        self.requests_failed = 0
+        self.error: str | None = None
+        """Why the database does not answer; ``None`` while it does."""
+        self.takeovers = 0
+        """Cameras that this node began to capture as their owner."""
+        self._store = PostgresStore(settings.cluster_url.get_secret_value())
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+        self._captured: set[str] = set()
+        self._wake = asyncio.Event()
+        self._stepped = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._asking: set[asyncio.Task[None]] = set()
+        self._to_follow: dict[str, None] = {}
+        """Cameras whose owner has changed, in this order."""
+        self._has_to_follow = asyncio.Event()
+        self._revision: str | None = None
+
+    # --- what others ask
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the node takes new viewers: it does not drain."""
+        return not self.coordinator.node.is_draining
+
+    @property
+    def is_provisional(self) -> bool:
+        """As :meth:`~gateway.cluster.coordinator.Coordinator.is_provisional`, now."""
+        return self.coordinator.is_provisional(time.monotonic())
+
+    def elsewhere(self, camera_id: str) -> str | None:
+        """See :data:`~gateway.camera.Elsewhere`."""
+        if camera_id in self._captured:
+            return None
+        view = self.coordinator.view
+        owner = view.nodes.get(view.owner(camera_id).node_id or "")
+        if owner is None or owner.id == self.coordinator.node.id:
+            return "no node of the cluster captures it at present"
+        return f"the node {owner.name} of the cluster captures it" + (f": use {owner.url}" if owner.url else "")
+
+    def status(self) -> ClusterStatus:
+        """The cluster, as this node knows it."""
+        view = self.coordinator.view
+        owners = {key: view.nodes.get(view.owner(key).node_id or "") for key in view.cameras}
+        return ClusterStatus(
+            node=self.coordinator.node.name,
+            ready=self.is_ready,
+            provisional=self.is_provisional,
+            error=self.error,
+            owned=dict(self.coordinator.owned),
+            owners={key: owner.name if owner is not None else None for key, owner in owners.items()},
+            nodes=[
+                NodeStatus(
+                    name=node.name,
+                    url=node.url or None,
+                    sites=sorted(node.sites),
+                    draining=node.is_draining,
+                    cameras=sum(owner is node for owner in owners.values()),
+                )
+                for node in sorted(view.nodes.values(), key=lambda node: node.id)
+            ],
+        )
+
+    # --- cameras
+
+    def open(self) -> dict[str, dict[str, Any]]:
+        """Connect; returns the tables of the cameras. Blocking. Raises :class:`~gateway.errors.SettingsError`."""
+        try:
+            self._executor.submit(self._store.open).result()
+            return self._executor.submit(self._store.cameras).result()
+        except StorageError as error:
+            raise SettingsError(f"the cluster cannot be joined: {error}; see CLUSTER_URL") from None
+
+    async def cameras(self) -> dict[str, dict[str, Any]]:
+        """The tables of the cameras. Raises :class:`~gateway.errors.StorageError`."""
+        return await self._call(self._store.cameras)
+
+    async def save_cameras(self, before: Tables, after: Tables) -> None:
+        """Keep what differs. Raises :class:`~gateway.errors.UnavailableError`."""
+
+        def save() -> None:
+            for camera_id in before.keys() - after.keys():
+                self._store.remove_camera(camera_id)
+            for camera_id, table in after.items():
+                if before.get(camera_id) != table:
+                    sites = split_commas(table.get("sites") or [])
+                    self._store.set_camera(camera_id, sites if isinstance(sites, list) else [], table)
+
+        await self._call(save)
+        self._wake.set()
+
+    # --- life cycle
+
+    def start(self) -> None:
+        """Begin to take cameras, once what captures them has started."""
+        self._tasks = [
+            asyncio.create_task(self._coordinate(), name="cluster"),
+            asyncio.create_task(self._follow(), name="cluster-owners"),
+        ]
+
+    async def drain(self) -> None:
+        """Hand all cameras over, and take none. Returns when that is done, after :data:`DRAIN_MAX_S` at most."""
+        self.coordinator.drain()
+        self._wake.set()
+        try:
+            async with asyncio.timeout(DRAIN_MAX_S):
+                while not self.coordinator.is_drained and self._can_hand_over():
+                    await self._stepped.wait()
+                    self._stepped.clear()
+        except TimeoutError:
+            log.warning("cluster: %d cameras were not handed over in time", len(self.coordinator.owned))
+
+    def _can_hand_over(self) -> bool:
+        """Whether there is anybody, as far as this node knows."""
+        others = [node for node in self.coordinator.view.nodes.values() if node.id != self.coordinator.node.id]
+        return not self.is_provisional and any(not node.is_draining for node in others)
+
+    async def close(self) -> None:
+        """Leave: the others may take the cameras at once, which have ended here."""
+        tasks, self._tasks = self._tasks, []
+        for task in [*tasks, *self._asking]:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+            try:
+                async with asyncio.timeout(LEAVE_MAX_S):
+                    await self._call(self._store.leave, self.coordinator.node.id)
+            except (TimeoutError, LiveedgeError) as error:
+                log.warning("cluster: the other nodes wait until the lease has expired: %s", error or "no answer")
+        self._executor.submit(self._store.close)
+        self._executor.shutdown(wait=False)
+
+    # --- the coordinator
+
+    async def _coordinate(self) -> None:
+        while True:
+            for action in self.coordinator.step(time.monotonic()):
+                match action:
+                    case Prepare():
+                        log.info("camera %s: another node hands it over to this one", action.camera_id)
+                        self._capture(action.camera_id, is_captured=True)
+                    case Own():
+                        log.info("camera %s: owned by this node, epoch %d", action.camera_id, action.epoch)
+                        self.takeovers += 1
+                        self._capture(action.camera_id, is_captured=True)
+                    case Yield():
+                        log.info("camera %s: no longer captured by this node: %s", action.camera_id, action.reason)
+                        self._capture(action.camera_id, is_captured=False)
+                    case _:
+                        self._ask(action)
+            self._stepped.set()
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STEP_S):
+                    await self._wake.wait()
+            for camera_id in self._captured - self.coordinator.owned.keys():
+                if self.has_pictures(camera_id):
+                    self.coordinator.prepared(camera_id)
+
+    def _capture(self, camera_id: str, *, is_captured: bool) -> None:
+        if is_captured:
+            self._captured.add(camera_id)
+        else:
+            self._captured.discard(camera_id)
+        self._to_follow[camera_id] = None
+        self._has_to_follow.set()
+
+    def _ask(self, request: Request) -> None:
+        asked = asyncio.create_task(self._answer(request, time.monotonic()), name="cluster-request")
+        self._asking.add(asked)
+        asked.add_done_callback(self._asking.discard)
+
+    async def _answer(self, request: Request, asked_s: float) -> None:
+        def answer() -> Any:
+            if time.monotonic() - asked_s > REQUEST_MAX_S:  # rule 2
+                raise StorageError("the request has waited too long")
+            return ask(self._store, request)
+
+        try:
+            self.coordinator.answered(request.number, await self._call(answer), time.monotonic())
+        except LiveedgeError as error:
+            self.coordinator.failed(request.number)
+            self.requests_failed += 1
+            if self.error is None:
+                log.warning("cluster: %s; what this node captures goes on", error)
+            self.error = str(error)
+        else:
+            if self.error is not None:
+                log.info("cluster: the database answers again")
+            self.error = None
+        self._wake.set()
+
+    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        running = asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        done, _ = await asyncio.wait([running], timeout=REQUEST_MAX_S * 2)
+        if not done:
+            self._store.interrupt()
+            raise UnavailableError("the database of the cluster does not answer at present", retry_after_s=5)
+        return await running
+
+    async def _follow(self) -> None:
+        """Do in the gateway what the coordinator has decided."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STEP_S):
+                    await self._has_to_follow.wait()
+            self._has_to_follow.clear()
+            while self._to_follow:
+                camera_id = next(iter(self._to_follow))
+                del self._to_follow[camera_id]
+                try:
+                    await self.owner_changed(camera_id)
+                except Exception:
+                    log.exception("camera %s: could not follow its owner", camera_id)
+            revision = self.coordinator.view.revision
+            if revision != self._revision:
+                try:
+                    await self.cameras_changed()
+                    self._revision = revision
+                except LiveedgeError as error:
+                    log.warning("cluster: the cameras could not be read: %s", error)
+                    await asyncio.sleep(1)
+                except Exception:
+                    self._revision = revision
+                    log.exception("cluster: the changed cameras could not be applied")
+
+
+async def _nothing(_: str) -> None:
+    pass
+
+
+async def _nothing_at_all() -> None:
+    pass

@@ -1,0 +1,69 @@
+"""The settings of a node of a cluster."""
+
+import socket
+from typing import ClassVar, Self
+
+from pydantic import model_validator
+
+from gateway.config.field import Applies, CommaList, OptionalSecret, SettingsGroup, setting
+from gateway.config.messages import contradiction
+
+
+class ClusterSettings(SettingsGroup):
+    """Several gateways that share their cameras."""
+
+    title: ClassVar[str] = "Cluster"
+
+    cluster_url: OptionalSecret = setting(
+        None,
+        unset="this gateway is alone",
+        example="postgresql+psycopg://liveedge:password@192.0.2.20/liveedge",
+        help="SQLAlchemy URL of the PostgreSQL database that the nodes of a [cluster](cluster.md) share. Their cameras"
+        " are in this database, and each is captured by one node",
+        applies=Applies.RESTART,
+    )
+    node_name: str | None = setting(
+        None,
+        unset="the name of the host",
+        example="recorder-1",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        help="name of this node, another for each node and the same after a restart",
+        applies=Applies.RESTART,
+    )
+    node_url: str | None = setting(
+        None,
+        unset="other nodes tell the name alone",
+        example="https://recorder-1.example",
+        pattern=r"^https?://[^\s/?#@]+/?$",
+        help="where clients reach this node: the other nodes name it for the cameras that are captured here",
+        applies=Applies.RESTART,
+    )
+    node_sites: CommaList = setting(
+        [],
+        example=["warehouse"],
+        help="sites whose cameras this node can reach. A camera with `sites` is captured by a node of one of them only",
+        applies=Applies.RESTART,
+    )
+    node_weight: float = setting(
+        1.0,
+        gt=0,
+        le=1000,
+        help="this node's share of the cameras, compared with that of the other nodes",
+        applies=Applies.RESTART,
+    )
+
+    @property
+    def node_name_or_host(self) -> str:
+        """``node_name``, or the name of the host."""
+        return self.node_name or socket.gethostname()[:64] or "node"
+
+    @model_validator(mode="after")
+    def _check_node(self) -> Self:
+        given = [name for name in ("node_name", "node_url", "node_sites") if getattr(self, name)]
+        if self.cluster_url is None and given:
+            raise contradiction(
+                f"{given[0].upper()} describes a node of a cluster, and CLUSTER_URL is not set: set it, or remove"
+                f" {given[0].upper()}",
+                given[0],
+            )
+        return self

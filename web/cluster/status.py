@@ -1,0 +1,28 @@
+"""What ``/api/status`` and ``/metrics`` show of a cluster."""
+
+from pydantic import BaseModel, Field
+
+
+class NodeStatus(BaseModel):
+    """A node that is alive, as this one knows it."""
+
+    name: str
+    url: str | None = Field(description="where clients reach it; null: it does not tell")
+    sites: list[str]
+    draining: bool
+    cameras: int = Field(description="how many it owns")
+
+
+class ClusterStatus(BaseModel):
+    """The cluster, as this node knows it."""
+
+    node: str = Field(description="the name of this node")
+    ready: bool = Field(description="whether it takes new viewers: it does not drain")
+    provisional: bool = Field(
+        description="whether it has not reached the database for so long that other nodes may have taken its cameras,"
+        " which it goes on capturing"
+    )
+    error: str | None = Field(description="why the database does not answer; null: it does")
+    owned: dict[str, int] = Field(description="the cameras that this node owns, with the epoch of each")
+    owners: dict[str, str | None] = Field(description="the name of each camera's owner; null: nobody owns it")
+    nodes: list[NodeStatus]

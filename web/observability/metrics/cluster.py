@@ -1,0 +1,30 @@
+"""Metrics of the cluster that this node belongs to."""
+
+from collections.abc import Iterable
+
+from prometheus_client.core import Metric
+
+from web.cluster.service import Cluster
+from web.observability.metrics.families import counter, gauge, single
+
+
+def cluster_metrics(cluster: Cluster | None) -> Iterable[Metric]:
+    """The families ``liveedge_cluster_…``; none where this gateway is alone."""
+    if cluster is None:
+        return
+    status = cluster.status()
+    yield gauge("cluster_ready", "1 while the node takes new viewers, 0 while it drains", (), single(status.ready))
+    yield gauge(
+        "cluster_provisional",
+        "1 while other nodes may have taken the cameras of this one, because it does not reach the database",
+        (),
+        single(status.provisional),
+    )
+    yield gauge("cluster_nodes", "Nodes that are alive", (), single(len(status.nodes)))
+    yield gauge("cluster_owned_cameras", "Cameras that this node owns", (), single(len(status.owned)))
+    unowned = sum(owner is None for owner in status.owners.values())
+    yield gauge("cluster_unowned_cameras", "Cameras that no living node owns", (), single(unowned))
+    yield counter("cluster_takeovers", "Cameras that this node began to own", (), single(cluster.takeovers))
+    yield counter(
+        "cluster_requests_failed", "Requests to the database without an answer", (), single(cluster.requests_failed)
+    )
