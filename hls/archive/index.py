@@ -171,6 +171,10 @@ class SegmentIndex:
         """A segment with this init segment, that overlaps [start, end)."""
         return await self.call(SegmentTable.with_init, camera_id, init_id, start_90k, end_90k)
 
+    async def newest_with_sound(self, camera_id: str, rendition: RenditionName | None = None) -> Segment | None:
+        """The newest segment with sound, of one stream or of both. It looks at all of them where none has sound."""
+        return await self.call(SegmentTable.newest_with_sound, camera_id, rendition)
+
     async def begin_delete(self, segments: Sequence[Segment]) -> None:
         """Mark rows as being deleted, before the files are removed."""
         await self.call(SegmentTable.begin_delete, segments)

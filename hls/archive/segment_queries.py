@@ -139,6 +139,16 @@ class SegmentQueries(Database):
             rows = connection.execute(before).first(), connection.execute(after).first()
         return (from_row(rows[0]) if rows[0] else None), (from_row(rows[1]) if rows[1] else None)
 
+    def newest_with_sound(self, camera_id: str, rendition: RenditionName | None = None) -> Segment | None:
+        """The newest segment with sound, of one stream or of both."""
+        found = []
+        for stream in _streams(camera_id, rendition):
+            mine = select(*SELECTED).where(is_of(stream), schema.segment.c.audio_codec.is_not(None))
+            with self.transaction() as connection:
+                row = connection.execute(mine.order_by(schema.segment.c.sequence.desc()).limit(1)).first()
+            found += [from_row(row)] if row is not None else []
+        return max(found, key=lambda segment: segment.start_90k, default=None)
+
     def newest(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> Segment | None:
         """The stream's newest segment by sequence number."""
         mine = select(*SELECTED).where(is_of(RecordedStream(camera_id, rendition)))

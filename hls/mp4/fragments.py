@@ -33,7 +33,7 @@ from gateway.clock import CLOCK_RATE
 from gateway.codec import av1
 from gateway.codec.annexb import nal_units
 from gateway.codec.parameter_sets import NAL_SYNTAX
-from gateway.media import StreamInfo
+from gateway.media import AudioInfo, StreamInfo
 
 VIDEO_TIME_BASE = Fraction(1, CLOCK_RATE)
 
@@ -104,13 +104,24 @@ def declare_streams(container: OutputContainer, info: StreamInfo) -> tuple[Video
     video.time_base = VIDEO_TIME_BASE
     if codec == "hevc":
         video.codec_context.codec_tag = "hvc1"
-    if info.audio is None:
-        return video, None
-    template = _audio_template(info.audio.sample_rate_hz)
+    return video, _declare_audio(container, info.audio) if info.audio is not None else None
+
+
+def _declare_audio(container: OutputContainer, info: AudioInfo) -> AudioStream:
+    template = _audio_template(info.sample_rate_hz)
     audio = container.add_stream_from_template(template.streams.audio[0], opaque=True)
-    audio.codec_context.extradata = info.audio.extradata
-    audio.time_base = Fraction(1, info.audio.sample_rate_hz)
-    return video, audio
+    audio.codec_context.extradata = info.extradata
+    audio.time_base = Fraction(1, info.sample_rate_hz)
+    return audio
+
+
+def audio_init(info: AudioInfo) -> bytes:
+    """``ftyp`` and ``moov`` of a track of AAC alone."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4", options=_HEADER_OPTIONS) as container:
+        _declare_audio(container, info)
+        container.start_encoding()
+    return buffer.getvalue()
 
 
 class FragmentMuxer:

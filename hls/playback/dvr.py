@@ -11,6 +11,8 @@ Rules:
    stream where its own was not recorded (:mod:`hls.playback.rendition_merge`). Their files begin at different times, so
    their discontinuities cannot match as RFC 8216 §6.2.4 asks. They are numbered far apart instead
    (:data:`SUB_DISCONTINUITIES`), so that players align the variants by EXT-X-PROGRAM-DATE-TIME.
+5. Where a playlist has sound and a file has none, the addresses of that file and its init segment ask for
+   :class:`~hls.mp4.silence.Silence` (:mod:`hls.playback.recorded_sound` says when).
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from collections.abc import Sequence
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from hls.archive.hls_segments import HLS_TARGET_S, HlsSegment
 from hls.archive.segment import Segment
+from hls.mp4.silence import CODEC_STRING, Silence
 from hls.playback.recording_order import Piece
 from hls.playback.rendition_merge import Numbers
 from hls.stream_inf import stream_inf
@@ -79,21 +82,24 @@ def playlist(
     base: str = "",
     numbers: Numbers | None = None,
     first_discontinuity: int = 0,
+    silence: Silence | None = None,
 ) -> str | None:
     """The media playlist of these pieces, or ``None`` without any.
 
     If its first HLS segment holds the start, it states that in EXT-X-START. Without ``is_ended`` it goes on: a reload
     has what was recorded since. ``base`` goes before the addresses ``{camera}/{segment}.mp4``. The numbers of its first
     entry are those of the archive without ``numbers``. ``first_discontinuity`` is added to the discontinuity sequence.
+    Files without sound have ``silence``.
     """
     lines: list[str] = []
     head: list[str] = []
     init_id = ""
     for piece in pieces:
         segment = piece.segment
-        url = f"{base}{segment.camera_id}/{segment.name}"
+        url = f"{base}{segment.camera_id}/{segment.name}.mp4"
+        filling = silence if segment.audio_codec is None else None
         is_first = True
-        for part in piece.parts:
+        for number, part in enumerate(piece.parts, piece.number):
             part_start_90k = segment.start_90k + part.start_90k
             if not lines:
                 head = _head(
@@ -106,14 +112,19 @@ def playlist(
             if is_first and segment.init_id != init_id:
                 # The range says nothing new, but FFmpeg keeps that of a segment for a later request without one.
                 init_id = segment.init_id
-                address = f"{base}{segment.camera_id}/init-{init_id}.mp4"
-                lines.append(f'#EXT-X-MAP:URI="{address}",BYTERANGE="{segment.init_length}@0"')
+                address, size = f"{base}{segment.camera_id}/init-{init_id}.mp4", segment.init_length
+                if filling is not None:
+                    address, size = f"{address}?silence={filling}", size + filling.init_bytes
+                lines.append(f'#EXT-X-MAP:URI="{address}",BYTERANGE="{size}@0"')
             if is_first:
                 lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{to_rfc3339(part_start_90k)}")
                 is_first = False
             lines.append(f"#EXTINF:{part.duration_90k / CLOCK_RATE:.5f},")
-            lines.append(f"#EXT-X-BYTERANGE:{part.size}@{part.offset}")
-            lines.append(f"{url}.mp4")
+            if filling is None:
+                lines += [f"#EXT-X-BYTERANGE:{part.size}@{part.offset}", url]
+            else:
+                size = _size(segment, part, filling)
+                lines += [f"#EXT-X-BYTERANGE:{size}@0", f"{url}?part={number}&silence={filling}"]
     if not lines:
         return None
     if is_ended:
@@ -122,21 +133,24 @@ def playlist(
     return "\n".join([*head, *lines, ""])
 
 
-def variant(own: Sequence[Piece], pieces: Sequence[Piece], uri: str) -> str | None:
+def variant(own: Sequence[Piece], pieces: Sequence[Piece], uri: str, silence: Silence | None = None) -> str | None:
     """The lines of a variant in a multivariant playlist; ``None`` without any pieces.
 
-    ``own`` is what was recorded of its stream, ``pieces`` what its playlist has.
+    ``own`` is what was recorded of its stream, ``pieces`` what its playlist has, with ``silence`` where there is no
+    sound.
     """
     if not pieces:
         return None
     largest = max((piece.segment for piece in own or pieces), key=lambda segment: segment.width * segment.height)
-    parts = [part for piece in pieces for part in piece.parts]
-    duration_90k = sum(part.duration_90k for part in parts)
+    parts = [(_size(piece.segment, part, silence), part.duration_90k) for piece in pieces for part in piece.parts]
+    duration_90k = sum(duration_90k for _, duration_90k in parts)
     codecs = dict.fromkeys(codec for piece in pieces for codec in piece.segment.codecs.split(","))
+    if silence is not None and all(piece.segment.audio_codec is None for piece in pieces):
+        codecs[CODEC_STRING] = None
     return stream_inf(
         uri,
         peak_bps=_peak_bps(parts),
-        average_bps=sum(part.size for part in parts) * 8 * CLOCK_RATE // max(1, duration_90k),
+        average_bps=sum(size for size, _ in parts) * 8 * CLOCK_RATE // max(1, duration_90k),
         codecs=",".join(codecs),
         width=largest.width,
         height=largest.height,
@@ -144,15 +158,22 @@ def variant(own: Sequence[Piece], pieces: Sequence[Piece], uri: str) -> str | No
     )
 
 
-def _peak_bps(parts: Sequence[HlsSegment]) -> int:
-    """See :data:`PEAK_90K`; of all of it, where that is shorter."""
+def _size(segment: Segment, part: HlsSegment, silence: Silence | None) -> int:
+    """Bytes of an HLS segment in a playlist."""
+    if silence is None or segment.audio_codec is not None:
+        return part.size
+    return part.size + silence.fragment_bytes(part.start_90k, part.end_90k)
+
+
+def _peak_bps(parts: Sequence[tuple[int, int]]) -> int:
+    """See :data:`PEAK_90K`; of all of it, where that is shorter. Of each part bytes, and ticks."""
     peak = size = duration_90k = first = 0
-    for part in parts:
-        size += part.size
-        duration_90k += part.duration_90k
-        while duration_90k - parts[first].duration_90k >= PEAK_90K:
-            size -= parts[first].size
-            duration_90k -= parts[first].duration_90k
+    for part_size, part_90k in parts:
+        size += part_size
+        duration_90k += part_90k
+        while duration_90k - parts[first][1] >= PEAK_90K:
+            size -= parts[first][0]
+            duration_90k -= parts[first][1]
             first += 1
         if duration_90k >= PEAK_90K:
             peak = max(peak, size * 8 * CLOCK_RATE // duration_90k)

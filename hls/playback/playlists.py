@@ -10,10 +10,10 @@ Rules:
 4. What is merged of both streams and goes on begins with a multivariant playlist, also for ``prefer``. It fixes what
    was recorded until then, ``past`` (:class:`~hls.playback.rendition_merge.Moment`). From then on each variant has its
    own stream; one that is not being recorded then, beside one that is, has no variant.
+5. What has sound somewhere has it everywhere (:mod:`hls.playback.recorded_sound`).
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -23,9 +23,11 @@ from gateway.errors import BadRequestError, NotFoundError, UnavailableError
 from hls.archive.hls_segments import HlsSegment, hls_segments
 from hls.archive.segment import Segment
 from hls.archive.service import Archive
+from hls.mp4.silence import Silence
 from hls.playback import dvr
+from hls.playback.recorded_sound import RecordedSound
 from hls.playback.recording_order import Piece, RecordingOrder, in_recording_order
-from hls.playback.rendition_merge import Moment, Range, merge, merge_from
+from hls.playback.rendition_merge import Moment, Range, format_past, merge, merge_from
 
 DVR_MAX_S = 24 * 3600
 """The longest playlist: 20,000 lines of HLS segments, some 2 MB before gzip."""
@@ -40,8 +42,6 @@ READS_MAX = 5
 """Attempts to read the index while no segment is written to it."""
 
 NAME = "dvr.m3u8"
-
-_PAST = re.compile(r"(\d{1,12})-(\d{1,12})-(\d{1,12}),(\d{1,12})-(\d{1,12})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +71,13 @@ class _Span:
         return self.end_90k is None or self.end_90k > self.now_90k
 
 
-def parse_past(text: str) -> Moment:
-    """The inverse of :func:`format_past`. Raises :class:`~gateway.errors.BadRequestError`."""
-    match = _PAST.fullmatch(text)
-    if match is None:
-        raise BadRequestError("past: take the URL from the multivariant playlist, as it is")
-    first, until, discontinuities, other_first, other_until = map(int, match.groups())
-    return Moment(Range(first, until), discontinuities, Range(other_first, other_until))
-
-
-def format_past(moment: Moment) -> str:
-    """A moment as a query parameter."""
-    own, other = moment.own, moment.other
-    return f"{own.first}-{own.next}-{moment.discontinuities},{other.first}-{other.next}"
-
-
 class Playlists:
     """See the module. Lives on the event loop."""
 
     def __init__(self, archive: Archive, clock: Clock) -> None:
         self._archive = archive
         self._clock = clock
+        self._sound = RecordedSound(archive)
 
     async def playlist(self, request: PlaylistRequest, base: str) -> str:
         """The playlist; ``base`` as for :func:`hls.playback.dvr.playlist`.
@@ -109,7 +95,8 @@ class Playlists:
             if len(recorded) > 1 and span.is_open:
                 text = await self._variants_from_now(request, recorded, span, base)
             else:
-                text = await asyncio.to_thread(self._text, request, recorded, span, base)
+                silence = await self._silence(request, recorded, span)
+                text = await asyncio.to_thread(self._text, request, recorded, span, base, silence)
         if text is not None:
             return text
         what = " of its sub stream" if request.rendition is RenditionName.SUB else ""
@@ -201,8 +188,23 @@ class Playlists:
 
     # --- playlists
 
+    async def _silence(
+        self, request: PlaylistRequest, recorded: Mapping[RenditionName, list[Piece]], span: _Span
+    ) -> Silence | None:
+        """Rule 5."""
+        if not any(recorded.values()):
+            return None
+        if span.is_open:
+            return await self._sound.of_camera(request.camera_id, request.rendition, recorded)
+        return await self._sound.in_range(recorded)
+
     def _text(
-        self, request: PlaylistRequest, recorded: Mapping[RenditionName, list[Piece]], span: _Span, base: str
+        self,
+        request: PlaylistRequest,
+        recorded: Mapping[RenditionName, list[Piece]],
+        span: _Span,
+        base: str,
+        silence: Silence | None,
     ) -> str | None:
         """Of one stream, or of both in a range to which nothing comes any more."""
         has = [name for name, pieces in recorded.items() if pieces]
@@ -210,23 +212,26 @@ class Playlists:
             return None
         if len(has) == 1:
             is_ended = self._is_ended(request.camera_id, has[0], span)
-            return dvr.playlist(recorded[has[0]], span.start_90k, is_ended=is_ended, base=base)
+            return dvr.playlist(recorded[has[0]], span.start_90k, is_ended=is_ended, base=base, silence=silence)
         end_90k = span.now_90k if span.end_90k is None else span.end_90k
         merged = {name: merge(recorded[name], recorded[_other(name)], span.start_90k, end_90k) for name in has}
         if request.prefer is not None:
             first = _first_discontinuity(request.prefer)
             pieces = merged[request.prefer]
-            return dvr.playlist(pieces, span.start_90k, is_ended=True, base=base, first_discontinuity=first)
-        return _multivariant(dvr.variant(recorded[name], merged[name], _uri(span, name)) for name in has)
+            return dvr.playlist(
+                pieces, span.start_90k, is_ended=True, base=base, first_discontinuity=first, silence=silence
+            )
+        return _multivariant(dvr.variant(recorded[name], merged[name], _uri(span, name), silence) for name in has)
 
     async def _variants_from_now(
         self, request: PlaylistRequest, recorded: Mapping[RenditionName, list[Piece]], span: _Span, base: str
     ) -> str | None:
         """Of both streams, which go on; rule 4."""
         camera_id = request.camera_id
+        silence = await self._silence(request, recorded, span)
         has = [name for name in RenditionName if recorded[name] or self._archive.is_recorded(camera_id, name)]
         if len(has) < 2 or not any(recorded.values()):
-            return await asyncio.to_thread(self._text, request, recorded, span, base)
+            return await asyncio.to_thread(self._text, request, recorded, span, base, silence)
         growing = [name for name in has if recorded[name] and recorded[name][-1].segment.end_reason is None]
         chosen = growing or has
         if request.prefer is not None:
@@ -244,7 +249,7 @@ class Playlists:
             used = Range(min(p.first for p in fills), max(p.next for p in fills)) if fills else Range(0, 0)
             moment = replace(moment, other=used)
             uri = f"{_uri(span, name)}&past={format_past(moment)}"
-            lines.append(dvr.variant(recorded[name], pieces, uri))
+            lines.append(dvr.variant(recorded[name], pieces, uri, silence))
         return _multivariant(lines)
 
     async def _end(self, camera_id: str, name: RenditionName, recorded: list[Piece], span: _Span) -> tuple[int, int]:
@@ -271,12 +276,19 @@ class Playlists:
             order = RecordingOrder(DVR_MAX_S * CLOCK_RATE, first=past.other.first)
             await self._collect(camera_id, other, order, is_ended=False, before=past.other.next)
             fills = await self._allowed(request, other, span, order.pieces())
+        silence = await self._sound.of_camera(camera_id, None, {prefer: own, other: fills})
 
         def text() -> str | None:
             pieces, numbers = merge_from(own, fills, past, span.start_90k)
             first = _first_discontinuity(prefer)
             return dvr.playlist(
-                pieces, span.start_90k, is_ended=is_ended, base=base, numbers=numbers, first_discontinuity=first
+                pieces,
+                span.start_90k,
+                is_ended=is_ended,
+                base=base,
+                numbers=numbers,
+                first_discontinuity=first,
+                silence=silence,
             )
 
         return await asyncio.to_thread(text)

@@ -23,14 +23,15 @@ from gateway.jpeg.reader import JpegFrame
 from gateway.picture_reader import PictureReader
 from gateway.service import CaptureService
 from hls.archive.fragment import Fragment
-from hls.archive.hls_segments import hls_segments
-from hls.archive.segment import Segment, SegmentState, read_init, segment_path
+from hls.archive.hls_segments import HlsSegment, hls_segments
+from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, read_init, segment_path
 from hls.archive.service import Archive
 from hls.mp4.init_segment import init_id as id_of_init
 from hls.mp4.init_segment import shared_init
+from hls.mp4.silence import Silence
 from hls.playback import dvr
 from hls.playback.clip import CLIP_MAX_S, make_clip
-from hls.playback.composite_file import CompositeFile, growing_file, whole_file
+from hls.playback.composite_file import CompositeFile, Slice, growing_file, whole_file
 from hls.playback.playlists import PlaylistRequest, Playlists
 from hls.playback.replay import make_thumbnail, replay_jpeg
 from hls.playback.segment_finder import SegmentFinder
@@ -94,11 +95,17 @@ class ArchiveReader:
         return window
 
     async def init_segment(
-        self, camera_id: str, init_id: str, start_90k: int | None = None, end_90k: int | None = None
+        self,
+        camera_id: str,
+        init_id: str,
+        start_90k: int | None = None,
+        end_90k: int | None = None,
+        silence: Silence | None = None,
     ) -> bytes:
         """The init segment of all files with the same tracks, named by :attr:`Segment.init_id`.
 
-        With a span, only if a file that overlaps it has that one. Raises :class:`~gateway.errors.NotFoundError`.
+        With a span, only if a file that overlaps it has that one. With ``silence``, it has a track of it, if it has
+        none of sound. Raises :class:`~gateway.errors.NotFoundError`.
         """
         segment = next(
             (
@@ -119,7 +126,8 @@ class ArchiveReader:
         data = await asyncio.to_thread(read_init, self.path(segment), segment)
         if segment.state is SegmentState.GROWING and id_of_init(data) != init_id:
             raise NotFoundError(f"the recording has another init segment since its sound began: not {init_id[:16]!r}")
-        return shared_init(data)
+        shared = shared_init(data)
+        return silence.init(shared) if silence is not None and segment.audio_codec is None else shared
 
     @contextlib.asynccontextmanager
     async def file(self, segment: Segment) -> AsyncIterator[CompositeFile]:
@@ -130,6 +138,27 @@ class ArchiveReader:
                 yield growing_file(path, segment)
             else:
                 yield await asyncio.to_thread(whole_file, path)
+
+    @contextlib.asynccontextmanager
+    async def part_with_silence(
+        self, whole: SegmentWithFragments, number: int, silence: Silence
+    ) -> AsyncIterator[tuple[CompositeFile, HlsSegment]]:
+        """An HLS segment of a file without sound, with silence before it; ``number`` is that within its file.
+
+        Raises :class:`~gateway.errors.NotFoundError`.
+        """
+        segment, fragments = whole
+        parts = hls_segments(fragments, is_complete=segment.end_reason is not None)
+        if segment.audio_codec is not None or not 0 <= number < len(parts):
+            raise NotFoundError(f"{segment.name} has no HLS segment {number} without sound")
+        part = parts[number]
+        head = silence.fragment(part.start_90k, part.end_90k)
+        path = self.path(segment)
+        with self.segments.pin(segment):
+            if segment.state is not SegmentState.GROWING:
+                await asyncio.to_thread(whole_file, path)  # raises where it is gone
+            etag = f'"{segment.name}-{part.offset:x}-{part.size:x}-{silence}"'
+            yield CompositeFile(head, [Slice(path, part.offset, part.size)], etag), part
 
     def path(self, segment: Segment) -> Path:
         """The path of a segment's file."""

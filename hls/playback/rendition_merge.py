@@ -15,11 +15,13 @@ Rules:
    last gap, if something is deleted that a gap was filled with: dates do not tell in which one it was.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.clock import CLOCK_RATE
+from gateway.errors import BadRequestError
 from hls.archive.hls_segments import HLS_SEGMENT_MIN_S, HlsSegment
 from hls.playback.recording_order import Piece
 
@@ -33,6 +35,8 @@ BEFORE_MAX = 100_000
 """More than a playlist has before its moment, so that no number is negative."""
 
 END_OF_TIME_90K = 1 << 62
+
+_PAST = re.compile(r"(\d{1,12})-(\d{1,12})-(\d{1,12}),(\d{1,12})-(\d{1,12})")
 
 
 class Range(NamedTuple):
@@ -52,6 +56,21 @@ class Moment:
     own: Range
     discontinuities: int
     other: Range
+
+
+def parse_past(text: str) -> Moment:
+    """The inverse of :func:`format_past`. Raises :class:`~gateway.errors.BadRequestError`."""
+    match = _PAST.fullmatch(text)
+    if match is None:
+        raise BadRequestError("past: take the URL from the multivariant playlist, as it is")
+    first, until, discontinuities, other_first, other_until = map(int, match.groups())
+    return Moment(Range(first, until), discontinuities, Range(other_first, other_until))
+
+
+def format_past(moment: Moment) -> str:
+    """A moment as a query parameter."""
+    own, other = moment.own, moment.other
+    return f"{own.first}-{own.next}-{moment.discontinuities},{other.first}-{other.next}"
 
 
 class Numbers(NamedTuple):

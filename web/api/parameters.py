@@ -11,6 +11,7 @@ from gateway.config.faults import describe
 from gateway.errors import BadRequestError, NotFoundError
 from gateway.times import parse_span
 from hls.archive.segment import parse_name
+from hls.mp4.silence import Silence, parse_silence
 from web.api.describe import Parameter
 from web.gateway import GATEWAY
 
@@ -64,6 +65,17 @@ def parse_rendition(request: web.Request, name: str = "rendition") -> RenditionN
         return RenditionName(text)
     except ValueError:
         raise BadRequestError(f"{name}: {text[:20]!r} is no stream of a camera: name auto, main or sub") from None
+
+
+SILENCE = {
+    "silence": Parameter("With a track of silence, for video that was recorded without sound: as a playlist has it")
+}
+
+
+def silence_of(request: web.Request) -> Silence | None:
+    """The silence that a query asks for. Raises :class:`~gateway.errors.BadRequestError`."""
+    text = request.query.get("silence")
+    return None if text is None else parse_silence(text)
 
 
 async def require_recorded_camera(request: web.Request, camera_id: str) -> None:

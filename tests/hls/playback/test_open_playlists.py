@@ -27,7 +27,8 @@ from hls.archive.recording import SequenceNumbers
 from hls.archive.segment import EndReason, Segment, SegmentState
 from hls.archive.service import Archive
 from hls.archive.table import SegmentTable
-from hls.playback.playlists import PlaylistRequest, Playlists, parse_past
+from hls.playback.playlists import PlaylistRequest, Playlists
+from hls.playback.rendition_merge import parse_past
 from tests.support.manual_clock import ManualClock
 
 MAIN, SUB = RenditionName.MAIN, RenditionName.SUB

@@ -11,10 +11,19 @@ from aiohttp import hdrs, web
 from gateway.camera_settings import RenditionName
 from gateway.clock import to_rfc3339
 from gateway.errors import BadRequestError, ForbiddenError, NotFoundError
-from hls.archive.segment import SegmentState
-from web.api.describe import RANGE, SPAN, describe
+from hls.archive.segment import SegmentState, SegmentWithFragments
+from hls.mp4.silence import Silence
+from web.api.describe import RANGE, SPAN, Parameter, describe
 from web.api.file_answer import send_file
-from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, segment_id, time_range
+from web.api.parameters import (
+    RENDITION,
+    SILENCE,
+    parse_rendition,
+    require_recorded_camera,
+    segment_id,
+    silence_of,
+    time_range,
+)
 from web.auth.requests import span_of
 from web.gateway import GATEWAY
 
@@ -23,6 +32,8 @@ routes = web.RouteTableDef()
 NOT_STORED = "no-store"
 """Caching of a file that grows. A browser that has stored a range of it asks for the next one with If-Range. The entity
 tag is another one by then, so the answer is the whole file (RFC 9110 §13.1.5), and hls.js takes it for the range."""
+
+NOTHING_IN_SPAN = "this token opens a span of the recording, and this file has nothing of it"
 
 
 @routes.get("/archive/{camera}/{segment}.jpg")
@@ -35,19 +46,27 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/archive/{camera}/{segment}.mp4")
-@describe("archive", {200: "video/mp4", 206: "video/mp4", 304: None}, headers={"Range": RANGE}, errors=(404, 416))
+@describe(
+    "archive",
+    {200: "video/mp4", 206: "video/mp4", 304: None},
+    query={**SILENCE, "part": Parameter("One HLS segment of the file, with silence: as a playlist has it")},
+    headers={"Range": RANGE},
+    errors=(400, 404, 416),
+)
 async def download(request: web.Request) -> web.StreamResponse:
     """Download a segment's file.
 
     While the file grows, the answer is what is on disk: a valid fragmented MP4 of known length.
     """
     reader = request.app[GATEWAY].archive_reader
-    segment, fragments = await reader.segments.find(request.match_info["camera"], segment_id(request))
+    whole = segment, fragments = await reader.segments.find(request.match_info["camera"], segment_id(request))
+    if (silence := silence_of(request)) is not None:
+        return await _part_with_silence(request, whole, silence)
     window = None
     if (span := span_of(request)) is not None:
         window = await reader.byte_range(segment, fragments, span.start_90k, span.end_90k)
         if window is None:
-            raise ForbiddenError("this token opens a span of the recording, and this file has nothing of it")
+            raise ForbiddenError(NOTHING_IN_SPAN)
     headers: dict[str, str] = {
         hdrs.CONTENT_DISPOSITION: f'inline; filename="{segment.camera_id}_{segment.name}.mp4"',
         hdrs.CACHE_CONTROL: NOT_STORED if segment.state is SegmentState.GROWING else "no-cache",
@@ -56,6 +75,20 @@ async def download(request: web.Request) -> web.StreamResponse:
         if window == (0, segment.size):
             window = None
         return await send_file(request, file, headers, window=window)
+
+
+async def _part_with_silence(request: web.Request, whole: SegmentWithFragments, silence: Silence) -> web.StreamResponse:
+    """One HLS segment of a file without sound. Its bytes do not change, also while the file grows."""
+    number = request.query.get("part", "")
+    if not (number.isascii() and number.isdecimal() and len(number) < 6):
+        raise BadRequestError("part must be a whole number: take the URL from the playlist, as it is")
+    reader = request.app[GATEWAY].archive_reader
+    async with reader.part_with_silence(whole, int(number), silence) as (file, part):
+        if (span := span_of(request)) is not None:
+            window = await reader.byte_range(*whole, span.start_90k, span.end_90k)
+            if window is None or not window[0] <= part.offset < window[1]:
+                raise ForbiddenError(NOTHING_IN_SPAN)
+        return await send_file(request, file, {hdrs.CACHE_CONTROL: "no-cache"})
 
 
 @routes.get("/api/cameras/{camera}/clip.mp4")

@@ -6,10 +6,18 @@ from gateway.camera_settings import RenditionName
 from gateway.errors import BadRequestError, NotFoundError
 from hls.live.playlist import CONTENT_TYPE, with_query
 from hls.playback.composite_file import CompositeFile
-from hls.playback.playlists import PlaylistRequest, parse_past
+from hls.playback.playlists import PlaylistRequest
+from hls.playback.rendition_merge import parse_past
 from web.api.describe import RANGE, SPAN, Parameter, describe
 from web.api.file_answer import send_file
-from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, time_range
+from web.api.parameters import (
+    RENDITION,
+    SILENCE,
+    parse_rendition,
+    require_recorded_camera,
+    silence_of,
+    time_range,
+)
 from web.auth.requests import span_of, token_query
 from web.gateway import GATEWAY
 
@@ -71,12 +79,20 @@ async def dvr_playlist(request: web.Request) -> web.Response:
 
 
 @routes.get("/archive/{camera}/init-{init}.mp4")
-@describe("HLS", {200: "video/mp4", 206: "video/mp4", 304: None}, headers={"Range": RANGE}, errors=(404, 416))
+@describe(
+    "HLS",
+    {200: "video/mp4", 206: "video/mp4", 304: None},
+    query=SILENCE,
+    headers={"Range": RANGE},
+    errors=(400, 404, 416),
+)
 async def init_segment(request: web.Request) -> web.StreamResponse:
     """The init segment of EXT-X-MAP. Files of a camera with the same tracks share one."""
     init_id = request.match_info["init"]
     reader, span = request.app[GATEWAY].archive_reader, span_of(request)
-    bounds = (span.start_90k, span.end_90k) if span is not None else (None, None)
-    data = await reader.init_segment(request.match_info["camera"], init_id, *bounds)
+    start_90k, end_90k = (span.start_90k, span.end_90k) if span is not None else (None, None)
+    silence = silence_of(request)
+    data = await reader.init_segment(request.match_info["camera"], init_id, start_90k, end_90k, silence)
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
-    return await send_file(request, CompositeFile(data, [], f'"{init_id}"'), headers)
+    etag = f'"{init_id}-{silence}"' if silence is not None else f'"{init_id}"'
+    return await send_file(request, CompositeFile(data, [], etag), headers)

@@ -7,14 +7,12 @@
 // 3. Playback that passes the end of the recordings becomes live.
 // 4. The stream that is pinned, or that fitted live, is played, and the other one where that was not recorded, or is gone
 //    by its age.
-// 5. Where the sound of the recording begins or ends, the window ends, and the next one begins (core/stretch.ts).
-// 6. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
+// 5. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
 
 import type { Api } from "./core/api.ts";
 import { type Language, translate } from "./core/i18n.ts";
 import type { Rendition } from "./core/rendition.ts";
 import type { StatusText } from "./core/status-text.ts";
-import { declaresSound, initUrls, type Span, stretchAt } from "./core/stretch.ts";
 import { FrameStepper } from "./frame-stepper.ts";
 import type { SegmentPage } from "./generated/api.ts";
 import { type Fragment, Hls } from "./transports/hlsjs.ts";
@@ -24,8 +22,6 @@ const BEFORE_MS = 10 * 60_000;
 const WINDOW_MS = 30 * 60_000;
 /** The newest segment may lack so much: it is not yet on disk. */
 const UNWRITTEN_MS = 8000;
-/** A stretch is requested by so much shorter, so that the playlist does not have its neighbours. */
-const STRETCH_MARGIN_MS = 20;
 /** Playback that ends this close to now is at the live edge. */
 const LIVE_EDGE_MS = 3 * UNWRITTEN_MS;
 
@@ -41,7 +37,7 @@ export class RecordingPlayback {
   private readonly stopping = new AbortController();
   private readonly stepper: FrameStepper;
   private hls: Hls | null = null;
-  private window: Span | null = null;
+  private window: { start: number; end: number } | null = null;
   /** The requested time, ms; null once its frame is presented. */
   private requested: number | null = null;
   /** The requested time for which nothing was recorded, ms. */
@@ -121,19 +117,18 @@ export class RecordingPlayback {
     return { status: "off", label, detail, notice: translate(language, "notRecorded", { time }) };
   }
 
-  /** Load a window: the stretch that was found in another one, or the one around the time. */
-  private load(time: number, stretch: Span | null = null): void {
+  /** Load the window around a time. */
+  private load(time: number): void {
     this.hls?.destroy();
     this.isLoading = true;
     this.stepper.reset();
-    const { start, end } = stretch ?? { start: time - BEFORE_MS, end: time + WINDOW_MS };
-    // The time may be in a gap before the stretch.
-    this.window = { start: Math.min(start, time), end };
-    const margin = stretch ? STRETCH_MARGIN_MS : 0;
+    const start = time - BEFORE_MS;
+    const end = time + WINDOW_MS;
+    this.window = { start, end };
     const query = new URLSearchParams({
-      start: new Date(start + margin).toISOString(),
+      start: new Date(start).toISOString(),
       // Without an end, the playlist would continue into live and be reloaded again and again.
-      end: new Date(!stretch && end > Date.now() - UNWRITTEN_MS ? Date.now() : end - margin).toISOString(),
+      end: new Date(end > Date.now() - UNWRITTEN_MS ? Date.now() : end).toISOString(),
       prefer: this.rendition(),
     });
     const { api } = this;
@@ -147,7 +142,7 @@ export class RecordingPlayback {
     });
     this.hls = hls;
     hls.once(Hls.Events.LEVEL_LOADED, (_, { details }) => {
-      void this.begin(hls, details.fragments, time, stretch !== null);
+      this.begin(hls, details.fragments, time);
     });
     hls.on(Hls.Events.ERROR, (_, { fatal, response }) => {
       if (!fatal) return;
@@ -163,35 +158,21 @@ export class RecordingPlayback {
   }
 
   /** The playlist is loaded, and no segment yet. Start with that of the requested time. */
-  private async begin(hls: Hls, fragments: readonly Fragment[], time: number, isStretch: boolean): Promise<void> {
-    const sounds = isStretch ? null : await this.soundsOf(fragments);
-    if (hls !== this.hls) return;
+  private begin(hls: Hls, fragments: readonly Fragment[], time: number): void {
     this.isLoading = false;
     const requested = this.requested ?? time;
-    if (!this.isInWindow(requested)) return this.load(requested);
-    const stretch = sounds && stretchAt(fragments, sounds, requested);
-    if (stretch) return this.load(requested, stretch);
+    if (!this.isInWindow(requested)) {
+      this.load(requested);
+      return;
+    }
     const position = positionIn(fragments, requested);
-    if (position === null) return void this.skipGap(requested);
+    if (position === null) {
+      void this.skipGap(requested);
+      return;
+    }
     hls.startLoad(position);
     this.surface.currentTime = position;
     this.play();
-  }
-
-  /** Which init segments declare sound; null where there is but one. hls.js gets them from the browser's cache then. */
-  private async soundsOf(fragments: readonly Fragment[]): Promise<ReadonlyMap<string, boolean> | null> {
-    const urls = initUrls(fragments);
-    if (urls.length < 2) return null;
-    const init: RequestInit = { headers: this.api.headers, signal: this.stopping.signal };
-    const read = async (url: string) => {
-      const answer = await fetch(url, init);
-      return [url, answer.ok && declaresSound(await answer.arrayBuffer())] as const;
-    };
-    try {
-      return new Map(await Promise.all(urls.map(read)));
-    } catch {
-      return null;
-    }
   }
 
   /** Nothing was recorded from a time to the end of its window: seek to the next recording. */

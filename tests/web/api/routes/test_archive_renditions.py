@@ -14,8 +14,9 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError
 from hls.archive.recording import SequenceNumbers
-from hls.playback.playlists import PlaylistRequest, parse_past
+from hls.playback.playlists import PlaylistRequest
 from hls.playback.reader import ArchiveReader
+from hls.playback.rendition_merge import parse_past
 from tests.support.ffprobe import ffprobe
 from tests.support.manual_clock import ManualClock
 from tests.support.recording import index_of, record
