@@ -7,9 +7,11 @@ The camera sends 4 Mbit/s at 1280x720, and 250 kbit/s at 640x360, both with 15 p
 are the kernel's: a network namespace behind ``tbf``, for root on Linux. Loss and delay are of
 :mod:`tests.support.netem`, as most kernels do not have theirs. At the end the link becomes good.
 
-A row has: how long the first picture took from the offer; from when on there are 12 pictures in every second; how many
-pictures a second there were after that, and the longest pause; when the viewer got the sub stream; how long after the
-link was good it got the main stream, and saw its first picture. Cells are the median and the worst of the runs.
+A row has: how long the first picture took from the offer; from when on there are 12 pictures in every second, until the
+link changes; the same for each later change, of which the slowest counts; how many seconds have fewer pictures later
+than 3 s after a change, of those that begin every tenth of a second, in percent; the longest pause of these times; when
+the viewer got the sub stream; how long after the link was good it got the main stream, and saw its first picture. Cells
+are the median and the worst of the runs.
 """
 
 import argparse
@@ -46,20 +48,30 @@ GOOD_S = 12.0
 GOOD_RATE = "20mbit"
 QUEUE = "40kb"
 WANTED_PER_S = 12
+SETTLED_S = 3.0
+"""After a change of the link."""
 MAIN_WIDTH = 1280
 GOOD = Link(delay_s=0.01)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A bad network: ``tc`` rates, each with how long it lasts in seconds, or else a link in user space."""
+    """A bad network: ``tc`` rates, or else links in user space, each with how long it lasts in seconds."""
 
     rates: tuple[tuple[str, float], ...] = ()
     queue: str = QUEUE
     """Of the bad network, and of the good one after it."""
-    link: Link = GOOD
-    seconds: float = 15.0
-    """Of ``link``."""
+    links: tuple[tuple[Link | None, float], ...] = ()
+    """``None``: nothing arrives."""
+    leaves_out: tuple[str, ...] = ()
+    """The RTCP feedback that the viewer does not offer."""
+    is_tcp: bool = False
+    """The viewer connects over TCP."""
+
+    @property
+    def spans(self) -> tuple[float, ...]:
+        """How long each of its states lasts, in seconds."""
+        return tuple(seconds for _, seconds in self.rates or self.links)
 
 
 NETWORKS = {
@@ -67,14 +79,22 @@ NETWORKS = {
     "1 Mbit/s with steps": Network((("1mbit", 8.0), ("500kbit", 8.0), ("300kbit", 8.0), ("1mbit", 6.0))),
     "bufferbloat, 1 Mbit/s": Network((("1mbit", 15.0),), queue="1mb"),
     "bufferbloat, 300 kbit/s": Network((("300kbit", 15.0),), queue="1mb"),
-    "5 % loss": Network(link=Link(loss=0.05, delay_s=0.01)),
-    "200 ms, jitter 30 ms": Network(link=Link(delay_s=0.1, jitter_s=0.03)),
-    "200 ms, 300 kbit/s": Network(link=Link(delay_s=0.1, bits_per_s=300_000, queue_bytes=40_000)),
-    "5 % loss, 600 kbit/s": Network(link=Link(loss=0.05, delay_s=0.02, bits_per_s=600_000, queue_bytes=40_000)),
+    "sudden drop: 20 Mbit/s, then 300 kbit/s": Network((("20mbit", 10.0), ("300kbit", 12.0))),
+    "sudden drop, bufferbloat": Network((("20mbit", 10.0), ("300kbit", 12.0)), queue="1mb"),
+    "5 % loss": Network(links=((Link(loss=0.05, delay_s=0.01), 15.0),)),
+    "200 ms, jitter 30 ms": Network(links=((Link(delay_s=0.1, jitter_s=0.03), 15.0),)),
+    "200 ms, 300 kbit/s": Network(links=((Link(delay_s=0.1, bits_per_s=300_000, queue_bytes=40_000), 15.0),)),
+    "5 % loss, 600 kbit/s": Network(
+        links=((Link(loss=0.05, delay_s=0.02, bits_per_s=600_000, queue_bytes=40_000), 15.0),)
+    ),
+    "dead for 10 s": Network(links=((GOOD, 6.0), (None, 10.0))),
+    "300 kbit/s, REMB only": Network((("300kbit", 15.0),), leaves_out=("transport-cc",)),
+    "300 kbit/s, receiver reports only": Network((("300kbit", 15.0),), leaves_out=("transport-cc", "goog-remb")),
+    "300 kbit/s, TCP": Network((("300kbit", 15.0),), is_tcp=True),
 }
 
 JOIN = """
-async () => {
+async ({ leavesOut, isTcp }) => {
   const peer = window.peer = new RTCPeerConnection();
   const video = document.createElement("video");
   Object.assign(video, { autoplay: true, muted: true, playsInline: true, srcObject: new MediaStream() });
@@ -93,12 +113,24 @@ async () => {
   };
   video.requestVideoFrameCallback(note);
   const headers = { "Content-Type": "application/sdp" };
-  const reply = await fetch("/whep/loop", { method: "POST", headers, body: peer.localDescription.sdp });
-  await peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
+  const without = (sdp, isLeftOut) => sdp.split("\\r\\n").filter(line => !isLeftOut(line)).join("\\r\\n");
+  const body = without(peer.localDescription.sdp, line => leavesOut.some(each => line.includes(each)));
+  const reply = await fetch("/whep/loop", { method: "POST", headers, body });
+  const isUdp = line => isTcp && line.startsWith("a=candidate") && line.toLowerCase().includes(" udp ");
+  await peer.setRemoteDescription({ type: "answer", sdp: without(await reply.text(), isUdp) });
 }
 """
 
 Picture = tuple[float, int]
+KEYS = {
+    "first": "first picture, s",
+    "enough": "12 pictures/s from, s",
+    "later": "after a change, s",
+    "poor": "seconds with fewer, %",
+    "pause": "longest pause, s",
+    "sub": "sub stream, s",
+    "main": "main after good, s",
+}
 
 
 def shape(rate: str, queue: str) -> None:
@@ -106,14 +138,21 @@ def shape(rate: str, queue: str) -> None:
     subprocess.run(f"tc qdisc change dev {VETH} root tbf rate {rate} burst 4kb limit {queue}".split(), check=True)
 
 
-def enough_from(pictures: list[Picture], until_s: float) -> float | None:
-    """From which picture on every second has :data:`WANTED_PER_S` pictures; ``None``: never."""
-    times = [at for at, _ in pictures if at < until_s]
-    for began in times:
-        starts = [began + step / 10 for step in range(int((until_s - began - 1) * 10))]
-        if starts and all(sum(start <= at < start + 1 for at in times) >= WANTED_PER_S for start in starts):
-            return began
-    return None
+def is_enough(times: list[float], begin_s: float) -> bool:
+    """Whether this second has :data:`WANTED_PER_S` pictures."""
+    return sum(begin_s <= at < begin_s + 1 for at in times) >= WANTED_PER_S
+
+
+def enough_after(times: list[float], begin_s: float, end_s: float) -> float | None:
+    """How long after ``begin_s`` every second until ``end_s`` has enough pictures; ``None``: never."""
+    steps = range(int((end_s - begin_s - 1) * 10) + 1)
+    last = max((step for step in steps if not is_enough(times, begin_s + step / 10)), default=-1)
+    return None if last == steps[-1] else (last + 1) / 10
+
+
+async def join(page: Page, network: Network) -> None:
+    """Begin to watch."""
+    await page.evaluate(JOIN, {"leavesOut": network.leaves_out, "isTcp": network.is_tcp})
 
 
 class KernelLink:
@@ -126,7 +165,7 @@ class KernelLink:
         shape(GOOD_RATE, self._network.queue)
         await page.goto(f"{url}/health")
         shape(self._network.rates[0][0], self._network.queue)
-        await page.evaluate(JOIN)
+        await join(page, self._network)
 
     async def suffer(self) -> None:
         """Be a bad network, and then a good one."""
@@ -141,7 +180,8 @@ class RelayedLink:
 
     def __init__(self, network: Network, udp_port: int) -> None:
         self._network = network
-        self._udp = UdpNetwork(udp_port, network.link, Link(network.link.loss, network.link.delay_s))
+        link = network.links[0][0] or GOOD
+        self._udp = UdpNetwork(udp_port, link, Link(link.loss, link.delay_s))
 
     async def join(self, page: Page, url: str) -> None:
         await self._udp.start()
@@ -152,17 +192,23 @@ class RelayedLink:
 
         await page.route("**/whep/loop", lead)
         await page.goto(f"{url}/health")
-        await page.evaluate(JOIN)
+        await join(page, self._network)
 
     async def suffer(self) -> None:
-        await asyncio.sleep(self._network.seconds)
+        for link, seconds in self._network.links:
+            if link is None:
+                self._udp.cut()
+            else:
+                self._udp.down.link, self._udp.up.link = link, Link(link.loss, link.delay_s)
+            await asyncio.sleep(seconds)
+        self._udp.restore()
         self._udp.down.link = self._udp.up.link = GOOD
 
     async def close(self) -> None:
         await self._udp.close()
 
 
-async def run(page: Page, url: str, link: KernelLink | RelayedLink) -> dict[str, float | None]:
+async def run(page: Page, url: str, network: Network, link: KernelLink | RelayedLink) -> dict[str, float | None]:
     """One viewer, from its join to the main stream over a good link. All times in seconds."""
     await link.join(page, url)
     await link.suffer()
@@ -170,16 +216,30 @@ async def run(page: Page, url: str, link: KernelLink | RelayedLink) -> dict[str,
     await asyncio.sleep(GOOD_S)
     pictures: list[Picture] = await page.evaluate("() => seen")
     await page.evaluate("() => peer.close()")
-    narrow = [(at, width) for at, width in pictures if at < good_s]
-    enough = enough_from(narrow, good_s)
-    after = [at for at, _ in narrow if enough is not None and at >= enough]
+    times = [at for at, _ in pictures]
+    ends = [good_s - sum(network.spans[place + 1 :]) for place in range(len(network.spans))]
+    spans = [
+        span
+        for span, state in zip(pairwise([0.0, *ends]), network.rates or network.links, strict=True)
+        if state[0] is not None
+    ]
+    spans.append((good_s, good_s + GOOD_S))
+    enough = [enough_after(times, *each) for each in spans]
+    settled = [(begin + SETTLED_S, end) for begin, end in spans]
+    starts = [begin + step / 10 for begin, end in settled for step in range(int((end - begin - 1) * 10))]
+    pauses = [
+        after - before
+        for before, after in pairwise(times)
+        if any(begin <= after and before < end for begin, end in settled)
+    ]
     main = next((at for at, width in pictures if at >= good_s and width == MAIN_WIDTH), None)
     return {
-        "first": pictures[0][0] if pictures else None,
-        "enough": enough,
-        "rate": len(after) / (good_s - enough) if enough is not None else None,
-        "pause": max((later - earlier for earlier, later in pairwise([*after, good_s])), default=None),
-        "sub": next((at for at, width in narrow if width != MAIN_WIDTH), None),
+        "first": times[0] if times else None,
+        "enough": enough[0],
+        "later": None if None in enough[1:] else max((each for each in enough[1:] if each is not None), default=0.0),
+        "poor": 100 * sum(not is_enough(times, begin) for begin in starts) / len(starts),
+        "pause": max(pauses, default=None),
+        "sub": next((at for at, width in pictures if at < good_s and width != MAIN_WIDTH), None),
         "main": main - good_s if main is not None else None,
     }
 
@@ -228,11 +288,11 @@ async def measure(name: str, runs: int, *, prints_log: bool) -> str:
                     if not network.rates:
                         link = RelayedLink(network, gateway.json("/api/status")["webrtc"]["udp_port"])
                         stack.push_async_callback(link.close)
-                    found.append(await run(page, gateway.url, link))
+                    found.append(await run(page, gateway.url, network, link))
                 await page.close()
             if prints_log:
                 print(gateway.log())
-    cells = [cell([each[key] for each in found]) for key in ("first", "enough", "rate", "pause", "sub", "main")]
+    cells = [cell([each[key] for each in found]) for key in KEYS]
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -244,11 +304,7 @@ async def main() -> None:
     options = parser.parse_args()
     if os.geteuid() or not shutil.which("tc"):
         parser.exit(1, "this needs root, ip and tc\n")
-    print(
-        "| network | first picture, s | 12 pictures/s from, s | then a second | longest pause, s | sub stream, s |",
-        end="",
-    )
-    print(" main after good, s |\n|---|---|---|---|---|---|---|", flush=True)
+    print(f"| network | {' | '.join(KEYS.values())} |\n|{'---|' * (len(KEYS) + 1)}", flush=True)
     for name in options.only.split(";"):
         print(await measure(name, options.runs, prints_log=options.log), flush=True)
 

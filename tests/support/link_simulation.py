@@ -40,6 +40,8 @@ class Link:
     delay_s: float = 0.02
     loss: float = 0.0
     jitter_s: float = 0.0
+    burst_bytes: float = 0.0
+    """What a shaper lets through at once after a pause."""
     free_at_s: float = 0.0
     last_s: float = 0.0
     dice: random.Random = field(default_factory=lambda: random.Random(7))
@@ -52,10 +54,10 @@ class Link:
         rate = self.bits_per_s(now) / 8
         if self.queue_s(now) * rate + size > max(self.queue_bytes, QUEUE_MIN_S * rate):
             return None
-        self.free_at_s = max(now, self.free_at_s) + size / rate
+        self.free_at_s = max(now - self.burst_bytes / rate, self.free_at_s) + size / rate
         if self.dice.random() < self.loss:
             return None
-        self.last_s = max(self.last_s, self.free_at_s + self.delay_s + self.dice.uniform(0, self.jitter_s))
+        self.last_s = max(self.last_s, max(now, self.free_at_s) + self.delay_s + self.dice.uniform(0, self.jitter_s))
         return self.last_s
 
 
@@ -359,6 +361,11 @@ class Simulation:
         """A percentile of the queue's length."""
         waits = sorted(sample.queue_s for sample in self.samples if begin_s <= sample.at_s < end_s)
         return waits[int(len(waits) * share)] if waits else 0.0
+
+    def fewest_pictures(self, begin_s: float, end_s: float) -> int:
+        """How many pictures the worst second had, of those that begin every tenth of a second."""
+        begins = [begin_s + step / 10 for step in range(int((end_s - begin_s - 1) * 10) + 1)]
+        return min(sum(begin <= at < begin + 1 for at, _ in self.shown) for begin in begins)
 
     def first(self, rendition: str, after_s: float = 0.0) -> float | None:
         """When the first picture of a rendition was shown after a time."""

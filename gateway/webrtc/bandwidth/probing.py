@@ -5,15 +5,21 @@ become better. A *probe* is ``PROBE_S`` in which packets that the viewer has alr
 with the media ``STEP`` times the estimate is sent (``STEP_NARROW`` times a low one). If it arrives at that rate, the
 estimate is that rate, and the next probe follows; if not, the next one waits for ``FAILED_WAIT_S``.
 
+The network may have become worse since the estimate was made, without a sign: a small stream arrives as well as before.
+A whole probe would then stand in the queue for three or four times its length. So the first probe after a pause, unless
+it is a short one, has a *pilot*: a few packets at the same rate. The whole probe follows only if they show that the
+estimate still holds.
+
 Rules:
 
 1. A probe is sent only while the viewer could use more (``wanted_bps``, a higher rendition or the whole of the only
    one), and never for more than that.
 2. None is sent while there is congestion, nor for ``CALM_S`` after it.
 3. Its cost is bounded. What is sent for probes, the media not counted, is at most ``(STEP - 1) * PROBE_S`` seconds'
-   worth of the estimate, or ``PACKETS_MIN`` packets; once for each ``FAILED_WAIT_S`` while they fail: 5 % of the
-   estimate. While they succeed each is twice the one before, up to ``wanted_bps``: together less than 0.2 s of that.
-4. ``now`` is monotonic seconds. Nothing here waits or sends.
+   worth of the estimate, or ``PACKETS_MIN`` packets, and ``PILOT_PACKETS``; once for each ``FAILED_WAIT_S`` while they
+   fail. While they succeed each is twice the one before, up to ``wanted_bps``: together less than 0.2 s of that.
+4. A pilot does not raise the estimate: a shaper lets its packets through at once. One that arrives too late lowers it.
+5. ``now`` is monotonic seconds. Nothing here waits or sends.
 """
 
 from dataclasses import dataclass
@@ -26,12 +32,22 @@ shaper's bucket and the bursts of Wi-Fi are not taken for the rate."""
 
 STEP = 2.0
 STEP_NARROW = 1.5
-NARROW_BPS = 1_000_000
+NARROW_BPS = 2_000_000
 """Below this estimate the smaller step is taken. Each picture is a large share of such a link's tenth of a second, and
 the few KB that a shaper lets through at once look like twice its rate: the next probe would be a pause of 0.3 s."""
 
+PACKET_BYTES = 1200
 PACKETS_MIN = 6
 """libwebrtc's least is five; the time between two packets says little."""
+
+PILOT_PACKETS = 8
+"""Twice what a shaper with a bucket of 4 KB lets through at once. On 300 kbit/s a quarter of a second's worth."""
+
+PILOT_LATE_S = 0.03
+"""So much later the last packet of a pilot may be in any case: Wi-Fi collects packets."""
+
+PROVEN_S = 1.0
+"""For so long after a probe has arrived no pilot is needed."""
 
 RECEIVED_SHARE = 0.8
 """Of a probe's packets must arrive."""
@@ -56,6 +72,9 @@ class Probe:
     seconds: float
     bytes_min: int
     """To be sent at least, even if that takes longer."""
+    estimate_bps: float
+    """What the network was known to carry."""
+    is_pilot: bool = False
 
 
 class ProbeController:
@@ -68,6 +87,8 @@ class ProbeController:
         self.succeeded = 0
         self._from_s = 0.0
         """From when on a probe may be sent."""
+        self._proven_s = float("-inf")
+        """When a probe last arrived."""
         self._probe: Probe | None = None
         self._began_s = 0.0
         self._ended_s: float | None = None
@@ -96,7 +117,10 @@ class ProbeController:
             return None
         step = STEP_NARROW if estimate_bps < NARROW_BPS else STEP
         bps = min(step * estimate_bps, 1.1 * wanted)
-        self._probe = Probe(bps, PROBE_S, PACKETS_MIN * 1200)
+        if now - self._proven_s > PROVEN_S and bps * PROBE_S / 8 > PILOT_PACKETS * PACKET_BYTES:
+            self._probe = Probe(bps, 0.0, PILOT_PACKETS * PACKET_BYTES, estimate_bps, is_pilot=True)
+        else:
+            self._probe = Probe(bps, PROBE_S, PACKETS_MIN * PACKET_BYTES, estimate_bps)
         self.probes += 1
         self._began_s, self._ended_s = now, None
         self._received = self._lost = 0
@@ -146,10 +170,17 @@ class ProbeController:
         sent_s = max((self._ended_s or now) - self._began_s, 1e-3)
         bps = 8 * (self._bytes - self._first_bytes) / max(span_s, sent_s)
         enough = self._received >= PACKETS_MIN - 1 and self._received >= RECEIVED_SHARE * (self._received + self._lost)
-        is_good = enough and bps >= SUCCESS_SHARE * probe.bps
+        if probe.is_pilot:
+            holds = bps >= SUCCESS_SHARE * probe.estimate_bps or span_s - sent_s <= PILOT_LATE_S
+            is_good, wait_s = enough and holds, 0.0
+            found = min(bps, probe.estimate_bps) if enough and not holds else None
+        else:
+            is_good, wait_s = enough and bps >= SUCCESS_SHARE * probe.bps, BETWEEN_S
+            found = bps if enough else None
         self.succeeded += is_good
-        self._finish(now, BETWEEN_S if is_good else FAILED_WAIT_S)
-        return bps if enough else None
+        self._proven_s = now if is_good else float("-inf")
+        self._finish(now, wait_s if is_good else FAILED_WAIT_S)
+        return found
 
     def _finish(self, now: float, wait_s: float) -> None:
         self._probe = None

@@ -47,6 +47,18 @@ def test_the_gop_of_a_new_viewer_tells_of_a_narrow_link_before_it_has_arrived() 
     assert first < 0.6, "the queue of 1.1 s is not full yet"
 
 
+@pytest.mark.parametrize("phase_s", [0.0, 0.9, 1.5])
+def test_steps_down_that_the_sub_stream_fits_through_cost_no_pictures(phase_s: float) -> None:
+    # Nothing tells of them before the next probe, which must not stand in the queue.
+    rates = (0, 1e6), (8 + phase_s, 500_000), (16 + phase_s, 300_000), (24, 1e6), (32, GOOD)
+    link = Link(steps(*rates), queue_bytes=40_000, burst_bytes=4_000)
+    sim = Simulation(link, sub_bps=250_000, keyframe_share=0.08).run(45)
+    assert sim.fewest_pictures(3, 32) >= 12
+    again = sim.first("main", 32)
+    assert again is not None
+    assert again < 42
+
+
 @pytest.mark.parametrize("rate", [300_000, 1_000_000])
 def test_without_a_sub_stream_the_limit_keeps_the_link_full_and_its_queue_short(rate: int) -> None:
     sim = Simulation(Link(steps((0, rate)), queue_bytes=rate / 8)).run(60)
