@@ -20,7 +20,8 @@ from gateway.webrtc.bandwidth.probing import Probe
 from gateway.webrtc.rtp.audio_sender import AudioSender
 from gateway.webrtc.rtp.packets import MAX_PAYLOAD_BYTES, Frame, PacketHistory
 from gateway.webrtc.rtp.retransmitter import RETRANSMIT_BYTES_PER_S
-from gateway.webrtc.rtp.video_sender import PACE_BYTES_PER_S, VideoSender
+from gateway.webrtc.rtp.send_pace import PACE_BYTES_PER_S
+from gateway.webrtc.rtp.video_sender import VideoSender
 from gateway.webrtc.sdp.codecs import AudioCodec
 
 log = logging.getLogger(__name__)

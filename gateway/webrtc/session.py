@@ -302,6 +302,8 @@ class MediaSession:
 
     def _apply(self, now: float) -> None:
         """Send as the viewer's network permits."""
+        if self.bandwidth.take_drop():
+            self.video.drain(now)
         self.video.set_pace(self.bandwidth.pace_bytes_per_s)
         round_trip_s = max(self.bandwidth.round_trip_s, self.remote_inbound.round_trip_s or 0.0)
         self.video.retransmitter.round_trip_s = round_trip_s

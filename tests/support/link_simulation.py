@@ -17,6 +17,7 @@ from gateway.webrtc.bandwidth.probing import Probe
 from gateway.webrtc.bandwidth.receiver_reports import ReportEstimator
 from gateway.webrtc.bandwidth.rendition_choice import Rendition, RenditionChooser
 from gateway.webrtc.bandwidth.sent_packets import WIRE_BYTES, SentPackets
+from gateway.webrtc.rtp.drain import Drain
 from gateway.webrtc.rtp.first_flight import FirstFlight
 from gateway.webrtc.rtp.transport_cc import REFERENCE_TICKS, TICKS_PER_S
 
@@ -126,6 +127,8 @@ class Simulation:
         self._begun: int | None = None
         self._bucket = float(BUCKET_BYTES)
         self._flight = FirstFlight(self.sent if judge == "transport-cc" else None)
+        self._drain: Drain | None = None
+        self._drops = 0
         self._resend_bucket = 256 * 1024.0
         self._resend: list[tuple[float, Packet]] = []
         self._probe: Probe | None = None
@@ -177,6 +180,10 @@ class Simulation:
                 self._pending.clear()
                 self._first_picture = number
                 self._bucket = max(0.0, self._bucket)
+        if self._drain is not None:
+            if not self._drain.is_over(self.now):
+                return
+            self._drain, is_keyframe = None, True
         if is_keyframe:
             head = self._pending[0] if self._pending else None
             if head is not None and self.now - head.captured_s > LAG_S / 2 and self._begun != head.picture:
@@ -289,7 +296,13 @@ class Simulation:
             self._sample()
         while self._feedback and self._feedback[0][0] <= self.now:
             _, base, reference, arrivals = self._feedback.popleft()
+            self.estimator.stream_bps = OVERHEAD * self._rates[self.rendition]
             self.estimator.take(self.now, base & 0xFFFF, reference, arrivals)
+            if self.estimator.drops != self._drops:
+                self._drops = self.estimator.drops
+                self._pending.clear()
+                self._waits, self._first_picture = True, self._picture
+                self._drain = Drain(self.sent, self.now)
             self.limit.update(
                 estimate_bps=self.estimator.estimate_bps,
                 stream_bytes_per_s=self._rates[self.rendition] / 8,

@@ -88,13 +88,18 @@ class DelayDetector:
         """How long the best packet of the last ``STANDING_S`` waited in queues."""
         return self.standing(STANDING_S)
 
+    @property
+    def least_s(self) -> float:
+        """The shortest way of a packet, between two clocks; infinite before there was one."""
+        return min(self._base_s)
+
     def standing(self, seconds: float) -> float:
         """The same of a shorter time."""
         if not self._recent:
             return 0.0
         from_s = self._recent[-1][0] - seconds
         best_s = next(delay_s for arrival_s, delay_s in self._recent if arrival_s >= from_s)
-        return max(0.0, best_s - min(self._base_s))
+        return max(0.0, best_s - self.least_s)
 
     def add(self, sent_s: float, arrival_s: float) -> None:
         """Take the first packet of a group. Times are of two clocks; groups come in the order of sending."""

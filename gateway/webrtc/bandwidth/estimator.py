@@ -5,9 +5,9 @@ loss-based part look at the same feedback, and one estimate rises and falls with
 
               sent ──▶ SentPackets ◀── feedback
                            │ groups of packets
-              ┌────────────┼─────────────┐
-        DelayDetector  LossDetector  ArrivalRate
-              └────────────┼─────────────┘
+              ┌────────────┼─────────────┬─────────┐
+        DelayDetector  LossDetector  ArrivalRate  Backlog
+              └────────────┼─────────────┴─────────┘
                            ▼
                        estimate ◀── ProbeController (climbs where the camera alone sends too little)
 
@@ -17,7 +17,8 @@ A camera's rate is what it is, so most of the time much less is sent than the ne
    gets a whole GOP at once, so the sign comes with it.
 2. A growing queue lowers the estimate to ``DECREASE`` of what arrives (§5.5): a full link delivers what it can. So does
    a long queue (``LONG_QUEUE_S``) that stays, once for each ``DRAIN_INTERVAL_S``. The first GOP of a new viewer tells
-   earlier (:mod:`gateway.webrtc.bandwidth.first_arrivals`). What arrives is measured over the busiest tenth of a
+   earlier (:mod:`gateway.webrtc.bandwidth.first_arrivals`), and so does a link that is suddenly much narrower than the
+   stream (:mod:`gateway.webrtc.bandwidth.backlog`). What arrives is measured over the busiest tenth of a
    second: the rest of the time the camera may have sent less than the link carries.
 3. Congestive loss lowers it by half of the loss (§6), but never below ``DECREASE`` of what arrives; ``LOSS_SEVERE`` to
    that at once.
@@ -32,6 +33,7 @@ A camera's rate is what it is, so most of the time much less is sent than the ne
 from collections import deque
 from collections.abc import Sequence
 
+from gateway.webrtc.bandwidth.backlog import Backlog
 from gateway.webrtc.bandwidth.delay import STANDING_MIN_S, DelayDetector, Usage
 from gateway.webrtc.bandwidth.first_arrivals import FirstArrivals
 from gateway.webrtc.bandwidth.loss import LOSS_GOOD, LOSS_SEVERE, LossDetector, Verdict
@@ -139,6 +141,10 @@ class BandwidthEstimator:
         """What arrives at present."""
         self.carried_bps = 0.0
         """The same, in the busiest tenth of a second."""
+        self.stream_bps = 0.0
+        """What is to be sent, in bits a second; 0: not known. Set by its owner."""
+        self.drops = 0
+        """How often the network has suddenly become much narrower than the stream."""
         self.congestions = 0
         """How often the estimate was lowered."""
         self.probing = probing or ProbeController()
@@ -146,6 +152,7 @@ class BandwidthEstimator:
         self.loss = LossDetector()
         self._sent = sent
         self._rate = ArrivalRate()
+        self._backlog = Backlog()
         self._feedback_s: float | None = None
         self._first_feedback_s = 0.0
         self._first: FirstArrivals | None = FirstArrivals()
@@ -207,6 +214,7 @@ class BandwidthEstimator:
                 if self.delay.usage is Usage.OVERUSE or usage is Usage.NORMAL:
                     usage = self.delay.usage
             self.probing.lost(group)
+        self._backlog.add(groups, self.delay.least_s)
         if self._first is not None:
             self._first.add(groups)
             if now - self._first_feedback_s >= FIRST_S:
@@ -238,7 +246,13 @@ class BandwidthEstimator:
         if verdict is Verdict.RANDOM and self._before_loss_bps is not None:
             self.estimate_bps = self._before_loss_bps or None
             self._before_loss_bps = None
-        if verdict is Verdict.BAD and may_lower:
+        narrow = self._backlog.narrow_bps(self.stream_bps) if first is None else None
+        if narrow is not None and (self.estimate_bps is None or self.estimate_bps > narrow):
+            self.drops += 1
+            self.carried_bps = narrow
+            self._lower(now, DECREASE * narrow)
+            self._before_loss_bps = None
+        elif verdict is Verdict.BAD and may_lower:
             self._lower_for_loss(now, arrived)
         elif (usage is Usage.OVERUSE and may_lower) or is_long:
             self._lower(now, DECREASE * self.carried_bps)

@@ -18,7 +18,7 @@ Rules:
 3. Its cost is bounded. What is sent for probes, the media not counted, is at most ``(STEP - 1) * PROBE_S`` seconds'
    worth of the estimate, or ``PACKETS_MIN`` packets, and ``PILOT_PACKETS``; once for each ``FAILED_WAIT_S`` while they
    fail. While they succeed each is twice the one before, up to ``wanted_bps``: together less than 0.2 s of that.
-4. A pilot does not raise the estimate: a shaper lets its packets through at once. One that arrives too late lowers it.
+4. A pilot does not raise the estimate: it is too short. One that arrives too late lowers it.
 5. ``now`` is monotonic seconds. Nothing here waits or sends.
 """
 
@@ -40,8 +40,11 @@ PACKET_BYTES = 1200
 PACKETS_MIN = 6
 """libwebrtc's least is five; the time between two packets says little."""
 
-PILOT_PACKETS = 8
-"""Twice what a shaper with a bucket of 4 KB lets through at once. On 300 kbit/s a quarter of a second's worth."""
+BURST_BYTES = 4_000
+"""A shaper lets so much through at once, so the rate counts from then on."""
+
+PILOT_PACKETS = PACKETS_MIN
+"""On 300 kbit/s a fifth of a second's worth."""
 
 PILOT_LATE_S = 0.03
 """So much later the last packet of a pilot may be in any case: Wi-Fi collects packets."""
@@ -96,8 +99,8 @@ class ProbeController:
         self._received = 0
         self._lost = 0
         self._bytes = 0.0
-        self._first_bytes = 0.0
-        self._first_arrival_s: float | None = None
+        self._counted: tuple[float, float, float] | None = None
+        """From when on the rate counts: the sending, the arrival, and what had arrived by then."""
         self._last_arrival_s = 0.0
         self._is_complete = False
 
@@ -124,8 +127,8 @@ class ProbeController:
         self.probes += 1
         self._began_s, self._ended_s = now, None
         self._received = self._lost = 0
-        self._bytes = self._first_bytes = self._last_arrival_s = 0.0
-        self._first_arrival_s = None
+        self._bytes = self._last_arrival_s = 0.0
+        self._counted = None
         self._is_complete = False
         return self._probe
 
@@ -147,13 +150,14 @@ class ProbeController:
         if self._ended_s is not None and group.sent_s > self._ended_s:
             self._is_complete = True
             return
-        if self._first_arrival_s is None:
+        if self._counted is None:
             # The rate is that of what arrived after the first packet.
-            self._first_arrival_s = group.first_arrival_s
-            self._first_bytes = group.received_bytes / group.received
+            self._counted = group.sent_s, group.first_arrival_s, group.received_bytes / group.received
         self._last_arrival_s = max(self._last_arrival_s, group.last_arrival_s)
         self._received += group.received
         self._bytes += group.received_bytes
+        if self._bytes <= BURST_BYTES:
+            self._counted = group.sent_s, self._last_arrival_s, self._bytes
         self._is_complete |= self._ended_s is not None and group.sent_s >= self._ended_s
 
     def lost(self, group: PacketGroup) -> None:
@@ -164,11 +168,12 @@ class ProbeController:
     def result(self, now: float) -> float | None:
         """The rate that a probe has shown, in bits a second, once; ``None`` if there is none."""
         probe = self._probe
-        if probe is None or not self._is_complete or self._first_arrival_s is None:
+        if probe is None or not self._is_complete or self._counted is None:
             return None
-        span_s = self._last_arrival_s - self._first_arrival_s
-        sent_s = max((self._ended_s or now) - self._began_s, 1e-3)
-        bps = 8 * (self._bytes - self._first_bytes) / max(span_s, sent_s)
+        sent_at_s, arrived_at_s, uncounted_bytes = self._counted
+        span_s = self._last_arrival_s - arrived_at_s
+        sent_s = max((self._ended_s or now) - sent_at_s, 1e-3)
+        bps = 8 * (self._bytes - uncounted_bytes) / max(span_s, sent_s)
         enough = self._received >= PACKETS_MIN - 1 and self._received >= RECEIVED_SHARE * (self._received + self._lost)
         if probe.is_pilot:
             holds = bps >= SUCCESS_SHARE * probe.estimate_bps or span_s - sent_s <= PILOT_LATE_S

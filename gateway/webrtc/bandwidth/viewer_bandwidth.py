@@ -66,6 +66,8 @@ class ViewerBandwidth:
         self._fraction_lost = 0.0
         self._stream_bytes_per_s = 0.0
         self._wanted_bps: float | None = None
+        self._drops = 0
+        """Of the estimator's, those that were taken."""
         self._limit_from_s = float("-inf")
         """A limit may begin because of packets that were sent since."""
 
@@ -152,6 +154,7 @@ class ViewerBandwidth:
         """
         if self.estimator is None:
             return False
+        self.estimator.stream_bps = 8 * OVERHEAD * stream_bytes_per_s
         self.estimator.take(now, base_sequence, reference, arrivals)
         if not self.estimator.has_feedback:
             return False
@@ -166,6 +169,12 @@ class ViewerBandwidth:
             queue_s=self.estimator.queue_s if is_settled else 0.0,
         )
         return True
+
+    def take_drop(self) -> bool:
+        """Whether the network has suddenly become narrow since the last call: its queue is full, and is to drain."""
+        drops = 0 if self.estimator is None else self.estimator.drops
+        has_dropped, self._drops = drops != self._drops, drops
+        return has_dropped
 
     def take_remb(self, now: float, bits_per_s: int, stream_bytes_per_s: float) -> None:
         """Take the receiver's own estimate."""

@@ -11,16 +11,16 @@ Rules:
 1. Sequence numbers are contiguous, whatever is skipped or repeated: a viewer would request a gap in vain.
 2. Timestamps always increase. The frames of a replay are put close together, so that they end at the live edge: a
    receiver shows them at once, and plays the following ones on time.
-3. Sending is paced by a token bucket. A batch is sent while the bucket is above zero, and may take it below zero.
+3. Sending is paced (:mod:`gateway.webrtc.rtp.send_pace`), for a viewer whose network has been congested by a pace of
+   its own, which retransmissions share.
 4. A viewer that is more than ``LAG_MAX_90K`` behind (not counting a replay) is sent nothing until the next keyframe. A
    viewer that is still behind when a keyframe comes continues there. The frames left out are counted.
 5. Under a limit (:mod:`gateway.webrtc.bandwidth`) the limit is the pace, so rule 4 leaves out what exceeds it: the rest
    of a GOP, or whole ones. A keyframe is sent to its end once it is begun, however long that takes: otherwise the
    viewer might never get a whole one. PLI and FIR are answered by the next keyframe.
-6. A viewer whose network has been congested has a pace of its own, which retransmissions share.
-7. A new viewer is sent no more than a keyframe before it has told how that arrives
-   (:mod:`gateway.webrtc.rtp.first_flight`).
-8. A probe (:mod:`gateway.webrtc.bandwidth.probing`) sends packets again that the viewer has, as RTX: receivers drop
+6. A viewer whose network has suddenly become narrow is sent nothing until its queue is empty. It continues with the
+   last keyframe, if that is less than ``LAG_MAX_90K`` old, otherwise with the next one.
+7. A probe (:mod:`gateway.webrtc.bandwidth.probing`) sends packets again that the viewer has, as RTX: receivers drop
    them. Without RTX there are no probes.
 """
 
@@ -29,37 +29,21 @@ from collections import deque
 from collections.abc import Iterable
 
 from gateway.clock import CLOCK_RATE
-from gateway.webrtc.rtp.first_flight import FLIGHT_BYTES, FirstFlight
 from gateway.webrtc.rtp.packet_sender import PacketSender
 from gateway.webrtc.rtp.packets import Frame, PacketHistory
 from gateway.webrtc.rtp.probe_sender import ProbeSender
 from gateway.webrtc.rtp.retransmitter import Retransmitter
+from gateway.webrtc.rtp.send_pace import SendPace
 from gateway.webrtc.rtp.sequence_mapping import PacketFormat, SequenceMapping, replay
 from gateway.webrtc.rtp.srtp import OutboundSrtp
-from gateway.webrtc.rtp.token_bucket import TokenBucket
 from gateway.webrtc.rtp.transport_sequence import PacketLog
 from gateway.webrtc.transport import Transport
-
-PACE_BYTES_PER_S = 50_000_000 // 8
-"""Half of the nominal rate of a 100 Mbit/s Wi-Fi, about what it carries. A 4 Mbit/s GOP of 10 s takes 0.8 s."""
-
-BUCKET_BYTES = FLIGHT_BYTES
-"""A keyframe of 4 Mbit/s at 30 fps goes out at once: a 100 Mbit/s Wi-Fi has carried it after 7 ms, and it is some 70
-packets to queue on the way. Of a larger one this is the first batch."""
 
 LAG_MAX_90K = CLOCK_RATE
 """A picture a second behind the live edge is no longer live."""
 
 CATCH_UP_90K = CLOCK_RATE // 2
 """A viewer that is less than this behind a new keyframe is sent what is missing, and does not skip."""
-
-LIMITED_BUCKET_S = 0.1
-PACED_BUCKET_S = 0.02
-"""Under a limit, or with a pace of its own, at most this many seconds of it are sent at once: narrow links have short
-queues, and those of a few Mbit/s drop half of a keyframe that comes at once."""
-
-SINGLE_PACKETS_BYTES_PER_S = 2_000_000 // 8
-"""Below this rate a batch of 32 packets is a seventh of a second of it, and each packet is sent by itself."""
 
 KEYFRAME_INTERVAL_S = 1.0
 """PLI and FIR are answered at most once a second. Chromium repeats a PLI every 200 ms until it gets a keyframe."""
@@ -93,17 +77,11 @@ class VideoSender:
         """-1: waiting for a keyframe."""
         self._mappings: deque[SequenceMapping] = deque(maxlen=_MAPPINGS_MAX)
         self._last_timestamp: int | None = None
-        self._bucket = TokenBucket(BUCKET_BYTES)
-        self.retransmitter = Retransmitter(self._packets, self._mappings, self._bucket)
+        self._pace = SendPace(log)
+        self.retransmitter = Retransmitter(self._packets, self._mappings, self._pace.bucket)
         self._keyframe_at = 0.0
         self._keyframe_cost_s = 0.0
-        self.pace_bytes_per_s = PACE_BYTES_PER_S
-        self._own_pace_bytes_per_s: int | None = None
-        self._flight = FirstFlight(log)
         self._probe: ProbeSender | None = None
-        self._limit_bytes_per_s: int | None = None
-        self._sends_single_packets = False
-        """While the rate is low, and then to the end of the frame: the cursor may stand within a batch."""
         self._pinned_keyframe: Frame | None = None
         """Under a limit: the keyframe being sent, or sent last. Sending it may take longer than the history keeps
         it."""
@@ -134,7 +112,16 @@ class VideoSender:
     @property
     def limit_bytes_per_s(self) -> int | None:
         """The limit that is set; ``None`` without one."""
-        return self._limit_bytes_per_s
+        return self._pace.limit_bytes_per_s
+
+    @property
+    def pace_bytes_per_s(self) -> int:
+        """The pace of all viewers."""
+        return self._pace.bytes_per_s
+
+    @pace_bytes_per_s.setter
+    def pace_bytes_per_s(self, bytes_per_s: int) -> None:
+        self._pace.bytes_per_s = bytes_per_s
 
     def set_limit(self, bytes_per_s: int | None, history: PacketHistory, *, has_lost: bool = True) -> bool:
         """Limit the rate from now on; ``None`` for no limit. Returns whether the viewer is behind because of it.
@@ -142,17 +129,14 @@ class VideoSender:
         ``has_lost``: most of what was sent since the GOP's keyframe is lost, so a new limit begins with that. What is
         only late arrives.
         """
-        is_new = bytes_per_s is not None and self._limit_bytes_per_s is None and self._next_index >= 0
+        is_new = bytes_per_s is not None and self.limit_bytes_per_s is None and self._next_index >= 0
         if is_new and has_lost:
             keyframe = history.gop_start
             if keyframe is None:
                 self._next_index = -1
             else:
                 self._seek(keyframe, history)
-        self._limit_bytes_per_s = bytes_per_s
-        if bytes_per_s is not None:
-            self._flight.end()
-        self._set_bucket()
+        self._pace.set_limit(bytes_per_s)
         return is_new
 
     def continue_on(self, shift_90k: int, packet_format: PacketFormat | None = None) -> None:
@@ -164,16 +148,18 @@ class VideoSender:
         self._timestamp_offset += shift_90k
         self._next_index = -1
         self._pinned_keyframe = None
-        self._sends_single_packets = self._is_slow
-        self._bucket.level_bytes = max(0.0, self._bucket.level_bytes)
+        self._pace.restart()
         self._probe = None
 
     def set_pace(self, bytes_per_s: int | None) -> None:
         """Send no faster than this from now on; ``None``: as fast as to anybody. It may change often."""
-        if bytes_per_s != self._own_pace_bytes_per_s:
-            self._own_pace_bytes_per_s = bytes_per_s
-            self._flight.end()
-            self._set_bucket()
+        self._pace.set_own(bytes_per_s)
+
+    def drain(self, now: float) -> None:
+        """Begin rule 6."""
+        if self._next_index >= 0 and self._pace.drain(now):
+            self._next_index = -1
+            self._probe = None
 
     @property
     def can_probe(self) -> bool:
@@ -205,7 +191,7 @@ class VideoSender:
         """Move to the current GOP's keyframe, or wait for the next one. Returns whether there is something to send."""
         self._refill(now)
         keyframe = history.gop_start
-        if keyframe is None:
+        if keyframe is None or self._pace.is_draining:
             self._next_index = -1
             return False
         self._seek(keyframe, history)
@@ -217,7 +203,7 @@ class VideoSender:
 
         Not during a replay, and not again before the last one can have arrived.
         """
-        if self._next_index < history.end_index or self.is_waiting_for_keyframe or self._limit_bytes_per_s is not None:
+        if self._next_index < history.end_index or self.is_waiting_for_keyframe or self.limit_bytes_per_s is not None:
             return False
         keyframe = history.gop_start
         if keyframe is None or now - self._keyframe_at < max(KEYFRAME_INTERVAL_S, 2 * self._keyframe_cost_s):
@@ -228,6 +214,9 @@ class VideoSender:
 
     def on_frame(self, frame: Frame, history: PacketHistory, now: float) -> bool:
         """The camera's next frame, already in the history. Returns whether the viewer is at the live edge now."""
+        if self._pace.is_draining and not self._end_drain(history, now):
+            self.frames_dropped += 1
+            return True
         if self._next_index != frame.first_index:
             if not frame.is_keyframe:
                 self.frames_dropped += self._next_index < 0 and self._last_timestamp is not None
@@ -270,11 +259,14 @@ class VideoSender:
     def retransmit(self, sequences: Iterable[int], now: float) -> None:
         """Answer a NACK; see :class:`~gateway.webrtc.rtp.retransmitter.Retransmitter`."""
         self._refill(now)
+        if self._pace.is_draining:
+            self.retransmitter.refused += len(list(sequences))
+            return
         self.retransmitter.answer(
             sequences,
             now,
             next_sequence=self._next_sequence,
-            shared_bytes_per_s=self._shared_bytes_per_s,
+            shared_bytes_per_s=self._pace.shared_bytes_per_s,
             pinned=self._pinned_keyframe,
         )
 
@@ -294,33 +286,23 @@ class VideoSender:
         self._next_index, self._timestamp_offset = keyframe.first_index, mapping.timestamp_offset
         self._mappings.append(mapping)
 
+    def _end_drain(self, history: PacketHistory, now: float) -> bool:
+        """Rule 6. Returns whether it is over."""
+        if not self._pace.end_drain(now):
+            return False
+        keyframe, newest = history.gop_start, history.newest
+        if keyframe is not None and newest is not None and newest.timestamp - keyframe.timestamp < LAG_MAX_90K:
+            self.start(history, now)
+        return True
+
     def _note_replay(self, history: PacketHistory, now: float) -> None:
         self.replays += 1
         self._keyframe_at = now
         self._keyframe_cost_s = history.gop_bytes / self.pace_bytes_per_s
 
-    def _set_bucket(self) -> None:
-        shared = self._shared_bytes_per_s
-        seconds = PACED_BUCKET_S if self._limit_bytes_per_s is None else LIMITED_BUCKET_S
-        self._bucket.capacity_bytes = BUCKET_BYTES if shared is None else min(BUCKET_BYTES, seconds * shared)
-        self._sends_single_packets |= self._is_slow
-
-    @property
-    def _is_slow(self) -> bool:
-        """Whether packets are sent by themselves; under a limit in any case, for what is begun is counted by packet."""
-        shared = self._shared_bytes_per_s
-        return self._limit_bytes_per_s is not None or (shared is not None and shared < SINGLE_PACKETS_BYTES_PER_S)
-
-    @property
-    def _shared_bytes_per_s(self) -> int | None:
-        """The rate that media and retransmissions share; ``None`` without a limit and a pace of its own."""
-        return self._own_pace_bytes_per_s if self._limit_bytes_per_s is None else self._limit_bytes_per_s
-
     def _refill(self, now: float) -> None:
         self._packets.now = now
-        own = self._own_pace_bytes_per_s
-        pace = self.pace_bytes_per_s if own is None else min(own, self.pace_bytes_per_s)
-        self._bucket.refill(now, self._limit_bytes_per_s or pace)
+        self._pace.refill(now)
 
     def _frame_of(self, index: int, history: PacketHistory) -> Frame | None:
         pinned = self._pinned_keyframe
@@ -331,18 +313,18 @@ class VideoSender:
     def _is_late(self, frame: Frame, newest: Frame) -> bool:
         if newest.timestamp - frame.timestamp <= LAG_MAX_90K:
             return False
-        if self._limit_bytes_per_s is None:
+        if self.limit_bytes_per_s is None:
             return frame.number >= self._mappings[-1].replay_until
         # Of a replay, only the keyframe is worth sending under a limit.
         return not frame.is_keyframe or (frame.number >= self._mappings[-1].replay_until and not self._is_begun(frame))
 
     def _is_begun(self, frame: Frame) -> bool:
         """Whether it is a keyframe that was begun under a limit and must be sent to its end."""
-        return self._limit_bytes_per_s is not None and frame.is_keyframe and self._next_index > frame.first_index
+        return self.limit_bytes_per_s is not None and frame.is_keyframe and self._next_index > frame.first_index
 
     def _send(self, frame: Frame) -> bool:
         """Send the frame from the cursor on. Returns whether all of it was sent."""
-        if self._sends_single_packets:
+        if self._pace.single:
             return self._send_single_packets(frame)
         mapping = self._mappings[-1]
         timestamp = mapping.timestamp(frame)
@@ -353,14 +335,12 @@ class VideoSender:
         for batch in frame.gso_batches(template):
             if batch.first < done:
                 continue
-            if self._bucket.level_bytes <= 0 or self._packets.transport.is_full:
-                return False
-            if not self._flight.may_send(packets.now):
+            if packets.transport.is_full or not self._pace.may_send(packets.now):
                 return False
             if not packets.send_batch(batch, template, self._next_sequence, timestamp):
                 return False
             size = len(batch.data)
-            self._bucket.level_bytes -= size
+            self._pace.bucket.level_bytes -= size
             self._next_index += batch.count
             self._next_sequence += batch.count
             self.packets_sent += batch.count
@@ -370,13 +350,11 @@ class VideoSender:
 
     def _send_single_packets(self, frame: Frame) -> bool:
         """As :meth:`_send`, while the rate is low: a batch of 32 packets would be a second of a narrow network."""
-        if frame.is_keyframe and self._limit_bytes_per_s is not None:
+        if frame.is_keyframe and self.limit_bytes_per_s is not None:
             self._pinned_keyframe = frame
         timestamp = self._mappings[-1].timestamp(frame)
         while self._next_index < frame.end_index:
-            if self._bucket.level_bytes <= 0 or self._packets.transport.is_full:
-                return False
-            if not self._flight.may_send(self._packets.now):
+            if self._packets.transport.is_full or not self._pace.may_send(self._packets.now):
                 return False
             payload = frame.payloads[self._next_index - frame.first_index]
             marker = self._next_index == frame.end_index - 1
@@ -385,13 +363,13 @@ class VideoSender:
             )
             if not size:
                 return False
-            self._bucket.level_bytes -= size
+            self._pace.bucket.level_bytes -= size
             self._next_index += 1
             self._next_sequence += 1
             self.packets_sent += 1
             self.payload_bytes_sent += len(payload)
             self._last_timestamp = timestamp
-        self._sends_single_packets = self._is_slow
-        if self._limit_bytes_per_s is None:
+        self._pace.frame_sent()
+        if self.limit_bytes_per_s is None:
             self._pinned_keyframe = None
         return True

@@ -59,6 +59,18 @@ def test_steps_down_that_the_sub_stream_fits_through_cost_no_pictures(phase_s: f
     assert again < 42
 
 
+@pytest.mark.parametrize("phase_s", [0.5, 1.0])
+def test_a_network_that_suddenly_carries_no_main_stream_shows_the_sub_stream_within_3_s(phase_s: float) -> None:
+    rates = (0, 20e6), (10 + phase_s, 300_000), (25, GOOD)
+    link = Link(steps(*rates), queue_bytes=40_000, burst_bytes=4_000)
+    sim = Simulation(link, sub_bps=250_000, keyframe_share=0.08).run(36)
+    assert sim.fewest_pictures(13 + phase_s, 25) >= 12
+    assert sim.queue_s(12 + phase_s, 25) < 0.2, "the queue of 1 s drains before the sub stream is sent"
+    again = sim.first("main", 25)
+    assert again is not None
+    assert again < 35
+
+
 @pytest.mark.parametrize("rate", [300_000, 1_000_000])
 def test_without_a_sub_stream_the_limit_keeps_the_link_full_and_its_queue_short(rate: int) -> None:
     sim = Simulation(Link(steps((0, rate)), queue_bytes=rate / 8)).run(60)

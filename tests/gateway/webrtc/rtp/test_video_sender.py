@@ -5,8 +5,11 @@ from itertools import pairwise
 import pytest
 from aiortc.rtp import RtpPacket, unwrap_rtx
 
+from gateway.webrtc.bandwidth.sent_packets import SentPackets
+from gateway.webrtc.rtp.packets import header_extensions, packet_template
+from gateway.webrtc.rtp.send_pace import BUCKET_BYTES, PACE_BYTES_PER_S
 from gateway.webrtc.rtp.sequence_mapping import PacketFormat
-from gateway.webrtc.rtp.video_sender import BUCKET_BYTES, PACE_BYTES_PER_S, VideoSender
+from gateway.webrtc.rtp.video_sender import VideoSender
 from tests.gateway.webrtc.wire import (
     FRAME_90K,
     RTX,
@@ -19,17 +22,37 @@ from tests.gateway.webrtc.wire import (
 )
 
 SSRC, RTX_SSRC = 0x1111, 0x2222
+VIDEO_WITH_SEQUENCE = packet_template(96, header_extensions({3: bytes(2)}), 16, has_transport_sequence=True)
 
 
 class SenderHarness:
     """A sender, its transport, and a time that the test advances."""
 
-    def __init__(self, source: FrameSource, *, rtx: bool = False, first_sequence: int | None = None) -> None:
+    def __init__(
+        self,
+        source: FrameSource,
+        *,
+        rtx: bool = False,
+        first_sequence: int | None = None,
+        log: SentPackets | None = None,
+    ) -> None:
         self.source = source
         self.wire = CapturingTransport()
         self.now = 100.0
-        packets = PacketFormat(VIDEO, RTX if rtx else None)
-        self.sender = VideoSender(srtp(), packets, SSRC, self.wire, rtx_ssrc=RTX_SSRC, first_sequence=first_sequence)
+        video = (
+            VIDEO
+            if log is None
+            else packet_template(96, header_extensions({3: bytes(2)}), 16, has_transport_sequence=True)
+        )
+        self.sender = VideoSender(
+            srtp(),
+            PacketFormat(video, RTX if rtx else None),
+            SSRC,
+            self.wire,
+            rtx_ssrc=RTX_SSRC,
+            first_sequence=first_sequence,
+            log=log,
+        )
 
     def start(self) -> bool:
         return self.sender.start(self.source.history, self.now)
@@ -328,9 +351,9 @@ LIMIT = 40_000
 """Bytes a second; the source's 30 frames of 3000 bytes are 90,000."""
 
 
-def limited(source: FrameSource, **options: bool) -> SenderHarness:
+def limited(source: FrameSource, *, rtx: bool = False) -> SenderHarness:
     """A viewer under a limit that has had the keyframe of the present GOP."""
-    viewer = SenderHarness(source, **options)
+    viewer = SenderHarness(source, rtx=rtx)
     viewer.start()
     viewer.catch_up()
     viewer.wire.take()
@@ -452,3 +475,34 @@ def test_under_a_limit_skipped_packets_are_not_retransmitted_nor_a_pli_answered(
     assert not viewer.sender.request_keyframe(source.history, viewer.now)
     assert viewer.wire.take() == []
     assert viewer.sender.retransmitter.refused == 1
+
+
+def test_nothing_is_sent_into_a_full_queue_and_then_the_last_keyframe_is(source: FrameSource) -> None:
+    log = SentPackets()
+    viewer = SenderHarness(source, log=log)
+    viewer.start()
+    viewer.catch_up()
+    sent = viewer.wire.take()
+    viewer.sender.drain(viewer.now)
+    for _ in range(10):
+        viewer.live(key=True)
+        log.reported_sequence += 1
+        viewer.sender.retransmit([sent[-1].sequence_number], viewer.now)
+    assert not viewer.wire.take()
+    log.reported_sequence = log.next_sequence
+    viewer.live()
+    viewer.catch_up()
+    after = viewer.wire.take()
+    assert sequences([sent[-1], *after]) == list(range(len(after) + 1)), "no gap that the viewer would ask for"
+    assert len(timestamps(after)) == 2, "the last keyframe, and the picture after it"
+
+
+def test_a_viewer_that_tells_nothing_more_is_sent_something_again(source: FrameSource) -> None:
+    viewer = SenderHarness(source, log=SentPackets())
+    viewer.start()
+    viewer.catch_up()
+    viewer.wire.take()
+    viewer.sender.drain(viewer.now)
+    for _ in range(8):
+        viewer.live(key=True)
+    assert viewer.wire.take()
