@@ -9,8 +9,8 @@ Rules:
 
 1. It counts only if the newest packets of ``MESSAGES`` messages in a row are ``LATE_S`` late. After a pause of Wi-Fi
    the packets come late, but all at once: that is a high rate.
-2. It counts only if it is at most ``SHARE`` of the stream's rate. A keyframe fills the queue of a good link for a
-   moment, too, but leaves it faster.
+2. It counts only if it is at most ``SHARE`` of what is expected: the stream's rate, or the estimate if that is less. A
+   keyframe fills the queue of a good link for a moment, too, but leaves it faster.
 """
 
 from collections import deque
@@ -43,13 +43,13 @@ class Backlog:
         late_s = newest.last_arrival_s - newest.sent_s - least_delay_s
         self._late_in_a_row = self._late_in_a_row + 1 if late_s >= LATE_S else 0
 
-    def narrow_bps(self, stream_bps: float) -> float | None:
+    def narrow_bps(self, expected_bps: float) -> float | None:
         """What the link carries, in bits a second on the wire; ``None``: nothing tells that it is narrow."""
         if self._late_in_a_row < MESSAGES:
             return None
         began_s = self._arrived[-1].last_arrival_s - LATE_S
         bps = 8 * sum(_bytes_since(began_s, group) for group in self._arrived) / LATE_S
-        return bps if bps <= SHARE * stream_bps else None
+        return bps if bps <= SHARE * expected_bps else None
 
 
 def _bytes_since(began_s: float, group: PacketGroup) -> float:

@@ -246,8 +246,9 @@ class BandwidthEstimator:
         if verdict is Verdict.RANDOM and self._before_loss_bps is not None:
             self.estimate_bps = self._before_loss_bps or None
             self._before_loss_bps = None
-        narrow = self._backlog.narrow_bps(self.stream_bps) if first is None else None
-        if narrow is not None and (self.estimate_bps is None or self.estimate_bps > narrow):
+        expected = self.stream_bps if self.estimate_bps is None else min(self.stream_bps, self.estimate_bps)
+        narrow = self._backlog.narrow_bps(expected) if first is None else None
+        if narrow is not None:
             self.drops += 1
             self.carried_bps = narrow
             self._lower(now, DECREASE * narrow)
