@@ -57,15 +57,17 @@ class Reader:
         self._queue_max_bytes = QUEUE_MAX_BYTES
         self._is_waiting = True
         """For a keyframe."""
+        self._has_begun = False
 
     def join(self) -> dict[int, tuple[int, int | None]]:
         """Take the current GOP and what follows, and send nothing yet: :meth:`pump` does.
 
-        Returns for each track the sequence number and RTP time that it begins with (RFC 2326 §12.33); the time is
-        ``None`` where it is not known yet.
+        Returns for each track the sequence number that it begins with, and the RTP time of the moment that all of them
+        begin with (RFC 2326 §12.33), by which a player puts picture and sound together; ``None`` where it is not known.
         """
         replay = self._stream.add(self)
-        begins = {track: self._stream.position(track, self.description) for track in self._tracks}
+        start = replay[0] if replay and VIDEO in self._tracks else None
+        begins = {track: self._stream.position(track, self.description, start) for track in self._tracks}
         if VIDEO not in self._tracks:
             self._is_waiting = False
         elif replay:
@@ -116,7 +118,10 @@ class Reader:
             self._is_waiting = VIDEO in self._tracks
 
     def pump(self) -> None:
-        """Send what waits, as far as the connection takes it."""
+        """Send what waits, as far as the connection takes it. Sender reports come first: see :meth:`send_reports`."""
+        if not self._has_begun:
+            self._has_begun = True
+            self.send_reports()
         while self._queue and not self._outlet.is_full:
             frame = self._queue.popleft()
             self._queue_bytes -= frame.size_bytes
@@ -125,7 +130,10 @@ class Reader:
             self._queue_max_bytes = QUEUE_MAX_BYTES
 
     def send_reports(self) -> None:
-        """Send the sender reports that are due (RFC 3550 §6.2)."""
+        """Send the sender reports that are due (RFC 3550 §6.2).
+
+        One before the media, so that a player has picture and sound together from the beginning.
+        """
         for track, delivery in self._tracks.items():
             report = self._stream.report(track)
             if report is not None and not self._outlet.is_full:

@@ -154,10 +154,14 @@ class RtspStream:
             self._gop = []
             self._info = None
 
-    def position(self, track: int, description: Description) -> tuple[int, int | None]:
-        """Sequence number of a track's next packet, and RTP time of this moment; ``None`` before the first packet."""
+    def position(self, track: int, description: Description, first: RtpFrame | None = None) -> tuple[int, int | None]:
+        """Sequence number of a track's next packet, and RTP time of the moment of ``first``, a frame of video.
+
+        Without it the time is now; ``None`` before the first packet.
+        """
         known = self._track(track, description)
-        at = self._timeline.at(self._clock.wall_90k())
+        video = self._tracks[VIDEO]
+        at = self._timeline.at(self._clock.wall_90k()) if first is None else first.timestamp - video.offset
         return known.sequence & 0xFFFF, None if at is None else known.time(at) & 0xFFFFFFFF
 
     def report(self, track: int) -> bytes | None:

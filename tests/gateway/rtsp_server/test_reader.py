@@ -181,5 +181,6 @@ def test_sender_reports_give_the_capture_time(camera: Camera) -> None:
     assert not outlet.reports, "nothing was sent yet"
     reader.join()
     reader.pump()
+    assert len(outlet.reports) == 1, "before the media"
     reader.send_reports()
-    assert len(outlet.reports) == 1
+    assert len(outlet.reports) == 2

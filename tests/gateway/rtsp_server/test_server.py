@@ -1,6 +1,7 @@
 """The RTSP server with real connections: our own engine as its reader, and clients that do not behave."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import NoReturn
@@ -114,11 +115,15 @@ class Line:
 
     async def frame(self) -> int:
         """The channel of the next interleaved frame."""
+        return (await self.frame_with_data())[0]
+
+    async def frame_with_data(self) -> tuple[int, bytes]:
+        """The next interleaved frame."""
         async with asyncio.timeout(20):
             head = await self.reader.readexactly(4)
-            await self.reader.readexactly(int.from_bytes(head[2:], "big"))
+            data = await self.reader.readexactly(int.from_bytes(head[2:], "big"))
         assert head[:1] == b"$"
-        return head[1]
+        return head[1], data
 
     async def is_closed(self) -> bool:
         async with asyncio.timeout(20):
@@ -237,6 +242,29 @@ async def test_pause_play_and_teardown(site: Site) -> None:
     assert camera.viewers == {}
     assert (await line.ask("PLAY"))[0] == 455
     await eventually(lambda: not camera.is_wanted, "nothing holds the camera")
+
+
+async def test_picture_and_sound_are_together_from_the_first_packet(site: Site) -> None:
+    first = await playing(site)  # the stream has sound to report on
+    while await first.frame() != 0:
+        pass
+    line = await site.connect()
+    await line.ask("DESCRIBE")
+    for track in range(2):
+        transport = f"RTP/AVP/TCP;unicast;interleaved={2 * track}-{2 * track + 1}"
+        _, headers, _ = await line.ask("SETUP", f"/door/trackID={track}", Transport=transport)
+    _, headers, _ = await line.ask("PLAY", Session=headers["session"])
+    begins = [int(each) for each in re.findall(r"rtptime=(\d+)", headers["rtp-info"])]
+    reports: dict[int, tuple[float, int]] = {}
+    while len(reports) < 2:
+        channel, data = await line.frame_with_data()
+        assert channel in (1, 3), "reports come before the media"
+        reports[channel] = int.from_bytes(data[8:16], "big") / 2**32, int.from_bytes(data[16:20], "big")
+    moments = [
+        reports[2 * track + 1][0] + (begin - reports[2 * track + 1][1]) / rate
+        for track, (begin, rate) in enumerate(zip(begins, (90_000, 8000), strict=True))
+    ]
+    assert moments[0] == pytest.approx(moments[1], abs=0.001)
 
 
 async def test_teardown_of_a_track_leaves_the_others(site: Site) -> None:
