@@ -2,24 +2,21 @@
 
 Rules:
 
-1. DESCRIBE and SETUP need credentials. What they opened is the connection's, and needs no others.
-2. A camera that is starting is waited for, :data:`START_TIMEOUT_S`; it is captured while the client decides.
-3. A path is ``/{camera}`` for the main stream and ``/{camera}/sub``. All tracks of a session are of one stream.
+1. DESCRIBE and SETUP open a stream (:mod:`gateway.rtsp_server.opened_stream`). All tracks of a session are of it.
+2. ANNOUNCE needs credentials, too. What it announced is the connection's: SETUP and RECORD need no others.
 """
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
-from gateway.camera_settings import RenditionName
 from gateway.capture.publish_point import PUBLISH_URLS
 from gateway.errors import ForbiddenError, LiveedgeError, UnauthorizedError, UnavailableError
 from gateway.hold import Hold
 from gateway.rendition import Rendition
-from gateway.rtsp.description import Description, control_of, describe
+from gateway.rtsp.description import control_of
 from gateway.rtsp.errors import RtspProtocolError
-from gateway.rtsp.messages import Headers, Request, Response
+from gateway.rtsp.messages import Request, Response
 from gateway.rtsp.sdp import parse_sdp
 from gateway.rtsp.session import (
     PUBLIC,
@@ -33,13 +30,13 @@ from gateway.rtsp.session import (
 )
 from gateway.rtsp_server.access import ClientAccess
 from gateway.rtsp_server.authentication import ClientAuthentication
+from gateway.rtsp_server.opened_stream import OpenedStream
 from gateway.rtsp_server.publisher import RtspPublisher
 from gateway.rtsp_server.reader import Outlet, Reader
+from gateway.rtsp_server.responses import ok, refusal
 from gateway.rtsp_server.stream import RtspStream
+from gateway.rtsp_server.target import target_of
 from gateway.service import CaptureService
-
-START_TIMEOUT_S = 4.0
-"""Less than clients wait for an answer: liveedge itself 5 s, others 10 s."""
 
 KIND = "rtsp"
 """The transport of these viewers in ``viewers``."""
@@ -76,11 +73,9 @@ class RtspClient:
         self._links = links
         self._authentication = authentication
         self._session = ServerSession(secrets.token_hex(8))
-        self._stream: RtspStream | None = None
-        self._description: Description | None = None
-        self._access: ClientAccess | None = None
-        self._waiting_hold: Hold[Rendition] | None = None
-        """Keeps the camera captured between DESCRIBE and PLAY."""
+        self._opened = OpenedStream(links, authentication)
+        self._announced: tuple[ClientAccess, Hold[Rendition]] | None = None
+        """Who publishes, and what keeps the camera captured meanwhile."""
         self._hold: Hold[Rendition] | None = None
         self._end_watch: Callable[[], None] | None = None
         self.reader: Reader | None = None
@@ -115,7 +110,7 @@ class RtspClient:
     @property
     def rendition(self) -> Rendition | None:
         """The stream that it reads."""
-        return None if self._stream is None else self._stream.rendition
+        return None if self._opened.opened is None else self._opened.opened.stream.rendition
 
     async def answer(self, request: Request) -> Response:
         """The answer to a request. After it was written, :meth:`answered` is called."""
@@ -129,15 +124,15 @@ class RtspClient:
                 raise RefusedError(501, f"this server only serves: {', '.join(PUBLIC)}")
             return await method(request)
         except RefusedError as error:
-            return _refusal(error.status, str(error), error.headers)
+            return refusal(error.status, str(error), error.headers)
         except UnauthorizedError as error:
-            return _refusal(401, str(error), self._authentication.challenges)
+            return refusal(401, str(error), self._authentication.challenges)
         except ForbiddenError as error:
-            return _refusal(403, str(error))
+            return refusal(403, str(error))
         except UnavailableError as error:
-            return _refusal(503, str(error), (("Retry-After", str(error.retry_after_s)),))
+            return refusal(503, str(error), (("Retry-After", str(error.retry_after_s)),))
         except LiveedgeError as error:
-            return _refusal(error.status if error.status in REASONS else 500, str(error))
+            return refusal(error.status if error.status in REASONS else 500, str(error))
 
     def answered(self) -> None:
         """Send what PLAY has asked for."""
@@ -150,34 +145,30 @@ class RtspClient:
         if self.publisher is not None:
             self.publisher.close()
             self.publisher = None
-        if self._waiting_hold is not None:
-            self._waiting_hold.release()
-            self._waiting_hold = None
+        self._opened.close()
+        if self._announced is not None:
+            self._announced[1].release()
+            self._announced = None
 
     # --- methods
 
     async def _options(self, request: Request) -> Response:
-        return _response(("Public", ", ".join(PUBLIC)))
+        return ok(("Public", ", ".join(PUBLIC)))
 
     async def _describe(self, request: Request) -> Response:
         if self._session.is_playing or self.publisher is not None:
             raise RefusedError(455, "the session is in use; TEARDOWN comes before another DESCRIBE")
-        await self._open(request)
-        assert self._description is not None
+        opened = await self._opened.open(request, has_tracks=bool(self._session.tracks))
         base = request.uri.partition("?")[0].rstrip("/") + "/"
-        return _response(
-            ("Content-Base", base), ("Content-Type", "application/sdp"), body=self._description.text.encode()
-        )
+        return ok(("Content-Base", base), ("Content-Type", "application/sdp"), body=opened.description.text.encode())
 
     async def _set_up(self, request: Request) -> Response:
         self._session.require(request.headers.get("Session"))
         if self.publisher is not None:
             return self._set_up_publisher(self.publisher, request)
-        _, _, track = _target(request.uri)
-        await self._open(request)
-        stream, description = self._stream, self._description
-        assert stream is not None
-        assert description is not None
+        _, _, track = target_of(request.uri)
+        opened = await self._opened.open(request, has_tracks=bool(self._session.tracks))
+        stream, description = opened.stream, opened.description
         if track is None:
             if description.tracks > 1:
                 raise RefusedError(459, f"SETUP is for one track: add /{control_of(0)} to the address")
@@ -193,21 +184,19 @@ class RtspClient:
                 del self._session.tracks[track]
                 raise RefusedError(461, "this server has no UDP ports left; use RTP/AVP/TCP") from None
         transport = transport_header(delivery, stream.ssrc(track, description), ports)
-        return _response(("Transport", transport), ("Session", f"{self._session.id};timeout={TIMEOUT_S}"))
+        return ok(("Transport", transport), ("Session", f"{self._session.id};timeout={TIMEOUT_S}"))
 
     async def _play(self, request: Request) -> Response:
         self._session.require(request.headers.get("Session"))
         if self.reader is not None:
-            return _response(("Session", self._session.id))
+            return ok(("Session", self._session.id))
         if self.publisher is not None:
             raise RefusedError(455, "this session publishes; RECORD begins it")
         self._session.play()
-        stream, description, access = self._stream, self._description, self._access
-        assert stream is not None
-        assert description is not None
-        assert access is not None
-        info = stream.rendition.hub.info
-        if info is not None and not description.is_of(describe(info, stream.rendition.label)):
+        opened = self._opened.opened
+        assert opened is not None
+        stream, description, access = opened.stream, opened.description, opened.access
+        if not opened.is_current:
             self._session.pause()
             raise RefusedError(455, "the camera sends another format now; TEARDOWN, and ask again with DESCRIBE")
         outlet = self._links.outlet(self._session.tracks)
@@ -222,7 +211,7 @@ class RtspClient:
             f"url={base}/{control_of(track)};seq={sequence}" + ("" if time is None else f";rtptime={time}")
             for track, (sequence, time) in begins.items()
         ]
-        return _response(("RTP-Info", ",".join(places)), ("Range", "npt=now-"), ("Session", self._session.id))
+        return ok(("RTP-Info", ",".join(places)), ("Range", "npt=now-"), ("Session", self._session.id))
 
     async def _pause(self, request: Request) -> Response:
         self._session.require(request.headers.get("Session"))
@@ -230,12 +219,12 @@ class RtspClient:
         self._stop()
         if self.publisher is not None:
             self.publisher.close()
-        return _response(("Session", self._session.id))
+        return ok(("Session", self._session.id))
 
     async def _parameter(self, request: Request) -> Response:
         """A sign of life. There are no parameters (RFC 2326 §10.8)."""
         self._session.require(request.headers.get("Session"))
-        return _response(("Session", self._session.id))
+        return ok(("Session", self._session.id))
 
     async def _tear_down(self, request: Request) -> Response:
         self._session.require(request.headers.get("Session"))
@@ -247,26 +236,26 @@ class RtspClient:
                 self.reader.remove(track)
             if self.publisher is not None and isinstance(delivery, Interleaved):
                 self.publisher.remove(track, delivery)
-            return _response(("Session", self._session.id))
+            return ok(("Session", self._session.id))
         if track is not None and track not in self._session.tracks:
             raise RefusedError(455, f"track {track} is not set up")
         self.close()
         self._session = ServerSession(secrets.token_hex(8))
-        self._stream = self._description = None
-        return _response()
+        self._opened.opened = None
+        return ok()
 
     def _track_of(self, uri: str) -> int | None:
         """The track, or the section of a publisher, that an address is of; ``None``: all. Raises ``RefusedError``."""
         if self.publisher is not None:
             return self.publisher.section_at(uri)
-        return _target(uri)[2] if self._stream is not None else None
+        return target_of(uri)[2] if self._opened.opened is not None else None
 
     # --- publishing
 
     async def _announce(self, request: Request) -> Response:
         if self._session.tracks:
             raise RefusedError(455, "the session is in use; TEARDOWN comes before ANNOUNCE")
-        camera_id, name, _ = _target(request.uri)
+        camera_id, name, _ = target_of(request.uri)
         access = await self._authentication.verify(request)
         access.require_publish(camera_id)
         rendition = self._links.service.camera(camera_id).rendition(name)
@@ -278,20 +267,21 @@ class RtspClient:
             raise RefusedError(400, f"the session description cannot be read: {error}") from None
         publisher = RtspPublisher(rendition.publish_point, description, self._links.now, self._links.disconnect)
         self.close()
-        self.publisher, self._access, self._waiting_hold = publisher, access, rendition.hold("")
-        return _response(("Session", self._session.id))
+        self.publisher, self._announced = publisher, (access, rendition.hold(""))
+        return ok(("Session", self._session.id))
 
     def _set_up_publisher(self, publisher: RtspPublisher, request: Request) -> Response:
         section = publisher.section_of(request.uri)
         delivery = self._session.set_up(section, request.headers.get("Transport"), mode="RECORD")
         transport = transport_header(delivery, None, None)
-        return _response(("Transport", transport), ("Session", f"{self._session.id};timeout={TIMEOUT_S}"))
+        return ok(("Transport", transport), ("Session", f"{self._session.id};timeout={TIMEOUT_S}"))
 
     async def _record(self, request: Request) -> Response:
         self._session.require(request.headers.get("Session"))
-        publisher, access, hold = self.publisher, self._access, self._waiting_hold
-        if publisher is None or access is None or hold is None:
+        publisher, announced = self.publisher, self._announced
+        if publisher is None or announced is None:
             raise RefusedError(455, "nothing is announced; ANNOUNCE and SETUP come before RECORD")
+        access, hold = announced
         if not publisher.is_recording:
             self._session.play()
             publisher.record({n: each for n, each in self._session.tracks.items() if isinstance(each, Interleaved)})
@@ -299,32 +289,7 @@ class RtspClient:
             self._end_watch = access.on_revoke(
                 lambda error: self._links.disconnect(str(error)), camera_id, publishes=True
             )
-        return _response(("Session", self._session.id))
-
-    # --- the stream
-
-    async def _open(self, request: Request) -> None:
-        """Find the stream of a request's address, and describe it."""
-        camera_id, name, _ = _target(request.uri)
-        access = await self._authentication.verify(request)
-        access.require_view(camera_id)
-        rendition = self._links.service.camera(camera_id).rendition(name)
-        if self._stream is not None and self._stream.rendition is not rendition and self._session.tracks:
-            raise RefusedError(459, "all tracks of a session are of one camera's stream")
-        self._access = access
-        if self._stream is not None and self._stream.rendition is rendition and self._session.tracks:
-            return
-        if self._waiting_hold is None or self._waiting_hold.rendition is not rendition:
-            waiting, self._waiting_hold = self._waiting_hold, rendition.hold("")
-            if waiting is not None:
-                waiting.release()
-        await rendition.wait_for_keyframe(START_TIMEOUT_S)
-        info = rendition.hub.info
-        assert info is not None
-        description = describe(info, rendition.label)
-        if description is None:
-            raise RefusedError(415, f"the camera sends {info.video.codec}, which this server does not send as RTP")
-        self._stream, self._description = self._links.stream(rendition), description
+        return ok(("Session", self._session.id))
 
     def _stop(self) -> None:
         if self.reader is not None:
@@ -336,37 +301,3 @@ class RtspClient:
         if self._hold is not None:
             self._hold.release()
             self._hold = None
-
-
-def _target(uri: str) -> tuple[str, RenditionName, int | None]:
-    """Camera, rendition and track of an address. Raises :class:`~gateway.rtsp.session.RefusedError`."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        raise RefusedError(400, "an address that cannot be read") from None
-    # Some clients put the control of a track behind the query.
-    names = [unquote(each) for each in parts.path.split("/") if each]
-    behind_query = parts.query.rpartition("/")[2]
-    last = names[-1] if names else ""
-    track = None
-    for text in (last, behind_query):
-        key, _, number = text.partition("=")
-        if key == "trackID" and number.isascii() and number.isdigit() and len(number) < 4:
-            track = int(number)
-            if text is last:
-                names.pop()
-            break
-    if len(names) == 2 and names[1] in (RenditionName.MAIN, RenditionName.SUB):
-        return names[0], RenditionName(names[1]), track
-    if len(names) == 1:
-        return names[0], RenditionName.MAIN, track
-    raise RefusedError(404, "there is nothing at this address; cameras are at /{camera} and /{camera}/sub")
-
-
-def _response(*headers: tuple[str, str], body: bytes = b"") -> Response:
-    return Response(200, REASONS[200], Headers(list(headers)), body)
-
-
-def _refusal(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    text = ("Content-Type", "text/plain; charset=utf-8")
-    return Response(status, REASONS[status], Headers([*headers, text]), message.encode())

@@ -14,8 +14,8 @@ from gateway.codec.annexb import nal_units
 from gateway.errors import ForbiddenError, LiveedgeError, SettingsError, UnauthorizedError
 from gateway.media import Packet
 from gateway.rtsp.auth import Authenticator, Credentials, parse_challenges
-from gateway.rtsp_server import client as client_module
 from gateway.rtsp_server import connection as connection_module
+from gateway.rtsp_server import opened_stream
 from gateway.rtsp_server.server import RtspServer
 from gateway.service import CaptureService
 from gateway.settings import load_settings
@@ -221,7 +221,7 @@ async def test_requests_that_cannot_be_served_get_the_status_of_the_rfc(site: Si
 async def test_a_camera_that_does_not_start_is_503_with_retry_after(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "START_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(opened_stream, "START_TIMEOUT_S", 0.2)
     line = await site.connect()
     status, headers, text = await line.ask("DESCRIBE", "/dead")
     assert (status, headers["retry-after"]) == (503, "2")
@@ -378,7 +378,7 @@ async def test_play_is_refused_where_the_camera_has_another_format_than_describe
     await line.ask("DESCRIBE")
     await line.ask("SETUP", "/door/trackID=0", Transport=TCP)
     with monkeypatch.context() as patched:
-        patched.setattr(client_module, "describe", lambda *_: None)
+        patched.setattr(opened_stream, "describe", lambda *_: None)
         assert (await line.ask("PLAY"))[0] == 455
     assert (await line.ask("PLAY"))[0] == 200
 
