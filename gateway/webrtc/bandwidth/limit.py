@@ -5,8 +5,9 @@ network carries less than the smallest rendition, or until another rendition's k
 
 Rules:
 
-1. A limit begins when the estimate is below the stream's rate, and packets are lost or late. An estimate alone is not
-   enough: it may be too low, and nothing is gained by leaving out pictures that arrive.
+1. A limit begins when the estimate is below the stream's rate, and packets are lost or late, or the network has just
+   become much narrower. An estimate alone is not enough: it may be too low, and nothing is gained by leaving out
+   pictures that arrive.
 2. The limit follows the estimate, less the share of audio and headers.
 3. It ends when the estimate is above the stream's rate, or there is no estimate.
 4. ``now`` does not occur here. Nothing waits or sends.
@@ -44,15 +45,26 @@ class SendLimit:
         self._limited_bps = 0.0
         """The rate of the stream when the limit began."""
 
-    def update(self, *, estimate_bps: float | None, stream_bytes_per_s: float, loss: float, queue_s: float) -> None:
-        """Take the present values. ``stream_bytes_per_s`` is what the stream sends; 0 while that is not known."""
+    def update(
+        self,
+        *,
+        estimate_bps: float | None,
+        stream_bytes_per_s: float,
+        loss: float,
+        queue_s: float,
+        has_dropped: bool = False,
+    ) -> None:
+        """Take the present values. ``stream_bytes_per_s`` is what the stream sends; 0 while that is not known.
+
+        ``has_dropped``: the network has just become much narrower (:mod:`gateway.webrtc.bandwidth.backlog`).
+        """
         stream_bps = 8 * OVERHEAD * stream_bytes_per_s
         is_limited = self.bytes_per_s is not None and stream_bps >= OTHER_STREAM_SHARE * self._limited_bps
         if estimate_bps is None or (stream_bps and estimate_bps >= END_SHARE * stream_bps):
             self.bytes_per_s = self.reason = None
             return
         if not is_limited:
-            is_bad = loss >= LOSS_BAD or queue_s >= QUEUE_BAD_S
+            is_bad = loss >= LOSS_BAD or queue_s >= QUEUE_BAD_S or has_dropped
             if not is_bad or (stream_bps and estimate_bps >= BEGIN_SHARE * stream_bps):
                 self.bytes_per_s = self.reason = None
                 return
@@ -60,6 +72,7 @@ class SendLimit:
             self._limited_bps = stream_bps
             signs = [f"{loss:.0%} of the packets are lost"] if loss >= LOSS_BAD else []
             signs += [f"they are {queue_s:.1f} s late"] if queue_s >= QUEUE_BAD_S else []
+            signs = signs or ["it carried much more a moment ago"]
             self.reason = f"its network carries about {estimate_bps / 1000:.0f} kbit/s ({', '.join(signs)})"
         self.bytes_per_s = max(LIMIT_MIN_BYTES_PER_S, round(estimate_bps / 8 / OVERHEAD))
 

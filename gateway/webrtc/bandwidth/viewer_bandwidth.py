@@ -155,6 +155,7 @@ class ViewerBandwidth:
         if self.estimator is None:
             return False
         self.estimator.stream_bps = 8 * OVERHEAD * stream_bytes_per_s
+        drops = self.estimator.drops
         self.estimator.take(now, base_sequence, reference, arrivals)
         if not self.estimator.has_feedback:
             return False
@@ -167,6 +168,7 @@ class ViewerBandwidth:
             stream_bytes_per_s=stream_bytes_per_s,
             loss=0.0 if loss.random_loss is not None or not is_settled else loss.loss,
             queue_s=self.estimator.queue_s if is_settled else 0.0,
+            has_dropped=self.estimator.drops != drops,
         )
         return True
 

@@ -16,6 +16,7 @@ class NarrowLink:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.bytes_per_s = LINK_BYTES_PER_S
         self.sent = SentPackets()
         self.bandwidth = ViewerBandwidth(self.sent)
         self._free_at_s = 0.0
@@ -33,7 +34,7 @@ class NarrowLink:
                 number = self.sent.add(self.now, 1, 972)
                 self._free_at_s = max(self._free_at_s, self.now)
                 is_full = self._free_at_s - self.now > QUEUE_S
-                self._free_at_s += 0 if is_full else 1000 / LINK_BYTES_PER_S
+                self._free_at_s += 0 if is_full else 1000 / self.bytes_per_s
                 self._arrivals[number] = None if is_full else self._free_at_s
             self.now += 0.005
             if self.now - told_s >= 0.1:
@@ -103,3 +104,19 @@ def test_the_pace_while_a_queue_drains_is_not_below_a_stream_that_fits(link: Nar
     pace = link.bandwidth.pace_bytes_per_s
     assert pace is not None
     assert SUB <= pace <= 1.2 * LINK_BYTES_PER_S
+
+
+def test_a_link_that_suddenly_carries_a_tenth_is_known_and_limited_before_half_a_second_is_over() -> None:
+    link = NarrowLink()
+    link.bytes_per_s = 10 * MAIN
+    link.play(6.0, MAIN)
+    assert not link.bandwidth.take_drop()
+    link.bytes_per_s = LINK_BYTES_PER_S
+    link.play(0.45, MAIN)
+    assert link.bandwidth.take_drop(), "its queue is to drain"
+    limit = link.bandwidth.limit_bytes_per_s
+    assert limit is not None, "the main stream would fill it again before the sub stream is there"
+    assert 0.6 * LINK_BYTES_PER_S < limit < LINK_BYTES_PER_S
+    assert "a moment ago" in (link.bandwidth.reason or "")
+    link.play(2.0, 0.8 * limit, stream_bytes_per_s=MAIN)
+    assert not link.bandwidth.take_drop()
