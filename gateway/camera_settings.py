@@ -7,34 +7,19 @@
 import re
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, SecretStr
+from pydantic import AfterValidator, ConfigDict, SecretStr
 
 from gateway.capture.url import parse
-from gateway.config.field import Applies, CommaList, OptionalSecret, SettingsGroup, setting
+from gateway.capture_settings import CaptureSettings, RetrySettings
+from gateway.config.field import Applies, CommaList, OptionalSecret, setting
 from gateway.errors import CaptureError, redact_url
 from gateway.forward.target import check_targets
+from gateway.picture_settings import DetectorSettings, JpegSettings
 
 CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """A camera's id is part of URLs, file names and metrics. These characters need no escaping in any of them."""
-
-
-class EngineName(StrEnum):
-    """The CaptureEngine that pulls a camera."""
-
-    AUTO = "auto"
-    RTSP = "rtsp"
-    PYAV = "pyav"
-    OPENCV = "opencv"
-    FAKE = "fake"
-
-
-class DetectorName(StrEnum):
-    """A detector that comes with liveedge."""
-
-    MOTION = "motion"
 
 
 class RecordMode(StrEnum):
@@ -82,113 +67,7 @@ class StartMode(StrEnum):
     ON_DEMAND = "on-demand"
 
 
-def _check_engine(value: object) -> object:
-    if isinstance(value, str) and (value in tuple(EngineName) or re.fullmatch(r"[\w.]+:\w+", value)):
-        return value
-    raise ValueError("name auto, rtsp, pyav, opencv, fake, or your own engine as package.module:Class")
-
-
 _START_HELP = "whether a camera is captured all the time, or only while it has viewers or clients"
-
-
-class CaptureSettings(SettingsGroup):
-    """How a camera is captured."""
-
-    title: ClassVar[str] = "Capture"
-
-    capture_engine: Annotated[str, BeforeValidator(_check_engine)] = setting(
-        EngineName.AUTO,
-        help="the engine that pulls the camera: `auto` (`rtsp` for RTSP, otherwise `pyav`), `rtsp`, `pyav`, `opencv`,"
-        " `fake`, or your own as `package.module:Class`."
-        " In a camera's table the name `engine` is also accepted",
-        applies=Applies.RUN,
-    )
-    capture_timeout: int = setting(
-        5000,
-        ge=100,
-        le=600_000,
-        unit="ms",
-        help="how long opening a camera may take, and how long a camera may be silent before it counts as lost",
-        applies=Applies.RUN,
-    )
-    capture_buffer_size: int = setting(
-        1,
-        ge=1,
-        le=64,
-        unit="frames",
-        help="decoded frames that an engine which decodes (`opencv`) may hold back; more frames mean a longer delay",
-        applies=Applies.RUN,
-    )
-    capture_tls_verify: bool = setting(
-        False,
-        help="whether a camera on `rtsps://` has to prove its name with a certificate",
-        applies=Applies.RUN,
-    )
-    capture_tls_ca_file: Path | None = setting(
-        None,
-        unset="the system's authorities",
-        example="/etc/liveedge/cameras.pem",
-        help="PEM file of the authorities that sign the cameras' certificates; cannot be set through the API",
-        applies=Applies.RUN,
-    )
-    capture_linger: float = setting(
-        10.0,
-        ge=0,
-        le=3600,
-        unit="s",
-        help="how long a camera stays captured after its last viewer left; a stop command stops it at once",
-        applies=Applies.LIVE,
-    )
-
-
-class RetrySettings(SettingsGroup):
-    """How a lost connection is opened again."""
-
-    title: ClassVar[str] = "Lost connections"
-
-    connection_retry_attempts: int = setting(
-        3,
-        ge=0,
-        le=1000,
-        unit="attempts",
-        help="how often to reconnect before a lost camera has failed, and before the log reports an event service that"
-        " cannot be reached",
-        applies=Applies.LIVE,
-    )
-    connection_retry_delay: float = setting(
-        2.0,
-        ge=0.05,
-        le=3600,
-        unit="s",
-        help="time between attempts to reconnect, to cameras and to the event service; a wait that has begun keeps its"
-        " length",
-        applies=Applies.LIVE,
-    )
-
-
-class JpegSettings(SettingsGroup):
-    """JPEG frames: MJPEG, Socket.IO and the frame callback."""
-
-    title: ClassVar[str] = "JPEG"
-
-    frame_rate: float = setting(
-        10.0,
-        gt=0,
-        le=60,
-        unit="frames/s",
-        help="most JPEG frames per second; open streams keep the rate that they began with",
-        applies=Applies.LIVE,
-    )
-    frame_width: int | None = setting(
-        None,
-        ge=16,
-        le=7680,
-        unit="px",
-        unset="the camera's width",
-        example=640,
-        help="width of JPEG frames; open streams keep the width that they began with",
-        applies=Applies.LIVE,
-    )
 
 
 NAME_MAX = 100
@@ -216,72 +95,6 @@ def _check_name(value: str | None) -> str | None:
 def _check_forward(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     check_targets(each.get_secret_value() for each in value)
     return value
-
-
-ZONES_MAX = 16
-
-
-def _check_detector(value: object) -> object:
-    if value is None or (
-        isinstance(value, str) and (value in tuple(DetectorName) or re.fullmatch(r"[\w.]+:\w+", value))
-    ):
-        return value
-    raise ValueError("name motion, or your own detector as package.module:Class")
-
-
-def _check_zones(value: str | None) -> str | None:
-    zones(value)
-    return value
-
-
-def zones(text: str | None) -> tuple[tuple[float, float, float, float], ...]:
-    """The rectangles of a ``detector_zones`` setting, as shares of the picture. Raises ``ValueError``."""
-    found = []
-    for part in filter(str.strip, (text or "").split(";")):
-        try:
-            left, top, width, height = (float(number) / 100 for number in part.split(","))
-        except ValueError:
-            left = -1.0
-        if not (left >= 0 <= top and width > 0 < height and left + width <= 1.0001 >= top + height):
-            raise ValueError(
-                "is not left,top,width,height in percent of the picture; several are separated by semicolons"
-            )
-        found.append((left, top, width, height))
-    if len(found) > ZONES_MAX:
-        raise ValueError(f"has more than {ZONES_MAX} rectangles")
-    return tuple(found)
-
-
-class DetectorSettings(SettingsGroup):
-    """What looks at the pictures of a camera."""
-
-    title: ClassVar[str] = "Detectors"
-
-    detector: Annotated[str | None, BeforeValidator(_check_detector)] = setting(
-        None,
-        unset="none",
-        example=DetectorName.MOTION,
-        help="what looks at the camera's keyframes and makes [events](events.md#detectors) of what it finds:"
-        " `motion`, or your own as `package.module:Class`. It keeps the sub stream captured, or the main stream of a"
-        " camera without one",
-        applies=Applies.LIVE,
-    )
-    detector_sensitivity: float = setting(
-        0.5,
-        ge=0,
-        le=1,
-        help="how small and how faint a thing the detector finds; 1 is the most sensitive",
-        unit="share",
-        applies=Applies.LIVE,
-    )
-    detector_zones: Annotated[str | None, AfterValidator(_check_zones)] = setting(
-        None,
-        unset="all of the picture",
-        example="0,40,100,60",
-        help="rectangles of the picture in which the detector looks, each as left,top,width,height in percent; several"
-        " are separated by semicolons",
-        applies=Applies.LIVE,
-    )
 
 
 class CameraDefaults(DetectorSettings, CaptureSettings, JpegSettings, RetrySettings):

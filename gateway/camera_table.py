@@ -5,8 +5,9 @@ Everything here raises :class:`~gateway.config.messages.InvalidSettingsError`. N
 
 from collections.abc import Collection, Mapping
 
-from gateway.camera_settings import CAMERA_ID, CameraSettings, EngineName, RecordMode, StartMode
+from gateway.camera_settings import CAMERA_ID, CameraSettings, RecordMode, StartMode
 from gateway.capture.publish_point import PUBLISH_URLS
+from gateway.capture_settings import EngineName
 from gateway.config.messages import Fault, InvalidSettingsError, Where, unknown
 
 TABLE_ONLY = ("url", "sub_url", "onvif_url", "talk_url", "engine")

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError, model_validator
 
-from gateway.camera_settings import CameraDefaults, CameraSettings, EngineName, RecordMode, StartMode
+from gateway.camera_settings import CameraDefaults, CameraSettings, RecordMode, StartMode
 from gateway.camera_table import TABLE_ONLY, check_camera_id, check_table, check_tls, check_url
+from gateway.capture_settings import EngineName
 from gateway.config.field import Applies, CommaList, OptionalSecret, SettingsGroup, setting
 from gateway.config.file import SettingsFile
 from gateway.config.loader import LoadedSettings, load, place_outside

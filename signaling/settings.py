@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from gateway.camera_settings import RetrySettings
+from gateway.capture_settings import RetrySettings
 from gateway.config.field import Applies, OptionalSecret, setting
 
 

@@ -23,8 +23,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.camera_settings import CameraSettings, DetectorName, EngineName, RenditionName
+from gateway.camera_settings import CameraSettings, RenditionName
+from gateway.capture_settings import EngineName
 from gateway.errors import BadRequestError, ConflictError, NotFoundError, SettingsError, UnavailableError
+from gateway.picture_settings import DetectorName
 from gateway.settings import DEMO_CAMERA, DEMO_TABLES
 from web.cluster.service import Cluster
 from web.private_files import write_private

@@ -27,7 +27,6 @@ from dataclasses import replace
 from functools import partial
 
 from gateway.camera import Camera
-from gateway.camera_settings import zones
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.detect import detector_factory
 from gateway.detect.detector import Detection, Detector, DetectorOptions
@@ -36,6 +35,7 @@ from gateway.errors import LiveedgeError, redact
 from gateway.event import Event, EventFilter, EventOrder
 from gateway.event_models import check_data, check_text
 from gateway.media import Packet
+from gateway.picture_settings import zones
 from gateway.service import CaptureService
 from hls.events.service import EventService
 from hls.events.sightings import Sighting, Sightings

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.camera_settings import EngineName, RecordMode, StartMode
+from gateway.camera_settings import RecordMode, StartMode
+from gateway.capture_settings import EngineName
 from gateway.errors import SettingsError
 from web.settings import Settings, load_settings
 

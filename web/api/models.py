@@ -9,21 +9,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from gateway.access import Scope
-from gateway.camera_settings import (
-    CAMERA_ID,
-    DetectorName,
-    EngineName,
-    RecordMode,
-    RecordSubMode,
-    RenditionName,
-    StartMode,
-)
+from gateway.camera_settings import CAMERA_ID, RecordMode, RecordSubMode, RenditionName, StartMode
+from gateway.capture_settings import EngineName
 from gateway.config.field import describe_field
 from gateway.event import ChangeKind
 from gateway.event import Event as StoredEvent
 from gateway.event_models import EventFields, EventModel, EventPatchFields
 from gateway.forward.forward import ForwardState
 from gateway.forward.target import TARGETS_MAX
+from gateway.picture_settings import DetectorName
 from gateway.status import CaptureStatus
 from gateway.webrtc.rendition_request import TILE_MAX
 from gateway.webrtc.stats import WebRtcStats

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gateway.camera_settings import zones
 from gateway.detect import detector_factory
 from gateway.detect.detector import DetectorOptions
 from gateway.detect.keyframe import decode_keyframe
 from gateway.errors import SettingsError
+from gateway.picture_settings import zones
 from tests.support.sources.encoded import EncoderSettings, encode
 
 WIDTH, HEIGHT = 320, 180
