@@ -109,6 +109,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "api": {"gateway", "cluster", "address_policy", "auth", "observability", "onvif", "recordings"},
         "api.routes": {
             "gateway",
+            "cluster",
             "address_policy",
             "auth",
             "observability",

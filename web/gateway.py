@@ -53,6 +53,7 @@ from signaling.ptz import Ptz
 from signaling.request_keeper import RequestStore
 from web.address_policy import refuse_metadata
 from web.camera_store import CameraStore
+from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
 from web.descriptors import rtsp_connections_limit
 from web.discontinuity_file import DiscontinuityFile
@@ -98,6 +99,8 @@ class Gateway:
         self.archive = Archive(
             settings, self.service, clock, lambda rendition: self.live.stream(rendition.camera_id, rendition.name)
         )
+        self.shared_index = SharedIndex(self.cluster, self.archive.index) if self.cluster is not None else None
+        """``None`` where this gateway is alone."""
         self.events = EventService(self.archive.index, settings, clock, self.archive.age_now_90k)
         self.archive.index_sync.on_repaired.append(self.events.index_repaired)
         self.event_recording = EventRecording(self.events, self.archive, self.service, clock)
@@ -172,6 +175,8 @@ class Gateway:
             self.cluster.owner_changed = self._follow_owner
             self.cluster.cameras_changed = self._follow_cluster
             self.cluster.start()
+        if self.shared_index is not None:
+            self.shared_index.start()
         try:
             await self.messaging.start()
         except Exception as error:
@@ -190,7 +195,7 @@ class Gateway:
         )
         if self.cluster is not None:
             # The others take what this node captures, whose last seconds are written meanwhile.
-            await self._close_all(self.cluster.close())
+            await self._close_all(self.cluster.leave())
         await self._close_all(self.forward.close())
         await self._close_all(self.webrtc.close())
         await self._close_all(self.detections.close())
@@ -198,6 +203,9 @@ class Gateway:
         await self._close_all(self.service.close(), self.events.close())
         # The recordings get the last parts from the live streams.
         await self._close_all(self.archive.close(), self.live.close())
+        if self.shared_index is not None and self.cluster is not None:
+            await self._close_all(self.shared_index.close())
+            self.cluster.close()
         self.archive_reader.close()
 
     def _is_never_recorded(self, camera_id: str) -> bool:

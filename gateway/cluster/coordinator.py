@@ -14,7 +14,10 @@ Rules:
 4. A hand-over is make-before-break: the owner names a successor, the successor begins to capture and claims the camera
    when it can be seen, and then the owner yields. One that takes longer than :data:`HAND_OVER_MAX_S` ends without:
    a node that drains gives the camera up, any other keeps it.
-5. Nothing is decided on an old answer: not on one that took longer than
+5. A node that reaches the store again claims nothing for :data:`RETURN_S`: the owners may have been cut off with it,
+   and need as long to come back. One that has just started claims nothing for :data:`JOIN_S`, so
+   that nodes that start together share the cameras.
+6. Nothing is decided on an old answer: not on one that took longer than
    :data:`~gateway.cluster.model.REQUEST_MAX_S`, and not on one from before a later one.
 """
 
@@ -27,6 +30,12 @@ from gateway.cluster.placement import is_eligible, ranked
 
 NEXT_CHOICE_S = 1.0
 """How long the next choice waits for the one before it, which may be paused and not expired yet."""
+
+JOIN_S = 2 * HEARTBEAT_S
+"""After it, the node has seen all that have started in the same second."""
+
+RETURN_S = REQUEST_MAX_S + HEARTBEAT_S
+"""A node that waits for an answer that does not come asks again so late."""
 
 HAND_OVER_S = 0.5
 """Hand-overs begin at least so long after each other. Each of them makes a camera send twice for a moment."""
@@ -59,6 +68,8 @@ class Coordinator:
         self._view = View()
         self._view_s: float | None = None
         """When the view was asked for."""
+        self._claims_from_s = float("-inf")
+        """Rule 5."""
         self._pending: dict[int, tuple[Request, float]] = {}
         self._number = 0
         self._renewed_s: float | None = None
@@ -174,7 +185,8 @@ class Coordinator:
         if successor_id in choices:
             choices.remove(successor_id)
             choices.insert(0, successor_id)
-        return self._node.id in choices and now_s - since_s >= choices.index(self._node.id) * NEXT_CHOICE_S
+        waited_s = now_s - max(since_s, self._claims_from_s)
+        return self._node.id in choices and waited_s >= choices.index(self._node.id) * NEXT_CHOICE_S
 
     def _consider_leaving(self, camera_id: str, sites: frozenset[str], now_s: float) -> None:
         """Rule 4."""
@@ -205,6 +217,10 @@ class Coordinator:
         """Take over what the store says."""
         if self._view_s is not None and sent_s < self._view_s:
             return
+        if self._view_s is None:
+            self._claims_from_s = sent_s + JOIN_S
+        elif sent_s - self._view_s >= EXPIRY_S:
+            self._claims_from_s = sent_s + RETURN_S
         self._view, self._view_s = view, sent_s
         if view.nodes[self._node.id].is_drain_wanted:
             self.drain()

@@ -43,6 +43,10 @@ class SegmentIndex:
         self.table = SegmentTable(data_dir, database_url, clock)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._waiting = 0
+        self.on_saved: list[Callable[[Sequence[Segment]], None]] = []
+        """Called after the rows of segments were written."""
+        self.on_deleted: list[Callable[[Sequence[Segment]], None]] = []
+        """Called after the rows of segments were removed with their files."""
 
     async def open(self) -> None:
         """Connect and migrate. Raises :class:`~gateway.errors.SettingsError` if that fails."""
@@ -84,10 +88,14 @@ class SegmentIndex:
     async def save(self, segment: Segment, fragments: tuple[Fragment, ...]) -> None:
         """Insert the segment, or replace its row; its protection does not change."""
         await self.call(SegmentTable.save, segment, fragments)
+        for listener in self.on_saved:
+            listener([segment])
 
     async def save_growing(self, growing: Sequence[SegmentWithFragments]) -> None:
         """:meth:`save` of growing segments, for less."""
         await self.call(SegmentTable.save_growing, growing)
+        for listener in self.on_saved:
+            listener([each.segment for each in growing])
 
     async def get(self, camera_id: str, name: str) -> SegmentWithFragments | None:
         """A segment and its fragments."""
@@ -182,6 +190,8 @@ class SegmentIndex:
     async def end_delete(self, segments: Sequence[Segment]) -> None:
         """Remove the rows, after the files."""
         await self.call(SegmentTable.end_delete, segments)
+        for listener in self.on_deleted:
+            listener(segments)
 
     async def set_metadata(self, segment: Segment) -> None:
         """Write only ``sha256`` and ``metadata``."""

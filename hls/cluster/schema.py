@@ -88,6 +88,7 @@ recording = Table(
     Column("size", BigInteger, nullable=False),
 )
 
+Index("cluster_recording_start", recording.c.camera_id, recording.c.start_90k)
 Index("cluster_recording_time", recording.c.camera_id, recording.c.rendition, recording.c.from_90k, recording.c.to_90k)
 
 LOCK = 0x6C656467

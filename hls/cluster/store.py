@@ -10,7 +10,7 @@ Rules:
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,6 +50,16 @@ class RecordedFile:
     start_90k: int
     end_90k: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A row of the index. ``from_90k`` and ``to_90k``: the span for which it counts; ``None``: it is a spare."""
+
+    file: RecordedFile
+    epoch: int
+    from_90k: int | None
+    to_90k: int | None
 
 
 class PostgresStore:
@@ -203,6 +213,50 @@ class PostgresStore:
         with self.transaction() as connection:
             return write_row(connection, file, epoch)
 
+    def write(
+        self, files: Sequence[tuple[RecordedFile, int]], node_name: str, deleted: Sequence[tuple[str, str]]
+    ) -> list[bool]:
+        """:meth:`record` of several files with their epochs, and remove the rows of others (camera and name)."""
+        table = schema.recording.c
+        with self.transaction() as connection:
+            for camera_id, name in deleted:
+                gone = table.camera_id == camera_id, table.node_name == node_name, table.name == name
+                connection.execute(delete(schema.recording).where(*gone))
+            # In one order, so that the transactions of two nodes do not wait for each other.
+            done = {number: write_row(connection, *files[number]) for number in _in_order(files)}
+        return [done[number] for number in range(len(files))]
+
+    def newest(self, node_name: str) -> dict[str, int]:
+        """When the newest file of each camera began that the index has of a node."""
+        table = schema.recording.c
+        query = select(table.camera_id, func.max(table.start_90k)).where(table.node_name == node_name)
+        with self.transaction() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.group_by(table.camera_id))}
+
+    def find(
+        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int, rendition: str | None = None
+    ) -> list[FoundFile]:
+        """What all nodes recorded of a camera that overlaps [start, end), oldest first."""
+        table = schema.recording.c
+        query = select(schema.recording).where(table.camera_id == camera_id)
+        if rendition is not None:
+            query = query.where(table.rendition == rendition)
+        if start_90k is not None:
+            query = query.where(table.end_90k > start_90k)
+        if end_90k is not None:
+            query = query.where(table.start_90k < end_90k)
+        with self.transaction() as connection:
+            rows = connection.execute(query.order_by(table.start_90k, table.node_name, table.name).limit(limit)).all()
+        names = RecordedFile.__slots__
+        return [
+            FoundFile(RecordedFile(**{name: getattr(row, name) for name in names}), row.epoch, row.from_90k, row.to_90k)
+            for row in rows
+        ]
+
+
+def _in_order(files: Sequence[tuple[RecordedFile, int]]) -> list[int]:
+    return sorted(range(len(files)), key=lambda number: files[number][0].camera_id)
+
 
 def write_row(connection: Connection, file: RecordedFile, epoch: int) -> bool:
     """:meth:`PostgresStore.record`, as a part of a transaction."""
@@ -246,8 +300,10 @@ SELECT :camera_id, :rendition, :node_name, :name, :epoch, :start_90k, :end_90k, 
 ON CONFLICT (camera_id, rendition, node_name, name) DO UPDATE SET
     start_90k = excluded.start_90k, end_90k = excluded.end_90k, size = excluded.size,
     epoch = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.epoch ELSE old.epoch END,
-    from_90k = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.from_90k ELSE old.from_90k END,
-    to_90k = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.to_90k ELSE old.to_90k END
+    from_90k = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.from_90k
+                    WHEN old.from_90k < excluded.end_90k THEN old.from_90k END,
+    to_90k = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.to_90k
+                  WHEN old.from_90k < excluded.end_90k THEN least(old.to_90k, excluded.end_90k) END
 RETURNING (SELECT count(*) FROM fence)
 """
 

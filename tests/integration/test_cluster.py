@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,27 @@ def test_a_node_that_is_killed_loses_its_camera_to_the_other(cluster: Cluster) -
     assert cluster.cluster(other)["owned"] == {"door": epoch + 1}
     cluster.nodes[owner].start()
     assert cluster.owner() == other, "the camera stays where it is"
+
+
+def spans(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+    """The recordings of the camera that count, as a node lists them, in the order of their time."""
+    found = cluster.nodes[name].json("/api/cameras/door/recordings?limit=900")["recordings"]
+    return sorted((each for each in found if each["counts_from"]), key=lambda each: str(each["counts_from"]))
+
+
+def test_every_node_lists_what_all_have_recorded(cluster: Cluster) -> None:
+    """The killed node's recordings are listed with its name; no moment counts twice."""
+    owner = cluster.owner()
+
+    def both() -> bool:
+        return all({each["node"] for each in spans(cluster, name)} == {"a", "b"} for name in "ab")
+
+    eventually_sync(both, "recordings of both nodes are listed by both")
+    listed = spans(cluster, owner)
+    for before, after in pairwise(listed):
+        assert before["counts_to"] <= after["counts_from"]
+    assert {each["url"] for each in listed} == {"http://a.example", "http://b.example"}
+    assert len({each["epoch"] for each in listed}) > 1
 
 
 def test_a_node_that_was_paused_yields(cluster: Cluster) -> None:
@@ -182,3 +204,6 @@ def test_a_node_that_ends_hands_its_camera_over_before(cluster: Cluster) -> None
     log = cluster.nodes[other].log()
     newest = log.rindex("owned by this node")
     assert "another node hands it over to this one" in log[newest - 400 : newest], "it was seen before it was owned"
+    listed = spans(cluster, other)
+    for before, after in pairwise(listed):
+        assert before["counts_to"] <= after["counts_from"]

@@ -72,7 +72,10 @@ class MemoryStore:
         key = file.camera_id, file.node_name, file.name
         span, before = (file.start_90k, file.end_90k), self.rows.get(key)
         if file.camera_id not in self.owners or self.owners[file.camera_id].epoch != epoch:
-            self.rows[key] = Row(before.epoch, span, before.canonical) if before else Row(epoch, span, None)
+            begin, end = before.canonical if before and before.canonical else (0, 0)
+            end = min(end, span[1])
+            kept = (begin, end) if begin < end else None
+            self.rows[key] = Row(before.epoch if before else epoch, span, kept)
             return False
         others = [row.canonical for other, row in self.rows.items() if other[0] == file.camera_id and other != key]
         self.rows[key] = Row(epoch, span, without(span, (each for each in others if each is not None)))

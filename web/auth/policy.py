@@ -166,6 +166,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/hls/{camera}/dvr.m3u8"): Rule(Scope.ARCHIVE, family=Family.DVR),
     ("GET", "/snapshot/{camera}.jpg"): Rule(Scope.VIEW, family=Family.SNAPSHOT, archive_parameter="at"),
     ("GET", "/mjpeg/{camera}"): Rule(Scope.VIEW, family=Family.MJPEG, archive_parameter="at"),
+    ("GET", "/api/cameras/{camera}/recordings"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/segments"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/segments/at"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/activity"): ARCHIVE,

@@ -70,7 +70,7 @@ class Cluster:
         """Why the database does not answer; ``None`` while it does."""
         self.takeovers = 0
         """Cameras that this node began to capture as their owner."""
-        self._store = PostgresStore(settings.cluster_url.get_secret_value())
+        self.store = PostgresStore(settings.cluster_url.get_secret_value())
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="cluster")
         self._captured: set[str] = set()
         self._wake = asyncio.Event()
@@ -132,27 +132,27 @@ class Cluster:
     def open(self) -> dict[str, dict[str, Any]]:
         """Connect; returns the tables of the cameras. Blocking. Raises :class:`~gateway.errors.SettingsError`."""
         try:
-            self._executor.submit(self._store.open).result()
-            return self._executor.submit(self._store.cameras).result()
+            self._executor.submit(self.store.open).result()
+            return self._executor.submit(self.store.cameras).result()
         except StorageError as error:
             raise SettingsError(f"the cluster cannot be joined: {error}; see CLUSTER_URL") from None
 
     async def cameras(self) -> dict[str, dict[str, Any]]:
         """The tables of the cameras. Raises :class:`~gateway.errors.StorageError`."""
-        return await self._call(self._store.cameras)
+        return await self.call(self.store.cameras)
 
     async def save_cameras(self, before: Tables, after: Tables) -> None:
         """Keep what differs. Raises :class:`~gateway.errors.UnavailableError`."""
 
         def save() -> None:
             for camera_id in before.keys() - after.keys():
-                self._store.remove_camera(camera_id)
+                self.store.remove_camera(camera_id)
             for camera_id, table in after.items():
                 if before.get(camera_id) != table:
                     sites = split_commas(table.get("sites") or [])
-                    self._store.set_camera(camera_id, sites if isinstance(sites, list) else [], table)
+                    self.store.set_camera(camera_id, sites if isinstance(sites, list) else [], table)
 
-        await self._call(save)
+        await self.call(save)
         self._wake.set()
 
     # --- life cycle
@@ -181,8 +181,8 @@ class Cluster:
         others = [node for node in self.coordinator.view.nodes.values() if node.id != self.coordinator.node.id]
         return not self.is_provisional and any(not node.is_draining for node in others)
 
-    async def close(self) -> None:
-        """Leave: the others may take the cameras at once, which have ended here."""
+    async def leave(self) -> None:
+        """End the ownership of all cameras: the others may take them at once."""
         tasks, self._tasks = self._tasks, []
         for task in [*tasks, *self._asking]:
             task.cancel()
@@ -190,10 +190,13 @@ class Cluster:
             await asyncio.wait(tasks)
             try:
                 async with asyncio.timeout(LEAVE_MAX_S):
-                    await self._call(self._store.leave, self.coordinator.node.id)
+                    await self.call(self.store.leave, self.coordinator.node.id)
             except (TimeoutError, LiveedgeError) as error:
                 log.warning("cluster: the other nodes wait until the lease has expired: %s", error or "no answer")
-        self._executor.submit(self._store.close)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._executor.submit(self.store.close)
         self._executor.shutdown(wait=False)
 
     # --- the coordinator
@@ -240,10 +243,10 @@ class Cluster:
         def answer() -> Any:
             if time.monotonic() - asked_s > REQUEST_MAX_S:  # rule 2
                 raise StorageError("the request has waited too long")
-            return ask(self._store, request)
+            return ask(self.store, request)
 
         try:
-            self.coordinator.answered(request.number, await self._call(answer), time.monotonic())
+            self.coordinator.answered(request.number, await self.call(answer), time.monotonic())
         except LiveedgeError as error:
             self.coordinator.failed(request.number)
             self.requests_failed += 1
@@ -256,11 +259,12 @@ class Cluster:
             self.error = None
         self._wake.set()
 
-    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a method of the store in its thread. Raises :class:`~gateway.errors.UnavailableError`."""
         running = asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
         done, _ = await asyncio.wait([running], timeout=REQUEST_MAX_S * 2)
         if not done:
-            self._store.interrupt()
+            self.store.interrupt()
             raise UnavailableError("the database of the cluster does not answer at present", retry_after_s=5)
         return await running
 

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from gateway.camera_settings import RenditionName
+
 
 class NodeStatus(BaseModel):
     """A node that is alive, as this one knows it."""
@@ -11,6 +13,29 @@ class NodeStatus(BaseModel):
     sites: list[str]
     draining: bool
     cameras: int = Field(description="how many it owns")
+
+
+class SharedRecording(BaseModel):
+    """A recorded file of a node."""
+
+    node: str
+    url: str | None = Field(description="where clients reach the node; null: it is not alive, or does not tell")
+    segment: str = Field(description="the archive segment at that node")
+    rendition: RenditionName
+    start: str
+    end: str
+    size: int = Field(description="in bytes")
+    epoch: int = Field(description="of the node's ownership; 0: it is not known")
+    counts_from: str | None = Field(
+        description="the file counts for this span; null: it is a spare, recorded by a node that was not the owner"
+    )
+    counts_to: str | None
+
+
+class SharedRecordings(BaseModel):
+    """Recorded files of all nodes, oldest first. No two of a stream count for the same moment."""
+
+    recordings: list[SharedRecording]
 
 
 class ClusterStatus(BaseModel):

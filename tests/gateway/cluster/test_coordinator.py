@@ -55,6 +55,12 @@ def test_a_node_that_joins_takes_new_cameras_only() -> None:
     assert 0 < share(world)["b"] < 10
 
 
+def test_nodes_that_start_together_share_the_cameras() -> None:
+    world = world_of("a", "b", "c")
+    assert share(world).total() == len(CAMERAS)
+    assert min(share(world)[name] for name in "abc") > 3
+
+
 def test_the_cameras_of_a_node_that_was_killed_go_to_the_others() -> None:
     world = world_of("a", "b", "c")
     before = {camera_id: world.owners(camera_id) for camera_id in CAMERAS}
@@ -86,8 +92,9 @@ def test_all_owners_go_on_without_the_store_and_keep_their_cameras() -> None:
         node.link.is_up = False
     world.run(600)
     assert {camera_id: world.owners(camera_id) for camera_id in CAMERAS} == before
-    for node in world.nodes:
+    for node in reversed(world.nodes):
         node.link.is_up, node.settled_s = True, world.now_s
+        world.run(2)  # one after the other
     world.run(20)
     assert {camera_id: world.owners(camera_id) for camera_id in CAMERAS} == before
 

@@ -2,13 +2,16 @@
 
 from aiohttp import hdrs, web
 
-from gateway.errors import BadRequestError
+from gateway.camera_settings import RenditionName
+from gateway.clock import to_rfc3339
+from gateway.errors import BadRequestError, ConflictError
 from gateway.times import TIME_HELP, parse_time
 from hls.playback.segment_finder import PAGE_MAX
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import SPAN, TIME, Parameter, describe
 from web.api.parameters import RENDITION, parse_rendition, segment_id, time_range
+from web.cluster.status import SharedRecording, SharedRecordings
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -64,6 +67,44 @@ async def segment_at(request: web.Request) -> web.Response:
         segment=models.Segment.of(found.segment), offset_s=found.offset_s, time=found.time
     )
     return json_answer(position, headers={hdrs.CACHE_CONTROL: "no-cache"})
+
+
+@routes.get("/api/cameras/{camera}/recordings")
+@describe(
+    "archive",
+    {200: SharedRecordings},
+    query={
+        **SPAN,
+        **RENDITION,
+        "limit": Parameter("Files in one answer", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX - 1}),
+    },
+    errors=(400, 404, 409, 503),
+)
+async def shared_recordings(request: web.Request) -> web.Response:
+    """List what all nodes of a cluster recorded in a time range, oldest first, and where it is."""
+    gateway = request.app[GATEWAY]
+    camera = gateway.service.camera(request.match_info["camera"])
+    if gateway.cluster is None or gateway.shared_index is None:
+        raise ConflictError("this gateway is no node of a cluster: use /api/cameras/{camera}/segments")
+    span = time_range(request)
+    found = await gateway.shared_index.find(camera.id, *span, _limit(request), parse_rendition(request))
+    urls = {node.name: node.url or None for node in gateway.cluster.coordinator.view.nodes.values()}
+    recordings = [
+        SharedRecording(
+            node=each.file.node_name,
+            url=urls.get(each.file.node_name),
+            segment=each.file.name,
+            rendition=RenditionName(each.file.rendition),
+            start=to_rfc3339(each.file.start_90k),
+            end=to_rfc3339(each.file.end_90k),
+            size=each.file.size,
+            epoch=each.epoch,
+            counts_from=None if each.from_90k is None else to_rfc3339(each.from_90k),
+            counts_to=None if each.to_90k is None else to_rfc3339(each.to_90k),
+        )
+        for each in found
+    ]
+    return json_answer(SharedRecordings(recordings=recordings), headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
 @routes.post("/api/cameras/{camera}/segments/{segment}/protect")

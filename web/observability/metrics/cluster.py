@@ -4,13 +4,14 @@ from collections.abc import Iterable
 
 from prometheus_client.core import Metric
 
+from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
 from web.observability.metrics.families import counter, gauge, single
 
 
-def cluster_metrics(cluster: Cluster | None) -> Iterable[Metric]:
+def cluster_metrics(cluster: Cluster | None, index: SharedIndex | None) -> Iterable[Metric]:
     """The families ``liveedge_cluster_…``; none where this gateway is alone."""
-    if cluster is None:
+    if cluster is None or index is None:
         return
     status = cluster.status()
     yield gauge("cluster_ready", "1 while the node takes new viewers, 0 while it drains", (), single(status.ready))
@@ -27,4 +28,9 @@ def cluster_metrics(cluster: Cluster | None) -> Iterable[Metric]:
     yield counter("cluster_takeovers", "Cameras that this node began to own", (), single(cluster.takeovers))
     yield counter(
         "cluster_requests_failed", "Requests to the database without an answer", (), single(cluster.requests_failed)
+    )
+    yield gauge("cluster_index_waiting", "Files that the shared index does not have yet", (), single(index.waiting))
+    yield counter("cluster_index_dropped", "Files that wait for the next start", (), single(index.dropped))
+    yield counter(
+        "cluster_index_spares", "Times that a file was written as that of a former owner", (), single(index.spares)
     )

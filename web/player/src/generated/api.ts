@@ -774,6 +774,30 @@ export interface SettingsState {
   restart_needed: string[];
 }
 
+/** A recorded file of a node. */
+export interface SharedRecording {
+  node: string;
+  /** where clients reach the node; null: it is not alive, or does not tell */
+  url: string | null;
+  /** the archive segment at that node */
+  segment: string;
+  rendition: RenditionName;
+  start: string;
+  end: string;
+  /** in bytes */
+  size: number;
+  /** of the node's ownership; 0: it is not known */
+  epoch: number;
+  /** the file counts for this span; null: it is a spare, recorded by a node that was not the owner */
+  counts_from: string | null;
+  counts_to: string | null;
+}
+
+/** Recorded files of all nodes, oldest first. No two of a stream count for the same moment. */
+export interface SharedRecordings {
+  recordings: SharedRecording[];
+}
+
 /** A URL to sign. */
 export interface SignRequest {
   /** path of this gateway, with its query */
