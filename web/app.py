@@ -23,11 +23,8 @@ from web.descriptors import raise_limit
 from web.gateway import GATEWAY, Gateway
 from web.heap import keep_trimmed
 from web.http_runner import http_runner
-from web.middleware.authentication import authentication
-from web.middleware.checks import Checks
-from web.middleware.errors import errors_as_json
+from web.middleware.admission import Admission
 from web.middleware.listener import Listener
-from web.middleware.request_limits import RequestLimits
 from web.middleware.security_headers import SecurityHeaders
 from web.mqtt.service import MQTT, Mqtt
 from web.observability.logs import set_up_logging
@@ -59,19 +56,10 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     """The gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     gateway = Gateway(settings, clock)
     authenticator, http_metrics = Authenticator(settings, clock, gateway.service.cameras), HttpMetrics()
-    refused = http_metrics.requests_refused
-    checks, limits, headers = Checks(settings, refused), RequestLimits(settings, refused), SecurityHeaders(settings)
-    app = web.Application(
-        middlewares=[
-            http_metrics.middleware,
-            errors_as_json,
-            checks.middleware,
-            authentication,
-            limits.middleware,
-        ],
-        client_max_size=BODY_MAX_BYTES,
-    )
-    app.on_response_prepare.extend([headers.on_prepare, checks.cors.on_prepare, note_response_started])
+    admission = Admission(settings, authenticator, http_metrics.requests_refused, http_metrics.record)
+    headers = SecurityHeaders(settings)
+    app = web.Application(middlewares=[admission.middleware], client_max_size=BODY_MAX_BYTES)
+    app.on_response_prepare.extend([headers.on_prepare, admission.cors.on_prepare, note_response_started])
     app[AUTHENTICATOR], app[VIEWER_OWNERSHIP] = authenticator, ViewerOwnership()
     app[GATEWAY] = gateway
     app[SHARED_ANSWERS] = shared = SharedAnswers()
@@ -81,7 +69,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[METRICS] = Metrics(gateway, authenticator, http_metrics, webhooks, mqtt, onvif)
     gateway.browser.attach(app, authenticator.authenticate_socket)
     # The authenticator is first because it may refuse the settings.
-    gateway.on_reload[:0] = [authenticator.reload, *(each.reload for each in (checks, limits, headers))]
+    gateway.on_reload[:0] = [authenticator.reload, admission.reload, headers.reload]
     gateway.on_reload.append(shared.reload)
     gateway.on_cameras_changed.append(authenticator.cameras_changed)
     add_routes(app)

@@ -30,8 +30,8 @@ from hls.archive.service import Archive
 from hls.live.segment import LivePart
 from hls.live.segment_buffer import SegmentBuffer
 from hls.live.service import LiveService
+from tests.support.partial_app import errors_as_json
 from tests.support.sources.encoded_loop import EncodedLoop, EncodedLoopEngine, encode_loop
-from web.middleware.errors import errors_as_json
 from web.settings import Settings, load_settings
 
 CAMERA_ID = "bench"

@@ -33,6 +33,7 @@ from signaling import socket_server
 from tests.support.auth_gateway import ADMIN_TOKEN, bearer, offered
 from tests.support.eventually import eventually
 from tests.support.fault_injection import ENGINE, FILLER
+from tests.support.partial_app import errors_as_json
 from tests.support.recording import index_of, record
 from tests.support.serving import Serving, serving
 from tests.support.sources.packets import START_90K, PacketSource
@@ -40,7 +41,6 @@ from tests.support.webhook_receiver import SECRET
 from web.api.describe import description_of
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP
-from web.middleware.errors import errors_as_json
 from web.settings import load_settings
 
 HUGE_FRAMES, HUGE_FRAME_BYTES = 40, 512 * 1024

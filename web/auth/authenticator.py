@@ -15,7 +15,7 @@ Rules:
 import ipaddress
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 
 from aiohttp import hdrs, web
 
@@ -28,7 +28,7 @@ from web.auth.jwt import JwtVerifier
 from web.auth.policy import Rule
 from web.auth.rate_limiter import AuthRateLimiter
 from web.auth.requests import RULE, SESSION, credential_note
-from web.auth.sessions import AuthSession, AuthSessions, Credential
+from web.auth.sessions import NO_CREDENTIAL, AuthSession, AuthSessions, Credential
 from web.auth.signing import UrlSigner
 from web.auth.signing_key import kept_key
 from web.auth.socket_access import SocketAccess
@@ -115,30 +115,39 @@ class Authenticator:
         credential_note(request).lacks_credential = False
         return SocketAccess.of(session, address)
 
-    async def authenticate_request(self, request: web.Request) -> None:
-        """Set the session of a request. Raises ``UnauthorizedError`` or ``ForbiddenError`` for one that is refused."""
+    def authenticate_request(self, request: web.Request) -> Awaitable[None] | None:
+        """Set the session of a request. Where a credential has to be verified, the session is set by what it returns.
+
+        Both raise ``UnauthorizedError`` or ``ForbiddenError`` for a request that is refused.
+        """
         match = request.match_info
         if match.http_exception is not None:
-            return  # no route matches: the answer is 404 or 405
+            return None  # no route matches: the answer is 404 or 405
         rule = policy.rule_of(request.method, match)
-        if rule is not None and rule.is_public:
-            grant = ANONYMOUS if self.is_enabled else UNRESTRICTED
-            request[SESSION] = AuthSession(self.sessions, Credential(), grant)
-            return
         if rule is None:
             log.error("%s %s is refused: it is missing in web/auth/policy.py", request.method, match.route.resource)
             raise ForbiddenError("no client may use this route")
-        session = await self._open(self._credential_of(request, rule), request.remote or "")
+        if rule.is_public:
+            request[SESSION] = self.sessions.of(NO_CREDENTIAL, ANONYMOUS if self.is_enabled else UNRESTRICTED)
+            return None
+        credential = self._credential_of(request, rule)
+        if self.is_enabled:
+            return self._verify_request(request, rule, credential)
+        request[SESSION], request[RULE] = self.sessions.of(credential, UNRESTRICTED), rule
+        return None
+
+    async def _verify_request(self, request: web.Request, rule: Rule, credential: Credential) -> None:
+        session = await self._open(credential, request.remote or "")
         rule.require(session.grant, request)
         request[SESSION], request[RULE] = session, rule
 
     def _credential_of(self, request: web.Request, rule: Rule) -> Credential:
         if (bearer := _bearer_token(request)) is not None:
-            return Credential(bearer or None)
+            return Credential(bearer) if bearer else NO_CREDENTIAL
         url_token = request.query.get(PARAMETER)
         is_read = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
         if url_token is None or rule.family is None or not is_read:
-            return Credential()
+            return NO_CREDENTIAL
         return Credential(url_token, self._target_of(rule, request))
 
     def _target_of(self, rule: Rule, request: web.Request) -> Target:

@@ -1,6 +1,6 @@
 """The authenticated request: its session, and what its sender may do.
 
-:mod:`web.middleware.authentication` stores the session. In an application without that middleware every request is
+:class:`~web.auth.authenticator.Authenticator` sets the session. In an application without it every request is
 unrestricted.
 """
 

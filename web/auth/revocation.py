@@ -9,10 +9,10 @@ from types import TracebackType
 from aiohttp import hdrs, web
 
 from gateway.errors import LiveedgeError
-from signaling.access import Unsubscribe
 from web.auth.grant import Grant
 from web.auth.policy import Rule
 from web.auth.requests import RULE, SESSION
+from web.auth.sessions import AuthSession
 
 _IS_STARTED = web.RequestKey("response_is_started", bool)
 """Whether the status line may have been sent already."""
@@ -26,12 +26,12 @@ class CancelOnRevoke:
     and without a timer: it is around every request.
     """
 
-    __slots__ = ("_cancelling", "_reason", "_request", "_rule", "_task", "_unsubscribe")
+    __slots__ = ("_cancelling", "_reason", "_request", "_rule", "_session", "_task")
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self._reason: LiveedgeError | None = None
-        self._unsubscribe: Unsubscribe | None = None
+        self._session: AuthSession | None = None
 
     def __enter__(self) -> None:
         request = self._request
@@ -43,17 +43,15 @@ class CancelOnRevoke:
         self._rule: Rule = rule
         self._task: asyncio.Task[object] = task
         self._cancelling = task.cancelling()
-        self._unsubscribe = request[SESSION].on_revoke(
-            self._revoke, require=self._require, is_download=rule.is_download
-        )
+        self._session = request[SESSION]
+        self._session.subscribe(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        unsubscribe, self._unsubscribe = self._unsubscribe, None  # they refer to each other
-        if unsubscribe is None:
+        if self._session is None:
             return
-        unsubscribe()
+        self._session.unsubscribe(self)
         if self._reason is None:
             return
         is_cancelled_twice = self._task.uncancel() > self._cancelling
@@ -66,10 +64,16 @@ class CancelOnRevoke:
             request.transport.abort()
         raise ConnectionResetError("the credential of this request was revoked") from None
 
-    def _require(self, grant: Grant) -> None:
+    # --- as web.auth.sessions.Subscription
+
+    @property
+    def is_download(self) -> bool:
+        return self._rule.is_download
+
+    def require(self, grant: Grant) -> None:
         self._rule.require(grant, self._request)
 
-    def _revoke(self, error: LiveedgeError) -> None:
+    def callback(self, error: LiveedgeError) -> None:
         self._reason = error
         self._task.cancel()
 

@@ -21,6 +21,8 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.errors import ForbiddenError, LiveedgeError, UnauthorizedError, UnavailableError
@@ -45,6 +47,8 @@ class Credential:
     target: Target | None = None
 
 
+NO_CREDENTIAL = Credential()
+
 Verify = Callable[[Credential], Awaitable[Grant]]
 """Gives the current grant of a credential. Raises ``UnauthorizedError`` and ``UnavailableError``."""
 
@@ -54,6 +58,19 @@ Require = Callable[[Grant], None]
 
 def _require_nothing(_: Grant) -> None:
     return
+
+
+class Subscription(Protocol):
+    """Something that a credential opened; see :meth:`AuthSession.on_revoke`."""
+
+    @property
+    def callback(self) -> OnRevoke: ...
+
+    @property
+    def require(self) -> Require: ...
+
+    @property
+    def is_download(self) -> bool: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -71,7 +88,7 @@ class AuthSession:
         self.grant = grant
         self.version = version
         """Of the configured tokens that ``grant`` was made with."""
-        self.subscriptions: dict[_Subscription, None] = {}
+        self.subscriptions: dict[Subscription, None] = {}
         self._sessions = sessions
 
     def on_revoke(
@@ -82,15 +99,19 @@ class AuthSession:
         Returns a function that removes the callback. ``is_download``: see rule 1.
         """
         subscription = _Subscription(callback, require, is_download)
+        self.subscribe(subscription)
+        return partial(self.unsubscribe, subscription)
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """As :meth:`on_revoke`, until :meth:`unsubscribe`."""
         self.subscriptions[subscription] = None
         self._sessions.active[self] = None
 
-        def unsubscribe() -> None:
-            self.subscriptions.pop(subscription, None)
-            if not self.subscriptions:
-                self._sessions.active.pop(self, None)
-
-        return unsubscribe
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription. Twice is fine."""
+        self.subscriptions.pop(subscription, None)
+        if not self.subscriptions:
+            self._sessions.active.pop(self, None)
 
 
 class AuthSessions:
@@ -113,6 +134,10 @@ class AuthSessions:
         # The version is read first: if the tokens change while this waits, the next check verifies again.
         version = self._version
         return AuthSession(self, credential, await self._verify(credential), version)
+
+    def of(self, credential: Credential, grant: Grant) -> AuthSession:
+        """A credential whose grant needs no verification at present."""
+        return AuthSession(self, credential, grant, self._version)
 
     def start(self) -> None:
         """Start the checks."""
@@ -183,7 +208,7 @@ class AuthSessions:
         return count
 
 
-def _reason(subscription: _Subscription, grant: Grant, error: LiveedgeError | None) -> LiveedgeError | None:
+def _reason(subscription: Subscription, grant: Grant, error: LiveedgeError | None) -> LiveedgeError | None:
     """Why a subscription is to be revoked; ``None`` if it is still allowed."""
     if error is not None and not (subscription.is_download and isinstance(error, ExpiredError)):
         return error

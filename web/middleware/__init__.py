@@ -1,5 +1,5 @@
-"""What a request passes before its handler. :mod:`web.app` composes them, in this order:
+"""What a request passes before its handler. :mod:`web.middleware.admission` has the rules in their order.
 
-http metrics → errors → checks (proxy_headers, host_check, cors) → authentication → request_limits (content_coding) →
-handler
+:mod:`~web.middleware.listener`, :mod:`~web.middleware.connection` and :mod:`~web.middleware.connection_limiter` are for
+TCP connections, :mod:`~web.middleware.security_headers` and :mod:`~web.middleware.cors` for the headers of answers.
 """

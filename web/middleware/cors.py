@@ -55,7 +55,7 @@ class Cors:
         self._has_auth = settings.has_auth
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
 
-    def check(self, request: web.Request) -> web.Response | None:
+    def preflight_answer(self, request: web.Request) -> web.Response | None:
         """The answer to a preflight request; ``None`` for all others. Raises :class:`ForeignOriginError`."""
         self._check(request)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:

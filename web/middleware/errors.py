@@ -5,7 +5,6 @@
 
 import errno
 import logging
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -29,8 +28,6 @@ DISK_ERRORS = {
     *(errno.EMFILE, errno.ENFILE),
 }
 """What a full or failing disk says, and a process that has no descriptors left (errno(3)): 503, as it may end."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CODES = {
     400: "bad_request",
@@ -64,37 +61,38 @@ def error_response(error: LiveedgeError) -> web.Response:
     return web.json_response(body, status=error.status, headers=headers)
 
 
-@web.middleware
-async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every error into JSON. An unexpected exception is logged with its traceback and answered 500."""
-    try:
-        return await handler(request)
-    except LiveedgeError as error:
+def error_answer(request: web.Request, error: Exception) -> web.Response | None:
+    """The answer to a request that raised ``error``; ``None``: raise it, aiohttp has the answer.
+
+    An unexpected exception is logged with its traceback and answered 500.
+    """
+    if isinstance(error, LiveedgeError):
         if error.status >= 500 and error.status not in (502, 503):  # these are faults of cameras
-            log.exception("%s %s failed", request.method, request.path)
+            log.error("%s %s failed", request.method, request.path, exc_info=error)
         return error_response(error)
-    except web.HTTPException as error:
-        if error.status < 400 or error.content_type == "application/json":
-            raise
-        headers = {
-            name: value
-            for name, value in error.headers.items()
-            if name in ("Allow", "Accept-Encoding", "Content-Range")
-        }
-        code = CODES.get(error.status, "http_error")
-        message = f"{error.reason}: {request.method} {request.path}"
-        return web.json_response({"error": code, "message": message}, status=error.status, headers=headers)
-    except TimeoutError:
+    if isinstance(error, web.HTTPException):
+        return _refusal(request, error)
+    if isinstance(error, TimeoutError):
         # The connection has timed out: nobody can receive an answer.
-        raise
-    except Exception as error:
-        if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-            # The client closed the connection during the answer, as every viewer of a stream does. This is no error,
-            # and aiohttp would log a traceback.
-            return web.Response(status=CLIENT_GONE)
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            log.warning("%s %s failed: %s", request.method, request.path, redact(error))
-            return error_response(StorageError(f"the disk or the host fails at present: {error.strerror}"))
-        log.exception("%s %s failed", request.method, request.path)
-        message = "the gateway failed on this request; its log has the reason"
-        return web.json_response({"error": LiveedgeError.code, "message": message}, status=500)
+        return None
+    if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+        # The client closed the connection during the answer, as every viewer of a stream does. This is no error, and
+        # aiohttp would log a traceback.
+        return web.Response(status=CLIENT_GONE)
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        log.warning("%s %s failed: %s", request.method, request.path, redact(error))
+        return error_response(StorageError(f"the disk or the host fails at present: {error.strerror}"))
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    message = "the gateway failed on this request; its log has the reason"
+    return web.json_response({"error": LiveedgeError.code, "message": message}, status=500)
+
+
+def _refusal(request: web.Request, error: web.HTTPException) -> web.Response | None:
+    if error.status < 400 or error.content_type == "application/json":
+        return None
+    headers = {
+        name: value for name, value in error.headers.items() if name in ("Allow", "Accept-Encoding", "Content-Range")
+    }
+    code = CODES.get(error.status, "http_error")
+    message = f"{error.reason}: {request.method} {request.path}"
+    return web.json_response({"error": code, "message": message}, status=error.status, headers=headers)

@@ -6,22 +6,18 @@ Rules:
    included. Another is answered 429. So this comes after the authentication.
 2. A request that may change something is answered 408 after :data:`UNSAFE_TIMEOUT_S`, however slowly its body arrives.
    GET, HEAD and OPTIONS are excepted, since streams and long polling last. What they send as a body is not waited for.
-3. A body with a content coding is refused (:mod:`web.middleware.content_coding`).
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 from aiohttp import hdrs, web
 
 from web.auth.counted_as import counted_as, is_limited
 from web.auth.rate_limiter import TooManyError
 from web.auth.requests import grant_of
-from web.middleware.content_coding import refuse_content_codings
 from web.settings import Settings
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 """Methods that change nothing (RFC 9110 §9.2.1)."""
@@ -47,10 +43,11 @@ class RequestLimits:
         """Apply another limit from now on."""
         self._limit = settings.connections_per_address
 
-    @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Raises :class:`~web.auth.rate_limiter.TooManyError`, ``HTTPRequestTimeout``, ``HTTPUnsupportedMediaType``."""
-        refuse_content_codings(request)
+    def count(self, request: web.Request) -> "OpenRequest":
+        """Count a request while the context that this returns is entered.
+
+        Raises :class:`~web.auth.rate_limiter.TooManyError`.
+        """
         grant = grant_of(request)
         client = counted_as(grant, request.remote or "")
         if self._open[client] >= self._limit and is_limited(grant):
@@ -59,22 +56,32 @@ class RequestLimits:
                 f"{client} has {self._limit} requests open already, the limit of CONNECTIONS_PER_ADDRESS",
                 retry_after_s=2,
             )
-        self._open[client] += 1
-        try:
-            if request.method in SAFE_METHODS:
-                return await handler(request)
-            return await self._within_timeout(request, handler)
-        finally:
-            self._open[client] -= 1
-            if not self._open[client]:
-                del self._open[client]
+        return OpenRequest(self._open, client)
 
-    async def _within_timeout(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def within_timeout(self, answering: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+        """The answer of a handler (rule 2). Raises ``HTTPRequestTimeout``."""
         timeout: asyncio.Timeout | None = None
         try:
             async with asyncio.timeout(self._unsafe_timeout_s) as timeout:
-                return await handler(request)
+                return await answering
         except TimeoutError:
             if timeout is None or not timeout.expired():
                 raise
             raise web.HTTPRequestTimeout from None
+
+
+class OpenRequest:
+    """A request that counts for ``client``, in the body of the ``with``."""
+
+    __slots__ = ("_client", "_counts")
+
+    def __init__(self, counts: Counter[str], client: str) -> None:
+        self._counts, self._client = counts, client
+
+    def __enter__(self) -> None:
+        self._counts[self._client] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._counts[self._client] -= 1
+        if not self._counts[self._client]:
+            del self._counts[self._client]

@@ -29,6 +29,7 @@ from tests.support.auth_gateway import (
 )
 from tests.support.eventually import eventually
 from tests.support.manual_clock import OffsetClock
+from tests.support.partial_app import admission_of
 from tests.support.recording import index_of, record
 from tests.support.sources.encoded import EncoderSettings, encode
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
@@ -37,8 +38,6 @@ from web.auth.policy import ROUTES
 from web.auth.revocation import note_response_started
 from web.auth.sessions import VERIFY_INTERVAL_S
 from web.gateway import GATEWAY
-from web.middleware.authentication import authentication
-from web.middleware.errors import errors_as_json
 from web.settings import load_settings
 
 REVOKED_TOKEN = "the-token-of-a-client-who-leaves"
@@ -82,9 +81,9 @@ async def never_answering_server(auth: Authenticator) -> AsyncIterator[tuple[Cli
         await asyncio.Event().wait()
         raise AssertionError
 
-    app = web.Application(middlewares=[errors_as_json, authentication], handler_args={"handler_cancellation": True})
+    admission = admission_of(load_settings(auth_token=ADMIN_TOKEN), auth)
+    app = web.Application(middlewares=[admission.middleware], handler_args={"handler_cancellation": True})
     app.on_response_prepare.append(note_response_started)
-    app[AUTHENTICATOR] = auth
     for (method, path), rule in ROUTES.items():
         if method == "GET" and not rule.is_public:
             app.router.add_get(path, wait)

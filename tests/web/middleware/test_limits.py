@@ -12,13 +12,11 @@ import pytest
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 
+from tests.support.partial_app import admission_of
 from tests.support.serving import serving
-from web.middleware.checks import Checks
 from web.middleware.connection_limiter import ConnectionLimiter, Use
-from web.middleware.errors import errors_as_json
 from web.middleware.listener import Listener
 from web.middleware.malformed import MalformedRequests
-from web.middleware.request_limits import RequestLimits
 from web.settings import load_settings
 
 OPEN_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -36,8 +34,8 @@ async def listening(
 ) -> AsyncIterator[int]:
     """Serve an app that answers ``ok`` and reads what is posted, behind the gateway's limits; gives its port."""
     values = load_settings(data_dir=folder, port=0, **settings)
-    limits = RequestLimits(values, Counter(), unsafe_timeout_s=unsafe_timeout_s)
-    app = web.Application(middlewares=[errors_as_json, Checks(values, Counter()).middleware, limits.middleware])
+    admission = admission_of(values, unsafe_timeout_s=unsafe_timeout_s)
+    app = web.Application(middlewares=[admission.middleware])
 
     async def ok(_: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -46,7 +44,7 @@ async def listening(
         return web.Response(text=str(len(await request.read())))
 
     app.router.add_get("/", ok)
-    app.router.add_post("/", read)
+    app.router.add_post("/api/sign", read)
     runner = web.AppRunner(app, shutdown_timeout=0.1, keepalive_timeout=keepalive_timeout_s)
     await runner.setup()
     listener = Listener(runner, values, Counter() if refused is None else refused, header_timeout_s=header_timeout_s)
@@ -148,8 +146,8 @@ async def test_an_idle_connection_ends_after_the_keep_alive_timeout(tmp_path: Pa
     "head",
     [
         b"GET / HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nabcde",
-        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+        b"POST /api/sign HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nabcde",
+        b"POST /api/sign HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
     ],
 )
 async def test_other_forms_of_requests_are_answered_and_timed_alike(tmp_path: Path, head: bytes) -> None:
@@ -163,7 +161,7 @@ async def test_other_forms_of_requests_are_answered_and_timed_alike(tmp_path: Pa
 
 async def test_a_chunked_body_that_drips_is_answered_408_and_closed(tmp_path: Path) -> None:
     async with listening(tmp_path, unsafe_timeout_s=0.2) as port, await Peer.connect(port) as peer:
-        peer.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        peer.writer.write(b"POST /api/sign HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         answer = asyncio.ensure_future(peer.ask(b""))
         while not answer.done():
             peer.writer.write(b"1\r\nx\r\n")
@@ -182,14 +180,14 @@ async def test_a_head_may_arrive_in_single_bytes(tmp_path: Path) -> None:
 
 async def test_the_header_timeout_does_not_limit_the_body(tmp_path: Path) -> None:
     async with listening(tmp_path, header_timeout_s=0.2) as port, await Peer.connect(port) as peer:
-        peer.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
+        peer.writer.write(b"POST /api/sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
         await asyncio.sleep(0.4)
         assert b"200" in await peer.ask(b"cde")
 
 
 async def test_a_body_that_never_ends_is_answered_408(tmp_path: Path) -> None:
     async with listening(tmp_path, unsafe_timeout_s=0.2) as port, await Peer.connect(port) as peer:
-        assert b"408" in await peer.ask(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
+        assert b"408" in await peer.ask(b"POST /api/sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
 
 
 async def test_idle_connections_of_an_address_give_way_to_new_ones(tmp_path: Path) -> None:
@@ -218,7 +216,7 @@ async def test_connections_with_an_open_request_are_kept_and_further_ones_refuse
     ):
         peers = [await stack.enter_async_context(await Peer.connect(port)) for _ in range(4)]
         for peer in peers:
-            peer.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
+            peer.writer.write(b"POST /api/sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab")
             await peer.writer.drain()
         await asyncio.sleep(0.05)
         for _ in range(5):
@@ -330,7 +328,9 @@ async def test_requests_through_a_trusted_proxy_count_for_its_clients(tmp_path: 
             peer = await stack.enter_async_context(await Peer.connect(port))
             assert b"200" in await peer.ask()
         waiting = []
-        head = b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 198.51.100.%d\r\nContent-Length: 5\r\n\r\n"
+        head = (
+            b"POST /api/sign HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 198.51.100.%d\r\nContent-Length: 5\r\n\r\n"
+        )
         for _ in range(4):
             peer = await stack.enter_async_context(await Peer.connect(port))
             peer.writer.write(head % 7)

@@ -6,7 +6,7 @@ The label ``route`` is the router's pattern, so that no client can create a seri
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from itertools import accumulate
 from typing import Protocol
 
@@ -36,9 +36,6 @@ class Listener(Protocol):
     def accept_failures(self) -> int: ...
 
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
 class _Times:
     """One series of a histogram. Prometheus' own class has locks, for threads, which cost as much as the counting."""
 
@@ -55,7 +52,7 @@ class _Times:
 
 
 class HttpMetrics:
-    """See the module. ``middleware`` is the outermost one, so that it sees every status."""
+    """See the module."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str, str]] = Counter()
@@ -110,24 +107,13 @@ class HttpMetrics:
             family.add_metric(series, list(counts), times.sum_s)
         yield family
 
-    @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count one request."""
-        began_s = time.monotonic()
-        status = 499  # nginx's status for a client that closed the connection before the answer
-        try:
-            response = await handler(request)
-            status = response.status
-            return response
-        except web.HTTPException as error:
-            status = error.status
-            raise
-        finally:
-            resource = request.match_info.route.resource
-            route = resource.canonical if resource is not None else "none"
-            self.requests[route, request.method if resource is not None else "any", f"{status // 100}xx"] += 1
-            if route.startswith("/hls/") and status < 400:
-                self._hls(request, route, time.monotonic() - began_s)
+    def record(self, request: web.Request, status: int, began_s: float) -> None:
+        """Count one request, as :class:`~web.middleware.admission.Admission` calls it."""
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "none"
+        self.requests[route, request.method if resource is not None else "any", f"{status // 100}xx"] += 1
+        if route.startswith("/hls/") and status < 400:
+            self._hls(request, route, time.monotonic() - began_s)
 
     def _hls(self, request: web.Request, route: str, took_s: float) -> None:
         kind = HLS_KINDS.get(route, "playlist")

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,12 +16,11 @@ from gateway.camera import Camera
 from gateway.webrtc import server
 from gateway.webrtc.viewer import COUNTER_OFFER_S
 from tests.support.eventually import eventually
-from tests.support.partial_app import app_with_routes
+from tests.support.partial_app import admission_of, app_with_routes
 from tests.support.serving import GatewayServer
 from tests.support.sources.encoded_loop import EncodedLoopEngine, encode_loop
 from web.api.routes import viewers, whep
 from web.gateway import GATEWAY, Gateway
-from web.middleware.checks import Checks
 from web.settings import load_settings
 
 ORIGIN = "https://wall.example.org"
@@ -55,10 +53,7 @@ async def client() -> AsyncIterator[Client]:
     )
     gateway = Gateway(settings)
     await gateway.webrtc.start()
-    checks = Checks(settings, Counter())
-    app = app_with_routes(gateway, whep, viewers)
-    app.middlewares.append(checks.middleware)
-    app.on_response_prepare.append(checks.cors.on_prepare)
+    app = app_with_routes(gateway, whep, viewers, admission=admission_of(settings))
     async with TestClient(GatewayServer(app), headers={"Origin": ORIGIN}) as client:
         yield client
     await gateway.webrtc.close()

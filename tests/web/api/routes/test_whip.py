@@ -1,7 +1,6 @@
 """WHIP over HTTP: each status of RFC 9725, and mistakes of clients."""
 
 import re
-from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,12 +8,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from aiortc import RTCConfiguration, RTCPeerConnection
 
-from tests.support.partial_app import app_with_routes
+from tests.support.partial_app import admission_of, app_with_routes
 from tests.support.serving import GatewayServer
 from tests.support.whip import offer_of
 from web.api.routes import page, whip
 from web.gateway import GATEWAY, Gateway
-from web.middleware.checks import Checks
 from web.settings import load_settings
 
 ORIGIN = "https://studio.example.org"
@@ -37,10 +35,7 @@ async def client() -> AsyncIterator[Client]:
     )
     gateway = Gateway(settings)
     await gateway.webrtc.start()
-    checks = Checks(settings, Counter())
-    app = app_with_routes(gateway, whip, page)
-    app.middlewares.append(checks.middleware)
-    app.on_response_prepare.append(checks.cors.on_prepare)
+    app = app_with_routes(gateway, whip, page, admission=admission_of(settings))
     async with TestClient(GatewayServer(app), headers={"Origin": ORIGIN}) as client:
         yield client
     await gateway.whip.close()
