@@ -95,7 +95,7 @@ class Camera:
 
     def rendition(self, name: RenditionName) -> Rendition:
         """One of the streams. Raises ``NotFoundError`` for a sub stream that is not configured."""
-        found = self.renditions.get(name)
+        found = self.main if name is RenditionName.MAIN else self.sub
         if found is None:
             raise NotFoundError(f"camera {self.id} has no sub stream; set sub_url in its table, or PATCH it by API")
         return found

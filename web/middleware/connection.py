@@ -15,6 +15,7 @@ Rules:
 """
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -75,7 +76,7 @@ class HttpConnection(CredentialNote, asyncio.Protocol):
         self._handler: web.RequestHandler | None = None
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._idle_since_s = asyncio.get_running_loop().time()
+        self._idle_since_s = time.monotonic()
         limiter.add(self)
 
     @property
@@ -108,7 +109,7 @@ class HttpConnection(CredentialNote, asyncio.Protocol):
         handler = self._handler
         if handler is None:
             return
-        self._idle_since_s = asyncio.get_running_loop().time()
+        self._idle_since_s = time.monotonic()
         handler.data_received(data)
         if not waits_for_head(handler):
             self._stop_timer()

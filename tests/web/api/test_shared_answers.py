@@ -25,9 +25,11 @@ HEADERS = (("Content-Type", "video/mp4"), ("Vary", "Accept-Encoding"), ("Cache-C
 
 BODY = b"moof" * 50_000
 
+LARGE = bytes(shared_answers.VIEW_MAX_BYTES + 1)
+
 
 class Answering:
-    """``/shared`` and ``/alone`` answer the same, one of them with :class:`SharedAnswers`."""
+    """``/shared`` and ``/alone`` answer the same, one of them with :class:`SharedAnswers`. Others are views."""
 
     def __init__(self, settings: Settings) -> None:
         self.answers = SharedAnswers()
@@ -37,9 +39,14 @@ class Answering:
         self.app.on_response_prepare.extend([self.security.on_prepare, self.cors.on_prepare])
         self.app.router.add_get("/shared", self.shared)
         self.app.router.add_get("/alone", self.alone)
+        self.app.router.add_get("/{name}", self.view)
 
     async def shared(self, request: web.Request) -> web.StreamResponse:
         return self.answers.answer(request, BODY, HEADERS)
+
+    async def view(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        return self.answers.answer(request, memoryview(LARGE if name == "large-view" else name.encode()), HEADERS)
 
     async def alone(self, _: web.Request) -> web.StreamResponse:
         return web.Response(body=BODY, headers=HEADERS)
@@ -142,4 +149,13 @@ async def test_what_is_kept_is_bounded(client: Client, answering: Answering, one
     for number in range(shared_answers.ANSWERS_MAX + 10):
         answer = await client.get("/shared", headers={"Origin": f"https://{number}.example"})
         assert len(await answer.read()) == len(BODY)
-    assert len(answering.answers) == shared_answers.ANSWERS_MAX
+    assert len(answering.answers) == shared_answers.BYTES_MAX // len(BODY) < shared_answers.ANSWERS_MAX
+
+
+async def test_views_are_shared_by_their_path(client: Client, answering: Answering, one_second: None) -> None:
+    for _ in range(2):
+        for name in ("view-1", "view-2"):
+            assert await (await client.get(f"/{name}")).read() == name.encode()
+    assert len(answering.answers) == 2
+    assert await (await client.get("/large-view")).read() == LARGE
+    assert len(answering.answers) == 2, "it is not copied"
