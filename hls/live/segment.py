@@ -20,7 +20,7 @@ class LiveSegment:
     """A segment; complete once it has a ``tail``.
 
     ``head`` and ``tail`` are the playlist's lines before the first and after the last part. ``completed_at_s``
-    (monotonic) and ``longest_playlist_90k``, the longest playlist that it has been in, determine how long the segment
+    (monotonic) and ``longest_playlist_90k``, the longest playlist that was sent with it, determine how long the segment
     stays available (rfc8216bis §6.2.2). ``size`` is in bytes. Without ``lists_parts`` it is listed when it is complete.
     """
 
@@ -37,6 +37,11 @@ class LiveSegment:
     tail: str = ""
     completed_at_s: float = 0.0
     longest_playlist_90k: int = 0
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether a playlist was sent with it."""
+        return self.longest_playlist_90k > 0
 
     @property
     def listed_parts(self) -> int:

@@ -4,8 +4,9 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
 
 1. A segment leaves the playlist when ``WINDOW_SEGMENTS`` and ``WINDOW_TARGETS`` remain without it, never below three
    target durations (§6.2.2). Only after a long outage all leave at once: what is older is no live video.
-2. It then stays available for its own duration plus that of the longest playlist that it was in, and its parts with it
-   (§6.2.2).
+2. It then stays available for its own duration plus that of the longest playlist that was sent with it, and its parts
+   with it (§6.2.2). Where no playlist was sent with it, nobody knows of it, and it is discarded at once.
+   While nobody watches, the playlist has ``UNSENT_SEGMENTS`` and ``UNSENT_TARGETS``, and grows when somebody does.
 3. The buffer has at most ``max_bytes``: the oldest segment is evicted first, even against rules 1 and 2, and counted.
    The open segment, whose size the target duration limits, and one complete segment always stay.
 """
@@ -21,6 +22,11 @@ from hls.live.segment import LivePart, LiveSegment
 WINDOW_SEGMENTS = 6
 WINDOW_TARGETS = 8
 """The playlist's length in target durations: more than CAN-SKIP-UNTIL, so that delta updates skip something."""
+
+UNSENT_SEGMENTS = 3
+UNSENT_TARGETS = 4
+"""The same where no segment of it was in a playlist that was sent: a target duration more than a new player needs. Of
+cameras that nobody watches, this is most of the memory."""
 
 MAX_BYTES = 64 * 1024 * 1024
 """A window of GOPs of 2 s at 16 Mbit/s takes 40 MB."""
@@ -85,14 +91,19 @@ class SegmentBuffer:
         segment.completed_at_s = now_s
         self.segments.append(segment)
         self.duration_90k += segment.duration_90k
-        while len(self.segments) > WINDOW_SEGMENTS:
-            if self.duration_90k - self.segments[0].duration_90k < WINDOW_TARGETS * target_duration_90k:
+        is_sent = any(each.was_sent for each in self.segments)
+        least, targets = (WINDOW_SEGMENTS, WINDOW_TARGETS) if is_sent else (UNSENT_SEGMENTS, UNSENT_TARGETS)
+        while len(self.segments) > least:
+            if self.duration_90k - self.segments[0].duration_90k < targets * target_duration_90k:
                 break
             self._remove_first()
         self.expire(now_s)
-        for each_segment in self.segments:
-            each_segment.longest_playlist_90k = max(each_segment.longest_playlist_90k, self.duration_90k)
         return segment
+
+    def sent(self) -> None:
+        """The playlist as it is now is sent to somebody (rule 2)."""
+        for segment in self.segments:
+            segment.longest_playlist_90k = max(segment.longest_playlist_90k, self.duration_90k)
 
     def begin_afresh(self) -> None:
         """Remove all complete segments from the playlist. They stay available by rule 2."""
@@ -110,7 +121,7 @@ class SegmentBuffer:
         while self._removed:
             segment = self._removed[0]
             available_90k = segment.duration_90k + segment.longest_playlist_90k
-            if now_s < segment.completed_at_s + to_seconds(available_90k):
+            if segment.was_sent and now_s < segment.completed_at_s + to_seconds(available_90k):
                 return
             self._discard(self._removed.popleft())
 

@@ -235,13 +235,14 @@ class LiveWindow:
         return self._buffer.size
 
     def media_playlist(self, *, delta: bool = False, report: str = "") -> playlist.Rendered:
-        """The playlist of this version. ``delta`` skips the segments that the client knows already (§6.2.5.1).
+        """The playlist of this version, to be sent. ``delta`` skips what the client knows already (§6.2.5.1).
 
         ``report`` is the line of the camera's other playlist, if there is one (§4.4.5.4).
         """
         key = (self._skippable() if delta else 0, report)
         if key not in self._rendered:
             self._rendered[key] = playlist.Rendered(self._media_text(key[0]) + report)
+            self._buffer.sent()
         return self._rendered[key]
 
     def variant(self) -> playlist.Variant | None:

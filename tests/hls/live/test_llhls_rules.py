@@ -9,9 +9,12 @@ from tests.support.sources.packets import START_90K, PacketSource, Shape
 
 
 def window_after(seconds: int, gop: int = 30) -> LiveWindow:
+    """That of a camera that is watched."""
     window = LiveWindow(START_90K)
     for packet in PacketSource(Shape(gop=gop)).frames(15 * seconds + 8):
         window.feed(packet, packet.dts_90k / CLOCK_RATE)
+        if packet.is_keyframe and window.targets is not None:
+            window.media_playlist()
     return window
 
 

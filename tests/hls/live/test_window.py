@@ -164,6 +164,25 @@ def test_segments_and_parts_stay_available_after_they_left_the_playlist_and_then
     assert len(window._buffer) < 1 + 20 * 7
 
 
+def test_a_camera_that_nobody_watches_keeps_what_a_new_player_needs() -> None:
+    source = PacketSource(Shape(gop=30))
+    window = play(LiveWindow(START_90K), 60 * 15 + 5, source)
+    held = window.media_bytes
+    first = read(window)
+    check(first)
+    names = [segment.uri or "" for segment in first.complete]
+    assert all(window.media(name) for name in names)
+    assert sum(segment.lasts for segment in first.complete) >= 4 * first.target
+    assert held <= 6 * max(len(window.media(name) or b"") for name in names), "nothing is kept that nobody knows of"
+    # As soon as somebody watches, it grows.
+    watched = [read(play(window, 30, source)) for _ in range(8)]
+    assert {segment.uri for segment in first.complete} < {segment.uri for segment in watched[3].complete}
+    assert sum(segment.lasts for segment in watched[-1].complete) >= 8 * first.target
+    # When nobody does any more, the memory is free again.
+    play(window, 30 * 30, source)
+    assert window.media_bytes <= held * 1.2
+
+
 def test_memory_is_bounded_and_evicted_segments_are_counted() -> None:
     window = LiveWindow(START_90K, max_bytes=20_000)
     source = PacketSource(Shape(gop=30))
