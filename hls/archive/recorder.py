@@ -14,7 +14,6 @@ notice a slow or broken disk.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import TypeVar
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
@@ -26,6 +25,7 @@ from hls.archive.part_queue import QUEUE_MAX_BYTES, QUEUE_MAX_PARTS, Batch, Part
 from hls.archive.recording import Recording, SequenceNumbers, WriteResult
 from hls.archive.segment import EndReason, SegmentWithFragments
 from hls.archive.status import PreRollStatus, RecorderStatus
+from hls.archive.write_pool import WritePool
 from hls.mp4.fragments import refusal
 from hls.parts.source import PartSource, SamplesSink
 
@@ -55,7 +55,7 @@ class StreamRecorder:
         hub: PacketHub,
         parts: PartSource,
         recording: Recording,
-        executor: Executor,
+        writes: WritePool,
         *,
         is_live: Callable[[], bool],
         on_progress: Callable[["StreamRecorder"], None],
@@ -70,7 +70,7 @@ class StreamRecorder:
         self.stop_reason = EndReason.STOPPED
         self._hub = hub
         self._recording = recording
-        self._executor = executor
+        self._writes = writes
         self._is_live = is_live
         self._on_progress = on_progress
         self._clock = clock
@@ -190,7 +190,7 @@ class StreamRecorder:
         """Call a method of the recording in a worker thread."""
         self._writing_since_s = self._clock.monotonic()
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._executor, function, argument)
+            result = await self._writes.run(function, argument)
         finally:
             self._writing_since_s = None
         self._on_result(result)

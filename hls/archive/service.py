@@ -41,6 +41,7 @@ from hls.archive.retention_job import DiskSpace, RetentionJob
 from hls.archive.segment import RecordedStream, Segment, SegmentWithFragments
 from hls.archive.status import ArchiveStatus, CameraRecordingStatus, ClockStatus, RecorderStatus
 from hls.archive.table import SegmentTable
+from hls.archive.write_pool import WritePool
 from hls.parts.source import HubParts, PartSource
 from hls.settings import ArchiveSettings, needs_new_recorder, recording_settings
 
@@ -82,6 +83,7 @@ class Archive:
         self._starting: dict[RecordedStream, asyncio.Task[None]] = {}
         self._event_spans: dict[str, Sequence[Span]] = {}
         self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
+        self._writes = WritePool(self._executor, WRITER_THREADS)
         self._lock: DataDirLock | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.extractors: list[MetadataExtractor] = (
@@ -207,7 +209,7 @@ class Archive:
             rendition.hub,
             self._parts_of(rendition),
             recording,
-            self._executor,
+            self._writes,
             is_live=lambda: rendition.session.state is SessionState.LIVE,
             on_progress=self._on_progress,
             clock=self._clock,

@@ -14,6 +14,7 @@ from gateway.webrtc.rtp.video_sender import VideoSender
 from hls.archive.baseline import NOTHING_LEARNED
 from hls.archive.recorder import StreamRecorder
 from hls.archive.recording import Recording, SequenceNumbers
+from hls.archive.write_pool import WritePool
 from hls.live.stream import LiveStream
 from hls.parts.part import PartSamples
 from hls.parts.source import SamplesSink
@@ -64,7 +65,7 @@ async def test_webrtc_sends_a_packet_before_hls_publishes_its_part_and_the_recor
         hub,
         stream,
         Recording("yard", tmp_path, 600, FsyncMode.NEVER),
-        executor,
+        WritePool(executor, 1),
         is_live=lambda: True,
         on_progress=lambda recorder: None,
     )
