@@ -13,7 +13,7 @@ import time
 import av
 
 from gateway.clock import CLOCK_RATE
-from gateway.codec.audio import loudness
+from gateway.codec.loudness import loudness
 from hls.archive.activity import ActivityMeter
 from hls.archive.activity_table import RecordedActivity
 from hls.archive.baseline import NOTHING_LEARNED

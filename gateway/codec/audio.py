@@ -11,7 +11,8 @@ Rules:
    of Opus 120 samples before it.
 3. Only mono and stereo are encoded. A source with more channels becomes stereo.
 4. Packets of G.711 that follow each other are decoded and encoded as one: they are samples and nothing else, and a
-   packet of 20 ms costs as much as one of a second.
+   packet of 20 ms costs as much as one of a second. Mono for an encoder of floats is decoded by tables, and resampled
+   by the encoder's own resampler alone.
 5. AAC has a constant quality and no constant bit rate. To hold a rate, FFmpeg's encoder encodes most frames several
    times: that took twice as long for speech, and three times for a tone. What the source cannot have, above half its
    sample rate, is not searched for.
@@ -21,7 +22,6 @@ Rules:
 """
 
 import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -30,11 +30,13 @@ from typing import NamedTuple
 import av
 
 from gateway.clock import CLOCK_RATE
+from gateway.codec.g711 import SAMPLES, G711Decoder
+from gateway.codec.loudness import loudness
 from gateway.media import AudioInfo
 
 _LAYOUTS = {1: "mono", 2: "stereo"}
 
-G711 = frozenset({"pcm_alaw", "pcm_mulaw"})
+G711 = frozenset(SAMPLES)
 """Codecs of one byte a sample and channel."""
 
 JOIN_JITTER_90K = CLOCK_RATE // 50
@@ -76,26 +78,6 @@ _ENCODERS: Mapping[str, _Encoder] = {
 
 _FAST_AAC = {"aac_coder": "fast", "flags": "+qscale+bitexact"}
 """Rule 6. ``bitexact``: no frame begins with the encoder's name, before ``global_gain``."""
-
-
-LEVEL_EVERY = 8
-"""Every eighth sample tells the loudness well enough. All of them would take a hundredth of what the encoder takes."""
-
-LEVEL_FULL = 128
-"""The level of full scale. Each one less is a decibel less, down to 1; 0 is not known."""
-
-
-def loudness(frame: av.AudioFrame, full_scale: float = 1.0) -> int:
-    """How loud a frame of the first channel is (its root mean square), as a level; 0 for formats not read here."""
-    name = frame.format.name
-    if name not in ("fltp", "flt", "s16", "s16p"):
-        return 0
-    is_float = name.startswith("flt")
-    step = LEVEL_EVERY if name.endswith("p") else LEVEL_EVERY * len(frame.layout.channels)
-    plane = memoryview(frame.planes[0]).cast("B")
-    samples = (plane.cast("f") if is_float else plane.cast("h"))[: frame.samples * step // LEVEL_EVERY : step].tolist()
-    rms = math.hypot(*samples) / math.sqrt(max(1, len(samples))) / (full_scale if is_float else full_scale * 32768.0)
-    return LEVEL_FULL + max(1 - LEVEL_FULL, min(0, round(20 * math.log10(rms)))) if rms > 0 else 1
 
 
 class EncodedAudioFrame(NamedTuple):
@@ -190,9 +172,8 @@ class AudioTranscoder:
         bit_rate_bps: int,
     ) -> None:
         self.level = 0
-        """The loudest that :meth:`transcode` decoded last, see :func:`loudness`."""
+        """The loudest that :meth:`transcode` decoded last, see :mod:`gateway.codec.loudness`."""
         self._source = source
-        self._decoder = _decoder(source)
         self._encoder = AudioEncoder(
             codec,
             sample_rate_hz,
@@ -201,6 +182,11 @@ class AudioTranscoder:
             bit_rate_bps=bit_rate_bps,
             cutoff_hz=source.sample_rate_hz // 2,
         )
+        self._g711: G711Decoder | None = None
+        if source.codec in G711 and source.channels == 1 and self._encoder.sample_format == "fltp":
+            self._g711 = G711Decoder(source.codec, source.sample_rate_hz, self._encoder.full_scale)
+            return
+        self._decoder = _decoder(source)
         self._resampler = av.AudioResampler(
             self._encoder.sample_format,
             self._encoder.layout,
@@ -227,20 +213,30 @@ class AudioTranscoder:
         if not data:
             # FFmpeg takes an empty packet as the end of the stream, and no packets after it.
             raise ValueError("an audio packet is empty")
+        done: list[EncodedAudioFrame] = []
+        level = 0
+        for samples, their_level in self._samples(data, pts_90k):
+            level = max(level, their_level)
+            done.extend(self._encoder.encode(samples))
+        if done:
+            self.level = level
+        return done
+
+    def _samples(self, data: bytes, pts_90k: int) -> Iterator[tuple[av.AudioFrame, int]]:
+        """Frames for the encoder, each with its level."""
+        if self._g711 is not None:
+            samples = self._g711.decode(data)
+            samples.pts, samples.time_base = pts_90k, Fraction(1, CLOCK_RATE)
+            yield samples, self._g711.level(data)
+            return
         coded = av.Packet(data)
         coded.time_base = Fraction(1, CLOCK_RATE)
         coded.pts = coded.dts = pts_90k
-        done: list[EncodedAudioFrame] = []
-        level = 0
         for decoded in self._decoder.decode(coded):
             decoded.pts, decoded.time_base = pts_90k, Fraction(1, CLOCK_RATE)
             pts_90k += decoded.samples * CLOCK_RATE // decoded.sample_rate
             for frame in self._resampler.resample(decoded):
-                level = max(level, loudness(frame, self._encoder.full_scale))
-                done.extend(self._encoder.encode(frame))
-        if done:
-            self.level = level
-        return done
+                yield frame, loudness(frame, self._encoder.full_scale)
 
     def joined(self, packets: Sequence[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
         """The packets (data, time in 90 kHz) as :meth:`transcode` takes them at the least cost, by rule 4."""

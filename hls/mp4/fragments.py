@@ -68,7 +68,7 @@ class Sample(NamedTuple):
     """One coded frame in a track's time base: 90 kHz for video, the sample rate for audio.
 
     ``keeps_sets``: parameter sets in it are not those of the sample entry, and stay. ``level``: how loud the sound is
-    that was decoded for it, as :func:`gateway.codec.audio.loudness` says; 0 where none was.
+    that was decoded for it, see :mod:`gateway.codec.loudness`; 0 where none was.
     """
 
     data: bytes

@@ -3,7 +3,7 @@
 from aiohttp import hdrs, web
 
 from gateway.clock import CLOCK_RATE, seconds_90k, to_rfc3339
-from gateway.codec.audio import LEVEL_FULL
+from gateway.codec.loudness import LEVEL_FULL
 from gateway.errors import BadRequestError, NotFoundError
 from gateway.times import TIME_HELP, parse_time
 from hls.archive.activity import PERCENT, UNKNOWN
