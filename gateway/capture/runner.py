@@ -54,16 +54,16 @@ class EngineRunner:
         self._interrupted = False
         self.dropped = 0
         """Packets that rule 2 dropped."""
-        self._thread = threading.Thread(target=self._run, name=f"capture-{engine.source.camera_id}", daemon=True)
+        self._own_thread = threading.Thread(target=self._run, name=f"capture-{engine.source.camera_id}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._own_thread.start()
 
     @property
     def is_running(self) -> bool:
         """Whether the thread is still running."""
-        return self._thread.is_alive()
+        return self._own_thread.is_alive()
 
     async def ended(self) -> None:
         """Wait for the engine's end. Raises what the engine raised, always a :class:`~gateway.errors.CaptureError`."""
@@ -125,7 +125,7 @@ class EngineRunner:
     def _finish(self, error: BaseException | None) -> None:
         self._drain()
         # The thread has nothing left to do but end, so the join takes microseconds.
-        self._thread.join()
+        self._own_thread.join()
         if self._ended.done():
             return
         if error is None:
