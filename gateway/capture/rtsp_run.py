@@ -8,20 +8,18 @@ plays, :meth:`RtspRun.play` raises when the stream ends.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import pairwise
 
 from gateway.capture import camera_errors
-from gateway.capture.camera_errors import UnknownCodecError
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import CaptureSource
-from gateway.capture.keyframe_requests import KeyframeRequests
-from gateway.capture.packets import KEYFRAME_TIMEOUT_S, VIDEO_CODECS
+from gateway.capture.packets import KEYFRAME_TIMEOUT_S
 from gateway.capture.rtsp_channels import FrameRoutes, InterleavedChannels, Receiver
+from gateway.capture.rtsp_choice import choose_tracks
 from gateway.capture.rtsp_connect import TUNNEL_SCHEMES, connect, credentials, request_uri
 from gateway.capture.rtsp_connection import RtspConnection
+from gateway.capture.rtsp_control import RtspControl, SetUpTrack
 from gateway.capture.rtsp_media import RtspMedia, TrackFormat
 from gateway.capture.rtsp_udp import UdpPair, open_pair
 from gateway.capture.url import CameraUrl
@@ -32,10 +30,8 @@ from gateway.rtsp import rtcp
 from gateway.rtsp.auth import Authenticator
 from gateway.rtsp.client import ClientSession, State
 from gateway.rtsp.errors import RtspProtocolError
-from gateway.rtsp.formats import VideoFormat, audio_format, is_known_video, metadata_format, video_format
 from gateway.rtsp.messages import Message, Request
-from gateway.rtsp.sdp import SessionDescription
-from gateway.rtsp.track import Track, TransportKind
+from gateway.rtsp.track import TransportKind
 
 log = logging.getLogger(__name__)
 
@@ -45,20 +41,11 @@ TICK_S = 1.0
 UDP_TICK_S = 0.1
 """The same over UDP, where packets that wait for an earlier one have to be released in time."""
 
-MP4_CODECS = frozenset({"h264", "hevc"})
-"""Video that can be recorded."""
-
 LOST_SILENT_S = 2.5
 """Without video for so long, in seconds, a session that the server does not know any more has ended."""
 
 OPTIONS_WAIT_S = 1.5
 """How long the answer to OPTIONS is awaited, in seconds: nobody needs it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _SetUpTrack:
-    track: Track
-    pair: UdpPair | None
 
 
 class RtspRun:
@@ -84,15 +71,14 @@ class RtspRun:
         self._session = self._new_session(has_options=True)
         self._pairs: list[UdpPair] = []
         self._media: RtspMedia | None = None
-        self._set_up: list[_SetUpTrack] = []
+        self._set_up: list[SetUpTrack] = []
         """The tracks of :attr:`_media`, in its order."""
         self._channels = InterleavedChannels()
         """By the tracks' places in :attr:`_media`."""
         self._routes = FrameRoutes(self._receiver_of, clock.monotonic)
         self._opened_at = 0.0
         self._keyframe_timeout_s = keyframe_timeout_s
-        self._requests = KeyframeRequests()
-        self._is_keyframe_wanted = False
+        self._control = RtspControl(source, counters, self._set_up, self._write)
 
     @property
     def video_at(self) -> float:
@@ -110,7 +96,7 @@ class RtspRun:
     @property
     def keyframes_asked(self) -> int:
         """How often the camera was asked for a keyframe."""
-        return self._requests.count
+        return self._control.keyframes_asked
 
     @property
     def is_low_latency(self) -> bool:
@@ -142,7 +128,7 @@ class RtspRun:
         return ClientSession(
             uri=request_uri(self._url),
             authenticator=Authenticator(credentials(self._url)),
-            choose=self._choose,
+            choose=partial(choose_tracks, url=self._url, wants_metadata=self._source.on_metadata is not None),
             open_udp_ports=None if self._url.scheme in TUNNEL_SCHEMES else self._open_udp_ports,
             has_options=has_options,
         )
@@ -171,36 +157,6 @@ class RtspRun:
         finally:
             playing.cancel()
             ended.cancel()
-
-    def _choose(self, description: SessionDescription) -> list[Track]:
-        """The first video track that is known, of H.264 and H.265 if there is one, the first audio track that is known,
-        and metadata where it is wanted."""
-        videos: list[Track] = []
-        names: list[str] = []
-        for media in description.media:
-            if media.kind == "video" and not media.is_back_channel:
-                video = video_format(media)
-                if video is not None and video.codec in VIDEO_CODECS:
-                    videos.append(Track(media, is_required=True, format=video))
-                else:
-                    names += [each.encoding for each in media.formats]
-        if not videos:
-            fault = camera_errors.unusable_codec(self._url, ", ".join(names))
-            is_unknown = bool(names) and not any(map(is_known_video, names))
-            raise UnknownCodecError(str(fault)) if is_unknown else fault
-        # Those that every output can have, first.
-        videos.sort(key=lambda track: isinstance(track.format, VideoFormat) and track.format.codec not in MP4_CODECS)
-        for track, following in pairwise(videos):
-            track.otherwise = following
-        chosen = videos[:1]
-        for read, is_wanted in ((audio_format, True), (metadata_format, self._source.on_metadata is not None)):
-            for media in description.media if is_wanted else ():
-                is_kind = (media.kind == "audio") == (read is audio_format)
-                found = read(media) if is_kind and not media.is_back_channel else None
-                if found is not None:
-                    chosen.append(Track(media, format=found))
-                    break
-        return chosen
 
     def _open_udp_ports(self) -> tuple[int, int]:
         assert self._connection is not None
@@ -233,7 +189,7 @@ class RtspRun:
                     track.format, partial(getattr, track, "first_timestamp"), partial(getattr, track, "first_sequence")
                 )
             )
-            self._set_up.append(_SetUpTrack(track, pair))
+            self._set_up.append(SetUpTrack(track, pair))
             if pair is not None:
                 pair.start(self._datagram_receiver(place), track.source)
                 if track.server_ports is not None:
@@ -262,7 +218,7 @@ class RtspRun:
         assert media is not None
         self._opened_at = media.video_at = self._clock.monotonic()
         self._connection.reads_in_batches = lambda: not self._source.is_watched()
-        reports_at = self._opened_at + rtcp.REPORT_INTERVAL_S
+        self._control.begin(self._opened_at)
         tick_s = UDP_TICK_S if self._pairs else TICK_S
         ended = asyncio.ensure_future(self._connection.wait_ended())
         try:
@@ -272,16 +228,12 @@ class RtspRun:
                 media.expire(now)
                 self._count()
                 self._check_silence(media, now)
-                if self._requests.is_due(media.keyframe_wanted_since, now):
-                    self._ask_for_keyframe(media, now)
-                self._tell_wanted(media, now)
+                self._control.ask_for_keyframe(media, now)
                 if self._session.state is State.ENDED or media.has_ended:
                     raise camera_errors.ended(self._url)
                 if now >= self._session.keep_alive_at:
                     self._connection.send(self._session.keep_alive(now))
-                if now >= reports_at:
-                    reports_at = now + rtcp.REPORT_INTERVAL_S
-                    self._send_reports(media, now)
+                self._control.send_reports(media, now)
             try:
                 await ended
             except OSError:
@@ -316,39 +268,11 @@ class RtspRun:
         if now - media.video_at > self._source.timeout_s:
             raise camera_errors.silent(self._url, self._source.timeout_s)
         if not media.has_begun and now - self._opened_at > self._keyframe_timeout_s:
-            raise camera_errors.no_keyframe(self._url, now - self._opened_at, self._requests.count)
+            raise camera_errors.no_keyframe(self._url, now - self._opened_at, self.keyframes_asked)
 
-    def _send_reports(self, media: RtspMedia, now: float) -> None:
-        for received, set_up in zip(media.tracks, self._set_up, strict=True):
-            report = received.receiver_report(now)
-            if report is not None:
-                self._send_control(set_up, report)
-
-    def _ask_for_keyframe(self, media: RtspMedia, now: float) -> None:
-        """Send Picture Loss Indication and Full Intra Request for the video."""
-        for received, set_up in zip(media.tracks, self._set_up, strict=True):
-            if isinstance(set_up.track.format, VideoFormat):
-                request = received.keyframe_request(self._requests.count, now)
-                if request is not None:
-                    self._counters.keyframes_requested += 1
-                    self._send_control(set_up, request)
-
-    def _tell_wanted(self, media: RtspMedia, now: float) -> None:
-        """Tell who can ask for a keyframe in another way."""
-        tell, since = self._source.on_keyframe_wanted, media.keyframe_wanted_since
-        if tell is not None and (since is not None or self._is_keyframe_wanted):
-            self._is_keyframe_wanted = since is not None
-            tell(None if since is None else now - since)
-
-    def _send_control(self, set_up: _SetUpTrack, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         assert self._connection is not None
-        track = set_up.track
-        if set_up.pair is not None:
-            if track.server_ports is not None:
-                set_up.pair.send_control(data, track.server_ports[1])
-        elif track.channels is not None:
-            header = b"$" + bytes((track.channels[1],)) + len(data).to_bytes(2, "big")
-            self._connection.write(header + data)
+        self._connection.write(data)
 
     # --- what comes in
 
