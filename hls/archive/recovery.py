@@ -34,6 +34,7 @@ from gateway.errors import StorageError
 from hls.archive.durable import sync_file
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import hls_segments
+from hls.archive.identity import IDENTITY_KEY
 from hls.archive.scan import Scan, scan
 from hls.archive.segment import (
     EndReason,
@@ -46,7 +47,6 @@ from hls.archive.segment import (
     segment_path,
 )
 from hls.archive.table import SegmentTable
-from hls.archive.writer import IDENTITY_KEY
 
 log = logging.getLogger(__name__)
 

@@ -26,29 +26,28 @@ Rules:
 9. The first frame is marked as a keyframe, also where the camera sends none: players need a sync sample to begin with.
 """
 
-import base64
 import contextlib
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import Histogram
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
 from gateway.errors import StorageError
-from gateway.media import AudioInfo, StreamInfo
+from gateway.media import StreamInfo
 from hls.archive.activity import Activity, ActivityMeter
 from hls.archive.baseline import NOTHING_LEARNED, Baseline
 from hls.archive.data_dir import make_private_dir
 from hls.archive.durable import sync_data, sync_folder
+from hls.archive.file_samples import FileSamples
 from hls.archive.fragment import Fragment, FragmentBorders, add_fragment
+from hls.archive.identity import identity, identity_tag, sound_identity
+from hls.archive.positioned_write import write_at, write_pieces
 from hls.archive.segment import EndReason, Segment, SegmentState
-from hls.mp4.audio import AAC_FRAME, silent_frame
 from hls.mp4.boxes import find_box
-from hls.mp4.fragments import AUDIO_TRACK_ID, VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack, Sample, fragment_pieces
+from hls.mp4.fragments import AUDIO_TRACK_ID, VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack, fragment_pieces
 from hls.mp4.init_segment import closed_head, comment_tag, init_id, read_tracks, recording_init
 from hls.mp4.moof import FragmentBoxes
 from hls.mp4.moov import TrackTable, moov
@@ -64,17 +63,8 @@ START_TOLERANCE_90K = CLOCK_RATE // 4
 PLACE_CHECK_S = 2.0
 """How often the file is looked for in its folder, in seconds."""
 
-STEP_MAX = 2**31
-"""A longer time between two samples, or between decoding and presentation, does not fit into a fragment's fields."""
-
 SOUND_BEGINS_MAX_S = 600
 """Of later sound, the silence before it would make a fragment too large."""
-
-IOV_MAX = 1024
-"""Pieces that one call may write (``sysconf(_SC_IOV_MAX)`` on Linux)."""
-
-IDENTITY_KEY = "comment"
-"""The MP4 tag that carries a segment's identity as JSON, so that the index can be rebuilt from the files alone."""
 
 
 class SegmentWriter:
@@ -97,8 +87,6 @@ class SegmentWriter:
         self.path = path
         self.info = info
         self.fragments: list[Fragment] = []
-        self.audio_packets_dropped = 0
-        """Audio frames from before the first frame, or out of order."""
         self._sync_s = sync_s
         self._clock = clock
         self._fsync = fsync
@@ -107,7 +95,7 @@ class SegmentWriter:
         self._meter = ActivityMeter(baseline)
         self._activity: Activity | None = None
         """Of the whole file, once it has ended."""
-        self._tag = _tag(identity(segment, baseline))
+        self._tag = identity_tag(identity(segment, baseline))
         init = recording_init(FragmentMuxer(info).init, self._tag)
         assert init is not None
         self._init = init
@@ -121,14 +109,9 @@ class SegmentWriter:
         self._borders = FragmentBorders()
         self._parts: list[PartSamples] = []
         """What is not on disk yet."""
-        self._base_dts_90k = 0
+        self._samples = FileSamples()
         self._was_in_place = False
         self._place_checked_at_s = self._synced_at_s
-        self._dts_90k: int | None = None
-        """Of the last frame, in the camera's time."""
-        self._audio_dts = -1
-        """Of the last audio sample, in the time scale of its track; -1 before the first."""
-        self._longest_gap_90k = 0
         self._sequence = 0
         self._frames = 0
         """On disk."""
@@ -145,6 +128,11 @@ class SegmentWriter:
             raise
 
     @property
+    def audio_packets_dropped(self) -> int:
+        """Audio frames from before the first frame, or out of order."""
+        return self._samples.audio_dropped
+
+    @property
     def segment(self) -> Segment:
         """The segment as far as it is on disk."""
         return replace(
@@ -152,7 +140,7 @@ class SegmentWriter:
             duration_90k=self.fragments[-1].end_90k if self.fragments else 0,
             size=self._size,
             frames=self._frames,
-            longest_gap_90k=self._longest_gap_90k,
+            longest_gap_90k=self._samples.longest_gap_90k,
             activity=self._meter.activity(),
         )
 
@@ -172,7 +160,7 @@ class SegmentWriter:
         audio = part.info.audio
         if self.info.audio is not None or audio is None or part.info != replace(self.info, audio=audio):
             return False
-        if part.dts_90k - self._base_dts_90k > SOUND_BEGINS_MAX_S * CLOCK_RATE:
+        if part.dts_90k - self._samples.base_dts_90k > SOUND_BEGINS_MAX_S * CLOCK_RATE:
             return False
         init = recording_init(FragmentMuxer(part.info).init, self._tag, len(self._init))
         if init is None:
@@ -187,17 +175,7 @@ class SegmentWriter:
 
     def write(self, part: PartSamples) -> None:
         """Take the next part. Raises ``OSError``, and ``ValueError`` for video that MP4 cannot have."""
-        if self._dts_90k is None:
-            self._base_dts_90k = part.dts_90k
-        for dts_90k, pts_90k in _times(part):
-            if self._dts_90k is not None:
-                step_90k = dts_90k - self._dts_90k
-                self._longest_gap_90k = max(self._longest_gap_90k, step_90k)
-                if not 0 < step_90k < STEP_MAX:
-                    raise ValueError(f"a frame is {step_90k} ticks after the frame before it")
-            if not 0 <= pts_90k - dts_90k < STEP_MAX:
-                raise ValueError(f"a frame is shown {pts_90k - dts_90k} ticks after it is decoded")
-            self._dts_90k = dts_90k
+        self._samples.check(part)
         if part.is_keyframe:
             self._write_fragment()
         is_complete = self._borders.is_complete(part)
@@ -214,11 +192,11 @@ class SegmentWriter:
         head = closed_head(self._segment.head, end)
         # The index first, then the header that wraps the fragments: a crash in between leaves a valid file.
         activity = self._finished_activity()
-        tag = comment_tag(_tag(identity(self._segment, self._baseline) | sound_identity(activity)))
+        tag = comment_tag(identity_tag(identity(self._segment, self._baseline) | sound_identity(activity)))
         index = moov([table for table in self._tables.values() if table.sizes], 0, tag)
-        _write_at(self._descriptor, index, end)
+        write_at(self._descriptor, index, end)
         self._sync(force=True)
-        _write_at(self._descriptor, head, 0)
+        write_at(self._descriptor, head, 0)
         self._sync(force=True)
         # Everything is written. The number is free even after an error (close(2)), and may be another file's by now.
         with contextlib.suppress(OSError):
@@ -232,7 +210,7 @@ class SegmentWriter:
         try:
             if segment.size:
                 # A failed close may have written the header that needs the index which is cut off here.
-                _write_at(self._descriptor, segment.head, 0)
+                write_at(self._descriptor, segment.head, 0)
             os.ftruncate(self._descriptor, segment.size)
             os.fsync(self._descriptor)
         except OSError:
@@ -253,9 +231,9 @@ class SegmentWriter:
         parts, self._parts = self._parts, []
         if not parts:
             return
-        audio, audio_data = self._audio_samples(parts)
+        audio, audio_data = self._samples.audio(parts, self.info.audio)
         data = [each for part in parts for each in part.tracks[0].data]
-        tracks = [FragmentTrack(VIDEO_TRACK_ID, self._video_samples(parts), data)]
+        tracks = [FragmentTrack(VIDEO_TRACK_ID, self._samples.video(parts, is_first=not self._frames), data)]
         if audio:
             tracks.append(FragmentTrack(AUDIO_TRACK_ID, audio, audio_data))
         self._sequence += 1
@@ -263,8 +241,8 @@ class SegmentWriter:
         size = sum(map(len, pieces))
         offset = self._size or len(self._init)
         if self._size and self._writes_init:
-            _write_at(self._descriptor, self._init, 0)
-        _write_pieces(self._descriptor, pieces if self._size else [self._init, *pieces], self._size)
+            write_at(self._descriptor, self._init, 0)
+        write_pieces(self._descriptor, pieces if self._size else [self._init, *pieces], self._size)
         self._writes_init = False
         self._sync()
         self._size = offset + size
@@ -294,55 +272,6 @@ class SegmentWriter:
         except OSError:
             pass
         return True
-
-    def _video_samples(self, parts: Sequence[PartSamples]) -> list[Sample]:
-        """The frames of parts in the file's time, each up to the next one."""
-        times = [each for part in parts for each in _times(part)]
-        ends = [*(dts_90k for dts_90k, _ in times[1:]), parts[-1].end_90k]
-        base_90k = self._base_dts_90k
-        samples = [
-            Sample(each.data, dts_90k - base_90k, pts_90k - base_90k, end_90k - dts_90k, each.is_keyframe)
-            for each, (dts_90k, pts_90k), end_90k in zip(
-                (sample for part in parts for sample in part.tracks[0].samples), times, ends, strict=True
-            )
-        ]
-        if not self._frames:
-            samples[0] = samples[0]._replace(is_keyframe=True)
-        return samples
-
-    def _audio_samples(self, parts: Sequence[PartSamples]) -> tuple[list[Sample], list[bytes]]:
-        """The sound of parts in the file's time, each sample up to the next one, and their data."""
-        samples: list[Sample] = []
-        data: list[bytes] = []
-        for part in parts:
-            track = part.audio
-            if track is None or self.info.audio is None:
-                continue
-            base = (2 * self._base_dts_90k * self.info.audio.sample_rate_hz + CLOCK_RATE) // (2 * CLOCK_RATE)
-            for sample, coded in zip(track.samples, track.data, strict=True):
-                dts = sample.dts - part.audio_offset - base
-                step = dts - self._audio_dts
-                if dts < 0 or not 0 < step < STEP_MAX:
-                    self.audio_packets_dropped += 1
-                    continue
-                end = dts + sample.duration
-                if samples and samples[-1].dts + samples[-1].duration != dts:
-                    samples[-1] = samples[-1]._replace(duration=dts - samples[-1].dts)
-                elif self._audio_dts < 0:
-                    samples, data = self._silence(dts, self.info.audio)
-                    dts = samples[-1].dts + samples[-1].duration if samples else 0
-                self._audio_dts = dts
-                samples.append(Sample(coded, dts, dts, end - dts, level=sample.level))
-                data.append(coded)
-        return samples, data
-
-    def _silence(self, until: int, audio: AudioInfo) -> tuple[list[Sample], list[bytes]]:
-        """Frames of silence from the beginning up to less than a frame before ``until``."""
-        silence = silent_frame(audio.sample_rate_hz, audio.channels)
-        if silence is None:
-            return [], []
-        samples = [Sample(silence, at, at, AAC_FRAME) for at in range(0, until - AAC_FRAME + 1, AAC_FRAME)]
-        return samples, [silence] * len(samples)
 
     def _add_to_index(self, tracks: Sequence[FragmentTrack]) -> None:
         """Add the samples of a fragment, whose media data end where the file ends at present."""
@@ -390,50 +319,3 @@ def _summary(tracks: Sequence[FragmentTrack]) -> FragmentBoxes:
     video = tracks[0].samples
     durations = [sample.duration for sample in video]
     return FragmentBoxes(video[0].dts, sum(durations), len(video), video[0].is_keyframe, max(durations))
-
-
-def identity(segment: Segment, baseline: Baseline = NOTHING_LEARNED) -> dict[str, Any]:
-    """The value of :data:`IDENTITY_KEY`. ``baseline`` is that of its activity, at its beginning."""
-    return {
-        "camera": segment.camera_id,
-        "start_90k": segment.start_90k,
-        "run": segment.run,
-        "continues": segment.continues,
-        "activity": baseline.pack(),
-    }
-
-
-def sound_identity(activity: Activity) -> dict[str, str]:
-    """What the tag of a finished file has beside :func:`identity`: the levels of its sound, which no frame tells."""
-    return {"sound": base64.b64encode(activity.sound).decode()} if activity.sound else {}
-
-
-def _tag(values: dict[str, Any]) -> str:
-    return json.dumps(values, separators=(",", ":"))
-
-
-def _times(part: PartSamples) -> Iterable[tuple[int, int]]:
-    """Decoding and presentation time of each frame, as in its packet."""
-    dts_90k = part.dts_90k
-    for number, sample in enumerate(part.tracks[0].samples):
-        if number:
-            dts_90k = sample.dts - part.offset_90k
-        yield dts_90k, sample.pts - part.offset_90k
-
-
-def _write_at(descriptor: int, data: bytes, offset: int) -> None:
-    _write_pieces(descriptor, [data], offset)
-
-
-def _write_pieces(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
-    """Write pieces one after another, without joining them."""
-    views = [memoryview(piece) for piece in pieces if piece]
-    at = 0
-    while at < len(views):
-        written = os.pwritev(descriptor, views[at : at + IOV_MAX], offset)
-        offset += written
-        while at < len(views) and written >= len(views[at]):
-            written -= len(views[at])
-            at += 1
-        if written:
-            views[at] = views[at][written:]

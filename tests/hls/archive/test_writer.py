@@ -19,12 +19,13 @@ from gateway.codec.parameter_sets import find_parameter_sets, video_info
 from gateway.media import MediaKind, Packet, StreamInfo
 from hls.archive.check import check_archive
 from hls.archive.fragment import FRAGMENT_MAX_90K, FragmentBorders
+from hls.archive.identity import IDENTITY_KEY, identity
 from hls.archive.part_queue import QueuedPart
 from hls.archive.recording import Recording
 from hls.archive.recovery import recover
 from hls.archive.scan import scan
 from hls.archive.segment import EndReason, Segment, SegmentState
-from hls.archive.writer import IDENTITY_KEY, SegmentWriter, identity
+from hls.archive.writer import SegmentWriter
 from hls.mp4.fragments import declare_streams, sample_data
 from hls.parts.part import PartSamples
 from hls.playback.clip import make_clip
