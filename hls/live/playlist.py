@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gateway.clock import to_rfc3339, to_seconds
+from gateway.clock import CLOCK_RATE, to_rfc3339, to_seconds
 from gateway.media import StreamInfo
 from hls.live.segment import LiveSegment
 from hls.parts.target_duration import TargetDurations
@@ -144,6 +144,18 @@ class Variant:
     frame_rate: float
     peak_bps: int
     average_bps: int
+
+    @classmethod
+    def of(cls, shown: Sequence[LiveSegment], frame_90k: int) -> "Variant":
+        """That of these segments. ``frame_90k``: how long frames last, where the stream does not say it."""
+        info = shown[-1].muxer.info
+        size = sum(segment.size for segment in shown)
+        return cls(
+            info,
+            frame_rate=float(info.video.frame_rate or CLOCK_RATE / frame_90k),
+            peak_bps=max(segment.size * 8 * CLOCK_RATE // segment.duration_90k for segment in shown),
+            average_bps=size * 8 * CLOCK_RATE // sum(segment.duration_90k for segment in shown),
+        )
 
 
 def multivariant(variants: Sequence[tuple[Variant, str]]) -> str:

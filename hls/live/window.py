@@ -16,49 +16,23 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
    ``first_discontinuity``, see :mod:`hls.live.discontinuities`.
 3. A name is never used twice, so its media may be cached without limit. Parts are numbered independently of segments:
    the hinted part is the next part, whatever segment it is in.
-4. PROGRAM-DATE-TIME is the time of capture. Within a discontinuity it never maps a date to two places (§6.2.1). Where
-   the wall clock was set, it follows the clock with a discontinuity, ahead and back. After a step back by less than the
-   window, the playlist has some dates twice for as long as the window lasts, as the clock had them twice.
+4. Dates are by :mod:`hls.live.program_date`.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
-from gateway.errors import BadRequestError
 from gateway.media import Packet
-from hls.live import playlist
+from hls.live import blocking_reload, playlist
 from hls.live.counters import LiveCounters
+from hls.live.measured_start import MeasuredStart
+from hls.live.program_date import next_program_date_90k
 from hls.live.segment import LivePart, LiveSegment
 from hls.live.segment_buffer import MAX_BYTES, WINDOW_TARGETS, SegmentBuffer
-from hls.live.window_state import WindowNumbers, WindowState
-from hls.mp4.audio import fmp4_audio
+from hls.live.window_state import WindowNumbers, WindowState, first_msn
 from hls.parts.part import Part
-from hls.parts.segmenter import CLOCK_STEP_S, SOUND_WAIT_90K, Segmenter
-from hls.parts.target_duration import MAX_TARGET_S, TargetDurationProbe, TargetDurations
-
-MSN_RATE = 4
-"""Media sequence numbers a second. Segments last a second and more; a camera that reconnects often makes shorter ones,
-and must not overtake the clock either."""
-
-MSN_EPOCH_90K = 1_577_836_800 * CLOCK_RATE
-"""2020-01-01T00:00:00Z: with it the numbers stay below 2^31, which some players need, until 2037."""
-
-OVERLAP_MAX_90K = CLOCK_RATE // 2
-"""By how much dates may overlap between two segments where the clock was not set, in ticks: a capture time that falls
-for other reasons is followed in several segments."""
-
-BACK_MAX_90K = 5 * CLOCK_RATE
-"""By how much dates may fall without a discontinuity and be followed slowly: the first frames of a camera that sends in
-bursts come late. By more, the clock was set, in a stream without keyframes."""
-
-JITTER_MAX_90K = CLOCK_RATE // 4
-SLEW_90K = CLOCK_RATE // 200
-"""If a capture time differs from the end of the segment before by no more than JITTER_MAX, it is followed by SLEW a
-segment: shaka places segments by their dates, and missed the last part of each while dates and durations disagreed."""
-
-PROBE_MAX_BYTES = 32 * 1024 * 1024
-"""The probe begins again if a stream has no second keyframe within this many bytes."""
+from hls.parts.segmenter import Segmenter
+from hls.parts.target_duration import MAX_TARGET_S, TargetDurations
 
 
 class LiveWindow:
@@ -90,7 +64,7 @@ class LiveWindow:
         self.counters = counters if counters is not None else LiveCounters()
         self._buffer = SegmentBuffer(self.counters, max_bytes)
         self._name_prefix = f"{wall_90k // 90:x}"
-        self._next_msn = max(0, wall_90k - MSN_EPOCH_90K) * MSN_RATE // CLOCK_RATE
+        self._next_msn = first_msn(wall_90k)
         self._first_discontinuity = first_discontinuity
         self._discontinuities = 0
         self._longest_gop_90k = 0
@@ -101,16 +75,9 @@ class LiveWindow:
         self._least_target_s = least_target_s
         self._is_heard = is_heard
         self._is_awaited = is_awaited
-        self._is_guess = False
-        """Whether the target duration was chosen without knowing a GOP."""
         self._next_part = 0
         self._now_s = 0.0
-        self._probe: TargetDurationProbe | None = None
-        self._probed: list[Packet] = []
-        self._probed_targets: TargetDurations | None = None
-        self._has_changed = False
-        """Whether the stream of this run has changed while it was measured."""
-        self._probed_bytes = 0
+        self._measured = MeasuredStart(self._longest_gop_90k)
         self._segmenter: Segmenter | None = None
         self._last: LiveSegment | None = None
         """The newest complete segment."""
@@ -201,7 +168,7 @@ class LiveWindow:
         segmenter = self._segmenter
         if self.targets is None or segmenter is None or self.targets.target_duration_s >= MAX_TARGET_S:
             return False
-        is_known_now = self._is_guess and segmenter.longest_whole_gop_90k > 0
+        is_known_now = self._measured.is_guess and segmenter.longest_whole_gop_90k > 0
         is_too_short = segmenter.longest_gop_90k > self.targets.segment_max_90k
         return is_known_now or is_too_short or not segmenter.lists_parts
 
@@ -249,16 +216,7 @@ class LiveWindow:
         """The stream's codecs, size and rates; ``None`` before the first complete segment."""
         if self._last is None or self._segmenter is None:
             return None
-        shown = [*self._buffer.segments] or [self._last]
-        size = sum(segment.size for segment in shown)
-        duration_90k = sum(segment.duration_90k for segment in shown)
-        info = shown[-1].muxer.info
-        return playlist.Variant(
-            info,
-            frame_rate=float(info.video.frame_rate or CLOCK_RATE / self._segmenter.frame_90k),
-            peak_bps=max(segment.size * 8 * CLOCK_RATE // segment.duration_90k for segment in shown),
-            average_bps=size * 8 * CLOCK_RATE // duration_90k,
-        )
+        return playlist.Variant.of([*self._buffer.segments] or [self._last], self._segmenter.frame_90k)
 
     def media(self, name: str) -> bytes | memoryview | None:
         """The bytes of an init segment, a segment or a part; ``None`` if there are none (yet, or any more)."""
@@ -266,11 +224,7 @@ class LiveWindow:
 
     def is_hinted(self, name: str) -> bool:
         """Whether ``name`` is the next part, so that a request for it waits."""
-        return self._hints and name == self._part_name(self._next_part)
-
-    @property
-    def _hints(self) -> bool:
-        return self._segmenter is None or self._segmenter.lists_parts
+        return self._lists_parts and name == self._part_name(self._next_part)
 
     def has(self, msn: int, part: int | None) -> bool:
         """Whether a blocking reload for this is answered now (§6.2.5.2).
@@ -279,65 +233,28 @@ class LiveWindow:
         """
         if self.targets is None or self._last is None:
             return False
-        last_msn = self._last.msn
-        open_parts = self._buffer.open_segment.listed_parts if self._buffer.open_segment is not None else 0
-        if msn > last_msn + 2:
-            raise BadRequestError(f"_HLS_msn is {msn}, more than two ahead of the playlist, which is at {last_msn}")
-        if part is None:
-            return msn <= last_msn
-        listed = self._last.listed_parts
-        if msn == last_msn and listed and part >= listed:
-            ahead, msn, part = part - listed, msn + 1, 0
-        else:
-            ahead = part - (open_parts if msn == last_msn + 1 else 0) if msn > last_msn else 0
-        part_target_s = to_seconds(self.targets.part_target_90k)
-        limit = 3 / part_target_s if part_target_s < 1 else 3
-        if ahead >= limit:
-            raise BadRequestError(f"_HLS_part is {ahead} parts ahead of the playlist; the limit is {limit:.0f}")
-        return msn <= last_msn or (msn == last_msn + 1 and part < open_parts)
+        return blocking_reload.is_answered(
+            msn, part, self._last, self._buffer.open_segment, self.targets.part_target_90k
+        )
 
     # --- target durations
 
     def _feed_probe(self, packet: Packet, now_s: float) -> None:
         """Keep the first packets until the target durations are known, then feed them to the segmenter."""
-        first = self._probed[0] if self._probed else packet
-        is_change = packet.info != first.info and not self._has_changed
-        if packet.run != first.run or is_change or self._probed_bytes > PROBE_MAX_BYTES:
-            # The second change is taken for a habit.
-            self._has_changed = is_change
-            self.counters.packets_dropped += sum(each.is_video for each in self._probed)
-            self._probe, self._probed, self._probed_bytes = None, [], 0
-            self._probed_targets = None
-        if self._probe is None:
-            if not (packet.is_video and packet.is_keyframe):
-                self.counters.packets_dropped += packet.is_video
-                return
-            self._probe = TargetDurationProbe(self._longest_gop_90k)
-        self._probed.append(packet)
-        self._probed_bytes += len(packet.data)
-        if self._probed_targets is None and packet.is_video:
-            is_awaited = self._is_awaited() or self._probed_bytes > PROBE_MAX_BYTES // 2
-            self._probed_targets = self._probe.add(packet, is_awaited=is_awaited)
-        targets = self._probed_targets
-        if targets is None or self._waits_for_sound():
+        targets = self._measured.feed(packet, is_awaited=self._is_awaited())
+        self.counters.packets_dropped += self._measured.take_dropped()
+        if targets is None:
             return
-        self.targets = replace(targets, target_duration_s=max(targets.target_duration_s, self._least_target_s()))
-        targets = self.targets
-        self._is_guess = self._probe.is_guess
+        targets = replace(targets, target_duration_s=max(targets.target_duration_s, self._least_target_s()))
+        self.targets = targets
         self._segmenter = segmenter = Segmenter(targets, self.counters, is_heard=self._is_heard)
-        probed, self._probed = self._probed, []
-        segmenter.has_audio = any(not each.is_video for each in probed)
-        for each in probed:
+        kept = self._measured.take()
+        segmenter.has_audio = any(not each.is_video for each in kept)
+        for each in kept:
             segmenter.feed(each, now_s)
         self._handle_events(segmenter)
         if not self._buffer.segments:
             segmenter.end_segment_soon()
-
-    def _waits_for_sound(self) -> bool:
-        """Whether the first part may still get the sound that is declared."""
-        lasts_90k = self._probed[-1].dts_90k - self._probed[0].dts_90k
-        is_silent = all(each.is_video for each in self._probed)
-        return is_silent and lasts_90k < SOUND_WAIT_90K and fmp4_audio(self._probed[-1].info.audio) is not None
 
     # --- parts and segments
 
@@ -374,7 +291,8 @@ class LiveWindow:
         self._changed()
 
     def _new_segment(self, part: Part) -> LiveSegment:
-        program_date_90k = self._program_date_90k(part)
+        assert self.targets is not None
+        program_date_90k = next_program_date_90k(self._last, part, self.targets.part_target_90k)
         msn = self._next_msn
         self._next_msn += 1
         self._discontinuities += part.is_discontinuity
@@ -388,22 +306,11 @@ class LiveWindow:
             head=playlist.segment_head(program_date_90k, is_discontinuity=part.is_discontinuity),
         )
 
-    def _program_date_90k(self, part: Part) -> int:
-        """The date of the segment that ``part`` begins; rule 4."""
-        if self._last is None:
-            return part.captured_at_90k
-        assert self.targets is not None
-        due_90k = self._last.program_date_90k + self._last.duration_90k
-        ahead_90k = part.captured_at_90k - due_90k
-        if abs(ahead_90k) <= JITTER_MAX_90K and not part.is_discontinuity:
-            return due_90k + max(-SLEW_90K, min(ahead_90k, SLEW_90K))
-        step_90k = seconds_90k(CLOCK_STEP_S) + self.targets.part_target_90k
-        if ahead_90k >= -(step_90k if part.is_discontinuity else BACK_MAX_90K):
-            overlap_90k = min(OVERLAP_MAX_90K, self._last.duration_90k - CLOCK_RATE // 1000)
-            return max(part.captured_at_90k, due_90k - overlap_90k)
-        return part.captured_at_90k
-
     # --- text
+
+    @property
+    def _lists_parts(self) -> bool:
+        return self._segmenter is None or self._segmenter.lists_parts
 
     def _changed(self) -> None:
         self.version += 1
@@ -437,5 +344,5 @@ class LiveWindow:
         version = playlist.DELTA_VERSION if skipped else playlist.FULL_VERSION
         header = playlist.header(self.targets, version, media_sequence, self._discontinuity_sequence)
         body = playlist.segments(segments, skipped, self.targets.target_duration_90k)
-        hint = playlist.preload_hint(self._part_name(self._next_part)) if self._hints else ""
+        hint = playlist.preload_hint(self._part_name(self._next_part)) if self._lists_parts else ""
         return header + body + hint

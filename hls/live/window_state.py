@@ -15,12 +15,25 @@ from dataclasses import dataclass
 
 from pydantic import ConfigDict, TypeAdapter
 
+from gateway.clock import CLOCK_RATE
 from gateway.media import StreamInfo
 from hls.live.segment import LivePart, LiveSegment
 from hls.mp4.fragments import FragmentMuxer
 from hls.parts.part import Part
 from hls.parts.target_duration import TargetDurations
 from hls.parts.timeline_end import TimelineEnd
+
+MSN_RATE = 4
+"""Media sequence numbers a second. Segments last a second and more; a camera that reconnects often makes shorter ones,
+and must not overtake the clock either."""
+
+MSN_EPOCH_90K = 1_577_836_800 * CLOCK_RATE
+"""2020-01-01T00:00:00Z: with it the numbers stay below 2^31, which some players need, until 2037."""
+
+
+def first_msn(wall_90k: int) -> int:
+    """The media sequence number with which a window begins at this wall clock, if none was before it."""
+    return max(0, wall_90k - MSN_EPOCH_90K) * MSN_RATE // CLOCK_RATE
 
 
 @dataclass(frozen=True, slots=True)
